@@ -1,0 +1,40 @@
+# Every target sets itself up: a virtual environment in .venv with the locked, hashed dependencies.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup demo test test-long lint bench lock clean
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: $(READY)
+	exec $(BIN)/pllm demo
+
+test: lint
+	$(BIN)/python -m pytest -n 2 -m "not long"
+
+test-long: lint
+	$(BIN)/python -m pytest -m long
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py tests/lua/test_scripts_compile.py
+
+bench: $(READY)
+	$(BIN)/python -m loadtest.bench
+
+# Needs uv on PATH. The lock names packages and hashes only, never an index.
+lock:
+	uv pip compile pyproject.toml --extra uvicorn --group dev --universal --generate-hashes \
+	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -o requirements.lock
+
+clean:
+	rm -rf .venv
