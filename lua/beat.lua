@@ -1,0 +1,82 @@
+--- @include "domain"
+--- @include "policy"
+--- @include "random"
+--- @include "breaker"
+--- @include "lease"
+--- @include "outcomes"
+--- @include "shed"
+--- @include "event"
+-- A replica's heartbeat. Marks its streams that have got their first byte, and once a second per cluster, whoever
+-- beats first, judges what only time shows: hung deployments and the share of healthy ones.
+--
+-- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM, 6 replicas ZSET,
+--       7 replica HASH (this one), then per deployment: deployment HASH, leases ZSET
+-- ARGV  1 epoch to set if none, 2 replica, 3 address, 4 version, 5 started_at_ms, 6 draining (0 | 1),
+--       7 dead_after_ms, 8 seed, then (deployment position from 1, token) per stream answered since the last beat
+-- reply epoch, sequence, now_ms, policy version or 0, active, replicas alive, should_shed reasons, dead replicas ...
+local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local replicas_key, replica_key, FIRST = KEYS[6], KEYS[7], 8
+local epoch, replica, dead_after_ms, random = ARGV[1], ARGV[2], tonumber(ARGV[7]), random_from(tonumber(ARGV[8]))
+local EVALUATE_EVERY_MS, OVERDUE_SEEN, OVERDUE_SAMPLES, DEAD_REPORTED = 900, 1000, 20, 16
+
+local policy, domain = policy_read(policy_key), domain_read(global_key)
+local now, transitions, changed = domain.now, {}, {}
+
+-- Overdue in flight: at least `slow_limit` calls, and at least half of the active ones, have waited for their first
+-- byte longer than twice the latency threshold and twice the p99. Opens a hung provider before a call timed out.
+local function is_overdue(d, leases, active)
+  local wait_ms = math.max(2 * deployment_slow_after_ms(d, policy), 2 * (d.p99_ms or 0))
+  local old = redis.call('ZRANGEBYSCORE', leases, now - d.lease_ms, now - wait_ms, 'WITHSCORES', 'LIMIT', 0, OVERDUE_SEEN)
+  local overdue = 0
+  for k = 1, #old, 2 do
+    local stream = string.find(old[k], '.stream.', 1, true)
+    if not lease_is_answered(tonumber(old[k + 1])) and (stream or (d.requests or 0) >= OVERDUE_SAMPLES) then
+      overdue = overdue + 1
+    end
+  end
+  return overdue >= policy.slow_limit and overdue >= active / 2
+end
+
+for k = 9, #ARGV, 2 do
+  local leases = KEYS[FIRST + 2 * (tonumber(ARGV[k]) - 1) + 1]
+  local score = tonumber(redis.call('ZSCORE', leases, ARGV[k + 1]) or nil)
+  if score and not lease_is_answered(score) then redis.call('ZADD', leases, 'XX', score + LEASE_ANSWERED, ARGV[k + 1]) end
+end
+domain_advance(domain, epoch)
+local active = redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now), '+inf')
+if policy and now - (domain.evaluated_at_ms or 0) >= EVALUATE_EVERY_MS then
+  local counted, healthy = 0, 0
+  for k = FIRST, #KEYS, 2 do
+    local d = deployment_read(KEYS[k])
+    if d.config_version and d.state ~= 'disabled' then
+      local own_active = deployment_active(KEYS[k + 1], d, now)
+      if own_active ~= (d.active or 0) then record_set(d, 'active', own_active) end
+      if d.state == 'closed' and policy.breaker_enabled and is_overdue(d, KEYS[k + 1], own_active) then
+        transitions[#transitions + 1] = breaker_open(d, policy, now, 'overdue', random)
+      end
+      counted = counted + 1
+      if health_score(d, d.state) > 50 then healthy = healthy + 1 end
+      changed[#changed + 1] = d
+    end
+  end
+  record_set(domain, 'healthy_ratio', decimal(counted > 0 and healthy / counted or 1, 3))
+  record_set(domain, 'evaluated_at_ms', now)
+  domain.healthy_ratio = counted > 0 and healthy / counted or 1
+  outcomes_refresh(domain, window_key, nil, EVALUATE_EVERY_MS)
+  local reasons, before = shed_reasons(domain, policy, active), domain.shed_reasons or ''
+  if reasons ~= before then
+    transitions[#transitions + 1] = { subject = 'load_shedding', from = before, to = reasons, reason = 'beat', generation = 0 }
+    record_set(domain, 'shed_reasons', reasons)
+  end
+end
+
+for _, d in ipairs(changed) do record_write(d) end
+record_write(domain)
+events_add(events_key, domain, transitions)
+redis.call('ZADD', replicas_key, now, replica)
+redis.call('HSET', replica_key, 'address', ARGV[3], 'version', ARGV[4], 'started_at_ms', ARGV[5], 'draining', ARGV[6])
+redis.call('PEXPIRE', replica_key, 10 * dead_after_ms)
+local alive = redis.call('ZCOUNT', replicas_key, now - dead_after_ms, '+inf')
+local dead = redis.call('ZRANGEBYSCORE', replicas_key, '-inf', '(' .. string.format('%d', now - dead_after_ms),
+  'LIMIT', 0, DEAD_REPORTED)
+return { domain.epoch, domain.sequence, now, policy and policy.version or 0, active, alive, domain.shed_reasons or '', unpack(dead) }

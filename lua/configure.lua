@@ -1,0 +1,32 @@
+--- @include "domain"
+--- @include "policy"
+--- @include "event"
+-- Writes the policy of the router and of one deployment. The newest version wins, so a replica that still runs
+-- an older configuration cannot take it back. An empty value removes the field.
+--
+-- KEYS  1 global HASH, 2 policy STRING (JSON), 3 events STREAM, 4 deployment HASH
+-- ARGV  1 epoch to set if none, 2 version (number), 3 router policy (JSON object holding that version), then the
+--       deployment's field, value ...
+-- reply applied (0 | 1), version in force, epoch, now_ms
+local global_key, policy_key, events_key, deployment_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local epoch, version, router = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+
+local domain, policy, own = domain_read(global_key), policy_read(policy_key), record_read(deployment_key)
+local in_force, own_version = policy and policy.version or 0, own.config_version or 0
+
+domain_advance(domain, epoch)
+record_write(domain)
+if version > in_force then redis.call('SET', policy_key, router) end
+if version <= own_version then return { 0, math.max(in_force, own_version), domain.epoch, domain.now } end
+if not own.state then
+  record_set(own, 'state', 'closed')
+  record_set(own, 'generation', 0)
+  record_set(own, 'health_score', '98.8')
+end
+for k = 4, #ARGV, 2 do
+  if ARGV[k + 1] == '' then record_set(own, ARGV[k], nil) else record_set(own, ARGV[k], ARGV[k + 1]) end
+end
+record_set(own, 'config_version', version)
+record_write(own)
+event_add(events_key, domain, string.match(deployment_key, ':deployment:(.+)$'), own_version, version, 'configured', 0)
+return { 1, math.max(in_force, version), domain.epoch, domain.now }

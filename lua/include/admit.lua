@@ -1,0 +1,45 @@
+--- @include "breaker"
+--- @include "limit"
+-- May this candidate take one more request now? Sets verdict, wait_ms (until it may change), state (as
+-- this request sees it) and, where the breaker must move first, `becomes`. Nothing is written here.
+local UNKNOWN_WAIT_MS = 1000
+
+local function admit_breaker(c, d, policy, now)
+  local state = d.state
+  if state == 'disabled' then return state, UNKNOWN_WAIT_MS end
+  if state == 'forced_open' and (not d.open_until_ms or now < d.open_until_ms) then
+    return state, d.open_until_ms and d.open_until_ms - now or UNKNOWN_WAIT_MS
+  end
+  if state == 'closed' or (not policy.breaker_enabled and state ~= 'forced_open') then return nil end
+  if state == 'half_open' then
+    if d.probe_deadline_ms and now >= d.probe_deadline_ms then
+      c.becomes = 'open'
+      return 'open', d.cooldown_ms or policy.cooldown_ms
+    end
+    if (d.probes_issued or 0) >= policy.probes then
+      return 'probing', math.max(1, (d.probe_deadline_ms or now) - now)
+    end
+  elseif now < d.open_until_ms then
+    return 'open', d.open_until_ms - now
+  else
+    c.becomes = 'half_open'
+  end
+  c.probe = true
+  return nil
+end
+
+local function admit(c, policy, now)
+  local d = c.deployment
+  c.verdict, c.wait_ms = admit_breaker(c, d, policy, now)
+  c.state = c.becomes or (c.verdict and d.state) or (c.probe and 'half_open') or 'closed'
+  if c.verdict then return end
+  if (d.cool_until_ms or 0) > now then
+    c.verdict, c.wait_ms = 'cooling', d.cool_until_ms - now
+  elseif c.active >= d.limit then
+    c.verdict, c.wait_ms = 'full', UNKNOWN_WAIT_MS
+  elseif d.rpm then
+    c.arrival_at_ms, c.wait_ms = limit_check(d.arrival_at_ms, d.rpm, 1, now)
+    if not c.arrival_at_ms then c.verdict = 'rate_limited' end
+  end
+  c.verdict = c.verdict or 'eligible'
+end

@@ -1,0 +1,42 @@
+--- @include "admit"
+--- @include "score"
+-- One deployment as `acquire` sees it. A summary older than a second is read anew from the window, so that a
+-- deployment without traffic is not judged for ever by its last bad minute.
+local SUMMARY_FRESH_MS = 1000
+
+local function candidate_read(position, tier, keys, policy, now)
+  local d = deployment_read(keys[1])
+  if not d.config_version then return nil end
+  local c = { position = position, tier = tier, deployment = d, leases_key = keys[2] }
+  c.active = deployment_active(keys[2], d, now)
+  c.slow_after_ms = deployment_slow_after_ms(d, policy)
+  if (d.requests or 0) > 0 and now - (d.refreshed_at_ms or 0) >= SUMMARY_FRESH_MS then
+    health_refresh(d, window_read(redis.call('GET', keys[3]) or '', now), now)
+  end
+  admit(c, policy, now)
+  return c
+end
+
+-- KEYS from `first` on hold (deployment, leases, window) per candidate; tiers is '0,0,1'. Returns nil when a
+-- candidate is not configured yet (flush, first start).
+local function candidates_read(keys, first, tiers, policy, now)
+  local candidates = {}
+  for tier in string.gmatch(tiers, '%d+') do
+    local position = #candidates + 1
+    local k = first + 3 * (position - 1)
+    local c = candidate_read(position, tonumber(tier), { keys[k], keys[k + 1], keys[k + 2] }, policy, now)
+    if not c then return nil end
+    candidates[position] = c
+  end
+  score_all(candidates, policy, now)
+  return candidates
+end
+
+-- Earliest time at which one of them may take a request again.
+local function candidates_wait_ms(candidates)
+  local wait
+  for _, c in ipairs(candidates) do
+    if c.wait_ms and (not wait or c.wait_ms < wait) then wait = c.wait_ms end
+  end
+  return math.max(1, math.ceil(wait or UNKNOWN_WAIT_MS))
+end

@@ -1,0 +1,13 @@
+-- One entry per transition. The stream is capped so that a flapping provider cannot fill the store.
+local EVENTS_KEPT = 1000
+
+local function event_add(key, domain, subject, from, to, reason, generation)
+  redis.call('XADD', key, 'MAXLEN', '~', EVENTS_KEPT, '*', 'subject', subject, 'from', from, 'to', to,
+    'reason', reason, 'generation', generation, 'sequence', domain.sequence or 0, 'at_ms', domain.now)
+end
+
+local function events_add(key, domain, transitions)
+  for _, t in ipairs(transitions) do
+    event_add(key, domain, t.subject, t.from, t.to, t.reason, t.generation)
+  end
+end

@@ -1,0 +1,20 @@
+-- Active requests are leases, never a counter: releasing twice is once, a crash expires, ages come for free.
+-- The fraction of a lease's score (start in ms) marks it: .5 a probe, .25 its first byte has arrived.
+local LEASE_PROBE, LEASE_ANSWERED = 0.5, 0.25
+
+local function lease_is_probe(score) return score % 1 >= LEASE_PROBE end
+
+local function lease_is_answered(score) return score % LEASE_PROBE >= LEASE_ANSWERED end
+
+-- Adds one and sweeps what has expired from both sets.
+local function lease_add(domain_leases, leases, token, now, lease_ms, probe)
+  redis.call('ZREMRANGEBYSCORE', leases, '-inf', now - lease_ms)
+  redis.call('ZREMRANGEBYSCORE', domain_leases, '-inf', now)
+  redis.call('ZADD', leases, now + (probe and LEASE_PROBE or 0), token)
+  redis.call('ZADD', domain_leases, now + lease_ms, token)
+end
+
+local function lease_remove(domain_leases, leases, token)
+  redis.call('ZREM', domain_leases, token)
+  return redis.call('ZREM', leases, token) == 1
+end

@@ -1,0 +1,31 @@
+--- @include "number"
+-- A HASH read once into a table; changes are collected and written in one go at the end of a script.
+local function record_read(key)
+  local record, pairs_read = { key = key, changes = {} }, redis.call('HGETALL', key)
+  for position = 1, #pairs_read, 2 do
+    local value = pairs_read[position + 1]
+    record[pairs_read[position]] = tonumber(value) or value
+  end
+  return record
+end
+
+-- nil removes the field: an absent field costs no memory and means its zero.
+local function record_set(record, field, value)
+  record[field] = value
+  record.changes[field] = true
+end
+
+local function record_write(record)
+  local set, removed = {}, {}
+  for field in pairs(record.changes) do
+    if record[field] == nil then
+      removed[#removed + 1] = field
+    else
+      set[#set + 1] = field
+      set[#set + 1] = record[field]
+    end
+  end
+  if #set > 0 then redis.call('HSET', record.key, unpack(set)) end
+  if #removed > 0 then redis.call('HDEL', record.key, unpack(removed)) end
+  record.changes = {}
+end

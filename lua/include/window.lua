@@ -1,0 +1,37 @@
+-- The sliding window: 60 s as 6 slices of 10 s packed into one string (744 bytes), so its size never grows.
+-- Per slice 7 unsigned 32-bit numbers (slice index, calls, failures, slow, throttled, tokens, total latency ms)
+-- and 48 unsigned 16-bit latency buckets: bucket k ends at 32 ms * 2^(k/4), the mapping of OpenTelemetry's
+-- exponential histogram at scale 2 (worst error 8.6 % from 27 ms to 131 s).
+local SLICES, SLICE_MS, WORDS, BUCKETS = 6, 10000, 7, 48
+local SLICE_BYTES = WORDS * 4 + BUCKETS * 2
+local BUCKET_START_MS, BUCKETS_PER_OCTAVE = 32, 4
+
+local function window_bucket(latency_ms)
+  if latency_ms <= BUCKET_START_MS then return 0 end
+  local octaves = math.log(latency_ms / BUCKET_START_MS) / math.log(2)
+  return math.min(BUCKETS - 1, math.ceil(octaves * BUCKETS_PER_OCTAVE))
+end
+
+-- sample: calls, failures, slow, throttled, tokens as numbers; latency_ms only for a successful call, because
+-- a provider that fails fast must not look fast.
+local function window_add(key, now, sample)
+  local index = math.floor(now / SLICE_MS)
+  local start = (index % SLICES) * SLICE_BYTES
+  local bit = start * 8
+  if redis.call('BITFIELD', key, 'GET', 'u32', bit)[1] ~= index then
+    redis.call('SETRANGE', key, start, string.rep('\0', SLICE_BYTES))
+    redis.call('BITFIELD', key, 'SET', 'u32', bit, index)
+  end
+  local operations = { 'OVERFLOW', 'SAT' }
+  local function add(kind, offset, amount)
+    if amount > 0 then
+      for _, part in ipairs({ 'INCRBY', kind, bit + offset, amount }) do operations[#operations + 1] = part end
+    end
+  end
+  for position, name in ipairs({ 'calls', 'failures', 'slow', 'throttled', 'tokens', 'latency_ms' }) do
+    add('u32', position * 32, sample[name] or 0)
+  end
+  if sample.latency_ms then add('u16', WORDS * 32 + window_bucket(sample.latency_ms) * 16, 1) end
+  if #operations > 2 then redis.call('BITFIELD', key, unpack(operations)) end
+  redis.call('PEXPIRE', key, (SLICES + 1) * SLICE_MS)
+end

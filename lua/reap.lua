@@ -1,0 +1,41 @@
+--- @include "domain"
+--- @include "deployment"
+--- @include "lease"
+-- Removes the leases of a dead replica from one deployment, a bounded chunk at a time; a reaped probe gives its
+-- permit back. Does nothing while the replica's heartbeat is fresh. The last call forgets the replica.
+--
+-- KEYS  1 global HASH, 2 leases ZSET, 3 replicas ZSET, 4 replica HASH, 5 deployment HASH, 6 its leases ZSET
+-- ARGV  1 epoch to set if none, 2 replica, 3 dead_after_ms, 4 offset, 5 chunk, 6 last (0 | 1)
+-- reply removed, next offset or -1 when done
+local global_key, leases_key, replicas_key, replica_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local deployment_key, own_leases_key = KEYS[5], KEYS[6]
+local replica, dead_after_ms, offset, chunk = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+
+local domain = domain_read(global_key)
+local beat = redis.call('ZSCORE', replicas_key, replica)
+if beat and tonumber(beat) >= domain.now - dead_after_ms then return { 0, -1 } end
+
+local d, prefix, removed = deployment_read(deployment_key), replica .. '.', 0
+local members = redis.call('ZRANGE', own_leases_key, offset, offset + chunk - 1, 'WITHSCORES')
+local kept = 0
+for k = 1, #members, 2 do
+  if string.sub(members[k], 1, #prefix) == prefix then
+    lease_remove(leases_key, own_leases_key, members[k])
+    removed = removed + 1
+    local score = tonumber(members[k + 1])
+    if lease_is_probe(score) and d.state == 'half_open' and score >= d.changed_at_ms then
+      record_set(d, 'probes_issued', math.max(0, (d.probes_issued or 0) - 1))
+    end
+  else
+    kept = kept + 1
+  end
+end
+domain_advance(domain, ARGV[1])
+record_write(domain)
+record_write(d)
+local done = #members < 2 * chunk
+if done and ARGV[6] == '1' then
+  redis.call('ZREM', replicas_key, replica)
+  redis.call('DEL', replica_key)
+end
+return { removed, done and -1 or offset + kept }

@@ -1,0 +1,83 @@
+--- @include "domain"
+--- @include "policy"
+--- @include "random"
+--- @include "judge"
+--- @include "outcomes"
+--- @include "lease"
+--- @include "event"
+-- Ends one lease and learns from its outcome. Settling twice is once: removing the lease is the gate.
+-- Only results of the generation in which the lease was granted move the breaker.
+--
+-- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM,
+--       6 deployment HASH, 7 its leases ZSET, 8 its window STRING
+-- ARGV  1 epoch to set if none, 2 token, 3 outcome (success | failure | timeout | throttled | overloaded |
+--       client_error | cancelled), 4 generation, 5 probe (0 | 1), 6 latency_ms (first byte of a stream, else total),
+--       7 stream (0 | 1), 8 output_tokens, 9 retry_after_ms (0 unknown), 10 final outcome of its request (0 | 1),
+--       11 seed (31-bit)
+-- reply known (0 | 1), state, generation, sequence, epoch, now_ms
+local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local deployment_key, own_leases_key, own_window_key = KEYS[6], KEYS[7], KEYS[8]
+local epoch, token, generation, probe = ARGV[1], ARGV[2], tonumber(ARGV[4]), ARGV[5] == '1'
+local call = { outcome = ARGV[3], latency_ms = tonumber(ARGV[6]), stream = ARGV[7] == '1',
+  output_tokens = tonumber(ARGV[8]) }
+local retry_after_ms, final, random = tonumber(ARGV[9]), ARGV[10] == '1', random_from(tonumber(ARGV[11]))
+local SUMMARY_DUE_MS, COOL_DEFAULT_MS, EWMA_TAU_MS = 250, 1000, 10000
+
+local policy, domain = policy_read(policy_key), domain_read(global_key)
+local d, now = deployment_read(deployment_key), domain.now
+local known = lease_remove(leases_key, own_leases_key, token)
+domain_advance(domain, epoch)
+if not known or not policy or not d.config_version then
+  record_write(domain)
+  return { 0, d.state or '', d.generation or 0, domain.sequence, domain.epoch, now }
+end
+
+local sample = judge_sample(call, deployment_slow_after_ms(d, policy), policy)
+local sums
+if now - (d.refreshed_at_ms or 0) >= SUMMARY_DUE_MS or sample.failures == 1 or sample.slow == 1 then
+  sums = window_read(redis.call('GET', own_window_key) or '', now)
+  window_include(sums, sample)
+  health_refresh(d, sums, now)
+end
+if sample.latency_ms then
+  local ewma, x = d.ewma_ms or 0, sample.latency_ms
+  -- Peak EWMA (Finagle): up at once, down with time.
+  if x < ewma then x = ewma + (x - ewma) * (1 - math.exp(-(now - d.ewma_at_ms) / EWMA_TAU_MS)) end
+  record_set(d, 'ewma_ms', decimal(x, 1))
+  record_set(d, 'ewma_at_ms', now)
+end
+if call.outcome == 'throttled' or (call.outcome == 'overloaded' and retry_after_ms > 0) then
+  local cool_ms = math.min(policy.max_cooldown_ms, retry_after_ms > 0 and retry_after_ms or COOL_DEFAULT_MS)
+  record_set(d, 'cool_until_ms', math.max(d.cool_until_ms or 0, now + cool_ms))
+end
+local transition
+if generation == d.generation then
+  if d.state == 'closed' then
+    local reason = judge_closed(d, policy, sample, sums)
+    transition = reason and breaker_open(d, policy, now, reason, random)
+  elseif d.state == 'half_open' and probe then
+    local verdict = judge_probe(d, policy, sample)
+    if verdict == 'close' then
+      transition = breaker_close(d, now, 'probes_succeeded')
+    elseif verdict then
+      transition = breaker_open(d, policy, now, verdict, random)
+    end
+  end
+end
+record_set(d, 'active', deployment_active(own_leases_key, d, now))
+
+if transition and transition.to == 'closed' then
+  redis.call('DEL', own_window_key)
+else
+  window_add(own_window_key, now, sample)
+end
+if final and (sample.calls == 1 or sample.throttled == 1) then
+  local whole = { calls = 1, failures = call.outcome == 'success' and 0 or 1 }
+  outcomes_refresh(domain, window_key, whole, SUMMARY_DUE_MS)
+  window_add(window_key, now, whole)
+end
+record_write(d)
+record_write(domain)
+if transition then event_add(events_key, domain, transition.subject, transition.from, transition.to,
+  transition.reason, transition.generation) end
+return { 1, d.state, d.generation, domain.sequence, domain.epoch, now }

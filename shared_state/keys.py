@@ -1,0 +1,41 @@
+"""Every key name. The braces are the Cluster hash tag: all keys of a domain live in one slot, so that one script
+may touch all of them.
+
+A lease's score in `leases:<id>` is its start in ms; the fraction marks it (.5 a probe, .25 first byte arrived).
+"""
+
+
+class Keys:
+    """Key names of one routing domain, as bytes ready for the wire."""
+
+    def __init__(self, domain: str) -> None:
+        self.prefix = f"pllm:{{{domain}}}:"
+        self.domain = self._key("global")
+        self.policy = self._key("policy")
+        self.leases = self._key("leases")
+        self.window = self._key("window")
+        self.events = self._key("events")
+        self.replicas = self._key("replicas")
+
+    def _key(self, name: str) -> bytes:
+        return (self.prefix + name).encode()
+
+    def replica(self, replica: str) -> bytes:
+        return self._key(f"replica:{replica}")
+
+    def deployment(self, deployment_id: str) -> bytes:
+        return self._key(f"deployment:{deployment_id}")
+
+    def deployment_leases(self, deployment_id: str) -> bytes:
+        return self._key(f"leases:{deployment_id}")
+
+    def deployment_window(self, deployment_id: str) -> bytes:
+        return self._key(f"window:{deployment_id}")
+
+    def candidate(self, deployment_id: str) -> tuple[bytes, bytes, bytes]:
+        """The three keys of a deployment in the order in which scripts take them."""
+        return (
+            self.deployment(deployment_id),
+            self.deployment_leases(deployment_id),
+            self.deployment_window(deployment_id),
+        )

@@ -1,0 +1,196 @@
+"""The values that cross the border of the shared state: policies in, permits, rejections and snapshots out.
+
+Field names are those of the store (docs in lua/include/policy.lua and deployment.lua), so that what a caller
+sets, what a script reads and what redis-cli shows are the same words.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Outcome(StrEnum):
+    """How a call of an upstream ended. Failure, timeout and overloaded count against the deployment."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    TIMEOUT = "timeout"
+    THROTTLED = "throttled"
+    OVERLOADED = "overloaded"
+    CLIENT_ERROR = "client_error"
+    CANCELLED = "cancelled"
+
+
+class RouterPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What every replica must apply alike. Rates, ratios and weights 0..1, times in ms, health 0..100."""
+
+    breaker_enabled: bool
+    failure_threshold: int
+    min_calls: int
+    failure_rate: float
+    slow_limit: int
+    slow_rate: float
+    latency_threshold_ms: int
+    token_allowance_ms: int
+    cooldown_ms: int
+    max_cooldown_ms: int
+    probes: int
+    probe_successes: int
+    slow_start_ms: int
+    trip_memory_ms: int
+    load_weight: float
+    latency_weight: float
+    error_weight: float
+    min_health: float
+    fallback_advantage: float
+    max_active: int
+    critical_reserve: float
+    min_healthy_ratio: float
+    max_failure_rate: float
+    retry_ratio: float
+    retry_floor_per_second: float
+
+
+class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """Policy of one deployment; None inherits the router's or means unlimited.
+
+    ``lease_ms``: after this a lease expires by itself; longer than the longest call. ``price``: currency per
+    million tokens, input and output added, only compared.
+    """
+
+    id: str
+    lease_ms: int
+    limit: int
+    priority: int
+    weight: float
+    price: float
+    rpm: int | None = None
+    cooldown_ms: int | None = None
+    latency_threshold_ms: int | None = None
+
+
+class Permit(msgspec.Struct, frozen=True):
+    """One granted lease: the right to send one call to one deployment, to be settled exactly once."""
+
+    token: str
+    position: int
+    deployment_id: str
+    generation: int
+    is_probe: bool
+    is_stream: bool
+    sequence: int
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """No lease. ``code``: shed, none or retry_budget; one verdict per candidate when they were looked at."""
+
+    code: str
+    reason: str
+    retry_after_ms: int
+    sequence: int
+    verdicts: tuple[str, ...]
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """What `settle` learns. ``latency_ms``: first byte of a stream, total of the rest; ``retry_after_ms``: 0 when
+    the provider named none; ``is_final``: this is the outcome of the whole request, not of an attempt.
+    """
+
+    outcome: Outcome
+    latency_ms: int = 0
+    output_tokens: int = 0
+    retry_after_ms: int = 0
+    is_final: bool = True
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """``is_known``: False when the lease had ended before (settled twice, expired, reaped)."""
+
+    is_known: bool
+    state: str
+    generation: int
+    sequence: int
+
+
+class CandidateVerdict(msgspec.Struct, frozen=True):
+    """One candidate in an explanation. ``verdict``: eligible, open, probing, forced_open, disabled, cooling, full
+    or rate_limited.
+    """
+
+    deployment_id: str
+    verdict: str
+    tier: int
+    state: str
+    active: int
+    limit: int
+    wait_ms: int
+    health: float
+    score: float
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """A dry run of `acquire`. ``shed_reason`` is empty when the request would be let in."""
+
+    shed_reason: str
+    picked: str | None
+    candidates: tuple[CandidateVerdict, ...]
+
+
+class Heartbeat(msgspec.Struct, frozen=True):
+    """The cluster as the store sees it at one beat. ``policy_version`` 0: the store has no configuration."""
+
+    epoch: str
+    sequence: int
+    now_ms: int
+    policy_version: int
+    active: int
+    replicas_alive: int
+    shed_reasons: str
+    dead_replicas: tuple[str, ...]
+
+
+class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """One deployment now. Latencies in ms; requests, failures and slow count the sliding window."""
+
+    id: str
+    state: str = "closed"
+    generation: int = 0
+    health_score: float = 0.0
+    active: int = 0
+    limit: int = 0
+    requests: int = 0
+    failures: int = 0
+    slow: int = 0
+    consecutive_failures: int = 0
+    consecutive_slow: int = 0
+    probes_issued: int = 0
+    probes_succeeded: int = 0
+    trips: int = 0
+    open_reason: str = ""
+    wait_ms: int = 0
+    oldest_ms: int = 0
+    avg_ms: int = 0
+    p50_ms: int = 0
+    p95_ms: int = 0
+    p99_ms: int = 0
+    ewma_ms: float = 0.0
+
+
+class DomainSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole domain now. ``requests`` and ``failures`` are final outcomes of requests in the window."""
+
+    epoch: str
+    sequence: int
+    now_ms: int
+    policy_version: int
+    active: int
+    replicas_alive: int
+    shed_reasons: str
+    healthy_ratio: float
+    requests: int
+    failures: int
+    deployments: tuple[DeploymentSnapshot, ...]
+
+    @property
+    def should_shed_load(self) -> bool:
+        return bool(self.shed_reasons)

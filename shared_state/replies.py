@@ -1,0 +1,120 @@
+"""Replies of the scripts become Structs here and nowhere else. Each function names the script it reads."""
+
+from typing import cast
+
+import msgspec
+
+from shared_state.errors import NotConfigured
+from shared_state.records import (
+    CandidateVerdict,
+    DeploymentSnapshot,
+    DomainSnapshot,
+    Explanation,
+    Heartbeat,
+    Permit,
+    Rejection,
+    Settlement,
+)
+
+Reply = list[object]
+
+
+def _text(value: object) -> str:
+    return cast(bytes, value).decode()
+
+
+def _number(value: object) -> int:
+    return cast(int, value)
+
+
+def acquired(reply: Reply, token: str, is_stream: bool, ids: tuple[str, ...]) -> Permit | Rejection:
+    """acquire. Raises NotConfigured."""
+    code = reply[0]
+    if code == b"granted":
+        position = _number(reply[1]) - 1
+        return Permit(token, position, ids[position], _number(reply[2]), reply[3] == 1, is_stream, _number(reply[4]))
+    if code == b"unconfigured":
+        raise NotConfigured("the store does not know this configuration")
+    return Rejection(
+        _text(code),
+        _text(reply[1]),
+        _number(reply[2]),
+        _number(reply[3]),
+        tuple(_text(verdict) for verdict in reply[6:]),
+    )
+
+
+def settled(reply: Reply) -> Settlement:
+    """settle."""
+    return Settlement(reply[0] == 1, _text(reply[1]), _number(reply[2]), _number(reply[3]))
+
+
+def beaten(reply: Reply) -> Heartbeat:
+    """beat."""
+    return Heartbeat(
+        epoch=_text(reply[0]),
+        sequence=_number(reply[1]),
+        now_ms=_number(reply[2]),
+        policy_version=_number(reply[3]),
+        active=_number(reply[4]),
+        replicas_alive=_number(reply[5]),
+        shed_reasons=_text(reply[6]),
+        dead_replicas=tuple(_text(replica) for replica in reply[7:]),
+    )
+
+
+def reaped(reply: Reply) -> tuple[int, int]:
+    """reap: leases removed, next offset or -1 when done."""
+    return _number(reply[0]), _number(reply[1])
+
+
+def snapshot(replies: list[Reply], ids: list[tuple[str, ...]]) -> DomainSnapshot:
+    """snapshot, called once per chunk of deployments; the domain is the newest chunk's."""
+    head = cast(Reply, replies[-1][0])
+    deployments: list[DeploymentSnapshot] = []
+    for reply, chunk in zip(replies, ids, strict=True):
+        for deployment_id, row in zip(chunk, reply[1:], strict=True):
+            words = [_text(word) for word in cast(Reply, row)]
+            fields: dict[str, object] = dict(zip(words[::2], words[1::2], strict=True))
+            fields["id"] = deployment_id
+            deployments.append(msgspec.convert(fields, DeploymentSnapshot, strict=False))
+    return DomainSnapshot(
+        epoch=_text(head[0]),
+        sequence=_number(head[1]),
+        now_ms=_number(head[2]),
+        policy_version=_number(head[3]),
+        active=_number(head[4]),
+        replicas_alive=_number(head[5]),
+        shed_reasons=_text(head[6]),
+        healthy_ratio=float(_text(head[7])),
+        requests=_number(head[8]),
+        failures=_number(head[9]),
+        deployments=tuple(deployments),
+    )
+
+
+_VERDICT_FIELDS = 8
+
+
+def explained(reply: Reply, ids: tuple[str, ...]) -> Explanation:
+    """explain. Raises NotConfigured."""
+    if reply[0] == b"unconfigured":
+        raise NotConfigured("the store does not know this configuration")
+    picked = _number(reply[1])
+    candidates = []
+    for position, deployment_id in enumerate(ids):
+        row = reply[2 + position * _VERDICT_FIELDS :][:_VERDICT_FIELDS]
+        candidates.append(
+            CandidateVerdict(
+                deployment_id=deployment_id,
+                verdict=_text(row[0]),
+                tier=_number(row[1]),
+                state=_text(row[2]),
+                active=_number(row[3]),
+                limit=_number(row[4]),
+                wait_ms=_number(row[5]),
+                health=float(_text(row[6])),
+                score=float(_text(row[7])),
+            )
+        )
+    return Explanation(_text(reply[0]), ids[picked - 1] if picked else None, tuple(candidates))

@@ -1,0 +1,230 @@
+"""The port of the shared state: one method per script. Decisions are taken in Lua; here values become calls and
+replies become values.
+"""
+
+import asyncio
+import contextlib
+import random
+import secrets
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+
+from shared_state import replies
+from shared_state.batcher import Batcher, Reply
+from shared_state.client import pack
+from shared_state.errors import NotConfigured
+from shared_state.keys import Keys
+from shared_state.records import (
+    DeploymentPolicy,
+    DomainSnapshot,
+    Ending,
+    Explanation,
+    Heartbeat,
+    Outcome,
+    Permit,
+    Rejection,
+    RouterPolicy,
+    Settlement,
+)
+from shared_state.scripts import Script
+
+DEAD_AFTER_MS = 5000
+SNAPSHOT_CHUNK = 50  # deployments per call: about 1 ms of the store's time
+REAP_CHUNK = 500
+_SEED_BITS = 31
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The part of an acquire that is the same for every request of a model, packed once."""
+
+    ids: tuple[str, ...]
+    tiers: tuple[int, ...]
+    strategy: str
+    prefix: bytes
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """What this replica puts into the store: the newest ``version`` wins."""
+
+    version: int
+    router: RouterPolicy
+    deployments: tuple[DeploymentPolicy, ...]
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return digits or "0"
+
+
+class Store:
+    """Decisions on one domain for one replica. Raises StateError from every awaited call."""
+
+    def __init__(
+        self, batcher: Batcher, scripts: dict[str, Script], keys: Keys, replica: str, configuration: Configuration
+    ) -> None:
+        self._batcher = batcher
+        self._scripts = scripts
+        self._keys = keys
+        self._configuration = configuration
+        self._counter = 0
+        self._epoch = secrets.token_hex(8).encode()
+        self._seed = random.Random(secrets.randbits(64)).getrandbits
+        self._answered: dict[str, str] = {}
+        self.replica = replica
+        domain = (keys.domain, keys.policy, keys.leases, keys.window, keys.events)
+        self._settle_prefix = {
+            policy.id: self._prefix("settle", 11, *domain, *keys.candidate(policy.id)) + pack(self._epoch)
+            for policy in configuration.deployments
+        }
+
+    # -- the hot path ---------------------------------------------------------------------------------------
+
+    def plan(self, candidates: Sequence[tuple[str, int]], strategy: str) -> Plan:
+        """Candidates as (deployment id, tier) in chain order."""
+        keys = self._keys
+        ids = tuple(deployment_id for deployment_id, _ in candidates)
+        tiers = tuple(tier for _, tier in candidates)
+        names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events]
+        for deployment_id in ids:
+            names += keys.candidate(deployment_id)
+        static = pack(strategy.encode(), ",".join(map(str, tiers)).encode(), self._epoch)
+        return Plan(ids, tiers, strategy, self._prefix("acquire", 8, *names) + static)
+
+    async def acquire(self, plan: Plan, priority: int, is_stream: bool, attempt: int = 1) -> Permit | Rejection:
+        """One decision. ``priority``: 0 critical to 100 bulk; ``attempt``: from 1."""
+        token = self._token(is_stream)
+        dynamic = pack(token.encode(), b"%d" % priority, b"%d" % self._seed(_SEED_BITS), b"%d" % attempt)
+        sent = plan.prefix + dynamic + b"$1\r\n0\r\n"
+        again = plan.prefix + dynamic + b"$1\r\n1\r\n"
+        orphaned = partial(self._give_back, token, is_stream, plan)
+        for _ in range(2):
+            try:
+                reply = await self._batcher.call(sent, again, orphaned, is_urgent=True)
+                return replies.acquired(reply, token, is_stream, plan.ids)
+            except NotConfigured:
+                await self.configure()
+        raise NotConfigured("the store does not keep its configuration")
+
+    def settle(self, permit: Permit, ending: Ending) -> asyncio.Future[Reply]:
+        """Ends the permit; nobody has to await the reply. Read it with ``settlement``."""
+        self._answered.pop(permit.token, None)
+        return self._batcher.call(
+            self._settle_prefix[permit.deployment_id]
+            + pack(
+                permit.token.encode(),
+                ending.outcome.encode(),
+                b"%d" % permit.generation,
+                b"1" if permit.is_probe else b"0",
+                b"%d" % ending.latency_ms,
+                b"1" if permit.is_stream else b"0",
+                b"%d" % ending.output_tokens,
+                b"%d" % ending.retry_after_ms,
+                b"1" if ending.is_final else b"0",
+                b"%d" % self._seed(_SEED_BITS),
+            )
+        )
+
+    async def settlement(self, permit: Permit, ending: Ending) -> Settlement:
+        return replies.settled(await self.settle(permit, ending))
+
+    def answered(self, permit: Permit) -> None:
+        """A stream has got its first byte: the next heartbeat tells, so that it no longer counts as waiting."""
+        self._answered[permit.token] = permit.deployment_id
+
+    def _give_back(self, token: str, is_stream: bool, plan: Plan, reply: Reply) -> None:
+        """A grant whose request was cancelled while it was on its way ends as cancelled."""
+        with contextlib.suppress(NotConfigured):
+            decision = replies.acquired(reply, token, is_stream, plan.ids)
+            if isinstance(decision, Permit):
+                self.settle(decision, Ending(Outcome.CANCELLED))
+
+    def _token(self, is_stream: bool) -> str:
+        self._counter += 1
+        return f"{self.replica}.{'stream' if is_stream else 'plain'}.{_base36(self._counter)}"
+
+    # -- the rest -------------------------------------------------------------------------------------------
+
+    async def configure(self) -> None:
+        """Puts policies into the store unless newer ones are there."""
+        keys, configuration = self._keys, self._configuration
+        router = msgspec.structs.asdict(configuration.router) | {"version": configuration.version}
+        head = [self._epoch, b"%d" % configuration.version, msgspec.json.encode(router)]
+        calls = []
+        for policy in configuration.deployments:
+            arguments = list(head)
+            for name, value in msgspec.structs.asdict(policy).items():
+                if name != "id":
+                    arguments += (name.encode(), b"" if value is None else str(value).encode())
+            names = (keys.domain, keys.policy, keys.events, keys.deployment(policy.id))
+            calls.append(self._call("configure", names, arguments))
+        await asyncio.gather(*calls)
+
+    async def beat(self, address: str, version: str, started_at_ms: int, is_draining: bool) -> Heartbeat:
+        keys, policies = self._keys, self._configuration.deployments
+        names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events, keys.replicas]
+        names.append(keys.replica(self.replica))
+        for policy in policies:
+            names += (keys.deployment(policy.id), keys.deployment_leases(policy.id))
+        positions = {policy.id: b"%d" % (position + 1) for position, policy in enumerate(policies)}
+        arguments = [self._epoch, self.replica.encode(), address.encode(), version.encode()]
+        arguments += [b"%d" % started_at_ms, b"%d" % is_draining, b"%d" % DEAD_AFTER_MS]
+        arguments.append(b"%d" % self._seed(_SEED_BITS))
+        answered, self._answered = self._answered, {}
+        for token, deployment_id in answered.items():
+            arguments += (positions[deployment_id], token.encode())
+        return replies.beaten(await self._call("beat", names, arguments))
+
+    async def reap(self, dead: str) -> int:
+        """Removes the leases of a dead replica, in bounded chunks; returns how many."""
+        keys, policies = self._keys, self._configuration.deployments
+        removed = 0
+        for position, policy in enumerate(policies):
+            offset = 0
+            is_last = b"1" if position == len(policies) - 1 else b"0"
+            while offset >= 0:
+                names = (keys.domain, keys.leases, keys.replicas, keys.replica(dead))
+                arguments = [self._epoch, dead.encode(), b"%d" % DEAD_AFTER_MS, b"%d" % offset, b"%d" % REAP_CHUNK]
+                own = (keys.deployment(policy.id), keys.deployment_leases(policy.id))
+                count, offset = replies.reaped(await self._call("reap", (*names, *own), [*arguments, is_last]))
+                removed += count
+        return removed
+
+    async def force(self, deployment_id: str, action: str, actor: str, reason: str, ttl_ms: int = 0) -> bool:
+        """Moves a breaker by hand; False when the deployment or the action is unknown."""
+        keys = self._keys
+        names = (keys.domain, keys.events, keys.deployment(deployment_id), keys.deployment_window(deployment_id))
+        arguments = [self._epoch, action.encode(), actor.encode(), reason.encode(), b"%d" % ttl_ms]
+        return (await self._call("force", names, arguments))[0] == b"ok"
+
+    async def snapshot(self) -> DomainSnapshot:
+        keys = self._keys
+        ids = [policy.id for policy in self._configuration.deployments]
+        chunks = [tuple(ids[k : k + SNAPSHOT_CHUNK]) for k in range(0, len(ids), SNAPSHOT_CHUNK)] or [()]
+        calls = []
+        for chunk in chunks:
+            names = [keys.domain, keys.policy, keys.leases, keys.window, keys.replicas]
+            for deployment_id in chunk:
+                names += keys.candidate(deployment_id)
+            calls.append(self._call("snapshot", names, [b"%d" % DEAD_AFTER_MS]))
+        return replies.snapshot(await asyncio.gather(*calls), chunks)
+
+    async def explain(self, plan: Plan, priority: int) -> Explanation:
+        names = [self._keys.domain, self._keys.policy, self._keys.leases]
+        for deployment_id in plan.ids:
+            names += self._keys.candidate(deployment_id)
+        arguments = [plan.strategy.encode(), ",".join(map(str, plan.tiers)).encode(), b"%d" % priority]
+        arguments.append(b"%d" % self._seed(_SEED_BITS))
+        return replies.explained(await self._call("explain", names, arguments), plan.ids)
+
+    def _prefix(self, script: str, argument_count: int, *names: bytes) -> bytes:
+        head = (b"EVALSHA", self._scripts[script].sha.encode(), b"%d" % len(names), *names)
+        return b"*%d\r\n%b" % (len(head) + argument_count, pack(*head))
+
+    def _call(self, script: str, names: Sequence[bytes], arguments: Sequence[bytes]) -> asyncio.Future[Reply]:
+        return self._batcher.call(self._prefix(script, len(arguments), *names) + pack(*arguments))
