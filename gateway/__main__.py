@@ -1,2 +1,85 @@
-def main() -> int:
+"""The `pllm` command: settings in, one replica (or the demo, or an answer) out."""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from gateway import demo, server
+from gateway.settings import ConfigurationError, Settings, exposure_problems, load
+from shared_state.errors import StateError
+from shared_state.inspection import inspect
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        return int(options.run(options))
+    except (ConfigurationError, StateError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pllm", description="LLM gateway whose replicas share one truth.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run one replica")
+    serve.add_argument("--config", type=Path, required=True, metavar="FILE")
+    serve.add_argument("--host", help="instead of server.host")
+    serve.add_argument("--port", type=int, help="instead of server.port")
+    serve.add_argument("--engine", choices=("hypercorn", "uvicorn"), help="instead of server.engine")
+    serve.add_argument("--replica", metavar="NAME", help="this replica's name in the state (default: random)")
+    serve.set_defaults(run=_serve)
+
+    check = commands.add_parser("check", help="validate a configuration")
+    check.add_argument("file", type=Path, metavar="FILE")
+    check.set_defaults(run=_check)
+
+    state = commands.add_parser("state", help="send one command to the store, like redis-cli")
+    state.add_argument("--url", required=True, help="redis://… or unix://…")
+    state.add_argument("words", nargs="+", metavar="WORD", help="for example: HGETALL 'pllm:{default}:global'")
+    state.set_defaults(run=_state)
+
+    play = commands.add_parser("demo", help="a whole cluster on this machine, nothing to set up")
+    play.set_defaults(run=lambda _options: demo.run())
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = _with_options(load(options.config, os.environ), options)
+    server.run(settings, options.replica)
     return 0
+
+
+def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
+    """Raises ConfigurationError: another host must obey the same rule as the one in the file."""
+    wanted = {"host": options.host, "port": options.port, "engine": options.engine}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    changed = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **given))
+    problems = tuple(exposure_problems(changed))
+    if problems:
+        raise ConfigurationError(problems)
+    return changed
+
+
+def _state(options: argparse.Namespace) -> int:
+    for line in inspect(options.url, options.words):
+        print(line)
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    settings = load(options.file, os.environ)
+    models = len({deployment.model_name for deployment in settings.model_list})
+    print(f"{options.file}: valid, {len(settings.model_list)} deployments of {models} models")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

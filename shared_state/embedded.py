@@ -35,13 +35,15 @@ def die_with_parent() -> None:
 
 
 class EmbeddedStore:
-    """One embedded Valkey. ``url`` is what a Client connects to; ``binary`` may name another server (redis-server)."""
+    """One embedded Valkey. ``url`` is what a Client connects to; ``folder`` is private and goes with it; ``binary`` may
+    name another server (redis-server).
+    """
 
     def __init__(self, binary: str | None = None) -> None:
         _remove_stale_folders()
         self._binary = binary or str(get_binary_path())
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
-        self.socket = self._folder / "store.sock"
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
+        self.socket = self.folder / "store.sock"
         self.url = f"unix://{self.socket}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -52,7 +54,7 @@ class EmbeddedStore:
 
     def spawn(self) -> None:
         """Starts the process without waiting for its socket."""
-        log = (self._folder / "store.log").open("wb")
+        log = (self.folder / "store.log").open("wb")
         with log:
             self._process = subprocess.Popen(
                 [self._binary, *self._options()],
@@ -66,7 +68,7 @@ class EmbeddedStore:
     def _options(self) -> list[str]:
         return [
             *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
-            *("--dir", str(self._folder), "--save", "", "--appendonly", "no"),
+            *("--dir", str(self.folder), "--save", "", "--appendonly", "no"),
             *("--maxmemory-policy", "noeviction", "--daemonize", "no"),
         ]
 
@@ -76,7 +78,7 @@ class EmbeddedStore:
         give_up_at = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
             if self._process is None or self._process.poll() is not None or time.monotonic() > give_up_at:
-                log = (self._folder / "store.log").read_text(errors="replace")[-500:]
+                log = (self.folder / "store.log").read_text(errors="replace")[-500:]
                 self.stop()
                 raise EmbeddedFailed(f"the embedded store did not start: {log}")
             await asyncio.sleep(0.01)
@@ -100,7 +102,7 @@ class EmbeddedStore:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _remove_stale_folders() -> None:

@@ -111,8 +111,8 @@ class Store:
                 await self.configure()
         raise NotConfigured("the store does not keep its configuration")
 
-    def settle(self, permit: Permit, ending: Ending) -> asyncio.Future[Reply]:
-        """Ends the permit; nobody has to await the reply. Read it with ``settlement``."""
+    def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
+        """Ends the permit; nobody has to await the reply (``settlement`` does). Urgent: before the next acquire."""
         self._answered.pop(permit.token, None)
         return self._batcher.call(
             self._settle_prefix[permit.deployment_id]
@@ -127,7 +127,8 @@ class Store:
                 b"%d" % ending.retry_after_ms,
                 b"1" if ending.is_final else b"0",
                 b"%d" % self._seed(_SEED_BITS),
-            )
+            ),
+            is_urgent=is_urgent,
         )
 
     async def settlement(self, permit: Permit, ending: Ending) -> Settlement:

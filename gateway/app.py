@@ -1,0 +1,111 @@
+"""The composition root: the only file that builds collaborators and wires them."""
+
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.auth import Authenticator
+from gateway.catalog import Catalog
+from gateway.dispatch import Dispatcher
+from gateway.endpoints.admin import Admin
+from gateway.endpoints.openai import ChatCompletions, Models
+from gateway.endpoints.ops import Probes
+from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, body_of, headers_of
+from gateway.flight import Flight
+from gateway.policy import configuration
+from gateway.settings import Settings
+from gateway.upstream import Upstream
+from shared_state.batcher import Batcher
+from shared_state.client import Client
+from shared_state.embedded import EmbeddedStore
+from shared_state.errors import StateError
+from shared_state.keys import Keys
+from shared_state.replicas import Replica
+from shared_state.scripts import assemble_all
+from shared_state.store import Store
+
+VERSION = "0.1.0"
+
+
+@contextlib.asynccontextmanager
+async def application(settings: Settings, flight: Flight, replica: str | None = None) -> AsyncIterator[Starlette]:
+    """Everything one replica is made of, given back in reverse order on the way out. Raises StateError when the
+    store cannot be reached or started.
+    """
+    replica = replica or secrets.token_hex(3)
+    async with contextlib.AsyncExitStack() as stack:
+        url = str(settings.state.url) or await _embedded(stack)
+        scripts = assemble_all()
+        batcher = Batcher(Client(url), scripts.values(), settings.state.deadline_ms)
+        stack.push_async_callback(batcher.close)
+        version = int(time.time() * 1000)
+        store = Store(batcher, scripts, Keys(settings.state.domain), replica, configuration(settings, version))
+        heart = Replica(store, f"{settings.server.host}:{settings.server.port}", VERSION)
+        stack.push_async_callback(heart.stop)
+        await heart.start()
+        upstream = Upstream(settings.model_list)
+        stack.push_async_callback(upstream.close)
+
+        catalog, authenticator = Catalog(settings), Authenticator(settings.auth)
+        dispatcher = Dispatcher(store, upstream, catalog, settings.router)
+        chat = ChatCompletions(dispatcher, authenticator, settings, replica, flight)
+        models = Models(catalog, authenticator, version // 1000)
+        admin = Admin(store, catalog, dispatcher, authenticator)
+        yield Starlette(routes=_routes(chat, models, admin, Probes(flight)), exception_handlers=_HANDLERS)
+
+
+async def _embedded(stack: contextlib.AsyncExitStack) -> str:
+    embedded = EmbeddedStore()
+    stack.callback(embedded.stop)
+    await embedded.start()
+    return embedded.url
+
+
+def _routes(chat: ChatCompletions, models: Models, admin: Admin, probes: Probes) -> list[Route]:
+    """The hot endpoint first: routes are matched in order."""
+    return [
+        Route("/v1/chat/completions", chat, methods=["POST"]),
+        Route("/v1/models", models.index, methods=["GET"]),
+        Route("/v1/models/{model:path}", models.show, methods=["GET"]),
+        Route("/v1/admin/models/stats", admin.stats, methods=["GET"]),
+        Route("/v1/admin/explain", admin.explain, methods=["GET"]),
+        Route("/v1/admin/deployments/{deployment:path}/{action}", admin.force, methods=["POST"]),
+        Route("/livez", probes.livez, methods=["GET"]),
+        Route("/readyz", probes.readyz, methods=["GET"]),
+    ]
+
+
+def _render(error: GatewayError, headers: dict[str, str] | None = None) -> Response:
+    response = Response(body_of(error), status_code=error.status, headers=headers)
+    response.raw_headers.extend(headers_of(error))
+    return response
+
+
+async def _gateway_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)
+    return _render(error)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        return _render(MethodNotAllowed(f"{request.method} is not allowed here."), dict(error.headers or {}))
+    return _render(NotFound("There is no such endpoint."))
+
+
+async def _state_error(_request: Request, _error: Exception) -> Response:
+    return _render(StateLost("The gateway's shared state cannot be reached.", retry_after_ms=1000))
+
+
+async def _defect(_request: Request, _error: Exception) -> Response:
+    return _render(GatewayError("An internal error occurred."))
+
+
+_HANDLERS = {GatewayError: _gateway_error, HTTPException: _http_error, StateError: _state_error, Exception: _defect}

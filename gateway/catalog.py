@@ -1,0 +1,56 @@
+"""A model's name to its candidates: aliases, then the model's deployments, then its fallback chain.
+
+Everything is worked out when the configuration is loaded, so that a request costs one dict look-up. Health
+is no concern here: which candidate is fit to serve is decided by the shared store at the same moment
+as it is taken.
+"""
+
+import msgspec
+
+from gateway.setting_rules import MAX_CANDIDATES
+from gateway.settings import DeploymentSettings, Settings
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A deployment that may serve; tier 0 is the model asked for, tier n the nth model of its chain."""
+
+    deployment: DeploymentSettings
+    tier: int
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Where a call may go. `model` is the name behind an alias."""
+
+    model: str
+    candidates: tuple[Candidate, ...]
+
+
+class Catalog:
+    """The models, deployments, aliases and fallback chains of one configuration."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._deployments = settings.model_list
+        names = dict.fromkeys(deployment.model_name for deployment in settings.model_list)
+        self._routes = {model: self._route(model, settings.router.fallbacks.get(model, ())) for model in names}
+        self._routes |= {alias: self._routes[model] for alias, model in settings.router.aliases.items()}
+
+    def _route(self, model: str, chain: tuple[str, ...]) -> Route:
+        candidates = (
+            Candidate(deployment, tier)
+            for tier, name in enumerate((model, *chain))
+            for deployment in self._deployments
+            if deployment.enabled and deployment.model_name == name
+        )
+        return Route(model, tuple(candidates)[:MAX_CANDIDATES])
+
+    def resolve(self, model: str) -> Route | None:
+        """None if no deployment and no alias has this name."""
+        return self._routes.get(model)
+
+    def models(self) -> tuple[str, ...]:
+        """Every name a call may ask for: the models in the order of the configuration, then the aliases."""
+        return tuple(self._routes)
+
+    def deployments(self) -> tuple[DeploymentSettings, ...]:
+        """All of them, the disabled ones too."""
+        return self._deployments

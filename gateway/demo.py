@@ -1,0 +1,170 @@
+"""`pllm demo`: a whole cluster on this machine with nothing to set up. An embedded Valkey, three fake providers and
+two replicas that share state; all of it ends with this process.
+"""
+
+import asyncio
+import re
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from gateway.processes import ChildFailed, Children
+from shared_state.embedded import EmbeddedStore
+
+PORTS = (8080, 8081)
+START_TIMEOUT_S = 20.0
+
+PROVIDERS = {
+    "healthy": '{"latency_ms": 120, "latency_distribution": "lognormal", "chunk_gap_ms": 20}',
+    "slow": '{"latency_ms": 1600, "latency_distribution": "uniform", "latency_spread": 0.2, "chunk_gap_ms": 60}',
+    "failing": '{"latency_ms": 30, "error_rate": 1.0, "error_status": 500}',
+}
+
+_CONFIG = """\
+state: {{url: "{store}"}}
+router:
+  routing_strategy: adaptive
+  latency_threshold: 1s          # so that the slow provider counts as slow
+  token_allowance: 0s
+  circuit_breaker_cooldown: 10s  # short, to see breakers recover
+  fallbacks: {{claude-3-opus: [gpt-4]}}
+model_list:
+  - {{id: gpt-4-healthy, model_name: gpt-4, provider: {{base_url: "{healthy}", api_key: demo}}}}
+  - {{id: gpt-4-slow, model_name: gpt-4, provider: {{base_url: "{slow}", api_key: demo}}}}
+  - {{id: gpt-4-failing, model_name: gpt-4, provider: {{base_url: "{failing}", api_key: demo}}}}
+  - {{id: claude-failing, model_name: claude-3-opus, provider: {{base_url: "{failing}", api_key: demo}}}}
+"""
+
+_GUIDE = """
+A cluster is running: replicas on http://127.0.0.1:8080 and http://127.0.0.1:8081 share one state.
+
+Ask for an answer, plain and streamed (-i shows which deployment served, and after how many attempts):
+  curl -i http://127.0.0.1:8080/v1/chat/completions -H 'content-type: application/json' \\
+    -d '{{"model": "gpt-4", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+  curl -N http://127.0.0.1:8081/v1/chat/completions -H 'content-type: application/json' \\
+    -d '{{"model": "gpt-4", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}'
+
+A model whose only provider is down, saved by its fallback (see x-pllm-fallback):
+  curl -i http://127.0.0.1:8080/v1/chat/completions -H 'content-type: application/json' \\
+    -d '{{"model": "claude-3-opus", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+
+Put load on both replicas, then ask either for the state; both say the same:
+  {python} -m loadtest -url http://127.0.0.1:8080,http://127.0.0.1:8081 -model gpt-4 -rps 50 -duration 10s
+  curl -s http://127.0.0.1:8081/v1/admin/models/stats | python3 -m json.tool
+  curl -s 'http://127.0.0.1:8080/v1/admin/explain?model=gpt-4' | python3 -m json.tool
+
+Look into the state itself (or use redis-cli -s {socket}):
+  {python} -m gateway state --url {store} HGETALL 'pllm:{{default}}:deployment:gpt-4-failing'
+  {python} -m gateway state --url {store} XREVRANGE 'pllm:{{default}}:events' + - COUNT 5
+
+Make the failing provider healthy and watch its breaker close; make it fail again with error_rate 1:
+  curl -s -X PATCH {failing_control} -d '{{"error_rate": 0}}'
+
+Ctrl-C stops everything.
+"""
+
+
+def run() -> int:
+    try:
+        asyncio.run(_run())
+    except ChildFailed as failed:
+        sys.stderr.write(f"{failed}\n")
+        return 1
+    return 0
+
+
+async def _run() -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    for port in PORTS:
+        _require_free(port)
+    store = EmbeddedStore()
+    children = Children(store.folder)
+    try:
+        await store.start()
+        urls = await _start_providers(children)
+        await _start_replicas(children, store, urls)
+        print(
+            _GUIDE.format(
+                python=Path(sys.executable).name if _is_on_path() else sys.executable,
+                socket=store.socket,
+                store=store.url,
+                failing_control=urls["failing"].removesuffix("/v1") + "/control",
+            ),
+            flush=True,
+        )
+        while not stop.is_set():
+            children.check()
+            await _sleep(stop, 1.0)
+    finally:
+        await children.stop()
+        store.stop()
+    print("Stopped.", flush=True)
+
+
+def _is_on_path() -> bool:
+    import shutil
+
+    return shutil.which(Path(sys.executable).name) == sys.executable
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ChildFailed(f"port {port} is taken: the demo needs {PORTS[0]} and {PORTS[1]}") from error
+
+
+async def _start_providers(children: Children) -> dict[str, str]:
+    for name, behaviour in PROVIDERS.items():
+        options = ("--port", "0", "--name", name, "--behaviour", behaviour, "--die-with-parent")
+        children.start(name, "-m", "loadtest.provider", *options)
+    urls: dict[str, str] = {}
+    give_up_at = time.monotonic() + START_TIMEOUT_S
+    while len(urls) < len(PROVIDERS):
+        for name in PROVIDERS:
+            found = re.search(r"listening on (\S+)", children.said(name))
+            if found:
+                urls[name] = found[1] + "/v1"
+        await _wait(children, give_up_at)
+    return urls
+
+
+async def _start_replicas(children: Children, store: EmbeddedStore, urls: dict[str, str]) -> None:
+    config = store.folder / "demo.yaml"
+    config.write_text(_CONFIG.format(store=store.url, **urls))
+    for port in PORTS:
+        children.start(f"replica-{port}", "-m", "gateway", "serve", "--config", str(config), "--port", str(port))
+    give_up_at = time.monotonic() + START_TIMEOUT_S
+    for port in PORTS:
+        while not await _listens(port):
+            await _wait(children, give_up_at)
+
+
+async def _wait(children: Children, give_up_at: float) -> None:
+    """One step of waiting for a child. Raises ChildFailed."""
+    children.check()
+    if time.monotonic() > give_up_at:
+        raise ChildFailed("the demo did not start in time")
+    await asyncio.sleep(0.05)
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return

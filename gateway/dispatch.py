@@ -1,0 +1,240 @@
+"""The request path after parsing: resolve, acquire, send, classify, settle. The only file that knows the order;
+falling back is one turn of a loop.
+"""
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Sequence
+from types import TracebackType
+
+import msgspec
+
+from gateway.auth import Tenant
+from gateway.calls import Call
+from gateway.catalog import Candidate, Catalog
+from gateway.errors import (
+    Attempt,
+    Forbidden,
+    GatewayError,
+    ModelNotFound,
+    NoHealthyDeployment,
+    Overloaded,
+    RateLimited,
+    StateLost,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamTimedOut,
+)
+from gateway.interrupt import Cause, Interrupt
+from gateway.router_settings import RouterSettings
+from gateway.upstream import Exchange, StreamBroken, Upstream
+from shared_state.errors import StateError
+from shared_state.records import Ending, Outcome, Permit, Rejection
+from shared_state.store import Plan, Store
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """One failed attempt, kept for the error that may have to be given."""
+
+    candidate: Candidate
+    outcome: Outcome
+    retry_after_ms: int
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A model's candidates with their acquire packed for the store."""
+
+    model: str
+    candidates: tuple[Candidate, ...]
+    plan: Plan
+
+
+class Answer:
+    """What a deployment answered, with the permit it was answered under. Leaving the `async with` settles the permit:
+    after the last byte has been sent, on every way out, exactly once.
+    """
+
+    def __init__(
+        self, store: Store, permit: Permit, exchange: Exchange, interrupt: Interrupt, candidate: Candidate
+    ) -> None:
+        self._store = store
+        self._permit = permit
+        self._interrupt = interrupt
+        self._outcome = exchange.outcome
+        self.exchange = exchange
+        self.candidate = candidate
+        self.attempts = 1
+        self.upstream_s = 0.0
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """A stream's bytes. Raises UpstreamFailed when it breaks: the answer is committed, so it cannot be saved."""
+        self._store.answered(self._permit)
+        async with contextlib.aclosing(self.exchange.chunks()) as chunks:
+            try:
+                async for chunk in chunks:
+                    yield chunk
+            except StreamBroken as broken:
+                self._outcome = broken.outcome
+                raise UpstreamFailed("The answer broke off: the provider's stream ended too early.") from broken
+
+    def timed_out(self) -> UpstreamFailed:
+        """A stream was still running at its deadline."""
+        self._outcome = Outcome.TIMEOUT
+        return UpstreamTimedOut("The answer broke off: the provider's stream took too long.")
+
+    async def __aenter__(self) -> "Answer":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._interrupt.clear_deadline()
+        if error is not None:
+            self._outcome = Outcome.CANCELLED
+        exchange = self.exchange
+        self._store.settle(self._permit, Ending(self._outcome, exchange.latency_ms, exchange.output_tokens))
+        await exchange.close()
+
+
+class Dispatcher:
+    """Takes a call to an answer, or raises the GatewayError to give instead."""
+
+    def __init__(self, store: Store, upstream: Upstream, catalog: Catalog, router: RouterSettings) -> None:
+        self._store = store
+        self._upstream = upstream
+        self._max_attempts = router.max_attempts
+        self._strategy = router.routing_strategy
+        self._routes = {model: self._route(catalog, model) for model in catalog.models()}
+
+    def _route(self, catalog: Catalog, model: str) -> Route:
+        route = catalog.resolve(model)
+        assert route is not None
+        return Route(route.model, route.candidates, self._plan(route.candidates))
+
+    def _plan(self, candidates: Sequence[Candidate]) -> Plan:
+        return self._store.plan([(c.deployment.id, c.tier) for c in candidates], self._strategy)
+
+    def resolve(self, call: Call, tenant: Tenant) -> Route:
+        """Raises ModelNotFound, Forbidden."""
+        route = self._routes.get(call.model)
+        if route is None:
+            raise ModelNotFound(f"The model `{call.model[:200]}` does not exist.", param="model")
+        if tenant.models and route.model not in tenant.models and call.model not in tenant.models:
+            raise Forbidden(f"This API key may not use the model `{call.model}`.", param="model")
+        return route
+
+    def explain_plan(self, model: str) -> Plan | None:
+        route = self._routes.get(model)
+        return route.plan if route else None
+
+    async def answer(self, call: Call, route: Route, priority: int, deadline_at: float, interrupt: Interrupt) -> Answer:
+        """The first answer that may be committed. ``deadline_at``: loop time shared by all attempts. On every other
+        way out each permit taken here has been settled.
+        """
+        candidates, plan = route.candidates, route.plan
+        tried: list[Tried] = []
+        upstream_s = 0.0
+        while True:
+            decision = await self._acquire(plan, call, priority, len(tried) + 1)
+            if isinstance(decision, Rejection):
+                raise _rejected(decision, candidates, tried)
+            candidate = candidates[decision.position]
+            started = time.perf_counter()
+            exchange = await self._send(decision, candidate, call, deadline_at, interrupt)
+            upstream_s += time.perf_counter() - started
+            if exchange.outcome is Outcome.SUCCESS or exchange.outcome is Outcome.CLIENT_ERROR:
+                answer = Answer(self._store, decision, exchange, interrupt, candidate)
+                answer.attempts = len(tried) + 1
+                answer.upstream_s = upstream_s
+                return answer
+            tried.append(Tried(candidate, exchange.outcome, exchange.retry_after_ms))
+            candidates = tuple(c for c in candidates if c is not candidate)
+            is_final = not candidates or len(tried) >= self._max_attempts or interrupt.time() >= deadline_at
+            self._settle_failed(decision, exchange, is_final)
+            if is_final:
+                raise _failed(tried)
+            plan = self._plan(candidates)
+
+    async def _acquire(self, plan: Plan, call: Call, priority: int, attempt: int) -> Permit | Rejection:
+        try:
+            return await self._store.acquire(plan, priority, call.is_stream, attempt)
+        except StateError as error:
+            raise StateLost("The gateway's shared state cannot be reached.", retry_after_ms=1000) from error
+
+    async def _send(
+        self, permit: Permit, candidate: Candidate, call: Call, deadline_at: float, interrupt: Interrupt
+    ) -> Exchange:
+        """One attempt within its time. Settles the permit itself when it is cancelled or breaks on a defect."""
+        interrupt.set_deadline(min(deadline_at, interrupt.time() + candidate.deployment.timeout_ms / 1000))
+        try:
+            return await self._upstream.send(candidate.deployment.id, call)
+        except BaseException:
+            if interrupt.take(Cause.DEADLINE):
+                return Exchange(Outcome.TIMEOUT)
+            self._store.settle(permit, Ending(Outcome.CANCELLED))
+            raise
+        finally:
+            if not call.is_stream:
+                interrupt.clear_deadline()
+
+    def _settle_failed(self, permit: Permit, exchange: Exchange, is_final: bool) -> None:
+        ending = Ending(
+            exchange.outcome,
+            exchange.latency_ms,
+            retry_after_ms=exchange.retry_after_ms,
+            is_final=is_final,
+        )
+        # Ahead of the acquire that follows, in the same flush: the next decision already knows.
+        self._store.settle(permit, ending, is_urgent=not is_final)
+
+
+def refused(exchange: Exchange) -> UpstreamRefused:
+    """The provider's fault-finding with the request, as our error."""
+    error = exchange.error
+    if error is None:
+        return UpstreamRefused(
+            exchange.status, "The provider refused the request.", type="invalid_request_error", param=None, code=None
+        )
+    return UpstreamRefused(
+        exchange.status,
+        error.message[:2000],
+        type=error.type or "invalid_request_error",
+        param=error.param,
+        code=None if error.code is None else str(error.code),
+    )
+
+
+def _details(tried: Sequence[Tried]) -> tuple[Attempt, ...]:
+    return tuple(Attempt(t.candidate.deployment.id, t.outcome.value) for t in tried)
+
+
+def _failed(tried: Sequence[Tried]) -> GatewayError:
+    """All candidates were tried: the client gets the primary's error, and what each of them answered."""
+    primary = tried[0]
+    if all(t.outcome is Outcome.THROTTLED for t in tried):
+        wait_ms = min(t.retry_after_ms for t in tried) or 1000
+        return RateLimited("The provider's rate limit is reached.", retry_after_ms=wait_ms, details=_details(tried))
+    if primary.outcome is Outcome.TIMEOUT:
+        return UpstreamTimedOut("The provider did not answer in time.", details=_details(tried))
+    return UpstreamFailed("The provider failed to answer.", details=_details(tried))
+
+
+_SHED = "The gateway is overloaded and sheds load ({})."
+
+
+def _rejected(rejection: Rejection, candidates: Sequence[Candidate], tried: Sequence[Tried]) -> GatewayError:
+    if tried:
+        return _failed(tried)
+    wait_ms = rejection.retry_after_ms
+    if rejection.code == "shed":
+        return Overloaded(_SHED.format(rejection.reason), retry_after_ms=wait_ms)
+    details = tuple(Attempt(c.deployment.id, v) for c, v in zip(candidates, rejection.verdicts, strict=True))
+    if set(rejection.verdicts) == {"rate_limited"}:
+        message = "The rate limit of every deployment of this model is reached."
+        return RateLimited(message, retry_after_ms=wait_ms, details=details)
+    if "full" in rejection.verdicts:
+        message = "Every usable deployment of this model is at its concurrency limit."
+        return Overloaded(message, retry_after_ms=wait_ms, details=details)
+    return NoHealthyDeployment(
+        "No deployment of this model can take a request now.", retry_after_ms=wait_ms, details=details
+    )

@@ -1,0 +1,80 @@
+"""The admin endpoints: what the cluster knows, and moving a breaker by hand."""
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.auth import PRIORITY_LEVELS, Authenticator
+from gateway.catalog import Catalog
+from gateway.dispatch import Dispatcher
+from gateway.errors import AdminOnly, InvalidRequest, ModelNotFound, NotFound, Unauthorized
+from gateway.statistics import statistics
+from shared_state.store import Store
+
+ACTIONS = ("open", "close", "disable", "drain", "reset")
+
+
+class ForceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of a force. ``for_ms``: how long an open lasts, 0 until somebody closes it."""
+
+    reason: str = ""
+    actor: str = "admin"
+    for_ms: int = 0
+
+
+class Admin:
+    """Every endpoint asks for the admin key, or for a caller on this machine where there is none."""
+
+    def __init__(self, store: Store, catalog: Catalog, dispatcher: Dispatcher, authenticator: Authenticator) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._authenticator = authenticator
+        deployments = [d for d in catalog.deployments() if d.enabled]
+        names = dict.fromkeys(d.model_name for d in deployments)
+        self._models = [(name, [d.id for d in deployments if d.model_name == name]) for name in names]
+        self._ids = {d.id for d in deployments}
+
+    def _authorize(self, request: Request) -> None:
+        """Raises Unauthorized, AdminOnly."""
+        headers = list(request.scope["headers"])
+        if self._authenticator.is_admin(headers, request.client.host if request.client else None):
+            return
+        if any(name in (b"authorization", b"x-api-key") for name, _ in headers):
+            raise AdminOnly("This endpoint needs the admin key.")
+        raise Unauthorized("This endpoint needs the admin key.")
+
+    async def stats(self, request: Request) -> Response:
+        self._authorize(request)
+        return _json(statistics(await self._store.snapshot(), self._models))
+
+    async def explain(self, request: Request) -> Response:
+        """Which deployment a request for ?model= would get now, and why. Nothing is taken."""
+        self._authorize(request)
+        model = request.query_params.get("model", "")
+        plan = self._dispatcher.explain_plan(model)
+        if plan is None:
+            raise ModelNotFound(f"The model `{model[:200]}` does not exist.", param="model")
+        priority = request.query_params.get("priority", "normal")
+        level = dict(PRIORITY_LEVELS.items()).get(priority)  # type: ignore[call-overload]
+        if level is None:
+            raise InvalidRequest(f"priority must be one of {', '.join(PRIORITY_LEVELS)}.", param="priority")
+        return _json(await self._store.explain(plan, level))
+
+    async def force(self, request: Request) -> Response:
+        """POST /v1/admin/deployments/{id}/{action}."""
+        self._authorize(request)
+        deployment_id, action = request.path_params["deployment"], request.path_params["action"]
+        if deployment_id not in self._ids or action not in ACTIONS:
+            raise NotFound(
+                f"No deployment `{deployment_id[:200]}` or no action `{action[:50]}` ({', '.join(ACTIONS)})."
+            )
+        try:
+            wanted = msgspec.json.decode(await request.body() or b"{}", type=ForceRequest)
+        except msgspec.MsgspecError as error:
+            raise InvalidRequest(f"Invalid request body: {error}") from error
+        await self._store.force(deployment_id, action, wanted.actor[:40], wanted.reason[:200], wanted.for_ms)
+        return await self.stats(request)
+
+
+def _json(value: object) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")

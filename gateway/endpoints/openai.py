@@ -1,0 +1,183 @@
+"""The OpenAI endpoints. Chat completions is a plain ASGI callable: it owns the permit until the last byte is sent and
+sees the client leave in every phase.
+"""
+
+import asyncio
+import contextlib
+import random
+import secrets
+import time
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
+from gateway.calls import parse_chat
+from gateway.catalog import Catalog
+from gateway.dispatch import Answer, Dispatcher, refused
+from gateway.endpoints.wire import ClientGone, Header, find, read_body, send_error, send_whole
+from gateway.errors import GatewayError, InvalidRequest, ModelNotFound, Unauthorized, UpstreamFailed, body_of
+from gateway.flight import Flight
+from gateway.interrupt import Cause, Interrupt
+from gateway.setting_types import duration_ms
+from gateway.settings import Settings
+from shared_state.records import Outcome
+
+STREAM_HEADERS = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+_LEVELS = {name.encode(): level for name, level in PRIORITY_LEVELS.items()}
+
+
+def authenticate(authenticator: Authenticator, headers: list[Header]) -> Tenant:
+    """Raises Unauthorized."""
+    tenant = authenticator.tenant(headers)
+    if tenant is None:
+        raise Unauthorized("The API key is missing or wrong.")
+    return tenant
+
+
+def priority_of(headers: list[Header], tenant: Tenant) -> int:
+    """0 critical to 100 bulk. A request may lower its tenant's priority, never raise it. Raises InvalidRequest."""
+    asked = find(headers, b"x-pllm-priority")
+    if asked is None:
+        return tenant.priority_level
+    level = _LEVELS.get(asked)
+    if level is None:
+        raise InvalidRequest(f"x-pllm-priority must be one of {', '.join(PRIORITY_LEVELS)}.", param="x-pllm-priority")
+    return max(level, tenant.priority_level)
+
+
+def timeout_s_of(headers: list[Header], default_ms: int) -> float:
+    """Seconds the request may take. Raises InvalidRequest."""
+    asked = find(headers, b"x-pllm-timeout")
+    if asked is None:
+        return default_ms / 1000
+    try:
+        return duration_ms(asked.decode("ascii")) / 1000
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InvalidRequest("x-pllm-timeout must be a duration such as 30s.", param="x-pllm-timeout") from error
+
+
+class ChatCompletions:
+    """POST /v1/chat/completions."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, authenticator: Authenticator, settings: Settings, replica: str, flight: Flight
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._authenticator = authenticator
+        self._max_body = settings.server.max_body_bytes
+        self._timeout_ms = settings.router.request_timeout_ms
+        self._replica: Header = (b"x-pllm-replica", replica.encode())
+        self._flight = flight
+        # Request ids only have to be unique: a seeded generator costs a twentieth of the system's.
+        self._bits = random.Random(secrets.randbits(128)).getrandbits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        headers: list[Header] = [(b"x-request-id", b"req_%032x" % self._bits(128)), self._replica]
+        interrupt = Interrupt()
+        self._flight.begin()
+        try:
+            await self._serve(scope, receive, send, headers, interrupt, started)
+        except GatewayError as error:
+            await send_error(send, error, headers)
+        except ClientGone:
+            pass
+        except asyncio.CancelledError:
+            if not interrupt.take(Cause.DISCONNECT):
+                raise
+        finally:
+            interrupt.close()
+            self._flight.end()
+
+    async def _serve(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: list[Header],
+        interrupt: Interrupt,
+        started: float,
+    ) -> None:
+        asked: list[Header] = scope["headers"]
+        tenant = authenticate(self._authenticator, asked)
+        call = parse_chat(await read_body(scope, receive, self._max_body))
+        route = self._dispatcher.resolve(call, tenant)
+        priority = priority_of(asked, tenant)
+        deadline_at = interrupt.time() + timeout_s_of(asked, self._timeout_ms)
+        interrupt.watch_disconnect(receive)
+        answer = await self._dispatcher.answer(call, route, priority, deadline_at, interrupt)
+        async with answer:
+            headers += _route_headers(answer, route.model, started)
+            if answer.exchange.outcome is Outcome.CLIENT_ERROR:
+                await send_error(send, refused(answer.exchange), headers)
+            elif call.is_stream:
+                await _send_stream(send, answer, headers, interrupt)
+            else:
+                headers.append((b"content-type", answer.exchange.content_type.encode("latin-1")))
+                await send_whole(send, answer.exchange.status, headers, answer.exchange.body)
+
+
+def _route_headers(answer: Answer, model: str, started: float) -> list[Header]:
+    deployment = answer.candidate.deployment
+    overhead_ms = (time.perf_counter() - started - answer.upstream_s) * 1000
+    headers = [
+        (b"x-pllm-model", deployment.model_name.encode()),
+        (b"x-pllm-deployment", deployment.id.encode()),
+        (b"x-pllm-attempts", b"%d" % answer.attempts),
+        (b"x-pllm-overhead-ms", b"%.2f" % overhead_ms),
+        (b"x-pllm-state", b"shared"),
+    ]
+    if answer.candidate.tier:
+        headers.append((b"x-pllm-fallback", f"{model}>{deployment.model_name}".encode()))
+    return headers
+
+
+async def _send_stream(send: Send, answer: Answer, headers: list[Header], interrupt: Interrupt) -> None:
+    """Chunk by chunk. What breaks after the first one ends in one error event without `[DONE]`."""
+    headers += [(b"content-type", answer.exchange.content_type.encode("latin-1")), *STREAM_HEADERS]
+    await send({"type": "http.response.start", "status": answer.exchange.status, "headers": headers})
+    try:
+        async with contextlib.aclosing(answer.chunks()) as chunks:
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        last = b""
+    except UpstreamFailed as error:
+        last = b"data: " + body_of(error) + b"\n\n"
+    except asyncio.CancelledError:
+        if not interrupt.take(Cause.DEADLINE):
+            raise
+        last = b"data: " + body_of(answer.timed_out()) + b"\n\n"
+    await send({"type": "http.response.body", "body": last})
+
+
+class Models:
+    """GET /v1/models and /v1/models/{id}: the names this key may ask for."""
+
+    def __init__(self, catalog: Catalog, authenticator: Authenticator, created: int) -> None:
+        self._catalog = catalog
+        self._authenticator = authenticator
+        self._created = created
+
+    def _visible(self, request: Request) -> list[str]:
+        tenant = authenticate(self._authenticator, list(request.scope["headers"]))
+        return [model for model in self._catalog.models() if not tenant.models or model in tenant.models]
+
+    def _describe(self, model: str) -> dict[str, object]:
+        return {"id": model, "object": "model", "created": self._created, "owned_by": "pllm"}
+
+    async def index(self, request: Request) -> Response:
+        models = [self._describe(model) for model in self._visible(request)]
+        return _json({"object": "list", "data": models})
+
+    async def show(self, request: Request) -> Response:
+        model = request.path_params["model"]
+        if model not in self._visible(request):
+            raise ModelNotFound(f"The model `{model[:200]}` does not exist.", param="model")
+        return _json(self._describe(model))
+
+
+def _json(value: object) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")

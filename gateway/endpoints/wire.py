@@ -1,0 +1,52 @@
+"""Reading requests and sending answers over ASGI, for the hot endpoints that are plain callables."""
+
+from collections.abc import Iterable
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.errors import GatewayError, RequestTooLarge, body_of, headers_of
+
+Header = tuple[bytes, bytes]
+
+
+class ClientGone(Exception):
+    """The client left before its request was complete: there is nobody to answer."""
+
+
+def find(headers: Iterable[Header], name: bytes) -> bytes | None:
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
+
+
+async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
+    """The whole body, at most ``most`` bytes. Raises RequestTooLarge, ClientGone."""
+    announced = find(scope["headers"], b"content-length")
+    if announced is not None and announced.isdigit() and int(announced) > most:
+        raise RequestTooLarge(f"The request body is larger than {most} bytes.")
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        return bytes(message.get("body", b""))
+    parts, size = [], 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            raise RequestTooLarge(f"The request body is larger than {most} bytes.")
+        if not message.get("more_body", False):
+            return b"".join(parts)
+        message = await receive()
+
+
+async def send_whole(send: Send, status: int, headers: list[Header], body: bytes) -> None:
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_error(send: Send, error: GatewayError, headers: list[Header]) -> None:
+    await send_whole(send, error.status, headers + headers_of(error), body_of(error))

@@ -1,0 +1,171 @@
+"""Errors that reach a client: each class fixes status and code; one renderer makes the OpenAI-shaped body.
+
+GatewayError
+├── InvalidRequest        400  bad JSON, missing or mistyped field
+├── Unauthorized          401  no or wrong API key
+├── Forbidden             403  the key may not use this model or endpoint
+├── ModelNotFound         404
+├── RequestTooLarge       413
+├── RateLimited           429
+├── UpstreamRefused       4xx  the provider found fault with the request itself
+├── UpstreamFailed        502  every candidate was tried and failed
+│   └── UpstreamTimedOut  504
+├── Overloaded            503  shed
+├── NoHealthyDeployment   503  every candidate is open or cooling
+└── StateLost             503  the store cannot be reached
+"""
+
+import math
+
+import msgspec
+
+JSON = (b"content-type", b"application/json")
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """What one candidate answered, fit to be shown: no upstream text, no keys."""
+
+    deployment: str
+    outcome: str
+
+
+class GatewayError(Exception):
+    """Base. ``retry_after_ms`` becomes retry-after headers, ``details`` a list beside the error's message."""
+
+    status = 500
+    type = "api_error"
+    code: str | None = "internal_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_ms: int | None = None,
+        details: tuple[Attempt, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_ms = retry_after_ms
+        self.details = details
+
+
+class InvalidRequest(GatewayError):
+    status = 400
+    type = "invalid_request_error"
+    code = None
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.code = code
+
+
+class Unauthorized(GatewayError):
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+
+class Forbidden(GatewayError):
+    status = 403
+    type = "invalid_request_error"
+    code = "model_not_allowed"
+
+
+class AdminOnly(Forbidden):
+    code = "admin_key_required"
+
+
+class ModelNotFound(GatewayError):
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+
+
+class NotFound(GatewayError):
+    status = 404
+    type = "invalid_request_error"
+    code = "not_found"
+
+
+class MethodNotAllowed(GatewayError):
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+
+
+class RequestTooLarge(GatewayError):
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+
+
+class RateLimited(GatewayError):
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+
+class UpstreamRefused(GatewayError):
+    """The provider's own 4xx about the request, passed on with its status and its error's fields."""
+
+    type = "invalid_request_error"
+
+    def __init__(self, status: int, message: str, *, type: str, param: str | None, code: str | None) -> None:  # noqa: A002
+        super().__init__(message, param=param)
+        self.status = status
+        self.type = type
+        self.code = code
+
+
+class UpstreamFailed(GatewayError):
+    status = 502
+    code = "upstream_error"
+
+
+class UpstreamTimedOut(UpstreamFailed):
+    status = 504
+    code = "upstream_timeout"
+
+
+class Overloaded(GatewayError):
+    status = 503
+    type = "service_unavailable_error"
+    code = "server_is_overloaded"
+
+
+class NoHealthyDeployment(GatewayError):
+    status = 503
+    type = "service_unavailable_error"
+    code = "no_healthy_deployment"
+
+
+class StateLost(GatewayError):
+    status = 503
+    type = "service_unavailable_error"
+    code = "state_unavailable"
+
+
+def body_of(error: GatewayError) -> bytes:
+    """The OpenAI error object, as JSON; also the data of a stream's error event."""
+    fields: dict[str, object] = {
+        "message": error.message,
+        "type": error.type,
+        "param": error.param,
+        "code": error.code,
+    }
+    if error.details:
+        fields["details"] = error.details
+    return msgspec.json.encode({"error": fields})
+
+
+def headers_of(error: GatewayError) -> list[tuple[bytes, bytes]]:
+    headers = [JSON]
+    if error.retry_after_ms is not None:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_ms / 1000))))
+        headers.append((b"retry-after-ms", b"%d" % error.retry_after_ms))
+    if isinstance(error, UpstreamFailed):
+        # Fallbacks are exhausted: a client that tries again only adds load to what is already failing.
+        headers.append((b"x-should-retry", b"false"))
+    return headers

@@ -1,0 +1,70 @@
+"""Why a request's task was cancelled: by its client leaving, by its deadline, or by somebody else.
+
+One object per request holds the only two causes the gateway itself has, so that a cancellation from outside
+(shutdown) is never mistaken for one of them.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from enum import Enum
+from typing import Any
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+class Cause(Enum):
+    DISCONNECT = "disconnect"
+    DEADLINE = "deadline"
+
+
+class Interrupt:
+    """Cancels the task that made it. ``cause`` is None unless it did."""
+
+    def __init__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._loop = task.get_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self.cause: Cause | None = None
+
+    def time(self) -> float:
+        """Seconds on the loop's clock, the one deadlines are on."""
+        return self._loop.time()
+
+    def watch_disconnect(self, receive: Receive) -> None:
+        """From here on the client's leaving cancels the request, in every phase."""
+        self._watch = self._loop.create_task(self._disconnected(receive))
+
+    async def _disconnected(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._fire(Cause.DISCONNECT)
+
+    def set_deadline(self, at: float) -> None:
+        self.clear_deadline()
+        self._timer = self._loop.call_at(at, self._fire, Cause.DEADLINE)
+
+    def clear_deadline(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _fire(self, cause: Cause) -> None:
+        if self.cause is None:
+            self.cause = cause
+            self._task.cancel()
+
+    def take(self, cause: Cause) -> bool:
+        """Is this cancellation ours and for this cause? Then it is over: the task may go on."""
+        if self.cause is not cause:
+            return False
+        self.cause = None
+        self._task.uncancel()
+        return True
+
+    def close(self) -> None:
+        self.clear_deadline()
+        if self._watch is not None:
+            self._watch.cancel()

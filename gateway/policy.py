@@ -1,0 +1,59 @@
+"""Settings become the policies that the store's scripts read. The only place that knows both vocabularies."""
+
+from gateway.router_settings import RouterSettings
+from gateway.settings import DeploymentSettings, Settings
+from shared_state.records import DeploymentPolicy, RouterPolicy
+from shared_state.store import Configuration
+
+# A lease outlives the longest call, so that it only expires when nobody is left to settle it.
+LEASE_MARGIN_MS = 15_000
+
+
+def router_policy(router: RouterSettings) -> RouterPolicy:
+    shedding = router.load_shedding
+    return RouterPolicy(
+        breaker_enabled=router.circuit_breaker_enabled,
+        failure_threshold=router.circuit_breaker_threshold,
+        min_calls=router.breaker.min_calls,
+        failure_rate=router.breaker.failure_rate,
+        slow_limit=router.slow_request_limit,
+        slow_rate=router.breaker.slow_rate,
+        latency_threshold_ms=router.latency_threshold_ms,
+        token_allowance_ms=router.token_allowance_ms,
+        cooldown_ms=router.circuit_breaker_cooldown_ms,
+        max_cooldown_ms=router.breaker.max_cooldown_ms,
+        probes=router.breaker.probes,
+        probe_successes=router.breaker.probe_successes,
+        slow_start_ms=router.breaker.slow_start_ms,
+        trip_memory_ms=router.breaker.trip_memory_ms,
+        load_weight=router.score.load,
+        latency_weight=router.score.latency,
+        error_weight=router.score.error,
+        min_health=router.fallback.min_health,
+        fallback_advantage=router.fallback.advantage,
+        max_active=shedding.max_active_requests,
+        critical_reserve=shedding.critical_reserve,
+        min_healthy_ratio=shedding.min_healthy_ratio,
+        max_failure_rate=shedding.max_failure_rate,
+        retry_ratio=router.retry_budget.ratio,
+        retry_floor_per_second=router.retry_budget.floor_per_second,
+    )
+
+
+def deployment_policy(deployment: DeploymentSettings) -> DeploymentPolicy:
+    return DeploymentPolicy(
+        id=deployment.id,
+        lease_ms=deployment.timeout_ms + LEASE_MARGIN_MS,
+        limit=deployment.max_parallel,
+        priority=int(deployment.priority),
+        weight=deployment.weight,
+        price=deployment.cost.input_per_million + deployment.cost.output_per_million,
+        rpm=deployment.rpm,
+        cooldown_ms=deployment.cooldown_period_ms,
+        latency_threshold_ms=deployment.latency_threshold_ms,
+    )
+
+
+def configuration(settings: Settings, version: int) -> Configuration:
+    deployments = tuple(deployment_policy(d) for d in settings.model_list if d.enabled)
+    return Configuration(version, router_policy(settings.router), deployments)

@@ -1,0 +1,80 @@
+"""Rules that no single setting can break: what names one thing twice, and what names nothing at all.
+
+They take plain values and yield problems, so they stay below the tree they judge. Names that were
+refused already are empty and are passed over.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from gateway.struct_reader import did_you_mean
+from gateway.yaml_source import Problem, item_path, key_path
+
+# One acquire script looks at every candidate, and its work must stay bounded.
+MAX_CANDIDATES = 16
+
+
+class ModelNames(msgspec.Struct, frozen=True):
+    """What a name may refer to: a model, with the number of its enabled deployments, or an alias."""
+
+    enabled: Mapping[str, int]
+    aliases: Mapping[str, str]
+
+    def unknown_model(self, path: str, name: str) -> Iterator[Problem]:
+        if name in self.aliases and name not in self.enabled:
+            yield Problem(path, f"{name} is an alias, a model is wanted here")
+        elif name and name not in self.enabled:
+            hint = did_you_mean(name, self.enabled)
+            yield Problem(path, f"no deployment serves the model {name}{hint}")
+
+
+def duplicates(what: str, values: Iterable[tuple[str, str]]) -> Iterator[Problem]:
+    """Takes (path, value) pairs and never shows a value: it may be a secret."""
+    first_paths: dict[str, str] = {}
+    for path, value in values:
+        if value and first_paths.setdefault(value, path) != path:
+            yield Problem(path, f"the same {what} as {first_paths[value]}")
+
+
+def alias_problems(names: ModelNames, path: str) -> Iterator[Problem]:
+    for alias, model in names.aliases.items():
+        if alias in names.enabled:
+            yield Problem(key_path(path, alias), "the alias hides the model of the same name")
+        else:
+            yield from names.unknown_model(key_path(path, alias), model)
+
+
+def allowed_model_problems(names: ModelNames, path: str, allowed: Iterable[str]) -> Iterator[Problem]:
+    """A tenant may be allowed a model or an alias."""
+    for index, name in enumerate(allowed):
+        if name not in names.aliases:
+            yield from names.unknown_model(item_path(path, index), name)
+
+
+def chain_problems(names: ModelNames, path: str, fallbacks: Mapping[str, tuple[str, ...]]) -> Iterator[Problem]:
+    """Chains are not followed from one to the next, so `a: [b]` beside `b: [a]` is no loop."""
+    for model, chain in fallbacks.items():
+        chain_path = key_path(path, model)
+        yield from names.unknown_model(chain_path, model)
+        for index, target in enumerate(chain):
+            target_path = item_path(chain_path, index)
+            if target and target == model:
+                yield Problem(target_path, f"the chain loops: it leads from {model} to itself")
+            elif target and target in chain[:index]:
+                yield Problem(target_path, f"the chain loops: {target} is in it already")
+            else:
+                yield from names.unknown_model(target_path, target)
+        yield from _too_many(chain_path, sum(names.enabled.get(name, 0) for name in {model, *chain}))
+
+
+def deployment_count_problems(names: ModelNames, path: str) -> Iterator[Problem]:
+    for model, enabled in names.enabled.items():
+        if not enabled:
+            yield Problem(path, f"the model {model} has no enabled deployment")
+        yield from _too_many(path, enabled, f" for the model {model}")
+
+
+def _too_many(path: str, candidates: int, for_what: str = "") -> Iterator[Problem]:
+    if candidates > MAX_CANDIDATES:
+        yield Problem(path, f"{candidates} candidates{for_what}, at most {MAX_CANDIDATES} are allowed")

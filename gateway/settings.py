@@ -1,0 +1,248 @@
+"""The whole configuration: one frozen tree, read once at start, every mistake reported at once.
+
+A YAML key is the field's name without its unit: `timeout: 60s` arrives as `timeout_ms = 60_000`.
+"""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from gateway import setting_rules, yaml_source
+from gateway.router_settings import RouterSettings
+from gateway.setting_types import (
+    Amount,
+    Count,
+    Duration,
+    Identifier,
+    Level,
+    Name,
+    OptionalSecret,
+    Port,
+    RequiredSecret,
+    Secret,
+    Size,
+    Text,
+    Url,
+    Weight,
+    yaml_key,
+)
+from gateway.struct_reader import read
+from gateway.yaml_source import Problem
+
+Engine = Literal["hypercorn", "uvicorn"]
+Standby = Literal["embedded", "none"]
+Priority = Literal["critical", "high", "normal", "low", "bulk"]
+ProviderType = Literal["openai"]
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    host: Text = "127.0.0.1"  # a gateway without keys must not be found by the network
+    port: Port = 8080
+    engine: Engine = "hypercorn"
+    max_body_bytes: Size = 10 * 1_048_576  # a few images as base64; the whole body is held in memory
+    drain_timeout_ms: Duration = 60_000  # an answer in flight may take as long as a deployment's timeout
+
+
+class StateSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    url: OptionalSecret = Secret("")  # may hold a password; empty means an embedded store
+    domain: Identifier = "default"
+    standby: Standby = "embedded"
+    deadline_ms: Duration = 25  # fifty times a round trip, and still unnoticed before a model's answer
+
+
+class KeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    """One tenant. No models means all of them, no limit means unlimited."""
+
+    name: Identifier
+    key: RequiredSecret
+    priority: Priority = "normal"
+    rpm: Count | None = None
+    tpm: Count | None = None
+    max_parallel: Count | None = None
+    models: tuple[Name, ...] = ()
+
+
+class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    admin_key: OptionalSecret = Secret("")
+    keys: tuple[KeySettings, ...] = ()
+
+
+class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    type: ProviderType = "openai"
+    base_url: Url = "https://api.openai.com/v1"
+    api_key: OptionalSecret = Secret("")  # when loaded: the environment's OPENAI_API_KEY unless given
+    model: Text = ""  # when loaded: the deployment's model_name unless given
+
+
+class CostSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    input_per_million: Amount = 0
+    output_per_million: Amount = 0
+
+
+class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    """One entry of model_list. When loaded, thresholds it leaves out are the router's."""
+
+    id: Identifier
+    model_name: Name
+    provider: ProviderSettings = ProviderSettings()
+    priority: Level = 50  # this and the timeout as in the original PLLM
+    weight: Weight = 1.0
+    timeout_ms: Duration = 60_000
+    connect_timeout_ms: Duration = 5_000  # outlives two lost SYNs, which are sent again after 1 s and 3 s
+    rpm: Count | None = None
+    tpm: Count | None = None
+    max_parallel: Count = 200  # the ceiling of the adaptive limit, which finds the real one below it
+    latency_threshold_ms: Duration = 2_000
+    cooldown_period_ms: Duration = 30_000
+    region: str = ""
+    tags: tuple[Text, ...] = ()
+    enabled: bool = True
+    cost: CostSettings = CostSettings()
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    server: ServerSettings = ServerSettings()
+    state: StateSettings = StateSettings()
+    auth: AuthSettings = AuthSettings()
+    router: RouterSettings = RouterSettings()
+    model_list: tuple[DeploymentSettings, ...] = ()
+
+
+class ConfigurationError(Exception):
+    """Everything that is wrong with a configuration; rendered as one `path: message` per line."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def load(path: Path, environment: Mapping[str, str]) -> Settings:
+    """Raises ConfigurationError, also when the file cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError([Problem(str(path), "is not UTF-8 text")]) from error
+    return parse(text, environment)
+
+
+def parse(text: str, environment: Mapping[str, str]) -> Settings:
+    """Raises ConfigurationError with every problem of the text, of its values, and between them."""
+    source = yaml_source.read(text, environment)
+    problems = list(source.problems)
+    if source.document is None and problems:
+        raise ConfigurationError(problems)
+    mistyped: list[Problem] = []
+    document = {} if source.document is None else source.document
+    settings = read(Settings, _with_inherited(document, environment), "", mistyped)
+    _report(problems, mistyped)
+    _report(problems, _rule_problems(settings))
+    if problems:
+        raise ConfigurationError(problems)
+    return settings
+
+
+def exposure_problems(settings: Settings) -> Iterator[Problem]:
+    """Without keys everybody is let in; worth asking again when the command line replaces the host."""
+    if not settings.auth.keys and not _is_loopback(settings.server.host):
+        yield Problem("server.host", "without auth.keys only a loopback address such as 127.0.0.1 is allowed")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _report(problems: list[Problem], more: Iterable[Problem]) -> None:
+    """One problem per path is enough: the later ones are mostly consequences of the first."""
+    known = {problem.path for problem in problems}
+    problems.extend(problem for problem in more if problem.path not in known)
+
+
+def _with_inherited(document: object, environment: Mapping[str, str]) -> object:
+    """Entries of model_list filled in from the router, the environment and their own name."""
+    entries = document.get("model_list") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or not isinstance(entries, list):
+        return document
+    router = read(RouterSettings, document.get("router") or {}, "router", [])
+    seconds = {
+        "latency_threshold": router.latency_threshold_ms / 1_000,
+        "cooldown_period": router.circuit_breaker_cooldown_ms / 1_000,
+    }
+    filled = [_filled(entry, seconds, environment) for entry in entries]
+    return {**document, "model_list": filled}
+
+
+def _filled(entry: object, inherited: Mapping[str, object], environment: Mapping[str, str]) -> object:
+    if not isinstance(entry, dict):
+        return entry
+    model_name = entry.get("model_name")
+    provider_defaults = {
+        "api_key": environment.get("OPENAI_API_KEY"),
+        "model": model_name if isinstance(model_name, str) else None,
+    }
+    provider = _completed({} if entry.get("provider") is None else entry["provider"], provider_defaults)
+    return _completed({**entry, "provider": provider}, inherited)
+
+
+def _completed(section: object, defaults: Mapping[str, object]) -> object:
+    if not isinstance(section, dict):
+        return section
+    return {**section, **{key: value for key, value in defaults.items() if section.get(key) is None}}
+
+
+def _rule_problems(settings: Settings) -> Iterator[Problem]:
+    yield from exposure_problems(settings)
+    yield from _key_problems(settings.auth)
+    yield from _router_problems(settings)
+    yield from _model_problems(settings)
+
+
+def _key_problems(auth: AuthSettings) -> Iterator[Problem]:
+    paths = [yaml_source.item_path("auth.keys", index) for index in range(len(auth.keys))]
+    named = list(zip(paths, auth.keys, strict=True))
+    yield from setting_rules.duplicates("name", [(f"{path}.name", entry.name) for path, entry in named])
+    keys = [("auth.admin_key", auth.admin_key), *((f"{path}.key", entry.key) for path, entry in named)]
+    yield from setting_rules.duplicates("key", keys)
+
+
+def _router_problems(settings: Settings) -> Iterator[Problem]:
+    router = settings.router
+    if not router.score.load + router.score.latency + router.score.error > 0:
+        yield Problem("router.score", "at least one weight must be above 0")
+    if router.breaker.probe_successes > router.breaker.probes:
+        yield Problem("router.breaker.probe_successes", "more than router.breaker.probes: it would never close")
+    longest_ms = router.breaker.max_cooldown_ms
+    if router.circuit_breaker_cooldown_ms > longest_ms:
+        yield Problem("router.circuit_breaker_cooldown", "longer than router.breaker.max_cooldown")
+    for path, entry in _entries(settings):
+        if entry.cooldown_period_ms > max(longest_ms, router.circuit_breaker_cooldown_ms):
+            yield Problem(f"{path}.cooldown_period", "longer than router.breaker.max_cooldown")
+
+
+def _model_problems(settings: Settings) -> Iterator[Problem]:
+    if not settings.model_list:
+        yield Problem("model_list", "at least one deployment is needed")
+        return
+    yield from setting_rules.duplicates("id", [(f"{path}.id", entry.id) for path, entry in _entries(settings)])
+    enabled = Counter({entry.model_name: 0 for entry in settings.model_list if entry.model_name})
+    enabled.update(entry.model_name for entry in settings.model_list if entry.enabled and entry.model_name)
+    router = settings.router
+    names = setting_rules.ModelNames(enabled=enabled, aliases=router.aliases)
+    yield from setting_rules.deployment_count_problems(names, "model_list")
+    yield from setting_rules.alias_problems(names, "router.aliases")
+    yield from setting_rules.chain_problems(names, "router.fallbacks", router.fallbacks)
+    for index, entry in enumerate(settings.auth.keys):
+        path = f"{yaml_source.item_path('auth.keys', index)}.models"
+        yield from setting_rules.allowed_model_problems(names, path, entry.models)
+
+
+def _entries(settings: Settings) -> list[tuple[str, DeploymentSettings]]:
+    return [(yaml_source.item_path("model_list", i), entry) for i, entry in enumerate(settings.model_list)]

@@ -1,0 +1,142 @@
+"""YAML text to plain values: duplicate keys refused, `${VAR}` replaced, every problem with its path.
+
+Variables are replaced after parsing and in values only, so what a variable holds can fill a value
+but never add a key, a list item or a comment.
+"""
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+import yaml
+
+# `${NAME}` or `${NAME:-default}`; a `${` that begins neither matches with an empty name and is refused.
+_VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
+
+# PyYAML quotes tags and aliases of the text in its complaints, and an unquoted secret may look like one.
+_QUOTED_TEXT = re.compile(r"""(['"])(?!<)\S{2,}?\1""")
+
+# The configuration needs six levels; far more would only exhaust the stack.
+_DEEPEST = 32
+
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One mistake of a configuration; `path` is empty when it concerns the whole text."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A parsed document of dicts, lists and scalars; None if the text is empty or could not be parsed."""
+
+    document: object
+    problems: tuple[Problem, ...]
+
+
+def key_path(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def item_path(path: str, index: int) -> str:
+    return f"{path}[{index}]"
+
+
+def read(text: str, environment: Mapping[str, str]) -> Source:
+    problems: list[Problem] = []
+    document = _parse(text, problems)
+    return Source(_resolve(document, "", environment, problems), tuple(problems))
+
+
+def _parse(text: str, problems: list[Problem]) -> object:
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None or not _is_tree(node, "", (), problems):
+            return None
+        return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        problems.append(Problem(_position(error), f"not valid YAML: {_complaint(error)}"))
+    except RecursionError:
+        problems.append(Problem("", "not valid YAML: nested too deeply"))
+    # A tag such as !!int on text that is no number leaves PyYAML's constructors as any of these.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError):
+        problems.append(Problem("", "not valid YAML: a character or a value that YAML does not allow"))
+    return None
+
+
+def _position(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    return f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+
+
+def _complaint(error: yaml.MarkedYAMLError) -> str:
+    """Without the source line that PyYAML would print: it may hold a secret."""
+    return _QUOTED_TEXT.sub("…", str(error.problem or error.context))
+
+
+def _is_tree(node: yaml.Node, path: str, ancestors: tuple[int, ...], problems: list[Problem]) -> bool:
+    """False when an anchor holds itself. Also reports keys given twice, which PyYAML lets pass."""
+    if id(node) in ancestors or len(ancestors) > _DEEPEST:
+        problems.append(Problem(path, "nested too deeply, or an anchor that contains itself"))
+        return False
+    children: list[tuple[str, yaml.Node]] = []
+    if isinstance(node, yaml.SequenceNode):
+        children = [(item_path(path, index), child) for index, child in enumerate(node.value)]
+    elif isinstance(node, yaml.MappingNode):
+        children = _pairs(node, path, problems)
+    ancestors = (*ancestors, id(node))
+    verdicts = [_is_tree(child, child_path, ancestors, problems) for child_path, child in children]
+    return all(verdicts)
+
+
+def _pairs(node: yaml.MappingNode, path: str, problems: list[Problem]) -> list[tuple[str, yaml.Node]]:
+    """The children with their paths; those of a merged mapping keep its path and may be overridden."""
+    lines: dict[str, int] = {}
+    pairs = []
+    for key, child in node.value:
+        if key.tag == _MERGE_TAG:
+            pairs.append((path, child))
+            continue
+        name = key.value if isinstance(key, yaml.ScalarNode) else "?"
+        child_path = key_path(path, name)
+        line = key.start_mark.line + 1
+        if name in lines:
+            problems.append(Problem(child_path, f"given twice, on line {lines[name]} and on line {line}"))
+        lines[name] = line
+        pairs.append((child_path, child))
+    return pairs
+
+
+def _resolve(value: object, path: str, environment: Mapping[str, str], problems: list[Problem]) -> object:
+    if isinstance(value, str):
+        return _resolve_text(value, path, environment, problems)
+    if isinstance(value, list):
+        items = enumerate(value)
+        return [_resolve(child, item_path(path, index), environment, problems) for index, child in items]
+    if isinstance(value, dict):
+        pairs = value.items()
+        return {key: _resolve(child, key_path(path, key), environment, problems) for key, child in pairs}
+    return value
+
+
+def _resolve_text(text: str, path: str, environment: Mapping[str, str], problems: list[Problem]) -> str:
+    """As in a shell, `:-` also replaces a variable that is set but empty."""
+
+    def replacement(match: re.Match[str]) -> str:
+        name, default = match.group(1), match.group(2)
+        if name is None:
+            problems.append(Problem(path, "${ must begin ${VAR} or ${VAR:-default}"))
+            return ""
+        if default is not None:
+            return environment.get(name) or default
+        if name not in environment:
+            problems.append(Problem(path, f"the environment variable {name} is not set"))
+        return environment.get(name, "")
+
+    return _VARIABLE.sub(replacement, text)

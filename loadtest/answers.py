@@ -1,0 +1,104 @@
+"""Judges an answer as a strict client would: is it whole, is it an error in disguise, what did it cost?
+
+Status 200 is not enough: a gateway under test may cut a stream, or send an error after the headers.
+"""
+
+import msgspec
+
+
+class _Content(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Content | None = None
+
+
+class _Usage(msgspec.Struct):
+    completion_tokens: int = 0
+
+
+class _Error(msgspec.Struct):
+    code: str | int | None = None
+    type: str | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.code or self.type or "without a code")
+
+
+class _Answer(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: _Error | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    failure: str | None
+    tokens: int = 0
+
+
+# msgspec lets wrong UTF-8 inside a string through as Python's own error.
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError)
+_decoder = msgspec.json.Decoder(_Answer)
+
+
+def judge_error(status: int, body: bytes) -> str:
+    """The status, and the error's code if the body has one."""
+    try:
+        error = _decoder.decode(body).error
+    except NOT_JSON:
+        error = None
+    return str(status) if error is None else f"{status} {error.name}"
+
+
+def judge_plain(body: bytes) -> Verdict:
+    try:
+        answer = _decoder.decode(body)
+    except NOT_JSON:
+        return Verdict("200 with bad JSON" if body else "200 with an empty body")
+    if answer.error is not None:
+        return Verdict(f"200 with error {answer.error.name}")
+    if not answer.choices:
+        return Verdict("200 without choices")
+    return Verdict(None, answer.usage.completion_tokens if answer.usage else 0)
+
+
+class StreamReader:
+    """Feed it the bytes of an event stream as they come, then ask for the verdict."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._is_done = False
+        self._fault: str | None = None
+        self._content_events = 0
+        self._usage_tokens: int | None = None
+
+    def feed(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                self._read_event(line[5:].strip())
+
+    def judge(self) -> Verdict:
+        """Tokens as the server counted them, or else one for each event with content."""
+        tokens = self._content_events if self._usage_tokens is None else self._usage_tokens
+        if self._fault is None and not self._is_done:
+            return Verdict("stream without [DONE]", tokens)
+        return Verdict(self._fault, tokens)
+
+    def _read_event(self, data: bytes) -> None:
+        if data == b"[DONE]":
+            self._is_done = True
+            return
+        try:
+            event = _decoder.decode(data)
+        except NOT_JSON:
+            self._fault = self._fault or "stream with bad JSON"
+            return
+        if event.error is not None:
+            self._fault = self._fault or f"stream error {event.error.name}"
+        if event.usage is not None:
+            self._usage_tokens = event.usage.completion_tokens
+        if event.choices and event.choices[0].delta is not None and event.choices[0].delta.content:
+            self._content_events += 1

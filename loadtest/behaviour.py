@@ -1,0 +1,109 @@
+"""The scripted behaviour of the fake provider: what to do with the next call, decided without I/O.
+
+Every random decision is drawn from one seeded generator in the order the calls arrive, so a run can
+be repeated.
+"""
+
+import math
+import random
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+NonNegative = Annotated[float, msgspec.Meta(ge=0)]
+Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the provider does with each call. The defaults are a healthy provider that answers at once."""
+
+    latency_ms: NonNegative = 0.0
+    """Mean time to the first byte, of answers and errors alike."""
+    latency_distribution: Literal["fixed", "uniform", "exponential", "lognormal"] = "fixed"
+    latency_spread: Ratio = 0.5
+    """How far the distribution strays from the mean: 0 not at all, 1 fully."""
+    chunk_gap_ms: NonNegative = 0.0
+    """Pause between the content chunks of a stream."""
+    chunks: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 8
+    """Content chunks of a stream; completion tokens of every answer."""
+
+    error_rate: Ratio = 0.0
+    error_status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 500
+    retry_after_s: NonNegative | None = None
+    """Sent as `retry-after` with every scripted error."""
+    error_body: str | None = None
+    """Sent as it is, instead of the dialect's JSON error."""
+    fail_first: Count = 0
+    """The next calls, so many of them, fail with `error_status`; counted down."""
+
+    stall_rate: Ratio = 0.0
+    """Share of calls that get no first byte until the client leaves."""
+    stall_after_chunks: Count | None = None
+    """A stream says nothing more after so many content chunks; 0 sends only the headers."""
+    cut_after_chunks: Count | None = None
+    """The connection closes after so many content chunks; a plain answer is cut in half."""
+    malformed: Literal["html", "half_json", "empty"] | None = None
+    """An answer with status 200 whose body is not what the dialect promises."""
+
+    seed: int = 1
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What happens to one call before its first byte: wait, then fail with a status, stall or answer."""
+
+    delay_s: float = 0.0
+    error_status: int | None = None
+    is_stalled: bool = False
+
+
+class Script:
+    """The behaviour in force together with its random generator."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+        self._random = random.Random(behaviour.seed)
+
+    def change(self, patch: dict[str, Any]) -> None:
+        """Merge `patch` into the behaviour; naming `seed` restarts the random decisions.
+
+        Raises msgspec.ValidationError, and then nothing has changed.
+        """
+        self.behaviour = merge(self.behaviour, patch)
+        if "seed" in patch:
+            self._random = random.Random(self.behaviour.seed)
+
+    def plan_call(self) -> Plan:
+        behaviour = self.behaviour
+        if behaviour.fail_first:
+            self.behaviour = msgspec.structs.replace(behaviour, fail_first=behaviour.fail_first - 1)
+            return Plan(delay_s=self._draw_delay_s(), error_status=behaviour.error_status)
+        if behaviour.stall_rate and self._random.random() < behaviour.stall_rate:
+            return Plan(is_stalled=True)
+        is_error = behaviour.error_rate and self._random.random() < behaviour.error_rate
+        return Plan(
+            delay_s=self._draw_delay_s(),
+            error_status=behaviour.error_status if is_error else None,
+        )
+
+    def _draw_delay_s(self) -> float:
+        """Every distribution keeps the mean, so that changing the spread does not change the load."""
+        mean_s = self.behaviour.latency_ms / 1000
+        if not mean_s:
+            return 0.0
+        spread = self.behaviour.latency_spread
+        match self.behaviour.latency_distribution:
+            case "fixed":
+                return mean_s
+            case "uniform":
+                return mean_s * self._random.uniform(1 - spread, 1 + spread)
+            case "exponential":
+                return mean_s * (1 - spread + spread * self._random.expovariate(1))
+            case "lognormal":
+                # exp(N(-s²/2, s)) has mean 1
+                return mean_s * math.exp(self._random.gauss(-spread * spread / 2, spread))
+
+
+def merge(behaviour: Behaviour, patch: dict[str, Any]) -> Behaviour:
+    """Raises msgspec.ValidationError naming the field that is unknown or wrong."""
+    return msgspec.convert({**msgspec.structs.asdict(behaviour), **patch}, Behaviour)

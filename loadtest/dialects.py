@@ -1,0 +1,240 @@
+"""The wire formats of the fake provider: OpenAI and Anthropic calls in, answers, streams and errors out.
+
+Pure values, so that a test can read what goes over the wire without a server. A call is checked as
+the real service would check it, because a gateway that forgets a required field should see a 400.
+"""
+
+import time
+from collections.abc import Mapping
+from enum import Enum
+from functools import lru_cache
+from typing import Annotated, Any
+
+import msgspec
+
+PROMPT_TOKENS = 10
+EMBEDDING = [0.1, -0.2, 0.3, -0.4, 0.5, -0.6, 0.7, -0.8]
+# msgspec lets wrong UTF-8 inside a string through as Python's own error.
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError)
+DONE = b"data: [DONE]\n\n"
+
+_encode = msgspec.json.encode
+
+
+class Kind(Enum):
+    """What is asked for; the value is the path it is asked at."""
+
+    CHAT = "/v1/chat/completions"
+    COMPLETION = "/v1/completions"
+    EMBEDDING = "/v1/embeddings"
+    MESSAGE = "/v1/messages"
+
+
+class InvalidCallError(Exception):
+    """The service answers 400; the message says which field is wrong."""
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool = False
+
+
+class _Request(msgspec.Struct, kw_only=True):
+    model: str
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    # Raw: their contents do not matter here and are not worth decoding.
+    messages: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1)] | None = None
+    prompt: str | list[msgspec.Raw] | None = None
+    input: str | list[msgspec.Raw] | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class Call(msgspec.Struct, frozen=True):
+    kind: Kind
+    model: str
+    is_stream: bool
+    include_usage: bool
+    inputs: int
+
+
+_REQUIRED = {
+    Kind.CHAT: ("messages",),
+    Kind.COMPLETION: ("prompt",),
+    Kind.EMBEDDING: ("input",),
+    Kind.MESSAGE: ("messages", "max_tokens"),
+}
+_decoder = msgspec.json.Decoder(_Request)
+
+
+def parse(kind: Kind, headers: Mapping[str, str], body: bytes) -> Call:
+    """Raises InvalidCallError."""
+    try:
+        request = _decoder.decode(body)
+    except NOT_JSON as error:
+        raise InvalidCallError(str(error)) from error
+    for field in _REQUIRED[kind]:
+        if getattr(request, field) is None:
+            raise InvalidCallError(f"{field}: field required")
+    if kind is Kind.MESSAGE and "anthropic-version" not in headers:
+        raise InvalidCallError("anthropic-version: header is required")
+    return Call(
+        kind=kind,
+        model=request.model,
+        is_stream=bool(request.stream) and kind is not Kind.EMBEDDING,
+        include_usage=request.stream_options is not None and request.stream_options.include_usage,
+        inputs=len(request.input) if isinstance(request.input, list) else 1,
+    )
+
+
+@lru_cache(maxsize=64)
+def words(name: str, chunks: int) -> tuple[str, ...]:
+    """One string per content chunk; the first names the provider, so that a person sees who answered."""
+    return (f"Hello from {name}.", *(" word" for _ in range(chunks - 1)))
+
+
+def render_answer(call: Call, number: int, content: tuple[str, ...]) -> bytes:
+    text = "".join(content)
+    match call.kind:
+        case Kind.CHAT:
+            return _openai_answer(call, number, content, {"message": {"role": "assistant", "content": text}})
+        case Kind.COMPLETION:
+            return _openai_answer(call, number, content, {"text": text})
+        case Kind.EMBEDDING:
+            vectors = [{"object": "embedding", "index": i, "embedding": EMBEDDING} for i in range(call.inputs)]
+            usage = {"prompt_tokens": PROMPT_TOKENS, "total_tokens": PROMPT_TOKENS}
+            return _encode({"object": "list", "data": vectors, "model": call.model, "usage": usage})
+        case Kind.MESSAGE:
+            message = _anthropic_message(call, number, output_tokens=len(content))
+            message["content"] = [{"type": "text", "text": text}]
+            message["stop_reason"] = "end_turn"
+            return _encode(message)
+
+
+def render_stream(call: Call, number: int, content: tuple[str, ...]) -> list[bytes]:
+    """One write per content chunk and one to end with; the first carries the opening events too."""
+    if call.kind is Kind.MESSAGE:
+        return _anthropic_stream(call, number, content)
+    return _openai_stream(call, number, content)
+
+
+def render_error(kind: Kind | None, status: int, message: str) -> bytes:
+    """`kind` is None for a path that no dialect knows."""
+    if kind is Kind.MESSAGE:
+        error_type = _ANTHROPIC_ERRORS.get(status, "api_error")
+        return _encode({"type": "error", "error": {"type": error_type, "message": message}})
+    error_type, code = _OPENAI_ERRORS.get(status, ("server_error", None))
+    if kind is None:
+        code = "unknown_url"
+    return _encode({"error": {"message": message, "type": error_type, "param": None, "code": code}})
+
+
+def render_models(name: str) -> bytes:
+    model = {"id": name, "object": "model", "created": 0, "owned_by": "loadtest"}
+    return _encode({"object": "list", "data": [model]})
+
+
+_ANTHROPIC_ERRORS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    529: "overloaded_error",
+}
+_OPENAI_ERRORS = {
+    400: ("invalid_request_error", None),
+    401: ("invalid_request_error", "invalid_api_key"),
+    404: ("invalid_request_error", "model_not_found"),
+    429: ("requests", "rate_limit_exceeded"),
+}
+_OPENAI_OBJECTS = {Kind.CHAT: ("chatcmpl", "chat.completion"), Kind.COMPLETION: ("cmpl", "text_completion")}
+
+
+def _openai_head(call: Call, number: int) -> dict[str, Any]:
+    prefix, object_name = _OPENAI_OBJECTS[call.kind]
+    if call.is_stream and call.kind is Kind.CHAT:
+        object_name += ".chunk"
+    return {
+        "id": f"{prefix}-{number}",
+        "object": object_name,
+        "created": int(time.time()),
+        "model": call.model,
+    }
+
+
+def _openai_usage(tokens: int) -> dict[str, int]:
+    return {
+        "prompt_tokens": PROMPT_TOKENS,
+        "completion_tokens": tokens,
+        "total_tokens": PROMPT_TOKENS + tokens,
+    }
+
+
+def _openai_answer(call: Call, number: int, content: tuple[str, ...], part: dict[str, Any]) -> bytes:
+    choice = {"index": 0, **part, "logprobs": None, "finish_reason": "stop"}
+    usage = _openai_usage(len(content))
+    return _encode({**_openai_head(call, number), "choices": [choice], "usage": usage})
+
+
+def _data(value: dict[str, Any]) -> bytes:
+    return b"data: %b\n\n" % _encode(value)
+
+
+def _openai_stream(call: Call, number: int, content: tuple[str, ...]) -> list[bytes]:
+    head = _openai_head(call, number)
+    is_chat = call.kind is Kind.CHAT
+
+    def frame(content_part: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        part = {"delta": content_part} if is_chat else {"text": content_part.get("content", "")}
+        choice = {"index": 0, **part, "logprobs": None, "finish_reason": finish_reason}
+        return _data({**head, "choices": [choice]})
+
+    if call.include_usage:
+        head["usage"] = None  # the service says so in every chunk but the last
+    frames = [frame({"content": text}) for text in content]
+    if is_chat:
+        frames[0] = frame({"role": "assistant", "content": ""}) + frames[0]
+    ending = frame({}, "stop")
+    if call.include_usage:
+        ending += _data({**head, "choices": [], "usage": _openai_usage(len(content))})
+    return [*frames, ending + DONE]
+
+
+def _anthropic_message(call: Call, number: int, output_tokens: int) -> dict[str, Any]:
+    return {
+        "id": f"msg_{number}",
+        "type": "message",
+        "role": "assistant",
+        "model": call.model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": PROMPT_TOKENS, "output_tokens": output_tokens},
+    }
+
+
+def _anthropic_event(event: str, **fields: Any) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (event.encode(), _encode({"type": event, **fields}))
+
+
+def _anthropic_stream(call: Call, number: int, content: tuple[str, ...]) -> list[bytes]:
+    opening = (
+        _anthropic_event("message_start", message=_anthropic_message(call, number, output_tokens=1))
+        + _anthropic_event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+        + _anthropic_event("ping")
+    )
+    frames = [
+        _anthropic_event("content_block_delta", index=0, delta={"type": "text_delta", "text": text}) for text in content
+    ]
+    frames[0] = opening + frames[0]
+    ending = (
+        _anthropic_event("content_block_stop", index=0)
+        + _anthropic_event(
+            "message_delta",
+            delta={"stop_reason": "end_turn", "stop_sequence": None},
+            usage={"output_tokens": len(content)},
+        )
+        + _anthropic_event("message_stop")
+    )
+    return [*frames, ending]

@@ -1,0 +1,142 @@
+"""One call at the fake provider, from its body to the last byte of its answer.
+
+Every ending but the client's leaving is a return value; leaving is a cancellation, because the server
+cancels the handler as soon as the connection is lost.
+"""
+
+import asyncio
+from enum import Enum
+from typing import Never
+
+from aiohttp import web
+
+from loadtest import dialects
+from loadtest.behaviour import Behaviour, Script
+from loadtest.counts import Counts
+from loadtest.dialects import Call, Kind
+
+HTML_PAGE = b"<html><body><h1>Bad Gateway</h1></body></html>"
+JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
+HALF_EVENT = 20  # bytes of the first event's JSON: enough to look like one, never a whole one
+_KINDS = {kind.value: kind for kind in Kind}
+
+
+class Ending(Enum):
+    SUCCEEDED = "succeeded"
+    ERROR = "error"
+    CUT = "cut"
+
+
+class Exchange:
+    def __init__(self, request: web.Request, name: str, script: Script, counts: Counts) -> None:
+        self._request = request
+        self._name = name
+        self._script = script
+        self._counts = counts
+        self._number = counts.requests
+
+    async def run(self) -> tuple[web.StreamResponse, Ending]:
+        """Raises CancelledError or ConnectionError when the client leaves."""
+        request = self._request
+        body = await request.read()
+        self._counts.last_headers, self._counts.last_body = request.headers, body
+        kind = _KINDS.get(request.path)
+        if kind is None or request.method != "POST":
+            return await self._refuse(None, 404, f"Unknown request URL: {request.method} {request.path}")
+        try:
+            call = dialects.parse(kind, request.headers, body)
+        except dialects.InvalidCallError as error:
+            return await self._refuse(kind, 400, str(error))
+
+        behaviour = self._script.behaviour
+        plan = self._script.plan_call()
+        if plan.is_stalled:
+            await _stall()
+        if plan.delay_s:
+            await asyncio.sleep(plan.delay_s)
+        if plan.error_status is not None:
+            return await self._fail(kind, plan.error_status, behaviour)
+        if call.is_stream and behaviour.malformed not in ("html", "empty"):
+            return await self._stream(call, behaviour)
+        return await self._answer(call, behaviour)
+
+    async def _refuse(self, kind: Kind | None, status: int, message: str) -> tuple[web.Response, Ending]:
+        return await self._send(dialects.render_error(kind, status, message), JSON, status), Ending.ERROR
+
+    async def _fail(self, kind: Kind, status: int, behaviour: Behaviour) -> tuple[web.Response, Ending]:
+        headers = {}
+        if behaviour.retry_after_s is not None:
+            headers["retry-after"] = f"{behaviour.retry_after_s:g}"
+        body, content_type = dialects.render_error(kind, status, f"Scripted error of {self._name}"), JSON
+        if behaviour.error_body is not None:
+            body = behaviour.error_body.encode()
+            content_type = "text/html" if body.startswith(b"<") else JSON
+        return await self._send(body, content_type, status, headers), Ending.ERROR
+
+    async def _answer(self, call: Call, behaviour: Behaviour) -> tuple[web.StreamResponse, Ending]:
+        body, content_type = b"", EVENT_STREAM if call.is_stream else JSON
+        match behaviour.malformed:
+            case "html":
+                body, content_type = HTML_PAGE, "text/html"
+            case "half_json" | None:
+                body = dialects.render_answer(call, self._number, self._content(behaviour))
+        if behaviour.malformed == "half_json":
+            body = body[: len(body) // 2]
+        if behaviour.cut_after_chunks is not None:
+            return await self._cut_in_half(body, content_type)
+        return await self._send(body, content_type), Ending.SUCCEEDED
+
+    async def _stream(self, call: Call, behaviour: Behaviour) -> tuple[web.StreamResponse, Ending]:
+        frames = dialects.render_stream(call, self._number, self._content(behaviour))
+        if behaviour.malformed == "half_json":
+            frames = [frames[0][: frames[0].index(b"{") + HALF_EVENT] + b"\n\n"]
+        gap_s = behaviour.chunk_gap_ms / 1000
+        response = await self._begin(200, {"content-type": EVENT_STREAM, "cache-control": "no-cache"})
+        for index, frame in enumerate(frames):
+            if index == behaviour.stall_after_chunks:
+                await _stall()
+            if index == behaviour.cut_after_chunks:
+                return self._cut(response)
+            # The last frame only ends the stream: it follows the last chunk at once.
+            if gap_s and 0 < index < behaviour.chunks:
+                await asyncio.sleep(gap_s)
+            await response.write(frame)
+        await response.write_eof()
+        return response, Ending.SUCCEEDED
+
+    async def _cut_in_half(self, body: bytes, content_type: str) -> tuple[web.StreamResponse, Ending]:
+        response = await self._begin(200, {"content-type": content_type, "content-length": str(len(body))})
+        await response.write(body[: len(body) // 2])
+        return self._cut(response)
+
+    def _cut(self, response: web.StreamResponse) -> tuple[web.StreamResponse, Ending]:
+        # close, not abort: what was written before the cut must reach the client.
+        if self._request.transport is not None:
+            self._request.transport.close()
+        return response, Ending.CUT
+
+    async def _begin(self, status: int, headers: dict[str, str]) -> web.StreamResponse:
+        response = web.StreamResponse(status=status, headers=headers)
+        await response.prepare(self._request)
+        self._counts.answer(status)
+        return response
+
+    async def _send(
+        self, body: bytes, content_type: str, status: int = 200, headers: dict[str, str] | None = None
+    ) -> web.Response:
+        """Sent here, not by the server after the handler: what is counted has left this process."""
+        response = web.Response(body=body, content_type=content_type, status=status, headers=headers)
+        await response.prepare(self._request)
+        await response.write_eof()
+        self._counts.answer(status)
+        return response
+
+    def _content(self, behaviour: Behaviour) -> tuple[str, ...]:
+        return dialects.words(self._name, behaviour.chunks)
+
+
+async def _stall() -> Never:
+    """Until the client leaves: then the server cancels the handler."""
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError("nobody ends a stall")

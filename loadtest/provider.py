@@ -1,0 +1,140 @@
+"""The command `python -m loadtest.provider`: a fake LLM provider whose behaviour is scripted.
+
+It is a process of its own, not a mock, because what it is for (hangs, cuts, clients that leave) only
+happens on real sockets.
+"""
+
+import argparse
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import uvloop
+from aiohttp import web
+
+from loadtest import dialects
+from loadtest.behaviour import Behaviour, Script, merge
+from loadtest.counts import Counts
+from loadtest.exchange import JSON, Ending, Exchange
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+SHUTDOWN_S = 0.01  # not 0, which aiohttp takes for "no limit"
+
+
+class Provider:
+    """All requests of one fake provider: calls, the model list and the control endpoint."""
+
+    def __init__(self, name: str, behaviour: Behaviour) -> None:
+        self._name = name
+        self._script = Script(behaviour)
+        self._counts = Counts()
+
+    def build(self) -> web.Application:
+        # No size limit: how much may be sent is for the gateway to decide.
+        application = web.Application(client_max_size=0)
+        application.router.add_get("/control", self._show)
+        application.router.add_patch("/control", self._change)
+        application.router.add_post("/control/reset", self._reset)
+        application.router.add_get("/v1/models", self._list_models)
+        application.router.add_route("*", "/{path:.*}", self._call)
+        return application
+
+    async def _show(self, _request: web.Request) -> web.Response:
+        state = {"name": self._name, "behaviour": self._script.behaviour, "counts": self._counts.render()}
+        return web.Response(body=msgspec.json.encode(state), content_type=JSON)
+
+    async def _change(self, request: web.Request) -> web.Response:
+        try:
+            self._script.change(msgspec.json.decode(await request.read(), type=dict[str, Any]))
+        except dialects.NOT_JSON as error:
+            body = msgspec.json.encode({"error": {"message": str(error)}})
+            return web.Response(body=body, content_type=JSON, status=400)
+        return await self._show(request)
+
+    async def _reset(self, request: web.Request) -> web.Response:
+        self._counts.reset()
+        return await self._show(request)
+
+    async def _list_models(self, _request: web.Request) -> web.Response:
+        """Always answers and is not counted: health checks must not use up the script."""
+        return web.Response(body=dialects.render_models(self._name), content_type=JSON)
+
+    async def _call(self, request: web.Request) -> web.StreamResponse:
+        counts = self._counts
+        counts.begin()
+        try:
+            response, ending = await Exchange(request, self._name, self._script, counts).run()
+        except (asyncio.CancelledError, ConnectionError):
+            counts.aborted += 1
+            raise
+        finally:
+            counts.in_flight -= 1
+        match ending:
+            case Ending.SUCCEEDED:
+                counts.succeeded += 1
+            case Ending.ERROR:
+                counts.errors += 1
+            case Ending.CUT:
+                counts.cut += 1
+        return response
+
+
+async def serve(provider: Provider, name: str, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT; calls still running are cut off."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    runner = web.AppRunner(provider.build(), handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, backlog=1024).start()
+        bound_port = runner.addresses[0][1]
+        print(f"provider {name} listening on http://{host}:{bound_port}", flush=True)
+        await stopped.wait()
+    finally:
+        await runner.cleanup()
+
+
+def die_with_parent() -> None:
+    """Linux only. Ends this process at once if the parent died before the kernel knew of our wish."""
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m loadtest.provider", description="A fake LLM provider.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True, help="0 picks a free one")
+    parser.add_argument("--name", default="healthy", help="shown in answers")
+    parser.add_argument("--behaviour", type=_parse_behaviour, default=Behaviour(), metavar="JSON")
+    parser.add_argument("--die-with-parent", action="store_true", help="Linux only")
+    return parser.parse_args(arguments)
+
+
+def _parse_behaviour(text: str) -> Behaviour:
+    try:
+        return merge(Behaviour(), msgspec.json.decode(text, type=dict[str, Any]))
+    except msgspec.DecodeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = parse_arguments(arguments)
+    if options.die_with_parent:
+        die_with_parent()
+    provider = Provider(options.name, options.behaviour)
+    uvloop.run(serve(provider, options.name, options.host, options.port))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

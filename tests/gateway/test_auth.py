@@ -1,0 +1,144 @@
+import gc
+
+import pytest
+
+from gateway.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Headers, Tenant
+from gateway.setting_types import Secret
+from gateway.settings import AuthSettings, KeySettings, Priority
+
+TEAM_A = KeySettings(name="team-a", key=Secret("sk-a"))
+TEAM_B = KeySettings(
+    name="team-b",
+    key=Secret("sk-b"),
+    priority="bulk",
+    rpm=600,
+    tpm=90_000,
+    max_parallel=7,
+    models=("gpt-4", "fast"),
+)
+TEAMS = Authenticator(AuthSettings(keys=(TEAM_A, TEAM_B)))
+OPEN = Authenticator(AuthSettings())
+ADMINISTERED = Authenticator(AuthSettings(admin_key=Secret("sk-admin"), keys=(TEAM_A,)))
+
+
+def bearer(key: str) -> Headers:
+    return [(b"host", b"gateway"), (b"authorization", f"Bearer {key}".encode())]
+
+
+def name_of(headers: Headers) -> str | None:
+    tenant = TEAMS.tenant(headers)
+    return tenant.name if tenant else None
+
+
+def test_bearer_key_names_its_tenant() -> None:
+    assert name_of(bearer("sk-a")) == "team-a"
+
+
+def test_x_api_key_names_its_tenant() -> None:
+    assert name_of([(b"x-api-key", b"sk-b")]) == "team-b"
+
+
+@pytest.mark.parametrize("value", [b"bearer sk-a", b"BEARER sk-a", b"Bearer  sk-a "])
+def test_scheme_is_read_in_any_case_and_blanks_around_the_key_are_ignored(value: bytes) -> None:
+    assert name_of([(b"authorization", value)]) == "team-a"
+
+
+def test_one_known_key_beside_an_unknown_one_is_enough() -> None:
+    assert name_of([*bearer("something-else"), (b"x-api-key", b"sk-b")]) == "team-b"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        bearer(""),
+        bearer("sk-"),
+        bearer("sk-aa"),
+        bearer("SK-A"),
+        [(b"authorization", b"Basic sk-a")],
+        [(b"authorization", b"sk-a")],
+        [(b"authorization", b"Bearer")],
+        [(b"authorization", b"Bearer \xff\x00")],
+        [(b"x-api-key", b"Bearer sk-a")],
+        [(b"cookie", b"sk-a")],
+    ],
+)
+def test_missing_or_unknown_key_is_no_tenant(headers: Headers) -> None:
+    assert TEAMS.tenant(headers) is None
+
+
+def test_tenant_carries_what_its_key_was_configured_with() -> None:
+    assert TEAMS.tenant(bearer("sk-b")) == Tenant(
+        name="team-b",
+        priority="bulk",
+        priority_level=100,
+        models=frozenset({"gpt-4", "fast"}),
+        rpm=600,
+        tpm=90_000,
+        max_parallel=7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("priority", "level"), [("critical", 0), ("high", 25), ("normal", 50), ("low", 75), ("bulk", 100)]
+)
+def test_priority_has_its_level(priority: Priority, level: int) -> None:
+    key = KeySettings(name="t", key=Secret("k"), priority=priority)
+    tenant = Authenticator(AuthSettings(keys=(key,))).tenant(bearer("k"))
+
+    assert PRIORITY_LEVELS[priority] == level
+    assert tenant is not None
+    assert tenant.priority_level == level
+
+
+@pytest.mark.parametrize("headers", [[], bearer("whatever")])
+def test_everybody_is_anonymous_where_no_keys_are_configured(headers: Headers) -> None:
+    assert OPEN.tenant(headers) is ANONYMOUS
+    assert (ANONYMOUS.name, ANONYMOUS.priority, ANONYMOUS.priority_level) == ("anonymous", "normal", 50)
+    assert (ANONYMOUS.models, ANONYMOUS.rpm) == (frozenset(), None)
+
+
+def test_admin_key_is_no_tenant() -> None:
+    assert ADMINISTERED.tenant(bearer("sk-admin")) is None
+
+
+@pytest.mark.parametrize("headers", [bearer("sk-admin"), [(b"x-api-key", b"sk-admin")]])
+@pytest.mark.parametrize("client_host", ["203.0.113.9", "127.0.0.1", None])
+def test_admin_key_administers_from_anywhere(headers: Headers, client_host: str | None) -> None:
+    assert ADMINISTERED.is_admin(headers, client_host)
+
+
+@pytest.mark.parametrize("headers", [[], bearer("sk-a"), bearer("sk-admi"), bearer("")])
+@pytest.mark.parametrize("client_host", ["203.0.113.9", "127.0.0.1", None])
+def test_with_an_admin_key_nothing_else_administers(headers: Headers, client_host: str | None) -> None:
+    assert not ADMINISTERED.is_admin(headers, client_host)
+
+
+@pytest.mark.parametrize("client_host", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", None])
+def test_without_an_admin_key_callers_on_this_machine_administer(client_host: str | None) -> None:
+    assert OPEN.is_admin([], client_host)
+
+
+@pytest.mark.parametrize("client_host", ["10.0.0.1", "128.0.0.1", "::2", "::ffff:10.0.0.1", "0.0.0.0", "localhost", ""])
+def test_without_an_admin_key_other_callers_do_not_administer(client_host: str) -> None:
+    assert not TEAMS.is_admin(bearer("sk-a"), client_host)
+
+
+@pytest.mark.parametrize("header", [b"x-forwarded-for", b"forwarded", b"x-real-ip"])
+def test_caller_behind_a_proxy_on_this_machine_is_not_local(header: bytes) -> None:
+    assert not OPEN.is_admin([(header, b"127.0.0.1")], "127.0.0.1")
+
+
+def test_authenticator_keeps_no_key_in_any_form_but_its_digest() -> None:
+    authenticator = Authenticator(
+        AuthSettings(admin_key=Secret("k-admin"), keys=(KeySettings(name="t", key=Secret("k-tenant")),))
+    )
+    authenticator.tenant(bearer("k-tenant"))
+    kept: list[object] = [authenticator]
+    for value in kept:
+        referents = gc.get_referents(value)
+        kept.extend(known for known in referents if isinstance(known, dict | Tenant | str | bytes | frozenset))
+
+    texts = {value for value in kept if isinstance(value, str | bytes)}
+    assert {"k-admin", "k-tenant", b"k-admin", b"k-tenant"}.isdisjoint(texts)
+    assert "t" in texts

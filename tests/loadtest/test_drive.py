@@ -1,0 +1,118 @@
+"""The two loops, driven with calls that end when the test says so."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from loadtest.drive import Load, Run
+from loadtest.measure import Sample
+
+Calls = Callable[[float], Awaitable[Sample]]
+
+
+def ok_sample(due_s: float) -> Sample:
+    return Sample(url="u", failure=None, total_ms=1000 * (time.monotonic() - due_s), queue_ms=0.0)
+
+
+async def answer_at_once(due_s: float) -> Sample:
+    return ok_sample(due_s)
+
+
+def drive(calls: Calls, load: Load) -> Run:
+    async def run() -> Run:
+        running = Run(calls, lambda _: None)
+        await running.drive(load)
+        return running
+
+    return asyncio.run(run())
+
+
+def test_closed_loop_never_exceeds_its_callers() -> None:
+    under_way: set[float] = set()
+    most = 0
+
+    async def calls(due_s: float) -> Sample:
+        nonlocal most
+        under_way.add(id(asyncio.current_task()))
+        most = max(most, len(under_way))
+        await asyncio.sleep(0)
+        under_way.discard(id(asyncio.current_task()))
+        return ok_sample(due_s)
+
+    run = drive(calls, Load(concurrent=7, requests=100))
+
+    assert (most, run.started, run.measurement.ok, run.unfinished) == (7, 100, 100, 0)
+
+
+def test_closed_loop_ends_at_its_duration() -> None:
+    async def calls(due_s: float) -> Sample:
+        await asyncio.sleep(0)
+        return ok_sample(due_s)
+
+    run = drive(calls, Load(concurrent=2, duration_s=0.1))
+
+    assert 0.05 < run.elapsed_s < 5
+    assert run.measurement.ok > 2
+
+
+def test_open_loop_does_not_wait_for_answers() -> None:
+    """The first answer comes only after the last call has been sent: a closed loop would hang here."""
+    last_sent = asyncio.Event()
+    sent = 0
+
+    async def calls(due_s: float) -> Sample:
+        nonlocal sent
+        sent += 1
+        if sent == 50:
+            last_sent.set()
+        await asyncio.wait_for(last_sent.wait(), 5)
+        return ok_sample(due_s)
+
+    run = drive(calls, Load(concurrent=1, rate=1000, requests=50, arrivals="constant"))
+
+    assert run.measurement.ok == 50
+
+
+def test_open_loop_keeps_due_times_when_it_is_late() -> None:
+    due: list[float] = []
+
+    async def calls(due_s: float) -> Sample:
+        if not due:
+            time.sleep(0.05)  # noqa: ASYNC251  a loop that is blocked is the case under test
+        due.append(due_s)
+        return ok_sample(due_s)
+
+    drive(calls, Load(concurrent=1, rate=1000, requests=20, arrivals="constant"))
+
+    offsets = [due_s - due[0] for due_s in due]
+    assert offsets == pytest.approx([index / 1000 for index in range(20)], abs=1e-6)
+
+
+def test_open_loop_sends_at_its_rate() -> None:
+    run = drive(answer_at_once, Load(concurrent=1, rate=500, duration_s=0.3, arrivals="constant"))
+
+    assert run.started == 150
+    assert 0.29 <= run.elapsed_s < 5
+
+
+def test_cancelled_run_keeps_what_it_measured() -> None:
+    async def calls(due_s: float) -> Sample:
+        if run.measurement.ok == 3:
+            await asyncio.sleep(60)
+        return ok_sample(due_s)
+
+    async def main() -> None:
+        driving = asyncio.create_task(run.drive(Load(concurrent=2, requests=100)))
+        async with asyncio.timeout(5):
+            while run.unfinished < 2 or run.measurement.ok < 3:
+                await asyncio.sleep(0)
+        driving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await driving
+
+    run = Run(calls, lambda _: None)
+    asyncio.run(main())
+
+    assert (run.measurement.ok, run.unfinished) == (3, 2)

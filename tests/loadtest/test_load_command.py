@@ -1,0 +1,124 @@
+"""The command as a person runs it: exit codes, Ctrl-C, JSON, open loop against a slow server."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.loadtest.process import PATIENCE_S, ProviderProcess, wait_until
+
+
+def command(*flags: str) -> list[str]:
+    return [sys.executable, "-m", "loadtest", *flags]
+
+
+def run(*flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*flags), capture_output=True, text=True, timeout=PATIENCE_S)
+
+
+def test_closed_loop_makes_exactly_the_requests_asked_for(provider: ProviderProcess) -> None:
+    done = run("-url", provider.url, "-model", "gpt-9", "-concurrent", "4", "-requests", "50")
+
+    assert done.returncode == 0, done.stderr
+    assert "50 ok, 0 failed" in done.stdout
+    assert "closed loop, 4 callers" in done.stdout
+    counts = provider.counts()
+    assert (counts["succeeded"], counts["last_body"]["model"]) == (50, "gpt-9")
+    assert counts["max_in_flight"] <= 4
+
+
+def test_slow_server_does_not_slow_an_open_loop_down(provider: ProviderProcess) -> None:
+    provider.behave(latency_ms=500)
+    done = run("-url", provider.url, "-rps", "200", "-duration", "0.4s", "-arrivals", "constant", "-stream")
+
+    assert done.returncode == 0, done.stderr
+    assert "80 ok" in done.stdout
+    # Nearly all were sent before the first answer came; a closed loop would have waited.
+    assert provider.counts()["max_in_flight"] > 60
+
+
+def test_capped_open_loop_reports_the_wait_for_a_connection(provider: ProviderProcess, tmp_path: Path) -> None:
+    provider.behave(latency_ms=50)
+    out = tmp_path / "report.json"
+    run("-url", provider.url, "-rps", "100", "-requests", "20", "-concurrent", "1", "-json", str(out))
+
+    report = json.loads(out.read_text())
+    assert provider.counts()["max_in_flight"] == 1
+    # Twenty calls of 50 ms, one after the other, though all were due within about 200 ms.
+    assert report["queue"]["max_ms"] > 400
+    assert report["latency"]["max_ms"] > report["sent"]["max_ms"] + 400
+
+
+def test_json_report_holds_what_the_table_shows(provider: ProviderProcess, tmp_path: Path) -> None:
+    provider.behave(fail_first=5, error_status=429)
+    out = tmp_path / "report.json"
+    run("-url", provider.url, "-requests", "20", "-concurrent", "1", "-json", str(out))
+
+    report = json.loads(out.read_text())
+    assert (report["requests"], report["ok"], report["failed"]) == (20, 15, 5)
+    assert report["failures"] == {"429 rate_limit_exceeded": 5}
+    assert report["latency"].keys() == {"p50_ms", "p90_ms", "p99_ms", "max_ms"}
+
+
+@pytest.mark.parametrize(("ratio", "code"), [("0.05", 1), ("0.1", 0)])
+def test_exit_code_is_1_only_above_the_accepted_failure_share(provider: ProviderProcess, ratio: str, code: int) -> None:
+    provider.behave(fail_first=2)
+
+    assert run("-url", provider.url, "-requests", "20", "-fail-over", ratio).returncode == code
+
+
+def test_without_a_limit_only_total_failure_exits_with_1(provider: ProviderProcess) -> None:
+    provider.behave(fail_first=19)
+
+    assert run("-url", provider.url, "-requests", "20").returncode == 0
+    assert run("-url", "http://127.0.0.1:1", "-requests", "3").returncode == 1
+
+
+def test_wrong_flag_exits_with_2() -> None:
+    done = run("-rps", "none")
+
+    assert done.returncode == 2
+    assert "-rps" in done.stderr
+
+
+def test_replicas_take_turns_and_are_compared(provider: ProviderProcess) -> None:
+    done = run("-url", f"{provider.url},http://127.0.0.1:1", "-requests", "10", "-concurrent", "1")
+
+    assert "5 ok, 5 failed (50.00%)" in done.stdout
+    assert "cannot connect" in done.stdout
+    assert provider.counts()["requests"] == 5
+
+
+def test_warm_up_is_sent_but_not_measured(provider: ProviderProcess) -> None:
+    done = run("-url", provider.url, "-requests", "10", "-warmup", "100ms")
+
+    assert "10 requests in" in done.stdout
+    assert provider.counts()["succeeded"] > 10
+
+
+def test_verbose_prints_a_line_for_each_call(provider: ProviderProcess) -> None:
+    provider.behave(fail_first=1)
+    done = run("-url", provider.url, "-requests", "5", "-concurrent", "1", "-verbose")
+
+    lines = [line for line in done.stdout.splitlines() if line.endswith(provider.url + "/v1/chat/completions")]
+    assert sum(line.startswith("ok ") for line in lines) == 4
+    assert sum(line.startswith("500 server_error ") for line in lines) == 1
+
+
+@pytest.mark.parametrize("loop", [["-concurrent", "3"], ["-rps", "100"]])
+def test_ctrl_c_prints_the_report_so_far(provider: ProviderProcess, loop: list[str]) -> None:
+    provider.behave(fail_first=2, stall_rate=1)
+    flags = ["-url", provider.url, "-duration", "60s", *loop]
+    with subprocess.Popen(command(*flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: provider.counts()["in_flight"] >= 3)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE_S)
+
+    assert process.returncode == 130
+    assert "interrupted: 0 ok, 2 failed" in out
+    assert "unfinished" in out
+    assert err == ""
+    provider.wait_for(in_flight=0)
