@@ -29,8 +29,9 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    completion_tokens: int = 0
-    prompt_tokens: int = 0
+    """A float or null from an imitator of OpenAI makes no difference to the answer."""
+
+    completion_tokens: float | None = None
 
 
 class ChatReply(msgspec.Struct, frozen=True):
@@ -53,6 +54,11 @@ class ErrorReply(msgspec.Struct, frozen=True):
     error: UpstreamError
 
 
+# What decoding raises: wrong UTF-8 and too many levels come as Python's own errors.
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+OUTPUT_TOKENS_MOST = 999_999_999
+
 _FIELD = re.compile(r"missing required field `(\w+)`|at `\$\.(\w+)")
 _chat = msgspec.json.Decoder(ChatRequest)
 chat_reply = msgspec.json.Decoder(ChatReply)
@@ -62,12 +68,20 @@ error_reply = msgspec.json.Decoder(ErrorReply)
 def parse_chat(body: bytes) -> Call:
     """Raises InvalidRequest, naming the field."""
     try:
+        if not body.isascii():
+            body.decode()  # what is passed on unseen is not checked by the decoder
         request = _chat.decode(body)
     except msgspec.ValidationError as error:
         raise _explained(str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise InvalidRequest(f"The request body is not valid JSON: {error}", code="invalid_json") from error
     return Call(request.model, request.stream is True, body)
+
+
+def output_tokens(reply: ChatReply) -> int:
+    """As the provider counted them; 0 when it did not, and within what the store can add up."""
+    tokens = reply.usage.completion_tokens if reply.usage else None
+    return int(min(max(tokens or 0, 0), OUTPUT_TOKENS_MOST))
 
 
 def _explained(problem: str) -> InvalidRequest:

@@ -8,6 +8,8 @@ from shared_state.records import Outcome
 # Codes under which providers report that a quota is used up: a 429 that no waiting cures.
 QUOTA_CODES = frozenset({"insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached"})
 
+RETRY_AFTER_MOST_S = 86_400.0
+
 _BY_STATUS = {
     401: Outcome.FAILURE,  # our key, not the client's: the next provider may still serve
     403: Outcome.FAILURE,
@@ -38,15 +40,14 @@ def classify_fault(error: BaseException) -> Outcome:
 
 
 def retry_after_ms(value: str | None) -> int:
-    """A Retry-After header (seconds or an HTTP date) in ms; 0 when absent or unreadable."""
+    """A Retry-After header (seconds or an HTTP date) in ms, a day at most; 0 when absent or unreadable."""
     if not value:
         return 0
     try:
-        return max(0, round(float(value) * 1000))
-    except (ValueError, OverflowError):
-        pass
-    try:
-        at = email.utils.parsedate_to_datetime(value).timestamp()
-    except (ValueError, TypeError):
-        return 0
-    return max(0, round((at - time.time()) * 1000))
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return 0
+    return round(min(max(seconds, 0.0), RETRY_AFTER_MOST_S) * 1000) if seconds == seconds else 0

@@ -41,6 +41,19 @@ class Tried(msgspec.Struct, frozen=True):
     retry_after_ms: int
 
 
+class Deadline(msgspec.Struct, frozen=True):
+    """When a request must be answered, by the loop's clock; all its attempts share it. ``is_asked``: by its client."""
+
+    at: float
+    is_asked: bool = False
+
+    def outcome(self, deployment_at: float) -> Outcome:
+        """Of a call that is cut off at this time or at its deployment's. A client that gives less time than the
+        deployment may take is like one that leaves: it says nothing about the deployment.
+        """
+        return Outcome.CANCELLED if self.is_asked and self.at < deployment_at else Outcome.TIMEOUT
+
+
 class Route(msgspec.Struct, frozen=True):
     """A model's candidates with their acquire packed for the store."""
 
@@ -79,7 +92,7 @@ class Answer:
 
     def timed_out(self) -> UpstreamFailed:
         """A stream was still running at its deadline."""
-        self._outcome = Outcome.TIMEOUT
+        self._outcome = self.exchange.late
         return UpstreamTimedOut("The answer broke off: the provider's stream took too long.")
 
     async def __aenter__(self) -> "Answer":
@@ -127,10 +140,8 @@ class Dispatcher:
         route = self._routes.get(model)
         return route.plan if route else None
 
-    async def answer(self, call: Call, route: Route, priority: int, deadline_at: float, interrupt: Interrupt) -> Answer:
-        """The first answer that may be committed. ``deadline_at``: loop time shared by all attempts. On every other
-        way out each permit taken here has been settled.
-        """
+    async def answer(self, call: Call, route: Route, priority: int, deadline: Deadline, interrupt: Interrupt) -> Answer:
+        """The first answer that may be committed. On every other way out each permit taken here has been settled."""
         candidates, plan = route.candidates, route.plan
         tried: list[Tried] = []
         upstream_s = 0.0
@@ -140,7 +151,7 @@ class Dispatcher:
                 raise _rejected(decision, candidates, tried)
             candidate = candidates[decision.position]
             started = time.perf_counter()
-            exchange = await self._send(decision, candidate, call, deadline_at, interrupt)
+            exchange = await self._send(decision, candidate, call, deadline, interrupt)
             upstream_s += time.perf_counter() - started
             if exchange.outcome is Outcome.SUCCESS or exchange.outcome is Outcome.CLIENT_ERROR:
                 answer = Answer(self._store, decision, exchange, interrupt, candidate)
@@ -149,7 +160,7 @@ class Dispatcher:
                 return answer
             tried.append(Tried(candidate, exchange.outcome, exchange.retry_after_ms))
             candidates = tuple(c for c in candidates if c is not candidate)
-            is_final = not candidates or len(tried) >= self._max_attempts or interrupt.time() >= deadline_at
+            is_final = not candidates or len(tried) >= self._max_attempts or interrupt.time() >= deadline.at
             self._settle_failed(decision, exchange, is_final)
             if is_final:
                 raise _failed(tried)
@@ -162,20 +173,23 @@ class Dispatcher:
             raise StateLost("The gateway's shared state cannot be reached.", retry_after_ms=1000) from error
 
     async def _send(
-        self, permit: Permit, candidate: Candidate, call: Call, deadline_at: float, interrupt: Interrupt
+        self, permit: Permit, candidate: Candidate, call: Call, deadline: Deadline, interrupt: Interrupt
     ) -> Exchange:
         """One attempt within its time. Settles the permit itself when it is cancelled or breaks on a defect."""
-        interrupt.set_deadline(min(deadline_at, interrupt.time() + candidate.deployment.timeout_ms / 1000))
+        deployment_at = interrupt.time() + candidate.deployment.timeout_ms / 1000
+        late = deadline.outcome(deployment_at)
+        interrupt.set_deadline(min(deadline.at, deployment_at))
         try:
-            return await self._upstream.send(candidate.deployment.id, call)
+            exchange = await self._upstream.send(candidate.deployment.id, call)
         except BaseException:
             if interrupt.take(Cause.DEADLINE):
-                return Exchange(Outcome.TIMEOUT)
+                return Exchange(late)
             self._store.settle(permit, Ending(Outcome.CANCELLED))
             raise
-        finally:
-            if not call.is_stream:
-                interrupt.clear_deadline()
+        if not call.is_stream or exchange.outcome is not Outcome.SUCCESS:
+            interrupt.clear_deadline()
+        exchange.late = late
+        return exchange
 
     def _settle_failed(self, permit: Permit, exchange: Exchange, is_final: bool) -> None:
         ending = Ending(
@@ -214,7 +228,7 @@ def _failed(tried: Sequence[Tried]) -> GatewayError:
     if all(t.outcome is Outcome.THROTTLED for t in tried):
         wait_ms = min(t.retry_after_ms for t in tried) or 1000
         return RateLimited("The provider's rate limit is reached.", retry_after_ms=wait_ms, details=_details(tried))
-    if primary.outcome is Outcome.TIMEOUT:
+    if primary.outcome in (Outcome.TIMEOUT, Outcome.CANCELLED):
         return UpstreamTimedOut("The provider did not answer in time.", details=_details(tried))
     return UpstreamFailed("The provider failed to answer.", details=_details(tried))
 

@@ -9,8 +9,10 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import hypercorn.asyncio
+import hypercorn.asyncio.run
 import hypercorn.config
 import uvloop
+from hypercorn.asyncio.tcp_server import TCPServer
 from starlette.applications import Starlette
 
 from gateway.app import application
@@ -55,6 +57,23 @@ async def _drained(stop: asyncio.Event, flight: Flight, timeout_s: float) -> Non
 Drained = Callable[[], Awaitable[None]]
 
 
+class _Connection(TCPServer):
+    """Hypercorn 0.18 keeps the socket of a client that has left until its keep-alive time is over: with ours, a few
+    new connections a second would use up every file descriptor.
+    """
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
+
+    async def _idle_timeout(self) -> None:
+        if not self.reader.at_eof():
+            await super()._idle_timeout()
+
+
+hypercorn.asyncio.run.TCPServer = _Connection  # type: ignore[attr-defined]
+
+
 async def _serve_hypercorn(app: Starlette, settings: Settings, drained: Drained) -> None:
     config = hypercorn.config.Config()
     host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
@@ -63,6 +82,9 @@ async def _serve_hypercorn(app: Starlette, settings: Settings, drained: Drained)
     config.keep_alive_max_requests = KEEP_ALIVE_REQUESTS
     config.backlog = BACKLOG
     config.h11_max_incomplete_size = HEADERS_MOST
+    # Unbounded, or a body that was refused unread fills the queue and holds its connection for ever. What is read
+    # is bounded by max_body, and nothing waits while a body is still to be read.
+    config.max_app_queue_size = 0
     config.graceful_timeout = 1.0  # after our own drain nothing is worth waiting for
     config.include_server_header = False
     config.accesslog = None

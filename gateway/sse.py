@@ -6,12 +6,14 @@ import re
 
 import msgspec
 
+from gateway.calls import NOT_JSON
+
 DONE = b"[DONE]"
 _TAIL = 256  # enough to see a mark that two chunks share
 _FIRST_EVENT_MOST = 1_048_576
-_TOKENS = re.compile(rb'"completion_tokens"\s*:\s*(\d+)')
-_ERROR = re.compile(rb'(?:^|\n)data:\s*\{\s*"error"\s*:\s*\{')
-_DONE = re.compile(rb"(?:^|\n)data:\s*\[DONE\]")
+_TOKENS = re.compile(rb'"completion_tokens"\s*:\s*(\d{1,9})')
+_ERROR = re.compile(rb'\ndata:\s*\{\s*"error"\s*:\s*\{')
+_DONE = re.compile(rb"\ndata:\s*\[DONE\]")
 
 
 class Malformed(Exception):
@@ -43,11 +45,17 @@ def _is_data(event: bytes) -> bool:
         raise Malformed("the stream ended before it began")
     try:
         value = msgspec.json.decode(b"\n".join(data))
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         raise Malformed("the first event is not JSON") from error
     if not isinstance(value, dict) or value.get("error"):
         raise Malformed("the first event is an error")
     return True
+
+
+def whole_events_end(buffer: bytes) -> int:
+    """Index after the last event that is complete, 0 if none is."""
+    ends = [found + len(mark) for mark in (b"\n\n", b"\r\n\r\n") if (found := buffer.rfind(mark)) >= 0]
+    return max(ends, default=0)
 
 
 class Progress:

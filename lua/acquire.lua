@@ -2,6 +2,7 @@
 --- @include "policy"
 --- @include "random"
 --- @include "candidate"
+--- @include "probe"
 --- @include "tier"
 --- @include "shed"
 --- @include "retry_budget"
@@ -26,6 +27,17 @@ local policy, domain = policy_read(policy_key), domain_read(global_key)
 local now, random, transitions = domain.now, random_from(seed), {}
 if not policy then return { 'unconfigured' } end
 
+-- A resent call that was granted the first time gets the same grant, before any check that it could fail by now.
+for k = resend and 6 or #KEYS + 1, #KEYS, 3 do
+  local start = tonumber(redis.call('ZSCORE', KEYS[k + 1], token) or nil)
+  if start then
+    local generation, is_probe = lease_generation(deployment_read(KEYS[k]), start), lease_is_probe(start) and 1 or 0
+    domain_advance(domain, epoch)
+    record_write(domain)
+    return { 'granted', (k - 3) / 3, generation, is_probe, domain.sequence, domain.epoch, now }
+  end
+end
+
 local active = redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now), '+inf')
 outcomes_refresh(domain, window_key, nil, SUMMARY_FRESH_MS)
 local reasons = shed_reasons(domain, policy, active)
@@ -36,15 +48,6 @@ local candidates, picked = {}, nil
 if not shed and budget then
   candidates = candidates_read(KEYS, 6, tiers, policy, now)
   if not candidates then return { 'unconfigured' } end
-  for _, c in ipairs(candidates) do
-    local start = resend and redis.call('ZSCORE', c.leases_key, token)
-    if start then
-      domain_advance(domain, epoch)
-      record_write(domain)
-      return { 'granted', c.position, c.deployment.generation, lease_is_probe(tonumber(start)) and 1 or 0,
-        domain.sequence, domain.epoch, now }
-    end
-  end
   picked = tier_pick(candidates, policy, strategy, now, random)
 end
 
@@ -64,13 +67,10 @@ local reply
 if picked then
   local d = picked.deployment
   if picked.becomes == 'half_open' then transitions[#transitions + 1] = breaker_half_open(d, now) end
-  if picked.probe then
-    record_set(d, 'probes_issued', (d.probes_issued or 0) + 1)
-    if not d.probe_deadline_ms then record_set(d, 'probe_deadline_ms', now + d.lease_ms) end
-  end
-  if picked.arrival_at_ms then record_set(d, 'arrival_at_ms', decimal(picked.arrival_at_ms, 1)) end
+  if picked.probe then probe_issue(d, now) end
+  if picked.arrival_at_ms then record_set(d, 'arrival_at_ms', decimal(picked.arrival_at_ms, 3)) end
   record_set(d, 'active', picked.active + 1)
-  record_set(domain, 'retry_tokens', decimal(budget, 2))
+  record_set(domain, 'retry_tokens', decimal(budget, 4))
   record_set(domain, 'retry_at_ms', now)
   lease_add(leases_key, picked.leases_key, token, now, d.lease_ms, picked.probe)
   reply = { 'granted', picked.position, d.generation, picked.probe and 1 or 0, domain.sequence, domain.epoch, now }

@@ -24,15 +24,22 @@ local now, transitions, changed = domain.now, {}, {}
 
 -- Overdue in flight: at least `slow_limit` calls, and at least half of the active ones, have waited for their first
 -- byte longer than twice the latency threshold and twice the p99. Opens a hung provider before a call timed out.
+-- Calls of a replica that missed two beats do not count: it may be dead, and then nobody waits.
+local SILENT_AFTER_MS, beats = 2500, {}
+local function is_waiting(token, start, samples)
+  if lease_is_answered(start) then return false end
+  if samples < OVERDUE_SAMPLES and not string.find(token, '.stream.', 1, true) then return false end
+  local owner = string.match(token, '^[^.]*')
+  if not beats[owner] then beats[owner] = tonumber(redis.call('ZSCORE', replicas_key, owner) or 0) end
+  return beats[owner] >= now - SILENT_AFTER_MS
+end
+
 local function is_overdue(d, leases, active)
   local wait_ms = math.max(2 * deployment_slow_after_ms(d, policy), 2 * (d.p99_ms or 0))
   local old = redis.call('ZRANGEBYSCORE', leases, now - d.lease_ms, now - wait_ms, 'WITHSCORES', 'LIMIT', 0, OVERDUE_SEEN)
   local overdue = 0
   for k = 1, #old, 2 do
-    local stream = string.find(old[k], '.stream.', 1, true)
-    if not lease_is_answered(tonumber(old[k + 1])) and (stream or (d.requests or 0) >= OVERDUE_SAMPLES) then
-      overdue = overdue + 1
-    end
+    if is_waiting(old[k], tonumber(old[k + 1]), d.requests or 0) then overdue = overdue + 1 end
   end
   return overdue >= policy.slow_limit and overdue >= active / 2
 end
@@ -46,22 +53,25 @@ domain_advance(domain, epoch)
 local active = redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now), '+inf')
 if policy and now - (domain.evaluated_at_ms or 0) >= EVALUATE_EVERY_MS then
   local counted, healthy = 0, 0
+  lease_sweep(leases_key, now)
   for k = FIRST, #KEYS, 2 do
     local d = deployment_read(KEYS[k])
     if d.config_version and d.state ~= 'disabled' then
+      lease_sweep(KEYS[k + 1], now - d.lease_ms)
+      local is_stale = now - (d.refreshed_at_ms or now) >= SLICES * SLICE_MS
+      if is_stale and (d.requests or 0) > 0 then health_refresh(d, window_read('', now), now) end
       local own_active = deployment_active(KEYS[k + 1], d, now)
       if own_active ~= (d.active or 0) then record_set(d, 'active', own_active) end
       if d.state == 'closed' and policy.breaker_enabled and is_overdue(d, KEYS[k + 1], own_active) then
         transitions[#transitions + 1] = breaker_open(d, policy, now, 'overdue', random)
       end
       counted = counted + 1
-      if health_score(d, d.state) > 50 then healthy = healthy + 1 end
+      if health_is_good(d, policy, now) then healthy = healthy + 1 end
       changed[#changed + 1] = d
     end
   end
   record_set(domain, 'healthy_ratio', decimal(counted > 0 and healthy / counted or 1, 3))
   record_set(domain, 'evaluated_at_ms', now)
-  domain.healthy_ratio = counted > 0 and healthy / counted or 1
   outcomes_refresh(domain, window_key, nil, EVALUATE_EVERY_MS)
   local reasons, before = shed_reasons(domain, policy, active), domain.shed_reasons or ''
   if reasons ~= before then

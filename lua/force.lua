@@ -18,10 +18,10 @@ domain_advance(domain, epoch)
 local transition
 if STATE[action] == 'closed' then
   transition = breaker_close(d, domain.now, action)
-  -- An operator who closes means full traffic now, not a slow start.
-  record_set(d, 'changed_at_ms', nil)
+  -- An operator who closes says that the trouble is over: full traffic now, no slow start, no trips to remember.
+  for _, field in ipairs({ 'changed_at_ms', 'trips' }) do record_set(d, field, nil) end
   if action == 'reset' then
-    for _, field in ipairs({ 'trips', 'cool_until_ms', 'arrival_at_ms', 'current_weight' }) do record_set(d, field, nil) end
+    for _, field in ipairs({ 'cool_until_ms', 'arrival_at_ms', 'current_weight' }) do record_set(d, field, nil) end
   end
   redis.call('DEL', window_key)
 else

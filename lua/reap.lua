@@ -1,5 +1,6 @@
 --- @include "domain"
 --- @include "deployment"
+--- @include "probe"
 --- @include "lease"
 -- Removes the leases of a dead replica from one deployment, a bounded chunk at a time; a reaped probe gives its
 -- permit back. Does nothing while the replica's heartbeat is fresh. The last call forgets the replica.
@@ -23,9 +24,7 @@ for k = 1, #members, 2 do
     lease_remove(leases_key, own_leases_key, members[k])
     removed = removed + 1
     local score = tonumber(members[k + 1])
-    if lease_is_probe(score) and d.state == 'half_open' and score >= d.changed_at_ms then
-      record_set(d, 'probes_issued', math.max(0, (d.probes_issued or 0) - 1))
-    end
+    if lease_is_probe(score) and d.state == 'half_open' and score >= d.changed_at_ms then probe_give_back(d) end
   else
     kept = kept + 1
   end

@@ -33,13 +33,15 @@ if not known or not policy or not d.config_version then
 end
 
 local sample = judge_sample(call, deployment_slow_after_ms(d, policy), policy)
+-- A close starts a new window: what was granted before it says nothing about now.
+local is_late = d.state == 'closed' and generation ~= d.generation
 local sums
-if now - (d.refreshed_at_ms or 0) >= SUMMARY_DUE_MS or sample.failures == 1 or sample.slow == 1 then
+if not is_late and (now - (d.refreshed_at_ms or 0) >= SUMMARY_DUE_MS or sample.failures == 1 or sample.slow == 1) then
   sums = window_read(redis.call('GET', own_window_key) or '', now)
   window_include(sums, sample)
   health_refresh(d, sums, now)
 end
-if sample.latency_ms then
+if sample.latency_ms and not is_late then
   local ewma, x = d.ewma_ms or 0, sample.latency_ms
   -- Peak EWMA (Finagle): up at once, down with time.
   if x < ewma then x = ewma + (x - ewma) * (1 - math.exp(-(now - d.ewma_at_ms) / EWMA_TAU_MS)) end
@@ -68,7 +70,7 @@ record_set(d, 'active', deployment_active(own_leases_key, d, now))
 
 if transition and transition.to == 'closed' then
   redis.call('DEL', own_window_key)
-else
+elseif not is_late then
   window_add(own_window_key, now, sample)
 end
 if final and (sample.calls == 1 or sample.throttled == 1) then

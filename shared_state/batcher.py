@@ -90,7 +90,9 @@ class Batcher:
         self.round_trips = 0
 
     async def close(self) -> None:
-        """Sends what is still queued, then gives the connection back."""
+        """Sends what is still queued, and what comes up while doing so (grants to give back), then gives the connection
+        back.
+        """
         self._is_closing = True
         self._wake.set()
         await self._task
@@ -105,8 +107,8 @@ class Batcher:
     ) -> asyncio.Future[Reply]:
         """Queues a call; urgent ones (acquire) go before the rest (settle). The future raises StateError."""
         call = Call(packed, again or packed, orphaned, self._loop.create_future())
-        if self._is_closing:
-            call.fail(StoreUnavailable("the connection to the store is closing"))
+        if self._task.done():
+            call.fail(StoreUnavailable("the connection to the store is closed"))
             return call.future
         (self._urgent if is_urgent else self._later).append(call)
         self._wake.set()

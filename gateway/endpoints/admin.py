@@ -1,10 +1,13 @@
 """The admin endpoints: what the cluster knows, and moving a breaker by hand."""
 
+from typing import Annotated
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.auth import PRIORITY_LEVELS, Authenticator
+from gateway.calls import NOT_JSON
 from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
 from gateway.errors import AdminOnly, InvalidRequest, ModelNotFound, NotFound, Unauthorized
@@ -12,6 +15,7 @@ from gateway.statistics import statistics
 from shared_state.store import Store
 
 ACTIONS = ("open", "close", "disable", "drain", "reset")
+LONGEST_MS = 365 * 86_400_000  # the store's numbers must stay whole
 
 
 class ForceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,7 +23,7 @@ class ForceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     reason: str = ""
     actor: str = "admin"
-    for_ms: int = 0
+    for_ms: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_MS)] = 0
 
 
 class Admin:
@@ -70,7 +74,7 @@ class Admin:
             )
         try:
             wanted = msgspec.json.decode(await request.body() or b"{}", type=ForceRequest)
-        except msgspec.MsgspecError as error:
+        except NOT_JSON as error:
             raise InvalidRequest(f"Invalid request body: {error}") from error
         await self._store.force(deployment_id, action, wanted.actor[:40], wanted.reason[:200], wanted.for_ms)
         return await self.stats(request)

@@ -4,6 +4,7 @@ sees the client leave in every phase.
 
 import asyncio
 import contextlib
+import logging
 import random
 import secrets
 import time
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.calls import parse_chat
 from gateway.catalog import Catalog
-from gateway.dispatch import Answer, Dispatcher, refused
+from gateway.dispatch import Answer, Deadline, Dispatcher, refused
 from gateway.endpoints.wire import ClientGone, Header, find, read_body, send_error, send_whole
 from gateway.errors import GatewayError, InvalidRequest, ModelNotFound, Unauthorized, UpstreamFailed, body_of
 from gateway.flight import Flight
@@ -24,6 +25,8 @@ from gateway.interrupt import Cause, Interrupt
 from gateway.setting_types import duration_ms
 from gateway.settings import Settings
 from shared_state.records import Outcome
+
+_log = logging.getLogger("pllm.openai")
 
 STREAM_HEADERS = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 _LEVELS = {name.encode(): level for name, level in PRIORITY_LEVELS.items()}
@@ -48,13 +51,14 @@ def priority_of(headers: list[Header], tenant: Tenant) -> int:
     return max(level, tenant.priority_level)
 
 
-def timeout_s_of(headers: list[Header], default_ms: int) -> float:
-    """Seconds the request may take. Raises InvalidRequest."""
+def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
+    """A client may shorten its request's time, never extend it. Raises InvalidRequest."""
     asked = find(headers, b"x-pllm-timeout")
     if asked is None:
-        return default_ms / 1000
+        return Deadline(now + most_ms / 1000)
     try:
-        return duration_ms(asked.decode("ascii")) / 1000
+        asked_ms = duration_ms(asked.decode("ascii"))
+        return Deadline(now + min(asked_ms, most_ms) / 1000, is_asked=asked_ms < most_ms)
     except (ValueError, UnicodeDecodeError) as error:
         raise InvalidRequest("x-pllm-timeout must be a duration such as 30s.", param="x-pllm-timeout") from error
 
@@ -80,14 +84,19 @@ class ChatCompletions:
         interrupt = Interrupt()
         self._flight.begin()
         try:
-            await self._serve(scope, receive, send, headers, interrupt, started)
-        except GatewayError as error:
-            await send_error(send, error, headers)
+            try:
+                await self._serve(scope, receive, send, headers, interrupt, started)
+            except GatewayError as error:
+                await send_error(send, error, headers)
         except ClientGone:
             pass
         except asyncio.CancelledError:
             if not interrupt.take(Cause.DISCONNECT):
                 raise
+        except Exception:
+            # Outermost: no framework stands above a hot endpoint to turn a defect into an answer.
+            _log.exception("defect while serving a chat completion")
+            await send_error(send, GatewayError("An internal error occurred."), headers)
         finally:
             interrupt.close()
             self._flight.end()
@@ -106,9 +115,9 @@ class ChatCompletions:
         call = parse_chat(await read_body(scope, receive, self._max_body))
         route = self._dispatcher.resolve(call, tenant)
         priority = priority_of(asked, tenant)
-        deadline_at = interrupt.time() + timeout_s_of(asked, self._timeout_ms)
+        deadline = deadline_of(asked, interrupt.time(), self._timeout_ms)
         interrupt.watch_disconnect(receive)
-        answer = await self._dispatcher.answer(call, route, priority, deadline_at, interrupt)
+        answer = await self._dispatcher.answer(call, route, priority, deadline, interrupt)
         async with answer:
             headers += _route_headers(answer, route.model, started)
             if answer.exchange.outcome is Outcome.CLIENT_ERROR:
@@ -116,7 +125,7 @@ class ChatCompletions:
             elif call.is_stream:
                 await _send_stream(send, answer, headers, interrupt)
             else:
-                headers.append((b"content-type", answer.exchange.content_type.encode("latin-1")))
+                headers.append((b"content-type", answer.exchange.content_type))
                 await send_whole(send, answer.exchange.status, headers, answer.exchange.body)
 
 
@@ -137,7 +146,7 @@ def _route_headers(answer: Answer, model: str, started: float) -> list[Header]:
 
 async def _send_stream(send: Send, answer: Answer, headers: list[Header], interrupt: Interrupt) -> None:
     """Chunk by chunk. What breaks after the first one ends in one error event without `[DONE]`."""
-    headers += [(b"content-type", answer.exchange.content_type.encode("latin-1")), *STREAM_HEADERS]
+    headers += [(b"content-type", answer.exchange.content_type), *STREAM_HEADERS]
     await send({"type": "http.response.start", "status": answer.exchange.status, "headers": headers})
     try:
         async with contextlib.aclosing(answer.chunks()) as chunks:

@@ -15,6 +15,19 @@ local function health_score(d, state)
   return 100 * (0.6 * error_factor(d) + 0.4 * clamp(1 - slow_rate / 0.5, 0, 1)) * STATE_FACTOR[state]
 end
 
+-- Counts as healthy for load shedding. A breaker that waits for a probe does: otherwise shedding could keep away the
+-- very requests it needs to recover.
+local function health_is_good(d, policy, now)
+  local state = d.state
+  if state == 'open' or state == 'half_open' then
+    if not policy.breaker_enabled then state = 'closed' end
+    if state == 'open' and now >= d.open_until_ms then return true end
+    local is_free = (d.probes_issued or 0) < policy.probes or now >= (d.probe_deadline_ms or now)
+    if state == 'half_open' and is_free then return true end
+  end
+  return health_score(d, state) > 50
+end
+
 -- Window sums become the readable summary of the deployment's hash. An expired window reads as no calls.
 local function health_refresh(d, sums, now)
   record_set(d, 'requests', round(sums.calls))

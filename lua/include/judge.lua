@@ -1,4 +1,5 @@
 --- @include "breaker"
+--- @include "probe"
 -- What one finished call says about its deployment. Failures count for the breaker; slow successes count as slow;
 -- throttled, client_error and cancelled are neutral.
 local JUDGE_FAILED = { failure = true, timeout = true, overloaded = true }
@@ -39,9 +40,9 @@ local function judge_probe(d, policy, sample)
   if sample.failures == 1 then return 'probe_failed' end
   if sample.slow == 1 then return 'probe_slow' end
   if sample.calls == 0 then
-    record_set(d, 'probes_issued', math.max(0, (d.probes_issued or 0) - 1))
+    probe_give_back(d)
     return nil
   end
-  record_set(d, 'probes_succeeded', (d.probes_succeeded or 0) + 1)
+  probe_succeed(d)
   return d.probes_succeeded >= policy.probe_successes and 'close' or nil
 end

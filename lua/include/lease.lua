@@ -6,12 +6,19 @@ local function lease_is_probe(score) return score % 1 >= LEASE_PROBE end
 
 local function lease_is_answered(score) return score % LEASE_PROBE >= LEASE_ANSWERED end
 
--- Adds one and sweeps what has expired from both sets.
+-- The generation a lease was granted in; of an older one only that it is not the current one.
+local function lease_generation(deployment, start)
+  return start >= (deployment.changed_at_ms or 0) and deployment.generation or deployment.generation - 1
+end
+
 local function lease_add(domain_leases, leases, token, now, lease_ms, probe)
-  redis.call('ZREMRANGEBYSCORE', leases, '-inf', now - lease_ms)
-  redis.call('ZREMRANGEBYSCORE', domain_leases, '-inf', now)
   redis.call('ZADD', leases, now + (probe and LEASE_PROBE or 0), token)
   redis.call('ZADD', domain_leases, now + lease_ms, token)
+end
+
+-- Expired leases never count (every count starts at `now`); the heartbeat removes them.
+local function lease_sweep(leases, before_ms)
+  redis.call('ZREMRANGEBYSCORE', leases, '-inf', before_ms)
 end
 
 local function lease_remove(domain_leases, leases, token)

@@ -12,17 +12,16 @@ end
 -- nil removes the field: an absent field costs no memory and means its zero.
 local function record_set(record, field, value)
   record[field] = value
-  record.changes[field] = true
+  record.changes[#record.changes + 1] = field
 end
 
 local function record_write(record)
   local set, removed = {}, {}
-  for field in pairs(record.changes) do
+  for _, field in ipairs(record.changes) do
     if record[field] == nil then
       removed[#removed + 1] = field
     else
-      set[#set + 1] = field
-      set[#set + 1] = record[field]
+      set[#set + 1], set[#set + 2] = field, record[field]
     end
   end
   if #set > 0 then redis.call('HSET', record.key, unpack(set)) end

@@ -1,10 +1,9 @@
 --- @include "strategy"
--- Picks one of the eligible candidates of a tier. Nothing is written: round robin leaves `turn` on its candidates.
-local function select_least(eligible, cost_of, now, random)
+-- Picks one of the eligible candidates of a tier. Nothing is written: taking turns leaves `turn` on its candidates.
+local function select_least(eligible, strategy, now, random)
   local best, first, second, equals
   for _, c in ipairs(eligible) do
-    local cost, tie = cost_of(c, now)
-    tie = tie or 0
+    local cost, tie = strategy_cost(strategy, c, now)
     if not best or cost < first or (cost == first and tie < second) then
       best, first, second, equals = c, cost, tie, 1
     elseif cost == first and tie == second then
@@ -15,22 +14,24 @@ local function select_least(eligible, cost_of, now, random)
   return best
 end
 
-local function select_random(eligible, weight_of, random)
+local function select_random(eligible, strategy, random)
   local total = 0
-  for _, c in ipairs(eligible) do total = total + weight_of(c) end
+  for _, c in ipairs(eligible) do total = total + strategy_share(strategy, c) end
   local point = random() * total
   for _, c in ipairs(eligible) do
-    point = point - weight_of(c)
+    point = point - strategy_share(strategy, c)
     if point < 0 then return c end
   end
-  return eligible[#eligible]
+  -- All are worth nothing, and so equal.
+  return eligible[math.floor(random() * #eligible) + 1]
 end
 
-local function select_round(eligible, weight_of)
+-- Smooth weighted round robin (nginx): everyone gains its share, the richest is picked and pays the total.
+local function select_turn(eligible, strategy)
   local total, best = 0, nil
   for _, c in ipairs(eligible) do
-    local weight = weight_of(c)
-    total, c.turn = total + weight, (c.deployment.current_weight or 0) + weight
+    local share = strategy_share(strategy, c)
+    total, c.turn = total + share, (c.deployment.current_weight or 0) + share
     if not best or c.turn > best.turn then best = c end
   end
   best.turn = best.turn - total
@@ -38,7 +39,7 @@ local function select_round(eligible, weight_of)
 end
 
 local function select_one(eligible, strategy, now, random)
-  if LEAST[strategy] then return select_least(eligible, LEAST[strategy], now, random) end
-  if ROUND[strategy] then return select_round(eligible, ROUND[strategy]) end
-  return select_random(eligible, WEIGHT[strategy], random)
+  if strategy == 'weighted' or strategy == 'round-robin' then return select_turn(eligible, strategy) end
+  if strategy == 'adaptive' or strategy == 'random' then return select_random(eligible, strategy, random) end
+  return select_least(eligible, strategy, now, random)
 end

@@ -17,7 +17,7 @@ local function shed_reasons(domain, policy, active)
     if on or (still_on and string.find(before, name, 1, true)) then reasons[#reasons + 1] = name end
   end
   local n, failures = domain.window_requests or 0, domain.window_failures or 0
-  local rate, ratio = n > 0 and failures / n or 0, domain.healthy_ratio or 1
+  local rate, ratio = n > 0 and failures / n or 0, tonumber(domain.healthy_ratio or 1)
   holds('active_requests', active >= policy.max_active, active >= 0.9 * policy.max_active)
   holds('healthy_ratio', ratio < policy.min_healthy_ratio, ratio < policy.min_healthy_ratio + 0.05 and ratio < 1)
   holds('failure_rate', shed_busy_enough(n) and rate > policy.max_failure_rate,

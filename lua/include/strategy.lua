@@ -1,34 +1,32 @@
 --- @include "limit"
 --- @include "score"
--- What each routing strategy picks from the eligible candidates of one tier. `least` strategies return a cost,
--- the smallest wins; equals are decided at random. `active` is read and raised in the same script: no herd.
+-- What each routing strategy looks at. Branches instead of tables of functions: a script builds all of its
+-- functions anew in every call, so each one costs every request.
 local EWMA_TAU_MS = 10000
-
-local function busy(c) return (c.active + 1) / c.weight end
 
 -- Decayed on read, so that a deployment shunned for one slow call is tried again. Unknown latency costs nothing
 -- while idle (it must be explored) and its threshold while busy (it must not be flooded).
-local function decayed_latency(c, now)
+local function strategy_latency(c, now)
   local d = c.deployment
   if not d.ewma_ms then return c.active > 0 and c.slow_after_ms or 0 end
   return d.ewma_ms * math.exp(-math.max(0, now - d.ewma_at_ms) / EWMA_TAU_MS)
 end
 
-local LEAST = {
-  ['latency-based'] = function(c, now) return decayed_latency(c, now) * busy(c) end,
-  ['least-busy'] = function(c) return busy(c) end,
-  ['priority'] = function(c) return -(c.deployment.priority or 0), busy(c) end,
-  ['usage-based'] = function(c, now) return -limit_headroom(c.deployment.arrival_at_ms, c.deployment.rpm, now), busy(c) end,
-  ['cost-based'] = function(c) return c.deployment.price or 0, busy(c) end,
-}
+-- The cost that decides, then the one that decides between equals; nil for strategies that draw or take turns.
+-- `active` is read and raised in the same script, so there is no herd on stale numbers.
+local function strategy_cost(strategy, c, now)
+  local d, busy = c.deployment, (c.active + 1) / c.weight
+  if strategy == 'latency-based' then return strategy_latency(c, now) * busy, 0 end
+  if strategy == 'least-busy' then return busy, 0 end
+  if strategy == 'priority' then return -(d.priority or 0), busy end
+  if strategy == 'usage-based' then return -limit_headroom(d.arrival_at_ms, d.rpm, now), busy end
+  if strategy == 'cost-based' then return d.price or 0, busy end
+  return nil
+end
 
-local WEIGHT = {
-  ['adaptive'] = function(c) return c.score end,
-  ['random'] = function(c) return c.ramp end,
-}
-
--- Smooth weighted round robin (nginx): everyone gains its weight, the richest is picked and pays the total.
-local ROUND = {
-  ['weighted'] = function(c) return c.weight end,
-  ['round-robin'] = function(c) return c.ramp end,
-}
+-- The share of a candidate: of a random draw (adaptive, random) or of the turns (weighted, round-robin).
+local function strategy_share(strategy, c)
+  if strategy == 'adaptive' then return c.score end
+  if strategy == 'weighted' then return c.weight end
+  return c.ramp
+end

@@ -1,0 +1,107 @@
+"""Two replicas, one for each engine, in front of two fake providers and a raw one, for all tests of the endpoints.
+
+Each test starts with healthy providers and nothing learned, and must leave no lease and no traceback behind.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from loadtest.behaviour import Behaviour
+from shared_state.embedded import EmbeddedStore
+from tests.loadtest.process import ProviderProcess
+from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster, running_providers, running_store
+from tests.support.raw_provider import RawProvider, running_raw_provider
+
+MAX_BODY = 262_144
+# Nothing listens there: the port is reserved and never given out.
+REFUSING_URL = "http://127.0.0.1:1"
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[EmbeddedStore]:
+    with running_store() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def provider_processes() -> Iterator[list[ProviderProcess]]:
+    with running_providers(2) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def raw_provider_thread() -> Iterator[RawProvider]:
+    with running_raw_provider() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def gateway_cluster(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess], raw_provider_thread: RawProvider
+) -> Iterator[Cluster]:
+    first, second = provider_processes
+    raw = raw_provider_thread.url
+    models = [
+        deployment("primary", first, "gpt-4", timeout="5s"),
+        deployment("saved-primary", first, "saved", timeout="5s"),
+        deployment("hasty-primary", first, "hasty", timeout="300ms"),
+        deployment("hasty-alone", first, "hasty-alone", timeout="300ms"),
+        deployment("refusing", REFUSING_URL, "refusing"),
+        deployment("refusing-alone", REFUSING_URL, "refusing-alone"),
+        deployment("raw", raw, "raw", provider_fields={"model": "raw"}),
+        deployment("raw-saved", raw, "raw-saved"),
+        deployment("renamed", raw, "renamed", provider_fields={"model": "upstream-name"}),
+        deployment("spare", second, "spare"),
+        deployment("org/nested", second, "org/nested"),
+    ]
+    router = {
+        "fallbacks": {"saved": ["spare"], "hasty": ["spare"], "refusing": ["spare"], "raw-saved": ["spare"]},
+        "aliases": {"best": "gpt-4"},
+        # A busy test machine must not make a provider look slow.
+        "latency_threshold": "8s",
+    }
+    with running_cluster(
+        store, provider_processes, models, engines=("hypercorn", "uvicorn"), router=router, server={"max_body": MAX_BODY}
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(gateway_cluster: Cluster, raw_provider_thread: RawProvider) -> Iterator[Cluster]:
+    raw_provider_thread.forget()
+    for provider in gateway_cluster.providers:
+        provider.behave(**msgspec.structs.asdict(Behaviour()))
+        provider.wait_for(in_flight=0)
+        provider.request("POST", "/control/reset")
+    gateway_cluster.forget()
+    yield gateway_cluster
+    gateway_cluster.check()
+
+
+@pytest.fixture
+def replica(cluster: Cluster) -> ReplicaProcess:
+    return cluster.replicas[0]
+
+
+@pytest.fixture(params=[0, 1], ids=["hypercorn", "uvicorn"])
+def each_engine(cluster: Cluster, request: pytest.FixtureRequest) -> ReplicaProcess:
+    """The test runs once for each engine."""
+    number: int = request.param
+    return cluster.replicas[number]
+
+
+@pytest.fixture
+def provider(cluster: Cluster) -> ProviderProcess:
+    return cluster.providers[0]
+
+
+@pytest.fixture
+def spare(cluster: Cluster) -> ProviderProcess:
+    return cluster.providers[1]
+
+
+@pytest.fixture
+def raw_provider(cluster: Cluster, raw_provider_thread: RawProvider) -> RawProvider:
+    return raw_provider_thread

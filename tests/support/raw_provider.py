@@ -1,0 +1,109 @@
+"""A provider that answers with exactly the bytes it is told, and keeps exactly the bytes it was sent: for answers no
+HTTP library would send, and for claims about bytes.
+"""
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tests.support.wire import Address
+
+Parts = Sequence[bytes]
+
+ANSWER = json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": "raw"}}]}).encode()
+
+
+def plain(body: bytes, status: str = "200 OK", content_type: str = "application/json", extra: str = "") -> bytes:
+    head = f"HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n{extra}\r\n"
+    return head.encode() + body
+
+
+def stream(*events: bytes) -> bytes:
+    """Events in chunks of their own, then the end of the body."""
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events)
+    return b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+
+
+def chunk_event(text: str) -> bytes:
+    return b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": text}}]}).encode() + b"\n\n"
+
+
+DONE_EVENT = b"data: [DONE]\n\n"
+
+
+class RawProvider:
+    """Answers every request with ``answer`` and then closes the connection. ``requests`` holds head and body of each."""
+
+    def __init__(self) -> None:
+        self.answer = plain(ANSWER)
+        self.requests: list[tuple[bytes, bytes]] = []
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._thread = threading.Thread(target=self._run, name="raw provider", daemon=True)
+        self._thread.start()
+
+    @property
+    def address(self) -> Address:
+        address: Address = self._listener.getsockname()
+        return address
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.address[1]}"
+
+    @property
+    def last_body(self) -> bytes:
+        return self.requests[-1][1]
+
+    def forget(self) -> None:
+        self.answer = plain(ANSWER)
+        self.requests = []
+
+    def close(self) -> None:
+        # Waking accept: closing a listener does not end a wait on it.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                self.requests.append(_read_request(connection))
+                connection.sendall(self.answer)
+
+
+def _read_request(connection: socket.socket) -> tuple[bytes, bytes]:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += _more(connection)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    while len(body) < length:
+        body += _more(connection)
+    return head, body
+
+
+def _more(connection: socket.socket) -> bytes:
+    part = connection.recv(65536)
+    if not part:
+        raise ConnectionResetError
+    return part
+
+
+@contextlib.contextmanager
+def running_raw_provider() -> Iterator[RawProvider]:
+    provider = RawProvider()
+    try:
+        yield provider
+    finally:
+        provider.close()
+
+
+def body_of(**fields: Any) -> bytes:
+    return json.dumps(fields).encode()

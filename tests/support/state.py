@@ -1,0 +1,346 @@
+"""The shared state as tests see it: a store process for a whole run, a domain of its own for each test, a clock that
+moves only when told, and a cluster of replicas to talk to in sentences.
+
+Only `lua/` decides here: the driver packs arguments by the scripts' headers and reads replies with the product's
+own `replies`, without batcher or event loop between a test and a script.
+"""
+
+import asyncio
+import functools
+import itertools
+import os
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any, ParamSpec, cast
+
+import msgspec
+import redis
+import uvloop
+
+from shared_state import replies
+from shared_state.embedded import EmbeddedStore
+from shared_state.keys import Keys
+from shared_state.records import (
+    DeploymentPolicy,
+    DomainSnapshot,
+    Explanation,
+    Heartbeat,
+    Outcome,
+    Permit,
+    Rejection,
+    RouterPolicy,
+    Settlement,
+)
+from shared_state.scripts import Script, assemble_all
+
+# Every script must run on both. Debian's Redis is there on machines that were set up for it.
+SERVERS = ("valkey", "redis") if shutil.which("redis-server") else ("valkey",)
+PATIENCE_S = 10.0
+START_MS = 1_700_000_000_000  # the begin of a slice of the window
+DEAD_AFTER_MS = 5000
+CLOCK = """
+local function clock_now(global_key, recorded_ms)
+  return math.max(tonumber(redis.call('HGET', global_key, 'test_clock_ms')), recorded_ms)
+end
+"""
+
+Strings = dict[str, str]
+Names = list[bytes]
+Candidate = str | tuple[str, int]
+P = ParamSpec("P")
+_domains = itertools.count(1)
+
+
+def running_server(kind: str) -> Iterator[EmbeddedStore]:
+    """One store process. ``kind`` is one of SERVERS."""
+    store = EmbeddedStore(binary=None if kind == "valkey" else shutil.which("redis-server"))
+    asyncio.run(store.start())
+    yield store
+    store.stop()
+
+
+def connect(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url, protocol=2, socket_timeout=PATIENCE_S)
+
+
+def fresh_domain() -> str:
+    """No two tests share a key, in whatever process they run."""
+    return f"test-{os.getpid()}-{next(_domains)}"
+
+
+def wait_until(is_so: Callable[[], bool], describe: Callable[[], str] = lambda: "") -> None:
+    ends_s = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < ends_s, f"still not so after {PATIENCE_S} s {describe()}"
+        time.sleep(0.005)
+
+
+def on_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Runs a coroutine as a test, on the event loop that the gateway runs on."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(asyncio.wait_for(test(*args, **kwargs), 3 * PATIENCE_S))
+
+    return run
+
+
+def router_policy(**changed: Any) -> RouterPolicy:
+    """The defaults of the product, but for what is named."""
+    policy = RouterPolicy(
+        breaker_enabled=True,
+        failure_threshold=5,
+        min_calls=20,
+        failure_rate=0.5,
+        slow_limit=3,
+        slow_rate=0.5,
+        latency_threshold_ms=2000,
+        token_allowance_ms=50,
+        cooldown_ms=30_000,
+        max_cooldown_ms=300_000,
+        probes=3,
+        probe_successes=2,
+        slow_start_ms=30_000,
+        trip_memory_ms=60_000,
+        load_weight=0.3,
+        latency_weight=0.4,
+        error_weight=0.3,
+        min_health=40,
+        fallback_advantage=1.25,
+        max_active=1000,
+        critical_reserve=0.2,
+        min_healthy_ratio=0.5,
+        max_failure_rate=0.10,
+        retry_ratio=0.2,
+        retry_floor_per_second=3,
+    )
+    return msgspec.structs.replace(policy, **changed)
+
+
+def deployment_policy(id: str, **changed: Any) -> DeploymentPolicy:
+    """The defaults of the product: a time-out of 60 s and its margin make the lease."""
+    policy = DeploymentPolicy(id=id, lease_ms=75_000, limit=200, priority=50, weight=1.0, price=0.0)
+    return msgspec.structs.replace(policy, **changed)
+
+
+def virtual_scripts() -> dict[str, Script]:
+    return assemble_all(replaced={"clock": CLOCK})
+
+
+class Cluster:
+    """Replicas of one domain, each call naming the one that makes it. Time stands still between calls."""
+
+    def __init__(self, client: redis.Redis, scripts: Mapping[str, Script]) -> None:
+        self.redis = client
+        self.keys = Keys(fresh_domain())
+        self.ids: list[str] = []
+        self._scripts = scripts
+        self._random = random.Random(1)
+        self._tokens = itertools.count(1)
+        self._version = 0
+        self.set_clock(START_MS)
+
+    # -- time -----------------------------------------------------------------------------------------------
+
+    def set_clock(self, at_ms: int) -> None:
+        """Any time, also an earlier one."""
+        self._clock_ms = at_ms
+        self.redis.hset(self.keys.domain, "test_clock_ms", at_ms)
+
+    def advance(self, ms: int) -> None:
+        self.set_clock(self._clock_ms + ms)
+
+    @property
+    def now_ms(self) -> int:
+        return self._clock_ms
+
+    # -- configuration --------------------------------------------------------------------------------------
+
+    def configure(self, *deployments: str | DeploymentPolicy, version: int | None = None, **router: Any) -> list[bool]:
+        """Ids stand for default policies, ``router`` for what differs from the default. Says which were applied."""
+        self._version = self._version + 1 if version is None else version
+        policies = [deployment_policy(d) if isinstance(d, str) else d for d in deployments]
+        self.ids += [policy.id for policy in policies if policy.id not in self.ids]
+        text = msgspec.json.encode(msgspec.structs.asdict(router_policy(**router)) | {"version": self._version})
+        return [self._configure_one(policy, text) for policy in policies]
+
+    def _configure_one(self, policy: DeploymentPolicy, router: bytes) -> bool:
+        fields: list[Any] = []
+        for name, value in msgspec.structs.asdict(policy).items():
+            if name != "id":
+                fields += [name, "" if value is None else str(value)]
+        names = [self.keys.domain, self.keys.policy, self.keys.events, self.keys.deployment(policy.id)]
+        return bool(self.run("configure", names, ["epoch-1", self._version, router, *fields])[0])
+
+    # -- the hot path ---------------------------------------------------------------------------------------
+
+    def acquire(
+        self,
+        *candidates: Candidate,
+        replica: str = "r1",
+        strategy: str = "adaptive",
+        priority: int = 50,
+        stream: bool = False,
+        attempt: int = 1,
+        token: str | None = None,
+        resend: bool = False,
+        seed: int | None = None,
+    ) -> Permit | Rejection:
+        """Candidates as ids (tier 0) or (id, tier)."""
+        ids, tiers = self._chain(candidates)
+        token = token or f"{replica}.{'stream' if stream else 'plain'}.{next(self._tokens)}"
+        names = [self.keys.domain, self.keys.policy, self.keys.leases, self.keys.window, self.keys.events]
+        arguments = [strategy, tiers, "epoch-1", token, priority, self._seed(seed), attempt, int(resend)]
+        reply = self.run("acquire", names + self._candidate_keys(ids), arguments)
+        return replies.acquired(reply, token, stream, ids)
+
+    def granted(self, *candidates: Candidate, **options: Any) -> Permit:
+        decision = self.acquire(*candidates, **options)
+        assert isinstance(decision, Permit), decision
+        return decision
+
+    def rejected(self, *candidates: Candidate, **options: Any) -> Rejection:
+        decision = self.acquire(*candidates, **options)
+        assert isinstance(decision, Rejection), decision
+        return decision
+
+    def settle(
+        self,
+        permit: Permit,
+        outcome: str = "success",
+        *,
+        latency_ms: int = 100,
+        output_tokens: int = 0,
+        retry_after_ms: int = 0,
+        final: bool = True,
+        seed: int | None = None,
+    ) -> Settlement:
+        keys = self.keys
+        names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events, *keys.candidate(permit.deployment_id)]
+        call = [Outcome(outcome).value, permit.generation, int(permit.is_probe), latency_ms, int(permit.is_stream)]
+        rest = [output_tokens, retry_after_ms, int(final), self._seed(seed)]
+        return replies.settled(self.run("settle", names, ["epoch-1", permit.token, *call, *rest]))
+
+    def call(self, deployment_id: str, outcome: str = "success", *, times: int = 1, **ending: Any) -> None:
+        """Whole calls, one after the other, none of which takes any of the clock's time."""
+        for _ in range(times):
+            self.settle(self.granted(deployment_id, priority=0), outcome, **ending)
+
+    # -- the life of a breaker ------------------------------------------------------------------------------
+
+    def trip(self, deployment_id: str) -> None:
+        """Closed or half open becomes open."""
+        while self.state(deployment_id) != "open":
+            self.call(deployment_id, "failure")
+
+    def cool_down(self, deployment_id: str) -> None:
+        """Time passes until the open breaker lets a probe through."""
+        self.set_clock(int(self.deployment(deployment_id)["open_until_ms"]))
+
+    def recover(self, deployment_id: str) -> None:
+        """Open becomes closed."""
+        self.cool_down(deployment_id)
+        self.call(deployment_id, times=2)
+
+    # -- replicas and operators -----------------------------------------------------------------------------
+
+    def beat(self, replica: str = "r1", answered: tuple[Permit, ...] = (), *, draining: bool = False) -> Heartbeat:
+        keys = self.keys
+        names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events, keys.replicas, keys.replica(replica)]
+        for deployment_id in self.ids:
+            names += [keys.deployment(deployment_id), keys.deployment_leases(deployment_id)]
+        arguments: list[Any] = ["epoch-1", replica, "127.0.0.1:8080", "0.1.0", START_MS, int(draining), DEAD_AFTER_MS]
+        arguments.append(self._seed(None))
+        for permit in answered:
+            arguments += [self.ids.index(permit.deployment_id) + 1, permit.token]
+        return replies.beaten(self.run("beat", names, arguments))
+
+    def reap_chunk(
+        self, dead: str, deployment_id: str, *, offset: int = 0, chunk: int = 500, last: bool = True
+    ) -> tuple[int, int]:
+        """Leases removed, and where to go on (-1: done)."""
+        names = [self.keys.domain, self.keys.leases, self.keys.replicas, self.keys.replica(dead)]
+        names += [self.keys.deployment(deployment_id), self.keys.deployment_leases(deployment_id)]
+        return replies.reaped(self.run("reap", names, ["epoch-1", dead, DEAD_AFTER_MS, offset, chunk, int(last)]))
+
+    def force(self, deployment_id: str, action: str, *, reason: str = "test", ttl_ms: int = 0) -> bool:
+        keys = self.keys
+        names = [keys.domain, keys.events, keys.deployment(deployment_id), keys.deployment_window(deployment_id)]
+        return bool(self.run("force", names, ["epoch-1", action, "ann", reason, ttl_ms])[0] == b"ok")
+
+    # -- reading --------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> DomainSnapshot:
+        keys = self.keys
+        names = [keys.domain, keys.policy, keys.leases, keys.window, keys.replicas, *self._candidate_keys(self.ids)]
+        return replies.snapshot([self.run("snapshot", names, [DEAD_AFTER_MS])], [tuple(self.ids)])
+
+    def explain(
+        self, *candidates: Candidate, strategy: str = "adaptive", priority: int = 50, seed: int | None = None
+    ) -> Explanation:
+        ids, names, arguments = self._explain_call(candidates, strategy)
+        return replies.explained(self.run("explain", names, [*arguments, priority, self._seed(seed)]), ids)
+
+    def draws(self, *candidates: Candidate, strategy: str = "adaptive", times: int) -> Counter[str]:
+        """Whom so many requests of different seeds would get as things stand."""
+        ids, names, arguments = self._explain_call(candidates, strategy)
+        pipeline = self.redis.pipeline(transaction=False)
+        for _ in range(times):
+            head = ("EVALSHA", self._scripts["explain"].sha, len(names), *names)
+            pipeline.execute_command(*head, *arguments, 0, self._seed(None))
+        return Counter(replies.explained(reply, ids).picked or "none" for reply in pipeline.execute())
+
+    def deployment(self, deployment_id: str) -> Strings:
+        return self._hash(self.keys.deployment(deployment_id))
+
+    def domain(self) -> Strings:
+        return self._hash(self.keys.domain)
+
+    def state(self, deployment_id: str) -> str:
+        return self.deployment(deployment_id)["state"]
+
+    def active(self, deployment_id: str) -> int:
+        return cast(int, self.redis.zcard(self.keys.deployment_leases(deployment_id)))
+
+    def events(self, subject: str | None = None) -> list[Strings]:
+        """Oldest first; configuration is not among them."""
+        entries = cast(list[tuple[bytes, dict[bytes, bytes]]], self.redis.xrange(self.keys.events))
+        events = [_decoded(fields) for _, fields in entries]
+        return [e for e in events if e["reason"] != "configured" and subject in (None, e["subject"])]
+
+    def dump(self) -> dict[str, bytes]:
+        """Every key of the domain with all that it holds."""
+        keys = cast(list[bytes], self.redis.keys(f"{self.keys.prefix}*"))
+        return {key.decode(): cast(bytes, self.redis.dump(key)) for key in keys}
+
+    # -- the wire -------------------------------------------------------------------------------------------
+
+    def run(self, script: str, names: Names, arguments: list[Any]) -> list[object]:
+        reply = self.redis.execute_command("EVALSHA", self._scripts[script].sha, len(names), *names, *arguments)
+        assert isinstance(reply, list), reply
+        return reply
+
+    def _hash(self, key: bytes) -> Strings:
+        return _decoded(cast(dict[bytes, bytes], self.redis.hgetall(key)))
+
+    def _seed(self, seed: int | None) -> int:
+        return self._random.getrandbits(31) if seed is None else seed
+
+    def _explain_call(self, candidates: tuple[Candidate, ...], strategy: str) -> tuple[tuple[str, ...], Names, list[Any]]:
+        ids, tiers = self._chain(candidates)
+        return ids, [self.keys.domain, self.keys.policy, self.keys.leases, *self._candidate_keys(ids)], [strategy, tiers]
+
+    def _chain(self, candidates: tuple[Candidate, ...]) -> tuple[tuple[str, ...], str]:
+        pairs = [(c, 0) if isinstance(c, str) else c for c in candidates]
+        return tuple(id for id, _ in pairs), ",".join(str(tier) for _, tier in pairs)
+
+    def _candidate_keys(self, ids: tuple[str, ...] | list[str]) -> Names:
+        return [key for id in ids for key in self.keys.candidate(id)]
+
+
+def _decoded(fields: dict[bytes, bytes]) -> Strings:
+    return {name.decode(): value.decode() for name, value in fields.items()}

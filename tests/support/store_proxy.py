@@ -1,0 +1,87 @@
+"""Stands between a gateway and its store and keeps what the gateway sends, one item per write: a pipeline is one item,
+so items are round trips as the store sees them.
+"""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+from shared_state.embedded import EmbeddedStore
+from shared_state.scripts import assemble_all
+
+
+class StoreProxy:
+    """``url`` is what a gateway is configured with."""
+
+    def __init__(self, store: EmbeddedStore) -> None:
+        self._store = store
+        self._names = {script.sha.encode(): script.name for script in assemble_all().values()}
+        self._path = store.folder / "proxy.sock"
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self._path))
+        self._listener.listen()
+        self._sockets = [self._listener]
+        self._threads: list[threading.Thread] = []
+        self._sent: list[bytes] = []
+        self._start(self._accept)
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self._path}"
+
+    def forget(self) -> None:
+        self._sent.clear()
+
+    def round_trips(self) -> list[list[str]]:
+        """The scripts called in each round trip, heartbeats left out."""
+        calls = [self._scripts(item) for item in list(self._sent)]
+        return [names for names in calls if names]
+
+    def _scripts(self, item: bytes) -> list[str]:
+        words = item.split(b"\r\n")
+        return [self._names[word] for word in words if word in self._names and self._names[word] != "beat"]
+
+    def close(self) -> None:
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for each in self._sockets:
+            each.close()
+
+    def _start(self, target: object, *arguments: socket.socket) -> None:
+        thread = threading.Thread(target=target, args=arguments, name="store proxy", daemon=True)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                gateway, _ = self._listener.accept()
+                store = socket.socket(socket.AF_UNIX)
+                store.connect(str(self._store.socket))
+                self._sockets += [gateway, store]
+                self._start(self._forward, gateway, store)
+                self._start(self._return, store, gateway)
+
+    def _forward(self, gateway: socket.socket, store: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := gateway.recv(1_048_576):
+                self._sent.append(data)
+                store.sendall(data)
+
+    def _return(self, store: socket.socket, gateway: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := store.recv(1_048_576):
+                gateway.sendall(data)
+
+
+@contextlib.contextmanager
+def running_store_proxy(store: EmbeddedStore) -> Iterator[StoreProxy]:
+    proxy = StoreProxy(store)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
