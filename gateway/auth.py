@@ -33,6 +33,10 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     tpm: int | None = None
     max_parallel: int | None = None
 
+    def may_use(self, *names: str) -> bool:
+        """One model under all the names it has: an alias's and its own."""
+        return not self.models or not self.models.isdisjoint(names)
+
 
 ANONYMOUS = Tenant(name="anonymous")
 

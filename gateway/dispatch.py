@@ -78,6 +78,7 @@ class Answer:
         self.candidate = candidate
         self.attempts = 1
         self.upstream_s = 0.0
+        self.decision_s = 0.0
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """A stream's bytes. Raises UpstreamFailed when it breaks: the answer is committed, so it cannot be saved."""
@@ -132,7 +133,7 @@ class Dispatcher:
         route = self._routes.get(call.model)
         if route is None:
             raise ModelNotFound(f"The model `{call.model[:200]}` does not exist.", param="model")
-        if tenant.models and route.model not in tenant.models and call.model not in tenant.models:
+        if not tenant.may_use(call.model, route.model):
             raise Forbidden(f"This API key may not use the model `{call.model}`.", param="model")
         return route
 
@@ -144,9 +145,11 @@ class Dispatcher:
         """The first answer that may be committed. On every other way out each permit taken here has been settled."""
         candidates, plan = route.candidates, route.plan
         tried: list[Tried] = []
-        upstream_s = 0.0
+        upstream_s = decision_s = 0.0
         while True:
+            asked = time.perf_counter()
             decision = await self._acquire(plan, call, priority, len(tried) + 1)
+            decision_s += time.perf_counter() - asked
             if isinstance(decision, Rejection):
                 raise _rejected(decision, candidates, tried)
             candidate = candidates[decision.position]
@@ -157,6 +160,7 @@ class Dispatcher:
                 answer = Answer(self._store, decision, exchange, interrupt, candidate)
                 answer.attempts = len(tried) + 1
                 answer.upstream_s = upstream_s
+                answer.decision_s = decision_s
                 return answer
             tried.append(Tried(candidate, exchange.outcome, exchange.retry_after_ms))
             candidates = tuple(c for c in candidates if c is not candidate)

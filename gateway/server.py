@@ -4,25 +4,24 @@ single-process form a shutdown of our own.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import hypercorn.asyncio
-import hypercorn.asyncio.run
 import hypercorn.config
 import uvloop
-from hypercorn.asyncio.tcp_server import TCPServer
 from starlette.applications import Starlette
 
+from gateway import hypercorn_engine
 from gateway.app import application
 from gateway.flight import Flight
+from gateway.http1 import HEAD_MOST
 from gateway.settings import Settings
 
 KEEP_ALIVE_S = 75.0  # longer than a load balancer keeps its connections, or it writes into a closing one
-KEEP_ALIVE_REQUESTS = 1_000_000
 BACKLOG = 1024
-HEADERS_MOST = 65_536  # what OpenAI asks servers to take
+GARBAGE_THRESHOLD = 20_000  # objects: a few hundred requests' worth
 
 _log = logging.getLogger("pllm.server")
 
@@ -35,8 +34,18 @@ def run(settings: Settings, replica: str | None = None) -> None:
 async def _run(settings: Settings, replica: str | None) -> None:
     flight = Flight()
     async with _signals() as stop, application(settings, flight, replica) as app:
+        _spare_collector()
         serve = {"hypercorn": _serve_hypercorn, "uvicorn": _serve_uvicorn}[settings.server.engine]
         await serve(app, settings, lambda: _drained(stop, flight, settings.server.drain_timeout_ms / 1000))
+
+
+def _spare_collector() -> None:
+    """What start-up made stays for good: the collector need not look at it again. A request makes few cycles, so a
+    look after 700 new objects (Python's default) would be several per request for nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
 
 
 @contextlib.asynccontextmanager
@@ -57,39 +66,19 @@ async def _drained(stop: asyncio.Event, flight: Flight, timeout_s: float) -> Non
 Drained = Callable[[], Awaitable[None]]
 
 
-class _Connection(TCPServer):
-    """Hypercorn 0.18 keeps the socket of a client that has left until its keep-alive time is over: with ours, a few
-    new connections a second would use up every file descriptor.
-    """
-
-    async def _read_data(self) -> None:
-        await super()._read_data()
-        await self.idle_task.stop()
-
-    async def _idle_timeout(self) -> None:
-        if not self.reader.at_eof():
-            await super()._idle_timeout()
-
-
-hypercorn.asyncio.run.TCPServer = _Connection  # type: ignore[attr-defined]
-
-
 async def _serve_hypercorn(app: Starlette, settings: Settings, drained: Drained) -> None:
     config = hypercorn.config.Config()
     host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
     config.bind = [f"{host}:{settings.server.port}"]
     config.keep_alive_timeout = KEEP_ALIVE_S
-    config.keep_alive_max_requests = KEEP_ALIVE_REQUESTS
     config.backlog = BACKLOG
-    config.h11_max_incomplete_size = HEADERS_MOST
     # Unbounded, or a body that was refused unread fills the queue and holds its connection for ever. What is read
     # is bounded by max_body, and nothing waits while a body is still to be read.
     config.max_app_queue_size = 0
     config.graceful_timeout = 1.0  # after our own drain nothing is worth waiting for
-    config.include_server_header = False
     config.accesslog = None
     config.errorlog = logging.getLogger("pllm.hypercorn")
-    await hypercorn.asyncio.serve(app, config, shutdown_trigger=drained)  # type: ignore[arg-type]
+    await hypercorn_engine.serve(app, config, drained)
 
 
 async def _serve_uvicorn(app: Starlette, settings: Settings, drained: Drained) -> None:
@@ -105,7 +94,7 @@ async def _serve_uvicorn(app: Starlette, settings: Settings, drained: Drained) -
         server_header=False,
         timeout_keep_alive=int(KEEP_ALIVE_S),
         backlog=BACKLOG,
-        h11_max_incomplete_event_size=HEADERS_MOST,
+        h11_max_incomplete_event_size=HEAD_MOST,
         timeout_graceful_shutdown=1,
         lifespan="off",
     )

@@ -147,6 +147,7 @@ def _sample(url: str, verdict: Verdict, progress: _Progress) -> Sample:
         first_byte_ms=first_byte_ms,
         tokens=verdict.tokens,
         overhead_ms=_parse_number(headers.get("x-pllm-overhead-ms")),
+        decision_ms=_parse_number(headers.get("x-pllm-decision-ms")),
         deployment=headers.get("x-pllm-deployment"),
         replica=headers.get("x-pllm-replica"),
         fallback=headers.get("x-pllm-fallback"),

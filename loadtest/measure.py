@@ -23,6 +23,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     first_byte_ms: float | None = None
     tokens: int = 0
     overhead_ms: float | None = None
+    decision_ms: float | None = None
     deployment: str | None = None
     replica: str | None = None
     fallback: str | None = None
@@ -92,6 +93,7 @@ class Measurement(Group):
         self.sent = Series()
         self.queue = Series()
         self.overhead = Series()
+        self.decision = Series()
         self.groups: dict[str, dict[str, Group]] = {
             "deployment": {},
             "replica": {},
@@ -110,6 +112,7 @@ class Measurement(Group):
             self.failed_total.add(sample.total_ms)
         self.queue.add(sample.queue_ms)
         self.overhead.add(sample.overhead_ms)
+        self.decision.add(sample.decision_ms)
         for dimension, groups in self.groups.items():
             name = getattr(sample, dimension)
             if name is not None:

@@ -45,6 +45,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Open loop: from sent to the end, what a closed loop would call latency."""
     queue: Percentiles | None
     overhead: Percentiles | None
+    decision: Percentiles | None
     failures: dict[str, int]
     groups: dict[str, dict[str, GroupSummary]]
 
@@ -75,6 +76,7 @@ def summarise(target: Target, load: Load, run: Run, *, is_interrupted: bool) -> 
         sent=measured.sent.percentiles() if load.rate is not None else None,
         queue=measured.queue.percentiles() if load.rate is not None else None,
         overhead=measured.overhead.percentiles(),
+        decision=measured.decision.percentiles(),
         failures=dict(measured.failures.most_common()),
         groups={
             dimension: {name: _summarise_group(group) for name, group in sorted(groups.items())}
@@ -146,6 +148,7 @@ def _render_latencies(summary: Summary) -> Iterator[str]:
         "latency once sent": summary.sent,
         "client queue": summary.queue,
         "gateway overhead": summary.overhead,
+        "gateway decision": summary.decision,
         "failed calls": summary.failed_latency,
     }
     yield ""

@@ -36,7 +36,8 @@ end
 
 local function is_overdue(d, leases, active)
   local wait_ms = math.max(2 * deployment_slow_after_ms(d, policy), 2 * (d.p99_ms or 0))
-  local old = redis.call('ZRANGEBYSCORE', leases, now - d.lease_ms, now - wait_ms, 'WITHSCORES', 'LIMIT', 0, OVERDUE_SEEN)
+  local old = redis.call('ZRANGEBYSCORE', leases, now - d.lease_ms, now - wait_ms, 'WITHSCORES',
+    'LIMIT', 0, OVERDUE_SEEN)
   local overdue = 0
   for k = 1, #old, 2 do
     if is_waiting(old[k], tonumber(old[k + 1]), d.requests or 0) then overdue = overdue + 1 end
@@ -47,7 +48,9 @@ end
 for k = 9, #ARGV, 2 do
   local leases = KEYS[FIRST + 2 * (tonumber(ARGV[k]) - 1) + 1]
   local score = tonumber(redis.call('ZSCORE', leases, ARGV[k + 1]) or nil)
-  if score and not lease_is_answered(score) then redis.call('ZADD', leases, 'XX', score + LEASE_ANSWERED, ARGV[k + 1]) end
+  if score and not lease_is_answered(score) then
+    redis.call('ZADD', leases, 'XX', score + LEASE_ANSWERED, ARGV[k + 1])
+  end
 end
 domain_advance(domain, epoch)
 local active = redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now), '+inf')
@@ -75,7 +78,8 @@ if policy and now - (domain.evaluated_at_ms or 0) >= EVALUATE_EVERY_MS then
   outcomes_refresh(domain, window_key, nil, EVALUATE_EVERY_MS)
   local reasons, before = shed_reasons(domain, policy, active), domain.shed_reasons or ''
   if reasons ~= before then
-    transitions[#transitions + 1] = { subject = 'load_shedding', from = before, to = reasons, reason = 'beat', generation = 0 }
+    transitions[#transitions + 1] = { subject = 'load_shedding', from = before, to = reasons, reason = 'beat',
+      generation = 0 }
     record_set(domain, 'shed_reasons', reasons)
   end
 end
@@ -89,4 +93,5 @@ redis.call('PEXPIRE', replica_key, 10 * dead_after_ms)
 local alive = redis.call('ZCOUNT', replicas_key, now - dead_after_ms, '+inf')
 local dead = redis.call('ZRANGEBYSCORE', replicas_key, '-inf', '(' .. string.format('%d', now - dead_after_ms),
   'LIMIT', 0, DEAD_REPORTED)
-return { domain.epoch, domain.sequence, now, policy and policy.version or 0, active, alive, domain.shed_reasons or '', unpack(dead) }
+return { domain.epoch, domain.sequence, now, policy and policy.version or 0, active, alive, domain.shed_reasons or '',
+  unpack(dead) }

@@ -6,7 +6,8 @@
 --- @include "shed"
 -- Read-only dry run of `acquire`: the same includes decide, nothing is written.
 --
--- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, then per candidate: deployment HASH, leases ZSET, window STRING
+-- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET,
+--       then per candidate: deployment HASH, leases ZSET, window STRING
 -- ARGV  1 strategy, 2 tiers, 3 priority (0..100), 4 seed (31-bit)
 -- reply shed reason or '', position picked or 0, then per candidate: verdict, tier, state, active, limit, wait_ms,
 --       health, score (the last two as decimals)  |  'unconfigured'

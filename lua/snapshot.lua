@@ -25,7 +25,7 @@ local ROW = { 'state', 'generation', 'health_score', 'active', 'limit', 'request
   'oldest_ms', 'avg_ms', 'p50_ms', 'p95_ms', 'p99_ms', 'ewma_ms' }
 for k = 6, #KEYS, 3 do
   local d, row = deployment_read(KEYS[k]), {}
-  if d.config_version and policy.version then
+  if d.config_version and policy then
     health_refresh(d, window_read(redis.call('GET', KEYS[k + 2]) or '', now), now)
     record_set(d, 'active', deployment_active(KEYS[k + 1], d, now))
     local oldest = redis.call('ZRANGE', KEYS[k + 1], 0, 0, 'WITHSCORES')

@@ -137,6 +137,7 @@ def _route_headers(answer: Answer, model: str, started: float) -> list[Header]:
         (b"x-pllm-deployment", deployment.id.encode()),
         (b"x-pllm-attempts", b"%d" % answer.attempts),
         (b"x-pllm-overhead-ms", b"%.2f" % overhead_ms),
+        (b"x-pllm-decision-ms", b"%.2f" % (answer.decision_s * 1000)),
         (b"x-pllm-state", b"shared"),
     ]
     if answer.candidate.tier:
@@ -172,7 +173,8 @@ class Models:
 
     def _visible(self, request: Request) -> list[str]:
         tenant = authenticate(self._authenticator, list(request.scope["headers"]))
-        return [model for model in self._catalog.models() if not tenant.models or model in tenant.models]
+        routes = {model: self._catalog.resolve(model) for model in self._catalog.models()}
+        return [name for name, route in routes.items() if route and tenant.may_use(name, route.model)]
 
     def _describe(self, model: str) -> dict[str, object]:
         return {"id": model, "object": "model", "created": self._created, "owned_by": "pllm"}

@@ -1,7 +1,8 @@
 --- @include "record"
 -- A deployment's hash. Live: state, generation, open_until_ms, open_reason, changed_at_ms, trips, consecutive_failures,
--- consecutive_slow, probes_issued, probes_succeeded, probe_deadline_ms, requests, failures, slow, p50_ms, p95_ms, p99_ms,
--- avg_ms, health_score, refreshed_at_ms, ewma_ms, ewma_at_ms, active, cool_until_ms, arrival_at_ms, current_weight.
+-- consecutive_slow, probes_issued, probes_succeeded, probe_deadline_ms, requests, failures, slow, p50_ms, p95_ms,
+-- p99_ms, avg_ms, health_score, refreshed_at_ms, ewma_ms, ewma_at_ms, active, cool_until_ms, arrival_at_ms,
+-- current_weight.
 -- Policy, by `configure`: config_version, lease_ms, limit, priority, weight, price, rpm, cooldown_ms,
 -- latency_threshold_ms. An absent field means its zero, or for policy the router's value.
 local function deployment_read(key)

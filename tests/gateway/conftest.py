@@ -63,7 +63,12 @@ def gateway_cluster(
         "latency_threshold": "8s",
     }
     with running_cluster(
-        store, provider_processes, models, engines=("hypercorn", "uvicorn"), router=router, server={"max_body": MAX_BODY}
+        store,
+        provider_processes,
+        models,
+        engines=("hypercorn", "uvicorn"),
+        router=router,
+        server={"max_body": MAX_BODY},
     ) as running:
         yield running
 

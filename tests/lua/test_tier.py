@@ -77,6 +77,7 @@ def test_fallback_must_score_more_than_a_quarter_better(chain: Cluster) -> None:
         sicken(chain, id, failures=20, successes=10)
         chain.call(id, latency_ms=2001, times=2)
     sicken(chain, "b", failures=8, successes=10)
+    chain.call("b", latency_ms=2001)
     seen = []
     for _ in range(30):
         a, b, _ = chain.explain(*CHAIN).candidates

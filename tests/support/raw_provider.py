@@ -24,7 +24,11 @@ def plain(body: bytes, status: str = "200 OK", content_type: str = "application/
 def stream(*events: bytes) -> bytes:
     """Events in chunks of their own, then the end of the body."""
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events)
-    return b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    return (
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        + chunks
+        + b"0\r\n\r\n"
+    )
 
 
 def chunk_event(text: str) -> bytes:

@@ -274,16 +274,24 @@ class Cluster:
 
     # -- reading --------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> DomainSnapshot:
+    def snapshot(self, *, read_only: bool = False) -> DomainSnapshot:
+        """Read only: by a command that ends with an error at the first write."""
         keys = self.keys
         names = [keys.domain, keys.policy, keys.leases, keys.window, keys.replicas, *self._candidate_keys(self.ids)]
-        return replies.snapshot([self.run("snapshot", names, [DEAD_AFTER_MS])], [tuple(self.ids)])
+        reply = self.run("snapshot", names, [DEAD_AFTER_MS], read_only=read_only)
+        return replies.snapshot([reply], [tuple(self.ids)])
 
     def explain(
-        self, *candidates: Candidate, strategy: str = "adaptive", priority: int = 50, seed: int | None = None
+        self,
+        *candidates: Candidate,
+        strategy: str = "adaptive",
+        priority: int = 50,
+        seed: int | None = None,
+        read_only: bool = False,
     ) -> Explanation:
         ids, names, arguments = self._explain_call(candidates, strategy)
-        return replies.explained(self.run("explain", names, [*arguments, priority, self._seed(seed)]), ids)
+        arguments += [priority, self._seed(seed)]
+        return replies.explained(self.run("explain", names, arguments, read_only=read_only), ids)
 
     def draws(self, *candidates: Candidate, strategy: str = "adaptive", times: int) -> Counter[str]:
         """Whom so many requests of different seeds would get as things stand."""
@@ -319,8 +327,9 @@ class Cluster:
 
     # -- the wire -------------------------------------------------------------------------------------------
 
-    def run(self, script: str, names: Names, arguments: list[Any]) -> list[object]:
-        reply = self.redis.execute_command("EVALSHA", self._scripts[script].sha, len(names), *names, *arguments)
+    def run(self, script: str, names: Names, arguments: list[Any], *, read_only: bool = False) -> list[object]:
+        command = "EVALSHA_RO" if read_only else "EVALSHA"
+        reply = self.redis.execute_command(command, self._scripts[script].sha, len(names), *names, *arguments)
         assert isinstance(reply, list), reply
         return reply
 
@@ -330,9 +339,15 @@ class Cluster:
     def _seed(self, seed: int | None) -> int:
         return self._random.getrandbits(31) if seed is None else seed
 
-    def _explain_call(self, candidates: tuple[Candidate, ...], strategy: str) -> tuple[tuple[str, ...], Names, list[Any]]:
+    def _explain_call(
+        self, candidates: tuple[Candidate, ...], strategy: str
+    ) -> tuple[tuple[str, ...], Names, list[Any]]:
         ids, tiers = self._chain(candidates)
-        return ids, [self.keys.domain, self.keys.policy, self.keys.leases, *self._candidate_keys(ids)], [strategy, tiers]
+        return (
+            ids,
+            [self.keys.domain, self.keys.policy, self.keys.leases, *self._candidate_keys(ids)],
+            [strategy, tiers],
+        )
 
     def _chain(self, candidates: tuple[Candidate, ...]) -> tuple[tuple[str, ...], str]:
         pairs = [(c, 0) if isinstance(c, str) else c for c in candidates]

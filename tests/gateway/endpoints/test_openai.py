@@ -76,12 +76,12 @@ def test_openai_client_sees_a_broken_stream_as_an_error(client: openai.OpenAI, p
         list(chunks)
 
 
-def test_openai_client_sees_an_event_cut_in_half_as_an_error(
-    client: openai.OpenAI, raw_provider: RawProvider
-) -> None:
+def test_openai_client_sees_an_event_cut_in_half_as_an_error(client: openai.OpenAI, raw_provider: RawProvider) -> None:
     raw_provider.answer = stream(chunk_event("whole"), chunk_event("half")[:20])
     with (
-        client.chat.completions.create(model="raw", messages=[{"role": "user", "content": "hi"}], stream=True) as chunks,
+        client.chat.completions.create(
+            model="raw", messages=[{"role": "user", "content": "hi"}], stream=True
+        ) as chunks,
         pytest.raises(openai.APIError, match="broke off"),
     ):
         list(chunks)
@@ -203,7 +203,9 @@ def test_header_with_a_wrong_value_is_refused_by_name(
 def test_many_calls_in_turn_on_one_connection(each_engine: ReplicaProcess) -> None:
     with openai.OpenAI(base_url=f"{each_engine.url}/v1", api_key="any", max_retries=0) as client:
         answers = [
-            client.chat.completions.with_raw_response.create(model="gpt-4", messages=[{"role": "user", "content": "hi"}])
+            client.chat.completions.with_raw_response.create(
+                model="gpt-4", messages=[{"role": "user", "content": "hi"}]
+            )
             for _ in range(20)
         ]
 

@@ -1,0 +1,210 @@
+"""HTTP/1.1 for hypercorn, parsed by httptools (llhttp) instead of h11, which is where most of hypercorn's time goes.
+
+It takes the place of hypercorn's H11Protocol: bytes become the events of an HTTPStream, the stream's events become
+bytes. WebSockets and HTTP/2 over cleartext are not spoken: the gateway has no use for them.
+"""
+
+import asyncio
+import http
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from functools import lru_cache, partial
+
+import httptools
+from hypercorn.asyncio.task_group import TaskGroup
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config
+from hypercorn.protocol import events
+from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.typing import AppWrapper, ConnectionState
+
+STREAM_ID = 1
+HEAD_MOST = 65_536  # bytes of request line and headers: what OpenAI asks servers to take
+_REFUSAL = (
+    b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+    b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":"invalid_http"}}'
+)
+_BODILESS = frozenset({204, 304})
+
+Address = tuple[str, int] | None
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> bytes:
+    return b"date: " + formatdate(second, usegmt=True).encode() + b"\r\n"
+
+
+@lru_cache(maxsize=64)
+def _status_line(status: int) -> bytes:
+    try:
+        phrase = http.HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+
+
+def _refusal(status: int, message: bytes) -> bytes:
+    phrase = http.HTTPStatus(status).phrase.encode()
+    return _REFUSAL % (status, phrase, len(_REFUSAL.partition(b"\r\n\r\n")[2]) - 2 + len(message), message)
+
+
+class Http1:
+    """One connection's requests, one after the other. ``write`` sends bytes, ``became_idle`` hears whether a request is
+    in flight; ``is_over``: no further request will be served.
+    """
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        tasks: TaskGroup,
+        client: Address,
+        server: Address,
+        write: Callable[[bytes], Awaitable[None]],
+        became_idle: Callable[[bool], None],
+    ) -> None:
+        self._new_stream = partial(
+            HTTPStream, app, config, context, tasks, False, client, server, self._stream_send, STREAM_ID
+        )
+        self._write = write
+        self._became_idle = became_idle
+        self._parser = httptools.HttpRequestParser(self)
+        self._parsed: list[events.Event] = []
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._head_size = 0
+        self._is_head_read = False
+        self._stream: HTTPStream | None = None
+        self._free = asyncio.Event()
+        self._head = b""  # of the response, until its first body chunk goes out with it
+        self._is_chunked = False
+        self._is_bodiless = False
+        self._is_request_complete = True
+        self.is_over = False
+
+    # -- bytes in: httptools calls these while it is fed ------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._url, self._headers, self._is_head_read = b"", [], False
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._is_head_read, self._head_size = True, 0
+        version, path = self._parser.get_http_version(), self._url
+        if not path.startswith(b"/"):
+            path = httptools.parse_url(path).path or b"/"
+        state = ConnectionState({})
+        method = self._parser.get_method().decode("ascii")
+        self._parsed.append(events.Request(STREAM_ID, self._headers, version, method, path, state))
+
+    def on_body(self, data: bytes) -> None:
+        self._parsed.append(events.Body(STREAM_ID, data))
+
+    def on_message_complete(self) -> None:
+        self._is_head_read = False
+        self._parsed.append(events.EndBody(STREAM_ID))
+
+    async def receive(self, data: bytes) -> None:
+        """What the client sent. A malformed request is refused, and the connection over."""
+        refusal = b""
+        if not self._is_head_read:
+            self._head_size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.is_over = True  # answered as an ordinary request; what follows is another protocol
+        except (httptools.HttpParserError, httptools.HttpParserInvalidURLError):
+            refusal = _refusal(400, b"The request is not valid HTTP.")
+        if not self._is_head_read and self._head_size > HEAD_MOST and not self._parsed:
+            refusal = _refusal(431, b"The request headers are too large.")
+        parsed, self._parsed = self._parsed, []
+        for event in parsed:
+            await self._pass(event)
+        if refusal:
+            self.is_over = True
+            if self._stream is None:
+                await self._write(refusal)
+
+    async def _pass(self, event: events.Event) -> None:
+        if isinstance(event, events.Request):
+            while self._stream is not None:  # pipelined: its turn comes when the one before is answered
+                self._free.clear()
+                await self._free.wait()
+            if self.is_over:
+                return
+            self._became_idle(False)
+            self._is_request_complete = False
+            self._stream = self._new_stream()
+            await self._begin(event)
+        if self._stream is not None:
+            if isinstance(event, events.EndBody):
+                self._is_request_complete, self._head_size = True, 0
+            await self._stream.handle(event)
+
+    async def _begin(self, request: events.Request) -> None:
+        self._is_chunked = request.http_version == "1.1"
+        self._is_bodiless = request.method == "HEAD"
+        keeps_alive = self._is_chunked
+        for name, value in request.headers:
+            if name == b"connection" and b"close" in value.lower():
+                keeps_alive = False
+            elif name == b"expect" and value.lower() == b"100-continue":
+                await self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.is_over = self.is_over or not keeps_alive
+
+    async def disconnected(self) -> None:
+        """The client has left: whoever serves it is told."""
+        self.is_over = True
+        if self._stream is not None:
+            await self._stream.handle(events.StreamClosed(STREAM_ID))
+
+    # -- bytes out --------------------------------------------------------------------------------------------
+
+    async def _stream_send(self, event: events.Event) -> None:
+        if isinstance(event, events.Body):
+            data = event.data
+            if self._is_chunked:
+                data = b"%x\r\n%b\r\n" % (len(data), data)
+            head, self._head = self._head, b""
+            await self._write(head + data)
+        elif isinstance(event, events.Response):
+            self._head = self._render_head(event)
+        elif isinstance(event, events.EndBody):
+            head, self._head = self._head, b""
+            last = head + (b"0\r\n\r\n" if self._is_chunked else b"")
+            if last:
+                await self._write(last)
+        elif isinstance(event, events.StreamClosed):
+            await self._end()
+
+    def _render_head(self, response: events.Response) -> bytes:
+        parts = [_status_line(response.status_code)]
+        is_framed = self._is_bodiless or response.status_code in _BODILESS
+        for name, value in response.headers:
+            if b"\r" in value or b"\n" in value:
+                raise ValueError("line break in a response header")
+            is_framed = is_framed or name == b"content-length"
+            parts += (name, b": ", value, b"\r\n")
+        if is_framed:
+            self._is_chunked = False
+        elif self._is_chunked:
+            parts.append(b"transfer-encoding: chunked\r\n")
+        if self.is_over:
+            parts.append(b"connection: close\r\n")
+        parts += (_date(int(time.time())), b"\r\n")
+        return b"".join(parts)
+
+    async def _end(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await stream.handle(events.StreamClosed(STREAM_ID))
+        self.is_over = self.is_over or not self._is_request_complete
+        self._free.set()
+        self._became_idle(True)

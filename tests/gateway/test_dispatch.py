@@ -1,0 +1,217 @@
+"""The request path from outside: how often the store is asked, how far a request falls back, and when it gives up."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from shared_state.embedded import EmbeddedStore
+from tests.loadtest.process import ProviderProcess, wait_until
+from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
+from tests.support.store_proxy import StoreProxy, running_store_proxy
+
+
+@pytest.fixture(scope="module")
+def store_proxy(store: EmbeddedStore) -> Iterator[StoreProxy]:
+    with running_store_proxy(store) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def watched_cluster(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess], store_proxy: StoreProxy
+) -> Iterator[Cluster]:
+    """One replica that reaches its store through the proxy; its models differ in how many candidates they have."""
+    first, second = provider_processes
+    models = [
+        deployment("alone", first, "alone"),
+        deployment("twice-0", first, "twice"),
+        deployment("twice-1", second, "twice"),
+        *(deployment(f"many-{number}", first, "many") for number in range(5)),
+    ]
+    with running_cluster(
+        store,
+        provider_processes,
+        models,
+        domain="watched",
+        engines=("hypercorn",),
+        state={"url": store_proxy.url},
+        router={"latency_threshold": "8s", "routing_strategy": "round-robin"},
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def watched(watched_cluster: Cluster, store_proxy: StoreProxy) -> Iterator[ReplicaProcess]:
+    for each in watched_cluster.providers:
+        each.behave(error_rate=0, fail_first=0, stall_rate=0, error_status=500)
+        each.request("POST", "/control/reset")
+    watched_cluster.forget()
+    store_proxy.forget()
+    yield watched_cluster.replicas[0]
+    watched_cluster.check()
+
+
+def round_trips(cluster: Cluster, store_proxy: StoreProxy, scripts: int) -> list[list[str]]:
+    """Of the requests so far, once that many scripts have been called and no lease is left."""
+    wait_until(lambda: sum(map(len, store_proxy.round_trips())) >= scripts, lambda: str(store_proxy.round_trips()))
+    cluster.wait_until_idle()
+    return store_proxy.round_trips()
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_success_takes_two_scripts_in_two_round_trips(
+    watched: ReplicaProcess, watched_cluster: Cluster, store_proxy: StoreProxy, is_stream: bool
+) -> None:
+    for count in range(1, 6):
+        watched.chat("alone", stream=is_stream)
+        assert round_trips(watched_cluster, store_proxy, 2 * count) == [["acquire"], ["settle"]] * count
+
+
+def test_further_attempt_takes_one_round_trip_more(
+    watched: ReplicaProcess, watched_cluster: Cluster, store_proxy: StoreProxy
+) -> None:
+    """Settling the failed attempt and asking for the next one share a flush."""
+    for each in watched_cluster.providers:
+        each.behave(fail_first=1)
+    answer = watched.chat("twice")
+
+    trips = round_trips(watched_cluster, store_proxy, 4)
+    assert answer.status == 502
+    assert [sorted(trip) for trip in trips] == [["acquire"], ["acquire", "settle"], ["settle"]]
+
+
+def test_rejection_takes_one_round_trip(
+    watched: ReplicaProcess, watched_cluster: Cluster, store_proxy: StoreProxy
+) -> None:
+    watched.force("alone", "open")
+    store_proxy.forget()
+
+    assert watched.chat("alone").status == 503
+    assert round_trips(watched_cluster, store_proxy, 1) == [["acquire"]]
+
+
+def test_wrong_request_does_not_ask_the_store(watched: ReplicaProcess, store_proxy: StoreProxy) -> None:
+    for status, model in ((404, "unknown"), (400, "")):
+        assert watched.chat(model, **({} if model else {"messages": []})).status == status
+
+    assert store_proxy.round_trips() == []
+
+
+def test_concurrent_requests_share_round_trips(
+    watched: ReplicaProcess, watched_cluster: Cluster, store_proxy: StoreProxy
+) -> None:
+    calls = [watched.begin_chat("alone") for _ in range(50)]
+    for call in calls:
+        assert call.answer().status == 200
+        call.leave()
+    trips = round_trips(watched_cluster, store_proxy, 100)
+
+    assert sum(map(len, trips)) == 100
+    assert len(trips) < 100
+
+
+def test_request_is_tried_three_times_at_most(watched: ReplicaProcess, watched_cluster: Cluster) -> None:
+    watched_cluster.providers[0].behave(error_rate=1)
+    answer = watched.chat("many")
+    tried = [detail["deployment"] for detail in answer.error["details"]]
+
+    assert answer.status == 502
+    assert (len(tried), len(set(tried))) == (3, 3)
+    assert watched_cluster.providers[0].counts()["requests"] == 3
+
+
+def test_no_candidate_is_tried_twice(watched: ReplicaProcess, watched_cluster: Cluster) -> None:
+    for each in watched_cluster.providers:
+        each.behave(error_rate=1)
+    watched.chat("twice")
+
+    assert [each.counts()["requests"] for each in watched_cluster.providers] == [1, 1]
+
+
+def test_failed_attempts_and_the_saved_request_are_all_settled(cluster: Cluster, replica: ReplicaProcess) -> None:
+    cluster.providers[0].behave(error_rate=1)
+    for _ in range(4):
+        assert replica.chat("saved").status == 200
+    cluster.wait_until_idle()
+    stats = replica.stats()
+
+    assert stats["adaptive_breakers"]["saved"]["failures"] == 4
+    assert stats["load_balancer"]["spare"]["deployments"]["spare"]["requests"] == 4
+
+
+def test_request_gives_up_at_its_clients_deadline(
+    cluster: Cluster, each_engine: ReplicaProcess, provider: ProviderProcess
+) -> None:
+    provider.behave(stall_rate=1)
+    started_s = time.monotonic()
+    answer = each_engine.chat(headers={"x-pllm-timeout": "200ms"})
+    took_s = time.monotonic() - started_s
+
+    assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
+    assert 0.2 <= took_s < 4  # far from the deployment's own 5 s
+    provider.wait_for(aborted=1, in_flight=0)
+
+
+def test_clients_deadline_bounds_all_attempts_together(
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess, spare: ProviderProcess
+) -> None:
+    provider.behave(error_rate=1, latency_ms=100)
+    spare.behave(stall_rate=1)
+    answer = replica.chat("saved", headers={"x-pllm-timeout": "500ms"})
+
+    assert [d["outcome"] for d in answer.error["details"]] == ["failure", "cancelled"]
+    spare.wait_for(aborted=1, in_flight=0)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_clients_own_deadline_says_nothing_about_the_deployment(
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess, is_stream: bool
+) -> None:
+    """Else any client could open any breaker for everybody with a timeout of 1 ms."""
+    provider.behave(latency_ms=100)
+    for _ in range(6):
+        assert replica.chat(stream=is_stream, headers={"x-pllm-timeout": "1ms"}).status == 504
+    cluster.wait_until_idle()
+
+    assert cluster.state("primary") == "closed"
+    assert replica.stats()["adaptive_breakers"]["gpt-4"]["failures"] == 0
+
+
+def test_stream_cut_at_its_clients_deadline_says_nothing_about_the_deployment(
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
+) -> None:
+    provider.behave(stall_after_chunks=1)
+    answer = replica.chat(stream=True, headers={"x-pllm-timeout": "300ms"})
+    cluster.wait_until_idle()
+
+    assert "upstream_timeout" in answer.events[-1]
+    assert replica.stats()["adaptive_breakers"]["gpt-4"]["failures"] == 0
+
+
+def test_client_cannot_extend_the_time_of_a_deployment(replica: ReplicaProcess, provider: ProviderProcess) -> None:
+    provider.behave(stall_rate=1)
+    answer = replica.chat("hasty-alone", headers={"x-pllm-timeout": "24h"})
+
+    assert answer.error["details"] == [{"deployment": "hasty-alone", "outcome": "timeout"}]
+
+
+def test_deadline_in_time_leaves_the_answer_alone(replica: ReplicaProcess) -> None:
+    answer = replica.chat(stream=True, headers={"x-pllm-timeout": "30s"})
+
+    assert answer.content.startswith("Hello")
+
+
+def test_open_breaker_is_named_with_the_time_to_come_back(
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
+) -> None:
+    provider.behave(error_rate=1)
+    for _ in range(5):
+        replica.chat()
+        cluster.wait_until_idle()
+    answer = replica.chat()
+
+    assert (answer.status, answer.error["code"]) == (503, "no_healthy_deployment")
+    assert answer.error["details"] == [{"deployment": "primary", "outcome": "open"}]
+    assert 25 <= int(answer.headers["retry-after"]) <= 33
+    assert provider.counts()["requests"] == 5

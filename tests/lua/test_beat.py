@@ -1,0 +1,303 @@
+"""beat: who lives, what hangs, how many are well."""
+
+import pytest
+
+from shared_state.records import Permit
+from tests.support.state import DEAD_AFTER_MS, START_MS, Cluster, deployment_policy
+
+
+def wait(cluster: Cluster, ms: int, *answered: Permit, replicas: tuple[str, ...] = ("r1",)) -> None:
+    """Time passes while the replicas beat every second; the streams are told of at the first beat."""
+    ends_at_ms = cluster.now_ms + ms
+    while cluster.now_ms < ends_at_ms:
+        cluster.advance(min(1000, ends_at_ms - cluster.now_ms))
+        for replica in replicas:
+            cluster.beat(replica, answered)
+        answered = ()
+
+
+def streams(cluster: Cluster, count: int, **options: str) -> list[Permit]:
+    return [cluster.granted("a", stream=True, **options) for _ in range(count)]
+
+
+# -- replicas ---------------------------------------------------------------------------------------------------
+
+
+def test_replicas_that_beat_are_alive(cluster: Cluster) -> None:
+    cluster.configure("a")
+    alive = [cluster.beat(f"r{k}").replicas_alive for k in range(3)]
+
+    assert alive == [1, 2, 3]
+
+
+def test_replica_is_dead_after_five_seconds_of_silence(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.beat("r1")
+    cluster.beat("r2")
+    wait(cluster, DEAD_AFTER_MS)
+    before = cluster.beat().dead_replicas
+    cluster.advance(1)
+    beat = cluster.beat()
+
+    assert before == ()
+    assert (beat.dead_replicas, beat.replicas_alive) == (("r2",), 1)
+
+
+def test_replica_that_beats_again_is_alive_again(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.beat("r1")
+    cluster.beat("r2")
+    cluster.advance(DEAD_AFTER_MS + 1000)
+    cluster.beat("r2")
+
+    assert cluster.beat("r2").dead_replicas == ("r1",)
+
+
+def test_replica_shows_who_it_is(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.beat("r7", draining=True)
+    shown = cluster.redis.hgetall(cluster.keys.replica("r7"))
+
+    assert shown == {
+        b"address": b"127.0.0.1:8080",
+        b"version": b"0.1.0",
+        b"started_at_ms": str(START_MS).encode(),
+        b"draining": b"1",
+    }
+
+
+def test_many_dead_replicas_are_told_in_parts(cluster: Cluster) -> None:
+    cluster.configure("a")
+    for k in range(40):
+        cluster.beat(f"dead{k:02}")
+    cluster.advance(DEAD_AFTER_MS + 1)
+
+    assert len(cluster.beat().dead_replicas) == 16
+
+
+def test_store_without_policy_says_so(cluster: Cluster) -> None:
+    before = cluster.beat().policy_version
+    cluster.configure("a", version=7)
+
+    assert (before, cluster.beat().policy_version) == (0, 7)
+
+
+def test_beat_tells_the_active_requests_of_the_domain(cluster: Cluster) -> None:
+    cluster.configure("a", "b")
+    for replica in ("r1", "r2", "r3"):
+        cluster.granted("a", "b", replica=replica)
+
+    assert cluster.beat().active == 3
+
+
+def test_cluster_is_judged_once_a_second_however_many_replicas_beat(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.beat("r1")
+    first = cluster.domain()["evaluated_at_ms"]
+    cluster.advance(500)
+    cluster.beat("r2")
+    second = cluster.domain()["evaluated_at_ms"]
+    cluster.advance(500)
+    cluster.beat("r1")
+
+    assert first == second != cluster.domain()["evaluated_at_ms"]
+
+
+# -- overdue in flight ------------------------------------------------------------------------------------------
+
+
+def test_three_hung_streams_open_before_one_has_timed_out(cluster: Cluster) -> None:
+    cluster.configure("a")
+    streams(cluster, 3)
+    wait(cluster, 3999)
+    before = cluster.state("a")
+    wait(cluster, 1000)
+
+    assert (before, cluster.state("a")) == ("closed", "open")
+    assert cluster.deployment("a")["open_reason"] == "overdue"
+
+
+def test_two_hung_streams_are_no_pattern(cluster: Cluster) -> None:
+    cluster.configure("a")
+    streams(cluster, 2)
+    wait(cluster, 30_000)
+
+    assert cluster.state("a") == "closed"
+
+
+def test_hung_calls_of_all_replicas_count_together(cluster: Cluster) -> None:
+    cluster.configure("a")
+    for replica in ("r1", "r2", "r3"):
+        streams(cluster, 1, replica=replica)
+    wait(cluster, 6000, replicas=("r1", "r2", "r3"))
+
+    assert cluster.state("a") == "open"
+
+
+def test_streams_that_have_their_first_byte_may_take_their_time(cluster: Cluster) -> None:
+    cluster.configure("a")
+    wait(cluster, 40_000, *streams(cluster, 10))
+
+    assert cluster.state("a") == "closed"
+
+
+def test_as_many_answered_as_waiting_is_half_and_opens(cluster: Cluster) -> None:
+    cluster.configure("a")
+    permits = streams(cluster, 6)
+    wait(cluster, 6000, *permits[:3])
+
+    assert cluster.state("a") == "open"
+
+
+def test_more_answered_than_waiting_does_not_open(cluster: Cluster) -> None:
+    cluster.configure("a")
+    permits = streams(cluster, 7)
+    wait(cluster, 30_000, *permits[:4])
+
+    assert cluster.state("a") == "closed"
+
+
+def test_fresh_calls_beside_the_hung_ones_keep_it_closed(cluster: Cluster) -> None:
+    cluster.configure("a")
+    streams(cluster, 3)
+    wait(cluster, 3000)
+    for _ in range(4):
+        streams(cluster, 1)
+    wait(cluster, 1500)
+
+    assert cluster.state("a") == "closed"
+
+
+def test_usual_latency_of_the_deployment_raises_the_bar(cluster: Cluster) -> None:
+    cluster.configure("a", latency_threshold_ms=5000)
+    for _ in range(30):
+        cluster.settle(streams(cluster, 1)[0], latency_ms=9000 if _ % 3 == 0 else 4900)
+    cluster.advance(1000)
+    cluster.call("a")
+    streams(cluster, 3)
+    wait(cluster, 15_000)
+    before = cluster.state("a")
+    wait(cluster, 7000)
+
+    assert (before, cluster.state("a")) == ("closed", "open")
+
+
+def test_threshold_of_the_deployment_counts(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", latency_threshold_ms=10_000))
+    streams(cluster, 3)
+    wait(cluster, 19_999)
+    before = cluster.state("a")
+    wait(cluster, 1000)
+
+    assert (before, cluster.state("a")) == ("closed", "open")
+
+
+def known(cluster: Cluster, calls: int) -> None:
+    """So many calls in the window, and the hash knows."""
+    cluster.call("a", times=calls - 1)
+    cluster.advance(300)
+    cluster.call("a")
+
+
+@pytest.mark.parametrize(("calls", "state"), [(19, "closed"), (20, "open")])
+def test_plain_calls_are_overdue_only_once_twenty_samples_are_known(cluster: Cluster, calls: int, state: str) -> None:
+    cluster.configure("a")
+    known(cluster, calls)
+    for _ in range(5):
+        cluster.granted("a")
+    wait(cluster, 6000)
+
+    assert cluster.state("a") == state
+
+
+def test_samples_that_left_the_window_do_not_make_plain_calls_overdue(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", latency_threshold_ms=40_000))
+    known(cluster, 30)
+    for _ in range(5):
+        cluster.granted("a")
+    wait(cluster, 74_000)
+
+    assert cluster.state("a") == "closed"
+
+
+def test_calls_of_a_silent_replica_are_not_overdue(cluster: Cluster) -> None:
+    cluster.configure("a")
+    streams(cluster, 5, replica="gone")
+    cluster.beat("gone")
+    wait(cluster, 10_000)
+
+    assert cluster.state("a") == "closed"
+
+
+def test_expired_leases_are_not_overdue(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", lease_ms=3000))
+    streams(cluster, 5)
+    wait(cluster, 10_000)
+
+    assert cluster.state("a") == "closed"
+
+
+def test_breaker_that_is_turned_off_does_not_open_for_hung_calls(cluster: Cluster) -> None:
+    cluster.configure("a", breaker_enabled=False)
+    streams(cluster, 5)
+    wait(cluster, 10_000)
+
+    assert cluster.state("a") == "closed"
+
+
+def test_hung_probes_are_left_to_their_deadline(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.trip("a")
+    cluster.cool_down("a")
+    streams(cluster, 3)
+    wait(cluster, 30_000)
+
+    assert cluster.state("a") == "half_open"
+
+
+def test_overdue_opens_once(cluster: Cluster) -> None:
+    cluster.configure("a")
+    streams(cluster, 5)
+    wait(cluster, 20_000, replicas=("r1", "r2"))
+
+    assert [e["reason"] for e in cluster.events("a")] == ["overdue"]
+
+
+def test_answered_stream_stays_active(cluster: Cluster) -> None:
+    cluster.configure("a")
+    permit = streams(cluster, 1)[0]
+    wait(cluster, 2000, permit)
+
+    assert cluster.snapshot().deployments[0].active == 1
+    assert cluster.settle(permit).is_known
+
+
+def test_settled_stream_told_of_late_does_not_come_back(cluster: Cluster) -> None:
+    cluster.configure("a")
+    permit = streams(cluster, 1)[0]
+    cluster.settle(permit)
+    cluster.beat(answered=(permit,))
+
+    assert cluster.active("a") == 0
+
+
+def test_first_byte_told_of_twice_is_once(cluster: Cluster) -> None:
+    cluster.configure("a")
+    permits = streams(cluster, 3)
+    for _ in range(4):
+        cluster.beat(answered=tuple(permits))
+    wait(cluster, 10_000)
+
+    assert cluster.state("a") == "closed"
+    assert cluster.snapshot().deployments[0].oldest_ms == 10_000
+
+
+def test_answered_probe_is_still_a_probe(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.trip("a")
+    cluster.cool_down("a")
+    permit = streams(cluster, 1)[0]
+    cluster.beat(answered=(permit,))
+    again = cluster.granted("a", token=permit.token, stream=True, resend=True)
+
+    assert again.is_probe
