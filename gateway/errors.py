@@ -5,6 +5,7 @@ GatewayError
 ├── Unauthorized          401  no or wrong API key
 ├── Forbidden             403  the key may not use this model or endpoint
 ├── ModelNotFound         404
+├── RequestTimedOut       408  the body did not arrive in time
 ├── RequestTooLarge       413
 ├── RateLimited           429
 ├── UpstreamRefused       4xx  the provider found fault with the request itself
@@ -93,6 +94,12 @@ class MethodNotAllowed(GatewayError):
     status = 405
     type = "invalid_request_error"
     code = "method_not_allowed"
+
+
+class RequestTimedOut(GatewayError):
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
 
 
 class RequestTooLarge(GatewayError):

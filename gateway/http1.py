@@ -113,13 +113,13 @@ class Http1:
 
     async def receive(self, data: bytes) -> None:
         """What the client sent. A malformed request is refused, and the connection over."""
-        refusal = b""
+        refusal, is_upgrade = b"", False
         if not self._is_head_read:
             self._head_size += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self.is_over = True  # answered as an ordinary request; what follows is another protocol
+            is_upgrade = True  # answered as an ordinary request; what follows is another protocol
         except (httptools.HttpParserError, httptools.HttpParserInvalidURLError):
             refusal = _refusal(400, b"The request is not valid HTTP.")
         if not self._is_head_read and self._head_size > HEAD_MOST and not self._parsed:
@@ -127,10 +127,10 @@ class Http1:
         parsed, self._parsed = self._parsed, []
         for event in parsed:
             await self._pass(event)
-        if refusal:
-            self.is_over = True
-            if self._stream is None:
-                await self._write(refusal)
+        self.is_over = self.is_over or is_upgrade or bool(refusal)
+        if refusal and (self._stream is None or not self._is_request_complete):
+            await self._write(refusal)
+            await self._end()
 
     async def _pass(self, event: events.Event) -> None:
         if isinstance(event, events.Request):
@@ -168,6 +168,8 @@ class Http1:
     # -- bytes out --------------------------------------------------------------------------------------------
 
     async def _stream_send(self, event: events.Event) -> None:
+        if self._stream is None:
+            return  # its request turned out to be malformed and has been refused
         if isinstance(event, events.Body):
             data = event.data
             if self._is_chunked:

@@ -125,6 +125,8 @@ async def serve(app: ASGIApp, config: Config, drained: Callable[[], Awaitable[No
         connection = running[task] = Connection(wrapped, config, reader, writer)
         try:
             await connection.run()
+        except asyncio.CancelledError:
+            pass  # ours, at the end of the grace time; asyncio would report it as a defect
         finally:
             del running[task]
 

@@ -74,7 +74,7 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     type: ProviderType = "openai"
     base_url: Url = "https://api.openai.com/v1"
-    api_key: OptionalSecret = Secret("")  # when loaded: the environment's OPENAI_API_KEY unless given
+    api_key: OptionalSecret = Secret("")  # when loaded without a base_url: the environment's OPENAI_API_KEY
     model: Text = ""  # when loaded: the deployment's model_name unless given
 
 
@@ -184,11 +184,14 @@ def _filled(entry: object, inherited: Mapping[str, object], environment: Mapping
     if not isinstance(entry, dict):
         return entry
     model_name = entry.get("model_name")
+    provider = {} if entry.get("provider") is None else entry["provider"]
+    # The key of the environment is OpenAI's: an entry that names another address must name its own.
+    is_openai = isinstance(provider, dict) and provider.get("base_url") is None
     provider_defaults = {
-        "api_key": environment.get("OPENAI_API_KEY"),
+        "api_key": environment.get("OPENAI_API_KEY") if is_openai else None,
         "model": model_name if isinstance(model_name, str) else None,
     }
-    provider = _completed({} if entry.get("provider") is None else entry["provider"], provider_defaults)
+    provider = _completed(provider, provider_defaults)
     return _completed({**entry, "provider": provider}, inherited)
 
 

@@ -29,7 +29,7 @@ local SILENT_AFTER_MS, beats = 2500, {}
 local function is_waiting(token, start, samples)
   if lease_is_answered(start) then return false end
   if samples < OVERDUE_SAMPLES and not string.find(token, '.stream.', 1, true) then return false end
-  local owner = string.match(token, '^[^.]*')
+  local owner = lease_owner(token) or ''
   if not beats[owner] then beats[owner] = tonumber(redis.call('ZSCORE', replicas_key, owner) or 0) end
   return beats[owner] >= now - SILENT_AFTER_MS
 end

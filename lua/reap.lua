@@ -16,11 +16,11 @@ local domain = domain_read(global_key)
 local beat = redis.call('ZSCORE', replicas_key, replica)
 if beat and tonumber(beat) >= domain.now - dead_after_ms then return { 0, -1 } end
 
-local d, prefix, removed = deployment_read(deployment_key), replica .. '.', 0
+local d, removed = deployment_read(deployment_key), 0
 local members = redis.call('ZRANGE', own_leases_key, offset, offset + chunk - 1, 'WITHSCORES')
 local kept = 0
 for k = 1, #members, 2 do
-  if string.sub(members[k], 1, #prefix) == prefix then
+  if lease_owner(members[k]) == replica then
     lease_remove(leases_key, own_leases_key, members[k])
     removed = removed + 1
     local score = tonumber(members[k + 1])

@@ -19,6 +19,9 @@ FLUSH_MOST = 256  # calls in one pipeline: about 10 ms of the store's time
 # this process was busy.
 GRACE_TURNS = 8
 LOAD_TIMEOUT_S = 1.0
+# Deadlines of the first sending and of the two after it, as multiples of the setting: a store that hiccups costs a
+# request milliseconds, one that is gone well under a second.
+PATIENCE = (1, 4, 16)
 
 Reply = list[object]
 Orphaned = Callable[[Reply], None]
@@ -129,45 +132,44 @@ class Batcher:
         return batch
 
     async def _flush(self, pending: deque[Call]) -> None:
-        """Answers every call. When the connection breaks, what has no reply yet is sent once more: every script is
-        idempotent by its token.
+        """Answers every call. What has no reply when the deadline passes or the connection breaks is sent again: every
+        script is idempotent by its token.
         """
-        for is_again in (False, True):
+        error: StateError = StoreUnavailable("never tried")
+        for patience in PATIENCE:
             try:
                 if not self._client.is_connected:
                     await self._connect()
-                async with Deadline(self._loop, self._deadline_s):
-                    await self._exchange(pending, is_again)
+                async with Deadline(self._loop, self._deadline_s * patience):
+                    await self._exchange(pending, is_again=patience > PATIENCE[0])
+                return
             except TimeoutError:
                 await self._client.close()
-                error: StateError = StoreTimeout("the store missed its deadline")
-                break
+                error = StoreTimeout("the store missed its deadline")
             except StoreUnavailable as unavailable:
                 error = unavailable
             except StateError as failed:
                 error = failed
                 break
-            else:
-                return
         for call in pending:
             call.fail(error)
 
     async def _exchange(self, pending: deque[Call], is_again: bool) -> None:
-        """Sends all, then takes one reply each, in order. Calls that found no script are left in `pending`."""
+        """Sends all, then takes one reply each, in order. A call stays in `pending` until it is answered, also one that
+        found no script.
+        """
         for _ in range(2):
             self.round_trips += 1
             await self._client.send([call.again if is_again else call.packed for call in pending])
-            unknown: list[Call] = []
-            while pending:
+            for _ in range(len(pending)):
                 reply = await self._client.receive()
                 call = pending.popleft()
                 if isinstance(reply, ScriptFailed) and str(reply).startswith("NOSCRIPT"):
-                    unknown.append(call)
+                    pending.append(call)
                 else:
                     call.resolve(reply)
-            if not unknown:
+            if not pending:
                 return
-            pending.extend(unknown)
             await self._load()
         raise ScriptFailed("the store forgets its scripts as soon as they are loaded")
 

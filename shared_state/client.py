@@ -68,7 +68,8 @@ class Client:
         try:
             reply: object = await self._connection.read_response(disable_decoding=True)
         except ResponseError as error:
-            return ScriptFailed(str(error))
+            # redis-py takes the prefix (NOSCRIPT, OOM) off the codes it knows.
+            return ScriptFailed(" ".join(filter(None, (error.status_code, str(error)))))
         except (RedisConnectionError, RedisTimeoutError, RedisError, OSError) as error:
             raise await self._lost(error) from error
         return reply

@@ -20,7 +20,8 @@ Reply = list[object]
 
 
 def _text(value: object) -> str:
-    return cast(bytes, value).decode()
+    """Whatever an operator wrote: a name cut in the middle of a character must not hide the state from everybody."""
+    return cast(bytes, value).decode(errors="replace")
 
 
 def _number(value: object) -> int:

@@ -12,9 +12,9 @@ from functools import partial
 import msgspec
 
 from shared_state import replies
-from shared_state.batcher import Batcher, Reply
+from shared_state.batcher import Batcher, Orphaned, Reply
 from shared_state.client import pack
-from shared_state.errors import NotConfigured
+from shared_state.errors import NotConfigured, StateError, StoreUnavailable
 from shared_state.keys import Keys
 from shared_state.records import (
     DeploymentPolicy,
@@ -73,9 +73,11 @@ class Store:
         self._keys = keys
         self._configuration = configuration
         self._counter = 0
-        self._epoch = secrets.token_hex(8).encode()
+        # A letter first: Lua takes a text that looks like a number for one.
+        self._epoch = f"e{secrets.token_hex(8)}".encode()
         self._seed = random.Random(secrets.randbits(64)).getrandbits
         self._answered: dict[str, str] = {}
+        self._doubtful: dict[str, tuple[bytes, Orphaned]] = {}
         self.replica = replica
         domain = (keys.domain, keys.policy, keys.leases, keys.window, keys.events)
         self._settle_prefix = {
@@ -105,11 +107,19 @@ class Store:
         orphaned = partial(self._give_back, token, is_stream, plan)
         for _ in range(2):
             try:
-                reply = await self._batcher.call(sent, again, orphaned, is_urgent=True)
+                reply = await self._decision(token, sent, again, orphaned)
                 return replies.acquired(reply, token, is_stream, plan.ids)
             except NotConfigured:
                 await self.configure()
         raise NotConfigured("the store does not keep its configuration")
+
+    async def _decision(self, token: str, sent: bytes, again: bytes, orphaned: Orphaned) -> Reply:
+        try:
+            return await self._batcher.call(sent, again, orphaned, is_urgent=True)
+        except (StoreUnavailable, asyncio.CancelledError):
+            # It may be granted all the same: unless a late reply tells, the next heartbeat that gets through asks.
+            self._doubtful[token] = (again, orphaned)
+            raise
 
     def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
         """Ends the permit; nobody has to await the reply (``settlement`` does). Urgent: before the next acquire."""
@@ -140,6 +150,7 @@ class Store:
 
     def _give_back(self, token: str, is_stream: bool, plan: Plan, reply: Reply) -> None:
         """A grant whose request was cancelled while it was on its way ends as cancelled."""
+        self._doubtful.pop(token, None)
         with contextlib.suppress(NotConfigured):
             decision = replies.acquired(reply, token, is_stream, plan.ids)
             if isinstance(decision, Permit):
@@ -179,22 +190,45 @@ class Store:
         answered, self._answered = self._answered, {}
         for token, deployment_id in answered.items():
             arguments += (positions[deployment_id], token.encode())
-        return replies.beaten(await self._call("beat", names, arguments))
+        try:
+            beat = replies.beaten(await self._call("beat", names, arguments))
+        except StateError:
+            self._answered = answered | self._answered
+            raise
+        self._give_back_doubtful()
+        return beat
+
+    def _give_back_doubtful(self) -> None:
+        """Asks again for decisions that were lost on the way: the same token gets the same grant, for nobody."""
+        doubtful, self._doubtful = self._doubtful, {}
+        for again, orphaned in doubtful.values():
+            self._batcher.call(again, again, orphaned).cancel()
 
     async def reap(self, dead: str) -> int:
         """Removes the leases of a dead replica, in bounded chunks; returns how many."""
-        keys, policies = self._keys, self._configuration.deployments
         removed = 0
-        for position, policy in enumerate(policies):
-            offset = 0
-            is_last = b"1" if position == len(policies) - 1 else b"0"
-            while offset >= 0:
-                names = (keys.domain, keys.leases, keys.replicas, keys.replica(dead))
-                arguments = [self._epoch, dead.encode(), b"%d" % DEAD_AFTER_MS, b"%d" % offset, b"%d" % REAP_CHUNK]
-                own = (keys.deployment(policy.id), keys.deployment_leases(policy.id))
-                count, offset = replies.reaped(await self._call("reap", (*names, *own), [*arguments, is_last]))
+        policies = self._configuration.deployments
+        for policy in policies:
+            while True:
+                count, chunks = await self._reap(dead, policy.id, is_last=policy is policies[-1])
                 removed += count
+                # Calls that end between two chunks move what is still to be seen: a long list is gone through again.
+                if chunks == 1 or not count:
+                    break
         return removed
+
+    async def _reap(self, dead: str, deployment_id: str, is_last: bool) -> tuple[int, int]:
+        """Goes once through the leases of a deployment; returns how many were removed, and in how many chunks."""
+        keys = self._keys
+        names = (keys.domain, keys.leases, keys.replicas, keys.replica(dead))
+        own = (keys.deployment(deployment_id), keys.deployment_leases(deployment_id))
+        removed = chunks = offset = 0
+        while offset >= 0:
+            arguments = [self._epoch, dead.encode(), b"%d" % DEAD_AFTER_MS, b"%d" % offset, b"%d" % REAP_CHUNK]
+            arguments.append(b"%d" % is_last)
+            count, offset = replies.reaped(await self._call("reap", (*names, *own), arguments))
+            removed, chunks = removed + count, chunks + 1
+        return removed, chunks
 
     async def force(self, deployment_id: str, action: str, actor: str, reason: str, ttl_ms: int = 0) -> bool:
         """Moves a breaker by hand; False when the deployment or the action is unknown."""

@@ -19,7 +19,15 @@ from gateway.calls import parse_chat
 from gateway.catalog import Catalog
 from gateway.dispatch import Answer, Deadline, Dispatcher, refused
 from gateway.endpoints.wire import ClientGone, Header, find, read_body, send_error, send_whole
-from gateway.errors import GatewayError, InvalidRequest, ModelNotFound, Unauthorized, UpstreamFailed, body_of
+from gateway.errors import (
+    GatewayError,
+    InvalidRequest,
+    ModelNotFound,
+    RequestTimedOut,
+    Unauthorized,
+    UpstreamFailed,
+    body_of,
+)
 from gateway.flight import Flight
 from gateway.interrupt import Cause, Interrupt
 from gateway.setting_types import duration_ms
@@ -112,10 +120,10 @@ class ChatCompletions:
     ) -> None:
         asked: list[Header] = scope["headers"]
         tenant = authenticate(self._authenticator, asked)
-        call = parse_chat(await read_body(scope, receive, self._max_body))
+        deadline = deadline_of(asked, interrupt.time(), self._timeout_ms)
+        call = parse_chat(await self._body(scope, receive, interrupt, deadline))
         route = self._dispatcher.resolve(call, tenant)
         priority = priority_of(asked, tenant)
-        deadline = deadline_of(asked, interrupt.time(), self._timeout_ms)
         interrupt.watch_disconnect(receive)
         answer = await self._dispatcher.answer(call, route, priority, deadline, interrupt)
         async with answer:
@@ -127,6 +135,19 @@ class ChatCompletions:
             else:
                 headers.append((b"content-type", answer.exchange.content_type))
                 await send_whole(send, answer.exchange.status, headers, answer.exchange.body)
+
+
+    async def _body(self, scope: Scope, receive: Receive, interrupt: Interrupt, deadline: Deadline) -> bytes:
+        """A client that never finishes its body has the time of the whole request. Raises RequestTimedOut."""
+        interrupt.set_deadline(deadline.at)
+        try:
+            return await read_body(scope, receive, self._max_body)
+        except asyncio.CancelledError:
+            if not interrupt.take(Cause.DEADLINE):
+                raise
+            raise RequestTimedOut("The request body did not arrive in time.") from None
+        finally:
+            interrupt.clear_deadline()
 
 
 def _route_headers(answer: Answer, model: str, started: float) -> list[Header]:

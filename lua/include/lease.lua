@@ -6,6 +6,9 @@ local function lease_is_probe(score) return score % 1 >= LEASE_PROBE end
 
 local function lease_is_answered(score) return score % LEASE_PROBE >= LEASE_ANSWERED end
 
+-- Tokens are `replica.kind.number`; the replica's own name may hold dots.
+local function lease_owner(token) return string.match(token, '^(.*)%.%a+%.%w+$') end
+
 -- The generation a lease was granted in; of an older one only that it is not the current one.
 local function lease_generation(deployment, start)
   return start >= (deployment.changed_at_ms or 0) and deployment.generation or deployment.generation - 1

@@ -178,6 +178,12 @@ class TestInheritance:
     def test_provider_without_any_key_has_an_empty_one(self) -> None:
         assert parse(ONE_MODEL, {}).model_list[0].provider.api_key == ""
 
+    def test_key_of_the_environment_never_goes_to_another_address(self) -> None:
+        given = "provider: {base_url: 'http://localhost:9001/v1'}"
+        provider = with_deployment(given, {"OPENAI_API_KEY": "sk-1"}).model_list[0].provider
+
+        assert provider.api_key == ""
+
     def test_given_provider_wins_over_its_defaults(self) -> None:
         given = "provider: {base_url: 'http://localhost:9001/v1/', api_key: own, model: org/x y}"
         provider = with_deployment(given, {"OPENAI_API_KEY": "sk-1"}).model_list[0].provider

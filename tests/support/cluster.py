@@ -4,8 +4,8 @@ Everything here is a process of its own and ends with the test process, however 
 """
 
 import contextlib
-import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,7 +22,6 @@ from tests.support.wire import Address, Answer, Call, ask, chat_bytes, request_b
 
 START_TIMEOUT_S = 30.0
 STATS = "/v1/admin/models/stats"
-_LISTENING = re.compile(r"unning on http://127\.0\.0\.1:(\d+)")
 # A test machine is busier than a gateway's: what is tested is what the store decides, not how fast it answers.
 _STATE_DEADLINE = "5s"
 
@@ -30,21 +29,22 @@ Headers = dict[str, str]
 
 
 class ReplicaProcess:
-    """`python -m gateway serve` as one process. ``port`` is known once it listens."""
+    """`python -m gateway serve` as one process on a port that was free a moment ago."""
 
     def __init__(self, name: str, config: Path, log: Path, engine: str = "hypercorn") -> None:
         self.name = name
         self.log = log
-        command = [sys.executable, "-m", "gateway", "serve", "--config", str(config), "--port", "0"]
-        with log.open("wb") as output:
+        self._arguments = ["--config", str(config), "--replica", name, "--engine", engine]
+        self._ends_s = time.monotonic() + START_TIMEOUT_S
+        self._start()
+
+    def _start(self) -> None:
+        self.port = free_port()
+        command = [sys.executable, "-m", "gateway", "serve", *self._arguments, "--port", str(self.port)]
+        with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                [*command, "--replica", name, "--engine", engine],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                preexec_fn=die_with_parent,
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=die_with_parent
             )
-        self.port = 0
 
     @property
     def address(self) -> Address:
@@ -55,13 +55,18 @@ class ReplicaProcess:
         return f"http://127.0.0.1:{self.port}"
 
     def wait_until_ready(self) -> None:
-        ends_s = time.monotonic() + START_TIMEOUT_S
-        while (found := _LISTENING.search(self.said())) is None:
+        while not self._is_ready():
+            if self.process.poll() is not None and "in use" in self.said():
+                self._start()  # somebody else took the port meanwhile
             assert self.process.poll() is None, f"{self.name} ended:\n{self.said()}"
-            assert time.monotonic() < ends_s, f"{self.name} did not start:\n{self.said()}"
+            assert time.monotonic() < self._ends_s, f"{self.name} did not start:\n{self.said()}"
             time.sleep(0.01)
-        self.port = int(found[1])
-        assert self.get("/readyz").status == 200
+
+    def _is_ready(self) -> bool:
+        try:
+            return self.get("/readyz").status == 200
+        except ConnectionError:
+            return False
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")
@@ -114,7 +119,7 @@ class Cluster:
         self.store = store
         self.providers = providers
         self.domain = domain
-        self.redis: redis.Redis = redis.Redis(unix_socket_path=str(store.socket), decode_responses=True)
+        self.redis: Any = redis.Redis(unix_socket_path=str(store.socket), decode_responses=True)
         self.replicas: list[ReplicaProcess] = []
 
     def key(self, name: str) -> str:
@@ -133,7 +138,7 @@ class Cluster:
 
     def deployments(self) -> list[str]:
         prefix = self.key("deployment:")
-        return sorted(key.removeprefix(prefix) for key in self.redis.keys(prefix.replace("{", "\\{") + "*"))
+        return sorted(key.removeprefix(prefix) for key in self.redis.scan_iter(f"{prefix}*"))
 
     def transitions(self, deployment: str) -> list[str]:
         """What happened to a breaker so far, as `from>to why`."""
@@ -171,6 +176,12 @@ def deployment(deployment_id: str, provider: ProviderProcess | str, model: str =
     url = provider if isinstance(provider, str) else provider.url
     upstream = {"base_url": f"{url}/v1", "api_key": "provider-secret", **fields.pop("provider_fields", {})}
     return {"id": deployment_id, "model_name": model, "provider": upstream, **fields}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 @contextlib.contextmanager

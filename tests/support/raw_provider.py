@@ -39,7 +39,7 @@ DONE_EVENT = b"data: [DONE]\n\n"
 
 
 class RawProvider:
-    """Answers every request with ``answer`` and then closes the connection. ``requests`` holds head and body of each."""
+    """Answers every request with ``answer`` and closes the connection. ``requests`` holds head and body of each."""
 
     def __init__(self) -> None:
         self.answer = plain(ANSWER)

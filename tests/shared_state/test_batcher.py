@@ -1,0 +1,350 @@
+"""Group commit: few round trips, every call answered by its own reply, none lost, none hanging."""
+
+import asyncio
+import hashlib
+import time
+
+import pytest
+import redis
+
+from shared_state.batcher import FLUSH_MOST, Reply
+from shared_state.client import command
+from shared_state.embedded import EmbeddedStore
+from shared_state.errors import ScriptFailed, StoreTimeout, StoreUnavailable
+from shared_state.scripts import Script
+from tests.support.live_state import eventually, opened_batcher
+from tests.support.state import fresh_domain, on_loop
+
+
+def script(name: str, text: str) -> Script:
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+ECHO = script("echo", "return { ARGV[1] }\n")
+PUSH = script("push", "redis.call('RPUSH', KEYS[1], ARGV[1]) return { ARGV[1] }\n")
+BREAK = script("break", "return redis.error_reply('BROKEN by ' .. ARGV[1])\n")
+NUMBER = script("number", "return 7\n")
+SCRIPTS = (ECHO, PUSH, BREAK, NUMBER)
+
+
+def packed(script: Script, word: str, key: str = "unused") -> bytes:
+    return command(b"EVALSHA", script.sha.encode(), b"1", key.encode(), word.encode())
+
+
+def words(replies: list[Reply]) -> list[str]:
+    return [str(reply[0], "ascii") for reply in replies if isinstance(reply[0], bytes)]
+
+
+def pushed(client: redis.Redis, key: str) -> list[str]:
+    return [word.decode() for word in client.execute_command("LRANGE", key, 0, -1)]
+
+
+# -- group commit -----------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_thirty_two_concurrent_calls_need_at_most_three_round_trips(server: EmbeddedStore) -> None:
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        await asyncio.gather(*(batcher.call(packed(ECHO, str(k))) for k in range(32)))
+
+        assert batcher.round_trips <= 3
+
+
+@on_loop
+async def test_calls_made_during_a_flush_go_out_together_in_the_next(server: EmbeddedStore) -> None:
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        first = batcher.call(packed(ECHO, "first"))
+        await eventually(lambda: batcher.round_trips == 1)
+        rest = [batcher.call(packed(ECHO, str(k))) for k in range(100)]
+        await asyncio.gather(first, *rest)
+
+        assert batcher.round_trips == 2
+
+
+@on_loop
+async def test_single_call_is_sent_at_once(server: EmbeddedStore) -> None:
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        for k in range(5):
+            await batcher.call(packed(ECHO, str(k)))
+
+        assert batcher.round_trips == 5
+
+
+@on_loop
+async def test_flush_is_bounded(server: EmbeddedStore) -> None:
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        await asyncio.gather(*(batcher.call(packed(ECHO, str(k))) for k in range(2 * FLUSH_MOST + 1)))
+
+        assert batcher.round_trips == 3
+
+
+@on_loop
+async def test_every_caller_gets_its_own_reply(server: EmbeddedStore) -> None:
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        replies = await asyncio.gather(*(batcher.call(packed(ECHO, f"{k}"), is_urgent=k % 3 == 0) for k in range(1000)))
+
+        assert words(replies) == [f"{k}" for k in range(1000)]
+
+
+@on_loop
+async def test_urgent_calls_go_first(server: EmbeddedStore, client: redis.Redis) -> None:
+    key = fresh_domain()
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        settles = [batcher.call(packed(PUSH, f"settle{k}", key)) for k in range(3)]
+        acquires = [batcher.call(packed(PUSH, f"acquire{k}", key), is_urgent=True) for k in range(3)]
+        await asyncio.gather(*settles, *acquires)
+
+    assert pushed(client, key) == ["acquire0", "acquire1", "acquire2", "settle0", "settle1", "settle2"]
+
+
+# -- cancelled callers ------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_reply_of_a_cancelled_caller_goes_to_whoever_gives_it_back(server: EmbeddedStore) -> None:
+    orphans: list[Reply] = []
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        call = batcher.call(packed(ECHO, "grant"), orphaned=orphans.append)
+        await eventually(lambda: batcher.round_trips == 1)
+        call.cancel()
+        await batcher.call(packed(ECHO, "next"))
+
+    assert words(orphans) == ["grant"]
+
+
+@on_loop
+async def test_cancelled_callers_do_not_shift_the_replies_of_others(server: EmbeddedStore) -> None:
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        calls = [batcher.call(packed(ECHO, str(k))) for k in range(60)]
+        for call in calls[::3]:
+            call.cancel()
+        replies = await asyncio.gather(*(call for call in calls if not call.cancelled()))
+
+        assert words(replies) == [str(k) for k in range(60) if k % 3]
+
+
+@on_loop
+async def test_reply_that_was_awaited_is_nobody_elses(server: EmbeddedStore) -> None:
+    orphans: list[Reply] = []
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        await batcher.call(packed(ECHO, "grant"), orphaned=orphans.append)
+
+    assert orphans == []
+
+
+# -- errors -----------------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_error_of_one_call_is_not_the_others(server: EmbeddedStore) -> None:
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        calls = [batcher.call(packed(script, str(k))) for k, script in enumerate((ECHO, BREAK, ECHO))]
+        with pytest.raises(ScriptFailed, match="BROKEN by 1"):
+            await calls[1]
+
+        assert words([await calls[0], await calls[2]]) == ["0", "2"]
+
+
+@on_loop
+async def test_reply_that_is_no_list_is_an_error(server: EmbeddedStore) -> None:
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        with pytest.raises(ScriptFailed, match="not a script's reply: 7"):
+            await batcher.call(packed(NUMBER, ""))
+
+
+@on_loop
+async def test_failure_that_nobody_awaits_is_no_error_of_the_event_loop(server: EmbeddedStore) -> None:
+    problems: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        batcher.call(packed(BREAK, ""))
+        await batcher.call(packed(ECHO, "next"))
+
+    assert problems == []
+
+
+@on_loop
+async def test_store_that_refuses_is_unavailable_at_once(server: EmbeddedStore) -> None:
+    async with opened_batcher(f"unix://{server.folder}/nobody.sock", SCRIPTS) as batcher:
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                await batcher.call(packed(ECHO, ""))
+
+
+# -- scripts ----------------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_flushed_scripts_are_loaded_again_and_only_their_calls_resent(
+    server: EmbeddedStore, client: redis.Redis
+) -> None:
+    key = fresh_domain()
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        await batcher.call(packed(PUSH, "before", key))
+        client.execute_command("SCRIPT", "FLUSH", "SYNC")
+        replies = await asyncio.gather(*(batcher.call(packed(PUSH, str(k), key)) for k in range(40)))
+
+    assert words(replies) == [str(k) for k in range(40)]
+    assert pushed(client, key) == ["before", *(str(k) for k in range(40))]
+
+
+@on_loop
+async def test_script_that_no_list_holds_is_an_error(server: EmbeddedStore) -> None:
+    async with opened_batcher(server.url, (ECHO,)) as batcher:
+        with pytest.raises(ScriptFailed, match="forgets its scripts"):
+            await batcher.call(packed(script("other", "return { 1, 2, 3 }\n"), ""))
+
+        assert words([await batcher.call(packed(ECHO, "still"))]) == ["still"]
+
+
+@on_loop
+async def test_script_that_does_not_compile_is_an_error(server: EmbeddedStore) -> None:
+    async with opened_batcher(server.url, (script("broken", "return {\n"),)) as batcher:
+        with pytest.raises(ScriptFailed, match="did not load broken"):
+            await batcher.call(packed(ECHO, ""))
+
+
+# -- broken connections -----------------------------------------------------------------------------------------
+
+
+def kill_others(client: redis.Redis) -> None:
+    client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+
+@on_loop
+async def test_killed_connections_lose_no_call(server: EmbeddedStore, client: redis.Redis) -> None:
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        calls: list[asyncio.Future[Reply]] = []
+        for k in range(1000):
+            calls.append(batcher.call(packed(ECHO, str(k))))
+            if k % 10 == 0:
+                await asyncio.sleep(0)
+            if k % 100 == 50:
+                kill_others(client)
+        replies = await asyncio.gather(*calls)
+
+        assert words(replies) == [str(k) for k in range(1000)]
+
+
+@on_loop
+async def test_call_in_flight_when_the_connection_breaks_is_sent_in_its_other_form(
+    server: EmbeddedStore, client: redis.Redis
+) -> None:
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+        client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
+        call = batcher.call(packed(ECHO, "first"), packed(ECHO, "again"))
+        await eventually(lambda: batcher.round_trips == 2)
+        kill_others(client)
+        await eventually(lambda: batcher.round_trips == 3)
+        client.execute_command("CLIENT", "UNPAUSE")
+
+        assert words([await call]) == ["again"]
+
+
+@on_loop
+async def test_flushed_scripts_and_a_killed_connection_at_once_lose_no_call(
+    server: EmbeddedStore, client: redis.Redis
+) -> None:
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        calls: list[asyncio.Future[Reply]] = []
+        for k in range(300):
+            calls.append(batcher.call(packed(ECHO, str(k))))
+            if k % 20 == 0:
+                await asyncio.sleep(0)
+                client.execute_command("SCRIPT", "FLUSH", "SYNC")
+            if k % 60 == 30:
+                kill_others(client)
+        replies = await asyncio.gather(*calls)
+
+        assert words(replies) == [str(k) for k in range(300)]
+
+
+# -- deadlines --------------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_paused_store_is_a_timeout_and_later_calls_work_again(server: EmbeddedStore, client: redis.Redis) -> None:
+    async with opened_batcher(server.url, SCRIPTS, deadline_ms=10) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+        client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
+        began_s = time.monotonic()
+        with pytest.raises(StoreTimeout):
+            await batcher.call(packed(ECHO, "late"))
+        waited_s = time.monotonic() - began_s
+        client.execute_command("CLIENT", "UNPAUSE")
+
+        assert waited_s < 3
+        assert words([await batcher.call(packed(ECHO, "after"))]) == ["after"]
+
+
+@on_loop
+async def test_hiccup_of_the_store_costs_no_call(server: EmbeddedStore, client: redis.Redis) -> None:
+    async with opened_batcher(server.url, SCRIPTS, deadline_ms=200) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+        client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
+        call = batcher.call(packed(ECHO, "first"), packed(ECHO, "again"))
+        await eventually(lambda: batcher.round_trips >= 3)
+        client.execute_command("CLIENT", "UNPAUSE")
+
+        assert words([await call]) == ["again"]
+
+
+@on_loop
+async def test_busy_event_loop_alone_is_no_timeout(server: EmbeddedStore) -> None:
+    async with opened_batcher(server.url, SCRIPTS, deadline_ms=20) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+        before = batcher.round_trips
+        call = batcher.call(packed(ECHO, "patient"), packed(ECHO, "sent again"))
+        await eventually(lambda: batcher.round_trips == before + 1)
+        ends_s = time.monotonic() + 0.2
+        while time.monotonic() < ends_s:
+            pass
+
+        assert words([await call]) == ["patient"]
+
+
+# -- closing ----------------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_close_sends_what_is_queued(server: EmbeddedStore, client: redis.Redis) -> None:
+    key = fresh_domain()
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        for k in range(10):
+            batcher.call(packed(PUSH, str(k), key))
+
+    assert pushed(client, key) == [str(k) for k in range(10)]
+
+
+@on_loop
+async def test_close_sends_what_a_reply_brings_up(server: EmbeddedStore, client: redis.Redis) -> None:
+    key = fresh_domain()
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        call = batcher.call(packed(ECHO, "grant"), orphaned=lambda _: batcher.call(packed(PUSH, "given back", key)))
+        call.cancel()
+
+    assert pushed(client, key) == ["given back"]
+
+
+@on_loop
+async def test_call_after_close_is_refused(server: EmbeddedStore) -> None:
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+
+    with pytest.raises(StoreUnavailable):
+        await batcher.call(packed(ECHO, "late"))
+
+
+@on_loop
+async def test_close_of_an_unused_batcher_returns(server: EmbeddedStore) -> None:
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        assert batcher.round_trips == 0
+
+
+@on_loop
+async def test_close_gives_the_connection_back(server: EmbeddedStore, client: redis.Redis) -> None:
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+
+    await eventually(lambda: len(client.execute_command("CLIENT", "LIST", "TYPE", "normal")) <= 1)

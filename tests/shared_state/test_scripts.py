@@ -1,0 +1,84 @@
+"""Assembling scripts: each include once and before its user, and every mistake named by its chain of files."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from shared_state.scripts import LUA, IncludeError, assemble, assemble_all, names
+
+
+def written(folder: Path, **texts: str) -> Path:
+    """`main` is the script, the rest are includes."""
+    (folder / "include").mkdir()
+    for name, text in texts.items():
+        path = folder / f"{name}.lua" if name == "main" else folder / "include" / f"{name}.lua"
+        path.write_text(text)
+    return folder
+
+
+def wants(*names: str) -> str:
+    return "".join(f'--- @include "{name}"\n' for name in names)
+
+
+def test_include_comes_before_its_user(tmp_path: Path) -> None:
+    written(tmp_path, main=wants("a") + "return a()", a=wants("b") + "local a = b", b="local b")
+
+    assert assemble("main", tmp_path).text == "local b\nlocal a = b\nreturn a()\n"
+
+
+def test_include_wanted_twice_is_there_once(tmp_path: Path) -> None:
+    written(tmp_path, main=wants("a", "b", "a"), a=wants("c"), b=wants("c"), c="local c")
+
+    assert assemble("main", tmp_path).text.count("local c") == 1
+
+
+def test_missing_include_is_named_with_who_wants_it(tmp_path: Path) -> None:
+    written(tmp_path, main=wants("a"), a=wants("gone"))
+
+    with pytest.raises(IncludeError, match=r"no file gone\.lua \(wanted by main > a\)"):
+        assemble("main", tmp_path)
+
+
+def test_missing_script_is_named(tmp_path: Path) -> None:
+    with pytest.raises(IncludeError, match=r"no file main\.lua"):
+        assemble("main", tmp_path)
+
+
+def test_cycle_is_named_with_its_files(tmp_path: Path) -> None:
+    written(tmp_path, main=wants("a"), a=wants("b"), b=wants("a"))
+
+    with pytest.raises(IncludeError, match="include cycle: main > a > b > a"):
+        assemble("main", tmp_path)
+
+
+def test_include_of_itself_is_a_cycle(tmp_path: Path) -> None:
+    written(tmp_path, main=wants("a"), a=wants("a"))
+
+    with pytest.raises(IncludeError, match="include cycle: main > a > a"):
+        assemble("main", tmp_path)
+
+
+def test_script_is_named_by_its_content(tmp_path: Path) -> None:
+    script = assemble("main", written(tmp_path, main="return 1"))
+
+    assert script.sha == hashlib.sha1(script.text.encode()).hexdigest()
+
+
+def test_changed_include_changes_the_name(tmp_path: Path) -> None:
+    written(tmp_path, main=wants("a"), a="local a = 1")
+    before = assemble("main", tmp_path).sha
+    (tmp_path / "include" / "a.lua").write_text("local a = 2")
+
+    assert assemble("main", tmp_path).sha != before
+
+
+def test_replaced_include_is_used_instead_of_the_file(tmp_path: Path) -> None:
+    written(tmp_path, main=wants("a") + "return a", a="local a = 1")
+
+    assert assemble("main", tmp_path, {"a": "local a = 2"}).text == "local a = 2\nreturn a\n"
+
+
+def test_every_file_beside_the_includes_is_a_script() -> None:
+    assert set(assemble_all()) == set(names()) == {path.stem for path in LUA.glob("*.lua")}
+    assert {"acquire", "settle", "beat", "reap", "configure", "force", "snapshot", "explain"} <= set(names())

@@ -1,0 +1,87 @@
+"""The shared state as a gateway opens it: real scripts, real sockets, the store's own clock."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import NamedTuple
+
+from shared_state.batcher import Batcher
+from shared_state.client import Client, command
+from shared_state.keys import Keys
+from shared_state.records import DeploymentPolicy, Permit, Rejection
+from shared_state.scripts import Script, assemble_all
+from shared_state.store import Configuration, Plan, Store
+from tests.support.state import PATIENCE_S, deployment_policy, fresh_domain, router_policy
+
+# Nothing here is about a slow machine: whoever wants a deadline to pass asks for a short one.
+DEADLINE_MS = 5000
+
+
+class OpenedState(NamedTuple):
+    """One replica's way to the store."""
+
+    store: Store
+    batcher: Batcher
+    keys: Keys
+    plan: Plan
+
+    async def granted(self, **options: int) -> Permit:
+        decision = await self.acquire(**options)
+        assert isinstance(decision, Permit), decision
+        return decision
+
+    async def acquire(self, *, is_stream: bool = False, attempt: int = 1) -> Permit | Rejection:
+        return await self.store.acquire(self.plan, 0, is_stream, attempt)
+
+
+@contextlib.asynccontextmanager
+async def opened_batcher(
+    url: str, scripts: Sequence[Script], deadline_ms: int = DEADLINE_MS
+) -> AsyncIterator[Batcher]:
+    batcher = Batcher(Client(url), scripts, deadline_ms)
+    try:
+        yield batcher
+    finally:
+        await batcher.close()
+
+
+@contextlib.asynccontextmanager
+async def opened_state(
+    url: str,
+    *deployments: str | DeploymentPolicy,
+    domain: str = "",
+    replica: str = "r1",
+    version: int = 1,
+    deadline_ms: int = DEADLINE_MS,
+    is_configured: bool = True,
+) -> AsyncIterator[OpenedState]:
+    """The plan has all deployments in one tier, least busy first."""
+    policies = tuple(deployment_policy(d) if isinstance(d, str) else d for d in deployments)
+    scripts = assemble_all()
+    keys = Keys(domain or fresh_domain())
+    async with opened_batcher(url, tuple(scripts.values()), deadline_ms) as batcher:
+        configuration = Configuration(version, router_policy(max_active=100_000), policies)
+        store = Store(batcher, scripts, keys, replica, configuration)
+        if is_configured:
+            await store.configure()
+        yield OpenedState(store, batcher, keys, store.plan([(p.id, 0) for p in policies], "least-busy"))
+
+
+async def run_command(url: str, *parts: bytes) -> object:
+    """One command on a connection of its own."""
+    client = Client(url)
+    await client.connect()
+    try:
+        await client.send([command(*parts)])
+        return await client.receive()
+    finally:
+        await client.close()
+
+
+async def eventually(is_so: Callable[[], bool], describe: Callable[[], str] = lambda: "") -> None:
+    """Lets the event loop run meanwhile."""
+    ends_s = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < ends_s, f"still not so after {PATIENCE_S} s {describe()}"
+        await asyncio.sleep(0.005)
