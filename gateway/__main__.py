@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         return int(options.run(options))
-    except (ConfigurationError, StateError) as error:
+    except (ConfigurationError, StateError, OSError) as error:  # the last: a port that is taken
         print(error, file=sys.stderr)
         return 1
 

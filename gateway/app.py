@@ -59,13 +59,16 @@ async def application(settings: Settings, flight: Flight, replica: str | None = 
     store cannot be reached or started.
     """
     replica = replica or secrets.token_hex(3)
+    # The state knows each life of a replica by a name of its own: what a former life left behind is reaped within
+    # seconds, and neither its leases nor its tokens are taken for ours.
+    life = f"{replica}-{secrets.token_hex(2)}"
     async with contextlib.AsyncExitStack() as stack:
         url = str(settings.state.url) or await _embedded(stack)
         scripts = assemble_all()
         batcher = Batcher(Client(url), scripts.values(), settings.state.deadline_ms)
         stack.push_async_callback(batcher.close)
         version = int(time.time() * 1000)
-        store = Store(batcher, scripts, Keys(settings.state.domain), replica, configuration(settings, version))
+        store = Store(batcher, scripts, Keys(settings.state.domain), life, configuration(settings, version))
         heart = Replica(store, f"{settings.server.host}:{settings.server.port}", VERSION)
         stack.push_async_callback(heart.stop)
         await heart.start()

@@ -93,7 +93,8 @@ class Http1:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        if not self._is_head_read:  # a trailer is no header
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._is_head_read, self._head_size = True, 0
@@ -113,13 +114,11 @@ class Http1:
 
     async def receive(self, data: bytes) -> None:
         """What the client sent. A malformed request is refused, and the connection over."""
-        refusal, is_upgrade = b"", False
+        refusal = b""
         if not self._is_head_read:
             self._head_size += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            is_upgrade = True  # answered as an ordinary request; what follows is another protocol
+            self._feed(data)
         except (httptools.HttpParserError, httptools.HttpParserInvalidURLError):
             refusal = _refusal(400, b"The request is not valid HTTP.")
         if not self._is_head_read and self._head_size > HEAD_MOST and not self._parsed:
@@ -127,10 +126,24 @@ class Http1:
         parsed, self._parsed = self._parsed, []
         for event in parsed:
             await self._pass(event)
-        self.is_over = self.is_over or is_upgrade or bool(refusal)
+        self.is_over = self.is_over or bool(refusal)
         if refusal and (self._stream is None or not self._is_request_complete):
             await self._write(refusal)
             await self._end()
+
+    def _feed(self, data: bytes) -> None:
+        """An offer to change protocols is passed over, as HTTP allows. The parser would skip the body then (and Java's
+        client makes the offer with every POST by default), so it is given the request again without the offer.
+        """
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            del self._parsed[-2:]  # the request and its end
+            method, version = self._parser.get_method(), self._parser.get_http_version().encode()
+            lines = [b"%b: %b\r\n" % header for header in self._headers if header[0] != b"upgrade"]
+            head = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, version, b"".join(lines))
+            self._parser = httptools.HttpRequestParser(self)
+            self._parser.feed_data(head + data[upgrade.args[0] :])
 
     async def _pass(self, event: events.Event) -> None:
         if isinstance(event, events.Request):

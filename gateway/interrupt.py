@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from enum import Enum
 from typing import Any
 
+WATCH_AFTER_S = 0.02  # an answer that comes sooner need not pay for a task that watches its client
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
@@ -26,6 +27,7 @@ class Interrupt:
         self._task = task
         self._loop = task.get_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._watch_timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
         self.cause: Cause | None = None
 
@@ -35,6 +37,9 @@ class Interrupt:
 
     def watch_disconnect(self, receive: Receive) -> None:
         """From here on the client's leaving cancels the request, in every phase."""
+        self._watch_timer = self._loop.call_later(WATCH_AFTER_S, self._start_watch, receive)
+
+    def _start_watch(self, receive: Receive) -> None:
         self._watch = self._loop.create_task(self._disconnected(receive))
 
     async def _disconnected(self, receive: Receive) -> None:
@@ -66,5 +71,7 @@ class Interrupt:
 
     def close(self) -> None:
         self.clear_deadline()
+        if self._watch_timer is not None:
+            self._watch_timer.cancel()
         if self._watch is not None:
             self._watch.cancel()

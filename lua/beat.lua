@@ -24,14 +24,15 @@ local now, transitions, changed = domain.now, {}, {}
 
 -- Overdue in flight: at least `slow_limit` calls, and at least half of the active ones, have waited for their first
 -- byte longer than twice the latency threshold and twice the p99. Opens a hung provider before a call timed out.
--- Calls of a replica that missed two beats do not count: it may be dead, and then nobody waits.
-local SILENT_AFTER_MS, beats = 2500, {}
-local function is_waiting(token, start, samples)
+-- A call is as old as it was at its replica's last beat, which would have told of its first byte. Calls of a replica
+-- that missed two beats do not count: it may be dead, and then nobody waits.
+local SILENT_AFTER_MS, beats = 2500, { [replica] = now }
+local function is_waiting(token, start, samples, wait_ms)
   if lease_is_answered(start) then return false end
   if samples < OVERDUE_SAMPLES and not string.find(token, '.stream.', 1, true) then return false end
   local owner = lease_owner(token) or ''
   if not beats[owner] then beats[owner] = tonumber(redis.call('ZSCORE', replicas_key, owner) or 0) end
-  return beats[owner] >= now - SILENT_AFTER_MS
+  return beats[owner] >= math.max(now - SILENT_AFTER_MS, start + wait_ms)
 end
 
 local function is_overdue(d, leases, active)
@@ -40,7 +41,7 @@ local function is_overdue(d, leases, active)
     'LIMIT', 0, OVERDUE_SEEN)
   local overdue = 0
   for k = 1, #old, 2 do
-    if is_waiting(old[k], tonumber(old[k + 1]), d.requests or 0) then overdue = overdue + 1 end
+    if is_waiting(old[k], tonumber(old[k + 1]), d.requests or 0, wait_ms) then overdue = overdue + 1 end
   end
   return overdue >= policy.slow_limit and overdue >= active / 2
 end

@@ -18,7 +18,6 @@ FLUSH_MOST = 256  # calls in one pipeline: about 10 ms of the store's time
 # Turns of the event loop granted after the deadline: a reply that already waits in the socket is not late because
 # this process was busy.
 GRACE_TURNS = 8
-LOAD_TIMEOUT_S = 1.0
 # Deadlines of the first sending and of the two after it, as multiples of the setting: a store that hiccups costs a
 # request milliseconds, one that is gone well under a second.
 PATIENCE = (1, 4, 16)
@@ -118,7 +117,7 @@ class Batcher:
         return call.future
 
     async def _run(self) -> None:
-        while not self._is_closing:
+        while not self._is_closing or self._urgent or self._later:
             await self._wake.wait()
             self._wake.clear()
             while self._urgent or self._later:
@@ -174,9 +173,10 @@ class Batcher:
         raise ScriptFailed("the store forgets its scripts as soon as they are loaded")
 
     async def _connect(self) -> None:
-        await self._client.connect()
+        patience_s = self._deadline_s * PATIENCE[-1]
+        await self._client.connect(patience_s)
         try:
-            async with asyncio.timeout(LOAD_TIMEOUT_S):
+            async with asyncio.timeout(patience_s):
                 await self._load()
         except TimeoutError as error:
             await self._client.close()

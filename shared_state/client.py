@@ -43,11 +43,11 @@ class Client:
     def is_connected(self) -> bool:
         return self._connection is not None
 
-    async def connect(self) -> None:
+    async def connect(self, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
         """Raises StoreUnavailable."""
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(min(timeout_s, CONNECT_TIMEOUT_S)):
                 await connection.connect()  # type: ignore[no-untyped-call]
         except (RedisError, OSError, TimeoutError) as error:
             await self._discard(connection)

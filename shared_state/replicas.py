@@ -45,7 +45,8 @@ class Replica:
 
     async def _beat(self) -> None:
         beat = await self._store.beat(self._address, self._version, self._started_at_ms, self.is_draining)
-        if not beat.policy_version:
+        # Lost in a flush, or put back after one by a replica that still runs an older configuration.
+        if beat.policy_version < self._store.configuration_version:
             await self._store.configure()
         for dead in beat.dead_replicas:
             removed = await self._store.reap(dead)

@@ -85,6 +85,10 @@ class Store:
             for policy in configuration.deployments
         }
 
+    @property
+    def configuration_version(self) -> int:
+        return self._configuration.version
+
     # -- the hot path ---------------------------------------------------------------------------------------
 
     def plan(self, candidates: Sequence[tuple[str, int]], strategy: str) -> Plan:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-import redis
 
 from shared_state.embedded import EmbeddedStore
 from shared_state.scripts import Script
-from tests.support.state import SERVERS, Cluster, connect, running_server, virtual_scripts
+from tests.support.state import Cluster, virtual_scripts
+from tests.support.stores import SERVERS, RedisCli, running_server
 
 
 @pytest.fixture(scope="session", params=SERVERS)
@@ -21,13 +21,13 @@ def scripts() -> dict[str, Script]:
 
 
 @pytest.fixture(scope="session")
-def client(server: EmbeddedStore, scripts: dict[str, Script]) -> Iterator[redis.Redis]:
-    with connect(server.url) as client:
+def cli(server: EmbeddedStore, scripts: dict[str, Script]) -> Iterator[RedisCli]:
+    with RedisCli(server.url) as cli:
         for script in scripts.values():
-            client.execute_command("SCRIPT", "LOAD", script.text)
-        yield client
+            cli.do("SCRIPT", "LOAD", script.text)
+        yield cli
 
 
 @pytest.fixture
-def cluster(client: redis.Redis, scripts: dict[str, Script]) -> Cluster:
-    return Cluster(client, scripts)
+def cluster(cli: RedisCli, scripts: dict[str, Script]) -> Cluster:
+    return Cluster(cli, scripts)

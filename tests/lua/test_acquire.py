@@ -26,7 +26,7 @@ def test_hundred_callers_of_four_replicas_get_as_many_permits_as_the_limit(clust
 
 
 def test_limits_of_all_candidates_are_used_up_before_a_rejection(cluster: Cluster) -> None:
-    cluster.configure(*(deployment_policy(id, limit=3) for id in "abc"))
+    cluster.configure(*(deployment_policy(name, limit=3) for name in "abc"))
     for _ in range(9):
         cluster.granted("a", "b", "c")
 
@@ -193,7 +193,7 @@ def test_every_reply_has_a_later_place_in_the_order(cluster: Cluster) -> None:
 
 def test_first_caller_sets_the_epoch_for_all(cluster: Cluster) -> None:
     cluster.configure("a")
-    cluster.redis.hset(cluster.keys.domain, "epoch", "elder")
+    cluster.cli.do("HSET", cluster.keys.domain, "epoch", "elder")
     cluster.granted("a")
 
     assert cluster.beat().epoch == "elder"

@@ -56,7 +56,7 @@ def test_replica_that_beats_again_is_alive_again(cluster: Cluster) -> None:
 def test_replica_shows_who_it_is(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.beat("r7", draining=True)
-    shown = cluster.redis.hgetall(cluster.keys.replica("r7"))
+    shown = cluster.cli.do("HGETALL", cluster.keys.replica("r7"))
 
     assert shown == {
         b"address": b"127.0.0.1:8080",
@@ -218,6 +218,21 @@ def test_samples_that_left_the_window_do_not_make_plain_calls_overdue(cluster: C
     wait(cluster, 74_000)
 
     assert cluster.state("a") == "closed"
+
+
+def test_call_is_as_old_as_it_was_when_its_replica_could_last_tell(cluster: Cluster) -> None:
+    cluster.configure("a")
+    streams(cluster, 3, replica="r2")
+    cluster.advance(3900)
+    cluster.beat("r2")
+    cluster.advance(1000)
+    cluster.beat("r1")
+    before = cluster.state("a")
+    cluster.beat("r2")
+    cluster.advance(1000)
+    cluster.beat("r1")
+
+    assert (before, cluster.state("a")) == ("closed", "open")
 
 
 def test_calls_of_a_silent_replica_are_not_overdue(cluster: Cluster) -> None:

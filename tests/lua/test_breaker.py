@@ -165,9 +165,9 @@ def test_open_breaker_rejects_until_cooldown(cluster: Cluster) -> None:
 def test_first_cooldown_is_thirty_seconds_give_or_take_a_tenth(cluster: Cluster) -> None:
     ids = [f"a{k}" for k in range(50)]
     cluster.configure(*ids)
-    for id in ids:
-        cluster.trip(id)
-    cooldowns = [cooldown_ms(cluster, id) for id in ids]
+    for name in ids:
+        cluster.trip(name)
+    cooldowns = [cooldown_ms(cluster, name) for name in ids]
 
     assert 27_000 <= min(cooldowns) < 28_500
     assert 31_500 < max(cooldowns) <= 33_000
@@ -425,9 +425,9 @@ def test_every_transition_is_one_generation_and_one_event(cluster: Cluster) -> N
 
 def test_events_are_in_the_order_of_replies(cluster: Cluster) -> None:
     cluster.configure("a", "b")
-    for id in ("a", "b", "a"):
-        cluster.trip(id)
-        cluster.recover(id)
+    for name in ("a", "b", "a"):
+        cluster.trip(name)
+        cluster.recover(name)
     sequences = [int(e["sequence"]) for e in cluster.events()]
 
     assert all(earlier < later for earlier, later in itertools.pairwise(sequences))

@@ -7,7 +7,7 @@ from tests.support.state import Cluster, deployment_policy
 
 
 def policy(cluster: Cluster) -> dict[str, Any]:
-    text = cluster.redis.execute_command("GET", cluster.keys.policy)
+    text = cluster.cli.do("GET", cluster.keys.policy)
     fields: dict[str, Any] = json.loads(text)
     return fields
 
@@ -89,7 +89,7 @@ def test_new_threshold_holds_at_once(cluster: Cluster) -> None:
 def test_each_change_of_a_deployment_is_an_event(cluster: Cluster) -> None:
     for version in (1, 2, 2, 1):
         cluster.configure("a", version=version)
-    entries = cluster.redis.execute_command("XLEN", cluster.keys.events)
+    entries = cluster.cli.do("XLEN", cluster.keys.events)
 
     assert entries == 2
 

@@ -18,31 +18,31 @@ FULL = deployment_policy(
 
 def traffic(cluster: Cluster, policy: DeploymentPolicy) -> None:
     """Six slices of calls of every kind, a trip, a recovery and traffic again."""
-    id = policy.id
+    name = policy.id
     cluster.configure(policy)
     for _ in range(3):
         for _ in range(7):
-            permits = [cluster.granted(id, stream=True, strategy="weighted") for _ in range(20)]
+            permits = [cluster.granted(name, stream=True, strategy="weighted") for _ in range(20)]
             cluster.beat(answered=tuple(permits))
             for k, permit in enumerate(permits):
                 cluster.settle(permit, latency_ms=30 + 97 * k, output_tokens=400)
             cluster.advance(10_000)
-        cluster.call(id, "throttled", retry_after_ms=100)
+        cluster.call(name, "throttled", retry_after_ms=100)
         cluster.advance(100)
-        cluster.call(id, "timeout", latency_ms=60_000, times=3)
-        cluster.call(id, latency_ms=131_000)
-        cluster.trip(id)
-        cluster.recover(id)
-    cluster.call(id, "failure", times=4)
-    cluster.call(id, latency_ms=9999, times=2)
+        cluster.call(name, "timeout", latency_ms=60_000, times=3)
+        cluster.call(name, latency_ms=131_000)
+        cluster.trip(name)
+        cluster.recover(name)
+    cluster.call(name, "failure", times=4)
+    cluster.call(name, latency_ms=9999, times=2)
     for _ in range(6):
-        cluster.call(id, latency_ms=1234, times=10)
+        cluster.call(name, latency_ms=1234, times=10)
         cluster.advance(10_000)
     cluster.beat()
 
 
 def memory(cluster: Cluster, key: bytes) -> int:
-    return cast(int, cluster.redis.execute_command("MEMORY", "USAGE", key) or 0)
+    return cast(int, cluster.cli.do("MEMORY", "USAGE", key) or 0)
 
 
 def test_idle_deployment_costs_at_most_fifteen_hundred_bytes(cluster: Cluster) -> None:
@@ -55,9 +55,9 @@ def test_idle_deployment_costs_at_most_fifteen_hundred_bytes(cluster: Cluster) -
 def test_every_hash_stays_compact(cluster: Cluster) -> None:
     traffic(cluster, FULL)
     names = list(cluster.dump())
-    hashes = [name for name in names if cluster.redis.type(name) == b"hash"]
+    hashes = [name for name in names if cluster.cli.do("TYPE", name) == b"hash"]
 
-    assert {cluster.redis.object("encoding", name) for name in hashes} == {b"listpack"}
+    assert {cluster.cli.do("OBJECT", "ENCODING", name) for name in hashes} == {b"listpack"}
     assert len(hashes) == 3
 
 
@@ -66,17 +66,17 @@ def test_leases_of_a_busy_deployment_stay_compact(cluster: Cluster) -> None:
     for _ in range(100):
         cluster.granted("a")
 
-    assert cluster.redis.object("encoding", cluster.keys.deployment_leases("a")) == b"listpack"
+    assert cluster.cli.do("OBJECT", "ENCODING", cluster.keys.deployment_leases("a")) == b"listpack"
 
 
 def test_idle_deployment_has_no_leases_key(cluster: Cluster) -> None:
     traffic(cluster, FULL)
 
-    assert cluster.redis.exists(cluster.keys.deployment_leases(FULL.id)) == 0
+    assert cluster.cli.do("EXISTS", cluster.keys.deployment_leases(FULL.id)) == 0
 
 
 def test_open_reason_of_any_length_keeps_the_hash_compact(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.force("a", "open", reason="because " * 100)
 
-    assert cluster.redis.object("encoding", cluster.keys.deployment("a")) == b"listpack"
+    assert cluster.cli.do("OBJECT", "ENCODING", cluster.keys.deployment("a")) == b"listpack"

@@ -15,7 +15,10 @@ def lively(cluster: Cluster, seed: int) -> None:
     """Five deployments in three tiers, in whatever state such a history leaves them."""
     draw = random.Random(seed)
     cluster.configure(
-        *(deployment_policy(id, limit=3, weight=draw.choice((0.5, 1, 3)), priority=draw.randint(1, 3)) for id in "abc"),
+        *(
+            deployment_policy(name, limit=3, weight=draw.choice((0.5, 1, 3)), priority=draw.randint(1, 3))
+            for name in "abc"
+        ),
         deployment_policy("d", rpm=5),
         deployment_policy("e", price=2.0, limit=20),
         max_active=20,

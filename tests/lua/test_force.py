@@ -115,12 +115,12 @@ def test_open_reason_names_the_actor(cluster: Cluster) -> None:
     assert cluster.snapshot().deployments[0].open_reason == "disable by ann"
 
 
-@pytest.mark.parametrize(("id", "action"), [("nobody", "open"), ("a", "explode"), ("a", "")])
-def test_unknown_deployment_or_action_changes_nothing(cluster: Cluster, id: str, action: str) -> None:
+@pytest.mark.parametrize(("name", "action"), [("nobody", "open"), ("a", "explode"), ("a", "")])
+def test_unknown_deployment_or_action_changes_nothing(cluster: Cluster, name: str, action: str) -> None:
     cluster.configure("a")
     before = cluster.dump()
 
-    assert not cluster.force(id, action)
+    assert not cluster.force(name, action)
     assert cluster.dump() == before
 
 

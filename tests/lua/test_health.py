@@ -3,12 +3,12 @@
 import math
 
 import pytest
-import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared_state.scripts import Script
 from tests.support.state import Cluster, deployment_policy
+from tests.support.stores import RedisCli
 
 
 def clamp(value: float, low: float = 0.0, high: float = 1.0) -> float:
@@ -27,9 +27,9 @@ def expected_health(calls: int, failures: int, slow: int) -> float:
 @settings(max_examples=30, derandomize=True, deadline=None)
 @given(good=st.integers(0, 30), failed=st.integers(0, 30), slow=st.integers(0, 30))
 def test_health_is_errors_and_speed(
-    client: redis.Redis, scripts: dict[str, Script], good: int, failed: int, slow: int
+    cli: RedisCli, scripts: dict[str, Script], good: int, failed: int, slow: int
 ) -> None:
-    cluster = Cluster(client, scripts)
+    cluster = Cluster(cli, scripts)
     cluster.configure("a", breaker_enabled=False)
     cluster.call("a", times=good)
     cluster.call("a", "failure", times=failed)

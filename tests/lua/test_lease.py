@@ -5,8 +5,8 @@ import pytest
 from tests.support.state import Cluster, deployment_policy
 
 
-def scores(cluster: Cluster, id: str = "a") -> dict[str, float]:
-    entries = cluster.redis.execute_command("ZRANGE", cluster.keys.deployment_leases(id), 0, -1, "WITHSCORES")
+def scores(cluster: Cluster, name: str = "a") -> dict[str, float]:
+    entries = cluster.cli.do("ZRANGE", cluster.keys.deployment_leases(name), 0, -1, "WITHSCORES")
     return {token.decode(): float(score) for token, score in zip(entries[::2], entries[1::2], strict=True)}
 
 
@@ -53,7 +53,7 @@ def test_expired_leases_are_removed_by_a_heartbeat(cluster: Cluster) -> None:
     cluster.beat()
 
     assert (cluster.active("a"), cluster.active("b")) == (0, 0)
-    assert cluster.redis.exists(cluster.keys.leases) == 0
+    assert cluster.cli.do("EXISTS", cluster.keys.leases) == 0
 
 
 def test_leases_last_as_long_as_their_own_deployment_says(cluster: Cluster) -> None:
@@ -71,8 +71,8 @@ def test_set_of_the_domain_is_the_sum_of_all(cluster: Cluster) -> None:
     permits = [cluster.granted("a", "b", "c") for _ in range(30)]
     for permit in permits[::3]:
         cluster.settle(permit)
-    own = set().union(*(scores(cluster, id) for id in "abc"))
-    whole = {token.decode() for token in cluster.redis.execute_command("ZRANGE", cluster.keys.leases, 0, -1)}
+    own = set().union(*(scores(cluster, name) for name in "abc"))
+    whole = {token.decode() for token in cluster.cli.do("ZRANGE", cluster.keys.leases, 0, -1)}
 
     assert whole == own == {p.token for k, p in enumerate(permits) if k % 3}
 

@@ -5,7 +5,6 @@ leases. The replies' order is the order of the calls, so the model needs no lock
 import dataclasses
 from typing import Any
 
-import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -13,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from shared_state.records import Permit
 from shared_state.scripts import Script
 from tests.support.state import Cluster, deployment_policy
+from tests.support.stores import RedisCli
 
 LEASE_MS, COOLDOWN_MS, PROBES, SUCCESSES, FAILURES = 20_000, 8_000, 2, 2, 3
 LIMITS = {"a": 2, "b": 4}
@@ -104,14 +104,14 @@ class Model:
 
 
 class History(RuleBasedStateMachine):
-    def __init__(self, client: redis.Redis, scripts: dict[str, Script]) -> None:
+    def __init__(self, cli: RedisCli, scripts: dict[str, Script]) -> None:
         super().__init__()
-        self.cluster = Cluster(client, scripts)
-        self.models = {id: Model() for id in LIMITS}
+        self.cluster = Cluster(cli, scripts)
+        self.models = {name: Model() for name in LIMITS}
         self.permits: list[Permit] = []
         self.spent: list[Permit] = []
         self.sequence = 0
-        policies = [deployment_policy(id, limit=limit, lease_ms=LEASE_MS) for id, limit in LIMITS.items()]
+        policies = [deployment_policy(name, limit=limit, lease_ms=LEASE_MS) for name, limit in LIMITS.items()]
         never: dict[str, Any] = {"min_calls": 10**6, "slow_limit": 10**6, "min_healthy_ratio": 0}
         probes = {"probes": PROBES, "probe_successes": SUCCESSES, "failure_threshold": FAILURES}
         self.cluster.configure(*policies, cooldown_ms=COOLDOWN_MS, **probes, **never)
@@ -124,20 +124,20 @@ class History(RuleBasedStateMachine):
         assert sequence > self.sequence
         self.sequence = sequence
 
-    def learn_cooldown(self, id: str, model: Model, generation: int) -> None:
+    def learn_cooldown(self, name: str, model: Model, generation: int) -> None:
         """The jitter is the script's to choose, within its bounds."""
         if model.state == "open" and model.generation != generation:
-            model.open_until_ms = int(self.cluster.deployment(id)["open_until_ms"])
+            model.open_until_ms = int(self.cluster.deployment(name)["open_until_ms"])
             base_ms = min(COOLDOWN_MS * 2 ** (model.trips - 1), 300_000)
             assert 0.9 * base_ms - 1 <= model.open_until_ms - self.now_ms <= 1.1 * base_ms
 
-    @rule(id=IDS, replica=REPLICAS, is_stream=st.booleans())
-    def acquire(self, id: str, replica: str, is_stream: bool) -> None:
-        model = self.models[id]
+    @rule(name=IDS, replica=REPLICAS, is_stream=st.booleans())
+    def acquire(self, name: str, replica: str, is_stream: bool) -> None:
+        model = self.models[name]
         generation = model.generation
-        expected = model.expect(self.now_ms, LIMITS[id])
-        decision = self.cluster.acquire(id, replica=replica, stream=is_stream, priority=0)
-        self.learn_cooldown(id, model, generation)
+        expected = model.expect(self.now_ms, LIMITS[name])
+        decision = self.cluster.acquire(name, replica=replica, stream=is_stream, priority=0)
+        self.learn_cooldown(name, model, generation)
         self.note(decision.sequence)
         if isinstance(decision, Permit):
             assert (expected, decision.generation) == ("granted", model.generation)
@@ -199,10 +199,10 @@ class History(RuleBasedStateMachine):
         self.cluster.set_clock(now_ms)
         self.sequence += 1
 
-    @rule(id=IDS, action=st.sampled_from(["open", "close", "disable", "reset"]))
-    def force(self, id: str, action: str) -> None:
-        model = self.models[id]
-        self.cluster.force(id, action)
+    @rule(name=IDS, action=st.sampled_from(["open", "close", "disable", "reset"]))
+    def force(self, name: str, action: str) -> None:
+        model = self.models[name]
+        self.cluster.force(name, action)
         if action in ("close", "reset"):
             model.close(self.now_ms)
             model.trips, model.changed_at_ms = 0, None
@@ -217,9 +217,9 @@ class History(RuleBasedStateMachine):
             self.cluster.advance(1000)
             for living in {"r1", "r2", "r3"} - {replica}:
                 self.note(self.cluster.beat(living).sequence)
-        for id, model in self.models.items():
-            self.cluster.reap_chunk(replica, id)
-            for permit in [p for p in self.permits if p.deployment_id == id and p.token.startswith(replica)]:
+        for name, model in self.models.items():
+            self.cluster.reap_chunk(replica, name)
+            for permit in [p for p in self.permits if p.deployment_id == name and p.token.startswith(replica)]:
                 self.permits.remove(permit)
                 self.spent.append(permit)
                 start_ms, _ = model.leases.pop(permit.token)
@@ -241,14 +241,14 @@ class History(RuleBasedStateMachine):
 
     @invariant()
     def every_generation_is_one_event(self) -> None:
-        for id, model in self.models.items():
-            generations = [int(e["generation"]) for e in self.cluster.events(id)]
+        for name, model in self.models.items():
+            generations = [int(e["generation"]) for e in self.cluster.events(name)]
             assert generations == list(range(1, model.generation + 1))
 
 
-def test_every_history_agrees_with_the_model(client: redis.Redis, scripts: dict[str, Script]) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        lambda: History(client, scripts),
+def test_every_history_agrees_with_the_model(cli: RedisCli, scripts: dict[str, Script]) -> None:
+    run_state_machine_as_test(
+        lambda: History(cli, scripts),  # type: ignore[arg-type]
         settings=settings(
             max_examples=30,
             stateful_step_count=40,

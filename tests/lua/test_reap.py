@@ -90,7 +90,7 @@ def test_only_the_last_chunk_forgets_the_replica(cluster: Cluster) -> None:
     cluster.reap_chunk("r2", "b", last=True)
 
     assert (before, cluster.beat().dead_replicas) == (("r2",), ())
-    assert cluster.redis.exists(cluster.keys.replica("r2")) == 0
+    assert cluster.cli.do("EXISTS", cluster.keys.replica("r2")) == 0
 
 
 def test_reaped_probe_gives_its_permit_back(cluster: Cluster) -> None:

@@ -1,5 +1,7 @@
 """The retry budget of the whole cluster: a fifth of the first attempts, three a second at least, no hoard."""
 
+from typing import Any
+
 import pytest
 
 from shared_state.records import Permit
@@ -20,7 +22,7 @@ def first_attempts(cluster: Cluster, count: int) -> None:
     cluster.call("a", "cancelled", times=count)
 
 
-def exhausted(cluster: Cluster, **router: float) -> Cluster:
+def exhausted(cluster: Cluster, **router: Any) -> Cluster:
     cluster.configure("a", **router)
     further_attempts(cluster, START + 5)
     return cluster

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-import redis
 
 from shared_state.scripts import LUA, assemble_all, names
+from tests.support.stores import RedisCli
 
 SCRIPTS = names()
 INCLUDES = tuple(sorted(path.stem for path in (LUA / "include").glob("*.lua")))
@@ -24,14 +24,14 @@ def code_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_script_loads_under_the_name_of_its_content(client: redis.Redis, name: str) -> None:
+def test_script_loads_under_the_name_of_its_content(cli: RedisCli, name: str) -> None:
     script = assemble_all()[name]
 
-    assert client.execute_command("SCRIPT", "LOAD", script.text) == script.sha.encode()
+    assert cli.do("SCRIPT", "LOAD", script.text) == script.sha.encode()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_script_declares_no_global(client: redis.Redis, name: str) -> None:
+def test_script_declares_no_global(cli: RedisCli, name: str) -> None:
     """Redis refuses a global only when the line runs, so it is looked for in the text."""
     assembled = assemble_all()[name].text
     assigned = set(re.findall(r"^([A-Za-z_]\w*)\s*(?:,[^=()]*)?=[^=]", assembled, re.MULTILINE))

@@ -34,7 +34,7 @@ def burst(cluster: Cluster, strategy: str, *ids: str) -> str:
 
 def shares(counts: Counter[str]) -> dict[str, float]:
     total = sum(counts.values())
-    return {id: count / total for id, count in sorted(counts.items())}
+    return {name: count / total for name, count in sorted(counts.items())}
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -80,13 +80,15 @@ def test_adaptive_gives_each_its_share_of_the_score(cluster: Cluster) -> None:
     cluster.call("c", latency_ms=100, times=6)
     cluster.call("c", "failure", times=4)
     scores = {c.deployment_id: c.score for c in cluster.explain("a", "b", "c").candidates}
-    expected = {id: score / sum(scores.values()) for id, score in scores.items()}
+    expected = {name: score / sum(scores.values()) for name, score in scores.items()}
 
     assert shares(cluster.draws("a", "b", "c", times=2000)) == pytest.approx(expected, abs=0.03)
 
 
 def test_adaptive_turns_away_from_load(cluster: Cluster) -> None:
-    cluster.configure(*(deployment_policy(id, limit=10) for id in "ab"), load_weight=1, latency_weight=0, error_weight=0)
+    cluster.configure(
+        *(deployment_policy(name, limit=10) for name in "ab"), load_weight=1, latency_weight=0, error_weight=0
+    )
     for _ in range(8):
         cluster.granted("a")
 
@@ -103,8 +105,8 @@ def test_adaptive_leaves_some_traffic_to_the_worst(cluster: Cluster) -> None:
 
 def test_adaptive_shares_at_random_when_all_are_worthless(cluster: Cluster) -> None:
     cluster.configure("a", "b", "c", breaker_enabled=False, load_weight=0, latency_weight=0, error_weight=1)
-    for id in "abc":
-        cluster.call(id, "failure", times=30)
+    for name in "abc":
+        cluster.call(name, "failure", times=30)
     worthless = {c.score for c in cluster.explain("a", "b", "c").candidates}
 
     assert worthless == {0}
@@ -116,8 +118,8 @@ def test_adaptive_shares_at_random_when_all_are_worthless(cluster: Cluster) -> N
 
 def test_latency_based_picks_the_fastest(cluster: Cluster) -> None:
     cluster.configure("a", "b", "c")
-    for id, latency_ms in (("a", 300), ("b", 100), ("c", 200)):
-        cluster.call(id, latency_ms=latency_ms)
+    for name, latency_ms in (("a", 300), ("b", 100), ("c", 200)):
+        cluster.call(name, latency_ms=latency_ms)
 
     assert picks(cluster, "latency-based", 10, "a", "b", "c") == {"b": 10}
 
@@ -228,7 +230,7 @@ def test_cost_based_picks_the_cheapest(cluster: Cluster) -> None:
 
 
 def test_equal_prices_are_kept_level(cluster: Cluster) -> None:
-    cluster.configure(*(deployment_policy(id, price=1.0) for id in "ab"), deployment_policy("c", price=2.0))
+    cluster.configure(*(deployment_policy(name, price=1.0) for name in "ab"), deployment_policy("c", price=2.0))
 
     assert held(cluster, "cost-based", 20, "a", "b", "c") == {"a": 10, "b": 10}
 
@@ -324,7 +326,7 @@ def test_deployment_that_never_tripped_starts_at_full_share(cluster: Cluster) ->
 
 def test_replicas_do_not_all_rush_to_the_same_deployment(cluster: Cluster) -> None:
     ids = [f"d{k}" for k in range(10)]
-    cluster.configure(*(deployment_policy(id, limit=10) for id in ids))
+    cluster.configure(*(deployment_policy(name, limit=10) for name in ids))
     decisions = [cluster.acquire(*ids, strategy="least-busy", replica=f"r{k % 8}") for k in range(100)]
 
     assert Counter(d.deployment_id for d in decisions if isinstance(d, Permit)) == dict.fromkeys(ids, 10)

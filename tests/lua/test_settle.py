@@ -45,7 +45,7 @@ def test_second_settle_cannot_trip(cluster: Cluster) -> None:
 def test_settle_of_a_flushed_deployment_is_unknown(cluster: Cluster) -> None:
     cluster.configure("a")
     permit = cluster.granted("a")
-    cluster.redis.delete(cluster.keys.deployment("a"))
+    cluster.cli.do("DEL", cluster.keys.deployment("a"))
 
     assert not cluster.settle(permit).is_known
 

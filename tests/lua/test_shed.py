@@ -214,9 +214,9 @@ def test_failure_rate_lasts_until_a_fifth_below(busy: Cluster) -> None:
 
 def ill(cluster: Cluster, *ids: str) -> None:
     """So ill that their health is under 50."""
-    for id in ids:
-        cluster.call(id, "failure", times=30)
-        cluster.call(id, latency_ms=2001, times=5)
+    for name in ids:
+        cluster.call(name, "failure", times=30)
+        cluster.call(name, latency_ms=2001, times=5)
 
 
 def quartet(cluster: Cluster) -> Cluster:
@@ -262,13 +262,13 @@ def test_disabled_deployment_is_not_counted(cluster: Cluster) -> None:
 def test_healthy_ratio_has_hysteresis(cluster: Cluster) -> None:
     ids = [f"d{k}" for k in range(50)]
     cluster.configure(*ids)
-    for id in ids[:26]:
-        cluster.force(id, "open")
+    for name in ids[:26]:
+        cluster.force(name, "open")
     seen = []
-    for id in ids[:4]:
+    for name in ids[:4]:
         cluster.advance(1000)
         seen.append(cluster.beat().shed_reasons)
-        cluster.force(id, "close")
+        cluster.force(name, "close")
     cluster.advance(1000)
 
     assert seen == ["healthy_ratio"] * 4

@@ -39,7 +39,7 @@ def test_unconfigured_deployment_is_shown_as_unknown(cluster: Cluster) -> None:
 
 def test_lost_policy_is_no_error(cluster: Cluster) -> None:
     cluster.configure("a")
-    cluster.redis.delete(cluster.keys.policy)
+    cluster.cli.do("DEL", cluster.keys.policy)
 
     assert cluster.snapshot().policy_version == 0
 
@@ -96,7 +96,7 @@ def test_should_shed_load_is_told_with_its_reasons(cluster: Cluster) -> None:
 
 
 def test_deployments_come_in_the_order_asked_for(cluster: Cluster) -> None:
-    cluster.configure(*(deployment_policy(id, limit=k + 1) for k, id in enumerate("zamb")))
+    cluster.configure(*(deployment_policy(name, limit=k + 1) for k, name in enumerate("zamb")))
 
     assert [(d.id, d.limit) for d in cluster.snapshot().deployments] == [("z", 1), ("a", 2), ("m", 3), ("b", 4)]
 

@@ -18,13 +18,13 @@ def served(cluster: Cluster, times: int = 20) -> Counter[str]:
     return counts
 
 
-def sicken(cluster: Cluster, id: str, failures: int, successes: int) -> None:
-    cluster.call(id, "failure", times=failures)
-    cluster.call(id, times=successes)
+def sicken(cluster: Cluster, name: str, failures: int, successes: int) -> None:
+    cluster.call(name, "failure", times=failures)
+    cluster.call(name, times=successes)
 
 
-def health(cluster: Cluster, id: str) -> float:
-    return cluster.explain(id).candidates[0].health
+def health(cluster: Cluster, name: str) -> float:
+    return cluster.explain(name).candidates[0].health
 
 
 @pytest.fixture
@@ -54,9 +54,9 @@ def test_first_tier_is_left_when_it_is_ill_and_a_fallback_is_much_better(chain: 
 
 
 def test_ill_first_tier_serves_while_the_fallback_is_hardly_better(chain: Cluster) -> None:
-    for id in "abc":
-        sicken(chain, id, failures=20, successes=10)
-        chain.call(id, latency_ms=2001, times=2)
+    for name in "abc":
+        sicken(chain, name, failures=20, successes=10)
+        chain.call(name, latency_ms=2001, times=2)
 
     assert served(chain) == {"a": 20}
 
@@ -73,9 +73,9 @@ def test_advantage_that_a_fallback_needs_is_a_setting(cluster: Cluster, advantag
 def test_fallback_must_score_more_than_a_quarter_better(chain: Cluster) -> None:
     """The boundary, from numbers that `explain` shows."""
     chain.configure("a", "b", "c", breaker_enabled=False)
-    for id in "ac":
-        sicken(chain, id, failures=20, successes=10)
-        chain.call(id, latency_ms=2001, times=2)
+    for name in "ac":
+        sicken(chain, name, failures=20, successes=10)
+        chain.call(name, latency_ms=2001, times=2)
     sicken(chain, "b", failures=8, successes=10)
     chain.call("b", latency_ms=2001)
     seen = []
@@ -90,9 +90,9 @@ def test_fallback_must_score_more_than_a_quarter_better(chain: Cluster) -> None:
 
 
 def test_next_fallback_is_asked_when_the_first_is_no_better(chain: Cluster) -> None:
-    for id in "ab":
-        sicken(chain, id, failures=20, successes=10)
-        chain.call(id, latency_ms=2001, times=2)
+    for name in "ab":
+        sicken(chain, name, failures=20, successes=10)
+        chain.call(name, latency_ms=2001, times=2)
 
     assert served(chain) == {"c": 20}
 
@@ -122,8 +122,8 @@ def test_chain_ends_at_the_last_tier(cluster: Cluster) -> None:
 
 def test_whole_chain_down_is_a_rejection_with_all_verdicts(cluster: Cluster) -> None:
     cluster.configure("a", "b", "c")
-    for id in "abc":
-        cluster.trip(id)
+    for name in "abc":
+        cluster.trip(name)
 
     assert cluster.rejected(*CHAIN).verdicts == ("open", "open", "open")
 

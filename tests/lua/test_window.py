@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 
 import pytest
-import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared_state.records import DeploymentSnapshot
 from shared_state.scripts import Script
 from tests.support.state import START_MS, Cluster
+from tests.support.stores import RedisCli
 
 BUCKET_ERROR = 0.0865
 NEVER_SLOW_MS = 10_000_000
@@ -31,10 +31,8 @@ def assert_close(measured_ms: float, exact_ms: float) -> None:
 
 @settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(latencies=st.lists(st.integers(27, 131_000), min_size=1, max_size=60))
-def test_percentiles_are_those_of_the_samples(
-    client: redis.Redis, scripts: dict[str, Script], latencies: list[int]
-) -> None:
-    cluster = Cluster(client, scripts)
+def test_percentiles_are_those_of_the_samples(cli: RedisCli, scripts: dict[str, Script], latencies: list[int]) -> None:
+    cluster = Cluster(cli, scripts)
     cluster.configure("a", latency_threshold_ms=NEVER_SLOW_MS)
     for latency_ms in latencies:
         cluster.call("a", latency_ms=latency_ms)
@@ -47,9 +45,9 @@ def test_percentiles_are_those_of_the_samples(
 @settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(calls=st.lists(st.tuples(st.integers(0, 3000), st.integers(27, 20_000)), min_size=1, max_size=12))
 def test_percentiles_of_the_youngest_forty_seconds_weigh_every_call_alike(
-    client: redis.Redis, scripts: dict[str, Script], calls: list[tuple[int, int]]
+    cli: RedisCli, scripts: dict[str, Script], calls: list[tuple[int, int]]
 ) -> None:
-    cluster = Cluster(client, scripts)
+    cluster = Cluster(cli, scripts)
     cluster.configure("a", latency_threshold_ms=NEVER_SLOW_MS)
     for pause_ms, latency_ms in calls:
         cluster.advance(pause_ms)
@@ -151,7 +149,7 @@ def test_window_never_grows(cluster: Cluster) -> None:
     sizes = set()
     for k in range(30):
         cluster.call("a", latency_ms=10 + 300 * k % 1999, output_tokens=20_000)
-        sizes.add(cluster.redis.strlen(cluster.keys.deployment_window("a")))
+        sizes.add(cluster.cli.do("STRLEN", cluster.keys.deployment_window("a")))
         cluster.advance(7000)
 
     assert len(sizes) == 1
@@ -161,7 +159,7 @@ def test_window_goes_by_itself_when_traffic_ends(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.call("a")
 
-    assert 0 < cluster.redis.execute_command("PTTL", cluster.keys.deployment_window("a")) <= 70_000
+    assert 0 < cluster.cli.do("PTTL", cluster.keys.deployment_window("a")) <= 70_000
 
 
 def test_counts_of_a_busy_slice_are_exact(cluster: Cluster) -> None:

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-import redis
 
 from shared_state.embedded import EmbeddedStore
-from tests.support.state import SERVERS, connect, running_server
+from tests.support.stores import SERVERS, RedisCli, running_server
 
 
 @pytest.fixture(scope="session", params=SERVERS)
@@ -14,8 +13,14 @@ def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedStore]:
     yield from running_server(request.param)
 
 
+@pytest.fixture(params=SERVERS)
+def own_server(request: pytest.FixtureRequest) -> Iterator[EmbeddedStore]:
+    """One to stop and to flush."""
+    yield from running_server(request.param)
+
+
 @pytest.fixture
-def client(server: EmbeddedStore) -> Iterator[redis.Redis]:
+def cli(server: EmbeddedStore) -> Iterator[RedisCli]:
     """Sees what the store holds, beside the connections under test."""
-    with connect(server.url) as client:
-        yield client
+    with RedisCli(server.url) as cli:
+        yield cli

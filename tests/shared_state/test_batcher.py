@@ -2,18 +2,19 @@
 
 import asyncio
 import hashlib
+import os
+import signal
 import time
 
 import pytest
-import redis
 
 from shared_state.batcher import FLUSH_MOST, Reply
 from shared_state.client import command
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import ScriptFailed, StoreTimeout, StoreUnavailable
 from shared_state.scripts import Script
-from tests.support.live_state import eventually, opened_batcher
-from tests.support.state import fresh_domain, on_loop
+from tests.support.live_state import opened_batcher
+from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop
 
 
 def script(name: str, text: str) -> Script:
@@ -35,8 +36,8 @@ def words(replies: list[Reply]) -> list[str]:
     return [str(reply[0], "ascii") for reply in replies if isinstance(reply[0], bytes)]
 
 
-def pushed(client: redis.Redis, key: str) -> list[str]:
-    return [word.decode() for word in client.execute_command("LRANGE", key, 0, -1)]
+def pushed(cli: RedisCli, key: str) -> list[str]:
+    return [word.decode() for word in cli.do("LRANGE", key, 0, -1)]
 
 
 # -- group commit -----------------------------------------------------------------------------------------------
@@ -87,26 +88,29 @@ async def test_every_caller_gets_its_own_reply(server: EmbeddedStore) -> None:
 
 
 @on_loop
-async def test_urgent_calls_go_first(server: EmbeddedStore, client: redis.Redis) -> None:
+async def test_urgent_calls_go_first(server: EmbeddedStore, cli: RedisCli) -> None:
     key = fresh_domain()
     async with opened_batcher(server.url, SCRIPTS) as batcher:
         settles = [batcher.call(packed(PUSH, f"settle{k}", key)) for k in range(3)]
         acquires = [batcher.call(packed(PUSH, f"acquire{k}", key), is_urgent=True) for k in range(3)]
         await asyncio.gather(*settles, *acquires)
 
-    assert pushed(client, key) == ["acquire0", "acquire1", "acquire2", "settle0", "settle1", "settle2"]
+    assert pushed(cli, key) == ["acquire0", "acquire1", "acquire2", "settle0", "settle1", "settle2"]
 
 
 # -- cancelled callers ------------------------------------------------------------------------------------------
 
 
 @on_loop
-async def test_reply_of_a_cancelled_caller_goes_to_whoever_gives_it_back(server: EmbeddedStore) -> None:
+async def test_reply_of_a_cancelled_caller_goes_to_whoever_gives_it_back(server: EmbeddedStore, cli: RedisCli) -> None:
     orphans: list[Reply] = []
     async with opened_batcher(server.url, SCRIPTS) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+        cli.do("CLIENT", "PAUSE", 60_000, "WRITE")
         call = batcher.call(packed(ECHO, "grant"), orphaned=orphans.append)
-        await eventually(lambda: batcher.round_trips == 1)
+        await eventually(lambda: batcher.round_trips == 2)
         call.cancel()
+        cli.do("CLIENT", "UNPAUSE")
         await batcher.call(packed(ECHO, "next"))
 
     assert words(orphans) == ["grant"]
@@ -176,16 +180,16 @@ async def test_store_that_refuses_is_unavailable_at_once(server: EmbeddedStore) 
 
 @on_loop
 async def test_flushed_scripts_are_loaded_again_and_only_their_calls_resent(
-    server: EmbeddedStore, client: redis.Redis
+    server: EmbeddedStore, cli: RedisCli
 ) -> None:
     key = fresh_domain()
     async with opened_batcher(server.url, SCRIPTS) as batcher:
         await batcher.call(packed(PUSH, "before", key))
-        client.execute_command("SCRIPT", "FLUSH", "SYNC")
+        cli.do("SCRIPT", "FLUSH", "SYNC")
         replies = await asyncio.gather(*(batcher.call(packed(PUSH, str(k), key)) for k in range(40)))
 
     assert words(replies) == [str(k) for k in range(40)]
-    assert pushed(client, key) == ["before", *(str(k) for k in range(40))]
+    assert pushed(cli, key) == ["before", *(str(k) for k in range(40))]
 
 
 @on_loop
@@ -207,20 +211,21 @@ async def test_script_that_does_not_compile_is_an_error(server: EmbeddedStore) -
 # -- broken connections -----------------------------------------------------------------------------------------
 
 
-def kill_others(client: redis.Redis) -> None:
-    client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+def kill_others(cli: RedisCli) -> None:
+    cli.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
 @on_loop
-async def test_killed_connections_lose_no_call(server: EmbeddedStore, client: redis.Redis) -> None:
+async def test_killed_connections_lose_no_call(server: EmbeddedStore, cli: RedisCli) -> None:
     async with opened_batcher(server.url, SCRIPTS) as batcher:
         calls: list[asyncio.Future[Reply]] = []
         for k in range(1000):
             calls.append(batcher.call(packed(ECHO, str(k))))
-            if k % 10 == 0:
-                await asyncio.sleep(0)
+            await asyncio.sleep(0)
             if k % 100 == 50:
-                kill_others(client)
+                kill_others(cli)
+            if k % 100 == 99:
+                await calls[-1]
         replies = await asyncio.gather(*calls)
 
         assert words(replies) == [str(k) for k in range(1000)]
@@ -228,33 +233,35 @@ async def test_killed_connections_lose_no_call(server: EmbeddedStore, client: re
 
 @on_loop
 async def test_call_in_flight_when_the_connection_breaks_is_sent_in_its_other_form(
-    server: EmbeddedStore, client: redis.Redis
+    server: EmbeddedStore, cli: RedisCli
 ) -> None:
     async with opened_batcher(server.url, SCRIPTS) as batcher:
         await batcher.call(packed(ECHO, "warm"))
-        client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
+        cli.do("CLIENT", "PAUSE", 60_000, "WRITE")
         call = batcher.call(packed(ECHO, "first"), packed(ECHO, "again"))
         await eventually(lambda: batcher.round_trips == 2)
-        kill_others(client)
+        kill_others(cli)
         await eventually(lambda: batcher.round_trips == 3)
-        client.execute_command("CLIENT", "UNPAUSE")
+        cli.do("CLIENT", "UNPAUSE")
 
         assert words([await call]) == ["again"]
 
 
 @on_loop
 async def test_flushed_scripts_and_a_killed_connection_at_once_lose_no_call(
-    server: EmbeddedStore, client: redis.Redis
+    server: EmbeddedStore, cli: RedisCli
 ) -> None:
     async with opened_batcher(server.url, SCRIPTS) as batcher:
         calls: list[asyncio.Future[Reply]] = []
         for k in range(300):
             calls.append(batcher.call(packed(ECHO, str(k))))
-            if k % 20 == 0:
-                await asyncio.sleep(0)
-                client.execute_command("SCRIPT", "FLUSH", "SYNC")
-            if k % 60 == 30:
-                kill_others(client)
+            await asyncio.sleep(0)
+            if k % 60 == 20:
+                cli.do("SCRIPT", "FLUSH", "SYNC")
+            if k % 60 == 22:
+                kill_others(cli)
+            if k % 60 == 59:
+                await calls[-1]
         replies = await asyncio.gather(*calls)
 
         assert words(replies) == [str(k) for k in range(300)]
@@ -264,30 +271,45 @@ async def test_flushed_scripts_and_a_killed_connection_at_once_lose_no_call(
 
 
 @on_loop
-async def test_paused_store_is_a_timeout_and_later_calls_work_again(server: EmbeddedStore, client: redis.Redis) -> None:
+async def test_paused_store_is_a_timeout_and_later_calls_work_again(server: EmbeddedStore, cli: RedisCli) -> None:
     async with opened_batcher(server.url, SCRIPTS, deadline_ms=10) as batcher:
         await batcher.call(packed(ECHO, "warm"))
-        client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
+        cli.do("CLIENT", "PAUSE", 60_000, "WRITE")
         began_s = time.monotonic()
         with pytest.raises(StoreTimeout):
             await batcher.call(packed(ECHO, "late"))
         waited_s = time.monotonic() - began_s
-        client.execute_command("CLIENT", "UNPAUSE")
+        cli.do("CLIENT", "UNPAUSE")
 
         assert waited_s < 3
         assert words([await batcher.call(packed(ECHO, "after"))]) == ["after"]
 
 
 @on_loop
-async def test_hiccup_of_the_store_costs_no_call(server: EmbeddedStore, client: redis.Redis) -> None:
+async def test_hiccup_of_the_store_costs_no_call(server: EmbeddedStore, cli: RedisCli) -> None:
     async with opened_batcher(server.url, SCRIPTS, deadline_ms=200) as batcher:
         await batcher.call(packed(ECHO, "warm"))
-        client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
+        cli.do("CLIENT", "PAUSE", 60_000, "WRITE")
         call = batcher.call(packed(ECHO, "first"), packed(ECHO, "again"))
         await eventually(lambda: batcher.round_trips >= 3)
-        client.execute_command("CLIENT", "UNPAUSE")
+        cli.do("CLIENT", "UNPAUSE")
 
         assert words([await call]) == ["again"]
+
+
+@on_loop
+async def test_store_that_hangs_is_told_in_well_under_a_second(own_server: EmbeddedStore) -> None:
+    async with opened_batcher(own_server.url, SCRIPTS, deadline_ms=25) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+        os.kill(own_server.pid, signal.SIGSTOP)
+        began_s = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            await batcher.call(packed(ECHO, "late"))
+        waited_s = time.monotonic() - began_s
+        os.kill(own_server.pid, signal.SIGCONT)
+
+        assert waited_s < 1.5
+        assert words([await batcher.call(packed(ECHO, "after"))]) == ["after"]
 
 
 @on_loop
@@ -308,23 +330,26 @@ async def test_busy_event_loop_alone_is_no_timeout(server: EmbeddedStore) -> Non
 
 
 @on_loop
-async def test_close_sends_what_is_queued(server: EmbeddedStore, client: redis.Redis) -> None:
+async def test_close_sends_what_is_queued(server: EmbeddedStore, cli: RedisCli) -> None:
     key = fresh_domain()
     async with opened_batcher(server.url, SCRIPTS) as batcher:
         for k in range(10):
             batcher.call(packed(PUSH, str(k), key))
 
-    assert pushed(client, key) == [str(k) for k in range(10)]
+    assert pushed(cli, key) == [str(k) for k in range(10)]
 
 
 @on_loop
-async def test_close_sends_what_a_reply_brings_up(server: EmbeddedStore, client: redis.Redis) -> None:
+async def test_close_sends_what_a_reply_brings_up(server: EmbeddedStore, cli: RedisCli) -> None:
     key = fresh_domain()
     async with opened_batcher(server.url, SCRIPTS) as batcher:
-        call = batcher.call(packed(ECHO, "grant"), orphaned=lambda _: batcher.call(packed(PUSH, "given back", key)))
-        call.cancel()
 
-    assert pushed(client, key) == ["given back"]
+        def give_back(_reply: Reply) -> None:
+            batcher.call(packed(PUSH, "given back", key))
+
+        batcher.call(packed(ECHO, "grant"), orphaned=give_back).cancel()
+
+    assert pushed(cli, key) == ["given back"]
 
 
 @on_loop
@@ -343,8 +368,8 @@ async def test_close_of_an_unused_batcher_returns(server: EmbeddedStore) -> None
 
 
 @on_loop
-async def test_close_gives_the_connection_back(server: EmbeddedStore, client: redis.Redis) -> None:
+async def test_close_gives_the_connection_back(server: EmbeddedStore, cli: RedisCli) -> None:
     async with opened_batcher(server.url, SCRIPTS) as batcher:
         await batcher.call(packed(ECHO, "warm"))
 
-    await eventually(lambda: len(client.execute_command("CLIENT", "LIST", "TYPE", "normal")) <= 1)
+    await eventually(lambda: cli.do("CLIENT", "LIST", "TYPE", "normal").count(b"id=") == 1)

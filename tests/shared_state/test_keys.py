@@ -9,7 +9,7 @@ IDS = ("gpt-4", "org/model:8k", "with space", "{braces}", "grün")
 
 def all_keys(keys: Keys) -> list[bytes]:
     single = [keys.domain, keys.policy, keys.leases, keys.window, keys.events, keys.replicas]
-    return single + [key for id in IDS for key in keys.candidate(id)] + [keys.replica(id) for id in IDS]
+    return single + [key for name in IDS for key in keys.candidate(name)] + [keys.replica(name) for name in IDS]
 
 
 def test_all_keys_of_a_domain_live_in_one_slot() -> None:

@@ -4,6 +4,7 @@ Everything here is a process of its own and ends with the test process, however 
 """
 
 import contextlib
+import itertools
 import signal
 import socket
 import subprocess
@@ -33,7 +34,9 @@ class ReplicaProcess:
 
     def __init__(self, name: str, config: Path, log: Path, engine: str = "hypercorn") -> None:
         self.name = name
+        self.config = config
         self.log = log
+        self.engine = engine
         self._arguments = ["--config", str(config), "--replica", name, "--engine", engine]
         self._ends_s = time.monotonic() + START_TIMEOUT_S
         self._start()
@@ -152,9 +155,26 @@ class Cluster:
     def wait_for_state(self, deployment: str, state: str) -> None:
         wait_until(lambda: self.state(deployment) == state, lambda: f"{state}: {self.deployment(deployment)}")
 
+    def wait_for_beats(self, count: int) -> None:
+        """Until the cluster has judged what only time shows, that many times more."""
+        key = self.key("global")
+        for _ in range(count):
+            last = self.redis.hget(key, "evaluated_at_ms")
+            wait_until(lambda last=last: self.redis.hget(key, "evaluated_at_ms") != last)  # type: ignore[misc]
+
     def wait_until_idle(self) -> None:
         """Until every permit has been settled."""
-        wait_until(lambda: self.leases() == 0, lambda: f"leases: {self.redis.zrange(self.key('leases'), 0, -1)}")
+        self.wait_for_leases(0)
+
+    def wait_for_leases(self, count: int) -> None:
+        wait_until(lambda: self.leases() == count, lambda: f"leases: {self.redis.zrange(self.key('leases'), 0, -1)}")
+
+    def restart(self, replica: ReplicaProcess) -> ReplicaProcess:
+        """A new process in the place of a dead one."""
+        again = ReplicaProcess(replica.name, replica.config, replica.log, replica.engine)
+        self.replicas[self.replicas.index(replica)] = again
+        again.wait_until_ready()
+        return again
 
     def forget(self) -> None:
         """Idle, every breaker closed and nothing learned, as after a fresh start."""
@@ -182,6 +202,11 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
+
+
+def in_turn(replicas: Sequence[ReplicaProcess], calls: int) -> Iterator[ReplicaProcess]:
+    """As a load balancer would give them out."""
+    return itertools.islice(itertools.cycle(replicas), calls)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,8 @@
 """The shared state as a gateway opens it: real scripts, real sockets, the store's own clock."""
 
-import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NamedTuple
 
 from shared_state.batcher import Batcher
 from shared_state.client import Client, command
@@ -12,7 +10,8 @@ from shared_state.keys import Keys
 from shared_state.records import DeploymentPolicy, Permit, Rejection
 from shared_state.scripts import Script, assemble_all
 from shared_state.store import Configuration, Plan, Store
-from tests.support.state import PATIENCE_S, deployment_policy, fresh_domain, router_policy
+from tests.support.state import deployment_policy, router_policy
+from tests.support.stores import fresh_domain
 
 # Nothing here is about a slow machine: whoever wants a deadline to pass asks for a short one.
 DEADLINE_MS = 5000
@@ -26,7 +25,7 @@ class OpenedState(NamedTuple):
     keys: Keys
     plan: Plan
 
-    async def granted(self, **options: int) -> Permit:
+    async def granted(self, **options: Any) -> Permit:
         decision = await self.acquire(**options)
         assert isinstance(decision, Permit), decision
         return decision
@@ -36,9 +35,7 @@ class OpenedState(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def opened_batcher(
-    url: str, scripts: Sequence[Script], deadline_ms: int = DEADLINE_MS
-) -> AsyncIterator[Batcher]:
+async def opened_batcher(url: str, scripts: Sequence[Script], deadline_ms: int = DEADLINE_MS) -> AsyncIterator[Batcher]:
     batcher = Batcher(Client(url), scripts, deadline_ms)
     try:
         yield batcher
@@ -77,11 +74,3 @@ async def run_command(url: str, *parts: bytes) -> object:
         return await client.receive()
     finally:
         await client.close()
-
-
-async def eventually(is_so: Callable[[], bool], describe: Callable[[], str] = lambda: "") -> None:
-    """Lets the event loop run meanwhile."""
-    ends_s = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < ends_s, f"still not so after {PATIENCE_S} s {describe()}"
-        await asyncio.sleep(0.005)

@@ -1,27 +1,19 @@
-"""The shared state as tests see it: a store process for a whole run, a domain of its own for each test, a clock that
-moves only when told, and a cluster of replicas to talk to in sentences.
+"""The shared state as tests see it: a domain of its own for each test, a clock that moves only when told, and a cluster
+of replicas to talk to in sentences.
 
 Only `lua/` decides here: the driver packs arguments by the scripts' headers and reads replies with the product's
 own `replies`, without batcher or event loop between a test and a script.
 """
 
-import asyncio
-import functools
 import itertools
-import os
 import random
-import shutil
-import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from typing import Any, ParamSpec, cast
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
-import redis
-import uvloop
 
 from shared_state import replies
-from shared_state.embedded import EmbeddedStore
 from shared_state.keys import Keys
 from shared_state.records import (
     DeploymentPolicy,
@@ -35,10 +27,8 @@ from shared_state.records import (
     Settlement,
 )
 from shared_state.scripts import Script, assemble_all
+from tests.support.stores import RedisCli, fresh_domain
 
-# Every script must run on both. Debian's Redis is there on machines that were set up for it.
-SERVERS = ("valkey", "redis") if shutil.which("redis-server") else ("valkey",)
-PATIENCE_S = 10.0
 START_MS = 1_700_000_000_000  # the begin of a slice of the window
 DEAD_AFTER_MS = 5000
 CLOCK = """
@@ -50,43 +40,6 @@ end
 Strings = dict[str, str]
 Names = list[bytes]
 Candidate = str | tuple[str, int]
-P = ParamSpec("P")
-_domains = itertools.count(1)
-
-
-def running_server(kind: str) -> Iterator[EmbeddedStore]:
-    """One store process. ``kind`` is one of SERVERS."""
-    store = EmbeddedStore(binary=None if kind == "valkey" else shutil.which("redis-server"))
-    asyncio.run(store.start())
-    yield store
-    store.stop()
-
-
-def connect(url: str) -> redis.Redis:
-    return redis.Redis.from_url(url, protocol=2, socket_timeout=PATIENCE_S)
-
-
-def fresh_domain() -> str:
-    """No two tests share a key, in whatever process they run."""
-    return f"test-{os.getpid()}-{next(_domains)}"
-
-
-def wait_until(is_so: Callable[[], bool], describe: Callable[[], str] = lambda: "") -> None:
-    ends_s = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < ends_s, f"still not so after {PATIENCE_S} s {describe()}"
-        time.sleep(0.005)
-
-
-def on_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Runs a coroutine as a test, on the event loop that the gateway runs on."""
-
-    @functools.wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(asyncio.wait_for(test(*args, **kwargs), 3 * PATIENCE_S))
-
-    return run
 
 
 def router_policy(**changed: Any) -> RouterPolicy:
@@ -121,9 +74,9 @@ def router_policy(**changed: Any) -> RouterPolicy:
     return msgspec.structs.replace(policy, **changed)
 
 
-def deployment_policy(id: str, **changed: Any) -> DeploymentPolicy:
+def deployment_policy(name: str, **changed: Any) -> DeploymentPolicy:
     """The defaults of the product: a time-out of 60 s and its margin make the lease."""
-    policy = DeploymentPolicy(id=id, lease_ms=75_000, limit=200, priority=50, weight=1.0, price=0.0)
+    policy = DeploymentPolicy(id=name, lease_ms=75_000, limit=200, priority=50, weight=1.0, price=0.0)
     return msgspec.structs.replace(policy, **changed)
 
 
@@ -134,8 +87,8 @@ def virtual_scripts() -> dict[str, Script]:
 class Cluster:
     """Replicas of one domain, each call naming the one that makes it. Time stands still between calls."""
 
-    def __init__(self, client: redis.Redis, scripts: Mapping[str, Script]) -> None:
-        self.redis = client
+    def __init__(self, cli: RedisCli, scripts: Mapping[str, Script]) -> None:
+        self.cli = cli
         self.keys = Keys(fresh_domain())
         self.ids: list[str] = []
         self._scripts = scripts
@@ -149,7 +102,7 @@ class Cluster:
     def set_clock(self, at_ms: int) -> None:
         """Any time, also an earlier one."""
         self._clock_ms = at_ms
-        self.redis.hset(self.keys.domain, "test_clock_ms", at_ms)
+        self.cli.do("HSET", self.keys.domain, "test_clock_ms", at_ms)
 
     def advance(self, ms: int) -> None:
         self.set_clock(self._clock_ms + ms)
@@ -296,11 +249,9 @@ class Cluster:
     def draws(self, *candidates: Candidate, strategy: str = "adaptive", times: int) -> Counter[str]:
         """Whom so many requests of different seeds would get as things stand."""
         ids, names, arguments = self._explain_call(candidates, strategy)
-        pipeline = self.redis.pipeline(transaction=False)
-        for _ in range(times):
-            head = ("EVALSHA", self._scripts["explain"].sha, len(names), *names)
-            pipeline.execute_command(*head, *arguments, 0, self._seed(None))
-        return Counter(replies.explained(reply, ids).picked or "none" for reply in pipeline.execute())
+        head = ("EVALSHA", self._scripts["explain"].sha, len(names), *names, *arguments)
+        drawn = self.cli.do_all((*head, 0, self._seed(None)) for _ in range(times))
+        return Counter(replies.explained(reply, ids).picked or "none" for reply in drawn)
 
     def deployment(self, deployment_id: str) -> Strings:
         return self._hash(self.keys.deployment(deployment_id))
@@ -312,29 +263,27 @@ class Cluster:
         return self.deployment(deployment_id)["state"]
 
     def active(self, deployment_id: str) -> int:
-        return cast(int, self.redis.zcard(self.keys.deployment_leases(deployment_id)))
+        return int(self.cli.do("ZCARD", self.keys.deployment_leases(deployment_id)))
 
     def events(self, subject: str | None = None) -> list[Strings]:
         """Oldest first; configuration is not among them."""
-        entries = cast(list[tuple[bytes, dict[bytes, bytes]]], self.redis.xrange(self.keys.events))
-        events = [_decoded(fields) for _, fields in entries]
+        events = [_decoded(fields) for _, fields in self.cli.do("XRANGE", self.keys.events, "-", "+")]
         return [e for e in events if e["reason"] != "configured" and subject in (None, e["subject"])]
 
     def dump(self) -> dict[str, bytes]:
         """Every key of the domain with all that it holds."""
-        keys = cast(list[bytes], self.redis.keys(f"{self.keys.prefix}*"))
-        return {key.decode(): cast(bytes, self.redis.dump(key)) for key in keys}
+        return {key.decode(): self.cli.do("DUMP", key) for key in self.cli.do("KEYS", f"{self.keys.prefix}*")}
 
     # -- the wire -------------------------------------------------------------------------------------------
 
     def run(self, script: str, names: Names, arguments: list[Any], *, read_only: bool = False) -> list[object]:
         command = "EVALSHA_RO" if read_only else "EVALSHA"
-        reply = self.redis.execute_command(command, self._scripts[script].sha, len(names), *names, *arguments)
+        reply = self.cli.do(command, self._scripts[script].sha, len(names), *names, *arguments)
         assert isinstance(reply, list), reply
         return reply
 
     def _hash(self, key: bytes) -> Strings:
-        return _decoded(cast(dict[bytes, bytes], self.redis.hgetall(key)))
+        return _decoded(self.cli.do("HGETALL", key))
 
     def _seed(self, seed: int | None) -> int:
         return self._random.getrandbits(31) if seed is None else seed
@@ -351,10 +300,10 @@ class Cluster:
 
     def _chain(self, candidates: tuple[Candidate, ...]) -> tuple[tuple[str, ...], str]:
         pairs = [(c, 0) if isinstance(c, str) else c for c in candidates]
-        return tuple(id for id, _ in pairs), ",".join(str(tier) for _, tier in pairs)
+        return tuple(name for name, _ in pairs), ",".join(str(tier) for _, tier in pairs)
 
     def _candidate_keys(self, ids: tuple[str, ...] | list[str]) -> Names:
-        return [key for id in ids for key in self.keys.candidate(id)]
+        return [key for name in ids for key in self.keys.candidate(name)]
 
 
 def _decoded(fields: dict[bytes, bytes]) -> Strings:

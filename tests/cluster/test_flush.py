@@ -1,0 +1,93 @@
+"""The store forgets everything while the cluster runs: nobody notices but the statistics."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.conftest import PATIENT, fresh
+from tests.loadtest.process import ProviderProcess, wait_until
+from tests.support.cluster import Cluster, deployment, in_turn, running_cluster, running_store
+
+
+@pytest.fixture(scope="module")
+def forgetful_cluster(provider_processes: list[ProviderProcess]) -> Iterator[Cluster]:
+    """On a store of its own, so that no other test loses anything."""
+    provider = provider_processes[0]
+    models = [deployment("only", provider, "only", rpm=100_000), deployment("other", provider, "other")]
+    engines = ("hypercorn", "uvicorn")
+    with (
+        running_store() as store,
+        running_cluster(
+            store, provider_processes, models, engines=engines, router={"latency_threshold": PATIENT}
+        ) as running,
+    ):
+        yield running
+
+
+@pytest.fixture
+def forgetful(forgetful_cluster: Cluster) -> Iterator[Cluster]:
+    wait_until(lambda: forgetful_cluster.deployments() == ["only", "other"])
+    yield from fresh(forgetful_cluster)
+
+
+@pytest.mark.parametrize("command", ["FLUSHALL", "SCRIPT FLUSH"])
+def test_calls_right_after_a_flush_are_answered(forgetful: Cluster, command: str) -> None:
+    statuses = []
+    for replica in in_turn(forgetful.replicas, 10):
+        forgetful.redis.execute_command(*command.split())
+        statuses.append(replica.chat("only").status)
+
+    assert statuses == [200] * 10
+
+
+def test_configuration_comes_back_without_a_call(forgetful: Cluster) -> None:
+    before = forgetful.redis.get(forgetful.key("policy"))
+    forgetful.redis.flushall()
+    wait_until(lambda: forgetful.redis.get(forgetful.key("policy")) == before)
+
+    assert forgetful.deployments() == ["only", "other"]
+    assert forgetful.deployment("only")["rpm"] == "100000"
+    assert [replica.stats()["load_balancer"].keys() for replica in forgetful.replicas] == [{"only", "other"}] * 2
+
+
+def test_flushes_during_traffic_fail_no_call(forgetful: Cluster) -> None:
+    stopped = threading.Event()
+    flushes: list[object] = []
+
+    def flush() -> None:
+        while not stopped.wait(0.1):
+            flushes.append(forgetful.redis.flushall())
+
+    flusher = threading.Thread(target=flush)
+    flusher.start()
+    try:
+        statuses = []
+        while len(flushes) < 8:
+            calls = [replica.begin_chat("only", stream=True) for replica in in_turn(forgetful.replicas, 20)]
+            statuses += [call.answer().status for call in calls]
+            for call in calls:
+                call.leave()
+    finally:
+        stopped.set()
+        flusher.join()
+
+    assert set(statuses) == {200}
+
+
+def test_stream_in_flight_survives_a_flush(forgetful: Cluster) -> None:
+    forgetful.providers[0].behave(chunks=10, chunk_gap_ms=30)
+    with forgetful.replicas[0].begin_chat("only", stream=True) as call:
+        call.read_until(b"Hello")
+        forgetful.redis.flushall()
+        rest = call.read_until(b"[DONE]")
+
+    assert b'"error"' not in rest
+
+
+def test_stats_right_after_a_flush_are_complete(forgetful: Cluster) -> None:
+    forgetful.redis.flushall()
+    stats = forgetful.replicas[0].stats()
+
+    assert stats["load_balancer"].keys() == {"only", "other"}
+    assert stats["should_shed_load"] is False

@@ -1,0 +1,33 @@
+"""A primary that has failed comes back by itself and gets its traffic again."""
+
+from tests.support.cluster import Cluster, in_turn
+
+
+def test_unhealthy_primary_recovers_through_probes_and_gets_its_traffic_back(cluster: Cluster) -> None:
+    primary, backup, _ = cluster.providers
+    primary.behave(error_rate=1)
+    served = [replica.chat("main") for replica in in_turn(cluster.replicas, 12)]
+    cluster.wait_for_state("main", "open")
+    primary.behave(error_rate=0)
+    recovering = in_turn(cluster.replicas, 1000)
+    while cluster.state("main") != "closed":
+        served.append(next(recovering).chat("main"))
+        cluster.wait_until_idle()
+    backup.request("POST", "/control/reset")
+    afterwards = [replica.chat("main") for replica in in_turn(cluster.replicas, 20)]
+
+    assert [answer.status for answer in served] == [200] * len(served)
+    assert [answer.headers["x-pllm-deployment"] for answer in afterwards] == ["main"] * 20
+    assert backup.counts()["requests"] == 0
+
+
+def test_outage_behind_a_fallback_costs_clients_nothing(cluster: Cluster) -> None:
+    cluster.providers[0].behave(error_rate=1)
+    answers = []
+    for replica in in_turn(cluster.replicas, 20):
+        answers.append(replica.chat("main"))
+        cluster.wait_until_idle()
+
+    assert [answer.status for answer in answers] == [200] * 20
+    assert [answer.headers["x-pllm-attempts"] for answer in answers] == ["2"] * 5 + ["1"] * 15
+    assert cluster.replicas[0].stats()["should_shed_load"] is False

@@ -1,0 +1,42 @@
+"""Errors as a client gets them."""
+
+import json
+
+import pytest
+
+from gateway.errors import Attempt, GatewayError, Overloaded, UpstreamFailed, UpstreamTimedOut, body_of, headers_of
+
+
+def test_body_is_one_error_object_of_openai() -> None:
+    body = json.loads(body_of(GatewayError("What went wrong.", param="model")))
+
+    assert body == {
+        "error": {"message": "What went wrong.", "type": "api_error", "param": "model", "code": "internal_error"}
+    }
+
+
+def test_attempts_are_listed_beside_the_message() -> None:
+    body = json.loads(body_of(UpstreamFailed("No.", details=(Attempt("a", "timeout"), Attempt("b", "failure")))))
+
+    assert body["error"]["details"] == [
+        {"deployment": "a", "outcome": "timeout"},
+        {"deployment": "b", "outcome": "failure"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wait_ms", "seconds"), [(1, b"1"), (1000, b"1"), (1001, b"2"), (0, b"1"), (86_400_000, b"86400")]
+)
+def test_retry_after_is_rounded_up_to_whole_seconds(wait_ms: int, seconds: bytes) -> None:
+    headers = dict(headers_of(Overloaded("Later.", retry_after_ms=wait_ms)))
+
+    assert (headers[b"retry-after"], headers[b"retry-after-ms"]) == (seconds, b"%d" % wait_ms)
+
+
+@pytest.mark.parametrize("error", [UpstreamFailed("No."), UpstreamTimedOut("Late.")])
+def test_exhausted_fallbacks_are_not_worth_a_retry(error: GatewayError) -> None:
+    assert (b"x-should-retry", b"false") in headers_of(error)
+
+
+def test_shed_request_may_be_retried() -> None:
+    assert b"x-should-retry" not in dict(headers_of(Overloaded("Later.", retry_after_ms=1000)))

@@ -1,0 +1,83 @@
+"""Looking into event streams, without a socket."""
+
+import pytest
+
+from gateway.sse import Malformed, Progress, first_event_end, whole_events_end
+
+EVENT = b'data: {"choices": []}\n\n'
+
+
+@pytest.mark.parametrize(
+    "before",
+    [b"", b": ping\n\n", b"\n\n", b"event: start\nid: 1\nretry: 5\n\n", b": a\r\n\r\n"],
+)
+def test_first_event_is_the_first_that_holds_data(before: bytes) -> None:
+    assert first_event_end(before + EVENT + EVENT) == len(before + EVENT)
+
+
+@pytest.mark.parametrize("buffer", [b"", b"d", b"data: {}", b"data: {}\n", b"data: {}\r\n\r", b": ping\n\ndata"])
+def test_event_without_its_end_is_awaited(buffer: bytes) -> None:
+    assert first_event_end(buffer) == -1
+
+
+@pytest.mark.parametrize(
+    "event",
+    [b"hello", b"data: [DONE]", b"data: {", b"data: []", b"data: 1", b'data: "\xff"', b'data: {"error": {"code": 1}}',
+     b"data: " + b"[" * 10_000, b"<html>"],
+)  # fmt: skip
+def test_stream_that_begins_wrong_is_malformed(event: bytes) -> None:
+    with pytest.raises(Malformed):
+        first_event_end(event + b"\n\n")
+
+
+def test_megabyte_without_an_event_is_malformed() -> None:
+    with pytest.raises(Malformed):
+        first_event_end(b"x" * 1_048_577)
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_data_of_several_lines_is_one_event(line_end: bytes) -> None:
+    event = b'data: {"choices":' + line_end + b"data: []}" + line_end * 2
+
+    assert first_event_end(event) == len(event)
+
+
+@pytest.mark.parametrize(
+    ("buffer", "end"),
+    [(b"", 0), (b"data: a", 0), (EVENT, len(EVENT)), (EVENT + b"data", len(EVENT)), (b"a\r\n\r\nb\n", 5)],
+)
+def test_whole_events_end_after_the_last_complete_one(buffer: bytes, end: int) -> None:
+    assert whole_events_end(buffer) == end
+
+
+STREAM = EVENT + b'data: {"usage": {"completion_tokens": 12}}\n\ndata: [DONE]\n\n'
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, len(STREAM)])
+def test_progress_is_the_same_however_the_stream_is_cut(size: int) -> None:
+    progress = Progress()
+    for position in range(0, len(STREAM), size):
+        progress.see(STREAM[position : position + size])
+
+    assert (progress.is_done, progress.has_error, progress.output_tokens) == (True, False, 12)
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_progress_sees_an_error_however_the_stream_is_cut(size: int) -> None:
+    text = EVENT + b'data: {"error": {"message": "x"}}\n\n'
+    progress = Progress()
+    for position in range(0, len(text), size):
+        progress.see(text[position : position + size])
+
+    assert (progress.is_done, progress.has_error) == (False, True)
+
+
+def test_marks_inside_of_text_are_no_marks() -> None:
+    """Even where the kept tail of a chunk happens to begin with one."""
+    progress = Progress()
+    progress.see(b'data: {"content": "' + b"x" * 50)
+    progress.see(b"data: [DONE]" + b"y" * 244)
+    progress.see(b'data: {"error": {"' + b"z" * 238)
+    progress.see(b'z"}\n\n')
+
+    assert (progress.is_done, progress.has_error) == (False, False)

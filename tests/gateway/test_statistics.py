@@ -1,0 +1,71 @@
+"""The merge of a model's deployments, and durations as text."""
+
+from typing import Any
+
+import pytest
+
+from gateway.statistics import duration, statistics
+from shared_state.records import DeploymentSnapshot, DomainSnapshot
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [(0, "0ms"), (0.4, "0ms"), (450, "450ms"), (999, "999ms"), (1000, "1s"), (1200, "1.2s"), (2500, "2.5s"),
+     (61_234, "61.23s")],
+)  # fmt: skip
+def test_duration_is_text_with_its_unit(milliseconds: float, text: str) -> None:
+    assert duration(milliseconds) == text
+
+
+def merged(*members: DeploymentSnapshot) -> tuple[dict[str, Any], dict[str, Any]]:
+    snapshot = DomainSnapshot(
+        epoch="e",
+        sequence=1,
+        now_ms=1,
+        policy_version=1,
+        active=0,
+        replicas_alive=1,
+        shed_reasons="",
+        healthy_ratio=1.0,
+        requests=0,
+        failures=0,
+        deployments=members,
+    )
+    whole: Any = statistics(snapshot, [("m", [member.id for member in members])])
+    return whole["load_balancer"]["m"], whole["adaptive_breakers"]["m"]
+
+
+@pytest.mark.parametrize(
+    ("states", "state", "is_open"),
+    [
+        (("closed", "open"), "CLOSED", False),
+        (("open", "half_open"), "HALF_OPEN", False),
+        (("open", "forced_open"), "OPEN", True),
+        (("forced_open", "disabled"), "FORCED_OPEN", True),
+        (("disabled",), "DISABLED", True),
+    ],
+)
+def test_model_is_as_usable_as_its_best_deployment(states: tuple[str, ...], state: str, is_open: bool) -> None:
+    balancer, breaker = merged(*(DeploymentSnapshot(id=each, state=each) for each in states))
+
+    assert (breaker["state"], balancer["circuit_open"]) == (state, is_open)
+
+
+def test_counts_are_summed_and_latencies_are_those_of_the_worst() -> None:
+    balancer, breaker = merged(
+        DeploymentSnapshot(id="a", active=2, requests=10, failures=1, slow=2, avg_ms=100, p95_ms=200, p99_ms=300),
+        DeploymentSnapshot(id="b", active=3, requests=30, failures=4, slow=5, avg_ms=500, p95_ms=900, p99_ms=250),
+    )
+
+    assert (breaker["concurrent"], breaker["failures"], breaker["slow_requests"]) == (5, 5, 7)
+    assert (balancer["active_requests"], balancer["avg_latency"]) == (5, "400ms")
+    assert (balancer["p95_latency"], balancer["p99_latency"]) == ("900ms", "300ms")
+
+
+def test_health_is_that_of_the_best_usable_deployment() -> None:
+    balancer, _ = merged(
+        DeploymentSnapshot(id="a", health_score=60.0),
+        DeploymentSnapshot(id="b", health_score=90.0, state="forced_open"),
+    )
+
+    assert balancer["health_score"] == 60.0

@@ -1,0 +1,390 @@
+"""The port: values in, one script call, values out; grants that nobody waits for are given back."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from shared_state.embedded import EmbeddedStore
+from shared_state.errors import NotConfigured, StoreUnavailable
+from shared_state.records import Ending, Outcome, Permit, Rejection
+from shared_state.store import REAP_CHUNK
+from tests.support.live_state import OpenedState, opened_state
+from tests.support.state import deployment_policy
+from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop
+
+SUCCESS = Ending(Outcome.SUCCESS, latency_ms=100)
+FAILURE = Ending(Outcome.FAILURE)
+
+
+def active(cli: RedisCli, state: OpenedState, deployment_id: str = "a") -> int:
+    return int(cli.do("ZCARD", state.keys.deployment_leases(deployment_id)))
+
+
+async def beat(state: OpenedState) -> None:
+    await state.store.beat("127.0.0.1:8080", "0.1.0", 1, False)
+
+
+# -- every method -----------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_acquire_and_settle_are_two_round_trips(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, "a", "b") as state:
+        before = state.batcher.round_trips
+        permit = await state.granted()
+        settlement = await state.store.settlement(permit, SUCCESS)
+
+        assert state.batcher.round_trips - before == 2
+        assert (settlement.is_known, settlement.state, settlement.generation) == (True, "closed", 0)
+
+
+@on_loop
+async def test_permit_names_its_deployment(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, "a", deployment_policy("b", weight=100)) as state:
+        permit = await state.granted(is_stream=True)
+
+        assert (permit.position, permit.deployment_id, permit.is_stream, permit.is_probe) == (1, "b", True, False)
+        assert permit.token.startswith("r1.stream.")
+
+
+@on_loop
+async def test_rejection_has_a_verdict_for_each_candidate(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, deployment_policy("a", limit=1), "b") as state:
+        await state.store.force("b", "open", "ann", "maintenance")
+        await state.granted()
+        decision = await state.acquire()
+
+        assert isinstance(decision, Rejection)
+        assert (decision.code, decision.verdicts) == ("none", ("full", "forced_open"))
+
+
+@on_loop
+async def test_tokens_are_never_the_same(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, "a") as state:
+        permits = await asyncio.gather(*(state.granted() for _ in range(150)))
+
+        assert len({p.token for p in permits}) == 150
+        assert len({p.sequence for p in permits}) == 150
+
+
+@on_loop
+async def test_snapshot_shows_every_deployment(server: EmbeddedStore) -> None:
+    ids = tuple(f"d{k}" for k in range(120))
+    async with opened_state(server.url, *ids) as state:
+        permit = await state.store.acquire(state.store.plan([("d99", 0)], "adaptive"), 0, False)
+        snapshot = await state.store.snapshot()
+
+        assert isinstance(permit, Permit)
+        assert tuple(d.id for d in snapshot.deployments) == ids
+        assert [d.id for d in snapshot.deployments if d.active] == ["d99"]
+
+
+@on_loop
+async def test_explanation_shows_the_plan_in_its_order(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, "a", "b") as state:
+        plan = state.store.plan([("b", 0), ("a", 3)], "priority")
+        explanation = await state.store.explain(plan, 50)
+
+        assert explanation.picked == "b"
+        assert [(c.deployment_id, c.tier, c.verdict) for c in explanation.candidates] == [
+            ("b", 0, "eligible"),
+            ("a", 3, "eligible"),
+        ]
+
+
+@on_loop
+async def test_force_says_whether_there_was_something_to_force(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, "a") as state:
+        forced = [
+            await state.store.force("a", "open", "ann", "test", ttl_ms=60_000),
+            await state.store.force("nobody", "open", "ann", "test"),
+            await state.store.force("a", "explode", "ann", "test"),
+        ]
+
+        assert forced == [True, False, False]
+        assert (await state.store.snapshot()).deployments[0].state == "forced_open"
+
+
+@on_loop
+async def test_actor_with_a_long_foreign_name_does_not_hide_the_state(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, "a") as state:
+        await state.store.force("a", "open", "Ž" * 40, "test")
+
+        assert (await state.store.snapshot()).deployments[0].open_reason.startswith("open by ŽŽŽ")
+
+
+@on_loop
+async def test_beat_tells_about_the_cluster(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, "a", version=7) as state:
+        await state.granted()
+        heartbeat = await state.store.beat("127.0.0.1:8080", "0.1.0", 1, False)
+
+        assert (heartbeat.policy_version, heartbeat.active, heartbeat.replicas_alive) == (7, 1, 1)
+        assert (heartbeat.shed_reasons, heartbeat.dead_replicas) == ("", ())
+
+
+@on_loop
+async def test_first_bytes_are_told_by_the_next_beat(server: EmbeddedStore, cli: RedisCli) -> None:
+    async with opened_state(server.url, "a", "b") as state:
+        permits = [await state.granted(is_stream=True) for _ in range(4)]
+        for permit in permits[:3]:
+            state.store.answered(permit)
+        await state.store.settlement(permits[0], SUCCESS)
+        await beat(state)
+
+        marked = []
+        for permit in permits:
+            score = cli.do("ZSCORE", state.keys.deployment_leases(permit.deployment_id), permit.token)
+            marked.append(score is not None and float(score) % 0.5 == 0.25)
+        assert marked == [False, True, True, False]
+
+
+@on_loop
+async def test_first_bytes_outlive_a_heartbeat_that_failed(own_server: EmbeddedStore) -> None:
+    async with opened_state(own_server.url, "a", deadline_ms=20) as state:
+        permit = await state.granted(is_stream=True)
+        state.store.answered(permit)
+        os.kill(own_server.pid, signal.SIGSTOP)
+        with pytest.raises(StoreUnavailable):
+            await beat(state)
+        os.kill(own_server.pid, signal.SIGCONT)
+        await beat(state)
+        with RedisCli(own_server.url) as cli:
+            score = cli.do("ZSCORE", state.keys.deployment_leases("a"), permit.token)
+
+        assert float(score) % 0.5 == 0.25
+
+
+# -- configuration ----------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_acquire_on_a_store_without_configuration_brings_it(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, "a", is_configured=False) as state:
+        assert isinstance(await state.acquire(), Permit)
+
+
+@on_loop
+async def test_acquire_after_a_flush_brings_the_configuration_back(own_server: EmbeddedStore) -> None:
+    async with opened_state(own_server.url, "a") as state:
+        await state.granted()
+        with RedisCli(own_server.url) as cli:
+            cli.do("FLUSHALL")
+
+        assert isinstance(await state.acquire(), Permit)
+
+
+@on_loop
+async def test_deployment_that_nobody_configured_is_an_error(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, "a") as state:
+        plan = state.store.plan([("nobody", 0)], "adaptive")
+        with pytest.raises(NotConfigured):
+            await state.store.acquire(plan, 0, False)
+        with pytest.raises(NotConfigured):
+            await state.store.explain(plan, 0)
+
+
+@on_loop
+async def test_newest_configuration_wins_whoever_comes_last(server: EmbeddedStore) -> None:
+    domain = fresh_domain()
+    newer, older = deployment_policy("a", limit=2), deployment_policy("a", limit=1)
+    async with (
+        opened_state(server.url, newer, domain=domain, replica="r1", version=2),
+        opened_state(server.url, older, domain=domain, replica="r2", version=1) as state,
+    ):
+        assert (await state.store.snapshot()).deployments[0].limit == 2
+
+
+# -- several replicas -------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_hundred_concurrent_callers_of_four_replicas_get_five_permits(server: EmbeddedStore) -> None:
+    domain, policy = fresh_domain(), deployment_policy("a", limit=5)
+    async with (
+        opened_state(server.url, policy, domain=domain, replica="r1") as r1,
+        opened_state(server.url, policy, domain=domain, replica="r2") as r2,
+        opened_state(server.url, policy, domain=domain, replica="r3") as r3,
+        opened_state(server.url, policy, domain=domain, replica="r4") as r4,
+    ):
+        decisions = await asyncio.gather(*(state.acquire() for _ in range(25) for state in (r1, r2, r3, r4)))
+
+        assert sum(isinstance(d, Permit) for d in decisions) == 5
+
+
+@on_loop
+async def test_limit_is_never_exceeded_while_many_come_and_go(server: EmbeddedStore, cli: RedisCli) -> None:
+    domain, policy = fresh_domain(), deployment_policy("a", limit=5)
+    running = most = served = 0
+
+    async def come_and_go(state: OpenedState) -> None:
+        nonlocal running, most, served
+        for _ in range(8):
+            decision = await state.acquire()
+            if isinstance(decision, Permit):
+                running, served = running + 1, served + 1
+                most = max(most, running)
+                await asyncio.sleep(0)
+                running -= 1
+                await state.store.settlement(decision, SUCCESS)
+
+    async with (
+        opened_state(server.url, policy, domain=domain, replica="r1") as r1,
+        opened_state(server.url, policy, domain=domain, replica="r2") as r2,
+    ):
+        await asyncio.gather(*(come_and_go(state) for _ in range(20) for state in (r1, r2)))
+
+        assert 1 < most <= 5 < served
+        assert active(cli, r1) == 0
+
+
+@on_loop
+async def test_breaker_opened_by_one_replica_is_open_for_the_other(server: EmbeddedStore) -> None:
+    domain = fresh_domain()
+    async with (
+        opened_state(server.url, "a", domain=domain, replica="r1") as r1,
+        opened_state(server.url, "a", domain=domain, replica="r2") as r2,
+    ):
+        for _ in range(5):
+            await r1.store.settlement(await r1.granted(), FAILURE)
+        decision = await r2.acquire()
+
+        assert isinstance(decision, Rejection)
+        assert decision.verdicts == ("open",)
+
+
+# -- nobody waits -----------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_grant_of_a_cancelled_caller_is_given_back(server: EmbeddedStore, cli: RedisCli) -> None:
+    async with opened_state(server.url, "a") as state:
+        tasks = [asyncio.create_task(state.acquire()) for _ in range(50)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await eventually(lambda: state.batcher.round_trips >= 3)
+
+    assert all(task.cancelled() for task in tasks)
+    assert active(cli, state) == 0
+
+
+@on_loop
+async def test_probe_of_a_cancelled_caller_is_given_back(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, "a") as state:
+        await state.store.force("a", "open", "ann", "test", ttl_ms=1)
+        first: list[Permit] = []
+        while not first:
+            first += [d for d in [await state.acquire()] if isinstance(d, Permit)]
+        for _ in range(10):
+            task = asyncio.create_task(state.acquire())
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await state.store.snapshot()
+        row = (await state.store.snapshot()).deployments[0]
+
+        assert first[0].is_probe
+        assert (row.state, row.probes_issued, row.active) == ("half_open", 1, 1)
+
+
+@on_loop
+async def test_grant_that_came_too_late_is_given_back(own_server: EmbeddedStore) -> None:
+    async with opened_state(own_server.url, "a", deadline_ms=10) as state:
+        os.kill(own_server.pid, signal.SIGSTOP)
+        decisions = await asyncio.gather(*(state.acquire() for _ in range(20)), return_exceptions=True)
+        os.kill(own_server.pid, signal.SIGCONT)
+        with RedisCli(own_server.url) as cli:
+            await eventually(lambda: active(cli, state) > 0)
+            await beat(state)
+            await eventually(lambda: active(cli, state) == 0)
+
+    assert all(isinstance(d, StoreUnavailable) for d in decisions)
+
+
+@on_loop
+async def test_settle_needs_no_awaiting(server: EmbeddedStore, cli: RedisCli) -> None:
+    async with opened_state(server.url, "a") as state:
+        for _ in range(5):
+            state.store.settle(await state.granted(), SUCCESS)
+
+    assert active(cli, state) == 0
+
+
+@on_loop
+async def test_urgent_settle_is_known_to_the_acquire_beside_it(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, deployment_policy("a", limit=1)) as state:
+        permit = await state.granted()
+        before = state.batcher.round_trips
+        state.store.settle(permit, FAILURE, is_urgent=True)
+        decision = await state.acquire(attempt=2)
+
+        assert isinstance(decision, Permit)
+        assert state.batcher.round_trips - before == 1
+
+
+# -- reaping ----------------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_reap_goes_through_all_deployments_in_chunks(server: EmbeddedStore, cli: RedisCli) -> None:
+    domain = fresh_domain()
+    policies = [deployment_policy(name, limit=10_000) for name in "ab"]
+    async with (
+        opened_state(server.url, *policies, domain=domain, replica="dead") as dead,
+        opened_state(server.url, *policies, domain=domain, replica="r1") as living,
+    ):
+        await asyncio.gather(*(dead.granted() for _ in range(3 * REAP_CHUNK)))
+        await living.granted()
+        removed = await living.store.reap("dead")
+
+        assert removed == 3 * REAP_CHUNK
+        assert active(cli, living, "a") + active(cli, living, "b") == 1
+
+
+@on_loop
+async def test_reap_misses_nothing_though_other_calls_end_meanwhile(server: EmbeddedStore, cli: RedisCli) -> None:
+    domain, policy = fresh_domain(), deployment_policy("a", limit=10_000)
+    async with (
+        opened_state(server.url, policy, domain=domain, replica="dead") as dead,
+        opened_state(server.url, policy, domain=domain, replica="r1") as living,
+    ):
+        permits = [*await asyncio.gather(*(living.granted() for _ in range(REAP_CHUNK - 100)))]
+        await asyncio.gather(*(dead.granted() for _ in range(REAP_CHUNK)))
+        reaping = asyncio.create_task(living.store.reap("dead"))
+        await asyncio.sleep(0)
+        for permit in permits[:200]:
+            living.store.settle(permit, SUCCESS)
+        await reaping
+
+        assert active(cli, living) == len(permits) - 200
+
+
+@on_loop
+async def test_name_of_a_replica_may_hold_dots(server: EmbeddedStore, cli: RedisCli) -> None:
+    domain = fresh_domain()
+    async with (
+        opened_state(server.url, "a", domain=domain, replica="gw.eu") as dead,
+        opened_state(server.url, "a", domain=domain, replica="gw.eu.1") as living,
+    ):
+        await dead.granted()
+        await living.granted()
+        removed = await living.store.reap("gw.eu")
+
+        assert (removed, active(cli, living)) == (1, 1)
+
+
+# -- the epoch --------------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_epoch_never_looks_like_a_number(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, "a") as state:
+        epoch = (await state.store.snapshot()).epoch
+
+        with pytest.raises(ValueError, match="could not convert"):
+            float(epoch)
+        assert epoch[0].isalpha()

@@ -1,0 +1,75 @@
+"""The demo as a process, and who its children are."""
+
+import contextlib
+import fcntl
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from gateway.demo import PORTS
+from shared_state.embedded import die_with_parent
+from tests.support.wire import Address
+
+REPLICAS: list[Address] = [("127.0.0.1", port) for port in PORTS]
+CHILDREN = 6  # a store, three providers, two replicas
+
+
+class Demo:
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", "demo"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=die_with_parent,
+        )
+        self.guide = ""
+
+    def read_guide(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.guide += line
+            if "Ctrl-C stops everything" in line:
+                return
+        raise AssertionError(f"the demo ended: {self.guide}")
+
+    def children(self) -> list[int]:
+        return sorted(pid for pid, parent in parents() if parent == self.process.pid)
+
+    def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+def parents() -> Iterator[tuple[int, int]]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            yield int(folder.name), int(re.search(r"PPid:\s+(\d+)", (folder / "status").read_text())[1])  # type: ignore[index]
+
+
+def is_running(pid: int) -> bool:
+    """A zombie nobody has waited for yet is not."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def running_demo() -> Iterator[Demo]:
+    """Its two ports are fixed, so test processes take turns."""
+    with (Path(tempfile.gettempdir()) / "pllm-demo-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        running = Demo()
+        try:
+            running.read_guide()
+            yield running
+        finally:
+            running.process.kill()
+            running.process.wait()
+            assert running.process.stdout is not None
+            running.process.stdout.close()

@@ -1,0 +1,86 @@
+"""Store processes for tests, a redis-cli to look into them, and ways to wait for what they do."""
+
+import asyncio
+import functools
+import itertools
+import os
+import shutil
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from typing import Any, ParamSpec, Self
+
+import redis
+import uvloop
+
+from shared_state.embedded import EmbeddedStore
+
+# Every script must run on both. Debian's Redis is there on machines that were set up for it.
+SERVERS = ("valkey", "redis") if shutil.which("redis-server") else ("valkey",)
+PATIENCE_S = 10.0
+_P = ParamSpec("_P")
+_domains = itertools.count(1)
+
+
+def running_server(kind: str) -> Iterator[EmbeddedStore]:
+    """One store process. ``kind`` is one of SERVERS."""
+    store = EmbeddedStore(binary=None if kind == "valkey" else shutil.which("redis-server"))
+    asyncio.run(store.start())
+    try:
+        yield store
+    finally:
+        store.stop()
+
+
+class RedisCli:
+    """Any command, and its reply as redis-py gives it: bytes, numbers, lists; a dict for a hash."""
+
+    def __init__(self, url: str) -> None:
+        self._redis: Any = redis.Redis.from_url(url, protocol=2, socket_timeout=PATIENCE_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._redis.close()
+
+    def do(self, *words: Any) -> Any:
+        return self._redis.execute_command(*words)
+
+    def do_all(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """In one round trip."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for words in commands:
+            pipeline.execute_command(*words)
+        replies: list[Any] = pipeline.execute()
+        return replies
+
+
+def fresh_domain() -> str:
+    """No two tests share a key, in whatever process they run."""
+    return f"test-{os.getpid()}-{next(_domains)}"
+
+
+def wait_until(is_so: Callable[[], bool], describe: Callable[[], str] = lambda: "") -> None:
+    ends_s = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < ends_s, f"still not so after {PATIENCE_S} s {describe()}"
+        time.sleep(0.005)
+
+
+async def eventually(is_so: Callable[[], bool], describe: Callable[[], str] = lambda: "") -> None:
+    """As `wait_until`, while the event loop runs."""
+    ends_s = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < ends_s, f"still not so after {PATIENCE_S} s {describe()}"
+        await asyncio.sleep(0.005)
+
+
+def on_loop(test: Callable[_P, Coroutine[Any, Any, None]]) -> Callable[_P, None]:
+    """Runs a coroutine as a test, on the event loop that the gateway runs on."""
+
+    @functools.wraps(test)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(asyncio.wait_for(test(*args, **kwargs), 3 * PATIENCE_S))
+
+    return run

