@@ -136,7 +136,6 @@ class ChatCompletions:
                 headers.append((b"content-type", answer.exchange.content_type))
                 await send_whole(send, answer.exchange.status, headers, answer.exchange.body)
 
-
     async def _body(self, scope: Scope, receive: Receive, interrupt: Interrupt, deadline: Deadline) -> bytes:
         """A client that never finishes its body has the time of the whole request. Raises RequestTimedOut."""
         interrupt.set_deadline(deadline.at)
