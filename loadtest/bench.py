@@ -169,10 +169,9 @@ def bench_latency(bench: Bench, seconds: float) -> None:
         direct, through = bench.at_rate(bench.direct, seconds), bench.at_rate(url, seconds)
     added = through["sent"]["p50_ms"] - direct["sent"]["p50_ms"]
     decision, overhead = through["decision"], through["overhead"]
-    print(f"\nAt {RATE} requests/s: added latency p50 {added:.2f} ms; gateway overhead p50 {overhead['p50_ms']:.2f},")
-    print(
-        f"p99 {overhead['p99_ms']:.2f} ms; routing decision p50 {decision['p50_ms']:.2f}, p99 {decision['p99_ms']:.2f} ms"
-    )
+    print(f"\nAt {RATE} requests/s: added latency p50 {added:.2f} ms")
+    print(f"gateway overhead p50 {overhead['p50_ms']:.2f} ms, p99 {overhead['p99_ms']:.2f} ms")
+    print(f"routing decision p50 {decision['p50_ms']:.2f} ms, p99 {decision['p99_ms']:.2f} ms")
 
 
 def bench_memory(bench: Bench, requests: int) -> None:

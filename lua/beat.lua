@@ -3,6 +3,7 @@
 --- @include "random"
 --- @include "breaker"
 --- @include "lease"
+--- @include "overdue"
 --- @include "outcomes"
 --- @include "shed"
 --- @include "event"
@@ -17,34 +18,11 @@
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local replicas_key, replica_key, FIRST = KEYS[6], KEYS[7], 8
 local epoch, replica, dead_after_ms, random = ARGV[1], ARGV[2], tonumber(ARGV[7]), random_from(tonumber(ARGV[8]))
-local EVALUATE_EVERY_MS, OVERDUE_SEEN, OVERDUE_SAMPLES, DEAD_REPORTED = 900, 1000, 20, 16
+local EVALUATE_EVERY_MS, DEAD_REPORTED = 900, 16
 
 local policy, domain = policy_read(policy_key), domain_read(global_key)
-local now, transitions, changed = domain.now, {}, {}
-
--- Overdue in flight: at least `slow_limit` calls, and at least half of the active ones, have waited for their first
--- byte longer than twice the latency threshold and twice the p99. Opens a hung provider before a call timed out.
--- A call is as old as it was at its replica's last beat, which would have told of its first byte. Calls of a replica
--- that missed two beats do not count: it may be dead, and then nobody waits.
-local SILENT_AFTER_MS, beats = 2500, { [replica] = now }
-local function is_waiting(token, start, samples, wait_ms)
-  if lease_is_answered(start) then return false end
-  if samples < OVERDUE_SAMPLES and not string.find(token, '.stream.', 1, true) then return false end
-  local owner = lease_owner(token) or ''
-  if not beats[owner] then beats[owner] = tonumber(redis.call('ZSCORE', replicas_key, owner) or 0) end
-  return beats[owner] >= math.max(now - SILENT_AFTER_MS, start + wait_ms)
-end
-
-local function is_overdue(d, leases, active)
-  local wait_ms = math.max(2 * deployment_slow_after_ms(d, policy), 2 * (d.p99_ms or 0))
-  local old = redis.call('ZRANGEBYSCORE', leases, now - d.lease_ms, now - wait_ms, 'WITHSCORES',
-    'LIMIT', 0, OVERDUE_SEEN)
-  local overdue = 0
-  for k = 1, #old, 2 do
-    if is_waiting(old[k], tonumber(old[k + 1]), d.requests or 0, wait_ms) then overdue = overdue + 1 end
-  end
-  return overdue >= policy.slow_limit and overdue >= active / 2
-end
+local now, transitions, changed, beats = domain.now, {}, {}, {}
+beats[replica] = now
 
 for k = 9, #ARGV, 2 do
   local leases = KEYS[FIRST + 2 * (tonumber(ARGV[k]) - 1) + 1]
@@ -66,7 +44,8 @@ if policy and now - (domain.evaluated_at_ms or 0) >= EVALUATE_EVERY_MS then
       if is_stale and (d.requests or 0) > 0 then health_refresh(d, window_read('', now), now) end
       local own_active = deployment_active(KEYS[k + 1], d, now)
       if own_active ~= (d.active or 0) then record_set(d, 'active', own_active) end
-      if d.state == 'closed' and policy.breaker_enabled and is_overdue(d, KEYS[k + 1], own_active) then
+      if d.state == 'closed' and policy.breaker_enabled
+        and overdue_is_half(d, policy, KEYS[k + 1], own_active, replicas_key, beats, now) then
         transitions[#transitions + 1] = breaker_open(d, policy, now, 'overdue', random)
       end
       counted = counted + 1

@@ -17,7 +17,8 @@ local function admit_breaker(c, d, policy, now)
       return 'open', d.cooldown_ms or policy.cooldown_ms
     end
     if (d.probes_issued or 0) >= policy.probes then
-      return 'probing', math.max(1, (d.probe_deadline_ms or now) - now)
+      -- A probe may come back at any moment.
+      return 'probing', math.min(UNKNOWN_WAIT_MS, (d.probe_deadline_ms or math.huge) - now)
     end
   elseif now < d.open_until_ms then
     return 'open', d.open_until_ms - now

@@ -34,7 +34,7 @@ def standard_cluster(store: EmbeddedStore, provider_processes: list[ProviderProc
     first, second, third = provider_processes
     models = [
         deployment("dead", first, "dead"),
-        deployment("probed", first, "probed", cooldown_period="300ms"),
+        deployment("probed", first, "probed", cooldown_period="500ms"),
         deployment("held", first, "held", max_parallel=1000),
         deployment("limited", first, "limited", rpm=10),
         deployment("narrow", first, "narrow", max_parallel=5),
@@ -64,7 +64,7 @@ def tolerant_cluster(store: EmbeddedStore, provider_processes: list[ProviderProc
         deployment("away", second, "away"),
     ]
     router = {
-        "latency_threshold": "50ms",
+        "latency_threshold": "120ms",
         "token_allowance": 0,
         "circuit_breaker_threshold": 100_000,
         "slow_request_limit": 100_000,

@@ -86,7 +86,7 @@ def test_probe_whose_client_leaves_gives_its_permit_back(cluster: Cluster) -> No
 def test_result_of_a_call_from_before_the_outage_moves_nothing(cluster: Cluster) -> None:
     """It was granted in an older generation, so its success does not close what failed since."""
     provider = cluster.providers[0]
-    provider.behave(latency_ms=700)
+    provider.behave(latency_ms=1500)
     with cluster.replicas[3].begin_chat("dead") as early:
         provider.wait_for(in_flight=1)
         provider.behave(latency_ms=0, error_rate=1)

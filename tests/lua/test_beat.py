@@ -117,6 +117,18 @@ def test_three_hung_streams_open_before_one_has_timed_out(cluster: Cluster) -> N
     assert cluster.deployment("a")["open_reason"] == "overdue"
 
 
+@pytest.mark.parametrize(("hung", "state"), [(1400, "open"), (1100, "closed")])
+def test_share_of_waiting_calls_is_judged_however_many_there_are(cluster: Cluster, hung: int, state: str) -> None:
+    cluster.configure(deployment_policy("a", limit=10_000))
+    cluster.beat()
+    for count, age_ms in ((hung, 5000), (2500 - hung, 0)):
+        leases = [word for k in range(count) for word in (cluster.now_ms + 5000 - age_ms, f"r1.stream.{age_ms}x{k}")]
+        cluster.cli.do("ZADD", cluster.keys.deployment_leases("a"), *leases)
+    wait(cluster, 5000)
+
+    assert cluster.state("a") == state
+
+
 def test_two_hung_streams_are_no_pattern(cluster: Cluster) -> None:
     cluster.configure("a")
     streams(cluster, 2)
@@ -268,6 +280,18 @@ def test_hung_probes_are_left_to_their_deadline(cluster: Cluster) -> None:
     wait(cluster, 30_000)
 
     assert cluster.state("a") == "half_open"
+
+
+def test_hung_probe_of_a_breaker_that_closed_meanwhile_is_a_waiting_call(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.trip("a")
+    cluster.cool_down("a")
+    streams(cluster, 1)
+    cluster.call("a", times=2)
+    streams(cluster, 2)
+    wait(cluster, 6000)
+
+    assert [e["reason"] for e in cluster.events("a")][-1] == "overdue"
 
 
 def test_overdue_opens_once(cluster: Cluster) -> None:

@@ -367,6 +367,23 @@ def test_probes_that_never_report_open_again(cluster: Cluster) -> None:
     assert cluster.deployment("a")["trips"] == "2"
 
 
+def test_caller_who_finds_the_deadline_passed_is_told_the_new_cooldown(cluster: Cluster) -> None:
+    half_open(cluster)
+    for _ in range(3):
+        cluster.granted("a")
+    cluster.advance(75_000)
+
+    assert cluster.rejected("a").retry_after_ms == cooldown_ms(cluster)
+
+
+def test_deployment_that_is_being_probed_may_be_back_in_a_moment(cluster: Cluster) -> None:
+    half_open(cluster)
+    for _ in range(3):
+        cluster.granted("a")
+
+    assert cluster.rejected("a").retry_after_ms == 1000
+
+
 def test_probes_have_until_the_end_of_their_lease_to_report(cluster: Cluster) -> None:
     half_open(cluster)
     probes = [cluster.granted("a") for _ in range(3)]
@@ -376,6 +393,17 @@ def test_probes_have_until_the_end_of_their_lease_to_report(cluster: Cluster) ->
         cluster.settle(probe)
 
     assert cluster.state("a") == "closed"
+
+
+@pytest.mark.parametrize("outcome", ["success", "cancelled"])
+def test_one_silent_probe_opens_again_though_another_reported(cluster: Cluster, outcome: str) -> None:
+    half_open(cluster)
+    probes = [cluster.granted("a") for _ in range(2)]
+    cluster.settle(probes[0], outcome)
+    cluster.advance(75_000)
+    cluster.rejected("a")
+
+    assert cluster.deployment("a")["open_reason"] == "probe_deadline"
 
 
 @pytest.mark.parametrize("outcome", ["success", "cancelled"])

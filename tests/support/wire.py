@@ -10,7 +10,7 @@ import select
 import socket
 from typing import Any, NamedTuple, Self
 
-from tests.loadtest.process import CHAT, PATIENCE_S, chat_body
+from tests.loadtest.process import CHAT, PATIENCE_S, chat_body, wait_until
 
 Address = tuple[str, int]
 DONE = "[DONE]"
@@ -94,6 +94,10 @@ class Call:
             assert part, f"closed before {mark!r}: {data!r}"
             data += part
         return data
+
+    def peek_until(self, mark: bytes) -> None:
+        """Waits for what `answer` will read."""
+        wait_until(lambda: mark in self.socket.recv(65536, socket.MSG_PEEK))
 
     def read_to_end(self) -> bytes:
         data = b""
