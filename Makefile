@@ -29,7 +29,7 @@ lint: $(READY)
 	$(BIN)/python -m pytest -q tests/test_layers.py tests/lua/test_scripts_compile.py
 
 bench: $(READY)
-	$(BIN)/python -m loadtest.bench
+	$(BIN)/python -m loadtest.bench $(ARGS)
 
 # Needs uv on PATH. The lock names packages and hashes only, never an index.
 lock:

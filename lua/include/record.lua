@@ -11,6 +11,7 @@ end
 
 -- nil removes the field: an absent field costs no memory and means its zero.
 local function record_set(record, field, value)
+  if value == nil and record[field] == nil then return end
   record[field] = value
   record.changes[#record.changes + 1] = field
 end

@@ -111,6 +111,16 @@ def test_score_weighs_load_latency_and_errors(cluster: Cluster) -> None:
     assert b.score == pytest.approx(health_b * (0.3 * 0.6 + 0.4 * 0.25 + 0.3 * error_b), abs=0.06)
 
 
+def test_fast_deployment_that_is_away_makes_nobody_look_slow(cluster: Cluster) -> None:
+    cluster.configure("a", "b")
+    cluster.call("a", latency_ms=30)
+    cluster.call("b", latency_ms=300)
+    cluster.force("a", "open")
+    _, b = cluster.explain("a", "b").candidates
+
+    assert b.score == cluster.explain("b").candidates[0].score
+
+
 def test_latency_costs_at_most_nine_tenths_of_its_weight(cluster: Cluster) -> None:
     cluster.configure("a", "b")
     cluster.call("a", latency_ms=10)

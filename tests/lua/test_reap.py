@@ -72,8 +72,9 @@ def test_chunks_cover_all_and_each_is_bounded(cluster: Cluster) -> None:
     for k in range(100):
         cluster.granted("a", replica=f"r{1 + k % 2}")
     dead(cluster, "r2")
-    removed, offset = [], 0
-    while offset >= 0:
+    removed: list[int] = []
+    offset = 0
+    while offset >= 0 and len(removed) < 30:
         count, offset = cluster.reap_chunk("r2", "a", offset=offset, chunk=7)
         removed.append(count)
 
@@ -91,6 +92,16 @@ def test_only_the_last_chunk_forgets_the_replica(cluster: Cluster) -> None:
 
     assert (before, cluster.beat().dead_replicas) == (("r2",), ())
     assert cluster.cli.do("EXISTS", cluster.keys.replica("r2")) == 0
+
+
+def test_replica_is_not_forgotten_in_the_middle_of_a_deployment(cluster: Cluster) -> None:
+    cluster.configure("a")
+    for _ in range(2):
+        cluster.granted("a", replica="r2")
+    dead(cluster, "r2")
+    cluster.reap_chunk("r2", "a", chunk=1)
+
+    assert cluster.beat().dead_replicas == ("r2",)
 
 
 def test_reaped_probe_gives_its_permit_back(cluster: Cluster) -> None:

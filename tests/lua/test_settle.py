@@ -152,6 +152,13 @@ def test_overloaded_provider_that_names_a_time_gets_it(cluster: Cluster) -> None
     assert cluster.rejected("a").verdicts == ("cooling",)
 
 
+def test_overloaded_provider_that_names_no_time_does_not_cool(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.call("a", "overloaded")
+
+    cluster.granted("a")
+
+
 def test_latency_average_rises_at_once(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.call("a", latency_ms=100)

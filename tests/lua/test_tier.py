@@ -172,8 +172,8 @@ def test_fallback_is_not_probed_while_the_first_tier_serves(cluster: Cluster) ->
 
 def test_ill_first_tier_does_not_hand_over_to_a_probe(cluster: Cluster) -> None:
     cluster.configure("a", "b", failure_threshold=100, failure_rate=2.0, slow_limit=100, slow_rate=2.0)
-    cluster.call("b", "failure", times=100)
-    cluster.cool_down("b")
+    cluster.force("b", "open", ttl_ms=1)
+    cluster.advance(1)
     sicken(cluster, "a", failures=20, successes=10)
     cluster.call("a", latency_ms=2001, times=2)
 

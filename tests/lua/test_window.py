@@ -155,6 +155,19 @@ def test_window_never_grows(cluster: Cluster) -> None:
     assert len(sizes) == 1
 
 
+def test_full_bucket_stays_full(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.call("a")
+    key = cluster.keys.deployment_window("a")
+    words, slice_bytes = 7 * 4, len(cluster.cli.do("GET", key)) // 6
+    start = START_MS // 10_000 % 6 * slice_bytes + words
+    bucket = cluster.cli.do("GET", key).index(b"\x00\x01", start)
+    cluster.cli.do("SETRANGE", key, bucket, b"\xff\xff")
+    cluster.call("a")
+
+    assert_close(window(cluster).p50_ms, 100)
+
+
 def test_window_goes_by_itself_when_traffic_ends(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.call("a")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shared_state.embedded import EmbeddedStore
+from shared_state.embedded import EmbeddedStore, die_with_parent
 from shared_state.errors import EmbeddedFailed
 from tests.support.live_state import run_command
 from tests.support.stores import RedisCli, on_loop, wait_until
@@ -45,7 +45,8 @@ def store() -> Iterator[EmbeddedStore]:
 
 def killed_parent() -> tuple[int, Path]:
     """The store's pid and folder, whose parent got kill -9."""
-    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+    command = [sys.executable, "-c", PARENT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent) as parent:
         assert parent.stdout is not None
         pid, _, folder = parent.stdout.readline().strip().partition(" ")
         assert is_running(int(pid))
@@ -105,11 +106,10 @@ def test_stopping_twice_is_once() -> None:
     assert not store.folder.exists()
 
 
-def test_hung_store_is_killed_at_last(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hung_store_is_killed_at_last(store: EmbeddedStore) -> None:
     pid = store.pid
     os.kill(pid, signal.SIGSTOP)
-    monkeypatch.setattr("shared_state.embedded.STOP_TIMEOUT_S", 0.05)
-    store.stop()
+    store.stop(timeout_s=0.05)
 
     assert not is_running(pid)
 

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import os
-import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,7 +10,7 @@ from shared_state.embedded import EmbeddedStore
 from shared_state.replicas import Replica
 from tests.support.live_state import OpenedState, opened_state
 from tests.support.state import deployment_policy
-from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop
+from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop, stopped
 
 
 @contextlib.asynccontextmanager
@@ -109,9 +107,8 @@ async def test_newest_configuration_comes_back_whoever_is_first_after_a_flush(
 @on_loop
 async def test_heart_outlives_a_store_in_trouble(own_server: EmbeddedStore, caplog: pytest.LogCaptureFixture) -> None:
     async with opened_state(own_server.url, "a", deadline_ms=5) as state, beating(state):
-        os.kill(own_server.pid, signal.SIGSTOP)
-        await eventually(lambda: any("heartbeat failed" in m for m in caplog.messages))
-        os.kill(own_server.pid, signal.SIGCONT)
+        with stopped(own_server):
+            await eventually(lambda: any("heartbeat failed" in m for m in caplog.messages))
         with RedisCli(own_server.url) as cli:
             before = beats_at_ms(cli, state)
             await eventually(lambda: beats_at_ms(cli, state) > before)

@@ -1,8 +1,6 @@
 """The port: values in, one script call, values out; grants that nobody waits for are given back."""
 
 import asyncio
-import os
-import signal
 
 import pytest
 
@@ -12,7 +10,7 @@ from shared_state.records import Ending, Outcome, Permit, Rejection
 from shared_state.store import REAP_CHUNK
 from tests.support.live_state import OpenedState, opened_state
 from tests.support.state import deployment_policy
-from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop
+from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop, stopped
 
 SUCCESS = Ending(Outcome.SUCCESS, latency_ms=100)
 FAILURE = Ending(Outcome.FAILURE)
@@ -146,10 +144,8 @@ async def test_first_bytes_outlive_a_heartbeat_that_failed(own_server: EmbeddedS
     async with opened_state(own_server.url, "a", deadline_ms=20) as state:
         permit = await state.granted(is_stream=True)
         state.store.answered(permit)
-        os.kill(own_server.pid, signal.SIGSTOP)
-        with pytest.raises(StoreUnavailable):
+        with stopped(own_server), pytest.raises(StoreUnavailable):
             await beat(state)
-        os.kill(own_server.pid, signal.SIGCONT)
         await beat(state)
         with RedisCli(own_server.url) as cli:
             score = cli.do("ZSCORE", state.keys.deployment_leases("a"), permit.token)
@@ -293,10 +289,9 @@ async def test_probe_of_a_cancelled_caller_is_given_back(server: EmbeddedStore) 
 
 @on_loop
 async def test_grant_that_came_too_late_is_given_back(own_server: EmbeddedStore) -> None:
-    async with opened_state(own_server.url, "a", deadline_ms=10) as state:
-        os.kill(own_server.pid, signal.SIGSTOP)
-        decisions = await asyncio.gather(*(state.acquire() for _ in range(20)), return_exceptions=True)
-        os.kill(own_server.pid, signal.SIGCONT)
+    async with opened_state(own_server.url, "a", deadline_ms=20) as state:
+        with stopped(own_server):
+            decisions = await asyncio.gather(*(state.acquire() for _ in range(20)), return_exceptions=True)
         with RedisCli(own_server.url) as cli:
             await eventually(lambda: active(cli, state) > 0)
             await beat(state)

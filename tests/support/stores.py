@@ -1,10 +1,12 @@
 """Store processes for tests, a redis-cli to look into them, and ways to wait for what they do."""
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, ParamSpec, Self
@@ -29,6 +31,16 @@ def running_server(kind: str) -> Iterator[EmbeddedStore]:
         yield store
     finally:
         store.stop()
+
+
+@contextlib.contextmanager
+def stopped(store: EmbeddedStore) -> Iterator[None]:
+    """Takes connections and never answers, as a store does that is swapped out or gone behind a broken network."""
+    os.kill(store.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(store.pid, signal.SIGCONT)
 
 
 class RedisCli:

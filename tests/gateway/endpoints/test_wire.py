@@ -82,6 +82,16 @@ def test_client_that_leaves_in_the_middle_of_its_body_is_forgotten(
     assert provider.counts()["requests"] == 0
 
 
+def test_body_that_never_ends_is_given_up_at_the_deadline(
+    each_engine: ReplicaProcess, provider: ProviderProcess
+) -> None:
+    with Call(each_engine.address, chat_bytes(model="gpt-4", headers={"x-pllm-timeout": "100ms"})[:-1]) as call:
+        answer = call.answer()
+
+    assert (answer.status, answer.error["type"]) == (408, "invalid_request_error")
+    assert provider.counts()["requests"] == 0
+
+
 def test_connections_of_clients_that_left_are_closed(each_engine: ReplicaProcess) -> None:
     """Hypercorn keeps them until the keep-alive time is over: 75 s here, and then there are too many open files."""
     before = open_files(each_engine)
