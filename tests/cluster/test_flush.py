@@ -36,6 +36,7 @@ def test_calls_right_after_a_flush_are_answered(forgetful: Cluster, command: str
     for replica in in_turn(forgetful.replicas, 10):
         forgetful.redis.execute_command(*command.split())
         statuses.append(replica.chat("only").status)
+        forgetful.wait_until_idle()
 
     assert statuses == [200] * 10
 

@@ -82,11 +82,14 @@ def test_offer_of_http_2_in_pieces_is_passed_over(replica: ReplicaProcess) -> No
 
 
 def test_pipelined_requests_are_answered_in_order(replica: ReplicaProcess) -> None:
-    data = chat_bytes(model="gpt-4") + chat_bytes(model="unknown") + chat_bytes(model="gpt-4", stream=True)
-    with Call(replica.address, data) as call:
-        answers = [call.read_until(mark) for mark in (b'"usage":{', b"model_not_found", DONE.encode())]
+    last = chat_bytes(model="gpt-4", stream=True, headers={"connection": "close"})
+    with Call(replica.address, chat_bytes(model="gpt-4") + chat_bytes(model="unknown") + last) as call:
+        text = call.read_to_end()
 
-    assert b"HTTP/1.1 200" in answers[0]
+    marks = [b"HTTP/1.1 200", b'"usage":{', b"HTTP/1.1 404", b"model_not_found", b"HTTP/1.1 200", b"data: [DONE]"]
+    positions = [text.find(mark) for mark in marks[:4]] + [text.rfind(mark) for mark in marks[4:]]
+    assert -1 not in positions
+    assert positions == sorted(positions)
 
 
 def test_garbage_after_a_request_does_not_spoil_its_answer(replica: ReplicaProcess) -> None:

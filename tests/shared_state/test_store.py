@@ -10,7 +10,7 @@ from shared_state.records import Ending, Outcome, Permit, Rejection
 from shared_state.store import REAP_CHUNK
 from tests.support.live_state import OpenedState, opened_state
 from tests.support.state import deployment_policy
-from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop, stopped
+from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop, stopped, unreachable
 
 SUCCESS = Ending(Outcome.SUCCESS, latency_ms=100)
 FAILURE = Ending(Outcome.FAILURE)
@@ -141,10 +141,10 @@ async def test_first_bytes_are_told_by_the_next_beat(server: EmbeddedStore, cli:
 
 @on_loop
 async def test_first_bytes_outlive_a_heartbeat_that_failed(own_server: EmbeddedStore) -> None:
-    async with opened_state(own_server.url, "a", deadline_ms=20) as state:
+    async with opened_state(own_server.url, "a") as state:
         permit = await state.granted(is_stream=True)
         state.store.answered(permit)
-        with stopped(own_server), pytest.raises(StoreUnavailable):
+        with unreachable(own_server), pytest.raises(StoreUnavailable):
             await beat(state)
         await beat(state)
         with RedisCli(own_server.url) as cli:

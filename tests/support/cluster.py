@@ -68,7 +68,7 @@ class ReplicaProcess:
     def _is_ready(self) -> bool:
         try:
             return self.get("/readyz").status == 200
-        except ConnectionError:
+        except OSError:
             return False
 
     def said(self) -> str:

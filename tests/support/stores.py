@@ -43,6 +43,19 @@ def stopped(store: EmbeddedStore) -> Iterator[None]:
         os.kill(store.pid, signal.SIGCONT)
 
 
+@contextlib.contextmanager
+def unreachable(store: EmbeddedStore) -> Iterator[None]:
+    """Every connection is cut and none can be made; what is sent meanwhile is never carried out."""
+    away = store.socket.with_suffix(".away")
+    store.socket.rename(away)
+    try:
+        with RedisCli(f"unix://{away}") as cli:
+            cli.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        yield
+    finally:
+        away.rename(store.socket)
+
+
 class RedisCli:
     """Any command, and its reply as redis-py gives it: bytes, numbers, lists; a dict for a hash."""
 
