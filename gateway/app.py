@@ -69,7 +69,8 @@ async def application(settings: Settings, flight: Flight, replica: str | None = 
         stack.push_async_callback(batcher.close)
         version = int(time.time() * 1000)
         store = Store(batcher, scripts, Keys(settings.state.domain), life, configuration(settings, version))
-        heart = Replica(store, f"{settings.server.host}:{settings.server.port}", VERSION)
+        address = f"{settings.server.host}:{settings.server.port}"
+        heart = Replica(store, address, VERSION, lambda: flight.is_draining)
         stack.push_async_callback(heart.stop)
         await heart.start()
         upstream = Upstream(settings.model_list)

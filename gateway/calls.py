@@ -8,10 +8,6 @@ import msgspec
 from gateway.errors import InvalidRequest
 
 
-class StreamOptions(msgspec.Struct, frozen=True):
-    include_usage: bool = False
-
-
 class ChatRequest(msgspec.Struct, frozen=True):
     """The peeked part of a chat completion request. Messages are checked to be a non-empty list of objects."""
 

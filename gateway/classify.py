@@ -5,9 +5,6 @@ import time
 
 from shared_state.records import Outcome
 
-# Codes under which providers report that a quota is used up: a 429 that no waiting cures.
-QUOTA_CODES = frozenset({"insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached"})
-
 RETRY_AFTER_MOST_S = 86_400.0
 
 _BY_STATUS = {

@@ -97,7 +97,8 @@ async def _run() -> None:
             flush=True,
         )
         while not stop.is_set():
-            children.check()
+            for name in children.take_ended():  # people kill things to see what happens: the rest serves on
+                print(f"{name} has ended; the rest of the cluster serves on.", flush=True)
             await _sleep(stop, 1.0)
     finally:
         await children.stop()

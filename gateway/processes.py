@@ -43,6 +43,12 @@ class Children:
             if process.poll() is not None:
                 raise ChildFailed(f"{name} ended with code {process.returncode}:\n{self.said(name)[-2000:]}")
 
+    def take_ended(self) -> list[str]:
+        """Names of the children that have ended since the last call; they are children no more."""
+        ended = [name for name, process in self._processes if process.poll() is not None]
+        self._processes = [(name, process) for name, process in self._processes if name not in ended]
+        return ended
+
     async def stop(self) -> None:
         for _, process in self._processes:
             if process.poll() is None:

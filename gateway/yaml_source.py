@@ -18,6 +18,7 @@ _QUOTED_TEXT = re.compile(r"""(['"])(?!<)\S{2,}?\1""")
 
 # The configuration needs six levels; far more would only exhaust the stack.
 _DEEPEST = 32
+_NODES_MOST = 100_000  # ten thousand deployments; a few lines of anchors can stand for billions
 
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
@@ -57,7 +58,12 @@ def _parse(text: str, problems: list[Problem]) -> object:
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        if node is None or not _is_tree(node, "", (), problems):
+        if node is None:
+            return None
+        if _size(node, {}) > _NODES_MOST:
+            problems.append(Problem("", f"more than {_NODES_MOST} values once its anchors are written out"))
+            return None
+        if not _is_tree(node, "", (), problems):
             return None
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
@@ -78,6 +84,19 @@ def _position(error: yaml.MarkedYAMLError) -> str:
 def _complaint(error: yaml.MarkedYAMLError) -> str:
     """Without the source line that PyYAML would print: it may hold a secret."""
     return _QUOTED_TEXT.sub("…", str(error.problem or error.context))
+
+
+def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """How many values the document has with every alias written out, without writing them out."""
+    if id(node) not in sizes:
+        sizes[id(node)] = 1  # an anchor inside itself counts once here, and is refused afterwards
+        children: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            children = node.value
+        elif isinstance(node, yaml.MappingNode):
+            children = [child for _, child in node.value]
+        sizes[id(node)] = 1 + sum(_size(child, sizes) for child in children)
+    return sizes[id(node)]
 
 
 def _is_tree(node: yaml.Node, path: str, ancestors: tuple[int, ...], problems: list[Problem]) -> bool:

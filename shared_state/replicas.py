@@ -5,6 +5,7 @@ leases of replicas that died.
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from shared_state.errors import StateError
 from shared_state.store import Store
@@ -15,15 +16,17 @@ _log = logging.getLogger("pllm.replicas")
 
 
 class Replica:
-    """Beats from ``start`` to ``stop``. ``is_draining`` is shown to the others."""
+    """Beats from ``start`` to ``stop``. What ``is_draining`` says is shown to the others."""
 
-    def __init__(self, store: Store, address: str, version: str) -> None:
+    def __init__(
+        self, store: Store, address: str, version: str, is_draining: Callable[[], bool] = lambda: False
+    ) -> None:
         self._store = store
         self._address = address
         self._version = version
         self._started_at_ms = int(time.time() * 1000)
         self._task: asyncio.Task[None] | None = None
-        self.is_draining = False
+        self._is_draining = is_draining
 
     async def start(self) -> None:
         await self._store.configure()
@@ -44,7 +47,7 @@ class Replica:
                 _log.warning("heartbeat failed: %s", error)
 
     async def _beat(self) -> None:
-        beat = await self._store.beat(self._address, self._version, self._started_at_ms, self.is_draining)
+        beat = await self._store.beat(self._address, self._version, self._started_at_ms, self._is_draining())
         # Lost in a flush, or put back after one by a replica that still runs an older configuration.
         if beat.policy_version < self._store.configuration_version:
             await self._store.configure()

@@ -66,9 +66,11 @@ def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
         return Deadline(now + most_ms / 1000)
     try:
         asked_ms = duration_ms(asked.decode("ascii"))
-        return Deadline(now + min(asked_ms, most_ms) / 1000, is_asked=asked_ms < most_ms)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InvalidRequest("x-pllm-timeout must be a duration such as 30s.", param="x-pllm-timeout") from error
+    except (ValueError, UnicodeDecodeError):
+        asked_ms = 0
+    if asked_ms <= 0:
+        raise InvalidRequest("x-pllm-timeout must be a duration such as 30s.", param="x-pllm-timeout")
+    return Deadline(now + min(asked_ms, most_ms) / 1000, is_asked=asked_ms < most_ms)
 
 
 class ChatCompletions:

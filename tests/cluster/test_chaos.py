@@ -13,7 +13,14 @@ from tests.support.cluster import Cluster
 from tests.support.wire import DONE, Answer, Call
 
 WAVES, CALLS = 40, 40
-ERRORS = {"upstream_error", "upstream_timeout", "no_healthy_deployment", "server_is_overloaded", "rate_limit_exceeded"}
+ERRORS = {
+    "upstream_error",
+    "upstream_timeout",
+    "no_healthy_deployment",
+    "server_is_overloaded",
+    "rate_limit_exceeded",
+    "request_timeout",  # a large body and a client that gave it a millisecond
+}
 
 
 def misbehave(provider: ProviderProcess, chance: random.Random) -> None:

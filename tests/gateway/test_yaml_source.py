@@ -151,3 +151,12 @@ def test_no_text_raises_and_every_text_that_fails_says_why(text: str) -> None:
 
 def test_problem_of_the_whole_text_shows_no_path() -> None:
     assert str(Problem("", "message")) == "message"
+
+
+def test_anchors_that_multiply_are_refused_without_being_written_out() -> None:
+    lines = ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10))]
+
+    source = read("\n".join(lines), {})
+
+    assert source.document is None
+    assert "values once its anchors are written out" in str(source.problems[0])

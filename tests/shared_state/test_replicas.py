@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -14,8 +14,8 @@ from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop, st
 
 
 @contextlib.asynccontextmanager
-async def beating(state: OpenedState) -> AsyncIterator[Replica]:
-    replica = Replica(state.store, "127.0.0.1:8080", "0.1.0")
+async def beating(state: OpenedState, is_draining: Callable[[], bool] = lambda: False) -> AsyncIterator[Replica]:
+    replica = Replica(state.store, "127.0.0.1:8080", "0.1.0", is_draining)
     await replica.start()
     try:
         yield replica
@@ -51,9 +51,7 @@ async def test_replica_beats_until_it_is_stopped(server: EmbeddedStore, cli: Red
 
 @on_loop
 async def test_draining_is_shown_to_the_others(server: EmbeddedStore, cli: RedisCli) -> None:
-    async with opened_state(server.url, "a") as state, beating(state) as replica:
-        replica.is_draining = True
-
+    async with opened_state(server.url, "a") as state, beating(state, is_draining=lambda: True):
         await eventually(lambda: cli.do("HGET", state.keys.replica("r1"), "draining") == b"1")
 
 
