@@ -4,6 +4,7 @@ two replicas that share state; all of it ends with this process.
 
 import asyncio
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -107,8 +108,6 @@ async def _run() -> None:
 
 
 def _is_on_path() -> bool:
-    import shutil
-
     return shutil.which(Path(sys.executable).name) == sys.executable
 
 
