@@ -1,5 +1,6 @@
-"""Group commit on one connection: whatever is queued while a flush is in flight goes out in the next one, without a
-timer, so a quiet gateway pays no delay and a busy one few system calls.
+"""Pipelining on one connection, without a timer. Urgent calls (acquire) go out in the same turn of the event loop, so
+that none waits for the reply of another; the rest (settle) goes along with them or, group commit, once nothing is in
+flight.
 
 The batcher owns the connection and request tasks only await futures: a cancelled request can never leave a reply
 behind that the next request would take for its own.
@@ -8,19 +9,19 @@ behind that the next request would take for its own.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from shared_state.client import Client, command
 from shared_state.errors import ScriptFailed, StateError, StoreTimeout, StoreUnavailable
 from shared_state.scripts import Script
 
-FLUSH_MOST = 256  # calls in one pipeline: about 10 ms of the store's time
+IN_FLIGHT_MOST = 64  # calls: a few ms of the store's time, well within a deadline
 # Turns of the event loop granted after the deadline: a reply that already waits in the socket is not late because
 # this process was busy.
 GRACE_TURNS = 8
 # Deadlines of the first sending and of the two after it, as multiples of the setting: a store that hiccups costs a
 # request milliseconds, one that is gone well under a second.
 PATIENCE = (1, 4, 16)
+LOADS_MOST = 3  # times that one call may find the store without its script
 
 Reply = list[object]
 Orphaned = Callable[[Reply], None]
@@ -31,13 +32,16 @@ class Call:
     gets the reply of a call whose caller was cancelled meanwhile, because a grant must not be lost.
     """
 
-    __slots__ = ("again", "future", "orphaned", "packed")
+    __slots__ = ("again", "future", "loads", "orphaned", "packed", "sendings", "sent_at")
 
     def __init__(self, packed: bytes, again: bytes, orphaned: Orphaned | None, future: asyncio.Future[Reply]) -> None:
         self.packed = packed
         self.again = again
         self.orphaned = orphaned
         self.future = future
+        self.sendings = 0
+        self.loads = 0
+        self.sent_at = 0.0
 
     def resolve(self, reply: object) -> None:
         if self.future.done():
@@ -54,30 +58,12 @@ class Call:
             self.future.exception()  # a settle that nobody awaits is not an error of the event loop's
 
 
-class Deadline:
-    """Bounds one flush, by the time the store takes and not by the time this process is busy."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        self._loop = loop
-        self._timeout = asyncio.timeout(None)
-        self._handle: asyncio.Handle = loop.call_later(seconds, self._pass, GRACE_TURNS)
-
-    def _pass(self, turns: int) -> None:
-        if turns:
-            self._handle = self._loop.call_soon(self._pass, turns - 1)
-        else:
-            self._timeout.reschedule(self._loop.time())
-
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
-
-    async def __aexit__(self, *raised: Any) -> None:
-        self._handle.cancel()
-        await self._timeout.__aexit__(*raised)
-
-
 class Batcher:
-    """Sends script calls to one store. ``round_trips`` counts pipelines sent."""
+    """Sends script calls to one store. ``round_trips`` counts pipelines sent.
+
+    What has no reply when the deadline passes or the connection breaks is sent again: every script is idempotent by
+    its token.
+    """
 
     def __init__(self, client: Client, scripts: Iterable[Script], deadline_ms: int) -> None:
         self._client = client
@@ -85,20 +71,28 @@ class Batcher:
         self._deadline_s = deadline_ms / 1000
         self._urgent: deque[Call] = deque()
         self._later: deque[Call] = deque()
-        self._wake = asyncio.Event()
+        self._in_flight: deque[Call | Script] = deque()
         self._loop = asyncio.get_running_loop()
-        self._is_closing = False
-        self._task = self._loop.create_task(self._run(), name="batcher")
+        self._forgotten: list[Call] = []
+        self._is_push_due = False
+        self._is_closed = False
+        self._load_error = ""
+        self._connecting: asyncio.Task[None] | None = None
+        self._timer: asyncio.Handle | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.round_trips = 0
 
     async def close(self) -> None:
         """Sends what is still queued, and what comes up while doing so (grants to give back), then gives the connection
         back.
         """
-        self._is_closing = True
-        self._wake.set()
-        await self._task
-        await self._client.close()
+        while not self._idle.is_set():
+            await self._idle.wait()
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._client.close()
 
     def call(
         self,
@@ -109,83 +103,134 @@ class Batcher:
     ) -> asyncio.Future[Reply]:
         """Queues a call; urgent ones (acquire) go before the rest (settle). The future raises StateError."""
         call = Call(packed, again or packed, orphaned, self._loop.create_future())
-        if self._task.done():
+        if self._is_closed:
             call.fail(StoreUnavailable("the connection to the store is closed"))
             return call.future
         (self._urgent if is_urgent else self._later).append(call)
-        self._wake.set()
+        self._idle.clear()
+        if not self._is_push_due:
+            self._is_push_due = True
+            self._loop.call_soon(self._push)
         return call.future
 
-    async def _run(self) -> None:
-        while not self._is_closing or self._urgent or self._later:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._urgent or self._later:
-                await self._flush(self._take())
-
-    def _take(self) -> deque[Call]:
-        batch: deque[Call] = deque()
-        for queue in (self._urgent, self._later):
-            while queue and len(batch) < FLUSH_MOST:
+    def _push(self) -> None:
+        """Sends what may go out now."""
+        self._is_push_due = False
+        urgent, later, in_flight = self._urgent, self._later, self._in_flight
+        if self._connecting or not (urgent or (later and not in_flight)):
+            return
+        if not self._client.is_connected:
+            self._connecting = self._loop.create_task(self._connect(), name="store connection")
+            return
+        room = IN_FLIGHT_MOST - len(in_flight)
+        batch: list[Call] = []
+        for queue in (urgent, later):
+            while queue and len(batch) < room:
                 batch.append(queue.popleft())
-        return batch
+        if batch:
+            self._send(batch)
 
-    async def _flush(self, pending: deque[Call]) -> None:
-        """Answers every call. What has no reply when the deadline passes or the connection breaks is sent again: every
-        script is idempotent by its token.
-        """
-        error: StateError = StoreUnavailable("never tried")
-        for patience in PATIENCE:
-            try:
-                if not self._client.is_connected:
-                    await self._connect()
-                async with Deadline(self._loop, self._deadline_s * patience):
-                    await self._exchange(pending, is_again=patience > PATIENCE[0])
-                return
-            except TimeoutError:
-                await self._client.close()
-                error = StoreTimeout("the store missed its deadline")
-            except StoreUnavailable as unavailable:
-                error = unavailable
-            except StateError as failed:
-                error = failed
-                break
-        for call in pending:
-            call.fail(error)
+    def _send(self, batch: list[Call]) -> None:
+        now = self._loop.time()
+        for call in batch:
+            call.sent_at = now
+        self.round_trips += 1
+        self._client.send([call.again if call.sendings else call.packed for call in batch])
+        for call in batch:
+            call.sendings += 1
+        self._in_flight.extend(batch)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._deadline_s * PATIENCE[batch[0].sendings - 1], self._check)
 
-    async def _exchange(self, pending: deque[Call], is_again: bool) -> None:
-        """Sends all, then takes one reply each, in order. A call stays in `pending` until it is answered, also one that
-        found no script.
-        """
-        for _ in range(2):
-            self.round_trips += 1
-            await self._client.send([call.again if is_again else call.packed for call in pending])
-            for _ in range(len(pending)):
-                reply = await self._client.receive()
-                call = pending.popleft()
-                if isinstance(reply, ScriptFailed) and str(reply).startswith("NOSCRIPT"):
-                    pending.append(call)
-                else:
-                    call.resolve(reply)
-            if not pending:
-                return
-            await self._load()
-        raise ScriptFailed("the store forgets its scripts as soon as they are loaded")
+    # -- replies ----------------------------------------------------------------------------------------------
+
+    def _on_reply(self, reply: object) -> None:
+        call = self._in_flight.popleft()
+        if isinstance(call, Script):
+            if reply != call.sha.encode():
+                self._load_error = f"the store did not load {call.name}: {reply}"
+        elif isinstance(reply, ScriptFailed) and str(reply).startswith("NOSCRIPT"):
+            self._forgot(call)
+        else:
+            call.resolve(reply)
+
+    def _forgot(self, call: Call) -> None:
+        """The store does not know the script: the call, which was not carried out, goes out again behind its load."""
+        call.loads += 1
+        if call.loads > LOADS_MOST:
+            call.fail(ScriptFailed(self._load_error or "the store forgets its scripts as soon as they are loaded"))
+        else:
+            call.sendings -= 1
+            self._forgotten.append(call)
+
+    def _load(self) -> None:
+        calls, self._forgotten = self._forgotten, []
+        if not any(isinstance(other, Script) for other in self._in_flight):
+            self._load_error = ""
+            self._client.send([command(b"SCRIPT", b"LOAD", script.text.encode()) for script in self._scripts])
+            self._in_flight.extend(self._scripts)
+        self._send(calls)
+
+    def _on_pause(self) -> None:
+        if self._forgotten:
+            self._load()
+        if self._urgent or (self._later and not self._in_flight):
+            self._push()
+        if not (self._in_flight or self._urgent or self._later):
+            self._idle.set()
+
+    # -- trouble ----------------------------------------------------------------------------------------------
+
+    def _check(self, turns: int = GRACE_TURNS) -> None:
+        """Has the oldest call waited for too long? The time this process was busy is not the store's."""
+        self._timer = None
+        call = next((call for call in self._in_flight if isinstance(call, Call)), None)
+        if call is None:
+            return
+        due = call.sent_at + self._deadline_s * PATIENCE[call.sendings - 1]
+        if self._loop.time() < due:
+            self._timer = self._loop.call_at(due, self._check)
+        elif turns:
+            self._timer = self._loop.call_soon(self._check, turns - 1)
+        else:
+            self._client.close()
+            self._on_lost(StoreTimeout("the store missed its deadline"))
+
+    def _on_lost(self, error: StateError) -> None:
+        """What was in flight goes out again, first and in its order, on a new connection."""
+        calls = [*self._forgotten, *(call for call in self._in_flight if isinstance(call, Call))]
+        self._forgotten.clear()
+        self._in_flight.clear()
+        self._urgent.extendleft(reversed([call for call in calls if call.sendings < len(PATIENCE)]))
+        for call in calls:
+            if call.sendings >= len(PATIENCE):
+                call.fail(error)
+        if self._later or self._urgent:
+            self._push()
+        else:
+            self._idle.set()
 
     async def _connect(self) -> None:
+        """Until it is done calls wait in their queue; a refusal counts as a sending of each of them."""
         patience_s = self._deadline_s * PATIENCE[-1]
-        await self._client.connect(patience_s)
         try:
-            async with asyncio.timeout(patience_s):
-                await self._load()
-        except TimeoutError as error:
-            await self._client.close()
-            raise StoreTimeout("the store does not load scripts") from error
+            await self._client.connect(self._on_reply, self._on_pause, self._on_lost, patience_s)
+        except StoreUnavailable as error:
+            self._refused(error)
+        except BaseException as error:
+            self._refused(StoreUnavailable(f"no connection to the store: {type(error).__name__}"), is_final=True)
+            raise
+        finally:
+            self._connecting = None
+            self._on_pause()
 
-    async def _load(self) -> None:
-        await self._client.send([command(b"SCRIPT", b"LOAD", script.text.encode()) for script in self._scripts])
-        for script in self._scripts:
-            loaded = await self._client.receive()
-            if loaded != script.sha.encode():
-                await self._client.close()
-                raise ScriptFailed(f"the store did not load {script.name}: {loaded}")
+    def _refused(self, error: StateError, is_final: bool = False) -> None:
+        for queue in (self._urgent, self._later):
+            calls = list(queue)
+            queue.clear()
+            for call in calls:
+                call.sendings += 1
+                if is_final or call.sendings >= len(PATIENCE):
+                    call.fail(error)
+                else:
+                    queue.append(call)

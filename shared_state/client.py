@@ -1,17 +1,19 @@
-"""One connection to the store, with redis-py's connection but none of its retries: a call of the hot path has a
-deadline of milliseconds and is sent again only by its owner, who knows whether that is safe.
+"""One connection to the store: redis-py opens it (address, TLS, AUTH, database), hiredis reads it, and replies are
+handed over as they come in. No retries: a call of the hot path has a deadline of milliseconds and is sent again only by
+its owner, who knows whether that is safe.
 """
 
 import asyncio
+from collections.abc import Callable, Iterable
+from typing import cast
 
+import hiredis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
-from shared_state.errors import ScriptFailed, StoreTimeout, StoreUnavailable
+from shared_state.errors import ScriptFailed, StoreUnavailable
 
 CONNECT_TIMEOUT_S = 1.0
 
@@ -25,11 +27,36 @@ def command(*parts: bytes) -> bytes:
     return b"*%d\r\n%b" % (len(parts), pack(*parts))
 
 
+class _Wire(asyncio.Protocol):
+    """Hands over every reply in order, then says that these were all for now; an error reply is a ScriptFailed."""
+
+    def __init__(
+        self, on_reply: Callable[[object], None], on_pause: Callable[[], None], on_lost: Callable[[str], None]
+    ) -> None:
+        self._reader = hiredis.Reader(replyError=ScriptFailed, notEnoughData=self)
+        self._on_reply = on_reply
+        self._on_pause = on_pause
+        self._on_lost = on_lost
+
+    def data_received(self, data: bytes) -> None:
+        reader = self._reader
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not self:
+                self._on_reply(reply)
+        except hiredis.ProtocolError:
+            self._on_lost("ProtocolError")
+        else:
+            self._on_pause()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._on_lost(type(error).__name__ if error else "closed by the store")
+
+
 class Client:
     """A single connection that is opened on demand and thrown away on any doubt."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
         self._pool = ConnectionPool.from_url(
             url,
             protocol=2,
@@ -38,51 +65,52 @@ class Client:
             retry=Retry(NoBackoff(), 0),
         )
         self._connection: AbstractConnection | None = None
+        self._transport: asyncio.Transport | None = None
 
     @property
     def is_connected(self) -> bool:
-        return self._connection is not None
+        return self._transport is not None
 
-    async def connect(self, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
-        """Raises StoreUnavailable."""
+    async def connect(
+        self,
+        on_reply: Callable[[object], None],
+        on_pause: Callable[[], None],
+        on_lost: Callable[[StoreUnavailable], None],
+        timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> None:
+        """``on_reply`` gets every reply, ``on_pause`` follows the last of those that came in together, ``on_lost`` is
+        called once, unless `close` came first. Raises StoreUnavailable.
+        """
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(min(timeout_s, CONNECT_TIMEOUT_S)):
                 await connection.connect()  # type: ignore[no-untyped-call]
-        except (RedisError, OSError, TimeoutError) as error:
-            await self._discard(connection)
-            raise StoreUnavailable(f"the store does not answer: {type(error).__name__}") from error
-        self._connection = connection
+        except BaseException as error:
+            await connection.disconnect(nowait=True)
+            if isinstance(error, RedisError | OSError | TimeoutError):
+                raise StoreUnavailable(f"the store does not answer: {type(error).__name__}") from error
+            raise
+        # The handshake is over and nothing comes unasked, so the reader that is replaced here holds nothing.
+        assert connection._writer is not None
+        transport = cast(asyncio.Transport, connection._writer.transport)
 
-    async def send(self, packed: list[bytes]) -> None:
-        """Raises StoreUnavailable; the connection is gone then."""
-        assert self._connection is not None
-        try:
-            await self._connection.send_packed_command(packed, check_health=False)
-        except (RedisError, OSError) as error:
-            raise await self._lost(error) from error
+        def lost(reason: str) -> None:
+            if self._transport is transport:
+                self.close()
+                on_lost(StoreUnavailable(f"connection to the store lost: {reason}"))
 
-    async def receive(self) -> object:
-        """The next reply, in order. Raises StoreUnavailable; returns a ScriptFailed for an error reply."""
-        assert self._connection is not None
-        try:
-            reply: object = await self._connection.read_response(disable_decoding=True)
-        except ResponseError as error:
-            # redis-py takes the prefix (NOSCRIPT, OOM) off the codes it knows.
-            return ScriptFailed(" ".join(filter(None, (error.status_code, str(error)))))
-        except (RedisConnectionError, RedisTimeoutError, RedisError, OSError) as error:
-            raise await self._lost(error) from error
-        return reply
+        transport.set_protocol(_Wire(on_reply, on_pause, lost))
+        self._connection, self._transport = connection, transport
 
-    async def _lost(self, error: Exception) -> StoreUnavailable:
-        await self.close()
-        kind = StoreTimeout if isinstance(error, RedisTimeoutError) else StoreUnavailable
-        return kind(f"connection to the store lost: {type(error).__name__}")
+    def send(self, packed: Iterable[bytes]) -> None:
+        """Replies come in the order of what was sent; when the connection is lost, none comes."""
+        assert self._transport is not None
+        self._transport.write(b"".join(packed))
 
-    async def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await self._discard(connection)
-
-    async def _discard(self, connection: AbstractConnection) -> None:
-        await connection.disconnect(nowait=True)
+    def close(self) -> None:
+        """No reply comes any more."""
+        transport, connection = self._transport, self._connection
+        self._transport = self._connection = None
+        if transport is not None and connection is not None:
+            transport.abort()
+            connection._reader = connection._writer = None  # closed already: nothing is left for redis-py to close

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from shared_state.batcher import FLUSH_MOST, Reply
+from shared_state.batcher import IN_FLIGHT_MOST, Reply
 from shared_state.client import command
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import ScriptFailed, StoreTimeout, StoreUnavailable
@@ -50,14 +50,37 @@ async def test_thirty_two_concurrent_calls_need_at_most_three_round_trips(server
 
 
 @on_loop
-async def test_calls_made_during_a_flush_go_out_together_in_the_next(server: EmbeddedStore) -> None:
+async def test_calls_made_while_another_is_in_flight_go_out_together(server: EmbeddedStore, cli: RedisCli) -> None:
     async with opened_batcher(server.url, SCRIPTS) as batcher:
-        first = batcher.call(packed(ECHO, "first"))
-        await eventually(lambda: batcher.round_trips == 1)
-        rest = [batcher.call(packed(ECHO, str(k))) for k in range(100)]
-        await asyncio.gather(first, *rest)
+        await batcher.call(packed(ECHO, "warm"))
+        before = batcher.round_trips
+        cli.do("CLIENT", "PAUSE", 60_000, "WRITE")
+        calls = [batcher.call(packed(ECHO, "first"))]
+        await eventually(lambda: batcher.round_trips == before + 1)
+        for k in range(50):
+            calls.append(batcher.call(packed(ECHO, str(k))))
+            await asyncio.sleep(0)
+        cli.do("CLIENT", "UNPAUSE")
+        await asyncio.gather(*calls)
 
-        assert batcher.round_trips == 2
+        assert batcher.round_trips == before + 2
+
+
+@on_loop
+async def test_urgent_call_waits_for_no_other_and_takes_the_rest_along(server: EmbeddedStore, cli: RedisCli) -> None:
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+        before = batcher.round_trips
+        cli.do("CLIENT", "PAUSE", 60_000, "WRITE")
+        first = batcher.call(packed(ECHO, "first"))
+        await eventually(lambda: batcher.round_trips == before + 1)
+        second = batcher.call(packed(ECHO, "second"))
+        third = batcher.call(packed(ECHO, "third"), is_urgent=True)
+        await eventually(lambda: batcher.round_trips == before + 2)
+        cli.do("CLIENT", "UNPAUSE")
+        await asyncio.gather(first, second, third)
+
+        assert batcher.round_trips == before + 2
 
 
 @on_loop
@@ -72,7 +95,7 @@ async def test_single_call_is_sent_at_once(server: EmbeddedStore) -> None:
 @on_loop
 async def test_flush_is_bounded(server: EmbeddedStore) -> None:
     async with opened_batcher(server.url, SCRIPTS) as batcher:
-        await asyncio.gather(*(batcher.call(packed(ECHO, str(k))) for k in range(2 * FLUSH_MOST + 1)))
+        await asyncio.gather(*(batcher.call(packed(ECHO, str(k))) for k in range(2 * IN_FLIGHT_MOST + 1)))
 
         assert batcher.round_trips == 3
 
@@ -201,9 +224,10 @@ async def test_script_that_no_list_holds_is_an_error(server: EmbeddedStore) -> N
 
 @on_loop
 async def test_script_that_does_not_compile_is_an_error(server: EmbeddedStore) -> None:
-    async with opened_batcher(server.url, (script("broken", "return {\n"),)) as batcher:
+    broken = script("broken", "return {\n")
+    async with opened_batcher(server.url, (broken,)) as batcher:
         with pytest.raises(ScriptFailed, match="did not load broken"):
-            await batcher.call(packed(ECHO, ""))
+            await batcher.call(packed(broken, ""))
 
 
 # -- broken connections -----------------------------------------------------------------------------------------

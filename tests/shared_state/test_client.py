@@ -1,17 +1,39 @@
 """One connection: opened on demand, thrown away on any doubt, foreign errors translated."""
 
+import asyncio
+import contextlib
+from typing import NamedTuple
+
 import pytest
 
 from shared_state.client import Client, command, pack
 from shared_state.embedded import EmbeddedStore
-from shared_state.errors import ScriptFailed, StateError, StoreUnavailable
-from tests.support.stores import RedisCli, on_loop
+from shared_state.errors import ScriptFailed, StoreUnavailable
+from tests.support.stores import RedisCli, eventually, on_loop
 
 
-async def connected(server: EmbeddedStore) -> Client:
-    client = Client(server.url)
-    await client.connect()
-    return client
+class Opened(NamedTuple):
+    """A client with what it was told."""
+
+    client: Client
+    replies: list[object]
+    pauses: list[int]
+    lost: list[StoreUnavailable]
+
+    @classmethod
+    async def at(cls, url: str) -> "Opened":
+        opened = cls(Client(url), [], [], [])
+        await opened.connect()
+        return opened
+
+    async def connect(self) -> None:
+        await self.client.connect(self.replies.append, lambda: self.pauses.append(len(self.replies)), self.lost.append)
+
+    async def ask(self, *commands: bytes) -> list[object]:
+        self.replies.clear()
+        self.client.send(commands)
+        await eventually(lambda: len(self.replies) == len(commands))
+        return self.replies
 
 
 def test_command_is_in_the_wires_form() -> None:
@@ -24,11 +46,19 @@ def test_packed_parts_can_be_put_together() -> None:
 
 @on_loop
 async def test_replies_come_in_the_order_of_commands_and_undecoded(server: EmbeddedStore) -> None:
-    client = await connected(server)
-    await client.send([command(b"ECHO", b"\xff"), command(b"PING"), command(b"LRANGE", b"none", b"0", b"-1")])
+    opened = await Opened.at(server.url)
+    replies = await opened.ask(command(b"ECHO", b"\xff"), command(b"PING"), command(b"LRANGE", b"none", b"0", b"-1"))
+    opened.client.close()
 
-    assert [await client.receive() for _ in range(3)] == [b"\xff", b"PONG", []]
-    await client.close()
+    assert replies == [b"\xff", b"PONG", []]
+
+
+@on_loop
+async def test_pause_follows_the_last_reply(server: EmbeddedStore) -> None:
+    opened = await Opened.at(server.url)
+    await opened.ask(command(b"PING"), command(b"PING"))
+    await eventually(lambda: opened.pauses[-1:] == [2])
+    opened.client.close()
 
 
 @pytest.mark.parametrize(
@@ -43,62 +73,71 @@ async def test_replies_come_in_the_order_of_commands_and_undecoded(server: Embed
 )
 @on_loop
 async def test_error_reply_keeps_its_prefix(server: EmbeddedStore, parts: tuple[bytes, ...], said: str) -> None:
-    client = await connected(server)
-    await client.send([command(*parts)])
-    reply = await client.receive()
+    opened = await Opened.at(server.url)
+    reply, after = await opened.ask(command(*parts), command(b"PING"))
+    opened.client.close()
 
     assert isinstance(reply, ScriptFailed)
     assert str(reply).startswith(said)
-    await client.close()
-
-
-@on_loop
-async def test_connection_survives_an_error_reply(server: EmbeddedStore) -> None:
-    client = await connected(server)
-    await client.send([command(b"GET"), command(b"PING")])
-    await client.receive()
-
-    assert (await client.receive(), client.is_connected) == (b"PONG", True)
-    await client.close()
+    assert after == b"PONG"
 
 
 @pytest.mark.parametrize("url", ["unix:///nobody/is/here.sock", "redis://127.0.0.1:1"])
 @on_loop
 async def test_refused_connection_is_unavailable(url: str) -> None:
-    client = Client(url)
     with pytest.raises(StoreUnavailable, match="does not answer"):
-        await client.connect()
+        await Opened.at(url)
 
-    assert not client.is_connected
+
+def kill_others(cli: RedisCli) -> None:
+    cli.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
 @on_loop
-async def test_lost_connection_is_unavailable_and_gone(server: EmbeddedStore, cli: RedisCli) -> None:
-    connection = await connected(server)
-    cli.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    with pytest.raises(StoreUnavailable, match="lost"):
-        await connection.receive()
+async def test_lost_connection_is_told_once_and_gone(server: EmbeddedStore, cli: RedisCli) -> None:
+    opened = await Opened.at(server.url)
+    kill_others(cli)
+    await eventually(lambda: bool(opened.lost))
 
-    assert not connection.is_connected
+    assert [str(error) for error in opened.lost] == ["connection to the store lost: closed by the store"]
+    assert not opened.client.is_connected
 
 
 @on_loop
 async def test_lost_connection_can_be_opened_again(server: EmbeddedStore, cli: RedisCli) -> None:
-    connection = await connected(server)
-    cli.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    with pytest.raises(StateError):
-        await connection.receive()
-    await connection.connect()
-    await connection.send([command(b"PING")])
+    opened = await Opened.at(server.url)
+    kill_others(cli)
+    await eventually(lambda: bool(opened.lost))
+    await opened.connect()
 
-    assert await connection.receive() == b"PONG"
-    await connection.close()
+    assert await opened.ask(command(b"PING")) == [b"PONG"]
+    opened.client.close()
 
 
 @on_loop
-async def test_closing_twice_is_once(server: EmbeddedStore) -> None:
-    client = await connected(server)
-    await client.close()
-    await client.close()
+async def test_answer_that_is_no_redis_is_a_lost_connection() -> None:
+    async def talk(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"+OK\r\n" * 2)  # to the two commands of redis-py's handshake
+        await asyncio.sleep(0)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
 
-    assert not client.is_connected
+    stranger = await asyncio.start_server(talk, "127.0.0.1", 0)
+    opened = Opened(Client(f"redis://127.0.0.1:{stranger.sockets[0].getsockname()[1]}"), [], [], [])
+    async with stranger:
+        with contextlib.suppress(StoreUnavailable):
+            await opened.connect()
+            await eventually(lambda: bool(opened.lost))
+
+    assert not opened.client.is_connected
+    assert opened.replies == []
+
+
+@on_loop
+async def test_own_close_is_no_loss_and_twice_is_once(server: EmbeddedStore, cli: RedisCli) -> None:
+    opened = await Opened.at(server.url)
+    opened.client.close()
+    opened.client.close()
+    await eventually(lambda: cli.do("CLIENT", "LIST", "TYPE", "normal").count(b"id=") == 1)
+
+    assert (opened.client.is_connected, opened.lost) == (False, [])

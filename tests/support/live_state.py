@@ -1,5 +1,6 @@
 """The shared state as a gateway opens it: real scripts, real sockets, the store's own clock."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
@@ -67,10 +68,10 @@ async def opened_state(
 
 async def run_command(url: str, *parts: bytes) -> object:
     """One command on a connection of its own."""
-    client = Client(url)
-    await client.connect()
+    client, reply = Client(url), asyncio.get_running_loop().create_future()
+    await client.connect(reply.set_result, lambda: None, reply.set_exception)
     try:
-        await client.send([command(*parts)])
-        return await client.receive()
+        client.send([command(*parts)])
+        return await reply
     finally:
-        await client.close()
+        client.close()
