@@ -18,9 +18,6 @@ def router_policy(router: RouterSettings) -> RouterPolicy:
         failure_rate=router.breaker.failure_rate,
         slow_limit=router.slow_request_limit,
         slow_rate=router.breaker.slow_rate,
-        latency_threshold_ms=router.latency_threshold_ms,
-        token_allowance_ms=router.token_allowance_ms,
-        cooldown_ms=router.circuit_breaker_cooldown_ms,
         max_cooldown_ms=router.breaker.max_cooldown_ms,
         probes=router.breaker.probes,
         probe_successes=router.breaker.probe_successes,
@@ -40,20 +37,21 @@ def router_policy(router: RouterSettings) -> RouterPolicy:
     )
 
 
-def deployment_policy(deployment: DeploymentSettings) -> DeploymentPolicy:
+def deployment_policy(deployment: DeploymentSettings, router: RouterSettings) -> DeploymentPolicy:
     return DeploymentPolicy(
         id=deployment.id,
         lease_ms=deployment.timeout_ms + LEASE_MARGIN_MS,
+        latency_threshold_ms=deployment.latency_threshold_ms,
+        token_allowance_ms=router.token_allowance_ms,
+        cooldown_ms=deployment.cooldown_period_ms,
         limit=deployment.max_parallel,
         priority=int(deployment.priority),
         weight=deployment.weight,
         price=deployment.cost.input_per_million + deployment.cost.output_per_million,
         rpm=deployment.rpm,
-        cooldown_ms=deployment.cooldown_period_ms,
-        latency_threshold_ms=deployment.latency_threshold_ms,
     )
 
 
 def configuration(settings: Settings, version: int) -> Configuration:
-    deployments = tuple(deployment_policy(d) for d in settings.model_list if d.enabled)
+    deployments = tuple(deployment_policy(d, settings.router) for d in settings.model_list if d.enabled)
     return Configuration(version, router_policy(settings.router), deployments)

@@ -109,10 +109,11 @@ class Bench:
             raise SystemExit(f"errors under load:\n{out}")
         return float(re.findall(r"Requests/sec:\s+([\d.]+)", out)[0])
 
-    def at_rate(self, url: str, seconds: float) -> dict[str, dict[str, float]]:
-        """Latencies in ms of an open loop at a fixed rate."""
+    def at_rate(self, url: str, arrivals: str, seconds: float) -> dict[str, dict[str, float]]:
+        """Latencies in ms of an open loop at a fixed rate, evenly spaced (constant) or in bursts (poisson)."""
         file = self.folder / "report.json"
-        flags = ["-url", url, "-model", MODEL, "-rps", str(RATE), "-duration", f"{seconds}s", "-json", str(file)]
+        flags = ["-url", url, "-model", MODEL, "-rps", str(RATE), "-arrivals", arrivals]
+        flags += ["-duration", f"{seconds}s", "-warmup", "2s", "-json", str(file)]
         # Last in line on the core it shares with the store, or its own work would be measured as the decision's.
         command = [
             "nice",
@@ -125,8 +126,6 @@ class Bench:
             "-m",
             "loadtest",
             *flags,
-            "-warmup",
-            "2s",
         ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         report: dict[str, dict[str, float]] = json.loads(file.read_text())
@@ -179,13 +178,13 @@ def bench_throughput(bench: Bench, options: argparse.Namespace) -> None:
 
 
 def bench_latency(bench: Bench, seconds: float) -> None:
-    with bench.gateway("hypercorn") as (url, _):
-        direct, through = bench.at_rate(bench.direct, seconds), bench.at_rate(url, seconds)
-    added = through["sent"]["p50_ms"] - direct["sent"]["p50_ms"]
-    decision, overhead = through["decision"], through["overhead"]
-    print(f"\nAt {RATE} requests/s: added latency p50 {added:.2f} ms")
-    print(f"gateway overhead p50 {overhead['p50_ms']:.2f} ms, p99 {overhead['p99_ms']:.2f} ms")
-    print(f"routing decision p50 {decision['p50_ms']:.2f} ms, p99 {decision['p99_ms']:.2f} ms")
+    print(f"\n| {RATE} requests/s | added p50 | overhead p50 | p99 | decision p50 | p99 |\n|---|---|---|---|---|---|")
+    for arrivals in ("constant", "poisson"):
+        with bench.gateway("hypercorn") as (url, _):
+            direct, through = (bench.at_rate(at, arrivals, seconds) for at in (bench.direct, url))
+        figures = [through["sent"]["p50_ms"] - direct["sent"]["p50_ms"]]
+        figures += [through[part][share] for part in ("overhead", "decision") for share in ("p50_ms", "p99_ms")]
+        print(f"| {arrivals} | {' | '.join(f'{figure:.2f} ms' for figure in figures)} |", flush=True)
 
 
 def bench_memory(bench: Bench, requests: int) -> None:

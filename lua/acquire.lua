@@ -22,6 +22,7 @@
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local strategy, tiers, epoch, token, seed = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[6])
 local priority, attempt, resend = tonumber(ARGV[5]), tonumber(ARGV[7]), ARGV[8] == '1'
+local OUTCOMES_FRESH_MS = 250
 
 local policy, domain = policy_read(policy_key), domain_read(global_key)
 local now, random, transitions = domain.now, random_from(seed), {}
@@ -39,7 +40,7 @@ for k = resend and 6 or #KEYS + 1, #KEYS, 3 do
 end
 
 local active = redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now), '+inf')
-outcomes_refresh(domain, window_key, nil, SUMMARY_FRESH_MS)
+outcomes_refresh(domain, window_key, OUTCOMES_FRESH_MS)
 local reasons = shed_reasons(domain, policy, active)
 -- A further attempt belongs to a request that is already in: it is bounded by the retry budget, not shed.
 local shed = attempt == 1 and shed_reject(domain, policy, reasons, active, priority, random)

@@ -55,7 +55,7 @@ if policy and now - (domain.evaluated_at_ms or 0) >= EVALUATE_EVERY_MS then
   end
   record_set(domain, 'healthy_ratio', decimal(counted > 0 and healthy / counted or 1, 3))
   record_set(domain, 'evaluated_at_ms', now)
-  outcomes_refresh(domain, window_key, nil, EVALUATE_EVERY_MS)
+  outcomes_refresh(domain, window_key, EVALUATE_EVERY_MS)
   local reasons, before = shed_reasons(domain, policy, active), domain.shed_reasons or ''
   if reasons ~= before then
     transitions[#transitions + 1] = { subject = 'load_shedding', from = before, to = reasons, reason = 'beat',

@@ -2,7 +2,6 @@
 --- @include "policy"
 --- @include "random"
 --- @include "judge"
---- @include "outcomes"
 --- @include "lease"
 --- @include "event"
 -- Ends one lease and learns from its outcome. Settling twice is once: removing the lease is the gate.
@@ -23,16 +22,19 @@ local call = { outcome = ARGV[3], latency_ms = tonumber(ARGV[6]), stream = ARGV[
 local retry_after_ms, final, random = tonumber(ARGV[9]), ARGV[10] == '1', random_from(tonumber(ARGV[11]))
 local SUMMARY_DUE_MS, COOL_DEFAULT_MS, EWMA_TAU_MS = 250, 1000, 10000
 
-local policy, domain = policy_read(policy_key), domain_read(global_key)
+local domain = domain_read(global_key, { 'epoch', 'sequence', 'clock_ms' })
 local d, now = deployment_read(deployment_key), domain.now
 local known = lease_remove(leases_key, own_leases_key, token)
 domain_advance(domain, epoch)
-if not known or not policy or not d.config_version then
+if not known or not d.config_version then
   record_write(domain)
   return { 0, d.state or '', d.generation or 0, domain.sequence, domain.epoch, now }
 end
 
-local sample = judge_sample(call, deployment_slow_after_ms(d, policy), policy)
+local sample = judge_sample(call, d)
+-- Nothing but a plain success, by far the most frequent ending, goes without the policy.
+local is_plain = d.state == 'closed' and call.outcome == 'success' and sample.slow == 0
+local policy = not is_plain and policy_read(policy_key)
 -- A close starts a new window: what was granted before it says nothing about now.
 local is_late = d.state == 'closed' and generation ~= d.generation
 local sums
@@ -49,7 +51,8 @@ if sample.latency_ms and not is_late then
   record_set(d, 'ewma_at_ms', now)
 end
 if call.outcome == 'throttled' or (call.outcome == 'overloaded' and retry_after_ms > 0) then
-  local cool_ms = math.min(policy.max_cooldown_ms, retry_after_ms > 0 and retry_after_ms or COOL_DEFAULT_MS)
+  local cool_ms = retry_after_ms > 0 and retry_after_ms or COOL_DEFAULT_MS
+  if policy then cool_ms = math.min(policy.max_cooldown_ms, cool_ms) end
   record_set(d, 'cool_until_ms', math.max(d.cool_until_ms or 0, now + cool_ms))
 end
 local transition
@@ -57,7 +60,7 @@ if generation == d.generation then
   if d.state == 'closed' then
     local reason = judge_closed(d, policy, sample, sums)
     transition = reason and breaker_open(d, policy, now, reason, random)
-  elseif d.state == 'half_open' and probe then
+  elseif d.state == 'half_open' and probe and policy then
     local verdict = judge_probe(d, policy, sample)
     if verdict == 'close' then
       transition = breaker_close(d, now, 'probes_succeeded')
@@ -74,9 +77,7 @@ elseif not is_late then
   window_add(own_window_key, now, sample)
 end
 if final and (sample.calls == 1 or sample.throttled == 1) then
-  local whole = { calls = 1, failures = call.outcome == 'success' and 0 or 1 }
-  outcomes_refresh(domain, window_key, whole, SUMMARY_DUE_MS)
-  window_add(window_key, now, whole)
+  window_add(window_key, now, { calls = 1, failures = call.outcome == 'success' and 0 or 1 })
 end
 record_write(d)
 record_write(domain)

@@ -14,7 +14,7 @@
 local policy, domain = policy_read(KEYS[2]), domain_read(KEYS[1])
 local now = domain.now
 local active = redis.call('ZCOUNT', KEYS[3], '(' .. string.format('%d', now), '+inf')
-outcomes_refresh(domain, KEYS[4], nil, 0)
+outcomes_refresh(domain, KEYS[4], 0)
 local alive = redis.call('ZCOUNT', KEYS[5], now - tonumber(ARGV[1]), '+inf')
 local reasons = policy and shed_reasons(domain, policy, active) or ''
 local reply = { { domain.epoch or '', domain.sequence or 0, now, policy and policy.version or 0, active, alive, reasons,

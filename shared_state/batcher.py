@@ -110,12 +110,22 @@ class Batcher:
         self._idle.clear()
         if not self._is_push_due:
             self._is_push_due = True
-            self._loop.call_soon(self._push)
+            self._loop.call_soon(self._turn)
         return call.future
+
+    def _turn(self) -> None:
+        self._is_push_due = False
+        self._push()
+
+    def hurry(self) -> None:
+        """Sends at once what would go out at the end of this turn, unless something is in flight already: then what
+        comes up in the same turn may go along.
+        """
+        if not self._in_flight:
+            self._push()
 
     def _push(self) -> None:
         """Sends what may go out now."""
-        self._is_push_due = False
         urgent, later, in_flight = self._urgent, self._later, self._in_flight
         if self._connecting or not (urgent or (later and not in_flight)):
             return

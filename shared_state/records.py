@@ -30,9 +30,6 @@ class RouterPolicy(msgspec.Struct, frozen=True, kw_only=True):
     failure_rate: float
     slow_limit: int
     slow_rate: float
-    latency_threshold_ms: int
-    token_allowance_ms: int
-    cooldown_ms: int
     max_cooldown_ms: int
     probes: int
     probe_successes: int
@@ -52,7 +49,7 @@ class RouterPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Policy of one deployment; None inherits the router's or means unlimited.
+    """Policy of one deployment; None means unlimited.
 
     ``lease_ms``: after this a lease expires by itself; longer than the longest call. ``price``: currency per
     million tokens, input and output added, only compared.
@@ -60,13 +57,14 @@ class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     lease_ms: int
+    latency_threshold_ms: int
+    token_allowance_ms: int
+    cooldown_ms: int
     limit: int
     priority: int
     weight: float
     price: float
     rpm: int | None = None
-    cooldown_ms: int | None = None
-    latency_threshold_ms: int | None = None
 
 
 class Permit(msgspec.Struct, frozen=True):

@@ -119,7 +119,9 @@ class Store:
 
     async def _decision(self, token: str, sent: bytes, again: bytes, orphaned: Orphaned) -> Reply:
         try:
-            return await self._batcher.call(sent, again, orphaned, is_urgent=True)
+            granted = self._batcher.call(sent, again, orphaned, is_urgent=True)
+            self._batcher.hurry()
+            return await granted
         except (StoreUnavailable, asyncio.CancelledError):
             # It may be granted all the same: unless a late reply tells, the next heartbeat that gets through asks.
             self._doubtful[token] = (again, orphaned)

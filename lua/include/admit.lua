@@ -14,7 +14,7 @@ local function admit_breaker(c, d, policy, now)
   if state == 'half_open' then
     if d.probe_deadline_ms and now >= d.probe_deadline_ms then
       c.becomes = 'open'
-      return 'open', d.cooldown_ms or policy.cooldown_ms
+      return 'open', d.cooldown_ms
     end
     if (d.probes_issued or 0) >= policy.probes then
       -- A probe may come back at any moment.

@@ -16,7 +16,7 @@ local function breaker_open(d, policy, now, reason, random)
   local trips = d.trips or 0
   if d.state == 'closed' then trips = trips - math.floor((now - (d.changed_at_ms or now)) / policy.trip_memory_ms) end
   trips = math.max(0, trips) + 1
-  local base = d.cooldown_ms or policy.cooldown_ms
+  local base = d.cooldown_ms
   local cooldown = math.min(base * 2 ^ (trips - 1), math.max(base, policy.max_cooldown_ms))
   local transition = breaker_move(d, now, 'open', reason)
   record_set(d, 'trips', trips)

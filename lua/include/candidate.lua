@@ -9,7 +9,6 @@ local function candidate_read(position, tier, keys, policy, now)
   if not d.config_version then return nil end
   local c = { position = position, tier = tier, deployment = d, leases_key = keys[2] }
   c.active = deployment_active(keys[2], d, now)
-  c.slow_after_ms = deployment_slow_after_ms(d, policy)
   if (d.requests or 0) > 0 and now - (d.refreshed_at_ms or 0) >= SUMMARY_FRESH_MS then
     health_refresh(d, window_read(redis.call('GET', keys[3]) or '', now), now)
   end

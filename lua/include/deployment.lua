@@ -4,7 +4,7 @@
 -- p99_ms, avg_ms, health_score, refreshed_at_ms, ewma_ms, ewma_at_ms, active, cool_until_ms, arrival_at_ms,
 -- current_weight.
 -- Policy, by `configure`: config_version, lease_ms, limit, priority, weight, price, rpm, cooldown_ms,
--- latency_threshold_ms. An absent field means its zero, or for policy the router's value.
+-- latency_threshold_ms, token_allowance_ms. An absent field means its zero.
 local function deployment_read(key)
   local deployment = record_read(key)
   deployment.id = string.match(key, ':deployment:(.+)$')
@@ -14,8 +14,4 @@ end
 -- Active requests are the leases that have not expired; the set itself is swept when it is written.
 local function deployment_active(leases_key, deployment, now)
   return redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now - deployment.lease_ms), '+inf')
-end
-
-local function deployment_slow_after_ms(deployment, policy)
-  return deployment.latency_threshold_ms or policy.latency_threshold_ms
 end

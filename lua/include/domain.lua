@@ -2,9 +2,9 @@
 --- @include "record"
 -- The domain's own hash: epoch, sequence and clock of every decision, and what load shedding remembers
 -- (shed_reasons, healthy_ratio, evaluated_at_ms, window_requests, window_failures, window_at_ms, retry_tokens,
--- retry_at_ms).
-local function domain_read(key)
-  local domain = record_read(key)
+-- retry_at_ms). `fields`: only these, when given; epoch, sequence and clock_ms are always needed.
+local function domain_read(key, fields)
+  local domain = record_read(key, fields)
   domain.now = clock_now(key, domain.clock_ms or 0)
   return domain
 end

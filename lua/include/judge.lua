@@ -5,9 +5,9 @@
 local JUDGE_FAILED = { failure = true, timeout = true, overloaded = true }
 
 -- A call is slow when it exceeds its own allowance: a long answer is not a slow provider.
-local function judge_sample(call, slow_after_ms, policy)
-  local allowance = slow_after_ms
-  if not call.stream then allowance = allowance + call.output_tokens * policy.token_allowance_ms end
+local function judge_sample(call, d)
+  local allowance = d.latency_threshold_ms
+  if not call.stream then allowance = allowance + call.output_tokens * d.token_allowance_ms end
   local succeeded, failed = call.outcome == 'success', JUDGE_FAILED[call.outcome]
   return {
     calls = (succeeded or failed) and 1 or 0,
@@ -26,7 +26,7 @@ local function judge_closed(d, policy, sample, sums)
     record_set(d, 'consecutive_failures', nil)
     record_set(d, 'consecutive_slow', sample.slow == 1 and (d.consecutive_slow or 0) + 1 or nil)
   end
-  if not policy.breaker_enabled then return nil end
+  if not policy or not policy.breaker_enabled then return nil end
   if (d.consecutive_failures or 0) >= policy.failure_threshold then return 'consecutive_failures' end
   if (d.consecutive_slow or 0) >= policy.slow_limit then return 'consecutive_slow' end
   if not sums or sums.calls < policy.min_calls then return nil end

@@ -14,7 +14,7 @@ local function overdue_is_waiting(token, start, wait_ms, replicas_key, beats, no
 end
 
 local function overdue_is_half(d, policy, leases, active, replicas_key, beats, now)
-  local wait_ms = math.max(2 * deployment_slow_after_ms(d, policy), 2 * (d.p99_ms or 0))
+  local wait_ms = math.max(2 * d.latency_threshold_ms, 2 * (d.p99_ms or 0))
   local from, to, overdue = now - d.lease_ms, now - wait_ms, 0
   local old = redis.call('ZRANGEBYSCORE', leases, from, to, 'WITHSCORES', 'LIMIT', 0, OVERDUE_SEEN)
   for k = 1, #old, 2 do

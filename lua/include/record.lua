@@ -1,7 +1,17 @@
 --- @include "number"
--- A HASH read once into a table; changes are collected and written in one go at the end of a script.
-local function record_read(key)
-  local record, pairs_read = { key = key, changes = {} }, redis.call('HGETALL', key)
+-- A HASH, or only some fields of it, read once into a table; changes are collected and written in one go at the end
+-- of a script.
+local function record_read(key, fields)
+  local record = { key = key, changes = {} }
+  if fields then
+    local values = redis.call('HMGET', key, unpack(fields))
+    for position, field in ipairs(fields) do
+      local value = values[position]
+      if value then record[field] = tonumber(value) or value end
+    end
+    return record
+  end
+  local pairs_read = redis.call('HGETALL', key)
   for position = 1, #pairs_read, 2 do
     local value = pairs_read[position + 1]
     record[pairs_read[position]] = tonumber(value) or value

@@ -8,7 +8,7 @@ local EWMA_TAU_MS = 10000
 -- while idle (it must be explored) and its threshold while busy (it must not be flooded).
 local function strategy_latency(c, now)
   local d = c.deployment
-  if not d.ewma_ms then return c.active > 0 and c.slow_after_ms or 0 end
+  if not d.ewma_ms then return c.active > 0 and d.latency_threshold_ms or 0 end
   return d.ewma_ms * math.exp(-math.max(0, now - d.ewma_at_ms) / EWMA_TAU_MS)
 end
 

@@ -18,17 +18,22 @@ local function window_add(key, now, sample)
   local index = math.floor(now / SLICE_MS)
   local start = (index % SLICES) * SLICE_BYTES
   local bit = start * 8
-  if redis.call('BITFIELD', key, 'GET', 'u32', bit)[1] ~= index then
-    -- Whole from the start: a string that grows slice by slice is given twice the memory.
-    if redis.call('EXISTS', key) == 0 then redis.call('SET', key, string.rep('\0', SLICES * SLICE_BYTES)) end
-    redis.call('SETRANGE', key, start, string.rep('\0', SLICE_BYTES))
-    redis.call('BITFIELD', key, 'SET', 'u32', bit, index)
-  end
   local latency_ms = sample.latency_ms
-  redis.call('BITFIELD', key, 'OVERFLOW', 'SAT',
-    'INCRBY', 'u32', bit + 32, sample.calls, 'INCRBY', 'u32', bit + 64, sample.failures,
-    'INCRBY', 'u32', bit + 96, sample.slow or 0, 'INCRBY', 'u32', bit + 128, sample.throttled or 0,
-    'INCRBY', 'u32', bit + 160, sample.tokens or 0, 'INCRBY', 'u32', bit + 192, latency_ms or 0,
-    'INCRBY', 'u16', bit + WORDS * 32 + window_bucket(latency_ms or 0) * 16, latency_ms and 1 or 0)
-  redis.call('PEXPIRE', key, (SLICES + 1) * SLICE_MS)
+  local function add()
+    return redis.call('BITFIELD', key, 'OVERFLOW', 'SAT', 'GET', 'u32', bit,
+      'INCRBY', 'u32', bit + 32, sample.calls, 'INCRBY', 'u32', bit + 64, sample.failures,
+      'INCRBY', 'u32', bit + 96, sample.slow or 0, 'INCRBY', 'u32', bit + 128, sample.throttled or 0,
+      'INCRBY', 'u32', bit + 160, sample.tokens or 0, 'INCRBY', 'u32', bit + 192, latency_ms or 0,
+      'INCRBY', 'u16', bit + WORDS * 32 + window_bucket(latency_ms or 0) * 16, latency_ms and 1 or 0)[1]
+  end
+  if add() == index then return end
+  -- First call of its slice: what was added to an old one goes with it. The string is whole from the start, because
+  -- one that grows slice by slice is given twice the memory.
+  local whole = SLICES * SLICE_BYTES
+  local raw = redis.call('GETRANGE', key, 0, whole - 1)
+  raw = raw .. string.rep('\0', whole - #raw)
+  redis.call('SET', key, string.sub(raw, 1, start) .. string.rep('\0', SLICE_BYTES)
+    .. string.sub(raw, start + SLICE_BYTES + 1), 'PX', (SLICES + 1) * SLICE_MS)
+  redis.call('BITFIELD', key, 'SET', 'u32', bit, index)
+  add()
 end

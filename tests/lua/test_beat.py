@@ -181,7 +181,7 @@ def test_fresh_calls_beside_the_hung_ones_keep_it_closed(cluster: Cluster) -> No
 
 
 def test_usual_latency_of_the_deployment_raises_the_bar(cluster: Cluster) -> None:
-    cluster.configure("a", latency_threshold_ms=5000)
+    cluster.configure(deployment_policy("a", latency_threshold_ms=5000))
     for _ in range(30):
         cluster.settle(streams(cluster, 1)[0], latency_ms=9000 if _ % 3 == 0 else 4900)
     cluster.advance(1000)

@@ -52,10 +52,10 @@ def test_older_version_still_adds_a_deployment_nobody_knows(cluster: Cluster) ->
 
 
 def test_empty_value_takes_a_setting_back(cluster: Cluster) -> None:
-    cluster.configure(deployment_policy("a", rpm=1, cooldown_ms=5, latency_threshold_ms=7))
+    cluster.configure(deployment_policy("a", rpm=1))
     cluster.configure("a")
 
-    assert {"rpm", "cooldown_ms", "latency_threshold_ms"}.isdisjoint(cluster.deployment("a"))
+    assert "rpm" not in cluster.deployment("a")
 
 
 def test_new_policy_leaves_what_was_learned(cluster: Cluster) -> None:

@@ -111,10 +111,13 @@ class History(RuleBasedStateMachine):
         self.permits: list[Permit] = []
         self.spent: list[Permit] = []
         self.sequence = 0
-        policies = [deployment_policy(name, limit=limit, lease_ms=LEASE_MS) for name, limit in LIMITS.items()]
+        policies = [
+            deployment_policy(name, limit=limit, lease_ms=LEASE_MS, cooldown_ms=COOLDOWN_MS)
+            for name, limit in LIMITS.items()
+        ]
         never: dict[str, Any] = {"min_calls": 10**6, "slow_limit": 10**6, "min_healthy_ratio": 0}
         probes = {"probes": PROBES, "probe_successes": SUCCESSES, "failure_threshold": FAILURES}
-        self.cluster.configure(*policies, cooldown_ms=COOLDOWN_MS, **probes, **never)
+        self.cluster.configure(*policies, **probes, **never)
 
     @property
     def now_ms(self) -> int:

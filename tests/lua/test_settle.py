@@ -99,7 +99,7 @@ def test_whole_answer_may_take_fifty_ms_more_for_each_token(
 
 
 def test_without_token_allowance_the_plain_threshold_rules(cluster: Cluster) -> None:
-    cluster.configure("a", token_allowance_ms=0)
+    cluster.configure(deployment_policy("a", token_allowance_ms=0))
     cluster.call("a", latency_ms=2001, output_tokens=300)
 
     assert learned(cluster).slow == 1

@@ -15,11 +15,11 @@ def let_in(cluster: Cluster) -> list[int]:
 
 
 def requests(cluster: Cluster, count: int, failures: int) -> None:
-    """Final outcomes, the last one a quarter of a second later, so that the sums are fresh."""
+    """Final outcomes, and a quarter of a second later a call that says nothing, so that the sums are fresh."""
     cluster.call("b", "failure", times=failures)
-    cluster.call("b", times=count - failures - 1)
+    cluster.call("b", times=count - failures)
     cluster.advance(300)
-    cluster.call("b")
+    cluster.call("b", "cancelled")
 
 
 # -- active requests --------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared_state.records import DeploymentSnapshot
 from shared_state.scripts import Script
-from tests.support.state import START_MS, Cluster
+from tests.support.state import START_MS, Cluster, deployment_policy
 from tests.support.stores import RedisCli
 
 BUCKET_ERROR = 0.0865
@@ -33,7 +33,7 @@ def assert_close(measured_ms: float, exact_ms: float) -> None:
 @given(latencies=st.lists(st.integers(27, 131_000), min_size=1, max_size=60))
 def test_percentiles_are_those_of_the_samples(cli: RedisCli, scripts: dict[str, Script], latencies: list[int]) -> None:
     cluster = Cluster(cli, scripts)
-    cluster.configure("a", latency_threshold_ms=NEVER_SLOW_MS)
+    cluster.configure(deployment_policy("a", latency_threshold_ms=NEVER_SLOW_MS))
     for latency_ms in latencies:
         cluster.call("a", latency_ms=latency_ms)
     row = window(cluster)
@@ -48,7 +48,7 @@ def test_percentiles_of_the_youngest_forty_seconds_weigh_every_call_alike(
     cli: RedisCli, scripts: dict[str, Script], calls: list[tuple[int, int]]
 ) -> None:
     cluster = Cluster(cli, scripts)
-    cluster.configure("a", latency_threshold_ms=NEVER_SLOW_MS)
+    cluster.configure(deployment_policy("a", latency_threshold_ms=NEVER_SLOW_MS))
     for pause_ms, latency_ms in calls:
         cluster.advance(pause_ms)
         cluster.call("a", latency_ms=latency_ms)
@@ -60,7 +60,7 @@ def test_percentiles_of_the_youngest_forty_seconds_weigh_every_call_alike(
 
 @pytest.mark.parametrize("latency_ms", [27, 32, 33, 64, 65, 1000, 1024, 60_000, 110_000, 120_000, 131_072])
 def test_every_latency_up_to_two_minutes_is_told_within_a_bucket(cluster: Cluster, latency_ms: int) -> None:
-    cluster.configure("a", latency_threshold_ms=NEVER_SLOW_MS)
+    cluster.configure(deployment_policy("a", latency_threshold_ms=NEVER_SLOW_MS))
     cluster.call("a", latency_ms=latency_ms)
 
     assert_close(window(cluster).p99_ms, latency_ms)
@@ -68,7 +68,7 @@ def test_every_latency_up_to_two_minutes_is_told_within_a_bucket(cluster: Cluste
 
 @pytest.mark.parametrize(("latency_ms", "told_ms"), [(0, 29), (1, 29), (3_600_000, 120_000)])
 def test_latency_beyond_the_buckets_is_told_as_the_nearest(cluster: Cluster, latency_ms: int, told_ms: int) -> None:
-    cluster.configure("a", latency_threshold_ms=NEVER_SLOW_MS)
+    cluster.configure(deployment_policy("a", latency_threshold_ms=NEVER_SLOW_MS))
     cluster.call("a", latency_ms=latency_ms)
 
     assert abs(window(cluster).p99_ms - told_ms) <= 0.09 * told_ms

@@ -51,9 +51,6 @@ def router_policy(**changed: Any) -> RouterPolicy:
         failure_rate=0.5,
         slow_limit=3,
         slow_rate=0.5,
-        latency_threshold_ms=2000,
-        token_allowance_ms=50,
-        cooldown_ms=30_000,
         max_cooldown_ms=300_000,
         probes=3,
         probe_successes=2,
@@ -76,7 +73,17 @@ def router_policy(**changed: Any) -> RouterPolicy:
 
 def deployment_policy(name: str, **changed: Any) -> DeploymentPolicy:
     """The defaults of the product: a time-out of 60 s and its margin make the lease."""
-    policy = DeploymentPolicy(id=name, lease_ms=75_000, limit=200, priority=50, weight=1.0, price=0.0)
+    policy = DeploymentPolicy(
+        id=name,
+        lease_ms=75_000,
+        latency_threshold_ms=2000,
+        token_allowance_ms=50,
+        cooldown_ms=30_000,
+        limit=200,
+        priority=50,
+        weight=1.0,
+        price=0.0,
+    )
     return msgspec.structs.replace(policy, **changed)
 
 
