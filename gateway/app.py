@@ -3,7 +3,7 @@
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,14 +23,16 @@ from gateway.flight import Flight
 from gateway.policy import configuration
 from gateway.settings import Settings
 from gateway.upstream import Upstream
-from shared_state.batcher import Batcher
+from shared_state.batcher import HURRIED, PATIENT, Batcher
 from shared_state.client import Client
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StateError
+from shared_state.failover import Failover, Standby
 from shared_state.keys import Keys
+from shared_state.memory import Memory
 from shared_state.replicas import Replica
 from shared_state.scripts import assemble_all
-from shared_state.store import Store
+from shared_state.store import Configuration, Store
 
 VERSION = "0.1.0"
 
@@ -63,35 +65,43 @@ async def application(settings: Settings, flight: Flight, replica: str | None = 
     # seconds, and neither its leases nor its tokens are taken for ours.
     life = f"{replica}-{secrets.token_hex(2)}"
     async with contextlib.AsyncExitStack() as stack:
-        url = str(settings.state.url) or await _embedded(stack)
-        scripts = assemble_all()
-        batcher = Batcher(Client(url), scripts.values(), settings.state.deadline_ms)
-        stack.push_async_callback(batcher.close)
         version = int(time.time() * 1000)
-        store = Store(batcher, scripts, Keys(settings.state.domain), life, configuration(settings, version))
+        failover, revive = await _state(stack, settings, Memory(life), configuration(settings, version))
         address = f"{settings.server.host}:{settings.server.port}"
-        heart = Replica(store, address, VERSION, lambda: flight.is_draining)
+        heart = Replica(failover, address, VERSION, lambda: flight.is_draining, revive)
         stack.push_async_callback(heart.stop)
         await heart.start()
         upstream = Upstream(settings.model_list)
         stack.push_async_callback(upstream.close)
 
         catalog, authenticator = Catalog(settings), Authenticator(settings.auth)
-        dispatcher = Dispatcher(store, upstream, catalog, settings.router)
+        dispatcher = Dispatcher(failover, upstream, catalog, settings.router)
         chat = ChatCompletions(dispatcher, authenticator, settings, replica, flight)
         models = Models(catalog, authenticator, version // 1000)
-        admin = Admin(store, catalog, dispatcher, authenticator)
+        admin = Admin(failover, catalog, dispatcher, authenticator)
         app = Application({"/v1/chat/completions": chat}, _routes(chat, models, admin, Probes(flight)))
         # An address with a slash too many is unknown; a redirect would be built from the client's Host header.
         app.router.redirect_slashes = False
         yield app
 
 
-async def _embedded(stack: contextlib.AsyncExitStack) -> str:
-    embedded = EmbeddedStore()
-    stack.callback(embedded.stop)
-    await embedded.start()
-    return embedded.url
+async def _state(
+    stack: contextlib.AsyncExitStack, settings: Settings, memory: Memory, policies: Configuration
+) -> tuple[Failover, Callable[[], Awaitable[None]] | None]:
+    """Without a url the shared store is a child of this process, which is started again when it dies."""
+    scripts, keys, deadline_ms = assemble_all(), Keys(settings.state.domain), settings.state.deadline_ms
+    url, standby, revive = str(settings.state.url), None, None
+    if not url:
+        embedded = EmbeddedStore()
+        stack.callback(embedded.stop)
+        await embedded.start()
+        url, revive = embedded.url, embedded.revive
+    elif settings.state.standby == "embedded":
+        standby = Standby(scripts, keys, memory, policies, deadline_ms)
+        stack.push_async_callback(standby.close)
+    batcher = Batcher(Client(url), scripts.values(), deadline_ms, HURRIED if standby else PATIENT)
+    stack.push_async_callback(batcher.close)
+    return Failover(Store(batcher, scripts, keys, memory, policies), standby), revive
 
 
 def _routes(chat: ChatCompletions, models: Models, admin: Admin, probes: Probes) -> list[Route]:

@@ -29,8 +29,9 @@ from gateway.interrupt import Cause, Interrupt
 from gateway.router_settings import RouterSettings
 from gateway.upstream import Exchange, StreamBroken, Upstream
 from shared_state.errors import StateError
+from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit, Rejection
-from shared_state.store import Plan, Store
+from shared_state.store import Plan
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -68,7 +69,7 @@ class Answer:
     """
 
     def __init__(
-        self, store: Store, permit: Permit, exchange: Exchange, interrupt: Interrupt, candidate: Candidate
+        self, store: Failover, permit: Permit, exchange: Exchange, interrupt: Interrupt, candidate: Candidate
     ) -> None:
         self._store = store
         self._permit = permit
@@ -76,6 +77,7 @@ class Answer:
         self._outcome = exchange.outcome
         self.exchange = exchange
         self.candidate = candidate
+        self.state: StoreName = store.state
         self.attempts = 1
         self.upstream_s = 0.0
         self.decision_s = 0.0
@@ -113,7 +115,7 @@ class Answer:
 class Dispatcher:
     """Takes a call to an answer, or raises the GatewayError to give instead."""
 
-    def __init__(self, store: Store, upstream: Upstream, catalog: Catalog, router: RouterSettings) -> None:
+    def __init__(self, store: Failover, upstream: Upstream, catalog: Catalog, router: RouterSettings) -> None:
         self._store = store
         self._upstream = upstream
         self._max_attempts = router.max_attempts

@@ -2,8 +2,10 @@
 --- @include "policy"
 --- @include "random"
 --- @include "breaker"
+--- @include "breaker_view"
 --- @include "lease"
 --- @include "overdue"
+--- @include "replica"
 --- @include "outcomes"
 --- @include "shed"
 --- @include "event"
@@ -12,19 +14,23 @@
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM, 6 replicas ZSET,
 --       7 replica HASH (this one), then per deployment: deployment HASH, leases ZSET
--- ARGV  1 epoch to set if none, 2 replica, 3 address, 4 version, 5 started_at_ms, 6 draining (0 | 1),
---       7 dead_after_ms, 8 seed, then (deployment position from 1, token) per stream answered since the last beat
--- reply epoch, sequence, now_ms, policy version or 0, active, replicas alive, should_shed reasons, dead replicas ...
+-- ARGV  1 epoch to set if none, 2 replica, 3 address, 4 version, 5 started_at_ms, 6 draining (0 | 1 | gone),
+--       7 dead_after_ms, 8 seed, 9 store it decides on (shared | standby), 10 why,
+--       then (deployment position from 1, token) per stream answered since the last beat
+-- reply epoch, sequence, now_ms, policy version or 0, active, replicas alive, should_shed reasons,
+--       known (0 | 1: it was not taken for dead), { dead replicas ... }, { deployment position from 1,
+--       state, generation, ms until it ends by itself or 0, trips, reason ... of each that ever moved }
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local replicas_key, replica_key, FIRST = KEYS[6], KEYS[7], 8
 local epoch, replica, dead_after_ms, random = ARGV[1], ARGV[2], tonumber(ARGV[7]), random_from(tonumber(ARGV[8]))
 local EVALUATE_EVERY_MS, DEAD_REPORTED = 900, 16
 
 local policy, domain = policy_read(policy_key), domain_read(global_key)
+if domain_foreign(domain) then return domain_foreign(domain) end
 local now, transitions, changed, beats = domain.now, {}, {}, {}
 beats[replica] = now
 
-for k = 9, #ARGV, 2 do
+for k = 11, #ARGV, 2 do
   local leases = KEYS[FIRST + 2 * (tonumber(ARGV[k]) - 1) + 1]
   local score = tonumber(redis.call('ZSCORE', leases, ARGV[k + 1]) or nil)
   if score and not lease_is_answered(score) then
@@ -67,11 +73,16 @@ end
 for _, d in ipairs(changed) do record_write(d) end
 record_write(domain)
 events_add(events_key, domain, transitions)
-redis.call('ZADD', replicas_key, now, replica)
-redis.call('HSET', replica_key, 'address', ARGV[3], 'version', ARGV[4], 'started_at_ms', ARGV[5], 'draining', ARGV[6])
-redis.call('PEXPIRE', replica_key, 10 * dead_after_ms)
+local store, before = ARGV[9], replica_beat(replicas_key, replica_key, replica, now, dead_after_ms)
+if store ~= (before or 'shared') then event_add(events_key, domain, replica, before or 'shared', store, ARGV[10], 0) end
+if ARGV[6] == 'gone' then
+  replica_leave(replicas_key, replica_key, replica)
+else
+  replica_show(replica_key, dead_after_ms, { 'address', ARGV[3], 'version', ARGV[4], 'started_at_ms', ARGV[5],
+    'draining', ARGV[6], 'store', store })
+end
 local alive = redis.call('ZCOUNT', replicas_key, now - dead_after_ms, '+inf')
 local dead = redis.call('ZRANGEBYSCORE', replicas_key, '-inf', '(' .. string.format('%d', now - dead_after_ms),
   'LIMIT', 0, DEAD_REPORTED)
 return { domain.epoch, domain.sequence, now, policy and policy.version or 0, active, alive, domain.shed_reasons or '',
-  unpack(dead) }
+  before and 1 or 0, dead, breakers_moved(KEYS, FIRST, now) }

@@ -12,6 +12,7 @@ local global_key, policy_key, events_key, deployment_key = KEYS[1], KEYS[2], KEY
 local epoch, version, router = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
 local domain, policy, own = domain_read(global_key), policy_read(policy_key), record_read(deployment_key)
+if domain_foreign(domain) then return domain_foreign(domain) end
 local in_force, own_version = policy and policy.version or 0, own.config_version or 0
 
 domain_advance(domain, epoch)

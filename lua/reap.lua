@@ -2,6 +2,7 @@
 --- @include "deployment"
 --- @include "probe"
 --- @include "lease"
+--- @include "replica"
 -- Removes the leases of a dead replica from one deployment, a bounded chunk at a time; a reaped probe gives its
 -- permit back. Does nothing while the replica's heartbeat is fresh. The last call forgets the replica.
 --
@@ -34,7 +35,6 @@ record_write(domain)
 record_write(d)
 local done = #members < 2 * chunk
 if done and ARGV[6] == '1' then
-  redis.call('ZREM', replicas_key, replica)
-  redis.call('DEL', replica_key)
+  replica_leave(replicas_key, replica_key, replica)
 end
 return { removed, done and -1 or offset + kept }

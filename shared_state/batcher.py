@@ -9,38 +9,64 @@ behind that the next request would take for its own.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from shared_state.client import Client, command
-from shared_state.errors import ScriptFailed, StateError, StoreTimeout, StoreUnavailable
+from shared_state.client import MOVED_ON, Client, command
+from shared_state.errors import ScriptFailed, StateError, StoreRefuses, StoreTimeout, StoreUnavailable
 from shared_state.scripts import Script
 
 IN_FLIGHT_MOST = 64  # calls: a few ms of the store's time, well within a deadline
 # Turns of the event loop granted after the deadline: a reply that already waits in the socket is not late because
 # this process was busy.
 GRACE_TURNS = 8
-# Deadlines of the first sending and of the two after it, as multiples of the setting: a store that hiccups costs a
-# request milliseconds, one that is gone well under a second.
-PATIENCE = (1, 4, 16)
 LOADS_MOST = 3  # times that one call may find the store without its script
+REDIRECTS_MOST = 1  # times that one call may find that the topology has moved on
 
 Reply = list[object]
 Orphaned = Callable[[Reply], None]
+Lost = Callable[[], None]
+
+
+class Patience(NamedTuple):
+    """``deadlines``: of the first sending and of those after it, as multiples of the setting; ``refusals``: how often
+    a connection may fail; ``connect``: its deadline, likewise.
+    """
+
+    deadlines: tuple[int, ...]
+    refusals: int
+    connect: int
+
+
+# With nobody to stand in: a store that hiccups costs a request milliseconds, one that is gone well under a second.
+PATIENT = Patience((1, 4, 16), 3, 16)
+# With a standby store: three deadlines missed, or nobody there, and it takes over.
+HURRIED = Patience((1, 1, 1), 1, 2)
 
 
 class Call:
     """One script call. ``again`` is what to send when the first sending may have been carried out; ``orphaned``
-    gets the reply of a call whose caller was cancelled meanwhile, because a grant must not be lost.
+    gets the reply of a call whose caller was cancelled meanwhile, because a grant must not be lost; ``lost`` is told
+    when there will be no reply.
     """
 
-    __slots__ = ("again", "future", "loads", "orphaned", "packed", "sendings", "sent_at")
+    __slots__ = ("again", "future", "loads", "lost", "orphaned", "packed", "redirects", "sendings", "sent_at")
 
-    def __init__(self, packed: bytes, again: bytes, orphaned: Orphaned | None, future: asyncio.Future[Reply]) -> None:
+    def __init__(
+        self,
+        packed: bytes,
+        again: bytes,
+        orphaned: Orphaned | None,
+        lost: Lost | None,
+        future: asyncio.Future[Reply],
+    ) -> None:
         self.packed = packed
         self.again = again
         self.orphaned = orphaned
+        self.lost = lost
         self.future = future
         self.sendings = 0
         self.loads = 0
+        self.redirects = 0
         self.sent_at = 0.0
 
     def resolve(self, reply: object) -> None:
@@ -53,6 +79,8 @@ class Call:
             self.fail(reply if isinstance(reply, StateError) else ScriptFailed(f"not a script's reply: {reply!r}"))
 
     def fail(self, error: StateError) -> None:
+        if self.lost is not None and isinstance(error, StoreUnavailable):
+            self.lost()
         if not self.future.done():
             self.future.set_exception(error)
             self.future.exception()  # a settle that nobody awaits is not an error of the event loop's
@@ -65,8 +93,11 @@ class Batcher:
     its token.
     """
 
-    def __init__(self, client: Client, scripts: Iterable[Script], deadline_ms: int) -> None:
+    def __init__(
+        self, client: Client, scripts: Iterable[Script], deadline_ms: int, patience: Patience = PATIENT
+    ) -> None:
         self._client = client
+        self._patience = patience
         self._scripts = tuple(scripts)
         self._deadline_s = deadline_ms / 1000
         self._urgent: deque[Call] = deque()
@@ -74,6 +105,8 @@ class Batcher:
         self._in_flight: deque[Call | Script] = deque()
         self._loop = asyncio.get_running_loop()
         self._forgotten: list[Call] = []
+        self._moved: list[Call] = []
+        self._refusals = 0
         self._is_push_due = False
         self._is_closed = False
         self._load_error = ""
@@ -99,10 +132,11 @@ class Batcher:
         packed: bytes,
         again: bytes | None = None,
         orphaned: Orphaned | None = None,
+        lost: Lost | None = None,
         is_urgent: bool = False,
     ) -> asyncio.Future[Reply]:
         """Queues a call; urgent ones (acquire) go before the rest (settle). The future raises StateError."""
-        call = Call(packed, again or packed, orphaned, self._loop.create_future())
+        call = Call(packed, again or packed, orphaned, lost, self._loop.create_future())
         if self._is_closed:
             call.fail(StoreUnavailable("the connection to the store is closed"))
             return call.future
@@ -150,7 +184,7 @@ class Batcher:
             call.sendings += 1
         self._in_flight.extend(batch)
         if self._timer is None:
-            self._timer = self._loop.call_later(self._deadline_s * PATIENCE[batch[0].sendings - 1], self._check)
+            self._timer = self._loop.call_at(self._due(batch[0]), self._check)
 
     # -- replies ----------------------------------------------------------------------------------------------
 
@@ -161,6 +195,10 @@ class Batcher:
                 self._load_error = f"the store did not load {call.name}: {reply}"
         elif isinstance(reply, ScriptFailed) and str(reply).startswith("NOSCRIPT"):
             self._forgot(call)
+        elif isinstance(reply, StoreRefuses) and str(reply).startswith(MOVED_ON) and call.redirects < REDIRECTS_MOST:
+            call.redirects += 1
+            call.sendings -= 1
+            self._moved.append(call)
         else:
             call.resolve(reply)
 
@@ -182,6 +220,10 @@ class Batcher:
         self._send(calls)
 
     def _on_pause(self) -> None:
+        if self._moved:
+            self._client.close()
+            self._on_lost(StoreUnavailable("the topology has moved on"))
+            return
         if self._forgotten:
             self._load()
         if self._urgent or (self._later and not self._in_flight):
@@ -197,7 +239,7 @@ class Batcher:
         call = next((call for call in self._in_flight if isinstance(call, Call)), None)
         if call is None:
             return
-        due = call.sent_at + self._deadline_s * PATIENCE[call.sendings - 1]
+        due = self._due(call)
         if self._loop.time() < due:
             self._timer = self._loop.call_at(due, self._check)
         elif turns:
@@ -206,14 +248,18 @@ class Batcher:
             self._client.close()
             self._on_lost(StoreTimeout("the store missed its deadline"))
 
+    def _due(self, call: Call) -> float:
+        return call.sent_at + self._deadline_s * self._patience.deadlines[call.sendings - 1]
+
     def _on_lost(self, error: StateError) -> None:
         """What was in flight goes out again, first and in its order, on a new connection."""
-        calls = [*self._forgotten, *(call for call in self._in_flight if isinstance(call, Call))]
+        calls = [*self._moved, *self._forgotten, *(call for call in self._in_flight if isinstance(call, Call))]
+        self._moved.clear()
         self._forgotten.clear()
         self._in_flight.clear()
-        self._urgent.extendleft(reversed([call for call in calls if call.sendings < len(PATIENCE)]))
+        self._urgent.extendleft(reversed([call for call in calls if call.sendings < len(self._patience.deadlines)]))
         for call in calls:
-            if call.sendings >= len(PATIENCE):
+            if call.sendings >= len(self._patience.deadlines):
                 call.fail(error)
         if self._later or self._urgent:
             self._push()
@@ -221,10 +267,11 @@ class Batcher:
             self._idle.set()
 
     async def _connect(self) -> None:
-        """Until it is done calls wait in their queue; a refusal counts as a sending of each of them."""
-        patience_s = self._deadline_s * PATIENCE[-1]
+        """Until it is done calls wait in their queue; with the last refusal in a row they have failed."""
+        timeout_s = self._deadline_s * self._patience.connect
         try:
-            await self._client.connect(self._on_reply, self._on_pause, self._on_lost, patience_s)
+            await self._client.connect(self._on_reply, self._on_pause, self._on_lost, timeout_s)
+            self._refusals = 0
         except StoreUnavailable as error:
             self._refused(error)
         except BaseException as error:
@@ -235,12 +282,10 @@ class Batcher:
             self._on_pause()
 
     def _refused(self, error: StateError, is_final: bool = False) -> None:
+        self._refusals += 1
+        if not is_final and self._refusals < self._patience.refusals:
+            return
+        self._refusals = 0
         for queue in (self._urgent, self._later):
-            calls = list(queue)
-            queue.clear()
-            for call in calls:
-                call.sendings += 1
-                if is_final or call.sendings >= len(PATIENCE):
-                    call.fail(error)
-                else:
-                    queue.append(call)
+            while queue:
+                queue.popleft().fail(error)

@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from shared_state.errors import ScriptFailed, StoreUnavailable
+from shared_state.errors import ScriptFailed, StateError, StoreRefuses, StoreTimeout, StoreUnavailable
 
 CONNECT_TIMEOUT_S = 1.0
 
@@ -27,13 +27,22 @@ def command(*parts: bytes) -> bytes:
     return b"*%d\r\n%b" % (len(parts), pack(*parts))
 
 
+# What a store says that cannot work now: another may, or the same one later. Of MOVED_ON the topology is to blame.
+MOVED_ON = ("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN")
+_REFUSES = (*MOVED_ON, "OOM", "BUSY", "MISCONF", "NOREPLICAS", "NOAUTH", "NOPERM", "WRONGPASS")
+
+
+def _error(message: str) -> StateError:
+    return (StoreRefuses if message.startswith(_REFUSES) else ScriptFailed)(message)
+
+
 class _Wire(asyncio.Protocol):
-    """Hands over every reply in order, then says that these were all for now; an error reply is a ScriptFailed."""
+    """Hands over every reply in order, then says that these were all for now; an error reply is a StateError."""
 
     def __init__(
         self, on_reply: Callable[[object], None], on_pause: Callable[[], None], on_lost: Callable[[str], None]
     ) -> None:
-        self._reader = hiredis.Reader(replyError=ScriptFailed, notEnoughData=self)
+        self._reader = hiredis.Reader(replyError=_error, notEnoughData=self)
         self._on_reply = on_reply
         self._on_pause = on_pause
         self._on_lost = on_lost
@@ -106,6 +115,32 @@ class Client:
         """Replies come in the order of what was sent; when the connection is lost, none comes."""
         assert self._transport is not None
         self._transport.write(b"".join(packed))
+
+    async def execute(self, *commands: tuple[bytes, ...]) -> list[object]:
+        """Their replies, on a connection of their own. Raises StoreUnavailable; an error reply is a StateError in the
+        list.
+        """
+        replies: list[object] = []
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def pause() -> None:
+            if len(replies) == len(commands) and not done.done():
+                done.set_result(None)
+
+        def lost(error: StoreUnavailable) -> None:
+            if not done.done():
+                done.set_exception(error)
+
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await self.connect(replies.append, pause, lost)
+                self.send([command(*parts) for parts in commands])
+                await done
+        except TimeoutError as error:
+            raise StoreTimeout("the store does not answer in time") from error
+        finally:
+            self.close()
+        return replies
 
     def close(self) -> None:
         """No reply comes any more."""

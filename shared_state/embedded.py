@@ -52,8 +52,13 @@ class EmbeddedStore:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def spawn(self) -> None:
         """Starts the process without waiting for its socket."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         log = (self.folder / "store.log").open("wb")
         with log:
             self._process = subprocess.Popen(
@@ -82,6 +87,12 @@ class EmbeddedStore:
                 self.stop()
                 raise EmbeddedFailed(f"the embedded store did not start: {log}")
             await asyncio.sleep(0.01)
+
+    async def revive(self) -> None:
+        """Starts the process again, empty and at the same place, when it has ended. Raises EmbeddedFailed."""
+        if not self.is_running:
+            self.socket.unlink(missing_ok=True)
+            await self.start()
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:

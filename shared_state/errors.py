@@ -2,8 +2,10 @@
 
 StateError
 ├── StoreUnavailable    refused, reset, closed, name not found: nobody answers
-│   └── StoreTimeout    the store did not answer within the deadline
+│   ├── StoreTimeout    the store did not answer within the deadline
+│   └── StoreRefuses    it answers, but takes no calls now: read-only, loading, out of memory, busy, no permission
 ├── ScriptFailed        the store answered with an error
+├── StoreUnfit          what is under our keys, or how the store is set up, cannot be used
 ├── NotConfigured       the store does not know the policy or a deployment yet
 └── EmbeddedFailed      the embedded Valkey child did not start
 """
@@ -21,8 +23,16 @@ class StoreTimeout(StoreUnavailable):
     """No answer within the deadline; the call may or may not have been carried out."""
 
 
+class StoreRefuses(StoreUnavailable):
+    """The store does not carry out calls in the state it is in; its message begins with the store's own error code."""
+
+
 class ScriptFailed(StateError):
     """The store refused a call; its message says why."""
+
+
+class StoreUnfit(StateError):
+    """A foreign value under one of our keys, another schema, or a store that evicts keys: somebody has to look."""
 
 
 class NotConfigured(StateError):

@@ -134,8 +134,23 @@ class Explanation(msgspec.Struct, frozen=True):
     candidates: tuple[CandidateVerdict, ...]
 
 
+class Breaker(msgspec.Struct, frozen=True):
+    """A breaker that has moved at least once. ``ends_s``: when its state ends by itself, by the monotonic clock of this
+    process; 0 never.
+    """
+
+    state: str
+    generation: int
+    ends_s: float = 0.0
+    trips: int = 0
+    reason: str = ""
+
+
 class Heartbeat(msgspec.Struct, frozen=True):
-    """The cluster as the store sees it at one beat. ``policy_version`` 0: the store has no configuration."""
+    """The cluster as the store sees it at one beat. ``policy_version`` 0: the store has no configuration;
+    ``is_known``: False when this replica has been silent for so long that it was taken for dead; ``breakers``: by
+    position of the deployment, from 0.
+    """
 
     epoch: str
     sequence: int
@@ -144,7 +159,9 @@ class Heartbeat(msgspec.Struct, frozen=True):
     active: int
     replicas_alive: int
     shed_reasons: str
+    is_known: bool
     dead_replicas: tuple[str, ...]
+    breakers: dict[int, Breaker]
 
 
 class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,56 +1,175 @@
-"""This replica's heartbeat: tells the cluster it lives, puts the configuration back after a flush, and reaps the
-leases of replicas that died.
+"""This replica's heartbeat: tells the cluster it lives, reaps the leases of replicas that died, and goes back to the
+shared store when that can be used again.
 """
 
 import asyncio
+import contextlib
 import logging
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Literal
 
-from shared_state.errors import StateError
-from shared_state.store import Store
+from shared_state.errors import StateError, StoreUnavailable
+from shared_state.failover import Failover
+from shared_state.store import Presence
 
 BEAT_EVERY_S = 1.0
+RETRY_FIRST_S, RETRY_MOST_S = 0.25, 5.0
+GOOD_BEATS = 3  # in a row, before a store that was lost is trusted again
+GOODBYE_S = 0.5
 
 _log = logging.getLogger("pllm.replicas")
 
 
 class Replica:
-    """Beats from ``start`` to ``stop``. What ``is_draining`` says is shown to the others."""
+    """Beats from ``start`` to ``stop``. What ``is_draining`` says is shown to the others; ``revive`` brings a store
+    back that is this process's own.
+    """
 
     def __init__(
-        self, store: Store, address: str, version: str, is_draining: Callable[[], bool] = lambda: False
+        self,
+        failover: Failover,
+        address: str,
+        version: str,
+        is_draining: Callable[[], bool] = lambda: False,
+        revive: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self._store = store
-        self._address = address
-        self._version = version
-        self._started_at_ms = int(time.time() * 1000)
-        self._task: asyncio.Task[None] | None = None
+        self._failover = failover
+        self._presence = partial(Presence, address, version, int(time.time() * 1000))
         self._is_draining = is_draining
+        self._revive = revive
+        self._task: asyncio.Task[None] | None = None
+        self._replicas = 1
+        self._is_lost = False
+        self._good = 0
+        self._retry_s = RETRY_FIRST_S
+        self._try_at_s = 0.0
+        self._jitter = random.Random().uniform
 
     async def start(self) -> None:
-        await self._store.configure()
-        await self._beat()
+        """Raises StateError; a shared store that is away is none where a standby can do its work."""
+        standby = self._failover.standby
+        if standby is not None:
+            await standby.prepare(1)
+        try:
+            await self._failover.shared.configure()
+            await self._beat()
+        except StoreUnavailable as error:
+            if not self._failover.enter(error):
+                raise
         self._task = asyncio.create_task(self._run(), name="heartbeat")
 
     async def stop(self) -> None:
+        """Says goodbye, so that nobody waits for the next beat."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._failover.state == "shared":
+            with contextlib.suppress(StateError, TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._failover.shared.beat(self._presence("gone"))
 
     async def _run(self) -> None:
+        beat_at_s = time.monotonic() + BEAT_EVERY_S
         while True:
-            await asyncio.sleep(BEAT_EVERY_S)
+            await self._wait(beat_at_s)
+            is_due = time.monotonic() >= beat_at_s
+            if is_due:
+                beat_at_s = time.monotonic() + BEAT_EVERY_S
             try:
-                await self._beat()
+                if self._failover.state == "standby":
+                    await self._stand_in(is_due)
+                else:
+                    await self._beat()
+                    self._recovered()
             except StateError as error:
-                _log.warning("heartbeat failed: %s", error)
+                await self._lost(error)
+
+    async def _wait(self, beat_at_s: float) -> None:
+        """Until the next beat, the next try, or trouble that a request has run into."""
+        on_standby = self._failover.state == "standby"
+        until_s = min(beat_at_s, self._try_at_s) if on_standby else beat_at_s
+        timeout_s = max(0.0, until_s - time.monotonic())
+        if on_standby or self._is_lost:
+            await asyncio.sleep(timeout_s)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._failover.trouble.wait(), timeout_s)
+
+    def _status(self) -> Literal["0", "1"]:
+        return "1" if self._is_draining() else "0"
 
     async def _beat(self) -> None:
-        beat = await self._store.beat(self._address, self._version, self._started_at_ms, self._is_draining())
-        # Lost in a flush, or put back after one by a replica that still runs an older configuration.
-        if beat.policy_version < self._store.configuration_version:
-            await self._store.configure()
+        shared, standby = self._failover.shared, self._failover.standby
+        beat = await shared.beat(self._presence(self._status()))
+        self._replicas = max(1, beat.replicas_alive)
         for dead in beat.dead_replicas:
-            removed = await self._store.reap(dead)
+            removed = await shared.reap(dead)
             _log.warning("replica %s is dead: %d of its leases reaped", dead, removed)
+        if standby is not None:
+            try:
+                await standby.prepare(self._replicas)
+            except StateError as error:
+                _log.warning("the standby store is not ready: %s", error)
+
+    async def _lost(self, error: StateError) -> None:
+        if self._failover.enter(error):
+            return
+        if not self._is_lost:
+            self._is_lost = True
+            _log.warning("the shared store cannot be used: %s", error)
+        if self._revive is not None:
+            with contextlib.suppress(StateError):
+                await self._revive()
+
+    def _recovered(self) -> None:
+        self._failover.trouble.clear()
+        if self._is_lost:
+            self._is_lost = False
+            _log.warning("the shared store can be used again")
+
+    # -- on the standby store ---------------------------------------------------------------------------------
+
+    async def _stand_in(self, is_due: bool) -> None:
+        failover = self._failover
+        if not self._try_at_s:
+            self._back_off()
+        if is_due:
+            await self._beat_standby()
+        if time.monotonic() < self._try_at_s:
+            return
+        presence = self._presence(self._status(), "standby", failover.reason)
+        try:
+            await failover.shared.beat(presence)
+            await failover.tell()
+        except StateError:
+            self._back_off()
+            return
+        self._good += 1
+        self._try_at_s = time.monotonic() + BEAT_EVERY_S * self._jitter(0.75, 1.25)
+        if self._good >= GOOD_BEATS:
+            await self._return()
+
+    def _back_off(self) -> None:
+        self._good = 0
+        self._try_at_s = time.monotonic() + self._retry_s * self._jitter(0.5, 1.0)
+        self._retry_s = min(RETRY_MOST_S, 2 * self._retry_s)
+
+    async def _beat_standby(self) -> None:
+        """Judges what only time shows. A standby store that has died is replaced."""
+        try:
+            await self._failover.active.beat(self._presence(self._status(), "standby"))
+        except StateError as error:
+            _log.warning("the standby store does not answer: %s", error)
+            await self._failover.renew(self._replicas)
+
+    async def _return(self) -> None:
+        standby = self._failover.standby
+        assert standby is not None
+        await self._beat_standby()
+        self._failover.leave()
+        self._good, self._retry_s, self._try_at_s = 0, RETRY_FIRST_S, 0.0
+        await self._beat()
+        await standby.prepare(self._replicas, is_used=True)

@@ -1,11 +1,13 @@
 """Replies of the scripts become Structs here and nowhere else. Each function names the script it reads."""
 
+import time
 from typing import cast
 
 import msgspec
 
 from shared_state.errors import NotConfigured
 from shared_state.records import (
+    Breaker,
     CandidateVerdict,
     DeploymentSnapshot,
     DomainSnapshot,
@@ -60,8 +62,34 @@ def beaten(reply: Reply) -> Heartbeat:
         active=_number(reply[4]),
         replicas_alive=_number(reply[5]),
         shed_reasons=_text(reply[6]),
-        dead_replicas=tuple(_text(replica) for replica in reply[7:]),
+        is_known=reply[7] == 1,
+        dead_replicas=tuple(_text(replica) for replica in cast(Reply, reply[8])),
+        breakers=_breakers(cast(Reply, reply[9])),
     )
+
+
+_BREAKER_FIELDS = 6
+
+
+def _breakers(row: Reply) -> dict[int, Breaker]:
+    now_s, found = time.monotonic(), {}
+    for k in range(0, len(row), _BREAKER_FIELDS):
+        position, state, generation, remaining_ms, trips, reason = row[k : k + _BREAKER_FIELDS]
+        ends_s = now_s + _number(remaining_ms) / 1000 if remaining_ms else 0.0
+        found[_number(position) - 1] = Breaker(_text(state), _number(generation), ends_s, _number(trips), _text(reason))
+    return found
+
+
+def reasserted(reply: Reply) -> int:
+    """reassert: how many leases the store did not know. Raises NotConfigured."""
+    if reply[0] == b"unconfigured":
+        raise NotConfigured("the store does not know this configuration")
+    return _number(reply[0])
+
+
+def configured(reply: Reply) -> bool:
+    """configure: was it applied?"""
+    return reply[0] == 1
 
 
 def reaped(reply: Reply) -> tuple[int, int]:

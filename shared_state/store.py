@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import random
 import secrets
+import time
 from collections.abc import Sequence
 from functools import partial
+from typing import Literal
 
 import msgspec
 
@@ -16,7 +18,9 @@ from shared_state.batcher import Batcher, Orphaned, Reply
 from shared_state.client import pack
 from shared_state.errors import NotConfigured, StateError, StoreUnavailable
 from shared_state.keys import Keys
+from shared_state.memory import Live, Memory, View
 from shared_state.records import (
+    Breaker,
     DeploymentPolicy,
     DomainSnapshot,
     Ending,
@@ -33,8 +37,22 @@ from shared_state.scripts import Script
 DEAD_AFTER_MS = 5000
 SNAPSHOT_CHUNK = 50  # deployments per call: about 1 ms of the store's time
 REAP_CHUNK = 500
+REASSERT_CHUNK = 200  # leases per call: about 1 ms of the store's time
+OWED_MOST = 10_000  # settles kept for a store that is away; what is beyond expires with its lease
 _SEED_BITS = 31
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """What a replica says of itself. ``status``: 0 serving, 1 draining, gone; ``store``: the one it decides on, and
+    ``reason`` why that is not the shared one.
+    """
+
+    address: str
+    version: str
+    started_at_ms: int
+    status: Literal["0", "1", "gone"] = "0"
+    store: Literal["shared", "standby"] = "shared"
+    reason: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -54,40 +72,47 @@ class Configuration(msgspec.Struct, frozen=True):
     deployments: tuple[DeploymentPolicy, ...]
 
 
-def _base36(number: int) -> str:
-    digits = ""
-    while number:
-        number, digit = divmod(number, 36)
-        digits = _DIGITS[digit] + digits
-    return digits or "0"
+def _lease_arguments(leases: Sequence[Live]) -> list[bytes]:
+    now_s, arguments = time.monotonic(), []
+    for live in leases:
+        age_ms = round((now_s - live.granted_s) * 1000)
+        arguments += [live.permit.token.encode(), b"%d" % age_ms]
+        arguments += [b"%d" % live.permit.is_probe, b"%d" % live.is_answered]
+    return arguments
 
 
 class Store:
     """Decisions on one domain for one replica. Raises StateError from every awaited call."""
 
     def __init__(
-        self, batcher: Batcher, scripts: dict[str, Script], keys: Keys, replica: str, configuration: Configuration
+        self,
+        batcher: Batcher,
+        scripts: dict[str, Script],
+        keys: Keys,
+        memory: Memory,
+        configuration: Configuration,
+        is_shared: bool = True,
     ) -> None:
         self._batcher = batcher
         self._scripts = scripts
         self._keys = keys
-        self._configuration = configuration
-        self._counter = 0
+        self.memory = memory
+        self._is_shared = is_shared
         # A letter first: Lua takes a text that looks like a number for one.
         self._epoch = f"e{secrets.token_hex(8)}".encode()
         self._seed = random.Random(secrets.randbits(64)).getrandbits
         self._answered: dict[str, str] = {}
         self._doubtful: dict[str, tuple[bytes, Orphaned]] = {}
-        self.replica = replica
+        self._owed: dict[str, bytes] = {}
+        self._sequence = 0
+        self._restoring: asyncio.Future[None] | None = None
+        self.configuration = configuration
+        self.view = View()
         domain = (keys.domain, keys.policy, keys.leases, keys.window, keys.events)
         self._settle_prefix = {
             policy.id: self._prefix("settle", 11, *domain, *keys.candidate(policy.id)) + pack(self._epoch)
             for policy in configuration.deployments
         }
-
-    @property
-    def configuration_version(self) -> int:
-        return self._configuration.version
 
     # -- the hot path ---------------------------------------------------------------------------------------
 
@@ -104,7 +129,7 @@ class Store:
 
     async def acquire(self, plan: Plan, priority: int, is_stream: bool, attempt: int = 1) -> Permit | Rejection:
         """One decision. ``priority``: 0 critical to 100 bulk; ``attempt``: from 1."""
-        token = self._token(is_stream)
+        token = self.memory.token(is_stream)
         dynamic = pack(token.encode(), b"%d" % priority, b"%d" % self._seed(_SEED_BITS), b"%d" % attempt)
         sent = plan.prefix + dynamic + b"$1\r\n0\r\n"
         again = plan.prefix + dynamic + b"$1\r\n1\r\n"
@@ -112,9 +137,16 @@ class Store:
         for _ in range(2):
             try:
                 reply = await self._decision(token, sent, again, orphaned)
-                return replies.acquired(reply, token, is_stream, plan.ids)
+                decision = replies.acquired(reply, token, is_stream, plan.ids)
             except NotConfigured:
-                await self.configure()
+                await self.restore()
+                continue
+            if decision.sequence <= self._sequence:
+                self._restore_soon()  # a store that lost its last seconds
+            self._sequence = decision.sequence
+            if isinstance(decision, Permit):
+                self.memory.grant(decision, self._is_shared)
+            return decision
         raise NotConfigured("the store does not keep its configuration")
 
     async def _decision(self, token: str, sent: bytes, again: bytes, orphaned: Orphaned) -> Reply:
@@ -128,30 +160,43 @@ class Store:
             raise
 
     def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
-        """Ends the permit; nobody has to await the reply (``settlement`` does). Urgent: before the next acquire."""
-        self._answered.pop(permit.token, None)
-        return self._batcher.call(
-            self._settle_prefix[permit.deployment_id]
-            + pack(
-                permit.token.encode(),
-                ending.outcome.encode(),
-                b"%d" % permit.generation,
-                b"1" if permit.is_probe else b"0",
-                b"%d" % ending.latency_ms,
-                b"1" if permit.is_stream else b"0",
-                b"%d" % ending.output_tokens,
-                b"%d" % ending.retry_after_ms,
-                b"1" if ending.is_final else b"0",
-                b"%d" % self._seed(_SEED_BITS),
-            ),
-            is_urgent=is_urgent,
+        """Ends the permit; nobody has to await the reply (``settlement`` does). Urgent: before the next acquire. When
+        it is lost, it is sent again after the next heartbeat that gets through.
+        """
+        token = permit.token
+        self._answered.pop(token, None)
+        self.memory.end(token)
+        packed = self._settle_call(permit, ending)
+        return self._batcher.call(packed, lost=partial(self._owe, token, packed), is_urgent=is_urgent)
+
+    def _settle_call(self, permit: Permit, ending: Ending) -> bytes:
+        return self._settle_prefix[permit.deployment_id] + pack(
+            permit.token.encode(),
+            ending.outcome.encode(),
+            b"%d" % permit.generation,
+            b"1" if permit.is_probe else b"0",
+            b"%d" % ending.latency_ms,
+            b"1" if permit.is_stream else b"0",
+            b"%d" % ending.output_tokens,
+            b"%d" % ending.retry_after_ms,
+            b"1" if ending.is_final else b"0",
+            b"%d" % self._seed(_SEED_BITS),
         )
+
+    def owe(self, permit: Permit) -> None:
+        """The permit has ended elsewhere: here its lease ends when the store is back, and says nothing."""
+        self._owe(permit.token, self._settle_call(permit, Ending(Outcome.CANCELLED)))
+
+    def _owe(self, token: str, packed: bytes) -> None:
+        if len(self._owed) < OWED_MOST:
+            self._owed[token] = packed
 
     async def settlement(self, permit: Permit, ending: Ending) -> Settlement:
         return replies.settled(await self.settle(permit, ending))
 
     def answered(self, permit: Permit) -> None:
         """A stream has got its first byte: the next heartbeat tells, so that it no longer counts as waiting."""
+        self.memory.answered(permit.token)
         self._answered[permit.token] = permit.deployment_id
 
     def _give_back(self, token: str, is_stream: bool, plan: Plan, reply: Reply) -> None:
@@ -162,15 +207,72 @@ class Store:
             if isinstance(decision, Permit):
                 self.settle(decision, Ending(Outcome.CANCELLED))
 
-    def _token(self, is_stream: bool) -> str:
-        self._counter += 1
-        return f"{self.replica}.{'stream' if is_stream else 'plain'}.{_base36(self._counter)}"
-
     # -- the rest -------------------------------------------------------------------------------------------
+
+    async def restore(self) -> None:
+        """Puts the configuration back, and what this replica knows. Once at a time, whoever asks."""
+        if self._restoring is None:
+            self._restoring = asyncio.ensure_future(self._restore())
+            self._restoring.add_done_callback(self._restored)
+        await asyncio.shield(self._restoring)
+
+    async def _restore(self) -> None:
+        await self.configure()
+        await self.reassert(self.view, self.view)
+
+    def _restored(self, done: asyncio.Future[None]) -> None:
+        self._restoring = None
+        if not done.cancelled():
+            done.exception()
+
+    def _restore_soon(self) -> None:
+        task = asyncio.ensure_future(self.restore())
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def reassert(self, seen: View, now: View, is_own: bool = False) -> asyncio.Future[list[int]]:
+        """Tells the live permits, and the breakers as they are ``now``; ``seen`` is what this store was last seen to
+        hold. ``is_own``: a store that learns from this replica alone. The calls are queued before this returns.
+        """
+        keys, calls = self._keys, []
+        live: dict[str, list[Live]] = {}
+        for each in self.memory.live.values():
+            live.setdefault(each.permit.deployment_id, []).append(each)
+            each.is_shared = each.is_shared or self._is_shared
+        for policy in self.configuration.deployments:
+            leases, breaker = live.get(policy.id, []), now.breakers.get(policy.id)
+            if not leases and breaker is None:
+                continue
+            own = (keys.deployment(policy.id), keys.deployment_leases(policy.id))
+            names = (keys.domain, keys.leases, keys.events, *own)
+            head = self._breaker_arguments(seen, policy.id, breaker, is_own)
+            for k in range(0, len(leases) or 1, REASSERT_CHUNK):
+                arguments = head + _lease_arguments(leases[k : k + REASSERT_CHUNK])
+                calls.append(self._call("reassert", names, arguments))
+        return asyncio.ensure_future(self._reasserted(calls))
+
+    async def _reasserted(self, calls: list[asyncio.Future[Reply]]) -> list[int]:
+        return [replies.reasserted(reply) for reply in await asyncio.gather(*calls)]
+
+    def _breaker_arguments(self, seen: View, deployment_id: str, now: Breaker | None, is_own: bool) -> list[bytes]:
+        before = seen.breakers.get(deployment_id)
+        base = before.generation if before else 0
+        state, generation, remaining_ms = "closed", base, 0
+        if now is not None:
+            state, generation = now.state, max(now.generation, base)
+            if state in ("open", "half_open"):
+                # A probe may go out at once where its time is over, or where probes were under way.
+                state, remaining_ms = "open", max(1, round((now.ends_s - time.monotonic()) * 1000))
+            elif now.ends_s:
+                remaining_ms = max(1, round((now.ends_s - time.monotonic()) * 1000))
+        return [
+            *(self._epoch, seen.epoch.encode(), b"%d" % base, state.encode(), b"%d" % generation),
+            *(b"%d" % remaining_ms, b"%d" % (now.trips if now else 0), (now.reason if now else "").encode()),
+            b"%d" % is_own,
+        ]
 
     async def configure(self) -> None:
         """Puts policies into the store unless newer ones are there."""
-        keys, configuration = self._keys, self._configuration
+        keys, configuration = self._keys, self.configuration
         router = msgspec.structs.asdict(configuration.router) | {"version": configuration.version}
         head = [self._epoch, b"%d" % configuration.version, msgspec.json.encode(router)]
         calls = []
@@ -181,18 +283,20 @@ class Store:
                     arguments += (name.encode(), b"" if value is None else str(value).encode())
             names = (keys.domain, keys.policy, keys.events, keys.deployment(policy.id))
             calls.append(self._call("configure", names, arguments))
-        await asyncio.gather(*calls)
+        for reply in await asyncio.gather(*calls):
+            replies.configured(reply)
 
-    async def beat(self, address: str, version: str, started_at_ms: int, is_draining: bool) -> Heartbeat:
-        keys, policies = self._keys, self._configuration.deployments
+    async def beat(self, presence: Presence) -> Heartbeat:
+        """Tells and asks; a store that turns out to have forgotten something is told that as well."""
+        keys, policies = self._keys, self.configuration.deployments
         names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events, keys.replicas]
-        names.append(keys.replica(self.replica))
+        names.append(keys.replica(self.memory.replica))
         for policy in policies:
             names += (keys.deployment(policy.id), keys.deployment_leases(policy.id))
         positions = {policy.id: b"%d" % (position + 1) for position, policy in enumerate(policies)}
-        arguments = [self._epoch, self.replica.encode(), address.encode(), version.encode()]
-        arguments += [b"%d" % started_at_ms, b"%d" % is_draining, b"%d" % DEAD_AFTER_MS]
-        arguments.append(b"%d" % self._seed(_SEED_BITS))
+        arguments = [self._epoch, self.memory.replica.encode(), presence.address.encode(), presence.version.encode()]
+        arguments += [b"%d" % presence.started_at_ms, presence.status.encode(), b"%d" % DEAD_AFTER_MS]
+        arguments += [b"%d" % self._seed(_SEED_BITS), presence.store.encode(), presence.reason[:200].encode()]
         answered, self._answered = self._answered, {}
         for token, deployment_id in answered.items():
             arguments += (positions[deployment_id], token.encode())
@@ -201,11 +305,25 @@ class Store:
         except StateError:
             self._answered = answered | self._answered
             raise
-        self._give_back_doubtful()
+        self._pay()
+        before, rolled_back = self.view, beat.sequence <= self._sequence
+        self._sequence = beat.sequence
+        has_forgotten = before.epoch and (beat.epoch != before.epoch or rolled_back or not beat.is_known)
+        if has_forgotten or beat.policy_version < self.configuration.version:
+            await self.restore()
+        if has_forgotten:
+            self.view = View(beat.epoch, before.breakers)  # until the next beat: what it holds now was told by us
+        else:
+            self.view = View(beat.epoch, {policies[k].id: breaker for k, breaker in beat.breakers.items()})
         return beat
 
-    def _give_back_doubtful(self) -> None:
-        """Asks again for decisions that were lost on the way: the same token gets the same grant, for nobody."""
+    def _pay(self) -> None:
+        """Sends settles that were lost, and asks again for decisions that were lost on the way: the same token gets the
+        same grant, for nobody.
+        """
+        owed, self._owed = self._owed, {}
+        for token, packed in owed.items():
+            self._batcher.call(packed, lost=partial(self._owe, token, packed))
         doubtful, self._doubtful = self._doubtful, {}
         for again, orphaned in doubtful.values():
             self._batcher.call(again, again, orphaned).cancel()
@@ -213,7 +331,7 @@ class Store:
     async def reap(self, dead: str) -> int:
         """Removes the leases of a dead replica, in bounded chunks; returns how many."""
         removed = 0
-        policies = self._configuration.deployments
+        policies = self.configuration.deployments
         for policy in policies:
             while True:
                 count, chunks = await self._reap(dead, policy.id, is_last=policy is policies[-1])
@@ -245,7 +363,7 @@ class Store:
 
     async def snapshot(self) -> DomainSnapshot:
         keys = self._keys
-        ids = [policy.id for policy in self._configuration.deployments]
+        ids = [policy.id for policy in self.configuration.deployments]
         chunks = [tuple(ids[k : k + SNAPSHOT_CHUNK]) for k in range(0, len(ids), SNAPSHOT_CHUNK)] or [()]
         calls = []
         for chunk in chunks:

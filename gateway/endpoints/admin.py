@@ -12,7 +12,7 @@ from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
 from gateway.errors import AdminOnly, InvalidRequest, ModelNotFound, NotFound, Unauthorized
 from gateway.statistics import statistics
-from shared_state.store import Store
+from shared_state.failover import Failover
 
 ACTIONS = ("open", "close", "disable", "drain", "reset")
 LONGEST_MS = 365 * 86_400_000  # the store's numbers must stay whole
@@ -29,7 +29,7 @@ class ForceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Admin:
     """Every endpoint asks for the admin key, or for a caller on this machine where there is none."""
 
-    def __init__(self, store: Store, catalog: Catalog, dispatcher: Dispatcher, authenticator: Authenticator) -> None:
+    def __init__(self, store: Failover, catalog: Catalog, dispatcher: Dispatcher, authenticator: Authenticator) -> None:
         self._store = store
         self._dispatcher = dispatcher
         self._authenticator = authenticator
@@ -49,7 +49,8 @@ class Admin:
 
     async def stats(self, request: Request) -> Response:
         self._authorize(request)
-        return _json(statistics(await self._store.snapshot(), self._models))
+        snapshot = await self._store.snapshot()
+        return _json(statistics(snapshot, self._models) | {"state": self._store.state})
 
     async def explain(self, request: Request) -> Response:
         """Which deployment a request for ?model= would get now, and why. Nothing is taken."""

@@ -160,7 +160,7 @@ def _route_headers(answer: Answer, model: str, started: float) -> list[Header]:
         (b"x-pllm-attempts", b"%d" % answer.attempts),
         (b"x-pllm-overhead-ms", b"%.2f" % overhead_ms),
         (b"x-pllm-decision-ms", b"%.2f" % (answer.decision_s * 1000)),
-        (b"x-pllm-state", b"shared"),
+        (b"x-pllm-state", answer.state.encode()),
     ]
     if answer.candidate.tier:
         headers.append((b"x-pllm-fallback", f"{model}>{deployment.model_name}".encode()))

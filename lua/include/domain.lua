@@ -2,7 +2,10 @@
 --- @include "record"
 -- The domain's own hash: epoch, sequence and clock of every decision, and what load shedding remembers
 -- (shed_reasons, healthy_ratio, evaluated_at_ms, window_requests, window_failures, window_at_ms, retry_tokens,
--- retry_at_ms). `fields`: only these, when given; epoch, sequence and clock_ms are always needed.
+-- retry_at_ms). In the first seconds of an epoch (learning_until_ms) replicas tell what the store has forgotten.
+-- `fields`: only these, when given; epoch, sequence and clock_ms are always needed.
+local SCHEMA, LEARNING_MS = 1, 5000
+
 local function domain_read(key, fields)
   local domain = record_read(key, fields)
   domain.now = clock_now(key, domain.clock_ms or 0)
@@ -12,7 +15,18 @@ end
 -- Every call that may write gets the next sequence number: replies sorted by it are the true order of events.
 -- An absent epoch (first start, flush, empty replica promoted) is replaced by the caller's.
 local function domain_advance(domain, epoch)
-  if not domain.epoch then record_set(domain, 'epoch', epoch) end
+  if not domain.epoch then
+    record_set(domain, 'epoch', epoch)
+    record_set(domain, 'schema', SCHEMA)
+    record_set(domain, 'learning_until_ms', domain.now + LEARNING_MS)
+  end
   record_set(domain, 'sequence', (domain.sequence or 0) + 1)
   record_set(domain, 'clock_ms', domain.now)
+end
+
+-- What another version keeps under these keys must not be touched: the error to reply with, or nil.
+local function domain_foreign(domain)
+  if not domain.epoch or domain.schema == SCHEMA then return nil end
+  return redis.error_reply('SCHEMA of ' .. domain.key .. ' is ' .. tostring(domain.schema) .. ', this version writes '
+    .. SCHEMA)
 end

@@ -104,8 +104,8 @@ def test_serve_on_a_port_that_is_taken_says_so(config: Path, engine: str, code: 
     assert "Traceback" not in done.stderr
 
 
-def test_serve_without_a_store_says_so_and_ends_with_1(config: Path) -> None:
-    config.write_text(GOOD + "state: {url: 'redis://127.0.0.1:1'}\n")
+def test_serve_without_any_store_says_so_and_ends_with_1(config: Path) -> None:
+    config.write_text(GOOD + "state: {url: 'redis://127.0.0.1:1', standby: none}\n")
     done = pllm("serve", "--config", str(config), "--port", str(free_port()))
 
     assert done.returncode == 1

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from shared_state.embedded import EmbeddedStore
+from shared_state.failover import Failover
 from shared_state.replicas import Replica
 from tests.support.live_state import OpenedState, opened_state
 from tests.support.state import deployment_policy
@@ -15,7 +16,7 @@ from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop, st
 
 @contextlib.asynccontextmanager
 async def beating(state: OpenedState, is_draining: Callable[[], bool] = lambda: False) -> AsyncIterator[Replica]:
-    replica = Replica(state.store, "127.0.0.1:8080", "0.1.0", is_draining)
+    replica = Replica(Failover(state.store, None), "127.0.0.1:8080", "0.1.0", is_draining)
     await replica.start()
     try:
         yield replica
@@ -106,7 +107,7 @@ async def test_newest_configuration_comes_back_whoever_is_first_after_a_flush(
 async def test_heart_outlives_a_store_in_trouble(own_server: EmbeddedStore, caplog: pytest.LogCaptureFixture) -> None:
     async with opened_state(own_server.url, "a", deadline_ms=5) as state, beating(state):
         with stopped(own_server):
-            await eventually(lambda: any("heartbeat failed" in m for m in caplog.messages))
+            await eventually(lambda: any("shared store cannot be used" in m for m in caplog.messages))
         with RedisCli(own_server.url) as cli:
             before = beats_at_ms(cli, state)
             await eventually(lambda: beats_at_ms(cli, state) > before)

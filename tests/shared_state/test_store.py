@@ -7,7 +7,7 @@ import pytest
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import NotConfigured, StoreUnavailable
 from shared_state.records import Ending, Outcome, Permit, Rejection
-from shared_state.store import REAP_CHUNK
+from shared_state.store import REAP_CHUNK, Presence
 from tests.support.live_state import OpenedState, opened_state
 from tests.support.state import deployment_policy
 from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop, stopped, unreachable
@@ -21,7 +21,7 @@ def active(cli: RedisCli, state: OpenedState, deployment_id: str = "a") -> int:
 
 
 async def beat(state: OpenedState) -> None:
-    await state.store.beat("127.0.0.1:8080", "0.1.0", 1, False)
+    await state.store.beat(Presence("127.0.0.1:8080", "0.1.0", 1))
 
 
 # -- every method -----------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ async def test_actor_with_a_long_foreign_name_does_not_hide_the_state(server: Em
 async def test_beat_tells_about_the_cluster(server: EmbeddedStore) -> None:
     async with opened_state(server.url, "a", version=7) as state:
         await state.granted()
-        heartbeat = await state.store.beat("127.0.0.1:8080", "0.1.0", 1, False)
+        heartbeat = await state.store.beat(Presence("127.0.0.1:8080", "0.1.0", 1))
 
         assert (heartbeat.policy_version, heartbeat.active, heartbeat.replicas_alive) == (7, 1, 1)
         assert (heartbeat.shed_reasons, heartbeat.dead_replicas) == ("", ())

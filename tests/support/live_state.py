@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from shared_state.batcher import Batcher
 from shared_state.client import Client, command
 from shared_state.keys import Keys
+from shared_state.memory import Memory
 from shared_state.records import DeploymentPolicy, Permit, Rejection
 from shared_state.scripts import Script, assemble_all
 from shared_state.store import Configuration, Plan, Store
@@ -60,7 +61,7 @@ async def opened_state(
     keys = Keys(domain or fresh_domain())
     async with opened_batcher(url, tuple(scripts.values()), deadline_ms) as batcher:
         configuration = Configuration(version, router_policy(max_active=100_000), policies)
-        store = Store(batcher, scripts, keys, replica, configuration)
+        store = Store(batcher, scripts, keys, Memory(replica), configuration)
         if is_configured:
             await store.configure()
         yield OpenedState(store, batcher, keys, store.plan([(p.id, 0) for p in policies], "least-busy"))

@@ -214,7 +214,7 @@ class Cluster:
         for deployment_id in self.ids:
             names += [keys.deployment(deployment_id), keys.deployment_leases(deployment_id)]
         arguments: list[Any] = ["epoch-1", replica, "127.0.0.1:8080", "0.1.0", START_MS, int(draining), DEAD_AFTER_MS]
-        arguments.append(self._seed(None))
+        arguments += [self._seed(None), "shared", ""]
         for permit in answered:
             arguments += [self.ids.index(permit.deployment_id) + 1, permit.token]
         return replies.beaten(self.run("beat", names, arguments))

@@ -1,0 +1,15 @@
+-- What a replica keeps of the breakers, to tell a store that forgets: position from 1, state, generation,
+-- ms until it ends by itself or 0, trips, reason, of each deployment (keys from `first` on, every other one) that ever
+-- moved.
+local function breakers_moved(keys, first, now)
+  local moved = {}
+  for k = first, #keys, 2 do
+    local b = redis.call('HMGET', keys[k], 'state', 'generation', 'open_until_ms', 'trips', 'open_reason')
+    local generation, until_ms = tonumber(b[2] or 0), tonumber(b[3] or now)
+    if generation > 0 then
+      for _, value in ipairs({ (k - first) / 2 + 1, b[1], generation, math.max(0, until_ms - now), tonumber(b[4] or 0),
+        b[5] or '' }) do moved[#moved + 1] = value end
+    end
+  end
+  return moved
+end

@@ -1,0 +1,55 @@
+--- @include "domain"
+--- @include "breaker"
+--- @include "lease"
+--- @include "event"
+-- A replica tells a store what that store may not know of one deployment: the replica's live leases, and the breaker as
+-- the replica last saw it. After a flush or a failover, and on the way to and from its standby store.
+--
+-- Leases are taken when they are missing. Of a breaker that the store holds for closed, a later generation is taken
+-- when it is news: the store has seen no more than this replica saw there (what the store has lost, or what happened on
+-- the standby meanwhile), or is still learning the first seconds of a new epoch, or is the replica's own.
+--
+-- KEYS  1 global HASH, 2 leases ZSET, 3 events STREAM, 4 deployment HASH, 5 its leases ZSET
+-- ARGV  1 epoch to set if none, 2 epoch and 3 generation under which the replica saw the breaker, 4 state,
+--       5 generation, 6 ms until it ends by itself (0 never), 7 trips, 8 reason, 9 own (0 | 1),
+--       then (token, age_ms, probe 0 | 1, answered 0 | 1) per lease
+-- reply leases taken, breaker taken (0 | 1), sequence, epoch, now_ms  |  'unconfigured'
+local global_key, leases_key, events_key, deployment_key, own_leases_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local epoch, seen_epoch, seen_generation, state = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local generation, remaining_ms, trips, is_own = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[9] == '1'
+
+local domain, d = domain_read(global_key), deployment_read(deployment_key)
+if not d.config_version then return { 'unconfigured' } end
+local now = domain.now
+domain_advance(domain, epoch)
+
+local is_learning = now < (domain.learning_until_ms or 0)
+local is_news = d.generation <= seen_generation
+if seen_epoch ~= domain.epoch then is_news = is_learning end
+local transition
+if (is_own or is_news) and d.state == 'closed' and generation > d.generation then
+  -- Permits of that generation are alive: their results count again.
+  record_set(d, 'generation', state == 'closed' and generation or generation - 1)
+  if state ~= 'closed' then
+    transition = breaker_move(d, now, state, 'reasserted')
+    record_set(d, 'open_until_ms', remaining_ms > 0 and now + remaining_ms or nil)
+    record_set(d, 'open_reason', ARGV[8])
+    record_set(d, 'trips', trips)
+  end
+end
+
+local taken = 0
+for k = 10, #ARGV, 4 do
+  local token, start = ARGV[k], now - tonumber(ARGV[k + 1])
+  if start + d.lease_ms > now and not redis.call('ZSCORE', own_leases_key, token) then
+    local is_probe = ARGV[k + 2] == '1'
+    lease_add(leases_key, own_leases_key, token, start, d.lease_ms, is_probe)
+    if ARGV[k + 3] == '1' then redis.call('ZINCRBY', own_leases_key, LEASE_ANSWERED, token) end
+    taken = taken + 1
+  end
+end
+record_set(d, 'active', deployment_active(own_leases_key, d, now))
+record_write(d)
+record_write(domain)
+if transition then events_add(events_key, domain, { transition }) end
+return { taken, transition and 1 or 0, domain.sequence, domain.epoch, now }

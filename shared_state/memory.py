@@ -1,0 +1,62 @@
+"""What one replica knows by itself: its live permits and the breakers as it last saw them. It is told to a store that
+has forgotten, and to the one that stands in.
+"""
+
+import time
+
+import msgspec
+
+from shared_state.records import Breaker, Permit
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class Live(msgspec.Struct):
+    """A permit that has not been settled yet. ``is_shared``: the shared store knows it."""
+
+    permit: Permit
+    granted_s: float
+    is_shared: bool
+    is_answered: bool = False
+
+
+class View(msgspec.Struct, frozen=True):
+    """The breakers of one store at one beat: those that ever moved, by deployment."""
+
+    epoch: str = ""
+    breakers: dict[str, Breaker] = {}
+
+
+class Memory:
+    """Times by the monotonic clock, because a store has one of its own. Tokens are this replica's, whatever store."""
+
+    def __init__(self, replica: str) -> None:
+        self.replica = replica
+        self.live: dict[str, Live] = {}
+        self._counter = 0
+
+    def token(self, is_stream: bool) -> str:
+        self._counter += 1
+        return f"{self.replica}.{'stream' if is_stream else 'plain'}.{_base36(self._counter)}"
+
+    def grant(self, permit: Permit, is_shared: bool) -> None:
+        self.live[permit.token] = Live(permit, time.monotonic(), is_shared)
+
+    def end(self, token: str) -> Live | None:
+        return self.live.pop(token, None)
+
+    def answered(self, token: str) -> None:
+        live = self.live.get(token)
+        if live is not None:
+            live.is_answered = True
+
+    def of(self, deployment_id: str) -> list[Live]:
+        return [live for live in self.live.values() if live.permit.deployment_id == deployment_id]
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return digits or "0"
