@@ -99,7 +99,7 @@ async def _state(
     elif settings.state.standby == "embedded":
         standby = Standby(scripts, keys, memory, policies, deadline_ms)
         stack.push_async_callback(standby.close)
-    batcher = Batcher(Client(url), scripts.values(), deadline_ms, HURRIED if standby else PATIENT)
+    batcher = Batcher(Client(url, keys.domain), scripts.values(), deadline_ms, HURRIED if standby else PATIENT)
     stack.push_async_callback(batcher.close)
     return Failover(Store(batcher, scripts, keys, memory, policies), standby), revive
 

@@ -29,7 +29,7 @@ Lost = Callable[[], None]
 
 class Patience(NamedTuple):
     """``deadlines``: of the first sending and of those after it, as multiples of the setting; ``refusals``: how often
-    a connection may fail; ``connect``: its deadline, likewise.
+    a connection may fail; ``connect``: how long a call waits for one, in the same measure.
     """
 
     deadlines: tuple[int, ...]
@@ -123,8 +123,10 @@ class Batcher:
         while not self._idle.is_set():
             await self._idle.wait()
         self._is_closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
+        if self._connecting:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
         self._client.close()
 
     def call(
@@ -161,10 +163,13 @@ class Batcher:
     def _push(self) -> None:
         """Sends what may go out now."""
         urgent, later, in_flight = self._urgent, self._later, self._in_flight
-        if self._connecting or not (urgent or (later and not in_flight)):
+        if not (urgent or (later and not in_flight)):
             return
         if not self._client.is_connected:
-            self._connecting = self._loop.create_task(self._connect(), name="store connection")
+            if not self._connecting:
+                self._connecting = self._loop.create_task(self._connect(), name="store connection")
+            if self._timer is None:
+                self._timer = self._loop.call_later(self._deadline_s * self._patience.connect, self._connect_late)
             return
         room = IN_FLIGHT_MOST - len(in_flight)
         batch: list[Call] = []
@@ -248,6 +253,11 @@ class Batcher:
             self._client.close()
             self._on_lost(StoreTimeout("the store missed its deadline"))
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _due(self, call: Call) -> float:
         return call.sent_at + self._deadline_s * self._patience.deadlines[call.sendings - 1]
 
@@ -257,6 +267,7 @@ class Batcher:
         self._moved.clear()
         self._forgotten.clear()
         self._in_flight.clear()
+        self._stop_timer()
         self._urgent.extendleft(reversed([call for call in calls if call.sendings < len(self._patience.deadlines)]))
         for call in calls:
             if call.sendings >= len(self._patience.deadlines):
@@ -267,25 +278,33 @@ class Batcher:
             self._idle.set()
 
     async def _connect(self) -> None:
-        """Until it is done calls wait in their queue; with the last refusal in a row they have failed."""
-        timeout_s = self._deadline_s * self._patience.connect
+        """Calls wait in their queue meanwhile, but not for longer than they can."""
         try:
-            await self._client.connect(self._on_reply, self._on_pause, self._on_lost, timeout_s)
+            await self._client.connect(self._on_reply, self._on_pause, self._on_lost)
             self._refusals = 0
+            self._stop_timer()
         except StoreUnavailable as error:
             self._refused(error)
         except BaseException as error:
-            self._refused(StoreUnavailable(f"no connection to the store: {type(error).__name__}"), is_final=True)
+            self._fail_queued(StoreUnavailable(f"no connection to the store: {type(error).__name__}"))
             raise
         finally:
             self._connecting = None
             self._on_pause()
 
-    def _refused(self, error: StateError, is_final: bool = False) -> None:
+    def _connect_late(self) -> None:
+        self._timer = None
+        if self._connecting:
+            self._fail_queued(StoreTimeout("no connection to the store in time"))
+            self._on_pause()
+
+    def _refused(self, error: StateError) -> None:
         self._refusals += 1
-        if not is_final and self._refusals < self._patience.refusals:
-            return
-        self._refusals = 0
+        if self._refusals >= self._patience.refusals:
+            self._refusals = 0
+            self._fail_queued(error)
+
+    def _fail_queued(self, error: StateError) -> None:
         for queue in (self._urgent, self._later):
             while queue:
                 queue.popleft().fail(error)

@@ -1,11 +1,11 @@
-"""One connection to the store: redis-py opens it (address, TLS, AUTH, database), hiredis reads it, and replies are
+"""One connection to the store: redis-py opens it (TLS, AUTH, database), hiredis reads it, and replies are
 handed over as they come in. No retries: a call of the hot path has a deadline of milliseconds and is sent again only by
 its owner, who knows whether that is safe.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import NamedTuple, cast
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from shared_state.errors import ScriptFailed, StateError, StoreRefuses, StoreTimeout, StoreUnavailable
+from shared_state.topology import Topology
 
 CONNECT_TIMEOUT_S = 1.0
 
@@ -62,90 +63,114 @@ class _Wire(asyncio.Protocol):
         self._on_lost(type(error).__name__ if error else "closed by the store")
 
 
-class Client:
-    """A single connection that is opened on demand and thrown away on any doubt."""
+class _Link(NamedTuple):
+    """An open connection. redis-py's object is kept because its stream would close the transport when collected."""
 
-    def __init__(self, url: str) -> None:
-        self._pool = ConnectionPool.from_url(
-            url,
-            protocol=2,
-            socket_timeout=None,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
+    transport: asyncio.Transport
+    connection: AbstractConnection
+
+    def close(self) -> None:
+        self.transport.abort()
+        self.connection._reader = self.connection._writer = (
+            None  # closed already: nothing is left for redis-py to close
         )
-        self._connection: AbstractConnection | None = None
-        self._transport: asyncio.Transport | None = None
+
+
+async def _open(url: str, wire: _Wire) -> _Link:
+    """Raises StoreUnavailable."""
+    pool = ConnectionPool.from_url(
+        url,
+        protocol=2,
+        socket_timeout=None,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+    connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await connection.connect()  # type: ignore[no-untyped-call]
+    except BaseException as error:
+        await connection.disconnect(nowait=True)
+        if isinstance(error, RedisError | OSError | TimeoutError):
+            raise StoreUnavailable(f"the store does not answer: {error or type(error).__name__}") from error
+        raise
+    # The handshake is over and nothing comes unasked, so the reader that is replaced here holds nothing.
+    assert connection._writer is not None
+    transport = cast(asyncio.Transport, connection._writer.transport)
+    transport.set_protocol(wire)
+    return _Link(transport, connection)
+
+
+async def ask(url: str, *commands: tuple[bytes, ...]) -> list[object]:
+    """Replies of the server at ``url``, on a connection of their own; an error reply is a StateError in the list.
+    Raises StoreUnavailable.
+    """
+    replies: list[object] = []
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def pause() -> None:
+        if len(replies) == len(commands) and not done.done():
+            done.set_result(None)
+
+    def lost(reason: str) -> None:
+        if not done.done():
+            done.set_exception(StoreUnavailable(f"connection to the store lost: {reason}"))
+
+    link = await _open(url, _Wire(replies.append, pause, lost))
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            link.transport.write(b"".join([command(*parts) for parts in commands]))
+            await done
+    except TimeoutError as error:
+        raise StoreTimeout("the store does not answer in time") from error
+    finally:
+        link.close()
+    return replies
+
+
+class Client:
+    """A single connection that is opened on demand and thrown away on any doubt. Where to is asked each time: what was
+    the master may be one no longer. ``key``: any key of the domain. Raises ValueError for a url that cannot be right.
+    """
+
+    def __init__(self, url: str, key: bytes = b"") -> None:
+        self._topology = Topology(url, key)
+        self._link: _Link | None = None
 
     @property
     def is_connected(self) -> bool:
-        return self._transport is not None
+        return self._link is not None
 
     async def connect(
         self,
         on_reply: Callable[[object], None],
         on_pause: Callable[[], None],
         on_lost: Callable[[StoreUnavailable], None],
-        timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:
         """``on_reply`` gets every reply, ``on_pause`` follows the last of those that came in together, ``on_lost`` is
-        called once, unless `close` came first. Raises StoreUnavailable.
+        called once, unless `close` came first. Takes two seconds at most. Raises StoreUnavailable.
         """
-        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        try:
-            async with asyncio.timeout(min(timeout_s, CONNECT_TIMEOUT_S)):
-                await connection.connect()  # type: ignore[no-untyped-call]
-        except BaseException as error:
-            await connection.disconnect(nowait=True)
-            if isinstance(error, RedisError | OSError | TimeoutError):
-                raise StoreUnavailable(f"the store does not answer: {type(error).__name__}") from error
-            raise
-        # The handshake is over and nothing comes unasked, so the reader that is replaced here holds nothing.
-        assert connection._writer is not None
-        transport = cast(asyncio.Transport, connection._writer.transport)
+        link: _Link | None = None
 
         def lost(reason: str) -> None:
-            if self._transport is transport:
+            if link is not None and self._link is link:
                 self.close()
                 on_lost(StoreUnavailable(f"connection to the store lost: {reason}"))
 
-        transport.set_protocol(_Wire(on_reply, on_pause, lost))
-        self._connection, self._transport = connection, transport
+        link = await _open(await self._topology.locate(ask), _Wire(on_reply, on_pause, lost))
+        self._link = link
 
     def send(self, packed: Iterable[bytes]) -> None:
         """Replies come in the order of what was sent; when the connection is lost, none comes."""
-        assert self._transport is not None
-        self._transport.write(b"".join(packed))
+        assert self._link is not None
+        self._link.transport.write(b"".join(packed))
 
     async def execute(self, *commands: tuple[bytes, ...]) -> list[object]:
-        """Their replies, on a connection of their own. Raises StoreUnavailable; an error reply is a StateError in the
-        list.
-        """
-        replies: list[object] = []
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def pause() -> None:
-            if len(replies) == len(commands) and not done.done():
-                done.set_result(None)
-
-        def lost(error: StoreUnavailable) -> None:
-            if not done.done():
-                done.set_exception(error)
-
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await self.connect(replies.append, pause, lost)
-                self.send([command(*parts) for parts in commands])
-                await done
-        except TimeoutError as error:
-            raise StoreTimeout("the store does not answer in time") from error
-        finally:
-            self.close()
-        return replies
+        """As `ask`, of the server that takes our calls now."""
+        return await ask(await self._topology.locate(ask), *commands)
 
     def close(self) -> None:
         """No reply comes any more."""
-        transport, connection = self._transport, self._connection
-        self._transport = self._connection = None
-        if transport is not None and connection is not None:
-            transport.abort()
-            connection._reader = connection._writer = None  # closed already: nothing is left for redis-py to close
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()

@@ -23,7 +23,7 @@ ORDER = {
         *("router_settings", "setting_types", "errors"),
     ),
     "shared_state": (
-        *("replicas", "failover", "store", "memory", "replies", "batcher", "client", "scripts", "keys"),
+        *("replicas", "failover", "store", "memory", "replies", "batcher", "client", "topology", "scripts", "keys"),
         *("records", "inspection", "embedded", "errors"),
     ),
     "loadtest": (

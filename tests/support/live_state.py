@@ -1,12 +1,11 @@
 """The shared state as a gateway opens it: real scripts, real sockets, the store's own clock."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 from shared_state.batcher import Batcher
-from shared_state.client import Client, command
+from shared_state.client import Client, ask
 from shared_state.keys import Keys
 from shared_state.memory import Memory
 from shared_state.records import DeploymentPolicy, Permit, Rejection
@@ -69,10 +68,5 @@ async def opened_state(
 
 async def run_command(url: str, *parts: bytes) -> object:
     """One command on a connection of its own."""
-    client, reply = Client(url), asyncio.get_running_loop().create_future()
-    await client.connect(reply.set_result, lambda: None, reply.set_exception)
-    try:
-        client.send([command(*parts)])
-        return await reply
-    finally:
-        client.close()
+    [reply] = await ask(url, parts)
+    return reply
