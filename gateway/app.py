@@ -3,7 +3,8 @@
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -28,6 +29,7 @@ from shared_state.client import Client
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StateError
 from shared_state.failover import Failover, Standby
+from shared_state.fitness import check
 from shared_state.keys import Keys
 from shared_state.memory import Memory
 from shared_state.replicas import Replica
@@ -66,9 +68,7 @@ async def application(settings: Settings, flight: Flight, replica: str | None = 
     life = f"{replica}-{secrets.token_hex(2)}"
     async with contextlib.AsyncExitStack() as stack:
         version = int(time.time() * 1000)
-        failover, revive = await _state(stack, settings, Memory(life), configuration(settings, version))
-        address = f"{settings.server.host}:{settings.server.port}"
-        heart = Replica(failover, address, VERSION, lambda: flight.is_draining, revive)
+        failover, heart = await _state(stack, settings, Memory(life), configuration(settings, version), flight)
         stack.push_async_callback(heart.stop)
         await heart.start()
         upstream = Upstream(settings.model_list)
@@ -86,8 +86,8 @@ async def application(settings: Settings, flight: Flight, replica: str | None = 
 
 
 async def _state(
-    stack: contextlib.AsyncExitStack, settings: Settings, memory: Memory, policies: Configuration
-) -> tuple[Failover, Callable[[], Awaitable[None]] | None]:
+    stack: contextlib.AsyncExitStack, settings: Settings, memory: Memory, policies: Configuration, flight: Flight
+) -> tuple[Failover, Replica]:
     """Without a url the shared store is a child of this process, which is started again when it dies."""
     scripts, keys, deadline_ms = assemble_all(), Keys(settings.state.domain), settings.state.deadline_ms
     url, standby, revive = str(settings.state.url), None, None
@@ -99,9 +99,13 @@ async def _state(
     elif settings.state.standby == "embedded":
         standby = Standby(scripts, keys, memory, policies, deadline_ms)
         stack.push_async_callback(standby.close)
-    batcher = Batcher(Client(url, keys.domain), scripts.values(), deadline_ms, HURRIED if standby else PATIENT)
+    client = Client(url, keys.domain)
+    batcher = Batcher(client, scripts.values(), deadline_ms, HURRIED if standby else PATIENT)
     stack.push_async_callback(batcher.close)
-    return Failover(Store(batcher, scripts, keys, memory, policies), standby), revive
+    failover = Failover(Store(batcher, scripts, keys, memory, policies), standby)
+    address = f"{settings.server.host}:{settings.server.port}"
+    fit = partial(check, client, keys, [policy.id for policy in policies.deployments])
+    return failover, Replica(failover, address, VERSION, lambda: flight.is_draining, revive, fit)
 
 
 def _routes(chat: ChatCompletions, models: Models, admin: Admin, probes: Probes) -> list[Route]:

@@ -32,6 +32,7 @@ from gateway.setting_types import (
 )
 from gateway.struct_reader import read
 from gateway.yaml_source import Problem
+from shared_state.topology import Topology
 
 Engine = Literal["hypercorn", "uvicorn"]
 Standby = Literal["embedded", "none"]
@@ -203,9 +204,18 @@ def _completed(section: object, defaults: Mapping[str, object]) -> object:
 
 def _rule_problems(settings: Settings) -> Iterator[Problem]:
     yield from exposure_problems(settings)
+    yield from _state_problems(settings.state)
     yield from _key_problems(settings.auth)
     yield from _router_problems(settings)
     yield from _model_problems(settings)
+
+
+def _state_problems(state: StateSettings) -> Iterator[Problem]:
+    try:
+        if state.url:
+            Topology(str(state.url))
+    except ValueError as error:
+        yield Problem("state.url", str(error))
 
 
 def _key_problems(auth: AuthSettings) -> Iterator[Problem]:

@@ -84,6 +84,7 @@ async def _open(url: str, wire: _Wire) -> _Link:
         socket_timeout=None,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
+        driver_info=None,  # two round trips, and rights that a user of few has not
     )
     connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
     try:

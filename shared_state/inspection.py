@@ -1,8 +1,12 @@
 """One command to the store and its reply as lines: what `pllm state` shows where no redis-cli is installed."""
 
+import asyncio
+
 import redis
 
+from shared_state.client import ask
 from shared_state.errors import StateError
+from shared_state.topology import Topology
 
 TIMEOUT_S = 5.0
 
@@ -10,7 +14,9 @@ TIMEOUT_S = 5.0
 def inspect(url: str, words: list[str]) -> list[str]:
     """Raises StateError when the store refuses the command or does not answer."""
     try:
-        with redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S) as client:
+        # A key of the command tells the Cluster node.
+        found = asyncio.run(Topology(url, words[1].encode() if len(words) > 1 else b"").locate(ask))
+        with redis.Redis.from_url(found, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S) as client:
             return _lines(client.execute_command(*words))
     except (redis.RedisError, ValueError) as error:
         raise StateError(str(error)) from error

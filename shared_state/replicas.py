@@ -25,7 +25,7 @@ _log = logging.getLogger("pllm.replicas")
 
 class Replica:
     """Beats from ``start`` to ``stop``. What ``is_draining`` says is shown to the others; ``revive`` brings a store
-    back that is this process's own.
+    back that is this process's own; ``check`` is asked once, before anything is written.
     """
 
     def __init__(
@@ -35,11 +35,13 @@ class Replica:
         version: str,
         is_draining: Callable[[], bool] = lambda: False,
         revive: Callable[[], Awaitable[None]] | None = None,
+        check: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._failover = failover
         self._presence = partial(Presence, address, version, int(time.time() * 1000))
         self._is_draining = is_draining
         self._revive = revive
+        self._check = check
         self._task: asyncio.Task[None] | None = None
         self._replicas = 1
         self._is_lost = False
@@ -54,12 +56,18 @@ class Replica:
         if standby is not None:
             await standby.prepare(1)
         try:
+            await self._check_once()
             await self._failover.shared.configure()
             await self._beat()
         except StoreUnavailable as error:
             if not self._failover.enter(error):
                 raise
         self._task = asyncio.create_task(self._run(), name="heartbeat")
+
+    async def _check_once(self) -> None:
+        if self._check is not None:
+            await self._check()
+            self._check = None
 
     async def stop(self) -> None:
         """Says goodbye, so that nobody waits for the next beat."""
@@ -142,6 +150,7 @@ class Replica:
             return
         presence = self._presence(self._status(), "standby", failover.reason)
         try:
+            await self._check_once()
             await failover.shared.beat(presence)
             await failover.tell()
         except StateError:

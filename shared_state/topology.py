@@ -17,6 +17,9 @@ SEEDS_MOST = 32
 _SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 _SENTINEL_PORT, _PORT = 26379, 6379
 
+# What is wrong in an address may be a part of its password: it is not repeated.
+_UNREADABLE = ValueError("the address cannot be read (special characters of a password must be percent-encoded)")
+
 Address = tuple[str, int]
 # Runs commands on the server at an address; raises StateError. An error reply is a StateError in the list.
 Ask = Callable[..., Awaitable[list[Any]]]
@@ -49,7 +52,10 @@ class Topology:
             self._path = f"/{database}" if database else ""
             if not self._service:
                 raise ValueError("a Sentinel address ends in the name of its service: redis+sentinel://host:26379/name")
-        ConnectionPool.from_url(self._server(("localhost", _PORT)) if self._kind else url)
+        try:
+            ConnectionPool.from_url(self._server(("localhost", _PORT)) if self._kind else url)
+        except ValueError:
+            raise _UNREADABLE from None
 
     async def locate(self, ask: Ask) -> str:
         """The address of the server to connect to now. Raises StoreUnavailable."""
@@ -103,10 +109,14 @@ class Topology:
 
 def _address(text: str, port: int) -> Address:
     """Raises ValueError."""
-    parts = urlsplit(f"//{text.strip()}")
-    if not parts.hostname:
-        raise ValueError(f"{text!r} is not a host")
-    return (parts.hostname, parts.port or port)
+    try:
+        parts = urlsplit(f"//{text.strip()}")
+        found = (parts.hostname, parts.port or port)
+    except ValueError:
+        raise _UNREADABLE from None
+    if not found[0]:
+        raise _UNREADABLE
+    return (found[0], found[1])
 
 
 def _netloc(address: Address) -> str:

@@ -23,8 +23,8 @@ ORDER = {
         *("router_settings", "setting_types", "errors"),
     ),
     "shared_state": (
-        *("replicas", "failover", "store", "memory", "replies", "batcher", "client", "topology", "scripts", "keys"),
-        *("records", "inspection", "embedded", "errors"),
+        *("replicas", "failover", "store", "memory", "replies", "batcher", "fitness", "inspection", "client"),
+        *("topology", "scripts", "keys", "records", "embedded", "errors"),
     ),
     "loadtest": (
         *("__main__", "report", "flags", "drive", "client", "answers", "arrivals", "measure"),
