@@ -21,6 +21,7 @@ from gateway.endpoints.openai import ChatCompletions, Models
 from gateway.endpoints.ops import Probes
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, body_of, headers_of
 from gateway.flight import Flight
+from gateway.metrics import Metrics
 from gateway.policy import configuration
 from gateway.settings import Settings
 from gateway.upstream import Upstream
@@ -79,7 +80,9 @@ async def application(settings: Settings, flight: Flight, replica: str | None = 
         chat = ChatCompletions(dispatcher, authenticator, settings, replica, flight)
         models = Models(catalog, authenticator, version // 1000)
         admin = Admin(failover, catalog, dispatcher, authenticator)
-        app = Application({"/v1/chat/completions": chat}, _routes(chat, models, admin, Probes(flight)))
+        app = Application(
+            {"/v1/chat/completions": chat}, _routes(chat, models, admin, Probes(flight, Metrics(failover)))
+        )
         # An address with a slash too many is unknown; a redirect would be built from the client's Host header.
         app.router.redirect_slashes = False
         yield app
@@ -119,6 +122,7 @@ def _routes(chat: ChatCompletions, models: Models, admin: Admin, probes: Probes)
         Route("/v1/admin/deployments/{deployment:path}/{action}", admin.force, methods=["POST"]),
         Route("/livez", probes.livez, methods=["GET"]),
         Route("/readyz", probes.readyz, methods=["GET"]),
+        Route("/metrics", probes.metrics, methods=["GET"]),
     ]
 
 

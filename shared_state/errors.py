@@ -12,19 +12,35 @@ StateError
 
 
 class StateError(Exception):
-    """Base of every fault of the shared state."""
+    """Base of every fault of the shared state. ``kind`` is one word for it, of a small set."""
+
+    @property
+    def kind(self) -> str:
+        return "script"
 
 
 class StoreUnavailable(StateError):
     """Nobody answers at the store's address."""
 
+    @property
+    def kind(self) -> str:
+        return "unavailable"
+
 
 class StoreTimeout(StoreUnavailable):
     """No answer within the deadline; the call may or may not have been carried out."""
 
+    @property
+    def kind(self) -> str:
+        return "timeout"
+
 
 class StoreRefuses(StoreUnavailable):
     """The store does not carry out calls in the state it is in; its message begins with the store's own error code."""
+
+    @property
+    def kind(self) -> str:
+        return str(self).partition(" ")[0].lower()
 
 
 class ScriptFailed(StateError):

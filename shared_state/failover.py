@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, TypeVar
 
@@ -90,7 +91,7 @@ class Standby:
 
 class Failover:
     """Every decision of one replica, from whichever store is in use. ``lost_s``: when the shared store was left, by the
-    monotonic clock; ``switches`` counts how often.
+    monotonic clock; ``switches`` counts by the store gone to and the kind of the error, empty on the way back.
     """
 
     def __init__(self, shared: Store, standby: Standby | None) -> None:
@@ -98,7 +99,7 @@ class Failover:
         self.standby = standby
         self.reason = ""
         self.lost_s = 0.0
-        self.switches = 0
+        self.switches: Counter[tuple[StoreName, str]] = Counter()
         self.trouble = asyncio.Event()
         self._active = shared
         self._seen = View()  # what the shared store held when it was left
@@ -166,7 +167,7 @@ class Failover:
         self._seen = self.shared.view
         self._stand(self.standby.store)
         self.reason, self.lost_s = str(error), time.monotonic()
-        self.switches += 1
+        self.switches["standby", error.kind] += 1
         _log.warning("the shared store cannot be used (%s): on the standby store", error)
         return True
 
@@ -186,6 +187,7 @@ class Failover:
         self.tell()
         self._active = self.shared
         self.trouble.clear()
+        self.switches["shared", ""] += 1
         _log.warning("back on the shared store after %.1f s", time.monotonic() - self.lost_s)
 
     def tell(self) -> asyncio.Future[list[int]]:

@@ -1,4 +1,4 @@
-"""Liveness and readiness. What draining does to them is in tests/gateway/test_server.py."""
+"""Liveness, readiness and metrics. What draining does to them is in tests/gateway/test_server.py."""
 
 from tests.support.cluster import ReplicaProcess
 
@@ -13,3 +13,10 @@ def test_open_breakers_do_not_make_a_replica_unready(replica: ReplicaProcess) ->
         replica.force(deployment, "open")
 
     assert replica.get("/readyz").status == 200
+
+
+def test_metrics_are_in_prometheus_format(each_engine: ReplicaProcess) -> None:
+    answer = each_engine.get("/metrics")
+
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert "pllm_state_standby 0.0" in answer.body.decode().splitlines()
