@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-long lint bench lock clean
+.PHONY: setup demo test test-long lint bench outage lock clean
 
 setup: $(READY)
 
@@ -30,6 +30,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m loadtest.bench $(ARGS)
+
+outage: $(READY)
+	$(BIN)/python -m loadtest.outage --plot docs/outage.svg
 
 # Needs uv on PATH. The lock names packages and hashes only, never an index.
 lock:

