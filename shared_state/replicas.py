@@ -182,3 +182,4 @@ class Replica:
         self._good, self._retry_s, self._try_at_s = 0, RETRY_FIRST_S, 0.0
         await self._beat()
         await standby.prepare(self._replicas, is_used=True)
+        await self._failover.shared.restore()  # what was granted over there while this replica was going back
