@@ -1,6 +1,7 @@
 """beat: who lives, what hangs, how many are well."""
 
 import pytest
+import redis
 
 from shared_state.records import Permit
 from tests.support.state import DEAD_AFTER_MS, START_MS, Cluster, deployment_policy
@@ -341,3 +342,61 @@ def test_answered_probe_is_still_a_probe(cluster: Cluster) -> None:
     again = cluster.granted("a", token=permit.token, stream=True, resend=True)
 
     assert again.is_probe
+
+
+# -- what a replica says of itself ------------------------------------------------------------------------------
+
+
+def test_switch_to_the_standby_store_and_back_is_an_event_each(cluster: Cluster) -> None:
+    cluster.configure("a")
+    for store in ("shared", "standby", "standby", "shared", "shared"):
+        cluster.beat("r7", store=store)
+
+    assert [(e["subject"], e["from"], e["to"], e["reason"]) for e in cluster.events("r7")] == [
+        ("r7", "shared", "standby", "why"),
+        ("r7", "standby", "shared", "why"),
+    ]
+
+
+def test_replica_that_leaves_is_gone_at_once(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.beat("r1")
+    cluster.beat("r7")
+    cluster.beat("r7", gone=True)
+
+    assert cluster.beat("r1").replicas_alive == 1
+    assert cluster.cli.do("EXISTS", cluster.keys.replica("r7")) == 0
+
+
+@pytest.mark.parametrize(("silent_ms", "is_known"), [(DEAD_AFTER_MS, True), (DEAD_AFTER_MS + 1, False)])
+def test_replica_learns_that_it_was_taken_for_dead(cluster: Cluster, silent_ms: int, is_known: bool) -> None:
+    cluster.configure("a")
+    first = cluster.beat("r1").is_known
+    cluster.advance(silent_ms)
+
+    assert (first, cluster.beat("r1").is_known) == (False, is_known)
+
+
+def test_beat_shows_every_breaker_that_ever_moved(cluster: Cluster) -> None:
+    cluster.configure("a", "b", "c")
+    cluster.trip("b")
+    cluster.trip("c")
+    cluster.recover("c")
+    shown = cluster.beat().breakers
+
+    assert {position: (b.state, b.generation, b.trips) for position, b in shown.items()} == {
+        1: ("open", 1, 1),
+        2: ("closed", 3, 1),
+    }
+    assert shown[1].reason == "consecutive_failures"
+
+
+def test_other_schema_is_an_error_and_nothing_is_written(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.cli.do("HSET", cluster.keys.domain, "schema", 2)
+    before = cluster.dump()
+    for attempt in (cluster.beat, lambda: cluster.configure("b")):
+        with pytest.raises(redis.ResponseError, match=r"SCHEMA of .* is 2, this version writes 1"):
+            attempt()
+
+    assert cluster.dump() == before

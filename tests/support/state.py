@@ -8,7 +8,7 @@ own `replies`, without batcher or event loop between a test and a script.
 import itertools
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -208,13 +208,21 @@ class Cluster:
 
     # -- replicas and operators -----------------------------------------------------------------------------
 
-    def beat(self, replica: str = "r1", answered: tuple[Permit, ...] = (), *, draining: bool = False) -> Heartbeat:
+    def beat(
+        self,
+        replica: str = "r1",
+        answered: tuple[Permit, ...] = (),
+        *,
+        draining: bool = False,
+        gone: bool = False,
+        store: str = "shared",
+    ) -> Heartbeat:
         keys = self.keys
         names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events, keys.replicas, keys.replica(replica)]
         for deployment_id in self.ids:
             names += [keys.deployment(deployment_id), keys.deployment_leases(deployment_id)]
-        arguments: list[Any] = ["epoch-1", replica, "127.0.0.1:8080", "0.1.0", START_MS, int(draining), DEAD_AFTER_MS]
-        arguments += [self._seed(None), "shared", ""]
+        arguments: list[Any] = ["epoch-1", replica, "127.0.0.1:8080", "0.1.0", START_MS]
+        arguments += ["gone" if gone else int(draining), DEAD_AFTER_MS, self._seed(None), store, "why"]
         for permit in answered:
             arguments += [self.ids.index(permit.deployment_id) + 1, permit.token]
         return replies.beaten(self.run("beat", names, arguments))
@@ -226,6 +234,38 @@ class Cluster:
         names = [self.keys.domain, self.keys.leases, self.keys.replicas, self.keys.replica(dead)]
         names += [self.keys.deployment(deployment_id), self.keys.deployment_leases(deployment_id)]
         return replies.reaped(self.run("reap", names, ["epoch-1", dead, DEAD_AFTER_MS, offset, chunk, int(last)]))
+
+    def reassert(
+        self,
+        deployment_id: str,
+        leases: Iterable[Permit] = (),
+        *,
+        age_ms: int = 0,
+        answered: bool = False,
+        seen_epoch: str = "epoch-1",
+        seen_generation: int = 0,
+        state: str = "closed",
+        generation: int = 0,
+        remaining_ms: int = 0,
+        trips: int = 0,
+        reason: str = "",
+        own: bool = False,
+    ) -> tuple[int, bool]:
+        """Leases taken, and whether the breaker was."""
+        keys = self.keys
+        names = [keys.domain, keys.leases, keys.events, *keys.candidate(deployment_id)[:2]]
+        arguments: list[Any] = ["epoch-1", seen_epoch, seen_generation, state, generation, remaining_ms, trips, reason]
+        arguments.append(int(own))
+        for permit in leases:
+            arguments += [permit.token, age_ms, int(permit.is_probe), int(answered)]
+        reply = self.run("reassert", names, arguments)
+        return replies.reasserted(reply), reply[1] == 1
+
+    def flush(self) -> None:
+        """The store forgets everything but the time."""
+        for key in self.cli.do("KEYS", f"{self.keys.prefix}*"):
+            self.cli.do("DEL", key)
+        self.set_clock(self._clock_ms)
 
     def force(self, deployment_id: str, action: str, *, reason: str = "test", ttl_ms: int = 0) -> bool:
         keys = self.keys
