@@ -22,7 +22,7 @@ local call = { outcome = ARGV[3], latency_ms = tonumber(ARGV[6]), stream = ARGV[
 local retry_after_ms, final, random = tonumber(ARGV[9]), ARGV[10] == '1', random_from(tonumber(ARGV[11]))
 local SUMMARY_DUE_MS, COOL_DEFAULT_MS, EWMA_TAU_MS = 250, 1000, 10000
 
-local domain = domain_read(global_key, { 'epoch', 'sequence', 'clock_ms' })
+local domain = domain_read(global_key, { 'epoch', 'sequence', 'clock_ms', 'clock_offset_ms' })
 local d, now = deployment_read(deployment_key), domain.now
 local known = lease_remove(leases_key, own_leases_key, token)
 domain_advance(domain, epoch)

@@ -4,11 +4,18 @@
 -- (shed_reasons, healthy_ratio, evaluated_at_ms, window_requests, window_failures, window_at_ms, retry_tokens,
 -- retry_at_ms). In the first seconds of an epoch (learning_until_ms) replicas tell what the store has forgotten.
 -- `fields`: only these, when given; epoch, sequence and clock_ms are always needed.
-local SCHEMA, LEARNING_MS = 1, 5000
+-- `domain.now` never runs back. Behind the recorded time it waits; after a step back of the store's clock (set by hand,
+-- failover to another machine) it goes on from there, by an offset, or everything would stand still until then.
+local SCHEMA, LEARNING_MS, CLOCK_STEP_MS = 1, 5000, 1000
 
 local function domain_read(key, fields)
   local domain = record_read(key, fields)
-  domain.now = clock_now(key, domain.clock_ms or 0)
+  local store_ms, recorded_ms = clock_ms(key), domain.clock_ms or 0
+  domain.now = store_ms + (domain.clock_offset_ms or 0)
+  if domain.now < recorded_ms then
+    if recorded_ms - domain.now > CLOCK_STEP_MS then domain.offset_ms = recorded_ms - store_ms end
+    domain.now = recorded_ms
+  end
   return domain
 end
 
@@ -22,6 +29,7 @@ local function domain_advance(domain, epoch)
   end
   record_set(domain, 'sequence', (domain.sequence or 0) + 1)
   record_set(domain, 'clock_ms', domain.now)
+  if domain.offset_ms then record_set(domain, 'clock_offset_ms', domain.offset_ms) end
 end
 
 -- What another version keeps under these keys must not be touched: the error to reply with, or nil.

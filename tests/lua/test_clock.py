@@ -12,6 +12,40 @@ def test_clock_set_back_stands_still_in_every_reply(cluster: Cluster) -> None:
     assert cluster.beat().now_ms == START_MS + 5000
 
 
+def test_time_goes_on_after_a_step_back(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.advance(5000)
+    cluster.granted("a")
+    cluster.step_back(3_600_000)
+    cluster.granted("a")
+    cluster.advance(3000)
+
+    assert cluster.beat().now_ms == START_MS + 8000 == cluster.now_ms
+
+
+def test_small_step_back_is_waited_out(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.advance(5000)
+    cluster.granted("a")
+    cluster.set_clock(START_MS + 4000)
+    first = cluster.beat().now_ms
+    cluster.set_clock(START_MS + 5500)
+
+    assert (first, cluster.beat().now_ms) == (START_MS + 5000, START_MS + 5500)
+    assert "clock_offset_ms" not in cluster.domain()
+
+
+def test_dead_replica_is_noticed_after_a_step_back(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.beat("r1")
+    cluster.beat("r7")
+    cluster.step_back(3_600_000)
+    cluster.beat("r1")
+    cluster.advance(5001)
+
+    assert cluster.beat("r1").dead_replicas == ("r7",)
+
+
 def test_recorded_clock_is_never_taken_back(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.advance(5000)

@@ -32,8 +32,8 @@ from tests.support.stores import RedisCli, fresh_domain
 START_MS = 1_700_000_000_000  # the begin of a slice of the window
 DEAD_AFTER_MS = 5000
 CLOCK = """
-local function clock_now(global_key, recorded_ms)
-  return math.max(tonumber(redis.call('HGET', global_key, 'test_clock_ms')), recorded_ms)
+local function clock_ms(global_key)
+  return tonumber(redis.call('HGET', global_key, 'test_clock_ms'))
 end
 """
 
@@ -102,6 +102,7 @@ class Cluster:
         self._random = random.Random(1)
         self._tokens = itertools.count(1)
         self._version = 0
+        self._behind_ms = 0
         self.set_clock(START_MS)
 
     # -- time -----------------------------------------------------------------------------------------------
@@ -111,12 +112,17 @@ class Cluster:
         self._clock_ms = at_ms
         self.cli.do("HSET", self.keys.domain, "test_clock_ms", at_ms)
 
+    def step_back(self, ms: int) -> None:
+        """The store's clock is set back; time itself, as the domain has it, goes on."""
+        self._behind_ms += ms
+        self.set_clock(self._clock_ms - ms)
+
     def advance(self, ms: int) -> None:
         self.set_clock(self._clock_ms + ms)
 
     @property
     def now_ms(self) -> int:
-        return self._clock_ms
+        return self._clock_ms + self._behind_ms
 
     # -- configuration --------------------------------------------------------------------------------------
 
@@ -199,7 +205,7 @@ class Cluster:
 
     def cool_down(self, deployment_id: str) -> None:
         """Time passes until the open breaker lets a probe through."""
-        self.set_clock(int(self.deployment(deployment_id)["open_until_ms"]))
+        self.set_clock(int(self.deployment(deployment_id)["open_until_ms"]) - self._behind_ms)
 
     def recover(self, deployment_id: str) -> None:
         """Open becomes closed."""

@@ -49,6 +49,10 @@ class Server:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log, preexec_fn=die_with_parent)
         self.redis: Any = redis.Redis(port=self.port, decode_responses=True, socket_timeout=5)
 
+    def another(self) -> Any:
+        """A connection of its own, without a deadline."""
+        return redis.Redis(port=self.port, decode_responses=True)
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
