@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-long lint bench outage lock clean
+.PHONY: setup demo test test-long lint bench outage faults lock clean
 
 setup: $(READY)
 
@@ -33,6 +33,11 @@ bench: $(READY)
 
 outage: $(READY)
 	$(BIN)/python -m loadtest.outage --plot docs/outage.svg
+
+# What each fault of the store costs: worst decision in ms, seconds until active requests are true again and until the
+# replicas are back on the shared store.
+faults: $(READY)
+	rm -f .figures; PLLM_FIGURES=.figures $(BIN)/python -m pytest -q tests/cluster/test_store_trouble.py; cat .figures
 
 # Needs uv on PATH. The lock names packages and hashes only, never an index.
 lock:

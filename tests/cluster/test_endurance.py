@@ -3,11 +3,13 @@
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from tests.loadtest.process import running_provider
+from tests.loadtest.process import running_provider, wait_until
 from tests.support.cluster import Cluster, deployment, running_cluster, running_store
 
 REQUESTS = 50_000
@@ -37,3 +39,65 @@ def test_replica_stays_small_over_a_hundred_thousand_requests() -> None:
             cluster.wait_until_idle()
             assert full <= RSS_MOST_MIB
             assert full - halfway <= RSS_GROWTH_MOST_MIB
+
+
+CHURN_ACQUIRES = 200_000
+ABANDONED_SHARE = 0.1
+STORE_GROWTH_MOST = 1_000_000
+
+
+class Footprint(NamedTuple):
+    """What an hour of traffic must leave as it was."""
+
+    keys: int
+    store_bytes: int
+    rss_mib: float
+    files: int
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> "Footprint":
+        pid = cluster.replicas[0].process.pid
+        memory = int(cluster.redis.info("memory")["used_memory"])
+        return cls(int(cluster.redis.dbsize()), memory, _rss_mib(pid), len(list(Path(f"/proc/{pid}/fd").iterdir())))
+
+
+def _abandon(cluster: Cluster, count: int) -> None:
+    """Clients that leave a hanging provider's answer, up to 20 at a time."""
+    for first in range(0, count, 20):
+        calls = [cluster.replicas[0].begin_chat("hanging", stream=True) for _ in range(min(20, count - first))]
+        wait_until(lambda: cluster.redis.zcard(cluster.key("leases:hanging-a")) > 0)
+        for call in calls:
+            call.leave()
+
+
+@pytest.mark.long
+def test_churn_with_abandoned_clients_leaves_nothing_behind() -> None:
+    with (
+        running_store() as store,
+        running_provider("--name", "instant") as provider,
+        running_provider("--name", "hanging") as hanging,
+    ):
+        hanging.behave(stall_rate=1)
+        models = [deployment("gpt-4-a", provider), deployment("hanging-a", hanging, "hanging", max_parallel=1000)]
+        router = {"circuit_breaker_enabled": False}
+        with running_cluster(store, [provider], models, engines=["hypercorn"], router=router) as cluster:
+            _load(cluster)
+            cluster.wait_until_idle()
+            before, sequence = Footprint.of(cluster), _sequence(cluster)
+            loads = threading.Thread(target=lambda: [_load(cluster) for _ in range(4)])
+            loads.start()
+            _abandon(cluster, int(CHURN_ACQUIRES * ABANDONED_SHARE))
+            loads.join()
+            cluster.wait_until_idle()
+            after = Footprint.of(cluster)
+
+            assert _sequence(cluster) - sequence >= 2 * CHURN_ACQUIRES
+            assert after.keys == before.keys
+            assert after.store_bytes - before.store_bytes <= STORE_GROWTH_MOST
+            assert after.rss_mib <= RSS_MOST_MIB
+            assert after.rss_mib - before.rss_mib <= 2 * RSS_GROWTH_MOST_MIB
+            wait_until(lambda: Footprint.of(cluster).files <= before.files + 2)
+
+
+def _sequence(cluster: Cluster) -> int:
+    return int(cluster.redis.hget(cluster.key("global"), "sequence"))

@@ -7,6 +7,7 @@ true number again within six seconds; a half-open breaker gets no more probes th
 import contextlib
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.support import trouble
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
 from tests.support.topologies import Server, ending, until
 from tests.support.trouble import Line, SteadyCalls, Trouble, seconds_until
+from tests.support.wire import Call
 
 DEADLINE_MS = 30
 DECISION_MOST_MS = DEADLINE_MS + 100
@@ -54,16 +56,22 @@ def troubled_cluster(
         lines = [Line(server.port) for _ in range(2)]
         for line in lines:
             stack.callback(line.close)
-        provider, hung, _ = provider_processes
+        provider, hung, sleeping = provider_processes
         models = [
             deployment("steady-a", provider, "steady"),
             deployment("steady-b", provider, "steady"),
             deployment("held", hung, "held"),
+            deployment("sleepy-a", sleeping, "sleepy", priority=99, latency_threshold="200ms"),
+            deployment("sleepy-b", provider, "sleepy", priority=1),
         ]
         whole = []
         for number, line in enumerate(lines):
             state = {"url": f"redis://127.0.0.1:{line.port}", "deadline": f"{DEADLINE_MS}ms", "domain": "troubled"}
-            router = {"latency_threshold": PATIENT, "load_shedding": {"min_healthy_ratio": 0}}
+            router = {
+                "latency_threshold": PATIENT,
+                "load_shedding": {"min_healthy_ratio": 0},
+                "routing_strategy": "priority",
+            }
             running = running_cluster(
                 store,
                 [provider],
@@ -77,6 +85,7 @@ def troubled_cluster(
         cluster = Troubled(store, provider_processes, "troubled")
         cluster.server, cluster.lines = server, lines
         cluster.replicas = [each.replicas[0] for each in whole]
+        stack.callback(lambda: [replica.close() for replica in cluster.replicas])  # one may have been restarted
         yield cluster
 
 
@@ -196,3 +205,107 @@ def test_open_breaker_outlives_a_flush(troubled: Troubled) -> None:
     troubled.server.redis.flushall()
     until(lambda: troubled.server.redis.hget(key, "state") == "disabled", "it is known again")
     troubled.replicas[0].force("steady-a", "reset")
+
+
+# -- replicas, providers and the clock in trouble -----------------------------------------------------------------
+
+
+def held_streams(cluster: Troubled, replica: ReplicaProcess, count: int) -> list[Call]:
+    cluster.providers[1].behave(chunks=4000, chunk_gap_ms=20)
+    calls = [replica.begin_chat("held", stream=True) for _ in range(count)]
+    for call in calls:
+        call.read_until(b"data: ")
+    return calls
+
+
+def test_replica_that_was_suspended_gets_its_leases_back(troubled: Troubled) -> None:
+    """Longer than the others wait before they take it for dead; its streams are alive afterwards."""
+    sleeper = troubled.replicas[0]
+    held = held_streams(troubled, sleeper, HELD)
+    sleeper.signal(signal.SIGSTOP)
+    try:
+        gone_s = seconds_until(lambda: troubled.true_number() == 0, "its leases are reaped")
+    finally:
+        sleeper.signal(signal.SIGCONT)
+    true_again_s = seconds_until(lambda: troubled.true_number() == HELD, "its leases are back")
+    for call in held:
+        call.leave()
+    assert max(gone_s, true_again_s) <= TRUE_AGAIN_S + 1  # reaped at the beat after the sixth second
+    note_figures("replica suspended", reaped_s=gone_s, true_again_s=true_again_s)
+
+
+def test_killed_replica_leaves_nothing(troubled: Troubled) -> None:
+    victim = troubled.replicas[0]
+    held = held_streams(troubled, victim, HELD)
+    victim.kill()
+    gone_s = seconds_until(lambda: troubled.true_number() == 0, "its leases are reaped")
+    for call in held:
+        call.leave()
+    troubled.restart(victim)
+    assert gone_s <= TRUE_AGAIN_S + 1
+    note_figures("replica killed", true_again_s=gone_s)
+
+
+def test_store_is_lost_while_a_provider_hangs(troubled: Troubled) -> None:
+    """The standby store finds the hung provider by itself; back on the shared store its breaker is known."""
+    troubled.providers[2].behave(stall_rate=1)
+    with trouble.hung(troubled.server):
+        waiting = [replica.begin_chat("sleepy", stream=True) for replica in troubled.replicas for _ in range(6)]
+        until(lambda: troubled.states() == ["standby", "standby"], "on the standby store")
+        until(lambda: all(sleepy(replica) == "open" for replica in troubled.replicas), "the hung provider is found")
+        assert [replica.chat("sleepy").status for replica in troubled.replicas] == [200, 200]
+    until(lambda: troubled.states() == ["shared", "shared"], "back on the shared store")
+    for call in waiting:
+        call.leave()
+    assert troubled.server.redis.hget(troubled.key("deployment:sleepy-a"), "state") == "open"
+    troubled.providers[2].behave(stall_rate=0)
+    troubled.replicas[0].force("sleepy-a", "reset")
+
+
+def sleepy(replica: ReplicaProcess) -> str:
+    return str(replica.stats()["load_balancer"]["sleepy"]["deployments"]["sleepy-a"]["state"])
+
+
+def test_clock_of_the_store_jumps(troubled: Troubled) -> None:
+    """An hour ahead, as the recorded time tells, and from there it is an hour behind."""
+    key = troubled.key("global")
+    with nobody_notices(troubled, "clock jumps", expects="shared"):
+        now_ms = int(troubled.server.redis.hget(key, "clock_ms"))
+        troubled.server.redis.hset(key, "clock_ms", now_ms + 3_600_000)
+        until(lambda: int(troubled.server.redis.hget(key, "clock_ms")) > now_ms + 3_601_000, "time goes on")
+
+
+def test_store_whose_name_is_unknown_is_no_reason_not_to_start(troubled: Troubled, tmp_path: Path) -> None:
+    state = {"url": "redis://no-such-host.invalid:6379", "domain": "nowhere"}
+    models = [deployment("alone", troubled.providers[0])]
+    with running_cluster(
+        troubled.store, troubled.providers, models, domain="nowhere", engines=("hypercorn",), state=state
+    ) as lonely:
+        answer = lonely.replicas[0].chat()
+
+        assert (answer.status, answer.headers["x-pllm-state"]) == (200, "standby")
+        assert lonely.replicas[0].get("/readyz").status == 200
+        assert (
+            b'pllm_state_switches_total{reason="unavailable",to="standby"} 1.0'
+            in lonely.replicas[0].get("/metrics").body
+        )
+
+
+def test_without_a_standby_the_error_says_why(troubled: Troubled) -> None:
+    state = {
+        "url": f"redis://127.0.0.1:{troubled.server.port}",
+        "domain": "bare",
+        "standby": "none",
+        "deadline": "20ms",
+    }
+    models = [deployment("alone", troubled.providers[0])]
+    with running_cluster(
+        troubled.store, troubled.providers, models, domain="bare", engines=("hypercorn",), state=state
+    ) as bare:
+        replica = bare.replicas[0]
+        with trouble.hung(troubled.server):
+            answer = replica.chat()
+        until(lambda: replica.chat().status == 200, "the store is used again")
+
+        assert (answer.status, answer.error["code"]) == (503, "state_unavailable")
+    until(lambda: troubled.states() == ["shared", "shared"], "the others are back as well")

@@ -1,4 +1,6 @@
-"""Ways to trouble a store, a line to it that can be cut for one replica alone, and steady calls that note who notices."""
+"""Ways to trouble a store, a line to it that can be cut for one replica alone, and steady calls that note what
+clients see.
+"""
 
 import contextlib
 import itertools
@@ -41,9 +43,11 @@ class Line:
             with contextlib.suppress(OSError):
                 link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 link.shutdown(socket.SHUT_RD)
-                link.close()
+            link.close()
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._reset()
 
@@ -60,6 +64,7 @@ class Line:
                 except OSError:
                     near.close()
                     continue
+                self._links = [link for link in self._links if link.fileno() >= 0]
                 self._links += [near, far]
                 threading.Thread(target=self._copy, args=(near, far, False), daemon=True).start()
                 threading.Thread(target=self._copy, args=(far, near, True), daemon=True).start()
@@ -72,6 +77,7 @@ class Line:
         for end in (source, sink):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
 
 class Noted(NamedTuple):
