@@ -2,15 +2,16 @@
 leases. The replies' order is the order of the calls, so the model needs no locks: it is told what the scripts are told.
 """
 
-import dataclasses
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from shared_state.records import Permit
 from shared_state.scripts import Script
+from tests.support.model import NEUTRAL, Model, Rules
 from tests.support.state import Cluster, deployment_policy
 from tests.support.stores import RedisCli
 
@@ -18,106 +19,40 @@ LEASE_MS, COOLDOWN_MS, PROBES, SUCCESSES, FAILURES = 20_000, 8_000, 2, 2, 3
 LIMITS = {"a": 2, "b": 4}
 REPLICAS = st.sampled_from(["r1", "r2", "r3"])
 IDS = st.sampled_from(sorted(LIMITS))
-NEUTRAL = ("client_error", "cancelled")
 
 
-@dataclasses.dataclass
-class Model:
-    """One deployment as the design says it behaves."""
+ROUTER: dict[str, Any] = {
+    "min_calls": 10**6,
+    "slow_limit": 10**6,
+    "min_healthy_ratio": 0,
+    "probes": PROBES,
+    "probe_successes": SUCCESSES,
+    "failure_threshold": FAILURES,
+}
 
-    state: str = "closed"
-    generation: int = 0
-    trips: int = 0
-    changed_at_ms: int | None = None
-    open_until_ms: int = 0
-    consecutive_failures: int = 0
-    issued: int = 0
-    succeeded: int = 0
-    deadline_ms: int | None = None
-    leases: dict[str, tuple[int, bool]] = dataclasses.field(default_factory=dict)
 
-    def move(self, state: str, now_ms: int) -> None:
-        self.state, self.generation, self.changed_at_ms = state, self.generation + 1, now_ms
-        self.issued, self.succeeded, self.deadline_ms = 0, 0, None
-
-    def open(self, now_ms: int) -> None:
-        if self.state == "closed" and self.changed_at_ms is not None:
-            self.trips = max(0, self.trips - (now_ms - self.changed_at_ms) // 60_000)
-        self.trips += 1
-        self.move("open", now_ms)
-
-    def close(self, now_ms: int) -> None:
-        self.move("closed", now_ms)
-        self.consecutive_failures = 0
-
-    def active(self, now_ms: int) -> int:
-        return sum(now_ms < start + is_probe * 0.5 + LEASE_MS for start, is_probe in self.leases.values())
-
-    def expect(self, now_ms: int, limit: int) -> str:
-        """The verdict on a request now; moves the breaker as an acquire does."""
-        if self.state in ("disabled", "forced_open"):
-            return self.state
-        if self.state == "open" and now_ms < self.open_until_ms:
-            return "open"
-        if self.state == "half_open":
-            if self.deadline_ms is not None and now_ms >= self.deadline_ms:
-                self.open(now_ms)
-                return "open"
-            if self.issued >= PROBES:
-                return "probing"
-        if self.active(now_ms) >= limit:
-            return "full"
-        if self.state == "open":
-            self.move("half_open", now_ms)
-        return "granted"
-
-    def grant(self, token: str, now_ms: int) -> None:
-        is_probe = self.state == "half_open"
-        self.leases[token] = (now_ms, is_probe)
-        if is_probe:
-            self.issued += 1
-            self.deadline_ms = self.deadline_ms or now_ms + LEASE_MS
-
-    def settle(self, permit: Permit, outcome: str, now_ms: int) -> None:
-        del self.leases[permit.token]
-        if permit.generation != self.generation:
-            return
-        if self.state == "closed" and outcome not in NEUTRAL:
-            self.consecutive_failures = 0 if outcome == "success" else self.consecutive_failures + 1
-            if self.consecutive_failures == FAILURES:
-                self.open(now_ms)
-        elif self.state == "half_open" and permit.is_probe:
-            self.settle_probe(outcome, now_ms)
-
-    def settle_probe(self, outcome: str, now_ms: int) -> None:
-        if outcome == "success":
-            self.succeeded += 1
-        elif outcome in NEUTRAL:
-            self.issued -= 1
-        else:
-            self.open(now_ms)
-            return
-        if self.succeeded == SUCCESSES:
-            self.close(now_ms)
-        elif self.issued == self.succeeded:
-            self.deadline_ms = None
+def rules(limit: int) -> Rules:
+    return Rules(limit, LEASE_MS, COOLDOWN_MS, FAILURES, PROBES, SUCCESSES)
 
 
 class History(RuleBasedStateMachine):
     def __init__(self, cli: RedisCli, scripts: dict[str, Script]) -> None:
         super().__init__()
         self.cluster = Cluster(cli, scripts)
-        self.models = {name: Model() for name in LIMITS}
         self.permits: list[Permit] = []
         self.spent: list[Permit] = []
-        self.sequence = 0
+        self.version = 1
+        self.set_up()
+
+    def set_up(self) -> None:
         policies = [
             deployment_policy(name, limit=limit, lease_ms=LEASE_MS, cooldown_ms=COOLDOWN_MS)
             for name, limit in LIMITS.items()
         ]
-        never: dict[str, Any] = {"min_calls": 10**6, "slow_limit": 10**6, "min_healthy_ratio": 0}
-        probes = {"probes": PROBES, "probe_successes": SUCCESSES, "failure_threshold": FAILURES}
-        self.cluster.configure(*policies, **probes, **never)
+        self.models = {name: Model(rules(limit)) for name, limit in LIMITS.items()}
+        self.versions = dict.fromkeys(LIMITS, self.version)
+        self.cluster.configure(*policies, version=self.version, **ROUTER)
+        self.sequence = int(self.cluster.domain()["sequence"])
 
     @property
     def now_ms(self) -> int:
@@ -138,7 +73,7 @@ class History(RuleBasedStateMachine):
     def acquire(self, name: str, replica: str, is_stream: bool) -> None:
         model = self.models[name]
         generation = model.generation
-        expected = model.expect(self.now_ms, LIMITS[name])
+        expected = model.expect(self.now_ms)
         decision = self.cluster.acquire(name, replica=replica, stream=is_stream, priority=0)
         self.learn_cooldown(name, model, generation)
         self.note(decision.sequence)
@@ -201,16 +136,40 @@ class History(RuleBasedStateMachine):
         assert self.cluster.beat("r2").now_ms == now_ms
         self.sequence += 1
 
-    @rule(name=IDS, action=st.sampled_from(["open", "close", "disable", "reset"]))
-    def force(self, name: str, action: str) -> None:
+    @rule(name=IDS, action=st.sampled_from(["open", "close", "disable", "reset"]), ttl_ms=st.sampled_from([0, 5_000]))
+    def force(self, name: str, action: str, ttl_ms: int) -> None:
         model = self.models[name]
-        self.cluster.force(name, action)
+        self.cluster.force(name, action, ttl_ms=ttl_ms)
         if action in ("close", "reset"):
             model.close(self.now_ms)
             model.trips, model.changed_at_ms = 0, None
+            if action == "reset":
+                model.cool_until_ms = 0
         else:
             model.move({"open": "forced_open", "disable": "disabled"}[action], self.now_ms)
+            model.open_until_ms = self.now_ms + ttl_ms if ttl_ms else 0
         self.sequence += 1
+
+    @rule(name=IDS, limit=st.integers(1, 5), is_newer=st.booleans())
+    def configure(self, name: str, limit: int, is_newer: bool) -> None:
+        """The newest version wins; what was learned stays."""
+        if is_newer:
+            self.version += 1
+            self.versions[name] = self.version
+        policy = deployment_policy(name, limit=limit, lease_ms=LEASE_MS, cooldown_ms=COOLDOWN_MS)
+        [is_applied] = self.cluster.configure(policy, version=self.versions[name], **ROUTER)
+        assert is_applied == is_newer
+        if is_newer:
+            self.models[name].rules = rules(limit)
+        self.sequence = int(self.cluster.domain()["sequence"])
+
+    @rule()
+    def flush(self) -> None:
+        """Everything is forgotten, and permits of before are nobody's."""
+        self.cluster.flush()
+        self.spent += self.permits
+        self.permits.clear()
+        self.set_up()
 
     @rule(replica=REPLICAS)
     def die(self, replica: str) -> None:
@@ -237,9 +196,17 @@ class History(RuleBasedStateMachine):
         for row in snapshot.deployments:
             model = self.models[row.id]
             assert (row.state, row.generation, row.active) == (model.state, model.generation, model.active(self.now_ms))
-            assert row.active <= LIMITS[row.id]
+            assert row.active >= 0
             assert row.probes_issued - row.probes_succeeded <= PROBES
             assert row.trips == model.trips
+
+    @invariant()
+    def leases_add_up(self) -> None:
+        assert self.cluster.snapshot().active == sum(model.active(self.now_ms) for model in self.models.values())
+
+    @invariant()
+    def keys_are_few(self) -> None:
+        assert len(self.cluster.cli.do("KEYS", f"{self.cluster.keys.prefix}*")) <= 6 + 2 * 3 + 3 * len(LIMITS)
 
     @invariant()
     def every_generation_is_one_event(self) -> None:
@@ -248,14 +215,23 @@ class History(RuleBasedStateMachine):
             assert generations == list(range(1, model.generation + 1))
 
 
-def test_every_history_agrees_with_the_model(cli: RedisCli, scripts: dict[str, Script]) -> None:
+def check(cli: RedisCli, scripts: dict[str, Script], examples: int) -> None:
     run_state_machine_as_test(
         lambda: History(cli, scripts),  # type: ignore[arg-type]
         settings=settings(
-            max_examples=30,
+            max_examples=examples,
             stateful_step_count=40,
             derandomize=True,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_every_history_agrees_with_the_model(cli: RedisCli, scripts: dict[str, Script]) -> None:
+    check(cli, scripts, 40)
+
+
+@pytest.mark.long
+def test_many_histories_agree_with_the_model(cli: RedisCli, scripts: dict[str, Script]) -> None:
+    check(cli, scripts, 1500)

@@ -271,6 +271,7 @@ class Cluster:
         """The store forgets everything but the time."""
         for key in self.cli.do("KEYS", f"{self.keys.prefix}*"):
             self.cli.do("DEL", key)
+        self._behind_ms = 0
         self.set_clock(self._clock_ms)
 
     def force(self, deployment_id: str, action: str, *, reason: str = "test", ttl_ms: int = 0) -> bool:
