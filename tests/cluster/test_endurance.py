@@ -70,6 +70,20 @@ def _abandon(cluster: Cluster, count: int) -> None:
             call.leave()
 
 
+def _churn(cluster: Cluster, loads: int) -> None:
+    """Plain calls, and a tenth as many whose clients leave."""
+
+    def load() -> None:
+        for _ in range(loads):
+            _load(cluster)
+
+    loading = threading.Thread(target=load)
+    loading.start()
+    _abandon(cluster, int(loads * REQUESTS * ABANDONED_SHARE))
+    loading.join()
+    cluster.wait_until_idle()
+
+
 @pytest.mark.long
 def test_churn_with_abandoned_clients_leaves_nothing_behind() -> None:
     with (
@@ -81,13 +95,9 @@ def test_churn_with_abandoned_clients_leaves_nothing_behind() -> None:
         models = [deployment("gpt-4-a", provider), deployment("hanging-a", hanging, "hanging", max_parallel=1000)]
         router = {"circuit_breaker_enabled": False}
         with running_cluster(store, [provider], models, engines=["hypercorn"], router=router) as cluster:
-            _load(cluster)
-            cluster.wait_until_idle()
+            _churn(cluster, loads=1)  # what is in use at once decides how much memory a process keeps
             before, sequence = Footprint.of(cluster), _sequence(cluster)
-            loads = threading.Thread(target=lambda: [_load(cluster) for _ in range(4)])
-            loads.start()
-            _abandon(cluster, int(CHURN_ACQUIRES * ABANDONED_SHARE))
-            loads.join()
+            _churn(cluster, loads=4)
             cluster.wait_until_idle()
             after = Footprint.of(cluster)
 

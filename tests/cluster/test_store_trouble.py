@@ -85,7 +85,12 @@ def troubled_cluster(
         cluster = Troubled(store, provider_processes, "troubled")
         cluster.server, cluster.lines = server, lines
         cluster.replicas = [each.replicas[0] for each in whole]
-        stack.callback(lambda: [replica.close() for replica in cluster.replicas])  # one may have been restarted
+
+        def close() -> None:
+            for replica in cluster.replicas:  # one may have been restarted
+                replica.close()
+
+        stack.callback(close)
         yield cluster
 
 
