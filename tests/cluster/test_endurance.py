@@ -95,17 +95,18 @@ def test_churn_with_abandoned_clients_leaves_nothing_behind() -> None:
         models = [deployment("gpt-4-a", provider), deployment("hanging-a", hanging, "hanging", max_parallel=1000)]
         router = {"circuit_breaker_enabled": False}
         with running_cluster(store, [provider], models, engines=["hypercorn"], router=router) as cluster:
-            _churn(cluster, loads=1)  # what is in use at once decides how much memory a process keeps
-            before, sequence = Footprint.of(cluster), _sequence(cluster)
-            _churn(cluster, loads=4)
+            # What is in use at once decides how much memory a process keeps, so the second half is held to the first.
+            _churn(cluster, loads=2)
+            before = Footprint.of(cluster)
+            _churn(cluster, loads=2)
             cluster.wait_until_idle()
             after = Footprint.of(cluster)
 
-            assert _sequence(cluster) - sequence >= 2 * CHURN_ACQUIRES
+            assert _sequence(cluster) >= 2 * CHURN_ACQUIRES  # each is settled
             assert after.keys == before.keys
             assert after.store_bytes - before.store_bytes <= STORE_GROWTH_MOST
             assert after.rss_mib <= RSS_MOST_MIB
-            assert after.rss_mib - before.rss_mib <= 2 * RSS_GROWTH_MOST_MIB
+            assert after.rss_mib - before.rss_mib <= RSS_GROWTH_MOST_MIB
             wait_until(lambda: Footprint.of(cluster).files <= before.files + 2)
 
 

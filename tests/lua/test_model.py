@@ -234,4 +234,4 @@ def test_every_history_agrees_with_the_model(cli: RedisCli, scripts: dict[str, S
 
 @pytest.mark.long
 def test_many_histories_agree_with_the_model(cli: RedisCli, scripts: dict[str, Script]) -> None:
-    check(cli, scripts, 1500)
+    check(cli, scripts, 500)
