@@ -5,7 +5,7 @@ from typing import cast
 
 import msgspec
 
-from shared_state.errors import NotConfigured
+from shared_state.errors import NotConfigured, ScriptFailed
 from shared_state.records import (
     Breaker,
     CandidateVerdict,
@@ -27,7 +27,10 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> int:
-    return cast(int, value)
+    """Raises ScriptFailed: what was a number in the store has been written over."""
+    if not isinstance(value, int):
+        raise ScriptFailed(f"the state is corrupted: {value!r} is not a number")
+    return value
 
 
 def acquired(reply: Reply, token: str, is_stream: bool, ids: tuple[str, ...]) -> Permit | Rejection:

@@ -247,7 +247,8 @@ class Store:
             head = self._breaker_arguments(seen, policy.id, breaker, is_own)
             for k in range(0, len(leases) or 1, REASSERT_CHUNK):
                 arguments = head + _lease_arguments(leases[k : k + REASSERT_CHUNK])
-                calls.append(self._call("reassert", names, arguments))
+                # Ahead of every decision that follows.
+                calls.append(self._call("reassert", names, arguments, is_urgent=True))
         return asyncio.ensure_future(self._reasserted(calls))
 
     async def _reasserted(self, calls: list[asyncio.Future[Reply]]) -> list[int]:
@@ -385,5 +386,8 @@ class Store:
         head = (b"EVALSHA", self._scripts[script].sha.encode(), b"%d" % len(names), *names)
         return b"*%d\r\n%b" % (len(head) + argument_count, pack(*head))
 
-    def _call(self, script: str, names: Sequence[bytes], arguments: Sequence[bytes]) -> asyncio.Future[Reply]:
-        return self._batcher.call(self._prefix(script, len(arguments), *names) + pack(*arguments))
+    def _call(
+        self, script: str, names: Sequence[bytes], arguments: Sequence[bytes], is_urgent: bool = False
+    ) -> asyncio.Future[Reply]:
+        packed = self._prefix(script, len(arguments), *names) + pack(*arguments)
+        return self._batcher.call(packed, is_urgent=is_urgent)
