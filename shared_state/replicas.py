@@ -13,6 +13,7 @@ from typing import Literal
 
 from shared_state.errors import StateError, StoreUnavailable
 from shared_state.failover import Failover
+from shared_state.records import Heartbeat
 from shared_state.store import Presence
 
 BEAT_EVERY_S = 1.0
@@ -94,6 +95,8 @@ class Replica:
                     self._recovered()
             except StateError as error:
                 await self._lost(error)
+            except Exception:
+                _log.exception("defect in the heartbeat")  # a heart that stops would cost more than one missed beat
 
     async def _wait(self, beat_at_s: float) -> None:
         """Until the next beat, the next try, or trouble that a request has run into."""
@@ -113,14 +116,17 @@ class Replica:
         shared, standby = self._failover.shared, self._failover.standby
         beat = await shared.beat(self._presence(self._status()))
         self._replicas = max(1, beat.replicas_alive)
-        for dead in beat.dead_replicas:
-            removed = await shared.reap(dead)
-            _log.warning("replica %s is dead: %d of its leases reaped", dead, removed)
+        await self._reap(beat)
         if standby is not None:
             try:
                 await standby.prepare(self._replicas)
             except StateError as error:
                 _log.warning("the standby store is not ready: %s", error)
+
+    async def _reap(self, beat: Heartbeat) -> None:
+        for dead in beat.dead_replicas:
+            removed = await self._failover.shared.reap(dead)
+            _log.warning("replica %s is dead: %d of its leases reaped", dead, removed)
 
     async def _lost(self, error: StateError) -> None:
         if self._failover.enter(error):
@@ -151,8 +157,9 @@ class Replica:
         presence = self._presence(self._status(), "standby", failover.reason)
         try:
             await self._check_once()
-            await failover.shared.beat(presence)
+            beat = await failover.shared.beat(presence)
             await failover.tell()
+            await self._reap(beat)
         except StateError:
             self._back_off()
             return
