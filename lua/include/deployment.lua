@@ -11,7 +11,8 @@ local function deployment_read(key)
   return deployment
 end
 
--- Active requests are the leases that have not expired; the set itself is swept when it is written.
+-- Active requests are the leases that have not expired; the set itself is swept when it is written. Counted from the
+-- next whole ms, because the marks of a lease are fractions and must not make it last longer.
 local function deployment_active(leases_key, deployment, now)
-  return redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now - deployment.lease_ms), '+inf')
+  return redis.call('ZCOUNT', leases_key, now - deployment.lease_ms + 1, '+inf')
 end

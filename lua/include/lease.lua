@@ -19,9 +19,9 @@ local function lease_add(domain_leases, leases, token, now, lease_ms, probe)
   redis.call('ZADD', domain_leases, now + lease_ms, token)
 end
 
--- Expired leases never count (every count starts at `now`); the heartbeat removes them.
-local function lease_sweep(leases, before_ms)
-  redis.call('ZREMRANGEBYSCORE', leases, '-inf', before_ms)
+-- Expired leases never count (every count starts after `now`); the heartbeat removes them, marks and all.
+local function lease_sweep(leases, until_ms)
+  redis.call('ZREMRANGEBYSCORE', leases, '-inf', '(' .. string.format('%d', until_ms + 1))
 end
 
 local function lease_remove(domain_leases, leases, token)

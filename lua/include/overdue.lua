@@ -15,7 +15,7 @@ end
 
 local function overdue_is_half(d, policy, leases, active, replicas_key, beats, now)
   local wait_ms = math.max(2 * d.latency_threshold_ms, 2 * (d.p99_ms or 0))
-  local from, to, overdue = now - d.lease_ms, now - wait_ms, 0
+  local from, to, overdue = now - d.lease_ms + 1, now - wait_ms, 0
   local old = redis.call('ZRANGEBYSCORE', leases, from, to, 'WITHSCORES', 'LIMIT', 0, OVERDUE_SEEN)
   for k = 1, #old, 2 do
     local is_judged = (d.requests or 0) >= OVERDUE_SAMPLES or string.find(old[k], '.stream.', 1, true)

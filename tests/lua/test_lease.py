@@ -45,6 +45,19 @@ def test_expired_lease_is_active_nowhere(cluster: Cluster) -> None:
     assert (cluster.snapshot().active, cluster.snapshot().deployments[0].active, cluster.beat().active) == (0, 0, 0)
 
 
+def test_marked_lease_is_no_longer_than_any_other(cluster: Cluster) -> None:
+    """A probe's mark and that of the first byte are fractions of a millisecond in the score."""
+    cluster.configure(deployment_policy("a", limit=1, lease_ms=75_000))
+    cluster.trip("a")
+    cluster.cool_down("a")
+    cluster.beat(answered=(cluster.granted("a", stream=True),))
+    cluster.advance(75_000)
+
+    assert (cluster.snapshot().active, cluster.snapshot().deployments[0].active) == (0, 0)
+    cluster.beat()
+    assert cluster.active("a") == 0
+
+
 def test_expired_leases_are_removed_by_a_heartbeat(cluster: Cluster) -> None:
     cluster.configure("a", "b")
     for _ in range(10):

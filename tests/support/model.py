@@ -55,7 +55,7 @@ class Model:
         self.consecutive_failures = 0
 
     def active(self, now_ms: int) -> int:
-        return sum(now_ms < start + is_probe * 0.5 + self.rules.lease_ms for start, is_probe in self.leases.values())
+        return sum(now_ms < start + self.rules.lease_ms for start, _ in self.leases.values())
 
     def expect(self, now_ms: int) -> str:
         """The verdict on a request now; moves the breaker as an acquire does."""
