@@ -31,8 +31,9 @@ if not policy then return { 'unconfigured' } end
 -- A resent call that was granted the first time gets the same grant, before any check that it could fail by now.
 for k = resend and 6 or #KEYS + 1, #KEYS, 3 do
   local start = tonumber(redis.call('ZSCORE', KEYS[k + 1], token) or nil)
-  if start then
-    local generation, is_probe = lease_generation(deployment_read(KEYS[k]), start), lease_is_probe(start) and 1 or 0
+  local d = start and deployment_read(KEYS[k])
+  if d and d.config_version and math.floor(start) + d.lease_ms > now then
+    local generation, is_probe = lease_generation(d, start), lease_is_probe(start) and 1 or 0
     domain_advance(domain, epoch)
     record_write(domain)
     return { 'granted', (k - 3) / 3, generation, is_probe, domain.sequence, domain.epoch, now }

@@ -6,109 +6,95 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from shared_state.embedded import EmbeddedStore
-from shared_state.records import Permit
-from tests.support.history_worker import COOLDOWN_MS, FAILURES, LEASE_MS, LIMITS, PROBES, SUCCESSES, configuration
+from shared_state.keys import Keys
+from tests.support.deployment_model import Until, drawn
+from tests.support.history_worker import ROUTER, RULES, configuration
 from tests.support.live_state import opened_state
-from tests.support.model import Model, Rules
+from tests.support.model import Domain, Refusal
 from tests.support.stores import RedisCli, fresh_domain, on_loop
 
-Note = tuple[list[str], list[Any]]
-IDS = tuple(LIMITS)
-GRANTED_SEQUENCE, REFUSED_SEQUENCE, SETTLED_SEQUENCE = 4, 3, 3
+Note = tuple[str, list[str], list[Any]]
+IDS = tuple(RULES)
 
 
 def sequence(note: Note) -> int:
-    arguments, reply = note
-    if is_settle(arguments):
-        return int(reply[SETTLED_SEQUENCE])
-    return int(reply[GRANTED_SEQUENCE if reply[0] == "granted" else REFUSED_SEQUENCE])
-
-
-def is_settle(arguments: list[str]) -> bool:
-    return len(arguments) == 11
-
-
-def first_draw(seed: int) -> float:
-    """Park and Miller's minimal standard generator."""
-    return ((seed % 2147483647 or 1) * 16807) % 2147483647 / 2147483647
+    script, _, reply = note
+    place = {"beat": 1, "acquire": 4 if reply[0] == "granted" else 3}
+    return int(reply[place.get(script, 3)])
 
 
 class Replay:
     """The model of the whole domain, asked in the order in which the store did it."""
 
-    def __init__(self) -> None:
-        self.models = {
-            name: Model(Rules(limit, LEASE_MS, COOLDOWN_MS, FAILURES, PROBES, SUCCESSES))
-            for name, limit in LIMITS.items()
-        }
-        self.permits: dict[str, Permit] = {}
-        self.ended: dict[str, str] = {}
-        self.seen: dict[str, int] = {}
+    def __init__(self, first: int) -> None:
+        self.model = Domain(ROUTER)
+        for name, rules in RULES.items():
+            self.model.configure(name, rules, 1, 0)
+        assert self.model.sequence == first - 1
+        self.holder: dict[str, str] = {}
+        self.seen: Counter[str] = Counter()
 
     def check(self, note: Note) -> None:
-        arguments, reply = note
-        if is_settle(arguments):
-            self.check_settle(arguments, reply)
-        else:
-            self.check_acquire(arguments, reply)
-
-    def count(self, what: str) -> None:
-        self.seen[what] = self.seen.get(what, 0) + 1
+        script, arguments, reply = note
+        getattr(self, f"check_{script}")(arguments, reply)
+        assert self.model.sequence == sequence(note)
 
     def check_acquire(self, arguments: list[str], reply: list[Any]) -> None:
-        token, is_again = arguments[3], arguments[7] == "1"
-        if reply[0] == "granted":
-            position, generation, is_probe, order, now_ms = reply[1], reply[2], reply[3] == 1, reply[4], reply[6]
-            name = IDS[position - 1]
-            if is_again:
-                self.count("resent")
-                known = self.permits[token]
-                assert (known.deployment_id, known.is_probe) == (name, is_probe)
-                return
-            model = self.models[name]
-            probing = [m for m in self.models.values() if self.would_probe(m, now_ms)]
-            assert not probing or model in probing, "a probe goes first, or a breaker never recovers"
-            assert model.expect(now_ms) == "granted"
-            assert (generation, is_probe) == (model.generation, model.state == "half_open")
-            model.grant(token, now_ms)
-            self.permits[token] = Permit(token, position - 1, name, generation, is_probe, False, order)
-            self.count("probe" if is_probe else "granted")
-        else:
-            now_ms, verdicts = reply[5], reply[6:]
-            assert reply[0] == "none"
-            assert verdicts == [model.expect(now_ms) for model in self.models.values()]
-            for verdict in verdicts:
-                self.count(verdict)
+        strategy, token, is_again, now_ms = arguments[0], arguments[3], arguments[7] == "1", self.time(reply)
+        self.seen["left"] += arguments[-1] == "left"
+        if is_again and (held := self.model.resent(IDS, token, now_ms)):
+            self.seen["resent"] += 1
+            name, lease = held
+            assert (reply[0], IDS[reply[1] - 1], reply[3] == 1) == ("granted", name, lease.is_probe)
+            return
+        expected = self.model.acquire([IDS], strategy, now_ms, self.fail_on_deadline)
+        if reply[0] != "granted":
+            self.seen.update(reply[6:])
+            assert Refusal(reply[0], reply[2], tuple(reply[6:])) == expected
+            return
+        name = IDS[reply[1] - 1]
+        assert isinstance(expected, set)
+        assert name in expected
+        lease = self.model.deployments[name].grant(token, now_ms)
+        assert (reply[2], reply[3] == 1) == (lease.generation, lease.is_probe)
+        self.holder[token] = name
+        self.seen["probe" if lease.is_probe else "granted"] += 1
 
-    def would_probe(self, model: Model, now_ms: int) -> bool:
-        is_over = model.state == "open" and now_ms >= model.open_until_ms
-        is_free = model.state == "half_open" and model.issued < PROBES
-        return (is_over or is_free) and now_ms >= model.cool_until_ms and model.active(now_ms) < model.rules.limit
+    def fail_on_deadline(self, name: str) -> Until:
+        raise AssertionError(f"probes of {name} have a minute")
 
     def check_settle(self, arguments: list[str], reply: list[Any]) -> None:
         token, outcome, seed, now_ms = arguments[1], arguments[2], int(arguments[10]), reply[5]
-        permit = self.permits.pop(token, None)
-        assert (reply[0] == 1) == (permit is not None)
-        if permit is None:
-            self.count("settled twice")
-            assert token in self.ended
-            model = self.models[self.ended[token]]
-        else:
-            self.ended[token] = permit.deployment_id
-            model = self.models[permit.deployment_id]
-            generation, trips = model.generation, model.trips
-            model.settle(permit, outcome, now_ms)
-            if model.state == "open" and model.generation != generation:
-                self.count("opened")
-                cooldown_ms = min(COOLDOWN_MS * 2 ** (model.trips - 1), 300_000)
-                model.open_until_ms = int(now_ms + cooldown_ms * (0.9 + 0.2 * first_draw(seed)))
-                assert model.trips >= trips
-        assert reply[1:3] == [model.state, model.generation]
+        name = self.holder[token]
+        lease, generation = self.model.deployments[name].leases.get(token), self.model.deployments[name].generation
+        expected = self.model.settle(name, token, outcome, now_ms, drawn(seed, now_ms))
+        assert (reply[0] == 1, *reply[1:3]) == expected
+        self.seen["late" if lease and lease.generation != generation else "settled" if lease else "settled twice"] += 1
+        self.seen["opened"] += reply[1] == "open" and reply[2] != generation
+
+    def check_force(self, arguments: list[str], reply: list[Any]) -> None:
+        action, name, ttl_ms, now_ms = arguments[1], arguments[3].removeprefix("why "), int(arguments[4]), reply[5]
+        self.model.force(name, action, ttl_ms, now_ms)
+        assert reply[:3] == ["ok", self.model.deployments[name].state, self.model.deployments[name].generation]
+        self.seen["forced"] += 1
+
+    def check_beat(self, arguments: list[str], reply: list[Any]) -> None:
+        active, alive, is_known, dead = self.model.beat(arguments[1], reply[2])
+        assert (reply[3], reply[4], reply[5], reply[7] == 1, set(reply[8])) == (1, active, alive, is_known, dead)
+        rows = [reply[9][k : k + 6] for k in range(0, len(reply[9]), 6)]
+        moved = [(position, model) for position, model in enumerate(self.model.deployments.values(), 1) if model.moves]
+        assert [row[:3] for row in rows] == [[position, model.state, model.generation] for position, model in moved]
+        assert [row[4] for row in rows] == [model.trips for _, model in moved]
+        self.seen["beat"] += 1
+
+    def time(self, reply: list[Any]) -> int:
+        return int(reply[6 if reply[0] == "granted" else 5])
 
 
 async def configured_domain(server: EmbeddedStore) -> str:
@@ -132,29 +118,45 @@ def history(server: EmbeddedStore, domain: str, processes: int, seconds: float) 
     return sorted(notes, key=sequence)
 
 
-async def check(server: EmbeddedStore, cli: RedisCli, processes: int, seconds: float) -> dict[str, int]:
+async def check(server: EmbeddedStore, cli: RedisCli, processes: int, seconds: float) -> Counter[str]:
     domain = await configured_domain(server)
     notes = await asyncio.to_thread(history, server, domain, processes, seconds)
     first = sequence(notes[0])
     assert [sequence(note) for note in notes] == list(range(first, first + len(notes))), "a gap or a double"
-    replay = Replay()
+    replay = Replay(first)
     for note in notes:
         replay.check(note)
-    assert replay.permits == {}
-    assert cli.do("ZCARD", f"pllm:{{{domain}}}:leases") == 0
-    events = cli.do("XLEN", f"pllm:{{{domain}}}:events")
-    assert events >= min(1000, len(LIMITS) + sum(model.generation for model in replay.models.values()))
+    keys = Keys(domain)
+    assert cli.do("ZCARD", keys.leases) == replay.model.active(replay.model.now_ms) == 0
+    events = [fields for _, fields in cli.do("XRANGE", keys.events, "-", "+")]
+    for name, model in replay.model.deployments.items():
+        kept = [e for e in events if e[b"subject"] == name.encode() and e[b"reason"] != b"configured"]
+        moves = [(e[b"from"].decode(), e[b"to"].decode(), int(e[b"generation"]), int(e[b"at_ms"])) for e in kept]
+        assert moves == model.moves[len(model.moves) - len(moves) :]
     return replay.seen
 
 
-EXPECTED = {"granted", "probe", "resent", "settled twice", "opened", "full", "open", "probing"}
+COMMON = {
+    "granted",
+    "probe",
+    "resent",
+    "settled",
+    "late",
+    "settled twice",
+    "opened",
+    "open",
+    "full",
+    "beat",
+    "forced",
+    "left",
+}
 
 
 @on_loop
 async def test_history_of_four_processes_is_that_of_one_machine(server: EmbeddedStore, cli: RedisCli) -> None:
     seen = await check(server, cli, 4, 1.5)
 
-    assert seen.keys() >= {"granted", "probe", "resent", "settled twice", "opened", "open"}
+    assert (+seen).keys() >= COMMON
 
 
 @pytest.mark.long
@@ -162,4 +164,4 @@ async def test_history_of_four_processes_is_that_of_one_machine(server: Embedded
 async def test_history_of_eight_processes_is_that_of_one_machine(server: EmbeddedStore, cli: RedisCli) -> None:
     seen = await check(server, cli, 8, 10)
 
-    assert seen.keys() >= EXPECTED
+    assert (+seen).keys() >= {*COMMON, "forced_open", "probing"}

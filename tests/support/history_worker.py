@@ -3,6 +3,7 @@ URL DOMAIN REPLICA SECONDS, notes to standard output as lines of JSON.
 """
 
 import asyncio
+import dataclasses
 import json
 import random
 import sys
@@ -16,41 +17,45 @@ from shared_state.client import Client
 from shared_state.keys import Keys
 from shared_state.memory import Memory
 from shared_state.records import Ending, Outcome, Permit
-from shared_state.scripts import assemble_all
-from shared_state.store import Configuration, Plan, Store
+from shared_state.scripts import Script, assemble_all
+from shared_state.store import Configuration, Presence, Store
+from tests.support.deployment_model import Router, Rules
 from tests.support.state import deployment_policy, router_policy
 
-LIMITS = {"a": 3, "b": 5, "c": 8}
-LEASE_MS, COOLDOWN_MS, FAILURES, PROBES, SUCCESSES = 60_000, 150, 3, 2, 2
-CALLERS = 12
+RULES = {name: Rules(limit, lease_ms=60_000, cooldown_ms=50) for name, limit in {"a": 3, "b": 5, "c": 8}.items()}
+ROUTER = Router(failures=3, slow=10**6, probes=2, successes=2, max_active=100_000)
+CALLERS, BEAT_EVERY_S, FORCE_EVERY_S = 12, 0.05, 0.1
+# In ms, two of them long enough to outlive the generation that a permit was granted in.
+PAUSES_MS = [1, 2, 50, 150]
 OUTCOMES = [Outcome.SUCCESS] * 4 + [Outcome.FAILURE] * 3 + [Outcome.CANCELLED, Outcome.CLIENT_ERROR]
 
 
 def configuration() -> Configuration:
     """Only failures in a row open a breaker: the rest is another test's."""
     router = router_policy(
-        max_active=100_000,
+        max_active=ROUTER.max_active,
         min_calls=10**6,
-        slow_limit=10**6,
+        slow_limit=ROUTER.slow,
         min_healthy_ratio=0,
-        failure_threshold=FAILURES,
-        probes=PROBES,
-        probe_successes=SUCCESSES,
+        failure_threshold=ROUTER.failures,
+        probes=ROUTER.probes,
+        probe_successes=ROUTER.successes,
     )
     policies = [
-        deployment_policy(name, limit=limit, lease_ms=LEASE_MS, cooldown_ms=COOLDOWN_MS, latency_threshold_ms=10**6)
-        for name, limit in LIMITS.items()
+        deployment_policy(name, latency_threshold_ms=10**6, **dataclasses.asdict(rules))
+        for name, rules in RULES.items()
     ]
     return Configuration(1, router, tuple(policies))
 
 
 class NotingBatcher(Batcher):
-    """Notes what is sent and what comes back. A call that is sent again notes both."""
+    """Notes what is sent and what comes back, also to a caller who has left. A call that is sent again notes both."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, client: Client, scripts: dict[str, Script]) -> None:
+        super().__init__(client, tuple(scripts.values()), 10_000)
+        self.names = {script.sha: name for name, script in scripts.items()}
         self.again: dict[str, bytes] = {}
-        self.notes: list[tuple[list[str], list[Any]]] = []
+        self.notes: list[tuple[str, list[str], Any]] = []
 
     def call(
         self,
@@ -60,45 +65,93 @@ class NotingBatcher(Batcher):
         lost: Lost | None = None,
         is_urgent: bool = False,
     ) -> asyncio.Future[Reply]:
-        future = super().call(packed, again, orphaned, lost, is_urgent)
-        words = _words(packed)
+        name, words = self._words(packed)
         if again is not None:
-            self.again[words[-5]] = again  # the token
-        future.add_done_callback(lambda done: self.notes.append((words, _plain(done.result()))))
+            self.again[words[3]] = again  # by token
+
+        def note(reply: Reply) -> None:
+            self.notes.append((name, words, _plain(reply)))
+
+        def note_orphan(reply: Reply) -> None:
+            words.append("left")
+            note(reply)
+            if orphaned:
+                orphaned(reply)
+
+        future = super().call(packed, again, note_orphan, lost, is_urgent)
+        future.add_done_callback(lambda done: None if done.cancelled() else note(done.result()))
         return future
 
-
-def _words(packed: bytes) -> list[str]:
-    """What follows the keys of an EVALSHA."""
-    words = packed.split(b"\r\n")[2::2]
-    return [word.decode() for word in words[3 + int(words[2]) :]]
-
-
-def _plain(reply: list[Any]) -> list[Any]:
-    return [item.decode() if isinstance(item, bytes) else item for item in reply]
+    def _words(self, packed: bytes) -> tuple[str, list[str]]:
+        """The script's name, and what follows the keys of an EVALSHA."""
+        words = [word.decode() for word in packed.split(b"\r\n")[2::2]]
+        return self.names[words[1]], words[3 + int(words[2]) :]
 
 
-async def hammer(store: Store, batcher: NotingBatcher, plan: Plan, ends_s: float, chance: random.Random) -> None:
-    while time.monotonic() < ends_s:
-        decision = await store.acquire(plan, 0, chance.random() < 0.5)
-        if not isinstance(decision, Permit):
+def _plain(reply: Any) -> Any:
+    if isinstance(reply, list):
+        return [_plain(item) for item in reply]
+    return reply.decode() if isinstance(reply, bytes) else reply
+
+
+class Worker:
+    """A replica whose callers, heart and operator know no rest."""
+
+    def __init__(self, store: Store, batcher: NotingBatcher, seconds: float, chance: random.Random) -> None:
+        self.store, self.batcher, self.chance = store, batcher, chance
+        self.plan = store.plan([(name, 0) for name in RULES], "least-busy")
+        self.ends_s = time.monotonic() + seconds
+
+    def is_on(self) -> bool:
+        return time.monotonic() < self.ends_s
+
+    async def hammer(self) -> None:
+        while self.is_on():
+            if self.chance.random() < 0.05:
+                await self.leave()
+            decision = await self.store.acquire(self.plan, 0, self.chance.random() < 0.5)
+            if not isinstance(decision, Permit):
+                await asyncio.sleep(0)
+                continue
+            if self.chance.random() < 0.1:
+                await self.batcher.call(self.batcher.again[decision.token])
+            if self.chance.random() < 0.2:
+                await asyncio.sleep(self.chance.choice(PAUSES_MS) / 1000)
+            for _ in range(2 if self.chance.random() < 0.1 else 1):
+                await self.store.settle(decision, Ending(self.chance.choice(OUTCOMES), 10))
+
+    async def leave(self) -> None:
+        """The client goes away while the decision is on its way."""
+        task = asyncio.ensure_future(self.store.acquire(self.plan, 0, False))
+        for _ in range(self.chance.randrange(4)):
             await asyncio.sleep(0)
-            continue
-        if chance.random() < 0.1:
-            await batcher.call(batcher.again[decision.token])
-        if chance.random() < 0.05:
-            await asyncio.sleep(chance.choice([1, 2]) * COOLDOWN_MS / 1000)  # outlives the generation it was granted in
-        for _ in range(2 if chance.random() < 0.1 else 1):
-            await store.settle(decision, Ending(chance.choice(OUTCOMES), 10))
+        task.cancel()
+        if isinstance(left := (await asyncio.gather(task, return_exceptions=True))[0], Permit):
+            await self.store.settle(left, Ending(Outcome.CANCELLED))
+
+    async def beat(self) -> None:
+        while self.is_on():
+            await self.store.beat(Presence("127.0.0.1:8080", "0.1.0", 1))
+            await asyncio.sleep(BEAT_EVERY_S)
+
+    async def operate(self) -> None:
+        while self.is_on():
+            await asyncio.sleep(self.chance.random() * 2 * FORCE_EVERY_S)
+            action, ttl_ms = self.chance.choice(
+                [("open", 20), ("close", 0), ("close", 0), ("reset", 0), ("disable", 0)]
+            )
+            name = self.chance.choice(list(RULES))
+            await self.store.force(name, action, "ann", f"why {name}", ttl_ms)
+            if action == "disable":
+                await self.store.force(name, "close", "ann", f"why {name}")
 
 
 async def run(url: str, domain: str, replica: str, seconds: float) -> None:
     scripts = assemble_all()
-    batcher = NotingBatcher(Client(url), tuple(scripts.values()), 10_000)
+    batcher = NotingBatcher(Client(url), scripts)
     store = Store(batcher, scripts, Keys(domain), Memory(replica), configuration())
-    plan = store.plan([(name, 0) for name in LIMITS], "least-busy")
-    ends_s, chance = time.monotonic() + seconds, random.Random(replica)
-    await asyncio.gather(*(hammer(store, batcher, plan, ends_s, chance) for _ in range(CALLERS)))
+    worker = Worker(store, batcher, seconds, random.Random(replica))
+    await asyncio.gather(worker.beat(), worker.operate(), *(worker.hammer() for _ in range(CALLERS)))
     await batcher.close()
     sys.stdout.writelines(f"{json.dumps(note)}\n" for note in batcher.notes)
 

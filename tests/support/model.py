@@ -1,115 +1,184 @@
-"""What a deployment does, written a second time and from the formulas alone, to compare the scripts with: leases,
-limit, breaker, generations, probes. No store, no clock: it is told when and what.
+"""What a domain does, written a second time and from the formulas alone, to compare the scripts with: its sequence, its
+deployments and the choice between them, versions, replicas. No store, no clock: it is told when and what, and says what
+the reply must be.
 """
 
 import dataclasses
+import math
+from collections.abc import Callable, Sequence
 
-from shared_state.records import Permit
+from tests.support.deployment_model import WAIT_MS, Deployment, Lease, Router, Rules, Until
 
-NEUTRAL = ("client_error", "cancelled", "throttled")
-TRIP_MEMORY_MS = 60_000
-COOL_MS = 1_000  # of a provider that throttles and does not say for how long
+FORCED = {"open": "forced_open", "disable": "disabled", "drain": "disabled", "close": "closed", "reset": "closed"}
+DEAD_AFTER_MS, LEARNING_MS, SWEEP_EVERY_MS = 5_000, 5_000, 900
 
 
 @dataclasses.dataclass(frozen=True)
-class Rules:
-    """The policy of a deployment, as far as the model knows it."""
-
-    limit: int
-    lease_ms: int
-    cooldown_ms: int
-    failures: int
-    probes: int
-    successes: int
+class Refusal:
+    code: str
+    retry_after_ms: int
+    verdicts: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass
-class Model:
-    """One deployment as the design says it behaves."""
+class Domain:
+    """Each call takes the next number and returns what its reply must say."""
 
-    rules: Rules
-    state: str = "closed"
-    generation: int = 0
-    trips: int = 0
-    changed_at_ms: int | None = None
-    open_until_ms: int = 0
-    consecutive_failures: int = 0
-    issued: int = 0
-    succeeded: int = 0
-    deadline_ms: int | None = None
-    cool_until_ms: int = 0
-    leases: dict[str, tuple[int, bool]] = dataclasses.field(default_factory=dict)
+    router: Router
+    sequence: int = 0
+    now_ms: int = 0
+    version: int = 0
+    learning_until_ms: int = 0
+    swept_ms: int = 0
+    deployments: dict[str, Deployment] = dataclasses.field(default_factory=dict)
+    beats: dict[str, int] = dataclasses.field(default_factory=dict)
 
-    def move(self, state: str, now_ms: int) -> None:
-        self.state, self.generation, self.changed_at_ms = state, self.generation + 1, now_ms
-        self.issued, self.succeeded, self.deadline_ms = 0, 0, None
-
-    def open(self, now_ms: int) -> None:
-        if self.state == "closed" and self.changed_at_ms is not None:
-            self.trips = max(0, self.trips - (now_ms - self.changed_at_ms) // TRIP_MEMORY_MS)
-        self.trips += 1
-        self.move("open", now_ms)
-
-    def close(self, now_ms: int) -> None:
-        self.move("closed", now_ms)
-        self.consecutive_failures = 0
+    def advance(self, now_ms: int) -> None:
+        assert now_ms >= self.now_ms, "the clock runs back"
+        if self.sequence == 0:
+            self.learning_until_ms = now_ms + LEARNING_MS
+        self.sequence, self.now_ms = self.sequence + 1, now_ms
 
     def active(self, now_ms: int) -> int:
-        return sum(now_ms < start + self.rules.lease_ms for start, _ in self.leases.values())
+        return sum(deployment.active(now_ms) for deployment in self.deployments.values())
 
-    def expect(self, now_ms: int) -> str:
-        """The verdict on a request now; moves the breaker as an acquire does."""
-        if self.state == "disabled" or (self.state == "forced_open" and not self.is_over(now_ms)):
-            return self.state
-        if self.state == "open" and now_ms < self.open_until_ms:
-            return "open"
-        if self.state == "half_open":
-            if self.deadline_ms is not None and now_ms >= self.deadline_ms:
-                self.open(now_ms)
-                return "open"
-            if self.issued >= self.rules.probes:
-                return "probing"
-        if now_ms < self.cool_until_ms:
-            return "cooling"
-        if self.active(now_ms) >= self.rules.limit:
-            return "full"
-        if self.state in ("open", "forced_open"):
-            self.move("half_open", now_ms)
-        return "granted"
+    def configure(self, name: str, rules: Rules, version: int, now_ms: int) -> bool:
+        """The newest version wins; what was learned stays."""
+        self.advance(now_ms)
+        self.version = max(self.version, version)
+        deployment = self.deployments.setdefault(name, Deployment(self.router, rules, 0))
+        if version <= deployment.version:
+            return False
+        deployment.rules, deployment.version = rules, version
+        return True
 
-    def is_over(self, now_ms: int) -> bool:
-        """Has a forced state ended by itself?"""
-        return bool(self.open_until_ms) and now_ms >= self.open_until_ms
+    def resent(self, ids: Sequence[str], token: str, now_ms: int) -> tuple[str, Lease] | None:
+        """What this token holds already."""
+        for name in ids:
+            if lease := self.deployments[name].live(now_ms).get(token):
+                self.advance(now_ms)
+                return name, lease
+        return None
 
-    def grant(self, token: str, now_ms: int) -> None:
-        is_probe = self.state == "half_open"
-        self.leases[token] = (now_ms, is_probe)
-        if is_probe:
-            self.issued += 1
-            self.deadline_ms = self.deadline_ms or now_ms + self.rules.lease_ms
+    def acquire(
+        self, tiers: Sequence[Sequence[str]], strategy: str, now_ms: int, until: Callable[[str], Until]
+    ) -> Refusal | set[str]:
+        """No, or the deployments one of which the request gets."""
+        self.advance(now_ms)
+        if self.active(now_ms) >= self.router.max_active:
+            return Refusal("shed", WAIT_MS)
+        names = [name for tier in tiers for name in tier]
+        for name in names:
+            if self.deployments[name].is_overdue(now_ms):
+                self.deployments[name].open(now_ms, until(name))
+        verdicts = {name: self.deployments[name].verdict(now_ms) for name in names}
+        for tier in tiers:
+            if home := {name for name in tier if verdicts[name][0] == "eligible"}:
+                return self.choice(home, strategy, now_ms)
+        wait_ms = min(wait_ms for _, wait_ms in verdicts.values())
+        return Refusal("none", max(1, math.ceil(wait_ms)), tuple(verdict for verdict, _ in verdicts.values()))
 
-    def settle(self, permit: Permit, outcome: str, now_ms: int) -> None:
-        del self.leases[permit.token]
-        if outcome == "throttled":
-            self.cool_until_ms = max(self.cool_until_ms, now_ms + COOL_MS)
-        if permit.generation != self.generation:
+    def choice(self, home: set[str], strategy: str, now_ms: int) -> set[str]:
+        """A probe goes first, or a breaker never recovers. Drawn by lot: anyone; else the cheapest, and its equals."""
+        if probing := {name for name in home if self.deployments[name].state != "closed"}:
+            return probing
+        if strategy == "adaptive":
+            return home
+        costs = {}
+        for name in home:
+            deployment = self.deployments[name]
+            first = {"priority": -deployment.rules.priority, "usage-based": -deployment.headroom(now_ms)}
+            costs[name] = (first.get(strategy, 0), deployment.busy(now_ms))
+        return {name for name in home if costs[name] == min(costs.values())}
+
+    def settle(
+        self,
+        name: str,
+        token: str,
+        outcome: str,
+        now_ms: int,
+        until: Until,
+        is_slow: bool = False,
+        retry_after_ms: int = 0,
+    ) -> tuple[bool, str, int]:
+        """Known, state, generation."""
+        self.advance(now_ms)
+        deployment = self.deployments[name]
+        lease = deployment.leases.pop(token, None)
+        if lease:
+            deployment.settle(lease, outcome, is_slow, retry_after_ms, now_ms, until)
+        return lease is not None, deployment.state, deployment.generation
+
+    def force(self, name: str, action: str, ttl_ms: int, now_ms: int) -> None:
+        """Who closes says that the trouble is over; who resets forgets all that was learned."""
+        self.advance(now_ms)
+        deployment = self.deployments[name]
+        if FORCED[action] != "closed":
+            deployment.move(FORCED[action], now_ms)
+            deployment.ends_ms = now_ms + ttl_ms if ttl_ms else None
             return
-        if self.state == "closed" and outcome not in NEUTRAL:
-            self.consecutive_failures = 0 if outcome == "success" else self.consecutive_failures + 1
-            if self.consecutive_failures == self.rules.failures:
-                self.open(now_ms)
-        elif self.state == "half_open" and permit.is_probe:
-            self.settle_probe(outcome, now_ms)
+        deployment.close(now_ms)
+        deployment.trips, deployment.changed_ms = 0, None
+        if action == "reset":
+            deployment.cool_until_ms, deployment.arrival_ms = 0, 0
 
-    def settle_probe(self, outcome: str, now_ms: int) -> None:
-        if outcome == "success":
-            self.succeeded += 1
-        elif outcome in NEUTRAL:
-            self.issued -= 1
-        else:
-            self.open(now_ms)
-            return
-        if self.succeeded == self.rules.successes:
-            self.close(now_ms)
-        elif self.issued == self.succeeded:
-            self.deadline_ms = None
+    def beat(self, replica: str, now_ms: int) -> tuple[int, int, bool, set[str]]:
+        """Active, replicas alive, known, replicas dead. Every so often what has expired is removed."""
+        self.advance(now_ms)
+        is_known = self.is_alive(replica)
+        self.beats[replica] = now_ms
+        if now_ms >= self.swept_ms + SWEEP_EVERY_MS:
+            self.swept_ms = now_ms
+            for deployment in self.deployments.values():
+                if deployment.state != "disabled":
+                    deployment.leases = deployment.live(now_ms)
+        alive = {name for name in self.beats if self.is_alive(name)}
+        return self.active(now_ms), len(alive), is_known, set(self.beats) - alive
+
+    def is_alive(self, replica: str) -> bool:
+        return replica in self.beats and self.beats[replica] >= self.now_ms - DEAD_AFTER_MS
+
+    def reap(self, replica: str, name: str, is_last: bool, now_ms: int) -> int:
+        """Leases removed; one who lives keeps them."""
+        if replica in self.beats and self.beats[replica] >= now_ms - DEAD_AFTER_MS:
+            return 0
+        self.advance(now_ms)
+        deployment = self.deployments[name]
+        gone = [token for token in deployment.leases if token.startswith(f"{replica}.")]
+        for token in gone:
+            lease = deployment.leases.pop(token)
+            if lease.is_probe and (deployment.state, deployment.generation) == ("half_open", lease.generation):
+                deployment.give_back()
+        if is_last:
+            self.beats.pop(replica, None)
+        return len(gone)
+
+    def reassert(
+        self,
+        name: str,
+        leases: dict[str, Lease],
+        seen_generation: int | None,
+        breaker: tuple[str, int, int, int],
+        now_ms: int,
+    ) -> tuple[int, bool]:
+        """Leases taken, breaker moved. ``seen_generation``: None in another epoch; breaker: state, generation, ms until
+        it ends, trips. News is what the store cannot know.
+        """
+        self.advance(now_ms)
+        deployment, (state, generation, remaining_ms, trips) = self.deployments[name], breaker
+        is_news = (
+            now_ms < self.learning_until_ms if seen_generation is None else deployment.generation <= seen_generation
+        )
+        is_taken = is_news and deployment.state == "closed" and generation > deployment.generation
+        if is_taken:
+            deployment.generation = generation - (state != "closed")
+            if state != "closed":
+                deployment.move(state, now_ms)
+                deployment.ends_ms, deployment.trips = now_ms + remaining_ms if remaining_ms else None, trips
+        missing = {
+            token: lease
+            for token, lease in leases.items()
+            if token not in deployment.leases and now_ms < lease.started_ms + deployment.rules.lease_ms
+        }
+        deployment.leases |= missing
+        return len(missing), is_taken and state != "closed"
