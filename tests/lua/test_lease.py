@@ -58,6 +58,16 @@ def test_marked_lease_is_no_longer_than_any_other(cluster: Cluster) -> None:
     assert cluster.active("a") == 0
 
 
+def test_resending_brings_no_expired_lease_back(cluster: Cluster) -> None:
+    """It is decided anew, or there would be more calls than leases."""
+    cluster.configure(deployment_policy("a", limit=1, lease_ms=75_000))
+    permit = cluster.granted("a")
+    cluster.advance(75_000)
+    cluster.granted("a")
+
+    assert cluster.rejected("a", token=permit.token, resend=True).verdicts == ("full",)
+
+
 def test_expired_leases_are_removed_by_a_heartbeat(cluster: Cluster) -> None:
     cluster.configure("a", "b")
     for _ in range(10):
