@@ -15,13 +15,13 @@
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM,
 --       then per candidate: deployment HASH, leases ZSET, window STRING
 -- ARGV  1 strategy, 2 tiers ('0,0,1', one per candidate), 3 epoch to set if none, 4 token, 5 priority (0..100),
---       6 seed (31-bit), 7 attempt (from 1), 8 resend (0 | 1)
+--       6 seed (31-bit), 7 attempt (from 1), 8 resend (0 | 1 | 2: only what was granted)
 -- reply granted: 'granted', position, generation, probe (0 | 1), sequence, epoch, now_ms
 --       no:      'shed' | 'retry_budget' | 'none', reason, retry_after_ms, sequence, epoch, now_ms, verdict ...
 --       'unconfigured' when policy or a deployment is unknown here
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local strategy, tiers, epoch, token, seed = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[6])
-local priority, attempt, resend = tonumber(ARGV[5]), tonumber(ARGV[7]), ARGV[8] == '1'
+local priority, attempt, resend = tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local OUTCOMES_FRESH_MS = 250
 
 local policy, domain = policy_read(policy_key), domain_read(global_key)
@@ -29,7 +29,7 @@ local now, random, transitions = domain.now, random_from(seed), {}
 if not policy then return { 'unconfigured' } end
 
 -- A resent call that was granted the first time gets the same grant, before any check that it could fail by now.
-for k = resend and 6 or #KEYS + 1, #KEYS, 3 do
+for k = resend > 0 and 6 or #KEYS + 1, #KEYS, 3 do
   local start = tonumber(redis.call('ZSCORE', KEYS[k + 1], token) or nil)
   local d = start and deployment_read(KEYS[k])
   if d and d.config_version and math.floor(start) + d.lease_ms > now then
@@ -39,6 +39,7 @@ for k = resend and 6 or #KEYS + 1, #KEYS, 3 do
     return { 'granted', (k - 3) / 3, generation, is_probe, domain.sequence, domain.epoch, now }
   end
 end
+if resend == 2 then return { 'none', 'not_granted', 0, domain.sequence or 0, domain.epoch or epoch, now } end
 
 local active = redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now), '+inf')
 outcomes_refresh(domain, window_key, OUTCOMES_FRESH_MS)

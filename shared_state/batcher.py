@@ -24,7 +24,7 @@ REDIRECTS_MOST = 1  # times that one call may find that the topology has moved o
 
 Reply = list[object]
 Orphaned = Callable[[Reply], None]
-Lost = Callable[[], None]
+Lost = Callable[[bool], None]
 
 
 class Patience(NamedTuple):
@@ -46,7 +46,7 @@ HURRIED = Patience((1, 1, 1), 1, 2)
 class Call:
     """One script call. ``again`` is what to send when the first sending may have been carried out; ``orphaned``
     gets the reply of a call whose caller was cancelled meanwhile, because a grant must not be lost; ``lost`` is told
-    when there will be no reply.
+    when there will be no reply, and whether the call was sent: then it may have been carried out.
     """
 
     __slots__ = ("again", "future", "loads", "lost", "orphaned", "packed", "redirects", "sendings", "sent_at")
@@ -80,7 +80,7 @@ class Call:
 
     def fail(self, error: StateError) -> None:
         if self.lost is not None and isinstance(error, StoreUnavailable):
-            self.lost()
+            self.lost(self.sendings > 0)
         if not self.future.done():
             self.future.set_exception(error)
             self.future.exception()  # a settle that nobody awaits is not an error of the event loop's
@@ -108,7 +108,7 @@ class Batcher:
         self._moved: list[Call] = []
         self._refusals = 0
         self._is_push_due = False
-        self._is_closed = False
+        self._is_closing = self._is_closed = False
         self._load_error = ""
         self._connecting: asyncio.Task[None] | None = None
         self._timer: asyncio.Handle | None = None
@@ -117,9 +117,10 @@ class Batcher:
         self.round_trips = 0
 
     async def close(self) -> None:
-        """Sends what is still queued, and what comes up while doing so (grants to give back), then gives the connection
-        back.
+        """Sends what is still queued, and what comes up while doing so (grants to give back, but no acquires), then
+        gives the connection back.
         """
+        self._is_closing = True
         while not self._idle.is_set():
             await self._idle.wait()
         self._is_closed = True
@@ -139,7 +140,7 @@ class Batcher:
     ) -> asyncio.Future[Reply]:
         """Queues a call; urgent ones (acquire) go before the rest (settle). The future raises StateError."""
         call = Call(packed, again or packed, orphaned, lost, self._loop.create_future())
-        if self._is_closed:
+        if self._is_closed or (self._is_closing and is_urgent):
             call.fail(StoreUnavailable("the connection to the store is closed"))
             return call.future
         (self._urgent if is_urgent else self._later).append(call)

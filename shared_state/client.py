@@ -4,6 +4,9 @@ its owner, who knows whether that is safe.
 """
 
 import asyncio
+import contextlib
+import socket
+import struct
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, cast
 
@@ -17,6 +20,7 @@ from shared_state.errors import ScriptFailed, StateError, StoreRefuses, StoreTim
 from shared_state.topology import Topology
 
 CONNECT_TIMEOUT_S = 1.0
+_DISCARD = struct.pack("ii", 1, 0)  # SO_LINGER of no time: unsent bytes are thrown away
 
 
 def pack(*parts: bytes) -> bytes:
@@ -70,6 +74,10 @@ class _Link(NamedTuple):
     connection: AbstractConnection
 
     def close(self) -> None:
+        """At once: what is still on its way out must not be carried out later, when nobody waits for it."""
+        if (opened := self.transport.get_extra_info("socket")) is not None:
+            with contextlib.suppress(OSError):
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
         self.transport.abort()
         self.connection._reader = self.connection._writer = (
             None  # closed already: nothing is left for redis-py to close

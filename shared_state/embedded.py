@@ -79,7 +79,10 @@ class EmbeddedStore:
 
     async def start(self) -> None:
         """Starts the process and waits for its socket. Raises EmbeddedFailed."""
-        self.spawn()
+        try:
+            self.spawn()
+        except OSError as error:
+            raise EmbeddedFailed(f"the embedded store cannot be started: {error}") from error
         give_up_at = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
             if self._process is None or self._process.poll() is not None or time.monotonic() > give_up_at:

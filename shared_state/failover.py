@@ -8,17 +8,17 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from shared_state.batcher import Batcher, Reply
 from shared_state.client import Client
 from shared_state.embedded import EmbeddedStore
-from shared_state.errors import StateError
+from shared_state.errors import EmbeddedFailed, StateError
 from shared_state.keys import Keys
 from shared_state.memory import Memory, View
-from shared_state.records import DomainSnapshot, Ending, Explanation, Permit, Rejection
+from shared_state.records import DomainSnapshot, Ending, Explanation, Outcome, Permit, Rejection
 from shared_state.scripts import Script
 from shared_state.store import Configuration, Plan, Store
 
@@ -37,7 +37,13 @@ def share(configuration: Configuration, replicas: int, version: int) -> Configur
     router = configuration.router
     return Configuration(
         version,
-        msgspec.structs.replace(router, max_active=part(router.max_active), probes=1, probe_successes=1),
+        msgspec.structs.replace(
+            router,
+            max_active=part(router.max_active),
+            probes=1,
+            probe_successes=1,
+            retry_floor_per_second=router.retry_floor_per_second / replicas,
+        ),
         tuple(
             msgspec.structs.replace(d, limit=part(d.limit), rpm=None if d.rpm is None else part(d.rpm))
             for d in configuration.deployments
@@ -45,8 +51,20 @@ def share(configuration: Configuration, replicas: int, version: int) -> Configur
     )
 
 
+class _Stand(NamedTuple):
+    embedded: EmbeddedStore
+    batcher: Batcher
+    store: Store
+
+    async def close(self) -> None:
+        await self.batcher.close()
+        self.embedded.stop()
+
+
 class Standby:
-    """An embedded store that is kept ready: empty, and configured for this replica's share."""
+    """An embedded store that is kept ready: running, empty, and configured for this replica's share of every limit.
+    ``is_used``: it has been decided upon since, so that it holds what must be given back there as well.
+    """
 
     def __init__(
         self, scripts: dict[str, Script], keys: Keys, memory: Memory, configuration: Configuration, deadline_ms: int
@@ -56,37 +74,65 @@ class Standby:
         self._deadline_ms = deadline_ms
         self._replicas = 0
         self._version = 0
-        self._embedded = EmbeddedStore()
-        self._batcher: Batcher | None = None
-        self.store: Store | None = None
+        self._stand: _Stand | None = None
+        self._is_in_use = False
+        self.is_used = False
 
-    async def prepare(self, replicas: int, is_used: bool = False) -> None:
-        """Starts it when it does not run; empties it after use; divides limits anew when their number has changed.
-        Raises StateError.
+    @property
+    def store(self) -> Store | None:
+        """None while there is none that runs."""
+        return self._stand.store if self._stand is not None and self._stand.embedded.is_running else None
+
+    def take(self) -> None:
+        self._is_in_use = self.is_used = True
+
+    def release(self) -> None:
+        self._is_in_use = False
+
+    async def prepare(self, replicas: int) -> None:
+        """Replaces one that has died or was used before: that one serves until the new one stands. Divides limits anew
+        when the number of replicas has changed. Raises StateError.
         """
-        if not self._embedded.is_running:
-            await self.close()
-            self._embedded = EmbeddedStore()
-            await self._embedded.start()
-            self._batcher = Batcher(Client(self._embedded.url), self._scripts.values(), self._deadline_ms)
-            is_used, self._replicas = False, 0
-        if not is_used and replicas == self._replicas and self.store is not None:
-            return
-        assert self._batcher is not None
-        if is_used:
-            await Client(self._embedded.url).execute((b"FLUSHALL",))
-        self._replicas, self._version = replicas, self._version + 1
-        configuration = share(self._configuration, replicas, self._version)
-        store = Store(self._batcher, self._scripts, self._keys, self._memory, configuration, is_shared=False)
+        if self.store is None or (self.is_used and not self._is_in_use):
+            await self._replace(replicas)
+        elif replicas != self._replicas and not self._is_in_use:
+            await self._divide(self.store, replicas)
+
+    async def _replace(self, replicas: int) -> None:
+        fresh = await self._open(replicas)
+        is_needed = self._is_in_use and self.store is not None  # again, meanwhile
+        unused = fresh if is_needed else self._stand
+        if not is_needed:
+            self._stand, self.is_used = fresh, self._is_in_use
+        if unused is not None:
+            await unused.close()
+
+    async def _open(self, replicas: int) -> _Stand:
+        try:
+            embedded = EmbeddedStore()
+        except OSError as error:
+            raise EmbeddedFailed(f"no place for the embedded store: {error}") from error
+        batcher = Batcher(Client(embedded.url), self._scripts.values(), self._deadline_ms)
+        store = Store(batcher, self._scripts, self._keys, self._memory, self._configuration, is_shared=False)
+        stand = _Stand(embedded, batcher, store)
+        try:
+            await embedded.start()
+            await self._divide(store, replicas)
+        except BaseException:
+            await stand.close()
+            raise
+        return stand
+
+    async def _divide(self, store: Store, replicas: int) -> None:
+        self._version += 1
+        store.configuration = share(self._configuration, replicas, self._version)
         await store.configure()
-        self.store = store
+        self._replicas = replicas
 
     async def close(self) -> None:
-        self.store = None
-        if self._batcher is not None:
-            await self._batcher.close()
-            self._batcher = None
-        self._embedded.stop()
+        stand, self._stand = self._stand, None
+        if stand is not None:
+            await stand.close()
 
 
 class Failover:
@@ -126,16 +172,25 @@ class Failover:
         return await self._active.acquire(plan, priority, is_stream, attempt)
 
     def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
-        """Where the shared store holds the lease as well, it ends there when the replica is back."""
+        """Where the other store holds the lease as well, it ends there too: on the shared one when the replica is back,
+        on a standby that may be needed again at once.
+        """
         active = self._active
-        if active is not self.shared:
-            live = self.shared.memory.live.get(permit.token)
-            if live is not None and live.is_shared:
-                self.shared.owe(permit)
+        if active is self.shared:
+            if self.standby is not None and self.standby.is_used and self.standby.store is not None:
+                self.standby.store.settle(permit, Ending(Outcome.CANCELLED))
+        elif self._is_shared(permit):
+            self.shared.owe(permit)
         return active.settle(permit, ending, is_urgent)
 
     def answered(self, permit: Permit) -> None:
         self._active.answered(permit)
+        if self._active is not self.shared and self._is_shared(permit):
+            self.shared.answered(permit)
+
+    def _is_shared(self, permit: Permit) -> bool:
+        live = self.shared.memory.live.get(permit.token)
+        return live is not None and live.is_shared
 
     async def snapshot(self) -> DomainSnapshot:
         return await self._ask(lambda store: store.snapshot())
@@ -165,27 +220,34 @@ class Failover:
         if self.standby is None or self.standby.store is None:
             return False
         self._seen = self.shared.view
-        self._stand(self.standby.store)
+        self.standby.take()
+        self._stand(self.standby.store, self._seen)
         self.reason, self.lost_s = str(error), time.monotonic()
         self.switches["standby", error.kind] += 1
         _log.warning("the shared store cannot be used (%s): on the standby store", error)
         return True
 
-    def _stand(self, store: Store) -> None:
+    def _stand(self, store: Store, seen: View) -> None:
         self._active = store
-        store.reassert(View(), self._seen, is_own=True).add_done_callback(_log_failure)
+        store.reassert(View(), seen, is_own=True).add_done_callback(_log_failure)
 
-    async def renew(self, replicas: int) -> None:
-        """A new standby store in the place of one that has died. Raises StateError."""
-        assert self.standby is not None
+    async def prepare(self, replicas: int) -> None:
+        """Keeps the standby store ready. One that has died in use is replaced, and the new one is told what the old one
+        was last seen to hold. Raises StateError.
+        """
+        if self.standby is None:
+            return
         await self.standby.prepare(replicas)
-        if self._active is not self.shared and self.standby.store is not None:
-            self._stand(self.standby.store)
+        fresh = self.standby.store
+        if fresh is not None and self._active not in (self.shared, fresh):
+            self._stand(fresh, View("", {**self._seen.breakers, **self._active.view.breakers}))
 
     def leave(self) -> None:
         """Back, telling the shared store what happened meanwhile before anything else is asked of it."""
+        assert self.standby is not None
         self.tell()
         self._active = self.shared
+        self.standby.release()
         self.trouble.clear()
         self.switches["shared", ""] += 1
         _log.warning("back on the shared store after %.1f s", time.monotonic() - self.lost_s)

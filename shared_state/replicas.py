@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Literal
 
-from shared_state.errors import StateError, StoreUnavailable
+from shared_state.errors import StateError, StoreUnavailable, StoreUnfit
 from shared_state.failover import Failover
 from shared_state.records import Heartbeat
 from shared_state.store import Presence
@@ -46,6 +46,7 @@ class Replica:
         self._task: asyncio.Task[None] | None = None
         self._replicas = 1
         self._is_lost = False
+        self._is_unfit = False
         self._good = 0
         self._retry_s = RETRY_FIRST_S
         self._try_at_s = 0.0
@@ -53,12 +54,10 @@ class Replica:
 
     async def start(self) -> None:
         """Raises StateError; a shared store that is away is none where a standby can do its work."""
-        standby = self._failover.standby
-        if standby is not None:
-            await standby.prepare(1)
+        await self._failover.prepare(1)
         try:
             await self._check_once()
-            await self._failover.shared.configure()
+            await self._failover.shared.restore()
             await self._beat()
         except StoreUnavailable as error:
             if not self._failover.enter(error):
@@ -71,11 +70,13 @@ class Replica:
             self._check = None
 
     async def stop(self) -> None:
-        """Says goodbye, so that nobody waits for the next beat."""
+        """Says goodbye, so that nobody waits for the next beat. Not while permits are live: others reap what is left of
+        a replica that falls silent.
+        """
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._failover.state == "shared":
+        if self._failover.state == "shared" and not self._failover.shared.memory.live:
             with contextlib.suppress(StateError, TimeoutError):
                 async with asyncio.timeout(GOODBYE_S):
                     await self._failover.shared.beat(self._presence("gone"))
@@ -97,6 +98,7 @@ class Replica:
                 await self._lost(error)
             except Exception:
                 _log.exception("defect in the heartbeat")  # a heart that stops would cost more than one missed beat
+                await asyncio.sleep(BEAT_EVERY_S)
 
     async def _wait(self, beat_at_s: float) -> None:
         """Until the next beat, the next try, or trouble that a request has run into."""
@@ -113,15 +115,16 @@ class Replica:
         return "1" if self._is_draining() else "0"
 
     async def _beat(self) -> None:
-        shared, standby = self._failover.shared, self._failover.standby
-        beat = await shared.beat(self._presence(self._status()))
+        beat = await self._failover.shared.beat(self._presence(self._status()))
         self._replicas = max(1, beat.replicas_alive)
         await self._reap(beat)
-        if standby is not None:
-            try:
-                await standby.prepare(self._replicas)
-            except StateError as error:
-                _log.warning("the standby store is not ready: %s", error)
+        await self._prepare()
+
+    async def _prepare(self) -> None:
+        try:
+            await self._failover.prepare(self._replicas)
+        except StateError as error:
+            _log.warning("the standby store is not ready: %s", error)
 
     async def _reap(self, beat: Heartbeat) -> None:
         for dead in beat.dead_replicas:
@@ -129,6 +132,9 @@ class Replica:
             _log.warning("replica %s is dead: %d of its leases reaped", dead, removed)
 
     async def _lost(self, error: StateError) -> None:
+        if self._failover.enter(error):
+            return
+        await self._prepare()
         if self._failover.enter(error):
             return
         if not self._is_lost:
@@ -160,13 +166,21 @@ class Replica:
             beat = await failover.shared.beat(presence)
             await failover.tell()
             await self._reap(beat)
-        except StateError:
+        except StateError as error:
+            self._unfit(error)
             self._back_off()
             return
+        self._is_unfit = False
         self._good += 1
         self._try_at_s = time.monotonic() + BEAT_EVERY_S * self._jitter(0.75, 1.25)
         if self._good >= GOOD_BEATS:
             await self._return()
+
+    def _unfit(self, error: StateError) -> None:
+        """A store that answers, but that somebody has to look at, is said once."""
+        if isinstance(error, StoreUnfit) and not self._is_unfit:
+            self._is_unfit = True
+            _log.error("the shared store is back, but cannot be used: %s", error)
 
     def _back_off(self) -> None:
         self._good = 0
@@ -179,14 +193,11 @@ class Replica:
             await self._failover.active.beat(self._presence(self._status(), "standby"))
         except StateError as error:
             _log.warning("the standby store does not answer: %s", error)
-            await self._failover.renew(self._replicas)
+            await self._failover.prepare(self._replicas)
 
     async def _return(self) -> None:
-        standby = self._failover.standby
-        assert standby is not None
         await self._beat_standby()
         self._failover.leave()
         self._good, self._retry_s, self._try_at_s = 0, RETRY_FIRST_S, 0.0
         await self._beat()
-        await standby.prepare(self._replicas, is_used=True)
         await self._failover.shared.restore()  # what was granted over there while this replica was going back

@@ -14,9 +14,9 @@ from typing import Literal
 import msgspec
 
 from shared_state import replies
-from shared_state.batcher import Batcher, Orphaned, Reply
+from shared_state.batcher import Batcher, Lost, Orphaned, Reply
 from shared_state.client import pack
-from shared_state.errors import NotConfigured, StateError, StoreUnavailable
+from shared_state.errors import NotConfigured, StateError
 from shared_state.keys import Keys
 from shared_state.memory import Live, Memory, View
 from shared_state.records import (
@@ -38,7 +38,7 @@ DEAD_AFTER_MS = 5000
 SNAPSHOT_CHUNK = 50  # deployments per call: about 1 ms of the store's time
 REAP_CHUNK = 500
 REASSERT_CHUNK = 200  # leases per call: about 1 ms of the store's time
-OWED_MOST = 10_000  # settles kept for a store that is away; what is beyond expires with its lease
+OWED_MOST = 10_000  # settles, and doubts, kept for a store that is away; what is beyond expires with its lease
 _SEED_BITS = 31
 
 
@@ -105,6 +105,8 @@ class Store:
         self._doubtful: dict[str, tuple[bytes, Orphaned]] = {}
         self._owed: dict[str, bytes] = {}
         self._sequence = 0
+        self._is_told = False  # the store holds our configuration and what this replica knows
+        self._is_rolled_back = False  # the store has lost its last seconds: what ended in them is alive there again
         self._restoring: asyncio.Future[None] | None = None
         self.configuration = configuration
         self.view = View()
@@ -134,30 +136,32 @@ class Store:
         sent = plan.prefix + dynamic + b"$1\r\n0\r\n"
         again = plan.prefix + dynamic + b"$1\r\n1\r\n"
         orphaned = partial(self._give_back, token, is_stream, plan)
+        lost = partial(self._doubt, token, plan.prefix + dynamic + b"$1\r\n2\r\n", orphaned, False)
         for _ in range(2):
             try:
-                reply = await self._decision(token, sent, again, orphaned)
+                reply = await self._decision(sent, again, orphaned, lost)
                 decision = replies.acquired(reply, token, is_stream, plan.ids)
             except NotConfigured:
                 await self.restore()
                 continue
             if decision.sequence <= self._sequence:
-                self._restore_soon()  # a store that lost its last seconds
+                self._is_told, self._is_rolled_back = False, True
+                self._restore_soon()
             self._sequence = decision.sequence
             if isinstance(decision, Permit):
                 self.memory.grant(decision, self._is_shared)
             return decision
         raise NotConfigured("the store does not keep its configuration")
 
-    async def _decision(self, token: str, sent: bytes, again: bytes, orphaned: Orphaned) -> Reply:
-        try:
-            granted = self._batcher.call(sent, again, orphaned, is_urgent=True)
-            self._batcher.hurry()
-            return await granted
-        except (StoreUnavailable, asyncio.CancelledError):
-            # It may be granted all the same: unless a late reply tells, the next heartbeat that gets through asks.
+    async def _decision(self, sent: bytes, again: bytes, orphaned: Orphaned, lost: Lost) -> Reply:
+        granted = self._batcher.call(sent, again, orphaned, lost, is_urgent=True)
+        self._batcher.hurry()
+        return await granted
+
+    def _doubt(self, token: str, again: bytes, orphaned: Orphaned, was_sent: bool, is_sent: bool) -> None:
+        """It may be granted all the same: the next heartbeat that gets through asks."""
+        if (was_sent or is_sent) and len(self._doubtful) < OWED_MOST:
             self._doubtful[token] = (again, orphaned)
-            raise
 
     def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
         """Ends the permit; nobody has to await the reply (``settlement`` does). Urgent: before the next acquire. When
@@ -185,9 +189,10 @@ class Store:
 
     def owe(self, permit: Permit) -> None:
         """The permit has ended elsewhere: here its lease ends when the store is back, and says nothing."""
+        self._answered.pop(permit.token, None)
         self._owe(permit.token, self._settle_call(permit, Ending(Outcome.CANCELLED)))
 
-    def _owe(self, token: str, packed: bytes) -> None:
+    def _owe(self, token: str, packed: bytes, _was_sent: bool = False) -> None:
         if len(self._owed) < OWED_MOST:
             self._owed[token] = packed
 
@@ -201,7 +206,6 @@ class Store:
 
     def _give_back(self, token: str, is_stream: bool, plan: Plan, reply: Reply) -> None:
         """A grant whose request was cancelled while it was on its way ends as cancelled."""
-        self._doubtful.pop(token, None)
         with contextlib.suppress(NotConfigured):
             decision = replies.acquired(reply, token, is_stream, plan.ids)
             if isinstance(decision, Permit):
@@ -217,8 +221,13 @@ class Store:
         await asyncio.shield(self._restoring)
 
     async def _restore(self) -> None:
-        await self.configure()
-        await self.reassert(self.view, self.view)
+        self._is_told = True
+        try:
+            await self.configure()
+            await self.reassert(self.view, self.view)
+        except BaseException:
+            self._is_told = False
+            raise
 
     def _restored(self, done: asyncio.Future[None]) -> None:
         self._restoring = None
@@ -307,9 +316,17 @@ class Store:
             self._answered = answered | self._answered
             raise
         self._pay()
-        before, rolled_back = self.view, beat.sequence <= self._sequence
+        before = self.view
+        if beat.sequence <= self._sequence:
+            self._is_rolled_back = True
         self._sequence = beat.sequence
-        has_forgotten = before.epoch and (beat.epoch != before.epoch or rolled_back or not beat.is_known)
+        if self._is_rolled_back:
+            self._is_told = False
+            await self._reap_all(self.memory.replica, beat.now_ms)
+            self._is_rolled_back = False
+        if before.epoch and (beat.epoch != before.epoch or not beat.is_known):
+            self._is_told = False
+        has_forgotten = not self._is_told
         if has_forgotten or beat.policy_version < self.configuration.version:
             await self.restore()
         if has_forgotten:
@@ -320,37 +337,41 @@ class Store:
 
     def _pay(self) -> None:
         """Sends settles that were lost, and asks again for decisions that were lost on the way: the same token gets the
-        same grant, for nobody.
+        same grant, for nobody, and what was not granted stays so.
         """
         owed, self._owed = self._owed, {}
         for token, packed in owed.items():
             self._batcher.call(packed, lost=partial(self._owe, token, packed))
         doubtful, self._doubtful = self._doubtful, {}
-        for again, orphaned in doubtful.values():
-            self._batcher.call(again, again, orphaned).cancel()
+        for token, (again, orphaned) in doubtful.items():
+            self._batcher.call(again, again, orphaned, partial(self._doubt, token, again, orphaned, True)).cancel()
 
     async def reap(self, dead: str) -> int:
         """Removes the leases of a dead replica, in bounded chunks; returns how many."""
+        return await self._reap_all(dead)
+
+    async def _reap_all(self, replica: str, own_before_ms: int = 0) -> int:
         removed = 0
         policies = self.configuration.deployments
         for policy in policies:
+            is_last = policy is policies[-1] and not own_before_ms
             while True:
-                count, chunks = await self._reap(dead, policy.id, is_last=policy is policies[-1])
+                count, chunks = await self._reap(replica, policy.id, is_last, own_before_ms)
                 removed += count
                 # Calls that end between two chunks move what is still to be seen: a long list is gone through again.
                 if chunks == 1 or not count:
                     break
         return removed
 
-    async def _reap(self, dead: str, deployment_id: str, is_last: bool) -> tuple[int, int]:
+    async def _reap(self, replica: str, deployment_id: str, is_last: bool, own_before_ms: int) -> tuple[int, int]:
         """Goes once through the leases of a deployment; returns how many were removed, and in how many chunks."""
         keys = self._keys
-        names = (keys.domain, keys.leases, keys.replicas, keys.replica(dead))
+        names = (keys.domain, keys.leases, keys.replicas, keys.replica(replica))
         own = (keys.deployment(deployment_id), keys.deployment_leases(deployment_id))
         removed = chunks = offset = 0
         while offset >= 0:
-            arguments = [self._epoch, dead.encode(), b"%d" % DEAD_AFTER_MS, b"%d" % offset, b"%d" % REAP_CHUNK]
-            arguments.append(b"%d" % is_last)
+            arguments = [self._epoch, replica.encode(), b"%d" % DEAD_AFTER_MS, b"%d" % offset, b"%d" % REAP_CHUNK]
+            arguments += [b"%d" % is_last, b"%d" % own_before_ms]
             count, offset = replies.reaped(await self._call("reap", (*names, *own), arguments))
             removed, chunks = removed + count, chunks + 1
         return removed, chunks

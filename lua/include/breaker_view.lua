@@ -5,9 +5,9 @@ local function breakers_moved(keys, first, now)
   local moved = {}
   for k = first, #keys, 2 do
     local b = redis.call('HMGET', keys[k], 'state', 'generation', 'open_until_ms', 'trips', 'open_reason')
-    local generation, until_ms = tonumber(b[2] or 0), tonumber(b[3] or now)
+    local generation, remaining_ms = tonumber(b[2] or 0), b[3] and math.max(1, tonumber(b[3]) - now) or 0
     if generation > 0 then
-      for _, value in ipairs({ (k - first) / 2 + 1, b[1], generation, math.max(0, until_ms - now), tonumber(b[4] or 0),
+      for _, value in ipairs({ (k - first) / 2 + 1, b[1], generation, remaining_ms, tonumber(b[4] or 0),
         b[5] or '' }) do moved[#moved + 1] = value end
     end
   end

@@ -161,6 +161,19 @@ def test_resent_further_attempt_keeps_its_grant_though_the_budget_is_used_up(clu
     cluster.granted("a", attempt=2, token=tokens[-1], resend=True)
 
 
+def test_doubt_is_answered_with_the_grant_and_takes_nothing_else(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", rpm=10))
+    permit = cluster.granted("a", token="r1.plain.7")
+    before = cluster.deployment("a")
+    again = cluster.granted("a", token="r1.plain.7", resend=2)
+    unknown = cluster.rejected("a", token="r1.plain.8", resend=2)
+
+    assert again.generation == permit.generation
+    assert (unknown.code, unknown.reason) == ("none", "not_granted")
+    assert cluster.deployment("a") == before
+    assert cluster.active("a") == 1
+
+
 def test_resent_acquire_of_an_older_generation_cannot_move_the_breaker(cluster: Cluster) -> None:
     cluster.configure("a", failure_threshold=1)
     cluster.granted("a", token="r1.plain.7")

@@ -400,3 +400,14 @@ def test_other_schema_is_an_error_and_nothing_is_written(cluster: Cluster) -> No
             attempt()
 
     assert cluster.dump() == before
+
+
+@pytest.mark.parametrize(("ttl_ms", "passed_ms", "ends"), [(0, 500, False), (1000, 400, True), (1000, 2000, True)])
+def test_beat_tells_a_time_that_has_passed_from_one_that_never_ends(
+    cluster: Cluster, ttl_ms: int, passed_ms: int, ends: bool
+) -> None:
+    cluster.configure("a")
+    cluster.force("a", "open", ttl_ms=ttl_ms)
+    cluster.advance(passed_ms)
+
+    assert (cluster.beat().breakers[0].ends_s > 0) == ends

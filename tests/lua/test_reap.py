@@ -175,3 +175,18 @@ def test_dead_replica_holds_nothing_six_seconds_after_its_last_beat(cluster: Clu
             cluster.reap_chunk(silent, "a")
 
     assert cluster.active("a") == 0
+
+
+def test_replica_removes_its_own_leases_of_before_a_rollback(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.beat("r2")
+    for replica in ("r2", "r1", "r2"):
+        cluster.granted("a", replica=replica)
+    cluster.advance(1)
+    late = cluster.granted("a", replica="r2")
+    removed = cluster.reap_chunk("r2", "a", last=False, own_before_ms=cluster.now_ms)
+
+    assert removed == (2, -1)
+    assert cluster.active("a") == 2
+    assert cluster.settle(late).is_known
+    assert cluster.beat("r2").is_known

@@ -10,7 +10,7 @@ import pytest
 from shared_state.batcher import HURRIED, Batcher
 from shared_state.client import Client
 from shared_state.embedded import EmbeddedStore
-from shared_state.errors import StateError, StoreUnavailable
+from shared_state.errors import StateError, StoreUnavailable, StoreUnfit
 from shared_state.failover import Failover, Standby, share
 from shared_state.keys import Keys
 from shared_state.memory import Memory
@@ -31,11 +31,11 @@ class Opened(NamedTuple):
     replica: Replica
     plan: Plan
 
-    async def acquire(self) -> Permit | Rejection:
-        return await self.failover.acquire(self.plan, 0, False)
+    async def acquire(self, is_stream: bool = False) -> Permit | Rejection:
+        return await self.failover.acquire(self.plan, 0, is_stream)
 
-    async def granted(self) -> Permit:
-        decision = await self.acquire()
+    async def granted(self, is_stream: bool = False) -> Permit:
+        decision = await self.acquire(is_stream)
         assert isinstance(decision, Permit), decision
         return decision
 
@@ -50,13 +50,13 @@ class Opened(NamedTuple):
         await eventually(lambda: self.failover.state == "shared")
 
 
-def configuration(limit: int = 4) -> Configuration:
-    return Configuration(1, router_policy(max_active=1000), (deployment_policy("a", limit=limit, rpm=1000),))
+def configuration(limit: int = 4, version: int = 1) -> Configuration:
+    return Configuration(version, router_policy(max_active=1000), (deployment_policy("a", limit=limit, rpm=1000),))
 
 
 @contextlib.asynccontextmanager
-async def opened(server: EmbeddedStore, replica: str = "r1", limit: int = 4) -> AsyncIterator[Opened]:
-    scripts, memory, whole = assemble_all(), Memory(replica), configuration(limit)
+async def opened(server: EmbeddedStore, replica: str = "r1", limit: int = 4, version: int = 1) -> AsyncIterator[Opened]:
+    scripts, memory, whole = assemble_all(), Memory(replica), configuration(limit, version)
     batcher = Batcher(Client(server.url), tuple(scripts.values()), DEADLINE_MS, HURRIED)
     standby = Standby(scripts, KEYS, memory, whole, 5000)
     failover = Failover(Store(batcher, scripts, KEYS, memory, whole), standby)
@@ -80,6 +80,18 @@ def shared(own_server: EmbeddedStore) -> EmbeddedStore:
     return own_server
 
 
+def kill_standby(standby: Standby) -> Store:
+    assert standby._stand is not None
+    assert standby._stand.embedded._process is not None
+    standby._stand.embedded._process.kill()
+    standby._stand.embedded._process.wait()
+    return standby._stand.store
+
+
+def no_place() -> EmbeddedStore:
+    raise OSError("no space left")
+
+
 def leases(server: EmbeddedStore) -> int:
     with RedisCli(server.url) as cli:
         return int(cli.do("ZCARD", KEYS.leases))
@@ -95,6 +107,7 @@ def test_share_of_a_replica_is_its_part_of_every_limit(replicas: int, limit: int
     assert part.version == 7
     assert (part.router.max_active, part.router.probes, part.router.probe_successes) == (limit, 1, 1)
     assert [(d.limit, d.rpm) for d in part.deployments] == [(limit, rpm), (limit, None)]
+    assert part.router.retry_floor_per_second == 3 / replicas
 
 
 @on_loop
@@ -225,11 +238,125 @@ async def test_standby_store_that_dies_is_replaced(shared: EmbeddedStore) -> Non
         assert standby is not None
         with stopped(shared):
             await state.granted()
-            standby._embedded._process.kill()  # type: ignore[union-attr]
-            await eventually(lambda: not standby._embedded.is_running)
-            await eventually(lambda: standby._embedded.is_running and standby.store is state.failover.active)
+            died = kill_standby(standby)
+            await eventually(lambda: standby.store not in (None, died) and standby.store is state.failover.active)
             await state.granted()
         await state.comes_back()
+
+
+@on_loop
+async def test_replaced_standby_knows_the_breakers_that_opened_on_it(shared: EmbeddedStore) -> None:
+    async with opened(shared) as state:
+        standby = state.failover.standby
+        assert standby is not None
+        with stopped(shared):
+            await state.fail(5)
+            await eventually(lambda: bool(state.failover.active.view.breakers))
+            died = kill_standby(standby)
+            await eventually(lambda: standby.store not in (None, died) and standby.store is state.failover.active)
+
+            assert await state.state() == "open"
+
+
+@on_loop
+async def test_first_byte_on_the_standby_store_is_told_to_the_shared_one(shared: EmbeddedStore) -> None:
+    async with opened(shared) as state:
+        permit = await state.granted(is_stream=True)
+        with stopped(shared):
+            await state.granted()
+            state.failover.answered(permit)
+        await state.comes_back()
+        with RedisCli(shared.url) as cli:
+            score = cli.do("ZSCORE", KEYS.deployment_leases("a"), permit.token)
+
+        assert float(score) % 0.5 == 0.25
+
+
+@on_loop
+async def test_used_standby_store_is_replaced_by_an_empty_one(shared: EmbeddedStore) -> None:
+    async with opened(shared) as state:
+        standby = state.failover.standby
+        assert standby is not None
+        used = standby.store
+        with stopped(shared):
+            await state.fail(5)
+        await state.comes_back()
+        await eventually(lambda: standby.store is not used and not standby.is_used)
+        assert standby.store is not None
+        fresh = await standby.store.snapshot()
+
+        assert (fresh.deployments[0].state, fresh.active) == ("closed", 0)
+
+
+@on_loop
+async def test_standby_that_cannot_be_replaced_serves_again(
+    shared: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trouble comes back before a fresh one stands: what has ended meanwhile does not count on the used one."""
+    async with opened(shared, limit=2) as state:
+        live = [await state.granted(), await state.granted()]
+        with stopped(shared):
+            assert isinstance(await state.acquire(), Rejection)
+            monkeypatch.setattr("shared_state.failover.EmbeddedStore", no_place)
+        await state.comes_back()
+        for permit in live:
+            await state.failover.settle(permit, SUCCESS)
+        with stopped(shared):
+            granted = [await state.granted(), await state.granted()]
+
+            assert state.failover.state == "standby"
+            assert isinstance(await state.acquire(), Rejection)
+        for permit in granted:
+            await state.failover.settle(permit, SUCCESS)
+        await state.comes_back()
+        await eventually(lambda: leases(shared) == 0)
+
+
+@on_loop
+async def test_older_replica_that_starts_on_its_standby_brings_its_deployments(shared: EmbeddedStore) -> None:
+    with RedisCli(shared.url) as cli:
+        async with opened(shared, "newer", version=2):
+            cli.do("DEL", KEYS.deployment("a"))
+            with stopped(shared):
+                older = opened(shared, "older", version=1)
+                state = await older.__aenter__()
+            await state.comes_back()
+
+            await eventually(lambda: cli.do("HGET", KEYS.deployment("a"), "config_version") == b"1")
+            await older.__aexit__(None, None, None)
+
+
+@on_loop
+async def test_replica_that_ends_with_live_permits_is_reaped_by_the_others(shared: EmbeddedStore) -> None:
+    async with opened(shared, "r2"):
+        async with opened(shared, "r1") as ends:
+            await ends.granted()
+        with RedisCli(shared.url) as cli:
+            cli.do("ZADD", KEYS.replicas, float(cli.do("ZSCORE", KEYS.replicas, "r1")) - 6000, "r1")
+
+        await eventually(lambda: leases(shared) == 0)
+
+
+@on_loop
+async def test_store_that_came_back_unfit_is_said_once(shared: EmbeddedStore, caplog: pytest.LogCaptureFixture) -> None:
+    said = "the shared store is back, but cannot be used: looked at"
+
+    async def unfit() -> None:
+        raise StoreUnfit("looked at")
+
+    async with opened(shared) as state:
+        with stopped(shared):
+            await state.granted()
+            state.replica._check = unfit
+        tries = state.failover.shared._batcher.round_trips
+        await eventually(lambda: said in caplog.messages)
+        state.replica._retry_s = state.replica._try_at_s = 0.01
+        await eventually(lambda: state.replica._retry_s > 0.1)
+        state.replica._check = None
+        await state.comes_back()
+
+        assert caplog.messages.count(said) == 1
+        assert state.failover.shared._batcher.round_trips > tries
 
 
 @on_loop

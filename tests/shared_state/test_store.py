@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from shared_state.batcher import HURRIED
 from shared_state.embedded import EmbeddedStore
-from shared_state.errors import NotConfigured, StoreUnavailable
+from shared_state.errors import NotConfigured, StateError, StoreUnavailable
 from shared_state.records import Ending, Outcome, Permit, Rejection
 from shared_state.store import REAP_CHUNK, Presence
 from tests.support.live_state import OpenedState, opened_state
@@ -370,6 +371,88 @@ async def test_name_of_a_replica_may_hold_dots(server: EmbeddedStore, cli: Redis
         removed = await living.store.reap("gw.eu")
 
         assert (removed, active(cli, living)) == (1, 1)
+
+
+# -- what the store has forgotten ---------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_restore_that_failed_is_tried_again_with_the_next_beat(own_server: EmbeddedStore) -> None:
+    async with opened_state(own_server.url, "a") as state:
+        await beat(state)
+        await state.granted()
+        with RedisCli(own_server.url) as cli:
+            kept = cli.do("HGET", state.keys.domain, "sequence")
+            await state.granted()
+            await beat(state)
+            cli.do("HSET", state.keys.domain, "sequence", kept)
+            cli.do("DEL", state.keys.deployment_leases("a"), state.keys.leases)
+            cli.do("RENAME", state.keys.deployment("a"), "elsewhere")
+            cli.do("SET", state.keys.deployment("a"), "foreign")
+            with pytest.raises(StateError):
+                await beat(state)
+            cli.do("RENAME", "elsewhere", state.keys.deployment("a"))
+            await beat(state)
+
+            assert active(cli, state) == 2
+
+
+@on_loop
+async def test_lease_that_a_rollback_brings_back_is_removed(own_server: EmbeddedStore, cli: RedisCli) -> None:
+    async with opened_state(own_server.url, "a") as state:
+        await beat(state)
+        ended, kept = await state.granted(), await state.granted()
+        with RedisCli(own_server.url) as cli:
+            dumped = {key: cli.do("DUMP", key) for key in cli.do("KEYS", "*")}
+            await state.store.settlement(ended, SUCCESS)
+            await state.granted()
+            await beat(state)
+            for key, value in dumped.items():
+                cli.do("RESTORE", key, 0, value, "REPLACE")
+            await beat(state)
+
+            assert active(cli, state) == 2
+            await state.store.settlement(kept, SUCCESS)
+            assert active(cli, state) == 1
+
+
+@on_loop
+async def test_doubt_that_cannot_be_asked_is_kept(own_server: EmbeddedStore) -> None:
+    async with opened_state(own_server.url, "a", patience=HURRIED, deadline_ms=20) as state:
+        with stopped(own_server), pytest.raises(StoreUnavailable):
+            await state.acquire()
+        with RedisCli(own_server.url) as cli:
+            await eventually(lambda: active(cli, state) == 1)
+        state.store._pay()
+        with unreachable(own_server):
+            await eventually(lambda: not state.batcher._in_flight)
+        state.store._pay()
+        with RedisCli(own_server.url) as cli:
+            await eventually(lambda: active(cli, state) == 0)
+
+
+@on_loop
+async def test_doubts_and_debts_are_bounded(own_server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared_state.store.OWED_MOST", 3)
+    async with opened_state(own_server.url, "a", patience=HURRIED, deadline_ms=20) as state:
+        permits = [await state.granted() for _ in range(5)]
+        with stopped(own_server):
+            asked = await asyncio.gather(*(state.acquire() for _ in range(5)), return_exceptions=True)
+            for permit in permits:
+                await asyncio.gather(state.store.settle(permit, SUCCESS), return_exceptions=True)
+
+        assert all(isinstance(each, StoreUnavailable) for each in asked)
+        assert (len(state.store._doubtful), len(state.store._owed)) == (3, 3)
+
+
+@on_loop
+async def test_call_that_was_never_sent_leaves_no_doubt(own_server: EmbeddedStore) -> None:
+    with unreachable(own_server):
+        async with opened_state(own_server.url, "a", is_configured=False) as state:
+            with pytest.raises(StoreUnavailable):
+                await state.acquire()
+
+            assert not state.store._doubtful
 
 
 # -- the epoch --------------------------------------------------------------------------------------------------

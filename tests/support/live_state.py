@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from shared_state.batcher import Batcher
+from shared_state.batcher import PATIENT, Batcher, Patience
 from shared_state.client import Client, ask
 from shared_state.keys import Keys
 from shared_state.memory import Memory
@@ -36,8 +36,10 @@ class OpenedState(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def opened_batcher(url: str, scripts: Sequence[Script], deadline_ms: int = DEADLINE_MS) -> AsyncIterator[Batcher]:
-    batcher = Batcher(Client(url), scripts, deadline_ms)
+async def opened_batcher(
+    url: str, scripts: Sequence[Script], deadline_ms: int = DEADLINE_MS, patience: Patience = PATIENT
+) -> AsyncIterator[Batcher]:
+    batcher = Batcher(Client(url), scripts, deadline_ms, patience)
     try:
         yield batcher
     finally:
@@ -53,12 +55,13 @@ async def opened_state(
     version: int = 1,
     deadline_ms: int = DEADLINE_MS,
     is_configured: bool = True,
+    patience: Patience = PATIENT,
 ) -> AsyncIterator[OpenedState]:
     """The plan has all deployments in one tier, least busy first."""
     policies = tuple(deployment_policy(d) if isinstance(d, str) else d for d in deployments)
     scripts = assemble_all()
     keys = Keys(domain or fresh_domain())
-    async with opened_batcher(url, tuple(scripts.values()), deadline_ms) as batcher:
+    async with opened_batcher(url, tuple(scripts.values()), deadline_ms, patience) as batcher:
         configuration = Configuration(version, router_policy(max_active=100_000), policies)
         store = Store(batcher, scripts, keys, Memory(replica), configuration)
         if is_configured:

@@ -153,7 +153,7 @@ class Cluster:
         stream: bool = False,
         attempt: int = 1,
         token: str | None = None,
-        resend: bool = False,
+        resend: int = False,
         seed: int | None = None,
     ) -> Permit | Rejection:
         """Candidates as ids (tier 0) or (id, tier)."""
@@ -234,12 +234,20 @@ class Cluster:
         return replies.beaten(self.run("beat", names, arguments))
 
     def reap_chunk(
-        self, dead: str, deployment_id: str, *, offset: int = 0, chunk: int = 500, last: bool = True
+        self,
+        dead: str,
+        deployment_id: str,
+        *,
+        offset: int = 0,
+        chunk: int = 500,
+        last: bool = True,
+        own_before_ms: int = 0,
     ) -> tuple[int, int]:
         """Leases removed, and where to go on (-1: done)."""
         names = [self.keys.domain, self.keys.leases, self.keys.replicas, self.keys.replica(dead)]
         names += [self.keys.deployment(deployment_id), self.keys.deployment_leases(deployment_id)]
-        return replies.reaped(self.run("reap", names, ["epoch-1", dead, DEAD_AFTER_MS, offset, chunk, int(last)]))
+        arguments = ["epoch-1", dead, DEAD_AFTER_MS, offset, chunk, int(last), own_before_ms]
+        return replies.reaped(self.run("reap", names, arguments))
 
     def reassert(
         self,
