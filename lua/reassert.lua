@@ -1,13 +1,15 @@
 --- @include "domain"
 --- @include "breaker"
 --- @include "lease"
+--- @include "probe"
 --- @include "event"
 -- A replica tells a store what that store may not know of one deployment: the replica's live leases, and the breaker as
 -- the replica last saw it. After a flush or a failover, and on the way to and from its standby store.
 --
--- Leases are taken when they are missing. Of a breaker that the store holds for closed, a later generation is taken
--- when it is news: the store has seen no more than this replica saw there (what the store has lost, or what happened on
--- the standby meanwhile), or is still learning the first seconds of a new epoch, or is the replica's own.
+-- Leases are taken when they are missing, and a probe of the current generation counts again. Of a breaker that the
+-- store holds for closed, a later generation is taken when it is news: the store has seen no more than this replica saw
+-- there (what the store has lost, or what happened on the standby meanwhile), or is still learning the first seconds of
+-- a new epoch, or is the replica's own.
 --
 -- KEYS  1 global HASH, 2 leases ZSET, 3 events STREAM, 4 deployment HASH, 5 its leases ZSET
 -- ARGV  1 epoch to set if none, 2 epoch and 3 generation under which the replica saw the breaker, 4 state,
@@ -17,6 +19,7 @@
 local global_key, leases_key, events_key, deployment_key, own_leases_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local epoch, seen_epoch, seen_generation, state = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local generation, remaining_ms, trips, is_own = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[9] == '1'
+local AGE_SLACK_MS = 100  -- ages are measured by another clock, and travel
 
 local domain, d = domain_read(global_key), deployment_read(deployment_key)
 if not d.config_version then return { 'unconfigured' } end
@@ -43,6 +46,11 @@ for k = 10, #ARGV, 4 do
   local token, start = ARGV[k], now - tonumber(ARGV[k + 1])
   if start + d.lease_ms > now and not redis.call('ZSCORE', own_leases_key, token) then
     local is_probe = ARGV[k + 2] == '1'
+    local is_current = is_probe and d.state == 'half_open' and start > d.changed_at_ms - AGE_SLACK_MS
+    if is_current then
+      start = math.max(start, d.changed_at_ms)
+      probe_issue(d, now)
+    end
     lease_add(leases_key, own_leases_key, token, start, d.lease_ms, is_probe)
     if ARGV[k + 3] == '1' then redis.call('ZINCRBY', own_leases_key, LEASE_ANSWERED, token) end
     taken = taken + 1

@@ -318,11 +318,11 @@ class Store:
         self._pay()
         before = self.view
         if beat.sequence <= self._sequence:
-            self._is_rolled_back = True
+            self._is_told, self._is_rolled_back = False, True
         self._sequence = beat.sequence
         if self._is_rolled_back:
-            self._is_told = False
-            await self._reap_all(self.memory.replica, beat.now_ms)
+            if beat.epoch == before.epoch:
+                await self._reap_all(self.memory.replica, beat.now_ms)
             self._is_rolled_back = False
         if before.epoch and (beat.epoch != before.epoch or not beat.is_known):
             self._is_told = False

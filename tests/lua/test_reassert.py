@@ -98,6 +98,20 @@ def test_probe_and_first_byte_stay_marked(cluster: Cluster) -> None:
     assert score - cluster.now_ms == 0.75
 
 
+@pytest.mark.parametrize(("age_ms", "issued"), [(0, 1), (99, 1), (100, 0)])
+def test_probe_of_the_current_generation_counts_again(cluster: Cluster, age_ms: int, issued: int) -> None:
+    cluster.configure("a")
+    cluster.trip("a")
+    cluster.cool_down("a")
+    probes = [cluster.granted("a", replica=replica) for replica in ("r1", "r2")]
+    cluster.advance(1)
+    cluster.reap_chunk("r1", "a", last=False, own_before_ms=cluster.now_ms)
+    before = cluster.deployment("a")["probes_issued"]
+    cluster.reassert("a", probes[:1], age_ms=1 + age_ms)
+
+    assert (before, cluster.deployment("a")["probes_issued"]) == ("1", str(1 + issued))
+
+
 def test_unconfigured_deployment_takes_nothing(cluster: Cluster) -> None:
     cluster.configure("a")
     permits = granted(cluster, 1)

@@ -5,6 +5,7 @@ Everything here is a process of its own and ends with the test process, however 
 
 import contextlib
 import itertools
+import json
 import signal
 import socket
 import subprocess
@@ -93,8 +94,9 @@ class ReplicaProcess:
         stats: dict[str, Any] = answer.json()
         return stats
 
-    def force(self, deployment: str, action: str) -> None:
-        assert self.request("POST", f"/v1/admin/deployments/{deployment}/{action}").status == 200
+    def force(self, deployment: str, action: str, for_ms: int = 0) -> None:
+        body = json.dumps({"for_ms": for_ms}).encode()
+        assert self.request("POST", f"/v1/admin/deployments/{deployment}/{action}", body).status == 200
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -16,6 +16,7 @@ import redis
 
 from tests.support.cluster import ReplicaProcess
 from tests.support.topologies import Server, until
+from tests.support.wire import Call
 
 CALLERS, PAUSE_S = 4, 0.05
 _RESET = struct.pack("ii", 1, 0)
@@ -125,6 +126,35 @@ class SteadyCalls:
             state = fields.get("x-pllm-state", answer.text[:300])
             status = answer.status if answer.is_whole and b'"error"' not in answer.body else 0
             self.noted.append(Noted(replica.name, status, state, float(fields.get("x-pllm-decision-ms", 0))))
+
+
+class ProbingCalls:
+    """Calls through every replica to a deployment whose provider never answers, until ``stop``: what reaches it are
+    probes, and each of them stays there.
+    """
+
+    def __init__(self, replicas: Sequence[ReplicaProcess], model: str) -> None:
+        self._replicas = replicas
+        self._model = model
+        self._is_over = threading.Event()
+        self._sent: list[Call] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._is_over.set()
+        self._thread.join()
+        for call in self._sent:
+            call.leave()
+
+    def _run(self) -> None:
+        while not self._is_over.wait(PAUSE_S):
+            answered = [call for call in self._sent if call.has_data()]
+            self._sent = [call for call in self._sent if call not in answered]
+            for call in answered:
+                call.leave()
+            with contextlib.suppress(OSError):
+                self._sent += [replica.begin_chat(self._model) for replica in self._replicas]
 
 
 # -- troubles: each is in force while its block runs --------------------------------------------------------------
