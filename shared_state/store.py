@@ -39,6 +39,7 @@ SNAPSHOT_CHUNK = 50  # deployments per call: about 1 ms of the store's time
 REAP_CHUNK = 500
 REASSERT_CHUNK = 200  # leases per call: about 1 ms of the store's time
 OWED_MOST = 10_000  # settles, and doubts, kept for a store that is away; what is beyond expires with its lease
+TRIES = 4  # on a store that is flushed again and again
 _SEED_BITS = 31
 
 
@@ -137,7 +138,7 @@ class Store:
         again = plan.prefix + dynamic + b"$1\r\n1\r\n"
         orphaned = partial(self._give_back, token, is_stream, plan)
         lost = partial(self._doubt, token, plan.prefix + dynamic + b"$1\r\n2\r\n", orphaned, False)
-        for _ in range(2):
+        for _ in range(TRIES):
             try:
                 reply = await self._decision(sent, again, orphaned, lost)
                 decision = replies.acquired(reply, token, is_stream, plan.ids)
@@ -223,8 +224,14 @@ class Store:
     async def _restore(self) -> None:
         self._is_told = True
         try:
-            await self.configure()
-            await self.reassert(self.view, self.view)
+            for tries_left in reversed(range(TRIES)):
+                await self.configure()
+                try:
+                    await self.reassert(self.view, self.view)
+                    break
+                except NotConfigured:  # flushed in between
+                    if not tries_left:
+                        raise
         except BaseException:
             self._is_told = False
             raise

@@ -399,6 +399,27 @@ async def test_restore_that_failed_is_tried_again_with_the_next_beat(
 
 
 @on_loop
+async def test_restore_outlives_a_flush_in_the_middle_of_it(
+    own_server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened_state(own_server.url, "a") as state:
+        await beat(state)
+        await state.granted()
+        configure, flushes = state.store.configure, [1, 1]
+        with RedisCli(own_server.url) as cli:
+
+            async def configure_and_flush() -> None:
+                await configure()
+                if flushes:
+                    cli.do(*["FLUSHALL"] * flushes.pop())
+
+            monkeypatch.setattr(state.store, "configure", configure_and_flush)
+            await state.store.restore()
+
+            assert (flushes, active(cli, state)) == ([], 1)
+
+
+@on_loop
 async def test_lease_that_a_rollback_brings_back_is_removed(own_server: EmbeddedStore, cli: RedisCli) -> None:
     async with opened_state(own_server.url, "a") as state:
         await beat(state)

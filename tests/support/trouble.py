@@ -153,8 +153,9 @@ class ProbingCalls:
             self._sent = [call for call in self._sent if call not in answered]
             for call in answered:
                 call.leave()
-            with contextlib.suppress(OSError):
-                self._sent += [replica.begin_chat(self._model) for replica in self._replicas]
+            for replica in self._replicas:
+                with contextlib.suppress(OSError):
+                    self._sent.append(replica.begin_chat(self._model))
 
 
 # -- troubles: each is in force while its block runs --------------------------------------------------------------
