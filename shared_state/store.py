@@ -157,7 +157,12 @@ class Store:
     async def _decision(self, sent: bytes, again: bytes, orphaned: Orphaned, lost: Lost) -> Reply:
         granted = self._batcher.call(sent, again, orphaned, lost, is_urgent=True)
         self._batcher.hurry()
-        return await granted
+        try:
+            return await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled() and granted.exception() is None:
+                orphaned(granted.result())  # it had come, but nobody had taken it yet
+            raise
 
     def _doubt(self, token: str, again: bytes, orphaned: Orphaned, was_sent: bool, is_sent: bool) -> None:
         """It may be granted all the same: the next heartbeat that gets through asks."""

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared_state.batcher import HURRIED
+from shared_state.batcher import HURRIED, Call
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import NotConfigured, StoreUnavailable
 from shared_state.records import Ending, Outcome, Permit, Rejection
@@ -266,6 +266,26 @@ async def test_grant_of_a_cancelled_caller_is_given_back(server: EmbeddedStore, 
         await eventually(lambda: state.batcher.round_trips >= 3)
 
     assert all(task.cancelled() for task in tasks)
+    assert active(cli, state) == 0
+
+
+@on_loop
+async def test_grant_that_came_in_the_moment_of_leaving_is_given_back(
+    server: EmbeddedStore, cli: RedisCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = Call.resolve
+
+    def resolve_and_leave(call: Call, reply: object) -> None:
+        resolve(call, reply)
+        task.cancel()
+
+    async with opened_state(server.url, "a") as state:
+        monkeypatch.setattr(Call, "resolve", resolve_and_leave)
+        task = asyncio.create_task(state.acquire())
+        await asyncio.gather(task, return_exceptions=True)
+        monkeypatch.undo()
+
+    assert task.cancelled()
     assert active(cli, state) == 0
 
 

@@ -150,6 +150,7 @@ async def run(url: str, domain: str, replica: str, seconds: float) -> None:
     scripts = assemble_all()
     batcher = NotingBatcher(Client(url), scripts)
     store = Store(batcher, scripts, Keys(domain), Memory(replica), configuration())
+    store._is_told = True  # by the test
     worker = Worker(store, batcher, seconds, random.Random(replica))
     await asyncio.gather(worker.beat(), worker.operate(), *(worker.hammer() for _ in range(CALLERS)))
     await batcher.close()
