@@ -261,7 +261,7 @@ class Calls(RuleBasedStateMachine):
 
     @invariant()
     def keys_are_few(self) -> None:
-        assert self.cluster.cli.do("DBSIZE") <= 6 + 2 * len(REPLICAS) + 3 * len(RULES)
+        assert len(self.cluster.cli.do("KEYS", f"{self.cluster.keys.prefix}*")) <= 6 + 2 * len(REPLICAS) + 3 * len(RULES)
 
 
 class Trouble(Calls):
