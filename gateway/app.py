@@ -14,14 +14,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.auth import Authenticator
+from gateway.calls import Kind
 from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.admin import Admin
-from gateway.endpoints.openai import ChatCompletions, Models
+from gateway.endpoints.inference import Inference
+from gateway.endpoints.openai import Models
 from gateway.endpoints.ops import Probes
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, body_of, headers_of
 from gateway.flight import Flight
-from gateway.metrics import Metrics
+from gateway.metrics import ClientRetries, Metrics
 from gateway.policy import configuration
 from gateway.settings import Settings
 from gateway.upstream import Upstream
@@ -77,12 +79,14 @@ async def application(settings: Settings, flight: Flight, replica: str | None = 
 
         catalog, authenticator = Catalog(settings), Authenticator(settings.auth)
         dispatcher = Dispatcher(failover, upstream, catalog, settings.router)
-        chat = ChatCompletions(dispatcher, authenticator, settings, replica, flight)
+        retries = ClientRetries()
+        hot: dict[str, ASGIApp] = {
+            f"/v1{kind.value}": Inference(kind, dispatcher, authenticator, settings, replica, flight, retries)
+            for kind in Kind
+        }
         models = Models(catalog, authenticator, version // 1000)
         admin = Admin(failover, catalog, dispatcher, authenticator)
-        app = Application(
-            {"/v1/chat/completions": chat}, _routes(chat, models, admin, Probes(flight, Metrics(failover)))
-        )
+        app = Application(hot, _routes(hot, models, admin, Probes(flight, Metrics(failover, retries))))
         # An address with a slash too many is unknown; a redirect would be built from the client's Host header.
         app.router.redirect_slashes = False
         yield app
@@ -111,10 +115,10 @@ async def _state(
     return failover, Replica(failover, address, VERSION, lambda: flight.is_draining, revive, fit)
 
 
-def _routes(chat: ChatCompletions, models: Models, admin: Admin, probes: Probes) -> list[Route]:
+def _routes(hot: dict[str, ASGIApp], models: Models, admin: Admin, probes: Probes) -> list[Route]:
     """Hot endpoints stand here too, for the methods they do not take."""
     return [
-        Route("/v1/chat/completions", chat, methods=["POST"]),
+        *(Route(path, endpoint, methods=["POST"]) for path, endpoint in hot.items()),
         Route("/v1/models", models.index, methods=["GET"]),
         Route("/v1/models/{model:path}", models.show, methods=["GET"]),
         Route("/v1/admin/models/stats", admin.stats, methods=["GET"]),

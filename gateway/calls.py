@@ -1,19 +1,59 @@
 """Wire schemas of requests and replies: only the fields the gateway looks at. Everything else passes as bytes."""
 
 import re
-from typing import Annotated
+from enum import Enum
+from typing import Annotated, Any
 
 import msgspec
 
 from gateway.errors import InvalidRequest
 
+Objects = Annotated[list[dict[str, msgspec.Raw]], msgspec.Meta(min_length=1)]
 
-class ChatRequest(msgspec.Struct, frozen=True):
-    """The peeked part of a chat completion request. Messages are checked to be a non-empty list of objects."""
+
+class Kind(Enum):
+    """What is asked for; the value is its path, after `/v1` here and after `base_url` at a provider."""
+
+    CHAT = "/chat/completions"
+    COMPLETION = "/completions"
+    EMBEDDING = "/embeddings"
+    MESSAGE = "/messages"
+    RESPONSE = "/responses"
+
+
+class StreamOptions(msgspec.Struct, frozen=True):
+    include_usage: bool | None = None
+
+
+class Request(msgspec.Struct, frozen=True):
+    """The peeked part of every request."""
 
     model: str
-    messages: Annotated[list[dict[str, msgspec.Raw]], msgspec.Meta(min_length=1)]
     stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+
+class ChatRequest(Request, frozen=True, kw_only=True):
+    """Messages are checked to be a non-empty list of objects."""
+
+    messages: Objects
+
+
+class CompletionRequest(Request, frozen=True, kw_only=True):
+    prompt: str | Annotated[list[Any], msgspec.Meta(min_length=1)]
+
+
+class EmbeddingRequest(Request, frozen=True, kw_only=True):
+    input: str | Annotated[list[Any], msgspec.Meta(min_length=1)]
+
+
+class MessageRequest(Request, frozen=True, kw_only=True):
+    messages: Objects
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class ResponseRequest(Request, frozen=True, kw_only=True):
+    input: str | list[Any] | None = None
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -22,12 +62,17 @@ class Call(msgspec.Struct, frozen=True):
     model: str
     is_stream: bool
     body: bytes
+    kind: Kind = Kind.CHAT
+    include_usage: bool = False
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """A float or null from an imitator of OpenAI makes no difference to the answer."""
+    """A float or null from an imitator of OpenAI makes no difference to the answer. Two names for one number: of chat
+    completions, and of messages and responses.
+    """
 
     completion_tokens: float | None = None
+    output_tokens: float | None = None
 
 
 class ChatReply(msgspec.Struct, frozen=True):
@@ -35,6 +80,24 @@ class ChatReply(msgspec.Struct, frozen=True):
 
     choices: list[msgspec.Raw]
     usage: Usage | None = None
+
+
+class EmbeddingReply(msgspec.Struct, frozen=True):
+    data: list[msgspec.Raw]
+    usage: Usage | None = None
+
+
+class MessageReply(msgspec.Struct, frozen=True):
+    content: list[msgspec.Raw]
+    usage: Usage | None = None
+
+
+class ResponseReply(msgspec.Struct, frozen=True):
+    output: list[msgspec.Raw]
+    usage: Usage | None = None
+
+
+Reply = ChatReply | EmbeddingReply | MessageReply | ResponseReply
 
 
 class UpstreamError(msgspec.Struct, frozen=True):
@@ -56,28 +119,45 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 OUTPUT_TOKENS_MOST = 999_999_999
 
 _FIELD = re.compile(r"missing required field `(\w+)`|at `\$\.(\w+)")
-_chat = msgspec.json.Decoder(ChatRequest)
-chat_reply = msgspec.json.Decoder(ChatReply)
+_requests: dict[Kind, msgspec.json.Decoder[Any]] = {
+    Kind.CHAT: msgspec.json.Decoder(ChatRequest),
+    Kind.COMPLETION: msgspec.json.Decoder(CompletionRequest),
+    Kind.EMBEDDING: msgspec.json.Decoder(EmbeddingRequest),
+    Kind.MESSAGE: msgspec.json.Decoder(MessageRequest),
+    Kind.RESPONSE: msgspec.json.Decoder(ResponseRequest),
+}
+_replies: dict[Kind, msgspec.json.Decoder[Any]] = {
+    Kind.CHAT: msgspec.json.Decoder(ChatReply),
+    Kind.COMPLETION: msgspec.json.Decoder(ChatReply),
+    Kind.EMBEDDING: msgspec.json.Decoder(EmbeddingReply),
+    Kind.MESSAGE: msgspec.json.Decoder(MessageReply),
+    Kind.RESPONSE: msgspec.json.Decoder(ResponseReply),
+}
 error_reply = msgspec.json.Decoder(ErrorReply)
 
 
-def parse_chat(body: bytes) -> Call:
+def parse(kind: Kind, body: bytes) -> Call:
     """Raises InvalidRequest, naming the field."""
     try:
         if not body.isascii():
             body.decode()  # what is passed on unseen is not checked by the decoder
-        request = _chat.decode(body)
+        request: Request = _requests[kind].decode(body)
     except msgspec.ValidationError as error:
         raise _explained(str(error)) from error
     except NOT_JSON as error:
         raise InvalidRequest(f"The request body is not valid JSON: {error}", code="invalid_json") from error
-    return Call(request.model, request.stream is True, body)
+    is_stream = request.stream is True and kind is not Kind.EMBEDDING
+    include_usage = request.stream_options is not None and request.stream_options.include_usage is True
+    return Call(request.model, is_stream, body, kind, include_usage)
 
 
-def output_tokens(reply: ChatReply) -> int:
-    """As the provider counted them; 0 when it did not, and within what the store can add up."""
-    tokens = reply.usage.completion_tokens if reply.usage else None
-    return int(min(max(tokens or 0, 0), OUTPUT_TOKENS_MOST))
+def output_tokens(kind: Kind, body: bytes) -> int:
+    """Of a plain reply, as the provider counted them; 0 when it did not, and within what the store can add up.
+    Raises what is in NOT_JSON when it is no reply of this kind.
+    """
+    usage = _replies[kind].decode(body).usage
+    tokens = (usage.completion_tokens or usage.output_tokens or 0) if usage else 0
+    return int(min(max(tokens, 0), OUTPUT_TOKENS_MOST))
 
 
 def _explained(problem: str) -> InvalidRequest:
@@ -87,8 +167,9 @@ def _explained(problem: str) -> InvalidRequest:
     return InvalidRequest(f"Invalid request body: {problem}", param=param)
 
 
-def with_model(body: bytes, model: str) -> bytes:
-    """The same request for another model name; every other value keeps its bytes."""
+def with_fields(body: bytes, changed: dict[str, Any]) -> bytes:
+    """The same request with some fields replaced; every other value keeps its bytes."""
     fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
+    for name, value in changed.items():
+        fields[name] = msgspec.Raw(msgspec.json.encode(value))
     return msgspec.json.encode(fields)

@@ -5,8 +5,12 @@ is no concern here: which candidate is fit to serve is decided by the shared sto
 as it is taken.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
+from gateway.classify import Refusal
+from gateway.router_settings import RouterSettings
 from gateway.setting_rules import MAX_CANDIDATES
 from gateway.settings import DeploymentSettings, Settings
 
@@ -19,10 +23,11 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Where a call may go. `model` is the name behind an alias."""
+    """Where a call may go. `model` is the name behind an alias; `chains` are for requests that the model refuses."""
 
     model: str
     candidates: tuple[Candidate, ...]
+    chains: dict[Refusal, tuple[Candidate, ...]] = {}
 
 
 class Catalog:
@@ -31,17 +36,28 @@ class Catalog:
     def __init__(self, settings: Settings) -> None:
         self._deployments = settings.model_list
         names = dict.fromkeys(deployment.model_name for deployment in settings.model_list)
-        self._routes = {model: self._route(model, settings.router.fallbacks.get(model, ())) for model in names}
+        self._routes = {model: self._route(model, settings.router) for model in names}
         self._routes |= {alias: self._routes[model] for alias, model in settings.router.aliases.items()}
 
-    def _route(self, model: str, chain: tuple[str, ...]) -> Route:
+    def _route(self, model: str, router: RouterSettings) -> Route:
+        chains = {
+            Refusal.CONTEXT_WINDOW: router.context_window_fallbacks.get(model),
+            Refusal.CONTENT_POLICY: router.content_policy_fallbacks.get(model),
+        }
+        return Route(
+            model,
+            self._candidates((model, *router.fallbacks.get(model, ()))),
+            {refusal: self._candidates(chain, first_tier=1) for refusal, chain in chains.items() if chain},
+        )
+
+    def _candidates(self, chain: Sequence[str], first_tier: int = 0) -> tuple[Candidate, ...]:
         candidates = (
             Candidate(deployment, tier)
-            for tier, name in enumerate((model, *chain))
+            for tier, name in enumerate(chain, first_tier)
             for deployment in self._deployments
             if deployment.enabled and deployment.model_name == name
         )
-        return Route(model, tuple(candidates)[:MAX_CANDIDATES])
+        return tuple(candidates)[:MAX_CANDIDATES]
 
     def resolve(self, model: str) -> Route | None:
         """None if no deployment and no alias has this name."""

@@ -1,17 +1,51 @@
-"""What an answer of a provider means: the one table from statuses and faults to outcomes."""
+"""What an answer of a provider means: the one table from statuses, error objects and faults to outcomes.
+
+| answer | outcome | what follows |
+|---|---|---|
+| 2xx with a body of its dialect | success | |
+| 2xx with another body, or cut | failure | next candidate |
+| 400, 405 to 407, 410 to 422, ... | client_error | the client's error, neutral |
+| ... that says the prompt is too long | client_error | the chain of `context_window_fallbacks` |
+| ... that says a filter refused it | client_error | the chain of `content_policy_fallbacks` |
+| 401, 403, 404 | failure: our key, our model's name | next candidate |
+| 408, time-outs | timeout | next candidate |
+| 409 | failure: a conflict that passes | next candidate |
+| 429 | throttled: cools for Retry-After | next candidate |
+| 429 that says the quota is used up | throttled for an hour: no waiting helps | next candidate |
+| 503, 529 | overloaded | next candidate |
+| other 5xx, connection refused, reset or broken | failure | next candidate |
+"""
 
 import email.utils
 import time
+from enum import Enum
 
+from gateway.calls import UpstreamError
 from shared_state.records import Outcome
 
 RETRY_AFTER_MOST_S = 86_400.0
+QUOTA_COOL_MS = 3_600_000  # somebody has to pay first; the longest cooldown of the router is the limit
+_QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
+_LENGTH_CODES = {"context_length_exceeded", "string_above_max_length", "model_context_window_exceeded"}
+# Of providers that name no code.
+_LENGTH_WORDS = ("prompt is too long", "maximum context length", "context window", "context length", "too many tokens")
+_POLICY_CODES = {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"}
+_POLICY_WORDS = ("content management policy", "content filtering policy", "usage policy", "safety system")
+
+
+class Refusal(Enum):
+    """Why a provider refused a request that another model may take."""
+
+    CONTEXT_WINDOW = "context_window"
+    CONTENT_POLICY = "content_policy"
+
 
 _BY_STATUS = {
     401: Outcome.FAILURE,  # our key, not the client's: the next provider may still serve
     403: Outcome.FAILURE,
     404: Outcome.FAILURE,  # our model name
     408: Outcome.TIMEOUT,
+    409: Outcome.FAILURE,
     429: Outcome.THROTTLED,
     503: Outcome.OVERLOADED,
     529: Outcome.OVERLOADED,  # Anthropic's overloaded_error
@@ -26,6 +60,20 @@ def classify_status(status: int) -> Outcome:
     if known is not None:
         return known
     return Outcome.CLIENT_ERROR if 400 <= status < 500 else Outcome.FAILURE
+
+
+def is_quota_exhausted(error: UpstreamError) -> bool:
+    return not _QUOTA_CODES.isdisjoint((error.code, error.type))
+
+
+def classify_refusal(error: UpstreamError) -> Refusal | None:
+    """Of a client_error: may another model take the request?"""
+    codes, message = {error.code, error.type}, error.message.lower()
+    if codes & _LENGTH_CODES or any(words in message for words in _LENGTH_WORDS):
+        return Refusal.CONTEXT_WINDOW
+    if codes & _POLICY_CODES or any(words in message for words in _POLICY_WORDS):
+        return Refusal.CONTENT_POLICY
+    return None
 
 
 def classify_fault(error: BaseException) -> Outcome:

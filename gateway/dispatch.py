@@ -10,15 +10,18 @@ from types import TracebackType
 import msgspec
 
 from gateway.auth import Tenant
-from gateway.calls import Call
+from gateway.calls import Call, Kind
 from gateway.catalog import Candidate, Catalog
+from gateway.classify import Refusal
 from gateway.errors import (
     Attempt,
     Forbidden,
     GatewayError,
+    InvalidRequest,
     ModelNotFound,
     NoHealthyDeployment,
     Overloaded,
+    QuotaExhausted,
     RateLimited,
     StateLost,
     UpstreamFailed,
@@ -39,7 +42,10 @@ class Tried(msgspec.Struct, frozen=True):
 
     candidate: Candidate
     outcome: Outcome
-    retry_after_ms: int
+    retry_after_ms: int = 0
+    status: int = 0
+    is_quota_exhausted: bool = False
+    error: GatewayError | None = None  # the request's own fault, as it was found there
 
 
 class Deadline(msgspec.Struct, frozen=True):
@@ -56,11 +62,14 @@ class Deadline(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A model's candidates with their acquire packed for the store."""
+    """A model's candidates for one kind of call, with their acquire packed for the store; ``chains`` are those of
+    requests that the model refuses.
+    """
 
     model: str
     candidates: tuple[Candidate, ...]
     plan: Plan
+    chains: dict[Refusal, tuple[Candidate, ...]]
 
 
 class Answer:
@@ -85,17 +94,23 @@ class Answer:
     async def chunks(self) -> AsyncGenerator[bytes]:
         """A stream's bytes. Raises UpstreamFailed when it breaks: the answer is committed, so it cannot be saved."""
         self._store.answered(self._permit)
+        interrupt = self._interrupt
         async with contextlib.aclosing(self.exchange.chunks()) as chunks:
+            interrupt.begin_waiting(self.candidate.deployment.idle_timeout_ms / 1000)
             try:
                 async for chunk in chunks:
+                    interrupt.end_waiting()
                     yield chunk
+                    interrupt.begin_waiting()
             except StreamBroken as broken:
                 self._outcome = broken.outcome
                 raise UpstreamFailed("The answer broke off: the provider's stream ended too early.") from broken
 
     def timed_out(self) -> UpstreamFailed:
-        """A stream was still running at its deadline."""
-        self._outcome = self.exchange.late
+        """A stream was still running at its deadline, or silent for too long. That is not the provider's fault when the
+        client was the one to wait for.
+        """
+        self._outcome = self.exchange.late if self._interrupt.is_waiting else Outcome.CANCELLED
         return UpstreamTimedOut("The answer broke off: the provider's stream took too long.")
 
     async def __aenter__(self) -> "Answer":
@@ -104,7 +119,7 @@ class Answer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._interrupt.clear_deadline()
+        self._interrupt.clear()
         if error is not None:
             self._outcome = Outcome.CANCELLED
         exchange = self.exchange
@@ -120,35 +135,45 @@ class Dispatcher:
         self._upstream = upstream
         self._max_attempts = router.max_attempts
         self._strategy = router.routing_strategy
-        self._routes = {model: self._route(catalog, model) for model in catalog.models()}
+        self._routes = {(model, kind): self._route(catalog, model, kind) for model in catalog.models() for kind in Kind}
 
-    def _route(self, catalog: Catalog, model: str) -> Route:
+    def _route(self, catalog: Catalog, model: str, kind: Kind) -> Route:
         route = catalog.resolve(model)
         assert route is not None
-        return Route(route.model, route.candidates, self._plan(route.candidates))
+        candidates = self._serving(route.candidates, kind)
+        chains = {refusal: self._serving(chain, kind) for refusal, chain in route.chains.items()}
+        return Route(route.model, candidates, self._plan(candidates), chains)
+
+    def _serving(self, candidates: Sequence[Candidate], kind: Kind) -> tuple[Candidate, ...]:
+        return tuple(c for c in candidates if self._upstream.serves(c.deployment.id, kind))
 
     def _plan(self, candidates: Sequence[Candidate]) -> Plan:
         return self._store.plan([(c.deployment.id, c.tier) for c in candidates], self._strategy)
 
     def resolve(self, call: Call, tenant: Tenant) -> Route:
-        """Raises ModelNotFound, Forbidden."""
-        route = self._routes.get(call.model)
+        """Raises ModelNotFound, Forbidden, InvalidRequest."""
+        route = self._routes.get((call.model, call.kind))
         if route is None:
             raise ModelNotFound(f"The model `{call.model[:200]}` does not exist.", param="model")
         if not tenant.may_use(call.model, route.model):
             raise Forbidden(f"This API key may not use the model `{call.model}`.", param="model")
+        if not route.candidates:
+            message = f"No provider of the model `{call.model}` has the endpoint /v1{call.kind.value}."
+            raise InvalidRequest(message, param="model", code="endpoint_not_supported")
         return route
 
     def explain_plan(self, model: str) -> Plan | None:
-        route = self._routes.get(model)
+        route = self._routes.get((model, Kind.CHAT))
         return route.plan if route else None
 
     async def answer(self, call: Call, route: Route, priority: int, deadline: Deadline, interrupt: Interrupt) -> Answer:
         """The first answer that may be committed. On every other way out each permit taken here has been settled."""
-        candidates, plan = route.candidates, route.plan
+        candidates, plan, chains = route.candidates, route.plan, dict(route.chains)
         tried: list[Tried] = []
         upstream_s = decision_s = 0.0
         while True:
+            if interrupt.time() >= deadline.at:
+                raise _failed(tried)
             asked = time.perf_counter()
             decision = await self._acquire(plan, call, priority, len(tried) + 1)
             decision_s += time.perf_counter() - asked
@@ -156,16 +181,27 @@ class Dispatcher:
                 raise _rejected(decision, candidates, tried)
             candidate = candidates[decision.position]
             started = time.perf_counter()
-            exchange = await self._send(decision, candidate, call, deadline, interrupt)
+            try:
+                exchange = await self._send(decision, candidate, call, deadline, interrupt)
+            except InvalidRequest as error:
+                # It cannot be said in this provider's dialect. Another one's may have the words.
+                candidates = tuple(c for c in candidates if c is not candidate)
+                tried.append(Tried(candidate, Outcome.CLIENT_ERROR, error=error))
+                if not candidates or len(tried) >= self._max_attempts:
+                    raise _failed(tried) from error
+                plan = self._plan(candidates)
+                continue
             upstream_s += time.perf_counter() - started
-            if exchange.outcome is Outcome.SUCCESS or exchange.outcome is Outcome.CLIENT_ERROR:
+            candidates = tuple(c for c in candidates if c is not candidate)
+            if exchange.refusal and (chain := chains.pop(exchange.refusal, None)):
+                candidates = tuple(c for c in chain if all(c.deployment is not t.candidate.deployment for t in tried))
+            elif exchange.outcome is Outcome.SUCCESS or exchange.outcome is Outcome.CLIENT_ERROR:
                 answer = Answer(self._store, decision, exchange, interrupt, candidate)
                 answer.attempts = len(tried) + 1
                 answer.upstream_s = upstream_s
                 answer.decision_s = decision_s
                 return answer
-            tried.append(Tried(candidate, exchange.outcome, exchange.retry_after_ms))
-            candidates = tuple(c for c in candidates if c is not candidate)
+            tried.append(_tried(candidate, exchange))
             is_final = not candidates or len(tried) >= self._max_attempts or interrupt.time() >= deadline.at
             self._settle_failed(decision, exchange, is_final)
             if is_final:
@@ -182,9 +218,12 @@ class Dispatcher:
         self, permit: Permit, candidate: Candidate, call: Call, deadline: Deadline, interrupt: Interrupt
     ) -> Exchange:
         """One attempt within its time. Settles the permit itself when it is cancelled or breaks on a defect."""
-        deployment_at = interrupt.time() + candidate.deployment.timeout_ms / 1000
-        late = deadline.outcome(deployment_at)
-        interrupt.set_deadline(min(deadline.at, deployment_at))
+        deployment, now = candidate.deployment, interrupt.time()
+        deployment_at = now + deployment.timeout_ms / 1000
+        first_byte_at = min(deployment_at, now + deployment.first_byte_timeout_ms / 1000)
+        first_at = first_byte_at if call.is_stream else deployment_at
+        late = deadline.outcome(first_at)
+        interrupt.set_deadline(min(deadline.at, first_at))
         try:
             exchange = await self._upstream.send(candidate.deployment.id, call)
         except BaseException:
@@ -192,9 +231,11 @@ class Dispatcher:
                 return Exchange(late)
             self._store.settle(permit, Ending(Outcome.CANCELLED))
             raise
-        if not call.is_stream or exchange.outcome is not Outcome.SUCCESS:
-            interrupt.clear_deadline()
-        exchange.late = late
+        if call.is_stream and exchange.outcome is Outcome.SUCCESS:
+            interrupt.set_deadline(min(deadline.at, deployment_at))
+        else:
+            interrupt.clear()
+        exchange.late = deadline.outcome(deployment_at)
         return exchange
 
     def _settle_failed(self, permit: Permit, exchange: Exchange, is_final: bool) -> None:
@@ -224,19 +265,37 @@ def refused(exchange: Exchange) -> UpstreamRefused:
     )
 
 
+def _tried(candidate: Candidate, exchange: Exchange) -> Tried:
+    return Tried(
+        candidate,
+        exchange.outcome,
+        exchange.retry_after_ms,
+        exchange.status,
+        exchange.is_quota_exhausted,
+        refused(exchange) if exchange.outcome is Outcome.CLIENT_ERROR else None,
+    )
+
+
 def _details(tried: Sequence[Tried]) -> tuple[Attempt, ...]:
-    return tuple(Attempt(t.candidate.deployment.id, t.outcome.value) for t in tried)
+    return tuple(Attempt(t.candidate.deployment.id, t.outcome.value, t.status) for t in tried)
 
 
 def _failed(tried: Sequence[Tried]) -> GatewayError:
     """All candidates were tried: the client gets the primary's error, and what each of them answered."""
-    primary = tried[0]
+    if not tried:
+        return UpstreamTimedOut("The request's time was over before a provider was asked.")
+    primary, details = tried[0], _details(tried)
+    if primary.error is not None:
+        primary.error.details = details
+        return primary.error
     if all(t.outcome is Outcome.THROTTLED for t in tried):
-        wait_ms = min(t.retry_after_ms for t in tried) or 1000
-        return RateLimited("The provider's rate limit is reached.", retry_after_ms=wait_ms, details=_details(tried))
+        if all(t.is_quota_exhausted for t in tried):
+            return QuotaExhausted("The quota at the provider is used up.", details=details)
+        wait_ms = min(t.retry_after_ms for t in tried if not t.is_quota_exhausted) or 1000
+        return RateLimited("The provider's rate limit is reached.", retry_after_ms=wait_ms, details=details)
     if primary.outcome in (Outcome.TIMEOUT, Outcome.CANCELLED):
-        return UpstreamTimedOut("The provider did not answer in time.", details=_details(tried))
-    return UpstreamFailed("The provider failed to answer.", details=_details(tried))
+        return UpstreamTimedOut("The provider did not answer in time.", details=details)
+    return UpstreamFailed("The provider failed to answer.", details=details)
 
 
 _SHED = "The gateway is overloaded and sheds load ({})."

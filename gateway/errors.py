@@ -8,6 +8,7 @@ GatewayError
 ├── RequestTimedOut       408  the body did not arrive in time
 ├── RequestTooLarge       413
 ├── RateLimited           429
+│   └── QuotaExhausted    429  no waiting helps
 ├── UpstreamRefused       4xx  the provider found fault with the request itself
 ├── UpstreamFailed        502  every candidate was tried and failed
 │   └── UpstreamTimedOut  504
@@ -23,11 +24,14 @@ import msgspec
 JSON = (b"content-type", b"application/json")
 
 
-class Attempt(msgspec.Struct, frozen=True):
-    """What one candidate answered, fit to be shown: no upstream text, no keys."""
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one candidate answered, fit to be shown: no upstream text, no keys. ``status``: its HTTP status if it had
+    one.
+    """
 
     deployment: str
     outcome: str
+    status: int = 0
 
 
 class GatewayError(Exception):
@@ -114,6 +118,11 @@ class RateLimited(GatewayError):
     code = "rate_limit_exceeded"
 
 
+class QuotaExhausted(RateLimited):
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+
+
 class UpstreamRefused(GatewayError):
     """The provider's own 4xx about the request, passed on with its status and its error's fields."""
 
@@ -167,12 +176,37 @@ def body_of(error: GatewayError) -> bytes:
     return msgspec.json.encode({"error": fields})
 
 
+_MESSAGE_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def message_body_of(error: GatewayError) -> bytes:
+    """The same as Anthropic's error object; our code goes along, and the field in question into the message."""
+    kind = _MESSAGE_TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
+    text = error.message if not error.param or error.param in error.message else f"{error.param}: {error.message}"
+    fields: dict[str, object] = {"type": kind, "message": text}
+    if error.code:
+        fields["code"] = error.code
+    if error.details:
+        fields["details"] = error.details
+    return msgspec.json.encode({"type": "error", "error": fields})
+
+
 def headers_of(error: GatewayError) -> list[tuple[bytes, bytes]]:
     headers = [JSON]
     if error.retry_after_ms is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_ms / 1000))))
         headers.append((b"retry-after-ms", b"%d" % error.retry_after_ms))
-    if isinstance(error, UpstreamFailed):
+    if isinstance(error, UpstreamFailed | QuotaExhausted):
         # Fallbacks are exhausted: a client that tries again only adds load to what is already failing.
         headers.append((b"x-should-retry", b"false"))
     return headers

@@ -29,6 +29,10 @@ class Interrupt:
         self._timer: asyncio.TimerHandle | None = None
         self._watch_timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._silence_s = 0.0
+        self._silence_timer: asyncio.TimerHandle | None = None
+        self._waiting_since = 0.0
+        self.is_waiting = False
         self.cause: Cause | None = None
 
     def time(self) -> float:
@@ -56,6 +60,33 @@ class Interrupt:
             self._timer.cancel()
             self._timer = None
 
+    def begin_waiting(self, silence_s: float = 0.0) -> None:
+        """For the next sign of a stream. From the first time on, when it says for how long, silence for longer is a
+        deadline that has passed. One timer that looks back costs less than one per sign.
+        """
+        self._waiting_since, self.is_waiting = self._loop.time(), True
+        if silence_s:
+            self._silence_s = silence_s
+            self._silence_timer = self._loop.call_later(silence_s, self._check_silence)
+
+    def end_waiting(self) -> None:
+        self.is_waiting = False
+
+    def _check_silence(self) -> None:
+        now = self._loop.time()
+        due = (self._waiting_since if self.is_waiting else now) + self._silence_s
+        if now >= due:
+            self._fire(Cause.DEADLINE)
+        else:
+            self._silence_timer = self._loop.call_at(due, self._check_silence)
+
+    def clear(self) -> None:
+        """No deadline, and silence may last."""
+        self.clear_deadline()
+        if self._silence_timer is not None:
+            self._silence_timer.cancel()
+            self._silence_timer = None
+
     def _fire(self, cause: Cause) -> None:
         if self.cause is None:
             self.cause = cause
@@ -70,7 +101,7 @@ class Interrupt:
         return True
 
     def close(self) -> None:
-        self.clear_deadline()
+        self.clear()
         if self._watch_timer is not None:
             self._watch_timer.cancel()
         if self._watch is not None:

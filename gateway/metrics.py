@@ -10,12 +10,25 @@ from prometheus_client.registry import Collector
 
 from shared_state.failover import Failover
 
-__all__ = ["CONTENT_TYPE", "Metrics"]
+__all__ = ["CONTENT_TYPE", "ClientRetries", "Metrics"]
+
+
+class ClientRetries:
+    """Requests that, as their SDK says, were sent before: load that grows when answers fail."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def see(self, retry_count: bytes | None) -> None:
+        """The header `x-stainless-retry-count` of one request."""
+        if retry_count is not None and retry_count.strip(b"0").isdigit():
+            self.count += 1
 
 
 class Metrics(Collector):
-    def __init__(self, failover: Failover) -> None:
+    def __init__(self, failover: Failover, retries: ClientRetries) -> None:
         self._failover = failover
+        self._retries = retries
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -33,3 +46,6 @@ class Metrics(Collector):
         for (to, reason), count in self._failover.switches.items():
             switches.add_metric([to, reason], count)
         yield switches
+        retried = CounterMetricFamily("pllm_client_retries", "Requests that their clients had sent before")
+        retried.add_metric([], self._retries.count)
+        yield retried

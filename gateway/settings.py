@@ -36,8 +36,9 @@ from shared_state.topology import Topology
 
 Engine = Literal["hypercorn", "uvicorn"]
 Standby = Literal["embedded", "none"]
+ANTHROPIC_URL = "https://api.anthropic.com/v1"
 Priority = Literal["critical", "high", "normal", "low", "bulk"]
-ProviderType = Literal["openai"]
+ProviderType = Literal["openai", "azure", "anthropic"]
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
@@ -73,10 +74,16 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    """``base_url`` ends before an endpoint's path, so with `/v1` for OpenAI, its imitators and Anthropic; for Azure it
+    is the resource's own address.
+    """
+
     type: ProviderType = "openai"
-    base_url: Url = "https://api.openai.com/v1"
-    api_key: OptionalSecret = Secret("")  # when loaded without a base_url: the environment's OPENAI_API_KEY
+    base_url: Url = "https://api.openai.com/v1"  # when loaded for anthropic: its own; azure has to name one
+    api_key: OptionalSecret = Secret("")  # when loaded without a base_url: the environment's (OPENAI_API_KEY)
     model: Text = ""  # when loaded: the deployment's model_name unless given
+    api_version: str = ""  # azure only: with one, the older addresses that name the deployment
+    stream_usage: bool = True  # ask for the usage of every stream; a few old imitators refuse the field
 
 
 class CostSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
@@ -94,6 +101,8 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
     weight: Weight = 1.0
     timeout_ms: Duration = 60_000
     connect_timeout_ms: Duration = 5_000  # outlives two lost SYNs, which are sent again after 1 s and 3 s
+    first_byte_timeout_ms: Duration = 30_000  # of streams: a long prompt is read in seconds, a hang lasts for ever
+    idle_timeout_ms: Duration = 30_000  # between two chunks of a stream; models that think send pings or nothing
     rpm: Count | None = None
     tpm: Count | None = None
     max_parallel: Count = 200  # the ceiling of the adaptive limit, which finds the real one below it
@@ -186,12 +195,15 @@ def _filled(entry: object, inherited: Mapping[str, object], environment: Mapping
         return entry
     model_name = entry.get("model_name")
     provider = {} if entry.get("provider") is None else entry["provider"]
-    # The key of the environment is OpenAI's: an entry that names another address must name its own.
-    is_openai = isinstance(provider, dict) and provider.get("base_url") is None
-    provider_defaults = {
-        "api_key": environment.get("OPENAI_API_KEY") if is_openai else None,
-        "model": model_name if isinstance(model_name, str) else None,
-    }
+    # The keys of the environment are for the providers' own addresses: an entry that names another must name its own.
+    provider_defaults: dict[str, object] = {"model": model_name if isinstance(model_name, str) else None}
+    if isinstance(provider, dict) and provider.get("base_url") is None:
+        match provider.get("type"):
+            case "anthropic":
+                provider_defaults["base_url"] = ANTHROPIC_URL
+                provider_defaults["api_key"] = environment.get("ANTHROPIC_API_KEY")
+            case "openai" | None:
+                provider_defaults["api_key"] = environment.get("OPENAI_API_KEY")
     provider = _completed(provider, provider_defaults)
     return _completed({**entry, "provider": provider}, inherited)
 
@@ -247,14 +259,28 @@ def _model_problems(settings: Settings) -> Iterator[Problem]:
     yield from setting_rules.duplicates("id", [(f"{path}.id", entry.id) for path, entry in _entries(settings)])
     enabled = Counter({entry.model_name: 0 for entry in settings.model_list if entry.model_name})
     enabled.update(entry.model_name for entry in settings.model_list if entry.enabled and entry.model_name)
+    for path, deployment in _entries(settings):
+        yield from _provider_problems(f"{path}.provider", deployment.provider)
     router = settings.router
     names = setting_rules.ModelNames(enabled=enabled, aliases=router.aliases)
     yield from setting_rules.deployment_count_problems(names, "model_list")
     yield from setting_rules.alias_problems(names, "router.aliases")
     yield from setting_rules.chain_problems(names, "router.fallbacks", router.fallbacks)
+    for field, chains in (
+        ("context_window_fallbacks", router.context_window_fallbacks),
+        ("content_policy_fallbacks", router.content_policy_fallbacks),
+    ):
+        yield from setting_rules.chain_problems(names, f"router.{field}", chains)
     for index, entry in enumerate(settings.auth.keys):
         path = f"{yaml_source.item_path('auth.keys', index)}.models"
         yield from setting_rules.allowed_model_problems(names, path, entry.models)
+
+
+def _provider_problems(path: str, provider: ProviderSettings) -> Iterator[Problem]:
+    if provider.type == "azure" and provider.base_url == ProviderSettings().base_url:
+        yield Problem(f"{path}.base_url", "missing: the address of the Azure resource")
+    if provider.type != "azure" and provider.api_version:
+        yield Problem(f"{path}.api_version", "only Azure has one")
 
 
 def _entries(settings: Settings) -> list[tuple[str, DeploymentSettings]]:

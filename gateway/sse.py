@@ -3,31 +3,29 @@ committed, and the marks by which a stream is known to be complete.
 """
 
 import re
+from collections.abc import Callable, Iterator
 
 import msgspec
 
-from gateway.calls import NOT_JSON
+from gateway.calls import NOT_JSON, Kind
 
 DONE = b"[DONE]"
 _TAIL = 256  # enough to see a mark that two chunks share
 _FIRST_EVENT_MOST = 1_048_576
-_TOKENS = re.compile(rb'"completion_tokens"\s*:\s*(\d{1,9})')
-_ERROR = re.compile(rb'\ndata:\s*\{\s*"error"\s*:\s*\{')
-_DONE = re.compile(rb"\ndata:\s*\[DONE\]")
 
 
-class Malformed(Exception):
+class NotEvents(Exception):
     """The bytes are no event stream."""
 
 
 def first_event_end(buffer: bytes) -> int:
-    """Index after the first event that holds data, or -1 while it is incomplete. Raises Malformed."""
+    """Index after the first event that holds data, or -1 while it is incomplete. Raises NotEvents."""
     position = 0
     while True:
         ends = [(found, len(mark)) for mark in (b"\n\n", b"\r\n\r\n") if (found := buffer.find(mark, position)) >= 0]
         if not ends:
             if len(buffer) > _FIRST_EVENT_MOST:
-                raise Malformed("no event within the first megabyte")
+                raise NotEvents("no event within the first megabyte")
             return -1
         end, width = min(ends)
         if _is_data(buffer[position:end]):
@@ -40,15 +38,15 @@ def _is_data(event: bytes) -> bool:
     if not data:
         if all(not line or line.startswith((b":", b"event:", b"id:", b"retry:")) for line in event.splitlines()):
             return False
-        raise Malformed("not an event stream")
+        raise NotEvents("not an event stream")
     if data[0] == DONE:
-        raise Malformed("the stream ended before it began")
+        raise NotEvents("the stream ended before it began")
     try:
         value = msgspec.json.decode(b"\n".join(data))
     except NOT_JSON as error:
-        raise Malformed("the first event is not JSON") from error
+        raise NotEvents("the first event is not JSON") from error
     if not isinstance(value, dict) or value.get("error"):
-        raise Malformed("the first event is an error")
+        raise NotEvents("the first event is an error")
     return True
 
 
@@ -58,22 +56,64 @@ def whole_events_end(buffer: bytes) -> int:
     return max(ends, default=0)
 
 
+def events(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Name (empty if none) and data of each of these whole events that has data."""
+    for block in data.replace(b"\r\n", b"\n").split(b"\n\n"):
+        name, parts = "", []
+        for line in block.split(b"\n"):
+            if line.startswith(b"data:"):
+                parts.append(line[5:].removeprefix(b" "))
+            elif line.startswith(b"event:"):
+                name = line[6:].strip().decode("utf-8", "replace")
+        if parts:
+            yield name, b"\n".join(parts)
+
+
+def translated(feed: Callable[[str, bytes], bytes]) -> Callable[[bytes], bytes]:
+    """What takes whole events, from what takes them one by one."""
+    return lambda data: b"".join([feed(name, event) for name, event in events(data)])
+
+
+class Marks(msgspec.Struct, frozen=True):
+    """How a stream says that it is complete, that it has failed, and how many tokens it had."""
+
+    done: re.Pattern[bytes]
+    error: re.Pattern[bytes]
+    tokens: re.Pattern[bytes]
+
+
+_CHUNKS = Marks(
+    re.compile(rb"\ndata:\s*\[DONE\]"),
+    re.compile(rb'\ndata:\s*\{\s*"error"\s*:\s*\{'),
+    re.compile(rb'"completion_tokens"\s*:\s*(\d{1,9})'),
+)
+_TOKENS = re.compile(rb'"output_tokens"\s*:\s*(\d{1,9})')
+_MESSAGES = Marks(re.compile(rb"\nevent:\s*message_stop"), re.compile(rb"\nevent:\s*error"), _TOKENS)
+_RESPONSES = Marks(
+    re.compile(rb"\nevent:\s*response\.(?:completed|incomplete)"),
+    re.compile(rb"\nevent:\s*(?:error|response\.failed)"),
+    _TOKENS,
+)
+_MARKS = {Kind.CHAT: _CHUNKS, Kind.COMPLETION: _CHUNKS, Kind.MESSAGE: _MESSAGES, Kind.RESPONSE: _RESPONSES}
+
+
 class Progress:
     """What has been seen of a stream so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind) -> None:
+        self._marks = _MARKS[kind]
         self._tail = b"\n"
         self.is_done = False
         self.has_error = False
         self.output_tokens = 0
 
     def see(self, chunk: bytes) -> None:
-        seen = self._tail + chunk
-        if DONE in seen and _DONE.search(seen):
+        seen, marks = self._tail + chunk, self._marks
+        if marks.done.search(seen):
             self.is_done = True
-        if b'"error"' in seen and _ERROR.search(seen):
+        if marks.error.search(seen):
             self.has_error = True
-        if b'"completion_tokens"' in seen:
-            for tokens in _TOKENS.findall(seen):
+        if b'_tokens"' in seen:
+            for tokens in marks.tokens.findall(seen):
                 self.output_tokens = max(self.output_tokens, int(tokens))
         self._tail = seen[-_TAIL:]

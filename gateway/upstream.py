@@ -12,17 +12,27 @@ import httpx
 import httpx_aiohttp
 import msgspec
 
-from gateway.calls import NOT_JSON, Call, UpstreamError, chat_reply, error_reply, output_tokens
-from gateway.classify import classify_fault, classify_status, retry_after_ms
-from gateway.providers import openai
+from gateway.calls import NOT_JSON, Call, Kind, UpstreamError, error_reply, output_tokens
+from gateway.classify import (
+    QUOTA_COOL_MS,
+    Refusal,
+    classify_fault,
+    classify_refusal,
+    classify_status,
+    is_quota_exhausted,
+    retry_after_ms,
+)
+from gateway.dialects.malformed import Malformed
+from gateway.providers.adapters import Adapter, Converter, adapter
 from gateway.settings import DeploymentSettings
-from gateway.sse import Malformed, Progress, first_event_end, whole_events_end
+from gateway.sse import NotEvents, Progress, first_event_end, whole_events_end
 from shared_state.records import Outcome
 
 REPLY_MOST = 64 * 1_048_576  # a plain answer is held in memory
 CONNECTIONS_MOST = 0  # unlimited here: how many calls may run is decided by acquire, once
 KEEP_ALIVE_S = 30.0
 HELD_MOST = 1_048_576  # of an event that is not complete: more is passed on in parts, as an image's event may be
+EVENT_MOST = 16 * HELD_MOST  # of one that has to be translated
 _FAULTS = (httpx.TransportError, aiohttp.ClientError, OSError)
 
 
@@ -38,8 +48,9 @@ class Exchange:
     """The answer of a deployment so far.
 
     ``outcome`` judges a plain answer finally and a stream provisionally; ``body`` is the plain answer or the first
-    bytes of a stream; ``latency_ms`` the time to them; ``error`` the provider's error object, if it sent one;
-    ``late`` the outcome of a stream that has to be cut off at its deadline.
+    bytes of a stream; ``latency_ms`` the time to them; ``error`` the provider's error object, if it sent one, and
+    ``refusal`` why another model may take what this one refused; ``late`` the outcome of a stream that has to be cut
+    off at its deadline.
     """
 
     def __init__(self, outcome: Outcome, *, status: int = 0, body: bytes = b"") -> None:
@@ -51,34 +62,46 @@ class Exchange:
         self.output_tokens = 0
         self.retry_after_ms = 0
         self.error: UpstreamError | None = None
+        self.refusal: Refusal | None = None
+        self.is_quota_exhausted = False
         self.late = Outcome.TIMEOUT
         self._response: httpx.Response | None = None
         self._chunks: AsyncIterator[bytes] | None = None
+        self._wire = Kind.CHAT
+        self._convert: Converter | None = None
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """The stream's bytes from its first to its last, in whole events: a half one before an error would spoil the
         error for the client. Raises StreamBroken when the stream does not end as it should.
         """
         assert self._chunks is not None
-        progress, chunk, rest = Progress(), self.body, b""
+        progress, chunk, rest, convert = Progress(self._wire), self.body, b"", self._convert
         try:
             while chunk:
                 progress.see(chunk)
                 if progress.has_error:
                     break
                 rest += chunk
-                end = len(rest) if len(rest) > HELD_MOST else whole_events_end(rest)
+                end = whole_events_end(rest)
+                if not end and len(rest) > (EVENT_MOST if convert else HELD_MOST):
+                    if convert:
+                        raise StreamBroken(Outcome.FAILURE)
+                    end = len(rest)
                 if end:
-                    yield rest[:end]
+                    events = convert(rest[:end]) if convert else rest[:end]
+                    if events:
+                        yield events
                     rest = rest[end:]
                 chunk = await anext(self._chunks, b"")
+            self.output_tokens = progress.output_tokens
+            if progress.has_error or not progress.is_done:
+                raise StreamBroken(Outcome.FAILURE)
+            if rest:
+                yield convert(rest + b"\n\n") if convert else rest
         except _FAULTS as error:
             raise StreamBroken(classify_fault(error)) from error
-        self.output_tokens = progress.output_tokens
-        if progress.has_error or not progress.is_done:
-            raise StreamBroken(Outcome.FAILURE)
-        if rest:
-            yield rest
+        except Malformed as error:
+            raise StreamBroken(Outcome.FAILURE) from error
 
     async def close(self) -> None:
         """Gives the connection back; one whose answer was not read to its end is closed."""
@@ -112,7 +135,7 @@ class FixedURL(httpx.URL):
 class Target(msgspec.Struct, frozen=True):
     """What every request to a deployment has in common."""
 
-    deployment: DeploymentSettings
+    adapter: Adapter
     url: FixedURL
     headers: FixedHeaders
     extensions: dict[str, dict[str, float]]
@@ -135,15 +158,27 @@ class PreparedRequest(httpx.Request):
         return self._body
 
 
-def _target(deployment: DeploymentSettings) -> Target:
-    url = FixedURL(openai.url(deployment))
-    fixed = {"host": url.netloc.decode(), "accept-encoding": "identity", "user-agent": "pllm-gateway"}
+_OURS = {
+    "content-type": "application/json",
+    "accept": "application/json, text/event-stream",
+    "accept-encoding": "identity",
+    "user-agent": "pllm-gateway",
+}
+
+
+def _target(deployment: DeploymentSettings, kind: Kind) -> Target | None:
+    """Its headers are ours only: what the client sent never reaches a provider."""
+    adapted = adapter(deployment, kind)
+    if adapted is None:
+        return None
+    url = FixedURL(adapted.url)
+    headers = {"host": url.netloc.decode(), **_OURS, **adapted.headers}
     timeouts = {
         "connect": deployment.connect_timeout_ms / 1000,
         "read": deployment.timeout_ms / 1000,
         "pool": deployment.connect_timeout_ms / 1000,
     }
-    return Target(deployment, url, FixedHeaders(fixed | openai.headers(deployment)), {"timeout": timeouts})
+    return Target(adapted, url, FixedHeaders(headers), {"timeout": timeouts})
 
 
 class Upstream:
@@ -154,49 +189,56 @@ class Upstream:
         # No cookies: they would carry one tenant's traces to the next.
         session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         self._transport = httpx_aiohttp.AiohttpTransport(client=session)
-        self._targets = {deployment.id: _target(deployment) for deployment in deployments}
+        targets = {(each.id, kind): _target(each, kind) for each in deployments for kind in Kind}
+        self._targets = {key: target for key, target in targets.items() if target is not None}
 
     async def close(self) -> None:
         await self._transport.aclose()
 
+    def serves(self, deployment_id: str, kind: Kind) -> bool:
+        return (deployment_id, kind) in self._targets
+
     async def send(self, deployment_id: str, call: Call) -> Exchange:
-        """Never raises for what a provider or the network does: that is an outcome. Cancellation aborts the call."""
-        target = self._targets[deployment_id]
+        """Never raises for what a provider or the network does: that is an outcome. Cancellation aborts the call.
+        Raises InvalidRequest for a call that cannot be said in the provider's dialect.
+        """
+        target = self._targets[deployment_id, call.kind]
+        body = target.adapter.request(call)
         started = time.perf_counter()
         try:
-            request = PreparedRequest(target, openai.body(target.deployment, call))
-            response = await self._transport.handle_async_request(request)
-            exchange = await _read(response, call.is_stream)
+            response = await self._transport.handle_async_request(PreparedRequest(target, body))
+            exchange = await _read(response, target.adapter, call)
         except _FAULTS as error:
             exchange = Exchange(classify_fault(error))
         exchange.latency_ms = round((time.perf_counter() - started) * 1000)
         return exchange
 
 
-async def _read(response: httpx.Response, is_stream: bool) -> Exchange:
+async def _read(response: httpx.Response, adapted: Adapter, call: Call) -> Exchange:
     outcome = classify_status(response.status_code)
     is_open = False
     try:
-        if outcome is Outcome.SUCCESS and is_stream:
+        if outcome is Outcome.SUCCESS and call.is_stream:
             exchange = await _read_first_event(response)
+            exchange._wire, exchange._convert = adapted.wire, adapted.stream(call)
             is_open = exchange.outcome is Outcome.SUCCESS
         else:
-            exchange = await _read_whole(response, outcome)
+            exchange = await _read_whole(response, outcome, adapted)
     finally:
         if not is_open:
             await response.stream.aclose()  # type: ignore[union-attr]
     exchange.status = response.status_code
-    exchange.content_type = b"text/event-stream" if is_stream else b"application/json"
+    exchange.content_type = b"text/event-stream" if call.is_stream else b"application/json"
     for name, value in response.headers.raw:  # as bytes: httpx decodes all of them for a look at one
         lowered = name.lower()
-        if lowered == b"content-type":
+        if lowered == b"content-type" and not adapted.reply:
             exchange.content_type = value or exchange.content_type
         elif lowered == b"retry-after":
-            exchange.retry_after_ms = retry_after_ms(value.decode("latin-1"))
+            exchange.retry_after_ms = exchange.retry_after_ms or retry_after_ms(value.decode("latin-1"))
     return exchange
 
 
-async def _read_whole(response: httpx.Response, outcome: Outcome) -> Exchange:
+async def _read_whole(response: httpx.Response, outcome: Outcome, adapted: Adapter) -> Exchange:
     parts, size = [], 0
     async for part in response.stream:  # type: ignore[union-attr]
         parts.append(part)
@@ -205,15 +247,28 @@ async def _read_whole(response: httpx.Response, outcome: Outcome) -> Exchange:
             return Exchange(Outcome.FAILURE)
     body = parts[0] if len(parts) == 1 else b"".join(parts)
     exchange = Exchange(outcome, body=body)
+    if outcome is not Outcome.SUCCESS:
+        _read_error(exchange)
+        return exchange
     try:
-        if outcome is Outcome.SUCCESS:
-            exchange.output_tokens = output_tokens(chat_reply.decode(body))
-        else:
-            exchange.error = error_reply.decode(body).error
-    except NOT_JSON:
-        if outcome is Outcome.SUCCESS:
-            exchange.outcome = Outcome.FAILURE  # HTML, half a JSON, nothing
+        exchange.output_tokens = output_tokens(adapted.wire, body)
+        if adapted.reply:
+            exchange.body = adapted.reply(body)
+    except (*NOT_JSON, Malformed):
+        exchange.outcome = Outcome.FAILURE  # HTML, half a JSON, nothing
     return exchange
+
+
+def _read_error(exchange: Exchange) -> None:
+    try:
+        error = error_reply.decode(exchange.body).error
+    except NOT_JSON:
+        return
+    exchange.error = error
+    if exchange.outcome is Outcome.CLIENT_ERROR:
+        exchange.refusal = classify_refusal(error)
+    elif exchange.outcome is Outcome.THROTTLED and is_quota_exhausted(error):
+        exchange.is_quota_exhausted, exchange.retry_after_ms = True, QUOTA_COOL_MS
 
 
 async def _read_first_event(response: httpx.Response) -> Exchange:
@@ -227,6 +282,6 @@ async def _read_first_event(response: httpx.Response) -> Exchange:
                 exchange._response = response
                 exchange._chunks = chunks
                 return exchange
-    except Malformed:
+    except NotEvents:
         pass
     return Exchange(Outcome.FAILURE)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.errors import GatewayError, RequestTooLarge, body_of, headers_of
+from gateway.errors import GatewayError, RequestTooLarge, headers_of
 
 Header = tuple[bytes, bytes]
 
@@ -48,5 +48,5 @@ async def send_whole(send: Send, status: int, headers: list[Header], body: bytes
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(send: Send, error: GatewayError, headers: list[Header]) -> None:
-    await send_whole(send, error.status, headers + headers_of(error), body_of(error))
+async def send_error(send: Send, error: GatewayError, body: bytes, headers: list[Header]) -> None:
+    await send_whole(send, error.status, headers + headers_of(error), body)

@@ -1,24 +1,33 @@
-"""The OpenAI dialect, which is also ours: bodies pass as bytes; only the model's name may have to change."""
+"""OpenAI and every server that speaks like it: bodies pass as bytes. Only the model's name may have to change, and a
+stream is asked for its usage.
+"""
 
-from gateway.calls import Call, with_model
-from gateway.settings import DeploymentSettings
+from typing import Any
 
-CHAT_PATH = "/chat/completions"
+from gateway.calls import Call, Kind, with_fields
+from gateway.settings import ProviderSettings
 
-
-def url(deployment: DeploymentSettings) -> str:
-    return deployment.provider.base_url.rstrip("/") + CHAT_PATH
-
-
-def headers(deployment: DeploymentSettings) -> dict[str, str]:
-    """Ours only: what the client sent never reaches a provider."""
-    fixed = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
-    if deployment.provider.api_key:
-        fixed["authorization"] = f"Bearer {deployment.provider.api_key}"
-    return fixed
+KINDS = frozenset({Kind.CHAT, Kind.COMPLETION, Kind.EMBEDDING, Kind.RESPONSE})
+_HAS_USAGE_OPTION = frozenset({Kind.CHAT, Kind.COMPLETION})
 
 
-def body(deployment: DeploymentSettings, call: Call) -> bytes:
-    if deployment.provider.model == call.model:
-        return call.body
-    return with_model(call.body, deployment.provider.model)
+def address(provider: ProviderSettings, kind: Kind) -> str:
+    return provider.base_url.rstrip("/") + kind.value
+
+
+def headers(provider: ProviderSettings) -> dict[str, str]:
+    return {"authorization": f"Bearer {provider.api_key}"} if provider.api_key else {}
+
+
+def asks_for_usage(provider: ProviderSettings, call: Call) -> bool:
+    """The gateway wants to know the usage of a stream whose client does not."""
+    return call.is_stream and provider.stream_usage and not call.include_usage and call.kind in _HAS_USAGE_OPTION
+
+
+def body(provider: ProviderSettings, call: Call) -> bytes:
+    changed: dict[str, Any] = {}
+    if provider.model != call.model:
+        changed["model"] = provider.model
+    if asks_for_usage(provider, call):
+        changed["stream_options"] = {"include_usage": True}
+    return with_fields(call.body, changed) if changed else call.body

@@ -1,10 +1,11 @@
 """Requests and replies as far as the gateway looks into them."""
 
 import json
+from typing import Any
 
 import pytest
 
-from gateway.calls import ChatReply, Usage, output_tokens, parse_chat, with_model
+from gateway.calls import NOT_JSON, Kind, output_tokens, parse, with_fields
 from gateway.errors import InvalidRequest
 
 BODY = {"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}]}
@@ -12,27 +13,30 @@ BODY = {"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}]}
 
 @pytest.mark.parametrize(("stream", "is_stream"), [(True, True), (False, False), (None, False)])
 def test_stream_is_asked_for_by_true_only(stream: bool | None, is_stream: bool) -> None:
-    assert parse_chat(json.dumps({**BODY, "stream": stream}).encode()).is_stream is is_stream
+    assert parse(Kind.CHAT, json.dumps({**BODY, "stream": stream}).encode()).is_stream is is_stream
 
 
 def test_body_is_kept_as_it_came() -> None:
     body = b' {"messages" : [{}], "model":"m" } '
 
-    assert parse_chat(body).body is body
+    assert parse(Kind.CHAT, body).body is body
 
 
 def test_text_outside_ascii_is_welcome() -> None:
-    assert parse_chat(json.dumps({**BODY, "model": "modèle-日本"}, ensure_ascii=False).encode()).model == "modèle-日本"
+    assert (
+        parse(Kind.CHAT, json.dumps({**BODY, "model": "modèle-日本"}, ensure_ascii=False).encode()).model
+        == "modèle-日本"
+    )
 
 
 def test_deep_nesting_is_an_error_of_the_request() -> None:
     with pytest.raises(InvalidRequest):
-        parse_chat(b'{"model": "m", "messages": [{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}]}")
+        parse(Kind.CHAT, b'{"model": "m", "messages": [{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}]}")
 
 
 @pytest.mark.parametrize("name", ["other", 'quo"ted', "back\\slash", "日本"])
 def test_new_name_of_the_model_is_proper_json(name: str) -> None:
-    assert json.loads(with_model(json.dumps(BODY).encode(), name)) == {**BODY, "model": name}
+    assert json.loads(with_fields(json.dumps(BODY).encode(), {"model": name})) == {**BODY, "model": name}
 
 
 @pytest.mark.parametrize(
@@ -40,8 +44,65 @@ def test_new_name_of_the_model_is_proper_json(name: str) -> None:
     [(None, 0), (0, 0), (8, 8), (8.0, 8), (-5, 0), (1e26, 999_999_999)],
 )
 def test_output_tokens_are_whole_and_bounded(counted: float | None, tokens: int) -> None:
-    assert output_tokens(ChatReply(choices=[], usage=Usage(completion_tokens=counted))) == tokens
+    reply = {"choices": [], "usage": {"completion_tokens": counted}}
+
+    assert output_tokens(Kind.CHAT, json.dumps(reply).encode()) == tokens
 
 
-def test_reply_without_usage_has_no_output_tokens() -> None:
-    assert output_tokens(ChatReply(choices=[])) == 0
+REPLIES = {
+    Kind.CHAT: b'{"choices": []}',
+    Kind.COMPLETION: b'{"choices": []}',
+    Kind.EMBEDDING: b'{"data": []}',
+    Kind.MESSAGE: b'{"content": []}',
+    Kind.RESPONSE: b'{"output": []}',
+}
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_reply_without_usage_has_no_output_tokens(kind: Kind) -> None:
+    assert output_tokens(kind, REPLIES[kind]) == 0
+
+
+@pytest.mark.parametrize("kind", [Kind.MESSAGE, Kind.RESPONSE])
+def test_newer_dialects_name_their_output_tokens_differently(kind: Kind) -> None:
+    assert output_tokens(kind, REPLIES[kind][:-1] + b', "usage": {"output_tokens": 7}}') == 7
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_reply_of_another_kind_is_none(kind: Kind) -> None:
+    other = REPLIES[Kind.EMBEDDING if kind is not Kind.EMBEDDING else Kind.CHAT]
+    with pytest.raises(NOT_JSON):
+        output_tokens(kind, other)
+
+
+REQUESTS: dict[Kind, dict[str, Any]] = {
+    Kind.CHAT: BODY,
+    Kind.COMPLETION: {"model": "m", "prompt": "hi"},
+    Kind.EMBEDDING: {"model": "m", "input": ["hi"]},
+    Kind.MESSAGE: {**BODY, "max_tokens": 10},
+    Kind.RESPONSE: {"model": "m", "input": "hi"},
+}
+MISTAKES: dict[Kind, list[tuple[str, Any]]] = {
+    Kind.CHAT: [("messages", []), ("messages", None), ("messages", [1]), ("model", 5), ("stream", "yes")],
+    Kind.COMPLETION: [("prompt", None), ("prompt", []), ("prompt", 5)],
+    Kind.EMBEDDING: [("input", None), ("input", []), ("input", {})],
+    Kind.MESSAGE: [("max_tokens", 0), ("max_tokens", "5"), ("max_tokens", None), ("messages", "hi")],
+    Kind.RESPONSE: [("input", 5), ("model", None)],
+}
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_request_of_each_kind_is_taken(kind: Kind) -> None:
+    call = parse(kind, json.dumps({**REQUESTS[kind], "stream": True, "unknown": 1}).encode())
+
+    assert (call.kind, call.is_stream) == (kind, kind is not Kind.EMBEDDING)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"), [(kind, *mistake) for kind, mistakes in MISTAKES.items() for mistake in mistakes]
+)
+def test_mistake_is_named(kind: Kind, field: str, value: object) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parse(kind, json.dumps({**REQUESTS[kind], field: value}).encode())
+
+    assert refused.value.param == field

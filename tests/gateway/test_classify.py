@@ -7,7 +7,15 @@ import aiohttp
 import httpx
 import pytest
 
-from gateway.classify import classify_fault, classify_status, retry_after_ms
+from gateway.calls import UpstreamError
+from gateway.classify import (
+    Refusal,
+    classify_fault,
+    classify_refusal,
+    classify_status,
+    is_quota_exhausted,
+    retry_after_ms,
+)
 from shared_state.records import Outcome
 
 
@@ -16,8 +24,8 @@ from shared_state.records import Outcome
     [
         ((200, 201, 204, 299), Outcome.SUCCESS),
         ((101, 301, 302, 304, 500, 501, 502, 504, 599, 999), Outcome.FAILURE),
-        ((401, 403, 404), Outcome.FAILURE),
-        ((400, 402, 405, 409, 413, 415, 418, 422, 451, 499), Outcome.CLIENT_ERROR),
+        ((401, 403, 404, 409), Outcome.FAILURE),
+        ((400, 402, 405, 413, 415, 418, 422, 451, 499), Outcome.CLIENT_ERROR),
         ((408,), Outcome.TIMEOUT),
         ((429,), Outcome.THROTTLED),
         ((503, 529), Outcome.OVERLOADED),
@@ -61,3 +69,30 @@ def test_retry_after_may_be_a_date() -> None:
     date = email.utils.formatdate(time.time() + 100, usegmt=True)
 
     assert 97_000 <= retry_after_ms(date) <= 100_000
+
+
+@pytest.mark.parametrize(
+    ("error", "refusal"),
+    [
+        (UpstreamError(code="context_length_exceeded"), Refusal.CONTEXT_WINDOW),
+        (UpstreamError("prompt is too long: 210000 tokens > 200000 maximum"), Refusal.CONTEXT_WINDOW),
+        (UpstreamError("This model's maximum context length is 4096 tokens."), Refusal.CONTEXT_WINDOW),
+        (UpstreamError(code="content_filter"), Refusal.CONTENT_POLICY),
+        (UpstreamError(code="content_policy_violation"), Refusal.CONTENT_POLICY),
+        (UpstreamError("temperature must be at most 2", code=400), None),
+    ],
+)
+def test_refusal_says_whether_another_model_may_take_the_request(error: UpstreamError, refusal: Refusal | None) -> None:
+    assert classify_refusal(error) is refusal
+
+
+@pytest.mark.parametrize(
+    ("error", "is_exhausted"),
+    [
+        (UpstreamError(type="insufficient_quota", code="insufficient_quota"), True),
+        (UpstreamError(code="rate_limit_exceeded"), False),
+        (UpstreamError(), False),
+    ],
+)
+def test_used_up_quota_is_told_from_a_rate_limit(error: UpstreamError, is_exhausted: bool) -> None:
+    assert is_quota_exhausted(error) is is_exhausted

@@ -96,6 +96,8 @@ class TestTree:
             "max_attempts": 3,
             "request_timeout": 120_000,
             "fallbacks": {},
+            "context_window_fallbacks": {},
+            "content_policy_fallbacks": {},
             "load_shedding": {
                 "max_active_requests": 1_000,
                 "min_healthy_ratio": 0.5,
@@ -276,7 +278,7 @@ class TestUnknownAndMistyped:
             ("cost: 5", "cost"),
             ("cost: {input_per_million: -1}", "cost.input_per_million"),
             ("provider: []", "provider"),
-            ("provider: {type: azure}", "provider.type"),
+            ("provider: {type: other}", "provider.type"),
             ("provider: {model: ''}", "provider.model"),
             ("provider: {base_url: api.openai.com}", "provider.base_url"),
             ("provider: {base_url: 'https://'}", "provider.base_url"),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.sse import Malformed, Progress, first_event_end, whole_events_end
+from gateway.calls import Kind
+from gateway.sse import NotEvents, Progress, events, first_event_end, whole_events_end
 
 EVENT = b'data: {"choices": []}\n\n'
 
@@ -26,12 +27,12 @@ def test_event_without_its_end_is_awaited(buffer: bytes) -> None:
      b"data: " + b"[" * 10_000, b"<html>"],
 )  # fmt: skip
 def test_stream_that_begins_wrong_is_malformed(event: bytes) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(NotEvents):
         first_event_end(event + b"\n\n")
 
 
 def test_megabyte_without_an_event_is_malformed() -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(NotEvents):
         first_event_end(b"x" * 1_048_577)
 
 
@@ -55,7 +56,7 @@ STREAM = EVENT + b'data: {"usage": {"completion_tokens": 12}}\n\ndata: [DONE]\n\
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, len(STREAM)])
 def test_progress_is_the_same_however_the_stream_is_cut(size: int) -> None:
-    progress = Progress()
+    progress = Progress(Kind.CHAT)
     for position in range(0, len(STREAM), size):
         progress.see(STREAM[position : position + size])
 
@@ -65,7 +66,7 @@ def test_progress_is_the_same_however_the_stream_is_cut(size: int) -> None:
 @pytest.mark.parametrize("size", [1, 5, 1000])
 def test_progress_sees_an_error_however_the_stream_is_cut(size: int) -> None:
     text = EVENT + b'data: {"error": {"message": "x"}}\n\n'
-    progress = Progress()
+    progress = Progress(Kind.CHAT)
     for position in range(0, len(text), size):
         progress.see(text[position : position + size])
 
@@ -74,10 +75,48 @@ def test_progress_sees_an_error_however_the_stream_is_cut(size: int) -> None:
 
 def test_marks_inside_of_text_are_no_marks() -> None:
     """Even where the kept tail of a chunk happens to begin with one."""
-    progress = Progress()
+    progress = Progress(Kind.CHAT)
     progress.see(b'data: {"content": "' + b"x" * 50)
     progress.see(b"data: [DONE]" + b"y" * 244)
     progress.see(b'data: {"error": {"' + b"z" * 238)
     progress.see(b'z"}\n\n')
 
     assert (progress.is_done, progress.has_error) == (False, False)
+
+
+MESSAGES = (
+    b'event: message_start\ndata: {"type": "message_start", "message": {"usage": {"output_tokens": 1}}}\n\n'
+    b'event: message_delta\ndata: {"type": "message_delta", "usage": {"output_tokens": 12}}\n\n'
+    b'event: message_stop\ndata: {"type": "message_stop"}\n\n'
+)
+RESPONSES = (
+    b'event: response.created\ndata: {"type": "response.created"}\n\n'
+    b'event: response.completed\ndata: {"response": {"usage": {"output_tokens": 12}}}\n\n'
+)
+
+
+@pytest.mark.parametrize(("kind", "text"), [(Kind.MESSAGE, MESSAGES), (Kind.RESPONSE, RESPONSES)])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_each_dialect_has_its_marks(kind: Kind, text: bytes, size: int) -> None:
+    progress = Progress(kind)
+    for position in range(0, len(text), size):
+        progress.see(text[position : position + size])
+
+    assert (progress.is_done, progress.has_error, progress.output_tokens) == (True, False, 12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "event"),
+    [(Kind.MESSAGE, b"error"), (Kind.RESPONSE, b"error"), (Kind.RESPONSE, b"response.failed")],
+)
+def test_error_event_of_each_dialect_is_seen(kind: Kind, event: bytes) -> None:
+    progress = Progress(kind)
+    progress.see(b"event: %b\ndata: {}\n\n" % event)
+
+    assert progress.has_error
+
+
+def test_events_are_taken_apart() -> None:
+    text = b'event: a\r\ndata: {"x":\r\ndata: 1}\r\n\r\n: ping\n\ndata:[DONE]\n\n'
+
+    assert list(events(text)) == [("a", b'{"x":\n1}'), ("", b"[DONE]")]

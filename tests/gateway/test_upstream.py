@@ -61,7 +61,8 @@ def test_failure_without_a_fallback_is_one_clean_error(
     answer = replica.chat(stream=is_stream)
 
     assert (answer.status, answer.error["code"]) == (502, "upstream_error")
-    assert answer.error["details"] == [{"deployment": "primary", "outcome": "failure"}]
+    status = behaviour.get("error_status", 500 if "error_rate" in behaviour else 200)
+    assert answer.error["details"] == [{"deployment": "primary", "outcome": "failure", "status": status}]
     assert answer.headers["x-should-retry"] == "false"
     assert "html" not in answer.text
     assert "Scripted" not in answer.text

@@ -1,0 +1,170 @@
+"""Chat completion requests as a client writes them: every field that is translated or refused, and no other.
+
+The decoder checks types and tags, so that the translation meets valid values only; its words about the place of a
+mistake become the `param` of the answer.
+"""
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+
+from gateway.errors import InvalidRequest
+
+Limit = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class TextPart(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
+    text: str
+
+
+class RefusalPart(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
+    refusal: str
+
+
+class ImageUrl(msgspec.Struct, frozen=True):
+    url: str
+
+
+class ImagePart(msgspec.Struct, frozen=True, tag_field="type", tag="image_url"):
+    image_url: ImageUrl
+
+
+class File(msgspec.Struct, frozen=True):
+    file_data: str | None = None
+    filename: str | None = None
+
+
+class FilePart(msgspec.Struct, frozen=True, tag_field="type", tag="file"):
+    file: File
+
+
+class CalledFunction(msgspec.Struct, frozen=True):
+    """``arguments`` is JSON in a string."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
+    id: str
+    function: CalledFunction
+
+
+class SystemMessage(msgspec.Struct, frozen=True, tag_field="role", tag="system"):
+    content: str | list[TextPart]
+
+
+class DeveloperMessage(SystemMessage, frozen=True, tag_field="role", tag="developer"):
+    pass
+
+
+class UserMessage(msgspec.Struct, frozen=True, tag_field="role", tag="user"):
+    content: str | list[TextPart | ImagePart | FilePart]
+
+
+class AssistantMessage(msgspec.Struct, frozen=True, tag_field="role", tag="assistant"):
+    content: str | list[TextPart | RefusalPart] | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: object = None
+    audio: object = None
+
+
+class ToolMessage(msgspec.Struct, frozen=True, tag_field="role", tag="tool"):
+    content: str | list[TextPart]
+    tool_call_id: str
+
+
+Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
+
+
+class Function(msgspec.Struct, frozen=True):
+    name: str
+    description: str | None = None
+    parameters: dict[str, msgspec.Raw] | None = None
+
+
+class Tool(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
+    function: Function
+
+
+class FunctionName(msgspec.Struct, frozen=True):
+    name: str
+
+
+class NamedTool(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
+    function: FunctionName
+
+
+class AllowedTools(msgspec.Struct, frozen=True):
+    mode: Literal["auto", "required"]
+    tools: list[NamedTool]
+
+
+class AllowedToolsChoice(msgspec.Struct, frozen=True, tag_field="type", tag="allowed_tools"):
+    allowed_tools: AllowedTools
+
+
+class ResponseFormat(msgspec.Struct, frozen=True):
+    type: str
+
+
+class ChatRequest(msgspec.Struct, frozen=True):
+    """Fields of type object are refused whatever they hold."""
+
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
+    max_completion_tokens: Limit | None = None
+    max_tokens: Limit | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    stop: str | list[str] | None = None
+    stream: bool | None = None
+    tools: list[Tool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | AllowedToolsChoice | None = None
+    parallel_tool_calls: bool | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    n: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    modalities: list[str] | None = None
+    response_format: ResponseFormat | None = None
+    audio: object = None
+    functions: object = None
+    function_call: object = None
+    moderation: object = None
+    web_search_options: object = None
+
+
+_PLACE = re.compile(r" - at `\$\.?([^`]*)`$")  # the last words: what stands before them may quote the client
+_MISSING = re.compile(r"^Object missing required field `(\w+)`")
+_request = msgspec.json.Decoder(ChatRequest)
+
+
+def parse(body: bytes) -> ChatRequest:
+    """Raises InvalidRequest, naming the field."""
+    try:
+        if not body.isascii():
+            body.decode()  # JSON schemas pass unseen, and the decoder does not check them
+        return _request.decode(body)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"The request body is not valid JSON: {error}", code="invalid_json") from error
+
+
+def unsupported(param: str, message: str) -> InvalidRequest:
+    return InvalidRequest(message, param=param, code="unsupported_value")
+
+
+def _explained(problem: str) -> InvalidRequest:
+    """msgspec names the object of a missing field, and of a mistyped one the field itself."""
+    place, missing = _PLACE.search(problem), _MISSING.search(problem)
+    names = [found[1] for found in (place, missing) if found]
+    is_unknown = problem.startswith(("Invalid value", "Invalid enum value"))
+    return InvalidRequest(
+        f"Invalid request body: {problem}",
+        param=".".join(name for name in names if name) or None,
+        code="unsupported_value" if is_unknown else None,
+    )

@@ -1,0 +1,110 @@
+"""Chat messages become a system prompt and turns that alternate.
+
+System messages are collected from wherever they stand, neighbours of one role are merged, results of tools are a
+user's blocks. Every call is answered before the conversation goes on: both dialects demand it, so what breaks the rule
+is refused here, where the place can be named.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from gateway.dialects.chat_as_messages_blocks import (
+    Block,
+    Conversation,
+    TextBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    Turn,
+)
+from gateway.dialects.chat_as_messages_parts import text_blocks, user_blocks
+from gateway.dialects.chat_as_messages_schema import (
+    AssistantMessage,
+    Message,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    unsupported,
+)
+
+_arguments = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def conversation(messages: list[Message]) -> Conversation:
+    """Raises InvalidRequest."""
+    system: list[TextBlock] = []
+    turns: list[Turn] = []
+    unanswered: dict[str, str] = {}  # id of a call → where it was made
+    for position, message in enumerate(messages):
+        place = f"messages[{position}]"
+        match message:
+            case SystemMessage():
+                system += text_blocks(message.content)
+            case ToolMessage():
+                _add(turns, "user", [_result(message, unanswered, place)])
+            case UserMessage():
+                _refuse_unanswered(unanswered)
+                _add(turns, "user", user_blocks(message.content, f"{place}.content"))
+            case _:
+                _refuse_unanswered(unanswered)
+                _add(turns, "assistant", _assistant_blocks(message, unanswered, place))
+    _refuse_unanswered(unanswered)
+    if not turns:
+        raise unsupported("messages", "At least one message of a user or assistant must have content.")
+    _strip_prefill(turns[-1])
+    return Conversation(system, turns)
+
+
+def _add(turns: list[Turn], role: Literal["user", "assistant"], blocks: list[Block]) -> None:
+    if turns and turns[-1].role == role:
+        turns[-1].content.extend(blocks)
+    elif blocks:
+        turns.append(Turn(role, blocks))
+
+
+def _assistant_blocks(message: AssistantMessage, unanswered: dict[str, str], place: str) -> list[Block]:
+    if message.function_call is not None:
+        raise unsupported(f"{place}.function_call", "function_call is not supported: use tool_calls.")
+    if message.audio is not None:
+        raise unsupported(f"{place}.audio", "Audio is not supported.")
+    blocks: list[Block] = [*text_blocks(message.content), *text_blocks(message.refusal)]
+    for position, call in enumerate(message.tool_calls or ()):
+        call_place = f"{place}.tool_calls[{position}]"
+        if call.id in unanswered:
+            raise unsupported(f"{call_place}.id", "Two tool calls of a message have the same id.")
+        unanswered[call.id] = call_place
+        blocks.append(ToolUseBlock(call.id, call.function.name, _input(call, f"{call_place}.function.arguments")))
+    return blocks
+
+
+def _input(call: ToolCall, param: str) -> msgspec.Raw:
+    """The arguments keep their bytes: reading and writing them again could change a number."""
+    if not call.function.arguments:
+        return msgspec.Raw(b"{}")
+    try:
+        arguments = call.function.arguments.encode()
+        _arguments.decode(arguments)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise unsupported(param, f"The arguments of a tool call must be a JSON object: {error}") from error
+    return msgspec.Raw(arguments)
+
+
+def _result(message: ToolMessage, unanswered: dict[str, str], place: str) -> ToolResultBlock:
+    if unanswered.pop(message.tool_call_id, None) is None:
+        raise unsupported(f"{place}.tool_call_id", "No unanswered tool call before this message has this id.")
+    blocks = text_blocks(message.content)
+    is_plain = isinstance(message.content, str)
+    return ToolResultBlock(message.tool_call_id, blocks[0].text if blocks and is_plain else blocks or "")
+
+
+def _refuse_unanswered(unanswered: dict[str, str]) -> None:
+    for place in unanswered.values():
+        raise unsupported(place, "A tool call must be answered by a tool message before the conversation goes on.")
+
+
+def _strip_prefill(last: Turn) -> None:
+    """The provider refuses to continue an answer that ends in white space."""
+    block = last.content[-1]
+    if last.role == "assistant" and isinstance(block, TextBlock):
+        last.content[-1] = TextBlock(block.text.rstrip())

@@ -1,0 +1,5 @@
+"""What a provider sent is not of its dialect."""
+
+
+class Malformed(Exception):
+    pass

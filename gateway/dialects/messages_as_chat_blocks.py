@@ -1,0 +1,130 @@
+"""Content blocks as a client sends them, and the chat content parts that say the same.
+
+A block, source or media type that is in none of these unions has no counterpart: decoding refuses it by its place.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+
+class Unsupported(ValueError):
+    """Raised while a Struct is made: msgspec adds the place to the message."""
+
+
+class Text(msgspec.Struct, frozen=True, tag="text"):
+    """A block and a part at once: both dialects write it the same way."""
+
+    text: str
+
+
+class InlineImage(msgspec.Struct, frozen=True, tag="base64"):
+    media_type: Literal["image/jpeg", "image/png", "image/gif", "image/webp"]
+    data: str
+
+
+class UrlImage(msgspec.Struct, frozen=True, tag="url"):
+    """Only the web: a server of one's own may read `file:` addresses from its disk."""
+
+    url: Annotated[str, msgspec.Meta(pattern="^https?://")]
+
+
+class Image(msgspec.Struct, frozen=True, tag="image"):
+    source: InlineImage | UrlImage
+
+
+class InlinePdf(msgspec.Struct, frozen=True, tag="base64"):
+    media_type: Literal["application/pdf"]
+    data: str
+
+
+class PlainText(msgspec.Struct, frozen=True, tag="text"):
+    data: str
+
+
+class Blocks(msgspec.Struct, frozen=True, tag="content"):
+    content: str | list[Text | Image]
+
+
+class Citations(msgspec.Struct, frozen=True):
+    enabled: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.enabled:
+            raise Unsupported("This model's provider gives no citations")
+
+
+class Document(msgspec.Struct, frozen=True, tag="document"):
+    source: InlinePdf | PlainText | Blocks
+    title: str | None = None
+    context: str | None = None
+    citations: Citations | None = None
+
+
+class ToolUse(msgspec.Struct, frozen=True, tag="tool_use"):
+    id: str
+    name: str
+    input: dict[str, msgspec.Raw]
+
+
+class ToolResult(msgspec.Struct, frozen=True, tag="tool_result"):
+    tool_use_id: str
+    content: str | list[Text | Image | Document] | None = None
+    is_error: bool | None = None
+
+
+class Thinking(msgspec.Struct, frozen=True, tag="thinking"):
+    """Left out: it is signed by, and meant for, the model that thought it."""
+
+
+class RedactedThinking(msgspec.Struct, frozen=True, tag="redacted_thinking"):
+    """Left out like the thinking that can be read."""
+
+
+class ImageUrl(msgspec.Struct, frozen=True):
+    url: str
+
+
+class ImagePart(msgspec.Struct, frozen=True, tag="image_url"):
+    image_url: ImageUrl
+
+
+class File(msgspec.Struct, frozen=True):
+    filename: str
+    file_data: str
+
+
+class FilePart(msgspec.Struct, frozen=True, tag="file"):
+    file: File
+
+
+Part = Text | ImagePart | FilePart
+
+
+def parts_of(block: Text | Image | Document) -> list[Part]:
+    """A document gives several: what is said about it comes before it."""
+    if isinstance(block, Text):
+        return [block]
+    if isinstance(block, Image):
+        return [_image(block)]
+    source = block.source
+    if isinstance(source, InlinePdf):
+        file = File(block.title or "document.pdf", f"data:{source.media_type};base64,{source.data}")
+        return [*_texts(block.context), FilePart(file)]
+    before = _texts(block.title, block.context)
+    if isinstance(source, PlainText):
+        return [*before, Text(source.data)]
+    if isinstance(source.content, str):
+        return [*before, Text(source.content)]
+    return [*before, *(part for inner in source.content for part in parts_of(inner))]
+
+
+def _image(block: Image) -> ImagePart:
+    source = block.source
+    if isinstance(source, InlineImage):
+        return ImagePart(ImageUrl(f"data:{source.media_type};base64,{source.data}"))
+    return ImagePart(ImageUrl(source.url))
+
+
+def _texts(*texts: str | None) -> list[Part]:
+    return [Text(text) for text in texts if text]

@@ -1,0 +1,155 @@
+"""A chat completion as an Anthropic message."""
+
+import uuid
+from typing import Annotated
+
+import msgspec
+
+from gateway.dialects.malformed import Malformed
+
+# Anything else, null too, is the end of a turn.
+STOP_REASONS = {
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
+END_TURN = "end_turn"
+TOKENS_MOST = 999_999_999  # a nonsense count must not grow into nonsense sums
+# What decoding raises: wrong UTF-8 and too many levels come as Python's own errors.
+NOT_OF_THE_DIALECT = (msgspec.DecodeError, UnicodeError, RecursionError)
+
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class PromptDetails(msgspec.Struct, frozen=True):
+    cached_tokens: float | None = None
+
+
+class ChatUsage(msgspec.Struct, frozen=True):
+    """Imitators of OpenAI send floats and nulls."""
+
+    prompt_tokens: float | None = None
+    completion_tokens: float | None = None
+    prompt_tokens_details: PromptDetails | None = None
+
+
+class _Function(msgspec.Struct, frozen=True):
+    name: Name
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct, frozen=True):
+    function: _Function
+    id: str | None = None
+
+
+class _ChatMessage(msgspec.Struct, frozen=True):
+    content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Choice(msgspec.Struct, frozen=True):
+    message: _ChatMessage
+    finish_reason: str | None = None
+
+
+class _ChatReply(msgspec.Struct, frozen=True):
+    choices: Annotated[list[_Choice], msgspec.Meta(min_length=1)]
+    id: str | None = None
+    model: str | None = None
+    usage: ChatUsage | None = None
+
+
+class TextBlock(msgspec.Struct, frozen=True, tag="text"):
+    text: str
+
+
+class ToolUseBlock(msgspec.Struct, frozen=True, tag="tool_use"):
+    id: str
+    name: str
+    input: dict[str, msgspec.Raw]
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """``input_tokens`` are those not read from the cache."""
+
+    input_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Message(msgspec.Struct, frozen=True, tag="message"):
+    id: str
+    model: str
+    content: list[TextBlock | ToolUseBlock]
+    stop_reason: str | None
+    usage: Usage
+    role: str = "assistant"
+    stop_sequence: None = None
+
+
+_reply = msgspec.json.Decoder(_ChatReply)
+_input = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encoder = msgspec.json.Encoder()
+
+
+def reply(body: bytes) -> bytes:
+    """Raises Malformed."""
+    try:
+        return _encoder.encode(_message(_reply.decode(body)))
+    except NOT_OF_THE_DIALECT as error:
+        raise Malformed(f"not a chat completion: {error}") from error
+
+
+def _message(answer: _ChatReply) -> Message:
+    choice = answer.choices[0]
+    said = choice.message
+    texts = [TextBlock(text) for text in (said.content, said.refusal) if text]
+    calls = [
+        ToolUseBlock(tool_use_id(call.id), call.function.name, _tool_input(call.function.arguments))
+        for call in said.tool_calls or ()
+    ]
+    return Message(
+        id=message_id(answer.id),
+        model=answer.model or "",
+        content=[*texts, *calls],
+        stop_reason=stop_reason(choice.finish_reason, has_refused=bool(said.refusal), has_calls=bool(calls)),
+        usage=usage(answer.usage),
+    )
+
+
+def stop_reason(finish_reason: str | None, *, has_refused: bool, has_calls: bool) -> str:
+    """Of a call to a tool that was asked for by name, OpenAI says `stop`; a client runs tools on `tool_use` only."""
+    if has_refused:
+        return "refusal"
+    return STOP_REASONS.get(finish_reason or "", "tool_use" if has_calls else END_TURN)
+
+
+def usage(counted: ChatUsage | None) -> Usage:
+    if counted is None:
+        return Usage()
+    details = counted.prompt_tokens_details
+    cached = _tokens(details.cached_tokens if details else None)
+    fresh = max(_tokens(counted.prompt_tokens) - cached, 0)
+    return Usage(fresh, cached, _tokens(counted.completion_tokens))
+
+
+def message_id(provider_id: str | None) -> str:
+    """Some servers give no id."""
+    given = provider_id or uuid.uuid4().hex
+    return given if given.startswith("msg_") else f"msg_{given}"
+
+
+def tool_use_id(call_id: str | None) -> str:
+    """As given. Some servers give none: without one, a client could not name the call it answers."""
+    return call_id or f"toolu_{uuid.uuid4().hex}"
+
+
+def _tool_input(arguments: str | None) -> dict[str, msgspec.Raw]:
+    return _input.decode(arguments) if arguments and not arguments.isspace() else {}
+
+
+def _tokens(count: float | None) -> int:
+    return int(min(max(count or 0, 0), TOKENS_MOST))

@@ -1,0 +1,230 @@
+"""A Messages request as a chat completion request.
+
+A field that is not read here only tunes or labels, and is dropped; docs/dialects-messages_as_chat.md lists them.
+"""
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+
+from gateway.dialects.messages_as_chat_blocks import Text, Unsupported
+from gateway.dialects.messages_as_chat_turns import ChatMessage, Turn, chat_messages, paragraphs
+from gateway.errors import InvalidRequest
+
+_STOPS_MOST = 4  # more are refused by OpenAI
+_USER_MOST = 64  # characters; longer ones are refused by OpenAI, and some clients send more
+_PROBLEM_MOST = 200  # characters of a client's value that are repeated to it
+
+Schema = dict[str, msgspec.Raw]
+
+
+class _Tool(msgspec.Struct, frozen=True):
+    """Of any other type, the tool runs at Anthropic."""
+
+    name: str
+    input_schema: Schema
+    type: Literal["custom"] | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+class _Choice(msgspec.Struct, frozen=True):
+    disable_parallel_tool_use: bool | None = None
+
+
+class _Auto(_Choice, frozen=True, tag="auto"):
+    pass
+
+
+class _Any(_Choice, frozen=True, tag="any"):
+    pass
+
+
+class _NoTool(_Choice, frozen=True, tag="none"):
+    pass
+
+
+class _ThisTool(_Choice, frozen=True, tag="tool", kw_only=True):
+    name: str
+
+
+class _JsonFormat(msgspec.Struct, frozen=True, tag="json_schema"):
+    schema: Schema
+
+
+class _OutputConfig(msgspec.Struct, frozen=True):
+    format: _JsonFormat | None = None
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    user_id: str | None = None
+
+
+class _MessagesRequest(msgspec.Struct, frozen=True):
+    """A null counts as a field left out wherever leaving it out is allowed."""
+
+    model: str
+    max_tokens: Annotated[int, msgspec.Meta(gt=0, le=2**31 - 1)]
+    messages: Annotated[list[Turn], msgspec.Meta(min_length=1)]
+    system: str | list[Text] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop_sequences: list[str] | None = None
+    stream: bool | None = None
+    tools: list[_Tool] | None = None
+    tool_choice: _Auto | _Any | _NoTool | _ThisTool | None = None
+    output_config: _OutputConfig | None = None
+    output_format: _JsonFormat | None = None
+    metadata: _Metadata | None = None
+    container: object = None
+    mcp_servers: object = None
+    inference_geo: object = None
+
+
+class _Function(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str
+    parameters: Schema
+    description: str | None = None
+    strict: bool | None = None
+
+
+class _FunctionTool(msgspec.Struct, frozen=True, tag="function"):
+    function: _Function
+
+
+class _Name(msgspec.Struct, frozen=True):
+    name: str
+
+
+class _ThisFunction(msgspec.Struct, frozen=True, tag="function"):
+    function: _Name
+
+
+class _JsonSchema(msgspec.Struct, frozen=True):
+    name: str
+    schema: Schema
+    strict: bool
+
+
+class _ResponseFormat(msgspec.Struct, frozen=True, tag="json_schema"):
+    json_schema: _JsonSchema
+
+
+class _StreamOptions(msgspec.Struct, frozen=True):
+    include_usage: bool
+
+
+class _ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The old name `max_tokens`: compatible servers know it. OpenAI's reasoning models want `max_completion_tokens`."""
+
+    model: str
+    messages: list[ChatMessage]
+    max_tokens: int
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: list[str] | None = None
+    user: str | None = None
+    stream: bool = False
+    stream_options: _StreamOptions | None = None
+    tools: list[_FunctionTool] | None = None
+    tool_choice: str | _ThisFunction | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: _ResponseFormat | None = None
+
+
+_request = msgspec.json.Decoder(_MessagesRequest)
+_encoder = msgspec.json.Encoder()
+_PLACE = re.compile(r" - at `\$\.?([^`]*)`\Z")
+_MISSING = re.compile(r"missing required field `(\w+)`")
+
+
+def request(body: bytes, model: str) -> bytes:
+    """Raises InvalidRequest, naming the place."""
+    return _encoder.encode(_translated(_decoded(body), model))
+
+
+def _decoded(body: bytes) -> _MessagesRequest:
+    try:
+        if not body.isascii():
+            body.decode()  # what is passed on unseen is not checked by the decoder
+        return _request.decode(body)
+    except msgspec.ValidationError as error:
+        raise _explained(error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"The request body is not valid JSON: {error}", code="invalid_json") from error
+
+
+def _explained(error: msgspec.ValidationError) -> InvalidRequest:
+    """msgspec names the place as `$.messages[2].content`, and a missing field apart from it."""
+    problem = str(error)
+    place = _PLACE.search(problem)
+    missing = _MISSING.search(problem)
+    param = ".".join(name for name in (place and place[1], missing and missing[1]) if name) or None
+    words = (problem[: place.start()] if place else problem)[:_PROBLEM_MOST]
+    if isinstance(error.__cause__, Unsupported):
+        return InvalidRequest(f"{words}.", param=param, code="unsupported_value")
+    if problem.startswith(("Invalid value", "Invalid enum value")):
+        unknown = f"{words}: unknown, or without a counterpart at this model's provider."
+        return InvalidRequest(unknown, param=param, code="unsupported_value")
+    return InvalidRequest(f"Invalid request body: {words}", param=param)
+
+
+def _translated(asked: _MessagesRequest, model: str) -> _ChatRequest:
+    _refuse_unsupported(asked)
+    messages = chat_messages(asked.messages)
+    if not messages:
+        raise InvalidRequest("Nothing is said in these messages.", param="messages")
+    if asked.system:
+        messages.insert(0, ChatMessage("system", paragraphs(asked.system)))
+    user = asked.metadata.user_id if asked.metadata else None
+    has_tools = bool(asked.tools)
+    choice = asked.tool_choice if has_tools else None
+    return _ChatRequest(
+        model=model,
+        messages=messages,
+        max_tokens=asked.max_tokens,
+        temperature=asked.temperature,
+        top_p=asked.top_p,
+        stop=asked.stop_sequences or None,
+        user=user if user and len(user) <= _USER_MOST else None,
+        stream=asked.stream is True,
+        stream_options=_StreamOptions(include_usage=True) if asked.stream else None,
+        tools=[_function(tool) for tool in asked.tools] if asked.tools else None,
+        tool_choice=_tool_choice(choice) if choice else None,
+        parallel_tool_calls=False if choice and choice.disable_parallel_tool_use else None,
+        response_format=_response_format(asked),
+    )
+
+
+def _refuse_unsupported(asked: _MessagesRequest) -> None:
+    if len(asked.stop_sequences or ()) > _STOPS_MOST:
+        raise _unsupported(f"This model's provider takes at most {_STOPS_MOST} stop sequences.", "stop_sequences")
+    for name in ("container", "mcp_servers", "inference_geo"):
+        if getattr(asked, name):
+            raise _unsupported("This model's provider has no counterpart for it.", name)
+    names = {tool.name for tool in asked.tools or ()}
+    if isinstance(asked.tool_choice, _ThisTool) and asked.tool_choice.name not in names:
+        raise InvalidRequest("No tool has this name.", param="tool_choice.name")
+    if isinstance(asked.tool_choice, _Any) and not names:
+        raise InvalidRequest("There is no tool to choose.", param="tool_choice")
+
+
+def _unsupported(message: str, param: str) -> InvalidRequest:
+    return InvalidRequest(message, param=param, code="unsupported_value")
+
+
+def _function(tool: _Tool) -> _FunctionTool:
+    return _FunctionTool(_Function(tool.name, tool.input_schema, tool.description, tool.strict))
+
+
+def _tool_choice(choice: _Choice) -> str | _ThisFunction:
+    if isinstance(choice, _ThisTool):
+        return _ThisFunction(_Name(choice.name))
+    return {_Auto: "auto", _Any: "required", _NoTool: "none"}[type(choice)]
+
+
+def _response_format(asked: _MessagesRequest) -> _ResponseFormat | None:
+    """Strict, because the Messages API promises that the answer fits the schema."""
+    wanted = asked.output_format or (asked.output_config.format if asked.output_config else None)
+    return _ResponseFormat(_JsonSchema("answer", wanted.schema, strict=True)) if wanted else None

@@ -1,0 +1,219 @@
+"""The endpoints that are asked for answers. Plain ASGI callables: each owns the permit until the last byte is sent and
+sees the client leave in every phase.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+import time
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
+from gateway.calls import Kind, parse
+from gateway.dispatch import Answer, Deadline, Dispatcher, refused
+from gateway.endpoints.wire import ClientGone, Header, find, read_body, send_error, send_whole
+from gateway.errors import (
+    GatewayError,
+    InvalidRequest,
+    RequestTimedOut,
+    Unauthorized,
+    UpstreamFailed,
+    body_of,
+    message_body_of,
+)
+from gateway.flight import Flight
+from gateway.interrupt import Cause, Interrupt
+from gateway.metrics import ClientRetries
+from gateway.setting_types import duration_ms
+from gateway.settings import Settings
+from shared_state.records import Outcome
+
+_log = logging.getLogger("pllm.inference")
+
+STREAM_HEADERS = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+TAKE_MOST_S = 60.0  # for a client to take a plain answer
+_LEVELS = {name.encode(): level for name, level in PRIORITY_LEVELS.items()}
+
+
+def authenticate(authenticator: Authenticator, headers: list[Header]) -> Tenant:
+    """Raises Unauthorized."""
+    tenant = authenticator.tenant(headers)
+    if tenant is None:
+        raise Unauthorized("The API key is missing or wrong.")
+    return tenant
+
+
+def priority_of(headers: list[Header], tenant: Tenant) -> int:
+    """0 critical to 100 bulk. A request may lower its tenant's priority, never raise it. Raises InvalidRequest."""
+    asked = find(headers, b"x-pllm-priority")
+    if asked is None:
+        return tenant.priority_level
+    level = _LEVELS.get(asked)
+    if level is None:
+        raise InvalidRequest(f"x-pllm-priority must be one of {', '.join(PRIORITY_LEVELS)}.", param="x-pllm-priority")
+    return max(level, tenant.priority_level)
+
+
+def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
+    """A client may shorten its request's time, never extend it. Raises InvalidRequest."""
+    asked = find(headers, b"x-pllm-timeout")
+    if asked is None:
+        return Deadline(now + most_ms / 1000)
+    try:
+        asked_ms = duration_ms(asked.decode("ascii"))
+    except (ValueError, UnicodeDecodeError):
+        asked_ms = 0
+    if asked_ms <= 0:
+        raise InvalidRequest("x-pllm-timeout must be a duration such as 30s.", param="x-pllm-timeout")
+    return Deadline(now + min(asked_ms, most_ms) / 1000, is_asked=asked_ms < most_ms)
+
+
+def error_body(kind: Kind, error: GatewayError) -> bytes:
+    """In the dialect of the caller."""
+    return message_body_of(error) if kind is Kind.MESSAGE else body_of(error)
+
+
+def error_event(kind: Kind, error: GatewayError) -> bytes:
+    """The last event of a stream that broke."""
+    match kind:
+        case Kind.MESSAGE:
+            return b"event: error\ndata: %b\n\n" % message_body_of(error)
+        case Kind.RESPONSE:
+            fields = {"type": "error", "code": error.code, "message": error.message, "param": error.param}
+            return b"event: error\ndata: %b\n\n" % msgspec.json.encode(fields | {"sequence_number": 0})
+        case _:
+            return b"data: %b\n\n" % body_of(error)
+
+
+class Inference:
+    """POST /v1/chat/completions, /v1/messages and their kin: one object for each kind of call."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        dispatcher: Dispatcher,
+        authenticator: Authenticator,
+        settings: Settings,
+        replica: str,
+        flight: Flight,
+        retries: ClientRetries,
+    ) -> None:
+        self._kind = kind
+        self._retries = retries
+        self._dispatcher = dispatcher
+        self._authenticator = authenticator
+        self._max_body = settings.server.max_body_bytes
+        self._timeout_ms = settings.router.request_timeout_ms
+        self._replica: Header = (b"x-pllm-replica", replica.encode())
+        self._flight = flight
+        # Request ids only have to be unique: a seeded generator costs a twentieth of the system's.
+        self._bits = random.Random(secrets.randbits(128)).getrandbits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        request_id = b"req_%032x" % self._bits(128)
+        headers: list[Header] = [(b"x-request-id", request_id), self._replica]
+        if self._kind is Kind.MESSAGE:
+            headers.append((b"request-id", request_id))  # where Anthropic's clients look for it
+        interrupt = Interrupt()
+        self._flight.begin()
+        try:
+            try:
+                await self._serve(scope, receive, send, headers, interrupt, started)
+            except GatewayError as error:
+                await send_error(send, error, error_body(self._kind, error), headers)
+        except ClientGone:
+            pass
+        except asyncio.CancelledError:
+            if not interrupt.take(Cause.DISCONNECT) and not interrupt.take(Cause.DEADLINE):
+                raise
+        except Exception:
+            # Outermost: no framework stands above a hot endpoint to turn a defect into an answer.
+            _log.exception("defect while serving a request")
+            defect = GatewayError("An internal error occurred.")
+            await send_error(send, defect, error_body(self._kind, defect), headers)
+        finally:
+            interrupt.close()
+            self._flight.end()
+
+    async def _serve(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: list[Header],
+        interrupt: Interrupt,
+        started: float,
+    ) -> None:
+        asked: list[Header] = scope["headers"]
+        tenant = authenticate(self._authenticator, asked)
+        deadline = deadline_of(asked, interrupt.time(), self._timeout_ms)
+        call = parse(self._kind, await self._body(scope, receive, interrupt, deadline))
+        self._retries.see(find(asked, b"x-stainless-retry-count"))
+        route = self._dispatcher.resolve(call, tenant)
+        priority = priority_of(asked, tenant)
+        interrupt.watch_disconnect(receive)
+        answer = await self._dispatcher.answer(call, route, priority, deadline, interrupt)
+        async with answer:
+            headers += _route_headers(answer, route.model, started)
+            if answer.exchange.outcome is Outcome.CLIENT_ERROR:
+                error = refused(answer.exchange)
+                await send_error(send, error, error_body(self._kind, error), headers)
+            elif call.is_stream:
+                await self._send_stream(send, answer, headers, interrupt)
+            else:
+                headers.append((b"content-type", answer.exchange.content_type))
+                interrupt.set_deadline(interrupt.time() + TAKE_MOST_S)
+                await send_whole(send, answer.exchange.status, headers, answer.exchange.body)
+
+    async def _body(self, scope: Scope, receive: Receive, interrupt: Interrupt, deadline: Deadline) -> bytes:
+        """A client that never finishes its body has the time of the whole request. Raises RequestTimedOut."""
+        interrupt.set_deadline(deadline.at)
+        try:
+            return await read_body(scope, receive, self._max_body)
+        except asyncio.CancelledError:
+            if not interrupt.take(Cause.DEADLINE):
+                raise
+            raise RequestTimedOut("The request body did not arrive in time.") from None
+        finally:
+            interrupt.clear_deadline()
+
+    async def _send_stream(self, send: Send, answer: Answer, headers: list[Header], interrupt: Interrupt) -> None:
+        """Chunk by chunk. What breaks after the first one ends in one error event without `[DONE]`."""
+        headers += [(b"content-type", answer.exchange.content_type), *STREAM_HEADERS]
+        await send({"type": "http.response.start", "status": answer.exchange.status, "headers": headers})
+        try:
+            async with contextlib.aclosing(answer.chunks()) as chunks:
+                async for chunk in chunks:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            last = b""
+        except UpstreamFailed as error:
+            last = error_event(self._kind, error)
+        except asyncio.CancelledError:
+            if not interrupt.take(Cause.DEADLINE):
+                raise
+            late = answer.timed_out()
+            if not interrupt.is_waiting:
+                raise ClientGone from None  # it reads too slowly to be told
+            last = error_event(self._kind, late)
+        await send({"type": "http.response.body", "body": last})
+
+
+def _route_headers(answer: Answer, model: str, started: float) -> list[Header]:
+    deployment = answer.candidate.deployment
+    overhead_ms = (time.perf_counter() - started - answer.upstream_s) * 1000
+    headers = [
+        (b"x-pllm-model", deployment.model_name.encode()),
+        (b"x-pllm-deployment", deployment.id.encode()),
+        (b"x-pllm-attempts", b"%d" % answer.attempts),
+        (b"x-pllm-overhead-ms", b"%.2f" % overhead_ms),
+        (b"x-pllm-decision-ms", b"%.2f" % (answer.decision_s * 1000)),
+        (b"x-pllm-state", answer.state.encode()),
+    ]
+    if answer.candidate.tier:
+        headers.append((b"x-pllm-fallback", f"{model}>{deployment.model_name}".encode()))
+    return headers

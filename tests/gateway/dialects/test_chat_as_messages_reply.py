@@ -1,0 +1,164 @@
+"""Plain replies."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from openai.types.chat import ChatCompletion
+
+from gateway.dialects.chat_as_messages_reply import reply
+from gateway.dialects.malformed import Malformed
+from tests.support.mangled_json import mangled
+
+HELLO: dict[str, Any] = {
+    "id": "msg_013Zva2CMHLNnXjNJJKqJ2EF",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-4-5-20250929",
+    "content": [{"type": "text", "text": "Hi! My name is Claude."}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {
+        "input_tokens": 2095,
+        "cache_creation_input_tokens": 100,
+        "cache_read_input_tokens": 20,
+        "cache_creation": {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 0},
+        "output_tokens": 503,
+        "service_tier": "standard",
+    },
+}
+TOOLS = [
+    {"type": "thinking", "thinking": "Hm.", "signature": "EqQB"},
+    {"type": "redacted_thinking", "data": "EmwK"},
+    {"type": "text", "text": "I'll check ", "citations": None},
+    {"type": "server_tool_use", "id": "srvtoolu_01", "name": "web_search", "input": {"query": "x"}},
+    {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_01", "content": []},
+    {"type": "text", "text": "the weather."},
+    {"type": "tool_use", "id": "toolu_01A09q90qw90lq917835lq9", "name": "get_weather", "input": {"location": "Zürich"}},
+    {"type": "tool_use", "id": "toolu_02", "name": "now", "input": {}},
+]
+
+
+def answered(**fields: Any) -> dict[str, Any]:
+    body = reply(json.dumps({**HELLO, **fields}, ensure_ascii=False).encode())
+    ChatCompletion.model_validate_json(body, strict=True)
+    answer: dict[str, Any] = json.loads(body)
+    return answer
+
+
+def test_text_is_a_chat_completion() -> None:
+    before = int(time.time())
+    answer = answered()
+
+    assert before <= answer.pop("created") <= time.time()
+    assert answer == {
+        "id": "msg_013Zva2CMHLNnXjNJJKqJ2EF",
+        "object": "chat.completion",
+        "model": "claude-sonnet-4-5-20250929",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Hi! My name is Claude.", "refusal": None},
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {
+            "prompt_tokens": 2215,
+            "completion_tokens": 503,
+            "total_tokens": 2718,
+            "prompt_tokens_details": {"cached_tokens": 20},
+        },
+    }
+
+
+def test_texts_are_joined_and_uses_of_tools_are_calls() -> None:
+    choice = answered(content=TOOLS, stop_reason="tool_use")["choices"][0]
+
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"] == {
+        "role": "assistant",
+        "content": "I'll check the weather.",
+        "refusal": None,
+        "tool_calls": [
+            {
+                "id": "toolu_01A09q90qw90lq917835lq9",
+                "type": "function",
+                "function": {"name": "get_weather", "arguments": '{"location": "Zürich"}'},
+            },
+            {"id": "toolu_02", "type": "function", "function": {"name": "now", "arguments": "{}"}},
+        ],
+    }
+
+
+@pytest.mark.parametrize(("content", "sent"), [(TOOLS[-1:], None), ([], ""), (TOOLS[:2], "")])
+def test_content_is_null_only_beside_calls(content: list[Any], sent: str | None) -> None:
+    assert answered(content=content)["choices"][0]["message"]["content"] == sent
+
+
+@pytest.mark.parametrize(
+    ("stop_reason", "finish_reason"),
+    [
+        ("end_turn", "stop"),
+        ("stop_sequence", "stop"),
+        ("max_tokens", "length"),
+        ("tool_use", "tool_calls"),
+        ("refusal", "content_filter"),
+        ("pause_turn", "stop"),
+        ("model_context_window_exceeded", "length"),
+        ("not_known_yet", "stop"),
+        (None, "stop"),
+    ],
+)
+def test_reason_of_the_end_is_said_in_the_clients_words(stop_reason: str | None, finish_reason: str) -> None:
+    assert answered(stop_reason=stop_reason)["choices"][0]["finish_reason"] == finish_reason
+
+
+def test_counts_left_out_are_zero() -> None:
+    usage = answered(usage={"input_tokens": 3, "cache_read_input_tokens": None})["usage"]
+
+    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (3, 0, 3)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"id": None},
+        {"content": None},
+        {"content": [{}]},
+        {"content": [{"type": "text"}]},
+        {"content": [{"type": "tool_use", "id": "a", "input": {}}]},
+        {"content": [{"type": "tool_use", "id": "", "name": "f", "input": {}}]},
+        {"content": [{"type": "tool_use", "id": "a", "name": "f", "input": "{}"}]},
+        {"usage": None},
+        {"usage": {"input_tokens": -1}},
+        {"usage": {"input_tokens": 10**400}},
+        {"stop_reason": 1},
+    ],
+)
+def test_reply_of_another_kind_is_malformed(fields: dict[str, Any]) -> None:
+    with pytest.raises(Malformed):
+        answered(**fields)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", b"[]", b"[" * 100_000, b"\xff",
+     json.dumps({**HELLO, "content": TOOLS}, ensure_ascii=False).encode("latin-1")],
+)  # fmt: skip
+def test_what_is_no_json_is_malformed(body: bytes) -> None:
+    with pytest.raises(Malformed):
+        reply(body)
+
+
+@settings(max_examples=500, derandomize=True, deadline=None)
+@given(body=mangled([HELLO, {**HELLO, "content": TOOLS}]))
+def test_reply_is_a_chat_completion_or_malformed(body: bytes) -> None:
+    try:
+        answer = reply(body)
+    except Malformed:
+        return
+
+    assert ChatCompletion.model_validate_json(answer, strict=True).choices[0].message.role == "assistant"

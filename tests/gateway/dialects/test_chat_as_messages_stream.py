@@ -1,0 +1,234 @@
+"""Streams, event by event."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai.types.chat import ChatCompletionChunk
+
+from gateway.dialects.chat_as_messages_stream import DONE, Stream
+from gateway.dialects.malformed import Malformed
+from tests.support.mangled_json import mangled
+
+START: dict[str, Any] = {
+    "type": "message_start",
+    "message": {
+        "id": "msg_1nZdL29xx5MUA1yADyHTEsnR8uuvGzszyY",
+        "type": "message",
+        "role": "assistant",
+        "content": [],
+        "model": "claude-sonnet-4-5-20250929",
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 25, "cache_read_input_tokens": 5, "output_tokens": 1},
+    },
+}
+STOP: dict[str, Any] = {"type": "message_stop"}
+USAGE = {
+    "prompt_tokens": 30,
+    "completion_tokens": 15,
+    "total_tokens": 45,
+    "prompt_tokens_details": {"cached_tokens": 5},
+}
+
+
+def began(index: int, type_: str = "text", **fields: Any) -> dict[str, Any]:
+    block = {"type": type_, **({"text": ""} if type_ == "text" else {}), **fields}
+    return {"type": "content_block_start", "index": index, "content_block": block}
+
+
+def delta(index: int, type_: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": index, "delta": {"type": type_, **fields}}
+
+
+def ended(index: int) -> dict[str, Any]:
+    return {"type": "content_block_stop", "index": index}
+
+
+def finished(stop_reason: str | None = "end_turn", **usage: Any) -> dict[str, Any]:
+    change = {"stop_reason": stop_reason, "stop_sequence": None}
+    return {"type": "message_delta", "delta": change, "usage": {"output_tokens": 15, **usage}}
+
+
+TEXT = [
+    START,
+    began(0),
+    {"type": "ping"},
+    delta(0, "text_delta", text="Hello"),
+    delta(0, "text_delta", text="日本!"),
+    ended(0),
+    finished(),
+    STOP,
+]
+TOOLS = [
+    START,
+    began(0, "thinking", thinking="", signature=""),
+    delta(0, "thinking_delta", thinking="Hm."),
+    delta(0, "signature_delta", signature="EqQB"),
+    ended(0),
+    began(1),
+    delta(1, "text_delta", text="Okay"),
+    delta(1, "citations_delta", citation={"type": "char_location"}),
+    ended(1),
+    began(2, "server_tool_use", id="srvtoolu_1", name="web_search", input={}),
+    delta(2, "input_json_delta", partial_json='{"query": "x"}'),
+    ended(2),
+    began(3, "tool_use", id="toolu_01", name="get_weather", input={}),
+    delta(3, "input_json_delta", partial_json=""),
+    delta(3, "input_json_delta", partial_json='{"location":'),
+    delta(3, "input_json_delta", partial_json=' "Paris"}'),
+    ended(3),
+    began(4, "tool_use", id="toolu_02", name="now", input={}),
+    delta(4, "input_json_delta", partial_json=""),
+    ended(4),
+    finished("tool_use"),
+    STOP,
+]
+
+
+def fed(stream: Stream, event: dict[str, Any], is_named: bool = True) -> bytes:
+    return stream.feed(event["type"] if is_named else "", json.dumps(event).encode())
+
+
+def streamed(*events: dict[str, Any], include_usage: bool = True, is_named: bool = True) -> bytes:
+    stream = Stream(include_usage)
+    return b"".join([fed(stream, event, is_named) for event in events])
+
+
+def chunks(text: bytes) -> list[dict[str, Any]]:
+    """All of them but the final mark, checked against OpenAI's own type."""
+    parts = text.removesuffix(DONE).decode().split("\n\n")
+
+    assert parts.pop() == ""
+    assert all(part.startswith("data: {") for part in parts)
+    for part in parts:
+        ChatCompletionChunk.model_validate_json(part[6:], strict=True)
+    return [json.loads(part[6:]) for part in parts]
+
+
+def deltas(text: bytes) -> list[dict[str, Any]]:
+    return [chunk["choices"][0]["delta"] for chunk in chunks(text) if chunk["choices"]]
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_text_comes_in_chunks_with_a_role_first_and_the_usage_last(is_named: bool) -> None:
+    sent = streamed(*TEXT, is_named=is_named)
+
+    assert sent.endswith(DONE)
+    assert deltas(sent) == [
+        {"role": "assistant", "content": "", "refusal": None},
+        {"content": "Hello"},
+        {"content": "日本!"},
+        {},
+    ]
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks(sent)[:-1]] == [None, None, None, "stop"]
+    assert [chunk["usage"] for chunk in chunks(sent)] == [None, None, None, None, USAGE]
+    assert chunks(sent)[-1]["choices"] == []
+
+
+def test_chunks_share_id_model_and_time() -> None:
+    sent = {(chunk["id"], chunk["model"], chunk["created"]) for chunk in chunks(streamed(*TEXT))}
+
+    assert [(id_, model) for id_, model, _ in sent] == [(START["message"]["id"], START["message"]["model"])]
+
+
+def test_usage_is_sent_only_where_it_was_asked_for() -> None:
+    sent = streamed(*TEXT, include_usage=False)
+
+    assert b'"usage"' not in sent
+    assert sent.endswith(DONE)
+    assert len(chunks(sent)) == 4
+
+
+def test_calls_are_counted_apart_from_other_blocks() -> None:
+    sent = streamed(*TOOLS)
+
+    assert chunks(sent)[-2]["choices"][0]["finish_reason"] == "tool_calls"
+    assert [piece["tool_calls"][0] for piece in deltas(sent) if "tool_calls" in piece] == [
+        {"index": 0, "id": "toolu_01", "type": "function", "function": {"name": "get_weather", "arguments": ""}},
+        {"index": 0, "function": {"arguments": '{"location":'}},
+        {"index": 0, "function": {"arguments": ' "Paris"}'}},
+        {"index": 1, "id": "toolu_02", "type": "function", "function": {"name": "now", "arguments": ""}},
+        {"index": 1, "function": {"arguments": "{}"}},
+    ]
+
+
+def test_thinking_and_what_the_provider_did_itself_are_left_out() -> None:
+    assert [piece["content"] for piece in deltas(streamed(*TOOLS)) if "content" in piece] == ["", "Okay"]
+
+
+def test_text_and_input_that_come_with_the_start_of_a_block_are_not_lost() -> None:
+    call = began(1, "tool_use", id="a", name="f", input={"x": 1})
+    sent = deltas(streamed(START, began(0, text="Hi"), ended(0), call, ended(1)))
+
+    assert sent[1] == {"content": "Hi"}
+    assert sent[3] == {"tool_calls": [{"index": 0, "function": {"arguments": '{"x": 1}'}}]}
+
+
+def test_later_counts_hold() -> None:
+    sent = chunks(streamed(START, finished(None, input_tokens=40), finished(output_tokens=20), STOP))
+
+    assert sent[-1]["usage"] == {**USAGE, "prompt_tokens": 45, "completion_tokens": 20, "total_tokens": 65}
+
+
+def test_stream_without_a_reason_ends_like_any_other() -> None:
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks(streamed(START, STOP))[:-1]] == [None, "stop"]
+
+
+@pytest.mark.parametrize("event", ["ping", "unheard_of", "content_block_rewind"])
+def test_unknown_events_are_ignored(event: str) -> None:
+    assert Stream().feed(event, b"\xff{") == b""
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [began(0, text="x")],
+        [began(0, "tool_use", id="a", name="f", input={})],
+        [delta(0, "text_delta", text="x")],
+        [finished()],
+        [STOP],
+        [START, START],
+        [START, delta(0, "text_delta", text="x")],
+        [START, began(0), ended(0), delta(0, "text_delta", text="x")],
+        [START, began(0), delta(0, "text_delta")],
+        [START, {"type": "content_block_start", "index": 0, "content_block": {"type": "text"}}],
+        [START, began(0, "tool_use", id="a", name="f", input=[])],
+        [START, began(0, "tool_use", name="f", input={})],
+        [START, began(0, "tool_use", id="a", name="f", input={}), delta(0, "input_json_delta")],
+        [START, {"type": "content_block_delta", "index": 0}],
+        [START, finished(output_tokens=-1)],
+        [START, STOP, STOP],
+        [START, began(0), finished(), STOP, delta(0, "text_delta", text="x")],
+    ],
+)
+def test_events_out_of_order_or_incomplete_are_malformed(events: list[dict[str, Any]]) -> None:
+    with pytest.raises(Malformed):
+        streamed(*events)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"type": 1}', b'{"type": "message_start"}']
+)
+def test_data_of_another_kind_is_malformed(data: bytes) -> None:
+    with pytest.raises(Malformed):
+        Stream().feed("", data)
+
+
+@settings(max_examples=500, derandomize=True, deadline=None)
+@given(data=st.data(), events=st.sampled_from([TEXT, TOOLS]))
+def test_stream_is_chunks_or_malformed(data: st.DataObject, events: list[dict[str, Any]]) -> None:
+    """One event among the others is not what it should be."""
+    stream, sent = Stream(), b""
+    spoiled = data.draw(st.integers(0, len(events) - 1))
+    for position, event in enumerate(events):
+        text = data.draw(mangled([event])) if position == spoiled else json.dumps(event).encode()
+        name = data.draw(st.sampled_from(["", event["type"]]))
+        try:
+            sent += stream.feed(name, text)
+        except Malformed:
+            break
+
+    assert len(chunks(sent)) >= (spoiled > 0)
