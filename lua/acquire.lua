@@ -8,6 +8,7 @@
 --- @include "retry_budget"
 --- @include "outcomes"
 --- @include "lease"
+--- @include "era"
 --- @include "event"
 -- Grants one lease on one of the candidates, or says why not. Atomic, and idempotent by its token when resent.
 -- Guarantees: no grant while active >= limit; outstanding probes of a half-open generation <= `probes`.
@@ -15,18 +16,23 @@
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM,
 --       then per candidate: deployment HASH, leases ZSET, window STRING
 -- ARGV  1 strategy, 2 tiers ('0,0,1', one per candidate), 3 epoch to set if none, 4 token, 5 priority (0..100),
---       6 seed (31-bit), 7 attempt (from 1), 8 resend (0 | 1 | 2: only what was granted)
+--       6 seed (31-bit), 7 attempt (from 1), 8 resend (0 | 1 | 2: only what was granted),
+--       9 era of the call
 -- reply granted: 'granted', position, generation, probe (0 | 1), sequence, epoch, now_ms
 --       no:      'shed' | 'retry_budget' | 'none', reason, retry_after_ms, sequence, epoch, now_ms, verdict ...
 --       'unconfigured' when policy or a deployment is unknown here
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local strategy, tiers, epoch, token, seed = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[6])
 local priority, attempt, resend = tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local replica, era = lease_owner(token) or '', tonumber(ARGV[9])
 local OUTCOMES_FRESH_MS = 250
 
 local policy, domain = policy_read(policy_key), domain_read(global_key)
 local now, random, transitions = domain.now, random_from(seed), {}
 if not policy then return { 'unconfigured' } end
+if era_is_over(domain, replica, era) then
+  return { 'none', 'overtaken', 0, domain.sequence, domain.epoch, now }
+end
 
 -- A resent call that was granted the first time gets the same grant, before any check that it could fail by now.
 for k = resend > 0 and 6 or #KEYS + 1, #KEYS, 3 do
@@ -35,6 +41,7 @@ for k = resend > 0 and 6 or #KEYS + 1, #KEYS, 3 do
   if d and d.config_version and math.floor(start) + d.lease_ms > now then
     local generation, is_probe = lease_generation(d, start), lease_is_probe(start) and 1 or 0
     domain_advance(domain, epoch)
+    era_note(domain, replica, era)
     record_write(domain)
     return { 'granted', (k - 3) / 3, generation, is_probe, domain.sequence, domain.epoch, now }
   end
@@ -55,6 +62,7 @@ if not shed and budget then
 end
 
 domain_advance(domain, epoch)
+era_note(domain, replica, era)
 if reasons ~= (domain.shed_reasons or '') then
   transitions[1] = { subject = 'load_shedding', from = domain.shed_reasons or '', to = reasons, reason = 'acquire',
     generation = 0 }

@@ -6,6 +6,7 @@
 --- @include "lease"
 --- @include "overdue"
 --- @include "replica"
+--- @include "era"
 --- @include "outcomes"
 --- @include "shed"
 --- @include "event"
@@ -16,10 +17,12 @@
 --       7 replica HASH (this one), then per deployment: deployment HASH, leases ZSET
 -- ARGV  1 epoch to set if none, 2 replica, 3 address, 4 version, 5 started_at_ms, 6 draining (0 | 1 | gone),
 --       7 dead_after_ms, 8 seed, 9 store it decides on (shared | standby), 10 why,
+--       11 its deployments (ids with commas between),
 --       then (deployment position from 1, token) per stream answered since the last beat
 -- reply epoch, sequence, now_ms, policy version or 0, active, replicas alive, should_shed reasons,
 --       known (0 | 1: it was not taken for dead), { dead replicas ... }, { deployment position from 1,
---       state, generation, ms until it ends by itself or 0, trips, reason ... of each that ever moved }
+--       state, generation, ms until it ends by itself or 0, trips, reason, ms that it cools, ms of its rate limit that
+--       are used up ... of each that ever moved, cools or is limited }
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local replicas_key, replica_key, FIRST = KEYS[6], KEYS[7], 8
 local epoch, replica, dead_after_ms, random = ARGV[1], ARGV[2], tonumber(ARGV[7]), random_from(tonumber(ARGV[8]))
@@ -30,7 +33,7 @@ if domain_foreign(domain) then return domain_foreign(domain) end
 local now, transitions, changed, beats = domain.now, {}, {}, {}
 beats[replica] = now
 
-for k = 11, #ARGV, 2 do
+for k = 12, #ARGV, 2 do
   local leases = KEYS[FIRST + 2 * (tonumber(ARGV[k]) - 1) + 1]
   local score = tonumber(redis.call('ZSCORE', leases, ARGV[k + 1]) or nil)
   if score and not lease_is_answered(score) then
@@ -71,6 +74,7 @@ if policy and now - (domain.evaluated_at_ms or 0) >= EVALUATE_EVERY_MS then
 end
 
 for _, d in ipairs(changed) do record_write(d) end
+if ARGV[6] == 'gone' then era_forget(domain, replica) end
 record_write(domain)
 events_add(events_key, domain, transitions)
 local store, before = ARGV[9], replica_beat(replicas_key, replica_key, replica, now, dead_after_ms)
@@ -79,7 +83,7 @@ if ARGV[6] == 'gone' then
   replica_leave(replicas_key, replica_key, replica)
 else
   replica_show(replica_key, dead_after_ms, { 'address', ARGV[3], 'version', ARGV[4], 'started_at_ms', ARGV[5],
-    'draining', ARGV[6], 'store', store })
+    'draining', ARGV[6], 'store', store, 'deployments', ARGV[11] })
 end
 local alive = redis.call('ZCOUNT', replicas_key, now - dead_after_ms, '+inf')
 local dead = redis.call('ZRANGEBYSCORE', replicas_key, '-inf', '(' .. string.format('%d', now - dead_after_ms),

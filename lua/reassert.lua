@@ -1,6 +1,7 @@
 --- @include "domain"
 --- @include "breaker"
 --- @include "lease"
+--- @include "era"
 --- @include "probe"
 --- @include "event"
 -- A replica tells a store what that store may not know of one deployment: the replica's live leases, and the breaker as
@@ -9,22 +10,26 @@
 -- Leases are taken when they are missing, and a probe of the current generation counts again. Of a breaker that the
 -- store holds for closed, a later generation is taken when it is news: the store has seen no more than this replica saw
 -- there (what the store has lost, or what happened on the standby meanwhile), or is still learning the first seconds of
--- a new epoch, or is the replica's own.
+-- a new epoch, or is the replica's own. What cools or has used up its rate limit goes on with that.
 --
 -- KEYS  1 global HASH, 2 leases ZSET, 3 events STREAM, 4 deployment HASH, 5 its leases ZSET
 -- ARGV  1 epoch to set if none, 2 epoch and 3 generation under which the replica saw the breaker, 4 state,
 --       5 generation, 6 ms until it ends by itself (0 never), 7 trips, 8 reason, 9 own (0 | 1),
---       then (token, age_ms, probe 0 | 1, answered 0 | 1) per lease
+--       10 ms that it cools, 11 ms of its rate limit that are used up, then (token, age_ms, probe 0 | 1,
+--       answered 0 | 1) per lease; last: era of the call
 -- reply leases taken, breaker taken (0 | 1), sequence, epoch, now_ms  |  'unconfigured'
 local global_key, leases_key, events_key, deployment_key, own_leases_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local epoch, seen_epoch, seen_generation, state = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local generation, remaining_ms, trips, is_own = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[9] == '1'
+local cool_ms, used_ms, FIRST, era = tonumber(ARGV[10]), tonumber(ARGV[11]), 12, tonumber(ARGV[#ARGV])
 local AGE_SLACK_MS = 100  -- ages are measured by another clock, and travel
 
 local domain, d = domain_read(global_key), deployment_read(deployment_key)
 if not d.config_version then return { 'unconfigured' } end
-local now = domain.now
+local now, replica = domain.now, lease_owner(ARGV[FIRST]) or ''
+if era_is_over(domain, replica, era) then return { 0, 0, domain.sequence, domain.epoch, now } end
 domain_advance(domain, epoch)
+era_note(domain, replica, era)
 
 local is_learning = now < (domain.learning_until_ms or 0)
 local is_news = d.generation <= seen_generation
@@ -40,9 +45,11 @@ if (is_own or is_news) and d.state == 'closed' and generation > d.generation the
     record_set(d, 'trips', trips)
   end
 end
+if cool_ms > 0 then record_set(d, 'cool_until_ms', math.max(d.cool_until_ms or 0, now + cool_ms)) end
+if used_ms > 0 and d.rpm then record_set(d, 'arrival_at_ms', math.max(d.arrival_at_ms or 0, now + used_ms)) end
 
 local taken = 0
-for k = 10, #ARGV, 4 do
+for k = FIRST, #ARGV - 1, 4 do
   local token, start = ARGV[k], now - tonumber(ARGV[k + 1])
   if start + d.lease_ms > now and not redis.call('ZSCORE', own_leases_key, token) then
     local is_probe = ARGV[k + 2] == '1'

@@ -7,11 +7,12 @@ behind that the next request would take for its own.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from shared_state.client import MOVED_ON, Client, command
+from shared_state.client import MOVED_ON, Client, command, pack
 from shared_state.errors import ScriptFailed, StateError, StoreRefuses, StoreTimeout, StoreUnavailable
 from shared_state.scripts import Script
 
@@ -29,27 +30,42 @@ Lost = Callable[[bool], None]
 
 class Patience(NamedTuple):
     """``deadlines``: of the first sending and of those after it, as multiples of the setting; ``refusals``: how often
-    a connection may fail; ``connect``: how long a call waits for one, in the same measure.
+    a connection may fail; ``connect``: how long a call waits for one, in the same measure; ``again_most_s``: the
+    longest deadline but for the first sending.
     """
 
     deadlines: tuple[int, ...]
     refusals: int
     connect: int
+    again_most_s: float = math.inf
 
 
 # With nobody to stand in: a store that hiccups costs a request milliseconds, one that is gone well under a second.
 PATIENT = Patience((1, 4, 16), 3, 16)
 # With a standby store: three deadlines missed, or nobody there, and it takes over.
-HURRIED = Patience((1, 1, 1), 1, 2)
+# Within the deadline and 80 ms, however long it is.
+HURRIED = Patience((1, 1, 1), 1, 2, 0.04)
 
 
 class Call:
     """One script call. ``again`` is what to send when the first sending may have been carried out; ``orphaned``
     gets the reply of a call whose caller was cancelled meanwhile, because a grant must not be lost; ``lost`` is told
-    when there will be no reply, and whether the call was sent: then it may have been carried out.
+    when there will be no reply, and whether the call was sent: then it may have been carried out. ``has_era``: its last
+    argument, which is not in ``packed``, is the number of the connection that it goes out on.
     """
 
-    __slots__ = ("again", "future", "loads", "lost", "orphaned", "packed", "redirects", "sendings", "sent_at")
+    __slots__ = (
+        "again",
+        "future",
+        "has_era",
+        "loads",
+        "lost",
+        "orphaned",
+        "packed",
+        "redirects",
+        "sendings",
+        "sent_at",
+    )
 
     def __init__(
         self,
@@ -57,12 +73,14 @@ class Call:
         again: bytes,
         orphaned: Orphaned | None,
         lost: Lost | None,
+        has_era: bool,
         future: asyncio.Future[Reply],
     ) -> None:
         self.packed = packed
         self.again = again
         self.orphaned = orphaned
         self.lost = lost
+        self.has_era = has_era
         self.future = future
         self.sendings = 0
         self.loads = 0
@@ -87,7 +105,7 @@ class Call:
 
 
 class Batcher:
-    """Sends script calls to one store. ``round_trips`` counts pipelines sent.
+    """Sends script calls to one store. ``round_trips`` counts pipelines sent, ``era`` connections made.
 
     What has no reply when the deadline passes or the connection breaks is sent again: every script is idempotent by
     its token.
@@ -115,6 +133,7 @@ class Batcher:
         self._idle = asyncio.Event()
         self._idle.set()
         self.round_trips = 0
+        self.era = 0
 
     async def close(self) -> None:
         """Sends what is still queued, and what comes up while doing so (grants to give back, but no acquires), then
@@ -137,9 +156,10 @@ class Batcher:
         orphaned: Orphaned | None = None,
         lost: Lost | None = None,
         is_urgent: bool = False,
+        has_era: bool = False,
     ) -> asyncio.Future[Reply]:
         """Queues a call; urgent ones (acquire) go before the rest (settle). The future raises StateError."""
-        call = Call(packed, again or packed, orphaned, lost, self._loop.create_future())
+        call = Call(packed, again or packed, orphaned, lost, has_era, self._loop.create_future())
         if self._is_closed or (self._is_closing and is_urgent):
             call.fail(StoreUnavailable("the connection to the store is closed"))
             return call.future
@@ -185,7 +205,10 @@ class Batcher:
         for call in batch:
             call.sent_at = now
         self.round_trips += 1
-        self._client.send([call.again if call.sendings else call.packed for call in batch])
+        era = pack(b"%d" % self.era)
+        self._client.send(
+            [(call.again if call.sendings else call.packed) + (era if call.has_era else b"") for call in batch]
+        )
         for call in batch:
             call.sendings += 1
         self._in_flight.extend(batch)
@@ -260,7 +283,8 @@ class Batcher:
             self._timer = None
 
     def _due(self, call: Call) -> float:
-        return call.sent_at + self._deadline_s * self._patience.deadlines[call.sendings - 1]
+        due_s = self._deadline_s * self._patience.deadlines[call.sendings - 1]
+        return call.sent_at + (due_s if call.sendings == 1 else min(due_s, self._patience.again_most_s))
 
     def _on_lost(self, error: StateError) -> None:
         """What was in flight goes out again, first and in its order, on a new connection."""
@@ -282,6 +306,7 @@ class Batcher:
         """Calls wait in their queue meanwhile, but not for longer than they can."""
         try:
             await self._client.connect(self._on_reply, self._on_pause, self._on_lost)
+            self.era += 1
             self._refusals = 0
             self._stop_timer()
         except StoreUnavailable as error:

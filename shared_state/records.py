@@ -135,8 +135,9 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 class Breaker(msgspec.Struct, frozen=True):
-    """A breaker that has moved at least once. ``ends_s``: when its state ends by itself, by the monotonic clock of this
-    process; 0 never.
+    """A breaker that has moved, or a deployment that is limited. ``ends_s``: when its state ends by itself, by the
+    monotonic clock of this process; 0 never. ``cools_s``, ``used_s``: until when it cools, and its rate limit is used
+    up.
     """
 
     state: str
@@ -144,6 +145,8 @@ class Breaker(msgspec.Struct, frozen=True):
     ends_s: float = 0.0
     trips: int = 0
     reason: str = ""
+    cools_s: float = 0.0
+    used_s: float = 0.0
 
 
 class Heartbeat(msgspec.Struct, frozen=True):

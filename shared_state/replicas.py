@@ -5,8 +5,10 @@ shared store when that can be used again.
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Literal
@@ -19,6 +21,9 @@ from shared_state.store import Presence
 BEAT_EVERY_S = 1.0
 RETRY_FIRST_S, RETRY_MOST_S = 0.25, 5.0
 GOOD_BEATS = 3  # in a row, before a store that was lost is trusted again
+# One that is lost again within a minute, by a fault that beats do not meet, has to show twice as many.
+STABLE_S, GOOD_BEATS_MOST = 60.0, 48
+REMEMBERED_BEATS = 30
 GOODBYE_S = 0.5
 
 _log = logging.getLogger("pllm.replicas")
@@ -44,7 +49,10 @@ class Replica:
         self._revive = revive
         self._check = check
         self._task: asyncio.Task[None] | None = None
-        self._replicas = 1
+        self._alive = deque([1], maxlen=REMEMBERED_BEATS)
+        self._prepare_at_s = 0.0
+        self._returned_at_s = -math.inf
+        self._wanted = GOOD_BEATS
         self._is_lost = False
         self._is_unfit = False
         self._good = 0
@@ -76,7 +84,8 @@ class Replica:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._failover.state == "shared" and not self._failover.shared.memory.live:
+        is_started = self._task is not None
+        if is_started and self._failover.state == "shared" and not self._failover.shared.memory.live:
             with contextlib.suppress(StateError, TimeoutError):
                 async with asyncio.timeout(GOODBYE_S):
                     await self._failover.shared.beat(self._presence("gone"))
@@ -105,26 +114,31 @@ class Replica:
         on_standby = self._failover.state == "standby"
         until_s = min(beat_at_s, self._try_at_s) if on_standby else beat_at_s
         timeout_s = max(0.0, until_s - time.monotonic())
-        if on_standby or self._is_lost:
+        if self._is_lost or (on_standby and time.monotonic() < self._prepare_at_s):
             await asyncio.sleep(timeout_s)
             return
+        event = self._failover.distress if on_standby else self._failover.trouble
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._failover.trouble.wait(), timeout_s)
+            await asyncio.wait_for(event.wait(), timeout_s)
 
     def _status(self) -> Literal["0", "1"]:
         return "1" if self._is_draining() else "0"
 
     async def _beat(self) -> None:
         beat = await self._failover.shared.beat(self._presence(self._status()))
-        self._replicas = max(1, beat.replicas_alive)
+        self._alive.append(max(1, beat.replicas_alive))
         await self._reap(beat)
         await self._prepare()
 
     async def _prepare(self) -> None:
+        """Those that were seen within the last half minute share: a replica that is cut off as well is not seen."""
         try:
-            await self._failover.prepare(self._replicas)
+            await self._failover.prepare(max(self._alive))
+            self._prepare_at_s = 0.0
         except StateError as error:
-            _log.warning("the standby store is not ready: %s", error)
+            if not self._prepare_at_s:
+                _log.warning("the standby store is not ready: %s", error)
+            self._prepare_at_s = time.monotonic() + BEAT_EVERY_S
 
     async def _reap(self, beat: Heartbeat) -> None:
         for dead in beat.dead_replicas:
@@ -156,6 +170,11 @@ class Replica:
         failover = self._failover
         if not self._try_at_s:
             self._back_off()
+            is_flapping = failover.is_hidden and time.monotonic() - self._returned_at_s < STABLE_S
+            self._wanted = min(2 * self._wanted, GOOD_BEATS_MOST) if is_flapping else GOOD_BEATS
+        if failover.distress.is_set():
+            failover.distress.clear()
+            await self._replace_standby()
         if is_due:
             await self._beat_standby()
         if time.monotonic() < self._try_at_s:
@@ -173,7 +192,7 @@ class Replica:
         self._is_unfit = False
         self._good += 1
         self._try_at_s = time.monotonic() + BEAT_EVERY_S * self._jitter(0.75, 1.25)
-        if self._good >= GOOD_BEATS:
+        if self._good >= self._wanted:
             await self._return()
 
     def _unfit(self, error: StateError) -> None:
@@ -193,11 +212,17 @@ class Replica:
             await self._failover.active.beat(self._presence(self._status(), "standby"))
         except StateError as error:
             _log.warning("the standby store does not answer: %s", error)
-            await self._failover.prepare(self._replicas)
+            await self._replace_standby()
+
+    async def _replace_standby(self) -> None:
+        if self._failover.standby is not None:
+            self._failover.standby.condemn()
+        await self._prepare()
 
     async def _return(self) -> None:
         await self._beat_standby()
         self._failover.leave()
         self._good, self._retry_s, self._try_at_s = 0, RETRY_FIRST_S, 0.0
+        self._returned_at_s = time.monotonic()
         await self._beat()
         await self._failover.shared.restore()  # what was granted over there while this replica was going back

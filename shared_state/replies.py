@@ -71,15 +71,22 @@ def beaten(reply: Reply) -> Heartbeat:
     )
 
 
-_BREAKER_FIELDS = 6
+_BREAKER_FIELDS = 8
 
 
 def _breakers(row: Reply) -> dict[int, Breaker]:
     now_s, found = time.monotonic(), {}
     for k in range(0, len(row), _BREAKER_FIELDS):
-        position, state, generation, remaining_ms, trips, reason = row[k : k + _BREAKER_FIELDS]
-        ends_s = now_s + _number(remaining_ms) / 1000 if remaining_ms else 0.0
-        found[_number(position) - 1] = Breaker(_text(state), _number(generation), ends_s, _number(trips), _text(reason))
+        position, state, generation, remaining_ms, trips, reason, cool_ms, used_ms = row[k : k + _BREAKER_FIELDS]
+        found[_number(position) - 1] = Breaker(
+            _text(state),
+            _number(generation),
+            now_s + _number(remaining_ms) / 1000 if remaining_ms else 0.0,
+            _number(trips),
+            _text(reason),
+            now_s + _number(cool_ms) / 1000,
+            now_s + _number(used_ms) / 1000,
+        )
     return found
 
 
@@ -95,9 +102,17 @@ def configured(reply: Reply) -> bool:
     return reply[0] == 1
 
 
-def reaped(reply: Reply) -> tuple[int, int]:
-    """reap: leases removed, next offset or -1 when done."""
-    return _number(reply[0]), _number(reply[1])
+def reaped(reply: Reply) -> tuple[int, int, str]:
+    """reap: leases removed, next offset or -1 when done, ids of the replica's deployments with commas between."""
+    return _number(reply[0]), _number(reply[1]), _text(reply[2])
+
+
+def forced(reply: Reply, ttl_ms: int, reason: str) -> Breaker | None:
+    """force: the breaker as it is now; None when the deployment or the action is unknown."""
+    if reply[0] != b"ok":
+        return None
+    ends_s = time.monotonic() + ttl_ms / 1000 if ttl_ms else 0.0
+    return Breaker(_text(reply[1]), _number(reply[2]), ends_s, reason=reason)
 
 
 def snapshot(replies: list[Reply], ids: list[tuple[str, ...]]) -> DomainSnapshot:

@@ -40,6 +40,7 @@ REAP_CHUNK = 500
 REASSERT_CHUNK = 200  # leases per call: about 1 ms of the store's time
 OWED_MOST = 10_000  # settles, and doubts, kept for a store that is away; what is beyond expires with its lease
 TRIES = 4  # on a store that is flushed again and again
+OVERTAKEN = "overtaken"
 _SEED_BITS = 31
 
 
@@ -71,6 +72,14 @@ class Configuration(msgspec.Struct, frozen=True):
     version: int
     router: RouterPolicy
     deployments: tuple[DeploymentPolicy, ...]
+
+
+def _limit_arguments(breaker: Breaker | None, is_same_share: bool) -> list[bytes]:
+    """How long it cools, and its rate limit is used up. The latter is of no use where another share was in force."""
+    now_s = time.monotonic()
+    cool_s = breaker.cools_s - now_s if breaker else 0.0
+    used_s = breaker.used_s - now_s if breaker and is_same_share else 0.0
+    return [b"%d" % max(0, round(1000 * cool_s)), b"%d" % max(0, round(1000 * used_s))]
 
 
 def _lease_arguments(leases: Sequence[Live]) -> list[bytes]:
@@ -107,7 +116,9 @@ class Store:
         self._owed: dict[str, bytes] = {}
         self._sequence = 0
         self._is_told = False  # the store holds our configuration and what this replica knows
-        self._is_rolled_back = False  # the store has lost its last seconds: what ended in them is alive there again
+        # What has ended may be alive there: the store has lost its last seconds, or another one answers now.
+        self._is_doubted = False
+        self._era = 0
         self._restoring: asyncio.Future[None] | None = None
         self.configuration = configuration
         self.view = View()
@@ -128,7 +139,7 @@ class Store:
         for deployment_id in ids:
             names += keys.candidate(deployment_id)
         static = pack(strategy.encode(), ",".join(map(str, tiers)).encode(), self._epoch)
-        return Plan(ids, tiers, strategy, self._prefix("acquire", 8, *names) + static)
+        return Plan(ids, tiers, strategy, self._prefix("acquire", 9, *names) + static)
 
     async def acquire(self, plan: Plan, priority: int, is_stream: bool, attempt: int = 1) -> Permit | Rejection:
         """One decision. ``priority``: 0 critical to 100 bulk; ``attempt``: from 1."""
@@ -145,8 +156,10 @@ class Store:
             except NotConfigured:
                 await self.restore()
                 continue
+            if isinstance(decision, Rejection) and decision.reason == OVERTAKEN:
+                continue  # it had waited for a connection, while others went out on a later one
             if decision.sequence <= self._sequence:
-                self._is_told, self._is_rolled_back = False, True
+                self._is_told, self._is_doubted = False, True
                 self._restore_soon()
             self._sequence = decision.sequence
             if isinstance(decision, Permit):
@@ -155,7 +168,7 @@ class Store:
         raise NotConfigured("the store does not keep its configuration")
 
     async def _decision(self, sent: bytes, again: bytes, orphaned: Orphaned, lost: Lost) -> Reply:
-        granted = self._batcher.call(sent, again, orphaned, lost, is_urgent=True)
+        granted = self._batcher.call(sent, again, orphaned, lost, is_urgent=True, has_era=True)
         self._batcher.hurry()
         try:
             return await granted
@@ -266,10 +279,11 @@ class Store:
             own = (keys.deployment(policy.id), keys.deployment_leases(policy.id))
             names = (keys.domain, keys.leases, keys.events, *own)
             head = self._breaker_arguments(seen, policy.id, breaker, is_own)
+            head += _limit_arguments(breaker, is_same_share=is_own or seen is now)
             for k in range(0, len(leases) or 1, REASSERT_CHUNK):
                 arguments = head + _lease_arguments(leases[k : k + REASSERT_CHUNK])
                 # Ahead of every decision that follows.
-                calls.append(self._call("reassert", names, arguments, is_urgent=True))
+                calls.append(self._call("reassert", names, arguments, is_urgent=True, has_era=True))
         return asyncio.ensure_future(self._reasserted(calls))
 
     async def _reasserted(self, calls: list[asyncio.Future[Reply]]) -> list[int]:
@@ -319,6 +333,7 @@ class Store:
         arguments = [self._epoch, self.memory.replica.encode(), presence.address.encode(), presence.version.encode()]
         arguments += [b"%d" % presence.started_at_ms, presence.status.encode(), b"%d" % DEAD_AFTER_MS]
         arguments += [b"%d" % self._seed(_SEED_BITS), presence.store.encode(), presence.reason[:200].encode()]
+        arguments.append(",".join(positions).encode())
         answered, self._answered = self._answered, {}
         for token, deployment_id in answered.items():
             arguments += (positions[deployment_id], token.encode())
@@ -329,13 +344,13 @@ class Store:
             raise
         self._pay()
         before = self.view
-        if beat.sequence <= self._sequence:
-            self._is_told, self._is_rolled_back = False, True
-        self._sequence = beat.sequence
-        if self._is_rolled_back:
-            if beat.epoch == before.epoch:
+        if beat.sequence <= self._sequence or self._era not in (0, self._batcher.era):
+            self._is_told, self._is_doubted = False, True
+        self._sequence, self._era = beat.sequence, self._batcher.era
+        if self._is_doubted:
+            if before.epoch:
                 await self._reap_all(self.memory.replica, beat.now_ms)
-            self._is_rolled_back = False
+            self._is_doubted = False
         if before.epoch and (beat.epoch != before.epoch or not beat.is_known):
             self._is_told = False
         has_forgotten = not self._is_told
@@ -356,44 +371,55 @@ class Store:
             self._batcher.call(packed, lost=partial(self._owe, token, packed))
         doubtful, self._doubtful = self._doubtful, {}
         for token, (again, orphaned) in doubtful.items():
-            self._batcher.call(again, again, orphaned, partial(self._doubt, token, again, orphaned, True)).cancel()
+            lost = partial(self._doubt, token, again, orphaned, True)
+            self._batcher.call(again, again, orphaned, lost, has_era=True).cancel()
 
     async def reap(self, dead: str) -> int:
         """Removes the leases of a dead replica, in bounded chunks; returns how many."""
         return await self._reap_all(dead)
 
     async def _reap_all(self, replica: str, own_before_ms: int = 0) -> int:
-        removed = 0
-        policies = self.configuration.deployments
-        for policy in policies:
-            is_last = policy is policies[-1] and not own_before_ms
-            while True:
-                count, chunks = await self._reap(replica, policy.id, is_last, own_before_ms)
-                removed += count
-                # Calls that end between two chunks move what is still to be seen: a long list is gone through again.
-                if chunks == 1 or not count:
-                    break
+        """Of our deployments and, where the dead replica had others, of those. The last call forgets it."""
+        removed, ids, position = 0, [policy.id for policy in self.configuration.deployments], 0
+        while position < len(ids):
+            count, chunks, deployments = await self._reap(replica, ids[position], False, own_before_ms)
+            removed += count
+            if not own_before_ms:
+                ids += [each for each in deployments.split(",") if each and each not in ids]
+            # Calls that end between two chunks move what is still to be seen: a long list is gone through again.
+            if chunks == 1 or not count:
+                position += 1
+        if ids and not own_before_ms:
+            removed += (await self._reap(replica, ids[-1], True, 0))[0]
         return removed
 
-    async def _reap(self, replica: str, deployment_id: str, is_last: bool, own_before_ms: int) -> tuple[int, int]:
-        """Goes once through the leases of a deployment; returns how many were removed, and in how many chunks."""
+    async def _reap(self, replica: str, deployment_id: str, is_last: bool, own_before_ms: int) -> tuple[int, int, str]:
+        """Goes once through the leases of a deployment; returns how many were removed, in how many chunks, and what
+        deployments the replica has.
+        """
         keys = self._keys
         names = (keys.domain, keys.leases, keys.replicas, keys.replica(replica))
         own = (keys.deployment(deployment_id), keys.deployment_leases(deployment_id))
         removed = chunks = offset = 0
+        deployments = ""
+        live = [each.permit.token.encode() for each in self.memory.of(deployment_id)] if own_before_ms else []
         while offset >= 0:
             arguments = [self._epoch, replica.encode(), b"%d" % DEAD_AFTER_MS, b"%d" % offset, b"%d" % REAP_CHUNK]
-            arguments += [b"%d" % is_last, b"%d" % own_before_ms]
-            count, offset = replies.reaped(await self._call("reap", (*names, *own), arguments))
+            arguments += [b"%d" % is_last, b"%d" % own_before_ms, *live]
+            count, offset, deployments = replies.reaped(await self._call("reap", (*names, *own), arguments))
             removed, chunks = removed + count, chunks + 1
-        return removed, chunks
+        return removed, chunks, deployments
 
     async def force(self, deployment_id: str, action: str, actor: str, reason: str, ttl_ms: int = 0) -> bool:
         """Moves a breaker by hand; False when the deployment or the action is unknown."""
         keys = self._keys
         names = (keys.domain, keys.events, keys.deployment(deployment_id), keys.deployment_window(deployment_id))
         arguments = [self._epoch, action.encode(), actor.encode(), reason.encode(), b"%d" % ttl_ms]
-        return (await self._call("force", names, arguments))[0] == b"ok"
+        moved = replies.forced(await self._call("force", names, arguments), ttl_ms, f"{action} by {actor}")
+        if moved is not None:
+            # Trouble may begin before the next beat.
+            self.view = View(self.view.epoch, {**self.view.breakers, deployment_id: moved})
+        return moved is not None
 
     async def snapshot(self) -> DomainSnapshot:
         keys = self._keys
@@ -420,7 +446,12 @@ class Store:
         return b"*%d\r\n%b" % (len(head) + argument_count, pack(*head))
 
     def _call(
-        self, script: str, names: Sequence[bytes], arguments: Sequence[bytes], is_urgent: bool = False
+        self,
+        script: str,
+        names: Sequence[bytes],
+        arguments: Sequence[bytes],
+        is_urgent: bool = False,
+        has_era: bool = False,
     ) -> asyncio.Future[Reply]:
-        packed = self._prefix(script, len(arguments), *names) + pack(*arguments)
-        return self._batcher.call(packed, is_urgent=is_urgent)
+        packed = self._prefix(script, len(arguments) + has_era, *names) + pack(*arguments)
+        return self._batcher.call(packed, is_urgent=is_urgent, has_era=has_era)

@@ -161,6 +161,25 @@ def test_resent_further_attempt_keeps_its_grant_though_the_budget_is_used_up(clu
     cluster.granted("a", attempt=2, token=tokens[-1], resend=True)
 
 
+def test_call_that_was_overtaken_by_its_own_repetition_is_granted_nothing(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.settle(cluster.granted("a", token="r1.plain.7", resend=True, era=2))
+    late = cluster.rejected("a", token="r1.plain.7", era=1)
+    others = [cluster.granted("a", replica="r2", era=1), cluster.granted("a", replica="r1", era=2)]
+
+    assert late.reason == "overtaken"
+    assert cluster.active("a") == len(others)
+
+
+def test_replica_that_leaves_takes_its_era_along(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.settle(cluster.granted("a", era=5))
+    before = cluster.domain().get("era:r1")
+    cluster.beat("r1", gone=True)
+
+    assert (before, "era:r1" in cluster.domain()) == ("5", False)
+
+
 def test_doubt_is_answered_with_the_grant_and_takes_nothing_else(cluster: Cluster) -> None:
     cluster.configure(deployment_policy("a", rpm=10))
     permit = cluster.granted("a", token="r1.plain.7")

@@ -65,6 +65,7 @@ def test_replica_shows_who_it_is(cluster: Cluster) -> None:
         b"started_at_ms": str(START_MS).encode(),
         b"draining": b"1",
         b"store": b"shared",
+        b"deployments": b"a",
     }
 
 

@@ -1,5 +1,6 @@
 """reassert: what a store has forgotten comes back, and only that."""
 
+import time
 from typing import Any
 
 import pytest
@@ -234,3 +235,39 @@ def test_limit_counts_what_came_back(cluster: Cluster) -> None:
     cluster.reassert("a", permits, seen_epoch="before")
 
     assert cluster.rejected("a").verdicts == ("full",)
+
+
+def test_leases_that_were_told_too_late_are_not_taken(cluster: Cluster) -> None:
+    cluster.configure("a")
+    permits = granted(cluster, 2)
+    cluster.flush()
+    cluster.configure("a")
+    cluster.reassert("a", permits, era=2)
+    for permit in permits:
+        cluster.settle(permit)
+
+    assert cluster.reassert("a", permits, era=1) == (0, False)
+    assert cluster.active("a") == 0
+
+
+def test_what_cools_or_is_used_up_goes_on_with_that(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", rpm=2), "b")
+    cluster.reassert("a", used_ms=61_000)
+    cluster.reassert("b", cool_ms=9_000)
+    first = cluster.rejected("a", "b")
+    cluster.advance(9_000)
+
+    assert first.verdicts == ("rate_limited", "cooling")
+    assert cluster.granted("a", "b").deployment_id == "b"
+
+
+def test_beat_shows_what_cools_and_what_is_used_up(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", rpm=2), "b")
+    cluster.granted("a")
+    cluster.call("b", "throttled", retry_after_ms=7_000)
+    before_s = time.monotonic()
+    shown = cluster.beat().breakers
+
+    assert {k: (b.state, b.generation) for k, b in shown.items()} == {0: ("closed", 0), 1: ("closed", 0)}
+    assert 29 <= shown[0].used_s - before_s <= 31
+    assert 6 <= shown[1].cools_s - before_s <= 8

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ from shared_state.memory import Memory
 from shared_state.records import Ending, Outcome, Permit, Rejection
 from shared_state.replicas import Replica
 from shared_state.scripts import assemble_all
-from shared_state.store import Configuration, Plan, Store
+from shared_state.store import Configuration, Plan, Presence, Store
 from tests.support.state import deployment_policy, router_policy
 from tests.support.stores import RedisCli, eventually, on_loop, stopped
 
@@ -50,16 +52,24 @@ class Opened(NamedTuple):
         await eventually(lambda: self.failover.state == "shared")
 
 
-def configuration(limit: int = 4, version: int = 1) -> Configuration:
-    return Configuration(version, router_policy(max_active=1000), (deployment_policy("a", limit=limit, rpm=1000),))
+def configuration(limit: int = 4, version: int = 1, rpm: int = 1000) -> Configuration:
+    return Configuration(version, router_policy(max_active=1000), (deployment_policy("a", limit=limit, rpm=rpm),))
 
 
 @contextlib.asynccontextmanager
-async def opened(server: EmbeddedStore, replica: str = "r1", limit: int = 4, version: int = 1) -> AsyncIterator[Opened]:
-    scripts, memory, whole = assemble_all(), Memory(replica), configuration(limit, version)
+async def opened(
+    server: EmbeddedStore,
+    replica: str = "r1",
+    limit: int = 4,
+    version: int = 1,
+    rpm: int = 1000,
+    domain: str = "failover",
+    standby_deadline_ms: int = 5000,
+) -> AsyncIterator[Opened]:
+    scripts, memory, whole, keys = assemble_all(), Memory(replica), configuration(limit, version, rpm), Keys(domain)
     batcher = Batcher(Client(server.url), tuple(scripts.values()), DEADLINE_MS, HURRIED)
-    standby = Standby(scripts, KEYS, memory, whole, 5000)
-    failover = Failover(Store(batcher, scripts, KEYS, memory, whole), standby)
+    standby = Standby(scripts, keys, memory, whole, standby_deadline_ms)
+    failover = Failover(Store(batcher, scripts, keys, memory, whole), standby)
     heart = Replica(failover, "127.0.0.1:8080", "0.1.0")
     await heart.start()
     try:
@@ -124,7 +134,7 @@ async def test_lost_store_is_replaced_within_the_same_call(shared: EmbeddedStore
 @on_loop
 async def test_limit_is_divided_by_the_replicas_last_seen(shared: EmbeddedStore) -> None:
     async with opened(shared) as first, opened(shared, "r2") as second:
-        await eventually(lambda: first.replica._replicas == second.replica._replicas == 2)
+        await eventually(lambda: max(first.replica._alive) == max(second.replica._alive) == 2)
         await asyncio.sleep(0)
         with stopped(shared):
             decisions = [await first.acquire() for _ in range(3)] + [await second.acquire() for _ in range(3)]
@@ -258,6 +268,84 @@ async def test_replaced_standby_knows_the_breakers_that_opened_on_it(shared: Emb
             assert await state.state() == "open"
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@on_loop
+async def test_call_goes_on_when_the_standby_store_is_lost_as_well(
+    shared: EmbeddedStore, number: signal.Signals
+) -> None:
+    async with opened(shared, standby_deadline_ms=20) as state:
+        standby = state.failover.standby
+        assert standby is not None
+        with stopped(shared):
+            await state.granted()
+            assert standby._stand is not None
+            os.kill(standby._stand.embedded.pid, number)
+
+            await state.granted()
+            await state.granted()
+        await state.comes_back()
+        await eventually(lambda: leases(shared) == 3)
+
+
+@on_loop
+async def test_shared_store_is_used_again_though_there_is_no_standby_left(
+    shared: EmbeddedStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(shared) as state:
+        standby = state.failover.standby
+        assert standby is not None
+        with stopped(shared):
+            await state.granted()
+            monkeypatch.setattr("shared_state.failover.EmbeddedStore", no_place)
+            kill_standby(standby)
+            with pytest.raises(StateError):
+                await state.granted()
+        await state.comes_back()
+        await state.granted()
+
+        said = [message for message in caplog.messages if "the standby store is not ready" in message]
+        assert len(said) == 1
+
+
+@on_loop
+async def test_what_cools_or_is_used_up_stays_so_on_the_standby_store(shared: EmbeddedStore) -> None:
+    async with opened(shared, limit=100, rpm=2) as state:
+        await state.failover.settle(await state.granted(), Ending(Outcome.THROTTLED, 1, retry_after_ms=60_000))
+        cooling = await state.acquire()
+        await eventually(lambda: bool(state.failover.shared.view.breakers))
+        with stopped(shared):
+            refused = await state.acquire()
+
+        assert isinstance(cooling, Rejection)
+        assert isinstance(refused, Rejection)
+        assert (cooling.verdicts, refused.verdicts) == (("cooling",), ("cooling",))
+        await state.comes_back()
+    async with opened(shared, "r2", limit=100, rpm=2, domain="limited") as state:
+        for _ in range(2):
+            await state.failover.settle(await state.granted(), SUCCESS)
+        await state.failover.shared.beat(Presence("127.0.0.1:8080", "0.1.0", 1))
+        with stopped(shared):
+            refused = await state.acquire()
+
+        assert isinstance(refused, Rejection)
+        assert refused.verdicts == ("rate_limited",)
+
+
+@on_loop
+async def test_what_is_moved_by_hand_is_known_on_both_stores(shared: EmbeddedStore) -> None:
+    async with opened(shared) as state:
+        await state.failover.force("a", "disable", "ann", "test")
+        with stopped(shared):
+            refused = await state.acquire()
+            assert isinstance(refused, Rejection)
+            assert refused.verdicts == ("disabled",)
+            await state.failover.force("a", "close", "ann", "test")
+            await state.granted()
+        await state.comes_back()
+
+        assert await state.state() == "closed"
+
+
 @on_loop
 async def test_first_byte_on_the_standby_store_is_told_to_the_shared_one(shared: EmbeddedStore) -> None:
     async with opened(shared) as state:
@@ -322,7 +410,7 @@ async def test_older_replica_that_starts_on_its_standby_brings_its_deployments(s
                 state = await older.__aenter__()
             await state.comes_back()
 
-            await eventually(lambda: cli.do("HGET", KEYS.deployment("a"), "config_version") == b"1")
+            await eventually(lambda: cli.do("EXISTS", KEYS.deployment("a")) == 1)
             await older.__aexit__(None, None, None)
 
 

@@ -1,5 +1,6 @@
 """A store that cannot be used is told before anything is written to it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -72,6 +73,36 @@ async def test_foreign_deployments_are_named_all_at_once(server: EmbeddedStore, 
     cli.do("SET", keys.deployment_leases("b"), "x")
     with pytest.raises(StoreUnfit, match=r"deployment:a .*; .*leases:b "):
         await fit(server, keys)
+
+
+@pytest.mark.parametrize(
+    ("key", "command"),
+    [
+        (lambda keys: keys.domain, ("HSET", "theirs", "x")),
+        (lambda keys: keys.policy, ("SET", "hello")),
+        (lambda keys: keys.window, ("SET", "hello")),
+        (lambda keys: keys.leases, ("ZADD", 5, "theirs")),
+        (lambda keys: keys.deployment("a"), ("HSET", "state", "theirs")),
+        (
+            lambda keys: keys.deployment("a"),
+            ("HSET", "state", "open", "config_version", 1, "lease_ms", 5, "limit", "x"),
+        ),
+        (lambda keys: keys.deployment_window("b"), ("SET", "hello")),
+        (lambda keys: keys.deployment_leases("b"), ("ZADD", 5, "theirs")),
+    ],
+)
+@on_loop
+async def test_foreign_contents_of_the_right_type_are_named_and_kept(
+    server: EmbeddedStore, cli: RedisCli, keys: Keys, key: Callable[[Keys], bytes], command: tuple[Any, ...]
+) -> None:
+    name = key(keys)
+    cli.do(command[0], name, *command[1:])
+    before = cli.do("DUMP", name)
+    with pytest.raises(StoreUnfit) as raised:
+        await fit(server, keys)
+
+    assert name.decode() in str(raised.value)
+    assert cli.do("DUMP", name) == before
 
 
 @pytest.mark.parametrize("schema", ["2", "", "x"])

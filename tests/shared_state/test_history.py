@@ -87,7 +87,7 @@ class Replay:
     def check_beat(self, arguments: list[str], reply: list[Any]) -> None:
         active, alive, is_known, dead = self.model.beat(arguments[1], reply[2])
         assert (reply[3], reply[4], reply[5], reply[7] == 1, set(reply[8])) == (1, active, alive, is_known, dead)
-        rows = [reply[9][k : k + 6] for k in range(0, len(reply[9]), 6)]
+        rows = [reply[9][k : k + 8] for k in range(0, len(reply[9]), 8)]
         moved = [(position, model) for position, model in enumerate(self.model.deployments.values(), 1) if model.moves]
         assert [row[:3] for row in rows] == [[position, model.state, model.generation] for position, model in moved]
         assert [row[4] for row in rows] == [model.trips for _, model in moved]

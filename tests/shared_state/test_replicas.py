@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from shared_state.embedded import EmbeddedStore
+from shared_state.errors import StoreUnfit
 from shared_state.failover import Failover
 from shared_state.replicas import Replica
 from tests.support.live_state import OpenedState, opened_state
@@ -111,3 +112,17 @@ async def test_heart_outlives_a_store_in_trouble(own_server: EmbeddedStore, capl
         with RedisCli(own_server.url) as cli:
             before = beats_at_ms(cli, state)
             await eventually(lambda: beats_at_ms(cli, state) > before)
+
+
+@on_loop
+async def test_replica_that_does_not_start_writes_nothing(server: EmbeddedStore, cli: RedisCli) -> None:
+    async def unfit() -> None:
+        raise StoreUnfit("looked at")
+
+    async with opened_state(server.url, "a", is_configured=False) as state:
+        replica = Replica(Failover(state.store, None), "127.0.0.1:8080", "0.1.0", check=unfit)
+        with pytest.raises(StoreUnfit):
+            await replica.start()
+        await replica.stop()
+
+        assert cli.do("KEYS", f"{state.keys.prefix}*") == []

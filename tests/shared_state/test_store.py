@@ -380,6 +380,42 @@ async def test_reap_misses_nothing_though_other_calls_end_meanwhile(server: Embe
 
 
 @on_loop
+async def test_deployments_that_only_the_dead_replica_had_are_reaped_as_well(
+    server: EmbeddedStore, cli: RedisCli
+) -> None:
+    domain = fresh_domain()
+    async with (
+        opened_state(server.url, "old", domain=domain, replica="dead") as dead,
+        opened_state(server.url, "a", domain=domain, replica="r1") as living,
+    ):
+        await beat(dead)
+        await dead.granted()
+        cli.do("ZADD", dead.keys.replicas, 1, "dead")
+        removed = await living.store.reap("dead")
+
+        assert (removed, active(cli, dead, "old")) == (1, 0)
+        assert cli.do("ZSCORE", dead.keys.replicas, "dead") is None
+
+
+@on_loop
+async def test_lease_that_ended_in_what_a_failover_lost_is_removed(own_server: EmbeddedStore) -> None:
+    """Others were busy meanwhile, so that the sequence shows nothing: but there is a new connection."""
+    async with opened_state(own_server.url, "a") as state:
+        await beat(state)
+        ended, kept = await state.granted(), await state.granted()
+        with RedisCli(own_server.url) as cli:
+            lost = {key: cli.do("DUMP", key) for key in (state.keys.leases, state.keys.deployment_leases("a"))}
+            await state.store.settlement(ended, SUCCESS)
+            for key, value in lost.items():
+                cli.do("RESTORE", key, 0, value, "REPLACE")
+            cli.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await beat(state)
+
+            assert active(cli, state) == 1
+            assert (await state.store.settlement(kept, SUCCESS)).is_known
+
+
+@on_loop
 async def test_name_of_a_replica_may_hold_dots(server: EmbeddedStore, cli: RedisCli) -> None:
     domain = fresh_domain()
     async with (

@@ -64,6 +64,7 @@ class NotingBatcher(Batcher):
         orphaned: Orphaned | None = None,
         lost: Lost | None = None,
         is_urgent: bool = False,
+        has_era: bool = False,
     ) -> asyncio.Future[Reply]:
         name, words = self._words(packed)
         if again is not None:
@@ -78,7 +79,7 @@ class NotingBatcher(Batcher):
             if orphaned:
                 orphaned(reply)
 
-        future = super().call(packed, again, note_orphan, lost, is_urgent)
+        future = super().call(packed, again, note_orphan, lost, is_urgent, has_era)
         future.add_done_callback(lambda done: None if done.cancelled() else note(done.result()))
         return future
 
@@ -114,7 +115,7 @@ class Worker:
                 await asyncio.sleep(0)
                 continue
             if self.chance.random() < 0.1:
-                await self.batcher.call(self.batcher.again[decision.token])
+                await self.batcher.call(self.batcher.again[decision.token], has_era=True)
             if self.chance.random() < 0.2:
                 await asyncio.sleep(self.chance.choice(PAUSES_MS) / 1000)
             for _ in range(2 if self.chance.random() < 0.1 else 1):

@@ -154,13 +154,14 @@ class Cluster:
         attempt: int = 1,
         token: str | None = None,
         resend: int = False,
+        era: int = 1,
         seed: int | None = None,
     ) -> Permit | Rejection:
         """Candidates as ids (tier 0) or (id, tier)."""
         ids, tiers = self._chain(candidates)
         token = token or f"{replica}.{'stream' if stream else 'plain'}.{next(self._tokens)}"
         names = [self.keys.domain, self.keys.policy, self.keys.leases, self.keys.window, self.keys.events]
-        arguments = [strategy, tiers, "epoch-1", token, priority, self._seed(seed), attempt, int(resend)]
+        arguments = [strategy, tiers, "epoch-1", token, priority, self._seed(seed), attempt, int(resend), era]
         reply = self.run("acquire", names + self._candidate_keys(ids), arguments)
         return replies.acquired(reply, token, stream, ids)
 
@@ -228,7 +229,14 @@ class Cluster:
         for deployment_id in self.ids:
             names += [keys.deployment(deployment_id), keys.deployment_leases(deployment_id)]
         arguments: list[Any] = ["epoch-1", replica, "127.0.0.1:8080", "0.1.0", START_MS]
-        arguments += ["gone" if gone else int(draining), DEAD_AFTER_MS, self._seed(None), store, "why"]
+        arguments += [
+            "gone" if gone else int(draining),
+            DEAD_AFTER_MS,
+            self._seed(None),
+            store,
+            "why",
+            ",".join(self.ids),
+        ]
         for permit in answered:
             arguments += [self.ids.index(permit.deployment_id) + 1, permit.token]
         return replies.beaten(self.run("beat", names, arguments))
@@ -247,7 +255,7 @@ class Cluster:
         names = [self.keys.domain, self.keys.leases, self.keys.replicas, self.keys.replica(dead)]
         names += [self.keys.deployment(deployment_id), self.keys.deployment_leases(deployment_id)]
         arguments = ["epoch-1", dead, DEAD_AFTER_MS, offset, chunk, int(last), own_before_ms]
-        return replies.reaped(self.run("reap", names, arguments))
+        return replies.reaped(self.run("reap", names, arguments))[:2]
 
     def reassert(
         self,
@@ -264,14 +272,18 @@ class Cluster:
         trips: int = 0,
         reason: str = "",
         own: bool = False,
+        cool_ms: int = 0,
+        used_ms: int = 0,
+        era: int = 1,
     ) -> tuple[int, bool]:
         """Leases taken, and whether the breaker was."""
         keys = self.keys
         names = [keys.domain, keys.leases, keys.events, *keys.candidate(deployment_id)[:2]]
         arguments: list[Any] = ["epoch-1", seen_epoch, seen_generation, state, generation, remaining_ms, trips, reason]
-        arguments.append(int(own))
+        arguments += [int(own), cool_ms, used_ms]
         for permit in leases:
             arguments += [permit.token, age_ms, int(permit.is_probe), int(answered)]
+        arguments.append(era)
         reply = self.run("reassert", names, arguments)
         return replies.reasserted(reply), reply[1] == 1
 
