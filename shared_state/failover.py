@@ -22,7 +22,7 @@ from shared_state.records import DomainSnapshot, Ending, Explanation, Outcome, P
 from shared_state.scripts import Script
 from shared_state.store import Configuration, Plan, Store
 
-RESCUE_S = 0.5  # that a call waits for a new standby store, when the shared one and that one are lost
+RESCUE_S = 2.0  # that a call waits for a new standby store, when the shared one and that one are lost
 
 _log = logging.getLogger("pllm.state")
 

@@ -211,7 +211,8 @@ class Replica:
         try:
             await self._failover.active.beat(self._presence(self._status(), "standby"))
         except StateError as error:
-            _log.warning("the standby store does not answer: %s", error)
+            if not self._prepare_at_s:
+                _log.warning("the standby store does not answer: %s", error)
             await self._replace_standby()
 
     async def _replace_standby(self) -> None:

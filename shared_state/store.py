@@ -41,6 +41,7 @@ REASSERT_CHUNK = 200  # leases per call: about 1 ms of the store's time
 OWED_MOST = 10_000  # settles, and doubts, kept for a store that is away; what is beyond expires with its lease
 TRIES = 4  # on a store that is flushed again and again
 OVERTAKEN = "overtaken"
+RECONCILE_EVERY_S = 5.0  # whatever went wrong: a lease that its replica does not know ends by then
 _SEED_BITS = 31
 
 
@@ -118,6 +119,7 @@ class Store:
         self._is_told = False  # the store holds our configuration and what this replica knows
         # What has ended may be alive there: the store has lost its last seconds, or another one answers now.
         self._is_doubted = False
+        self._reconciled_s = time.monotonic()
         self._era = 0
         self._restoring: asyncio.Future[None] | None = None
         self.configuration = configuration
@@ -347,10 +349,10 @@ class Store:
         if beat.sequence <= self._sequence or self._era not in (0, self._batcher.era):
             self._is_told, self._is_doubted = False, True
         self._sequence, self._era = beat.sequence, self._batcher.era
-        if self._is_doubted:
+        if self._is_doubted or time.monotonic() - self._reconciled_s > RECONCILE_EVERY_S:
             if before.epoch:
                 await self._reap_all(self.memory.replica, beat.now_ms)
-            self._is_doubted = False
+            self._is_doubted, self._reconciled_s = False, time.monotonic()
         if before.epoch and (beat.epoch != before.epoch or not beat.is_known):
             self._is_told = False
         has_forgotten = not self._is_told
