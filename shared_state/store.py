@@ -41,7 +41,7 @@ REASSERT_CHUNK = 200  # leases per call: about 1 ms of the store's time
 OWED_MOST = 10_000  # settles, and doubts, kept for a store that is away; what is beyond expires with its lease
 TRIES = 4  # on a store that is flushed again and again
 OVERTAKEN = "overtaken"
-RECONCILE_EVERY_S = 5.0  # whatever went wrong: a lease that its replica does not know ends by then
+RECONCILE_EVERY_S = 5.0  # whatever went wrong: by then the leases there are those that their replica has
 _SEED_BITS = 31
 
 
@@ -349,7 +349,8 @@ class Store:
         if beat.sequence <= self._sequence or self._era not in (0, self._batcher.era):
             self._is_told, self._is_doubted = False, True
         self._sequence, self._era = beat.sequence, self._batcher.era
-        if self._is_doubted or time.monotonic() - self._reconciled_s > RECONCILE_EVERY_S:
+        is_due = self._is_doubted or time.monotonic() - self._reconciled_s > RECONCILE_EVERY_S
+        if is_due:
             if before.epoch:
                 await self._reap_all(self.memory.replica, beat.now_ms)
             self._is_doubted, self._reconciled_s = False, time.monotonic()
@@ -362,6 +363,8 @@ class Store:
             self.view = View(beat.epoch, before.breakers)  # until the next beat: what it holds now was told by us
         else:
             self.view = View(beat.epoch, {policies[k].id: breaker for k, breaker in beat.breakers.items()})
+            if is_due:
+                await self.reassert(self.view, self.view)
         return beat
 
     def _pay(self) -> None:

@@ -416,21 +416,23 @@ async def test_lease_that_ended_in_what_a_failover_lost_is_removed(own_server: E
 
 
 @on_loop
-async def test_lease_that_its_replica_does_not_know_ends_at_last(
+async def test_leases_are_those_that_their_replica_has_whatever_went_wrong(
     server: EmbeddedStore, cli: RedisCli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened_state(server.url, "a") as state:
         await beat(state)
         kept = await state.granted()
-        unknown = await state.granted()
+        unknown, lost = await state.granted(), await state.granted()
         state.store.memory.end(unknown.token)
+        cli.do("ZREM", state.keys.deployment_leases("a"), lost.token)
         await beat(state)
         before = active(cli, state)
         monkeypatch.setattr("shared_state.store.RECONCILE_EVERY_S", 0)
         await beat(state)
 
-        assert (before, active(cli, state)) == (2, 1)
-        assert (await state.store.settlement(kept, SUCCESS)).is_known
+        assert (before, active(cli, state)) == (2, 2)
+        for permit in (kept, lost):
+            assert (await state.store.settlement(permit, SUCCESS)).is_known
 
 
 @on_loop
