@@ -24,6 +24,7 @@ from gateway.endpoints.ops import Probes
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, body_of, headers_of
 from gateway.flight import Flight
 from gateway.metrics import ClientRetries, Metrics
+from gateway.openapi import document
 from gateway.policy import configuration
 from gateway.settings import Settings
 from gateway.upstream import Upstream
@@ -124,10 +125,19 @@ def _routes(hot: dict[str, ASGIApp], models: Models, admin: Admin, probes: Probe
         Route("/v1/admin/models/stats", admin.stats, methods=["GET"]),
         Route("/v1/admin/explain", admin.explain, methods=["GET"]),
         Route("/v1/admin/deployments/{deployment:path}/{action}", admin.force, methods=["POST"]),
+        Route("/openapi.json", openapi, methods=["GET"]),
         Route("/livez", probes.livez, methods=["GET"]),
         Route("/readyz", probes.readyz, methods=["GET"]),
         Route("/metrics", probes.metrics, methods=["GET"]),
     ]
+
+
+_OPENAPI = document(VERSION)
+
+
+async def openapi(_request: Request) -> Response:
+    """GET /openapi.json."""
+    return Response(_OPENAPI, media_type="application/json")
 
 
 def _render(error: GatewayError, headers: dict[str, str] | None = None) -> Response:

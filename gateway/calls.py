@@ -119,13 +119,14 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 OUTPUT_TOKENS_MOST = 999_999_999
 
 _FIELD = re.compile(r"missing required field `(\w+)`|at `\$\.(\w+)")
-_requests: dict[Kind, msgspec.json.Decoder[Any]] = {
-    Kind.CHAT: msgspec.json.Decoder(ChatRequest),
-    Kind.COMPLETION: msgspec.json.Decoder(CompletionRequest),
-    Kind.EMBEDDING: msgspec.json.Decoder(EmbeddingRequest),
-    Kind.MESSAGE: msgspec.json.Decoder(MessageRequest),
-    Kind.RESPONSE: msgspec.json.Decoder(ResponseRequest),
+REQUESTS: dict[Kind, type[Request]] = {
+    Kind.CHAT: ChatRequest,
+    Kind.COMPLETION: CompletionRequest,
+    Kind.EMBEDDING: EmbeddingRequest,
+    Kind.MESSAGE: MessageRequest,
+    Kind.RESPONSE: ResponseRequest,
 }
+_requests = {kind: msgspec.json.Decoder(request) for kind, request in REQUESTS.items()}
 _replies: dict[Kind, msgspec.json.Decoder[Any]] = {
     Kind.CHAT: msgspec.json.Decoder(ChatReply),
     Kind.COMPLETION: msgspec.json.Decoder(ChatReply),

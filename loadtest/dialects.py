@@ -28,6 +28,7 @@ class Kind(Enum):
     COMPLETION = "/v1/completions"
     EMBEDDING = "/v1/embeddings"
     MESSAGE = "/v1/messages"
+    RESPONSE = "/v1/responses"
 
 
 class InvalidCallError(Exception):
@@ -62,6 +63,7 @@ _REQUIRED = {
     Kind.COMPLETION: ("prompt",),
     Kind.EMBEDDING: ("input",),
     Kind.MESSAGE: ("messages", "max_tokens"),
+    Kind.RESPONSE: ("input",),
 }
 _decoder = msgspec.json.Decoder(_Request)
 
@@ -108,12 +110,16 @@ def render_answer(call: Call, number: int, content: tuple[str, ...]) -> bytes:
             message["content"] = [{"type": "text", "text": text}]
             message["stop_reason"] = "end_turn"
             return _encode(message)
+        case Kind.RESPONSE:
+            return _encode(_response(call, number, content))
 
 
 def render_stream(call: Call, number: int, content: tuple[str, ...]) -> list[bytes]:
     """One write per content chunk and one to end with; the first carries the opening events too."""
     if call.kind is Kind.MESSAGE:
         return _anthropic_stream(call, number, content)
+    if call.kind is Kind.RESPONSE:
+        return _response_stream(call, number, content)
     return _openai_stream(call, number, content)
 
 
@@ -201,6 +207,22 @@ def _openai_stream(call: Call, number: int, content: tuple[str, ...]) -> list[by
     return [*frames, ending + DONE]
 
 
+def _response(call: Call, number: int, content: tuple[str, ...]) -> dict[str, Any]:
+    part = {"type": "output_text", "text": "".join(content), "annotations": []}
+    item = {"type": "message", "id": "msg", "role": "assistant", "status": "completed", "content": [part]}
+    usage = {"input_tokens": PROMPT_TOKENS, "output_tokens": len(content), "total_tokens": PROMPT_TOKENS + len(content)}
+    head = {"id": f"resp_{number}", "object": "response", "created_at": int(time.time()), "model": call.model}
+    return {**head, "status": "completed", "output": [item], "usage": usage}
+
+
+def _response_stream(call: Call, number: int, content: tuple[str, ...]) -> list[bytes]:
+    whole = _response(call, number, content)
+    opening = _named_event("response.created", response={**whole, "status": "in_progress", "output": []})
+    frames = [_named_event("response.output_text.delta", output_index=0, delta=text) for text in content]
+    frames[0] = opening + frames[0]
+    return [*frames, _named_event("response.completed", response=whole)]
+
+
 def _anthropic_message(call: Call, number: int, output_tokens: int) -> dict[str, Any]:
     return {
         "id": f"msg_{number}",
@@ -214,27 +236,27 @@ def _anthropic_message(call: Call, number: int, output_tokens: int) -> dict[str,
     }
 
 
-def _anthropic_event(event: str, **fields: Any) -> bytes:
+def _named_event(event: str, **fields: Any) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (event.encode(), _encode({"type": event, **fields}))
 
 
 def _anthropic_stream(call: Call, number: int, content: tuple[str, ...]) -> list[bytes]:
     opening = (
-        _anthropic_event("message_start", message=_anthropic_message(call, number, output_tokens=1))
-        + _anthropic_event("content_block_start", index=0, content_block={"type": "text", "text": ""})
-        + _anthropic_event("ping")
+        _named_event("message_start", message=_anthropic_message(call, number, output_tokens=1))
+        + _named_event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+        + _named_event("ping")
     )
     frames = [
-        _anthropic_event("content_block_delta", index=0, delta={"type": "text_delta", "text": text}) for text in content
+        _named_event("content_block_delta", index=0, delta={"type": "text_delta", "text": text}) for text in content
     ]
     frames[0] = opening + frames[0]
     ending = (
-        _anthropic_event("content_block_stop", index=0)
-        + _anthropic_event(
+        _named_event("content_block_stop", index=0)
+        + _named_event(
             "message_delta",
             delta={"stop_reason": "end_turn", "stop_sequence": None},
             usage={"output_tokens": len(content)},
         )
-        + _anthropic_event("message_stop")
+        + _named_event("message_stop")
     )
     return [*frames, ending]

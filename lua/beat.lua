@@ -5,6 +5,7 @@
 --- @include "breaker_view"
 --- @include "lease"
 --- @include "overdue"
+--- @include "orphan"
 --- @include "replica"
 --- @include "era"
 --- @include "outcomes"
@@ -49,6 +50,7 @@ if policy and now - (domain.evaluated_at_ms or 0) >= EVALUATE_EVERY_MS then
     local d = deployment_read(KEYS[k])
     if d.config_version and d.state ~= 'disabled' then
       lease_sweep(KEYS[k + 1], now - d.lease_ms)
+      orphans_note(replicas_key, KEYS[k + 1], beats, now - dead_after_ms - 1)
       local is_stale = now - (d.refreshed_at_ms or now) >= SLICES * SLICE_MS
       if is_stale and (d.requests or 0) > 0 then health_refresh(d, window_read('', now), now) end
       local own_active = deployment_active(KEYS[k + 1], d, now)

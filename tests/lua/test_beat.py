@@ -78,6 +78,27 @@ def test_many_dead_replicas_are_told_in_parts(cluster: Cluster) -> None:
     assert len(cluster.beat().dead_replicas) == 16
 
 
+def test_replica_that_never_beat_is_missed_by_its_leases(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.granted("a", replica="r7")
+    cluster.advance(DEAD_AFTER_MS + 1)
+    early = cluster.beat().dead_replicas
+    cluster.advance(1000)
+    late = cluster.beat().dead_replicas
+
+    assert (early, late) == (("r7",), ("r7",))
+    assert cluster.reap_chunk("r7", "a") == (1, -1)
+    assert cluster.beat().dead_replicas == ()
+
+
+def test_young_lease_of_an_unknown_replica_says_nothing(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.granted("a", replica="r7")
+    cluster.advance(DEAD_AFTER_MS)
+
+    assert cluster.beat().dead_replicas == ()
+
+
 def test_store_without_policy_says_so(cluster: Cluster) -> None:
     before = cluster.beat().policy_version
     cluster.configure("a", version=7)

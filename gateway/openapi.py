@@ -1,0 +1,186 @@
+"""The OpenAPI document of what is served. Requests are described by the very types that check them; of answers that
+pass as they are, only what every one of them has.
+"""
+
+from typing import Any
+
+import msgspec
+
+from gateway.calls import REQUESTS, Kind
+
+_SUMMARIES = {
+    Kind.CHAT: "A chat completion, plain or streamed",
+    Kind.COMPLETION: "A completion, plain or streamed",
+    Kind.EMBEDDING: "Embeddings",
+    Kind.MESSAGE: "A message in Anthropic's dialect, plain or streamed",
+    Kind.RESPONSE: "A response, plain or streamed, of providers that have them",
+}
+# The field that tells a plain answer of one kind from another.
+_ANSWERS = {
+    Kind.CHAT: "choices",
+    Kind.COMPLETION: "choices",
+    Kind.EMBEDDING: "data",
+    Kind.MESSAGE: "content",
+    Kind.RESPONSE: "output",
+}
+_FAULTS = {
+    "400": "The request is wrong; the error names the field",
+    "401": "No or a wrong API key",
+    "403": "The key may not use this model",
+    "404": "The model does not exist",
+    "408": "The body did not arrive in time",
+    "413": "The body is too large",
+    "422": "The provider found fault with the request",
+    "429": "A rate limit is reached, see retry-after",
+    "500": "A defect of the gateway",
+    "502": "Every candidate was tried and failed",
+    "503": "Overloaded, or no deployment can take a request now, see retry-after",
+    "504": "No candidate answered in time",
+}
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+                "details": {"type": "array", "items": {"$ref": "#/components/schemas/Attempt"}},
+            },
+        }
+    },
+}
+_MESSAGE_ERROR = {
+    "type": "object",
+    "required": ["type", "error"],
+    "properties": {
+        "type": {"const": "error"},
+        "error": {
+            "type": "object",
+            "required": ["type", "message"],
+            "properties": {
+                "type": {"type": "string"},
+                "message": {"type": "string"},
+                "code": {"type": "string"},
+                "details": {"type": "array", "items": {"$ref": "#/components/schemas/Attempt"}},
+            },
+        },
+    },
+}
+_ATTEMPT = {
+    "type": "object",
+    "required": ["deployment", "outcome"],
+    "properties": {
+        "deployment": {"type": "string"},
+        "outcome": {"type": "string"},
+        "status": {"type": "integer"},
+    },
+}
+_MODEL = {
+    "type": "object",
+    "required": ["id", "object", "created", "owned_by"],
+    "properties": {
+        "id": {"type": "string"},
+        "object": {"const": "model"},
+        "created": {"type": "integer"},
+        "owned_by": {"type": "string"},
+    },
+}
+_ACTIONS = ["open", "close", "disable", "drain", "reset"]
+
+
+def _json(schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _faults(error: str, *statuses: str) -> dict[str, Any]:
+    return {status: _json(_ref(error), _FAULTS[status]) for status in statuses or _FAULTS}
+
+
+def _inference(kind: Kind, request: dict[str, Any]) -> dict[str, Any]:
+    answer = {"type": "object", "required": [_ANSWERS[kind]]}
+    served = _json(answer, "The answer; as server-sent events when `stream` is true")
+    event = {"type": "object", "required": ["data"], "properties": {"data": {"type": "string"}}}
+    served["content"]["text/event-stream"] = {"schema": event}
+    error = "MessageError" if kind is Kind.MESSAGE else "Error"
+    return {
+        "summary": _SUMMARIES[kind],
+        "security": [{"key": []}, {}],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
+        "responses": {"200": served, **_faults(error)},
+    }
+
+
+def _get(summary: str, served: dict[str, Any], *faults: str, parameters: list[Any] | None = None) -> dict[str, Any]:
+    responses = {"200": served, **_faults("Error", *faults)} if faults else {"200": served}
+    return {"get": {"summary": summary, "parameters": parameters or [], "responses": responses}}
+
+
+def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": True, "schema": schema}
+
+
+def document(version: str) -> bytes:
+    """As JSON, OpenAPI 3.1."""
+    kinds = list(REQUESTS)
+    schemas, components = msgspec.json.schema_components(
+        [REQUESTS[kind] for kind in kinds], ref_template="#/components/schemas/{name}"
+    )
+    anything, text = {"type": "object"}, {"type": "string", "minLength": 1}
+    models = {"type": "object", "required": ["object", "data"]}
+    models["properties"] = {"data": {"type": "array", "items": _ref("Model")}}  # type: ignore[assignment]
+    plain_text = {"description": "Plain text", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    force = {
+        "summary": "Moves a breaker by hand",
+        "parameters": [
+            _parameter("deployment", "path", text),
+            _parameter("action", "path", {"enum": _ACTIONS}),
+        ],
+        "requestBody": {"content": {"application/json": {"schema": _ref("Force")}}},
+        "responses": {
+            "200": _json(anything, "The statistics afterwards"),
+            **_faults("Error", "400", "401", "403", "404", "503"),
+        },
+    }
+    fields = {"reason": {"type": "string"}, "actor": {"type": "string"}, "for_ms": {"type": "integer", "minimum": 0}}
+    paths: dict[str, Any] = {
+        f"/v1{kind.value}": {"post": _inference(kind, schema)} for kind, schema in zip(kinds, schemas, strict=True)
+    }
+    paths |= {
+        "/v1/models": _get("The models that this key may ask for", _json(models, "All of them"), "401"),
+        "/v1/models/{model}": _get(
+            "One model", _json(_ref("Model"), "The model"), "401", "404", parameters=[_parameter("model", "path", text)]
+        ),
+        "/v1/admin/models/stats": _get("Health, latencies, breakers", _json(anything, "By model"), "401", "403", "503"),
+        "/v1/admin/explain": _get(
+            "Which deployment a request would get now",
+            _json(anything, "Each candidate's verdict"),
+            *("400", "401", "403", "404", "503"),
+            parameters=[_parameter("model", "query", text)],
+        ),
+        "/v1/admin/deployments/{deployment}/{action}": {"post": force},
+        "/livez": _get("Does it run?", plain_text),
+        "/readyz": _get("May it get requests?", plain_text),
+        "/metrics": _get("For Prometheus", plain_text),
+    }
+    components |= {"Error": _ERROR, "MessageError": _MESSAGE_ERROR, "Attempt": _ATTEMPT, "Model": _MODEL}
+    components["Force"] = {"type": "object", "properties": fields}
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "PLLM Gateway", "version": version},
+            "paths": paths,
+            "components": {
+                "schemas": components,
+                "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            },
+        }
+    )
