@@ -53,6 +53,11 @@ class Troubled(Cluster):
     def states(self) -> list[str]:
         return [str(replica.stats()["state"]) for replica in self.replicas]
 
+    def is_forced(self, deployment: str, action: str, *states: str, for_ms: int = 0) -> bool:
+        """In the shared store, though the replica may be on its own for a moment: the test machine is a busy one."""
+        self.replicas[0].force(deployment, action, for_ms)
+        return self.server.redis.hget(self.key(f"deployment:{deployment}"), "state") in states
+
     def said(self, replica: ReplicaProcess, words: str) -> int:
         return replica.said().count(words)
 
@@ -141,7 +146,7 @@ def nobody_notices(cluster: Troubled, name: str, expects: str = "standby", losse
     hung = cluster.providers[2]
     hung.behave(stall_rate=1)
     hung.request("POST", "/control/reset")
-    cluster.replicas[0].force("probed", "open", for_ms=1)
+    until(lambda: cluster.is_forced("probed", "open", "forced_open", "half_open", for_ms=1), "half open")
     calls, probing = SteadyCalls(cluster.replicas, "steady"), ProbingCalls(cluster.replicas, "probed")
     try:
         hung.wait_for(in_flight=PROBES)
@@ -161,7 +166,7 @@ def nobody_notices(cluster: Troubled, name: str, expects: str = "standby", losse
     noted = calls.noted[len(quiet) :]
     for call in held:
         call.leave()
-    cluster.replicas[0].force("probed", "reset")
+    until(lambda: cluster.is_forced("probed", "reset", "closed"), "closed")
     assert [call for call in noted if call.status != 200] == []
     assert {call.state for call in noted} - {"shared"} == ({"standby"} if expects == "standby" else set())
     # On a busy test machine a quiet call has its bad moments too; they are not the store's.
@@ -227,26 +232,12 @@ def test_store_that_forgets(troubled: Troubled, name: str) -> None:
 
 
 def test_breaker_moved_by_hand_outlives_a_flush(troubled: Troubled) -> None:
-    key = troubled.key("deployment:steady-a")
-
-    def is_disabled() -> bool:
-        return bool(troubled.server.redis.hget(key, "state") == "disabled")
-
-    def is_told() -> bool:
-        """In the shared store, though the replica may be on its own for a moment: the test machine is a busy one."""
-        troubled.replicas[0].force("steady-a", "disable")
-        return is_disabled()
-
-    until(is_told, "disabled")
+    until(lambda: troubled.is_forced("steady-a", "disable", "disabled"), "disabled")
     troubled.wait_until_seen()
     troubled.server.redis.flushall()
-    until(is_disabled, "it is known again")
-
-    def is_reset() -> bool:
-        troubled.replicas[0].force("steady-a", "reset")
-        return not is_disabled()
-
-    until(is_reset, "closed")
+    key = troubled.key("deployment:steady-a")
+    until(lambda: bool(troubled.server.redis.hget(key, "state") == "disabled"), "it is known again")
+    until(lambda: troubled.is_forced("steady-a", "reset", "closed"), "closed")
 
 
 # -- replicas, providers and the clock in trouble -----------------------------------------------------------------

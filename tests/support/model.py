@@ -132,8 +132,16 @@ class Domain:
             for deployment in self.deployments.values():
                 if deployment.state != "disabled":
                     deployment.leases = deployment.live(now_ms)
+                    self.miss_owners(deployment, now_ms)
         alive = {name for name in self.beats if self.is_alive(name)}
         return self.active(now_ms), len(alive), is_known, set(self.beats) - alive
+
+    def miss_owners(self, deployment: Deployment, now_ms: int) -> None:
+        """Who holds leases for so long and never beat is dead as well."""
+        for token, lease in deployment.leases.items():
+            owner = token.split(".")[0]
+            if owner not in self.beats and lease.started_ms < now_ms - DEAD_AFTER_MS:
+                self.beats[owner] = lease.started_ms
 
     def is_alive(self, replica: str) -> bool:
         return replica in self.beats and self.beats[replica] >= self.now_ms - DEAD_AFTER_MS
