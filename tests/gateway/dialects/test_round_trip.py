@@ -69,10 +69,8 @@ def test_request_comes_back_from_the_other_dialect(asked: dict[str, Any]) -> Non
 def test_reply_comes_back_from_the_other_dialect(
     text: str, calls: list[tuple[str, dict[str, Any]]], prompt: int, completion: int
 ) -> None:
-    blocks = [
-        {"type": "tool_use", "id": f"t{k}", "name": name, "input": given} for k, (name, given) in enumerate(calls)
-    ]
-    message = {
+    used = [{"type": "tool_use", "id": f"t{k}", "name": name, "input": value} for k, (name, value) in enumerate(calls)]
+    message: dict[str, Any] = {
         "id": "msg_1",
         "type": "message",
         "role": "assistant",
