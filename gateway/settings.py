@@ -46,6 +46,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     port: Port = 8080
     engine: Engine = "hypercorn"
     max_body_bytes: Size = 10 * 1_048_576  # a few images as base64; the whole body is held in memory
+    ping_interval_ms: Duration | None = None  # comments in a stream that waits; the first one commits its status
     drain_timeout_ms: Duration = 60_000  # an answer in flight may take as long as a deployment's timeout
 
 

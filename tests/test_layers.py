@@ -16,7 +16,8 @@ ORDER = {
     "gateway": (
         *("__main__", "demo", "processes"),
         *("server", "hypercorn_engine", "http1", "app"),
-        *("endpoints.admin", "endpoints.openai", "endpoints.inference", "endpoints.ops", "endpoints.wire"),
+        *("endpoints.admin", "endpoints.openai", "endpoints.inference", "endpoints.ops"),
+        *("endpoints.pings", "endpoints.wire"),
         *("openapi", "statistics", "dispatch", "interrupt", "flight", "metrics"),
         *("upstream", "providers.adapters", "providers.anthropic", "providers.azure", "providers.openai"),
         *("dialects.chat_as_messages", "dialects.chat_as_messages_request", "dialects.chat_as_messages_tools"),

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.calls import Kind, parse
 from gateway.dispatch import Answer, Deadline, Dispatcher, refused
+from gateway.endpoints.pings import Pings
 from gateway.endpoints.wire import ClientGone, Header, find, read_body, send_error, send_whole
 from gateway.errors import (
     GatewayError,
@@ -108,6 +109,7 @@ class Inference:
         self._authenticator = authenticator
         self._max_body = settings.server.max_body_bytes
         self._timeout_ms = settings.router.request_timeout_ms
+        self._ping_s = (settings.server.ping_interval_ms or 0) / 1000
         self._replica: Header = (b"x-pllm-replica", replica.encode())
         self._flight = flight
         # Request ids only have to be unique: a seeded generator costs a twentieth of the system's.
@@ -157,14 +159,29 @@ class Inference:
         route = self._dispatcher.resolve(call, tenant)
         priority = priority_of(asked, tenant)
         interrupt.watch_disconnect(receive)
-        answer = await self._dispatcher.answer(call, route, priority, deadline, interrupt)
+        pings = Pings(send, [*headers, *STREAM_HEADERS], self._ping_s if call.is_stream else 0)
+        try:
+            async with pings:
+                answer = await self._dispatcher.answer(call, route, priority, deadline, interrupt)
+        except GatewayError as error:
+            if not pings.has_begun:
+                raise
+            await send({"type": "http.response.body", "body": error_event(self._kind, error)})
+            return
         async with answer:
             headers += _route_headers(answer, route.model, started)
             if answer.exchange.outcome is Outcome.CLIENT_ERROR:
-                error = refused(answer.exchange)
-                await send_error(send, error, error_body(self._kind, error), headers)
+                fault = refused(answer.exchange)
+                if pings.has_begun:
+                    await send({"type": "http.response.body", "body": error_event(self._kind, fault)})
+                else:
+                    await send_error(send, fault, error_body(self._kind, fault), headers)
             elif call.is_stream:
-                await self._send_stream(send, answer, headers, interrupt)
+                if not pings.has_begun:
+                    headers += [(b"content-type", answer.exchange.content_type), *STREAM_HEADERS]
+                    status = answer.exchange.status
+                    await send({"type": "http.response.start", "status": status, "headers": headers})
+                await self._send_stream(send, answer, interrupt)
             else:
                 headers.append((b"content-type", answer.exchange.content_type))
                 interrupt.set_deadline(interrupt.time() + TAKE_MOST_S)
@@ -182,10 +199,8 @@ class Inference:
         finally:
             interrupt.clear_deadline()
 
-    async def _send_stream(self, send: Send, answer: Answer, headers: list[Header], interrupt: Interrupt) -> None:
+    async def _send_stream(self, send: Send, answer: Answer, interrupt: Interrupt) -> None:
         """Chunk by chunk. What breaks after the first one ends in one error event without `[DONE]`."""
-        headers += [(b"content-type", answer.exchange.content_type), *STREAM_HEADERS]
-        await send({"type": "http.response.start", "status": answer.exchange.status, "headers": headers})
         try:
             async with contextlib.aclosing(answer.chunks()) as chunks:
                 async for chunk in chunks:

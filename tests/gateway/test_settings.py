@@ -60,6 +60,7 @@ class TestTree:
             "port": 8080,
             "engine": "hypercorn",
             "max_body_bytes": 10 * 2**20,
+            "ping_interval_ms": None,
             "drain_timeout_ms": 60_000,
         }
         assert msgspec.structs.asdict(settings.state) == {

@@ -1,0 +1,44 @@
+"""`: ping` comments while a client waits for the first event of a stream, so that proxies between know it lives. The
+first one commits the status: what fails after it can only be told in the stream.
+"""
+
+import asyncio
+from types import TracebackType
+
+from starlette.types import Send
+
+from gateway.endpoints.wire import Header
+
+PING = b": ping\n\n"
+
+
+class Pings:
+    """Sent from the entering to the leaving of the `async with`. ``has_begun``: the answer's head has gone out."""
+
+    def __init__(self, send: Send, headers: list[Header], interval_s: float) -> None:
+        self._send = send
+        self._headers = headers
+        self._interval_s = interval_s
+        self._task: asyncio.Task[None] | None = None
+        self.has_begun = False
+
+    async def __aenter__(self) -> "Pings":
+        if self._interval_s:
+            self._task = asyncio.create_task(self._run(), name="pings")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval_s)
+            if not self.has_begun:
+                self.has_begun = True
+                headers = [*self._headers, (b"content-type", b"text/event-stream")]
+                await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+            await self._send({"type": "http.response.body", "body": PING, "more_body": True})
