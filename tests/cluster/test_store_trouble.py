@@ -20,7 +20,7 @@ from tests.loadtest.process import ProviderProcess
 from tests.support import trouble
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
 from tests.support.topologies import Server, ending, until
-from tests.support.trouble import Line, ProbingCalls, SteadyCalls, Trouble, seconds_until
+from tests.support.trouble import Line, Noted, ProbingCalls, SteadyCalls, Trouble, seconds_until
 from tests.support.wire import Call
 
 DEADLINE_MS = 30
@@ -134,6 +134,21 @@ def in_flight(provider: ProviderProcess) -> int:
     return int(provider.counts()["in_flight"])
 
 
+def quiet_calls(cluster: Troubled, calls: SteadyCalls) -> list[Noted]:
+    """Of a time in which everybody was on the shared store and had seen its breakers: a busy test machine may have to
+    wait for that.
+    """
+    for _ in range(10):
+        until(lambda: cluster.states() == ["shared", "shared"], "on the shared store")
+        cluster.wait_until_seen()
+        before = len(calls.noted)
+        calls.wait_for(40)
+        quiet = calls.noted[before:]
+        if {call.state for call in quiet} == {"shared"} and cluster.states() == ["shared", "shared"]:
+            return quiet
+    raise AssertionError("never quiet")
+
+
 @contextlib.contextmanager
 def nobody_notices(cluster: Troubled, name: str, expects: str = "standby", losses: int = 0) -> Iterator[None]:
     """Calls go on through the block, which is the time of trouble, and until the replicas are back; streams are held,
@@ -149,21 +164,20 @@ def nobody_notices(cluster: Troubled, name: str, expects: str = "standby", losse
     until(lambda: cluster.is_forced("probed", "open", "forced_open", "half_open", for_ms=1), "half open")
     calls, probing = SteadyCalls(cluster.replicas, "steady"), ProbingCalls(cluster.replicas, "probed")
     try:
-        hung.wait_for(in_flight=PROBES)
-        cluster.wait_until_seen()
-        calls.wait_for(40)
-        quiet = list(calls.noted)
+        until(lambda: in_flight(hung) >= PROBES, "probes")
+        quiet = quiet_calls(cluster, calls)
+        before, probes = len(calls.noted), hung.counts()["requests"]
         yield
         calls.wait_for(5)
         calls.stop()
         true_again_s = seconds_until(lambda: cluster.true_number() == len(held) + in_flight(hung), "true number")
         back_s = true_again_s + seconds_until(lambda: cluster.states() == ["shared", "shared"], "on the shared store")
-        probes = hung.counts()["requests"]
+        more_probes = hung.counts()["requests"] - probes
     finally:
         calls.stop()
         probing.stop()
         hung.behave(stall_rate=0)
-    noted = calls.noted[len(quiet) :]
+    noted = calls.noted[before:]
     for call in held:
         call.leave()
     until(lambda: cluster.is_forced("probed", "reset", "closed"), "closed")
@@ -173,7 +187,7 @@ def nobody_notices(cluster: Troubled, name: str, expects: str = "standby", losse
     worst_ms, noise_ms = max(call.decision_ms for call in noted), max(call.decision_ms for call in quiet)
     assert worst_ms <= DECISION_MOST_MS + noise_ms, (worst_ms, noise_ms)
     assert true_again_s <= TRUE_AGAIN_S
-    assert PROBES <= probes <= PROBES * (1 + losses) + (len(cluster.replicas) if expects == "standby" else 0)
+    assert more_probes <= PROBES * losses + (len(cluster.replicas) if expects == "standby" else 0)
     note_figures(name, worst_decision_ms=worst_ms, quiet_worst_ms=noise_ms, true_again_s=true_again_s, back_s=back_s)
 
 
