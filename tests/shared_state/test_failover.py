@@ -143,6 +143,22 @@ async def test_limit_is_divided_by_the_replicas_last_seen(shared: EmbeddedStore)
 
 
 @on_loop
+async def test_replica_that_is_not_seen_for_a_moment_keeps_its_share(shared: EmbeddedStore) -> None:
+    """It may be cut off and serving on its own."""
+    async with opened(shared) as first, opened(shared, "r2") as second:
+        await eventually(lambda: max(first.replica._alive) == 2)
+        assert second.replica._task is not None
+        second.replica._task.cancel()
+        with RedisCli(shared.url) as cli:
+            cli.do("ZADD", KEYS.replicas, 1, "r2")
+        await eventually(lambda: first.replica._alive[-1] == 1)
+        with stopped(shared):
+            decisions = [await first.acquire() for _ in range(3)]
+
+        assert [isinstance(decision, Permit) for decision in decisions] == [True, True, False]
+
+
+@on_loop
 async def test_live_permits_count_on_the_standby_store(shared: EmbeddedStore) -> None:
     async with opened(shared) as state:
         live = [await state.granted() for _ in range(3)]
