@@ -282,7 +282,7 @@ class Failover:
         for deployment_id, (action, actor, reason, ttl_ms, at_s) in self._forced.items():
             left_ms = ttl_ms and ttl_ms - round((time.monotonic() - at_s) * 1000)
             if left_ms >= 0:
-                told = asyncio.ensure_future(self.shared.force(deployment_id, action, actor, reason, left_ms))
+                told = self.shared.tell_forced(deployment_id, action, actor, reason, left_ms)
                 told.add_done_callback(_log_failure)
         self._forced.clear()
         self._active = self.shared

@@ -417,14 +417,21 @@ class Store:
 
     async def force(self, deployment_id: str, action: str, actor: str, reason: str, ttl_ms: int = 0) -> bool:
         """Moves a breaker by hand; False when the deployment or the action is unknown."""
-        keys = self._keys
-        names = (keys.domain, keys.events, keys.deployment(deployment_id), keys.deployment_window(deployment_id))
-        arguments = [self._epoch, action.encode(), actor.encode(), reason.encode(), b"%d" % ttl_ms]
-        moved = replies.forced(await self._call("force", names, arguments), ttl_ms, f"{action} by {actor}")
+        reply = await self.tell_forced(deployment_id, action, actor, reason, ttl_ms)
+        moved = replies.forced(reply, ttl_ms, f"{action} by {actor}")
         if moved is not None:
             # Trouble may begin before the next beat.
             self.view = View(self.view.epoch, {**self.view.breakers, deployment_id: moved})
         return moved is not None
+
+    def tell_forced(
+        self, deployment_id: str, action: str, actor: str, reason: str, ttl_ms: int
+    ) -> asyncio.Future[Reply]:
+        """As `force`, queued before this returns, ahead of every decision that follows."""
+        keys = self._keys
+        names = (keys.domain, keys.events, keys.deployment(deployment_id), keys.deployment_window(deployment_id))
+        arguments = [self._epoch, action.encode(), actor.encode(), reason.encode(), b"%d" % ttl_ms]
+        return self._call("force", names, arguments, is_urgent=True)
 
     async def snapshot(self) -> DomainSnapshot:
         keys = self._keys
