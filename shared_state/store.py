@@ -75,6 +75,12 @@ class Configuration(msgspec.Struct, frozen=True):
     deployments: tuple[DeploymentPolicy, ...]
 
 
+def _newest(before: dict[str, Breaker], fresh: dict[str, Breaker]) -> dict[str, Breaker]:
+    """Of each breaker the later generation."""
+    later = {name: b for name, b in fresh.items() if name not in before or b.generation >= before[name].generation}
+    return {**before, **later}
+
+
 def _limit_arguments(breaker: Breaker | None, is_same_share: bool) -> list[bytes]:
     """How long it cools, and its rate limit is used up. The latter is of no use where another share was in force."""
     now_s = time.monotonic()
@@ -359,10 +365,11 @@ class Store:
         has_forgotten = not self._is_told
         if has_forgotten or beat.policy_version < self.configuration.version:
             await self.restore()
+        fresh = {policies[k].id: breaker for k, breaker in beat.breakers.items()}
         if has_forgotten:
-            self.view = View(beat.epoch, before.breakers)  # until the next beat: what it holds now was told by us
+            self.view = View(beat.epoch, _newest(before.breakers, fresh))  # the rest it was told just now
         else:
-            self.view = View(beat.epoch, {policies[k].id: breaker for k, breaker in beat.breakers.items()})
+            self.view = View(beat.epoch, fresh)
             if is_due:
                 await self.reassert(self.view, self.view)
         return beat

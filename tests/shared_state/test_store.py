@@ -436,6 +436,22 @@ async def test_leases_are_those_that_their_replica_has_whatever_went_wrong(
 
 
 @on_loop
+async def test_breaker_that_opened_is_seen_though_the_connection_was_lost(own_server: EmbeddedStore) -> None:
+    domain = fresh_domain()
+    async with (
+        opened_state(own_server.url, "a", domain=domain) as state,
+        opened_state(own_server.url, "a", domain=domain, replica="r2") as other,
+    ):
+        await beat(state)
+        await other.store.force("a", "open", "ann", "test")
+        with RedisCli(own_server.url) as cli:
+            cli.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await beat(state)
+
+        assert state.store.view.breakers["a"].state == "forced_open"
+
+
+@on_loop
 async def test_name_of_a_replica_may_hold_dots(server: EmbeddedStore, cli: RedisCli) -> None:
     domain = fresh_domain()
     async with (
