@@ -39,9 +39,10 @@ outage: $(READY)
 faults: $(READY)
 	rm -f .figures; PLLM_FIGURES=.figures $(BIN)/python -m pytest -q tests/cluster/test_store_trouble.py; cat .figures
 
-# Needs uv on PATH. The lock names packages and hashes only, never an index.
+# Needs uv on PATH. The lock names packages and hashes only, never an index; with their extras, which pip before 23.3
+# (Debian 12's) otherwise takes for something unpinned as soon as a newer release is out.
 lock:
-	uv pip compile pyproject.toml --extra uvicorn --group dev --universal --generate-hashes \
+	uv pip compile pyproject.toml --extra uvicorn --group dev --universal --generate-hashes --no-strip-extras \
 	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -o requirements.lock
 
 clean:
