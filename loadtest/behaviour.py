@@ -27,6 +27,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Pause between the content chunks of a stream."""
     chunks: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 8
     """Content chunks of a stream; completion tokens of every answer."""
+    tool_calls: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    """A caller that offers tools is answered with so many calls of them, until it sends their results."""
 
     error_rate: Ratio = 0.0
     error_status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 500

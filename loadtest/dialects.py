@@ -12,6 +12,9 @@ from typing import Annotated, Any
 
 import msgspec
 
+from loadtest import tool_calls
+from loadtest.tool_calls import ToolCall
+
 PROMPT_TOKENS = 10
 EMBEDDING = [0.1, -0.2, 0.3, -0.4, 0.5, -0.6, 0.7, -0.8]
 # msgspec lets wrong UTF-8 inside a string through as Python's own error.
@@ -47,6 +50,7 @@ class _Request(msgspec.Struct, kw_only=True):
     messages: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1)] | None = None
     prompt: str | list[msgspec.Raw] | None = None
     input: str | list[msgspec.Raw] | None = None
+    tools: list[msgspec.Raw] | None = None
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
@@ -56,6 +60,8 @@ class Call(msgspec.Struct, frozen=True):
     is_stream: bool
     include_usage: bool
     inputs: int
+    tools: tuple[str, ...] = ()
+    """Names of those that may be called: none once the conversation holds their results."""
 
 
 _REQUIRED = {
@@ -79,13 +85,27 @@ def parse(kind: Kind, headers: Mapping[str, str], body: bytes) -> Call:
             raise InvalidCallError(f"{field}: field required")
     if kind is Kind.MESSAGE and "anthropic-version" not in headers:
         raise InvalidCallError("anthropic-version: header is required")
+    try:
+        tools = _offered(kind, request, body)
+    except (*NOT_JSON, ValueError) as error:
+        raise InvalidCallError(str(error)) from error
     return Call(
         kind=kind,
         model=request.model,
         is_stream=bool(request.stream) and kind is not Kind.EMBEDDING,
         include_usage=request.stream_options is not None and request.stream_options.include_usage,
         inputs=len(request.input) if isinstance(request.input, list) else 1,
+        tools=tools,
     )
+
+
+def _offered(kind: Kind, request: _Request, body: bytes) -> tuple[str, ...]:
+    """Looks into the messages only where tools are spoken of: most calls are not worth it."""
+    if not request.messages or b'"tool' not in body:
+        return ()
+    check = tool_calls.check_messages if kind is Kind.MESSAGE else tool_calls.check_chat
+    check(request.messages)
+    return () if tool_calls.has_results(request.messages) else tool_calls.tool_names(request.tools or [])
 
 
 @lru_cache(maxsize=64)
@@ -94,11 +114,15 @@ def words(name: str, chunks: int) -> tuple[str, ...]:
     return (f"Hello from {name}.", *(" word" for _ in range(chunks - 1)))
 
 
-def render_answer(call: Call, number: int, content: tuple[str, ...]) -> bytes:
+def render_answer(call: Call, number: int, content: tuple[str, ...], calls: int = 0) -> bytes:
+    """With so many calls of the tools that the caller offers, if any, behind the text."""
     text = "".join(content)
     match call.kind:
         case Kind.CHAT:
-            return _openai_answer(call, number, content, {"message": {"role": "assistant", "content": text}})
+            said: dict[str, Any] = {"role": "assistant", "content": text}
+            if made := tool_calls.made(call.tools, number, calls, "call"):
+                said["tool_calls"] = [each.in_chat(each.arguments) for each in made]
+            return _openai_answer(call, number, content, {"message": said}, "tool_calls" if made else "stop")
         case Kind.COMPLETION:
             return _openai_answer(call, number, content, {"text": text})
         case Kind.EMBEDDING:
@@ -107,20 +131,24 @@ def render_answer(call: Call, number: int, content: tuple[str, ...]) -> bytes:
             return _encode({"object": "list", "data": vectors, "model": call.model, "usage": usage})
         case Kind.MESSAGE:
             message = _anthropic_message(call, number, output_tokens=len(content))
-            message["content"] = [{"type": "text", "text": text}]
-            message["stop_reason"] = "end_turn"
+            made = tool_calls.made(call.tools, number, calls, "toolu")
+            used = [each.in_messages(msgspec.Raw(each.arguments.encode())) for each in made]
+            message["content"] = [{"type": "text", "text": text}, *used]
+            message["stop_reason"] = "tool_use" if used else "end_turn"
             return _encode(message)
         case Kind.RESPONSE:
             return _encode(_response(call, number, content))
 
 
-def render_stream(call: Call, number: int, content: tuple[str, ...]) -> list[bytes]:
-    """One write per content chunk and one to end with; the first carries the opening events too."""
+def render_stream(call: Call, number: int, content: tuple[str, ...], calls: int = 0) -> list[bytes]:
+    """One write per content chunk, per piece of a tool call, and one to end with; the first carries the opening events
+    too.
+    """
     if call.kind is Kind.MESSAGE:
-        return _anthropic_stream(call, number, content)
+        return _anthropic_stream(call, number, content, tool_calls.made(call.tools, number, calls, "toolu"))
     if call.kind is Kind.RESPONSE:
         return _response_stream(call, number, content)
-    return _openai_stream(call, number, content)
+    return _openai_stream(call, number, content, tool_calls.made(call.tools, number, calls, "call"))
 
 
 def render_error(kind: Kind | None, status: int, message: str) -> bytes:
@@ -177,8 +205,10 @@ def _openai_usage(tokens: int) -> dict[str, int]:
     }
 
 
-def _openai_answer(call: Call, number: int, content: tuple[str, ...], part: dict[str, Any]) -> bytes:
-    choice = {"index": 0, **part, "logprobs": None, "finish_reason": "stop"}
+def _openai_answer(
+    call: Call, number: int, content: tuple[str, ...], part: dict[str, Any], finish_reason: str = "stop"
+) -> bytes:
+    choice = {"index": 0, **part, "logprobs": None, "finish_reason": finish_reason}
     usage = _openai_usage(len(content))
     return _encode({**_openai_head(call, number), "choices": [choice], "usage": usage})
 
@@ -187,7 +217,7 @@ def _data(value: dict[str, Any]) -> bytes:
     return b"data: %b\n\n" % _encode(value)
 
 
-def _openai_stream(call: Call, number: int, content: tuple[str, ...]) -> list[bytes]:
+def _openai_stream(call: Call, number: int, content: tuple[str, ...], made: tuple[ToolCall, ...]) -> list[bytes]:
     head = _openai_head(call, number)
     is_chat = call.kind is Kind.CHAT
 
@@ -201,7 +231,10 @@ def _openai_stream(call: Call, number: int, content: tuple[str, ...]) -> list[by
     frames = [frame({"content": text}) for text in content]
     if is_chat:
         frames[0] = frame({"role": "assistant", "content": ""}) + frames[0]
-    ending = frame({}, "stop")
+    for index, each in enumerate(made):
+        pieces = [{"index": index, "function": {"arguments": piece}} for piece in each.pieces()]
+        frames += [frame({"tool_calls": [piece]}) for piece in ({"index": index, **each.in_chat("")}, *pieces)]
+    ending = frame({}, "tool_calls" if made else "stop")
     if call.include_usage:
         ending += _data({**head, "choices": [], "usage": _openai_usage(len(content))})
     return [*frames, ending + DONE]
@@ -240,7 +273,7 @@ def _named_event(event: str, **fields: Any) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (event.encode(), _encode({"type": event, **fields}))
 
 
-def _anthropic_stream(call: Call, number: int, content: tuple[str, ...]) -> list[bytes]:
+def _anthropic_stream(call: Call, number: int, content: tuple[str, ...], made: tuple[ToolCall, ...]) -> list[bytes]:
     opening = (
         _named_event("message_start", message=_anthropic_message(call, number, output_tokens=1))
         + _named_event("content_block_start", index=0, content_block={"type": "text", "text": ""})
@@ -250,11 +283,16 @@ def _anthropic_stream(call: Call, number: int, content: tuple[str, ...]) -> list
         _named_event("content_block_delta", index=0, delta={"type": "text_delta", "text": text}) for text in content
     ]
     frames[0] = opening + frames[0]
+    for index, each in enumerate(made, 1):
+        start = _named_event("content_block_start", index=index, content_block=each.in_messages({}))
+        pieces = [{"type": "input_json_delta", "partial_json": piece} for piece in each.pieces()]
+        frames.append(_named_event("content_block_stop", index=index - 1) + start)
+        frames += [_named_event("content_block_delta", index=index, delta=piece) for piece in pieces]
     ending = (
-        _named_event("content_block_stop", index=0)
+        _named_event("content_block_stop", index=len(made))
         + _named_event(
             "message_delta",
-            delta={"stop_reason": "end_turn", "stop_sequence": None},
+            delta={"stop_reason": "tool_use" if made else "end_turn", "stop_sequence": None},
             usage={"output_tokens": len(content)},
         )
         + _named_event("message_stop")

@@ -80,7 +80,7 @@ class Exchange:
             case "html":
                 body, content_type = HTML_PAGE, "text/html"
             case "half_json" | None:
-                body = dialects.render_answer(call, self._number, self._content(behaviour))
+                body = dialects.render_answer(call, self._number, self._content(behaviour), behaviour.tool_calls)
         if behaviour.malformed == "half_json":
             body = body[: len(body) // 2]
         if behaviour.cut_after_chunks is not None:
@@ -88,7 +88,7 @@ class Exchange:
         return await self._send(body, content_type), Ending.SUCCEEDED
 
     async def _stream(self, call: Call, behaviour: Behaviour) -> tuple[web.StreamResponse, Ending]:
-        frames = dialects.render_stream(call, self._number, self._content(behaviour))
+        frames = dialects.render_stream(call, self._number, self._content(behaviour), behaviour.tool_calls)
         if behaviour.malformed == "half_json":
             frames = [frames[0][: frames[0].index(b"{") + HALF_EVENT] + b"\n\n"]
         gap_s = behaviour.chunk_gap_ms / 1000

@@ -37,7 +37,7 @@ ORDER = {
     "loadtest": (
         *("__main__", "report", "flags", "drive", "client", "answers", "arrivals", "measure"),
         *("bench", "outage", "bench_parts"),
-        *("provider", "exchange", "counts", "dialects", "behaviour"),
+        *("provider", "exchange", "counts", "dialects", "tool_calls", "behaviour"),
     ),
 }
 MAY_IMPORT = {"gateway": {"gateway", "shared_state"}, "shared_state": {"shared_state"}, "loadtest": {"loadtest"}}

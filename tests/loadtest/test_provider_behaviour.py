@@ -193,6 +193,7 @@ ALL_FIELDS: dict[str, Any] = {
     "latency_spread": 0.1,
     "chunk_gap_ms": 1.0,
     "chunks": 2,
+    "tool_calls": 1,
     "error_rate": 0.0,
     "error_status": 503,
     "retry_after_s": 1.0,
