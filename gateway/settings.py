@@ -39,6 +39,7 @@ Standby = Literal["embedded", "none"]
 ANTHROPIC_URL = "https://api.anthropic.com/v1"
 Priority = Literal["critical", "high", "normal", "low", "bulk"]
 ProviderType = Literal["openai", "azure", "anthropic"]
+LimitField = Literal["max_tokens", "max_completion_tokens"]
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
@@ -84,6 +85,8 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_ke
     api_key: OptionalSecret = Secret("")  # when loaded without a base_url: the environment's (OPENAI_API_KEY)
     model: Text = ""  # when loaded: the deployment's model_name unless given
     api_version: str = ""  # azure only: with one, the older addresses that name the deployment
+    limit_field: LimitField | None = None  # of chat completions; None: as the provider's address tells
+    sampling: bool | None = None  # may temperature and top_p be set in a translation; None: as the model's name tells
     stream_usage: bool = True  # ask for the usage of every stream; a few old imitators refuse the field
 
 

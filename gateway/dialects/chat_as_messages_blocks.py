@@ -57,6 +57,7 @@ class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     input_schema: dict[str, msgspec.Raw]
     description: str | None = None
+    strict: bool = False
 
 
 class ToolChoice(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -76,6 +77,14 @@ class Metadata(msgspec.Struct, frozen=True):
     user_id: str
 
 
+class JsonFormat(msgspec.Struct, frozen=True, tag_field="type", tag="json_schema"):
+    schema: dict[str, msgspec.Raw]
+
+
+class OutputConfig(msgspec.Struct, frozen=True):
+    format: JsonFormat
+
+
 class MessagesRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     model: str
     max_tokens: int
@@ -87,4 +96,5 @@ class MessagesRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     stream: bool = False
     tools: list[Tool] | None = None
     tool_choice: ToolChoice | None = None
+    output_config: OutputConfig | None = None
     metadata: Metadata | None = None

@@ -83,6 +83,7 @@ class Function(msgspec.Struct, frozen=True):
     name: str
     description: str | None = None
     parameters: dict[str, msgspec.Raw] | None = None
+    strict: bool | None = None
 
 
 class Tool(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
@@ -106,8 +107,20 @@ class AllowedToolsChoice(msgspec.Struct, frozen=True, tag_field="type", tag="all
     allowed_tools: AllowedTools
 
 
-class ResponseFormat(msgspec.Struct, frozen=True):
-    type: str
+class TextFormat(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
+    pass
+
+
+class JsonObjectFormat(msgspec.Struct, frozen=True, tag_field="type", tag="json_object"):
+    pass
+
+
+class JsonSchema(msgspec.Struct, frozen=True):
+    schema: dict[str, msgspec.Raw] | None = None
+
+
+class JsonSchemaFormat(msgspec.Struct, frozen=True, tag_field="type", tag="json_schema"):
+    json_schema: JsonSchema
 
 
 class ChatRequest(msgspec.Struct, frozen=True):
@@ -129,7 +142,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     modalities: list[str] | None = None
-    response_format: ResponseFormat | None = None
+    response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
     audio: object = None
     functions: object = None
     function_call: object = None

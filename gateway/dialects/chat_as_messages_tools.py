@@ -33,7 +33,7 @@ def tool_use(chat: ChatRequest) -> ToolUse:
 
 def _tool(function: Function) -> Tool:
     schema = {**_OBJECT, **function.parameters} if function.parameters else _NO_PARAMETERS
-    return Tool(function.name, schema, function.description or None)
+    return Tool(function.name, schema, function.description or None, function.strict is True)
 
 
 def _allowed(tools: list[Tool], choice: AllowedToolsChoice) -> list[Tool]:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from gateway.dialects import call_ids
 from gateway.dialects.chat_as_messages_blocks import (
     Block,
     Conversation,
@@ -28,6 +29,14 @@ from gateway.dialects.chat_as_messages_schema import (
     unsupported,
 )
 
+
+class OpenCall(msgspec.Struct, frozen=True):
+    """A call without its result: where it was made, and its id as the provider reads it."""
+
+    place: str
+    use_id: str
+
+
 _arguments = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -35,7 +44,8 @@ def conversation(messages: list[Message]) -> Conversation:
     """Raises InvalidRequest."""
     system: list[TextBlock] = []
     turns: list[Turn] = []
-    unanswered: dict[str, str] = {}  # id of a call → where it was made
+    unanswered: dict[str, OpenCall] = {}  # by the id that the client knows
+    use_ids: set[str] = set()
     for position, message in enumerate(messages):
         place = f"messages[{position}]"
         match message:
@@ -48,7 +58,7 @@ def conversation(messages: list[Message]) -> Conversation:
                 _add(turns, "user", user_blocks(message.content, f"{place}.content"))
             case _:
                 _refuse_unanswered(unanswered)
-                _add(turns, "assistant", _assistant_blocks(message, unanswered, place))
+                _add(turns, "assistant", _assistant_blocks(message, unanswered, use_ids, place))
     _refuse_unanswered(unanswered)
     if not turns:
         raise unsupported("messages", "At least one message of a user or assistant must have content.")
@@ -63,7 +73,9 @@ def _add(turns: list[Turn], role: Literal["user", "assistant"], blocks: list[Blo
         turns.append(Turn(role, blocks))
 
 
-def _assistant_blocks(message: AssistantMessage, unanswered: dict[str, str], place: str) -> list[Block]:
+def _assistant_blocks(
+    message: AssistantMessage, unanswered: dict[str, OpenCall], use_ids: set[str], place: str
+) -> list[Block]:
     if message.function_call is not None:
         raise unsupported(f"{place}.function_call", "function_call is not supported: use tool_calls.")
     if message.audio is not None:
@@ -73,9 +85,19 @@ def _assistant_blocks(message: AssistantMessage, unanswered: dict[str, str], pla
         call_place = f"{place}.tool_calls[{position}]"
         if call.id in unanswered:
             raise unsupported(f"{call_place}.id", "Two tool calls of a message have the same id.")
-        unanswered[call.id] = call_place
-        blocks.append(ToolUseBlock(call.id, call.function.name, _input(call, f"{call_place}.function.arguments")))
+        use_id = _use_id(call.id, use_ids)
+        unanswered[call.id] = OpenCall(call_place, use_id)
+        blocks.append(ToolUseBlock(use_id, call.function.name, _input(call, f"{call_place}.function.arguments")))
     return blocks
+
+
+def _use_id(call_id: str, use_ids: set[str]) -> str:
+    """Some servers count their calls anew in each turn; the provider wants ids that are unique in the conversation."""
+    use_id = call_ids.for_messages(call_id)
+    if use_id in use_ids:
+        use_id = call_ids.for_messages(f"{call_id} again {len(use_ids)}")
+    use_ids.add(use_id)
+    return use_id
 
 
 def _input(call: ToolCall, param: str) -> msgspec.Raw:
@@ -90,17 +112,18 @@ def _input(call: ToolCall, param: str) -> msgspec.Raw:
     return msgspec.Raw(arguments)
 
 
-def _result(message: ToolMessage, unanswered: dict[str, str], place: str) -> ToolResultBlock:
-    if unanswered.pop(message.tool_call_id, None) is None:
+def _result(message: ToolMessage, unanswered: dict[str, OpenCall], place: str) -> ToolResultBlock:
+    call = unanswered.pop(message.tool_call_id, None)
+    if call is None:
         raise unsupported(f"{place}.tool_call_id", "No unanswered tool call before this message has this id.")
     blocks = text_blocks(message.content)
     is_plain = isinstance(message.content, str)
-    return ToolResultBlock(message.tool_call_id, blocks[0].text if blocks and is_plain else blocks or "")
+    return ToolResultBlock(call.use_id, blocks[0].text if blocks and is_plain else blocks or "")
 
 
-def _refuse_unanswered(unanswered: dict[str, str]) -> None:
-    for place in unanswered.values():
-        raise unsupported(place, "A tool call must be answered by a tool message before the conversation goes on.")
+def _refuse_unanswered(unanswered: dict[str, OpenCall]) -> None:
+    for call in unanswered.values():
+        raise unsupported(call.place, "A tool call must be answered by a tool message before the conversation goes on.")
 
 
 def _strip_prefill(last: Turn) -> None:

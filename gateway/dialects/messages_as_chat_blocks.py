@@ -3,6 +3,7 @@
 A block, source or media type that is in none of these unions has no counterpart: decoding refuses it by its place.
 """
 
+import binascii
 from typing import Annotated, Literal
 
 import msgspec
@@ -18,9 +19,20 @@ class Text(msgspec.Struct, frozen=True, tag="text"):
     text: str
 
 
-class InlineImage(msgspec.Struct, frozen=True, tag="base64"):
-    media_type: Literal["image/jpeg", "image/png", "image/gif", "image/webp"]
+class Inline(msgspec.Struct, frozen=True, tag="base64"):
     data: str
+
+    def __post_init__(self) -> None:
+        try:
+            is_empty = not binascii.a2b_base64(self.data, strict_mode=True)
+        except ValueError as error:  # binascii.Error is one; text outside ASCII raises it bare
+            raise Unsupported(f"The data is not valid base64: {error}") from error
+        if is_empty:
+            raise Unsupported("The data is empty")
+
+
+class InlineImage(Inline, frozen=True, tag="base64", kw_only=True):
+    media_type: Literal["image/jpeg", "image/png", "image/gif", "image/webp"]
 
 
 class UrlImage(msgspec.Struct, frozen=True, tag="url"):
@@ -33,9 +45,8 @@ class Image(msgspec.Struct, frozen=True, tag="image"):
     source: InlineImage | UrlImage
 
 
-class InlinePdf(msgspec.Struct, frozen=True, tag="base64"):
+class InlinePdf(Inline, frozen=True, tag="base64", kw_only=True):
     media_type: Literal["application/pdf"]
-    data: str
 
 
 class PlainText(msgspec.Struct, frozen=True, tag="text"):

@@ -1,6 +1,6 @@
 """A Messages request as a chat completion request.
 
-A field that is not read here only tunes or labels, and is dropped; docs/dialects-messages_as_chat.md lists them.
+A field that is not read here only tunes or labels, and is dropped; docs/dialects-messages-as-chat.md lists them.
 """
 
 import re
@@ -11,6 +11,7 @@ import msgspec
 from gateway.dialects.messages_as_chat_blocks import Text, Unsupported
 from gateway.dialects.messages_as_chat_turns import ChatMessage, Turn, chat_messages, paragraphs
 from gateway.errors import InvalidRequest
+from gateway.settings import LimitField
 
 _STOPS_MOST = 4  # more are refused by OpenAI
 _USER_MOST = 64  # characters; longer ones are refused by OpenAI, and some clients send more
@@ -116,11 +117,10 @@ class _StreamOptions(msgspec.Struct, frozen=True):
 
 
 class _ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The old name `max_tokens`: compatible servers know it. OpenAI's reasoning models want `max_completion_tokens`."""
-
     model: str
     messages: list[ChatMessage]
-    max_tokens: int
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
     stop: list[str] | None = None
@@ -133,15 +133,29 @@ class _ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     response_format: _ResponseFormat | None = None
 
 
+_OBJECT = msgspec.Raw(b'"object"')
 _request = msgspec.json.Decoder(_MessagesRequest)
 _encoder = msgspec.json.Encoder()
 _PLACE = re.compile(r" - at `\$\.?([^`]*)`\Z")
 _MISSING = re.compile(r"missing required field `(\w+)`")
 
 
-def request(body: bytes, model: str) -> bytes:
+class Vocabulary(msgspec.Struct, frozen=True):
+    """What a provider of chat completions knows: the name of the limit of tokens, whether a stream may be asked for its
+    usage, and whether `temperature` and `top_p` may be set.
+    """
+
+    limit_field: LimitField = "max_tokens"
+    has_stream_usage: bool = True
+    has_sampling: bool = True
+
+
+_COMMON = Vocabulary()
+
+
+def request(body: bytes, model: str, known: Vocabulary = _COMMON) -> bytes:
     """Raises InvalidRequest, naming the place."""
-    return _encoder.encode(_translated(_decoded(body), model))
+    return _encoder.encode(_translated(_decoded(body), model, known))
 
 
 def _decoded(body: bytes) -> _MessagesRequest:
@@ -170,7 +184,7 @@ def _explained(error: msgspec.ValidationError) -> InvalidRequest:
     return InvalidRequest(f"Invalid request body: {words}", param=param)
 
 
-def _translated(asked: _MessagesRequest, model: str) -> _ChatRequest:
+def _translated(asked: _MessagesRequest, model: str, known: Vocabulary) -> _ChatRequest:
     _refuse_unsupported(asked)
     messages = chat_messages(asked.messages)
     if not messages:
@@ -183,13 +197,14 @@ def _translated(asked: _MessagesRequest, model: str) -> _ChatRequest:
     return _ChatRequest(
         model=model,
         messages=messages,
-        max_tokens=asked.max_tokens,
-        temperature=asked.temperature,
-        top_p=asked.top_p,
+        max_tokens=asked.max_tokens if known.limit_field == "max_tokens" else None,
+        max_completion_tokens=asked.max_tokens if known.limit_field == "max_completion_tokens" else None,
+        temperature=asked.temperature if known.has_sampling else None,
+        top_p=asked.top_p if known.has_sampling else None,
         stop=asked.stop_sequences or None,
         user=user if user and len(user) <= _USER_MOST else None,
         stream=asked.stream is True,
-        stream_options=_StreamOptions(include_usage=True) if asked.stream else None,
+        stream_options=_StreamOptions(include_usage=True) if asked.stream and known.has_stream_usage else None,
         tools=[_function(tool) for tool in asked.tools] if asked.tools else None,
         tool_choice=_tool_choice(choice) if choice else None,
         parallel_tool_calls=False if choice and choice.disable_parallel_tool_use else None,
@@ -215,7 +230,10 @@ def _unsupported(message: str, param: str) -> InvalidRequest:
 
 
 def _function(tool: _Tool) -> _FunctionTool:
-    return _FunctionTool(_Function(tool.name, tool.input_schema, tool.description, tool.strict))
+    """OpenAI takes no object without `properties`, be there none."""
+    is_bare = tool.input_schema.get("type") == _OBJECT and "properties" not in tool.input_schema
+    schema = {**tool.input_schema, "properties": msgspec.Raw(b"{}")} if is_bare else tool.input_schema
+    return _FunctionTool(_Function(tool.name, schema, tool.description, tool.strict))
 
 
 def _tool_choice(choice: _Choice) -> str | _ThisFunction:

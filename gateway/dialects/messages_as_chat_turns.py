@@ -9,6 +9,7 @@ from itertools import groupby
 
 import msgspec
 
+from gateway.dialects import call_ids
 from gateway.dialects.messages_as_chat_blocks import (
     Document,
     Image,
@@ -89,7 +90,7 @@ def _assistant_message(turns: Sequence[Turn]) -> ChatMessage:
     blocks = [block for turn in turns for block in _blocks(turn)]
     text = "".join(block.text for block in blocks if isinstance(block, Text))
     calls = [
-        ToolCall(block.id, CalledFunction(block.name, msgspec.json.encode(block.input).decode()))
+        ToolCall(call_ids.for_chat(block.id), CalledFunction(block.name, msgspec.json.encode(block.input).decode()))
         for block in blocks
         if isinstance(block, ToolUse)
     ]
@@ -101,15 +102,16 @@ def _results(numbered_turns: Sequence[tuple[int, Turn]], unanswered: set[str]) -
         for position, block in enumerate(_blocks(turn)):
             if not isinstance(block, ToolResult):
                 continue
-            if block.tool_use_id not in unanswered:
+            call_id = call_ids.for_chat(block.tool_use_id)
+            if call_id not in unanswered:
                 raise InvalidRequest(
                     "No tool_use block of this id, still without its result, is in the turn directly before.",
                     param=f"messages[{number}].content[{position}].tool_use_id",
                     code="unsupported_value",
                 )
-            unanswered.remove(block.tool_use_id)
+            unanswered.remove(call_id)
             prefix = ERROR_PREFIX if block.is_error else ""
-            yield ChatMessage("tool", prefix + paragraphs(_result_parts(block)), tool_call_id=block.tool_use_id)
+            yield ChatMessage("tool", prefix + paragraphs(_result_parts(block)), tool_call_id=call_id)
 
 
 def _result_parts(result: ToolResult) -> Sequence[Part]:

@@ -39,9 +39,14 @@ def adapter(deployment: DeploymentSettings, kind: Kind) -> Adapter | None:
         return _anthropic(provider, kind)
     if kind is Kind.MESSAGE:
         chat = _openai(provider, Kind.CHAT)
+        known = messages_as_chat.Vocabulary(
+            limit_field=(azure if provider.type == "azure" else openai).limit_field(provider),
+            has_stream_usage=provider.stream_usage,
+            has_sampling=provider.sampling is not False,
+        )
         return msgspec.structs.replace(
             chat,
-            request=lambda call: messages_as_chat.request(call.body, provider.model),
+            request=lambda call: messages_as_chat.request(call.body, provider.model, known),
             reply=messages_as_chat.reply,
             stream=lambda _call: translated(messages_as_chat.Stream().feed),
         )
@@ -70,9 +75,10 @@ def _anthropic(provider: ProviderSettings, kind: Kind) -> Adapter | None:
         return own
     if kind is not Kind.CHAT:
         return None
+    has_sampling = anthropic.has_sampling(provider)
     return msgspec.structs.replace(
         own,
-        request=lambda call: chat_as_messages.request(call.body, provider.model),
+        request=lambda call: chat_as_messages.request(call.body, provider.model, has_sampling=has_sampling),
         reply=chat_as_messages.reply,
         stream=lambda call: translated(chat_as_messages.Stream(call.include_usage).feed),
     )

@@ -1,9 +1,13 @@
 """Anthropic: one endpoint, whose bodies pass as bytes for its own clients."""
 
+import re
+
 from gateway.calls import Call, Kind, with_fields
 from gateway.settings import ProviderSettings
 
 VERSION = "2023-06-01"
+# Claude 4.6 and what came before it. The models since refuse the fields, so of names not known here none is asked.
+_HAS_SAMPLING = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:$|@|-(?:[01456]\b|\d{8})))")
 
 
 def address(provider: ProviderSettings) -> str:
@@ -13,6 +17,11 @@ def address(provider: ProviderSettings) -> str:
 def headers(provider: ProviderSettings) -> dict[str, str]:
     key = {"x-api-key": str(provider.api_key)} if provider.api_key else {}
     return {"anthropic-version": VERSION, **key}
+
+
+def has_sampling(provider: ProviderSettings) -> bool:
+    """Does the model know `temperature` and `top_p`?"""
+    return bool(_HAS_SAMPLING.search(provider.model)) if provider.sampling is None else provider.sampling
 
 
 def body(provider: ProviderSettings, call: Call) -> bytes:

@@ -5,7 +5,9 @@ OpenAI's; the older one names the deployment and wants an `api-version`.
 from urllib.parse import quote
 
 from gateway.calls import Kind
-from gateway.settings import ProviderSettings
+from gateway.settings import LimitField, ProviderSettings
+
+_NEW_LIMIT_SINCE = "2024-09-01"
 
 
 def address(provider: ProviderSettings, kind: Kind) -> str:
@@ -19,3 +21,11 @@ def address(provider: ProviderSettings, kind: Kind) -> str:
 
 def headers(provider: ProviderSettings) -> dict[str, str]:
     return {"api-key": str(provider.api_key)} if provider.api_key else {}
+
+
+def limit_field(provider: ProviderSettings) -> LimitField:
+    """Versions that are older than the new name refuse it."""
+    if provider.limit_field:
+        return provider.limit_field
+    is_old = provider.api_version and provider.api_version < _NEW_LIMIT_SINCE
+    return "max_tokens" if is_old else "max_completion_tokens"

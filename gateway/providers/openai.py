@@ -3,9 +3,10 @@ stream is asked for its usage.
 """
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from gateway.calls import Call, Kind, with_fields
-from gateway.settings import ProviderSettings
+from gateway.settings import LimitField, ProviderSettings
 
 KINDS = frozenset({Kind.CHAT, Kind.COMPLETION, Kind.EMBEDDING, Kind.RESPONSE})
 _HAS_USAGE_OPTION = frozenset({Kind.CHAT, Kind.COMPLETION})
@@ -17,6 +18,17 @@ def address(provider: ProviderSettings, kind: Kind) -> str:
 
 def headers(provider: ProviderSettings) -> dict[str, str]:
     return {"authorization": f"Bearer {provider.api_key}"} if provider.api_key else {}
+
+
+def limit_field(provider: ProviderSettings) -> LimitField:
+    """OpenAI's own models all know the new name, and its reasoning models refuse the old one. Most other servers know
+    the old one only.
+    """
+    if provider.limit_field:
+        return provider.limit_field
+    host = urlsplit(provider.base_url).hostname or ""
+    is_openai = f".{host}".endswith(".api.openai.com")  # or one of its regions
+    return "max_completion_tokens" if is_openai else "max_tokens"
 
 
 def asks_for_usage(provider: ProviderSettings, call: Call) -> bool:

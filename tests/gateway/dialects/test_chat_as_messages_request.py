@@ -113,7 +113,6 @@ def test_full_request_is_one_the_provider_knows() -> None:
             {"type": "text", "text": "Answer in French."},
         ],
         "temperature": 0.5,
-        "top_p": 0.9,
         "stop_sequences": ["END"],
         "tool_choice": {"type": "tool", "name": "get_current_weather", "disable_parallel_tool_use": True},
         "metadata": {"user_id": "user-1"},
@@ -143,6 +142,28 @@ def test_temperature_above_the_providers_most_is_its_most(temperature: float, se
     assert translated(temperature=temperature)["temperature"] == sent
 
 
+@pytest.mark.parametrize(
+    ("fields", "sent"), [({"top_p": 0.9}, 0.9), ({"top_p": 0.9, "temperature": 0}, None), ({"top_p": None}, None)]
+)
+def test_top_p_is_dropped_beside_a_temperature(fields: dict[str, Any], sent: float | None) -> None:
+    assert translated(**fields).get("top_p") == sent
+
+
+def test_model_that_knows_no_sampling_is_told_none() -> None:
+    body = json.dumps({**HELLO, "temperature": 0.2, "top_p": 0.9}).encode()
+
+    assert json.loads(request(body, "claude-sonnet-4-5", has_sampling=False)) == translated()
+
+
+def test_schema_of_the_answer_becomes_its_format() -> None:
+    schema = {"type": "object", "properties": {"n": {"const": 1.50}}, "additionalProperties": False}
+    named = {"name": "answer", "description": "It.", "strict": True, "schema": schema}
+
+    assert translated(response_format={"type": "json_schema", "json_schema": named})["output_config"] == {
+        "format": {"type": "json_schema", "schema": schema}
+    }
+
+
 @pytest.mark.parametrize(("stop", "sent"), [("END", ["END"]), (["a", "\nb"], ["a", "\nb"]), ([], None), (None, None)])
 def test_stop_becomes_a_list(stop: Any, sent: Any) -> None:
     assert translated(stop=stop).get("stop_sequences") == sent
@@ -160,6 +181,8 @@ def test_stream_is_asked_for_where_the_client_does(stream: bool | None, sent: bo
         ({"safety_identifier": "b"}, "b"),
         ({"user": "a", "safety_identifier": "b"}, "b"),
         ({"user": ""}, None),
+        ({"user": "a" * 256}, "a" * 256),
+        ({"user": "a" * 257}, None),
     ],
 )
 def test_user_is_told_to_the_provider(fields: dict[str, Any], user: str | None) -> None:
@@ -186,7 +209,11 @@ def test_one_system_message_is_plain_text() -> None:
         ({"moderation": {"model": "m"}}, "moderation"),
         ({"web_search_options": {}}, "web_search_options"),
         ({"response_format": {"type": "json_object"}}, "response_format.type"),
-        ({"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}}, "response_format.type"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
+            "response_format.json_schema.schema",
+        ),
+        ({"response_format": {"type": "grammar"}}, "response_format.type"),
         ({"stop": ""}, "stop"),
         ({"stop": ["a", " \n"]}, "stop[1]"),
     ],

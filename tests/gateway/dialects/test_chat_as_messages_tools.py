@@ -28,7 +28,7 @@ def test_tools_are_told_by_name_description_and_schema() -> None:
     assert use() == {
         "tools": [
             {"name": "f", "input_schema": schema},
-            {"name": "g", "description": "Does g.", "input_schema": schema},
+            {"name": "g", "description": "Does g.", "input_schema": schema, "strict": True},
         ],
         "choice": None,
     }

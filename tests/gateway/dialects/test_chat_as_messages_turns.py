@@ -1,5 +1,6 @@
 """Who speaks when: system messages, merged turns, tool calls with their results, prefill."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -142,3 +143,21 @@ def test_prefill_ends_without_white_space() -> None:
         ("user", ["go"]),
         ("assistant", ["so:"]),
     ]
+
+
+def test_id_that_the_provider_does_not_take_is_replaced_for_call_and_result() -> None:
+    told = turns(USER, calling("functions.f:0"), result("functions.f:0"))
+    use_id = told[1][1][0]["id"]
+
+    assert re.fullmatch(r"toolu_[0-9a-f]{32}", use_id)
+    assert told[1:] == [("assistant", [use(use_id)]), ("user", [answer(use_id)])]
+
+
+def test_id_that_comes_again_in_a_later_turn_is_told_apart() -> None:
+    once = [USER, calling("call_0"), result("call_0")]
+    (_, [first]), (_, [second]) = turns(*once, *once)[1::2]
+    again = turns(*once, *once, *once)
+
+    assert first["id"] == "call_0" != second["id"]
+    assert again[3] == ("assistant", [second])
+    assert again[4][1][0]["tool_use_id"] == second["id"]

@@ -100,3 +100,11 @@ def test_citations_that_are_off_change_nothing() -> None:
 def test_what_has_no_counterpart_is_refused(block: Block) -> None:
     with pytest.raises(msgspec.ValidationError):
         parts(block)
+
+
+@pytest.mark.parametrize("data", ["", "iVB", "iV BO=", "データ", "data:image/png;base64,iVBO"])
+def test_data_that_is_not_base64_is_refused_by_its_place(data: str) -> None:
+    image: Block = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
+
+    with pytest.raises(msgspec.ValidationError, match=r"at `\$.source`"):
+        parts(image)

@@ -8,7 +8,7 @@ from hypothesis import given
 from openai.types.chat import completion_create_params
 from pydantic import TypeAdapter
 
-from gateway.dialects.messages_as_chat import request
+from gateway.dialects.messages_as_chat import Vocabulary, request
 from gateway.errors import InvalidRequest
 from tests.support.mangled_json import mangled
 
@@ -155,6 +155,25 @@ def test_stream_always_asks_for_usage() -> None:
 
 def test_tools_become_functions() -> None:
     assert asked(tools=[WEATHER])["tools"] == [WEATHER_FUNCTION]
+
+
+def test_tool_without_properties_is_given_none() -> None:
+    sent = asked(tools=[{"name": "now", "input_schema": {"type": "object"}}])["tools"][0]["function"]["parameters"]
+
+    assert sent == {"type": "object", "properties": {}}
+
+
+def test_newer_name_of_the_limit_is_used_where_it_is_known() -> None:
+    sent = json.loads(request(json.dumps(PLAIN).encode(), "m", Vocabulary(limit_field="max_completion_tokens")))
+
+    assert (sent["max_completion_tokens"], "max_tokens" in sent) == (1024, False)
+
+
+def test_provider_without_stream_usage_or_sampling_is_asked_for_neither() -> None:
+    body = json.dumps({**PLAIN, "stream": True, "temperature": 0.5, "top_p": 0.5}).encode()
+    known = Vocabulary(has_stream_usage=False, has_sampling=False)
+
+    assert json.loads(request(body, "gpt-4o", known)) == asked() | {"stream": True}
 
 
 def test_strict_tool_stays_strict() -> None:

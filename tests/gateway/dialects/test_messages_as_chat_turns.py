@@ -158,3 +158,12 @@ def test_result_without_its_call_is_refused(turns: list[dict[str, Any]], param: 
 
     assert str(refused.value.param).startswith(param)
     assert refused.value.code == "unsupported_value"
+
+
+def test_id_that_is_too_long_for_openai_is_replaced_for_call_and_result() -> None:
+    long = "toolu_" + "a" * 40
+    used = {"type": "tool_use", "id": long, "name": "f", "input": {}}
+    told = messages(user(text("go")), assistant(used), user({"type": "tool_result", "tool_use_id": long}))
+
+    assert told[1]["tool_calls"][0]["id"] == told[2]["tool_call_id"]
+    assert len(told[2]["tool_call_id"]) <= 40
