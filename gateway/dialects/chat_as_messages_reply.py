@@ -24,6 +24,10 @@ FINISH_REASONS = {
 }
 
 
+class OutputTokensDetails(msgspec.Struct, frozen=True):
+    thinking_tokens: Tokens | None = None
+
+
 class Usage(msgspec.Struct, frozen=True):
     """None where the provider did not say; of a stream's counts the later ones hold."""
 
@@ -31,6 +35,13 @@ class Usage(msgspec.Struct, frozen=True):
     cache_creation_input_tokens: Tokens | None = None
     cache_read_input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
+    output_tokens_details: OutputTokensDetails | None = None
+
+
+class StopDetails(msgspec.Struct, frozen=True):
+    """Why the model refused, where it says so."""
+
+    explanation: str | None = None
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -49,10 +60,16 @@ class MessagesReply(msgspec.Struct, frozen=True):
     content: list[Block]
     usage: Usage
     stop_reason: str | None = None
+    stop_details: StopDetails | None = None
 
 
-class PromptTokensDetails(msgspec.Struct, frozen=True):
+class PromptTokensDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     cached_tokens: int
+    cache_write_tokens: int = 0
+
+
+class CompletionTokensDetails(msgspec.Struct, frozen=True):
+    reasoning_tokens: int
 
 
 class ChatUsage(msgspec.Struct, frozen=True):
@@ -60,6 +77,7 @@ class ChatUsage(msgspec.Struct, frozen=True):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails | msgspec.UnsetType = msgspec.UNSET
 
 
 class CalledFunction(msgspec.Struct, frozen=True):
@@ -75,7 +93,7 @@ class ToolCall(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
 class ChatMessage(msgspec.Struct, frozen=True, tag_field="role", tag="assistant"):
     content: str | None
     tool_calls: list[ToolCall] | msgspec.UnsetType = msgspec.UNSET
-    refusal: None = None
+    refusal: str | None = None
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -107,7 +125,9 @@ def reply(body: bytes) -> bytes:
         model=message.model,
         choices=[
             Choice(
-                ChatMessage(None if calls and not text else text, calls or msgspec.UNSET),
+                ChatMessage(
+                    None if calls and not text else text, calls or msgspec.UNSET, explanation(message.stop_details)
+                ),
                 finish_reason(message.stop_reason),
             )
         ],
@@ -131,12 +151,24 @@ def finish_reason(stop_reason: str | None) -> str:
     return FINISH_REASONS.get(stop_reason or "", "stop")
 
 
+def explanation(details: StopDetails | None) -> str | None:
+    return (details.explanation or None) if details else None
+
+
 def chat_usage(usage: Usage) -> ChatUsage:
     """The provider counts apart what it read from a cache or wrote there; chat completions count the whole prompt."""
     cached = usage.cache_read_input_tokens or 0
-    prompt = (usage.input_tokens or 0) + (usage.cache_creation_input_tokens or 0) + cached
+    written = usage.cache_creation_input_tokens or 0
+    prompt = (usage.input_tokens or 0) + written + cached
     completion = usage.output_tokens or 0
-    return ChatUsage(prompt, completion, prompt + completion, PromptTokensDetails(cached))
+    thinking = usage.output_tokens_details.thinking_tokens if usage.output_tokens_details else None
+    return ChatUsage(
+        prompt,
+        completion,
+        prompt + completion,
+        PromptTokensDetails(cached, written),
+        msgspec.UNSET if thinking is None else CompletionTokensDetails(thinking),
+    )
 
 
 def text_of(block: Block) -> str:

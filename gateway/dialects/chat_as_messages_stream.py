@@ -4,16 +4,19 @@ A chunk is a fixed frame around its delta: only the delta is encoded, for this r
 """
 
 import time
+from typing import Any
 
 import msgspec
 
 from gateway.dialects.chat_as_messages_reply import (
     Block,
+    StopDetails,
     Usage,
     arguments_of,
     call_of,
     chat_usage,
     decoded,
+    explanation,
     finish_reason,
     text_of,
 )
@@ -60,6 +63,7 @@ class BlockStop(msgspec.Struct, frozen=True):
 
 class Stop(msgspec.Struct, frozen=True):
     stop_reason: str | None = None
+    stop_details: StopDetails | None = None
 
 
 class MessageDelta(msgspec.Struct, frozen=True):
@@ -156,8 +160,10 @@ class Stream:
 
     def _message_delta(self, event: MessageDelta) -> bytes:
         self._usage = _later(self._usage, event.usage)
-        reason = event.delta.stop_reason
-        return self._finish(reason) if reason is not None and not self._has_finished else b""
+        reason, refusal = event.delta.stop_reason, explanation(event.delta.stop_details)
+        if reason is None or self._has_finished:
+            return b""
+        return (self._chunk(_encode({"refusal": refusal})) if refusal else b"") + self._finish(reason)
 
     def _message_stop(self) -> bytes:
         finish = b"" if self._has_finished else self._finish(None)
@@ -194,8 +200,8 @@ class Stream:
 def _later(before: Usage, after: Usage) -> Usage:
     """Counts are cumulative: what the later event says holds, and what it leaves out stays."""
 
-    def latest(name: str) -> int | None:
-        count: int | None = getattr(after, name)
+    def latest(name: str) -> Any:
+        count = getattr(after, name)
         return getattr(before, name) if count is None else count
 
     return Usage(*[latest(name) for name in Usage.__struct_fields__])

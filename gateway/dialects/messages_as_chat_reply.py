@@ -24,6 +24,11 @@ Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 class PromptDetails(msgspec.Struct, frozen=True):
     cached_tokens: float | None = None
+    cache_write_tokens: float | None = None
+
+
+class CompletionDetails(msgspec.Struct, frozen=True):
+    reasoning_tokens: float | None = None
 
 
 class ChatUsage(msgspec.Struct, frozen=True):
@@ -32,6 +37,7 @@ class ChatUsage(msgspec.Struct, frozen=True):
     prompt_tokens: float | None = None
     completion_tokens: float | None = None
     prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
 
 
 class _Function(msgspec.Struct, frozen=True):
@@ -72,12 +78,18 @@ class ToolUseBlock(msgspec.Struct, frozen=True, tag="tool_use"):
     input: dict[str, msgspec.Raw]
 
 
+class OutputDetails(msgspec.Struct, frozen=True):
+    thinking_tokens: int
+
+
 class Usage(msgspec.Struct, frozen=True):
-    """``input_tokens`` are those not read from the cache."""
+    """``input_tokens`` are those neither read from the cache nor written to it."""
 
     input_tokens: int = 0
     cache_read_input_tokens: int = 0
     output_tokens: int = 0
+    cache_creation_input_tokens: int | msgspec.UnsetType = msgspec.UNSET
+    output_tokens_details: OutputDetails | msgspec.UnsetType = msgspec.UNSET
 
 
 class Message(msgspec.Struct, frozen=True, tag="message"):
@@ -130,10 +142,16 @@ def stop_reason(finish_reason: str | None, *, has_refused: bool, has_calls: bool
 def usage(counted: ChatUsage | None) -> Usage:
     if counted is None:
         return Usage()
-    details = counted.prompt_tokens_details
-    cached = _tokens(details.cached_tokens if details else None)
-    fresh = max(_tokens(counted.prompt_tokens) - cached, 0)
-    return Usage(fresh, cached, _tokens(counted.completion_tokens))
+    prompt = counted.prompt_tokens_details or PromptDetails()
+    completion = counted.completion_tokens_details or CompletionDetails()
+    cached, written = _tokens(prompt.cached_tokens), _tokens(prompt.cache_write_tokens)
+    return Usage(
+        max(_tokens(counted.prompt_tokens) - cached - written, 0),
+        cached,
+        _tokens(counted.completion_tokens),
+        written or msgspec.UNSET,
+        OutputDetails(thinking) if (thinking := _tokens(completion.reasoning_tokens)) else msgspec.UNSET,
+    )
 
 
 def message_id(provider_id: str | None) -> str:
@@ -145,6 +163,15 @@ def message_id(provider_id: str | None) -> str:
 def tool_use_id(call_id: str | None) -> str:
     """As given. Some servers give none: without one, a client could not name the call it answers."""
     return call_id or f"toolu_{uuid.uuid4().hex}"
+
+
+def is_input(arguments: str) -> bool:
+    """Is this the whole of a call's arguments?"""
+    try:
+        _input.decode(arguments)
+    except NOT_OF_THE_DIALECT:
+        return False
+    return True
 
 
 def _tool_input(arguments: str | None) -> dict[str, msgspec.Raw]:

@@ -14,6 +14,7 @@ from gateway.dialects.messages_as_chat_reply import (
     TextBlock,
     ToolUseBlock,
     Usage,
+    is_input,
     message_id,
     stop_reason,
     tool_use_id,
@@ -47,6 +48,7 @@ class _Choice(msgspec.Struct, frozen=True):
 
 class _Chunk(msgspec.Struct, frozen=True):
     choices: list[_Choice]
+    error: object = None
     id: str | None = None
     model: str | None = None
     usage: ChatUsage | None = None
@@ -114,6 +116,9 @@ class Stream:
         self._usage: ChatUsage | None = None
         self._open: str | None = None  # what the open block holds: "content", "refusal" or the key of a call
         self._call_keys: set[str] = set()
+        self._key_of_index: dict[int, str] = {}
+        self._open_id: str | None = None
+        self._open_input: list[str] = []
         self._block_count = 0
 
     def feed(self, event: str, data: bytes) -> bytes:  # noqa: ARG002
@@ -127,6 +132,8 @@ class Stream:
             raise Malformed(f"not a chunk of a chat completion: {error}") from error
 
     def _events(self, chunk: _Chunk) -> list[_Event]:
+        if chunk.error:  # beside choices, as some servers tell it
+            raise Malformed("the provider's stream went on with an error")
         events: list[_Event] = []
         self._usage = chunk.usage or self._usage  # some servers count in every chunk: the last one is right
         # Azure's first chunk holds neither id nor choices: the message is not known yet.
@@ -162,8 +169,10 @@ class Stream:
             if not function.name:
                 raise Malformed("a tool call begins without a name")
             self._call_keys.add(key)
+            self._open_id, self._open_input = piece.id, []
             self._begin(key, ToolUseBlock(tool_use_id(piece.id), function.name, {}), events)
         if function.arguments:
+            self._open_input.append(function.arguments)
             events.append(_BlockDelta(self._block_count - 1, _InputDelta(function.arguments)))
 
     def _call_key(self, piece: _CallPiece) -> str:
@@ -171,12 +180,20 @@ class Stream:
         id tells calls apart, or that a name is given anew.
         """
         if piece.index is not None:
-            return f"index {piece.index}"
+            key = self._key_of_index.setdefault(piece.index, f"index {piece.index}")
+            if key == self._open and self._is_another(piece):
+                key = self._key_of_index[piece.index] = f"index {piece.index} id {piece.id}"
+            return key
         if piece.id:
             return f"id {piece.id}"
         if self._open in self._call_keys and not (piece.function and piece.function.name):
             return str(self._open)
         return f"call {len(self._call_keys)}"
+
+    def _is_another(self, piece: _CallPiece) -> bool:
+        """Some servers give all calls the same index: with a new id, a name, and the call before it complete."""
+        has_begun = piece.id and piece.id != self._open_id and piece.function and piece.function.name
+        return bool(has_begun) and is_input("".join(self._open_input))
 
     def _begin(self, kind: str, block: TextBlock | ToolUseBlock, events: list[_Event]) -> None:
         self._close(events)

@@ -69,7 +69,7 @@ def test_text_is_a_chat_completion() -> None:
             "prompt_tokens": 2215,
             "completion_tokens": 503,
             "total_tokens": 2718,
-            "prompt_tokens_details": {"cached_tokens": 20},
+            "prompt_tokens_details": {"cached_tokens": 20, "cache_write_tokens": 100},
         },
     }
 
@@ -162,3 +162,16 @@ def test_reply_is_a_chat_completion_or_malformed(body: bytes) -> None:
         return
 
     assert ChatCompletion.model_validate_json(answer, strict=True).choices[0].message.role == "assistant"
+
+
+def test_tokens_of_thinking_are_tokens_of_reasoning() -> None:
+    usage = {**HELLO["usage"], "output_tokens_details": {"thinking_tokens": 400}}
+
+    assert answered(usage=usage)["usage"]["completion_tokens_details"] == {"reasoning_tokens": 400}
+
+
+def test_explanation_of_a_refusal_is_the_refusal() -> None:
+    details = {"type": "refusal", "category": "bio", "explanation": "I may not."}
+    choice = answered(content=[], stop_reason="refusal", stop_details=details)["choices"][0]
+
+    assert (choice["finish_reason"], choice["message"]["refusal"]) == ("content_filter", "I may not.")

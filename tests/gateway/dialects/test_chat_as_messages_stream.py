@@ -232,3 +232,18 @@ def test_stream_is_chunks_or_malformed(data: st.DataObject, events: list[dict[st
             break
 
     assert len(chunks(sent)) >= (spoiled > 0)
+
+
+def test_explanation_of_a_refusal_is_streamed_before_its_reason() -> None:
+    end = finished("refusal")
+    end["delta"]["stop_details"] = {"type": "refusal", "explanation": "I may not."}
+    sent = chunks(streamed(START, end, STOP))
+
+    assert [chunk["choices"][0]["delta"].get("refusal") for chunk in sent[-3:-1]] == ["I may not.", None]
+    assert sent[-2]["choices"][0]["finish_reason"] == "content_filter"
+
+
+def test_tokens_of_thinking_are_streamed_as_tokens_of_reasoning() -> None:
+    sent = chunks(streamed(START, finished(output_tokens_details={"thinking_tokens": 9}), STOP))
+
+    assert sent[-1]["usage"]["completion_tokens_details"] == {"reasoning_tokens": 9}

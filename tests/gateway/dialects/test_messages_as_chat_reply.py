@@ -189,3 +189,17 @@ def test_damaged_reply_is_malformed_or_good(body: bytes) -> None:
         return
 
     Message.model_validate_json(told)
+
+
+def test_tokens_written_to_the_cache_and_of_reasoning_are_told_apart() -> None:
+    counted = {"prompt_tokens": 100, "completion_tokens": 50}
+    prompt = {"cached_tokens": 30, "cache_write_tokens": 20}
+    usage = {**counted, "prompt_tokens_details": prompt, "completion_tokens_details": {"reasoning_tokens": 40}}
+
+    assert translated({**PLAIN, "usage": usage})["usage"] == {
+        "input_tokens": 50,
+        "cache_read_input_tokens": 30,
+        "cache_creation_input_tokens": 20,
+        "output_tokens": 50,
+        "output_tokens_details": {"thinking_tokens": 40},
+    }

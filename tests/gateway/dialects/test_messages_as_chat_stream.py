@@ -301,3 +301,16 @@ def test_damaged_stream_is_malformed_or_good(fed: list[bytes]) -> None:
 
     for event in body.decode().split("\n\n")[:-1]:
         OFFICIAL.validate_json(event.split("\ndata: ")[1])
+
+
+def test_calls_that_share_an_index_are_told_apart_once_the_first_is_complete() -> None:
+    told = inner(call(0, "call_1", "f", '{"a":'), call(0, None, None, "1}"), call(0, "call_2", "f", '{"a":2}'))
+
+    assert told == [*tool_block(0, "call_1", "f", '{"a":', "1}"), *tool_block(1, "call_2", "f", '{"a":2}')]
+
+
+def test_error_beside_choices_is_no_end_of_the_turn() -> None:
+    error = {"code": 502, "message": "gone"}
+
+    with pytest.raises(Malformed):
+        events(chunk({"content": "a"}), {**chunk({"content": ""}, "error"), "error": error}, DONE)
