@@ -1,6 +1,7 @@
 """Wire schemas of requests and replies: only the fields the gateway looks at. Everything else passes as bytes."""
 
 import re
+from collections.abc import Iterable
 from enum import Enum
 from typing import Annotated, Any
 
@@ -57,13 +58,14 @@ class ResponseRequest(Request, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One parsed request: what to route, and the body as it came."""
+    """One parsed request: what to route, and the body as it came. ``edition``: the headers that say how to read it."""
 
     model: str
     is_stream: bool
     body: bytes
     kind: Kind = Kind.CHAT
     include_usage: bool = False
+    edition: tuple[tuple[str, str], ...] = ()
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -118,6 +120,10 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 OUTPUT_TOKENS_MOST = 999_999_999
 
+_EDITION = {
+    b"anthropic-version": re.compile(rb"\d{4}-\d\d-\d\d"),
+    b"anthropic-beta": re.compile(rb"[a-zA-Z0-9_., -]{1,2000}"),
+}
 _FIELD = re.compile(r"missing required field `(\w+)`|at `\$\.(\w+)")
 REQUESTS: dict[Kind, type[Request]] = {
     Kind.CHAT: ChatRequest,
@@ -150,6 +156,23 @@ def parse(kind: Kind, body: bytes) -> Call:
     is_stream = request.stream is True and kind is not Kind.EMBEDDING
     include_usage = request.stream_options is not None and request.stream_options.include_usage is True
     return Call(request.model, is_stream, body, kind, include_usage)
+
+
+def edition_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
+    """The version and the betas of Anthropic's API that a body is written for; a header given twice is one list.
+    Raises InvalidRequest.
+    """
+    given: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        if name in _EDITION:
+            given.setdefault(name, []).append(value)
+    edition = []
+    for name, values in given.items():
+        value = b",".join(values)
+        if not _EDITION[name].fullmatch(value):
+            raise InvalidRequest(f"The header {name.decode()} is not well-formed.", param=name.decode())
+        edition.append((name.decode(), value.decode()))
+    return tuple(edition)
 
 
 def output_tokens(kind: Kind, body: bytes) -> int:

@@ -146,10 +146,10 @@ class PreparedRequest(httpx.Request):
     has just what the transport reads.
     """
 
-    def __init__(self, target: Target, body: bytes) -> None:
+    def __init__(self, target: Target, body: bytes, edition: tuple[tuple[str, str], ...] = ()) -> None:
         self.method = "POST"
         self.url = target.url
-        self.headers = target.headers
+        self.headers = FixedHeaders({**dict(target.headers.items()), **dict(edition)}) if edition else target.headers
         self.extensions = target.extensions
         self._body = body
 
@@ -167,7 +167,7 @@ _OURS = {
 
 
 def _target(deployment: DeploymentSettings, kind: Kind) -> Target | None:
-    """Its headers are ours only: what the client sent never reaches a provider."""
+    """Its headers are ours: of what the client sent only the edition of its body may reach a provider."""
     adapted = adapter(deployment, kind)
     if adapted is None:
         return None
@@ -204,9 +204,10 @@ class Upstream:
         """
         target = self._targets[deployment_id, call.kind]
         body = target.adapter.request(call)
+        edition = call.edition if target.adapter.has_editions else ()
         started = time.perf_counter()
         try:
-            response = await self._transport.handle_async_request(PreparedRequest(target, body))
+            response = await self._transport.handle_async_request(PreparedRequest(target, body, edition))
             exchange = await _read(response, target.adapter, call)
         except _FAULTS as error:
             exchange = Exchange(classify_fault(error))

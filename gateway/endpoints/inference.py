@@ -13,7 +13,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
-from gateway.calls import Kind, parse
+from gateway.calls import Kind, edition_of, parse
 from gateway.dispatch import Answer, Deadline, Dispatcher, refused
 from gateway.endpoints.pings import Pings
 from gateway.endpoints.wire import ClientGone, Header, find, read_body, send_error, send_whole
@@ -155,6 +155,8 @@ class Inference:
         tenant = authenticate(self._authenticator, asked)
         deadline = deadline_of(asked, interrupt.time(), self._timeout_ms)
         call = parse(self._kind, await self._body(scope, receive, interrupt, deadline))
+        if self._kind is Kind.MESSAGE:
+            call = msgspec.structs.replace(call, edition=edition_of(asked))
         self._retries.see(find(asked, b"x-stainless-retry-count"))
         route = self._dispatcher.resolve(call, tenant)
         priority = priority_of(asked, tenant)

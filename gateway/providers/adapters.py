@@ -21,7 +21,8 @@ Converter = Callable[[bytes], bytes]
 class Adapter(msgspec.Struct, frozen=True):
     """How one deployment is asked for one kind of call. ``wire``: the kind as the provider knows it; ``request`` raises
     InvalidRequest for what cannot be said in its dialect; ``reply`` takes a plain answer, and ``stream`` makes what
-    takes whole events of one stream; both raise Malformed.
+    takes whole events of one stream; both raise Malformed. ``has_editions``: the body is the client's own, so the
+    headers that say how to read it go along.
     """
 
     wire: Kind
@@ -30,6 +31,7 @@ class Adapter(msgspec.Struct, frozen=True):
     request: Callable[[Call], bytes]
     reply: Callable[[bytes], bytes] | None = None
     stream: Callable[[Call], Converter | None] = lambda _call: None
+    has_editions: bool = False
 
 
 def adapter(deployment: DeploymentSettings, kind: Kind) -> Adapter | None:
@@ -72,7 +74,7 @@ def _anthropic(provider: ProviderSettings, kind: Kind) -> Adapter | None:
         request=partial(anthropic.body, provider),
     )
     if kind is Kind.MESSAGE:
-        return own
+        return msgspec.structs.replace(own, has_editions=True)
     if kind is not Kind.CHAT:
         return None
     has_sampling = anthropic.has_sampling(provider)

@@ -5,7 +5,7 @@ import re
 from gateway.calls import Call, Kind, with_fields
 from gateway.settings import ProviderSettings
 
-VERSION = "2023-06-01"
+VERSION = "2023-06-01"  # what a translation is written for, and a client that names none
 # Claude 4.6 and what came before it. The models since refuse the fields, so of names not known here none is asked.
 _HAS_SAMPLING = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:$|@|-(?:[01456]\b|\d{8})))")
 

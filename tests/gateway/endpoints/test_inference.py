@@ -250,12 +250,38 @@ def test_stream_that_breaks_is_an_error_of_the_client(
 def test_clients_keys_and_headers_never_reach_a_provider(
     cluster: Cluster, replica: ReplicaProcess, path: str, body: dict[str, Any], model: str
 ) -> None:
-    secrets = {"authorization": "Bearer client-secret", "x-api-key": "client-secret", "anthropic-beta": "client-secret"}
+    names = ("x-api-key", "cookie", "anthropic-user-profile-id", "openai-organization")
+    secrets = {"authorization": "Bearer client-secret", **dict.fromkeys(names, "client-secret")}
     assert post(replica, path, {**body, "model": model}, secrets).status == 200
     seen = cluster.providers[model == "claude"].request("GET", "/control").json()["counts"]["last_headers"]
 
     assert "client-secret" not in str(seen)
     assert "provider-secret" in str(seen)
+
+
+def test_edition_of_an_untranslated_body_goes_with_it(cluster: Cluster, replica: ReplicaProcess) -> None:
+    edition = {"anthropic-version": "2026-10-21", "anthropic-beta": "context-1m-2025-08-07,other"}
+    sent = []
+    for model in ("claude", "spare"):
+        assert post(replica, "/v1/messages", {**MESSAGE, "model": model}, edition).status == 200
+        sent.append(cluster.providers[1].counts()["last_headers"])
+
+    assert {name: sent[0][name] for name in edition} == edition
+    assert not [name for name in sent[1] if name.startswith("anthropic")]
+
+
+def test_translation_is_of_the_edition_it_is_written_for(cluster: Cluster, replica: ReplicaProcess) -> None:
+    headers = {"anthropic-version": "2026-10-21"}
+    assert post(replica, "/v1/chat/completions", {**CHAT, "model": "claude"}, headers).status == 200
+
+    assert cluster.providers[1].counts()["last_headers"]["anthropic-version"] == "2023-06-01"
+
+
+@pytest.mark.parametrize(("header", "value"), [("anthropic-version", "latest"), ("anthropic-beta", 'a"b')])
+def test_edition_that_is_not_well_formed_is_refused(replica: ReplicaProcess, header: str, value: str) -> None:
+    answer = post(replica, "/v1/messages", {**MESSAGE, "model": "claude"}, {header: value})
+
+    assert (answer.status, answer.json()["error"]["type"]) == (400, "invalid_request_error")
 
 
 def test_azure_is_asked_in_both_of_its_styles(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
