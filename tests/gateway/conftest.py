@@ -57,6 +57,8 @@ def gateway_cluster(
         deployment("raw-claude", raw, "raw-claude", provider_fields={"type": "anthropic"}),
         deployment("crossed", REFUSING_URL, "crossed"),
         deployment("claude-away", REFUSING_URL, "claude-away", provider_fields={"type": "anthropic"}),
+        deployment("gpt-switch", first, "gpt-switch"),
+        deployment("claude-switch", first, "claude-switch", provider_fields={"type": "anthropic"}),
         deployment("silent", first, "silent", first_byte_timeout="200ms", idle_timeout="200ms"),
         deployment("raw-chained", raw, "raw-chained"),
         deployment(
@@ -77,6 +79,8 @@ def gateway_cluster(
             "raw-saved": ["spare"],
             "crossed": ["claude"],
             "claude-away": ["spare"],
+            "gpt-switch": ["claude"],
+            "claude-switch": ["spare"],
             "silent": ["spare"],
         },
         "context_window_fallbacks": {"raw-chained": ["spare"]},

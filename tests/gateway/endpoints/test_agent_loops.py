@@ -1,0 +1,207 @@
+"""Whole agent loops with the official clients: question, calls of tools, their results, answer; plain and streamed,
+sync and async, while the conversation moves from one provider's dialect to the other's and back.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import anthropic
+import openai
+import pytest
+
+from tests.loadtest.process import ProviderProcess
+from tests.support.cluster import Cluster, ReplicaProcess
+
+CALLS = 3
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "number"}}}
+FUNCTIONS: Any = [
+    {"type": "function", "function": {"name": name, "parameters": SCHEMA}} for name in ("weather", "time")
+]
+TOOLS: Any = [{"name": name, "input_schema": SCHEMA} for name in ("weather", "time")]
+NAMES = ["weather", "time", "weather"]
+INPUTS = [{"city": f'Ålesund "{k}" 日本', "days": 2.5} for k in range(CALLS)]
+QUESTION = {"role": "user", "content": "What is it like?"}
+
+
+class Said(NamedTuple):
+    """What both clients parse, in one form; ``message`` is what goes back into the conversation."""
+
+    text: str
+    calls: list[tuple[str, str, Any]]
+    reason: str | None
+    tokens: tuple[int, int]
+    message: dict[str, Any]
+
+
+Ask = Callable[[str, list[Any]], Said]
+
+
+def said_by_openai(completion: Any) -> Said:
+    choice, usage = completion.choices[0], completion.usage
+    calls = [(c.id, c.function.name, json.loads(c.function.arguments)) for c in choice.message.tool_calls or []]
+    message = {"role": "assistant", "content": choice.message.content}
+    if calls:
+        message["tool_calls"] = [
+            {"id": c.id, "type": "function", "function": {"name": c.function.name, "arguments": c.function.arguments}}
+            for c in choice.message.tool_calls
+        ]
+    return Said(
+        choice.message.content or "",
+        calls,
+        choice.finish_reason,
+        (usage.prompt_tokens, usage.completion_tokens),
+        message,
+    )
+
+
+def said_by_anthropic(message: anthropic.types.Message) -> Said:
+    text = "".join(block.text for block in message.content if block.type == "text")
+    calls = [(block.id, block.name, block.input) for block in message.content if block.type == "tool_use"]
+    content = [block.model_dump(include={"type", "text", "id", "name", "input"}) for block in message.content]
+    tokens = (message.usage.input_tokens, message.usage.output_tokens)
+    return Said(text, calls, message.stop_reason, tokens, {"role": "assistant", "content": content})
+
+
+def openai_asks(url: str, way: str) -> Ask:
+    key: Any = {"base_url": f"{url}/v1", "api_key": "any", "max_retries": 0}
+
+    def fields(model: str, messages: list[Any]) -> Any:
+        usage = {"stream_options": {"include_usage": True}} if "streamed" in way else {}
+        return {"model": model, "messages": messages, "tools": FUNCTIONS, **usage}
+
+    def ask(model: str, messages: list[Any]) -> Said:
+        with openai.OpenAI(**key) as client:
+            if way == "plain":
+                return said_by_openai(client.chat.completions.create(**fields(model, messages)))
+            with client.chat.completions.stream(**fields(model, messages)) as events:
+                return said_by_openai(events.get_final_completion())
+
+    async def ask_async(model: str, messages: list[Any]) -> Said:
+        async with openai.AsyncOpenAI(**key) as client:
+            if way == "plain, async":
+                return said_by_openai(await client.chat.completions.create(**fields(model, messages)))
+            async with client.chat.completions.stream(**fields(model, messages)) as events:
+                return said_by_openai(await events.get_final_completion())
+
+    return (lambda *asked: asyncio.run(ask_async(*asked))) if "async" in way else ask
+
+
+def anthropic_asks(url: str, way: str) -> Ask:
+    key: Any = {"base_url": url, "api_key": "any", "max_retries": 0}
+
+    def fields(model: str, messages: list[Any]) -> Any:
+        return {"model": model, "messages": messages, "tools": TOOLS, "max_tokens": 99}
+
+    def ask(model: str, messages: list[Any]) -> Said:
+        with anthropic.Anthropic(**key) as client:
+            if way == "plain":
+                return said_by_anthropic(client.messages.create(**fields(model, messages)))
+            with client.messages.stream(**fields(model, messages)) as events:
+                return said_by_anthropic(events.get_final_message())
+
+    async def ask_async(model: str, messages: list[Any]) -> Said:
+        async with anthropic.AsyncAnthropic(**key) as client:
+            if way == "plain, async":
+                return said_by_anthropic(await client.messages.create(**fields(model, messages)))
+            async with client.messages.stream(**fields(model, messages)) as events:
+                return said_by_anthropic(await events.get_final_message())
+
+    return (lambda *asked: asyncio.run(ask_async(*asked))) if "async" in way else ask
+
+
+def chat_results(calls: list[tuple[str, str, Any]]) -> list[Any]:
+    return [{"role": "tool", "tool_call_id": call_id, "content": f"{name}: sunny"} for call_id, name, _ in calls]
+
+
+def message_results(calls: list[tuple[str, str, Any]]) -> list[Any]:
+    content = [{"type": "tool_result", "tool_use_id": id_, "content": f"{name}: sunny"} for id_, name, _ in calls]
+    return [{"role": "user", "content": content}]
+
+
+class Client(NamedTuple):
+    """``own`` and ``other``: models of providers that speak its dialect, and the other one; ``switch`` begins at the
+    first provider, in its own dialect, and falls back to the second, in the other one.
+    """
+
+    asks: Callable[[str, str], Ask]
+    results: Callable[[list[tuple[str, str, Any]]], list[Any]]
+    reasons: tuple[str, str]
+    own: str
+    other: str
+    switch: str
+
+
+CLIENTS = {
+    "openai": Client(openai_asks, chat_results, ("tool_calls", "stop"), "spare", "claude", "gpt-switch"),
+    "anthropic": Client(anthropic_asks, message_results, ("tool_use", "end_turn"), "claude", "spare", "claude-switch"),
+}
+WAYS = ["plain", "streamed", "plain, async", "streamed, async"]
+each_client = pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
+each_way = pytest.mark.parametrize("way", WAYS)
+
+
+@pytest.fixture
+def providers(cluster: Cluster) -> list[ProviderProcess]:
+    for provider in cluster.providers:
+        provider.behave(tool_calls=CALLS, chunks=2)
+    return list(cluster.providers)
+
+
+@each_way
+@each_client
+def test_parallel_calls_behind_text_are_the_same_from_either_dialect(
+    each_engine: ReplicaProcess, providers: list[ProviderProcess], client: Client, way: str
+) -> None:
+    ask = client.asks(each_engine.url, way)
+    own, other = ask(client.own, [QUESTION]), ask(client.other, [QUESTION])
+
+    for said in (own, other):
+        assert said.text == "Hello from provider-1. word"
+        assert [name for _, name, _ in said.calls] == NAMES
+        assert [given for _, _, given in said.calls] == INPUTS
+        assert len({call_id for call_id, _, _ in said.calls}) == CALLS
+        assert said.reason == client.reasons[0]
+        assert said.tokens == (10, 2)
+
+
+@each_way
+@each_client
+def test_conversation_moves_between_dialects_in_the_middle_of_a_loop(
+    replica: ReplicaProcess, providers: list[ProviderProcess], client: Client, way: str
+) -> None:
+    """Two questions, each with calls and their results: every request is served by the other provider. Both refuse ids
+    that they do not take, and calls without their results.
+    """
+    ask, messages = client.asks(replica.url, way), []
+    first, second = providers
+    for is_first_up in (True, False):
+        first.behave(error_rate=0 if is_first_up else 1)
+        messages.append(QUESTION)
+        asked = ask(client.switch, messages)
+        messages += [asked.message, *client.results(asked.calls)]
+        first.behave(error_rate=1 if is_first_up else 0)
+        answered = ask(client.switch, messages)
+        messages.append(answered.message)
+
+        assert asked.text == f"Hello from provider-{0 if is_first_up else 1}. word"
+        assert [given for _, _, given in asked.calls] == INPUTS
+        assert answered.text == f"Hello from provider-{1 if is_first_up else 0}. word"
+        assert (answered.calls, answered.reason) == ([], client.reasons[1])
+    assert (first.counts()["succeeded"], second.counts()["succeeded"]) == (2, 2)
+
+
+@each_way
+@pytest.mark.parametrize(("name", "call_id"), [("openai", "functions.weather:0"), ("anthropic", "toolu_" + "x" * 90)])
+def test_ids_that_the_other_provider_refuses_are_no_end_of_a_loop(
+    replica: ReplicaProcess, providers: list[ProviderProcess], name: str, call_id: str, way: str
+) -> None:
+    client = CLIENTS[name]
+    call = {"id": call_id, "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    use = {"type": "tool_use", "id": call_id, "name": "weather", "input": {}}
+    said = {"content": None, "tool_calls": [call]} if name == "openai" else {"content": [use]}
+    made = {"role": "assistant", **said}
+    loop = [QUESTION, made, *client.results([(call_id, "weather", {})])]
+
+    assert client.asks(replica.url, way)(client.other, loop).reason == client.reasons[1]
