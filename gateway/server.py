@@ -21,7 +21,7 @@ from gateway.settings import Settings
 
 KEEP_ALIVE_S = 75.0  # longer than a load balancer keeps its connections, or it writes into a closing one
 BACKLOG = 1024
-GARBAGE_THRESHOLD = 20_000  # objects: a few hundred requests' worth
+GARBAGE_THRESHOLDS = 10_000, 10, 5  # objects: a hundred requests' worth; then of looks at the younger
 
 _log = logging.getLogger("pllm.server")
 
@@ -41,11 +41,12 @@ async def _run(settings: Settings, replica: str | None) -> None:
 
 def _spare_collector() -> None:
     """What start-up made stays for good: the collector need not look at it again. A request makes few cycles, so a
-    look after 700 new objects (Python's default) would be several per request for nothing.
+    look after 700 new objects (Python's default) would be several per request for nothing. A connection that ends is a
+    cycle, and old by then: without a full look, which is cheap once start-up is frozen, many of them would stay.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
 @contextlib.asynccontextmanager
