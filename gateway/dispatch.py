@@ -33,8 +33,7 @@ from gateway.router_settings import RouterSettings
 from gateway.upstream import Exchange, StreamBroken, Upstream
 from shared_state.errors import StateError
 from shared_state.failover import Failover, StoreName
-from shared_state.records import Ending, Outcome, Permit, Rejection
-from shared_state.store import Plan
+from shared_state.records import Ending, Outcome, Permit, Plan, Rejection
 
 
 class Tried(msgspec.Struct, frozen=True):

@@ -2,8 +2,7 @@
 
 from gateway.router_settings import RouterSettings
 from gateway.settings import DeploymentSettings, Settings
-from shared_state.records import DeploymentPolicy, RouterPolicy
-from shared_state.store import Configuration
+from shared_state.records import Configuration, DeploymentPolicy, RouterPolicy
 
 # A lease outlives the longest call, so that it only expires when nobody is left to settle it.
 LEASE_MARGIN_MS = 15_000

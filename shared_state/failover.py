@@ -18,9 +18,9 @@ from shared_state.embedded import EmbeddedStore
 from shared_state.errors import EmbeddedFailed, StateError, StoreUnavailable
 from shared_state.keys import Keys
 from shared_state.memory import Memory, View
-from shared_state.records import DomainSnapshot, Ending, Explanation, Outcome, Permit, Rejection
+from shared_state.records import Configuration, DomainSnapshot, Ending, Explanation, Outcome, Permit, Plan, Rejection
 from shared_state.scripts import Script
-from shared_state.store import Configuration, Plan, Store
+from shared_state.store import Store
 
 RESCUE_S = 2.0  # that a call waits for a new standby store, when the shared one and that one are lost
 

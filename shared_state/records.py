@@ -5,6 +5,7 @@ sets, what a script reads and what redis-cli shows are the same words.
 """
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -212,3 +213,33 @@ class DomainSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def should_shed_load(self) -> bool:
         return bool(self.shed_reasons)
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """What a replica says of itself. ``status``: 0 serving, 1 draining, gone; ``store``: the one it decides on, and
+    ``reason`` why that is not the shared one.
+    """
+
+    address: str
+    version: str
+    started_at_ms: int
+    status: Literal["0", "1", "gone"] = "0"
+    store: Literal["shared", "standby"] = "shared"
+    reason: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The part of an acquire that is the same for every request of a model, packed once."""
+
+    ids: tuple[str, ...]
+    tiers: tuple[int, ...]
+    strategy: str
+    prefix: bytes
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """What this replica puts into the store: the newest ``version`` wins."""
+
+    version: int
+    router: RouterPolicy
+    deployments: tuple[DeploymentPolicy, ...]

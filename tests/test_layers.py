@@ -31,7 +31,8 @@ ORDER = {
         *("router_settings", "setting_types", "errors"),
     ),
     "shared_state": (
-        *("replicas", "failover", "store", "memory", "replies", "batcher", "fitness", "inspection", "client"),
+        *("replicas", "failover", "store", "script_calls", "memory", "replies", "batcher", "fitness"),
+        *("inspection", "client"),
         *("topology", "scripts", "keys", "records", "embedded", "errors"),
     ),
     "loadtest": (

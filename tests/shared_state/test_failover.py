@@ -16,10 +16,10 @@ from shared_state.errors import StateError, StoreUnavailable, StoreUnfit
 from shared_state.failover import Failover, Standby, share
 from shared_state.keys import Keys
 from shared_state.memory import Memory
-from shared_state.records import Ending, Outcome, Permit, Rejection
+from shared_state.records import Configuration, Ending, Outcome, Permit, Plan, Presence, Rejection
 from shared_state.replicas import Replica
 from shared_state.scripts import assemble_all
-from shared_state.store import Configuration, Plan, Presence, Store
+from shared_state.store import Store
 from tests.support.state import deployment_policy, router_policy
 from tests.support.stores import RedisCli, eventually, on_loop, stopped
 

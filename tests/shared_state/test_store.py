@@ -7,8 +7,8 @@ import pytest
 from shared_state.batcher import HURRIED, Call
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import NotConfigured, StoreUnavailable
-from shared_state.records import Ending, Outcome, Permit, Rejection
-from shared_state.store import REAP_CHUNK, Presence
+from shared_state.records import Ending, Outcome, Permit, Presence, Rejection
+from shared_state.script_calls import REAP_CHUNK
 from tests.support.live_state import OpenedState, opened_state
 from tests.support.state import deployment_policy
 from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop, stopped, unreachable

@@ -8,9 +8,9 @@ from shared_state.batcher import PATIENT, Batcher, Patience
 from shared_state.client import Client, ask
 from shared_state.keys import Keys
 from shared_state.memory import Memory
-from shared_state.records import DeploymentPolicy, Permit, Rejection
+from shared_state.records import Configuration, DeploymentPolicy, Permit, Plan, Rejection
 from shared_state.scripts import Script, assemble_all
-from shared_state.store import Configuration, Plan, Store
+from shared_state.store import Store
 from tests.support.state import deployment_policy, router_policy
 from tests.support.stores import fresh_domain
 

@@ -1,0 +1,181 @@
+"""What each script is called with: values become packed calls, as in `replies` replies become values. The contract of
+KEYS and ARGV is at the head of each script.
+"""
+
+import random
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from shared_state.client import pack
+from shared_state.keys import Keys
+from shared_state.memory import Live, View
+from shared_state.records import Breaker, Configuration, Ending, Permit, Plan, Presence
+from shared_state.scripts import Script
+
+DEAD_AFTER_MS = 5000
+REAP_CHUNK = 500
+_SEED_BITS = 31
+
+
+class ScriptCalls:
+    """The calls on one domain, by one process. Those of `acquire` and `reassert` go out with one argument more, the
+    number of their connection.
+    """
+
+    def __init__(self, scripts: Mapping[str, Script], keys: Keys) -> None:
+        self._scripts = scripts
+        self._keys = keys
+        # A letter first: Lua takes a text that looks like a number for one.
+        self._epoch = f"e{secrets.token_hex(8)}".encode()
+        self._draw = random.Random(secrets.randbits(64)).getrandbits
+        self._settle_prefixes: dict[str, bytes] = {}
+
+    def plan(self, candidates: Sequence[tuple[str, int]], strategy: str) -> Plan:
+        """Candidates as (deployment id, tier) in chain order."""
+        keys = self._keys
+        ids = tuple(deployment_id for deployment_id, _ in candidates)
+        tiers = tuple(tier for _, tier in candidates)
+        names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events]
+        for deployment_id in ids:
+            names += keys.candidate(deployment_id)
+        static = pack(strategy.encode(), ",".join(map(str, tiers)).encode(), self._epoch)
+        return Plan(ids, tiers, strategy, self._prefix("acquire", 9, *names) + static)
+
+    def acquire(self, plan: Plan, token: str, priority: int, attempt: int) -> bytes:
+        """All but whether it is a resend, and the connection."""
+        return plan.prefix + pack(token.encode(), b"%d" % priority, self._seed(), b"%d" % attempt)
+
+    def settle(self, permit: Permit, ending: Ending) -> bytes:
+        prefix = self._settle_prefixes.get(permit.deployment_id)
+        if prefix is None:
+            keys = self._keys
+            names = (keys.domain, keys.policy, keys.leases, keys.window, keys.events)
+            prefix = self._prefix("settle", 11, *names, *keys.candidate(permit.deployment_id)) + pack(self._epoch)
+            self._settle_prefixes[permit.deployment_id] = prefix
+        return prefix + pack(
+            permit.token.encode(),
+            ending.outcome.encode(),
+            b"%d" % permit.generation,
+            b"1" if permit.is_probe else b"0",
+            b"%d" % ending.latency_ms,
+            b"1" if permit.is_stream else b"0",
+            b"%d" % ending.output_tokens,
+            b"%d" % ending.retry_after_ms,
+            b"1" if ending.is_final else b"0",
+            self._seed(),
+        )
+
+    def reassert(
+        self, deployment_id: str, leases: Sequence[Live], seen: View, now: Breaker | None, is_own: bool, is_same: bool
+    ) -> bytes:
+        """``is_same``: its rate limit is divided among as many replicas as when it was used."""
+        keys = self._keys
+        own = (keys.deployment(deployment_id), keys.deployment_leases(deployment_id))
+        arguments = self._breaker_arguments(seen, deployment_id, now, is_own)
+        arguments += _limit_arguments(now, is_same) + _lease_arguments(leases)
+        return self._packed("reassert", (keys.domain, keys.leases, keys.events, *own), arguments, has_era=True)
+
+    def _breaker_arguments(self, seen: View, deployment_id: str, now: Breaker | None, is_own: bool) -> list[bytes]:
+        before = seen.breakers.get(deployment_id)
+        base = before.generation if before else 0
+        state, generation, remaining_ms = "closed", base, 0
+        if now is not None:
+            state, generation = now.state, max(now.generation, base)
+            if state in ("open", "half_open"):
+                # A probe may go out at once where its time is over, or where probes were under way.
+                state, remaining_ms = "open", max(1, round((now.ends_s - time.monotonic()) * 1000))
+            elif now.ends_s:
+                remaining_ms = max(1, round((now.ends_s - time.monotonic()) * 1000))
+        return [
+            *(self._epoch, seen.epoch.encode(), b"%d" % base, state.encode(), b"%d" % generation),
+            *(b"%d" % remaining_ms, b"%d" % (now.trips if now else 0), (now.reason if now else "").encode()),
+            b"%d" % is_own,
+        ]
+
+    def configure(self, configuration: Configuration) -> list[bytes]:
+        """One call a deployment."""
+        keys, calls = self._keys, []
+        router = msgspec.structs.asdict(configuration.router) | {"version": configuration.version}
+        head = [self._epoch, b"%d" % configuration.version, msgspec.json.encode(router)]
+        for policy in configuration.deployments:
+            arguments = list(head)
+            for name, value in msgspec.structs.asdict(policy).items():
+                if name != "id":
+                    arguments += (name.encode(), b"" if value is None else str(value).encode())
+            names = (keys.domain, keys.policy, keys.events, keys.deployment(policy.id))
+            calls.append(self._packed("configure", names, arguments))
+        return calls
+
+    def beat(self, replica: str, presence: Presence, ids: Sequence[str], answered: Mapping[str, str]) -> bytes:
+        """``answered``: deployments by token, whose first byte has arrived."""
+        keys = self._keys
+        names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events, keys.replicas, keys.replica(replica)]
+        for deployment_id in ids:
+            names += (keys.deployment(deployment_id), keys.deployment_leases(deployment_id))
+        positions = {deployment_id: b"%d" % (position + 1) for position, deployment_id in enumerate(ids)}
+        arguments = [self._epoch, replica.encode(), presence.address.encode(), presence.version.encode()]
+        arguments += [b"%d" % presence.started_at_ms, presence.status.encode(), b"%d" % DEAD_AFTER_MS]
+        arguments += [self._seed(), presence.store.encode(), presence.reason[:200].encode(), ",".join(ids).encode()]
+        for token, deployment_id in answered.items():
+            arguments += (positions[deployment_id], token.encode())
+        return self._packed("beat", names, arguments)
+
+    def reap(
+        self, replica: str, deployment_id: str, offset: int, is_last: bool, own_before_ms: int, live: Sequence[Live]
+    ) -> bytes:
+        keys = self._keys
+        names = (keys.domain, keys.leases, keys.replicas, keys.replica(replica))
+        own = (keys.deployment(deployment_id), keys.deployment_leases(deployment_id))
+        arguments = [self._epoch, replica.encode(), b"%d" % DEAD_AFTER_MS, b"%d" % offset, b"%d" % REAP_CHUNK]
+        arguments += [b"%d" % is_last, b"%d" % own_before_ms, *(each.permit.token.encode() for each in live)]
+        return self._packed("reap", (*names, *own), arguments)
+
+    def force(self, deployment_id: str, action: str, actor: str, reason: str, ttl_ms: int) -> bytes:
+        keys = self._keys
+        names = (keys.domain, keys.events, keys.deployment(deployment_id), keys.deployment_window(deployment_id))
+        arguments = [self._epoch, action.encode(), actor.encode(), reason.encode(), b"%d" % ttl_ms]
+        return self._packed("force", names, arguments)
+
+    def snapshot(self, ids: Sequence[str]) -> bytes:
+        keys = self._keys
+        names = [keys.domain, keys.policy, keys.leases, keys.window, keys.replicas]
+        for deployment_id in ids:
+            names += keys.candidate(deployment_id)
+        return self._packed("snapshot", names, [b"%d" % DEAD_AFTER_MS])
+
+    def explain(self, plan: Plan, priority: int) -> bytes:
+        names = [self._keys.domain, self._keys.policy, self._keys.leases]
+        for deployment_id in plan.ids:
+            names += self._keys.candidate(deployment_id)
+        tiers = ",".join(map(str, plan.tiers)).encode()
+        return self._packed("explain", names, [plan.strategy.encode(), tiers, b"%d" % priority, self._seed()])
+
+    def _seed(self) -> bytes:
+        return b"%d" % self._draw(_SEED_BITS)
+
+    def _prefix(self, script: str, argument_count: int, *names: bytes) -> bytes:
+        head = (b"EVALSHA", self._scripts[script].sha.encode(), b"%d" % len(names), *names)
+        return b"*%d\r\n%b" % (len(head) + argument_count, pack(*head))
+
+    def _packed(self, script: str, names: Sequence[bytes], arguments: Sequence[bytes], has_era: bool = False) -> bytes:
+        return self._prefix(script, len(arguments) + has_era, *names) + pack(*arguments)
+
+
+def _limit_arguments(breaker: Breaker | None, is_same_share: bool) -> list[bytes]:
+    """How long it cools, and its rate limit is used up. The latter is of no use where another share was in force."""
+    now_s = time.monotonic()
+    cool_s = breaker.cools_s - now_s if breaker else 0.0
+    used_s = breaker.used_s - now_s if breaker and is_same_share else 0.0
+    return [b"%d" % max(0, round(1000 * cool_s)), b"%d" % max(0, round(1000 * used_s))]
+
+
+def _lease_arguments(leases: Sequence[Live]) -> list[bytes]:
+    now_s, arguments = time.monotonic(), []
+    for live in leases:
+        age_ms = round((now_s - live.granted_s) * 1000)
+        arguments += [live.permit.token.encode(), b"%d" % age_ms]
+        arguments += [b"%d" % live.permit.is_probe, b"%d" % live.is_answered]
+    return arguments
