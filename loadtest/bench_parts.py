@@ -8,6 +8,7 @@ from importlib.resources import files
 
 MODEL = "gpt-4"
 READY_S = 20.0
+DUE, DUE_DIGITS = b"due ", 16  # in a chunk of the stream source: before the microsecond at which it is due
 EMPTY_CALL = b'{"model":"gpt-4","messages":[{"role":"user","content":"hi"}]}'
 
 _ANSWER = (
@@ -49,6 +50,7 @@ state: {{url: "redis://127.0.0.1:{store_port}"}}
 model_list:
   - id: gpt-4-a
     model_name: gpt-4
+    max_parallel: 1000
     provider: {{base_url: "http://127.0.0.1:{upstream_port}/v1", api_key: bench}}
 """
 

@@ -36,8 +36,9 @@ ORDER = {
         *("topology", "scripts", "keys", "records", "embedded", "errors"),
     ),
     "loadtest": (
-        *("__main__", "report", "flags", "drive", "client", "answers", "arrivals", "measure"),
-        *("bench", "outage", "bench_parts"),
+        *("__main__", "report", "flags", "drive", "client", "answers", "arrivals"),
+        *("bench", "bench_streams", "bench_rig", "stream_sink", "measure"),
+        *("stream_source", "outage", "bench_parts"),
         *("provider", "exchange", "counts", "dialects", "tool_calls", "behaviour"),
     ),
 }

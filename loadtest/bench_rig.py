@@ -1,0 +1,137 @@
+"""The processes of the bench, each pinned to its core: what is measured, what surrounds it and what asks."""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from loadtest.bench_parts import MODEL, NGINX, WRK, config, free_port, store_binary, wait_for
+
+GATEWAY_CORE, OTHER_CORE = "0", "1"
+CONNECTIONS = 32
+RATE = 500
+
+
+class Bench:
+    """The processes that are measured, each pinned to its core, and what they are asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.upstream = free_port()
+        self.store = free_port()
+
+    @contextlib.contextmanager
+    def running(self, core: str, *command: str, port: int, **environment: str) -> Iterator[int]:
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                ["taskset", "-c", core, *command], stdout=log, stderr=log, env=os.environ | environment
+            )
+        try:
+            wait_for(port, process)
+            yield process.pid
+        finally:
+            process.terminate()
+            process.wait(30)
+
+    @contextlib.contextmanager
+    def surroundings(self) -> Iterator[None]:
+        nginx = self.folder / "nginx.conf"
+        nginx.write_text(NGINX.format(folder=self.folder, port=self.upstream))
+        upstream = self.running(OTHER_CORE, "nginx", "-c", str(nginx), "-g", "daemon off;", port=self.upstream)
+        options = ("--port", str(self.store), "--save", "", "--dir", str(self.folder))
+        with upstream, self.running(OTHER_CORE, store_binary(), *options, port=self.store):
+            yield
+
+    @contextlib.contextmanager
+    def gateway(self, engine: str, upstream: int | None = None) -> Iterator[tuple[str, int]]:
+        port = free_port()
+        file = self.folder / "bench.yaml"
+        file.write_text(config(self.store, upstream or self.upstream))
+        command = (sys.executable, "-m", "gateway", "serve", "--config", str(file))
+        with self.running(GATEWAY_CORE, *command, "--engine", engine, "--port", str(port), port=port) as pid:
+            yield f"http://127.0.0.1:{port}/v1/chat/completions", pid
+
+    @contextlib.contextmanager
+    def yardstick(self, engine: str, app: Path) -> Iterator[tuple[str, int]]:
+        port = free_port()
+        bind = f"127.0.0.1:{port}"
+        binary = str(Path(sys.executable).parent / engine)
+        command = {
+            "uvicorn": (binary, "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--port", str(port)),
+            "hypercorn": (binary, "-k", "uvloop", "-b", bind),
+        }[engine]
+        environment = {
+            "UPSTREAM": self.direct,
+            "REDIS_URL": f"redis://127.0.0.1:{self.store}",
+            "PYTHONPATH": str(app),
+        }
+        with self.running(GATEWAY_CORE, *command, "app:app", port=port, **environment) as pid:
+            yield f"http://127.0.0.1:{port}/v1/chat/completions", pid
+
+    @property
+    def direct(self) -> str:
+        return f"http://127.0.0.1:{self.upstream}/v1/chat/completions"
+
+    def throughput(self, url: str, seconds: float) -> float:
+        """Requests per second that wrk gets through 32 connections; an error of any kind ends the bench."""
+        script = self.folder / "post.lua"
+        script.write_text(WRK)
+        command = [
+            "taskset",
+            "-c",
+            OTHER_CORE,
+            "wrk",
+            "-t1",
+            f"-c{CONNECTIONS}",
+            f"-d{seconds:.0f}s",
+            "-s",
+            str(script),
+        ]
+        out = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
+        if "Non-2xx" in out or "Socket errors" in out:
+            raise SystemExit(f"errors under load:\n{out}")
+        return float(re.findall(r"Requests/sec:\s+([\d.]+)", out)[0])
+
+    def at_rate(self, url: str, arrivals: str, seconds: float) -> dict[str, dict[str, float]]:
+        """Latencies in ms of an open loop at a fixed rate, evenly spaced (constant) or in bursts (poisson)."""
+        file = self.folder / "report.json"
+        flags = ["-url", url, "-model", MODEL, "-rps", str(RATE), "-arrivals", arrivals]
+        flags += ["-duration", f"{seconds}s", "-warmup", "2s", "-json", str(file)]
+        # Last in line on the core it shares with the store, or its own work would be measured as the decision's.
+        command = [
+            "nice",
+            "-n",
+            "19",
+            "taskset",
+            "-c",
+            OTHER_CORE,
+            sys.executable,
+            "-m",
+            "loadtest",
+            *flags,
+        ]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        report: dict[str, dict[str, float]] = json.loads(file.read_text())
+        return report
+
+    def ask_store(self, *words: str) -> str:
+        with socket.create_connection(("127.0.0.1", self.store), timeout=5) as link:
+            parts = [f"${len(word)}\r\n{word}\r\n" for word in words]
+            link.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())
+            return link.recv(65536).decode()
+
+
+def rss_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process so far."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
