@@ -82,6 +82,7 @@ class Http1:
         self._is_chunked = False
         self._is_bodiless = False
         self._is_request_complete = True
+        self._is_answer_complete = True
         self.is_over = False
 
     # -- bytes in: httptools calls these while it is fed ------------------------------------------------------
@@ -153,7 +154,7 @@ class Http1:
             if self.is_over:
                 return
             self._became_idle(False)
-            self._is_request_complete = False
+            self._is_request_complete = self._is_answer_complete = False
             self._stream = self._new_stream()
             await self._begin(event)
         if self._stream is not None:
@@ -192,6 +193,7 @@ class Http1:
         elif isinstance(event, events.Response):
             self._head = self._render_head(event)
         elif isinstance(event, events.EndBody):
+            self._is_answer_complete = True
             head, self._head = self._head, b""
             last = head + (b"0\r\n\r\n" if self._is_chunked else b"")
             if last:
@@ -220,6 +222,6 @@ class Http1:
         stream, self._stream = self._stream, None
         if stream is not None:
             await stream.handle(events.StreamClosed(STREAM_ID))
-        self.is_over = self.is_over or not self._is_request_complete
+        self.is_over = self.is_over or not (self._is_request_complete and self._is_answer_complete)
         self._free.set()
         self._became_idle(True)

@@ -90,7 +90,7 @@ class Connection:
             return
         with contextlib.suppress(OSError, RuntimeError):
             self._writer.write_eof()
-        self._timer = self._loop.call_later(LINGER_S, self._writer.close)
+        self._timer = self._loop.call_later(LINGER_S, self._hang_up)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -99,15 +99,24 @@ class Connection:
 
     def end(self) -> None:
         """Closes now when idle, otherwise after the answer in flight."""
+        self._stop_timer()
         if self._http is not None:
             self._http.is_over = True
         if self._is_idle:
-            self._writer.close()
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Closes once the client has taken what it was sent. One that takes nothing would hold it for ever."""
+        self._writer.close()
+        self._timer = self._loop.call_later(self._config.keep_alive_timeout, self._writer.transport.abort)
 
     async def _close(self) -> None:
         with contextlib.suppress(OSError, RuntimeError):
             self._writer.close()
-            await self._writer.wait_closed()
+            try:
+                await asyncio.wait_for(self._writer.wait_closed(), LINGER_S)
+            except TimeoutError:
+                self._writer.transport.abort()
 
 
 def _address(writer: asyncio.StreamWriter, name: str) -> Address:

@@ -1,6 +1,7 @@
 """The end of a replica: it says it is leaving, finishes what is in flight, and only then goes."""
 
 import contextlib
+import json
 import signal
 from collections.abc import Callable, Iterator
 
@@ -9,14 +10,18 @@ import pytest
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import PATIENCE_S, ProviderProcess, wait_until
 from tests.support.cluster import Cluster, deployment, running_cluster
+from tests.support.raw_provider import RawProvider, chunk_event, plain
 from tests.support.wire import DONE
 
 Replica = Callable[..., Cluster]
 
 
 @pytest.fixture
-def leaving(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[Replica]:
+def leaving(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess], raw_provider_thread: RawProvider
+) -> Iterator[Replica]:
     """Starts one replica, which ends with its test."""
+    raw_provider_thread.forget()
     provider = provider_processes[0]
     provider.behave(stall_rate=0, stall_after_chunks=None, chunk_gap_ms=0, chunks=8, error_rate=0, latency_ms=0)
     provider.wait_for(in_flight=0)
@@ -28,7 +33,7 @@ def leaving(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> 
                 running_cluster(
                     store,
                     provider_processes,
-                    [deployment("primary", provider)],
+                    [deployment("primary", provider), deployment("raw", raw_provider_thread.url, "raw")],
                     domain="leaving",
                     engines=(engine,),
                     server={"drain_timeout": drain_timeout},
@@ -140,3 +145,22 @@ def test_replica_does_not_wait_for_ever(leaving: Replica, engine: str) -> None:
     assert (answer.status, answer.is_whole) == (200, False)
     assert ended(cluster) == 0
     provider.wait_for(aborted=1, in_flight=0)
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
+@both_engines
+def test_replica_does_not_wait_for_a_client_that_reads_nothing(
+    leaving: Replica, raw_provider_thread: RawProvider, engine: str, is_stream: bool
+) -> None:
+    """What it has been sent can never be flushed."""
+    cluster = leaving(engine, drain_timeout="500ms")
+    replica, text = cluster.replicas[0], "x" * 20_000_000
+    raw_provider_thread.answer = plain(json.dumps({"choices": [{"message": {"content": text}}]}).encode())
+    if is_stream:
+        raw_provider_thread.answer = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+        raw_provider_thread.flood = chunk_event("x" * 1000)
+    with replica.begin_chat("raw", stream=is_stream) as call:
+        call.peek_until(b"200 OK")
+        replica.signal(signal.SIGTERM)
+
+        assert ended(cluster) == 0

@@ -4,6 +4,7 @@ HTTP library would send, and for claims about bytes.
 
 import contextlib
 import json
+import select
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,8 @@ from typing import Any
 from tests.support.wire import Address
 
 Parts = Sequence[bytes]
+FLOOD_MOST = 200 * 1_048_576
+STUCK_S = 0.3
 
 ANSWER = json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": "raw"}}]}).encode()
 
@@ -39,11 +42,15 @@ DONE_EVENT = b"data: [DONE]\n\n"
 
 
 class RawProvider:
-    """Answers every request with ``answer`` and closes the connection. ``requests`` holds head and body of each."""
+    """Answers every request with ``answer`` and closes the connection. ``requests`` holds head and body of each.
+
+    ``flood`` is sent after it, over and over up to FLOOD_MOST bytes: ``flooded`` have been taken so far, and no more
+    for a while when ``is_stuck``. ``is_holding``: the connection stays open until the gateway closes it; ``left``
+    counts how often that has happened.
+    """
 
     def __init__(self) -> None:
-        self.answer = plain(ANSWER)
-        self.requests: list[tuple[bytes, bytes]] = []
+        self.forget()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self._thread = threading.Thread(target=self._run, name="raw provider", daemon=True)
         self._thread.start()
@@ -63,7 +70,12 @@ class RawProvider:
 
     def forget(self) -> None:
         self.answer = plain(ANSWER)
-        self.requests = []
+        self.requests: list[tuple[bytes, bytes]] = []
+        self.flood = b""
+        self.flooded = 0
+        self.is_stuck = False
+        self.is_holding = False
+        self.left = 0
 
     def close(self) -> None:
         # Waking accept: closing a listener does not end a wait on it.
@@ -80,6 +92,21 @@ class RawProvider:
             with connection, contextlib.suppress(OSError):
                 self.requests.append(_read_request(connection))
                 connection.sendall(self.answer)
+                self._flood(connection)
+                if self.is_holding:
+                    self._hold(connection)
+
+    def _flood(self, connection: socket.socket) -> None:
+        while self.flood and self.flooded < FLOOD_MOST:
+            if not select.select([], [connection], [], STUCK_S)[1]:
+                self.is_stuck = True
+            self.flooded += connection.send(self.flood)
+
+    def _hold(self, connection: socket.socket) -> None:
+        with contextlib.suppress(ConnectionError):
+            while connection.recv(65536):
+                pass
+        self.left += 1
 
 
 def _read_request(connection: socket.socket) -> tuple[bytes, bytes]:
