@@ -2,6 +2,7 @@
 falling back is one turn of a loop.
 """
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -14,37 +15,20 @@ from gateway.calls import Call, Kind
 from gateway.catalog import Candidate, Catalog
 from gateway.classify import Refusal
 from gateway.errors import (
-    Attempt,
     Forbidden,
-    GatewayError,
     InvalidRequest,
     ModelNotFound,
-    NoHealthyDeployment,
-    Overloaded,
-    QuotaExhausted,
-    RateLimited,
     StateLost,
     UpstreamFailed,
-    UpstreamRefused,
     UpstreamTimedOut,
 )
+from gateway.exhausted import Tried, attempts, failed, rejected, tried_with
 from gateway.interrupt import Cause, Interrupt
 from gateway.router_settings import RouterSettings
 from gateway.upstream import Exchange, StreamBroken, Upstream
 from shared_state.errors import StateError
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit, Plan, Rejection
-
-
-class Tried(msgspec.Struct, frozen=True):
-    """One failed attempt, kept for the error that may have to be given."""
-
-    candidate: Candidate
-    outcome: Outcome
-    retry_after_ms: int = 0
-    status: int = 0
-    is_quota_exhausted: bool = False
-    error: GatewayError | None = None  # the request's own fault, as it was found there
 
 
 class Deadline(msgspec.Struct, frozen=True):
@@ -172,12 +156,12 @@ class Dispatcher:
         upstream_s = decision_s = 0.0
         while True:
             if interrupt.time() >= deadline.at:
-                raise _failed(tried)
+                raise failed(tried)
             asked = time.perf_counter()
-            decision = await self._acquire(plan, call, priority, len(tried) + 1)
+            decision = await self._acquire(plan, call, priority, tried, deadline, interrupt)
             decision_s += time.perf_counter() - asked
             if isinstance(decision, Rejection):
-                raise _rejected(decision, candidates, tried)
+                raise rejected(decision, candidates, tried)
             candidate = candidates[decision.position]
             started = time.perf_counter()
             try:
@@ -185,9 +169,9 @@ class Dispatcher:
             except InvalidRequest as error:
                 # It cannot be said in this provider's dialect. Another one's may have the words.
                 candidates = tuple(c for c in candidates if c is not candidate)
-                tried.append(Tried(candidate, Outcome.CLIENT_ERROR, error=error))
+                tried.append(Tried(candidate, Outcome.CLIENT_ERROR, error=error, is_sent=False))
                 if not candidates or len(tried) >= self._max_attempts:
-                    raise _failed(tried) from error
+                    raise failed(tried) from error
                 plan = self._plan(candidates)
                 continue
             upstream_s += time.perf_counter() - started
@@ -196,22 +180,34 @@ class Dispatcher:
                 candidates = tuple(c for c in chain if all(c.deployment is not t.candidate.deployment for t in tried))
             elif exchange.outcome is Outcome.SUCCESS or exchange.outcome is Outcome.CLIENT_ERROR:
                 answer = Answer(self._store, decision, exchange, interrupt, candidate)
-                answer.attempts = len(tried) + 1
+                answer.attempts = attempts(tried) + 1
                 answer.upstream_s = upstream_s
                 answer.decision_s = decision_s
                 return answer
-            tried.append(_tried(candidate, exchange))
+            tried.append(tried_with(candidate, exchange))
             is_final = not candidates or len(tried) >= self._max_attempts or interrupt.time() >= deadline.at
             self._settle_failed(decision, exchange, is_final)
             if is_final:
-                raise _failed(tried)
+                raise failed(tried)
             plan = self._plan(candidates)
 
-    async def _acquire(self, plan: Plan, call: Call, priority: int, attempt: int) -> Permit | Rejection:
+    async def _acquire(
+        self, plan: Plan, call: Call, priority: int, tried: Sequence[Tried], deadline: Deadline, interrupt: Interrupt
+    ) -> Permit | Rejection:
+        """A store that hangs may not take longer than the request has either."""
+        interrupt.set_deadline(deadline.at)
         try:
-            return await self._store.acquire(plan, priority, call.is_stream, attempt)
+            return await self._store.acquire(plan, priority, call.is_stream, len(tried) + 1)
         except StateError as error:
-            raise StateLost("The gateway's shared state cannot be reached.", retry_after_ms=1000) from error
+            lost = StateLost("The gateway's shared state cannot be reached.", retry_after_ms=1000)
+            lost.attempts = attempts(tried)
+            raise lost from error
+        except asyncio.CancelledError:
+            if not interrupt.take(Cause.DEADLINE):
+                raise
+            raise failed(tried) from None
+        finally:
+            interrupt.clear_deadline()
 
     async def _send(
         self, permit: Permit, candidate: Candidate, call: Call, deadline: Deadline, interrupt: Interrupt
@@ -246,73 +242,3 @@ class Dispatcher:
         )
         # Ahead of the acquire that follows, in the same flush: the next decision already knows.
         self._store.settle(permit, ending, is_urgent=not is_final)
-
-
-def refused(exchange: Exchange) -> UpstreamRefused:
-    """The provider's fault-finding with the request, as our error."""
-    error = exchange.error
-    if error is None:
-        return UpstreamRefused(
-            exchange.status, "The provider refused the request.", type="invalid_request_error", param=None, code=None
-        )
-    return UpstreamRefused(
-        exchange.status,
-        error.message[:2000],
-        type=error.type or "invalid_request_error",
-        param=error.param,
-        code=None if error.code is None else str(error.code),
-    )
-
-
-def _tried(candidate: Candidate, exchange: Exchange) -> Tried:
-    return Tried(
-        candidate,
-        exchange.outcome,
-        exchange.retry_after_ms,
-        exchange.status,
-        exchange.is_quota_exhausted,
-        refused(exchange) if exchange.outcome is Outcome.CLIENT_ERROR else None,
-    )
-
-
-def _details(tried: Sequence[Tried]) -> tuple[Attempt, ...]:
-    return tuple(Attempt(t.candidate.deployment.id, t.outcome.value, t.status) for t in tried)
-
-
-def _failed(tried: Sequence[Tried]) -> GatewayError:
-    """All candidates were tried: the client gets the primary's error, and what each of them answered."""
-    if not tried:
-        return UpstreamTimedOut("The request's time was over before a provider was asked.")
-    primary, details = tried[0], _details(tried)
-    if primary.error is not None:
-        primary.error.details = details
-        return primary.error
-    if all(t.outcome is Outcome.THROTTLED for t in tried):
-        if all(t.is_quota_exhausted for t in tried):
-            return QuotaExhausted("The quota at the provider is used up.", details=details)
-        wait_ms = min(t.retry_after_ms for t in tried if not t.is_quota_exhausted) or 1000
-        return RateLimited("The provider's rate limit is reached.", retry_after_ms=wait_ms, details=details)
-    if primary.outcome in (Outcome.TIMEOUT, Outcome.CANCELLED):
-        return UpstreamTimedOut("The provider did not answer in time.", details=details)
-    return UpstreamFailed("The provider failed to answer.", details=details)
-
-
-_SHED = "The gateway is overloaded and sheds load ({})."
-
-
-def _rejected(rejection: Rejection, candidates: Sequence[Candidate], tried: Sequence[Tried]) -> GatewayError:
-    if tried:
-        return _failed(tried)
-    wait_ms = rejection.retry_after_ms
-    if rejection.code == "shed":
-        return Overloaded(_SHED.format(rejection.reason), retry_after_ms=wait_ms)
-    details = tuple(Attempt(c.deployment.id, v) for c, v in zip(candidates, rejection.verdicts, strict=True))
-    if set(rejection.verdicts) == {"rate_limited"}:
-        message = "The rate limit of every deployment of this model is reached."
-        return RateLimited(message, retry_after_ms=wait_ms, details=details)
-    if "full" in rejection.verdicts:
-        message = "Every usable deployment of this model is at its concurrency limit."
-        return Overloaded(message, retry_after_ms=wait_ms, details=details)
-    return NoHealthyDeployment(
-        "No deployment of this model can take a request now.", retry_after_ms=wait_ms, details=details
-    )

@@ -22,6 +22,8 @@ import math
 import msgspec
 
 JSON = (b"content-type", b"application/json")
+# Told to wait for longer, OpenAI's older clients come back at once, and Anthropic's sleep on it, for a day if need be.
+WAIT_MOST_MS = 60_000
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -35,7 +37,9 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class GatewayError(Exception):
-    """Base. ``retry_after_ms`` becomes retry-after headers, ``details`` a list beside the error's message."""
+    """Base. ``retry_after_ms`` becomes retry-after headers, ``details`` a list beside the error's message, ``attempts``
+    how often a provider was called for it.
+    """
 
     status = 500
     type = "api_error"
@@ -54,6 +58,7 @@ class GatewayError(Exception):
         self.param = param
         self.retry_after_ms = retry_after_ms
         self.details = details
+        self.attempts = 0
 
 
 class InvalidRequest(GatewayError):
@@ -206,7 +211,9 @@ def headers_of(error: GatewayError) -> list[tuple[bytes, bytes]]:
     if error.retry_after_ms is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_ms / 1000))))
         headers.append((b"retry-after-ms", b"%d" % error.retry_after_ms))
-    if isinstance(error, UpstreamFailed | QuotaExhausted):
+    if error.attempts:
+        headers.append((b"x-pllm-attempts", b"%d" % error.attempts))
+    if isinstance(error, UpstreamFailed | QuotaExhausted) or (error.retry_after_ms or 0) > WAIT_MOST_MS:
         # Fallbacks are exhausted: a client that tries again only adds load to what is already failing.
         headers.append((b"x-should-retry", b"false"))
     return headers

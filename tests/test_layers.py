@@ -18,7 +18,7 @@ ORDER = {
         *("server", "hypercorn_engine", "http1", "app"),
         *("endpoints.admin", "endpoints.openai", "endpoints.inference", "endpoints.ops"),
         *("endpoints.pings", "endpoints.wire"),
-        *("openapi", "statistics", "dispatch", "interrupt", "flight", "metrics"),
+        *("openapi", "statistics", "dispatch", "exhausted", "interrupt", "flight", "metrics"),
         *("upstream", "providers.adapters", "providers.anthropic", "providers.azure", "providers.openai"),
         *("dialects.chat_as_messages", "dialects.chat_as_messages_request", "dialects.chat_as_messages_tools"),
         *("dialects.chat_as_messages_turns", "dialects.chat_as_messages_parts", "dialects.chat_as_messages_schema"),

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.calls import Kind, edition_of, parse
-from gateway.dispatch import Answer, Deadline, Dispatcher, refused
+from gateway.dispatch import Answer, Deadline, Dispatcher
 from gateway.endpoints.pings import Pings
 from gateway.endpoints.wire import ClientGone, Header, find, read_body, send_error, send_whole
 from gateway.errors import (
@@ -26,6 +26,7 @@ from gateway.errors import (
     body_of,
     message_body_of,
 )
+from gateway.exhausted import refused
 from gateway.flight import Flight
 from gateway.interrupt import Cause, Interrupt
 from gateway.metrics import ClientRetries
@@ -163,14 +164,16 @@ class Inference:
         interrupt.watch_disconnect(receive)
         pings = Pings(send, [*headers, *STREAM_HEADERS], self._ping_s if call.is_stream else 0)
         try:
-            async with pings:
+            with pings:
                 answer = await self._dispatcher.answer(call, route, priority, deadline, interrupt)
         except GatewayError as error:
+            await pings.ended()
             if not pings.has_begun:
                 raise
             await send({"type": "http.response.body", "body": error_event(self._kind, error)})
             return
         async with answer:
+            await pings.ended()
             headers += _route_headers(answer, route.model, started)
             if answer.exchange.outcome is Outcome.CLIENT_ERROR:
                 fault = refused(answer.exchange)

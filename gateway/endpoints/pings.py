@@ -13,7 +13,10 @@ PING = b": ping\n\n"
 
 
 class Pings:
-    """Sent from the entering to the leaving of the `async with`. ``has_begun``: the answer's head has gone out."""
+    """Sent from the entering to the leaving of the `with`. ``has_begun``: the answer's head has gone out.
+
+    Leaving does not wait: whoever leaves with an answer has nobody yet to settle it. ``ended`` does, when somebody has.
+    """
 
     def __init__(self, send: Send, headers: list[Header], interval_s: float) -> None:
         self._send = send
@@ -22,16 +25,20 @@ class Pings:
         self._task: asyncio.Task[None] | None = None
         self.has_begun = False
 
-    async def __aenter__(self) -> "Pings":
+    def __enter__(self) -> "Pings":
         if self._interval_s:
             self._task = asyncio.create_task(self._run(), name="pings")
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._task is not None:
             self._task.cancel()
+
+    async def ended(self) -> None:
+        """The last ping has been sent, whole."""
+        if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:

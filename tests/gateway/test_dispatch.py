@@ -3,12 +3,15 @@
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
+from loadtest.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
 from tests.support.store_proxy import StoreProxy, running_store_proxy
+from tests.support.wire import Call, chat_bytes
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def watched_cluster(
 @pytest.fixture
 def watched(watched_cluster: Cluster, store_proxy: StoreProxy) -> Iterator[ReplicaProcess]:
     for each in watched_cluster.providers:
-        each.behave(error_rate=0, fail_first=0, stall_rate=0, error_status=500)
+        each.behave(**msgspec.structs.asdict(Behaviour()))
         each.request("POST", "/control/reset")
     watched_cluster.forget()
     store_proxy.forget()
@@ -200,6 +203,30 @@ def test_deadline_in_time_leaves_the_answer_alone(replica: ReplicaProcess) -> No
     answer = replica.chat(stream=True, headers={"x-pllm-timeout": "30s"})
 
     assert answer.content.startswith("Hello")
+
+
+def test_request_whose_time_is_over_asks_neither_store_nor_provider(
+    watched: ReplicaProcess, watched_cluster: Cluster, store_proxy: StoreProxy
+) -> None:
+    data = chat_bytes(model="alone", headers={"x-pllm-timeout": "50ms"})
+    with Call(watched.address, data[:-1]) as call:
+        assert call.answer().status == 408
+
+    assert store_proxy.round_trips() == []
+    assert watched_cluster.providers[0].counts()["requests"] == 0
+
+
+def test_store_that_hangs_takes_no_longer_than_the_request_has(
+    watched: ReplicaProcess, watched_cluster: Cluster, store_proxy: StoreProxy
+) -> None:
+    """It would be given 5 s here, and a call would follow."""
+    with store_proxy.hung():
+        answer = watched.chat("alone", headers={"x-pllm-timeout": "100ms"})
+    watched_cluster.wait_until_idle()
+
+    assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
+    assert "x-pllm-attempts" not in answer.headers
+    assert watched_cluster.providers[0].counts()["requests"] == 0
 
 
 def test_open_breaker_is_named_with_the_time_to_come_back(

@@ -4,7 +4,16 @@ import json
 
 import pytest
 
-from gateway.errors import Attempt, GatewayError, Overloaded, UpstreamFailed, UpstreamTimedOut, body_of, headers_of
+from gateway.errors import (
+    Attempt,
+    GatewayError,
+    Overloaded,
+    RateLimited,
+    UpstreamFailed,
+    UpstreamTimedOut,
+    body_of,
+    headers_of,
+)
 
 
 def test_body_is_one_error_object_of_openai() -> None:
@@ -36,6 +45,14 @@ def test_retry_after_is_rounded_up_to_whole_seconds(wait_ms: int, seconds: bytes
 @pytest.mark.parametrize("error", [UpstreamFailed("No."), UpstreamTimedOut("Late.")])
 def test_exhausted_fallbacks_are_not_worth_a_retry(error: GatewayError) -> None:
     assert (b"x-should-retry", b"false") in headers_of(error)
+
+
+@pytest.mark.parametrize(("wait_ms", "is_worth_it"), [(60_000, True), (60_001, False)])
+def test_long_wait_is_not_worth_a_retry(wait_ms: int, is_worth_it: bool) -> None:
+    """Anthropic's client would sleep through all of it."""
+    headers = dict(headers_of(RateLimited("Later.", retry_after_ms=wait_ms)))
+
+    assert headers.get(b"x-should-retry") == (None if is_worth_it else b"false")
 
 
 def test_shed_request_may_be_retried() -> None:

@@ -24,6 +24,8 @@ class StoreProxy:
         self._sockets = [self._listener]
         self._threads: list[threading.Thread] = []
         self._sent: list[bytes] = []
+        self._is_open = threading.Event()
+        self._is_open.set()
         self._start(self._accept)
 
     @property
@@ -42,7 +44,17 @@ class StoreProxy:
         words = item.split(b"\r\n")
         return [self._names[word] for word in words if word in self._names and self._names[word] != "beat"]
 
+    @contextlib.contextmanager
+    def hung(self) -> Iterator[None]:
+        """Meanwhile nothing reaches the store."""
+        self._is_open.clear()
+        try:
+            yield
+        finally:
+            self._is_open.set()
+
     def close(self) -> None:
+        self._is_open.set()
         for each in self._sockets:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -50,6 +62,7 @@ class StoreProxy:
             thread.join()
         for each in self._sockets:
             each.close()
+        self._path.unlink()
 
     def _start(self, target: object, *arguments: socket.socket) -> None:
         thread = threading.Thread(target=target, args=arguments, name="store proxy", daemon=True)  # type: ignore[arg-type]
@@ -70,6 +83,7 @@ class StoreProxy:
         with contextlib.suppress(OSError):
             while data := gateway.recv(1_048_576):
                 self._sent.append(data)
+                self._is_open.wait()
                 store.sendall(data)
 
     def _return(self, store: socket.socket, gateway: socket.socket) -> None:

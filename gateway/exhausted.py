@@ -1,0 +1,112 @@
+"""What a client is told when no candidate gave an answer: the first one's error, and what each of them said."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.catalog import Candidate
+from gateway.errors import (
+    Attempt,
+    GatewayError,
+    NoHealthyDeployment,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamTimedOut,
+)
+from gateway.upstream import Exchange
+from shared_state.records import Outcome, Rejection
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """A candidate that gave no answer. ``is_sent``: it was called, as it is not when its dialect lacks the words."""
+
+    candidate: Candidate
+    outcome: Outcome
+    retry_after_ms: int = 0
+    status: int = 0
+    is_quota_exhausted: bool = False
+    error: GatewayError | None = None  # the request's own fault, as it was found there
+    is_sent: bool = True
+
+
+def refused(exchange: Exchange) -> UpstreamRefused:
+    """The provider's fault-finding with the request, as our error."""
+    error = exchange.error
+    if error is None:
+        return UpstreamRefused(
+            exchange.status, "The provider refused the request.", type="invalid_request_error", param=None, code=None
+        )
+    return UpstreamRefused(
+        exchange.status,
+        error.message[:2000],
+        type=error.type or "invalid_request_error",
+        param=error.param,
+        code=None if error.code is None else str(error.code),
+    )
+
+
+def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
+    return Tried(
+        candidate,
+        exchange.outcome,
+        exchange.retry_after_ms,
+        exchange.status,
+        exchange.is_quota_exhausted,
+        refused(exchange) if exchange.outcome is Outcome.CLIENT_ERROR else None,
+    )
+
+
+def attempts(tried: Sequence[Tried]) -> int:
+    return sum(each.is_sent for each in tried)
+
+
+def _details(tried: Sequence[Tried]) -> tuple[Attempt, ...]:
+    return tuple(Attempt(t.candidate.deployment.id, t.outcome.value, t.status) for t in tried)
+
+
+def failed(tried: Sequence[Tried]) -> GatewayError:
+    """All candidates were tried: the client gets the primary's error, and what each of them answered."""
+    error = _error_for(tried)
+    error.attempts = attempts(tried)
+    return error
+
+
+def _error_for(tried: Sequence[Tried]) -> GatewayError:
+    if not tried:
+        return UpstreamTimedOut("The request's time was over before a provider was asked.")
+    primary, details = tried[0], _details(tried)
+    if primary.error is not None:
+        primary.error.details = details
+        return primary.error
+    if all(t.outcome is Outcome.THROTTLED for t in tried):
+        if all(t.is_quota_exhausted for t in tried):
+            return QuotaExhausted("The quota at the provider is used up.", details=details)
+        wait_ms = min(t.retry_after_ms for t in tried if not t.is_quota_exhausted) or 1000
+        return RateLimited("The provider's rate limit is reached.", retry_after_ms=wait_ms, details=details)
+    if primary.outcome in (Outcome.TIMEOUT, Outcome.CANCELLED):
+        return UpstreamTimedOut("The provider did not answer in time.", details=details)
+    return UpstreamFailed("The provider failed to answer.", details=details)
+
+
+_SHED = "The gateway is overloaded and sheds load ({})."
+
+
+def rejected(rejection: Rejection, candidates: Sequence[Candidate], tried: Sequence[Tried]) -> GatewayError:
+    if tried:
+        return failed(tried)
+    wait_ms = rejection.retry_after_ms
+    if rejection.code == "shed":
+        return Overloaded(_SHED.format(rejection.reason), retry_after_ms=wait_ms)
+    details = tuple(Attempt(c.deployment.id, v) for c, v in zip(candidates, rejection.verdicts, strict=True))
+    if set(rejection.verdicts) == {"rate_limited"}:
+        message = "The rate limit of every deployment of this model is reached."
+        return RateLimited(message, retry_after_ms=wait_ms, details=details)
+    if "full" in rejection.verdicts:
+        message = "Every usable deployment of this model is at its concurrency limit."
+        return Overloaded(message, retry_after_ms=wait_ms, details=details)
+    return NoHealthyDeployment(
+        "No deployment of this model can take a request now.", retry_after_ms=wait_ms, details=details
+    )
