@@ -4,14 +4,14 @@
 |---|---|---|
 | 2xx with a body of its dialect | success | |
 | 2xx with another body, or cut | failure | next candidate |
-| 400, 405 to 407, 410 to 422, ... | client_error | the client's error, neutral |
+| 400, 406, 411 to 422, ... | client_error | the client's error, neutral |
 | ... that says the prompt is too long | client_error | the chain of `context_window_fallbacks` |
 | ... that says a filter refused it | client_error | the chain of `content_policy_fallbacks` |
-| 401, 403, 404 | failure: our key, our model's name | next candidate |
+| 401, 403, 404, 405, 407, 410 | failure: our key, our model's name, our address | next candidate |
 | 408, time-outs | timeout | next candidate |
 | 409 | failure: a conflict that passes | next candidate |
 | 429 | throttled: cools for Retry-After | next candidate |
-| 429 that says the quota is used up | throttled for an hour: no waiting helps | next candidate |
+| 402, or 400 or 429 that says the quota is used up | throttled for an hour: no waiting helps | next candidate |
 | 503, 529 | overloaded | next candidate |
 | other 5xx, connection refused, reset or broken | failure | next candidate |
 """
@@ -25,7 +25,14 @@ from shared_state.records import Outcome
 
 RETRY_AFTER_MOST_S = 86_400.0
 QUOTA_COOL_MS = 3_600_000  # somebody has to pay first; the longest cooldown of the router is the limit
-_QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
+_QUOTA_CODES = {
+    "insufficient_quota",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "quota_exceeded",
+    "billing_error",
+}
+_QUOTA_WORDS = ("credit balance is too low",)  # Anthropic's, in a 400 that names no code
 _LENGTH_CODES = {"context_length_exceeded", "string_above_max_length", "model_context_window_exceeded"}
 # Of providers that name no code.
 _LENGTH_WORDS = ("prompt is too long", "maximum context length", "context window", "context length", "too many tokens")
@@ -43,9 +50,13 @@ class Refusal(Enum):
 _BY_STATUS = {
     401: Outcome.FAILURE,  # our key, not the client's: the next provider may still serve
     403: Outcome.FAILURE,
+    402: Outcome.THROTTLED,  # our account
     404: Outcome.FAILURE,  # our model name
+    405: Outcome.FAILURE,  # our address
+    407: Outcome.FAILURE,
     408: Outcome.TIMEOUT,
     409: Outcome.FAILURE,
+    410: Outcome.FAILURE,  # a model that was retired
     429: Outcome.THROTTLED,
     503: Outcome.OVERLOADED,
     529: Outcome.OVERLOADED,  # Anthropic's overloaded_error
@@ -62,8 +73,14 @@ def classify_status(status: int) -> Outcome:
     return Outcome.CLIENT_ERROR if 400 <= status < 500 else Outcome.FAILURE
 
 
-def is_quota_exhausted(error: UpstreamError) -> bool:
-    return not _QUOTA_CODES.isdisjoint((error.code, error.type))
+def is_quota_exhausted(status: int, error: UpstreamError | None) -> bool:
+    """Ours at the provider, whatever its client does."""
+    if status == 402:
+        return True
+    if error is None or status not in (400, 429):
+        return False
+    message = error.message.lower()
+    return not _QUOTA_CODES.isdisjoint((error.code, error.type)) or any(words in message for words in _QUOTA_WORDS)
 
 
 def classify_refusal(error: UpstreamError) -> Refusal | None:

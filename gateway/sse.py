@@ -10,21 +10,22 @@ import msgspec
 from gateway.calls import NOT_JSON, Kind
 
 DONE = b"[DONE]"
+_MARK_MOST = 3  # bytes of a mark between two events that the chunk before may hold
 _TAIL = 256  # enough to see a mark that two chunks share
-_FIRST_EVENT_MOST = 1_048_576
+FIRST_EVENT_MOST = 1_048_576
 
 
 class NotEvents(Exception):
     """The bytes are no event stream."""
 
 
-def first_event_end(buffer: bytes) -> int:
+def first_event_end(buffer: bytes | bytearray) -> int:
     """Index after the first event that holds data, or -1 while it is incomplete. Raises NotEvents."""
     position = 0
     while True:
         ends = [(found, len(mark)) for mark in (b"\n\n", b"\r\n\r\n") if (found := buffer.find(mark, position)) >= 0]
         if not ends:
-            if len(buffer) > _FIRST_EVENT_MOST:
+            if len(buffer) > FIRST_EVENT_MOST:
                 raise NotEvents("no event within the first megabyte")
             return -1
         end, width = min(ends)
@@ -33,7 +34,7 @@ def first_event_end(buffer: bytes) -> int:
         position = end + width
 
 
-def _is_data(event: bytes) -> bool:
+def _is_data(event: bytes | bytearray) -> bool:
     data = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
     if not data:
         if all(not line or line.startswith((b":", b"event:", b"id:", b"retry:")) for line in event.splitlines()):
@@ -54,6 +55,38 @@ def whole_events_end(buffer: bytes) -> int:
     """Index after the last event that is complete, 0 if none is."""
     ends = [found + len(mark) for mark in (b"\n\n", b"\r\n\r\n") if (found := buffer.rfind(mark)) >= 0]
     return max(ends, default=0)
+
+
+class WholeEvents:
+    """Holds back what is not yet a whole event. An event may come in a thousand pieces: each is looked at once."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._tail = b""
+        self.size = 0
+
+    def take(self, chunk: bytes) -> bytes:
+        """The events that this chunk completes."""
+        seen = self._tail + chunk
+        end = whole_events_end(seen)
+        if not end:
+            self._hold(chunk, seen[-_MARK_MOST:])
+            return b""
+        cut = end - len(self._tail)
+        whole = self.rest() + chunk[:cut]
+        self._hold(chunk[cut:], chunk[cut:][-_MARK_MOST:])
+        return whole
+
+    def rest(self) -> bytes:
+        """What is held back, and no longer will be."""
+        held, self._parts, self._tail, self.size = b"".join(self._parts), [], b"", 0
+        return held
+
+    def _hold(self, part: bytes, tail: bytes) -> None:
+        if part:
+            self._parts.append(part)
+            self._tail = tail
+            self.size += len(part)
 
 
 def events(data: bytes) -> Iterator[tuple[str, bytes]]:

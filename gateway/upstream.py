@@ -4,6 +4,7 @@ A plain answer is read whole, a stream up to its first event, before anything is
 still be hidden behind the next candidate. Whoever holds an Exchange closes it.
 """
 
+import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, ItemsView, Iterable
 
@@ -25,7 +26,7 @@ from gateway.classify import (
 from gateway.dialects.malformed import Malformed
 from gateway.providers.adapters import Adapter, Converter, adapter
 from gateway.settings import DeploymentSettings
-from gateway.sse import NotEvents, Progress, first_event_end, whole_events_end
+from gateway.sse import FIRST_EVENT_MOST, NotEvents, Progress, WholeEvents, first_event_end
 from shared_state.records import Outcome
 
 REPLY_MOST = 64 * 1_048_576  # a plain answer is held in memory
@@ -75,28 +76,25 @@ class Exchange:
         error for the client. Raises StreamBroken when the stream does not end as it should.
         """
         assert self._chunks is not None
-        progress, chunk, rest, convert = Progress(self._wire), self.body, b"", self._convert
+        progress, chunk, held, convert = Progress(self._wire), self.body, WholeEvents(), self._convert
         try:
             while chunk:
                 progress.see(chunk)
                 if progress.has_error:
                     break
-                rest += chunk
-                end = whole_events_end(rest)
-                if not end and len(rest) > (EVENT_MOST if convert else HELD_MOST):
+                whole = held.take(chunk)
+                if not whole and held.size > (EVENT_MOST if convert else HELD_MOST):
                     if convert:
                         raise StreamBroken(Outcome.FAILURE)
-                    end = len(rest)
-                if end:
-                    events = convert(rest[:end]) if convert else rest[:end]
-                    if events:
-                        yield events
-                    rest = rest[end:]
+                    whole = held.rest()
+                events = convert(whole) if whole and convert else whole
+                if events:
+                    yield events
                 chunk = await anext(self._chunks, b"")
             self.output_tokens = progress.output_tokens
             if progress.has_error or not progress.is_done:
                 raise StreamBroken(Outcome.FAILURE)
-            if rest:
+            if rest := held.rest():
                 yield convert(rest + b"\n\n") if convert else rest
         except _FAULTS as error:
             raise StreamBroken(classify_fault(error)) from error
@@ -249,7 +247,7 @@ async def _read_whole(response: httpx.Response, outcome: Outcome, adapted: Adapt
     body = parts[0] if len(parts) == 1 else b"".join(parts)
     exchange = Exchange(outcome, body=body)
     if outcome is not Outcome.SUCCESS:
-        _read_error(exchange)
+        _read_error(exchange, response.status_code)
         return exchange
     try:
         exchange.output_tokens = output_tokens(adapted.wire, body)
@@ -260,26 +258,25 @@ async def _read_whole(response: httpx.Response, outcome: Outcome, adapted: Adapt
     return exchange
 
 
-def _read_error(exchange: Exchange) -> None:
-    try:
-        error = error_reply.decode(exchange.body).error
-    except NOT_JSON:
-        return
-    exchange.error = error
-    if exchange.outcome is Outcome.CLIENT_ERROR:
-        exchange.refusal = classify_refusal(error)
-    elif exchange.outcome is Outcome.THROTTLED and is_quota_exhausted(error):
-        exchange.is_quota_exhausted, exchange.retry_after_ms = True, QUOTA_COOL_MS
+def _read_error(exchange: Exchange, status: int) -> None:
+    with contextlib.suppress(*NOT_JSON):
+        exchange.error = error_reply.decode(exchange.body).error
+    if is_quota_exhausted(status, exchange.error):
+        exchange.outcome, exchange.is_quota_exhausted, exchange.retry_after_ms = Outcome.THROTTLED, True, QUOTA_COOL_MS
+    elif exchange.outcome is Outcome.CLIENT_ERROR and exchange.error:
+        exchange.refusal = classify_refusal(exchange.error)
 
 
 async def _read_first_event(response: httpx.Response) -> Exchange:
     chunks = aiter(response.stream)  # type: ignore[arg-type]
-    buffer = b""
+    buffer = bytearray()
     try:
         async for chunk in chunks:
             buffer += chunk
+            if b"\n" not in chunk and len(buffer) <= FIRST_EVENT_MOST:
+                continue  # no event can end here
             if first_event_end(buffer) >= 0:
-                exchange = Exchange(Outcome.SUCCESS, body=buffer)
+                exchange = Exchange(Outcome.SUCCESS, body=bytes(buffer))
                 exchange._response = response
                 exchange._chunks = chunks
                 return exchange

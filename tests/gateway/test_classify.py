@@ -24,10 +24,10 @@ from shared_state.records import Outcome
     [
         ((200, 201, 204, 299), Outcome.SUCCESS),
         ((101, 301, 302, 304, 500, 501, 502, 504, 599, 999), Outcome.FAILURE),
-        ((401, 403, 404, 409), Outcome.FAILURE),
-        ((400, 402, 405, 413, 415, 418, 422, 451, 499), Outcome.CLIENT_ERROR),
+        ((401, 403, 404, 405, 407, 409, 410), Outcome.FAILURE),
+        ((400, 406, 413, 415, 418, 422, 451, 499), Outcome.CLIENT_ERROR),
         ((408,), Outcome.TIMEOUT),
-        ((429,), Outcome.THROTTLED),
+        ((402, 429), Outcome.THROTTLED),
         ((503, 529), Outcome.OVERLOADED),
     ],
 )
@@ -87,12 +87,18 @@ def test_refusal_says_whether_another_model_may_take_the_request(error: Upstream
 
 
 @pytest.mark.parametrize(
-    ("error", "is_exhausted"),
+    ("status", "error", "is_exhausted"),
     [
-        (UpstreamError(type="insufficient_quota", code="insufficient_quota"), True),
-        (UpstreamError(code="rate_limit_exceeded"), False),
-        (UpstreamError(), False),
+        (429, UpstreamError(type="insufficient_quota", code="insufficient_quota"), True),
+        (429, UpstreamError(code="rate_limit_exceeded"), False),
+        (429, UpstreamError(), False),
+        (429, None, False),
+        (402, None, True),
+        (402, UpstreamError(type="billing_error"), True),
+        (400, UpstreamError("Your credit balance is too low to access the Anthropic API."), True),
+        (400, UpstreamError("temperature must be at most 2"), False),
+        (500, UpstreamError(code="insufficient_quota"), False),
     ],
 )
-def test_used_up_quota_is_told_from_a_rate_limit(error: UpstreamError, is_exhausted: bool) -> None:
-    assert is_quota_exhausted(error) is is_exhausted
+def test_used_up_quota_is_told_from_a_rate_limit(status: int, error: UpstreamError | None, is_exhausted: bool) -> None:
+    assert is_quota_exhausted(status, error) is is_exhausted
