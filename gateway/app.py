@@ -11,17 +11,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.auth import Authenticator
 from gateway.calls import Kind
 from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.admin import Admin
-from gateway.endpoints.inference import Inference
+from gateway.endpoints.inference import Inference, error_body
 from gateway.endpoints.openai import Models
 from gateway.endpoints.ops import Probes
-from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, body_of, headers_of
+from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, headers_of
 from gateway.flight import Flight
 from gateway.metrics import ClientRetries, Metrics
 from gateway.openapi import document
@@ -59,7 +59,18 @@ class Application(Starlette):
             if endpoint is not None:
                 await endpoint(scope, receive, send)
                 return
-        await super().__call__(scope, receive, send)
+        await super().__call__(scope, receive, _named(send))
+
+
+def _named(send: Send) -> Send:
+    """Answers get an id here as those of the hot endpoints do."""
+
+    async def send_named(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"x-request-id", b"req_" + secrets.token_hex(16).encode())]
+        await send(message)
+
+    return send_named
 
 
 @contextlib.asynccontextmanager
@@ -134,6 +145,7 @@ def _routes(hot: dict[str, ASGIApp], models: Models, admin: Admin, probes: Probe
 
 
 _OPENAPI = document(VERSION)
+_MESSAGES = f"/v1{Kind.MESSAGE.value}"
 
 
 async def openapi(_request: Request) -> Response:
@@ -141,30 +153,32 @@ async def openapi(_request: Request) -> Response:
     return Response(_OPENAPI, media_type="application/json")
 
 
-def _render(error: GatewayError, headers: dict[str, str] | None = None) -> Response:
-    response = Response(body_of(error), status_code=error.status, headers=headers)
+def _render(request: Request, error: GatewayError, headers: dict[str, str] | None = None) -> Response:
+    body = error_body(Kind.MESSAGE if request.url.path == _MESSAGES else Kind.CHAT, error)
+    response = Response(body, status_code=error.status, headers=headers)
     response.raw_headers.extend(headers_of(error))
     return response
 
 
-async def _gateway_error(_request: Request, error: Exception) -> Response:
+async def _gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
-    return _render(error)
+    return _render(request, error)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        return _render(MethodNotAllowed(f"{request.method} is not allowed here."), dict(error.headers or {}))
-    return _render(NotFound("There is no such endpoint."))
+        refused = MethodNotAllowed(f"{request.method} is not allowed here.")
+        return _render(request, refused, dict(error.headers or {}))
+    return _render(request, NotFound("There is no such endpoint."))
 
 
-async def _state_error(_request: Request, _error: Exception) -> Response:
-    return _render(StateLost("The gateway's shared state cannot be reached.", retry_after_ms=1000))
+async def _state_error(request: Request, _error: Exception) -> Response:
+    return _render(request, StateLost("The gateway's shared state cannot be reached.", retry_after_ms=1000))
 
 
-async def _defect(_request: Request, _error: Exception) -> Response:
-    return _render(GatewayError("An internal error occurred."))
+async def _defect(request: Request, _error: Exception) -> Response:
+    return _render(request, GatewayError("An internal error occurred."))
 
 
 _HANDLERS = {GatewayError: _gateway_error, HTTPException: _http_error, StateError: _state_error, Exception: _defect}
