@@ -1,10 +1,19 @@
 """A client that leaves: in every phase the provider's call ends at once, the lease goes, and nobody is blamed."""
 
+import json
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
 import pytest
 
-from tests.loadtest.process import ProviderProcess
-from tests.support.cluster import Cluster, ReplicaProcess
-from tests.support.wire import chat_bytes
+from shared_state.embedded import EmbeddedStore
+from tests.loadtest.process import ProviderProcess, wait_until
+from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
+from tests.support.raw_provider import FLOOD_MOST, RawProvider, chunk_event
+from tests.support.store_proxy import StoreProxy, running_store_proxy
+from tests.support.wire import Call, chat_bytes, request_bytes
 
 
 def assert_nobody_is_blamed(cluster: Cluster, deployment: str = "primary") -> None:
@@ -113,3 +122,162 @@ def test_next_caller_is_served_after_many_left(each_engine: ReplicaProcess, prov
     provider.behave(stall_rate=0)
 
     assert each_engine.chat().status == 200
+
+
+# -- every phase, every way of leaving --------------------------------------------------------------------------
+
+
+Leave = Callable[[Call], None]
+
+
+class Asked(NamedTuple):
+    path: str
+    body: dict[str, Any]
+
+    def bytes_for(self, model: str) -> bytes:
+        return request_bytes("POST", self.path, json.dumps({**self.body, "model": model}).encode())
+
+
+TURN: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
+ASKED = {
+    "chat": Asked("/v1/chat/completions", TURN),
+    "chat stream": Asked("/v1/chat/completions", {**TURN, "stream": True}),
+    "messages stream": Asked("/v1/messages", {**TURN, "max_tokens": 5, "stream": True}),
+    "embeddings": Asked("/v1/embeddings", {"input": "hi"}),
+}
+BEGUN = {
+    "nothing": b"",
+    "headers": b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 9000\r\n\r\n",
+    "half an event": b'HTTP/1.1 200 OK\r\ncontent-length: 9000\r\n\r\ndata: {"choices": [',
+    "events": b"HTTP/1.1 200 OK\r\ncontent-length: 9000\r\n\r\n" + chunk_event("Hello") * 3,
+}
+
+
+def reset(call: Call) -> None:
+    call.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    call.leave()
+
+
+def half_close(call: Call) -> None:
+    """A client that says it has no more to say is taken for one that has left: what a half-closed connection shows is
+    all that most clients' leaving shows.
+    """
+    call.socket.shutdown(socket.SHUT_WR)
+    call.read_to_end()
+
+
+each_way_of_leaving = pytest.mark.parametrize("leave", [Call.leave, reset, half_close])
+each_kind_of_call = pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+
+
+@pytest.fixture(scope="module")
+def full_listener() -> Iterator[int]:
+    """A port on which connecting takes for ever: its backlog is full."""
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def store_proxy(store: EmbeddedStore) -> Iterator[StoreProxy]:
+    with running_store_proxy(store) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def left_cluster(
+    store: EmbeddedStore, store_proxy: StoreProxy, raw_provider_thread: RawProvider, full_listener: int
+) -> Iterator[Cluster]:
+    with running_cluster(
+        store,
+        [],
+        [
+            deployment("held", raw_provider_thread.url, "held"),
+            deployment("unreached", f"http://127.0.0.1:{full_listener}", "unreached", connect_timeout="60s"),
+            deployment("hasty", f"http://127.0.0.1:{full_listener}", "hasty", connect_timeout="200ms"),
+        ],
+        domain="left",
+        engines=("hypercorn", "uvicorn"),
+        state={"url": store_proxy.url, "standby": "none"},
+        router={"latency_threshold": "60s"},
+    ) as running:
+        yield running
+
+
+@pytest.fixture(params=[0, 1], ids=["hypercorn", "uvicorn"])
+def left(left_cluster: Cluster, raw_provider_thread: RawProvider, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Its first replica is the one with the engine to test."""
+    raw_provider_thread.forget()
+    raw_provider_thread.is_holding = True
+    left_cluster.forget()
+    left_cluster.replicas.sort(key=lambda replica: replica.engine, reverse=bool(request.param))
+    yield left_cluster
+    left_cluster.check()
+
+
+@each_way_of_leaving
+@each_kind_of_call
+def test_leaving_while_the_store_is_asked_leaves_no_lease(
+    left: Cluster, store_proxy: StoreProxy, raw_provider_thread: RawProvider, asked: Asked, leave: Leave
+) -> None:
+    replica = left.replicas[0]
+    store_proxy.forget()
+    with store_proxy.hung(), Call(replica.address, asked.bytes_for("held")) as call:
+        wait_until(lambda: ["acquire"] in store_proxy.round_trips())
+        leave(call)
+        # Whoever waits for this answer, waits for longer than a client's leaving takes to be noticed.
+        assert replica.chat("held", headers={"x-pllm-timeout": "200ms"}).status == 504
+
+    assert_nobody_is_blamed(left, "held")
+    assert raw_provider_thread.requests == []
+
+
+@each_way_of_leaving
+@each_kind_of_call
+def test_leaving_while_the_provider_is_connected_to_leaves_no_lease(left: Cluster, asked: Asked, leave: Leave) -> None:
+    with Call(left.replicas[0].address, asked.bytes_for("unreached")) as call:
+        left.wait_for_leases(1)
+        leave(call)
+
+    assert_nobody_is_blamed(left, "unreached")
+
+
+@each_way_of_leaving
+@each_kind_of_call
+@pytest.mark.parametrize("begun", BEGUN.values(), ids=BEGUN)
+def test_leaving_while_the_provider_answers_ends_its_call(
+    left: Cluster, raw_provider_thread: RawProvider, asked: Asked, begun: bytes, leave: Leave
+) -> None:
+    raw_provider_thread.answer = begun
+    with Call(left.replicas[0].address, asked.bytes_for("held")) as call:
+        wait_until(lambda: len(raw_provider_thread.requests) == 1)
+        if asked.body.get("stream") and b"Hello" in begun:
+            call.read_until(b"Hello")
+        leave(call)
+
+    wait_until(lambda: raw_provider_thread.left == 1)
+    assert_nobody_is_blamed(left, "held")
+
+
+@pytest.mark.parametrize("leave", [Call.leave, reset])
+@pytest.mark.parametrize("name", ["chat stream", "messages stream"])
+def test_leaving_without_having_read_ends_the_providers_call(
+    left: Cluster, raw_provider_thread: RawProvider, name: str, leave: Leave
+) -> None:
+    raw_provider_thread.answer = BEGUN["headers"].replace(b"content-length: 9000\r\n", b"")
+    raw_provider_thread.flood = chunk_event("Hello")
+    with Call(left.replicas[0].address, ASKED[name].bytes_for("held")) as call:
+        wait_until(lambda: raw_provider_thread.is_stuck)
+        leave(call)
+
+    assert_nobody_is_blamed(left, "held")
+    assert raw_provider_thread.flooded < FLOOD_MOST
+
+
+def test_provider_that_cannot_be_connected_to_is_given_up_in_time(left: Cluster) -> None:
+    answer = left.replicas[0].chat("hasty")
+
+    assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
+    assert answer.error["details"] == [{"deployment": "hasty", "outcome": "timeout"}]
