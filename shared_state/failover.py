@@ -274,6 +274,7 @@ class Failover:
         fresh = self.standby.store
         if fresh is not None and self._active not in (self.shared, fresh):
             self._stand(fresh, View("", {**self._seen.breakers, **self._active.view.breakers}))
+            _log.warning("on a new standby store: the one before did not answer")
 
     def leave(self) -> None:
         """Back, telling the shared store what happened meanwhile before anything else is asked of it."""
