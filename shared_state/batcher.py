@@ -125,7 +125,7 @@ class Batcher:
         self._forgotten: list[Call] = []
         self._moved: list[Call] = []
         self._refusals = 0
-        self._is_push_due = False
+        self._is_push_due = self._is_load_due = False
         self._is_closing = self._is_closed = False
         self._load_error = ""
         self._connecting: asyncio.Task[None] | None = None
@@ -201,6 +201,10 @@ class Batcher:
             self._send(batch)
 
     def _send(self, batch: list[Call]) -> None:
+        if self._is_load_due:
+            # Where a store knows only some of them, calls would overtake those that have to wait for their script.
+            self._is_load_due = False
+            self._load()
         now = self._loop.time()
         for call in batch:
             call.sent_at = now
@@ -240,13 +244,16 @@ class Batcher:
             call.sendings -= 1
             self._forgotten.append(call)
 
-    def _load(self) -> None:
+    def _load_again(self) -> None:
         calls, self._forgotten = self._forgotten, []
         if not any(isinstance(other, Script) for other in self._in_flight):
-            self._load_error = ""
-            self._client.send([command(b"SCRIPT", b"LOAD", script.text.encode()) for script in self._scripts])
-            self._in_flight.extend(self._scripts)
+            self._load()
         self._send(calls)
+
+    def _load(self) -> None:
+        self._load_error = ""
+        self._client.send([command(b"SCRIPT", b"LOAD", script.text.encode()) for script in self._scripts])
+        self._in_flight.extend(self._scripts)
 
     def _on_pause(self) -> None:
         if self._moved:
@@ -254,7 +261,7 @@ class Batcher:
             self._on_lost(StoreUnavailable("the topology has moved on"))
             return
         if self._forgotten:
-            self._load()
+            self._load_again()
         if self._urgent or (self._later and not self._in_flight):
             self._push()
         if not (self._in_flight or self._urgent or self._later):
@@ -309,6 +316,7 @@ class Batcher:
             self.era += 1
             self._refusals = 0
             self._stop_timer()
+            self._is_load_due = True
         except StoreUnavailable as error:
             self._refused(error)
         except BaseException as error:

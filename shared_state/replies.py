@@ -97,9 +97,9 @@ def reasserted(reply: Reply) -> int:
     return _number(reply[0])
 
 
-def configured(reply: Reply) -> bool:
-    """configure: was it applied?"""
-    return reply[0] == 1
+def configured(reply: Reply) -> int:
+    """configure: the version in force now."""
+    return _number(reply[1])
 
 
 def reaped(reply: Reply) -> tuple[int, int, str]:

@@ -4,6 +4,7 @@ again when the answer was lost.
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -37,6 +38,8 @@ TRIES = 4  # on a store that is flushed again and again
 OVERTAKEN = "overtaken"
 RECONCILE_EVERY_S = 5.0  # whatever went wrong: by then the leases there are those that their replica has
 
+_log = logging.getLogger("pllm.state")
+
 
 def _newest(before: dict[str, Breaker], fresh: dict[str, Breaker]) -> dict[str, Breaker]:
     """Of each breaker the later generation."""
@@ -67,6 +70,7 @@ class Store:
         self._is_told = False  # the store holds our configuration and what this replica knows
         # What has ended may be alive there: the store has lost its last seconds, or another one answers now.
         self._is_doubted = False
+        self._is_outdated = False
         self._reconciled_s = time.monotonic()
         self._era = 0
         self._restoring: asyncio.Future[None] | None = None
@@ -210,10 +214,12 @@ class Store:
         return [replies.reasserted(reply) for reply in await asyncio.gather(*calls)]
 
     async def configure(self) -> None:
-        """Puts policies into the store unless newer ones are there."""
+        """Puts policies into the store unless newer ones are there, and says so once: versions are times of clocks."""
         calls = [self._batcher.call(packed) for packed in self._calls.configure(self.configuration)]
-        for reply in await asyncio.gather(*calls):
-            replies.configured(reply)
+        ahead_ms = max(map(replies.configured, await asyncio.gather(*calls)), default=0) - self.configuration.version
+        if ahead_ms > 0 and not self._is_outdated:
+            self._is_outdated = True
+            _log.warning("the store keeps a configuration that is %.1f s newer; this one is not used", ahead_ms / 1000)
 
     async def beat(self, presence: Presence) -> Heartbeat:
         """Tells and asks; a store that turns out to have forgotten something is told that as well."""

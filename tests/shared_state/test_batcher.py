@@ -21,6 +21,7 @@ def script(name: str, text: str) -> Script:
 
 ECHO = script("echo", "return { ARGV[1] }\n")
 PUSH = script("push", "redis.call('RPUSH', KEYS[1], ARGV[1]) return { ARGV[1] }\n")
+ECHO_PUSH = script("echo_push", "redis.call('RPUSH', KEYS[1], ARGV[1]) return { ARGV[1], ARGV[1] }\n")
 BREAK = script("break", "return redis.error_reply('BROKEN by ' .. ARGV[1])\n")
 NUMBER = script("number", "return 7\n")
 SCRIPTS = (ECHO, PUSH, BREAK, NUMBER)
@@ -64,6 +65,21 @@ async def test_calls_made_while_another_is_in_flight_go_out_together(server: Emb
         await asyncio.gather(*calls)
 
         assert batcher.round_trips == before + 2
+
+
+@on_loop
+async def test_store_that_knows_some_scripts_carries_calls_out_in_their_order(
+    own_server: EmbeddedStore,
+) -> None:
+    """A connection may break between two loads, or another version may have brought some of its own."""
+    key = fresh_domain()
+    with RedisCli(own_server.url) as cli:
+        cli.do("SCRIPT", "LOAD", ECHO_PUSH.text)
+        async with opened_batcher(own_server.url, (PUSH, ECHO_PUSH)) as batcher:
+            calls = batcher.call(packed(PUSH, "first", key)), batcher.call(packed(ECHO_PUSH, "second", key))
+            await asyncio.gather(*calls)
+
+            assert pushed(cli, key) == ["first", "second"]
 
 
 @on_loop

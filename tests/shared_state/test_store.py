@@ -184,14 +184,19 @@ async def test_deployment_that_nobody_configured_is_an_error(server: EmbeddedSto
 
 
 @on_loop
-async def test_newest_configuration_wins_whoever_comes_last(server: EmbeddedStore) -> None:
+async def test_newest_configuration_wins_whoever_comes_last_and_that_is_said_once(
+    server: EmbeddedStore, caplog: pytest.LogCaptureFixture
+) -> None:
     domain = fresh_domain()
     newer, older = deployment_policy("a", limit=2), deployment_policy("a", limit=1)
     async with (
         opened_state(server.url, newer, domain=domain, replica="r1", version=2),
         opened_state(server.url, older, domain=domain, replica="r2", version=1) as state,
     ):
+        await state.store.configure()
+
         assert (await state.store.snapshot()).deployments[0].limit == 2
+        assert caplog.messages == ["the store keeps a configuration that is 0.0 s newer; this one is not used"]
 
 
 # -- several replicas -------------------------------------------------------------------------------------------
