@@ -152,7 +152,7 @@ def parse(kind: Kind, body: bytes) -> Call:
     except msgspec.ValidationError as error:
         raise _explained(str(error)) from error
     except NOT_JSON as error:
-        raise _not_json(error) from error
+        raise not_json(error) from error
     is_stream = request.stream is True and kind is not Kind.EMBEDDING
     include_usage = request.stream_options is not None and request.stream_options.include_usage is True
     return Call(request.model, is_stream, body, kind, include_usage)
@@ -184,7 +184,7 @@ def output_tokens(kind: Kind, body: bytes) -> int:
     return int(min(max(tokens, 0), OUTPUT_TOKENS_MOST))
 
 
-def _not_json(error: Exception) -> InvalidRequest:
+def not_json(error: Exception) -> InvalidRequest:
     return InvalidRequest(f"The request body is not valid JSON: {error}", code="invalid_json")
 
 
@@ -202,7 +202,7 @@ def with_fields(body: bytes, changed: dict[str, Any]) -> bytes:
     try:
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except NOT_JSON as error:
-        raise _not_json(error) from error
+        raise not_json(error) from error
     for name, value in changed.items():
         fields[name] = msgspec.Raw(msgspec.json.encode(value))
     return msgspec.json.encode(fields)

@@ -4,6 +4,7 @@ A plain answer is read whole, a stream up to its first event, before anything is
 still be hidden behind the next candidate. Whoever holds an Exchange closes it.
 """
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, ItemsView, Iterable
@@ -33,6 +34,7 @@ REPLY_MOST = 64 * 1_048_576  # a plain answer is held in memory
 CONNECTIONS_MOST = 0  # unlimited here: how many calls may run is decided by acquire, once
 KEEP_ALIVE_S = 30.0
 HELD_MOST = 1_048_576  # of an event that is not complete: more is passed on in parts, as an image's event may be
+BODY_END_S = 0.1  # after a stream's last event
 EVENT_MOST = 16 * HELD_MOST  # of one that has to be translated
 _FAULTS = (httpx.TransportError, aiohttp.ClientError, OSError)
 
@@ -90,7 +92,7 @@ class Exchange:
                 events = convert(whole) if whole and convert else whole
                 if events:
                     yield events
-                chunk = await anext(self._chunks, b"")
+                chunk = await self._following(progress.is_done)
             self.output_tokens = progress.output_tokens
             if progress.has_error or not progress.is_done:
                 raise StreamBroken(Outcome.FAILURE)
@@ -100,6 +102,19 @@ class Exchange:
             raise StreamBroken(classify_fault(error)) from error
         except Malformed as error:
             raise StreamBroken(Outcome.FAILURE) from error
+
+    async def _following(self, is_done: bool) -> bytes:
+        """The next bytes, empty at the end. Of a stream that is complete only the end of its body is missing: it is
+        worth a moment, for the connection, but neither an error nor a wait.
+        """
+        assert self._chunks is not None
+        if not is_done:
+            return await anext(self._chunks, b"")
+        try:
+            async with asyncio.timeout(BODY_END_S):
+                return await anext(self._chunks, b"")
+        except (TimeoutError, *_FAULTS):
+            return b""
 
     async def close(self) -> None:
         """Gives the connection back; one whose answer was not read to its end is closed."""

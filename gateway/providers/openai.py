@@ -5,11 +5,20 @@ stream is asked for its usage.
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.calls import Call, Kind, with_fields
+import msgspec
+
+from gateway.calls import NOT_JSON, Call, Kind, not_json, with_fields
 from gateway.settings import LimitField, ProviderSettings
 
 KINDS = frozenset({Kind.CHAT, Kind.COMPLETION, Kind.EMBEDDING, Kind.RESPONSE})
 _HAS_USAGE_OPTION = frozenset({Kind.CHAT, Kind.COMPLETION})
+
+
+class _Options(msgspec.Struct, frozen=True):
+    stream_options: dict[str, Any] | None = None
+
+
+_options = msgspec.json.Decoder(_Options)
 
 
 def address(provider: ProviderSettings, kind: Kind) -> str:
@@ -41,5 +50,15 @@ def body(provider: ProviderSettings, call: Call) -> bytes:
     if provider.model != call.model:
         changed["model"] = provider.model
     if asks_for_usage(provider, call):
-        changed["stream_options"] = {"include_usage": True}
+        changed["stream_options"] = {**_stream_options(call.body), "include_usage": True}
     return with_fields(call.body, changed) if changed else call.body
+
+
+def _stream_options(body: bytes) -> dict[str, Any]:
+    """Those that the client has set itself. Raises InvalidRequest as `with_fields` does."""
+    if b"stream_options" not in body:
+        return {}
+    try:
+        return _options.decode(body).stream_options or {}
+    except NOT_JSON as error:
+        raise not_json(error) from error

@@ -294,6 +294,18 @@ def test_stream_that_goes_wrong_ends_in_exactly_one_error_event_of_ours(
     assert outcomes(cluster, "raw") == ("1", "1")
 
 
+@pytest.mark.parametrize("is_holding", [False, True], ids=["cut", "held open"])
+def test_stream_that_is_complete_needs_no_end_of_its_body(
+    cluster: Cluster, each_engine: ReplicaProcess, raw_provider: RawProvider, is_holding: bool
+) -> None:
+    raw_provider.answer = stream(chunk_event("a"), DONE_EVENT).removesuffix(b"0\r\n\r\n")
+    raw_provider.is_holding = is_holding
+    answer = each_engine.chat("raw", stream=True)
+
+    assert answer.body == chunk_event("a") + DONE_EVENT
+    assert outcomes(cluster, "raw") == ("0", "0")
+
+
 def test_stream_cut_inside_an_event_passes_on_whole_events_only(
     replica: ReplicaProcess, raw_provider: RawProvider
 ) -> None:

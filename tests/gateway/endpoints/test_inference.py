@@ -305,6 +305,15 @@ def test_usage_is_asked_for_and_taken_out_again(replica: ReplicaProcess, provide
     assert answer.body.endswith(b"data: [DONE]\n\n")
 
 
+def test_asking_for_usage_leaves_the_other_options_of_a_stream_alone(
+    replica: ReplicaProcess, provider: ProviderProcess
+) -> None:
+    replica.chat(stream=True, stream_options={"include_obfuscation": False})
+    sent = provider.request("GET", "/control").json()["counts"]["last_body"]
+
+    assert sent["stream_options"] == {"include_obfuscation": False, "include_usage": True}
+
+
 # -- refusals, clocks and retries -------------------------------------------------------------------------------
 
 
