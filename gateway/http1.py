@@ -4,14 +4,15 @@ It takes the place of hypercorn's H11Protocol: bytes become the events of an HTT
 bytes. WebSockets and HTTP/2 over cleartext are not spoken: the gateway has no use for them.
 """
 
-import asyncio
 import http
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from functools import lru_cache, partial
 
 import httptools
+import msgspec
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
@@ -21,6 +22,7 @@ from hypercorn.typing import AppWrapper, ConnectionState
 
 STREAM_ID = 1
 HEAD_MOST = 65_536  # bytes of request line and headers: what OpenAI asks servers to take
+AHEAD_MOST = 65_536  # bytes sent ahead of the answer in flight; who sends more is told to come again
 _REFUSAL = (
     b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
     b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":"invalid_http"}}'
@@ -44,13 +46,20 @@ def _status_line(status: int) -> bytes:
     return f"HTTP/1.1 {status} {phrase}\r\n".encode()
 
 
-def _refusal(status: int, message: bytes) -> bytes:
+def refusal(status: int, message: bytes) -> bytes:
     phrase = http.HTTPStatus(status).phrase.encode()
     return _REFUSAL % (status, phrase, len(_REFUSAL.partition(b"\r\n\r\n")[2]) - 2 + len(message), message)
 
 
+class _Refused(msgspec.Struct, frozen=True):
+    """What came was no request."""
+
+    answer: bytes
+
+
 class Http1:
-    """One connection's requests, one after the other. ``write`` sends bytes, ``became_idle`` hears whether a request is
+    """One connection's requests, one after the other; what a client sends ahead waits for its turn here, so that its
+    leaving is seen all the while. ``write`` sends bytes, ``became_idle`` hears whether a request is
     in flight; ``is_over``: no further request will be served.
     """
 
@@ -72,12 +81,14 @@ class Http1:
         self._became_idle = became_idle
         self._parser = httptools.HttpRequestParser(self)
         self._parsed: list[events.Event] = []
+        self._waiting: deque[events.Event | _Refused] = deque()
+        self._ahead_size = 0
+        self._is_passing = False
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_size = 0
         self._is_head_read = False
         self._stream: HTTPStream | None = None
-        self._free = asyncio.Event()
         self._head = b""  # of the response, until its first body chunk goes out with it
         self._is_chunked = False
         self._is_bodiless = False
@@ -110,27 +121,33 @@ class Http1:
         self._parsed.append(events.Body(STREAM_ID, data))
 
     def on_message_complete(self) -> None:
-        self._is_head_read = False
+        self._is_head_read, self._head_size = False, 0
         self._parsed.append(events.EndBody(STREAM_ID))
 
     async def receive(self, data: bytes) -> None:
         """What the client sent. A malformed request is refused, and the connection over."""
-        refusal = b""
+        if self._is_request_complete and self.is_over:
+            return  # nothing that follows will be served
+        if self._stream is not None and self._is_request_complete:
+            self._ahead_size += len(data)
+            if self._ahead_size > AHEAD_MOST:
+                self._waiting.clear()
+                self.is_over = True
+                return
+        refused = b""
         if not self._is_head_read:
             self._head_size += len(data)
         try:
             self._feed(data)
         except (httptools.HttpParserError, httptools.HttpParserInvalidURLError):
-            refusal = _refusal(400, b"The request is not valid HTTP.")
+            refused = refusal(400, b"The request is not valid HTTP.")
         if not self._is_head_read and self._head_size > HEAD_MOST and not self._parsed:
-            refusal = _refusal(431, b"The request headers are too large.")
+            refused = refusal(431, b"The request headers are too large.")
         parsed, self._parsed = self._parsed, []
-        for event in parsed:
-            await self._pass(event)
-        self.is_over = self.is_over or bool(refusal)
-        if refusal and (self._stream is None or not self._is_request_complete):
-            await self._write(refusal)
-            await self._end()
+        self._waiting.extend(parsed)
+        if refused:
+            self._waiting.append(_Refused(refused))
+        await self._pass_on()
 
     def _feed(self, data: bytes) -> None:
         """An offer to change protocols is passed over, as HTTP allows. The parser would skip the body then (and Java's
@@ -146,12 +163,30 @@ class Http1:
             self._parser = httptools.HttpRequestParser(self)
             self._parser.feed_data(head + data[upgrade.args[0] :])
 
-    async def _pass(self, event: events.Event) -> None:
+    async def _pass_on(self) -> None:
+        """As far as it goes: a request's turn comes when the one before is answered."""
+        if self._is_passing:
+            return
+        self._is_passing = True
+        try:
+            while self._waiting:
+                if self._stream is not None and self._is_request_complete:
+                    return
+                await self._pass(self._waiting.popleft())
+            self._ahead_size = 0
+        finally:
+            self._is_passing = False
+
+    async def _pass(self, event: events.Event | _Refused) -> None:
+        if isinstance(event, _Refused):
+            self.is_over = True
+            self._waiting.clear()
+            await self._write(event.answer)
+            await self._end()
+            return
         if isinstance(event, events.Request):
-            while self._stream is not None:  # pipelined: its turn comes when the one before is answered
-                self._free.clear()
-                await self._free.wait()
             if self.is_over:
+                self._waiting.clear()
                 return
             self._became_idle(False)
             self._is_request_complete = self._is_answer_complete = False
@@ -159,7 +194,7 @@ class Http1:
             await self._begin(event)
         if self._stream is not None:
             if isinstance(event, events.EndBody):
-                self._is_request_complete, self._head_size = True, 0
+                self._is_request_complete = True
             await self._stream.handle(event)
 
     async def _begin(self, request: events.Request) -> None:
@@ -176,6 +211,7 @@ class Http1:
     async def disconnected(self) -> None:
         """The client has left: whoever serves it is told."""
         self.is_over = True
+        self._waiting.clear()
         if self._stream is not None:
             await self._stream.handle(events.StreamClosed(STREAM_ID))
 
@@ -223,5 +259,5 @@ class Http1:
         if stream is not None:
             await stream.handle(events.StreamClosed(STREAM_ID))
         self.is_over = self.is_over or not (self._is_request_complete and self._is_answer_complete)
-        self._free.set()
         self._became_idle(True)
+        await self._pass_on()

@@ -16,7 +16,6 @@ from starlette.applications import Starlette
 from gateway import hypercorn_engine
 from gateway.app import application
 from gateway.flight import Flight
-from gateway.http1 import HEAD_MOST
 from gateway.settings import Settings
 
 KEEP_ALIVE_S = 75.0  # longer than a load balancer keeps its connections, or it writes into a closing one
@@ -83,27 +82,6 @@ async def _serve_hypercorn(app: Starlette, settings: Settings, drained: Drained)
 
 
 async def _serve_uvicorn(app: Starlette, settings: Settings, drained: Drained) -> None:
-    import uvicorn  # an optional extra: only who chooses it needs it
+    from gateway import uvicorn_engine  # an optional extra: only who chooses it needs it
 
-    config = uvicorn.Config(
-        app,
-        host=settings.server.host,
-        port=settings.server.port,
-        loop="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=int(KEEP_ALIVE_S),
-        backlog=BACKLOG,
-        h11_max_incomplete_event_size=HEAD_MOST,
-        timeout_graceful_shutdown=1,
-        lifespan="off",
-    )
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    serving = asyncio.create_task(server._serve())
-    trigger = asyncio.ensure_future(drained())
-    await asyncio.wait([serving, trigger], return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = True
-    trigger.cancel()
-    await serving
+    await uvicorn_engine.serve(app, settings.server.host, settings.server.port, KEEP_ALIVE_S, BACKLOG, drained)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = {
     "gateway": (
         *("__main__", "demo", "processes"),
-        *("server", "hypercorn_engine", "http1", "app"),
+        *("server", "hypercorn_engine", "uvicorn_engine", "http1", "app"),
         *("endpoints.admin", "endpoints.openai", "endpoints.inference", "endpoints.ops"),
         *("endpoints.pings", "endpoints.wire"),
         *("openapi", "statistics", "dispatch", "exhausted", "interrupt", "flight", "metrics"),
@@ -53,9 +53,12 @@ ONLY = {
     "httpx": ("gateway.upstream", "loadtest"),
     "httpx_aiohttp": ("gateway.upstream", "loadtest"),
     "aiohttp": ("gateway.upstream", "loadtest"),
-    "starlette": ("gateway.app", "gateway.server", "gateway.hypercorn_engine", "gateway.endpoints"),
+    "starlette": (
+        *("gateway.app", "gateway.server", "gateway.hypercorn_engine", "gateway.uvicorn_engine"),
+        "gateway.endpoints",
+    ),
     "hypercorn": ("gateway.server", "gateway.hypercorn_engine", "gateway.http1"),
-    "uvicorn": ("gateway.server",),
+    "uvicorn": ("gateway.uvicorn_engine",),
     "yaml": ("gateway.yaml_source", "loadtest"),
 }
 

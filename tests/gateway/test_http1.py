@@ -1,6 +1,7 @@
 """HTTP/1.1 as clients speak it to the hypercorn engine: old, odd, hurried and hostile ones."""
 
 import json
+import re
 
 import pytest
 
@@ -56,8 +57,8 @@ def test_chunk_broken_later_is_refused_without_a_call(replica: ReplicaProcess, p
 @pytest.mark.parametrize(
     "start", [b"GET /livez HTTP/1.1\r\nx: " + b"y" * 200_000, b"GET /" + b"y" * 200_000, b"\r\n" * 100_000]
 )
-def test_too_large_a_head_is_refused(replica: ReplicaProcess, start: bytes) -> None:
-    with Call(replica.address) as call:
+def test_too_large_a_head_is_refused(each_engine: ReplicaProcess, start: bytes) -> None:
+    with Call(each_engine.address) as call:
         call.try_send(start)
         answer = call.answer()
 
@@ -90,6 +91,21 @@ def test_pipelined_requests_are_answered_in_order(replica: ReplicaProcess) -> No
     positions = [text.find(mark) for mark in marks[:4]] + [text.rfind(mark) for mark in marks[4:]]
     assert -1 not in positions
     assert positions == sorted(positions)
+
+
+def test_too_much_sent_ahead_is_left_unanswered_and_the_connection_closed(
+    each_engine: ReplicaProcess, provider: ProviderProcess
+) -> None:
+    """As HTTP allows: whoever sends ahead has to be ready to send again."""
+    data = chat_bytes(model="gpt-4")
+    provider.behave(stall_rate=1)
+    with Call(each_engine.address, chat_bytes(model="gpt-4", headers={"x-pllm-timeout": "1s"})) as call:
+        provider.wait_for(in_flight=1)
+        call.send(data * 1000)
+        text = call.read_to_end()
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", text) == [b"504"]
+    assert provider.counts()["requests"] == 1
 
 
 def test_garbage_after_a_request_does_not_spoil_its_answer(replica: ReplicaProcess) -> None:

@@ -261,6 +261,25 @@ def test_leaving_while_the_provider_answers_ends_its_call(
     assert_nobody_is_blamed(left, "held")
 
 
+@each_way_of_leaving
+@pytest.mark.parametrize("ahead", [1, 3, 2000], ids=["one", "three", "too many"])
+@pytest.mark.parametrize("is_at_once", [True, False], ids=["at once", "later"])
+def test_leaving_with_requests_sent_ahead_ends_the_providers_call(
+    left: Cluster, raw_provider_thread: RawProvider, ahead: int, is_at_once: bool, leave: Leave
+) -> None:
+    """What was sent ahead is asked of nobody."""
+    raw_provider_thread.answer = BEGUN["nothing"]
+    data = chat_bytes(model="held")
+    with Call(left.replicas[0].address, data * 2 if is_at_once else data) as call:
+        wait_until(lambda: len(raw_provider_thread.requests) == 1)
+        call.send(data * (ahead - is_at_once))
+        leave(call)
+
+    wait_until(lambda: raw_provider_thread.left == 1)
+    assert_nobody_is_blamed(left, "held")
+    assert len(raw_provider_thread.requests) == 1
+
+
 @pytest.mark.parametrize("leave", [Call.leave, reset])
 @pytest.mark.parametrize("name", ["chat stream", "messages stream"])
 def test_leaving_without_having_read_ends_the_providers_call(

@@ -1,0 +1,97 @@
+"""Serves an ASGI app with uvicorn, whose HTTP/1.1 protocol is taught what the other engine knows: it sees its client
+leave while further requests wait, and bounds what a client sends ahead and the head of a request.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from gateway.http1 import AHEAD_MOST, HEAD_MOST, refusal
+
+
+class WatchfulHttp1(HttpToolsProtocol):
+    """uvicorn stops reading while a pipelined request waits, and tells only the last one that its client has left."""
+
+    _running: RequestResponseCycle | None = None
+    _ahead_size = 0
+    _head_size = 0
+    _is_in_head = True
+    _is_over = False
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_over:
+            return
+        if self._is_in_head:
+            self._head_size += len(data)
+        super().data_received(data)
+        if self._is_in_head and self._head_size > HEAD_MOST:
+            self._is_over = True
+            self.transport.write(refusal(431, b"The request headers are too large."))
+            self.transport.close()
+        elif self.pipeline:
+            self._ahead_size += len(data)
+            if self._ahead_size > AHEAD_MOST:
+                self._drop_ahead()
+            self.flow.resume_reading()
+
+    def _drop_ahead(self) -> None:
+        self._is_over = True
+        self.pipeline.clear()
+        if self._running is not None:
+            self._running.keep_alive = False
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head, self._head_size = False, 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._is_in_head = True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.pipeline:
+            self._ahead_size = 0
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        running = self._running
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
+        super().connection_lost(exc)
+
+
+async def serve(
+    app: ASGIApp, host: str, port: int, keep_alive_s: float, backlog: int, drained: Callable[[], Awaitable[None]]
+) -> None:
+    """Serves until ``drained`` returns; what is still in flight then has a second."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=WatchfulHttp1,
+        loop="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=int(keep_alive_s),
+        backlog=backlog,
+        timeout_graceful_shutdown=1,
+        lifespan="off",
+    )
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    serving = asyncio.create_task(server._serve())
+    trigger = asyncio.ensure_future(drained())
+    await asyncio.wait([serving, trigger], return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    trigger.cancel()
+    await serving
