@@ -81,11 +81,14 @@ def _error_for(tried: Sequence[Tried]) -> GatewayError:
     if primary.error is not None:
         primary.error.details = details
         return primary.error
-    if all(t.outcome is Outcome.THROTTLED for t in tried):
-        if all(t.is_quota_exhausted for t in tried):
+    if primary.outcome is Outcome.THROTTLED:
+        waits = [t.retry_after_ms for t in tried if t.outcome is Outcome.THROTTLED and not t.is_quota_exhausted]
+        if not waits:
             return QuotaExhausted("The quota at the provider is used up.", details=details)
-        wait_ms = min(t.retry_after_ms for t in tried if not t.is_quota_exhausted) or 1000
-        return RateLimited("The provider's rate limit is reached.", retry_after_ms=wait_ms, details=details)
+        message = "The provider's rate limit is reached."
+        return RateLimited(message, retry_after_ms=min(waits) or 1000, details=details)
+    if primary.outcome is Outcome.OVERLOADED:
+        return UpstreamFailed("The provider is overloaded.", details=details)
     if primary.outcome in (Outcome.TIMEOUT, Outcome.CANCELLED):
         return UpstreamTimedOut("The provider did not answer in time.", details=details)
     return UpstreamFailed("The provider failed to answer.", details=details)

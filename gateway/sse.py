@@ -10,8 +10,10 @@ import msgspec
 from gateway.calls import NOT_JSON, Kind
 
 DONE = b"[DONE]"
-_MARK_MOST = 3  # bytes of a mark between two events that the chunk before may hold
-_TAIL = 256  # enough to see a mark that two chunks share
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # may stand before the first event
+_ENDS = (b"\n\n", b"\n\r\n")  # of an event, after whatever else ends its last line
+_END = re.compile(rb"\n\r?\n")
+_MARK_MOST = 2  # bytes of a mark between two events that the chunk before may hold
 FIRST_EVENT_MOST = 1_048_576
 
 
@@ -21,17 +23,16 @@ class NotEvents(Exception):
 
 def first_event_end(buffer: bytes | bytearray) -> int:
     """Index after the first event that holds data, or -1 while it is incomplete. Raises NotEvents."""
-    position = 0
+    position = len(BYTE_ORDER_MARK) if buffer.startswith(BYTE_ORDER_MARK) else 0
     while True:
-        ends = [(found, len(mark)) for mark in (b"\n\n", b"\r\n\r\n") if (found := buffer.find(mark, position)) >= 0]
-        if not ends:
+        end = _END.search(buffer, position)
+        if end is None:
             if len(buffer) > FIRST_EVENT_MOST:
                 raise NotEvents("no event within the first megabyte")
             return -1
-        end, width = min(ends)
-        if _is_data(buffer[position:end]):
-            return end + width
-        position = end + width
+        if _is_data(buffer[position : end.start()]):
+            return end.end()
+        position = end.end()
 
 
 def _is_data(event: bytes | bytearray) -> bool:
@@ -46,14 +47,14 @@ def _is_data(event: bytes | bytearray) -> bool:
         value = msgspec.json.decode(b"\n".join(data))
     except NOT_JSON as error:
         raise NotEvents("the first event is not JSON") from error
-    if not isinstance(value, dict) or value.get("error"):
-        raise NotEvents("the first event is an error")
+    if not isinstance(value, dict):
+        raise NotEvents("the first event is no object")
     return True
 
 
 def whole_events_end(buffer: bytes) -> int:
     """Index after the last event that is complete, 0 if none is."""
-    ends = [found + len(mark) for mark in (b"\n\n", b"\r\n\r\n") if (found := buffer.rfind(mark)) >= 0]
+    ends = [found + len(mark) for mark in _ENDS if (found := buffer.rfind(mark)) >= 0]
     return max(ends, default=0)
 
 
@@ -108,26 +109,21 @@ def translated(feed: Callable[[str, bytes], bytes]) -> Callable[[bytes], bytes]:
 
 
 class Marks(msgspec.Struct, frozen=True):
-    """How a stream says that it is complete, that it has failed, and how many tokens it had."""
+    """How a stream says that it is complete, by which events that it has failed, and how many tokens it had."""
 
     done: re.Pattern[bytes]
-    error: re.Pattern[bytes]
+    failures: frozenset[str]
     tokens: re.Pattern[bytes]
 
 
-_CHUNKS = Marks(
-    re.compile(rb"\ndata:\s*\[DONE\]"),
-    re.compile(rb'\ndata:\s*\{\s*"error"\s*:\s*\{'),
-    re.compile(rb'"completion_tokens"\s*:\s*(\d{1,9})'),
-)
+_ERROR = frozenset({"error"})
 _TOKENS = re.compile(rb'"output_tokens"\s*:\s*(\d{1,9})')
-_MESSAGES = Marks(re.compile(rb"\nevent:\s*message_stop"), re.compile(rb"\nevent:\s*error"), _TOKENS)
-_RESPONSES = Marks(
-    re.compile(rb"\nevent:\s*response\.(?:completed|incomplete)"),
-    re.compile(rb"\nevent:\s*(?:error|response\.failed)"),
-    _TOKENS,
-)
+_CHUNKS = Marks(re.compile(rb"\ndata:\s*\[DONE\]"), _ERROR, re.compile(rb'"completion_tokens"\s*:\s*(\d{1,9})'))
+_MESSAGES = Marks(re.compile(rb"\nevent:\s*message_stop"), _ERROR, _TOKENS)
+_RESPONSES = Marks(re.compile(rb"\nevent:\s*response\.(?:completed|incomplete)"), _ERROR | {"response.failed"}, _TOKENS)
 _MARKS = {Kind.CHAT: _CHUNKS, Kind.COMPLETION: _CHUNKS, Kind.MESSAGE: _MESSAGES, Kind.RESPONSE: _RESPONSES}
+# Without one of these no event is an error. A text cannot hold the first one: its quotes would be escaped.
+_MAY_FAIL = re.compile(rb'"error"|\nevent:\s*(?:error|response\.failed)|"response\.failed"')
 
 
 class Progress:
@@ -135,18 +131,43 @@ class Progress:
 
     def __init__(self, kind: Kind) -> None:
         self._marks = _MARKS[kind]
-        self._tail = b"\n"
+        self._before = b"\n"
         self.is_done = False
         self.has_error = False
         self.output_tokens = 0
 
-    def see(self, chunk: bytes) -> None:
-        seen, marks = self._tail + chunk, self._marks
+    def see(self, data: bytes) -> bytes:
+        """Whole events in; out come those before an error."""
+        seen, marks = self._before + data, self._marks
+        if _MAY_FAIL.search(seen):
+            data = self._before_error(data)
+            seen = self._before + data
+        self._before = b"\n"
         if marks.done.search(seen):
             self.is_done = True
-        if marks.error.search(seen):
-            self.has_error = True
         if b'_tokens"' in seen:
             for tokens in marks.tokens.findall(seen):
                 self.output_tokens = max(self.output_tokens, int(tokens))
-        self._tail = seen[-_TAIL:]
+        return data
+
+    def skip(self) -> None:
+        """A part of an event went by that is too long to be held: what is seen next is not the begin of one."""
+        self._before = b""
+
+    def _before_error(self, data: bytes) -> bytes:
+        position = 0
+        for end in (*(mark.end() for mark in _END.finditer(data)), len(data)):
+            if any(self._is_error(name, event) for name, event in events(data[position:end])):
+                self.has_error = True
+                return data[:position]
+            position = end
+        return data
+
+    def _is_error(self, name: str, data: bytes) -> bool:
+        if name in self._marks.failures:
+            return True
+        try:
+            value = msgspec.json.decode(data)
+        except NOT_JSON:
+            return False
+        return isinstance(value, dict) and (bool(value.get("error")) or value.get("type") in self._marks.failures)

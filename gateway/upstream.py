@@ -7,12 +7,11 @@ still be hidden behind the next candidate. Whoever holds an Exchange closes it.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, ItemsView, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
 import aiohttp
 import httpx
 import httpx_aiohttp
-import msgspec
 
 from gateway.calls import NOT_JSON, Call, Kind, UpstreamError, error_reply, output_tokens
 from gateway.classify import (
@@ -25,9 +24,10 @@ from gateway.classify import (
     retry_after_ms,
 )
 from gateway.dialects.malformed import Malformed
-from gateway.providers.adapters import Adapter, Converter, adapter
+from gateway.providers.adapters import Adapter, Converter
 from gateway.settings import DeploymentSettings
 from gateway.sse import FIRST_EVENT_MOST, NotEvents, Progress, WholeEvents, first_event_end
+from gateway.targets import PreparedRequest, target
 from shared_state.records import Outcome
 
 REPLY_MOST = 64 * 1_048_576  # a plain answer is held in memory
@@ -80,23 +80,25 @@ class Exchange:
         assert self._chunks is not None
         progress, chunk, held, convert = Progress(self._wire), self.body, WholeEvents(), self._convert
         try:
-            while chunk:
-                progress.see(chunk)
-                if progress.has_error:
-                    break
+            while chunk and not progress.has_error:
                 whole = held.take(chunk)
-                if not whole and held.size > (EVENT_MOST if convert else HELD_MOST):
+                if whole:
+                    whole = progress.see(whole)
+                elif held.size > (EVENT_MOST if convert else HELD_MOST):
                     if convert:
                         raise StreamBroken(Outcome.FAILURE)
                     whole = held.rest()
+                    progress.skip()
                 events = convert(whole) if whole and convert else whole
                 if events:
                     yield events
-                chunk = await self._following(progress.is_done)
+                if not progress.has_error:
+                    chunk = await self._following(progress.is_done)
+            rest = progress.see(held.rest())
             self.output_tokens = progress.output_tokens
-            if progress.has_error or not progress.is_done:
+            if not progress.is_done:
                 raise StreamBroken(Outcome.FAILURE)
-            if rest := held.rest():
+            if rest:
                 yield convert(rest + b"\n\n") if convert else rest
         except _FAULTS as error:
             raise StreamBroken(classify_fault(error)) from error
@@ -123,77 +125,6 @@ class Exchange:
             await response.stream.aclose()  # type: ignore[union-attr]
 
 
-class FixedHeaders(httpx.Headers):
-    """Headers that are the same for every request to a deployment: decoded once, not in every call."""
-
-    def __init__(self, headers: dict[str, str]) -> None:
-        super().__init__(headers)
-        self._decoded = headers
-
-    def items(self) -> ItemsView[str, str]:
-        return self._decoded.items()
-
-
-class FixedURL(httpx.URL):
-    """A URL that is rendered once."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self._rendered = url
-
-    def __str__(self) -> str:
-        return self._rendered
-
-
-class Target(msgspec.Struct, frozen=True):
-    """What every request to a deployment has in common."""
-
-    adapter: Adapter
-    url: FixedURL
-    headers: FixedHeaders
-    extensions: dict[str, dict[str, float]]
-
-
-class PreparedRequest(httpx.Request):
-    """A POST of bytes to a target. httpx builds its requests for the general case, at four times the cost: this one
-    has just what the transport reads.
-    """
-
-    def __init__(self, target: Target, body: bytes, edition: tuple[tuple[str, str], ...] = ()) -> None:
-        self.method = "POST"
-        self.url = target.url
-        self.headers = FixedHeaders({**dict(target.headers.items()), **dict(edition)}) if edition else target.headers
-        self.extensions = target.extensions
-        self._body = body
-
-    @property
-    def content(self) -> bytes:
-        return self._body
-
-
-_OURS = {
-    "content-type": "application/json",
-    "accept": "application/json, text/event-stream",
-    "accept-encoding": "identity",
-    "user-agent": "pllm-gateway",
-}
-
-
-def _target(deployment: DeploymentSettings, kind: Kind) -> Target | None:
-    """Its headers are ours: of what the client sent only the edition of its body may reach a provider."""
-    adapted = adapter(deployment, kind)
-    if adapted is None:
-        return None
-    url = FixedURL(adapted.url)
-    headers = {"host": url.netloc.decode(), **_OURS, **adapted.headers}
-    timeouts = {
-        "connect": deployment.connect_timeout_ms / 1000,
-        "read": deployment.timeout_ms / 1000,
-        "pool": deployment.connect_timeout_ms / 1000,
-    }
-    return Target(adapted, url, FixedHeaders(headers), {"timeout": timeouts})
-
-
 class Upstream:
     """Sends calls to deployments. Made inside a running loop; ``close`` gives its connections back."""
 
@@ -202,7 +133,7 @@ class Upstream:
         # No cookies: they would carry one tenant's traces to the next.
         session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         self._transport = httpx_aiohttp.AiohttpTransport(client=session)
-        targets = {(each.id, kind): _target(each, kind) for each in deployments for kind in Kind}
+        targets = {(each.id, kind): target(each, kind) for each in deployments for kind in Kind}
         self._targets = {key: target for key, target in targets.items() if target is not None}
 
     async def close(self) -> None:
@@ -233,7 +164,7 @@ async def _read(response: httpx.Response, adapted: Adapter, call: Call) -> Excha
     is_open = False
     try:
         if outcome is Outcome.SUCCESS and call.is_stream:
-            exchange = await _read_first_event(response)
+            exchange = await _read_first_event(response, adapted.wire)
             exchange._wire, exchange._convert = adapted.wire, adapted.stream(call)
             is_open = exchange.outcome is Outcome.SUCCESS
         else:
@@ -282,7 +213,8 @@ def _read_error(exchange: Exchange, status: int) -> None:
         exchange.refusal = classify_refusal(exchange.error)
 
 
-async def _read_first_event(response: httpx.Response) -> Exchange:
+async def _read_first_event(response: httpx.Response, wire: Kind) -> Exchange:
+    """And what came with it: an error there is not too late for another candidate."""
     chunks = aiter(response.stream)  # type: ignore[arg-type]
     buffer = bytearray()
     try:
@@ -291,6 +223,10 @@ async def _read_first_event(response: httpx.Response) -> Exchange:
             if b"\n" not in chunk and len(buffer) <= FIRST_EVENT_MOST:
                 continue  # no event can end here
             if first_event_end(buffer) >= 0:
+                progress = Progress(wire)
+                progress.see(bytes(buffer))
+                if progress.has_error and not progress.is_done:
+                    break
                 exchange = Exchange(Outcome.SUCCESS, body=bytes(buffer))
                 exchange._response = response
                 exchange._chunks = chunks

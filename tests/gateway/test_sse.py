@@ -3,15 +3,24 @@
 import pytest
 
 from gateway.calls import Kind
-from gateway.sse import NotEvents, Progress, events, first_event_end, whole_events_end
+from gateway.sse import NotEvents, Progress, WholeEvents, events, first_event_end, whole_events_end
 
 EVENT = b'data: {"choices": []}\n\n'
 
 
 @pytest.mark.parametrize(
     "before",
-    [b"", b": ping\n\n", b"\n\n", b"event: start\nid: 1\nretry: 5\n\n", b": a\r\n\r\n"],
-)
+    [
+        b"",
+        b": ping\n\n",
+        b"\n\n",
+        b"event: start\nid: 1\nretry: 5\n\n",
+        b": a\r\n\r\n",
+        b"\xef\xbb\xbf",
+        b": a\r\n\n",
+        b": a\n\r\n",
+    ],
+)  # fmt: skip
 def test_first_event_is_the_first_that_holds_data(before: bytes) -> None:
     assert first_event_end(before + EVENT + EVENT) == len(before + EVENT)
 
@@ -23,7 +32,7 @@ def test_event_without_its_end_is_awaited(buffer: bytes) -> None:
 
 @pytest.mark.parametrize(
     "event",
-    [b"hello", b"data: [DONE]", b"data: {", b"data: []", b"data: 1", b'data: "\xff"', b'data: {"error": {"code": 1}}',
+    [b"hello", b"data: [DONE]", b"data: {", b"data: []", b"data: 1", b'data: "\xff"',
      b"data: " + b"[" * 10_000, b"<html>"],
 )  # fmt: skip
 def test_stream_that_begins_wrong_is_malformed(event: bytes) -> None:
@@ -51,35 +60,75 @@ def test_whole_events_end_after_the_last_complete_one(buffer: bytes, end: int) -
     assert whole_events_end(buffer) == end
 
 
+def seen(kind: Kind, text: bytes, size: int) -> tuple[Progress, bytes]:
+    """After a stream that comes in pieces of this size; and what of it may be passed on."""
+    progress, held, passed = Progress(kind), WholeEvents(), b""
+    for position in range(0, len(text), size):
+        if whole := held.take(text[position : position + size]):
+            passed += progress.see(whole)
+    return progress, passed + progress.see(held.rest())
+
+
 STREAM = EVENT + b'data: {"usage": {"completion_tokens": 12}}\n\ndata: [DONE]\n\n'
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, len(STREAM)])
 def test_progress_is_the_same_however_the_stream_is_cut(size: int) -> None:
-    progress = Progress(Kind.CHAT)
-    for position in range(0, len(STREAM), size):
-        progress.see(STREAM[position : position + size])
+    progress, passed = seen(Kind.CHAT, STREAM, size)
 
     assert (progress.is_done, progress.has_error, progress.output_tokens) == (True, False, 12)
+    assert passed == STREAM
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
-def test_progress_sees_an_error_however_the_stream_is_cut(size: int) -> None:
-    text = EVENT + b'data: {"error": {"message": "x"}}\n\n'
-    progress = Progress(Kind.CHAT)
-    for position in range(0, len(text), size):
-        progress.see(text[position : position + size])
+@pytest.mark.parametrize(
+    "error",
+    [
+        b'data: {"error": {"message": "x"}}\n\n',
+        b'data: {"id": "a", "choices": [], "error": {"message": "x"}}\n\n',
+        b'data: {"error": "x"}\r\n\r\n',
+        b'data:{"error":\ndata:"x"}\n\n',
+        b'data: {"type": "error", "message": "x"}\n\n',
+        b'event: error\ndata: {"message": "x"}\n\n',
+        b"id: 1\nevent:error\ndata: x\n\n",
+    ],
+)
+def test_nothing_passes_from_an_error_on_however_the_stream_is_cut(size: int, error: bytes) -> None:
+    progress, passed = seen(Kind.CHAT, EVENT + error, size)
 
     assert (progress.is_done, progress.has_error) == (False, True)
+    assert passed == EVENT
+
+
+def test_events_before_an_error_pass() -> None:
+    text = EVENT * 2 + b'data: {"error": "x"}\n\n' + EVENT
+
+    assert Progress(Kind.CHAT).see(text) == EVENT * 2
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'data: {"choices": [], "error": null}\n\n',
+        b'data: {"choices": [{"finish_reason": "error"}]}\n\n',
+        b'data: {"choices": [{"error": {"message": "of this choice"}}]}\n\n',
+        b'data: {"choices": [{"delta": {"content": "\\"error\\": data: [DONE]\\nevent: error"}}]}\n\n',
+        b": event: error\ndata: {}\n\n",
+        b'data: "error" and no JSON\n\n',
+    ],
+)
+def test_what_only_looks_like_an_error_passes(event: bytes) -> None:
+    progress = Progress(Kind.CHAT)
+
+    assert progress.see(event) == event
+    assert (progress.is_done, progress.has_error) == (False, False)
 
 
 def test_marks_inside_of_text_are_no_marks() -> None:
-    """Even where the kept tail of a chunk happens to begin with one."""
+    """Even where an event goes by in parts, and its last one happens to begin with a mark."""
     progress = Progress(Kind.CHAT)
-    progress.see(b'data: {"content": "' + b"x" * 50)
-    progress.see(b"data: [DONE]" + b"y" * 244)
-    progress.see(b'data: {"error": {"' + b"z" * 238)
-    progress.see(b'z"}\n\n')
+    progress.skip()
+    progress.see(b'data: [DONE]"}\n\n')
 
     assert (progress.is_done, progress.has_error) == (False, False)
 
@@ -98,9 +147,7 @@ RESPONSES = (
 @pytest.mark.parametrize(("kind", "text"), [(Kind.MESSAGE, MESSAGES), (Kind.RESPONSE, RESPONSES)])
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_each_dialect_has_its_marks(kind: Kind, text: bytes, size: int) -> None:
-    progress = Progress(kind)
-    for position in range(0, len(text), size):
-        progress.see(text[position : position + size])
+    progress, _ = seen(kind, text, size)
 
     assert (progress.is_done, progress.has_error, progress.output_tokens) == (True, False, 12)
 

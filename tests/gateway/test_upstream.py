@@ -183,6 +183,32 @@ def test_429_without_a_fallback_tells_the_client_when_to_come_back(
     assert provider.counts()["requests"] == 1
 
 
+def test_client_gets_the_first_ones_429_when_the_next_one_fails_otherwise(
+    replica: ReplicaProcess, provider: ProviderProcess, spare: ProviderProcess
+) -> None:
+    provider.behave(error_rate=1, error_status=429, retry_after_s=42)
+    spare.behave(error_rate=1)
+    answer = replica.chat("saved")
+
+    assert (answer.status, answer.error["code"], answer.headers["retry-after"]) == (429, "rate_limit_exceeded", "42")
+    assert [each["outcome"] for each in answer.error["details"]] == ["throttled", "failure"]
+
+
+def test_client_gets_the_first_ones_failure_when_the_next_one_is_throttled(
+    replica: ReplicaProcess, provider: ProviderProcess, spare: ProviderProcess
+) -> None:
+    provider.behave(error_rate=1, error_status=529)
+    spare.behave(error_rate=1, error_status=429, retry_after_s=42)
+    answer = replica.chat("saved")
+
+    assert (answer.status, answer.error["code"], "overloaded" in answer.error["message"]) == (
+        502,
+        "upstream_error",
+        True,
+    )
+    assert [each["status"] for each in answer.error["details"]] == [529, 429]
+
+
 @pytest.mark.parametrize("value", ["soon", "-5", "nan", "inf", "1e300", "Fri, 31 Dec 9999 23:59:59 GMT", ""])
 def test_strange_retry_after_does_no_harm(replica: ReplicaProcess, raw_provider: RawProvider, value: str) -> None:
     raw_provider.answer = plain(b"{}", "429 Too Many", extra=f"retry-after: {value}\r\n")
@@ -277,21 +303,40 @@ def test_cut_stream_ends_in_one_error_event_without_done_and_counts_as_a_failure
         [b'data: {"error": {"message": "upstream words"}}\n\n'],
         [b'data: {"error": {"message": "upstream words"}}\n\n', DONE_EVENT],
         [b'data: {"error": {"message": "upstream words"}}'],
+        [b'data: {"choices": [], "error": {"message": "upstream words"}}\n\n', DONE_EVENT],
+        [b'data: {"error": "upstream words"}\n\n', DONE_EVENT],
+        [b'event: error\ndata: {"message": "upstream words"}\n\n', DONE_EVENT],
     ],
-    ids=["no DONE", "more, no DONE", "half an event", "error", "error and DONE", "error without its end"],
-)
+    ids=["no DONE", "more, no DONE", "half an event", "error", "error and DONE", "error without its end",
+         "error after another key", "error as text", "event of errors"],
+)  # fmt: skip
 def test_stream_that_goes_wrong_ends_in_exactly_one_error_event_of_ours(
     cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, rest: list[bytes]
 ) -> None:
-    raw_provider.answer = stream(chunk_event("a"), *rest)
-    answer = replica.chat("raw", stream=True)
+    raw_provider.answer_in_two(chunk_event("a"), *rest)
+    with replica.begin_chat("raw", stream=True) as call:
+        call.peek_until(chunk_event("a"))
+        raw_provider.go.set()
+        answer = call.answer()
 
+    assert answer.body.startswith(chunk_event("a"))
     assert answer.body.endswith(b"\n\n")
     assert [("error" in event, "upstream_error" in event) for event in answer.events][-1] == (True, True)
     assert answer.text.count('"error"') == 1
     assert DONE not in answer.events
     assert "upstream words" not in answer.text
     assert outcomes(cluster, "raw") == ("1", "1")
+
+
+def test_error_that_comes_with_the_first_event_is_answered_by_another_candidate(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, spare: ProviderProcess
+) -> None:
+    raw_provider.answer = stream(chunk_event("a") + b'data: {"error": {"message": "upstream words"}}\n\n')
+    answer = replica.chat("raw-saved", stream=True)
+
+    assert (answer.status, answer.headers["x-pllm-attempts"]) == (200, "2")
+    assert answer.content.startswith("Hello from provider-1.")
+    assert outcomes(cluster, "raw-saved") == ("1", "1")
 
 
 @pytest.mark.parametrize("is_holding", [False, True], ids=["cut", "held open"])

@@ -15,6 +15,7 @@ from tests.support.wire import Address
 Parts = Sequence[bytes]
 FLOOD_MOST = 200 * 1_048_576
 STUCK_S = 0.3
+GO_S = 10.0
 
 ANSWER = json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": "raw"}}]}).encode()
 
@@ -45,8 +46,8 @@ class RawProvider:
     """Answers every request with ``answer`` and closes the connection. ``requests`` holds head and body of each.
 
     ``flood`` is sent after it, over and over up to FLOOD_MOST bytes: ``flooded`` have been taken so far, and no more
-    for a while when ``is_stuck``. ``is_holding``: the connection stays open until the gateway closes it; ``left``
-    counts how often that has happened.
+    for a while when ``is_stuck``. ``rest`` follows the answer once ``go`` is set. ``is_holding``: the connection stays
+    open until the gateway closes it; ``left`` counts how often that has happened.
     """
 
     def __init__(self) -> None:
@@ -64,12 +65,19 @@ class RawProvider:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.address[1]}"
 
+    def answer_in_two(self, first: bytes, *others: bytes) -> None:
+        """A stream whose other events come when ``go`` is set."""
+        whole, self.answer = stream(first, *others), stream(first).removesuffix(b"0\r\n\r\n")
+        self.rest = whole[len(self.answer) :]
+
     @property
     def last_body(self) -> bytes:
         return self.requests[-1][1]
 
     def forget(self) -> None:
         self.answer = plain(ANSWER)
+        self.rest = b""
+        self.go = threading.Event()
         self.requests: list[tuple[bytes, bytes]] = []
         self.flood = b""
         self.flooded = 0
@@ -92,6 +100,8 @@ class RawProvider:
             with connection, contextlib.suppress(OSError):
                 self.requests.append(_read_request(connection))
                 connection.sendall(self.answer)
+                if self.rest and self.go.wait(GO_S):
+                    connection.sendall(self.rest)
                 self._flood(connection)
                 if self.is_holding:
                     self._hold(connection)
