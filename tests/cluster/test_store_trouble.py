@@ -8,6 +8,7 @@ replica begins to decide on, and once again where the shared store lost them.
 import contextlib
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,6 +61,10 @@ class Troubled(Cluster):
 
     def said(self, replica: ReplicaProcess, words: str) -> int:
         return replica.said().count(words)
+
+    def entered(self) -> list[tuple[int, int]]:
+        """How often each replica has said that it went to its standby store, and has counted that it did."""
+        return [(self.said(each, "on the standby store"), _switches_to_standby(each)) for each in self.replicas]
 
     def standbys_begun(self) -> int:
         words = ("on the standby store", "on a new standby store")
@@ -125,6 +130,13 @@ def troubled(troubled_cluster: Troubled) -> Iterator[Troubled]:
     until(lambda: cluster.true_number() == 0, "every lease has ended")
     for replica in cluster.replicas:
         assert "Traceback" not in replica.said(), replica.said()
+
+
+def _switches_to_standby(replica: ReplicaProcess) -> int:
+    counts = re.findall(
+        r'^pllm_state_switches_total\{.*to="standby".*\} (\S+)$', replica.get("/metrics").text, re.MULTILINE
+    )
+    return round(sum(map(float, counts)))
 
 
 def note_figures(name: str, **figures: float) -> None:
@@ -211,13 +223,15 @@ TROUBLES: dict[str, Trouble] = {
 
 @pytest.mark.parametrize("name", TROUBLES)
 def test_store_that_cannot_be_used(troubled: Troubled, name: str) -> None:
-    before = [troubled.said(replica, "on the standby store") for replica in troubled.replicas]
+    before = troubled.entered()
     losses = 1 if name == "killed and empty" else 0
     with nobody_notices(troubled, name, losses=losses), TROUBLES[name](troubled.server):
         until(lambda: troubled.states() == ["standby", "standby"], "on the standby store")
 
-    after = [troubled.said(replica, "on the standby store") for replica in troubled.replicas]
-    assert [late - early for late, early in zip(after, before, strict=True)] == [1, 1], "one line each"
+    # A busy test machine may be late once more, before or after.
+    pairs = zip(troubled.entered(), before, strict=True)
+    entered = [(late[0] - early[0], late[1] - early[1]) for late, early in pairs]
+    assert all(lines == switches >= 1 for lines, switches in entered), f"one line each: {entered}"
 
 
 @pytest.mark.parametrize("mode", ["cut", "swallow"])
