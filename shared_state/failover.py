@@ -23,6 +23,7 @@ from shared_state.scripts import Script
 from shared_state.store import Store
 
 RESCUE_S = 2.0  # that a call waits for a new standby store, when the shared one and that one are lost
+STORES_MOST = 3  # that a call is asked of: the shared one, the standby store, and the one that takes its place
 
 _log = logging.getLogger("pllm.state")
 
@@ -158,7 +159,7 @@ class Failover:
         self.switches: Counter[tuple[StoreName, str]] = Counter()
         self.trouble = asyncio.Event()
         self.distress = asyncio.Event()  # the standby store does not answer
-        self._is_changed = asyncio.Event()  # replaced with every change of the store
+        self._is_changed = asyncio.Event()  # of the store, or of what it can do; replaced each time
         self._forced: dict[str, tuple[str, str, str, int, float]] = {}
         self._active = shared
         self._seen = View()  # what the shared store held when it was left
@@ -176,23 +177,23 @@ class Failover:
 
     async def acquire(self, plan: Plan, priority: int, is_stream: bool, attempt: int = 1) -> Permit | Rejection:
         """Raises StateError only where no standby can help."""
-        store = self._active
-        try:
-            return await store.acquire(plan, priority, is_stream, attempt)
-        except StateError as error:
-            if not await self._goes_on(store, error):
-                raise
-        return await self._active.acquire(plan, priority, is_stream, attempt)
+        return await self._ask(lambda store: store.acquire(plan, priority, is_stream, attempt))
 
     async def _goes_on(self, store: Store, error: StateError) -> bool:
-        """Has this store been left for another one?"""
+        """Is there another store to ask by now, or is the shared one well again?"""
         if store is self.shared and self._active is self.shared:
-            return self.enter(error)
-        if store is self._active:
+            if self.enter(error):
+                return True
+            if self.standby is None:
+                return False
+        elif store is self._active:
             self.distress.set()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._is_changed.wait(), RESCUE_S)
-        return store is not self._active
+        else:
+            return True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._is_changed.wait(), RESCUE_S)
+            return True
+        return False
 
     def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
         """Where the other store holds the lease as well, it ends there too: on the shared one when the replica is back,
@@ -229,12 +230,13 @@ class Failover:
         return done
 
     async def _ask(self, question: Callable[[Store], Awaitable[_Answered]]) -> _Answered:
-        store = self._active
-        try:
-            return await question(store)
-        except StateError as error:
-            if not await self._goes_on(store, error):
-                raise
+        for _ in range(STORES_MOST - 1):
+            store = self._active
+            try:
+                return await question(store)
+            except StateError as error:
+                if not await self._goes_on(store, error):
+                    raise
         return await question(self._active)
 
     # -- to and fro -------------------------------------------------------------------------------------------
@@ -259,6 +261,12 @@ class Failover:
         self._active = store
         store.reassert(View(), seen, is_own=True).add_done_callback(_log_failure)
         self._changed()
+
+    def recovered(self) -> None:
+        """The shared store is well, though it was thought lost: calls that wait go on there."""
+        if self.trouble.is_set():
+            self.trouble.clear()
+            self._changed()
 
     def _changed(self) -> None:
         self._is_changed.set()

@@ -158,7 +158,7 @@ class Replica:
                 await self._revive()
 
     def _recovered(self) -> None:
-        self._failover.trouble.clear()
+        self._failover.recovered()
         if self._is_lost:
             self._is_lost = False
             _log.warning("the shared store can be used again")

@@ -303,6 +303,24 @@ async def test_call_goes_on_when_the_standby_store_is_lost_as_well(
         await eventually(lambda: leases(shared) == 3)
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@on_loop
+async def test_call_goes_on_when_the_standby_store_was_lost_before(
+    shared: EmbeddedStore, number: signal.Signals
+) -> None:
+    async with opened(shared, standby_deadline_ms=20) as state:
+        standby = state.failover.standby
+        assert standby is not None
+        await state.granted()
+        assert standby._stand is not None
+        os.kill(standby._stand.embedded.pid, number)
+        with stopped(shared):
+            await state.granted()
+            await state.granted()
+        await state.comes_back()
+        await eventually(lambda: leases(shared) == 3)
+
+
 @on_loop
 async def test_shared_store_is_used_again_though_there_is_no_standby_left(
     shared: EmbeddedStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
