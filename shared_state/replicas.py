@@ -172,7 +172,6 @@ class Replica:
             is_flapping = failover.is_hidden and time.monotonic() - self._returned_at_s < STABLE_S
             self._wanted = min(2 * self._wanted, GOOD_BEATS_MOST) if is_flapping else GOOD_BEATS
         if failover.distress.is_set():
-            failover.distress.clear()
             await self._replace_standby()
         if is_due:
             await self._beat_standby()
@@ -218,6 +217,7 @@ class Replica:
         if self._failover.standby is not None:
             self._failover.standby.condemn()
         await self._prepare()
+        self._failover.distress.clear()  # whatever call or beat found it lost
 
     async def _return(self) -> None:
         await self._beat_standby()

@@ -322,6 +322,27 @@ async def test_call_goes_on_when_the_standby_store_was_lost_before(
 
 
 @on_loop
+async def test_hung_standby_store_is_replaced_once_however_many_calls_miss_it(
+    shared: EmbeddedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(shared, standby_deadline_ms=20) as state:
+        standby = state.failover.standby
+        assert standby is not None
+        with stopped(shared):
+            await state.granted()
+            assert standby._stand is not None
+            os.kill(standby._stand.embedded.pid, signal.SIGSTOP)
+            calls = [asyncio.create_task(state.acquire())]
+            while not calls[0].done():
+                await asyncio.sleep(0.005)
+                calls.append(asyncio.create_task(state.acquire()))
+            await asyncio.gather(*calls)
+        await state.comes_back()
+
+        assert len([message for message in caplog.messages if "on a new standby store" in message]) == 1
+
+
+@on_loop
 async def test_shared_store_is_used_again_though_there_is_no_standby_left(
     shared: EmbeddedStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
