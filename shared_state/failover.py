@@ -15,7 +15,7 @@ import msgspec
 from shared_state.batcher import Batcher, Reply
 from shared_state.client import Client
 from shared_state.embedded import EmbeddedStore
-from shared_state.errors import EmbeddedFailed, StateError, StoreUnavailable
+from shared_state.errors import EmbeddedFailed, StateError, StoreTimeout, StoreUnavailable
 from shared_state.keys import Keys
 from shared_state.memory import Memory, View
 from shared_state.records import Configuration, DomainSnapshot, Ending, Explanation, Outcome, Permit, Plan, Rejection
@@ -146,15 +146,15 @@ class Standby:
 
 class Failover:
     """Every decision of one replica, from whichever store is in use. ``lost_s``: when the shared store was left, by the
-    monotonic clock; ``is_hidden``: by a fault that a heartbeat need not meet; ``switches`` counts by the store gone to
-    and the kind of the error, empty on the way back.
+    monotonic clock; ``is_hidden``: by a fault that a heartbeat need not meet; ``is_slow``: by missed deadlines;
+    ``switches`` counts by the store gone to and the kind of the error, empty on the way back.
     """
 
     def __init__(self, shared: Store, standby: Standby | None) -> None:
         self.shared = shared
         self.standby = standby
         self.reason = ""
-        self.is_hidden = False
+        self.is_hidden = self.is_slow = False
         self.lost_s = 0.0
         self.switches: Counter[tuple[StoreName, str]] = Counter()
         self.trouble = asyncio.Event()
@@ -252,7 +252,7 @@ class Failover:
         self.standby.take()
         self._stand(self.standby.store, self._seen)
         self.reason, self.lost_s = str(error), time.monotonic()
-        self.is_hidden = not isinstance(error, StoreUnavailable)
+        self.is_hidden, self.is_slow = not isinstance(error, StoreUnavailable), isinstance(error, StoreTimeout)
         self.switches["standby", error.kind] += 1
         _log.warning("the shared store cannot be used (%s): on the standby store", error)
         return True

@@ -20,8 +20,9 @@ from shared_state.records import Heartbeat, Presence
 BEAT_EVERY_S = 1.0
 RETRY_FIRST_S, RETRY_MOST_S = 0.25, 5.0
 GOOD_BEATS = 3  # in a row, before a store that was lost is trusted again
-# One that is lost again within a minute, by a fault that beats do not meet, has to show twice as many.
-STABLE_S, GOOD_BEATS_MOST = 60.0, 48
+# One that is lost again within this time has to show twice as many: by a fault that beats do not meet, or by deadlines,
+# which beats may keep where the decisions of a busy second do not.
+STABLE_S, STABLE_SLOW_S, GOOD_BEATS_MOST = 60.0, 3.0, 48
 REMEMBERED_BEATS = 30
 GOODBYE_S = 0.5
 
@@ -169,8 +170,7 @@ class Replica:
         failover = self._failover
         if not self._try_at_s:
             self._back_off()
-            is_flapping = failover.is_hidden and time.monotonic() - self._returned_at_s < STABLE_S
-            self._wanted = min(2 * self._wanted, GOOD_BEATS_MOST) if is_flapping else GOOD_BEATS
+            self._wanted = min(2 * self._wanted, GOOD_BEATS_MOST) if self._is_flapping() else GOOD_BEATS
         if failover.distress.is_set():
             await self._replace_standby()
         if is_due:
@@ -192,6 +192,11 @@ class Replica:
         self._try_at_s = time.monotonic() + BEAT_EVERY_S * self._jitter(0.75, 1.25)
         if self._good >= self._wanted:
             await self._return()
+
+    def _is_flapping(self) -> bool:
+        failover = self._failover
+        stable_s = STABLE_S if failover.is_hidden else STABLE_SLOW_S if failover.is_slow else 0.0
+        return failover.lost_s - self._returned_at_s < stable_s
 
     def _unfit(self, error: StateError) -> None:
         """A store that answers, but that somebody has to look at, is said once."""

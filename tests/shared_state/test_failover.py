@@ -21,6 +21,7 @@ from shared_state.replicas import Replica
 from shared_state.scripts import assemble_all
 from shared_state.store import Store
 from tests.support.state import deployment_policy, router_policy
+from tests.support.store_proxy import StoreProxy, running_store_proxy
 from tests.support.stores import RedisCli, eventually, on_loop, stopped
 
 DEADLINE_MS = 40
@@ -58,7 +59,7 @@ def configuration(limit: int = 4, version: int = 1, rpm: int = 1000) -> Configur
 
 @contextlib.asynccontextmanager
 async def opened(
-    server: EmbeddedStore,
+    server: EmbeddedStore | StoreProxy,
     replica: str = "r1",
     limit: int = 4,
     version: int = 1,
@@ -255,6 +256,21 @@ async def test_corrupted_value_is_a_reason_to_stay_away(shared: EmbeddedStore) -
             assert cli.do("HGET", KEYS.deployment("a"), "generation") == b"nonsense"
             cli.do("HSET", KEYS.deployment("a"), "generation", 0)
         await state.comes_back()
+
+
+@on_loop
+async def test_store_that_misses_decisions_again_and_again_is_trusted_later_each_time(shared: EmbeddedStore) -> None:
+    with running_store_proxy(shared) as proxy:
+        async with opened(proxy) as state:
+            waits = []
+            for _ in range(3):
+                with proxy.losing("acquire"):
+                    await state.acquire()
+                await eventually(lambda: state.replica._try_at_s > 0)
+                waits.append(state.replica._wanted)
+                await state.comes_back()
+
+            assert waits == [3, 6, 12]
 
 
 @on_loop

@@ -24,6 +24,7 @@ class StoreProxy:
         self._sockets = [self._listener]
         self._threads: list[threading.Thread] = []
         self._sent: list[bytes] = []
+        self._lost = ""
         self._is_open = threading.Event()
         self._is_open.set()
         self._start(self._accept)
@@ -52,6 +53,15 @@ class StoreProxy:
             yield
         finally:
             self._is_open.set()
+
+    @contextlib.contextmanager
+    def losing(self, script: str) -> Iterator[None]:
+        """Meanwhile no call of this script reaches the store."""
+        self._lost = script
+        try:
+            yield
+        finally:
+            self._lost = ""
 
     def close(self) -> None:
         self._is_open.set()
@@ -84,7 +94,8 @@ class StoreProxy:
             while data := gateway.recv(1_048_576):
                 self._sent.append(data)
                 self._is_open.wait()
-                store.sendall(data)
+                if self._lost not in self._scripts(data):
+                    store.sendall(data)
 
     def _return(self, store: socket.socket, gateway: socket.socket) -> None:
         with contextlib.suppress(OSError):
