@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.asyncio.connection import ConnectionPool
 from redis.crc import key_slot
+from redis.exceptions import RedisError
 
 from shared_state.errors import StateError, StoreUnavailable
 
@@ -19,6 +20,7 @@ _SENTINEL_PORT, _PORT = 26379, 6379
 
 # What is wrong in an address may be a part of its password: it is not repeated.
 _UNREADABLE = ValueError("the address cannot be read (special characters of a password must be percent-encoded)")
+_UNKNOWN_OPTION = ValueError("the address has an option that does not exist, or one with a value that it cannot have")
 
 Address = tuple[str, int]
 # Runs commands on the server at an address; raises StateError. An error reply is a StateError in the list.
@@ -53,9 +55,11 @@ class Topology:
             if not self._service:
                 raise ValueError("a Sentinel address ends in the name of its service: redis+sentinel://host:26379/name")
         try:
-            ConnectionPool.from_url(self._server(("localhost", _PORT)) if self._kind else url)
+            ConnectionPool.from_url(self._server(("localhost", _PORT)) if self._kind else url).make_connection()  # type: ignore[no-untyped-call]
         except ValueError:
             raise _UNREADABLE from None
+        except (TypeError, RedisError):
+            raise _UNKNOWN_OPTION from None
 
     async def locate(self, ask: Ask) -> str:
         """The address of the server to connect to now. Raises StoreUnavailable."""

@@ -35,6 +35,9 @@ class Answers:
         ("redis://u:pass/word@a:1", "cannot be read"),
         ("redis+cluster://a:port", "cannot be read"),
         ("redis://a:1/0?nonsense=x&max_connections=many", "cannot be read"),
+        ("rediss://a:1?ssl_ca_cert=/ca.pem", "has an option that does not exist"),
+        ("redis+sentinel://a:1/main?tls=yes", "has an option that does not exist"),
+        ("rediss://a:1?ssl_cert_reqs=maybe", "a value that it cannot have"),
     ],
 )
 def test_address_that_cannot_be_right_is_refused(url: str, said: str) -> None:
