@@ -17,7 +17,7 @@
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM, 6 replicas ZSET,
 --       7 replica HASH (this one), then per deployment: deployment HASH, leases ZSET
 -- ARGV  1 epoch to set if none, 2 replica, 3 address, 4 version, 5 started_at_ms, 6 draining (0 | 1 | gone),
---       7 dead_after_ms, 8 seed, 9 store it decides on (shared | standby), 10 why,
+--       7 dead_after_ms, 8 seed, 9 store it decides on (shared | standby), 10 why, empty once told,
 --       11 its deployments (ids with commas between),
 --       then (deployment position from 1, token) per stream answered since the last beat
 -- reply epoch, sequence, now_ms, policy version or 0, active, replicas alive, should_shed reasons,
@@ -80,7 +80,8 @@ if ARGV[6] == 'gone' then era_forget(domain, replica) end
 record_write(domain)
 events_add(events_key, domain, transitions)
 local store, before = ARGV[9], replica_beat(replicas_key, replica_key, replica, now, dead_after_ms)
-if store ~= (before or 'shared') then event_add(events_key, domain, replica, before or 'shared', store, ARGV[10], 0) end
+local is_switch = store ~= (before or 'shared') and (store == 'shared' or ARGV[10] ~= '')
+if is_switch then event_add(events_key, domain, replica, before or 'shared', store, ARGV[10], 0) end
 if ARGV[6] == 'gone' then
   replica_leave(replicas_key, replica_key, replica)
 else

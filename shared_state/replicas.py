@@ -177,7 +177,8 @@ class Replica:
             await self._beat_standby()
         if time.monotonic() < self._try_at_s:
             return
-        presence = self._presence(self._status(), "standby", failover.reason)
+        is_told = failover.shared.told == "standby"
+        presence = self._presence(self._status(), "standby", "" if is_told else failover.reason)
         try:
             await self._check_once()
             beat = await failover.shared.beat(presence)

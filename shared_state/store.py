@@ -76,6 +76,7 @@ class Store:
         self._restoring: asyncio.Future[None] | None = None
         self.configuration = configuration
         self.view = View()
+        self.told = ""  # what the last beat that got through named as the store in use
 
     # -- the hot path ---------------------------------------------------------------------------------------
 
@@ -231,6 +232,7 @@ class Store:
         except StateError:
             self._answered = answered | self._answered
             raise
+        self.told = presence.store
         self._pay()
         before = self.view
         if beat.sequence <= self._sequence or self._era not in (0, self._batcher.era):

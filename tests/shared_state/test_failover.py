@@ -259,6 +259,29 @@ async def test_corrupted_value_is_a_reason_to_stay_away(shared: EmbeddedStore) -
 
 
 @on_loop
+async def test_each_way_is_one_event_though_the_store_is_lost_again_on_the_way_back(
+    shared: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared_state.script_calls.DEAD_AFTER_MS", 200)
+    with running_store_proxy(shared) as proxy, RedisCli(shared.url) as cli:
+        async with opened(proxy) as state:
+            await state.granted()
+            with proxy.losing("acquire"):
+                await state.granted()
+            with proxy.losing("reassert"):
+                await eventually(lambda: state.replica._retry_s > 2)
+            await state.comes_back()
+            await eventually(lambda: len(switches(cli)) > 1)
+
+            assert switches(cli) == [(b"shared", b"standby"), (b"standby", b"shared")]
+
+
+def switches(cli: RedisCli) -> list[tuple[bytes, bytes]]:
+    events = [fields for _, fields in cli.do("XRANGE", KEYS.events, "-", "+")]
+    return [(event[b"from"], event[b"to"]) for event in events if event[b"subject"] == b"r1"]
+
+
+@on_loop
 async def test_store_that_misses_decisions_again_and_again_is_trusted_later_each_time(shared: EmbeddedStore) -> None:
     with running_store_proxy(shared) as proxy:
         async with opened(proxy) as state:
