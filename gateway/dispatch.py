@@ -145,6 +145,11 @@ class Dispatcher:
             raise InvalidRequest(message, param="model", code="endpoint_not_supported")
         return route
 
+    @property
+    def state(self) -> StoreName:
+        """The store that decides now."""
+        return self._store.state
+
     def explain_plan(self, model: str) -> Plan | None:
         route = self._routes.get((model, Kind.CHAT))
         return route.plan if route else None

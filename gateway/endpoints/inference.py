@@ -21,6 +21,7 @@ from gateway.errors import (
     GatewayError,
     InvalidRequest,
     RequestTimedOut,
+    StateLost,
     Unauthorized,
     UpstreamFailed,
     body_of,
@@ -169,6 +170,8 @@ class Inference:
         except GatewayError as error:
             await pings.ended()
             if not pings.has_begun:
+                if not isinstance(error, StateLost):
+                    headers.append((b"x-pllm-state", self._dispatcher.state.encode()))
                 raise
             await send({"type": "http.response.body", "body": error_event(self._kind, error)})
             return

@@ -53,6 +53,7 @@ def test_call_over_the_limit_is_shed_by_every_replica_without_a_provider_call(sm
 
     assert [(answer.status, answer.error["code"]) for answer in answers] == [(503, "server_is_overloaded")] * 2
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
+    assert [answer.headers.get("x-pllm-state") for answer in answers] == ["shared"] * 2
     assert small.providers[0].counts()["requests"] == before
 
 
