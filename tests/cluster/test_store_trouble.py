@@ -234,8 +234,8 @@ def test_store_that_cannot_be_used(troubled: Troubled, name: str) -> None:
     assert all(lines == switches >= 1 for lines, switches in entered), f"one line each: {entered}"
 
 
-@pytest.mark.parametrize("mode", ["cut", "swallow"])
-def test_line_to_the_store_that_resets_or_loses_replies(troubled: Troubled, mode: str) -> None:
+@pytest.mark.parametrize("mode", ["cut", "swallow", "delay"])
+def test_line_to_the_store_that_resets_loses_or_delays_replies(troubled: Troubled, mode: str) -> None:
     with nobody_notices(troubled, f"line {mode}"):
         for line in troubled.lines:
             line.set(mode)

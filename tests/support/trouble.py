@@ -19,11 +19,14 @@ from tests.support.topologies import Server, until
 from tests.support.wire import Call
 
 CALLERS, PAUSE_S = 4, 0.05
+DELAY_S = 0.045  # later than a deadline, sooner than a call gives up
 _RESET = struct.pack("ii", 1, 0)
 
 
 class Line:
-    """A TCP proxy in front of a server. ``mode``: pass, swallow (replies are lost), cut (connections are reset)."""
+    """A TCP proxy in front of a server. ``mode``: pass, swallow (replies are lost), cut (connections are reset), delay
+    (replies are late).
+    """
 
     def __init__(self, port: int) -> None:
         self._target = ("127.0.0.1", port)
@@ -35,7 +38,7 @@ class Line:
 
     def set(self, mode: str) -> None:
         self.mode = mode
-        if mode != "swallow":
+        if mode not in ("swallow", "delay"):
             self._reset()
 
     def _reset(self) -> None:
@@ -73,6 +76,8 @@ class Line:
     def _copy(self, source: socket.socket, sink: socket.socket, is_reply: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 20):
+                if is_reply and self.mode == "delay":
+                    time.sleep(DELAY_S)
                 if not (is_reply and self.mode == "swallow"):
                     sink.sendall(data)
         for end in (source, sink):
