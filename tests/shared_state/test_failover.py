@@ -259,6 +259,22 @@ async def test_corrupted_value_is_a_reason_to_stay_away(shared: EmbeddedStore) -
 
 
 @on_loop
+async def test_fault_that_beats_do_not_meet_is_a_reason_to_stay_away_longer_each_time(shared: EmbeddedStore) -> None:
+    async with opened(shared, limit=100) as state:
+        waits = []
+        with RedisCli(shared.url) as cli:
+            for _ in range(3):
+                cli.do("HSET", KEYS.deployment("a"), "generation", "nonsense")
+                await state.granted()
+                cli.do("HSET", KEYS.deployment("a"), "generation", 0)
+                await eventually(lambda: state.replica._try_at_s > 0)
+                waits.append(state.replica._wanted)
+                await state.comes_back()
+
+        assert waits == [3, 6, 12]
+
+
+@on_loop
 async def test_each_way_is_one_event_though_the_store_is_lost_again_on_the_way_back(
     shared: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,6 +374,24 @@ async def test_call_goes_on_when_the_standby_store_was_lost_before(
             await state.granted()
         await state.comes_back()
         await eventually(lambda: leases(shared) == 3)
+
+
+@on_loop
+async def test_call_that_waits_for_a_standby_store_goes_on_where_the_shared_one_is_well_again(
+    shared: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_store_proxy(shared) as proxy:
+        async with opened(proxy) as state:
+            standby = state.failover.standby
+            assert standby is not None
+            monkeypatch.setattr("shared_state.failover.EmbeddedStore", no_place)
+            kill_standby(standby)
+            with proxy.losing("acquire"):
+                waiting = asyncio.create_task(state.granted())
+                await eventually(state.failover.trouble.is_set)
+
+            await waiting
+            assert state.failover.state == "shared"
 
 
 @on_loop
