@@ -1,7 +1,9 @@
 """The turns of a conversation as chat messages.
 
 Turns of one speaker in a row count as one, as they do in the Messages API: so results that a client spreads over
-several turns still come directly behind the calls they answer, where chat completions want them.
+several turns still come directly behind the calls they answer, where chat completions want them. Every call is
+answered before the conversation goes on: both dialects demand it, so what breaks the rule is refused here, where the
+place can be named.
 """
 
 from collections.abc import Iterator, Sequence
@@ -62,21 +64,22 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def chat_messages(turns: Sequence[Turn]) -> list[ChatMessage]:
-    """Raises InvalidRequest for a result without its call."""
+    """Raises InvalidRequest for a call without its result, and for a result without its call."""
     messages: list[ChatMessage] = []
-    unanswered: set[str] = set()
+    unanswered: dict[str, str] = {}  # places of calls, by their ids
     for kind, group in groupby(enumerate(turns), key=lambda numbered: type(numbered[1])):
         numbered_turns = list(group)
         if kind is UserTurn:
             messages += _results(numbered_turns, unanswered)
-        unanswered = set()
+        _refuse_unanswered(unanswered)
         if kind is AssistantTurn:
+            unanswered = _calls(numbered_turns)
             message = _assistant_message([turn for _, turn in numbered_turns])
-            unanswered.update(call.id for call in message.tool_calls)
             if message.content or message.tool_calls:
                 messages.append(message)
         else:
             messages += _messages(numbered_turns)
+    _refuse_unanswered(unanswered)
     return messages
 
 
@@ -97,19 +100,43 @@ def _assistant_message(turns: Sequence[Turn]) -> ChatMessage:
     return ChatMessage("assistant", text or None, calls)
 
 
-def _results(numbered_turns: Sequence[tuple[int, Turn]], unanswered: set[str]) -> Iterator[ChatMessage]:
+def _calls(numbered_turns: Sequence[tuple[int, Turn]]) -> dict[str, str]:
+    """Ids must be unique among calls that wait for their results. An id may come again later: some servers count their
+    calls anew in each turn, and clients were given those ids here.
+    """
+    places: dict[str, str] = {}
+    for number, turn in numbered_turns:
+        for position, block in enumerate(_blocks(turn)):
+            if not isinstance(block, ToolUse):
+                continue
+            call_id, place = call_ids.for_chat(block.id), f"messages[{number}].content[{position}]"
+            if call_id in places:
+                raise _refused(f"{place}.id", f"The tool_use block at {places[call_id]} has the same id.")
+            places[call_id] = place
+    return places
+
+
+def _refuse_unanswered(unanswered: dict[str, str]) -> None:
+    for place in unanswered.values():
+        raise _refused(place, "A tool_use block must have its tool_result block in the user's turn directly behind it.")
+
+
+def _refused(param: str, message: str) -> InvalidRequest:
+    return InvalidRequest(message, param=param, code="unsupported_value")
+
+
+def _results(numbered_turns: Sequence[tuple[int, Turn]], unanswered: dict[str, str]) -> Iterator[ChatMessage]:
     for number, turn in numbered_turns:
         for position, block in enumerate(_blocks(turn)):
             if not isinstance(block, ToolResult):
                 continue
             call_id = call_ids.for_chat(block.tool_use_id)
             if call_id not in unanswered:
-                raise InvalidRequest(
+                raise _refused(
+                    f"messages[{number}].content[{position}].tool_use_id",
                     "No tool_use block of this id, still without its result, is in the turn directly before.",
-                    param=f"messages[{number}].content[{position}].tool_use_id",
-                    code="unsupported_value",
                 )
-            unanswered.remove(call_id)
+            del unanswered[call_id]
             prefix = ERROR_PREFIX if block.is_error else ""
             yield ChatMessage("tool", prefix + paragraphs(_result_parts(block)), tool_call_id=call_id)
 

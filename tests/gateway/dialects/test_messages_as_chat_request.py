@@ -320,7 +320,9 @@ def test_body_that_is_no_object_is_refused(body: bytes) -> None:
 
 
 def test_input_of_a_call_keeps_its_exact_numbers() -> None:
-    body = json.dumps({**PLAIN, **block({"type": "tool_use", "id": "t", "name": "n", "input": {}}, "assistant")})
+    used = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "n", "input": {}}]}
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]}
+    body = json.dumps({**PLAIN, "messages": [used, result]})
     exact = '{"big":123456789012345678901234567890,"small":0.10000000000000000001}'
     told = json.loads(request(body.replace('"input": {}', f'"input": {exact}').encode(), "m"))
 

@@ -69,13 +69,15 @@ def test_texts_of_the_assistant_are_one_string_without_gaps() -> None:
 
 
 def test_calls_are_told_beside_the_text() -> None:
-    assert messages(assistant(text("I look."), tool_use(1), tool_use(2))) == [
-        {"role": "assistant", "content": "I look.", "tool_calls": [call(1), call(2)]}
-    ]
+    told = messages(assistant(text("I look."), tool_use(1), tool_use(2)), user(tool_result(1), tool_result(2)))
+
+    assert told[0] == {"role": "assistant", "content": "I look.", "tool_calls": [call(1), call(2)]}
 
 
 def test_calls_alone_have_null_content() -> None:
-    assert messages(assistant(tool_use(1))) == [{"role": "assistant", "content": None, "tool_calls": [call(1)]}]
+    told = messages(assistant(tool_use(1)), user(tool_result(1)))
+
+    assert told[0] == {"role": "assistant", "content": None, "tool_calls": [call(1)]}
 
 
 def test_results_come_before_what_else_the_user_says() -> None:
@@ -149,7 +151,6 @@ def test_thinking_is_left_out() -> None:
             [assistant(tool_use(1)), user(tool_result(1)), assistant(text("a")), user(tool_result(1))],
             "messages[3].content[0].tool_use_id",
         ),
-        ([assistant(tool_use(1)), {"role": "system", "content": "s"}, user(tool_result(1))], "messages[2].content[0]"),
     ],
 )
 def test_result_without_its_call_is_refused(turns: list[dict[str, Any]], param: str) -> None:
@@ -158,6 +159,43 @@ def test_result_without_its_call_is_refused(turns: list[dict[str, Any]], param: 
 
     assert str(refused.value.param).startswith(param)
     assert refused.value.code == "unsupported_value"
+
+
+@pytest.mark.parametrize(
+    ("turns", "param"),
+    [
+        ([user(text("go")), assistant(tool_use(1))], "messages[1].content[0]"),
+        ([assistant(text("a"), tool_use(1)), user(text("go on"))], "messages[0].content[1]"),
+        ([assistant(tool_use(1), tool_use(2)), user(tool_result(1))], "messages[0].content[1]"),
+        ([assistant(tool_use(1)), assistant(text("a")), user(text("b")), user(text("c"))], "messages[0].content[0]"),
+        ([assistant(tool_use(1)), {"role": "system", "content": "s"}, user(tool_result(1))], "messages[0].content[0]"),
+    ],
+)
+def test_call_without_its_result_is_refused(turns: list[dict[str, Any]], param: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        messages(*turns)
+
+    assert (refused.value.param, refused.value.code) == (param, "unsupported_value")
+
+
+@pytest.mark.parametrize(
+    ("calls", "param"),
+    [
+        ([assistant(tool_use(1), tool_use(1))], "messages[0].content[1].id"),
+        ([assistant(tool_use(1)), assistant(text("and"), tool_use(1))], "messages[1].content[1].id"),
+    ],
+)
+def test_calls_of_one_id_are_refused_while_both_wait_for_results(calls: list[dict[str, Any]], param: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        messages(*calls, user(tool_result(1)))
+
+    assert (refused.value.param, refused.value.code) == (param, "unsupported_value")
+
+
+def test_id_may_come_again_in_a_later_turn() -> None:
+    again = [assistant(tool_use(1)), user(tool_result(1))]
+
+    assert messages(*again, *again) == messages(*again) * 2
 
 
 def test_id_that_is_too_long_for_openai_is_replaced_for_call_and_result() -> None:
