@@ -1,4 +1,5 @@
-"""Chat completion requests as a client writes them: every field that is translated or refused, and no other.
+"""Chat completion requests as a client writes them: every field that is translated, refused or, once its type has been
+checked, dropped.
 
 The decoder checks types and tags, so that the translation meets valid values only; its words about the place of a
 mistake become the `param` of the answer.
@@ -12,30 +13,37 @@ import msgspec
 from gateway.errors import InvalidRequest
 
 Limit = Annotated[int, msgspec.Meta(ge=1)]
+Object = dict[str, msgspec.Raw]
 
 
-class TextPart(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    prompt_cache_breakpoint: Object | None = None
+
+
+class TextPart(Part, frozen=True, tag_field="type", tag="text"):
     text: str
 
 
-class RefusalPart(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
+class RefusalPart(Part, frozen=True, tag_field="type", tag="refusal"):
     refusal: str
 
 
 class ImageUrl(msgspec.Struct, frozen=True):
     url: str
+    detail: str | None = None
 
 
-class ImagePart(msgspec.Struct, frozen=True, tag_field="type", tag="image_url"):
+class ImagePart(Part, frozen=True, tag_field="type", tag="image_url"):
     image_url: ImageUrl
 
 
 class File(msgspec.Struct, frozen=True):
     file_data: str | None = None
     filename: str | None = None
+    file_id: str | None = None
 
 
-class FilePart(msgspec.Struct, frozen=True, tag_field="type", tag="file"):
+class FilePart(Part, frozen=True, tag_field="type", tag="file"):
     file: File
 
 
@@ -51,7 +59,11 @@ class ToolCall(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
     function: CalledFunction
 
 
-class SystemMessage(msgspec.Struct, frozen=True, tag_field="role", tag="system"):
+class Named(msgspec.Struct, frozen=True, kw_only=True):
+    name: str | None = None
+
+
+class SystemMessage(Named, frozen=True, tag_field="role", tag="system"):
     content: str | list[TextPart]
 
 
@@ -59,11 +71,11 @@ class DeveloperMessage(SystemMessage, frozen=True, tag_field="role", tag="develo
     pass
 
 
-class UserMessage(msgspec.Struct, frozen=True, tag_field="role", tag="user"):
+class UserMessage(Named, frozen=True, tag_field="role", tag="user"):
     content: str | list[TextPart | ImagePart | FilePart]
 
 
-class AssistantMessage(msgspec.Struct, frozen=True, tag_field="role", tag="assistant"):
+class AssistantMessage(Named, frozen=True, tag_field="role", tag="assistant"):
     content: str | list[TextPart | RefusalPart] | None = None
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
@@ -71,7 +83,7 @@ class AssistantMessage(msgspec.Struct, frozen=True, tag_field="role", tag="assis
     audio: object = None
 
 
-class ToolMessage(msgspec.Struct, frozen=True, tag_field="role", tag="tool"):
+class ToolMessage(Named, frozen=True, tag_field="role", tag="tool"):
     content: str | list[TextPart]
     tool_call_id: str
 
@@ -82,7 +94,7 @@ Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | To
 class Function(msgspec.Struct, frozen=True):
     name: str
     description: str | None = None
-    parameters: dict[str, msgspec.Raw] | None = None
+    parameters: Object | None = None
     strict: bool | None = None
 
 
@@ -116,14 +128,40 @@ class JsonObjectFormat(msgspec.Struct, frozen=True, tag_field="type", tag="json_
 
 
 class JsonSchema(msgspec.Struct, frozen=True):
-    schema: dict[str, msgspec.Raw] | None = None
+    schema: Object | None = None
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
 
 
 class JsonSchemaFormat(msgspec.Struct, frozen=True, tag_field="type", tag="json_schema"):
     json_schema: JsonSchema
 
 
-class ChatRequest(msgspec.Struct, frozen=True):
+class StreamOptions(msgspec.Struct, frozen=True):
+    include_obfuscation: bool | None = None
+
+
+class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+    """What is dropped."""
+
+    reasoning_effort: str | None = None
+    verbosity: str | None = None
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    prediction: Object | None = None
+    store: bool | None = None
+    metadata: dict[str, str] | None = None
+    service_tier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_options: Object | None = None
+    prompt_cache_retention: str | None = None
+    stream_options: StreamOptions | None = None
+
+
+class ChatRequest(Tuning, frozen=True):
     """Fields of type object are refused whatever they hold."""
 
     messages: Annotated[list[Message], msgspec.Meta(min_length=1)]

@@ -1,6 +1,7 @@
 """Content blocks as a client sends them, and the chat content parts that say the same.
 
-A block, source or media type that is in none of these unions has no counterpart: decoding refuses it by its place.
+A block, source or media type that is in none of these unions has no counterpart: decoding refuses it by its place. What
+only labels is dropped, but not before its type has been checked, as the provider of the dialect does.
 """
 
 import binascii
@@ -8,15 +9,26 @@ from typing import Annotated, Literal
 
 import msgspec
 
+Object = dict[str, msgspec.Raw]
+
 
 class Unsupported(ValueError):
     """Raised while a Struct is made: msgspec adds the place to the message."""
 
 
+class Labelled(msgspec.Struct, frozen=True, kw_only=True):
+    cache_control: Object | None = None
+
+
 class Text(msgspec.Struct, frozen=True, tag="text"):
-    """A block and a part at once: both dialects write it the same way."""
+    """A part, and what a block of text says."""
 
     text: str
+
+
+class TextBlock(Text, frozen=True, tag="text", kw_only=True):
+    cache_control: Object | None = None
+    citations: list[Object] | None = None
 
 
 class Inline(msgspec.Struct, frozen=True, tag="base64"):
@@ -41,8 +53,9 @@ class UrlImage(msgspec.Struct, frozen=True, tag="url"):
     url: Annotated[str, msgspec.Meta(pattern="^https?://")]
 
 
-class Image(msgspec.Struct, frozen=True, tag="image"):
+class Image(Labelled, frozen=True, tag="image"):
     source: InlineImage | UrlImage
+    transformations: Object | None = None
 
 
 class InlinePdf(Inline, frozen=True, tag="base64", kw_only=True):
@@ -51,10 +64,11 @@ class InlinePdf(Inline, frozen=True, tag="base64", kw_only=True):
 
 class PlainText(msgspec.Struct, frozen=True, tag="text"):
     data: str
+    media_type: Literal["text/plain"] | None = None
 
 
 class Blocks(msgspec.Struct, frozen=True, tag="content"):
-    content: str | list[Text | Image]
+    content: str | list[TextBlock | Image]
 
 
 class Citations(msgspec.Struct, frozen=True):
@@ -65,31 +79,39 @@ class Citations(msgspec.Struct, frozen=True):
             raise Unsupported("This model's provider gives no citations")
 
 
-class Document(msgspec.Struct, frozen=True, tag="document"):
+class Document(Labelled, frozen=True, tag="document"):
     source: InlinePdf | PlainText | Blocks
     title: str | None = None
     context: str | None = None
     citations: Citations | None = None
 
 
-class ToolUse(msgspec.Struct, frozen=True, tag="tool_use"):
+class ToolUse(Labelled, frozen=True, tag="tool_use"):
     id: str
     name: str
-    input: dict[str, msgspec.Raw]
+    input: Object
+    caller: Object | None = None
+    toolset_name: str | None = None
 
 
-class ToolResult(msgspec.Struct, frozen=True, tag="tool_result"):
+class ToolResult(Labelled, frozen=True, tag="tool_result"):
     tool_use_id: str
-    content: str | list[Text | Image | Document] | None = None
+    content: str | list[TextBlock | Image | Document] | None = None
     is_error: bool | None = None
+    toolset_name: str | None = None
 
 
 class Thinking(msgspec.Struct, frozen=True, tag="thinking"):
     """Left out: it is signed by, and meant for, the model that thought it."""
 
+    thinking: str | None = None
+    signature: str | None = None
+
 
 class RedactedThinking(msgspec.Struct, frozen=True, tag="redacted_thinking"):
     """Left out like the thinking that can be read."""
+
+    data: str | None = None
 
 
 class ImageUrl(msgspec.Struct, frozen=True):
@@ -115,7 +137,7 @@ Part = Text | ImagePart | FilePart
 def parts_of(block: Text | Image | Document) -> list[Part]:
     """A document gives several: what is said about it comes before it."""
     if isinstance(block, Text):
-        return [block]
+        return [Text(block.text)]
     if isinstance(block, Image):
         return [_image(block)]
     source = block.source

@@ -1,6 +1,7 @@
 """A Messages request as a chat completion request.
 
-A field that is not read here only tunes or labels, and is dropped; docs/dialects-messages-as-chat.md lists them.
+A field that only tunes or labels is dropped, if it is known here not before its type has been checked;
+docs/dialects-messages-as-chat.md lists them.
 """
 
 import re
@@ -8,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from gateway.dialects.messages_as_chat_blocks import Text, Unsupported
+from gateway.dialects.messages_as_chat_blocks import Labelled, Object, TextBlock, Unsupported
 from gateway.dialects.messages_as_chat_turns import ChatMessage, Turn, chat_messages, paragraphs
 from gateway.errors import InvalidRequest
 from gateway.settings import LimitField
@@ -17,17 +18,19 @@ _STOPS_MOST = 4  # more are refused by OpenAI
 _USER_MOST = 64  # characters; longer ones are refused by OpenAI, and some clients send more
 _PROBLEM_MOST = 200  # characters of a client's value that are repeated to it
 
-Schema = dict[str, msgspec.Raw]
 
-
-class _Tool(msgspec.Struct, frozen=True):
+class _Tool(Labelled, frozen=True):
     """Of any other type, the tool runs at Anthropic."""
 
     name: str
-    input_schema: Schema
+    input_schema: Object
     type: Literal["custom"] | None = None
     description: str | None = None
     strict: bool | None = None
+    allowed_callers: list[str] | None = None
+    defer_loading: bool | None = None
+    eager_input_streaming: bool | None = None
+    input_examples: list[Object] | None = None
 
 
 class _Choice(msgspec.Struct, frozen=True):
@@ -51,24 +54,44 @@ class _ThisTool(_Choice, frozen=True, tag="tool", kw_only=True):
 
 
 class _JsonFormat(msgspec.Struct, frozen=True, tag="json_schema"):
-    schema: Schema
+    schema: Object
 
 
 class _OutputConfig(msgspec.Struct, frozen=True):
     format: _JsonFormat | None = None
+    effort: str | None = None
 
 
 class _Metadata(msgspec.Struct, frozen=True):
     user_id: str | None = None
 
 
-class _MessagesRequest(msgspec.Struct, frozen=True):
+class _Thinking(msgspec.Struct, frozen=True):
+    type: str
+    budget_tokens: int | None = None
+    display: str | None = None
+
+
+class _Tuning(Labelled, frozen=True, kw_only=True):
+    """What is dropped."""
+
+    top_k: int | None = None
+    thinking: _Thinking | None = None
+    service_tier: str | None = None
+    speed: str | None = None
+    context_management: Object | None = None
+    diagnostics: Object | None = None
+    user_profile_id: str | None = None
+    workspace_id: str | None = None
+
+
+class _MessagesRequest(_Tuning, frozen=True):
     """A null counts as a field left out wherever leaving it out is allowed."""
 
     model: str
     max_tokens: Annotated[int, msgspec.Meta(gt=0, le=2**31 - 1)]
     messages: Annotated[list[Turn], msgspec.Meta(min_length=1)]
-    system: str | list[Text] | None = None
+    system: str | list[TextBlock] | None = None
     temperature: float | None = None
     top_p: float | None = None
     stop_sequences: list[str] | None = None
@@ -78,14 +101,14 @@ class _MessagesRequest(msgspec.Struct, frozen=True):
     output_config: _OutputConfig | None = None
     output_format: _JsonFormat | None = None
     metadata: _Metadata | None = None
-    container: object = None
-    mcp_servers: object = None
-    inference_geo: object = None
+    container: str | Object | None = None
+    mcp_servers: list[Object] | None = None
+    inference_geo: str | None = None
 
 
 class _Function(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
-    parameters: Schema
+    parameters: Object
     description: str | None = None
     strict: bool | None = None
 
@@ -104,7 +127,7 @@ class _ThisFunction(msgspec.Struct, frozen=True, tag="function"):
 
 class _JsonSchema(msgspec.Struct, frozen=True):
     name: str
-    schema: Schema
+    schema: Object
     strict: bool
 
 

@@ -18,6 +18,7 @@ from gateway.dialects.messages_as_chat_blocks import (
     Part,
     RedactedThinking,
     Text,
+    TextBlock,
     Thinking,
     ToolResult,
     ToolUse,
@@ -30,15 +31,15 @@ ERROR_PREFIX = "Error: "
 
 
 class UserTurn(msgspec.Struct, frozen=True, tag_field="role", tag="user"):
-    content: str | list[Text | Image | Document | ToolResult]
+    content: str | list[TextBlock | Image | Document | ToolResult]
 
 
 class AssistantTurn(msgspec.Struct, frozen=True, tag_field="role", tag="assistant"):
-    content: str | list[Text | ToolUse | Thinking | RedactedThinking]
+    content: str | list[TextBlock | ToolUse | Thinking | RedactedThinking]
 
 
 class SystemTurn(msgspec.Struct, frozen=True, tag_field="role", tag="system"):
-    content: str | list[Text]
+    content: str | list[TextBlock]
 
 
 Turn = UserTurn | AssistantTurn | SystemTurn

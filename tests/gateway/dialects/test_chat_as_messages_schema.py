@@ -44,6 +44,25 @@ def refusal(body: bytes) -> InvalidRequest:
             {"messages": [USER], "tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]},
             "tools[0].function.parameters",
         ),
+        ({"messages": [{**USER, "name": 5}]}, "messages[0].name"),
+        ({"messages": [USER], "stream_options": {"include_obfuscation": "no"}}, "stream_options.include_obfuscation"),
+        ({"messages": [USER], "metadata": {"a": 5}}, "metadata[...]"),
+        ({"messages": [USER], "logit_bias": {"5": "x"}}, "logit_bias[...]"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "prompt_cache_breakpoint": 1}]}]},
+            "messages[0].content[0].prompt_cache_breakpoint",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "", "detail": 1}}]}]},
+            "messages[0].content[0].image_url.detail",
+        ),
+        (
+            {
+                "messages": [USER],
+                "response_format": {"type": "json_schema", "json_schema": {"schema": {}, "strict": 1}},
+            },
+            "response_format.json_schema.strict",
+        ),
     ],
 )
 def test_mistake_is_named_by_its_place(fields: dict[str, Any], param: str) -> None:

@@ -176,18 +176,42 @@ def fields_of(side: Side) -> list[str]:
     return sorted(get_type_hints(side.official))
 
 
-def row_of(side: Side, field: str) -> Row:
-    return next(row for row in side.rows if _is_among(set(row.names), field))
-
-
 @pytest.mark.parametrize(("side", "field"), [(side, field) for side in SIDES.values() for field in fields_of(side)])
-def test_what_becomes_of_a_field_is_what_the_table_says(side: Side, field: str) -> None:
-    """What is dropped is not even looked at. What is translated is: a value that means nothing is refused."""
-    row = row_of(side, field)
-    if row.is_settled and row.outcome.startswith("dropped"):
-        assert side.sent(**{field: [{"none": "of these"}]}) == side.sent()
-        return
+def test_field_whose_value_means_nothing_is_refused_even_where_it_would_be_dropped(side: Side, field: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         side.sent(**{field: [{"none": "of these"}]})
 
     assert (refused.value.param or "").startswith(field)
+
+
+DROPPED: dict[str, dict[str, Any]] = {
+    "chat": {
+        "reasoning_effort": "high", "verbosity": "low", "seed": 10**30, "frequency_penalty": -0.5,
+        "presence_penalty": 1, "logit_bias": {"50256": -100}, "prediction": {"type": "content", "content": "a"},
+        "store": False, "metadata": {"a": "b"}, "service_tier": "flex", "prompt_cache_key": "k",
+        "prompt_cache_options": {}, "prompt_cache_retention": "24h",
+        "stream_options": {"include_obfuscation": False},
+    },
+    "messages": {
+        "top_k": 5, "thinking": {"type": "enabled", "budget_tokens": 1024, "display": "omitted"},
+        "service_tier": "auto", "speed": "fast", "context_management": {"edits": []}, "diagnostics": {},
+        "user_profile_id": "u", "workspace_id": "w", "cache_control": {"type": "ephemeral"},
+        "output_config": {"effort": "low"},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_dropped_fields_change_nothing(name: str) -> None:
+    side, fields = SIDES[name], DROPPED[name]
+
+    assert side.sent(**fields) == side.sent(**dict.fromkeys(fields)) == side.sent(of_the_future=[7])
+
+
+@pytest.mark.parametrize(("name", "field"), [(name, field) for name in SIDES for field in DROPPED[name]])
+def test_dropped_field_of_the_wrong_type_is_refused(name: str, field: str) -> None:
+    wrong = 7 if isinstance(DROPPED[name][field], str | dict | bool) else "x"
+    with pytest.raises(InvalidRequest) as refused:
+        SIDES[name].sent(**{field: wrong})
+
+    assert refused.value.param == field
