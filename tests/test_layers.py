@@ -25,7 +25,7 @@ ORDER = {
         *("dialects.chat_as_messages_blocks", "dialects.chat_as_messages_stream", "dialects.chat_as_messages_reply"),
         *("dialects.messages_as_chat", "dialects.messages_as_chat_request", "dialects.messages_as_chat_turns"),
         *("dialects.messages_as_chat_blocks", "dialects.messages_as_chat_stream", "dialects.messages_as_chat_reply"),
-        *("dialects.usage", "dialects.call_ids", "dialects.malformed"),
+        *("dialects.usage", "dialects.call_ids", "dialects.web_address", "dialects.malformed"),
         *("policy", "catalog", "sse", "classify", "calls", "auth"),
         *("settings", "setting_rules", "struct_reader", "yaml_source"),
         *("router_settings", "setting_types", "errors"),

@@ -15,6 +15,7 @@ from gateway.dialects.chat_as_messages_blocks import (
     UrlSource,
 )
 from gateway.dialects.chat_as_messages_schema import FilePart, ImagePart, RefusalPart, TextPart, unsupported
+from gateway.dialects.web_address import is_web_address
 
 IMAGE_TYPES = {
     "image/jpeg": "image/jpeg",
@@ -57,12 +58,11 @@ def _text(text: str) -> list[TextBlock]:
 
 
 def _image(url: str, param: str) -> ImageBlock:
-    scheme = url[:8].lower()
-    if scheme.startswith(("http://", "https://")):
-        return ImageBlock(UrlSource(url))
-    if scheme.startswith("data:"):
+    if url[:5].lower() == "data:":
         return ImageBlock(_inline(url, IMAGE_TYPES, param))
-    raise unsupported(param, "An image is given by an http(s) URL or a data URL.")
+    if is_web_address(url):
+        return ImageBlock(UrlSource(url))
+    raise unsupported(param, "An image is given by an http(s) URL with a host, or a data URL.")
 
 
 def _document(part: FilePart, param: str) -> DocumentBlock:

@@ -5,15 +5,21 @@ only labels is dropped, but not before its type has been checked, as the provide
 """
 
 import binascii
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
+
+from gateway.dialects.web_address import is_web_address
 
 Object = dict[str, msgspec.Raw]
 
 
 class Unsupported(ValueError):
-    """Raised while a Struct is made: msgspec adds the place to the message."""
+    """Raised while a Struct is made: msgspec adds the Struct's place to the message. ``field``: which one is wrong."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class Labelled(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,9 +54,11 @@ class InlineImage(Inline, frozen=True, tag="base64", kw_only=True):
 
 
 class UrlImage(msgspec.Struct, frozen=True, tag="url"):
-    """Only the web: a server of one's own may read `file:` addresses from its disk."""
+    url: str
 
-    url: Annotated[str, msgspec.Meta(pattern="^https?://")]
+    def __post_init__(self) -> None:
+        if not is_web_address(self.url):
+            raise Unsupported("An image's URL must be http(s), with a host", "url")
 
 
 class Image(Labelled, frozen=True, tag="image"):

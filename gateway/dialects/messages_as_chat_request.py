@@ -197,9 +197,11 @@ def _explained(error: msgspec.ValidationError) -> InvalidRequest:
     problem = str(error)
     place = _PLACE.search(problem)
     missing = _MISSING.search(problem)
-    param = ".".join(name for name in (place and place[1], missing and missing[1]) if name) or None
+    cause = error.__cause__
+    field = cause.field if isinstance(cause, Unsupported) else missing and missing[1]
+    param = ".".join(name for name in (place and place[1], field) if name) or None
     words = (problem[: place.start()] if place else problem)[:_PROBLEM_MOST]
-    if isinstance(error.__cause__, Unsupported):
+    if isinstance(cause, Unsupported):
         return InvalidRequest(f"{words}.", param=param, code="unsupported_value")
     if problem.startswith(("Invalid value", "Invalid enum value")):
         unknown = f"{words}: unknown, or without a counterpart at this model's provider."

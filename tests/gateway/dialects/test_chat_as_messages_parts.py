@@ -57,7 +57,8 @@ def test_image_in_a_data_url_is_sent_along(head: str, media_type: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "x", "ftp://example.org/a", "file:///etc/passwd", "data:", "data:image/png,abcd", "data:image/png;base64",
+    ["", "x", "ftp://example.org/a", "file:///etc/passwd", "http://", "https://a\u0000b", "https://?a",
+     "data:", "data:image/png,abcd", "data:image/png;base64",
      "data:image/png;base64,", "data:image/png;base64,abc", "data:image/png;base64,a%2B=", "data:image/png;base64,é",
      "data:image/svg+xml;base64,abcd", "data:;base64,abcd", "data:application/pdf;base64,abcd",
      "data:image/png;base64;x,abcd"],

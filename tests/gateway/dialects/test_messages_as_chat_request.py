@@ -243,6 +243,12 @@ def test_block_without_counterpart_is_refused_by_its_place(wrong: dict[str, obje
     ("wrong", "param"),
     [
         ({"messages": [{"role": "tool", "content": "a"}]}, "messages[0].role"),
+        (block({"type": "image", "source": {"type": "url", "url": "ftp://a"}}), "messages[0].content[0].source.url"),
+        (block({"type": "image", "source": {"type": "url", "url": "https://"}}), "messages[0].content[0].source.url"),
+        (
+            block({"type": "image", "source": {"type": "url", "url": "https://a\0b"}}),
+            "messages[0].content[0].source.url",
+        ),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
         ({"tool_choice": {"type": "maybe"}}, "tool_choice.type"),
         ({"stop_sequences": list("abcde")}, "stop_sequences"),
@@ -277,7 +283,6 @@ def test_what_would_change_the_answer_is_refused(wrong: dict[str, object], param
         ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
         (block({"type": "text", "text": 5}), "messages[0].content[0].text"),
         (block({"type": "text"}), "messages[0].content[0].text"),
-        (block({"type": "image", "source": {"type": "url", "url": "ftp://a"}}), "messages[0].content[0].source.url"),
         (block({"type": "tool_use", "id": "t", "name": "n", "input": []}, "assistant"), "messages[0].content[0].input"),
         ({"tools": [{"name": "a"}]}, "tools[0].input_schema"),
         ({"tools": [{"name": "a", "input_schema": True}]}, "tools[0].input_schema"),
