@@ -1,36 +1,44 @@
-"""Usage that the gateway asked for and the client did not: taken out of the stream again."""
+"""Usage that the gateway asked for and the client did not: taken out of the stream again.
+
+This runs on every chunk of every such stream: bytes are searched first, and only what is not as OpenAI writes it is
+decoded.
+"""
 
 import re
 
 import msgspec
 
-_NULL = b',"usage":null'  # in every chunk before the last; a text cannot hold it, its quotes would be escaped
+_USAGE = b'"usage"'  # a text cannot hold it, its quotes would be escaped
+_NULL = b',"usage":null'  # in every chunk before the last, as OpenAI writes it
 _END = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)")
 
-
-class _Chunk(msgspec.Struct, frozen=True):
-    choices: list[msgspec.Raw] = []
-    usage: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_chunk = msgspec.json.Decoder(_Chunk)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def without_usage(events: bytes) -> bytes:
-    """Whole events in: a chunk of nothing but usage is dropped, every other one keeps its bytes but for a null."""
-    if b'"usage"' not in events:
+    """Whole events in: a chunk of nothing but usage is dropped, with all that is said of its event; every other one
+    keeps its bytes but for a null.
+    """
+    if _USAGE not in events:
         return events
     events = events.replace(_NULL, b"")
-    if b'"usage"' not in events:
+    if _USAGE not in events:
         return events
-    return b"".join(event for event in _END.split(events) if not _is_usage_alone(event))
+    return b"".join([_without_usage(event) if _USAGE in event else event for event in _END.split(events)])
 
 
-def _is_usage_alone(event: bytes) -> bool:
-    if b'"usage"' not in event:
-        return False
+def _without_usage(event: bytes) -> bytes:
+    """What is no chunk, or has usage beside an answer or an error, is left alone."""
+    lines = event.splitlines(keepends=True)
+    data = [line for line in lines if line.startswith(b"data:")]
     try:
-        chunk = _chunk.decode(event.removeprefix(b"data:"))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return not chunk.choices and bytes(chunk.usage) != b"null"
+        chunk = _fields.decode(b"".join([line[5:] for line in data]))
+        usage = bytes(chunk.pop("usage", b""))
+        has_choices = bool(msgspec.json.decode(chunk.get("choices", b"null")))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return event
+    if usage != b"null":
+        return b"" if usage and not has_choices and "error" not in chunk else event
+    end = data[-1][len(data[-1].rstrip()) :]
+    first, rest = lines.index(data[0]), [line for line in lines if line not in data]
+    return b"".join([*rest[:first], b"data: " + msgspec.json.encode(chunk) + end, *rest[first:]])
