@@ -119,8 +119,9 @@ def _message(answer: _ChatReply) -> Message:
     choice = answer.choices[0]
     said = choice.message
     texts = [TextBlock(text) for text in (said.content, said.refusal) if text]
+    use_ids: set[str] = set()
     calls = [
-        ToolUseBlock(tool_use_id(call.id), call.function.name, _tool_input(call.function.arguments))
+        ToolUseBlock(tool_use_id(call.id, use_ids), call.function.name, _tool_input(call.function.arguments))
         for call in said.tool_calls or ()
     ]
     return Message(
@@ -160,9 +161,13 @@ def message_id(provider_id: str | None) -> str:
     return given if given.startswith("msg_") else f"msg_{given}"
 
 
-def tool_use_id(call_id: str | None) -> str:
-    """As given. Some servers give none: without one, a client could not name the call it answers."""
-    return call_id or f"toolu_{uuid.uuid4().hex}"
+def tool_use_id(call_id: str | None, taken: set[str]) -> str:
+    """As given. Some servers give none, or one twice: without one of its own, a client could not name the call it
+    answers. The id is added to those ``taken`` in the message.
+    """
+    use_id = call_id if call_id and call_id not in taken else f"toolu_{uuid.uuid4().hex}"
+    taken.add(use_id)
+    return use_id
 
 
 def is_input(arguments: str) -> bool:

@@ -1,23 +1,21 @@
 """The chunks of a streamed chat completion as the events of a streamed Anthropic message.
 
-Chunks say only what is new; events say where it belongs: each stretch of text and each call is a block that begins,
-grows and ends before the next one begins. How the message ended and what it cost come last, whenever they were told.
+Chunks say only what is new; events say where it belongs: each stretch of text and each call is a block. How the message
+ended and what it cost come last, whenever they were told.
 """
 
 import msgspec
 
 from gateway.dialects.malformed import Malformed
+from gateway.dialects.messages_as_chat_events import Ending, Event, MessageDelta, MessageStart, MessageStop, written
+from gateway.dialects.messages_as_chat_order import Block, Order
 from gateway.dialects.messages_as_chat_reply import (
     NOT_OF_THE_DIALECT,
     ChatUsage,
     Message,
-    TextBlock,
-    ToolUseBlock,
     Usage,
-    is_input,
     message_id,
     stop_reason,
-    tool_use_id,
     usage,
 )
 
@@ -54,55 +52,8 @@ class _Chunk(msgspec.Struct, frozen=True):
     usage: ChatUsage | None = None
 
 
-class _MessageStart(msgspec.Struct, frozen=True, tag="message_start"):
-    message: Message
-
-
-class _BlockStart(msgspec.Struct, frozen=True, tag="content_block_start"):
-    index: int
-    content_block: TextBlock | ToolUseBlock
-
-
-class _TextDelta(msgspec.Struct, frozen=True, tag="text_delta"):
-    text: str
-
-
-class _InputDelta(msgspec.Struct, frozen=True, tag="input_json_delta"):
-    partial_json: str
-
-
-class _BlockDelta(msgspec.Struct, frozen=True, tag="content_block_delta"):
-    index: int
-    delta: _TextDelta | _InputDelta
-
-
-class _BlockStop(msgspec.Struct, frozen=True, tag="content_block_stop"):
-    index: int
-
-
-class _Ending(msgspec.Struct, frozen=True):
-    stop_reason: str
-    stop_sequence: None = None
-
-
-class _MessageDelta(msgspec.Struct, frozen=True, tag="message_delta"):
-    delta: _Ending
-    usage: Usage
-
-
-class _MessageStop(msgspec.Struct, frozen=True, tag="message_stop"):
-    pass
-
-
-_Event = _MessageStart | _BlockStart | _BlockDelta | _BlockStop | _MessageDelta | _MessageStop
-
-_HEADS = {
-    kind: f"event: {kind.__struct_config__.tag}\ndata: ".encode()
-    for kind in (_MessageStart, _BlockStart, _BlockDelta, _BlockStop, _MessageDelta, _MessageStop)
-}
 _NO_FUNCTION = _Function()
 _chunk = msgspec.json.Decoder(_Chunk)
-_encoder = msgspec.json.Encoder()
 
 
 class Stream:
@@ -114,105 +65,79 @@ class Stream:
         self._has_refused = False
         self._finish_reason: str | None = None
         self._usage: ChatUsage | None = None
-        self._open: str | None = None  # what the open block holds: "content", "refusal" or the key of a call
-        self._call_keys: set[str] = set()
+        self._order = Order()
+        self._calls: dict[str, Block] = {}
+        self._latest: Block | None = None
         self._key_of_index: dict[int, str] = {}
-        self._open_id: str | None = None
-        self._open_input: list[str] = []
-        self._block_count = 0
 
     def feed(self, event: str, data: bytes) -> bytes:  # noqa: ARG002
         """Whole events for the client, if any; `[DONE]` brings the last ones. Raises Malformed."""
         if self._has_ended:
             return b""
         try:
-            events = self._last_events() if data == _DONE else self._events(_chunk.decode(data))
-            return b"".join([_HEADS[type(told)] + _encoder.encode(told) + b"\n\n" for told in events])
+            return written(self._last_events() if data == _DONE else self._events(_chunk.decode(data)))
         except NOT_OF_THE_DIALECT as error:
             raise Malformed(f"not a chunk of a chat completion: {error}") from error
 
-    def _events(self, chunk: _Chunk) -> list[_Event]:
+    def _events(self, chunk: _Chunk) -> list[Event]:
         if chunk.error:  # beside choices, as some servers tell it
             raise Malformed("the provider's stream went on with an error")
-        events: list[_Event] = []
+        events: list[Event] = []
         self._usage = chunk.usage or self._usage  # some servers count in every chunk: the last one is right
         # Azure's first chunk holds neither id nor choices: the message is not known yet.
         if not self._has_begun and (chunk.choices or chunk.id):
             self._has_begun = True
-            events.append(_MessageStart(Message(message_id(chunk.id), chunk.model or "", [], None, Usage())))
+            events.append(MessageStart(Message(message_id(chunk.id), chunk.model or "", [], None, Usage())))
         for choice in chunk.choices[:1]:
             self._finish_reason = choice.finish_reason or self._finish_reason
             if choice.delta:
-                self._grow(choice.delta, events)
+                events += self._grown(choice.delta)
         return events
 
-    def _grow(self, delta: _Delta, events: list[_Event]) -> None:
+    def _grown(self, delta: _Delta) -> list[Event]:
+        events: list[Event] = []
         if delta.content:
-            self._say("content", delta.content, events)
+            events += self._order.say("content", delta.content)
         if delta.refusal:
             self._has_refused = True
-            self._say("refusal", delta.refusal, events)
+            events += self._order.say("refusal", delta.refusal)
         for piece in delta.tool_calls or ():
-            self._call(piece, events)
+            events += self._called(piece, piece.function or _NO_FUNCTION)
+        return events
 
-    def _say(self, kind: str, text: str, events: list[_Event]) -> None:
-        if self._open != kind:
-            self._begin(kind, TextBlock(""), events)
-        events.append(_BlockDelta(self._block_count - 1, _TextDelta(text)))
+    def _called(self, piece: _CallPiece, function: _Function) -> list[Event]:
+        key = self._call_key(piece, function)
+        call = self._calls.get(key)
+        if call is None:
+            call = self._calls[key] = self._order.add(Block(key, is_call=True))
+        call.id, call.name = call.id or piece.id, call.name or function.name
+        self._latest = call
+        return self._order.grow(call, function.arguments or "")
 
-    def _call(self, piece: _CallPiece, events: list[_Event]) -> None:
-        key = self._call_key(piece)
-        function = piece.function or _NO_FUNCTION
-        if key != self._open:
-            if key in self._call_keys:
-                raise Malformed("a tool call goes on after another block has begun")
-            if not function.name:
-                raise Malformed("a tool call begins without a name")
-            self._call_keys.add(key)
-            self._open_id, self._open_input = piece.id, []
-            self._begin(key, ToolUseBlock(tool_use_id(piece.id), function.name, {}), events)
-        if function.arguments:
-            self._open_input.append(function.arguments)
-            events.append(_BlockDelta(self._block_count - 1, _InputDelta(function.arguments)))
-
-    def _call_key(self, piece: _CallPiece) -> str:
-        """The index, whatever the id says: some servers make a new id for each piece. Others give no index; then the
-        id tells calls apart, or that a name is given anew.
+    def _call_key(self, piece: _CallPiece, function: _Function) -> str:
+        """The index, whatever the id says: some servers make a new id for each piece. Others give no index, or only
+        now and then; then the id tells calls apart, or that a name is given anew.
         """
+        latest = self._latest
         if piece.index is not None:
-            key = self._key_of_index.setdefault(piece.index, f"index {piece.index}")
-            if key == self._open and self._is_another(piece):
+            goes_on = latest and not (piece.id or function.name or latest.key in self._key_of_index.values())
+            key_at_first = latest.key if latest and goes_on else f"index {piece.index}"
+            key = self._key_of_index.setdefault(piece.index, key_at_first)
+            if key in self._calls and _is_another(piece, function, self._calls[key]):
                 key = self._key_of_index[piece.index] = f"index {piece.index} id {piece.id}"
             return key
         if piece.id:
             return f"id {piece.id}"
-        if self._open in self._call_keys and not (piece.function and piece.function.name):
-            return str(self._open)
-        return f"call {len(self._call_keys)}"
+        return latest.key if latest and not function.name else f"call {len(self._calls)}"
 
-    def _is_another(self, piece: _CallPiece) -> bool:
-        """Some servers give all calls the same index: with a new id, a name, and the call before it complete."""
-        has_begun = piece.id and piece.id != self._open_id and piece.function and piece.function.name
-        return bool(has_begun) and is_input("".join(self._open_input))
-
-    def _begin(self, kind: str, block: TextBlock | ToolUseBlock, events: list[_Event]) -> None:
-        self._close(events)
-        self._open = kind
-        events.append(_BlockStart(self._block_count, block))
-        self._block_count += 1
-
-    def _close(self, events: list[_Event]) -> None:
-        if self._open is not None:
-            events.append(_BlockStop(self._block_count - 1))
-            self._open = None
-
-    def _last_events(self) -> list[_Event]:
+    def _last_events(self) -> list[Event]:
         if not self._has_begun:
             raise Malformed("the stream ended before it began")
         self._has_ended = True
-        events: list[_Event] = []
-        self._close(events)
-        reason = stop_reason(self._finish_reason, has_refused=self._has_refused, has_calls=bool(self._call_keys))
-        events.append(_MessageDelta(_Ending(reason), usage(self._usage)))
-        events.append(_MessageStop())
-        return events
+        reason = stop_reason(self._finish_reason, has_refused=self._has_refused, has_calls=bool(self._calls))
+        return [*self._order.end(), MessageDelta(Ending(reason), usage(self._usage)), MessageStop()]
+
+
+def _is_another(piece: _CallPiece, function: _Function, call: Block) -> bool:
+    """Some servers give all calls the same index: with a new id, a name, and the call before it complete."""
+    return bool(piece.id and piece.id != call.id and function.name) and call.is_complete()

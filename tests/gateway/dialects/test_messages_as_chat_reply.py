@@ -133,6 +133,13 @@ def test_call_without_an_id_gets_one() -> None:
     assert told[0]["id"] != told[1]["id"]
 
 
+def test_id_that_is_given_twice_is_replaced() -> None:
+    first, second = answered({"content": None, "tool_calls": [CALL, CALL]}, "tool_calls")["content"]
+
+    assert first["id"] == CALL["id"]
+    assert second["id"].startswith("toolu_")
+
+
 @pytest.mark.parametrize(("given_id", "told_id"), [("msg_1", "msg_1"), ("1", "msg_1")])
 def test_id_begins_as_ids_of_messages_do(given_id: str, told_id: str) -> None:
     assert translated({**PLAIN, "id": given_id})["id"] == told_id

@@ -160,6 +160,61 @@ def test_text_behind_a_call_is_a_new_block() -> None:
     assert told == [*text_block(0, "a"), *tool_block(1, "call_1", "f", "{}"), *text_block(2, "b")]
 
 
+@pytest.mark.parametrize("first", [0, 1, 7])
+def test_calls_told_by_turns_are_blocks_one_after_the_other(first: int) -> None:
+    told = inner(
+        call(first, "call_1", "f", ""),
+        call(first + 1, "call_2", "g", ""),
+        call(first, None, None, '{"a":'),
+        call(first + 1, None, None, '{"b":'),
+        chunk({"content": "behind"}),
+        call(first, None, None, "1}"),
+        call(first + 1, None, None, "2}"),
+        call(first, None, None, ""),
+        chunk({}, "tool_calls"),
+    )
+
+    assert told == [
+        *tool_block(0, "call_1", "f", '{"a":', "1}"),
+        *tool_block(1, "call_2", "g", '{"b":', "2}"),
+        *text_block(2, "behind"),
+    ]
+
+
+def test_call_that_is_never_complete_is_told_with_what_waited_for_it() -> None:
+    told = inner(call(0, "call_1", "f", '{"a":'), call(1, "call_2", "g", "{}"), chunk({}, "length"))
+
+    assert told == [*tool_block(0, "call_1", "f", '{"a":'), *tool_block(1, "call_2", "g", "{}")]
+
+
+def test_arguments_may_be_cut_anywhere() -> None:
+    arguments = json.dumps({"a": 'é "}\\ \n', "b": {}})
+    told = inner(call(0, "call_1", "f", ""), *[call(0, None, None, letter) for letter in arguments])
+
+    assert told == tool_block(0, "call_1", "f", *arguments)
+
+
+def test_name_may_come_behind_the_arguments() -> None:
+    told = inner(call(0, "call_1", None, "{"), call(0, None, "f", "}"), call(1, "call_2", "g", "{}"))
+
+    assert told == [*tool_block(0, "call_1", "f", "{}"), *tool_block(1, "call_2", "g", "{}")]
+
+
+def test_index_may_be_missing_at_first() -> None:
+    assert inner(call(None, "call_1", "f", "{"), call(0, None, None, "}")) == tool_block(0, "call_1", "f", "{", "}")
+
+
+def test_id_that_is_given_twice_is_replaced() -> None:
+    starts = inner(call(0, "call_1", "f", "{}"), call(1, "call_1", "f", "{}"))[::3]
+
+    assert starts[0]["content_block"]["id"] == "call_1"
+    assert starts[1]["content_block"]["id"].startswith("toolu_")
+
+
+def test_arguments_of_white_space_are_none() -> None:
+    assert inner(call(0, "call_1", "f", " "), call(0, None, None, "\n")) == tool_block(0, "call_1", "f")
+
+
 def test_whole_calls_in_one_chunk_are_whole_blocks() -> None:
     pieces = [
         {"index": index, "id": f"call_{index}", "function": {"name": "f", "arguments": "{}"}} for index in range(2)
@@ -259,11 +314,12 @@ def test_nothing_is_told_after_the_end() -> None:
 @pytest.mark.parametrize(
     "fed",
     [
-        [call(0, "call_1", "f", "{"), call(1, "call_2", "g", "{"), call(0, None, None, "}")],
-        [call(0, "call_1", "f", "{"), chunk({"content": "a"}), call(0, None, None, "}")],
-        [call(None, "call_1", "f", "{"), call(None, "call_2", "g", "{"), call(None, "call_1", None, "}")],
-        [call(0, "call_1", None, "{}")],
-        [call(None, None, None, "{}")],
+        [call(0, "call_1", "f", "{}"), call(1, "call_2", "g", "{"), call(0, None, None, "}")],
+        [call(0, "call_1", "f", "{}"), chunk({"content": "a"}), call(0, None, None, "}")],
+        [call(0, "call_1", "f", "{"), call(1, None, None, "}"), DONE],
+        [call(0, "call_1", None, "{}"), DONE],
+        [call(None, None, None, "{}"), DONE],
+        [call(0, "call_1", "f", "{"), *[call(1, "call_2", "g", "x" * 2**20)] * 4],
         [DONE],
         ["{}"],
         ["[]"],
