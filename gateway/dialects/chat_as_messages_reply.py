@@ -179,8 +179,10 @@ def text_of(block: Block) -> str:
 
 
 def arguments_of(block: Block) -> str:
-    """The input of a tool keeps its bytes. Raises Malformed."""
+    """The input of a tool keeps its bytes; some servers say null for none. Raises Malformed."""
     arguments = bytes(block.input)
+    if arguments == b"null":
+        return "{}"
     if not arguments.startswith(b"{"):
         raise Malformed("the input of a tool is no object")
     return arguments.decode()

@@ -32,7 +32,7 @@ class Event(msgspec.Struct, frozen=True):
 class StartedMessage(msgspec.Struct, frozen=True):
     id: str
     model: str
-    usage: Usage = Usage()
+    usage: Usage | None = None
 
 
 class MessageStart(msgspec.Struct, frozen=True):
@@ -68,7 +68,7 @@ class Stop(msgspec.Struct, frozen=True):
 
 class MessageDelta(msgspec.Struct, frozen=True):
     delta: Stop
-    usage: Usage = Usage()
+    usage: Usage | None = None
 
 
 class OpenCall(msgspec.Struct):
@@ -124,7 +124,7 @@ class Stream:
             int(time.time()),
             _encode(message.model),
         )
-        self._usage = message.usage
+        self._usage = message.usage or Usage()
         return self._chunk(b'{"role":"assistant","content":"","refusal":null}')
 
     def _block_start(self, event: BlockStart) -> bytes:
@@ -155,11 +155,10 @@ class Stream:
 
     def _block_stop(self, event: BlockStop) -> bytes:
         """A tool without parameters may have shown no input at all: clients want their JSON none the less."""
-        call = self._blocks.pop(event.index, None)
-        return self._arguments(call, call.input_at_start) if call and not call.has_arguments else b""
+        return self._ended(self._blocks.pop(event.index, None))
 
     def _message_delta(self, event: MessageDelta) -> bytes:
-        self._usage = _later(self._usage, event.usage)
+        self._usage = _later(self._usage, event.usage or Usage())
         reason, refusal = event.delta.stop_reason, explanation(event.delta.stop_details)
         if reason is None or self._has_finished:
             return b""
@@ -174,6 +173,9 @@ class Stream:
             return finish + DONE
         return finish + self._start + b'],"usage":%b}\n\n' % _encode(chat_usage(self._usage)) + DONE
 
+    def _ended(self, call: OpenCall | None) -> bytes:
+        return self._arguments(call, call.input_at_start) if call and not call.has_arguments else b""
+
     def _text(self, text: str) -> bytes:
         return self._chunk(_encode({"content": text})) if text else b""
 
@@ -187,8 +189,10 @@ class Stream:
         return self._chunk(_encode({"tool_calls": [piece]}))
 
     def _finish(self, stop_reason: str | None) -> bytes:
+        """Blocks that were never said to stop end here."""
         self._has_finished = True
-        return self._chunk(b"{}", _encode(finish_reason(stop_reason)))
+        ended = [self._ended(call) for call in self._blocks.values()]
+        return b"".join(ended) + self._chunk(b"{}", _encode(finish_reason(stop_reason)))
 
     def _chunk(self, delta: bytes, reason: bytes = b"null") -> bytes:
         if not self._start or self._is_done:

@@ -167,6 +167,49 @@ def test_text_and_input_that_come_with_the_start_of_a_block_are_not_lost() -> No
     assert sent[3] == {"tool_calls": [{"index": 0, "function": {"arguments": '{"x": 1}'}}]}
 
 
+def arguments_of(*events: dict[str, Any]) -> list[str]:
+    """Those of each call, put together."""
+    told: dict[int, str] = {}
+    for call in [
+        call for delta in deltas(streamed(START, *events, finished("tool_use"), STOP)) for call in calls(delta)
+    ]:
+        told[call["index"]] = told.get(call["index"], "") + call["function"]["arguments"]
+    return [told[index] for index in sorted(told)]
+
+
+def calls(delta: dict[str, Any]) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = delta.get("tool_calls", [])
+    return made
+
+
+def test_calls_told_by_turns_or_cut_anywhere_stay_apart() -> None:
+    first = json.dumps({"a": 'é "}\\ \n'})
+    second = json.dumps({"b": [{}]}).ljust(len(first))
+    pieces = [
+        delta(index, "input_json_delta", partial_json=letter)
+        for letters in zip(first, second, strict=True)
+        for index, letter in zip((5, 1), letters, strict=True)
+    ]
+    begin = [began(index, "tool_use", id=f"toolu_{index}", name="f", input={}) for index in (5, 1)]
+
+    assert arguments_of(*begin, *pieces, ended(1), ended(5)) == [first, second]
+
+
+@pytest.mark.parametrize("given", [{}, None, {"a": 1}])
+@pytest.mark.parametrize("end", [[ended(1)], []], ids=["stopped", "left open"])
+def test_call_without_a_piece_of_input_has_that_of_its_start(given: object, end: list[dict[str, Any]]) -> None:
+    told = arguments_of(began(1, "tool_use", id="toolu_1", name="f", input=given), *end)
+
+    assert [json.loads(arguments) for arguments in told] == [given or {}]
+
+
+def test_usage_may_be_null() -> None:
+    start = {**START, "message": {**START["message"], "usage": None}}
+    told = chunks(streamed(start, began(0), ended(0), {**finished(), "usage": None}, STOP))
+
+    assert told[-1]["usage"]["total_tokens"] == 0
+
+
 def test_later_counts_hold() -> None:
     sent = chunks(streamed(START, finished(None, input_tokens=40), finished(output_tokens=20), STOP))
 
