@@ -1,5 +1,6 @@
 """The admin endpoints: what the cluster knows, and moving a breaker by hand."""
 
+import asyncio
 from typing import Annotated
 
 import msgspec
@@ -10,12 +11,17 @@ from gateway.auth import PRIORITY_LEVELS, Authenticator
 from gateway.calls import NOT_JSON
 from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
-from gateway.errors import AdminOnly, InvalidRequest, ModelNotFound, NotFound, Unauthorized
+from gateway.endpoints.inference import deadline_of
+from gateway.endpoints.wire import ClientGone, read_body
+from gateway.errors import AdminOnly, InvalidRequest, ModelNotFound, NotFound, RequestTimedOut, Unauthorized
 from gateway.statistics import statistics
 from shared_state.failover import Failover
 
 ACTIONS = ("open", "close", "disable", "drain", "reset")
 LONGEST_MS = 365 * 86_400_000  # the store's numbers must stay whole
+# A force is a few words: enough for any of them, and for the slowest line they come on.
+BODY_MOST = 16_384
+BODY_WAIT_MS = 10_000
 
 
 class ForceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,11 +80,25 @@ class Admin:
                 f"No deployment `{deployment_id[:200]}` or no action `{action[:50]}` ({', '.join(ACTIONS)})."
             )
         try:
-            wanted = msgspec.json.decode(await request.body() or b"{}", type=ForceRequest)
-        except NOT_JSON as error:
-            raise InvalidRequest(f"Invalid request body: {error}") from error
+            wanted = await _force_request(request)
+        except ClientGone:
+            return Response()  # nobody is there to read it
         await self._store.force(deployment_id, action, wanted.actor[:40], wanted.reason[:200], wanted.for_ms)
         return await self.stats(request)
+
+
+async def _force_request(request: Request) -> ForceRequest:
+    """Raises InvalidRequest, RequestTooLarge, RequestTimedOut, ClientGone."""
+    now = asyncio.get_running_loop().time()
+    deadline = deadline_of(list(request.scope["headers"]), now, BODY_WAIT_MS)
+    try:
+        async with asyncio.timeout_at(deadline.at):
+            body = await read_body(request.scope, request.receive, BODY_MOST)
+        return msgspec.json.decode(body or b"{}", type=ForceRequest)
+    except TimeoutError:
+        raise RequestTimedOut("The request body did not arrive in time.") from None
+    except NOT_JSON as error:
+        raise InvalidRequest(f"Invalid request body: {error}") from error
 
 
 def _json(value: object) -> Response:

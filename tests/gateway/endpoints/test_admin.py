@@ -7,6 +7,7 @@ import pytest
 
 from tests.loadtest.process import ProviderProcess
 from tests.support.cluster import STATS, Cluster, ReplicaProcess
+from tests.support.wire import Call, request_bytes
 
 DURATION = re.compile(r"\d+ms|\d+(\.\d{1,2})?s")
 FORCE = "/v1/admin/deployments/{}/{}"
@@ -140,6 +141,24 @@ def test_wrong_body_of_a_force_is_refused_and_moves_nothing(replica: ReplicaProc
 
     assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
     assert replica.stats()["adaptive_breakers"]["gpt-4"]["state"] == "CLOSED"
+
+
+def test_body_of_a_force_is_bounded_in_size_and_time(each_engine: ReplicaProcess) -> None:
+    path = FORCE.format("primary", "open")
+    large = each_engine.request("POST", path, b" " * 20_000)
+    with Call(each_engine.address, request_bytes("POST", path, b"{}", {"x-pllm-timeout": "200ms"})[:-1]) as call:
+        late = call.answer()
+
+    assert (large.status, large.error["code"]) == (413, "request_too_large")
+    assert (late.status, late.error["code"]) == (408, "request_timeout")
+    assert each_engine.stats()["adaptive_breakers"]["gpt-4"]["state"] == "CLOSED"
+
+
+def test_caller_that_leaves_in_the_middle_of_a_force_moves_nothing(each_engine: ReplicaProcess) -> None:
+    with Call(each_engine.address, request_bytes("POST", FORCE.format("primary", "open"), b"{}")[:-1]):
+        pass
+
+    assert each_engine.stats()["adaptive_breakers"]["gpt-4"]["state"] == "CLOSED"
 
 
 @pytest.mark.parametrize(("deployment", "action"), [("nobody", "open"), ("primary", "explode"), ("%00", "open")])
