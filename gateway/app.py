@@ -154,7 +154,9 @@ async def openapi(_request: Request) -> Response:
 
 
 def _render(request: Request, error: GatewayError, headers: dict[str, str] | None = None) -> Response:
-    body = error_body(Kind.MESSAGE if request.url.path == _MESSAGES else Kind.CHAT, error)
+    """Anthropic's clients know more endpoints under this path than there are here."""
+    is_message = f"{request.url.path}/".startswith(f"{_MESSAGES}/")
+    body = error_body(Kind.MESSAGE if is_message else Kind.CHAT, error)
     response = Response(body, status_code=error.status, headers=headers)
     response.raw_headers.extend(headers_of(error))
     return response

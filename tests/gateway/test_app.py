@@ -1,4 +1,4 @@
-"""Routes: what is not there is said in OpenAI's words."""
+"""Routes: what is not there is said in OpenAI's words, and in Anthropic's where its clients look for it."""
 
 import pytest
 
@@ -14,6 +14,14 @@ def test_unknown_path_is_not_found(replica: ReplicaProcess, method: str, path: s
     answer = replica.request(method, path)
 
     assert (answer.status, answer.error["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/messages/batches", "/v1/messages/"])
+def test_unknown_path_of_anthropics_clients_is_told_in_their_dialect(each_engine: ReplicaProcess, path: str) -> None:
+    answer = each_engine.request("POST", path)
+
+    assert answer.status == 404
+    assert (answer.json()["type"], answer.json()["error"]["type"]) == ("error", "not_found_error")
 
 
 @pytest.mark.parametrize(
