@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from gateway import demo, server
 from gateway.settings import ConfigurationError, Settings, exposure_problems, load
 from shared_state.errors import StateError
 from shared_state.inspection import inspect
+
+_REPLICA = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", help="instead of server.host")
     serve.add_argument("--port", type=int, help="instead of server.port")
     serve.add_argument("--engine", choices=("hypercorn", "uvicorn"), help="instead of server.engine")
-    serve.add_argument("--replica", metavar="NAME", help="this replica's name in the state (default: random)")
+    serve.add_argument(
+        "--replica", type=_replica, metavar="NAME", help="this replica's name in the state (default: random)"
+    )
     serve.set_defaults(run=_serve)
 
     check = commands.add_parser("check", help="validate a configuration")
@@ -49,6 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     play = commands.add_parser("demo", help="a whole cluster on this machine, nothing to set up")
     play.set_defaults(run=lambda _options: demo.run())
     return parser
+
+
+def _replica(name: str) -> str:
+    """It becomes a header of every answer and a part of Redis keys. Raises what argparse turns into a usage error."""
+    if name and not _REPLICA.fullmatch(name):
+        raise argparse.ArgumentTypeError("expected 1 to 128 letters, digits or any of . _ : / @ -")
+    return name
 
 
 def _serve(options: argparse.Namespace) -> int:

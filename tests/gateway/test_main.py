@@ -127,3 +127,12 @@ def test_state_that_cannot_be_read_says_why(
 ) -> None:
     assert main(["state", "--url", url.format(store=cluster.store.url), *words]) == 1
     assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["r\r\nset-cookie: a=b", "é", "a b", "a{b}", "x" * 129])
+def test_replica_whose_name_would_break_headers_or_keys_does_not_start(config: Path, name: str) -> None:
+    config.write_text(GOOD)
+    done = pllm("serve", "--config", str(config), "--replica", name)
+
+    assert done.returncode == 2
+    assert "--replica: expected 1 to 128 letters" in done.stderr
