@@ -4,6 +4,7 @@
 |---|---|---|
 | 2xx with a body of its dialect | success | |
 | 2xx with another body, or cut | failure | next candidate |
+| 204, 205, 206 | failure: no answer, or a part of one that nobody asked for | next candidate |
 | 400, 406, 411 to 422, ... | client_error | the client's error, neutral |
 | ... that says the prompt is too long | client_error | the chain of `context_window_fallbacks` |
 | ... that says a filter refused it | client_error | the chain of `content_policy_fallbacks` |
@@ -48,6 +49,9 @@ class Refusal(Enum):
 
 
 _BY_STATUS = {
+    204: Outcome.FAILURE,
+    205: Outcome.FAILURE,
+    206: Outcome.FAILURE,
     401: Outcome.FAILURE,  # our key, not the client's: the next provider may still serve
     403: Outcome.FAILURE,
     402: Outcome.THROTTLED,  # our account
@@ -65,11 +69,11 @@ _BY_STATUS = {
 
 def classify_status(status: int) -> Outcome:
     """The outcome by HTTP status alone; a 200 is a success only once its body has been seen."""
-    if 200 <= status < 300:
-        return Outcome.SUCCESS
     known = _BY_STATUS.get(status)
     if known is not None:
         return known
+    if 200 <= status < 300:
+        return Outcome.SUCCESS
     return Outcome.CLIENT_ERROR if 400 <= status < 500 else Outcome.FAILURE
 
 

@@ -22,7 +22,8 @@ from shared_state.records import Outcome
 @pytest.mark.parametrize(
     ("statuses", "outcome"),
     [
-        ((200, 201, 204, 299), Outcome.SUCCESS),
+        ((200, 201, 299), Outcome.SUCCESS),
+        ((204, 205, 206), Outcome.FAILURE),
         ((101, 301, 302, 304, 500, 501, 502, 504, 599, 999), Outcome.FAILURE),
         ((401, 403, 404, 405, 407, 409, 410), Outcome.FAILURE),
         ((400, 406, 413, 415, 418, 422, 451, 499), Outcome.CLIENT_ERROR),

@@ -1,0 +1,109 @@
+"""Providers whose HTTP is odd: what is legal is understood, what is not is no answer, none of it reaches a client."""
+
+import pytest
+
+from tests.support.cluster import Cluster, ReplicaProcess
+from tests.support.raw_provider import ANSWER, DONE_EVENT, RawProvider, chunk_event, plain, stream
+from tests.support.wire import DONE
+
+PLAIN = plain(ANSWER)
+STREAM = stream(chunk_event("raw"), DONE_EVENT)
+LENGTH = b"content-length: %d" % len(ANSWER)
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+EVENTS = chunk_event("raw") + DONE_EVENT
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n" + PLAIN,
+        b"HTTP/1.1 103 Early Hints\r\nset-cookie: a=b\r\n\r\n" * 20 + PLAIN,
+        b"HTTP/1.0 200 OK\r\n\r\n" + ANSWER,
+        b"HTTP/1.1 200 OK\r\n\r\n" + ANSWER,
+        b"HTTP/1.1 200\r\n" + LENGTH + b"\r\n\r\n" + ANSWER,
+        CHUNKED + b"%x;a=b\r\n%b\r\n0\r\nset-cookie: a=b\r\n\r\n" % (len(ANSWER), ANSWER),
+        PLAIN + plain(b'{"choices": ["of another call"]}'),
+    ],
+    ids=["100", "103s", "1.0 without length", "without length", "no reason", "extension and trailer", "two answers"],
+)
+def test_odd_but_legal_answer_is_understood(replica: ReplicaProcess, raw_provider: RawProvider, answer: bytes) -> None:
+    raw_provider.answer = answer
+    told = replica.chat("raw")
+
+    assert (told.status, told.body) == (200, ANSWER)
+    assert "set-cookie" not in told.headers
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" + STREAM,
+        b"HTTP/1.0 200 OK\r\n\r\n" + EVENTS,
+        b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(EVENTS) + EVENTS,
+        STREAM + STREAM,
+    ],
+    ids=["103", "1.0", "length", "two answers"],
+)
+def test_odd_but_legal_stream_is_understood(replica: ReplicaProcess, raw_provider: RawProvider, answer: bytes) -> None:
+    raw_provider.answer = answer
+    told = replica.chat("raw", stream=True)
+
+    assert (told.status, told.content, told.events.count(DONE)) == (200, "raw", 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ANSWER,
+        EVENTS,
+        PLAIN.replace(b"HTTP/1.1", b"ICY"),
+        PLAIN.replace(b"200 OK", b"2xx OK"),
+        PLAIN.replace(b"200 OK", b"1000 OK"),
+        PLAIN.replace(LENGTH, LENGTH + b"\r\n" + LENGTH),
+        PLAIN.replace(LENGTH, LENGTH + b"\r\ncontent-length: 5"),
+        PLAIN.replace(LENGTH, b"content-length: -5"),
+        PLAIN.replace(LENGTH, b"content-length: 99999999999999999999999"),
+        PLAIN.replace(LENGTH, b"content-length: 999999"),
+        PLAIN.replace(LENGTH, LENGTH + b"\r\ntransfer-encoding: chunked"),
+        CHUNKED + b"-1\r\n",
+        CHUNKED + b"fffffffffffffffff\r\n" + ANSWER,
+        PLAIN.replace(b"json", b"json\x00"),
+        PLAIN.replace(b"json", b"json\rset-cookie: a=b"),
+        plain(ANSWER, extra="x: y\r\n" * 5000),
+        plain(ANSWER, "205 Reset Content"),
+        plain(ANSWER, "206 Partial Content"),
+        plain(ANSWER, "304 Not Modified"),
+        plain(ANSWER, "307 Moved", extra="location: /v1/elsewhere\r\n"),
+    ],
+    ids=["0.9", "0.9 stream", "protocol", "status letters", "status digits", "length twice", "two lengths",
+         "negative length", "endless length", "length too long", "length and chunks", "negative chunk",
+         "endless chunk", "NUL in a header", "CR in a header", "headers", "205", "206", "304", "307"],
+)  # fmt: skip
+@pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
+def test_what_is_no_answer_is_saved_by_the_fallback(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, answer: bytes, is_stream: bool
+) -> None:
+    raw_provider.answer = answer
+    told = replica.chat("raw-saved", stream=is_stream)
+    cluster.wait_until_idle()
+
+    assert (told.status, told.headers.get("x-pllm-fallback")) == (200, "raw-saved>spare")
+    assert cluster.deployment("raw-saved")["failures"] == "1"
+    assert len(raw_provider.requests) == 1
+
+
+@pytest.mark.parametrize(("path", "model"), [("/v1/messages", "raw"), ("/v1/messages", "raw-claude")])
+def test_nothing_of_a_providers_headers_reaches_a_client(
+    replica: ReplicaProcess, raw_provider: RawProvider, path: str, model: str
+) -> None:
+    theirs = {"set-cookie": "a=b", "x-api-key": "provider-secret", "server": "theirs", "request-id": "theirs"}
+    extra = "".join(f"{name}: {value}\r\n" for name, value in theirs.items())
+    raw_provider.answer = plain(b'{"error": {"message": "no"}}', "400 Bad", extra=extra)
+    told = replica.request(
+        "POST",
+        path,
+        b'{"model": "%b", "max_tokens": 5, "messages": [{"role": "user", "content": "a"}]}' % model.encode(),
+    )
+
+    assert (told.status, told.json()["type"]) == (400, "error")
+    assert not set(theirs.values()) & set(told.headers.values())
