@@ -32,19 +32,24 @@ class Tried(msgspec.Struct, frozen=True):
     is_sent: bool = True
 
 
-def refused(exchange: Exchange) -> UpstreamRefused:
-    """The provider's fault-finding with the request, as our error."""
+def refused(candidate: Candidate, exchange: Exchange) -> UpstreamRefused:
+    """The provider's fault-finding with the request, as our error: bounded, and without the key it was asked with."""
     error = exchange.error
     if error is None:
         return UpstreamRefused(
             exchange.status, "The provider refused the request.", type="invalid_request_error", param=None, code=None
         )
+    key = str(candidate.deployment.provider.api_key)
+
+    def told(text: str | None, most: int = 200) -> str | None:
+        return text and (text.replace(key, "***") if key else text)[:most]
+
     return UpstreamRefused(
         exchange.status,
-        error.message[:2000],
-        type=error.type or "invalid_request_error",
-        param=error.param,
-        code=None if error.code is None else str(error.code),
+        told(error.message, 2000) or "The provider refused the request.",
+        type=told(error.type) or "invalid_request_error",
+        param=told(error.param),
+        code=None if error.code is None else told(str(error.code)),
     )
 
 
@@ -55,7 +60,7 @@ def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
         exchange.retry_after_ms,
         exchange.status,
         exchange.is_quota_exhausted,
-        refused(exchange) if exchange.outcome is Outcome.CLIENT_ERROR else None,
+        refused(candidate, exchange) if exchange.outcome is Outcome.CLIENT_ERROR else None,
     )
 
 

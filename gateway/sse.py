@@ -21,21 +21,31 @@ class NotEvents(Exception):
     """The bytes are no event stream."""
 
 
-def first_event_end(buffer: bytes | bytearray) -> int:
-    """Index after the first event that holds data, or -1 while it is incomplete. Raises NotEvents."""
-    position = len(BYTE_ORDER_MARK) if buffer.startswith(BYTE_ORDER_MARK) else 0
-    while True:
-        end = _END.search(buffer, position)
-        if end is None:
-            if len(buffer) > FIRST_EVENT_MOST:
-                raise NotEvents("no event within the first megabyte")
-            return -1
-        if _is_data(buffer[position : end.start()]):
-            return end.end()
-        position = end.end()
+class FirstEvent:
+    """Finds the first event that holds data, looking at each byte once however many reads and comments come before."""
+
+    def __init__(self) -> None:
+        self._start = self._searched = 0
+
+    def end(self, buffer: bytes | bytearray) -> int:
+        """Index after it in all that has come so far, or -1 while it is incomplete. Raises NotEvents."""
+        if not self._start and buffer.startswith(BYTE_ORDER_MARK):
+            self._start = len(BYTE_ORDER_MARK)
+        while True:
+            found = _END.search(buffer, max(self._start, self._searched - _MARK_MOST))
+            if found is None:
+                if len(buffer) > FIRST_EVENT_MOST:
+                    raise NotEvents("no event within the first megabyte")
+                self._searched = len(buffer)
+                return -1
+            if _is_data(buffer[self._start : found.start()]):
+                return found.end()
+            self._start = self._searched = found.end()
 
 
 def _is_data(event: bytes | bytearray) -> bool:
+    if event.startswith(b":") and b"\n" not in event:
+        return False
     data = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
     if not data:
         if all(not line or line.startswith((b":", b"event:", b"id:", b"retry:")) for line in event.splitlines()):

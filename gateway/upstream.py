@@ -23,15 +23,15 @@ from gateway.classify import (
     is_quota_exhausted,
     retry_after_ms,
 )
+from gateway.connections import session
 from gateway.dialects.malformed import Malformed
 from gateway.providers.adapters import Adapter, Converter
 from gateway.settings import DeploymentSettings
-from gateway.sse import FIRST_EVENT_MOST, NotEvents, Progress, WholeEvents, first_event_end
+from gateway.sse import FIRST_EVENT_MOST, FirstEvent, NotEvents, Progress, WholeEvents
 from gateway.targets import PreparedRequest, target
 from shared_state.records import Outcome
 
 REPLY_MOST = 64 * 1_048_576  # a plain answer is held in memory
-CONNECTIONS_MOST = 0  # unlimited here: how many calls may run is decided by acquire, once
 KEEP_ALIVE_S = 30.0
 HELD_MOST = 1_048_576  # of an event that is not complete: more is passed on in parts, as an image's event may be
 BODY_END_S = 0.1  # after a stream's last event
@@ -129,10 +129,7 @@ class Upstream:
     """Sends calls to deployments. Made inside a running loop; ``close`` gives its connections back."""
 
     def __init__(self, deployments: Iterable[DeploymentSettings]) -> None:
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS_MOST, keepalive_timeout=KEEP_ALIVE_S)
-        # No cookies: they would carry one tenant's traces to the next.
-        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-        self._transport = httpx_aiohttp.AiohttpTransport(client=session)
+        self._transport = httpx_aiohttp.AiohttpTransport(client=session(KEEP_ALIVE_S))
         targets = {(each.id, kind): target(each, kind) for each in deployments for kind in Kind}
         self._targets = {key: target for key, target in targets.items() if target is not None}
 
@@ -175,10 +172,7 @@ async def _read(response: httpx.Response, adapted: Adapter, call: Call) -> Excha
     exchange.status = response.status_code
     exchange.content_type = b"text/event-stream" if call.is_stream else b"application/json"
     for name, value in response.headers.raw:  # as bytes: httpx decodes all of them for a look at one
-        lowered = name.lower()
-        if lowered == b"content-type" and not adapted.reply:
-            exchange.content_type = value or exchange.content_type
-        elif lowered == b"retry-after":
+        if name.lower() == b"retry-after":
             exchange.retry_after_ms = exchange.retry_after_ms or retry_after_ms(value.decode("latin-1"))
     return exchange
 
@@ -216,13 +210,13 @@ def _read_error(exchange: Exchange, status: int) -> None:
 async def _read_first_event(response: httpx.Response, wire: Kind) -> Exchange:
     """And what came with it: an error there is not too late for another candidate."""
     chunks = aiter(response.stream)  # type: ignore[arg-type]
-    buffer = bytearray()
+    buffer, first = bytearray(), FirstEvent()
     try:
         async for chunk in chunks:
             buffer += chunk
             if b"\n" not in chunk and len(buffer) <= FIRST_EVENT_MOST:
                 continue  # no event can end here
-            if first_event_end(buffer) >= 0:
+            if first.end(buffer) >= 0:
                 progress = Progress(wire)
                 progress.see(bytes(buffer))
                 if progress.has_error and not progress.is_done:

@@ -179,7 +179,7 @@ class Inference:
             await pings.ended()
             headers += _route_headers(answer, route.model, started)
             if answer.exchange.outcome is Outcome.CLIENT_ERROR:
-                fault = refused(answer.exchange)
+                fault = refused(answer.candidate, answer.exchange)
                 if pings.has_begun:
                     await send({"type": "http.response.body", "body": error_event(self._kind, fault)})
                 else:
@@ -187,13 +187,12 @@ class Inference:
             elif call.is_stream:
                 if not pings.has_begun:
                     headers += [(b"content-type", answer.exchange.content_type), *STREAM_HEADERS]
-                    status = answer.exchange.status
-                    await send({"type": "http.response.start", "status": status, "headers": headers})
+                    await send({"type": "http.response.start", "status": 200, "headers": headers})
                 await self._send_stream(send, answer, interrupt)
             else:
                 headers.append((b"content-type", answer.exchange.content_type))
                 interrupt.set_deadline(interrupt.time() + TAKE_MOST_S)
-                await send_whole(send, answer.exchange.status, headers, answer.exchange.body)
+                await send_whole(send, 200, headers, answer.exchange.body)
 
     async def _body(self, scope: Scope, receive: Receive, interrupt: Interrupt, deadline: Deadline) -> bytes:
         """A client that never finishes its body has the time of the whole request. Raises RequestTimedOut."""

@@ -1,7 +1,10 @@
 """Providers whose HTTP is odd: what is legal is understood, what is not is no answer, none of it reaches a client."""
 
+import json
+
 import pytest
 
+from tests.loadtest.process import wait_until
 from tests.support.cluster import Cluster, ReplicaProcess
 from tests.support.raw_provider import ANSWER, DONE_EVENT, RawProvider, chunk_event, plain, stream
 from tests.support.wire import DONE
@@ -21,10 +24,22 @@ EVENTS = chunk_event("raw") + DONE_EVENT
         b"HTTP/1.0 200 OK\r\n\r\n" + ANSWER,
         b"HTTP/1.1 200 OK\r\n\r\n" + ANSWER,
         b"HTTP/1.1 200\r\n" + LENGTH + b"\r\n\r\n" + ANSWER,
+        b"HTTP/1.1 200 \xff\r\n" + LENGTH + b"\r\n\r\n" + ANSWER,
+        plain(ANSWER, "201 Created"),
         CHUNKED + b"%x;a=b\r\n%b\r\n0\r\nset-cookie: a=b\r\n\r\n" % (len(ANSWER), ANSWER),
         PLAIN + plain(b'{"choices": ["of another call"]}'),
     ],
-    ids=["100", "103s", "1.0 without length", "without length", "no reason", "extension and trailer", "two answers"],
+    ids=[
+        "100",
+        "103s",
+        "1.0 without length",
+        "without length",
+        "no reason",
+        "strange reason",
+        "201",
+        "extension and trailer",
+        "two answers",
+    ],
 )
 def test_odd_but_legal_answer_is_understood(replica: ReplicaProcess, raw_provider: RawProvider, answer: bytes) -> None:
     raw_provider.answer = answer
@@ -107,3 +122,38 @@ def test_nothing_of_a_providers_headers_reaches_a_client(
 
     assert (told.status, told.json()["type"]) == (400, "error")
     assert not set(theirs.values()) & set(told.headers.values())
+
+
+@pytest.mark.parametrize(
+    "unasked",
+    [plain(b'{"choices": ["of another call"]}'), b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n", b"garbage"],
+    ids=["an answer", "half a head", "garbage"],
+)
+def test_what_comes_unasked_is_not_the_answer_to_the_next_call(
+    replica: ReplicaProcess, raw_provider: RawProvider, unasked: bytes
+) -> None:
+    """On a connection that waits for it: which may be another tenant's."""
+    raw_provider.answer, raw_provider.rest, raw_provider.is_holding = PLAIN, unasked, True
+    first = replica.chat("raw")
+    raw_provider.go.set()
+    wait_until(lambda: raw_provider.left == 1)
+    raw_provider.rest, raw_provider.is_holding = b"", False
+    second = replica.chat("raw")
+
+    assert (first.body, second.body) == (ANSWER, ANSWER)
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "\x01\x7f", "x" * 8000])
+def test_content_type_is_ours(replica: ReplicaProcess, raw_provider: RawProvider, content_type: str) -> None:
+    raw_provider.answer = plain(ANSWER, content_type=content_type)
+
+    assert replica.chat("raw").headers["content-type"] == "application/json"
+
+
+def test_refusal_is_told_bounded_and_without_our_key(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
+    error = {"message": "provider-secret is wrong " + "x" * 9000, "type": "t" * 9000, "code": "provider-secret"}
+    raw_provider.answer = plain(json.dumps({"error": error | {"param": "p" * 9000}}).encode(), "400 Bad Request")
+    told = replica.chat("raw")
+
+    assert (told.status, told.error["code"], told.error["message"][:12]) == (400, "***", "*** is wrong")
+    assert len(told.body) < 3000

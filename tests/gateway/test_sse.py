@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.calls import Kind
-from gateway.sse import NotEvents, Progress, WholeEvents, events, first_event_end, whole_events_end
+from gateway.sse import FirstEvent, NotEvents, Progress, WholeEvents, events, whole_events_end
 
 EVENT = b'data: {"choices": []}\n\n'
 
@@ -22,12 +22,12 @@ EVENT = b'data: {"choices": []}\n\n'
     ],
 )  # fmt: skip
 def test_first_event_is_the_first_that_holds_data(before: bytes) -> None:
-    assert first_event_end(before + EVENT + EVENT) == len(before + EVENT)
+    assert FirstEvent().end(before + EVENT + EVENT) == len(before + EVENT)
 
 
 @pytest.mark.parametrize("buffer", [b"", b"d", b"data: {}", b"data: {}\n", b"data: {}\r\n\r", b": ping\n\ndata"])
 def test_event_without_its_end_is_awaited(buffer: bytes) -> None:
-    assert first_event_end(buffer) == -1
+    assert FirstEvent().end(buffer) == -1
 
 
 @pytest.mark.parametrize(
@@ -37,19 +37,32 @@ def test_event_without_its_end_is_awaited(buffer: bytes) -> None:
 )  # fmt: skip
 def test_stream_that_begins_wrong_is_malformed(event: bytes) -> None:
     with pytest.raises(NotEvents):
-        first_event_end(event + b"\n\n")
+        FirstEvent().end(event + b"\n\n")
+
+
+def test_first_event_is_found_in_pieces_after_many_comments() -> None:
+    """In a time that grows with their number, not with its square: half a megabyte of them took minutes."""
+    before, first, buffer = b": x\n\n" * 100_000, FirstEvent(), bytearray()
+    ends = []
+    for position in range(0, len(before), 1000):
+        buffer += before[position : position + 1000]
+        ends.append(first.end(buffer))
+    buffer += EVENT
+
+    assert set(ends) == {-1}
+    assert first.end(buffer) == len(buffer)
 
 
 def test_megabyte_without_an_event_is_malformed() -> None:
     with pytest.raises(NotEvents):
-        first_event_end(b"x" * 1_048_577)
+        FirstEvent().end(b"x" * 1_048_577)
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
 def test_data_of_several_lines_is_one_event(line_end: bytes) -> None:
     event = b'data: {"choices":' + line_end + b"data: []}" + line_end * 2
 
-    assert first_event_end(event) == len(event)
+    assert FirstEvent().end(event) == len(event)
 
 
 @pytest.mark.parametrize(
