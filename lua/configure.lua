@@ -7,18 +7,30 @@
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 events STREAM, 4 deployment HASH
 -- ARGV  1 epoch to set if none, 2 version (number), 3 router policy (JSON object holding that version), then the
 --       deployment's field, value ...
--- reply applied (0 | 1), version in force, epoch, now_ms
+-- reply applied (0 | 1), version in force, epoch, now_ms, the same but for its version (0 | 1)
 local global_key, policy_key, events_key, deployment_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local epoch, version, router = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
 local domain, policy, own = domain_read(global_key), policy_read(policy_key), record_read(deployment_key)
 if domain_foreign(domain) then return domain_foreign(domain) end
+local function is_same()
+  local asked = cjson.decode(router)
+  for name, value in pairs(asked) do
+    if name ~= 'version' and policy[name] ~= value then return 0 end
+  end
+  for k = 4, #ARGV, 2 do
+    if tostring(own[ARGV[k]] or '') ~= tostring(tonumber(ARGV[k + 1]) or ARGV[k + 1]) then return 0 end
+  end
+  return 1
+end
 local in_force, own_version = policy and policy.version or 0, own.config_version or 0
 
 domain_advance(domain, epoch)
 record_write(domain)
 if version > in_force then redis.call('SET', policy_key, router) end
-if version <= own_version then return { 0, math.max(in_force, own_version), domain.epoch, domain.now } end
+if version <= own_version then
+  return { 0, math.max(in_force, own_version), domain.epoch, domain.now, policy and is_same() or 0 }
+end
 if not own.state then
   record_set(own, 'state', 'closed')
   record_set(own, 'generation', 0)
@@ -30,4 +42,4 @@ end
 record_set(own, 'config_version', version)
 record_write(own)
 event_add(events_key, domain, string.match(deployment_key, ':deployment:(.+)$'), own_version, version, 'configured', 0)
-return { 1, math.max(in_force, version), domain.epoch, domain.now }
+return { 1, math.max(in_force, version), domain.epoch, domain.now, 1 }

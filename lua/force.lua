@@ -5,7 +5,8 @@
 -- ones finish), reset (closed, all that was learned forgotten).
 --
 -- KEYS  1 global HASH, 2 events STREAM, 3 deployment HASH, 4 its window STRING
--- ARGV  1 epoch to set if none, 2 action, 3 actor, 4 reason, 5 ttl_ms (0 for ever; open only)
+-- ARGV  1 epoch to set if none, 2 action, 3 actor, 4 reason, 5 ttl_ms (0 for ever; open only), 6 token: a call that is
+--       sent again moves nothing
 -- reply 'ok', state, generation, sequence, epoch, now_ms  |  'unknown' (no such deployment or action)
 local global_key, events_key, deployment_key, window_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local epoch, action, ttl_ms = ARGV[1], ARGV[2], tonumber(ARGV[5])
@@ -15,6 +16,11 @@ local domain, d = domain_read(global_key), deployment_read(deployment_key)
 if not d.config_version or not STATE[action] then return { 'unknown' } end
 
 domain_advance(domain, epoch)
+if d.forced_by == ARGV[6] then
+  record_write(domain)
+  return { 'ok', d.state, d.generation, domain.sequence, domain.epoch, domain.now }
+end
+record_set(d, 'forced_by', ARGV[6])
 local transition
 if STATE[action] == 'closed' then
   transition = breaker_close(d, domain.now, action)

@@ -98,8 +98,8 @@ def reasserted(reply: Reply) -> int:
 
 
 def configured(reply: Reply) -> int:
-    """configure: the version in force now."""
-    return _number(reply[1])
+    """configure: the version in force now, 0 where that one says the same."""
+    return 0 if reply[4] == 1 else _number(reply[1])
 
 
 def reaped(reply: Reply) -> tuple[int, int, str]:

@@ -137,6 +137,8 @@ class ScriptCalls:
         keys = self._keys
         names = (keys.domain, keys.events, keys.deployment(deployment_id), keys.deployment_window(deployment_id))
         arguments = [self._epoch, action.encode(), actor.encode(), reason.encode(), b"%d" % ttl_ms]
+        # A letter first: Lua takes a text that looks like a number for one.
+        arguments.append(f"f{secrets.token_hex(4)}".encode())
         return self._packed("force", names, arguments)
 
     def snapshot(self, ids: Sequence[str]) -> bytes:

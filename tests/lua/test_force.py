@@ -135,3 +135,13 @@ def test_overdue_and_results_leave_a_forced_breaker_alone(cluster: Cluster) -> N
         cluster.beat()
 
     assert cluster.state("a") == "forced_open"
+
+
+def test_force_that_is_sent_again_moves_nothing(cluster: Cluster) -> None:
+    cluster.configure("a")
+    moved = [cluster.force("a", "open", token="f1") for _ in range(2)]
+    cluster.force("a", "close", token="f2")
+
+    assert moved == [True, True]
+    told = [(event["to"], event["generation"]) for event in cluster.events("a")]
+    assert told == [("forced_open", "1"), ("closed", "2")]

@@ -199,6 +199,19 @@ async def test_newest_configuration_wins_whoever_comes_last_and_that_is_said_onc
         assert caplog.messages == ["the store keeps a configuration that is 0.0 s newer; this one is not used"]
 
 
+@on_loop
+async def test_newer_configuration_that_says_the_same_is_no_news(
+    server: EmbeddedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Replicas start one after the other, and take the time for their version."""
+    same, domain = deployment_policy("a", rpm=7, weight=0.5), fresh_domain()
+    async with (
+        opened_state(server.url, same, domain=domain, replica="r1", version=2),
+        opened_state(server.url, same, domain=domain, replica="r2", version=1),
+    ):
+        assert caplog.messages == []
+
+
 # -- several replicas -------------------------------------------------------------------------------------------
 
 

@@ -294,10 +294,13 @@ class Cluster:
         self._behind_ms = 0
         self.set_clock(self._clock_ms)
 
-    def force(self, deployment_id: str, action: str, *, reason: str = "test", ttl_ms: int = 0) -> bool:
+    def force(
+        self, deployment_id: str, action: str, *, reason: str = "test", ttl_ms: int = 0, token: str | None = None
+    ) -> bool:
         keys = self.keys
         names = [keys.domain, keys.events, keys.deployment(deployment_id), keys.deployment_window(deployment_id)]
-        return bool(self.run("force", names, ["epoch-1", action, "ann", reason, ttl_ms])[0] == b"ok")
+        token = token or f"f{next(self._tokens)}"
+        return bool(self.run("force", names, ["epoch-1", action, "ann", reason, ttl_ms, token])[0] == b"ok")
 
     # -- reading --------------------------------------------------------------------------------------------
 
