@@ -16,7 +16,7 @@ class Wire(ResponseHandler):
     is_idle = False
 
     def data_received(self, data: bytes) -> None:
-        if self.is_idle:
+        if self.is_idle and data:  # with none it is only told to go on
             self.close()
         else:
             super().data_received(data)
