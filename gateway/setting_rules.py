@@ -13,6 +13,8 @@ from gateway.yaml_source import Problem, item_path, key_path
 
 # One acquire script looks at every candidate, and its work must stay bounded.
 MAX_CANDIDATES = 16
+# One beat script looks at every deployment, and its work must stay well within the store's deadline.
+MAX_DEPLOYMENTS = 300
 
 
 class ModelNames(msgspec.Struct, frozen=True):
@@ -69,6 +71,9 @@ def chain_problems(names: ModelNames, path: str, fallbacks: Mapping[str, tuple[s
 
 
 def deployment_count_problems(names: ModelNames, path: str) -> Iterator[Problem]:
+    count = sum(names.enabled.values())
+    if count > MAX_DEPLOYMENTS:
+        yield Problem(path, f"{count} enabled deployments, at most {MAX_DEPLOYMENTS} are allowed in a domain")
     for model, enabled in names.enabled.items():
         if not enabled:
             yield Problem(path, f"the model {model} has no enabled deployment")

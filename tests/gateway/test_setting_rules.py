@@ -47,6 +47,15 @@ class TestModels:
 
         assert [entry.enabled for entry in parse(text, {}).model_list] == [False, True]
 
+    def test_more_deployments_than_a_heartbeat_can_look_at_are_refused(self) -> None:
+        entries = [f"- {{id: d{number}, model_name: m{number}}}\n" for number in range(301)]
+        most = parse("model_list:\n" + "".join(entries[:300]), {})
+
+        assert len(most.model_list) == 300
+        assert problems_of("model_list:\n" + "".join(entries)) == [
+            "model_list: 301 enabled deployments, at most 300 are allowed in a domain"
+        ]
+
     def test_more_deployments_of_a_model_than_candidates_are_refused(self) -> None:
         assert router_problems("{}", "m " * 17) == ["model_list: 17 candidates for the model m, at most 16 are allowed"]
 
