@@ -75,7 +75,8 @@ class Exchange:
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """The stream's bytes from its first to its last, in whole events: a half one before an error would spoil the
-        error for the client. Raises StreamBroken when the stream does not end as it should.
+        error for the client. Empty ones are signs of life: what the provider said is not for the client, or not yet.
+        Raises StreamBroken when the stream does not end as it should.
         """
         assert self._chunks is not None
         progress, chunk, held, convert = Progress(self._wire), self.body, WholeEvents(), self._convert
@@ -89,9 +90,7 @@ class Exchange:
                         raise StreamBroken(Outcome.FAILURE)
                     whole = held.rest()
                     progress.skip()
-                events = convert(whole) if whole and convert else whole
-                if events:
-                    yield events
+                yield convert(whole) if whole and convert else whole
                 if not progress.has_error:
                     chunk = await self._following(progress.is_done)
             rest = progress.see(held.rest())

@@ -211,7 +211,8 @@ class Inference:
         try:
             async with contextlib.aclosing(answer.chunks()) as chunks:
                 async for chunk in chunks:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    if chunk:
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
             last = b""
         except UpstreamFailed as error:
             last = error_event(self._kind, error)

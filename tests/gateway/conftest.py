@@ -60,6 +60,10 @@ def gateway_cluster(
         deployment("gpt-switch", first, "gpt-switch"),
         deployment("claude-switch", first, "claude-switch", provider_fields={"type": "anthropic"}),
         deployment("silent", first, "silent", first_byte_timeout="200ms", idle_timeout="200ms"),
+        deployment("raw-lively", raw, "raw-lively", idle_timeout="400ms"),
+        deployment(
+            "raw-lively-claude", raw, "raw-lively-claude", idle_timeout="400ms", provider_fields={"type": "anthropic"}
+        ),
         deployment("raw-chained", raw, "raw-chained"),
         deployment(
             "azure-old",

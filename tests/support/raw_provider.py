@@ -16,6 +16,7 @@ Parts = Sequence[bytes]
 FLOOD_MOST = 200 * 1_048_576
 STUCK_S = 0.3
 GO_S = 10.0
+DRIP_S = 0.05
 
 ANSWER = json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": "raw"}}]}).encode()
 
@@ -46,8 +47,8 @@ class RawProvider:
     """Answers every request with ``answer`` and closes the connection. ``requests`` holds head and body of each.
 
     ``flood`` is sent after it, over and over up to FLOOD_MOST bytes: ``flooded`` have been taken so far, and no more
-    for a while when ``is_stuck``. ``rest`` follows the answer once ``go`` is set. ``is_holding``: the connection stays
-    open until the gateway closes it; ``left`` counts how often that has happened.
+    for a while when ``is_stuck``. ``drips`` follow the answer one by one, ``rest`` does once ``go`` is set.
+    ``is_holding``: the connection stays open until the gateway closes it; ``left`` counts how often that has happened.
     """
 
     def __init__(self) -> None:
@@ -70,6 +71,12 @@ class RawProvider:
         whole, self.answer = stream(first, *others), stream(first).removesuffix(b"0\r\n\r\n")
         self.rest = whole[len(self.answer) :]
 
+    def answer_in_drips(self, *events: bytes) -> None:
+        """A stream whose provider is never silent for longer than DRIP_S."""
+        head, *parts = (stream(event).removesuffix(b"0\r\n\r\n") for event in events)
+        body_at = head.index(b"\r\n\r\n") + 4
+        self.answer, self.drips = head, [*(part[body_at:] for part in parts), b"0\r\n\r\n"]
+
     @property
     def last_body(self) -> bytes:
         return self.requests[-1][1]
@@ -77,6 +84,7 @@ class RawProvider:
     def forget(self) -> None:
         self.answer = plain(ANSWER)
         self.rest = b""
+        self.drips = []
         self.go = threading.Event()
         self.requests: list[tuple[bytes, bytes]] = []
         self.flood = b""
@@ -100,6 +108,9 @@ class RawProvider:
             with connection, contextlib.suppress(OSError):
                 self.requests.append(_read_request(connection))
                 connection.sendall(self.answer)
+                for drip in self.drips:
+                    self.go.wait(DRIP_S)
+                    connection.sendall(drip)
                 if self.rest and self.go.wait(GO_S):
                     connection.sendall(self.rest)
                 self._flood(connection)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.loadtest.process import ProviderProcess
 from tests.support.cluster import Cluster, ReplicaProcess
-from tests.support.raw_provider import RawProvider, plain, stream
+from tests.support.raw_provider import DONE_EVENT, RawProvider, chunk_event, plain, stream
 from tests.support.wire import Answer
 
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
@@ -361,6 +361,42 @@ def test_stream_that_falls_silent_ends_in_one_error(replica: ReplicaProcess, pro
 
     assert answer.body.count(b'"upstream_timeout"') == 1
     assert b"[DONE]" not in answer.body
+
+
+def event(kind: str, **fields: Any) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
+
+
+def test_stream_that_thinks_aloud_is_not_silent(claude: anthropic.Anthropic, raw_provider: RawProvider) -> None:
+    """A Messages client sees nothing of a chat provider's reasoning, and yet something comes all the time."""
+    thought = b'data: {"id": "c", "choices": [{"index": 0, "delta": {"reasoning_content": "hm"}}]}\n\n'
+    raw_provider.answer_in_drips(*[thought] * 16, chunk_event("done"), DONE_EVENT)
+    with claude.messages.stream(model="raw-lively", **MESSAGE) as events:
+        assert text_of(events.get_final_message()) == "done"
+
+
+def test_stream_of_claude_that_thinks_or_pings_is_not_silent(chatgpt: openai.OpenAI, raw_provider: RawProvider) -> None:
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    thought = event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": "hm"})
+    text = {"type": "text", "text": "done"}
+    raw_provider.answer_in_drips(
+        event("message_start", message={**CLAUDE, "content": [], "usage": usage}),
+        event("content_block_start", index=0, content_block={"type": "thinking", "thinking": ""}),
+        *[thought] * 10,
+        *[event("ping")] * 10,
+        event("content_block_start", index=1, content_block=text),
+        event("message_delta", delta={"stop_reason": "end_turn"}, usage=usage),
+        event("message_stop"),
+    )
+    with chatgpt.chat.completions.create(model="raw-lively-claude", stream=True, **CHAT) as chunks:
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "done"
+
+
+def test_event_that_comes_in_pieces_is_no_silence(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
+    first, long = chunk_event("a"), chunk_event("b" * 16)
+    raw_provider.answer_in_drips(first, *[long[k : k + 4] for k in range(0, len(long), 4)], DONE_EVENT)
+
+    assert replica.chat("raw-lively", stream=True).body == first + long + DONE_EVENT
 
 
 def test_retries_of_clients_are_counted(replica: ReplicaProcess) -> None:
