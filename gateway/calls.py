@@ -112,7 +112,10 @@ class UpstreamError(msgspec.Struct, frozen=True):
 
 
 class ErrorReply(msgspec.Struct, frozen=True):
-    error: UpstreamError
+    """Mistral and older vLLM have the error's fields beside `"object": "error"`; some servers send a text only."""
+
+    error: UpstreamError | str | None = None
+    object: Any = None
 
 
 # What decoding raises: wrong UTF-8 and too many levels come as Python's own errors.
@@ -140,7 +143,8 @@ _replies: dict[Kind, msgspec.json.Decoder[Any]] = {
     Kind.MESSAGE: msgspec.json.Decoder(MessageReply),
     Kind.RESPONSE: msgspec.json.Decoder(ResponseReply),
 }
-error_reply = msgspec.json.Decoder(ErrorReply)
+_error_reply = msgspec.json.Decoder(ErrorReply)
+_bare_error = msgspec.json.Decoder(UpstreamError)
 
 
 def parse(kind: Kind, body: bytes) -> Call:
@@ -182,6 +186,17 @@ def output_tokens(kind: Kind, body: bytes) -> int:
     usage = _replies[kind].decode(body).usage
     tokens = (usage.completion_tokens or usage.output_tokens or 0) if usage else 0
     return int(min(max(tokens, 0), OUTPUT_TOKENS_MOST))
+
+
+def error_of(body: bytes) -> UpstreamError | None:
+    """The provider's error in an answer that is one; None when it says none in words known here."""
+    try:
+        reply = _error_reply.decode(body)
+        if isinstance(reply.error, str):
+            return UpstreamError(reply.error)
+        return _bare_error.decode(body) if reply.error is None and reply.object == "error" else reply.error
+    except NOT_JSON:
+        return None
 
 
 def not_json(error: Exception) -> InvalidRequest:

@@ -5,7 +5,6 @@ still be hidden behind the next candidate. Whoever holds an Exchange closes it.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
@@ -13,7 +12,7 @@ import aiohttp
 import httpx
 import httpx_aiohttp
 
-from gateway.calls import NOT_JSON, Call, Kind, UpstreamError, error_reply, output_tokens
+from gateway.calls import NOT_JSON, Call, Kind, UpstreamError, error_of, output_tokens
 from gateway.classify import (
     QUOTA_COOL_MS,
     Refusal,
@@ -198,8 +197,7 @@ async def _read_whole(response: httpx.Response, outcome: Outcome, adapted: Adapt
 
 
 def _read_error(exchange: Exchange, status: int) -> None:
-    with contextlib.suppress(*NOT_JSON):
-        exchange.error = error_reply.decode(exchange.body).error
+    exchange.error = error_of(exchange.body)
     if is_quota_exhausted(status, exchange.error):
         exchange.outcome, exchange.is_quota_exhausted, exchange.retry_after_ms = Outcome.THROTTLED, True, QUOTA_COOL_MS
     elif exchange.outcome is Outcome.CLIENT_ERROR and exchange.error:

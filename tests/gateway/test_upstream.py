@@ -142,9 +142,9 @@ def test_fault_of_the_request_keeps_the_providers_words(replica: ReplicaProcess,
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"<html>", b"[]", b'{"error": "bad"}', b'{"error": {"message": null}}', b'{"error": {"message": "\xff"}}',
+    [b"", b"<html>", b"[]", b'{"error": 7}', b'{"error": {"message": null}}', b'{"error": {"message": "\xff"}}',
      b'{"error": {"message": "m", "x": ' + DEEP + b"}}"],
-    ids=["empty", "HTML", "array", "text", "null", "UTF-8", "deep"],
+    ids=["empty", "HTML", "array", "number", "null", "UTF-8", "deep"],
 )  # fmt: skip
 def test_fault_of_the_request_in_unknown_words_is_still_an_error_object(
     replica: ReplicaProcess, raw_provider: RawProvider, body: bytes

@@ -330,6 +330,15 @@ def test_refused_request_goes_to_the_chain_for_it(
     assert (answer.status, answer.headers["x-pllm-fallback"]) == (200, f"raw-chained>{served_by}")
 
 
+def test_refusal_in_the_words_of_vllm_goes_to_the_chain_for_it(
+    replica: ReplicaProcess, raw_provider: RawProvider
+) -> None:
+    error = {"object": "error", "message": "This model's maximum context length is 4096 tokens.", "code": 400}
+    raw_provider.answer = plain(json.dumps(error).encode(), "400 Bad Request")
+
+    assert replica.chat("raw-chained").headers["x-pllm-fallback"] == "raw-chained>spare"
+
+
 def test_other_faults_of_a_request_go_nowhere(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
     error = {"error": {"message": "temperature is too high", "type": "invalid_request_error", "param": "temperature"}}
     raw_provider.answer = plain(json.dumps(error).encode(), "400 Bad Request")
