@@ -36,7 +36,16 @@ _QUOTA_CODES = {
 _QUOTA_WORDS = ("credit balance is too low",)  # Anthropic's, in a 400 that names no code
 _LENGTH_CODES = {"context_length_exceeded", "string_above_max_length", "model_context_window_exceeded"}
 # Of providers that name no code.
-_LENGTH_WORDS = ("prompt is too long", "maximum context length", "context window", "context length", "too many tokens")
+_LENGTH_WORDS = (
+    "prompt is too long",
+    "input is too long",
+    "context length",
+    "context limit",
+    "context size",
+    "context window",
+    "too many tokens",
+    "maximum number of tokens",
+)
 _POLICY_CODES = {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"}
 _POLICY_WORDS = ("content management policy", "content filtering policy", "usage policy", "safety system")
 
