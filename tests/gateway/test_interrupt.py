@@ -142,6 +142,9 @@ TURN: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
 ASKED = {
     "chat": Asked("/v1/chat/completions", TURN),
     "chat stream": Asked("/v1/chat/completions", {**TURN, "stream": True}),
+    "completions stream": Asked("/v1/completions", {"prompt": "hi", "stream": True}),
+    "responses stream": Asked("/v1/responses", {"input": "hi", "stream": True}),
+    "messages": Asked("/v1/messages", {**TURN, "max_tokens": 5}),
     "messages stream": Asked("/v1/messages", {**TURN, "max_tokens": 5, "stream": True}),
     "embeddings": Asked("/v1/embeddings", {"input": "hi"}),
 }
