@@ -6,7 +6,7 @@ import pytest
 
 from tests.loadtest.process import wait_until
 from tests.support.cluster import Cluster, ReplicaProcess
-from tests.support.raw_provider import ANSWER, DONE_EVENT, RawProvider, chunk_event, plain, stream
+from tests.support.raw_provider import ANSWER, DONE_EVENT, FLOOD_MOST, RawProvider, chunk_event, plain, stream
 from tests.support.wire import DONE
 
 PLAIN = plain(ANSWER)
@@ -157,3 +157,21 @@ def test_refusal_is_told_bounded_and_without_our_key(replica: ReplicaProcess, ra
 
     assert (told.status, told.error["code"], told.error["message"][:12]) == (400, "***", "*** is wrong")
     assert len(told.body) < 3000
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
+@pytest.mark.parametrize("status", ["200 OK", "500 Oops"])
+@pytest.mark.parametrize(
+    "flood", [b" " * 65_536, b"data: " * 10_000, b": ping\n\n" * 8000], ids=["blank", "data", "pings"]
+)
+def test_answer_without_end_is_given_up_before_it_fills_the_memory(
+    replica: ReplicaProcess, raw_provider: RawProvider, path: str, is_stream: bool, status: str, flood: bytes
+) -> None:
+    raw_provider.answer = f"HTTP/1.1 {status}\r\nserver: raw\r\n\r\n".encode()
+    raw_provider.flood = flood
+    body = {"model": "raw-saved", "stream": is_stream, "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    answer = replica.request("POST", path, json.dumps(body).encode())
+
+    assert (answer.status, answer.headers["x-pllm-fallback"]) == (200, "raw-saved>spare")
+    assert raw_provider.flooded < FLOOD_MOST // 2

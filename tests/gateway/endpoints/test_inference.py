@@ -44,6 +44,10 @@ def text_of(message: anthropic.types.Message) -> str:
     return "".join(block.text for block in message.content if block.type == "text")
 
 
+def event(kind: str, **fields: Any) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
+
+
 # -- OpenAI's client --------------------------------------------------------------------------------------------
 
 
@@ -112,6 +116,46 @@ def test_responses_pass(chatgpt: openai.OpenAI, raw_provider: RawProvider) -> No
 
     assert chatgpt.responses.create(model="raw", input="hi").output_text == "hello"
     assert raw_provider.requests[-1][0].startswith(b"POST /v1/responses ")
+
+
+ITEM: dict[str, Any] = {"type": "message", "id": "m", "role": "assistant", "status": "completed"}
+TEXT = {"type": "output_text", "text": "hello", "annotations": []}
+RESPONSE: dict[str, Any] = {"id": "r", "object": "response", "model": "raw", "error": None, "output": []}
+RESPONSE_EVENTS = [
+    event("response.created", response={**RESPONSE, "status": "in_progress"}),
+    event("response.output_item.added", output_index=0, item={**ITEM, "status": "in_progress", "content": []}),
+    event("response.content_part.added", output_index=0, content_index=0, item_id="m", part={**TEXT, "text": ""}),
+    event("response.output_text.delta", output_index=0, content_index=0, item_id="m", delta="hello", logprobs=[]),
+    event("response.output_text.done", output_index=0, content_index=0, item_id="m", text="hello", logprobs=[]),
+    event("response.content_part.done", output_index=0, content_index=0, item_id="m", part=TEXT),
+    event("response.output_item.done", output_index=0, item={**ITEM, "content": [TEXT]}),
+]
+
+
+def completed(status: str) -> bytes:
+    whole = {**RESPONSE, "status": status, "output": [{**ITEM, "content": [TEXT]}]}
+    return event(f"response.{status}", response={**whole, "usage": {"input_tokens": 1, "output_tokens": 7}})
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete"])
+def test_streamed_responses_pass(each_engine: ReplicaProcess, raw_provider: RawProvider, status: str) -> None:
+    raw_provider.answer = stream(*RESPONSE_EVENTS, completed(status))
+
+    async def ask() -> Any:
+        async with (
+            openai.AsyncOpenAI(base_url=f"{each_engine.url}/v1", api_key="any") as client,
+            client.responses.stream(model="raw", input="hi") as events,
+        ):
+            return [each async for each in events][-1]
+
+    with (
+        openai.OpenAI(base_url=f"{each_engine.url}/v1", api_key="any") as client,
+        client.responses.stream(model="raw", input="hi") as events,
+    ):
+        last: Any = list(events)[-1]
+
+    for end in (last, asyncio.run(ask())):
+        assert (end.type, end.response.output_text) == (f"response.{status}", "hello")
 
 
 def test_stream_of_responses_that_breaks_ends_in_an_error_event(
@@ -370,10 +414,6 @@ def test_stream_that_falls_silent_ends_in_one_error(replica: ReplicaProcess, pro
 
     assert answer.body.count(b'"upstream_timeout"') == 1
     assert b"[DONE]" not in answer.body
-
-
-def event(kind: str, **fields: Any) -> bytes:
-    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
 
 
 def test_stream_that_thinks_aloud_is_not_silent(claude: anthropic.Anthropic, raw_provider: RawProvider) -> None:
