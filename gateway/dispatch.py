@@ -37,11 +37,13 @@ class Deadline(msgspec.Struct, frozen=True):
     at: float
     is_asked: bool = False
 
-    def outcome(self, deployment_at: float) -> Outcome:
+    def outcome(self, deployment_at: float, is_first: bool) -> Outcome:
         """Of a call that is cut off at this time or at its deployment's. A client that gives less time than the
-        deployment may take is like one that leaves: it says nothing about the deployment.
+        deployment may take is like one that leaves, and so is an attempt before that has used the time up: it says
+        nothing about the deployment.
         """
-        return Outcome.CANCELLED if self.is_asked and self.at < deployment_at else Outcome.TIMEOUT
+        is_cut_short = self.at < deployment_at and (self.is_asked or not is_first)
+        return Outcome.CANCELLED if is_cut_short else Outcome.TIMEOUT
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -110,6 +112,12 @@ class Answer:
         await exchange.close()
 
 
+def _number(tried: Sequence[Tried]) -> int:
+    """Of the next attempt, as acquire counts them: 0 for another candidate while no deployment has failed."""
+    failures = sum(each.outcome is not Outcome.CLIENT_ERROR for each in tried)
+    return failures + 1 if failures or not tried else 0
+
+
 class Dispatcher:
     """Takes a call to an answer, or raises the GatewayError to give instead."""
 
@@ -170,27 +178,32 @@ class Dispatcher:
             candidate = candidates[decision.position]
             started = time.perf_counter()
             try:
-                exchange = await self._send(decision, candidate, call, deadline, interrupt)
+                exchange = await self._send(decision, candidate, call, deadline, interrupt, not tried)
             except InvalidRequest as error:
                 # It cannot be said in this provider's dialect. Another one's may have the words.
                 candidates = tuple(c for c in candidates if c is not candidate)
                 tried.append(Tried(candidate, Outcome.CLIENT_ERROR, error=error, is_sent=False))
-                if not candidates or len(tried) >= self._max_attempts:
+                if not candidates:
                     raise failed(tried) from error
                 plan = self._plan(candidates)
                 continue
             upstream_s += time.perf_counter() - started
             candidates = tuple(c for c in candidates if c is not candidate)
-            if exchange.refusal and (chain := chains.pop(exchange.refusal, None)):
+            chain = chains.pop(exchange.refusal, None) if exchange.refusal else None
+            if chain:
                 candidates = tuple(c for c in chain if all(c.deployment is not t.candidate.deployment for t in tried))
-            elif exchange.outcome is Outcome.SUCCESS or exchange.outcome is Outcome.CLIENT_ERROR:
+            elif exchange.outcome is Outcome.SUCCESS or (
+                exchange.outcome is Outcome.CLIENT_ERROR and not attempts(tried)
+            ):
                 answer = Answer(self._store, decision, exchange, interrupt, candidate)
                 answer.attempts = attempts(tried) + 1
                 answer.upstream_s = upstream_s
                 answer.decision_s = decision_s
                 return answer
             tried.append(tried_with(candidate, exchange))
-            is_final = not candidates or len(tried) >= self._max_attempts or interrupt.time() >= deadline.at
+            is_refused = exchange.outcome is Outcome.CLIENT_ERROR and not chain
+            is_spent = attempts(tried) >= self._max_attempts or interrupt.time() >= deadline.at
+            is_final = not candidates or is_refused or is_spent
             self._settle_failed(decision, exchange, is_final)
             if is_final:
                 raise failed(tried)
@@ -202,7 +215,7 @@ class Dispatcher:
         """A store that hangs may not take longer than the request has either."""
         interrupt.set_deadline(deadline.at)
         try:
-            return await self._store.acquire(plan, priority, call.is_stream, len(tried) + 1)
+            return await self._store.acquire(plan, priority, call.is_stream, _number(tried))
         except StateError as error:
             lost = StateLost("The gateway's shared state cannot be reached.", retry_after_ms=1000)
             lost.attempts = attempts(tried)
@@ -215,14 +228,20 @@ class Dispatcher:
             interrupt.clear_deadline()
 
     async def _send(
-        self, permit: Permit, candidate: Candidate, call: Call, deadline: Deadline, interrupt: Interrupt
+        self,
+        permit: Permit,
+        candidate: Candidate,
+        call: Call,
+        deadline: Deadline,
+        interrupt: Interrupt,
+        is_first: bool,
     ) -> Exchange:
         """One attempt within its time. Settles the permit itself when it is cancelled or breaks on a defect."""
         deployment, now = candidate.deployment, interrupt.time()
         deployment_at = now + deployment.timeout_ms / 1000
         first_byte_at = min(deployment_at, now + deployment.first_byte_timeout_ms / 1000)
         first_at = first_byte_at if call.is_stream else deployment_at
-        late = deadline.outcome(first_at)
+        late = deadline.outcome(first_at, is_first)
         interrupt.set_deadline(min(deadline.at, first_at))
         try:
             exchange = await self._upstream.send(candidate.deployment.id, call)
@@ -235,7 +254,7 @@ class Dispatcher:
             interrupt.set_deadline(min(deadline.at, deployment_at))
         else:
             interrupt.clear()
-        exchange.late = deadline.outcome(deployment_at)
+        exchange.late = deadline.outcome(deployment_at, is_first)
         return exchange
 
     def _settle_failed(self, permit: Permit, exchange: Exchange, is_final: bool) -> None:

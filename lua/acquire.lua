@@ -16,7 +16,7 @@
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM,
 --       then per candidate: deployment HASH, leases ZSET, window STRING
 -- ARGV  1 strategy, 2 tiers ('0,0,1', one per candidate), 3 epoch to set if none, 4 token, 5 priority (0..100),
---       6 seed (31-bit), 7 attempt (from 1), 8 resend (0 | 1 | 2: only what was granted),
+--       6 seed (31-bit), 7 attempt (from 1; 0: another candidate, none has failed), 8 resend (0 | 1 | 2: only granted),
 --       9 era of the call
 -- reply granted: 'granted', position, generation, probe (0 | 1), sequence, epoch, now_ms
 --       no:      'shed' | 'retry_budget' | 'none', reason, retry_after_ms, sequence, epoch, now_ms, verdict ...

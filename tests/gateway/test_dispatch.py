@@ -6,8 +6,10 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from gateway.dispatch import Deadline
 from loadtest.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore
+from shared_state.records import Outcome
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
 from tests.support.store_proxy import StoreProxy, running_store_proxy
@@ -31,6 +33,9 @@ def watched_cluster(
         deployment("twice-0", first, "twice"),
         deployment("twice-1", second, "twice"),
         *(deployment(f"many-{number}", first, "many") for number in range(5)),
+        *(deployment(f"mute-{n}", first, "mute", provider_fields={"type": "anthropic"}) for n in range(3)),
+        deployment("short", first, "short"),
+        deployment("rescue", second, "rescue"),
     ]
     with running_cluster(
         store,
@@ -39,7 +44,12 @@ def watched_cluster(
         domain="watched",
         engines=("hypercorn",),
         state={"url": store_proxy.url},
-        router={"latency_threshold": "8s", "routing_strategy": "round-robin"},
+        router={
+            "latency_threshold": "8s",
+            "routing_strategy": "round-robin",
+            "fallbacks": {"mute": ["rescue"]},
+            "context_window_fallbacks": {"short": ["rescue"]},
+        },
     ) as running:
         yield running
 
@@ -130,6 +140,59 @@ def test_no_candidate_is_tried_twice(watched: ReplicaProcess, watched_cluster: C
     watched.chat("twice")
 
     assert [each.counts()["requests"] for each in watched_cluster.providers] == [1, 1]
+
+
+RETRIES = 120  # far more than the retry budget holds
+
+
+def test_candidate_that_lacks_the_words_is_no_attempt(watched: ReplicaProcess, watched_cluster: Cluster) -> None:
+    """Three of them are passed over, and no further attempt of anybody is used up."""
+    answers = [watched.chat("mute", n=2) for _ in range(RETRIES)]
+
+    assert {(answer.status, answer.headers["x-pllm-attempts"]) for answer in answers} == {(200, "1")}
+    assert watched_cluster.providers[0].counts()["requests"] == 0
+    assert float(watched_cluster.redis.hget(watched_cluster.key("global"), "retry_tokens")) > 30
+
+
+def test_refused_prompt_takes_no_further_attempt_from_others(watched: ReplicaProcess, watched_cluster: Cluster) -> None:
+    too_long = '{"error": {"message": "too long", "code": "context_length_exceeded"}}'
+    watched_cluster.providers[0].behave(error_rate=1, error_status=400, error_body=too_long)
+    answers = [watched.chat("short") for _ in range(RETRIES)]
+
+    assert {(answer.status, answer.headers["x-pllm-attempts"]) for answer in answers} == {(200, "2")}
+    assert float(watched_cluster.redis.hget(watched_cluster.key("global"), "retry_tokens")) > 30
+
+
+def test_client_gets_the_first_ones_failure_when_the_next_one_finds_fault(
+    watched: ReplicaProcess, watched_cluster: Cluster
+) -> None:
+    first, second = watched_cluster.providers[:2]
+    first.behave(error_rate=1)
+    second.behave(error_rate=1, error_status=400)
+    answers = [watched.chat("twice") for _ in range(2)]
+    failed = next(answer for answer in answers if answer.status != 400)
+
+    assert (failed.status, failed.error["code"]) == (502, "upstream_error")
+    assert [each["status"] for each in failed.error["details"]] == [500, 400]
+    assert failed.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("is_asked", "is_first", "outcome"),
+    [
+        (False, True, Outcome.TIMEOUT),
+        (False, False, Outcome.CANCELLED),  # the one before has used the time up
+        (True, True, Outcome.CANCELLED),
+        (True, False, Outcome.CANCELLED),
+    ],
+)
+def test_deployment_that_had_less_than_its_time_is_not_to_blame(
+    is_asked: bool, is_first: bool, outcome: Outcome
+) -> None:
+    deadline = Deadline(10.0, is_asked)
+
+    assert deadline.outcome(11.0, is_first) is outcome
+    assert deadline.outcome(9.0, is_first) is Outcome.TIMEOUT
 
 
 def test_failed_attempts_and_the_saved_request_are_all_settled(cluster: Cluster, replica: ReplicaProcess) -> None:

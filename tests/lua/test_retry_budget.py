@@ -110,3 +110,14 @@ def test_first_attempts_are_never_refused_by_the_budget(cluster: Cluster) -> Non
     exhausted(cluster, retry_ratio=0, retry_floor_per_second=0)
 
     assert cluster.granted("a").position == 0
+
+
+def test_another_candidate_for_what_nobody_has_failed_takes_nothing(cluster: Cluster) -> None:
+    before = exhausted(cluster).snapshot().failures
+    granted = cluster.acquire("a", attempt=0)
+    cluster.force("a", "open")
+    refused = [cluster.rejected("a", attempt=0).code for _ in range(5)]
+
+    assert isinstance(granted, Permit)
+    assert refused == ["none"] * 5
+    assert cluster.snapshot().failures == before
