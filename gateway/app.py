@@ -3,7 +3,7 @@
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 from starlette.applications import Starlette
@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.admission import Admission
 from gateway.auth import Authenticator
 from gateway.calls import Kind
 from gateway.catalog import Catalog
@@ -21,6 +22,7 @@ from gateway.endpoints.admin import Admin
 from gateway.endpoints.inference import Inference, error_body
 from gateway.endpoints.openai import Models
 from gateway.endpoints.ops import Probes
+from gateway.endpoints.tenants import Tenants
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, headers_of
 from gateway.flight import Flight
 from gateway.metrics import ClientRetries, Metrics
@@ -36,10 +38,12 @@ from shared_state.failover import Failover, Standby
 from shared_state.fitness import check
 from shared_state.keys import Keys
 from shared_state.memory import Memory
+from shared_state.news import News
 from shared_state.records import Configuration
 from shared_state.replicas import Replica
 from shared_state.scripts import assemble_all
 from shared_state.store import Store
+from shared_state.tenants import TenantBook
 
 VERSION = "0.1.0"
 
@@ -84,22 +88,37 @@ async def application(settings: Settings, flight: Flight, replica: str | None = 
     life = f"{replica}-{secrets.token_hex(2)}"
     async with contextlib.AsyncExitStack() as stack:
         version = int(time.time() * 1000)
-        failover, heart = await _state(stack, settings, Memory(life), configuration(settings, version), flight)
+        failover, heart, client = await _state(stack, settings, Memory(life), configuration(settings, version), flight)
         stack.push_async_callback(heart.stop)
         await heart.start()
         upstream = Upstream(settings.model_list)
         stack.push_async_callback(upstream.close)
 
         catalog, authenticator = Catalog(settings), Authenticator(settings.auth)
-        dispatcher = Dispatcher(failover, upstream, catalog, settings.router)
+        admission = Admission(failover, settings.router)
+        dispatcher = Dispatcher(failover, admission, upstream, catalog, settings.router)
+        book = TenantBook(failover, authenticator.learn)
+        await book.begin()
+        failover.shared.heard_tenants = book.heard
+        keys = failover.shared.keys
+        heard: dict[bytes, Callable[[bytes], None]] = {
+            keys.freed: lambda told: admission.freed(told.decode()),
+            keys.tenants: lambda told: book.heard(int(told)),
+        }
+        news = News(client, tuple(heard), lambda channel, told: heard[channel](told))
+        stack.push_async_callback(news.stop)
+        news.start()
         retries = ClientRetries()
         hot: dict[str, ASGIApp] = {
             f"/v1{kind.value}": Inference(kind, dispatcher, authenticator, settings, replica, flight, retries)
             for kind in Kind
         }
         models = Models(catalog, authenticator, version // 1000)
-        admin = Admin(failover, catalog, dispatcher, authenticator)
-        app = Application(hot, _routes(hot, models, admin, Probes(flight, Metrics(failover, retries))))
+        admin = Admin(failover, catalog, dispatcher, admission, authenticator)
+        tenants = Tenants(admin, book, authenticator, catalog)
+        app = Application(
+            hot, _routes(hot, models, admin, tenants, Probes(flight, Metrics(failover, retries, admission.queues)))
+        )
         # An address with a slash too many is unknown; a redirect would be built from the client's Host header.
         app.router.redirect_slashes = False
         yield app
@@ -107,8 +126,10 @@ async def application(settings: Settings, flight: Flight, replica: str | None = 
 
 async def _state(
     stack: contextlib.AsyncExitStack, settings: Settings, memory: Memory, policies: Configuration, flight: Flight
-) -> tuple[Failover, Replica]:
-    """Without a url the shared store is a child of this process, which is started again when it dies."""
+) -> tuple[Failover, Replica, Client]:
+    """Decisions, heartbeat, and a second connection to the shared store that is not open yet. Without a url that is a
+    child of this process, which is started again when it dies.
+    """
     scripts, keys, deadline_ms = assemble_all(), Keys(settings.state.domain), settings.state.deadline_ms
     url, standby, revive = str(settings.state.url), None, None
     if not url:
@@ -125,10 +146,11 @@ async def _state(
     failover = Failover(Store(batcher, scripts, keys, memory, policies), standby)
     address = f"{settings.server.host}:{settings.server.port}"
     fit = partial(check, client, keys, [policy.id for policy in policies.deployments])
-    return failover, Replica(failover, address, VERSION, lambda: flight.is_draining, revive, fit)
+    heart = Replica(failover, address, VERSION, lambda: flight.is_draining, revive, fit)
+    return failover, heart, Client(url, keys.domain)
 
 
-def _routes(hot: dict[str, ASGIApp], models: Models, admin: Admin, probes: Probes) -> list[Route]:
+def _routes(hot: dict[str, ASGIApp], models: Models, admin: Admin, tenants: Tenants, probes: Probes) -> list[Route]:
     """Hot endpoints stand here too, for the methods they do not take."""
     return [
         *(Route(path, endpoint, methods=["POST"]) for path, endpoint in hot.items()),
@@ -137,6 +159,9 @@ def _routes(hot: dict[str, ASGIApp], models: Models, admin: Admin, probes: Probe
         Route("/v1/admin/models/stats", admin.stats, methods=["GET"]),
         Route("/v1/admin/explain", admin.explain, methods=["GET"]),
         Route("/v1/admin/deployments/{deployment:path}/{action}", admin.force, methods=["POST"]),
+        Route("/v1/admin/tenants", tenants.index, methods=["GET"]),
+        Route("/v1/admin/tenants/{name:path}", tenants.put, methods=["PUT"]),
+        Route("/v1/admin/tenants/{name:path}", tenants.remove, methods=["DELETE"]),
         Route("/openapi.json", openapi, methods=["GET"]),
         Route("/livez", probes.livez, methods=["GET"]),
         Route("/readyz", probes.readyz, methods=["GET"]),

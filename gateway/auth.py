@@ -8,10 +8,13 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Iterator
+from typing import cast
 
 import msgspec
 
+from gateway.setting_types import Count, Name, Weight
 from gateway.settings import AuthSettings, KeySettings, Priority
+from shared_state.records import UNLIMITED, TenantLimits, TenantRecord
 
 # A load over the cut rejects every level above it, so the smallest number is the last to be shed.
 PRIORITY_LEVELS: dict[Priority, int] = {"critical": 0, "high": 25, "normal": 50, "low": 75, "bulk": 100}
@@ -23,19 +26,33 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Tenant(msgspec.Struct, frozen=True, kw_only=True):
-    """Who calls. No models means all of them; None means unlimited."""
+    """Who calls. No models means all of them."""
 
     name: str
     priority: Priority = "normal"
     priority_level: int = PRIORITY_LEVELS["normal"]
     models: frozenset[str] = frozenset()
-    rpm: int | None = None
-    tpm: int | None = None
-    max_parallel: int | None = None
+    limits: TenantLimits = UNLIMITED
+
+    @property
+    def weight(self) -> float:
+        return self.limits.weight
 
     def may_use(self, *names: str) -> bool:
         """One model under all the names it has: an alias's and its own."""
         return not self.models or not self.models.isdisjoint(names)
+
+
+class TenantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Body of a put: the whole tenant. Without a key an existing one keeps its own, and a new one gets one."""
+
+    key: str | None = None
+    priority: Priority = "normal"
+    models: tuple[Name, ...] = ()
+    rpm: Count | None = None
+    tpm: Count | None = None
+    max_parallel: Count | None = None
+    weight: Weight = 1.0
 
 
 ANONYMOUS = Tenant(name="anonymous")
@@ -45,27 +62,42 @@ class Authenticator:
     """Header names are expected in lower case, as ASGI gives them."""
 
     def __init__(self, settings: AuthSettings) -> None:
-        self._tenants = {_digest(entry.key.encode()): _tenant(entry) for entry in settings.keys}
-        self._admin_digest = _digest(settings.admin_key.encode()) if settings.admin_key else None
+        self._configured = {digest(entry.key.encode()): _tenant(entry) for entry in settings.keys}
+        self._tenants = self._configured
+        self._is_open = not self._configured
+        self._admin_digest = digest(settings.admin_key.encode()) if settings.admin_key else None
 
     def tenant(self, headers: Headers) -> Tenant | None:
         """None for a missing or unknown key; everybody is anonymous where no keys are configured."""
-        if not self._tenants:
+        if self._is_open:
             return ANONYMOUS
         # How long the look-up takes depends on the digest, and nobody can choose a key by its digest,
         # so the time tells nothing about how much of a key was right.
         for key in _presented_keys(headers):
-            tenant = self._tenants.get(_digest(key))
+            tenant = self._tenants.get(digest(key))
             if tenant is not None:
                 return tenant
         return None
+
+    def learn(self, records: dict[str, TenantRecord], version: int) -> None:
+        """The tenants that the store holds now. Once there has been one, nobody is anonymous any more: taking back the
+        last key must not open the door.
+        """
+        kept = {bytes.fromhex(record.key_hash): _recorded(record) for record in records.values()}
+        self._tenants = kept | self._configured
+        self._is_open = self._is_open and version == 0
+
+    def is_configured(self, name: str, key_hash: str) -> bool:
+        """Does the configuration have a tenant of this name, or with this key?"""
+        names = {tenant.name for tenant in self._configured.values()}
+        return name in names or bytes.fromhex(key_hash) in (*self._configured, self._admin_digest)
 
     def is_admin(self, headers: Headers, client_host: str | None) -> bool:
         """By the admin key if there is one, else for callers on this machine; None is a unix socket."""
         if self._admin_digest is None:
             return _is_local(client_host) and not _is_relayed(headers)
-        digests = [_digest(key) for key in _presented_keys(headers)]
-        return any(hmac.compare_digest(digest, self._admin_digest) for digest in digests)
+        digests = [digest(key) for key in _presented_keys(headers)]
+        return any(hmac.compare_digest(each, self._admin_digest) for each in digests)
 
 
 def _tenant(entry: KeySettings) -> Tenant:
@@ -74,13 +106,32 @@ def _tenant(entry: KeySettings) -> Tenant:
         priority=entry.priority,
         priority_level=PRIORITY_LEVELS[entry.priority],
         models=frozenset(entry.models),
-        rpm=entry.rpm,
-        tpm=entry.tpm,
-        max_parallel=entry.max_parallel,
+        limits=TenantLimits(
+            name=entry.name, rpm=entry.rpm, tpm=entry.tpm, max_parallel=entry.max_parallel, weight=entry.weight
+        ),
     )
 
 
-def _digest(key: bytes) -> bytes:
+def _limits(entry: KeySettings | TenantRecord) -> TenantLimits:
+    return TenantLimits(
+        name=entry.name, rpm=entry.rpm, tpm=entry.tpm, max_parallel=entry.max_parallel, weight=entry.weight
+    )
+
+
+def _recorded(record: TenantRecord) -> Tenant:
+    priority = cast(Priority, record.priority)
+    return Tenant(
+        name=record.name,
+        priority=priority,
+        priority_level=PRIORITY_LEVELS[priority],
+        models=frozenset(record.models),
+        limits=TenantLimits(
+            name=record.name, rpm=record.rpm, tpm=record.tpm, max_parallel=record.max_parallel, weight=record.weight
+        ),
+    )
+
+
+def digest(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
 
 

@@ -32,6 +32,15 @@ class Request(msgspec.Struct, frozen=True):
     model: str
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    max_output_tokens: Any = None
+
+    @property
+    def most_tokens(self) -> int:
+        """Out. What is no number is the provider's to refuse."""
+        asked = self.max_completion_tokens or self.max_output_tokens or self.max_tokens
+        return min(max(asked, 0), TOKENS_MOST) if type(asked) is int else 0
 
 
 class ChatRequest(Request, frozen=True, kw_only=True):
@@ -58,7 +67,9 @@ class ResponseRequest(Request, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One parsed request: what to route, and the body as it came. ``edition``: the headers that say how to read it."""
+    """One parsed request: what to route, and the body as it came. ``edition``: the headers that say how to read it;
+    ``tokens``: an estimate of all that it will take.
+    """
 
     model: str
     is_stream: bool
@@ -66,6 +77,7 @@ class Call(msgspec.Struct, frozen=True):
     kind: Kind = Kind.CHAT
     include_usage: bool = False
     edition: tuple[tuple[str, str], ...] = ()
+    tokens: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -73,7 +85,9 @@ class Usage(msgspec.Struct, frozen=True):
     completions, and of messages and responses.
     """
 
+    prompt_tokens: float | None = None
     completion_tokens: float | None = None
+    input_tokens: float | None = None
     output_tokens: float | None = None
 
 
@@ -121,7 +135,9 @@ class ErrorReply(msgspec.Struct, frozen=True):
 # What decoding raises: wrong UTF-8 and too many levels come as Python's own errors.
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-OUTPUT_TOKENS_MOST = 999_999_999
+TOKENS_MOST = 999_999_999
+BYTES_PER_TOKEN = 4  # of English text; corrected when the provider has counted
+PROMPT_TOKENS_MOST = 100_000  # an image is many bytes and few tokens
 
 _EDITION = {
     b"anthropic-version": re.compile(rb"\d{4}-\d\d-\d\d"),
@@ -159,7 +175,8 @@ def parse(kind: Kind, body: bytes) -> Call:
         raise not_json(error) from error
     is_stream = request.stream is True and kind is not Kind.EMBEDDING
     include_usage = request.stream_options is not None and request.stream_options.include_usage is True
-    return Call(request.model, is_stream, body, kind, include_usage)
+    tokens = min(len(body) // BYTES_PER_TOKEN, PROMPT_TOKENS_MOST) + request.most_tokens
+    return Call(request.model, is_stream, body, kind, include_usage, tokens=tokens)
 
 
 def edition_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
@@ -179,13 +196,16 @@ def edition_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str],
     return tuple(edition)
 
 
-def output_tokens(kind: Kind, body: bytes) -> int:
-    """Of a plain reply, as the provider counted them; 0 when it did not, and within what the store can add up.
-    Raises what is in NOT_JSON when it is no reply of this kind.
+def tokens_of(kind: Kind, body: bytes) -> tuple[int, int]:
+    """Of a plain reply, in and out, as the provider counted them; 0 when it did not, and within what the store can add
+    up. Raises what is in NOT_JSON when it is no reply of this kind.
     """
     usage = _replies[kind].decode(body).usage
-    tokens = (usage.completion_tokens or usage.output_tokens or 0) if usage else 0
-    return int(min(max(tokens, 0), OUTPUT_TOKENS_MOST))
+    if usage is None:
+        return 0, 0
+    counts = (usage.prompt_tokens or usage.input_tokens or 0, usage.completion_tokens or usage.output_tokens or 0)
+    tokens_in, tokens_out = (int(min(max(count, 0), TOKENS_MOST)) for count in counts)
+    return tokens_in, tokens_out
 
 
 def error_of(body: bytes) -> UpstreamError | None:

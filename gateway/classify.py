@@ -13,12 +13,16 @@
 | 409 | failure: a conflict that passes | next candidate |
 | 429 | throttled: cools for Retry-After | next candidate |
 | 402, or 400 or 429 that says the quota is used up | throttled for an hour: no waiting helps | next candidate |
+| 2xx that says that nothing is left of a rate limit | success: cools until there is more | |
 | 503, 529 | overloaded | next candidate |
 | other 5xx, connection refused, reset or broken | failure | next candidate |
 """
 
+import datetime
 import email.utils
+import re
 import time
+from collections.abc import Mapping
 from enum import Enum
 
 from gateway.calls import UpstreamError
@@ -112,6 +116,42 @@ def classify_fault(error: BaseException) -> Outcome:
     """
     cause = error.__cause__ or error
     return Outcome.TIMEOUT if isinstance(cause, TimeoutError) else Outcome.FAILURE
+
+
+_LIMITS = (  # what is left of a provider's limit, and when there will be more
+    (b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests"),
+    (b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens"),
+    (b"anthropic-ratelimit-requests-remaining", b"anthropic-ratelimit-requests-reset"),
+    (b"anthropic-ratelimit-tokens-remaining", b"anthropic-ratelimit-tokens-reset"),
+)
+USED_UP_MOST_MS = 60_000  # limits are per minute: by then there is something again
+USED_UP_DEFAULT_MS = 1_000
+_PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)")
+_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
+
+
+def used_up_ms(headers: Mapping[bytes, bytes]) -> int:
+    """For how long a provider whose answer says that nothing is left of a limit needs no further call, in ms, a minute
+    at most; 0 when something is left or nothing was said. Names in lower case.
+    """
+    waits = [_reset_ms(headers.get(reset)) for left, reset in _LIMITS if headers.get(left, b"").strip() == b"0"]
+    return max(waits, default=0)
+
+
+def _reset_ms(value: bytes | None) -> int:
+    """OpenAI's durations (6m0s, 120ms), a number of seconds, or Anthropic's time (RFC 3339)."""
+    text = (value or b"").decode("latin-1").strip()
+    parts = _PART.findall(text)
+    if parts and "".join(number + unit for number, unit in parts) == text:
+        ms = sum(float(number) * _UNITS_MS[unit] for number, unit in parts)
+    elif text.replace(".", "", 1).isdigit() and text.isascii():
+        ms = 1000 * float(text)
+    else:
+        try:
+            ms = 1000 * (datetime.datetime.fromisoformat(text).timestamp() - time.time())
+        except (ValueError, OverflowError):
+            ms = USED_UP_DEFAULT_MS
+    return round(min(max(ms, 1), USED_UP_MOST_MS))
 
 
 def retry_after_ms(value: str | None) -> int:

@@ -2,48 +2,31 @@
 falling back is one turn of a loop.
 """
 
-import asyncio
-import contextlib
 import time
-from collections.abc import AsyncGenerator, Sequence
-from types import TracebackType
+from collections.abc import Sequence
 
 import msgspec
 
+from gateway.admission import Admission, Asking
+from gateway.answer import Answer
 from gateway.auth import Tenant
 from gateway.calls import Call, Kind
 from gateway.catalog import Candidate, Catalog
 from gateway.classify import Refusal
+from gateway.deadline import Deadline
 from gateway.errors import (
     Forbidden,
     InvalidRequest,
     ModelNotFound,
-    StateLost,
-    UpstreamFailed,
-    UpstreamTimedOut,
 )
 from gateway.exhausted import Tried, attempts, failed, rejected, tried_with
 from gateway.interrupt import Cause, Interrupt
+from gateway.queueing import Queue
+from gateway.rate_limits import tenant_limited
 from gateway.router_settings import RouterSettings
-from gateway.upstream import Exchange, StreamBroken, Upstream
-from shared_state.errors import StateError
+from gateway.upstream import Exchange, Upstream
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit, Plan, Rejection
-
-
-class Deadline(msgspec.Struct, frozen=True):
-    """When a request must be answered, by the loop's clock; all its attempts share it. ``is_asked``: by its client."""
-
-    at: float
-    is_asked: bool = False
-
-    def outcome(self, deployment_at: float, is_first: bool) -> Outcome:
-        """Of a call that is cut off at this time or at its deployment's. A client that gives less time than the
-        deployment may take is like one that leaves, and so is an attempt before that has used the time up: it says
-        nothing about the deployment.
-        """
-        is_cut_short = self.at < deployment_at and (self.is_asked or not is_first)
-        return Outcome.CANCELLED if is_cut_short else Outcome.TIMEOUT
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -55,77 +38,20 @@ class Route(msgspec.Struct, frozen=True):
     candidates: tuple[Candidate, ...]
     plan: Plan
     chains: dict[Refusal, tuple[Candidate, ...]]
-
-
-class Answer:
-    """What a deployment answered, with the permit it was answered under. Leaving the `async with` settles the permit:
-    after the last byte has been sent, on every way out, exactly once.
-    """
-
-    def __init__(
-        self, store: Failover, permit: Permit, exchange: Exchange, interrupt: Interrupt, candidate: Candidate
-    ) -> None:
-        self._store = store
-        self._permit = permit
-        self._interrupt = interrupt
-        self._outcome = exchange.outcome
-        self.exchange = exchange
-        self.candidate = candidate
-        self.state: StoreName = store.state
-        self.attempts = 1
-        self.upstream_s = 0.0
-        self.decision_s = 0.0
-
-    async def chunks(self) -> AsyncGenerator[bytes]:
-        """A stream's bytes. Raises UpstreamFailed when it breaks: the answer is committed, so it cannot be saved."""
-        self._store.answered(self._permit)
-        interrupt = self._interrupt
-        async with contextlib.aclosing(self.exchange.chunks()) as chunks:
-            interrupt.begin_waiting(self.candidate.deployment.idle_timeout_ms / 1000)
-            try:
-                async for chunk in chunks:
-                    interrupt.end_waiting()
-                    yield chunk
-                    interrupt.begin_waiting()
-            except StreamBroken as broken:
-                self._outcome = broken.outcome
-                raise UpstreamFailed("The answer broke off: the provider's stream ended too early.") from broken
-
-    def timed_out(self) -> UpstreamFailed:
-        """A stream was still running at its deadline, or silent for too long. That is not the provider's fault when the
-        client was the one to wait for.
-        """
-        self._outcome = self.exchange.late if self._interrupt.is_waiting else Outcome.CANCELLED
-        return UpstreamTimedOut("The answer broke off: the provider's stream took too long.")
-
-    async def __aenter__(self) -> "Answer":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._interrupt.clear()
-        if error is not None:
-            self._outcome = Outcome.CANCELLED
-        exchange = self.exchange
-        self._store.settle(self._permit, Ending(self._outcome, exchange.latency_ms, exchange.output_tokens))
-        await exchange.close()
-
-
-def _number(tried: Sequence[Tried]) -> int:
-    """Of the next attempt, as acquire counts them: 0 for another candidate while no deployment has failed."""
-    failures = sum(each.outcome is not Outcome.CLIENT_ERROR for each in tried)
-    return failures + 1 if failures or not tried else 0
+    queue: Queue
 
 
 class Dispatcher:
     """Takes a call to an answer, or raises the GatewayError to give instead."""
 
-    def __init__(self, store: Failover, upstream: Upstream, catalog: Catalog, router: RouterSettings) -> None:
+    def __init__(
+        self, store: Failover, admission: Admission, upstream: Upstream, catalog: Catalog, router: RouterSettings
+    ) -> None:
         self._store = store
         self._upstream = upstream
         self._max_attempts = router.max_attempts
         self._strategy = router.routing_strategy
+        self._admission = admission
         self._routes = {(model, kind): self._route(catalog, model, kind) for model in catalog.models() for kind in Kind}
 
     def _route(self, catalog: Catalog, model: str, kind: Kind) -> Route:
@@ -133,7 +59,8 @@ class Dispatcher:
         assert route is not None
         candidates = self._serving(route.candidates, kind)
         chains = {refusal: self._serving(chain, kind) for refusal, chain in route.chains.items()}
-        return Route(route.model, candidates, self._plan(candidates), chains)
+        queue = self._admission.queue(route.model, [candidate.deployment.id for candidate in candidates])
+        return Route(route.model, candidates, self._plan(candidates), chains, queue)
 
     def _serving(self, candidates: Sequence[Candidate], kind: Kind) -> tuple[Candidate, ...]:
         return tuple(c for c in candidates if self._upstream.serves(c.deployment.id, kind))
@@ -162,18 +89,26 @@ class Dispatcher:
         route = self._routes.get((model, Kind.CHAT))
         return route.plan if route else None
 
-    async def answer(self, call: Call, route: Route, priority: int, deadline: Deadline, interrupt: Interrupt) -> Answer:
+    async def answer(
+        self, call: Call, route: Route, tenant: Tenant, priority: int, deadline: Deadline, interrupt: Interrupt
+    ) -> Answer:
         """The first answer that may be committed. On every other way out each permit taken here has been settled."""
         candidates, plan, chains = route.candidates, route.plan, dict(route.chains)
+        asking = Asking(call, tenant, priority, deadline, interrupt)
         tried: list[Tried] = []
         upstream_s = decision_s = 0.0
         while True:
             if interrupt.time() >= deadline.at:
                 raise failed(tried)
             asked = time.perf_counter()
-            decision = await self._acquire(plan, call, priority, tried, deadline, interrupt)
+            if tried:
+                decision = await self._admission.acquire(plan, asking, tried)
+            else:
+                decision = await self._admission.first(plan, route.queue, asking)
             decision_s += time.perf_counter() - asked
             if isinstance(decision, Rejection):
+                if decision.code == "limited":
+                    raise tenant_limited(tenant.limits, decision)
                 raise rejected(decision, candidates, tried)
             candidate = candidates[decision.position]
             started = time.perf_counter()
@@ -195,7 +130,7 @@ class Dispatcher:
             elif exchange.outcome is Outcome.SUCCESS or (
                 exchange.outcome is Outcome.CLIENT_ERROR and not attempts(tried)
             ):
-                answer = Answer(self._store, decision, exchange, interrupt, candidate)
+                answer = Answer(self._store, self._admission.settle, decision, exchange, interrupt, candidate)
                 answer.attempts = attempts(tried) + 1
                 answer.upstream_s = upstream_s
                 answer.decision_s = decision_s
@@ -208,24 +143,6 @@ class Dispatcher:
             if is_final:
                 raise failed(tried)
             plan = self._plan(candidates)
-
-    async def _acquire(
-        self, plan: Plan, call: Call, priority: int, tried: Sequence[Tried], deadline: Deadline, interrupt: Interrupt
-    ) -> Permit | Rejection:
-        """A store that hangs may not take longer than the request has either."""
-        interrupt.set_deadline(deadline.at)
-        try:
-            return await self._store.acquire(plan, priority, call.is_stream, _number(tried))
-        except StateError as error:
-            lost = StateLost("The gateway's shared state cannot be reached.", retry_after_ms=1000)
-            lost.attempts = attempts(tried)
-            raise lost from error
-        except asyncio.CancelledError:
-            if not interrupt.take(Cause.DEADLINE):
-                raise
-            raise failed(tried) from None
-        finally:
-            interrupt.clear_deadline()
 
     async def _send(
         self,
@@ -248,7 +165,7 @@ class Dispatcher:
         except BaseException:
             if interrupt.take(Cause.DEADLINE):
                 return Exchange(late)
-            self._store.settle(permit, Ending(Outcome.CANCELLED))
+            self._admission.settle(permit, Ending(Outcome.CANCELLED))
             raise
         if call.is_stream and exchange.outcome is Outcome.SUCCESS:
             interrupt.set_deadline(min(deadline.at, deployment_at))
@@ -265,4 +182,4 @@ class Dispatcher:
             is_final=is_final,
         )
         # Ahead of the acquire that follows, in the same flush: the next decision already knows.
-        self._store.settle(permit, ending, is_urgent=not is_final)
+        self._admission.settle(permit, ending, is_urgent=not is_final)

@@ -5,10 +5,12 @@ GatewayError
 ├── Unauthorized          401  no or wrong API key
 ├── Forbidden             403  the key may not use this model or endpoint
 ├── ModelNotFound         404
+├── Conflict              409  somebody else has it
 ├── RequestTimedOut       408  the body did not arrive in time
 ├── RequestTooLarge       413
 ├── RateLimited           429
-│   └── QuotaExhausted    429  no waiting helps
+│   ├── QuotaExhausted    429  no waiting helps
+│   └── QueueFull         429  too many wait already
 ├── UpstreamRefused       4xx  the provider found fault with the request itself
 ├── UpstreamFailed        502  every candidate was tried and failed
 │   └── UpstreamTimedOut  504
@@ -38,7 +40,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class GatewayError(Exception):
     """Base. ``retry_after_ms`` becomes retry-after headers, ``details`` a list beside the error's message, ``attempts``
-    how often a provider was called for it.
+    how often a provider was called for it, ``headers`` what else goes with it.
     """
 
     status = 500
@@ -59,6 +61,7 @@ class GatewayError(Exception):
         self.retry_after_ms = retry_after_ms
         self.details = details
         self.attempts = 0
+        self.headers: list[tuple[bytes, bytes]] = []
 
 
 class InvalidRequest(GatewayError):
@@ -99,6 +102,12 @@ class NotFound(GatewayError):
     code = "not_found"
 
 
+class Conflict(GatewayError):
+    status = 409
+    type = "invalid_request_error"
+    code = "conflict"
+
+
 class MethodNotAllowed(GatewayError):
     status = 405
     type = "invalid_request_error"
@@ -126,6 +135,10 @@ class RateLimited(GatewayError):
 class QuotaExhausted(RateLimited):
     type = "insufficient_quota"
     code = "insufficient_quota"
+
+
+class QueueFull(RateLimited):
+    code = "queue_full"
 
 
 class UpstreamRefused(GatewayError):
@@ -207,7 +220,7 @@ def message_body_of(error: GatewayError) -> bytes:
 
 
 def headers_of(error: GatewayError) -> list[tuple[bytes, bytes]]:
-    headers = [JSON]
+    headers = [JSON, *error.headers]
     if error.retry_after_ms is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_ms / 1000))))
         headers.append((b"retry-after-ms", b"%d" % error.retry_after_ms))

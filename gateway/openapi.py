@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.auth import TenantRequest
 from gateway.calls import REQUESTS, Kind
 
 _SUMMARIES = {
@@ -29,6 +30,7 @@ _FAULTS = {
     "403": "The key may not use this model",
     "404": "The model does not exist",
     "408": "The body did not arrive in time",
+    "409": "Somebody else has it",
     "413": "The body is too large",
     "422": "The provider found fault with the request",
     "429": "A rate limit is reached, see retry-after",
@@ -128,16 +130,18 @@ def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": place, "required": True, "schema": schema}
 
 
-def document(version: str) -> bytes:
-    """As JSON, OpenAPI 3.1."""
-    kinds = list(REQUESTS)
-    schemas, components = msgspec.json.schema_components(
-        [REQUESTS[kind] for kind in kinds], ref_template="#/components/schemas/{name}"
-    )
+_FORCE = {
+    "type": "object",
+    "properties": {
+        "reason": {"type": "string"},
+        "actor": {"type": "string"},
+        "for_ms": {"type": "integer", "minimum": 0},
+    },
+}
+
+
+def _admin_paths() -> dict[str, Any]:
     anything, text = {"type": "object"}, {"type": "string", "minLength": 1}
-    models = {"type": "object", "required": ["object", "data"]}
-    models["properties"] = {"data": {"type": "array", "items": _ref("Model")}}  # type: ignore[assignment]
-    plain_text = {"description": "Plain text", "content": {"text/plain": {"schema": {"type": "string"}}}}
     force = {
         "summary": "Moves a breaker by hand",
         "parameters": [
@@ -150,15 +154,23 @@ def document(version: str) -> bytes:
             **_faults("Error", "400", "401", "403", "404", "503"),
         },
     }
-    fields = {"reason": {"type": "string"}, "actor": {"type": "string"}, "for_ms": {"type": "integer", "minimum": 0}}
-    paths: dict[str, Any] = {
-        f"/v1{kind.value}": {"post": _inference(kind, schema)} for kind, schema in zip(kinds, schemas, strict=True)
+    name = _parameter("name", "path", text)
+    put = {
+        "summary": "Makes or replaces a tenant; a key that is made here is shown once",
+        "parameters": [name],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("TenantRequest")}}},
+        "responses": {
+            "200": _json(anything, "The tenant as it is now"),
+            "201": _json(anything, "The new tenant, with its key where none was given"),
+            **_faults("Error", "400", "401", "403", "408", "409", "413", "503"),
+        },
     }
-    paths |= {
-        "/v1/models": _get("The models that this key may ask for", _json(models, "All of them"), "401"),
-        "/v1/models/{model}": _get(
-            "One model", _json(_ref("Model"), "The model"), "401", "404", parameters=[_parameter("model", "path", text)]
-        ),
+    remove = {
+        "summary": "Takes a tenant's key back",
+        "parameters": [name],
+        "responses": {"200": _json(anything, "Removed"), **_faults("Error", "400", "401", "403", "404", "503")},
+    }
+    return {
         "/v1/admin/models/stats": _get("Health, latencies, breakers", _json(anything, "By model"), "401", "403", "503"),
         "/v1/admin/explain": _get(
             "Which deployment a request would get now",
@@ -167,12 +179,36 @@ def document(version: str) -> bytes:
             parameters=[_parameter("model", "query", text)],
         ),
         "/v1/admin/deployments/{deployment}/{action}": {"post": force},
+        "/v1/admin/tenants": _get("The tenants of the store", _json(anything, "Without keys"), "401", "403"),
+        "/v1/admin/tenants/{name}": {"put": put, "delete": remove},
+    }
+
+
+def document(version: str) -> bytes:
+    """As JSON, OpenAPI 3.1."""
+    kinds = list(REQUESTS)
+    schemas, components = msgspec.json.schema_components(
+        [*(REQUESTS[kind] for kind in kinds), TenantRequest], ref_template="#/components/schemas/{name}"
+    )
+    text = {"type": "string", "minLength": 1}
+    models = {"type": "object", "required": ["object", "data"]}
+    models["properties"] = {"data": {"type": "array", "items": _ref("Model")}}  # type: ignore[assignment]
+    plain_text = {"description": "Plain text", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    paths: dict[str, Any] = {
+        f"/v1{kind.value}": {"post": _inference(kind, schema)} for kind, schema in zip(kinds, schemas, strict=False)
+    }
+    paths |= {
+        "/v1/models": _get("The models that this key may ask for", _json(models, "All of them"), "401"),
+        "/v1/models/{model}": _get(
+            "One model", _json(_ref("Model"), "The model"), "401", "404", parameters=[_parameter("model", "path", text)]
+        ),
+        **_admin_paths(),
         "/livez": _get("Does it run?", plain_text),
         "/readyz": _get("May it get requests?", plain_text),
         "/metrics": _get("For Prometheus", plain_text),
     }
     components |= {"Error": _ERROR, "MessageError": _MESSAGE_ERROR, "Attempt": _ATTEMPT, "Model": _MODEL}
-    components["Force"] = {"type": "object", "properties": fields}
+    components["Force"] = _FORCE
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",

@@ -48,6 +48,8 @@ def deployment_policy(deployment: DeploymentSettings, router: RouterSettings) ->
         weight=deployment.weight,
         price=deployment.cost.input_per_million + deployment.cost.output_per_million,
         rpm=deployment.rpm,
+        tpm=deployment.tpm,
+        concurrency=deployment.concurrency,
     )
 
 

@@ -14,6 +14,7 @@ from gateway.setting_types import (
     Count,
     Duration,
     Factor,
+    Level,
     Name,
     Ratio,
     Score,
@@ -72,6 +73,14 @@ class LoadSheddingSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yam
     critical_reserve: Ratio = 0.2  # so a burst of ordinary calls cannot shut out a critical one
 
 
+class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    """Of one model on one replica, for when all its deployments are full."""
+
+    max_waiting: Level = 100  # more would only wait for each other; 0 is no queue: full is refused at once
+    max_wait_ms: Duration = 10_000  # longer, and most people have given up
+    target_ms: Duration = 1_000  # what even the luckiest waits for when there is too much, not only a burst
+
+
 class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     routing_strategy: RoutingStrategy = "adaptive"
     circuit_breaker_enabled: bool = True
@@ -91,4 +100,6 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     context_window_fallbacks: Mapping[Name, tuple[Name, ...]] = {}  # instead of `fallbacks`, when a prompt is too long
     content_policy_fallbacks: Mapping[Name, tuple[Name, ...]] = {}  # and when the provider's filter refused it
     load_shedding: LoadSheddingSettings = LoadSheddingSettings()
+    queue: QueueSettings = QueueSettings()
+    model_queues: Mapping[Name, QueueSettings] = {}  # instead of `queue`, for a model
     aliases: Mapping[Name, Name] = {}

@@ -39,6 +39,7 @@ Standby = Literal["embedded", "none"]
 ANTHROPIC_URL = "https://api.anthropic.com/v1"
 Priority = Literal["critical", "high", "normal", "low", "bulk"]
 ProviderType = Literal["openai", "azure", "anthropic"]
+Concurrency = Literal["adaptive", "gradient", "fixed"]
 LimitField = Literal["max_tokens", "max_completion_tokens"]
 
 
@@ -67,6 +68,7 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     rpm: Count | None = None
     tpm: Count | None = None
     max_parallel: Count | None = None
+    weight: Weight = 1.0  # its share of a full model's turns, among tenants that wait
     models: tuple[Name, ...] = ()
 
 
@@ -110,6 +112,7 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
     rpm: Count | None = None
     tpm: Count | None = None
     max_parallel: Count = 200  # the ceiling of the adaptive limit, which finds the real one below it
+    concurrency: Concurrency = "adaptive"  # from errors; gradient: from latency, for one's own servers
     latency_threshold_ms: Duration = 2_000
     cooldown_period_ms: Duration = 30_000
     region: str = ""
@@ -275,6 +278,8 @@ def _model_problems(settings: Settings) -> Iterator[Problem]:
         ("content_policy_fallbacks", router.content_policy_fallbacks),
     ):
         yield from setting_rules.chain_problems(names, f"router.{field}", chains)
+    for model in router.model_queues:
+        yield from names.unknown_model(yaml_source.key_path("router.model_queues", model), model)
     for index, entry in enumerate(settings.auth.keys):
         path = f"{yaml_source.item_path('auth.keys', index)}.models"
         yield from setting_rules.allowed_model_problems(names, path, entry.models)

@@ -131,6 +131,7 @@ _TOKENS = re.compile(rb'"output_tokens"\s*:\s*(\d{1,9})')
 _CHUNKS = Marks(re.compile(rb"\ndata:\s*\[DONE\]"), _ERROR, re.compile(rb'"completion_tokens"\s*:\s*(\d{1,9})'))
 _MESSAGES = Marks(re.compile(rb"\nevent:\s*message_stop"), _ERROR, _TOKENS)
 _RESPONSES = Marks(re.compile(rb"\nevent:\s*response\.(?:completed|incomplete)"), _ERROR | {"response.failed"}, _TOKENS)
+_INPUT_TOKENS = re.compile(rb'"(?:prompt|input)_tokens"\s*:\s*(\d{1,9})')
 _MARKS = {Kind.CHAT: _CHUNKS, Kind.COMPLETION: _CHUNKS, Kind.MESSAGE: _MESSAGES, Kind.RESPONSE: _RESPONSES}
 # Without one of these no event is an error. A text cannot hold the first one: its quotes would be escaped.
 _MAY_FAIL = re.compile(rb'"error"|\nevent:\s*(?:error|response\.failed)|"response\.failed"')
@@ -144,7 +145,7 @@ class Progress:
         self._before = b"\n"
         self.is_done = False
         self.has_error = False
-        self.output_tokens = 0
+        self.input_tokens = self.output_tokens = 0
 
     def see(self, data: bytes) -> bytes:
         """Whole events in; out come those before an error."""
@@ -158,6 +159,8 @@ class Progress:
         if b'_tokens"' in seen:
             for tokens in marks.tokens.findall(seen):
                 self.output_tokens = max(self.output_tokens, int(tokens))
+            for tokens in _INPUT_TOKENS.findall(seen):
+                self.input_tokens = max(self.input_tokens, int(tokens))
         return data
 
     def skip(self) -> None:

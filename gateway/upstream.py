@@ -12,7 +12,7 @@ import aiohttp
 import httpx
 import httpx_aiohttp
 
-from gateway.calls import NOT_JSON, Call, Kind, UpstreamError, error_of, output_tokens
+from gateway.calls import NOT_JSON, Call, Kind, UpstreamError, error_of, tokens_of
 from gateway.classify import (
     QUOTA_COOL_MS,
     Refusal,
@@ -21,6 +21,7 @@ from gateway.classify import (
     classify_status,
     is_quota_exhausted,
     retry_after_ms,
+    used_up_ms,
 )
 from gateway.connections import session
 from gateway.dialects.malformed import Malformed
@@ -61,7 +62,7 @@ class Exchange:
         self.body = body
         self.content_type = b"application/json"
         self.latency_ms = 0
-        self.output_tokens = 0
+        self.input_tokens = self.output_tokens = 0
         self.retry_after_ms = 0
         self.error: UpstreamError | None = None
         self.refusal: Refusal | None = None
@@ -93,7 +94,7 @@ class Exchange:
                 if not progress.has_error:
                     chunk = await self._following(progress.is_done)
             rest = progress.see(held.rest())
-            self.output_tokens = progress.output_tokens
+            self.input_tokens, self.output_tokens = progress.input_tokens, progress.output_tokens
             if not progress.is_done:
                 raise StreamBroken(Outcome.FAILURE)
             if rest:
@@ -115,6 +116,11 @@ class Exchange:
                 return await anext(self._chunks, b"")
         except (TimeoutError, *_FAULTS):
             return b""
+
+    @property
+    def tokens(self) -> int:
+        """In and out, -1 when the provider did not tell."""
+        return self.input_tokens + self.output_tokens or -1
 
     async def close(self) -> None:
         """Gives the connection back; one whose answer was not read to its end is closed."""
@@ -169,9 +175,15 @@ async def _read(response: httpx.Response, adapted: Adapter, call: Call) -> Excha
             await response.stream.aclose()  # type: ignore[union-attr]
     exchange.status = response.status_code
     exchange.content_type = b"text/event-stream" if call.is_stream else b"application/json"
+    limits: dict[bytes, bytes] = {}
     for name, value in response.headers.raw:  # as bytes: httpx decodes all of them for a look at one
-        if name.lower() == b"retry-after":
+        lowered = name.lower()
+        if lowered == b"retry-after":
             exchange.retry_after_ms = exchange.retry_after_ms or retry_after_ms(value.decode("latin-1"))
+        elif b"ratelimit" in lowered:
+            limits[lowered] = value
+    if exchange.outcome is Outcome.SUCCESS:
+        exchange.retry_after_ms = used_up_ms(limits) if limits else 0
     return exchange
 
 
@@ -188,7 +200,7 @@ async def _read_whole(response: httpx.Response, outcome: Outcome, adapted: Adapt
         _read_error(exchange, response.status_code)
         return exchange
     try:
-        exchange.output_tokens = output_tokens(adapted.wire, body)
+        exchange.input_tokens, exchange.output_tokens = tokens_of(adapted.wire, body)
         if adapted.reply:
             exchange.body = adapted.reply(body)
     except (*NOT_JSON, Malformed):

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from loadtest.bench_parts import EMPTY_CALL
-from loadtest.bench_rig import RATE, Bench, rss_mib
+from loadtest.bench_rig import RATE, Bench, cpu_s, rss_mib
 from loadtest.bench_streams import bench_streams
 
 
@@ -68,10 +68,30 @@ def bench_memory(bench: Bench, requests: int) -> None:
     print(f"Store memory of one deployment after them: {bytes_kept} bytes")
 
 
+def bench_rejections(bench: Bench, seconds: float) -> None:
+    """What a request costs the gateway that is served, and one that is shed: another's leases fill the cluster."""
+    print("\n| engine | CPU per served request | CPU per shed request | share |\n|---|---|---|---|")
+    for engine in ("hypercorn", "uvicorn"):
+        with bench.gateway(engine) as (url, pid):
+            bench.throughput(url, 2)
+            before = cpu_s(pid)
+            count = seconds * bench.throughput(url, seconds)
+            served_us = 1e6 * (cpu_s(pid) - before) / count
+        with bench.gateway(engine, max_active=1) as (url, pid):
+            bench.ask_store("ZADD", "pllm:{default}:leases", "9999999999999", "bench.plain.1")
+            bench.refusals(url, 2)
+            before = cpu_s(pid)
+            count = bench.refusals(url, seconds)
+            shed_us = 1e6 * (cpu_s(pid) - before) / count
+            bench.ask_store("DEL", "pllm:{default}:leases")
+        print(f"| {engine} | {served_us:.0f} µs | {shed_us:.0f} µs | {100 * shed_us / served_us:.0f} % |", flush=True)
+
+
 PARTS: dict[str, Callable[[Bench, argparse.Namespace], None]] = {
     "throughput": bench_throughput,
     "latency": lambda bench, options: bench_latency(bench, 3 * options.seconds),
     "streams": lambda bench, options: bench_streams(bench, options.streams, 2.5 * options.seconds),
+    "rejections": lambda bench, options: bench_rejections(bench, options.seconds),
     "memory": lambda bench, options: bench_memory(bench, options.requests),
 }
 

@@ -44,9 +44,12 @@ wrk.headers["Content-Type"] = "application/json"
 """
 
 
-def config(store_port: int, upstream_port: int) -> str:
+def config(store_port: int, upstream_port: int, max_active: int, max_waiting: int) -> str:
     return f"""\
 state: {{url: "redis://127.0.0.1:{store_port}"}}
+router:
+  load_shedding: {{max_active_requests: {max_active}}}
+  queue: {{max_waiting: {max_waiting}}}
 model_list:
   - id: gpt-4-a
     model_name: gpt-4

@@ -48,10 +48,12 @@ class Bench:
             yield
 
     @contextlib.contextmanager
-    def gateway(self, engine: str, upstream: int | None = None) -> Iterator[tuple[str, int]]:
+    def gateway(
+        self, engine: str, upstream: int | None = None, max_active: int = 1000, max_waiting: int = 100
+    ) -> Iterator[tuple[str, int]]:
         port = free_port()
         file = self.folder / "bench.yaml"
-        file.write_text(config(self.store, upstream or self.upstream))
+        file.write_text(config(self.store, upstream or self.upstream, max_active, max_waiting))
         command = (sys.executable, "-m", "gateway", "serve", "--config", str(file))
         with self.running(GATEWAY_CORE, *command, "--engine", engine, "--port", str(port), port=port) as pid:
             yield f"http://127.0.0.1:{port}/v1/chat/completions", pid
@@ -79,6 +81,20 @@ class Bench:
 
     def throughput(self, url: str, seconds: float) -> float:
         """Requests per second that wrk gets through 32 connections; an error of any kind ends the bench."""
+        out = self._wrk(url, seconds)
+        if "Non-2xx" in out or "Socket errors" in out:
+            raise SystemExit(f"errors under load:\n{out}")
+        return float(re.findall(r"Requests/sec:\s+([\d.]+)", out)[0])
+
+    def refusals(self, url: str, seconds: float) -> int:
+        """How many requests were refused; one that was served ends the bench."""
+        out = self._wrk(url, seconds)
+        done, refused = (re.findall(pattern, out) for pattern in (r"(\d+) requests in", r"Non-2xx.*: (\d+)"))
+        if done != refused or "Socket errors" in out:
+            raise SystemExit(f"not all were refused:\n{out}")
+        return int(done[0])
+
+    def _wrk(self, url: str, seconds: float) -> str:
         script = self.folder / "post.lua"
         script.write_text(WRK)
         command = [
@@ -92,10 +108,7 @@ class Bench:
             "-s",
             str(script),
         ]
-        out = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
-        if "Non-2xx" in out or "Socket errors" in out:
-            raise SystemExit(f"errors under load:\n{out}")
-        return float(re.findall(r"Requests/sec:\s+([\d.]+)", out)[0])
+        return subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
 
     def at_rate(self, url: str, arrivals: str, seconds: float) -> dict[str, dict[str, float]]:
         """Latencies in ms of an open loop at a fixed rate, evenly spaced (constant) or in bursts (poisson)."""

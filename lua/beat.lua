@@ -23,7 +23,7 @@
 -- reply epoch, sequence, now_ms, policy version or 0, active, replicas alive, should_shed reasons,
 --       known (0 | 1: it was not taken for dead), { dead replicas ... }, { deployment position from 1,
 --       state, generation, ms until it ends by itself or 0, trips, reason, ms that it cools, ms of its rate limit that
---       are used up ... of each that ever moved, cools or is limited }
+--       are used up ... of each that ever moved, cools or is limited }, version of the tenants
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local replicas_key, replica_key, FIRST = KEYS[6], KEYS[7], 8
 local epoch, replica, dead_after_ms, random = ARGV[1], ARGV[2], tonumber(ARGV[7]), random_from(tonumber(ARGV[8]))
@@ -67,12 +67,7 @@ if policy and now - (domain.evaluated_at_ms or 0) >= EVALUATE_EVERY_MS then
   record_set(domain, 'healthy_ratio', decimal(counted > 0 and healthy / counted or 1, 3))
   record_set(domain, 'evaluated_at_ms', now)
   outcomes_refresh(domain, window_key, EVALUATE_EVERY_MS)
-  local reasons, before = shed_reasons(domain, policy, active), domain.shed_reasons or ''
-  if reasons ~= before then
-    transitions[#transitions + 1] = { subject = 'load_shedding', from = before, to = reasons, reason = 'beat',
-      generation = 0 }
-    record_set(domain, 'shed_reasons', reasons)
-  end
+  transitions[#transitions + 1] = shed_change(domain, shed_reasons(domain, policy, active), 'beat')
 end
 
 for _, d in ipairs(changed) do record_write(d) end
@@ -92,4 +87,4 @@ local alive = redis.call('ZCOUNT', replicas_key, now - dead_after_ms, '+inf')
 local dead = redis.call('ZRANGEBYSCORE', replicas_key, '-inf', '(' .. string.format('%d', now - dead_after_ms),
   'LIMIT', 0, DEAD_REPORTED)
 return { domain.epoch, domain.sequence, now, policy and policy.version or 0, active, alive, domain.shed_reasons or '',
-  before and 1 or 0, dead, breakers_moved(KEYS, FIRST, now) }
+  before and 1 or 0, dead, breakers_moved(KEYS, FIRST, now), domain.tenants_version or 0 }

@@ -3,7 +3,7 @@
 --- @include "random"
 --- @include "candidate"
 --- @include "tier"
---- @include "shed"
+--- @include "shed_reject"
 -- Read-only dry run of `acquire`: the same includes decide, nothing is written.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET,
@@ -14,7 +14,7 @@
 local strategy, tiers, priority, random = ARGV[1], ARGV[2], tonumber(ARGV[3]), random_from(tonumber(ARGV[4]))
 local policy, domain = policy_read(KEYS[2]), domain_read(KEYS[1])
 local now = domain.now
-local candidates = policy and candidates_read(KEYS, 4, tiers, policy, now)
+local candidates = policy and candidates_read(KEYS, 4, tiers, policy, now, 0)
 if not candidates then return { 'unconfigured' } end
 
 local active = redis.call('ZCOUNT', KEYS[3], '(' .. string.format('%d', now), '+inf')
@@ -22,7 +22,7 @@ local shed = shed_reject(domain, policy, shed_reasons(domain, policy, active), a
 local picked = not shed and tier_pick(candidates, policy, strategy, now, random)
 local reply = { shed or '', picked and picked.position or 0 }
 for _, c in ipairs(candidates) do
-  for _, value in ipairs({ c.verdict, c.tier, c.state, c.active, c.deployment.limit, math.ceil(c.wait_ms or 0),
+  for _, value in ipairs({ c.verdict, c.tier, c.state, c.active, c.limit, math.ceil(c.wait_ms or 0),
     decimal(c.health, 1), decimal(c.score, 1) }) do reply[#reply + 1] = value end
 end
 return reply

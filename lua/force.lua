@@ -27,7 +27,10 @@ if STATE[action] == 'closed' then
   -- An operator who closes says that the trouble is over: full traffic now, no slow start, no trips to remember.
   for _, field in ipairs({ 'changed_at_ms', 'trips' }) do record_set(d, field, nil) end
   if action == 'reset' then
-    for _, field in ipairs({ 'cool_until_ms', 'arrival_at_ms', 'current_weight' }) do record_set(d, field, nil) end
+    for _, field in ipairs({ 'cool_until_ms', 'arrival_at_ms', 'tokens_at_ms', 'current_weight', 'adapted',
+      'adapted_at_ms' }) do
+      record_set(d, field, nil)
+    end
   end
   redis.call('DEL', window_key)
 else

@@ -3,6 +3,9 @@
 --- @include "random"
 --- @include "judge"
 --- @include "lease"
+--- @include "tenant"
+--- @include "waiting"
+--- @include "gradient"
 --- @include "event"
 -- Ends one lease and learns from its outcome. Settling twice is once: removing the lease is the gate.
 -- Only results of the generation in which the lease was granted move the breaker.
@@ -12,7 +15,8 @@
 -- ARGV  1 epoch to set if none, 2 token, 3 outcome (success | failure | timeout | throttled | overloaded |
 --       client_error | cancelled), 4 generation, 5 probe (0 | 1), 6 latency_ms (first byte of a stream, else total),
 --       7 stream (0 | 1), 8 output_tokens, 9 retry_after_ms (0 unknown), 10 final outcome of its request (0 | 1),
---       11 seed (31-bit)
+--       11 seed (31-bit), 12 tokens as estimated at acquire, 13 as they were (-1 unknown), 14 the tenant's limit of
+--       them per minute (0 none)
 -- reply known (0 | 1), state, generation, sequence, epoch, now_ms
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local deployment_key, own_leases_key, own_window_key = KEYS[6], KEYS[7], KEYS[8]
@@ -20,10 +24,12 @@ local epoch, token, generation, probe = ARGV[1], ARGV[2], tonumber(ARGV[4]), ARG
 local call = { outcome = ARGV[3], latency_ms = tonumber(ARGV[6]), stream = ARGV[7] == '1',
   output_tokens = tonumber(ARGV[8]) }
 local retry_after_ms, final, random = tonumber(ARGV[9]), ARGV[10] == '1', random_from(tonumber(ARGV[11]))
-local SUMMARY_DUE_MS, COOL_DEFAULT_MS, EWMA_TAU_MS = 250, 1000, 10000
+local estimated, used, tpm = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local SUMMARY_DUE_MS, COOL_DEFAULT_MS, EWMA_TAU_MS, COOLS = 250, 1000, 10000, { overloaded = true, success = true }
 
-local domain = domain_read(global_key, { 'epoch', 'sequence', 'clock_ms', 'clock_offset_ms' })
+local domain = domain_read(global_key, { 'epoch', 'sequence', 'clock_ms', 'clock_offset_ms', 'waiting_until_ms' })
 local d, now = deployment_read(deployment_key), domain.now
+local start = tonumber(redis.call('ZSCORE', own_leases_key, token) or nil)
 local known = lease_remove(leases_key, own_leases_key, token)
 domain_advance(domain, epoch)
 if not known or not d.config_version then
@@ -50,11 +56,16 @@ if sample.latency_ms and not is_late then
   record_set(d, 'ewma_ms', decimal(x, 1))
   record_set(d, 'ewma_at_ms', now)
 end
-if call.outcome == 'throttled' or (call.outcome == 'overloaded' and retry_after_ms > 0) then
+if call.outcome == 'throttled' or (retry_after_ms > 0 and COOLS[call.outcome]) then
   local cool_ms = retry_after_ms > 0 and retry_after_ms or COOL_DEFAULT_MS
   if policy then cool_ms = math.min(policy.max_cooldown_ms, cool_ms) end
   record_set(d, 'cool_until_ms', math.max(d.cool_until_ms or 0, now + cool_ms))
 end
+if used < 0 then used = sample.failures + sample.throttled > 0 and 0 or estimated end
+if d.tpm then
+  record_set(d, 'tokens_at_ms', decimal(limit_correct(d.tokens_at_ms, d.tpm, estimated, used, now), 3))
+end
+if final and tpm > 0 then tenant_correct(global_key, token, tpm, estimated, used, now) end
 local transition
 if generation == d.generation then
   if d.state == 'closed' then
@@ -69,7 +80,9 @@ if generation == d.generation then
     end
   end
 end
-record_set(d, 'active', deployment_active(own_leases_key, d, now))
+local active = deployment_active(own_leases_key, d, now)
+record_set(d, 'active', active)
+adapt(d, call, start, active + 1, now)
 
 if transition and transition.to == 'closed' then
   redis.call('DEL', own_window_key)
@@ -81,6 +94,7 @@ if final and (sample.calls == 1 or sample.throttled == 1) then
 end
 record_write(d)
 record_write(domain)
+waiting_tell(domain, d.id)
 if transition then event_add(events_key, domain, transition.subject, transition.from, transition.to,
   transition.reason, transition.generation) end
 return { 1, d.state, d.generation, domain.sequence, domain.epoch, now }

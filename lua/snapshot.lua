@@ -27,6 +27,7 @@ for k = 6, #KEYS, 3 do
   local d, row = deployment_read(KEYS[k]), {}
   if d.config_version and policy then
     health_refresh(d, window_read(redis.call('GET', KEYS[k + 2]) or '', now), now)
+    record_set(d, 'limit', adapt_limit(d))
     record_set(d, 'active', deployment_active(KEYS[k + 1], d, now))
     local oldest = redis.call('ZRANGE', KEYS[k + 1], 0, 0, 'WITHSCORES')
     record_set(d, 'oldest_ms', oldest[2] and math.max(0, now - math.floor(tonumber(oldest[2]))) or 0)

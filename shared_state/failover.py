@@ -18,7 +18,18 @@ from shared_state.embedded import EmbeddedStore
 from shared_state.errors import EmbeddedFailed, StateError, StoreTimeout, StoreUnavailable
 from shared_state.keys import Keys
 from shared_state.memory import Memory, View
-from shared_state.records import Configuration, DomainSnapshot, Ending, Explanation, Outcome, Permit, Plan, Rejection
+from shared_state.records import (
+    Ask,
+    Configuration,
+    DomainSnapshot,
+    Ending,
+    Explanation,
+    Outcome,
+    Permit,
+    Plan,
+    Rejection,
+)
+from shared_state.script_calls import part
 from shared_state.scripts import Script
 from shared_state.store import Store
 
@@ -33,22 +44,23 @@ _Answered = TypeVar("_Answered")
 
 def share(configuration: Configuration, replicas: int, version: int) -> Configuration:
     """What one of so many replicas may do when none of them knows of the others. One probe each."""
-
-    def part(limit: int) -> int:
-        return max(1, limit // replicas)
-
     router = configuration.router
     return Configuration(
         version,
         msgspec.structs.replace(
             router,
-            max_active=part(router.max_active),
+            max_active=part(router.max_active, replicas),
             probes=1,
             probe_successes=1,
             retry_floor_per_second=router.retry_floor_per_second / replicas,
         ),
         tuple(
-            msgspec.structs.replace(d, limit=part(d.limit), rpm=None if d.rpm is None else part(d.rpm))
+            msgspec.structs.replace(
+                d,
+                limit=part(d.limit, replicas),
+                rpm=None if d.rpm is None else part(d.rpm, replicas),
+                tpm=None if d.tpm is None else part(d.tpm, replicas),
+            )
             for d in configuration.deployments
         ),
     )
@@ -135,6 +147,7 @@ class Standby:
     async def _divide(self, store: Store, replicas: int) -> None:
         self._version += 1
         store.configuration = share(self._configuration, replicas, self._version)
+        store.replicas = replicas
         await store.configure()
         self._replicas = replicas
 
@@ -175,9 +188,9 @@ class Failover:
     def plan(self, candidates: Sequence[tuple[str, int]], strategy: str) -> Plan:
         return self.shared.plan(candidates, strategy)
 
-    async def acquire(self, plan: Plan, priority: int, is_stream: bool, attempt: int = 1) -> Permit | Rejection:
+    async def acquire(self, plan: Plan, ask: Ask) -> Permit | Rejection:
         """Raises StateError only where no standby can help."""
-        return await self._ask(lambda store: store.acquire(plan, priority, is_stream, attempt))
+        return await self._ask(lambda store: store.acquire(plan, ask))
 
     async def _goes_on(self, store: Store, error: StateError) -> bool:
         """Is there another store to ask by now, or is the shared one well again?"""

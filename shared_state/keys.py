@@ -1,6 +1,8 @@
 """Every key name. The braces are the Cluster hash tag: all keys of a domain live in one slot, so that one script
 may touch all of them.
 
+Built in Lua from these, because a lease's token alone tells the tenant: `tenant_leases:<name>`, `limit:tenant:<name>`.
+
 A lease's score in `leases:<id>` is its start in ms; the fraction marks it (.5 a probe, .25 first byte arrived).
 """
 
@@ -16,6 +18,8 @@ class Keys:
         self.window = self._key("window")
         self.events = self._key("events")
         self.replicas = self._key("replicas")
+        self.tenants = self._key("tenants")  # a HASH, and the channel on which its changes are told
+        self.freed = self._key("freed")  # a channel: deployments of which a request has ended, while requests wait
 
     def _key(self, name: str) -> bytes:
         return (self.prefix + name).encode()

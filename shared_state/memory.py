@@ -35,9 +35,10 @@ class Memory:
         self.live: dict[str, Live] = {}
         self._counter = 0
 
-    def token(self, is_stream: bool) -> str:
+    def token(self, is_stream: bool, tenant: str = "") -> str:
         self._counter += 1
-        return f"{self.replica}.{'stream' if is_stream else 'plain'}.{_base36(self._counter)}"
+        token = f"{self.replica}.{'stream' if is_stream else 'plain'}.{_base36(self._counter)}"
+        return f"{token} {tenant}" if tenant else token
 
     def grant(self, permit: Permit, is_shared: bool) -> None:
         self.live[permit.token] = Live(permit, time.monotonic(), is_shared)

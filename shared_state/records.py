@@ -66,33 +66,95 @@ class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
     weight: float
     price: float
     rpm: int | None = None
+    tpm: int | None = None
+    concurrency: str = "adaptive"
+
+
+class TenantLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one tenant may do in the whole domain; None means unlimited. ``weight``: its share of what is full. No name:
+    the anonymous one, not told apart.
+    """
+
+    name: str = ""
+    rpm: int | None = None
+    tpm: int | None = None
+    max_parallel: int | None = None
+    weight: float = 1.0
+
+
+UNLIMITED = TenantLimits()
+
+
+class TenantRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A tenant as the store keeps it. ``key_hash``: SHA-256 of its key, hexadecimal; no models means all of them."""
+
+    name: str
+    key_hash: str
+    priority: str = "normal"
+    models: tuple[str, ...] = ()
+    rpm: int | None = None
+    tpm: int | None = None
+    max_parallel: int | None = None
+    weight: float = 1.0
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """One request to be decided on. ``priority``: 0 critical to 100 bulk; ``attempt``: from 1, 0 for another candidate
+    while none has failed; ``tokens``: as many as it is estimated to take, in and out; ``is_waiting``: it waits in this
+    replica's queue.
+    """
+
+    priority: int = 50
+    is_stream: bool = False
+    attempt: int = 1
+    tokens: int = 0
+    tenant: TenantLimits = UNLIMITED
+    is_waiting: bool = False
+
+
+class MinuteUsed(msgspec.Struct, frozen=True):
+    """How many ms of a tenant's minute are used up, of its requests and of its tokens."""
+
+    requests_ms: int = 0
+    tokens_ms: int = 0
 
 
 class Permit(msgspec.Struct, frozen=True):
-    """One granted lease: the right to send one call to one deployment, to be settled exactly once."""
+    """One granted lease: the right to send one call to one deployment, to be settled exactly once. ``ask``: what it was
+    granted for.
+    """
 
     token: str
     position: int
     deployment_id: str
     generation: int
     is_probe: bool
-    is_stream: bool
+    ask: Ask
     sequence: int
+    used: MinuteUsed = MinuteUsed()
+
+    @property
+    def is_stream(self) -> bool:
+        return self.ask.is_stream
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """No lease. ``code``: shed, none or retry_budget; one verdict per candidate when they were looked at."""
+    """No lease. ``code``: shed, limited (the tenant), none or retry_budget; one verdict per candidate when they were
+    looked at.
+    """
 
     code: str
     reason: str
     retry_after_ms: int
     sequence: int
     verdicts: tuple[str, ...]
+    used: MinuteUsed = MinuteUsed()
 
 
 class Ending(msgspec.Struct, frozen=True):
     """What `settle` learns. ``latency_ms``: first byte of a stream, total of the rest; ``retry_after_ms``: 0 when
-    the provider named none; ``is_final``: this is the outcome of the whole request, not of an attempt.
+    the provider named none; ``is_final``: this is the outcome of the whole request, not of an attempt; ``tokens``: in
+    and out, -1 when the provider did not tell.
     """
 
     outcome: Outcome
@@ -100,6 +162,7 @@ class Ending(msgspec.Struct, frozen=True):
     output_tokens: int = 0
     retry_after_ms: int = 0
     is_final: bool = True
+    tokens: int = -1
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -166,6 +229,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     is_known: bool
     dead_replicas: tuple[str, ...]
     breakers: dict[int, Breaker]
+    tenants_version: int = 0
 
 
 class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,18 +7,21 @@ import msgspec
 
 from shared_state.errors import NotConfigured, ScriptFailed
 from shared_state.records import (
+    Ask,
     Breaker,
     CandidateVerdict,
     DeploymentSnapshot,
     DomainSnapshot,
     Explanation,
     Heartbeat,
+    MinuteUsed,
     Permit,
     Rejection,
     Settlement,
 )
 
 Reply = list[object]
+_NOTHING_USED = MinuteUsed()
 
 
 def _text(value: object) -> str:
@@ -33,12 +36,13 @@ def _number(value: object) -> int:
     return value
 
 
-def acquired(reply: Reply, token: str, is_stream: bool, ids: tuple[str, ...]) -> Permit | Rejection:
+def acquired(reply: Reply, token: str, ask: Ask, ids: tuple[str, ...]) -> Permit | Rejection:
     """acquire. Raises NotConfigured."""
     code = reply[0]
     if code == b"granted":
-        position = _number(reply[1]) - 1
-        return Permit(token, position, ids[position], _number(reply[2]), reply[3] == 1, is_stream, _number(reply[4]))
+        position, generation, sequence = _number(reply[1]) - 1, _number(reply[2]), _number(reply[4])
+        used = MinuteUsed(_number(reply[7]), _number(reply[8])) if ask.tenant.name else _NOTHING_USED
+        return Permit(token, position, ids[position], generation, reply[3] == 1, ask, sequence, used)
     if code == b"unconfigured":
         raise NotConfigured("the store does not know this configuration")
     return Rejection(
@@ -46,7 +50,8 @@ def acquired(reply: Reply, token: str, is_stream: bool, ids: tuple[str, ...]) ->
         _text(reply[1]),
         _number(reply[2]),
         _number(reply[3]),
-        tuple(_text(verdict) for verdict in reply[6:]),
+        tuple(_text(verdict) for verdict in reply[8:]),
+        MinuteUsed(_number(reply[6]), _number(reply[7])),
     )
 
 
@@ -68,6 +73,7 @@ def beaten(reply: Reply) -> Heartbeat:
         is_known=reply[7] == 1,
         dead_replicas=tuple(_text(replica) for replica in cast(Reply, reply[8])),
         breakers=_breakers(cast(Reply, reply[9])),
+        tenants_version=_number(reply[10]),
     )
 
 

@@ -12,12 +12,19 @@ import msgspec
 from shared_state.client import pack
 from shared_state.keys import Keys
 from shared_state.memory import Live, View
-from shared_state.records import Breaker, Configuration, Ending, Permit, Plan, Presence
+from shared_state.records import Ask, Breaker, Configuration, Ending, Permit, Plan, Presence, TenantLimits
 from shared_state.scripts import Script
 
 DEAD_AFTER_MS = 5000
 REAP_CHUNK = 500
+TENANTS_KEPT = 10_000  # packed limits
 _SEED_BITS = 31
+_WAITING, _NOT_WAITING = pack(b"1"), pack(b"0")
+
+
+def part(limit: int, replicas: int) -> int:
+    """Of a limit, for one of so many replicas that do not know of each other."""
+    return max(1, limit // replicas)
 
 
 class ScriptCalls:
@@ -32,6 +39,7 @@ class ScriptCalls:
         self._epoch = f"e{secrets.token_hex(8)}".encode()
         self._draw = random.Random(secrets.randbits(64)).getrandbits
         self._settle_prefixes: dict[str, bytes] = {}
+        self._tenants: dict[tuple[TenantLimits, int], bytes] = {}
 
     def plan(self, candidates: Sequence[tuple[str, int]], strategy: str) -> Plan:
         """Candidates as (deployment id, tier) in chain order."""
@@ -42,18 +50,30 @@ class ScriptCalls:
         for deployment_id in ids:
             names += keys.candidate(deployment_id)
         static = pack(strategy.encode(), ",".join(map(str, tiers)).encode(), self._epoch)
-        return Plan(ids, tiers, strategy, self._prefix("acquire", 9, *names) + static)
+        return Plan(ids, tiers, strategy, self._prefix("acquire", 15, *names) + static)
 
-    def acquire(self, plan: Plan, token: str, priority: int, attempt: int) -> bytes:
-        """All but whether it is a resend, and the connection."""
-        return plan.prefix + pack(token.encode(), b"%d" % priority, self._seed(), b"%d" % attempt)
+    def acquire(self, plan: Plan, token: str, ask: Ask, replicas: int = 1) -> bytes:
+        """All but whether it is a resend, and the connection. ``replicas``: so many share the tenant's limits."""
+        head = pack(token.encode(), b"%d" % ask.priority, self._seed(), b"%d" % ask.attempt, b"%d" % ask.tokens)
+        return plan.prefix + head + self._limits(ask.tenant, replicas) + (_WAITING if ask.is_waiting else _NOT_WAITING)
 
-    def settle(self, permit: Permit, ending: Ending) -> bytes:
+    def _limits(self, tenant: TenantLimits, replicas: int) -> bytes:
+        packed = self._tenants.get((tenant, replicas))
+        if packed is None:
+            limits = (tenant.rpm, tenant.tpm, tenant.max_parallel)
+            packed = pack(*(b"%d" % (0 if limit is None else part(limit, replicas)) for limit in limits))
+            packed += pack(b"%g" % tenant.weight)
+            if len(self._tenants) >= TENANTS_KEPT:
+                self._tenants.clear()
+            self._tenants[tenant, replicas] = packed
+        return packed
+
+    def settle(self, permit: Permit, ending: Ending, replicas: int = 1) -> bytes:
         prefix = self._settle_prefixes.get(permit.deployment_id)
         if prefix is None:
             keys = self._keys
             names = (keys.domain, keys.policy, keys.leases, keys.window, keys.events)
-            prefix = self._prefix("settle", 11, *names, *keys.candidate(permit.deployment_id)) + pack(self._epoch)
+            prefix = self._prefix("settle", 14, *names, *keys.candidate(permit.deployment_id)) + pack(self._epoch)
             self._settle_prefixes[permit.deployment_id] = prefix
         return prefix + pack(
             permit.token.encode(),
@@ -66,6 +86,9 @@ class ScriptCalls:
             b"%d" % ending.retry_after_ms,
             b"1" if ending.is_final else b"0",
             self._seed(),
+            b"%d" % permit.ask.tokens,
+            b"%d" % ending.tokens,
+            b"%d" % (part(permit.ask.tenant.tpm, replicas) if permit.ask.tenant.tpm else 0),
         )
 
     def reassert(
@@ -140,6 +163,11 @@ class ScriptCalls:
         # A letter first: Lua takes a text that looks like a number for one.
         arguments.append(f"f{secrets.token_hex(4)}".encode())
         return self._packed("force", names, arguments)
+
+    def tenants(self, *arguments: str) -> bytes:
+        keys = self._keys
+        encoded = [self._epoch, *(argument.encode() for argument in arguments)]
+        return self._packed("tenants", (keys.domain, keys.tenants, keys.events), encoded)
 
     def snapshot(self, ids: Sequence[str]) -> bytes:
         keys = self._keys

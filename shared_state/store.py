@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from shared_state import replies
@@ -15,6 +15,7 @@ from shared_state.errors import NotConfigured, StateError
 from shared_state.keys import Keys
 from shared_state.memory import Live, Memory, View
 from shared_state.records import (
+    Ask,
     Breaker,
     Configuration,
     DomainSnapshot,
@@ -60,6 +61,7 @@ class Store:
         is_shared: bool = True,
     ) -> None:
         self._batcher = batcher
+        self.keys = keys
         self._calls = ScriptCalls(scripts, keys)
         self.memory = memory
         self._is_shared = is_shared
@@ -75,7 +77,10 @@ class Store:
         self._era = 0
         self._restoring: asyncio.Future[None] | None = None
         self.configuration = configuration
+        self.replicas = 1  # that share each tenant's limits without knowing of each other
         self.view = View()
+        self.shed_reasons: tuple[str, ...] = ()  # as of the last heartbeat
+        self.heard_tenants: Callable[[int], None] = lambda _version: None
         self.told = ""  # what the last beat that got through named as the store in use
 
     # -- the hot path ---------------------------------------------------------------------------------------
@@ -84,17 +89,17 @@ class Store:
         """Candidates as (deployment id, tier) in chain order."""
         return self._calls.plan(candidates, strategy)
 
-    async def acquire(self, plan: Plan, priority: int, is_stream: bool, attempt: int = 1) -> Permit | Rejection:
-        """One decision. ``priority``: 0 critical to 100 bulk; ``attempt``: from 1."""
-        token = self.memory.token(is_stream)
-        packed = self._calls.acquire(plan, token, priority, attempt)
+    async def acquire(self, plan: Plan, ask: Ask) -> Permit | Rejection:
+        """One decision."""
+        token = self.memory.token(ask.is_stream, ask.tenant.name)
+        packed = self._calls.acquire(plan, token, ask, self.replicas)
         sent, again = packed + b"$1\r\n0\r\n", packed + b"$1\r\n1\r\n"
-        orphaned = partial(self._give_back, token, is_stream, plan)
+        orphaned = partial(self._give_back, token, ask, plan)
         lost = partial(self._doubt, token, packed + b"$1\r\n2\r\n", orphaned, False)
         for _ in range(TRIES):
             try:
                 reply = await self._decision(sent, again, orphaned, lost)
-                decision = replies.acquired(reply, token, is_stream, plan.ids)
+                decision = replies.acquired(reply, token, ask, plan.ids)
             except NotConfigured:
                 await self.restore()
                 continue
@@ -131,13 +136,13 @@ class Store:
         token = permit.token
         self._answered.pop(token, None)
         self.memory.end(token)
-        packed = self._calls.settle(permit, ending)
+        packed = self._calls.settle(permit, ending, self.replicas)
         return self._batcher.call(packed, lost=partial(self._owe, token, packed), is_urgent=is_urgent)
 
     def owe(self, permit: Permit) -> None:
         """The permit has ended elsewhere: here its lease ends when the store is back, and says nothing."""
         self._answered.pop(permit.token, None)
-        self._owe(permit.token, self._calls.settle(permit, Ending(Outcome.CANCELLED)))
+        self._owe(permit.token, self._calls.settle(permit, Ending(Outcome.CANCELLED), self.replicas))
 
     def _owe(self, token: str, packed: bytes, _was_sent: bool = False) -> None:
         if len(self._owed) < OWED_MOST:
@@ -151,10 +156,10 @@ class Store:
         self.memory.answered(permit.token)
         self._answered[permit.token] = permit.deployment_id
 
-    def _give_back(self, token: str, is_stream: bool, plan: Plan, reply: Reply) -> None:
+    def _give_back(self, token: str, ask: Ask, plan: Plan, reply: Reply) -> None:
         """A grant whose request was cancelled while it was on its way ends as cancelled."""
         with contextlib.suppress(NotConfigured):
-            decision = replies.acquired(reply, token, is_stream, plan.ids)
+            decision = replies.acquired(reply, token, ask, plan.ids)
             if isinstance(decision, Permit):
                 self.settle(decision, Ending(Outcome.CANCELLED))
 
@@ -234,6 +239,8 @@ class Store:
             raise
         self.told = presence.store
         self._pay()
+        self.heard_tenants(beat.tenants_version)
+        self.shed_reasons = tuple(beat.shed_reasons.split(",")) if beat.shed_reasons else ()
         before = self.view
         if beat.sequence <= self._sequence or self._era not in (0, self._batcher.era):
             self._is_told, self._is_doubted = False, True
@@ -316,6 +323,10 @@ class Store:
         """As `force`, queued before this returns, ahead of every decision that follows."""
         packed = self._calls.force(deployment_id, action, actor, reason, ttl_ms)
         return self._batcher.call(packed, is_urgent=True)
+
+    def tenants(self, *arguments: str) -> asyncio.Future[Reply]:
+        """What the script of this name is asked; `tenants` has the values."""
+        return self._batcher.call(self._calls.tenants(*arguments))
 
     async def snapshot(self) -> DomainSnapshot:
         ids = [policy.id for policy in self.configuration.deployments]

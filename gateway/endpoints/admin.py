@@ -1,12 +1,13 @@
 """The admin endpoints: what the cluster knows, and moving a breaker by hand."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.admission import Admission
 from gateway.auth import PRIORITY_LEVELS, Authenticator
 from gateway.calls import NOT_JSON
 from gateway.catalog import Catalog
@@ -19,7 +20,7 @@ from shared_state.failover import Failover
 
 ACTIONS = ("open", "close", "disable", "drain", "reset")
 LONGEST_MS = 365 * 86_400_000  # the store's numbers must stay whole
-# A force is a few words: enough for any of them, and for the slowest line they come on.
+# What is asked of an admin endpoint is a few words: enough for any, and for the slowest line they come on.
 BODY_MOST = 16_384
 BODY_WAIT_MS = 10_000
 
@@ -32,11 +33,22 @@ class ForceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     for_ms: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_MS)] = 0
 
 
+_Asked = TypeVar("_Asked")
+
+
 class Admin:
     """Every endpoint asks for the admin key, or for a caller on this machine where there is none."""
 
-    def __init__(self, store: Failover, catalog: Catalog, dispatcher: Dispatcher, authenticator: Authenticator) -> None:
+    def __init__(
+        self,
+        store: Failover,
+        catalog: Catalog,
+        dispatcher: Dispatcher,
+        admission: Admission,
+        authenticator: Authenticator,
+    ) -> None:
         self._store = store
+        self._admission = admission
         self._dispatcher = dispatcher
         self._authenticator = authenticator
         deployments = [d for d in catalog.deployments() if d.enabled]
@@ -44,7 +56,7 @@ class Admin:
         self._models = [(name, [d.id for d in deployments if d.model_name == name]) for name in names]
         self._ids = {d.id for d in deployments}
 
-    def _authorize(self, request: Request) -> None:
+    def authorize(self, request: Request) -> None:
         """Raises Unauthorized, AdminOnly."""
         headers = list(request.scope["headers"])
         if self._authenticator.is_admin(headers, request.client.host if request.client else None):
@@ -54,13 +66,15 @@ class Admin:
         raise Unauthorized("This endpoint needs the admin key.")
 
     async def stats(self, request: Request) -> Response:
-        self._authorize(request)
+        self.authorize(request)
         snapshot = await self._store.snapshot()
-        return _json(statistics(snapshot, self._models) | {"state": self._store.state})
+        return answered(
+            statistics(snapshot, self._models) | {"state": self._store.state, "waiting": self._admission.waiting()}
+        )
 
     async def explain(self, request: Request) -> Response:
         """Which deployment a request for ?model= would get now, and why. Nothing is taken."""
-        self._authorize(request)
+        self.authorize(request)
         model = request.query_params.get("model", "")
         plan = self._dispatcher.explain_plan(model)
         if plan is None:
@@ -69,37 +83,37 @@ class Admin:
         level = dict(PRIORITY_LEVELS.items()).get(priority)  # type: ignore[call-overload]
         if level is None:
             raise InvalidRequest(f"priority must be one of {', '.join(PRIORITY_LEVELS)}.", param="priority")
-        return _json(await self._store.explain(plan, level))
+        return answered(await self._store.explain(plan, level))
 
     async def force(self, request: Request) -> Response:
         """POST /v1/admin/deployments/{id}/{action}."""
-        self._authorize(request)
+        self.authorize(request)
         deployment_id, action = request.path_params["deployment"], request.path_params["action"]
         if deployment_id not in self._ids or action not in ACTIONS:
             raise NotFound(
                 f"No deployment `{deployment_id[:200]}` or no action `{action[:50]}` ({', '.join(ACTIONS)})."
             )
         try:
-            wanted = await _force_request(request)
+            wanted = await request_of(request, ForceRequest)
         except ClientGone:
             return Response()  # nobody is there to read it
         await self._store.force(deployment_id, action, wanted.actor[:40], wanted.reason[:200], wanted.for_ms)
         return await self.stats(request)
 
 
-async def _force_request(request: Request) -> ForceRequest:
-    """Raises InvalidRequest, RequestTooLarge, RequestTimedOut, ClientGone."""
+async def request_of(request: Request, kind: type[_Asked]) -> _Asked:
+    """What the body asks for. Raises InvalidRequest, RequestTooLarge, RequestTimedOut, ClientGone."""
     now = asyncio.get_running_loop().time()
     deadline = deadline_of(list(request.scope["headers"]), now, BODY_WAIT_MS)
     try:
         async with asyncio.timeout_at(deadline.at):
             body = await read_body(request.scope, request.receive, BODY_MOST)
-        return msgspec.json.decode(body or b"{}", type=ForceRequest)
+        return msgspec.json.decode(body or b"{}", type=kind)
     except TimeoutError:
         raise RequestTimedOut("The request body did not arrive in time.") from None
     except NOT_JSON as error:
         raise InvalidRequest(f"Invalid request body: {error}") from error
 
 
-def _json(value: object) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
+def answered(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")

@@ -12,9 +12,11 @@ import time
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from gateway.answer import Answer
 from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.calls import Kind, edition_of, parse
-from gateway.dispatch import Answer, Deadline, Dispatcher
+from gateway.deadline import Deadline
+from gateway.dispatch import Dispatcher
 from gateway.endpoints.pings import Pings
 from gateway.endpoints.wire import ClientGone, Header, find, read_body, send_error, send_whole
 from gateway.errors import (
@@ -31,6 +33,7 @@ from gateway.exhausted import refused
 from gateway.flight import Flight
 from gateway.interrupt import Cause, Interrupt
 from gateway.metrics import ClientRetries
+from gateway.rate_limits import rate_headers
 from gateway.setting_types import duration_ms
 from gateway.settings import Settings
 from shared_state.records import Outcome
@@ -166,7 +169,7 @@ class Inference:
         pings = Pings(send, [*headers, *STREAM_HEADERS], self._ping_s if call.is_stream else 0)
         try:
             with pings:
-                answer = await self._dispatcher.answer(call, route, priority, deadline, interrupt)
+                answer = await self._dispatcher.answer(call, route, tenant, priority, deadline, interrupt)
         except GatewayError as error:
             await pings.ended()
             if not pings.has_begun:
@@ -177,7 +180,7 @@ class Inference:
             return
         async with answer:
             await pings.ended()
-            headers += _route_headers(answer, route.model, started)
+            headers += _route_headers(answer, route.model, started) + rate_headers(tenant.limits, answer.used)
             if answer.exchange.outcome is Outcome.CLIENT_ERROR:
                 fault = refused(answer.candidate, answer.exchange)
                 if pings.has_begun:

@@ -29,18 +29,19 @@ local function admit_breaker(c, d, policy, now)
   return nil
 end
 
-local function admit(c, policy, now)
+-- `tokens`: how many the request is estimated to take.
+local function admit(c, policy, now, tokens)
   local d = c.deployment
   c.verdict, c.wait_ms = admit_breaker(c, d, policy, now)
   c.state = c.becomes or (c.verdict and d.state) or (c.probe and 'half_open') or 'closed'
   if c.verdict then return end
   if (d.cool_until_ms or 0) > now then
     c.verdict, c.wait_ms = 'cooling', d.cool_until_ms - now
-  elseif c.active >= d.limit then
+  elseif c.active >= c.limit then
     c.verdict, c.wait_ms = 'full', UNKNOWN_WAIT_MS
-  elseif d.rpm then
-    c.arrival_at_ms, c.wait_ms = limit_check(d.arrival_at_ms, d.rpm, 1, now)
-    if not c.arrival_at_ms then c.verdict = 'rate_limited' end
+  else
+    if d.rpm then c.arrival_at_ms, c.wait_ms = limit_check(d.arrival_at_ms, d.rpm, 1, now) end
+    if d.tpm and not c.wait_ms then c.tokens_at_ms, c.wait_ms = limit_check(d.tokens_at_ms, d.tpm, tokens, now) end
+    c.verdict = c.wait_ms and 'rate_limited' or 'eligible'
   end
-  c.verdict = c.verdict or 'eligible'
 end

@@ -1,29 +1,30 @@
 --- @include "admit"
+--- @include "adaptive"
 --- @include "score"
 -- One deployment as `acquire` sees it. A summary older than a second is read anew from the window, so that a
 -- deployment without traffic is not judged for ever by its last bad minute.
 local SUMMARY_FRESH_MS = 1000
 
-local function candidate_read(position, tier, keys, policy, now)
+local function candidate_read(position, tier, keys, policy, now, tokens)
   local d = deployment_read(keys[1])
   if not d.config_version then return nil end
   local c = { position = position, tier = tier, deployment = d, leases_key = keys[2] }
-  c.active = deployment_active(keys[2], d, now)
+  c.active, c.limit = deployment_active(keys[2], d, now), adapt_limit(d)
   if (d.requests or 0) > 0 and now - (d.refreshed_at_ms or 0) >= SUMMARY_FRESH_MS then
     health_refresh(d, window_read(redis.call('GET', keys[3]) or '', now), now)
   end
-  admit(c, policy, now)
+  admit(c, policy, now, tokens)
   return c
 end
 
 -- KEYS from `first` on hold (deployment, leases, window) per candidate; tiers is '0,0,1'. Returns nil when a
 -- candidate is not configured yet (flush, first start).
-local function candidates_read(keys, first, tiers, policy, now)
+local function candidates_read(keys, first, tiers, policy, now, tokens)
   local candidates = {}
   for tier in string.gmatch(tiers, '%d+') do
     local position = #candidates + 1
     local k = first + 3 * (position - 1)
-    local c = candidate_read(position, tonumber(tier), { keys[k], keys[k + 1], keys[k + 2] }, policy, now)
+    local c = candidate_read(position, tonumber(tier), { keys[k], keys[k + 1], keys[k + 2] }, policy, now, tokens)
     if not c then return nil end
     candidates[position] = c
   end

@@ -1,6 +1,6 @@
 --- @include "clock"
 --- @include "record"
--- The domain's own hash: epoch, sequence and clock of every decision, and what load shedding remembers
+-- The domain's own hash: epoch, sequence and clock of every decision, waiting_until_ms, what load shedding remembers
 -- (shed_reasons, healthy_ratio, evaluated_at_ms, window_requests, window_failures, window_at_ms, retry_tokens,
 -- retry_at_ms). In the first seconds of an epoch (learning_until_ms) replicas tell what the store has forgotten.
 -- `fields`: only these, when given; epoch, sequence and clock_ms are always needed.

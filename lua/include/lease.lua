@@ -1,3 +1,4 @@
+--- @include "tenant_lease"
 -- Active requests are leases, never a counter: releasing twice is once, a crash expires, ages come for free.
 -- The fraction of a lease's score (start in ms) marks it: .5 a probe, .25 its first byte has arrived.
 local LEASE_PROBE, LEASE_ANSWERED = 0.5, 0.25
@@ -6,8 +7,8 @@ local function lease_is_probe(score) return score % 1 >= LEASE_PROBE end
 
 local function lease_is_answered(score) return score % LEASE_PROBE >= LEASE_ANSWERED end
 
--- Tokens are `replica.kind.number`; the replica's own name may hold dots.
-local function lease_owner(token) return string.match(token, '^(.*)%.%a+%.%w+$') end
+-- Tokens are `replica.kind.number`, the replica's own name may hold dots; then, for a tenant with a name, ` tenant`.
+local function lease_owner(token) return string.match(token, '^([^ ]*)%.%a+%.%w+') end
 
 -- The generation a lease was granted in; of an older one only that it is not the current one.
 local function lease_generation(deployment, start)
@@ -17,6 +18,7 @@ end
 local function lease_add(domain_leases, leases, token, now, lease_ms, probe)
   redis.call('ZADD', leases, now + (probe and LEASE_PROBE or 0), token)
   redis.call('ZADD', domain_leases, now + lease_ms, token)
+  tenant_lease_add(domain_leases, token, now, lease_ms)
 end
 
 -- Expired leases never count (every count starts after `now`); the heartbeat removes them, marks and all.
@@ -26,5 +28,6 @@ end
 
 local function lease_remove(domain_leases, leases, token)
   redis.call('ZREM', domain_leases, token)
+  tenant_lease_remove(domain_leases, token)
   return redis.call('ZREM', leases, token) == 1
 end

@@ -1,13 +1,21 @@
--- Rate limit by GCRA (Generic Cell Rate Algorithm): one field, the theoretical arrival time of the next request.
--- A burst of a whole minute is allowed, so that a limit of 100 admits exactly 100 at once.
+-- Rate limit by GCRA (Generic Cell Rate Algorithm): one field, the theoretical arrival time of the next request or
+-- token. A burst of a whole minute is allowed, so that a limit of 100 admits exactly 100 at once. One request's tokens
+-- count for a minute's at most: more could never be admitted.
 local MINUTE_MS = 60000
 
 -- Returns the new arrival time, or nil and the ms to wait. Rounded down to a microsecond: rounded up, the errors of a
 -- minute would add up to one request less.
 local function limit_check(arrival_at_ms, per_minute, amount, now)
-  local arrival = math.floor((math.max(now, arrival_at_ms or 0) + amount * MINUTE_MS / per_minute) * 1000) / 1000
+  local step = math.min(amount, per_minute) * MINUTE_MS / per_minute
+  local arrival = math.floor((math.max(now, arrival_at_ms or 0) + step) * 1000) / 1000
   if arrival - MINUTE_MS <= now then return arrival end
   return nil, math.ceil(arrival - MINUTE_MS - now)
+end
+
+-- The arrival time once it is known that `used` tokens, not the estimated ones, were meant.
+local function limit_correct(arrival_at_ms, per_minute, estimated, used, now)
+  local step = (used - math.min(estimated, per_minute)) * MINUTE_MS / per_minute
+  return math.max(now, arrival_at_ms or 0) + step
 end
 
 -- Share of the limit that is left, 1 when no limit is set.

@@ -21,7 +21,7 @@ local function score_all(candidates, policy, now)
     c.health = health_score(d, c.state)
     c.ramp = c.state == 'closed' and score_ramp(d, policy, now) or 1
     c.weight = (d.weight or 1) * c.ramp
-    c.score = c.health * c.ramp * (policy.load_weight * clamp(1 - c.active / d.limit, 0, 1)
+    c.score = c.health * c.ramp * (policy.load_weight * clamp(1 - c.active / c.limit, 0, 1)
       + policy.latency_weight * latency + policy.error_weight * error_factor(d))
   end
 end

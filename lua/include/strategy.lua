@@ -19,7 +19,9 @@ local function strategy_cost(strategy, c, now)
   if strategy == 'latency-based' then return strategy_latency(c, now) * busy, 0 end
   if strategy == 'least-busy' then return busy, 0 end
   if strategy == 'priority' then return -(d.priority or 0), busy end
-  if strategy == 'usage-based' then return -limit_headroom(d.arrival_at_ms, d.rpm, now), busy end
+  if strategy == 'usage-based' then
+    return -math.min(limit_headroom(d.arrival_at_ms, d.rpm, now), limit_headroom(d.tokens_at_ms, d.tpm, now)), busy
+  end
   if strategy == 'cost-based' then return d.price or 0, busy end
   return nil
 end

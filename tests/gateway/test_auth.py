@@ -5,6 +5,7 @@ import pytest
 from gateway.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Headers, Tenant
 from gateway.setting_types import Secret
 from gateway.settings import AuthSettings, KeySettings, Priority
+from shared_state.records import UNLIMITED, TenantLimits
 
 TEAM_A = KeySettings(name="team-a", key=Secret("sk-a"))
 TEAM_B = KeySettings(
@@ -73,9 +74,7 @@ def test_tenant_carries_what_its_key_was_configured_with() -> None:
         priority="bulk",
         priority_level=100,
         models=frozenset({"gpt-4", "fast"}),
-        rpm=600,
-        tpm=90_000,
-        max_parallel=7,
+        limits=TenantLimits(name="team-b", rpm=600, tpm=90_000, max_parallel=7),
     )
 
 
@@ -95,7 +94,7 @@ def test_priority_has_its_level(priority: Priority, level: int) -> None:
 def test_everybody_is_anonymous_where_no_keys_are_configured(headers: Headers) -> None:
     assert OPEN.tenant(headers) is ANONYMOUS
     assert (ANONYMOUS.name, ANONYMOUS.priority, ANONYMOUS.priority_level) == ("anonymous", "normal", 50)
-    assert (ANONYMOUS.models, ANONYMOUS.rpm) == (frozenset(), None)
+    assert (ANONYMOUS.models, ANONYMOUS.limits) == (frozenset(), UNLIMITED)
 
 
 def test_admin_key_is_no_tenant() -> None:

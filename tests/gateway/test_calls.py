@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.calls import NOT_JSON, Kind, UpstreamError, error_of, output_tokens, parse, with_fields
+from gateway.calls import NOT_JSON, Kind, UpstreamError, error_of, parse, tokens_of, with_fields
 from gateway.errors import InvalidRequest
 
 BODY = {"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}]}
@@ -46,7 +46,7 @@ def test_new_name_of_the_model_is_proper_json(name: str) -> None:
 def test_output_tokens_are_whole_and_bounded(counted: float | None, tokens: int) -> None:
     reply = {"choices": [], "usage": {"completion_tokens": counted}}
 
-    assert output_tokens(Kind.CHAT, json.dumps(reply).encode()) == tokens
+    assert tokens_of(Kind.CHAT, json.dumps(reply).encode())[1] == tokens
 
 
 REPLIES = {
@@ -60,19 +60,19 @@ REPLIES = {
 
 @pytest.mark.parametrize("kind", Kind)
 def test_reply_without_usage_has_no_output_tokens(kind: Kind) -> None:
-    assert output_tokens(kind, REPLIES[kind]) == 0
+    assert tokens_of(kind, REPLIES[kind]) == (0, 0)
 
 
 @pytest.mark.parametrize("kind", [Kind.MESSAGE, Kind.RESPONSE])
 def test_newer_dialects_name_their_output_tokens_differently(kind: Kind) -> None:
-    assert output_tokens(kind, REPLIES[kind][:-1] + b', "usage": {"output_tokens": 7}}') == 7
+    assert tokens_of(kind, REPLIES[kind][:-1] + b', "usage": {"input_tokens": 5, "output_tokens": 7}}') == (5, 7)
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_reply_of_another_kind_is_none(kind: Kind) -> None:
     other = REPLIES[Kind.EMBEDDING if kind is not Kind.EMBEDDING else Kind.CHAT]
     with pytest.raises(NOT_JSON):
-        output_tokens(kind, other)
+        tokens_of(kind, other)
 
 
 REQUESTS: dict[Kind, dict[str, Any]] = {

@@ -15,6 +15,7 @@ from gateway.classify import (
     classify_status,
     is_quota_exhausted,
     retry_after_ms,
+    used_up_ms,
 )
 from shared_state.records import Outcome
 
@@ -107,3 +108,26 @@ def test_refusal_says_whether_another_model_may_take_the_request(error: Upstream
 )
 def test_used_up_quota_is_told_from_a_rate_limit(status: int, error: UpstreamError | None, is_exhausted: bool) -> None:
     assert is_quota_exhausted(status, error) is is_exhausted
+
+
+AT = "anthropic-ratelimit-"
+
+
+@pytest.mark.parametrize(
+    ("headers", "ms"),
+    [
+        ({}, 0),
+        ({b"x-ratelimit-remaining-requests": b"1", b"x-ratelimit-reset-requests": b"6s"}, 0),
+        ({b"x-ratelimit-remaining-requests": b"0", b"x-ratelimit-reset-requests": b"6s"}, 6000),
+        ({b"x-ratelimit-remaining-tokens": b"0", b"x-ratelimit-reset-tokens": b"1m0.5s"}, 60_000),
+        ({b"x-ratelimit-remaining-tokens": b" 0 ", b"x-ratelimit-reset-tokens": b"120ms"}, 120),
+        ({b"x-ratelimit-remaining-tokens": b"0", b"x-ratelimit-reset-tokens": b"2.5"}, 2500),
+        ({b"x-ratelimit-remaining-tokens": b"0"}, 1000),
+        ({b"x-ratelimit-remaining-tokens": b"0", b"x-ratelimit-reset-tokens": b"soon"}, 1000),
+        ({b"x-ratelimit-remaining-tokens": b"0", b"x-ratelimit-reset-tokens": b"\xff9999999999999h"}, 1000),
+        ({f"{AT}tokens-remaining".encode(): b"0", f"{AT}tokens-reset".encode(): b"2001-01-01T00:00:00Z"}, 1),
+        ({f"{AT}requests-remaining".encode(): b"0", f"{AT}requests-reset".encode(): b"2999-01-01T00:00:00Z"}, 60_000),
+    ],
+)  # fmt: skip
+def test_limit_that_is_used_up_is_learned_from_the_answer(headers: dict[bytes, bytes], ms: int) -> None:
+    assert used_up_ms(headers) == ms

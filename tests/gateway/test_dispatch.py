@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from gateway.dispatch import Deadline
+from gateway.deadline import Deadline
 from loadtest.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore
 from shared_state.records import Outcome

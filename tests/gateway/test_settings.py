@@ -99,6 +99,8 @@ class TestTree:
             "fallbacks": {},
             "context_window_fallbacks": {},
             "content_policy_fallbacks": {},
+            "queue": {"max_waiting": 100, "max_wait": 10_000, "target": 1_000},
+            "model_queues": {},
             "load_shedding": {
                 "max_active_requests": 1_000,
                 "min_healthy_ratio": 0.5,

@@ -183,6 +183,22 @@ def test_429_without_a_fallback_tells_the_client_when_to_come_back(
     assert provider.counts()["requests"] == 1
 
 
+def test_provider_that_says_nothing_is_left_is_spared(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, spare: ProviderProcess
+) -> None:
+    """Its last answer is good; the next call goes elsewhere, without its 429."""
+    extra = "x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: 20s\r\n"
+    raw_provider.answer = plain(ANSWER, extra=extra)
+    first = replica.chat("raw-saved")
+    cluster.wait_until_idle()
+    second = replica.chat("raw-saved")
+
+    assert (first.status, first.headers["x-pllm-deployment"]) == (200, "raw-saved")
+    assert (second.headers["x-pllm-deployment"], second.headers["x-pllm-attempts"]) == ("spare", "1")
+    assert len(raw_provider.requests) == 1
+    assert spare.counts()["requests"] == 1
+
+
 def test_client_gets_the_first_ones_429_when_the_next_one_fails_otherwise(
     replica: ReplicaProcess, provider: ProviderProcess, spare: ProviderProcess
 ) -> None:

@@ -16,7 +16,7 @@ from shared_state.errors import StateError, StoreUnavailable, StoreUnfit
 from shared_state.failover import Failover, Standby, share
 from shared_state.keys import Keys
 from shared_state.memory import Memory
-from shared_state.records import Configuration, Ending, Outcome, Permit, Plan, Presence, Rejection
+from shared_state.records import Ask, Configuration, Ending, Outcome, Permit, Plan, Presence, Rejection
 from shared_state.replicas import Replica
 from shared_state.scripts import assemble_all
 from shared_state.store import Store
@@ -35,7 +35,7 @@ class Opened(NamedTuple):
     plan: Plan
 
     async def acquire(self, is_stream: bool = False) -> Permit | Rejection:
-        return await self.failover.acquire(self.plan, 0, is_stream)
+        return await self.failover.acquire(self.plan, Ask(0, is_stream))
 
     async def granted(self, is_stream: bool = False) -> Permit:
         decision = await self.acquire(is_stream)
@@ -581,7 +581,7 @@ async def test_without_a_standby_the_error_is_the_callers(shared: EmbeddedStore)
     batcher = Batcher(Client(f"unix://{shared.folder}/nobody.sock"), tuple(scripts.values()), DEADLINE_MS)
     failover = Failover(Store(batcher, scripts, KEYS, memory, configuration()), None)
     with pytest.raises(StoreUnavailable):
-        await failover.acquire(failover.plan([("a", 0)], "least-busy"), 0, False)
+        await failover.acquire(failover.plan([("a", 0)], "least-busy"), Ask(0))
     with pytest.raises(StateError):
         await failover.snapshot()
     await batcher.close()

@@ -46,7 +46,7 @@ class Replay:
         assert self.model.sequence == sequence(note)
 
     def check_acquire(self, arguments: list[str], reply: list[Any]) -> None:
-        strategy, token, is_again, now_ms = arguments[0], arguments[3], arguments[7] == "1", self.time(reply)
+        strategy, token, is_again, now_ms = arguments[0], arguments[3], arguments[13] == "1", self.time(reply)
         self.seen["left"] += arguments[-1] == "left"
         if is_again and (held := self.model.resent(IDS, token, now_ms)):
             self.seen["resent"] += 1
@@ -55,8 +55,8 @@ class Replay:
             return
         expected = self.model.acquire([IDS], strategy, now_ms, self.fail_on_deadline)
         if reply[0] != "granted":
-            self.seen.update(reply[6:])
-            assert Refusal(reply[0], reply[2], tuple(reply[6:])) == expected
+            self.seen.update(reply[8:])
+            assert Refusal(reply[0], reply[2], tuple(reply[8:])) == expected
             return
         name = IDS[reply[1] - 1]
         assert isinstance(expected, set)

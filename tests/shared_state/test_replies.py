@@ -4,27 +4,28 @@ import pytest
 
 from shared_state import replies
 from shared_state.errors import NotConfigured
-from shared_state.records import Permit, Rejection
+from shared_state.records import Ask, MinuteUsed, Permit, Rejection, TenantLimits
 
 IDS = ("a", "b")
+ASK = Ask(0, True, tenant=TenantLimits(name="team"))
 
 
 def test_grant_becomes_a_permit() -> None:
-    decision = replies.acquired([b"granted", 2, 7, 1, 99, b"epoch", 5], "t", True, IDS)
+    decision = replies.acquired([b"granted", 2, 7, 1, 99, b"epoch", 5, 60, 70], "t", ASK, IDS)
 
-    assert decision == Permit("t", 1, "b", 7, True, True, 99)
+    assert decision == Permit("t", 1, "b", 7, True, ASK, 99, MinuteUsed(60, 70))
 
 
 def test_refusal_becomes_a_rejection_with_its_verdicts() -> None:
-    decision = replies.acquired([b"none", b"none", 1500, 99, b"epoch", 5, b"open", b"full"], "t", False, IDS)
+    decision = replies.acquired([b"none", b"none", 1500, 99, b"epoch", 5, 60, 70, b"open", b"full"], "t", ASK, IDS)
 
-    assert decision == Rejection("none", "none", 1500, 99, ("open", "full"))
+    assert decision == Rejection("none", "none", 1500, 99, ("open", "full"), MinuteUsed(60, 70))
 
 
 @pytest.mark.parametrize("reply", [[b"unconfigured"]])
 def test_unconfigured_store_is_an_error(reply: list[object]) -> None:
     with pytest.raises(NotConfigured):
-        replies.acquired(reply, "t", False, IDS)
+        replies.acquired(reply, "t", ASK, IDS)
     with pytest.raises(NotConfigured):
         replies.explained(reply, IDS)
 

@@ -7,7 +7,7 @@ import pytest
 from shared_state.batcher import HURRIED, Call
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import NotConfigured, StoreUnavailable
-from shared_state.records import Ending, Outcome, Permit, Presence, Rejection
+from shared_state.records import Ask, Ending, Outcome, Permit, Presence, Rejection
 from shared_state.script_calls import REAP_CHUNK
 from tests.support.live_state import OpenedState, opened_state
 from tests.support.state import deployment_policy
@@ -72,7 +72,7 @@ async def test_tokens_are_never_the_same(server: EmbeddedStore) -> None:
 async def test_snapshot_shows_every_deployment(server: EmbeddedStore) -> None:
     ids = tuple(f"d{k}" for k in range(120))
     async with opened_state(server.url, *ids) as state:
-        permit = await state.store.acquire(state.store.plan([("d99", 0)], "adaptive"), 0, False)
+        permit = await state.store.acquire(state.store.plan([("d99", 0)], "adaptive"), Ask(0))
         snapshot = await state.store.snapshot()
 
         assert isinstance(permit, Permit)
@@ -178,7 +178,7 @@ async def test_deployment_that_nobody_configured_is_an_error(server: EmbeddedSto
     async with opened_state(server.url, "a") as state:
         plan = state.store.plan([("nobody", 0)], "adaptive")
         with pytest.raises(NotConfigured):
-            await state.store.acquire(plan, 0, False)
+            await state.store.acquire(plan, Ask(0))
         with pytest.raises(NotConfigured):
             await state.store.explain(plan, 0)
 

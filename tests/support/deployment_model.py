@@ -151,7 +151,7 @@ class Deployment:
         return self.leases[token]
 
     def settle(self, lease: Lease, outcome: str, is_slow: bool, retry_after_ms: int, now_ms: int, until: Until) -> None:
-        if outcome == "throttled" or (outcome == "overloaded" and retry_after_ms):
+        if outcome == "throttled" or (outcome in ("overloaded", "success") and retry_after_ms):
             self.cool_until_ms = max(self.cool_until_ms, now_ms + (retry_after_ms or WAIT_MS))
         if lease.generation != self.generation:
             return

@@ -17,7 +17,7 @@ from shared_state.batcher import Batcher, Lost, Orphaned, Reply
 from shared_state.client import Client
 from shared_state.keys import Keys
 from shared_state.memory import Memory
-from shared_state.records import Configuration, Ending, Outcome, Permit, Presence
+from shared_state.records import Ask, Configuration, Ending, Outcome, Permit, Presence
 from shared_state.scripts import Script, assemble_all
 from shared_state.store import Store
 from tests.support.deployment_model import Router, Rules
@@ -111,7 +111,7 @@ class Worker:
         while self.is_on():
             if self.chance.random() < 0.05:
                 await self.leave()
-            decision = await self.store.acquire(self.plan, 0, self.chance.random() < 0.5)
+            decision = await self.store.acquire(self.plan, Ask(0, self.chance.random() < 0.5))
             if not isinstance(decision, Permit):
                 await asyncio.sleep(0)
                 continue
@@ -124,7 +124,7 @@ class Worker:
 
     async def leave(self) -> None:
         """The client goes away while the decision is on its way."""
-        task = asyncio.ensure_future(self.store.acquire(self.plan, 0, False))
+        task = asyncio.ensure_future(self.store.acquire(self.plan, Ask(0)))
         for _ in range(self.chance.randrange(4)):
             await asyncio.sleep(0)
         task.cancel()

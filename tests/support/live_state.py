@@ -8,7 +8,7 @@ from shared_state.batcher import PATIENT, Batcher, Patience
 from shared_state.client import Client, ask
 from shared_state.keys import Keys
 from shared_state.memory import Memory
-from shared_state.records import Configuration, DeploymentPolicy, Permit, Plan, Rejection
+from shared_state.records import Ask, Configuration, DeploymentPolicy, Permit, Plan, Rejection
 from shared_state.scripts import Script, assemble_all
 from shared_state.store import Store
 from tests.support.state import deployment_policy, router_policy
@@ -32,7 +32,7 @@ class OpenedState(NamedTuple):
         return decision
 
     async def acquire(self, *, is_stream: bool = False, attempt: int = 1) -> Permit | Rejection:
-        return await self.store.acquire(self.plan, 0, is_stream, attempt)
+        return await self.store.acquire(self.plan, Ask(0, is_stream, attempt))
 
 
 @contextlib.asynccontextmanager

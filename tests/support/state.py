@@ -16,6 +16,8 @@ import msgspec
 from shared_state import replies
 from shared_state.keys import Keys
 from shared_state.records import (
+    UNLIMITED,
+    Ask,
     DeploymentPolicy,
     DomainSnapshot,
     Explanation,
@@ -25,6 +27,7 @@ from shared_state.records import (
     Rejection,
     RouterPolicy,
     Settlement,
+    TenantLimits,
 )
 from shared_state.scripts import Script, assemble_all
 from tests.support.stores import RedisCli, fresh_domain
@@ -83,6 +86,7 @@ def deployment_policy(name: str, **changed: Any) -> DeploymentPolicy:
         priority=50,
         weight=1.0,
         price=0.0,
+        concurrency="fixed",
     )
     return msgspec.structs.replace(policy, **changed)
 
@@ -156,14 +160,21 @@ class Cluster:
         resend: int = False,
         era: int = 1,
         seed: int | None = None,
+        tokens: int = 0,
+        tenant: TenantLimits = UNLIMITED,
+        waiting: bool = False,
     ) -> Permit | Rejection:
         """Candidates as ids (tier 0) or (id, tier)."""
         ids, tiers = self._chain(candidates)
-        token = token or f"{replica}.{'stream' if stream else 'plain'}.{next(self._tokens)}"
+        if token is None:
+            token = f"{replica}.{'stream' if stream else 'plain'}.{next(self._tokens)}"
+            token += f" {tenant.name}" if tenant.name else ""
+        limits = [limit or 0 for limit in (tenant.rpm, tenant.tpm, tenant.max_parallel)]
         names = [self.keys.domain, self.keys.policy, self.keys.leases, self.keys.window, self.keys.events]
-        arguments = [strategy, tiers, "epoch-1", token, priority, self._seed(seed), attempt, int(resend), era]
+        arguments = [strategy, tiers, "epoch-1", token, priority, self._seed(seed), attempt, tokens]
+        arguments += [*limits, tenant.weight, int(waiting), int(resend), era]
         reply = self.run("acquire", names + self._candidate_keys(ids), arguments)
-        return replies.acquired(reply, token, stream, ids)
+        return replies.acquired(reply, token, Ask(priority, stream, attempt, tokens, tenant), ids)
 
     def granted(self, *candidates: Candidate, **options: Any) -> Permit:
         decision = self.acquire(*candidates, **options)
@@ -185,11 +196,13 @@ class Cluster:
         retry_after_ms: int = 0,
         final: bool = True,
         seed: int | None = None,
+        tokens: int = -1,
     ) -> Settlement:
         keys = self.keys
         names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events, *keys.candidate(permit.deployment_id)]
         call = [Outcome(outcome).value, permit.generation, int(permit.is_probe), latency_ms, int(permit.is_stream)]
         rest = [output_tokens, retry_after_ms, int(final), self._seed(seed)]
+        rest += [permit.ask.tokens, tokens, permit.ask.tenant.tpm or 0]
         return replies.settled(self.run("settle", names, ["epoch-1", permit.token, *call, *rest]))
 
     def call(self, deployment_id: str, outcome: str = "success", *, times: int = 1, **ending: Any) -> None:

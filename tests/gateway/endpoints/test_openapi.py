@@ -1,6 +1,7 @@
 """The document against what is served: schemathesis makes requests from it, and judges the answers by it."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from gateway.openapi import document
-from tests.support.cluster import ReplicaProcess
+from shared_state.embedded import EmbeddedStore
+from tests.loadtest.process import ProviderProcess
+from tests.support.cluster import ReplicaProcess, deployment, running_cluster
 
 SCHEMA = schemathesis.openapi.from_dict(json.loads(document("test")))
 OPERATIONS: dict[str, Any] = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations()}  # type: ignore[union-attr]
@@ -22,8 +25,20 @@ OPERATIONS: dict[str, Any] = {found.ok().label: found.ok() for found in SCHEMA.g
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
+@pytest.fixture(scope="module")
+def described(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[ReplicaProcess]:
+    """Of its own: among the requests are some that make tenants, and from then on nobody is anonymous."""
+    first, second = provider_processes
+    models = [
+        deployment("gpt", first, "gpt-4"),
+        deployment("claude", second, "claude", provider_fields={"type": "anthropic"}),
+    ]
+    with running_cluster(store, provider_processes, models, domain="described", engines=("hypercorn",)) as running:
+        yield running.replicas[0]
+
+
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_what_is_served_is_what_the_document_says(replica: ReplicaProcess, label: str) -> None:
+def test_what_is_served_is_what_the_document_says(described: ReplicaProcess, label: str) -> None:
     @given(OPERATIONS[label].as_strategy())
     @settings(
         max_examples=25,
@@ -36,7 +51,7 @@ def test_what_is_served_is_what_the_document_says(replica: ReplicaProcess, label
     def check(case: Any) -> None:
         if isinstance(case.body, dict) and "model" in case.body:
             case.body["model"] = "claude" if case.path == "/v1/messages" else "gpt-4"
-        case.call_and_validate(base_url=replica.url, checks=CHECKS)
+        case.call_and_validate(base_url=described.url, checks=CHECKS)
 
     check()
 

@@ -1,0 +1,136 @@
+"""May this request be sent now? The store decides; where it has no room the request waits here for its turn to ask."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.auth import Tenant
+from gateway.calls import Call
+from gateway.deadline import Deadline
+from gateway.errors import StateLost
+from gateway.exhausted import Tried, attempts, failed
+from gateway.interrupt import Cause, Interrupt
+from gateway.queueing import Queue, Waiter
+from gateway.router_settings import RouterSettings
+from gateway.shed_memory import ShedMemory
+from shared_state.errors import StateError
+from shared_state.failover import Failover
+from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
+
+
+class Asking(msgspec.Struct, frozen=True):
+    """Who asks for what, and until when."""
+
+    call: Call
+    tenant: Tenant
+    priority: int
+    deadline: Deadline
+    interrupt: Interrupt
+
+
+def _is_full(decision: Permit | Rejection) -> bool:
+    """Would waiting help? A deployment that could take the request has no room."""
+    return isinstance(decision, Rejection) and decision.code == "none" and "full" in decision.verdicts
+
+
+def _number(tried: Sequence[Tried]) -> int:
+    """Of the next attempt, as acquire counts them: 0 for another candidate while no deployment has failed."""
+    failures = sum(each.outcome is not Outcome.CLIENT_ERROR for each in tried)
+    return failures + 1 if failures or not tried else 0
+
+
+class Admission:
+    """``queues``: those of this replica, by model."""
+
+    def __init__(self, store: Failover, router: RouterSettings) -> None:
+        self._store = store
+        self._router = router
+        self._shed = ShedMemory()
+        self._by_deployment: dict[str, list[Queue]] = {}
+        self.queues: dict[str, Queue] = {}
+
+    def queue(self, model: str, deployment_ids: Sequence[str]) -> Queue:
+        """One for all kinds of calls, and all names, of a model; woken by what these deployments free."""
+        if model not in self.queues:
+            settings = self._router.model_queues.get(model, self._router.queue)
+            self.queues[model] = Queue(settings, asyncio.get_running_loop().time)
+        queue = self.queues[model]
+        for deployment_id in deployment_ids:
+            queues = self._by_deployment.setdefault(deployment_id, [])
+            if queue not in queues:
+                queues.append(queue)
+        return queue
+
+    async def first(self, plan: Plan, queue: Queue, asking: Asking) -> Permit | Rejection:
+        """The first decision on a request; where every deployment is full, after its turn in the queue has come. Nobody
+        overtakes those who wait. Raises QueueFull, Overloaded, and as `acquire`.
+        """
+        now, priority = asking.interrupt.time(), asking.priority
+        if not queue:
+            if shed := self._shed.told(priority, now):
+                return shed
+            decision = await self.acquire(plan, asking, ())
+            if isinstance(decision, Rejection):
+                self._shed.note(decision, priority, now)
+            if not queue.settings.max_waiting or not _is_full(decision):
+                return decision
+        with queue.enter(asking.tenant, priority, asking.deadline.at) as waiter:
+            while True:
+                await self._turn(waiter, asking)
+                decision = await self.acquire(plan, asking, (), is_waiting=True)
+                if not _is_full(decision):
+                    queue.granted(waiter)
+                    return decision
+                waiter.refused()
+
+    async def _turn(self, waiter: Waiter, asking: Asking) -> None:
+        interrupt = asking.interrupt
+        interrupt.set_deadline(asking.deadline.at)
+        try:
+            await waiter.turn()
+        except asyncio.CancelledError:
+            if not interrupt.take(Cause.DEADLINE):
+                raise
+            raise failed(()) from None
+        finally:
+            interrupt.clear_deadline()
+
+    async def acquire(
+        self, plan: Plan, asking: Asking, tried: Sequence[Tried], is_waiting: bool = False
+    ) -> Permit | Rejection:
+        """A store that hangs may not take longer than the request has either. Raises StateLost, and what `failed` makes
+        of a time that is over.
+        """
+        call, interrupt = asking.call, asking.interrupt
+        ask = Ask(
+            asking.priority, call.is_stream, _number(tried), call.tokens, asking.tenant.limits, is_waiting=is_waiting
+        )
+        interrupt.set_deadline(asking.deadline.at)
+        try:
+            return await self._store.acquire(plan, ask)
+        except StateError as error:
+            lost = StateLost("The gateway's shared state cannot be reached.", retry_after_ms=1000)
+            lost.attempts = attempts(tried)
+            raise lost from error
+        except asyncio.CancelledError:
+            if not interrupt.take(Cause.DEADLINE):
+                raise
+            raise failed(tried) from None
+        finally:
+            interrupt.clear_deadline()
+
+    def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> None:
+        settled = self._store.settle(permit, ending, is_urgent)
+        if any(self._by_deployment.get(permit.deployment_id, ())):
+            settled.add_done_callback(lambda _settled: self.freed(permit.deployment_id))
+
+    def freed(self, deployment_id: str) -> None:
+        """A request of this deployment has ended, here or at another replica."""
+        for queue in self._by_deployment.get(deployment_id, ()):
+            if queue:
+                queue.wake()
+
+    def waiting(self) -> dict[str, int]:
+        """Requests that wait on this replica, by model."""
+        return {model: queue.waiting for model, queue in self.queues.items() if queue}

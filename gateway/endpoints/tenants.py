@@ -1,0 +1,86 @@
+"""Tenants made, changed and taken back while the cluster runs: kept in the shared store, obeyed by all replicas.
+
+A key is shown once, when it is made; of it only the hash is kept.
+"""
+
+import secrets
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.auth import Authenticator, TenantRequest, digest
+from gateway.catalog import Catalog
+from gateway.endpoints.admin import Admin, answered, request_of
+from gateway.endpoints.wire import ClientGone
+from gateway.errors import Conflict, InvalidRequest, NotFound
+from gateway.setting_types import Identifier
+from shared_state.records import TenantRecord
+from shared_state.tenants import KeyInUse, TenantBook
+
+KEY_BYTES = 32
+KEY_LEAST = 16  # characters of a key that somebody brings
+
+
+class Tenants:
+    def __init__(self, admin: Admin, book: TenantBook, authenticator: Authenticator, catalog: Catalog) -> None:
+        self._admin = admin
+        self._book = book
+        self._authenticator = authenticator
+        self._catalog = catalog
+
+    async def index(self, request: Request) -> Response:
+        """GET /v1/admin/tenants: those of the store, without their keys."""
+        self._admin.authorize(request)
+        return answered({"tenants": [_shown(self._book.records[name]) for name in sorted(self._book.records)]})
+
+    async def put(self, request: Request) -> Response:
+        """PUT /v1/admin/tenants/{name}."""
+        self._admin.authorize(request)
+        name = _name(request)
+        try:
+            wanted = await request_of(request, TenantRequest)
+        except ClientGone:
+            return Response()  # nobody is there to read it
+        for index, model in enumerate(wanted.models):
+            if self._catalog.resolve(model) is None:
+                raise InvalidRequest(f"No deployment serves the model `{model[:200]}`.", param=f"models[{index}]")
+        before = self._book.records.get(name)
+        if wanted.key is not None and len(wanted.key) < KEY_LEAST:
+            raise InvalidRequest(f"A key has at least {KEY_LEAST} characters.", param="key")
+        is_made = wanted.key is None and before is None
+        key = "sk-pllm-" + secrets.token_urlsafe(KEY_BYTES) if is_made else wanted.key
+        key_hash = digest(key.encode()).hex() if key is not None else before.key_hash if before else ""
+        if self._authenticator.is_configured(name, key_hash):
+            raise Conflict("The configuration has a tenant of this name or with this key: change it there.")
+        fields = msgspec.structs.asdict(wanted)
+        del fields["key"]
+        record = TenantRecord(name=name, key_hash=key_hash, **fields)
+        try:
+            await self._book.put(record, "admin")
+        except KeyInUse:
+            raise Conflict("Another tenant has this key.", param="key") from None
+        shown = _shown(record) | ({"key": key} if is_made else {})
+        return answered(shown, 200 if before else 201)
+
+    async def remove(self, request: Request) -> Response:
+        """DELETE /v1/admin/tenants/{name}: its key opens nothing from now on."""
+        self._admin.authorize(request)
+        name = _name(request)
+        if not await self._book.remove(name, "admin"):
+            raise NotFound(f"The store has no tenant `{name}`.")
+        return answered({"name": name, "removed": True})
+
+
+def _name(request: Request) -> str:
+    """Raises InvalidRequest for what is no name."""
+    name: str = request.path_params["name"]
+    try:
+        return msgspec.convert(name, Identifier)
+    except msgspec.ValidationError:
+        message = "The name of a tenant is 1 to 64 letters, digits or any of . _ : / @ -"
+        raise InvalidRequest(message, param="name") from None
+
+
+def _shown(record: TenantRecord) -> dict[str, object]:
+    return {name: value for name, value in msgspec.structs.asdict(record).items() if name != "key_hash"}

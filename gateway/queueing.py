@@ -1,0 +1,257 @@
+"""Requests that wait on this replica because every usable deployment of their model is full, though healthy.
+
+Whose turn it is: the highest priority first; inside it the tenant that has had the least for its weight (start-time
+fair queueing, Goyal 1996); inside a tenant the oldest, or under overload the newest, which still has time. Overload and
+what is dropped then are told by how long requests waited (CoDel after Nichols and Jacobson, in the form for servers
+that folly uses): when the oldest had waited for longer than ``target`` all through an interval, whoever waits for more
+than twice as long is dropped.
+
+One waiting request at a time asks the store, when something was freed anywhere in the cluster: the store decides, not
+this module.
+"""
+
+import asyncio
+import contextlib
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from gateway.auth import Tenant
+from gateway.errors import Overloaded, QueueFull
+from gateway.router_settings import QueueSettings
+
+POLL_S = 0.25  # between two looks at a store that has told nothing
+INTERVAL_S = 1.0  # all of it the oldest must have waited for too long
+SMOOTHING = 0.2  # of the time between two grants
+FULL_WAIT_MS = 1000
+
+
+class Waiter:
+    """One waiting request. ``turn`` returns when it may ask; ``refused`` sends it back to its place."""
+
+    def __init__(self, queue: "Queue", tenant: Tenant, priority: int, since: float, until: float, number: int) -> None:
+        self.queue = queue
+        self.tenant = tenant
+        self.priority = priority
+        self.since = since
+        self.until = until
+        self.number = number
+        self.called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.expiry: asyncio.TimerHandle | None = None
+
+    async def turn(self) -> None:
+        """Raises Overloaded when it has waited for too long."""
+        await self.called
+
+    def refused(self) -> None:
+        self.called = asyncio.get_running_loop().create_future()
+        self.queue.refused(self)
+
+    def close(self) -> None:
+        if self.expiry is not None:
+            self.expiry.cancel()
+        if not self.called.cancel() and not self.called.cancelled():
+            self.called.exception()  # it may have been dropped in the moment its client left
+
+
+class Queue:
+    """The waiting requests of one model on one replica. Bounded by ``max_waiting``; 0 is no queue at all."""
+
+    def __init__(self, settings: QueueSettings, time: Callable[[], float]) -> None:
+        self.settings = settings
+        self._time = time
+        self._numbers = itertools.count()
+        self._levels: dict[int, dict[str, deque[Waiter]]] = {}
+        self._served: dict[tuple[int, str], float] = {}  # start tags: what a tenant has had, by its weight
+        self._asking: Waiter | None = None
+        self._is_woken = False
+        self._poll: asyncio.TimerHandle | None = None
+        self._least_s = 0.0
+        self._interval_ends = 0.0
+        self._last_grant = 0.0
+        self._between_s = 0.0
+        self.is_overloaded = False
+        self.waiting = 0
+        self.granted_count = self.dropped = self.refused_count = 0
+
+    def __bool__(self) -> bool:
+        return self.waiting > 0
+
+    # -- in and out -----------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def enter(self, tenant: Tenant, priority: int, until: float) -> Iterator[Waiter]:
+        """A place until the block is left. Raises QueueFull, also when waiting would be in vain."""
+        now = self._time()
+        expected_s = (self._ahead(tenant, priority) + 1) * self._between_s
+        allowed_s = min(self.settings.max_wait_ms / 1000, until - now)
+        if expected_s > allowed_s:
+            raise self._full(expected_s)
+        if self.waiting >= self.settings.max_waiting and not self._make_room(tenant, priority):
+            raise self._full(expected_s)
+        self._judge(now)
+        waiter = Waiter(self, tenant, priority, now, now + allowed_s, next(self._numbers))
+        waiter.expiry = asyncio.get_running_loop().call_later(allowed_s, self._drop, waiter)
+        self.waiting += 1
+        self._put(waiter)
+        self._watch()
+        try:
+            yield waiter
+        finally:
+            waiter.close()
+            self.waiting -= 1
+            self._take(waiter)
+            if self._asking is waiter:
+                self._asking, self._is_woken = None, True
+                self._advance()
+
+    def granted(self, waiter: Waiter) -> None:
+        """It has got its permit: that counts for its tenant's share."""
+        self.granted_count += 1
+        now = self._time()
+        self._judge(now)
+        if waiter.priority in self._levels:
+            key = (waiter.priority, waiter.tenant.name)
+            self._served[key] = self._served.get(key, 0.0) + 1 / waiter.tenant.weight
+        if self._last_grant:
+            between_s = min(now - self._last_grant, now - waiter.since)
+            self._between_s += SMOOTHING * (between_s - self._between_s)
+        self._last_grant = now
+
+    def refused(self, waiter: Waiter) -> None:
+        self._asking = None
+        if self._time() < waiter.until:
+            self._put(waiter)
+        else:
+            self._drop(waiter)
+        self._advance()
+
+    def wake(self) -> None:
+        """Something was freed."""
+        self._is_woken = True
+        self._advance()
+
+    # -- whose turn it is -----------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        if self._asking is not None or not self._is_woken:
+            return
+        self._is_woken = False
+        self._drop_late()
+        waiter = self._next()
+        if waiter is not None:
+            self._take(waiter)
+            self._asking = waiter
+            waiter.called.set_result(None)
+
+    def _next(self) -> Waiter | None:
+        if not self._levels:
+            return None
+        level = min(self._levels)
+        tenants = self._levels[level]
+        name = min(tenants, key=lambda tenant: (self._served[level, tenant], tenants[tenant][0].number))
+        return tenants[name][-1 if self.is_overloaded else 0]
+
+    def _put(self, waiter: Waiter) -> None:
+        """To its place by age. A tenant that comes anew starts where the others are: what it left unused is gone."""
+        level, name = self._levels.setdefault(waiter.priority, {}), waiter.tenant.name
+        key = (waiter.priority, name)
+        if name not in level:
+            floor = min((self._served[waiter.priority, other] for other in level), default=0.0)
+            self._served[key] = max(self._served.get(key, 0.0), floor)
+            level[name] = deque()
+        line = level[name]
+        position = len(line)
+        while position and line[position - 1].number > waiter.number:
+            position -= 1
+        line.insert(position, waiter)
+
+    def _take(self, waiter: Waiter) -> None:
+        level, name = self._levels.get(waiter.priority, {}), waiter.tenant.name
+        line = level.get(name)
+        if line is None or waiter not in line:
+            return
+        line.remove(waiter)
+        if not line:
+            del level[name]
+        if not level:
+            del self._levels[waiter.priority]
+            self._served = {key: tag for key, tag in self._served.items() if key[0] != waiter.priority}
+
+    # -- who has waited for too long --------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        if self._poll is None:
+            self._poll = asyncio.get_running_loop().call_later(POLL_S, self._look)
+
+    def _look(self) -> None:
+        self._poll = None
+        if self.waiting:
+            self._judge(self._time())
+            self._watch()
+            self.wake()
+
+    def _judge(self, now: float) -> None:
+        """By the oldest: served newest first, the waits of those served would tell that all is well."""
+        oldest_s = now - min((line[0].since for line in self._lines()), default=now)
+        self._least_s = min(self._least_s, oldest_s)
+        if now >= self._interval_ends:
+            self.is_overloaded = self._least_s > self.settings.target_ms / 1000
+            self._least_s, self._interval_ends = oldest_s, now + INTERVAL_S
+
+    def _lines(self) -> list[deque[Waiter]]:
+        return [line for tenants in self._levels.values() for line in tenants.values()]
+
+    def _drop_late(self) -> None:
+        if not self.is_overloaded:
+            return
+        before = self._time() - 2 * self.settings.target_ms / 1000
+        for line in self._lines():
+            while line and line[0].since < before:
+                self._drop(line[0])
+
+    def _drop(self, waiter: Waiter) -> None:
+        self._take(waiter)
+        if not waiter.called.done():
+            self.dropped += 1
+            waited_s = self._time() - waiter.since
+            message = f"Every usable deployment of this model is full: waited for {waited_s:.1f} s in vain."
+            waiter.called.set_exception(Overloaded(message, retry_after_ms=self._retry_after_ms(0)))
+
+    def _make_room(self, tenant: Tenant, priority: int) -> bool:
+        """The newest of the lowest priority goes for one of a higher priority, and inside of a priority the newest of
+        whoever has most for its weight for one who would still have less.
+        """
+        lowest = max(self._levels, default=-1)
+        if lowest < priority:
+            return False
+        lines = self._levels[lowest]
+        longest = max(lines.values(), key=_share)
+        if lowest == priority:
+            mine = len(lines.get(tenant.name, ()))
+            if (mine + 1) / tenant.weight >= _share(longest):
+                return False
+        self._drop(longest[-1])
+        return True
+
+    def _ahead(self, tenant: Tenant, priority: int) -> float:
+        """How many will be served before one who comes now: all of higher priorities, of its own as many of each other
+        tenant as come to its turn.
+        """
+        higher = sum(len(line) for level, lines in self._levels.items() if level < priority for line in lines.values())
+        lines = self._levels.get(priority, {})
+        own = len(lines.get(tenant.name, ()))
+        others = (line for name, line in lines.items() if name != tenant.name)
+        turns = sum(min(len(line), (own + 1) * line[0].tenant.weight / tenant.weight) for line in others)
+        return higher + own + turns
+
+    def _full(self, expected_s: float) -> QueueFull:
+        self.refused_count += 1
+        return QueueFull("The queue of this model is full.", retry_after_ms=self._retry_after_ms(expected_s))
+
+    def _retry_after_ms(self, expected_s: float) -> int:
+        return max(FULL_WAIT_MS, round(1000 * max(expected_s, self.waiting * self._between_s)))
+
+
+def _share(line: deque[Waiter]) -> float:
+    return len(line) / line[0].tenant.weight

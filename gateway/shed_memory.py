@@ -1,0 +1,24 @@
+"""What acquire has just said of load shedding: asked again in the same moment it would say the same, and a request that
+is shed has to cost next to nothing.
+"""
+
+from shared_state.records import Rejection
+
+REMEMBERED_S = 0.02
+# Those that hold for everybody of a priority and below; the rest is drawn by lot.
+_STANDING = frozenset({"active_requests", "critical_reserve", "priority", "healthy_ratio"})
+
+
+class ShedMemory:
+    def __init__(self) -> None:
+        self._rejection: Rejection | None = None
+        self._priority = 0
+        self._until = 0.0
+
+    def note(self, rejection: Rejection, priority: int, now: float) -> None:
+        if rejection.code == "shed" and rejection.reason in _STANDING:
+            self._rejection, self._priority, self._until = rejection, priority, now + REMEMBERED_S
+
+    def told(self, priority: int, now: float) -> Rejection | None:
+        """The rejection that a request of this priority would get, if that is known."""
+        return self._rejection if now < self._until and priority >= self._priority else None

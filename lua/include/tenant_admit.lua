@@ -1,0 +1,37 @@
+--- @include "tenant"
+--- @include "tenant_lease"
+-- May this tenant send one more request now? A request counts once, however many attempts it takes.
+local TENANT_WAIT_MS = 1000
+
+-- What is asked for; `share`: the tenant's active requests by its weight, when somebody is to be compared with it.
+local function tenant_ask(arguments, leases_key, now)
+  local token, number = arguments[4], tonumber
+  local ask = { tenant = string.match(token, ' (.+)$') or '', priority = number(arguments[5]),
+    tokens = number(arguments[8]), rpm = number(arguments[9]), tpm = number(arguments[10]),
+    parallel = number(arguments[11]), weight = number(arguments[12]), waits = arguments[13] == '1' }
+  ask.share = tenant_lease_active(leases_key, token, now) / ask.weight
+  return ask
+end
+
+-- Why not, and the ms to wait; nil when it may, and what it would take is noted.
+local function tenant_refuse(tenant, limits, leases_key, token, now)
+  if limits.parallel > 0 and tenant_lease_active(leases_key, token, now) >= limits.parallel then
+    return 'parallel', TENANT_WAIT_MS
+  end
+  local requests_at_ms, tokens_at_ms, wait_ms
+  if limits.rpm > 0 then
+    requests_at_ms, wait_ms = limit_check(tenant.requests_at_ms, limits.rpm, 1, now)
+    if wait_ms then return 'requests', wait_ms end
+  end
+  if limits.tpm > 0 then
+    tokens_at_ms, wait_ms = limit_check(tenant.tokens_at_ms, limits.tpm, limits.tokens, now)
+    if wait_ms then return 'tokens', wait_ms end
+  end
+  tenant.taken = { requests_at_ms = requests_at_ms, tokens_at_ms = tokens_at_ms }
+end
+
+local function tenant_take(tenant)
+  if not tenant.key then return end
+  for field, value in pairs(tenant.taken or {}) do record_set(tenant, field, decimal(value, 3)) end
+  tenant_write(tenant)
+end

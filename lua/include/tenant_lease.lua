@@ -1,0 +1,24 @@
+-- The leases of one tenant, `tenant_leases:<name>`, by their expiry as those of the domain; the anonymous one has none.
+-- A key built here: whoever ends a lease, its replica or another, knows the tenant from the token alone.
+local function tenant_lease_key(domain_leases, token)
+  local tenant = string.match(token, ' (.+)$')
+  return tenant and string.gsub(domain_leases, 'leases$', 'tenant_leases:') .. tenant
+end
+
+local function tenant_lease_add(domain_leases, token, now, lease_ms)
+  local key = tenant_lease_key(domain_leases, token)
+  if not key then return end
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+  redis.call('ZADD', key, now + lease_ms, token)
+  redis.call('PEXPIRE', key, lease_ms)
+end
+
+local function tenant_lease_remove(domain_leases, token)
+  local key = tenant_lease_key(domain_leases, token)
+  if key then redis.call('ZREM', key, token) end
+end
+
+local function tenant_lease_active(domain_leases, token, now)
+  local key = tenant_lease_key(domain_leases, token)
+  return key and redis.call('ZCOUNT', key, '(' .. string.format('%d', now), '+inf') or 0
+end

@@ -1,0 +1,80 @@
+"""What the other replicas tell through the store while it happens: a connection that only listens. News may be lost
+with it, so whoever waits for some also looks for himself from time to time.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import cast
+
+from shared_state.client import Client, command
+from shared_state.errors import StateError
+
+RETRY_FIRST_S, RETRY_MOST_S = 0.25, 5.0
+PING_EVERY_S = 10.0
+
+_log = logging.getLogger("pllm.state")
+
+
+class News:
+    """Listens to ``channels`` from ``start`` to ``stop``; ``heard`` is called with the channel and what was said."""
+
+    def __init__(self, client: Client, channels: tuple[bytes, ...], heard: Callable[[bytes, bytes], None]) -> None:
+        self._client = client
+        self._channels = channels
+        self._heard = heard
+        self._task: asyncio.Task[None] | None = None
+        self._lost = asyncio.Event()
+        self._is_answering = True
+        self._is_refused = False
+        self.is_listening = False
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="news")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._client.close()
+
+    async def _run(self) -> None:
+        retry_s = RETRY_FIRST_S
+        while True:
+            try:
+                await self._listen()
+                retry_s = RETRY_FIRST_S
+            except StateError as error:
+                _log.debug("no news: %s", error)
+                retry_s = min(2 * retry_s, RETRY_MOST_S)
+            self.is_listening = False
+            self._client.close()
+            await asyncio.sleep(retry_s)
+
+    async def _listen(self) -> None:
+        """Until the connection is lost, or does not answer any more. Raises StateError."""
+        self._lost.clear()
+        await self._client.connect(self._on_reply, lambda: None, lambda _error: self._lost.set())
+        self._client.send([command(b"SUBSCRIBE", *self._channels)])
+        while not self._lost.is_set():
+            self._is_answering = False
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._lost.wait(), PING_EVERY_S)
+            if not self._is_answering:
+                return
+            if not self._lost.is_set():
+                self._client.send([command(b"PING")])
+
+    def _on_reply(self, reply: object) -> None:
+        self._is_answering = True
+        if isinstance(reply, StateError):
+            if not self._is_refused:
+                self._is_refused = True
+                _log.warning("no news from the store, which costs waiting requests a moment: %s", reply)
+            return
+        kind, *rest = cast(list[object], reply)
+        if kind == b"subscribe":
+            self.is_listening = True
+        elif kind == b"message":
+            self._heard(cast(bytes, rest[0]), cast(bytes, rest[1]))

@@ -1,0 +1,149 @@
+"""The concurrency limit that is found: by what providers refuse, or by their latency."""
+
+import pytest
+
+from shared_state.records import Permit
+from tests.support.state import Cluster, deployment_policy
+
+
+def limit(cluster: Cluster) -> int:
+    return cluster.snapshot().deployments[0].limit
+
+
+def hold(cluster: Cluster, count: int) -> list[Permit]:
+    return [cluster.granted("a", priority=0) for _ in range(count)]
+
+
+@pytest.fixture(autouse=True)
+def adaptive(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", concurrency="adaptive", limit=100), breaker_enabled=False)
+
+
+@pytest.mark.parametrize("outcome", ["timeout", "overloaded", "throttled"])
+def test_refusal_under_load_cuts_the_limit_by_a_tenth(cluster: Cluster, outcome: str) -> None:
+    permits = hold(cluster, 60)
+    cluster.settle(permits[0], outcome)
+
+    assert limit(cluster) == 90
+
+
+@pytest.mark.parametrize("outcome", ["success", "failure", "client_error", "cancelled"])
+def test_other_outcomes_do_not(cluster: Cluster, outcome: str) -> None:
+    permits = hold(cluster, 60)
+    cluster.settle(permits[0], outcome)
+
+    assert limit(cluster) == 100
+
+
+def test_one_round_trip_cuts_once(cluster: Cluster) -> None:
+    """Calls that began before the cut met the limit before it."""
+    permits = hold(cluster, 60)
+    cluster.advance(100)
+    for permit in permits[:30]:
+        cluster.settle(permit, "timeout")
+    first = limit(cluster)
+    cluster.advance(100)
+    cluster.settle(cluster.granted("a", priority=0), "timeout")
+
+    assert (first, limit(cluster)) == (90, 55)
+
+
+def test_ceiling_that_is_far_too_high_is_left_at_once(cluster: Cluster) -> None:
+    permits = hold(cluster, 12)
+    cluster.settle(permits[0], "overloaded")
+
+    assert limit(cluster) == 21
+
+
+def test_limit_is_at_least_one(cluster: Cluster) -> None:
+    for _ in range(60):
+        cluster.advance(10)
+        cluster.settle(cluster.granted("a", priority=0), "timeout")
+
+    assert limit(cluster) == 1
+    assert isinstance(cluster.acquire("a"), Permit)
+
+
+def test_nothing_is_granted_beyond_the_limit(cluster: Cluster) -> None:
+    permits = hold(cluster, 12)
+    cluster.settle(permits[0], "overloaded")
+    more = [d for d in (cluster.acquire("a", priority=0) for _ in range(30)) if isinstance(d, Permit)]
+
+    assert len(more) == 21 - 11
+    assert cluster.rejected("a", priority=0).verdicts == ("full",)
+
+
+def test_limit_rises_by_one_a_second_while_half_of_it_is_used(cluster: Cluster) -> None:
+    permits = hold(cluster, 12)
+    cluster.settle(permits[0], "overloaded")
+    limits = []
+    for _ in range(5):
+        cluster.advance(1000)
+        cluster.settle(cluster.granted("a", priority=0))
+        limits.append(limit(cluster))
+
+    assert limits == [22, 23, 24, 25, 25]  # 11 are held and one is asked for: half of 24
+
+
+def test_idle_limit_does_not_rise(cluster: Cluster) -> None:
+    permits = hold(cluster, 12)
+    for number, permit in enumerate(permits):
+        cluster.settle(permit, "cancelled" if number else "overloaded")
+    for _ in range(9):
+        cluster.advance(1000)
+        cluster.settle(cluster.granted("a"))
+
+    assert limit(cluster) == 21
+
+
+def test_limit_that_is_back_at_its_ceiling_leaves_nothing_behind(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", concurrency="adaptive", limit=3), breaker_enabled=False)
+    for number, permit in enumerate(hold(cluster, 3)):
+        cluster.settle(permit, "cancelled" if number else "timeout")
+    for _ in range(3):
+        cluster.advance(1000)
+        cluster.settle(cluster.granted("a", priority=0))
+
+    assert limit(cluster) == 3
+    assert "adapted" not in cluster.deployment("a")
+
+
+def test_fixed_limit_stays(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", concurrency="fixed", limit=100), breaker_enabled=False)
+    cluster.settle(hold(cluster, 60)[0], "timeout")
+
+    assert limit(cluster) == 100
+
+
+def test_reset_forgets_what_was_found(cluster: Cluster) -> None:
+    cluster.settle(hold(cluster, 12)[0], "overloaded")
+    cluster.force("a", "reset")
+
+    assert limit(cluster) == 100
+
+
+def gradient_seconds(cluster: Cluster, latency_ms: int, seconds: int) -> None:
+    """Sixty are in flight all the while, and twenty end in each second."""
+    held = hold(cluster, 40)
+    for _ in range(seconds):
+        for _ in range(20):
+            permit = cluster.granted("a", priority=0)
+            cluster.advance(50)
+            cluster.settle(permit, latency_ms=latency_ms)
+    for permit in held:
+        cluster.settle(permit, "cancelled")
+
+
+def test_gradient_lowers_the_limit_while_latency_is_above_its_long_average(cluster: Cluster) -> None:
+    cluster.configure(
+        deployment_policy("a", concurrency="gradient", limit=80, latency_threshold_ms=60_000), breaker_enabled=False
+    )
+    gradient_seconds(cluster, 100, 10)
+    steady = limit(cluster)
+    gradient_seconds(cluster, 1000, 5)
+    slow = limit(cluster)
+    gradient_seconds(cluster, 100, 60)
+
+    assert steady == 80
+    assert 20 <= slow <= 60
+    assert limit(cluster) == 80

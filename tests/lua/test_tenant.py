@@ -1,0 +1,196 @@
+"""What a tenant may do in the whole domain: requests and tokens per minute, requests at a time."""
+
+import itertools
+
+import pytest
+
+from shared_state.records import MinuteUsed, Permit, TenantLimits
+from tests.support.state import Cluster, deployment_policy
+
+TEAM = TenantLimits(name="team-a", rpm=10, tpm=1000, max_parallel=3)
+
+
+@pytest.fixture(autouse=True)
+def configured(cluster: Cluster) -> None:
+    cluster.configure("a")
+
+
+def leases_of(cluster: Cluster, tenant: str) -> int:
+    return int(cluster.cli.do("ZCARD", f"{cluster.keys.prefix}tenant_leases:{tenant}"))
+
+
+def admitted(cluster: Cluster, tenant: TenantLimits, callers: int, tokens: int = 0) -> int:
+    """Of so many callers at this moment, over three replicas; each ends at once."""
+    count = 0
+    for replica in itertools.islice(itertools.cycle(("r1", "r2", "r3")), callers):
+        decision = cluster.acquire("a", replica=replica, tenant=tenant, tokens=tokens)
+        if isinstance(decision, Permit):
+            cluster.settle(decision)
+            count += 1
+    return count
+
+
+def test_requests_per_minute_are_exact_whatever_the_number_of_replicas(cluster: Cluster) -> None:
+    tenant = TenantLimits(name="team-a", rpm=100)
+    counts = [admitted(cluster, tenant, 150)]
+    cluster.advance(6_000)
+    counts.append(admitted(cluster, tenant, 20))
+
+    assert counts == [100, 10]
+
+
+def test_tokens_per_minute_are_exact(cluster: Cluster) -> None:
+    assert admitted(cluster, TenantLimits(name="team-a", tpm=1000), 20, tokens=100) == 10
+
+
+def test_limits_of_one_tenant_are_not_those_of_another(cluster: Cluster) -> None:
+    assert [admitted(cluster, TenantLimits(name=name, rpm=5), 9) for name in ("one", "two")] == [5, 5]
+
+
+@pytest.mark.parametrize("tenant", [TenantLimits(), TenantLimits(name="team-a")])
+def test_unlimited_tenant_is_never_refused(cluster: Cluster, tenant: TenantLimits) -> None:
+    assert admitted(cluster, tenant, 200, tokens=1_000_000) == 200
+
+
+@pytest.mark.parametrize(
+    ("tenant", "reason"),
+    [
+        (TenantLimits(name="t", rpm=1), "requests"),
+        (TenantLimits(name="t", tpm=100), "tokens"),
+        (TenantLimits(name="t", max_parallel=1), "parallel"),
+    ],
+)
+def test_refusal_says_which_limit_and_when_to_come_back(cluster: Cluster, tenant: TenantLimits, reason: str) -> None:
+    cluster.granted("a", tenant=tenant, tokens=100)
+    rejection = cluster.rejected("a", tenant=tenant, tokens=50)
+
+    assert (rejection.code, rejection.reason, rejection.verdicts) == ("limited", reason, ())
+    assert rejection.retry_after_ms == {"requests": 60_000, "tokens": 30_000, "parallel": 1000}[reason]
+
+
+def test_refused_request_takes_nothing(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", limit=1))
+    tenant = TenantLimits(name="team-a", rpm=3)
+    cluster.granted("a")
+    refused = [cluster.rejected("a", tenant=tenant).code for _ in range(5)]
+    cluster.configure(deployment_policy("a", limit=9))
+
+    assert refused == ["none"] * 5
+    assert admitted(cluster, tenant, 5) == 3
+
+
+def test_parallel_requests_are_counted_by_leases(cluster: Cluster) -> None:
+    permits = [cluster.granted("a", tenant=TEAM, replica=f"r{number}") for number in range(3)]
+    rejection = cluster.rejected("a", tenant=TEAM)
+    cluster.settle(permits[0])
+
+    assert rejection.reason == "parallel"
+    assert isinstance(cluster.acquire("a", tenant=TEAM), Permit)
+    assert leases_of(cluster, "team-a") == 3
+
+
+def test_lease_that_expires_no_longer_counts_for_its_tenant(cluster: Cluster) -> None:
+    for _ in range(3):
+        cluster.granted("a", tenant=TEAM)
+    cluster.advance(75_000)
+
+    assert isinstance(cluster.acquire("a", tenant=TEAM), Permit)
+    assert leases_of(cluster, "team-a") == 1
+
+
+def test_leases_of_a_dead_replica_leave_their_tenant(cluster: Cluster) -> None:
+    cluster.beat("r2")
+    for _ in range(3):
+        cluster.granted("a", tenant=TEAM, replica="r2")
+    cluster.advance(5_001)
+
+    assert cluster.reap_chunk("r2", "a") == (3, -1)
+    assert leases_of(cluster, "team-a") == 0
+
+
+def test_reasserted_lease_counts_for_its_tenant_again(cluster: Cluster) -> None:
+    permit = cluster.granted("a", tenant=TEAM)
+    cluster.flush()
+    cluster.configure("a")
+    cluster.reassert("a", [permit])
+
+    assert leases_of(cluster, "team-a") == 1
+
+
+def test_resent_request_counts_once(cluster: Cluster) -> None:
+    token = "r1.plain.77 team-a"
+    first = cluster.granted("a", tenant=TEAM, token=token)
+    again = cluster.granted("a", tenant=TEAM, token=token, resend=True)
+
+    assert (again.generation, again.used) == (first.generation, first.used)
+    assert admitted(cluster, TenantLimits(name="team-a", rpm=10), 20) == 9
+
+
+def test_further_attempts_of_a_request_count_once(cluster: Cluster) -> None:
+    tenant = TenantLimits(name="team-a", rpm=2)
+    for attempt in (1, 2, 3):
+        permit = cluster.granted("a", tenant=tenant, attempt=attempt)
+        cluster.settle(permit, "failure", final=attempt == 3)
+
+    assert admitted(cluster, tenant, 5) == 1
+
+
+def test_caller_is_told_what_is_used_up(cluster: Cluster) -> None:
+    permit = cluster.granted("a", tenant=TEAM, tokens=250)
+
+    assert permit.used == MinuteUsed(6_000, 15_000)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "tokens", "left"),
+    [
+        ("success", 100, 900),  # as many as it was
+        ("success", 900, 100),  # more than was estimated
+        ("success", -1, 600),  # not told: as estimated
+        ("cancelled", -1, 600),
+        ("failure", -1, 1000),
+        ("throttled", -1, 1000),
+        ("success", 1500, 0),
+    ],
+)
+def test_estimate_is_corrected_when_the_tokens_are_known(
+    cluster: Cluster, outcome: str, tokens: int, left: int
+) -> None:
+    tenant = TenantLimits(name="team-a", tpm=1000)
+    cluster.settle(cluster.granted("a", tenant=tenant, tokens=400), outcome, tokens=tokens)
+    cluster.force("a", "reset")
+
+    assert admitted(cluster, tenant, 20, tokens=100) == left // 100
+
+
+def test_more_tokens_than_a_minute_has_are_admitted_alone(cluster: Cluster) -> None:
+    tenant = TenantLimits(name="team-a", tpm=1000)
+
+    assert admitted(cluster, tenant, 3, tokens=50_000) == 1
+
+
+def test_tokens_of_a_deployment_are_limited_and_corrected(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", tpm=1000))
+    permits = [d for d in (cluster.acquire("a", tokens=300) for _ in range(5)) if isinstance(d, Permit)]
+    rejection = cluster.rejected("a", tokens=300)
+    for permit in permits:
+        cluster.settle(permit, tokens=100)
+
+    assert (len(permits), rejection.verdicts) == (3, ("rate_limited",))
+    assert isinstance(cluster.acquire("a", tokens=700), Permit)
+    assert cluster.rejected("a", tokens=100).verdicts == ("rate_limited",)
+
+
+def test_usage_based_looks_at_tokens_as_well(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", tpm=1000), deployment_policy("b", tpm=10_000))
+    picked = [cluster.granted("a", "b", strategy="usage-based", tokens=200).deployment_id for _ in range(6)]
+
+    assert picked.count("b") >= 5
+
+
+def test_idle_tenant_leaves_nothing_behind(cluster: Cluster) -> None:
+    admitted(cluster, TEAM, 3)
+    cluster.granted("a", tenant=TEAM)
+    names = [f"{cluster.keys.prefix}limit:tenant:team-a", f"{cluster.keys.prefix}tenant_leases:team-a"]
+
+    assert all(0 < int(cluster.cli.do("PTTL", name)) <= 120_000 for name in names)
