@@ -93,7 +93,7 @@ class Queue:
         waiter = Waiter(self, tenant, priority, now, now + allowed_s, next(self._numbers))
         waiter.expiry = asyncio.get_running_loop().call_later(allowed_s, self._drop, waiter)
         self.waiting += 1
-        self._put(waiter)
+        self._put(waiter, is_new=True)
         self._watch()
         try:
             yield waiter
@@ -152,12 +152,13 @@ class Queue:
         name = min(tenants, key=lambda tenant: (self._served[level, tenant], tenants[tenant][0].number))
         return tenants[name][-1 if self.is_overloaded else 0]
 
-    def _put(self, waiter: Waiter) -> None:
+    def _put(self, waiter: Waiter, is_new: bool = False) -> None:
         """To its place by age. A tenant that comes anew starts where the others are: what it left unused is gone."""
         level, name = self._levels.setdefault(waiter.priority, {}), waiter.tenant.name
         key = (waiter.priority, name)
         if name not in level:
-            floor = min((self._served[waiter.priority, other] for other in level), default=0.0)
+            is_back = not is_new or self._is_asking(key)
+            floor = 0.0 if is_back else min((self._served[waiter.priority, other] for other in level), default=0.0)
             self._served[key] = max(self._served.get(key, 0.0), floor)
             level[name] = deque()
         line = level[name]
@@ -165,6 +166,9 @@ class Queue:
         while position and line[position - 1].number > waiter.number:
             position -= 1
         line.insert(position, waiter)
+
+    def _is_asking(self, key: tuple[int, str]) -> bool:
+        return self._asking is not None and key == (self._asking.priority, self._asking.tenant.name)
 
     def _take(self, waiter: Waiter) -> None:
         level, name = self._levels.get(waiter.priority, {}), waiter.tenant.name

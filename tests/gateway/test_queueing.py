@@ -141,6 +141,23 @@ async def test_weight_is_a_share_of_the_turns() -> None:
 
 
 @on_loop
+async def test_refusals_cost_a_tenant_nothing_of_its_share() -> None:
+    room = Room()
+    for number in range(4):
+        room.enter(f"a{number}", A)
+    room.enter("b0", B)
+    first = room.grant()
+    for _ in range(3):
+        room.queue.wake()
+        asking = room.asking()
+        assert asking == "b0"
+        room.inside[asking][0].refused()
+    room.enter("b1", B)
+
+    assert (first, [room.grant() for _ in range(3)]) == ("a0", ["b0", "a1", "b1"])
+
+
+@on_loop
 async def test_what_a_tenant_left_unused_is_gone() -> None:
     room = Room()
     for number in range(20):
