@@ -1,5 +1,7 @@
 """Wire schemas of requests and replies: only the fields the gateway looks at. Everything else passes as bytes."""
 
+import contextlib
+import json
 import re
 from collections.abc import Iterable
 from enum import Enum
@@ -143,6 +145,7 @@ _EDITION = {
     b"anthropic-version": re.compile(rb"\d{4}-\d\d-\d\d"),
     b"anthropic-beta": re.compile(rb"[a-zA-Z0-9_., -]{1,2000}"),
 }
+_MODEL_KEYS = (b'"model"', b'"Model"', b'"MODEL"')
 _FIELD = re.compile(r"missing required field `(\w+)`|at `\$\.(\w+)")
 REQUESTS: dict[Kind, type[Request]] = {
     Kind.CHAT: ChatRequest,
@@ -173,10 +176,27 @@ def parse(kind: Kind, body: bytes) -> Call:
         raise _explained(str(error)) from error
     except NOT_JSON as error:
         raise not_json(error) from error
+    if sum(map(body.count, _MODEL_KEYS)) > 1:
+        _check_one_model(body)
     is_stream = request.stream is True and kind is not Kind.EMBEDDING
     include_usage = request.stream_options is not None and request.stream_options.include_usage is True
     tokens = min(len(body) // BYTES_PER_TOKEN, PROMPT_TOKENS_MOST) + request.most_tokens
     return Call(request.model, is_stream, body, kind, include_usage, tokens=tokens)
+
+
+def _check_one_model(body: bytes) -> None:
+    """Which of two a provider takes is not known: the first, the last, or one in other letters (Go's reader does not
+    mind case). What is checked against a key's models has to be what is served. Raises InvalidRequest.
+    """
+    pairs: list[tuple[str, Any]] = []
+
+    def keep(found: list[tuple[str, Any]]) -> None:
+        pairs[:] = found  # the whole comes last
+
+    with contextlib.suppress(ValueError, RecursionError):
+        json.loads(body, object_pairs_hook=keep)
+        if sum(name.casefold() == "model" for name, _ in pairs) > 1:
+            raise InvalidRequest("The body names its model more than once.", param="model")
 
 
 def edition_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:

@@ -127,3 +127,25 @@ def test_mistake_is_named(kind: Kind, field: str, value: object) -> None:
 )
 def test_error_is_found_in_the_words_of_each_server(body: Any, error: UpstreamError | None) -> None:
     assert error_of(json.dumps(body).encode()) == error
+
+
+@pytest.mark.parametrize(
+    "second",
+    ['"model": "b"', '"Model": "b"', '"MODEL": "b"', '"model": "gpt-4"'],
+    ids=["same", "title", "upper", "equal"],
+)
+@pytest.mark.parametrize("is_first", [False, True])
+def test_body_with_two_models_is_refused(second: str, is_first: bool) -> None:
+    parts = ['"model": "gpt-4"', '"messages": [{"role": "user", "content": "hi"}]']
+    parts.insert(0 if is_first else 2, second)
+    with pytest.raises(InvalidRequest) as caught:
+        parse(Kind.CHAT, ("{" + ", ".join(parts) + "}").encode())
+
+    assert (caught.value.status, caught.value.param) == (400, "model")
+
+
+@pytest.mark.parametrize("content", ['{"model": "x", "Model": "y"}', '"model" "model"', "MODEL"])
+def test_model_inside_of_what_is_said_is_none(content: str) -> None:
+    body = {"model": "gpt-4", "messages": [{"role": "user", "content": content}], "metadata": {"model": "z"}}
+
+    assert parse(Kind.CHAT, json.dumps(body).encode()).model == "gpt-4"
