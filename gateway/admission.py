@@ -9,7 +9,7 @@ from gateway.auth import Tenant
 from gateway.calls import Call
 from gateway.deadline import Deadline
 from gateway.errors import StateLost
-from gateway.exhausted import Tried, attempts, failed
+from gateway.exhausted import FULL, Tried, attempts, failed
 from gateway.interrupt import Cause, Interrupt
 from gateway.queueing import Queue, Waiter
 from gateway.router_settings import RouterSettings
@@ -31,7 +31,7 @@ class Asking(msgspec.Struct, frozen=True):
 
 def _is_full(decision: Permit | Rejection) -> bool:
     """Would waiting help? A deployment that could take the request has no room."""
-    return isinstance(decision, Rejection) and decision.code == "none" and "full" in decision.verdicts
+    return isinstance(decision, Rejection) and decision.code == "none" and not FULL.isdisjoint(decision.verdicts)
 
 
 def _number(tried: Sequence[Tried]) -> int:
@@ -78,11 +78,12 @@ class Admission:
         with queue.enter(asking.tenant, priority, asking.deadline.at) as waiter:
             while True:
                 await self._turn(waiter, asking)
-                decision = await self.acquire(plan, asking, (), is_waiting=True)
+                decision = await self.acquire(plan, asking, (), queue.standing(waiter))
                 if not _is_full(decision):
                     queue.granted(waiter)
                     return decision
-                waiter.refused()
+                assert isinstance(decision, Rejection)
+                waiter.refused(is_behind="behind" in decision.verdicts)
 
     async def _turn(self, waiter: Waiter, asking: Asking) -> None:
         interrupt = asking.interrupt
@@ -96,16 +97,12 @@ class Admission:
         finally:
             interrupt.clear_deadline()
 
-    async def acquire(
-        self, plan: Plan, asking: Asking, tried: Sequence[Tried], is_waiting: bool = False
-    ) -> Permit | Rejection:
+    async def acquire(self, plan: Plan, asking: Asking, tried: Sequence[Tried], waiting: int = 0) -> Permit | Rejection:
         """A store that hangs may not take longer than the request has either. Raises StateLost, and what `failed` makes
         of a time that is over.
         """
         call, interrupt = asking.call, asking.interrupt
-        ask = Ask(
-            asking.priority, call.is_stream, _number(tried), call.tokens, asking.tenant.limits, is_waiting=is_waiting
-        )
+        ask = Ask(asking.priority, call.is_stream, _number(tried), call.tokens, asking.tenant.limits, waiting=waiting)
         interrupt.set_deadline(asking.deadline.at)
         try:
             return await self._store.acquire(plan, ask)

@@ -99,6 +99,7 @@ def _error_for(tried: Sequence[Tried]) -> GatewayError:
     return UpstreamFailed("The provider failed to answer.", details=details)
 
 
+FULL = frozenset({"full", "behind"})  # no room, or only for those who wait and have less
 _SHED = "The gateway is overloaded and sheds load ({})."
 
 
@@ -112,7 +113,7 @@ def rejected(rejection: Rejection, candidates: Sequence[Candidate], tried: Seque
     if set(rejection.verdicts) == {"rate_limited"}:
         message = "The rate limit of every deployment of this model is reached."
         return RateLimited(message, retry_after_ms=wait_ms, details=details)
-    if "full" in rejection.verdicts:
+    if not FULL.isdisjoint(rejection.verdicts):
         message = "Every usable deployment of this model is at its concurrency limit."
         return Overloaded(message, retry_after_ms=wait_ms, details=details)
     return NoHealthyDeployment(

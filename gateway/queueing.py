@@ -43,9 +43,10 @@ class Waiter:
         """Raises Overloaded when it has waited for too long."""
         await self.called
 
-    def refused(self) -> None:
+    def refused(self, is_behind: bool = False) -> None:
+        """``is_behind``: there is room, for a tenant that has less."""
         self.called = asyncio.get_running_loop().create_future()
-        self.queue.refused(self)
+        self.queue.refused(self, is_behind)
 
     def close(self) -> None:
         if self.expiry is not None:
@@ -65,6 +66,7 @@ class Queue:
         self._served: dict[tuple[int, str], float] = {}  # start tags: what a tenant has had, by its weight
         self._asking: Waiter | None = None
         self._is_woken = False
+        self._passed: set[tuple[int, str]] = set()  # tenants that had to let others go first this time
         self._poll: asyncio.TimerHandle | None = None
         self._least_s = 0.0
         self._interval_ends = 0.0
@@ -102,8 +104,12 @@ class Queue:
             self.waiting -= 1
             self._take(waiter)
             if self._asking is waiter:
-                self._asking, self._is_woken = None, True
-                self._advance()
+                self._asking = None
+                self.wake()
+
+    def standing(self, waiter: Waiter) -> int:
+        """Of one that asks: 2 when more of its tenant wait behind it, else 1."""
+        return 2 if self._levels.get(waiter.priority, {}).get(waiter.tenant.name) else 1
 
     def granted(self, waiter: Waiter) -> None:
         """It has got its permit: that counts for its tenant's share."""
@@ -118,8 +124,11 @@ class Queue:
             self._between_s += SMOOTHING * (between_s - self._between_s)
         self._last_grant = now
 
-    def refused(self, waiter: Waiter) -> None:
+    def refused(self, waiter: Waiter, is_behind: bool) -> None:
         self._asking = None
+        if is_behind:
+            self._passed.add((waiter.priority, waiter.tenant.name))
+            self._is_woken = True
         if self._time() < waiter.until:
             self._put(waiter)
         else:
@@ -129,6 +138,7 @@ class Queue:
     def wake(self) -> None:
         """Something was freed."""
         self._is_woken = True
+        self._passed.clear()
         self._advance()
 
     # -- whose turn it is -----------------------------------------------------------------------------------
@@ -145,12 +155,12 @@ class Queue:
             waiter.called.set_result(None)
 
     def _next(self) -> Waiter | None:
-        if not self._levels:
-            return None
-        level = min(self._levels)
-        tenants = self._levels[level]
-        name = min(tenants, key=lambda tenant: (self._served[level, tenant], tenants[tenant][0].number))
-        return tenants[name][-1 if self.is_overloaded else 0]
+        for level, tenants in sorted(self._levels.items()):
+            names = [name for name in tenants if (level, name) not in self._passed]
+            if names:
+                turns = [(self._served[level, name], tenants[name][0].number, name) for name in names]
+                return tenants[min(turns)[2]][-1 if self.is_overloaded else 0]
+        return None
 
     def _put(self, waiter: Waiter, is_new: bool = False) -> None:
         """To its place by age. A tenant that comes anew starts where the others are: what it left unused is gone."""

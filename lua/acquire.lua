@@ -20,7 +20,7 @@
 -- ARGV  1 strategy, 2 tiers ('0,0,1', one per candidate), 3 epoch to set if none, 4 token, 5 priority (0..100),
 --       6 seed (31-bit), 7 attempt (from 1; 0: another candidate, none has failed), 8 tokens (estimated), limits of the
 --       tenant (0 none): 9 requests, 10 tokens a minute, 11 requests at a time; 12 its weight, 13 waiting (0 | 1: in
---       its replica's queue); 14 resend (0 | 1 | 2: only what was granted), 15 era of the call
+--       its replica's queue | 2: and more behind it); 14 resend (0 | 1 | 2: only what was granted), 15 era of the call
 -- reply granted: 'granted', position, generation, probe (0 | 1), sequence, epoch, now_ms, requests_used_ms,
 --                tokens_used_ms (of the tenant's minute)
 --       no:      'shed' | 'retry_budget' | 'limited' | 'none', reason, retry_after_ms, sequence, epoch, now_ms,

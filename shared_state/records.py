@@ -100,8 +100,8 @@ class TenantRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 class Ask(msgspec.Struct, frozen=True):
     """One request to be decided on. ``priority``: 0 critical to 100 bulk; ``attempt``: from 1, 0 for another candidate
-    while none has failed; ``tokens``: as many as it is estimated to take, in and out; ``is_waiting``: it waits in this
-    replica's queue.
+    while none has failed; ``tokens``: as many as it is estimated to take, in and out; ``waiting``: 0, 1 when it is in
+    this replica's queue, 2 when more of its tenant wait there behind it.
     """
 
     priority: int = 50
@@ -109,7 +109,7 @@ class Ask(msgspec.Struct, frozen=True):
     attempt: int = 1
     tokens: int = 0
     tenant: TenantLimits = UNLIMITED
-    is_waiting: bool = False
+    waiting: int = 0
 
 
 class MinuteUsed(msgspec.Struct, frozen=True):

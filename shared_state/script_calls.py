@@ -19,7 +19,7 @@ DEAD_AFTER_MS = 5000
 REAP_CHUNK = 500
 TENANTS_KEPT = 10_000  # packed limits
 _SEED_BITS = 31
-_WAITING, _NOT_WAITING = pack(b"1"), pack(b"0")
+_WAITING = (pack(b"0"), pack(b"1"), pack(b"2"))
 
 
 def part(limit: int, replicas: int) -> int:
@@ -55,7 +55,7 @@ class ScriptCalls:
     def acquire(self, plan: Plan, token: str, ask: Ask, replicas: int = 1) -> bytes:
         """All but whether it is a resend, and the connection. ``replicas``: so many share the tenant's limits."""
         head = pack(token.encode(), b"%d" % ask.priority, self._seed(), b"%d" % ask.attempt, b"%d" % ask.tokens)
-        return plan.prefix + head + self._limits(ask.tenant, replicas) + (_WAITING if ask.is_waiting else _NOT_WAITING)
+        return plan.prefix + head + self._limits(ask.tenant, replicas) + _WAITING[ask.waiting]
 
     def _limits(self, tenant: TenantLimits, replicas: int) -> bytes:
         packed = self._tenants.get((tenant, replicas))

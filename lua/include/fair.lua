@@ -12,26 +12,27 @@ local function fair_waiters(d, now)
   return waiters, count
 end
 
--- A candidate with room is full for a tenant that is not the next one.
+-- A candidate with room has none for a tenant that is not the next one.
 local function fair_apply(candidates, ask, now)
   for _, c in ipairs(candidates) do
     if c.verdict == 'eligible' and c.deployment.waiters and not c.probe then
       for name, w in pairs((fair_waiters(c.deployment, now))) do
         local is_behind = w.priority < ask.priority or (w.priority == ask.priority and w.share <= ask.share)
-        if is_behind and name ~= ask.tenant then c.verdict, c.wait_ms = 'full', FAIR_WAIT_MS end
+        if is_behind and name ~= ask.tenant then c.verdict, c.wait_ms = 'behind', FAIR_WAIT_MS end
       end
     end
   end
 end
 
--- One that waits in its replica's queue for this deployment, or has got it: if more of its tenant wait, they say so.
+-- One that waits in its replica's queue for this deployment, or has got it, and perhaps more of its tenant behind it.
 local function fair_note(d, ask, is_granted, now)
-  if not d.waiters and (is_granted or not ask.waits) then return end
+  if not d.waiters and not ask.waits then return end
   local waiters, count = fair_waiters(d, now)
-  if is_granted then
+  local next_one = is_granted and 2 or 1
+  if is_granted and not ask.more then
     waiters[ask.tenant] = nil
   elseif ask.waits and (waiters[ask.tenant] or count < FAIR_MOST) then
-    waiters[ask.tenant] = { priority = ask.priority, share = ask.share + 1 / ask.weight, at_ms = now }
+    waiters[ask.tenant] = { priority = ask.priority, share = ask.share + next_one / ask.weight, at_ms = now }
   end
   record_set(d, 'waiters', next(waiters) and cjson.encode(waiters) or nil)
 end

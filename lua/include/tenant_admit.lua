@@ -8,7 +8,8 @@ local function tenant_ask(arguments, leases_key, now)
   local token, number = arguments[4], tonumber
   local ask = { tenant = string.match(token, ' (.+)$') or '', priority = number(arguments[5]),
     tokens = number(arguments[8]), rpm = number(arguments[9]), tpm = number(arguments[10]),
-    parallel = number(arguments[11]), weight = number(arguments[12]), waits = arguments[13] == '1' }
+    parallel = number(arguments[11]), weight = number(arguments[12]), waits = arguments[13] ~= '0',
+    more = arguments[13] == '2' }
   ask.share = tenant_lease_active(leases_key, token, now) / ask.weight
   return ask
 end

@@ -7,7 +7,7 @@ local WAITING_MS = 2000
 local function waiting_verdicts(reply, candidates, domain, ask)
   for _, c in ipairs(candidates) do
     reply[#reply + 1] = c.verdict
-    if c.verdict == 'full' then
+    if c.verdict == 'full' or c.verdict == 'behind' then
       record_set(domain, 'waiting_until_ms', domain.now + WAITING_MS)
       fair_note(c.deployment, ask, false, domain.now)
     end

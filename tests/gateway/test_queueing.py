@@ -158,6 +158,20 @@ async def test_refusals_cost_a_tenant_nothing_of_its_share() -> None:
 
 
 @on_loop
+async def test_place_for_a_tenant_that_has_less_is_asked_for_by_the_next_one() -> None:
+    room = Room()
+    room.enter("a0", A)
+    room.enter("b0", B)
+    room.queue.wake()
+    room.inside["a0"][0].refused(is_behind=True)
+    second = room.asking()
+    room.inside["b0"][0].refused(is_behind=True)
+
+    assert (second, room.asking()) == ("b0", None)
+    assert room.grant() == "a0"
+
+
+@on_loop
 async def test_what_a_tenant_left_unused_is_gone() -> None:
     room = Room()
     for number in range(20):

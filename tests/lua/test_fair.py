@@ -17,7 +17,7 @@ def full(cluster: Cluster) -> list[Permit]:
 
 
 def waits(cluster: Cluster, tenant: TenantLimits, priority: int = 50) -> None:
-    rejection = cluster.rejected("a", tenant=tenant, priority=priority, waiting=True, replica="r2")
+    rejection = cluster.rejected("a", tenant=tenant, priority=priority, waiting=1, replica="r2")
     assert rejection.verdicts == ("full",)
 
 
@@ -25,25 +25,35 @@ def test_freed_place_is_kept_for_the_tenant_that_has_less(cluster: Cluster, full
     waits(cluster, TEAM)
     cluster.settle(full[0])
 
-    assert cluster.rejected("a", tenant=FLOOD, waiting=True).verdicts == ("full",)
-    assert isinstance(cluster.acquire("a", tenant=TEAM, waiting=True), Permit)
+    assert cluster.rejected("a", tenant=FLOOD, waiting=1).verdicts == ("behind",)
+    assert isinstance(cluster.acquire("a", tenant=TEAM, waiting=1), Permit)
 
 
 def test_who_got_it_no_longer_waits(cluster: Cluster, full: list[Permit]) -> None:
     waits(cluster, TEAM)
     for permit in full[:2]:
         cluster.settle(permit)
-    cluster.granted("a", tenant=TEAM, waiting=True)
+    cluster.granted("a", tenant=TEAM, waiting=1)
 
     assert isinstance(cluster.acquire("a", tenant=FLOOD), Permit)
     assert "waiters" not in cluster.deployment("a")
+
+
+def test_those_behind_one_that_got_it_still_wait(cluster: Cluster, full: list[Permit]) -> None:
+    waits(cluster, TEAM)
+    for permit in full[:2]:
+        cluster.settle(permit)
+    cluster.granted("a", tenant=TEAM, waiting=2)
+
+    assert cluster.rejected("a", tenant=FLOOD).verdicts == ("behind",)
+    assert isinstance(cluster.acquire("a", tenant=TEAM, waiting=1), Permit)
 
 
 def test_shares_become_equal_and_then_nobody_is_held_back(cluster: Cluster, full: list[Permit]) -> None:
     for permit in full[:2]:
         waits(cluster, TEAM)
         cluster.settle(permit)
-        cluster.granted("a", tenant=TEAM, waiting=True)
+        cluster.granted("a", tenant=TEAM, waiting=1)
     waits(cluster, TEAM)
     cluster.settle(full[2])
 
@@ -54,8 +64,8 @@ def test_weight_counts(cluster: Cluster, full: list[Permit]) -> None:
     for number in range(3):
         waits(cluster, HEAVY)
         cluster.settle(full[number])
-        assert cluster.rejected("a", tenant=FLOOD).verdicts == ("full",)
-        cluster.granted("a", tenant=HEAVY, waiting=True)
+        assert cluster.rejected("a", tenant=FLOOD).verdicts == ("behind",)
+        cluster.granted("a", tenant=HEAVY, waiting=1)
 
 
 def test_waiting_that_is_not_said_again_is_over(cluster: Cluster, full: list[Permit]) -> None:

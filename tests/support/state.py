@@ -162,7 +162,7 @@ class Cluster:
         seed: int | None = None,
         tokens: int = 0,
         tenant: TenantLimits = UNLIMITED,
-        waiting: bool = False,
+        waiting: int = 0,
     ) -> Permit | Rejection:
         """Candidates as ids (tier 0) or (id, tier)."""
         ids, tiers = self._chain(candidates)
