@@ -126,7 +126,8 @@ class Queue:
 
     def refused(self, waiter: Waiter, is_behind: bool) -> None:
         self._asking = None
-        if is_behind:
+        # The first one's place goes to the next tenant, so that the store hears who else waits.
+        if is_behind or not self._passed:
             self._passed.add((waiter.priority, waiter.tenant.name))
             self._is_woken = True
         if self._time() < waiter.until:
