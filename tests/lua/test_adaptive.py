@@ -147,3 +147,18 @@ def test_gradient_lowers_the_limit_while_latency_is_above_its_long_average(clust
     assert steady == 80
     assert 20 <= slow <= 60
     assert limit(cluster) == 80
+
+
+def test_growth_does_not_hide_timeouts_of_calls_that_began_after_the_cut(cluster: Cluster) -> None:
+    """A timeout ends long after it began, and a growing limit moves every second meanwhile."""
+    permits = hold(cluster, 60)
+    cluster.settle(permits.pop(), "timeout")
+    cluster.advance(10)
+    later = cluster.granted("a", priority=0)
+    for permit in permits[:3]:
+        cluster.advance(1000)
+        cluster.settle(permit)
+    grown = limit(cluster)
+    cluster.settle(later, "timeout")
+
+    assert (grown, limit(cluster)) == (93, 83)
