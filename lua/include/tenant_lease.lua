@@ -10,7 +10,9 @@ local function tenant_lease_add(domain_leases, token, now, lease_ms)
   if not key then return end
   redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
   redis.call('ZADD', key, now + lease_ms, token)
-  redis.call('PEXPIRE', key, lease_ms)
+  -- Another deployment's calls may last longer: those already there must not go with this one.
+  local last_ms = tonumber(redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2])
+  redis.call('PEXPIRE', key, math.ceil(last_ms - now))
 end
 
 local function tenant_lease_remove(domain_leases, token)

@@ -194,3 +194,13 @@ def test_idle_tenant_leaves_nothing_behind(cluster: Cluster) -> None:
     names = [f"{cluster.keys.prefix}limit:tenant:team-a", f"{cluster.keys.prefix}tenant_leases:team-a"]
 
     assert all(0 < int(cluster.cli.do("PTTL", name)) <= 120_000 for name in names)
+
+
+def test_short_call_does_not_forget_the_long_ones_of_its_tenant(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("long", lease_ms=600_000), deployment_policy("short", lease_ms=20))
+    tenant = TenantLimits(name="t", max_parallel=2)
+    cluster.granted("long", tenant=tenant)
+    cluster.granted("short", tenant=tenant)
+    time_to_live = int(cluster.cli.do("PTTL", f"{cluster.keys.prefix}tenant_leases:t"))
+
+    assert time_to_live > 500_000
