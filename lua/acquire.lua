@@ -81,7 +81,7 @@ if picked then
   local d = picked.deployment
   if picked.becomes == 'half_open' then transitions[#transitions + 1] = breaker_half_open(d, now) end
   grant_note(picked, ask, now)
-  tenant_take(tenant)
+  tenant_take(tenant, now)
   record_set(domain, 'retry_tokens', decimal(budget, 4))
   record_set(domain, 'retry_at_ms', now)
   lease_add(leases_key, picked.leases_key, token, now, d.lease_ms, picked.probe)

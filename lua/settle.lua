@@ -61,7 +61,7 @@ if call.outcome == 'throttled' or (retry_after_ms > 0 and COOLS[call.outcome]) t
   if policy then cool_ms = math.min(policy.max_cooldown_ms, cool_ms) end
   record_set(d, 'cool_until_ms', math.max(d.cool_until_ms or 0, now + cool_ms))
 end
-if used < 0 then used = sample.failures + sample.throttled > 0 and 0 or estimated end
+if used < 0 then used = sample.failures + sample.throttled > 0 and 0 or nil end
 if d.tpm then
   record_set(d, 'tokens_at_ms', decimal(limit_correct(d.tokens_at_ms, d.tpm, estimated, used, now), 3))
 end

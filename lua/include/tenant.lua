@@ -9,11 +9,12 @@ local function tenant_read(global_key, token, limits)
   return record_read(string.gsub(global_key, 'global$', 'limit:tenant:') .. name)
 end
 
--- An arrival time is of no use once it has passed a minute ago.
-local function tenant_write(tenant)
+-- An arrival time is of no use once it has passed; answers may have moved it many minutes ahead.
+local function tenant_write(tenant, now)
   if not tenant.key then return end
   record_write(tenant)
-  redis.call('PEXPIRE', tenant.key, 2 * MINUTE_MS)
+  local until_ms = math.max(tonumber(tenant.requests_at_ms) or 0, tonumber(tenant.tokens_at_ms) or 0)
+  redis.call('PEXPIRE', tenant.key, math.ceil(math.max(0, until_ms - now)) + MINUTE_MS)
 end
 
 -- How many ms of a minute are used up, for the client's headers: of requests and of tokens.
@@ -26,5 +27,5 @@ local function tenant_correct(global_key, token, tpm, estimated, used, now)
   local tenant = tenant_read(global_key, token, { rpm = 0, tpm = tpm })
   if not tenant.key then return end
   record_set(tenant, 'tokens_at_ms', decimal(limit_correct(tenant.tokens_at_ms, tpm, estimated, used, now), 3))
-  tenant_write(tenant)
+  tenant_write(tenant, now)
 end

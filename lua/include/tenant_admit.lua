@@ -31,8 +31,8 @@ local function tenant_refuse(tenant, limits, leases_key, token, now)
   tenant.taken = { requests_at_ms = requests_at_ms, tokens_at_ms = tokens_at_ms }
 end
 
-local function tenant_take(tenant)
+local function tenant_take(tenant, now)
   if not tenant.key then return end
   for field, value in pairs(tenant.taken or {}) do record_set(tenant, field, decimal(value, 3)) end
-  tenant_write(tenant)
+  tenant_write(tenant, now)
 end

@@ -204,3 +204,21 @@ def test_short_call_does_not_forget_the_long_ones_of_its_tenant(cluster: Cluster
     time_to_live = int(cluster.cli.do("PTTL", f"{cluster.keys.prefix}tenant_leases:t"))
 
     assert time_to_live > 500_000
+
+
+def test_tokens_beyond_the_minute_are_remembered_until_they_are_paid(cluster: Cluster) -> None:
+    tenant = TenantLimits(name="t", tpm=100)
+    permit = cluster.granted("a", tenant=tenant, tokens=10)
+    cluster.settle(permit, tokens=1000)
+    time_to_live = int(cluster.cli.do("PTTL", f"{cluster.keys.prefix}limit:tenant:t"))
+
+    assert cluster.rejected("a", tenant=tenant, tokens=1).retry_after_ms > 500_000
+    assert time_to_live > 600_000
+
+
+@pytest.mark.parametrize("outcome", ["success", "cancelled"])
+def test_estimate_beyond_the_minute_counts_as_a_minute_where_nobody_tells_more(cluster: Cluster, outcome: str) -> None:
+    tenant = TenantLimits(name="t", tpm=100)
+    cluster.settle(cluster.granted("a", tenant=tenant, tokens=100_000), outcome)
+
+    assert cluster.rejected("a", tenant=tenant, tokens=100).retry_after_ms <= 60_000
