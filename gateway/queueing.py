@@ -126,8 +126,9 @@ class Queue:
 
     def refused(self, waiter: Waiter, is_behind: bool) -> None:
         self._asking = None
-        # The first one's place goes to the next tenant, so that the store hears who else waits.
-        if is_behind or not self._passed:
+        # The first one's place goes to the next tenant, so that the store hears who else waits; unless something was
+        # freed meanwhile, which is for whoever comes first.
+        if not self._is_woken and (is_behind or not self._passed):
             self._passed.add((waiter.priority, waiter.tenant.name))
             self._is_woken = True
         if self._time() < waiter.until:

@@ -25,7 +25,8 @@ local function adapt_aimd(d, outcome, start, active, now)
     if start < (d.cut_at_ms or 0) then return end
     adapt_set(d, math.floor(ADAPT_BACKOFF * from), now)
     record_set(d, 'cut_at_ms', now)
-  elseif outcome == 'success' and d.adapted and 2 * active >= limit and now - (d.adapted_at_ms or 0) >= ADAPT_EVERY_MS then
+  elseif outcome == 'success' and d.adapted and 2 * active >= limit
+    and now - (d.adapted_at_ms or 0) >= ADAPT_EVERY_MS then
     adapt_set(d, limit + 1, now)
   end
 end

@@ -149,9 +149,9 @@ async def test_refusals_cost_a_tenant_nothing_of_its_share() -> None:
     first = room.grant()
     for _ in range(3):
         room.queue.wake()
-        asking = room.asking()
-        assert asking == "b0"
-        room.inside[asking][0].refused()
+        assert room.asking() == "b0"
+        while (asking := room.asking()) is not None:
+            room.inside[asking][0].refused()
     room.enter("b1", B)
 
     assert (first, [room.grant() for _ in range(3)]) == ("a0", ["b0", "a1", "b1"])
