@@ -41,6 +41,11 @@ class Answer:
         self.upstream_s = 0.0
         self.decision_s = 0.0
 
+    @property
+    def outcome(self) -> Outcome:
+        """Final once the `async with` has been left."""
+        return self._outcome
+
     async def chunks(self) -> AsyncGenerator[bytes]:
         """A stream's bytes. Raises UpstreamFailed when it breaks: the answer is committed, so it cannot be saved."""
         self._store.answered(self._permit)

@@ -25,6 +25,7 @@ from gateway.endpoints.ops import Probes
 from gateway.endpoints.tenants import Tenants
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, headers_of
 from gateway.flight import Flight
+from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
 from gateway.openapi import document
 from gateway.policy import configuration
@@ -108,17 +109,16 @@ async def application(settings: Settings, flight: Flight, replica: str | None = 
         news = News(client, tuple(heard), lambda channel, told: heard[channel](told))
         stack.push_async_callback(news.stop)
         news.start()
-        retries = ClientRetries()
+        retries, measures = ClientRetries(), Measures()
         hot: dict[str, ASGIApp] = {
-            f"/v1{kind.value}": Inference(kind, dispatcher, authenticator, settings, replica, flight, retries)
+            f"/v1{kind.value}": Inference(kind, dispatcher, authenticator, settings, replica, flight, retries, measures)
             for kind in Kind
         }
         models = Models(catalog, authenticator, version // 1000)
         admin = Admin(failover, catalog, dispatcher, admission, authenticator)
         tenants = Tenants(admin, book, authenticator, catalog)
-        app = Application(
-            hot, _routes(hot, models, admin, tenants, Probes(flight, Metrics(failover, retries, admission.queues)))
-        )
+        metrics = Metrics(failover, retries, measures, admission.queues)
+        app = Application(hot, _routes(hot, models, admin, tenants, Probes(flight, failover, metrics)))
         # An address with a slash too many is unknown; a redirect would be built from the client's Host header.
         app.router.redirect_slashes = False
         yield app

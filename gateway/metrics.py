@@ -1,15 +1,20 @@
-"""What this replica tells Prometheus. Read from its owners at each scrape, so that counting costs a request nothing."""
+"""What this replica tells Prometheus. Read from its owners at each scrape, so that counting costs a request little."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from typing import Any
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from gateway.measures import Histogram, Measures
 from gateway.queueing import Queue
 from shared_state.failover import Failover
+from shared_state.records import DomainSnapshot
 
 SHED_REASONS = ("active_requests", "healthy_ratio", "failure_rate")
 __all__ = ["CONTENT_TYPE", "ClientRetries", "Metrics"]
@@ -30,15 +35,20 @@ class ClientRetries:
 class Metrics(Collector):
     """``queues``: those of this replica, by model."""
 
-    def __init__(self, failover: Failover, retries: ClientRetries, queues: Mapping[str, Queue]) -> None:
+    def __init__(
+        self, failover: Failover, retries: ClientRetries, measures: Measures, queues: Mapping[str, Queue]
+    ) -> None:
         self._failover = failover
+        self._measures = measures
+        self._snapshot: DomainSnapshot | None = None
         self._queues = queues
         self._retries = retries
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
-    def exposition(self) -> bytes:
-        """All metrics in Prometheus's text format."""
+    def exposition(self, snapshot: DomainSnapshot | None) -> bytes:
+        """All metrics in Prometheus's text format; those of the cluster from its snapshot, if there is one."""
+        self._snapshot = snapshot
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
@@ -58,6 +68,9 @@ class Metrics(Collector):
             shedding.add_metric([reason], float(reason in self._failover.active.shed_reasons))
         yield shedding
         yield from self._collect_queues()
+        yield from self._collect_requests()
+        if self._snapshot is not None:
+            yield from _cluster(self._snapshot)
         retried = CounterMetricFamily("pllm_client_retries", "Requests that their clients had sent before")
         retried.add_metric([], self._retries.count)
         yield retried
@@ -77,3 +90,75 @@ class Metrics(Collector):
             dropped.add_metric([model], queue.dropped)
             refused.add_metric([model], queue.refused_count)
         yield from (waiting, overloaded, granted, dropped, refused)
+
+    def _collect_requests(self) -> Iterator[Metric]:
+        own = self._measures
+        yield _counter("pllm_requests", "Requests that got an answer", ("model", "deployment", "outcome"), own.requests)
+        yield _counter("pllm_errors", "Requests that got an error of the gateway", ("status", "code"), own.refused)
+        yield _counter("pllm_fallbacks", "Requests that another model served", ("from", "to"), own.fallbacks)
+        yield _counter("pllm_tokens", "Tokens as providers counted them", ("deployment", "direction"), own.tokens)
+        attempts = CounterMetricFamily("pllm_attempts", "Calls of providers")
+        attempts.add_metric([], own.attempts)
+        yield attempts
+        by_deployment = (
+            ("pllm_answer_duration_seconds", "From a request to the last byte of its answer", own.answers),
+            (
+                "pllm_first_byte_seconds",
+                "From the call of a provider to its first event",
+                own.first_bytes,
+            ),
+        )
+        for name, help_text, histograms in by_deployment:
+            family = HistogramMetricFamily(name, help_text, labels=["deployment"])
+            for deployment_id, histogram in histograms.items():
+                family.add_metric([deployment_id], _buckets(histogram), histogram.total_s)
+            yield family
+        for name, help_text, histogram in (
+            ("pllm_overhead_seconds", "What the gateway adds before an answer", own.overhead),
+            ("pllm_decision_seconds", "Of it, waiting for the store's decisions", own.decision),
+        ):
+            family = HistogramMetricFamily(name, help_text)
+            family.add_metric([], _buckets(histogram), histogram.total_s)
+            yield family
+
+
+def _counter(name: str, help_text: str, labels: tuple[str, ...], counts: Counter[Any]) -> Metric:
+    family = CounterMetricFamily(name, help_text, labels=labels)
+    for key, count in counts.items():
+        family.add_metric(key, count)
+    return family
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    names = [*map(str, histogram.bounds), "+Inf"]
+    return list(zip(names, accumulate(histogram.counts), strict=True))
+
+
+STATES = ("closed", "half_open", "open", "forced_open", "disabled")
+
+
+def _cluster(snapshot: DomainSnapshot) -> Iterator[Metric]:
+    """The same from every replica."""
+    for name, help_text, value in (
+        ("pllm_active_requests", "Active requests in the cluster", snapshot.active),
+        ("pllm_replicas_alive", "Replicas whose heartbeat is fresh", snapshot.replicas_alive),
+        ("pllm_healthy_ratio", "Share of healthy deployments", snapshot.healthy_ratio),
+    ):
+        family = GaugeMetricFamily(name, help_text)
+        family.add_metric([], value)
+        yield family
+    state = GaugeMetricFamily("pllm_deployment_state", "1 for the state of the breaker", labels=["deployment", "state"])
+    for each in snapshot.deployments:
+        for name in STATES:
+            state.add_metric([each.id, name], float(each.state == name))
+    yield state
+    for field, help_text in (
+        ("health_score", "0 to 100"),
+        ("active", "Active requests"),
+        ("limit", "Concurrency limit in force"),
+        ("trips", "Times in a row that the breaker opened"),
+    ):
+        family = GaugeMetricFamily(f"pllm_deployment_{field}", help_text, labels=["deployment"])
+        for each in snapshot.deployments:
+            family.add_metric([each.id], getattr(each, field))
+        yield family

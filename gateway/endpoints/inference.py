@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.answer import Answer
 from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
-from gateway.calls import Kind, edition_of, parse
+from gateway.calls import Call, Kind, edition_of, parse
 from gateway.deadline import Deadline
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.pings import Pings
@@ -32,6 +32,7 @@ from gateway.errors import (
 from gateway.exhausted import refused
 from gateway.flight import Flight
 from gateway.interrupt import Cause, Interrupt
+from gateway.measures import Measures
 from gateway.metrics import ClientRetries
 from gateway.rate_limits import rate_headers
 from gateway.setting_types import duration_ms
@@ -107,8 +108,10 @@ class Inference:
         replica: str,
         flight: Flight,
         retries: ClientRetries,
+        measures: Measures,
     ) -> None:
         self._kind = kind
+        self._measures = measures
         self._retries = retries
         self._dispatcher = dispatcher
         self._authenticator = authenticator
@@ -132,6 +135,7 @@ class Inference:
             try:
                 await self._serve(scope, receive, send, headers, interrupt, started)
             except GatewayError as error:
+                self._measures.failed(error)
                 await send_error(send, error, error_body(self._kind, error), headers)
         except ClientGone:
             pass
@@ -176,11 +180,31 @@ class Inference:
                 if not isinstance(error, StateLost):
                     headers.append((b"x-pllm-state", self._dispatcher.state.encode()))
                 raise
+            self._measures.failed(error)
             await send({"type": "http.response.body", "body": error_event(self._kind, error)})
             return
+        overhead_s = time.perf_counter() - started - answer.upstream_s
+        try:
+            await self._give(send, answer, call, route.model, tenant, headers, pings, interrupt, overhead_s)
+        finally:
+            self._measures.served(answer, route.model, call.is_stream, time.perf_counter() - started, overhead_s)
+
+    async def _give(
+        self,
+        send: Send,
+        answer: Answer,
+        call: Call,
+        model: str,
+        tenant: Tenant,
+        headers: list[Header],
+        pings: Pings,
+        interrupt: Interrupt,
+        overhead_s: float,
+    ) -> None:
+        """The answer in hand to its client, whole or as a stream."""
         async with answer:
             await pings.ended()
-            headers += _route_headers(answer, route.model, started) + rate_headers(tenant.limits, answer.used)
+            headers += _route_headers(answer, model, overhead_s) + rate_headers(tenant.limits, answer.used)
             if answer.exchange.outcome is Outcome.CLIENT_ERROR:
                 fault = refused(answer.candidate, answer.exchange)
                 if pings.has_begun:
@@ -229,14 +253,13 @@ class Inference:
         await send({"type": "http.response.body", "body": last})
 
 
-def _route_headers(answer: Answer, model: str, started: float) -> list[Header]:
+def _route_headers(answer: Answer, model: str, overhead_s: float) -> list[Header]:
     deployment = answer.candidate.deployment
-    overhead_ms = (time.perf_counter() - started - answer.upstream_s) * 1000
     headers = [
         (b"x-pllm-model", deployment.model_name.encode()),
         (b"x-pllm-deployment", deployment.id.encode()),
         (b"x-pllm-attempts", b"%d" % answer.attempts),
-        (b"x-pllm-overhead-ms", b"%.2f" % overhead_ms),
+        (b"x-pllm-overhead-ms", b"%.2f" % (overhead_s * 1000)),
         (b"x-pllm-decision-ms", b"%.2f" % (answer.decision_s * 1000)),
         (b"x-pllm-state", answer.state.encode()),
     ]

@@ -2,16 +2,24 @@
 unready, because that would empty the load balancer just when every replica still has work it can do.
 """
 
+import asyncio
+import contextlib
+
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from gateway.flight import Flight
 from gateway.metrics import CONTENT_TYPE, Metrics
+from shared_state.errors import StateError
+from shared_state.failover import Failover
+
+SNAPSHOT_S = 2.0  # a scrape has ten seconds
 
 
 class Probes:
-    def __init__(self, flight: Flight, metrics: Metrics) -> None:
+    def __init__(self, flight: Flight, store: Failover, metrics: Metrics) -> None:
         self._flight = flight
+        self._store = store
         self._metrics = metrics
 
     async def livez(self, _request: Request) -> Response:
@@ -23,4 +31,9 @@ class Probes:
         return PlainTextResponse("ready")
 
     async def metrics(self, _request: Request) -> Response:
-        return Response(self._metrics.exposition(), media_type=CONTENT_TYPE)
+        """What the cluster knows goes along while the store answers; the replica's own counts always."""
+        snapshot = None
+        with contextlib.suppress(StateError, TimeoutError):
+            async with asyncio.timeout(SNAPSHOT_S):
+                snapshot = await self._store.snapshot()
+        return Response(self._metrics.exposition(snapshot), media_type=CONTENT_TYPE)
