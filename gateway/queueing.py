@@ -151,6 +151,9 @@ class Queue:
         self._is_woken = False
         self._drop_late()
         waiter = self._next()
+        while waiter is not None and waiter.called.done():  # its client has left in this moment
+            self._take(waiter)
+            waiter = self._next()
         if waiter is not None:
             self._take(waiter)
             self._asking = waiter

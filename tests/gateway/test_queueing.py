@@ -245,6 +245,23 @@ async def test_who_leaves_while_asking_hands_on_the_turn() -> None:
 
 
 @on_loop
+async def test_turn_of_one_whose_client_leaves_in_this_moment_goes_to_the_next() -> None:
+    """Its wait has been cancelled, but it has not gone yet."""
+    room = Room()
+    for name in ("one", "two", "three"):
+        room.enter(name)
+    for name in ("one", "two"):
+        room.inside[name][0].called.cancel()
+    room.queue.wake()
+    called = room.inside["three"][0].called
+
+    assert called.done()
+    for name in ("one", "two", "three"):
+        room.leave(name)
+    assert room.queue.waiting == 0
+
+
+@on_loop
 async def test_burst_is_served_in_order_and_nobody_dropped() -> None:
     """The waits of a burst are long, and short again before the interval is over."""
     room = Room()
