@@ -8,7 +8,6 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Iterator
-from typing import cast
 
 import msgspec
 
@@ -119,11 +118,10 @@ def _limits(entry: KeySettings | TenantRecord) -> TenantLimits:
 
 
 def _recorded(record: TenantRecord) -> Tenant:
-    priority = cast(Priority, record.priority)
     return Tenant(
         name=record.name,
-        priority=priority,
-        priority_level=PRIORITY_LEVELS[priority],
+        priority=record.priority,
+        priority_level=PRIORITY_LEVELS[record.priority],
         models=frozenset(record.models),
         limits=TenantLimits(
             name=record.name, rpm=record.rpm, tpm=record.tpm, max_parallel=record.max_parallel, weight=record.weight

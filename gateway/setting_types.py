@@ -117,7 +117,8 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65_535, description="a port from 1 t
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1, description="a number from 0 to 1")]
 Threshold = Annotated[float, msgspec.Meta(gt=0, le=1, description="a number above 0 and up to 1")]
 Score = Annotated[float, msgspec.Meta(ge=0, le=100, description="a number from 0 to 100")]
-Weight = Annotated[float, msgspec.Meta(gt=0, le=_LARGEST, description="a number above 0")]
+# Shares are divided by it: of less, Lua would make infinity, which is no JSON.
+Weight = Annotated[float, msgspec.Meta(ge=0.001, le=_LARGEST, description="a number of at least 0.001")]
 Amount = Annotated[float, msgspec.Meta(ge=0, le=_LARGEST, description="a number of at least 0")]
 Factor = Annotated[float, msgspec.Meta(ge=1, le=_LARGEST, description="a number of at least 1")]
 Text = Annotated[str, msgspec.Meta(min_length=1, description="text that is not empty")]

@@ -17,7 +17,8 @@ local transition
 local function holder_of(hash)
   local all = redis.call('HGETALL', tenants_key)
   for k = 1, #all, 2 do
-    if all[k] ~= name and cjson.decode(all[k + 1]).key_hash == hash then return all[k] end
+    local is_read, record = pcall(cjson.decode, all[k + 1])  -- one that was written over is in nobody's way
+    if all[k] ~= name and is_read and type(record) == 'table' and record.key_hash == hash then return all[k] end
   end
   return nil
 end

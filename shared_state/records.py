@@ -5,7 +5,7 @@ sets, what a script reads and what redis-cli shows are the same words.
 """
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -84,18 +84,22 @@ class TenantLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 UNLIMITED = TenantLimits()
 
+_Limit = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+
 
 class TenantRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A tenant as the store keeps it. ``key_hash``: SHA-256 of its key, hexadecimal; no models means all of them."""
+    """A tenant as the store keeps it. ``key_hash``: SHA-256 of its key, hexadecimal; no models means all of them. What
+    was written over must not be believed, so every field has its bounds.
+    """
 
     name: str
-    key_hash: str
-    priority: str = "normal"
+    key_hash: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+    priority: Literal["critical", "high", "normal", "low", "bulk"] = "normal"
     models: tuple[str, ...] = ()
-    rpm: int | None = None
-    tpm: int | None = None
-    max_parallel: int | None = None
-    weight: float = 1.0
+    rpm: _Limit | None = None
+    tpm: _Limit | None = None
+    max_parallel: _Limit | None = None
+    weight: Annotated[float, msgspec.Meta(ge=0.001, le=1_000_000_000)] = 1.0
 
 
 class Ask(msgspec.Struct, frozen=True):

@@ -37,7 +37,11 @@ class TenantBook:
     async def begin(self) -> None:
         """Before anybody is served, if the store can be asked."""
         with contextlib.suppress(StateError):
-            self._take(await self._ask("read", "", "", ""))
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """As the store has them now: what another replica was told may still be on its way. Raises StateError."""
+        self._take(await self._ask("read", "", "", ""))
 
     def heard(self, version: int) -> None:
         """The store holds this version now; called with every heartbeat and every piece of news."""
@@ -84,8 +88,12 @@ class TenantBook:
         records: dict[str, TenantRecord] = {}
         for name, text in zip(pairs[::2], pairs[1::2], strict=True):
             try:
-                records[cast(bytes, name).decode()] = _record.decode(cast(bytes, text))
+                record = _record.decode(cast(bytes, text))
             except (msgspec.DecodeError, UnicodeDecodeError):
+                record = None
+            if record is not None and record.name.encode() == name:
+                records[record.name] = record
+            else:
                 _log.warning("the tenant %r in the store cannot be read: its key opens nothing", name)
         if version < self.version:
             return  # a reply that was overtaken

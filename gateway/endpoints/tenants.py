@@ -3,6 +3,7 @@
 A key is shown once, when it is made; of it only the hash is kept.
 """
 
+import re
 import secrets
 
 import msgspec
@@ -20,6 +21,7 @@ from shared_state.tenants import KeyInUse, TenantBook
 
 KEY_BYTES = 32
 KEY_LEAST = 16  # characters of a key that somebody brings
+_KEY = re.compile(rf"[!-~]{{{KEY_LEAST},}}")  # no header could hold another
 
 
 class Tenants:
@@ -45,9 +47,11 @@ class Tenants:
         for index, model in enumerate(wanted.models):
             if self._catalog.resolve(model) is None:
                 raise InvalidRequest(f"No deployment serves the model `{model[:200]}`.", param=f"models[{index}]")
+        await self._book.refresh()
         before = self._book.records.get(name)
-        if wanted.key is not None and len(wanted.key) < KEY_LEAST:
-            raise InvalidRequest(f"A key has at least {KEY_LEAST} characters.", param="key")
+        if wanted.key is not None and not _KEY.fullmatch(wanted.key):
+            message = f"A key has at least {KEY_LEAST} visible ASCII characters, without blanks."
+            raise InvalidRequest(message, param="key")
         is_made = wanted.key is None and before is None
         key = "sk-pllm-" + secrets.token_urlsafe(KEY_BYTES) if is_made else wanted.key
         key_hash = digest(key.encode()).hex() if key is not None else before.key_hash if before else ""

@@ -162,6 +162,9 @@ def test_only_the_admin_key_may(governed: Cluster, method: str, headers: dict[st
         ({"tpm": 1e300}, "tpm"),
         ({"max_parallel": "many"}, "max_parallel"),
         ({"weight": 0}, "weight"),
+        ({"weight": 1e-320}, "weight"),
+        ({"key": KEY + " "}, "key"),
+        ({"key": "schlüssel-" + KEY}, "key"),
         ({"priority": "urgent"}, "priority"),
         ({"models": ["one", "three"]}, "models[1]"),
         ({"models": "one"}, "models"),
@@ -209,3 +212,27 @@ def test_flood_of_wrong_keys_locks_nobody_out(governed: Cluster) -> None:
     assert statuses == {401}
     assert int(after) - int(before) < 50  # heartbeats
     assert asked(replica, "sk-of-the-configuration").status == 200
+
+
+CORRUPTED: dict[str, str] = {
+    "not-json": "{",
+    "no-hash": json.dumps({"name": "no-hash", "key_hash": "not hexadecimal"}),
+    "no-priority": json.dumps({"name": "no-priority", "key_hash": "0" * 64, "priority": "urgent"}),
+    "no-weight": json.dumps({"name": "no-weight", "key_hash": "1" * 64, "weight": 0}),
+    "other-name": json.dumps({"name": "team a", "key_hash": "2" * 64}),
+}
+
+
+@pytest.mark.parametrize("name", CORRUPTED)
+def test_record_that_was_written_over_keeps_no_other_from_being_taken_back(governed: Cluster, name: str) -> None:
+    change(governed.replicas[0], "PUT", "team-a", key=KEY)
+    change(governed.replicas[0], "PUT", "team-b", key=KEY + "-b")
+    governed.redis.hset(governed.key("tenants"), name, CORRUPTED[name])
+    removed = change(governed.replicas[0], "DELETE", "team-a").status
+    wait_for(governed, KEY, 401)
+    governed.replicas[1].stop()
+    started = governed.restart(governed.replicas[1])
+
+    assert (removed, asked(started, KEY + "-b").status) == (200, 200)
+    assert change(governed.replicas[0], "PUT", "team-c").status == 201
+    assert change(governed.replicas[0], "DELETE", name).status == 200

@@ -263,6 +263,7 @@ class TestUnknownAndMistyped:
             ("timeout: -1s", "timeout"),
             ("timeout: 25h", "timeout"),
             ("weight: 0", "weight"),
+            ("weight: 1.0e-320", "weight"),
             ("weight: .nan", "weight"),
             ("weight: .inf", "weight"),
             ("weight: nan", "weight"),

@@ -76,3 +76,12 @@ def test_heartbeat_tells_the_version(cluster: Cluster) -> None:
     tenants(cluster, "put", "a", record("1"))
 
     assert (before, cluster.beat().tenants_version) == (0, 1)
+
+
+def test_record_that_cannot_be_read_is_in_nobodys_way(cluster: Cluster) -> None:
+    for name, text in (("broken", "{"), ("number", "7"), ("empty", "{}")):
+        cluster.cli.do("HSET", cluster.keys.tenants, name, text)
+
+    assert tenants(cluster, "put", "a", record("1"))[0] == 1
+    assert tenants(cluster, "put", "b", record("1")) == ["key_in_use", "a"]
+    assert tenants(cluster, "remove", "broken")[0] == 2
