@@ -41,12 +41,12 @@ def _number(tried: Sequence[Tried]) -> int:
 
 
 class Admission:
-    """``queues``: those of this replica, by model."""
+    """``queues``: those of this replica, by model; ``shed``: what the store has just said of shedding."""
 
     def __init__(self, store: Failover, router: RouterSettings) -> None:
         self._store = store
         self._router = router
-        self._shed = ShedMemory()
+        self.shed = ShedMemory()
         self._by_deployment: dict[str, list[Queue]] = {}
         self.queues: dict[str, Queue] = {}
 
@@ -68,11 +68,11 @@ class Admission:
         """
         now, priority = asking.interrupt.time(), asking.priority
         if not queue:
-            if shed := self._shed.told(priority, now):
+            if shed := self.shed.told(priority, now):
                 return shed
             decision = await self.acquire(plan, asking, ())
             if isinstance(decision, Rejection):
-                self._shed.note(decision, priority, now)
+                self.shed.note(decision, priority, now)
             if not queue.settings.max_waiting or not _is_full(decision):
                 return decision
         with queue.enter(asking.tenant, priority, asking.deadline.at) as waiter:

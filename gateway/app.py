@@ -1,5 +1,6 @@
 """The composition root: the only file that builds collaborators and wires them."""
 
+import asyncio
 import contextlib
 import secrets
 import time
@@ -18,6 +19,7 @@ from gateway.auth import Authenticator
 from gateway.calls import Kind
 from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
+from gateway.early_refusal import EarlyRefusal
 from gateway.endpoints.admin import Admin
 from gateway.endpoints.inference import Inference, error_body
 from gateway.endpoints.openai import Models
@@ -25,6 +27,7 @@ from gateway.endpoints.ops import Probes
 from gateway.endpoints.tenants import Tenants
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, headers_of
 from gateway.flight import Flight
+from gateway.http_text import Refuse
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
 from gateway.openapi import document
@@ -51,12 +54,14 @@ VERSION = "0.1.0"
 
 class Application(Starlette):
     """A Starlette app whose hot endpoints are found by path before its middleware: routing and the two layers that
-    turn exceptions into answers cost a tenth of a request, and hot endpoints answer for themselves.
+    turn exceptions into answers cost a tenth of a request, and hot endpoints answer for themselves. ``refuse``: what
+    engines ask before a request comes to that.
     """
 
-    def __init__(self, hot: dict[str, ASGIApp], routes: list[Route]) -> None:
+    def __init__(self, hot: dict[str, ASGIApp], routes: list[Route], refuse: Refuse) -> None:
         super().__init__(routes=routes, exception_handlers=_HANDLERS)
         self._hot = hot
+        self.refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
@@ -79,7 +84,7 @@ def _named(send: Send) -> Send:
 
 
 @contextlib.asynccontextmanager
-async def application(settings: Settings, flight: Flight, replica: str | None = None) -> AsyncIterator[Starlette]:
+async def application(settings: Settings, flight: Flight, replica: str | None = None) -> AsyncIterator[Application]:
     """Everything one replica is made of, given back in reverse order on the way out. Raises StateError when the
     store cannot be reached or started.
     """
@@ -118,7 +123,9 @@ async def application(settings: Settings, flight: Flight, replica: str | None = 
         admin = Admin(failover, catalog, dispatcher, admission, authenticator)
         tenants = Tenants(admin, book, authenticator, catalog)
         metrics = Metrics(failover, retries, measures, admission.queues)
-        app = Application(hot, _routes(hot, models, admin, tenants, Probes(flight, failover, metrics)))
+        now = asyncio.get_running_loop().time
+        refuse = EarlyRefusal(dispatcher, admission.shed, authenticator, settings, replica, measures, retries, now)
+        app = Application(hot, _routes(hot, models, admin, tenants, Probes(flight, failover, metrics)), refuse)
         # An address with a slash too many is unknown; a redirect would be built from the client's Host header.
         app.router.redirect_slashes = False
         yield app

@@ -105,9 +105,7 @@ def _tenant(entry: KeySettings) -> Tenant:
         priority=entry.priority,
         priority_level=PRIORITY_LEVELS[entry.priority],
         models=frozenset(entry.models),
-        limits=TenantLimits(
-            name=entry.name, rpm=entry.rpm, tpm=entry.tpm, max_parallel=entry.max_parallel, weight=entry.weight
-        ),
+        limits=_limits(entry),
     )
 
 
@@ -123,9 +121,7 @@ def _recorded(record: TenantRecord) -> Tenant:
         priority=record.priority,
         priority_level=PRIORITY_LEVELS[record.priority],
         models=frozenset(record.models),
-        limits=TenantLimits(
-            name=record.name, rpm=record.rpm, tpm=record.tpm, max_parallel=record.max_parallel, weight=record.weight
-        ),
+        limits=_limits(record),
     )
 
 

@@ -4,12 +4,10 @@ It takes the place of hypercorn's H11Protocol: bytes become the events of an HTT
 bytes. WebSockets and HTTP/2 over cleartext are not spoken: the gateway has no use for them.
 """
 
-import http
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from email.utils import formatdate
-from functools import lru_cache, partial
+from functools import partial
 
 import httptools
 import msgspec
@@ -20,35 +18,14 @@ from hypercorn.protocol import events
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import AppWrapper, ConnectionState
 
+from gateway.http_text import Refuse, date_line, refusal, status_line
+
 STREAM_ID = 1
 HEAD_MOST = 65_536  # bytes of request line and headers: what OpenAI asks servers to take
 AHEAD_MOST = 65_536  # bytes sent ahead of the answer in flight; who sends more is told to come again
-_REFUSAL = (
-    b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-    b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":"invalid_http"}}'
-)
 _BODILESS = frozenset({204, 304})
 
 Address = tuple[str, int] | None
-
-
-@lru_cache(maxsize=2)
-def _date(second: int) -> bytes:
-    return b"date: " + formatdate(second, usegmt=True).encode() + b"\r\n"
-
-
-@lru_cache(maxsize=64)
-def _status_line(status: int) -> bytes:
-    try:
-        phrase = http.HTTPStatus(status).phrase
-    except ValueError:
-        phrase = ""
-    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
-
-
-def refusal(status: int, message: bytes) -> bytes:
-    phrase = http.HTTPStatus(status).phrase.encode()
-    return _REFUSAL % (status, phrase, len(_REFUSAL.partition(b"\r\n\r\n")[2]) - 2 + len(message), message)
 
 
 class _Refused(msgspec.Struct, frozen=True):
@@ -60,7 +37,7 @@ class _Refused(msgspec.Struct, frozen=True):
 class Http1:
     """One connection's requests, one after the other; what a client sends ahead waits for its turn here, so that its
     leaving is seen all the while. ``write`` sends bytes, ``became_idle`` hears whether a request is
-    in flight; ``is_over``: no further request will be served.
+    in flight, and ``refuse`` may answer at once; ``is_over``: no further request will be served.
     """
 
     def __init__(
@@ -73,12 +50,14 @@ class Http1:
         server: Address,
         write: Callable[[bytes], Awaitable[None]],
         became_idle: Callable[[bool], None],
+        refuse: Refuse,
     ) -> None:
         self._new_stream = partial(
             HTTPStream, app, config, context, tasks, False, client, server, self._stream_send, STREAM_ID
         )
         self._write = write
         self._became_idle = became_idle
+        self._refuse = refuse
         self._parser = httptools.HttpRequestParser(self)
         self._parsed: list[events.Event] = []
         self._waiting: deque[events.Event | _Refused] = deque()
@@ -128,6 +107,12 @@ class Http1:
         """What the client sent. A malformed request is refused, and the connection over."""
         if self._is_request_complete and self.is_over:
             return  # nothing that follows will be served
+        if self._stream is None and not self._head_size and not self._waiting:
+            refused = self._refuse(data)
+            if refused is not None:
+                self._became_idle(True)  # for as long again
+                await self._write(refused)
+                return
         if self._stream is not None and self._is_request_complete:
             self._ahead_size += len(data)
             if self._ahead_size > AHEAD_MOST:
@@ -238,7 +223,7 @@ class Http1:
             await self._end()
 
     def _render_head(self, response: events.Response) -> bytes:
-        parts = [_status_line(response.status_code)]
+        parts = [status_line(response.status_code)]
         is_framed = self._is_bodiless or response.status_code in _BODILESS
         for name, value in response.headers:
             if b"\r" in value or b"\n" in value:
@@ -251,7 +236,7 @@ class Http1:
             parts.append(b"transfer-encoding: chunked\r\n")
         if self.is_over:
             parts.append(b"connection: close\r\n")
-        parts += (_date(int(time.time())), b"\r\n")
+        parts += (date_line(int(time.time())), b"\r\n")
         return b"".join(parts)
 
     async def _end(self) -> None:

@@ -17,6 +17,7 @@ from hypercorn.utils import wrap_app
 from starlette.types import ASGIApp
 
 from gateway.http1 import Address, Http1
+from gateway.http_text import Refuse
 
 READ_MOST = 65_536
 LINGER_S = 2.0  # how long what a refused client still sends is read, so that it sees the answer and not a reset
@@ -26,9 +27,15 @@ class Connection:
     """One client's connection, from accept to close."""
 
     def __init__(
-        self, app: AppWrapper, config: Config, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        app: AppWrapper,
+        config: Config,
+        refuse: Refuse,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         self._app = app
+        self._refuse = refuse
         self._config = config
         self._reader = reader
         self._writer = writer
@@ -49,6 +56,7 @@ class Connection:
                     _address(self._writer, "sockname"),
                     self._write,
                     self._became_idle,
+                    self._refuse,
                 )
                 self._became_idle(True)
                 await self._read(self._http)
@@ -124,14 +132,14 @@ def _address(writer: asyncio.StreamWriter, name: str) -> Address:
     return (info[0], info[1]) if isinstance(info, tuple) else None
 
 
-async def serve(app: ASGIApp, config: Config, drained: Callable[[], Awaitable[None]]) -> None:
+async def serve(app: ASGIApp, config: Config, refuse: Refuse, drained: Callable[[], Awaitable[None]]) -> None:
     """Serves ``config.bind`` until ``drained`` returns; what is still in flight then is cancelled."""
     wrapped = wrap_app(cast(Framework, app), 0, "asgi")
     running: dict[asyncio.Task[None], Connection] = {}
 
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        connection = running[task] = Connection(wrapped, config, reader, writer)
+        connection = running[task] = Connection(wrapped, config, refuse, reader, writer)
         try:
             await connection.run()
         except asyncio.CancelledError:

@@ -11,10 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import hypercorn.config
 import uvloop
-from starlette.applications import Starlette
 
 from gateway import hypercorn_engine
-from gateway.app import application
+from gateway.app import Application, application
 from gateway.flight import Flight
 from gateway.settings import Settings
 
@@ -66,7 +65,7 @@ async def _drained(stop: asyncio.Event, flight: Flight, timeout_s: float) -> Non
 Drained = Callable[[], Awaitable[None]]
 
 
-async def _serve_hypercorn(app: Starlette, settings: Settings, drained: Drained) -> None:
+async def _serve_hypercorn(app: Application, settings: Settings, drained: Drained) -> None:
     config = hypercorn.config.Config()
     host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
     config.bind = [f"{host}:{settings.server.port}"]
@@ -78,10 +77,12 @@ async def _serve_hypercorn(app: Starlette, settings: Settings, drained: Drained)
     config.graceful_timeout = 1.0  # after our own drain nothing is worth waiting for
     config.accesslog = None
     config.errorlog = logging.getLogger("pllm.hypercorn")
-    await hypercorn_engine.serve(app, config, drained)
+    await hypercorn_engine.serve(app, config, app.refuse, drained)
 
 
-async def _serve_uvicorn(app: Starlette, settings: Settings, drained: Drained) -> None:
+async def _serve_uvicorn(app: Application, settings: Settings, drained: Drained) -> None:
     from gateway import uvicorn_engine  # an optional extra: only who chooses it needs it
 
-    await uvicorn_engine.serve(app, settings.server.host, settings.server.port, KEEP_ALIVE_S, BACKLOG, drained)
+    await uvicorn_engine.serve(
+        app, settings.server.host, settings.server.port, KEEP_ALIVE_S, BACKLOG, app.refuse, drained
+    )

@@ -19,6 +19,10 @@ class ShedMemory:
         if rejection.code == "shed" and rejection.reason in _STANDING:
             self._rejection, self._priority, self._until = rejection, priority, now + REMEMBERED_S
 
+    def is_shedding(self, now: float) -> bool:
+        """Is it known of any priority?"""
+        return now < self._until
+
     def told(self, priority: int, now: float) -> Rejection | None:
         """The rejection that a request of this priority would get, if that is known."""
         return self._rejection if now < self._until and priority >= self._priority else None

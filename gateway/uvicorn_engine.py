@@ -10,12 +10,14 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway.http1 import AHEAD_MOST, HEAD_MOST, refusal
+from gateway.http1 import AHEAD_MOST, HEAD_MOST
+from gateway.http_text import Refuse, refusal
 
 
 class WatchfulHttp1(HttpToolsProtocol):
     """uvicorn stops reading while a pipelined request waits, and tells only the last one that its client has left."""
 
+    refuse: Refuse
     _running: RequestResponseCycle | None = None
     _ahead_size = 0
     _head_size = 0
@@ -25,6 +27,13 @@ class WatchfulHttp1(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_over:
             return
+        if self._is_between():
+            refused = type(self).refuse(data)
+            if refused is not None:
+                self._unset_keepalive_if_required()
+                self.transport.write(refused)
+                self._wait_for_next()
+                return
         if self._is_in_head:
             self._head_size += len(data)
         super().data_received(data)
@@ -37,6 +46,13 @@ class WatchfulHttp1(HttpToolsProtocol):
             if self._ahead_size > AHEAD_MOST:
                 self._drop_ahead()
             self.flow.resume_reading()
+
+    def _is_between(self) -> bool:
+        is_idle = self._running is None or (self._running.response_complete and self._running.keep_alive)
+        return is_idle and self._is_in_head and not self._head_size
+
+    def _wait_for_next(self) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _drop_ahead(self) -> None:
         self._is_over = True
@@ -70,14 +86,20 @@ class WatchfulHttp1(HttpToolsProtocol):
 
 
 async def serve(
-    app: ASGIApp, host: str, port: int, keep_alive_s: float, backlog: int, drained: Callable[[], Awaitable[None]]
+    app: ASGIApp,
+    host: str,
+    port: int,
+    keep_alive_s: float,
+    backlog: int,
+    refuse: Refuse,
+    drained: Callable[[], Awaitable[None]],
 ) -> None:
     """Serves until ``drained`` returns; what is still in flight then has a second."""
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        http=WatchfulHttp1,
+        http=type("Http1", (WatchfulHttp1,), {"refuse": staticmethod(refuse)}),
         loop="none",
         log_config=None,
         access_log=False,

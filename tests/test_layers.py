@@ -15,9 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = {
     "gateway": (
         *("__main__", "demo", "processes"),
-        *("server", "hypercorn_engine", "uvicorn_engine", "http1", "app"),
+        *("server", "hypercorn_engine", "uvicorn_engine", "http1", "app", "early_refusal"),
         *("endpoints.tenants", "endpoints.admin", "endpoints.openai", "endpoints.inference", "endpoints.ops"),
-        *("endpoints.pings", "endpoints.wire"),
+        *("endpoints.pings", "endpoints.wire", "http_text"),
         *("metrics", "measures", "openapi", "statistics", "dispatch", "admission", "shed_memory", "queueing"),
         *("answer", "rate_limits", "exhausted", "interrupt", "flight", "deadline"),
         *("upstream", "connections", "targets"),

@@ -8,7 +8,7 @@ from shared_state.embedded import EmbeddedStore
 from tests.cluster.conftest import PATIENT, fresh
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, deployment, in_turn, running_cluster
-from tests.support.wire import Call
+from tests.support.wire import Call, chat_bytes
 
 CRITICAL = {"authorization": "Bearer key-critical"}
 NORMAL = {"authorization": "Bearer key-normal"}
@@ -55,6 +55,21 @@ def test_call_over_the_limit_is_shed_by_every_replica_without_a_provider_call(sm
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
     assert [answer.headers.get("x-pllm-state") for answer in answers] == ["shared"] * 2
     assert small.providers[0].counts()["requests"] == before
+
+
+def test_calls_on_one_connection_are_shed_one_like_the_other(small: Cluster, held: list[Call]) -> None:
+    """The first is refused by the store, those right after it from their bytes: nobody can tell which."""
+    for replica in small.replicas:
+        heads = []
+        with Call(replica.address) as connection:
+            for _ in range(50):
+                connection.send(chat_bytes(model="only", headers=NORMAL))
+                answer = connection.answer()
+                assert (answer.status, answer.error["code"]) == (503, "server_is_overloaded")
+                heads.append(sorted(answer.headers))
+            assert heads == heads[:1] * len(heads)
+            connection.send(chat_bytes(model="only", headers=CRITICAL))
+            assert connection.answer().status == 200
 
 
 def test_critical_call_is_still_let_in(small: Cluster, held: list[Call]) -> None:

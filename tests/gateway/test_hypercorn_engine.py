@@ -30,7 +30,7 @@ async def bytes_of_an_answer_given_up() -> int:
     config.keep_alive_timeout = 0.01
     config.errorlog = None
     with socket.create_connection(address, timeout=5) as client:
-        server = asyncio.create_task(hypercorn_engine.serve(give_up, config, drained))
+        server = asyncio.create_task(hypercorn_engine.serve(give_up, config, lambda _data: None, drained))
         client.sendall(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
         await begun.wait()
         async with asyncio.timeout(10):

@@ -1,0 +1,155 @@
+"""Sheds a request before it costs a task, a stream or a call of the store: from its bytes alone, while it is known that
+load of its priority is shed. Everything unusual about a request is left to the way that all requests take.
+"""
+
+import random
+import secrets
+import time
+from collections.abc import Callable
+
+import httptools
+import msgspec
+
+from gateway.auth import Authenticator
+from gateway.calls import Kind, edition_of, parse
+from gateway.dispatch import Dispatcher
+from gateway.endpoints.inference import authenticate, deadline_of, error_body, priority_of
+from gateway.endpoints.wire import Header, find
+from gateway.errors import GatewayError, headers_of
+from gateway.exhausted import rejected
+from gateway.http_text import date_line, status_line
+from gateway.measures import Measures
+from gateway.metrics import ClientRetries
+from gateway.settings import Settings
+from gateway.shed_memory import ShedMemory
+from shared_state.records import Rejection
+
+_KINDS = {f"/v1{kind.value}".encode(): kind for kind in Kind}
+_UNUSUAL = frozenset({b"expect", b"upgrade"})
+NAMED = b"request-id: %b\r\n"  # where Anthropic's clients look for it
+
+
+class _Template(msgspec.Struct, frozen=True):
+    """The answer to an error, but for id and date."""
+
+    text: bytes
+    error: GatewayError
+
+
+class _Collector:
+    """The one request in some bytes."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        self.url, self.body = b"", b""
+        self.begun = self.ended = 0
+        self.headers: list[Header] = []
+        self.is_unusual = False
+
+    def on_message_begin(self) -> None:
+        self.begun += 1
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name in _UNUSUAL or (name == b"connection" and value.lower() != b"keep-alive"):
+            self.is_unusual = True
+        self.headers.append((name, value))
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        self.ended += 1
+
+
+class EarlyRefusal:
+    """Called with what a connection received between two requests; the answer is complete, None when it has none."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        shed: ShedMemory,
+        authenticator: Authenticator,
+        settings: Settings,
+        replica: str,
+        measures: Measures,
+        retries: ClientRetries,
+        now: Callable[[], float],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._shed = shed
+        self._authenticator = authenticator
+        self._max_body = settings.server.max_body_bytes
+        self._timeout_ms = settings.router.request_timeout_ms
+        self._replica = replica.encode()
+        self._measures = measures
+        self._retries = retries
+        self._now = now
+        self._collector = _Collector()
+        self._parser = httptools.HttpRequestParser(self._collector)
+        self._bits = random.Random(secrets.randbits(128)).getrandbits
+        self._templates: dict[Kind, _Template] = {}
+        self._templates_of: tuple[Rejection, str] | None = None
+
+    def __call__(self, data: bytes) -> bytes | None:
+        if not self._shed.is_shedding(self._now()) or not self._is_whole(data):
+            return None
+        kind = _KINDS.get(self._collector.url)
+        if kind is None:
+            return None
+        try:
+            rejection = self._told(kind)
+        except GatewayError:
+            return None
+        return None if rejection is None else self._render(kind, rejection)
+
+    def _is_whole(self, data: bytes) -> bool:
+        """One POST of the usual form and no byte more."""
+        collector, parser = self._collector, self._parser
+        collector.begin()
+        try:
+            parser.feed_data(data)
+            if collector.begun == collector.ended == 1:
+                is_usual = parser.get_method() == b"POST" and parser.get_http_version() == "1.1"
+                if is_usual and not collector.is_unusual:
+                    return len(collector.body) <= self._max_body
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            pass
+        self._parser = httptools.HttpRequestParser(collector)
+        return False
+
+    def _told(self, kind: Kind) -> Rejection | None:
+        """Raises GatewayError for what is refused on other grounds."""
+        now, headers = self._now(), self._collector.headers
+        tenant = authenticate(self._authenticator, headers)
+        deadline_of(headers, now, self._timeout_ms)
+        if kind is Kind.MESSAGE:
+            edition_of(headers)
+        route = self._dispatcher.resolve(parse(kind, self._collector.body), tenant)
+        return None if route.queue else self._shed.told(priority_of(headers, tenant), now)
+
+    def _render(self, kind: Kind, rejection: Rejection) -> bytes:
+        self._retries.see(find(self._collector.headers, b"x-stainless-retry-count"))
+        drawn = (rejection, self._dispatcher.state)
+        if self._templates_of != drawn:
+            self._templates, self._templates_of = {}, drawn
+        template = self._templates.get(kind)
+        if template is None:
+            template = self._templates[kind] = self._template(kind, rejected(rejection, (), ()))
+        self._measures.failed(template.error)
+        request_id = b"req_%032x" % self._bits(128)
+        named = NAMED % request_id if kind is Kind.MESSAGE else b""
+        return template.text % (request_id, named, date_line(int(time.time())))
+
+    def _template(self, kind: Kind, error: GatewayError) -> _Template:
+        body = error_body(kind, error)
+        headers = [(b"x-pllm-replica", self._replica), (b"x-pllm-state", self._dispatcher.state.encode())]
+        headers += [*headers_of(error), (b"content-length", b"%d" % len(body))]
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        head = status_line(error.status) + b"x-request-id: %b\r\n%b" + lines.replace(b"%", b"%%")
+        return _Template(head + b"%b\r\n" + body.replace(b"%", b"%%"), error)

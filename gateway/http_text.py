@@ -1,0 +1,32 @@
+"""The texts of HTTP/1.1 that both engines and what answers ahead of them write."""
+
+import http
+from collections.abc import Callable
+from email.utils import formatdate
+from functools import lru_cache
+
+# An answer to a whole request, from the bytes that a connection received between two of them; None to serve it.
+Refuse = Callable[[bytes], bytes | None]
+_REFUSAL = (
+    b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+    b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":"invalid_http"}}'
+)
+
+
+@lru_cache(maxsize=2)
+def date_line(second: int) -> bytes:
+    return b"date: " + formatdate(second, usegmt=True).encode() + b"\r\n"
+
+
+@lru_cache(maxsize=64)
+def status_line(status: int) -> bytes:
+    try:
+        phrase = http.HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+
+
+def refusal(status: int, message: bytes) -> bytes:
+    phrase = http.HTTPStatus(status).phrase.encode()
+    return _REFUSAL % (status, phrase, len(_REFUSAL.partition(b"\r\n\r\n")[2]) - 2 + len(message), message)

@@ -1,0 +1,192 @@
+"""A request that is shed from its bytes alone gets the answer that it would have got on the long way; whatever is not
+certain to be shed, or would be refused for another reason first, is left to that way.
+"""
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+
+from gateway.admission import Admission
+from gateway.auth import Authenticator
+from gateway.catalog import Catalog
+from gateway.dispatch import Dispatcher
+from gateway.early_refusal import EarlyRefusal
+from gateway.measures import Measures
+from gateway.metrics import ClientRetries
+from gateway.settings import parse
+from gateway.upstream import Upstream
+from shared_state.failover import Failover
+from shared_state.records import Plan, Rejection
+from tests.loadtest.process import CHAT, chat_body
+from tests.support.wire import chat_bytes, request_bytes
+
+CONFIG = """
+server: {max_body: 2KiB}
+auth: {keys: [{name: vital, key: key-critical, priority: critical}, {name: team, key: key-normal, models: [m]}]}
+model_list: [{id: m-1, model_name: m}, {id: other-1, model_name: other}]
+"""
+NORMAL = {"authorization": "Bearer key-normal"}
+BODY = json.dumps(chat_body(model="m")).encode()
+SHED = Rejection("shed", "active_requests", 1500, 1, ())
+
+
+class NoStore:
+    """It is never asked: that is the point."""
+
+    state = "shared"
+
+    def plan(self, _candidates: object, _strategy: object) -> Plan | None:
+        return None
+
+
+class Rig:
+    def __init__(self) -> None:
+        settings = parse(CONFIG, {})
+        store = cast(Failover, NoStore())
+        self.admission = Admission(store, settings.router)
+        self.admission.shed.note(SHED, 50, 0.0)
+        self.now = 0.0
+        self.upstream = Upstream(settings.model_list)
+        catalog = Catalog(settings)
+        self.dispatcher = Dispatcher(store, self.admission, self.upstream, catalog, settings.router)
+        self.measures, self.retries = Measures(), ClientRetries()
+        self.refuse = EarlyRefusal(
+            self.dispatcher,
+            self.admission.shed,
+            Authenticator(settings.auth),
+            settings,
+            "r1",
+            self.measures,
+            self.retries,
+            lambda: self.now,
+        )
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    """Everything between the bytes and the store, which has just said that load is shed."""
+
+    async def make() -> Rig:
+        return Rig()
+
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        made = loop.run_until_complete(make())
+        yield made
+        loop.run_until_complete(made.upstream.close())
+
+
+def call(headers: dict[str, str] | None = None, **fields: Any) -> bytes:
+    return chat_bytes(headers=NORMAL | (headers or {}), **({"model": "m"} | fields))
+
+
+def test_answer_is_a_whole_one(rig: Rig) -> None:
+    answer = rig.refuse(call())
+
+    assert answer is not None
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status, *lines = head.split(b"\r\n")
+    headers = dict(line.split(b": ", 1) for line in lines)
+    assert status == b"HTTP/1.1 503 Service Unavailable"
+    assert re.fullmatch(rb"req_[0-9a-f]{32}", headers.pop(b"x-request-id"))
+    assert re.fullmatch(rb"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", headers.pop(b"date"))
+    assert headers == {
+        b"x-pllm-replica": b"r1",
+        b"x-pllm-state": b"shared",
+        b"content-type": b"application/json",
+        b"retry-after": b"2",
+        b"retry-after-ms": b"1500",
+        b"content-length": b"%d" % len(body),
+    }
+    assert json.loads(body)["error"]["code"] == "server_is_overloaded"
+
+
+def test_every_answer_has_an_id_of_its_own_and_is_counted(rig: Rig) -> None:
+    answers = {rig.refuse(call({"x-stainless-retry-count": "1"})) for _ in range(3)}
+
+    assert len(answers) == 3
+    assert rig.measures.refused == {("503", "server_is_overloaded"): 3}
+    assert rig.retries.count == 3
+
+
+def test_anthropic_clients_get_their_own_form(rig: Rig) -> None:
+    body = json.dumps({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]}).encode()
+    answer = rig.refuse(request_bytes("POST", "/v1/messages", body, {"x-api-key": "key-normal"}))
+
+    assert answer is not None
+    head, _, shown = answer.partition(b"\r\n\r\n")
+    assert json.loads(shown)["error"]["type"] == "overloaded_error"
+    ids = re.findall(rb"\r\n(?:x-request-id|request-id): (\S+)", head)
+    assert len(ids) == 2
+    assert ids[0] == ids[1]
+
+
+def test_state_in_use_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.refuse(call())
+    monkeypatch.setattr(NoStore, "state", "standby")
+
+    assert b"x-pllm-state: standby\r\n" in (rig.refuse(call()) or b"")
+
+
+USUAL = {
+    "keep-alive": lambda: call({"connection": "keep-alive"}),
+    "chunked body": lambda: (
+        b"POST %b HTTP/1.1\r\nhost: test\r\nauthorization: Bearer key-normal\r\ntransfer-encoding: chunked\r\n\r\n"
+        b"%x\r\n%b\r\n0\r\n\r\n" % (CHAT.encode(), len(BODY), BODY)
+    ),
+    "lower priority": lambda: call({"x-pllm-priority": "bulk"}),
+    "shorter time": lambda: call({"x-pllm-timeout": "5s"}),
+}
+
+
+@pytest.mark.parametrize("make", USUAL.values(), ids=USUAL)
+def test_usual_request_is_shed(rig: Rig, make: Callable[[], bytes]) -> None:
+    assert rig.refuse(make()) is not None
+
+
+LEFT_ALONE = {
+    "critical": lambda: chat_bytes(model="m", headers={"authorization": "Bearer key-critical"}),
+    "wrong key": lambda: chat_bytes(model="m", headers={"authorization": "Bearer wrong"}),
+    "no key": lambda: chat_bytes(model="m"),
+    "unknown model": lambda: call(model="none"),
+    "forbidden model": lambda: call(model="other"),
+    "unknown priority": lambda: call({"x-pllm-priority": "most"}),
+    "no duration": lambda: call({"x-pllm-timeout": "soon"}),
+    "no messages": lambda: call(messages=[]),
+    "bad JSON": lambda: request_bytes("POST", CHAT, b"{", NORMAL),
+    "body too large": lambda: call(messages=[{"role": "user", "content": "x" * 3000}]),
+    "not the whole body": lambda: call()[:-1],
+    "not the whole head": lambda: call()[:30],
+    "two requests": lambda: call() * 2,
+    "one and a half": lambda: call() + call()[:10],
+    "last request": lambda: call({"connection": "close"}),
+    "change of protocol": lambda: call({"connection": "Upgrade", "upgrade": "h2c"}),
+    "waits to send": lambda: call({"expect": "100-continue"}),
+    "HTTP/1.0": lambda: call().replace(b"HTTP/1.1", b"HTTP/1.0", 1),
+    "GET": lambda: call().replace(b"POST", b"GET", 1),
+    "query": lambda: call().replace(CHAT.encode(), CHAT.encode() + b"?a=b", 1),
+    "other path": lambda: call().replace(CHAT.encode(), b"/v1/admin/tenants", 1),
+    "no HTTP": lambda: b"\x16\x03\x01\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("make", LEFT_ALONE.values(), ids=LEFT_ALONE)
+def test_unusual_request_is_left_to_the_long_way_and_spoils_nothing(rig: Rig, make: Callable[[], bytes]) -> None:
+    assert rig.refuse(make()) is None
+    assert rig.refuse(call()) is not None
+
+
+def test_nothing_is_refused_once_the_moment_is_over(rig: Rig) -> None:
+    rig.now = 1.0
+
+    assert rig.refuse(call()) is None
+
+
+def test_nobody_is_shed_past_those_who_wait(rig: Rig) -> None:
+    rig.admission.queues["m"].waiting = 1
+
+    assert rig.refuse(call()) is None
