@@ -12,6 +12,7 @@
 --- @include "waiting"
 --- @include "era"
 --- @include "event"
+--- @include "verdict"
 -- Grants one lease on one of the candidates, or says why not. Atomic, and idempotent by its token when resent.
 -- Guarantees: no grant while active >= limit; outstanding probes of a half-open generation <= `probes`.
 --
@@ -20,16 +21,16 @@
 -- ARGV  1 strategy, 2 tiers ('0,0,1', one per candidate), 3 epoch to set if none, 4 token, 5 priority (0..100),
 --       6 seed (31-bit), 7 attempt (from 1; 0: another candidate, none has failed), 8 tokens (estimated), limits of the
 --       tenant (0 none): 9 requests, 10 tokens a minute, 11 requests at a time; 12 its weight, 13 waiting (0 | 1: in
---       its replica's queue | 2: and more behind it); 14 resend (0 | 1 | 2: only what was granted), 15 era of the call
+--       its replica's queue | 2: and more behind it), 14 traced (0 | 1); 15 resend (0 | 1 | 2: if granted), 16 era
 -- reply granted: 'granted', position, generation, probe (0 | 1), sequence, epoch, now_ms, requests_used_ms,
---                tokens_used_ms (of the tenant's minute)
+--                tokens_used_ms (of the tenant's minute); traced: verdict=score ...
 --       no:      'shed' | 'retry_budget' | 'limited' | 'none', reason, retry_after_ms, sequence, epoch, now_ms,
---                requests_used_ms, tokens_used_ms, verdict ...
+--                requests_used_ms, tokens_used_ms, verdict ... (traced: verdict=score)
 --       'unconfigured' when policy or a deployment is unknown here
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local strategy, tiers, epoch, token, seed = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[6])
-local priority, attempt, resend = tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[14])
-local replica, era, OUTCOMES_FRESH_MS = lease_owner(token) or '', tonumber(ARGV[15]), 250
+local priority, attempt, resend = tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[15])
+local replica, era, OUTCOMES_FRESH_MS = lease_owner(token) or '', tonumber(ARGV[16]), 250
 
 local policy, domain = policy_read(policy_key), domain_read(global_key)
 local now, random, transitions = domain.now, random_from(seed), {}
@@ -58,7 +59,7 @@ local shed = attempt == 1 and shed_reject(domain, policy, reasons, active, prior
 local budget = not shed and retry_budget(domain, policy, attempt)
 local tenant, limited, limited_ms = tenant_read(global_key, token, ask)
 if not shed and attempt == 1 then limited, limited_ms = tenant_refuse(tenant, ask, leases_key, token, now) end
-local candidates, picked = {}, nil
+local candidates, picked, reply = {}, nil, nil
 if not shed and budget and not limited then
   candidates = candidates_read(KEYS, 6, tiers, policy, now, ask.tokens)
   if not candidates then return { 'unconfigured' } end
@@ -76,14 +77,12 @@ for _, c in ipairs(candidates) do
   end
   if picked and picked.turn and c.turn then record_set(c.deployment, 'current_weight', decimal(c.turn, 3)) end
 end
-local reply
 if picked then
   local d = picked.deployment
   if picked.becomes == 'half_open' then transitions[#transitions + 1] = breaker_half_open(d, now) end
   grant_note(picked, ask, now)
   tenant_take(tenant, now)
-  record_set(domain, 'retry_tokens', decimal(budget, 4))
-  record_set(domain, 'retry_at_ms', now)
+  retry_take(domain, budget)
   lease_add(leases_key, picked.leases_key, token, now, d.lease_ms, picked.probe)
   reply = { 'granted', picked.position, d.generation, picked.probe and 1 or 0, domain.sequence, domain.epoch, now,
     tenant_used(tenant, now) }
@@ -91,9 +90,10 @@ else
   local code = shed and 'shed' or (limited and 'limited') or (budget and 'none' or 'retry_budget')
   local wait_ms = limited_ms or code == 'none' and candidates_wait_ms(candidates) or SHED_RETRY_AFTER_MS
   reply = { code, shed or limited or code, wait_ms, domain.sequence, domain.epoch, now, tenant_used(tenant, now) }
-  waiting_verdicts(reply, candidates, domain, ask)
+  waiting_note(candidates, domain, ask)
   if attempt > 1 then window_add(window_key, now, { calls = 1, failures = 1 }) end  -- it has failed for good
 end
+verdicts_tell(reply, candidates, picked, ask)
 for _, c in ipairs(candidates) do record_write(c.deployment) end
 record_write(domain)
 events_add(events_key, domain, transitions)

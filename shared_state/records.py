@@ -105,7 +105,8 @@ class TenantRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 class Ask(msgspec.Struct, frozen=True):
     """One request to be decided on. ``priority``: 0 critical to 100 bulk; ``attempt``: from 1, 0 for another candidate
     while none has failed; ``tokens``: as many as it is estimated to take, in and out; ``waiting``: 0, 1 when it is in
-    this replica's queue, 2 when more of its tenant wait there behind it.
+    this replica's queue, 2 when more of its tenant wait there behind it; ``is_traced``: what it thinks of each candidate
+    is wanted.
     """
 
     priority: int = 50
@@ -114,6 +115,7 @@ class Ask(msgspec.Struct, frozen=True):
     tokens: int = 0
     tenant: TenantLimits = UNLIMITED
     waiting: int = 0
+    is_traced: bool = False
 
 
 class MinuteUsed(msgspec.Struct, frozen=True):
@@ -125,7 +127,7 @@ class MinuteUsed(msgspec.Struct, frozen=True):
 
 class Permit(msgspec.Struct, frozen=True):
     """One granted lease: the right to send one call to one deployment, to be settled exactly once. ``ask``: what it was
-    granted for.
+    granted for; ``verdicts``, ``scores``: one per candidate, where that is traced.
     """
 
     token: str
@@ -136,6 +138,8 @@ class Permit(msgspec.Struct, frozen=True):
     ask: Ask
     sequence: int
     used: MinuteUsed = MinuteUsed()
+    verdicts: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
 
     @property
     def is_stream(self) -> bool:
@@ -144,7 +148,7 @@ class Permit(msgspec.Struct, frozen=True):
 
 class Rejection(msgspec.Struct, frozen=True):
     """No lease. ``code``: shed, limited (the tenant), none or retry_budget; one verdict per candidate when they were
-    looked at.
+    looked at, with its score where that is traced.
     """
 
     code: str
@@ -153,6 +157,7 @@ class Rejection(msgspec.Struct, frozen=True):
     sequence: int
     verdicts: tuple[str, ...]
     used: MinuteUsed = MinuteUsed()
+    scores: tuple[float, ...] = ()
 
 
 class Ending(msgspec.Struct, frozen=True):

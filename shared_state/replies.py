@@ -42,17 +42,29 @@ def acquired(reply: Reply, token: str, ask: Ask, ids: tuple[str, ...]) -> Permit
     if code == b"granted":
         position, generation, sequence = _number(reply[1]) - 1, _number(reply[2]), _number(reply[4])
         used = MinuteUsed(_number(reply[7]), _number(reply[8])) if ask.tenant.name else _NOTHING_USED
-        return Permit(token, position, ids[position], generation, reply[3] == 1, ask, sequence, used)
+        verdicts, scores = _verdicts(reply[9:], ask) if ask.is_traced else ((), ())
+        return Permit(token, position, ids[position], generation, reply[3] == 1, ask, sequence, used, verdicts, scores)
     if code == b"unconfigured":
         raise NotConfigured("the store does not know this configuration")
+    verdicts, scores = _verdicts(reply[8:], ask)
     return Rejection(
         _text(code),
         _text(reply[1]),
         _number(reply[2]),
         _number(reply[3]),
-        tuple(_text(verdict) for verdict in reply[8:]),
+        verdicts,
         MinuteUsed(_number(reply[6]), _number(reply[7])),
+        scores,
     )
+
+
+def _verdicts(words: Reply, ask: Ask) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """With the scores, where they were asked for."""
+    verdicts = tuple(_text(word) for word in words)
+    if not ask.is_traced:
+        return verdicts, ()
+    pairs = [verdict.partition("=") for verdict in verdicts]
+    return tuple(pair[0] for pair in pairs), tuple(float(pair[2]) for pair in pairs)
 
 
 def settled(reply: Reply) -> Settlement:

@@ -19,7 +19,7 @@ DEAD_AFTER_MS = 5000
 REAP_CHUNK = 500
 TENANTS_KEPT = 10_000  # packed limits
 _SEED_BITS = 31
-_WAITING = (pack(b"0"), pack(b"1"), pack(b"2"))
+_WAITING = tuple((pack(waiting, b"0"), pack(waiting, b"1")) for waiting in (b"0", b"1", b"2"))  # and traced or not
 
 
 def part(limit: int, replicas: int) -> int:
@@ -50,12 +50,12 @@ class ScriptCalls:
         for deployment_id in ids:
             names += keys.candidate(deployment_id)
         static = pack(strategy.encode(), ",".join(map(str, tiers)).encode(), self._epoch)
-        return Plan(ids, tiers, strategy, self._prefix("acquire", 15, *names) + static)
+        return Plan(ids, tiers, strategy, self._prefix("acquire", 16, *names) + static)
 
     def acquire(self, plan: Plan, token: str, ask: Ask, replicas: int = 1) -> bytes:
         """All but whether it is a resend, and the connection. ``replicas``: so many share the tenant's limits."""
         head = pack(token.encode(), b"%d" % ask.priority, self._seed(), b"%d" % ask.attempt, b"%d" % ask.tokens)
-        return plan.prefix + head + self._limits(ask.tenant, replicas) + _WAITING[ask.waiting]
+        return plan.prefix + head + self._limits(ask.tenant, replicas) + _WAITING[ask.waiting][ask.is_traced]
 
     def _limits(self, tenant: TenantLimits, replicas: int) -> bytes:
         packed = self._tenants.get((tenant, replicas))

@@ -13,3 +13,8 @@ local function retry_budget(domain, policy, attempt)
   if tokens < 1 then return nil end
   return tokens - 1
 end
+
+local function retry_take(domain, budget)
+  record_set(domain, 'retry_tokens', decimal(budget, 4))
+  record_set(domain, 'retry_at_ms', domain.now)
+end

@@ -3,13 +3,14 @@
 -- May this tenant send one more request now? A request counts once, however many attempts it takes.
 local TENANT_WAIT_MS = 1000
 
--- What is asked for; `share`: the tenant's active requests by its weight, when somebody is to be compared with it.
+-- What is asked for, from acquire's arguments; `share`: the tenant's active requests by its weight, when somebody is
+-- to be compared with it.
 local function tenant_ask(arguments, leases_key, now)
   local token, number = arguments[4], tonumber
   local ask = { tenant = string.match(token, ' (.+)$') or '', priority = number(arguments[5]),
     tokens = number(arguments[8]), rpm = number(arguments[9]), tpm = number(arguments[10]),
     parallel = number(arguments[11]), weight = number(arguments[12]), waits = arguments[13] ~= '0',
-    more = arguments[13] == '2' }
+    more = arguments[13] == '2', traced = arguments[14] == '1' }
   ask.share = tenant_lease_active(leases_key, token, now) / ask.weight
   return ask
 end

@@ -3,10 +3,8 @@
 -- channel `freed` of the domain. Where nobody has found a deployment full for a while, nobody is told.
 local WAITING_MS = 2000
 
--- Adds the verdicts to a refusal.
-local function waiting_verdicts(reply, candidates, domain, ask)
+local function waiting_note(candidates, domain, ask)
   for _, c in ipairs(candidates) do
-    reply[#reply + 1] = c.verdict
     if c.verdict == 'full' or c.verdict == 'behind' then
       record_set(domain, 'waiting_until_ms', domain.now + WAITING_MS)
       fair_note(c.deployment, ask, false, domain.now)

@@ -111,3 +111,19 @@ def test_unknown_deployment_is_not_configured(cluster: Cluster) -> None:
 def test_store_without_policy_is_not_configured(cluster: Cluster) -> None:
     with pytest.raises(NotConfigured):
         cluster.explain("a")
+
+
+def test_traced_decision_tells_what_it_thought_of_each_candidate(cluster: Cluster) -> None:
+    cluster.configure("a", "b", deployment_policy("full", limit=1))
+    cluster.granted("full")
+    cluster.call("b", "failure")
+
+    permit = cluster.granted("a", "b", "full", traced=True)
+    explanation = cluster.explain("a", "b", "full")
+
+    assert permit.verdicts == ("eligible", "eligible", "full")
+    assert permit.verdicts[permit.position] == "eligible"
+    assert permit.scores[0] > permit.scores[1]
+    assert permit.scores[2] == explanation.candidates[2].score
+    assert cluster.granted("a", "b").verdicts == ()
+    assert cluster.rejected("full", traced=True).scores == (permit.scores[2],)

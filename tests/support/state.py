@@ -163,6 +163,7 @@ class Cluster:
         tokens: int = 0,
         tenant: TenantLimits = UNLIMITED,
         waiting: int = 0,
+        traced: bool = False,
     ) -> Permit | Rejection:
         """Candidates as ids (tier 0) or (id, tier)."""
         ids, tiers = self._chain(candidates)
@@ -172,9 +173,9 @@ class Cluster:
         limits = [limit or 0 for limit in (tenant.rpm, tenant.tpm, tenant.max_parallel)]
         names = [self.keys.domain, self.keys.policy, self.keys.leases, self.keys.window, self.keys.events]
         arguments = [strategy, tiers, "epoch-1", token, priority, self._seed(seed), attempt, tokens]
-        arguments += [*limits, tenant.weight, int(waiting), int(resend), era]
+        arguments += [*limits, tenant.weight, int(waiting), int(traced), int(resend), era]
         reply = self.run("acquire", names + self._candidate_keys(ids), arguments)
-        return replies.acquired(reply, token, Ask(priority, stream, attempt, tokens, tenant), ids)
+        return replies.acquired(reply, token, Ask(priority, stream, attempt, tokens, tenant, waiting, traced), ids)
 
     def granted(self, *candidates: Candidate, **options: Any) -> Permit:
         decision = self.acquire(*candidates, **options)
