@@ -1,7 +1,6 @@
 """The `pllm` command: settings in, one replica (or the demo, or an answer) out."""
 
 import argparse
-import logging
 import os
 import re
 import sys
@@ -20,7 +19,6 @@ _REPLICA = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         return int(options.run(options))
     except (ConfigurationError, StateError, OSError) as error:  # the last: a port that is taken
@@ -65,7 +63,7 @@ def _replica(name: str) -> str:
 
 def _serve(options: argparse.Namespace) -> int:
     settings = _with_options(load(options.config, os.environ), options)
-    server.run(settings, options.replica)
+    server.run(settings, os.environ, options.replica)
     return 0
 
 

@@ -14,6 +14,7 @@ from gateway.interrupt import Cause, Interrupt
 from gateway.queueing import Queue, Waiter
 from gateway.router_settings import RouterSettings
 from gateway.shed_memory import ShedMemory
+from gateway.tracing import Attempt, Trace
 from shared_state.errors import StateError
 from shared_state.failover import Failover
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
@@ -27,6 +28,7 @@ class Asking(msgspec.Struct, frozen=True):
     priority: int
     deadline: Deadline
     interrupt: Interrupt
+    trace: Trace
 
 
 def _is_full(decision: Permit | Rejection) -> bool:
@@ -102,7 +104,15 @@ class Admission:
         of a time that is over.
         """
         call, interrupt = asking.call, asking.interrupt
-        ask = Ask(asking.priority, call.is_stream, _number(tried), call.tokens, asking.tenant.limits, waiting=waiting)
+        ask = Ask(
+            asking.priority,
+            call.is_stream,
+            _number(tried),
+            call.tokens,
+            asking.tenant.limits,
+            waiting,
+            asking.trace.is_recording,
+        )
         interrupt.set_deadline(asking.deadline.at)
         try:
             return await self._store.acquire(plan, ask)
@@ -117,10 +127,11 @@ class Admission:
         finally:
             interrupt.clear_deadline()
 
-    def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> None:
+    def settle(self, permit: Permit, ending: Ending, attempt: Attempt, is_urgent: bool = False) -> None:
         settled = self._store.settle(permit, ending, is_urgent)
         if any(self._by_deployment.get(permit.deployment_id, ())):
             settled.add_done_callback(lambda _settled: self.freed(permit.deployment_id))
+        attempt.settling(settled)
 
     def freed(self, deployment_id: str) -> None:
         """A request of this deployment has ended, here or at another replica."""

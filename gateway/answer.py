@@ -7,11 +7,12 @@ from types import TracebackType
 from gateway.catalog import Candidate
 from gateway.errors import UpstreamFailed, UpstreamTimedOut
 from gateway.interrupt import Interrupt
+from gateway.tracing import Attempt
 from gateway.upstream import Exchange, StreamBroken
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit
 
-Settle = Callable[[Permit, Ending], None]
+Settle = Callable[[Permit, Ending, Attempt], None]
 
 
 class Answer:
@@ -27,11 +28,13 @@ class Answer:
         exchange: Exchange,
         interrupt: Interrupt,
         candidate: Candidate,
+        attempt: Attempt,
     ) -> None:
         self._store = store
         self._settle = settle
         self._permit = permit
         self._interrupt = interrupt
+        self._attempt = attempt
         self._outcome = exchange.outcome
         self.exchange = exchange
         self.candidate = candidate
@@ -85,5 +88,6 @@ class Answer:
             retry_after_ms=exchange.retry_after_ms if self._outcome is Outcome.SUCCESS else 0,
             tokens=exchange.tokens,
         )
-        self._settle(self._permit, ending)
+        self._attempt.end(self._outcome, exchange)
+        self._settle(self._permit, ending, self._attempt)
         await exchange.close()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 
 from starlette.applications import Starlette
@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway import otlp
 from gateway.admission import Admission
 from gateway.auth import Authenticator
 from gateway.calls import Kind
@@ -28,10 +29,12 @@ from gateway.endpoints.tenants import Tenants
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, headers_of
 from gateway.flight import Flight
 from gateway.http_text import Refuse
+from gateway.logs import Lines
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
 from gateway.openapi import document
 from gateway.policy import configuration
+from gateway.request_log import RequestLog
 from gateway.settings import Settings
 from gateway.upstream import Upstream
 from shared_state.batcher import HURRIED, PATIENT, Batcher
@@ -84,15 +87,20 @@ def _named(send: Send) -> Send:
 
 
 @contextlib.asynccontextmanager
-async def application(settings: Settings, flight: Flight, replica: str | None = None) -> AsyncIterator[Application]:
+async def application(
+    settings: Settings, environment: Mapping[str, str], flight: Flight, lines: Lines, replica: str | None = None
+) -> AsyncIterator[Application]:
     """Everything one replica is made of, given back in reverse order on the way out. Raises StateError when the
-    store cannot be reached or started.
+    store cannot be reached or started, ConfigurationError when the environment asks for traces in vain.
     """
     replica = replica or secrets.token_hex(3)
     # The state knows each life of a replica by a name of its own: what a former life left behind is reaped within
     # seconds, and neither its leases nor its tokens are taken for ours.
     life = f"{replica}-{secrets.token_hex(2)}"
     async with contextlib.AsyncExitStack() as stack:
+        tracer = otlp.tracer(environment, replica, VERSION)
+        stack.push_async_callback(tracer.close)
+        log = RequestLog(lines if settings.server.access_log else None)
         version = int(time.time() * 1000)
         failover, heart, client = await _state(stack, settings, Memory(life), configuration(settings, version), flight)
         stack.push_async_callback(heart.stop)
@@ -116,7 +124,9 @@ async def application(settings: Settings, flight: Flight, replica: str | None = 
         news.start()
         retries, measures = ClientRetries(), Measures()
         hot: dict[str, ASGIApp] = {
-            f"/v1{kind.value}": Inference(kind, dispatcher, authenticator, settings, replica, flight, retries, measures)
+            f"/v1{kind.value}": Inference(
+                kind, dispatcher, authenticator, settings, replica, flight, retries, measures, tracer, log
+            )
             for kind in Kind
         }
         models = Models(catalog, authenticator, version // 1000)
@@ -124,7 +134,9 @@ async def application(settings: Settings, flight: Flight, replica: str | None = 
         tenants = Tenants(admin, book, authenticator, catalog)
         metrics = Metrics(failover, retries, measures, admission.queues)
         now = asyncio.get_running_loop().time
-        refuse = EarlyRefusal(dispatcher, admission.shed, authenticator, settings, replica, measures, retries, now)
+        refuse = EarlyRefusal(
+            dispatcher, admission.shed, authenticator, settings, replica, measures, retries, tracer, log, now
+        )
         app = Application(hot, _routes(hot, models, admin, tenants, Probes(flight, failover, metrics)), refuse)
         # An address with a slash too many is unknown; a redirect would be built from the client's Host header.
         app.router.redirect_slashes = False

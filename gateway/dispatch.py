@@ -16,6 +16,7 @@ from gateway.classify import Refusal
 from gateway.deadline import Deadline
 from gateway.errors import (
     Forbidden,
+    GatewayError,
     InvalidRequest,
     ModelNotFound,
 )
@@ -24,6 +25,7 @@ from gateway.interrupt import Cause, Interrupt
 from gateway.queueing import Queue
 from gateway.rate_limits import tenant_limited
 from gateway.router_settings import RouterSettings
+from gateway.tracing import Attempt, Trace
 from gateway.upstream import Exchange, Upstream
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit, Plan, Rejection
@@ -90,11 +92,31 @@ class Dispatcher:
         return route.plan if route else None
 
     async def answer(
-        self, call: Call, route: Route, tenant: Tenant, priority: int, deadline: Deadline, interrupt: Interrupt
+        self,
+        call: Call,
+        route: Route,
+        tenant: Tenant,
+        priority: int,
+        deadline: Deadline,
+        interrupt: Interrupt,
+        trace: Trace,
     ) -> Answer:
         """The first answer that may be committed. On every other way out each permit taken here has been settled."""
+        trace.begin_route(self._strategy)
+        error = "cancelled"
+        try:
+            answer = await self._answer(route, Asking(call, tenant, priority, deadline, interrupt, trace))
+            error = ""
+        except GatewayError as failure:
+            error = failure.code or failure.type
+            raise
+        finally:
+            trace.end_route(error)
+        return answer
+
+    async def _answer(self, route: Route, asking: Asking) -> Answer:
+        call, tenant, deadline, interrupt = asking.call, asking.tenant, asking.deadline, asking.interrupt
         candidates, plan, chains = route.candidates, route.plan, dict(route.chains)
-        asking = Asking(call, tenant, priority, deadline, interrupt)
         tried: list[Tried] = []
         upstream_s = decision_s = 0.0
         while True:
@@ -106,14 +128,16 @@ class Dispatcher:
             else:
                 decision = await self._admission.first(plan, route.queue, asking)
             decision_s += time.perf_counter() - asked
+            asking.trace.decided(decision, candidates, attempts(tried) + 1)
             if isinstance(decision, Rejection):
                 if decision.code == "limited":
                     raise tenant_limited(tenant.limits, decision)
                 raise rejected(decision, candidates, tried)
             candidate = candidates[decision.position]
             started = time.perf_counter()
+            attempt = asking.trace.attempt(candidate, call)
             try:
-                exchange = await self._send(decision, candidate, call, deadline, interrupt, not tried)
+                exchange = await self._send(decision, candidate, asking, attempt, not tried)
             except InvalidRequest as error:
                 # It cannot be said in this provider's dialect. Another one's may have the words.
                 candidates = tuple(c for c in candidates if c is not candidate)
@@ -130,7 +154,7 @@ class Dispatcher:
             elif exchange.outcome is Outcome.SUCCESS or (
                 exchange.outcome is Outcome.CLIENT_ERROR and not attempts(tried)
             ):
-                answer = Answer(self._store, self._admission.settle, decision, exchange, interrupt, candidate)
+                answer = Answer(self._store, self._admission.settle, decision, exchange, interrupt, candidate, attempt)
                 answer.attempts = attempts(tried) + 1
                 answer.upstream_s = upstream_s
                 answer.decision_s = decision_s
@@ -139,21 +163,16 @@ class Dispatcher:
             is_refused = exchange.outcome is Outcome.CLIENT_ERROR and not chain
             is_spent = attempts(tried) >= self._max_attempts or interrupt.time() >= deadline.at
             is_final = not candidates or is_refused or is_spent
-            self._settle_failed(decision, exchange, is_final)
+            self._settle_failed(decision, exchange, attempt, is_final)
             if is_final:
                 raise failed(tried)
             plan = self._plan(candidates)
 
     async def _send(
-        self,
-        permit: Permit,
-        candidate: Candidate,
-        call: Call,
-        deadline: Deadline,
-        interrupt: Interrupt,
-        is_first: bool,
+        self, permit: Permit, candidate: Candidate, asking: Asking, attempt: Attempt, is_first: bool
     ) -> Exchange:
         """One attempt within its time. Settles the permit itself when it is cancelled or breaks on a defect."""
+        call, deadline, interrupt = asking.call, asking.deadline, asking.interrupt
         deployment, now = candidate.deployment, interrupt.time()
         deployment_at = now + deployment.timeout_ms / 1000
         first_byte_at = min(deployment_at, now + deployment.first_byte_timeout_ms / 1000)
@@ -161,20 +180,23 @@ class Dispatcher:
         late = deadline.outcome(first_at, is_first)
         interrupt.set_deadline(min(deadline.at, first_at))
         try:
-            exchange = await self._upstream.send(candidate.deployment.id, call)
+            exchange = await self._upstream.send(candidate.deployment.id, call, attempt.context)
         except BaseException:
             if interrupt.take(Cause.DEADLINE):
                 return Exchange(late)
-            self._admission.settle(permit, Ending(Outcome.CANCELLED))
+            attempt.end(Outcome.CANCELLED)
+            self._admission.settle(permit, Ending(Outcome.CANCELLED), attempt)
             raise
         if call.is_stream and exchange.outcome is Outcome.SUCCESS:
             interrupt.set_deadline(min(deadline.at, deployment_at))
         else:
             interrupt.clear()
         exchange.late = deadline.outcome(deployment_at, is_first)
+        attempt.answered(exchange)
         return exchange
 
-    def _settle_failed(self, permit: Permit, exchange: Exchange, is_final: bool) -> None:
+    def _settle_failed(self, permit: Permit, exchange: Exchange, attempt: Attempt, is_final: bool) -> None:
+        attempt.end(exchange.outcome, exchange)
         ending = Ending(
             exchange.outcome,
             exchange.latency_ms,
@@ -182,4 +204,4 @@ class Dispatcher:
             is_final=is_final,
         )
         # Ahead of the acquire that follows, in the same flush: the next decision already knows.
-        self._admission.settle(permit, ending, is_urgent=not is_final)
+        self._admission.settle(permit, ending, attempt, is_urgent=not is_final)

@@ -20,8 +20,10 @@ from gateway.exhausted import rejected
 from gateway.http_text import date_line, status_line
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries
+from gateway.request_log import RequestLine, RequestLog
 from gateway.settings import Settings
 from gateway.shed_memory import ShedMemory
+from gateway.tracing import Tracer
 from shared_state.records import Rejection
 
 _KINDS = {f"/v1{kind.value}".encode(): kind for kind in Kind}
@@ -79,8 +81,12 @@ class EarlyRefusal:
         replica: str,
         measures: Measures,
         retries: ClientRetries,
+        tracer: Tracer,
+        log: RequestLog,
         now: Callable[[], float],
     ) -> None:
+        self._tracer = tracer
+        self._log = log
         self._dispatcher = dispatcher
         self._shed = shed
         self._authenticator = authenticator
@@ -97,16 +103,18 @@ class EarlyRefusal:
         self._templates_of: tuple[Rejection, str] | None = None
 
     def __call__(self, data: bytes) -> bytes | None:
-        if not self._shed.is_shedding(self._now()) or not self._is_whole(data):
+        if not self._shed.is_shedding(self._now()):
+            return None
+        started = time.perf_counter()
+        if not self._is_whole(data):
             return None
         kind = _KINDS.get(self._collector.url)
         if kind is None:
             return None
         try:
-            rejection = self._told(kind)
+            return self._refusal(kind, started)
         except GatewayError:
             return None
-        return None if rejection is None else self._render(kind, rejection)
 
     def _is_whole(self, data: bytes) -> bool:
         """One POST of the usual form and no byte more."""
@@ -123,30 +131,48 @@ class EarlyRefusal:
         self._parser = httptools.HttpRequestParser(collector)
         return False
 
-    def _told(self, kind: Kind) -> Rejection | None:
+    def _refusal(self, kind: Kind, started: float) -> bytes | None:
         """Raises GatewayError for what is refused on other grounds."""
         now, headers = self._now(), self._collector.headers
         tenant = authenticate(self._authenticator, headers)
         deadline_of(headers, now, self._timeout_ms)
         if kind is Kind.MESSAGE:
             edition_of(headers)
-        route = self._dispatcher.resolve(parse(kind, self._collector.body), tenant)
-        return None if route.queue else self._shed.told(priority_of(headers, tenant), now)
+        call = parse(kind, self._collector.body)
+        route, priority = self._dispatcher.resolve(call, tenant), priority_of(headers, tenant)
+        rejection = self._shed.told(priority, now)
+        if rejection is None or route.queue:
+            return None
+        self._retries.see(find(headers, b"x-stainless-retry-count"))
+        template, request_id = self._template(kind, rejection), b"req_%032x" % self._bits(128)
+        self._measures.failed(template.error)
+        trace = self._tracer.begin(kind, headers, request_id)
+        line = RequestLine(
+            path=f"/v1{kind.value}",
+            request_id=request_id.decode(),
+            trace_id=trace.id,
+            tenant=tenant.name,
+            priority=priority,
+            model=route.model,
+            stream=call.is_stream,
+        )
+        line.failed(template.error)
+        trace.asked(call, tenant, priority)
+        trace.end(line.status, line.error or "")
+        self._log.write(line, started)
+        named = NAMED % request_id if kind is Kind.MESSAGE else b""
+        return template.text % (request_id, named, date_line(int(time.time())))
 
-    def _render(self, kind: Kind, rejection: Rejection) -> bytes:
-        self._retries.see(find(self._collector.headers, b"x-stainless-retry-count"))
+    def _template(self, kind: Kind, rejection: Rejection) -> _Template:
         drawn = (rejection, self._dispatcher.state)
         if self._templates_of != drawn:
             self._templates, self._templates_of = {}, drawn
         template = self._templates.get(kind)
         if template is None:
-            template = self._templates[kind] = self._template(kind, rejected(rejection, (), ()))
-        self._measures.failed(template.error)
-        request_id = b"req_%032x" % self._bits(128)
-        named = NAMED % request_id if kind is Kind.MESSAGE else b""
-        return template.text % (request_id, named, date_line(int(time.time())))
+            template = self._templates[kind] = self._rendered(kind, rejected(rejection, (), ()))
+        return template
 
-    def _template(self, kind: Kind, error: GatewayError) -> _Template:
+    def _rendered(self, kind: Kind, error: GatewayError) -> _Template:
         body = error_body(kind, error)
         headers = [(b"x-pllm-replica", self._replica), (b"x-pllm-state", self._dispatcher.state.encode())]
         headers += [*headers_of(error), (b"content-length", b"%d" % len(body))]

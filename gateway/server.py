@@ -7,7 +7,7 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import hypercorn.config
 import uvloop
@@ -15,6 +15,8 @@ import uvloop
 from gateway import hypercorn_engine
 from gateway.app import Application, application
 from gateway.flight import Flight
+from gateway.logs import Lines, written
+from gateway.setting_types import secrets
 from gateway.settings import Settings
 
 KEEP_ALIVE_S = 75.0  # longer than a load balancer keeps its connections, or it writes into a closing one
@@ -24,14 +26,15 @@ GARBAGE_THRESHOLDS = 10_000, 10, 5  # objects: a hundred requests' worth; then o
 _log = logging.getLogger("pllm.server")
 
 
-def run(settings: Settings, replica: str | None = None) -> None:
+def run(settings: Settings, environment: Mapping[str, str], replica: str | None = None) -> None:
     """Serves until SIGTERM or SIGINT, then drains."""
-    uvloop.run(_run(settings, replica))
+    with written(secrets(settings)) as lines:
+        uvloop.run(_run(settings, environment, lines, replica))
 
 
-async def _run(settings: Settings, replica: str | None) -> None:
+async def _run(settings: Settings, environment: Mapping[str, str], lines: Lines, replica: str | None) -> None:
     flight = Flight()
-    async with _signals() as stop, application(settings, flight, replica) as app:
+    async with _signals() as stop, application(settings, environment, flight, lines, replica) as app:
         _spare_collector()
         serve = {"hypercorn": _serve_hypercorn, "uvicorn": _serve_uvicorn}[settings.server.engine]
         await serve(app, settings, lambda: _drained(stop, flight, settings.server.drain_timeout_ms / 1000))

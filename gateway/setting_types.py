@@ -4,11 +4,12 @@
 one and raises ValueError, always without the value itself, which may be a secret in the wrong place.
 """
 
+import contextlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -39,6 +40,22 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "Secret(***)" if self else "Secret('')"
+
+
+def secrets(value: object) -> Iterator[str]:
+    """Every secret in a configuration; of a URL that is one also its password alone."""
+    if isinstance(value, Secret):
+        yield str(value)
+        with contextlib.suppress(ValueError):
+            password = urlsplit(value).password
+            if password:
+                yield from (password, unquote(password))
+    elif isinstance(value, msgspec.Struct):
+        for field in value.__struct_fields__:
+            yield from secrets(getattr(value, field))
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from secrets(each)
 
 
 def duration_ms(value: object) -> int:

@@ -50,6 +50,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     max_body_bytes: Size = 10 * 1_048_576  # a few images as base64; the whole body is held in memory
     ping_interval_ms: Duration | None = None  # comments in a stream that waits; the first one commits its status
     drain_timeout_ms: Duration = 60_000  # an answer in flight may take as long as a deployment's timeout
+    access_log: bool = True  # one line for each request
 
 
 class StateSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
@@ -90,6 +91,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_ke
     limit_field: LimitField | None = None  # of chat completions; None: as the provider's address tells
     sampling: bool | None = None  # may temperature and top_p be set in a translation; None: as the model's name tells
     stream_usage: bool = True  # ask for the usage of every stream; a few old imitators refuse the field
+    trace_context: bool = False  # is it told the trace's id? It could tell from that which requests belong together
 
 
 class CostSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):

@@ -9,6 +9,8 @@ from gateway.calls import Kind
 from gateway.providers.adapters import Adapter, adapter
 from gateway.settings import DeploymentSettings
 
+Pairs = tuple[tuple[str, str], ...]
+
 
 class FixedHeaders(httpx.Headers):
     """Headers that are the same for every request to a deployment: decoded once, not in every call."""
@@ -43,13 +45,13 @@ class Target(msgspec.Struct, frozen=True):
 
 class PreparedRequest(httpx.Request):
     """A POST of bytes to a target. httpx builds its requests for the general case, at four times the cost: this one
-    has just what the transport reads.
+    has just what the transport reads. ``more``: headers of this one call.
     """
 
-    def __init__(self, target: Target, body: bytes, edition: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(self, target: Target, body: bytes, more: Pairs = ()) -> None:
         self.method = "POST"
         self.url = target.url
-        self.headers = FixedHeaders({**dict(target.headers.items()), **dict(edition)}) if edition else target.headers
+        self.headers = FixedHeaders({**dict(target.headers.items()), **dict(more)}) if more else target.headers
         self.extensions = target.extensions
         self._body = body
 

@@ -28,7 +28,7 @@ from gateway.dialects.malformed import Malformed
 from gateway.providers.adapters import Adapter, Converter
 from gateway.settings import DeploymentSettings
 from gateway.sse import FIRST_EVENT_MOST, FirstEvent, NotEvents, Progress, WholeEvents
-from gateway.targets import PreparedRequest, target
+from gateway.targets import Pairs, PreparedRequest, target
 from shared_state.records import Outcome
 
 REPLY_MOST = 64 * 1_048_576  # a plain answer is held in memory
@@ -143,16 +143,17 @@ class Upstream:
     def serves(self, deployment_id: str, kind: Kind) -> bool:
         return (deployment_id, kind) in self._targets
 
-    async def send(self, deployment_id: str, call: Call) -> Exchange:
+    async def send(self, deployment_id: str, call: Call, context: Pairs = ()) -> Exchange:
         """Never raises for what a provider or the network does: that is an outcome. Cancellation aborts the call.
-        Raises InvalidRequest for a call that cannot be said in the provider's dialect.
+        Raises InvalidRequest for a call that cannot be said in the provider's dialect. ``context``: headers that say
+        which trace it belongs to.
         """
         target = self._targets[deployment_id, call.kind]
         body = target.adapter.request(call)
-        edition = call.edition if target.adapter.has_editions else ()
+        more = (call.edition if target.adapter.has_editions else ()) + context
         started = time.perf_counter()
         try:
-            response = await self._transport.handle_async_request(PreparedRequest(target, body, edition))
+            response = await self._transport.handle_async_request(PreparedRequest(target, body, more))
             exchange = await _read(response, target.adapter, call)
         except _FAULTS as error:
             exchange = Exchange(classify_fault(error))

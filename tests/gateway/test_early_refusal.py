@@ -18,7 +18,9 @@ from gateway.dispatch import Dispatcher
 from gateway.early_refusal import EarlyRefusal
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries
+from gateway.request_log import RequestLog
 from gateway.settings import parse
+from gateway.tracing import Tracer
 from gateway.upstream import Upstream
 from shared_state.failover import Failover
 from shared_state.records import Plan, Rejection
@@ -63,6 +65,8 @@ class Rig:
             "r1",
             self.measures,
             self.retries,
+            Tracer(),
+            RequestLog(None),
             lambda: self.now,
         )
 

@@ -6,6 +6,7 @@ Everything here is a process of its own and ends with the test process, however 
 import contextlib
 import itertools
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -33,8 +34,16 @@ Headers = dict[str, str]
 class ReplicaProcess:
     """`python -m gateway serve` as one process on a port that was free a moment ago."""
 
-    def __init__(self, name: str, config: Path, log: Path, engine: str = "hypercorn") -> None:
+    def __init__(
+        self,
+        name: str,
+        config: Path,
+        log: Path,
+        engine: str = "hypercorn",
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.name = name
+        self.environment = environment or {}
         self.config = config
         self.log = log
         self.engine = engine
@@ -47,7 +56,12 @@ class ReplicaProcess:
         command = [sys.executable, "-m", "gateway", "serve", *self._arguments, "--port", str(self.port)]
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=die_with_parent
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ | self.environment,
+                preexec_fn=die_with_parent,
             )
 
     @property
@@ -173,7 +187,7 @@ class Cluster:
 
     def restart(self, replica: ReplicaProcess) -> ReplicaProcess:
         """A new process in the place of a dead one."""
-        again = ReplicaProcess(replica.name, replica.config, replica.log, replica.engine)
+        again = ReplicaProcess(replica.name, replica.config, replica.log, replica.engine, replica.environment)
         self.replicas[self.replicas.index(replica)] = again
         again.wait_until_ready()
         return again
@@ -246,6 +260,7 @@ def running_cluster(
     domain: str = "default",
     engines: Sequence[str] = ("hypercorn", "hypercorn"),
     state: dict[str, Any] | None = None,
+    environment: dict[str, str] | None = None,
     **sections: Any,
 ) -> Iterator[Cluster]:
     """Ready replicas `r0`, `r1`, …, one per engine named. ``sections`` are further parts of their configuration:
@@ -258,7 +273,7 @@ def running_cluster(
     try:
         for number, engine in enumerate(engines):
             log = store.folder / f"{domain}-r{number}.log"
-            cluster.replicas.append(ReplicaProcess(f"r{number}", config, log, engine))
+            cluster.replicas.append(ReplicaProcess(f"r{number}", config, log, engine, environment))
         for replica in cluster.replicas:
             replica.wait_until_ready()
         yield cluster

@@ -1,0 +1,131 @@
+"""Log lines: JSON where a program reads them, plain text on a terminal.
+
+A thread of their own writes them, out of a queue that drops what is too much and says how much: whoever reads the pipe
+may stop doing so, and a request must not wait for that.
+"""
+
+import contextlib
+import logging
+import re
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import BinaryIO
+
+import msgspec
+
+WAITING_MOST = 20_000  # lines that nobody has taken yet
+PAUSE_S = 0.05  # between two writes: many lines go out as one
+CLOSE_MOST_S = 1.0
+MASK = "***"
+# What looks like a key, whoever's it is: of OpenAI and Anthropic, and after the word in an authorization header.
+_LIKE_KEYS = re.compile(r"(?i)\b(?:sk-[a-z0-9_-]{8,}|bearer\s+[a-z0-9._~+/=-]+)")
+
+
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def timestamp(at_s: float) -> str:
+    """RFC 3339 in UTC, to the millisecond."""
+    whole = int(at_s)
+    return f"{_second(whole)}.{int((at_s - whole) * 1000):03d}Z"
+
+
+class Lines:
+    """Takes lines at any speed and writes them as fast as they are read. ``is_plain``: people read them."""
+
+    def __init__(self, out: BinaryIO, is_plain: bool) -> None:
+        self._out = out
+        self.is_plain = is_plain
+        self._waiting: deque[bytes] = deque()
+        self._is_wanted = threading.Event()
+        self._is_closing = False
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+
+    def put(self, line: bytes) -> None:
+        if len(self._waiting) >= WAITING_MOST:
+            self.dropped += 1
+            return
+        self._waiting.append(line)
+        self._is_wanted.set()
+
+    def _write(self) -> None:
+        while not self._is_closing or self._waiting:
+            self._is_wanted.wait()
+            self._is_wanted.clear()
+            lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            if self.dropped:
+                count, self.dropped = self.dropped, 0
+                lines.append(msgspec.json.encode({"level": "warning", "message": f"{count} log lines dropped"}))
+            try:
+                self._out.write(b"".join(line + b"\n" for line in lines))
+                self._out.flush()
+            except (OSError, ValueError):  # nobody reads it any more
+                self.dropped += len(lines)
+            if not self._is_closing:
+                time.sleep(PAUSE_S)
+
+    def close(self) -> None:
+        """Writes what is left, unless that takes too long."""
+        self._is_closing = True
+        self._is_wanted.set()
+        self._thread.join(CLOSE_MOST_S)
+
+
+class Redaction:
+    """Takes the secrets of the configuration, and what looks like one, out of texts."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return _LIKE_KEYS.sub(MASK, text)
+
+
+class LineLogging(logging.Handler):
+    """Python's log records as lines."""
+
+    def __init__(self, lines: Lines, redact: Redaction) -> None:
+        super().__init__()
+        self._lines = lines
+        self._redact = redact
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = self._redact(record.getMessage())
+            shown = self._redact(logging.Formatter().formatException(record.exc_info)) if record.exc_info else ""
+        except Exception:
+            self.handleError(record)
+            return
+        level = record.levelname.lower()
+        if self._lines.is_plain:
+            text = f"{timestamp(record.created)} {level} {record.name} {message}" + (f"\n{shown}" if shown else "")
+            self._lines.put(text.encode(errors="replace"))
+            return
+        fields = {"time": timestamp(record.created), "level": level, "logger": record.name, "message": message}
+        self._lines.put(msgspec.json.encode(fields | ({"exception": shown} if shown else {})))
+
+
+@contextlib.contextmanager
+def written(secrets: Iterable[str]) -> Iterator[Lines]:
+    """All logging goes to stderr as lines, as long as the block lasts."""
+    lines = Lines(sys.stderr.buffer, is_plain=sys.stderr.isatty())
+    handler, root = LineLogging(lines, Redaction(secrets)), logging.getLogger()
+    before = root.handlers[:]
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    try:
+        yield lines
+    finally:
+        root.handlers[:] = before
+        lines.close()

@@ -1,0 +1,85 @@
+"""One line for each request: what was asked, what became of it, and the ids that lead to its trace and its client."""
+
+import time
+
+import msgspec
+
+from gateway.answer import Answer
+from gateway.errors import GatewayError
+from gateway.logs import Lines, timestamp
+
+GONE = "client_disconnected"
+
+
+class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """Filled while the request goes; times in ms. ``status``: HTTP's, 0 when the client left before it got one;
+    ``error``: our code of what went wrong, also in an answer that had begun. Of what a client wrote there is nothing in
+    it but names known here.
+    """
+
+    time: str = ""
+    level: str = "info"
+    message: str = "request"
+    path: str
+    status: int = 0
+    error: str | None = None
+    request_id: str
+    trace_id: str = ""
+    tenant: str = ""
+    priority: int = -1
+    model: str = ""
+    deployment: str = ""
+    fallback: str = ""
+    attempts: int = 0
+    stream: bool = False
+    outcome: str = ""
+    duration_ms: float = 0.0
+    overhead_ms: float = 0.0
+    decision_ms: float = 0.0
+    first_byte_ms: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    state: str = ""
+
+    def failed(self, error: GatewayError) -> None:
+        self.status, self.error, self.attempts = error.status, error.code or error.type, error.attempts
+
+    def served(self, answer: Answer) -> None:
+        """Once its last byte has gone out, or its client has left."""
+        deployment, exchange = answer.candidate.deployment, answer.exchange
+        self.deployment = deployment.id
+        self.fallback = deployment.model_name if answer.candidate.tier else ""
+        self.attempts = answer.attempts
+        self.outcome = answer.outcome.value
+        self.decision_ms = round(answer.decision_s * 1000, 2)
+        self.first_byte_ms = exchange.latency_ms if self.stream else 0
+        self.input_tokens, self.output_tokens = exchange.input_tokens, exchange.output_tokens
+        self.state = answer.state
+
+
+class RequestLog:
+    """``lines`` None: nobody wants to know."""
+
+    def __init__(self, lines: Lines | None) -> None:
+        self._lines = lines
+
+    def write(self, line: RequestLine, started: float) -> None:
+        """``started``: by `time.perf_counter`."""
+        if self._lines is None:
+            return
+        line.time = timestamp(time.time())
+        line.duration_ms = round((time.perf_counter() - started) * 1000, 2)
+        if line.status == 0 or line.status >= 500 or (line.error and line.status == 200):
+            line.level = "warning"
+        self._lines.put(_plain(line) if self._lines.is_plain else msgspec.json.encode(line))
+
+
+def _plain(line: RequestLine) -> bytes:
+    way = f"{line.model} > {line.deployment}" if line.deployment else line.model
+    words = [line.time, line.level, str(line.status or "---"), line.path, way, f"{line.duration_ms:.0f}ms"]
+    if line.attempts > 1:
+        words.append(f"{line.attempts} attempts")
+    if line.error:
+        words.append(line.error)
+    words.append(line.request_id)
+    return " ".join(word for word in words if word).encode()
