@@ -62,6 +62,7 @@ class TestTree:
             "max_body_bytes": 10 * 2**20,
             "ping_interval_ms": None,
             "drain_timeout_ms": 60_000,
+            "access_log": True,
         }
         assert msgspec.structs.asdict(settings.state) == {
             "url": "",
