@@ -19,6 +19,7 @@ from gateway.admission import Admission
 from gateway.auth import Authenticator
 from gateway.calls import Kind
 from gateway.catalog import Catalog
+from gateway.cluster_metrics import ClusterMetrics
 from gateway.dispatch import Dispatcher
 from gateway.early_refusal import EarlyRefusal
 from gateway.endpoints.admin import Admin
@@ -30,6 +31,7 @@ from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, 
 from gateway.flight import Flight
 from gateway.http_text import Refuse
 from gateway.logs import Lines
+from gateway.loop_lag import LoopLag
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
 from gateway.openapi import document
@@ -58,13 +60,14 @@ VERSION = "0.1.0"
 class Application(Starlette):
     """A Starlette app whose hot endpoints are found by path before its middleware: routing and the two layers that
     turn exceptions into answers cost a tenth of a request, and hot endpoints answer for themselves. ``refuse``: what
-    engines ask before a request comes to that.
+    engines ask before a request comes to that; ``metrics``: for a port of their own.
     """
 
-    def __init__(self, hot: dict[str, ASGIApp], routes: list[Route], refuse: Refuse) -> None:
+    def __init__(self, hot: dict[str, ASGIApp], routes: list[Route], refuse: Refuse, metrics: Starlette) -> None:
         super().__init__(routes=routes, exception_handlers=_HANDLERS)
         self._hot = hot
         self.refuse = refuse
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
@@ -132,12 +135,19 @@ async def application(
         models = Models(catalog, authenticator, version // 1000)
         admin = Admin(failover, catalog, dispatcher, admission, authenticator)
         tenants = Tenants(admin, book, authenticator, catalog)
-        metrics = Metrics(failover, retries, measures, admission.queues)
+        lag = LoopLag()
+        stack.callback(lag.stop)
+        metrics = Metrics(failover, retries, measures, admission.queues, lag, ClusterMetrics(settings.model_list))
         now = asyncio.get_running_loop().time
         refuse = EarlyRefusal(
             dispatcher, admission.shed, authenticator, settings, replica, measures, retries, tracer, log, now
         )
-        app = Application(hot, _routes(hot, models, admin, tenants, Probes(flight, failover, metrics)), refuse)
+        probes = Probes(flight, failover, metrics)
+        scraped = [Route("/metrics", probes.metrics, methods=["GET"])]
+        routes = _routes(hot, models, admin, tenants, probes)
+        if settings.server.metrics_port is None:
+            routes += scraped
+        app = Application(hot, routes, refuse, Starlette(routes=scraped, exception_handlers=_HANDLERS))
         # An address with a slash too many is unknown; a redirect would be built from the client's Host header.
         app.router.redirect_slashes = False
         yield app
@@ -184,7 +194,6 @@ def _routes(hot: dict[str, ASGIApp], models: Models, admin: Admin, tenants: Tena
         Route("/openapi.json", openapi, methods=["GET"]),
         Route("/livez", probes.livez, methods=["GET"]),
         Route("/readyz", probes.readyz, methods=["GET"]),
-        Route("/metrics", probes.metrics, methods=["GET"]),
     ]
 
 

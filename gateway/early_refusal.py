@@ -145,7 +145,7 @@ class EarlyRefusal:
             return None
         self._retries.see(find(headers, b"x-stainless-retry-count"))
         template, request_id = self._template(kind, rejection), b"req_%032x" % self._bits(128)
-        self._measures.failed(template.error)
+        self._measures.failed(template.error, priority)
         trace = self._tracer.begin(kind, headers, request_id)
         line = RequestLine(
             path=f"/v1{kind.value}",

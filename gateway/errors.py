@@ -164,9 +164,17 @@ class UpstreamTimedOut(UpstreamFailed):
 
 
 class Overloaded(GatewayError):
+    """``reason``: of load shedding, or `full` (every deployment), or `waited` (in vain)."""
+
     status = 503
     type = "service_unavailable_error"
     code = "server_is_overloaded"
+
+    def __init__(
+        self, message: str, reason: str, *, retry_after_ms: int | None = None, details: tuple[Attempt, ...] = ()
+    ) -> None:
+        super().__init__(message, retry_after_ms=retry_after_ms, details=details)
+        self.reason = reason
 
 
 class NoHealthyDeployment(GatewayError):

@@ -108,14 +108,14 @@ def rejected(rejection: Rejection, candidates: Sequence[Candidate], tried: Seque
         return failed(tried)
     wait_ms = rejection.retry_after_ms
     if rejection.code == "shed":
-        return Overloaded(_SHED.format(rejection.reason), retry_after_ms=wait_ms)
+        return Overloaded(_SHED.format(rejection.reason), rejection.reason, retry_after_ms=wait_ms)
     details = tuple(Attempt(c.deployment.id, v) for c, v in zip(candidates, rejection.verdicts, strict=True))
     if set(rejection.verdicts) == {"rate_limited"}:
         message = "The rate limit of every deployment of this model is reached."
         return RateLimited(message, retry_after_ms=wait_ms, details=details)
     if not FULL.isdisjoint(rejection.verdicts):
         message = "Every usable deployment of this model is at its concurrency limit."
-        return Overloaded(message, retry_after_ms=wait_ms, details=details)
+        return Overloaded(message, "full", retry_after_ms=wait_ms, details=details)
     return NoHealthyDeployment(
         "No deployment of this model can take a request now.", retry_after_ms=wait_ms, details=details
     )

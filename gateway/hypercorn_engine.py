@@ -132,7 +132,7 @@ def _address(writer: asyncio.StreamWriter, name: str) -> Address:
     return (info[0], info[1]) if isinstance(info, tuple) else None
 
 
-async def serve(app: ASGIApp, config: Config, refuse: Refuse, drained: Callable[[], Awaitable[None]]) -> None:
+async def serve(app: ASGIApp, config: Config, refuse: Refuse, drained: Callable[[], Awaitable[object]]) -> None:
     """Serves ``config.bind`` until ``drained`` returns; what is still in flight then is cancelled."""
     wrapped = wrap_app(cast(Framework, app), 0, "asgi")
     running: dict[asyncio.Task[None], Connection] = {}

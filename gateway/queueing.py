@@ -19,11 +19,13 @@ from collections.abc import Callable, Iterator
 from gateway.auth import Tenant
 from gateway.errors import Overloaded, QueueFull
 from gateway.router_settings import QueueSettings
+from shared_state.histogram import Histogram
 
 POLL_S = 0.25  # between two looks at a store that has told nothing
 INTERVAL_S = 1.0  # all of it the oldest must have waited for too long
 SMOOTHING = 0.2  # of the time between two grants
 FULL_WAIT_MS = 1000
+WAIT_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Waiter:
@@ -75,6 +77,7 @@ class Queue:
         self.is_overloaded = False
         self.waiting = 0
         self.granted_count = self.dropped = self.refused_count = 0
+        self.waits = Histogram(WAIT_S)
 
     def __bool__(self) -> bool:
         return self.waiting > 0
@@ -115,6 +118,7 @@ class Queue:
         """It has got its permit: that counts for its tenant's share."""
         self.granted_count += 1
         now = self._time()
+        self.waits.observe(now - waiter.since)
         self._judge(now)
         if waiter.priority in self._levels:
             key = (waiter.priority, waiter.tenant.name)
@@ -235,7 +239,7 @@ class Queue:
             self.dropped += 1
             waited_s = self._time() - waiter.since
             message = f"Every usable deployment of this model is full: waited for {waited_s:.1f} s in vain."
-            waiter.called.set_exception(Overloaded(message, retry_after_ms=self._retry_after_ms(0)))
+            waiter.called.set_exception(Overloaded(message, "waited", retry_after_ms=self._retry_after_ms(0)))
 
     def _make_room(self, tenant: Tenant, priority: int) -> bool:
         """The newest of the lowest priority goes for one of a higher priority, and inside of a priority the newest of

@@ -7,7 +7,8 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 
 import hypercorn.config
 import uvloop
@@ -37,7 +38,27 @@ async def _run(settings: Settings, environment: Mapping[str, str], lines: Lines,
     async with _signals() as stop, application(settings, environment, flight, lines, replica) as app:
         _spare_collector()
         serve = {"hypercorn": _serve_hypercorn, "uvicorn": _serve_uvicorn}[settings.server.engine]
-        await serve(app, settings, lambda: _drained(stop, flight, settings.server.drain_timeout_ms / 1000))
+        drained = partial(_drained, stop, flight, settings.server.drain_timeout_ms / 1000)
+        await _with_metrics(app, settings, serve(app, settings, drained))
+
+
+async def _with_metrics(app: Application, settings: Settings, serving: Coroutine[None, None, None]) -> None:
+    """Metrics are served as long as the rest is, also while it drains. Raises OSError when a port is taken."""
+    main, tasks = asyncio.create_task(serving), set[asyncio.Task[None]]()
+    if settings.server.metrics_port is not None:
+        config = _hypercorn_config(settings.server.host, settings.server.metrics_port)
+        tasks.add(
+            asyncio.create_task(hypercorn_engine.serve(app.metrics, config, lambda _data: None, asyncio.Event().wait))
+        )
+    try:
+        await asyncio.wait({main, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks if main.done() else {main, *tasks}:
+            task.cancel()
+        await asyncio.gather(main, *tasks, return_exceptions=True)
+    for task in (main, *tasks):
+        if not task.cancelled():
+            task.result()
 
 
 def _spare_collector() -> None:
@@ -65,13 +86,17 @@ async def _drained(stop: asyncio.Event, flight: Flight, timeout_s: float) -> Non
         _log.warning("drain timeout: requests still in flight are cut off")
 
 
-Drained = Callable[[], Awaitable[None]]
+Drained = Callable[[], Awaitable[object]]
 
 
 async def _serve_hypercorn(app: Application, settings: Settings, drained: Drained) -> None:
+    config = _hypercorn_config(settings.server.host, settings.server.port)
+    await hypercorn_engine.serve(app, config, app.refuse, drained)
+
+
+def _hypercorn_config(host: str, port: int) -> hypercorn.config.Config:
     config = hypercorn.config.Config()
-    host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
-    config.bind = [f"{host}:{settings.server.port}"]
+    config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.backlog = BACKLOG
     # Unbounded, or a body that was refused unread fills the queue and holds its connection for ever. What is read
@@ -80,7 +105,7 @@ async def _serve_hypercorn(app: Application, settings: Settings, drained: Draine
     config.graceful_timeout = 1.0  # after our own drain nothing is worth waiting for
     config.accesslog = None
     config.errorlog = logging.getLogger("pllm.hypercorn")
-    await hypercorn_engine.serve(app, config, app.refuse, drained)
+    return config
 
 
 async def _serve_uvicorn(app: Application, settings: Settings, drained: Drained) -> None:

@@ -51,6 +51,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     ping_interval_ms: Duration | None = None  # comments in a stream that waits; the first one commits its status
     drain_timeout_ms: Duration = 60_000  # an answer in flight may take as long as a deployment's timeout
     access_log: bool = True  # one line for each request
+    metrics_port: Port | None = None  # of its own, on the same host; /metrics is found there alone then
 
 
 class StateSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):

@@ -92,7 +92,7 @@ async def serve(
     keep_alive_s: float,
     backlog: int,
     refuse: Refuse,
-    drained: Callable[[], Awaitable[None]],
+    drained: Callable[[], Awaitable[object]],
 ) -> None:
     """Serves until ``drained`` returns; what is still in flight then has a second."""
     config = uvicorn.Config(

@@ -14,12 +14,14 @@ from typing import NamedTuple
 
 from shared_state.client import MOVED_ON, Client, command, pack
 from shared_state.errors import ScriptFailed, StateError, StoreRefuses, StoreTimeout, StoreUnavailable
+from shared_state.histogram import Histogram
 from shared_state.scripts import Script
 
 IN_FLIGHT_MOST = 64  # calls: a few ms of the store's time, well within a deadline
 # Turns of the event loop granted after the deadline: a reply that already waits in the socket is not late because
 # this process was busy.
 GRACE_TURNS = 8
+SCRIPT_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 LOADS_MOST = 3  # times that one call may find the store without its script
 REDIRECTS_MOST = 1  # times that one call may find that the topology has moved on
 
@@ -87,6 +89,11 @@ class Call:
         self.redirects = 0
         self.sent_at = 0.0
 
+    @property
+    def sha(self) -> bytes:
+        """Of its script: a call is an EVALSHA."""
+        return self.packed.split(b"\r\n", 5)[4]
+
     def resolve(self, reply: object) -> None:
         if self.future.done():
             if self.orphaned is not None and isinstance(reply, list):
@@ -105,7 +112,8 @@ class Call:
 
 
 class Batcher:
-    """Sends script calls to one store. ``round_trips`` counts pipelines sent, ``era`` connections made.
+    """Sends script calls to one store. ``round_trips`` counts pipelines sent, ``era`` connections made, ``late``
+    deadlines missed; ``latencies``: by script, from sending to reply.
 
     What has no reply when the deadline passes or the connection breaks is sent again: every script is idempotent by
     its token.
@@ -132,7 +140,9 @@ class Batcher:
         self._timer: asyncio.Handle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
-        self.round_trips = 0
+        self.round_trips = self.late = 0
+        self.latencies = {script.name: Histogram(SCRIPT_S) for script in self._scripts}
+        self._by_sha = {script.sha.encode(): self.latencies[script.name] for script in self._scripts}
         self.era = 0
 
     async def close(self) -> None:
@@ -233,6 +243,9 @@ class Batcher:
             call.sendings -= 1
             self._moved.append(call)
         else:
+            taken = self._by_sha.get(call.sha)
+            if taken is not None:
+                taken.observe(self._loop.time() - call.sent_at)
             call.resolve(reply)
 
     def _forgot(self, call: Call) -> None:
@@ -281,6 +294,7 @@ class Batcher:
         elif turns:
             self._timer = self._loop.call_soon(self._check, turns - 1)
         else:
+            self.late += 1
             self._client.close()
             self._on_lost(StoreTimeout("the store missed its deadline"))
 
@@ -329,6 +343,7 @@ class Batcher:
     def _connect_late(self) -> None:
         self._timer = None
         if self._connecting:
+            self.late += 1
             self._fail_queued(StoreTimeout("no connection to the store in time"))
             self._on_pause()
 

@@ -241,7 +241,9 @@ class Heartbeat(msgspec.Struct, frozen=True):
 
 
 class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """One deployment now. Latencies in ms; requests, failures and slow count the sliding window."""
+    """One deployment now. Latencies in ms; requests, failures and slow count the sliding window; of a rate limit the
+    headroom is the share of a minute's that is left.
+    """
 
     id: str
     state: str = "closed"
@@ -265,10 +267,14 @@ class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     p95_ms: int = 0
     p99_ms: int = 0
     ewma_ms: float = 0.0
+    rpm_headroom: float = 1.0
+    tpm_headroom: float = 1.0
 
 
 class DomainSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole domain now. ``requests`` and ``failures`` are final outcomes of requests in the window."""
+    """The whole domain now. ``requests`` and ``failures`` are final outcomes of requests in the window;
+    ``retry_tokens``: the balance of the retry budget.
+    """
 
     epoch: str
     sequence: int
@@ -280,6 +286,7 @@ class DomainSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     healthy_ratio: float
     requests: int
     failures: int
+    retry_tokens: float
     deployments: tuple[DeploymentSnapshot, ...]
 
     @property

@@ -154,6 +154,7 @@ def snapshot(replies: list[Reply], ids: list[tuple[str, ...]]) -> DomainSnapshot
         healthy_ratio=float(_text(head[7])),
         requests=_number(head[8]),
         failures=_number(head[9]),
+        retry_tokens=float(_text(head[10])),
         deployments=tuple(deployments),
     )
 

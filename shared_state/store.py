@@ -12,6 +12,7 @@ from functools import partial
 from shared_state import replies
 from shared_state.batcher import Batcher, Lost, Orphaned, Reply
 from shared_state.errors import NotConfigured, StateError
+from shared_state.histogram import Histogram
 from shared_state.keys import Keys
 from shared_state.memory import Live, Memory, View
 from shared_state.records import (
@@ -61,6 +62,7 @@ class Store:
         is_shared: bool = True,
     ) -> None:
         self._batcher = batcher
+        self.epoch_changes = 0  # times that the store had lost what it knew
         self.keys = keys
         self._calls = ScriptCalls(scripts, keys)
         self.memory = memory
@@ -82,6 +84,15 @@ class Store:
         self.shed_reasons: tuple[str, ...] = ()  # as of the last heartbeat
         self.heard_tenants: Callable[[int], None] = lambda _version: None
         self.told = ""  # what the last beat that got through named as the store in use
+
+    @property
+    def latencies(self) -> dict[str, Histogram]:
+        """By script, as this replica sees them."""
+        return self._batcher.latencies
+
+    @property
+    def deadlines_missed(self) -> int:
+        return self._batcher.late
 
     # -- the hot path ---------------------------------------------------------------------------------------
 
@@ -252,6 +263,7 @@ class Store:
             self._is_doubted, self._reconciled_s = False, time.monotonic()
         if before.epoch and (beat.epoch != before.epoch or not beat.is_known):
             self._is_told = False
+            self.epoch_changes += beat.epoch != before.epoch
         has_forgotten = not self._is_told
         if has_forgotten or beat.policy_version < self.configuration.version:
             await self.restore()

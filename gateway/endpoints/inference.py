@@ -144,7 +144,7 @@ class Inference:
             try:
                 await self._serve(scope, receive, send, headers, interrupt, started, trace, line)
             except GatewayError as error:
-                self._measures.failed(error)
+                self._measures.failed(error, line.priority)
                 line.failed(error)
                 await send_error(send, error, error_body(self._kind, error), headers)
         except ClientGone:
@@ -199,7 +199,7 @@ class Inference:
                 if not isinstance(error, StateLost):
                     headers.append((b"x-pllm-state", self._dispatcher.state.encode()))
                 raise
-            self._measures.failed(error)
+            self._measures.failed(error, priority)
             line.failed(error)
             line.status = 200
             await send({"type": "http.response.body", "body": error_event(self._kind, error)})
@@ -210,7 +210,8 @@ class Inference:
             await self._give(send, answer, call, line, tenant, headers, pings, interrupt, overhead_s)
         finally:
             line.served(answer)
-            self._measures.served(answer, route.model, call.is_stream, time.perf_counter() - started, overhead_s)
+            took_s = time.perf_counter() - started
+            self._measures.served(answer, route.model, priority, call.is_stream, took_s, overhead_s)
 
     async def _give(
         self,
@@ -262,8 +263,13 @@ class Inference:
     async def _send_stream(self, send: Send, answer: Answer, interrupt: Interrupt, line: RequestLine) -> None:
         """Chunk by chunk. What breaks after the first one ends in one error event without `[DONE]`."""
         try:
+            gaps, before = self._measures.gap(answer.candidate.deployment.id), 0.0
             async with contextlib.aclosing(answer.chunks()) as chunks:
                 async for chunk in chunks:
+                    now = time.perf_counter()
+                    if before:
+                        gaps.observe(now - before)
+                    before = now
                     if chunk:
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
             last = b""

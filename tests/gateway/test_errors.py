@@ -37,7 +37,7 @@ def test_attempts_are_listed_beside_the_message() -> None:
     ("wait_ms", "seconds"), [(1, b"1"), (1000, b"1"), (1001, b"2"), (0, b"1"), (86_400_000, b"86400")]
 )
 def test_retry_after_is_rounded_up_to_whole_seconds(wait_ms: int, seconds: bytes) -> None:
-    headers = dict(headers_of(Overloaded("Later.", retry_after_ms=wait_ms)))
+    headers = dict(headers_of(Overloaded("Later.", "full", retry_after_ms=wait_ms)))
 
     assert (headers[b"retry-after"], headers[b"retry-after-ms"]) == (seconds, b"%d" % wait_ms)
 
@@ -56,4 +56,4 @@ def test_long_wait_is_not_worth_a_retry(wait_ms: int, is_worth_it: bool) -> None
 
 
 def test_shed_request_may_be_retried() -> None:
-    assert b"x-should-retry" not in dict(headers_of(Overloaded("Later.", retry_after_ms=1000)))
+    assert b"x-should-retry" not in dict(headers_of(Overloaded("Later.", "full", retry_after_ms=1000)))

@@ -63,6 +63,7 @@ class TestTree:
             "ping_interval_ms": None,
             "drain_timeout_ms": 60_000,
             "access_log": True,
+            "metrics_port": None,
         }
         assert msgspec.structs.asdict(settings.state) == {
             "url": "",

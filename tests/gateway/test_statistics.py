@@ -29,6 +29,7 @@ def merged(*members: DeploymentSnapshot) -> tuple[dict[str, Any], dict[str, Any]
         healthy_ratio=1.0,
         requests=0,
         failures=0,
+        retry_tokens=0.0,
         deployments=members,
     )
     whole: Any = statistics(snapshot, [("m", [member.id for member in members])])

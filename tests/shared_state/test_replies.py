@@ -31,7 +31,7 @@ def test_unconfigured_store_is_an_error(reply: list[object]) -> None:
 
 
 def test_name_cut_in_the_middle_of_a_character_is_still_shown() -> None:
-    head: list[object] = [b"e", 1, 2, 3, 4, 5, b"", b"1", 0, 0]
+    head: list[object] = [b"e", 1, 2, 3, 4, 5, b"", b"1", 0, 0, b"30"]
     row: list[object] = [b"state", b"forced_open", b"open_reason", "open by Žofie".encode()[:9]]
     snapshot = replies.snapshot([[head, row]], [("a",)])
 

@@ -1,12 +1,27 @@
 """Liveness, readiness and metrics. What draining does to them is in tests/gateway/test_server.py."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.loadtest.process import ProviderProcess
-from tests.support.cluster import Cluster, ReplicaProcess
+from shared_state.embedded import EmbeddedStore
+from tests.loadtest.process import ProviderProcess, wait_until
+from tests.support.cluster import (
+    Cluster,
+    ReplicaProcess,
+    deployment,
+    free_port,
+    running_cluster,
+    running_store,
+)
 from tests.support.raw_provider import RawProvider, plain
+from tests.support.wire import ask, request_bytes
 
 Samples = Counter[tuple[str, frozenset[tuple[str, str]]]]
 
@@ -17,8 +32,8 @@ def test_replica_is_alive_and_ready(each_engine: ReplicaProcess) -> None:
 
 
 def test_open_breakers_do_not_make_a_replica_unready(replica: ReplicaProcess) -> None:
-    for deployment in ("primary", "spare"):
-        replica.force(deployment, "open")
+    for name in ("primary", "spare"):
+        replica.force(name, "open")
 
     assert replica.get("/readyz").status == 200
 
@@ -37,8 +52,9 @@ def scraped(replica: ReplicaProcess) -> Samples:
 
 
 def changed(before: Samples, after: Samples, name: str, **labels: str) -> float:
-    key = (name, frozenset(labels.items()))
-    return after[key] - before[key]
+    """Of all series of this name that have these labels."""
+    keys = [key for key in after if key[0] == name and key[1] >= labels.items()]
+    return sum(after[key] - before[key] for key in keys)
 
 
 def test_requests_are_counted_by_what_became_of_them(
@@ -46,8 +62,9 @@ def test_requests_are_counted_by_what_became_of_them(
 ) -> None:
     before = scraped(each_engine)
     each_engine.chat()
+    provider.behave(chunk_gap_ms=5)
     each_engine.chat(stream=True)
-    provider.behave(error_rate=1)
+    provider.behave(chunk_gap_ms=0, error_rate=1)
     each_engine.chat("saved")
     each_engine.chat()
     each_engine.chat("unknown")
@@ -68,6 +85,9 @@ def test_requests_are_counted_by_what_became_of_them(
     assert changed(before, after, "pllm_first_byte_seconds_count", deployment="primary") == 1
     assert changed(before, after, "pllm_overhead_seconds_count") == 3
     assert changed(before, after, "pllm_decision_seconds_count") == 3
+    assert changed(before, after, "pllm_chunk_gap_seconds_count", deployment="primary") > 0
+    assert changed(before, after, "pllm_script_seconds_count", script="acquire") == 6
+    assert changed(before, after, "pllm_requests_total", **{"class": "normal"}) == 3
 
 
 def test_words_of_providers_and_clients_are_no_labels(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
@@ -91,3 +111,89 @@ def test_state_of_the_cluster_is_told(cluster: Cluster, replica: ReplicaProcess)
     assert samples["pllm_deployment_state", frozenset({("deployment", "primary"), ("state", "closed")})] == 0
     assert samples["pllm_deployment_limit", frozenset({("deployment", "spare")})] == 200
     assert samples["pllm_replicas_alive", frozenset()] == 2
+
+
+def test_deadline_misses_and_the_way_to_the_standby_store_are_counted(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess]
+) -> None:
+    with (
+        running_store() as own,
+        running_cluster(
+            own,
+            provider_processes,
+            [deployment("primary", provider_processes[0], "gpt-4")],
+            domain="scraped",
+            engines=("hypercorn",),
+            state={"deadline": "50ms"},
+        ) as cluster,
+    ):
+        replica = cluster.replicas[0]
+        before = scraped(replica)
+        os.kill(own.pid, signal.SIGSTOP)
+        try:
+            wait_until(lambda: replica.chat().headers["x-pllm-state"] == "standby")
+            meanwhile = scraped(replica)
+        finally:
+            os.kill(own.pid, signal.SIGCONT)
+        wait_until(lambda: replica.chat().headers["x-pllm-state"] == "shared")
+        after = scraped(replica)
+
+    assert changed(before, meanwhile, "pllm_state_deadline_misses_total") > 0
+    assert changed(before, meanwhile, "pllm_state_standby") == 1
+    assert changed(before, after, "pllm_state_switches_total", to="standby") == 1
+    assert changed(before, after, "pllm_state_switches_total", to="shared") == 1
+    assert ("pllm_deployment_limit", frozenset({("deployment", "primary")})) in meanwhile
+
+
+def test_metrics_may_have_a_port_of_their_own(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> None:
+    port = free_port()
+    with running_cluster(
+        store,
+        provider_processes,
+        [deployment("primary", provider_processes[0], "gpt-4")],
+        domain="ported",
+        engines=("uvicorn",),
+        server={"metrics_port": port},
+    ) as cluster:
+        replica = cluster.replicas[0]
+        own = ask(("127.0.0.1", port), request_bytes("GET", "/metrics"))
+        other = ask(("127.0.0.1", port), request_bytes("GET", "/v1/models"))
+
+        assert (own.status, other.status) == (200, 404)
+        assert "pllm_replicas_alive 1.0" in own.text
+        assert replica.get("/metrics").status == 404
+        assert replica.stop() == 0
+
+
+def test_port_for_metrics_that_is_taken_is_said(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = tmp_path / "taken.yaml"
+        config.write_text(
+            f"server: {{port: {free_port()}, metrics_port: {taken.getsockname()[1]}}}\n"
+            f"state: {{url: '{store.url}', domain: taken}}\nmodel_list: [{{id: m-1, model_name: m}}]\n"
+        )
+        command = [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 1
+    assert "in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_scrape_of_as_many_deployments_as_there_may_be_is_bounded(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess]
+) -> None:
+    url = provider_processes[0].url
+    models = [deployment(f"d-{number}", url, f"m-{number % 100}") for number in range(300)]
+    with running_cluster(store, provider_processes, models, domain="many", engines=("hypercorn",)) as cluster:
+        replica = cluster.replicas[0]
+        first = scraped(replica)
+        for number in range(100):
+            replica.chat(f"m-{number}")
+        last = replica.get("/metrics")
+
+    assert changed(Counter(), first, "pllm_deployment_info") == 300
+    assert last.status == 200
+    assert len(last.body) < 2_000_000

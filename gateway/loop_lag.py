@@ -1,0 +1,27 @@
+"""How late this process's event loop is: every answer waits for it, and nothing else tells when it is too busy."""
+
+import asyncio
+
+from shared_state.histogram import Histogram
+
+EVERY_S = 0.25
+LAG_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+
+class LoopLag:
+    """``lags``: by how much a timer came too late, four times a second."""
+
+    def __init__(self) -> None:
+        self.lags = Histogram(LAG_S)
+        self._loop = asyncio.get_running_loop()
+        self._due = self._loop.time() + EVERY_S
+        self._timer = self._loop.call_at(self._due, self._tick)
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        self.lags.observe(max(0.0, now - self._due))
+        self._due = now + EVERY_S
+        self._timer = self._loop.call_at(self._due, self._tick)
+
+    def stop(self) -> None:
+        self._timer.cancel()

@@ -1,0 +1,201 @@
+"""A real Prometheus on a real cluster: what dashboards and alerts ask for parses, and is there."""
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from shared_state.embedded import EmbeddedStore
+from tests.loadtest.process import ProviderProcess, wait_until
+from tests.support.cluster import Cluster, deployment, running_cluster, running_store
+from tests.support.prometheus import DEPLOY, Prometheus, running_prometheus
+
+GRAFANA = DEPLOY / "grafana"
+RULES = DEPLOY / "prometheus/alerts.yml"
+DASHBOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
+RETRIED = {"x-stainless-retry-count": "1"}
+
+
+@pytest.fixture(scope="module")
+def own_store() -> Iterator[EmbeddedStore]:
+    with running_store() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def watched(own_store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[Cluster]:
+    first, second, *_ = provider_processes
+    with running_cluster(
+        own_store,
+        provider_processes,
+        [
+            deployment("primary", first, "gpt-4", rpm=1000),
+            deployment("spare", second, "spare"),
+            deployment("one", first, "one", max_parallel=1),
+        ],
+        domain="watched",
+        state={"deadline": "100ms"},
+        router={"fallbacks": {"gpt-4": ["spare"]}, "latency_threshold": "8s", "queue": {"max_wait": "500ms"}},
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    watched: Cluster, own_store: EmbeddedStore, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    """Has seen good and bad times."""
+    ports = [replica.port for replica in watched.replicas]
+    with running_prometheus(tmp_path_factory.mktemp("prometheus"), ports) as running:
+        good_and_bad_times(watched, own_store, running)
+        yield running
+
+
+def good_and_bad_times(cluster: Cluster, store: EmbeddedStore, prometheus: Prometheus) -> None:
+    """A round of everything, then as much again, so that everything has grown between two scrapes."""
+    everything(cluster)
+    os.kill(store.pid, signal.SIGSTOP)
+    try:
+        wait_until(
+            lambda: all(replica.chat("spare").headers["x-pllm-state"] == "standby" for replica in cluster.replicas)
+        )
+    finally:
+        os.kill(store.pid, signal.SIGCONT)
+    wait_until(lambda: all(replica.chat("spare").headers["x-pllm-state"] == "shared" for replica in cluster.replicas))
+    before = 0.0
+
+    def has_grown() -> bool:
+        nonlocal before
+        everything(cluster)
+        found = prometheus.series("sum(pllm_requests_total)")
+        seen, before = before, float(found[0]["value"][1]) if found else 0.0
+        return bool(seen) and before > seen
+
+    for _ in range(3):
+        wait_until(has_grown)
+
+
+def everything(cluster: Cluster) -> None:
+    for replica in cluster.replicas:
+        replica.chat(headers=RETRIED)
+        replica.chat(stream=True)
+        replica.chat("spare")
+        replica.chat("none")
+    cluster.providers[0].behave(error_rate=1)
+    cluster.replicas[0].chat()
+    cluster.providers[0].behave(error_rate=0)
+    cluster.replicas[0].force("spare", "open")
+    assert cluster.replicas[0].chat("spare").error["code"] == "no_healthy_deployment"
+    cluster.replicas[0].force("spare", "close")
+    cluster.providers[0].behave(cut_after_chunks=1)
+    cluster.replicas[0].chat(stream=True)
+    cluster.providers[0].behave(cut_after_chunks=None, stall_rate=1)
+    with cluster.replicas[0].begin_chat("one") as held:
+        cluster.providers[0].wait_for(in_flight=1)
+        assert cluster.replicas[0].chat("one").status == 503  # it has waited in vain
+        cluster.providers[0].behave(stall_rate=0)
+        with cluster.replicas[0].begin_chat("one") as waiting:
+            wait_until(lambda: cluster.replicas[0].stats()["waiting"] == {"one": 1})
+            held.leave()
+            waiting.answer()
+    cluster.wait_until_idle()
+
+
+def panels() -> Iterator[Any]:
+    for file in DASHBOARDS:
+        for panel in json.loads(file.read_text())["panels"]:
+            for target in panel["targets"]:
+                name = f"{file.stem}: {panel['title']}: {target['legendFormat']}"
+                yield pytest.param(target["expr"], id=name)
+
+
+def rules() -> Iterator[Any]:
+    for group in yaml.safe_load(RULES.read_text())["groups"]:
+        for rule in group["rules"]:
+            yield pytest.param(rule["expr"], id=rule.get("alert") or rule["record"])
+
+
+def filled_in(expression: str) -> str:
+    """As Grafana would."""
+    return expression.replace("$__rate_interval", "1m").replace("$deployment", ".*")
+
+
+@pytest.mark.parametrize("expression", list(panels()))
+def test_every_panel_has_something_to_show(prometheus: Prometheus, expression: str) -> None:
+    assert prometheus.series(filled_in(expression))
+
+
+@pytest.mark.parametrize("expression", list(rules()))
+def test_every_rule_has_something_to_judge(prometheus: Prometheus, expression: str) -> None:
+    """Without the threshold: in good times nothing is above it."""
+    prometheus.series(expression)
+    assert prometheus.series(re.sub(r" > [0-9.]+(?: \* [0-9.]+)?", "", expression))
+
+
+def test_annotations_parse(prometheus: Prometheus) -> None:
+    for file in DASHBOARDS:
+        for mark in json.loads(file.read_text())["annotations"]["list"]:
+            prometheus.series(mark["expr"])
+
+
+def test_prometheus_evaluates_the_rules_without_an_error(prometheus: Prometheus) -> None:
+    def healths() -> set[str]:
+        return {rule["health"] for group in prometheus.ask("rules")["groups"] for rule in group["rules"]}
+
+    wait_until(lambda: healths() == {"ok"}, lambda: str(healths()))
+
+
+def test_every_metric_that_is_shown_exists_and_has_a_meaning(watched: Cluster) -> None:
+    told = watched.replicas[0].get("/metrics").text
+    helped = set(re.findall(r"^# HELP (pllm_\w+) \S", told, re.MULTILINE))
+    shown = {name for file in DASHBOARDS for name in re.findall(r"\bpllm_\w+", file.read_text())}
+
+    assert {re.sub(r"_(bucket|count)$", "", name) for name in shown} <= helped
+
+
+@pytest.mark.parametrize("arguments", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")])
+def test_promtool_agrees(arguments: tuple[str, ...]) -> None:
+    done = subprocess.run(["promtool", *arguments], cwd=RULES.parent, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_promtool_accepts_the_configuration(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["promtool", "check", "config", "prometheus.yml"], cwd=RULES.parent, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def builder() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("build", GRAFANA / "build.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_dashboards_are_what_their_tables_say() -> None:
+    build = builder()
+
+    assert [file.stem for file in DASHBOARDS] == sorted(build.DASHBOARDS)
+    for file in DASHBOARDS:
+        assert file.read_text() == build.rendered(file.stem)
+
+
+def test_panels_lie_side_by_side() -> None:
+    for file in DASHBOARDS:
+        places = [panel["gridPos"] for panel in json.loads(file.read_text())["panels"]]
+        assert len({(place["x"], place["y"]) for place in places}) == len(places)
+        assert all(place["x"] + place["w"] <= 24 for place in places)
