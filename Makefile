@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-long lint bench outage faults lock clean
+.PHONY: setup demo test test-long lint bench stages outage faults lock clean
 
 setup: $(READY)
 
@@ -30,6 +30,10 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m loadtest.bench $(ARGS)
+
+# What each stage of a request's way costs: a report.
+stages: $(READY)
+	$(BIN)/python -m tests.stages
 
 outage: $(READY)
 	$(BIN)/python -m loadtest.outage --plot docs/outage.svg

@@ -36,7 +36,7 @@ from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
 from gateway.openapi import document
 from gateway.policy import configuration
-from gateway.request_log import RequestLog
+from gateway.request_log import RequestLine, RequestLog
 from gateway.settings import Settings
 from gateway.upstream import Upstream
 from shared_state.batcher import HURRIED, PATIENT, Batcher
@@ -55,6 +55,8 @@ from shared_state.store import Store
 from shared_state.tenants import TenantBook
 
 VERSION = "0.1.0"
+PROBES = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds: not worth a line
+PATH_MOST = 200
 
 
 class Application(Starlette):
@@ -63,9 +65,12 @@ class Application(Starlette):
     engines ask before a request comes to that; ``metrics``: for a port of their own.
     """
 
-    def __init__(self, hot: dict[str, ASGIApp], routes: list[Route], refuse: Refuse, metrics: Starlette) -> None:
+    def __init__(
+        self, hot: dict[str, ASGIApp], routes: list[Route], refuse: Refuse, metrics: Starlette, log: RequestLog
+    ) -> None:
         super().__init__(routes=routes, exception_handlers=_HANDLERS)
         self._hot = hot
+        self._log = log
         self.refuse = refuse
         self.metrics = metrics
 
@@ -75,18 +80,25 @@ class Application(Starlette):
             if endpoint is not None:
                 await endpoint(scope, receive, send)
                 return
-        await super().__call__(scope, receive, _named(send))
+        await self._serve_named(scope, receive, send)
 
+    async def _serve_named(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers get an id and a line here as those of the hot endpoints do."""
+        started, request_id = time.perf_counter(), f"req_{secrets.token_hex(16)}"
+        method = scope.get("method", "")  # a WebSocket, which is refused, has none
+        line = RequestLine(method=method, path=scope["path"][:PATH_MOST], request_id=request_id)
 
-def _named(send: Send) -> Send:
-    """Answers get an id here as those of the hot endpoints do."""
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                line.status = message["status"]
+            await send(message)
 
-    async def send_named(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (b"x-request-id", b"req_" + secrets.token_hex(16).encode())]
-        await send(message)
-
-    return send_named
+        try:
+            await super().__call__(scope, receive, send_named)
+        finally:
+            if scope["path"] not in PROBES:
+                self._log.write(line, started)
 
 
 @contextlib.asynccontextmanager
@@ -147,7 +159,7 @@ async def application(
         routes = _routes(hot, models, admin, tenants, probes)
         if settings.server.metrics_port is None:
             routes += scraped
-        app = Application(hot, routes, refuse, Starlette(routes=scraped, exception_handlers=_HANDLERS))
+        app = Application(hot, routes, refuse, Starlette(routes=scraped, exception_handlers=_HANDLERS), log)
         # An address with a slash too many is unknown; a redirect would be built from the client's Host header.
         app.router.redirect_slashes = False
         yield app

@@ -148,6 +148,7 @@ class EarlyRefusal:
         self._measures.failed(template.error, priority)
         trace = self._tracer.begin(kind, headers, request_id)
         line = RequestLine(
+            method="POST",
             path=f"/v1{kind.value}",
             request_id=request_id.decode(),
             trace_id=trace.id,

@@ -20,6 +20,7 @@ class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
     time: str = ""
     level: str = "info"
     message: str = "request"
+    method: str
     path: str
     status: int = 0
     error: str | None = None
@@ -74,9 +75,22 @@ class RequestLog:
         self._lines.put(_plain(line) if self._lines.is_plain else msgspec.json.encode(line))
 
 
+def _shown(path: str) -> str:
+    """A path is whatever a client wrote."""
+    return path if path.isprintable() else ascii(path)
+
+
 def _plain(line: RequestLine) -> bytes:
     way = f"{line.model} > {line.deployment}" if line.deployment else line.model
-    words = [line.time, line.level, str(line.status or "---"), line.path, way, f"{line.duration_ms:.0f}ms"]
+    words = [
+        line.time,
+        line.level,
+        str(line.status or "---"),
+        line.method,
+        _shown(line.path),
+        way,
+        f"{line.duration_ms:.0f}ms",
+    ]
     if line.attempts > 1:
         words.append(f"{line.attempts} attempts")
     if line.error:

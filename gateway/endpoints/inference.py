@@ -138,7 +138,7 @@ class Inference:
             headers.append((b"request-id", request_id))  # where Anthropic's clients look for it
         interrupt = Interrupt()
         trace = self._tracer.begin(self._kind, scope["headers"], request_id)
-        line = RequestLine(path=self._path, request_id=request_id.decode(), trace_id=trace.id)
+        line = RequestLine(method="POST", path=self._path, request_id=request_id.decode(), trace_id=trace.id)
         self._flight.begin()
         try:
             try:

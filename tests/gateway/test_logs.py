@@ -68,6 +68,7 @@ def test_request_is_one_line_of_json(replica: ReplicaProcess) -> None:
     assert line.pop("output_tokens") > 0
     assert line.pop("input_tokens") > 0
     assert line == {
+        "method": "POST",
         "path": "/v1/chat/completions",
         "request_id": answer.headers["x-request-id"],
         "status": 200,
@@ -90,6 +91,18 @@ def test_fallback_and_refusal_are_told(replica: ReplicaProcess, logged_cluster: 
     assert (fallback["deployment"], fallback["fallback"], fallback["attempts"]) == ("spare", "spare", 2)
     assert (refused["status"], refused["error"], refused.get("model")) == (404, "model_not_found", None)
     assert (stranger["status"], stranger["error"], stranger.get("tenant")) == (401, "invalid_api_key", None)
+
+
+def test_every_endpoint_has_its_line_but_for_probes(replica: ReplicaProcess) -> None:
+    refused = replica.get("/v1/admin/models/stats")
+    line = line_of(replica, refused.headers["x-request-id"])
+    replica.get("/livez")
+    unknown = replica.get("/%00%0asecond-line")
+    odd = line_of(replica, unknown.headers["x-request-id"])
+
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/v1/admin/models/stats", 401)
+    assert (odd["path"], odd["status"]) == ("/\x00\nsecond-line", 404)
+    assert "/livez" not in replica.said()
 
 
 def test_client_that_leaves_is_told(replica: ReplicaProcess, logged_cluster: Cluster) -> None:
@@ -188,7 +201,7 @@ def test_terminal_shows_text(store: EmbeddedStore, provider_processes: list[Prov
         process.wait(30)
     os.close(terminal)
 
-    assert re.search(rb"Z info 200 /v1/chat/completions m > m-1 \d+ms req_", shown)
+    assert re.search(rb"Z info 200 POST /v1/chat/completions m > m-1 \d+ms req_", shown)
 
 
 def is_served(port: int) -> bool:

@@ -1,0 +1,145 @@
+"""`make stages`: what each stage of a request's way costs, in microseconds of one core: a report, not a test.
+
+The stages that compute are called alone, over and over, the best of several rounds; what waits for sockets is not here.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+from gateway.answer import Answer
+from gateway.auth import Authenticator
+from gateway.calls import Kind, parse, tokens_of
+from gateway.catalog import Catalog
+from gateway.endpoints.inference import authenticate, deadline_of, priority_of
+from gateway.endpoints.wire import Header
+from gateway.logs import Lines
+from gateway.measures import Measures
+from gateway.request_log import RequestLine, RequestLog
+from gateway.settings import parse as settings_of
+from gateway.sse import Progress
+from gateway.tracing import Tracer
+from shared_state import replies
+from shared_state.keys import Keys
+from shared_state.records import Ask, Ending, Outcome, Permit, TenantLimits
+from shared_state.script_calls import ScriptCalls
+from shared_state.scripts import assemble_all
+
+ROUNDS, CALLS = 7, 5_000
+SERVED_US = 250  # about what `make bench ARGS="--only rejections"` says of a whole request, for the shares
+CONFIG = """
+auth: {keys: [{name: team-a, key: key-a, rpm: 100000}]}
+model_list: [{id: gpt-4-a, model_name: gpt-4}, {id: gpt-4-b, model_name: gpt-4}]
+"""
+BODY = b'{"model":"gpt-4","messages":[{"role":"user","content":"hi"}],"stream":false}'
+REPLY = (
+    b'{"id":"c","object":"chat.completion","created":1,"model":"gpt-4","choices":[{"index":0,"message":'
+    b'{"role":"assistant","content":"Hello! How can I help you today?"},"finish_reason":"stop"}],'
+    b'"usage":{"prompt_tokens":9,"completion_tokens":9,"total_tokens":18}}'
+)
+CHUNK = (
+    b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"gpt-4","choices":[{"index":0,"delta":'
+    b'{"content":" day"},"finish_reason":null}]}\n\n'
+)
+
+
+class NoLines(Lines):
+    """Nobody writes them: the thread that does is another core's."""
+
+    def __init__(self) -> None:
+        self.is_plain = False
+
+    def put(self, line: bytes) -> None:
+        pass
+
+
+def best_us(stage: Callable[[], Any]) -> float:
+    rounds = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        for _ in range(CALLS):
+            stage()
+        rounds.append((time.perf_counter() - started) / CALLS * 1e6)
+    return min(rounds)
+
+
+def answer_of(catalog: Catalog) -> Answer:
+    route = catalog.resolve("gpt-4")
+    assert route is not None
+    exchange = SimpleNamespace(input_tokens=9, output_tokens=9, latency_ms=100)
+    made = SimpleNamespace(
+        candidate=route.candidates[0],
+        exchange=exchange,
+        outcome=Outcome.SUCCESS,
+        attempts=1,
+        decision_s=0.0005,
+        state="shared",
+    )
+    return cast(Answer, made)
+
+
+def stages() -> dict[str, Callable[[], Any]]:
+    settings = settings_of(CONFIG, {})
+    authenticator, catalog = Authenticator(settings.auth), Catalog(settings)
+    headers: list[Header] = [
+        (b"host", b"x"),
+        (b"authorization", b"Bearer key-a"),
+        (b"content-type", b"application/json"),
+    ]
+    tenant, answer = authenticate(authenticator, headers), answer_of(catalog)
+    calls = ScriptCalls(assemble_all(), Keys("default"))
+    plan = calls.plan([("gpt-4-a", 0), ("gpt-4-b", 0)], "adaptive")
+    ask = Ask(50, False, 1, 10, TenantLimits(name="team-a", rpm=100_000))
+    granted: list[object] = [b"granted", 1, 1, 0, 1, b"e", 1, 0, 0]
+    permit = replies.acquired(granted, "t", ask, plan.ids)
+    assert isinstance(permit, Permit)
+    ending = Ending(Outcome.SUCCESS, 100, 9, tokens=18)
+    measures, tracer, log = Measures(), Tracer(), RequestLog(NoLines())
+
+    def logged() -> None:
+        line = RequestLine(
+            method="POST", path="/v1/chat/completions", request_id="req_1", tenant="team-a", model="gpt-4"
+        )
+        line.status, line.priority = 200, 50
+        line.served(answer)
+        log.write(line, 0.0)
+
+    def untraced() -> None:
+        trace = tracer.begin(Kind.CHAT, headers, b"req_1")
+        trace.begin_route("adaptive")
+        trace.decided(permit, (), 1)
+        attempt = trace.attempt(answer.candidate, parse(Kind.CHAT, BODY) if trace.is_recording else cast(Any, None))
+        attempt.end(Outcome.SUCCESS)
+        trace.end_route()
+        trace.end(200)
+
+    return {
+        "auth, deadline, priority": lambda: (
+            authenticate(authenticator, headers),
+            deadline_of(headers, 0.0, 1000),
+            priority_of(headers, tenant),
+        ),
+        "parse": lambda: parse(Kind.CHAT, BODY),
+        "acquire: packed": lambda: calls.acquire(plan, "r.plain.1", ask),
+        "acquire: reply read": lambda: replies.acquired(granted, "t", ask, plan.ids),
+        "settle: packed": lambda: calls.settle(permit, ending),
+        "a plain reply's tokens": lambda: tokens_of(Kind.CHAT, REPLY),
+        "a stream's chunk": lambda: Progress(Kind.CHAT).see(CHUNK),
+        "metrics": lambda: measures.served(answer, "gpt-4", 50, True, 0.2, 0.0005),
+        "metrics, a stream's chunk": lambda: measures.gap("gpt-4-a").observe(0.02),
+        "log line": logged,
+        "traces, switched off": untraced,
+    }
+
+
+async def main() -> None:
+    print("| stage | µs | share of a request |\n|---|---|---|")
+    for name, stage in stages().items():
+        spent_us = best_us(stage)
+        print(f"| {name} | {spent_us:.2f} | {100 * spent_us / SERVED_US:.1f} % |", flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
