@@ -8,11 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from gateway import demo, server
+from gateway import demo, server, supervisor
+from gateway.setting_types import Secret
 from gateway.settings import ConfigurationError, Settings, exposure_problems, load
 from shared_state.errors import StateError
 from shared_state.inspection import inspect
 
+REPLICAS_MOST = 128
 _REPLICA = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 
@@ -38,6 +40,10 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--replica", type=_replica, metavar="NAME", help="this replica's name in the state (default: random)"
     )
+    serve.add_argument("--replicas", type=_count, default=1, metavar="N", help="processes behind one port (default: 1)")
+    serve.add_argument("--metrics-port", type=int, metavar="PORT", help="instead of server.metrics_port")
+    serve.add_argument("--state-url", metavar="URL", help="instead of state.url")
+    serve.add_argument("--fd", type=int, metavar="N", help="serve the socket that is open under this number")
     serve.set_defaults(run=_serve)
 
     check = commands.add_parser("check", help="validate a configuration")
@@ -61,17 +67,37 @@ def _replica(name: str) -> str:
     return name
 
 
+def _count(text: str) -> int:
+    """Raises what argparse turns into a usage error."""
+    if not text.isdigit() or not 1 <= int(text) <= REPLICAS_MOST:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to {REPLICAS_MOST}")
+    return int(text)
+
+
 def _serve(options: argparse.Namespace) -> int:
     settings = _with_options(load(options.config, os.environ), options)
-    server.run(settings, os.environ, options.replica)
+    if options.replicas > 1:
+        return supervisor.run(settings, options.replicas, _passed_on(options))
+    server.run(settings, os.environ, options.replica, options.fd)
     return 0
+
+
+def _passed_on(options: argparse.Namespace) -> list[str]:
+    """What every process of several is told as well."""
+    given = {"--config": options.config, "--host": options.host, "--port": options.port, "--engine": options.engine}
+    given["--state-url"] = options.state_url
+    return [word for name, value in given.items() if value is not None for word in (name, str(value))]
 
 
 def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
     """Raises ConfigurationError: another host must obey the same rule as the one in the file."""
     wanted = {"host": options.host, "port": options.port, "engine": options.engine}
+    wanted["metrics_port"] = options.metrics_port
     given = {name: value for name, value in wanted.items() if value is not None}
     changed = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **given))
+    if options.state_url is not None:
+        state = msgspec.structs.replace(settings.state, url=Secret(options.state_url))
+        changed = msgspec.structs.replace(changed, state=state)
     problems = tuple(exposure_problems(changed))
     if problems:
         raise ConfigurationError(problems)

@@ -19,6 +19,7 @@ from typing import BinaryIO
 import msgspec
 
 WAITING_MOST = 20_000  # lines that nobody has taken yet
+PIPE_WHOLE = 4096  # bytes: POSIX's PIPE_BUF on Linux
 PAUSE_S = 0.05  # between two writes: many lines go out as one
 CLOSE_MOST_S = 1.0
 MASK = "***"
@@ -35,6 +36,18 @@ def timestamp(at_s: float) -> str:
     """RFC 3339 in UTC, to the millisecond."""
     whole = int(at_s)
     return f"{_second(whole)}.{int((at_s - whole) * 1000):03d}Z"
+
+
+def _parts(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Whole lines, as many as a pipe takes at once: several processes may write into the same one."""
+    part = b""
+    for line in lines:
+        if part and len(part) + len(line) >= PIPE_WHOLE:
+            yield part
+            part = b""
+        part += line + b"\n"
+    if part:
+        yield part
 
 
 class Lines:
@@ -66,8 +79,9 @@ class Lines:
                 count, self.dropped = self.dropped, 0
                 lines.append(msgspec.json.encode({"level": "warning", "message": f"{count} log lines dropped"}))
             try:
-                self._out.write(b"".join(line + b"\n" for line in lines))
-                self._out.flush()
+                for part in _parts(lines):
+                    self._out.write(part)
+                    self._out.flush()
             except (OSError, ValueError):  # nobody reads it any more
                 self.dropped += len(lines)
             if not self._is_closing:

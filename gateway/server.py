@@ -18,7 +18,7 @@ from gateway.app import Application, application
 from gateway.flight import Flight
 from gateway.logs import Lines, written
 from gateway.setting_types import secrets
-from gateway.settings import Settings
+from gateway.settings import ServerSettings, Settings
 
 KEEP_ALIVE_S = 75.0  # longer than a load balancer keeps its connections, or it writes into a closing one
 BACKLOG = 1024
@@ -27,19 +27,23 @@ GARBAGE_THRESHOLDS = 10_000, 10, 5  # objects: a hundred requests' worth; then o
 _log = logging.getLogger("pllm.server")
 
 
-def run(settings: Settings, environment: Mapping[str, str], replica: str | None = None) -> None:
-    """Serves until SIGTERM or SIGINT, then drains."""
+def run(
+    settings: Settings, environment: Mapping[str, str], replica: str | None = None, listener: int | None = None
+) -> None:
+    """Serves until SIGTERM or SIGINT, then drains. ``listener``: a socket that somebody else has opened."""
     with written(secrets(settings)) as lines:
-        uvloop.run(_run(settings, environment, lines, replica))
+        uvloop.run(_run(settings, environment, lines, replica, listener))
 
 
-async def _run(settings: Settings, environment: Mapping[str, str], lines: Lines, replica: str | None) -> None:
+async def _run(
+    settings: Settings, environment: Mapping[str, str], lines: Lines, replica: str | None, listener: int | None
+) -> None:
     flight = Flight()
     async with _signals() as stop, application(settings, environment, flight, lines, replica) as app:
         _spare_collector()
         serve = {"hypercorn": _serve_hypercorn, "uvicorn": _serve_uvicorn}[settings.server.engine]
-        drained = partial(_drained, stop, flight, settings.server.drain_timeout_ms / 1000)
-        await _with_metrics(app, settings, serve(app, settings, drained))
+        drained = partial(_drained, stop, flight, settings.server)
+        await _with_metrics(app, settings, serve(app, settings, listener, drained))
 
 
 async def _with_metrics(app: Application, settings: Settings, serving: Coroutine[None, None, None]) -> None:
@@ -79,18 +83,22 @@ async def _signals() -> AsyncIterator[asyncio.Event]:
     yield stop
 
 
-async def _drained(stop: asyncio.Event, flight: Flight, timeout_s: float) -> None:
+async def _drained(stop: asyncio.Event, flight: Flight, server: ServerSettings) -> None:
     """Returns when the server may close: asked to, and nothing in flight or no time left."""
     await stop.wait()
-    if not await flight.drain(timeout_s):
+    flight.is_draining = True
+    await asyncio.sleep((server.drain_delay_ms or 0) / 1000)
+    if not await flight.drain(server.drain_timeout_ms / 1000):
         _log.warning("drain timeout: requests still in flight are cut off")
 
 
 Drained = Callable[[], Awaitable[object]]
 
 
-async def _serve_hypercorn(app: Application, settings: Settings, drained: Drained) -> None:
+async def _serve_hypercorn(app: Application, settings: Settings, listener: int | None, drained: Drained) -> None:
     config = _hypercorn_config(settings.server.host, settings.server.port)
+    if listener is not None:
+        config.bind = [f"fd://{listener}"]
     await hypercorn_engine.serve(app, config, app.refuse, drained)
 
 
@@ -108,9 +116,9 @@ def _hypercorn_config(host: str, port: int) -> hypercorn.config.Config:
     return config
 
 
-async def _serve_uvicorn(app: Application, settings: Settings, drained: Drained) -> None:
+async def _serve_uvicorn(app: Application, settings: Settings, listener: int | None, drained: Drained) -> None:
     from gateway import uvicorn_engine  # an optional extra: only who chooses it needs it
 
     await uvicorn_engine.serve(
-        app, settings.server.host, settings.server.port, KEEP_ALIVE_S, BACKLOG, app.refuse, drained
+        app, settings.server.host, settings.server.port, KEEP_ALIVE_S, BACKLOG, app.refuse, drained, listener
     )

@@ -3,6 +3,7 @@ leave while further requests wait, and bounds what a client sends ahead and the 
 """
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -93,8 +94,11 @@ async def serve(
     backlog: int,
     refuse: Refuse,
     drained: Callable[[], Awaitable[object]],
+    listener: int | None = None,
 ) -> None:
-    """Serves until ``drained`` returns; what is still in flight then has a second."""
+    """Serves until ``drained`` returns; what is still in flight then has a second. ``listener``: a socket to serve
+    instead of host and port.
+    """
     config = uvicorn.Config(
         app,
         host=host,
@@ -111,7 +115,8 @@ async def serve(
     )
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    serving = asyncio.create_task(server._serve())
+    sockets = None if listener is None else [socket.socket(fileno=listener)]
+    serving = asyncio.create_task(server._serve(sockets))
     trigger = asyncio.ensure_future(drained())
     await asyncio.wait([serving, trigger], return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Highest first. A module may import what stands below it, never what stands above.
 ORDER = {
     "gateway": (
-        *("__main__", "demo", "processes"),
+        *("__main__", "supervisor", "demo", "processes"),
         *("server", "hypercorn_engine", "uvicorn_engine", "http1", "app", "early_refusal", "otlp"),
         *("endpoints.tenants", "endpoints.admin", "endpoints.openai", "endpoints.inference", "endpoints.ops"),
         *("request_log", "logs", "endpoints.pings", "endpoints.wire", "http_text"),

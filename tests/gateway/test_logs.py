@@ -163,6 +163,23 @@ def test_record_with_an_exception_is_one_line_without_its_secrets() -> None:
     assert "ValueError: ***\nis wrong" in told["exception"]
 
 
+def test_lines_of_two_processes_do_not_run_into_each_other() -> None:
+    source, sink = os.pipe()
+    with open(sink, "wb") as out, open(os.dup(sink), "wb") as other, io.FileIO(source, "rb") as reader:
+        writers = [Lines(out, is_plain=False), Lines(other, is_plain=False)]
+        wanted = 2 * 3000
+        for number in range(3000):
+            for writer, letter in zip(writers, (b"a", b"b"), strict=True):
+                writer.put(letter * (100 + number % 300))
+        read = b""
+        while read.count(b"\n") < wanted:
+            read += reader.read(1_000_000) or b""
+        for writer in writers:
+            writer.close()
+
+    assert all(line == line[:1] * len(line) for line in read.splitlines())
+
+
 def test_pipe_that_nobody_reads_holds_nobody_up_and_losses_are_told() -> None:
     with piped() as (source, lines):
         for _ in range(2 * WAITING_MOST + 1000):  # more than the pipe and the queue hold together

@@ -61,6 +61,7 @@ class TestTree:
             "engine": "hypercorn",
             "max_body_bytes": 10 * 2**20,
             "ping_interval_ms": None,
+            "drain_delay_ms": None,
             "drain_timeout_ms": 60_000,
             "access_log": True,
             "metrics_port": None,

@@ -1,0 +1,172 @@
+"""`pllm serve --replicas N`: N cores of one machine, one process each, behind one port.
+
+The listening sockets are made here, one for each process (SO_REUSEPORT: the kernel spreads connections among them), and
+stay open when a process dies: who connects in that second waits for the next one and is not refused.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+
+from gateway.settings import Settings
+from shared_state.embedded import EmbeddedStore, die_with_parent
+
+BACKLOG = 1024
+LOOK_EVERY_S = 0.1
+PAUSE_LEAST_S, PAUSE_MOST_S = 0.2, 10.0  # before a process that died is started again, doubling
+YOUNG_S = 10.0  # one that ends sooner has a reason that starting it again will not mend
+STOP_GRACE_S = 10.0  # beyond the drain
+
+_log = logging.getLogger("pllm.supervisor")
+
+
+class _Member:
+    """One process and its socket."""
+
+    def __init__(self, name: str, listener: socket.socket, arguments: Sequence[str]) -> None:
+        self.name = name
+        self.listener = listener
+        self._arguments = arguments
+        self._pause_s = PAUSE_LEAST_S
+        self._due_s = 0.0
+        self.started_s = 0.0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        fd = self.listener.fileno()
+        command = [sys.executable, "-m", "gateway", "serve", *self._arguments, "--replica", self.name, "--fd", str(fd)]
+        self.started_s = time.monotonic()
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(fd,),
+            start_new_session=True,  # Ctrl-C is ours to pass on
+            preexec_fn=die_with_parent,
+        )
+
+    def look(self) -> int | None:
+        """Starts it again when its pause is over. Returns the code of one that gives up young."""
+        now = time.monotonic()
+        if self.process is None:
+            if now >= self._due_s:
+                self.start()
+            return None
+        code = self.process.poll()
+        if code is None:
+            if now - self.started_s > YOUNG_S:
+                self._pause_s = PAUSE_LEAST_S
+            return None
+        _log.error("replica %s ended with code %d", self.name, code)
+        self.process, self._due_s = None, now + self._pause_s
+        self._pause_s = min(2 * self._pause_s, PAUSE_MOST_S)
+        return code if code > 0 and now - self.started_s < YOUNG_S else None
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+
+def listeners(host: str, port: int, count: int) -> list[socket.socket]:
+    """Raises OSError when the port is taken."""
+    made: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+            made.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if made[0] is listener:
+                with contextlib.closing(socket.socket(listener.family)) as probe:  # another's port is not shared
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind((host, port))
+                    port = port or probe.getsockname()[1]
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.bind((host, port))
+            listener.listen(BACKLOG)
+    except OSError:
+        for listener in made:
+            listener.close()
+        raise
+    return made
+
+
+def run(settings: Settings, count: int, arguments: Sequence[str]) -> int:
+    """Serves until SIGTERM or SIGINT, then lets every process drain. Returns an exit code: that of a process which gave
+    up at the start, else 0. Raises OSError when the port is taken, StateError without a store.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    return asyncio.run(_run(settings, count, arguments))
+
+
+async def _run(settings: Settings, count: int, arguments: Sequence[str]) -> int:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    name = secrets.token_hex(3)
+    async with _store(settings) as store:
+        made = listeners(settings.server.host, settings.server.port, count)
+        members = [
+            _Member(f"{name}-{number}", listener, [*arguments, *_of_member(settings, store, number)])
+            for number, listener in enumerate(made)
+        ]
+        try:
+            return await _watch(members, store, stop)
+        finally:
+            await _end(members, settings.server.drain_timeout_ms / 1000 + STOP_GRACE_S)
+            for listener in made:
+                listener.close()
+
+
+def _of_member(settings: Settings, store: EmbeddedStore | None, number: int) -> list[str]:
+    own = ["--state-url", store.url] if store else []
+    port = settings.server.metrics_port
+    return own if port is None else [*own, "--metrics-port", str(port + number)]
+
+
+@contextlib.asynccontextmanager
+async def _store(settings: Settings) -> AsyncIterator[EmbeddedStore | None]:
+    """Without a url of their own the processes share an embedded store."""
+    if settings.state.url:
+        yield None
+        return
+    store = EmbeddedStore()
+    try:
+        await store.start()
+        yield store
+    finally:
+        store.stop()
+
+
+async def _watch(members: Sequence[_Member], store: EmbeddedStore | None, stop: asyncio.Event) -> int:
+    for member in members:
+        member.start()
+    has_served = False
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
+        if store is not None and not store.is_running:
+            _log.error("the store has ended: it is started again")
+            await store.revive()
+        for member in members:
+            code = None if stop.is_set() else member.look()
+            if code is not None and not has_served:
+                return code
+        has_served = has_served or all(time.monotonic() - member.started_s > YOUNG_S for member in members)
+    return 0
+
+
+async def _end(members: Sequence[_Member], timeout_s: float) -> None:
+    for member in members:
+        member.signal(signal.SIGTERM)
+    ends_s = time.monotonic() + timeout_s
+    for member in members:
+        while member.process is not None and member.process.poll() is None:
+            if time.monotonic() > ends_s:
+                member.signal(signal.SIGKILL)
+            await asyncio.sleep(LOOK_EVERY_S)

@@ -1,0 +1,137 @@
+"""Several processes behind one port: `pllm serve --replicas N`."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.loadtest.process import ProviderProcess, wait_until
+from tests.support.cluster import STATS, free_port
+from tests.support.wire import Answer, Call, ask, chat_bytes, request_bytes
+
+COUNT = 3
+
+
+class Supervised:
+    def __init__(self, folder: Path, provider: ProviderProcess, engine: str) -> None:
+        self.port, self.log = free_port(), folder / "log"
+        config = folder / "many.yaml"
+        config.write_text(
+            f"server: {{port: {self.port}, engine: {engine}}}\n"
+            f"model_list: [{{id: m-1, model_name: m, provider: {{base_url: '{provider.url}/v1'}}}}]\n"
+        )
+        command = [sys.executable, "-m", "gateway", "serve", "--config", str(config), "--replicas", str(COUNT)]
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(command, stdout=output, stderr=output)
+        wait_until(lambda: self.seen() == COUNT, self.said)
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def ask(self, data: bytes) -> Answer:
+        return ask(("127.0.0.1", self.port), data)
+
+    def seen(self) -> int:
+        """Replicas that the state knows."""
+        with contextlib.suppress(OSError):
+            count: int = self.ask(request_bytes("GET", STATS)).json()["replicas"]
+            return count
+        return 0
+
+    def pids(self) -> list[int]:
+        """Of the replicas."""
+        done = subprocess.run(
+            ["pgrep", "-P", str(self.process.pid), "-f", "gateway serve"], capture_output=True, text=True, check=False
+        )
+        return [int(word) for word in done.stdout.split()]
+
+
+@pytest.fixture(params=["hypercorn", "uvicorn"])
+def supervised(
+    request: pytest.FixtureRequest, tmp_path: Path, provider_processes: list[ProviderProcess]
+) -> Iterator[Supervised]:
+    provider_processes[0].behave(stall_rate=0)
+    running = Supervised(tmp_path, provider_processes[0], request.param)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait(30)
+
+
+def served_by(supervised: Supervised) -> str:
+    """Each on a connection of its own, which the kernel gives to any of them."""
+    answer = supervised.ask(chat_bytes(model="m"))
+    assert answer.status == 200, answer
+    return answer.headers["x-pllm-replica"]
+
+
+def test_connections_are_spread_over_replicas_with_one_state(supervised: Supervised) -> None:
+    names: set[str] = set()
+    wait_until(lambda: len(names.add(served_by(supervised)) or names) == COUNT)  # type: ignore[func-returns-value]
+
+    assert {name.rpartition("-")[2] for name in names} == {"0", "1", "2"}
+
+
+def test_replica_that_dies_is_replaced_and_nobody_is_refused_meanwhile(supervised: Supervised) -> None:
+    before = supervised.pids()
+    os.kill(before[0], signal.SIGKILL)
+    while set(supervised.pids()) & set(before) == set(before) or len(supervised.pids()) < COUNT:
+        served_by(supervised)
+    for _ in range(30):
+        served_by(supervised)
+
+    assert "ended with code -9" in supervised.said()
+
+
+def test_sigterm_lets_every_answer_end(supervised: Supervised, provider_processes: list[ProviderProcess]) -> None:
+    provider_processes[0].behave(chunk_gap_ms=100)
+    calls = [Call(("127.0.0.1", supervised.port), chat_bytes(model="m", stream=True)) for _ in range(6)]
+    for call in calls:
+        call.peek_until(b"data: ")
+    supervised.process.terminate()
+    answers = [call.answer() for call in calls]
+
+    assert supervised.process.wait(30) == 0
+    assert [(answer.status, answer.is_whole, answer.events[-1]) for answer in answers] == [(200, True, "[DONE]")] * 6
+    assert "Traceback" not in supervised.said()
+    for call in calls:
+        call.leave()
+    provider_processes[0].behave(chunk_gap_ms=0)
+
+
+def serve(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
+    config = folder / "x.yaml"
+    config.write_text(text)
+    command = [sys.executable, "-m", "gateway", "serve", "--config", str(config), *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = serve(tmp_path, "model_list: [{id: m-1, model_name: m}]\n", "--replicas", "2", "--port", port)
+
+    assert (done.returncode, "in use" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+
+
+def test_replicas_that_cannot_start_are_given_up(tmp_path: Path) -> None:
+    nobody = f"redis://127.0.0.1:{free_port()}"
+    text = f"state: {{url: '{nobody}', standby: none}}\nmodel_list: [{{id: m-1, model_name: m}}]\n"
+    done = serve(tmp_path, text, "--replicas", "2", "--port", str(free_port()))
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "129", "many", "1.5"])
+def test_number_of_replicas_is_bounded(tmp_path: Path, count: str) -> None:
+    done = serve(tmp_path, "model_list: [{id: m-1, model_name: m}]\n", f"--replicas={count}")
+
+    assert (done.returncode, "expected a number from 1 to 128" in done.stderr) == (2, True)
