@@ -49,7 +49,7 @@ def _types(keys: Keys, deployments: Iterable[str]) -> dict[bytes, str]:
     return types
 
 
-_TOKEN = re.compile(rb".+\.(plain|stream)\.\w+")
+_TOKEN = re.compile(rb".+\.(plain|stream)\.\w+( .+)?")  # and its tenant
 WINDOW_BYTES = 756  # as in lua/include/window.lua
 
 
@@ -61,20 +61,30 @@ def _is_policy(value: bytes) -> bool:
     return isinstance(policy, dict) and "version" in policy
 
 
+def _is_window(value: bytes) -> bool:
+    return len(value) == WINDOW_BYTES
+
+
+def _are_leases(first: list[bytes]) -> bool:
+    return bool(_TOKEN.fullmatch(first[0]))
+
+
 async def _foreign_contents(client: Client, keys: Keys, deployments: Iterable[str]) -> list[str]:
-    """Values of the right type that are not of our making. Absent ones are welcome."""
+    """Values of the right type that are not of our making. Absent ones are welcome, and what the cluster, which works
+    meanwhile, has emptied between the two questions.
+    """
     questions: list[tuple[bytes, tuple[bytes, ...], Callable[[Any], bool]]] = [
         (keys.policy, (b"GET", keys.policy), _is_policy),
-        (keys.window, (b"GET", keys.window), lambda value: len(value) == WINDOW_BYTES),
-        (keys.leases, (b"ZRANGE", keys.leases, b"0", b"0"), lambda found: bool(_TOKEN.fullmatch(found[0]))),
+        (keys.window, (b"GET", keys.window), _is_window),
+        (keys.leases, (b"ZRANGE", keys.leases, b"0", b"0"), _are_leases),
     ]
     for deployment_id in deployments:
         own, leases, window = keys.candidate(deployment_id)
         fields = (b"HMGET", own, b"config_version", b"state", b"lease_ms", b"limit")
         questions += [
             (own, fields, lambda row: all(row) and row[0].isdigit() and row[2].isdigit() and row[3].isdigit()),
-            (leases, (b"ZRANGE", leases, b"0", b"0"), lambda found: bool(_TOKEN.fullmatch(found[0]))),
-            (window, (b"GET", window), lambda value: len(value) == WINDOW_BYTES),
+            (leases, (b"ZRANGE", leases, b"0", b"0"), _are_leases),
+            (window, (b"GET", window), _is_window),
         ]
     asked = [(b"TYPE", key) for key, _, _ in questions] + [command for _, command, _ in questions]
     replies = await client.execute(*asked)
@@ -82,7 +92,7 @@ async def _foreign_contents(client: Client, keys: Keys, deployments: Iterable[st
     return [
         f"key {key.decode()} holds something that is not ours: choose another state.domain"
         for (key, _, is_ours), kind, value in zip(questions, kinds, values, strict=True)
-        if _text(kind) != "none" and not isinstance(value, StateError) and not is_ours(value)
+        if _text(kind) != "none" and not isinstance(value, StateError) and value and not is_ours(value)
     ]
 
 

@@ -10,6 +10,7 @@ from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StoreUnavailable, StoreUnfit
 from shared_state.fitness import check
 from shared_state.keys import Keys
+from shared_state.records import Ask, Permit, TenantLimits
 from tests.support.live_state import opened_state
 from tests.support.stores import RedisCli, fresh_domain, on_loop
 
@@ -32,6 +33,15 @@ async def test_empty_store_is_fit(server: EmbeddedStore, keys: Keys) -> None:
 async def test_store_in_use_is_fit(server: EmbeddedStore) -> None:
     async with opened_state(server.url, "a", "b") as state:
         await state.granted()
+        await fit(server, state.keys)
+
+
+@on_loop
+async def test_store_in_use_by_tenants_is_fit(server: EmbeddedStore) -> None:
+    """A replica that starts, or comes back, while a tenant's requests are active has to be let in."""
+    async with opened_state(server.url, "a", "b") as state:
+        plan = state.store.plan([("a", 0), ("b", 0)], "adaptive")
+        assert isinstance(await state.store.acquire(plan, Ask(tenant=TenantLimits(name="team a/é"))), Permit)
         await fit(server, state.keys)
 
 
