@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-long lint bench stages outage faults lock clean
+.PHONY: setup demo test test-long compose-test lint bench stages outage faults lock clean
 
 setup: $(READY)
 
@@ -21,6 +21,10 @@ test: lint
 
 test-long: lint
 	$(BIN)/python -m pytest -m long
+
+# A real Docker engine: what clients of the compose file's cluster lose while it is troubled.
+compose-test: $(READY)
+	$(BIN)/python deploy/compose/check.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -48,6 +52,9 @@ faults: $(READY)
 lock:
 	uv pip compile pyproject.toml --extra uvicorn --group dev --universal --generate-hashes --no-strip-extras \
 	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -o requirements.lock
+	uv pip compile pyproject.toml --extra uvicorn --constraint requirements.lock --universal --generate-hashes \
+	  --no-strip-extras --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 \
+	  -o deploy/requirements.lock
 
 clean:
 	rm -rf .venv
