@@ -22,14 +22,17 @@ from gateway.catalog import Catalog
 from gateway.cluster_metrics import ClusterMetrics
 from gateway.dispatch import Dispatcher
 from gateway.early_refusal import EarlyRefusal
+from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import Admin
 from gateway.endpoints.inference import Inference, error_body
 from gateway.endpoints.openai import Models
 from gateway.endpoints.ops import Probes
+from gateway.endpoints.overview import Overview
 from gateway.endpoints.tenants import Tenants
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, headers_of
 from gateway.flight import Flight
 from gateway.http_text import Refuse
+from gateway.live import LiveFeed, models_shown
 from gateway.logs import Lines
 from gateway.loop_lag import LoopLag
 from gateway.measures import Measures
@@ -145,8 +148,12 @@ async def application(
             for kind in Kind
         }
         models = Models(catalog, authenticator, version // 1000)
-        admin = Admin(failover, catalog, dispatcher, admission, authenticator)
-        tenants = Tenants(admin, book, authenticator, catalog)
+        access = AdminAccess(authenticator)
+        admin = Admin(failover, catalog, dispatcher, admission, access)
+        tenants = Tenants(access, book, authenticator, catalog)
+        feed = LiveFeed(failover, models_shown(settings), replica, admission.waiting, lambda: flight.is_draining)
+        stack.push_async_callback(feed.stop)
+        overview = Overview(access, failover, feed, settings)
         lag = LoopLag()
         stack.callback(lag.stop)
         metrics = Metrics(failover, retries, measures, admission.queues, lag, ClusterMetrics(settings.model_list))
@@ -156,7 +163,7 @@ async def application(
         )
         probes = Probes(flight, failover, metrics)
         scraped = [Route("/metrics", probes.metrics, methods=["GET"])]
-        routes = _routes(hot, models, admin, tenants, probes)
+        routes = _routes(hot, models, admin, tenants, overview, probes)
         if settings.server.metrics_port is None:
             routes += scraped
         app = Application(hot, routes, refuse, Starlette(routes=scraped, exception_handlers=_HANDLERS), log)
@@ -191,7 +198,9 @@ async def _state(
     return failover, heart, Client(url, keys.domain)
 
 
-def _routes(hot: dict[str, ASGIApp], models: Models, admin: Admin, tenants: Tenants, probes: Probes) -> list[Route]:
+def _routes(
+    hot: dict[str, ASGIApp], models: Models, admin: Admin, tenants: Tenants, overview: Overview, probes: Probes
+) -> list[Route]:
     """Hot endpoints stand here too, for the methods they do not take."""
     return [
         *(Route(path, endpoint, methods=["POST"]) for path, endpoint in hot.items()),
@@ -200,6 +209,11 @@ def _routes(hot: dict[str, ASGIApp], models: Models, admin: Admin, tenants: Tena
         Route("/v1/admin/models/stats", admin.stats, methods=["GET"]),
         Route("/v1/admin/explain", admin.explain, methods=["GET"]),
         Route("/v1/admin/deployments/{deployment:path}/{action}", admin.force, methods=["POST"]),
+        Route("/v1/admin/deployments/{deployment:path}", overview.deployment, methods=["GET"]),
+        Route("/v1/admin/events", overview.events, methods=["GET"]),
+        Route("/v1/admin/replicas", overview.replicas, methods=["GET"]),
+        Route("/v1/admin/configuration", overview.configuration, methods=["GET"]),
+        Route("/v1/admin/live", overview.live, methods=["GET"]),
         Route("/v1/admin/tenants", tenants.index, methods=["GET"]),
         Route("/v1/admin/tenants/{name:path}", tenants.put, methods=["PUT"]),
         Route("/v1/admin/tenants/{name:path}", tenants.remove, methods=["DELETE"]),

@@ -91,6 +91,10 @@ class Authenticator:
         names = {tenant.name for tenant in self._configured.values()}
         return name in names or bytes.fromhex(key_hash) in (*self._configured, self._admin_digest)
 
+    @property
+    def has_admin_key(self) -> bool:
+        return self._admin_digest is not None
+
     def is_admin(self, headers: Headers, client_host: str | None) -> bool:
         """By the admin key if there is one, else for callers on this machine; None is a unix socket."""
         if self._admin_digest is None:

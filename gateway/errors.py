@@ -90,6 +90,10 @@ class AdminOnly(Forbidden):
     code = "admin_key_required"
 
 
+class CrossOrigin(Forbidden):
+    code = "cross_origin"
+
+
 class ModelNotFound(GatewayError):
     status = 404
     type = "invalid_request_error"

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.auth import TenantRequest
+from gateway.auth import PRIORITY_LEVELS, TenantRequest
 from gateway.calls import REQUESTS, Kind
 
 _SUMMARIES = {
@@ -92,6 +92,7 @@ _MODEL = {
         "owned_by": {"type": "string"},
     },
 }
+_EVENT = {"type": "object", "required": ["data"], "properties": {"data": {"type": "string"}}}
 _ACTIONS = ["open", "close", "disable", "drain", "reset"]
 
 
@@ -110,8 +111,7 @@ def _faults(error: str, *statuses: str) -> dict[str, Any]:
 def _inference(kind: Kind, request: dict[str, Any]) -> dict[str, Any]:
     answer = {"type": "object", "required": [_ANSWERS[kind]]}
     served = _json(answer, "The answer; as server-sent events when `stream` is true")
-    event = {"type": "object", "required": ["data"], "properties": {"data": {"type": "string"}}}
-    served["content"]["text/event-stream"] = {"schema": event}
+    served["content"]["text/event-stream"] = {"schema": _EVENT}
     error = "MessageError" if kind is Kind.MESSAGE else "Error"
     return {
         "summary": _SUMMARIES[kind],
@@ -124,6 +124,26 @@ def _inference(kind: Kind, request: dict[str, Any]) -> dict[str, Any]:
 def _get(summary: str, served: dict[str, Any], *faults: str, parameters: list[Any] | None = None) -> dict[str, Any]:
     responses = {"200": served, **_faults("Error", *faults)} if faults else {"200": served}
     return {"get": {"summary": summary, "parameters": parameters or [], "responses": responses}}
+
+
+def _listing(name: str, *fields: str) -> dict[str, Any]:
+    items = {"type": "object", "required": list(fields)}
+    return {"type": "object", "required": [name], "properties": {name: {"type": "array", "items": items}}}
+
+
+def _streamed(schema: dict[str, Any] | None, description: str) -> dict[str, Any]:
+    """Also as server-sent events, or only so."""
+    content: dict[str, Any] = {"application/json": {"schema": schema}} if schema else {}
+    content["text/event-stream"] = {"schema": _EVENT}
+    return {"description": description, "content": content}
+
+
+def _whole(most: int) -> dict[str, Any]:
+    return {"type": "integer", "minimum": 1, "maximum": most}
+
+
+def _optional(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema}
 
 
 def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -170,13 +190,40 @@ def _admin_paths() -> dict[str, Any]:
         "parameters": [name],
         "responses": {"200": _json(anything, "Removed"), **_faults("Error", "400", "401", "403", "404", "503")},
     }
+    event_id = {"type": "string", "pattern": "^[0-9]{1,18}(-[0-9]{1,18})?$"}
+    events = _listing("events", "id", "subject", "from", "to", "reason", "at_ms")
+    replicas = _listing("replicas", "id", "silent_ms", "address", "version", "age_ms", "is_draining", "store")
     return {
         "/v1/admin/models/stats": _get("Health, latencies, breakers", _json(anything, "By model"), "401", "403", "503"),
+        "/v1/admin/deployments/{deployment}": _get(
+            "Everything that is known of a deployment, the latency histogram of its window included",
+            _json(anything, "The deployment"),
+            *("401", "403", "404", "503"),
+            parameters=[_parameter("deployment", "path", text)],
+        ),
+        "/v1/admin/events": _get(
+            "What happened to breakers, load shedding and replicas; as server-sent events where these are accepted",
+            _streamed(
+                events, "The newest first; next_before names the next page. A stream: what comes after Last-Event-ID"
+            ),
+            *("400", "401", "403", "429", "503"),
+            parameters=[_optional("before", event_id), _optional("limit", _whole(1000))],
+        ),
+        "/v1/admin/replicas": _get("The replicas", _json(replicas, "By id"), "401", "403", "503"),
+        "/v1/admin/configuration": _get(
+            "The settings in force, secrets masked", _json(anything, "As in the file"), "401", "403"
+        ),
+        "/v1/admin/live": _get(
+            "The state once a second: what the page at /admin shows",
+            _streamed(None, "First an event `full`, then `delta`: of the deployments those that have changed"),
+            *("400", "401", "403", "429"),
+            parameters=[_optional("frames", _whole(1_000_000))],
+        ),
         "/v1/admin/explain": _get(
             "Which deployment a request would get now",
             _json(anything, "Each candidate's verdict"),
             *("400", "401", "403", "404", "503"),
-            parameters=[_parameter("model", "query", text)],
+            parameters=[_parameter("model", "query", text), _optional("priority", {"enum": list(PRIORITY_LEVELS)})],
         ),
         "/v1/admin/deployments/{deployment}/{action}": {"post": force},
         "/v1/admin/tenants": _get("The tenants of the store", _json(anything, "Without keys"), "401", "403"),

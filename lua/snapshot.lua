@@ -4,16 +4,17 @@
 --- @include "shed"
 --- @include "outcomes"
 --- @include "retry_budget"
+--- @include "histogram"
 -- Read-only: the domain and its deployments as they stand now, computed from the windows, not from cached summaries.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 replicas ZSET,
 --       then per deployment: deployment HASH, leases ZSET, window STRING
--- ARGV  1 dead_after_ms
+-- ARGV  1 dead_after_ms, 2 detail: 0, 1 with the histogram of the window, 2 and with everything that is stored
 -- reply { epoch, sequence, now_ms, policy version, active, replicas alive, shed reasons, healthy ratio,
 --         requests, failures (final outcomes in the window), retry tokens },
---       then per deployment a flat list: field, value ... ({} when not configured)
+--       then per deployment a flat list: field, value ... ({} when not configured); stored fields as `stored.<field>`
 local policy, domain = policy_read(KEYS[2]), domain_read(KEYS[1])
-local now = domain.now
+local now, detail = domain.now, tonumber(ARGV[2])
 local active = redis.call('ZCOUNT', KEYS[3], '(' .. string.format('%d', now), '+inf')
 outcomes_refresh(domain, KEYS[4], 0)
 local alive = redis.call('ZCOUNT', KEYS[5], now - tonumber(ARGV[1]), '+inf')
@@ -29,7 +30,13 @@ local ROW = { 'state', 'generation', 'health_score', 'active', 'limit', 'request
 for k = 6, #KEYS, 3 do
   local d, row = deployment_read(KEYS[k]), {}
   if d.config_version and policy then
-    health_refresh(d, window_read(redis.call('GET', KEYS[k + 2]) or '', now), now)
+    if detail == 2 then
+      for position, word in ipairs(redis.call('HGETALL', KEYS[k])) do
+        row[position] = position % 2 == 1 and 'stored.' .. word or word
+      end
+    end
+    local sums = window_read(redis.call('GET', KEYS[k + 2]) or '', now)
+    health_refresh(d, sums, now)
     record_set(d, 'limit', adapt_limit(d))
     record_set(d, 'active', deployment_active(KEYS[k + 1], d, now))
     record_set(d, 'rpm_headroom', decimal(limit_headroom(d.arrival_at_ms, d.rpm, now), 3))
@@ -40,6 +47,7 @@ for k = 6, #KEYS, 3 do
     for _, field in ipairs(ROW) do
       if d[field] then row[#row + 1], row[#row + 2] = field, tostring(d[field]) end
     end
+    if detail > 0 then row[#row + 1], row[#row + 2] = 'histogram', histogram_text(sums) end
   end
   reply[#reply + 1] = row
 end

@@ -29,7 +29,7 @@ from shared_state.records import (
     Plan,
     Rejection,
 )
-from shared_state.script_calls import part
+from shared_state.script_calls import Detail, part
 from shared_state.scripts import Script
 from shared_state.store import Store
 
@@ -229,8 +229,8 @@ class Failover:
         live = self.shared.memory.live.get(permit.token)
         return live is not None and live.is_shared
 
-    async def snapshot(self) -> DomainSnapshot:
-        return await self._ask(lambda store: store.snapshot())
+    async def snapshot(self, detail: Detail = 0, ids: Sequence[str] | None = None) -> DomainSnapshot:
+        return await self._ask(lambda store: store.snapshot(detail, ids))
 
     async def explain(self, plan: Plan, priority: int) -> Explanation:
         return await self._ask(lambda store: store.explain(plan, priority))

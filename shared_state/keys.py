@@ -1,7 +1,8 @@
 """Every key name. The braces are the Cluster hash tag: all keys of a domain live in one slot, so that one script
 may touch all of them.
 
-Built in Lua from these, because a lease's token alone tells the tenant: `tenant_leases:<name>`, `limit:tenant:<name>`.
+Built in Lua from these, because a lease's token alone tells the tenant: `tenant_leases:<name>`, `limit:tenant:<name>`;
+and because only the set of replicas tells who they are: `replica:<id>`.
 
 A lease's score in `leases:<id>` is its start in ms; the fraction marks it (.5 a probe, .25 first byte arrived).
 """

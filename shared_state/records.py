@@ -240,9 +240,17 @@ class Heartbeat(msgspec.Struct, frozen=True):
     tenants_version: int = 0
 
 
+class Bucket(msgspec.Struct, frozen=True, array_like=True):
+    """Of a latency histogram: calls that took at most so many ms, and longer than the bucket before."""
+
+    up_to_ms: float
+    count: float
+
+
 class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """One deployment now. Latencies in ms; requests, failures and slow count the sliding window; of a rate limit the
-    headroom is the share of a minute's that is left.
+    """One deployment now. Latencies in ms; requests, failures and slow count the sliding window, as does the
+    ``histogram``; that and ``stored``, its whole hash, only where they were asked for. Of a rate limit the headroom is
+    the share of a minute's that is left.
     """
 
     id: str
@@ -269,6 +277,8 @@ class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     ewma_ms: float = 0.0
     rpm_headroom: float = 1.0
     tpm_headroom: float = 1.0
+    histogram: tuple[Bucket, ...] = ()
+    stored: dict[str, str] = {}
 
 
 class DomainSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -292,6 +302,35 @@ class DomainSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def should_shed_load(self) -> bool:
         return bool(self.shed_reasons)
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A transition: of a deployment's breaker, of load shedding (subject `load_shedding`), or of a replica between the
+    stores. ``id`` is its place in the stream, ``at_ms`` the domain's time.
+    """
+
+    id: str
+    subject: str = ""
+    before: str = msgspec.field(default="", name="from")
+    to: str = ""
+    reason: str = ""
+    generation: int = 0
+    sequence: int = 0
+    at_ms: int = 0
+
+
+class ReplicaSnapshot(msgspec.Struct, frozen=True):
+    """A replica as it last told of itself. ``silent_ms``: since its last heartbeat; ``age_ms``: since its start, by
+    its own clock.
+    """
+
+    id: str
+    silent_ms: int
+    address: str = ""
+    version: str = ""
+    age_ms: int = 0
+    is_draining: bool = False
+    store: str = ""
 
 
 class Presence(msgspec.Struct, frozen=True):

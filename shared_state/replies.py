@@ -9,14 +9,17 @@ from shared_state.errors import NotConfigured, ScriptFailed
 from shared_state.records import (
     Ask,
     Breaker,
+    Bucket,
     CandidateVerdict,
     DeploymentSnapshot,
     DomainSnapshot,
+    Event,
     Explanation,
     Heartbeat,
     MinuteUsed,
     Permit,
     Rejection,
+    ReplicaSnapshot,
     Settlement,
 )
 
@@ -139,10 +142,7 @@ def snapshot(replies: list[Reply], ids: list[tuple[str, ...]]) -> DomainSnapshot
     deployments: list[DeploymentSnapshot] = []
     for reply, chunk in zip(replies, ids, strict=True):
         for deployment_id, row in zip(chunk, reply[1:], strict=True):
-            words = [_text(word) for word in cast(Reply, row)]
-            fields: dict[str, object] = dict(zip(words[::2], words[1::2], strict=True))
-            fields["id"] = deployment_id
-            deployments.append(msgspec.convert(fields, DeploymentSnapshot, strict=False))
+            deployments.append(_deployment(deployment_id, _fields(cast(Reply, row))))
     return DomainSnapshot(
         epoch=_text(head[0]),
         sequence=_number(head[1]),
@@ -157,6 +157,50 @@ def snapshot(replies: list[Reply], ids: list[tuple[str, ...]]) -> DomainSnapshot
         retry_tokens=float(_text(head[10])),
         deployments=tuple(deployments),
     )
+
+
+def _fields(row: Reply) -> dict[str, str]:
+    words = [_text(word) for word in row]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+_STORED = "stored."
+
+
+def _deployment(deployment_id: str, row: dict[str, str]) -> DeploymentSnapshot:
+    fields: dict[str, object] = {name: value for name, value in row.items() if not name.startswith(_STORED)}
+    stored = {name.removeprefix(_STORED): value for name, value in row.items() if name.startswith(_STORED)}
+    buckets = [bucket.split(":") for bucket in row.get("histogram", "").split()]
+    fields |= {"id": deployment_id, "stored": stored, "histogram": [Bucket(float(b[0]), float(b[1])) for b in buckets]}
+    return msgspec.convert(fields, DeploymentSnapshot, strict=False)
+
+
+def events(reply: Reply) -> list[Event]:
+    """events."""
+    found = []
+    for event_id, row in cast(list[tuple[object, Reply]], reply):
+        found.append(msgspec.convert({**_fields(row), "id": _text(event_id)}, Event, strict=False))
+    return found
+
+
+def roster(reply: Reply) -> list[ReplicaSnapshot]:
+    """roster, by id."""
+    now_ms, found = _number(reply[0]), []
+    for replica_id, last_ms, *row in cast(list[Reply], reply[1:]):
+        said = _fields(row)
+        started_at_ms = int(said.get("started_at_ms", "0"))
+        found.append(
+            ReplicaSnapshot(
+                id=_text(replica_id),
+                silent_ms=max(0, now_ms - _number(last_ms)),
+                address=said.get("address", ""),
+                version=said.get("version", ""),
+                age_ms=max(0, now_ms - started_at_ms) if started_at_ms else 0,
+                is_draining=said.get("draining", "0") != "0",
+                store=said.get("store", ""),
+            )
+        )
+    return sorted(found, key=lambda replica: replica.id)
 
 
 _VERDICT_FIELDS = 8

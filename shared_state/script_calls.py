@@ -6,6 +6,7 @@ import random
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -18,8 +19,12 @@ from shared_state.scripts import Script
 DEAD_AFTER_MS = 5000
 REAP_CHUNK = 500
 TENANTS_KEPT = 10_000  # packed limits
+REPLICAS_SHOWN = 200  # about 1 ms of the store's time
 _SEED_BITS = 31
 _WAITING = tuple((pack(waiting, b"0"), pack(waiting, b"1")) for waiting in (b"0", b"1", b"2"))  # and traced or not
+
+
+Detail = Literal[0, 1, 2]  # of a snapshot: as the head of the script says
 
 
 def part(limit: int, replicas: int) -> int:
@@ -169,12 +174,18 @@ class ScriptCalls:
         encoded = [self._epoch, *(argument.encode() for argument in arguments)]
         return self._packed("tenants", (keys.domain, keys.tenants, keys.events), encoded)
 
-    def snapshot(self, ids: Sequence[str]) -> bytes:
+    def snapshot(self, ids: Sequence[str], detail: Detail = 0) -> bytes:
         keys = self._keys
         names = [keys.domain, keys.policy, keys.leases, keys.window, keys.replicas]
         for deployment_id in ids:
             names += keys.candidate(deployment_id)
-        return self._packed("snapshot", names, [b"%d" % DEAD_AFTER_MS])
+        return self._packed("snapshot", names, [b"%d" % DEAD_AFTER_MS, b"%d" % detail])
+
+    def events(self, direction: Literal["newest", "after"], event_id: str, most: int) -> bytes:
+        return self._packed("events", [self._keys.events], [direction.encode(), event_id.encode(), b"%d" % most])
+
+    def roster(self) -> bytes:
+        return self._packed("roster", [self._keys.domain, self._keys.replicas], [b"%d" % REPLICAS_SHOWN])
 
     def explain(self, plan: Plan, priority: int) -> bytes:
         names = [self._keys.domain, self._keys.policy, self._keys.leases]

@@ -21,6 +21,7 @@ from shared_state.records import (
     Configuration,
     DomainSnapshot,
     Ending,
+    Event,
     Explanation,
     Heartbeat,
     Outcome,
@@ -28,9 +29,10 @@ from shared_state.records import (
     Plan,
     Presence,
     Rejection,
+    ReplicaSnapshot,
     Settlement,
 )
-from shared_state.script_calls import ScriptCalls
+from shared_state.script_calls import Detail, ScriptCalls
 from shared_state.scripts import Script
 
 SNAPSHOT_CHUNK = 50  # deployments per call: about 1 ms of the store's time
@@ -340,11 +342,24 @@ class Store:
         """What the script of this name is asked; `tenants` has the values."""
         return self._batcher.call(self._calls.tenants(*arguments))
 
-    async def snapshot(self) -> DomainSnapshot:
-        ids = [policy.id for policy in self.configuration.deployments]
+    async def snapshot(self, detail: Detail = 0, ids: Sequence[str] | None = None) -> DomainSnapshot:
+        """Of all deployments, or of some."""
+        if ids is None:
+            ids = [policy.id for policy in self.configuration.deployments]
         chunks = [tuple(ids[k : k + SNAPSHOT_CHUNK]) for k in range(0, len(ids), SNAPSHOT_CHUNK)] or [()]
-        calls = [self._batcher.call(self._calls.snapshot(chunk)) for chunk in chunks]
+        calls = [self._batcher.call(self._calls.snapshot(chunk, detail)) for chunk in chunks]
         return replies.snapshot(await asyncio.gather(*calls), chunks)
+
+    async def events_before(self, event_id: str, most: int) -> list[Event]:
+        """The newest first, of those before this one; of all when that is empty."""
+        return replies.events(await self._batcher.call(self._calls.events("newest", event_id, most)))
+
+    async def events_after(self, event_id: str, most: int) -> list[Event]:
+        """The oldest first, of those after this one."""
+        return replies.events(await self._batcher.call(self._calls.events("after", event_id, most)))
+
+    async def roster(self) -> list[ReplicaSnapshot]:
+        return replies.roster(await self._batcher.call(self._calls.roster()))
 
     async def explain(self, plan: Plan, priority: int) -> Explanation:
         return replies.explained(await self._batcher.call(self._calls.explain(plan, priority)), plan.ids)

@@ -16,8 +16,10 @@ ORDER = {
     "gateway": (
         *("__main__", "supervisor", "demo", "processes"),
         *("server", "hypercorn_engine", "uvicorn_engine", "http1", "app", "early_refusal", "otlp"),
-        *("endpoints.tenants", "endpoints.admin", "endpoints.openai", "endpoints.inference", "endpoints.ops"),
+        *("endpoints.tenants", "endpoints.overview", "endpoints.admin", "endpoints.access", "endpoints.event_stream"),
+        *("endpoints.openai", "endpoints.inference", "endpoints.ops"),
         *("request_log", "logs", "endpoints.pings", "endpoints.wire", "http_text"),
+        *("live", "masking"),
         *(
             "metrics",
             "cluster_metrics",
@@ -40,7 +42,7 @@ ORDER = {
         *("dialects.messages_as_chat_blocks", "dialects.messages_as_chat_stream", "dialects.messages_as_chat_order"),
         *("dialects.messages_as_chat_events", "dialects.messages_as_chat_reply"),
         *("dialects.usage", "dialects.call_ids", "dialects.web_address", "dialects.malformed"),
-        *("policy", "catalog", "sse", "classify", "calls", "auth"),
+        *("policy", "catalog", "sse", "classify", "calls", "origin", "auth"),
         *("settings", "setting_rules", "struct_reader", "yaml_source"),
         *("router_settings", "setting_types", "errors"),
     ),

@@ -8,13 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.admission import Admission
-from gateway.auth import PRIORITY_LEVELS, Authenticator
+from gateway.auth import PRIORITY_LEVELS
 from gateway.calls import NOT_JSON
 from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
+from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.inference import deadline_of
 from gateway.endpoints.wire import ClientGone, read_body
-from gateway.errors import AdminOnly, InvalidRequest, ModelNotFound, NotFound, RequestTimedOut, Unauthorized
+from gateway.errors import InvalidRequest, ModelNotFound, NotFound, RequestTimedOut
 from gateway.statistics import statistics
 from shared_state.failover import Failover
 
@@ -45,28 +46,19 @@ class Admin:
         catalog: Catalog,
         dispatcher: Dispatcher,
         admission: Admission,
-        authenticator: Authenticator,
+        access: AdminAccess,
     ) -> None:
         self._store = store
         self._admission = admission
         self._dispatcher = dispatcher
-        self._authenticator = authenticator
+        self._access = access
         deployments = [d for d in catalog.deployments() if d.enabled]
         names = dict.fromkeys(d.model_name for d in deployments)
         self._models = [(name, [d.id for d in deployments if d.model_name == name]) for name in names]
         self._ids = {d.id for d in deployments}
 
-    def authorize(self, request: Request) -> None:
-        """Raises Unauthorized, AdminOnly."""
-        headers = list(request.scope["headers"])
-        if self._authenticator.is_admin(headers, request.client.host if request.client else None):
-            return
-        if any(name in (b"authorization", b"x-api-key") for name, _ in headers):
-            raise AdminOnly("This endpoint needs the admin key.")
-        raise Unauthorized("This endpoint needs the admin key.")
-
     async def stats(self, request: Request) -> Response:
-        self.authorize(request)
+        self._access.authorize(request)
         snapshot = await self._store.snapshot()
         return answered(
             statistics(snapshot, self._models) | {"state": self._store.state, "waiting": self._admission.waiting()}
@@ -74,7 +66,7 @@ class Admin:
 
     async def explain(self, request: Request) -> Response:
         """Which deployment a request for ?model= would get now, and why. Nothing is taken."""
-        self.authorize(request)
+        self._access.authorize(request)
         model = request.query_params.get("model", "")
         plan = self._dispatcher.explain_plan(model)
         if plan is None:
@@ -87,7 +79,7 @@ class Admin:
 
     async def force(self, request: Request) -> Response:
         """POST /v1/admin/deployments/{id}/{action}."""
-        self.authorize(request)
+        self._access.authorize(request)
         deployment_id, action = request.path_params["deployment"], request.path_params["action"]
         if deployment_id not in self._ids or action not in ACTIONS:
             raise NotFound(

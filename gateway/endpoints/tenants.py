@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from gateway.auth import Authenticator, TenantRequest, digest
 from gateway.catalog import Catalog
-from gateway.endpoints.admin import Admin, answered, request_of
+from gateway.endpoints.access import AdminAccess
+from gateway.endpoints.admin import answered, request_of
 from gateway.endpoints.wire import ClientGone
 from gateway.errors import Conflict, InvalidRequest, NotFound
 from gateway.setting_types import Identifier
@@ -25,20 +26,20 @@ _KEY = re.compile(rf"[!-~]{{{KEY_LEAST},}}")  # no header could hold another
 
 
 class Tenants:
-    def __init__(self, admin: Admin, book: TenantBook, authenticator: Authenticator, catalog: Catalog) -> None:
-        self._admin = admin
+    def __init__(self, access: AdminAccess, book: TenantBook, authenticator: Authenticator, catalog: Catalog) -> None:
+        self._access = access
         self._book = book
         self._authenticator = authenticator
         self._catalog = catalog
 
     async def index(self, request: Request) -> Response:
         """GET /v1/admin/tenants: those of the store, without their keys."""
-        self._admin.authorize(request)
+        self._access.authorize(request)
         return answered({"tenants": [_shown(self._book.records[name]) for name in sorted(self._book.records)]})
 
     async def put(self, request: Request) -> Response:
         """PUT /v1/admin/tenants/{name}."""
-        self._admin.authorize(request)
+        self._access.authorize(request)
         name = _name(request)
         try:
             wanted = await request_of(request, TenantRequest)
@@ -69,7 +70,7 @@ class Tenants:
 
     async def remove(self, request: Request) -> Response:
         """DELETE /v1/admin/tenants/{name}: its key opens nothing from now on."""
-        self._admin.authorize(request)
+        self._access.authorize(request)
         name = _name(request)
         if not await self._book.remove(name, "admin"):
             raise NotFound(f"The store has no tenant `{name}`.")

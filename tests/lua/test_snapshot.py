@@ -109,3 +109,34 @@ def test_latency_of_a_deployment_is_the_same_for_every_replica(cluster: Cluster)
 
     assert row.requests == 40
     assert 100 < row.p50_ms <= row.p95_ms <= row.p99_ms < 160
+
+
+def test_histogram_counts_every_success_of_the_window(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.call("a", times=3, latency_ms=100)
+    cluster.call("a", latency_ms=1000)
+    cluster.call("a", "failure")
+    histogram = cluster.snapshot(detail=1).deployments[0].histogram
+
+    assert [(bucket.up_to_ms, bucket.count) for bucket in histogram] == [(107.6, 3), (1024.0, 1)]
+
+
+def test_histogram_slides_out_with_the_window(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.call("a", times=4, latency_ms=100)
+    counts = []
+    for step_ms in (0, 55_000, 5000):
+        cluster.advance(step_ms)
+        counts.append([bucket.count for bucket in cluster.snapshot(detail=1).deployments[0].histogram])
+
+    assert counts == [[4], [2], []]
+
+
+def test_what_is_stored_is_shown_only_to_who_asks(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.trip("a")
+    plain, full = cluster.snapshot().deployments[0], cluster.snapshot(detail=2, read_only=True).deployments[0]
+
+    assert (plain.stored, plain.histogram) == ({}, ())
+    assert full.stored == cluster.deployment("a")
+    assert full.state == full.stored["state"] == "open"

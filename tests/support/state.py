@@ -20,11 +20,13 @@ from shared_state.records import (
     Ask,
     DeploymentPolicy,
     DomainSnapshot,
+    Event,
     Explanation,
     Heartbeat,
     Outcome,
     Permit,
     Rejection,
+    ReplicaSnapshot,
     RouterPolicy,
     Settlement,
     TenantLimits,
@@ -318,12 +320,20 @@ class Cluster:
 
     # -- reading --------------------------------------------------------------------------------------------
 
-    def snapshot(self, *, read_only: bool = False) -> DomainSnapshot:
+    def snapshot(self, *, read_only: bool = False, detail: int = 0) -> DomainSnapshot:
         """Read only: by a command that ends with an error at the first write."""
         keys = self.keys
         names = [keys.domain, keys.policy, keys.leases, keys.window, keys.replicas, *self._candidate_keys(self.ids)]
-        reply = self.run("snapshot", names, [DEAD_AFTER_MS], read_only=read_only)
+        reply = self.run("snapshot", names, [DEAD_AFTER_MS, detail], read_only=read_only)
         return replies.snapshot([reply], [tuple(self.ids)])
+
+    def stored_events(self, direction: str, event_id: str = "", most: int = 100) -> list[Event]:
+        reply = self.run("events", [self.keys.events], [direction, event_id, most], read_only=True)
+        return replies.events(reply)
+
+    def roster(self, most: int = 100) -> list[ReplicaSnapshot]:
+        reply = self.run("roster", [self.keys.domain, self.keys.replicas], [most], read_only=True)
+        return replies.roster(reply)
 
     def explain(
         self,

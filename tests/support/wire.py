@@ -57,7 +57,7 @@ class Answer(NamedTuple):
 
 
 def request_bytes(method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> bytes:
-    fields = {"host": "test", "content-length": str(len(body))} | (headers or {})
+    fields = {"host": "localhost", "content-length": str(len(body))} | (headers or {})
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 

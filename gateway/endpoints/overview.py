@@ -1,0 +1,152 @@
+"""What an operator looks at: one deployment, events, replicas, the settings in force, and all of it live."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.endpoints.access import AdminAccess
+from gateway.endpoints.admin import ACTIONS, answered
+from gateway.endpoints.event_stream import EventStream, event
+from gateway.errors import InvalidRequest, MethodNotAllowed, NotFound
+from gateway.live import EVENTS_PAGE, Listener, LiveFeed
+from gateway.masking import masked
+from gateway.settings import Settings
+from shared_state.errors import StateError, StoreTimeout
+from shared_state.failover import Failover
+from shared_state.records import Event
+
+EVENTS_MOST = 1000
+PAGES_MOST = 20  # to catch up with: more than the store keeps
+PING_FRAMES = 15  # seconds without an event: shorter than what proxies take for an idle connection
+FRAMES_MOST = 1_000_000
+ANSWER_MOST_S = 5.0
+_WHOLE = re.compile(r"[0-9]{1,9}")
+_EVENT_ID = re.compile(r"[0-9]{1,18}(-[0-9]{1,18})?")
+
+
+class Overview:
+    def __init__(self, access: AdminAccess, store: Failover, feed: LiveFeed, settings: Settings) -> None:
+        self._access = access
+        self._store = store
+        self._feed = feed
+        self._ids = {deployment.id for deployment in settings.model_list if deployment.enabled}
+        self._configuration = masked(settings)
+
+    async def deployment(self, request: Request) -> Response:
+        """GET /v1/admin/deployments/{id}: everything that is known of it, the histogram of its window included."""
+        self._access.authorize(request)
+        deployment_id = request.path_params["deployment"]
+        if deployment_id not in self._ids:
+            owner, _, action = deployment_id.rpartition("/")
+            if owner in self._ids and action in ACTIONS:
+                refused = MethodNotAllowed(f"{request.method} is not allowed here.")
+                refused.headers.append((b"allow", b"POST"))
+                raise refused
+            raise NotFound(f"No deployment `{deployment_id[:200]}`.")
+        snapshot = await _in_time(self._store.snapshot(2, [deployment_id]))
+        return answered(snapshot.deployments[0])
+
+    async def replicas(self, request: Request) -> Response:
+        """GET /v1/admin/replicas."""
+        self._access.authorize(request)
+        return answered({"replicas": await _in_time(self._store.active.roster()), "state": self._store.state})
+
+    async def configuration(self, request: Request) -> Response:
+        """GET /v1/admin/configuration: the settings in force, secrets masked."""
+        self._access.authorize(request)
+        return answered(self._configuration)
+
+    async def events(self, request: Request) -> Response:
+        """GET /v1/admin/events?before=&limit=: newest first; as a stream where `text/event-stream` is accepted."""
+        self._access.authorize(request)
+        if "text/event-stream" in request.headers.get("accept", ""):
+            after = _event_id(request.headers.get("last-event-id", ""), "last-event-id")
+            return self._streamed(request, lambda listener: self._event_chunks(listener, after))
+        before = _event_id(request.query_params.get("before", ""), "before")
+        limit = _number(request, "limit", EVENTS_PAGE, EVENTS_MOST)
+        found = await _in_time(self._store.active.events_before(before, limit))
+        return answered({"events": found, "next_before": found[-1].id if len(found) == limit else None})
+
+    async def live(self, request: Request) -> Response:
+        """GET /v1/admin/live?frames=: the state once a second as server-sent events, first `full`, then `delta`."""
+        self._access.authorize(request)
+        frames = _number(request, "frames", FRAMES_MOST, FRAMES_MOST)
+        return self._streamed(request, lambda listener: _frame_chunks(listener, frames))
+
+    def _streamed(self, request: Request, chunks: "Chunks") -> Response:
+        if request.method == "HEAD":
+            return Response(media_type=EventStream.media_type)
+        listener = self._feed.listen()
+        return EventStream(chunks(listener), listener.close)
+
+    async def _event_chunks(self, listener: Listener, after: str) -> AsyncGenerator[bytes]:
+        """What came after the last event that the client has seen, then what comes. Whoever cannot be told all of it is
+        left to ask again.
+        """
+        yield b"retry: 2000\n\n"
+        told: set[str] = set()
+        try:
+            for _ in range(PAGES_MOST if after else 0):
+                found = await _in_time(self._store.active.events_after(after, EVENTS_PAGE))
+                if not found:
+                    break
+                after = found[-1].id
+                told.update(each.id for each in found)
+                yield _event_chunks(found)
+        except StateError:
+            return
+        quiet = 0
+        while await listener.frame() is not None:
+            fresh = listener.events()
+            if fresh is None:
+                return
+            quiet = 0 if fresh else quiet + 1
+            if fresh := [each for each in fresh if each.id not in told]:
+                yield _event_chunks(fresh)
+            elif quiet % PING_FRAMES == 0:
+                yield b": ping\n\n"
+
+
+Chunks = Callable[[Listener], AsyncGenerator[bytes]]
+_Answer = TypeVar("_Answer")
+
+
+async def _frame_chunks(listener: Listener, frames: int) -> AsyncGenerator[bytes]:
+    for _ in range(frames):
+        encoded = await listener.encoded()
+        if encoded is None:
+            return
+        yield event(*encoded)
+
+
+def _event_chunks(events: list[Event]) -> bytes:
+    return b"".join(event("transition", msgspec.json.encode(each), each.id) for each in events)
+
+
+async def _in_time(question: Awaitable[_Answer]) -> _Answer:
+    """Raises StateError."""
+    try:
+        async with asyncio.timeout(ANSWER_MOST_S):
+            return await question
+    except TimeoutError:
+        raise StoreTimeout("the store does not answer in time") from None
+
+
+def _event_id(text: str, param: str) -> str:
+    """Raises InvalidRequest."""
+    if text and not _EVENT_ID.fullmatch(text):
+        raise InvalidRequest(f"{param} must be the id of an event.", param=param)
+    return text
+
+
+def _number(request: Request, param: str, default: int, most: int) -> int:
+    """Raises InvalidRequest."""
+    text = request.query_params.get(param, str(default))
+    if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= most:
+        raise InvalidRequest(f"{param} must be a whole number from 1 to {most}.", param=param)
+    return int(text)

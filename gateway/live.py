@@ -1,0 +1,245 @@
+"""What watchers are shown: the state of the cluster once a second, taken once for all of them, and the events as they
+come. Nothing is asked of the store while nobody watches.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from gateway.errors import RateLimited
+from gateway.settings import Settings
+from shared_state.errors import StateError
+from shared_state.failover import Failover
+from shared_state.records import DeploymentSnapshot, Event
+
+EVERY_S = 1.0
+TAKE_MOST_S = 2.0
+LISTENERS_MOST = 50  # of one replica: each costs a connection and a few kilobytes a second
+EVENTS_KEPT, EVENTS_SHOWN, EVENTS_PAGE = 200, 50, 100
+# What is not zero of these is told of each deployment.
+_ROW = (
+    *("health_score", "active", "limit", "requests", "failures", "slow", "avg_ms", "p50_ms", "p95_ms", "p99_ms"),
+    *("wait_ms", "open_reason", "trips", "generation", "oldest_ms", "histogram"),
+)
+
+
+class ModelShown(msgspec.Struct, frozen=True):
+    name: str
+    deployments: tuple[str, ...]
+    fallbacks: tuple[str, ...] = ()
+
+
+def models_shown(settings: Settings) -> tuple[ModelShown, ...]:
+    """Those with deployments that are enabled, as the configuration has them."""
+    deployments = [entry for entry in settings.model_list if entry.enabled]
+    return tuple(
+        ModelShown(
+            name, tuple(d.id for d in deployments if d.model_name == name), settings.router.fallbacks.get(name, ())
+        )
+        for name in dict.fromkeys(entry.model_name for entry in deployments)
+    )
+
+
+class Frame:
+    """The state at one moment. ``events``: those since the frame before; ``number`` counts up by one."""
+
+    def __init__(
+        self, number: int, head: dict[str, object], rows: dict[str, DeploymentSnapshot], events: list[Event]
+    ) -> None:
+        self.number = number
+        self.rows = rows
+        self.events = events
+        self._head = head
+        self._full = self._delta = b""
+
+    def full(self, models: Sequence[ModelShown], recent: list[Event]) -> bytes:
+        """For who has not seen the frame before; encoded once for all of them."""
+        if not self._full:
+            rows = [_row(row) for row in self.rows.values()]
+            fields = {"models": models, **self._head, "deployments": rows, "events": recent}
+            self._full = msgspec.json.encode(fields)
+        return self._full
+
+    def delta(self, before: "Frame") -> bytes:
+        """What has changed since the frame before, of the deployments; the rest whole."""
+        if not self._delta:
+            rows = [_row(row) for name, row in self.rows.items() if before.rows.get(name) != row]
+            self._delta = msgspec.json.encode({**self._head, "deployments": rows, "events": self.events})
+        return self._delta
+
+
+def _row(snapshot: DeploymentSnapshot) -> dict[str, object]:
+    row: dict[str, object] = {"id": snapshot.id, "state": snapshot.state}
+    return row | {name: value for name in _ROW if (value := getattr(snapshot, name))}
+
+
+class LiveFeed:
+    """``is_over`` ends every stream: the replica drains, and its watchers go elsewhere."""
+
+    def __init__(
+        self,
+        store: Failover,
+        models: Sequence[ModelShown],
+        replica: str,
+        waiting: Callable[[], object],
+        is_over: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._models = models
+        self._replica = replica
+        self._waiting = waiting
+        self.is_over = is_over
+        self._listeners = 0
+        self._task: asyncio.Task[None] | None = None
+        self._ticked = asyncio.Event()
+        self._frame: Frame | None = None
+        self._before: Frame | None = None
+        self._number = 0
+        self._recent: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self.told = 0  # events, beyond those of before the first look
+        self._last: dict[str, str] = {}  # by store, as each has a stream of its own
+
+    def listen(self) -> "Listener":
+        """To be closed. Raises RateLimited."""
+        if self._listeners >= LISTENERS_MOST:
+            raise RateLimited("Too many watch this replica already.", retry_after_ms=5000)
+        self._listeners += 1
+        self._start()
+        return Listener(self)
+
+    def _start(self) -> None:
+        if self._task is None:
+            self._frame = self._before = None
+            self._recent.clear()
+            self._last.clear()
+            self._task = asyncio.create_task(self._run(), name="live feed")
+
+    def leave(self) -> None:
+        self._listeners -= 1
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def next(self, number: int) -> Frame | None:
+        """The frame of now, unless that one was seen: then the one that comes. None when it is over."""
+        while not self.is_over():
+            if self._frame is not None and self._frame.number > number:
+                return self._frame
+            self._start()
+            ticked = self._ticked
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ticked.wait(), EVERY_S + TAKE_MOST_S)
+        return None
+
+    def events_since(self, told: int) -> list[Event] | None:
+        """None when some of them are kept no longer."""
+        count = self.told - told
+        if count > len(self._recent):
+            return None
+        return list(self._recent)[len(self._recent) - count :]
+
+    def encoded(self, frame: Frame, seen: int) -> tuple[str, bytes]:
+        """A frame for who has seen the one of that number."""
+        if self._before is not None and frame is self._frame and seen == self._before.number == frame.number - 1:
+            return "delta", frame.delta(self._before)
+        return "full", frame.full(self._models, list(self._recent)[-EVENTS_SHOWN:])
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        try:
+            while self._listeners and not self.is_over():
+                self._number += 1
+                frame = await self._take()
+                self._before, self._frame = self._frame, frame
+                self._tick()
+                due = max(due + EVERY_S, loop.time())
+                await asyncio.sleep(due - loop.time())
+        finally:
+            self._task = None
+            self._tick()
+
+    def _tick(self) -> None:
+        self._ticked.set()
+        self._ticked = asyncio.Event()
+
+    async def _take(self) -> Frame:
+        """What the store does not tell in time is left out, and that is said."""
+        head: dict[str, object] = {"replica": self._replica, "state": self._store.state, "waiting": self._waiting()}
+        rows = self._frame.rows if self._frame else {}
+        events: list[Event] = []
+        try:
+            async with asyncio.timeout(TAKE_MOST_S):
+                snapshot = await self._store.snapshot(1)
+                rows = {row.id: row for row in snapshot.deployments}
+                head |= {"state": self._store.state, "reason": self._reason(), "at_ms": snapshot.now_ms}
+                head |= {"active": snapshot.active, "requests": snapshot.requests, "failures": snapshot.failures}
+                head |= {"healthy_ratio": snapshot.healthy_ratio, "replicas_alive": snapshot.replicas_alive}
+                head |= {"shed_reasons": snapshot.shed_reasons.split(",") if snapshot.shed_reasons else []}
+                head["replicas"] = await self._store.active.roster()
+                events = await self._news()
+        except (StateError, TimeoutError) as error:
+            head["problem"] = str(error) or "the store does not answer in time"
+        return Frame(self._number, head, rows, events)
+
+    def _reason(self) -> str:
+        return "" if self._store.state == "shared" else self._store.reason
+
+    async def _news(self) -> list[Event]:
+        """Events since the last look. A store that was not looked into before goes on where the other one was left:
+        both count by the time of day.
+        """
+        store = self._store.state
+        if not self._last:
+            recent = await self._store.active.events_before("", EVENTS_SHOWN)
+            self._recent.extend(reversed(recent))
+            self._last[store] = recent[0].id if recent else "0-0"
+            return []
+        last = self._last.get(store) or max(self._last.values(), key=_place)
+        events = await self._store.active.events_after(last, EVENTS_PAGE)
+        self._last[store] = events[-1].id if events else last
+        self._recent.extend(events)
+        self.told += len(events)
+        return events
+
+
+def _place(event_id: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in event_id.split("-"))
+
+
+class Listener:
+    """One who watches, from `listen` to `close`."""
+
+    def __init__(self, feed: LiveFeed) -> None:
+        self._feed = feed
+        self._seen = 0
+        self._told = feed.told
+        self._is_closed = False
+
+    def close(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._feed.leave()
+
+    async def frame(self) -> Frame | None:
+        """The next one it has not seen, and never one of long ago; None when it is over."""
+        frame = await self._feed.next(self._seen)
+        if frame is not None:
+            self._seen = frame.number
+        return frame
+
+    def events(self) -> list[Event] | None:
+        """Those it has not been told; None when it has looked away for too long."""
+        events, self._told = self._feed.events_since(self._told), self._feed.told
+        return events
+
+    async def encoded(self) -> tuple[str, bytes] | None:
+        """The next frame as `full` or `delta`, and its JSON."""
+        before = self._seen
+        frame = await self.frame()
+        return None if frame is None else self._feed.encoded(frame, before)

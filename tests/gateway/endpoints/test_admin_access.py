@@ -1,0 +1,106 @@
+"""Calls of the admin endpoints that somebody else's page makes, or nobody with a key: refused, and logged."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from shared_state.embedded import EmbeddedStore
+from tests.loadtest.process import ProviderProcess
+from tests.support.cluster import STATS, Cluster, ReplicaProcess, deployment, running_cluster
+
+FORCE = "/v1/admin/deployments/primary/open"
+CALLS = [
+    ("POST", FORCE),
+    ("PUT", "/v1/admin/tenants/team-x"),
+    ("DELETE", "/v1/admin/tenants/team-x"),
+    ("GET", STATS),
+    ("GET", "/v1/admin/explain?model=gpt-4"),
+    ("GET", "/v1/admin/deployments/primary"),
+    ("GET", "/v1/admin/events"),
+    ("GET", "/v1/admin/replicas"),
+    ("GET", "/v1/admin/configuration"),
+    ("GET", "/v1/admin/live"),
+    ("GET", "/v1/admin/tenants"),
+]
+FOREIGN = [
+    {"origin": "http://evil.example"},
+    {"origin": "null"},
+    {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"},
+    {"sec-fetch-site": "same-site"},
+    {"host": "evil.example"},  # a name of theirs that resolves to this machine
+    {"host": "evil.example:8080", "origin": "http://evil.example:8080", "sec-fetch-site": "same-origin"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+@pytest.mark.parametrize(("method", "path"), CALLS)
+def test_page_of_another_site_may_do_nothing(
+    replica: ReplicaProcess, method: str, path: str, headers: dict[str, str]
+) -> None:
+    answer = replica.request(method, path, b"{}", headers)
+
+    assert (answer.status, answer.error["code"]) == (403, "cross_origin")
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_page_of_another_site_moves_no_breaker(replica: ReplicaProcess, headers: dict[str, str]) -> None:
+    replica.request("POST", FORCE, b"{}", {"content-type": "text/plain"} | headers)
+
+    assert replica.stats()["adaptive_breakers"]["gpt-4"]["state"] == "CLOSED"
+
+
+def test_page_of_our_own_may_act(replica: ReplicaProcess) -> None:
+    own = {"host": f"localhost:{replica.port}", "origin": f"http://localhost:{replica.port}"}
+
+    assert replica.request("POST", FORCE, b"{}", own | {"sec-fetch-site": "same-origin"}).status == 200
+    assert replica.request("POST", FORCE, b"{}", own).status == 200
+
+
+def test_browser_that_asks_before_it_calls_is_not_encouraged(replica: ReplicaProcess) -> None:
+    asked = {"origin": "http://evil.example", "access-control-request-method": "POST"}
+    answer = replica.request("OPTIONS", FORCE, headers=asked)
+
+    assert answer.status == 405
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.fixture(scope="module")
+def locked_cluster(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[Cluster]:
+    models = [deployment("primary", provider_processes[0], "gpt-4")]
+    auth = {"admin_key": "key-admin", "keys": [{"name": "team", "key": "key-team"}]}
+    with running_cluster(
+        store, provider_processes, models, domain="locked", engines=("hypercorn",), auth=auth
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def locked(locked_cluster: Cluster) -> ReplicaProcess:
+    return locked_cluster.replicas[0]
+
+
+@pytest.mark.parametrize(("method", "path"), CALLS)
+def test_without_the_admin_key_nothing_is_done(locked: ReplicaProcess, method: str, path: str) -> None:
+    without = locked.request(method, path, b"{}")
+    wrong = [locked.request(method, path, b"{}", {"authorization": f"Bearer {key}"}) for key in ("wrong", "key-team")]
+
+    assert (without.status, without.error["code"]) == (401, "invalid_api_key")
+    assert {(answer.status, answer.error["code"]) for answer in wrong} == {(403, "admin_key_required")}
+
+
+def test_the_key_may_be_used_under_any_name_but_not_by_another_site(locked: ReplicaProcess) -> None:
+    key = {"authorization": "Bearer key-admin", "host": "gateway.example"}
+
+    assert locked.get(STATS, key).status == 200
+    assert locked.get(STATS, key | {"origin": "http://evil.example"}).status == 403
+
+
+def test_flood_of_wrong_keys_is_logged_in_few_lines_that_hold_no_key(locked: ReplicaProcess) -> None:
+    before = locked.said().count("refused GET")
+    for _ in range(300):
+        locked.get("/v1/admin/explain?model=%0Aforged", {"authorization": "Bearer sk-guessed"})
+    said = locked.said()
+
+    assert 0 < said.count("refused") - before < 100
+    assert "sk-guessed" not in said
+    assert "\nforged" not in said

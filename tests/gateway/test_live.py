@@ -1,0 +1,146 @@
+"""The live feed on a real store: one look a second for all who watch, and none while nobody does."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from gateway.errors import RateLimited
+from gateway.live import LISTENERS_MOST, Listener, LiveFeed, ModelShown
+from shared_state.embedded import EmbeddedStore
+from shared_state.failover import Failover
+from tests.support.live_state import OpenedState, opened_state
+from tests.support.stores import on_loop, stopped
+
+
+class Watched(NamedTuple):
+    feed: LiveFeed
+    state: OpenedState
+    draining: asyncio.Event
+
+
+@contextlib.asynccontextmanager
+async def watched(store: EmbeddedStore, deadline_ms: int = 5000) -> AsyncIterator[Watched]:
+    async with opened_state(store.url, "a", "b", deadline_ms=deadline_ms) as state:
+        draining = asyncio.Event()
+        models = [ModelShown("m", ("a", "b"))]
+        feed = LiveFeed(Failover(state.store, None), models, "r1", dict, draining.is_set)
+        try:
+            yield Watched(feed, state, draining)
+        finally:
+            await feed.stop()
+
+
+async def told(listener: Listener) -> tuple[str, Any]:
+    encoded = await listener.encoded()
+    assert encoded is not None
+    return encoded[0], json.loads(encoded[1])
+
+
+@on_loop
+async def test_first_frame_is_whole_and_the_next_one_tells_what_changed(store: EmbeddedStore) -> None:
+    async with watched(store) as (feed, state, _):
+        listener = feed.listen()
+        kind, whole = await told(listener)
+        await state.store.force("b", "open", "ann", "maintenance")
+        next_kind, change = await told(listener)
+
+    assert (kind, next_kind) == ("full", "delta")
+    assert [row["id"] for row in whole["deployments"]] == ["a", "b"]
+    assert whole["models"] == [{"name": "m", "deployments": ["a", "b"], "fallbacks": []}]
+    assert [(row["id"], row["state"]) for row in change["deployments"]] == [("b", "forced_open")]
+    assert [(event["subject"], event["reason"]) for event in change["events"]] == [("b", "open by ann: maintenance")]
+    assert "models" not in change
+
+
+@on_loop
+async def test_many_listeners_cost_one_look(store: EmbeddedStore) -> None:
+    async with watched(store) as (feed, state, _):
+        alone = feed.listen()
+        await told(alone)
+        before = state.batcher.round_trips
+        await told(alone)
+        price = state.batcher.round_trips - before
+        others = [feed.listen() for _ in range(LISTENERS_MOST - 1)]
+        await asyncio.gather(*(told(listener) for listener in others))
+        before = state.batcher.round_trips
+        await asyncio.gather(*(told(listener) for listener in [alone, *others]))
+
+        assert state.batcher.round_trips - before == price
+
+
+@on_loop
+async def test_listeners_are_bounded_and_leaving_makes_room(store: EmbeddedStore) -> None:
+    async with watched(store) as (feed, _, _):
+        listeners = [feed.listen() for _ in range(LISTENERS_MOST)]
+        with pytest.raises(RateLimited):
+            feed.listen()
+        listeners[0].close()
+        listeners[0].close()
+        feed.listen()
+        with pytest.raises(RateLimited):
+            feed.listen()
+
+
+@on_loop
+async def test_nothing_is_asked_while_nobody_watches(store: EmbeddedStore) -> None:
+    async with watched(store) as (feed, state, _):
+        listener = feed.listen()
+        await told(listener)
+        listener.close()
+        task = next(each for each in asyncio.all_tasks() if each.get_name() == "live feed")
+        await task
+        before = state.batcher.round_trips
+        again = feed.listen()
+
+        assert state.batcher.round_trips == before
+        assert (await told(again))[0] == "full"
+
+
+@on_loop
+async def test_who_missed_a_frame_gets_the_whole(store: EmbeddedStore) -> None:
+    async with watched(store) as (feed, _, _):
+        slow, fast = feed.listen(), feed.listen()
+        await told(slow)
+        kinds = [(await told(fast))[0] for _ in range(3)]
+
+        assert kinds == ["full", "delta", "delta"]
+        assert (await told(slow))[0] == "full"
+
+
+@on_loop
+async def test_events_of_before_are_shown_once_and_told_to_nobody_as_new(store: EmbeddedStore) -> None:
+    async with watched(store) as (feed, state, _):
+        await state.store.force("a", "open", "ann", "before")
+        listener = feed.listen()
+        _, whole = await told(listener)
+
+        assert whole["events"][-1]["reason"] == "open by ann: before"
+        assert listener.events() == []
+
+
+@on_loop
+async def test_store_that_does_not_answer_is_said(store: EmbeddedStore) -> None:
+    async with watched(store, deadline_ms=20) as (feed, _, _):
+        listener = feed.listen()
+        await told(listener)
+        with stopped(store):
+            _, frame = await told(listener)
+        _, after = await told(listener)
+
+    assert "problem" in frame
+    assert frame["replica"] == "r1"
+    assert "problem" not in after
+
+
+@on_loop
+async def test_drain_ends_the_streams(store: EmbeddedStore) -> None:
+    async with watched(store) as (feed, _, draining):
+        listener = feed.listen()
+        await told(listener)
+        draining.set()
+
+        assert await listener.encoded() is None
