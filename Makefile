@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-long compose-test lint bench stages outage faults lock clean
+.PHONY: setup demo test test-long compose-test lint bench stages outage faults screenshots lock clean
 
 setup: $(READY)
 
@@ -46,6 +46,10 @@ outage: $(READY)
 # replicas are back on the shared store.
 faults: $(READY)
 	rm -f .figures; PLLM_FIGURES=.figures $(BIN)/python -m pytest -q tests/cluster/test_store_trouble.py; cat .figures
+
+# Pictures of the live page over a demo under load, for README.
+screenshots: $(READY)
+	$(BIN)/python -m tests.support.screenshots docs
 
 # Needs uv on PATH. The lock names packages and hashes only, never an index; with their extras, which pip before 23.3
 # (Debian 12's) otherwise takes for something unpinned as soon as a newer release is out.

@@ -28,6 +28,7 @@ from gateway.endpoints.inference import Inference, error_body
 from gateway.endpoints.openai import Models
 from gateway.endpoints.ops import Probes
 from gateway.endpoints.overview import Overview
+from gateway.endpoints.page import LivePage
 from gateway.endpoints.tenants import Tenants
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, headers_of
 from gateway.flight import Flight
@@ -214,6 +215,7 @@ def _routes(
         Route("/v1/admin/replicas", overview.replicas, methods=["GET"]),
         Route("/v1/admin/configuration", overview.configuration, methods=["GET"]),
         Route("/v1/admin/live", overview.live, methods=["GET"]),
+        Route("/admin", LivePage().show, methods=["GET"]),
         Route("/v1/admin/tenants", tenants.index, methods=["GET"]),
         Route("/v1/admin/tenants/{name:path}", tenants.put, methods=["PUT"]),
         Route("/v1/admin/tenants/{name:path}", tenants.remove, methods=["DELETE"]),

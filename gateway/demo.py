@@ -51,6 +51,8 @@ A model whose only provider is down, saved by its fallback (see x-pllm-fallback)
   curl -i http://127.0.0.1:8080/v1/chat/completions -H 'content-type: application/json' \\
     -d '{{"model": "claude-3-opus", "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
+Watch it live in a browser, also while you do what follows: http://127.0.0.1:8080/admin
+
 Put load on both replicas, then ask either for the state; both say the same:
   {python} -m loadtest -url http://127.0.0.1:8080,http://127.0.0.1:8081 -model gpt-4 -rps 50 -duration 10s
   curl -s http://127.0.0.1:8081/v1/admin/models/stats | python3 -m json.tool

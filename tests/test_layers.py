@@ -17,6 +17,7 @@ ORDER = {
         *("__main__", "supervisor", "demo", "processes"),
         *("server", "hypercorn_engine", "uvicorn_engine", "http1", "app", "early_refusal", "otlp"),
         *("endpoints.tenants", "endpoints.overview", "endpoints.admin", "endpoints.access", "endpoints.event_stream"),
+        *("endpoints.page",),
         *("endpoints.openai", "endpoints.inference", "endpoints.ops"),
         *("request_log", "logs", "endpoints.pings", "endpoints.wire", "http_text"),
         *("live", "masking"),
