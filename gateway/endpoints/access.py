@@ -52,5 +52,5 @@ class AdminAccess:
             return
         caller = request.client.host if request.client else "a local socket"
         more = f", and {self._unlogged} more since the last line" if self._unlogged else ""
-        _log.warning("refused %s %.200a from %s: %s%s", request.method, request.url.path, caller, fault.code, more)
+        _log.warning("refused %s %.200a from %s: %s%s", request.method, request.scope["path"], caller, fault.code, more)
         self._logged_s, self._unlogged = now, 0
