@@ -8,13 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from gateway import demo, server, supervisor
+from gateway import console, demo, server, state_text, supervisor
 from gateway.setting_types import Secret
 from gateway.settings import ConfigurationError, Settings, exposure_problems, load
 from shared_state.errors import StateError
-from shared_state.inspection import inspect
 
 REPLICAS_MOST = 128
+GATEWAY_URL = "http://127.0.0.1:8080"
 _REPLICA = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 
@@ -50,10 +50,23 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path, metavar="FILE")
     check.set_defaults(run=_check)
 
-    state = commands.add_parser("state", help="send one command to the store, like redis-cli")
+    state = commands.add_parser("state", help="what the store holds, decoded; or one command to it, like redis-cli")
     state.add_argument("--url", required=True, help="redis://… or unix://…")
-    state.add_argument("words", nargs="+", metavar="WORD", help="for example: HGETALL 'pllm:{default}:global'")
+    state.add_argument("--domain", default="default", type=_replica, help="state.domain (default: default)")
+    state.add_argument(
+        "words", nargs="*", metavar="WORD", help="a deployment, or a command: HGETALL 'pllm:{default}:global'"
+    )
     state.set_defaults(run=_state)
+
+    top = commands.add_parser("top", help="the cluster live, in a terminal (PLLM_ADMIN_KEY)")
+    top.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
+    top.set_defaults(run=lambda options: console.top(options.url, os.environ.get("PLLM_ADMIN_KEY", "")))
+
+    events = commands.add_parser("events", help="what happened to breakers, load shedding and replicas")
+    events.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
+    events.add_argument("--limit", default=50, type=_limit, metavar="N", help="of those before now (default: 50)")
+    events.add_argument("--follow", action="store_true", help="and whatever comes")
+    events.set_defaults(run=_events)
 
     play = commands.add_parser("demo", help="a whole cluster on this machine, nothing to set up")
     play.set_defaults(run=lambda _options: demo.run())
@@ -104,8 +117,18 @@ def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
     return changed
 
 
+def _limit(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError("expected a whole number from 1 to 1000")
+    return int(text)
+
+
+def _events(options: argparse.Namespace) -> int:
+    return console.events(options.url, os.environ.get("PLLM_ADMIN_KEY", ""), options.limit, options.follow)
+
+
 def _state(options: argparse.Namespace) -> int:
-    for line in inspect(options.url, options.words):
+    for line in state_text.shown(options.url, options.domain, options.words):
         print(line)
     return 0
 

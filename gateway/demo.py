@@ -52,6 +52,9 @@ A model whose only provider is down, saved by its fallback (see x-pllm-fallback)
     -d '{{"model": "claude-3-opus", "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
 Watch it live in a browser, also while you do what follows: http://127.0.0.1:8080/admin
+or in a terminal:
+  {python} -m gateway top
+  {python} -m gateway events --follow
 
 Put load on both replicas, then ask either for the state; both say the same:
   {python} -m loadtest -url http://127.0.0.1:8080,http://127.0.0.1:8081 -model gpt-4 -rps 50 -duration 10s
@@ -59,6 +62,7 @@ Put load on both replicas, then ask either for the state; both say the same:
   curl -s 'http://127.0.0.1:8080/v1/admin/explain?model=gpt-4' | python3 -m json.tool
 
 Look into the state itself (or use redis-cli -s {socket}):
+  {python} -m gateway state --url {store} gpt-4-failing
   {python} -m gateway state --url {store} HGETALL 'pllm:{{default}}:deployment:gpt-4-failing'
   {python} -m gateway state --url {store} XREVRANGE 'pllm:{{default}}:events' + - COUNT 5
 

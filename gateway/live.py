@@ -200,7 +200,7 @@ class LiveFeed:
             self._recent.extend(reversed(recent))
             self._last[store] = recent[0].id if recent else "0-0"
             return []
-        last = self._last.get(store) or max(self._last.values(), key=_place)
+        last = self._last.get(store) or max(self._last.values(), key=place)
         events = await self._store.active.events_after(last, EVENTS_PAGE)
         self._last[store] = events[-1].id if events else last
         self._recent.extend(events)
@@ -208,7 +208,8 @@ class LiveFeed:
         return events
 
 
-def _place(event_id: str) -> tuple[int, ...]:
+def place(event_id: str) -> tuple[int, ...]:
+    """Ids sorted by it are in the order of the stream."""
     return tuple(int(part) for part in event_id.split("-"))
 
 

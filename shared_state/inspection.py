@@ -1,23 +1,130 @@
-"""One command to the store and its reply as lines: what `pllm state` shows where no redis-cli is installed."""
+"""A look into the store from outside: what `pllm state` shows where no redis-cli is installed, decoded by the scripts
+that decide on it, or one command and its reply as lines. Nothing is written.
+"""
 
 import asyncio
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import msgspec
 import redis
 
+from shared_state import replies
 from shared_state.client import ask
 from shared_state.errors import StateError
+from shared_state.keys import Keys
+from shared_state.records import DeploymentSnapshot, DomainSnapshot, Event, ReplicaSnapshot
+from shared_state.script_calls import DEAD_AFTER_MS, REPLICAS_SHOWN, Detail
+from shared_state.scripts import assemble
 from shared_state.topology import Topology
 
 TIMEOUT_S = 5.0
+CHUNK = 50  # deployments in one call
+EVENTS_SHOWN, LEASES_SHOWN = 10, 20
+_PROBE, _ANSWERED = 0.5, 0.25  # as in lua/include/lease.lua
 
 
-def inspect(url: str, words: list[str]) -> list[str]:
-    """Raises StateError when the store refuses the command or does not answer."""
+class Overview(msgspec.Struct, frozen=True):
+    """A domain now. ``events``: the newest, newest first."""
+
+    snapshot: DomainSnapshot
+    replicas: list[ReplicaSnapshot]
+    events: list[Event]
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """One active request."""
+
+    token: str
+    age_ms: int
+    is_probe: bool
+    is_answered: bool
+
+
+class Inspected(msgspec.Struct, frozen=True):
+    """One deployment now. ``leases``: the oldest of its active requests."""
+
+    deployment: DeploymentSnapshot
+    leases: list[Lease]
+    now_ms: int
+
+
+class Inspector:
+    """One domain of one store. Every method raises StateError."""
+
+    def __init__(self, client: Any, domain: str) -> None:
+        self._client = client
+        self._keys = Keys(domain)
+
+    def overview(self) -> Overview:
+        roster = replies.roster(self._run("roster", [self._keys.domain, self._keys.replicas], [REPLICAS_SHOWN]))
+        events = replies.events(self._run("events", [self._keys.events], ["newest", "", EVENTS_SHOWN]))
+        return Overview(self._snapshot(self._ids(roster), 0), roster, events)
+
+    def deployment(self, deployment_id: str) -> Inspected | None:
+        """None when the domain has none of this name."""
+        if self._client.execute_command("TYPE", self._keys.deployment(deployment_id)) != b"hash":
+            return None
+        snapshot = self._snapshot([deployment_id], 2)
+        key = self._keys.deployment_leases(deployment_id)
+        found = self._client.execute_command("ZRANGE", key, 0, LEASES_SHOWN - 1, "WITHSCORES")
+        pairs = [(member, float(score)) for member, score in zip(found[::2], found[1::2], strict=True)]
+        leases = [_lease(member, score, snapshot.now_ms) for member, score in pairs]
+        return Inspected(snapshot.deployments[0], leases, snapshot.now_ms)
+
+    def execute(self, words: Sequence[str]) -> list[str]:
+        try:
+            return _lines(self._client.execute_command(*words))
+        except redis.ResponseError as error:
+            if len(words) == 1 and "unknown command" in str(error):
+                raise StateError(f"neither a deployment of this domain nor a command is named {words[0]}") from error
+            raise
+
+    def _ids(self, roster: Sequence[ReplicaSnapshot]) -> list[str]:
+        """Those of the replicas; where none is left to tell, those that are found."""
+        told = (self._client.execute_command("HGET", self._keys.replica(each.id), "deployments") for each in roster)
+        ids = dict.fromkeys(name for names in told if names for name in names.decode().split(",") if name)
+        if ids:
+            return list(ids)
+        prefix = self._keys.deployment("")
+        found = self._client.scan_iter(match=prefix.replace(b"[", b"\\[") + b"*", count=1000)
+        return sorted(key.removeprefix(prefix).decode(errors="replace") for key in found)
+
+    def _snapshot(self, ids: Sequence[str], detail: Detail) -> DomainSnapshot:
+        keys = self._keys
+        domain = [keys.domain, keys.policy, keys.leases, keys.window, keys.replicas]
+        chunks = [tuple(ids[k : k + CHUNK]) for k in range(0, len(ids), CHUNK)] or [()]
+        names = [[key for name in chunk for key in keys.candidate(name)] for chunk in chunks]
+        answers = [self._run("snapshot", [*domain, *each], [DEAD_AFTER_MS, detail]) for each in names]
+        return replies.snapshot(answers, chunks)
+
+    def _run(self, name: str, names: Sequence[bytes], arguments: Sequence[object]) -> list[object]:
+        """With no more rights than a gateway has."""
+        script = assemble(name)
+        self._client.execute_command("SCRIPT LOAD", script.text)
+        reply: list[object] = self._client.execute_command("EVALSHA", script.sha, len(names), *names, *arguments)
+        return reply
+
+
+def _lease(member: bytes, score: float, now_ms: int) -> Lease:
+    mark = score % 1
+    age_ms = max(0, now_ms - int(score))
+    return Lease(member.decode(errors="replace"), age_ms, mark >= _PROBE, mark % _PROBE >= _ANSWERED)
+
+
+@contextlib.contextmanager
+def inspecting(url: str, domain: str, key: str = "") -> Iterator[Inspector]:
+    """``key`` tells the Cluster node where that is not the domain's. Raises StateError when the store does not answer
+    or refuses what it is asked.
+    """
     try:
-        # A key of the command tells the Cluster node.
-        found = asyncio.run(Topology(url, words[1].encode() if len(words) > 1 else b"").locate(ask))
-        with redis.Redis.from_url(found, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S) as client:
-            return _lines(client.execute_command(*words))
+        located = asyncio.run(Topology(url, key.encode() or Keys(domain).domain).locate(ask))
+        # The older protocol, so that replies look the same on every server.
+        with redis.Redis.from_url(
+            located, protocol=2, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
+        ) as client:
+            yield Inspector(client, domain)
     except (redis.RedisError, ValueError) as error:
         raise StateError(str(error)) from error
 

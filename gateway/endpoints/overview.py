@@ -13,7 +13,7 @@ from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import ACTIONS, answered
 from gateway.endpoints.event_stream import EventStream, event
 from gateway.errors import InvalidRequest, MethodNotAllowed, NotFound
-from gateway.live import EVENTS_PAGE, Listener, LiveFeed
+from gateway.live import EVENTS_PAGE, Listener, LiveFeed, place
 from gateway.masking import masked
 from gateway.settings import Settings
 from shared_state.errors import StateError, StoreTimeout
@@ -88,25 +88,26 @@ class Overview:
         """What came after the last event that the client has seen, then what comes. Whoever cannot be told all of it is
         left to ask again.
         """
-        yield b"retry: 2000\n\n"
-        told: set[str] = set()
+        if await listener.frame() is None:
+            return
+        yield b"retry: 2000\n\n"  # only now: what happens from here on is told
         try:
             for _ in range(PAGES_MOST if after else 0):
                 found = await _in_time(self._store.active.events_after(after, EVENTS_PAGE))
                 if not found:
                     break
                 after = found[-1].id
-                told.update(each.id for each in found)
                 yield _event_chunks(found)
         except StateError:
             return
-        quiet = 0
+        seen, quiet = place(after or "0-0"), 0
         while await listener.frame() is not None:
             fresh = listener.events()
             if fresh is None:
                 return
+            fresh = [each for each in fresh if place(each.id) > seen]
             quiet = 0 if fresh else quiet + 1
-            if fresh := [each for each in fresh if each.id not in told]:
+            if fresh:
                 yield _event_chunks(fresh)
             elif quiet % PING_FRAMES == 0:
                 yield b": ping\n\n"

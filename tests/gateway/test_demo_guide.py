@@ -42,7 +42,7 @@ def test_replicas_show_one_state(demo: Demo) -> None:
 def test_commands_that_look_into_the_state_work_as_the_guide_gives_them(demo: Demo) -> None:
     commands = re.findall(r"^  \S+ -m gateway (state .+)$", demo.guide, re.MULTILINE)
 
-    assert len(commands) == 2
+    assert len(commands) == 3
     for command in commands:
         words = [word.strip("'") for word in command.split()]
         subprocess.run([sys.executable, "-m", "gateway", *words], check=True, capture_output=True, timeout=20)

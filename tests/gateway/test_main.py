@@ -119,6 +119,32 @@ def test_state_shows_what_redis_cli_would(cluster: Cluster, capsys: pytest.Captu
     assert (code, capsys.readouterr().out) == (0, "closed\n")
 
 
+def test_state_without_a_word_shows_the_domain(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["state", "--url", cluster.store.url, "--domain", cluster.domain])
+    said = capsys.readouterr().out
+
+    assert code == 0
+    assert said.startswith(f"domain {cluster.domain}   epoch ")
+    assert all(f"\n{name}" in said for name in ("primary ", "org/nested ", "r0-", "r1-"))
+
+
+@pytest.mark.parametrize("name", ["primary", "org/nested"])
+def test_state_of_a_deployment_shows_it_decoded(
+    cluster: Cluster, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["state", "--url", cluster.store.url, "--domain", cluster.domain, name])
+    lines = capsys.readouterr().out.splitlines()
+
+    assert (code, lines[:2]) == (0, [name, "  closed"])
+    assert "  latency_threshold_ms  8000" in lines
+    assert "active requests: 0 of at most 200" in lines
+
+
+def test_state_of_one_word_may_be_a_command(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["state", "--url", cluster.store.url, "DBSIZE"]) == 0
+    assert int(capsys.readouterr().out) > 0
+
+
 @pytest.mark.parametrize(
     ("url", "words"), [("redis://127.0.0.1:1", ["PING"]), ("nonsense", ["PING"]), ("{store}", ["NONSENSE"])]
 )

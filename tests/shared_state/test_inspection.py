@@ -1,11 +1,18 @@
-"""`pllm state`: one command, its reply as lines."""
+"""`pllm state`: one command, its reply as lines; or the domain and a deployment, decoded."""
 
 import pytest
 
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StateError
-from shared_state.inspection import inspect
-from tests.support.stores import RedisCli, fresh_domain
+from shared_state.inspection import EVENTS_SHOWN, inspecting
+from shared_state.records import Ask, Ending, Outcome, Presence
+from tests.support.live_state import opened_state
+from tests.support.stores import RedisCli, fresh_domain, on_loop
+
+
+def inspect(url: str, words: list[str]) -> list[str]:
+    with inspecting(url, "default") as inspector:
+        return inspector.execute(words)
 
 
 def test_hash_is_a_table(server: EmbeddedStore, cli: RedisCli) -> None:
@@ -55,3 +62,82 @@ def test_refused_command_says_why(server: EmbeddedStore) -> None:
 def test_store_that_is_not_there_is_an_error(url: str) -> None:
     with pytest.raises(StateError):
         inspect(url, ["PING"])
+
+
+def test_overview_shows_what_the_replicas_know(server: EmbeddedStore) -> None:
+    domain = fresh_domain()
+
+    @on_loop
+    async def use() -> None:
+        async with opened_state(server.url, "a", "b", domain=domain) as state:
+            await state.store.beat(Presence("127.0.0.1:8080", "0.1.0", 1))
+            await state.store.settlement(await state.granted(), Ending(Outcome.SUCCESS, latency_ms=100))
+            await state.store.force("b", "open", "ann", "maintenance")
+
+    use()
+    with inspecting(server.url, domain) as inspector:
+        shown = inspector.overview()
+
+    assert [(each.id, each.state) for each in shown.snapshot.deployments] == [("a", "closed"), ("b", "forced_open")]
+    assert sum(each.requests for each in shown.snapshot.deployments) == 1
+    assert [(each.id, each.address) for each in shown.replicas] == [("r1", "127.0.0.1:8080")]
+    assert shown.events[0].reason == "open by ann: maintenance"
+    assert len(shown.events) <= EVENTS_SHOWN
+
+
+def test_deployments_are_found_where_no_replica_is_left(server: EmbeddedStore) -> None:
+    domain = fresh_domain()
+
+    @on_loop
+    async def use() -> None:
+        async with opened_state(server.url, "org/a", "b", domain=domain):
+            pass
+
+    use()
+    with inspecting(server.url, domain) as inspector:
+        assert [each.id for each in inspector.overview().snapshot.deployments] == ["b", "org/a"]
+
+
+def test_deployment_is_shown_with_its_active_requests(server: EmbeddedStore, cli: RedisCli) -> None:
+    domain = fresh_domain()
+
+    @on_loop
+    async def use() -> None:
+        async with opened_state(server.url, "a", domain=domain) as state:
+            for is_stream in (False, True):
+                permit = await state.store.acquire(state.plan, Ask(0, is_stream))
+                tokens.append(permit.token)  # type: ignore[union-attr]
+            cli.do("ZINCRBY", state.keys.deployment_leases("a"), 0.25, tokens[1])
+
+    tokens: list[str] = []
+    use()
+    with inspecting(server.url, domain) as inspector:
+        found = inspector.deployment("a")
+
+        assert found is not None
+        assert {(lease.token, lease.is_probe, lease.is_answered) for lease in found.leases} == {
+            (tokens[0], False, False),
+            (tokens[1], False, True),
+        }
+        assert found.deployment.active == 2
+        assert found.deployment.stored["lease_ms"] == "75000"
+        assert inspector.deployment("nobody") is None
+
+
+def test_looking_writes_nothing(server: EmbeddedStore, cli: RedisCli) -> None:
+    domain = fresh_domain()
+
+    @on_loop
+    async def use() -> None:
+        async with opened_state(server.url, "a", domain=domain):
+            pass
+
+    use()
+    keys = sorted(cli.do("KEYS", f"pllm:{{{domain}}}:*"))
+    before = [cli.do("DUMP", key) for key in keys]
+    with inspecting(server.url, domain) as inspector:
+        inspector.overview()
+        inspector.deployment("a")
+
+    assert sorted(cli.do("KEYS", f"pllm:{{{domain}}}:*")) == keys
+    assert [cli.do("DUMP", key) for key in keys] == before

@@ -133,6 +133,18 @@ def test_stream_goes_on_after_the_last_event_that_was_seen(each_engine: ReplicaP
     assert [stream.said.count(b"number %d" % number) for number in range(3)] == [0, 1, 1]
 
 
+def test_nothing_that_was_seen_is_told_again_to_who_joins_others(each_engine: ReplicaProcess) -> None:
+    with Stream(each_engine, EVENTS) as other:
+        other.wait_for(b"retry: ")
+        for number in range(5):  # some of them before the next look of the others' stream
+            force(each_engine, "open", f"seen {number}.")
+            seen = events(each_engine, "?limit=1")[0]["id"]
+            with Stream(each_engine, EVENTS, **{"last-event-id": seen}) as stream:
+                force(each_engine, "close", "the end")
+                stream.wait_for(b"the end")
+                assert f"seen {number}.".encode() not in stream.said
+
+
 def test_last_event_that_is_no_event_is_refused(replica: ReplicaProcess) -> None:
     assert replica.get(EVENTS, STREAM | {"last-event-id": "x"}).status == 400
 

@@ -1,0 +1,212 @@
+"""`pllm top` and `pllm events`: what the admin API tells, in a terminal. The admin key comes from PLLM_ADMIN_KEY."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import termios
+import tty
+from collections.abc import AsyncGenerator, Iterator
+
+import httpx
+import msgspec
+
+from gateway import tables
+from gateway.tables import ClusterView, Line
+from shared_state.records import DeploymentSnapshot, Event
+
+SILENT_S = 10.0  # both streams say something more often, but for events
+QUIET_S = 40.0
+RETRY_S = 1.0
+EVENTS_SHOWN = 10
+_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+_HOME, _LINE_END, _REST = "\x1b[H", "\x1b[K\r\n", "\x1b[J"
+
+
+class ApiRefused(Exception):
+    """The admin API does not give what was asked for; the message says why."""
+
+
+class Api:
+    """One replica's admin API."""
+
+    def __init__(self, url: str, key: str) -> None:
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        # Not through a proxy of the environment: the key is for the gateway only.
+        self._client = httpx.AsyncClient(base_url=url, headers=headers, timeout=SILENT_S, trust_env=False)
+
+    async def __aenter__(self) -> "Api":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
+    async def events(self, limit: int) -> list[Event]:
+        """Oldest first. Raises ApiRefused, httpx.HTTPError."""
+        answer = await self._client.get("/v1/admin/events", params={"limit": limit})
+        await _check(answer)
+        found = msgspec.json.decode(answer.content, type=dict[str, object])["events"]
+        return list(reversed(msgspec.convert(found, list[Event])))
+
+    async def stream(self, path: str, silent_s: float, headers: dict[str, str] | None = None) -> AsyncGenerator[bytes]:
+        """The data of each server-sent event. Raises ApiRefused, httpx.HTTPError."""
+        asked = {"accept": "text/event-stream"} | (headers or {})
+        async with self._client.stream("GET", path, headers=asked, timeout=silent_s) as answer:
+            await _check(answer)
+            async for line in answer.aiter_lines():
+                if line.startswith("data: "):
+                    yield line[6:].encode()
+
+    async def frames(self, most: int | None = None) -> AsyncGenerator[ClusterView]:
+        """The state once a second, whole each time. Raises ApiRefused, httpx.HTTPError."""
+        kept = ClusterView()
+        path = "/v1/admin/live" + (f"?frames={most}" if most else "")
+        async with contextlib.aclosing(self.stream(path, SILENT_S)) as stream:
+            async for data in stream:
+                kept = _merged(kept, msgspec.json.decode(data, type=ClusterView))
+                yield kept
+
+
+def _merged(before: ClusterView, frame: ClusterView) -> ClusterView:
+    """A frame tells of the deployments only those that have changed, and of the events only new ones."""
+    if frame.models:
+        return frame
+    rows: dict[str, DeploymentSnapshot] = {row.id: row for row in (*before.deployments, *frame.deployments)}
+    events = (*before.events, *frame.events)[-EVENTS_SHOWN:]
+    return msgspec.structs.replace(frame, models=before.models, deployments=tuple(rows.values()), events=events)
+
+
+async def _check(answer: httpx.Response) -> None:
+    if answer.is_success:
+        return
+    await answer.aread()
+    try:
+        message = answer.json()["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = f"the gateway answered {answer.status_code}"
+    hint = " Is PLLM_ADMIN_KEY set and right?" if answer.status_code in (401, 403) else ""
+    raise ApiRefused(tables.clean(message) + hint)
+
+
+def top(url: str, key: str) -> int:
+    """A table that is drawn anew each second, or once where the output is no terminal. Raises OSError."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        return asyncio.run(_top_live(url, key))
+    return asyncio.run(_top_once(url, key))
+
+
+async def _top_once(url: str, key: str) -> int:
+    with _faults(url):
+        async with Api(url, key) as api, contextlib.aclosing(api.frames(1)) as frames:
+            async for view in frames:
+                _write("".join(f"{line.fit(10_000, False)}\n" for line in tables.cluster(view, EVENTS_SHOWN)))
+    return 0
+
+
+async def _top_live(url: str, key: str) -> int:
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, done.set)
+    with _faults(url), _screen():
+        loop.add_reader(sys.stdin.fileno(), _hear, done)
+        drawing = asyncio.create_task(_draw(url, key))
+        ending = asyncio.create_task(done.wait())
+        try:
+            await asyncio.wait((drawing, ending), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            loop.remove_reader(sys.stdin.fileno())
+            drawing.cancel()
+            ending.cancel()
+            [drawn, _] = await asyncio.gather(drawing, ending, return_exceptions=True)
+        if isinstance(drawn, ApiRefused):
+            raise drawn
+    return 0
+
+
+def _hear(done: asyncio.Event) -> None:
+    if os.read(sys.stdin.fileno(), 64) in (b"", b"q", b"Q", b"\x03"):
+        done.set()
+
+
+async def _draw(url: str, key: str) -> None:
+    """Until it is refused; a gateway that is away may come back."""
+    view = ClusterView()
+    while True:
+        problem = "the gateway has ended the stream"
+        try:
+            async with Api(url, key) as api, contextlib.aclosing(api.frames()) as frames:
+                async for view in frames:
+                    _show(url, view, "")
+        except httpx.HTTPError as error:
+            problem = f"no connection: {error or type(error).__name__}"
+        _show(url, view, problem)
+        await asyncio.sleep(RETRY_S)
+
+
+def _show(url: str, view: ClusterView, problem: str) -> None:
+    size = shutil.get_terminal_size()
+    head = Line(f"PLLM  {url}   {problem or 'live'}   q ends", "7" if problem else "1")
+    lines = [head, Line(""), *tables.cluster(view, EVENTS_SHOWN)][: size.lines - 1]
+    _write(_HOME + "".join(line.fit(size.columns, True) + _LINE_END for line in lines) + _REST)
+
+
+@contextlib.contextmanager
+def _screen() -> Iterator[None]:
+    """The terminal is given back as it was."""
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    try:
+        tty.setcbreak(descriptor)
+        _write(_ENTER)
+        yield
+    finally:
+        _write(_LEAVE)
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def events(url: str, key: str, limit: int, is_followed: bool) -> int:
+    """A line each, the newest last. Raises OSError."""
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        asyncio.run(_events(url, key, limit, is_followed))
+    return 0
+
+
+async def _events(url: str, key: str, limit: int, is_followed: bool) -> None:
+    last = "0-0"
+    with _faults(url):
+        async with Api(url, key) as api:
+            for each in await api.events(limit):
+                _write(tables.event_line(each) + "\n")
+                last = each.id
+    while is_followed:
+        try:
+            async with Api(url, key) as api:
+                stream = api.stream("/v1/admin/events", QUIET_S, {"last-event-id": last})
+                async with contextlib.aclosing(stream) as told:
+                    async for data in told:
+                        each = msgspec.json.decode(data, type=Event)
+                        _write(tables.event_line(each) + "\n")
+                        last = each.id
+        except httpx.HTTPError as error:
+            sys.stderr.write(f"no connection to {url}: {error or type(error).__name__}\n")
+        except ApiRefused as refused:
+            raise ConnectionError(str(refused)) from refused
+        await asyncio.sleep(RETRY_S)
+
+
+@contextlib.contextmanager
+def _faults(url: str) -> Iterator[None]:
+    """Raises OSError: the command ends with its message."""
+    try:
+        yield
+    except ApiRefused as refused:
+        raise ConnectionError(str(refused)) from refused
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ConnectionError(f"no answer from {url}: {error or type(error).__name__}") from error
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,93 @@
+"""Lines for a terminal: aligned, cut, coloured, and harmless."""
+
+from gateway.tables import ClusterView, Line, ModelView, cluster, event_line, histogram, moment, reason_of, replicas
+from shared_state.records import Bucket, DeploymentSnapshot, Event, ReplicaSnapshot
+
+
+def texts(view: ClusterView) -> list[str]:
+    return [line.text.rstrip() for line in cluster(view)]
+
+
+def test_deployments_stand_in_columns_under_their_model() -> None:
+    rows = (
+        DeploymentSnapshot(id="a", health_score=100.0, active=3, limit=200, requests=12, p50_ms=90, p95_ms=1200),
+        DeploymentSnapshot(id="long-name", state="open", open_reason="slow_rate", wait_ms=2000),
+    )
+    lines = texts(ClusterView(deployments=rows, models=(ModelView("gpt-4", ("a", "long-name")),)))
+
+    assert lines[3:6] == [
+        "MODEL  DEPLOYMENT  STATE   HEALTH  ACTIVE  CALLS  FAILED  SLOW   P50   P95  P99  WHY",
+        "gpt-4  a           closed     100   3/200     12       0     0  90ms  1.2s    -",
+        "gpt-4  long-name   open         0     0/0      0       0     0     -     -    -  slow_rate, probes in 2s",
+    ]
+
+
+def test_what_is_shed_and_what_is_wrong_is_said() -> None:
+    view = ClusterView(
+        requests=200, failures=3, active=7, healthy_ratio=0.25, shed_reasons=("healthy_ratio",), problem="x"
+    )
+
+    assert texts(view)[:3] == [
+        "200 requests in the last minute, 1.5% failed   7 active   25% healthy",
+        "shedding healthy_ratio   state store shared",
+        "x",
+    ]
+
+
+def test_newest_events_come_first_and_no_more_than_asked_for() -> None:
+    events = tuple(Event(id=f"{n}-0", subject=f"d{n}") for n in (9, 10, 11))
+    shown = [line.text for line in cluster(ClusterView(events=events), 2)][-2:]
+
+    assert ["d11" in shown[0], "d10" in shown[1]] == [True, True]
+
+
+def test_control_characters_of_others_are_not_obeyed() -> None:
+    evil = "\x1b]0;owned\x07\x1b[2J\n\x9b1m"
+    view = ClusterView(
+        deployments=(DeploymentSnapshot(id=evil, state="forced_open", open_reason=evil),),
+        replicas=(ReplicaSnapshot(evil, 0, evil, evil),),
+        events=(Event(id="1-0", subject=evil, reason=evil),),
+        problem=evil,
+    )
+
+    assert [line for line in cluster(view) if not line.text.isprintable()] == []
+
+
+def test_line_is_cut_before_it_is_coloured() -> None:
+    line = Line("abcdef", "31")
+
+    assert line.fit(3, True) == "\x1b[31mabc\x1b[0m"
+    assert line.fit(3, False) == "abc"
+    assert Line("   ", "31").fit(3, True) == ""
+
+
+def test_silent_replica_is_seen() -> None:
+    lines = [
+        line.text.split() for line in replicas([ReplicaSnapshot("r1", 6000, "h:1", "1"), ReplicaSnapshot("r2", 900)])
+    ]
+
+    assert (lines[1][3], "serving" in lines[2]) == ("silent", True)
+
+
+def test_reason_says_how_long_it_lasts() -> None:
+    assert reason_of(DeploymentSnapshot(id="a", state="forced_open", open_reason="open by ann", wait_ms=60_000)) == (
+        "open by ann, for 60s more"
+    )
+    assert reason_of(DeploymentSnapshot(id="a", open_reason="old")) == ""
+
+
+def test_bars_are_as_long_as_they_are_heavy() -> None:
+    bars = [line.count("#") for line in histogram([Bucket(100, 10), Bucket(200, 5), Bucket(400, 0.01)])]
+
+    assert bars == [40, 20, 1]
+    assert histogram([]) == []
+
+
+def test_configuration_is_told_in_a_word() -> None:
+    assert event_line(Event(id="1-0", subject="a", before="0", to="17", reason="configured", at_ms=0)).endswith(
+        "a  configured"
+    )
+
+
+def test_time_that_is_none_is_not_shown() -> None:
+    assert moment(1e30) == "?"
