@@ -23,11 +23,14 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, chunks: AsyncGenerator[bytes], close: Callable[[], None]) -> None:
+    def __init__(
+        self, chunks: AsyncGenerator[bytes], close: Callable[[], None], take_most_s: float = TAKE_MOST_S
+    ) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._chunks = chunks
         self._close = close
+        self._take_most_s = take_most_s
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         streaming = asyncio.create_task(self._stream(send), name="event stream")
@@ -47,7 +50,7 @@ class EventStream(Response):
         with contextlib.suppress(TimeoutError):
             async with contextlib.aclosing(self._chunks) as chunks:
                 async for chunk in chunks:
-                    async with asyncio.timeout(TAKE_MOST_S):
+                    async with asyncio.timeout(self._take_most_s):
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
 
