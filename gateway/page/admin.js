@@ -37,14 +37,14 @@ function tone(element, name) {
 const whole = number => Math.round(number).toLocaleString("en");
 function time(ms) {
   if (!ms) return "–";
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  return ms < 10000 ? `${(ms / 1000).toFixed(1)} s` : span(ms);
+  if (ms < 1000) return `${Math.round(ms)}\u00a0ms`;
+  return ms < 10000 ? `${(ms / 1000).toFixed(1)}\u00a0s` : span(ms);
 }
 function span(ms) {
   const seconds = Math.round(ms / 1000);
-  if (seconds < 90) return `${seconds} s`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return seconds < 129600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} days`;
+  if (seconds < 90) return `${seconds}\u00a0s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)}\u00a0min`;
+  return seconds < 129600 ? `${Math.round(seconds / 3600)}\u00a0h` : `${Math.round(seconds / 86400)}\u00a0days`;
 }
 const percent = share => `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
 
@@ -203,8 +203,8 @@ function showLines(id) {
     const x = 120 - (points.length - 1 - n) * 120 / (across - 1), y = 44 - 40 * (point[k] / most);
     return `${n ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
   }).join("");
-  shown.lines.forEach((line, n) => line.setAttribute("d", path(2 - n)));
   const isIdle = !points.some(point => point[2]);
+  shown.lines.forEach((line, n) => line.setAttribute("d", isIdle ? "" : path(2 - n)));
   say(shown.line.left, isIdle ? "no latencies yet" : `last ${span(1000 * across)}`);
   say(shown.line.right, isIdle ? "" : `top ${time(most)}`);
 }
