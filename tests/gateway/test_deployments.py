@@ -1,0 +1,82 @@
+"""What is in `deploy/` for containers: manifests that Kubernetes would take, and settings that a replica would."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from gateway.settings import exposure_problems, parse
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+VERSION = "1.33"
+MANIFESTS = [
+    manifest
+    for file in sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+    for manifest in yaml.safe_load_all(file.read_text())
+]
+BUILT_IN = [manifest for manifest in MANIFESTS if "keda" not in manifest["apiVersion"]]
+ENVIRONMENT = {
+    "PLLM_ADMIN_KEY": "admin-key-0123456789",
+    "PLLM_API_KEY": "api-key-0123456789",
+    "OPENAI_API_KEY": "sk-0123456789",
+    "REDIS_URL": "redis://valkey:6379/0",
+}
+
+
+def kind(name: str) -> Any:
+    return next(manifest for manifest in MANIFESTS if manifest["kind"] == name)
+
+
+@pytest.mark.parametrize("manifest", BUILT_IN, ids=lambda manifest: manifest["kind"])
+def test_manifest_is_what_its_schema_asks_for(manifest: dict[str, Any]) -> None:
+    kubernetes_validate.validate(manifest, VERSION, strict=True)
+
+
+def test_a_mistake_would_be_seen() -> None:
+    wrong = kind("Deployment") | {"spec": kind("Deployment")["spec"] | {"replica": 3}}
+
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, VERSION, strict=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [kind("ConfigMap")["data"]["gateway.yaml"], (DEPLOY / "compose/gateway.yaml").read_text()],
+    ids=["kubernetes", "compose"],
+)
+def test_settings_are_accepted_and_safe_to_expose(text: str) -> None:
+    assert list(exposure_problems(parse(text, ENVIRONMENT))) == []
+
+
+def test_pod_has_what_its_settings_ask_for_and_the_time_to_drain() -> None:
+    pod = kind("Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    text = kind("ConfigMap")["data"]["gateway.yaml"]
+    server = parse(text, ENVIRONMENT).server
+
+    assert {entry["name"] for entry in container["env"]} == set(re.findall(r"\$\{(\w+)\}", text))
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"http": server.port, "metrics": server.metrics_port}
+    waits_s = ((server.drain_delay_ms or 0) + server.drain_timeout_ms) / 1000
+    assert pod["terminationGracePeriodSeconds"] > waits_s + int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+
+
+def test_no_secret_stands_in_a_manifest() -> None:
+    assert not [manifest for manifest in MANIFESTS if manifest["kind"] == "Secret"]
+    for entry in kind("Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]:
+        assert entry.keys() == {"name", "valueFrom"}
+
+
+def test_compose_services_are_hardened_and_reachable_from_this_machine_only() -> None:
+    services = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text())["services"]
+
+    for name, service in services.items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["mem_limit"], name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+        assert re.search(r":[^:{}]*\d[^:{}]*\}?$|:local$", service["image"]), f"{name}: no version"
+    assert "ports" not in services["valkey"]
