@@ -14,7 +14,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import otlp
 from gateway.admission import Admission
 from gateway.auth import Authenticator
 from gateway.calls import Kind
@@ -42,6 +41,7 @@ from gateway.openapi import document
 from gateway.policy import configuration
 from gateway.request_log import RequestLine, RequestLog
 from gateway.settings import Settings
+from gateway.tracing import Tracer, is_wanted
 from gateway.upstream import Upstream
 from shared_state.batcher import HURRIED, PATIENT, Batcher
 from shared_state.client import Client
@@ -117,7 +117,7 @@ async def application(
     # seconds, and neither its leases nor its tokens are taken for ours.
     life = f"{replica}-{secrets.token_hex(2)}"
     async with contextlib.AsyncExitStack() as stack:
-        tracer = otlp.tracer(environment, replica, VERSION)
+        tracer = _tracer(environment, replica)
         stack.push_async_callback(tracer.close)
         log = RequestLog(lines if settings.server.access_log else None)
         version = int(time.time() * 1000)
@@ -171,6 +171,15 @@ async def application(
         # An address with a slash too many is unknown; a redirect would be built from the client's Host header.
         app.router.redirect_slashes = False
         yield app
+
+
+def _tracer(environment: Mapping[str, str], replica: str) -> Tracer:
+    """Raises ConfigurationError."""
+    if not is_wanted(environment):
+        return Tracer()
+    from gateway import otlp  # what it imports takes a tenth of a second: only who wants traces waits for that
+
+    return otlp.tracer(environment, replica, VERSION)
 
 
 async def _state(

@@ -24,7 +24,7 @@ from gateway.auth import Tenant
 from gateway.calls import Call, Kind
 from gateway.catalog import Candidate
 from gateway.settings import ConfigurationError, DeploymentSettings
-from gateway.tracing import NO_ATTEMPT, Attempt, Headers, Trace, Tracer
+from gateway.tracing import ENDPOINTS, NO_ATTEMPT, Attempt, Headers, Trace, Tracer
 from gateway.upstream import Exchange
 from gateway.yaml_source import Problem
 from shared_state.records import Outcome, Permit, Rejection
@@ -33,7 +33,6 @@ CLOSE_MOST_S = 2.0  # for what has not been sent yet, at the end
 PARENT_MOST, STATE_MOST = 128, 512  # bytes: of a traceparent there are 55, of tracestate the W3C asks for so many
 AGENT_MOST = 200
 SERVICE = "pllm-gateway"
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROVIDERS = {"openai": "openai", "azure": "azure.ai.openai", "anthropic": "anthropic"}
 _OPERATIONS = {Kind.COMPLETION: "text_completion", Kind.EMBEDDING: "embeddings"}
 _ERROR = Status(StatusCode.ERROR)
@@ -43,14 +42,8 @@ Attribute = str | int | float | bool | Sequence[str] | Sequence[float]
 
 
 def tracer(environment: Mapping[str, str], replica: str, version: str) -> Tracer:
-    """By OpenTelemetry's own variables: an endpoint switches traces on; the sampler and the rest are read by the SDK.
-    Raises ConfigurationError for an endpoint that is none.
-    """
-    name = next((name for name in _ENDPOINTS if environment.get(name)), "")
-    endpoint = environment.get(name, "")
-    is_off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
-    if not endpoint or is_off or environment.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
-        return Tracer()
+    """Of an environment in which traces are asked for. Raises ConfigurationError for an endpoint that is none."""
+    name, endpoint = next((name, environment[name]) for name in ENDPOINTS if environment.get(name))
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError([Problem(name, "must be an http or https URL")])

@@ -5,7 +5,7 @@ need not know which they are.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gateway.auth import Tenant
 from gateway.calls import Call, Kind
@@ -13,6 +13,8 @@ from gateway.catalog import Candidate
 from gateway.upstream import Exchange
 from shared_state.records import Outcome, Permit, Rejection
 
+# OpenTelemetry's own variables: an endpoint switches traces on; the sampler and the rest are read by its SDK.
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -65,6 +67,12 @@ class Tracer:
 
     async def close(self) -> None:
         """Sends what is left, in a bounded time."""
+
+
+def is_wanted(environment: Mapping[str, str]) -> bool:
+    is_off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    is_elsewhere = environment.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp"
+    return not is_off and not is_elsewhere and any(environment.get(name) for name in ENDPOINTS)
 
 
 NO_ATTEMPT = Attempt()

@@ -9,7 +9,7 @@ import pytest
 from gateway.calls import Kind
 from gateway.otlp import tracer
 from gateway.settings import ConfigurationError
-from gateway.tracing import NO_TRACE
+from gateway.tracing import ENDPOINTS, NO_TRACE, Tracer, is_wanted
 from loadtest.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
@@ -337,4 +337,10 @@ def test_endpoint_that_is_none_is_refused(endpoint: str) -> None:
     ],
 )
 def test_nothing_is_traced_unless_asked_for(environment: dict[str, str]) -> None:
-    assert tracer(environment, "r", "1").begin(Kind.CHAT, [], b"req_1") is NO_TRACE
+    assert not is_wanted(environment)
+    assert Tracer().begin(Kind.CHAT, [], b"req_1") is NO_TRACE
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_endpoint_switches_traces_on(name: str) -> None:
+    assert is_wanted({name: "http://c:4318"})
