@@ -2,7 +2,7 @@
 learned, has models of its own, and must leave no lease and no traceback behind.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import pytest
@@ -88,11 +88,16 @@ def tolerant(tolerant_cluster: Cluster) -> Iterator[Cluster]:
     yield from fresh(tolerant_cluster)
 
 
-def fresh(cluster: Cluster) -> Iterator[Cluster]:
-    for provider in cluster.providers:
+def heal(providers: Sequence[ProviderProcess]) -> None:
+    """They are shared by all modules of a process, whose tests may take turns."""
+    for provider in providers:
         provider.behave(**msgspec.structs.asdict(Behaviour()))
         provider.wait_for(in_flight=0)
         provider.request("POST", "/control/reset")
+
+
+def fresh(cluster: Cluster) -> Iterator[Cluster]:
+    heal(cluster.providers)
     cluster.forget()
     yield cluster
     cluster.check()

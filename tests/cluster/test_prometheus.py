@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from shared_state.embedded import EmbeddedStore
+from tests.cluster.conftest import heal
 from tests.loadtest.process import PATIENCE_S, ProviderProcess, wait_until
 from tests.support.cluster import Cluster, deployment, running_cluster, running_store
 from tests.support.prometheus import DEPLOY, Prometheus, running_prometheus
@@ -63,6 +64,7 @@ def prometheus(
 
 def good_and_bad_times(cluster: Cluster, store: EmbeddedStore, prometheus: Prometheus) -> None:
     """A round of everything, the store away for a moment, and more until everything has been seen to grow."""
+    heal(cluster.providers)
     everything(cluster)
     os.kill(store.pid, signal.SIGSTOP)
     try:

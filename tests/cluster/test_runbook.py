@@ -13,6 +13,7 @@ import yaml
 
 from gateway.settings import parse
 from shared_state.embedded import EmbeddedStore
+from tests.cluster.conftest import heal
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, deployment, running_cluster
 
@@ -57,6 +58,7 @@ def sick_cluster(store: EmbeddedStore, provider_processes: list[ProviderProcess]
         domain="sick",
         router={"load_shedding": {"min_healthy_ratio": 0.6}},
     ) as running:
+        heal(provider_processes)
         first.behave(error_rate=1)
         for _ in range(5):
             running.replicas[0].chat("gpt-4")

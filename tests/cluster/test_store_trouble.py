@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from shared_state.embedded import EmbeddedStore
-from tests.cluster.conftest import PATIENT
+from tests.cluster.conftest import PATIENT, heal
 from tests.loadtest.process import ProviderProcess
 from tests.support import trouble
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
@@ -124,6 +124,7 @@ def troubled_cluster(
 @pytest.fixture
 def troubled(troubled_cluster: Troubled) -> Iterator[Troubled]:
     cluster = troubled_cluster
+    heal(cluster.providers)
     cluster.providers[0].behave(latency_ms=20)
     until(lambda: cluster.states() == ["shared", "shared"], "both on the shared store")
     yield cluster

@@ -56,6 +56,7 @@ def pllm(*arguments: str, key: str = KEY) -> subprocess.CompletedProcess[str]:
 
 
 def _in_this_terminal() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as a shell leaves it, whatever the tests were started from
     """Ctrl-C in it reaches who has it."""
     die_with_parent()
     os.setsid()
