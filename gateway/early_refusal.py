@@ -48,6 +48,7 @@ class _Collector:
         self.url, self.body = b"", b""
         self.begun = self.ended = 0
         self.headers: list[Header] = []
+        self.is_head_read = False
         self.is_unusual = False
 
     def on_message_begin(self) -> None:
@@ -56,7 +57,12 @@ class _Collector:
     def on_url(self, url: bytes) -> None:
         self.url += url
 
+    def on_headers_complete(self) -> None:
+        self.is_head_read = True
+
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self.is_head_read:
+            return  # a trailer is no header
         name = name.lower()
         if name in _UNUSUAL or (name == b"connection" and value.lower() != b"keep-alive"):
             self.is_unusual = True

@@ -6,7 +6,7 @@ bytes. WebSockets and HTTP/2 over cleartext are not spoken: the gateway has no u
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 import httptools
@@ -23,9 +23,22 @@ from gateway.http_text import Refuse, date_line, refusal, status_line
 STREAM_ID = 1
 HEAD_MOST = 65_536  # bytes of request line and headers: what OpenAI asks servers to take
 AHEAD_MOST = 65_536  # bytes sent ahead of the answer in flight; who sends more is told to come again
+NOT_HTTP = b"The request is not valid HTTP."
 _BODILESS = frozenset({204, 304})
 
 Address = tuple[str, int] | None
+
+
+def without_offer(parser: httptools.HttpRequestParser, url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """An offer to change protocols is passed over, as HTTP allows. The parser would skip the body then (and Java's
+    client makes the offer with every POST by default), so it is given this head again, without the offer. Raises
+    HttpParserError for CONNECT, which is no offer.
+    """
+    method, version = parser.get_method(), parser.get_http_version().encode()
+    if method == b"CONNECT":
+        raise httptools.HttpParserInvalidMethodError("CONNECT")
+    lines = [b"%b: %b\r\n" % header for header in headers if header[0] != b"upgrade"]
+    return b"%b %b HTTP/%b\r\n%b\r\n" % (method, url, version, b"".join(lines))
 
 
 class _Refused(msgspec.Struct, frozen=True):
@@ -125,7 +138,7 @@ class Http1:
         try:
             self._feed(data)
         except (httptools.HttpParserError, httptools.HttpParserInvalidURLError):
-            refused = refusal(400, b"The request is not valid HTTP.")
+            refused = refusal(400, NOT_HTTP)
         if not self._is_head_read and self._head_size > HEAD_MOST and not self._parsed:
             refused = refusal(431, b"The request headers are too large.")
         parsed, self._parsed = self._parsed, []
@@ -135,18 +148,14 @@ class Http1:
         await self._pass_on()
 
     def _feed(self, data: bytes) -> None:
-        """An offer to change protocols is passed over, as HTTP allows. The parser would skip the body then (and Java's
-        client makes the offer with every POST by default), so it is given the request again without the offer.
-        """
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            del self._parsed[-2:]  # the request and its end
-            method, version = self._parser.get_method(), self._parser.get_http_version().encode()
-            lines = [b"%b: %b\r\n" % header for header in self._headers if header[0] != b"upgrade"]
-            head = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, version, b"".join(lines))
-            self._parser = httptools.HttpRequestParser(self)
-            self._parser.feed_data(head + data[upgrade.args[0] :])
+        while data:
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                del self._parsed[-2:]  # the request and its end
+                data = without_offer(self._parser, self._url, self._headers) + data[offer.args[0] :]
+                self._parser = httptools.HttpRequestParser(self)
 
     async def _pass_on(self) -> None:
         """As far as it goes: a request's turn comes when the one before is answered."""

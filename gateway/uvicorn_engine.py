@@ -1,5 +1,6 @@
 """Serves an ASGI app with uvicorn, whose HTTP/1.1 protocol is taught what the other engine knows: it sees its client
-leave while further requests wait, and bounds what a client sends ahead and the head of a request.
+leave while further requests wait, bounds what a client sends ahead and the head of a request, passes over offers to
+change protocols, and takes no trailer for a header.
 """
 
 import asyncio
@@ -7,11 +8,12 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httptools
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway.http1 import AHEAD_MOST, HEAD_MOST
+from gateway.http1 import AHEAD_MOST, HEAD_MOST, NOT_HTTP, without_offer
 from gateway.http_text import Refuse, refusal
 
 
@@ -37,7 +39,12 @@ class WatchfulHttp1(HttpToolsProtocol):
                 return
         if self._is_in_head:
             self._head_size += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self._give_up()
+            return
         if self._is_in_head and self._head_size > HEAD_MOST:
             self._is_over = True
             self.transport.write(refusal(431, b"The request headers are too large."))
@@ -48,9 +55,30 @@ class WatchfulHttp1(HttpToolsProtocol):
                 self._drop_ahead()
             self.flow.resume_reading()
 
+    def _feed(self, data: bytes) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                data = without_offer(self.parser, self.url, self.headers) + data[offer.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+
+    def _give_up(self) -> None:
+        """What came is no HTTP. An answer in flight is not spoilt by it, unless it is for what is broken."""
+        is_answering = self._running is not None and not self._running.response_complete
+        if is_answering and (self._is_in_head or self.pipeline):
+            self._drop_ahead()
+            return
+        self._is_over = True
+        self.transport.write(refusal(400, NOT_HTTP))
+        self.transport.close()
+
     def _is_between(self) -> bool:
+        """Who does not take its answers gets no further one ahead of those."""
         is_idle = self._running is None or (self._running.response_complete and self._running.keep_alive)
-        return is_idle and self._is_in_head and not self._head_size
+        return is_idle and self._is_in_head and not self._head_size and not self.flow.write_paused
 
     def _wait_for_next(self) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
@@ -61,13 +89,20 @@ class WatchfulHttp1(HttpToolsProtocol):
         if self._running is not None:
             self._running.keep_alive = False
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._is_in_head, self._head_size = False, 0
-        super().on_headers_complete()
+        self._head_size = 0
+        if not self.parser.should_upgrade():  # it comes again, without the offer
+            super().on_headers_complete()
+        self._is_in_head = False
 
     def on_message_complete(self) -> None:
         self._is_in_head = True
-        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -136,12 +136,15 @@ def test_state_in_use_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None
     assert b"x-pllm-state: standby\r\n" in (rig.refuse(call()) or b"")
 
 
+def chunked(trailer: bytes, key: bytes = b"key-normal") -> bytes:
+    head = b"POST %b HTTP/1.1\r\nhost: test\r\nauthorization: Bearer %b\r\ntransfer-encoding: chunked\r\n\r\n"
+    return head % (CHAT.encode(), key) + b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(BODY), BODY, trailer)
+
+
 USUAL = {
     "keep-alive": lambda: call({"connection": "keep-alive"}),
-    "chunked body": lambda: (
-        b"POST %b HTTP/1.1\r\nhost: test\r\nauthorization: Bearer key-normal\r\ntransfer-encoding: chunked\r\n\r\n"
-        b"%x\r\n%b\r\n0\r\n\r\n" % (CHAT.encode(), len(BODY), BODY)
-    ),
+    "chunked body": lambda: chunked(b""),
+    "close in a trailer": lambda: chunked(b"connection: close\r\n"),
     "lower priority": lambda: call({"x-pllm-priority": "bulk"}),
     "shorter time": lambda: call({"x-pllm-timeout": "5s"}),
 }
@@ -154,6 +157,8 @@ def test_usual_request_is_shed(rig: Rig, make: Callable[[], bytes]) -> None:
 
 LEFT_ALONE = {
     "critical": lambda: chat_bytes(model="m", headers={"authorization": "Bearer key-critical"}),
+    "priority in a trailer": lambda: chunked(b"x-pllm-priority: bulk\r\n", b"key-critical"),
+    "key in a trailer": lambda: chunked(b"authorization: Bearer key-normal\r\n", b"wrong"),
     "wrong key": lambda: chat_bytes(model="m", headers={"authorization": "Bearer wrong"}),
     "no key": lambda: chat_bytes(model="m"),
     "unknown model": lambda: call(model="none"),
