@@ -172,6 +172,9 @@ class Http1:
             self._is_passing = False
 
     async def _pass(self, event: events.Event | _Refused) -> None:
+        if self.is_over and self._stream is None:
+            self._waiting.clear()
+            return
         if isinstance(event, _Refused):
             self.is_over = True
             self._waiting.clear()
@@ -179,9 +182,6 @@ class Http1:
             await self._end()
             return
         if isinstance(event, events.Request):
-            if self.is_over:
-                self._waiting.clear()
-                return
             self._became_idle(False)
             self._is_request_complete = self._is_answer_complete = False
             self._stream = self._new_stream()

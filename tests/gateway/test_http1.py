@@ -174,6 +174,12 @@ def test_connection_close_is_obeyed(each_engine: ReplicaProcess) -> None:
     assert (answer.headers["connection"], rest) == ("close", b"")
 
 
+def test_nothing_after_the_last_request_is_answered(each_engine: ReplicaProcess) -> None:
+    last = chat_bytes(model="gpt-4", headers={"connection": "close"})
+    with Call(each_engine.address, last + chat_bytes(model="gpt-4")) as call:
+        assert re.findall(rb"HTTP/1.1 (\d+)", call.read_to_end()) == [b"200"]
+
+
 def test_slow_reader_of_a_long_stream_gets_all_of_it(cluster: Cluster, replica: ReplicaProcess) -> None:
     """The answer is larger than all buffers on its way, so the gateway has to wait for its client."""
     cluster.providers[0].behave(chunks=20_000)
