@@ -128,16 +128,16 @@ Size = Annotated[
     int,
     msgspec.Meta(gt=0, description="a size above 0, such as 10MiB or a number of bytes", extra={"read": size_bytes}),
 ]
-Count = Annotated[int, msgspec.Meta(ge=1, le=_LARGEST, description="a whole number of at least 1")]
-Level = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST, description="a whole number of at least 0")]
+Count = Annotated[int, msgspec.Meta(ge=1, le=_LARGEST, description=f"a whole number from 1 to {_LARGEST}")]
+Level = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST, description=f"a whole number from 0 to {_LARGEST}")]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535, description="a port from 1 to 65535")]
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1, description="a number from 0 to 1")]
 Threshold = Annotated[float, msgspec.Meta(gt=0, le=1, description="a number above 0 and up to 1")]
 Score = Annotated[float, msgspec.Meta(ge=0, le=100, description="a number from 0 to 100")]
 # Shares are divided by it: of less, Lua would make infinity, which is no JSON.
-Weight = Annotated[float, msgspec.Meta(ge=0.001, le=_LARGEST, description="a number of at least 0.001")]
-Amount = Annotated[float, msgspec.Meta(ge=0, le=_LARGEST, description="a number of at least 0")]
-Factor = Annotated[float, msgspec.Meta(ge=1, le=_LARGEST, description="a number of at least 1")]
+Weight = Annotated[float, msgspec.Meta(ge=0.001, le=_LARGEST, description=f"a number from 0.001 to {_LARGEST}")]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=_LARGEST, description=f"a number from 0 to {_LARGEST}")]
+Factor = Annotated[float, msgspec.Meta(ge=1, le=_LARGEST, description=f"a number from 1 to {_LARGEST}")]
 Text = Annotated[str, msgspec.Meta(min_length=1, description="text that is not empty")]
 Url = Annotated[
     str,

@@ -359,6 +359,13 @@ class TestUnknownAndMistyped:
     def test_token_allowance_may_be_zero(self) -> None:
         assert with_router("{token_allowance: 0}").router.token_allowance_ms == 0
 
+    @pytest.mark.parametrize("limit", ["rpm", "tpm", "max_parallel"])
+    @pytest.mark.parametrize("value", [-1, 0, 10**10])
+    def test_limit_out_of_range_is_told_the_range(self, limit: str, value: int) -> None:
+        text = f"auth: {{keys: [{{name: a, key: k, {limit}: {value}}}]}}\nmodel_list: [{{id: m-1, model_name: m}}]"
+
+        assert problems_of(text) == [f"auth.keys[0].{limit}: expected a whole number from 1 to 1000000000"]
+
     @pytest.mark.parametrize("missing", ["id", "model_name"])
     def test_required_setting_left_out_is_reported(self, missing: str) -> None:
         given = {"id": "m-1", "model_name": "m"}
