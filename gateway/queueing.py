@@ -209,9 +209,10 @@ class Queue:
 
     def _look(self) -> None:
         self._poll = None
-        if self.waiting:
-            self._judge(self._time())
+        self._judge(self._time())
+        if self.waiting or self.is_overloaded:
             self._watch()
+        if self.waiting:
             self.wake()
 
     def _judge(self, now: float) -> None:

@@ -325,6 +325,19 @@ async def test_overload_that_is_over_is_forgotten() -> None:
 
 
 @on_loop
+async def test_overload_is_over_though_nobody_comes_any_more() -> None:
+    """It is shown in the metrics."""
+    room = Room()
+    overload(room, 20)
+    for name in list(room.inside):
+        room.leave(name)
+    room.now += 5
+    async with asyncio.timeout(5):
+        while room.queue.is_overloaded:
+            await asyncio.sleep(0.01)
+
+
+@on_loop
 async def test_waiting_that_would_be_in_vain_is_not_begun() -> None:
     room = Room(max_wait_ms=3000, target_ms=10_000)
     for number in range(11):
