@@ -74,7 +74,7 @@ class Admission:
                 return shed
             decision = await self.acquire(plan, asking, ())
             if isinstance(decision, Rejection):
-                self.shed.note(decision, priority, now)
+                self.shed.note(decision, priority, asking.interrupt.time())
             if not queue.settings.max_waiting or not _is_full(decision):
                 return decision
         with queue.enter(asking.tenant, priority, asking.deadline.at) as waiter:

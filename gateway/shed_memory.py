@@ -16,6 +16,7 @@ class ShedMemory:
         self._until = 0.0
 
     def note(self, rejection: Rejection, priority: int, now: float) -> None:
+        """``now``: when it was heard. From when it was asked for, a slow store's would be over before it is known."""
         if rejection.code == "shed" and rejection.reason in _STANDING:
             self._rejection, self._priority, self._until = rejection, priority, now + REMEMBERED_S
 
