@@ -1,14 +1,14 @@
 """May this request be sent now? The store decides; where it has no room the request waits here for its turn to ask."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from gateway.auth import Tenant
 from gateway.calls import Call
 from gateway.deadline import Deadline
-from gateway.errors import StateLost
+from gateway.errors import StateLost, Unauthorized
 from gateway.exhausted import FULL, Tried, attempts, failed
 from gateway.interrupt import Cause, Interrupt
 from gateway.queueing import Queue, Waiter
@@ -43,9 +43,14 @@ def _number(tried: Sequence[Tried]) -> int:
 
 
 class Admission:
-    """``queues``: those of this replica, by model; ``shed``: what the store has just said of shedding."""
+    """``queues``: those of this replica, by model; ``shed``: what the store has just said of shedding;
+    ``is_welcome``: may a tenant whose request has waited still come in?
+    """
 
-    def __init__(self, store: Failover, router: RouterSettings) -> None:
+    def __init__(
+        self, store: Failover, router: RouterSettings, is_welcome: Callable[[Tenant], bool] = lambda _tenant: True
+    ) -> None:
+        self._is_welcome = is_welcome
         self._store = store
         self._router = router
         self.shed = ShedMemory()
@@ -66,7 +71,7 @@ class Admission:
 
     async def first(self, plan: Plan, queue: Queue, asking: Asking) -> Permit | Rejection:
         """The first decision on a request; where every deployment is full, after its turn in the queue has come. Nobody
-        overtakes those who wait. Raises QueueFull, Overloaded, and as `acquire`.
+        overtakes those who wait. Raises QueueFull, Overloaded, Unauthorized, and as `acquire`.
         """
         now, priority = asking.interrupt.time(), asking.priority
         if not queue:
@@ -80,6 +85,8 @@ class Admission:
         with queue.enter(asking.tenant, priority, asking.deadline.at) as waiter:
             while True:
                 await self._turn(waiter, asking)
+                if not self._is_welcome(asking.tenant):
+                    raise Unauthorized("The API key was taken back while its request waited.")
                 decision = await self.acquire(plan, asking, (), queue.standing(waiter))
                 if not _is_full(decision):
                     queue.granted(waiter)

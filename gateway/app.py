@@ -128,7 +128,7 @@ async def application(
         stack.push_async_callback(upstream.close)
 
         catalog, authenticator = Catalog(settings), Authenticator(settings.auth)
-        admission = Admission(failover, settings.router)
+        admission = Admission(failover, settings.router, authenticator.is_welcome)
         dispatcher = Dispatcher(failover, admission, upstream, catalog, settings.router)
         book = TenantBook(failover, authenticator.learn)
         await book.begin()

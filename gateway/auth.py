@@ -25,13 +25,14 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Tenant(msgspec.Struct, frozen=True, kw_only=True):
-    """Who calls. No models means all of them."""
+    """Who calls. No models means all of them; ``key``: the digest of the one shown, empty for the anonymous."""
 
     name: str
     priority: Priority = "normal"
     priority_level: int = PRIORITY_LEVELS["normal"]
     models: frozenset[str] = frozenset()
     limits: TenantLimits = UNLIMITED
+    key: bytes = b""
 
     @property
     def weight(self) -> float:
@@ -61,7 +62,8 @@ class Authenticator:
     """Header names are expected in lower case, as ASGI gives them."""
 
     def __init__(self, settings: AuthSettings) -> None:
-        self._configured = {digest(entry.key.encode()): _tenant(entry) for entry in settings.keys}
+        configured = [_tenant(entry) for entry in settings.keys]
+        self._configured = {tenant.key: tenant for tenant in configured}
         self._tenants = self._configured
         self._is_open = not self._configured
         self._admin_digest = digest(settings.admin_key.encode()) if settings.admin_key else None
@@ -82,9 +84,13 @@ class Authenticator:
         """The tenants that the store holds now. Once there has been one, nobody is anonymous any more: taking back the
         last key must not open the door.
         """
-        kept = {bytes.fromhex(record.key_hash): _recorded(record) for record in records.values()}
-        self._tenants = kept | self._configured
+        kept = [_recorded(record) for record in records.values()]
+        self._tenants = {tenant.key: tenant for tenant in kept} | self._configured
         self._is_open = self._is_open and version == 0
+
+    def is_welcome(self, tenant: Tenant) -> bool:
+        """Would its key be let in now? It may have been taken back while its request waited."""
+        return tenant.key in self._tenants if tenant.key else self._is_open
 
     def is_configured(self, name: str, key_hash: str) -> bool:
         """Does the configuration have a tenant of this name, or with this key?"""
@@ -110,6 +116,7 @@ def _tenant(entry: KeySettings) -> Tenant:
         priority_level=PRIORITY_LEVELS[entry.priority],
         models=frozenset(entry.models),
         limits=_limits(entry),
+        key=digest(entry.key.encode()),
     )
 
 
@@ -126,6 +133,7 @@ def _recorded(record: TenantRecord) -> Tenant:
         priority_level=PRIORITY_LEVELS[record.priority],
         models=frozenset(record.models),
         limits=_limits(record),
+        key=bytes.fromhex(record.key_hash),
     )
 
 

@@ -23,7 +23,11 @@ def governed_cluster(store: EmbeddedStore, provider_processes: list[ProviderProc
     with running_cluster(
         store,
         [first],
-        [deployment("one", first, "one"), deployment("two", first, "two")],
+        [
+            deployment("one", first, "one"),
+            deployment("two", first, "two"),
+            deployment("narrow", first, "narrow", max_parallel=1),
+        ],
         domain="governed",
         engines=("hypercorn", "uvicorn", "hypercorn"),
         auth={"admin_key": "sk-admin-key", "keys": [{"name": "fixed", "key": "sk-of-the-configuration"}]},
@@ -72,6 +76,26 @@ def test_key_that_is_made_opens_every_replica(governed: Cluster) -> None:
         "name": "team-a", "priority": "low", "models": ["uno"], "rpm": 1000, "tpm": None, "max_parallel": None,
         "weight": 1.0,
     }  # fmt: skip
+
+
+def test_request_that_waits_is_not_let_in_with_a_key_that_is_taken_back(governed: Cluster) -> None:
+    first, second, _ = governed.replicas
+    change(second, "PUT", "team-a", key=KEY)
+    wait_for(governed, KEY, 200)
+    governed.providers[0].behave(stall_rate=1)
+    own = {"authorization": "Bearer sk-of-the-configuration"}
+    with first.begin_chat("narrow", headers=own) as held:
+        governed.providers[0].wait_for(in_flight=1)
+        governed.providers[0].behave(stall_rate=0)
+        with first.begin_chat("narrow", headers={"authorization": f"Bearer {KEY}"}) as waiting:
+            wait_until(lambda: first.get("/v1/admin/models/stats", ADMIN).json()["waiting"] == {"narrow": 1})
+            change(second, "DELETE", "team-a")
+            wait_for(governed, KEY, 401)
+            held.leave()
+            answer = waiting.answer()
+
+    assert (answer.status, answer.error["code"]) == (401, "invalid_api_key")
+    governed.wait_until_idle()
 
 
 def test_key_of_a_removed_tenant_opens_nothing_anywhere(governed: Cluster) -> None:

@@ -2,7 +2,7 @@ import gc
 
 import pytest
 
-from gateway.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Headers, Tenant
+from gateway.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Headers, Tenant, digest
 from gateway.setting_types import Secret
 from gateway.settings import AuthSettings, KeySettings, Priority
 from shared_state.records import UNLIMITED, TenantLimits
@@ -75,6 +75,7 @@ def test_tenant_carries_what_its_key_was_configured_with() -> None:
         priority_level=100,
         models=frozenset({"gpt-4", "fast"}),
         limits=TenantLimits(name="team-b", rpm=600, tpm=90_000, max_parallel=7),
+        key=digest(b"sk-b"),
     )
 
 
