@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from gateway.exposition import pieces
 from gateway.settings import DeploymentSettings
-from shared_state.records import DomainSnapshot
+from shared_state.records import DeploymentSnapshot, DomainSnapshot
 
 STATES = ("closed", "half_open", "open", "forced_open", "disabled")
 _DOMAIN = (
@@ -30,32 +31,45 @@ class ClusterMetrics:
 
     def collect(self, snapshot: DomainSnapshot | None) -> Iterator[Metric]:
         """Nothing but names while the store cannot be asked."""
-        info = GaugeMetricFamily("pllm_deployment_info", "1", labels=["deployment", "model", "provider"])
-        for entry in self._deployments:
-            info.add_metric([entry.id, entry.model_name, entry.provider.type], 1)
-        yield info
+        for part in pieces(self._deployments):
+            info = GaugeMetricFamily("pllm_deployment_info", "1", labels=["deployment", "model", "provider"])
+            for entry in part:
+                info.add_metric([entry.id, entry.model_name, entry.provider.type], 1)
+            yield info
         if snapshot is None:
             return
         for name, help_text, field in _DOMAIN:
             family = GaugeMetricFamily(name, help_text)
             family.add_metric([], getattr(snapshot, field))
             yield family
-        yield from _breakers(snapshot)
+        yield from _breakers(snapshot.deployments)
         for field, help_text in _DEPLOYMENT:
-            family = GaugeMetricFamily(f"pllm_deployment_{field}", help_text, labels=["deployment"])
-            for each in snapshot.deployments:
-                family.add_metric([each.id], getattr(each, field))
-            yield family
+            for piece in pieces(snapshot.deployments):
+                family = GaugeMetricFamily(f"pllm_deployment_{field}", help_text, labels=["deployment"])
+                for each in piece:
+                    family.add_metric([each.id], getattr(each, field))
+                yield family
 
 
-def _breakers(snapshot: DomainSnapshot) -> Iterator[Metric]:
-    state = GaugeMetricFamily("pllm_deployment_state", "1 for the state of the breaker", labels=["deployment", "state"])
-    moves = CounterMetricFamily("pllm_deployment_transitions", "Moves of the breaker", labels=["deployment"])
-    probes = GaugeMetricFamily("pllm_deployment_probes", "Probes of this half-open time", labels=["deployment", "step"])
-    for each in snapshot.deployments:
-        for name in STATES:
-            state.add_metric([each.id, name], float(each.state == name))
-        moves.add_metric([each.id], each.generation)
-        probes.add_metric([each.id, "issued"], each.probes_issued)
-        probes.add_metric([each.id, "succeeded"], each.probes_succeeded)
-    yield from (state, moves, probes)
+def _breakers(deployments: Iterable[DeploymentSnapshot]) -> Iterator[Metric]:
+    for piece in pieces(deployments):
+        state = GaugeMetricFamily(
+            "pllm_deployment_state", "1 for the state of the breaker", labels=["deployment", "state"]
+        )
+        for each in piece:
+            for name in STATES:
+                state.add_metric([each.id, name], float(each.state == name))
+        yield state
+    for piece in pieces(deployments):
+        moves = CounterMetricFamily("pllm_deployment_transitions", "Moves of the breaker", labels=["deployment"])
+        for each in piece:
+            moves.add_metric([each.id], each.generation)
+        yield moves
+    for piece in pieces(deployments):
+        probes = GaugeMetricFamily(
+            "pllm_deployment_probes", "Probes of this half-open time", labels=["deployment", "step"]
+        )
+        for each in piece:
+            probes.add_metric([each.id, "issued"], each.probes_issued)
+            probes.add_metric([each.id, "succeeded"], each.probes_succeeded)
+        yield probes

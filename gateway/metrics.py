@@ -9,11 +9,9 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
-from prometheus_client.exposition import generate_latest
-from prometheus_client.registry import Collector
 
 from gateway.cluster_metrics import ClusterMetrics
+from gateway.exposition import pieces
 from gateway.loop_lag import LoopLag
 from gateway.measures import Measures
 from gateway.queueing import Queue
@@ -22,7 +20,6 @@ from shared_state.histogram import Histogram
 from shared_state.records import DomainSnapshot
 
 SHED_REASONS = ("active_requests", "healthy_ratio", "failure_rate")
-__all__ = ["CONTENT_TYPE", "ClientRetries", "Metrics"]
 
 
 class ClientRetries:
@@ -37,7 +34,7 @@ class ClientRetries:
             self.count += 1
 
 
-class Metrics(Collector):
+class Metrics:
     """``queues``: those of this replica, by model."""
 
     def __init__(
@@ -51,37 +48,34 @@ class Metrics(Collector):
     ) -> None:
         self._failover = failover
         self._measures = measures
-        self._snapshot: DomainSnapshot | None = None
         self._queues = queues
         self._retries = retries
         self._lag = lag
         self._cluster = cluster
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
-        ProcessCollector(registry=self._registry)
-        GCCollector(registry=self._registry)
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
+        GCCollector(registry=self._process)
 
-    def exposition(self, snapshot: DomainSnapshot | None) -> bytes:
-        """All metrics in Prometheus's text format; those of the cluster from its snapshot, if there is one."""
-        self._snapshot = snapshot
-        return generate_latest(self._registry)
-
-    def collect(self) -> Iterator[Metric]:
+    def collect(self, snapshot: DomainSnapshot | None) -> Iterator[Metric]:
+        """All metrics, large ones in pieces that follow each other; those of the cluster from its snapshot, if there is
+        one.
+        """
         yield from self._collect_requests()
         yield from self._collect_latencies()
         yield from self._collect_queues()
         yield from self._collect_state()
-        yield from self._cluster.collect(self._snapshot)
+        yield from self._cluster.collect(snapshot)
+        yield from self._process.collect()
 
     def _collect_requests(self) -> Iterator[Metric]:
         own = self._measures
         labels = ("model", "deployment", "outcome", "class")
-        yield _counter("pllm_requests", "Requests that got an answer", labels, own.requests)
-        yield _counter("pllm_errors", "Requests that got an error of the gateway", ("status", "code"), own.refused)
-        yield _counter("pllm_shed", "Requests refused because of overload", ("reason", "class"), own.shed)
-        yield _counter("pllm_fallbacks", "Requests that another model served", ("from", "to"), own.fallbacks)
+        yield from _counter("pllm_requests", "Requests that got an answer", labels, own.requests)
+        yield from _counter("pllm_errors", "Requests that got an error of the gateway", ("status", "code"), own.refused)
+        yield from _counter("pllm_shed", "Requests refused because of overload", ("reason", "class"), own.shed)
+        yield from _counter("pllm_fallbacks", "Requests that another model served", ("from", "to"), own.fallbacks)
         tokens = ("deployment", "direction", "class")
-        yield _counter("pllm_tokens", "Tokens as providers counted them", tokens, own.tokens)
+        yield from _counter("pllm_tokens", "Tokens as providers counted them", tokens, own.tokens)
         yield _number(CounterMetricFamily, "pllm_attempts", "Calls of providers", own.attempts)
         again = "Requests that their clients had sent before"
         yield _number(CounterMetricFamily, "pllm_client_retries", again, self._retries.count)
@@ -93,7 +87,7 @@ class Metrics(Collector):
             ("pllm_first_byte_seconds", "From the call of a provider to its first event", own.first_bytes),
             ("pllm_chunk_gap_seconds", "Between two chunks of a stream", own.gaps),
         ):
-            yield _histograms(name, help_text, "deployment", by_deployment)
+            yield from _histograms(name, help_text, "deployment", by_deployment)
         for name, help_text, histogram in (
             ("pllm_overhead_seconds", "What the gateway adds before an answer", own.overhead),
             ("pllm_decision_seconds", "Of it, waiting for the store's decisions", own.decision),
@@ -119,20 +113,20 @@ class Metrics(Collector):
             refused.add_metric([model], queue.refused_count)
         yield from (waiting, overloaded, granted, dropped, refused)
         waits = {model: queue.waits for model, queue in self._queues.items()}
-        yield _histograms("pllm_queue_wait_seconds", "How long those waited whose turn came", "model", waits)
+        yield from _histograms("pllm_queue_wait_seconds", "How long those waited whose turn came", "model", waits)
 
     def _collect_state(self) -> Iterator[Metric]:
         failover, shared = self._failover, self._failover.shared
         in_use = "1 while decisions come from the standby store, else 0"
         yield _number(GaugeMetricFamily, "pllm_state_standby", in_use, float(failover.state == "standby"))
         what = "Times that this replica went from one store to the other"
-        yield _counter("pllm_state_switches", what, ("to", "reason"), failover.switches)
+        yield from _counter("pllm_state_switches", what, ("to", "reason"), failover.switches)
         late = "Calls that the shared store did not answer in time"
         yield _number(CounterMetricFamily, "pllm_state_deadline_misses", late, shared.deadlines_missed)
         lost = "Times that the shared store had lost what it knew"
         yield _number(CounterMetricFamily, "pllm_state_epoch_changes", lost, shared.epoch_changes)
         taken = "From the sending of a script to its reply"
-        yield _histograms("pllm_script_seconds", taken, "script", shared.latencies)
+        yield from _histograms("pllm_script_seconds", taken, "script", shared.latencies)
         shedding = GaugeMetricFamily(
             "pllm_should_shed_load", "1 for each reason to shed load that holds in the cluster", labels=["reason"]
         )
@@ -147,18 +141,20 @@ def _number(family: type[CounterMetricFamily] | type[GaugeMetricFamily], name: s
     return made
 
 
-def _counter(name: str, help_text: str, labels: tuple[str, ...], counts: Counter[Any]) -> Metric:
-    family = CounterMetricFamily(name, help_text, labels=labels)
-    for key, count in counts.items():
-        family.add_metric(key, count)
-    return family
+def _counter(name: str, help_text: str, labels: tuple[str, ...], counts: Counter[Any]) -> Iterator[Metric]:
+    for piece in pieces(counts.items()):
+        family = CounterMetricFamily(name, help_text, labels=labels)
+        for key, count in piece:
+            family.add_metric(key, count)
+        yield family
 
 
-def _histograms(name: str, help_text: str, label: str, histograms: Mapping[str, Histogram]) -> Metric:
-    family = HistogramMetricFamily(name, help_text, labels=[label])
-    for value, histogram in histograms.items():
-        family.add_metric([value], _buckets(histogram), histogram.total_s)
-    return family
+def _histograms(name: str, help_text: str, label: str, histograms: Mapping[str, Histogram]) -> Iterator[Metric]:
+    for piece in pieces(histograms.items()):
+        family = HistogramMetricFamily(name, help_text, labels=[label])
+        for value, histogram in piece:
+            family.add_metric([value], _buckets(histogram), histogram.total_s)
+        yield family
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:

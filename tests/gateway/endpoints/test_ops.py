@@ -1,13 +1,18 @@
 """Liveness, readiness and metrics. What draining does to them is in tests/gateway/test_server.py."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from prometheus_client.core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from shared_state.embedded import EmbeddedStore
@@ -43,6 +48,18 @@ def test_metrics_are_in_prometheus_format(each_engine: ReplicaProcess) -> None:
 
     assert answer.headers["content-type"].startswith("text/plain; version=")
     assert "pllm_state_standby 0.0" in answer.body.decode().splitlines()
+
+
+def test_metrics_are_open_metrics_for_who_asks(each_engine: ReplicaProcess) -> None:
+    answer = each_engine.get("/metrics", {"accept": "application/openmetrics-text;version=1.0.0,*/*;q=0.1"})
+
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    parse: Callable[[str], Iterable[Metric]] = open_metrics_families
+    names = [family.name for family in parse(answer.text)]
+    assert len(names) == len(set(names))
+    assert {"pllm_state_standby", "pllm_answer_duration_seconds", "process_cpu_seconds", "python_gc_collections"} <= {
+        *names
+    }
 
 
 def scraped(replica: ReplicaProcess) -> Samples:
@@ -90,17 +107,45 @@ def test_requests_are_counted_by_what_became_of_them(
     assert changed(before, after, "pllm_requests_total", **{"class": "normal"}) == 3
 
 
-def test_words_of_providers_and_clients_are_no_labels(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
-    before = scraped(replica)
-    for number in range(20):
-        raw_provider.answer = plain(b'{"error": {"message": "no", "code": "code-%d"}}' % number, "400 Bad Request")
-        replica.chat("raw")
-        replica.chat(f"unknown-{number}")
-    after = scraped(replica)
+def test_words_of_providers_and_clients_are_no_labels(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess], raw_provider: RawProvider
+) -> None:
+    """Names of every kind that somebody outside chooses, twenty of each: no series more than after the first."""
+    with running_cluster(
+        store,
+        provider_processes,
+        [deployment("primary", provider_processes[0], "gpt-4"), deployment("raw", raw_provider.url, "raw")],
+        domain="flooded",
+        engines=("hypercorn",),
+        auth={"keys": [{"name": "first", "key": "key-of-the-first"}]},
+    ) as cluster:
+        replica = cluster.replicas[0]
+        _flood(replica, raw_provider, 0)
+        before = scraped(replica)
+        for number in range(1, 21):
+            _flood(replica, raw_provider, number)
+        after = scraped(replica)
 
-    new = {key for key in after if key not in before}
-    assert len(new) <= 2
-    assert not any("code-" in str(key) or "unknown-" in str(key) for key in after)
+    assert changed(before, after, "pllm_requests_total") == 40
+    assert changed(before, after, "pllm_errors_total") >= 60
+    assert after.keys() - before.keys() == set()
+    assert not any("word-" in str(key) for key in after)
+
+
+def _flood(replica: ReplicaProcess, raw_provider: RawProvider, number: int) -> None:
+    """``number`` is part of each name."""
+    word = f"word-{number}-of-a-stranger"
+    body = json.dumps({"key": word}).encode()
+    assert replica.request("PUT", f"/v1/admin/tenants/{word}", body).status == 201
+    told = {"authorization": f"Bearer {word}"}
+    raw_provider.answer = plain(b'{"error": {"message": "no", "code": "%s"}}' % word.encode(), "400 Bad Request")
+    assert replica.chat("raw", headers=told).status == 400
+    assert replica.chat("gpt-4", headers=told).status == 200
+    assert replica.chat(word, headers=told).status == 404
+    assert replica.chat("gpt-4", headers=told | {"x-pllm-priority": word}).status == 400
+    assert replica.chat("gpt-4", headers={"authorization": f"Bearer {word}-unknown"}).status == 401
+    assert replica.get(f"/{word}").status == 404
+    replica.request(word.upper(), "/v1/models", headers=told)
 
 
 def test_state_of_the_cluster_is_told(cluster: Cluster, replica: ReplicaProcess) -> None:
@@ -145,6 +190,36 @@ def test_deadline_misses_and_the_way_to_the_standby_store_are_counted(
     assert ("pllm_deployment_limit", frozenset({("deployment", "primary")})) in meanwhile
 
 
+def test_scrape_without_any_store_tells_what_the_replica_knows_by_itself(
+    provider_processes: list[ProviderProcess],
+) -> None:
+    with (
+        running_store() as own,
+        running_cluster(
+            own,
+            provider_processes,
+            [deployment("primary", provider_processes[0], "gpt-4")],
+            domain="alone",
+            engines=("hypercorn",),
+            state={"standby": "none"},
+        ) as cluster,
+    ):
+        replica = cluster.replicas[0]
+        replica.chat()
+        os.kill(own.pid, signal.SIGSTOP)
+        try:
+            began_s = time.monotonic()
+            samples = scraped(replica)
+            took_s = time.monotonic() - began_s
+        finally:
+            os.kill(own.pid, signal.SIGCONT)
+
+    assert changed(Counter(), samples, "pllm_requests_total", outcome="success") == 1
+    assert changed(Counter(), samples, "pllm_deployment_info", deployment="primary") == 1
+    assert not any(name in ("pllm_deployment_state", "pllm_active_requests") for name, _ in samples)
+    assert took_s < 5, "two seconds for the store, and a busy machine"
+
+
 def test_metrics_may_have_a_port_of_their_own(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> None:
     port = free_port()
     with running_cluster(
@@ -182,18 +257,55 @@ def test_port_for_metrics_that_is_taken_is_said(
     assert "Traceback" not in done.stderr
 
 
-def test_scrape_of_as_many_deployments_as_there_may_be_is_bounded(
+def test_scrape_while_a_replica_starts_finds_nothing_or_everything(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess], tmp_path: Path
+) -> None:
+    """Its store hangs: it starts on its standby store, and is asked for metrics from its first moment on."""
+    with running_store() as own:
+        config = tmp_path / "starting.yaml"
+        state = {"url": own.url, "domain": "starting", "deadline": "50ms"}
+        models = [deployment("primary", provider_processes[0], "gpt-4")]
+        config.write_text(json.dumps({"state": state, "model_list": models}))
+        os.kill(own.pid, signal.SIGSTOP)
+        replica = ReplicaProcess("starting", config, tmp_path / "starting.log")
+        try:
+            wait_until(lambda: _is_listening(replica))
+            first = scraped(replica)
+        finally:
+            os.kill(own.pid, signal.SIGCONT)
+            replica.close()
+
+    assert first["pllm_state_standby", frozenset()] == 1
+    assert first["pllm_deployment_limit", frozenset({("deployment", "primary")})] > 0
+    assert first["process_resident_memory_bytes", frozenset()] > 0
+    assert "Traceback" not in replica.said()
+
+
+def _is_listening(replica: ReplicaProcess) -> bool:
+    """What answers at all answers with metrics."""
+    try:
+        answer = replica.get("/metrics")
+    except ConnectionRefusedError:
+        return False
+    assert answer.status == 200
+    return True
+
+
+def test_scrape_of_as_many_deployments_as_there_may_be_is_bounded_and_quick(
     store: EmbeddedStore, provider_processes: list[ProviderProcess]
 ) -> None:
     url = provider_processes[0].url
-    models = [deployment(f"d-{number}", url, f"m-{number % 100}") for number in range(300)]
+    models = [deployment(f"d-{number}", url, f"m-{number}") for number in range(300)]
     with running_cluster(store, provider_processes, models, domain="many", engines=("hypercorn",)) as cluster:
         replica = cluster.replicas[0]
         first = scraped(replica)
-        for number in range(100):
-            replica.chat(f"m-{number}")
+        for number in range(300):
+            replica.chat(f"m-{number}", stream=True)
+        began_s = time.monotonic()
         last = replica.get("/metrics")
+        took_s = time.monotonic() - began_s
 
     assert changed(Counter(), first, "pllm_deployment_info") == 300
     assert last.status == 200
     assert len(last.body) < 2_000_000
+    assert took_s < 5, "the interval of prometheus.yml"
