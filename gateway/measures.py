@@ -2,7 +2,10 @@
 when somebody asks.
 """
 
+import time
+from bisect import bisect_left
 from collections import Counter
+from typing import NamedTuple
 
 from gateway.answer import Answer
 from gateway.auth import PRIORITY_LEVELS
@@ -23,6 +26,28 @@ _KNOWN = (
 _CLASSES = {level: name for name, level in PRIORITY_LEVELS.items()}
 
 
+class Example(NamedTuple):
+    """One of those that a bucket counts, whose trace can be looked at; ``at_s``: since 1970."""
+
+    trace_id: str
+    seconds: float
+    at_s: float
+
+
+class TracedHistogram(Histogram):
+    """``examples``: the last one of each bucket that had a trace."""
+
+    __slots__ = ("examples",)
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        super().__init__(bounds)
+        self.examples: list[Example | None] = [None] * len(self.counts)
+
+    def exemplify(self, seconds: float, trace_id: str) -> None:
+        """Of what is observed as well."""
+        self.examples[bisect_left(self.bounds, seconds)] = Example(trace_id, seconds, time.time())
+
+
 class Measures:
     """``requests`` by model, deployment, outcome and class (the priority); ``refused`` by status and code, ``shed`` by
     reason and class; ``fallbacks`` by the model asked for and the one that served; ``tokens`` by deployment, direction
@@ -35,7 +60,7 @@ class Measures:
         self.shed: Counter[tuple[str, str]] = Counter()
         self.fallbacks: Counter[tuple[str, str]] = Counter()
         self.tokens: Counter[tuple[str, str, str]] = Counter()
-        self.answers: dict[str, Histogram] = {}
+        self.answers: dict[str, TracedHistogram] = {}
         self.first_bytes: dict[str, Histogram] = {}
         self.gaps: dict[str, Histogram] = {}
         self.overhead = Histogram(OVERHEAD_S)
@@ -43,9 +68,18 @@ class Measures:
         self.attempts = 0
 
     def served(
-        self, answer: Answer, model: str, priority: int, is_stream: bool, took_s: float, overhead_s: float
+        self,
+        answer: Answer,
+        model: str,
+        priority: int,
+        is_stream: bool,
+        took_s: float,
+        overhead_s: float,
+        trace_id: str = "",
     ) -> None:
-        """A request that got an answer, once its last byte has gone out or its client has left."""
+        """A request that got an answer, once its last byte has gone out or its client has left. ``trace_id``: empty
+        unless its trace can be looked at.
+        """
         deployment, exchange, kind = answer.candidate.deployment, answer.exchange, _CLASSES[priority]
         self.requests[model, deployment.id, answer.outcome.value, kind] += 1
         self.attempts += answer.attempts
@@ -58,7 +92,12 @@ class Measures:
         self.overhead.observe(overhead_s)
         self.decision.observe(answer.decision_s)
         if answer.outcome is Outcome.SUCCESS:
-            _of(self.answers, deployment.id, ANSWER_S).observe(took_s)
+            answers = self.answers.get(deployment.id)
+            if answers is None:
+                answers = self.answers[deployment.id] = TracedHistogram(ANSWER_S)
+            answers.observe(took_s)
+            if trace_id:
+                answers.exemplify(took_s, trace_id)
             if is_stream:
                 _of(self.first_bytes, deployment.id, ANSWER_S).observe(exchange.latency_ms / 1000)
 

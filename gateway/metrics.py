@@ -9,11 +9,12 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.samples import Exemplar
 
 from gateway.cluster_metrics import ClusterMetrics
 from gateway.exposition import pieces
 from gateway.loop_lag import LoopLag
-from gateway.measures import Measures
+from gateway.measures import Measures, TracedHistogram
 from gateway.queueing import Queue
 from shared_state.failover import Failover
 from shared_state.histogram import Histogram
@@ -157,6 +158,12 @@ def _histograms(name: str, help_text: str, label: str, histograms: Mapping[str, 
         yield family
 
 
-def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+def _buckets(histogram: Histogram) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
     names = [*map(str, histogram.bounds), "+Inf"]
-    return list(zip(names, accumulate(histogram.counts), strict=True))
+    counted = zip(names, accumulate(histogram.counts), strict=True)
+    if not isinstance(histogram, TracedHistogram):
+        return list(counted)
+    return [
+        (bound, count, Exemplar({"trace_id": last.trace_id}, last.seconds, last.at_s)) if last else (bound, count)
+        for (bound, count), last in zip(counted, histogram.examples, strict=True)
+    ]

@@ -22,6 +22,8 @@ from gateway.settings import parse as settings_of
 from gateway.sse import Progress
 from gateway.tracing import Tracer
 from shared_state import replies
+from shared_state.batcher import SCRIPT_S, Call
+from shared_state.histogram import Histogram
 from shared_state.keys import Keys
 from shared_state.records import Ask, Ending, Outcome, Permit, TenantLimits
 from shared_state.script_calls import ScriptCalls
@@ -89,7 +91,8 @@ def stages() -> dict[str, Callable[[], Any]]:
         (b"content-type", b"application/json"),
     ]
     tenant, answer = authenticate(authenticator, headers), answer_of(catalog)
-    calls = ScriptCalls(assemble_all(), Keys("default"))
+    scripts = assemble_all()
+    calls = ScriptCalls(scripts, Keys("default"))
     plan = calls.plan([("gpt-4-a", 0), ("gpt-4-b", 0)], "adaptive")
     ask = Ask(50, False, 1, 10, TenantLimits(name="team-a", rpm=100_000))
     granted: list[object] = [b"granted", 1, 1, 0, 1, b"e", 1, 0, 0]
@@ -97,6 +100,10 @@ def stages() -> dict[str, Callable[[], Any]]:
     assert isinstance(permit, Permit)
     ending = Ending(Outcome.SUCCESS, 100, 9, tokens=18)
     measures, tracer, log = Measures(), Tracer(), RequestLog(NoLines())
+
+    by_sha = {script.sha.encode(): Histogram(SCRIPT_S) for script in scripts.values()}
+    packed = calls.acquire(plan, "r.plain.1", ask)
+    call = Call(packed, packed, None, None, True, asyncio.get_running_loop().create_future())
 
     def logged() -> None:
         line = RequestLine(
@@ -128,6 +135,8 @@ def stages() -> dict[str, Callable[[], Any]]:
         "a plain reply's tokens": lambda: tokens_of(Kind.CHAT, REPLY),
         "a stream's chunk": lambda: Progress(Kind.CHAT).see(CHUNK),
         "metrics": lambda: measures.served(answer, "gpt-4", 50, True, 0.2, 0.0005),
+        "metrics, with a trace": lambda: measures.served(answer, "gpt-4", 50, True, 0.2, 0.0005, "ab" * 16),
+        "metrics, a script's time": lambda: by_sha[call.sha].observe(0.0005),
         "metrics, a stream's chunk": lambda: measures.gap("gpt-4-a").observe(0.02),
         "log line": logged,
         "traces, switched off": untraced,

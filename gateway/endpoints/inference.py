@@ -211,7 +211,8 @@ class Inference:
         finally:
             line.served(answer)
             took_s = time.perf_counter() - started
-            self._measures.served(answer, route.model, priority, call.is_stream, took_s, overhead_s)
+            seen = trace.id if trace.is_recording else ""
+            self._measures.served(answer, route.model, priority, call.is_stream, took_s, overhead_s, seen)
 
     async def _give(
         self,

@@ -19,7 +19,8 @@ from shared_state.embedded import EmbeddedStore
 from tests.cluster.conftest import heal
 from tests.loadtest.process import PATIENCE_S, ProviderProcess, wait_until
 from tests.support.cluster import Cluster, deployment, running_cluster, running_store
-from tests.support.prometheus import DEPLOY, Prometheus, running_prometheus
+from tests.support.collector import Collector, running_collector
+from tests.support.prometheus import DEPLOY, EXEMPLARS, Prometheus, running_prometheus
 
 GRAFANA = DEPLOY / "grafana"
 RULES = DEPLOY / "prometheus/alerts.yml"
@@ -34,7 +35,15 @@ def own_store() -> Iterator[EmbeddedStore]:
 
 
 @pytest.fixture(scope="module")
-def watched(own_store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[Cluster]:
+def collector() -> Iterator[Collector]:
+    with running_collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def watched(
+    own_store: EmbeddedStore, provider_processes: list[ProviderProcess], collector: Collector
+) -> Iterator[Cluster]:
     first, second, *_ = provider_processes
     with running_cluster(
         own_store,
@@ -46,6 +55,7 @@ def watched(own_store: EmbeddedStore, provider_processes: list[ProviderProcess])
         ],
         domain="watched",
         state={"deadline": "100ms"},
+        environment={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "50"},
         router={"fallbacks": {"gpt-4": ["spare"]}, "latency_threshold": "8s", "queue": {"max_wait": "500ms"}},
     ) as running:
         yield running
@@ -138,6 +148,34 @@ def test_every_rule_has_something_to_judge(prometheus: Prometheus, expression: s
     """Without the threshold: in good times nothing is above it."""
     prometheus.series(expression)
     assert prometheus.series(re.sub(r" > [0-9.]+(?: \* [0-9.]+)?", "", expression))
+
+
+def test_exemplars_lead_to_traces(prometheus: Prometheus, watched: Cluster, collector: Collector) -> None:
+    """Of each deployment that answered, and their traces are there to be looked at."""
+
+    def exemplars() -> list[Any]:
+        query = "pllm_answer_duration_seconds_bucket"
+        found: list[Any] = prometheus.ask("query_exemplars", query=query, start=str(began_s), end=str(time.time()))
+        return found
+
+    began_s = time.time() - 600
+    wait_until(lambda: {"primary", "spare"} <= {found["seriesLabels"]["deployment"] for found in exemplars()})
+    for found in exemplars():
+        for exemplar in found["exemplars"]:
+            served = collector.trace(exemplar["labels"]["trace_id"], 1)
+            assert found["seriesLabels"]["deployment"] in {span.attributes.get("pllm.deployment") for span in served}
+
+
+def test_exemplars_are_kept_by_compose_and_known_to_grafana() -> None:
+    services = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text())["services"]
+    sources = yaml.safe_load((GRAFANA / "provisioning/datasources/pllm.yml").read_text())["datasources"]
+    (link,) = next(source for source in sources if source["type"] == "prometheus")["jsonData"][
+        "exemplarTraceIdDestinations"
+    ]
+
+    assert EXEMPLARS in services["prometheus"]["command"]
+    assert link["name"] == "trace_id"
+    assert link["datasourceUid"] in {source["uid"] for source in sources if source["type"] == "jaeger"}
 
 
 def test_annotations_parse(prometheus: Prometheus) -> None:

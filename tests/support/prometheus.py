@@ -16,6 +16,7 @@ from tests.loadtest.process import wait_until
 from tests.support.cluster import free_port
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+EXEMPLARS = "--enable-feature=exemplar-storage"
 
 
 class Prometheus:
@@ -49,7 +50,7 @@ def running_prometheus(folder: Path, ports: Sequence[int]) -> Iterator[Prometheu
     job["static_configs"] = [{"targets": [f"127.0.0.1:{port}" for port in ports]}]
     file, port = folder / "prometheus.yml", free_port()
     file.write_text(yaml.safe_dump(config))
-    command = ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={folder / 'tsdb'}"]
+    command = ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={folder / 'tsdb'}", EXEMPLARS]
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(
             [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log, preexec_fn=die_with_parent
