@@ -23,7 +23,8 @@ from gateway.dispatch import Dispatcher
 from gateway.early_refusal import EarlyRefusal
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import Admin
-from gateway.endpoints.inference import Inference, error_body
+from gateway.endpoints.error_forms import error_body
+from gateway.endpoints.inference import Inference
 from gateway.endpoints.openai import Models
 from gateway.endpoints.ops import Probes
 from gateway.endpoints.overview import Overview

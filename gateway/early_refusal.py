@@ -13,7 +13,8 @@ import msgspec
 from gateway.auth import Authenticator
 from gateway.calls import Kind, edition_of, parse
 from gateway.dispatch import Dispatcher
-from gateway.endpoints.inference import authenticate, deadline_of, error_body, priority_of
+from gateway.endpoints.error_forms import error_body
+from gateway.endpoints.inference import authenticate, deadline_of, priority_of
 from gateway.endpoints.wire import Header, find
 from gateway.errors import GatewayError, headers_of
 from gateway.exhausted import rejected

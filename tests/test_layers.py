@@ -19,7 +19,7 @@ ORDER = {
         *("endpoints.tenants", "endpoints.overview", "endpoints.admin", "endpoints.access", "endpoints.event_stream"),
         *("endpoints.page",),
         *("endpoints.openai", "endpoints.inference", "endpoints.ops"),
-        *("request_log", "logs", "endpoints.pings", "endpoints.wire", "http_text"),
+        *("request_log", "logs", "endpoints.error_forms", "endpoints.pings", "endpoints.wire", "http_text"),
         *("live", "masking"),
         *(
             "metrics",

@@ -17,6 +17,7 @@ from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.calls import Call, Kind, edition_of, parse
 from gateway.deadline import Deadline
 from gateway.dispatch import Dispatcher
+from gateway.endpoints.error_forms import error_body, error_event
 from gateway.endpoints.pings import Pings
 from gateway.endpoints.wire import ClientGone, Header, find, read_body, send_error, send_whole
 from gateway.errors import (
@@ -26,8 +27,6 @@ from gateway.errors import (
     StateLost,
     Unauthorized,
     UpstreamFailed,
-    body_of,
-    message_body_of,
 )
 from gateway.exhausted import refused
 from gateway.flight import Flight
@@ -79,23 +78,6 @@ def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
     if asked_ms <= 0:
         raise InvalidRequest("x-pllm-timeout must be a duration such as 30s.", param="x-pllm-timeout")
     return Deadline(now + min(asked_ms, most_ms) / 1000, is_asked=asked_ms < most_ms)
-
-
-def error_body(kind: Kind, error: GatewayError) -> bytes:
-    """In the dialect of the caller."""
-    return message_body_of(error) if kind is Kind.MESSAGE else body_of(error)
-
-
-def error_event(kind: Kind, error: GatewayError) -> bytes:
-    """The last event of a stream that broke."""
-    match kind:
-        case Kind.MESSAGE:
-            return b"event: error\ndata: %b\n\n" % message_body_of(error)
-        case Kind.RESPONSE:
-            fields = {"type": "error", "code": error.code, "message": error.message, "param": error.param}
-            return b"event: error\ndata: %b\n\n" % msgspec.json.encode(fields | {"sequence_number": 0})
-        case _:
-            return b"data: %b\n\n" % body_of(error)
 
 
 class Inference:
