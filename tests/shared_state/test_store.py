@@ -256,6 +256,27 @@ async def test_limit_is_never_exceeded_while_many_come_and_go(server: EmbeddedSt
 
 
 @on_loop
+async def test_two_versions_of_the_scripts_share_one_state(server: EmbeddedStore, cli: RedisCli) -> None:
+    """As while replicas are replaced one by one: each has its own scripts, by their digests, and disturbs no other."""
+    policy = deployment_policy("a", limit=5)
+    domain = fresh_domain()
+    async with (
+        opened_state(server.url, policy, domain=domain) as before,
+        opened_state(server.url, policy, domain=domain, replica="r2", release="the next one") as after,
+    ):
+        decisions = [await state.acquire() for _ in range(5) for state in (before, after)]
+        permits = [decision for decision in decisions if isinstance(decision, Permit)]
+        others = {"r1": after, "r2": before}
+        for permit in permits:
+            settled = await others[permit.token.partition(".")[0]].store.settlement(permit, SUCCESS)
+            assert settled.is_known
+
+        assert before.plan.prefix != after.plan.prefix
+        assert (len(permits), {permit.token.partition(".")[0] for permit in permits}) == (5, {"r1", "r2"})
+        assert active(cli, before) == 0
+
+
+@on_loop
 async def test_breaker_opened_by_one_replica_is_open_for_the_other(server: EmbeddedStore) -> None:
     domain = fresh_domain()
     async with (

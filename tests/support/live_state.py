@@ -1,6 +1,7 @@
 """The shared state as a gateway opens it: real scripts, real sockets, the store's own clock."""
 
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
@@ -35,6 +36,11 @@ class OpenedState(NamedTuple):
         return await self.store.acquire(self.plan, Ask(0, is_stream, attempt))
 
 
+def _released(script: Script, release: str) -> Script:
+    text = f"{script.text}-- {release}\n"
+    return Script(script.name, text, hashlib.sha1(text.encode()).hexdigest()) if release else script
+
+
 @contextlib.asynccontextmanager
 async def opened_batcher(
     url: str, scripts: Sequence[Script], deadline_ms: int = DEADLINE_MS, patience: Patience = PATIENT
@@ -56,10 +62,11 @@ async def opened_state(
     deadline_ms: int = DEADLINE_MS,
     is_configured: bool = True,
     patience: Patience = PATIENT,
+    release: str = "",
 ) -> AsyncIterator[OpenedState]:
-    """The plan has all deployments in one tier, least busy first."""
+    """The plan has all deployments in one tier, least busy first. ``release``: scripts of another text do the same."""
     policies = tuple(deployment_policy(d) if isinstance(d, str) else d for d in deployments)
-    scripts = assemble_all()
+    scripts = {name: _released(script, release) for name, script in assemble_all().items()}
     keys = Keys(domain or fresh_domain())
     async with opened_batcher(url, tuple(scripts.values()), deadline_ms, patience) as batcher:
         configuration = Configuration(version, router_policy(max_active=100_000), policies)
