@@ -41,7 +41,7 @@ from gateway.metrics import ClientRetries, Metrics
 from gateway.openapi import document
 from gateway.policy import configuration
 from gateway.request_log import RequestLine, RequestLog
-from gateway.settings import Settings
+from gateway.settings import CostSettings, Settings
 from gateway.tracing import Tracer, is_wanted
 from gateway.upstream import Upstream
 from shared_state.batcher import HURRIED, PATIENT, Batcher
@@ -158,7 +158,9 @@ async def application(
         overview = Overview(access, failover, feed, settings)
         lag = LoopLag()
         stack.callback(lag.stop)
-        metrics = Metrics(failover, retries, measures, admission.queues, lag, ClusterMetrics(settings.model_list))
+        prices = {entry.id: entry.cost for entry in settings.model_list if entry.cost != CostSettings()}
+        cluster = ClusterMetrics(settings.model_list)
+        metrics = Metrics(failover, retries, measures, admission.queues, lag, cluster, prices)
         now = asyncio.get_running_loop().time
         refuse = EarlyRefusal(
             dispatcher, admission.shed, authenticator, settings, replica, measures, retries, tracer, log, now

@@ -2,7 +2,6 @@
 little; every label is a name of the configuration or of this program, so that no client can make more of them.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import Any
@@ -16,6 +15,7 @@ from gateway.exposition import pieces
 from gateway.loop_lag import LoopLag
 from gateway.measures import Measures, TracedHistogram
 from gateway.queueing import Queue
+from gateway.settings import CostSettings
 from shared_state.failover import Failover
 from shared_state.histogram import Histogram
 from shared_state.records import DomainSnapshot
@@ -36,7 +36,7 @@ class ClientRetries:
 
 
 class Metrics:
-    """``queues``: those of this replica, by model."""
+    """``queues``: those of this replica, by model; ``prices``: of deployments that have one."""
 
     def __init__(
         self,
@@ -46,7 +46,9 @@ class Metrics:
         queues: Mapping[str, Queue],
         lag: LoopLag,
         cluster: ClusterMetrics,
+        prices: Mapping[str, CostSettings],
     ) -> None:
+        self._prices = prices
         self._failover = failover
         self._measures = measures
         self._queues = queues
@@ -77,9 +79,19 @@ class Metrics:
         yield from _counter("pllm_fallbacks", "Requests that another model served", ("from", "to"), own.fallbacks)
         tokens = ("deployment", "direction", "class")
         yield from _counter("pllm_tokens", "Tokens as providers counted them", tokens, own.tokens)
+        cost = "What those tokens cost by the prices of the configuration, in its currency"
+        yield from _counter("pllm_cost", cost, ("deployment", "class"), self._cost())
         yield _number(CounterMetricFamily, "pllm_attempts", "Calls of providers", own.attempts)
         again = "Requests that their clients had sent before"
         yield _number(CounterMetricFamily, "pllm_client_retries", again, self._retries.count)
+
+    def _cost(self) -> dict[tuple[str, str], float]:
+        cost: dict[tuple[str, str], float] = {}
+        for (deployment_id, direction, kind), count in self._measures.tokens.items():
+            if deployment_id in self._prices:
+                spent = count * _price(self._prices[deployment_id], direction)
+                cost[deployment_id, kind] = cost.get((deployment_id, kind), 0.0) + spent
+        return cost
 
     def _collect_latencies(self) -> Iterator[Metric]:
         own = self._measures
@@ -136,13 +148,18 @@ class Metrics:
         yield shedding
 
 
+def _price(cost: CostSettings, direction: str) -> float:
+    """Of one token."""
+    return (cost.input_per_million if direction == "input" else cost.output_per_million) / 1e6
+
+
 def _number(family: type[CounterMetricFamily] | type[GaugeMetricFamily], name: str, what: str, value: float) -> Metric:
     made = family(name, what)
     made.add_metric([], value)
     return made
 
 
-def _counter(name: str, help_text: str, labels: tuple[str, ...], counts: Counter[Any]) -> Iterator[Metric]:
+def _counter(name: str, help_text: str, labels: tuple[str, ...], counts: Mapping[Any, float]) -> Iterator[Metric]:
     for piece in pieces(counts.items()):
         family = CounterMetricFamily(name, help_text, labels=labels)
         for key, count in piece:

@@ -163,6 +163,14 @@ OVERLOAD = [
 TENANTS = [
     Panel("Answered, by class", "reqps", rate("pllm_requests_total", "class")),
     Panel("Tokens a second, by class", "short", rate("pllm_tokens_total", "class, direction")),
+    Panel(
+        "Cost an hour, by deployment",
+        "currencyUSD",
+        {"{{deployment}}": f"3600 * sum by (deployment) (rate(pllm_cost_total{RATE}))"},
+    ),
+    Panel(
+        "Cost an hour, by class", "currencyUSD", {"{{class}}": f"3600 * sum by (class) (rate(pllm_cost_total{RATE}))"}
+    ),
     Panel("Shed, by class", "reqps", rate("pllm_shed_total", "class")),
     Panel("Failed, by class", "reqps", rate("pllm_requests_total", "class", '{outcome!="success"}')),
     Panel("Refused at their limits", "reqps", rate("pllm_errors_total", "code", '{status="429"}')),
@@ -173,7 +181,7 @@ DASHBOARDS = {
     "model": ("PLLM: model detail", MODEL),
     "state": ("PLLM: state store", STATE),
     "overload": ("PLLM: load shedding and queue", OVERLOAD),
-    "tenants": ("PLLM: tenants", TENANTS),
+    "tenants": ("PLLM: tenants and cost", TENANTS),
 }
 
 

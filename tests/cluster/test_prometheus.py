@@ -49,7 +49,7 @@ def watched(
         own_store,
         provider_processes,
         [
-            deployment("primary", first, "gpt-4", rpm=1000),
+            deployment("primary", first, "gpt-4", rpm=1000, cost={"input_per_million": 2.5, "output_per_million": 10}),
             deployment("spare", second, "spare"),
             deployment("one", first, "one", max_parallel=1),
         ],

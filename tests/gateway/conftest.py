@@ -44,7 +44,7 @@ def gateway_cluster(
     first, second = provider_processes
     raw = raw_provider_thread.url
     models = [
-        deployment("primary", first, "gpt-4", timeout="5s"),
+        deployment("primary", first, "gpt-4", timeout="5s", cost={"input_per_million": 2, "output_per_million": 10}),
         deployment("saved-primary", first, "saved", timeout="5s"),
         deployment("hasty-primary", first, "hasty", timeout="300ms"),
         deployment("hasty-alone", first, "hasty-alone", timeout="300ms"),

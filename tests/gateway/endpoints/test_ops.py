@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import pytest
 from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics_families
 from prometheus_client.parser import text_string_to_metric_families
@@ -98,6 +99,9 @@ def test_requests_are_counted_by_what_became_of_them(
     assert changed(before, after, "pllm_errors_total", status="404", code="model_not_found") == 1
     assert changed(before, after, "pllm_attempts_total") == 5
     assert changed(before, after, "pllm_tokens_total", deployment="primary", direction="output") == 16
+    tokens_in = changed(before, after, "pllm_tokens_total", deployment="primary", direction="input")
+    cost = changed(before, after, "pllm_cost_total", deployment="primary")
+    assert cost == pytest.approx((2 * tokens_in + 10 * 16) / 1e6)
     assert changed(before, after, "pllm_answer_duration_seconds_count", deployment="primary") == 2
     assert changed(before, after, "pllm_first_byte_seconds_count", deployment="primary") == 1
     assert changed(before, after, "pllm_overhead_seconds_count") == 3
