@@ -79,6 +79,7 @@ class Http1:
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_size = 0
+        self._is_begun = False  # is a request only partly parsed?
         self._is_head_read = False
         self._stream: HTTPStream | None = None
         self._head = b""  # of the response, until its first body chunk goes out with it
@@ -91,7 +92,7 @@ class Http1:
     # -- bytes in: httptools calls these while it is fed ------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self._url, self._headers, self._is_head_read = b"", [], False
+        self._url, self._headers, self._is_begun, self._is_head_read = b"", [], True, False
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -113,14 +114,14 @@ class Http1:
         self._parsed.append(events.Body(STREAM_ID, data))
 
     def on_message_complete(self) -> None:
-        self._is_head_read, self._head_size = False, 0
+        self._is_begun, self._is_head_read, self._head_size = False, False, 0
         self._parsed.append(events.EndBody(STREAM_ID))
 
     async def receive(self, data: bytes) -> None:
         """What the client sent. A malformed request is refused, and the connection over."""
         if self._is_request_complete and self.is_over:
             return  # nothing that follows will be served
-        if self._stream is None and not self._head_size and not self._waiting:
+        if self._stream is None and not self._is_begun and not self._waiting:
             refused = self._refuse(data)
             if refused is not None:
                 self._became_idle(True)  # for as long again

@@ -24,6 +24,7 @@ class WatchfulHttp1(HttpToolsProtocol):
     _running: RequestResponseCycle | None = None
     _ahead_size = 0
     _head_size = 0
+    _is_begun = False  # is a request only partly parsed?
     _is_in_head = True
     _is_over = False
 
@@ -78,7 +79,7 @@ class WatchfulHttp1(HttpToolsProtocol):
     def _is_between(self) -> bool:
         """Who does not take its answers gets no further one ahead of those."""
         is_idle = self._running is None or (self._running.response_complete and self._running.keep_alive)
-        return is_idle and self._is_in_head and not self._head_size and not self.flow.write_paused
+        return is_idle and not self._is_begun and not self.flow.write_paused
 
     def _wait_for_next(self) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
@@ -88,6 +89,10 @@ class WatchfulHttp1(HttpToolsProtocol):
         self.pipeline.clear()
         if self._running is not None:
             self._running.keep_alive = False
+
+    def on_message_begin(self) -> None:
+        self._is_begun = True
+        super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_in_head:
@@ -100,7 +105,7 @@ class WatchfulHttp1(HttpToolsProtocol):
         self._is_in_head = False
 
     def on_message_complete(self) -> None:
-        self._is_in_head = True
+        self._is_begun, self._is_in_head = False, True
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
