@@ -233,6 +233,7 @@ class Http1:
             await self._end()
 
     def _render_head(self, response: events.Response) -> bytes:
+        self.is_over = self.is_over or not self._is_request_complete  # as `_end` would find
         parts = [status_line(response.status_code)]
         is_framed = self._is_bodiless or response.status_code in _BODILESS
         for name, value in response.headers:

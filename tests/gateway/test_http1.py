@@ -174,6 +174,16 @@ def test_connection_close_is_obeyed(each_engine: ReplicaProcess) -> None:
     assert (answer.headers["connection"], rest) == ("close", b"")
 
 
+def test_answer_ahead_of_the_body_says_that_it_is_the_last(replica: ReplicaProcess) -> None:
+    """Or its client would send the next request to a connection that is being closed."""
+    head = request_bytes("POST", CHAT, headers={"content-length": "100000000"})
+    with Call(replica.address, head) as call:
+        answer = call.answer()
+        rest = call.read_to_end()
+
+    assert (answer.status, answer.headers.get("connection"), rest) == (413, "close", b"")
+
+
 def test_nothing_after_the_last_request_is_answered(each_engine: ReplicaProcess) -> None:
     last = chat_bytes(model="gpt-4", headers={"connection": "close"})
     with Call(each_engine.address, last + chat_bytes(model="gpt-4")) as call:
