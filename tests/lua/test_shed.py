@@ -114,6 +114,19 @@ def test_reason_lasts_until_a_tenth_below(cluster: Cluster) -> None:
     assert cluster.beat().shed_reasons == ""
 
 
+def test_steady_overload_by_short_calls_is_one_event(cluster: Cluster) -> None:
+    """More than a tenth of them is over, and as many have come again, between two looks."""
+    cluster.configure("a", max_active=10)
+    for _ in range(100):
+        permits = [cluster.granted("a", priority=CRITICAL) for _ in range(10)]
+        cluster.rejected("a", priority=CRITICAL)
+        for permit in permits:
+            cluster.settle(permit)
+        cluster.advance(100)
+
+    assert [event["to"] for event in cluster.events("load_shedding")] == ["active_requests"]
+
+
 def test_begin_and_end_are_one_event_each(cluster: Cluster) -> None:
     cluster.configure("a", max_active=2)
     permits = [cluster.granted("a", priority=CRITICAL) for _ in range(2)]
