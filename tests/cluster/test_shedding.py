@@ -8,6 +8,7 @@ from shared_state.embedded import EmbeddedStore
 from tests.cluster.conftest import PATIENT, fresh
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, deployment, in_turn, running_cluster
+from tests.support.open_loop import Load, arrive
 from tests.support.wire import Call, chat_bytes
 
 CRITICAL = {"authorization": "Bearer key-critical"}
@@ -125,6 +126,16 @@ def test_burst_never_exceeds_the_limit(small: Cluster) -> None:
 
     assert provider.counts()["max_in_flight"] <= WITHOUT_RESERVE
     assert set(statuses) == {200, 503}
+
+
+def test_steady_overload_is_told_once(small: Cluster) -> None:
+    """Twice what there is room for, by calls so short that a tenth of them is over while a rejection is remembered."""
+    small.providers[0].behave(latency_ms=100)
+    told = len(small.transitions("load_shedding"))
+    arrived = arrive([replica.url for replica in small.replicas], "only", [Load("vital", MOST * 20, CRITICAL)], 4)
+
+    assert {each.status for each in arrived} == {200, 503}
+    assert len(small.transitions("load_shedding")[told:]) <= 2  # what was before may end meanwhile
 
 
 def test_shed_calls_do_not_count_against_the_deployment(small: Cluster, held: list[Call]) -> None:
