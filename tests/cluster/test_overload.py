@@ -79,7 +79,6 @@ def test_surge_costs_goodput_nothing_and_is_over_when_it_is_over(surged: Cluster
     before = rss_mib(surged)
     twice = offered(surged, 10, load("team", 1.95), load("vital", 0.05))
     ten_times = offered(surged, 15, load("team", 9.9), load("vital", 0.1))
-    changes = surged.transitions("load_shedding")
     after = rss_mib(surged)
     recovered = offered(surged, 12, load("team", 0.8))
 
@@ -92,7 +91,6 @@ def test_surge_costs_goodput_nothing_and_is_over_when_it_is_over(surged: Cluster
         "critical": [share_served(twice, "vital"), share_served(ten_times, "vital")],
         "p99_s": round(waits[int(0.99 * len(waits))], 2),
         "rss": [before, after],
-        "changes": changes,
     }
     assert share_served(once, "team") > 0.99, figures
     assert goodput(twice, 10) >= 0.9 * base, figures
@@ -101,7 +99,6 @@ def test_surge_costs_goodput_nothing_and_is_over_when_it_is_over(surged: Cluster
     assert waits[int(0.99 * len(waits))] <= MAX_WAIT_S + LATENCY_MS / 1000 + 0.5, figures
     assert refused == [], figures
     assert {each.status for each in late} == {200}, figures
-    assert len(changes) <= 4, figures
     assert all(b - a < 20 for a, b in zip(before, after, strict=True)), figures
 
 
