@@ -15,7 +15,8 @@ from loadtest.client import Client
 from loadtest.drive import Run
 from loadtest.flags import Options, parse_flags
 from loadtest.measure import Sample
-from loadtest.report import Summary, render_plan, render_table, summarise
+from loadtest.report import render_plan, render_table
+from loadtest.summary import Summary, summarise
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -28,15 +29,15 @@ def main(arguments: Sequence[str]) -> int:
     print("\n" + render_table(summary))
     if options.json_file is not None:
         Path(options.json_file).write_bytes(msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
-    return choose_exit_code(summary, options.fail_over_ratio)
+    return choose_exit_code(summary, options)
 
 
 async def run(options: Options) -> Summary:
     """Ends early, with what has been measured so far, at SIGINT or SIGTERM."""
     load = options.load
-    async with Client(options.target, load.concurrent) as client:
+    async with Client(options.target, load.concurrent, load.seed) as client:
         warming = Run(client.call, _ignore)
-        measured = Run(client.call, _print_sample if options.is_verbose else _ignore)
+        measured = Run(client.call, _print_sample if options.is_verbose else _ignore, options.slo)
 
         async def drive() -> None:
             if options.warmup_s:
@@ -54,15 +55,18 @@ async def run(options: Options) -> Summary:
         else:
             is_interrupted = False
         progress.cancel()
-    return summarise(options.target, load, measured, is_interrupted=is_interrupted)
+    return summarise(options.target, load, measured.result(), is_interrupted=is_interrupted)
 
 
-def choose_exit_code(summary: Summary, fail_over_ratio: float | None) -> int:
+def choose_exit_code(summary: Summary, options: Options) -> int:
     if summary.is_interrupted:
         return INTERRUPTED
-    if fail_over_ratio is None:
-        return 0 if summary.ok else 1
-    return 1 if summary.failure_ratio > fail_over_ratio else 0
+    kept_ratio = 1.0 if summary.goodput is None else summary.goodput.kept_ratio
+    if options.slo_under_ratio is not None and kept_ratio < options.slo_under_ratio:
+        return 1
+    if options.fail_over_ratio is None:
+        return 0 if summary.ok or summary.given_up else 1
+    return 1 if summary.failure_ratio > options.fail_over_ratio else 0
 
 
 async def _show_progress(run: Run) -> None:
@@ -78,7 +82,8 @@ async def _show_progress(run: Run) -> None:
 
 def _print_sample(sample: Sample) -> None:
     where = sample.deployment or sample.url
-    print(f"{sample.failure or 'ok'}  {sample.total_ms:.1f} ms  {sample.tokens} tokens  {where}")
+    ending = sample.failure or ("given up" if sample.is_given_up else "ok")
+    print(f"{ending}  {sample.total_ms:.1f} ms  {sample.tokens} tokens  {where}")
 
 
 def _ignore(_sample: Sample) -> None:

@@ -71,7 +71,7 @@ class StreamReader:
         self._rest = b""
         self._is_done = False
         self._fault: str | None = None
-        self._content_events = 0
+        self.content_events = 0
         self._usage_tokens: int | None = None
 
     def feed(self, data: bytes) -> None:
@@ -82,7 +82,7 @@ class StreamReader:
 
     def judge(self) -> Verdict:
         """Tokens as the server counted them, or else one for each event with content."""
-        tokens = self._content_events if self._usage_tokens is None else self._usage_tokens
+        tokens = self.content_events if self._usage_tokens is None else self._usage_tokens
         if self._fault is None and not self._is_done:
             return Verdict("stream without [DONE]", tokens)
         return Verdict(self._fault, tokens)
@@ -101,4 +101,4 @@ class StreamReader:
         if event.usage is not None:
             self._usage_tokens = event.usage.completion_tokens
         if event.choices and event.choices[0].delta is not None and event.choices[0].delta.content:
-            self._content_events += 1
+            self.content_events += 1

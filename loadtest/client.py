@@ -4,65 +4,45 @@ One deadline covers a call from the moment it is due, so nothing here waits long
 """
 
 import asyncio
-import itertools
+import random
+import ssl
 import time
-from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import aiohttp
-import msgspec
-
-from loadtest.answers import StreamReader, Verdict, judge_error, judge_plain
+from loadtest.answers import Verdict
+from loadtest.connection import Answer, Connection
 from loadtest.measure import Sample
+from loadtest.requests import Address, Request, Requests, Target
 
-PROMPT = "Say hello."
-# The client has one deadline of its own; aiohttp's time-outs would only add timers.
-NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
-
-
-class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the calls go and what they ask for."""
-
-    urls: Sequence[str]
-    model: str
-    is_stream: bool = False
-    max_tokens: int | None = None
-    key: str | None = None
-    headers: dict[str, str] = {}
-    timeout_s: float = 120.0
+GIVE_UP_WITHIN = 4  # events with content: what most streams reach
 
 
-class _Progress:
+class _Call:
     """How far a call has come; read when it ends early."""
 
-    def __init__(self, due_s: float) -> None:
+    def __init__(self, due_s: float, answer: Answer) -> None:
         self.due_s = due_s
         self.sent_s: float | None = None
-        self.first_byte_s: float | None = None
-        self.headers: Any = {}
+        self.answer = answer
 
     @property
     def phase(self) -> str:
         if self.sent_s is None:
             return "in the client queue"
-        return "waiting for the answer" if self.first_byte_s is None else "in mid-stream"
+        return "waiting for the answer" if self.answer.first_byte_s is None else "in mid-stream"
 
 
 class Client:
     """Use as an async context manager. At most `connections` calls are on the wire at once."""
 
-    def __init__(self, target: Target, connections: int) -> None:
+    def __init__(self, target: Target, connections: int, seed: int = 1) -> None:
         self._target = target
-        self._urls = itertools.cycle(target.urls)
+        self._requests = Requests(target, seed)
         self._gate = asyncio.Semaphore(connections)
-        self._body = _render_body(target)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            headers=_render_headers(target),
-            timeout=NO_TIMEOUT,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._random = random.Random(seed)
+        self._idle: dict[str, list[Connection]] = {url: [] for url in target.urls}
+        self._secure = ssl.create_default_context() if any(url.startswith("https:") for url in target.urls) else None
 
     async def __aenter__(self) -> Self:
         return self
@@ -70,92 +50,86 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
+        for idle in self._idle.values():
+            for connection in idle:
+                connection.close()
 
     async def call(self, due_s: float) -> Sample:
         """`due_s` is a time of the monotonic clock; the call counts from then, even if it is past."""
-        url = next(self._urls)
-        progress = _Progress(due_s)
+        request = self._requests.next()
+        call = _Call(due_s, Answer(self._target.is_stream, self._draw_end()))
         try:
             async with asyncio.timeout(due_s + self._target.timeout_s - time.monotonic()), self._gate:
-                progress.sent_s = time.monotonic()
-                verdict = await self._exchange(url, progress)
+                call.sent_s = time.monotonic()
+                verdict = await self._exchange(request, call.answer)
         except TimeoutError:
-            verdict = Verdict(f"timeout {progress.phase}")
-        except aiohttp.ClientError as error:
-            verdict = Verdict(_name_failure(error))
-        return _sample(url, verdict, progress)
+            verdict = Verdict(f"timeout {call.phase}")
+        return _sample(request, verdict, call)
 
-    async def _exchange(self, url: str, progress: _Progress) -> Verdict:
-        async with self._session.post(url, data=self._body, allow_redirects=False) as response:
-            progress.headers = response.headers
-            if response.status != 200:
-                return Verdict(judge_error(response.status, await response.read()))
-            if not self._target.is_stream:
-                return judge_plain(await response.read())
-            reader = StreamReader()
-            async for data in response.content.iter_any():
-                if progress.first_byte_s is None:
-                    progress.first_byte_s = time.monotonic()
-                reader.feed(data)
-            return reader.judge()
+    def _draw_end(self) -> int | None:
+        """After how many events with content this call is given up, if it is."""
+        if not self._target.give_up_ratio or self._random.random() >= self._target.give_up_ratio:
+            return None
+        return self._random.randint(1, GIVE_UP_WITHIN)
 
+    async def _exchange(self, request: Request, answer: Answer) -> Verdict:
+        idle = self._idle[request.address.url]
+        while idle and not idle[-1].is_open:
+            idle.pop()
+        try:
+            connection = idle.pop() if idle else await self._connect(request.address)
+        except OSError:  # the system's own time-out among them: the call's deadline comes as a cancellation
+            return Verdict("cannot connect")
+        try:
+            failure = await connection.ask(request.wire, answer)
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+        if connection.is_open:
+            idle.append(connection)
+        return answer.judge() if failure is None else Verdict(failure)
 
-def _render_body(target: Target) -> bytes:
-    body: dict[str, Any] = {"model": target.model, "messages": [{"role": "user", "content": PROMPT}]}
-    if target.max_tokens is not None:
-        body["max_tokens"] = target.max_tokens
-    if target.is_stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
-    return msgspec.json.encode(body)
-
-
-def _render_headers(target: Target) -> dict[str, str]:
-    headers = {"content-type": "application/json"}
-    if target.key is not None:
-        headers["authorization"] = f"Bearer {target.key}"
-    return headers | target.headers
+    async def _connect(self, address: Address) -> Connection:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            Connection, address.host, address.port, ssl=self._secure if address.is_secure else None
+        )
+        return connection
 
 
-def _name_failure(error: aiohttp.ClientError) -> str:
-    match error:
-        case aiohttp.ClientConnectorError():
-            return "cannot connect"
-        case aiohttp.ClientPayloadError():
-            return "answer cut"
-        case aiohttp.ServerDisconnectedError():
-            return "disconnected before an answer"
-        case aiohttp.ClientOSError():
-            return "connection reset"
-        case _:
-            return type(error).__name__
-
-
-def _sample(url: str, verdict: Verdict, progress: _Progress) -> Sample:
-    now_s = time.monotonic()
-    since_ms = 1000 * (now_s - progress.due_s)
-    queue_ms = since_ms if progress.sent_s is None else 1000 * (progress.sent_s - progress.due_s)
-    first_byte_ms = None
-    if progress.first_byte_s is not None:
-        first_byte_ms = 1000 * (progress.first_byte_s - progress.due_s)
-    headers = progress.headers
+def _sample(request: Request, verdict: Verdict, call: _Call) -> Sample:
+    now_s, due_s, answer = time.monotonic(), call.due_s, call.answer
+    headers = answer.headers
     return Sample(
-        url=url,
+        url=request.address.url,
         failure=verdict.failure,
-        total_ms=since_ms,
-        queue_ms=queue_ms,
-        first_byte_ms=first_byte_ms,
+        total_ms=1000 * (now_s - due_s),
+        queue_ms=1000 * ((call.sent_s or now_s) - due_s),
+        is_given_up=answer.is_given_up,
+        first_byte_ms=_since_ms(due_s, answer.first_byte_s),
+        first_token_ms=_since_ms(due_s, answer.first_token_s),
+        gaps_ms=answer.gaps_ms,
         tokens=verdict.tokens,
-        overhead_ms=_parse_number(headers.get("x-pllm-overhead-ms")),
-        decision_ms=_parse_number(headers.get("x-pllm-decision-ms")),
-        deployment=headers.get("x-pllm-deployment"),
-        replica=headers.get("x-pllm-replica"),
-        fallback=headers.get("x-pllm-fallback"),
+        overhead_ms=_parse_number(headers.get(b"x-pllm-overhead-ms")),
+        decision_ms=_parse_number(headers.get(b"x-pllm-decision-ms")),
+        deployment=_text(headers.get(b"x-pllm-deployment")),
+        replica=_text(headers.get(b"x-pllm-replica")),
+        fallback=_text(headers.get(b"x-pllm-fallback")),
+        model=request.model,
+        tenant=request.tenant,
+        priority=request.priority,
     )
 
 
-def _parse_number(text: str | None) -> float | None:
+def _since_ms(due_s: float, moment_s: float | None) -> float | None:
+    return None if moment_s is None else 1000 * (moment_s - due_s)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode(errors="replace")
+
+
+def _parse_number(value: bytes | None) -> float | None:
     try:
-        return None if text is None else float(text)
+        return None if value is None else float(value)
     except ValueError:
         return None

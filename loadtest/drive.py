@@ -9,8 +9,11 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
 
-from loadtest.arrivals import Arrivals, plan_arrivals
+from loadtest.arrivals import STEADY, Arrivals, Shape, plan_arrivals
 from loadtest.measure import Measurement, Sample
+from loadtest.slo import Slo
+
+BURST = 32  # overdue calls that are begun before answers get their turn
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,66 +26,111 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     rate: float | None = None
     """Calls per second, whatever the answers do; None means closed loop."""
     arrivals: Arrivals = "poisson"
+    shape: Shape = STEADY
     seed: int = 1
+    share: tuple[int, int] = (0, 1)
+    """Open loop: which calls of the plan are this process's (n, of)."""
+
+
+class Result(msgspec.Struct):
+    """What came of a run so far, in one process or in several."""
+
+    measurement: Measurement
+    started: int = 0
+    elapsed_s: float = 0.0
+    """From the start to the last finished call."""
+    due_s: float = 0.0
+    """From the start to when the last call was due."""
+    ok_s: float = 0.0
+    """From the start to the last good answer; a straggler that times out must not dilute the rate."""
+    cpu_s: float = 0.0
+    """What the load generator used meanwhile."""
+    processes: int = 1
+
+    @property
+    def unfinished(self) -> int:
+        return self.started - self.measurement.requests
+
+    def merge(self, other: "Result") -> None:
+        """Of another process whose run began at the same moment."""
+        self.measurement.merge(other.measurement)
+        self.started += other.started
+        self.elapsed_s = max(self.elapsed_s, other.elapsed_s)
+        self.due_s = max(self.due_s, other.due_s)
+        self.ok_s = max(self.ok_s, other.ok_s)
+        self.cpu_s += other.cpu_s
+        self.processes += other.processes
 
 
 class Run:
     """One run and what came of it so far."""
 
-    def __init__(self, call: Callable[[float], Awaitable[Sample]], observe: Callable[[Sample], None]) -> None:
-        self.measurement = Measurement()
+    def __init__(
+        self, call: Callable[[float], Awaitable[Sample]], observe: Callable[[Sample], None], slo: Slo | None = None
+    ) -> None:
+        self.measurement = Measurement(slo=slo)
         self.started = 0
         self._call = call
         self._observe = observe
-        self._start_clocks()
+        self._start_clocks(time.monotonic())
 
-    def _start_clocks(self) -> None:
-        self._began_s = self._last_due_s = self._last_ok_s = self._ended_s = time.monotonic()
+    def _start_clocks(self, began_s: float) -> None:
+        self._began_s = self._last_due_s = self._last_ok_s = self._ended_s = began_s
         self._began_cpu_s = self._ended_cpu_s = time.process_time()
 
     @property
     def unfinished(self) -> int:
         return self.started - self.measurement.requests
 
-    @property
-    def elapsed_s(self) -> float:
-        """From the start to the last finished call."""
-        return self._ended_s - self._began_s
+    def result(self) -> Result:
+        return Result(
+            measurement=self.measurement,
+            started=self.started,
+            elapsed_s=self._ended_s - self._began_s,
+            due_s=self._last_due_s - self._began_s,
+            ok_s=self._last_ok_s - self._began_s,
+            cpu_s=self._ended_cpu_s - self._began_cpu_s,
+        )
 
-    @property
-    def due_s(self) -> float:
-        """From the start to when the last call was due."""
-        return self._last_due_s - self._began_s
+    async def drive(self, load: Load, began_s: float | None = None) -> None:
+        """Returns when the last call has ended; a cancellation ends those still running.
 
-    @property
-    def ok_s(self) -> float:
-        """From the start to the last good answer; a straggler that times out must not dilute the rate."""
-        return self._last_ok_s - self._began_s
-
-    @property
-    def cpu_s(self) -> float:
-        """What this process used meanwhile."""
-        return self._ended_cpu_s - self._began_cpu_s
-
-    async def drive(self, load: Load) -> None:
-        """Returns when the last call has ended; a cancellation ends those still running."""
-        self._start_clocks()
+        `began_s`: when to begin, if not now.
+        """
+        now_s = time.monotonic()
+        if began_s is not None:
+            await asyncio.sleep(max(began_s - now_s, 0.0))
+        self._start_clocks(now_s if began_s is None else began_s)
         if load.rate is None:
             await self._drive_closed_loop(load)
         else:
             due = plan_arrivals(
-                load.arrivals, load.rate, seed=load.seed, requests=load.requests, duration_s=load.duration_s
+                load.arrivals,
+                load.rate,
+                seed=load.seed,
+                requests=load.requests,
+                duration_s=load.duration_s,
+                shape=load.shape,
+                share=load.share,
             )
             await self._drive_open_loop(due)
 
     async def _drive_open_loop(self, due: Iterator[float]) -> None:
+        burst = 0
         async with asyncio.TaskGroup() as calls:
             for due_s in due:
                 wait_s = self._began_s + due_s - time.monotonic()
                 # Late or not, the loop must get its turn. The event loop rounds to milliseconds, down to
                 # none at all: without the lower bound it would spin, and take its CPU from the server.
-                await asyncio.sleep(max(wait_s, 0.001) if wait_s > 0 else 0)
-                calls.create_task(self._make_call(self._began_s + due_s))
+                if wait_s > 0 or burst >= BURST:
+                    await asyncio.sleep(max(wait_s, 0.001) if wait_s > 0 else 0)
+                    burst = 0
+                burst += 1
+                calls.create_task(self._make_planned_call(self._began_s + due_s))
+
+    async def _make_planned_call(self, due_s: float) -> None:
+        self.measurement.late.add(1000 * max(time.monotonic() - due_s, 0.0))
+        await self._make_call(due_s)
 
     async def _drive_closed_loop(self, load: Load) -> None:
         ends_s = None if load.duration_s is None else self._began_s + load.duration_s
@@ -100,10 +148,10 @@ class Run:
 
     async def _make_call(self, due_s: float) -> None:
         self.started += 1
-        self._last_due_s = due_s
+        self._last_due_s = max(due_s, self._last_due_s)
         sample = await self._call(due_s)
         self._ended_s, self._ended_cpu_s = time.monotonic(), time.process_time()
         if sample.failure is None:
             self._last_ok_s = self._ended_s
-        self.measurement.add(sample)
+        self.measurement.add(sample, self._ended_s - self._began_s)
         self._observe(sample)

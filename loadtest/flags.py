@@ -1,93 +1,203 @@
 """The command line of the load test; every flag is accepted with one dash or two."""
 
 import argparse
-import math
+import os
 import re
-from collections.abc import Sequence
+import resource
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from loadtest.client import Target
+from loadtest.arrivals import STEADY, Shape
 from loadtest.drive import Load
+from loadtest.requests import Share, Target
+from loadtest.slo import Slo
+from loadtest.values import parse_duration, parse_mix, parse_number, parse_positive, parse_slo
 
 CHAT_PATH = "/v1/chat/completions"
 CALLERS = 10
 # Enough that only a real backlog is held back, and within the usual limit of 1024 open files.
 OPEN_LOOP_CONNECTIONS = 1000
 REQUESTS = 100
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+# Beyond these a number is a slip of the finger: no machine does it, and planning it would take all memory.
+RPS_MOST = 1_000_000
+REQUESTS_MOST = 10**10
+PROCESSES_MOST = 64
+DURATION_MOST_S = 30 * 86_400
+FILES_OF_OUR_OWN = 64
+PRIORITIES = ("critical", "high", "normal", "low", "bulk")
+_Value = TypeVar("_Value")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     target: Target
     load: Load
-    warmup_s: float
-    is_verbose: bool
-    json_file: str | None
-    fail_over_ratio: float | None
+    warmup_s: float = 0.0
+    slo: Slo | None = None
+    processes: int = 1
+    is_verbose: bool = False
+    json_file: str | None = None
+    html_file: str | None = None
+    admin_key: str | None = None
+    fail_over_ratio: float | None = None
+    slo_under_ratio: float | None = None
 
 
 def parse_flags(arguments: Sequence[str]) -> Options:
     """Prints the reason and exits with 2 when a flag is wrong."""
     # Two dashes only for argparse: it would take one-dash flags for abbreviations of each other.
-    flags = _build_parser().parse_args([re.sub("^-(?=[a-z]{2})", "--", argument) for argument in arguments])
+    parser = _build_parser()
+    flags = parser.parse_args([re.sub("^-(?=[a-z]{2})", "--", argument) for argument in arguments])
     requests = flags.requests
     if requests is None and flags.duration is None:
         requests = REQUESTS
     default_concurrent = CALLERS if flags.rps is None else OPEN_LOOP_CONNECTIONS
+    concurrent = flags.concurrent or default_concurrent
+    complaint = _find_contradiction(flags, concurrent)
+    if complaint is not None:
+        parser.error(complaint)
     return Options(
         target=Target(
             urls=tuple(url for urls in flags.url or [["http://127.0.0.1:8080" + CHAT_PATH]] for url in urls),
-            model=flags.model,
+            models=flags.model,
             is_stream=flags.stream,
+            give_up_ratio=flags.cancel,
             max_tokens=flags.max_tokens,
-            key=flags.key,
+            keys=tuple(flags.key),
+            priorities=flags.priority,
             headers=dict(flags.header),
             timeout_s=flags.timeout,
         ),
         load=Load(
-            concurrent=flags.concurrent or default_concurrent,
+            concurrent=concurrent,
             requests=requests,
             duration_s=flags.duration,
             rate=flags.rps,
             arrivals=flags.arrivals,
+            shape=_shape(flags),
             seed=flags.seed,
         ),
         warmup_s=flags.warmup,
+        slo=flags.slo,
+        processes=flags.processes,
         is_verbose=flags.verbose,
         json_file=flags.json,
+        html_file=flags.html,
+        admin_key=flags.admin_key or os.environ.get("PLLM_ADMIN_KEY") or None,
         fail_over_ratio=flags.fail_over,
+        slo_under_ratio=flags.slo_under,
     )
+
+
+def _find_contradiction(flags: argparse.Namespace, concurrent: int) -> str | None:
+    """What argparse cannot see: flags that do not go together."""
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    has_shape = flags.arrivals in ("ramp", "spike")
+    if concurrent // flags.processes + FILES_OF_OUR_OWN > files != resource.RLIM_INFINITY:
+        return f"-concurrent {concurrent} needs more open files than the {files} that this machine allows a process"
+    if flags.processes > concurrent:
+        return f"-processes {flags.processes}: each needs a caller, and -concurrent is {concurrent}"
+    if flags.cancel and not flags.stream:
+        return "-cancel needs -stream: a plain answer has no middle"
+    if flags.slo_under is not None and flags.slo is None:
+        return "-slo-under needs -slo"
+    if has_shape and flags.rps is None:
+        return f"-arrivals {flags.arrivals} needs -rps"
+    if flags.arrivals == "ramp" and flags.duration is None and flags.ramp_over is None:
+        return "-arrivals ramp needs -duration or -ramp-over"
+    if flags.arrivals == "spike" and flags.duration is None and None in (flags.spike_at, flags.spike_for):
+        return "-arrivals spike needs -duration, or -spike-at and -spike-for"
+    if flags.arrivals == "spike" and flags.rps * flags.spike_times > RPS_MOST:
+        return f"the spike would be more than {RPS_MOST:,} requests/s"
+    return None
+
+
+def _shape(flags: argparse.Namespace) -> Shape:
+    third_s = (flags.duration or 0.0) / 3
+    match flags.arrivals:
+        case "ramp":
+            return Shape(ramp_from=flags.ramp_from, ramp_s=flags.ramp_over or flags.duration)
+        case "spike":
+            at_s = third_s if flags.spike_at is None else flags.spike_at
+            return Shape(spike_times=flags.spike_times, spike_at_s=at_s, spike_s=flags.spike_for or third_s)
+        case _:
+            return STEADY
 
 
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m loadtest",
         description="Load test of chat completions. With -rps arrivals do not wait for answers (open loop).",
-        epilog="Flags take one dash or two. Exit code: 0, 1 too many calls failed, 2 wrong flags, 130 interrupted.",
+        epilog="Flags take one dash or two. Exit code: 0, 1 too many calls failed or too few kept -slo, 2 wrong flags, "
+        "130 interrupted.",
         allow_abbrev=False,
     )
+    _add_requests(parser)
+    _add_load(parser)
+    _add_report(parser)
+    return parser
 
+
+def _add_requests(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--url", type=parse_urls, action="append", help="gateway; repeat or separate by commas to take turns")
-    add("--model", default="gpt-4")
+    add("--model", type=_told(parse_mix), default=(Share("gpt-4"),), help="one, or a mix such as a=70,b=30")
+    add("--stream", action="store_true")
+    add("--cancel", type=parse_ratio, default=0.0, metavar="RATIO", help="share of streams given up midway")
+    add("--max-tokens", type=parse_count)
+    add("--timeout", type=_duration, default=120.0, help="of one call, queueing included (default 120s)")
+    add("--key", action="append", default=[], help="sent as a bearer token; repeat for several tenants in turn")
+    add("--priority", type=parse_priorities, default=(), help="x-pllm-priority; one, or a mix such as high=20,low=80")
+    add("--header", type=parse_header, action="append", default=[], metavar="'K: V'", help="repeatable")
+
+
+def _add_load(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add("--concurrent", type=parse_count, help="callers; with -rps: calls on the wire at once")
     add("--requests", type=parse_count, help=f"end after so many (default {REQUESTS} without -duration)")
-    add("--rps", type=parse_positive, help="open loop: calls per second")
-    add("--duration", type=parse_duration, help="end after this time, such as 30s, 500ms or 1m30s")
-    add("--arrivals", choices=["poisson", "constant"], default="poisson", help="spacing with -rps")
-    add("--seed", type=int, default=1, help="of the poisson arrivals")
-    add("--stream", action="store_true")
-    add("--max-tokens", type=parse_count)
-    add("--timeout", type=parse_duration, default=120.0, help="of one call, queueing included (default 120s)")
-    add("--key", help="sent as a bearer token")
-    add("--header", type=parse_header, action="append", default=[], metavar="'K: V'", help="repeatable")
-    add("--warmup", type=parse_duration, default=0.0, help="run this long before measuring")
+    add("--rps", type=parse_rate, help="open loop: calls per second")
+    add("--duration", type=_duration, help="end after this time, such as 30s, 500ms or 1m30s")
+    add("--arrivals", choices=["poisson", "constant", "ramp", "spike"], default="poisson", help="spacing with -rps")
+    add("--ramp-from", type=parse_rate, default=0.0, metavar="RPS", help="a ramp climbs from here to -rps (default 0)")
+    add("--ramp-over", type=_duration, metavar="DURATION", help="of the climb (default: all of -duration)")
+    add("--spike-times", type=_told(parse_positive), default=10.0, metavar="N", help="times -rps (default 10)")
+    add("--spike-at", type=_duration, metavar="DURATION", help="from the start (default: a third of -duration)")
+    add("--spike-for", type=_duration, metavar="DURATION", help="length of the spike (default: a third of -duration)")
+    add("--seed", type=int, default=1, help="of all that is drawn by lot")
+    add("--warmup", type=_duration, default=0.0, help="run this long before measuring")
+    add("--processes", type=parse_count, default=1, help="share the load among so many processes")
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--slo", type=_told(parse_slo), metavar="'ttft=500ms,gap=200ms,latency=5s'", help="what a good answer keeps")
     add("--fail-over", type=parse_ratio, metavar="RATIO", help="exit with 1 if more calls fail (default: all)")
+    add("--slo-under", type=parse_ratio, metavar="RATIO", help="exit with 1 if a smaller share of calls keeps -slo")
     add("--json", metavar="FILE", help="write the report there too")
+    add("--html", metavar="FILE", help="write a page with charts there")
+    add("--admin-key", help="shows breaker events on the page (default: PLLM_ADMIN_KEY)")
     add("--verbose", action="store_true", help="one line for each call")
-    return parser
+
+
+def _told(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
+    """argparse tells the reason of an ArgumentTypeError only."""
+
+    def parse_told(text: str) -> _Value:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse_told
+
+
+def _duration(text: str) -> float:
+    value = _told(parse_duration)(text)
+    if value > DURATION_MOST_S:
+        raise argparse.ArgumentTypeError(f"{text} is more than 30 days")
+    return value
 
 
 def parse_urls(text: str) -> list[str]:
@@ -96,47 +206,54 @@ def parse_urls(text: str) -> list[str]:
 
 
 def _complete(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address or not url.isascii() or any(character.isspace() for character in url):
         raise argparse.ArgumentTypeError(f"{url!r} is not an http or https address")
     if not parts.path:
         return url + CHAT_PATH
     return url + CHAT_PATH.removeprefix("/v1") if parts.path.endswith("/v1") else url
 
 
-def parse_duration(text: str) -> float:
-    """Seconds, from 30s, 500ms, 1m30s or a plain number of seconds."""
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return parse_positive(text)
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 30s, 500ms or 1m30s")
-    return parse_positive(str(sum(float(number) * _SECONDS[unit] for number, unit in parts)))
-
-
-def parse_positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+def parse_rate(text: str) -> float:
+    value = _told(parse_positive)(text)
+    if value > RPS_MOST:
+        raise argparse.ArgumentTypeError(f"{text} is more than {RPS_MOST:,} requests/s")
     return value
 
 
 def parse_count(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid: {text!r} is not a whole number") from None
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    if value > REQUESTS_MOST:
+        raise argparse.ArgumentTypeError(f"{text} is more than {REQUESTS_MOST:,}")
     return value
 
 
 def parse_ratio(text: str) -> float:
-    value = float(text)
+    value = _told(parse_number)(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
 
 
+def parse_priorities(text: str) -> tuple[Share, ...]:
+    shares = _told(parse_mix)(text)
+    for share in shares:
+        if share.name not in PRIORITIES:
+            raise argparse.ArgumentTypeError(f"{share.name!r} is none of {', '.join(PRIORITIES)}")
+    return shares
+
+
 def parse_header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
-    if not colon or not name.strip():
+    if not colon or not name.strip() or "\n" in text or "\r" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not a header such as 'x-pllm-priority: high'")
     return name.strip().lower(), value.strip()

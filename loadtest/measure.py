@@ -1,15 +1,13 @@
-"""Collects what every call took and computes percentiles from it.
+"""Collects what every call took. All of it can be encoded, sent to another process and added there to another's."""
 
-Plain arrays of doubles, sorted once at the end: exact, and eight bytes a call and series, which is
-small against what the calls themselves cost.
-"""
-
-import math
-from array import array
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
+
+from loadtest.histogram import Histogram
+from loadtest.slo import Slo
+
+DIMENSIONS = ("deployment", "replica", "fallback", "url", "model", "tenant", "priority")
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,108 +18,159 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     total_ms: float
     queue_ms: float
     """From due to sent: the load generator's own share of `total_ms`."""
+    is_given_up: bool = False
+    """A stream that the client left midway, as it was told to; neither good nor failed."""
     first_byte_ms: float | None = None
+    first_token_ms: float | None = None
+    gaps_ms: Sequence[float] = ()
+    """Between arrivals of content in a stream."""
     tokens: int = 0
     overhead_ms: float | None = None
     decision_ms: float | None = None
     deployment: str | None = None
     replica: str | None = None
     fallback: str | None = None
+    model: str | None = None
+    tenant: str | None = None
+    priority: str | None = None
 
 
-class Percentiles(msgspec.Struct, frozen=True):
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    max_ms: float
-
-
-class Series:
-    """Milliseconds of many calls."""
-
-    def __init__(self) -> None:
-        self._values = array("d")
-
-    def add(self, value_ms: float | None) -> None:
-        if value_ms is not None:
-            self._values.append(value_ms)
-
-    def percentiles(self) -> Percentiles | None:
-        if not self._values:
-            return None
-        ordered = sorted(self._values)
-        return Percentiles(
-            p50_ms=percentile(ordered, 0.5),
-            p90_ms=percentile(ordered, 0.9),
-            p99_ms=percentile(ordered, 0.99),
-            max_ms=ordered[-1],
-        )
-
-
-def percentile(ordered: Sequence[float], ratio: float) -> float:
-    """Nearest rank: the smallest value that at least `ratio` of all values do not exceed."""
-    # Rounded first: 0.07 * 100 is a little more than 7 and would reach for the eighth value.
-    rank = math.ceil(round(ratio * len(ordered), 9))
-    return ordered[max(rank, 1) - 1]
-
-
-class Group:
+class Group(msgspec.Struct):
     """Calls that share a deployment, a replica or the like."""
 
-    def __init__(self) -> None:
-        self.ok = 0
-        self.failed = 0
-        self.ok_total = Series()
+    ok: int = 0
+    failed: int = 0
+    given_up: int = 0
+    ok_total: Histogram = msgspec.field(default_factory=Histogram)
 
-    def add(self, sample: Sample) -> None:
-        if sample.failure is None:
+    def count(self, sample: Sample) -> None:
+        if sample.failure is not None:
+            self.failed += 1
+        elif sample.is_given_up:
+            self.given_up += 1
+        else:
             self.ok += 1
             self.ok_total.add(sample.total_ms)
-        else:
-            self.failed += 1
+
+    def merge_group(self, other: "Group") -> None:
+        self.ok += other.ok
+        self.failed += other.failed
+        self.given_up += other.given_up
+        self.ok_total.merge(other.ok_total)
+
+    @property
+    def requests(self) -> int:
+        return self.ok + self.failed + self.given_up
+
+
+class Moment(Group):
+    """Calls that ended within one second of the run, and who served them."""
+
+    served: dict[str, dict[str, int]] = {}
+    failures: dict[str, int] = {}
+
+    def add(self, sample: Sample) -> None:
+        self.count(sample)
+        if sample.failure is not None:
+            _count(self.failures, sample.failure)
+        for dimension, name in (("deployment", sample.deployment), ("replica", sample.replica)):
+            if name is not None:
+                _count(self.served.setdefault(dimension, {}), name)
+
+    def merge(self, other: "Moment") -> None:
+        self.merge_group(other)
+        _merge_counts(self.failures, other.failures)
+        for dimension, counts in other.served.items():
+            _merge_counts(self.served.setdefault(dimension, {}), counts)
 
 
 class Measurement(Group):
     """All calls of a run."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.failures: Counter[str] = Counter()
-        self.tokens = 0
-        self.failed_total = Series()
-        self.first_byte = Series()
-        self.sent = Series()
-        self.queue = Series()
-        self.overhead = Series()
-        self.decision = Series()
-        self.groups: dict[str, dict[str, Group]] = {
-            "deployment": {},
-            "replica": {},
-            "fallback": {},
-            "url": {},
-        }
+    slo: Slo | None = None
+    kept: int = 0
+    """Good answers that kept the objectives."""
+    failures: dict[str, int] = {}
+    tokens: int = 0
+    failed_total: Histogram = msgspec.field(default_factory=Histogram)
+    first_byte: Histogram = msgspec.field(default_factory=Histogram)
+    first_token: Histogram = msgspec.field(default_factory=Histogram)
+    gap: Histogram = msgspec.field(default_factory=Histogram)
+    sent: Histogram = msgspec.field(default_factory=Histogram)
+    queue: Histogram = msgspec.field(default_factory=Histogram)
+    late: Histogram = msgspec.field(default_factory=Histogram)
+    """Open loop: from due to when the load generator came to it."""
+    overhead: Histogram = msgspec.field(default_factory=Histogram)
+    decision: Histogram = msgspec.field(default_factory=Histogram)
+    groups: dict[str, dict[str, Group]] = msgspec.field(default_factory=lambda: {name: {} for name in DIMENSIONS})
+    moments: dict[int, Moment] = {}
+    """By the second of the run, from 0."""
 
-    def add(self, sample: Sample) -> None:
-        super().add(sample)
-        if sample.failure is None:
-            self.tokens += sample.tokens
-            self.first_byte.add(sample.first_byte_ms)
-            self.sent.add(sample.total_ms - sample.queue_ms)
-        else:
-            self.failures[sample.failure] += 1
+    def add(self, sample: Sample, ended_s: float = 0.0) -> None:
+        """`ended_s`: from the start of the run."""
+        self.count(sample)
+        self.tokens += sample.tokens if sample.failure is None else 0
+        if sample.failure is not None:
+            _count(self.failures, sample.failure)
             self.failed_total.add(sample.total_ms)
+        else:
+            self.first_byte.add(sample.first_byte_ms)
+            self.first_token.add(sample.first_token_ms)
+            for gap_ms in sample.gaps_ms:
+                self.gap.add(gap_ms)
+            if not sample.is_given_up:
+                self.sent.add(sample.total_ms - sample.queue_ms)
+                self.kept += self.slo is not None and is_kept(self.slo, sample)
         self.queue.add(sample.queue_ms)
         self.overhead.add(sample.overhead_ms)
         self.decision.add(sample.decision_ms)
-        for dimension, groups in self.groups.items():
+        for dimension in DIMENSIONS:
             name = getattr(sample, dimension)
             if name is not None:
-                groups.setdefault(name, Group()).add(sample)
+                _entry(self.groups[dimension], name).count(sample)
+        second = int(ended_s)
+        moment = self.moments.get(second)
+        if moment is None:
+            moment = self.moments[second] = Moment()
+        moment.add(sample)
 
-    @property
-    def requests(self) -> int:
-        return self.ok + self.failed
+    def merge(self, other: "Measurement") -> None:
+        self.merge_group(other)
+        self.kept += other.kept
+        self.tokens += other.tokens
+        _merge_counts(self.failures, other.failures)
+        for series in ("failed_total", "first_byte", "first_token", "gap", "sent", "queue", "late"):
+            getattr(self, series).merge(getattr(other, series))
+        self.overhead.merge(other.overhead)
+        self.decision.merge(other.decision)
+        for dimension, groups in other.groups.items():
+            for name, group in groups.items():
+                _entry(self.groups[dimension], name).merge_group(group)
+        for second, moment in other.moments.items():
+            self.moments.setdefault(second, Moment()).merge(moment)
 
     @property
     def failure_ratio(self) -> float:
         return self.failed / self.requests if self.requests else 0.0
+
+
+def is_kept(slo: Slo, sample: Sample) -> bool:
+    """A plain answer has its first token when it is there."""
+    first_ms = sample.total_ms if sample.first_token_ms is None else sample.first_token_ms
+    return slo.is_kept(first_ms, max(sample.gaps_ms, default=0.0), sample.total_ms)
+
+
+def _entry(groups: dict[str, Group], name: str) -> Group:
+    group = groups.get(name)
+    if group is None:
+        group = groups[name] = Group()
+    return group
+
+
+def _count(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
+
+
+def _merge_counts(into: dict[str, int], other: dict[str, int]) -> None:
+    for name, count in other.items():
+        into[name] = into.get(name, 0) + count

@@ -67,8 +67,8 @@ ORDER = {
         *("topology", "scripts", "keys", "records", "embedded", "errors"),
     ),
     "loadtest": (
-        *("__main__", "report", "flags", "drive", "client", "answers", "arrivals"),
-        *("bench", "bench_streams", "bench_rig", "stream_sink", "measure"),
+        *("__main__", "report", "summary", "flags", "values", "drive", "client", "connection", "answers", "arrivals"),
+        *("bench", "bench_streams", "bench_rig", "stream_sink", "measure", "histogram", "slo", "requests"),
         *("stream_source", "outage", "bench_parts"),
         *("provider", "exchange", "counts", "dialects", "tool_calls", "behaviour"),
     ),

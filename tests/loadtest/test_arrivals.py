@@ -5,7 +5,7 @@ from itertools import islice, pairwise
 
 import pytest
 
-from loadtest.arrivals import Arrivals, constant, plan_arrivals, poisson
+from loadtest.arrivals import Arrivals, Shape, constant, plan_arrivals, poisson, ramp, spike
 
 
 def test_constant_arrivals_are_evenly_spaced_from_zero() -> None:
@@ -40,14 +40,50 @@ def test_poisson_arrivals_repeat_with_the_seed() -> None:
     assert first != other
 
 
-@pytest.mark.parametrize("arrivals", ["poisson", "constant"])
+@pytest.mark.parametrize("arrivals", ["poisson", "constant", "ramp", "spike"])
 @pytest.mark.parametrize(
     ("requests", "duration_s", "least", "most"), [(7, None, 7, 7), (7, 100.0, 7, 7), (10_000, 1.0, 60, 140)]
 )
 def test_plan_ends_at_the_first_limit(
     arrivals: Arrivals, requests: int, duration_s: float | None, least: int, most: int
 ) -> None:
-    due = list(plan_arrivals(arrivals, 100, seed=1, requests=requests, duration_s=duration_s))
+    shape = Shape(ramp_from=80, ramp_s=0.5, spike_times=1.3, spike_at_s=0.2, spike_s=0.2)
+    due = list(plan_arrivals(arrivals, 100, seed=1, requests=requests, duration_s=duration_s, shape=shape))
 
     assert least <= len(due) <= most
     assert due == sorted(due)
+
+
+def count_between(due: list[float], first_s: float, last_s: float) -> int:
+    return sum(first_s <= due_s < last_s for due_s in due)
+
+
+def test_ramp_climbs_in_a_straight_line_and_then_stays() -> None:
+    due = list(islice(ramp(0, 100, 10), 1000))
+
+    assert [count_between(due, second, second + 1) for second in (0, 4, 9, 12)] == pytest.approx(
+        [5, 45, 95, 100], abs=1
+    )
+    assert due == sorted(due)
+
+
+def test_ramp_may_go_down_or_nowhere() -> None:
+    down = list(islice(ramp(100, 10, 10), 600))
+
+    assert count_between(down, 0, 10) == pytest.approx(550, abs=1)
+    assert list(islice(ramp(4, 4, 10), 5)) == [0, 0.25, 0.5, 0.75, 1.0]
+
+
+def test_spike_is_so_many_times_the_rate_for_so_long() -> None:
+    due = list(islice(spike(10, 5, 2, 3), 400))
+
+    assert [count_between(due, *span) for span in ((0, 2), (2, 5), (5, 7))] == [20, 150, 20]
+    assert due == sorted(due)
+
+
+@pytest.mark.parametrize("arrivals", ["poisson", "constant", "ramp", "spike"])
+def test_shares_of_a_plan_are_together_the_plan(arrivals: Arrivals) -> None:
+    def plan(share: tuple[int, int] = (0, 1)) -> list[float]:
+        return list(plan_arrivals(arrivals, 100, seed=3, requests=50, duration_s=2, share=share))
+
+    assert sorted(due_s for number in range(3) for due_s in plan((number, 3))) == plan()

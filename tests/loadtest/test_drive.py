@@ -53,7 +53,7 @@ def test_closed_loop_ends_at_its_duration() -> None:
 
     run = drive(calls, Load(concurrent=2, duration_s=0.1))
 
-    assert 0.05 < run.elapsed_s < 5
+    assert 0.05 < run.result().elapsed_s < 5
     assert run.measurement.ok > 2
 
 
@@ -94,7 +94,7 @@ def test_open_loop_sends_at_its_rate() -> None:
     run = drive(answer_at_once, Load(concurrent=1, rate=500, duration_s=0.3, arrivals="constant"))
 
     assert run.started == 150
-    assert 0.29 <= run.elapsed_s < 5
+    assert 0.29 <= run.result().elapsed_s < 5
 
 
 def test_cancelled_run_keeps_what_it_measured() -> None:

@@ -2,7 +2,11 @@
 
 import pytest
 
-from loadtest.flags import parse_duration, parse_flags, parse_urls
+from loadtest.arrivals import Shape
+from loadtest.flags import parse_flags, parse_urls
+from loadtest.requests import Share
+from loadtest.slo import Slo
+from loadtest.values import parse_duration
 
 CHAT = "/v1/chat/completions"
 
@@ -26,6 +30,13 @@ def test_every_flag_takes_one_dash_or_two(dash: str, joined: bool) -> None:
         "warmup": "2s",
         "fail-over": "0.01",
         "json": "out.json",
+        "html": "out.html",
+        "cancel": "0.2",
+        "priority": "high=20,low=80",
+        "processes": "2",
+        "slo": "ttft=500ms,latency=5s",
+        "slo-under": "0.9",
+        "admin-key": "hidden",
     }
     flags = [f"{dash}verbose", f"{dash}stream"]
     for name, value in values.items():
@@ -35,12 +46,53 @@ def test_every_flag_takes_one_dash_or_two(dash: str, joined: bool) -> None:
 
     target, load = options.target, options.load
     assert (target.urls, target.model, target.max_tokens) == (("http://a:1" + CHAT,), "m", 9)
-    assert (target.is_stream, target.timeout_s, target.key) == (True, 10, "secret")
+    assert (target.is_stream, target.timeout_s, target.keys) == (True, 10, ("secret",))
     assert target.headers == {"x-pllm-priority": "high"}
     assert (load.concurrent, load.requests, load.rate, load.duration_s) == (5, 6, 7.5, 30)
     assert (load.arrivals, load.seed) == ("constant", 8)
     assert (options.warmup_s, options.is_verbose) == (2, True)
     assert (options.fail_over_ratio, options.json_file) == (0.01, "out.json")
+    assert (options.html_file, options.admin_key, options.processes) == ("out.html", "hidden", 2)
+    assert (target.give_up_ratio, target.priorities) == (0.2, (Share("high", 20), Share("low", 80)))
+    assert (options.slo, options.slo_under_ratio) == (Slo(ttft_ms=500, latency_ms=5000), 0.9)
+
+
+@pytest.mark.parametrize("dash", ["-", "--"])
+def test_arrivals_have_a_shape(dash: str) -> None:
+    ramp = f"{dash}rps 100 {dash}duration 30s {dash}arrivals ramp {dash}ramp-from 5 {dash}ramp-over 10s"
+    spike = f"{dash}rps 100 {dash}arrivals spike {dash}spike-times 4 {dash}spike-at 3s {dash}spike-for 2s"
+
+    assert parse_flags(ramp.split()).load.shape == Shape(ramp_from=5, ramp_s=10)
+    assert parse_flags(spike.split()).load.shape == Shape(spike_times=4, spike_at_s=3, spike_s=2)
+
+
+def test_shape_fills_the_duration_unless_told_otherwise() -> None:
+    flags = ["-rps", "9", "-duration", "30s", "-arrivals"]
+
+    assert parse_flags([*flags, "ramp"]).load.shape == Shape(ramp_from=0, ramp_s=30)
+    assert parse_flags([*flags, "spike"]).load.shape == Shape(spike_times=10, spike_at_s=10, spike_s=10)
+
+
+@pytest.mark.parametrize(
+    ("text", "shares"),
+    [
+        ("gpt-4", (Share("gpt-4"),)),
+        ("a=70,b=30", (Share("a", 70), Share("b", 30))),
+        ("a, b=2", (Share("a", 1), Share("b", 2))),
+    ],
+)
+def test_model_is_one_or_a_mix(text: str, shares: tuple[Share, ...]) -> None:
+    assert parse_flags(["-model", text]).target.models == shares
+
+
+def test_keys_repeat_for_several_tenants() -> None:
+    assert parse_flags(["-key", "a", "-key", "b"]).target.keys == ("a", "b")
+
+
+def test_admin_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLLM_ADMIN_KEY", "hidden")
+
+    assert parse_flags([]).admin_key == "hidden"
 
 
 def test_defaults_are_a_short_closed_loop() -> None:
@@ -104,6 +156,29 @@ def test_durations_read_like_those_of_go(text: str, seconds: float) -> None:
         (["-dur", "3s"], "unrecognized arguments"),
         (["--dur", "3s"], "unrecognized arguments"),
         (["-concurrent"], "expected one argument"),
+        (["-requests", "1e3"], "not a whole number"),
+        (["-requests", "99999999999"], "is more than"),
+        (["-rps", "1e12"], "more than 1,000,000 requests/s"),
+        (["-duration", "10000h"], "more than 30 days"),
+        (["-concurrent", "9999999999"], "open files"),
+        (["-url", "http://a:99999"], "not an http or https address"),
+        (["-url", "http://a b"], "not an http or https address"),
+        (["-header", "a: 1\r\nb: 2"], "not a header"),
+        (["-model", "a=0,b=1"], "not more than 0"),
+        (["-model", "a=x"], "not a number"),
+        (["-model", "a,,b"], "not a mix"),
+        (["-model", "a=1,a=2"], "names one twice"),
+        (["-priority", "urgent"], "none of critical, high"),
+        (["-cancel", "0.5"], "needs -stream"),
+        (["-cancel", "x", "-stream"], "not a number"),
+        (["-slo", "ttft"], "not a duration"),
+        (["-slo", "speed=3s"], "none of ttft"),
+        (["-slo-under", "0.9"], "needs -slo"),
+        (["-arrivals", "ramp"], "needs -rps"),
+        (["-rps", "5", "-arrivals", "ramp"], "needs -duration"),
+        (["-rps", "5", "-arrivals", "spike", "-spike-at", "3s"], "needs -duration"),
+        (["-rps", "200000", "-duration", "3s", "-arrivals", "spike"], "the spike would be"),
+        (["-processes", "20"], "each needs a caller"),
     ],
 )
 def test_wrong_flag_is_explained(flags: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """One call against the provider: every way it can end becomes one sample."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -9,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from loadtest.client import Client, Target
+from loadtest.client import Client
 from loadtest.measure import Sample
+from loadtest.requests import Target
 from tests.loadtest.process import CHAT, ProviderProcess
 
 
 def call(url: str, *, connections: int = 10, late_s: float = 0.0, **fields: Any) -> Sample:
     async def run() -> Sample:
-        async with Client(Target(urls=[url], model="gpt-4", **fields), connections) as client:
+        async with Client(Target(urls=[url], **fields), connections) as client:
             return await client.call(time.monotonic() - late_s)
 
     return asyncio.run(run())
@@ -39,8 +41,38 @@ def test_stream_has_its_first_byte_before_its_end(provider: ProviderProcess) -> 
     assert sample.total_ms - sample.first_byte_ms >= 50
 
 
+def test_stream_has_its_first_token_and_the_gaps_between_tokens(provider: ProviderProcess) -> None:
+    provider.behave(latency_ms=40, chunk_gap_ms=20, chunks=4)
+    sample = call(provider.url + CHAT, is_stream=True)
+
+    assert sample.first_token_ms is not None
+    assert sample.first_byte_ms is not None
+    assert sample.first_token_ms >= sample.first_byte_ms >= 40
+    assert len(sample.gaps_ms) == 3
+    assert min(sample.gaps_ms) > 5
+
+
+def test_stream_that_is_given_up_is_left_midway(provider: ProviderProcess) -> None:
+    provider.behave(chunk_gap_ms=20, chunks=1000)
+    sample = call(provider.url + CHAT, is_stream=True, give_up_ratio=1.0)
+
+    assert (sample.failure, sample.is_given_up) == (None, True)
+    assert 1 <= sample.tokens <= 4
+    provider.wait_for(aborted=1, in_flight=0)
+
+
+def test_connections_are_used_again_and_again(provider: ProviderProcess) -> None:
+    async def run() -> int:
+        async with Client(Target(urls=[provider.url + CHAT]), 1) as client:
+            samples = [await client.call(time.monotonic()) for _ in range(20)]
+            assert all(sample.failure is None for sample in samples)
+            return len(client._idle[provider.url + CHAT])
+
+    assert asyncio.run(run()) == 1
+
+
 def test_request_carries_model_key_and_headers(provider: ProviderProcess) -> None:
-    call(provider.url + CHAT, is_stream=True, max_tokens=5, key="secret", headers={"x-pllm-priority": "high"})
+    call(provider.url + CHAT, is_stream=True, max_tokens=5, keys=["secret"], headers={"x-pllm-priority": "high"})
 
     counts = provider.counts()
     assert counts["last_headers"]["authorization"] == "Bearer secret"
@@ -106,7 +138,7 @@ def test_calls_beyond_the_connections_wait_in_the_client_queue(provider: Provide
     provider.behave(stall_rate=1)
 
     async def run() -> list[Sample]:
-        target = Target(urls=[provider.url + CHAT], model="m", timeout_s=0.5)
+        target = Target(urls=[provider.url + CHAT], timeout_s=0.5)
         async with Client(target, 2) as client:
             return await asyncio.gather(*(client.call(time.monotonic()) for _ in range(5)))
 
@@ -119,11 +151,39 @@ def test_calls_beyond_the_connections_wait_in_the_client_queue(provider: Provide
 def test_urls_take_turns(provider: ProviderProcess) -> None:
     async def run() -> list[str]:
         urls = [provider.url + CHAT, "http://127.0.0.1:1" + CHAT]
-        async with Client(Target(urls=urls, model="m"), 1) as client:
+        async with Client(Target(urls=urls), 1) as client:
             samples = [await client.call(time.monotonic()) for _ in range(4)]
         return [sample.failure or "ok" for sample in samples]
 
     assert asyncio.run(run()) == ["ok", "cannot connect", "ok", "cannot connect"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure", "tokens"),
+    [
+        (b"HTTP/1.0 200 OK\r\n\r\n" + b'{"choices":[{}]}', None, 0),  # its length is where the connection ends
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\n" + b'{"choices":[{}]}', None, 0),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", "answer cut", 0),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "not HTTP", 0),
+        (b"", "disconnected before an answer", 0),
+        (b"HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n", "302", 0),
+    ],
+)
+def test_other_servers_answers_are_understood_or_named(answer: bytes, failure: str | None, tokens: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        sample = call(f"http://127.0.0.1:{listener.getsockname()[1]}{CHAT}")
+        thread.join()
+
+    assert (sample.failure, sample.tokens) == (failure, tokens)
 
 
 class GatewayHandler(BaseHTTPRequestHandler):

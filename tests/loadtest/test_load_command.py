@@ -60,7 +60,7 @@ def test_json_report_holds_what_the_table_shows(provider: ProviderProcess, tmp_p
     report = json.loads(out.read_text())
     assert (report["requests"], report["ok"], report["failed"]) == (20, 15, 5)
     assert report["failures"] == {"429 rate_limit_exceeded": 5}
-    assert report["latency"].keys() == {"p50_ms", "p90_ms", "p99_ms", "max_ms"}
+    assert report["latency"].keys() == {"p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms"}
 
 
 @pytest.mark.parametrize(("ratio", "code"), [("0.05", 1), ("0.1", 0)])
@@ -75,6 +75,36 @@ def test_without_a_limit_only_total_failure_exits_with_1(provider: ProviderProce
 
     assert run("-url", provider.url, "-requests", "20").returncode == 0
     assert run("-url", "http://127.0.0.1:1", "-requests", "3").returncode == 1
+
+
+@pytest.mark.parametrize(("under", "code"), [("0.5", 0), ("0.95", 1)])
+def test_goodput_is_reported_and_decides_the_exit_code(provider: ProviderProcess, under: str, code: int) -> None:
+    provider.behave(fail_first=4)
+    done = run("-url", provider.url, "-requests", "20", "-slo", "latency=9s", "-slo-under", under)
+
+    assert "kept latency 9000 ms: 16, 80.00% of all" in done.stdout
+    assert done.returncode == code
+
+
+def test_share_of_streams_is_given_up_without_being_a_failure(provider: ProviderProcess, tmp_path: Path) -> None:
+    out = tmp_path / "report.json"
+    done = run("-url", provider.url, "-requests", "60", "-stream", "-cancel", "0.5", "-json", str(out))
+
+    report = json.loads(out.read_text())
+    assert done.returncode == 0, done.stdout
+    assert report["ok"] + report["given_up"] == 60
+    assert 15 <= report["given_up"] <= 45
+    assert report["failed"] == 0
+    assert f"{report['given_up']} given up" in done.stdout
+
+
+def test_mixed_models_and_tenants_are_counted_apart_without_showing_keys(provider: ProviderProcess) -> None:
+    done = run("-url", provider.url, "-model", "a=3,b=1", "-key", "hush-1", "-key", "hush-2", "-requests", "40")
+
+    lines = [line.split()[0] for line in done.stdout.splitlines() if line]
+    assert {"a", "b", "key"} <= set(lines)
+    assert "a 75%, b 25%" in done.stdout
+    assert "hush" not in done.stdout
 
 
 def test_wrong_flag_exits_with_2() -> None:

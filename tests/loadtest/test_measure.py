@@ -1,44 +1,16 @@
-"""Percentiles and what is counted where."""
+"""What is counted where, and that parts add up to the whole."""
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from loadtest.measure import Measurement, Percentiles, Sample, Series, percentile
+from loadtest.measure import Measurement, Sample
+from loadtest.slo import Slo
 
 
 def sample(**fields: Any) -> Sample:
     return Sample(**{"url": "u", "failure": None, "total_ms": 10.0, "queue_ms": 1.0, **fields})
-
-
-@pytest.mark.parametrize(
-    ("ratio", "expected"), [(0, 1), (0.01, 1), (0.07, 7), (0.5, 50), (0.9, 90), (0.99, 99), (1, 100)]
-)
-def test_percentile_is_the_nearest_rank(ratio: float, expected: float) -> None:
-    assert percentile([float(value) for value in range(1, 101)], ratio) == expected
-
-
-@pytest.mark.parametrize("ratio", [0, 0.5, 0.99, 1])
-def test_percentile_of_one_value_is_that_value(ratio: float) -> None:
-    assert percentile([3.0], ratio) == 3.0
-
-
-def test_percentile_of_few_values_is_never_invented() -> None:
-    assert percentile([1.0, 2.0], 0.5) == 1.0
-    assert percentile([1.0, 2.0], 0.51) == 2.0
-
-
-def test_series_sorts_what_it_was_given() -> None:
-    series = Series()
-    for value in (30.0, 10.0, 20.0):
-        series.add(value)
-    series.add(None)
-
-    assert series.percentiles() == Percentiles(p50_ms=20, p90_ms=30, p99_ms=30, max_ms=30)
-
-
-def test_empty_series_has_no_percentiles() -> None:
-    assert Series().percentiles() is None
 
 
 def test_failed_calls_stay_out_of_the_latency_of_good_ones() -> None:
@@ -63,3 +35,54 @@ def test_groups_split_by_header_and_leave_out_calls_without_it() -> None:
     assert by_deployment == {"a": (1, 1), "b": (1, 0)}
     assert measurement.groups["replica"].keys() == {"r1", "r2"}
     assert measurement.groups["fallback"] == {}
+
+
+def test_what_several_processes_counted_adds_up_to_what_one_would_have() -> None:
+    whole, parts = Measurement(slo=Slo(latency_ms=100)), [Measurement(slo=Slo(latency_ms=100)) for _ in range(3)]
+    for number in range(300):
+        each = sample(
+            total_ms=1.0 + number,
+            tokens=number % 4,
+            deployment=f"d{number % 2}",
+            failure="502" if number % 7 == 0 else None,
+            is_given_up=number % 5 == 0,
+            gaps_ms=[1.0 * number, 2.0],
+            model=f"m{number % 3}",
+        )
+        whole.add(each, number / 100)
+        parts[number % 3].add(each, number / 100)
+    first, *others = (msgspec.msgpack.decode(msgspec.msgpack.encode(part), type=Measurement) for part in parts)
+    for other in others:
+        first.merge(other)
+
+    assert first == whole
+    assert whole.moments.keys() == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_kept"),
+    [
+        ({"total_ms": 400.0, "first_token_ms": 90.0, "gaps_ms": [50.0]}, True),
+        ({"total_ms": 501.0, "first_token_ms": 90.0}, False),
+        ({"total_ms": 400.0, "first_token_ms": 101.0}, False),
+        ({"total_ms": 400.0, "first_token_ms": 90.0, "gaps_ms": [51.0, 1.0]}, False),
+        ({"total_ms": 90.0}, True),
+        ({"total_ms": 101.0}, False),  # a plain answer: its first token is its end
+        ({"total_ms": 90.0, "failure": "502"}, False),
+        ({"total_ms": 90.0, "is_given_up": True}, False),
+    ],
+)
+def test_objectives_are_kept_by_good_answers_only(fields: dict[str, Any], is_kept: bool) -> None:
+    measurement = Measurement(slo=Slo(ttft_ms=100, gap_ms=50, latency_ms=500))
+    measurement.add(sample(**fields))
+
+    assert measurement.kept == is_kept
+
+
+def test_stream_that_was_given_up_is_neither_good_nor_failed() -> None:
+    measurement = Measurement()
+    measurement.add(sample(is_given_up=True, first_token_ms=3.0))
+
+    assert (measurement.ok, measurement.failed, measurement.given_up, measurement.requests) == (0, 0, 1, 1)
+    assert measurement.ok_total.percentiles() is None
+    assert measurement.first_token.count == 1

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtest.client import Target
 from loadtest.drive import Load, Run
 from loadtest.measure import Sample
-from loadtest.report import Summary, render_plan, render_table, summarise
+from loadtest.report import render_plan, render_table
+from loadtest.requests import Share, Target
+from loadtest.summary import Summary, summarise
 
-TARGET = Target(urls=["http://a/x"], model="gpt-4")
+TARGET = Target(urls=["http://a/x"])
 
 
 def sample(**fields: Any) -> Sample:
@@ -29,7 +30,7 @@ def summary_of(samples: Sequence[Sample], *, target: Target = TARGET, rate: floa
     load = Load(concurrent=1, requests=len(samples), rate=rate, arrivals="constant")
     run = Run(calls, lambda _: None)
     asyncio.run(run.drive(load))
-    return summarise(target, load, run, is_interrupted=False)
+    return summarise(target, load, run.result(), is_interrupted=False)
 
 
 def test_table_shows_counts_latency_failures_and_groups() -> None:
@@ -75,7 +76,7 @@ def test_sections_without_values_are_left_out() -> None:
 
 
 def test_urls_are_compared_when_there_are_several() -> None:
-    target = Target(urls=["http://a/x", "http://b/x"], model="m")
+    target = Target(urls=["http://a/x", "http://b/x"], models=[Share("m")])
     summary = summary_of([sample(), sample(url="http://b/x")], target=target)
 
     assert summary.groups["url"].keys() == {"http://a/x", "http://b/x"}
@@ -100,7 +101,7 @@ def test_straggler_does_not_dilute_the_rates() -> None:
     load = Load(concurrent=100, requests=50, rate=500, arrivals="constant")
     run = Run(calls, lambda _: None)
     asyncio.run(run.drive(load))
-    summary = summarise(TARGET, load, run, is_interrupted=False)
+    summary = summarise(TARGET, load, run.result(), is_interrupted=False)
 
     assert summary.elapsed_s >= 0.3
     assert summary.requests_per_s == pytest.approx(500, rel=0.05)
@@ -109,7 +110,7 @@ def test_straggler_does_not_dilute_the_rates() -> None:
 
 def test_run_without_calls_is_reported() -> None:
     run = Run(lambda _: asyncio.sleep(0, sample()), lambda _: None)
-    summary = summarise(TARGET, Load(concurrent=1), run, is_interrupted=True)
+    summary = summarise(TARGET, Load(concurrent=1), run.result(), is_interrupted=True)
 
     assert "0 requests in 0.00 s; interrupted: 0 ok, 0 failed (0.00%)" in render_table(summary)
 

@@ -1,0 +1,136 @@
+"""One HTTP/1.1 connection, on httptools and no more than a load generator needs: one call at a time.
+
+A general client costs more for each call than the servers that are to be measured.
+"""
+
+import asyncio
+import time
+from typing import cast
+
+import httptools
+
+from loadtest.answers import StreamReader, Verdict, judge_error, judge_plain
+
+
+class Answer:
+    """What has come so far for one call; read when it ends early, too."""
+
+    def __init__(self, is_stream: bool, give_up_after: int | None = None) -> None:
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        """Only those that a gateway adds, names in lower case."""
+        self.first_byte_s: float | None = None
+        self.first_token_s: float | None = None
+        self.gaps_ms: list[float] = []
+        self.is_given_up = False
+        self._give_up_after = give_up_after
+        self._is_stream = is_stream
+        self._reader = StreamReader()
+        self._parts: list[bytes] = []
+        self._last_token_s = 0.0
+
+    def take(self, data: bytes) -> None:
+        """A part of the body."""
+        if not self._is_stream or self.status != 200:
+            self._parts.append(data)
+            return
+        now_s = time.monotonic()
+        if self.first_byte_s is None:
+            self.first_byte_s = now_s
+        before = self._reader.content_events
+        self._reader.feed(data)
+        if self._reader.content_events > before:
+            if self.first_token_s is None:
+                self.first_token_s = now_s
+            else:
+                self.gaps_ms.append(1000 * (now_s - self._last_token_s))
+            self._last_token_s = now_s
+            self.is_given_up = self._give_up_after is not None and self._reader.content_events >= self._give_up_after
+
+    def judge(self) -> Verdict:
+        if self.is_given_up:
+            return Verdict(None, self._reader.content_events)
+        if self.status != 200:
+            return Verdict(judge_error(self.status, b"".join(self._parts)))
+        return self._reader.judge() if self._is_stream else judge_plain(b"".join(self._parts))
+
+
+class Connection(asyncio.Protocol):
+    """`ask` gives a future: None when the answer is whole or given up, else the name of what went wrong."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer: Answer | None = None
+        self._ended: asyncio.Future[str | None] | None = None
+        self._has_begun = False
+        self._is_framed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.is_open = True
+
+    def ask(self, request: bytes, answer: Answer) -> asyncio.Future[str | None]:
+        self._answer, self._has_begun, self._is_framed = answer, False, False
+        self._ended = self._loop.create_future()
+        self._transport.write(request)
+        return self._ended
+
+    def close(self) -> None:
+        """At once; whatever the other side still sends is not read."""
+        self.is_open = False
+        self._answer = None
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.close()
+            self._end("not HTTP")
+        if self._answer is not None and self._answer.is_given_up:
+            self.close()
+            self._end(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_open = False
+        if not self._has_begun:
+            self._end("connection reset" if error is not None else "disconnected before an answer")
+        elif self._is_framed or error is not None:
+            self._end("answer cut")
+        else:
+            self._end(None)  # an answer without a length ends with its connection
+
+    def _end(self, failure: str | None) -> None:
+        self._answer = None
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(failure)
+
+    # What httptools calls, by the names it looks for.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name.startswith(b"x-pllm-"):
+            if self._answer is not None:
+                self._answer.headers[name] = value
+        elif name in (b"content-length", b"transfer-encoding"):
+            self._is_framed = True
+
+    def on_headers_complete(self) -> None:
+        self._has_begun = True
+        if self._answer is not None:
+            self._answer.status = self._parser.get_status_code()
+
+    def on_body(self, data: bytes) -> None:
+        if self._answer is not None:
+            self._answer.take(data)
+
+    def on_message_complete(self) -> None:
+        if self._parser.get_status_code() < 200:
+            self._has_begun = False  # an interim answer
+            return
+        if not self._parser.should_keep_alive():
+            self.is_open = False
+            self._transport.close()
+        self._end(None)

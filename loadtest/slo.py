@@ -1,0 +1,25 @@
+"""What a good answer may take at most: the objectives that goodput is counted against."""
+
+import math
+
+import msgspec
+
+
+class Slo(msgspec.Struct, frozen=True, kw_only=True):
+    """All in ms, all counted from when the call was due, except for the gap."""
+
+    ttft_ms: float = math.inf
+    """Until the first token of a stream; until the end of a plain answer."""
+    gap_ms: float = math.inf
+    """The longest pause within a stream."""
+    latency_ms: float = math.inf
+    """Until the end."""
+
+    def is_kept(self, first_token_ms: float, longest_gap_ms: float, total_ms: float) -> bool:
+        return first_token_ms <= self.ttft_ms and longest_gap_ms <= self.gap_ms and total_ms <= self.latency_ms
+
+    def render(self) -> str:
+        limits = msgspec.structs.asdict(self)
+        return ", ".join(
+            f"{name.removesuffix('_ms')} {limit:g} ms" for name, limit in limits.items() if limit < math.inf
+        )

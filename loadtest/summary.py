@@ -1,0 +1,162 @@
+"""Turns what came of a run into the figures of the report, as they are written to JSON."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from loadtest.drive import Load, Result
+from loadtest.histogram import Percentiles
+from loadtest.measure import Group, Moment
+from loadtest.requests import Target
+from loadtest.slo import Slo
+
+
+class GroupSummary(msgspec.Struct, frozen=True, kw_only=True):
+    requests: int
+    ok: int
+    failed: int
+    given_up: int
+    latency: Percentiles | None
+
+
+class MomentSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One second: calls that ended in it."""
+
+    at_s: int
+    ok: int
+    failed: int
+    given_up: int
+    p50_ms: float
+    p99_ms: float
+    failures: dict[str, int]
+    served: dict[str, dict[str, int]]
+
+
+class Goodput(msgspec.Struct, frozen=True, kw_only=True):
+    slo: Slo
+    kept: int
+    kept_ratio: float
+    """Of all calls but those given up."""
+    kept_per_s: float
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    urls: Sequence[str]
+    model: str
+    is_stream: bool
+    load: Load
+    is_interrupted: bool
+    elapsed_s: float
+    requests: int
+    ok: int
+    failed: int
+    given_up: int
+    unfinished: int
+    failure_ratio: float
+    requests_per_s: float
+    """As they arrived, answered or not."""
+    ok_per_s: float
+    tokens_per_s: float
+    goodput: Goodput | None
+    processes: int
+    cpu_ratio: float
+    """Share of one core that each process of the load generator used."""
+    latency: Percentiles | None
+    failed_latency: Percentiles | None
+    first_byte: Percentiles | None
+    first_token: Percentiles | None
+    gap: Percentiles | None
+    """Between arrivals of content in a stream."""
+    sent: Percentiles | None
+    """Open loop: from sent to the end, what a closed loop would call latency."""
+    queue: Percentiles | None
+    late: Percentiles | None
+    """Open loop: how much later than planned the load generator came to a call."""
+    overhead: Percentiles | None
+    decision: Percentiles | None
+    failures: dict[str, int]
+    groups: dict[str, dict[str, GroupSummary]]
+    timeline: Sequence[MomentSummary]
+
+
+def summarise(target: Target, load: Load, result: Result, *, is_interrupted: bool) -> Summary:
+    measured = result.measurement
+    is_open = load.rate is not None
+    # In an open loop calls arrive until the last is due, however long the answers take after that.
+    arriving_s = result.due_s if is_open else result.elapsed_s
+    return Summary(
+        urls=target.urls,
+        model=target.model,
+        is_stream=target.is_stream,
+        load=load,
+        is_interrupted=is_interrupted,
+        elapsed_s=result.elapsed_s,
+        requests=measured.requests,
+        ok=measured.ok,
+        failed=measured.failed,
+        given_up=measured.given_up,
+        unfinished=result.unfinished,
+        failure_ratio=measured.failure_ratio,
+        requests_per_s=_ratio(result.started, arriving_s),
+        ok_per_s=_ratio(measured.ok, result.ok_s),
+        tokens_per_s=_ratio(measured.tokens, result.ok_s),
+        goodput=_goodput(result),
+        processes=result.processes,
+        cpu_ratio=_ratio(result.cpu_s, result.elapsed_s) / result.processes,
+        latency=measured.ok_total.percentiles(),
+        failed_latency=measured.failed_total.percentiles(),
+        first_byte=measured.first_byte.percentiles(),
+        first_token=measured.first_token.percentiles(),
+        gap=measured.gap.percentiles(),
+        sent=measured.sent.percentiles() if is_open else None,
+        queue=measured.queue.percentiles() if is_open else None,
+        late=measured.late.percentiles() if is_open else None,
+        overhead=measured.overhead.percentiles(),
+        decision=measured.decision.percentiles(),
+        failures=dict(sorted(measured.failures.items(), key=lambda each: -each[1])),
+        groups={
+            dimension: {name: _summarise_group(group) for name, group in sorted(groups.items())}
+            for dimension, groups in measured.groups.items()
+            if groups and (dimension != "url" or len(target.urls) > 1)
+        },
+        timeline=[_summarise_moment(at_s, moment) for at_s, moment in sorted(measured.moments.items())],
+    )
+
+
+def _goodput(result: Result) -> Goodput | None:
+    measured = result.measurement
+    if measured.slo is None:
+        return None
+    return Goodput(
+        slo=measured.slo,
+        kept=measured.kept,
+        kept_ratio=_ratio(measured.kept, measured.ok + measured.failed),
+        kept_per_s=_ratio(measured.kept, result.ok_s),
+    )
+
+
+def _ratio(amount: float, whole: float) -> float:
+    return amount / whole if whole > 0 else 0.0
+
+
+def _summarise_group(group: Group) -> GroupSummary:
+    return GroupSummary(
+        requests=group.requests,
+        ok=group.ok,
+        failed=group.failed,
+        given_up=group.given_up,
+        latency=group.ok_total.percentiles(),
+    )
+
+
+def _summarise_moment(at_s: int, moment: Moment) -> MomentSummary:
+    return MomentSummary(
+        at_s=at_s,
+        ok=moment.ok,
+        failed=moment.failed,
+        given_up=moment.given_up,
+        p50_ms=moment.ok_total.at(0.5),
+        p99_ms=moment.ok_total.at(0.99),
+        failures=moment.failures,
+        served=moment.served,
+    )
