@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-long compose-test lint bench stages outage faults screenshots lock clean
+.PHONY: setup demo test test-long compose-test lint bench capacity stages outage faults screenshots lock clean
 
 setup: $(READY)
 
@@ -34,6 +34,10 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m loadtest.bench $(ARGS)
+
+# What the load generator itself can drive.
+capacity: $(READY)
+	$(BIN)/python -m loadtest.capacity $(ARGS)
 
 # What each stage of a request's way costs: a report.
 stages: $(READY)

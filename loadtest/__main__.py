@@ -1,30 +1,32 @@
 """The command `python -m loadtest`: flags, a run, a report and the exit code."""
 
 import asyncio
-import contextlib
-import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import uvloop
 
-from loadtest.client import Client
-from loadtest.drive import Run
+from loadtest.crew import Crew
+from loadtest.drive import Result
 from loadtest.flags import Options, parse_flags
 from loadtest.measure import Sample
+from loadtest.open_files import allow_many
+from loadtest.part import Part, ignore, render_sample
 from loadtest.report import render_plan, render_table
 from loadtest.summary import Summary, summarise
+from loadtest.worker import Progress
 
 INTERRUPTED = 128 + signal.SIGINT
+SHOW_S = 1.0
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse_flags(arguments)
     print(render_plan(options.target, options.load), flush=True)
-    _allow_many_connections()
+    allow_many()
     summary = uvloop.run(run(options))
     print("\n" + render_table(summary))
     if options.json_file is not None:
@@ -34,28 +36,41 @@ def main(arguments: Sequence[str]) -> int:
 
 async def run(options: Options) -> Summary:
     """Ends early, with what has been measured so far, at SIGINT or SIGTERM."""
-    load = options.load
-    async with Client(options.target, load.concurrent, load.seed) as client:
-        warming = Run(client.call, _ignore)
-        measured = Run(client.call, _print_sample if options.is_verbose else _ignore, options.slo)
+    result, is_interrupted = await (_run_crew(options) if options.processes > 1 else _run_alone(options))
+    return summarise(options.target, options.load, result, is_interrupted=is_interrupted)
+
+
+async def _run_alone(options: Options) -> tuple[Result, bool]:
+    async with Part(options, _print_sample if options.is_verbose else ignore) as part:
 
         async def drive() -> None:
-            if options.warmup_s:
-                await warming.drive(msgspec.structs.replace(load, duration_s=options.warmup_s, requests=None))
-            await measured.drive(load)
+            await part.warm_up()
+            await part.measure()
 
-        driving = asyncio.create_task(drive())
-        progress = asyncio.create_task(_show_progress(measured))
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, driving.cancel)
-        try:
-            await driving
-        except asyncio.CancelledError:
-            is_interrupted = True
-        else:
-            is_interrupted = False
-        progress.cancel()
-    return summarise(options.target, load, measured.result(), is_interrupted=is_interrupted)
+        def progress() -> Progress:
+            return Progress(part.run.measurement.ok, part.run.measurement.failed, part.run.unfinished)
+
+        is_interrupted = await _is_interrupted(asyncio.create_task(drive()), progress)
+    return part.run.result(), is_interrupted
+
+
+async def _run_crew(options: Options) -> tuple[Result, bool]:
+    crew = Crew(options)
+    is_interrupted = await _is_interrupted(asyncio.create_task(crew.drive()), lambda: crew.progress)
+    return crew.result(), is_interrupted
+
+
+async def _is_interrupted(driving: asyncio.Task[None], progress: Callable[[], Progress]) -> bool:
+    showing = asyncio.create_task(_show(progress))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, driving.cancel)
+    try:
+        await driving
+    except asyncio.CancelledError:
+        return True
+    finally:
+        showing.cancel()
+    return False
 
 
 def choose_exit_code(summary: Summary, options: Options) -> int:
@@ -69,32 +84,22 @@ def choose_exit_code(summary: Summary, options: Options) -> int:
     return 1 if summary.failure_ratio > options.fail_over_ratio else 0
 
 
-async def _show_progress(run: Run) -> None:
+async def _show(progress: Callable[[], Progress]) -> None:
     """One line a second, rewritten in place, if a person watches."""
     if not sys.stderr.isatty():
         return
+    seconds, before = 0, Progress()
     while True:
-        await asyncio.sleep(1)
-        measured = run.measurement
-        line = f"{measured.ok:,} ok, {measured.failed:,} failed, {run.unfinished:,} under way"
-        print(f"\r{line:<60}\r", end="", file=sys.stderr, flush=True)
+        await asyncio.sleep(SHOW_S)
+        seconds, now = seconds + 1, progress()
+        rate = (now.ok + now.failed - before.ok - before.failed) / SHOW_S
+        line = f"{seconds} s: {now.ok:,} ok, {now.failed:,} failed, {now.under_way:,} under way, {rate:,.0f}/s"
+        print(f"\r{line:<78}\r", end="", file=sys.stderr, flush=True)
+        before = now
 
 
 def _print_sample(sample: Sample) -> None:
-    where = sample.deployment or sample.url
-    ending = sample.failure or ("given up" if sample.is_given_up else "ok")
-    print(f"{ending}  {sample.total_ms:.1f} ms  {sample.tokens} tokens  {where}")
-
-
-def _ignore(_sample: Sample) -> None:
-    pass
-
-
-def _allow_many_connections() -> None:
-    """Open files up to the hard limit: one for each call on the wire."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # macOS refuses a soft limit of "unlimited"
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    print(render_sample(sample))
 
 
 if __name__ == "__main__":

@@ -1,25 +1,27 @@
 """What a good answer may take at most: the objectives that goodput is counted against."""
 
-import math
-
 import msgspec
 
 
 class Slo(msgspec.Struct, frozen=True, kw_only=True):
-    """All in ms, all counted from when the call was due, except for the gap."""
+    """All in ms, None where anything goes; counted from when the call was due, except for the gap."""
 
-    ttft_ms: float = math.inf
+    ttft_ms: float | None = None
     """Until the first token of a stream; until the end of a plain answer."""
-    gap_ms: float = math.inf
+    gap_ms: float | None = None
     """The longest pause within a stream."""
-    latency_ms: float = math.inf
+    latency_ms: float | None = None
     """Until the end."""
 
     def is_kept(self, first_token_ms: float, longest_gap_ms: float, total_ms: float) -> bool:
-        return first_token_ms <= self.ttft_ms and longest_gap_ms <= self.gap_ms and total_ms <= self.latency_ms
+        return (
+            (self.ttft_ms is None or first_token_ms <= self.ttft_ms)
+            and (self.gap_ms is None or longest_gap_ms <= self.gap_ms)
+            and (self.latency_ms is None or total_ms <= self.latency_ms)
+        )
 
     def render(self) -> str:
         limits = msgspec.structs.asdict(self)
         return ", ".join(
-            f"{name.removesuffix('_ms')} {limit:g} ms" for name, limit in limits.items() if limit < math.inf
+            f"{name.removesuffix('_ms')} {limit:g} ms" for name, limit in limits.items() if limit is not None
         )

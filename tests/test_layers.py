@@ -67,9 +67,10 @@ ORDER = {
         *("topology", "scripts", "keys", "records", "embedded", "errors"),
     ),
     "loadtest": (
-        *("__main__", "report", "summary", "flags", "values", "drive", "client", "connection", "answers", "arrivals"),
+        *("__main__", "report", "summary", "crew", "worker", "part", "flags", "values", "drive"),
+        *("client", "connection", "answers", "arrivals", "open_files"),
         *("bench", "bench_streams", "bench_rig", "stream_sink", "measure", "histogram", "slo", "requests"),
-        *("stream_source", "outage", "bench_parts"),
+        *("stream_source", "outage", "capacity", "bench_parts"),
         *("provider", "exchange", "counts", "dialects", "tool_calls", "behaviour"),
     ),
 }

@@ -1,6 +1,9 @@
 """The command as a person runs it: exit codes, Ctrl-C, JSON, open loop against a slow server."""
 
 import json
+import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -107,6 +110,48 @@ def test_mixed_models_and_tenants_are_counted_apart_without_showing_keys(provide
     assert "hush" not in done.stdout
 
 
+@pytest.mark.parametrize("loop", [["-concurrent", "5"], ["-rps", "400", "-arrivals", "ramp", "-ramp-over", "200ms"]])
+def test_processes_make_exactly_the_requests_asked_for(
+    provider: ProviderProcess, loop: list[str], tmp_path: Path
+) -> None:
+    provider.behave(fail_first=7)
+    out = tmp_path / "report.json"
+    flags = ["-requests", "101", "-processes", "3", "-warmup", "50ms", "-stream", "-json", str(out)]
+    done = run("-url", provider.url, *loop, *flags)
+
+    report = json.loads(out.read_text())
+    assert done.returncode == 0, done.stderr
+    assert (report["requests"], report["processes"], report["unfinished"]) == (101, 3, 0)
+    assert sum(moment["ok"] + moment["failed"] for moment in report["timeline"]) == 101
+    assert provider.counts()["max_in_flight"] <= (5 if "-concurrent" in loop else 101)
+
+
+def test_processes_end_with_the_one_that_started_them(provider: ProviderProcess) -> None:
+    provider.behave(stall_rate=1)
+    with subprocess.Popen(
+        command("-url", provider.url, "-duration", "60s", "-processes", "2"), stdout=subprocess.DEVNULL
+    ) as process:
+        provider.wait_for(in_flight=10)
+        process.kill()
+    provider.wait_for(in_flight=0)
+
+
+def test_person_at_a_terminal_sees_the_run_go_on(provider: ProviderProcess) -> None:
+    provider.behave(latency_ms=20)
+    screen, stderr = pty.openpty()
+    with subprocess.Popen(
+        command("-url", provider.url, "-duration", "60s"), stdout=subprocess.DEVNULL, stderr=stderr
+    ) as process:
+        os.close(stderr)
+        shown = ""
+        while "/s" not in shown:
+            shown += os.read(screen, 1000).decode()
+        process.send_signal(signal.SIGINT)
+    os.close(screen)
+
+    assert re.search(r"\r1 s: \d+ ok, 0 failed, 10 under way, \d+/s", shown), shown
+
+
 def test_wrong_flag_exits_with_2() -> None:
     done = run("-rps", "none")
 
@@ -138,7 +183,15 @@ def test_verbose_prints_a_line_for_each_call(provider: ProviderProcess) -> None:
     assert sum(line.startswith("500 server_error ") for line in lines) == 1
 
 
-@pytest.mark.parametrize("loop", [["-concurrent", "3"], ["-rps", "100"]])
+@pytest.mark.parametrize(
+    "loop",
+    [
+        ["-concurrent", "3"],
+        ["-rps", "100"],
+        ["-concurrent", "4", "-processes", "2"],
+        ["-rps", "100", "-processes", "2"],
+    ],
+)
 def test_ctrl_c_prints_the_report_so_far(provider: ProviderProcess, loop: list[str]) -> None:
     provider.behave(fail_first=2, stall_rate=1)
     flags = ["-url", provider.url, "-duration", "60s", *loop]

@@ -1,0 +1,92 @@
+"""`make capacity`: how much the load generator itself can drive, against servers that do next to nothing.
+
+Plain requests go to nginx, which answers from its configuration (Debian: nginx-light); streams to the stream source.
+Server and load share the machine's cores, so the figures are what is left for the load.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from loadtest.bench_parts import NGINX, free_port, wait_for
+
+CHUNKS_PER_S = 2
+
+
+@contextlib.contextmanager
+def _serving(port: int, *command: str) -> Iterator[str]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(port, process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _measure(folder: Path, url: str, *flags: str) -> dict[str, Any]:
+    file = folder / "report.json"
+    command = [sys.executable, "-m", "loadtest", "-url", url, *flags, "-json", str(file), "-fail-over", "1"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    report: dict[str, Any] = json.loads(file.read_text())
+    return report
+
+
+def _print_row(what: str, processes: int, report: dict[str, Any], figure: str) -> None:
+    latency, late = report["latency"], report["late"]
+    took = f"{latency['p50_ms']:.1f} / {latency['p99_ms']:.1f} ms"
+    behind = f"{late['p99_ms']:.1f} ms" if late else "–"
+    cells = (what, processes, figure, report["failed"], took, behind, f"{report['cpu_ratio'] * processes:.0%}")
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def _measure_plain(folder: Path, seconds: float, rate: float) -> None:
+    port = free_port()
+    file = folder / "nginx.conf"
+    file.write_text(NGINX.format(folder=folder, port=port))
+    with _serving(port, "nginx", "-c", str(file), "-g", "daemon off;") as url:
+        for processes in (1, 2, 3):
+            some = ["-duration", f"{seconds}s", "-warmup", "1s", "-processes", str(processes)]
+            closed = _measure(folder, url, "-concurrent", "64", *some)
+            _print_row("closed loop, 64 callers", processes, closed, f"{closed['ok_per_s']:,.0f} requests/s")
+            arriving = _measure(folder, url, "-rps", f"{rate:g}", *some)
+            _print_row(f"open loop, {rate:,.0f}/s", processes, arriving, f"{arriving['ok_per_s']:,.0f} requests/s")
+
+
+def _measure_streams(folder: Path, seconds: float, streams: int) -> None:
+    port, chunks = free_port(), round(seconds * CHUNKS_PER_S)
+    command = (sys.executable, "-m", "loadtest.stream_source", "--port", str(port), "--rate", str(CHUNKS_PER_S))
+    with _serving(port, *command) as url:
+        flags = ["-stream", "-max-tokens", str(chunks), "-concurrent", str(streams), "-requests", str(streams)]
+        report = _measure(folder, url, *flags, "-processes", "2")
+        gap = report["gap"]
+        figure = f"{report['ok']:,} streams at once, gaps {gap['p50_ms']:.0f} / {gap['p99_ms']:.0f} ms"
+        _print_row(f"streams of {CHUNKS_PER_S} chunks/s", 2, report, figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m loadtest.capacity", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
+    parser.add_argument("--rate", type=float, default=20_000, help="requests per second of the open loop")
+    parser.add_argument("--streams", type=int, default=5000)
+    options = parser.parse_args()
+    if not shutil.which("nginx"):
+        raise SystemExit("the capacity of the load generator is measured against nginx (Debian: nginx-light)")
+    print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} before\n")
+    print("| load | processes | done | failed | latency p50 / p99 | behind plan p99 | CPU of the load |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        _measure_plain(Path(folder), options.seconds, options.rate)
+        _measure_streams(Path(folder), options.seconds, options.streams)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Several processes that share one load and begin at one moment; what they measured is added up exactly.
+
+One Python process keeps one core busy at most. The workers end when the pipe to them closes, however that happens.
+"""
+
+import asyncio
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+
+import msgspec
+
+from loadtest.drive import Result
+from loadtest.flags import Options
+from loadtest.measure import Measurement
+from loadtest.part import share_out
+from loadtest.worker import Begin, Done, Line, Message, Progress, Ready, frame, read_frame
+
+HEAD_START_S = 0.05  # for the word to begin to reach all of them
+LAST_WORDS_S = 10.0
+
+
+class Crew:
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._progress = [Progress() for _ in range(options.processes)]
+        self._results: list[Result] = []
+
+    @property
+    def progress(self) -> Progress:
+        """Of all of them together."""
+        counts = [msgspec.structs.astuple(each) for each in self._progress]
+        return Progress(*(sum(column) for column in zip(*counts, strict=True)))
+
+    async def drive(self) -> None:
+        """A cancellation ends the run early; what was measured until then is in `result` all the same."""
+        processes: list[Process] = []
+        try:
+            for _ in range(self._options.processes):
+                command = (sys.executable, "-m", "loadtest.worker")
+                processes.append(
+                    await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, start_new_session=True)
+                )
+            await self._direct(processes)
+        finally:
+            for process in processes:
+                if process.returncode is None:
+                    process.kill()
+                await process.wait()
+
+    def result(self) -> Result:
+        whole = Result(Measurement(slo=self._options.slo), processes=0)
+        for each in self._results:
+            whole.merge(each)
+        whole.processes = max(whole.processes, 1)  # none has told anything when the run ended before it began
+        return whole
+
+    async def _direct(self, processes: list[Process]) -> None:
+        for process, share in zip(processes, share_out(self._options), strict=True):
+            _input(process).write(frame(share))
+        ready = [asyncio.Event() for _ in processes]
+        listening = asyncio.gather(
+            *(self._listen(number, process, ready[number]) for number, process in enumerate(processes))
+        )
+        beginning = asyncio.create_task(_begin(processes, ready))
+        try:
+            await asyncio.shield(listening)
+        except asyncio.CancelledError:
+            for process in processes:
+                _input(process).close()
+            await asyncio.wait_for(listening, LAST_WORDS_S)
+            raise
+        finally:
+            beginning.cancel()
+
+    async def _listen(self, number: int, process: Process, ready: asyncio.Event) -> None:
+        assert process.stdout is not None
+        while True:
+            try:
+                message = msgspec.msgpack.decode(await read_frame(process.stdout), type=Message)
+            except asyncio.IncompleteReadError:
+                raise SystemExit(f"process {number + 1} of the load generator ended before its run did") from None
+            match message:
+                case Ready():
+                    ready.set()
+                case Progress():
+                    self._progress[number] = message
+                case Line():
+                    print(message.text)
+                case Done():
+                    self._results.append(message.result)
+                    return
+
+
+async def _begin(processes: list[Process], ready: list[asyncio.Event]) -> None:
+    for each in ready:
+        await each.wait()
+    word = frame(Begin(time.monotonic() + HEAD_START_S))
+    for process in processes:
+        _input(process).write(word)
+
+
+def _input(process: Process) -> asyncio.StreamWriter:
+    assert process.stdin is not None
+    return process.stdin

@@ -1,0 +1,79 @@
+"""One process's part of a run: its share of the calls, warm-up first."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from loadtest.client import Client
+from loadtest.drive import Load, Run
+from loadtest.flags import Options
+from loadtest.measure import Sample
+from loadtest.requests import Target
+
+SEEDS_APART = 7919  # any number that people's own seeds are unlikely to be apart
+
+
+class Part:
+    """Use as an async context manager."""
+
+    def __init__(self, options: Options, observe: Callable[[Sample], None]) -> None:
+        load = options.load
+        self._load, self._warmup_s = load, options.warmup_s
+        self._client = Client(options.target, load.concurrent, load.seed + SEEDS_APART * load.share[0])
+        self.run = Run(self._client.call, observe, options.slo)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.__aexit__(kind, error, trace)
+
+    async def warm_up(self) -> None:
+        if self._warmup_s:
+            has_shape = self._load.arrivals in ("ramp", "spike")
+            arrivals = "constant" if has_shape else self._load.arrivals
+            load = msgspec.structs.replace(self._load, duration_s=self._warmup_s, requests=None, arrivals=arrivals)
+            await Run(self._client.call, ignore).drive(load)
+
+    async def measure(self, began_s: float | None = None) -> None:
+        await self.run.drive(self._load, began_s)
+
+
+def ignore(_sample: Sample) -> None:
+    pass
+
+
+def render_sample(sample: Sample) -> str:
+    ending = sample.failure or ("given up" if sample.is_given_up else "ok")
+    return f"{ending}  {sample.total_ms:.1f} ms  {sample.tokens} tokens  {sample.deployment or sample.url}"
+
+
+def share_out(options: Options) -> list[Options]:
+    """What each process is to do. An open loop's plan is the same in all of them, and each takes its turns in it."""
+    shares = []
+    for number in range(options.processes):
+        load, target = _share_load(options.load, number, options.processes), _turn(options.target, number)
+        shares.append(msgspec.structs.replace(options, load=load, target=target, processes=1))
+    return shares
+
+
+def _share_load(load: Load, number: int, of: int) -> Load:
+    requests = load.requests
+    if requests is not None and load.rate is None:
+        requests = _even_share(requests, number, of)
+    concurrent = _even_share(load.concurrent, number, of)
+    return msgspec.structs.replace(load, concurrent=concurrent, requests=requests, share=(number, of))
+
+
+def _even_share(amount: int, number: int, of: int) -> int:
+    return amount // of + (number < amount % of)
+
+
+def _turn(target: Target, number: int) -> Target:
+    """Each process begins with another address."""
+    first = number % len(target.urls)
+    return msgspec.structs.replace(target, urls=(*target.urls[first:], *target.urls[:first]))

@@ -1,0 +1,117 @@
+"""The command `python -m loadtest.worker`: one of the processes that share a load; `loadtest.crew` starts and ends it.
+
+It is told its part on standard input and answers on standard output, in frames: four bytes of length, then msgpack.
+When its input ends, so does its run: whoever started it may have died.
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+
+import msgspec
+import uvloop
+
+from loadtest.drive import Result
+from loadtest.flags import Options
+from loadtest.open_files import allow_many
+from loadtest.part import Part, ignore, render_sample
+
+TELL_S = 0.5
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """Warm, and waiting for the time to begin."""
+
+
+class Begin(msgspec.Struct, frozen=True):
+    """To the worker; the monotonic clock is the machine's, the same in all processes."""
+
+    at_s: float
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    ok: int = 0
+    failed: int = 0
+    under_way: int = 0
+
+
+class Line(msgspec.Struct, frozen=True, tag=True):
+    """To be printed."""
+
+    text: str
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    result: Result
+
+
+Message = Ready | Progress | Line | Done
+
+
+def frame(message: msgspec.Struct) -> bytes:
+    data = msgspec.msgpack.encode(message)
+    return len(data).to_bytes(4, "big") + data
+
+
+async def read_frame(reader: asyncio.StreamReader) -> bytes:
+    """Raises asyncio.IncompleteReadError at the end."""
+    return await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
+
+
+def tell(message: Message) -> None:
+    sys.stdout.buffer.write(frame(message))
+    sys.stdout.buffer.flush()
+
+
+async def work() -> None:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    options = msgspec.msgpack.decode(await read_frame(reader), type=Options)
+    observe = (lambda sample: tell(Line(render_sample(sample)))) if options.is_verbose else ignore
+    async with Part(options, observe) as part:
+        working = asyncio.create_task(_work(part, reader))
+        with contextlib.suppress(asyncio.CancelledError, asyncio.IncompleteReadError):
+            await working
+        tell(Done(part.run.result()))
+
+
+async def _work(part: Part, reader: asyncio.StreamReader) -> None:
+    """Raises IncompleteReadError if the input ends before the beginning."""
+    begin = asyncio.create_task(read_frame(reader))
+    await _until(asyncio.create_task(part.warm_up()), begin)
+    tell(Ready())
+    at_s = msgspec.msgpack.decode(await begin, type=Begin).at_s
+    telling = asyncio.create_task(_tell_progress(part))
+    try:
+        await _until(asyncio.create_task(part.measure(at_s)), asyncio.create_task(reader.read()))
+    finally:
+        telling.cancel()
+
+
+async def _until(doing: asyncio.Task[None], end: asyncio.Task[bytes]) -> None:
+    """Whichever is first; what is done is given up when the end comes before it."""
+    await asyncio.wait([doing, end], return_when=asyncio.FIRST_COMPLETED)
+    if not doing.done():
+        doing.cancel()
+        await asyncio.wait([doing])
+        return
+    await doing
+
+
+async def _tell_progress(part: Part) -> None:
+    run = part.run
+    while True:
+        await asyncio.sleep(TELL_S)
+        tell(Progress(run.measurement.ok, run.measurement.failed, run.unfinished))
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the crew ends its workers itself
+    allow_many()
+    with contextlib.suppress(BrokenPipeError):
+        uvloop.run(work())
+
+
+if __name__ == "__main__":
+    main()
