@@ -11,9 +11,11 @@ import uvloop
 
 from loadtest.crew import Crew
 from loadtest.drive import Result
+from loadtest.events import Event, EventsUnknown, fetch_events
 from loadtest.flags import Options, parse_flags
 from loadtest.measure import Sample
 from loadtest.open_files import allow_many
+from loadtest.page import render_page
 from loadtest.part import Part, ignore, render_sample
 from loadtest.report import render_plan, render_table
 from loadtest.summary import Summary, summarise
@@ -31,7 +33,23 @@ def main(arguments: Sequence[str]) -> int:
     print("\n" + render_table(summary))
     if options.json_file is not None:
         Path(options.json_file).write_bytes(msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
+    if options.html_file is not None:
+        Path(options.html_file).write_text(draw_page(options, summary), encoding="utf-8")
     return choose_exit_code(summary, options)
+
+
+def draw_page(options: Options, summary: Summary) -> str:
+    """With what the cluster did, if an admin key is known."""
+    plan, note = render_plan(options.target, options.load), ""
+    events: Sequence[Event] = ()
+    if options.admin_key is not None:
+        until_ms = summary.began_at_ms + 1000 * (summary.elapsed_s + 1)
+        try:
+            events = fetch_events(options.target.urls[0], options.admin_key, summary.began_at_ms, until_ms)
+        except EventsUnknown as error:
+            note = str(error)
+            print(f"\nEvents of the cluster are not on the page: {note}", file=sys.stderr)
+    return render_page(plan, summary, events, note)
 
 
 async def run(options: Options) -> Summary:

@@ -16,6 +16,7 @@ from loadtest.measure import Sample
 from loadtest.requests import Address, Request, Requests, Target
 
 GIVE_UP_WITHIN = 4  # events with content: what most streams reach
+UNREACHABLE = "cannot connect"
 
 
 class _Call:
@@ -62,6 +63,11 @@ class Client:
             async with asyncio.timeout(due_s + self._target.timeout_s - time.monotonic()), self._gate:
                 call.sent_s = time.monotonic()
                 verdict = await self._exchange(request, call.answer)
+                for _ in range(len(self._target.urls) - 1 if self._target.is_failover else 0):
+                    if verdict.failure != UNREACHABLE:
+                        break
+                    request = self._requests.next()
+                    verdict = await self._exchange(request, call.answer)
         except TimeoutError:
             verdict = Verdict(f"timeout {call.phase}")
         return _sample(request, verdict, call)
@@ -79,7 +85,7 @@ class Client:
         try:
             connection = idle.pop() if idle else await self._connect(request.address)
         except OSError:  # the system's own time-out among them: the call's deadline comes as a cancellation
-            return Verdict("cannot connect")
+            return Verdict(UNREACHABLE)
         try:
             failure = await connection.ask(request.wire, answer)
         except asyncio.CancelledError:

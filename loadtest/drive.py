@@ -46,6 +46,8 @@ class Result(msgspec.Struct):
     cpu_s: float = 0.0
     """What the load generator used meanwhile."""
     processes: int = 1
+    began_at_ms: float = 0.0
+    """By the clock on the wall."""
 
     @property
     def unfinished(self) -> int:
@@ -60,6 +62,7 @@ class Result(msgspec.Struct):
         self.ok_s = max(self.ok_s, other.ok_s)
         self.cpu_s += other.cpu_s
         self.processes += other.processes
+        self.began_at_ms = self.began_at_ms or other.began_at_ms
 
 
 class Run:
@@ -77,6 +80,7 @@ class Run:
     def _start_clocks(self, began_s: float) -> None:
         self._began_s = self._last_due_s = self._last_ok_s = self._ended_s = began_s
         self._began_cpu_s = self._ended_cpu_s = time.process_time()
+        self._began_at_ms = 1000 * (time.time() - time.monotonic() + began_s)
 
     @property
     def unfinished(self) -> int:
@@ -90,6 +94,7 @@ class Run:
             due_s=self._last_due_s - self._began_s,
             ok_s=self._last_ok_s - self._began_s,
             cpu_s=self._ended_cpu_s - self._began_cpu_s,
+            began_at_ms=self._began_at_ms,
         )
 
     async def drive(self, load: Load, began_s: float | None = None) -> None:

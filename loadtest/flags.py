@@ -5,6 +5,7 @@ import os
 import re
 import resource
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -69,6 +70,7 @@ def parse_flags(arguments: Sequence[str]) -> Options:
             priorities=flags.priority,
             headers=dict(flags.header),
             timeout_s=flags.timeout,
+            is_failover=flags.failover,
         ),
         load=Load(
             concurrent=concurrent,
@@ -143,6 +145,7 @@ def _build_parser() -> argparse.ArgumentParser:
 def _add_requests(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--url", type=parse_urls, action="append", help="gateway; repeat or separate by commas to take turns")
+    add("--failover", action="store_true", help="to the next -url when one refuses the connection, as balancers do")
     add("--model", type=_told(parse_mix), default=(Share("gpt-4"),), help="one, or a mix such as a=70,b=30")
     add("--stream", action="store_true")
     add("--cancel", type=parse_ratio, default=0.0, metavar="RATIO", help="share of streams given up midway")
@@ -175,8 +178,8 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     add("--slo", type=_told(parse_slo), metavar="'ttft=500ms,gap=200ms,latency=5s'", help="what a good answer keeps")
     add("--fail-over", type=parse_ratio, metavar="RATIO", help="exit with 1 if more calls fail (default: all)")
     add("--slo-under", type=parse_ratio, metavar="RATIO", help="exit with 1 if a smaller share of calls keeps -slo")
-    add("--json", metavar="FILE", help="write the report there too")
-    add("--html", metavar="FILE", help="write a page with charts there")
+    add("--json", type=parse_file, metavar="FILE", help="write the report there too")
+    add("--html", type=parse_file, metavar="FILE", help="write a page with charts there")
     add("--admin-key", help="shows breaker events on the page (default: PLLM_ADMIN_KEY)")
     add("--verbose", action="store_true", help="one line for each call")
 
@@ -216,6 +219,14 @@ def _complete(url: str) -> str:
     if not parts.path:
         return url + CHAT_PATH
     return url + CHAT_PATH.removeprefix("/v1") if parts.path.endswith("/v1") else url
+
+
+def parse_file(text: str) -> str:
+    """Told before the run: afterwards it would be lost."""
+    path = Path(text)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written")
+    return text
 
 
 def parse_rate(text: str) -> float:

@@ -1,6 +1,6 @@
 """The summary of a run as text for a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -48,6 +48,21 @@ def render_table(summary: Summary) -> str:
 
 
 def _render_lines(summary: Summary) -> Iterator[str]:
+    yield from render_head(summary)
+    yield from render_goodput(summary)
+    yield from _render_latencies(summary)
+    if summary.failures:
+        yield ""
+        yield f"{'failures':<44}{'count':>9}{'share':>9}"
+        for failure, count in list(summary.failures.items())[:FAILURES_SHOWN]:
+            yield f"{failure[:43]:<44}{count:>9,}{count / summary.requests:>9.2%}"
+    for dimension, groups in summary.groups.items():
+        yield from _render_groups(dimension, groups)
+    yield from render_doubts(summary)
+
+
+def render_head(summary: Summary) -> Iterator[str]:
+    """How many, how fast."""
     ending = "; interrupted" if summary.is_interrupted else ""
     given_up = f", {summary.given_up:,} given up" if summary.given_up else ""
     left = f", {summary.unfinished:,} unfinished" if summary.unfinished else ""
@@ -58,23 +73,16 @@ def _render_lines(summary: Summary) -> Iterator[str]:
     yield (
         f"{summary.requests_per_s:,.1f} requests/s, {summary.ok_per_s:,.1f} ok/s, {summary.tokens_per_s:,.0f} tokens/s"
     )
+
+
+def render_goodput(summary: Summary) -> Iterator[str]:
     if summary.goodput is not None:
         good = summary.goodput
-        yield (
-            f"{good.kept_per_s:,.1f} requests/s kept {good.slo.render()}: {good.kept:,}, {good.kept_ratio:.2%} of all"
-        )
-    yield from _render_latencies(summary)
-    if summary.failures:
-        yield ""
-        yield f"{'failures':<44}{'count':>9}{'share':>9}"
-        for failure, count in list(summary.failures.items())[:FAILURES_SHOWN]:
-            yield f"{failure[:43]:<44}{count:>9,}{count / summary.requests:>9.2%}"
-    for dimension, groups in summary.groups.items():
-        yield from _render_groups(dimension, groups)
-    yield from _render_doubts(summary)
+        rate = f"{good.kept_per_s:,.1f} requests/s kept {good.slo.render()}"
+        yield f"{rate}: {good.kept:,}, {good.kept_ratio:.2%} of all"
 
 
-def _render_doubts(summary: Summary) -> Iterator[str]:
+def render_doubts(summary: Summary) -> Iterator[str]:
     """When the load generator may have been the bottleneck."""
     if summary.cpu_ratio > BUSY_CPU_RATIO:
         cores = f"{summary.cpu_ratio:.0%} of a core" + (" in each process" if summary.processes > 1 else "")
@@ -83,12 +91,13 @@ def _render_doubts(summary: Summary) -> Iterator[str]:
     if summary.late is not None and summary.late.p99_ms > LATE_MS:
         yield ""
         yield (
-            f"The load generator was late (p99 {_render_ms(summary.late.p99_ms)}): "
+            f"The load generator was late (p99 {render_ms(summary.late.p99_ms)}): "
             "it was the bottleneck, or had too little of the machine."
         )
 
 
-def _render_latencies(summary: Summary) -> Iterator[str]:
+def latency_rows(summary: Summary) -> Iterator[tuple[str, Sequence[float]]]:
+    """What was measured, each with its p50, p90, p99, p99.9 and maximum in ms."""
     rows = {
         "latency": summary.latency,
         "first byte": summary.first_byte,
@@ -100,12 +109,16 @@ def _render_latencies(summary: Summary) -> Iterator[str]:
         "gateway decision": summary.decision,
         "failed calls": summary.failed_latency,
     }
-    yield ""
-    yield f"{'':<26}{'p50':>12}{'p90':>12}{'p99':>12}{'p99.9':>12}{'max':>12}"
     for title, percentiles in rows.items():
         if percentiles is not None:
-            values = msgspec.structs.astuple(percentiles)
-            yield f"{title:<26}" + "".join(f"{_render_ms(value):>12}" for value in values)
+            yield title, msgspec.structs.astuple(percentiles)
+
+
+def _render_latencies(summary: Summary) -> Iterator[str]:
+    yield ""
+    yield f"{'':<26}{'p50':>12}{'p90':>12}{'p99':>12}{'p99.9':>12}{'max':>12}"
+    for title, values in latency_rows(summary):
+        yield f"{title:<26}" + "".join(f"{render_ms(value):>12}" for value in values)
 
 
 def _render_groups(dimension: str, groups: dict[str, GroupSummary]) -> Iterator[str]:
@@ -114,11 +127,11 @@ def _render_groups(dimension: str, groups: dict[str, GroupSummary]) -> Iterator[
     for name, group in groups.items():
         p50 = p99 = "-"
         if group.latency is not None:
-            p50, p99 = _render_ms(group.latency.p50_ms), _render_ms(group.latency.p99_ms)
+            p50, p99 = render_ms(group.latency.p50_ms), render_ms(group.latency.p99_ms)
         yield f"{name[:43]:<44}{group.requests:>9,}{group.ok:>9,}{group.failed:>9,}{p50:>12}{p99:>12}"
 
 
-def _render_ms(value_ms: float) -> str:
+def render_ms(value_ms: float) -> str:
     if value_ms < 10:
         return f"{value_ms:.2f} ms"
     if value_ms < 1000:

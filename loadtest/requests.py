@@ -35,6 +35,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     priorities: Sequence[Share] = ()
     headers: dict[str, str] = {}
     timeout_s: float = 120.0
+    is_failover: bool = False
+    """A call whose connection is refused goes to the next address."""
 
     @property
     def model(self) -> str:

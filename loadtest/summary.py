@@ -46,6 +46,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     is_stream: bool
     load: Load
     is_interrupted: bool
+    began_at_ms: float
+    """By the clock on the wall."""
     elapsed_s: float
     requests: int
     ok: int
@@ -90,6 +92,7 @@ def summarise(target: Target, load: Load, result: Result, *, is_interrupted: boo
         is_stream=target.is_stream,
         load=load,
         is_interrupted=is_interrupted,
+        began_at_ms=result.began_at_ms,
         elapsed_s=result.elapsed_s,
         requests=measured.requests,
         ok=measured.ok,

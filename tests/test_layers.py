@@ -67,7 +67,8 @@ ORDER = {
         *("topology", "scripts", "keys", "records", "embedded", "errors"),
     ),
     "loadtest": (
-        *("__main__", "report", "summary", "crew", "worker", "part", "flags", "values", "drive"),
+        *("__main__", "page", "charts", "events", "report", "summary"),
+        *("crew", "worker", "part", "flags", "values", "drive"),
         *("client", "connection", "answers", "arrivals", "open_files"),
         *("bench", "bench_streams", "bench_rig", "stream_sink", "measure", "histogram", "slo", "requests"),
         *("stream_source", "outage", "capacity", "bench_parts"),

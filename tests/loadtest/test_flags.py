@@ -179,6 +179,8 @@ def test_durations_read_like_those_of_go(text: str, seconds: float) -> None:
         (["-rps", "5", "-arrivals", "spike", "-spike-at", "3s"], "needs -duration"),
         (["-rps", "200000", "-duration", "3s", "-arrivals", "spike"], "the spike would be"),
         (["-processes", "20"], "each needs a caller"),
+        (["-json", "/nowhere/out.json"], "cannot be written"),
+        (["-html", "/"], "cannot be written"),
     ],
 )
 def test_wrong_flag_is_explained(flags: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -186,6 +186,25 @@ def test_other_servers_answers_are_understood_or_named(answer: bytes, failure: s
     assert (sample.failure, sample.tokens) == (failure, tokens)
 
 
+def test_refused_call_goes_to_the_next_address_as_a_balancer_would_send_it(provider: ProviderProcess) -> None:
+    async def run(is_failover: bool) -> list[str]:
+        urls = ["http://127.0.0.1:1" + CHAT, provider.url + CHAT]
+        async with Client(Target(urls=urls, is_failover=is_failover), 1) as client:
+            return [(await client.call(time.monotonic())).failure or "ok" for _ in range(2)]
+
+    assert asyncio.run(run(True)) == ["ok", "ok"]
+    assert asyncio.run(run(False)) == ["cannot connect", "ok"]
+
+
+def test_where_nobody_answers_failover_ends(provider: ProviderProcess) -> None:
+    async def run() -> Sample:
+        urls = ["http://127.0.0.1:1" + CHAT, "http://127.0.0.1:2" + CHAT]
+        async with Client(Target(urls=urls, is_failover=True), 1) as client:
+            return await client.call(time.monotonic())
+
+    assert asyncio.run(run()).failure == "cannot connect"
+
+
 class GatewayHandler(BaseHTTPRequestHandler):
     """Answers as a gateway does, with its headers."""
 

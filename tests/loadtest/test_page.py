@@ -1,0 +1,70 @@
+"""The page: whole in itself, and nothing of what servers say gets into its markup."""
+
+import re
+from typing import Any
+
+from loadtest.drive import Load, Result
+from loadtest.events import Event
+from loadtest.measure import Measurement, Sample
+from loadtest.page import render_page
+from loadtest.requests import Target
+from loadtest.slo import Slo
+from loadtest.summary import Summary, summarise
+
+
+def summary_of(*samples: dict[str, Any]) -> Summary:
+    measurement = Measurement(slo=Slo(latency_ms=100))
+    for second, fields in enumerate(samples):
+        measurement.add(
+            Sample(**{"url": "http://a", "failure": None, "total_ms": 10.0, "queue_ms": 0.0, **fields}), second
+        )
+    result = Result(measurement, started=len(samples), elapsed_s=len(samples), began_at_ms=1_000_000.0)
+    return summarise(Target(urls=["http://a"]), Load(concurrent=1), result, is_interrupted=False)
+
+
+def test_page_shows_figures_timeline_groups_and_events() -> None:
+    summary = summary_of(
+        {"deployment": "azure", "replica": "r1"},
+        {"deployment": "openai", "replica": "r2", "total_ms": 1500.0},
+        {"failure": "503 server_is_overloaded", "total_ms": 2.0},
+    )
+    events = [Event(subject="azure", before="closed", to="open", reason="slow", at_ms=1_001_500)]
+    page = render_page("the plan", summary, events)
+
+    for shown in (
+        "the plan",
+        "3 requests in 3.00 s: 2 ok, 1 failed (33.33%)",
+        "kept latency 100 ms",
+        "answers per second, by deployment",
+        "answers per second, by replica",
+        "errors per second",
+        "1.50 s",
+        "1: 1.5 s azure: closed → open (slow)",
+        "<tr><td>azure: closed → open (slow)</td><td>1.5 s</td></tr>",
+    ):
+        assert shown in page, shown
+
+
+def test_page_needs_nothing_else() -> None:
+    page = render_page("plan", summary_of({}), [])
+
+    assert re.findall(r"<script|<link|<img|src=|href=|url\(|@import", page) == []
+    assert set(re.findall(r"https?://[^\"' <]+", page)) == {"http://www.w3.org/2000/svg"}
+
+
+def test_names_from_servers_are_text_and_nothing_more() -> None:
+    evil = "<script>alert(1)</script>"
+    page = render_page(
+        evil, summary_of({"deployment": evil}, {"failure": evil}), [Event(subject=evil, before="")], evil
+    )
+
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 4
+
+
+def test_missing_events_are_explained() -> None:
+    assert "not shown: a answered 403" in render_page("plan", summary_of({}), [], "a answered 403")
+
+
+def test_run_without_calls_has_a_page() -> None:
+    assert "0 requests" in render_page("plan", summary_of(), [])
