@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-long compose-test lint bench capacity stages outage faults screenshots lock clean
+.PHONY: setup demo test test-long compose-test lint bench capacity chaos stages outage faults screenshots lock clean
 
 setup: $(READY)
 
@@ -38,6 +38,10 @@ bench: $(READY)
 # What the load generator itself can drive.
 capacity: $(READY)
 	$(BIN)/python -m loadtest.capacity $(ARGS)
+
+# What clients see, and what the cluster does, while something goes wrong: all scenarios, or ARGS="provider-outage".
+chaos: $(READY)
+	$(BIN)/python -m loadtest.chaos $(or $(ARGS),all)
 
 # What each stage of a request's way costs: a report.
 stages: $(READY)

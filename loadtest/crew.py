@@ -25,6 +25,8 @@ class Crew:
         self._options = options
         self._progress = [Progress() for _ in range(options.processes)]
         self._results: list[Result] = []
+        self.began_s: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        """When the measuring begins, on the monotonic clock; known once all are warm."""
 
     @property
     def progress(self) -> Progress:
@@ -62,7 +64,7 @@ class Crew:
         listening = asyncio.gather(
             *(self._listen(number, process, ready[number]) for number, process in enumerate(processes))
         )
-        beginning = asyncio.create_task(_begin(processes, ready))
+        beginning = asyncio.create_task(self._begin(processes, ready))
         try:
             await asyncio.shield(listening)
         except asyncio.CancelledError:
@@ -72,6 +74,14 @@ class Crew:
             raise
         finally:
             beginning.cancel()
+
+    async def _begin(self, processes: list[Process], ready: list[asyncio.Event]) -> None:
+        for each in ready:
+            await each.wait()
+        began_s = time.monotonic() + HEAD_START_S
+        for process in processes:
+            _input(process).write(frame(Begin(began_s)))
+        self.began_s.set_result(began_s)
 
     async def _listen(self, number: int, process: Process, ready: asyncio.Event) -> None:
         assert process.stdout is not None
@@ -90,14 +100,6 @@ class Crew:
                 case Done():
                     self._results.append(message.result)
                     return
-
-
-async def _begin(processes: list[Process], ready: list[asyncio.Event]) -> None:
-    for each in ready:
-        await each.wait()
-    word = frame(Begin(time.monotonic() + HEAD_START_S))
-    for process in processes:
-        _input(process).write(word)
 
 
 def _input(process: Process) -> asyncio.StreamWriter:

@@ -33,7 +33,7 @@ class EventsUnknown(Exception):
 
 
 def fetch_events(url: str, admin_key: str | None, since_ms: float, until_ms: float) -> Sequence[Event]:
-    """Oldest first. Raises EventsUnknown."""
+    """Oldest first, without those of replicas that bring their configuration. Raises EventsUnknown."""
     parts = urlsplit(url)
     headers = {"authorization": f"Bearer {admin_key}"} if admin_key else {}
     asked = urllib.request.Request(f"{parts.scheme}://{parts.netloc}/v1/admin/events?limit=1000", headers=headers)
@@ -45,4 +45,5 @@ def fetch_events(url: str, admin_key: str | None, since_ms: float, until_ms: flo
             raise EventsUnknown(f"{parts.netloc} answered {error.code} to /v1/admin/events") from None
     except (OSError, ValueError) as error:
         raise EventsUnknown(f"{parts.netloc}: {error}") from None
-    return [event for event in reversed(page.events) if since_ms <= event.at_ms <= until_ms]
+    told = [event for event in reversed(page.events) if event.reason != "configured"]
+    return [event for event in told if since_ms <= event.at_ms <= until_ms]

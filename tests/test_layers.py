@@ -67,6 +67,7 @@ ORDER = {
         *("topology", "scripts", "keys", "records", "embedded", "errors"),
     ),
     "loadtest": (
+        *("chaos", "small_cluster", "scenario"),
         *("__main__", "page", "charts", "events", "report", "summary"),
         *("crew", "worker", "part", "flags", "values", "drive"),
         *("client", "connection", "answers", "arrivals", "open_files"),

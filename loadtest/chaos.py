@@ -1,0 +1,176 @@
+"""The command `python -m loadtest.chaos SCENARIO`, also `make chaos`: what clients see, and what the cluster does,
+while something goes wrong. Starts its own cluster on this machine and ends it; `--plot` draws the run.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import shlex
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from loadtest.charts import Mark
+from loadtest.crew import Crew
+from loadtest.events import Event, EventsUnknown, fetch_events
+from loadtest.flags import parse_flags
+from loadtest.page import draw_run, mark_event
+from loadtest.report import render_goodput, render_head, render_ms
+from loadtest.scenario import BadScenario, Scenario, Step, names, read_scenario
+from loadtest.small_cluster import SmallCluster
+from loadtest.summary import MomentSummary, Summary, summarise
+
+POLL_S = 0.5
+STEP_COLOUR = "#1a1a1a"
+EVENTS_SHOWN = 24
+
+
+class Course(msgspec.Struct):
+    """What was done and what the cluster told of itself, each with the time on the wall in ms."""
+
+    done: list[tuple[float, Step]] = []
+    events: list[Event] = []
+
+
+async def run(scenario: Scenario, cluster: SmallCluster) -> tuple[Summary, Course]:
+    """Ctrl-C ends the load early; what was measured until then is reported."""
+    options = parse_flags(["-url", ",".join(cluster.urls), "-failover", *shlex.split(scenario.load)])
+    course, crew, is_interrupted = Course(), Crew(options), False
+    driving = asyncio.create_task(crew.drive())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, driving.cancel)
+    meanwhile = [asyncio.create_task(_take_steps(scenario, cluster, crew, course))]
+    meanwhile.append(asyncio.create_task(_gather_events(cluster, course)))
+    try:
+        await asyncio.wait([driving, meanwhile[0]], return_when=asyncio.FIRST_EXCEPTION)
+        is_interrupted = driving.cancelled()
+        for each in (driving, meanwhile[0]):
+            if each.done() and not each.cancelled():
+                each.result()  # raises what went wrong
+    finally:
+        for task in (driving, *meanwhile):
+            task.cancel()
+        await asyncio.wait([driving, *meanwhile])
+    await asyncio.to_thread(_ask_for_events, cluster, course)
+    return summarise(options.target, options.load, crew.result(), is_interrupted=is_interrupted), course
+
+
+async def _take_steps(scenario: Scenario, cluster: SmallCluster, crew: Crew, course: Course) -> None:
+    began_s = await crew.began_s
+    for step in sorted(scenario.steps, key=lambda step: step.at_s):
+        await asyncio.sleep(max(began_s + step.at_s - time.monotonic(), 0.0))
+        course.done.append((1000 * time.time(), step))
+        print(f"  {step.at}: {step.says}", file=sys.stderr, flush=True)
+        await asyncio.to_thread(_take, step, cluster)
+
+
+def _take(step: Step, cluster: SmallCluster) -> None:
+    if step.provider is not None:
+        cluster.change(step.provider, step.behaviour)
+    if step.kill is not None:
+        cluster.kill(step.kill)
+    if step.start is not None:
+        cluster.start(step.start)
+
+
+async def _gather_events(cluster: SmallCluster, course: Course) -> None:
+    """Asked again and again: a store that dies takes its events with it."""
+    while True:
+        await asyncio.to_thread(_ask_for_events, cluster, course)
+        await asyncio.sleep(POLL_S)
+
+
+def _ask_for_events(cluster: SmallCluster, course: Course) -> None:
+    for url in cluster.urls:
+        with contextlib.suppress(EventsUnknown):
+            found = fetch_events(url, None, 0, sys.maxsize)
+            course.events += [event for event in found if event not in course.events]
+
+
+def render(scenario: Scenario, summary: Summary, course: Course) -> Iterator[str]:
+    """Two tables in Markdown: what the clients saw in each part of the run, what the cluster did."""
+    began_ms = summary.began_at_ms
+    yield f"## {scenario.title}\n"
+    yield f"`python -m loadtest {scenario.load}`, {scenario.replicas} replicas. {next(render_head(summary))}."
+    yield "".join(f"{line}.\n" for line in render_goodput(summary))
+    yield "| from | what happens | answers | failed | p50 | worst second's p99 | served by |"
+    yield "|---|---|---|---|---|---|---|"
+    begins = [(0.0, "all is well"), *(((at_ms - began_ms) / 1000, step.says) for at_ms, step in course.done)]
+    for (begin_s, says), (end_s, _) in zip(begins, [*begins[1:], (float("inf"), "")], strict=True):
+        moments = [moment for moment in summary.timeline if begin_s <= moment.at_s + 0.5 < end_s]
+        yield f"| {begin_s:.1f} s | {says} | {' | '.join(_cells(moments))} |"
+    if summary.failures:
+        told = ", ".join(f"{count} × {name}" for name, count in summary.failures.items())
+        yield f"\nWhat failed: {told}."
+    for name, group in summary.groups.get("priority", {}).items():
+        yield f"\nOf priority {name}: {group.ok:,} answers, {group.failed:,} failed."
+    yield "\n| after | what the cluster did |\n|---|---|"
+    events = _during(summary, course)
+    for event in events[:EVENTS_SHOWN]:
+        yield f"| {(event.at_ms - began_ms) / 1000:.1f} s | {event.render()} |"
+    if len(events) > EVENTS_SHOWN:
+        yield f"| | and {len(events) - EVENTS_SHOWN} more |"
+    if not events:
+        yield "| | no breaker moved |"
+
+
+def _cells(moments: Sequence[MomentSummary]) -> Iterator[str]:
+    ok, failed = sum(moment.ok for moment in moments), sum(moment.failed for moment in moments)
+    yield f"{ok:,}"
+    yield f"{failed:,}"
+    halves = sorted(moment.p50_ms for moment in moments if moment.ok)
+    yield render_ms(halves[len(halves) // 2]) if halves else "–"
+    yield render_ms(max(moment.p99_ms for moment in moments if moment.ok)) if halves else "–"
+    served: dict[str, int] = {}
+    for moment in moments:
+        for name, count in moment.served.get("deployment", {}).items():
+            served[name] = served.get(name, 0) + count
+    whole = sum(served.values())
+    yield ", ".join(f"{name} {count / whole:.0%}" for name, count in sorted(served.items())) or "–"
+
+
+def _during(summary: Summary, course: Course) -> list[Event]:
+    ends_ms = summary.began_at_ms + 1000 * summary.elapsed_s
+    events = [event for event in course.events if summary.began_at_ms <= event.at_ms <= ends_ms]
+    return sorted(events, key=lambda event: event.at_ms)
+
+
+def draw(scenario: Scenario, summary: Summary, course: Course) -> str:
+    began_ms = summary.began_at_ms
+    marks = [Mark((at_ms - began_ms) / 1000, step.says, STEP_COLOUR) for at_ms, step in course.done]
+    marks += [mark_event(event, began_ms) for event in _during(summary, course)]
+    return draw_run(scenario.title, summary, sorted(marks, key=lambda mark: mark.at_s))
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m loadtest.chaos", description=__doc__)
+    parser.add_argument("scenario", nargs="+", help=f"a file, or of: all, {', '.join(names())}")
+    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="draws chaos-SCENARIO.svg there")
+    options = parser.parse_args(arguments)
+    chosen = names() if options.scenario == ["all"] else options.scenario
+    try:
+        scenarios = {Path(name).stem: read_scenario(name) for name in chosen}
+    except BadScenario as error:
+        parser.error(str(error))
+    for name, scenario in scenarios.items():
+        with tempfile.TemporaryDirectory() as folder, SmallCluster(scenario, Path(folder)) as cluster:
+            summary, course = uvloop.run(run(scenario, cluster))
+        print("\n".join(render(scenario, summary, course)), flush=True)
+        if options.plot is not None:
+            file = options.plot / f"chaos-{name}.svg"
+            file.write_text(draw(scenario, summary, course), encoding="utf-8")
+            print(f"\n![{scenario.title}]({file.name})")
+        print()
+        if summary.is_interrupted:
+            return 128 + signal.SIGINT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,77 @@
+"""A chaos scenario as a file: a small cluster, a load, and what is done to the cluster meanwhile."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from loadtest.values import parse_duration
+
+FOLDER = Path(__file__).parent / "scenarios"
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One thing that is done, by one of `provider`, `kill` and `start`; without any it is only said."""
+
+    at: str
+    """From the start of the load."""
+    says: str
+    provider: str | None = None
+    behaviour: dict[str, Any] = {}
+    """What of the provider's behaviour changes."""
+    kill: str | None = None
+    """`store`, or a replica such as `replica-2`."""
+    start: str | None = None
+
+    @property
+    def at_s(self) -> float:
+        return parse_duration(self.at)
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    title: str
+    load: str
+    """Flags of `python -m loadtest`, without addresses."""
+    providers: dict[str, dict[str, Any]]
+    """Name and behaviour of each; each is one deployment of the model gpt-4."""
+    replicas: int = 2
+    router: dict[str, Any] = {}
+    deployment: dict[str, Any] = {}
+    """Settings of every deployment."""
+    steps: list[Step] = []
+
+
+class BadScenario(Exception):
+    """Says which file, and what is wrong with it."""
+
+
+def names() -> list[str]:
+    """Of the scenarios that come with the load test."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def read_scenario(name: str) -> Scenario:
+    """By its name, or from a file. Raises BadScenario."""
+    path = FOLDER / f"{name}.yaml" if name in names() else Path(name)
+    try:
+        scenario = msgspec.yaml.decode(path.read_bytes(), type=Scenario)
+        for step in scenario.steps:
+            _check(step, scenario)
+    except OSError:
+        raise BadScenario(f"{name!r} is neither a file nor one of {', '.join(names())}") from None
+    except (msgspec.DecodeError, ValueError) as error:
+        raise BadScenario(f"{path}: {error}") from None
+    return scenario
+
+
+def _check(step: Step, scenario: Scenario) -> None:
+    """Raises ValueError."""
+    parse_duration(step.at)
+    if sum(part is not None for part in (step.provider, step.kill, step.start)) > 1:
+        raise ValueError(f"the step at {step.at} may name only one of provider, kill and start")
+    if step.provider is not None and step.provider not in scenario.providers:
+        raise ValueError(f"the step at {step.at} names the provider {step.provider!r}, which is none of the providers")
+    known = ["store", *(f"replica-{number + 1}" for number in range(scenario.replicas))]
+    for name in (step.kill, step.start):
+        if name is not None and name not in known:
+            raise ValueError(f"the step at {step.at} names {name!r}, which is none of {', '.join(known)}")

@@ -1,0 +1,125 @@
+"""A cluster on this machine for the length of a chaos scenario: store, fake providers and replicas, a process each."""
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import yaml
+
+from loadtest.bench_parts import free_port, store_binary, wait_for
+from loadtest.provider import die_with_parent
+from loadtest.scenario import Scenario
+
+STOP_S = 10.0
+LOG_SHOWN = 1000
+ANSWER_MOST_S = 5.0
+
+
+class SmallCluster:
+    """Use as a context manager. Its processes are `store`, `replica-1` and so on, and the providers' names."""
+
+    def __init__(self, scenario: Scenario, folder: Path) -> None:
+        self._folder = folder
+        self._ports = {name: free_port() for name in ("store", *scenario.providers, *_replicas(scenario))}
+        self._replicas = _replicas(scenario)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands = {name: self._provider(name, each) for name, each in scenario.providers.items()}
+        self._commands |= {"store": self._store()} | {name: self._replica(name) for name in self._replicas}
+        (folder / "gateway.yaml").write_text(yaml.safe_dump(self._configuration(scenario)))
+
+    def __enter__(self) -> Self:
+        try:
+            for name in ("store", *self._commands):
+                if name not in self._processes:
+                    self.start(name, is_awaited=name not in self._replicas)
+            for name in self._replicas:
+                self._await(name)
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    @property
+    def urls(self) -> Sequence[str]:
+        return [f"http://127.0.0.1:{self._ports[name]}/v1/chat/completions" for name in self._replicas]
+
+    def start(self, name: str, *, is_awaited: bool = False) -> None:
+        with (self._folder / f"{name}.log").open("ab") as log:
+            # A session of its own: Ctrl-C is for the one who reports, and who ends the cluster then.
+            self._processes[name] = subprocess.Popen(
+                self._commands[name], stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent
+            )
+        if is_awaited:
+            self._await(name)
+
+    def _await(self, name: str) -> None:
+        try:
+            wait_for(self._ports[name], self._processes[name])
+        except SystemExit:
+            said = (self._folder / f"{name}.log").read_text(errors="replace").strip()
+            raise SystemExit(f"{name} did not start: {said[-LOG_SHOWN:]}") from None
+
+    def kill(self, name: str) -> None:
+        """Like a crash."""
+        self._processes[name].kill()
+        self._processes[name].wait(STOP_S)
+
+    def change(self, provider: str, patch: dict[str, Any]) -> None:
+        url = f"http://127.0.0.1:{self._ports[provider]}/control"
+        request = urllib.request.Request(url, json.dumps(patch).encode(), method="PATCH")
+        urllib.request.urlopen(request, timeout=ANSWER_MOST_S).close()
+
+    def _end(self) -> None:
+        running = [process for process in self._processes.values() if process.poll() is None]
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(STOP_S)
+
+    def _store(self) -> list[str]:
+        return [store_binary(), "--port", str(self._ports["store"]), "--save", "", "--dir", str(self._folder)]
+
+    def _provider(self, name: str, behaviour: dict[str, Any]) -> list[str]:
+        told = msgspec.json.encode(behaviour).decode()
+        command = [sys.executable, "-m", "loadtest.provider", "--port", str(self._ports[name]), "--name", name]
+        return [*command, "--behaviour", told]
+
+    def _replica(self, name: str) -> list[str]:
+        file, port = str(self._folder / "gateway.yaml"), str(self._ports[name])
+        return [sys.executable, "-m", "gateway", "serve", "--config", file, "--replica", name, "--port", port]
+
+    def _configuration(self, scenario: Scenario) -> dict[str, Any]:
+        return {
+            "server": {"drain_timeout": "1s"},
+            # The machine runs the load and the providers as well, and is slower than a cluster's.
+            "state": {"url": f"redis://127.0.0.1:{self._ports['store']}", "deadline": "250ms"},
+            "router": scenario.router,
+            "model_list": [
+                {
+                    "id": name,
+                    "model_name": "gpt-4",
+                    "provider": {"base_url": f"http://127.0.0.1:{self._ports[name]}/v1", "api_key": "none"},
+                    **scenario.deployment,
+                }
+                for name in scenario.providers
+            ],
+        }
+
+
+def _replicas(scenario: Scenario) -> list[str]:
+    return [f"replica-{number + 1}" for number in range(scenario.replicas)]

@@ -1,0 +1,85 @@
+"""A chaos scenario as a person runs it, on a cluster of its own."""
+
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.loadtest.process import PATIENCE_S
+
+SCENARIO = """\
+title: A short trouble
+load: -rps 40 -duration {duration} -warmup 500ms
+providers: {{azure: {{latency_ms: 10}}, openai: {{latency_ms: 10}}}}
+router: {{routing_strategy: round-robin, circuit_breaker_cooldown: 20s, latency_threshold: 8s}}
+steps:
+  - {{at: 500ms, says: azure fails every call, provider: azure, behaviour: {{error_rate: 1}}}}
+"""
+
+
+def command(folder: Path, duration: str) -> list[str]:
+    file = folder / "short.yaml"
+    file.write_text(SCENARIO.format(duration=duration))
+    return [sys.executable, "-m", "loadtest.chaos", str(file), "--plot", str(folder)]
+
+
+def processes_of(folder: Path) -> list[str]:
+    """All that were started with the folder for their temporary files: the run's, and those that it has started."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # ended meanwhile, or somebody else's
+            if f"TMPDIR={folder}".encode() in environment.read_bytes().split(b"\0"):
+                found.append(environment.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+@pytest.fixture
+def own_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the cluster keeps its files; short, as the paths of sockets have to be."""
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+
+
+def test_tables_and_picture_show_clients_and_cluster(tmp_path: Path, own_folder: Path) -> None:
+    done = subprocess.run(command(tmp_path, "2s"), capture_output=True, text=True, timeout=4 * PATIENCE_S)
+
+    assert done.returncode == 0, done.stderr
+    assert "## A short trouble" in done.stdout
+    assert re.search(r"^\| 0.5 s \| azure fails every call \| \d+ \| 0 \|", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^\| \d\.\d s \| azure: closed → open \(", done.stdout, re.MULTILINE), done.stdout
+    picture = ElementTree.parse(tmp_path / "chaos-short.svg").getroot()
+    texts = " ".join(text.text or "" for text in picture.iter("{http://www.w3.org/2000/svg}text"))
+    assert "azure fails every call" in texts
+    assert "azure: closed → open" in texts
+    assert processes_of(own_folder) == []
+
+
+def test_ctrl_c_prints_what_there_is_and_ends_the_cluster(tmp_path: Path, own_folder: Path) -> None:
+    with subprocess.Popen(
+        command(tmp_path, "60s"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert "azure fails" in process.stderr.readline()
+        assert len(processes_of(own_folder)) >= 5
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=4 * PATIENCE_S)
+
+    assert process.returncode == 130, err
+    assert re.search(r"\d+ requests in .*; interrupted: \d+ ok", out), out
+    assert "Traceback" not in err
+    assert processes_of(own_folder) == []
+
+
+def test_wrong_scenario_exits_with_2() -> None:
+    done = subprocess.run([sys.executable, "-m", "loadtest.chaos", "nonsense"], capture_output=True, text=True)
+
+    assert done.returncode == 2
+    assert "neither a file nor one of" in done.stderr

@@ -1,0 +1,59 @@
+"""Scenario files: those that come with the load test are sound, and what is wrong with another is said."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from loadtest.behaviour import Behaviour, merge
+from loadtest.flags import parse_flags
+from loadtest.scenario import BadScenario, names, read_scenario
+
+SOUND = "title: t\nload: -rps 5 -duration 1s\nproviders: {azure: {}}\n"
+
+
+def test_every_kind_of_trouble_has_its_scenario() -> None:
+    assert names() == [
+        *("brown-out", "flapping", "provider-outage", "replica-crash"),
+        *("store-outage", "stream-cuts", "surge", "throttling-storm"),
+    ]
+
+
+@pytest.mark.parametrize("name", names())
+def test_scenario_is_sound_and_short(name: str) -> None:
+    scenario = read_scenario(name)
+    load = parse_flags(shlex.split(scenario.load)).load
+
+    assert load.duration_s is not None
+    assert load.duration_s + parse_flags(shlex.split(scenario.load)).warmup_s < 30
+    assert all(step.at_s < load.duration_s for step in scenario.steps)
+    for behaviour in (*scenario.providers.values(), *(step.behaviour for step in scenario.steps)):
+        merge(Behaviour(), behaviour)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("title: t\n", "missing required field `load`"),
+        (SOUND + "sleps: []\n", "unknown field `sleps`"),
+        (SOUND + "replicas: two\n", "$.replicas"),
+        (SOUND + "steps: [{at: soon, says: s}]\n", "not a duration"),
+        (SOUND + "steps: [{at: 1s, says: s, kill: replica-3}]\n", "none of store, replica-1, replica-2"),
+        (SOUND + "steps: [{at: 1s, says: s, provider: openai}]\n", "none of the providers"),
+        (SOUND + "steps: [{at: 1s, says: s, kill: store, start: store}]\n", "only one of"),
+        ("a: [", "bad.yaml"),
+    ],
+)
+def test_wrong_file_is_explained(text: str, complaint: str, tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+
+    with pytest.raises(BadScenario, match="bad") as caught:
+        read_scenario(str(file))
+    assert complaint in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+def test_unknown_name_lists_those_there_are() -> None:
+    with pytest.raises(BadScenario, match="neither a file nor one of brown-out, flapping"):
+        read_scenario("nonsense")
