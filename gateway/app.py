@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway import setting_types
 from gateway.admission import Admission
 from gateway.auth import Authenticator
 from gateway.calls import Kind
@@ -34,7 +35,7 @@ from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, 
 from gateway.flight import Flight
 from gateway.http_text import Refuse
 from gateway.live import LiveFeed, models_shown
-from gateway.logs import Lines
+from gateway.logs import Lines, Redaction
 from gateway.loop_lag import LoopLag
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
@@ -61,7 +62,6 @@ from shared_state.tenants import TenantBook
 
 VERSION = "0.1.0"
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds: not worth a line
-PATH_MOST = 200
 
 
 class Application(Starlette):
@@ -91,7 +91,7 @@ class Application(Starlette):
         """Answers get an id and a line here as those of the hot endpoints do."""
         started, request_id = time.perf_counter(), f"req_{secrets.token_hex(16)}"
         method = scope.get("method", "")  # a WebSocket, which is refused, has none
-        line = RequestLine(method=method, path=scope["path"][:PATH_MOST], request_id=request_id)
+        line = RequestLine(method=method, path=self._log.path(scope["path"]), request_id=request_id)
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -120,7 +120,7 @@ async def application(
     async with contextlib.AsyncExitStack() as stack:
         tracer = _tracer(environment, replica)
         stack.push_async_callback(tracer.close)
-        log = RequestLog(lines if settings.server.access_log else None)
+        log = RequestLog(lines if settings.server.access_log else None, Redaction(setting_types.secrets(settings)))
         version = int(time.time() * 1000)
         failover, heart, client = await _state(stack, settings, Memory(life), configuration(settings, version), flight)
         stack.push_async_callback(heart.stop)

@@ -6,9 +6,10 @@ import msgspec
 
 from gateway.answer import Answer
 from gateway.errors import GatewayError
-from gateway.logs import Lines, timestamp
+from gateway.logs import Lines, Redaction, timestamp
 
 GONE = "client_disconnected"
+PATH_MOST = 200
 
 
 class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -59,10 +60,15 @@ class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class RequestLog:
-    """``lines`` None: nobody wants to know."""
+    """``lines`` None: nobody wants to know. ``redact``: for what is not a name known here."""
 
-    def __init__(self, lines: Lines | None) -> None:
+    def __init__(self, lines: Lines | None, redact: Redaction | None = None) -> None:
         self._lines = lines
+        self._redact = redact or Redaction(())
+
+    def path(self, path: str) -> str:
+        """A path that a client wrote, as far as it may be told. Some write their key into it."""
+        return self._redact(path)[:PATH_MOST]
 
     def write(self, line: RequestLine, started: float) -> None:
         """``started``: by `time.perf_counter`."""

@@ -122,6 +122,22 @@ def test_no_secret_is_ever_told(replica: ReplicaProcess) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/v1/models/sk-in-the-path-123", "/v1/models/***"),
+        ("/v1/models/%73k-in-the-path-123", "/v1/models/***"),
+        ("/team-a-secret/v1/chat/completions", "/***/v1/chat/completions"),
+        ("/v1/admin/deployments/admin-secret", "/v1/admin/deployments/***"),
+        (f"/{'a' * 195}/provider-secret", f"/{'a' * 195}/***"),
+    ],
+)
+def test_key_in_a_path_is_masked(replica: ReplicaProcess, path: str, shown: str) -> None:
+    answer = replica.get(path)
+
+    assert line_of(replica, answer.headers["x-request-id"])["path"] == shown
+
+
+@pytest.mark.parametrize(
     ("text", "shown"),
     [
         ("key hunter22 was wrong", "key *** was wrong"),
