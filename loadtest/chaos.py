@@ -45,12 +45,13 @@ async def run(scenario: Scenario, cluster: SmallCluster) -> tuple[Summary, Cours
     driving = asyncio.create_task(crew.drive())
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, driving.cancel)
-    meanwhile = [asyncio.create_task(_take_steps(scenario, cluster, crew, course))]
-    meanwhile.append(asyncio.create_task(_gather_events(cluster, course)))
+    stepping = asyncio.create_task(_take_steps(scenario, cluster, crew, course))
+    meanwhile = [stepping, asyncio.create_task(_gather_events(cluster, course))]
+    driving.add_done_callback(lambda _: stepping.cancel())
     try:
-        await asyncio.wait([driving, meanwhile[0]], return_when=asyncio.FIRST_EXCEPTION)
+        await asyncio.wait([driving, stepping], return_when=asyncio.FIRST_EXCEPTION)
         is_interrupted = driving.cancelled()
-        for each in (driving, meanwhile[0]):
+        for each in (driving, stepping):
             if each.done() and not each.cancelled():
                 each.result()  # raises what went wrong
     finally:
@@ -118,6 +119,8 @@ def render(scenario: Scenario, summary: Summary, course: Course) -> Iterator[str
         yield f"| | and {len(events) - EVENTS_SHOWN} more |"
     if not events:
         yield "| | no breaker moved |"
+    if scenario.note:
+        yield f"\n{scenario.note}"
 
 
 def _cells(moments: Sequence[MomentSummary]) -> Iterator[str]:
@@ -173,4 +176,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:  # while a cluster started or ended
+        sys.exit(128 + signal.SIGINT)

@@ -6,9 +6,10 @@ from html import escape
 
 import msgspec
 
-WIDTH, LEFT, RIGHT = 860, 64, 150
+WIDTH, LEFT, RIGHT = 900, 64, 196
 PANEL, GAP, TOP = 120, 44, 64
 COLOURS = ("#1f6f54", "#3465a4", "#c17d11", "#75507b", "#5c7d0e", "#06989a", "#8f5902", "#555753")
+WARM = ("#b5452c", "#e08e45", "#8c2f39", "#d4a017", "#a05195", "#665191", "#5e3c2c", "#c06c84")
 RED, GREY = "#b5452c", "#888888"
 MARKS_NAMED = 40
 
@@ -52,10 +53,6 @@ def draw_timeline(title: str, panels: Sequence[Panel], marks: Sequence[Mark], se
     )
 
 
-def colour(index: int) -> str:
-    return COLOURS[index % len(COLOURS)]
-
-
 def _x(at_s: float, seconds: int) -> float:
     return LEFT + at_s / seconds * (WIDTH - LEFT - RIGHT)
 
@@ -84,7 +81,7 @@ def _draw_panel(panel: Panel, top: int, seconds: int) -> str:
         x = WIDTH - RIGHT + 10
         parts.append(
             f'<rect x="{x}" y="{y - 8}" width="9" height="9" fill="{line.colour}"/>'
-            f'<text x="{x + 14}" y="{y}" fill="#444">{escape(line.name[:20])}</text>'
+            f'<text x="{x + 14}" y="{y}" fill="#444">{escape(line.name[:26])}</text>'
         )
     return "".join(parts)
 

@@ -13,6 +13,7 @@ from loadtest.arrivals import STEADY, Arrivals, Shape, plan_arrivals
 from loadtest.measure import Measurement, Sample
 from loadtest.slo import Slo
 
+BACKLOG_MOST = 100_000  # calls begun and not ended: more would take all memory, and none of them would be in time
 BURST = 32  # overdue calls that are begun before answers get their turn
 
 
@@ -69,12 +70,17 @@ class Run:
     """One run and what came of it so far."""
 
     def __init__(
-        self, call: Callable[[float], Awaitable[Sample]], observe: Callable[[Sample], None], slo: Slo | None = None
+        self,
+        call: Callable[[float], Awaitable[Sample]],
+        observe: Callable[[Sample], None],
+        slo: Slo | None = None,
+        backlog: int = BACKLOG_MOST,
     ) -> None:
         self.measurement = Measurement(slo=slo)
         self.started = 0
         self._call = call
         self._observe = observe
+        self._backlog = backlog
         self._start_clocks(time.monotonic())
 
     def _start_clocks(self, began_s: float) -> None:
@@ -130,6 +136,8 @@ class Run:
                 if wait_s > 0 or burst >= BURST:
                     await asyncio.sleep(max(wait_s, 0.001) if wait_s > 0 else 0)
                     burst = 0
+                while self.unfinished >= self._backlog:
+                    await asyncio.sleep(0.001)  # the plan stays as it is, so that the wait is part of their times
                 burst += 1
                 calls.create_task(self._make_planned_call(self._began_s + due_s))
 

@@ -24,6 +24,7 @@ OPEN_LOOP_CONNECTIONS = 1000
 REQUESTS = 100
 # Beyond these a number is a slip of the finger: no machine does it, and planning it would take all memory.
 RPS_MOST = 1_000_000
+PROCESS_RPS_MOST = 100_000
 REQUESTS_MOST = 10**10
 PROCESSES_MOST = 64
 DURATION_MOST_S = 30 * 86_400
@@ -51,36 +52,13 @@ def parse_flags(arguments: Sequence[str]) -> Options:
     # Two dashes only for argparse: it would take one-dash flags for abbreviations of each other.
     parser = _build_parser()
     flags = parser.parse_args([re.sub("^-(?=[a-z]{2})", "--", argument) for argument in arguments])
-    requests = flags.requests
-    if requests is None and flags.duration is None:
-        requests = REQUESTS
-    default_concurrent = CALLERS if flags.rps is None else OPEN_LOOP_CONNECTIONS
-    concurrent = flags.concurrent or default_concurrent
+    concurrent = flags.concurrent or (CALLERS if flags.rps is None else OPEN_LOOP_CONNECTIONS)
     complaint = _find_contradiction(flags, concurrent)
     if complaint is not None:
         parser.error(complaint)
     return Options(
-        target=Target(
-            urls=tuple(url for urls in flags.url or [["http://127.0.0.1:8080" + CHAT_PATH]] for url in urls),
-            models=flags.model,
-            is_stream=flags.stream,
-            give_up_ratio=flags.cancel,
-            max_tokens=flags.max_tokens,
-            keys=tuple(flags.key),
-            priorities=flags.priority,
-            headers=dict(flags.header),
-            timeout_s=flags.timeout,
-            is_failover=flags.failover,
-        ),
-        load=Load(
-            concurrent=concurrent,
-            requests=requests,
-            duration_s=flags.duration,
-            rate=flags.rps,
-            arrivals=flags.arrivals,
-            shape=_shape(flags),
-            seed=flags.seed,
-        ),
+        target=_target(flags),
+        load=_load(flags, concurrent),
         warmup_s=flags.warmup,
         slo=flags.slo,
         processes=flags.processes,
@@ -93,14 +71,45 @@ def parse_flags(arguments: Sequence[str]) -> Options:
     )
 
 
+def _target(flags: argparse.Namespace) -> Target:
+    return Target(
+        urls=tuple(url for urls in flags.url or [["http://127.0.0.1:8080" + CHAT_PATH]] for url in urls),
+        models=flags.model,
+        is_stream=flags.stream,
+        give_up_ratio=flags.cancel,
+        max_tokens=flags.max_tokens,
+        keys=tuple(flags.key),
+        priorities=flags.priority,
+        headers=dict(flags.header),
+        timeout_s=flags.timeout,
+        is_failover=flags.failover,
+    )
+
+
+def _load(flags: argparse.Namespace, concurrent: int) -> Load:
+    has_no_end = flags.requests is None and flags.duration is None
+    return Load(
+        concurrent=concurrent,
+        requests=REQUESTS if has_no_end else flags.requests,
+        duration_s=flags.duration,
+        rate=flags.rps,
+        arrivals=flags.arrivals,
+        shape=_shape(flags),
+        seed=flags.seed,
+    )
+
+
 def _find_contradiction(flags: argparse.Namespace, concurrent: int) -> str | None:
     """What argparse cannot see: flags that do not go together."""
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     has_shape = flags.arrivals in ("ramp", "spike")
     if concurrent // flags.processes + FILES_OF_OUR_OWN > files != resource.RLIM_INFINITY:
         return f"-concurrent {concurrent} needs more open files than the {files} that this machine allows a process"
-    if flags.processes > concurrent:
-        return f"-processes {flags.processes}: each needs a caller, and -concurrent is {concurrent}"
+    if flags.processes > min(concurrent, PROCESSES_MOST):
+        most = min(concurrent, PROCESSES_MOST)
+        return f"-processes {flags.processes}: {most} is the most, as each needs a caller of -concurrent {concurrent}"
+    if flags.rps is not None and flags.rps > PROCESS_RPS_MOST * flags.processes:
+        return f"-rps {flags.rps:g} is more than a process can: at most {PROCESS_RPS_MOST:,} for each of -processes"
     if flags.cancel and not flags.stream:
         return "-cancel needs -stream: a plain answer has no middle"
     if flags.slo_under is not None and flags.slo is None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 
-from loadtest.charts import COLOURS, GREY, RED, Line, Mark, Panel, colour, draw_timeline
+from loadtest.charts import COLOURS, GREY, RED, WARM, Line, Mark, Panel, draw_timeline
 from loadtest.events import Event
 from loadtest.report import latency_rows, render_doubts, render_goodput, render_head, render_ms
 from loadtest.summary import MomentSummary, Summary
@@ -58,7 +58,7 @@ def _render_parts(plan: str, summary: Summary, events: Sequence[Event], note: st
 
 def draw_run(title: str, summary: Summary, marks: Sequence[Mark]) -> str:
     """The timeline of a run as SVG: what clients got, how fast, from whom."""
-    seconds = max((moment.at_s for moment in summary.timeline), default=0) + 1
+    seconds = _seconds_drawn(summary)
     panels = [
         Panel(
             title="answers per second",
@@ -76,16 +76,23 @@ def draw_run(title: str, summary: Summary, marks: Sequence[Mark]) -> str:
         ),
     ]
     if summary.failures:
-        names = list(summary.failures)[: len(COLOURS)]
-        lines = [_count_line(name, index, summary, seconds, _failures) for index, name in enumerate(names)]
+        names = list(summary.failures)[: len(WARM)]
+        lines = [_count_line(name, WARM[index], summary, seconds, _failures) for index, name in enumerate(names)]
         panels.append(Panel(title="errors per second", lines=lines, is_stacked=True))
     for dimension in ("deployment", "replica"):
         names = list(summary.groups.get(dimension, {}))[: len(COLOURS)]
         served = _served_by(dimension)
-        lines = [_count_line(name, index, summary, seconds, served) for index, name in enumerate(names)]
+        lines = [_count_line(name, COLOURS[index], summary, seconds, served) for index, name in enumerate(names)]
         if lines:
             panels.append(Panel(title=f"answers per second, by {dimension}", lines=lines, is_stacked=True))
     return draw_timeline(title, panels, marks, seconds)
+
+
+def _seconds_drawn(summary: Summary) -> int:
+    """Good answers that came after the last call was due would look like a slump."""
+    ends_s = summary.load.duration_s or 0.0
+    shown = [moment.at_s for moment in summary.timeline if moment.failed or not ends_s or moment.at_s < ends_s]
+    return max(shown, default=0) + 1
 
 
 def _line(
@@ -98,14 +105,15 @@ def _line(
 ) -> Line:
     values: list[float | None] = [missing] * seconds
     for moment in summary.timeline:
-        values[moment.at_s] = value(moment)
+        if moment.at_s < seconds:
+            values[moment.at_s] = value(moment)
     return Line(name, colour, values)
 
 
 def _count_line(
-    name: str, index: int, summary: Summary, seconds: int, counts: Callable[[MomentSummary], dict[str, int]]
+    name: str, colour: str, summary: Summary, seconds: int, counts: Callable[[MomentSummary], dict[str, int]]
 ) -> Line:
-    return _line(name, colour(index), summary, seconds, lambda moment: counts(moment).get(name, 0))
+    return _line(name, colour, summary, seconds, lambda moment: counts(moment).get(name, 0))
 
 
 def _failures(moment: MomentSummary) -> dict[str, int]:

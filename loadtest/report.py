@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from loadtest.client import UNREACHABLE
 from loadtest.drive import Load
 from loadtest.requests import Target
 from loadtest.summary import GroupSummary, Summary
@@ -83,7 +84,10 @@ def render_goodput(summary: Summary) -> Iterator[str]:
 
 
 def render_doubts(summary: Summary) -> Iterator[str]:
-    """When the load generator may have been the bottleneck."""
+    """When the figures do not tell of a server: nobody was there, or the load generator could no more."""
+    if summary.failed and set(summary.failures) == {UNREACHABLE}:
+        yield ""
+        yield f"Nothing listens at {', '.join(summary.urls)}."
     if summary.cpu_ratio > BUSY_CPU_RATIO:
         cores = f"{summary.cpu_ratio:.0%} of a core" + (" in each process" if summary.processes > 1 else "")
         yield ""

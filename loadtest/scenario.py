@@ -39,6 +39,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     deployment: dict[str, Any] = {}
     """Settings of every deployment."""
     steps: list[Step] = []
+    note: str = ""
+    """What a reader of the tables should know."""
 
 
 class BadScenario(Exception):

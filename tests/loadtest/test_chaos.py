@@ -21,6 +21,7 @@ providers: {{azure: {{latency_ms: 10}}, openai: {{latency_ms: 10}}}}
 router: {{routing_strategy: round-robin, circuit_breaker_cooldown: 20s, latency_threshold: 8s}}
 steps:
   - {{at: 500ms, says: azure fails every call, provider: azure, behaviour: {{error_rate: 1}}}}
+  - {{at: 50s, says: nobody waits for this, kill: store}}
 """
 
 

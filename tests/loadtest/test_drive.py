@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from loadtest.drive import Load, Run
+from loadtest.drive import BURST, Load, Run
 from loadtest.measure import Sample
 
 Calls = Callable[[float], Awaitable[Sample]]
@@ -116,3 +116,21 @@ def test_cancelled_run_keeps_what_it_measured() -> None:
     asyncio.run(main())
 
     assert (run.measurement.ok, run.unfinished) == (3, 2)
+
+
+def test_backlog_is_bounded_and_still_counts_from_when_calls_were_due() -> None:
+    most = 0
+
+    async def calls(due_s: float) -> Sample:
+        nonlocal most
+        most = max(most, run.unfinished)
+        await asyncio.sleep(0.02)
+        return ok_sample(due_s)
+
+    run = Run(calls, lambda _: None, backlog=40)
+    asyncio.run(run.drive(Load(concurrent=1, rate=50_000, requests=200, arrivals="constant")))
+
+    # As many as one burst may be begun before they are counted.
+    assert most <= 40 + BURST
+    assert run.measurement.ok == 200
+    assert run.measurement.ok_total.most_ms > 50

@@ -3,10 +3,12 @@
 import re
 from typing import Any
 
+import msgspec
+
 from loadtest.drive import Load, Result
 from loadtest.events import Event
 from loadtest.measure import Measurement, Sample
-from loadtest.page import render_page
+from loadtest.page import draw_run, render_page
 from loadtest.requests import Target
 from loadtest.slo import Slo
 from loadtest.summary import Summary, summarise
@@ -64,6 +66,18 @@ def test_names_from_servers_are_text_and_nothing_more() -> None:
 
 def test_missing_events_are_explained() -> None:
     assert "not shown: a answered 403" in render_page("plan", summary_of({}), [], "a answered 403")
+
+
+def test_stragglers_after_the_end_do_not_look_like_a_slump_but_failures_stay() -> None:
+    def seconds_drawn(*samples: dict[str, Any]) -> int:
+        summary = summary_of(*samples)
+        ended = msgspec.structs.replace(summary, load=Load(concurrent=1, duration_s=2.0))
+        line = re.search(r'<polyline points="([^"]*)"[^>]*#1f6f54', draw_run("t", ended, []))
+        assert line is not None
+        return len(line[1].split())
+
+    assert seconds_drawn({}, {}, {}) == 2
+    assert seconds_drawn({}, {}, {"failure": "timeout"}) == 3
 
 
 def test_run_without_calls_has_a_page() -> None:

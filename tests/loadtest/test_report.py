@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from loadtest.drive import Load, Run
+from loadtest.histogram import Percentiles
 from loadtest.measure import Sample
 from loadtest.report import render_plan, render_table
 from loadtest.requests import Share, Target
@@ -113,6 +114,21 @@ def test_run_without_calls_is_reported() -> None:
     summary = summarise(TARGET, Load(concurrent=1), run.result(), is_interrupted=True)
 
     assert "0 requests in 0.00 s; interrupted: 0 ok, 0 failed (0.00%)" in render_table(summary)
+
+
+def test_late_load_generator_is_said_aloud() -> None:
+    summary = summary_of([sample()], rate=100)
+
+    assert "it was the bottleneck" not in render_table(summary)
+    late = Percentiles(p50_ms=1.0, p90_ms=2.0, p99_ms=80.0, p999_ms=90.0, max_ms=99.0)
+    assert "late (p99 80.0 ms): it was the bottleneck" in render_table(msgspec.structs.replace(summary, late=late))
+
+
+def test_load_against_nothing_says_so() -> None:
+    unreachable = sample(failure="cannot connect")
+
+    assert "Nothing listens at http://a/x." in render_table(summary_of([unreachable]))
+    assert "Nothing listens" not in render_table(summary_of([unreachable, sample(failure="502")]))
 
 
 def test_busy_load_generator_is_said_aloud() -> None:
