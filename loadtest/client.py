@@ -41,7 +41,8 @@ class Client:
         self._target = target
         self._requests = Requests(target, seed)
         self._gate = asyncio.Semaphore(connections)
-        self._random = random.Random(seed)
+        # Not the same draws as those of the requests, or it would always be the same model that is given up.
+        self._random = random.Random(f"{seed} given up")
         self._idle: dict[str, list[Connection]] = {url: [] for url in target.urls}
         self._secure = ssl.create_default_context() if any(url.startswith("https:") for url in target.urls) else None
 

@@ -12,7 +12,7 @@ import pytest
 
 from loadtest.client import Client
 from loadtest.measure import Sample
-from loadtest.requests import Target
+from loadtest.requests import Share, Target
 from tests.loadtest.process import CHAT, ProviderProcess
 
 
@@ -59,6 +59,19 @@ def test_stream_that_is_given_up_is_left_midway(provider: ProviderProcess) -> No
     assert (sample.failure, sample.is_given_up) == (None, True)
     assert 1 <= sample.tokens <= 4
     provider.wait_for(aborted=1, in_flight=0)
+
+
+def test_which_streams_are_given_up_has_nothing_to_do_with_what_they_ask_for(provider: ProviderProcess) -> None:
+    mix = [Share("a"), Share("b")]
+    target = Target(urls=[provider.url + CHAT], models=mix, is_stream=True, give_up_ratio=0.5)
+
+    async def first_given_up(seed: int) -> str | None:
+        async with Client(target, 1, seed) as client:
+            while not (sample := await client.call(time.monotonic())).is_given_up:
+                assert sample.failure is None
+        return sample.model
+
+    assert {asyncio.run(first_given_up(seed)) for seed in range(12)} == {"a", "b"}
 
 
 def test_connections_are_used_again_and_again(provider: ProviderProcess) -> None:
