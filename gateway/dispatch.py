@@ -52,7 +52,7 @@ class Dispatcher:
         self._store = store
         self._upstream = upstream
         self._max_attempts = router.max_attempts
-        self._strategy = router.routing_strategy
+        self.strategy = router.routing_strategy
         self._admission = admission
         self._routes = {(model, kind): self._route(catalog, model, kind) for model in catalog.models() for kind in Kind}
 
@@ -68,7 +68,7 @@ class Dispatcher:
         return tuple(c for c in candidates if self._upstream.serves(c.deployment.id, kind))
 
     def _plan(self, candidates: Sequence[Candidate]) -> Plan:
-        return self._store.plan([(c.deployment.id, c.tier) for c in candidates], self._strategy)
+        return self._store.plan([(c.deployment.id, c.tier) for c in candidates], self.strategy)
 
     def resolve(self, call: Call, tenant: Tenant) -> Route:
         """Raises ModelNotFound, Forbidden, InvalidRequest."""
@@ -102,7 +102,7 @@ class Dispatcher:
         trace: Trace,
     ) -> Answer:
         """The first answer that may be committed. On every other way out each permit taken here has been settled."""
-        trace.begin_route(self._strategy)
+        trace.begin_route(self.strategy)
         error = "cancelled"
         try:
             answer = await self._answer(route, Asking(call, tenant, priority, deadline, interrupt, trace))

@@ -166,6 +166,9 @@ class EarlyRefusal:
         )
         line.failed(template.error)
         trace.asked(call, tenant, priority)
+        trace.begin_route(self._dispatcher.strategy)
+        trace.decided(rejection, (), 1)
+        trace.end_route(line.error or "")
         trace.end(line.status, line.error or "")
         self._log.write(line, started)
         named = NAMED % request_id if kind is Kind.MESSAGE else b""

@@ -225,18 +225,21 @@ def test_shed_request_has_a_route_without_a_call(
     traced.providers[0].behave(stall_rate=1)
     held = [replica.begin_chat(headers={"authorization": "Bearer key-a"}) for _ in range(4)]
     traced.providers[0].wait_for(in_flight=4)
-    shown = []
-    for _ in range(5):  # the first is shed by the store, the next ones from memory
+    trace_ids = []
+    for _ in range(20):  # the first is shed by the store, those that follow at once from memory
         trace_id, headers = caller()
         assert replica.chat(headers=headers).status == 503
-        shown.append(collector.trace(trace_id, 1))
+        trace_ids.append(trace_id)
     for call in held:
         call.leave()
 
-    for spans in shown:
+    for spans in [collector.trace(trace_id, 2) for trace_id in trace_ids]:
         server = named(spans, SERVER)
         assert (server.status, server.attributes["error.type"]) == ("error", "server_is_overloaded")
-        assert not [span for span in spans if span.kind == "client"]
+        assert tree(spans) == [[SERVER, "gateway.route"]]
+        route = named(spans, "gateway.route")
+        assert (route.status, route.attributes["error.type"]) == ("error", "server_is_overloaded")
+        assert route.attributes["pllm.rejection.reason"] == "critical_reserve"
 
 
 def test_refused_request_is_no_error_of_the_server(replica: ReplicaProcess, collector: Collector) -> None:
