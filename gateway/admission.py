@@ -1,6 +1,7 @@
 """May this request be sent now? The store decides; where it has no room the request waits here for its turn to ask."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -43,8 +44,9 @@ def _number(tried: Sequence[Tried]) -> int:
 
 
 class Admission:
-    """``queues``: those of this replica, by model; ``shed``: what the store has just said of shedding;
-    ``is_welcome``: may a tenant whose request has waited still come in?
+    """``queues``: those of this replica, by model; ``shed``: what the store has just said of shedding; ``attempts``:
+    calls of providers that have ended, by deployment and outcome; ``is_welcome``: may a tenant whose request has waited
+    still come in?
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Admission:
         self.shed = ShedMemory()
         self._by_deployment: dict[str, list[Queue]] = {}
         self.queues: dict[str, Queue] = {}
+        self.attempts: Counter[tuple[str, str]] = Counter()
 
     def queue(self, model: str, deployment_ids: Sequence[str]) -> Queue:
         """One for all kinds of calls, and all names, of a model; woken by what these deployments free."""
@@ -134,7 +137,12 @@ class Admission:
         finally:
             interrupt.clear_deadline()
 
-    def settle(self, permit: Permit, ending: Ending, attempt: Attempt, is_urgent: bool = False) -> None:
+    def settle(
+        self, permit: Permit, ending: Ending, attempt: Attempt, is_urgent: bool = False, is_sent: bool = True
+    ) -> None:
+        """``is_sent``: the provider was called."""
+        if is_sent:
+            self.attempts[permit.deployment_id, ending.outcome.value] += 1
         settled = self._store.settle(permit, ending, is_urgent)
         if any(self._by_deployment.get(permit.deployment_id, ())):
             settled.add_done_callback(lambda _settled: self.freed(permit.deployment_id))

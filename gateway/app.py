@@ -160,7 +160,7 @@ async def application(
         stack.callback(lag.stop)
         prices = {entry.id: entry.cost for entry in settings.model_list if entry.cost != CostSettings()}
         cluster = ClusterMetrics(settings.model_list)
-        metrics = Metrics(failover, retries, measures, admission.queues, lag, cluster, prices)
+        metrics = Metrics(failover, retries, measures, admission.queues, admission.attempts, lag, cluster, prices)
         now = asyncio.get_running_loop().time
         refuse = EarlyRefusal(
             dispatcher, admission.shed, authenticator, settings, replica, measures, retries, tracer, log, now

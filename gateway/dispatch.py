@@ -181,11 +181,12 @@ class Dispatcher:
         interrupt.set_deadline(min(deadline.at, first_at))
         try:
             exchange = await self._upstream.send(candidate.deployment.id, call, attempt.context)
-        except BaseException:
+        except BaseException as error:
             if interrupt.take(Cause.DEADLINE):
                 return Exchange(late)
             attempt.end(Outcome.CANCELLED)
-            self._admission.settle(permit, Ending(Outcome.CANCELLED), attempt)
+            is_sent = not isinstance(error, InvalidRequest)
+            self._admission.settle(permit, Ending(Outcome.CANCELLED), attempt, is_sent=is_sent)
             raise
         if call.is_stream and exchange.outcome is Outcome.SUCCESS:
             interrupt.set_deadline(min(deadline.at, deployment_at))

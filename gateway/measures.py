@@ -65,7 +65,6 @@ class Measures:
         self.gaps: dict[str, Histogram] = {}
         self.overhead = Histogram(OVERHEAD_S)
         self.decision = Histogram(OVERHEAD_S)
-        self.attempts = 0
 
     def served(
         self,
@@ -82,7 +81,6 @@ class Measures:
         """
         deployment, exchange, kind = answer.candidate.deployment, answer.exchange, _CLASSES[priority]
         self.requests[model, deployment.id, answer.outcome.value, kind] += 1
-        self.attempts += answer.attempts
         if deployment.model_name != model:
             self.fallbacks[model, deployment.model_name] += 1
         if exchange.input_tokens:
@@ -105,11 +103,14 @@ class Measures:
         """Between two chunks of a stream."""
         return _of(self.gaps, deployment_id, GAP_S)
 
+    def left(self, model: str, priority: int) -> None:
+        """A request whose client left before there was an answer."""
+        self.requests[model, "", Outcome.CANCELLED.value, _CLASSES[priority]] += 1
+
     def failed(self, error: GatewayError, priority: int = -1) -> None:
         """A request that got an error of ours. A provider's own codes are not labels: they are anybody's words."""
         code = "upstream_refused" if isinstance(error, UpstreamRefused) else error.code or error.type
         self.refused[str(error.status), code] += 1
-        self.attempts += error.attempts
         if isinstance(error, Overloaded):
             self.shed[error.reason, _CLASSES.get(priority, "unknown")] += 1
 

@@ -36,7 +36,9 @@ class ClientRetries:
 
 
 class Metrics:
-    """``queues``: those of this replica, by model; ``prices``: of deployments that have one."""
+    """``queues``: those of this replica, by model; ``attempts``: by deployment and outcome; ``prices``: of deployments
+    that have one.
+    """
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Metrics:
         retries: ClientRetries,
         measures: Measures,
         queues: Mapping[str, Queue],
+        attempts: Mapping[tuple[str, str], int],
         lag: LoopLag,
         cluster: ClusterMetrics,
         prices: Mapping[str, CostSettings],
@@ -52,6 +55,7 @@ class Metrics:
         self._failover = failover
         self._measures = measures
         self._queues = queues
+        self._attempts = attempts
         self._retries = retries
         self._lag = lag
         self._cluster = cluster
@@ -73,7 +77,9 @@ class Metrics:
     def _collect_requests(self) -> Iterator[Metric]:
         own = self._measures
         labels = ("model", "deployment", "outcome", "class")
-        yield from _counter("pllm_requests", "Requests that got an answer", labels, own.requests)
+        yield from _counter(
+            "pllm_requests", "Requests that got an answer, or whose client left first", labels, own.requests
+        )
         yield from _counter("pllm_errors", "Requests that got an error of the gateway", ("status", "code"), own.refused)
         yield from _counter("pllm_shed", "Requests refused because of overload", ("reason", "class"), own.shed)
         yield from _counter("pllm_fallbacks", "Requests that another model served", ("from", "to"), own.fallbacks)
@@ -81,7 +87,7 @@ class Metrics:
         yield from _counter("pllm_tokens", "Tokens as providers counted them", tokens, own.tokens)
         cost = "What those tokens cost by the prices of the configuration, in its currency"
         yield from _counter("pllm_cost", cost, ("deployment", "class"), self._cost())
-        yield _number(CounterMetricFamily, "pllm_attempts", "Calls of providers", own.attempts)
+        yield from _counter("pllm_attempts", "Calls of providers", ("deployment", "outcome"), self._attempts)
         again = "Requests that their clients had sent before"
         yield _number(CounterMetricFamily, "pllm_client_retries", again, self._retries.count)
 

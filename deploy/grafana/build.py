@@ -84,7 +84,12 @@ MODEL = [
         },
     ),
     Panel("Traffic", "reqps", rate("pllm_requests_total", "deployment", ONE)),
-    Panel("Outcomes", "reqps", rate("pllm_requests_total", "deployment, outcome", ONE)),
+    Panel(
+        "Calls, by outcome",
+        "reqps",
+        rate("pllm_attempts_total", "deployment, outcome", ONE),
+        note="Of the provider, those included that another deployment made good.",
+    ),
     Panel(
         "Moves of the breaker",
         "short",

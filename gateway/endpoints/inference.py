@@ -130,9 +130,9 @@ class Inference:
                 line.failed(error)
                 await send_error(send, error, error_body(self._kind, error), headers)
         except ClientGone:
-            line.error = GONE
+            self._left(line)
         except asyncio.CancelledError:
-            line.error = GONE
+            self._left(line)
             if not interrupt.take(Cause.DISCONNECT) and not interrupt.take(Cause.DEADLINE):
                 raise
         except Exception:
@@ -146,6 +146,11 @@ class Inference:
             self._flight.end()
             trace.end(line.status, line.error or "")
             self._log.write(line, started)
+
+    def _left(self, line: RequestLine) -> None:
+        line.error = GONE
+        if line.model and not line.outcome and not line.status:
+            self._measures.left(line.model, line.priority)
 
     async def _serve(
         self,
