@@ -118,9 +118,10 @@ async def application(
     # seconds, and neither its leases nor its tokens are taken for ours.
     life = f"{replica}-{secrets.token_hex(2)}"
     async with contextlib.AsyncExitStack() as stack:
-        tracer = _tracer(environment, replica)
+        redact = Redaction(setting_types.secrets(settings))
+        tracer = _tracer(environment, replica, redact)
         stack.push_async_callback(tracer.close)
-        log = RequestLog(lines if settings.server.access_log else None, Redaction(setting_types.secrets(settings)))
+        log = RequestLog(lines if settings.server.access_log else None, redact)
         version = int(time.time() * 1000)
         failover, heart, client = await _state(stack, settings, Memory(life), configuration(settings, version), flight)
         stack.push_async_callback(heart.stop)
@@ -176,13 +177,13 @@ async def application(
         yield app
 
 
-def _tracer(environment: Mapping[str, str], replica: str) -> Tracer:
+def _tracer(environment: Mapping[str, str], replica: str, redact: Redaction) -> Tracer:
     """Raises ConfigurationError."""
     if not is_wanted(environment):
         return Tracer()
     from gateway import otlp  # what it imports takes a tenth of a second: only who wants traces waits for that
 
-    return otlp.tracer(environment, replica, VERSION)
+    return otlp.tracer(environment, replica, VERSION, redact)
 
 
 async def _state(

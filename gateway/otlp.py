@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from opentelemetry.context import Context
@@ -23,6 +24,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from gateway.auth import Tenant
 from gateway.calls import Call, Kind
 from gateway.catalog import Candidate
+from gateway.logs import Redaction
 from gateway.settings import ConfigurationError, DeploymentSettings
 from gateway.tracing import ENDPOINTS, NO_ATTEMPT, Attempt, Headers, Trace, Tracer
 from gateway.upstream import Exchange
@@ -32,6 +34,7 @@ from shared_state.records import Outcome, Permit, Rejection
 CLOSE_MOST_S = 2.0  # for what has not been sent yet, at the end
 PARENT_MOST, STATE_MOST = 128, 512  # bytes: of a traceparent there are 55, of tracestate the W3C asks for so many
 AGENT_MOST = 200
+AGENTS_KEPT = 64  # there are few, and each is looked through for every key of the configuration
 SERVICE = "pllm-gateway"
 _PROVIDERS = {"openai": "openai", "azure": "azure.ai.openai", "anthropic": "anthropic"}
 _OPERATIONS = {Kind.COMPLETION: "text_completion", Kind.EMBEDDING: "embeddings"}
@@ -41,18 +44,21 @@ _context = TraceContextTextMapPropagator()
 Attribute = str | int | float | bool | Sequence[str] | Sequence[float]
 
 
-def tracer(environment: Mapping[str, str], replica: str, version: str) -> Tracer:
-    """Of an environment in which traces are asked for. Raises ConfigurationError for an endpoint that is none."""
+def tracer(environment: Mapping[str, str], replica: str, version: str, redact: Redaction) -> Tracer:
+    """Of an environment in which traces are asked for. ``redact``: for what clients write. Raises ConfigurationError
+    for an endpoint that is none.
+    """
     name, endpoint = next((name, environment[name]) for name in ENDPOINTS if environment.get(name))
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError([Problem(name, "must be an http or https URL")])
     service = environment.get("OTEL_SERVICE_NAME", SERVICE)
-    return OtlpTracer({"service.name": service, "service.instance.id": replica, "service.version": version})
+    return OtlpTracer({"service.name": service, "service.instance.id": replica, "service.version": version}, redact)
 
 
 class OtlpTracer(Tracer):
-    def __init__(self, resource: Mapping[str, str]) -> None:
+    def __init__(self, resource: Mapping[str, str], redact: Redaction) -> None:
+        self._redact = lru_cache(AGENTS_KEPT)(redact)
         self._provider = TracerProvider(resource=Resource.create(dict(resource)), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer(SERVICE, resource["service.version"])
@@ -68,7 +74,7 @@ class OtlpTracer(Tracer):
         }
         for name, value in headers:
             if name == b"user-agent":
-                attributes["user_agent.original"] = value[:AGENT_MOST].decode("latin-1")
+                attributes["user_agent.original"] = self._redact(value[: 2 * AGENT_MOST].decode("latin-1"))[:AGENT_MOST]
         span = self._tracer.start_span(f"POST {route}", _parent(headers), SpanKind.SERVER, attributes)
         return OtlpTrace(self._tracer, span) if span.is_recording() else UnsampledTrace(span)
 

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from gateway.calls import Kind
+from gateway.logs import Redaction
 from gateway.otlp import tracer
 from gateway.settings import ConfigurationError
 from gateway.tracing import ENDPOINTS, NO_TRACE, Tracer, is_wanted
@@ -296,6 +297,14 @@ def test_hostile_trace_header_costs_nothing_but_itself(
     wait_until(lambda: collector.names_below(server) == {"gateway.route", "chat gpt-4", "state.settle"})
 
 
+def test_key_in_a_user_agent_is_masked(replica: ReplicaProcess, collector: Collector) -> None:
+    agent = "curl/8 sk-pasted-into-the-agent key-a"
+    answer = replica.chat(headers={"authorization": "Bearer key-a", "user-agent": agent})
+    server = collector.span("pllm.request_id", answer.headers["x-request-id"])
+
+    assert server.attributes["user_agent.original"] == "curl/8 *** ***"
+
+
 @pytest.mark.parametrize("is_there", [True, False], ids=["hangs", "absent"])
 def test_collector_that_hangs_or_is_not_there_delays_neither_requests_nor_the_end(
     store: EmbeddedStore, provider_processes: list[ProviderProcess], is_there: bool
@@ -327,7 +336,7 @@ def test_collector_that_hangs_or_is_not_there_delays_neither_requests_nor_the_en
 @pytest.mark.parametrize("endpoint", ["nonsense", "ftp://collector:4318", "http://"])
 def test_endpoint_that_is_none_is_refused(endpoint: str) -> None:
     with pytest.raises(ConfigurationError, match="OTEL_EXPORTER_OTLP_ENDPOINT: must be an http or https URL"):
-        tracer({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, "r", "1")
+        tracer({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, "r", "1", Redaction(()))
 
 
 @pytest.mark.parametrize(
