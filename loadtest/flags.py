@@ -160,7 +160,13 @@ def _add_requests(parser: argparse.ArgumentParser) -> None:
     add("--cancel", type=parse_ratio, default=0.0, metavar="RATIO", help="share of streams given up midway")
     add("--max-tokens", type=parse_count)
     add("--timeout", type=_duration, default=120.0, help="of one call, queueing included (default 120s)")
-    add("--key", action="append", default=[], help="sent as a bearer token; repeat for several tenants in turn")
+    add(
+        "--key",
+        type=parse_key,
+        action="append",
+        default=[],
+        help="sent as a bearer token; repeat for several tenants in turn",
+    )
     add("--priority", type=parse_priorities, default=(), help="x-pllm-priority; one, or a mix such as high=20,low=80")
     add("--header", type=parse_header, action="append", default=[], metavar="'K: V'", help="repeatable")
 
@@ -220,7 +226,8 @@ def parse_urls(text: str) -> list[str]:
 def _complete(url: str) -> str:
     try:
         parts = urlsplit(url)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        name = (parts.hostname or "").encode("idna")  # as it will be looked up: no part empty or too long
+        is_address = parts.scheme in ("http", "https") and bool(name) and parts.port != 0
     except ValueError:
         is_address = False
     if not is_address or not url.isascii() or any(character.isspace() for character in url):
@@ -270,6 +277,12 @@ def parse_priorities(text: str) -> tuple[Share, ...]:
         if share.name not in PRIORITIES:
             raise argparse.ArgumentTypeError(f"{share.name!r} is none of {', '.join(PRIORITIES)}")
     return shares
+
+
+def parse_key(text: str) -> str:
+    if not text.isprintable() or not text.strip():
+        raise argparse.ArgumentTypeError("a key is one line of text")
+    return text
 
 
 def parse_header(text: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from loadtest.summary import GroupSummary, Summary
 
 # Above these the load generator itself may be what was measured.
 BUSY_CPU_RATIO = 0.85
+BUSY_S = 0.5  # a shorter run is all beginning
 LATE_MS = 50.0
 FAILURES_SHOWN = 20
 
@@ -88,7 +89,7 @@ def render_doubts(summary: Summary) -> Iterator[str]:
     if summary.failed and set(summary.failures) == {UNREACHABLE}:
         yield ""
         yield f"Nothing listens at {', '.join(summary.urls)}."
-    if summary.cpu_ratio > BUSY_CPU_RATIO:
+    if summary.cpu_ratio > BUSY_CPU_RATIO and summary.elapsed_s > BUSY_S:
         cores = f"{summary.cpu_ratio:.0%} of a core" + (" in each process" if summary.processes > 1 else "")
         yield ""
         yield f"The load generator used {cores}: it may have measured itself. More -processes can do more."
