@@ -109,6 +109,7 @@ class SmallCluster:
             # The machine runs the load and the providers as well, and is slower than a cluster's.
             "state": {"url": f"redis://127.0.0.1:{self._ports['store']}", "deadline": "250ms"},
             "router": scenario.router,
+            "auth": scenario.auth,
             "model_list": [
                 {
                     "id": name,
