@@ -30,6 +30,7 @@ from gateway.endpoints.openai import Models
 from gateway.endpoints.ops import Probes
 from gateway.endpoints.overview import Overview
 from gateway.endpoints.page import LivePage
+from gateway.endpoints.reception import Reception
 from gateway.endpoints.tenants import Tenants
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, headers_of
 from gateway.flight import Flight
@@ -134,19 +135,12 @@ async def application(
         dispatcher = Dispatcher(failover, admission, upstream, catalog, settings.router)
         book = TenantBook(failover, authenticator.learn)
         await book.begin()
-        failover.shared.heard_tenants = book.heard
-        keys = failover.shared.keys
-        heard: dict[bytes, Callable[[bytes], None]] = {
-            keys.freed: lambda told: admission.freed(told.decode()),
-            keys.tenants: lambda told: book.heard(int(told)),
-        }
-        news = News(client, tuple(heard), lambda channel, told: heard[channel](told))
-        stack.push_async_callback(news.stop)
-        news.start()
+        _listen(stack, client, failover, admission, book)
         retries, measures = ClientRetries(), Measures()
+        reception = Reception(dispatcher, authenticator, settings.router.request_timeout_ms)
         hot: dict[str, ASGIApp] = {
             f"/v1{kind.value}": Inference(
-                kind, dispatcher, authenticator, settings, replica, flight, retries, measures, tracer, log
+                kind, dispatcher, reception, settings, replica, flight, retries, measures, tracer, log
             )
             for kind in Kind
         }
@@ -157,14 +151,10 @@ async def application(
         feed = LiveFeed(failover, models_shown(settings), replica, admission.waiting, lambda: flight.is_draining)
         stack.push_async_callback(feed.stop)
         overview = Overview(access, failover, feed, settings)
-        lag = LoopLag()
-        stack.callback(lag.stop)
-        prices = {entry.id: entry.cost for entry in settings.model_list if entry.cost != CostSettings()}
-        cluster = ClusterMetrics(settings.model_list)
-        metrics = Metrics(failover, retries, measures, admission.queues, admission.attempts, lag, cluster, prices)
+        metrics = _metrics(stack, settings, failover, retries, measures, admission)
         now = asyncio.get_running_loop().time
         refuse = EarlyRefusal(
-            dispatcher, admission.shed, authenticator, settings, replica, measures, retries, tracer, log, now
+            dispatcher, reception, admission.shed, settings, replica, measures, retries, tracer, log, now
         )
         probes = Probes(flight, failover, metrics)
         scraped = [Route("/metrics", probes.metrics, methods=["GET"])]
@@ -175,6 +165,36 @@ async def application(
         # An address with a slash too many is unknown; a redirect would be built from the client's Host header.
         app.router.redirect_slashes = False
         yield app
+
+
+def _listen(
+    stack: contextlib.AsyncExitStack, client: Client, failover: Failover, admission: Admission, book: TenantBook
+) -> None:
+    """To what other replicas have done."""
+    failover.shared.heard_tenants = book.heard
+    keys = failover.shared.keys
+    heard: dict[bytes, Callable[[bytes], None]] = {
+        keys.freed: lambda told: admission.freed(told.decode()),
+        keys.tenants: lambda told: book.heard(int(told)),
+    }
+    news = News(client, tuple(heard), lambda channel, told: heard[channel](told))
+    stack.push_async_callback(news.stop)
+    news.start()
+
+
+def _metrics(
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    failover: Failover,
+    retries: ClientRetries,
+    measures: Measures,
+    admission: Admission,
+) -> Metrics:
+    lag = LoopLag()
+    stack.callback(lag.stop)
+    prices = {entry.id: entry.cost for entry in settings.model_list if entry.cost != CostSettings()}
+    cluster = ClusterMetrics(settings.model_list)
+    return Metrics(failover, retries, measures, admission.queues, admission.attempts, lag, cluster, prices)
 
 
 def _tracer(environment: Mapping[str, str], replica: str, redact: Redaction) -> Tracer:

@@ -2,19 +2,16 @@
 load of its priority is shed. Everything unusual about a request is left to the way that all requests take.
 """
 
-import random
-import secrets
 import time
 from collections.abc import Callable
 
 import httptools
 import msgspec
 
-from gateway.auth import Authenticator
-from gateway.calls import Kind, edition_of, parse
+from gateway.calls import Kind
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.error_forms import error_body
-from gateway.endpoints.inference import authenticate, deadline_of, priority_of
+from gateway.endpoints.reception import Reception
 from gateway.endpoints.wire import Header, find
 from gateway.errors import GatewayError, headers_of
 from gateway.exhausted import rejected
@@ -82,8 +79,8 @@ class EarlyRefusal:
     def __init__(
         self,
         dispatcher: Dispatcher,
+        reception: Reception,
         shed: ShedMemory,
-        authenticator: Authenticator,
         settings: Settings,
         replica: str,
         measures: Measures,
@@ -96,16 +93,14 @@ class EarlyRefusal:
         self._log = log
         self._dispatcher = dispatcher
         self._shed = shed
-        self._authenticator = authenticator
+        self._reception = reception
         self._max_body = settings.server.max_body_bytes
-        self._timeout_ms = settings.router.request_timeout_ms
         self._replica = replica.encode()
         self._measures = measures
         self._retries = retries
         self._now = now
         self._collector = _Collector()
         self._parser = httptools.HttpRequestParser(self._collector)
-        self._bits = random.Random(secrets.randbits(128)).getrandbits
         self._templates: dict[Kind, _Template] = {}
         self._templates_of: tuple[Rejection, str] | None = None
 
@@ -141,17 +136,15 @@ class EarlyRefusal:
     def _refusal(self, kind: Kind, started: float) -> bytes | None:
         """Raises GatewayError for what is refused on other grounds."""
         now, headers = self._now(), self._collector.headers
-        tenant = authenticate(self._authenticator, headers)
-        deadline_of(headers, now, self._timeout_ms)
-        if kind is Kind.MESSAGE:
-            edition_of(headers)
-        call = parse(kind, self._collector.body)
-        route, priority = self._dispatcher.resolve(call, tenant), priority_of(headers, tenant)
+        tenant = self._reception.tenant(headers)
+        self._reception.deadline(headers, now)
+        asked = self._reception.asked(kind, headers, self._collector.body, tenant)
+        call, route, priority = asked.call, asked.route, asked.priority
         rejection = self._shed.told(priority, now)
         if rejection is None or route.queue:
             return None
         self._retries.see(find(headers, b"x-stainless-retry-count"))
-        template, request_id = self._template(kind, rejection), b"req_%032x" % self._bits(128)
+        template, request_id = self._template(kind, rejection), self._reception.request_id()
         self._measures.failed(template.error, priority)
         trace = self._tracer.begin(kind, headers, request_id)
         line = RequestLine(

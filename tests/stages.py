@@ -13,7 +13,7 @@ from gateway.answer import Answer
 from gateway.auth import Authenticator
 from gateway.calls import Kind, parse, tokens_of
 from gateway.catalog import Catalog
-from gateway.endpoints.inference import authenticate, deadline_of, priority_of
+from gateway.endpoints.reception import authenticate, deadline_of, priority_of
 from gateway.endpoints.wire import Header
 from gateway.logs import Lines
 from gateway.measures import Measures

@@ -18,7 +18,7 @@ ORDER = {
         *("server", "hypercorn_engine", "uvicorn_engine", "http1", "app", "early_refusal", "otlp"),
         *("endpoints.tenants", "endpoints.overview", "endpoints.admin", "endpoints.access", "endpoints.event_stream"),
         *("endpoints.page",),
-        *("endpoints.openai", "endpoints.inference", "endpoints.ops"),
+        *("endpoints.openai", "endpoints.inference", "endpoints.reception", "endpoints.ops"),
         *("request_log", "logs", "endpoints.error_forms", "endpoints.pings", "endpoints.wire", "http_text"),
         *("live", "masking"),
         *(

@@ -13,7 +13,7 @@ from gateway.calls import NOT_JSON
 from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.access import AdminAccess
-from gateway.endpoints.inference import deadline_of
+from gateway.endpoints.reception import deadline_of
 from gateway.endpoints.wire import ClientGone, read_body
 from gateway.errors import InvalidRequest, ModelNotFound, NotFound, RequestTimedOut
 from gateway.statistics import statistics

@@ -5,27 +5,23 @@ sees the client leave in every phase.
 import asyncio
 import contextlib
 import logging
-import random
-import secrets
 import time
 
-import msgspec
 from starlette.types import Receive, Scope, Send
 
 from gateway.answer import Answer
-from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
-from gateway.calls import Call, Kind, edition_of, parse
+from gateway.auth import Tenant
+from gateway.calls import Call, Kind
 from gateway.deadline import Deadline
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.error_forms import error_body, error_event
 from gateway.endpoints.pings import Pings
+from gateway.endpoints.reception import Reception
 from gateway.endpoints.wire import ClientGone, Header, find, read_body, send_error, send_whole
 from gateway.errors import (
     GatewayError,
-    InvalidRequest,
     RequestTimedOut,
     StateLost,
-    Unauthorized,
     UpstreamFailed,
 )
 from gateway.exhausted import refused
@@ -35,7 +31,6 @@ from gateway.measures import Measures
 from gateway.metrics import ClientRetries
 from gateway.rate_limits import rate_headers
 from gateway.request_log import GONE, RequestLine, RequestLog
-from gateway.setting_types import duration_ms
 from gateway.settings import Settings
 from gateway.tracing import Trace, Tracer
 from shared_state.records import Outcome
@@ -44,40 +39,6 @@ _log = logging.getLogger("pllm.inference")
 
 STREAM_HEADERS = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 TAKE_MOST_S = 60.0  # for a client to take a plain answer
-_LEVELS = {name.encode(): level for name, level in PRIORITY_LEVELS.items()}
-
-
-def authenticate(authenticator: Authenticator, headers: list[Header]) -> Tenant:
-    """Raises Unauthorized."""
-    tenant = authenticator.tenant(headers)
-    if tenant is None:
-        raise Unauthorized("The API key is missing or wrong.")
-    return tenant
-
-
-def priority_of(headers: list[Header], tenant: Tenant) -> int:
-    """0 critical to 100 bulk. A request may lower its tenant's priority, never raise it. Raises InvalidRequest."""
-    asked = find(headers, b"x-pllm-priority")
-    if asked is None:
-        return tenant.priority_level
-    level = _LEVELS.get(asked)
-    if level is None:
-        raise InvalidRequest(f"x-pllm-priority must be one of {', '.join(PRIORITY_LEVELS)}.", param="x-pllm-priority")
-    return max(level, tenant.priority_level)
-
-
-def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
-    """A client may shorten its request's time, never extend it. Raises InvalidRequest."""
-    asked = find(headers, b"x-pllm-timeout")
-    if asked is None:
-        return Deadline(now + most_ms / 1000)
-    try:
-        asked_ms = duration_ms(asked.decode("ascii"))
-    except (ValueError, UnicodeDecodeError):
-        asked_ms = 0
-    if asked_ms <= 0:
-        raise InvalidRequest("x-pllm-timeout must be a duration such as 30s.", param="x-pllm-timeout")
-    return Deadline(now + min(asked_ms, most_ms) / 1000, is_asked=asked_ms < most_ms)
 
 
 class Inference:
@@ -87,7 +48,7 @@ class Inference:
         self,
         kind: Kind,
         dispatcher: Dispatcher,
-        authenticator: Authenticator,
+        reception: Reception,
         settings: Settings,
         replica: str,
         flight: Flight,
@@ -103,18 +64,15 @@ class Inference:
         self._measures = measures
         self._retries = retries
         self._dispatcher = dispatcher
-        self._authenticator = authenticator
+        self._reception = reception
         self._max_body = settings.server.max_body_bytes
-        self._timeout_ms = settings.router.request_timeout_ms
         self._ping_s = (settings.server.ping_interval_ms or 0) / 1000
         self._replica: Header = (b"x-pllm-replica", replica.encode())
         self._flight = flight
-        # Request ids only have to be unique: a seeded generator costs a twentieth of the system's.
-        self._bits = random.Random(secrets.randbits(128)).getrandbits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        request_id = b"req_%032x" % self._bits(128)
+        request_id = self._reception.request_id()
         headers: list[Header] = [(b"x-request-id", request_id), self._replica]
         if self._kind is Kind.MESSAGE:
             headers.append((b"request-id", request_id))  # where Anthropic's clients look for it
@@ -163,16 +121,14 @@ class Inference:
         trace: Trace,
         line: RequestLine,
     ) -> None:
-        asked: list[Header] = scope["headers"]
-        tenant = authenticate(self._authenticator, asked)
+        told: list[Header] = scope["headers"]
+        tenant = self._reception.tenant(told)
         line.tenant = tenant.name
-        deadline = deadline_of(asked, interrupt.time(), self._timeout_ms)
-        call = parse(self._kind, await self._body(scope, receive, interrupt, deadline))
-        if self._kind is Kind.MESSAGE:
-            call = msgspec.structs.replace(call, edition=edition_of(asked))
-        self._retries.see(find(asked, b"x-stainless-retry-count"))
-        route = self._dispatcher.resolve(call, tenant)
-        priority = priority_of(asked, tenant)
+        deadline = self._reception.deadline(told, interrupt.time())
+        body = await self._body(scope, receive, interrupt, deadline)
+        self._retries.see(find(told, b"x-stainless-retry-count"))
+        asked = self._reception.asked(self._kind, told, body, tenant)
+        call, route, priority = asked.call, asked.route, asked.priority
         line.model, line.stream, line.priority = route.model, call.is_stream, priority
         trace.asked(call, tenant, priority)
         interrupt.watch_disconnect(receive)

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from gateway.auth import Authenticator
 from gateway.catalog import Catalog
-from gateway.endpoints.inference import authenticate
+from gateway.endpoints.reception import authenticate
 from gateway.errors import ModelNotFound
 
 

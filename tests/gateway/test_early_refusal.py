@@ -16,6 +16,7 @@ from gateway.auth import Authenticator
 from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
 from gateway.early_refusal import EarlyRefusal
+from gateway.endpoints.reception import Reception
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries
 from gateway.request_log import RequestLog
@@ -59,8 +60,8 @@ class Rig:
         self.measures, self.retries = Measures(), ClientRetries()
         self.refuse = EarlyRefusal(
             self.dispatcher,
+            Reception(self.dispatcher, Authenticator(settings.auth), settings.router.request_timeout_ms),
             self.admission.shed,
-            Authenticator(settings.auth),
             settings,
             "r1",
             self.measures,

@@ -4,12 +4,12 @@ import asyncio
 import socket
 
 import hypercorn.config
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import hypercorn_engine
+from gateway.http_text import Refuse
+from tests.support.rest_of_a_head import BEGUN, REQUEST, Drained, asked_of_the_rest_of_a_head
 
-REQUEST = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n"
-BEGUN = b"GET /other HTTP/1.1\r\nx: "
 TOO_MUCH = b"x" * 20_000_000
 
 
@@ -43,40 +43,15 @@ async def bytes_of_an_answer_given_up() -> int:
         return len(b"".join(iter(lambda: client.recv(1_000_000), b"")))
 
 
-async def asked_of_the_rest_of_a_head() -> list[bytes]:
-    """What was taken to stand alone, when a second head begins together with the first request and goes on later."""
-    asked: list[bytes] = []
-    over = asyncio.Event()
-
-    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
-
-    async def drained() -> None:
-        await over.wait()
-
-    def refuse(data: bytes) -> None:
-        asked.append(data)
-
-    listener = socket.create_server(("127.0.0.1", 0))
-    address = listener.getsockname()
+async def serve(app: ASGIApp, listener: int, refuse: Refuse, drained: Drained) -> None:
     config = hypercorn.config.Config()
-    config.bind = [f"fd://{listener.detach()}"]
-    server = asyncio.create_task(hypercorn_engine.serve(app, config, refuse, drained))
-    async with asyncio.timeout(10):
-        reader, writer = await asyncio.open_connection(*address)
-        for data in (REQUEST + BEGUN, REQUEST, REQUEST):
-            writer.write(data)
-            await reader.readuntil(b"\r\n\r\n")
-        writer.close()
-        over.set()
-        await server
-    return asked
+    config.bind = [f"fd://{listener}"]
+    await hypercorn_engine.serve(app, config, refuse, drained)
 
 
 def test_rest_of_a_head_is_no_request_however_it_looks() -> None:
     """A header may hold the line that a request begins with."""
-    assert asyncio.run(asked_of_the_rest_of_a_head()) == [REQUEST + BEGUN, REQUEST]
+    assert asyncio.run(asked_of_the_rest_of_a_head(serve)) == [REQUEST + BEGUN, REQUEST]
 
 
 def test_connection_of_a_client_that_reads_nothing_is_given_up() -> None:

@@ -1,0 +1,88 @@
+"""A request from its headers and its body: who asks, until when, for what. One way for those that are served and those
+that are shed from their bytes.
+"""
+
+import random
+import secrets
+
+import msgspec
+
+from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
+from gateway.calls import Call, Kind, edition_of, parse
+from gateway.deadline import Deadline
+from gateway.dispatch import Dispatcher, Route
+from gateway.endpoints.wire import Header, find
+from gateway.errors import InvalidRequest, Unauthorized
+from gateway.setting_types import duration_ms
+
+_LEVELS = {name.encode(): level for name, level in PRIORITY_LEVELS.items()}
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """``priority``: 0 critical to 100 bulk."""
+
+    call: Call
+    route: Route
+    priority: int
+
+
+def authenticate(authenticator: Authenticator, headers: list[Header]) -> Tenant:
+    """Raises Unauthorized."""
+    tenant = authenticator.tenant(headers)
+    if tenant is None:
+        raise Unauthorized("The API key is missing or wrong.")
+    return tenant
+
+
+def priority_of(headers: list[Header], tenant: Tenant) -> int:
+    """0 critical to 100 bulk. A request may lower its tenant's priority, never raise it. Raises InvalidRequest."""
+    asked = find(headers, b"x-pllm-priority")
+    if asked is None:
+        return tenant.priority_level
+    level = _LEVELS.get(asked)
+    if level is None:
+        raise InvalidRequest(f"x-pllm-priority must be one of {', '.join(PRIORITY_LEVELS)}.", param="x-pllm-priority")
+    return max(level, tenant.priority_level)
+
+
+def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
+    """A client may shorten its request's time, never extend it. Raises InvalidRequest."""
+    asked = find(headers, b"x-pllm-timeout")
+    if asked is None:
+        return Deadline(now + most_ms / 1000)
+    try:
+        asked_ms = duration_ms(asked.decode("ascii"))
+    except (ValueError, UnicodeDecodeError):
+        asked_ms = 0
+    if asked_ms <= 0:
+        raise InvalidRequest("x-pllm-timeout must be a duration such as 30s.", param="x-pllm-timeout")
+    return Deadline(now + min(asked_ms, most_ms) / 1000, is_asked=asked_ms < most_ms)
+
+
+class Reception:
+    """``timeout_ms``: as long as a request may take at the most."""
+
+    def __init__(self, dispatcher: Dispatcher, authenticator: Authenticator, timeout_ms: int) -> None:
+        self._dispatcher = dispatcher
+        self._authenticator = authenticator
+        self._timeout_ms = timeout_ms
+        # Request ids only have to be unique: a seeded generator costs a twentieth of the system's.
+        self._bits = random.Random(secrets.randbits(128)).getrandbits
+
+    def request_id(self) -> bytes:
+        return b"req_%032x" % self._bits(128)
+
+    def tenant(self, headers: list[Header]) -> Tenant:
+        """Before the body is read. Raises Unauthorized."""
+        return authenticate(self._authenticator, headers)
+
+    def deadline(self, headers: list[Header], now: float) -> Deadline:
+        """Raises InvalidRequest."""
+        return deadline_of(headers, now, self._timeout_ms)
+
+    def asked(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> Asked:
+        """Raises InvalidRequest, ModelNotFound, Forbidden."""
+        call = parse(kind, body)
+        if kind is Kind.MESSAGE:
+            call = msgspec.structs.replace(call, edition=edition_of(headers))
+        return Asked(call, self._dispatcher.resolve(call, tenant), priority_of(headers, tenant))
