@@ -130,9 +130,8 @@ class Dispatcher:
             decision_s += time.perf_counter() - asked
             asking.trace.decided(decision, candidates, attempts(tried) + 1)
             if isinstance(decision, Rejection):
-                if decision.code == "limited":
-                    raise tenant_limited(tenant.limits, decision)
-                raise rejected(decision, candidates, tried)
+                is_limited = decision.code == "limited"
+                raise tenant_limited(tenant.limits, decision) if is_limited else rejected(decision, candidates, tried)
             candidate = candidates[decision.position]
             started = time.perf_counter()
             attempt = asking.trace.attempt(candidate, call)
@@ -155,9 +154,7 @@ class Dispatcher:
                 exchange.outcome is Outcome.CLIENT_ERROR and not attempts(tried)
             ):
                 answer = Answer(self._store, self._admission.settle, decision, exchange, interrupt, candidate, attempt)
-                answer.attempts = attempts(tried) + 1
-                answer.upstream_s = upstream_s
-                answer.decision_s = decision_s
+                answer.attempts, answer.upstream_s, answer.decision_s = attempts(tried) + 1, upstream_s, decision_s
                 return answer
             tried.append(tried_with(candidate, exchange))
             is_refused = exchange.outcome is Outcome.CLIENT_ERROR and not chain

@@ -174,22 +174,6 @@ def _admin_paths() -> dict[str, Any]:
             **_faults("Error", "400", "401", "403", "404", "503"),
         },
     }
-    name = _parameter("name", "path", text)
-    put = {
-        "summary": "Makes or replaces a tenant; a key that is made here is shown once",
-        "parameters": [name],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("TenantRequest")}}},
-        "responses": {
-            "200": _json(anything, "The tenant as it is now"),
-            "201": _json(anything, "The new tenant, with its key where none was given"),
-            **_faults("Error", "400", "401", "403", "408", "409", "413", "503"),
-        },
-    }
-    remove = {
-        "summary": "Takes a tenant's key back",
-        "parameters": [name],
-        "responses": {"200": _json(anything, "Removed"), **_faults("Error", "400", "401", "403", "404", "503")},
-    }
     event_id = {"type": "string", "pattern": "^[0-9]{1,18}(-[0-9]{1,18})?$"}
     events = _listing("events", "id", "subject", "from", "to", "reason", "at_ms")
     replicas = _listing("replicas", "id", "silent_ms", "address", "version", "age_ms", "is_draining", "store")
@@ -226,6 +210,28 @@ def _admin_paths() -> dict[str, Any]:
             parameters=[_parameter("model", "query", text), _optional("priority", {"enum": list(PRIORITY_LEVELS)})],
         ),
         "/v1/admin/deployments/{deployment}/{action}": {"post": force},
+        **_tenant_paths(),
+    }
+
+
+def _tenant_paths() -> dict[str, Any]:
+    anything, name = {"type": "object"}, _parameter("name", "path", {"type": "string", "minLength": 1})
+    put = {
+        "summary": "Makes or replaces a tenant; a key that is made here is shown once",
+        "parameters": [name],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("TenantRequest")}}},
+        "responses": {
+            "200": _json(anything, "The tenant as it is now"),
+            "201": _json(anything, "The new tenant, with its key where none was given"),
+            **_faults("Error", "400", "401", "403", "408", "409", "413", "503"),
+        },
+    }
+    remove = {
+        "summary": "Takes a tenant's key back",
+        "parameters": [name],
+        "responses": {"200": _json(anything, "Removed"), **_faults("Error", "400", "401", "403", "404", "503")},
+    }
+    return {
         "/v1/admin/tenants": _get("The tenants of the store", _json(anything, "Without keys"), "401", "403"),
         "/v1/admin/tenants/{name}": {"put": put, "delete": remove},
     }
