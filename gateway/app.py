@@ -14,7 +14,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import setting_types
 from gateway.admission import Admission
 from gateway.auth import Authenticator
 from gateway.calls import Kind
@@ -109,7 +108,12 @@ class Application(Starlette):
 
 @contextlib.asynccontextmanager
 async def application(
-    settings: Settings, environment: Mapping[str, str], flight: Flight, lines: Lines, replica: str | None = None
+    settings: Settings,
+    environment: Mapping[str, str],
+    flight: Flight,
+    lines: Lines,
+    redact: Redaction,
+    replica: str | None = None,
 ) -> AsyncIterator[Application]:
     """Everything one replica is made of, given back in reverse order on the way out. Raises StateError when the
     store cannot be reached or started, ConfigurationError when the environment asks for traces in vain.
@@ -119,7 +123,6 @@ async def application(
     # seconds, and neither its leases nor its tokens are taken for ours.
     life = f"{replica}-{secrets.token_hex(2)}"
     async with contextlib.AsyncExitStack() as stack:
-        redact = Redaction(setting_types.secrets(settings))
         tracer = _tracer(environment, replica, redact)
         stack.push_async_callback(tracer.close)
         log = RequestLog(lines if settings.server.access_log else None, redact)

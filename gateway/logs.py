@@ -131,10 +131,10 @@ class LineLogging(logging.Handler):
 
 
 @contextlib.contextmanager
-def written(secrets: Iterable[str]) -> Iterator[Lines]:
+def written(redact: Redaction) -> Iterator[Lines]:
     """All logging goes to stderr as lines, as long as the block lasts."""
     lines = Lines(sys.stderr.buffer, is_plain=sys.stderr.isatty())
-    handler, root = LineLogging(lines, Redaction(secrets)), logging.getLogger()
+    handler, root = LineLogging(lines, redact), logging.getLogger()
     before = root.handlers[:]
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)

@@ -16,7 +16,7 @@ import uvloop
 from gateway import hypercorn_engine
 from gateway.app import Application, application
 from gateway.flight import Flight
-from gateway.logs import Lines, written
+from gateway.logs import Lines, Redaction, written
 from gateway.setting_types import secrets
 from gateway.settings import ServerSettings, Settings
 
@@ -31,15 +31,21 @@ def run(
     settings: Settings, environment: Mapping[str, str], replica: str | None = None, listener: int | None = None
 ) -> None:
     """Serves until SIGTERM or SIGINT, then drains. ``listener``: a socket that somebody else has opened."""
-    with written(secrets(settings)) as lines:
-        uvloop.run(_run(settings, environment, lines, replica, listener))
+    redact = Redaction(secrets(settings))
+    with written(redact) as lines:
+        uvloop.run(_run(settings, environment, lines, redact, replica, listener))
 
 
 async def _run(
-    settings: Settings, environment: Mapping[str, str], lines: Lines, replica: str | None, listener: int | None
+    settings: Settings,
+    environment: Mapping[str, str],
+    lines: Lines,
+    redact: Redaction,
+    replica: str | None,
+    listener: int | None,
 ) -> None:
     flight = Flight()
-    async with _signals() as stop, application(settings, environment, flight, lines, replica) as app:
+    async with _signals() as stop, application(settings, environment, flight, lines, redact, replica) as app:
         _spare_collector()
         serve = {"hypercorn": _serve_hypercorn, "uvicorn": _serve_uvicorn}[settings.server.engine]
         drained = partial(_drained, stop, flight, settings.server)

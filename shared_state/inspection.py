@@ -92,11 +92,8 @@ class Inspector:
         return sorted(key.removeprefix(prefix).decode(errors="replace") for key in found)
 
     def _snapshot(self, ids: Sequence[str], detail: Detail) -> DomainSnapshot:
-        keys = self._keys
-        domain = [keys.domain, keys.policy, keys.leases, keys.window, keys.replicas]
         chunks = [tuple(ids[k : k + CHUNK]) for k in range(0, len(ids), CHUNK)] or [()]
-        names = [[key for name in chunk for key in keys.candidate(name)] for chunk in chunks]
-        answers = [self._run("snapshot", [*domain, *each], [DEAD_AFTER_MS, detail]) for each in names]
+        answers = [self._run("snapshot", self._keys.snapshot(chunk), [DEAD_AFTER_MS, detail]) for chunk in chunks]
         return replies.snapshot(answers, chunks)
 
     def _run(self, name: str, names: Sequence[bytes], arguments: Sequence[object]) -> list[object]:

@@ -7,6 +7,8 @@ and because only the set of replicas tells who they are: `replica:<id>`.
 A lease's score in `leases:<id>` is its start in ms; the fraction marks it (.5 a probe, .25 first byte arrived).
 """
 
+from collections.abc import Iterable
+
 
 class Keys:
     """Key names of one routing domain, as bytes ready for the wire."""
@@ -44,3 +46,10 @@ class Keys:
             self.deployment_leases(deployment_id),
             self.deployment_window(deployment_id),
         )
+
+    def snapshot(self, deployment_ids: Iterable[str]) -> list[bytes]:
+        """What `snapshot` reads, in its order."""
+        names = [self.domain, self.policy, self.leases, self.window, self.replicas]
+        for deployment_id in deployment_ids:
+            names += self.candidate(deployment_id)
+        return names

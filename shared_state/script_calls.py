@@ -175,11 +175,7 @@ class ScriptCalls:
         return self._packed("tenants", (keys.domain, keys.tenants, keys.events), encoded)
 
     def snapshot(self, ids: Sequence[str], detail: Detail = 0) -> bytes:
-        keys = self._keys
-        names = [keys.domain, keys.policy, keys.leases, keys.window, keys.replicas]
-        for deployment_id in ids:
-            names += keys.candidate(deployment_id)
-        return self._packed("snapshot", names, [b"%d" % DEAD_AFTER_MS, b"%d" % detail])
+        return self._packed("snapshot", self._keys.snapshot(ids), [b"%d" % DEAD_AFTER_MS, b"%d" % detail])
 
     def events(self, direction: Literal["newest", "after"], event_id: str, most: int) -> bytes:
         return self._packed("events", [self._keys.events], [direction.encode(), event_id.encode(), b"%d" % most])
