@@ -1,35 +1,28 @@
-"""HTTP/1.1 for hypercorn, parsed by httptools (llhttp) instead of h11, which is where most of hypercorn's time goes.
+"""HTTP/1.1 on one connection, parsed by httptools (llhttp) instead of h11, where most of hypercorn's time goes.
 
-It takes the place of hypercorn's H11Protocol: bytes become the events of an HTTPStream, the stream's events become
-bytes. WebSockets and HTTP/2 over cleartext are not spoken: the gateway has no use for them.
+WebSockets and HTTP/2 over cleartext are not spoken: the gateway has no use for them.
 """
 
-import time
+import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import httptools
 import msgspec
-from hypercorn.asyncio.task_group import TaskGroup
-from hypercorn.asyncio.worker_context import WorkerContext
-from hypercorn.config import Config
-from hypercorn.protocol import events
-from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.typing import AppWrapper, ConnectionState
+from starlette.types import ASGIApp
 
-from gateway.http_text import Refuse, date_line, refusal, status_line
+from gateway.asgi_cycle import UNREAD_MOST, Address, Cycle, Header, scope_of
+from gateway.http_text import Refuse, refusal
 
-STREAM_ID = 1
 HEAD_MOST = 65_536  # bytes of request line and headers: what OpenAI asks servers to take
 AHEAD_MOST = 65_536  # bytes sent ahead of the answer in flight; who sends more is told to come again
+LINGER_S = 2.0  # how long what a refused client still sends is read, so that it sees the answer and not a reset
 NOT_HTTP = b"The request is not valid HTTP."
-_BODILESS = frozenset({204, 304})
-
-Address = tuple[str, int] | None
 
 
-def without_offer(parser: httptools.HttpRequestParser, url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def without_offer(parser: httptools.HttpRequestParser, url: bytes, headers: Iterable[Header]) -> bytes:
     """An offer to change protocols is passed over, as HTTP allows. The parser would skip the body then (and Java's
     client makes the offer with every POST by default), so it is given this head again, without the offer. Raises
     HttpParserError for CONNECT, which is no offer.
@@ -47,47 +40,101 @@ class _Refused(msgspec.Struct, frozen=True):
     answer: bytes
 
 
-class Http1:
-    """One connection's requests, one after the other; what a client sends ahead waits for its turn here, so that its
-    leaving is seen all the while. ``write`` sends bytes, ``became_idle`` hears whether a request is
-    in flight, and ``refuse`` may answer at once; ``is_over``: no further request will be served.
+class Http1(asyncio.Protocol):
+    """One client's connection, from accept to close: its requests one after the other. What a client sends ahead waits
+    for its turn here, so that its leaving is seen all the while. ``refuse`` may answer at once; ``closed`` hears the
+    end.
     """
 
-    def __init__(
-        self,
-        app: AppWrapper,
-        config: Config,
-        context: WorkerContext,
-        tasks: TaskGroup,
-        client: Address,
-        server: Address,
-        write: Callable[[bytes], Awaitable[None]],
-        became_idle: Callable[[bool], None],
-        refuse: Refuse,
-    ) -> None:
-        self._new_stream = partial(
-            HTTPStream, app, config, context, tasks, False, client, server, self._stream_send, STREAM_ID
-        )
-        self._write = write
-        self._became_idle = became_idle
+    def __init__(self, app: ASGIApp, refuse: Refuse, keep_alive_s: float, closed: Callable[["Http1"], object]) -> None:
+        self._app = app
         self._refuse = refuse
+        self._keep_alive_s = keep_alive_s
+        self._closed = closed
+        self._loop = asyncio.get_running_loop()
+        self._transport = cast(asyncio.Transport, None)
+        self._client = self._server = cast(Address, None)
+        self._timer: asyncio.TimerHandle | None = None
         self._parser = httptools.HttpRequestParser(self)
-        self._parsed: list[events.Event] = []
-        self._waiting: deque[events.Event | _Refused] = deque()
+        self._cycle: Cycle | None = None  # whose answer is in flight
+        self._coming: Cycle | None = None  # whose body is being parsed
+        self._waiting: deque[Cycle | _Refused] = deque()
         self._ahead_size = 0
-        self._is_passing = False
         self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._headers: list[Header] = []
         self._head_size = 0
         self._is_begun = False  # is a request only partly parsed?
         self._is_head_read = False
-        self._stream: HTTPStream | None = None
-        self._head = b""  # of the response, until its first body chunk goes out with it
-        self._is_chunked = False
-        self._is_bodiless = False
-        self._is_request_complete = True
-        self._is_answer_complete = True
-        self.is_over = False
+        self._drained: asyncio.Event | None = None
+        self._running: set[Cycle] = set()
+        self._is_paused = self._is_lost = False
+        self.is_over = self.is_full = False
+
+    # -- the connection ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._client, self._server = (_address(transport, name) for name in ("peername", "sockname"))
+        self._became_idle()
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_over and self._cycle is None:
+            return  # refused or answered for the last time: read only until the client has seen it
+        self._receive(data)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._stop_timer()
+        self.is_over = self._is_lost = True
+        self._waiting.clear()
+        if self._cycle is not None:
+            self._cycle.left()
+        self.resume_writing()
+        if not self._running:
+            self._closed(self)
+
+    def pause_writing(self) -> None:
+        self.is_full, self._drained = True, asyncio.Event()
+
+    def resume_writing(self) -> None:
+        self.is_full = False
+        if self._drained is not None:
+            self._drained.set()
+
+    def _became_idle(self) -> None:
+        self._stop_timer()
+        if self._transport.is_closing():
+            return
+        self.wants_more()
+        if not self.is_over:
+            self._timer = self._loop.call_later(self._keep_alive_s, self.end)
+            return
+        with contextlib.suppress(OSError, RuntimeError):
+            self._transport.write_eof()
+        self._timer = self._loop.call_later(LINGER_S, self._hang_up)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def end(self) -> None:
+        """Closes now when idle, otherwise after the answer in flight."""
+        self.is_over = True
+        if self._cycle is None:
+            self._stop_timer()
+            self._hang_up()
+
+    def cut_off(self) -> None:
+        """Now, whatever is in flight."""
+        for cycle in self._running:
+            if cycle.task is not None:
+                cycle.task.cancel()
+        self._transport.abort()
+
+    def _hang_up(self) -> None:
+        """Closes once the client has taken what it was sent. One that takes nothing would hold it for ever."""
+        self._transport.close()
+        self._timer = self._loop.call_later(self._keep_alive_s, self._transport.abort)
 
     # -- bytes in: httptools calls these while it is fed ------------------------------------------------------
 
@@ -103,50 +150,59 @@ class Http1:
 
     def on_headers_complete(self) -> None:
         self._is_head_read, self._head_size = True, 0
-        version, path = self._parser.get_http_version(), self._url
-        if not path.startswith(b"/"):
-            path = httptools.parse_url(path).path or b"/"
-        state = ConnectionState({})
+        version, target = self._parser.get_http_version(), self._url
+        if not target.startswith(b"/"):
+            target = httptools.parse_url(target).path or b"/"
         method = self._parser.get_method().decode("ascii")
-        self._parsed.append(events.Request(STREAM_ID, self._headers, version, method, path, state))
+        keeps_alive, awaits_go = version == "1.1", False
+        for name, value in self._headers:
+            if name == b"connection" and b"close" in value.lower():
+                keeps_alive = False
+            elif name == b"expect" and value.lower() == b"100-continue":
+                awaits_go = True
+        scope = scope_of(method, target, version, self._headers, self._client, self._server)
+        self._coming = Cycle(self, scope, keeps_alive=keeps_alive, awaits_go=awaits_go)
+        self._waiting.append(self._coming)
 
     def on_body(self, data: bytes) -> None:
-        self._parsed.append(events.Body(STREAM_ID, data))
+        if self._coming is not None:
+            self._coming.take(data)
 
     def on_message_complete(self) -> None:
         self._is_begun, self._is_head_read, self._head_size = False, False, 0
-        self._parsed.append(events.EndBody(STREAM_ID))
+        if self._coming is not None:
+            self._coming.complete()
+            self._coming = None
 
-    async def receive(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         """What the client sent. A malformed request is refused, and the connection over."""
-        if self._is_request_complete and self.is_over:
-            return  # nothing that follows will be served
-        if self._stream is None and not self._is_begun and not self._waiting:
+        cycle = self._cycle
+        if cycle is None and not self._is_begun and not self._waiting:
             refused = self._refuse(data)
             if refused is not None:
-                self._became_idle(True)  # for as long again
-                await self._write(refused)
+                self._became_idle()  # for as long again
+                self.write(refused)
                 return
-        if self._stream is not None and self._is_request_complete:
+        elif cycle is not None and cycle.is_complete:
+            if self.is_over:
+                return  # nothing that follows will be served
             self._ahead_size += len(data)
             if self._ahead_size > AHEAD_MOST:
                 self._waiting.clear()
                 self.is_over = True
                 return
-        refused = b""
         if not self._is_head_read:
             self._head_size += len(data)
         try:
             self._feed(data)
         except (httptools.HttpParserError, httptools.HttpParserInvalidURLError):
-            refused = refusal(400, NOT_HTTP)
-        if not self._is_head_read and self._head_size > HEAD_MOST and not self._parsed:
-            refused = refusal(431, b"The request headers are too large.")
-        parsed, self._parsed = self._parsed, []
-        self._waiting.extend(parsed)
-        if refused:
-            self._waiting.append(_Refused(refused))
-        await self._pass_on()
+            self._waiting.append(_Refused(refusal(400, NOT_HTTP)))
+        if not self._is_head_read and self._head_size > HEAD_MOST:
+            self._waiting.append(_Refused(refusal(431, b"The request headers are too large.")))
+        self._pass_on()
+        if self._cycle is not None and self._cycle.unread > UNREAD_MOST and not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
 
     def _feed(self, data: bytes) -> None:
         while data:
@@ -154,106 +210,67 @@ class Http1:
                 self._parser.feed_data(data)
                 return
             except httptools.HttpParserUpgrade as offer:
-                del self._parsed[-2:]  # the request and its end
+                self._waiting.pop()
                 data = without_offer(self._parser, self._url, self._headers) + data[offer.args[0] :]
                 self._parser = httptools.HttpRequestParser(self)
 
-    async def _pass_on(self) -> None:
+    def _pass_on(self) -> None:
         """As far as it goes: a request's turn comes when the one before is answered."""
-        if self._is_passing:
-            return
-        self._is_passing = True
-        try:
-            while self._waiting:
-                if self._stream is not None and self._is_request_complete:
-                    return
-                await self._pass(self._waiting.popleft())
-            self._ahead_size = 0
-        finally:
-            self._is_passing = False
+        while self._waiting:
+            if self._cycle is not None and (self._cycle.is_complete or isinstance(self._waiting[0], Cycle)):
+                return
+            following = self._waiting.popleft()
+            if isinstance(following, _Refused):
+                self._give_up(following.answer)
+                return
+            self._stop_timer()
+            self._cycle = following
+            self._running.add(following)
+            following.begin(self._app, self._loop)
+        self._ahead_size = 0
 
-    async def _pass(self, event: events.Event | _Refused) -> None:
-        if self.is_over and self._stream is None:
-            self._waiting.clear()
-            return
-        if isinstance(event, _Refused):
-            self.is_over = True
-            self._waiting.clear()
-            await self._write(event.answer)
-            await self._end()
-            return
-        if isinstance(event, events.Request):
-            self._became_idle(False)
-            self._is_request_complete = self._is_answer_complete = False
-            self._stream = self._new_stream()
-            await self._begin(event)
-        if self._stream is not None:
-            if isinstance(event, events.EndBody):
-                self._is_request_complete = True
-            await self._stream.handle(event)
-
-    async def _begin(self, request: events.Request) -> None:
-        self._is_chunked = request.http_version == "1.1"
-        self._is_bodiless = request.method == "HEAD"
-        keeps_alive = self._is_chunked
-        for name, value in request.headers:
-            if name == b"connection" and b"close" in value.lower():
-                keeps_alive = False
-            elif name == b"expect" and value.lower() == b"100-continue":
-                await self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self.is_over = self.is_over or not keeps_alive
-
-    async def disconnected(self) -> None:
-        """The client has left: whoever serves it is told."""
+    def _give_up(self, answer: bytes) -> None:
         self.is_over = True
         self._waiting.clear()
-        if self._stream is not None:
-            await self._stream.handle(events.StreamClosed(STREAM_ID))
+        cycle, self._cycle = self._cycle, None
+        if cycle is None or not cycle.is_begun:
+            self.write(answer)
+        if cycle is not None:
+            cycle.left()
+        self._became_idle()
 
     # -- bytes out --------------------------------------------------------------------------------------------
 
-    async def _stream_send(self, event: events.Event) -> None:
-        if self._stream is None:
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    async def drained(self) -> None:
+        if self._drained is not None and self.is_full:
+            await self._drained.wait()
+
+    def wants_more(self) -> None:
+        if self._is_paused and not self._transport.is_closing():
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    def answered(self, cycle: Cycle) -> None:
+        if cycle is not self._cycle:
             return  # its request turned out to be malformed and has been refused
-        if isinstance(event, events.Body):
-            data = event.data
-            if self._is_chunked:
-                data = b"%x\r\n%b\r\n" % (len(data), data)
-            head, self._head = self._head, b""
-            await self._write(head + data)
-        elif isinstance(event, events.Response):
-            self._head = self._render_head(event)
-        elif isinstance(event, events.EndBody):
-            self._is_answer_complete = True
-            head, self._head = self._head, b""
-            last = head + (b"0\r\n\r\n" if self._is_chunked else b"")
-            if last:
-                await self._write(last)
-        elif isinstance(event, events.StreamClosed):
-            await self._end()
-
-    def _render_head(self, response: events.Response) -> bytes:
-        self.is_over = self.is_over or not self._is_request_complete  # as `_end` would find
-        parts = [status_line(response.status_code)]
-        is_framed = self._is_bodiless or response.status_code in _BODILESS
-        for name, value in response.headers:
-            if b"\r" in value or b"\n" in value:
-                raise ValueError("line break in a response header")
-            is_framed = is_framed or name == b"content-length"
-            parts += (name, b": ", value, b"\r\n")
-        if is_framed:
-            self._is_chunked = False
-        elif self._is_chunked:
-            parts.append(b"transfer-encoding: chunked\r\n")
+        self._cycle = None
         if self.is_over:
-            parts.append(b"connection: close\r\n")
-        parts += (date_line(int(time.time())), b"\r\n")
-        return b"".join(parts)
+            self._waiting.clear()
+        if not self._waiting:
+            self._ahead_size = 0
+            self._became_idle()
+        self._pass_on()
 
-    async def _end(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            await stream.handle(events.StreamClosed(STREAM_ID))
-        self.is_over = self.is_over or not (self._is_request_complete and self._is_answer_complete)
-        self._became_idle(True)
-        await self._pass_on()
+    def finished(self, cycle: Cycle) -> None:
+        self._running.discard(cycle)
+        if self._is_lost and not self._running:
+            self._closed(self)
+
+
+def _address(transport: asyncio.BaseTransport, name: str) -> Address:
+    info = transport.get_extra_info(name)
+    return (info[0], info[1]) if isinstance(info, tuple) else None

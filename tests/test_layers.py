@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = {
     "gateway": (
         *("__main__", "supervisor", "demo", "processes", "console", "state_text", "tables"),
-        *("server", "hypercorn_engine", "uvicorn_engine", "http1", "app", "early_refusal", "otlp"),
+        *("server", "hypercorn_engine", "uvicorn_engine", "http1", "asgi_cycle", "app", "early_refusal", "otlp"),
         *("endpoints.tenants", "endpoints.overview", "endpoints.admin", "endpoints.access", "endpoints.event_stream"),
         *("endpoints.page",),
         *("endpoints.openai", "endpoints.inference", "endpoints.reception", "endpoints.ops"),
@@ -90,9 +90,10 @@ ONLY = {
     "aiohttp": ("gateway.upstream", "gateway.connections", "loadtest"),
     "starlette": (
         *("gateway.app", "gateway.server", "gateway.hypercorn_engine", "gateway.uvicorn_engine"),
+        *("gateway.http1", "gateway.asgi_cycle"),
         "gateway.endpoints",
     ),
-    "hypercorn": ("gateway.server", "gateway.hypercorn_engine", "gateway.http1"),
+    "hypercorn": ("gateway.server", "gateway.hypercorn_engine"),
     "uvicorn": ("gateway.uvicorn_engine",),
     "yaml": ("gateway.yaml_source", "loadtest"),
 }

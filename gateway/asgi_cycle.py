@@ -1,0 +1,199 @@
+"""One request and its answer, as ASGI sees them. Hypercorn's own stream costs a quarter of a request: a queue, a task
+group and seven events for what is one call and one answer.
+"""
+
+import asyncio
+import logging
+import time
+from typing import Protocol
+from urllib.parse import unquote
+
+from starlette.types import ASGIApp, Message, Scope
+
+from gateway.http_text import date_line, status_line
+
+Header = tuple[bytes, bytes]
+Address = tuple[str, int] | None
+
+UNREAD_MOST = 262_144  # bytes of a body that nobody has asked for yet
+_ASGI = {"version": "3.0", "spec_version": "2.1"}
+_BODILESS = frozenset({204, 304})
+_NO_ANSWER: Message = {"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0")]}
+
+_log = logging.getLogger("pllm.asgi")
+
+
+class Wire(Protocol):
+    """The connection as a cycle uses it. ``is_over``: no further request will be served on it; ``is_full``: its client
+    does not take what it was sent.
+    """
+
+    is_over: bool
+    is_full: bool
+
+    def write(self, data: bytes) -> None: ...
+
+    async def drained(self) -> None:
+        """Until the client takes more."""
+
+    def wants_more(self) -> None:
+        """Of a body."""
+
+    def answered(self, cycle: "Cycle") -> None:
+        """The last byte has been written, or will never be."""
+
+    def finished(self, cycle: "Cycle") -> None:
+        """So is the application with it."""
+
+
+class Cycle:
+    """Filled while its request is parsed; begun when its turn has come. ``is_complete``: the whole request is here;
+    ``is_begun``: something of its answer has been said, ``is_answered``: all; ``unread``: bytes of its body.
+    """
+
+    def __init__(self, wire: Wire, scope: Scope, *, keeps_alive: bool, awaits_go: bool) -> None:
+        self._wire = wire
+        self._scope = scope
+        self._keeps_alive = keeps_alive
+        self._awaits_go = awaits_go  # before it sends its body
+        self._body: list[bytes] = []
+        self.unread = 0
+        self._is_body_told = False
+        self._told: asyncio.Future[None] | None = None
+        self._has_left = False
+        self._head = b""  # until the first chunk of the body goes out with it
+        self._is_chunked = scope["http_version"] == "1.1"
+        self._is_bodiless = scope["method"] == "HEAD"
+        self.is_complete = self.is_begun = self.is_answered = False
+        self.task: asyncio.Task[None] | None = None
+
+    def begin(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
+        self._wire.is_over = self._wire.is_over or not self._keeps_alive
+        if self._awaits_go:
+            self._wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.task = loop.create_task(self._run(app))
+
+    async def _run(self, app: ASGIApp) -> None:
+        try:
+            await app(self._scope, self._receive, self._send)
+        except Exception:
+            _log.exception("defect in the application")
+        finally:
+            if not self.is_answered:
+                if not self.is_begun and not self._has_left:
+                    self._begin_answer(_NO_ANSWER)
+                    self._wire.write(self._head)
+                self._wire.is_over = True
+                self._end()
+            self._wire.finished(self)
+
+    # -- the request ------------------------------------------------------------------------------------------
+
+    def take(self, data: bytes) -> None:
+        """Of the body."""
+        self._body.append(data)
+        self.unread += len(data)
+        self._tell()
+
+    def complete(self) -> None:
+        self.is_complete = True
+        self._tell()
+
+    def left(self) -> None:
+        """The client has."""
+        self._has_left = True
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._told is not None and not self._told.done():
+            self._told.set_result(None)
+
+    async def _receive(self) -> Message:
+        while True:
+            if self._has_left or self.is_answered:
+                return {"type": "http.disconnect"}
+            if self._body or (self.is_complete and not self._is_body_told):
+                return self._rest()
+            self._told = asyncio.get_running_loop().create_future()
+            await self._told
+
+    def _rest(self) -> Message:
+        parts, self._body = self._body, []
+        self.unread, self._is_body_told = 0, self.is_complete
+        self._wire.wants_more()
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        return {"type": "http.request", "body": body, "more_body": not self.is_complete}
+
+    # -- the answer -------------------------------------------------------------------------------------------
+
+    async def _send(self, message: Message) -> None:
+        if self._has_left or self.is_answered:
+            return
+        if message["type"] == "http.response.start" and not self.is_begun:
+            self._begin_answer(message)
+            return
+        if message["type"] != "http.response.body" or not self.is_begun:
+            raise RuntimeError(f"an answer that does not go on with {message['type']}")
+        data, is_last = message.get("body", b""), not message.get("more_body", False)
+        if self._is_bodiless:
+            data = b""
+        elif self._is_chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            if is_last:
+                data += b"0\r\n\r\n"
+        if data or is_last:
+            head, self._head = self._head, b""
+            if head or data:
+                self._wire.write(head + data)
+        if self._wire.is_full:
+            await self._wire.drained()
+        if is_last:
+            self._end()
+
+    def _begin_answer(self, start: Message) -> None:
+        """Raises ValueError for a header that would end the head."""
+        wire, parts, status = self._wire, [status_line(start["status"])], start["status"]
+        wire.is_over = wire.is_over or not self.is_complete
+        is_framed = self._is_bodiless = self._is_bodiless or status in _BODILESS
+        headers: list[Header] = start.get("headers", [])
+        for name, value in headers:
+            if b"\r" in value or b"\n" in value:
+                raise ValueError("line break in a response header")
+            is_framed = is_framed or name == b"content-length"
+            parts += (name, b": ", value, b"\r\n")
+        if is_framed:
+            self._is_chunked = False
+        elif self._is_chunked:
+            parts.append(b"transfer-encoding: chunked\r\n")
+        if wire.is_over:
+            parts.append(b"connection: close\r\n")
+        parts += (date_line(int(time.time())), b"\r\n")
+        self._head = b"".join(parts)
+        self.is_begun = True
+
+    def _end(self) -> None:
+        self.is_answered = True
+        self._wire.is_over = self._wire.is_over or not self.is_complete
+        self._tell()
+        self._wire.answered(self)
+
+
+def scope_of(
+    method: str, target: bytes, version: str, headers: list[Header], client: Address, server: Address
+) -> Scope:
+    """``target``: path and query as they came."""
+    path, _, query = target.partition(b"?")
+    return {
+        "type": "http",
+        "asgi": _ASGI,
+        "http_version": version,
+        "method": method,
+        "scheme": "http",
+        "path": unquote(path.decode("ascii")) if b"%" in path else path.decode("ascii"),
+        "raw_path": path,
+        "query_string": query,
+        "root_path": "",
+        "headers": headers,
+        "client": client,
+        "server": server,
+    }
