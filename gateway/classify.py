@@ -111,11 +111,8 @@ def classify_refusal(error: UpstreamError) -> Refusal | None:
 
 
 def classify_fault(error: BaseException) -> Outcome:
-    """A fault of the transport. aiohttp's own error (the cause) tells time-outs from broken connections; httpx's
-    mapping of it does not.
-    """
-    cause = error.__cause__ or error
-    return Outcome.TIMEOUT if isinstance(cause, TimeoutError) else Outcome.FAILURE
+    """A fault of the transport."""
+    return Outcome.TIMEOUT if isinstance(error, TimeoutError) else Outcome.FAILURE
 
 
 _LIMITS = (  # what is left of a provider's limit, and when there will be more

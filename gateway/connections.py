@@ -38,18 +38,9 @@ class Connector(aiohttp.TCPConnector):
         protocol.is_idle = True
 
 
-class Response(aiohttp.ClientResponse):
-    """Without its reason phrase: httpx's transport fails on one that is not UTF-8, and nobody reads it."""
-
-    async def start(self, connection: Any) -> aiohttp.ClientResponse:
-        await super().start(connection)
-        self.reason = None
-        return self
-
-
 def session(keep_alive_s: float) -> aiohttp.ClientSession:
     """Unlimited: how many calls may run is decided by acquire, once. No cookies: they would carry one tenant's traces
     to the next.
     """
     connector = Connector(limit=0, keepalive_timeout=keep_alive_s)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), response_class=Response)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)

