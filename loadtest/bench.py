@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from loadtest.bench_parts import EMPTY_CALL
+from loadtest.bench_processes import bench_processes
 from loadtest.bench_rig import RATE, Bench, cpu_s, rss_mib
 from loadtest.bench_streams import bench_streams
 
@@ -92,6 +93,7 @@ PARTS: dict[str, Callable[[Bench, argparse.Namespace], None]] = {
     "latency": lambda bench, options: bench_latency(bench, 3 * options.seconds),
     "streams": lambda bench, options: bench_streams(bench, options.streams, 2.5 * options.seconds),
     "rejections": lambda bench, options: bench_rejections(bench, options.seconds),
+    "processes": lambda bench, options: bench_processes(bench, options.turns, options.seconds),
     "memory": lambda bench, options: bench_memory(bench, options.requests),
 }
 

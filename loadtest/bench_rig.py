@@ -7,7 +7,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from loadtest.bench_parts import MODEL, NGINX, WRK, config, free_port, store_binary, wait_for
@@ -24,13 +24,13 @@ class Bench:
         self.folder = folder
         self.upstream = free_port()
         self.store = free_port()
+        self.store_pid = 0
 
     @contextlib.contextmanager
     def running(self, core: str, *command: str, port: int, **environment: str) -> Iterator[int]:
         with (self.folder / "log").open("ab") as log:
-            process = subprocess.Popen(
-                ["taskset", "-c", core, *command], stdout=log, stderr=log, env=os.environ | environment
-            )
+            pinned = ["taskset", "-c", core] if core else []
+            process = subprocess.Popen([*pinned, *command], stdout=log, stderr=log, env=os.environ | environment)
         try:
             wait_for(port, process)
             yield process.pid
@@ -44,18 +44,24 @@ class Bench:
         nginx.write_text(NGINX.format(folder=self.folder, port=self.upstream))
         upstream = self.running(OTHER_CORE, "nginx", "-c", str(nginx), "-g", "daemon off;", port=self.upstream)
         options = ("--port", str(self.store), "--save", "", "--dir", str(self.folder))
-        with upstream, self.running(OTHER_CORE, store_binary(), *options, port=self.store):
+        with upstream, self.running(OTHER_CORE, store_binary(), *options, port=self.store) as self.store_pid:
             yield
 
     @contextlib.contextmanager
     def gateway(
-        self, engine: str, upstream: int | None = None, max_active: int = 1000, max_waiting: int = 100
+        self,
+        engine: str,
+        upstream: int | None = None,
+        max_active: int = 1000,
+        max_waiting: int = 100,
+        core: str = GATEWAY_CORE,
+        more: Sequence[str] = (),
     ) -> Iterator[tuple[str, int]]:
         port = free_port()
         file = self.folder / "bench.yaml"
         file.write_text(config(self.store, upstream or self.upstream, max_active, max_waiting))
-        command = (sys.executable, "-m", "gateway", "serve", "--config", str(file))
-        with self.running(GATEWAY_CORE, *command, "--engine", engine, "--port", str(port), port=port) as pid:
+        command = (sys.executable, "-m", "gateway", "serve", "--config", str(file), *more)
+        with self.running(core, *command, "--engine", engine, "--port", str(port), port=port) as pid:
             yield f"http://127.0.0.1:{port}/v1/chat/completions", pid
 
     @contextlib.contextmanager

@@ -1,0 +1,43 @@
+"""The part of `make bench` about several processes: what a request costs them and the store as they become more.
+
+Here load, upstream and store run on the same cores, so requests per second stop growing where the cores end. What
+shows whether processes get in each other's way is the CPU time of a request.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from loadtest.bench_rig import Bench, cpu_s
+
+COUNTS = (1, 2, 4)
+
+
+def _family(pid: int) -> Iterator[int]:
+    """A process and those that it has started."""
+    yield pid
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in file.read_text().split():
+            yield from _family(int(child))
+
+
+def _spent_s(pid: int) -> float:
+    return sum(map(cpu_s, _family(pid)))
+
+
+def bench_processes(bench: Bench, turns: int, seconds: float) -> None:
+    best: dict[int, tuple[float, float, float]] = {}
+    for _ in range(turns):
+        for count in COUNTS:
+            with bench.gateway("hypercorn", core="", more=("--replicas", str(count))) as (url, pid):
+                bench.throughput(url, 3)
+                before = _spent_s(pid), cpu_s(bench.store_pid)
+                rate = bench.throughput(url, seconds)
+                own, store = _spent_s(pid) - before[0], cpu_s(bench.store_pid) - before[1]
+            found = own / rate / seconds, store / rate / seconds, rate
+            best[count] = min(best.get(count, found), found)
+    print("\n| processes | requests/s | gateway CPU per request | store's | its share | against one process |")
+    print("|---|---|---|---|---|---|")
+    for count, (own_s, store_s, rate) in best.items():
+        ratio = sum(best[COUNTS[0]][:2]) / (own_s + store_s)
+        cells = f"{rate:.0f} | {own_s * 1e6:.0f} µs | {store_s * 1e6:.0f} µs | {store_s / (own_s + store_s):.0%}"
+        print(f"| {count} | {cells} | {ratio:.2f} |", flush=True)
