@@ -80,10 +80,10 @@ class Cycle:
             _log.exception("defect in the application")
         finally:
             if not self.is_answered:
+                self._wire.is_over = True
                 if not self.is_begun and not self._has_left:
                     self._begin_answer(_NO_ANSWER)
                     self._wire.write(self._head)
-                self._wire.is_over = True
                 self._end()
             self._wire.finished(self)
 

@@ -43,9 +43,87 @@ async def bytes_of_an_answer_given_up() -> int:
         return len(b"".join(iter(lambda: client.recv(1_000_000), b"")))
 
 
+class Served:
+    """One application on the engine, and a client's connection to it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.over = asyncio.Event()
+
+    async def __aenter__(self) -> socket.socket:
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.client = socket.create_connection(listener.getsockname(), timeout=5)
+
+        async def drained() -> None:
+            await self.over.wait()
+
+        self.server = asyncio.create_task(serve(self._app, listener.detach(), lambda _data: None, drained))
+        return self.client
+
+    async def __aexit__(self, *_error: object) -> None:
+        self.over.set()
+        await self.server
+        self.client.close()
+
+
+async def sent_of_a_body_that_nobody_reads() -> tuple[int, bytes]:
+    """How many bytes of it the client gets rid of, and what it gets to read once the application answers."""
+    begun, answer = asyncio.Event(), asyncio.Event()
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        begun.set()
+        await answer.wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with asyncio.timeout(10), Served(app) as client:
+        loop, sent = asyncio.get_running_loop(), 0
+        client.setblocking(False)
+        await loop.sock_sendall(client, b"POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 1000000000\r\n\r\n")
+        await begun.wait()
+        full_since = loop.time()
+        while loop.time() - full_since < 0.2:
+            try:
+                sent += client.send(TOO_MUCH[:100_000])
+                full_since = loop.time()
+            except BlockingIOError:
+                await asyncio.sleep(0.01)
+        answer.set()
+        return sent, await loop.sock_recv(client, 10_000)
+
+
+async def read_from(app: ASGIApp) -> bytes:
+    async with asyncio.timeout(10), Served(app) as client:
+        loop, text = asyncio.get_running_loop(), b""
+        client.setblocking(False)
+        await loop.sock_sendall(client, REQUEST)
+        while data := await loop.sock_recv(client, 10_000):
+            text += data
+        return text
+
+
+async def ends_when_cut_off() -> list[str]:
+    """What an application hears that does not end when the server does."""
+    heard, begun = list[str](), asyncio.Event()
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            heard.append("cancelled")
+
+    async with asyncio.timeout(10), Served(app) as client:
+        client.sendall(REQUEST)
+        await begun.wait()
+    return heard
+
+
 async def serve(app: ASGIApp, listener: int, refuse: Refuse, drained: Drained) -> None:
     config = hypercorn.config.Config()
     config.bind = [f"fd://{listener}"]
+    config.graceful_timeout = 0.05
     await hypercorn_engine.serve(app, config, refuse, drained)
 
 
@@ -57,3 +135,36 @@ def test_rest_of_a_head_is_no_request_however_it_looks() -> None:
 def test_connection_of_a_client_that_reads_nothing_is_given_up() -> None:
     """Its answer stays incomplete, so nothing may follow it, and what is left of it would wait to be taken for ever."""
     assert 0 < asyncio.run(bytes_of_an_answer_given_up()) < len(TOO_MUCH)
+
+
+def test_body_that_nobody_reads_is_left_with_its_client() -> None:
+    sent, answer = asyncio.run(sent_of_a_body_that_nobody_reads())
+
+    assert sent < 100_000_000  # what two sockets hold, and a little
+    assert answer.startswith(b"HTTP/1.1 204 No Content\r\n")
+    assert b"connection: close\r\n" in answer
+
+
+async def breaks(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise RuntimeError("a defect")
+
+
+async def breaks_off(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"half", "more_body": True})
+    await breaks(scope, receive, send)
+
+
+def test_application_that_breaks_is_a_500_and_the_end_of_the_connection() -> None:
+    head, _, body = asyncio.run(read_from(breaks)).partition(b"\r\n\r\n")
+
+    assert (head.partition(b"\r\n")[0], body) == (b"HTTP/1.1 500 Internal Server Error", b"")
+    assert b"connection: close" in head
+
+
+def test_answer_that_breaks_off_is_not_whole() -> None:
+    assert asyncio.run(read_from(breaks_off)).endswith(b"\r\n\r\n4\r\nhalf\r\n")
+
+
+def test_application_that_does_not_end_is_cancelled_and_awaited() -> None:
+    assert asyncio.run(ends_when_cut_off()) == ["cancelled"]
