@@ -5,6 +5,9 @@ Status 200 is not enough: a gateway under test may cut a stream, or send an erro
 
 import msgspec
 
+NAME_MOST = 60  # characters of an error's code: a code is a word
+TOKENS_MOST = 10**9  # a server that counts more has miscounted, and sums of it fit no report
+
 
 class _Content(msgspec.Struct):
     content: str | None = None
@@ -17,6 +20,10 @@ class _Choice(msgspec.Struct):
 class _Usage(msgspec.Struct):
     completion_tokens: int = 0
 
+    @property
+    def tokens(self) -> int:
+        return self.completion_tokens if 0 <= self.completion_tokens <= TOKENS_MOST else 0
+
 
 class _Error(msgspec.Struct):
     code: str | int | None = None
@@ -24,7 +31,9 @@ class _Error(msgspec.Struct):
 
     @property
     def name(self) -> str:
-        return str(self.code or self.type or "without a code")
+        """On one line of a terminal, whatever the server wrote."""
+        name = str(self.code or self.type or "without a code")[:NAME_MOST]
+        return "".join(character if character.isprintable() else "?" for character in name)
 
 
 class _Answer(msgspec.Struct):
@@ -61,7 +70,7 @@ def judge_plain(body: bytes) -> Verdict:
         return Verdict(f"200 with error {answer.error.name}")
     if not answer.choices:
         return Verdict("200 without choices")
-    return Verdict(None, answer.usage.completion_tokens if answer.usage else 0)
+    return Verdict(None, answer.usage.tokens if answer.usage else 0)
 
 
 class StreamReader:
@@ -99,6 +108,6 @@ class StreamReader:
         if event.error is not None:
             self._fault = self._fault or f"stream error {event.error.name}"
         if event.usage is not None:
-            self._usage_tokens = event.usage.completion_tokens
+            self._usage_tokens = event.usage.tokens
         if event.choices and event.choices[0].delta is not None and event.choices[0].delta.content:
             self.content_events += 1

@@ -4,6 +4,7 @@ One deadline covers a call from the moment it is due, so nothing here waits long
 """
 
 import asyncio
+import math
 import random
 import ssl
 import time
@@ -136,7 +137,9 @@ def _text(value: bytes | None) -> str | None:
 
 
 def _parse_number(value: bytes | None) -> float | None:
+    """None as well for what is no duration: not a number, endless, less than nothing."""
     try:
-        return None if value is None else float(value)
+        number = math.nan if value is None else float(value)
     except ValueError:
         return None
+    return number if 0 <= number < math.inf else None

@@ -11,6 +11,8 @@ import httptools
 
 from loadtest.answers import StreamReader, Verdict, judge_error, judge_plain
 
+ANSWER_MOST = 16 * 2**20  # bytes, head included: no chat completion has as many, and a server without end has more
+
 
 class Answer:
     """What has come so far for one call; read when it ends early, too."""
@@ -66,13 +68,14 @@ class Connection(asyncio.Protocol):
         self._ended: asyncio.Future[str | None] | None = None
         self._has_begun = False
         self._is_framed = False
+        self._received = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self.is_open = True
 
     def ask(self, request: bytes, answer: Answer) -> asyncio.Future[str | None]:
-        self._answer, self._has_begun, self._is_framed = answer, False, False
+        self._answer, self._has_begun, self._is_framed, self._received = answer, False, False, 0
         self._ended = self._loop.create_future()
         self._transport.write(request)
         return self._ended
@@ -84,9 +87,14 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > ANSWER_MOST:
+            self.close()
+            self._end("answer too large")
+            return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.close()
             self._end("not HTTP")
         if self._answer is not None and self._answer.is_given_up:

@@ -1,12 +1,14 @@
 """Collects what every call took. All of it can be encoded, sent to another process and added there to another's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from loadtest.histogram import Histogram
 from loadtest.slo import Slo
 
+NAMES_MOST = 200  # told apart in each list; a server that invents a name for each answer must not fill the memory
+OTHERS = "(others)"
 DIMENSIONS = ("deployment", "replica", "fallback", "url", "model", "tenant", "priority")
 
 
@@ -161,16 +163,22 @@ def is_kept(slo: Slo, sample: Sample) -> bool:
 
 
 def _entry(groups: dict[str, Group], name: str) -> Group:
+    name = _known(groups, name)
     group = groups.get(name)
     if group is None:
         group = groups[name] = Group()
     return group
 
 
-def _count(counts: dict[str, int], name: str) -> None:
-    counts[name] = counts.get(name, 0) + 1
+def _count(counts: dict[str, int], name: str, amount: int = 1) -> None:
+    name = _known(counts, name)
+    counts[name] = counts.get(name, 0) + amount
+
+
+def _known(names: Mapping[str, object], name: str) -> str:
+    return name if name in names or len(names) < NAMES_MOST else OTHERS
 
 
 def _merge_counts(into: dict[str, int], other: dict[str, int]) -> None:
     for name, count in other.items():
-        into[name] = into.get(name, 0) + count
+        _count(into, name, count)

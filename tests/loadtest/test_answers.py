@@ -20,6 +20,8 @@ def judge_stream(*parts: bytes) -> Verdict:
     [
         (b'{"choices":[{}],"usage":{"completion_tokens":7}}', Verdict(None, 7)),
         (b'{"choices":[{}]}', Verdict(None, 0)),
+        (b'{"choices":[{}],"usage":{"completion_tokens":-7}}', Verdict(None, 0)),
+        (b'{"choices":[{}],"usage":{"completion_tokens":99999999999999999999}}', Verdict(None, 0)),
         (b"", Verdict("200 with an empty body")),
         (b'{"choices":[', Verdict("200 with bad JSON")),
         (b"<html>", Verdict("200 with bad JSON")),
@@ -40,6 +42,8 @@ def test_plain_answer_needs_choices_and_no_error(body: bytes, verdict: Verdict) 
         (b'{"error":{"code":null,"type":"server_error"}}', "503 server_error"),
         (b'{"error":{"code":503}}', "503 503"),
         (b'{"error":{}}', "503 without a code"),
+        (b'{"error":{"code":"a\\n\\u001b[31mb"}}', "503 a??[31mb"),
+        (b'{"error":{"code":"' + b"x" * 5000 + b'"}}', "503 " + "x" * 60),
         (b"<html>", "503"),
         (b'{"error":{"code":"\xff"}}', "503"),
         (b"", "503"),

@@ -1,6 +1,7 @@
 """One call against the provider: every way it can end becomes one sample."""
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from loadtest.client import Client
+from loadtest.connection import ANSWER_MOST
 from loadtest.measure import Sample
 from loadtest.requests import Share, Target
 from tests.loadtest.process import CHAT, ProviderProcess
@@ -178,6 +180,8 @@ def test_urls_take_turns(provider: ProviderProcess) -> None:
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\n" + b'{"choices":[{}]}', None, 0),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", "answer cut", 0),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "not HTTP", 0),
+        (b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nhello", "not HTTP", 0),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "not HTTP", 0),
         (b"", "disconnected before an answer", 0),
         (b"HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n", "302", 0),
     ],
@@ -197,6 +201,30 @@ def test_other_servers_answers_are_understood_or_named(answer: bytes, failure: s
         thread.join()
 
     assert (sample.failure, sample.tokens) == (failure, tokens)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nx-pllm-replica: ", b"HTTP/1.1 200 OK\r\n\r\ndata: "])
+def test_answer_without_end_is_left(head: bytes, is_stream: bool) -> None:
+    sent = 0
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            nonlocal sent
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(head)
+                while sent < 10 * ANSWER_MOST:
+                    sent += connection.send(b"a" * 2**20)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        sample = call(f"http://127.0.0.1:{listener.getsockname()[1]}{CHAT}", is_stream=is_stream)
+        thread.join()
+
+    assert sample.failure == "answer too large"
+    assert sent < 3 * ANSWER_MOST
 
 
 def test_refused_call_goes_to_the_next_address_as_a_balancer_would_send_it(provider: ProviderProcess) -> None:
@@ -221,6 +249,8 @@ def test_where_nobody_answers_failover_ends(provider: ProviderProcess) -> None:
 class GatewayHandler(BaseHTTPRequestHandler):
     """Answers as a gateway does, with its headers."""
 
+    overhead_ms = "1.25"
+
     def do_POST(self) -> None:
         body = b'{"choices":[{}]}'
         self.send_response(200)
@@ -229,7 +259,7 @@ class GatewayHandler(BaseHTTPRequestHandler):
             "x-pllm-deployment": "gpt-4-primary",
             "x-pllm-replica": "r1",
             "x-pllm-fallback": "gpt-4>claude",
-            "x-pllm-overhead-ms": "1.25",
+            "x-pllm-overhead-ms": self.overhead_ms,
         }.items():
             self.send_header(name, value)
         self.end_headers()
@@ -254,3 +284,10 @@ def test_gateway_headers_are_read(gateway_url: str) -> None:
 
     assert (sample.deployment, sample.replica, sample.fallback) == ("gpt-4-primary", "r1", "gpt-4>claude")
     assert sample.overhead_ms == 1.25
+
+
+@pytest.mark.parametrize("overhead_ms", ["nan", "1e999", "-1", "soon"])
+def test_duration_that_is_none_is_left_out(gateway_url: str, overhead_ms: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GatewayHandler, "overhead_ms", overhead_ms)
+
+    assert call(gateway_url).overhead_ms is None

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtest.measure import Measurement, Sample
+from loadtest.measure import NAMES_MOST, OTHERS, Measurement, Sample
 from loadtest.slo import Slo
 
 
@@ -86,3 +86,15 @@ def test_stream_that_was_given_up_is_neither_good_nor_failed() -> None:
     assert (measurement.ok, measurement.failed, measurement.given_up, measurement.requests) == (0, 0, 1, 1)
     assert measurement.ok_total.percentiles() is None
     assert measurement.first_token.count == 1
+
+
+def test_server_that_invents_names_fills_no_memory() -> None:
+    measurements = [Measurement(), Measurement()]
+    for number in range(2 * NAMES_MOST):
+        measurements[number % 2].add(sample(deployment=f"d{number}", failure=f"500 e{number}"))
+    whole, other = measurements
+    whole.merge(other)
+
+    assert len(whole.failures) == len(whole.groups["deployment"]) == NAMES_MOST + 1
+    assert sum(whole.failures.values()) == 2 * NAMES_MOST
+    assert whole.groups["deployment"][OTHERS].failed == NAMES_MOST
