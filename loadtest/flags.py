@@ -5,19 +5,17 @@ import os
 import re
 import resource
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
 from loadtest.arrivals import STEADY, Shape
 from loadtest.drive import Load
+from loadtest.flag_texts import CHAT_PATH, parse_file, parse_header, parse_key, parse_urls
 from loadtest.requests import Share, Target
 from loadtest.slo import Slo
 from loadtest.values import parse_duration, parse_mix, parse_number, parse_positive, parse_slo
 
-CHAT_PATH = "/v1/chat/completions"
 CALLERS = 10
 # Enough that only a real backlog is held back, and within the usual limit of 1024 open files.
 OPEN_LOOP_CONNECTIONS = 1000
@@ -51,6 +49,9 @@ def parse_flags(arguments: Sequence[str]) -> Options:
     """Prints the reason and exits with 2 when a flag is wrong."""
     # Two dashes only for argparse: it would take one-dash flags for abbreviations of each other.
     parser = _build_parser()
+    for argument in arguments:
+        if argument.encode(errors="replace").decode() != argument:
+            parser.error(f"{argument!r} is not UTF-8")
     flags = parser.parse_args([re.sub("^-(?=[a-z]{2})", "--", argument) for argument in arguments])
     concurrent = flags.concurrent or (CALLERS if flags.rps is None else OPEN_LOOP_CONNECTIONS)
     complaint = _find_contradiction(flags, concurrent)
@@ -120,6 +121,8 @@ def _find_contradiction(flags: argparse.Namespace, concurrent: int) -> str | Non
         return "-arrivals ramp needs -duration or -ramp-over"
     if flags.arrivals == "spike" and flags.duration is None and None in (flags.spike_at, flags.spike_for):
         return "-arrivals spike needs -duration, or -spike-at and -spike-for"
+    if flags.arrivals == "spike" and flags.duration is not None and (flags.spike_at or 0.0) >= flags.duration:
+        return "the spike would begin after -duration"
     if flags.arrivals == "spike" and flags.rps * flags.spike_times > RPS_MOST:
         return f"the spike would be more than {RPS_MOST:,} requests/s"
     return None
@@ -218,33 +221,6 @@ def _duration(text: str) -> float:
     return value
 
 
-def parse_urls(text: str) -> list[str]:
-    """A bare host, its /v1 or the full path all mean the chat completions of that gateway."""
-    return [_complete(url.strip().rstrip("/")) for url in text.split(",")]
-
-
-def _complete(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        name = (parts.hostname or "").encode("idna")  # as it will be looked up: no part empty or too long
-        is_address = parts.scheme in ("http", "https") and bool(name) and parts.port != 0
-    except ValueError:
-        is_address = False
-    if not is_address or not url.isascii() or any(character.isspace() for character in url):
-        raise argparse.ArgumentTypeError(f"{url!r} is not an http or https address")
-    if not parts.path:
-        return url + CHAT_PATH
-    return url + CHAT_PATH.removeprefix("/v1") if parts.path.endswith("/v1") else url
-
-
-def parse_file(text: str) -> str:
-    """Told before the run: afterwards it would be lost."""
-    path = Path(text)
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be written")
-    return text
-
-
 def parse_rate(text: str) -> float:
     value = _told(parse_positive)(text)
     if value > RPS_MOST:
@@ -277,16 +253,3 @@ def parse_priorities(text: str) -> tuple[Share, ...]:
         if share.name not in PRIORITIES:
             raise argparse.ArgumentTypeError(f"{share.name!r} is none of {', '.join(PRIORITIES)}")
     return shares
-
-
-def parse_key(text: str) -> str:
-    if not text.isprintable() or not text.strip():
-        raise argparse.ArgumentTypeError("a key is one line of text")
-    return text
-
-
-def parse_header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip() or "\n" in text or "\r" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a header such as 'x-pllm-priority: high'")
-    return name.strip().lower(), value.strip()

@@ -39,6 +39,8 @@ def parse_positive(text: str) -> float:
 
 def parse_mix(text: str) -> tuple[Share, ...]:
     """From a=70,b=30 or a,b or a alone; the numbers are relative to each other."""
+    if not text.strip():
+        raise ValueError(f"{text!r} names nothing")
     if "=" not in text and "," not in text:
         return (Share(text),)
     shares = []

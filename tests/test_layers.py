@@ -69,7 +69,7 @@ ORDER = {
     "loadtest": (
         *("chaos", "small_cluster", "scenario"),
         *("__main__", "page", "charts", "events", "report", "summary"),
-        *("crew", "worker", "part", "flags", "values", "drive"),
+        *("crew", "worker", "part", "flags", "flag_texts", "values", "drive"),
         *("client", "connection", "answers", "arrivals", "open_files"),
         *(
             "bench",

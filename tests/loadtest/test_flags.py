@@ -3,7 +3,8 @@
 import pytest
 
 from loadtest.arrivals import Shape
-from loadtest.flags import parse_flags, parse_urls
+from loadtest.flag_texts import parse_urls
+from loadtest.flags import parse_flags
 from loadtest.requests import Share
 from loadtest.slo import Slo
 from loadtest.values import parse_duration
@@ -170,6 +171,12 @@ def test_durations_read_like_those_of_go(text: str, seconds: float) -> None:
         (["-key", ""], "one line of text"),
         (["-url", "http://a b"], "not an http or https address"),
         (["-header", "a: 1\r\nb: 2"], "not a header"),
+        (["-header", "a b: 1"], "not a header"),
+        (["-header", "a: b\0c"], "not a header"),
+        (["-header", "Content-Length: 5"], "follows from the body"),
+        (["-model", ""], "names nothing"),
+        (["-model", "a\udcff"], "not UTF-8"),
+        (["-rps", "5", "-duration", "3s", "-arrivals", "spike", "-spike-at", "3s"], "begin after -duration"),
         (["-model", "a=0,b=1"], "not more than 0"),
         (["-model", "a=x"], "not a number"),
         (["-model", "a,,b"], "not a mix"),

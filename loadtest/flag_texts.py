@@ -1,0 +1,53 @@
+"""Flags of the load test that are text: addresses, files, keys, headers. What cannot be meant is told before a run."""
+
+import argparse
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+CHAT_PATH = "/v1/chat/completions"
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING = ("content-length", "transfer-encoding")  # ours to say: a wrong one turns a body into further requests
+
+
+def parse_urls(text: str) -> list[str]:
+    """A bare host, its /v1 or the full path all mean the chat completions of that gateway."""
+    return [_complete(url.strip().rstrip("/")) for url in text.split(",")]
+
+
+def _complete(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        name = (parts.hostname or "").encode("idna")  # as it will be looked up: no part empty or too long
+        is_address = parts.scheme in ("http", "https") and bool(name) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address or not url.isascii() or any(character.isspace() for character in url):
+        raise argparse.ArgumentTypeError(f"{url!r} is not an http or https address")
+    if not parts.path:
+        return url + CHAT_PATH
+    return url + CHAT_PATH.removeprefix("/v1") if parts.path.endswith("/v1") else url
+
+
+def parse_file(text: str) -> str:
+    """Told before the run: afterwards it would be lost."""
+    path = Path(text)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written")
+    return text
+
+
+def parse_key(text: str) -> str:
+    if not text.isprintable() or not text.strip():
+        raise argparse.ArgumentTypeError("a key is one line of text")
+    return text
+
+
+def parse_header(text: str) -> tuple[str, str]:
+    name, colon, value = (part.strip() for part in text.partition(":"))
+    if not colon or not _NAME.fullmatch(name) or not value.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a header such as 'x-pllm-priority: high'")
+    if name.lower() in _FRAMING:
+        raise argparse.ArgumentTypeError(f"{name} follows from the body")
+    return name.lower(), value
