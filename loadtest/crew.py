@@ -7,6 +7,7 @@ import asyncio
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
 
 import msgspec
 
@@ -21,8 +22,9 @@ LAST_WORDS_S = 10.0
 
 
 class Crew:
-    def __init__(self, options: Options) -> None:
-        self._options = options
+    def __init__(self, options: Options, show: Callable[[str], None] = print) -> None:
+        """`show`: for the lines that the workers have to tell."""
+        self._options, self._show = options, show
         self._progress = [Progress() for _ in range(options.processes)]
         self._results: list[Result] = []
         self.began_s: asyncio.Future[float] = asyncio.get_running_loop().create_future()
@@ -96,7 +98,7 @@ class Crew:
                 case Progress():
                     self._progress[number] = message
                 case Line():
-                    print(message.text)
+                    self._show(message.text)
                 case Done():
                     self._results.append(message.result)
                     return

@@ -68,7 +68,7 @@ ORDER = {
     ),
     "loadtest": (
         *("chaos", "small_cluster", "scenario"),
-        *("__main__", "page", "charts", "events", "report", "summary"),
+        *("__main__", "command", "page", "charts", "events", "report", "summary", "paper"),
         *("crew", "worker", "part", "flags", "flag_texts", "values", "drive"),
         *("client", "connection", "answers", "arrivals", "open_files"),
         *(

@@ -205,3 +205,72 @@ def test_ctrl_c_prints_the_report_so_far(provider: ProviderProcess, loop: list[s
     assert "unfinished" in out
     assert err == ""
     provider.wait_for(in_flight=0)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_run_ends_when_nobody_reads_it_any_more_and_keeps_its_report(
+    provider: ProviderProcess, processes: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "report.json"
+    flags = ["-url", provider.url, "-duration", "60s", "-verbose", "-processes", processes, "-json", str(out)]
+    with subprocess.Popen(command(*flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            if line.startswith("ok "):
+                break
+        process.stdout.close()
+        err = process.stderr.read()
+
+    assert (process.returncode, err) == (130, "")
+    assert json.loads(out.read_text())["is_interrupted"] is True
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_closed_standard_streams_lead_nowhere(
+    provider: ProviderProcess, closed: int, processes: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "report.json"
+    flags = ["-url", provider.url, "-requests", "20", "-processes", processes, "-json", str(out)]
+    script = f"import os, sys; os.close({closed}); os.execv(sys.argv[1], sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command(*flags)], capture_output=True, text=True, timeout=PATIENCE_S
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(out.read_text())["ok"] == 20
+
+
+def test_full_standard_output_is_told_before_the_run(provider: ProviderProcess) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command("-url", provider.url), stdout=full, stderr=subprocess.PIPE, text=True)
+
+    assert done.returncode == 130
+    assert done.stderr.startswith("Standard output cannot be written: ")
+    assert "Traceback" not in done.stderr
+    assert provider.counts()["requests"] == 0
+
+
+@pytest.mark.parametrize("flag", ["-json", "-html"])
+def test_report_that_cannot_be_written_is_told_and_the_table_stands(provider: ProviderProcess, flag: str) -> None:
+    done = run("-url", provider.url, "-requests", "20", flag, "/dev/full")
+
+    assert done.returncode == 1
+    assert "20 ok, 0 failed" in done.stdout
+    assert done.stderr.strip().startswith("The report could not be written: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_while_modules_are_loaded_shows_no_traceback() -> None:
+    told = [sys.executable, "-X", "importtime", "-m", "loadtest", "-url", "http://127.0.0.1:1"]
+    with subprocess.Popen(told, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.split()[-1] == "asyncio":  # one of the first that the command needs
+                break
+        process.send_signal(signal.SIGINT)
+        err = process.stderr.read()
+
+    assert process.returncode == 130
+    assert "Traceback" not in err

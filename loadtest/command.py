@@ -1,0 +1,142 @@
+"""The command `python -m loadtest`: flags, a run, a report and the exit code.
+
+When what it prints can no longer be written, the run ends as it does at Ctrl-C: nobody looks at it any more.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from loadtest.crew import Crew
+from loadtest.drive import Result
+from loadtest.events import Event, EventsUnknown, fetch_events
+from loadtest.flags import Options, parse_flags
+from loadtest.open_files import allow_many
+from loadtest.page import render_page
+from loadtest.paper import Paper, open_standard_streams
+from loadtest.part import Part, ignore, render_sample
+from loadtest.report import render_plan, render_table
+from loadtest.summary import Summary, summarise
+from loadtest.worker import Progress
+
+INTERRUPTED = 128 + signal.SIGINT
+SHOW_S = 1.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    open_standard_streams()
+    options = parse_flags(arguments)
+    paper = Paper()
+    paper.print(render_plan(options.target, options.load))
+    if paper.is_lost:
+        return INTERRUPTED
+    allow_many()
+    summary = uvloop.run(run(options, paper))
+    paper.print("\n" + render_table(summary))
+    is_kept = _keep(options, summary)
+    return choose_exit_code(summary, options) if is_kept or summary.is_interrupted else 1
+
+
+def _keep(options: Options, summary: Summary) -> bool:
+    """Writes the reports that are asked for; says which could not be."""
+    reports: list[tuple[str | None, Callable[[], bytes]]] = [
+        (options.json_file, lambda: msgspec.json.format(msgspec.json.encode(summary)) + b"\n"),
+        (options.html_file, lambda: draw_page(options, summary).encode()),
+    ]
+    is_kept = True
+    for file, render in reports:
+        if file is not None:
+            try:
+                Path(file).write_bytes(render())
+            except OSError as error:
+                print(f"\nThe report could not be written: {error}", file=sys.stderr)
+                is_kept = False
+    return is_kept
+
+
+def draw_page(options: Options, summary: Summary) -> str:
+    """With what the cluster did, if an admin key is known."""
+    plan, note = render_plan(options.target, options.load), ""
+    events: Sequence[Event] = ()
+    if options.admin_key is not None:
+        until_ms = summary.began_at_ms + 1000 * (summary.elapsed_s + 1)
+        try:
+            events = fetch_events(options.target.urls[0], options.admin_key, summary.began_at_ms, until_ms)
+        except EventsUnknown as error:
+            note = str(error)
+            print(f"\nEvents of the cluster are not on the page: {note}", file=sys.stderr)
+    return render_page(plan, summary, events, note)
+
+
+async def run(options: Options, paper: Paper) -> Summary:
+    """Ends early, with what has been measured so far, at SIGINT or SIGTERM."""
+    drive = _run_crew if options.processes > 1 else _run_alone
+    result, is_interrupted = await drive(options, paper)
+    return summarise(options.target, options.load, result, is_interrupted=is_interrupted)
+
+
+async def _run_alone(options: Options, paper: Paper) -> tuple[Result, bool]:
+    async with Part(
+        options, (lambda sample: paper.print(render_sample(sample))) if options.is_verbose else ignore
+    ) as part:
+
+        async def drive() -> None:
+            await part.warm_up()
+            await part.measure()
+
+        def progress() -> Progress:
+            return Progress(part.run.measurement.ok, part.run.measurement.failed, part.run.unfinished)
+
+        is_interrupted = await _is_interrupted(asyncio.create_task(drive()), progress, paper)
+    return part.run.result(), is_interrupted
+
+
+async def _run_crew(options: Options, paper: Paper) -> tuple[Result, bool]:
+    crew = Crew(options, paper.print)
+    is_interrupted = await _is_interrupted(asyncio.create_task(crew.drive()), lambda: crew.progress, paper)
+    return crew.result(), is_interrupted
+
+
+async def _is_interrupted(driving: asyncio.Task[None], progress: Callable[[], Progress], paper: Paper) -> bool:
+    showing = asyncio.create_task(_show(progress))
+    paper.when_lost = driving.cancel
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, driving.cancel)
+    try:
+        await driving
+    except asyncio.CancelledError:
+        return True
+    finally:
+        showing.cancel()
+    return False
+
+
+def choose_exit_code(summary: Summary, options: Options) -> int:
+    if summary.is_interrupted:
+        return INTERRUPTED
+    kept_ratio = 1.0 if summary.goodput is None else summary.goodput.kept_ratio
+    if options.slo_under_ratio is not None and kept_ratio < options.slo_under_ratio:
+        return 1
+    if options.fail_over_ratio is None:
+        return 0 if summary.ok or summary.given_up else 1
+    return 1 if summary.failure_ratio > options.fail_over_ratio else 0
+
+
+async def _show(progress: Callable[[], Progress]) -> None:
+    """One line a second, rewritten in place, if a person watches."""
+    if not os.isatty(2):
+        return
+    seconds, before = 0, Progress()
+    while True:
+        await asyncio.sleep(SHOW_S)
+        seconds, now = seconds + 1, progress()
+        rate = (now.ok + now.failed - before.ok - before.failed) / SHOW_S
+        line = f"{seconds} s: {now.ok:,} ok, {now.failed:,} failed, {now.under_way:,} under way, {rate:,.0f}/s"
+        print(f"\r{line:<78}\r", end="", file=sys.stderr, flush=True)
+        before = now
