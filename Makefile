@@ -22,9 +22,10 @@ test: lint
 test-long: lint
 	$(BIN)/python -m pytest -m long
 
-# A real Docker engine: what clients of the compose file's cluster lose while it is troubled.
+# A real Docker engine: what clients of the compose file's cluster lose while it is troubled. Where Compose v2 and 1.29
+# are both installed, ARGS="--compose v1" takes the older one.
 compose-test: $(READY)
-	$(BIN)/python deploy/compose/check.py
+	$(BIN)/python deploy/compose/check.py $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -4,16 +4,17 @@ Needs a Docker engine with Compose (v2, or 1.29). Images come from the variables
 is taken down again. Exit code 1 when a client lost anything that it need not have lost.
 """
 
+import argparse
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,18 +30,31 @@ SETTLE_S = 3.0  # of load before and after what is done
 PATIENCE_S = 120.0
 
 
-def compose_command() -> list[str]:
-    found = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
-    if found:
-        return ["docker", "compose"]
-    if shutil.which("docker-compose"):
-        return ["docker-compose"]
-    raise SystemExit("neither `docker compose` nor `docker-compose` is here")
+COMMANDS = {"v2": ["docker", "compose"], "v1": ["docker-compose"]}
+
+
+def output_of(*command: str) -> str:
+    """What it prints; nothing if it is not here or fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def choose_compose(wanted: str | None) -> tuple[list[str], str]:
+    """The command and its version: the one that was asked for, or v2 where there is one."""
+    for name, command in COMMANDS.items():
+        version = output_of(*command, "version", "--short")
+        if wanted in (None, name) and version:
+            return command, version
+    raise SystemExit(
+        f"{' or '.join(' '.join(COMMANDS[name]) for name in COMMANDS if wanted in (None, name))}: not here"
+    )
 
 
 class Cluster:
-    def __init__(self) -> None:
-        self._command = [*compose_command(), "-p", PROJECT, "-f", str(ROOT / "docker-compose.yml")]
+    def __init__(self, compose_command: list[str]) -> None:
+        self._command = [*compose_command, "-p", PROJECT, "-f", str(ROOT / "docker-compose.yml")]
         self._environment = os.environ | KEYS | {"PLLM_PORT": str(PORT), "OTEL_EXPORTER_OTLP_ENDPOINT": ""}
 
     def compose(self, *arguments: str) -> str:
@@ -169,7 +183,13 @@ SCENARIOS: dict[str, tuple[Callable[[Cluster], None], bool]] = {
 
 
 def main() -> int:
-    cluster, is_well = Cluster(), True
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--compose", choices=COMMANDS, help="which one, where both are installed (default: v2)")
+    command, version = choose_compose(parser.parse_args().compose)
+    print(
+        f"Compose {version}, Docker {output_of('docker', 'version', '--format', '{{.Server.Version}}')}\n", flush=True
+    )
+    cluster, is_well = Cluster(command), True
     try:
         cluster.compose("up", "-d", "--build", *SERVICES)
         cluster.wait_for(3)
@@ -179,7 +199,7 @@ def main() -> int:
             with load(seen):
                 do(cluster)
             failed = sum(each.failed for each in seen)
-            why = {kind: count for each in seen for kind, count in each.failures.items()}
+            why = sum((Counter(each.failures) for each in seen), Counter[str]())
             told = f"{failed}" + (f" ({', '.join(f'{count} {kind}' for kind, count in why.items())})" if why else "")
             slowest_s = max(each.slowest_ms for each in seen) / 1000
             print(f"| {name} | {sum(each.requests for each in seen)} | {told} | {slowest_s:.1f} s |", flush=True)

@@ -1,6 +1,8 @@
 """What is in `deploy/` for containers: manifests that Kubernetes would take, and settings that a replica would."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +82,18 @@ def test_compose_services_are_hardened_and_reachable_from_this_machine_only() ->
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
         assert re.search(r":[^:{}]*\d[^:{}]*\}?$|:local$", service["image"]), f"{name}: no version"
     assert "ports" not in services["valkey"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ([], "docker compose or docker-compose: not here"),
+        (["--compose", "v1"], "docker-compose: not here"),
+        (["--compose", "v2"], "docker compose: not here"),
+    ],
+)
+def test_compose_check_says_which_compose_is_missing(wanted: list[str], told: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(DEPLOY / "compose/check.py"), *wanted]
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{told}\n")
