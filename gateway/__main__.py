@@ -4,25 +4,33 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from gateway import console, demo, server, state_text, supervisor
 from gateway.setting_types import Secret
-from gateway.settings import ConfigurationError, Settings, exposure_problems, load
+from gateway.settings import ConfigurationError, ServerSettings, Settings, exposure_problems, load
+from gateway.standard_streams import open_standard_streams
+from gateway.yaml_source import Problem
 from shared_state.errors import StateError
 
 REPLICAS_MOST = 128
+PORT_MOST = 65_535
+INTERRUPTED = 130
 GATEWAY_URL = "http://127.0.0.1:8080"
 _REPLICA = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 
 def main(arguments: list[str] | None = None) -> int:
+    open_standard_streams()
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
+    except KeyboardInterrupt:  # before there was anything to end
+        return INTERRUPTED
     except (ConfigurationError, StateError, OSError) as error:  # the last: a port that is taken
         print(error, file=sys.stderr)
         return 1
@@ -35,15 +43,15 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run one replica")
     serve.add_argument("--config", type=Path, required=True, metavar="FILE")
     serve.add_argument("--host", help="instead of server.host")
-    serve.add_argument("--port", type=int, help="instead of server.port")
+    serve.add_argument("--port", type=_port, help="instead of server.port")
     serve.add_argument("--engine", choices=("hypercorn", "uvicorn"), help="instead of server.engine")
     serve.add_argument(
         "--replica", type=_replica, metavar="NAME", help="this replica's name in the state (default: random)"
     )
     serve.add_argument("--replicas", type=_count, default=1, metavar="N", help="processes behind one port (default: 1)")
-    serve.add_argument("--metrics-port", type=int, metavar="PORT", help="instead of server.metrics_port")
+    serve.add_argument("--metrics-port", type=_port, metavar="PORT", help="instead of server.metrics_port")
     serve.add_argument("--state-url", metavar="URL", help="instead of state.url")
-    serve.add_argument("--fd", type=int, metavar="N", help="serve the socket that is open under this number")
+    serve.add_argument("--fd", type=_fd, metavar="N", help="serve the socket that is open under this number")
     serve.set_defaults(run=_serve)
 
     check = commands.add_parser("check", help="validate a configuration")
@@ -87,6 +95,18 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > PORT_MOST:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to {PORT_MOST}")
+    return int(text)
+
+
+def _fd(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("expected the number of an open file")
+    return int(text)
+
+
 def _serve(options: argparse.Namespace) -> int:
     settings = _with_options(load(options.config, os.environ), options)
     if options.replicas > 1:
@@ -111,10 +131,23 @@ def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
     if options.state_url is not None:
         state = msgspec.structs.replace(settings.state, url=Secret(options.state_url))
         changed = msgspec.structs.replace(changed, state=state)
-    problems = tuple(exposure_problems(changed))
+    problems = (*exposure_problems(changed), *_replica_problems(changed.server, options))
     if problems:
         raise ConfigurationError(problems)
     return changed
+
+
+def _replica_problems(server: ServerSettings, options: argparse.Namespace) -> Iterator[Problem]:
+    """What several processes on one machine cannot share."""
+    first, count = server.metrics_port, options.replicas
+    if count > 1 and (options.replica is not None or options.fd is not None):
+        yield Problem("", "--replica and --fd are for one process, not for --replicas")
+    if first is None or count == 1:
+        return
+    last = first + count - 1
+    if last > PORT_MOST or first <= server.port <= last:
+        taken = f"and server.port is {server.port}" if last <= PORT_MOST else f"and {PORT_MOST} is the last"
+        yield Problem("server.metrics_port", f"{count} replicas need the ports {first} to {last}, {taken}")
 
 
 def _limit(text: str) -> int:

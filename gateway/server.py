@@ -30,7 +30,7 @@ _log = logging.getLogger("pllm.server")
 def run(
     settings: Settings, environment: Mapping[str, str], replica: str | None = None, listener: int | None = None
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then drains. ``listener``: a socket that somebody else has opened."""
+    """Serves until SIGTERM, SIGINT or SIGHUP, then drains. ``listener``: a socket that somebody else has opened."""
     redact = Redaction(secrets(settings))
     with written(redact) as lines:
         uvloop.run(_run(settings, environment, lines, redact, replica, listener))
@@ -84,9 +84,15 @@ def _spare_collector() -> None:
 @contextlib.asynccontextmanager
 async def _signals() -> AsyncIterator[asyncio.Event]:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ending_signals():
         loop.add_signal_handler(number, stop.set)
     yield stop
+
+
+def ending_signals() -> list[signal.Signals]:
+    """A terminal that closes sends SIGHUP; with nohup it is ignored, and stays so."""
+    is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *(() if is_ignored else (signal.SIGHUP,))]
 
 
 async def _drained(stop: asyncio.Event, flight: Flight, server: ServerSettings) -> None:

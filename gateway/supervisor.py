@@ -7,14 +7,18 @@ stay open when a process dies: who connects in that second waits for the next on
 import asyncio
 import contextlib
 import logging
-import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
+from gateway.logs import Redaction, written
+from gateway.server import ending_signals
+from gateway.setting_types import secrets
 from gateway.settings import Settings
 from shared_state.embedded import EmbeddedStore, die_with_parent
 
@@ -64,31 +68,52 @@ class _Member:
                 self._pause_s = PAUSE_LEAST_S
             return None
         _log.error("replica %s ended with code %d", self.name, code)
+        if self._pause_s > PAUSE_LEAST_S:  # not for the first time: who connects must not wait for it
+            self._stop_listening()
         self.process, self._due_s = None, now + self._pause_s
         self._pause_s = min(2 * self._pause_s, PAUSE_MOST_S)
         return code if code > 0 and now - self.started_s < YOUNG_S else None
+
+    def _stop_listening(self) -> None:
+        """The kernel gives new connections to the others, until the next process listens itself."""
+        address, family = self.listener.getsockname(), self.listener.family
+        self.listener.close()
+        self.listener = _bound(family, address)
+
+    @property
+    def is_settled(self) -> bool:
+        return self.process is not None and time.monotonic() - self.started_s > YOUNG_S
 
     def signal(self, number: signal.Signals) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
 
 
+def _bound(family: socket.AddressFamily | int, address: Any) -> socket.socket:
+    """One of several with this address. Raises OSError."""
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
 def listeners(host: str, port: int, count: int) -> list[socket.socket]:
     """Raises OSError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.closing(socket.socket(family)) as probe:  # another's port is not shared
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        port = port or probe.getsockname()[1]
     made: list[socket.socket] = []
     try:
         for _ in range(count):
-            listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-            made.append(listener)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if made[0] is listener:
-                with contextlib.closing(socket.socket(listener.family)) as probe:  # another's port is not shared
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind((host, port))
-                    port = port or probe.getsockname()[1]
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            listener.bind((host, port))
-            listener.listen(BACKLOG)
+            made.append(_bound(family, (host, port)))
+            made[-1].listen(BACKLOG)
     except OSError:
         for listener in made:
             listener.close()
@@ -97,18 +122,18 @@ def listeners(host: str, port: int, count: int) -> list[socket.socket]:
 
 
 def run(settings: Settings, count: int, arguments: Sequence[str]) -> int:
-    """Serves until SIGTERM or SIGINT, then lets every process drain. Returns an exit code: that of a process which gave
-    up at the start, else 0. Raises OSError when the port is taken, StateError without a store.
+    """Serves until SIGTERM, SIGINT or SIGHUP, then lets every process drain. Returns an exit code: that of a process
+    which gave up at the start, else 0. Raises OSError when the port is taken, StateError without a store.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    return asyncio.run(_run(settings, count, arguments))
+    with written(Redaction(secrets(settings))):
+        return asyncio.run(_run(settings, count, arguments))
 
 
 async def _run(settings: Settings, count: int, arguments: Sequence[str]) -> int:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ending_signals():
         loop.add_signal_handler(number, stop.set)
-    name = secrets.token_hex(3)
+    name = uuid.uuid4().hex[:6]
     async with _store(settings) as store:
         made = listeners(settings.server.host, settings.server.port, count)
         members = [
@@ -119,8 +144,8 @@ async def _run(settings: Settings, count: int, arguments: Sequence[str]) -> int:
             return await _watch(members, store, stop)
         finally:
             await _end(members, settings.server.drain_timeout_ms / 1000 + STOP_GRACE_S)
-            for listener in made:
-                listener.close()
+            for member in members:
+                member.listener.close()
 
 
 def _of_member(settings: Settings, store: EmbeddedStore | None, number: int) -> list[str]:
@@ -157,7 +182,7 @@ async def _watch(members: Sequence[_Member], store: EmbeddedStore | None, stop: 
             code = None if stop.is_set() else member.look()
             if code is not None and not has_served:
                 return code
-        has_served = has_served or all(time.monotonic() - member.started_s > YOUNG_S for member in members)
+        has_served = has_served or any(member.is_settled for member in members)
     return 0
 
 

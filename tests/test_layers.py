@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = {
     "gateway": (
         *("__main__", "supervisor", "demo", "processes", "console", "state_text", "tables"),
+        "standard_streams",
         *("server", "hypercorn_engine", "uvicorn_engine", "http1", "asgi_cycle", "app", "early_refusal", "otlp"),
         *("endpoints.tenants", "endpoints.overview", "endpoints.admin", "endpoints.access", "endpoints.event_stream"),
         *("endpoints.page",),

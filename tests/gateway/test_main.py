@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from gateway.__main__ import main
+from tests.loadtest.process import wait_until
 from tests.support.cluster import Cluster, free_port
+from tests.support.wire import ask, request_bytes
 
 GOOD = "model_list: [{id: a, model_name: gpt-4, provider: {base_url: 'http://127.0.0.1:1/v1', api_key: s3cret}}]\n"
 BAD = """\
@@ -102,6 +104,52 @@ def test_serve_on_a_port_that_is_taken_says_so(config: Path, engine: str, code: 
     assert done.returncode == code
     assert "in use" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        (["--port", "65536"], 2, "expected a number from 0 to 65535"),
+        (["--port=-1"], 2, "expected a number from 0 to 65535"),
+        (["--metrics-port", "http"], 2, "expected a number from 0 to 65535"),
+        (["--fd=-1"], 2, "expected the number of an open file"),
+        (["--replicas", "2", "--fd", "7"], 1, "for one process"),
+        (["--replicas", "2", "--replica", "x"], 1, "for one process"),
+        (["--replicas", "2", "--metrics-port", "65535"], 1, "2 replicas need the ports 65535 to 65536, and 65535 is"),
+        (["--replicas", "3", "--metrics-port", "8079"], 1, "8079 to 8081, and server.port is 8080"),
+    ],
+)
+def test_serve_with_impossible_numbers_says_which(config: Path, flags: list[str], code: int, said: str) -> None:
+    config.write_text(GOOD)
+    done = pllm("serve", "--config", str(config), *flags)
+
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("replicas", ["1", "2"])
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_serve_ends_well_with_closed_standard_streams(config: Path, closed: int, replicas: str) -> None:
+    config.write_text(GOOD)
+    port = free_port()
+    script = f"import os, sys; os.close({closed}); os.execv(sys.argv[1], sys.argv[1:])"
+    serve = [sys.executable, "-m", "gateway", "serve", "--config", str(config), "--replicas", replicas]
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *serve, "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        wait_until(lambda: is_ready(port))
+        process.terminate()
+        _, said = process.communicate(timeout=20)
+
+    assert (process.returncode, b"ssertion" in said, b"Traceback" in said) == (0, False, False)
+
+
+def is_ready(port: int) -> bool:
+    try:
+        return ask(("127.0.0.1", port), request_bytes("GET", "/readyz")).status == 200
+    except OSError:
+        return False
 
 
 def test_serve_without_any_store_says_so_and_ends_with_1(config: Path) -> None:

@@ -6,11 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from gateway.supervisor import YOUNG_S
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import STATS, free_port
 from tests.support.wire import Answer, Call, ask, chat_bytes, request_bytes
@@ -90,12 +92,16 @@ def test_replica_that_dies_is_replaced_and_nobody_is_refused_meanwhile(supervise
     assert "ended with code -9" in supervised.said()
 
 
-def test_sigterm_lets_every_answer_end(supervised: Supervised, provider_processes: list[ProviderProcess]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+def test_being_asked_to_end_lets_every_answer_end(
+    supervised: Supervised, provider_processes: list[ProviderProcess], number: signal.Signals
+) -> None:
     provider_processes[0].behave(chunk_gap_ms=100)
     calls = [Call(("127.0.0.1", supervised.port), chat_bytes(model="m", stream=True)) for _ in range(6)]
     for call in calls:
         call.peek_until(b"data: ")
-    supervised.process.terminate()
+    for _ in range(2):  # who is impatient asks twice
+        supervised.process.send_signal(number)
     answers = [call.answer() for call in calls]
 
     assert supervised.process.wait(30) == 0
@@ -104,6 +110,41 @@ def test_sigterm_lets_every_answer_end(supervised: Supervised, provider_processe
     for call in calls:
         call.leave()
     provider_processes[0].behave(chunk_gap_ms=0)
+
+
+def test_nobody_waits_for_a_replica_that_dies_again_and_again(supervised: Supervised) -> None:
+    """Two thirds of all connections went to sockets that nobody served."""
+    survivor = supervised.pids()[0]
+    for deaths in range(2, 12, 2):
+        wait_until(lambda: len(supervised.pids()) == COUNT, supervised.said)
+        for pid in set(supervised.pids()) - {survivor}:
+            os.kill(pid, signal.SIGKILL)
+        wait_for_text(supervised, "ended with code -9", deaths)
+    served = {served_by(supervised) for _ in range(8)}  # before they are started again
+
+    assert len(served) == 1
+
+
+def wait_for_text(supervised: Supervised, text: str, times: int) -> None:
+    wait_until(lambda: supervised.said().count(text) >= times, supervised.said)
+
+
+@pytest.mark.long
+def test_replicas_live_on_while_a_new_one_cannot_start(supervised: Supervised, tmp_path: Path) -> None:
+    """Somebody writes the configuration anew, and it is not right yet."""
+    began_s = time.monotonic()
+    while time.monotonic() < began_s + YOUNG_S:
+        served_by(supervised)
+    config = tmp_path / "many.yaml"
+    right = config.read_text()
+    config.write_text(right + "bogus: 1\n")
+    os.kill(supervised.pids()[0], signal.SIGKILL)
+    wait_for_text(supervised, "ended with code 1", 2)
+    for _ in range(30):
+        served_by(supervised)
+    config.write_text(right)
+
+    wait_until(lambda: supervised.seen() == COUNT, supervised.said)
 
 
 def serve(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
