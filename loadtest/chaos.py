@@ -118,7 +118,7 @@ def render(scenario: Scenario, summary: Summary, course: Course) -> Iterator[str
     if len(events) > EVENTS_SHOWN:
         yield f"| | and {len(events) - EVENTS_SHOWN} more |"
     if not events:
-        yield "| | no breaker moved |"
+        yield "| | nothing that it tells of |"
     if scenario.note:
         yield f"\n{scenario.note}"
 

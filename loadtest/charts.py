@@ -12,6 +12,7 @@ COLOURS = ("#1f6f54", "#3465a4", "#c17d11", "#75507b", "#5c7d0e", "#06989a", "#8
 WARM = ("#b5452c", "#e08e45", "#8c2f39", "#d4a017", "#a05195", "#665191", "#5e3c2c", "#c06c84")
 RED, GREY = "#b5452c", "#888888"
 MARKS_NAMED = 40
+NAME_MOST = 29  # characters that fit beside a panel
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -81,9 +82,13 @@ def _draw_panel(panel: Panel, top: int, seconds: int) -> str:
         x = WIDTH - RIGHT + 10
         parts.append(
             f'<rect x="{x}" y="{y - 8}" width="9" height="9" fill="{line.colour}"/>'
-            f'<text x="{x + 14}" y="{y}" fill="#444">{escape(line.name[:26])}</text>'
+            f'<text x="{x + 14}" y="{y}" fill="#444">{escape(_shorten(line.name))}</text>'
         )
     return "".join(parts)
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= NAME_MOST else name[: NAME_MOST - 1] + "…"
 
 
 def _stack(lines: Sequence[Line]) -> list[Line]:

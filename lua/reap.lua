@@ -4,16 +4,18 @@
 --- @include "lease"
 --- @include "replica"
 --- @include "era"
+--- @include "event"
 -- Removes the leases of a dead replica from one deployment, a bounded chunk at a time; a reaped probe gives its
--- permit back. Does nothing while the replica's heartbeat is fresh. The last call forgets the replica.
+-- permit back. Does nothing while the replica's heartbeat is fresh. The last call forgets the replica and says so once.
 -- A replica that has been away removes its own leases of before then, but for the live ones: the others have ended.
 --
--- KEYS  1 global HASH, 2 leases ZSET, 3 replicas ZSET, 4 replica HASH, 5 deployment HASH, 6 its leases ZSET
+-- KEYS  1 global HASH, 2 leases ZSET, 3 replicas ZSET, 4 replica HASH, 5 deployment HASH, 6 its leases ZSET,
+--       7 events STREAM
 -- ARGV  1 epoch to set if none, 2 replica, 3 dead_after_ms, 4 offset, 5 chunk, 6 last (0 | 1),
 --       7 own: only leases granted before this time (ms), 0 for those of a dead replica, then the tokens to keep
 -- reply removed, next offset or -1 when done, the replica's deployments (ids with commas between)
 local global_key, leases_key, replicas_key, replica_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local deployment_key, own_leases_key = KEYS[5], KEYS[6]
+local deployment_key, own_leases_key, events_key = KEYS[5], KEYS[6], KEYS[7]
 local replica, dead_after_ms, offset, chunk = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local own_before_ms, is_live = tonumber(ARGV[7]), {}
 for k = 8, #ARGV do is_live[ARGV[k]] = true end
@@ -44,5 +46,6 @@ record_write(domain)
 record_write(d)
 if done and ARGV[6] == '1' then
   replica_leave(replicas_key, replica_key, replica)
+  if beat then event_add(events_key, domain, replica, 'alive', 'dead', 'silent', 0) end
 end
 return { removed, done and -1 or offset + kept, deployments }

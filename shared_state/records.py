@@ -305,8 +305,8 @@ class DomainSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A transition: of a deployment's breaker, of load shedding (subject `load_shedding`), or of a replica between the
-    stores. ``id`` is its place in the stream, ``at_ms`` the domain's time.
+    """A transition: of a deployment's breaker, of load shedding (subject `load_shedding`), or of a replica, between the
+    stores or from `alive` to `dead`. ``id`` is its place in the stream, ``at_ms`` the domain's time.
     """
 
     id: str

@@ -156,7 +156,7 @@ class ScriptCalls:
     ) -> bytes:
         keys = self._keys
         names = (keys.domain, keys.leases, keys.replicas, keys.replica(replica))
-        own = (keys.deployment(deployment_id), keys.deployment_leases(deployment_id))
+        own = (keys.deployment(deployment_id), keys.deployment_leases(deployment_id), keys.events)
         arguments = [self._epoch, replica.encode(), b"%d" % DEAD_AFTER_MS, b"%d" % offset, b"%d" % REAP_CHUNK]
         arguments += [b"%d" % is_last, b"%d" % own_before_ms, *(each.permit.token.encode() for each in live)]
         return self._packed("reap", (*names, *own), arguments)

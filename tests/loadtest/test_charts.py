@@ -53,6 +53,15 @@ def test_marks_are_numbered_and_explained() -> None:
     assert {"1", "2", "1: 1.0 s azure: closed → open", "2: 3.0 s <b>&"} <= set(texts)
 
 
+def test_names_that_do_not_fit_beside_a_panel_are_shortened_and_look_it() -> None:
+    names = ["disconnected before an answer", "a deployment with a name as long as it gets"]
+    drawn = draw([Panel(title="p", lines=[Line(name, "red", [1.0]) for name in names])])
+
+    shown = [text.text or "" for text in drawn.iter(f"{SVG}text")]
+    assert names[0] in shown
+    assert "a deployment with a name as …" in shown
+
+
 def test_nothing_measured_is_still_a_picture() -> None:
     assert draw([Panel(title="p", lines=[Line("ok", "green", [])])], seconds=0).tag == f"{SVG}svg"
 

@@ -154,6 +154,17 @@ def test_reaping_twice_is_once(cluster: Cluster) -> None:
     assert removed == [1, 0]
 
 
+def test_death_is_an_event_once(cluster: Cluster) -> None:
+    cluster.configure("a", "b")
+    dead(cluster, "r2")
+    cluster.reap_chunk("r2", "a", last=False)
+    for deployment_id in ("b", "b"):  # two replicas have seen that it is silent
+        cluster.reap_chunk("r2", deployment_id)
+
+    told = [(event["from"], event["to"], event["reason"]) for event in cluster.events("r2")]
+    assert told == [("alive", "dead", "silent")]
+
+
 def test_settle_after_the_reaper_is_unknown(cluster: Cluster) -> None:
     cluster.configure("a")
     permit = cluster.granted("a", replica="r2")

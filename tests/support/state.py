@@ -269,7 +269,7 @@ class Cluster:
     ) -> tuple[int, int]:
         """Leases removed, and where to go on (-1: done)."""
         names = [self.keys.domain, self.keys.leases, self.keys.replicas, self.keys.replica(dead)]
-        names += [self.keys.deployment(deployment_id), self.keys.deployment_leases(deployment_id)]
+        names += [self.keys.deployment(deployment_id), self.keys.deployment_leases(deployment_id), self.keys.events]
         arguments = ["epoch-1", dead, DEAD_AFTER_MS, offset, chunk, int(last), own_before_ms]
         return replies.reaped(self.run("reap", names, arguments))[:2]
 
