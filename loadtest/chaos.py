@@ -5,6 +5,7 @@ while something goes wrong. Starts its own cluster on this machine and ends it; 
 import argparse
 import asyncio
 import contextlib
+import os
 import shlex
 import signal
 import sys
@@ -161,6 +162,10 @@ def main(arguments: Sequence[str]) -> int:
         scenarios = {Path(name).stem: read_scenario(name) for name in chosen}
     except BadScenario as error:
         parser.error(str(error))
+    if options.plot is not None and not os.access(options.plot, os.W_OK | os.X_OK):
+        parser.error(f"--plot: nothing can be written in {options.plot}")
+    for scenario in scenarios.values():
+        parse_flags(shlex.split(scenario.load))  # ends here if one is wrong, before anything is started
     for name, scenario in scenarios.items():
         with tempfile.TemporaryDirectory() as folder, SmallCluster(scenario, Path(folder)) as cluster:
             summary, course = uvloop.run(run(scenario, cluster))

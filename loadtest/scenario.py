@@ -1,13 +1,17 @@
 """A chaos scenario as a file: a small cluster, a load, and what is done to the cluster meanwhile."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from loadtest.behaviour import Behaviour, merge
 from loadtest.values import parse_duration
 
 FOLDER = Path(__file__).parent / "scenarios"
+REPLICAS_MOST = 16  # on one machine that runs all the rest as well
+NOT_HERE = ("url", "failover", "json", "html", "admin-key", "fail-over", "slo-under")
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,7 +29,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def at_s(self) -> float:
-        return parse_duration(self.at)
+        return 0.0 if self.at in ("0", "0s") else parse_duration(self.at)
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +63,7 @@ def read_scenario(name: str) -> Scenario:
     path = FOLDER / f"{name}.yaml" if name in names() else Path(name)
     try:
         scenario = msgspec.yaml.decode(path.read_bytes(), type=Scenario)
+        _check_cluster(scenario)
         for step in scenario.steps:
             _check(step, scenario)
     except OSError:
@@ -68,9 +73,24 @@ def read_scenario(name: str) -> Scenario:
     return scenario
 
 
+def _check_cluster(scenario: Scenario) -> None:
+    """Raises ValueError or msgspec.ValidationError."""
+    if not 1 <= scenario.replicas <= REPLICAS_MOST:
+        raise ValueError(f"replicas: {scenario.replicas} is not between 1 and {REPLICAS_MOST}")
+    if not scenario.providers:
+        raise ValueError("providers: at least one is needed")
+    for behaviour in scenario.providers.values():
+        merge(Behaviour(), behaviour)
+    for word in shlex.split(scenario.load):
+        name = word.lstrip("-").partition("=")[0]
+        if word.startswith("-") and name in NOT_HERE:
+            raise ValueError(f"load: {word} means nothing here, where the cluster and its report are the scenario's")
+
+
 def _check(step: Step, scenario: Scenario) -> None:
-    """Raises ValueError."""
-    parse_duration(step.at)
+    """Raises ValueError or msgspec.ValidationError."""
+    _ = step.at_s
+    merge(Behaviour(), step.behaviour)
     if sum(part is not None for part in (step.provider, step.kill, step.start)) > 1:
         raise ValueError(f"the step at {step.at} may name only one of provider, kill and start")
     if step.provider is not None and step.provider not in scenario.providers:

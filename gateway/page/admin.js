@@ -246,7 +246,7 @@ function addEvents(events) {
 function eventLine(each) {
   const isShedding = each.subject === "load_shedding";
   const label = text => isShedding ? words(text) || "no shedding" : STATES[text]?.[0] || words(text) || "–";
-  const kind = isShedding ? (each.to ? "bad" : "good") : { shared: "good", standby: "bad" }[each.to] || STATES[each.to]?.[1] || "idle";
+  const kind = isShedding ? (each.to ? "bad" : "good") : { shared: "good", standby: "bad", dead: "bad" }[each.to] || STATES[each.to]?.[1] || "idle";
   const at = new Date(each.at_ms);
   const stamp = make("time", { datetime: at.toISOString(), title: at.toLocaleString() }, at.toLocaleTimeString("en-GB"));
   return make("li", { "data-tone": kind },

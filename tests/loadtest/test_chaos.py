@@ -84,3 +84,22 @@ def test_wrong_scenario_exits_with_2() -> None:
 
     assert done.returncode == 2
     assert "neither a file nor one of" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("load", "flags", "told"),
+    [
+        ("-rps nan", [], "nan is not more than 0"),
+        ("-rps 5", ["--plot", "/nowhere"], "nothing can be written in /nowhere"),
+    ],
+)
+def test_what_cannot_be_run_or_drawn_is_told_before_anything_is_started(
+    load: str, flags: list[str], told: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(f"title: t\nload: {load}\nproviders: {{a: {{}}}}\n")
+    command = [sys.executable, "-m", "loadtest.chaos", str(file), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr

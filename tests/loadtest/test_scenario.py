@@ -41,6 +41,13 @@ def test_scenario_is_sound_and_short(name: str) -> None:
         (SOUND + "steps: [{at: 1s, says: s, kill: replica-3}]\n", "none of store, replica-1, replica-2"),
         (SOUND + "steps: [{at: 1s, says: s, provider: openai}]\n", "none of the providers"),
         (SOUND + "steps: [{at: 1s, says: s, kill: store, start: store}]\n", "only one of"),
+        (SOUND + "steps: [{at: 1s, says: s, provider: azure, behaviour: {latency: 5}}]\n", "latency"),
+        (SOUND + "replicas: 0\n", "not between 1 and 16"),
+        (SOUND + "replicas: 1000\n", "not between 1 and 16"),
+        ("title: t\nload: -rps 5\nproviders: {}\n", "at least one"),
+        ("title: t\nload: -rps 5\nproviders: {a: {error_rate: 2}}\n", "error_rate"),
+        ("title: t\nload: -rps '5\nproviders: {a: {}}\n", "No closing quotation"),
+        ("title: t\nload: -rps 5 -json x\nproviders: {a: {}}\n", "-json means nothing here"),
         ("a: [", "bad.yaml"),
     ],
 )
@@ -57,3 +64,10 @@ def test_wrong_file_is_explained(text: str, complaint: str, tmp_path: Path) -> N
 def test_unknown_name_lists_those_there_are() -> None:
     with pytest.raises(BadScenario, match="neither a file nor one of brown-out, flapping"):
         read_scenario("nonsense")
+
+
+def test_step_may_come_first_of_all(tmp_path: Path) -> None:
+    file = tmp_path / "early.yaml"
+    file.write_text(SOUND + "steps: [{at: 0s, says: s}]\n")
+
+    assert read_scenario(str(file)).steps[0].at_s == 0
