@@ -3,12 +3,33 @@
 import argparse
 import os
 import re
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 CHAT_PATH = "/v1/chat/completions"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FRAMING = ("content-length", "transfer-encoding")  # ours to say: a wrong one turns a body into further requests
+
+
+def with_scenario(arguments: Sequence[str]) -> list[str]:
+    """The flags of the file that `-scenario FILE` names stand before all others. Raises ValueError."""
+    names = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    names.add_argument("-scenario", "--scenario")
+    try:
+        found, others = names.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error)) from error
+    if found.scenario is None:
+        return list(arguments)
+    try:
+        words = shlex.split(Path(found.scenario).read_text(encoding="utf-8"), comments=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"-scenario {found.scenario}: {error}") from error
+    if any(re.match("--?scenario(=|$)", word) for word in words):
+        raise ValueError(f"-scenario {found.scenario}: names a further one")
+    return [*words, *others]
 
 
 def parse_urls(text: str) -> list[str]:

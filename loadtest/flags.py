@@ -11,7 +11,7 @@ import msgspec
 
 from loadtest.arrivals import STEADY, Shape
 from loadtest.drive import Load
-from loadtest.flag_texts import CHAT_PATH, parse_file, parse_header, parse_key, parse_urls
+from loadtest.flag_texts import CHAT_PATH, parse_file, parse_header, parse_key, parse_urls, with_scenario
 from loadtest.requests import Share, Target
 from loadtest.slo import Slo
 from loadtest.values import parse_duration, parse_mix, parse_number, parse_positive, parse_slo
@@ -49,6 +49,10 @@ def parse_flags(arguments: Sequence[str]) -> Options:
     """Prints the reason and exits with 2 when a flag is wrong."""
     # Two dashes only for argparse: it would take one-dash flags for abbreviations of each other.
     parser = _build_parser()
+    try:
+        arguments = with_scenario(arguments)
+    except ValueError as error:
+        parser.error(str(error))
     for argument in arguments:
         if argument.encode(errors="replace").decode() != argument:
             parser.error(f"{argument!r} is not UTF-8")
@@ -156,6 +160,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
 def _add_requests(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
+    add("--scenario", metavar="FILE", help="more flags, # begins a comment; those of the command line win")
     add("--url", type=parse_urls, action="append", help="gateway; repeat or separate by commas to take turns")
     add("--failover", action="store_true", help="to the next -url when one refuses the connection, as balancers do")
     add("--model", type=_told(parse_mix), default=(Share("gpt-4"),), help="one, or a mix such as a=70,b=30")

@@ -1,5 +1,7 @@
 """Flags with one dash or two."""
 
+from pathlib import Path
+
 import pytest
 
 from loadtest.arrivals import Shape
@@ -192,6 +194,7 @@ def test_durations_read_like_those_of_go(text: str, seconds: float) -> None:
         (["-rps", "5", "-arrivals", "spike", "-spike-at", "3s"], "needs -duration"),
         (["-rps", "200000", "-processes", "2", "-duration", "3s", "-arrivals", "spike"], "the spike would be"),
         (["-processes", "20"], "each needs a caller"),
+        (["-scenario"], "expected one argument"),
         (["-json", "/nowhere/out.json"], "cannot be written"),
         (["-html", "/"], "cannot be written"),
     ],
@@ -199,6 +202,41 @@ def test_durations_read_like_those_of_go(text: str, seconds: float) -> None:
 def test_wrong_flag_is_explained(flags: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_info:
         parse_flags(flags)
+
+    assert exit_info.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_scenario_file_holds_flags_and_those_of_the_command_line_win(tmp_path: Path) -> None:
+    file = tmp_path / "nightly.flags"
+    file.write_text("# every night\n-rps 50 -duration 1m   # a minute\n-model 'a=70,b=30' -slo ttft=500ms\n-stream\n")
+    options = parse_flags(["-scenario", str(file), "-rps", "7"])
+
+    assert (options.load.rate, options.load.duration_s, options.target.is_stream) == (7, 60, True)
+    assert options.target.models == (Share("a", 70), Share("b", 30))
+    assert options.slo == Slo(ttft_ms=500)
+    assert parse_flags([f"--scenario={file}"]).load.rate == 50
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (b"-rps 'five", "No closing quotation"),
+        (b"-rsp 5", "unrecognized arguments: --rsp"),
+        (b"-rps nan", "not more than 0"),
+        (b"-scenario other", "names a further one"),
+        (b"\xff\xfe", "can't decode"),
+        (None, "No such file"),
+    ],
+)
+def test_wrong_scenario_file_is_explained(
+    text: bytes | None, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "nightly.flags"
+    if text is not None:
+        file.write_bytes(text)
+    with pytest.raises(SystemExit) as exit_info:
+        parse_flags(["-scenario", str(file)])
 
     assert exit_info.value.code == 2
     assert complaint in capsys.readouterr().err
