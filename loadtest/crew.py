@@ -4,6 +4,7 @@ One Python process keeps one core busy at most. The workers end when the pipe to
 """
 
 import asyncio
+import contextlib
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -72,7 +73,14 @@ class Crew:
         except asyncio.CancelledError:
             for process in processes:
                 _input(process).close()
-            await asyncio.wait_for(listening, LAST_WORDS_S)
+            _, silent = await asyncio.wait([listening], timeout=LAST_WORDS_S)
+            if silent:  # what the others have told stands
+                missing = len(processes) - len(self._results)
+                print(f"{missing} of {len(processes)} processes did not tell what they measured", file=sys.stderr)
+                listening.cancel()
+                await asyncio.wait([listening])
+            with contextlib.suppress(asyncio.CancelledError):
+                listening.result()
             raise
         finally:
             beginning.cancel()

@@ -274,3 +274,17 @@ def test_ctrl_c_while_modules_are_loaded_shows_no_traceback() -> None:
 
     assert process.returncode == 130
     assert "Traceback" not in err
+
+
+def test_process_that_hangs_does_not_take_the_report_of_the_others_with_it(provider: ProviderProcess) -> None:
+    flags = ["-url", provider.url, "-duration", "60s", "-processes", "2"]
+    with subprocess.Popen(command(*flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: provider.counts()["succeeded"] > 10)
+        found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+        os.kill(int(found.stdout.split()[0]), signal.SIGSTOP)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=3 * PATIENCE_S)
+
+    assert process.returncode == 130
+    assert re.search(r"interrupted: [1-9][0-9,]* ok", out), out
+    assert err == "1 of 2 processes did not tell what they measured\n"
