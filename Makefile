@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-long compose-test lint bench capacity chaos stages outage faults screenshots lock clean
+.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity chaos stages outage faults screenshots lock clean
 
 setup: $(READY)
 
@@ -35,6 +35,10 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m loadtest.bench $(ARGS)
+
+# Ours beside other gateways, each installed from its package into .peers/; ARGS="--quick" tells whether all of it works.
+bench-peers: $(READY)
+	$(BIN)/python -m loadtest.bench_peers $(ARGS)
 
 # What the load generator itself can drive.
 capacity: $(READY)

@@ -4,11 +4,13 @@ import contextlib
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from importlib.resources import files
 
 MODEL = "gpt-4"
 READY_S = 20.0
 DUE, DUE_DIGITS = b"due ", 16  # in a chunk of the stream source: before the microsecond at which it is due
+NO_HEADERS: Mapping[str, str] = {}
 EMPTY_CALL = b'{"model":"gpt-4","messages":[{"role":"user","content":"hi"}]}'
 
 _ANSWER = (
@@ -37,11 +39,13 @@ http {{
 """
 )
 
-WRK = f"""\
-wrk.method = "POST"
-wrk.body = '{EMPTY_CALL.decode()}'
-wrk.headers["Content-Type"] = "application/json"
-"""
+
+def wrk_script(model: str = MODEL, headers: Mapping[str, str] = NO_HEADERS) -> str:
+    """The smallest call, as wrk sends it."""
+    lines = ['wrk.method = "POST"', f"wrk.body = '{EMPTY_CALL.decode().replace(MODEL, model)}'"]
+    for name, value in {"content-type": "application/json", **headers}.items():
+        lines.append(f"wrk.headers['{name}'] = '{value}'")
+    return "\n".join(lines) + "\n"
 
 
 def config(store_port: int, upstream_port: int, max_active: int, max_waiting: int) -> str:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from loadtest.bench_parts import MODEL, NGINX, WRK, config, free_port, store_binary, wait_for
+from loadtest.bench_parts import MODEL, NGINX, config, free_port, store_binary, wait_for, wrk_script
 
 GATEWAY_CORE, OTHER_CORE = "0", "1"
 CONNECTIONS = 32
@@ -85,9 +85,9 @@ class Bench:
     def direct(self) -> str:
         return f"http://127.0.0.1:{self.upstream}/v1/chat/completions"
 
-    def throughput(self, url: str, seconds: float) -> float:
+    def throughput(self, url: str, seconds: float, script: str = wrk_script()) -> float:
         """Requests per second that wrk gets through 32 connections; an error of any kind ends the bench."""
-        out = self._wrk(url, seconds)
+        out = self._wrk(url, seconds, script)
         if "Non-2xx" in out or "Socket errors" in out:
             raise SystemExit(f"errors under load:\n{out}")
         return float(re.findall(r"Requests/sec:\s+([\d.]+)", out)[0])
@@ -100,9 +100,9 @@ class Bench:
             raise SystemExit(f"not all were refused:\n{out}")
         return int(done[0])
 
-    def _wrk(self, url: str, seconds: float) -> str:
-        script = self.folder / "post.lua"
-        script.write_text(WRK)
+    def _wrk(self, url: str, seconds: float, script: str = wrk_script()) -> str:
+        file = self.folder / "post.lua"
+        file.write_text(script)
         command = [
             "taskset",
             "-c",
@@ -111,16 +111,26 @@ class Bench:
             "-t1",
             f"-c{CONNECTIONS}",
             f"-d{seconds:.0f}s",
+            "--timeout",
+            "10s",  # of a connection, for gateways that are slow
             "-s",
-            str(script),
+            str(file),
         ]
         return subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
 
-    def at_rate(self, url: str, arrivals: str, seconds: float) -> dict[str, dict[str, float]]:
+    def at_rate(
+        self,
+        url: str,
+        arrivals: str,
+        seconds: float,
+        rate: float = RATE,
+        asked: Sequence[str] = ("-model", MODEL),
+        warmup_s: float = 2,
+    ) -> dict[str, dict[str, float]]:
         """Latencies in ms of an open loop at a fixed rate, evenly spaced (constant) or in bursts (poisson)."""
         file = self.folder / "report.json"
-        flags = ["-url", url, "-model", MODEL, "-rps", str(RATE), "-arrivals", arrivals]
-        flags += ["-duration", f"{seconds}s", "-warmup", "2s", "-json", str(file)]
+        flags = ["-url", url, *asked, "-rps", f"{rate:g}", "-arrivals", arrivals]
+        flags += ["-duration", f"{seconds}s", "-warmup", f"{warmup_s}s", "-json", str(file)]
         # Last in line on the core it shares with the store, or its own work would be measured as the decision's.
         command = [
             "nice",

@@ -16,15 +16,15 @@ SHORT = 10  # chunks of a stream when there are few: many streams, for their fir
 
 
 @contextlib.contextmanager
-def _source(bench: Bench) -> Iterator[int]:
+def stream_source(bench: Bench) -> Iterator[int]:
     port = free_port()
     command = (sys.executable, "-m", "loadtest.stream_source", "--port", str(port), "--rate", str(CHUNKS_PER_S))
     with bench.running(OTHER_CORE, *command, port=port):
         yield port
 
 
-def _read(url: str, streams: int, turns: int, chunks: int) -> dict[str, Any]:
-    flags = ["--url", url, "--streams", str(streams), "--turns", str(turns), "--chunks", str(chunks)]
+def read_streams(url: str, streams: int, turns: int, chunks: int, asked: Sequence[str] = ()) -> dict[str, Any]:
+    flags = ["--url", url, "--streams", str(streams), "--turns", str(turns), "--chunks", str(chunks), *asked]
     seconds = turns * (chunks + 1) / CHUNKS_PER_S
     command = ["taskset", "-c", OTHER_CORE, sys.executable, "-m", "loadtest.stream_sink", *flags]
     out = subprocess.run([*command, "--seconds", f"{seconds:.1f}"], capture_output=True, check=True).stdout
@@ -33,9 +33,9 @@ def _read(url: str, streams: int, turns: int, chunks: int) -> dict[str, Any]:
 
 
 def bench_streams(bench: Bench, streams: int, seconds: float) -> None:
-    with _source(bench) as port, bench.gateway("hypercorn", port) as (url, pid):
+    with stream_source(bench) as port, bench.gateway("hypercorn", port) as (url, pid):
         direct = f"http://127.0.0.1:{port}/v1/chat/completions"
-        _read(url, FEW[-1], 2, SHORT)
+        read_streams(url, FEW[-1], 2, SHORT)
         _bench_few({"direct": direct, "gateway": url}, seconds)
         _bench_many({"direct": direct, "gateway": url}, pid, streams, seconds)
 
@@ -50,7 +50,7 @@ def _bench_few(urls: dict[str, str], seconds: float) -> None:
     turns = max(round(seconds * CHUNKS_PER_S / (SHORT + 1)), 1)
     for streams in FEW:
         for way, url in urls.items():
-            report = _read(url, streams, turns, SHORT)
+            report = read_streams(url, streams, turns, SHORT)
             figures = [report[part][share] for part in ("first_byte", "gap") for share in ("p50_ms", "p99_ms")]
             print(f"| {streams} | {way} | {' | '.join(f'{figure:.2f} ms' for figure in figures)} |", flush=True)
 
@@ -62,7 +62,7 @@ def _bench_many(urls: dict[str, str], pid: int, streams: int, seconds: float) ->
     chunks = round(seconds * CHUNKS_PER_S)
     for way, url in urls.items():
         used = cpu_s(pid)
-        report = _read(url, streams, 1, chunks)
+        report = read_streams(url, streams, 1, chunks)
         used = cpu_s(pid) - used
         late = report["lateness"]
         row = [way, report["chunks"], *(f"{late[share]:.1f} ms" for share in ("p50_ms", "p99_ms", "max_ms"))]

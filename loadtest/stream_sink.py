@@ -24,13 +24,14 @@ GRACE_S = 10.0  # for the last chunks of a run that lags
 class Run:
     """What the streams of a run are asked and what they have shown, in ms."""
 
-    def __init__(self, url: str, chunks: int) -> None:
+    def __init__(self, url: str, chunks: int, model: str = MODEL, headers: Sequence[str] = ()) -> None:
         address = urlsplit(url)
         self.host, self.port = address.hostname or "", address.port or 80
         messages = [{"role": "user", "content": "hi"}]
-        body = json.dumps({"model": MODEL, "stream": True, "max_tokens": chunks, "messages": messages})
-        head = f"POST {address.path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: "
-        self.request = f"{head}{len(body)}\r\n\r\n{body}".encode()
+        body = json.dumps({"model": model, "stream": True, "max_tokens": chunks, "messages": messages})
+        head = f"POST {address.path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
+        head += "".join(f"{header}\r\n" for header in headers)
+        self.request = f"{head}content-length: {len(body)}\r\n\r\n{body}".encode()
         self.first_byte, self.gaps, self.lateness = array("d"), array("d"), array("d")
         self.complete = self.stalled = 0
 
@@ -85,9 +86,8 @@ async def _streams_in_turn(run: Run, start_s: float, turns: int) -> None:
         await sink.ended
 
 
-async def read(url: str, streams: int, turns: int, chunks: int, seconds: float) -> dict[str, Any]:
+async def read(run: Run, streams: int, turns: int, seconds: float) -> dict[str, Any]:
     """A stream that does not end in time has stalled, whatever it has shown before."""
-    run = Run(url, chunks)
     tasks = [asyncio.create_task(_streams_in_turn(run, RAMP_S * n / streams, turns)) for n in range(streams)]
     _, late = await asyncio.wait(tasks, timeout=RAMP_S + seconds + GRACE_S)
     report = run.report()
@@ -107,8 +107,11 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=1, help="streams one after the other in each place")
     parser.add_argument("--chunks", type=int, required=True, help="of each stream")
     parser.add_argument("--seconds", type=float, required=True, help="that all of it should take")
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--header", action="append", default=[], metavar="'K: V'", help="repeatable")
     options = parser.parse_args()
-    print(json.dumps(uvloop.run(read(**vars(options)))))
+    run = Run(options.url, options.chunks, options.model, options.header)
+    print(json.dumps(uvloop.run(read(run, options.streams, options.turns, options.seconds))))
 
 
 if __name__ == "__main__":

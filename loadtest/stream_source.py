@@ -30,7 +30,7 @@ _USAGE = (
 )
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-_CHUNKS = re.compile(rb'"max_tokens": *(\d+)')
+_CHUNKS = re.compile(rb'"max_(?:completion_)?tokens": *(\d+)')  # gateways may turn the older name into the newer
 
 
 class Pace:

@@ -1,0 +1,159 @@
+"""`make bench-peers`: our gateway beside others, each installed from its package into an environment of its own.
+
+Needs wrk, nginx and two cores, node and npm for Portkey, and for the first run the package indexes. A gateway that
+cannot be installed or started is named in the report, with the reason.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import re
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from loadtest.bench_rig import Bench
+from loadtest.flag_texts import parse_file
+from loadtest.peer_figures import Results, Trouble
+from loadtest.peer_measures import OUTAGES, measure_outage, measure_plain, measure_streams
+from loadtest.peer_report import Run, render
+from loadtest.peers import ALL, OURS, Peer, PeerTrouble, install, missing_tools
+
+PARTS = ("plain", "streams", "outage")
+REPLICAS = (1, 2, 4)
+QUICK_S = 2.0
+INTERRUPTED = 130
+_Figure = TypeVar("_Figure")
+
+
+def parse_flags(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m loadtest.bench_peers", description=__doc__)
+    add = parser.add_argument
+    add("--only", choices=ALL, nargs="+", metavar="NAME", help=f"these gateways: {', '.join(ALL)}")
+    add("--parts", choices=PARTS, nargs="+", default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
+    add("--turns", type=int, default=2, help="of the parts on one core; an outage has one")
+    add("--seconds", type=float, default=3, help="of each measure on one core")
+    add("--replicas", type=int, nargs="+", default=REPLICAS, help="of each gateway in an outage (default: 1 2 4)")
+    add("--quick", action="store_true", help="one turn of two seconds, one replica: does all of it work?")
+    add("--cache", type=Path, default=Path(".peers"), metavar="DIR", help="where the gateways are installed")
+    add("--out", type=parse_file, metavar="FILE", help="write the report there too")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.turns, options.seconds, options.replicas = 1, QUICK_S, [1]
+    if options.turns < 1 or options.seconds < 1 or min(options.replicas) < 1:
+        parser.error("--turns, --seconds and --replicas are 1 at least")
+    return options
+
+
+class Suite:
+    """The gateways in turn, and what came of it so far."""
+
+    def __init__(self, bench: Bench, cache: Path, peers: Sequence[Peer]) -> None:
+        self.results = Results()
+        self.bench = bench
+        self._cache = cache.resolve()
+        self.peers = list(peers)
+        self._began = time.monotonic()
+
+    def install(self) -> None:
+        for peer in tuple(self.peers):
+            if self._try(peer, "everything", partial(install, peer, self._cache)) is None:
+                self.peers.remove(peer)
+
+    def measure(self, options: argparse.Namespace) -> None:
+        seconds = options.seconds
+        for turn in range(1, options.turns + 1):
+            for peer in self.peers:
+                if "plain" in options.parts:
+                    self._turn(peer, f"plain requests, turn {turn}", measure_plain, self.results.plain, seconds)
+                if "streams" in options.parts:
+                    self._turn(peer, f"streams, turn {turn}", measure_streams, self.results.streams, seconds)
+        if "outage" in options.parts:
+            for kind in OUTAGES:
+                for count in options.replicas:
+                    self._outages(kind, count)
+
+    def _turn(
+        self,
+        peer: Peer,
+        what: str,
+        measure: Callable[[Bench, Peer, Path, float], _Figure],
+        found: dict[str, list[_Figure]],
+        seconds: float,
+    ) -> None:
+        figure = self._try(peer, what, partial(measure, self.bench, peer, self._home(peer), seconds))
+        if figure is not None:
+            found.setdefault(peer.name, []).append(figure)
+
+    def _outages(self, kind: str, replicas: int) -> None:
+        for peer in self.peers:
+            if peer.is_ours and peer is not OURS:
+                continue  # what reads HTTP decides nothing
+            what = f"a provider {kind}, {replicas} replica{'s' if replicas > 1 else ''}"
+            measure = partial(measure_outage, self.bench, peer, self._home(peer), OUTAGES[kind], replicas)
+            outage = self._try(peer, what, measure)
+            if outage is not None:
+                self.results.outages[peer.name, kind, replicas] = outage
+
+    def _try(self, peer: Peer, what: str, act: Callable[[], _Figure]) -> _Figure | None:
+        print(f"{time.monotonic() - self._began:4.0f} s  {peer.title}: {what}", file=sys.stderr, flush=True)
+        try:
+            return act()
+        except (PeerTrouble, SystemExit) as trouble:  # the bench's own way of giving up is the latter
+            print(f"        {trouble}", file=sys.stderr, flush=True)
+            self.results.troubles.append(Trouble(f"{peer.title}, {what}", " ".join(str(trouble).split())))
+            return None
+
+    def _home(self, peer: Peer) -> Path:
+        return self._cache / peer.name
+
+
+def describe_machine() -> str:
+    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    cpu = found[1] if found else platform.machine()
+    busy = f"load average {os.getloadavg()[0]:.1f} before"
+    return f"{os.cpu_count()} cores ({cpu}), Linux {platform.release()}, Python {platform.python_version()}; {busy}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse_flags(arguments)
+    peers = [ALL[name] for name in ALL if not options.only or name in options.only]
+    missing = missing_tools(peers)
+    if missing or (os.cpu_count() or 1) < 2:
+        raise SystemExit(
+            f"make bench-peers needs two cores and {', '.join(missing) or 'nothing else'} "
+            "(Debian: wrk, nginx-light, nodejs, npm; --only can leave Portkey out, which alone needs the last two)"
+        )
+    run = Run(
+        command=shlex.join(["python", "-m", "loadtest.bench_peers", *arguments]),
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        machine=describe_machine(),
+        turns=options.turns,
+        seconds=options.seconds,
+        replicas=options.replicas,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        suite = Suite(Bench(Path(folder)), options.cache, peers)
+        try:
+            suite.install()
+            with suite.bench.surroundings():
+                suite.measure(options)
+        except KeyboardInterrupt:
+            run = msgspec.structs.replace(run, is_interrupted=True)
+    report = render(run, peers, suite.results)
+    print(report, end="")
+    if options.out:
+        Path(options.out).write_text(report)
+    return INTERRUPTED if run.is_interrupted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

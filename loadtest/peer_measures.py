@@ -1,0 +1,161 @@
+"""The measures of `make bench-peers`, each of one gateway in fresh processes: alone on a core, in an outage."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from loadtest.bench_parts import free_port, wait_for, wrk_script
+from loadtest.bench_rig import GATEWAY_CORE, Bench
+from loadtest.bench_streams import CHUNKS_PER_S, read_streams, stream_source
+from loadtest.peer_figures import Outage, Plain, Streams
+from loadtest.peer_replica import Replica, running, several
+from loadtest.peer_sites import ATTEMPT_S, SLOW_S, Site
+from loadtest.peers import Peer, PeerTrouble
+from loadtest.provider import die_with_parent
+
+WARMUP_S = 2
+RATE_MOST = 4000.0  # beyond, the load test on its half of a core would measure itself
+STREAMS = 40
+HEALTHY_MS = 50
+OUTAGE_RATE = 25  # calls per second on all replicas together: a sixth of what the slowest can on one core
+CALL_MOST_S = 15  # longer than both attempts together
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """What the first provider does, and for how long: until time-outs and breakers have done their work."""
+
+    behaviour: dict[str, float]
+    lasts_s: float
+    warmup_s: float = WARMUP_S
+
+
+OUTAGES = {
+    "answers 500 at once": Trial({"error_rate": 1, "latency_ms": 5}, 4),
+    "hangs": Trial(
+        {"stall_rate": 1}, 2 * ATTEMPT_S, 5
+    ),  # of a gateway that has been up for so long that it knows what is usual
+}
+
+
+def measure_plain(bench: Bench, peer: Peer, home: Path, seconds: float) -> Plain:
+    with running(peer, home, bench.folder / peer.name, _site(bench, bench.upstream), GATEWAY_CORE) as replica:
+        script = wrk_script(replica.launch.model, replica.launch.headers)
+        bench.throughput(replica.url, WARMUP_S, script)
+        per_s = bench.throughput(replica.url, seconds, script)
+        rate = round(min(per_s / 2, RATE_MOST))
+        direct = bench.at_rate(bench.direct, "constant", seconds, rate, warmup_s=1)["sent"]
+        report = bench.at_rate(replica.url, "constant", seconds, rate, replica.flags(), warmup_s=1)
+        if report["failed"]:
+            raise PeerTrouble(f"{report['failed']} calls failed at {rate} requests/s: {report['failures']}")
+        through = report["sent"]
+        return Plain(
+            per_s=per_s,
+            rate=rate,
+            added_p50_ms=through["p50_ms"] - direct["p50_ms"],
+            added_p99_ms=through["p99_ms"] - direct["p99_ms"],
+            rss_mib=replica.rss_mib(),
+        )
+
+
+def measure_streams(bench: Bench, peer: Peer, home: Path, seconds: float) -> Streams:
+    folder, chunks = bench.folder / peer.name, round(seconds * CHUNKS_PER_S)
+    with stream_source(bench) as port:
+        site = _site(bench, port)
+        with running(peer, home, folder, site, GATEWAY_CORE, is_stream=True) as replica:
+            read_streams(replica.url, STREAMS, 1, CHUNKS_PER_S // 2, _asked(replica))
+            before = replica.cpu_s()
+            report = read_streams(replica.url, STREAMS, 1, chunks, _asked(replica))
+            used_s = replica.cpu_s() - before
+    if not report["chunks"]:
+        raise PeerTrouble("no chunk of its streams arrived")
+    return Streams(
+        cpu_us=1e6 * used_s / report["chunks"],
+        late_p99_ms=report["lateness"]["p99_ms"],
+        whole_ratio=min(report["complete"] / STREAMS, report["chunks"] / (STREAMS * chunks)),
+    )
+
+
+def _asked(replica: Replica) -> list[str]:
+    """Flags of the stream sink."""
+    headers = replica.launch.headers.items()
+    return [
+        "--model",
+        replica.launch.model,
+        *(part for name, value in headers for part in ("--header", f"{name}: {value}")),
+    ]
+
+
+def measure_outage(bench: Bench, peer: Peer, home: Path, trial: Trial, replicas: int) -> Outage:
+    bench.ask_store("FLUSHALL")  # nobody starts with what the one before knew
+    with _provider() as primary, _provider() as backup:
+        sites = [
+            Site(port=free_port(), primary=primary, backup=backup, store=bench.store, is_cluster=True)
+            for _ in range(replicas)
+        ]
+        with several(peer, home, bench.folder, sites) as running_replicas:
+            healthy = drive(bench.folder, running_replicas, trial.warmup_s)
+            if healthy["failed"]:
+                raise PeerTrouble(f"{healthy['failed']} calls failed with healthy providers: {healthy['failures']}")
+            _control(primary, "PATCH", "/control", trial.behaviour)
+            _control(primary, "POST", "/control/reset", {})
+            report = drive(bench.folder, running_replicas, trial.lasts_s)
+            received = _control(primary, "GET", "/control")["counts"]["requests"]
+    return Outage(
+        calls=report["requests"],
+        failed=report["failed"],
+        slow=report["ok"] - report["goodput"]["kept"],
+        paid=received,
+        healthy_p99_ms=healthy["latency"]["p99_ms"],
+        failures=report["failures"],
+    )
+
+
+def drive(folder: Path, replicas: Sequence[Replica], seconds: float) -> dict[str, Any]:
+    """An open loop that takes turns among the replicas, as the load test reports it."""
+    file = folder / "outage.json"
+    file.unlink(missing_ok=True)
+    flags = ["-url", ",".join(replica.url for replica in replicas), *replicas[0].flags()]
+    flags += ["-rps", str(OUTAGE_RATE), "-arrivals", "constant", "-duration", f"{seconds:g}s"]
+    flags += ["-slo", f"latency={SLOW_S:g}s", "-timeout", f"{CALL_MOST_S}s", "-json", str(file)]
+    # Its exit code tells whether calls failed, and so does the report.
+    run = subprocess.run([sys.executable, "-m", "loadtest", *flags], capture_output=True, text=True)
+    if not file.exists():
+        raise PeerTrouble(f"the load test gave up: {run.stderr.strip()[-300:]}")
+    report: dict[str, Any] = json.loads(file.read_text())
+    return report
+
+
+def _site(bench: Bench, provider: int) -> Site:
+    bench.ask_store("FLUSHALL")
+    return Site(port=free_port(), primary=provider, backup=provider, store=bench.store, is_cluster=False)
+
+
+@contextlib.contextmanager
+def _provider() -> Iterator[int]:
+    port = free_port()
+    command = (sys.executable, "-m", "loadtest.provider", "--port", str(port))
+    told = ("--behaviour", json.dumps({"latency_ms": HEALTHY_MS}))
+    process = subprocess.Popen(
+        [*command, *told], stdout=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent
+    )
+    try:
+        wait_for(port, process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _control(port: int, method: str, path: str, body: dict[str, float] | None = None) -> dict[str, Any]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, method=method)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        state: dict[str, Any] = json.load(answer)
+    return state

@@ -1,0 +1,156 @@
+"""One replica of a gateway under measurement: started, awaited until it answers, watched and ended."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from loadtest.peer_sites import Launch, Site
+from loadtest.peers import Peer, PeerTrouble, last_words
+from loadtest.provider import die_with_parent
+
+READY_S = 90.0  # LiteLLM takes a quarter of that on one core, four of them on two cores more
+ANSWER_S = 5.0
+STOP_S = 1.0  # nothing is in flight any more
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Replica(msgspec.Struct, frozen=True):
+    url: str
+    pid: int
+    launch: Launch
+
+    def flags(self) -> list[str]:
+        """For `python -m loadtest`, but for the address."""
+        headers = [part for name, value in self.launch.headers.items() for part in ("-header", f"{name}: {value}")]
+        return ["-model", self.launch.model, *headers]
+
+    def cpu_s(self) -> float:
+        """Of all its threads so far, to the nanosecond."""
+        return sum(int(text.split()[0]) for text in self._read("task/*/schedstat")) / 1e9
+
+    def rss_mib(self) -> float:
+        return sum(int(text.split()[1]) * PAGE for text in self._read("statm")) / 2**20
+
+    def _read(self, name: str) -> Iterator[str]:
+        for pid in _family(self.pid):
+            for file in Path(f"/proc/{pid}").glob(name):
+                with contextlib.suppress(OSError):  # a thread that has ended
+                    yield file.read_text()
+
+
+def _family(pid: int) -> Iterator[int]:
+    yield pid
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in file.read_text().split():
+            yield from _family(int(child))
+
+
+@contextlib.contextmanager
+def running(
+    peer: Peer, home: Path, folder: Path, site: Site, core: str | None = None, *, is_stream: bool = False
+) -> Iterator[Replica]:
+    """Raises PeerTrouble if it does not start. `is_stream`: its provider knows nothing but streams."""
+    with started(peer, home, folder, site, core) as (launch, process):
+        yield _await(peer, folder, site, launch, process, is_stream)
+
+
+@contextlib.contextmanager
+def several(peer: Peer, home: Path, folder: Path, sites: Sequence[Site]) -> Iterator[list[Replica]]:
+    """Started side by side, on any core."""
+    folders = [folder / f"{peer.name}-{site.port}" for site in sites]
+    with contextlib.ExitStack() as stack:
+        begun = [
+            stack.enter_context(started(peer, home, each, site)) for each, site in zip(folders, sites, strict=True)
+        ]
+        yield [
+            _await(peer, each, site, launch, process, is_stream=False)
+            for each, site, (launch, process) in zip(folders, sites, begun, strict=True)
+        ]
+
+
+@contextlib.contextmanager
+def started(
+    peer: Peer, home: Path, folder: Path, site: Site, core: str | None = None
+) -> Iterator[tuple[Launch, subprocess.Popen[bytes]]]:
+    launch = peer.launch(site, home)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in launch.files.items():
+        (folder / name).write_text(text)
+    pinned = ["taskset", "-c", core] if core is not None else []
+    with (folder / "log").open("wb") as log:
+        try:
+            process = subprocess.Popen(
+                [*pinned, *launch.command],
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env=os.environ | launch.environment,
+                start_new_session=True,  # so that all it starts itself can be ended with it
+                preexec_fn=die_with_parent,
+            )
+        except OSError as error:
+            raise PeerTrouble(f"{peer.title} cannot be started: {error}") from error
+    try:
+        yield launch, process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+
+
+def _await(
+    peer: Peer, folder: Path, site: Site, launch: Launch, process: subprocess.Popen[bytes], is_stream: bool
+) -> Replica:
+    """Until it answers a call as it should: an open port is not yet a gateway."""
+    give_up_at, said = time.monotonic() + READY_S, "no answer"
+    while time.monotonic() < give_up_at:
+        if process.poll() is not None:
+            break
+        port = _port(folder, site, launch)
+        if port is not None:
+            said = ask(port, launch, is_stream=is_stream)
+            if not said:
+                return Replica(f"http://127.0.0.1:{port}{launch.path}", process.pid, launch)
+        time.sleep(0.1)
+    log = last_words((folder / "log").read_text(errors="replace"))
+    raise PeerTrouble(f"{peer.title} did not start: {said}; its last words: {log}")
+
+
+def _port(folder: Path, site: Site, launch: Launch) -> int | None:
+    if launch.port_file is None:
+        return site.port
+    file = folder / launch.port_file
+    text = file.read_text() if file.exists() else ""
+    return int(text) if re.fullmatch(r"\d+", text) else None
+
+
+def ask(port: int, launch: Launch, *, is_stream: bool) -> str:
+    """What is wrong with its answer to one call; nothing if all is well."""
+    call = {"model": launch.model, "max_tokens": 2, "messages": [{"role": "user", "content": "hi"}]}
+    body = json.dumps(call | ({"stream": True} if is_stream else {}))
+    headers = {"content-type": "application/json", **launch.headers}
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)) as connection:
+        try:
+            connection.request("POST", launch.path, body, headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            return str(error) or type(error).__name__
+    if answer.status == 200 and (b"[DONE]" if is_stream else b'"choices"') in text:
+        return ""
+    return f"{answer.status} {text[:200].decode(errors='replace')}"

