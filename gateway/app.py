@@ -30,6 +30,7 @@ from gateway.endpoints.ops import Probes
 from gateway.endpoints.overview import Overview
 from gateway.endpoints.page import LivePage
 from gateway.endpoints.reception import Reception
+from gateway.endpoints.scaling import ScalingView
 from gateway.endpoints.tenants import Tenants
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, headers_of
 from gateway.flight import Flight
@@ -56,6 +57,7 @@ from shared_state.memory import Memory
 from shared_state.news import News
 from shared_state.records import Configuration
 from shared_state.replicas import Replica
+from shared_state.scaling import Scaling
 from shared_state.scripts import assemble_all
 from shared_state.store import Store
 from shared_state.tenants import TenantBook
@@ -154,7 +156,10 @@ async def application(
         feed = LiveFeed(failover, models_shown(settings), replica, admission.waiting, lambda: flight.is_draining)
         stack.push_async_callback(feed.stop)
         overview = Overview(access, failover, feed, settings)
-        metrics = _metrics(stack, settings, failover, retries, measures, admission)
+        scaling = Scaling(failover, lambda: sum(admission.waiting().values()))
+        stack.push_async_callback(scaling.stop)
+        scaling.start()
+        metrics = _metrics(stack, settings, failover, retries, measures, admission, scaling)
         now = asyncio.get_running_loop().time
         refuse = EarlyRefusal(
             dispatcher, reception, admission.shed, settings, replica, measures, retries, tracer, log, now
@@ -162,6 +167,7 @@ async def application(
         probes = Probes(flight, failover, metrics)
         scraped = [Route("/metrics", probes.metrics, methods=["GET"])]
         routes = _routes(hot, models, admin, tenants, overview, probes)
+        routes.append(Route("/v1/admin/autoscale", ScalingView(access, scaling).show, methods=["GET"]))
         if settings.server.metrics_port is None:
             routes += scraped
         app = Application(hot, routes, refuse, Starlette(routes=scraped, exception_handlers=_HANDLERS), log)
@@ -192,11 +198,12 @@ def _metrics(
     retries: ClientRetries,
     measures: Measures,
     admission: Admission,
+    scaling: Scaling,
 ) -> Metrics:
     lag = LoopLag()
     stack.callback(lag.stop)
     prices = {entry.id: entry.cost for entry in settings.model_list if entry.cost != CostSettings()}
-    cluster = ClusterMetrics(settings.model_list)
+    cluster = ClusterMetrics(settings.model_list, lambda: scaling.latest)
     return Metrics(failover, retries, measures, admission.queues, admission.attempts, lag, cluster, prices)
 
 

@@ -1,12 +1,12 @@
 """What the cluster knows, for Prometheus: the same from every replica that can reach the store."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from gateway.exposition import pieces
 from gateway.settings import DeploymentSettings
-from shared_state.records import DeploymentSnapshot, DomainSnapshot
+from shared_state.records import DeploymentSnapshot, DomainSnapshot, ScalingSignal
 
 STATES = ("closed", "half_open", "open", "forced_open", "disabled")
 _DOMAIN = (
@@ -25,9 +25,24 @@ _DEPLOYMENT = (
 )
 
 
+_SCALING = (
+    ("pllm_desired_replicas", "Replicas that there should be", "desired"),
+    ("pllm_autoscale_wanted_replicas", "Replicas that the load asks for now", "wanted"),
+    ("pllm_autoscale_average", "Requests to carry, on average of the last seconds", "average"),
+    ("pllm_autoscale_peak", "The highest average within scale_down_delay", "peak"),
+    ("pllm_autoscale_waiting", "Requests that wait on all replicas", "waiting"),
+    ("pllm_autoscale_limit", "Requests that the deployments that are well can serve at once", "limit"),
+)
+
+
 class ClusterMetrics:
-    def __init__(self, deployments: Iterable[DeploymentSettings]) -> None:
+    """``scaling``: what the store last said of it, if it is known."""
+
+    def __init__(
+        self, deployments: Iterable[DeploymentSettings], scaling: Callable[[], ScalingSignal | None] = lambda: None
+    ) -> None:
         self._deployments = tuple(deployments)
+        self._scaling = scaling
 
     def collect(self, snapshot: DomainSnapshot | None) -> Iterator[Metric]:
         """Nothing but names while the store cannot be asked."""
@@ -36,12 +51,10 @@ class ClusterMetrics:
             for entry in part:
                 info.add_metric([entry.id, entry.model_name, entry.provider.type], 1)
             yield info
+        yield from _gauges(_SCALING, self._scaling())
         if snapshot is None:
             return
-        for name, help_text, field in _DOMAIN:
-            family = GaugeMetricFamily(name, help_text)
-            family.add_metric([], getattr(snapshot, field))
-            yield family
+        yield from _gauges(_DOMAIN, snapshot)
         yield from _breakers(snapshot.deployments)
         for field, help_text in _DEPLOYMENT:
             for piece in pieces(snapshot.deployments):
@@ -49,6 +62,14 @@ class ClusterMetrics:
                 for each in piece:
                     family.add_metric([each.id], getattr(each, field))
                 yield family
+
+
+def _gauges(fields: Iterable[tuple[str, str, str]], values: object) -> Iterator[Metric]:
+    """None where there are no values."""
+    for name, help_text, field in fields if values else ():
+        family = GaugeMetricFamily(name, help_text)
+        family.add_metric([], getattr(values, field))
+        yield family
 
 
 def _breakers(deployments: Iterable[DeploymentSnapshot]) -> Iterator[Metric]:

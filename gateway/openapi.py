@@ -194,6 +194,11 @@ def _admin_paths() -> dict[str, Any]:
             parameters=[_optional("before", event_id), _optional("limit", _whole(1000))],
         ),
         "/v1/admin/replicas": _get("The replicas", _json(replicas, "By id"), "401", "403", "503"),
+        "/v1/admin/autoscale": _get(
+            "How many replicas there should be, and why",
+            _json({"type": "object", "required": ["desired_replicas"]}, "The same from every replica"),
+            *("401", "403", "404", "503"),
+        ),
         "/v1/admin/configuration": _get(
             "The settings in force, secrets masked", _json(anything, "As in the file"), "401", "403"
         ),

@@ -1,5 +1,6 @@
 """Settings become the policies that the store's scripts read. The only place that knows both vocabularies."""
 
+from gateway.autoscale_settings import autoscale_policy
 from gateway.router_settings import RouterSettings
 from gateway.settings import DeploymentSettings, Settings
 from shared_state.records import Configuration, DeploymentPolicy, RouterPolicy
@@ -55,4 +56,5 @@ def deployment_policy(deployment: DeploymentSettings, router: RouterSettings) ->
 
 def configuration(settings: Settings, version: int) -> Configuration:
     deployments = tuple(deployment_policy(d, settings.router) for d in settings.model_list if d.enabled)
-    return Configuration(version, router_policy(settings.router), deployments)
+    autoscale = autoscale_policy(settings.router.autoscale)
+    return Configuration(version, router_policy(settings.router), deployments, autoscale)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from gateway.autoscale_settings import AutoscaleSettings
 from gateway.setting_types import (
     Allowance,
     Amount,
@@ -103,3 +104,4 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     queue: QueueSettings = QueueSettings()
     model_queues: Mapping[Name, QueueSettings] = {}  # instead of `queue`, for a model
     aliases: Mapping[Name, Name] = {}
+    autoscale: AutoscaleSettings | None = None

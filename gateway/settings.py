@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from gateway import setting_rules, yaml_source
+from gateway.autoscale_settings import autoscale_problems
 from gateway.router_settings import RouterSettings
 from gateway.setting_types import (
     Amount,
@@ -197,8 +198,7 @@ def _with_inherited(document: object, environment: Mapping[str, str]) -> object:
         "latency_threshold": router.latency_threshold_ms / 1_000,
         "cooldown_period": router.circuit_breaker_cooldown_ms / 1_000,
     }
-    filled = [_filled(entry, seconds, environment) for entry in entries]
-    return {**document, "model_list": filled}
+    return {**document, "model_list": [_filled(entry, seconds, environment) for entry in entries]}
 
 
 def _filled(entry: object, inherited: Mapping[str, object], environment: Mapping[str, str]) -> object:
@@ -251,16 +251,17 @@ def _key_problems(auth: AuthSettings) -> Iterator[Problem]:
 
 def _router_problems(settings: Settings) -> Iterator[Problem]:
     router = settings.router
+    yield from autoscale_problems("router.autoscale", router.autoscale)
     if not router.score.load + router.score.latency + router.score.error > 0:
         yield Problem("router.score", "at least one weight must be above 0")
     if router.breaker.probe_successes > router.breaker.probes:
         yield Problem("router.breaker.probe_successes", "more than router.breaker.probes: it would never close")
-    longest_ms = router.breaker.max_cooldown_ms
+    longest_ms, too_long = router.breaker.max_cooldown_ms, "longer than router.breaker.max_cooldown"
     if router.circuit_breaker_cooldown_ms > longest_ms:
-        yield Problem("router.circuit_breaker_cooldown", "longer than router.breaker.max_cooldown")
+        yield Problem("router.circuit_breaker_cooldown", too_long)
     for path, entry in _entries(settings):
         if entry.cooldown_period_ms > max(longest_ms, router.circuit_breaker_cooldown_ms):
-            yield Problem(f"{path}.cooldown_period", "longer than router.breaker.max_cooldown")
+            yield Problem(f"{path}.cooldown_period", too_long)
 
 
 def _model_problems(settings: Settings) -> Iterator[Problem]:
@@ -285,8 +286,7 @@ def _model_problems(settings: Settings) -> Iterator[Problem]:
     for model in router.model_queues:
         yield from names.unknown_model(yaml_source.key_path("router.model_queues", model), model)
     for index, entry in enumerate(settings.auth.keys):
-        path = f"{yaml_source.item_path('auth.keys', index)}.models"
-        yield from setting_rules.allowed_model_problems(names, path, entry.models)
+        yield from setting_rules.allowed_model_problems(names, f"auth.keys[{index}].models", entry.models)
 
 
 def _provider_problems(path: str, provider: ProviderSettings) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ class Keys:
         self.window = self._key("window")
         self.events = self._key("events")
         self.replicas = self._key("replicas")
+        self.autoscale = self._key("autoscale")
         self.tenants = self._key("tenants")  # a HASH, and the channel on which its changes are told
         self.freed = self._key("freed")  # a channel: deployments of which a request has ended, while requests wait
 

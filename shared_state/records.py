@@ -70,6 +70,18 @@ class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: str = "adaptive"
 
 
+class AutoscalePolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How many replicas the cluster should have: each at most ``utilization`` (0..1) of its ``target_concurrency``, and
+    fewer than now only after ``scale_down_delay_ms``.
+    """
+
+    target_concurrency: int
+    utilization: float
+    min_replicas: int
+    max_replicas: int
+    scale_down_delay_ms: int
+
+
 class TenantLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What one tenant may do in the whole domain; None means unlimited. ``weight``: its share of what is full. No name:
     the anonymous one, not told apart.
@@ -304,9 +316,37 @@ class DomainSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.shed_reasons)
 
 
+class ScalingSignal(msgspec.Struct, frozen=True, kw_only=True):
+    """How many replicas there should be, as the store judged at ``evaluated_at_ms``, and what it knew then. ``average``
+    and ``peak`` of ``scale_down_delay_ms`` are of active requests and, up to the deployments' ``limit``, waiting ones;
+    ``wanted``: what the average asks for. ``changed_at_ms`` 0: ``desired`` has never changed.
+    """
+
+    now_ms: int
+    evaluated_at_ms: int
+    desired: int
+    wanted: int
+    reason: Literal["load", "held", "min", "max", "learning"]
+    active: int
+    waiting: int
+    limit: int
+    replicas: int
+    average: float
+    peak: float
+    held_until_ms: int = 0
+    changed_at_ms: int = 0
+    changed_from: int = 0
+    target_concurrency: int
+    utilization: float
+    min_replicas: int
+    max_replicas: int
+    scale_down_delay_ms: int
+
+
 class Event(msgspec.Struct, frozen=True):
-    """A transition: of a deployment's breaker, of load shedding (subject `load_shedding`), or of a replica, between the
-    stores or from `alive` to `dead`. ``id`` is its place in the stream, ``at_ms`` the domain's time.
+    """A transition: of a deployment's breaker, of load shedding (subject `load_shedding`), of the replicas that there
+    should be (`desired_replicas`), or of a replica, between the stores or from `alive` to `dead`. ``id`` is its place in
+    the stream, ``at_ms`` the domain's time.
     """
 
     id: str
@@ -361,3 +401,4 @@ class Configuration(msgspec.Struct, frozen=True):
     version: int
     router: RouterPolicy
     deployments: tuple[DeploymentPolicy, ...]
+    autoscale: AutoscalePolicy | None = None

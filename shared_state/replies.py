@@ -20,6 +20,7 @@ from shared_state.records import (
     Permit,
     Rejection,
     ReplicaSnapshot,
+    ScalingSignal,
     Settlement,
 )
 
@@ -201,6 +202,13 @@ def roster(reply: Reply) -> list[ReplicaSnapshot]:
             )
         )
     return sorted(found, key=lambda replica: replica.id)
+
+
+def autoscaled(reply: Reply) -> ScalingSignal | None:
+    """autoscale. None: the store knows of no cluster yet."""
+    if not reply:
+        return None
+    return msgspec.convert({**_fields(reply[1:]), "now_ms": _number(reply[0])}, ScalingSignal, strict=False)
 
 
 _VERDICT_FIELDS = 8

@@ -13,7 +13,17 @@ import msgspec
 from shared_state.client import pack
 from shared_state.keys import Keys
 from shared_state.memory import Live, View
-from shared_state.records import Ask, Breaker, Configuration, Ending, Permit, Plan, Presence, TenantLimits
+from shared_state.records import (
+    Ask,
+    AutoscalePolicy,
+    Breaker,
+    Configuration,
+    Ending,
+    Permit,
+    Plan,
+    Presence,
+    TenantLimits,
+)
 from shared_state.scripts import Script
 
 DEAD_AFTER_MS = 5000
@@ -182,6 +192,15 @@ class ScriptCalls:
 
     def roster(self) -> bytes:
         return self._packed("roster", [self._keys.domain, self._keys.replicas], [b"%d" % REPLICAS_SHOWN])
+
+    def autoscale(self, replica: str, waiting: int, configuration: Configuration, policy: AutoscalePolicy) -> bytes:
+        keys = self._keys
+        names = [keys.domain, keys.leases, keys.events, keys.replicas, keys.replica(replica), keys.autoscale]
+        names += (keys.deployment(deployment.id) for deployment in configuration.deployments)
+        arguments = [b"%d" % waiting, b"%d" % DEAD_AFTER_MS, b"%d" % configuration.version]
+        arguments += [b"%d" % policy.target_concurrency, b"%g" % policy.utilization, b"%d" % policy.min_replicas]
+        arguments += [b"%d" % policy.max_replicas, b"%d" % policy.scale_down_delay_ms]
+        return self._packed("autoscale", names, arguments)
 
     def explain(self, plan: Plan, priority: int) -> bytes:
         names = [self._keys.domain, self._keys.policy, self._keys.leases]

@@ -30,6 +30,7 @@ from shared_state.records import (
     Presence,
     Rejection,
     ReplicaSnapshot,
+    ScalingSignal,
     Settlement,
 )
 from shared_state.script_calls import Detail, ScriptCalls
@@ -360,6 +361,16 @@ class Store:
 
     async def roster(self) -> list[ReplicaSnapshot]:
         return replies.roster(await self._batcher.call(self._calls.roster()))
+
+    async def autoscale(self, waiting: int) -> ScalingSignal | None:
+        """How many replicas there should be. ``waiting``: requests in this replica's queues. None: not to be told, as
+        the configuration says nothing of it or the store is new.
+        """
+        configuration = self.configuration
+        if configuration.autoscale is None:
+            return None
+        packed = self._calls.autoscale(self.memory.replica, waiting, configuration, configuration.autoscale)
+        return replies.autoscaled(await self._batcher.call(packed))
 
     async def explain(self, plan: Plan, priority: int) -> Explanation:
         return replies.explained(await self._batcher.call(self._calls.explain(plan, priority)), plan.ids)

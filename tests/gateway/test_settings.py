@@ -111,6 +111,7 @@ class TestTree:
                 "critical_reserve": 0.2,
             },
             "aliases": {},
+            "autoscale": None,
         }
 
     def test_deployment_defaults(self) -> None:

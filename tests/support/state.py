@@ -18,6 +18,7 @@ from shared_state.keys import Keys
 from shared_state.records import (
     UNLIMITED,
     Ask,
+    AutoscalePolicy,
     DeploymentPolicy,
     DomainSnapshot,
     Event,
@@ -28,6 +29,7 @@ from shared_state.records import (
     Rejection,
     ReplicaSnapshot,
     RouterPolicy,
+    ScalingSignal,
     Settlement,
     TenantLimits,
 )
@@ -256,6 +258,16 @@ class Cluster:
         for permit in answered:
             arguments += [self.ids.index(permit.deployment_id) + 1, permit.token]
         return replies.beaten(self.run("beat", names, arguments))
+
+    def autoscale(
+        self, policy: AutoscalePolicy, replica: str = "r1", *, waiting: int = 0, version: int = 1
+    ) -> ScalingSignal | None:
+        keys = self.keys
+        names = [keys.domain, keys.leases, keys.events, keys.replicas, keys.replica(replica), keys.autoscale]
+        names += [keys.deployment(deployment_id) for deployment_id in self.ids]
+        settings = [version, policy.target_concurrency, policy.utilization, policy.min_replicas, policy.max_replicas]
+        arguments = [waiting, DEAD_AFTER_MS, *settings, policy.scale_down_delay_ms]
+        return replies.autoscaled(self.run("autoscale", names, arguments))
 
     def reap_chunk(
         self,

@@ -33,7 +33,11 @@ def described(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -
         deployment("gpt", first, "gpt-4"),
         deployment("claude", second, "claude", provider_fields={"type": "anthropic"}),
     ]
-    with running_cluster(store, provider_processes, models, domain="described", engines=("hypercorn",)) as running:
+    router: dict[str, Any] = {"autoscale": {}}
+    engines = ("hypercorn",)
+    with running_cluster(
+        store, provider_processes, models, domain="described", engines=engines, router=router
+    ) as running:
         yield running.replicas[0]
 
 

@@ -1,0 +1,36 @@
+"""How many replicas the cluster should have: `router.autoscale`. Without it nothing is reckoned or shown."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from gateway.setting_types import Count, Duration, Threshold, yaml_key
+from gateway.yaml_source import Problem
+from shared_state.records import AutoscalePolicy
+
+
+class AutoscaleSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    """The formula is in lua/include/desired.lua."""
+
+    target_concurrency: Count = 500  # streams of 20 chunks a second that one core carries at 60 % of its time
+    utilization: Threshold = 0.7  # the rest is for what comes while a new replica starts
+    min_replicas: Count = 2  # one may die
+    max_replicas: Count = 20
+    scale_down_delay_ms: Duration = 300_000  # longer than most lulls; a replica too many is cheap for that time
+
+
+def autoscale_problems(path: str, settings: AutoscaleSettings | None) -> Iterator[Problem]:
+    if settings is not None and settings.max_replicas < settings.min_replicas:
+        yield Problem(f"{path}.max_replicas", f"less than {path}.min_replicas")
+
+
+def autoscale_policy(settings: AutoscaleSettings | None) -> AutoscalePolicy | None:
+    if settings is None:
+        return None
+    return AutoscalePolicy(
+        target_concurrency=settings.target_concurrency,
+        utilization=settings.utilization,
+        min_replicas=settings.min_replicas,
+        max_replicas=settings.max_replicas,
+        scale_down_delay_ms=settings.scale_down_delay_ms,
+    )
