@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity chaos stages outage faults screenshots lock clean
+.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity chaos autoscale stages outage faults screenshots lock clean
 
 setup: $(READY)
 
@@ -47,6 +47,10 @@ capacity: $(READY)
 # What clients see, and what the cluster does, while something goes wrong: all scenarios, or ARGS="provider-outage".
 chaos: $(READY)
 	$(BIN)/python -m loadtest.chaos $(or $(ARGS),all)
+
+# A surge and its decay against a cluster that follows its own autoscaling signal.
+autoscale: $(READY)
+	$(BIN)/python -m loadtest.autoscale --plot docs/autoscale.svg
 
 # What each stage of a request's way costs: a report.
 stages: $(READY)

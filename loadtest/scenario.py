@@ -40,6 +40,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Name and behaviour of each; each is one deployment of the model gpt-4."""
     replicas: int = 2
     router: dict[str, Any] = {}
+    server: dict[str, Any] = {}
     auth: dict[str, Any] = {}
     """As in the gateway's configuration; without keys a caller's priority is normal at most."""
     deployment: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""A cluster on this machine for the length of a chaos scenario: store, fake providers and replicas, a process each."""
+"""A cluster on this machine for the length of a run: store, fake providers and replicas, a process each."""
 
 import json
 import subprocess
@@ -22,12 +22,15 @@ ANSWER_MOST_S = 5.0
 
 
 class SmallCluster:
-    """Use as a context manager. Its processes are `store`, `replica-1` and so on, and the providers' names."""
+    """Use as a context manager. Its processes are `store`, `replica-1` and so on, and the providers' names. Of the
+    replicas all are started, or only the first ones: ``begins_with``.
+    """
 
-    def __init__(self, scenario: Scenario, folder: Path) -> None:
+    def __init__(self, scenario: Scenario, folder: Path, begins_with: int | None = None) -> None:
         self._folder = folder
         self._ports = {name: free_port() for name in ("store", *scenario.providers, *_replicas(scenario))}
         self._replicas = _replicas(scenario)
+        self._first = self._replicas[:begins_with]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._commands = {name: self._provider(name, each) for name, each in scenario.providers.items()}
         self._commands |= {"store": self._store()} | {name: self._replica(name) for name in self._replicas}
@@ -36,9 +39,9 @@ class SmallCluster:
     def __enter__(self) -> Self:
         try:
             for name in ("store", *self._commands):
-                if name not in self._processes:
+                if name not in self._processes and (name in self._first or name not in self._replicas):
                     self.start(name, is_awaited=name not in self._replicas)
-            for name in self._replicas:
+            for name in self._first:
                 self._await(name)
         except BaseException:
             self._end()
@@ -75,6 +78,13 @@ class SmallCluster:
         self._processes[name].kill()
         self._processes[name].wait(STOP_S)
 
+    def stop(self, name: str) -> None:
+        """As an orchestrator does: it finishes what it has. Not waited for."""
+        self._processes[name].terminate()
+
+    def has_ended(self, name: str) -> bool:
+        return name not in self._processes or self._processes[name].poll() is not None
+
     def change(self, provider: str, patch: dict[str, Any]) -> None:
         url = f"http://127.0.0.1:{self._ports[provider]}/control"
         request = urllib.request.Request(url, json.dumps(patch).encode(), method="PATCH")
@@ -105,7 +115,7 @@ class SmallCluster:
 
     def _configuration(self, scenario: Scenario) -> dict[str, Any]:
         return {
-            "server": {"drain_timeout": "1s"},
+            "server": {"drain_timeout": "1s", **scenario.server},
             # The machine runs the load and the providers as well, and is slower than a cluster's.
             "state": {"url": f"redis://127.0.0.1:{self._ports['store']}", "deadline": "250ms"},
             "router": scenario.router,

@@ -345,8 +345,8 @@ class ScalingSignal(msgspec.Struct, frozen=True, kw_only=True):
 
 class Event(msgspec.Struct, frozen=True):
     """A transition: of a deployment's breaker, of load shedding (subject `load_shedding`), of the replicas that there
-    should be (`desired_replicas`), or of a replica, between the stores or from `alive` to `dead`. ``id`` is its place in
-    the stream, ``at_ms`` the domain's time.
+    should be (`desired_replicas`), or of a replica, between the stores or from `alive` to `dead`. ``id`` is its place
+    in the stream, ``at_ms`` the domain's time.
     """
 
     id: str

@@ -76,7 +76,7 @@ ORDER = {
         *("topology", "scripts", "keys", "records", "embedded", "errors"),
     ),
     "loadtest": (
-        *("bench_peers", "chaos", "small_cluster", "scenario"),
+        *("bench_peers", "chaos", "autoscale", "small_cluster", "scenario"),
         *("__main__", "command", "page", "charts", "events", "report", "summary", "paper"),
         *("crew", "worker", "part", "flags", "flag_texts", "values", "drive"),
         *("client", "connection", "answers", "arrivals", "open_files"),

@@ -56,7 +56,12 @@ def watched(
         domain="watched",
         state={"deadline": "100ms"},
         environment={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "50"},
-        router={"fallbacks": {"gpt-4": ["spare"]}, "latency_threshold": "8s", "queue": {"max_wait": "500ms"}},
+        router={
+            "fallbacks": {"gpt-4": ["spare"]},
+            "latency_threshold": "8s",
+            "queue": {"max_wait": "500ms"},
+            "autoscale": {},
+        },
     ) as running:
         yield running
 

@@ -56,7 +56,7 @@ def sick_cluster(store: EmbeddedStore, provider_processes: list[ProviderProcess]
         provider_processes,
         [deployment("gpt-4-a", first, "gpt-4"), deployment("spare", second, "spare")],
         domain="sick",
-        router={"load_shedding": {"min_healthy_ratio": 0.6}},
+        router={"load_shedding": {"min_healthy_ratio": 0.6}, "autoscale": {}},
     ) as running:
         heal(provider_processes)
         first.behave(error_rate=1)

@@ -1,5 +1,6 @@
 """What is in `deploy/` for containers: manifests that Kubernetes would take, and settings that a replica would."""
 
+import copy
 import re
 import subprocess
 import sys
@@ -7,19 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
+import msgspec
 import pytest
 import yaml
 
+from gateway.endpoints.scaling import shown
 from gateway.settings import exposure_problems, parse
+from tests.gateway.endpoints.test_scaling import SIGNAL
+from tests.support import keda
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 VERSION = "1.33"
 MANIFESTS = [
     manifest
-    for file in sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+    for file in sorted((DEPLOY / "kubernetes").rglob("*.yaml"))
     for manifest in yaml.safe_load_all(file.read_text())
 ]
 BUILT_IN = [manifest for manifest in MANIFESTS if "keda" not in manifest["apiVersion"]]
+KEDA = [manifest for manifest in MANIFESTS if "keda" in manifest["apiVersion"]]
 ENVIRONMENT = {
     "PLLM_ADMIN_KEY": "admin-key-0123456789",
     "PLLM_API_KEY": "api-key-0123456789",
@@ -42,6 +48,67 @@ def test_a_mistake_would_be_seen() -> None:
 
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, VERSION, strict=True)
+
+
+@pytest.mark.parametrize("manifest", KEDA, ids=lambda manifest: manifest["kind"])
+def test_manifest_has_the_fields_that_keda_knows(manifest: dict[str, Any]) -> None:
+    keda.validate(manifest)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("spec", "minReplicas", 3),
+        ("spec", "minReplicaCount", "3"),
+        ("metadata", "annotation", {}),
+        ("trigger", "metricsType", "Value"),
+        ("query", "threshold", 1),
+        ("query", "server", "http://prometheus:9090"),
+    ],
+)
+def test_a_mistake_in_what_keda_reads_would_be_seen(part: str, key: str, value: object) -> None:
+    wrong = copy.deepcopy(next(each for each in KEDA if each["kind"] == "ScaledObject"))
+    trigger = wrong["spec"]["triggers"][0]
+    parts = {"spec": wrong["spec"], "metadata": wrong["metadata"], "trigger": trigger, "query": trigger["metadata"]}
+    parts[part][key] = value
+
+    with pytest.raises(msgspec.ValidationError):
+        keda.validate(wrong)
+
+
+def test_autoscalers_agree_with_the_settings_and_scale_the_same_deployment() -> None:
+    autoscale = parse(kind("ConfigMap")["data"]["gateway.yaml"], ENVIRONMENT).router.autoscale
+    assert autoscale is not None
+    hpas = [m["spec"] for m in MANIFESTS if m["kind"] == "HorizontalPodAutoscaler"]
+    scaled = [m["spec"] for m in MANIFESTS if m["kind"] == "ScaledObject"]
+    bounds = [(spec["minReplicas"], spec["maxReplicas"]) for spec in hpas]
+    bounds += [(spec["minReplicaCount"], spec["maxReplicaCount"]) for spec in scaled]
+
+    assert bounds == [(autoscale.min_replicas, autoscale.max_replicas)] * 4
+    assert {spec["scaleTargetRef"]["name"] for spec in (*hpas, *scaled)} == {kind("Deployment")["metadata"]["name"]}
+    # One autoscaler a deployment: each of these takes the place of the one that is there by default.
+    names = [spec["advanced"]["horizontalPodAutoscalerConfig"]["name"] for spec in scaled]
+    assert {*names, *(m["metadata"]["name"] for m in MANIFESTS if m["kind"] == "HorizontalPodAutoscaler")} == {"pllm"}
+
+
+def test_keda_asks_the_gateway_for_what_it_answers() -> None:
+    (trigger,) = [
+        trigger
+        for manifest in KEDA
+        for trigger in manifest["spec"].get("triggers", [])
+        if trigger["type"] == "metrics-api"
+    ]
+    (secret,) = kind("TriggerAuthentication")["spec"]["secretTargetRef"]
+    admin_key = next(
+        entry["valueFrom"]["secretKeyRef"]
+        for entry in kind("Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]
+        if entry["name"] == "PLLM_ADMIN_KEY"
+    )
+
+    assert shown(SIGNAL)[trigger["metadata"]["valueLocation"]] == SIGNAL.desired
+    assert trigger["metadata"]["url"].endswith("/v1/admin/autoscale")
+    assert trigger["authenticationRef"]["name"] == kind("TriggerAuthentication")["metadata"]["name"]
+    assert (secret["parameter"], secret["name"], secret["key"]) == ("token", admin_key["name"], admin_key["key"])
 
 
 @pytest.mark.parametrize(
