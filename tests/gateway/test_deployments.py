@@ -84,6 +84,7 @@ def test_autoscalers_agree_with_the_settings_and_scale_the_same_deployment() -> 
     bounds = [(spec["minReplicas"], spec["maxReplicas"]) for spec in hpas]
     bounds += [(spec["minReplicaCount"], spec["maxReplicaCount"]) for spec in scaled]
 
+    assert "replicas" not in kind("Deployment")["spec"]  # or each apply would undo what they have done
     assert bounds == [(autoscale.min_replicas, autoscale.max_replicas)] * 4
     assert {spec["scaleTargetRef"]["name"] for spec in (*hpas, *scaled)} == {kind("Deployment")["metadata"]["name"]}
     # One autoscaler a deployment: each of these takes the place of the one that is there by default.
