@@ -12,6 +12,8 @@ from gateway.deadline import Deadline
 from gateway.errors import StateLost, Unauthorized
 from gateway.exhausted import FULL, Tried, attempts, failed
 from gateway.interrupt import Cause, Interrupt
+from gateway.money_settings import CostEstimateSettings
+from gateway.prices import Prices
 from gateway.queueing import Queue, Waiter
 from gateway.router_settings import RouterSettings
 from gateway.shed_memory import ShedMemory
@@ -32,6 +34,9 @@ class Asking(msgspec.Struct, frozen=True):
     trace: Trace
 
 
+NO_PRICES = Prices((), CostEstimateSettings(), None)
+
+
 def _is_full(decision: Permit | Rejection) -> bool:
     """Would waiting help? A deployment that could take the request has no room."""
     return isinstance(decision, Rejection) and decision.code == "none" and not FULL.isdisjoint(decision.verdicts)
@@ -50,8 +55,13 @@ class Admission:
     """
 
     def __init__(
-        self, store: Failover, router: RouterSettings, is_welcome: Callable[[Tenant], bool] = lambda _tenant: True
+        self,
+        store: Failover,
+        router: RouterSettings,
+        is_welcome: Callable[[Tenant], bool] = lambda _tenant: True,
+        prices: Prices = NO_PRICES,
     ) -> None:
+        self._prices = prices
         self._is_welcome = is_welcome
         self._store = store
         self._router = router
@@ -122,6 +132,7 @@ class Admission:
             asking.tenant.limits,
             waiting,
             asking.trace.is_recording,
+            self._prices.spending(call, asking.tenant.limits, plan),
         )
         interrupt.set_deadline(asking.deadline.at)
         try:
@@ -143,6 +154,8 @@ class Admission:
         """``is_sent``: the provider was called."""
         if is_sent:
             self.attempts[permit.deployment_id, ending.outcome.value] += 1
+        if permit.ask.spending is not None:
+            ending = self._prices.settled(permit, ending, is_sent)
         settled = self._store.settle(permit, ending, is_urgent)
         if any(self._by_deployment.get(permit.deployment_id, ())):
             settled.add_done_callback(lambda _settled: self.freed(permit.deployment_id))

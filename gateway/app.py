@@ -40,10 +40,12 @@ from gateway.logs import Lines, Redaction
 from gateway.loop_lag import LoopLag
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
+from gateway.money_settings import CostSettings, budget_of
 from gateway.openapi import document
 from gateway.policy import configuration
+from gateway.prices import Prices
 from gateway.request_log import RequestLine, RequestLog
-from gateway.settings import CostSettings, Settings
+from gateway.settings import Settings
 from gateway.tracing import Tracer, is_wanted
 from gateway.upstream import Upstream
 from shared_state.batcher import HURRIED, PATIENT, Batcher
@@ -55,7 +57,7 @@ from shared_state.fitness import check
 from shared_state.keys import Keys
 from shared_state.memory import Memory
 from shared_state.news import News
-from shared_state.records import Configuration
+from shared_state.records import Configuration, TenantRecord
 from shared_state.replicas import Replica
 from shared_state.scaling import Scaling
 from shared_state.scripts import assemble_all
@@ -136,9 +138,18 @@ async def application(
         stack.push_async_callback(upstream.close)
 
         catalog, authenticator = Catalog(settings), Authenticator(settings.auth)
-        admission = Admission(failover, settings.router, authenticator.is_welcome)
+        budget = budget_of(settings.router.budget)
+        prices = Prices(settings.model_list, settings.router.cost_estimate, budget)
+        admission = Admission(failover, settings.router, authenticator.is_welcome, prices)
         dispatcher = Dispatcher(failover, admission, upstream, catalog, settings.router)
-        book = TenantBook(failover, authenticator.learn)
+        ledger = failover.shared.memory.ledger
+
+        def learn(records: dict[str, TenantRecord], version: int) -> None:
+            authenticator.learn(records, version)
+            ledger.watch(budget, authenticator.limits())
+
+        ledger.watch(budget, authenticator.limits())
+        book = TenantBook(failover, learn)
         await book.begin()
         _listen(stack, client, failover, admission, book)
         retries, measures = ClientRetries(), Measures()
@@ -203,7 +214,8 @@ def _metrics(
     lag = LoopLag()
     stack.callback(lag.stop)
     prices = {entry.id: entry.cost for entry in settings.model_list if entry.cost != CostSettings()}
-    cluster = ClusterMetrics(settings.model_list, lambda: scaling.latest)
+    ledger = failover.shared.memory.ledger
+    cluster = ClusterMetrics(settings.model_list, ledger, lambda: scaling.latest)
     return Metrics(failover, retries, measures, admission.queues, admission.attempts, lag, cluster, prices)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from gateway.money_settings import BudgetSettings, budget_of
 from gateway.setting_types import Count, Name, Weight
 from gateway.settings import AuthSettings, KeySettings, Priority
 from shared_state.records import UNLIMITED, TenantLimits, TenantRecord
@@ -53,6 +54,7 @@ class TenantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     tpm: Count | None = None
     max_parallel: Count | None = None
     weight: Weight = 1.0
+    budget: BudgetSettings | None = None
 
 
 ANONYMOUS = Tenant(name="anonymous")
@@ -97,6 +99,10 @@ class Authenticator:
         names = {tenant.name for tenant in self._configured.values()}
         return name in names or bytes.fromhex(key_hash) in (*self._configured, self._admin_digest)
 
+    def limits(self) -> list[TenantLimits]:
+        """Of every tenant that there is now."""
+        return [tenant.limits for tenant in self._tenants.values()]
+
     @property
     def has_admin_key(self) -> bool:
         return self._admin_digest is not None
@@ -122,7 +128,12 @@ def _tenant(entry: KeySettings) -> Tenant:
 
 def _limits(entry: KeySettings | TenantRecord) -> TenantLimits:
     return TenantLimits(
-        name=entry.name, rpm=entry.rpm, tpm=entry.tpm, max_parallel=entry.max_parallel, weight=entry.weight
+        name=entry.name,
+        rpm=entry.rpm,
+        tpm=entry.tpm,
+        max_parallel=entry.max_parallel,
+        weight=entry.weight,
+        budget=budget_of(entry.budget) if isinstance(entry, KeySettings) else entry.budget,
     )
 
 

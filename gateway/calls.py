@@ -37,12 +37,20 @@ class Request(msgspec.Struct, frozen=True):
     max_tokens: Any = None
     max_completion_tokens: Any = None
     max_output_tokens: Any = None
+    n: Any = None
+    best_of: Any = None
 
     @property
     def most_tokens(self) -> int:
         """Out. What is no number is the provider's to refuse."""
         asked = self.max_completion_tokens or self.max_output_tokens or self.max_tokens
         return min(max(asked, 0), TOKENS_MOST) if type(asked) is int else 0
+
+    @property
+    def choices(self) -> int:
+        """Answers that are asked for, and paid."""
+        asked = [each for each in (self.n, self.best_of) if type(each) is int]
+        return min(max([1, *asked]), CHOICES_MOST)
 
 
 class ChatRequest(Request, frozen=True, kw_only=True):
@@ -70,7 +78,8 @@ class ResponseRequest(Request, frozen=True, kw_only=True):
 
 class Call(msgspec.Struct, frozen=True):
     """One parsed request: what to route, and the body as it came. ``edition``: the headers that say how to read it;
-    ``tokens``: an estimate of all that it will take.
+    ``tokens``: an estimate of all that it will take; ``output_most``: as many as each of its ``choices`` may have, 0
+    when it does not say.
     """
 
     model: str
@@ -80,6 +89,8 @@ class Call(msgspec.Struct, frozen=True):
     include_usage: bool = False
     edition: tuple[tuple[str, str], ...] = ()
     tokens: int = 0
+    output_most: int = 0
+    choices: int = 1
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -138,6 +149,7 @@ class ErrorReply(msgspec.Struct, frozen=True):
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 TOKENS_MOST = 999_999_999
+CHOICES_MOST = 128  # OpenAI's own limit; a number with many digits must not be more than the store can add up
 BYTES_PER_TOKEN = 4  # of English text; corrected when the provider has counted
 PROMPT_TOKENS_MOST = 100_000  # an image is many bytes and few tokens
 
@@ -180,8 +192,18 @@ def parse(kind: Kind, body: bytes) -> Call:
         _check_one_model(body)
     is_stream = request.stream is True and kind is not Kind.EMBEDDING
     include_usage = request.stream_options is not None and request.stream_options.include_usage is True
-    tokens = min(len(body) // BYTES_PER_TOKEN, PROMPT_TOKENS_MOST) + request.most_tokens
-    return Call(request.model, is_stream, body, kind, include_usage, tokens=tokens)
+    most = request.most_tokens
+    tokens = min(len(body) // BYTES_PER_TOKEN, PROMPT_TOKENS_MOST) + most
+    return Call(
+        request.model,
+        is_stream,
+        body,
+        kind,
+        include_usage,
+        tokens=tokens,
+        output_most=most,
+        choices=1 if request.n is request.best_of is None else request.choices,
+    )
 
 
 def _check_one_model(body: bytes) -> None:

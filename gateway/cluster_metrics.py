@@ -1,11 +1,14 @@
 """What the cluster knows, for Prometheus: the same from every replica that can reach the store."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from gateway.budget_view import budgets_shown, headroom
 from gateway.exposition import pieces
 from gateway.settings import DeploymentSettings
+from shared_state.ledger import Ledger
 from shared_state.records import DeploymentSnapshot, DomainSnapshot, ScalingSignal
 
 STATES = ("closed", "half_open", "open", "forced_open", "disabled")
@@ -34,14 +37,27 @@ _SCALING = (
     ("pllm_autoscale_limit", "Requests that the deployments that are well can serve at once", "limit"),
 )
 
+_BUDGET = (
+    ("limit", "Budget of its period, in the currency of the prices", "amount"),
+    ("spent", "Of the budget, what was spent in this period", "spent"),
+    ("reserved", "Of the budget, what calls under way may cost at most", "reserved"),
+)
+_HEADROOM = ("Share of a minute's requests that the tenant has left", "Share of a minute's tokens that it has left")
+
 
 class ClusterMetrics:
-    """``scaling``: what the store last said of it, if it is known."""
+    """``ledger``: as it was read with the last heartbeat, so that a scrape asks the store for none of it; ``scaling``:
+    what the store last said of it, if it is known.
+    """
 
     def __init__(
-        self, deployments: Iterable[DeploymentSettings], scaling: Callable[[], ScalingSignal | None] = lambda: None
+        self,
+        deployments: Iterable[DeploymentSettings],
+        ledger: Ledger,
+        scaling: Callable[[], ScalingSignal | None] = lambda: None,
     ) -> None:
         self._deployments = tuple(deployments)
+        self._ledger = ledger
         self._scaling = scaling
 
     def collect(self, snapshot: DomainSnapshot | None) -> Iterator[Metric]:
@@ -52,6 +68,7 @@ class ClusterMetrics:
                 info.add_metric([entry.id, entry.model_name, entry.provider.type], 1)
             yield info
         yield from _gauges(_SCALING, self._scaling())
+        yield from _budgets(self._ledger)
         if snapshot is None:
             return
         yield from _gauges(_DOMAIN, snapshot)
@@ -70,6 +87,26 @@ def _gauges(fields: Iterable[tuple[str, str, str]], values: object) -> Iterator[
         family = GaugeMetricFamily(name, help_text)
         family.add_metric([], getattr(values, field))
         yield family
+
+
+def _budgets(ledger: Ledger) -> Iterator[Metric]:
+    """A scope is `domain` or `tenant:<name>`: names that operators have given."""
+    shown = budgets_shown(ledger)
+    for name, help_text, field in _BUDGET:
+        for piece in pieces(shown.items()):
+            family = GaugeMetricFamily(f"pllm_budget_{name}", help_text, labels=["scope"])
+            for scope, fields in piece:
+                family.add_metric([scope], cast(float, fields[field]))
+            yield family
+    shares = headroom(ledger)
+    for position, (name, help_text) in enumerate(zip(("rpm", "tpm"), _HEADROOM, strict=True)):
+        for part in pieces(shares.items()):
+            family = GaugeMetricFamily(f"pllm_tenant_{name}_headroom", help_text, labels=["tenant"])
+            for scope, pair in part:
+                share = pair[position]
+                if share is not None:
+                    family.add_metric([scope.removeprefix("tenant:")], share)
+            yield family
 
 
 def _breakers(deployments: Iterable[DeploymentSnapshot]) -> Iterator[Metric]:

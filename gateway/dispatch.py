@@ -200,6 +200,7 @@ class Dispatcher:
             exchange.latency_ms,
             retry_after_ms=exchange.retry_after_ms,
             is_final=is_final,
+            cost=exchange.cost,
         )
         # Ahead of the acquire that follows, in the same flush: the next decision already knows.
         self._admission.settle(permit, ending, attempt, is_urgent=not is_final)

@@ -3,6 +3,7 @@
 GatewayError
 ├── InvalidRequest        400  bad JSON, missing or mistyped field
 ├── Unauthorized          401  no or wrong API key
+├── BudgetExceeded        402  what the call may cost does not fit
 ├── Forbidden             403  the key may not use this model or endpoint
 ├── ModelNotFound         404
 ├── Conflict              409  somebody else has it
@@ -84,6 +85,12 @@ class Forbidden(GatewayError):
     status = 403
     type = "invalid_request_error"
     code = "model_not_allowed"
+
+
+class BudgetExceeded(GatewayError):
+    status = 402
+    type = "insufficient_quota"
+    code = "budget_exceeded"
 
 
 class AdminOnly(Forbidden):
@@ -209,6 +216,7 @@ def body_of(error: GatewayError) -> bytes:
 _MESSAGE_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
     408: "timeout_error",
@@ -238,7 +246,10 @@ def headers_of(error: GatewayError) -> list[tuple[bytes, bytes]]:
         headers.append((b"retry-after-ms", b"%d" % error.retry_after_ms))
     if error.attempts:
         headers.append((b"x-pllm-attempts", b"%d" % error.attempts))
-    if isinstance(error, UpstreamFailed | QuotaExhausted) or (error.retry_after_ms or 0) > WAIT_MOST_MS:
-        # Fallbacks are exhausted: a client that tries again only adds load to what is already failing.
+    if (
+        isinstance(error, UpstreamFailed | QuotaExhausted | BudgetExceeded)
+        or (error.retry_after_ms or 0) > WAIT_MOST_MS
+    ):
+        # Fallbacks are exhausted, or money is: a client that tries again only adds load to what is already failing.
         headers.append((b"x-should-retry", b"false"))
     return headers

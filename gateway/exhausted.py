@@ -7,6 +7,7 @@ import msgspec
 from gateway.catalog import Candidate
 from gateway.errors import (
     Attempt,
+    BudgetExceeded,
     GatewayError,
     NoHealthyDeployment,
     Overloaded,
@@ -100,6 +101,7 @@ def _error_for(tried: Sequence[Tried]) -> GatewayError:
 
 
 FULL = frozenset({"full", "behind"})  # no room, or only for those who wait and have less
+_BUDGETS = {"domain": "The gateway's budget", "tenant": "The budget of this API key"}
 _SHED = "The gateway is overloaded and sheds load ({})."
 
 
@@ -110,6 +112,9 @@ def rejected(rejection: Rejection, candidates: Sequence[Candidate], tried: Seque
     if rejection.code == "shed":
         return Overloaded(_SHED.format(rejection.reason), rejection.reason, retry_after_ms=wait_ms)
     details = tuple(Attempt(c.deployment.id, v) for c, v in zip(candidates, rejection.verdicts, strict=True))
+    if rejection.code == "over_budget":
+        message = f"{_BUDGETS[rejection.reason]} has no room for what this request may cost."
+        return BudgetExceeded(message, retry_after_ms=wait_ms or None, details=details)
     if set(rejection.verdicts) == {"rate_limited"}:
         message = "The rate limit of every deployment of this model is reached."
         return RateLimited(message, retry_after_ms=wait_ms, details=details)

@@ -20,6 +20,7 @@ GAP_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0, 30
 OVERHEAD_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 # What alerts are about is there from the start: of a counter that begins with one nobody sees the first increment.
 _KNOWN = (
+    ("402", "budget_exceeded"),
     *(("503", "no_healthy_deployment"), ("503", "server_is_overloaded"), ("503", "state_unavailable")),
     *(("429", "queue_full"), ("429", "rate_limit_exceeded"), ("502", "upstream_error"), ("504", "upstream_timeout")),
 )

@@ -14,8 +14,8 @@ from gateway.cluster_metrics import ClusterMetrics
 from gateway.exposition import pieces
 from gateway.loop_lag import LoopLag
 from gateway.measures import Measures, TracedHistogram
+from gateway.money_settings import CostSettings
 from gateway.queueing import Queue
-from gateway.settings import CostSettings
 from shared_state.failover import Failover
 from shared_state.histogram import Histogram
 from shared_state.records import DomainSnapshot

@@ -27,6 +27,7 @@ _ANSWERS = {
 _FAULTS = {
     "400": "The request is wrong; the error names the field",
     "401": "No or a wrong API key",
+    "402": "A budget has no room for what the request may cost; retry-after says when its period turns",
     "403": "The key may not use this model",
     "404": "The model does not exist",
     "408": "The body did not arrive in time",

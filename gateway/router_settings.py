@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from gateway.autoscale_settings import AutoscaleSettings
+from gateway.money_settings import BudgetSettings, CostEstimateSettings
 from gateway.setting_types import (
     Allowance,
     Amount,
@@ -105,3 +106,5 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     model_queues: Mapping[Name, QueueSettings] = {}  # instead of `queue`, for a model
     aliases: Mapping[Name, Name] = {}
     autoscale: AutoscaleSettings | None = None
+    budget: BudgetSettings | None = None  # of the whole domain
+    cost_estimate: CostEstimateSettings = CostEstimateSettings()

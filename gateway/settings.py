@@ -13,9 +13,9 @@ import msgspec
 
 from gateway import setting_rules, yaml_source
 from gateway.autoscale_settings import autoscale_problems
+from gateway.money_settings import BudgetSettings, CostSettings
 from gateway.router_settings import RouterSettings
 from gateway.setting_types import (
-    Amount,
     Count,
     Duration,
     Identifier,
@@ -74,6 +74,7 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     max_parallel: Count | None = None
     weight: Weight = 1.0  # its share of a full model's turns, among tenants that wait
     models: tuple[Name, ...] = ()
+    budget: BudgetSettings | None = None
 
 
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
@@ -95,11 +96,6 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_ke
     sampling: bool | None = None  # may temperature and top_p be set in a translation; None: as the model's name tells
     stream_usage: bool = True  # ask for the usage of every stream; a few old imitators refuse the field
     trace_context: bool = False  # is it told the trace's id? It could tell from that which requests belong together
-
-
-class CostSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    input_per_million: Amount = 0
-    output_per_million: Amount = 0
 
 
 class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
@@ -124,6 +120,7 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
     tags: tuple[Text, ...] = ()
     enabled: bool = True
     cost: CostSettings = CostSettings()
+    max_output_tokens: Count | None = None  # of one answer: what is reserved of a budget where a request says nothing
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
@@ -231,6 +228,7 @@ def _rule_problems(settings: Settings) -> Iterator[Problem]:
     yield from _key_problems(settings.auth)
     yield from _router_problems(settings)
     yield from _model_problems(settings)
+    yield from _budget_problems(settings)
 
 
 def _state_problems(state: StateSettings) -> Iterator[Problem]:
@@ -287,6 +285,15 @@ def _model_problems(settings: Settings) -> Iterator[Problem]:
         yield from names.unknown_model(yaml_source.key_path("router.model_queues", model), model)
     for index, entry in enumerate(settings.auth.keys):
         yield from setting_rules.allowed_model_problems(names, f"auth.keys[{index}].models", entry.models)
+
+
+def _budget_problems(settings: Settings) -> Iterator[Problem]:
+    """A budget that nothing could ever use up is a mistake."""
+    if any(entry.cost != CostSettings() for entry in settings.model_list):
+        return
+    paths = [yaml_source.item_path("auth.keys", i) for i, entry in enumerate(settings.auth.keys) if entry.budget]
+    for path in [*(["router"] if settings.router.budget else []), *paths]:
+        yield Problem(f"{path}.budget", "no deployment has a cost, so that nothing would ever be spent")
 
 
 def _provider_problems(path: str, provider: ProviderSettings) -> Iterator[Problem]:

@@ -2,13 +2,15 @@
 that. Anything else: a command, as redis-cli would send it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gateway import tables
 from gateway.statistics import duration
 from gateway.tables import ClusterView
 from shared_state.inspection import Inspected, Inspector, inspecting
+from shared_state.money import MICRO
 
+_MONEY = ("amount", "spent", "reserved")
 _WIDTH = 10_000  # lines are as long as they are
 
 
@@ -37,7 +39,28 @@ def _domain(inspector: Inspector, domain: str) -> list[str]:
     head = f"domain {domain}   epoch {tables.clean(snapshot.epoch) or '-'}   sequence {snapshot.sequence}"
     if snapshot.policy_version:
         head += f"   configured {tables.moment(snapshot.policy_version)}"
-    return [head, *(line.fit(_WIDTH, False) for line in tables.cluster(view))]
+    return [head, *(line.fit(_WIDTH, False) for line in tables.cluster(view)), *_budgets(found.budgets)]
+
+
+def _budgets(budgets: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """As they were written last: a period that has ended stays until the next call."""
+    if not budgets:
+        return []
+    rows: list[tuple[str, ...]] = [("BUDGET", "AMOUNT", "SPENT", "RESERVED", "PERIOD")]
+    for scope, fields in budgets.items():
+        rows.append((scope, *(_money(fields.get(name, "0")) for name in _MONEY), fields.get("period", "")))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "",
+        *("  ".join(tables.clean(w).ljust(n) for w, n in zip(row, widths, strict=True)).rstrip() for row in rows),
+    ]
+
+
+def _money(micro: str) -> str:
+    try:
+        return f"{int(micro) / MICRO:.6f}"
+    except ValueError:
+        return micro
 
 
 def _deployment(found: Inspected) -> list[str]:

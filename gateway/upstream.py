@@ -118,6 +118,11 @@ class Exchange:
             return b""
 
     @property
+    def cost(self) -> int:
+        """A request that was refused costs nothing; of any other what it cost has to be reckoned (-1)."""
+        return 0 if self.status >= 400 else -1
+
+    @property
     def tokens(self) -> int:
         """In and out, -1 when the provider did not tell."""
         return self.input_tokens + self.output_tokens or -1

@@ -6,6 +6,7 @@
 --- @include "lease"
 --- @include "overdue"
 --- @include "orphan"
+--- @include "reservation"
 --- @include "replica"
 --- @include "era"
 --- @include "outcomes"
@@ -45,7 +46,7 @@ domain_advance(domain, epoch)
 local active = redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now), '+inf')
 if policy and now - (domain.evaluated_at_ms or 0) >= EVALUATE_EVERY_MS then
   local counted, healthy = 0, 0
-  lease_sweep(leases_key, now)
+  lease_sweep(leases_key, reservations_expire(global_key, leases_key, now))
   for k = FIRST, #KEYS, 2 do
     local d = deployment_read(KEYS[k])
     if d.config_version and d.state ~= 'disabled' then

@@ -2,6 +2,7 @@
 --- @include "deployment"
 --- @include "probe"
 --- @include "lease"
+--- @include "reservation"
 --- @include "replica"
 --- @include "era"
 --- @include "event"
@@ -33,6 +34,7 @@ for k = 1, #members, 2 do
   local is_old = own_before_ms == 0 or (score < own_before_ms and not is_live[members[k]])
   if is_old and lease_owner(members[k]) == replica then
     lease_remove(leases_key, own_leases_key, members[k])
+    reservation_end(global_key, members[k], -1)
     removed = removed + 1
     if lease_is_probe(score) and d.state == 'half_open' and score >= d.changed_at_ms then probe_give_back(d) end
   else

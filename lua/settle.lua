@@ -4,6 +4,7 @@
 --- @include "judge"
 --- @include "lease"
 --- @include "tenant"
+--- @include "reservation"
 --- @include "waiting"
 --- @include "gradient"
 --- @include "event"
@@ -16,7 +17,7 @@
 --       client_error | cancelled), 4 generation, 5 probe (0 | 1), 6 latency_ms (first byte of a stream, else total),
 --       7 stream (0 | 1), 8 output_tokens, 9 retry_after_ms (0 unknown), 10 final outcome of its request (0 | 1),
 --       11 seed (31-bit), 12 tokens as estimated at acquire, 13 as they were (-1 unknown), 14 the tenant's limit of
---       them per minute (0 none)
+--       them per minute (0 none), 15 'cost estimate scopes' where money is reserved (cost -1 unknown)
 -- reply known (0 | 1), state, generation, sequence, epoch, now_ms
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local deployment_key, own_leases_key, own_window_key = KEYS[6], KEYS[7], KEYS[8]
@@ -31,6 +32,7 @@ local domain = domain_read(global_key, { 'epoch', 'sequence', 'clock_ms', 'clock
 local d, now = deployment_read(deployment_key), domain.now
 local start = tonumber(redis.call('ZSCORE', own_leases_key, token) or nil)
 local known = lease_remove(leases_key, own_leases_key, token)
+if ARGV[15] ~= '' then reservation_settle(global_key, token, known, ARGV[15]) end
 domain_advance(domain, epoch)
 if not known or not d.config_version then
   record_write(domain)
@@ -42,8 +44,7 @@ local sample = judge_sample(call, d)
 local is_plain = d.state == 'closed' and call.outcome == 'success' and sample.slow == 0
 local policy = not is_plain and policy_read(policy_key)
 -- A close starts a new window: what was granted before it says nothing about now.
-local is_late = d.state == 'closed' and generation ~= d.generation
-local sums
+local is_late, sums = d.state == 'closed' and generation ~= d.generation, nil
 if not is_late and (now - (d.refreshed_at_ms or 0) >= SUMMARY_DUE_MS or sample.failures == 1 or sample.slow == 1) then
   sums = window_read(redis.call('GET', own_window_key) or '', now)
   window_include(sums, sample)
@@ -95,6 +96,5 @@ end
 record_write(d)
 record_write(domain)
 waiting_tell(domain, d.id)
-if transition then event_add(events_key, domain, transition.subject, transition.from, transition.to,
-  transition.reason, transition.generation) end
+if transition then events_add(events_key, domain, { transition }) end
 return { 1, d.state, d.generation, domain.sequence, domain.epoch, now }

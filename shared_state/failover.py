@@ -29,7 +29,7 @@ from shared_state.records import (
     Plan,
     Rejection,
 )
-from shared_state.script_calls import Detail, part
+from shared_state.script_calls import Detail, budgets_of, part
 from shared_state.scripts import Script
 from shared_state.store import Store
 
@@ -215,9 +215,13 @@ class Failover:
         active = self._active
         if active is self.shared:
             if self.standby is not None and self.standby.is_used and self.standby.store is not None:
-                self.standby.store.settle(permit, Ending(Outcome.CANCELLED))
+                self.standby.store.settle(permit, Ending(Outcome.CANCELLED, cost=0))
         elif self._is_shared(permit):
-            self.shared.owe(permit)
+            self.shared.owe(permit, ending.cost)
+            ending = msgspec.structs.replace(ending, cost=0)  # it is no part of what may be spent here
+        elif permit.reserved:
+            cost = permit.reserved if ending.cost < 0 else ending.cost
+            self.shared.memory.ledger.owed.update(dict.fromkeys(budgets_of(permit), cost))
         return active.settle(permit, ending, is_urgent)
 
     def answered(self, permit: Permit) -> None:
@@ -307,6 +311,7 @@ class Failover:
                 told = self.shared.tell_forced(deployment_id, action, actor, reason, left_ms)
                 told.add_done_callback(_log_failure)
         self._forced.clear()
+        self.shared.accounting.settle_up()
         self._active = self.shared
         self.standby.release()
         self._changed()

@@ -4,6 +4,7 @@ that decide on it, or one command and its reply as lines. Nothing is written.
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,16 +22,17 @@ from shared_state.topology import Topology
 
 TIMEOUT_S = 5.0
 CHUNK = 50  # deployments in one call
-EVENTS_SHOWN, LEASES_SHOWN = 10, 20
+EVENTS_SHOWN, LEASES_SHOWN, BUDGETS_SHOWN = 10, 20, 50
 _PROBE, _ANSWERED = 0.5, 0.25  # as in lua/include/lease.lua
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """A domain now. ``events``: the newest, newest first."""
+    """A domain now. ``events``: the newest, newest first; ``budgets``: by scope, as they are stored."""
 
     snapshot: DomainSnapshot
     replicas: list[ReplicaSnapshot]
     events: list[Event]
+    budgets: dict[str, dict[str, str]]
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -60,7 +62,7 @@ class Inspector:
     def overview(self) -> Overview:
         roster = replies.roster(self._run("roster", [self._keys.domain, self._keys.replicas], [REPLICAS_SHOWN]))
         events = replies.events(self._run("events", [self._keys.events], ["newest", "", EVENTS_SHOWN]))
-        return Overview(self._snapshot(self._ids(roster), 0), roster, events)
+        return Overview(self._snapshot(self._ids(roster), 0), roster, events, self._budgets())
 
     def deployment(self, deployment_id: str) -> Inspected | None:
         """None when the domain has none of this name."""
@@ -90,6 +92,18 @@ class Inspector:
         prefix = self._keys.deployment("")
         found = self._client.scan_iter(match=prefix.replace(b"[", b"\\[") + b"*", count=1000)
         return sorted(key.removeprefix(prefix).decode(errors="replace") for key in found)
+
+    def _budgets(self) -> dict[str, dict[str, str]]:
+        """The first of them; none where this user may not search."""
+        prefix, found = self._keys.scopes([""])[0], {}
+        with contextlib.suppress(redis.exceptions.NoPermissionError):
+            keys = self._client.scan_iter(match=prefix.replace(b"[", b"\\[") + b"*", count=1000)
+            for key in sorted(itertools.islice(keys, BUDGETS_SHOWN)):
+                fields = self._client.execute_command("HGETALL", key)
+                pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
+                scope = key.removeprefix(prefix).decode(errors="replace")
+                found[scope] = {name.decode(): value.decode(errors="replace") for name, value in pairs}
+        return found
 
     def _snapshot(self, ids: Sequence[str], detail: Detail) -> DomainSnapshot:
         chunks = [tuple(ids[k : k + CHUNK]) for k in range(0, len(ids), CHUNK)] or [()]

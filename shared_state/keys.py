@@ -1,13 +1,20 @@
 """Every key name. The braces are the Cluster hash tag: all keys of a domain live in one slot, so that one script
 may touch all of them.
 
-Built in Lua from these, because a lease's token alone tells the tenant: `tenant_leases:<name>`, `limit:tenant:<name>`;
-and because only the set of replicas tells who they are: `replica:<id>`.
+Built in Lua from these, because a lease's token alone tells the tenant: `tenant_leases:<name>`, `limit:tenant:<name>`,
+`budget:tenant:<name>`, and with that `budget:domain` and `reservations`; and because only the set of replicas tells who
+they are: `replica:<id>`.
 
 A lease's score in `leases:<id>` is its start in ms; the fraction marks it (.5 a probe, .25 first byte arrived).
 """
 
 from collections.abc import Iterable
+
+DOMAIN = "domain"  # whose budget, where it is not a tenant's
+
+
+def tenant_scope(name: str) -> str:
+    return f"tenant:{name}"
 
 
 class Keys:
@@ -39,6 +46,10 @@ class Keys:
 
     def deployment_window(self, deployment_id: str) -> bytes:
         return self._key(f"window:{deployment_id}")
+
+    def scopes(self, scopes: Iterable[str]) -> list[bytes]:
+        """Budget and rate limit of each, in the order in which `budgets` takes them."""
+        return [self._key(f"{kind}:{scope}") for scope in scopes for kind in ("budget", "limit")]
 
     def candidate(self, deployment_id: str) -> tuple[bytes, bytes, bytes]:
         """The three keys of a deployment in the order in which scripts take them."""

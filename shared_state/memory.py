@@ -1,11 +1,12 @@
-"""What one replica knows by itself: its live permits and the breakers as it last saw them. It is told to a store that
-has forgotten, and to the one that stands in.
+"""What one replica knows by itself: its live permits, and breakers and budgets as it last saw them. It is told to a
+store that has forgotten, and to the one that stands in.
 """
 
 import time
 
 import msgspec
 
+from shared_state.ledger import Ledger
 from shared_state.records import Breaker, Permit
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -33,6 +34,7 @@ class Memory:
     def __init__(self, replica: str) -> None:
         self.replica = replica
         self.live: dict[str, Live] = {}
+        self.ledger = Ledger()
         self._counter = 0
 
     def token(self, is_stream: bool, tenant: str = "") -> str:

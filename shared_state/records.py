@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from shared_state.money import Budget, Spending
+
 
 class Outcome(StrEnum):
     """How a call of an upstream ended. Failure, timeout and overloaded count against the deployment."""
@@ -84,7 +86,7 @@ class AutoscalePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 class TenantLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What one tenant may do in the whole domain; None means unlimited. ``weight``: its share of what is full. No name:
-    the anonymous one, not told apart.
+    the anonymous one, not told apart, so it has no budget either.
     """
 
     name: str = ""
@@ -92,6 +94,7 @@ class TenantLimits(msgspec.Struct, frozen=True, kw_only=True):
     tpm: int | None = None
     max_parallel: int | None = None
     weight: float = 1.0
+    budget: Budget | None = None
 
 
 UNLIMITED = TenantLimits()
@@ -112,12 +115,14 @@ class TenantRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     tpm: _Limit | None = None
     max_parallel: _Limit | None = None
     weight: Annotated[float, msgspec.Meta(ge=0.001, le=1_000_000_000)] = 1.0
+    budget: Budget | None = None
 
 
 class Ask(msgspec.Struct, frozen=True):
     """One request to be decided on. ``priority``: 0 critical to 100 bulk; ``attempt``: from 1, 0 for another candidate
     while none has failed; ``tokens``: as many as it is estimated to take, in and out; ``waiting``: 0, 1 when it is in
-    this replica's queue, 2 when more of its tenant wait there behind it; ``is_traced``: tell of every candidate.
+    this replica's queue, 2 when more of its tenant wait there behind it; ``is_traced``: tell of every candidate;
+    ``spending``: the budgets it has to fit, None where there is none.
     """
 
     priority: int = 50
@@ -127,6 +132,7 @@ class Ask(msgspec.Struct, frozen=True):
     tenant: TenantLimits = UNLIMITED
     waiting: int = 0
     is_traced: bool = False
+    spending: Spending | None = None
 
 
 class MinuteUsed(msgspec.Struct, frozen=True):
@@ -156,10 +162,16 @@ class Permit(msgspec.Struct, frozen=True):
     def is_stream(self) -> bool:
         return self.ask.is_stream
 
+    @property
+    def reserved(self) -> int:
+        """Micro-units, of the budgets it was granted under."""
+        return self.ask.spending.costs[self.position] if self.ask.spending else 0
+
 
 class Rejection(msgspec.Struct, frozen=True):
-    """No lease. ``code``: shed, limited (the tenant), none or retry_budget; one verdict per candidate when they were
-    looked at, with its score where that is traced.
+    """No lease. ``code``: shed, limited (the tenant), none, retry_budget or over_budget (``reason``: domain or tenant;
+    ``retry_after_ms`` 0: no waiting helps); one verdict per candidate when they were looked at, with its score where
+    that is traced.
     """
 
     code: str
@@ -174,7 +186,8 @@ class Rejection(msgspec.Struct, frozen=True):
 class Ending(msgspec.Struct, frozen=True):
     """What `settle` learns. ``latency_ms``: first byte of a stream, total of the rest; ``retry_after_ms``: 0 when
     the provider named none; ``is_final``: this is the outcome of the whole request, not of an attempt; ``tokens``: in
-    and out, -1 when the provider did not tell.
+    and out, -1 when the provider did not tell; ``cost``: micro-units that were spent, -1 when nobody knows, so that
+    what was reserved counts.
     """
 
     outcome: Outcome
@@ -183,6 +196,7 @@ class Ending(msgspec.Struct, frozen=True):
     retry_after_ms: int = 0
     is_final: bool = True
     tokens: int = -1
+    cost: int = -1
 
 
 class Settlement(msgspec.Struct, frozen=True):

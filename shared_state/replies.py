@@ -6,6 +6,7 @@ from typing import cast
 import msgspec
 
 from shared_state.errors import NotConfigured, ScriptFailed
+from shared_state.money import Account
 from shared_state.records import (
     Ask,
     Breaker,
@@ -209,6 +210,17 @@ def autoscaled(reply: Reply) -> ScalingSignal | None:
     if not reply:
         return None
     return msgspec.convert({**_fields(reply[1:]), "now_ms": _number(reply[0])}, ScalingSignal, strict=False)
+
+
+def budgets(reply: Reply) -> list[tuple[Account, MinuteUsed]]:
+    """budgets, in the order of the scopes that were asked for."""
+    now_s, found = time.monotonic(), []
+    for row in cast(list[Reply], reply):
+        spent, reserved, per, period, left_ms, requests_ms, tokens_ms = row
+        ends_s = now_s + _number(left_ms) / 1000 if left_ms else 0.0
+        account = Account(_number(spent), _number(reserved), _text(per), _text(period), ends_s)
+        found.append((account, MinuteUsed(_number(requests_ms), _number(tokens_ms))))
+    return found
 
 
 _VERDICT_FIELDS = 8

@@ -11,7 +11,8 @@ from typing import Literal
 import msgspec
 
 from shared_state.client import pack
-from shared_state.keys import Keys
+from shared_state.keys import DOMAIN, Keys, tenant_scope
+from shared_state.ledger import Ledger
 from shared_state.memory import Live, View
 from shared_state.records import (
     Ask,
@@ -31,6 +32,7 @@ REAP_CHUNK = 500
 TENANTS_KEPT = 10_000  # packed limits
 REPLICAS_SHOWN = 200  # about 1 ms of the store's time
 _SEED_BITS = 31
+_NO_SPENDING = pack(b"")
 _WAITING = tuple((pack(waiting, b"0"), pack(waiting, b"1")) for waiting in (b"0", b"1", b"2"))  # and traced or not
 
 
@@ -44,11 +46,12 @@ def part(limit: int, replicas: int) -> int:
 
 class ScriptCalls:
     """The calls on one domain, by one process. Those of `acquire` and `reassert` go out with one argument more, the
-    number of their connection.
+    number of their connection. ``ledger``: of a store that keeps only this replica's part of each budget.
     """
 
-    def __init__(self, scripts: Mapping[str, Script], keys: Keys) -> None:
+    def __init__(self, scripts: Mapping[str, Script], keys: Keys, ledger: Ledger | None = None) -> None:
         self._scripts = scripts
+        self._ledger = ledger
         self._keys = keys
         # A letter first: Lua takes a text that looks like a number for one.
         self._epoch = f"e{secrets.token_hex(8)}".encode()
@@ -65,12 +68,24 @@ class ScriptCalls:
         for deployment_id in ids:
             names += keys.candidate(deployment_id)
         static = pack(strategy.encode(), ",".join(map(str, tiers)).encode(), self._epoch)
-        return Plan(ids, tiers, strategy, self._prefix("acquire", 16, *names) + static)
+        return Plan(ids, tiers, strategy, self._prefix("acquire", 17, *names) + static)
 
     def acquire(self, plan: Plan, token: str, ask: Ask, replicas: int = 1) -> bytes:
         """All but whether it is a resend, and the connection. ``replicas``: so many share the tenant's limits."""
         head = pack(token.encode(), b"%d" % ask.priority, self._seed(), b"%d" % ask.attempt, b"%d" % ask.tokens)
-        return plan.prefix + head + self._limits(ask.tenant, replicas) + _WAITING[ask.waiting][ask.is_traced]
+        spending = _NO_SPENDING if ask.spending is None else self._spending(ask, replicas)
+        return plan.prefix + head + self._limits(ask.tenant, replicas) + _WAITING[ask.waiting][ask.is_traced] + spending
+
+    def _spending(self, ask: Ask, replicas: int) -> bytes:
+        assert ask.spending is not None
+        words = []
+        for scope, budget in ((DOMAIN, ask.spending.domain), (tenant_scope(ask.tenant.name), ask.spending.tenant)):
+            if budget is None:
+                words.append("- -")
+            else:
+                amount = budget.amount if self._ledger is None else self._ledger.part(scope, budget, replicas)
+                words.append(f"{amount} {budget.per}")
+        return pack(" ".join([*words, *map(str, ask.spending.costs)]).encode())
 
     def _limits(self, tenant: TenantLimits, replicas: int) -> bytes:
         packed = self._tenants.get((tenant, replicas))
@@ -88,7 +103,7 @@ class ScriptCalls:
         if prefix is None:
             keys = self._keys
             names = (keys.domain, keys.policy, keys.leases, keys.window, keys.events)
-            prefix = self._prefix("settle", 14, *names, *keys.candidate(permit.deployment_id)) + pack(self._epoch)
+            prefix = self._prefix("settle", 15, *names, *keys.candidate(permit.deployment_id)) + pack(self._epoch)
             self._settle_prefixes[permit.deployment_id] = prefix
         return prefix + pack(
             permit.token.encode(),
@@ -104,6 +119,7 @@ class ScriptCalls:
             b"%d" % permit.ask.tokens,
             b"%d" % ending.tokens,
             b"%d" % (part(permit.ask.tenant.tpm, replicas) if permit.ask.tenant.tpm else 0),
+            _charge(permit, ending) if permit.ask.spending else b"",
         )
 
     def reassert(
@@ -187,6 +203,15 @@ class ScriptCalls:
     def snapshot(self, ids: Sequence[str], detail: Detail = 0) -> bytes:
         return self._packed("snapshot", self._keys.snapshot(ids), [b"%d" % DEAD_AFTER_MS, b"%d" % detail])
 
+    def budgets(self, scopes: Sequence[str]) -> bytes:
+        return self._packed("budgets", [self._keys.domain, *self._keys.scopes(scopes)], [b""])
+
+    def recount(self, told: str, items: Sequence[tuple[str, str, str, int]]) -> bytes:
+        """``items``: as the head of the script says."""
+        words = [word.encode() for item in items for word in (*item[:3], str(item[3]))]
+        keys = self._keys
+        return self._packed("recount", [keys.domain, keys.leases, keys.events], [told.encode(), *words])
+
     def events(self, direction: Literal["newest", "after"], event_id: str, most: int) -> bytes:
         return self._packed("events", [self._keys.events], [direction.encode(), event_id.encode(), b"%d" % most])
 
@@ -218,6 +243,26 @@ class ScriptCalls:
 
     def _packed(self, script: str, names: Sequence[bytes], arguments: Sequence[bytes], has_era: bool = False) -> bytes:
         return self._prefix(script, len(arguments) + has_era, *names) + pack(*arguments)
+
+
+def _charge(permit: Permit, ending: Ending) -> bytes:
+    """Nothing where nothing was reserved."""
+    if not permit.reserved:
+        return b""
+    return f"{ending.cost} {permit.reserved} {scopes_of(permit)}".encode()
+
+
+def scopes_of(permit: Permit) -> str:
+    """The budgets that a permit is reserved in, as `reservations` names them."""
+    spending = permit.ask.spending
+    named = (("domain", spending and spending.domain), ("tenant", spending and spending.tenant))
+    return " ".join(name for name, budget in named if budget is not None)
+
+
+def budgets_of(permit: Permit) -> list[str]:
+    """The same as scopes of the ledger."""
+    scopes = {"domain": DOMAIN, "tenant": tenant_scope(permit.ask.tenant.name)}
+    return [scopes[name] for name in scopes_of(permit).split()]
 
 
 def _limit_arguments(breaker: Breaker | None, is_same_share: bool) -> list[bytes]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from shared_state import replies
+from shared_state.accounting import Accounting
 from shared_state.batcher import Batcher, Lost, Orphaned, Reply
 from shared_state.errors import NotConfigured, StateError
 from shared_state.histogram import Histogram
@@ -67,7 +68,8 @@ class Store:
         self._batcher = batcher
         self.epoch_changes = 0  # times that the store had lost what it knew
         self.keys = keys
-        self._calls = ScriptCalls(scripts, keys)
+        self._calls = ScriptCalls(scripts, keys, None if is_shared else memory.ledger)
+        self.accounting = Accounting(batcher, self._calls, memory.ledger, self._owe)
         self.memory = memory
         self._is_shared = is_shared
         self._answered: dict[str, str] = {}
@@ -153,10 +155,10 @@ class Store:
         packed = self._calls.settle(permit, ending, self.replicas)
         return self._batcher.call(packed, lost=partial(self._owe, token, packed), is_urgent=is_urgent)
 
-    def owe(self, permit: Permit) -> None:
-        """The permit has ended elsewhere: here its lease ends when the store is back, and says nothing."""
+    def owe(self, permit: Permit, cost: int) -> None:
+        """The permit has ended elsewhere: here its lease ends when the store is back, and says only what it cost."""
         self._answered.pop(permit.token, None)
-        self._owe(permit.token, self._calls.settle(permit, Ending(Outcome.CANCELLED), self.replicas))
+        self._owe(permit.token, self._calls.settle(permit, Ending(Outcome.CANCELLED, cost=cost), self.replicas))
 
     def _owe(self, token: str, packed: bytes, _was_sent: bool = False) -> None:
         if len(self._owed) < OWED_MOST:
@@ -175,7 +177,7 @@ class Store:
         with contextlib.suppress(NotConfigured):
             decision = replies.acquired(reply, token, ask, plan.ids)
             if isinstance(decision, Permit):
-                self.settle(decision, Ending(Outcome.CANCELLED))
+                self.settle(decision, Ending(Outcome.CANCELLED, cost=0))
 
     # -- the rest -------------------------------------------------------------------------------------------
 
@@ -190,6 +192,8 @@ class Store:
         self._is_told = True
         try:
             for tries_left in reversed(range(TRIES)):
+                if self._is_shared:
+                    await self.accounting.restore()  # ahead of the configuration, without which nothing is granted
                 await self.configure()
                 try:
                     await self.reassert(self.view, self.view)
@@ -228,6 +232,8 @@ class Store:
                 packed = self._calls.reassert(policy.id, chunk, seen, breaker, is_own, is_same)
                 # Ahead of every decision that follows.
                 calls.append(self._batcher.call(packed, is_urgent=True, has_era=True))
+        if self._is_shared:
+            self.accounting.reserve(self.memory.live.values())
         return asyncio.ensure_future(self._reasserted(calls))
 
     async def _reasserted(self, calls: list[asyncio.Future[Reply]]) -> list[int]:
@@ -277,6 +283,8 @@ class Store:
             self.view = View(beat.epoch, fresh)
             if is_due:
                 await self.reassert(self.view, self.view)
+        if self._is_shared:
+            await self.accounting.read()
         return beat
 
     def _pay(self) -> None:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from gateway.admission import Admission
 from gateway.auth import PRIORITY_LEVELS
+from gateway.budget_view import budgets_shown
 from gateway.calls import NOT_JSON
 from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
@@ -60,9 +61,9 @@ class Admin:
     async def stats(self, request: Request) -> Response:
         self._access.authorize(request)
         snapshot = await self._store.snapshot()
-        return answered(
-            statistics(snapshot, self._models) | {"state": self._store.state, "waiting": self._admission.waiting()}
-        )
+        own: dict[str, object] = {"state": self._store.state, "waiting": self._admission.waiting()}
+        own["budgets"] = budgets_shown(self._store.shared.memory.ledger)
+        return answered(statistics(snapshot, self._models) | own)
 
     async def explain(self, request: Request) -> Response:
         """Which deployment a request for ?model= would get now, and why. Nothing is taken."""

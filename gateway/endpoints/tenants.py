@@ -16,7 +16,9 @@ from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import answered, request_of
 from gateway.endpoints.wire import ClientGone
 from gateway.errors import Conflict, InvalidRequest, NotFound
+from gateway.money_settings import budget_of
 from gateway.setting_types import Identifier
+from shared_state.money import MICRO
 from shared_state.records import TenantRecord
 from shared_state.tenants import KeyInUse, TenantBook
 
@@ -60,7 +62,7 @@ class Tenants:
             raise Conflict("The configuration has a tenant of this name or with this key: change it there.")
         fields = msgspec.structs.asdict(wanted)
         del fields["key"]
-        record = TenantRecord(name=name, key_hash=key_hash, **fields)
+        record = TenantRecord(name=name, key_hash=key_hash, **fields | {"budget": budget_of(wanted.budget)})
         try:
             await self._book.put(record, "admin")
         except KeyInUse:
@@ -88,4 +90,6 @@ def _name(request: Request) -> str:
 
 
 def _shown(record: TenantRecord) -> dict[str, object]:
-    return {name: value for name, value in msgspec.structs.asdict(record).items() if name != "key_hash"}
+    budget = record.budget and {"amount": record.budget.amount / MICRO, "per": record.budget.per}
+    fields = msgspec.structs.asdict(record) | {"budget": budget}
+    return {name: value for name, value in fields.items() if name != "key_hash"}

@@ -1,5 +1,8 @@
 --- @include "deployment"
+--- @include "domain"
+--- @include "era"
 --- @include "lease"
+--- @include "tenant"
 -- What a call that is sent again was granted the first time: the position of the candidate, its deployment and the
 -- lease's start, or nil. `keys` from `first` on: three per candidate.
 local function resend_find(keys, first, token, now)
@@ -9,4 +12,15 @@ local function resend_find(keys, first, token, now)
     if d and d.config_version and math.floor(start) + d.lease_ms > now then return (k - first) / 3 + 1, d, start end
   end
   return nil
+end
+
+-- The same grant again, as acquire replies it; nil when there was none.
+local function resend_reply(keys, first, token, epoch, domain, era, ask)
+  local position, d, start = resend_find(keys, first, token, domain.now)
+  if not position then return nil end
+  domain_advance(domain, epoch)
+  era_note(domain, lease_owner(token) or '', era)
+  record_write(domain)
+  return { 'granted', position, lease_generation(d, start), lease_is_probe(start) and 1 or 0, domain.sequence,
+    domain.epoch, domain.now, tenant_used(tenant_read(domain.key, token, ask), domain.now) }
 end

@@ -112,6 +112,8 @@ class TestTree:
             },
             "aliases": {},
             "autoscale": None,
+            "budget": None,
+            "cost_estimate": {"bytes_per_token": 2, "max_output_tokens": 4_096},
         }
 
     def test_deployment_defaults(self) -> None:

@@ -15,6 +15,7 @@ import msgspec
 
 from shared_state import replies
 from shared_state.keys import Keys
+from shared_state.money import Spending
 from shared_state.records import (
     UNLIMITED,
     Ask,
@@ -33,6 +34,7 @@ from shared_state.records import (
     Settlement,
     TenantLimits,
 )
+from shared_state.script_calls import scopes_of
 from shared_state.scripts import Script, assemble_all
 from tests.support.stores import RedisCli, fresh_domain
 
@@ -168,6 +170,7 @@ class Cluster:
         tenant: TenantLimits = UNLIMITED,
         waiting: int = 0,
         traced: bool = False,
+        spending: Spending | None = None,
     ) -> Permit | Rejection:
         """Candidates as ids (tier 0) or (id, tier)."""
         ids, tiers = self._chain(candidates)
@@ -177,9 +180,10 @@ class Cluster:
         limits = [limit or 0 for limit in (tenant.rpm, tenant.tpm, tenant.max_parallel)]
         names = [self.keys.domain, self.keys.policy, self.keys.leases, self.keys.window, self.keys.events]
         arguments = [strategy, tiers, "epoch-1", token, priority, self._seed(seed), attempt, tokens]
-        arguments += [*limits, tenant.weight, int(waiting), int(traced), int(resend), era]
+        arguments += [*limits, tenant.weight, int(waiting), int(traced), _budgets(spending), int(resend), era]
         reply = self.run("acquire", names + self._candidate_keys(ids), arguments)
-        return replies.acquired(reply, token, Ask(priority, stream, attempt, tokens, tenant, waiting, traced), ids)
+        ask = Ask(priority, stream, attempt, tokens, tenant, waiting, traced, spending)
+        return replies.acquired(reply, token, ask, ids)
 
     def granted(self, *candidates: Candidate, **options: Any) -> Permit:
         decision = self.acquire(*candidates, **options)
@@ -202,12 +206,14 @@ class Cluster:
         final: bool = True,
         seed: int | None = None,
         tokens: int = -1,
+        cost: int = -1,
     ) -> Settlement:
         keys = self.keys
         names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events, *keys.candidate(permit.deployment_id)]
         call = [Outcome(outcome).value, permit.generation, int(permit.is_probe), latency_ms, int(permit.is_stream)]
-        rest = [output_tokens, retry_after_ms, int(final), self._seed(seed)]
+        rest: list[Any] = [output_tokens, retry_after_ms, int(final), self._seed(seed)]
         rest += [permit.ask.tokens, tokens, permit.ask.tenant.tpm or 0]
+        rest.append(f"{cost} {permit.reserved} {scopes_of(permit)}" if permit.reserved else "")
         return replies.settled(self.run("settle", names, ["epoch-1", permit.token, *call, *rest]))
 
     def call(self, deployment_id: str, outcome: str = "success", *, times: int = 1, **ending: Any) -> None:
@@ -339,6 +345,14 @@ class Cluster:
         reply = self.run("snapshot", names, [DEAD_AFTER_MS, detail], read_only=read_only)
         return replies.snapshot([reply], [tuple(self.ids)])
 
+    def account(self, scope: str = "domain") -> Strings:
+        """A budget as it is stored."""
+        return self._hash(f"{self.keys.prefix}budget:{scope}".encode())
+
+    def recount(self, *items: tuple[str, str, str, int], told: str = "") -> list[object]:
+        names = [self.keys.domain, self.keys.leases, self.keys.events]
+        return self.run("recount", names, [told, *(word for item in items for word in item)])
+
     def stored_events(self, direction: str, event_id: str = "", most: int = 100) -> list[Event]:
         reply = self.run("events", [self.keys.events], [direction, event_id, most], read_only=True)
         return replies.events(reply)
@@ -417,6 +431,13 @@ class Cluster:
 
     def _candidate_keys(self, ids: tuple[str, ...] | list[str]) -> Names:
         return [key for name in ids for key in self.keys.candidate(name)]
+
+
+def _budgets(spending: Spending | None) -> str:
+    if spending is None:
+        return ""
+    budgets = [f"{each.amount} {each.per}" if each else "- -" for each in (spending.domain, spending.tenant)]
+    return " ".join([*budgets, *map(str, spending.costs)])
 
 
 def _decoded(fields: dict[bytes, bytes]) -> Strings:

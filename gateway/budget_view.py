@@ -1,0 +1,37 @@
+"""Budgets as they are shown: in the currency of the prices, with what is left and when the period turns."""
+
+import time
+
+from gateway.rate_limits import MINUTE_MS
+from shared_state.ledger import Ledger
+from shared_state.money import MICRO
+
+
+def budgets_shown(ledger: Ledger) -> dict[str, dict[str, object]]:
+    """By scope: `domain`, `tenant:<name>`."""
+    shown: dict[str, dict[str, object]] = {}
+    for scope, budget in ledger.budgets.items():
+        account = ledger.current(scope)
+        shown[scope] = {
+            "amount": budget.amount / MICRO,
+            "per": budget.per,
+            "period": account.period,
+            "spent": account.spent / MICRO,
+            "reserved": account.reserved / MICRO,
+            "left": max(0, budget.amount - account.spent - account.reserved) / MICRO,
+            "turns_in_s": max(0, round(account.ends_s - time.monotonic())) if account.ends_s else None,
+        }
+    return shown
+
+
+def headroom(ledger: Ledger) -> dict[str, tuple[float | None, float | None]]:
+    """By scope: the share of a minute's requests and tokens that is left; None where there is no limit."""
+    shares: dict[str, tuple[float | None, float | None]] = {}
+    for scope, limits in ledger.limits.items():
+        used = ledger.used.get(scope)
+        requests_ms, tokens_ms = (used.requests_ms, used.tokens_ms) if used else (0, 0)
+        shares[scope] = (
+            max(0.0, 1 - requests_ms / MINUTE_MS) if limits.rpm else None,
+            max(0.0, 1 - tokens_ms / MINUTE_MS) if limits.tpm else None,
+        )
+    return shares

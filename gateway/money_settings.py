@@ -1,0 +1,45 @@
+"""The settings that are about money: prices, budgets, and what a call is reckoned to cost before it is known.
+
+One currency, that of the prices. Nothing converts it, so nothing needs its name.
+"""
+
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+
+from gateway.setting_types import Amount, Count, yaml_key
+from shared_state.money import MICRO, Budget, Per
+
+_LARGEST = 1_000_000_000
+# Zero is said by leaving the price out: written down it is more often a mistake than a gift.
+Price = Annotated[
+    float,
+    msgspec.Meta(gt=0, le=_LARGEST, description=f"a price above 0 and up to {_LARGEST}; what is free is left out"),
+]
+BytesPerToken = Annotated[int, msgspec.Meta(ge=1, le=16, description="a whole number from 1 to 16")]
+
+
+class CostSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    input_per_million: Price = 0
+    output_per_million: Price = 0
+
+
+class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key, forbid_unknown_fields=True):
+    """Of 0, only what costs nothing may be called."""
+
+    amount: Amount
+    per: Per
+
+
+class CostEstimateSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    """What is reserved of a budget before a call. A budget is never exceeded while these are upper bounds."""
+
+    bytes_per_token: BytesPerToken = 2  # English has four; code, Chinese and digits come near to two
+    max_output_tokens: Count = 4_096  # of requests that set no limit, where their deployment has none either
+
+
+def budget_of(settings: BudgetSettings | None) -> Budget | None:
+    if settings is None:
+        return None
+    return Budget(int(Decimal(str(settings.amount)) * MICRO), settings.per)

@@ -1,0 +1,76 @@
+"""What calls cost by the prices of the configuration, in whole micro-units. A price per million tokens is the price of
+one token in micro-units; integers from there on, so that sums are exact. The store decides, this only reckons.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+import msgspec
+
+from gateway.calls import BYTES_PER_TOKEN, PROMPT_TOKENS_MOST, Call, Kind
+from gateway.money_settings import CostEstimateSettings
+from gateway.settings import DeploymentSettings
+from shared_state.money import AMOUNT_MOST, Budget, Spending
+from shared_state.records import Ending, Outcome, Permit, Plan, TenantLimits
+
+_PARTS = 1_000_000  # of a micro-unit, in which prices are kept
+_PROMPT_BYTES_MOST = PROMPT_TOKENS_MOST * BYTES_PER_TOKEN  # an image is many bytes and few tokens
+
+
+class _Price(msgspec.Struct, frozen=True):
+    """Of one token, in parts. ``output_most``: tokens of one answer, 0 when nobody says."""
+
+    input_parts: int
+    output_parts: int
+    output_most: int
+
+    def of(self, input_tokens: int, output_tokens: int) -> int:
+        micro = -(-(input_tokens * self.input_parts + output_tokens * self.output_parts) // _PARTS)
+        return min(micro, AMOUNT_MOST + 1)  # that fits no budget, and Lua counts it exactly
+
+
+def _price(entry: DeploymentSettings) -> _Price:
+    cost = entry.cost
+    parts = [int(Decimal(str(price)) * _PARTS) for price in (cost.input_per_million, cost.output_per_million)]
+    return _Price(parts[0], parts[1], entry.max_output_tokens or 0)
+
+
+class Prices:
+    """``budget``: the domain's."""
+
+    def __init__(
+        self, deployments: Iterable[DeploymentSettings], estimate: CostEstimateSettings, budget: Budget | None
+    ) -> None:
+        self._prices = {entry.id: _price(entry) for entry in deployments}
+        self._estimate = estimate
+        self._budget = budget
+
+    def spending(self, call: Call, limits: TenantLimits, plan: Plan) -> Spending | None:
+        """What it costs at most with each of its candidates; None where nobody has set a budget."""
+        if self._budget is None and limits.budget is None:
+            return None
+        input_tokens = -(-min(len(call.body), _PROMPT_BYTES_MOST) // self._estimate.bytes_per_token)
+        costs = (self._most(self._prices[each], call, input_tokens) for each in plan.ids)
+        return Spending(self._budget, limits.budget, tuple(costs))
+
+    def _most(self, price: _Price, call: Call, input_tokens: int) -> int:
+        if call.kind is Kind.EMBEDDING:
+            return price.of(input_tokens, 0)
+        output_most = price.output_most or call.output_most or self._estimate.max_output_tokens
+        if call.output_most:
+            output_most = min(output_most, call.output_most)
+        return price.of(input_tokens, output_most * call.choices)
+
+    def settled(self, permit: Permit, ending: Ending, is_sent: bool) -> Ending:
+        """With what it cost. What was not sent, or was refused, costs nothing; of an answer that broke off the provider
+        has not said what it will charge.
+        """
+        if not permit.reserved or ending.cost >= 0:
+            return ending
+        cost = -1
+        if not is_sent:
+            cost = 0
+        elif ending.outcome is Outcome.SUCCESS and ending.tokens >= 0:
+            input_tokens = ending.tokens - ending.output_tokens
+            cost = self._prices[permit.deployment_id].of(input_tokens, ending.output_tokens)
+        return msgspec.structs.replace(ending, cost=cost)

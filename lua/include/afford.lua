@@ -1,0 +1,25 @@
+--- @include "budget"
+-- Candidates whose estimate does not fit are none, so that a cheaper one or a cheaper model of the chain is taken. What
+-- costs nothing always fits.
+local function budget_wait_ms(b, cost, now)
+  if (b.spent or 0) + cost <= b.amount then return BUDGET_WAIT_MS end
+  return cost <= b.amount and b.ends_at_ms and b.ends_at_ms - now or math.huge
+end
+
+-- Returns, when none fits: whose budget it is, and the ms until that may change, 0 when it will not by itself.
+local function budgets_apply(budgets, candidates, now)
+  local scope, soonest_ms, over = nil, math.huge, 0
+  for _, c in ipairs(candidates) do
+    local cost, wait_ms = budgets.costs[c.position], nil
+    for _, b in ipairs(budgets) do
+      if cost > 0 and b.taken + cost > b.amount then
+        scope, wait_ms = scope or b.scope, math.max(wait_ms or 0, budget_wait_ms(b, cost, now))
+      end
+    end
+    if wait_ms then
+      c.verdict, c.wait_ms, over, soonest_ms = 'over_budget', nil, over + 1, math.min(soonest_ms, wait_ms)
+    end
+  end
+  if over < #candidates then return nil end
+  return scope, soonest_ms < math.huge and soonest_ms or 0
+end

@@ -1,0 +1,39 @@
+"""Money, in whole micro-units of the currency of the prices: sums of them are exact. One currency, never named."""
+
+from typing import Annotated, Literal, get_args
+
+import msgspec
+
+MICRO = 1_000_000
+AMOUNT_MOST = 1_000_000_000 * MICRO  # what Lua still counts exactly, and sums of it
+Per = Literal["hour", "day", "month", "total"]
+PERIODS: tuple[Per, ...] = get_args(Per)
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """At most so many micro-units each hour, day or month (UTC), or ever."""
+
+    amount: Annotated[int, msgspec.Meta(ge=0, le=AMOUNT_MOST)]
+    per: Per
+
+
+class Spending(msgspec.Struct, frozen=True):
+    """What one request may spend: the domain's budget and its tenant's, and what it costs at most with each candidate
+    of its plan, in micro-units.
+    """
+
+    domain: Budget | None
+    tenant: Budget | None
+    costs: tuple[int, ...]
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A budget as the store keeps it. ``ends_s``: when its period ends, by the monotonic clock of this process; 0
+    never.
+    """
+
+    spent: int = 0
+    reserved: int = 0
+    per: str = ""
+    period: str = ""
+    ends_s: float = 0.0
