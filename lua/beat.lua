@@ -6,7 +6,7 @@
 --- @include "lease"
 --- @include "overdue"
 --- @include "orphan"
---- @include "reservation"
+--- @include "expire"
 --- @include "replica"
 --- @include "era"
 --- @include "outcomes"

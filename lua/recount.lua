@@ -1,5 +1,6 @@
 --- @include "domain"
---- @include "budget"
+--- @include "calendar"
+--- @include "reservation"
 --- @include "event"
 -- A replica tells a store what that store may not know of budgets: what was spent at least, as the replica last saw it,
 -- after a flush or a failover; what was spent on its standby store; and what its live calls have reserved. Saying it
@@ -40,8 +41,8 @@ for k = 2, #ARGV, 4 do
   elseif kind == 'add' then
     if is_new then redis.call('HINCRBY', prefix .. 'budget:' .. name, 'spent', amount) end
   elseif redis.call('ZSCORE', leases_key, name) then
-    if not redis.call('HGET', reservations_key(global_key), name) then
-      redis.call('HSET', reservations_key(global_key), name, decimal(amount, 0) .. ' ' .. detail)
+    if not redis.call('HGET', prefix .. 'reservations', name) then
+      redis.call('HSET', prefix .. 'reservations', name, decimal(amount, 0) .. ' ' .. detail)
       budget_charge(global_key, name, detail, -amount, 0)
       reserved = reserved + 1
     end

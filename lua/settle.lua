@@ -4,7 +4,7 @@
 --- @include "judge"
 --- @include "lease"
 --- @include "tenant"
---- @include "reservation"
+--- @include "charge"
 --- @include "waiting"
 --- @include "gradient"
 --- @include "event"
