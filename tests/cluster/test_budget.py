@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.state_text import shown as state_text
 from shared_state.embedded import EmbeddedStore
 from tests.cluster.conftest import fresh
 from tests.loadtest.process import ProviderProcess, wait_until
@@ -142,6 +143,8 @@ def test_budgets_and_headroom_are_shown(money: Cluster) -> None:
     wait_until(lambda: b'pllm_tenant_rpm_headroom{tenant="counted"} 0.9' in replica.get("/metrics").body)
     shown, metrics = replica.stats()["budgets"]["tenant:counted"], replica.get("/metrics").body.decode()
 
+    lines = [line.split() for line in state_text(money.store.url, "money", [])]
+    assert ["tenant:counted", "1.000000", "0.000810", "0.000000"] in [line[:4] for line in lines]
     assert (shown["amount"], shown["per"], shown["reserved"], shown["left"]) == (1, "hour", 0, 0.99919)
     assert 0 < shown["turns_in_s"] <= 3600
     assert 'pllm_budget_limit{scope="domain"} 1000.0' in metrics

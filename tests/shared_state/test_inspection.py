@@ -1,11 +1,14 @@
 """`pllm state`: one command, its reply as lines; or the domain and a deployment, decoded."""
 
+import asyncio
+
 import pytest
 
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StateError
-from shared_state.inspection import EVENTS_SHOWN, inspecting
-from shared_state.records import Ask, Ending, Outcome, Presence
+from shared_state.inspection import EVENTS_SHOWN, Overview, inspecting
+from shared_state.money import Budget, Spending
+from shared_state.records import Ask, Ending, Outcome, Permit, Presence
 from tests.support.live_state import opened_state
 from tests.support.stores import RedisCli, fresh_domain, on_loop
 
@@ -141,3 +144,21 @@ def test_looking_writes_nothing(server: EmbeddedStore, cli: RedisCli) -> None:
 
     assert sorted(cli.do("KEYS", f"pllm:{{{domain}}}:*")) == keys
     assert [cli.do("DUMP", key) for key in keys] == before
+
+
+def overview(url: str, domain: str) -> Overview:
+    with inspecting(url, domain) as inspector:
+        return inspector.overview()
+
+
+@on_loop
+async def test_budgets_are_read_as_they_are_stored(server: EmbeddedStore, cli: RedisCli) -> None:
+    domain = fresh_domain()
+    async with opened_state(server.url, "a", domain=domain) as state:
+        spending = Spending(Budget(5000, "total"), None, (400,))
+        permit = await state.store.acquire(state.plan, Ask(0, spending=spending))
+        assert isinstance(permit, Permit)
+        found = await asyncio.to_thread(overview, server.url, domain)
+        await state.store.settle(permit, Ending(Outcome.SUCCESS, cost=100))
+
+    assert found.budgets == {"domain": {"amount": "5000", "reserved": "400", "per": "total", "period": "total"}}
