@@ -75,6 +75,7 @@ def test_key_that_is_made_opens_every_replica(governed: Cluster) -> None:
     assert tenants(governed.replicas[2])[0] == {
         "name": "team-a", "priority": "low", "models": ["uno"], "rpm": 1000, "tpm": None, "max_parallel": None,
         "weight": 1.0,
+        "budget": None,
     }  # fmt: skip
 
 
