@@ -3,12 +3,14 @@
 One currency, that of the prices. Nothing converts it, so nothing needs its name.
 """
 
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Annotated
 
 import msgspec
 
 from gateway.setting_types import Amount, Count, yaml_key
+from gateway.yaml_source import Problem, item_path
 from shared_state.money import MICRO, Budget, Per
 
 _LARGEST = 1_000_000_000
@@ -43,3 +45,10 @@ def budget_of(settings: BudgetSettings | None) -> Budget | None:
     if settings is None:
         return None
     return Budget(int(Decimal(str(settings.amount)) * MICRO), settings.per)
+
+
+def unpriced_problems(domain: BudgetSettings | None, keys: Iterable[BudgetSettings | None]) -> Iterator[Problem]:
+    """Where nothing has a price, a budget is a mistake: nothing could ever use it up."""
+    paths = [item_path("auth.keys", index) for index, budget in enumerate(keys) if budget]
+    for path in [*(["router"] if domain else []), *paths]:
+        yield Problem(f"{path}.budget", "no deployment has a cost, so that nothing would ever be spent")

@@ -13,7 +13,7 @@ import msgspec
 
 from gateway import setting_rules, yaml_source
 from gateway.autoscale_settings import autoscale_problems
-from gateway.money_settings import BudgetSettings, CostSettings
+from gateway.money_settings import BudgetSettings, CostSettings, unpriced_problems
 from gateway.router_settings import RouterSettings
 from gateway.setting_types import (
     Count,
@@ -228,7 +228,8 @@ def _rule_problems(settings: Settings) -> Iterator[Problem]:
     yield from _key_problems(settings.auth)
     yield from _router_problems(settings)
     yield from _model_problems(settings)
-    yield from _budget_problems(settings)
+    if all(entry.cost == CostSettings() for entry in settings.model_list):
+        yield from unpriced_problems(settings.router.budget, [entry.budget for entry in settings.auth.keys])
 
 
 def _state_problems(state: StateSettings) -> Iterator[Problem]:
@@ -285,15 +286,6 @@ def _model_problems(settings: Settings) -> Iterator[Problem]:
         yield from names.unknown_model(yaml_source.key_path("router.model_queues", model), model)
     for index, entry in enumerate(settings.auth.keys):
         yield from setting_rules.allowed_model_problems(names, f"auth.keys[{index}].models", entry.models)
-
-
-def _budget_problems(settings: Settings) -> Iterator[Problem]:
-    """A budget that nothing could ever use up is a mistake."""
-    if any(entry.cost != CostSettings() for entry in settings.model_list):
-        return
-    paths = [yaml_source.item_path("auth.keys", i) for i, entry in enumerate(settings.auth.keys) if entry.budget]
-    for path in [*(["router"] if settings.router.budget else []), *paths]:
-        yield Problem(f"{path}.budget", "no deployment has a cost, so that nothing would ever be spent")
 
 
 def _provider_problems(path: str, provider: ProviderSettings) -> Iterator[Problem]:

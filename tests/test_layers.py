@@ -54,8 +54,8 @@ ORDER = {
         *("dialects.messages_as_chat_events", "dialects.messages_as_chat_reply"),
         *("dialects.usage", "dialects.call_ids", "dialects.web_address", "dialects.malformed"),
         *("policy", "prices", "catalog", "sse", "classify", "calls", "origin", "auth"),
-        *("settings", "setting_rules", "struct_reader", "router_settings", "autoscale_settings", "yaml_source"),
-        *("money_settings", "setting_types", "errors"),
+        *("settings", "setting_rules", "struct_reader", "router_settings", "autoscale_settings", "money_settings"),
+        *("yaml_source", "setting_types", "errors"),
     ),
     "shared_state": (
         *(
