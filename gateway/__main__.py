@@ -5,11 +5,13 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from gateway import console, demo, server, state_text, supervisor
+from gateway.configuration_file import ConfigurationFile
 from gateway.setting_types import Secret
 from gateway.settings import ConfigurationError, ServerSettings, Settings, exposure_problems, load
 from gateway.standard_streams import open_standard_streams
@@ -76,6 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     events.add_argument("--follow", action="store_true", help="and whatever comes")
     events.set_defaults(run=_events)
 
+    reload = commands.add_parser("reload", help="all replicas read their configuration again; all take it, or none")
+    reload.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
+    reload.set_defaults(run=lambda options: console.reload(options.url, os.environ.get("PLLM_ADMIN_KEY", "")))
+
     play = commands.add_parser("demo", help="a whole cluster on this machine, nothing to set up")
     play.set_defaults(run=lambda _options: demo.run())
     return parser
@@ -108,10 +114,10 @@ def _fd(text: str) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    settings = _with_options(load(options.config, os.environ), options)
+    file = ConfigurationFile(options.config, os.environ, partial(_with_options, options=options))
     if options.replicas > 1:
-        return supervisor.run(settings, options.replicas, _passed_on(options))
-    server.run(settings, os.environ, options.replica, options.fd)
+        return supervisor.run(file.read().settings, options.replicas, _passed_on(options))
+    server.run(file, os.environ, options.replica, options.fd)
     return 0
 
 

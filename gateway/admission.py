@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -15,7 +15,7 @@ from gateway.interrupt import Cause, Interrupt
 from gateway.money_settings import CostEstimateSettings
 from gateway.prices import Prices
 from gateway.queueing import Queue, Waiter
-from gateway.router_settings import RouterSettings
+from gateway.router_settings import QueueSettings, RouterSettings
 from gateway.shed_memory import ShedMemory
 from gateway.tracing import Attempt, Trace
 from shared_state.errors import StateError
@@ -70,11 +70,26 @@ class Admission:
         self.queues: dict[str, Queue] = {}
         self.attempts: Counter[tuple[str, str]] = Counter()
 
+    def adopt(self, router: RouterSettings, models: Iterable[str]) -> None:
+        """From now on, also for those who wait. ``models``: those that are left; whoever waits for another one stays
+        until his turn or his time is over.
+        """
+        self._router = router
+        left = set(models)
+        for model in [model for model, queue in self.queues.items() if model not in left and not queue]:
+            del self.queues[model]
+        for model, queue in self.queues.items():
+            queue.settings = self._settings_of(model)
+        waited_for = {id_: [queue for queue in queues if queue] for id_, queues in self._by_deployment.items()}
+        self._by_deployment = {id_: queues for id_, queues in waited_for.items() if queues}
+
+    def _settings_of(self, model: str) -> QueueSettings:
+        return self._router.model_queues.get(model, self._router.queue)
+
     def queue(self, model: str, deployment_ids: Sequence[str]) -> Queue:
         """One for all kinds of calls, and all names, of a model; woken by what these deployments free."""
         if model not in self.queues:
-            settings = self._router.model_queues.get(model, self._router.queue)
-            self.queues[model] = Queue(settings, asyncio.get_running_loop().time)
+            self.queues[model] = Queue(self._settings_of(model), asyncio.get_running_loop().time)
         queue = self.queues[model]
         for deployment_id in deployment_ids:
             queues = self._by_deployment.setdefault(deployment_id, [])
@@ -82,15 +97,16 @@ class Admission:
                 queues.append(queue)
         return queue
 
-    async def first(self, plan: Plan, queue: Queue, asking: Asking) -> Permit | Rejection:
+    async def first(self, latest: Callable[[], Plan], queue: Queue, asking: Asking) -> Permit | Rejection:
         """The first decision on a request; where every deployment is full, after its turn in the queue has come. Nobody
-        overtakes those who wait. Raises QueueFull, Overloaded, Unauthorized, and as `acquire`.
+        overtakes those who wait. ``latest``: by then there may be a new configuration. Raises QueueFull, Overloaded,
+        Unauthorized, and as `acquire`.
         """
         now, priority = asking.interrupt.time(), asking.priority
         if not queue:
             if shed := self.shed.told(priority, now):
                 return shed
-            decision = await self.acquire(plan, asking, ())
+            decision = await self.acquire(latest(), asking, ())
             if isinstance(decision, Rejection):
                 self.shed.note(decision, priority, asking.interrupt.time())
             if not queue.settings.max_waiting or not _is_full(decision):
@@ -100,7 +116,7 @@ class Admission:
                 await self._turn(waiter, asking)
                 if not self._is_welcome(asking.tenant):
                     raise Unauthorized("The API key was taken back while its request waited.")
-                decision = await self.acquire(plan, asking, (), queue.standing(waiter))
+                decision = await self.acquire(latest(), asking, (), queue.standing(waiter))
                 if not _is_full(decision):
                     queue.granted(waiter)
                     return decision

@@ -1,6 +1,5 @@
-"""The composition root: the only file that builds collaborators and wires them."""
+"""The composition root: this file and `serving` are the only ones that build collaborators and wire them."""
 
-import asyncio
 import contextlib
 import secrets
 import time
@@ -12,39 +11,34 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from gateway.admission import Admission
 from gateway.auth import Authenticator
 from gateway.calls import Kind
 from gateway.catalog import Catalog
 from gateway.cluster_metrics import ClusterMetrics
+from gateway.configuration_file import ConfigurationFile, Loaded
 from gateway.dispatch import Dispatcher
-from gateway.early_refusal import EarlyRefusal
 from gateway.endpoints.access import AdminAccess
-from gateway.endpoints.admin import Admin
 from gateway.endpoints.error_forms import error_body
-from gateway.endpoints.inference import Inference
-from gateway.endpoints.openai import Models
 from gateway.endpoints.ops import Probes
-from gateway.endpoints.overview import Overview
-from gateway.endpoints.page import LivePage
-from gateway.endpoints.reception import Reception
-from gateway.endpoints.scaling import ScalingView
-from gateway.endpoints.tenants import Tenants
+from gateway.endpoints.reload import Reload
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, headers_of
 from gateway.flight import Flight
-from gateway.http_text import Refuse
 from gateway.live import LiveFeed, models_shown
 from gateway.logs import Lines, Redaction
 from gateway.loop_lag import LoopLag
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
-from gateway.money_settings import CostSettings, budget_of
+from gateway.money_settings import budget_of
 from gateway.openapi import document
 from gateway.policy import configuration
 from gateway.prices import Prices
+from gateway.reloader import Reloader
 from gateway.request_log import RequestLine, RequestLog
+from gateway.serving import Lasting, Serving, adopt, serving
+from gateway.setting_types import secrets as secrets_of
 from gateway.settings import Settings
 from gateway.tracing import Tracer, is_wanted
 from gateway.upstream import Upstream
@@ -70,18 +64,32 @@ PROBES = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds
 
 class Application(Starlette):
     """A Starlette app whose hot endpoints are found by path before its middleware: routing and the two layers that
-    turn exceptions into answers cost a tenth of a request, and hot endpoints answer for themselves. ``refuse``: what
-    engines ask before a request comes to that; ``metrics``: for a port of their own.
+    turn exceptions into answers cost a tenth of a request, and hot endpoints answer for themselves. ``metrics``: for a
+    port of their own.
     """
 
     def __init__(
-        self, hot: dict[str, ASGIApp], routes: list[Route], refuse: Refuse, metrics: Starlette, log: RequestLog
+        self, first: Serving, scraped: list[Route], metrics: Starlette, log: RequestLog, reloader: Reloader
     ) -> None:
-        super().__init__(routes=routes, exception_handlers=_HANDLERS)
-        self._hot = hot
+        super().__init__(exception_handlers=_HANDLERS)
+        # An address with a slash too many is unknown; a redirect would be built from the client's Host header.
+        self.router.redirect_slashes = False
+        self._own = [Route("/openapi.json", openapi, methods=["GET"]), *scraped]
         self._log = log
-        self.refuse = refuse
         self.metrics = metrics
+        self.reloader = reloader
+        self.adopt(first)
+
+    def adopt(self, serving: Serving) -> None:
+        """For requests from now on."""
+        self._hot = serving.hot
+        self._refuse = serving.refuse
+        self.settings = serving.settings
+        self.router.routes = [*serving.routes, *self._own]
+
+    def refuse(self, data: bytes) -> bytes | None:
+        """What engines ask before a request comes to an endpoint."""
+        return self._refuse(data)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
@@ -112,7 +120,8 @@ class Application(Starlette):
 
 @contextlib.asynccontextmanager
 async def application(
-    settings: Settings,
+    file: ConfigurationFile,
+    loaded: Loaded,
     environment: Mapping[str, str],
     flight: Flight,
     lines: Lines,
@@ -122,7 +131,7 @@ async def application(
     """Everything one replica is made of, given back in reverse order on the way out. Raises StateError when the
     store cannot be reached or started, ConfigurationError when the environment asks for traces in vain.
     """
-    replica = replica or secrets.token_hex(3)
+    settings, replica = loaded.settings, replica or secrets.token_hex(3)
     # The state knows each life of a replica by a name of its own: what a former life left behind is reaped within
     # seconds, and neither its leases nor its tokens are taken for ours.
     life = f"{replica}-{secrets.token_hex(2)}"
@@ -134,61 +143,91 @@ async def application(
         failover, heart, client = await _state(stack, settings, Memory(life), configuration(settings, version), flight)
         stack.push_async_callback(heart.stop)
         await heart.start()
-        upstream = Upstream(settings.model_list)
-        stack.push_async_callback(upstream.close)
 
-        catalog, authenticator = Catalog(settings), Authenticator(settings.auth)
-        budget = budget_of(settings.router.budget)
-        prices = Prices(settings.model_list, settings.router.cost_estimate, budget)
-        admission = Admission(failover, settings.router, authenticator.is_welcome, prices)
-        dispatcher = Dispatcher(failover, admission, upstream, catalog, settings.router)
-        ledger = failover.shared.memory.ledger
+        async def take(taken: Settings, taken_version: int) -> None:
+            await failover.adopt(configuration(taken, taken_version))
+            app.adopt(adopt(taken, lasting))
 
-        def learn(records: dict[str, TenantRecord], version: int) -> None:
-            authenticator.learn(records, version)
-            ledger.watch(budget, authenticator.limits())
-
-        ledger.watch(budget, authenticator.limits())
-        book = TenantBook(failover, learn)
-        await book.begin()
-        _listen(stack, client, failover, admission, book)
-        retries, measures = ClientRetries(), Measures()
-        reception = Reception(dispatcher, authenticator, settings.router.request_timeout_ms)
-        hot: dict[str, ASGIApp] = {
-            f"/v1{kind.value}": Inference(
-                kind, dispatcher, reception, settings, replica, flight, retries, measures, tracer, log
-            )
-            for kind in Kind
-        }
-        models = Models(catalog, authenticator, version // 1000)
-        access = AdminAccess(authenticator)
-        admin = Admin(failover, catalog, dispatcher, admission, access)
-        tenants = Tenants(access, book, authenticator, catalog)
-        feed = LiveFeed(failover, models_shown(settings), replica, admission.waiting, lambda: flight.is_draining)
-        stack.push_async_callback(feed.stop)
-        overview = Overview(access, failover, feed, settings)
-        scaling = Scaling(failover, lambda: sum(admission.waiting().values()))
-        stack.push_async_callback(scaling.stop)
-        scaling.start()
-        metrics = _metrics(stack, settings, failover, retries, measures, admission, scaling)
-        now = asyncio.get_running_loop().time
-        refuse = EarlyRefusal(
-            dispatcher, reception, admission.shed, settings, replica, measures, retries, tracer, log, now
-        )
-        probes = Probes(flight, failover, metrics)
-        scraped = [Route("/metrics", probes.metrics, methods=["GET"])]
-        routes = _routes(hot, models, admin, tenants, overview, probes)
-        routes.append(Route("/v1/admin/autoscale", ScalingView(access, scaling).show, methods=["GET"]))
-        if settings.server.metrics_port is None:
-            routes += scraped
-        app = Application(hot, routes, refuse, Starlette(routes=scraped, exception_handlers=_HANDLERS), log)
-        # An address with a slash too many is unknown; a redirect would be built from the client's Host header.
-        app.router.redirect_slashes = False
+        reloader = Reloader(file, loaded, version, failover.shared, take, lambda read: redact.learn(secrets_of(read)))
+        lasting = await _lasting(stack, settings, failover, client, reloader, flight, tracer, log, replica, version)
+        scraped = [Route("/metrics", lasting.probes.metrics, methods=["GET"])]
+        on_main = scraped if settings.server.metrics_port is None else []
+        first = serving(settings, Catalog(settings), lasting)
+        app = Application(first, on_main, Starlette(routes=scraped, exception_handlers=_HANDLERS), log, reloader)
+        stack.push_async_callback(reloader.stop)
+        await reloader.start()
         yield app
 
 
+async def _lasting(
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    failover: Failover,
+    client: Client,
+    reloader: Reloader,
+    flight: Flight,
+    tracer: Tracer,
+    log: RequestLog,
+    replica: str,
+    version: int,
+) -> Lasting:
+    upstream = Upstream(settings.model_list)
+    stack.push_async_callback(upstream.close)
+    authenticator, ledger = Authenticator(settings.auth), failover.shared.memory.ledger
+    prices = Prices(settings.model_list, settings.router.cost_estimate, budget_of(settings.router.budget))
+    admission = Admission(failover, settings.router, authenticator.is_welcome, prices)
+
+    def learn(records: dict[str, TenantRecord], learned: int) -> None:
+        authenticator.learn(records, learned)
+        ledger.watch(prices.budget, authenticator.limits())
+
+    ledger.watch(prices.budget, authenticator.limits())
+    book = TenantBook(failover, learn)
+    await book.begin()
+    _listen(stack, client, failover, admission, book, reloader)
+    retries, measures, lag = ClientRetries(), Measures(), LoopLag()
+    stack.callback(lag.stop)
+    feed = LiveFeed(failover, models_shown(settings), replica, admission.waiting, lambda: flight.is_draining)
+    stack.push_async_callback(feed.stop)
+    scaling = Scaling(failover, lambda: sum(admission.waiting().values()))
+    stack.push_async_callback(scaling.stop)
+    scaling.start()
+    access, cluster = AdminAccess(authenticator), ClusterMetrics(settings.model_list, ledger, lambda: scaling.latest)
+    metrics = Metrics(
+        failover, retries, measures, admission.queues, admission.attempts, lag, cluster, reloader, settings
+    )
+    return Lasting(
+        failover=failover,
+        admission=admission,
+        authenticator=authenticator,
+        dispatcher=Dispatcher(failover, admission, upstream, Catalog(settings), settings.router),
+        upstream=upstream,
+        prices=prices,
+        ledger=ledger,
+        scaling=scaling,
+        book=book,
+        access=access,
+        feed=feed,
+        metrics=metrics,
+        probes=Probes(flight, failover, metrics),
+        reload=Reload(access, reloader),
+        flight=flight,
+        retries=retries,
+        measures=measures,
+        tracer=tracer,
+        log=log,
+        replica=replica,
+        created=version // 1000,
+    )
+
+
 def _listen(
-    stack: contextlib.AsyncExitStack, client: Client, failover: Failover, admission: Admission, book: TenantBook
+    stack: contextlib.AsyncExitStack,
+    client: Client,
+    failover: Failover,
+    admission: Admission,
+    book: TenantBook,
+    reloader: Reloader,
 ) -> None:
     """To what other replicas have done."""
     failover.shared.heard_tenants = book.heard
@@ -196,27 +235,11 @@ def _listen(
     heard: dict[bytes, Callable[[bytes], None]] = {
         keys.freed: lambda told: admission.freed(told.decode()),
         keys.tenants: lambda told: book.heard(int(told)),
+        keys.reload: lambda _told: reloader.heard(),
     }
     news = News(client, tuple(heard), lambda channel, told: heard[channel](told))
     stack.push_async_callback(news.stop)
     news.start()
-
-
-def _metrics(
-    stack: contextlib.AsyncExitStack,
-    settings: Settings,
-    failover: Failover,
-    retries: ClientRetries,
-    measures: Measures,
-    admission: Admission,
-    scaling: Scaling,
-) -> Metrics:
-    lag = LoopLag()
-    stack.callback(lag.stop)
-    prices = {entry.id: entry.cost for entry in settings.model_list if entry.cost != CostSettings()}
-    ledger = failover.shared.memory.ledger
-    cluster = ClusterMetrics(settings.model_list, ledger, lambda: scaling.latest)
-    return Metrics(failover, retries, measures, admission.queues, admission.attempts, lag, cluster, prices)
 
 
 def _tracer(environment: Mapping[str, str], replica: str, redact: Redaction) -> Tracer:
@@ -252,32 +275,6 @@ async def _state(
     fit = partial(check, client, keys, [policy.id for policy in policies.deployments])
     heart = Replica(failover, address, VERSION, lambda: flight.is_draining, revive, fit)
     return failover, heart, Client(url, keys.domain)
-
-
-def _routes(
-    hot: dict[str, ASGIApp], models: Models, admin: Admin, tenants: Tenants, overview: Overview, probes: Probes
-) -> list[Route]:
-    """Hot endpoints stand here too, for the methods they do not take."""
-    return [
-        *(Route(path, endpoint, methods=["POST"]) for path, endpoint in hot.items()),
-        Route("/v1/models", models.index, methods=["GET"]),
-        Route("/v1/models/{model:path}", models.show, methods=["GET"]),
-        Route("/v1/admin/models/stats", admin.stats, methods=["GET"]),
-        Route("/v1/admin/explain", admin.explain, methods=["GET"]),
-        Route("/v1/admin/deployments/{deployment:path}/{action}", admin.force, methods=["POST"]),
-        Route("/v1/admin/deployments/{deployment:path}", overview.deployment, methods=["GET"]),
-        Route("/v1/admin/events", overview.events, methods=["GET"]),
-        Route("/v1/admin/replicas", overview.replicas, methods=["GET"]),
-        Route("/v1/admin/configuration", overview.configuration, methods=["GET"]),
-        Route("/v1/admin/live", overview.live, methods=["GET"]),
-        Route("/admin", LivePage().show, methods=["GET"]),
-        Route("/v1/admin/tenants", tenants.index, methods=["GET"]),
-        Route("/v1/admin/tenants/{name:path}", tenants.put, methods=["PUT"]),
-        Route("/v1/admin/tenants/{name:path}", tenants.remove, methods=["DELETE"]),
-        Route("/openapi.json", openapi, methods=["GET"]),
-        Route("/livez", probes.livez, methods=["GET"]),
-        Route("/readyz", probes.readyz, methods=["GET"]),
-    ]
 
 
 _OPENAPI = document(VERSION)

@@ -64,11 +64,20 @@ class Authenticator:
     """Header names are expected in lower case, as ASGI gives them."""
 
     def __init__(self, settings: AuthSettings) -> None:
+        self._stored: dict[bytes, Tenant] = {}
+        self._has_stored = False
+        self.adopt(settings)
+
+    def adopt(self, settings: AuthSettings) -> None:
+        """From now on; what the store holds goes on beside it."""
         configured = [_tenant(entry) for entry in settings.keys]
         self._configured = {tenant.key: tenant for tenant in configured}
-        self._tenants = self._configured
-        self._is_open = not self._configured
         self._admin_digest = digest(settings.admin_key.encode()) if settings.admin_key else None
+        self._combine()
+
+    def _combine(self) -> None:
+        self._tenants = self._stored | self._configured
+        self._is_open = not self._configured and not self._has_stored
 
     def tenant(self, headers: Headers) -> Tenant | None:
         """None for a missing or unknown key; everybody is anonymous where no keys are configured."""
@@ -87,8 +96,9 @@ class Authenticator:
         last key must not open the door.
         """
         kept = [_recorded(record) for record in records.values()]
-        self._tenants = {tenant.key: tenant for tenant in kept} | self._configured
-        self._is_open = self._is_open and version == 0
+        self._stored = {tenant.key: tenant for tenant in kept}
+        self._has_stored = self._has_stored or version > 0
+        self._combine()
 
     def is_welcome(self, tenant: Tenant) -> bool:
         """Would its key be let in now? It may have been taken back while its request waited."""

@@ -56,9 +56,12 @@ class ClusterMetrics:
         ledger: Ledger,
         scaling: Callable[[], ScalingSignal | None] = lambda: None,
     ) -> None:
-        self._deployments = tuple(deployments)
         self._ledger = ledger
         self._scaling = scaling
+        self.adopt(deployments)
+
+    def adopt(self, deployments: Iterable[DeploymentSettings]) -> None:
+        self._deployments = tuple(deployments)
 
     def collect(self, snapshot: DomainSnapshot | None) -> Iterator[Metric]:
         """Nothing but names while the store cannot be asked."""

@@ -1,4 +1,4 @@
-"""`pllm top` and `pllm events`: what the admin API tells, in a terminal. The admin key comes from PLLM_ADMIN_KEY."""
+"""`pllm top`, `pllm events`, `pllm reload`: the admin API in a terminal. The admin key comes from PLLM_ADMIN_KEY."""
 
 import asyncio
 import contextlib
@@ -20,6 +20,7 @@ from shared_state.records import DeploymentSnapshot, Event
 SILENT_S = 10.0  # both streams say something more often, but for events
 QUIET_S = 40.0
 RETRY_S = 1.0
+RELOAD_S = 30.0  # the replicas have ten to answer, and five to follow
 EVENTS_SHOWN = 10
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _LINE_END, _REST = "\x1b[H", "\x1b[K\r\n", "\x1b[J"
@@ -59,6 +60,19 @@ class Api:
                 if line.startswith("data: "):
                     yield line[6:].encode()
 
+    async def reload(self) -> tuple[int, list[str]]:
+        """An exit code, and what there is to tell. Raises ApiRefused, httpx.HTTPError."""
+        answer = await self._client.post("/v1/admin/reload", timeout=RELOAD_S)
+        if answer.status_code == 409:
+            error = answer.json()["error"]
+            objections = [f"{each['replica']}: {each['path']}: {each['message']}" for each in error.get("details", [])]
+            return 1, [tables.clean(line) for line in (objections or [error["message"]])]
+        await _check(answer)
+        done = answer.json()
+        head = f"{done['result']}: version {done['version']} at {len(done['replicas'])} replicas, {done['digest']}"
+        behind = [f"not yet: {name}" for name in done["behind"]]
+        return int(bool(behind)), [tables.clean(line) for line in (head, *done["changed"], *behind)]
+
     async def frames(self, most: int | None = None) -> AsyncGenerator[ClusterView]:
         """The state once a second, whole each time. Raises ApiRefused, httpx.HTTPError."""
         kept = ClusterView()
@@ -76,6 +90,20 @@ def _merged(before: ClusterView, frame: ClusterView) -> ClusterView:
     rows: dict[str, DeploymentSnapshot] = {row.id: row for row in (*before.deployments, *frame.deployments)}
     events = (*before.events, *frame.events)[-EVENTS_SHOWN:]
     return msgspec.structs.replace(frame, models=before.models, deployments=tuple(rows.values()), events=events)
+
+
+def reload(url: str, key: str) -> int:
+    """Asks one replica, and tells what all of them did. Raises OSError."""
+    return asyncio.run(_reload(url, key))
+
+
+async def _reload(url: str, key: str) -> int:
+    with _faults(url):
+        async with Api(url, key) as api:
+            code, lines = await api.reload()
+    for line in lines:
+        _write(f"{line}\n")
+    return code
 
 
 async def _check(answer: httpx.Response) -> None:

@@ -33,7 +33,7 @@ from shared_state.records import Ending, Outcome, Permit, Plan, Rejection
 
 class Route(msgspec.Struct, frozen=True):
     """A model's candidates for one kind of call, with their acquire packed for the store; ``chains`` are those of
-    requests that the model refuses.
+    requests that the model refuses. A request keeps its route whatever is configured meanwhile.
     """
 
     model: str
@@ -41,6 +41,7 @@ class Route(msgspec.Struct, frozen=True):
     plan: Plan
     chains: dict[Refusal, tuple[Candidate, ...]]
     queue: Queue
+    upstream: Upstream
 
 
 class Dispatcher:
@@ -50,22 +51,24 @@ class Dispatcher:
         self, store: Failover, admission: Admission, upstream: Upstream, catalog: Catalog, router: RouterSettings
     ) -> None:
         self._store = store
-        self._upstream = upstream
+        self._admission = admission
+        self.adopt(upstream, catalog, router)
+
+    def adopt(self, upstream: Upstream, catalog: Catalog, router: RouterSettings) -> None:
+        """For requests that come from now on and those that wait; others end as they began."""
         self._max_attempts = router.max_attempts
         self.strategy = router.routing_strategy
-        self._admission = admission
-        self._routes = {(model, kind): self._route(catalog, model, kind) for model in catalog.models() for kind in Kind}
+        self._routes = {
+            (model, kind): self._route(upstream, catalog, model, kind) for model in catalog.models() for kind in Kind
+        }
 
-    def _route(self, catalog: Catalog, model: str, kind: Kind) -> Route:
+    def _route(self, upstream: Upstream, catalog: Catalog, model: str, kind: Kind) -> Route:
         route = catalog.resolve(model)
         assert route is not None
-        candidates = self._serving(route.candidates, kind)
-        chains = {refusal: self._serving(chain, kind) for refusal, chain in route.chains.items()}
+        candidates = _serving(upstream, route.candidates, kind)
+        chains = {refusal: _serving(upstream, chain, kind) for refusal, chain in route.chains.items()}
         queue = self._admission.queue(route.model, [candidate.deployment.id for candidate in candidates])
-        return Route(route.model, candidates, self._plan(candidates), chains, queue)
-
-    def _serving(self, candidates: Sequence[Candidate], kind: Kind) -> tuple[Candidate, ...]:
-        return tuple(c for c in candidates if self._upstream.serves(c.deployment.id, kind))
+        return Route(route.model, candidates, self._plan(candidates), chains, queue, upstream)
 
     def _plan(self, candidates: Sequence[Candidate]) -> Plan:
         return self._store.plan([(c.deployment.id, c.tier) for c in candidates], self.strategy)
@@ -126,7 +129,8 @@ class Dispatcher:
             if tried:
                 decision = await self._admission.acquire(plan, asking, tried)
             else:
-                decision = await self._admission.first(plan, route.queue, asking)
+                decision, route = await self._first(route, asking)
+                candidates, chains = route.candidates, dict(route.chains)
             decision_s += time.perf_counter() - asked
             asking.trace.decided(decision, candidates, attempts(tried) + 1)
             if isinstance(decision, Rejection):
@@ -136,7 +140,7 @@ class Dispatcher:
             started = time.perf_counter()
             attempt = asking.trace.attempt(candidate, call)
             try:
-                exchange = await self._send(decision, candidate, asking, attempt, not tried)
+                exchange = await self._send(route.upstream, decision, candidate, asking, attempt, not tried)
             except InvalidRequest as error:
                 # It cannot be said in this provider's dialect. Another one's may have the words.
                 candidates = tuple(c for c in candidates if c is not candidate)
@@ -165,8 +169,28 @@ class Dispatcher:
                 raise failed(tried)
             plan = self._plan(candidates)
 
+    async def _first(self, route: Route, asking: Asking) -> tuple[Permit | Rejection, Route]:
+        """And by which route it was taken: what was configured while it waited may have more room."""
+        name = (asking.call.model, asking.call.kind)
+
+        def latest() -> Plan:
+            nonlocal route
+            now = self._routes.get(name)
+            if now is not None and now.queue is route.queue and now.candidates:
+                route = now
+            return route.plan
+
+        decision = await self._admission.first(latest, route.queue, asking)
+        return decision, route
+
     async def _send(
-        self, permit: Permit, candidate: Candidate, asking: Asking, attempt: Attempt, is_first: bool
+        self,
+        upstream: Upstream,
+        permit: Permit,
+        candidate: Candidate,
+        asking: Asking,
+        attempt: Attempt,
+        is_first: bool,
     ) -> Exchange:
         """One attempt within its time. Settles the permit itself when it is cancelled or breaks on a defect."""
         call, deadline, interrupt = asking.call, asking.deadline, asking.interrupt
@@ -177,7 +201,7 @@ class Dispatcher:
         late = deadline.outcome(first_at, is_first)
         interrupt.set_deadline(min(deadline.at, first_at))
         try:
-            exchange = await self._upstream.send(candidate.deployment.id, call, attempt.context)
+            exchange = await upstream.send(candidate.deployment.id, call, attempt.context)
         except BaseException as error:
             if interrupt.take(Cause.DEADLINE):
                 return Exchange(late)
@@ -204,3 +228,7 @@ class Dispatcher:
         )
         # Ahead of the acquire that follows, in the same flush: the next decision already knows.
         self._admission.settle(permit, ending, attempt, is_urgent=not is_final)
+
+
+def _serving(upstream: Upstream, candidates: Sequence[Candidate], kind: Kind) -> tuple[Candidate, ...]:
+    return tuple(c for c in candidates if upstream.serves(c.deployment.id, kind))

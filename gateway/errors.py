@@ -7,6 +7,7 @@ GatewayError
 ├── Forbidden             403  the key may not use this model or endpoint
 ├── ModelNotFound         404
 ├── Conflict              409  somebody else has it
+├── ConfigurationRefused  409  by at least one replica, so by all
 ├── RequestTimedOut       408  the body did not arrive in time
 ├── RequestTooLarge       413
 ├── RateLimited           429
@@ -39,6 +40,14 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     status: int = 0
 
 
+class Objection(msgspec.Struct, frozen=True):
+    """What a replica has against a configuration; no path: it concerns the whole."""
+
+    replica: str
+    path: str
+    message: str
+
+
 class GatewayError(Exception):
     """Base. ``retry_after_ms`` becomes retry-after headers, ``details`` a list beside the error's message, ``attempts``
     how often a provider was called for it, ``headers`` what else goes with it.
@@ -54,7 +63,7 @@ class GatewayError(Exception):
         *,
         param: str | None = None,
         retry_after_ms: int | None = None,
-        details: tuple[Attempt, ...] = (),
+        details: tuple[Attempt | Objection, ...] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -117,6 +126,16 @@ class Conflict(GatewayError):
     status = 409
     type = "invalid_request_error"
     code = "conflict"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.code = code or self.code
+
+
+class ConfigurationRefused(GatewayError):
+    status = 409
+    type = "invalid_request_error"
+    code = "configuration_refused"
 
 
 class MethodNotAllowed(GatewayError):

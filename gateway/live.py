@@ -97,10 +97,16 @@ class LiveFeed:
         self._ticked = asyncio.Event()
         self._frame: Frame | None = None
         self._before: Frame | None = None
+        self._is_anew = False
         self._number = 0
         self._recent: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self.told = 0  # events, beyond those of before the first look
         self._last: dict[str, str] = {}  # by store, as each has a stream of its own
+
+    def adopt(self, models: Sequence[ModelShown]) -> None:
+        """Everybody is told all of it again."""
+        self._models = models
+        self._is_anew = True
 
     def listen(self) -> "Listener":
         """To be closed. Raises RateLimited."""
@@ -156,7 +162,8 @@ class LiveFeed:
             while self._listeners and not self.is_over():
                 self._number += 1
                 frame = await self._take()
-                self._before, self._frame = self._frame, frame
+                self._before, self._frame = None if self._is_anew else self._frame, frame
+                self._is_anew = False
                 self._tick()
                 due = max(due + EVERY_S, loop.time())
                 await asyncio.sleep(due - loop.time())

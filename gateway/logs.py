@@ -98,7 +98,13 @@ class Redaction:
     """Takes the secrets of the configuration, and what looks like one, out of texts."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+        self._secrets: list[str] = []
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """More of them. Those of before may still be said."""
+        known = {*self._secrets, *(secret for secret in secrets if secret)}
+        self._secrets = sorted(known, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         for secret in self._secrets:

@@ -16,6 +16,8 @@ from gateway.loop_lag import LoopLag
 from gateway.measures import Measures, TracedHistogram
 from gateway.money_settings import CostSettings
 from gateway.queueing import Queue
+from gateway.reloader import Reloader
+from gateway.settings import Settings
 from shared_state.failover import Failover
 from shared_state.histogram import Histogram
 from shared_state.records import DomainSnapshot
@@ -36,8 +38,8 @@ class ClientRetries:
 
 
 class Metrics:
-    """``queues``: those of this replica, by model; ``attempts``: by deployment and outcome; ``prices``: of deployments
-    that have one.
+    """``queues``: those of this replica, by model; ``attempts``: by deployment and outcome; ``reloader``: tells
+    which configuration is in use.
     """
 
     def __init__(
@@ -49,9 +51,10 @@ class Metrics:
         attempts: Mapping[tuple[str, str], int],
         lag: LoopLag,
         cluster: ClusterMetrics,
-        prices: Mapping[str, CostSettings],
+        reloader: Reloader,
+        settings: Settings,
     ) -> None:
-        self._prices = prices
+        self._reloader = reloader
         self._failover = failover
         self._measures = measures
         self._queues = queues
@@ -62,6 +65,11 @@ class Metrics:
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         GCCollector(registry=self._process)
+        self.adopt(settings)
+
+    def adopt(self, settings: Settings) -> None:
+        self._prices = {entry.id: entry.cost for entry in settings.model_list if entry.cost != CostSettings()}
+        self._cluster.adopt(settings.model_list)
 
     def collect(self, snapshot: DomainSnapshot | None) -> Iterator[Metric]:
         """All metrics, large ones in pieces that follow each other; those of the cluster from its snapshot, if there is
@@ -146,6 +154,10 @@ class Metrics:
         yield _number(CounterMetricFamily, "pllm_state_epoch_changes", lost, shared.epoch_changes)
         taken = "From the sending of a script to its reply"
         yield from _histograms("pllm_script_seconds", taken, "script", shared.latencies)
+        running = "Version of the configuration that this replica runs: the same on all of them"
+        yield _number(GaugeMetricFamily, "pllm_configuration_version", running, self._reloader.running.version)
+        ended = {(result,): count for result, count in self._reloader.counts.items()}
+        yield from _counter("pllm_configuration_reloads", "Reloads of the configuration", ("result",), ended)
         shedding = GaugeMetricFamily(
             "pllm_should_shed_load", "1 for each reason to shed load that holds in the cluster", labels=["reason"]
         )

@@ -31,7 +31,7 @@ _FAULTS = {
     "403": "The key may not use this model",
     "404": "The model does not exist",
     "408": "The body did not arrive in time",
-    "409": "Somebody else has it",
+    "409": "Somebody else has it, or a replica refuses it",
     "413": "The body is too large",
     "422": "The provider found fault with the request",
     "429": "A rate limit is reached, see retry-after",
@@ -52,7 +52,7 @@ _ERROR = {
                 "type": {"type": "string"},
                 "param": {"type": ["string", "null"]},
                 "code": {"type": ["string", "null"]},
-                "details": {"type": "array", "items": {"$ref": "#/components/schemas/Attempt"}},
+                "details": {"type": "array", "items": {"type": "object"}},  # attempts, or what replicas object to
             },
         }
     },
@@ -175,6 +175,11 @@ def _admin_paths() -> dict[str, Any]:
             **_faults("Error", "400", "401", "403", "404", "503"),
         },
     }
+    in_force = _get(
+        "The configuration in force, and what each replica runs",
+        _json({"type": "object", "required": ["version", "digest", "replicas", "behind"]}, "Versions and digests"),
+        *("401", "403", "503"),
+    )
     event_id = {"type": "string", "pattern": "^[0-9]{1,18}(-[0-9]{1,18})?$"}
     events = _listing("events", "id", "subject", "from", "to", "reason", "at_ms")
     replicas = _listing("replicas", "id", "silent_ms", "address", "version", "age_ms", "is_draining", "store")
@@ -217,6 +222,18 @@ def _admin_paths() -> dict[str, Any]:
         ),
         "/v1/admin/deployments/{deployment}/{action}": {"post": force},
         **_tenant_paths(),
+        "/v1/admin/reload": {"post": _reload(), **in_force},
+    }
+
+
+def _reload() -> dict[str, Any]:
+    answer = {"type": "object", "required": ["result", "version", "digest", "changed", "replicas", "behind"]}
+    return {
+        "summary": "All replicas read their configuration again; all of them take it, or none",
+        "responses": {
+            "200": _json(answer, "`applied` or `unchanged`; the names of what changed; what each replica runs"),
+            **_faults("Error", "401", "403", "409", "503"),
+        },
     }
 
 

@@ -41,17 +41,24 @@ class Prices:
     def __init__(
         self, deployments: Iterable[DeploymentSettings], estimate: CostEstimateSettings, budget: Budget | None
     ) -> None:
-        self._prices = {entry.id: _price(entry) for entry in deployments}
+        self._prices: dict[str, _Price] = {}
+        self.adopt(deployments, estimate, budget)
+
+    def adopt(
+        self, deployments: Iterable[DeploymentSettings], estimate: CostEstimateSettings, budget: Budget | None
+    ) -> None:
+        """For calls from now on; what is no longer configured may still be under way."""
+        self._prices |= {entry.id: _price(entry) for entry in deployments}
         self._estimate = estimate
-        self._budget = budget
+        self.budget = budget
 
     def spending(self, call: Call, limits: TenantLimits, plan: Plan) -> Spending | None:
         """What it costs at most with each of its candidates; None where nobody has set a budget."""
-        if self._budget is None and limits.budget is None:
+        if self.budget is None and limits.budget is None:
             return None
         input_tokens = -(-min(len(call.body), _PROMPT_BYTES_MOST) // self._estimate.bytes_per_token)
         costs = (self._most(self._prices[each], call, input_tokens) for each in plan.ids)
-        return Spending(self._budget, limits.budget, tuple(costs))
+        return Spending(self.budget, limits.budget, tuple(costs))
 
     def _most(self, price: _Price, call: Call, input_tokens: int) -> int:
         if call.kind is Kind.EMBEDDING:

@@ -15,10 +15,12 @@ import uvloop
 
 from gateway import hypercorn_engine
 from gateway.app import Application, application
+from gateway.configuration_file import ConfigurationFile, Loaded
 from gateway.flight import Flight
+from gateway.hang_up import HangUp
 from gateway.logs import Lines, Redaction, written
 from gateway.setting_types import secrets
-from gateway.settings import ServerSettings, Settings
+from gateway.settings import Settings
 
 KEEP_ALIVE_S = 75.0  # longer than a load balancer keeps its connections, or it writes into a closing one
 BACKLOG = 1024
@@ -28,27 +30,35 @@ _log = logging.getLogger("pllm.server")
 
 
 def run(
-    settings: Settings, environment: Mapping[str, str], replica: str | None = None, listener: int | None = None
+    file: ConfigurationFile, environment: Mapping[str, str], replica: str | None = None, listener: int | None = None
 ) -> None:
-    """Serves until SIGTERM, SIGINT or SIGHUP, then drains. ``listener``: a socket that somebody else has opened."""
-    redact = Redaction(secrets(settings))
+    """Serves until SIGTERM, SIGINT or the end of its terminal, then drains; any other SIGHUP reads the file again.
+    ``listener``: a socket that somebody else has opened. Raises ConfigurationError.
+    """
+    loaded = file.read()
+    redact = Redaction(secrets(loaded.settings))
     with written(redact) as lines:
-        uvloop.run(_run(settings, environment, lines, redact, replica, listener))
+        uvloop.run(_run(file, loaded, environment, lines, redact, replica, listener))
 
 
 async def _run(
-    settings: Settings,
+    file: ConfigurationFile,
+    loaded: Loaded,
     environment: Mapping[str, str],
     lines: Lines,
     redact: Redaction,
     replica: str | None,
     listener: int | None,
 ) -> None:
-    flight = Flight()
-    async with _signals() as stop, application(settings, environment, flight, lines, redact, replica) as app:
+    flight, settings = Flight(), loaded.settings
+    async with (
+        _signals() as (stop, hang_up),
+        application(file, loaded, environment, flight, lines, redact, replica) as app,
+    ):
+        hang_up.attend(app.reloader.request)
         _spare_collector()
         serve = {"hypercorn": _serve_hypercorn, "uvicorn": _serve_uvicorn}[settings.server.engine]
-        drained = partial(_drained, stop, flight, settings.server)
+        drained = partial(_drained, stop, flight, app)
         await _with_metrics(app, settings, serve(app, settings, listener, drained))
 
 
@@ -82,23 +92,17 @@ def _spare_collector() -> None:
 
 
 @contextlib.asynccontextmanager
-async def _signals() -> AsyncIterator[asyncio.Event]:
+async def _signals() -> AsyncIterator[tuple[asyncio.Event, HangUp]]:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in ending_signals():
+    for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    yield stop
+    yield stop, HangUp(stop.set)
 
 
-def ending_signals() -> list[signal.Signals]:
-    """A terminal that closes sends SIGHUP; with nohup it is ignored, and stays so."""
-    is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    return [signal.SIGTERM, signal.SIGINT, *(() if is_ignored else (signal.SIGHUP,))]
-
-
-async def _drained(stop: asyncio.Event, flight: Flight, server: ServerSettings) -> None:
+async def _drained(stop: asyncio.Event, flight: Flight, app: Application) -> None:
     """Returns when the server may close: asked to, and nothing in flight or no time left."""
     await stop.wait()
-    flight.is_draining = True
+    flight.is_draining, server = True, app.settings.server
     await asyncio.sleep((server.drain_delay_ms or 0) / 1000)
     if not await flight.drain(server.drain_timeout_ms / 1000):
         _log.warning("drain timeout: requests still in flight are cut off")

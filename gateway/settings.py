@@ -141,12 +141,9 @@ class ConfigurationError(Exception):
 
 def load(path: Path, environment: Mapping[str, str]) -> Settings:
     """Raises ConfigurationError, also when the file cannot be read."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError([Problem(str(path), "is not UTF-8 text")]) from error
+    text = yaml_source.text_of(path)
+    if isinstance(text, Problem):
+        raise ConfigurationError([text])
     return parse(text, environment)
 
 

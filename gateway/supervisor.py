@@ -16,8 +16,8 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from gateway.hang_up import HangUp, block
 from gateway.logs import Redaction, written
-from gateway.server import ending_signals
 from gateway.setting_types import secrets
 from gateway.settings import Settings
 from shared_state.embedded import EmbeddedStore, die_with_parent
@@ -52,7 +52,7 @@ class _Member:
             stdin=subprocess.DEVNULL,
             pass_fds=(fd,),
             start_new_session=True,  # Ctrl-C is ours to pass on
-            preexec_fn=die_with_parent,
+            preexec_fn=_begin,
         )
 
     def look(self) -> int | None:
@@ -102,6 +102,11 @@ def _bound(family: socket.AddressFamily | int, address: Any) -> socket.socket:
     return listener
 
 
+def _begin() -> None:
+    die_with_parent()
+    block()
+
+
 def listeners(host: str, port: int, count: int) -> list[socket.socket]:
     """Raises OSError when the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -122,8 +127,9 @@ def listeners(host: str, port: int, count: int) -> list[socket.socket]:
 
 
 def run(settings: Settings, count: int, arguments: Sequence[str]) -> int:
-    """Serves until SIGTERM, SIGINT or SIGHUP, then lets every process drain. Returns an exit code: that of a process
-    which gave up at the start, else 0. Raises OSError when the port is taken, StateError without a store.
+    """Serves until SIGTERM, SIGINT or the end of its terminal, then lets every process drain; passes any other SIGHUP
+    on. Returns an exit code: that of a process which gave up at the start, else 0. Raises OSError when the port is
+    taken, StateError without a store.
     """
     with written(Redaction(secrets(settings))):
         return asyncio.run(_run(settings, count, arguments))
@@ -131,12 +137,14 @@ def run(settings: Settings, count: int, arguments: Sequence[str]) -> int:
 
 async def _run(settings: Settings, count: int, arguments: Sequence[str]) -> int:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in ending_signals():
+    for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    members: list[_Member] = []
+    HangUp(stop.set).attend(lambda: _reload(members))
     name = uuid.uuid4().hex[:6]
     async with _store(settings) as store:
         made = listeners(settings.server.host, settings.server.port, count)
-        members = [
+        members += [
             _Member(f"{name}-{number}", listener, [*arguments, *_of_member(settings, store, number)])
             for number, listener in enumerate(made)
         ]
@@ -146,6 +154,12 @@ async def _run(settings: Settings, count: int, arguments: Sequence[str]) -> int:
             await _end(members, settings.server.drain_timeout_ms / 1000 + STOP_GRACE_S)
             for member in members:
                 member.listener.close()
+
+
+def _reload(members: Sequence[_Member]) -> None:
+    """Whoever is first asks the others; all hear it, because any of them may just be starting."""
+    for member in members:
+        member.signal(signal.SIGHUP)
 
 
 def _of_member(settings: Settings, store: EmbeddedStore | None, number: int) -> list[str]:

@@ -137,10 +137,16 @@ class Exchange:
 class Upstream:
     """Sends calls to deployments. Made inside a running loop; ``close`` gives its connections back."""
 
-    def __init__(self, deployments: Iterable[DeploymentSettings]) -> None:
-        self._session = session(KEEP_ALIVE_S)
+    def __init__(
+        self, deployments: Iterable[DeploymentSettings], connections: aiohttp.ClientSession | None = None
+    ) -> None:
+        self._session = connections or session(KEEP_ALIVE_S)
         targets = {(each.id, kind): target(each, kind) for each in deployments for kind in Kind}
         self._targets = {key: target for key, target in targets.items() if target is not None}
+
+    def changed(self, deployments: Iterable[DeploymentSettings]) -> "Upstream":
+        """To other deployments, over the same connections: what is under way goes on here. One of them is closed."""
+        return Upstream(deployments, self._session)
 
     async def close(self) -> None:
         await self._session.close()

@@ -6,6 +6,7 @@ but never add a key, a list item or a comment.
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 import yaml
@@ -46,6 +47,16 @@ def key_path(path: str, key: object) -> str:
 
 def item_path(path: str, index: int) -> str:
     return f"{path}[{index}]"
+
+
+def text_of(path: Path) -> str | Problem:
+    """What the file holds, byte for byte."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        return Problem(str(path), f"cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        return Problem(str(path), "is not UTF-8 text")
 
 
 def read(text: str, environment: Mapping[str, str]) -> Source:

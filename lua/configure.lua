@@ -13,15 +13,18 @@ local epoch, version, router = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
 local domain, policy, own = domain_read(global_key), policy_read(policy_key), record_read(deployment_key)
 if domain_foreign(domain) then return domain_foreign(domain) end
+local function is_own_same()
+  for k = 4, #ARGV, 2 do
+    if tostring(own[ARGV[k]] or '') ~= tostring(tonumber(ARGV[k + 1]) or ARGV[k + 1]) then return false end
+  end
+  return true
+end
 local function is_same()
   local asked = cjson.decode(router)
   for name, value in pairs(asked) do
     if name ~= 'version' and policy[name] ~= value then return 0 end
   end
-  for k = 4, #ARGV, 2 do
-    if tostring(own[ARGV[k]] or '') ~= tostring(tonumber(ARGV[k + 1]) or ARGV[k + 1]) then return 0 end
-  end
-  return 1
+  return is_own_same() and 1 or 0
 end
 local in_force, own_version = policy and policy.version or 0, own.config_version or 0
 
@@ -31,6 +34,7 @@ if version > in_force then redis.call('SET', policy_key, router) end
 if version <= own_version then
   return { 0, math.max(in_force, own_version), domain.epoch, domain.now, policy and is_same() or 0 }
 end
+local is_news = own_version == 0 or not is_own_same()
 if not own.state then
   record_set(own, 'state', 'closed')
   record_set(own, 'generation', 0)
@@ -41,5 +45,8 @@ for k = 4, #ARGV, 2 do
 end
 record_set(own, 'config_version', version)
 record_write(own)
-event_add(events_key, domain, string.match(deployment_key, ':deployment:(.+)$'), own_version, version, 'configured', 0)
+if is_news then
+  local id = string.match(deployment_key, ':deployment:(.+)$')
+  event_add(events_key, domain, id, own_version, version, 'configured', 0)
+end
 return { 1, math.max(in_force, version), domain.epoch, domain.now, 1 }

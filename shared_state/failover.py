@@ -151,6 +151,12 @@ class Standby:
         await store.configure()
         self._replicas = replicas
 
+    async def adopt(self, configuration: Configuration) -> None:
+        """Another configuration; not while this store decides. Raises StateError: then it is told at the next beat."""
+        replicas, self._replicas, self._configuration = self._replicas, 0, configuration
+        if self.store is not None and not self._is_in_use:
+            await self._divide(self.store, max(1, replicas))
+
     async def close(self) -> None:
         stand, self._stand = self._stand, None
         if stand is not None:
@@ -255,6 +261,15 @@ class Failover:
                 if not await self._goes_on(store, error):
                     raise
         return await question(self._active)
+
+    async def adopt(self, configuration: Configuration) -> None:
+        """Raises StateError, also while the standby store decides: another configuration waits until it does not."""
+        if self._active is not self.shared:
+            raise StoreUnavailable("the standby store decides")
+        await self.shared.adopt(configuration)
+        if self.standby is not None:
+            with contextlib.suppress(StateError):
+                await self.standby.adopt(configuration)
 
     # -- to and fro -------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ class Keys:
         self.replicas = self._key("replicas")
         self.autoscale = self._key("autoscale")
         self.tenants = self._key("tenants")  # a HASH, and the channel on which its changes are told
+        self.reload = self._key("reload")  # a HASH, and the channel on which replicas agree on a configuration
         self.freed = self._key("freed")  # a channel: deployments of which a request has ended, while requests wait
 
     def _key(self, name: str) -> bytes:

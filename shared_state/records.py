@@ -416,3 +416,33 @@ class Configuration(msgspec.Struct, frozen=True):
     router: RouterPolicy
     deployments: tuple[DeploymentPolicy, ...]
     autoscale: AutoscalePolicy | None = None
+
+
+class Running(msgspec.Struct, frozen=True):
+    """The configuration that a replica works by. ``has_agreed``: the others took it too, or the same was in force."""
+
+    version: int
+    digest: str
+    has_agreed: bool = False
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Of a replica: what it runs, and what it says to the configuration that is proposed: nothing yet, `ready`, or its
+    problems as JSON.
+    """
+
+    version: int = 0
+    digest: str = ""
+    answer: str = ""
+
+
+class Agreement(msgspec.Struct, frozen=True):
+    """The configuration in force, and the one that was proposed last; ``replicas``: those that live."""
+
+    version: int
+    digest: str
+    phase: Literal["", "prepare", "committed", "refused"]
+    proposed_version: int
+    proposed_digest: str
+    proposed_by: str
+    replicas: dict[str, Standing]

@@ -8,6 +8,7 @@ import msgspec
 from shared_state.errors import NotConfigured, ScriptFailed
 from shared_state.money import Account
 from shared_state.records import (
+    Agreement,
     Ask,
     Breaker,
     Bucket,
@@ -248,3 +249,11 @@ def explained(reply: Reply, ids: tuple[str, ...]) -> Explanation:
             )
         )
     return Explanation(_text(reply[0]), ids[picked - 1] if picked else None, tuple(candidates))
+
+
+def agreed(reply: Reply) -> Agreement:
+    """reload. Raises ScriptFailed."""
+    try:
+        return msgspec.json.decode(cast(bytes, reply[0]), type=Agreement)
+    except msgspec.DecodeError as error:
+        raise ScriptFailed(f"the configuration in the store is corrupted: {error}") from error

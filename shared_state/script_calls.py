@@ -23,6 +23,7 @@ from shared_state.records import (
     Permit,
     Plan,
     Presence,
+    Running,
     TenantLimits,
 )
 from shared_state.scripts import Script
@@ -36,6 +37,7 @@ _NO_SPENDING = pack(b"")
 _WAITING = tuple((pack(waiting, b"0"), pack(waiting, b"1")) for waiting in (b"0", b"1", b"2"))  # and traced or not
 
 
+Consent = Literal["hold", "propose", "remind", "answer"]
 Detail = Literal[0, 1, 2]  # of a snapshot: as the head of the script says
 
 
@@ -174,7 +176,8 @@ class ScriptCalls:
         arguments += [b"%d" % presence.started_at_ms, presence.status.encode(), b"%d" % DEAD_AFTER_MS]
         arguments += [self._seed(), presence.store.encode(), presence.reason[:200].encode(), ",".join(ids).encode()]
         for token, deployment_id in answered.items():
-            arguments += (positions[deployment_id], token.encode())
+            if deployment_id in positions:  # else it is no longer configured, and its last request has just ended
+                arguments += (positions[deployment_id], token.encode())
         return self._packed("beat", names, arguments)
 
     def reap(
@@ -199,6 +202,12 @@ class ScriptCalls:
         keys = self._keys
         encoded = [self._epoch, *(argument.encode() for argument in arguments)]
         return self._packed("tenants", (keys.domain, keys.tenants, keys.events), encoded)
+
+    def reload(self, what: Consent, replica: str, running: Running, *more: str) -> bytes:
+        keys = self._keys
+        arguments = [self._epoch, what.encode(), replica.encode(), b"%d" % running.version, running.digest.encode()]
+        arguments += [b"%d" % running.has_agreed, b"%d" % DEAD_AFTER_MS, *(word.encode() for word in more)]
+        return self._packed("reload", (keys.domain, keys.policy, keys.reload, keys.events, keys.replicas), arguments)
 
     def snapshot(self, ids: Sequence[str], detail: Detail = 0) -> bytes:
         return self._packed("snapshot", self._keys.snapshot(ids), [b"%d" % DEAD_AFTER_MS, b"%d" % detail])

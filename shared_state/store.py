@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import msgspec
+
 from shared_state import replies
 from shared_state.accounting import Accounting
 from shared_state.batcher import Batcher, Lost, Orphaned, Reply
@@ -17,6 +19,7 @@ from shared_state.histogram import Histogram
 from shared_state.keys import Keys
 from shared_state.memory import Live, Memory, View
 from shared_state.records import (
+    Agreement,
     Ask,
     Breaker,
     Configuration,
@@ -31,10 +34,11 @@ from shared_state.records import (
     Presence,
     Rejection,
     ReplicaSnapshot,
+    Running,
     ScalingSignal,
     Settlement,
 )
-from shared_state.script_calls import Detail, ScriptCalls
+from shared_state.script_calls import Consent, Detail, ScriptCalls
 from shared_state.scripts import Script
 
 SNAPSHOT_CHUNK = 50  # deployments per call: about 1 ms of the store's time
@@ -83,7 +87,7 @@ class Store:
         self._reconciled_s = time.monotonic()
         self._era = 0
         self._restoring: asyncio.Future[None] | None = None
-        self.configuration = configuration
+        self.configuration = self._adopted = configuration
         self.replicas = 1  # that share each tenant's limits without knowing of each other
         self.view = View()
         self.shed_reasons: tuple[str, ...] = ()  # as of the last heartbeat
@@ -249,6 +253,8 @@ class Store:
 
     async def beat(self, presence: Presence) -> Heartbeat:
         """Tells and asks; a store that turns out to have forgotten something is told that as well."""
+        if self.configuration is not self._adopted:
+            self.configuration = self._with_busy(self._adopted)
         policies = self.configuration.deployments
         answered, self._answered = self._answered, {}
         packed = self._calls.beat(self.memory.replica, presence, [policy.id for policy in policies], answered)
@@ -350,6 +356,27 @@ class Store:
     def tenants(self, *arguments: str) -> asyncio.Future[Reply]:
         """What the script of this name is asked; `tenants` has the values."""
         return self._batcher.call(self._calls.tenants(*arguments))
+
+    async def adopt(self, configuration: Configuration) -> None:
+        """Another configuration while running. What it no longer has is kept as long as requests run on it here."""
+        calls = [self._batcher.call(packed) for packed in self._calls.configure(self._with_busy(configuration))]
+        await asyncio.gather(*calls)
+        self._adopted, self.configuration = configuration, self._with_busy(configuration)
+        self._is_outdated = False
+
+    def _with_busy(self, configuration: Configuration) -> Configuration:
+        """With those of the deployments so far that it does not have, but whose requests have not ended yet."""
+        ids = {policy.id for policy in configuration.deployments}
+        busy = {live.permit.deployment_id for live in self.memory.live.values()} - ids
+        kept = tuple(policy for policy in self.configuration.deployments if policy.id in busy)
+        if not kept:
+            return configuration
+        return msgspec.structs.replace(configuration, deployments=configuration.deployments + kept)
+
+    async def reload(self, what: Consent, running: Running, *more: str) -> Agreement:
+        """How the replicas agree on another configuration: as the head of the script says."""
+        packed = self._calls.reload(what, self.memory.replica, running, *more)
+        return replies.agreed(await self._batcher.call(packed))
 
     async def snapshot(self, detail: Detail = 0, ids: Sequence[str] | None = None) -> DomainSnapshot:
         """Of all deployments, or of some."""

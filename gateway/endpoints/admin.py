@@ -60,7 +60,7 @@ class Admin:
 
     async def stats(self, request: Request) -> Response:
         self._access.authorize(request)
-        snapshot = await self._store.snapshot()
+        snapshot = await self._store.snapshot(ids=sorted(self._ids))  # another configuration may be in use by then
         own: dict[str, object] = {"state": self._store.state, "waiting": self._admission.waiting()}
         own["budgets"] = budgets_shown(self._store.shared.memory.ledger)
         return answered(statistics(snapshot, self._models) | own)

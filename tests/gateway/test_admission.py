@@ -32,7 +32,7 @@ async def told_after_a_slow_answer() -> Rejection | None:
     admission = Admission(cast(Failover, SlowStore()), RouterSettings())
     interrupt = Interrupt()
     asking = Asking(Call("m", False, b""), ANONYMOUS, 50, Deadline(interrupt.time() + 60), interrupt, NO_TRACE)
-    decision = await admission.first(cast(Plan, None), admission.queue("m", ["m-1"]), asking)
+    decision = await admission.first(lambda: cast(Plan, None), admission.queue("m", ["m-1"]), asking)
     assert decision is SHED
     return admission.shed.told(50, interrupt.time())
 

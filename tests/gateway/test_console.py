@@ -219,3 +219,32 @@ def test_followed_events_come_as_they_happen(replica: ReplicaProcess) -> None:
 @pytest.mark.parametrize("limit", ["0", "1001", "x"])
 def test_limit_out_of_bounds_is_refused(limit: str) -> None:
     assert pllm("events", "--limit", limit).returncode == 2
+
+
+def reload(replica: ReplicaProcess) -> tuple[int, list[str]]:
+    done = subprocess.run(
+        command("reload", "--url", replica.url),
+        env=os.environ | {"PLLM_ADMIN_KEY": KEY},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_reload_tells_what_changed_or_who_refuses_why(replica: ReplicaProcess) -> None:
+    before = replica.config.read_text()
+    try:
+        replica.config.write_text(before + "\nserver: {max_body: 5MiB}\n")
+        applied = reload(replica)
+        replica.config.write_text(before + "\nserver: {access_log: false, max_body: none}\n")
+        refused = reload(replica)
+    finally:
+        replica.config.write_text(before)
+        again = reload(replica)
+
+    assert (applied[0], applied[1][1:]) == (0, ["server.max_body"])
+    assert applied[1][0].startswith("applied: version ")
+    assert (refused[0], len(refused[1]), ": server.max_body: " in refused[1][0]) == (1, 1, True)
+    assert again[0] == 0

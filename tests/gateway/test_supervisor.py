@@ -23,12 +23,12 @@ COUNT = 3
 class Supervised:
     def __init__(self, folder: Path, provider: ProviderProcess, engine: str) -> None:
         self.port, self.log = free_port(), folder / "log"
-        config = folder / "many.yaml"
-        config.write_text(
+        self.config = folder / "many.yaml"
+        self.config.write_text(
             f"server: {{port: {self.port}, engine: {engine}}}\n"
             f"model_list: [{{id: m-1, model_name: m, provider: {{base_url: '{provider.url}/v1'}}}}]\n"
         )
-        command = [sys.executable, "-m", "gateway", "serve", "--config", str(config), "--replicas", str(COUNT)]
+        command = [sys.executable, "-m", "gateway", "serve", "--config", str(self.config), "--replicas", str(COUNT)]
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=output)
         wait_until(lambda: self.seen() == COUNT, self.said)
@@ -92,16 +92,15 @@ def test_replica_that_dies_is_replaced_and_nobody_is_refused_meanwhile(supervise
     assert "ended with code -9" in supervised.said()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
 def test_being_asked_to_end_lets_every_answer_end(
-    supervised: Supervised, provider_processes: list[ProviderProcess], number: signal.Signals
+    supervised: Supervised, provider_processes: list[ProviderProcess]
 ) -> None:
     provider_processes[0].behave(chunk_gap_ms=100)
     calls = [Call(("127.0.0.1", supervised.port), chat_bytes(model="m", stream=True)) for _ in range(6)]
     for call in calls:
         call.peek_until(b"data: ")
     for _ in range(2):  # who is impatient asks twice
-        supervised.process.send_signal(number)
+        supervised.process.send_signal(signal.SIGTERM)
     answers = [call.answer() for call in calls]
 
     assert supervised.process.wait(30) == 0
@@ -176,3 +175,13 @@ def test_number_of_replicas_is_bounded(tmp_path: Path, count: str) -> None:
     done = serve(tmp_path, "model_list: [{id: m-1, model_name: m}]\n", f"--replicas={count}")
 
     assert (done.returncode, "expected a number from 1 to 128" in done.stderr) == (2, True)
+
+
+def test_hang_up_reloads_all_of_them(supervised: Supervised) -> None:
+    text = supervised.config.read_text()
+    supervised.config.write_text(text + "router: {aliases: {also-m: m}}\n")
+    supervised.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: supervised.said().count("router.aliases.also-m: added") == COUNT, supervised.said)
+
+    assert len(supervised.pids()) == COUNT
+    assert supervised.ask(chat_bytes(model="also-m")).status == 200

@@ -87,8 +87,8 @@ def test_new_threshold_holds_at_once(cluster: Cluster) -> None:
 
 
 def test_each_change_of_a_deployment_is_an_event(cluster: Cluster) -> None:
-    for version in (1, 2, 2, 1):
-        cluster.configure("a", version=version)
+    for version, limit in ((1, 10), (2, 20), (2, 20), (1, 10), (3, 20)):
+        cluster.configure(deployment_policy("a", limit=limit), version=version)
     entries = cluster.cli.do("XLEN", cluster.keys.events)
 
     assert entries == 2

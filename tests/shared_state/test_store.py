@@ -7,7 +7,7 @@ import pytest
 from shared_state.batcher import HURRIED, Call
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import NotConfigured, StoreUnavailable
-from shared_state.records import Ask, Ending, Outcome, Permit, Presence, Rejection
+from shared_state.records import Ask, Configuration, Ending, Outcome, Permit, Presence, Rejection
 from shared_state.script_calls import REAP_CHUNK
 from tests.support.live_state import OpenedState, opened_state
 from tests.support.state import deployment_policy
@@ -213,6 +213,59 @@ async def test_newer_configuration_that_says_the_same_is_no_news(
 
 
 # -- several replicas -------------------------------------------------------------------------------------------
+
+
+def without(state: OpenedState, gone: str, version: int = 2) -> Configuration:
+    kept = tuple(policy for policy in state.store.configuration.deployments if policy.id != gone)
+    return Configuration(version, state.store.configuration.router, kept)
+
+
+def known(state: OpenedState) -> list[str]:
+    return [policy.id for policy in state.store.configuration.deployments]
+
+
+@on_loop
+async def test_deployment_that_is_gone_is_kept_until_its_last_request_has_ended(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, "a", "b") as state:
+        permit = await state.granted(is_stream=True)
+        gone = permit.deployment_id
+        await beat(state)
+        await state.store.adopt(without(state, gone))
+        while_busy = known(state)
+        state.store.answered(permit)
+        await beat(state)
+        settlement = await state.store.settlement(permit, SUCCESS)
+        await beat(state)
+
+        assert (sorted(while_busy), settlement.is_known) == (["a", "b"], True)
+        assert gone not in known(state)
+
+
+@on_loop
+async def test_leases_on_a_deployment_that_is_gone_survive_a_flush(own_server: EmbeddedStore) -> None:
+    async with opened_state(own_server.url, "a", "b") as state:
+        permit = await state.granted()
+        await beat(state)
+        await state.store.adopt(without(state, permit.deployment_id))
+        with RedisCli(own_server.url) as cli:
+            cli.do("FLUSHALL")
+            await beat(state)
+            leases = active(cli, state, permit.deployment_id)
+        settlement = await state.store.settlement(permit, SUCCESS)
+
+        assert (leases, settlement.is_known) == (1, True)
+
+
+@on_loop
+async def test_first_byte_on_a_deployment_that_is_forgotten_does_not_stop_the_heart(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, "a", "b") as state:
+        permit = await state.granted(is_stream=True)
+        state.store.answered(permit)
+        state.store.memory.end(permit.token)
+        await state.store.adopt(without(state, permit.deployment_id))
+
+        await beat(state)
+        assert permit.deployment_id not in known(state)
 
 
 @on_loop

@@ -261,18 +261,23 @@ def running_cluster(
     engines: Sequence[str] = ("hypercorn", "hypercorn"),
     state: dict[str, Any] | None = None,
     environment: dict[str, str] | None = None,
+    own_files: bool = False,
     **sections: Any,
 ) -> Iterator[Cluster]:
     """Ready replicas `r0`, `r1`, …, one per engine named. ``sections`` are further parts of their configuration:
-    router, auth, server.
+    router, auth, server. ``own_files``: each has a copy of the configuration.
     """
     whole_state = {"url": store.url, "domain": domain, "deadline": _STATE_DEADLINE, **(state or {})}
     config = store.folder / f"{domain}.yaml"
-    config.write_text(yaml.safe_dump({"state": whole_state, "model_list": list(model_list), **sections}))
+    text = yaml.safe_dump({"state": whole_state, "model_list": list(model_list), **sections})
+    config.write_text(text)
     cluster = Cluster(store, providers, domain)
     try:
         for number, engine in enumerate(engines):
             log = store.folder / f"{domain}-r{number}.log"
+            if own_files:
+                config = store.folder / f"{domain}-r{number}.yaml"
+                config.write_text(text)
             cluster.replicas.append(ReplicaProcess(f"r{number}", config, log, engine, environment))
         for replica in cluster.replicas:
             replica.wait_until_ready()

@@ -1,0 +1,74 @@
+"""What is different between two configurations: the names, never the values, and what a running replica cannot take."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from gateway.setting_types import yaml_key
+from gateway.settings import DeploymentSettings, KeySettings, Settings
+from gateway.yaml_source import Problem, key_path
+
+# What is not named here needs a restart: a new setting is refused until it is known to take effect.
+_WHILE_RUNNING = ("auth", "router", "model_list")
+_SERVER_WHILE_RUNNING = frozenset({"max_body_bytes", "ping_interval_ms", "drain_delay_ms", "drain_timeout_ms"})
+
+_Entry = DeploymentSettings | KeySettings
+
+
+def restart_problems(before: Settings, after: Settings) -> list[Problem]:
+    paths = [
+        *(f"server.{yaml_key(name)}" for name in _different(before.server, after.server, _SERVER_WHILE_RUNNING)),
+        *(path for name in _sections() for path in _paths(name, getattr(before, name), getattr(after, name))),
+    ]
+    return [Problem(path, "cannot change while running: it needs a restart") for path in paths]
+
+
+def _sections() -> list[str]:
+    return [name for name in Settings.__struct_fields__ if name not in ("server", *_WHILE_RUNNING)]
+
+
+def _different(before: msgspec.Struct, after: msgspec.Struct, but: frozenset[str] = frozenset()) -> Iterator[str]:
+    for name in before.__struct_fields__:
+        if name not in but and getattr(before, name) != getattr(after, name):
+            yield name
+
+
+def changes(before: Settings, after: Settings) -> list[str]:
+    """`model_list.gpt-4-b: added`, `router.breaker.probes`; in the order of the configuration."""
+    found: list[str] = []
+    for name in Settings.__struct_fields__:
+        found += _paths(name, getattr(before, name), getattr(after, name))
+    return found
+
+
+def _paths(path: str, before: object, after: object) -> Iterator[str]:
+    if before == after:
+        return
+    if isinstance(before, msgspec.Struct) and isinstance(after, msgspec.Struct):
+        for name in _different(before, after):
+            yield from _paths(key_path(path, yaml_key(name)), getattr(before, name), getattr(after, name))
+    elif isinstance(before, Mapping) and isinstance(after, Mapping):
+        yield from _members(path, before, after)
+    elif isinstance(before, tuple) and isinstance(after, tuple) and _are_named((*before, *after)):
+        yield from _members(path, _by_name(before), _by_name(after))
+        if list(_by_name(before)) != list(_by_name(after)) and set(_by_name(before)) == set(_by_name(after)):
+            yield f"{path}: order"
+    else:
+        yield path
+
+
+def _members(path: str, before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[str]:
+    for name in dict.fromkeys((*before, *after)):
+        member = key_path(path, name)
+        if name not in before or name not in after:
+            yield f"{member}: {'removed' if name in before else 'added'}"
+        else:
+            yield from _paths(member, before[name], after[name])
+
+
+def _are_named(entries: Sequence[object]) -> bool:
+    return all(isinstance(entry, _Entry) for entry in entries)
+
+
+def _by_name(entries: Sequence[_Entry]) -> dict[str, object]:
+    return {entry.id if isinstance(entry, DeploymentSettings) else entry.name: entry for entry in entries}

@@ -1,0 +1,23 @@
+"""POST and GET /v1/admin/reload: the configuration is read again, by all replicas; which one each of them runs."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.endpoints.access import AdminAccess
+from gateway.endpoints.admin import answered
+from gateway.reloader import Reloader
+
+
+class Reload:
+    def __init__(self, access: AdminAccess, reloader: Reloader) -> None:
+        self._access = access
+        self._reloader = reloader
+
+    async def post(self, request: Request) -> Response:
+        """Answers when all replicas run it, or none will."""
+        self._access.authorize(request)
+        return answered(await self._reloader.reload())
+
+    async def get(self, request: Request) -> Response:
+        self._access.authorize(request)
+        return answered(await self._reloader.in_force())

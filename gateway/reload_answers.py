@@ -1,0 +1,61 @@
+"""What is said of a configuration: by each replica to the others, and by all of them to whoever asked."""
+
+import msgspec
+
+from gateway.errors import ConfigurationRefused, Objection
+from gateway.yaml_source import Problem
+from shared_state.records import Agreement
+
+PREPARE_MS = 10_000  # to read a file and answer; one that dies meanwhile is missed after half of it
+READY = "ready"
+
+_problems = msgspec.json.Decoder(tuple[Problem, ...])
+
+
+class Runs(msgspec.Struct, frozen=True):
+    version: int
+    digest: str
+
+
+class InForce(msgspec.Struct, frozen=True):
+    """``replicas``: version and digest that each one which lives runs; ``behind``: those with another file."""
+
+    version: int
+    digest: str
+    replicas: dict[str, Runs]
+    behind: list[str]
+
+
+class Reloaded(InForce, frozen=True):
+    """``changed``: names, no values."""
+
+    result: str
+    changed: list[str]
+
+
+def objections(seen: Agreement) -> dict[str, tuple[Problem, ...]]:
+    """By replica."""
+    found: dict[str, tuple[Problem, ...]] = {}
+    for name, each in sorted(seen.replicas.items()):
+        if not each.answer:
+            found[name] = (Problem("", f"no answer within {PREPARE_MS // 1000} s"),)
+        elif each.answer != READY:
+            found[name] = _problems.decode(each.answer)
+    return found
+
+
+def in_force_of(seen: Agreement) -> InForce:
+    replicas = {name: Runs(each.version, each.digest) for name, each in sorted(seen.replicas.items())}
+    behind = [name for name, each in replicas.items() if each.digest != seen.digest]
+    return InForce(seen.version, seen.digest, replicas, behind)
+
+
+def reloaded(result: str, seen: Agreement, changed: list[str]) -> Reloaded:
+    now = in_force_of(seen)
+    return Reloaded(now.version, now.digest, now.replicas, now.behind, result, changed)
+
+
+def refusal(problems: dict[str, tuple[Problem, ...]]) -> ConfigurationRefused:
+    details = tuple(Objection(name, each.path, each.message) for name, found in problems.items() for each in found)
+    told = "; ".join(f"{name}: {each}" for name, found in problems.items() for each in found[:1])
+    return ConfigurationRefused(f"The old configuration stays everywhere. {told}", details=details)

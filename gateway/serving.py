@@ -1,0 +1,139 @@
+"""What is made anew from each configuration: the endpoints, and what decides before them. The part of the composition
+root that runs again at a reload; what lasts is handed in and told.
+"""
+
+import asyncio
+
+import msgspec
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from gateway.admission import Admission
+from gateway.auth import Authenticator
+from gateway.calls import Kind
+from gateway.catalog import Catalog
+from gateway.dispatch import Dispatcher
+from gateway.early_refusal import EarlyRefusal
+from gateway.endpoints.access import AdminAccess
+from gateway.endpoints.admin import Admin
+from gateway.endpoints.inference import Inference
+from gateway.endpoints.openai import Models
+from gateway.endpoints.ops import Probes
+from gateway.endpoints.overview import Overview
+from gateway.endpoints.page import LivePage
+from gateway.endpoints.reception import Reception
+from gateway.endpoints.reload import Reload
+from gateway.endpoints.scaling import ScalingView
+from gateway.endpoints.tenants import Tenants
+from gateway.flight import Flight
+from gateway.http_text import Refuse
+from gateway.live import LiveFeed, models_shown
+from gateway.measures import Measures
+from gateway.metrics import ClientRetries, Metrics
+from gateway.money_settings import budget_of
+from gateway.prices import Prices
+from gateway.request_log import RequestLog
+from gateway.settings import Settings
+from gateway.tracing import Tracer
+from gateway.upstream import Upstream
+from shared_state.failover import Failover
+from shared_state.ledger import Ledger
+from shared_state.scaling import Scaling
+from shared_state.tenants import TenantBook
+
+
+class Lasting(msgspec.Struct):
+    """What outlives a configuration: connections, queues, what was counted, who is known. ``created``: since 1970."""
+
+    failover: Failover
+    admission: Admission
+    authenticator: Authenticator
+    dispatcher: Dispatcher
+    upstream: Upstream
+    prices: Prices
+    ledger: Ledger
+    scaling: Scaling
+    book: TenantBook
+    access: AdminAccess
+    feed: LiveFeed
+    metrics: Metrics
+    probes: Probes
+    reload: Reload
+    flight: Flight
+    retries: ClientRetries
+    measures: Measures
+    tracer: Tracer
+    log: RequestLog
+    replica: str
+    created: int
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """``hot``: endpoints by path; ``refuse``: what engines ask before a request comes to one."""
+
+    settings: Settings
+    hot: dict[str, ASGIApp]
+    routes: list[Route]
+    refuse: Refuse
+
+
+def adopt(settings: Settings, lasting: Lasting) -> Serving:
+    """Another configuration, at one stroke: no request comes between. What is under way ends as it began."""
+    catalog, upstream = Catalog(settings), lasting.upstream.changed(settings.model_list)
+    lasting.authenticator.adopt(settings.auth)
+    lasting.prices.adopt(settings.model_list, settings.router.cost_estimate, budget_of(settings.router.budget))
+    lasting.ledger.watch(lasting.prices.budget, lasting.authenticator.limits())
+    lasting.admission.adopt(settings.router, {entry.model_name for entry in settings.model_list})
+    lasting.dispatcher.adopt(upstream, catalog, settings.router)
+    lasting.feed.adopt(models_shown(settings))
+    lasting.metrics.adopt(settings)
+    return serving(settings, catalog, lasting)
+
+
+def serving(settings: Settings, catalog: Catalog, lasting: Lasting) -> Serving:
+    dispatcher, authenticator, access = lasting.dispatcher, lasting.authenticator, lasting.access
+    measures, retries, tracer, log = lasting.measures, lasting.retries, lasting.tracer, lasting.log
+    reception = Reception(dispatcher, authenticator, settings.router.request_timeout_ms)
+    hot: dict[str, ASGIApp] = {
+        f"/v1{kind.value}": Inference(
+            kind, dispatcher, reception, settings, lasting.replica, lasting.flight, retries, measures, tracer, log
+        )
+        for kind in Kind
+    }
+    models = Models(catalog, authenticator, lasting.created)
+    admin = Admin(lasting.failover, catalog, dispatcher, lasting.admission, access)
+    tenants = Tenants(access, lasting.book, authenticator, catalog)
+    overview = Overview(access, lasting.failover, lasting.feed, settings)
+    now = asyncio.get_running_loop().time
+    shed = lasting.admission.shed
+    refuse = EarlyRefusal(dispatcher, reception, shed, settings, lasting.replica, measures, retries, tracer, log, now)
+    routes = _routes(hot, models, admin, tenants, overview, lasting.probes)
+    routes.append(Route("/v1/admin/autoscale", ScalingView(access, lasting.scaling).show, methods=["GET"]))
+    routes.append(Route("/v1/admin/reload", lasting.reload.post, methods=["POST"]))
+    routes.append(Route("/v1/admin/reload", lasting.reload.get, methods=["GET"]))
+    return Serving(settings, hot, routes, refuse)
+
+
+def _routes(
+    hot: dict[str, ASGIApp], models: Models, admin: Admin, tenants: Tenants, overview: Overview, probes: Probes
+) -> list[Route]:
+    """Hot endpoints stand here too, for the methods they do not take."""
+    return [
+        *(Route(path, endpoint, methods=["POST"]) for path, endpoint in hot.items()),
+        Route("/v1/models", models.index, methods=["GET"]),
+        Route("/v1/models/{model:path}", models.show, methods=["GET"]),
+        Route("/v1/admin/models/stats", admin.stats, methods=["GET"]),
+        Route("/v1/admin/explain", admin.explain, methods=["GET"]),
+        Route("/v1/admin/deployments/{deployment:path}/{action}", admin.force, methods=["POST"]),
+        Route("/v1/admin/deployments/{deployment:path}", overview.deployment, methods=["GET"]),
+        Route("/v1/admin/events", overview.events, methods=["GET"]),
+        Route("/v1/admin/replicas", overview.replicas, methods=["GET"]),
+        Route("/v1/admin/configuration", overview.configuration, methods=["GET"]),
+        Route("/v1/admin/live", overview.live, methods=["GET"]),
+        Route("/admin", LivePage().show, methods=["GET"]),
+        Route("/v1/admin/tenants", tenants.index, methods=["GET"]),
+        Route("/v1/admin/tenants/{name:path}", tenants.put, methods=["PUT"]),
+        Route("/v1/admin/tenants/{name:path}", tenants.remove, methods=["DELETE"]),
+        Route("/livez", probes.livez, methods=["GET"]),
+        Route("/readyz", probes.readyz, methods=["GET"]),
+    ]
