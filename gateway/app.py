@@ -37,6 +37,7 @@ from gateway.policy import configuration
 from gateway.prices import Prices
 from gateway.reloader import Reloader
 from gateway.request_log import RequestLine, RequestLog
+from gateway.round_trips import RoundTrips
 from gateway.serving import Lasting, Serving, adopt, serving
 from gateway.setting_types import secrets as secrets_of
 from gateway.settings import Settings
@@ -189,10 +190,17 @@ async def _lasting(
     stack.callback(lag.stop)
     feed = LiveFeed(failover, models_shown(settings), replica, admission.waiting, lambda: flight.is_draining)
     stack.push_async_callback(feed.stop)
+    round_trips = RoundTrips(settings.model_list, lambda measured: failover.active.tell_round_trips(measured))
+    stack.push_async_callback(round_trips.stop)
+    if settings.server.region:
+        round_trips.start()
     scaling = Scaling(failover, lambda: sum(admission.waiting().values()))
     stack.push_async_callback(scaling.stop)
     scaling.start()
-    access, cluster = AdminAccess(authenticator), ClusterMetrics(settings.model_list, ledger, lambda: scaling.latest)
+    access, cluster = (
+        AdminAccess(authenticator),
+        ClusterMetrics(settings.model_list, ledger, lambda: scaling.latest, settings.server.region),
+    )
     metrics = Metrics(
         failover, retries, measures, admission.queues, admission.attempts, lag, cluster, reloader, settings
     )
@@ -205,6 +213,7 @@ async def _lasting(
         prices=prices,
         ledger=ledger,
         scaling=scaling,
+        round_trips=round_trips,
         book=book,
         access=access,
         feed=feed,

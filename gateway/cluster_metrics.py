@@ -1,6 +1,6 @@
 """What the cluster knows, for Prometheus: the same from every replica that can reach the store."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import cast
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -47,7 +47,7 @@ _HEADROOM = ("Share of a minute's requests that the tenant has left", "Share of 
 
 class ClusterMetrics:
     """``ledger``: as it was read with the last heartbeat, so that a scrape asks the store for none of it; ``scaling``:
-    what the store last said of it, if it is known.
+    what the store last said of it, if it is known; ``region``: of this replica.
     """
 
     def __init__(
@@ -55,13 +55,25 @@ class ClusterMetrics:
         deployments: Iterable[DeploymentSettings],
         ledger: Ledger,
         scaling: Callable[[], ScalingSignal | None] = lambda: None,
+        region: str | None = None,
     ) -> None:
         self._ledger = ledger
         self._scaling = scaling
+        self._region = region
         self.adopt(deployments)
 
     def adopt(self, deployments: Iterable[DeploymentSettings]) -> None:
         self._deployments = tuple(deployments)
+        self._away = {each.id: each.region for each in self._deployments if each.region and each.region != self._region}
+
+    def spilled(self, attempts: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+        """Calls from this replica's region to each of the others, of those by deployment and outcome."""
+        calls: dict[tuple[str, str], int] = {}
+        for (deployment_id, _), count in attempts.items():
+            to = self._away.get(deployment_id)
+            if self._region and to:
+                calls[self._region, to] = calls.get((self._region, to), 0) + count
+        return calls
 
     def collect(self, snapshot: DomainSnapshot | None) -> Iterator[Metric]:
         """Nothing but names while the store cannot be asked."""
@@ -76,12 +88,22 @@ class ClusterMetrics:
             return
         yield from _gauges(_DOMAIN, snapshot)
         yield from _breakers(snapshot.deployments)
+        yield from self._round_trips(snapshot.deployments)
         for field, help_text in _DEPLOYMENT:
             for piece in pieces(snapshot.deployments):
                 family = GaugeMetricFamily(f"pllm_deployment_{field}", help_text, labels=["deployment"])
                 for each in piece:
                     family.add_metric([each.id], getattr(each, field))
                 yield family
+
+    def _round_trips(self, deployments: Iterable[DeploymentSnapshot]) -> Iterator[Metric]:
+        for piece in pieces([each for each in deployments if each.rtt_ms is not None]):
+            family = GaugeMetricFamily(
+                "pllm_round_trip_seconds", "From this replica's region to a deployment", labels=["region", "deployment"]
+            )
+            for each in piece:
+                family.add_metric([self._region or "", each.id], (each.rtt_ms or 0.0) / 1000)
+            yield family
 
 
 def _gauges(fields: Iterable[tuple[str, str, str]], values: object) -> Iterator[Metric]:

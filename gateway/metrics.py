@@ -96,6 +96,8 @@ class Metrics:
         cost = "What those tokens cost by the prices of the configuration, in its currency"
         yield from _counter("pllm_cost", cost, ("deployment", "class"), self._cost())
         yield from _counter("pllm_attempts", "Calls of providers", ("deployment", "outcome"), self._attempts)
+        spilled = "Calls of providers that this region had no room for, or no deployment"
+        yield from _counter("pllm_spilled", spilled, ("from", "to"), self._cluster.spilled(self._attempts))
         again = "Requests that their clients had sent before"
         yield _number(CounterMetricFamily, "pllm_client_retries", again, self._retries.count)
 

@@ -51,10 +51,12 @@ def deployment_policy(deployment: DeploymentSettings, router: RouterSettings) ->
         rpm=deployment.rpm,
         tpm=deployment.tpm,
         concurrency=deployment.concurrency,
+        region=deployment.region,
     )
 
 
 def configuration(settings: Settings, version: int) -> Configuration:
     deployments = tuple(deployment_policy(d, settings.router) for d in settings.model_list if d.enabled)
     autoscale = autoscale_policy(settings.router.autoscale)
-    return Configuration(version, router_policy(settings.router), deployments, autoscale)
+    region = settings.server.region or ""
+    return Configuration(version, router_policy(settings.router), deployments, autoscale, region)

@@ -33,6 +33,7 @@ from gateway.metrics import ClientRetries, Metrics
 from gateway.money_settings import budget_of
 from gateway.prices import Prices
 from gateway.request_log import RequestLog
+from gateway.round_trips import RoundTrips
 from gateway.settings import Settings
 from gateway.tracing import Tracer
 from gateway.upstream import Upstream
@@ -53,6 +54,7 @@ class Lasting(msgspec.Struct):
     prices: Prices
     ledger: Ledger
     scaling: Scaling
+    round_trips: RoundTrips
     book: TenantBook
     access: AdminAccess
     feed: LiveFeed
@@ -82,6 +84,7 @@ def adopt(settings: Settings, lasting: Lasting) -> Serving:
     catalog, upstream = Catalog(settings), lasting.upstream.changed(settings.model_list)
     lasting.authenticator.adopt(settings.auth)
     lasting.prices.adopt(settings.model_list, settings.router.cost_estimate, budget_of(settings.router.budget))
+    lasting.round_trips.adopt(settings.model_list)
     lasting.ledger.watch(lasting.prices.budget, lasting.authenticator.limits())
     lasting.admission.adopt(settings.router, {entry.model_name for entry in settings.model_list})
     lasting.dispatcher.adopt(upstream, catalog, settings.router)

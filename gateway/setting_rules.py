@@ -4,7 +4,8 @@ They take plain values and yield problems, so they stay below the tree they judg
 refused already are empty and are passed over.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import ipaddress
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -78,6 +79,19 @@ def deployment_count_problems(names: ModelNames, path: str) -> Iterator[Problem]
         if not enabled:
             yield Problem(path, f"the model {model} has no enabled deployment")
         yield from _too_many(path, enabled, f" for the model {model}")
+
+
+def region_problems(path: str, region: str | None, served: Collection[str]) -> Iterator[Problem]:
+    """Of a replica: one that no enabled deployment has is a slip, and all of its traffic would go far away."""
+    if region and region not in served:
+        yield Problem(path, f"no enabled deployment is in the region {region}{did_you_mean(region, served)}")
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _too_many(path: str, candidates: int, for_what: str = "") -> Iterator[Problem]:

@@ -158,6 +158,14 @@ Name = Annotated[
         description="1 to 256 letters, digits or any of . _ : / @ -",
     ),
 ]
+# Not what Lua takes for a number.
+Region = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"\A(?!(?i:nan|inf|infinity)\Z)[A-Za-z][A-Za-z0-9._-]{0,63}\Z",
+        description="1 to 64 letters, digits or any of . _ -, beginning with a letter",
+    ),
+]
 OptionalSecret = Annotated[
     Secret,
     msgspec.Meta(description="text of visible ASCII characters, without blanks", extra={"read": _secret}),

@@ -3,7 +3,6 @@
 A YAML key is the field's name without its unit: `timeout: 60s` arrives as `timeout_ms = 60_000`.
 """
 
-import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from gateway.setting_types import (
     Name,
     OptionalSecret,
     Port,
+    Region,
     RequiredSecret,
     Secret,
     Size,
@@ -52,6 +52,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     ping_interval_ms: Duration | None = None  # comments in a stream that waits; the first one commits its status
     drain_delay_ms: Duration | None = None  # until a load balancer has seen /readyz; requests are still served
     drain_timeout_ms: Duration = 60_000  # an answer in flight may take as long as a deployment's timeout
+    region: Region | None = None  # when loaded without one: the environment's PLLM_REGION
     access_log: bool = True  # one line for each request
     metrics_port: Port | None = None  # of its own, on the same host; /metrics is found there alone then
 
@@ -116,7 +117,7 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
     concurrency: Concurrency = "adaptive"  # from errors; gradient: from latency, for one's own servers
     latency_threshold_ms: Duration = 2_000
     cooldown_period_ms: Duration = 30_000
-    region: str = ""
+    region: Region | None = None  # None: at home everywhere
     tags: tuple[Text, ...] = ()
     enabled: bool = True
     cost: CostSettings = CostSettings()
@@ -165,15 +166,8 @@ def parse(text: str, environment: Mapping[str, str]) -> Settings:
 
 def exposure_problems(settings: Settings) -> Iterator[Problem]:
     """Without keys everybody is let in; worth asking again when the command line replaces the host."""
-    if not settings.auth.keys and not _is_loopback(settings.server.host):
+    if not settings.auth.keys and not setting_rules.is_loopback(settings.server.host):
         yield Problem("server.host", "without auth.keys only a loopback address such as 127.0.0.1 is allowed")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _report(problems: list[Problem], more: Iterable[Problem]) -> None:
@@ -192,7 +186,10 @@ def _with_inherited(document: object, environment: Mapping[str, str]) -> object:
         "latency_threshold": router.latency_threshold_ms / 1_000,
         "cooldown_period": router.circuit_breaker_cooldown_ms / 1_000,
     }
-    return {**document, "model_list": [_filled(entry, seconds, environment) for entry in entries]}
+    filled = [_filled(entry, seconds, environment) for entry in entries]
+    server = {} if document.get("server") is None else document["server"]
+    server = _completed(server, {"region": environment.get("PLLM_REGION") or None})
+    return {**document, "server": server, "model_list": filled}
 
 
 def _filled(entry: object, inherited: Mapping[str, object], environment: Mapping[str, str]) -> object:
@@ -227,6 +224,8 @@ def _rule_problems(settings: Settings) -> Iterator[Problem]:
     yield from _model_problems(settings)
     if all(entry.cost == CostSettings() for entry in settings.model_list):
         yield from unpriced_problems(settings.router.budget, [entry.budget for entry in settings.auth.keys])
+    served = {entry.region for entry in settings.model_list if entry.enabled and entry.region}
+    yield from setting_rules.region_problems("server.region", settings.server.region, served)
 
 
 def _state_problems(state: StateSettings) -> Iterator[Problem]:

@@ -69,6 +69,9 @@ def _breaker(members: Sequence[DeploymentSnapshot]) -> dict[str, object]:
 
 
 def _deployment(m: DeploymentSnapshot) -> dict[str, object]:
+    place: dict[str, object] = {"region": m.region} if m.region else {}
+    if m.rtt_ms is not None:
+        place["round_trip"] = duration(m.rtt_ms)
     return {
         "state": m.state,
         "health_score": m.health_score,
@@ -86,4 +89,5 @@ def _deployment(m: DeploymentSnapshot) -> dict[str, object]:
         "trips": m.trips,
         "open_reason": m.open_reason,
         "open_for": duration(m.wait_ms),
+        **place,
     }

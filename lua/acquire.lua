@@ -18,7 +18,7 @@
 -- Guarantees: no grant while active >= limit; outstanding probes of a half-open generation <= `probes`.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM,
---       then per candidate: deployment HASH, leases ZSET, window STRING
+--       then per candidate: deployment HASH, leases ZSET, window STRING; with regions rtt:<region> HASH
 -- ARGV  1 strategy, 2 tiers ('0,0,1', one per candidate), 3 epoch to set if none, 4 token, 5 priority (0..100),
 --       6 seed (31-bit), 7 attempt (from 1; 0: another candidate, none has failed), 8 tokens (estimated), limits of the
 --       tenant (0 none): 9 requests, 10 tokens a minute, 11 requests at a time; 12 its weight, 13 waiting (0 | 1: in

@@ -63,6 +63,7 @@ def share(configuration: Configuration, replicas: int, version: int) -> Configur
             )
             for d in configuration.deployments
         ),
+        region=configuration.region,
     )
 
 

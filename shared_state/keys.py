@@ -39,6 +39,10 @@ class Keys:
     def replica(self, replica: str) -> bytes:
         return self._key(f"replica:{replica}")
 
+    def round_trips(self, region: str) -> bytes:
+        """From a region to each deployment, in ms."""
+        return self._key(f"rtt:{region}")
+
     def deployment(self, deployment_id: str) -> bytes:
         return self._key(f"deployment:{deployment_id}")
 
@@ -60,9 +64,11 @@ class Keys:
             self.deployment_window(deployment_id),
         )
 
-    def snapshot(self, deployment_ids: Iterable[str]) -> list[bytes]:
+    def snapshot(self, deployment_ids: Iterable[str], region: str = "") -> list[bytes]:
         """What `snapshot` reads, in its order."""
         names = [self.domain, self.policy, self.leases, self.window, self.replicas]
         for deployment_id in deployment_ids:
             names += self.candidate(deployment_id)
+        if region:
+            names.append(self.round_trips(region))
         return names

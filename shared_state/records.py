@@ -70,6 +70,7 @@ class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
     rpm: int | None = None
     tpm: int | None = None
     concurrency: str = "adaptive"
+    region: str | None = None
 
 
 class AutoscalePolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,8 +210,8 @@ class Settlement(msgspec.Struct, frozen=True):
 
 
 class CandidateVerdict(msgspec.Struct, frozen=True):
-    """One candidate in an explanation. ``verdict``: eligible, open, probing, forced_open, disabled, cooling, full
-    or rate_limited.
+    """One candidate in an explanation. ``verdict``: eligible, open, probing, forced_open, disabled, cooling, full,
+    rate_limited, or remote: a nearer one has room. ``rtt_ms``: from this replica's region, where that is known.
     """
 
     deployment_id: str
@@ -222,6 +223,8 @@ class CandidateVerdict(msgspec.Struct, frozen=True):
     wait_ms: int
     health: float
     score: float
+    region: str = ""
+    rtt_ms: float | None = None
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -303,6 +306,8 @@ class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     ewma_ms: float = 0.0
     rpm_headroom: float = 1.0
     tpm_headroom: float = 1.0
+    region: str = ""
+    rtt_ms: float | None = None  # from the region of who asks
     histogram: tuple[Bucket, ...] = ()
     stored: dict[str, str] = {}
 
@@ -407,15 +412,17 @@ class Plan(msgspec.Struct, frozen=True):
     tiers: tuple[int, ...]
     strategy: str
     prefix: bytes
+    region: str = ""
 
 
 class Configuration(msgspec.Struct, frozen=True):
-    """What this replica puts into the store: the newest ``version`` wins."""
+    """What this replica puts into the store: the newest ``version`` wins. ``region``: where it is, empty: nowhere."""
 
     version: int
     router: RouterPolicy
     deployments: tuple[DeploymentPolicy, ...]
     autoscale: AutoscalePolicy | None = None
+    region: str = ""
 
 
 class Running(msgspec.Struct, frozen=True):

@@ -224,7 +224,7 @@ def budgets(reply: Reply) -> list[tuple[Account, MinuteUsed]]:
     return found
 
 
-_VERDICT_FIELDS = 8
+_VERDICT_FIELDS = 10
 
 
 def explained(reply: Reply, ids: tuple[str, ...]) -> Explanation:
@@ -246,6 +246,8 @@ def explained(reply: Reply, ids: tuple[str, ...]) -> Explanation:
                 wait_ms=_number(row[5]),
                 health=float(_text(row[6])),
                 score=float(_text(row[7])),
+                region=_text(row[8]),
+                rtt_ms=float(_text(row[9])) if row[9] else None,
             )
         )
     return Explanation(_text(reply[0]), ids[picked - 1] if picked else None, tuple(candidates))

@@ -31,6 +31,7 @@ from shared_state.scripts import Script
 DEAD_AFTER_MS = 5000
 REAP_CHUNK = 500
 TENANTS_KEPT = 10_000  # packed limits
+ROUND_TRIPS_KEPT_MS = 600_000  # distances change slowly: a region that restarts need not measure first
 REPLICAS_SHOWN = 200  # about 1 ms of the store's time
 _SEED_BITS = 31
 _NO_SPENDING = pack(b"")
@@ -61,16 +62,18 @@ class ScriptCalls:
         self._settle_prefixes: dict[str, bytes] = {}
         self._tenants: dict[tuple[TenantLimits, int], bytes] = {}
 
-    def plan(self, candidates: Sequence[tuple[str, int]], strategy: str) -> Plan:
-        """Candidates as (deployment id, tier) in chain order."""
+    def plan(self, candidates: Sequence[tuple[str, int]], strategy: str, region: str = "") -> Plan:
+        """Candidates as (deployment id, tier) in chain order; ``region``: of this replica."""
         keys = self._keys
         ids = tuple(deployment_id for deployment_id, _ in candidates)
         tiers = tuple(tier for _, tier in candidates)
         names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events]
         for deployment_id in ids:
             names += keys.candidate(deployment_id)
+        if region:
+            names.append(keys.round_trips(region))
         static = pack(strategy.encode(), ",".join(map(str, tiers)).encode(), self._epoch)
-        return Plan(ids, tiers, strategy, self._prefix("acquire", 17, *names) + static)
+        return Plan(ids, tiers, strategy, self._prefix("acquire", 17, *names) + static, region)
 
     def acquire(self, plan: Plan, token: str, ask: Ask, replicas: int = 1) -> bytes:
         """All but whether it is a resend, and the connection. ``replicas``: so many share the tenant's limits."""
@@ -209,8 +212,15 @@ class ScriptCalls:
         arguments += [b"%d" % running.has_agreed, b"%d" % DEAD_AFTER_MS, *(word.encode() for word in more)]
         return self._packed("reload", (keys.domain, keys.policy, keys.reload, keys.events, keys.replicas), arguments)
 
-    def snapshot(self, ids: Sequence[str], detail: Detail = 0) -> bytes:
-        return self._packed("snapshot", self._keys.snapshot(ids), [b"%d" % DEAD_AFTER_MS, b"%d" % detail])
+    def round_trips(self, region: str, measured: Mapping[str, float]) -> bytes:
+        """In ms, by deployment."""
+        arguments = [b"%d" % ROUND_TRIPS_KEPT_MS]
+        for deployment_id, rtt_ms in measured.items():
+            arguments += (deployment_id.encode(), b"%.2f" % rtt_ms)
+        return self._packed("round_trips", [self._keys.round_trips(region)], arguments)
+
+    def snapshot(self, ids: Sequence[str], detail: Detail = 0, region: str = "") -> bytes:
+        return self._packed("snapshot", self._keys.snapshot(ids, region), [b"%d" % DEAD_AFTER_MS, b"%d" % detail])
 
     def budgets(self, scopes: Sequence[str]) -> bytes:
         return self._packed("budgets", [self._keys.domain, *self._keys.scopes(scopes)], [b""])
@@ -240,6 +250,8 @@ class ScriptCalls:
         names = [self._keys.domain, self._keys.policy, self._keys.leases]
         for deployment_id in plan.ids:
             names += self._keys.candidate(deployment_id)
+        if plan.region:
+            names.append(self._keys.round_trips(plan.region))
         tiers = ",".join(map(str, plan.tiers)).encode()
         return self._packed("explain", names, [plan.strategy.encode(), tiers, b"%d" % priority, self._seed()])
 

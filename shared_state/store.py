@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -107,7 +107,7 @@ class Store:
 
     def plan(self, candidates: Sequence[tuple[str, int]], strategy: str) -> Plan:
         """Candidates as (deployment id, tier) in chain order."""
-        return self._calls.plan(candidates, strategy)
+        return self._calls.plan(candidates, strategy, self.configuration.region)
 
     async def acquire(self, plan: Plan, ask: Ask) -> Permit | Rejection:
         """One decision."""
@@ -383,8 +383,13 @@ class Store:
         if ids is None:
             ids = [policy.id for policy in self.configuration.deployments]
         chunks = [tuple(ids[k : k + SNAPSHOT_CHUNK]) for k in range(0, len(ids), SNAPSHOT_CHUNK)] or [()]
-        calls = [self._batcher.call(self._calls.snapshot(chunk, detail)) for chunk in chunks]
+        calls = [self._batcher.call(self._calls.snapshot(chunk, detail, self.configuration.region)) for chunk in chunks]
         return replies.snapshot(await asyncio.gather(*calls), chunks)
+
+    async def tell_round_trips(self, measured: Mapping[str, float]) -> None:
+        """From this replica's region, in ms, by deployment."""
+        if measured:
+            await self._batcher.call(self._calls.round_trips(self.configuration.region, measured))
 
     async def events_before(self, event_id: str, most: int) -> list[Event]:
         """The newest first, of those before this one; of all when that is empty."""

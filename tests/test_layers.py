@@ -31,6 +31,7 @@ ORDER = {
             "exposition",
             "budget_view",
             "measures",
+            "round_trips",
             "loop_lag",
             "reloader",
             "reload_answers",

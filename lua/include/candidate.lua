@@ -1,6 +1,7 @@
 --- @include "admit"
 --- @include "adaptive"
 --- @include "score"
+--- @include "region"
 -- One deployment as `acquire` sees it. A summary older than a second is read anew from the window, so that a
 -- deployment without traffic is not judged for ever by its last bad minute.
 local SUMMARY_FRESH_MS = 1000
@@ -17,8 +18,8 @@ local function candidate_read(position, tier, keys, policy, now, tokens)
   return c
 end
 
--- KEYS from `first` on hold (deployment, leases, window) per candidate; tiers is '0,0,1'. Returns nil when a
--- candidate is not configured yet (flush, first start).
+-- KEYS from `first` on hold (deployment, leases, window) per candidate, and perhaps rtt:<region>; tiers is '0,0,1'.
+-- Returns nil when a candidate is not configured yet (flush, first start).
 local function candidates_read(keys, first, tiers, policy, now, tokens)
   local candidates = {}
   for tier in string.gmatch(tiers, '%d+') do
@@ -29,6 +30,7 @@ local function candidates_read(keys, first, tiers, policy, now, tokens)
     candidates[position] = c
   end
   score_all(candidates, policy, now)
+  region_apply(candidates, keys, first)
   return candidates
 end
 

@@ -5,7 +5,7 @@
 -- tokens_at_ms, current_weight, forced_by, waiters, adapted, adapted_at_ms, cut_at_ms, and of a gradient long_ms,
 -- short_sum_ms, short_calls, short_since_ms.
 -- Policy, by `configure`: config_version, lease_ms, limit, priority, weight, price, rpm, tpm, concurrency, cooldown_ms,
--- latency_threshold_ms, token_allowance_ms. An absent field means its zero.
+-- latency_threshold_ms, token_allowance_ms, region. An absent field means its zero.
 local function deployment_read(key)
   local deployment = record_read(key)
   deployment.id = string.match(key, ':deployment:(.+)$')

@@ -1,42 +1,30 @@
 --- @include "select"
+--- @include "tier_group"
 -- The fallback chain: candidates come in tier order. A half-open candidate with a free probe is taken first,
--- otherwise it never recovers. Tier 0 is left only while its best health is under `min_health` and a fallback
--- scores `fallback_advantage` times better: hysteresis, so that two tiers do not take turns.
+-- otherwise it never recovers. A group (tier 0; with regions, what of it is at home) is left only while its best health
+-- is under `min_health` and a later one scores `fallback_advantage` times better: hysteresis, so that two do not take
+-- turns.
 local function tier_best(eligible, field)
   local best = 0
   for _, c in ipairs(eligible) do best = math.max(best, c[field]) end
   return best
 end
 
-local function tier_group(candidates)
-  local tiers = {}
-  for _, c in ipairs(candidates) do
-    if c.verdict == 'eligible' then
-      local last = tiers[#tiers]
-      if not last or last[1].tier ~= c.tier then
-        last = {}
-        tiers[#tiers + 1] = last
-      end
-      last[#last + 1] = c
-    end
-  end
-  return tiers
-end
-
 local function tier_pick(candidates, policy, strategy, now, random)
-  local tiers = tier_group(candidates)
-  local home = tiers[1]
-  if not home then return nil end
-  local probing = {}
+  local groups = tier_group(candidates)
+  if not groups[1] then return nil end
+  if groups[1][1].away then groups = tier_group_far(groups, candidates.rtt_key) end
+  local home, probing = groups[1], {}
   for _, c in ipairs(home) do
     if c.probe then probing[#probing + 1] = c end
   end
   if #probing > 0 then return probing[math.floor(random() * #probing) + 1] end
   if tier_best(home, 'health') < policy.min_health then
     local bar = policy.fallback_advantage * tier_best(home, 'score')
-    for position = 2, #tiers do
+    if candidates.rtt_key then groups = tier_group_far(groups, candidates.rtt_key) end
+    for position = 2, #groups do
       local healthy = {}
-      for _, c in ipairs(tiers[position]) do
+      for _, c in ipairs(groups[position]) do
         if not c.probe then healthy[#healthy + 1] = c end
       end
       if #healthy > 0 and tier_best(healthy, 'score') > bar then return select_one(healthy, strategy, now, random) end

@@ -63,6 +63,7 @@ class TestTree:
             "ping_interval_ms": None,
             "drain_delay_ms": None,
             "drain_timeout_ms": 60_000,
+            "region": None,
             "access_log": True,
             "metrics_port": None,
         }
@@ -122,7 +123,7 @@ class TestTree:
         assert (deployment.priority, deployment.weight, deployment.max_parallel) == (50, 1.0, 200)
         assert (deployment.timeout_ms, deployment.connect_timeout_ms) == (60_000, 5_000)
         assert (deployment.rpm, deployment.tpm) == (None, None)
-        assert (deployment.region, deployment.tags, deployment.enabled) == ("", (), True)
+        assert (deployment.region, deployment.tags, deployment.enabled) == (None, (), True)
         assert (deployment.cost.input_per_million, deployment.cost.output_per_million) == (0, 0)
 
     def test_every_documented_setting_of_a_deployment_arrives(self) -> None:
@@ -282,6 +283,11 @@ class TestUnknownAndMistyped:
             ("enabled: 1", "enabled"),
             ("enabled: maybe", "enabled"),
             ("region: 5", "region"),
+            ("region: ''", "region"),
+            ("region: ' '", "region"),
+            ("region: nan", "region"),
+            ("region: 1e5", "region"),
+            ("region: 'eu west'", "region"),
             ("tags: x", "tags"),
             ("tags: [x, 5]", "tags[1]"),
             ("tags: [x, null]", "tags[1]"),
@@ -572,3 +578,46 @@ class TestLoad:
 
         with pytest.raises(ConfigurationError, match="is not UTF-8 text"):
             load(path, {})
+
+
+class TestRegion:
+    HOME = "- {id: a, model_name: m, region: eu-west}\n  - {id: b, model_name: m, region: us}"
+
+    def with_region(self, server: str, environment: Mapping[str, str] | None = None) -> Settings:
+        return parse(f"server: {server}\nmodel_list:\n  {self.HOME}\n", environment or {})
+
+    def test_region_of_a_replica_is_in_the_file(self) -> None:
+        assert self.with_region("{region: us}", {"PLLM_REGION": "eu-west"}).server.region == "us"
+
+    @pytest.mark.parametrize("server", ["{}", "", "{region: }"])
+    def test_region_that_the_file_leaves_out_is_the_environments(self, server: str) -> None:
+        assert self.with_region(server, {"PLLM_REGION": "eu-west"}).server.region == "eu-west"
+
+    def test_file_without_a_server_section_has_the_environments_as_well(self) -> None:
+        assert parse(f"model_list:\n  {self.HOME}\n", {"PLLM_REGION": "us"}).server.region == "us"
+
+    @pytest.mark.parametrize("environment", [{}, {"PLLM_REGION": ""}])
+    def test_replica_need_not_have_one(self, environment: dict[str, str]) -> None:
+        assert self.with_region("{}", environment).server.region is None
+
+    @pytest.mark.parametrize(
+        ("server", "environment", "problem"),
+        [
+            ("{region: eu-wets}", {}, "server.region: no enabled deployment is in the region eu-wets, did you mean"),
+            ("{}", {"PLLM_REGION": "moon"}, "server.region: no enabled deployment is in the region moon"),
+            ("{region: ''}", {}, "server.region: expected 1 to 64 letters"),
+            ("{region: [eu]}", {}, "server.region: expected 1 to 64 letters"),
+        ],
+    )
+    def test_region_that_nobody_serves_or_that_is_no_name_is_refused(
+        self, server: str, environment: dict[str, str], problem: str
+    ) -> None:
+        (found,) = problems_of(f"server: {server}\nmodel_list:\n  {self.HOME}\n", environment)
+
+        assert found.startswith(problem)
+
+    def test_deployment_that_is_switched_off_serves_no_region(self) -> None:
+        text = "server: {region: eu}\nmodel_list:\n  - {id: a, model_name: m}\n"
+        text += "  - {id: b, model_name: m, region: eu, enabled: false}\n"
+
+        assert problems_of(text) == ["server.region: no enabled deployment is in the region eu"]

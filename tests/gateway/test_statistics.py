@@ -70,3 +70,15 @@ def test_health_is_that_of_the_best_usable_deployment() -> None:
     )
 
     assert balancer["health_score"] == 60.0
+
+
+def test_deployment_with_a_region_shows_it_and_how_far_it_is() -> None:
+    balancer, _ = merged(
+        DeploymentSnapshot(id="a", region="eu", rtt_ms=81.4), DeploymentSnapshot(id="b", region="us"),
+        DeploymentSnapshot(id="c"),
+    )  # fmt: skip
+    shown = balancer["deployments"]
+
+    assert (shown["a"]["region"], shown["a"]["round_trip"], shown["b"]["region"]) == ("eu", "81ms", "us")
+    assert "round_trip" not in shown["b"]
+    assert "region" not in shown["c"]

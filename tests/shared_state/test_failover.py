@@ -111,11 +111,14 @@ def leases(server: EmbeddedStore) -> int:
 @pytest.mark.parametrize(("replicas", "limit", "rpm"), [(1, 100, 50), (3, 33, 16), (200, 1, 1)])
 def test_share_of_a_replica_is_its_part_of_every_limit(replicas: int, limit: int, rpm: int) -> None:
     whole = Configuration(
-        1, router_policy(max_active=100), (deployment_policy("a", limit=100, rpm=50), deployment_policy("b", limit=100))
+        1,
+        router_policy(max_active=100),
+        (deployment_policy("a", limit=100, rpm=50), deployment_policy("b", limit=100)),
+        region="eu",
     )
     part = share(whole, replicas, 7)
 
-    assert part.version == 7
+    assert (part.version, part.region) == (7, "eu")
     assert (part.router.max_active, part.router.probes, part.router.probe_successes) == (limit, 1, 1)
     assert [(d.limit, d.rpm) for d in part.deployments] == [(limit, rpm), (limit, None)]
     assert part.router.retry_floor_per_second == 3 / replicas

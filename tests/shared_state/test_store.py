@@ -672,3 +672,28 @@ async def test_epoch_never_looks_like_a_number(server: EmbeddedStore) -> None:
         with pytest.raises(ValueError, match="could not convert"):
             float(epoch)
         assert epoch[0].isalpha()
+
+
+# -- regions ----------------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_decisions_of_a_region_are_taken_by_its_own_round_trips(server: EmbeddedStore) -> None:
+    places = [deployment_policy(name, region=name, limit=1) for name in ("eu", "us", "asia")]
+    async with opened_state(server.url, *places, region="asia") as state:
+        await state.store.tell_round_trips({"eu": 200.0, "us": 150.0, "asia": 0.5})
+        served = [(await state.granted()).deployment_id for _ in range(3)]
+        explained = await state.store.explain(state.plan, 50)
+        snapshot = await state.store.snapshot()
+
+        assert served == ["asia", "us", "eu"]
+        assert [(c.region, c.rtt_ms) for c in explained.candidates] == [("eu", 200.0), ("us", 150.0), ("asia", 0.5)]
+        assert {d.id: (d.region, d.rtt_ms) for d in snapshot.deployments}["us"] == ("us", 150.0)
+
+
+@on_loop
+async def test_nothing_measured_is_nothing_told(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, "a", region="eu") as state:
+        await state.store.tell_round_trips({})
+
+        assert (await state.store.snapshot()).deployments[0].rtt_ms is None

@@ -63,13 +63,14 @@ async def opened_state(
     is_configured: bool = True,
     patience: Patience = PATIENT,
     release: str = "",
+    region: str = "",
 ) -> AsyncIterator[OpenedState]:
     """The plan has all deployments in one tier, least busy first. ``release``: scripts of another text do the same."""
     policies = tuple(deployment_policy(d) if isinstance(d, str) else d for d in deployments)
     scripts = {name: _released(script, release) for name, script in assemble_all().items()}
     keys = Keys(domain or fresh_domain())
     async with opened_batcher(url, tuple(scripts.values()), deadline_ms, patience) as batcher:
-        configuration = Configuration(version, router_policy(max_active=100_000), policies)
+        configuration = Configuration(version, router_policy(max_active=100_000), policies, region=region)
         store = Store(batcher, scripts, keys, Memory(replica), configuration)
         if is_configured:
             await store.configure()

@@ -171,6 +171,7 @@ class Cluster:
         waiting: int = 0,
         traced: bool = False,
         spending: Spending | None = None,
+        region: str = "",
     ) -> Permit | Rejection:
         """Candidates as ids (tier 0) or (id, tier)."""
         ids, tiers = self._chain(candidates)
@@ -181,7 +182,7 @@ class Cluster:
         names = [self.keys.domain, self.keys.policy, self.keys.leases, self.keys.window, self.keys.events]
         arguments = [strategy, tiers, "epoch-1", token, priority, self._seed(seed), attempt, tokens]
         arguments += [*limits, tenant.weight, int(waiting), int(traced), _budgets(spending), int(resend), era]
-        reply = self.run("acquire", names + self._candidate_keys(ids), arguments)
+        reply = self.run("acquire", names + self._candidate_keys(ids) + self._region_key(region), arguments)
         ask = Ask(priority, stream, attempt, tokens, tenant, waiting, traced, spending)
         return replies.acquired(reply, token, ask, ids)
 
@@ -336,13 +337,20 @@ class Cluster:
         token = token or f"f{next(self._tokens)}"
         return bool(self.run("force", names, ["epoch-1", action, "ann", reason, ttl_ms, token])[0] == b"ok")
 
+    def tell_round_trips(self, region: str, **measured: float) -> None:
+        """In ms, by deployment."""
+        arguments: list[Any] = [600_000]
+        for name, rtt_ms in measured.items():
+            arguments += [name, rtt_ms]
+        self.run("round_trips", self._region_key(region), arguments)
+
     # -- reading --------------------------------------------------------------------------------------------
 
-    def snapshot(self, *, read_only: bool = False, detail: int = 0) -> DomainSnapshot:
+    def snapshot(self, *, read_only: bool = False, detail: int = 0, region: str = "") -> DomainSnapshot:
         """Read only: by a command that ends with an error at the first write."""
         keys = self.keys
         names = [keys.domain, keys.policy, keys.leases, keys.window, keys.replicas, *self._candidate_keys(self.ids)]
-        reply = self.run("snapshot", names, [DEAD_AFTER_MS, detail], read_only=read_only)
+        reply = self.run("snapshot", names + self._region_key(region), [DEAD_AFTER_MS, detail], read_only=read_only)
         return replies.snapshot([reply], [tuple(self.ids)])
 
     def account(self, scope: str = "domain") -> Strings:
@@ -368,8 +376,10 @@ class Cluster:
         priority: int = 50,
         seed: int | None = None,
         read_only: bool = False,
+        region: str = "",
     ) -> Explanation:
         ids, names, arguments = self._explain_call(candidates, strategy)
+        names += self._region_key(region)
         arguments += [priority, self._seed(seed)]
         return replies.explained(self.run("explain", names, arguments, read_only=read_only), ids)
 
@@ -428,6 +438,9 @@ class Cluster:
     def _chain(self, candidates: tuple[Candidate, ...]) -> tuple[tuple[str, ...], str]:
         pairs = [(c, 0) if isinstance(c, str) else c for c in candidates]
         return tuple(name for name, _ in pairs), ",".join(str(tier) for _, tier in pairs)
+
+    def _region_key(self, region: str) -> Names:
+        return [self.keys.round_trips(region)] if region else []
 
     def _candidate_keys(self, ids: tuple[str, ...] | list[str]) -> Names:
         return [key for name in ids for key in self.keys.candidate(name)]

@@ -1,0 +1,115 @@
+"""Round trips are measured by connects to listening sockets, each provider once, and told."""
+
+import asyncio
+import socket
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from gateway.round_trips import RoundTrips, connect_ms, places
+from gateway.settings import DeploymentSettings, ProviderSettings
+from shared_state.errors import StoreTimeout
+from tests.support.stores import on_loop
+
+
+def deployment(name: str, base_url: str, region: str | None = "eu", enabled: bool = True) -> DeploymentSettings:
+    return DeploymentSettings(
+        id=name, model_name="m", provider=ProviderSettings(base_url=base_url), region=region, enabled=enabled
+    )
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+def port(listening: socket.socket) -> int:
+    return int(listening.getsockname()[1])
+
+
+@pytest.fixture
+def closed() -> Iterator[int]:
+    """A port on which nobody listens, and that nobody else can take."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield port(bound)
+
+
+def test_provider_is_measured_once_for_all_of_its_deployments() -> None:
+    found = places(
+        [
+            deployment("a", "https://api.example.com/v1"),
+            deployment("b", "https://api.example.com/v1/other", region="us"),
+            deployment("c", "http://10.0.0.1/v1"),
+            deployment("d", "http://10.0.0.1:8080/v1"),
+            deployment("e", "http://10.0.0.2/v1", region=None),
+            deployment("f", "http://10.0.0.3/v1", enabled=False),
+        ]
+    )
+
+    assert found == {
+        ("api.example.com", 443): ["a", "b"],
+        ("10.0.0.1", 80): ["c"],
+        ("10.0.0.1", 8080): ["d"],
+    }
+
+
+@on_loop
+async def test_connect_to_this_machine_takes_next_to_nothing(listener: socket.socket) -> None:
+    took_ms = await connect_ms(("127.0.0.1", port(listener)))
+
+    assert took_ms is not None
+    assert 0 < took_ms < 1000
+
+
+@on_loop
+async def test_provider_out_of_reach_has_no_round_trip(closed: int) -> None:
+    assert await connect_ms(("127.0.0.1", closed)) is None
+    assert await connect_ms(("a name.invalid", 80)) is None
+    assert await connect_ms(("x" * 80, 80)) is None
+
+
+@on_loop
+async def test_what_can_be_reached_is_measured_though_others_cannot(listener: socket.socket, closed: int) -> None:
+    url = f"http://127.0.0.1:{port(listener)}"
+    measured = await RoundTrips(
+        [deployment("a", url), deployment("b", f"{url}/v1"), deployment("c", f"http://127.0.0.1:{closed}")], _nobody
+    ).measured()
+
+    assert set(measured) == {"a", "b"}
+
+
+@on_loop
+async def test_measured_round_trips_are_told_and_measuring_ends(listener: socket.socket) -> None:
+    told: asyncio.Queue[Mapping[str, float]] = asyncio.Queue()
+    round_trips = RoundTrips([deployment("a", f"http://127.0.0.1:{port(listener)}")], told.put)
+    round_trips.start()
+    first = await told.get()
+    await round_trips.stop()
+
+    assert set(first) == {"a"}
+    assert {task.get_name() for task in asyncio.all_tasks()} & {"round trips"} == set()
+
+
+@on_loop
+async def test_store_that_is_away_does_not_end_the_measuring(listener: socket.socket) -> None:
+    asked = asyncio.Event()
+
+    async def lost(_measured: Mapping[str, float]) -> None:
+        asked.set()
+        raise StoreTimeout("late")
+
+    round_trips = RoundTrips([deployment("a", f"http://127.0.0.1:{port(listener)}")], lost)
+    round_trips.start()
+    await asked.wait()
+    await asyncio.sleep(0)
+    (running,) = [task for task in asyncio.all_tasks() if task.get_name() == "round trips"]
+    is_done = running.done()
+    await round_trips.stop()
+
+    assert not is_done
+
+
+async def _nobody(_measured: Mapping[str, float]) -> None:
+    """Listens."""
