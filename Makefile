@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity chaos autoscale stages outage faults screenshots lock clean
+.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity chaos autoscale stages outage geography faults screenshots lock clean
 
 setup: $(READY)
 
@@ -58,6 +58,10 @@ stages: $(READY)
 
 outage: $(READY)
 	$(BIN)/python -m loadtest.outage --plot docs/outage.svg
+
+# Two regions 80 ms apart, one with more load than it can carry: what is spilled. As root.
+geography: $(READY)
+	$(BIN)/python -m loadtest.geography $(ARGS)
 
 # What each fault of the store costs: worst decision in ms, seconds until active requests are true again and until the
 # replicas are back on the shared store.

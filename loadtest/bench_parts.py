@@ -74,10 +74,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes], host: str = "127.0.0.1") -> None:
     give_up_at = time.monotonic() + READY_S
     while time.monotonic() < give_up_at and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
             return
         time.sleep(0.05)
     raise SystemExit(f"{process.args!r} did not start")

@@ -86,7 +86,7 @@ ORDER = {
         *("peer_report", "peer_measures", "peer_figures", "peer_replica", "peers", "peer_envoy", "peer_sites"),
         *("bench", "bench_streams", "bench_processes", "bench_rig", "stream_sink"),
         *("measure", "histogram", "slo", "requests"),
-        *("stream_source", "outage", "capacity", "bench_parts"),
+        *("stream_source", "outage", "geography", "long_line", "capacity", "bench_parts"),
         *("provider", "exchange", "counts", "dialects", "tool_calls", "behaviour"),
     ),
 }
