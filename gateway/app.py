@@ -4,7 +4,6 @@ import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -41,22 +40,13 @@ from gateway.round_trips import RoundTrips
 from gateway.serving import Lasting, Serving, adopt, serving
 from gateway.setting_types import secrets as secrets_of
 from gateway.settings import Settings
+from gateway.stores import State, open_state
 from gateway.tracing import Tracer, is_wanted
 from gateway.upstream import Upstream
-from shared_state.batcher import HURRIED, PATIENT, Batcher
-from shared_state.client import Client
-from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StateError
-from shared_state.failover import Failover, Standby
-from shared_state.fitness import check
-from shared_state.keys import Keys
-from shared_state.memory import Memory
 from shared_state.news import News
-from shared_state.records import Configuration, TenantRecord
-from shared_state.replicas import Replica
+from shared_state.records import TenantRecord
 from shared_state.scaling import Scaling
-from shared_state.scripts import assemble_all
-from shared_state.store import Store
 from shared_state.tenants import TenantBook
 
 VERSION = "0.1.0"
@@ -141,16 +131,18 @@ async def application(
         stack.push_async_callback(tracer.close)
         log = RequestLog(lines if settings.server.access_log else None, redact)
         version = int(time.time() * 1000)
-        failover, heart, client = await _state(stack, settings, Memory(life), configuration(settings, version), flight)
-        stack.push_async_callback(heart.stop)
-        await heart.start()
+        state = await open_state(stack, settings, life, VERSION, configuration(settings, version), flight)
+        failover = state.failover
+        for heart in state.hearts:
+            stack.push_async_callback(heart.stop)
+            await heart.start()
 
         async def take(taken: Settings, taken_version: int) -> None:
             await failover.adopt(configuration(taken, taken_version))
             app.adopt(adopt(taken, lasting))
 
         reloader = Reloader(file, loaded, version, failover.shared, take, lambda read: redact.learn(secrets_of(read)))
-        lasting = await _lasting(stack, settings, failover, client, reloader, flight, tracer, log, replica, version)
+        lasting = await _lasting(stack, settings, state, reloader, flight, tracer, log, replica, version)
         scraped = [Route("/metrics", lasting.probes.metrics, methods=["GET"])]
         on_main = scraped if settings.server.metrics_port is None else []
         first = serving(settings, Catalog(settings), lasting)
@@ -163,8 +155,7 @@ async def application(
 async def _lasting(
     stack: contextlib.AsyncExitStack,
     settings: Settings,
-    failover: Failover,
-    client: Client,
+    state: State,
     reloader: Reloader,
     flight: Flight,
     tracer: Tracer,
@@ -172,7 +163,7 @@ async def _lasting(
     replica: str,
     version: int,
 ) -> Lasting:
-    upstream = Upstream(settings.model_list)
+    upstream, failover = Upstream(settings.model_list), state.failover
     stack.push_async_callback(upstream.close)
     authenticator, ledger = Authenticator(settings.auth), failover.shared.memory.ledger
     prices = Prices(settings.model_list, settings.router.cost_estimate, budget_of(settings.router.budget))
@@ -180,17 +171,17 @@ async def _lasting(
 
     def learn(records: dict[str, TenantRecord], learned: int) -> None:
         authenticator.learn(records, learned)
-        ledger.watch(prices.budget, authenticator.limits())
+        failover.watch(prices.budget, authenticator.limits())
 
-    ledger.watch(prices.budget, authenticator.limits())
+    failover.watch(prices.budget, authenticator.limits())
     book = TenantBook(failover, learn)
     await book.begin()
-    _listen(stack, client, failover, admission, book, reloader)
+    _listen(stack, state, admission, book, reloader)
     retries, measures, lag = ClientRetries(), Measures(), LoopLag()
     stack.callback(lag.stop)
     feed = LiveFeed(failover, models_shown(settings), replica, admission.waiting, lambda: flight.is_draining)
     stack.push_async_callback(feed.stop)
-    round_trips = RoundTrips(settings.model_list, lambda measured: failover.active.tell_round_trips(measured))
+    round_trips = RoundTrips(settings.model_list, failover.tell_round_trips)
     stack.push_async_callback(round_trips.stop)
     if settings.server.region:
         round_trips.start()
@@ -211,7 +202,6 @@ async def _lasting(
         dispatcher=Dispatcher(failover, admission, upstream, Catalog(settings), settings.router),
         upstream=upstream,
         prices=prices,
-        ledger=ledger,
         scaling=scaling,
         round_trips=round_trips,
         book=book,
@@ -232,21 +222,20 @@ async def _lasting(
 
 def _listen(
     stack: contextlib.AsyncExitStack,
-    client: Client,
-    failover: Failover,
+    state: State,
     admission: Admission,
     book: TenantBook,
     reloader: Reloader,
 ) -> None:
     """To what other replicas have done."""
-    failover.shared.heard_tenants = book.heard
-    keys = failover.shared.keys
+    state.failover.shared.heard_tenants = book.heard
+    keys = state.failover.shared.keys
     heard: dict[bytes, Callable[[bytes], None]] = {
-        keys.freed: lambda told: admission.freed(told.decode()),
+        **dict.fromkeys(state.freed, lambda told: admission.freed(told.decode())),
         keys.tenants: lambda told: book.heard(int(told)),
         keys.reload: lambda _told: reloader.heard(),
     }
-    news = News(client, tuple(heard), lambda channel, told: heard[channel](told))
+    news = News(state.client, tuple(heard), lambda channel, told: heard[channel](told))
     stack.push_async_callback(news.stop)
     news.start()
 
@@ -258,32 +247,6 @@ def _tracer(environment: Mapping[str, str], replica: str, redact: Redaction) -> 
     from gateway import otlp  # what it imports takes a tenth of a second: only who wants traces waits for that
 
     return otlp.tracer(environment, replica, VERSION, redact)
-
-
-async def _state(
-    stack: contextlib.AsyncExitStack, settings: Settings, memory: Memory, policies: Configuration, flight: Flight
-) -> tuple[Failover, Replica, Client]:
-    """Decisions, heartbeat, and a second connection to the shared store that is not open yet. Without a url that is a
-    child of this process, which is started again when it dies.
-    """
-    scripts, keys, deadline_ms = assemble_all(), Keys(settings.state.domain), settings.state.deadline_ms
-    url, standby, revive = str(settings.state.url), None, None
-    if not url:
-        embedded = EmbeddedStore()
-        stack.callback(embedded.stop)
-        await embedded.start()
-        url, revive = embedded.url, embedded.revive
-    elif settings.state.standby == "embedded":
-        standby = Standby(scripts, keys, memory, policies, deadline_ms)
-        stack.push_async_callback(standby.close)
-    client = Client(url, keys.domain)
-    batcher = Batcher(client, scripts.values(), deadline_ms, HURRIED if standby else PATIENT)
-    stack.push_async_callback(batcher.close)
-    failover = Failover(Store(batcher, scripts, keys, memory, policies), standby)
-    address = f"{settings.server.host}:{settings.server.port}"
-    fit = partial(check, client, keys, [policy.id for policy in policies.deployments])
-    heart = Replica(failover, address, VERSION, lambda: flight.is_draining, revive, fit)
-    return failover, heart, Client(url, keys.domain)
 
 
 _OPENAPI = document(VERSION)

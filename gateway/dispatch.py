@@ -2,6 +2,7 @@
 falling back is one turn of a loop.
 """
 
+import random
 import time
 from collections.abc import Sequence
 
@@ -27,18 +28,19 @@ from gateway.rate_limits import tenant_limited
 from gateway.router_settings import RouterSettings
 from gateway.tracing import Attempt, Trace
 from gateway.upstream import Exchange, Upstream
+from gateway.way import Leg, Way, ways
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit, Plan, Rejection
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A model's candidates for one kind of call, with their acquire packed for the store; ``chains`` are those of
-    requests that the model refuses. A request keeps its route whatever is configured meanwhile.
+    """A model's candidates for one kind of call, and the ways through them, any of which a request may go; ``chains``
+    are those of requests that the model refuses. A request keeps its route whatever is configured meanwhile.
     """
 
     model: str
     candidates: tuple[Candidate, ...]
-    plan: Plan
+    ways: tuple[tuple[Leg, ...], ...]
     chains: dict[Refusal, tuple[Candidate, ...]]
     queue: Queue
     upstream: Upstream
@@ -68,7 +70,7 @@ class Dispatcher:
         candidates = _serving(upstream, route.candidates, kind)
         chains = {refusal: _serving(upstream, chain, kind) for refusal, chain in route.chains.items()}
         queue = self._admission.queue(route.model, [candidate.deployment.id for candidate in candidates])
-        return Route(route.model, candidates, self._plan(candidates), chains, queue, upstream)
+        return Route(route.model, candidates, ways(candidates, self._plan), chains, queue, upstream)
 
     def _plan(self, candidates: Sequence[Candidate]) -> Plan:
         return self._store.plan([(c.deployment.id, c.tier) for c in candidates], self.strategy)
@@ -90,9 +92,10 @@ class Dispatcher:
         """The store that decides now."""
         return self._store.state
 
-    def explain_plan(self, model: str) -> Plan | None:
+    def explain_plans(self, model: str) -> list[Plan]:
+        """One for each leg of the first way."""
         route = self._routes.get((model, Kind.CHAT))
-        return route.plan if route else None
+        return [leg.plan for leg in route.ways[0]] if route else []
 
     async def answer(
         self,
@@ -119,21 +122,25 @@ class Dispatcher:
 
     async def _answer(self, route: Route, asking: Asking) -> Answer:
         call, tenant, deadline, interrupt = asking.call, asking.tenant, asking.deadline, asking.interrupt
-        candidates, plan, chains = route.candidates, route.plan, dict(route.chains)
+        way, chains = self._way(route), dict(route.chains)
         tried: list[Tried] = []
         upstream_s = decision_s = 0.0
         while True:
             if interrupt.time() >= deadline.at:
                 raise failed(tried)
             asked = time.perf_counter()
-            if tried:
-                decision = await self._admission.acquire(plan, asking, tried)
+            if tried or way.has_more:
+                decision = await self._admission.acquire(way.plan, asking, tried)
             else:
-                decision, route = await self._first(route, asking)
-                candidates, chains = route.candidates, dict(route.chains)
+                decision, route, way = await self._first(route, way, asking)
+                chains = dict(route.chains)
             decision_s += time.perf_counter() - asked
+            candidates = way.candidates
             asking.trace.decided(decision, candidates, attempts(tried) + 1)
             if isinstance(decision, Rejection):
+                if decision.code == "none" and way.has_more:
+                    way.skip()
+                    continue
                 is_limited = decision.code == "limited"
                 raise tenant_limited(tenant.limits, decision) if is_limited else rejected(decision, candidates, tried)
             candidate = candidates[decision.position]
@@ -143,17 +150,17 @@ class Dispatcher:
                 exchange = await self._send(route.upstream, decision, candidate, asking, attempt, not tried)
             except InvalidRequest as error:
                 # It cannot be said in this provider's dialect. Another one's may have the words.
-                candidates = tuple(c for c in candidates if c is not candidate)
+                way.drop(candidate)
                 tried.append(Tried(candidate, Outcome.CLIENT_ERROR, error=error, is_sent=False))
-                if not candidates:
+                if not way.candidates:
                     raise failed(tried) from error
-                plan = self._plan(candidates)
                 continue
             upstream_s += time.perf_counter() - started
-            candidates = tuple(c for c in candidates if c is not candidate)
+            way.drop(candidate)
             chain = chains.pop(exchange.refusal, None) if exchange.refusal else None
             if chain:
-                candidates = tuple(c for c in chain if all(c.deployment is not t.candidate.deployment for t in tried))
+                left = [c for c in chain if all(c.deployment is not t.candidate.deployment for t in tried)]
+                way = Way(ways(left, self._plan)[0], self._plan)
             elif exchange.outcome is Outcome.SUCCESS or (
                 exchange.outcome is Outcome.CLIENT_ERROR and not attempts(tried)
             ):
@@ -163,25 +170,29 @@ class Dispatcher:
             tried.append(tried_with(candidate, exchange))
             is_refused = exchange.outcome is Outcome.CLIENT_ERROR and not chain
             is_spent = attempts(tried) >= self._max_attempts or interrupt.time() >= deadline.at
-            is_final = not candidates or is_refused or is_spent
+            is_final = not way.candidates or is_refused or is_spent
             self._settle_failed(decision, exchange, attempt, is_final)
             if is_final:
                 raise failed(tried)
-            plan = self._plan(candidates)
 
-    async def _first(self, route: Route, asking: Asking) -> tuple[Permit | Rejection, Route]:
-        """And by which route it was taken: what was configured while it waited may have more room."""
+    def _way(self, route: Route) -> Way:
+        return Way(random.choice(route.ways) if len(route.ways) > 1 else route.ways[0], self._plan)
+
+    async def _first(self, route: Route, way: Way, asking: Asking) -> tuple[Permit | Rejection, Route, Way]:
+        """And by which route it was taken: what was configured while it waited may have more room. Only at the last leg
+        of its way may a request wait.
+        """
         name = (asking.call.model, asking.call.kind)
 
         def latest() -> Plan:
-            nonlocal route
+            nonlocal route, way
             now = self._routes.get(name)
-            if now is not None and now.queue is route.queue and now.candidates:
-                route = now
-            return route.plan
+            if now is not None and now is not route and now.queue is route.queue and now.candidates:
+                route, way = now, self._way(now)
+            return way.plan
 
         decision = await self._admission.first(latest, route.queue, asking)
-        return decision, route
+        return decision, route, way
 
     async def _send(
         self,

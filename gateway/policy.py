@@ -52,6 +52,7 @@ def deployment_policy(deployment: DeploymentSettings, router: RouterSettings) ->
         tpm=deployment.tpm,
         concurrency=deployment.concurrency,
         region=deployment.region,
+        domain=deployment.domain,
     )
 
 

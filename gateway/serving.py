@@ -38,7 +38,6 @@ from gateway.settings import Settings
 from gateway.tracing import Tracer
 from gateway.upstream import Upstream
 from shared_state.failover import Failover
-from shared_state.ledger import Ledger
 from shared_state.scaling import Scaling
 from shared_state.tenants import TenantBook
 
@@ -52,7 +51,6 @@ class Lasting(msgspec.Struct):
     dispatcher: Dispatcher
     upstream: Upstream
     prices: Prices
-    ledger: Ledger
     scaling: Scaling
     round_trips: RoundTrips
     book: TenantBook
@@ -85,7 +83,7 @@ def adopt(settings: Settings, lasting: Lasting) -> Serving:
     lasting.authenticator.adopt(settings.auth)
     lasting.prices.adopt(settings.model_list, settings.router.cost_estimate, budget_of(settings.router.budget))
     lasting.round_trips.adopt(settings.model_list)
-    lasting.ledger.watch(lasting.prices.budget, lasting.authenticator.limits())
+    lasting.failover.watch(lasting.prices.budget, lasting.authenticator.limits())
     lasting.admission.adopt(settings.router, {entry.model_name for entry in settings.model_list})
     lasting.dispatcher.adopt(upstream, catalog, settings.router)
     lasting.feed.adopt(models_shown(settings))

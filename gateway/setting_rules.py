@@ -16,6 +16,8 @@ from gateway.yaml_source import Problem, item_path, key_path
 MAX_CANDIDATES = 16
 # One beat script looks at every deployment, and its work must stay well within the store's deadline.
 MAX_DEPLOYMENTS = 300
+# Each is a connection and a heartbeat of every replica.
+MAX_DOMAINS = 32
 
 
 class ModelNames(msgspec.Struct, frozen=True):
@@ -71,10 +73,16 @@ def chain_problems(names: ModelNames, path: str, fallbacks: Mapping[str, tuple[s
         yield from _too_many(chain_path, sum(names.enabled.get(name, 0) for name in {model, *chain}))
 
 
-def deployment_count_problems(names: ModelNames, path: str) -> Iterator[Problem]:
-    count = sum(names.enabled.values())
-    if count > MAX_DEPLOYMENTS:
-        yield Problem(path, f"{count} enabled deployments, at most {MAX_DEPLOYMENTS} are allowed in a domain")
+def deployment_count_problems(names: ModelNames, domains: Mapping[str, int], path: str) -> Iterator[Problem]:
+    """``domains``: the enabled deployments of each."""
+    for domain, count in domains.items():
+        if count > MAX_DEPLOYMENTS:
+            where = f" ({domain})" if len(domains) > 1 else ""
+            yield Problem(
+                path, f"{count} enabled deployments, at most {MAX_DEPLOYMENTS} are allowed in a domain{where}"
+            )
+    if len(domains) > MAX_DOMAINS:
+        yield Problem(path, f"{len(domains)} domains, at most {MAX_DOMAINS} are allowed")
     for model, enabled in names.enabled.items():
         if not enabled:
             yield Problem(path, f"the model {model} has no enabled deployment")

@@ -31,7 +31,7 @@ from gateway.setting_types import (
     Weight,
     yaml_key,
 )
-from gateway.struct_reader import read
+from gateway.struct_reader import completed, read
 from gateway.yaml_source import Problem
 from shared_state.topology import Topology
 
@@ -118,6 +118,7 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
     latency_threshold_ms: Duration = 2_000
     cooldown_period_ms: Duration = 30_000
     region: Region | None = None  # None: at home everywhere
+    domain: Identifier = ""  # left out: state.domain
     tags: tuple[Text, ...] = ()
     enabled: bool = True
     cost: CostSettings = CostSettings()
@@ -130,6 +131,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     auth: AuthSettings = AuthSettings()
     router: RouterSettings = RouterSettings()
     model_list: tuple[DeploymentSettings, ...] = ()
+
+    def domains(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((self.state.domain, *(each.domain for each in self.model_list if each.enabled))))
 
 
 class ConfigurationError(Exception):
@@ -182,13 +186,16 @@ def _with_inherited(document: object, environment: Mapping[str, str]) -> object:
     if not isinstance(document, dict) or not isinstance(entries, list):
         return document
     router = read(RouterSettings, document.get("router") or {}, "router", [])
-    seconds = {
+    wrong: list[Problem] = []
+    state = read(StateSettings, document.get("state") or {}, "state", wrong)
+    inherited = {
+        "domain": None if wrong else state.domain,
         "latency_threshold": router.latency_threshold_ms / 1_000,
         "cooldown_period": router.circuit_breaker_cooldown_ms / 1_000,
     }
-    filled = [_filled(entry, seconds, environment) for entry in entries]
+    filled = [_filled(entry, inherited, environment) for entry in entries]
     server = {} if document.get("server") is None else document["server"]
-    server = _completed(server, {"region": environment.get("PLLM_REGION") or None})
+    server = completed(server, {"region": environment.get("PLLM_REGION") or None})
     return {**document, "server": server, "model_list": filled}
 
 
@@ -206,14 +213,8 @@ def _filled(entry: object, inherited: Mapping[str, object], environment: Mapping
                 provider_defaults["api_key"] = environment.get("ANTHROPIC_API_KEY")
             case "openai" | None:
                 provider_defaults["api_key"] = environment.get("OPENAI_API_KEY")
-    provider = _completed(provider, provider_defaults)
-    return _completed({**entry, "provider": provider}, inherited)
-
-
-def _completed(section: object, defaults: Mapping[str, object]) -> object:
-    if not isinstance(section, dict):
-        return section
-    return {**section, **{key: value for key, value in defaults.items() if section.get(key) is None}}
+    provider = completed(provider, provider_defaults)
+    return completed({**entry, "provider": provider}, inherited)
 
 
 def _rule_problems(settings: Settings) -> Iterator[Problem]:
@@ -270,7 +271,8 @@ def _model_problems(settings: Settings) -> Iterator[Problem]:
         yield from _provider_problems(f"{path}.provider", deployment.provider)
     router = settings.router
     names = setting_rules.ModelNames(enabled=enabled, aliases=router.aliases)
-    yield from setting_rules.deployment_count_problems(names, "model_list")
+    domains = Counter(entry.domain for entry in settings.model_list if entry.enabled)
+    yield from setting_rules.deployment_count_problems(names, domains, "model_list")
     yield from setting_rules.alias_problems(names, "router.aliases")
     yield from setting_rules.chain_problems(names, "router.fallbacks", router.fallbacks)
     for field, chains in (

@@ -126,3 +126,10 @@ def _read_scalar(kind: Any, value: object, path: str, problems: list[Problem]) -
         problems.append(Problem(path, f"expected {meta.description}"))
         return value if bare is str and isinstance(value, str) else None
     return found
+
+
+def completed(section: object, defaults: Mapping[str, object]) -> object:
+    """With what it leaves out; a section that is no mapping as it is."""
+    if not isinstance(section, dict):
+        return section
+    return {**section, **{key: value for key, value in defaults.items() if section.get(key) is None}}

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -18,6 +18,7 @@ from shared_state.embedded import EmbeddedStore
 from shared_state.errors import EmbeddedFailed, StateError, StoreTimeout, StoreUnavailable
 from shared_state.keys import Keys
 from shared_state.memory import Memory, View
+from shared_state.money import Budget
 from shared_state.records import (
     Ask,
     Configuration,
@@ -28,6 +29,7 @@ from shared_state.records import (
     Permit,
     Plan,
     Rejection,
+    TenantLimits,
 )
 from shared_state.script_calls import Detail, budgets_of, part
 from shared_state.scripts import Script
@@ -230,6 +232,14 @@ class Failover:
             cost = permit.reserved if ending.cost < 0 else ending.cost
             self.shared.memory.ledger.owed.update(dict.fromkeys(budgets_of(permit), cost))
         return active.settle(permit, ending, is_urgent)
+
+    def watch(self, budget: Budget | None, tenants: Sequence[TenantLimits]) -> None:
+        """Whose budgets and limits are read along with each heartbeat."""
+        self.shared.memory.ledger.watch(budget, tenants)
+
+    async def tell_round_trips(self, measured: Mapping[str, float]) -> None:
+        """From this replica's region, in ms, by deployment. Raises StateError."""
+        await self._active.tell_round_trips(measured)
 
     def answered(self, permit: Permit) -> None:
         self._active.answered(permit)

@@ -71,6 +71,7 @@ class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
     tpm: int | None = None
     concurrency: str = "adaptive"
     region: str | None = None
+    domain: str = ""  # which keys it is kept under
 
 
 class AutoscalePolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -423,6 +424,10 @@ class Configuration(msgspec.Struct, frozen=True):
     deployments: tuple[DeploymentPolicy, ...]
     autoscale: AutoscalePolicy | None = None
     region: str = ""
+
+    def of(self, *domains: str) -> "Configuration":
+        """The part of it that belongs to these."""
+        return msgspec.structs.replace(self, deployments=tuple(d for d in self.deployments if d.domain in domains))
 
 
 class Running(msgspec.Struct, frozen=True):

@@ -162,7 +162,7 @@ class ScriptCalls:
         for policy in configuration.deployments:
             arguments = list(head)
             for name, value in msgspec.structs.asdict(policy).items():
-                if name != "id":
+                if name not in ("id", "domain"):
                     arguments += (name.encode(), b"" if value is None else str(value).encode())
             names = (keys.domain, keys.policy, keys.events, keys.deployment(policy.id))
             calls.append(self._packed("configure", names, arguments))

@@ -19,6 +19,7 @@ from gateway.endpoints.wire import ClientGone, read_body
 from gateway.errors import InvalidRequest, ModelNotFound, NotFound, RequestTimedOut
 from gateway.statistics import statistics
 from shared_state.failover import Failover
+from shared_state.records import Explanation
 
 ACTIONS = ("open", "close", "disable", "drain", "reset")
 LONGEST_MS = 365 * 86_400_000  # the store's numbers must stay whole
@@ -69,14 +70,17 @@ class Admin:
         """Which deployment a request for ?model= would get now, and why. Nothing is taken."""
         self._access.authorize(request)
         model = request.query_params.get("model", "")
-        plan = self._dispatcher.explain_plan(model)
-        if plan is None:
+        plans = self._dispatcher.explain_plans(model)
+        if not plans:
             raise ModelNotFound(f"The model `{model[:200]}` does not exist.", param="model")
         priority = request.query_params.get("priority", "normal")
         level = dict(PRIORITY_LEVELS.items()).get(priority)  # type: ignore[call-overload]
         if level is None:
             raise InvalidRequest(f"priority must be one of {', '.join(PRIORITY_LEVELS)}.", param="priority")
-        return answered(await self._store.explain(plan, level))
+        legs = [await self._store.explain(plan, level) for plan in plans]
+        verdicts = tuple(verdict for leg in legs for verdict in leg.candidates)
+        picked = next((leg.picked for leg in legs if leg.picked), None)
+        return answered(Explanation(legs[0].shed_reason, picked, verdicts))
 
     async def force(self, request: Request) -> Response:
         """POST /v1/admin/deployments/{id}/{action}."""

@@ -1,0 +1,113 @@
+"""Several routing domains as one: each has keys of its own in one slot, and so a core of its own in a Redis Cluster.
+
+A decision touches one domain only; what is asked of all of them is put together here. The home domain also keeps the
+tenants, and its events and replicas are the ones that are shown.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+
+from shared_state.batcher import Reply
+from shared_state.failover import Failover, Standby
+from shared_state.money import Budget
+from shared_state.records import (
+    Ask,
+    Configuration,
+    DomainSnapshot,
+    Ending,
+    Explanation,
+    Permit,
+    Plan,
+    Rejection,
+    TenantLimits,
+)
+from shared_state.script_calls import Detail
+from shared_state.store import Store
+
+
+class Domains(Failover):
+    """The home domain with others beside it. Each is lost, and comes back, for itself."""
+
+    def __init__(self, shared: Store, standby: Standby | None, others: Mapping[str, Failover]) -> None:
+        super().__init__(shared, standby)
+        self._others = others
+        self._away = {policy.id: each for each in others.values() for policy in each.shared.configuration.deployments}
+
+    def plan(self, candidates: Sequence[tuple[str, int]], strategy: str) -> Plan:
+        """All candidates of a plan are in one domain."""
+        other = self._away.get(candidates[0][0]) if candidates else None
+        return other.plan(candidates, strategy) if other else super().plan(candidates, strategy)
+
+    async def acquire(self, plan: Plan, ask: Ask) -> Permit | Rejection:
+        other = self._away.get(plan.ids[0])
+        return await (other.acquire(plan, ask) if other else super().acquire(plan, ask))
+
+    def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
+        other = self._away.get(permit.deployment_id)
+        return other.settle(permit, ending, is_urgent) if other else super().settle(permit, ending, is_urgent)
+
+    def answered(self, permit: Permit) -> None:
+        other = self._away.get(permit.deployment_id)
+        if other:
+            other.answered(permit)
+        else:
+            super().answered(permit)
+
+    def watch(self, budget: Budget | None, tenants: Sequence[TenantLimits]) -> None:
+        for each in self._others.values():
+            each.watch(budget, tenants)
+        super().watch(budget, tenants)
+
+    async def tell_round_trips(self, measured: Mapping[str, float]) -> None:
+        others = (each.tell_round_trips(measured) for each in self._others.values())
+        await asyncio.gather(super().tell_round_trips(measured), *others)
+
+    async def explain(self, plan: Plan, priority: int) -> Explanation:
+        other = self._away.get(plan.ids[0])
+        return await (other.explain(plan, priority) if other else super().explain(plan, priority))
+
+    async def force(self, deployment_id: str, action: str, actor: str, reason: str, ttl_ms: int = 0) -> bool:
+        other = self._away.get(deployment_id)
+        if other:
+            return await other.force(deployment_id, action, actor, reason, ttl_ms)
+        return await super().force(deployment_id, action, actor, reason, ttl_ms)
+
+    async def adopt(self, configuration: Configuration) -> None:
+        """Raises StateError when one of the domains cannot take it now; those that have are told the same again."""
+        away = {p.id: self._others[p.domain] for p in configuration.deployments if p.domain in self._others}
+        for domain, other in self._others.items():
+            await other.adopt(configuration.of(domain))
+        await super().adopt(configuration.of(*{p.domain for p in configuration.deployments} - set(self._others)))
+        self._away |= away  # requests may still run on what is gone
+
+    async def snapshot(self, detail: Detail = 0, ids: Sequence[str] | None = None) -> DomainSnapshot:
+        """Of all domains; of some deployments: of theirs only, and of the home domain."""
+        if ids is None:
+            asked: dict[str, Sequence[str] | None] = dict.fromkeys(self._others)
+            home = super().snapshot(detail)
+        else:
+            asked = {name: [i for i in ids if self._away.get(i) is other] for name, other in self._others.items()}
+            home = super().snapshot(detail, [each for each in ids if each not in self._away])
+        others = [self._others[name].snapshot(detail, own) for name, own in asked.items() if own is None or own]
+        first, *rest = await asyncio.gather(home, *others)
+        return _together(first, rest)
+
+
+def _together(home: DomainSnapshot, others: Iterable[DomainSnapshot]) -> DomainSnapshot:
+    """Sums of what is counted, and the worst of what is a share. Epoch, sequence and time are the home domain's."""
+    parts = [home, *others]
+    reasons = dict.fromkeys(reason for part in parts for reason in part.shed_reasons.split(",") if reason)
+    return DomainSnapshot(
+        epoch=home.epoch,
+        sequence=home.sequence,
+        now_ms=home.now_ms,
+        policy_version=home.policy_version,
+        active=sum(part.active for part in parts),
+        replicas_alive=home.replicas_alive,
+        shed_reasons=",".join(reasons),
+        healthy_ratio=min(part.healthy_ratio for part in parts),
+        requests=sum(part.requests for part in parts),
+        failures=sum(part.failures for part in parts),
+        retry_tokens=sum(part.retry_tokens for part in parts),
+        deployments=tuple(each for part in parts for each in part.deployments),
+    )

@@ -1,0 +1,108 @@
+"""Several routing domains on the masters of a real Cluster: each decides for itself, and a chain walks from one into
+the next.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared_state.embedded import EmbeddedStore
+from tests.loadtest.process import ProviderProcess
+from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
+from tests.support.stores import wait_until
+from tests.support.topologies import Sharded, ending, until
+
+HOME, EAST, WEST = "default", "east", "west"
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sharded]:
+    cluster = Sharded(tmp_path_factory.mktemp("sharded"))
+    with ending(cluster.servers):
+        yield cluster
+
+
+@pytest.fixture
+def cluster(sharded: Sharded, store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[Cluster]:
+    first, second, third = provider_processes
+    for provider in provider_processes:
+        provider.behave(error_rate=0, latency_ms=0)
+    models = [
+        deployment("here", first, "gpt-4", domain=EAST),
+        deployment("there", second, "backup", domain=WEST),
+        deployment("home", third, "backup"),
+        deployment("both-east", first, "wide", domain=EAST),
+        deployment("both-west", second, "wide", domain=WEST),
+    ]
+    router = {"fallbacks": {"gpt-4": ["backup"]}, "circuit_breaker_cooldown": "60s", "latency_threshold": "8s"}
+    state = {"url": sharded.url, "deadline": "100ms", "domain": HOME}
+    with running_cluster(store, provider_processes, models, domain="domains", state=state, router=router) as running:
+        yield running
+    for provider in provider_processes:
+        provider.behave(error_rate=0)
+    for server in sharded.servers:
+        if server.process.poll() is None and server.redis.role()[0] == "master":
+            server.redis.flushall()
+
+
+def served_by(replica: ReplicaProcess, model: str) -> str:
+    answer = replica.chat(model)
+    assert answer.status == 200, answer
+    assert answer.headers["x-pllm-state"] == "shared"
+    return answer.headers["x-pllm-deployment"]
+
+
+def test_domains_lie_on_masters_of_their_own(sharded: Sharded, cluster: Cluster) -> None:
+    assert {served_by(replica, "gpt-4") for replica in cluster.replicas} == {"here"}
+
+    owners = {domain: sharded.owner(sharded.slot(f"pllm:{{{domain}}}:global")) for domain in (HOME, EAST, WEST)}
+    assert len({owner.port for owner in owners.values()}) == 3
+    for domain, owner in owners.items():
+        assert owner.redis.zcard(f"pllm:{{{domain}}}:replicas") == 2
+
+
+def test_chain_walks_into_the_next_domain_when_a_provider_fails(cluster: Cluster) -> None:
+    cluster.providers[0].behave(error_rate=1)
+    calls = [replica.chat("gpt-4") for replica in cluster.replicas for _ in range(10)]
+
+    assert {(call.status, call.headers["x-pllm-fallback"]) for call in calls} == {(200, "gpt-4>backup")}
+    assert {call.headers["x-pllm-deployment"] for call in calls} <= {"there", "home"}
+    # The breaker opened once, for both replicas: after that nobody asks the provider any more.
+    assert cluster.replicas[1].chat("gpt-4").headers["x-pllm-attempts"] == "1"
+    shown = cluster.replicas[0].stats()["load_balancer"]["gpt-4"]["deployments"]
+    assert {name: each["state"] for name, each in shown.items()} == {"here": "open"}
+
+
+def test_model_of_several_domains_is_served_by_each(cluster: Cluster) -> None:
+    counted = Counter(served_by(replica, "wide") for replica in cluster.replicas for _ in range(20))
+    assert set(counted) == {"both-east", "both-west"}
+
+    cluster.replicas[0].force("both-east", "open")
+    wait_until(lambda: {served_by(cluster.replicas[1], "wide") for _ in range(10)} == {"both-west"})
+
+
+def test_what_is_asked_of_all_domains_is_put_together(cluster: Cluster) -> None:
+    explained = cluster.replicas[0].get("/v1/admin/explain?model=gpt-4").json()
+    assert [each["deployment_id"] for each in explained["candidates"]] == ["here", "there", "home"]
+    assert explained["picked"] == "here"
+
+    stats = cluster.replicas[1].stats()
+    assert stats["replicas"] == 2
+    shown = {name for model in stats["load_balancer"].values() for name in model["deployments"]}
+    assert shown == {"here", "there", "home", "both-east", "both-west"}
+    one = cluster.replicas[0].get("/v1/admin/deployments/both-west").json()
+    assert json.dumps(one).count("both-west") >= 1
+
+
+def test_master_that_dies_costs_nobody_an_answer(sharded: Sharded, cluster: Cluster, tmp_path: Path) -> None:
+    dying = sharded.owner(sharded.slot(f"pllm:{{{WEST}}}:global"))
+    slot = sharded.slot(f"pllm:{{{WEST}}}:global")
+    dying.kill()
+    while sharded.owner(slot) not in sharded.replicas:
+        for replica in cluster.replicas:
+            assert replica.chat("gpt-4").status == 200
+            assert replica.chat("wide").status == 200
+    until(lambda: served_by(cluster.replicas[0], "wide") == "both-west", "west is served again")
