@@ -7,7 +7,7 @@ A refused value is replaced by its default, so that rules about several fields s
 import collections.abc
 import difflib
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec

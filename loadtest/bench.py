@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from loadtest.bench_domains import bench_domains
 from loadtest.bench_parts import EMPTY_CALL
 from loadtest.bench_processes import bench_processes
 from loadtest.bench_rig import RATE, Bench, cpu_s, rss_mib
@@ -94,6 +95,7 @@ PARTS: dict[str, Callable[[Bench, argparse.Namespace], None]] = {
     "streams": lambda bench, options: bench_streams(bench, options.streams, 2.5 * options.seconds),
     "rejections": lambda bench, options: bench_rejections(bench, options.seconds),
     "processes": lambda bench, options: bench_processes(bench, options.turns, options.seconds),
+    "domains": lambda bench, options: bench_domains(bench, options.turns, options.seconds),
     "memory": lambda bench, options: bench_memory(bench, options.requests),
 }
 

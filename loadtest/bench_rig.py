@@ -56,10 +56,11 @@ class Bench:
         max_waiting: int = 100,
         core: str = GATEWAY_CORE,
         more: Sequence[str] = (),
+        text: str = "",
     ) -> Iterator[tuple[str, int]]:
         port = free_port()
         file = self.folder / "bench.yaml"
-        file.write_text(config(self.store, upstream or self.upstream, max_active, max_waiting))
+        file.write_text(text or config(self.store, upstream or self.upstream, max_active, max_waiting))
         command = (sys.executable, "-m", "gateway", "serve", "--config", str(file), *more)
         with self.running(core, *command, "--engine", engine, "--port", str(port), port=port) as pid:
             yield f"http://127.0.0.1:{port}/v1/chat/completions", pid
