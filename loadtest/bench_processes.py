@@ -4,12 +4,15 @@ Here load, upstream and store run on the same cores, so requests per second stop
 shows whether processes get in each other's way is the CPU time of a request.
 """
 
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from loadtest.bench_rig import Bench, cpu_s
 
 COUNTS = (1, 2, 4)
+BEATS_S = 5.0
 
 
 def _family(pid: int) -> Iterator[int]:
@@ -35,9 +38,26 @@ def bench_processes(bench: Bench, turns: int, seconds: float) -> None:
                 own, store = _spent_s(pid) - before[0], cpu_s(bench.store_pid) - before[1]
             found = own / rate / seconds, store / rate / seconds, rate
             best[count] = min(best.get(count, found), found)
+    with bench.gateway("hypercorn", core="", more=("--replicas", str(COUNTS[-1]))) as (url, _):
+        bench.throughput(url, 3)
+        beat_us, sent, received = _quiet_and_busy(bench, url, seconds)
     print("\n| processes | requests/s | gateway CPU per request | store's | its share | against one process |")
     print("|---|---|---|---|---|---|")
     for count, (own_s, store_s, rate) in best.items():
         ratio = sum(best[COUNTS[0]][:2]) / (own_s + store_s)
         cells = f"{rate:.0f} | {own_s * 1e6:.0f} µs | {store_s * 1e6:.0f} µs | {store_s / (own_s + store_s):.0%}"
         print(f"| {count} | {cells} | {ratio:.2f} |", flush=True)
+    print(f"\nA heartbeat keeps the store busy for {beat_us:.0f} µs; a request is {sent:.0f} bytes on the way to it")
+    print(f"and {received:.0f} back.")
+
+
+def _quiet_and_busy(bench: Bench, url: str, seconds: float) -> tuple[float, float, float]:
+    """What a script takes while there is nothing but heartbeats, and the bytes of a request to and from the store."""
+    bench.ask_store("CONFIG", "RESETSTAT")
+    time.sleep(BEATS_S)
+    (beat_us,) = re.findall(r"cmdstat_evalsha:.*usec_per_call=([\d.]+)", bench.ask_store("INFO", "commandstats"))
+    bench.ask_store("CONFIG", "RESETSTAT")
+    count = seconds * bench.throughput(url, seconds)
+    stats = bench.ask_store("INFO", "stats")
+    sent, received = (int(re.findall(rf"total_net_{way}_bytes:(\d+)", stats)[0]) / count for way in ("input", "output"))
+    return float(beat_us), sent, received
