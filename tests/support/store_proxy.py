@@ -37,13 +37,13 @@ class StoreProxy:
         self._sent.clear()
 
     def round_trips(self) -> list[list[str]]:
-        """The scripts called in each round trip, heartbeats left out."""
+        """The scripts called in each round trip, heartbeats and looks for a new configuration left out."""
         calls = [self._scripts(item) for item in list(self._sent)]
         return [names for names in calls if names]
 
     def _scripts(self, item: bytes) -> list[str]:
         words = item.split(b"\r\n")
-        return [self._names[word] for word in words if word in self._names and self._names[word] != "beat"]
+        return [self._names[word] for word in words if self._names.get(word, "beat") not in ("beat", "reload")]
 
     @contextlib.contextmanager
     def hung(self) -> Iterator[None]:
