@@ -19,8 +19,19 @@ def restart_problems(before: Settings, after: Settings) -> list[Problem]:
     paths = [
         *(f"server.{yaml_key(name)}" for name in _different(before.server, after.server, _SERVER_WHILE_RUNNING)),
         *(path for name in _sections() for path in _paths(name, getattr(before, name), getattr(after, name))),
+        *_moved(before, after),
     ]
     return [Problem(path, "cannot change while running: it needs a restart") for path in paths]
+
+
+def _moved(before: Settings, after: Settings) -> Iterator[str]:
+    """Deployments in another routing domain than before, or in one that no replica has opened."""
+    if before.state != after.state:
+        return  # which is refused as it is
+    domains = {entry.id: entry.domain for entry in before.model_list}
+    for entry in after.model_list:
+        if entry.domain not in before.domains() or domains.get(entry.id, entry.domain) != entry.domain:
+            yield f"{key_path('model_list', entry.id)}.domain"
 
 
 def _sections() -> list[str]:

@@ -75,3 +75,19 @@ def test_store_needs_a_restart(field: str) -> None:
 
     assert len(problems) == 1
     assert problems[0].path.startswith("state.")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "ids"),
+    [
+        ("model_name: n}", "model_name: n, domain: there}", ["n-1"]),
+        ("model_name: n}", "model_name: n}\n  - {id: n-2, model_name: n, domain: there}", ["n-2"]),
+        ("model_name: n}", "model_name: n}\n  - {id: n-2, model_name: n}", []),
+    ],
+)
+def test_deployment_stays_in_its_domain_and_a_new_one_joins_one_that_is_open(
+    old: str, new: str, ids: list[str]
+) -> None:
+    problems = restart_problems(settings(), settings(old, new))
+
+    assert [problem.path for problem in problems] == [f"model_list.{each}.domain" for each in ids]
