@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity chaos autoscale stages outage geography faults screenshots lock clean
+.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity chaos autoscale stages forecast outage geography faults screenshots lock clean
 
 setup: $(READY)
 
@@ -51,6 +51,10 @@ chaos: $(READY)
 # A surge and its decay against a cluster that follows its own autoscaling signal.
 autoscale: $(READY)
 	$(BIN)/python -m loadtest.autoscale --plot docs/autoscale.svg
+
+# How good the forecast is, and what it does to clients: a report.
+forecast: $(READY)
+	$(BIN)/python -m tests.forecast_report
 
 # What each stage of a request's way costs: a report.
 stages: $(READY)

@@ -1,6 +1,6 @@
 """What the cluster knows, for Prometheus: the same from every replica that can reach the store."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -26,6 +26,13 @@ _DEPLOYMENT = (
     ("rpm_headroom", "Share of a minute's requests that is left"),
     ("tpm_headroom", "Share of a minute's tokens that is left"),
 )
+_FORECAST = (
+    ("arrivals_per_minute", "Arrivals a minute that are foreseen", "arrivals_ahead", 1.0),
+    ("latency_seconds", "Foreseen time for which a call holds its permit", "latency_ahead", 0.001),
+    ("utilisation", "Foreseen share of the limit", "utilisation", 1.0),
+    ("trust", "How far the forecast is trusted, 0 to 1", "trust", 1.0),
+)
+_GUESSES = (("forecast", ""), ("last_hour", "_hour"), ("last_week", "_week"))
 
 
 _SCALING = (
@@ -95,6 +102,7 @@ class ClusterMetrics:
                 for each in piece:
                     family.add_metric([each.id], getattr(each, field))
                 yield family
+        yield from _forecasts([each for each in snapshot.deployments if each.forecast])
 
     def _round_trips(self, deployments: Iterable[DeploymentSnapshot]) -> Iterator[Metric]:
         for piece in pieces([each for each in deployments if each.rtt_ms is not None]):
@@ -156,3 +164,24 @@ def _breakers(deployments: Iterable[DeploymentSnapshot]) -> Iterator[Metric]:
             probes.add_metric([each.id, "issued"], each.probes_issued)
             probes.add_metric([each.id, "succeeded"], each.probes_succeeded)
         yield probes
+
+
+def _forecasts(deployments: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
+    """Nothing where the forecast is off. Errors: mean absolute ones of a week's hours, beside two naive guesses."""
+    if not deployments:
+        return
+    for name, help_text, field, unit in _FORECAST:
+        for piece in pieces(deployments):
+            family = GaugeMetricFamily(f"pllm_forecast_{name}", help_text, labels=["deployment"])
+            for each in piece:
+                family.add_metric([each.id], unit * getattr(each.forecast, field))
+            yield family
+    for name, kind, unit in (("arrivals_per_minute", "arrivals", 1.0), ("latency_seconds", "latency", 0.001)):
+        for piece in pieces(deployments):
+            family = GaugeMetricFamily(
+                f"pllm_forecast_error_{name}", "Mean absolute error of a guess", labels=["deployment", "guess"]
+            )
+            for each in piece:
+                for guess, suffix in _GUESSES:
+                    family.add_metric([each.id, guess], unit * getattr(each.forecast, f"{kind}_error{suffix}"))
+            yield family

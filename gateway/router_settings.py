@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from gateway.autoscale_settings import AutoscaleSettings
+from gateway.forecast_settings import ForecastSettings
 from gateway.money_settings import BudgetSettings, CostEstimateSettings
 from gateway.setting_types import (
     Allowance,
@@ -103,6 +104,7 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     content_policy_fallbacks: Mapping[Name, tuple[Name, ...]] = {}  # and when the provider's filter refused it
     load_shedding: LoadSheddingSettings = LoadSheddingSettings()
     queue: QueueSettings = QueueSettings()
+    forecast: ForecastSettings = ForecastSettings()
     model_queues: Mapping[Name, QueueSettings] = {}  # instead of `queue`, for a model
     aliases: Mapping[Name, Name] = {}
     autoscale: AutoscaleSettings | None = None

@@ -6,7 +6,7 @@ open only when all are), and `deployments` lists each. Durations are strings.
 
 from collections.abc import Iterable, Sequence
 
-from shared_state.records import DeploymentSnapshot, DomainSnapshot
+from shared_state.records import DeploymentSnapshot, DomainSnapshot, Forecast
 
 # From usable to unusable; a model is as usable as its best deployment.
 _STATES = ("closed", "half_open", "open", "forced_open", "disabled")
@@ -55,7 +55,7 @@ def _load_balancer(members: Sequence[DeploymentSnapshot]) -> dict[str, object]:
         "p95_latency": duration(max(m.p95_ms for m in members)),
         "p99_latency": duration(max(m.p99_ms for m in members)),
         "circuit_open": _merged_state(members) not in _USABLE,
-        "deployments": {m.id: _deployment(m) for m in members},
+        "deployments": {m.id: _deployment(m) | _forecast(m.forecast) for m in members},
     }
 
 
@@ -90,4 +90,24 @@ def _deployment(m: DeploymentSnapshot) -> dict[str, object]:
         "open_reason": m.open_reason,
         "open_for": duration(m.wait_ms),
         **place,
+    }
+
+
+def _forecast(f: Forecast | None) -> dict[str, object]:
+    """Errors: mean absolute ones, of the forecast and of two naive guesses."""
+    if f is None:
+        return {}
+    arrivals = {"forecast": f.arrivals_error, "last_hour": f.arrivals_error_hour, "last_week": f.arrivals_error_week}
+    latencies = {"forecast": f.latency_error, "last_hour": f.latency_error_hour, "last_week": f.latency_error_week}
+    return {
+        "forecast": {
+            "arrivals_per_minute": f.arrivals_ahead,
+            "latency": duration(f.latency_ahead),
+            "utilisation": f.utilisation,
+            "trust": f.trust,
+            "hours_seen": f.arrivals_seen,
+            "hours_scored": f.arrivals_scored,
+            "arrivals_error_per_minute": arrivals,
+            "latency_error": {name: duration(ms) for name, ms in latencies.items()},
+        }
     }

@@ -21,6 +21,7 @@ local function is_own_same()
 end
 local function is_same()
   local asked = cjson.decode(router)
+  if policy.forecast_ahead_ms ~= asked.forecast_ahead_ms then return 0 end
   for name, value in pairs(asked) do
     if name ~= 'version' and policy[name] ~= value then return 0 end
   end
@@ -43,7 +44,11 @@ end
 for k = 4, #ARGV, 2 do
   if ARGV[k + 1] == '' then record_set(own, ARGV[k], nil) else record_set(own, ARGV[k], ARGV[k + 1]) end
 end
+-- What was foreseen of an older configuration is no longer to be heeded.
+for _, field in ipairs({ 'forecast_share', 'forecast_until_ms' }) do record_set(own, field, nil) end
+for _, field in ipairs({ 'forecast_cut', 'forecast_until_ms' }) do record_set(domain, field, nil) end
 record_set(own, 'config_version', version)
+record_write(domain)
 record_write(own)
 if is_news then
   local id = string.match(deployment_key, ':deployment:(.+)$')

@@ -64,6 +64,12 @@ class Keys:
             self.deployment_window(deployment_id),
         )
 
+    def forecast(self, deployment_id: str) -> bytes:
+        return self._key(f"forecast:{deployment_id}")
+
+    def season(self, deployment_id: str) -> bytes:
+        return self._key(f"season:{deployment_id}")
+
     def snapshot(self, deployment_ids: Iterable[str], region: str = "") -> list[bytes]:
         """What `snapshot` reads, in its order."""
         names = [self.domain, self.policy, self.leases, self.window, self.replicas]

@@ -49,6 +49,8 @@ class RouterPolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_failure_rate: float
     retry_ratio: float
     retry_floor_per_second: float
+    forecast_ahead_ms: int | None = None  # none: what is not there costs no decision anything
+    forecast_cut: float | None = None
 
 
 class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -277,6 +279,27 @@ class Bucket(msgspec.Struct, frozen=True, array_like=True):
     count: float
 
 
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """What is foreseen of a deployment, minutes ahead: arrivals a minute, how long each holds its permit (ms), the
+    share of its limit that they take together, and how far that is trusted (0..1). ``…_error``: the mean absolute
+    error of the last week's hours; `_hour`, of the guess that it will be as in the last hour; `_week`, as in the same
+    hour last week.
+    """
+
+    arrivals_ahead: float = 0.0
+    latency_ahead: float = 0.0
+    utilisation: float = 0.0
+    trust: float = 0.0
+    arrivals_seen: int = 0  # hours
+    arrivals_scored: int = 0
+    arrivals_error: float = 0.0
+    arrivals_error_hour: float = 0.0
+    arrivals_error_week: float = 0.0
+    latency_error: float = 0.0
+    latency_error_hour: float = 0.0
+    latency_error_week: float = 0.0
+
+
 class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment now. Latencies in ms; requests, failures and slow count the sliding window, as does the
     ``histogram``; that and ``stored``, its whole hash, only where they were asked for. Of a rate limit the headroom is
@@ -310,6 +333,7 @@ class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     region: str = ""
     rtt_ms: float | None = None  # from the region of who asks
     histogram: tuple[Bucket, ...] = ()
+    forecast: Forecast | None = None
     stored: dict[str, str] = {}
 
 

@@ -128,6 +128,7 @@ class Replica:
         beat = await self._failover.shared.beat(self._presence(self._status()))
         self._alive.append(max(1, beat.replicas_alive))
         await self._reap(beat)
+        await self._failover.shared.forecasts.tick(beat.now_ms)
         await self._prepare()
 
     async def _prepare(self) -> None:

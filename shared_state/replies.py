@@ -17,6 +17,7 @@ from shared_state.records import (
     DomainSnapshot,
     Event,
     Explanation,
+    Forecast,
     Heartbeat,
     MinuteUsed,
     Permit,
@@ -176,6 +177,11 @@ def _deployment(deployment_id: str, row: dict[str, str]) -> DeploymentSnapshot:
     buckets = [bucket.split(":") for bucket in row.get("histogram", "").split()]
     fields |= {"id": deployment_id, "stored": stored, "histogram": [Bucket(float(b[0]), float(b[1])) for b in buckets]}
     return msgspec.convert(fields, DeploymentSnapshot, strict=False)
+
+
+def forecast(row: Reply) -> Forecast | None:
+    """foreseen, of one deployment."""
+    return msgspec.convert(_fields(row), Forecast, strict=False) if row else None
 
 
 def events(reply: Reply) -> list[Event]:

@@ -32,6 +32,7 @@ DEAD_AFTER_MS = 5000
 REAP_CHUNK = 500
 TENANTS_KEPT = 10_000  # packed limits
 ROUND_TRIPS_KEPT_MS = 600_000  # distances change slowly: a region that restarts need not measure first
+FORECAST_GOOD_MS = 180_000  # two ticks may be missed
 REPLICAS_SHOWN = 200  # about 1 ms of the store's time
 _SEED_BITS = 31
 _NO_SPENDING = pack(b"")
@@ -45,6 +46,13 @@ Detail = Literal[0, 1, 2]  # of a snapshot: as the head of the script says
 def part(limit: int, replicas: int) -> int:
     """Of a limit, for one of so many replicas that do not know of each other."""
     return max(1, limit // replicas)
+
+
+def router_json(configuration: Configuration) -> bytes:
+    """The router's policy as the store keeps it. What is not set is left out: every decision reads all of it."""
+    fields = msgspec.structs.asdict(configuration.router).items()
+    given = {name: value for name, value in fields if value is not None}
+    return msgspec.json.encode(given | {"version": configuration.version})
 
 
 class ScriptCalls:
@@ -157,8 +165,7 @@ class ScriptCalls:
     def configure(self, configuration: Configuration) -> list[bytes]:
         """One call a deployment."""
         keys, calls = self._keys, []
-        router = msgspec.structs.asdict(configuration.router) | {"version": configuration.version}
-        head = [self._epoch, b"%d" % configuration.version, msgspec.json.encode(router)]
+        head = [self._epoch, b"%d" % configuration.version, router_json(configuration)]
         for policy in configuration.deployments:
             arguments = list(head)
             for name, value in msgspec.structs.asdict(policy).items():
@@ -205,6 +212,17 @@ class ScriptCalls:
         keys = self._keys
         encoded = [self._epoch, *(argument.encode() for argument in arguments)]
         return self._packed("tenants", (keys.domain, keys.tenants, keys.events), encoded)
+
+    def forecast(self, ids: Sequence[str]) -> bytes:
+        keys = self._keys
+        names = [keys.domain, keys.policy]
+        for each in ids:
+            names += (keys.deployment(each), keys.deployment_window(each), keys.forecast(each), keys.season(each))
+        return self._packed("forecast", names, [b"%d" % FORECAST_GOOD_MS])
+
+    def foreseen(self, ids: Sequence[str]) -> bytes:
+        names = [self._keys.domain, *(self._keys.forecast(each) for each in ids)]
+        return self._packed("foreseen", names, [b"%d" % FORECAST_GOOD_MS])
 
     def reload(self, what: Consent, replica: str, running: Running, *more: str) -> bytes:
         keys = self._keys

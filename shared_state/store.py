@@ -15,6 +15,7 @@ from shared_state import replies
 from shared_state.accounting import Accounting
 from shared_state.batcher import Batcher, Lost, Orphaned, Reply
 from shared_state.errors import NotConfigured, StateError
+from shared_state.forecasts import Forecasts
 from shared_state.histogram import Histogram
 from shared_state.keys import Keys
 from shared_state.memory import Live, Memory, View
@@ -88,6 +89,7 @@ class Store:
         self._era = 0
         self._restoring: asyncio.Future[None] | None = None
         self.configuration = self._adopted = configuration
+        self.forecasts = Forecasts(batcher, self._calls, lambda: self.configuration)
         self.replicas = 1  # that share each tenant's limits without knowing of each other
         self.view = View()
         self.shed_reasons: tuple[str, ...] = ()  # as of the last heartbeat
@@ -384,7 +386,7 @@ class Store:
             ids = [policy.id for policy in self.configuration.deployments]
         chunks = [tuple(ids[k : k + SNAPSHOT_CHUNK]) for k in range(0, len(ids), SNAPSHOT_CHUNK)] or [()]
         calls = [self._batcher.call(self._calls.snapshot(chunk, detail, self.configuration.region)) for chunk in chunks]
-        return replies.snapshot(await asyncio.gather(*calls), chunks)
+        return await self.forecasts.foreseen(replies.snapshot(await asyncio.gather(*calls), chunks))
 
     async def tell_round_trips(self, measured: Mapping[str, float]) -> None:
         """From this replica's region, in ms, by deployment."""

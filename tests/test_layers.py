@@ -55,6 +55,7 @@ ORDER = {
         *("way", "policy", "prices", "catalog", "sse", "classify", "calls", "origin", "auth"),
         *("configuration_changes", "configuration_file"),
         *("settings", "setting_rules", "struct_reader", "router_settings", "autoscale_settings", "money_settings"),
+        *("forecast_settings",),
         *("yaml_source", "setting_types", "errors"),
     ),
     "shared_state": (
@@ -68,6 +69,7 @@ ORDER = {
             "failover",
             "store",
             "accounting",
+            "forecasts",
             "script_calls",
             "memory",
             "ledger",

@@ -2,7 +2,8 @@
 --- @include "record"
 -- The domain's own hash: epoch, sequence and clock of every decision, waiting_until_ms, what load shedding remembers
 -- (shed_reasons, full_at_ms, healthy_ratio, evaluated_at_ms, window_requests, window_failures, window_at_ms,
--- retry_tokens, retry_at_ms). Until learning_until_ms of an epoch replicas tell what the store has forgotten.
+-- retry_tokens, retry_at_ms), of a forecast forecast_minute, _active, _cut and _until_ms. Until learning_until_ms of an
+-- epoch replicas tell what the store has forgotten.
 -- `fields`: only these, when given; epoch, sequence and clock_ms are always needed.
 -- `domain.now` never runs back. Behind the recorded time it waits; after a step back of the store's clock (set by hand,
 -- failover to another machine) it goes on from there, by an offset, or everything would stand still until then.

@@ -105,6 +105,7 @@ class TestTree:
             "content_policy_fallbacks": {},
             "queue": {"max_waiting": 100, "max_wait": 10_000, "target": 1_000},
             "model_queues": {},
+            "forecast": {"enabled": False, "lookahead": 300_000, "early_cut": 0.1},
             "load_shedding": {
                 "max_active_requests": 1_000,
                 "min_healthy_ratio": 0.5,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.statistics import duration, statistics
-from shared_state.records import DeploymentSnapshot, DomainSnapshot
+from shared_state.records import DeploymentSnapshot, DomainSnapshot, Forecast
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,27 @@ def test_deployment_with_a_region_shows_it_and_how_far_it_is() -> None:
     assert (shown["a"]["region"], shown["a"]["round_trip"], shown["b"]["region"]) == ("eu", "81ms", "us")
     assert "round_trip" not in shown["b"]
     assert "region" not in shown["c"]
+
+
+def test_forecast_is_told_with_its_errors_and_only_where_there_is_one() -> None:
+    forecast = Forecast(
+        arrivals_ahead=540.5,
+        latency_ahead=1200,
+        utilisation=0.9,
+        trust=0.7,
+        arrivals_error=40,
+        arrivals_error_week=60,
+        latency_error=30,
+    )
+    balancer, _ = merged(DeploymentSnapshot(id="a", forecast=forecast), DeploymentSnapshot(id="b"))
+    told = balancer["deployments"]["a"]["forecast"]
+
+    assert (told["arrivals_per_minute"], told["latency"], told["utilisation"], told["trust"]) == (
+        540.5,
+        "1.2s",
+        0.9,
+        0.7,
+    )
+    assert told["arrivals_error_per_minute"] == {"forecast": 40, "last_hour": 0, "last_week": 60}
+    assert told["latency_error"]["forecast"] == "30ms"
+    assert "forecast" not in balancer["deployments"]["b"]

@@ -20,6 +20,7 @@ from shared_state.records import (
     UNLIMITED,
     Ask,
     AutoscalePolicy,
+    Configuration,
     DeploymentPolicy,
     DomainSnapshot,
     Event,
@@ -34,7 +35,7 @@ from shared_state.records import (
     Settlement,
     TenantLimits,
 )
-from shared_state.script_calls import scopes_of
+from shared_state.script_calls import router_json, scopes_of
 from shared_state.scripts import Script, assemble_all
 from tests.support.stores import RedisCli, fresh_domain
 
@@ -131,6 +132,10 @@ class Cluster:
         self.set_clock(self._clock_ms + ms)
 
     @property
+    def behind_ms(self) -> int:
+        return self._behind_ms
+
+    @property
     def now_ms(self) -> int:
         return self._clock_ms + self._behind_ms
 
@@ -141,7 +146,7 @@ class Cluster:
         self._version = self._version + 1 if version is None else version
         policies = [deployment_policy(d) if isinstance(d, str) else d for d in deployments]
         self.ids += [policy.id for policy in policies if policy.id not in self.ids]
-        text = msgspec.json.encode(msgspec.structs.asdict(router_policy(**router)) | {"version": self._version})
+        text = router_json(Configuration(self._version, router_policy(**router), ()))
         return [self._configure_one(policy, text) for policy in policies]
 
     def _configure_one(self, policy: DeploymentPolicy, router: bytes) -> bool:
@@ -209,13 +214,29 @@ class Cluster:
         tokens: int = -1,
         cost: int = -1,
     ) -> Settlement:
+        fields = (outcome, latency_ms, output_tokens, retry_after_ms, final, seed, tokens, cost)
+        return replies.settled(self.cli.do(*self.settling(permit, *fields)))
+
+    def settling(
+        self,
+        permit: Permit,
+        outcome: str = "success",
+        latency_ms: int = 100,
+        output_tokens: int = 0,
+        retry_after_ms: int = 0,
+        final: bool = True,
+        seed: int | None = None,
+        tokens: int = -1,
+        cost: int = -1,
+    ) -> tuple[Any, ...]:
+        """The command of a settle."""
         keys = self.keys
         names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events, *keys.candidate(permit.deployment_id)]
         call = [Outcome(outcome).value, permit.generation, int(permit.is_probe), latency_ms, int(permit.is_stream)]
         rest: list[Any] = [output_tokens, retry_after_ms, int(final), self._seed(seed)]
         rest += [permit.ask.tokens, tokens, permit.ask.tenant.tpm or 0]
         rest.append(f"{cost} {permit.reserved} {scopes_of(permit)}" if permit.reserved else "")
-        return replies.settled(self.run("settle", names, ["epoch-1", permit.token, *call, *rest]))
+        return ("EVALSHA", self.sha("settle"), len(names), *names, "epoch-1", permit.token, *call, *rest)
 
     def call(self, deployment_id: str, outcome: str = "success", *, times: int = 1, **ending: Any) -> None:
         """Whole calls, one after the other, none of which takes any of the clock's time."""
@@ -412,6 +433,9 @@ class Cluster:
         return {key.decode(): self.cli.do("DUMP", key) for key in self.cli.do("KEYS", f"{self.keys.prefix}*")}
 
     # -- the wire -------------------------------------------------------------------------------------------
+
+    def sha(self, script: str) -> str:
+        return self._scripts[script].sha
 
     def run(self, script: str, names: Names, arguments: list[Any], *, read_only: bool = False) -> list[object]:
         command = "EVALSHA_RO" if read_only else "EVALSHA"

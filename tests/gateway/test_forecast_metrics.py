@@ -1,0 +1,44 @@
+"""What the cluster foresees, for Prometheus."""
+
+from gateway.cluster_metrics import ClusterMetrics
+from shared_state.ledger import Ledger
+from shared_state.records import DeploymentSnapshot, DomainSnapshot, Forecast
+
+
+def samples(*deployments: DeploymentSnapshot) -> dict[tuple[str, ...], float]:
+    snapshot = DomainSnapshot(
+        epoch="e",
+        sequence=1,
+        now_ms=1,
+        policy_version=1,
+        active=0,
+        replicas_alive=1,
+        shed_reasons="",
+        healthy_ratio=1.0,
+        requests=0,
+        failures=0,
+        retry_tokens=0.0,
+        deployments=deployments,
+    )
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for metric in ClusterMetrics([], Ledger()).collect(snapshot)
+        for sample in metric.samples
+        if sample.name.startswith("pllm_forecast")
+    }
+
+
+def test_forecast_and_its_errors_are_gauges_by_deployment() -> None:
+    forecast = Forecast(arrivals_ahead=540.0, latency_ahead=1200, trust=0.7, arrivals_error_week=60, latency_error=30)
+    found = samples(DeploymentSnapshot(id="a", forecast=forecast), DeploymentSnapshot(id="b"))
+
+    assert found["pllm_forecast_arrivals_per_minute", "a"] == 540
+    assert found["pllm_forecast_latency_seconds", "a"] == 1.2
+    assert found["pllm_forecast_trust", "a"] == 0.7
+    assert found["pllm_forecast_error_arrivals_per_minute", "a", "last_week"] == 60
+    assert found["pllm_forecast_error_latency_seconds", "a", "forecast"] == 0.03
+    assert all(labels[0] == "a" for _, *labels in found)
+
+
+def test_without_a_forecast_there_is_no_such_metric() -> None:
+    assert samples(DeploymentSnapshot(id="a")) == {}
