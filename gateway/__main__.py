@@ -12,6 +12,7 @@ import msgspec
 
 from gateway import console, demo, server, state_text, supervisor
 from gateway.configuration_file import ConfigurationFile
+from gateway.imports import litellm
 from gateway.setting_types import Secret
 from gateway.settings import ConfigurationError, ServerSettings, Settings, exposure_problems, load
 from gateway.standard_streams import open_standard_streams
@@ -81,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     reload = commands.add_parser("reload", help="all replicas read their configuration again; all take it, or none")
     reload.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
     reload.set_defaults(run=lambda options: console.reload(options.url, os.environ.get("PLLM_ADMIN_KEY", "")))
+
+    foreign = commands.add_parser("import", help="another gateway's configuration as one of ours")
+    foreign.add_argument("kind", choices=("litellm",))
+    foreign.add_argument("file", type=Path, metavar="FILE")
+    foreign.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: standard output)")
+    foreign.set_defaults(run=_import)
 
     play = commands.add_parser("demo", help="a whole cluster on this machine, nothing to set up")
     play.set_defaults(run=lambda _options: demo.run())
@@ -177,6 +184,17 @@ def _check(options: argparse.Namespace) -> int:
     models = len({deployment.model_name for deployment in settings.model_list})
     print(f"{options.file}: valid, {len(settings.model_list)} deployments of {models} models")
     return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    found = litellm.convert(litellm.read(options.file))
+    for line in litellm.said(found):
+        print(line, file=sys.stderr)
+    if found.text and options.out is None:
+        print(found.text, end="")
+    elif found.text:
+        litellm.write(found, options.out, options.file)
+    return 0 if found.text else 1
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def _read_scalar(kind: Any, value: object, path: str, problems: list[Problem]) -
     try:
         stored = written_form(value) if written_form else value
         found: object = msgspec.convert(stored, kind, strict=not isinstance(stored, str))
-    except (ValueError, msgspec.ValidationError):
+    except (ValueError, OverflowError, msgspec.ValidationError):  # the second: of a number with hundreds of digits
         problems.append(Problem(path, f"expected {meta.description}"))
         return value if bare is str and isinstance(value, str) else None
     return found

@@ -65,6 +65,23 @@ def read(text: str, environment: Mapping[str, str]) -> Source:
     return Source(_resolve(document, "", environment, problems), tuple(problems))
 
 
+def plain(text: str) -> Source:
+    """Without replacing variables: of a file that is not ours."""
+    problems: list[Problem] = []
+    document = _parse(text, problems)
+    return Source(document, tuple(problems))
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
+
+
+def written(document: object) -> str:
+    """YAML, in ASCII and without anchors, whose keys stay in order."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=110)
+
+
 def _parse(text: str, problems: list[Problem]) -> object:
     try:
         loader = yaml.SafeLoader(text)

@@ -14,7 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # Highest first. A module may import what stands below it, never what stands above.
 ORDER = {
     "gateway": (
-        *("__main__", "supervisor", "demo", "processes", "console", "state_text", "tables"),
+        *("__main__", "supervisor", "demo", "processes", "console", "state_text"),
+        *("imports.litellm", "imports.litellm_router", "imports.litellm_chains", "imports.litellm_deployments"),
+        *("imports.litellm_store", "imports.litellm_draft", "imports.litellm_providers", "imports.litellm_reasons"),
+        *("imports.litellm_values", "imports.report", "tables"),
         "standard_streams",
         *("server", "hang_up", "hypercorn_engine", "uvicorn_engine", "http1", "asgi_cycle"),
         *("app", "serving", "stores", "early_refusal", "otlp"),

@@ -622,3 +622,8 @@ class TestRegion:
         text += "  - {id: b, model_name: m, region: eu, enabled: false}\n"
 
         assert problems_of(text) == ["server.region: no enabled deployment is in the region eu"]
+
+
+@pytest.mark.parametrize("number", [f"1{'0' * 400}", "1e308"])
+def test_a_duration_beyond_all_numbers_is_refused_in_words(number: str) -> None:
+    assert deployment_problems(f"timeout: {number}")[0].startswith("model_list[0].timeout: expected a duration")

@@ -1,0 +1,143 @@
+"""A configuration of LiteLLM's proxy to one of ours, with a word about each of its keys.
+
+What is written passes `pllm check` once the variables that it names are set; a key that has nothing to become is never
+lost silently, and a secret that stood in the file is replaced by a variable.
+"""
+
+import re
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from gateway import yaml_source
+from gateway.imports import litellm_deployments, litellm_router, litellm_store
+from gateway.imports.litellm_draft import Draft
+from gateway.imports.litellm_reasons import reason
+from gateway.imports.report import UNKNOWN, Row, lines
+from gateway.settings import ConfigurationError, parse
+from gateway.yaml_source import Problem
+
+_SECTIONS = ("router_settings", "litellm_settings", "general_settings")
+_HEADER = "# From a configuration of LiteLLM's proxy, by pllm import litellm.\n"
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class Import(msgspec.Struct, frozen=True):
+    """``text``: our YAML, empty when no deployment could be taken over. ``samples``: for each variable that has to be
+    set a value of the kind that it stands for.
+    """
+
+    text: str
+    rows: tuple[Row, ...]
+    samples: dict[str, str]
+
+
+def read(path: Path) -> str:
+    """Raises ConfigurationError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError([Problem(str(path), "is not UTF-8 text")]) from error
+
+
+def convert(text: str) -> Import:
+    """Raises ConfigurationError for a text that is no configuration of LiteLLM's."""
+    source = yaml_source.plain(text)
+    if source.problems:
+        raise ConfigurationError(source.problems)
+    document = source.document
+    if document is None:
+        raise ConfigurationError([Problem("", "the file is empty")])
+    if not isinstance(document, dict):
+        raise ConfigurationError([Problem("", "expected a mapping with model_list, as LiteLLM's proxy reads it")])
+    entries = document.get("model_list")
+    if not isinstance(entries, list) or not entries:
+        raise ConfigurationError([Problem("model_list", "expected a list of deployments")])
+    draft = Draft(document)
+    litellm_deployments.take(entries, draft)
+    _take_store(document, draft)
+    if draft.deployments:
+        sections = {name: document.get(name) for name in _SECTIONS}
+        litellm_router.take(litellm_router.found_in(sections, draft), draft)
+        draft.router["aliases"] = draft.aliases
+    _take_auth(document.get("general_settings"), draft)
+    return _finished(document, draft)
+
+
+def _take_store(document: dict[object, object], draft: Draft) -> None:
+    router, general, litellm = (
+        document.get(name) for name in ("router_settings", "general_settings", "litellm_settings")
+    )
+    litellm_store.take(router, "router_settings", draft, needs_prefix=True)
+    for section, path, key in (
+        (router, "router_settings", "cache_kwargs"),
+        (general, "general_settings", "coordination_redis"),
+        (litellm, "litellm_settings", "cache_params"),
+    ):
+        if isinstance(section, dict):
+            litellm_store.take(section.get(key), f"{path}.{key}", draft)
+    if not draft.state:
+        draft.report.added("state.url", "none: without a store that they share, several replicas are several gateways")
+
+
+def _take_auth(section: object, draft: Draft) -> None:
+    path = "general_settings.master_key"
+    key = section.get("master_key") if isinstance(section, dict) else None
+    if not key:
+        text = "none, so only this machine is let in; LiteLLM may have had LITELLM_MASTER_KEY in its environment"
+        draft.report.added("auth.keys", text)
+        return
+    ours, is_literal = draft.variables.secret(key, "LITELLM_MASTER_KEY")
+    draft.auth = {
+        "admin_key": f"${{{draft.variables.fresh('PLLM_ADMIN_KEY')}:-}}",
+        "keys": [{"name": "master", "key": ours}],
+    }
+    where = f"auth.keys[0] {ours}" + (": it stood in the file, put it into that variable" if is_literal else "")
+    draft.report.approximated(path, f"{where}; the admin endpoints want auth.admin_key, which has to be another")
+
+
+def _finished(document: object, draft: Draft) -> Import:
+    rows = tuple(draft.report.rows(document, partial(_reason, draft)))
+    if not draft.deployments:
+        return Import("", rows, {})
+    written = _HEADER + yaml_source.written(draft.document())
+    used = set(_VARIABLE.findall(written))
+    samples = {name: sample for name, sample in draft.variables.samples().items() if name in used}
+    parse(written, samples)
+    return Import(written, rows, samples)
+
+
+def _reason(draft: Draft, keys: tuple[str, ...]) -> str:
+    """Of a key that nothing was said of. What is known of the outermost part holds for all of it."""
+    if not draft.deployments:
+        return "there is no deployment"
+    for key in keys:
+        if key in litellm_router.KNOWN and keys[0] in _SECTIONS:
+            return "not read in this section"
+        found = reason(key)
+        if found != UNKNOWN and key not in _SECTIONS:
+            return found
+    return UNKNOWN
+
+
+def said(found: Import) -> list[str]:
+    """The report as lines of text."""
+    shown = list(lines(found.rows))
+    if not found.text:
+        return [*shown, "", "model_list: no deployment could be taken over, so nothing was written"]
+    if found.samples:
+        shown += ["", f"To be set before pllm check: {', '.join(sorted(found.samples))}"]
+    return shown
+
+
+def write(found: Import, out: Path, source: Path) -> None:
+    """Raises ConfigurationError."""
+    try:
+        if out.exists() and out.samefile(source):
+            raise ConfigurationError([Problem(str(out), "is the file that is read")])
+        out.write_text(found.text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError([Problem(str(out), f"cannot be written: {error.strerror}")]) from error

@@ -1,0 +1,102 @@
+"""What is being written: our configuration so far, and what the names of theirs have become."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from gateway.imports.litellm_providers import AZURE_BASE, PROVIDERS
+from gateway.imports.litellm_values import Variables
+from gateway.imports.report import Report, Unusable
+from gateway.router_settings import RouterSettings
+from gateway.setting_rules import MAX_CANDIDATES, MAX_DEPLOYMENTS
+
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._:/@-]+")
+_NAME_LENGTH, _ID_LENGTH = 256, 64
+
+
+class Draft:
+    """``origins``: the path in their file of each deployment; ``models`` and ``aliases``: their name to our model."""
+
+    def __init__(self, document: object) -> None:
+        self.report = Report()
+        self.variables = Variables(document, {AZURE_BASE, *(each.key for each in PROVIDERS.values())})
+        self.deployments: list[dict[str, Any]] = []
+        self.origins: list[str] = []
+        self.router: dict[str, Any] = {}
+        self.auth: dict[str, Any] = {}
+        self.state: dict[str, Any] = {}
+        self.models: dict[str, str] = {}
+        self.aliases: dict[str, str] = {}
+        self.longest_chain: int | None = None
+
+    def document(self) -> dict[str, Any]:
+        sections = {"state": self.state, "auth": self.auth, "router": self.router, "model_list": self.deployments}
+        router = {key: value for key, value in self.router.items() if value != {}}
+        return {name: section for name, section in {**sections, "router": router}.items() if section}
+
+    def model(self, name: object) -> str | None:
+        """The model that this name of theirs leads to."""
+        return self.models.get(str(name)) or self.aliases.get(str(name))
+
+    def enabled(self) -> Counter[str]:
+        return Counter(entry["model_name"] for entry in self.deployments if entry.get("enabled", True))
+
+    def keep_within_limits(self) -> None:
+        """Too many deployments stay in the file, but disabled; a model of which none is enabled leaves it."""
+        count: Counter[str] = Counter()
+        for entry, origin in zip(self.deployments, self.origins, strict=True):
+            if not entry.get("enabled", True):
+                continue
+            if count[entry["model_name"]] == MAX_CANDIDATES or count.total() == MAX_DEPLOYMENTS:
+                entry["enabled"] = False
+                self.report.approximated(
+                    f"{origin}.model_name",
+                    f"enabled: false; at most {MAX_CANDIDATES} of a model and {MAX_DEPLOYMENTS} in all can be enabled",
+                )
+            else:
+                count[entry["model_name"]] += 1
+        for k in reversed(range(len(self.deployments))):
+            if not count[self.deployments[k]["model_name"]]:
+                self.report.ignored_with_all(self.origins.pop(k), "no deployment of its model is enabled")
+                del self.deployments[k]
+        self.models = {theirs: ours for theirs, ours in self.models.items() if count[ours]}
+
+    def each(self, path: str, handle: Callable[[], None]) -> None:
+        """Runs what takes over the value at a path; what it cannot take is reported."""
+        try:
+            handle()
+        except Unusable as problem:
+            self.report.ignored(path, str(problem))
+
+    def put(self, section: dict[str, Any], key: str, value: object) -> None:
+        """Sets one of our router's keys; raises Unusable if the settings refuse it."""
+        self.variables.put(section, RouterSettings, key, value)
+
+
+def unique(name: str, used: Iterable[str], longest: int) -> str:
+    """This name, or one like it with a number at its end."""
+    found, count = name[:longest], 1
+    while found in used:
+        count += 1
+        ending = f"-{count}"
+        found = name[: longest - len(ending)] + ending
+    return found
+
+
+def model_names(names: Iterable[str]) -> dict[str, str]:
+    """Their names to names that we allow, different ones to different ones. Wildcards have none."""
+    wanted = [name for name in dict.fromkeys(names) if "*" not in name]
+    fit = {name: name for name in wanted if name and name == plain_name(name)}
+    for name in wanted:
+        if name not in fit and (plain := plain_name(name)):
+            fit[name] = unique(plain, fit.values(), _NAME_LENGTH)
+    return fit
+
+
+def plain_name(name: str) -> str:
+    return _NOT_IN_A_NAME.sub("-", name).strip("-")[:_NAME_LENGTH]
+
+
+def deployment_id(wanted: str, used: Iterable[str]) -> str:
+    return unique(plain_name(wanted) or "deployment", used, _ID_LENGTH)
