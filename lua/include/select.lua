@@ -1,4 +1,4 @@
---- @include "strategy"
+--- @include "draw"
 -- Picks one of the eligible candidates of a tier. Nothing is written: taking turns leaves `turn` on its candidates.
 local function select_least(eligible, strategy, now, random)
   local best, first, second, equals
@@ -12,18 +12,6 @@ local function select_least(eligible, strategy, now, random)
     end
   end
   return best
-end
-
-local function select_random(eligible, strategy, random)
-  local total = 0
-  for _, c in ipairs(eligible) do total = total + strategy_share(strategy, c) end
-  local point = random() * total
-  for _, c in ipairs(eligible) do
-    point = point - strategy_share(strategy, c)
-    if point < 0 then return c end
-  end
-  -- All are worth nothing, and so equal.
-  return eligible[math.floor(random() * #eligible) + 1]
 end
 
 -- Smooth weighted round robin (nginx): everyone gains its share, the richest is picked and pays the total.
@@ -40,6 +28,7 @@ end
 
 local function select_one(eligible, strategy, now, random)
   if strategy == 'weighted' or strategy == 'round-robin' then return select_turn(eligible, strategy) end
-  if strategy == 'adaptive' or strategy == 'random' then return select_random(eligible, strategy, random) end
+  if strategy == 'adaptive' then return draw_sooner(eligible, strategy, now, random) end
+  if strategy == 'random' then return draw_one(eligible, strategy, random) end
   return select_least(eligible, strategy, now, random)
 end

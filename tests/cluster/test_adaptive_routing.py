@@ -18,15 +18,13 @@ def serve(cluster: Cluster, model: str, calls: int, at_once: int = 20) -> list[s
 
 
 def test_slow_deployment_loses_traffic_before_it_fails(tolerant: Cluster) -> None:
-    """By the formula it keeps about 28 %: five standard deviations under the 40 % asserted, nine under the half that
-    chance would give.
-    """
+    """It keeps about a tenth: its score alone would give it 28 %, but of two draws the one that answers sooner wins."""
     tolerant.providers[1].behave(latency_ms=250)
     serve(tolerant, "mixed", 40)
     served = serve(tolerant, "mixed", 400, at_once=40)
     breakers = tolerant.replicas[0].stats()["adaptive_breakers"]["mixed"]
 
-    assert 20 < served.count("slow") < 160
+    assert 15 < served.count("slow") < 80
     assert (breakers["state"], breakers["failures"]) == ("CLOSED", 0)
 
 

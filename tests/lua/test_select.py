@@ -75,16 +75,35 @@ def test_same_seed_picks_the_same(cluster: Cluster, strategy: str) -> None:
 # -- adaptive ---------------------------------------------------------------------------------------------------
 
 
-def test_adaptive_gives_each_its_share_of_the_score(cluster: Cluster) -> None:
+def test_adaptive_draws_two_by_score_and_takes_the_faster(cluster: Cluster) -> None:
     cluster.configure("a", "b", "c")
     cluster.call("a", latency_ms=100)
     cluster.call("b", latency_ms=400)
     cluster.call("c", latency_ms=100, times=6)
     cluster.call("c", "failure", times=4)
     scores = {c.deployment_id: c.score for c in cluster.explain("a", "b", "c").candidates}
-    expected = {name: score / sum(scores.values()) for name, score in scores.items()}
+    a, b, c = (scores[name] / sum(scores.values()) for name in "abc")
+    # The slow one is taken where it was drawn twice; of two that are as fast as each other, the first that was drawn.
+    expected = {"a": a * (a + 2 * b + c), "b": b * b, "c": c * (a + 2 * b + c)}
 
     assert shares(cluster.draws("a", "b", "c", times=2000)) == pytest.approx(expected, abs=0.03)
+
+
+def test_adaptive_draws_by_score_alone_while_no_latency_is_known(cluster: Cluster) -> None:
+    cluster.configure("a", "b", load_weight=0, latency_weight=0, error_weight=1)
+    cluster.call("a", "failure", times=3)
+    scores = [candidate.score for candidate in cluster.explain("a", "b").candidates]
+
+    assert shares(cluster.draws("a", "b", times=1000))["a"] == pytest.approx(scores[0] / sum(scores), abs=0.04)
+
+
+def test_adaptive_takes_the_less_busy_of_two_that_are_as_fast(cluster: Cluster) -> None:
+    cluster.configure("a", "b")
+    for name in "ab":
+        cluster.call(name, latency_ms=100)
+    cluster.granted("a")
+
+    assert shares(cluster.draws("a", "b", times=1000))["a"] == pytest.approx(0.25, abs=0.04)
 
 
 def test_adaptive_turns_away_from_load(cluster: Cluster) -> None:
@@ -94,7 +113,7 @@ def test_adaptive_turns_away_from_load(cluster: Cluster) -> None:
     for _ in range(8):
         cluster.granted("a")
 
-    assert shares(cluster.draws("a", "b", times=1000))["a"] == pytest.approx(0.2 / 1.2, abs=0.04)
+    assert shares(cluster.draws("a", "b", times=1000))["a"] == pytest.approx((0.2 / 1.2) ** 2, abs=0.02)
 
 
 def test_adaptive_leaves_some_traffic_to_the_worst(cluster: Cluster) -> None:
