@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity chaos autoscale stages forecast outage geography faults screenshots lock clean
+.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity chaos autoscale stages strategies forecast outage geography faults screenshots lock clean
 
 setup: $(READY)
 
@@ -59,6 +59,10 @@ forecast: $(READY)
 # What each stage of a request's way costs: a report.
 stages: $(READY)
 	$(BIN)/python -m tests.stages
+
+# The routing strategies on the same simulated traffic: takes minutes, writes docs/strategies.md.
+strategies: $(READY)
+	$(BIN)/python -m tests.strategies --out docs/strategies.md $(ARGS)
 
 outage: $(READY)
 	$(BIN)/python -m loadtest.outage --plot docs/outage.svg
