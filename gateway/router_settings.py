@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.autoscale_settings import AutoscaleSettings
 from gateway.forecast_settings import ForecastSettings
+from gateway.lease_settings import CapacityLeaseSettings
 from gateway.money_settings import BudgetSettings, CostEstimateSettings
 from gateway.setting_types import (
     Allowance,
@@ -110,3 +111,4 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     autoscale: AutoscaleSettings | None = None
     budget: BudgetSettings | None = None  # of the whole domain
     cost_estimate: CostEstimateSettings = CostEstimateSettings()
+    capacity_leases: CapacityLeaseSettings = CapacityLeaseSettings()

@@ -11,6 +11,7 @@ import msgspec
 from gateway.flight import Flight
 from gateway.settings import Settings
 from shared_state.batcher import HURRIED, PATIENT, Batcher
+from shared_state.blocks import Blocks
 from shared_state.client import Client
 from shared_state.domains import Domains
 from shared_state.embedded import EmbeddedStore
@@ -100,6 +101,10 @@ async def open_state(
     others = {domain: Failover(*opener.open(domain)) for domain in settings.domains() if domain != home}
     shared, standby = opener.open(home)
     failover = Domains(shared, standby, others) if others else Failover(shared, standby)
+    leases = settings.router.capacity_leases
+    if leases.block:
+        for each in (failover, *others.values()):
+            each.blocks = Blocks(each.shared, leases.block, leases.for_ms)
     hearts = tuple(opener.heart(domain, each) for domain, each in {home: failover, **others}.items())
     freed = tuple(each.shared.keys.freed for each in (failover, *others.values()))
     return State(failover, hearts, Client(url, shared.keys.domain), freed)

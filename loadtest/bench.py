@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from loadtest.bench_domains import bench_domains
+from loadtest.bench_leases import bench_leases
 from loadtest.bench_parts import EMPTY_CALL
 from loadtest.bench_processes import bench_processes
 from loadtest.bench_rig import RATE, Bench, cpu_s, rss_mib
@@ -96,6 +97,7 @@ PARTS: dict[str, Callable[[Bench, argparse.Namespace], None]] = {
     "rejections": lambda bench, options: bench_rejections(bench, options.seconds),
     "processes": lambda bench, options: bench_processes(bench, options.turns, options.seconds),
     "domains": lambda bench, options: bench_domains(bench, options.turns, options.seconds),
+    "leases": lambda bench, options: bench_leases(bench, options.turns, options.seconds),
     "memory": lambda bench, options: bench_memory(bench, options.requests),
 }
 

@@ -23,7 +23,7 @@ def _family(pid: int) -> Iterator[int]:
             yield from _family(int(child))
 
 
-def _spent_s(pid: int) -> float:
+def spent_s(pid: int) -> float:
     return sum(map(cpu_s, _family(pid)))
 
 
@@ -33,9 +33,9 @@ def bench_processes(bench: Bench, turns: int, seconds: float) -> None:
         for count in COUNTS:
             with bench.gateway("hypercorn", core="", more=("--replicas", str(count))) as (url, pid):
                 bench.throughput(url, 3)
-                before = _spent_s(pid), cpu_s(bench.store_pid)
+                before = spent_s(pid), cpu_s(bench.store_pid)
                 rate = bench.throughput(url, seconds)
-                own, store = _spent_s(pid) - before[0], cpu_s(bench.store_pid) - before[1]
+                own, store = spent_s(pid) - before[0], cpu_s(bench.store_pid) - before[1]
             found = own / rate / seconds, store / rate / seconds, rate
             best[count] = min(best.get(count, found), found)
     with bench.gateway("hypercorn", core="", more=("--replicas", str(COUNTS[-1]))) as (url, _):

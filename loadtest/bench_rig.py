@@ -57,10 +57,11 @@ class Bench:
         core: str = GATEWAY_CORE,
         more: Sequence[str] = (),
         text: str = "",
+        block: int = 0,
     ) -> Iterator[tuple[str, int]]:
         port = free_port()
         file = self.folder / "bench.yaml"
-        file.write_text(text or config(self.store, upstream or self.upstream, max_active, max_waiting))
+        file.write_text(text or config(self.store, upstream or self.upstream, max_active, max_waiting, block))
         command = (sys.executable, "-m", "gateway", "serve", "--config", str(file), *more)
         with self.running(core, *command, "--engine", engine, "--port", str(port), port=port) as pid:
             yield f"http://127.0.0.1:{port}/v1/chat/completions", pid

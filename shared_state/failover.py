@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import msgspec
 
 from shared_state.batcher import Batcher, Reply
+from shared_state.blocks import Blocks
 from shared_state.client import Client
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import EmbeddedFailed, StateError, StoreTimeout, StoreUnavailable
@@ -172,8 +173,9 @@ class Failover:
     ``switches`` counts by the store gone to and the kind of the error, empty on the way back.
     """
 
-    def __init__(self, shared: Store, standby: Standby | None) -> None:
+    def __init__(self, shared: Store, standby: Standby | None, blocks: Blocks | None = None) -> None:
         self.shared = shared
+        self.blocks = blocks
         self.standby = standby
         self.reason = ""
         self.is_hidden = self.is_slow = False
@@ -199,7 +201,16 @@ class Failover:
 
     async def acquire(self, plan: Plan, ask: Ask) -> Permit | Rejection:
         """Raises StateError only where no standby can help."""
-        return await self._ask(lambda store: store.acquire(plan, ask))
+        return await self._ask(lambda store: self._source(store).acquire(plan, ask))
+
+    def _source(self, store: Store) -> Store | Blocks:
+        """Of permits of that store."""
+        return self.blocks if self.blocks is not None and store is self.shared else store
+
+    def give_back(self) -> None:
+        """Permits that wait here unused."""
+        if self.blocks is not None:
+            self.blocks.give_back()
 
     async def _goes_on(self, store: Store, error: StateError) -> bool:
         """Is there another store to ask by now, or is the shared one well again?"""
@@ -225,6 +236,8 @@ class Failover:
         if active is self.shared:
             if self.standby is not None and self.standby.is_used and self.standby.store is not None:
                 self.standby.store.settle(permit, Ending(Outcome.CANCELLED, cost=0))
+            if permit.is_block and self.blocks is not None:
+                return self.blocks.settle(permit, ending, is_urgent)
         elif self._is_shared(permit):
             self.shared.owe(permit, ending.cost)
             ending = msgspec.structs.replace(ending, cost=0)  # it is no part of what may be spent here
@@ -292,6 +305,7 @@ class Failover:
         if self.standby is None or self.standby.store is None:
             return False
         self._seen = self.shared.view
+        self.give_back()
         self.standby.take()
         self._stand(self.standby.store, self._seen)
         self.reason, self.lost_s = str(error), time.monotonic()

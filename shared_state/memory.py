@@ -45,6 +45,10 @@ class Memory:
     def grant(self, permit: Permit, is_shared: bool) -> None:
         self.live[permit.token] = Live(permit, time.monotonic(), is_shared)
 
+    def reserve(self, permit: Permit, hold_s: float, is_shared: bool) -> None:
+        """One that may be handed out within that time: its lease starts then, and so does its age."""
+        self.live[permit.token] = Live(permit, time.monotonic() + hold_s, is_shared)
+
     def end(self, token: str) -> Live | None:
         return self.live.pop(token, None)
 

@@ -148,7 +148,7 @@ class MinuteUsed(msgspec.Struct, frozen=True):
 
 class Permit(msgspec.Struct, frozen=True):
     """One granted lease: the right to send one call to one deployment, to be settled exactly once. ``ask``: what it was
-    granted for; ``verdicts``, ``scores``: one per candidate, where that is traced.
+    granted for; ``verdicts``, ``scores``: one per candidate, where that is traced; ``is_block``: it came with others.
     """
 
     token: str
@@ -161,6 +161,7 @@ class Permit(msgspec.Struct, frozen=True):
     used: MinuteUsed = MinuteUsed()
     verdicts: tuple[str, ...] = ()
     scores: tuple[float, ...] = ()
+    is_block: bool = False
 
     @property
     def is_stream(self) -> bool:
@@ -201,6 +202,14 @@ class Ending(msgspec.Struct, frozen=True):
     is_final: bool = True
     tokens: int = -1
     cost: int = -1
+
+
+class BlockEnding(msgspec.Struct, frozen=True):
+    """The end of a permit of a block, ``age_ms`` after it was handed out; no ending: it was not used."""
+
+    permit: Permit
+    ending: Ending | None
+    age_ms: int = 0
 
 
 class Settlement(msgspec.Struct, frozen=True):

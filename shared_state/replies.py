@@ -1,6 +1,7 @@
 """Replies of the scripts become Structs here and nowhere else. Each function names the script it reads."""
 
 import time
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
@@ -63,6 +64,25 @@ def acquired(reply: Reply, token: str, ask: Ask, ids: tuple[str, ...]) -> Permit
         MinuteUsed(_number(reply[6]), _number(reply[7])),
         scores,
     )
+
+
+def block_acquired(
+    reply: Reply, tokens: Sequence[str], ask: Ask, ids: tuple[str, ...]
+) -> tuple[list[Permit], str, int]:
+    """acquire_block: permits in the order of their grants, why there is none, sequence. Raises NotConfigured."""
+    if reply[0] == b"unconfigured":
+        raise NotConfigured("the store does not know this configuration")
+    permits, sequence = [], _number(reply[2])
+    for token, position, generation in zip(tokens, reply[5::2], reply[6::2], strict=False):
+        if place := _number(position):
+            permit = Permit(token, place - 1, ids[place - 1], _number(generation), False, ask, sequence, is_block=True)
+            permits.append(permit)
+    return permits, _text(reply[1]), sequence
+
+
+def block_settled(reply: Reply) -> Settlement:
+    """settle_block; known when any was."""
+    return Settlement(_number(reply[0]) > 0, _text(reply[1]), _number(reply[2]), _number(reply[3]))
 
 
 def _verdicts(words: Reply, ask: Ask) -> tuple[tuple[str, ...], tuple[float, ...]]:

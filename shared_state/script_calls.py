@@ -17,9 +17,11 @@ from shared_state.memory import Live, View
 from shared_state.records import (
     Ask,
     AutoscalePolicy,
+    BlockEnding,
     Breaker,
     Configuration,
     Ending,
+    Outcome,
     Permit,
     Plan,
     Presence,
@@ -37,7 +39,7 @@ REPLICAS_SHOWN = 200  # about 1 ms of the store's time
 _SEED_BITS = 31
 _NO_SPENDING = pack(b"")
 _WAITING = tuple((pack(waiting, b"0"), pack(waiting, b"1")) for waiting in (b"0", b"1", b"2"))  # and traced or not
-
+_UNUSED = Ending(Outcome.CANCELLED)
 
 Consent = Literal["hold", "propose", "remind", "answer"]
 Detail = Literal[0, 1, 2]  # of a snapshot: as the head of the script says
@@ -134,6 +136,40 @@ class ScriptCalls:
             b"%d" % (part(permit.ask.tenant.tpm, replicas) if permit.ask.tenant.tpm else 0),
             _charge(permit, ending) if permit.ask.spending else b"",
         )
+
+    def acquire_block(self, plan: Plan, tokens: Sequence[str], priority: int, hold_ms: int) -> tuple[bytes, ...]:
+        """Three calls: the first, sent again, and sent again only to learn what was granted; all but the connection."""
+        keys = self._keys
+        names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events]
+        for deployment_id in plan.ids:
+            names += keys.candidate(deployment_id)
+        if plan.region:
+            names.append(keys.round_trips(plan.region))
+        head = [plan.strategy.encode(), ",".join(map(str, plan.tiers)).encode(), self._epoch]
+        head += [b"%d" % priority, self._seed(), b"%d" % hold_ms]
+        tail = [token.encode() for token in tokens]
+        return tuple(
+            self._packed("acquire_block", names, [*head, resend, *tail], has_era=True) for resend in (b"0", b"1", b"2")
+        )
+
+    def settle_block(self, deployment_id: str, calls: Sequence[BlockEnding]) -> bytes:
+        keys = self._keys
+        names = (keys.domain, keys.policy, keys.leases, keys.window, keys.events, *keys.candidate(deployment_id))
+        arguments = [self._epoch, self._seed()]
+        for call in calls:
+            ending = call.ending or _UNUSED
+            arguments += [
+                call.permit.token.encode(),
+                ending.outcome.encode() if call.ending else b"unused",
+                b"%d" % call.permit.generation,
+                b"%d" % ending.latency_ms,
+                b"1" if call.permit.is_stream else b"0",
+                b"%d" % ending.output_tokens,
+                b"%d" % ending.retry_after_ms,
+                b"1" if ending.is_final and call.ending else b"0",
+                b"%d" % call.age_ms,
+            ]
+        return self._packed("settle_block", names, arguments)
 
     def reassert(
         self, deployment_id: str, leases: Sequence[Live], seen: View, now: Breaker | None, is_own: bool, is_same: bool

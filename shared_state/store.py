@@ -22,6 +22,7 @@ from shared_state.memory import Live, Memory, View
 from shared_state.records import (
     Agreement,
     Ask,
+    BlockEnding,
     Breaker,
     Configuration,
     DomainSnapshot,
@@ -127,14 +128,18 @@ class Store:
                 continue
             if isinstance(decision, Rejection) and decision.reason == OVERTAKEN:
                 continue  # it had waited for a connection, while others went out on a later one
-            if decision.sequence <= self._sequence:
-                self._is_told, self._is_doubted = False, True
-                self._restore_soon()
-            self._sequence = decision.sequence
+            self._follow(decision.sequence)
             if isinstance(decision, Permit):
                 self.memory.grant(decision, self._is_shared)
             return decision
         raise NotConfigured("the store does not keep its configuration")
+
+    def _follow(self, sequence: int) -> None:
+        """A number that is not above the last: the store has lost what lay between."""
+        if sequence <= self._sequence:
+            self._is_told, self._is_doubted = False, True
+            self._restore_soon()
+        self._sequence = sequence
 
     async def _decision(self, sent: bytes, again: bytes, orphaned: Orphaned, lost: Lost) -> Reply:
         granted = self._batcher.call(sent, again, orphaned, lost, is_urgent=True, has_era=True)
@@ -150,6 +155,45 @@ class Store:
         """It may be granted all the same: the next heartbeat that gets through asks."""
         if (was_sent or is_sent) and len(self._doubtful) < OWED_MOST:
             self._doubtful[token] = (again, orphaned)
+
+    async def acquire_block(self, plan: Plan, ask: Ask, count: int, hold_ms: int) -> list[Permit]:
+        """So many decisions at once, as far as they are grants; none where `acquire` has to be asked."""
+        tokens = [self.memory.token(ask.is_stream, ask.tenant.name) for _ in range(count)]
+        sent, again, doubted = self._calls.acquire_block(plan, tokens, ask.priority, hold_ms)
+        orphaned = partial(self._give_block_back, tokens, ask, plan)
+        lost = partial(self._doubt, tokens[0], doubted, orphaned, False)
+        for _ in range(TRIES):
+            try:
+                reply = await self._decision(sent, again, orphaned, lost)
+                permits, why, sequence = replies.block_acquired(reply, tokens, ask, plan.ids)
+            except NotConfigured:
+                await self.restore()
+                continue
+            if why == OVERTAKEN:
+                continue
+            if permits:
+                self._follow(sequence)
+            for permit in permits:
+                self.memory.reserve(permit, hold_ms / 1000, self._is_shared)
+            return permits
+        raise NotConfigured("the store does not keep its configuration")
+
+    def _give_block_back(self, tokens: Sequence[str], ask: Ask, plan: Plan, reply: Reply) -> None:
+        with contextlib.suppress(NotConfigured):
+            permits = replies.block_acquired(reply, tokens, ask, plan.ids)[0]
+            for deployment_id in {permit.deployment_id for permit in permits}:
+                unused = [BlockEnding(p, None) for p in permits if p.deployment_id == deployment_id]
+                self.settle_block(deployment_id, unused)
+
+    def settle_block(
+        self, deployment_id: str, calls: Sequence[BlockEnding], is_urgent: bool = False
+    ) -> asyncio.Future[Reply]:
+        """As `settle`, for many permits of one deployment."""
+        for call in calls:
+            self._answered.pop(call.permit.token, None)
+            self.memory.end(call.permit.token)
+        packed = self._calls.settle_block(deployment_id, calls)
+        return self._batcher.call(packed, lost=partial(self._owe, calls[0].permit.token, packed), is_urgent=is_urgent)
 
     def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
         """Ends the permit; nobody has to await the reply (``settlement`` does). Urgent: before the next acquire. When

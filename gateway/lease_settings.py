@@ -1,0 +1,23 @@
+"""Capacity leases: permits in blocks, for a domain hotter than one core of the store. Off unless asked for."""
+
+from typing import Annotated
+
+import msgspec
+
+from gateway.setting_types import duration_ms, yaml_key
+
+Block = Annotated[int, msgspec.Meta(ge=0, le=200, description="a whole number from 0 (off) to 200")]
+Hold = Annotated[
+    int,
+    msgspec.Meta(
+        ge=50,
+        le=5_000,
+        description="a duration from 50ms to 5s, such as 250ms or a number of seconds",
+        extra={"read": duration_ms},
+    ),
+]
+
+
+class CapacityLeaseSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    block: Block = 0  # of one deployment, so many permits of a replica may wait unused
+    for_ms: Hold = 1_000  # a breaker that opens, or shedding that begins, is obeyed by then

@@ -1,0 +1,97 @@
+--- @include "domain"
+--- @include "policy"
+--- @include "random"
+--- @include "judge"
+--- @include "block"
+--- @include "waiting"
+--- @include "gradient"
+--- @include "retry_budget"
+--- @include "window_block"
+--- @include "limit"
+--- @include "event"
+-- Ends leases of blocks, many of one deployment at a time, and learns from their outcomes in their order, as settle
+-- would from each. Settling twice is once: removing the lease is the gate. The breaker is moved by results of its
+-- generation only. `unused`: the permit comes back as it was granted, with what it took of rate limit and retry budget.
+--
+-- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM,
+--       6 deployment HASH, 7 its leases ZSET, 8 its window STRING
+-- ARGV  1 epoch to set if none, 2 seed (31-bit), then per call: token, outcome (as for settle | unused), generation,
+--       latency_ms, stream (0 | 1), output_tokens, retry_after_ms (0 unknown), final outcome of its request (0 | 1),
+--       ms since it was handed out
+-- reply known (how many), state, generation, sequence, epoch, now_ms
+local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local deployment_key, own_leases_key, own_window_key = KEYS[6], KEYS[7], KEYS[8]
+local epoch, random, calls, FIELDS = ARGV[1], random_from(tonumber(ARGV[2])), {}, 9
+local SUMMARY_DUE_MS, COOL_DEFAULT_MS, EWMA_TAU_MS, COOLS = 250, 1000, 10000, { overloaded = true, success = true }
+
+local domain = domain_read(global_key, { 'epoch', 'sequence', 'clock_ms', 'clock_offset_ms', 'waiting_until_ms',
+  'retry_tokens', 'retry_at_ms' })
+local d, now, unused = deployment_read(deployment_key), domain.now, 0
+for k = 3, #ARGV, FIELDS do
+  calls[#calls + 1] = { token = ARGV[k], outcome = ARGV[k + 1], generation = tonumber(ARGV[k + 2]),
+    latency_ms = tonumber(ARGV[k + 3]), stream = ARGV[k + 4] == '1', output_tokens = tonumber(ARGV[k + 5]),
+    retry_after_ms = tonumber(ARGV[k + 6]), final = ARGV[k + 7] == '1', start = now - tonumber(ARGV[k + 8]) }
+end
+calls = block_end(leases_key, own_leases_key, calls)
+domain_advance(domain, epoch)
+if #calls == 0 or not d.config_version then
+  record_write(domain)
+  return { 0, d.state or '', d.generation or 0, domain.sequence, domain.epoch, now }
+end
+
+local policy, is_due, sums = policy_read(policy_key), now - (d.refreshed_at_ms or 0) >= SUMMARY_DUE_MS, nil
+for _, call in ipairs(calls) do
+  call.sample = judge_sample(call, d)
+  is_due = is_due or call.sample.failures == 1 or call.sample.slow == 1
+  if call.outcome == 'unused' then unused = unused + 1 end
+end
+if is_due then sums = window_read(redis.call('GET', own_window_key) or '', now) end
+local active, ewma, ewma_at = deployment_active(own_leases_key, d, now), d.ewma_ms, d.ewma_at_ms
+local totals, finals, transition = {}, { calls = 0, failures = 0 }, nil
+for k, call in ipairs(calls) do
+  local sample = call.sample
+  -- A close starts a new window: what was granted before it says nothing about now.
+  if d.state ~= 'closed' or call.generation == d.generation then
+    if call.outcome ~= 'unused' then window_gather(totals, sample) end
+    if sums then window_include(sums, sample) end
+    local x = sample.latency_ms
+    if x then
+      -- Peak EWMA, as in settle: up at once, down with time.
+      if ewma and x < ewma then x = ewma + (x - ewma) * (1 - math.exp(-(now - ewma_at) / EWMA_TAU_MS)) end
+      ewma, ewma_at = x, now
+    end
+  end
+  if call.outcome == 'throttled' or (call.retry_after_ms > 0 and COOLS[call.outcome]) then
+    local cool_ms = call.retry_after_ms > 0 and call.retry_after_ms or COOL_DEFAULT_MS
+    if policy then cool_ms = math.min(policy.max_cooldown_ms, cool_ms) end
+    record_set(d, 'cool_until_ms', math.max(d.cool_until_ms or 0, now + cool_ms))
+  end
+  if call.generation == d.generation and d.state == 'closed' then
+    local reason = judge_closed(d, policy, sample, sums)
+    transition = reason and breaker_open(d, policy, now, reason, random) or transition
+  end
+  adapt(d, call, call.start, active + #calls - k + 1, now)
+  if call.final and (sample.calls == 1 or sample.throttled == 1) then
+    finals.calls, finals.failures = finals.calls + 1, finals.failures + (call.outcome == 'success' and 0 or 1)
+  end
+end
+if sums then health_refresh(d, sums, now) end
+if ewma ~= d.ewma_ms or ewma_at ~= d.ewma_at_ms then
+  record_set(d, 'ewma_ms', decimal(ewma, 1))
+  record_set(d, 'ewma_at_ms', ewma_at)
+end
+if unused > 0 and d.rpm then
+  record_set(d, 'arrival_at_ms', decimal(limit_correct(d.arrival_at_ms, d.rpm, unused, 0, now), 3))
+end
+if unused > 0 and policy then
+  retry_take(domain, math.max(0, retry_budget(domain, policy, 0) - unused * policy.retry_ratio))
+end
+record_set(d, 'active', active)
+
+window_add_totals(own_window_key, now, totals)
+if finals.calls > 0 then window_add(window_key, now, finals) end
+record_write(d)
+record_write(domain)
+waiting_tell(domain, d.id)
+if transition then events_add(events_key, domain, { transition }) end
+return { #calls, d.state, d.generation, domain.sequence, domain.epoch, now }

@@ -1,0 +1,245 @@
+"""Capacity leases: permits in blocks, for a domain hotter than one core of the store. Lua decides on each, with a lease
+of its own; here they only wait, in the order they were granted in, for the requests that use them.
+
+Of one deployment at most a block waits unused, and none of it for longer than it may be held. What has ended is told
+together.
+"""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from shared_state import replies
+from shared_state.batcher import Reply
+from shared_state.records import Ask, BlockEnding, Ending, Permit, Plan, Rejection
+from shared_state.store import Store
+
+TELL_AFTER_S = 0.05  # what has ended is told so soon: a breaker opens that much later
+PAUSE_S = 0.1  # until a block is asked for again where there was none
+CROWDED_S = 2.0  # as long after a deployment was found full, every decision on it is taken singly
+TURNS = 4  # that a request waits for a block of which others get everything
+LINES_MOST = 1000
+
+
+class _Held(NamedTuple):
+    permit: Permit
+    until_s: float
+    shed_reasons: tuple[str, ...]  # as known when it came
+
+
+class _Line:
+    """Requests that one block may serve: same candidates, priority, kind and tenant. It counts them by periods, because
+    a block is as large as the demand of one.
+    """
+
+    def __init__(self) -> None:
+        self.held: deque[_Held] = deque()
+        self.refill: asyncio.Task[None] | None = None
+        self.timer: asyncio.Handle | None = None
+        self.paused_until_s = 0.0
+        self.since_s = 0.0
+        self._counts = (0, 0)
+
+    def note(self, now_s: float, period_s: float) -> None:
+        age_s = now_s - self.since_s
+        if age_s >= period_s:
+            self._counts, self.since_s = (self._counts[1] if age_s < 2 * period_s else 0, 0), now_s
+        self._counts = (self._counts[0], self._counts[1] + 1)
+
+    @property
+    def demand(self) -> int:
+        return max(self._counts)
+
+    def is_idle(self, before_s: float) -> bool:
+        return not self.held and self.refill is None and self.since_s < before_s
+
+
+class _Group:
+    """Calls of one deployment that have ended; ``told`` is done when the store knows."""
+
+    def __init__(self, timer: asyncio.Handle, told: asyncio.Future[Reply]) -> None:
+        self.calls: list[BlockEnding] = []
+        self.timer = timer
+        self.told = told
+
+
+class Blocks:
+    """Between requests and the shared store, where `capacity_leases` are on: ``size`` permits at most, each for
+    ``hold_ms`` at most. ``handed_out`` and ``given_back`` count permits.
+    """
+
+    def __init__(self, store: Store, size: int, hold_ms: int) -> None:
+        self._store = store
+        self._size = size
+        self._hold_ms, self._hold_s = hold_ms, hold_ms / 1000
+        self._lines: dict[tuple[bytes, int, bool, str], _Line] = {}
+        self._groups: dict[str, _Group] = {}
+        self._unused: Counter[str] = Counter()  # by deployment, with those that are being asked for
+        self._crowded: dict[str, float] = {}
+        self._loop = asyncio.get_running_loop()
+        self.handed_out = self.given_back = 0
+
+    # -- permits ------------------------------------------------------------------------------------------------
+
+    async def acquire(self, plan: Plan, ask: Ask) -> Permit | Rejection:
+        """One decision; raises StateError. What a block cannot know of is asked of the store as ever: further attempts,
+        requests that have waited or are traced, tenants with limits.
+        """
+        tenant = ask.tenant
+        is_limited = (tenant.rpm, tenant.tpm, tenant.max_parallel) != (None, None, None)
+        if ask.attempt == 1 and not (ask.waiting or ask.is_traced or is_limited or ask.spending):
+            line = self._line(plan, ask)
+            for _ in range(TURNS):
+                if permit := self._next(line, ask):
+                    return permit
+                if line.refill is None:
+                    count = self._room(plan, line)
+                    if count < 2:
+                        break
+                    line.refill = self._loop.create_task(self._refill(line, plan, ask, count), name="block")
+                    line.refill.add_done_callback(lambda done: done.cancelled() or done.exception())
+                await asyncio.shield(line.refill)
+        decision = await self._store.acquire(plan, ask)
+        if isinstance(decision, Rejection):
+            self._refused(plan, decision)
+        return decision
+
+    def _line(self, plan: Plan, ask: Ask) -> _Line:
+        key, now_s = (plan.prefix, ask.priority, ask.is_stream, ask.tenant.name), time.monotonic()
+        line = self._lines.get(key)
+        if line is None:
+            if len(self._lines) >= LINES_MOST:
+                before_s = now_s - 2 * self._hold_s
+                self._lines = {k: each for k, each in self._lines.items() if not each.is_idle(before_s)}
+            line = self._lines[key] = _Line()
+        line.note(now_s, self._hold_s)
+        return line
+
+    def _next(self, line: _Line, ask: Ask) -> Permit | None:
+        now_s, stale = time.monotonic(), []
+        found = None
+        while line.held and found is None:
+            held = line.held.popleft()
+            if now_s >= held.until_s or self._is_outdated(held):
+                stale.append(held)
+            else:
+                found = msgspec.structs.replace(held.permit, ask=ask)
+        self._give_back(stale)
+        if found is not None:
+            self._unused[found.deployment_id] -= 1
+            self.handed_out += 1
+            self._store.memory.grant(found, is_shared=True)
+        return found
+
+    def _is_outdated(self, held: _Held) -> bool:
+        """Has a heartbeat told that the breaker has opened, or that shedding has begun or ended?"""
+        breaker = self._store.view.breakers.get(held.permit.deployment_id)
+        has_moved = breaker is not None and breaker.state != "closed" and breaker.generation > held.permit.generation
+        return has_moved or held.shed_reasons != self._store.shed_reasons
+
+    def _room(self, plan: Plan, line: _Line) -> int:
+        now_s = time.monotonic()
+        if now_s < line.paused_until_s or any(now_s < self._crowded.get(name, 0.0) for name in plan.ids):
+            return 0
+        return min(line.demand, self._size - max(self._unused[name] for name in plan.ids))
+
+    async def _refill(self, line: _Line, plan: Plan, ask: Ask, count: int) -> None:
+        asked = dict.fromkeys(plan.ids, count)
+        self._unused.update(asked)
+        permits: list[Permit] = []
+        try:
+            permits = await self._store.acquire_block(plan, ask, count, self._hold_ms)
+        finally:
+            self._unused.subtract(asked)
+            self._unused.update(permit.deployment_id for permit in permits)
+            line.refill = None
+        now_s = time.monotonic()
+        if not permits:
+            line.paused_until_s = now_s + PAUSE_S
+        until_s, reasons = now_s + self._hold_s, self._store.shed_reasons
+        line.held.extend(_Held(permit, until_s, reasons) for permit in permits)
+        if line.held and line.timer is None:
+            line.timer = self._loop.call_later(self._hold_s, self._expire, line)
+
+    def _expire(self, line: _Line) -> None:
+        line.timer = None
+        now_s, late = time.monotonic(), []
+        while line.held and line.held[0].until_s <= now_s:
+            late.append(line.held.popleft())
+        if line.held:
+            line.timer = self._loop.call_later(line.held[0].until_s - now_s, self._expire, line)
+        self._give_back(late)
+
+    def _refused(self, plan: Plan, rejection: Rejection) -> None:
+        """Where there is no room nothing may be held back from those who wait."""
+        verdicts = zip(plan.ids, rejection.verdicts, strict=False)
+        full = {name for name, verdict in verdicts if verdict in ("full", "behind")}
+        if full:
+            self._crowded.update(dict.fromkeys(full, time.monotonic() + CROWDED_S))
+            self._drop(lambda permit: permit.deployment_id in full)
+
+    def _drop(self, is_meant: Callable[[Permit], bool]) -> None:
+        for line in self._lines.values():
+            dropped = [held for held in line.held if is_meant(held.permit)]
+            if dropped:
+                line.held = deque(held for held in line.held if not is_meant(held.permit))
+                self._give_back(dropped)
+
+    def give_back(self) -> None:
+        """All that is unused, and tells all that has ended: before the replica leaves this store."""
+        self._drop(lambda _permit: True)
+        for deployment_id in list(self._groups):
+            self._tell(deployment_id)
+
+    # -- endings ------------------------------------------------------------------------------------------------
+
+    def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
+        """As `Store.settle`, for a permit of a block; told together with others, at once where somebody may wait."""
+        live, now_s = self._store.memory.live.get(permit.token), time.monotonic()
+        age_ms = max(0, round((now_s - live.granted_s) * 1000)) if live else 0
+        group = self._add(permit.deployment_id, [BlockEnding(permit, ending, age_ms)])
+        is_crowded = now_s < self._crowded.get(permit.deployment_id, 0.0)
+        if is_urgent or is_crowded or len(group.calls) >= self._size:
+            self._tell(permit.deployment_id, is_urgent)
+        return group.told
+
+    def _give_back(self, unused: Sequence[_Held]) -> None:
+        for deployment_id in {held.permit.deployment_id for held in unused}:
+            calls = [BlockEnding(held.permit, None) for held in unused if held.permit.deployment_id == deployment_id]
+            self._unused[deployment_id] -= len(calls)
+            self.given_back += len(calls)
+            self._add(deployment_id, calls)
+            self._tell(deployment_id, is_urgent=True)  # ahead of the next block
+
+    def _add(self, deployment_id: str, calls: Iterable[BlockEnding]) -> _Group:
+        group = self._groups.get(deployment_id)
+        if group is None:
+            timer = self._loop.call_later(TELL_AFTER_S, self._tell, deployment_id)
+            group = self._groups[deployment_id] = _Group(timer, self._loop.create_future())
+        group.calls.extend(calls)
+        return group
+
+    def _tell(self, deployment_id: str, is_urgent: bool = False) -> None:
+        group = self._groups.pop(deployment_id, None)
+        if group is not None:
+            group.timer.cancel()
+            told = self._store.settle_block(deployment_id, group.calls, is_urgent)
+            told.add_done_callback(lambda done: self._told(deployment_id, group.told, done))
+
+    def _told(self, deployment_id: str, waiting: asyncio.Future[Reply], done: asyncio.Future[Reply]) -> None:
+        if done.cancelled() or waiting.done():
+            waiting.cancel()
+            return
+        error = done.exception()
+        if error is not None:
+            waiting.set_exception(error)
+            waiting.exception()  # most settles are awaited by nobody
+            return
+        settlement = replies.block_settled(done.result())
+        if settlement.is_known and settlement.state != "closed":
+            self._drop(lambda p: p.deployment_id == deployment_id and p.generation < settlement.generation)
+        waiting.set_result(done.result())
