@@ -20,6 +20,7 @@ def restart_problems(before: Settings, after: Settings) -> list[Problem]:
         *(f"server.{yaml_key(name)}" for name in _different(before.server, after.server, _SERVER_WHILE_RUNNING)),
         *(path for name in _sections() for path in _paths(name, getattr(before, name), getattr(after, name))),
         *_moved(before, after),
+        *_paths("router.capacity_leases", before.router.capacity_leases, after.router.capacity_leases),
     ]
     return [Problem(path, "cannot change while running: it needs a restart") for path in paths]
 

@@ -81,6 +81,7 @@ class Blocks:
         self._unused: Counter[str] = Counter()  # by deployment, with those that are being asked for
         self._crowded: dict[str, float] = {}
         self._loop = asyncio.get_running_loop()
+        self._is_closed = False
         self.handed_out = self.given_back = 0
 
     # -- permits ------------------------------------------------------------------------------------------------
@@ -91,7 +92,8 @@ class Blocks:
         """
         tenant = ask.tenant
         is_limited = (tenant.rpm, tenant.tpm, tenant.max_parallel) != (None, None, None)
-        if ask.attempt == 1 and not (ask.waiting or ask.is_traced or is_limited or ask.spending):
+        is_plain = not (ask.waiting or ask.is_traced or is_limited or ask.spending)
+        if ask.attempt == 1 and is_plain and not self._is_closed:
             line = self._line(plan, ask)
             for _ in range(TURNS):
                 if permit := self._next(line, ask):
@@ -195,16 +197,26 @@ class Blocks:
         for deployment_id in list(self._groups):
             self._tell(deployment_id)
 
+    def close(self) -> None:
+        """What comes now goes singly."""
+        self._is_closed = True
+        self.give_back()
+
     # -- endings ------------------------------------------------------------------------------------------------
 
     def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
-        """As `Store.settle`, for a permit of a block; told together with others, at once where somebody may wait."""
-        live, now_s = self._store.memory.live.get(permit.token), time.monotonic()
+        """As `Store.settle`. Endings of permits of a block are told together, at once where somebody may wait; any
+        other after those of its deployment that came before it.
+        """
+        name, now_s = permit.deployment_id, time.monotonic()
+        if not permit.is_block or self._is_closed:
+            self._tell(name)
+            return self._store.settle(permit, ending, is_urgent)
+        live = self._store.memory.live.get(permit.token)
         age_ms = max(0, round((now_s - live.granted_s) * 1000)) if live else 0
-        group = self._add(permit.deployment_id, [BlockEnding(permit, ending, age_ms)])
-        is_crowded = now_s < self._crowded.get(permit.deployment_id, 0.0)
-        if is_urgent or is_crowded or len(group.calls) >= self._size:
-            self._tell(permit.deployment_id, is_urgent)
+        group = self._add(name, [BlockEnding(permit, ending, age_ms)])
+        if is_urgent or now_s < self._crowded.get(name, 0.0) or len(group.calls) >= self._size:
+            self._tell(name)
         return group.told
 
     def _give_back(self, unused: Sequence[_Held]) -> None:
@@ -213,7 +225,7 @@ class Blocks:
             self._unused[deployment_id] -= len(calls)
             self.given_back += len(calls)
             self._add(deployment_id, calls)
-            self._tell(deployment_id, is_urgent=True)  # ahead of the next block
+            self._tell(deployment_id)
 
     def _add(self, deployment_id: str, calls: Iterable[BlockEnding]) -> _Group:
         group = self._groups.get(deployment_id)
@@ -223,11 +235,12 @@ class Blocks:
         group.calls.extend(calls)
         return group
 
-    def _tell(self, deployment_id: str, is_urgent: bool = False) -> None:
+    def _tell(self, deployment_id: str) -> None:
+        """In the order of what happened, and so ahead of every decision that follows."""
         group = self._groups.pop(deployment_id, None)
         if group is not None:
             group.timer.cancel()
-            told = self._store.settle_block(deployment_id, group.calls, is_urgent)
+            told = self._store.settle_block(deployment_id, group.calls, is_urgent=not self._is_closed)
             told.add_done_callback(lambda done: self._told(deployment_id, group.told, done))
 
     def _told(self, deployment_id: str, waiting: asyncio.Future[Reply], done: asyncio.Future[Reply]) -> None:

@@ -207,10 +207,10 @@ class Failover:
         """Of permits of that store."""
         return self.blocks if self.blocks is not None and store is self.shared else store
 
-    def give_back(self) -> None:
-        """Permits that wait here unused."""
+    def stop(self) -> None:
+        """No permit waits here unused any more."""
         if self.blocks is not None:
-            self.blocks.give_back()
+            self.blocks.close()
 
     async def _goes_on(self, store: Store, error: StateError) -> bool:
         """Is there another store to ask by now, or is the shared one well again?"""
@@ -236,7 +236,7 @@ class Failover:
         if active is self.shared:
             if self.standby is not None and self.standby.is_used and self.standby.store is not None:
                 self.standby.store.settle(permit, Ending(Outcome.CANCELLED, cost=0))
-            if permit.is_block and self.blocks is not None:
+            if self.blocks is not None:
                 return self.blocks.settle(permit, ending, is_urgent)
         elif self._is_shared(permit):
             self.shared.owe(permit, ending.cost)
@@ -305,7 +305,8 @@ class Failover:
         if self.standby is None or self.standby.store is None:
             return False
         self._seen = self.shared.view
-        self.give_back()
+        if self.blocks is not None:
+            self.blocks.give_back()
         self.standby.take()
         self._stand(self.standby.store, self._seen)
         self.reason, self.lost_s = str(error), time.monotonic()

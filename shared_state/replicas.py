@@ -84,7 +84,7 @@ class Replica:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._failover.give_back()
+        self._failover.stop()
         is_started = self._task is not None
         if is_started and self._failover.state == "shared" and not self._failover.shared.memory.live:
             with contextlib.suppress(StateError, TimeoutError):

@@ -116,6 +116,7 @@ class TestTree:
             "autoscale": None,
             "budget": None,
             "cost_estimate": {"bytes_per_token": 2, "max_output_tokens": 4_096},
+            "capacity_leases": {"block": 0, "for": 1_000},
         }
 
     def test_deployment_defaults(self) -> None:
