@@ -91,7 +91,7 @@ ORDER = {
         *("crew", "worker", "part", "flags", "flag_texts", "values", "drive"),
         *("client", "connection", "answers", "arrivals", "open_files"),
         *("peer_report", "peer_measures", "peer_figures", "peer_replica", "peers", "peer_envoy", "peer_sites"),
-        *("bench", "bench_streams", "bench_processes", "bench_domains", "bench_leases", "bench_rig", "stream_sink"),
+        *("bench", "bench_streams", "bench_leases", "bench_processes", "bench_domains", "bench_rig", "stream_sink"),
         *("measure", "histogram", "slo", "requests"),
         *("stream_source", "outage", "geography", "long_line", "capacity", "capacity_model", "bench_parts"),
         *("provider", "exchange", "counts", "dialects", "tool_calls", "behaviour"),

@@ -59,6 +59,7 @@ def test_another_order_is_a_change() -> None:
         ("server: {engine: uvicorn, metrics_port: 9, access_log: false}", ["engine", "access_log", "metrics_port"]),
         ("server: {max_body: 1KiB, ping_interval: 1s, drain_timeout: 1s, drain_delay: 1s}", []),
         ("router: {routing_strategy: random}", []),
+        ("router: {capacity_leases: {block: 20}}", ["router.capacity_leases.block"]),
     ],
 )
 def test_only_some_settings_need_a_restart(added: str, paths: list[str]) -> None:

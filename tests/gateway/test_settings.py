@@ -628,3 +628,19 @@ class TestRegion:
 @pytest.mark.parametrize("number", [f"1{'0' * 400}", "1e308"])
 def test_a_duration_beyond_all_numbers_is_refused_in_words(number: str) -> None:
     assert deployment_problems(f"timeout: {number}")[0].startswith("model_list[0].timeout: expected a duration")
+
+
+class TestCapacityLeases:
+    def test_block_and_time_are_read(self) -> None:
+        leases = with_router("{capacity_leases: {block: 20, for: 250ms}}").router.capacity_leases
+
+        assert (leases.block, leases.for_ms) == (20, 250)
+
+    def test_what_they_cannot_be_is_refused_with_its_path(self) -> None:
+        problems = router_problems("{capacity_leases: {block: 201, for: 6s, size: 3}}")
+
+        assert sorted(problem.split(":")[0] for problem in problems) == [
+            "router.capacity_leases.block",
+            "router.capacity_leases.for",
+            "router.capacity_leases.size",
+        ]
