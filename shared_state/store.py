@@ -89,13 +89,22 @@ class Store:
         self._reconciled_s = time.monotonic()
         self._era = 0
         self._restoring: asyncio.Future[None] | None = None
-        self.configuration = self._adopted = configuration
+        self.configuration = configuration
         self.forecasts = Forecasts(batcher, self._calls, lambda: self.configuration)
         self.replicas = 1  # that share each tenant's limits without knowing of each other
         self.view = View()
         self.shed_reasons: tuple[str, ...] = ()  # as of the last heartbeat
         self.heard_tenants: Callable[[int], None] = lambda _version: None
         self.told = ""  # what the last beat that got through named as the store in use
+
+    @property
+    def configuration(self) -> Configuration:
+        """With deployments that are gone from it, as long as requests run on them."""
+        return self._configuration
+
+    @configuration.setter
+    def configuration(self, configuration: Configuration) -> None:
+        self._configuration = self._adopted = configuration
 
     @property
     def latencies(self) -> dict[str, Histogram]:
@@ -299,8 +308,8 @@ class Store:
 
     async def beat(self, presence: Presence) -> Heartbeat:
         """Tells and asks; a store that turns out to have forgotten something is told that as well."""
-        if self.configuration is not self._adopted:
-            self.configuration = self._with_busy(self._adopted)
+        if self._configuration is not self._adopted:
+            self._configuration = self._with_busy(self._adopted)
         policies = self.configuration.deployments
         answered, self._answered = self._answered, {}
         packed = self._calls.beat(self.memory.replica, presence, [policy.id for policy in policies], answered)
@@ -407,7 +416,7 @@ class Store:
         """Another configuration while running. What it no longer has is kept as long as requests run on it here."""
         calls = [self._batcher.call(packed) for packed in self._calls.configure(self._with_busy(configuration))]
         await asyncio.gather(*calls)
-        self._adopted, self.configuration = configuration, self._with_busy(configuration)
+        self._adopted, self._configuration = configuration, self._with_busy(configuration)
         self._is_outdated = False
 
     def _with_busy(self, configuration: Configuration) -> Configuration:

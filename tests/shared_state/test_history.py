@@ -46,7 +46,7 @@ class Replay:
         assert self.model.sequence == sequence(note)
 
     def check_acquire(self, arguments: list[str], reply: list[Any]) -> None:
-        strategy, token, is_again, now_ms = arguments[0], arguments[3], arguments[14] == "1", self.time(reply)
+        strategy, token, is_again, now_ms = arguments[0], arguments[3], arguments[15] == "1", self.time(reply)
         self.seen["left"] += arguments[-1] == "left"
         if is_again and (held := self.model.resent(IDS, token, now_ms)):
             self.seen["resent"] += 1
