@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared_state.embedded import EmbeddedStore
+from tests.cluster.conftest import heal
 from tests.loadtest.process import ProviderProcess
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
 from tests.support.stores import wait_until
@@ -28,8 +29,7 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sharded]:
 @pytest.fixture
 def cluster(sharded: Sharded, store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[Cluster]:
     first, second, third = provider_processes
-    for provider in provider_processes:
-        provider.behave(error_rate=0, latency_ms=0)
+    heal(provider_processes)
     models = [
         deployment("here", first, "gpt-4", domain=EAST),
         deployment("there", second, "backup", domain=WEST),
@@ -41,8 +41,6 @@ def cluster(sharded: Sharded, store: EmbeddedStore, provider_processes: list[Pro
     state = {"url": sharded.url, "deadline": "100ms", "domain": HOME}
     with running_cluster(store, provider_processes, models, domain="domains", state=state, router=router) as running:
         yield running
-    for provider in provider_processes:
-        provider.behave(error_rate=0)
     for server in sharded.servers:
         if server.process.poll() is None and server.redis.role()[0] == "master":
             server.redis.flushall()
