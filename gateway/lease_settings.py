@@ -6,7 +6,8 @@ import msgspec
 
 from gateway.setting_types import duration_ms, yaml_key
 
-Block = Annotated[int, msgspec.Meta(ge=0, le=200, description="a whole number from 0 (off) to 200")]
+# A larger one would hold the store up for more than ten milliseconds where a chain is long.
+Block = Annotated[int, msgspec.Meta(ge=0, le=100, description="a whole number from 0 (off) to 100")]
 Hold = Annotated[
     int,
     msgspec.Meta(

@@ -637,7 +637,7 @@ class TestCapacityLeases:
         assert (leases.block, leases.for_ms) == (20, 250)
 
     def test_what_they_cannot_be_is_refused_with_its_path(self) -> None:
-        problems = router_problems("{capacity_leases: {block: 201, for: 6s, size: 3}}")
+        problems = router_problems("{capacity_leases: {block: 101, for: 6s, size: 3}}")
 
         assert sorted(problem.split(":")[0] for problem in problems) == [
             "router.capacity_leases.block",

@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.lua.test_block import block, settle_block
 from tests.support.state import Cluster, deployment_policy
 from tests.support.stores import RedisCli
 
 SLOW_AFTER_US = 10_000
+BLOCK_MOST = 100  # that settings allow
 IDS = tuple(f"d{k:03}" for k in range(50))
 CHAIN = tuple((name, k // 4) for k, name in enumerate(IDS[:16]))
 
@@ -81,3 +83,13 @@ def test_nothing_else_was_slow(large: Cluster, cli: RedisCli) -> None:
         large.call(IDS[3], times=10)
 
     assert is_ever_quick(cli, ordinary)
+
+
+def test_largest_block_of_sixteen_candidates(large: Cluster, cli: RedisCli) -> None:
+    assert is_ever_quick(cli, lambda: block(large, *CHAIN, count=BLOCK_MOST, priority=0))
+
+
+def test_settle_of_the_largest_block(large: Cluster, cli: RedisCli) -> None:
+    blocks = iter([block(large, IDS[1], count=BLOCK_MOST, priority=0) for _ in range(5)])
+
+    assert is_ever_quick(cli, lambda: settle_block(large, next(blocks), "failure", "success"))
