@@ -18,6 +18,12 @@ from tests.support.cluster import free_port
 from tests.support.wire import ask, request_bytes
 
 
+def _at_terminal() -> None:
+    """With the signal as a shell leaves it, however these tests were started: nohup would have it ignored."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class InTerminal:
     """`pllm serve` at a terminal of its own."""
 
@@ -33,7 +39,7 @@ class InTerminal:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+                preexec_fn=_at_terminal,
             )
         os.close(inner)
         wait_until(self.is_ready, self.said)

@@ -262,9 +262,16 @@ def test_report_that_cannot_be_written_is_told_and_the_table_stands(provider: Pr
     assert "Traceback" not in done.stderr
 
 
+def _heeds_ctrl_c() -> None:
+    """However these tests were started: what a shell starts in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_while_modules_are_loaded_shows_no_traceback() -> None:
     told = [sys.executable, "-X", "importtime", "-m", "loadtest", "-url", "http://127.0.0.1:1"]
-    with subprocess.Popen(told, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        told, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=_heeds_ctrl_c
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.split()[-1] == "asyncio":  # one of the first that the command needs
