@@ -44,6 +44,7 @@ from gateway.stores import State, open_state
 from gateway.tracing import Tracer, is_wanted
 from gateway.upstream import Upstream
 from shared_state.errors import StateError
+from shared_state.failover import Failover
 from shared_state.news import News
 from shared_state.records import TenantRecord
 from shared_state.scaling import Scaling
@@ -168,30 +169,15 @@ async def _lasting(
     authenticator, ledger = Authenticator(settings.auth), failover.shared.memory.ledger
     prices = Prices(settings.model_list, settings.router.cost_estimate, budget_of(settings.router.budget))
     admission = Admission(failover, settings.router, authenticator.is_welcome, prices)
-
-    def learn(records: dict[str, TenantRecord], learned: int) -> None:
-        authenticator.learn(records, learned)
-        failover.watch(prices.budget, authenticator.limits())
-
-    failover.watch(prices.budget, authenticator.limits())
-    book = TenantBook(failover, learn)
-    await book.begin()
+    book = await _book(failover, authenticator, prices)
     _listen(stack, state, admission, book, reloader)
     retries, measures, lag = ClientRetries(), Measures(), LoopLag()
     stack.callback(lag.stop)
     feed = LiveFeed(failover, models_shown(settings), replica, admission.waiting, lambda: flight.is_draining)
     stack.push_async_callback(feed.stop)
-    round_trips = RoundTrips(settings.model_list, failover.tell_round_trips)
-    stack.push_async_callback(round_trips.stop)
-    if settings.server.region:
-        round_trips.start()
-    scaling = Scaling(failover, lambda: sum(admission.waiting().values()))
-    stack.push_async_callback(scaling.stop)
-    scaling.start()
-    access, cluster = (
-        AdminAccess(authenticator),
-        ClusterMetrics(settings.model_list, ledger, lambda: scaling.latest, settings.server.region),
-    )
+    round_trips, scaling = _reporters(stack, settings, failover, admission)
+    access = AdminAccess(authenticator)
+    cluster = ClusterMetrics(settings.model_list, ledger, lambda: scaling.latest, settings.server.region)
     metrics = Metrics(
         failover, retries, measures, admission.queues, admission.attempts, lag, cluster, reloader, settings
     )
@@ -218,6 +204,33 @@ async def _lasting(
         replica=replica,
         created=version // 1000,
     )
+
+
+async def _book(failover: Failover, authenticator: Authenticator, prices: Prices) -> TenantBook:
+    """Who is known, and with them whose budgets and limits are read along."""
+
+    def learn(records: dict[str, TenantRecord], version: int) -> None:
+        authenticator.learn(records, version)
+        failover.watch(prices.budget, authenticator.limits())
+
+    failover.watch(prices.budget, authenticator.limits())
+    book = TenantBook(failover, learn)
+    await book.begin()
+    return book
+
+
+def _reporters(
+    stack: contextlib.AsyncExitStack, settings: Settings, failover: Failover, admission: Admission
+) -> tuple[RoundTrips, Scaling]:
+    """What tells the store from time to time, each where it is wanted."""
+    round_trips = RoundTrips(settings.model_list, failover.tell_round_trips)
+    stack.push_async_callback(round_trips.stop)
+    if settings.server.region:
+        round_trips.start()
+    scaling = Scaling(failover, lambda: sum(admission.waiting().values()))
+    stack.push_async_callback(scaling.stop)
+    scaling.start()
+    return round_trips, scaling
 
 
 def _listen(

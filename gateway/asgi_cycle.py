@@ -1,5 +1,5 @@
-"""One request and its answer, as ASGI sees them. Hypercorn's own stream costs a quarter of a request: a queue, a task
-group and seven events for what is one call and one answer.
+"""One request and its answer, as ASGI sees them. Hypercorn's own stream takes a queue, a task group and seven
+events for what is one call and one answer.
 """
 
 import asyncio

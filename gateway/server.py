@@ -123,12 +123,7 @@ def _hypercorn_config(host: str, port: int) -> hypercorn.config.Config:
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.backlog = BACKLOG
-    # Unbounded, or a body that was refused unread fills the queue and holds its connection for ever. What is read
-    # is bounded by max_body, and nothing waits while a body is still to be read.
-    config.max_app_queue_size = 0
     config.graceful_timeout = 1.0  # after our own drain nothing is worth waiting for
-    config.accesslog = None
-    config.errorlog = logging.getLogger("pllm.hypercorn")
     return config
 
 

@@ -6,23 +6,15 @@ growth.
 
 import contextlib
 import json
-import socket
 import time
 from collections.abc import Iterator, Sequence
 
 from loadtest.bench_parts import free_port, store_binary
-from loadtest.bench_rig import OTHER_CORE, Bench, cpu_s
+from loadtest.bench_rig import OTHER_CORE, Bench, ask, cpu_s
 
 SLOTS = 16_384
 READY_S = 20.0
 DOMAINS = ("west", "default", "east")  # one for each third of the slots
-
-
-def _ask(port: int, *words: object) -> str:
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as link:
-        parts = [f"${len(str(word))}\r\n{word}\r\n" for word in words]
-        link.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())
-        return link.recv(65536).decode()
 
 
 @contextlib.contextmanager
@@ -38,11 +30,11 @@ def _masters(bench: Bench) -> Iterator[tuple[list[int], list[int]]]:
             options += ["--cluster-port", str(buses[number])]
             pids.append(stack.enter_context(bench.running(OTHER_CORE, store_binary(), *options, port=port)))
             first, last = SLOTS * number // len(ports), SLOTS * (number + 1) // len(ports) - 1
-            _ask(port, "CLUSTER", "ADDSLOTSRANGE", first, last)
+            ask(port, "CLUSTER", "ADDSLOTSRANGE", first, last)
         for port in ports[1:]:
-            _ask(port, "CLUSTER", "MEET", "127.0.0.1", ports[0], buses[0])
+            ask(port, "CLUSTER", "MEET", "127.0.0.1", ports[0], buses[0])
         give_up_at = time.monotonic() + READY_S
-        while not all("cluster_state:ok" in _ask(port, "CLUSTER", "INFO") for port in ports):
+        while not all("cluster_state:ok" in ask(port, "CLUSTER", "INFO") for port in ports):
             if time.monotonic() > give_up_at:
                 raise SystemExit("the Cluster of the bench does not come up")
             time.sleep(0.1)

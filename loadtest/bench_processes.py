@@ -6,25 +6,15 @@ shows whether processes get in each other's way is the CPU time of a request.
 
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-from loadtest.bench_rig import Bench, cpu_s
+from loadtest.bench_rig import Bench, cpu_s, family
 
 COUNTS = (1, 2, 4)
 BEATS_S = 5.0
 
 
-def _family(pid: int) -> Iterator[int]:
-    """A process and those that it has started."""
-    yield pid
-    for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in file.read_text().split():
-            yield from _family(int(child))
-
-
 def spent_s(pid: int) -> float:
-    return sum(map(cpu_s, _family(pid)))
+    return sum(map(cpu_s, family(pid)))
 
 
 def bench_processes(bench: Bench, turns: int, seconds: float) -> None:

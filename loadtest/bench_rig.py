@@ -151,10 +151,23 @@ class Bench:
         return report
 
     def ask_store(self, *words: str) -> str:
-        with socket.create_connection(("127.0.0.1", self.store), timeout=5) as link:
-            parts = [f"${len(word)}\r\n{word}\r\n" for word in words]
-            link.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())
-            return link.recv(65536).decode()
+        return ask(self.store, *words)
+
+
+def ask(port: int, *words: object) -> str:
+    """What a store says to one command, as it came."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as link:
+        parts = [f"${len(str(word))}\r\n{word}\r\n" for word in words]
+        link.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())
+        return link.recv(65536).decode()
+
+
+def family(pid: int) -> Iterator[int]:
+    """A process and those that it has started."""
+    yield pid
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in file.read_text().split():
+            yield from family(int(child))
 
 
 def rss_mib(pid: int) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from loadtest.bench_rig import family
 from loadtest.peer_sites import Launch, Site
 from loadtest.peers import Peer, PeerTrouble, last_words
 from loadtest.provider import die_with_parent
@@ -41,17 +42,10 @@ class Replica(msgspec.Struct, frozen=True):
         return sum(int(text.split()[1]) * PAGE for text in self._read("statm")) / 2**20
 
     def _read(self, name: str) -> Iterator[str]:
-        for pid in _family(self.pid):
+        for pid in family(self.pid):
             for file in Path(f"/proc/{pid}").glob(name):
                 with contextlib.suppress(OSError):  # a thread that has ended
                     yield file.read_text()
-
-
-def _family(pid: int) -> Iterator[int]:
-    yield pid
-    for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in file.read_text().split():
-            yield from _family(int(child))
 
 
 @contextlib.contextmanager

@@ -2,24 +2,12 @@
 
 from gateway.cluster_metrics import ClusterMetrics
 from shared_state.ledger import Ledger
-from shared_state.records import DeploymentSnapshot, DomainSnapshot, Forecast
+from shared_state.records import DeploymentSnapshot, Forecast
+from tests.support.snapshots import snapshot_of
 
 
 def samples(*deployments: DeploymentSnapshot) -> dict[tuple[str, ...], float]:
-    snapshot = DomainSnapshot(
-        epoch="e",
-        sequence=1,
-        now_ms=1,
-        policy_version=1,
-        active=0,
-        replicas_alive=1,
-        shed_reasons="",
-        healthy_ratio=1.0,
-        requests=0,
-        failures=0,
-        retry_tokens=0.0,
-        deployments=deployments,
-    )
+    snapshot = snapshot_of(*deployments)
     return {
         (sample.name, *sample.labels.values()): sample.value
         for metric in ClusterMetrics([], Ledger()).collect(snapshot)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from gateway.statistics import duration, statistics
-from shared_state.records import DeploymentSnapshot, DomainSnapshot, Forecast
+from shared_state.records import DeploymentSnapshot, Forecast
+from tests.support.snapshots import snapshot_of
 
 
 @pytest.mark.parametrize(
@@ -18,20 +19,7 @@ def test_duration_is_text_with_its_unit(milliseconds: float, text: str) -> None:
 
 
 def merged(*members: DeploymentSnapshot) -> tuple[dict[str, Any], dict[str, Any]]:
-    snapshot = DomainSnapshot(
-        epoch="e",
-        sequence=1,
-        now_ms=1,
-        policy_version=1,
-        active=0,
-        replicas_alive=1,
-        shed_reasons="",
-        healthy_ratio=1.0,
-        requests=0,
-        failures=0,
-        retry_tokens=0.0,
-        deployments=members,
-    )
+    snapshot = snapshot_of(*members)
     whole: Any = statistics(snapshot, [("m", [member.id for member in members])])
     return whole["load_balancer"]["m"], whole["adaptive_breakers"]["m"]
 
