@@ -57,7 +57,7 @@ if policy and now - (domain.evaluated_at_ms or 0) >= EVALUATE_EVERY_MS then
       local own_active = deployment_active(KEYS[k + 1], d, now)
       if own_active ~= (d.active or 0) then record_set(d, 'active', own_active) end
       if d.state == 'closed' and policy.breaker_enabled
-        and overdue_is_half(d, policy, KEYS[k + 1], own_active, replicas_key, beats, now) then
+        and overdue_is_hung(d, policy, KEYS[k + 1], own_active, replicas_key, beats, now) then
         transitions[#transitions + 1] = breaker_open(d, policy, now, 'overdue', random)
       end
       counted = counted + 1

@@ -271,6 +271,85 @@ def test_call_is_as_old_as_it_was_when_its_replica_could_last_tell(cluster: Clus
     assert (before, cluster.state("a")) == ("closed", "open")
 
 
+def test_plain_call_is_as_old_as_when_its_replica_took_another(cluster: Cluster) -> None:
+    """Its last beat need not be so late: a plain call that was answered would have been settled."""
+    cluster.configure("a")
+    known(cluster, 30)
+    for _ in range(3):
+        cluster.granted("a", replica="r2")
+    cluster.advance(3900)
+    cluster.beat("r2")
+    cluster.advance(150)
+    cluster.beat("r1")
+    before = cluster.state("a")
+    cluster.granted("a", replica="r2")
+    cluster.advance(900)
+    cluster.beat("r1")
+
+    assert (before, cluster.state("a")) == ("closed", "open")
+
+
+def test_stream_that_another_call_followed_may_have_begun_since_the_last_beat(cluster: Cluster) -> None:
+    cluster.configure("a")
+    known(cluster, 30)
+    streams(cluster, 3, replica="r2")
+    cluster.advance(3900)
+    cluster.beat("r2")
+    cluster.advance(900)
+    cluster.granted("a", replica="r2")
+    cluster.beat("r1")
+
+    assert cluster.state("a") == "closed"
+
+
+def hung_among_fresh(cluster: Cluster, stream: bool) -> list[Permit]:
+    """Three calls that have waited long, and twice as many that have not."""
+    known(cluster, 30)
+    permits = [cluster.granted("a", stream=stream) for _ in range(3)]
+    wait(cluster, 3000)
+    permits += [cluster.granted("a", stream=stream) for _ in range(6)]
+    return permits
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_where_nothing_comes_back_fresh_calls_do_not_keep_it_closed(cluster: Cluster, stream: bool) -> None:
+    """Of 25 calls a second half would be overdue only after four times the threshold."""
+    cluster.configure("a")
+    hung_among_fresh(cluster, stream)
+    wait(cluster, 1100)
+
+    assert cluster.events("a")[-1]["reason"] == "overdue"
+
+
+def test_one_that_came_back_shows_that_the_others_only_take_long(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.settle(hung_among_fresh(cluster, stream=False)[-1])
+    wait(cluster, 1100)
+
+    assert cluster.state("a") == "closed"
+
+
+@pytest.mark.parametrize(("which", "fresh"), [(2, 0), (2, 70), (8, 0)])
+def test_stream_that_has_begun_shows_that_the_others_only_take_long(cluster: Cluster, which: int, fresh: int) -> None:
+    """Be it an old one, far from the newest, or a fresh one."""
+    cluster.configure(deployment_policy("a", limit=1000))
+    cluster.granted("a", stream=True)
+    permits = hung_among_fresh(cluster, stream=True)
+    streams(cluster, fresh)
+    wait(cluster, 1100, permits[which])
+
+    assert cluster.state("a") == "closed"
+
+
+def test_stream_that_began_before_them_says_nothing_of_calls_that_wait(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", limit=1000))
+    wait(cluster, 1000, *streams(cluster, 1))
+    hung_among_fresh(cluster, stream=True)
+    wait(cluster, 1100)
+
+    assert cluster.events("a")[-1]["reason"] == "overdue"
+
+
 def test_calls_of_a_silent_replica_are_not_overdue(cluster: Cluster) -> None:
     cluster.configure("a")
     streams(cluster, 5, replica="gone")
