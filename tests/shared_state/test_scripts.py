@@ -1,6 +1,7 @@
 """Assembling scripts: each include once and before its user, and every mistake named by its chain of files."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,23 @@ def test_include_wanted_twice_is_there_once(tmp_path: Path) -> None:
     written(tmp_path, main=wants("a", "b", "a"), a=wants("c"), b=wants("c"), c="local c")
 
     assert assemble("main", tmp_path).text.count("local c") == 1
+
+
+def test_function_that_nobody_uses_is_left_out_and_what_only_it_uses(tmp_path: Path) -> None:
+    one = "local function one() return 1 end\n"
+    two = "local function two()\n  if true then\n    return one()\n  end\nend\n"
+    three = "-- As two() does.\nlocal function three() return 3 end\n"
+    written(tmp_path, main=wants("a") + "return three()", a=one + two + three)
+
+    assert assemble("main", tmp_path).text == three + "return three()\n"
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_function_of_a_script_is_used(name: str) -> None:
+    code = re.sub(r"--.*", "", assemble(name).text)
+    defined = re.findall(r"^local function (\w+)", code, re.MULTILINE)
+
+    assert [function for function in defined if len(re.findall(rf"\b{function}\b", code)) == 1] == []
 
 
 def test_missing_include_is_named_with_who_wants_it(tmp_path: Path) -> None:
