@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from shared_state.batcher import PATIENT, Batcher, Patience
+from shared_state.batcher import COMPANY_S, PATIENT, Batcher, Patience
 from shared_state.client import Client, ask
 from shared_state.keys import Keys
 from shared_state.memory import Memory
@@ -43,9 +43,13 @@ def _released(script: Script, release: str) -> Script:
 
 @contextlib.asynccontextmanager
 async def opened_batcher(
-    url: str, scripts: Sequence[Script], deadline_ms: int = DEADLINE_MS, patience: Patience = PATIENT
+    url: str,
+    scripts: Sequence[Script],
+    deadline_ms: int = DEADLINE_MS,
+    patience: Patience = PATIENT,
+    company_s: float = COMPANY_S,
 ) -> AsyncIterator[Batcher]:
-    batcher = Batcher(Client(url), scripts, deadline_ms, patience)
+    batcher = Batcher(Client(url), scripts, deadline_ms, patience, company_s)
     try:
         yield batcher
     finally:
