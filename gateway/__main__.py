@@ -14,7 +14,7 @@ from gateway import console, demo, server, state_text, supervisor
 from gateway.configuration_file import ConfigurationFile
 from gateway.imports import litellm
 from gateway.setting_types import Secret
-from gateway.settings import ConfigurationError, ServerSettings, Settings, exposure_problems, load
+from gateway.settings import ConfigurationError, ServerSettings, Settings, exposure_problems, load, state_problems
 from gateway.standard_streams import open_standard_streams
 from gateway.yaml_source import Problem
 from shared_state.errors import StateError
@@ -103,7 +103,7 @@ def _replica(name: str) -> str:
 
 def _count(text: str) -> int:
     """Raises what argparse turns into a usage error."""
-    if not text.isdigit() or not 1 <= int(text) <= REPLICAS_MOST:
+    if not text.isdecimal() or not 1 <= int(text) <= REPLICAS_MOST:
         raise argparse.ArgumentTypeError(f"expected a number from 1 to {REPLICAS_MOST}")
     return int(text)
 
@@ -136,7 +136,7 @@ def _passed_on(options: argparse.Namespace) -> list[str]:
 
 
 def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
-    """Raises ConfigurationError: another host must obey the same rule as the one in the file."""
+    """Raises ConfigurationError: another host or store must obey the same rules as the one in the file."""
     wanted = {"host": options.host, "port": options.port, "engine": options.engine}
     wanted["metrics_port"] = options.metrics_port
     given = {name: value for name, value in wanted.items() if value is not None}
@@ -144,7 +144,8 @@ def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
     if options.state_url is not None:
         state = msgspec.structs.replace(settings.state, url=Secret(options.state_url))
         changed = msgspec.structs.replace(changed, state=state)
-    problems = (*exposure_problems(changed), *_replica_problems(changed.server, options))
+    problems = (*exposure_problems(changed), *state_problems(changed.state))
+    problems += tuple(_replica_problems(changed.server, options))
     if problems:
         raise ConfigurationError(problems)
     return changed

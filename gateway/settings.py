@@ -219,7 +219,7 @@ def _filled(entry: object, inherited: Mapping[str, object], environment: Mapping
 
 def _rule_problems(settings: Settings) -> Iterator[Problem]:
     yield from exposure_problems(settings)
-    yield from _state_problems(settings.state)
+    yield from state_problems(settings.state)
     yield from _key_problems(settings.auth)
     yield from _router_problems(settings)
     yield from _model_problems(settings)
@@ -229,7 +229,7 @@ def _rule_problems(settings: Settings) -> Iterator[Problem]:
     yield from setting_rules.region_problems("server.region", settings.server.region, served)
 
 
-def _state_problems(state: StateSettings) -> Iterator[Problem]:
+def state_problems(state: StateSettings) -> Iterator[Problem]:
     try:
         if state.url:
             Topology(str(state.url))

@@ -170,7 +170,23 @@ def test_replicas_that_cannot_start_are_given_up(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("count", ["0", "-1", "129", "many", "1.5"])
+@pytest.mark.parametrize("options", [(), ("--replicas", "2")])
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://127.0.0.1:6379", "state.url: the address must begin with one of redis://"),
+        ("redis://127.0.0.1:99999", "state.url: the address cannot be read"),
+    ],
+)
+def test_store_that_cannot_be_one_is_refused_with_its_path(
+    tmp_path: Path, options: tuple[str, ...], url: str, told: str
+) -> None:
+    done = serve(tmp_path, "model_list: [{id: m-1, model_name: m}]\n", *options, "--port", "0", "--state-url", url)
+
+    assert (done.returncode, told in done.stderr, "Traceback" in done.stderr) == (1, True, False), done.stderr
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "129", "1000", "many", "1.5", "", "²"])
 def test_number_of_replicas_is_bounded(tmp_path: Path, count: str) -> None:
     done = serve(tmp_path, "model_list: [{id: m-1, model_name: m}]\n", f"--replicas={count}")
 
