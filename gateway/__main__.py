@@ -123,7 +123,7 @@ def _fd(text: str) -> int:
 def _serve(options: argparse.Namespace) -> int:
     file = ConfigurationFile(options.config, os.environ, partial(_with_options, options=options))
     if options.replicas > 1:
-        return supervisor.run(file.read().settings, options.replicas, _passed_on(options))
+        return supervisor.run(file, options.replicas, _passed_on(options))
     server.run(file, os.environ, options.replica, options.fd)
     return 0
 

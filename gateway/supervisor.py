@@ -16,10 +16,11 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from gateway.configuration_file import ConfigurationFile
 from gateway.hang_up import HangUp, block
 from gateway.logs import Redaction, written
 from gateway.setting_types import secrets
-from gateway.settings import Settings
+from gateway.settings import ConfigurationError, Settings
 from shared_state.embedded import EmbeddedStore, die_with_parent
 
 BACKLOG = 1024
@@ -126,16 +127,25 @@ def listeners(host: str, port: int, count: int) -> list[socket.socket]:
     return made
 
 
-def run(settings: Settings, count: int, arguments: Sequence[str]) -> int:
+def run(file: ConfigurationFile, count: int, arguments: Sequence[str]) -> int:
     """Serves until SIGTERM, SIGINT or the end of its terminal, then lets every process drain; passes any other SIGHUP
-    on. Returns an exit code: that of a process which gave up at the start, else 0. Raises OSError when the port is
-    taken, StateError without a store.
+    on. Returns an exit code: that of a process which gave up at the start, else 0. Raises ConfigurationError, OSError
+    when the port is taken, StateError without a store.
     """
+    settings = file.read().settings
     with written(Redaction(secrets(settings))):
-        return asyncio.run(_run(settings, count, arguments))
+        return asyncio.run(_run(file, settings, count, arguments))
 
 
-async def _run(settings: Settings, count: int, arguments: Sequence[str]) -> int:
+def patience_s(file: ConfigurationFile, at_start: Settings) -> float:
+    """How long processes may take to end: they obey the settings of the start, or those of a reload since."""
+    servers = [at_start.server]
+    with contextlib.suppress(ConfigurationError):
+        servers.append(file.read().settings.server)
+    return max((server.drain_delay_ms or 0) + server.drain_timeout_ms for server in servers) / 1000 + STOP_GRACE_S
+
+
+async def _run(file: ConfigurationFile, settings: Settings, count: int, arguments: Sequence[str]) -> int:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -151,7 +161,7 @@ async def _run(settings: Settings, count: int, arguments: Sequence[str]) -> int:
         try:
             return await _watch(members, store, stop)
         finally:
-            await _end(members, settings.server.drain_timeout_ms / 1000 + STOP_GRACE_S)
+            await _end(members, patience_s(file, settings))
             for member in members:
                 member.listener.close()
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.supervisor import YOUNG_S
+from gateway.configuration_file import ConfigurationFile
+from gateway.supervisor import STOP_GRACE_S, YOUNG_S, patience_s
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import STATS, free_port
 from tests.support.wire import Answer, Call, ask, chat_bytes, request_bytes
@@ -144,6 +145,40 @@ def test_replicas_live_on_while_a_new_one_cannot_start(supervised: Supervised, t
     config.write_text(right)
 
     wait_until(lambda: supervised.seen() == COUNT, supervised.said)
+
+
+@pytest.mark.long
+def test_delay_is_time_to_end_as_well(supervised: Supervised, provider_processes: list[ProviderProcess]) -> None:
+    """Processes were killed ten seconds after the time of the drain alone."""
+    text = supervised.config.read_text()
+    supervised.config.write_text(
+        text.replace("server: {", f"server: {{drain_delay: {STOP_GRACE_S + 5}, drain_timeout: 1, ")
+    )
+    supervised.process.send_signal(signal.SIGHUP)
+    wait_for_text(supervised, "server.drain_delay", COUNT)
+    provider_processes[0].behave(chunk_gap_ms=1000 * (STOP_GRACE_S + 2) / 7, chunks=8)
+    with Call(("127.0.0.1", supervised.port), chat_bytes(model="m", stream=True)) as call:
+        call.socket.settimeout(2 * STOP_GRACE_S)
+        call.peek_until(b"data: ")
+        supervised.process.send_signal(signal.SIGTERM)
+        answer = call.answer()
+    provider_processes[0].behave(chunk_gap_ms=0)
+
+    assert (answer.is_whole, answer.events[-1]) == (True, "[DONE]")
+    assert supervised.process.wait(30) == 0
+
+
+def test_time_to_end_is_delay_and_drain_of_the_start_or_of_a_reload_whichever_is_longer(tmp_path: Path) -> None:
+    models, config = "model_list: [{id: m-1, model_name: m}]\n", tmp_path / "x.yaml"
+    config.write_text("server: {drain_delay: 15s, drain_timeout: 20s}\n" + models)
+    file = ConfigurationFile(config, {})
+    at_start = file.read().settings
+    seen = []
+    for text in ("server: {drain_timeout: 2m}\n" + models, "server: {drain_timeout: 1s}\n" + models, "bogus: 1\n"):
+        config.write_text(text)
+        seen.append(patience_s(file, at_start))
+
+    assert seen == [120 + STOP_GRACE_S, 35 + STOP_GRACE_S, 35 + STOP_GRACE_S]
 
 
 def serve(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
