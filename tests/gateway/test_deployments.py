@@ -1,9 +1,12 @@
 """What is in `deploy/` for containers: manifests that Kubernetes would take, and settings that a replica would."""
 
 import copy
+import importlib.util
+import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +150,47 @@ def test_compose_services_are_hardened_and_reachable_from_this_machine_only() ->
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
         assert service["mem_limit"], name
+        assert service["healthcheck"]["test"][0] == "CMD", name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
         assert re.search(r":[^:{}]*\d[^:{}]*\}?$|:local$", service["image"]), f"{name}: no version"
     assert "ports" not in services["valkey"]
+
+
+def test_balancer_answers_in_the_gateways_words_where_no_replica_can() -> None:
+    text = (DEPLOY / "compose/haproxy.cfg").read_text()
+    told = dict(re.findall(r"http-error status (\d+) content-type application/json string '(.+?)'", text))
+
+    assert told.keys() == {"400", "408", "502", "503", "504"}
+    for body in told.values():
+        error = json.loads(body)["error"]
+        assert error.keys() == {"message", "type", "param", "code"}
+        assert error["message"]
+        assert error["code"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "killed_s", "is_excused"),
+    [
+        ({}, None, True),
+        ({"answer cut": [100]}, None, False),
+        ({"answer cut": [99], "502 replica_lost": [101]}, (99.5, 100.2), True),
+        ({"answer cut": [103]}, (99.5, 100.2), False),  # long after: no longer what it had in hand
+        ({"answer cut": [97]}, (99.5, 100.2), False),
+        ({"503 no_replica": [100]}, (99.5, 100.2), False),
+    ],
+)
+def test_compose_check_excuses_what_a_killed_replica_had_in_hand_and_nothing_else(
+    lost: dict[str, list[float]], killed_s: tuple[float, float] | None, is_excused: bool
+) -> None:
+    specification = importlib.util.spec_from_file_location("clients", DEPLOY / "compose/clients.py")
+    assert specification is not None
+    assert specification.loader is not None
+    clients = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(clients)
+    failures = Counter({kind: len(times) for kind, times in lost.items()})
+    seen = clients.Seen(400, failures, [at_s for times in lost.values() for at_s in times], 1000)
+
+    assert clients.is_excused(seen, killed_s) is is_excused
 
 
 @pytest.mark.parametrize(
