@@ -22,11 +22,13 @@ from gateway.logs import Redaction, written
 from gateway.setting_types import secrets
 from gateway.settings import ConfigurationError, Settings
 from shared_state.embedded import EmbeddedStore, die_with_parent
+from shared_state.errors import StateError
 
 BACKLOG = 1024
 LOOK_EVERY_S = 0.1
 PAUSE_LEAST_S, PAUSE_MOST_S = 0.2, 10.0  # before a process that died is started again, doubling
 YOUNG_S = 10.0  # one that ends sooner has a reason that starting it again will not mend
+STORE_PAUSE_S = 1.0  # between two tries to start the store again
 STOP_GRACE_S = 10.0  # beyond the drain
 
 _log = logging.getLogger("pllm.supervisor")
@@ -61,7 +63,7 @@ class _Member:
         now = time.monotonic()
         if self.process is None:
             if now >= self._due_s:
-                self.start()
+                self._start_again()
             return None
         code = self.process.poll()
         if code is None:
@@ -71,9 +73,21 @@ class _Member:
         _log.error("replica %s ended with code %d", self.name, code)
         if self._pause_s > PAUSE_LEAST_S:  # not for the first time: who connects must not wait for it
             self._stop_listening()
-        self.process, self._due_s = None, now + self._pause_s
-        self._pause_s = min(2 * self._pause_s, PAUSE_MOST_S)
+        self.process = None
+        self._wait()
         return code if code > 0 and now - self.started_s < YOUNG_S else None
+
+    def _start_again(self) -> None:
+        """The machine may be out of memory, processes or files just now: no reason to end the others."""
+        try:
+            self.start()
+        except (OSError, subprocess.SubprocessError) as error:
+            _log.error("replica %s cannot be started: %s", self.name, error)
+            self._wait()
+
+    def _wait(self) -> None:
+        self._due_s = time.monotonic() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, PAUSE_MOST_S)
 
     def _stop_listening(self) -> None:
         """The kernel gives new connections to the others, until the next process listens itself."""
@@ -195,19 +209,28 @@ async def _store(settings: Settings) -> AsyncIterator[EmbeddedStore | None]:
 async def _watch(members: Sequence[_Member], store: EmbeddedStore | None, stop: asyncio.Event) -> int:
     for member in members:
         member.start()
-    has_served = False
+    has_served, store_due_s = False, 0.0
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
-        if store is not None and not store.is_running:
-            _log.error("the store has ended: it is started again")
-            await store.revive()
+        if store is not None and not store.is_running and time.monotonic() >= store_due_s:
+            await _revive(store)
+            store_due_s = time.monotonic() + STORE_PAUSE_S
         for member in members:
             code = None if stop.is_set() else member.look()
             if code is not None and not has_served:
                 return code
         has_served = has_served or any(member.is_settled for member in members)
     return 0
+
+
+async def _revive(store: EmbeddedStore) -> None:
+    """Where it cannot be started, the processes go on with their standby stores, and it is tried again."""
+    _log.error("the store has ended: it is started again")
+    try:
+        await store.revive()
+    except StateError as error:
+        _log.error("%s", error)
 
 
 async def _end(members: Sequence[_Member], timeout_s: float) -> None:

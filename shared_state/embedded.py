@@ -58,6 +58,7 @@ class EmbeddedStore:
     def spawn(self) -> None:
         """Starts the process without waiting for its socket."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
+        self.socket.unlink(missing_ok=True)  # of one that has ended
         log = (self.folder / "store.log").open("wb")
         with log:
             self._process = subprocess.Popen(
@@ -93,7 +94,6 @@ class EmbeddedStore:
     async def revive(self) -> None:
         """Starts the process again, empty and at the same place, when it has ended. Raises EmbeddedFailed."""
         if not self.is_running:
-            self.socket.unlink(missing_ok=True)
             await self.start()
 
     def _answers(self) -> bool:

@@ -2,10 +2,13 @@
 
 import contextlib
 import os
+import resource
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,8 +52,11 @@ class Supervised:
 
     def pids(self) -> list[int]:
         """Of the replicas."""
+        return self.children("-f", "gateway serve")
+
+    def children(self, *which: str) -> list[int]:
         done = subprocess.run(
-            ["pgrep", "-P", str(self.process.pid), "-f", "gateway serve"], capture_output=True, text=True, check=False
+            ["pgrep", "-P", str(self.process.pid), *which], capture_output=True, text=True, check=False
         )
         return [int(word) for word in done.stdout.split()]
 
@@ -123,6 +129,36 @@ def test_nobody_waits_for_a_replica_that_dies_again_and_again(supervised: Superv
     served = {served_by(supervised) for _ in range(8)}  # before they are started again
 
     assert len(served) == 1
+
+
+def test_others_live_on_while_the_machine_gives_no_new_process(supervised: Supervised) -> None:
+    """As when it is out of memory: the supervisor ended, and all replicas with it."""
+    limits = resource.prlimit(supervised.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(supervised.process.pid, resource.RLIMIT_NOFILE, (0, limits[1]))
+    os.kill(supervised.pids()[0], signal.SIGKILL)
+    wait_for_text(supervised, "cannot be started", 2)
+    alive = len(supervised.pids())
+    resource.prlimit(supervised.process.pid, resource.RLIMIT_NOFILE, limits)
+    wait_until(lambda: len(supervised.pids()) == COUNT, supervised.said)
+
+    assert alive == COUNT - 1
+    assert "Traceback" not in supervised.said()
+
+
+def test_replicas_serve_while_their_store_cannot_be_started_again(supervised: Supervised) -> None:
+    (folder,) = Path(tempfile.gettempdir()).glob(f"pllm-valkey-{supervised.process.pid}-*")
+    (store,) = set(supervised.children()) - set(supervised.pids())
+    aside = folder.rename(folder.with_name(f"{folder.name}-aside"))
+    folder.touch()  # in the place of its folder
+    os.kill(store, signal.SIGKILL)
+    wait_for_text(supervised, "the embedded store cannot be started", 2)
+    served = [served_by(supervised) for _ in range(8)]
+    folder.unlink()
+    wait_until(lambda: all(supervised.ask(chat_bytes(model="m")).headers["x-pllm-state"] == "shared" for _ in range(8)))
+    shutil.rmtree(aside)
+
+    assert len(served) == 8
+    assert supervised.process.poll() is None
 
 
 def wait_for_text(supervised: Supervised, text: str, times: int) -> None:
