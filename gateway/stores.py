@@ -3,13 +3,14 @@ its heartbeat.
 """
 
 import contextlib
+import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 import msgspec
 
 from gateway.flight import Flight
-from gateway.settings import Settings
+from gateway.settings import ServerSettings, Settings
 from shared_state.batcher import HURRIED, PATIENT, Batcher
 from shared_state.blocks import Blocks
 from shared_state.client import Client
@@ -24,6 +25,7 @@ from shared_state.replicas import Replica
 from shared_state.scripts import Script, assemble_all
 from shared_state.store import Store
 
+EVERYWHERE = frozenset({"0.0.0.0", "::"})
 Revive = Callable[[], Awaitable[None]] | None
 
 
@@ -73,11 +75,18 @@ class _Opener:
         return Store(batcher, self._scripts, keys, memory, policies), standby
 
     def heart(self, domain: str, failover: Failover) -> Replica:
-        server = self._settings.server
-        address = f"{server.host}:{server.port}"
+        address = _address(self._settings.server)
         return Replica(
             failover, address, self._version, lambda: self._flight.is_draining, self._revive, self._checks[domain]
         )
+
+
+def _address(server: ServerSettings) -> str:
+    """Where others find this replica. One that listens everywhere is found by its machine's name: a container's id, a
+    pod's name.
+    """
+    host = socket.gethostname() if server.host in EVERYWHERE else server.host
+    return f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}"
 
 
 async def open_state(

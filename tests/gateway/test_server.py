@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -164,3 +165,22 @@ def test_replica_does_not_wait_for_a_client_that_reads_nothing(
         replica.signal(signal.SIGTERM)
 
         assert ended(cluster) == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "told"), [("0.0.0.0", socket.gethostname()), ("::", socket.gethostname()), ("127.0.0.1", "127.0.0.1")]
+)
+def test_replica_that_listens_everywhere_says_where_it_is_found(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess], host: str, told: str
+) -> None:
+    """As in a container: all of them said 0.0.0.0:8080."""
+    models = [deployment("primary", provider_processes[0])]
+    keys = {"keys": [{"name": "someone", "key": "key-0123456789abcdef"}]}
+    with running_cluster(
+        store, provider_processes, models, domain="found", engines=("hypercorn",), server={"host": host}, auth=keys
+    ) as cluster:
+        replica = cluster.replicas[0]
+        (shown,) = replica.get("/v1/admin/replicas").json()["replicas"]
+        assert replica.stop() == 0
+
+    assert shown["address"] == f"{told}:{replica.port}"
