@@ -150,6 +150,8 @@ def test_compose_services_are_hardened_and_reachable_from_this_machine_only() ->
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
         assert service["mem_limit"], name
+        assert service["user"].split(":")[0].isdigit(), name
+        assert int(service["user"].split(":")[0]) > 0, name
         assert service["healthcheck"]["test"][0] == "CMD", name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
         assert re.search(r":[^:{}]*\d[^:{}]*\}?$|:local$", service["image"]), f"{name}: no version"
@@ -206,3 +208,12 @@ def test_compose_check_says_which_compose_is_missing(wanted: list[str], told: st
     done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{told}\n")
+
+
+def test_container_has_the_time_to_drain() -> None:
+    server = parse((DEPLOY / "compose/gateway.yaml").read_text(), ENVIRONMENT).server
+    grace = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text())["services"]["gateway"][
+        "stop_grace_period"
+    ]
+
+    assert int(grace.removesuffix("s")) > ((server.drain_delay_ms or 0) + server.drain_timeout_ms) / 1000
