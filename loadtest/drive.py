@@ -41,9 +41,9 @@ class Result(msgspec.Struct):
     elapsed_s: float = 0.0
     """From the start to the last finished call."""
     due_s: float = 0.0
-    """From the start to when the last call was due."""
+    """From the start to when the last call was due; in a closed loop, was begun."""
     ok_s: float = 0.0
-    """From the start to the last good answer; a straggler that times out must not dilute the rate."""
+    """From the start to the last good answer."""
     cpu_s: float = 0.0
     """What the load generator used meanwhile."""
     processes: int = 1

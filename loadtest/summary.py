@@ -6,7 +6,7 @@ import msgspec
 
 from loadtest.drive import Load, Result
 from loadtest.histogram import Percentiles
-from loadtest.measure import Group, Moment
+from loadtest.measure import Group, Measurement, Moment
 from loadtest.requests import Target
 from loadtest.slo import Slo
 
@@ -58,6 +58,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_s: float
     """As they arrived, answered or not."""
     ok_per_s: float
+    """Over the time in which calls began or good answers came; a straggler that times out is left out of it."""
     tokens_per_s: float
     goodput: Goodput | None
     processes: int
@@ -84,8 +85,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 def summarise(target: Target, load: Load, result: Result, *, is_interrupted: bool) -> Summary:
     measured = result.measurement
     is_open = load.rate is not None
-    # In an open loop calls arrive until the last is due, however long the answers take after that.
-    arriving_s = result.due_s if is_open else result.elapsed_s
+    begun_s = _begun_s(load, result, is_interrupted)
+    # Answers that stopped coming while calls still did are no reason to end the time: it is what went wrong.
+    good_s = max(result.ok_s, begun_s)
     return Summary(
         urls=target.urls,
         model=target.model,
@@ -100,10 +102,10 @@ def summarise(target: Target, load: Load, result: Result, *, is_interrupted: boo
         given_up=measured.given_up,
         unfinished=result.unfinished,
         failure_ratio=measured.failure_ratio,
-        requests_per_s=_ratio(result.started, arriving_s),
-        ok_per_s=_ratio(measured.ok, result.ok_s),
-        tokens_per_s=_ratio(measured.tokens, result.ok_s),
-        goodput=_goodput(result),
+        requests_per_s=_ratio(result.started, begun_s if is_open else result.elapsed_s),
+        ok_per_s=_ratio(measured.ok, good_s),
+        tokens_per_s=_ratio(measured.tokens, good_s),
+        goodput=_goodput(measured, good_s),
         processes=result.processes,
         cpu_ratio=_ratio(result.cpu_s, result.elapsed_s) / result.processes,
         latency=measured.ok_total.percentiles(),
@@ -126,15 +128,25 @@ def summarise(target: Target, load: Load, result: Result, *, is_interrupted: boo
     )
 
 
-def _goodput(result: Result) -> Goodput | None:
-    measured = result.measurement
+def _begun_s(load: Load, result: Result, is_interrupted: bool) -> float:
+    """For how long calls began, however long their answers took after that."""
+    if load.rate is None:
+        return result.due_s
+    is_cut = is_interrupted or (load.requests is not None and result.started >= load.requests)
+    if load.duration_s is not None and not is_cut:
+        return load.duration_s
+    # A gap after the last one, too: n calls that are evenly spaced have only n - 1 gaps between them.
+    return result.due_s * _ratio(result.started, result.started - 1)
+
+
+def _goodput(measured: Measurement, good_s: float) -> Goodput | None:
     if measured.slo is None:
         return None
     return Goodput(
         slo=measured.slo,
         kept=measured.kept,
         kept_ratio=_ratio(measured.kept, measured.ok + measured.failed),
-        kept_per_s=_ratio(measured.kept, result.ok_s),
+        kept_per_s=_ratio(measured.kept, good_s),
     )
 
 

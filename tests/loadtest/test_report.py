@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtest.drive import Load, Run
+from loadtest.drive import Load, Result, Run
 from loadtest.histogram import Percentiles
-from loadtest.measure import Sample
+from loadtest.measure import Measurement, Sample
 from loadtest.report import render_plan, render_table
 from loadtest.requests import Share, Target
+from loadtest.slo import Slo
 from loadtest.summary import Summary, summarise
 
 TARGET = Target(urls=["http://a/x"])
@@ -107,6 +108,38 @@ def test_straggler_does_not_dilute_the_rates() -> None:
     assert summary.elapsed_s >= 0.3
     assert summary.requests_per_s == pytest.approx(500, rel=0.05)
     assert summary.ok_per_s > 1.5 * summary.ok / summary.elapsed_s
+
+
+def rates(load: Load, *, due_s: float, ok_s: float, ok: int, failed: int = 0) -> tuple[float, float, float]:
+    """Requests, good answers and kept ones per second."""
+    measured = Measurement(slo=Slo(latency_ms=1000))
+    for _ in range(ok):
+        measured.add(sample())
+    for _ in range(failed):
+        measured.add(sample(failure="cannot connect"))
+    result = Result(measured, started=ok + failed, elapsed_s=due_s + 1, due_s=due_s, ok_s=ok_s)
+    summary = summarise(TARGET, load, result, is_interrupted=False)
+    assert summary.goodput is not None
+    return summary.requests_per_s, summary.ok_per_s, summary.goodput.kept_per_s
+
+
+@pytest.mark.parametrize("limit", [{"duration_s": 2.0}, {"requests": 2}, {"requests": 2, "duration_s": 9.0}])
+def test_one_call_a_second_is_reported_as_one_a_second(limit: dict[str, Any]) -> None:
+    load = Load(concurrent=1, rate=1.0, arrivals="constant", **limit)
+
+    assert rates(load, due_s=1.0, ok_s=1.01, ok=2) == (1.0, 1.0, 1.0)
+
+
+def test_server_that_dies_halfway_gets_half_the_goodput() -> None:
+    load = Load(concurrent=1, rate=50.0, duration_s=6.0)
+
+    assert rates(load, due_s=5.99, ok_s=3.0, ok=150, failed=150) == (50.0, 25.0, 25.0)
+
+
+def test_closed_loop_that_gets_errors_in_the_end_counts_them_as_time() -> None:
+    _, ok_per_s, kept_per_s = rates(Load(concurrent=1, duration_s=6.0), due_s=6.0, ok_s=3.0, ok=150, failed=900)
+
+    assert (ok_per_s, kept_per_s) == (25.0, 25.0)
 
 
 def test_run_without_calls_is_reported() -> None:
