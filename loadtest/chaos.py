@@ -91,7 +91,7 @@ async def _gather_events(cluster: SmallCluster, course: Course) -> None:
 def _ask_for_events(cluster: SmallCluster, course: Course) -> None:
     for url in cluster.urls:
         with contextlib.suppress(EventsUnknown):
-            found = fetch_events(url, None, 0, sys.maxsize)
+            found = fetch_events([url], None, 0, sys.maxsize)
             course.events += [event for event in found if event not in course.events]
 
 

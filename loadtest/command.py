@@ -67,7 +67,7 @@ def draw_page(options: Options, summary: Summary) -> str:
     if options.admin_key is not None:
         until_ms = summary.began_at_ms + 1000 * (summary.elapsed_s + 1)
         try:
-            events = fetch_events(options.target.urls[0], options.admin_key, summary.began_at_ms, until_ms)
+            events = fetch_events(options.target.urls, options.admin_key, summary.began_at_ms, until_ms)
         except EventsUnknown as error:
             note = str(error)
             print(f"\nEvents of the cluster are not on the page: {note}", file=sys.stderr)

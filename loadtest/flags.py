@@ -70,7 +70,7 @@ def parse_flags(arguments: Sequence[str]) -> Options:
         is_verbose=flags.verbose,
         json_file=flags.json,
         html_file=flags.html,
-        admin_key=flags.admin_key or os.environ.get("PLLM_ADMIN_KEY") or None,
+        admin_key=flags.admin_key,
         fail_over_ratio=flags.fail_over,
         slo_under_ratio=flags.slo_under,
     )
@@ -203,7 +203,12 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     add("--slo-under", type=parse_ratio, metavar="RATIO", help="exit with 1 if a smaller share of calls keeps -slo")
     add("--json", type=parse_file, metavar="FILE", help="write the report there too")
     add("--html", type=parse_file, metavar="FILE", help="write a page with charts there")
-    add("--admin-key", help="shows breaker events on the page (default: PLLM_ADMIN_KEY)")
+    add(
+        "--admin-key",
+        type=parse_key,
+        default=os.environ.get("PLLM_ADMIN_KEY") or None,
+        help="shows breaker events on the page (default: PLLM_ADMIN_KEY)",
+    )
     add("--verbose", action="store_true", help="one line for each call")
 
 

@@ -98,6 +98,18 @@ def test_admin_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch
     assert parse_flags([]).admin_key == "hidden"
 
 
+def test_broken_admin_key_of_the_environment_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PLLM_ADMIN_KEY", "hush\nhush")
+    with pytest.raises(SystemExit):
+        parse_flags([])
+
+    told = capsys.readouterr().err
+    assert "a key is one line of text" in told
+    assert "hush" not in told
+
+
 def test_defaults_are_a_short_closed_loop() -> None:
     options = parse_flags([])
 
@@ -197,6 +209,7 @@ def test_durations_read_like_those_of_go(text: str, seconds: float) -> None:
         (["-scenario"], "expected one argument"),
         (["-json", "/nowhere/out.json"], "cannot be written"),
         (["-html", "/"], "cannot be written"),
+        (["-admin-key", "a\nb"], "a key is one line"),
     ],
 )
 def test_wrong_flag_is_explained(flags: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
