@@ -34,7 +34,7 @@ def with_scenario(arguments: Sequence[str]) -> list[str]:
 
 def parse_urls(text: str) -> list[str]:
     """A bare host, its /v1 or the full path all mean the chat completions of that gateway."""
-    return [_complete(url.strip().rstrip("/")) for url in text.split(",")]
+    return [_complete(url.strip()) for url in text.split(",")]
 
 
 def _complete(url: str) -> str:
@@ -46,15 +46,23 @@ def _complete(url: str) -> str:
         is_address = False
     if not is_address or not url.isascii() or any(character.isspace() for character in url):
         raise argparse.ArgumentTypeError(f"{url!r} is not an http or https address")
-    if not parts.path:
-        return url + CHAT_PATH
-    return url + CHAT_PATH.removeprefix("/v1") if parts.path.endswith("/v1") else url
+    if "@" in parts.netloc:  # it would stand in every report, and be sent to nobody
+        raise argparse.ArgumentTypeError("an address has no user and password here: -key and -header have")
+    path = parts.path.rstrip("/") or "/v1"
+    return parts._replace(
+        path=path + CHAT_PATH.removeprefix("/v1") if path.endswith("/v1") else path, fragment=""
+    ).geturl()
 
 
 def parse_file(text: str) -> str:
     """Told before the run: afterwards it would be lost."""
     path = Path(text)
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+    try:
+        is_writable = "\0" not in text and not path.is_dir()
+        is_writable = is_writable and os.access(path if path.exists() else path.parent, os.W_OK)
+    except OSError:  # a name that is too long
+        is_writable = False
+    if not is_writable:
         raise argparse.ArgumentTypeError(f"{text!r} cannot be written")
     return text
 

@@ -115,6 +115,8 @@ def _find_contradiction(flags: argparse.Namespace, concurrent: int) -> str | Non
         return f"-processes {flags.processes}: {most} is the most, as each needs a caller of -concurrent {concurrent}"
     if flags.rps is not None and flags.rps > PROCESS_RPS_MOST * flags.processes:
         return f"-rps {flags.rps:g} is more than a process can: at most {PROCESS_RPS_MOST:,} for each of -processes"
+    if None not in (flags.json, flags.html) and os.path.realpath(flags.json) == os.path.realpath(flags.html):
+        return f"-json and -html would both be written to {flags.json}"
     if flags.cancel and not flags.stream:
         return "-cancel needs -stream: a plain answer has no middle"
     if flags.slo_under is not None and flags.slo is None:

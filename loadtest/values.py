@@ -32,7 +32,9 @@ def parse_duration(text: str) -> float:
 
 def parse_positive(text: str) -> float:
     value = parse_number(text)
-    if not 0 < value < math.inf:
+    if math.isinf(value) and value > 0:
+        raise ValueError(f"{text} has no end")
+    if not value > 0:
         raise ValueError(f"{text} is not more than 0")
     return value
 
@@ -63,5 +65,7 @@ def parse_slo(text: str) -> Slo:
             raise ValueError(
                 f"{name.strip()!r} is none of {', '.join(_OBJECTIVES)}: an objective is such as ttft=500ms"
             )
+        if f"{name.strip()}_ms" in limits:
+            raise ValueError(f"{name.strip()} has two limits")
         limits[f"{name.strip()}_ms"] = 1000 * parse_duration(limit.strip())
     return Slo(**limits)

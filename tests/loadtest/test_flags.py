@@ -138,6 +138,19 @@ def test_host_v1_and_full_path_mean_the_same(url: str) -> None:
     assert parse_urls(url) == ["http://a" + CHAT]
 
 
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("http://a?v=1", "http://a/v1/chat/completions?v=1"),
+        ("http://a/v1/?v=1", "http://a/v1/chat/completions?v=1"),
+        ("http://a/openai/chat?v=1", "http://a/openai/chat?v=1"),
+        ("http://[::1]:8080/#top", "http://[::1]:8080/v1/chat/completions"),
+    ],
+)
+def test_query_stays_behind_the_path(url: str, meant: str) -> None:
+    assert parse_flags(["-url", url]).target.urls == (meant,)
+
+
 def test_headers_repeat_and_may_contain_colons() -> None:
     options = parse_flags(["-header", "a: 1", "-header", "b:http://x"])
 
@@ -159,7 +172,15 @@ def test_durations_read_like_those_of_go(text: str, seconds: float) -> None:
         (["-duration", "0s"], "not more than 0"),
         (["-duration", "5s!"], "not a duration"),
         (["-rps", "0"], "not more than 0"),
-        (["-rps", "inf"], "not more than 0"),
+        (["-rps", "inf"], "inf has no end"),
+        (["-rps", "nan"], "nan is not more than 0"),
+        (["-rps", "-5"], "-5 is not more than 0"),
+        (["-duration", "9" * 400], "has no end"),
+        (["-url", "http://user:hush@a"], "no user and password"),
+        (["-json", "/tmp/" + "a" * 300], "cannot be written"),
+        (["-json", "a\0b"], "cannot be written"),
+        (["-json", "out", "-html", "./out"], "would both be written to out"),
+        (["-slo", "latency=1s,latency=2s"], "latency has two limits"),
         (["-rps", "many"], "invalid"),
         (["-requests", "0"], "less than 1"),
         (["-concurrent", "-3"], "-concurrent"),
