@@ -38,7 +38,9 @@ class Crew:
         return Progress(*(sum(column) for column in zip(*counts, strict=True)))
 
     async def drive(self) -> None:
-        """A cancellation ends the run early; what was measured until then is in `result` all the same."""
+        """A cancellation ends the run early; what was measured until then is in `result` all the same. So is what the
+        others measured when a process dies; SystemExit if none is left.
+        """
         processes: list[Process] = []
         try:
             for _ in range(self._options.processes):
@@ -57,6 +59,7 @@ class Crew:
         whole = Result(Measurement(slo=self._options.slo), processes=0)
         for each in self._results:
             whole.merge(each)
+        whole.missing = self._options.processes - whole.processes
         whole.processes = max(whole.processes, 1)  # none has told anything when the run ended before it began
         return whole
 
@@ -70,13 +73,13 @@ class Crew:
         beginning = asyncio.create_task(self._begin(processes, ready))
         try:
             await asyncio.shield(listening)
+            if not self._results:
+                raise SystemExit("the load generator's processes ended before their run did")
         except asyncio.CancelledError:
             for process in processes:
                 _input(process).close()
             _, silent = await asyncio.wait([listening], timeout=LAST_WORDS_S)
             if silent:  # what the others have told stands
-                missing = len(processes) - len(self._results)
-                print(f"{missing} of {len(processes)} processes did not tell what they measured", file=sys.stderr)
                 listening.cancel()
                 await asyncio.wait([listening])
             with contextlib.suppress(asyncio.CancelledError):
@@ -99,7 +102,8 @@ class Crew:
             try:
                 message = msgspec.msgpack.decode(await read_frame(process.stdout), type=Message)
             except asyncio.IncompleteReadError:
-                raise SystemExit(f"process {number + 1} of the load generator ended before its run did") from None
+                ready.set()  # nobody waits for it any more
+                return
             match message:
                 case Ready():
                     ready.set()

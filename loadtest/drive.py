@@ -47,6 +47,8 @@ class Result(msgspec.Struct):
     cpu_s: float = 0.0
     """What the load generator used meanwhile."""
     processes: int = 1
+    missing: int = 0
+    """Further processes, which did not tell what they measured."""
     began_at_ms: float = 0.0
     """By the clock on the wall."""
 

@@ -62,6 +62,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_s: float
     goodput: Goodput | None
     processes: int
+    missing_processes: int
+    """What they measured is not in here."""
     cpu_ratio: float
     """Share of one core that each process of the load generator used."""
     latency: Percentiles | None
@@ -107,6 +109,7 @@ def summarise(target: Target, load: Load, result: Result, *, is_interrupted: boo
         tokens_per_s=_ratio(measured.tokens, good_s),
         goodput=_goodput(measured, good_s),
         processes=result.processes,
+        missing_processes=result.missing,
         cpu_ratio=_ratio(result.cpu_s, result.elapsed_s) / result.processes,
         latency=measured.ok_total.percentiles(),
         failed_latency=measured.failed_total.percentiles(),

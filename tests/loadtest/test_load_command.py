@@ -294,4 +294,35 @@ def test_process_that_hangs_does_not_take_the_report_of_the_others_with_it(provi
 
     assert process.returncode == 130
     assert re.search(r"interrupted: [1-9][0-9,]* ok", out), out
-    assert err == "1 of 2 processes did not tell what they measured\n"
+    assert "1 of the load generator's processes did not tell what they measured." in out
+    assert err == ""
+
+
+def test_process_that_is_killed_does_not_take_the_report_of_the_others_with_it(
+    provider: ProviderProcess, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    flags = ["-url", provider.url, "-rps", "40", "-duration", "3s", "-processes", "2", "-json", str(report)]
+    with subprocess.Popen(command(*flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: provider.counts()["succeeded"] > 10)
+        found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+        os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+        out, err = process.communicate(timeout=3 * PATIENCE_S)
+
+    assert (process.returncode, err) == (1, "")
+    assert "1 of the load generator's processes did not tell what they measured." in out
+    kept = json.loads(report.read_text())
+    assert (kept["processes"], kept["missing_processes"]) == (1, 1)
+    assert 10 < kept["ok"] < 100
+
+
+def test_run_all_of_whose_processes_are_killed_says_so(provider: ProviderProcess) -> None:
+    flags = ["-url", provider.url, "-duration", "60s", "-processes", "2"]
+    with subprocess.Popen(command(*flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: provider.counts()["succeeded"] > 10)
+        found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+        for pid in found.stdout.split():
+            os.kill(int(pid), signal.SIGKILL)
+        _, err = process.communicate(timeout=3 * PATIENCE_S)
+
+    assert (process.returncode, err) == (1, "the load generator's processes ended before their run did\n")
