@@ -4,8 +4,10 @@ One deadline covers a call from the moment it is due, so nothing here waits long
 """
 
 import asyncio
+import errno
 import math
 import random
+import socket
 import ssl
 import time
 from types import TracebackType
@@ -18,6 +20,8 @@ from loadtest.requests import Address, Request, Requests, Target
 
 GIVE_UP_WITHIN = 4  # events with content: what most streams reach
 UNREACHABLE = "cannot connect"
+# What this machine has no more of: not the server's fault, and not "nobody there".
+_USED_UP = {errno.EMFILE: "no file is left here", errno.EADDRNOTAVAIL: "no port is left here"}
 
 
 class _Call:
@@ -66,7 +70,7 @@ class Client:
                 call.sent_s = time.monotonic()
                 verdict = await self._exchange(request, call.answer)
                 for _ in range(len(self._target.urls) - 1 if self._target.is_failover else 0):
-                    if verdict.failure != UNREACHABLE:
+                    if verdict.failure is None or not verdict.failure.startswith(UNREACHABLE):
                         break
                     request = self._requests.next()
                     verdict = await self._exchange(request, call.answer)
@@ -86,8 +90,9 @@ class Client:
             idle.pop()
         try:
             connection = idle.pop() if idle else await self._connect(request.address)
-        except OSError:  # the system's own time-out among them: the call's deadline comes as a cancellation
-            return Verdict(UNREACHABLE)
+        except OSError as error:  # the system's own time-out among them: the call's deadline comes as a cancellation
+            why = _why_not(error)
+            return Verdict(f"{UNREACHABLE}: {why}" if why else UNREACHABLE)
         try:
             failure = await connection.ask(request.wire, answer)
         except asyncio.CancelledError:
@@ -102,6 +107,17 @@ class Client:
             Connection, address.host, address.port, ssl=self._secure if address.is_secure else None
         )
         return connection
+
+
+def _why_not(error: OSError) -> str:
+    """Nothing where nobody listens: anything else is no reason to look for a server that is down."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, ssl.SSLError):
+        return f"TLS {(error.reason or 'failed').replace('_', ' ').lower()}"
+    if isinstance(error, socket.gaierror):
+        return "name not found"
+    return _USED_UP.get(error.errno or 0, "")
 
 
 def _sample(request: Request, verdict: Verdict, call: _Call) -> Sample:

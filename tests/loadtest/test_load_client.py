@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 import threading
 import time
@@ -132,6 +133,26 @@ def test_every_failure_has_a_name(
 
 def test_refused_connection_has_a_name() -> None:
     assert call("http://127.0.0.1:1" + CHAT).failure == "cannot connect"
+
+
+def test_name_or_protocol_that_does_not_fit_is_not_called_nobody_there(provider: ProviderProcess) -> None:
+    assert call("http://nobody.invalid" + CHAT).failure == "cannot connect: name not found"
+    failure = call(provider.url.replace("http:", "https:") + CHAT).failure
+    assert failure is not None
+    assert failure.startswith("cannot connect: TLS ")
+
+
+def test_files_that_are_used_up_are_not_the_servers_fault(provider: ProviderProcess) -> None:
+    async def run() -> Sample:
+        async with Client(Target(urls=[provider.url + CHAT]), 10) as client:
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+                return await client.call(time.monotonic())
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert asyncio.run(run()).failure == "cannot connect: no file is left here"
 
 
 def test_latency_counts_from_when_the_call_was_due(provider: ProviderProcess) -> None:
