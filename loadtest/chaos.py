@@ -19,13 +19,15 @@ import uvloop
 
 from loadtest.charts import Mark
 from loadtest.crew import Crew
+from loadtest.deeds import Deed, Deeds, read_counts
 from loadtest.events import Event, EventsUnknown, fetch_events
 from loadtest.flags import parse_flags
+from loadtest.measure import Moment
 from loadtest.page import draw_run, mark_event
 from loadtest.report import render_goodput, render_head, render_ms
 from loadtest.scenario import BadScenario, Scenario, Step, names, read_scenario
 from loadtest.small_cluster import SmallCluster
-from loadtest.summary import MomentSummary, Summary, summarise
+from loadtest.summary import Summary, summarise
 
 POLL_S = 0.5
 STEP_COLOUR = "#1a1a1a"
@@ -37,6 +39,9 @@ class Course(msgspec.Struct):
 
     done: list[tuple[float, Step]] = []
     events: list[Event] = []
+    deeds: Deeds = msgspec.field(default_factory=Deeds)
+    moments: dict[int, Moment] = {}
+    """What clients saw, by the second of the run."""
 
 
 async def run(scenario: Scenario, cluster: SmallCluster) -> tuple[Summary, Course]:
@@ -47,7 +52,7 @@ async def run(scenario: Scenario, cluster: SmallCluster) -> tuple[Summary, Cours
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, driving.cancel)
     stepping = asyncio.create_task(_take_steps(scenario, cluster, crew, course))
-    meanwhile = [stepping, asyncio.create_task(_gather_events(cluster, course))]
+    meanwhile = [stepping, asyncio.create_task(_watch(cluster, course))]
     driving.add_done_callback(lambda _: stepping.cancel())
     try:
         await asyncio.wait([driving, stepping], return_when=asyncio.FIRST_EXCEPTION)
@@ -59,8 +64,10 @@ async def run(scenario: Scenario, cluster: SmallCluster) -> tuple[Summary, Cours
         for task in (driving, *meanwhile):
             task.cancel()
         await asyncio.wait([driving, *meanwhile])
-    await asyncio.to_thread(_ask_for_events, cluster, course)
-    return summarise(options.target, options.load, crew.result(), is_interrupted=is_interrupted), course
+    await asyncio.to_thread(_look, cluster, course)
+    result = crew.result()
+    course.moments = result.measurement.moments
+    return summarise(options.target, options.load, result, is_interrupted=is_interrupted), course
 
 
 async def _take_steps(scenario: Scenario, cluster: SmallCluster, crew: Crew, course: Course) -> None:
@@ -81,18 +88,21 @@ def _take(step: Step, cluster: SmallCluster) -> None:
         cluster.start(step.start)
 
 
-async def _gather_events(cluster: SmallCluster, course: Course) -> None:
-    """Asked again and again: a store that dies takes its events with it."""
+async def _watch(cluster: SmallCluster, course: Course) -> None:
+    """Again and again: a store that dies takes its events with it, a replica its counts."""
     while True:
-        await asyncio.to_thread(_ask_for_events, cluster, course)
+        await asyncio.to_thread(_look, cluster, course)
         await asyncio.sleep(POLL_S)
 
 
-def _ask_for_events(cluster: SmallCluster, course: Course) -> None:
+def _look(cluster: SmallCluster, course: Course) -> None:
     for url in cluster.urls:
         with contextlib.suppress(EventsUnknown):
             found = fetch_events([url], None, 0, sys.maxsize)
             course.events += [event for event in found if event not in course.events]
+        counts = read_counts(url)
+        if counts is not None:
+            course.deeds.see(url, counts, 1000 * time.time())
 
 
 def render(scenario: Scenario, summary: Summary, course: Course) -> Iterator[str]:
@@ -105,50 +115,68 @@ def render(scenario: Scenario, summary: Summary, course: Course) -> Iterator[str
     yield "|---|---|---|---|---|---|---|"
     begins = [(0.0, "all is well"), *(((at_ms - began_ms) / 1000, step.says) for at_ms, step in course.done)]
     for (begin_s, says), (end_s, _) in zip(begins, [*begins[1:], (float("inf"), "")], strict=True):
-        moments = [moment for moment in summary.timeline if begin_s <= moment.at_s + 0.5 < end_s]
-        yield f"| {begin_s:.1f} s | {says} | {' | '.join(_cells(moments))} |"
+        moments = [moment for at_s, moment in sorted(course.moments.items()) if begin_s <= at_s + 0.5 < end_s]
+        yield f"| {begin_s:.1f} s | {_escape(says)} | {' | '.join(_cells(moments))} |"
     if summary.failures:
         told = ", ".join(f"{count} × {name}" for name, count in summary.failures.items())
         yield f"\nWhat failed: {told}."
     for name, group in summary.groups.get("priority", {}).items():
         yield f"\nOf priority {name}: {group.ok:,} answers, {group.failed:,} failed."
     yield "\n| after | what the cluster did |\n|---|---|"
-    events = _during(summary, course)
-    for event in events[:EVENTS_SHOWN]:
-        yield f"| {(event.at_ms - began_ms) / 1000:.1f} s | {event.render()} |"
-    if len(events) > EVENTS_SHOWN:
-        yield f"| | and {len(events) - EVENTS_SHOWN} more |"
-    if not events:
-        yield "| | nothing that it tells of |"
+    acts = sorted([*_events_told(summary, course), *_deeds_told(summary, course)])
+    for at_s, text in acts[:EVENTS_SHOWN]:
+        yield f"| {at_s:.1f} s | {_escape(text)} |"
+    if len(acts) > EVENTS_SHOWN:
+        yield f"| | and {len(acts) - EVENTS_SHOWN} more |"
+    if not acts:
+        yield "| | nothing: no breaker moved, nobody was shed or had to wait, and no provider's call failed |"
     if scenario.note:
         yield f"\n{scenario.note}"
 
 
-def _cells(moments: Sequence[MomentSummary]) -> Iterator[str]:
-    ok, failed = sum(moment.ok for moment in moments), sum(moment.failed for moment in moments)
-    yield f"{ok:,}"
-    yield f"{failed:,}"
-    halves = sorted(moment.p50_ms for moment in moments if moment.ok)
-    yield render_ms(halves[len(halves) // 2]) if halves else "–"
-    yield render_ms(max(moment.p99_ms for moment in moments if moment.ok)) if halves else "–"
-    served: dict[str, int] = {}
+def _cells(moments: Sequence[Moment]) -> Iterator[str]:
+    whole = Moment()
     for moment in moments:
-        for name, count in moment.served.get("deployment", {}).items():
-            served[name] = served.get(name, 0) + count
-    whole = sum(served.values())
-    yield ", ".join(f"{name} {count / whole:.0%}" for name, count in sorted(served.items())) or "–"
+        whole.merge(moment)
+    yield f"{whole.ok:,}"
+    yield f"{whole.failed:,}"
+    yield render_ms(whole.ok_total.at(0.5)) if whole.ok else "–"
+    yield render_ms(max(moment.ok_total.at(0.99) for moment in moments)) if whole.ok else "–"
+    served = whole.served.get("deployment", {})
+    yield ", ".join(f"{name} {count / sum(served.values()):.0%}" for name, count in sorted(served.items())) or "–"
 
 
-def _during(summary: Summary, course: Course) -> list[Event]:
-    ends_ms = summary.began_at_ms + 1000 * summary.elapsed_s
-    events = [event for event in course.events if summary.began_at_ms <= event.at_ms <= ends_ms]
-    return sorted(events, key=lambda event: event.at_ms)
+def _escape(text: str) -> str:
+    """As a cell of a table in Markdown."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _events(summary: Summary, course: Course) -> list[Event]:
+    began_ms, ends_ms = summary.began_at_ms, summary.began_at_ms + 1000 * summary.elapsed_s
+    return [event for event in course.events if began_ms <= event.at_ms <= ends_ms]
+
+
+def _deeds(summary: Summary, course: Course) -> list[Deed]:
+    # What the last calls led to is counted by the look after them.
+    return course.deeds.between(summary.began_at_ms, summary.began_at_ms + 1000 * (summary.elapsed_s + 2 * POLL_S))
+
+
+def _events_told(summary: Summary, course: Course) -> Iterator[tuple[float, str]]:
+    for event in _events(summary, course):
+        yield (event.at_ms - summary.began_at_ms) / 1000, event.render()
+
+
+def _deeds_told(summary: Summary, course: Course) -> Iterator[tuple[float, str]]:
+    for deed in _deeds(summary, course):
+        first_s, last_s = ((at_ms - summary.began_at_ms) / 1000 for at_ms in (deed.first_ms, deed.last_ms))
+        yield first_s, f"{deed.render()}, until {last_s:.1f} s" if last_s > first_s else deed.render()
 
 
 def draw(scenario: Scenario, summary: Summary, course: Course) -> str:
     began_ms = summary.began_at_ms
     marks = [Mark((at_ms - began_ms) / 1000, step.says, STEP_COLOUR) for at_ms, step in course.done]
-    marks += [mark_event(event, began_ms) for event in _during(summary, course)]
+    marks += [mark_event(event, began_ms) for event in _events(summary, course)]
+    marks += [Mark(at_s, text) for at_s, text in _deeds_told(summary, course)]
     return draw_run(scenario.title, summary, sorted(marks, key=lambda mark: mark.at_s))
 
 

@@ -13,6 +13,7 @@ WARM = ("#b5452c", "#e08e45", "#8c2f39", "#d4a017", "#a05195", "#665191", "#5e3c
 RED, GREY = "#b5452c", "#888888"
 MARKS_NAMED = 40
 NAME_MOST = 29  # characters that fit beside a panel
+MARK_MOST = 62  # and into half of the width
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -82,13 +83,13 @@ def _draw_panel(panel: Panel, top: int, seconds: int) -> str:
         x = WIDTH - RIGHT + 10
         parts.append(
             f'<rect x="{x}" y="{y - 8}" width="9" height="9" fill="{line.colour}"/>'
-            f'<text x="{x + 14}" y="{y}" fill="#444">{escape(_shorten(line.name))}</text>'
+            f'<text x="{x + 14}" y="{y}" fill="#444">{escape(_shorten(line.name, NAME_MOST))}</text>'
         )
     return "".join(parts)
 
 
-def _shorten(name: str) -> str:
-    return name if len(name) <= NAME_MOST else name[: NAME_MOST - 1] + "…"
+def _shorten(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _stack(lines: Sequence[Line]) -> list[Line]:
@@ -141,7 +142,7 @@ def _draw_marks(marks: Sequence[Mark], bottom: int, seconds: int) -> str:
             f'<text x="{x:.1f}" y="{TOP - 22 - index % 2 * 11}" text-anchor="middle" font-size="10" '
             f'fill="{mark.colour}">{index + 1}</text>'
             f'<text x="{text_x:.1f}" y="{text_y}" fill="{mark.colour}">{index + 1}: {mark.at_s:.1f} s '
-            f"{escape(mark.text[:58])}</text>"
+            f"{escape(_shorten(mark.text, MARK_MOST))}</text>"
         )
     return "".join(parts)
 

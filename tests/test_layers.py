@@ -87,7 +87,7 @@ ORDER = {
     ),
     "loadtest": (
         *("bench_peers", "chaos", "autoscale", "small_cluster", "scenario"),
-        *("__main__", "command", "page", "charts", "events", "report", "summary", "paper"),
+        *("__main__", "command", "page", "charts", "events", "deeds", "report", "summary", "paper"),
         *("crew", "worker", "part", "flags", "flag_texts", "values", "drive"),
         *("client", "connection", "answers", "arrivals", "open_files"),
         *("peer_report", "peer_measures", "peer_figures", "peer_replica", "peers", "peer_envoy", "peer_sites"),

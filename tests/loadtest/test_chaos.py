@@ -56,11 +56,28 @@ def test_tables_and_picture_show_clients_and_cluster(tmp_path: Path, own_folder:
     assert "## A short trouble" in done.stdout
     assert re.search(r"^\| 0.5 s \| azure fails every call \| \d+ \| 0 \|", done.stdout, re.MULTILINE), done.stdout
     assert re.search(r"^\| \d\.\d s \| azure: closed → open \(", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^\| \d\.\d s \| azure: \d+ calls ended in failure", done.stdout, re.MULTILINE), done.stdout
     picture = ElementTree.parse(tmp_path / "chaos-short.svg").getroot()
     texts = " ".join(text.text or "" for text in picture.iter("{http://www.w3.org/2000/svg}text"))
     assert "azure fails every call" in texts
     assert "azure: closed → open" in texts
     assert processes_of(own_folder) == []
+
+
+def test_who_is_shed_is_told_though_no_event_does(tmp_path: Path, own_folder: Path) -> None:
+    file = tmp_path / "shed.yaml"
+    file.write_text(
+        "title: More than it can carry\nload: -rps 60 -duration 2s\nreplicas: 2\n"
+        "providers: {azure: {latency_ms: 400}}\nrouter: {load_shedding: {max_active_requests: 10}}\n"
+        "deployment: {max_parallel: 50}\n"
+    )
+    command = [sys.executable, "-m", "loadtest.chaos", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=4 * PATIENCE_S)
+
+    failed = re.search(r"(\d+) × 503 server_is_overloaded", done.stdout)
+    assert failed is not None, done.stdout
+    shed = re.findall(r"^\| \d\.\d s \| (\d+) requests of priority normal shed \(", done.stdout, re.MULTILINE)
+    assert sum(map(int, shed)) == int(failed[1]) > 0, done.stdout
 
 
 def test_ctrl_c_prints_what_there_is_and_ends_the_cluster(tmp_path: Path, own_folder: Path) -> None:

@@ -71,3 +71,9 @@ def test_nothing_measured_is_still_a_picture() -> None:
 )
 def test_axes_end_at_round_numbers(value: float, rounded: float) -> None:
     assert _round_up(value) == rounded
+
+
+def test_marks_that_do_not_fit_below_are_shortened_and_look_it() -> None:
+    drawn = draw_timeline("t", [], [Mark(1.0, "the store does not answer: " + "x" * 50)], 5)
+
+    assert "the store does not answer: " + "x" * 34 + "…</text>" in drawn

@@ -1,0 +1,48 @@
+"""What replicas count, taken together over a run."""
+
+from loadtest.deeds import Deeds, read_counts
+from tests.loadtest.test_events import answering, whole
+
+SHED = ("pllm_shed_total", 'class="low",reason="priority"')
+METRICS = b"""\
+# HELP pllm_shed_total Requests refused because of overload
+pllm_shed_total{class="low",reason="priority"} 144.0
+pllm_attempts_total{deployment="azure",outcome="success"} 247.0
+pllm_attempts_total{deployment="azure",outcome="throttled"} 3.0
+pllm_shed_created{class="low",reason="priority"} 1.7e+09
+pllm_retry_budget 100.0
+"""
+
+
+def test_counts_are_read_without_what_is_usual() -> None:
+    with answering(whole(METRICS)) as (url, _):
+        counts = read_counts(url)
+
+    assert counts == {SHED: 144.0, ("pllm_attempts_total", 'deployment="azure",outcome="throttled"'): 3.0}
+
+
+def test_replica_that_does_not_tell_has_no_counts() -> None:
+    assert read_counts("http://127.0.0.1:1/v1/chat/completions") is None
+    for answer in (b"\0garbage\r\n\r\n", whole(b"\xff")):
+        with answering(answer) as (url, _):
+            assert read_counts(url) is None
+
+
+def test_deed_has_its_first_and_last_time_and_the_counts_of_all_replicas() -> None:
+    deeds = Deeds()
+    for at_ms, of_one, of_other in ((0, 5, 0), (10, 5, 2), (20, 9, 2), (30, 9, 3), (40, 9, 3)):
+        deeds.see("one", {SHED: of_one}, at_ms)
+        deeds.see("other", {SHED: of_other}, at_ms)
+    (deed,) = deeds.between(5, 100)
+
+    assert (deed.first_ms, deed.last_ms) == (10, 30)
+    assert deed.render() == "7 requests of priority low shed (priority)"
+
+
+def test_replica_that_was_started_again_counts_from_nothing() -> None:
+    deeds = Deeds()
+    for at_ms, count in ((0, 5), (10, 2), (20, 3)):
+        deeds.see("one", {SHED: count}, at_ms)
+    (deed,) = deeds.between(5, 100)
+
+    assert deed.count == 3
