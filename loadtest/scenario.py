@@ -1,5 +1,6 @@
 """A chaos scenario as a file: a small cluster, a load, and what is done to the cluster meanwhile."""
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from loadtest.values import parse_duration
 
 FOLDER = Path(__file__).parent / "scenarios"
 REPLICAS_MOST = 16  # on one machine that runs all the rest as well
-NOT_HERE = ("url", "failover", "json", "html", "admin-key", "fail-over", "slo-under")
+NOT_HERE = ("url", "failover", "scenario", "json", "html", "admin-key", "fail-over", "slo-under", "h", "help")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of a deployment, a process and its log
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +69,7 @@ def read_scenario(name: str) -> Scenario:
         _check_cluster(scenario)
         for step in scenario.steps:
             _check(step, scenario)
+        _check_order(scenario)
     except OSError:
         raise BadScenario(f"{name!r} is neither a file nor one of {', '.join(names())}") from None
     except (msgspec.DecodeError, ValueError) as error:
@@ -80,7 +83,11 @@ def _check_cluster(scenario: Scenario) -> None:
         raise ValueError(f"replicas: {scenario.replicas} is not between 1 and {REPLICAS_MOST}")
     if not scenario.providers:
         raise ValueError("providers: at least one is needed")
-    for behaviour in scenario.providers.values():
+    for name, behaviour in scenario.providers.items():
+        if not _NAME.fullmatch(name) or name in _processes(scenario):
+            raise ValueError(
+                f"providers: {name!r} is no name: letters, digits, '.', '_' and '-', and none of a replica"
+            )
         merge(Behaviour(), behaviour)
     for word in shlex.split(scenario.load):
         name = word.lstrip("-").partition("=")[0]
@@ -96,7 +103,22 @@ def _check(step: Step, scenario: Scenario) -> None:
         raise ValueError(f"the step at {step.at} may name only one of provider, kill and start")
     if step.provider is not None and step.provider not in scenario.providers:
         raise ValueError(f"the step at {step.at} names the provider {step.provider!r}, which is none of the providers")
-    known = ["store", *(f"replica-{number + 1}" for number in range(scenario.replicas))]
+    known = _processes(scenario)
     for name in (step.kill, step.start):
         if name is not None and name not in known:
             raise ValueError(f"the step at {step.at} names {name!r}, which is none of {', '.join(known)}")
+
+
+def _check_order(scenario: Scenario) -> None:
+    """What runs cannot be started: its second process would find the port taken, and nobody would end the first."""
+    running: set[str | None] = set(_processes(scenario))
+    for step in sorted(scenario.steps, key=lambda step: step.at_s):
+        if step.start is not None and step.start in running:
+            raise ValueError(f"the step at {step.at} starts {step.start}, which runs")
+        if step.kill is not None and step.kill not in running:
+            raise ValueError(f"the step at {step.at} kills {step.kill}, which does not run")
+        running = (running | {step.start}) - {step.kill}
+
+
+def _processes(scenario: Scenario) -> list[str]:
+    return ["store", *(f"replica-{number + 1}" for number in range(scenario.replicas))]

@@ -49,6 +49,14 @@ def test_scenario_is_sound_and_short(name: str) -> None:
         ("title: t\nload: -rps '5\nproviders: {a: {}}\n", "No closing quotation"),
         ("title: t\nload: -rps 5 -json x\nproviders: {a: {}}\n", "-json means nothing here"),
         ("a: [", "bad.yaml"),
+        ("title: t\nload: -h\nproviders: {a: {}}\n", "-h means nothing here"),
+        ("title: t\nload: -scenario x\nproviders: {a: {}}\n", "-scenario means nothing here"),
+        ("title: t\nload: -rps 5\nproviders: {store: {}}\n", "'store' is no name"),
+        ("title: t\nload: -rps 5\nproviders: {replica-2: {}}\n", "'replica-2' is no name"),
+        ("title: t\nload: -rps 5\nproviders: {../a: {}}\n", "'../a' is no name"),
+        ("title: t\nload: -rps 5\nproviders: {'': {}}\n", "'' is no name"),
+        (SOUND + "steps: [{at: 1s, says: s, start: store}]\n", "starts store, which runs"),
+        (SOUND + "steps: [{at: 2s, says: s, kill: store}, {at: 1s, says: s, kill: store}]\n", "which does not run"),
     ],
 )
 def test_wrong_file_is_explained(text: str, complaint: str, tmp_path: Path) -> None:
