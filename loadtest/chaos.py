@@ -24,6 +24,7 @@ from loadtest.events import Event, EventsUnknown, fetch_events
 from loadtest.flags import parse_flags
 from loadtest.measure import Moment
 from loadtest.page import draw_run, mark_event
+from loadtest.paper import Paper
 from loadtest.report import render_goodput, render_head, render_ms
 from loadtest.scenario import BadScenario, Scenario, Step, names, read_scenario
 from loadtest.small_cluster import SmallCluster
@@ -188,23 +189,37 @@ def main(arguments: Sequence[str]) -> int:
     chosen = names() if options.scenario == ["all"] else options.scenario
     try:
         scenarios = {Path(name).stem: read_scenario(name) for name in chosen}
+        if len(scenarios) < len(chosen):
+            parser.error("two scenarios have one name, and would have one picture")
     except BadScenario as error:
         parser.error(str(error))
     if options.plot is not None and not os.access(options.plot, os.W_OK | os.X_OK):
         parser.error(f"--plot: nothing can be written in {options.plot}")
     for scenario in scenarios.values():
         parse_flags(shlex.split(scenario.load))  # ends here if one is wrong, before anything is started
+    paper, code = Paper(), 0
     for name, scenario in scenarios.items():
         with tempfile.TemporaryDirectory() as folder, SmallCluster(scenario, Path(folder)) as cluster:
             summary, course = uvloop.run(run(scenario, cluster))
-        print("\n".join(render(scenario, summary, course)), flush=True)
+        paper.print("\n".join(render(scenario, summary, course)))
         if options.plot is not None:
-            file = options.plot / f"chaos-{name}.svg"
-            file.write_text(draw(scenario, summary, course), encoding="utf-8")
-            print(f"\n![{scenario.title}]({file.name})")
-        print()
-        if summary.is_interrupted:
+            code = max(
+                code, _plot(options.plot / f"chaos-{name}.svg", scenario.title, draw(scenario, summary, course), paper)
+            )
+        paper.print("")
+        if summary.is_interrupted or paper.is_lost:
             return 128 + signal.SIGINT
+    return code
+
+
+def _plot(file: Path, title: str, picture: str, paper: Paper) -> int:
+    """The exit code: what has been printed stands, and further scenarios may have room."""
+    try:
+        file.write_text(picture, encoding="utf-8")
+    except OSError as error:
+        print(f"The picture could not be written: {error}", file=sys.stderr)
+        return 1
+    paper.print(f"\n![{title}]({file.name})")
     return 0
 
 

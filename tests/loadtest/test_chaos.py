@@ -120,3 +120,41 @@ def test_what_cannot_be_run_or_drawn_is_told_before_anything_is_started(
 
     assert (done.returncode, done.stdout) == (2, "")
     assert told in done.stderr
+
+
+def short(folder: Path, *names: str) -> list[str]:
+    """The command for scenarios that are over soon."""
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        text = "title: t\nload: -rps 20 -duration 500ms\nreplicas: 1\nproviders: {a: {latency_ms: 5}}\n"
+        (folder / name).write_text(text)
+    return [sys.executable, "-m", "loadtest.chaos", *(str(folder / name) for name in names)]
+
+
+def test_picture_that_cannot_be_written_is_told_and_the_tables_stand(tmp_path: Path, own_folder: Path) -> None:
+    (tmp_path / "chaos-a.svg").symlink_to("/dev/full")
+    command = [*short(tmp_path, "a.yaml", "b.yaml"), "--plot", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=6 * PATIENCE_S)
+
+    assert (done.returncode, done.stdout.count("## t\n")) == (1, 2), done.stderr
+    assert done.stderr.startswith("The picture could not be written: ")
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "chaos-b.svg").exists()
+
+
+def test_full_standard_output_ends_the_run_and_the_cluster(tmp_path: Path, own_folder: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            short(tmp_path, "a.yaml", "b.yaml"), stdout=full, stderr=subprocess.PIPE, text=True, timeout=6 * PATIENCE_S
+        )
+
+    assert done.returncode == 130
+    assert re.fullmatch(r"Standard output cannot be written: .*\n", done.stderr)
+    assert processes_of(own_folder) == []
+
+
+def test_two_scenarios_of_one_name_are_refused(tmp_path: Path) -> None:
+    done = subprocess.run(short(tmp_path, "a.yaml", "other/a.yaml"), capture_output=True, text=True)
+
+    assert done.returncode == 2
+    assert "two scenarios have one name" in done.stderr
