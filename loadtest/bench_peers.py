@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import shlex
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ import msgspec
 
 from loadtest.bench_rig import Bench
 from loadtest.flag_texts import parse_file
+from loadtest.paper import Paper
 from loadtest.peer_figures import Results, Trouble
 from loadtest.peer_measures import OUTAGES, measure_outage, measure_plain, measure_streams
 from loadtest.peer_report import Run, render
@@ -30,6 +32,8 @@ from loadtest.peers import ALL, OURS, Peer, PeerTrouble, install, missing_tools
 PARTS = ("plain", "streams", "outage")
 REPLICAS = (1, 2, 4)
 QUICK_S = 2.0
+# More is a slip of the finger: each turn takes minutes, and all replicas of a gateway share two cores.
+TURNS_MOST, SECONDS_MOST, REPLICAS_MOST = 100, 600, 16
 INTERRUPTED = 130
 _Figure = TypeVar("_Figure")
 
@@ -48,8 +52,14 @@ def parse_flags(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.quick:
         options.turns, options.seconds, options.replicas = 1, QUICK_S, [1]
-    if options.turns < 1 or options.seconds < 1 or min(options.replicas) < 1:
-        parser.error("--turns, --seconds and --replicas are 1 at least")
+    for flag, values, most in (
+        ("--turns", [options.turns], TURNS_MOST),
+        ("--seconds", [options.seconds], SECONDS_MOST),
+        ("--replicas", options.replicas, REPLICAS_MOST),
+    ):
+        if not all(1 <= value <= most for value in values):
+            parser.error(f"{flag}: from 1 to {most}")
+    options.replicas = sorted(set(options.replicas))
     return options
 
 
@@ -107,7 +117,9 @@ class Suite:
         print(f"{time.monotonic() - self._began:4.0f} s  {peer.title}: {what}", file=sys.stderr, flush=True)
         try:
             return act()
-        except (PeerTrouble, SystemExit) as trouble:  # the bench's own way of giving up is the latter
+        # The bench's own way of giving up is SystemExit; the others are of a gateway that dies while it is measured, or
+        # of a disk. What the other gateways did must not be lost with this one.
+        except (PeerTrouble, SystemExit, OSError, subprocess.SubprocessError, ValueError) as trouble:
             print(f"        {trouble}", file=sys.stderr, flush=True)
             self.results.troubles.append(Trouble(f"{peer.title}, {what}", " ".join(str(trouble).split())))
             return None
@@ -148,11 +160,21 @@ def main(arguments: Sequence[str]) -> int:
                 suite.measure(options)
         except KeyboardInterrupt:
             run = msgspec.structs.replace(run, is_interrupted=True)
-    report = render(run, peers, suite.results)
-    print(report, end="")
-    if options.out:
-        Path(options.out).write_text(report)
-    return INTERRUPTED if run.is_interrupted else 0
+    is_kept = publish(render(run, peers, suite.results), options.out)
+    return INTERRUPTED if run.is_interrupted else int(not is_kept)
+
+
+def publish(report: str, file: str | None) -> bool:
+    """On paper as well, whichever of the two cannot be written."""
+    is_kept = True
+    if file is not None:
+        try:
+            Path(file).write_text(report)
+        except OSError as error:
+            print(f"The report could not be written: {error}", file=sys.stderr)
+            is_kept = False
+    Paper().print(report.rstrip("\n"))
+    return is_kept
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The report of `make bench-peers` as Markdown; every figure and every sentence about one comes from the run."""
 
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -37,6 +38,8 @@ def _lines(run: Run, peers: Sequence[Peer], results: Results) -> Iterator[str]:
     for kind in peer_measures.OUTAGES:
         if any(kind == each for _, each, _ in results.outages):
             yield from _outage(run, peers, results, kind)
+    if not (results.plain or results.streams or results.outages):
+        yield "\nNothing was measured."
     yield from _given(peers)
     if results.troubles:
         yield "\n## Without a figure\n"
@@ -71,12 +74,13 @@ def _lower_latency(peers: Sequence[Peer], results: Results) -> Iterator[str]:
 
 
 def _ratio(peer: Peer, results: Results) -> float | None:
-    """Turn by turn, so that a slow moment of the machine troubles both."""
+    """Turn by turn, so that a slow moment of the machine troubles both; of the medians where a turn has no figure."""
     ours, theirs = (results.plain.get(name, []) for name in (OURS.name, peer.name))
     if not ours or not theirs:
         return None
-    ratios = sorted(each.per_s / own.per_s for each, own in zip(theirs, ours, strict=False))
-    return (ratios[(len(ratios) - 1) // 2] + ratios[len(ratios) // 2]) / 2
+    if len(ours) != len(theirs):
+        return statistics.median(each.per_s for each in theirs) / statistics.median(own.per_s for own in ours)
+    return statistics.median(each.per_s / own.per_s for each, own in zip(theirs, ours, strict=True))
 
 
 def _core_row(peer: Peer, results: Results) -> list[str]:

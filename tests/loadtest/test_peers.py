@@ -211,7 +211,11 @@ def test_an_outage_of_ours_costs_no_client_an_error_and_few_calls(tmp_path: Path
     [
         (["--only", "nobody"], "invalid choice: 'nobody' (choose from 'pllm-hypercorn'"),
         (["--parts", "all"], "invalid choice: 'all'"),
-        (["--turns", "0"], "are 1 at least"),
+        (["--turns", "0"], "--turns: from 1 to 100"),
+        (["--turns", "99999999999"], "--turns: from 1 to 100"),
+        (["--seconds", "nan"], "--seconds: from 1 to 600"),
+        (["--seconds", "inf"], "--seconds: from 1 to 600"),
+        (["--replicas", "1", "1000"], "--replicas: from 1 to 16"),
         (["--out", "/no/such/folder/x.md"], "cannot be written"),
     ],
 )
@@ -221,6 +225,33 @@ def test_a_wrong_flag_is_refused(flags: Sequence[str], words: str, capsys: pytes
 
     assert ending.value.code == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_gateway_that_fails_in_any_way_does_not_lose_what_others_did(tmp_path: Path) -> None:
+    nowhere = tmp_path / "file"
+    nowhere.touch()
+    suite = Suite(Bench(tmp_path), nowhere, [peer("true", requirement="anything")])
+    suite.install()  # no folder can be made in a file
+    suite.measure(parse_flags(["--quick", "--parts", "plain"]))
+
+    (trouble,) = suite.results.troubles
+    assert "Not a directory" in trouble.why
+    assert "Nothing was measured." in render(RUN, [OURS], suite.results)
+
+
+def test_a_turn_without_a_figure_does_not_pair_the_others_wrongly() -> None:
+    plains = {"pllm-hypercorn": [plain(500)], "envoy": [plain(4000), plain(2000)]}
+    report = render(RUN, [OURS, ALL["envoy"]], Results(plain=plains))
+
+    assert rows(report, "Envoy")[0][3] == "6.00 ×"
+
+
+def test_a_report_that_cannot_be_written_is_on_paper(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not bench_peers.publish("what was found\n", "/dev/full")
+
+    told = capsys.readouterr()
+    assert told.out == "what was found\n"
+    assert told.err.startswith("The report could not be written: ")
 
 
 def test_a_missing_tool_is_named_before_anything_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
