@@ -72,7 +72,7 @@ class Client:
                 for _ in range(len(self._target.urls) - 1 if self._target.is_failover else 0):
                     if verdict.failure is None or not verdict.failure.startswith(UNREACHABLE):
                         break
-                    request = self._requests.next()
+                    request = self._requests.elsewhere(request)
                     verdict = await self._exchange(request, call.answer)
         except TimeoutError:
             verdict = Verdict(f"timeout {call.phase}")

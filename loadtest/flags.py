@@ -175,7 +175,7 @@ def _add_requests(parser: argparse.ArgumentParser) -> None:
         type=parse_key,
         action="append",
         default=[],
-        help="sent as a bearer token; repeat for several tenants in turn",
+        help="sent as a bearer token; repeat for several tenants, each as often",
     )
     add("--priority", type=parse_priorities, default=(), help="x-pllm-priority; one, or a mix such as high=20,low=80")
     add("--header", type=parse_header, action="append", default=[], metavar="'K: V'", help="repeatable")

@@ -31,7 +31,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Share of streams that the client leaves midway."""
     max_tokens: int | None = None
     keys: Sequence[str] = ()
-    """One of each tenant; they take turns."""
+    """One of each tenant; each is drawn as often."""
     priorities: Sequence[Share] = ()
     headers: dict[str, str] = {}
     timeout_s: float = 120.0
@@ -76,12 +76,21 @@ class Requests:
             [_render(target, parse_address(url), *variant) for variant in variants] for url in target.urls
         ]
         self._turn = itertools.cycle(self._rendered)
+        self._elsewhere = {
+            id(request): following
+            for here, there in zip(self._rendered, self._rendered[1:] + self._rendered[:1], strict=True)
+            for request, following in zip(here, there, strict=True)
+        }
 
     def next(self) -> Request:
         rendered = next(self._turn)
         if len(rendered) == 1:
             return rendered[0]
         return self._random.choices(rendered, cum_weights=self._weights)[0]
+
+    def elsewhere(self, request: Request) -> Request:
+        """The same one for the address after its own, whatever the turn of other calls is."""
+        return self._elsewhere[id(request)]
 
 
 def _weight(variant: Sequence[Share | None]) -> float:

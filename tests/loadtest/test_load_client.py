@@ -312,3 +312,14 @@ def test_duration_that_is_none_is_left_out(gateway_url: str, overhead_ms: str, m
     monkeypatch.setattr(GatewayHandler, "overhead_ms", overhead_ms)
 
     assert call(gateway_url).overhead_ms is None
+
+
+def test_calls_at_once_that_are_refused_each_go_to_another_address(provider: ProviderProcess) -> None:
+    async def run() -> list[str]:
+        urls = ["http://127.0.0.1:1" + CHAT, provider.url + CHAT]
+        target = Target(urls=urls, is_failover=True, priorities=[Share("high"), Share("low")])
+        async with Client(target, 30) as client:
+            samples = await asyncio.gather(*(client.call(time.monotonic()) for _ in range(30)))
+        return [sample.failure or "ok" for sample in samples]
+
+    assert asyncio.run(run()) == ["ok"] * 30

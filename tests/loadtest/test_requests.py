@@ -58,3 +58,15 @@ def test_same_seed_draws_the_same_requests() -> None:
     mix = [Share("a"), Share("b")]
 
     assert draw(50, models=mix) == draw(50, models=mix)
+
+
+def test_request_elsewhere_is_the_same_but_for_its_address() -> None:
+    target = Target(urls=["http://a/x", "http://b/x", "http://c/x"], models=[Share("m"), Share("n")], keys=["k", "l"])
+    requests = Requests(target, 1)
+    request = requests.next()
+    others = [requests.elsewhere(request)]
+    others.append(requests.elsewhere(others[0]))
+
+    assert [other.address.host for other in others] == ["b", "c"]
+    assert {(other.model, other.tenant) for other in others} == {(request.model, request.tenant)}
+    assert requests.elsewhere(others[1]) is request
