@@ -6,14 +6,14 @@ from html import escape
 
 import msgspec
 
-WIDTH, LEFT, RIGHT = 900, 64, 196
+WIDTH, LEFT, RIGHT = 900, 64, 236
 PANEL, GAP, TOP = 120, 44, 64
 COLOURS = ("#1f6f54", "#3465a4", "#c17d11", "#75507b", "#5c7d0e", "#06989a", "#8f5902", "#555753")
 WARM = ("#b5452c", "#e08e45", "#8c2f39", "#d4a017", "#a05195", "#665191", "#5e3c2c", "#c06c84")
 RED, GREY = "#b5452c", "#888888"
 MARKS_NAMED = 40
-NAME_MOST = 29  # characters that fit beside a panel
-MARK_MOST = 62  # and into half of the width
+# Characters that fit beside a panel, into half of the width below it and into all of it, in the widest usual font.
+NAME_MOST, HALF_MOST, MARK_MOST = 29, 46, 104
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -44,14 +44,15 @@ def draw_timeline(title: str, panels: Sequence[Panel], marks: Sequence[Mark], se
     seconds = max(seconds, 1)
     body_height = TOP + len(panels) * (PANEL + GAP)
     named = marks[:MARKS_NAMED]
-    height = body_height + 16 * math.ceil(len(named) / 2) + 12
+    rows = math.ceil(len(named) / (1 if any(len(mark.text) > HALF_MOST for mark in named) else 2))
+    height = body_height + 16 * rows + 12
     drawn = [_draw_panel(panel, TOP + index * (PANEL + GAP), seconds) for index, panel in enumerate(panels)]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
         f'font-size="12" role="img"><title>{escape(title)}</title>'
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>'
         f'<text x="{LEFT}" y="20" font-size="15" font-weight="bold" fill="#222">{escape(title)}</text>'
-        f"{''.join(drawn)}{_draw_marks(named, body_height, seconds)}</svg>\n"
+        f"{''.join(drawn)}{_draw_marks(named, rows, body_height, seconds)}</svg>\n"
     )
 
 
@@ -129,12 +130,12 @@ def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
     return [run for run in runs if run]
 
 
-def _draw_marks(marks: Sequence[Mark], bottom: int, seconds: int) -> str:
-    """A line for each, its number above it, and below what the numbers mean."""
+def _draw_marks(marks: Sequence[Mark], rows: int, bottom: int, seconds: int) -> str:
+    """A line for each, its number above it, and below what the numbers mean, in columns of so many rows."""
     parts = []
     for index, mark in enumerate(marks):
         x = _x(mark.at_s, seconds)
-        column, row = divmod(index, math.ceil(len(marks) / 2))
+        column, row = divmod(index, rows)
         text_x, text_y = LEFT + column * (WIDTH - LEFT) / 2, bottom + 16 * row
         parts.append(
             f'<line x1="{x:.1f}" y1="{TOP - 18}" x2="{x:.1f}" y2="{bottom - GAP}" stroke="{mark.colour}" '

@@ -1,5 +1,6 @@
 """Timelines as SVG: what is drawn where."""
 
+import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
@@ -74,6 +75,15 @@ def test_axes_end_at_round_numbers(value: float, rounded: float) -> None:
 
 
 def test_marks_that_do_not_fit_below_are_shortened_and_look_it() -> None:
-    drawn = draw_timeline("t", [], [Mark(1.0, "the store does not answer: " + "x" * 50)], 5)
+    drawn = draw_timeline("t", [], [Mark(1.0, "the store does not answer: " + "x" * 90)], 5)
 
-    assert "the store does not answer: " + "x" * 34 + "…</text>" in drawn
+    assert "the store does not answer: " + "x" * 76 + "…</text>" in drawn
+
+
+@pytest.mark.parametrize(("text", "columns"), [("short", 2), ("the store does not answer: " + "x" * 50, 1)])
+def test_marks_that_need_all_of_the_width_get_it(text: str, columns: int) -> None:
+    drawn = draw_timeline("t", [], [Mark(1.0, "short"), Mark(2.0, text)], 5)
+    texts = re.findall(r'<text x="([\d.]+)" y="[\d.]+" fill="[^"]+">\d: ', drawn)
+
+    assert len(set(texts)) == columns
+    assert text in drawn
