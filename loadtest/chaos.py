@@ -169,7 +169,7 @@ def _events_told(summary: Summary, course: Course) -> Iterator[tuple[float, str]
 
 def _deeds_told(summary: Summary, course: Course) -> Iterator[tuple[float, str]]:
     for deed in _deeds(summary, course):
-        first_s, last_s = ((at_ms - summary.began_at_ms) / 1000 for at_ms in (deed.first_ms, deed.last_ms))
+        first_s, last_s = (round((at_ms - summary.began_at_ms) / 1000, 1) for at_ms in (deed.first_ms, deed.last_ms))
         yield first_s, f"{deed.render()}, until {last_s:.1f} s" if last_s > first_s else deed.render()
 
 

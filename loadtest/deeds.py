@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 ANSWER_MOST_S = 5.0
+_SWITCHES = "pllm_state_switches_total"
 _TOLD = {
     "pllm_shed_total": "{count} requests of priority {class} shed ({reason})",
     "pllm_attempts_total": "{deployment}: {count} calls ended in {outcome}",
     "pllm_fallbacks_total": "{count} requests for {from} served by {to}",
+    _SWITCHES: "{count} times a replica went to the {to} store",
     "pllm_queue_granted_total": "{count} requests for {model} waited for their turn",
     "pllm_queue_dropped_total": "{count} requests for {model} waited for too long",
     "pllm_queue_refused_total": "{count} requests for {model} found the queue full",
@@ -79,8 +81,13 @@ def read_counts(url: str) -> Counts | None:
 
 def _parse(text: str) -> Iterator[tuple[tuple[str, str], float]]:
     for name, labels, value in _LINE.findall(text):
-        if name in _TOLD and dict(_LABEL.findall(labels)).get("outcome") not in _USUAL:
+        if name in _TOLD and _is_trouble(dict(_LABEL.findall(labels)), name):
             yield (name, labels), float(value)
+
+
+def _is_trouble(labels: Mapping[str, str], name: str) -> bool:
+    # The way back to the shared store is an event: it can be told there at once.
+    return labels["to"] == "standby" if name == _SWITCHES else labels.get("outcome") not in _USUAL
 
 
 def _tell(name: str, labels: str) -> str:

@@ -10,15 +10,19 @@ pllm_shed_total{class="low",reason="priority"} 144.0
 pllm_attempts_total{deployment="azure",outcome="success"} 247.0
 pllm_attempts_total{deployment="azure",outcome="throttled"} 3.0
 pllm_shed_created{class="low",reason="priority"} 1.7e+09
+pllm_state_switches_total{reason="",to="shared"} 1.0
+pllm_state_switches_total{reason="refused",to="standby"} 1.0
 pllm_retry_budget 100.0
 """
+STANDBY = ("pllm_state_switches_total", 'reason="refused",to="standby"')
 
 
 def test_counts_are_read_without_what_is_usual() -> None:
     with answering(whole(METRICS)) as (url, _):
         counts = read_counts(url)
 
-    assert counts == {SHED: 144.0, ("pllm_attempts_total", 'deployment="azure",outcome="throttled"'): 3.0}
+    throttled = ("pllm_attempts_total", 'deployment="azure",outcome="throttled"')
+    assert counts == {SHED: 144.0, throttled: 3.0, STANDBY: 1.0}
 
 
 def test_replica_that_does_not_tell_has_no_counts() -> None:
