@@ -12,13 +12,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from loadtest.bench_parts import NGINX, free_port, wait_for
 
 CHUNKS_PER_S = 2
+# What one process of the load test takes at most, and more streams than a machine's ports allow to one address.
+SECONDS_MOST, RATE_MOST, STREAMS_MOST = 600, 100_000, 25_000
 
 
 @contextlib.contextmanager
@@ -35,7 +37,9 @@ def _serving(port: int, *command: str) -> Iterator[str]:
 def _measure(folder: Path, url: str, *flags: str) -> dict[str, Any]:
     file = folder / "report.json"
     command = [sys.executable, "-m", "loadtest", "-url", url, *flags, "-json", str(file), "-fail-over", "1"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    run = subprocess.run(command, stdout=subprocess.DEVNULL)
+    if run.returncode:  # it has said why
+        raise SystemExit(run.returncode)
     report: dict[str, Any] = json.loads(file.read_text())
     return report
 
@@ -72,12 +76,19 @@ def _measure_streams(folder: Path, seconds: float, streams: int) -> None:
         _print_row(f"streams of {CHUNKS_PER_S} chunks/s", 2, report, figure)
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtest.capacity", description=__doc__)
     parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
     parser.add_argument("--rate", type=float, default=20_000, help="requests per second of the open loop")
     parser.add_argument("--streams", type=int, default=5000)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    for flag, value, most in (
+        ("--seconds", options.seconds, SECONDS_MOST),
+        ("--rate", options.rate, RATE_MOST),
+        ("--streams", options.streams, STREAMS_MOST),
+    ):
+        if not 1 <= value <= most:
+            parser.error(f"{flag}: from 1 to {most:,}")
     if not shutil.which("nginx"):
         raise SystemExit("the capacity of the load generator is measured against nginx (Debian: nginx-light)")
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} before\n")
@@ -89,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
