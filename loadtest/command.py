@@ -120,7 +120,7 @@ async def _is_interrupted(driving: asyncio.Task[None], progress: Callable[[], Pr
 def choose_exit_code(summary: Summary, options: Options) -> int:
     if summary.is_interrupted:
         return INTERRUPTED
-    if summary.missing_processes:
+    if summary.missing_processes or not summary.requests:
         return 1
     kept_ratio = 1.0 if summary.goodput is None else summary.goodput.kept_ratio
     if options.slo_under_ratio is not None and kept_ratio < options.slo_under_ratio:

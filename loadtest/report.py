@@ -86,6 +86,9 @@ def render_goodput(summary: Summary) -> Iterator[str]:
 
 def render_doubts(summary: Summary) -> Iterator[str]:
     """When the figures do not tell of a server: nobody was there, or the load generator could no more."""
+    if not summary.requests and not summary.is_interrupted:
+        yield ""
+        yield "No call was made: the first was due after the end."
     if summary.missing_processes and summary.requests:
         yield ""
         yield f"{summary.missing_processes} of the load generator's processes did not tell what they measured."

@@ -80,6 +80,13 @@ def test_without_a_limit_only_total_failure_exits_with_1(provider: ProviderProce
     assert run("-url", "http://127.0.0.1:1", "-requests", "3").returncode == 1
 
 
+def test_run_without_a_call_keeps_no_limit() -> None:
+    done = run("-url", "http://127.0.0.1:1", "-rps", "0.001", "-duration", "200ms", "-fail-over", "0.5")
+
+    assert done.returncode == 1
+    assert "No call was made" in done.stdout
+
+
 @pytest.mark.parametrize(("under", "code"), [("0.5", 0), ("0.95", 1)])
 def test_goodput_is_reported_and_decides_the_exit_code(provider: ProviderProcess, under: str, code: int) -> None:
     provider.behave(fail_first=4)
