@@ -1,7 +1,7 @@
 """The report of `make bench-peers` as Markdown; every figure and every sentence about one comes from the run."""
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -60,17 +60,24 @@ def _one_core(run: Run, peers: Sequence[Peer], results: Results) -> Iterator[str
     faster = [peer.title for peer in peers if not peer.is_ours and (_ratio(peer, results) or 0) > 1]
     if faster:
         yield f"\nFaster than {OURS.title}: {', '.join(faster)}."
-    lower = list(_lower_latency(peers, results))
-    if lower:
-        yield f"\nLess added latency at the median, each at its own rate: {', '.join(lower)}."
+    for title, of, field in _COSTS:
+        lower = [peer.title for peer in peers if _is_lower(peer, getattr(results, of), field)]
+        if lower:
+            yield f"\n{title} than {OURS.title}: {', '.join(lower)}."
 
 
-def _lower_latency(peers: Sequence[Peer], results: Results) -> Iterator[str]:
-    ours = median(results.plain.get(OURS.name, []), "added_p50_ms")
-    for peer in peers:
-        theirs = median(results.plain.get(peer.name, []), "added_p50_ms")
-        if not peer.is_ours and ours is not None and theirs is not None and theirs < ours:
-            yield peer.title
+# Where less is better; latencies each at its own rate.
+_COSTS = (
+    ("Less added latency at the median", "plain", "added_p50_ms"),
+    ("Less added latency at p99", "plain", "added_p99_ms"),
+    ("Less CPU for a chunk", "streams", "cpu_us"),
+    ("Less memory", "plain", "rss_mib"),
+)
+
+
+def _is_lower(peer: Peer, figures: Mapping[str, Sequence[msgspec.Struct]], field: str) -> bool:
+    theirs, ours = (median(figures.get(name, []), field) for name in (peer.name, OURS.name))
+    return not peer.is_ours and theirs is not None and ours is not None and theirs < ours
 
 
 def _ratio(peer: Peer, results: Results) -> float | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
@@ -105,7 +106,23 @@ def test_the_report_holds_medians_and_ratios_of_each_turn() -> None:
     assert rows(report, "Envoy")[0][7:9] == ["30 µs", "100%"]
     assert rows(report, "hardcap")[0][2:] == ["–"] * 8
     assert "Faster than PLLM, hypercorn: Envoy." in report
-    assert "Less added latency at the median, each at its own rate: Envoy." in report
+    assert "Less added latency at the median than PLLM, hypercorn: Envoy." in report
+    assert "Less memory than" not in report
+    assert "Less CPU for a chunk than" not in report  # ours has no figure
+
+
+def test_the_report_says_where_others_cost_less() -> None:
+    slim = msgspec.structs.replace(plain(500), added_p99_ms=1, rss_mib=40)
+    streams = {
+        "pllm-hypercorn": [Streams(cpu_us=100, late_p99_ms=1, whole_ratio=1)],
+        "hardcap": [Streams(cpu_us=30, late_p99_ms=1, whole_ratio=1)],
+    }
+    results = Results(plain={"pllm-hypercorn": [plain(1000)], "hardcap": [slim]}, streams=streams)
+    report = render(RUN, [OURS, ALL["hardcap"]], results)
+
+    for what in ("Less added latency at p99", "Less CPU for a chunk", "Less memory"):
+        assert f"{what} than PLLM, hypercorn: hardcap." in report
+    assert "at the median" not in report
 
 
 def test_the_report_says_where_others_do_better_in_an_outage_and_only_there() -> None:
