@@ -11,7 +11,7 @@ local function tier_group(candidates)
           away = {}
           groups[#groups + 1] = away
         end
-        away[#away + 1] = c
+        away[#away + 1], c.ring = c, nil  -- who was picked before, in the same block, is no longer among them
       else
         if not home then
           home = {}

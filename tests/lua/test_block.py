@@ -31,6 +31,7 @@ def ask_block(
     resend: int = 0,
     era: int = 1,
     tenant: TenantLimits = UNLIMITED,
+    region: str = "",
 ) -> tuple[list[Permit], str]:
     """The permits, and why there is none."""
     keys = cluster.keys
@@ -38,6 +39,7 @@ def ask_block(
     names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events]
     for deployment_id, _ in chain:
         names += keys.candidate(deployment_id)
+    names += [keys.round_trips(region)] if region else []
     tiers = ",".join(str(tier) for _, tier in chain)
     arguments: list[Any] = [strategy, tiers, "epoch-1", priority, 7, HOLD_MS, resend, *tokens, era]
     ids = tuple(deployment_id for deployment_id, _ in chain)
@@ -124,6 +126,15 @@ def test_block_goes_on_with_the_next_tier_when_the_first_is_full(cluster: Cluste
     permits = block(cluster, "a", ("b", 1), count=12)
 
     assert [permit.deployment_id for permit in permits] == ["a"] * 5 + ["b"] * 7
+
+
+def test_block_goes_on_far_away_nearest_first_when_home_is_full(cluster: Cluster) -> None:
+    limits = {"eu": 2, "us": 9, "asia": 9}
+    cluster.configure(*(deployment_policy(name, region=name, limit=limit) for name, limit in limits.items()))
+    cluster.tell_round_trips("eu", eu=1, us=80, asia=200)
+    permits = block(cluster, "asia", "eu", "us", count=20, region="eu")
+
+    assert [permit.deployment_id for permit in permits] == ["eu"] * 2 + ["us"] * 9 + ["asia"] * 9
 
 
 def test_block_never_holds_a_probe_and_leaves_the_breaker_to_acquire(cluster: Cluster) -> None:
