@@ -14,7 +14,18 @@ end
 
 -- Of two draws the one that would answer sooner: the power of two choices. The shares alone are too much alike to keep
 -- traffic from the slow, and among equals no better than chance. What is slow is still drawn twice now and then.
+-- A forecast weighs where each of these has one that is still good; a fallback that idles never has.
 local function draw_sooner(eligible, strategy, now, random)
+  local is_foreseen = true
+  for _, c in ipairs(eligible) do
+    if now >= (c.deployment.forecast_until_ms or 0) then
+      is_foreseen = false
+      break
+    end
+  end
+  if is_foreseen then
+    for _, c in ipairs(eligible) do c.score = c.score * (c.deployment.forecast_share or 1) end
+  end
   local first = draw_one(eligible, strategy, random)
   if #eligible == 1 then return first end
   local second = draw_one(eligible, strategy, random)

@@ -1,7 +1,7 @@
 --- @include "health"
 -- score = health * (w_load * load_factor + w_latency * latency_factor + w_error * error_factor), times the slow
 -- start of a breaker that closed a moment ago (10 % rising to 100 %). Candidates see the same mix of calls, so their
--- raw latencies compare. So do their forecasts, where every one of them has one that is still good.
+-- raw latencies compare.
 local SLOW_START_FROM = 0.1
 
 local function score_ramp(d, policy, now)
@@ -10,11 +10,9 @@ local function score_ramp(d, policy, now)
 end
 
 local function score_all(candidates, policy, now)
-  local fastest, is_foreseen = nil, policy.forecast_ahead_ms
+  local fastest
   for _, c in ipairs(candidates) do
-    local d = c.deployment
-    local ewma = d.ewma_ms
-    if is_foreseen and c.verdict == 'eligible' and now >= (d.forecast_until_ms or 0) then is_foreseen = false end
+    local ewma = c.deployment.ewma_ms
     if c.verdict == 'eligible' and ewma and (not fastest or ewma < fastest) then fastest = ewma end
   end
   for _, c in ipairs(candidates) do
@@ -25,6 +23,5 @@ local function score_all(candidates, policy, now)
     c.weight = (d.weight or 1) * c.ramp
     c.score = c.health * c.ramp * (policy.load_weight * clamp(1 - c.active / c.limit, 0, 1)
       + policy.latency_weight * latency + policy.error_weight * error_factor(d))
-    if is_foreseen then c.score = c.score * (d.forecast_share or 1) end
   end
 end

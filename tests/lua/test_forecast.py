@@ -242,6 +242,20 @@ def test_one_that_nobody_knows_is_not_preferred_for_it(two: Forecasting) -> None
     assert cluster.draws("a", "b", times=400)["a"] == pytest.approx(200, abs=50)
 
 
+@pytest.mark.parametrize(("idle", "region"), [((("spare", 1),), ""), (("far",), "eu")], ids=["fallback", "far away"])
+def test_forecasts_are_heeded_though_one_whose_turn_it_is_not_has_none(
+    two: Forecasting, idle: tuple[str | tuple[str, int], ...], region: str
+) -> None:
+    """A fallback that nobody needs has no calls to learn from."""
+    cluster = two.cluster
+    policies = [deployment_policy("spare"), deployment_policy("far", region="us")]
+    cluster.configure(*policies, version=cluster.version, forecast_ahead_ms=AHEAD_MS, forecast_cut=0.1)
+    drawn = cluster.draws("a", "b", *idle, times=400, region=region)
+
+    assert set(drawn) == {"a", "b"}
+    assert drawn["b"] > 1.5 * drawn["a"]
+
+
 def test_a_minute_that_is_not_as_expected_ends_the_trust_at_once(two: Forecasting) -> None:
     two.cluster.advance(MINUTE_MS)
     two.minute({"a": Traffic(60, 1000), "b": Traffic(120, 1000)})

@@ -132,6 +132,11 @@ class Cluster:
         self.set_clock(self._clock_ms + ms)
 
     @property
+    def version(self) -> int:
+        """Of the newest configuration."""
+        return self._version
+
+    @property
     def behind_ms(self) -> int:
         return self._behind_ms
 
@@ -404,9 +409,10 @@ class Cluster:
         arguments += [priority, self._seed(seed)]
         return replies.explained(self.run("explain", names, arguments, read_only=read_only), ids)
 
-    def draws(self, *candidates: Candidate, strategy: str = "adaptive", times: int) -> Counter[str]:
+    def draws(self, *candidates: Candidate, strategy: str = "adaptive", times: int, region: str = "") -> Counter[str]:
         """Whom so many requests of different seeds would get as things stand."""
         ids, names, arguments = self._explain_call(candidates, strategy)
+        names += self._region_key(region)
         head = ("EVALSHA", self._scripts["explain"].sha, len(names), *names, *arguments)
         drawn = self.cli.do_all((*head, 0, self._seed(None)) for _ in range(times))
         return Counter(replies.explained(reply, ids).picked or "none" for reply in drawn)
