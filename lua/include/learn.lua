@@ -25,7 +25,8 @@ local function series_learn(f, name, season_key, hour, x)
   else
     season_write(season_key, hour, cell, nil, x)
     record_set(f, name .. '_level', decimal(x, 4))
-    if not f[name .. '_since'] then record_set(f, name .. '_since', hour) end
+    -- An hour before the first: the clock was ahead then.
+    if hour < (f[name .. '_since'] or math.huge) then record_set(f, name .. '_since', hour) end
   end
   record_set(f, name .. '_seen', s.seen + 1)
   record_set(f, name .. '_hour', hour)

@@ -13,7 +13,7 @@ from tests.support.stores import RedisCli
 
 AHEAD_MS = 5 * MINUTE_MS
 LEARNED = WEEK + 24 + 18 + 24  # hours: a week, a day, and to the middle of another
-BREAKER = ("state", "generation", "open_until_ms", "trips", "health_score", "limit")
+BREAKER = ("state", "generation", "open_until_ms", "trips", "limit", "adapted")
 
 
 @pytest.fixture
@@ -90,6 +90,19 @@ def test_a_clock_that_was_an_hour_off_for_a_day_is_forgotten(forecasting: Foreca
             found.append((abs(said - hours[k].arrivals), abs(hours[k - WEEK].arrivals - hours[k].arrivals)))
 
     assert mean([own for own, _ in found]) < 0.9 * mean([naive for _, naive in found])
+
+
+def test_a_clock_that_was_a_year_ahead_at_first_costs_no_year(forecasting: Forecasting) -> None:
+    """As on a machine that has just been started."""
+    cluster, year_ms = forecasting.cluster, 365 * 24 * HOUR_MS
+    cluster.advance(year_ms)
+    forecasting.go_through({"a": recorded(6)[:3]})
+    cluster.beat()
+    cluster.step_back(year_ms)
+    cluster.beat()
+    trusts = [float(forecasting.shown("a")["trust"]) for _ in forecasting.hours({"a": recorded(6)[: WEEK + 48]})]
+
+    assert max(trusts) > 0.5
 
 
 def test_a_week_of_silence_leaves_the_season(forecasting: Forecasting) -> None:
@@ -218,13 +231,42 @@ def test_what_will_be_nearly_full_gets_less(two: Forecasting) -> None:
     assert drawn["b"] > 1.5 * drawn["a"] > 0
 
 
-def test_no_breaker_moves_for_a_forecast(two: Forecasting) -> None:
-    before = {name: [two.cluster.deployment(name).get(field) for field in BREAKER] for name in ("a", "b")}
-    two.cluster.advance(MINUTE_MS)
+def test_a_tick_writes_of_a_deployment_its_share_and_nothing_else(two: Forecasting) -> None:
+    cluster = two.cluster
+    for name in ("a", "b"):
+        live = ("health_score", "77.7", "adapted", "7", "ewma_ms", "123", "consecutive_failures", "4")
+        cluster.cli.do("HSET", cluster.keys.deployment(name), *live)
+    before = {name: cluster.deployment(name) for name in ("a", "b")}
+    cluster.advance(MINUTE_MS)
     two.tick()
+    after = {name: cluster.deployment(name) for name in ("a", "b")}
 
-    assert {name: [two.cluster.deployment(name).get(field) for field in BREAKER] for name in ("a", "b")} == before
-    assert two.cluster.events() == []
+    for name in ("a", "b"):
+        changed = {field for field, _ in before[name].items() ^ after[name].items()}
+        assert "forecast_until_ms" in changed <= {"forecast_share", "forecast_until_ms"}
+    assert cluster.events() == []
+
+
+def test_no_breaker_moves_when_ten_times_what_can_be_carried_is_foreseen(cluster: Cluster) -> None:
+    """Calls that are as ever, and the ticks of some minutes: nobody is refused, nothing but a share is there to see."""
+    begin(cluster)
+    forecasting, flood = Forecasting(cluster), Traffic(6000, 1000)
+    forecasting.go_through({name: busy(6000, LEARNED) for name in ("a", "b")})
+    assert float(forecasting.shown("a")["utilisation"]) > 9
+    for _ in range(5):
+        cluster.advance(MINUTE_MS)
+        forecasting.minute({"a": flood, "b": flood})
+        for name in ("a", "b"):
+            cluster.cli.do("HSET", cluster.keys.deployment(name), "active", 0)
+        cluster.call("a", times=5)
+        cluster.call("b", times=5)
+
+        for name in ("a", "b"):
+            found = cluster.deployment(name)
+            assert [found.get(field) for field in BREAKER] == ["closed", "0", None, None, "10", None]
+            assert float(found["health_score"]) >= 98
+            assert "forecast_share" in found
+    assert cluster.events() == []
 
 
 def test_an_old_forecast_is_no_longer_used(two: Forecasting) -> None:
