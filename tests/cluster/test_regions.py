@@ -1,4 +1,4 @@
-"""Two regions, each with replicas and a state of its own: what the eu has no room for goes to the us, and back."""
+"""Two regions, each with replicas and a store of its own: what the eu has no room for goes to the us, and back."""
 
 import re
 from collections.abc import Iterator
@@ -8,14 +8,15 @@ import pytest
 from shared_state.embedded import EmbeddedStore
 from tests.cluster.conftest import fresh
 from tests.loadtest.process import ProviderProcess, wait_until
-from tests.support.cluster import Cluster, deployment, running_cluster
+from tests.support.cluster import Cluster, deployment, running_cluster, running_store
 
 
 def running(store: EmbeddedStore, providers: list[ProviderProcess], region: str) -> Iterator[Cluster]:
     """One file for both, the region from the environment."""
+    own = {"max_parallel": 2, "cooldown_period": "300ms"}
     models = [
-        deployment("here", providers[0], "m", region="eu", max_parallel=2),
-        deployment("there", providers[1], "m", region="us", max_parallel=2),
+        deployment("here", providers[0], "m", region="eu", **own),
+        deployment("there", providers[1], "m", region="us", **own),
     ]
     router = {"latency_threshold": "60s", "queue": {"max_waiting": 0}}
     environment = {"PLLM_REGION": region}
@@ -31,8 +32,14 @@ def eu_cluster(store: EmbeddedStore, provider_processes: list[ProviderProcess]) 
 
 
 @pytest.fixture(scope="module")
-def us_cluster(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[Cluster]:
-    yield from running(store, provider_processes, "us")
+def us_store() -> Iterator[EmbeddedStore]:
+    with running_store() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def us_cluster(us_store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[Cluster]:
+    yield from running(us_store, provider_processes, "us")
 
 
 @pytest.fixture
@@ -84,6 +91,40 @@ def test_home_first_then_the_other_region_and_back(eu: Cluster, us: Cluster) -> 
     assert {eu.replicas[0].chat("m").headers["x-pllm-deployment"] for _ in range(5)} == {"here"}
     assert {us.replicas[0].chat("m").headers["x-pllm-deployment"] for _ in range(5)} == {"there"}
     assert spilled(eu) - before == 1
+
+
+def test_home_that_fails_is_left_and_its_probes_lead_back(eu: Cluster) -> None:
+    eu.providers[0].behave(error_rate=1)
+    answers = [eu.replicas[number % 2].chat("m") for number in range(20)]
+    assert {answer.status for answer in answers} == {200}
+    assert {answer.headers["x-pllm-deployment"] for answer in answers} == {"there"}
+    assert eu.state("here") in ("open", "half_open")
+    eu.providers[0].behave(error_rate=0)
+    wait_until(lambda: eu.replicas[0].chat("m").headers["x-pllm-deployment"] == "here" and eu.state("here") == "closed")
+
+    assert {eu.replicas[1].chat("m").headers["x-pllm-deployment"] for _ in range(5)} == {"here"}
+
+
+def test_region_whose_replicas_and_store_are_gone_takes_nothing_from_the_other(
+    eu: Cluster, provider_processes: list[ProviderProcess]
+) -> None:
+    with running_store() as lost_store:
+        for us in running(lost_store, provider_processes, "us"):
+            assert us.replicas[0].chat("m").headers["x-pllm-deployment"] == "there"
+            for replica in us.replicas:
+                replica.kill()
+    for provider in eu.providers:
+        provider.behave(latency_ms=60_000)
+    calls = [eu.replicas[number % 2].begin_chat("m") for number in range(3)]
+    wait_until(lambda: active(eu) == (2, 1), lambda: str(active(eu)))
+    for call in calls:
+        call.leave()
+    eu.wait_until_idle()
+    for provider in eu.providers:
+        provider.behave(latency_ms=0)
+    answers = [replica.chat("m") for replica in eu.replicas]
+
+    assert {(a.headers["x-pllm-deployment"], a.headers["x-pllm-state"]) for a in answers} == {("here", "shared")}
 
 
 def test_all_of_a_region_know_how_far_everybody_is(eu: Cluster) -> None:
