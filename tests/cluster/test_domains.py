@@ -37,7 +37,12 @@ def cluster(sharded: Sharded, store: EmbeddedStore, provider_processes: list[Pro
         deployment("both-east", first, "wide", domain=EAST),
         deployment("both-west", second, "wide", domain=WEST),
     ]
-    router = {"fallbacks": {"gpt-4": ["backup"]}, "circuit_breaker_cooldown": "60s", "latency_threshold": "8s"}
+    router = {
+        "fallbacks": {"gpt-4": ["backup"]},
+        "circuit_breaker_cooldown": "60s",
+        "latency_threshold": "8s",
+        "forecast": {"enabled": True},
+    }
     state = {"url": sharded.url, "deadline": "100ms", "domain": HOME}
     with running_cluster(store, provider_processes, models, domain="domains", state=state, router=router) as running:
         yield running
@@ -93,6 +98,20 @@ def test_what_is_asked_of_all_domains_is_put_together(cluster: Cluster) -> None:
     assert shown == {"here", "there", "home", "both-east", "both-west"}
     one = cluster.replicas[0].get("/v1/admin/deployments/both-west").json()
     assert json.dumps(one).count("both-west") >= 1
+
+
+def test_each_domain_foresees_its_own(sharded: Sharded, cluster: Cluster) -> None:
+    domains = {"here": EAST, "both-east": EAST, "there": WEST, "both-west": WEST, "home": HOME}
+
+    def ticked() -> set[str]:
+        owners = {d: sharded.owner(sharded.slot(f"pllm:{{{d}}}:global")).redis for d in set(domains.values())}
+        return {name for name, d in domains.items() if owners[d].hexists(f"pllm:{{{d}}}:forecast:{name}", "minute")}
+
+    wait_until(lambda: ticked() == set(domains))
+    for replica in cluster.replicas:
+        models = replica.stats()["load_balancer"].values()
+        shown = {name: each for model in models for name, each in model["deployments"].items()}
+        assert {name for name, each in shown.items() if "forecast" in each} == set(domains)
 
 
 def test_master_that_dies_costs_nobody_an_answer(sharded: Sharded, cluster: Cluster, tmp_path: Path) -> None:

@@ -636,6 +636,13 @@ class TestCapacityLeases:
 
         assert (leases.block, leases.for_ms) == (20, 250)
 
+    def test_forecast_is_refused_with_permits_in_blocks(self) -> None:
+        """Permits that wait in a replica would look like calls, and calls as if they took many times longer."""
+        (problem,) = router_problems("{forecast: {enabled: true}, capacity_leases: {block: 20}}")
+        assert problem.startswith("router.forecast.enabled: not with router.capacity_leases")
+        for fine in ("forecast: {enabled: true}", "forecast: {enabled: false}, capacity_leases: {block: 20}"):
+            with_router(f"{{{fine}}}")
+
     def test_what_they_cannot_be_is_refused_with_its_path(self) -> None:
         problems = router_problems("{capacity_leases: {block: 101, for: 6s, size: 3}}")
 
