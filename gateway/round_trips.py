@@ -8,7 +8,7 @@ import logging
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from gateway.settings import DeploymentSettings
@@ -20,6 +20,9 @@ CONNECT_MOST_S, LOOK_UP_MOST_S, TELL_MOST_S = 2.0, 5.0, 2.0
 AT_ONCE = 8  # of providers: a domain may have 300
 
 Place = tuple[str, int]  # host and port
+Address = tuple[object, ...]
+Found = Sequence[tuple[int, int, int, str, Address]]  # as getaddrinfo says it
+LookUp = Callable[[str, int], Awaitable[Found]]
 Told = Callable[[Mapping[str, float]], Awaitable[None]]
 
 _log = logging.getLogger("pllm.regions")
@@ -36,20 +39,49 @@ def places(deployments: Iterable[DeploymentSettings]) -> dict[Place, list[str]]:
     return found
 
 
-async def connect_ms(place: Place) -> float | None:
-    """The fastest of a few connects, by the first of its addresses that takes one; None when none does."""
-    loop = asyncio.get_running_loop()
-    with contextlib.suppress(OSError, TimeoutError, UnicodeError):
-        async with asyncio.timeout(LOOK_UP_MOST_S):
-            addresses = await loop.getaddrinfo(*place, type=socket.SOCK_STREAM)
-        for family, _, _, _, address in addresses[:CONNECTS]:
-            took = [each for each in [await _connect_ms(family, address) for _ in range(CONNECTS)] if each is not None]
-            if took:
-                return min(took)
+async def look_up(host: str, port: int) -> Found:
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+class Addresses:
+    """Of places, looked up one at a time: requests share a few threads with it, of which a name server that is silent
+    holds one for half a minute, whoever still waits for it. Meanwhile what was found before is good enough.
+    """
+
+    def __init__(self, look_up: LookUp = look_up, most_s: float = LOOK_UP_MOST_S) -> None:
+        self._look_up = look_up
+        self._most_s = most_s
+        self._known: dict[Place, Found] = {}
+        self._turn = asyncio.Lock()
+
+    async def of(self, place: Place) -> Found:
+        with contextlib.suppress(OSError, TimeoutError, UnicodeError):
+            async with asyncio.timeout(self._most_s):
+                await self._turn.acquire()
+                asked = asyncio.ensure_future(self._look_up(*place))
+                asked.add_done_callback(self._ended)
+                self._known[place] = await asyncio.shield(asked)
+        return self._known.get(place, ())
+
+    def _ended(self, asked: asyncio.Future[Found]) -> None:
+        self._turn.release()
+        if not asked.cancelled():
+            asked.exception()  # whoever still waits is told
+
+    def keep(self, known: Container[Place]) -> None:
+        self._known = {place: found for place, found in self._known.items() if place in known}
+
+
+async def connect_ms(found: Found) -> float | None:
+    """The fastest of a few connects, by the first of the addresses that takes one; None when none does."""
+    for family, _, _, _, address in found[:CONNECTS]:
+        took = [each for each in [await _connect_ms(family, address) for _ in range(CONNECTS)] if each is not None]
+        if took:
+            return min(took)
     return None
 
 
-async def _connect_ms(family: int, address: tuple[object, ...]) -> float | None:
+async def _connect_ms(family: int, address: Address) -> float | None:
     with socket.socket(family, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError, TimeoutError):
         probe.setblocking(False)
         began_s = time.perf_counter()
@@ -62,8 +94,11 @@ async def _connect_ms(family: int, address: tuple[object, ...]) -> float | None:
 class RoundTrips:
     """Measures from ``start`` to ``stop``. A provider out of reach is left out: that is for the breaker to see."""
 
-    def __init__(self, deployments: Iterable[DeploymentSettings], tell: Told) -> None:
+    def __init__(
+        self, deployments: Iterable[DeploymentSettings], tell: Told, addresses: Addresses | None = None
+    ) -> None:
         self._tell = tell
+        self._addresses = addresses or Addresses()
         self._task: asyncio.Task[None] | None = None
         self._few = asyncio.Semaphore(AT_ONCE)
         self.adopt(deployments)
@@ -71,6 +106,7 @@ class RoundTrips:
     def adopt(self, deployments: Iterable[DeploymentSettings]) -> None:
         """To be measured from the next time on."""
         self._places = places(deployments)
+        self._addresses.keep(self._places)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="round trips")
@@ -82,26 +118,27 @@ class RoundTrips:
 
     async def measured(self) -> dict[str, float]:
         """In ms, by deployment."""
-        found = await asyncio.gather(*(self._measure(place) for place in self._places))
+        known = list(self._places.items())
+        random.shuffle(known)  # one that is never found must not come before the same others every time
+        found = await asyncio.gather(*(self._measure(place) for place, _ in known))
         return {
             deployment_id: rtt_ms
-            for rtt_ms, ids in zip(found, self._places.values(), strict=True)
+            for rtt_ms, (_, ids) in zip(found, known, strict=True)
             if rtt_ms is not None
             for deployment_id in ids
         }
 
     async def _measure(self, place: Place) -> float | None:
         async with self._few:
-            return await connect_ms(place)
+            return await connect_ms(await self._addresses.of(place))
 
     async def _run(self) -> None:
         jitter = random.Random().uniform
         while True:
             try:
                 measured = await self.measured()
-                with contextlib.suppress(
-                    StateError, TimeoutError
-                ):  # the heartbeat tells of it; the next round tells this
+                # The heartbeat tells of it; the next round tells this.
+                with contextlib.suppress(StateError, TimeoutError):
                     async with asyncio.timeout(TELL_MOST_S):
                         await self._tell(measured)
             except Exception:

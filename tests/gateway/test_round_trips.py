@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from gateway.round_trips import RoundTrips, connect_ms, places
+from gateway.round_trips import Addresses, Found, Place, RoundTrips, connect_ms, look_up, places
 from gateway.settings import DeploymentSettings, ProviderSettings
 from shared_state.errors import StoreTimeout
 from tests.support.stores import on_loop
@@ -55,9 +55,13 @@ def test_provider_is_measured_once_for_all_of_its_deployments() -> None:
     }
 
 
+async def reached_ms(place: Place) -> float | None:
+    return await connect_ms(await Addresses().of(place))
+
+
 @on_loop
 async def test_connect_to_this_machine_takes_next_to_nothing(listener: socket.socket) -> None:
-    took_ms = await connect_ms(("127.0.0.1", port(listener)))
+    took_ms = await reached_ms(("127.0.0.1", port(listener)))
 
     assert took_ms is not None
     assert 0 < took_ms < 1000
@@ -65,9 +69,9 @@ async def test_connect_to_this_machine_takes_next_to_nothing(listener: socket.so
 
 @on_loop
 async def test_provider_out_of_reach_has_no_round_trip(closed: int) -> None:
-    assert await connect_ms(("127.0.0.1", closed)) is None
-    assert await connect_ms(("a name.invalid", 80)) is None
-    assert await connect_ms(("x" * 80, 80)) is None
+    assert await reached_ms(("127.0.0.1", closed)) is None
+    assert await reached_ms(("a name.invalid", 80)) is None
+    assert await reached_ms(("x" * 80, 80)) is None
 
 
 @on_loop
@@ -78,6 +82,53 @@ async def test_what_can_be_reached_is_measured_though_others_cannot(listener: so
     ).measured()
 
     assert set(measured) == {"a", "b"}
+
+
+@on_loop
+async def test_silent_name_server_holds_one_look_up_and_what_was_found_is_measured_by(listener: socket.socket) -> None:
+    """However many wait: requests look up names by the same few threads."""
+    under_way, most, is_silent, answered = 0, 0, False, asyncio.Event()
+
+    async def silent(host: str, port: int) -> Found:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        try:
+            if is_silent:
+                await answered.wait()
+            return await look_up("127.0.0.1", port)
+        finally:
+            under_way -= 1
+
+    url = f":{port(listener)}/v1"
+    several = [deployment(name, f"http://{name}.example{url}") for name in "abcdefghijkl"]
+    round_trips = RoundTrips(several, _nobody, Addresses(silent, most_s=0.1))
+    assert len(await round_trips.measured()) == len(several)
+    is_silent = True
+    measured = await asyncio.gather(round_trips.measured(), round_trips.measured())
+
+    assert [len(each) for each in measured] == [len(several)] * 2
+    assert (most, under_way) == (1, 1)
+    answered.set()
+
+
+@on_loop
+async def test_place_that_is_gone_is_forgotten(listener: socket.socket) -> None:
+    async def lost(host: str, port: int) -> Found:
+        if is_lost:
+            raise socket.gaierror(host)
+        return await look_up("127.0.0.1", port)
+
+    is_lost = False
+    one = [deployment("a", f"http://a.example:{port(listener)}")]
+    round_trips = RoundTrips(one, _nobody, Addresses(lost))
+    assert set(await round_trips.measured()) == {"a"}
+    is_lost = True
+    assert set(await round_trips.measured()) == {"a"}
+    round_trips.adopt([])
+    round_trips.adopt(one)
+
+    assert await round_trips.measured() == {}
 
 
 @on_loop
