@@ -127,15 +127,15 @@ _PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)")
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 
 
-def used_up_ms(headers: Mapping[bytes, bytes]) -> int:
+def used_up_ms(headers: Mapping[bytes, bytes], dated: Mapping[str, str]) -> int:
     """For how long a provider whose answer says that nothing is left of a limit needs no further call, in ms, a minute
-    at most; 0 when something is left or nothing was said. Names in lower case.
+    at most; 0 when something is left or nothing was said. Names in lower case; ``dated``: all headers of the answer.
     """
-    waits = [_reset_ms(headers.get(reset)) for left, reset in _LIMITS if headers.get(left, b"").strip() == b"0"]
+    waits = [_reset_ms(headers.get(reset), dated) for left, reset in _LIMITS if headers.get(left, b"").strip() == b"0"]
     return max(waits, default=0)
 
 
-def _reset_ms(value: bytes | None) -> int:
+def _reset_ms(value: bytes | None, dated: Mapping[str, str]) -> int:
     """OpenAI's durations (6m0s, 120ms), a number of seconds, or Anthropic's time (RFC 3339)."""
     text = (value or b"").decode("latin-1").strip()
     parts = _PART.findall(text)
@@ -145,21 +145,31 @@ def _reset_ms(value: bytes | None) -> int:
         ms = 1000 * float(text)
     else:
         try:
-            ms = 1000 * (datetime.datetime.fromisoformat(text).timestamp() - time.time())
+            ms = 1000 * (datetime.datetime.fromisoformat(text).timestamp() - _said_at_s(dated))
         except (ValueError, OverflowError):
             ms = USED_UP_DEFAULT_MS
     return round(min(max(ms, 1), USED_UP_MOST_MS))
 
 
-def retry_after_ms(value: str | None) -> int:
-    """A Retry-After header (seconds or an HTTP date) in ms, a day at most; 0 when absent or unreadable."""
+def retry_after_ms(value: str | None, dated: Mapping[str, str]) -> int:
+    """A Retry-After header (seconds or an HTTP date) in ms, a day at most; 0 when absent or unreadable. ``dated``: all
+    headers of the answer.
+    """
     if not value:
         return 0
     try:
         seconds = float(value)
     except ValueError:
         try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - _said_at_s(dated)
         except (ValueError, TypeError, OverflowError):
             return 0
     return round(min(max(seconds, 0.0), RETRY_AFTER_MOST_S) * 1000) if seconds == seconds else 0
+
+
+def _said_at_s(dated: Mapping[str, str]) -> float:
+    """By the clock of whoever answered, if it tells its time: this machine's may be an hour off."""
+    try:
+        return email.utils.parsedate_to_datetime(dated["date"]).timestamp()
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return time.time()

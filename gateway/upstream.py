@@ -200,11 +200,12 @@ async def _read(response: aiohttp.ClientResponse, adapted: Adapter, call: Call) 
     for name, value in response.raw_headers:
         lowered = name.lower()
         if lowered == b"retry-after":
-            exchange.retry_after_ms = exchange.retry_after_ms or retry_after_ms(value.decode("latin-1"))
+            told_ms = retry_after_ms(value.decode("latin-1"), response.headers)
+            exchange.retry_after_ms = exchange.retry_after_ms or told_ms
         elif b"ratelimit" in lowered:
             limits[lowered] = value
     if exchange.outcome is Outcome.SUCCESS:
-        exchange.retry_after_ms = used_up_ms(limits) if limits else 0
+        exchange.retry_after_ms = used_up_ms(limits, response.headers) if limits else 0
     return exchange
 
 

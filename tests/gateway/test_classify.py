@@ -1,5 +1,6 @@
 """What an answer means, and how long a provider asks to be left alone."""
 
+import datetime
 import email.utils
 import time
 
@@ -60,13 +61,28 @@ def test_fault_is_a_time_out_or_a_failure(fault: Exception, outcome: Outcome) ->
     ],
 )  # fmt: skip
 def test_retry_after_is_read_in_seconds_and_bounded_by_a_day(value: str | None, milliseconds: int) -> None:
-    assert retry_after_ms(value) == milliseconds
+    assert retry_after_ms(value, {}) == milliseconds
 
 
 def test_retry_after_may_be_a_date() -> None:
     date = email.utils.formatdate(time.time() + 100, usegmt=True)
 
-    assert 97_000 <= retry_after_ms(date) <= 100_000
+    assert 97_000 <= retry_after_ms(date, {}) <= 100_000
+
+
+@pytest.mark.parametrize("off_s", [-3600, 0, 3600])
+def test_dates_of_an_answer_are_read_by_the_clock_of_whoever_answered(off_s: int) -> None:
+    """Either clock may be an hour off; one that tells no time, or none that can be read, is taken to be right."""
+    now_s = int(time.time()) + off_s
+    dated = {"date": email.utils.formatdate(now_s, usegmt=True)}
+    reset = datetime.datetime.fromtimestamp(now_s + 20, datetime.UTC).isoformat().encode()
+    limits = {f"{AT}tokens-remaining".encode(): b"0", f"{AT}tokens-reset".encode(): reset}
+
+    assert retry_after_ms(email.utils.formatdate(now_s + 100, usegmt=True), dated) == 100_000
+    assert used_up_ms(limits, dated) == 20_000
+    soon = email.utils.formatdate(time.time() + 100, usegmt=True)
+    for unreadable in ("", "yesterday", "Fri, 99 Foo"):
+        assert 97_000 <= retry_after_ms(soon, {"date": unreadable}) <= 100_000
 
 
 @pytest.mark.parametrize(
@@ -126,4 +142,4 @@ AT = "anthropic-ratelimit-"
     ],
 )  # fmt: skip
 def test_limit_that_is_used_up_is_learned_from_the_answer(headers: dict[bytes, bytes], ms: int) -> None:
-    assert used_up_ms(headers) == ms
+    assert used_up_ms(headers, {}) == ms

@@ -225,6 +225,16 @@ def test_client_gets_the_first_ones_failure_when_the_next_one_is_throttled(
     assert [each["status"] for each in answer.error["details"]] == [529, 429]
 
 
+def test_retry_after_that_is_a_date_is_read_by_the_providers_clock(
+    replica: ReplicaProcess, raw_provider: RawProvider
+) -> None:
+    dates = "Date: Wed, 25 Nov 2020 12:00:00 GMT\r\nRetry-After: Wed, 25 Nov 2020 12:00:42 GMT\r\n"
+    raw_provider.answer = plain(b"{}", "429 Too Many", extra=dates)
+    answer = replica.chat("raw")
+
+    assert (answer.status, answer.headers["retry-after"]) == (429, "42")
+
+
 @pytest.mark.parametrize("value", ["soon", "-5", "nan", "inf", "1e300", "Fri, 31 Dec 9999 23:59:59 GMT", ""])
 def test_strange_retry_after_does_no_harm(replica: ReplicaProcess, raw_provider: RawProvider, value: str) -> None:
     raw_provider.answer = plain(b"{}", "429 Too Many", extra=f"retry-after: {value}\r\n")
