@@ -3,6 +3,7 @@
 -- One minute of a deployment: what came goes into the hour that runs, by the clock on the wall. An hour of which little
 -- was seen, as the cluster was down or the breaker open, is missing; one that the clock brings twice counts so.
 local MINUTE_MS, SEEN_LEAST, WINDOW_MS = 60000, 10, 50000
+local FORGOTTEN_MS = 4 * 7 * 24 * 3600000  -- of a deployment that nobody ticks any more
 
 local function minute_close(f, season_key)
   if (f.measured or 0) >= SEEN_LEAST then
@@ -13,11 +14,12 @@ local function minute_close(f, season_key)
   end
 end
 
-local function minute_open(f, hour, row)
+local function minute_open(f, season_key, hour, row)
   for _, field in ipairs({ 'measured', 'arrivals_sum', 'active_sum' }) do record_set(f, field, 0) end
   series_open(f, 'arrivals', hour, row)
   series_open(f, 'latency', hour, row)
   record_set(f, 'hour', hour)
+  for _, key in ipairs({ f.key, season_key }) do redis.call('PEXPIRE', key, FORGOTTEN_MS) end
 end
 
 -- Arrivals are what ended in the window, refused by the provider or not. The latency is how long a call holds its
@@ -38,7 +40,7 @@ local function minute_run(f, d, keys, now, wall_ms, ahead_ms, until_ms)
   local hour, first = math.floor(wall_ms / HOUR_MS), math.floor(wall_ms / HOUR_MS - 0.5)
   if f.hour and f.hour ~= hour then minute_close(f, keys.season) end
   local rows = season_read(keys.season, first, 3)
-  if f.hour ~= hour then minute_open(f, hour, rows[hour - first]) end
+  if f.hour ~= hour then minute_open(f, keys.season, hour, rows[hour - first]) end
   minute_measure(f, d, redis.call('GET', keys.window) or '', now, foresee(f, 'arrivals', rows, wall_ms, wall_ms))
   local at_ms = wall_ms + ahead_ms
   local arrivals, latency = foresee(f, 'arrivals', rows, wall_ms, at_ms), foresee(f, 'latency', rows, wall_ms, at_ms)

@@ -183,6 +183,14 @@ def test_one_deployment_costs_less_than_five_kilobytes(forecasting: Forecasting,
     assert cli.do("MEMORY", "USAGE", forecast) + cli.do("MEMORY", "USAGE", season) < 5000
 
 
+def test_what_was_learned_of_a_deployment_that_is_gone_is_forgotten(forecasting: Forecasting) -> None:
+    forecasting.go_through({"a": recorded(7)[:3]})
+    keys, week_ms = forecasting.cluster.keys, WEEK * HOUR_MS
+
+    for key in (keys.forecast("a"), keys.season("a")):
+        assert 3 * week_ms < forecasting.cluster.cli.do("PTTL", key) <= 4 * week_ms
+
+
 # -- what comes of it -------------------------------------------------------------------------------------------
 
 
