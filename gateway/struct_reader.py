@@ -6,6 +6,7 @@ A refused value is replaced by its default, so that rules about several fields s
 
 import collections.abc
 import difflib
+import functools
 import types
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -35,7 +36,7 @@ def read(section: type[_Section], value: object, path: str, problems: list[Probl
     if not isinstance(value, dict):
         problems.append(Problem(path, "expected a mapping"))
         value, problems = {}, []  # what is missing from something else entirely is not worth a word
-    fields = msgspec.structs.fields(section)
+    fields = _fields(section)
     names = [field.encode_name for field in fields]
     problems.extend(
         Problem(key_path(path, key), f"unknown key{did_you_mean(str(key), names)}") for key in value if key not in names
@@ -56,6 +57,11 @@ def read(section: type[_Section], value: object, path: str, problems: list[Probl
         elif field.required:
             found[field.name] = ""
     return section(**found)
+
+
+@functools.cache
+def _fields(section: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(section)
 
 
 def _without_null(kind: Any) -> Any:

@@ -160,3 +160,14 @@ def test_anchors_that_multiply_are_refused_without_being_written_out() -> None:
 
     assert source.document is None
     assert "values once its anchors are written out" in str(source.problems[0])
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, "- " * 200_000 + "x", "{a: " * 200_000], ids=["flow", "block", "map"])
+def test_nesting_that_would_exhaust_the_stack_is_refused(text: str) -> None:
+    assert "nested too deeply" in str(problems_of(text))
+
+
+@REPEATABLE
+@given(st.text(alphabet="ab:-[]{}&*|>'\"#, \n0."))
+def test_both_parsers_read_the_same(text: str) -> None:
+    assert read(text, {}).document == read(f"{text}\n# ?", {}).document
