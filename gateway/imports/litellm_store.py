@@ -11,6 +11,7 @@ from gateway.yaml_source import key_path
 from shared_state.topology import Topology
 
 _WORDS = ("url", "host", "port", "username", "password", "db", "ssl", "startup_nodes", "sentinel_nodes", "service_name")
+_WITH = {"host": ("port", "db"), "startup_nodes": (), "sentinel_nodes": ("service_name",)}
 _SPELLINGS = {f"{prefix}{word}": word for word in _WORDS for prefix in ("", "redis_")}
 
 
@@ -33,17 +34,31 @@ def take(section: object, path: str, draft: Draft, needs_prefix: bool = False) -
         kind = str(section.get("type", "redis"))
         if not kind.startswith("redis"):
             raise Unusable("PLLM has no cache of answers")
-        literals = _put_url(parts, draft)
+        used = _used(parts)
+        literals = _put_url({word: parts[word] for word in used}, draft)
     except Unusable as problem:
         for each in paths.values():
             draft.report.ignored(each, str(problem))
         return
     for word, each in paths.items():
-        _report(each, word in literals, draft)
+        _report(each, word in used, word in literals, draft)
 
 
-def _report(path: str, is_literal: bool, draft: Draft) -> None:
-    if is_literal:
+def _used(parts: Mapping[str, object]) -> list[str]:
+    """What says where the store is and how to sign in, of what is given: a URL says all of it."""
+    if "url" in parts:
+        return ["url"]
+    place = next((nodes for nodes in ("sentinel_nodes", "startup_nodes") if nodes in parts), "host")
+    words = {"username", "password", place, *_WITH[place]}
+    if isinstance(parts.get("ssl"), bool):
+        words.add("ssl")
+    return [word for word in parts if word in words]
+
+
+def _report(path: str, is_used: bool, is_literal: bool, draft: Draft) -> None:
+    if not is_used:
+        draft.report.ignored(path, "state.url says it by what else is given here, or has no word for it")
+    elif is_literal:
         text = "state.url, a variable in its place: it stood in the file; percent-encode what is special in a URL"
         draft.report.approximated(path, text)
     else:

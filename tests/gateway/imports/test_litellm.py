@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.catalog import Catalog
 from gateway.imports.litellm import Import, convert, said
+from gateway.imports.report import UNKNOWN
 from gateway.settings import ConfigurationError, DeploymentSettings, Settings, parse
 from gateway.yaml_source import item_path, key_path
 from tests.support.litellm_documents import NAMES, documents
@@ -385,6 +386,53 @@ class TestValues:
         assert texts(found, "router_settings.wheels.count[1].spare") == ["no key that is known here"]
         assert texts(found, "engine") == ["no key that is known here"]
 
+    @pytest.mark.parametrize(
+        ("params", "unused"),
+        [
+            (
+                "url: 'redis://h:1', password: os.environ/P, host: i, db: 2, ssl: true",
+                ["password", "host", "db", "ssl"],
+            ),
+            ("host: h, service_name: s, ssl: 'true'", ["service_name", "ssl"]),
+            ("startup_nodes: [{host: h, port: 1}], host: i, port: 2, db: 1", ["host", "port", "db"]),
+            ("sentinel_nodes: [[h, 1]], service_name: s, host: i, startup_nodes: [[i, 2]]", ["host", "startup_nodes"]),
+        ],
+    )
+    def test_what_the_address_of_a_store_leaves_out_is_not_called_taken_over(
+        self, params: str, unused: list[str]
+    ) -> None:
+        _, verdicts = imported(one("", f"general_settings: {{coordination_redis: {{{params}}}}}"))
+        path = "general_settings.coordination_redis."
+        told = [key.removeprefix(path) for key, verdict in verdicts.items() if verdict == "not taken over"]
+
+        assert sorted({key.partition("[")[0] for key in told if "general" not in key}) == sorted(unused)
+
+    def test_no_key_that_its_documentation_lists_is_unheard_of(self) -> None:
+        found = convert((EXAMPLES / "every-key.yaml").read_text())
+
+        assert [row.path for row in found.rows if row.text == UNKNOWN] == []
+
+    @pytest.mark.parametrize("text", ["\ufeff" + one("rpm: 5"), one("rpm: 5").replace(", ", ",\r\n  ")])
+    def test_files_from_windows_are_read(self, text: str) -> None:
+        settings, verdicts = imported(text)
+
+        assert [each.rpm for each in settings.model_list] == [5]
+        assert "not taken over" not in verdicts.values()
+
+    def test_anchors_and_merges_are_written_out(self) -> None:
+        text = """
+            defaults: &base {api_key: os.environ/K, rpm: 10}
+            model_list:
+              - &first {model_name: m, litellm_params: {<<: *base, model: openai/m}}
+              - {<<: *first, litellm_params: {<<: [{tpm: 600}, *base], model: openai/n, rpm: 20}}
+        """
+        settings, _ = imported(text)
+
+        assert [(d.model_name, d.provider.model, d.rpm, d.tpm) for d in settings.model_list] == [
+            ("m", "m", 10, None),
+            ("m", "n", 20, 600),
+        ]
+
 
 class TestBadInput:
     @pytest.mark.parametrize(
@@ -398,6 +446,10 @@ class TestBadInput:
             ("hello", "expected a mapping"),
             ("a: &a [*a]", "anchor"),
             ("a: 1\na: 2\n", "given twice"),
+            ("model_list:\n\t- model_name: a\n", "line 2, column 1: not valid YAML"),
+            ("a: 1\n---\nb: 2\n", "not valid YAML"),
+            ("[" * 100_000, "nested too deeply"),
+            ("a: !!python/object:os.system x", "not valid YAML"),
             ("router_settings: {}", "model_list"),
             ("model_list: []", "model_list"),
             ("model_list: {a: b}", "model_list"),
