@@ -15,24 +15,35 @@ _SERVER_WHILE_RUNNING = frozenset({"max_body_bytes", "ping_interval_ms", "drain_
 _Entry = DeploymentSettings | KeySettings
 
 
-def restart_problems(before: Settings, after: Settings) -> list[Problem]:
+class Places:
+    """The routing domains that a replica has opened, and in which of them each deployment was since then: requests
+    may still run on one that is gone.
+    """
+
+    def __init__(self, first: Settings) -> None:
+        self._open = frozenset(first.domains())
+        self._homes: dict[str, str] = {}
+        self.note(first)
+
+    def note(self, taken: Settings) -> None:
+        self._homes |= {entry.id: entry.domain for entry in taken.model_list}
+
+    def moved(self, after: Settings) -> Iterator[str]:
+        """Deployments in another routing domain than before, or in one that no replica has opened."""
+        for entry in after.model_list:
+            is_closed = entry.enabled and entry.domain not in self._open
+            if is_closed or self._homes.get(entry.id, entry.domain) != entry.domain:
+                yield f"{key_path('model_list', entry.id)}.domain"
+
+
+def restart_problems(before: Settings, after: Settings, places: Places) -> list[Problem]:
     paths = [
         *(f"server.{yaml_key(name)}" for name in _different(before.server, after.server, _SERVER_WHILE_RUNNING)),
         *(path for name in _sections() for path in _paths(name, getattr(before, name), getattr(after, name))),
-        *_moved(before, after),
+        *(places.moved(after) if before.state == after.state else ()),  # another store is refused as it is
         *_paths("router.capacity_leases", before.router.capacity_leases, after.router.capacity_leases),
     ]
     return [Problem(path, "cannot change while running: it needs a restart") for path in paths]
-
-
-def _moved(before: Settings, after: Settings) -> Iterator[str]:
-    """Deployments in another routing domain than before, or in one that no replica has opened."""
-    if before.state != after.state:
-        return  # which is refused as it is
-    domains = {entry.id: entry.domain for entry in before.model_list}
-    for entry in after.model_list:
-        if entry.domain not in before.domains() or domains.get(entry.id, entry.domain) != entry.domain:
-            yield f"{key_path('model_list', entry.id)}.domain"
 
 
 def _sections() -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from gateway.configuration_changes import changes, restart_problems
+from gateway.configuration_changes import Places, changes, restart_problems
 from gateway.configuration_file import ConfigurationFile, Loaded
 from gateway.errors import ConfigurationRefused, Conflict
 from gateway.reload_answers import PREPARE_MS, READY, InForce, Reloaded, in_force_of, objections, refusal, reloaded
@@ -56,7 +56,7 @@ class Reloader:
         self._learn = learn
         self.running = Running(version, loaded.digest)
         self.counts: Counter[str] = Counter(dict.fromkeys(("applied", "refused", "unchanged"), 0))
-        self._settings = loaded.settings
+        self._settings, self._places = loaded.settings, Places(loaded.settings)
         self._candidate: Loaded | None = None
         self._answered = 0  # the version of a proposal that is not decided yet
         self._examined = 0  # a version in force that this replica's file is not
@@ -132,7 +132,7 @@ class Reloader:
         """Raises ConfigurationRefused."""
         try:
             loaded = await self._read()
-            problems = tuple(restart_problems(self._settings, loaded.settings))
+            problems = tuple(restart_problems(self._settings, loaded.settings, self._places))
         except ConfigurationError as error:
             problems = error.problems
         if problems:
@@ -208,7 +208,7 @@ class Reloader:
             if loaded.digest != seen.proposed_digest:
                 problems = (Problem("", f"the file of this replica is another one ({loaded.digest})"),)
             else:
-                problems = tuple(restart_problems(self._settings, loaded.settings))
+                problems = tuple(restart_problems(self._settings, loaded.settings, self._places))
                 self._candidate = loaded
         except ConfigurationError as error:
             problems = error.problems
@@ -249,7 +249,7 @@ class Reloader:
         """This replica's file, if it is the one in force: it has changed since it was read."""
         try:
             loaded = await self._read()
-            if loaded.digest == seen.digest and not restart_problems(self._settings, loaded.settings):
+            if loaded.digest == seen.digest and not restart_problems(self._settings, loaded.settings, self._places):
                 return loaded
             reason = f"{loaded.digest} here"
         except ConfigurationError as error:
@@ -264,6 +264,7 @@ class Reloader:
         await self._adopt(candidate.settings, version)
         self._settings, self.running = candidate.settings, Running(version, candidate.digest, has_agreed=True)
         self._candidate = None
+        self._places.note(candidate.settings)
         self.counts["applied"] += 1
         _log.info("configuration %d (%s) is in use: %s", version, candidate.digest, ", ".join(changed) or "the same")
 

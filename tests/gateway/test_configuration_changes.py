@@ -1,9 +1,36 @@
 """What differs between two configurations: names, no values; and what a running replica cannot take."""
 
 import pytest
+from msgspec.structs import fields
 
-from gateway.configuration_changes import changes, restart_problems
-from gateway.settings import Settings, parse
+from gateway import configuration_changes
+from gateway.configuration_changes import Places, changes
+from gateway.policy import configuration
+from gateway.router_settings import RouterSettings
+from gateway.settings import ServerSettings, Settings, parse
+from gateway.yaml_source import Problem
+
+# Those that need a restart. Whoever adds a setting says here or in `configuration_changes` which kind it is.
+NEEDS_RESTART = {
+    *("server.host", "server.port", "server.engine", "server.region", "server.access_log", "server.metrics_port"),
+    *("state", "router.capacity_leases"),
+}
+RELOADED = {"auth", "router", "model_list"}
+OTHER = {
+    "circuit_breaker_enabled": "false",
+    "breaker": "{probes: 7}",
+    "score": "{load: 0.7}",
+    "fallback": "{min_health: 7}",
+    "retry_budget": "{ratio: 0.7}",
+    "load_shedding": "{max_active_requests: 7}",
+    "forecast": "{enabled: true}",
+    "autoscale": "{max_replicas: 7}",
+}
+# What of the router is not among the policies in the store: the replica goes over to it by itself, in `serving.adopt`.
+BY_THE_REPLICA = {
+    *("routing_strategy", "max_attempts", "request_timeout_ms", "fallbacks", "context_window_fallbacks"),
+    *("content_policy_fallbacks", "queue", "model_queues", "aliases", "budget", "cost_estimate"),
+}
 
 BASE = """
 state: {domain: here}
@@ -52,6 +79,28 @@ def test_another_order_is_a_change() -> None:
     assert changes(Settings(model_list=(first, second)), other) == ["model_list: order"]
 
 
+def restart_problems(before: Settings, after: Settings) -> list[Problem]:
+    return configuration_changes.restart_problems(before, after, Places(before))
+
+
+def test_each_setting_is_known_to_need_a_restart_or_not() -> None:
+    server = {f"server.{name}" for name in ServerSettings.__struct_fields__}
+    while_running = {f"server.{name}" for name in configuration_changes._SERVER_WHILE_RUNNING}
+
+    assert set(Settings.__struct_fields__) == RELOADED | {"server", "state"}
+    assert server == while_running | {name for name in NEEDS_RESTART if name.startswith("server.")}
+    assert not while_running & NEEDS_RESTART
+
+
+@pytest.mark.parametrize("name", sorted({*RouterSettings.__struct_fields__} - BY_THE_REPLICA - {"capacity_leases"}))
+def test_each_other_setting_of_the_router_is_told_to_the_store(name: str) -> None:
+    key = next(field.encode_name for field in fields(RouterSettings) if field.name == name)
+    other = f"router: {{{key}: {OTHER.get(name, 7)}}}\n"
+    models = "model_list: [{id: m-1, model_name: m}]\n"
+
+    assert configuration(parse(models, {}), 1) != configuration(parse(models + other, {}), 1)
+
+
 @pytest.mark.parametrize(
     ("added", "paths"),
     [
@@ -92,3 +141,22 @@ def test_deployment_stays_in_its_domain_and_a_new_one_joins_one_that_is_open(
     problems = restart_problems(settings(), settings(old, new))
 
     assert [problem.path for problem in problems] == [f"model_list.{each}.domain" for each in ids]
+
+
+def test_disabled_deployment_of_a_domain_that_is_not_open_hinders_nothing() -> None:
+    disabled = BASE + "  - {id: n-2, model_name: n, domain: there, enabled: false}\n"
+    before, after = parse(disabled, {}), parse(disabled + "  - {id: n-3, model_name: n}\n", {})
+
+    assert restart_problems(before, after) == []
+    assert len(restart_problems(before, parse(disabled.replace("false", "true"), {}))) == 1
+
+
+def test_domain_stays_open_while_its_deployments_are_away() -> None:
+    there = BASE + "  - {id: n-2, model_name: n, domain: there}\n"
+    places = Places(parse(there, {}))
+    places.note(settings())
+    back = configuration_changes.restart_problems(settings(), parse(there, {}), places)
+    moved = configuration_changes.restart_problems(settings(), parse(there.replace("there", "here"), {}), places)
+
+    assert back == []
+    assert [problem.path for problem in moved] == ["model_list.n-2.domain"]
