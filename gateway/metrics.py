@@ -18,6 +18,7 @@ from gateway.money_settings import CostSettings
 from gateway.queueing import Queue
 from gateway.reloader import Reloader
 from gateway.settings import Settings
+from shared_state.blocks import BlockCounts
 from shared_state.failover import Failover
 from shared_state.histogram import Histogram
 from shared_state.records import DomainSnapshot
@@ -160,12 +161,24 @@ class Metrics:
         yield _number(GaugeMetricFamily, "pllm_configuration_version", running, self._reloader.running.version)
         ended = {(result,): count for result, count in self._reloader.counts.items()}
         yield from _counter("pllm_configuration_reloads", "Reloads of the configuration", ("result",), ended)
+        yield from _blocks(failover.block_counts)
         shedding = GaugeMetricFamily(
             "pllm_should_shed_load", "1 for each reason to shed load that holds in the cluster", labels=["reason"]
         )
         for reason in SHED_REASONS:
             shedding.add_metric([reason], float(reason in failover.active.shed_reasons))
         yield shedding
+
+
+def _blocks(counts: BlockCounts | None) -> Iterator[Metric]:
+    if counts is None:
+        return
+    steps = {(step,): getattr(counts, step) for step in ("granted", "handed_out", "given_back")}
+    what = "Permits that came in blocks, that requests used, that went back unused"
+    yield from _counter("pllm_block_permits", what, ("step",), steps)
+    yield _number(GaugeMetricFamily, "pllm_block_held", "Permits of blocks that wait for requests", counts.held)
+    late = "Permits of blocks that were used after the last word that their breaker was closed, when it had opened"
+    yield _number(CounterMetricFamily, "pllm_block_late_permits", late, counts.late)
 
 
 def _price(cost: CostSettings, direction: str) -> float:

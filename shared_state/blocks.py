@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import astuple
 
 from shared_state import replies
 from shared_state.batcher import Reply
@@ -23,6 +24,21 @@ PAUSE_S = 0.1  # until a block is asked for again where there was none
 CROWDED_S = 2.0  # as long after a deployment was found full, every decision on it is taken singly
 TURNS = 4  # that a request waits for a block of which others get everything
 LINES_MOST = 1000
+
+
+class BlockCounts(msgspec.Struct, frozen=True):
+    """Of one replica: permits that came in blocks, those that requests used, those that went back unused, those that
+    wait now. ``late``: those used between the last word that a breaker was closed and the one that it had opened.
+    """
+
+    granted: int = 0
+    handed_out: int = 0
+    given_back: int = 0
+    held: int = 0
+    late: int = 0
+
+    def and_those(self, other: "BlockCounts") -> "BlockCounts":
+        return BlockCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 class _Held(NamedTuple):
@@ -69,7 +85,7 @@ class _Group:
 
 class Blocks:
     """Between requests and the shared store, where `capacity_leases` are on: ``size`` permits at most, each for
-    ``hold_ms`` at most. ``handed_out`` and ``given_back`` count permits.
+    ``hold_ms`` at most.
     """
 
     def __init__(self, store: Store, size: int, hold_ms: int) -> None:
@@ -82,7 +98,13 @@ class Blocks:
         self._crowded: dict[str, float] = {}
         self._loop = asyncio.get_running_loop()
         self._is_closed = False
-        self.handed_out = self.given_back = 0
+        self._since_word: Counter[str] = Counter()  # handed out, by deployment
+        self._granted = self._handed_out = self._given_back = self._late = 0
+
+    @property
+    def counts(self) -> BlockCounts:
+        held = sum(len(line.held) for line in self._lines.values())
+        return BlockCounts(self._granted, self._handed_out, self._given_back, held, self._late)
 
     # -- permits ------------------------------------------------------------------------------------------------
 
@@ -126,22 +148,25 @@ class Blocks:
         found = None
         while line.held and found is None:
             held = line.held.popleft()
-            if now_s >= held.until_s or self._is_outdated(held):
+            if now_s >= held.until_s or self._has_moved(held.permit) or held.shed_reasons != self._store.shed_reasons:
                 stale.append(held)
             else:
                 found = msgspec.structs.replace(held.permit, ask=ask)
         self._give_back(stale)
         if found is not None:
             self._unused[found.deployment_id] -= 1
-            self.handed_out += 1
+            self._since_word[found.deployment_id] += 1
+            self._handed_out += 1
             self._store.memory.grant(found, is_shared=True)
         return found
 
-    def _is_outdated(self, held: _Held) -> bool:
-        """Has a heartbeat told that the breaker has opened, or that shedding has begun or ended?"""
-        breaker = self._store.view.breakers.get(held.permit.deployment_id)
-        has_moved = breaker is not None and breaker.state != "closed" and breaker.generation > held.permit.generation
-        return has_moved or held.shed_reasons != self._store.shed_reasons
+    def _has_moved(self, permit: Permit) -> bool:
+        """Has a heartbeat told that the breaker has opened? What was used since the word before was late then."""
+        breaker = self._store.view.breakers.get(permit.deployment_id)
+        if breaker is None or breaker.state == "closed" or breaker.generation <= permit.generation:
+            return False
+        self._late += self._since_word.pop(permit.deployment_id, 0)
+        return True
 
     def _room(self, plan: Plan, line: _Line) -> int:
         now_s = time.monotonic()
@@ -160,6 +185,9 @@ class Blocks:
             self._unused.update(permit.deployment_id for permit in permits)
             line.refill = None
         now_s = time.monotonic()
+        self._granted += len(permits)
+        for name in {permit.deployment_id for permit in permits}:
+            self._since_word.pop(name, None)
         if not permits:
             line.paused_until_s = now_s + PAUSE_S
         until_s, reasons = now_s + self._hold_s, self._store.shed_reasons
@@ -223,7 +251,7 @@ class Blocks:
         for deployment_id in {held.permit.deployment_id for held in unused}:
             calls = [BlockEnding(held.permit, None) for held in unused if held.permit.deployment_id == deployment_id]
             self._unused[deployment_id] -= len(calls)
-            self.given_back += len(calls)
+            self._given_back += len(calls)
             self._add(deployment_id, calls)
             self._tell(deployment_id)
 
@@ -253,6 +281,8 @@ class Blocks:
             waiting.exception()  # most settles are awaited by nobody
             return
         settlement = replies.block_settled(done.result())
+        since_word = self._since_word.pop(deployment_id, 0) if settlement.is_known else 0
         if settlement.is_known and settlement.state != "closed":
+            self._late += since_word
             self._drop(lambda p: p.deployment_id == deployment_id and p.generation < settlement.generation)
         waiting.set_result(done.result())

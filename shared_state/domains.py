@@ -5,9 +5,11 @@ tenants, and its events and replicas are the ones that are shown.
 """
 
 import asyncio
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 from shared_state.batcher import Reply
+from shared_state.blocks import BlockCounts
 from shared_state.failover import Failover, Standby
 from shared_state.money import Budget
 from shared_state.records import (
@@ -32,6 +34,11 @@ class Domains(Failover):
         super().__init__(shared, standby)
         self._others = others
         self._away = {policy.id: each for each in others.values() for policy in each.shared.configuration.deployments}
+
+    @property
+    def block_counts(self) -> BlockCounts | None:
+        found = [counts for each in self._others.values() if (counts := each.block_counts)]
+        return functools.reduce(BlockCounts.and_those, found, super().block_counts or BlockCounts()) if found else None
 
     def plan(self, candidates: Sequence[tuple[str, int]], strategy: str) -> Plan:
         """All candidates of a plan are in one domain."""

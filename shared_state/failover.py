@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import msgspec
 
 from shared_state.batcher import Batcher, Reply
-from shared_state.blocks import Blocks
+from shared_state.blocks import BlockCounts, Blocks
 from shared_state.client import Client
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import EmbeddedFailed, StateError, StoreTimeout, StoreUnavailable
@@ -206,6 +206,11 @@ class Failover:
     def _source(self, store: Store) -> Store | Blocks:
         """Of permits of that store."""
         return self.blocks if self.blocks is not None and store is self.shared else store
+
+    @property
+    def block_counts(self) -> BlockCounts | None:
+        """None where permits are asked for one by one."""
+        return self.blocks.counts if self.blocks is not None else None
 
     def stop(self) -> None:
         """No permit waits here unused any more."""

@@ -64,6 +64,8 @@ class Admin:
         snapshot = await self._store.snapshot(ids=sorted(self._ids))  # another configuration may be in use by then
         own: dict[str, object] = {"state": self._store.state, "waiting": self._admission.waiting()}
         own["budgets"] = budgets_shown(self._store.shared.memory.ledger)
+        if counts := self._store.block_counts:
+            own["blocks"] = counts
         return answered(statistics(snapshot, self._models) | own)
 
     async def explain(self, request: Request) -> Response:

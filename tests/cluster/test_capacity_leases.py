@@ -100,6 +100,10 @@ def test_limit_breaker_crash_and_lost_store_with_capacity_leases(leasing: Cluste
     provider.behave(error_rate=0)
 
     assert late <= 2 * BLOCK
+    counts = [replica.stats()["blocks"] for replica in leasing.replicas]
+    assert sum(each["late"] for each in counts) <= 2 * BLOCK
+    assert all(each["granted"] == sum(each[step] for step in ("handed_out", "given_back", "held")) for each in counts)
+    assert 'pllm_block_permits_total{step="handed_out"}' in survivor.get("/metrics").body.decode()
     assert leasing.transitions("failing")[0].startswith("closed>open")
 
     with Callers([survivor], "hot") as hot:

@@ -151,7 +151,7 @@ async def test_limit_is_never_exceeded_and_a_block_of_each_replica_waits_at_most
         assert max(calls for _, calls, *_ in seen) <= limit
         assert all(calls <= active for active, calls, *_ in seen)
         assert max(most for _, _, most, _ in seen) <= BLOCK
-        assert sum(blocks.handed_out for blocks in all_blocks) > 0
+        assert sum(blocks.counts.handed_out for blocks in all_blocks) > 0
 
 
 @on_loop
@@ -164,7 +164,7 @@ async def test_unused_permits_come_back_when_their_time_is_over(server: Embedded
 
         assert waiting > 0
         assert time.monotonic() - began_s < 5
-        assert (blocks._unused["a"], blocks.given_back, len(state.store.memory.live)) == (0, waiting, 0)
+        assert (blocks._unused["a"], blocks.counts.given_back, len(state.store.memory.live)) == (0, waiting, 0)
 
 
 @on_loop
@@ -193,6 +193,33 @@ async def test_breaker_that_opened_gets_no_more_calls_of_a_replica_than_a_block(
         assert isinstance(decisions[-1], Rejection)
         await told(there, second, late, FAILURE)
         assert (await first.store.snapshot()).deployments[0].generation == 1
+
+
+@on_loop
+async def test_all_replicas_together_overshoot_by_a_block_of_each_and_count_it(server: EmbeddedStore) -> None:
+    domain, replicas, late = fresh_domain(), 4, 0
+    async with contextlib.AsyncExitStack() as stack:
+        states = [
+            await stack.enter_async_context(
+                opened_state(server.url, deployment_policy("a", limit=1000), domain=domain, replica=f"r{k}")
+            )
+            for k in range(replicas)
+        ]
+        all_blocks = [Blocks(state.store, BLOCK, 10 * HOLD_MS) for state in states]
+        for blocks, state in zip(all_blocks, states, strict=True):
+            await warm(blocks, state)
+        waiting = sum(blocks.counts.held for blocks in all_blocks)
+        await states[0].store.force("a", "open", "ann", "maintenance")
+        for blocks, state in zip(all_blocks, states, strict=True):
+            decisions = [await blocks.acquire(state.plan, ASK) for _ in range(2 * BLOCK)]
+            permits = [decision for decision in decisions if isinstance(decision, Permit)]
+            await told(blocks, state, permits, SUCCESS)
+            late += len(permits)
+
+        assert BLOCK < late <= waiting <= BLOCK * replicas  # the one that opened it knows
+        assert sum(blocks.counts.late for blocks in all_blocks) == late
+        for counts in (blocks.counts for blocks in all_blocks):
+            assert counts.granted == counts.handed_out + counts.given_back + counts.held
 
 
 @on_loop
