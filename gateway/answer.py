@@ -39,7 +39,7 @@ class Answer:
         self.exchange = exchange
         self.candidate = candidate
         self.used = permit.used
-        self.state: StoreName = store.state
+        self.state: StoreName = store.state_of(permit.deployment_id)
         self.attempts = 1
         self.upstream_s = 0.0
         self.decision_s = 0.0

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from gateway import event_pages
 from gateway.errors import RateLimited
+from gateway.event_pages import place
 from gateway.settings import Settings
 from shared_state.errors import StateError
 from shared_state.failover import Failover
@@ -101,7 +103,7 @@ class LiveFeed:
         self._number = 0
         self._recent: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self.told = 0  # events, beyond those of before the first look
-        self._last: dict[str, str] = {}  # by store, as each has a stream of its own
+        self._last: dict[tuple[str, str], str] = {}  # by domain and store, as each has a stream of its own
 
     def adopt(self, models: Sequence[ModelShown]) -> None:
         """Everybody is told all of it again."""
@@ -177,14 +179,18 @@ class LiveFeed:
 
     async def _take(self) -> Frame:
         """What the store does not tell in time is left out, and that is said."""
-        head: dict[str, object] = {"replica": self._replica, "state": self._store.state, "waiting": self._waiting()}
+        head: dict[str, object] = {
+            "replica": self._replica,
+            "state": self._store.worst.state,
+            "waiting": self._waiting(),
+        }
         rows = self._frame.rows if self._frame else {}
         events: list[Event] = []
         try:
             async with asyncio.timeout(TAKE_MOST_S):
                 snapshot = await self._store.snapshot(1)
                 rows = {row.id: row for row in snapshot.deployments}
-                head |= {"state": self._store.state, "reason": self._reason(), "at_ms": snapshot.now_ms}
+                head |= {"state": self._store.worst.state, "reason": self._reason(), "at_ms": snapshot.now_ms}
                 head |= {"active": snapshot.active, "requests": snapshot.requests, "failures": snapshot.failures}
                 head |= {"healthy_ratio": snapshot.healthy_ratio, "replicas_alive": snapshot.replicas_alive}
                 head |= {"shed_reasons": snapshot.shed_reasons.split(",") if snapshot.shed_reasons else []}
@@ -195,29 +201,32 @@ class LiveFeed:
         return Frame(self._number, head, rows, events)
 
     def _reason(self) -> str:
-        return "" if self._store.state == "shared" else self._store.reason
+        worst = self._store.worst
+        return "" if worst.state == "shared" else worst.reason
 
     async def _news(self) -> list[Event]:
-        """Events since the last look. A store that was not looked into before goes on where the other one was left:
-        both count by the time of day.
+        """Events since the last look: of each domain, as clocks may differ, behind its own last one. A store that was
+        not looked into before goes on where the other one of its domain was left: both count by the time of day.
         """
-        store = self._store.state
         if not self._last:
-            recent = await self._store.active.events_before("", EVENTS_SHOWN)
+            recent = await event_pages.before(self._store, "", EVENTS_SHOWN)
             self._recent.extend(reversed(recent))
-            self._last[store] = recent[0].id if recent else "0-0"
+            newest = recent[0].id if recent else "0-0"
+            self._last = {(domain, each.state): newest for domain, each in self._store.parts.items()}
             return []
-        last = self._last.get(store) or max(self._last.values(), key=place)
-        events = await self._store.active.events_after(last, EVENTS_PAGE)
-        self._last[store] = events[-1].id if events else last
+        events: list[Event] = []
+        lasts: dict[tuple[str, str], str] = {}
+        for domain, each in self._store.parts.items():
+            seen = {store: last for (name, store), last in self._last.items() if name == domain}
+            last = seen.get(each.state) or max(seen.values(), key=place)
+            found = await each.active.events_after(last, EVENTS_PAGE)
+            lasts[domain, each.state] = found[-1].id if found else last
+            events += found
+        self._last |= lasts  # now that all of them have answered
+        events.sort(key=lambda each: place(each.id))
         self._recent.extend(events)
         self.told += len(events)
         return events
-
-
-def place(event_id: str) -> tuple[int, ...]:
-    """Ids sorted by it are in the order of the stream."""
-    return tuple(int(part) for part in event_id.split("-"))
 
 
 class Listener:

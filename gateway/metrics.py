@@ -2,7 +2,8 @@
 little; every label is a name of the configuration or of this program, so that no client can make more of them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -20,7 +21,7 @@ from gateway.reloader import Reloader
 from gateway.settings import Settings
 from shared_state.blocks import BlockCounts
 from shared_state.failover import Failover
-from shared_state.histogram import Histogram
+from shared_state.histogram import Histogram, together
 from shared_state.records import DomainSnapshot
 
 SHED_REASONS = ("active_requests", "healthy_ratio", "failure_rate")
@@ -146,17 +147,22 @@ class Metrics:
         yield from _histograms("pllm_queue_wait_seconds", "How long those waited whose turn came", "model", waits)
 
     def _collect_state(self) -> Iterator[Metric]:
-        failover, shared = self._failover, self._failover.shared
-        in_use = "1 while decisions come from the standby store, else 0"
-        yield _number(GaugeMetricFamily, "pllm_state_standby", in_use, float(failover.state == "standby"))
+        failover, parts = self._failover, self._failover.parts
+        shared = [each.shared for each in parts.values()]
+        in_use = "1 while decisions come from the standby store, of any routing domain, else 0"
+        yield _number(GaugeMetricFamily, "pllm_state_standby", in_use, float(failover.worst.state == "standby"))
         what = "Times that this replica went from one store to the other"
-        yield from _counter("pllm_state_switches", what, ("to", "reason"), failover.switches)
+        yield from _counter(
+            "pllm_state_switches", what, ("to", "reason"), _sum(each.switches for each in parts.values())
+        )
         late = "Calls that the shared store did not answer in time"
-        yield _number(CounterMetricFamily, "pllm_state_deadline_misses", late, shared.deadlines_missed)
+        yield _number(
+            CounterMetricFamily, "pllm_state_deadline_misses", late, sum(each.deadlines_missed for each in shared)
+        )
         lost = "Times that the shared store had lost what it knew"
-        yield _number(CounterMetricFamily, "pllm_state_epoch_changes", lost, shared.epoch_changes)
+        yield _number(CounterMetricFamily, "pllm_state_epoch_changes", lost, sum(each.epoch_changes for each in shared))
         taken = "From the sending of a script to its reply"
-        yield from _histograms("pllm_script_seconds", taken, "script", shared.latencies)
+        yield from _histograms("pllm_script_seconds", taken, "script", together([each.latencies for each in shared]))
         running = "Version of the configuration that this replica runs: the same on all of them"
         yield _number(GaugeMetricFamily, "pllm_configuration_version", running, self._reloader.running.version)
         ended = {(result,): count for result, count in self._reloader.counts.items()}
@@ -165,9 +171,17 @@ class Metrics:
         shedding = GaugeMetricFamily(
             "pllm_should_shed_load", "1 for each reason to shed load that holds in the cluster", labels=["reason"]
         )
+        held = {reason for each in parts.values() for reason in each.active.shed_reasons}
         for reason in SHED_REASONS:
-            shedding.add_metric([reason], float(reason in failover.active.shed_reasons))
+            shedding.add_metric([reason], float(reason in held))
         yield shedding
+
+
+def _sum(counts: Iterable[Mapping[Any, int]]) -> Counter[Any]:
+    total: Counter[Any] = Counter()
+    for each in counts:
+        total.update(each)
+    return total
 
 
 def _blocks(counts: BlockCounts | None) -> Iterator[Metric]:

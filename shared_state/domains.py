@@ -1,7 +1,7 @@
 """Several routing domains as one: each has keys of its own in one slot, and so a core of its own in a Redis Cluster.
 
 A decision touches one domain only; what is asked of all of them is put together here. The home domain also keeps the
-tenants, and its events and replicas are the ones that are shown.
+tenants, and its replicas are the ones that are shown.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from shared_state.batcher import Reply
 from shared_state.blocks import BlockCounts
-from shared_state.failover import Failover, Standby
+from shared_state.failover import Failover, Standby, StoreName
 from shared_state.money import Budget
 from shared_state.records import (
     Ask,
@@ -34,6 +34,13 @@ class Domains(Failover):
         super().__init__(shared, standby)
         self._others = others
         self._away = {policy.id: each for each in others.values() for policy in each.shared.configuration.deployments}
+
+    @property
+    def parts(self) -> Mapping[str, Failover]:
+        return {self.shared.keys.name: self, **self._others}
+
+    def state_of(self, deployment_id: str) -> StoreName:
+        return self._away.get(deployment_id, self).state
 
     @property
     def block_counts(self) -> BlockCounts | None:

@@ -196,6 +196,20 @@ class Failover:
     def active(self) -> Store:
         return self._active
 
+    @property
+    def parts(self) -> "Mapping[str, Failover]":
+        """By routing domain, the home domain first."""
+        return {self.shared.keys.name: self}
+
+    @property
+    def worst(self) -> "Failover":
+        """The first of them that is on its standby store, or the home domain."""
+        return next((each for each in self.parts.values() if each.state == "standby"), self)
+
+    def state_of(self, _deployment_id: str) -> StoreName:
+        """The store that decides on it now."""
+        return self.state
+
     def plan(self, candidates: Sequence[tuple[str, int]], strategy: str) -> Plan:
         return self.shared.plan(candidates, strategy)
 

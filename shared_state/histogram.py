@@ -3,6 +3,7 @@ counted: an increment and a bisection.
 """
 
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 
 
 class Histogram:
@@ -18,3 +19,18 @@ class Histogram:
     def observe(self, seconds: float) -> None:
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.total_s += seconds
+
+
+def together(parts: Sequence[Mapping[str, Histogram]]) -> Mapping[str, Histogram]:
+    """By name, what all of them have counted. Their names and bounds are the same."""
+    first, *others = parts
+    if not others:
+        return first
+    return {name: _added([each[name] for each in parts]) for name in first}
+
+
+def _added(parts: Sequence[Histogram]) -> Histogram:
+    whole = Histogram(parts[0].bounds)
+    whole.counts = [sum(column) for column in zip(*(each.counts for each in parts), strict=True)]
+    whole.total_s = sum(each.total_s for each in parts)
+    return whole

@@ -21,6 +21,7 @@ class Keys:
     """Key names of one routing domain, as bytes ready for the wire."""
 
     def __init__(self, domain: str) -> None:
+        self.name = domain
         self.prefix = f"pllm:{{{domain}}}:"
         self.domain = self._key("global")
         self.policy = self._key("policy")

@@ -27,7 +27,7 @@ ORDER = {
         *("endpoints.page",),
         *("endpoints.openai", "endpoints.inference", "endpoints.reception", "endpoints.ops"),
         *("request_log", "logs", "endpoints.error_forms", "endpoints.pings", "endpoints.wire", "http_text"),
-        *("live", "masking"),
+        *("live", "event_pages", "masking"),
         *(
             "metrics",
             "cluster_metrics",

@@ -62,8 +62,10 @@ class Admin:
     async def stats(self, request: Request) -> Response:
         self._access.authorize(request)
         snapshot = await self._store.snapshot(ids=sorted(self._ids))  # another configuration may be in use by then
-        own: dict[str, object] = {"state": self._store.state, "waiting": self._admission.waiting()}
+        own: dict[str, object] = {"state": self._store.worst.state, "waiting": self._admission.waiting()}
         own["budgets"] = budgets_shown(self._store.shared.memory.ledger)
+        if len(self._store.parts) > 1:
+            own["domains"] = {domain: each.state for domain, each in self._store.parts.items()}
         if counts := self._store.block_counts:
             own["blocks"] = counts
         return answered(statistics(snapshot, self._models) | own)

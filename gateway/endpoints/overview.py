@@ -9,11 +9,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway import event_pages
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import ACTIONS, answered
 from gateway.endpoints.event_stream import EventStream, event
 from gateway.errors import InvalidRequest, MethodNotAllowed, NotFound
-from gateway.live import EVENTS_PAGE, Listener, LiveFeed, place
+from gateway.event_pages import place
+from gateway.live import EVENTS_PAGE, Listener, LiveFeed
 from gateway.masking import masked
 from gateway.settings import Settings
 from shared_state.errors import StateError, StoreTimeout
@@ -54,7 +56,7 @@ class Overview:
     async def replicas(self, request: Request) -> Response:
         """GET /v1/admin/replicas."""
         self._access.authorize(request)
-        return answered({"replicas": await _in_time(self._store.active.roster()), "state": self._store.state})
+        return answered({"replicas": await _in_time(self._store.active.roster()), "state": self._store.worst.state})
 
     async def configuration(self, request: Request) -> Response:
         """GET /v1/admin/configuration: the settings in force, secrets masked."""
@@ -69,8 +71,8 @@ class Overview:
             return self._streamed(request, lambda listener: self._event_chunks(listener, after))
         before = _event_id(request.query_params.get("before", ""), "before")
         limit = _number(request, "limit", EVENTS_PAGE, EVENTS_MOST)
-        found = await _in_time(self._store.active.events_before(before, limit))
-        return answered({"events": found, "next_before": found[-1].id if len(found) == limit else None})
+        found = await _in_time(event_pages.before(self._store, before, limit))
+        return answered({"events": found, "next_before": found[-1].id if len(found) >= limit else None})
 
     async def live(self, request: Request) -> Response:
         """GET /v1/admin/live?frames=: the state once a second as server-sent events, first `full`, then `delta`."""
@@ -91,21 +93,23 @@ class Overview:
         if await listener.frame() is None:
             return
         yield b"retry: 2000\n\n"  # only now: what happens from here on is told
+        known, told = place(after or "0-0"), set[Event]()
         try:
             for _ in range(PAGES_MOST if after else 0):
-                found = await _in_time(self._store.active.events_after(after, EVENTS_PAGE))
+                found = await _in_time(event_pages.after(self._store, after, EVENTS_PAGE))
                 if not found:
                     break
                 after = found[-1].id
+                told.update(found)
                 yield _event_chunks(found)
         except StateError:
             return
-        seen, quiet = place(after or "0-0"), 0
+        quiet = 0
         while await listener.frame() is not None:
             fresh = listener.events()
             if fresh is None:
                 return
-            fresh = [each for each in fresh if place(each.id) > seen]
+            fresh = [each for each in fresh if place(each.id) > known and each not in told]
             quiet = 0 if fresh else quiet + 1
             if fresh:
                 yield _event_chunks(fresh)

@@ -3,6 +3,7 @@ the next.
 """
 
 import json
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.loadtest.process import ProviderProcess
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
 from tests.support.stores import wait_until
 from tests.support.topologies import Sharded, ending, until
+from tests.support.wire import Call, request_bytes
 
 HOME, EAST, WEST = "default", "east", "west"
 
@@ -36,6 +38,7 @@ def cluster(sharded: Sharded, store: EmbeddedStore, provider_processes: list[Pro
         deployment("home", third, "backup"),
         deployment("both-east", first, "wide", domain=EAST),
         deployment("both-west", second, "wide", domain=WEST),
+        deployment("west", third, "west-only", domain=WEST),
     ]
     router = {
         "fallbacks": {"gpt-4": ["backup"]},
@@ -95,13 +98,13 @@ def test_what_is_asked_of_all_domains_is_put_together(cluster: Cluster) -> None:
     stats = cluster.replicas[1].stats()
     assert stats["replicas"] == 2
     shown = {name for model in stats["load_balancer"].values() for name in model["deployments"]}
-    assert shown == {"here", "there", "home", "both-east", "both-west"}
+    assert shown == {"here", "there", "home", "both-east", "both-west", "west"}
     one = cluster.replicas[0].get("/v1/admin/deployments/both-west").json()
     assert json.dumps(one).count("both-west") >= 1
 
 
 def test_each_domain_foresees_its_own(sharded: Sharded, cluster: Cluster) -> None:
-    domains = {"here": EAST, "both-east": EAST, "there": WEST, "both-west": WEST, "home": HOME}
+    domains = {"here": EAST, "both-east": EAST, "there": WEST, "both-west": WEST, "west": WEST, "home": HOME}
 
     def ticked() -> set[str]:
         owners = {d: sharded.owner(sharded.slot(f"pllm:{{{d}}}:global")).redis for d in set(domains.values())}
@@ -112,6 +115,65 @@ def test_each_domain_foresees_its_own(sharded: Sharded, cluster: Cluster) -> Non
         models = replica.stats()["load_balancer"].values()
         shown = {name: each for model in models for name, each in model["deployments"].items()}
         assert {name for name, each in shown.items() if "forecast" in each} == set(domains)
+
+
+def test_events_of_all_domains_are_shown_in_their_order(cluster: Cluster) -> None:
+    seeing, doing = cluster.replicas
+    for name in ("here", "there", "home", "both-west", "both-east"):
+        doing.force(name, "disable")
+    everything = seeing.get("/v1/admin/events?limit=1000").json()["events"]
+    paged: list[dict[str, str]] = []
+    before: str | None = ""
+    while before is not None:
+        page = seeing.get(f"/v1/admin/events?limit=2&before={before}").json()
+        paged, before = paged + page["events"], page["next_before"]
+    live = seeing.get("/v1/admin/live?frames=1").body.decode()
+
+    forced = [each["subject"] for each in everything if each["to"] == "disabled"]
+    assert set(forced) == {"here", "there", "home", "both-west", "both-east"}
+    assert forced[-5:] == ["both-east", "both-west", "home", "there", "here"]
+    assert paged == everything
+    assert [[int(part) for part in each["id"].split("-")] for each in everything] == sorted(
+        ([int(part) for part in each["id"].split("-")] for each in everything), reverse=True
+    )
+    assert '"subject":"both-west"' in live
+
+
+def test_stream_of_events_goes_on_behind_the_last_one_of_any_domain(cluster: Cluster) -> None:
+    replica = cluster.replicas[0]
+    replica.force("here", "disable")
+    last = replica.get("/v1/admin/events?limit=1").json()["events"][0]["id"]
+    replica.force("there", "disable")
+    asked = {"accept": "text/event-stream", "last-event-id": last}
+    with Call(replica.address, request_bytes("GET", "/v1/admin/events", headers=asked)) as stream:
+        caught_up = stream.read_until(b"disable by")
+        replica.force("home", "disable")
+        replica.force("here", "reset")
+        came = stream.read_until(b"reset by")
+
+    assert [event["subject"] for event in told(caught_up)] == ["there"]
+    assert [event["subject"] for event in told(came)] == ["home", "here"]
+
+
+def told(stream: bytes) -> list[dict[str, str]]:
+    return [json.loads(line[6:]) for line in stream.splitlines() if line.startswith(b"data: ") and line.endswith(b"}")]
+
+
+def test_domain_that_stands_by_is_said(sharded: Sharded, cluster: Cluster) -> None:
+    replica, owner = cluster.replicas[0], sharded.owner(sharded.slot(f"pllm:{{{WEST}}}:global"))
+    owner.process.send_signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: replica.stats()["domains"] == {HOME: "shared", EAST: "shared", WEST: "standby"})
+        west, home = replica.chat("west-only"), replica.chat("gpt-4")
+        scraped = replica.get("/metrics").body.decode().splitlines()
+        state = replica.stats()["state"]
+    finally:
+        owner.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: set(replica.stats()["domains"].values()) == {"shared"})
+
+    assert (west.headers["x-pllm-state"], home.headers["x-pllm-state"]) == ("standby", "shared")
+    assert state == "standby"
+    assert "pllm_state_standby 1.0" in scraped
 
 
 def test_master_that_dies_costs_nobody_an_answer(sharded: Sharded, cluster: Cluster, tmp_path: Path) -> None:
