@@ -9,13 +9,16 @@
 -- KEYS  1 global HASH, 2 leases ZSET, 3 events STREAM, 4 replicas ZSET, 5 replica HASH (this one), 6 autoscale HASH,
 --       then per deployment: deployment HASH
 -- ARGV  1 requests that wait on this replica, 2 dead_after_ms, 3 version of the settings, 4 target_concurrency of a
---       replica, 5 utilization (0..1), 6 min_replicas, 7 max_replicas, 8 scale_down_delay_ms
+--       replica, 5 utilization (0..1), 6 min_replicas, 7 max_replicas, 8 scale_down_delay_ms, 9 active requests of this
+--       replica in other domains, where there are any: deployments there serve as many at once as they do now
 -- reply now_ms, then what the autoscale hash holds: field, value ...; {} where the store knows of no cluster yet
 local global_key, leases_key, events_key, replicas_key, replica_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local scale_key, FIRST, JUDGE_EVERY_MS = KEYS[6], 7, 900
 local waiting, dead_after_ms, version = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local given = { target_concurrency = tonumber(ARGV[4]), utilization = tonumber(ARGV[5]),
   min_replicas = tonumber(ARGV[6]), max_replicas = tonumber(ARGV[7]), scale_down_delay_ms = tonumber(ARGV[8]) }
+
+local elsewhere = tonumber(ARGV[9] or '')
 
 local domain = domain_read(global_key,
   { 'epoch', 'schema', 'sequence', 'clock_ms', 'clock_offset_ms', 'learning_until_ms' })
@@ -28,16 +31,18 @@ if version > (scale.version or 0) then desired_settings(scale, given, version, n
 if is_due then
   before = scale.desired
   -- Its own number is told with this call; those of the others they have told themselves.
-  local others = demand_waiting(replicas_key, replica_key, now - dead_after_ms)
+  local others = demand_told('waiting', replicas_key, replica_key, now - dead_after_ms)
+  local away = elsewhere and elsewhere + demand_told('elsewhere', replicas_key, replica_key, now - dead_after_ms) or 0
   local replicas = redis.call('ZCOUNT', replicas_key, now - dead_after_ms, '+inf')
-  record_set(scale, 'active', demand_active(leases_key, now))
+  record_set(scale, 'active', demand_active(leases_key, now) + away)
   record_set(scale, 'waiting', others + waiting)
-  record_set(scale, 'limit', demand_limit(KEYS, FIRST))
+  record_set(scale, 'limit', demand_limit(KEYS, FIRST) + away)
   record_set(scale, 'replicas', replicas)
   scaling_judge(scale, now, now < (domain.learning_until_ms or 0))
 end
 
 replica_show(replica_key, dead_after_ms, { 'waiting', waiting })
+if elsewhere then replica_show(replica_key, dead_after_ms, { 'elsewhere', elsewhere }) end
 record_write(scale)
 if before and before ~= scale.desired then
   event_add(events_key, domain, 'desired_replicas', before, scale.desired, scale.reason, 0)

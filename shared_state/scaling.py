@@ -52,7 +52,9 @@ class Scaling:
         """None while the shared store is not in use, or knows of no cluster yet. Raises StateError."""
         if self._failover.state != "shared":
             return None
-        signal = await self._failover.shared.autoscale(self._waiting())
+        others = [each.shared.memory for each in self._failover.parts.values() if each is not self._failover]
+        elsewhere = sum(len(memory.live) for memory in others) if others else None
+        signal = await self._failover.shared.autoscale(self._waiting(), elsewhere)
         if signal is not None:
             self._latest, self._asked_s = signal, self._now()
         return signal

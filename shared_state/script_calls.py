@@ -291,13 +291,21 @@ class ScriptCalls:
     def roster(self) -> bytes:
         return self._packed("roster", [self._keys.domain, self._keys.replicas], [b"%d" % REPLICAS_SHOWN])
 
-    def autoscale(self, replica: str, waiting: int, configuration: Configuration, policy: AutoscalePolicy) -> bytes:
+    def autoscale(
+        self,
+        replica: str,
+        waiting: int,
+        elsewhere: int | None,
+        configuration: Configuration,
+        policy: AutoscalePolicy,
+    ) -> bytes:
         keys = self._keys
         names = [keys.domain, keys.leases, keys.events, keys.replicas, keys.replica(replica), keys.autoscale]
         names += (keys.deployment(deployment.id) for deployment in configuration.deployments)
         arguments = [b"%d" % waiting, b"%d" % DEAD_AFTER_MS, b"%d" % configuration.version]
         arguments += [b"%d" % policy.target_concurrency, b"%g" % policy.utilization, b"%d" % policy.min_replicas]
         arguments += [b"%d" % policy.max_replicas, b"%d" % policy.scale_down_delay_ms]
+        arguments += [] if elsewhere is None else [b"%d" % elsewhere]
         return self._packed("autoscale", names, arguments)
 
     def explain(self, plan: Plan, priority: int) -> bytes:

@@ -457,14 +457,15 @@ class Store:
     async def roster(self) -> list[ReplicaSnapshot]:
         return replies.roster(await self._batcher.call(self._calls.roster()))
 
-    async def autoscale(self, waiting: int) -> ScalingSignal | None:
-        """How many replicas there should be. ``waiting``: requests in this replica's queues. None: not to be told, as
-        the configuration says nothing of it or the store is new.
+    async def autoscale(self, waiting: int, elsewhere: int | None = None) -> ScalingSignal | None:
+        """How many replicas there should be. ``waiting``: requests in this replica's queues; ``elsewhere``: its active
+        ones in other domains. None: not to be told, as the configuration says nothing of it or the store is new.
         """
         configuration = self.configuration
         if configuration.autoscale is None:
             return None
-        packed = self._calls.autoscale(self.memory.replica, waiting, configuration, configuration.autoscale)
+        policy = configuration.autoscale
+        packed = self._calls.autoscale(self.memory.replica, waiting, elsewhere, configuration, policy)
         return replies.autoscaled(await self._batcher.call(packed))
 
     async def explain(self, plan: Plan, priority: int) -> Explanation:

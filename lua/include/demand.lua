@@ -5,12 +5,12 @@ local function demand_active(leases_key, now)
   return redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now), '+inf')
 end
 
--- As each living replica last told of its queues, but for the one of `own_key`.
-local function demand_waiting(replicas_key, own_key, since_ms)
+-- As each living replica last told, but for that of `own_key`: of its queues (waiting), of other domains (elsewhere).
+local function demand_told(field, replicas_key, own_key, since_ms)
   local prefix, sum = string.gsub(replicas_key, 'replicas$', 'replica:'), 0
   for _, replica in ipairs(redis.call('ZRANGEBYSCORE', replicas_key, since_ms, '+inf')) do
     local key = prefix .. replica
-    if key ~= own_key then sum = sum + (tonumber(redis.call('HGET', key, 'waiting') or nil) or 0) end
+    if key ~= own_key then sum = sum + (tonumber(redis.call('HGET', key, field) or nil) or 0) end
   end
   return sum
 end

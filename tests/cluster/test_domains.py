@@ -7,6 +7,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,12 +41,13 @@ def cluster(sharded: Sharded, store: EmbeddedStore, provider_processes: list[Pro
         deployment("both-west", second, "wide", domain=WEST),
         deployment("west", third, "west-only", domain=WEST),
     ]
-    router = {
+    router: dict[str, Any] = {
         "fallbacks": {"gpt-4": ["backup"]},
         "circuit_breaker_cooldown": "60s",
         "latency_threshold": "8s",
         "forecast": {"enabled": True},
     }
+    router["autoscale"] = {"target_concurrency": 1, "utilization": 1, "min_replicas": 1}
     state = {"url": sharded.url, "deadline": "100ms", "domain": HOME}
     with running_cluster(store, provider_processes, models, domain="domains", state=state, router=router) as running:
         yield running
@@ -151,12 +153,25 @@ def test_stream_of_events_goes_on_behind_the_last_one_of_any_domain(cluster: Clu
         replica.force("here", "reset")
         came = stream.read_until(b"reset by")
 
-    assert [event["subject"] for event in told(caught_up)] == ["there"]
-    assert [event["subject"] for event in told(came)] == ["home", "here"]
+    assert told(caught_up) == ["there"]
+    assert told(came) == ["home", "here"]
 
 
-def told(stream: bytes) -> list[dict[str, str]]:
-    return [json.loads(line[6:]) for line in stream.splitlines() if line.startswith(b"data: ") and line.endswith(b"}")]
+def told(stream: bytes) -> list[str]:
+    """Subjects, in their order, of what somebody did by hand."""
+    lines = [line[6:] for line in stream.splitlines() if line.startswith(b"data: ") and line.endswith(b"}")]
+    return [event["subject"] for event in map(json.loads, lines) if " by admin" in event["reason"]]
+
+
+def test_replicas_are_asked_for_by_the_requests_of_all_domains(cluster: Cluster) -> None:
+    first, _, third = cluster.providers
+    for provider in (first, third):
+        provider.behave(latency_ms=5000)
+    calls = [replica.begin_chat(model) for replica in cluster.replicas for model in ("gpt-4", "west-only") * 2]
+    wait_until(lambda: cluster.replicas[0].get("/v1/admin/autoscale").json()["inputs"]["active_requests"] == len(calls))
+    wait_until(lambda: cluster.replicas[1].get("/v1/admin/autoscale").json()["desired_replicas"] > 2)
+    for call in calls:
+        call.leave()
 
 
 def test_domain_that_stands_by_is_said(sharded: Sharded, cluster: Cluster) -> None:
@@ -184,4 +199,5 @@ def test_master_that_dies_costs_nobody_an_answer(sharded: Sharded, cluster: Clus
         for replica in cluster.replicas:
             assert replica.chat("gpt-4").status == 200
             assert replica.chat("wide").status == 200
+    until(lambda: cluster.replicas[0].chat("west-only").headers["x-pllm-state"] == "shared", "west is shared again")
     until(lambda: served_by(cluster.replicas[0], "wide") == "both-west", "west is served again")

@@ -294,6 +294,20 @@ def test_other_schema_is_an_error_and_nothing_is_written(settled: Cluster) -> No
     assert settled.dump() == before
 
 
+def test_requests_in_other_domains_are_carried_too(settled: Cluster) -> None:
+    """Deployments there serve as many at once as they do now, so as many that wait count as well."""
+    for replica, elsewhere in (("r1", 50), ("r2", 30)):
+        settled.beat(replica)
+        told(settled, replica=replica, elsewhere=elsewhere)
+    settled.advance(1000)
+    signal = told(settled, replica="r1", waiting=500, elsewhere=60)
+
+    assert (signal.active, signal.waiting, signal.limit) == (90, 500, LIMIT + 90)
+    assert told(settled, replica="r2").active == 90
+    settled.advance(1000)
+    assert told(settled, replica="r2").active == 0  # that replica has the home domain only
+
+
 # -- what is left behind --------------------------------------------------------------------------------------------
 
 

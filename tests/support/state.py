@@ -293,13 +293,20 @@ class Cluster:
         return replies.beaten(self.run("beat", names, arguments))
 
     def autoscale(
-        self, policy: AutoscalePolicy, replica: str = "r1", *, waiting: int = 0, version: int = 1
+        self,
+        policy: AutoscalePolicy,
+        replica: str = "r1",
+        *,
+        waiting: int = 0,
+        elsewhere: int | None = None,
+        version: int = 1,
     ) -> ScalingSignal | None:
         keys = self.keys
         names = [keys.domain, keys.leases, keys.events, keys.replicas, keys.replica(replica), keys.autoscale]
         names += [keys.deployment(deployment_id) for deployment_id in self.ids]
         settings = [version, policy.target_concurrency, policy.utilization, policy.min_replicas, policy.max_replicas]
         arguments = [waiting, DEAD_AFTER_MS, *settings, policy.scale_down_delay_ms]
+        arguments += [] if elsewhere is None else [elsewhere]
         return replies.autoscaled(self.run("autoscale", names, arguments))
 
     def reap_chunk(
