@@ -22,6 +22,7 @@ _QUOTED_TEXT = re.compile(r"""(['"])(?!<)\S{2,}?\1""")
 
 # The configuration needs six levels; far more would only exhaust the stack.
 _DEEPEST = 32
+_BYTES_MOST = 4 << 20  # four times as much as ten thousand deployments take
 _NODES_MOST = 100_000  # ten thousand deployments; a few lines of anchors can stand for billions
 
 # Where libyaml and PyYAML's own parser do not read the same.
@@ -58,7 +59,11 @@ def item_path(path: str, index: int) -> str:
 def text_of(path: Path) -> str | Problem:
     """What the file holds, byte for byte."""
     try:
-        return path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            data = file.read(_BYTES_MOST + 1)
+        if len(data) > _BYTES_MOST:
+            return Problem(str(path), f"is longer than {_BYTES_MOST >> 20} MiB")
+        return data.decode("utf-8")
     except OSError as error:
         return Problem(str(path), f"cannot be read: {error.strerror}")
     except UnicodeDecodeError:

@@ -27,7 +27,7 @@ from tests.cluster.conftest import heal
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
 from tests.support.open_loop import Arrived, Load, arrive
-from tests.support.wire import Answer, Call
+from tests.support.wire import Answer, Call, request_bytes
 
 ENGINES = ("hypercorn", "uvicorn", "hypercorn")
 RELOAD = "/v1/admin/reload"
@@ -230,6 +230,58 @@ def test_setting_that_needs_a_restart_is_refused(reloadable: Reloadable, section
     assert answer.status == 409
     assert [each["path"] for each in answer.json()["error"]["details"]] == [f"{section}.{field}"]
     assert reloadable.aliases() == [{"edition-0"}] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        (b"", "model_list"),
+        (b"\xff\xfe\x00", "FILE"),
+        (b"#" * (5 << 20), "FILE"),
+        (b"\tmodel_list: []", "line 1, column 1"),
+        (b"model_list: &a [*a]", "model_list[0]"),
+        (
+            b"model_list: [{id: a, model_name: m, cost: {input_per_million: -1}}]",
+            "model_list[0].cost.input_per_million",
+        ),
+        (b"model_list: [{id: a, model_name: m, cost: {currency: EUR}}]", "model_list[0].cost.currency"),
+        (
+            b"model_list: [{id: a, model_name: m, provider: {api_key: '${UNSET_HERE}'}}]",
+            "model_list[0].provider.api_key",
+        ),
+        (b"model_list: [{id: a, model_name: m, domain: '{x}'}]", "model_list[0].domain"),
+    ],
+    ids=["empty", "binary", "long", "tab", "circle", "price", "currency", "variable", "domain"],
+)
+def test_bad_file_is_refused_with_its_path(reloadable: Reloadable, text: bytes, path: str) -> None:
+    before = reloadable.in_force()
+    for replica in reloadable.replicas:
+        replica.config.write_bytes(text)
+    answer = reloadable.reload(2)
+    told = [each["path"] for each in answer.json()["error"]["details"]]
+
+    assert answer.status == 409
+    assert path.replace("FILE", str(reloadable.file(reloadable.replicas[2]))) in told
+    assert reloadable.in_force() == before
+    assert reloadable.aliases() == [{"edition-0"}] * 3
+
+
+def test_replica_that_dies_while_it_asks_leaves_all_others_alike(reloadable: Reloadable) -> None:
+    dying, *others = reloadable.replicas
+    redis, key = reloadable.cluster.redis, reloadable.cluster.key("reload")
+    before = redis.hget(key, "proposed_version")
+    reloadable.write(reloadable.aliased("edition-1"))
+    with Call(dying.address, request_bytes("POST", RELOAD, headers=ADMIN)):
+        wait_until(lambda: redis.hget(key, "proposed_version") != before)
+        dying.kill()
+    again = reloadable.cluster.restart(dying)
+    seen = {tuple(sorted(each["id"] for each in other.get("/v1/models", TEAM).json()["data"])) for other in others}
+    reloadable.write(reloadable.aliased("edition-2"))
+    wait_until(lambda: reloadable.reload(1).status == 200)
+    reloadable.wait_for("edition-2")
+
+    assert len(seen) == 1
+    assert again.process.poll() is None
 
 
 def test_requests_end_on_a_deployment_that_is_gone(reloadable: Reloadable) -> None:

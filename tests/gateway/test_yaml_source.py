@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gateway.yaml_source import Problem, read
+from gateway.yaml_source import Problem, read, text_of
 
 # A loaded machine must neither fail an example for being late nor try others than the last run did.
 REPEATABLE = hypothesis_settings(deadline=None, derandomize=True)
@@ -171,3 +172,12 @@ def test_nesting_that_would_exhaust_the_stack_is_refused(text: str) -> None:
 @given(st.text(alphabet="ab:-[]{}&*|>'\"#, \n0."))
 def test_both_parsers_read_the_same(text: str) -> None:
     assert read(text, {}).document == read(f"{text}\n# ?", {}).document
+
+
+@pytest.mark.parametrize("endless", ["/dev/zero", ""])
+def test_endless_file_is_refused_without_being_read(endless: str, tmp_path: Path) -> None:
+    path = Path(endless or tmp_path / "long.yaml")
+    if not endless:
+        path.write_bytes(b"#" * (5 << 20))
+
+    assert text_of(path) == Problem(str(path), "is longer than 4 MiB")
