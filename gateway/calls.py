@@ -5,13 +5,20 @@ import json
 import re
 from collections.abc import Iterable
 from enum import Enum
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from gateway.errors import InvalidRequest
-
-Objects = Annotated[list[dict[str, msgspec.Raw]], msgspec.Meta(min_length=1)]
+from gateway.request_peek import (
+    TOKENS_MOST,
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    MessageRequest,
+    Request,
+    ResponseRequest,
+)
 
 
 class Kind(Enum):
@@ -22,58 +29,6 @@ class Kind(Enum):
     EMBEDDING = "/embeddings"
     MESSAGE = "/messages"
     RESPONSE = "/responses"
-
-
-class StreamOptions(msgspec.Struct, frozen=True):
-    include_usage: bool | None = None
-
-
-class Request(msgspec.Struct, frozen=True):
-    """The peeked part of every request."""
-
-    model: str
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    max_tokens: Any = None
-    max_completion_tokens: Any = None
-    max_output_tokens: Any = None
-    n: Any = None
-    best_of: Any = None
-
-    @property
-    def most_tokens(self) -> int:
-        """Out. What is no number is the provider's to refuse."""
-        asked = self.max_completion_tokens or self.max_output_tokens or self.max_tokens
-        return min(max(asked, 0), TOKENS_MOST) if type(asked) is int else 0
-
-    @property
-    def choices(self) -> int:
-        """Answers that are asked for, and paid."""
-        asked = [each for each in (self.n, self.best_of) if type(each) is int]
-        return min(max([1, *asked]), CHOICES_MOST)
-
-
-class ChatRequest(Request, frozen=True, kw_only=True):
-    """Messages are checked to be a non-empty list of objects."""
-
-    messages: Objects
-
-
-class CompletionRequest(Request, frozen=True, kw_only=True):
-    prompt: str | Annotated[list[Any], msgspec.Meta(min_length=1)]
-
-
-class EmbeddingRequest(Request, frozen=True, kw_only=True):
-    input: str | Annotated[list[Any], msgspec.Meta(min_length=1)]
-
-
-class MessageRequest(Request, frozen=True, kw_only=True):
-    messages: Objects
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)]
-
-
-class ResponseRequest(Request, frozen=True, kw_only=True):
-    input: str | list[Any] | None = None
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -148,8 +103,6 @@ class ErrorReply(msgspec.Struct, frozen=True):
 # What decoding raises: wrong UTF-8 and too many levels come as Python's own errors.
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-TOKENS_MOST = 999_999_999
-CHOICES_MOST = 128  # OpenAI's own limit; a number with many digits must not be more than the store can add up
 BYTES_PER_TOKEN = 4  # of English text; corrected when the provider has counted
 PROMPT_TOKENS_MOST = 100_000  # an image is many bytes and few tokens
 
@@ -202,7 +155,7 @@ def parse(kind: Kind, body: bytes) -> Call:
         include_usage,
         tokens=tokens,
         output_most=most,
-        choices=1 if request.n is request.best_of is None else request.choices,
+        choices=request.choices,
     )
 
 

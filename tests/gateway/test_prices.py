@@ -44,14 +44,37 @@ MESSAGES = {"messages": [{"role": "user", "content": "four words of text"}]}
         ({}, 1000),
         ({"max_tokens": 7}, 7),
         ({"max_completion_tokens": 7, "n": 3}, 21),
-        ({"max_tokens": 7, "n": 10**12}, 7 * 128),
-        ({"max_tokens": 7, "n": "3"}, 7),
+        ({"max_tokens": 7, "n": 200}, 1400),
+        ({"max_tokens": 7, "n": "three"}, 7),
     ],
 )
 def test_output_is_bounded_by_the_request_or_the_setting(body: dict[str, Any], tokens: int) -> None:
     cost, free = costs(MESSAGES | body)
 
     assert (0 <= cost - tokens * 10 <= 2, free) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "tokens"),
+    [
+        (Kind.CHAT, {"max_tokens": 70, "max_completion_tokens": 7}, 70),
+        (Kind.CHAT, {"max_tokens": 70, "max_output_tokens": 7}, 70),
+        (Kind.CHAT, {"max_output_tokens": 7}, 1000),
+        (Kind.CHAT, {"max_tokens": "70"}, 70),
+        (Kind.CHAT, {"max_tokens": 69.5, "n": "2.0"}, 140),
+        (Kind.MESSAGE, {"max_tokens": 70, "max_completion_tokens": 7}, 70),
+        (Kind.RESPONSE, {"max_output_tokens": 70, "max_tokens": 7}, 70),
+        (Kind.RESPONSE, {"max_tokens": 7}, 1000),
+        (Kind.COMPLETION, {"max_tokens": 7, "prompt": ["a", "b", "c"]}, 21),
+        (Kind.COMPLETION, {"max_tokens": 7, "prompt": [[1, 2], [3]], "n": 2, "best_of": 5}, 70),
+        (Kind.COMPLETION, {"max_tokens": 7, "prompt": [1, 2, 3]}, 7),
+    ],
+)
+def test_nobody_gets_more_out_than_is_reckoned(kind: Kind, body: dict[str, Any], tokens: int) -> None:
+    """A field of another kind of request, and a number that only lenient providers take, make the bound no lower."""
+    [cost] = costs({**MESSAGES, "prompt": "x", "input": "x", **body}, kind, deployment("a"))
+
+    assert 0 <= cost - tokens * 10 <= 2
 
 
 @pytest.mark.parametrize(("body", "tokens"), [({}, 50), ({"max_tokens": 7}, 7), ({"max_tokens": 70}, 50)])
