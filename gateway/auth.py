@@ -100,6 +100,9 @@ class Authenticator:
         self._has_stored = self._has_stored or version > 0
         self._combine()
 
+    def named(self, name: str) -> Tenant | None:
+        return next((tenant for tenant in self._tenants.values() if tenant.name == name), None)
+
     def is_welcome(self, tenant: Tenant) -> bool:
         """Would its key be let in now? It may have been taken back while its request waited."""
         return tenant.key in self._tenants if tenant.key else self._is_open

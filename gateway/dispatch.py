@@ -92,10 +92,9 @@ class Dispatcher:
         """The store that decides now."""
         return self._store.state
 
-    def explain_plans(self, model: str) -> list[Plan]:
-        """One for each leg of the first way."""
-        route = self._routes.get((model, Kind.CHAT))
-        return [leg.plan for leg in route.ways[0]] if route else []
+    def explain_plans(self, call: Call, tenant: Tenant) -> list[Plan]:
+        """One for each leg of the first way. Raises as `resolve`."""
+        return [leg.plan for leg in self.resolve(call, tenant).ways[0]]
 
     async def answer(
         self,

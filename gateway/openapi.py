@@ -216,9 +216,17 @@ def _admin_paths() -> dict[str, Any]:
         ),
         "/v1/admin/explain": _get(
             "Which deployment a request would get now",
-            _json(anything, "Each candidate's verdict"),
+            _json(
+                anything,
+                "Each candidate's verdict; where there are budgets, what it costs at most, and what is left of them",
+            ),
             *("400", "401", "403", "404", "503"),
-            parameters=[_parameter("model", "query", text), _optional("priority", {"enum": list(PRIORITY_LEVELS)})],
+            parameters=[
+                _parameter("model", "query", text),
+                _optional("priority", {"enum": list(PRIORITY_LEVELS)}),
+                _optional("tenant", text),
+                *(_optional(name, {"type": "integer", "minimum": 0}) for name in ("prompt_bytes", "max_tokens")),
+            ],
         ),
         "/v1/admin/deployments/{deployment}/{action}": {"post": force},
         **_tenant_paths(),

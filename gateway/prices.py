@@ -14,7 +14,7 @@ from shared_state.money import AMOUNT_MOST, Budget, Spending
 from shared_state.records import Ending, Outcome, Permit, Plan, TenantLimits
 
 _PARTS = 1_000_000  # of a micro-unit, in which prices are kept
-_PROMPT_BYTES_MOST = PROMPT_TOKENS_MOST * BYTES_PER_TOKEN  # an image is many bytes and few tokens
+PROMPT_BYTES_MOST = PROMPT_TOKENS_MOST * BYTES_PER_TOKEN  # an image is many bytes and few tokens
 
 
 class _Price(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class Prices:
         """What it costs at most with each of its candidates; None where nobody has set a budget."""
         if self.budget is None and limits.budget is None:
             return None
-        input_tokens = -(-min(len(call.body), _PROMPT_BYTES_MOST) // self._estimate.bytes_per_token)
+        input_tokens = -(-min(len(call.body), PROMPT_BYTES_MOST) // self._estimate.bytes_per_token)
         costs = (self._most(self._prices[each], call, input_tokens) for each in plan.ids)
         return Spending(self.budget, limits.budget, tuple(costs))
 

@@ -16,6 +16,7 @@ from gateway.dispatch import Dispatcher
 from gateway.early_refusal import EarlyRefusal
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import Admin
+from gateway.endpoints.explanation import Explainer
 from gateway.endpoints.inference import Inference
 from gateway.endpoints.openai import Models
 from gateway.endpoints.ops import Probes
@@ -102,13 +103,15 @@ def serving(settings: Settings, catalog: Catalog, lasting: Lasting) -> Serving:
         for kind in Kind
     }
     models = Models(catalog, authenticator, lasting.created)
-    admin = Admin(lasting.failover, catalog, dispatcher, lasting.admission, access)
+    admin = Admin(lasting.failover, catalog, lasting.admission, access)
     tenants = Tenants(access, lasting.book, authenticator, catalog)
     overview = Overview(access, lasting.failover, lasting.feed, settings)
     now = asyncio.get_running_loop().time
     shed = lasting.admission.shed
     refuse = EarlyRefusal(dispatcher, reception, shed, settings, lasting.replica, measures, retries, tracer, log, now)
     routes = _routes(hot, models, admin, tenants, overview, lasting.probes)
+    explainer = Explainer(access, lasting.failover, dispatcher, authenticator, lasting.prices)
+    routes.append(Route("/v1/admin/explain", explainer.show, methods=["GET"]))
     routes.append(Route("/v1/admin/autoscale", ScalingView(access, lasting.scaling).show, methods=["GET"]))
     routes.append(Route("/v1/admin/reload", lasting.reload.post, methods=["POST"]))
     routes.append(Route("/v1/admin/reload", lasting.reload.get, methods=["GET"]))
@@ -124,7 +127,6 @@ def _routes(
         Route("/v1/models", models.index, methods=["GET"]),
         Route("/v1/models/{model:path}", models.show, methods=["GET"]),
         Route("/v1/admin/models/stats", admin.stats, methods=["GET"]),
-        Route("/v1/admin/explain", admin.explain, methods=["GET"]),
         Route("/v1/admin/deployments/{deployment:path}/{action}", admin.force, methods=["POST"]),
         Route("/v1/admin/deployments/{deployment:path}", overview.deployment, methods=["GET"]),
         Route("/v1/admin/events", overview.events, methods=["GET"]),

@@ -3,12 +3,13 @@
 --- @include "random"
 --- @include "candidate"
 --- @include "tier"
+--- @include "afford"
 --- @include "shed_reject"
 -- Read-only dry run of `acquire`: the same includes decide, nothing is written.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET,
 --       then per candidate: deployment HASH, leases ZSET, window STRING; with regions rtt:<region> HASH
--- ARGV  1 strategy, 2 tiers, 3 priority (0..100), 4 seed (31-bit)
+-- ARGV  1 strategy, 2 tiers, 3 priority (0..100), 4 seed (31-bit), 5 tenant, 6 budgets and costs as in `budget`, or ''
 -- reply shed reason or '', position picked or 0, then per candidate: verdict, tier, state, active, limit, wait_ms,
 --       health, score (both as decimals), region, round trip in ms (or '')  |  'unconfigured'
 local strategy, tiers, priority, random = ARGV[1], ARGV[2], tonumber(ARGV[3]), random_from(tonumber(ARGV[4]))
@@ -19,6 +20,9 @@ if not candidates then return { 'unconfigured' } end
 
 local active = redis.call('ZCOUNT', KEYS[3], '(' .. string.format('%d', now), '+inf')
 local shed = shed_reject(domain, policy, shed_reasons(domain, policy, active), active, priority, random)
+if ARGV[6] ~= '' then
+  budgets_apply(budgets_read(KEYS[1], 'nobody.plain.0 ' .. ARGV[5], ARGV[6], 0, now), candidates, now)
+end
 local picked = not shed and tier_pick(candidates, policy, strategy, now, random)
 if candidates.rtt_key then
   region_rtts(candidates, candidates.rtt_key)

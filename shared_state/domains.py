@@ -76,9 +76,9 @@ class Domains(Failover):
         others = (each.tell_round_trips(measured) for each in self._others.values())
         await asyncio.gather(super().tell_round_trips(measured), *others)
 
-    async def explain(self, plan: Plan, priority: int) -> Explanation:
+    async def explain(self, plan: Plan, ask: Ask) -> Explanation:
         other = self._away.get(plan.ids[0])
-        return await (other.explain(plan, priority) if other else super().explain(plan, priority))
+        return await (other.explain(plan, ask) if other else super().explain(plan, ask))
 
     async def force(self, deployment_id: str, action: str, actor: str, reason: str, ttl_ms: int = 0) -> bool:
         other = self._away.get(deployment_id)

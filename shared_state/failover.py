@@ -285,8 +285,8 @@ class Failover:
     async def snapshot(self, detail: Detail = 0, ids: Sequence[str] | None = None) -> DomainSnapshot:
         return await self._ask(lambda store: store.snapshot(detail, ids))
 
-    async def explain(self, plan: Plan, priority: int) -> Explanation:
-        return await self._ask(lambda store: store.explain(plan, priority))
+    async def explain(self, plan: Plan, ask: Ask) -> Explanation:
+        return await self._ask(lambda store: store.explain(plan, ask))
 
     async def force(self, deployment_id: str, action: str, actor: str, reason: str, ttl_ms: int = 0) -> bool:
         """By hand, on the standby store: the shared one is told when the replica is back."""

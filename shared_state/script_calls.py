@@ -88,7 +88,7 @@ class ScriptCalls:
     def acquire(self, plan: Plan, token: str, ask: Ask, replicas: int = 1) -> bytes:
         """All but whether it is a resend, and the connection. ``replicas``: so many share the tenant's limits."""
         head = pack(token.encode(), b"%d" % ask.priority, self._seed(), b"%d" % ask.attempt, b"%d" % ask.tokens)
-        spending = _NO_SPENDING if ask.spending is None else self._spending(ask, replicas)
+        spending = _NO_SPENDING if ask.spending is None else pack(self._spending(ask, replicas))
         return plan.prefix + head + self._limits(ask.tenant, replicas) + _WAITING[ask.waiting][ask.is_traced] + spending
 
     def _spending(self, ask: Ask, replicas: int) -> bytes:
@@ -100,7 +100,7 @@ class ScriptCalls:
             else:
                 amount = budget.amount if self._ledger is None else self._ledger.part(scope, budget, replicas)
                 words.append(f"{amount} {budget.per}")
-        return pack(" ".join([*words, *map(str, ask.spending.costs)]).encode())
+        return " ".join([*words, *map(str, ask.spending.costs)]).encode()
 
     def _limits(self, tenant: TenantLimits, replicas: int) -> bytes:
         packed = self._tenants.get((tenant, replicas))
@@ -308,14 +308,17 @@ class ScriptCalls:
         arguments += [] if elsewhere is None else [b"%d" % elsewhere]
         return self._packed("autoscale", names, arguments)
 
-    def explain(self, plan: Plan, priority: int) -> bytes:
+    def explain(self, plan: Plan, ask: Ask, replicas: int = 1) -> bytes:
+        """``replicas``: as in `acquire`."""
         names = [self._keys.domain, self._keys.policy, self._keys.leases]
         for deployment_id in plan.ids:
             names += self._keys.candidate(deployment_id)
         if plan.region:
             names.append(self._keys.round_trips(plan.region))
         tiers = ",".join(map(str, plan.tiers)).encode()
-        return self._packed("explain", names, [plan.strategy.encode(), tiers, b"%d" % priority, self._seed()])
+        arguments = [plan.strategy.encode(), tiers, b"%d" % ask.priority, self._seed(), ask.tenant.name.encode()]
+        arguments.append(b"" if ask.spending is None else self._spending(ask, replicas))
+        return self._packed("explain", names, arguments)
 
     def _seed(self) -> bytes:
         return b"%d" % self._draw(_SEED_BITS)

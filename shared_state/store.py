@@ -468,5 +468,5 @@ class Store:
         packed = self._calls.autoscale(self.memory.replica, waiting, elsewhere, configuration, policy)
         return replies.autoscaled(await self._batcher.call(packed))
 
-    async def explain(self, plan: Plan, priority: int) -> Explanation:
-        return replies.explained(await self._batcher.call(self._calls.explain(plan, priority)), plan.ids)
+    async def explain(self, plan: Plan, ask: Ask) -> Explanation:
+        return replies.explained(await self._batcher.call(self._calls.explain(plan, ask, self.replicas)), plan.ids)

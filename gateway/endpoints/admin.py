@@ -8,18 +8,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.admission import Admission
-from gateway.auth import PRIORITY_LEVELS
 from gateway.budget_view import budgets_shown
 from gateway.calls import NOT_JSON
 from gateway.catalog import Catalog
-from gateway.dispatch import Dispatcher
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.reception import deadline_of
 from gateway.endpoints.wire import ClientGone, read_body
-from gateway.errors import InvalidRequest, ModelNotFound, NotFound, RequestTimedOut
+from gateway.errors import InvalidRequest, NotFound, RequestTimedOut
 from gateway.statistics import statistics
 from shared_state.failover import Failover
-from shared_state.records import Explanation
 
 ACTIONS = ("open", "close", "disable", "drain", "reset")
 LONGEST_MS = 365 * 86_400_000  # the store's numbers must stay whole
@@ -46,13 +43,11 @@ class Admin:
         self,
         store: Failover,
         catalog: Catalog,
-        dispatcher: Dispatcher,
         admission: Admission,
         access: AdminAccess,
     ) -> None:
         self._store = store
         self._admission = admission
-        self._dispatcher = dispatcher
         self._access = access
         deployments = [d for d in catalog.deployments() if d.enabled]
         names = dict.fromkeys(d.model_name for d in deployments)
@@ -69,22 +64,6 @@ class Admin:
         if counts := self._store.block_counts:
             own["blocks"] = counts
         return answered(statistics(snapshot, self._models) | own)
-
-    async def explain(self, request: Request) -> Response:
-        """Which deployment a request for ?model= would get now, and why. Nothing is taken."""
-        self._access.authorize(request)
-        model = request.query_params.get("model", "")
-        plans = self._dispatcher.explain_plans(model)
-        if not plans:
-            raise ModelNotFound(f"The model `{model[:200]}` does not exist.", param="model")
-        priority = request.query_params.get("priority", "normal")
-        level = dict(PRIORITY_LEVELS.items()).get(priority)  # type: ignore[call-overload]
-        if level is None:
-            raise InvalidRequest(f"priority must be one of {', '.join(PRIORITY_LEVELS)}.", param="priority")
-        legs = [await self._store.explain(plan, level) for plan in plans]
-        verdicts = tuple(verdict for leg in legs for verdict in leg.candidates)
-        picked = next((leg.picked for leg in legs if leg.picked), None)
-        return answered(Explanation(legs[0].shed_reason, picked, verdicts))
 
     async def force(self, request: Request) -> Response:
         """POST /v1/admin/deployments/{id}/{action}."""

@@ -24,6 +24,7 @@ KEYS = [
     {"name": "crowd", "key": "sk-crowd", "budget": {"amount": 0.1, "per": "total"}},
     {"name": "broke", "key": "sk-broke", "budget": {"amount": 0, "per": "month"}},
     {"name": "chained", "key": "sk-chained", "budget": {"amount": 0.001, "per": "day"}},
+    {"name": "asked", "key": "sk-asked", "budget": {"amount": 0.001, "per": "day"}},
     {"name": "counted", "key": "sk-counted", "budget": {"amount": 1, "per": "hour"}, "rpm": 10},
 ]
 
@@ -179,3 +180,35 @@ def test_lost_budget_is_told_again(money: Cluster) -> None:
     wait_until(lambda: int(account(money, "domain").get("spent", 0)) >= before)
 
     assert "budget:domain" in {fields["subject"] for _, fields in money.redis.xrange(money.key("events"))}
+
+
+def test_explain_says_what_budgets_would_refuse(money: Cluster) -> None:
+    """And takes nothing."""
+    replica = money.replicas[0]
+
+    def explain(tenant: str, model: str = "choice", **fields: int) -> Any:
+        more = "".join(f"&{name}={value}" for name, value in fields.items())
+        answer = replica.get(f"/v1/admin/explain?model={model}&tenant={tenant}{more}")
+        assert answer.status == 200, answer
+        return answer.json()
+
+    found = explain("asked", max_tokens=20)
+    assert [(c["deployment_id"], c["verdict"]) for c in found["candidates"]] == [
+        ("choice", "over_budget"),
+        ("cheap", "eligible"),
+    ]
+    assert (found["picked"], found["costs"]) == ("cheap", {"choice": 0.002, "cheap": 0.00002})
+    assert (found["budgets"]["tenant:asked"]["left"], found["budgets"]["domain"]["amount"]) == (0.001, 1000)
+    assert explain("asked", max_tokens=5, prompt_bytes=100)["picked"] == "choice"
+    assert explain("asked", max_tokens=5, prompt_bytes=1200)["picked"] == "cheap"
+    assert (explain("broke")["picked"], explain("broke", "gift")["picked"]) == (None, "gift")
+    assert account(money, "tenant:broke") == {}
+
+
+@pytest.mark.parametrize(
+    "bad", ["tenant=nobody", "prompt_bytes=-1", "max_tokens=1e3", "max_tokens=", "priority=urgent"]
+)
+def test_explain_refuses_what_it_cannot_reckon_with(money: Cluster, bad: str) -> None:
+    answer = money.replicas[0].get(f"/v1/admin/explain?model=dear&{bad}")
+
+    assert (answer.status, answer.json()["error"]["param"]) == (400, bad.partition("=")[0])

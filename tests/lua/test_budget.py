@@ -69,6 +69,17 @@ def test_resent_acquire_reserves_once(cluster: Cluster) -> None:
     assert money(cluster) == (0, 400)
 
 
+def test_acquire_that_is_resent_after_its_lease_pays_for_the_first_time_too(cluster: Cluster) -> None:
+    """Nobody knows whether the provider was called meanwhile."""
+    for resend in range(2):
+        permit = cluster.granted("a", token="r1.plain.x", resend=resend, spending=spending(400, domain=1000))
+        cluster.advance(75_000 if not resend else 0)
+    before = money(cluster)
+    cluster.settle(permit, cost=100)
+
+    assert (before, money(cluster), reservations(cluster)) == ((400, 400), (500, 0), {})
+
+
 def test_domain_and_tenant_both_have_to_fit_and_both_pay(cluster: Cluster) -> None:
     offer = spending(400, domain=1000, tenant=500)
     cluster.settle(cluster.granted("a", tenant=TEAM, spending=offer), cost=300)
@@ -96,6 +107,15 @@ def test_nothing_left_still_lets_in_what_costs_nothing(cluster: Cluster) -> None
     permit = cluster.granted("a", "b", spending=spending(1, 0, domain=0))
 
     assert (permit.deployment_id, reservations(cluster)) == ("b", {})
+    assert "reserved" not in cluster.account()
+
+
+def test_overdrawn_budget_still_lets_in_what_costs_nothing(cluster: Cluster) -> None:
+    """A new configuration may set an amount that is spent already."""
+    cluster.settle(cluster.granted("a", spending=spending(400, domain=1000)), cost=400)
+
+    assert cluster.granted("a", "b", spending=spending(1, 0, domain=100)).deployment_id == "b"
+    assert cluster.rejected("a", spending=spending(1, domain=100)).code == "over_budget"
 
 
 def test_candidate_that_fits_but_is_full_is_no_matter_of_money(cluster: Cluster) -> None:
@@ -164,6 +184,45 @@ def test_reservation_of_calls_under_way_is_worth_coming_back_for(cluster: Cluste
     cluster.granted("a", spending=spending(900, domain=1000))
 
     assert cluster.rejected("a", spending=spending(200, domain=1000)).retry_after_ms == 1000
+
+
+def test_what_fits_exactly_once_others_have_given_back_is_worth_coming_back_for(cluster: Cluster) -> None:
+    cluster.settle(cluster.granted("a", spending=spending(300, domain=1000)), cost=300)
+    cluster.granted("a", spending=spending(700, domain=1000))
+
+    assert cluster.rejected("a", spending=spending(700, domain=1000)).retry_after_ms == 1000
+    assert cluster.rejected("a", spending=spending(701, domain=1000)).retry_after_ms == 0
+
+
+def test_what_is_more_than_a_whole_budget_no_turn_of_its_period_lets_in(cluster: Cluster) -> None:
+    assert cluster.rejected("a", spending=spending(1001, domain=1000, per="hour")).retry_after_ms == 0
+    assert cluster.rejected("a", spending=spending(1000, 1001, domain=999, per="hour")).retry_after_ms == 0
+
+
+@pytest.mark.parametrize(("domain", "tenant"), [("hour", "day"), ("day", "hour")])
+def test_of_two_budgets_that_refuse_the_later_turn_counts(cluster: Cluster, domain: Per, tenant: Per) -> None:
+    offer = Spending(Budget(1000, domain), Budget(1000, tenant), (600,))
+    cluster.settle(cluster.granted("a", tenant=TEAM, spending=offer), cost=600)
+    rejection = cluster.rejected("a", tenant=TEAM, spending=offer)
+
+    assert (rejection.reason, rejection.retry_after_ms) == ("domain", DAY_MS - START_MS % DAY_MS)
+
+
+def test_of_two_candidates_the_sooner_one_counts(cluster: Cluster) -> None:
+    cluster.settle(cluster.granted("a", spending=spending(500, domain=1000, per="day")), cost=500)
+    cluster.granted("a", spending=spending(400, domain=1000, per="day"))
+
+    for costs in ((600, 300), (300, 600)):
+        assert cluster.rejected("a", "b", spending=spending(*costs, domain=1000, per="day")).retry_after_ms == 1000
+
+
+def test_when_a_candidate_that_fits_is_well_again_counts_where_there_is_one(cluster: Cluster) -> None:
+    cluster.settle(cluster.granted("a", spending=spending(0, domain=1000)), "throttled", retry_after_ms=20_000)
+    cluster.granted("b", spending=spending(900, domain=1000))
+    rejection = cluster.rejected("a", "b", spending=spending(100, 200, domain=1000))
+
+    assert (rejection.code, rejection.verdicts) == ("none", ("cooling", "over_budget"))
+    assert rejection.retry_after_ms == 20_000
 
 
 def test_dead_replica_is_charged_what_it_had_reserved(cluster: Cluster) -> None:

@@ -5,7 +5,8 @@ import random
 import pytest
 
 from shared_state.errors import NotConfigured
-from shared_state.records import Permit
+from shared_state.money import Budget, Spending
+from shared_state.records import Permit, TenantLimits
 from tests.support.state import Cluster, deployment_policy
 
 STRATEGIES = ("adaptive", "latency-based", "least-busy", "priority", "weighted", "round-robin", "random", "usage-based")
@@ -127,3 +128,26 @@ def test_traced_decision_tells_what_it_thought_of_each_candidate(cluster: Cluste
     assert permit.scores[2] == explanation.candidates[2].score
     assert cluster.granted("a", "b").verdicts == ()
     assert cluster.rejected("full", traced=True).scores == (permit.scores[2],)
+
+
+def test_budgets_refuse_here_what_acquire_would_refuse(cluster: Cluster) -> None:
+    cluster.configure("a", "b")
+    team = TenantLimits(name="team-a")
+    for costs in ((400, 300), (300, 400), (400, 400), (400, 0)):
+        offer = Spending(Budget(1000, "day"), Budget(350, "total"), costs)
+        explanation = cluster.explain("a", ("b", 1), tenant="team-a", spending=offer, read_only=True, seed=1)
+        decision = cluster.acquire("a", ("b", 1), tenant=team, spending=offer, seed=1)
+
+        assert [c.verdict == "over_budget" for c in explanation.candidates] == [cost > 350 for cost in costs]
+        assert explanation.picked == (decision.deployment_id if isinstance(decision, Permit) else None)
+        if isinstance(decision, Permit):
+            cluster.settle(decision, cost=0)
+
+
+def test_budget_of_another_tenant_refuses_nothing(cluster: Cluster) -> None:
+    cluster.configure("a")
+    offer = Spending(None, Budget(350, "total"), (200,))
+    cluster.granted("a", tenant=TenantLimits(name="team-a"), spending=offer)
+
+    verdicts = [cluster.explain("a", tenant=name, spending=offer).candidates[0].verdict for name in ("team-a", "b")]
+    assert verdicts == ["over_budget", "eligible"]

@@ -84,7 +84,7 @@ async def test_snapshot_shows_every_deployment(server: EmbeddedStore) -> None:
 async def test_explanation_shows_the_plan_in_its_order(server: EmbeddedStore) -> None:
     async with opened_state(server.url, "a", "b") as state:
         plan = state.store.plan([("b", 0), ("a", 3)], "priority")
-        explanation = await state.store.explain(plan, 50)
+        explanation = await state.store.explain(plan, Ask(50))
 
         assert explanation.picked == "b"
         assert [(c.deployment_id, c.tier, c.verdict) for c in explanation.candidates] == [
@@ -180,7 +180,7 @@ async def test_deployment_that_nobody_configured_is_an_error(server: EmbeddedSto
         with pytest.raises(NotConfigured):
             await state.store.acquire(plan, Ask(0))
         with pytest.raises(NotConfigured):
-            await state.store.explain(plan, 0)
+            await state.store.explain(plan, Ask(0))
 
 
 @on_loop
@@ -683,7 +683,7 @@ async def test_decisions_of_a_region_are_taken_by_its_own_round_trips(server: Em
     async with opened_state(server.url, *places, region="asia") as state:
         await state.store.tell_round_trips({"eu": 200.0, "us": 150.0, "asia": 0.5})
         served = [(await state.granted()).deployment_id for _ in range(3)]
-        explained = await state.store.explain(state.plan, 50)
+        explained = await state.store.explain(state.plan, Ask(50))
         snapshot = await state.store.snapshot()
 
         assert served == ["asia", "us", "eu"]

@@ -410,10 +410,12 @@ class Cluster:
         seed: int | None = None,
         read_only: bool = False,
         region: str = "",
+        tenant: str = "",
+        spending: Spending | None = None,
     ) -> Explanation:
         ids, names, arguments = self._explain_call(candidates, strategy)
         names += self._region_key(region)
-        arguments += [priority, self._seed(seed)]
+        arguments += [priority, self._seed(seed), tenant, _budgets(spending)]
         return replies.explained(self.run("explain", names, arguments, read_only=read_only), ids)
 
     def draws(self, *candidates: Candidate, strategy: str = "adaptive", times: int, region: str = "") -> Counter[str]:
@@ -421,7 +423,7 @@ class Cluster:
         ids, names, arguments = self._explain_call(candidates, strategy)
         names += self._region_key(region)
         head = ("EVALSHA", self._scripts["explain"].sha, len(names), *names, *arguments)
-        drawn = self.cli.do_all((*head, 0, self._seed(None)) for _ in range(times))
+        drawn = self.cli.do_all((*head, 0, self._seed(None), "", "") for _ in range(times))
         return Counter(replies.explained(reply, ids).picked or "none" for reply in drawn)
 
     def deployment(self, deployment_id: str) -> Strings:

@@ -1,0 +1,98 @@
+"""GET /v1/admin/explain: which deployment a chat would get now, and why; with a tenant also what its budgets would say.
+Nothing is taken.
+"""
+
+import re
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Tenant
+from gateway.budget_view import budgets_shown
+from gateway.calls import Call
+from gateway.dispatch import Dispatcher
+from gateway.endpoints.access import AdminAccess
+from gateway.endpoints.admin import answered
+from gateway.errors import InvalidRequest
+from gateway.prices import PROMPT_BYTES_MOST, Prices
+from shared_state.failover import Failover
+from shared_state.keys import DOMAIN, tenant_scope
+from shared_state.money import MICRO
+from shared_state.records import Ask, Explanation
+
+_WHOLE = re.compile(r"[0-9]{1,9}")
+
+
+class Explainer:
+    """``prices``: those in force."""
+
+    def __init__(
+        self,
+        access: AdminAccess,
+        store: Failover,
+        dispatcher: Dispatcher,
+        authenticator: Authenticator,
+        prices: Prices,
+    ) -> None:
+        self._access = access
+        self._store = store
+        self._dispatcher = dispatcher
+        self._authenticator = authenticator
+        self._prices = prices
+
+    async def show(self, request: Request) -> Response:
+        self._access.authorize(request)
+        tenant = self._tenant(request)
+        level = _level(request, tenant)
+        prompt_bytes = min(_number(request, "prompt_bytes"), PROMPT_BYTES_MOST)
+        model = request.query_params.get("model", "")
+        call = Call(model, False, bytes(prompt_bytes), output_most=_number(request, "max_tokens"))
+        plans = self._dispatcher.explain_plans(call, tenant)
+        asks = [
+            Ask(level, tenant=tenant.limits, spending=self._prices.spending(call, tenant.limits, plan))
+            for plan in plans
+        ]
+        legs = [await self._store.explain(plan, ask) for plan, ask in zip(plans, asks, strict=True)]
+        candidates = tuple(verdict for leg in legs for verdict in leg.candidates)
+        picked = next((leg.picked for leg in legs if leg.picked), None)
+        shown = msgspec.structs.asdict(Explanation(legs[0].shed_reason, picked, candidates))
+        costs = {
+            each: cost / MICRO
+            for plan, ask in zip(plans, asks, strict=True)
+            if ask.spending
+            for each, cost in zip(plan.ids, ask.spending.costs, strict=True)
+        }
+        return answered(shown | (self._money(tenant, costs) if costs else {}))
+
+    def _money(self, tenant: Tenant, costs: dict[str, float]) -> dict[str, object]:
+        """``costs``: at most, by deployment. Budgets as of the last heartbeat; the verdicts are of now."""
+        known = budgets_shown(self._store.shared.memory.ledger)
+        scopes = (DOMAIN, tenant_scope(tenant.limits.name))
+        return {"costs": costs, "budgets": {scope: known[scope] for scope in scopes if scope in known}}
+
+    def _tenant(self, request: Request) -> Tenant:
+        name = request.query_params.get("tenant")
+        if name is None:
+            return ANONYMOUS
+        tenant = self._authenticator.named(name)
+        if tenant is None:
+            raise InvalidRequest(f"There is no tenant `{name[:200]}`.", param="tenant")
+        return tenant
+
+
+def _level(request: Request, tenant: Tenant) -> int:
+    priority = request.query_params.get("priority")
+    if priority is None:
+        return tenant.priority_level
+    level = dict(PRIORITY_LEVELS.items()).get(priority)  # type: ignore[call-overload]
+    if level is None:
+        raise InvalidRequest(f"priority must be one of {', '.join(PRIORITY_LEVELS)}.", param="priority")
+    return int(level)
+
+
+def _number(request: Request, name: str) -> int:
+    text = request.query_params.get(name, "0")
+    if not _WHOLE.fullmatch(text):
+        raise InvalidRequest(f"{name} must be a whole number, 0 to 999999999.", param=name)
+    return int(text)
