@@ -13,7 +13,7 @@ local function budgets_read(global_key, token, text, resend, now)
 
   local function read(key, amount, per)
     local b = record_read(key, { 'spent', 'reserved', 'amount', 'per', 'period', 'ends_at_ms' })
-    local is_same = b.per == per and b.period
+    local is_same = b.per == per
     if not is_same or (b.ends_at_ms and now >= b.ends_at_ms) then
       -- Another kind of period begins with what was spent in the one before: nobody knows when.
       if is_same then record_set(b, 'spent', nil) end

@@ -178,6 +178,8 @@ def test_another_kind_of_period_begins_with_what_was_spent(cluster: Cluster) -> 
     rejection = cluster.rejected("a", spending=spending(500, domain=1000, per="month"))
 
     assert rejection.code == "over_budget"
+    cluster.granted("a", spending=spending(400, domain=1000, per="month"))
+    assert (cluster.account()["per"], cluster.account()["period"]) == ("month", "2023-11")
 
 
 def test_reservation_of_calls_under_way_is_worth_coming_back_for(cluster: Cluster) -> None:
@@ -277,6 +279,22 @@ def test_what_was_spent_in_a_period_that_is_over_is_not_told(cluster: Cluster) -
     cluster.recount(("spent", "domain", "day 2023-11-13", 700))
 
     assert cluster.account() == {}
+
+
+def test_what_was_spent_in_another_kind_of_period_is_not_told(cluster: Cluster) -> None:
+    cluster.settle(cluster.granted("a", spending=spending(100, domain=1000, per="month")), cost=100)
+    cluster.recount(("spent", "domain", "day 2023-11-14", 700))
+
+    assert (cluster.account()["per"], money(cluster)) == ("month", (100, 0))
+
+
+def test_account_that_is_ahead_keeps_its_period(cluster: Cluster) -> None:
+    """A store before may have had a clock that was an hour off."""
+    key = f"{cluster.keys.prefix}budget:domain"
+    cluster.cli.do("HSET", key, "per", "hour", "period", "2023-11-14T23", "spent", 5)
+    cluster.recount(("spent", "domain", "hour 2023-11-14T22", 700))
+
+    assert (cluster.account()["period"], money(cluster)) == ("2023-11-14T23", (5, 0))
 
 
 def test_what_was_spent_elsewhere_is_added_once(cluster: Cluster) -> None:
