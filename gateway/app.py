@@ -4,6 +4,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -41,6 +42,7 @@ from gateway.serving import Lasting, Serving, adopt, serving
 from gateway.setting_types import secrets as secrets_of
 from gateway.settings import Settings
 from gateway.stores import State, open_state
+from gateway.surroundings import surroundings
 from gateway.tracing import Tracer, is_wanted
 from gateway.upstream import Upstream
 from shared_state.errors import StateError
@@ -173,9 +175,10 @@ async def _lasting(
     _listen(stack, state, admission, book, reloader)
     retries, measures, lag = ClientRetries(), Measures(), LoopLag()
     stack.callback(lag.stop)
-    feed = LiveFeed(failover, models_shown(settings), replica, admission.waiting, lambda: flight.is_draining)
-    stack.push_async_callback(feed.stop)
     round_trips, scaling = _reporters(stack, settings, failover, admission)
+    around = partial(surroundings, settings.server.region, ledger, scaling, admission.waiting)
+    feed = LiveFeed(failover, models_shown(settings), replica, around, lambda: flight.is_draining)
+    stack.push_async_callback(feed.stop)
     access = AdminAccess(authenticator)
     cluster = ClusterMetrics(settings.model_list, ledger, lambda: scaling.latest, settings.server.region)
     metrics = Metrics(

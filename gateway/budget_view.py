@@ -1,17 +1,18 @@
 """Budgets as they are shown: in the currency of the prices, with what is left and when the period turns."""
 
 import time
+from collections.abc import Iterable
 
 from gateway.rate_limits import MINUTE_MS
 from shared_state.ledger import Ledger
 from shared_state.money import MICRO
 
 
-def budgets_shown(ledger: Ledger) -> dict[str, dict[str, object]]:
-    """By scope: `domain`, `tenant:<name>`."""
+def budgets_shown(ledger: Ledger, scopes: Iterable[str] | None = None) -> dict[str, dict[str, object]]:
+    """By scope: `domain`, `tenant:<name>`; all of them, or these."""
     shown: dict[str, dict[str, object]] = {}
-    for scope, budget in ledger.budgets.items():
-        account = ledger.current(scope)
+    for scope in ledger.budgets if scopes is None else scopes:
+        budget, account = ledger.budgets[scope], ledger.current(scope)
         shown[scope] = {
             "amount": budget.amount / MICRO,
             "per": budget.per,

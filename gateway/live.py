@@ -24,7 +24,7 @@ EVENTS_KEPT, EVENTS_SHOWN, EVENTS_PAGE = 200, 50, 100
 # What is not zero of these is told of each deployment.
 _ROW = (
     *("health_score", "active", "limit", "requests", "failures", "slow", "avg_ms", "p50_ms", "p95_ms", "p99_ms"),
-    *("wait_ms", "open_reason", "trips", "generation", "oldest_ms", "histogram"),
+    *("wait_ms", "open_reason", "trips", "generation", "oldest_ms", "histogram", "region", "rtt_ms"),
 )
 
 
@@ -79,20 +79,21 @@ def _row(snapshot: DeploymentSnapshot) -> dict[str, object]:
 
 
 class LiveFeed:
-    """``is_over`` ends every stream: the replica drains, and its watchers go elsewhere."""
+    """``beside``: what each frame tells besides the state of the store;
+    ``is_over`` ends every stream: the replica drains, and its watchers go elsewhere."""
 
     def __init__(
         self,
         store: Failover,
         models: Sequence[ModelShown],
         replica: str,
-        waiting: Callable[[], object],
+        beside: Callable[[], dict[str, object]],
         is_over: Callable[[], bool],
     ) -> None:
         self._store = store
         self._models = models
         self._replica = replica
-        self._waiting = waiting
+        self._beside = beside
         self.is_over = is_over
         self._listeners = 0
         self._task: asyncio.Task[None] | None = None
@@ -179,11 +180,7 @@ class LiveFeed:
 
     async def _take(self) -> Frame:
         """What the store does not tell in time is left out, and that is said."""
-        head: dict[str, object] = {
-            "replica": self._replica,
-            "state": self._store.worst.state,
-            "waiting": self._waiting(),
-        }
+        head: dict[str, object] = {"replica": self._replica, "state": self._store.worst.state, **self._beside()}
         rows = self._frame.rows if self._frame else {}
         events: list[Event] = []
         try:

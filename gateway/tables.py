@@ -3,7 +3,7 @@ characters: a terminal would obey them.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -21,6 +21,25 @@ class ModelView(msgspec.Struct, frozen=True):
     deployments: tuple[str, ...]
 
 
+class BudgetView(msgspec.Struct, frozen=True):
+    """In the currency of the prices. ``turns_in_s``: None where its period never ends, or has not begun."""
+
+    scope: str
+    amount: float = 0.0
+    per: str = ""
+    spent: float = 0.0
+    reserved: float = 0.0
+    left: float = 0.0
+    turns_in_s: float | None = None
+
+
+class AutoscaleView(msgspec.Struct, frozen=True):
+    """``desired_replicas`` 0: not known now."""
+
+    desired_replicas: int
+    why: str = ""
+
+
 class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     """The state at one moment, from the admin API or from the store itself. Without models: one list."""
 
@@ -35,6 +54,10 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     replicas: tuple[ReplicaSnapshot, ...] = ()
     events: tuple[Event, ...] = ()
     models: tuple[ModelView, ...] = ()
+    region: str = ""
+    budgets: tuple[BudgetView, ...] = ()
+    budgets_in_all: int = 0
+    autoscale: AutoscaleView | None = None
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -61,11 +84,19 @@ def cluster(view: ClusterView, events_most: int = 10) -> list[Line]:
             f"{view.healthy_ratio:.0%} healthy",
             _BOLD,
         ),
-        Line(f"shedding {shedding}   state store {view.state}", _RED if view.shed_reasons else _PLAIN),
+        Line(
+            f"shedding {shedding}   state store {view.state}"
+            + clean(f"   region {view.region}" if view.region else ""),
+            _RED if view.shed_reasons else _PLAIN,
+        ),
     ]
+    if view.autoscale:
+        lines.append(Line(clean(f"replicas desired {view.autoscale.desired_replicas or '-'}: {view.autoscale.why}")))
     if view.problem:
         lines.append(Line(clean(view.problem), _RED))
     lines += [Line(""), *deployments(view), Line(""), *replicas(view.replicas)]
+    if view.budgets:
+        lines += [Line(""), *budgets(view)]
     if view.events:
         newest = sorted(view.events, key=lambda each: [int(part) for part in each.id.split("-")])[-events_most:]
         lines += [Line(""), *(Line(event_line(each)) for each in reversed(newest))]
@@ -99,7 +130,15 @@ def deployments(view: ClusterView) -> list[Line]:
     if not names:
         head, rows = head[1:], [row[1:] for row in rows]
     left = len(head) - 9
+    if any(each.region for each in view.deployments):
+        head = (*head[:-1], "REGION", "RTT", head[-1])
+        rows = [(*row[:-1], *_place(each), row[-1]) for row, each in zip(rows, view.deployments, strict=True)]
     return _table(head, rows, colours, {*range(left), len(head) - 1})
+
+
+def _place(each: DeploymentSnapshot) -> tuple[str, str]:
+    """Its region, and how far that is from the one of who looks."""
+    return each.region or "-", "-" if each.rtt_ms is None else duration(each.rtt_ms)
 
 
 def reason_of(each: DeploymentSnapshot) -> str:
@@ -119,6 +158,19 @@ def replicas(found: Sequence[ReplicaSnapshot]) -> list[Line]:
         rows.append((each.id, each.address, each.version, status, each.store, up, beat))
         colours.append(_RED if is_silent or each.store == "standby" else _PLAIN)
     return _table(("REPLICA", "ADDRESS", "VERSION", "STATUS", "STORE", "UP", "HEARTBEAT"), rows, colours, set(range(5)))
+
+
+def budgets(view: ClusterView) -> list[Line]:
+    """Those that are nearest to their end."""
+    rows, colours = [], []
+    for each in view.budgets:
+        money = (f"{value:.6f}" for value in (each.amount, each.spent, each.reserved, each.left))
+        turns = "-" if each.turns_in_s is None else str(timedelta(seconds=round(each.turns_in_s)))
+        rows.append((each.scope, *money, each.per, turns))
+        colours.append(_PLAIN if each.left else _RED)
+    lines = _table(("BUDGET", "AMOUNT", "SPENT", "RESERVED", "LEFT", "PER", "TURNS IN"), rows, colours, {0, 5})
+    more = view.budgets_in_all - len(view.budgets)
+    return [*lines, Line(f"and {more} more")] if more > 0 else lines
 
 
 def event_line(each: Event) -> str:

@@ -28,7 +28,7 @@ ORDER = {
         *("endpoints.page",),
         *("endpoints.openai", "endpoints.inference", "endpoints.reception", "endpoints.ops"),
         *("request_log", "logs", "endpoints.error_forms", "endpoints.pings", "endpoints.wire", "http_text"),
-        *("live", "event_pages", "masking"),
+        *("live", "event_pages", "surroundings", "scaling_view", "masking"),
         *(
             "metrics",
             "cluster_metrics",

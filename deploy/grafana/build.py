@@ -64,6 +64,23 @@ OVERVIEW = [
     Panel("Replicas alive", "short", {"alive": "max(pllm_replicas_alive)"}, "stat"),
     Panel("On the standby store", "short", {"replicas": "sum(pllm_state_standby)"}, "stat"),
     Panel("Healthy deployments", "percentunit", {"healthy": "min(pllm_healthy_ratio)"}, "stat"),
+    Panel(
+        "Replicas, desired and alive",
+        "short",
+        {
+            "desired": "max(pllm_desired_replicas)",
+            "the load asks for": "max(pllm_autoscale_wanted_replicas)",
+            "alive": "max(pllm_replicas_alive)",
+        },
+        note="With router.autoscale.",
+    ),
+    Panel("Calls to another region", "reqps", rate("pllm_spilled_total", "from, to"), note="With regions."),
+    Panel(
+        "Round trips",
+        "s",
+        {"{{region}} to {{deployment}}": "max by (region, deployment) (pllm_round_trip_seconds)"},
+        note="With regions.",
+    ),
 ]
 
 ONE = '{deployment=~"$deployment"}'
@@ -165,6 +182,7 @@ OVERLOAD = [
     ),
 ]
 
+SPENT, LIMIT = (f"max by (scope) (pllm_budget_{name})" for name in ("spent", "limit"))
 TENANTS = [
     Panel("Answered, by class", "reqps", rate("pllm_requests_total", "class")),
     Panel("Tokens a second, by class", "short", rate("pllm_tokens_total", "class, direction")),
@@ -179,6 +197,13 @@ TENANTS = [
     Panel("Shed, by class", "reqps", rate("pllm_shed_total", "class")),
     Panel("Failed, by class", "reqps", rate("pllm_requests_total", "class", '{outcome!="success"}')),
     Panel("Refused at their limits", "reqps", rate("pllm_errors_total", "code", '{status="429"}')),
+    Panel(
+        "Budgets used",
+        "percentunit",
+        {"{{scope}}": f"topk(10, ({SPENT} + max by (scope) (pllm_budget_reserved)) / ({LIMIT} > 0))"},
+        note="Spent and reserved, of the ten budgets of which most is used up in their period.",
+    ),
+    Panel("Refused over budget", "reqps", rate("pllm_errors_total", "code", '{status="402"}')),
 ]
 
 DASHBOARDS = {

@@ -76,7 +76,9 @@ function showSummary() {
   showTile("Active", whole(current.active || 0), waiting ? `${whole(waiting)} wait on this replica` : "nobody waits here", waiting ? "warn" : "idle");
   showTile("Healthy", percent(current.healthy_ratio ?? 1), `${usable} of ${all.length} take requests`, usable < all.length ? "warn" : "idle");
   showTile("Load shedding", reasons.length ? "on" : "off", reasons.map(words).join(", "), reasons.length ? "bad" : "idle");
-  showTile("Replicas", String(alive), alive < replicas.length ? `${replicas.length - alive} silent` : "all beating", alive < replicas.length ? "warn" : "idle");
+  const scale = current.autoscale, wanted = scale ? `, ${scale.desired_replicas || "unknown how many"} desired` : "";
+  tiles.get("Replicas").tile.title = scale ? scale.why : "";
+  showTile("Replicas", String(alive), (alive < replicas.length ? `${replicas.length - alive} silent` : "all beating") + wanted, alive < replicas.length ? "warn" : "idle");
   showTile("State store", current.state || "–", current.state === "standby" ? "not shared now" : "one truth for all", current.state === "standby" ? "bad" : "idle");
 }
 const words = text => String(text).replaceAll("_", " ");
@@ -187,7 +189,8 @@ function showCard(row) {
   const score = row.health_score || 0, failing = row.state === "closed" && score < 60;
   say(shown.state, label);
   tone(shown.element, failing ? "warn" : kind);
-  say(shown.why, detailOf(row));
+  const place = row.region ? row.region + (row.rtt_ms ? `, ${time(row.rtt_ms)} away` : "") : "";
+  say(shown.why, [detailOf(row), place].filter(Boolean).join(" · "));
   shown.health.show(String(Math.round(score)), score / 100);
   shown.load.show(`${whole(row.active || 0)} / ${whole(row.limit || 0)}`, row.limit ? (row.active || 0) / row.limit : 0);
   const values = { p50: time(row.p50_ms), p95: time(row.p95_ms), p99: time(row.p99_ms), calls: whole(row.requests || 0), failed: whole(row.failures || 0), slow: whole(row.slow || 0) };
@@ -262,6 +265,25 @@ function showReplicas() {
       make("p", {}, `${each.address || "?"} · ${each.version || "?"} · up ${span(each.age_ms)} · beat ${time(each.silent_ms || 1)} ago`));
   }));
 }
+function showBudgets() {
+  const found = current.budgets || [];
+  byId("budget-panel").hidden = !found.length;
+  const list = found.map(each => {
+    const used = each.amount ? Math.min(1, (each.spent + each.reserved) / each.amount) : 1;
+    const kind = each.left <= 0 ? "bad" : used > 0.9 ? "warn" : "good", fill = make("i");
+    fill.style.setProperty("width", `${(100 * used).toFixed(1)}%`);
+    const per = each.per === "total" ? "in total" : `per ${each.per}`;
+    const turns = each.turns_in_s === null ? per : `${per} · turns in ${span(1000 * each.turns_in_s)}`;
+    return make("li", { "data-tone": kind, "data-scope": each.scope },
+      make("div", { class: "line" }, make("b", {}, each.scope), make("span", { class: "badge" }, `${money(each.left)} left`)),
+      make("div", { class: "meter" }, fill),
+      make("p", {}, `${money(each.spent)} of ${money(each.amount)} spent · ${money(each.reserved)} reserved · ${turns}`));
+  });
+  const more = (current.budgets_in_all || 0) - found.length;
+  if (more > 0) list.push(make("li", { class: "empty" }, `and ${more} more with a greater share left`));
+  byId("budgets").replaceChildren(...list);
+}
+const money = amount => amount.toLocaleString("en", { maximumFractionDigits: amount < 1 ? 6 : 2 });
 
 // -- what comes in
 
@@ -283,10 +305,11 @@ function take(kind, state) {
   addEvents(state.events);
   showSummary();
   showReplicas();
+  showBudgets();
   const trouble = showTrouble();
   const status = current.problem ? ["no state", "bad"] : current.state === "standby" ? ["standby", "bad"]
     : current.shed_reasons?.length ? ["shedding load", "bad"] : trouble ? ["degraded", "warn"] : ["healthy", "good"];
-  showStatus(...status, `live from ${current.replica}`);
+  showStatus(...status, `live from ${current.replica}${current.region ? ` in ${current.region}` : ""}`);
 }
 function build(list) {
   for (const kept of [models, rows, cards, histories]) kept.clear();

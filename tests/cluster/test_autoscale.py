@@ -13,7 +13,7 @@ from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster, running_store
 from tests.support.wire import Call
 
-PATH = "/v1/admin/autoscale"
+PATH, LIVE = "/v1/admin/autoscale", "/v1/admin/live?frames=1"
 # Two requests a replica, and five at the same time.
 AUTOSCALE = {
     "target_concurrency": 2,
@@ -129,3 +129,4 @@ def test_replica_on_its_standby_store_says_nothing(provider_processes: list[Prov
 
         assert replica.get(PATH).error["code"] == "state_unavailable"
         wait_until(lambda: "pllm_desired_replicas" not in replica.get("/metrics").text)
+        assert '"autoscale":{"desired_replicas":0,"why":"not known now"}' in replica.get(LIVE).text

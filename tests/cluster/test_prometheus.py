@@ -49,8 +49,15 @@ def watched(
         own_store,
         provider_processes,
         [
-            deployment("primary", first, "gpt-4", rpm=1000, cost={"input_per_million": 2.5, "output_per_million": 10}),
-            deployment("spare", second, "spare"),
+            deployment(
+                "primary",
+                first,
+                "gpt-4",
+                rpm=1000,
+                cost={"input_per_million": 2.5, "output_per_million": 10},
+                region="eu",
+            ),
+            deployment("spare", second, "spare", region="us"),
             deployment("one", first, "one", max_parallel=1),
         ],
         domain="watched",
@@ -61,7 +68,9 @@ def watched(
             "latency_threshold": "8s",
             "queue": {"max_wait": "500ms"},
             "autoscale": {},
+            "budget": {"amount": 1000, "per": "month"},
         },
+        server={"region": "eu"},
     ) as running:
         yield running
 

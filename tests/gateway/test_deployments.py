@@ -15,7 +15,7 @@ import msgspec
 import pytest
 import yaml
 
-from gateway.endpoints.scaling import shown
+from gateway.scaling_view import shown
 from gateway.settings import exposure_problems, parse
 from tests.gateway.endpoints.test_scaling import SIGNAL
 from tests.support import keda

@@ -1,6 +1,18 @@
 """Lines for a terminal: aligned, cut, coloured, and harmless."""
 
-from gateway.tables import ClusterView, Line, ModelView, cluster, event_line, histogram, moment, reason_of, replicas
+from gateway.tables import (
+    AutoscaleView,
+    BudgetView,
+    ClusterView,
+    Line,
+    ModelView,
+    cluster,
+    event_line,
+    histogram,
+    moment,
+    reason_of,
+    replicas,
+)
 from shared_state.records import Bucket, DeploymentSnapshot, Event, ReplicaSnapshot
 
 
@@ -91,3 +103,25 @@ def test_configuration_is_told_in_a_word() -> None:
 
 def test_time_that_is_none_is_not_shown() -> None:
     assert moment(1e30) == "?"
+
+
+def test_money_places_and_wanted_replicas_are_shown_where_there_are_any() -> None:
+    rows = (DeploymentSnapshot(id="a", region="eu", rtt_ms=12.4), DeploymentSnapshot(id="b"))
+    budgets = (
+        BudgetView("domain", 1000, "month", 2.5, 0.5, 997, 90_061),
+        BudgetView("tenant:x", 1, "total", 1, 0, 0),
+    )
+    view = ClusterView(
+        deployments=rows, budgets=budgets, budgets_in_all=5, region="eu", autoscale=AutoscaleView(3, "much to do")
+    )
+    lines = texts(view)
+
+    assert lines[1:3] == ["shedding nothing   state store shared   region eu", "replicas desired 3: much to do"]
+    assert [line.split()[-2:] for line in lines[5:7]] == [["eu", "12ms"], ["-", "-"]]
+    assert lines[-4:] == [
+        "BUDGET         AMOUNT     SPENT  RESERVED        LEFT  PER          TURNS IN",
+        "domain    1000.000000  2.500000  0.500000  997.000000  month  1 day, 1:01:01",
+        "tenant:x     1.000000  1.000000  0.000000    0.000000  total               -",
+        "and 3 more",
+    ]
+    assert "replicas desired -: not known now" in texts(ClusterView(autoscale=AutoscaleView(0, "not known now")))

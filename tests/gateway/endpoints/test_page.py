@@ -28,13 +28,15 @@ def browser() -> Iterator[Browser]:
 def page_cluster(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[Cluster]:
     first, second = provider_processes
     models = [
-        deployment("main", first, "gpt-4"),
+        deployment("main", first, "gpt-4", region="eu", cost={"output_per_million": 100}),
         deployment("org/second", second, "gpt-4"),
         deployment("alone", first, "claude"),
     ]
     router = {"latency_threshold": "8s", "fallbacks": {"claude": ["gpt-4"]}, "circuit_breaker_cooldown": "300s"}
+    router |= {"budget": {"amount": 1000, "per": "month"}, "autoscale": {"min_replicas": 3}}
+    here = {"region": "eu"}
     with running_cluster(
-        store, provider_processes, models, domain="page", auth={"admin_key": KEY}, router=router
+        store, provider_processes, models, domain="page", auth={"admin_key": KEY}, router=router, server=here
     ) as running:
         yield running
 
@@ -108,6 +110,17 @@ def test_every_deployment_is_shown_with_what_it_did(page: Browser, replica: Repl
     assert re.search(r"main \d+ %", page.text(".legend"))
     assert "r0-" in page.text("#replicas")
     assert "r1-" in page.text("#replicas")
+    assert page.complaints() == []
+
+
+def test_money_places_and_wanted_replicas_are_shown(page: Browser) -> None:
+    page.wait_for_text("#budgets [data-scope=domain]", "1,000 left")
+    page.wait_for_text("#summary", "all beating, 3 desired")
+
+    assert "of 1,000 spent" in page.text("#budgets")
+    assert page.text("#source").endswith(" in eu")
+    assert page.text(f"{CARD.format('main')} .why").startswith("eu")
+    assert page.text(f"{CARD.format('alone')} .why") == ""
     assert page.complaints() == []
 
 

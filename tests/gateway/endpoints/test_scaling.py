@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from gateway.endpoints.scaling import shown, why
+from gateway.scaling_view import shown, why
 from shared_state.records import ScalingSignal
 from tests.support.cluster import ReplicaProcess
 
