@@ -17,6 +17,8 @@ class Plain(msgspec.Struct, frozen=True, kw_only=True):
     """To what the provider takes by itself at that rate."""
     rss_mib: float
     """After all of that."""
+    late_p99_ms: float = 0.0
+    """How much later than planned the load test sent."""
 
 
 class Streams(msgspec.Struct, frozen=True, kw_only=True):

@@ -61,6 +61,7 @@ def measure_plain(bench: Bench, peer: Peer, home: Path, seconds: float) -> Plain
             added_p50_ms=through["p50_ms"] - direct["p50_ms"],
             added_p99_ms=through["p99_ms"] - direct["p99_ms"],
             rss_mib=replica.rss_mib(),
+            late_p99_ms=report["late"]["p99_ms"],
         )
 
 

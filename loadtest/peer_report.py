@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from loadtest import peer_measures
-from loadtest.peer_figures import Outage, Results, median
+from loadtest.peer_figures import Outage, Plain, Results, median
 from loadtest.peer_sites import ATTEMPT_S, SLOW_S
 from loadtest.peers import OURS, Peer
 
@@ -60,6 +60,10 @@ def _one_core(run: Run, peers: Sequence[Peer], results: Results) -> Iterator[str
     faster = [peer.title for peer in peers if not peer.is_ours and (_ratio(peer, results) or 0) > 1]
     if faster:
         yield f"\nFaster than {OURS.title}: {', '.join(faster)}."
+    late = [peer.title for peer in peers if _is_of_the_load(results.plain.get(peer.name, []))]
+    if late:
+        names = ", ".join(late)
+        yield f"\nLess than how late the load test itself was, so that it may be the load's: added p99 of {names}."
     for title, of, field in _COSTS:
         lower = [peer.title for peer in peers if _is_lower(peer, getattr(results, of), field)]
         if lower:
@@ -73,6 +77,12 @@ _COSTS = (
     ("Less CPU for a chunk", "streams", "cpu_us"),
     ("Less memory", "plain", "rss_mib"),
 )
+
+
+def _is_of_the_load(plain: Sequence[Plain]) -> bool:
+    """Who comes late to send comes late to read."""
+    added, late = median(plain, "added_p99_ms"), median(plain, "late_p99_ms")
+    return added is not None and late is not None and added < late
 
 
 def _is_lower(peer: Peer, figures: Mapping[str, Sequence[msgspec.Struct]], field: str) -> bool:

@@ -111,6 +111,13 @@ def test_the_report_holds_medians_and_ratios_of_each_turn() -> None:
     assert "Less CPU for a chunk than" not in report  # ours has no figure
 
 
+def test_the_report_says_where_the_load_test_was_later_than_what_it_measured() -> None:
+    late = msgspec.structs.replace(plain(4000), late_p99_ms=9)
+    report = render(RUN, [OURS, ALL["envoy"]], Results(plain={"pllm-hypercorn": [plain(1000)], "envoy": [late]}))
+
+    assert "so that it may be the load's: added p99 of Envoy." in report
+
+
 def test_the_report_says_where_others_cost_less() -> None:
     slim = msgspec.structs.replace(plain(500), added_p99_ms=1, rss_mib=40)
     streams = {
