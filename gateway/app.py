@@ -48,7 +48,7 @@ from gateway.upstream import Upstream
 from shared_state.errors import StateError
 from shared_state.failover import Failover
 from shared_state.news import News
-from shared_state.records import TenantRecord
+from shared_state.policies import TenantRecord
 from shared_state.scaling import Scaling
 from shared_state.tenants import TenantBook
 

@@ -14,7 +14,7 @@ import msgspec
 from gateway.money_settings import BudgetSettings, budget_of
 from gateway.setting_types import Count, Name, Weight
 from gateway.settings import AuthSettings, KeySettings, Priority
-from shared_state.records import UNLIMITED, TenantLimits, TenantRecord
+from shared_state.policies import UNLIMITED, TenantLimits, TenantRecord
 
 # A load over the cut rejects every level above it, so the smallest number is the last to be shed.
 PRIORITY_LEVELS: dict[Priority, int] = {"critical": 0, "high": 25, "normal": 50, "low": 75, "bulk": 100}

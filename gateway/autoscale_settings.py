@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.setting_types import Count, Duration, Threshold, yaml_key
 from gateway.yaml_source import Problem
-from shared_state.records import AutoscalePolicy
+from shared_state.policies import AutoscalePolicy
 
 
 class AutoscaleSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):

@@ -9,7 +9,7 @@ from gateway.budget_view import budgets_shown, headroom
 from gateway.exposition import pieces
 from gateway.settings import DeploymentSettings
 from shared_state.ledger import Ledger
-from shared_state.records import DeploymentSnapshot, DomainSnapshot, ScalingSignal
+from shared_state.snapshots import DeploymentSnapshot, DomainSnapshot, ScalingSignal
 
 STATES = ("closed", "half_open", "open", "forced_open", "disabled")
 _DOMAIN = (

@@ -15,7 +15,7 @@ import msgspec
 
 from gateway import tables
 from gateway.tables import ClusterView, Line
-from shared_state.records import DeploymentSnapshot, Event
+from shared_state.snapshots import DeploymentSnapshot, Event
 
 SILENT_S = 10.0  # both streams say something more often, but for events
 QUIET_S = 40.0

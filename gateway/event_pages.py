@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from shared_state.failover import Failover
-from shared_state.records import Event
+from shared_state.snapshots import Event
 
 
 def place(event_id: str) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from gateway.event_pages import place
 from gateway.settings import Settings
 from shared_state.errors import StateError
 from shared_state.failover import Failover
-from shared_state.records import DeploymentSnapshot, Event
+from shared_state.snapshots import DeploymentSnapshot, Event
 
 EVERY_S = 1.0
 TAKE_MOST_S = 2.0

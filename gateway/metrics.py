@@ -22,7 +22,7 @@ from gateway.settings import Settings
 from shared_state.blocks import BlockCounts
 from shared_state.failover import Failover
 from shared_state.histogram import Histogram, together
-from shared_state.records import DomainSnapshot
+from shared_state.snapshots import DomainSnapshot
 
 SHED_REASONS = ("active_requests", "healthy_ratio", "failure_rate")
 

@@ -3,7 +3,7 @@
 from gateway.autoscale_settings import autoscale_policy
 from gateway.router_settings import RouterSettings
 from gateway.settings import DeploymentSettings, Settings
-from shared_state.records import Configuration, DeploymentPolicy, RouterPolicy
+from shared_state.policies import Configuration, DeploymentPolicy, RouterPolicy
 
 # A lease outlives the longest call, so that it only expires when nobody is left to settle it.
 LEASE_MARGIN_MS = 15_000

@@ -11,7 +11,8 @@ from gateway.calls import BYTES_PER_TOKEN, PROMPT_TOKENS_MOST, Call, Kind
 from gateway.money_settings import CostEstimateSettings
 from gateway.settings import DeploymentSettings
 from shared_state.money import AMOUNT_MOST, Budget, Spending
-from shared_state.records import Ending, Outcome, Permit, Plan, TenantLimits
+from shared_state.policies import TenantLimits
+from shared_state.records import Ending, Outcome, Permit, Plan
 
 _PARTS = 1_000_000  # of a micro-unit, in which prices are kept
 PROMPT_BYTES_MOST = PROMPT_TOKENS_MOST * BYTES_PER_TOKEN  # an image is many bytes and few tokens

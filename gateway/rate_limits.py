@@ -1,7 +1,8 @@
 """What a tenant is told of its limits: OpenAI's `x-ratelimit-*` headers, and the error when one is reached."""
 
 from gateway.errors import RateLimited
-from shared_state.records import MinuteUsed, Rejection, TenantLimits
+from shared_state.policies import TenantLimits
+from shared_state.records import MinuteUsed, Rejection
 
 MINUTE_MS = 60_000
 Header = tuple[bytes, bytes]

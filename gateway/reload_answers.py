@@ -4,7 +4,7 @@ import msgspec
 
 from gateway.errors import ConfigurationRefused, Objection
 from gateway.yaml_source import Problem
-from shared_state.records import Agreement
+from shared_state.snapshots import Agreement
 
 PREPARE_MS = 10_000  # to read a file and answer; one that dies meanwhile is missed after half of it
 READY = "ready"

@@ -20,8 +20,8 @@ from gateway.reload_answers import PREPARE_MS, READY, InForce, Reloaded, in_forc
 from gateway.settings import ConfigurationError, Settings
 from gateway.yaml_source import Problem
 from shared_state.errors import StateError, StoreTimeout
-from shared_state.records import Agreement, Running
 from shared_state.script_calls import Consent
+from shared_state.snapshots import Agreement, Running
 from shared_state.store import Store
 
 GRACE_S = 2.0

@@ -1,6 +1,6 @@
 """How many replicas there should be, as it is shown: what was known, what follows, and why."""
 
-from shared_state.records import ScalingSignal
+from shared_state.snapshots import ScalingSignal
 
 
 def shown(signal: ScalingSignal) -> dict[str, object]:

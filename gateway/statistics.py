@@ -6,7 +6,7 @@ open only when all are), and `deployments` lists each. Durations are strings.
 
 from collections.abc import Iterable, Sequence
 
-from shared_state.records import DeploymentSnapshot, DomainSnapshot, Forecast
+from shared_state.snapshots import DeploymentSnapshot, DomainSnapshot, Forecast
 
 # From usable to unusable; a model is as usable as its best deployment.
 _STATES = ("closed", "half_open", "open", "forced_open", "disabled")

@@ -20,7 +20,7 @@ from shared_state.failover import Failover, Standby
 from shared_state.fitness import check
 from shared_state.keys import Keys
 from shared_state.memory import Memory
-from shared_state.records import Configuration
+from shared_state.policies import Configuration
 from shared_state.replicas import Replica
 from shared_state.scripts import Script, assemble_all
 from shared_state.store import Store

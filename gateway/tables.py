@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from gateway.statistics import duration
-from shared_state.records import Bucket, DeploymentSnapshot, Event, ReplicaSnapshot
+from shared_state.snapshots import Bucket, DeploymentSnapshot, Event, ReplicaSnapshot
 
 SILENT_MS = 5000  # after this a replica is taken for dead
 BAR_WIDTH = 40

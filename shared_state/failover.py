@@ -20,20 +20,11 @@ from shared_state.errors import EmbeddedFailed, StateError, StoreTimeout, StoreU
 from shared_state.keys import Keys
 from shared_state.memory import Memory, View
 from shared_state.money import Budget
-from shared_state.records import (
-    Ask,
-    Configuration,
-    DomainSnapshot,
-    Ending,
-    Explanation,
-    Outcome,
-    Permit,
-    Plan,
-    Rejection,
-    TenantLimits,
-)
+from shared_state.policies import Configuration, TenantLimits
+from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
 from shared_state.script_calls import Detail, budgets_of, part
 from shared_state.scripts import Script
+from shared_state.snapshots import DomainSnapshot, Explanation
 from shared_state.store import Store
 
 RESCUE_S = 2.0  # that a call waits for a new standby store, when the shared one and that one are lost

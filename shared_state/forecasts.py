@@ -12,8 +12,9 @@ import msgspec
 from shared_state import replies
 from shared_state.batcher import Batcher
 from shared_state.errors import ScriptFailed, StateError
-from shared_state.records import Configuration, DomainSnapshot
+from shared_state.policies import Configuration
 from shared_state.script_calls import ScriptCalls
+from shared_state.snapshots import DomainSnapshot
 
 CHUNK = 20  # deployments per call: about 2 ms of the store's time, once a minute
 MINUTE_MS = 60_000

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 from shared_state.keys import DOMAIN, tenant_scope
 from shared_state.money import Account, Budget
-from shared_state.records import MinuteUsed, TenantLimits
+from shared_state.policies import TenantLimits
+from shared_state.records import MinuteUsed
 
 READ_MOST = 200  # scopes each second: about 0.3 ms of the store's time
 

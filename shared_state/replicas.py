@@ -15,7 +15,8 @@ from typing import Literal
 
 from shared_state.errors import StateError, StoreUnavailable, StoreUnfit
 from shared_state.failover import Failover
-from shared_state.records import Heartbeat, Presence
+from shared_state.records import Heartbeat
+from shared_state.snapshots import Presence
 
 BEAT_EVERY_S = 1.0
 RETRY_FIRST_S, RETRY_MOST_S = 0.25, 5.0

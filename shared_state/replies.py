@@ -8,10 +8,9 @@ import msgspec
 
 from shared_state.errors import NotConfigured, ScriptFailed
 from shared_state.money import Account
-from shared_state.records import (
+from shared_state.records import Ask, Breaker, Heartbeat, MinuteUsed, Permit, Rejection, Settlement
+from shared_state.snapshots import (
     Agreement,
-    Ask,
-    Breaker,
     Bucket,
     CandidateVerdict,
     DeploymentSnapshot,
@@ -19,13 +18,8 @@ from shared_state.records import (
     Event,
     Explanation,
     Forecast,
-    Heartbeat,
-    MinuteUsed,
-    Permit,
-    Rejection,
     ReplicaSnapshot,
     ScalingSignal,
-    Settlement,
 )
 
 Reply = list[object]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from shared_state.errors import StateError
 from shared_state.failover import Failover
-from shared_state.records import ScalingSignal
+from shared_state.snapshots import ScalingSignal
 
 ASK_EVERY_S = 1.0
 FRESH_S = 5.0  # as long as a silent replica is believed

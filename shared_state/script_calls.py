@@ -14,21 +14,10 @@ from shared_state.client import pack
 from shared_state.keys import DOMAIN, Keys, tenant_scope
 from shared_state.ledger import Ledger
 from shared_state.memory import Live, View
-from shared_state.records import (
-    Ask,
-    AutoscalePolicy,
-    BlockEnding,
-    Breaker,
-    Configuration,
-    Ending,
-    Outcome,
-    Permit,
-    Plan,
-    Presence,
-    Running,
-    TenantLimits,
-)
+from shared_state.policies import AutoscalePolicy, Configuration, TenantLimits
+from shared_state.records import Ask, BlockEnding, Breaker, Ending, Outcome, Permit, Plan
 from shared_state.scripts import Script
+from shared_state.snapshots import Presence, Running
 
 DEAD_AFTER_MS = 5000
 REAP_CHUNK = 500

@@ -19,29 +19,31 @@ from shared_state.forecasts import Forecasts
 from shared_state.histogram import Histogram
 from shared_state.keys import Keys
 from shared_state.memory import Live, Memory, View
+from shared_state.policies import Configuration
 from shared_state.records import (
-    Agreement,
     Ask,
     BlockEnding,
     Breaker,
-    Configuration,
-    DomainSnapshot,
     Ending,
-    Event,
-    Explanation,
     Heartbeat,
     Outcome,
     Permit,
     Plan,
-    Presence,
     Rejection,
-    ReplicaSnapshot,
-    Running,
-    ScalingSignal,
     Settlement,
 )
 from shared_state.script_calls import Consent, Detail, ScriptCalls
 from shared_state.scripts import Script
+from shared_state.snapshots import (
+    Agreement,
+    DomainSnapshot,
+    Event,
+    Explanation,
+    Presence,
+    ReplicaSnapshot,
+    Running,
+    ScalingSignal,
+)
 
 SNAPSHOT_CHUNK = 50  # deployments per call: about 1 ms of the store's time
 REASSERT_CHUNK = 200  # leases per call: about 1 ms of the store's time

@@ -13,7 +13,7 @@ import msgspec
 from shared_state.batcher import Reply
 from shared_state.errors import ScriptFailed, StateError
 from shared_state.failover import Failover
-from shared_state.records import TenantRecord
+from shared_state.policies import TenantRecord
 
 _log = logging.getLogger("pllm.tenants")
 _record = msgspec.json.Decoder(TenantRecord)

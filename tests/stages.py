@@ -25,7 +25,8 @@ from shared_state import replies
 from shared_state.batcher import SCRIPT_S, Call
 from shared_state.histogram import Histogram
 from shared_state.keys import Keys
-from shared_state.records import Ask, Ending, Outcome, Permit, TenantLimits
+from shared_state.policies import TenantLimits
+from shared_state.records import Ask, Ending, Outcome, Permit
 from shared_state.script_calls import ScriptCalls
 from shared_state.scripts import assemble_all
 

@@ -84,7 +84,7 @@ ORDER = {
             "histogram",
         ),
         *("client",),
-        *("topology", "scripts", "keys", "records", "money", "embedded", "errors"),
+        *("topology", "scripts", "keys", "records", "snapshots", "policies", "money", "embedded", "errors"),
     ),
     "loadtest": (
         *("bench_peers", "chaos", "autoscale", "small_cluster", "scenario"),

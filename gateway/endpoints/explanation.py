@@ -19,7 +19,8 @@ from gateway.prices import PROMPT_BYTES_MOST, Prices
 from shared_state.failover import Failover
 from shared_state.keys import DOMAIN, tenant_scope
 from shared_state.money import MICRO
-from shared_state.records import Ask, Explanation
+from shared_state.records import Ask
+from shared_state.snapshots import Explanation
 
 _WHOLE = re.compile(r"[0-9]{1,9}")
 

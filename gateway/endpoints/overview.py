@@ -20,7 +20,7 @@ from gateway.masking import masked
 from gateway.settings import Settings
 from shared_state.errors import StateError, StoreTimeout
 from shared_state.failover import Failover
-from shared_state.records import Event
+from shared_state.snapshots import Event
 
 EVENTS_MOST = 1000
 PAGES_MOST = 20  # to catch up with: more than the store keeps

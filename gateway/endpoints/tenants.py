@@ -19,7 +19,7 @@ from gateway.errors import Conflict, InvalidRequest, NotFound
 from gateway.money_settings import budget_of
 from gateway.setting_types import Identifier
 from shared_state.money import MICRO
-from shared_state.records import TenantRecord
+from shared_state.policies import TenantRecord
 from shared_state.tenants import KeyInUse, TenantBook
 
 KEY_BYTES = 32

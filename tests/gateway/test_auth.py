@@ -5,7 +5,7 @@ import pytest
 from gateway.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Headers, Tenant, digest
 from gateway.setting_types import Secret
 from gateway.settings import AuthSettings, KeySettings, Priority
-from shared_state.records import UNLIMITED, TenantLimits
+from shared_state.policies import UNLIMITED, TenantLimits
 
 TEAM_A = KeySettings(name="team-a", key=Secret("sk-a"))
 TEAM_B = KeySettings(

@@ -5,7 +5,7 @@ import pytest
 from gateway.autoscale_settings import AutoscaleSettings
 from gateway.policy import configuration
 from gateway.settings import ConfigurationError, Settings, parse
-from shared_state.records import AutoscalePolicy
+from shared_state.policies import AutoscalePolicy
 
 MODELS = "\nmodel_list: [{id: a, model_name: a}]"
 

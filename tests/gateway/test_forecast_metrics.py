@@ -2,7 +2,7 @@
 
 from gateway.cluster_metrics import ClusterMetrics
 from shared_state.ledger import Ledger
-from shared_state.records import DeploymentSnapshot, Forecast
+from shared_state.snapshots import DeploymentSnapshot, Forecast
 from tests.support.snapshots import snapshot_of
 
 

@@ -10,7 +10,8 @@ from gateway.money_settings import CostEstimateSettings, CostSettings
 from gateway.prices import Prices
 from gateway.settings import DeploymentSettings
 from shared_state.money import AMOUNT_MOST, Budget, Spending
-from shared_state.records import UNLIMITED, Ask, Ending, Outcome, Permit, Plan, TenantLimits
+from shared_state.policies import UNLIMITED, TenantLimits
+from shared_state.records import Ask, Ending, Outcome, Permit, Plan
 
 ANY = Budget(10**9, "day")
 PLAN = Plan(("a", "b"), (0, 0), "adaptive", b"")

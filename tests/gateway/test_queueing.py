@@ -11,7 +11,7 @@ from gateway.auth import Tenant
 from gateway.errors import Overloaded, QueueFull
 from gateway.queueing import Queue, Waiter
 from gateway.router_settings import QueueSettings
-from shared_state.records import TenantLimits
+from shared_state.policies import TenantLimits
 
 FAR = 1e9
 A, B = (Tenant(name=name, limits=TenantLimits(name=name)) for name in ("a", "b"))

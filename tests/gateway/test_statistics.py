@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.statistics import duration, statistics
-from shared_state.records import DeploymentSnapshot, Forecast
+from shared_state.snapshots import DeploymentSnapshot, Forecast
 from tests.support.snapshots import snapshot_of
 
 

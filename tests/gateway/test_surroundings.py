@@ -5,7 +5,8 @@ from shared_state.embedded import EmbeddedStore
 from shared_state.failover import Failover
 from shared_state.ledger import Ledger
 from shared_state.money import Account, Budget
-from shared_state.records import MinuteUsed, TenantLimits
+from shared_state.policies import TenantLimits
+from shared_state.records import MinuteUsed
 from shared_state.scaling import Scaling
 from tests.support.live_state import opened_state
 from tests.support.stores import on_loop

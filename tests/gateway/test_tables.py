@@ -13,7 +13,7 @@ from gateway.tables import (
     reason_of,
     replicas,
 )
-from shared_state.records import Bucket, DeploymentSnapshot, Event, ReplicaSnapshot
+from shared_state.snapshots import Bucket, DeploymentSnapshot, Event, ReplicaSnapshot
 
 
 def texts(view: ClusterView) -> list[str]:

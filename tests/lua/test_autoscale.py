@@ -9,7 +9,8 @@ import msgspec
 import pytest
 import redis
 
-from shared_state.records import AutoscalePolicy, ScalingSignal
+from shared_state.policies import AutoscalePolicy
+from shared_state.snapshots import ScalingSignal
 from tests.support.state import DEAD_AFTER_MS, Cluster
 
 # Ten a replica, none to spare, so that the numbers are easy to follow.

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from shared_state import replies
 from shared_state.errors import NotConfigured
-from shared_state.records import UNLIMITED, Ask, Permit, Settlement, TenantLimits
+from shared_state.policies import UNLIMITED, TenantLimits
+from shared_state.records import Ask, Permit, Settlement
 from tests.support.state import Cluster, deployment_policy
 
 HOLD_MS = 1000

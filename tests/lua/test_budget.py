@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from shared_state.money import Budget, Per, Spending
-from shared_state.records import Permit, Rejection, TenantLimits
+from shared_state.policies import TenantLimits
+from shared_state.records import Permit, Rejection
 from shared_state.scripts import Script
 from tests.support.state import START_MS, Cluster, deployment_policy
 from tests.support.stores import RedisCli

@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from shared_state.records import DeploymentPolicy
+from shared_state.policies import DeploymentPolicy
 from tests.support.state import Cluster, deployment_policy
 
 FULL = deployment_policy(

@@ -6,7 +6,8 @@ import pytest
 
 from shared_state.errors import NotConfigured
 from shared_state.money import Budget, Spending
-from shared_state.records import Permit, TenantLimits
+from shared_state.policies import TenantLimits
+from shared_state.records import Permit
 from tests.support.state import Cluster, deployment_policy
 
 STRATEGIES = ("adaptive", "latency-based", "least-busy", "priority", "weighted", "round-robin", "random", "usage-based")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from shared_state.records import Permit, TenantLimits
+from shared_state.policies import TenantLimits
+from shared_state.records import Permit
 from tests.support.state import Cluster, deployment_policy
 
 FLOOD, TEAM = (TenantLimits(name=name) for name in ("flood", "team"))

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from shared_state.records import DeploymentPolicy, Permit
+from shared_state.policies import DeploymentPolicy
+from shared_state.records import Permit
 from shared_state.scripts import Script
 from tests.support.deployment_model import FAILED, NEUTRAL, Deployment, Lease, Router, Rules, Until, drawn
 from tests.support.model import Domain, Refusal

@@ -2,8 +2,8 @@
 
 import json
 
-from shared_state.records import Agreement, Running
 from shared_state.replies import agreed
+from shared_state.snapshots import Agreement, Running
 from tests.support.state import DEAD_AFTER_MS, START_MS, Cluster
 
 OLD, NEW = "sha256:old", "sha256:new"

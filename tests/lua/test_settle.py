@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from shared_state.records import DeploymentSnapshot
+from shared_state.snapshots import DeploymentSnapshot
 from tests.support.state import Cluster, deployment_policy
 
 NEUTRAL = ("throttled", "client_error", "cancelled")

@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 
-from shared_state.records import MinuteUsed, Permit, TenantLimits
+from shared_state.policies import TenantLimits
+from shared_state.records import MinuteUsed, Permit
 from tests.support.state import Cluster, deployment_policy
 
 TEAM = TenantLimits(name="team-a", rpm=10, tpm=1000, max_parallel=3)

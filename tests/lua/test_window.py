@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared_state.records import DeploymentSnapshot
 from shared_state.scripts import Script
+from shared_state.snapshots import DeploymentSnapshot
 from tests.support.state import START_MS, Cluster, deployment_policy
 from tests.support.stores import RedisCli
 

@@ -9,7 +9,9 @@ import pytest
 
 from shared_state.blocks import Blocks
 from shared_state.embedded import EmbeddedStore
-from shared_state.records import Ask, Ending, Outcome, Permit, Presence, Rejection, TenantLimits
+from shared_state.policies import TenantLimits
+from shared_state.records import Ask, Ending, Outcome, Permit, Rejection
+from shared_state.snapshots import Presence
 from tests.shared_state.test_failover import hasty as hasty
 from tests.shared_state.test_failover import leases, opened
 from tests.support.live_state import OpenedState, opened_state

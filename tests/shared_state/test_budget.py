@@ -10,7 +10,8 @@ import redis
 
 from shared_state.errors import StateError
 from shared_state.money import Budget, Spending
-from shared_state.records import Ask, Ending, Outcome, Permit, Presence
+from shared_state.records import Ask, Ending, Outcome, Permit
+from shared_state.snapshots import Presence
 from shared_state.store import Store
 from tests.support.durable_store import DurableStore
 from tests.support.live_state import OpenedState, opened_state

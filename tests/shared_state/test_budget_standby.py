@@ -4,7 +4,8 @@ import pytest
 
 from shared_state.embedded import EmbeddedStore
 from shared_state.money import Account, Budget, Spending
-from shared_state.records import UNLIMITED, Ask, Ending, Outcome, Permit, Rejection, TenantLimits
+from shared_state.policies import UNLIMITED, TenantLimits
+from shared_state.records import Ask, Ending, Outcome, Permit, Rejection
 from tests.shared_state.test_failover import KEYS, Opened, opened
 from tests.support.stores import RedisCli, eventually, on_loop, unreachable
 

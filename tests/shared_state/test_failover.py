@@ -16,9 +16,11 @@ from shared_state.errors import StateError, StoreUnavailable, StoreUnfit
 from shared_state.failover import Failover, Standby, share
 from shared_state.keys import Keys
 from shared_state.memory import Memory
-from shared_state.records import Ask, Configuration, Ending, Outcome, Permit, Plan, Presence, Rejection
+from shared_state.policies import Configuration
+from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
 from shared_state.replicas import Replica
 from shared_state.scripts import assemble_all
+from shared_state.snapshots import Presence
 from shared_state.store import Store
 from tests.support.state import deployment_policy, router_policy
 from tests.support.store_proxy import StoreProxy, running_store_proxy

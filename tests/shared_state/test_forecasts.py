@@ -3,7 +3,7 @@
 import msgspec
 
 from shared_state.embedded import EmbeddedStore
-from shared_state.records import DomainSnapshot
+from shared_state.snapshots import DomainSnapshot
 from tests.support.live_state import OpenedState, opened_state
 from tests.support.state import router_policy
 from tests.support.stores import RedisCli, fresh_domain, on_loop

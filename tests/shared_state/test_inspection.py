@@ -8,7 +8,8 @@ from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StateError
 from shared_state.inspection import EVENTS_SHOWN, Overview, inspecting
 from shared_state.money import Budget, Spending
-from shared_state.records import Ask, Ending, Outcome, Permit, Presence
+from shared_state.records import Ask, Ending, Outcome, Permit
+from shared_state.snapshots import Presence
 from tests.support.live_state import opened_state
 from tests.support.stores import RedisCli, fresh_domain, on_loop
 

@@ -4,7 +4,8 @@ import pytest
 
 from shared_state import replies
 from shared_state.errors import NotConfigured
-from shared_state.records import Ask, MinuteUsed, Permit, Rejection, TenantLimits
+from shared_state.policies import TenantLimits
+from shared_state.records import Ask, MinuteUsed, Permit, Rejection
 
 IDS = ("a", "b")
 ASK = Ask(0, True, tenant=TenantLimits(name="team"))

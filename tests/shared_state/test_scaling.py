@@ -8,7 +8,7 @@ import msgspec
 
 from shared_state.embedded import EmbeddedStore
 from shared_state.failover import Failover
-from shared_state.records import AutoscalePolicy
+from shared_state.policies import AutoscalePolicy
 from shared_state.scaling import FRESH_S, Scaling
 from tests.support.live_state import OpenedState, opened_state
 from tests.support.stores import RedisCli, eventually, on_loop, unreachable

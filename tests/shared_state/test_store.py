@@ -7,8 +7,10 @@ import pytest
 from shared_state.batcher import HURRIED, Call
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import NotConfigured, StoreUnavailable
-from shared_state.records import Ask, Configuration, Ending, Outcome, Permit, Presence, Rejection
+from shared_state.policies import Configuration
+from shared_state.records import Ask, Ending, Outcome, Permit, Rejection
 from shared_state.script_calls import REAP_CHUNK
+from shared_state.snapshots import Presence
 from tests.support.live_state import OpenedState, opened_state
 from tests.support.state import deployment_policy
 from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop, stopped, unreachable

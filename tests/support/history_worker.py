@@ -17,8 +17,10 @@ from shared_state.batcher import Batcher, Lost, Orphaned, Reply
 from shared_state.client import Client
 from shared_state.keys import Keys
 from shared_state.memory import Memory
-from shared_state.records import Ask, Configuration, Ending, Outcome, Permit, Presence
+from shared_state.policies import Configuration
+from shared_state.records import Ask, Ending, Outcome, Permit
 from shared_state.scripts import Script, assemble_all
+from shared_state.snapshots import Presence
 from shared_state.store import Store
 from tests.support.deployment_model import Router, Rules
 from tests.support.state import deployment_policy, router_policy

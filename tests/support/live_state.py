@@ -9,7 +9,8 @@ from shared_state.batcher import COMPANY_S, PATIENT, Batcher, Patience
 from shared_state.client import Client, ask
 from shared_state.keys import Keys
 from shared_state.memory import Memory
-from shared_state.records import Ask, Configuration, DeploymentPolicy, Permit, Plan, Rejection
+from shared_state.policies import Configuration, DeploymentPolicy
+from shared_state.records import Ask, Permit, Plan, Rejection
 from shared_state.scripts import Script, assemble_all
 from shared_state.store import Store
 from tests.support.state import deployment_policy, router_policy

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from shared_state import replies
-from shared_state.records import Forecast
+from shared_state.snapshots import Forecast
 from tests.support.state import Cluster
 
 HOUR_MS, MINUTE_MS, SLICE_MS = 3_600_000, 60_000, 10_000

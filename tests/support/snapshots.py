@@ -1,6 +1,6 @@
 """What the domain knows, where only its deployments matter to a test."""
 
-from shared_state.records import DeploymentSnapshot, DomainSnapshot
+from shared_state.snapshots import DeploymentSnapshot, DomainSnapshot
 
 
 def snapshot_of(*deployments: DeploymentSnapshot) -> DomainSnapshot:

@@ -16,27 +16,18 @@ import msgspec
 from shared_state import replies
 from shared_state.keys import Keys
 from shared_state.money import Spending
-from shared_state.records import (
+from shared_state.policies import (
     UNLIMITED,
-    Ask,
     AutoscalePolicy,
     Configuration,
     DeploymentPolicy,
-    DomainSnapshot,
-    Event,
-    Explanation,
-    Heartbeat,
-    Outcome,
-    Permit,
-    Rejection,
-    ReplicaSnapshot,
     RouterPolicy,
-    ScalingSignal,
-    Settlement,
     TenantLimits,
 )
+from shared_state.records import Ask, Heartbeat, Outcome, Permit, Rejection, Settlement
 from shared_state.script_calls import router_json, scopes_of
 from shared_state.scripts import Script, assemble_all
+from shared_state.snapshots import DomainSnapshot, Event, Explanation, ReplicaSnapshot, ScalingSignal
 from tests.support.stores import RedisCli, fresh_domain
 
 START_MS = 1_700_000_000_000  # the begin of a slice of the window

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from gateway.scaling_view import shown, why
-from shared_state.records import ScalingSignal
+from shared_state.snapshots import ScalingSignal
 from tests.support.cluster import ReplicaProcess
 
 SIGNAL = ScalingSignal(

@@ -1,0 +1,219 @@
+"""What can be seen of a domain: its deployments, events and replicas, why a request would go where, and who agrees."""
+
+from typing import Literal
+
+import msgspec
+
+
+class CandidateVerdict(msgspec.Struct, frozen=True):
+    """One candidate in an explanation. ``verdict``: eligible, open, probing, forced_open, disabled, cooling, full,
+    rate_limited, or remote: a nearer one has room. ``rtt_ms``: from this replica's region, where that is known.
+    """
+
+    deployment_id: str
+    verdict: str
+    tier: int
+    state: str
+    active: int
+    limit: int
+    wait_ms: int
+    health: float
+    score: float
+    region: str = ""
+    rtt_ms: float | None = None
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """A dry run of `acquire`. ``shed_reason`` is empty when the request would be let in."""
+
+    shed_reason: str
+    picked: str | None
+    candidates: tuple[CandidateVerdict, ...]
+
+
+class Bucket(msgspec.Struct, frozen=True, array_like=True):
+    """Of a latency histogram: calls that took at most so many ms, and longer than the bucket before."""
+
+    up_to_ms: float
+    count: float
+
+
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """What is foreseen of a deployment, minutes ahead: arrivals a minute, how long each holds its permit (ms), the
+    share of its limit that they take together, and how far that is trusted (0..1). ``…_error``: the mean absolute
+    error of the last week's hours; `_hour`, of the guess that it will be as in the last hour; `_week`, as in the same
+    hour last week.
+    """
+
+    arrivals_ahead: float = 0.0
+    latency_ahead: float = 0.0
+    utilisation: float = 0.0
+    trust: float = 0.0
+    arrivals_seen: int = 0  # hours
+    arrivals_scored: int = 0
+    arrivals_error: float = 0.0
+    arrivals_error_hour: float = 0.0
+    arrivals_error_week: float = 0.0
+    latency_error: float = 0.0
+    latency_error_hour: float = 0.0
+    latency_error_week: float = 0.0
+
+
+class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """One deployment now. Latencies in ms; requests, failures and slow count the sliding window, as does the
+    ``histogram``; that and ``stored``, its whole hash, only where they were asked for. Of a rate limit the headroom is
+    the share of a minute's that is left.
+    """
+
+    id: str
+    state: str = "closed"
+    generation: int = 0
+    health_score: float = 0.0
+    active: int = 0
+    limit: int = 0
+    requests: int = 0
+    failures: int = 0
+    slow: int = 0
+    consecutive_failures: int = 0
+    consecutive_slow: int = 0
+    probes_issued: int = 0
+    probes_succeeded: int = 0
+    trips: int = 0
+    open_reason: str = ""
+    wait_ms: int = 0
+    oldest_ms: int = 0
+    avg_ms: int = 0
+    p50_ms: int = 0
+    p95_ms: int = 0
+    p99_ms: int = 0
+    ewma_ms: float = 0.0
+    rpm_headroom: float = 1.0
+    tpm_headroom: float = 1.0
+    region: str = ""
+    rtt_ms: float | None = None  # from the region of who asks
+    histogram: tuple[Bucket, ...] = ()
+    forecast: Forecast | None = None
+    stored: dict[str, str] = {}
+
+
+class DomainSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole domain now. ``requests`` and ``failures`` are final outcomes of requests in the window;
+    ``retry_tokens``: the balance of the retry budget.
+    """
+
+    epoch: str
+    sequence: int
+    now_ms: int
+    policy_version: int
+    active: int
+    replicas_alive: int
+    shed_reasons: str
+    healthy_ratio: float
+    requests: int
+    failures: int
+    retry_tokens: float
+    deployments: tuple[DeploymentSnapshot, ...]
+
+    @property
+    def should_shed_load(self) -> bool:
+        return bool(self.shed_reasons)
+
+
+class ScalingSignal(msgspec.Struct, frozen=True, kw_only=True):
+    """How many replicas there should be, as the store judged at ``evaluated_at_ms``, and what it knew then. ``average``
+    and ``peak`` of ``scale_down_delay_ms`` are of active requests and, up to the deployments' ``limit``, waiting ones;
+    ``wanted``: what the average asks for. ``changed_at_ms`` 0: ``desired`` has never changed.
+    """
+
+    now_ms: int
+    evaluated_at_ms: int
+    desired: int
+    wanted: int
+    reason: Literal["load", "held", "min", "max", "learning"]
+    active: int
+    waiting: int
+    limit: int
+    replicas: int
+    average: float
+    peak: float
+    held_until_ms: int = 0
+    changed_at_ms: int = 0
+    changed_from: int = 0
+    target_concurrency: int
+    utilization: float
+    min_replicas: int
+    max_replicas: int
+    scale_down_delay_ms: int
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A transition: of a deployment's breaker, of load shedding (subject `load_shedding`), of the replicas that there
+    should be (`desired_replicas`), or of a replica, between the stores or from `alive` to `dead`. ``id`` is its place
+    in the stream, ``at_ms`` the domain's time.
+    """
+
+    id: str
+    subject: str = ""
+    before: str = msgspec.field(default="", name="from")
+    to: str = ""
+    reason: str = ""
+    generation: int = 0
+    sequence: int = 0
+    at_ms: int = 0
+
+
+class ReplicaSnapshot(msgspec.Struct, frozen=True):
+    """A replica as it last told of itself. ``silent_ms``: since its last heartbeat; ``age_ms``: since its start, by
+    its own clock.
+    """
+
+    id: str
+    silent_ms: int
+    address: str = ""
+    version: str = ""
+    age_ms: int = 0
+    is_draining: bool = False
+    store: str = ""
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """What a replica says of itself. ``status``: 0 serving, 1 draining, gone; ``store``: the one it decides on, and
+    ``reason`` why that is not the shared one.
+    """
+
+    address: str
+    version: str
+    started_at_ms: int
+    status: Literal["0", "1", "gone"] = "0"
+    store: Literal["shared", "standby"] = "shared"
+    reason: str = ""
+
+
+class Running(msgspec.Struct, frozen=True):
+    """The configuration that a replica works by. ``has_agreed``: the others took it too, or the same was in force."""
+
+    version: int
+    digest: str
+    has_agreed: bool = False
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Of a replica: what it runs, and what it says to the configuration that is proposed: nothing yet, `ready`, or its
+    problems as JSON.
+    """
+
+    version: int = 0
+    digest: str = ""
+    answer: str = ""
+
+
+class Agreement(msgspec.Struct, frozen=True):
+    """The configuration in force, and the one that was proposed last; ``replicas``: those that live."""
+
+    version: int
+    digest: str
+    phase: Literal["", "prepare", "committed", "refused"]
+    proposed_version: int
+    proposed_digest: str
+    proposed_by: str
+    replicas: dict[str, Standing]
