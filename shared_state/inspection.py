@@ -136,6 +136,11 @@ def inspecting(url: str, domain: str, key: str = "") -> Iterator[Inspector]:
             located, protocol=2, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
         ) as client:
             yield Inspector(client, domain)
+    except redis.exceptions.MovedError as moved:
+        raise StateError(
+            f"this server is a node of a Cluster, and not the one that has these keys: ask redis+cluster://{moved.host}:"
+            f"{moved.port}"
+        ) from moved
     except (redis.RedisError, ValueError) as error:
         raise StateError(str(error)) from error
 

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from shared_state.embedded import EmbeddedStore
+from shared_state.errors import StateError
+from shared_state.inspection import inspecting
 from tests.cluster.conftest import heal
 from tests.loadtest.process import ProviderProcess
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
@@ -161,6 +163,16 @@ def told(stream: bytes) -> list[str]:
     """Subjects, in their order, of what somebody did by hand."""
     lines = [line[6:] for line in stream.splitlines() if line.startswith(b"data: ") and line.endswith(b"}")]
     return [event["subject"] for event in map(json.loads, lines) if " by admin" in event["reason"]]
+
+
+def test_node_that_has_other_domains_says_whom_to_ask(sharded: Sharded, cluster: Cluster) -> None:
+    owner = sharded.owner(sharded.slot(f"pllm:{{{EAST}}}:global"))
+    other = next(server for server in sharded.masters if server is not owner)
+    with (
+        pytest.raises(StateError, match=rf"redis\+cluster://127\.0\.0\.1:{owner.port}$"),
+        inspecting(f"redis://127.0.0.1:{other.port}", EAST) as inspector,
+    ):
+        inspector.execute(["HGETALL", f"pllm:{{{EAST}}}:global"])
 
 
 def test_replicas_are_asked_for_by_the_requests_of_all_domains(cluster: Cluster) -> None:

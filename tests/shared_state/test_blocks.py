@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from shared_state.blocks import Blocks
+from shared_state.blocks import BlockCounts, Blocks
 from shared_state.embedded import EmbeddedStore
 from shared_state.policies import TenantLimits
 from shared_state.records import Ask, Ending, Outcome, Permit, Rejection
@@ -362,3 +362,7 @@ async def test_replica_that_stops_leaves_nothing_behind(own_server: EmbeddedStor
         assert failover.blocks._unused["a"] > 0
 
     assert leases(own_server) == 0
+
+
+def test_counts_of_several_domains_are_added() -> None:
+    assert BlockCounts(1, 2, 3, 4, 5).and_those(BlockCounts(10, 20, 30, 40, 50)) == BlockCounts(11, 22, 33, 44, 55)
