@@ -2,6 +2,7 @@
 one token in micro-units; integers from there on, so that sums are exact. The store decides, this only reckons.
 """
 
+import math
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -32,7 +33,8 @@ class _Price(msgspec.Struct, frozen=True):
 
 def _price(entry: DeploymentSettings) -> _Price:
     cost = entry.cost
-    parts = [int(Decimal(str(price)) * _PARTS) for price in (cost.input_per_million, cost.output_per_million)]
+    prices = (cost.input_per_million, cost.output_per_million)
+    parts = [math.ceil(Decimal(str(price)) * _PARTS) for price in prices]  # up: nothing that has a price is free
     return _Price(parts[0], parts[1], entry.max_output_tokens or 0)
 
 

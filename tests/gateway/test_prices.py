@@ -98,6 +98,15 @@ def test_what_no_number_holds_fits_no_budget() -> None:
     assert spending.costs == (AMOUNT_MOST + 1,)
 
 
+def test_no_price_is_so_small_that_it_is_none() -> None:
+    call = parse(Kind.EMBEDDING, b'{"model": "m", "input": "x"}')
+    least = deployment("a", cost=CostSettings(input_per_million=1e-9))
+    spending = Prices([least], ESTIMATE, ANY).spending(call, UNLIMITED, Plan(("a",), (0,), "adaptive", b""))
+
+    assert spending is not None
+    assert spending.costs == (1,)
+
+
 def test_without_a_budget_nothing_is_reckoned() -> None:
     call = parse(Kind.CHAT, msgspec.json.encode({"model": "m", **MESSAGES}))
     prices = Prices(FREE_B, ESTIMATE, None)
