@@ -87,6 +87,7 @@ class Answer:
             exchange.output_tokens,
             retry_after_ms=exchange.retry_after_ms if self._outcome is Outcome.SUCCESS else 0,
             tokens=exchange.tokens,
+            cached_tokens=exchange.cached_tokens,
             cost=exchange.cost,
         )
         self._attempt.end(self._outcome, exchange)

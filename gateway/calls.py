@@ -50,13 +50,16 @@ class Call(msgspec.Struct, frozen=True):
 
 class Usage(msgspec.Struct, frozen=True):
     """A float or null from an imitator of OpenAI makes no difference to the answer. Two names for one number: of chat
-    completions, and of messages and responses.
+    completions, and of messages and responses. What went into or came out of a cache is in those numbers, but for
+    Anthropic, who counts it apart.
     """
 
     prompt_tokens: float | None = None
     completion_tokens: float | None = None
     input_tokens: float | None = None
     output_tokens: float | None = None
+    cache_creation_input_tokens: float | None = None
+    cache_read_input_tokens: float | None = None
 
 
 class ChatReply(msgspec.Struct, frozen=True):
@@ -191,16 +194,23 @@ def edition_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str],
     return tuple(edition)
 
 
-def tokens_of(kind: Kind, body: bytes) -> tuple[int, int]:
-    """Of a plain reply, in and out, as the provider counted them; 0 when it did not, and within what the store can add
-    up. Raises what is in NOT_JSON when it is no reply of this kind.
+def tokens_of(kind: Kind, body: bytes) -> tuple[int, int, int]:
+    """Of a plain reply, in, out and those of a cache that are not among them, as the provider counted them; 0 when it
+    did not, and within what the store can add up. Raises what is in NOT_JSON when it is no reply of this kind.
     """
     usage = _replies[kind].decode(body).usage
     if usage is None:
-        return 0, 0
-    counts = (usage.prompt_tokens or usage.input_tokens or 0, usage.completion_tokens or usage.output_tokens or 0)
-    tokens_in, tokens_out = (int(min(max(count, 0), TOKENS_MOST)) for count in counts)
-    return tokens_in, tokens_out
+        return 0, 0, 0
+    cached = (usage.cache_creation_input_tokens or 0) + (usage.cache_read_input_tokens or 0)
+    return (
+        _whole(usage.prompt_tokens or usage.input_tokens or 0),
+        _whole(usage.completion_tokens or usage.output_tokens or 0),
+        _whole(cached),
+    )
+
+
+def _whole(count: float) -> int:
+    return int(min(max(count, 0), TOKENS_MOST))
 
 
 def error_of(body: bytes) -> UpstreamError | None:

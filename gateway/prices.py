@@ -81,6 +81,6 @@ class Prices:
         if not is_sent:
             cost = 0
         elif ending.outcome is Outcome.SUCCESS and ending.tokens >= 0:
-            input_tokens = ending.tokens - ending.output_tokens
+            input_tokens = ending.tokens - ending.output_tokens + ending.cached_tokens
             cost = self._prices[permit.deployment_id].of(input_tokens, ending.output_tokens)
         return msgspec.structs.replace(ending, cost=cost)

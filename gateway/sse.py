@@ -132,6 +132,7 @@ _CHUNKS = Marks(re.compile(rb"\ndata:\s*\[DONE\]"), _ERROR, re.compile(rb'"compl
 _MESSAGES = Marks(re.compile(rb"\nevent:\s*message_stop"), _ERROR, _TOKENS)
 _RESPONSES = Marks(re.compile(rb"\nevent:\s*response\.(?:completed|incomplete)"), _ERROR | {"response.failed"}, _TOKENS)
 _INPUT_TOKENS = re.compile(rb'"(?:prompt|input)_tokens"\s*:\s*(\d{1,9})')
+_CACHED = tuple(re.compile(rb'"cache_%s_input_tokens"\s*:\s*(\d{1,9})' % part) for part in (b"creation", b"read"))
 _MARKS = {Kind.CHAT: _CHUNKS, Kind.COMPLETION: _CHUNKS, Kind.MESSAGE: _MESSAGES, Kind.RESPONSE: _RESPONSES}
 # Without one of these no event is an error. A text cannot hold the first one: its quotes would be escaped.
 _MAY_FAIL = re.compile(rb'"error"|\nevent:\s*(?:error|response\.failed)|"response\.failed"')
@@ -146,6 +147,12 @@ class Progress:
         self.is_done = False
         self.has_error = False
         self.input_tokens = self.output_tokens = 0
+        self._cached = [0, 0]
+
+    @property
+    def cached_tokens(self) -> int:
+        """Of a prompt, and not among its ``input_tokens``: as Anthropic counts."""
+        return sum(self._cached)
 
     def see(self, data: bytes) -> bytes:
         """Whole events in; out come those before an error."""
@@ -161,6 +168,9 @@ class Progress:
                 self.output_tokens = max(self.output_tokens, int(tokens))
             for tokens in _INPUT_TOKENS.findall(seen):
                 self.input_tokens = max(self.input_tokens, int(tokens))
+            if b'"cache_' in seen:
+                for k, pattern in enumerate(_CACHED):
+                    self._cached[k] = max(self._cached[k], *(int(tokens) for tokens in pattern.findall(seen)), 0)
         return data
 
     def skip(self) -> None:

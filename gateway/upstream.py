@@ -62,7 +62,7 @@ class Exchange:
         self.body = body
         self.content_type = b"application/json"
         self.latency_ms = 0
-        self.input_tokens = self.output_tokens = 0
+        self.input_tokens = self.output_tokens = self.cached_tokens = 0
         self.retry_after_ms = 0
         self.error: UpstreamError | None = None
         self.refusal: Refusal | None = None
@@ -95,6 +95,7 @@ class Exchange:
                     chunk = await self._following(progress.is_done)
             rest = progress.see(held.rest())
             self.input_tokens, self.output_tokens = progress.input_tokens, progress.output_tokens
+            self.cached_tokens = progress.cached_tokens
             if not progress.is_done:
                 raise StreamBroken(Outcome.FAILURE)
             if rest:
@@ -222,7 +223,7 @@ async def _read_whole(response: aiohttp.ClientResponse, outcome: Outcome, adapte
         _read_error(exchange, response.status)
         return exchange
     try:
-        exchange.input_tokens, exchange.output_tokens = tokens_of(adapted.wire, body)
+        exchange.input_tokens, exchange.output_tokens, exchange.cached_tokens = tokens_of(adapted.wire, body)
         if adapted.reply:
             exchange.body = adapted.reply(body)
     except (*NOT_JSON, Malformed):

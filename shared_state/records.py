@@ -93,7 +93,8 @@ class Rejection(msgspec.Struct, frozen=True):
 class Ending(msgspec.Struct, frozen=True):
     """What `settle` learns. ``latency_ms``: first byte of a stream, total of the rest; ``retry_after_ms``: 0 when
     the provider named none; ``is_final``: this is the outcome of the whole request, not of an attempt; ``tokens``: in
-    and out, -1 when the provider did not tell; ``cost``: micro-units that were spent, -1 when nobody knows, so that
+    and out, -1 when the provider did not tell; ``cached_tokens``: of the prompt, from or into a cache, that are not
+    among them: they cost, but are in no limit; ``cost``: micro-units that were spent, -1 when nobody knows, so that
     what was reserved counts.
     """
 
@@ -103,6 +104,7 @@ class Ending(msgspec.Struct, frozen=True):
     retry_after_ms: int = 0
     is_final: bool = True
     tokens: int = -1
+    cached_tokens: int = 0
     cost: int = -1
 
 

@@ -60,12 +60,12 @@ REPLIES = {
 
 @pytest.mark.parametrize("kind", Kind)
 def test_reply_without_usage_has_no_output_tokens(kind: Kind) -> None:
-    assert tokens_of(kind, REPLIES[kind]) == (0, 0)
+    assert tokens_of(kind, REPLIES[kind]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("kind", [Kind.MESSAGE, Kind.RESPONSE])
 def test_newer_dialects_name_their_output_tokens_differently(kind: Kind) -> None:
-    assert tokens_of(kind, REPLIES[kind][:-1] + b', "usage": {"input_tokens": 5, "output_tokens": 7}}') == (5, 7)
+    assert tokens_of(kind, REPLIES[kind][:-1] + b', "usage": {"input_tokens": 5, "output_tokens": 7}}') == (5, 7, 0)
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -149,3 +149,10 @@ def test_model_inside_of_what_is_said_is_none(content: str) -> None:
     body = {"model": "gpt-4", "messages": [{"role": "user", "content": content}], "metadata": {"model": "z"}}
 
     assert parse(Kind.CHAT, json.dumps(body).encode()).model == "gpt-4"
+
+
+def test_tokens_of_a_cache_are_counted_apart() -> None:
+    usage = {"input_tokens": 5, "output_tokens": 7, "cache_creation_input_tokens": 11, "cache_read_input_tokens": 13}
+    reply = {"content": [], "usage": usage}
+
+    assert tokens_of(Kind.MESSAGE, json.dumps(reply).encode()) == (5, 7, 24)

@@ -119,6 +119,7 @@ def test_without_a_budget_nothing_is_reckoned() -> None:
     ("ending", "is_sent", "cost"),
     [
         (Ending(Outcome.SUCCESS, output_tokens=3, tokens=10), True, 48),  # 17.5 + 30, rounded up
+        (Ending(Outcome.SUCCESS, output_tokens=3, tokens=10, cached_tokens=4), True, 58),  # 10 more
         (Ending(Outcome.SUCCESS), True, -1),
         (Ending(Outcome.FAILURE, output_tokens=3, tokens=10), True, -1),
         (Ending(Outcome.CANCELLED), True, -1),

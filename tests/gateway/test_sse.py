@@ -165,6 +165,17 @@ def test_each_dialect_has_its_marks(kind: Kind, text: bytes, size: int) -> None:
     assert (progress.is_done, progress.has_error, progress.output_tokens) == (True, False, 12)
 
 
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_tokens_of_a_cache_are_counted_apart_and_once(size: int) -> None:
+    usage = b'"usage": {"input_tokens": 5, "cache_creation_input_tokens": 11, "cache_read_input_tokens": 13}'
+    text = MESSAGES.replace(b'"usage": {"output_tokens": 1}', usage).replace(
+        b'"usage": {"output', usage[:-1] + b', "output'
+    )
+    progress, _ = seen(Kind.MESSAGE, text, size)
+
+    assert (progress.input_tokens, progress.cached_tokens, progress.output_tokens) == (5, 24, 12)
+
+
 @pytest.mark.parametrize(
     ("kind", "event"),
     [(Kind.MESSAGE, b"error"), (Kind.RESPONSE, b"error"), (Kind.RESPONSE, b"response.failed")],
