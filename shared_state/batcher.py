@@ -1,6 +1,6 @@
-"""Pipelining on one connection. Urgent calls (acquire) go out in the same turn of the event loop, so that none waits
-for the reply of another; the rest (settle) goes along with them or, group commit, once nothing is in flight and no
-urgent call is likely to come within a millisecond.
+"""Pipelining on one connection, without a timer. Urgent calls (acquire) go out in the same turn of the event loop, so
+that none waits for the reply of another; the rest (settle) goes along with them or, group commit, once nothing is in
+flight.
 
 The batcher owns the connection and request tasks only await futures: a cancelled request can never leave a reply
 behind that the next request would take for its own.
@@ -22,9 +22,6 @@ IN_FLIGHT_MOST = 64  # calls: a few ms of the store's time, well within a deadli
 # this process was busy.
 GRACE_TURNS = 8
 SCRIPT_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
-# Where an urgent call came so lately, the next is likely to come within as long: what is not urgent waits for it, and
-# saves both sides a pipeline.
-COMPANY_S = 0.001
 LOADS_MOST = 3  # times that one call may find the store without its script
 REDIRECTS_MOST = 1  # times that one call may find that the topology has moved on
 
@@ -123,15 +120,9 @@ class Batcher:
     """
 
     def __init__(
-        self,
-        client: Client,
-        scripts: Iterable[Script],
-        deadline_ms: int,
-        patience: Patience = PATIENT,
-        company_s: float = COMPANY_S,
+        self, client: Client, scripts: Iterable[Script], deadline_ms: int, patience: Patience = PATIENT
     ) -> None:
         self._client = client
-        self._company_s = company_s
         self._patience = patience
         self._scripts = tuple(scripts)
         self._deadline_s = deadline_ms / 1000
@@ -147,8 +138,6 @@ class Batcher:
         self._load_error = ""
         self._connecting: asyncio.Task[None] | None = None
         self._timer: asyncio.Handle | None = None
-        self._company: asyncio.TimerHandle | None = None
-        self._urgent_at = -math.inf
         self._idle = asyncio.Event()
         self._idle.set()
         self.round_trips = self.late = 0
@@ -161,13 +150,10 @@ class Batcher:
         gives the connection back.
         """
         self._is_closing = True
-        self._push()
         while not self._idle.is_set():
             await self._idle.wait()
         self._is_closed = True
         self._stop_timer()
-        if self._company is not None:
-            self._company.cancel()
         if self._connecting:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
@@ -187,11 +173,7 @@ class Batcher:
         if self._is_closed or (self._is_closing and is_urgent):
             call.fail(StoreUnavailable("the connection to the store is closed"))
             return call.future
-        if is_urgent:
-            self._urgent.append(call)
-            self._urgent_at = self._loop.time()
-        else:
-            self._later.append(call)
+        (self._urgent if is_urgent else self._later).append(call)
         self._idle.clear()
         if not self._is_push_due:
             self._is_push_due = True
@@ -209,10 +191,10 @@ class Batcher:
         if not self._in_flight:
             self._push()
 
-    def _push(self, is_alone: bool = False) -> None:
+    def _push(self) -> None:
         """Sends what may go out now."""
         urgent, later, in_flight = self._urgent, self._later, self._in_flight
-        if not urgent and (not later or in_flight or (not is_alone and self._has_company())):
+        if not (urgent or (later and not in_flight)):
             return
         if not self._client.is_connected:
             if not self._connecting:
@@ -227,18 +209,6 @@ class Batcher:
                 batch.append(queue.popleft())
         if batch:
             self._send(batch)
-
-    def _has_company(self) -> bool:
-        """May what is not urgent wait for an urgent call?"""
-        if self._is_closing:
-            return False
-        if self._company is None and self._loop.time() - self._urgent_at < self._company_s:
-            self._company = self._loop.call_later(self._company_s, self._alone)
-        return self._company is not None
-
-    def _alone(self) -> None:
-        self._company = None
-        self._push(is_alone=True)
 
     def _send(self, batch: list[Call]) -> None:
         if self._is_load_due:

@@ -108,46 +108,6 @@ async def test_single_call_is_sent_at_once(server: EmbeddedStore) -> None:
         assert batcher.round_trips == 5
 
 
-LONG_S = 60  # nothing that waits for so long is ever sent in a test
-
-
-@on_loop
-async def test_what_follows_an_urgent_call_goes_along_with_the_next(server: EmbeddedStore) -> None:
-    async with opened_batcher(server.url, SCRIPTS, company_s=LONG_S) as batcher:
-        await batcher.call(packed(ECHO, "first"), is_urgent=True)
-        settle = batcher.call(packed(ECHO, "settle"))
-        await asyncio.gather(batcher.call(packed(ECHO, "second"), is_urgent=True), settle)
-
-        assert batcher.round_trips == 2
-
-
-@on_loop
-async def test_what_waits_for_an_urgent_call_goes_alone_if_none_comes(server: EmbeddedStore) -> None:
-    async with opened_batcher(server.url, SCRIPTS, company_s=0.001) as batcher:
-        for _ in range(3):
-            await batcher.call(packed(ECHO, "first"), is_urgent=True)
-            await batcher.call(packed(ECHO, "settle"))
-
-        assert batcher.round_trips == 6
-
-
-@on_loop
-async def test_where_no_urgent_call_came_nothing_waits_for_one(server: EmbeddedStore) -> None:
-    async with opened_batcher(server.url, SCRIPTS, company_s=LONG_S) as batcher:
-        await asyncio.wait_for(batcher.call(packed(ECHO, "settle")), 10)
-
-
-@on_loop
-async def test_close_waits_for_no_urgent_call(server: EmbeddedStore) -> None:
-    async with opened_batcher(server.url, SCRIPTS, company_s=LONG_S) as batcher:
-        await batcher.call(packed(ECHO, "first"), is_urgent=True)
-        settle = batcher.call(packed(ECHO, "settle"))
-        await asyncio.sleep(0)
-        await asyncio.wait_for(batcher.close(), 10)
-
-        assert words([await settle]) == ["settle"]
-
-
 @on_loop
 async def test_flush_is_bounded(server: EmbeddedStore) -> None:
     async with opened_batcher(server.url, SCRIPTS) as batcher:

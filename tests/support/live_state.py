@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from shared_state.batcher import COMPANY_S, PATIENT, Batcher, Patience
+from shared_state.batcher import PATIENT, Batcher, Patience
 from shared_state.client import Client, ask
 from shared_state.keys import Keys
 from shared_state.memory import Memory
@@ -44,13 +44,9 @@ def _released(script: Script, release: str) -> Script:
 
 @contextlib.asynccontextmanager
 async def opened_batcher(
-    url: str,
-    scripts: Sequence[Script],
-    deadline_ms: int = DEADLINE_MS,
-    patience: Patience = PATIENT,
-    company_s: float = COMPANY_S,
+    url: str, scripts: Sequence[Script], deadline_ms: int = DEADLINE_MS, patience: Patience = PATIENT
 ) -> AsyncIterator[Batcher]:
-    batcher = Batcher(Client(url), scripts, deadline_ms, patience, company_s)
+    batcher = Batcher(Client(url), scripts, deadline_ms, patience)
     try:
         yield batcher
     finally:
