@@ -147,6 +147,10 @@ class Client:
         self._link: _Link | None = None
 
     @property
+    def is_cluster(self) -> bool:
+        return self._topology.is_cluster
+
+    @property
     def is_connected(self) -> bool:
         return self._link is not None
 

@@ -20,6 +20,8 @@ async def check(client: Client, keys: Keys, deployments: Iterable[str]) -> None:
     commands = [(b"INFO", b"memory"), (b"HMGET", keys.domain, b"epoch", b"schema"), (b"TYPE", keys.domain)]
     memory, schema, domain, *found = await client.execute(*commands, *((b"TYPE", key) for key in types))
     refused = next((reply for reply in (memory, schema, *found) if isinstance(reply, StoreRefuses)), None)
+    if refused is not None and str(refused).startswith("MOVED") and not client.is_cluster:
+        raise StoreUnfit("the store is a node of a Cluster, and another one has the domain: use redis+cluster://")
     if refused is not None:
         raise refused
     problems = [

@@ -61,11 +61,15 @@ class Topology:
         except (TypeError, RedisError):
             raise _UNKNOWN_OPTION from None
 
+    @property
+    def is_cluster(self) -> bool:
+        return self._kind == "cluster"
+
     async def locate(self, ask: Ask) -> str:
         """The address of the server to connect to now. Raises StoreUnavailable."""
         if self._kind == "sentinel":
             return self._server(await self._first(ask, self._ask_sentinel))
-        if self._kind == "cluster":
+        if self.is_cluster:
             return self._server(await self._first(ask, self._ask_node))
         return self._url
 

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
+from shared_state.client import Client
 from shared_state.embedded import EmbeddedStore
-from shared_state.errors import StateError
+from shared_state.errors import StateError, StoreUnfit
+from shared_state.fitness import check
 from shared_state.inspection import inspecting
+from shared_state.keys import Keys
 from tests.cluster.conftest import heal
 from tests.loadtest.process import ProviderProcess
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
-from tests.support.stores import wait_until
+from tests.support.stores import on_loop, wait_until
 from tests.support.topologies import Sharded, ending, until
 from tests.support.wire import Call, request_bytes
 
@@ -184,6 +187,16 @@ def test_replicas_are_asked_for_by_the_requests_of_all_domains(cluster: Cluster)
     wait_until(lambda: cluster.replicas[1].get("/v1/admin/autoscale").json()["desired_replicas"] > 2)
     for call in calls:
         call.leave()
+
+
+@on_loop
+async def test_plain_address_of_the_wrong_node_is_told(sharded: Sharded) -> None:
+    keys = Keys(WEST)
+    owner = sharded.owner(sharded.slot(keys.domain.decode()))
+    wrong = next(server for server in sharded.masters if server is not owner)
+    with pytest.raises(StoreUnfit, match=r"use redis\+cluster://"):
+        await check(Client(f"redis://127.0.0.1:{wrong.port}", keys.domain), keys, [])
+    await check(Client(sharded.url, keys.domain), keys, [])
 
 
 def test_domain_that_stands_by_is_said(sharded: Sharded, cluster: Cluster) -> None:
