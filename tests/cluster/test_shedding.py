@@ -1,5 +1,6 @@
 """Load shedding by numbers of the whole cluster: every replica sheds alike, and a rejection costs no provider call."""
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -39,13 +40,17 @@ def small(small_cluster: Cluster) -> Iterator[Cluster]:
 @pytest.fixture
 def held(small: Cluster) -> Iterator[list[Call]]:
     """As many calls in flight as a tenant without priority may have."""
-    small.providers[0].behave(stall_rate=1)
-    calls = [replica.begin_chat("only", headers=NORMAL) for replica in in_turn(small.replicas, WITHOUT_RESERVE)]
-    small.providers[0].wait_for(in_flight=WITHOUT_RESERVE)
-    small.providers[0].behave(stall_rate=0)
-    yield calls
-    for call in calls:
-        call.leave()
+    # What was shed a moment ago is shed again without asking.
+    wait_until(lambda: [replica.chat("only", headers=NORMAL).status for replica in small.replicas] == [200, 200])
+    small.wait_until_idle()
+    with contextlib.ExitStack() as ending:
+        small.providers[0].behave(stall_rate=1)
+        calls = [replica.begin_chat("only", headers=NORMAL) for replica in in_turn(small.replicas, WITHOUT_RESERVE)]
+        for call in calls:
+            ending.callback(call.leave)
+        small.providers[0].wait_for(in_flight=WITHOUT_RESERVE)
+        small.providers[0].behave(stall_rate=0)
+        yield calls
 
 
 def test_call_over_the_limit_is_shed_by_every_replica_without_a_provider_call(small: Cluster, held: list[Call]) -> None:
