@@ -98,6 +98,7 @@ def sharded(tmp_path: Path) -> Iterator[Sharded]:
         yield cluster
 
 
+@pytest.mark.long
 def test_slot_moves_and_its_new_owner_dies(
     sharded: Sharded, store: EmbeddedStore, provider_processes: list[ProviderProcess]
 ) -> None:

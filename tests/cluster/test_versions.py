@@ -89,6 +89,7 @@ def test_versions_side_by_side_are_one_gateway(cluster: Cluster, newer: Version)
     assert cluster.transitions("dead") == ["closed>open consecutive_failures"]
 
 
+@pytest.mark.long
 def test_rolling_to_the_newer_version_and_back_loses_nothing(cluster: Cluster, newer: Version) -> None:
     cluster.replicas[0].force("dead", "open", for_ms=600_000)
     cluster.providers[0].behave(chunk_gap_ms=100)

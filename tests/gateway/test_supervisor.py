@@ -118,6 +118,7 @@ def test_being_asked_to_end_lets_every_answer_end(
     provider_processes[0].behave(chunk_gap_ms=0)
 
 
+@pytest.mark.long
 def test_nobody_waits_for_a_replica_that_dies_again_and_again(supervised: Supervised) -> None:
     """Two thirds of all connections went to sockets that nobody served."""
     survivor = supervised.pids()[0]

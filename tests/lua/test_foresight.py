@@ -48,6 +48,7 @@ def learned(queue: RedisQueue, scripts: dict[str, Script], without: Rig, forecas
     return rig
 
 
+@pytest.mark.long
 def test_right_forecast_is_heeded_and_harms_nobody(queue: RedisQueue, scripts: dict[str, Script], without: Rig) -> None:
     rig = learned(queue, scripts, without, "right")
 

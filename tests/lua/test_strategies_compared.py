@@ -56,7 +56,11 @@ def simulated(
 
 
 @pytest.mark.parametrize(
-    ("fleet", "known_ms"), [(FLEET, P99_DIFFERENT_MS), (EQUALS, P99_EQUAL_MS)], ids=["different", "equal"]
+    ("fleet", "known_ms"),
+    [
+        pytest.param(FLEET, P99_DIFFERENT_MS, id="different"),
+        pytest.param(EQUALS, P99_EQUAL_MS, id="equal", marks=pytest.mark.long),
+    ],
 )
 def test_adaptive_and_latency_based_beat_round_robin_and_random_at_p99_and_no_strategy_gets_worse(
     server: EmbeddedStore, fleet: tuple[Behaviour, ...], known_ms: dict[str, float]
