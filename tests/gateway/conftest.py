@@ -10,7 +10,7 @@ import pytest
 
 from loadtest.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore
-from tests.loadtest.process import ProviderProcess
+from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster, running_providers, running_store
 from tests.support.raw_provider import RawProvider, running_raw_provider
 
@@ -111,6 +111,8 @@ def cluster(gateway_cluster: Cluster, raw_provider_thread: RawProvider) -> Itera
         provider.behave(**msgspec.structs.asdict(Behaviour()))
         provider.wait_for(in_flight=0)
         provider.request("POST", "/control/reset")
+    # On a standby store nothing that is forgotten here would be.
+    wait_until(lambda: {each.stats()["state"] for each in gateway_cluster.replicas} == {"shared"})
     gateway_cluster.forget()
     yield gateway_cluster
     gateway_cluster.check()
