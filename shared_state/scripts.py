@@ -5,8 +5,8 @@ Scripts are addressed by content (EVALSHA), so replicas of two versions can run 
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -52,10 +52,21 @@ def assemble(name: str, folder: Path = LUA, replaced: Mapping[str, str] | None =
 
 
 def _used(text: str) -> str:
-    """Without the functions that nobody names."""
-    named = Counter(re.findall(r"\w+", re.sub(r"--.*", "", text)))
-    used = _FUNCTION.sub(lambda found: found[0] if named[found[1]] > 1 else "", text)
-    return used if used == text else _used(used)
+    """Without the functions that nobody reaches from what is none."""
+    functions = {found[1]: found[0] for found in _FUNCTION.finditer(text)}
+    reached: set[str] = set()
+    pieces = [_FUNCTION.sub("", text)]
+    while pieces:
+        new = (_words(pieces.pop()) & functions.keys()) - reached
+        reached |= new
+        pieces += (functions[name] for name in new)
+    return _FUNCTION.sub(lambda found: found[0] if found[1] in reached else "", text)
+
+
+@cache
+def _words(text: str) -> frozenset[str]:
+    """Of a piece that many scripts have; comments do not count."""
+    return frozenset(re.findall(r"\w+", re.sub(r"--.*", "", text)))
 
 
 def _read(path: Path, chain: tuple[str, ...], replaced: Mapping[str, str]) -> str:
