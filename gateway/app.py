@@ -1,10 +1,9 @@
-"""The composition root: this file and `serving` are the only ones that build collaborators and wire them."""
+"""The composition root: this file, `lasting` and `serving` are the only ones that build collaborators and wire them."""
 
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,44 +12,24 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.admission import Admission
-from gateway.auth import Authenticator
 from gateway.calls import Kind
 from gateway.catalog import Catalog
-from gateway.cluster_metrics import ClusterMetrics
 from gateway.configuration_file import ConfigurationFile, Loaded
-from gateway.dispatch import Dispatcher
-from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.error_forms import error_body
-from gateway.endpoints.ops import Probes
-from gateway.endpoints.reload import Reload
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, headers_of
 from gateway.flight import Flight
-from gateway.live import LiveFeed, models_shown
+from gateway.lasting import what_lasts
 from gateway.logs import Lines, Redaction
-from gateway.loop_lag import LoopLag
-from gateway.measures import Measures
-from gateway.metrics import ClientRetries, Metrics
-from gateway.money_settings import budget_of
 from gateway.openapi import document
 from gateway.policy import configuration
-from gateway.prices import Prices
 from gateway.reloader import Reloader
 from gateway.request_log import RequestLine, RequestLog
-from gateway.round_trips import RoundTrips
-from gateway.serving import Lasting, Serving, adopt, serving
+from gateway.serving import Serving, adopt, serving
 from gateway.setting_types import secrets as secrets_of
 from gateway.settings import Settings
-from gateway.stores import State, open_state
-from gateway.surroundings import surroundings
+from gateway.stores import open_state
 from gateway.tracing import Tracer, is_wanted
-from gateway.upstream import Upstream
 from shared_state.errors import StateError
-from shared_state.failover import Failover
-from shared_state.news import News
-from shared_state.policies import TenantRecord
-from shared_state.scaling import Scaling
-from shared_state.tenants import TenantBook
 
 VERSION = "0.1.0"
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds: not worth a line
@@ -145,7 +124,7 @@ async def application(
             app.adopt(adopt(taken, lasting))
 
         reloader = Reloader(file, loaded, version, failover.shared, take, lambda read: redact.learn(secrets_of(read)))
-        lasting = await _lasting(stack, settings, state, reloader, flight, tracer, log, replica, version)
+        lasting = await what_lasts(stack, settings, state, reloader, flight, tracer, log, replica, version)
         scraped = [Route("/metrics", lasting.probes.metrics, methods=["GET"])]
         on_main = scraped if settings.server.metrics_port is None else []
         first = serving(settings, Catalog(settings), lasting)
@@ -153,107 +132,6 @@ async def application(
         stack.push_async_callback(reloader.stop)
         await reloader.start()
         yield app
-
-
-async def _lasting(
-    stack: contextlib.AsyncExitStack,
-    settings: Settings,
-    state: State,
-    reloader: Reloader,
-    flight: Flight,
-    tracer: Tracer,
-    log: RequestLog,
-    replica: str,
-    version: int,
-) -> Lasting:
-    upstream, failover = Upstream(settings.model_list), state.failover
-    stack.push_async_callback(upstream.close)
-    authenticator, ledger = Authenticator(settings.auth), failover.shared.memory.ledger
-    prices = Prices(settings.model_list, settings.router.cost_estimate, budget_of(settings.router.budget))
-    admission = Admission(failover, settings.router, authenticator.is_welcome, prices)
-    book = await _book(failover, authenticator, prices)
-    _listen(stack, state, admission, book, reloader)
-    retries, measures, lag = ClientRetries(), Measures(), LoopLag()
-    stack.callback(lag.stop)
-    round_trips, scaling = _reporters(stack, settings, failover, admission)
-    around = partial(surroundings, settings.server.region, ledger, scaling, admission.waiting)
-    feed = LiveFeed(failover, models_shown(settings), replica, around, lambda: flight.is_draining)
-    stack.push_async_callback(feed.stop)
-    access = AdminAccess(authenticator)
-    cluster = ClusterMetrics(settings.model_list, ledger, lambda: scaling.latest, settings.server.region)
-    metrics = Metrics(
-        failover, retries, measures, admission.queues, admission.attempts, lag, cluster, reloader, settings
-    )
-    return Lasting(
-        failover=failover,
-        admission=admission,
-        authenticator=authenticator,
-        dispatcher=Dispatcher(failover, admission, upstream, Catalog(settings), settings.router),
-        upstream=upstream,
-        prices=prices,
-        scaling=scaling,
-        round_trips=round_trips,
-        book=book,
-        access=access,
-        feed=feed,
-        metrics=metrics,
-        probes=Probes(flight, failover, metrics),
-        reload=Reload(access, reloader),
-        flight=flight,
-        retries=retries,
-        measures=measures,
-        tracer=tracer,
-        log=log,
-        replica=replica,
-        created=version // 1000,
-    )
-
-
-async def _book(failover: Failover, authenticator: Authenticator, prices: Prices) -> TenantBook:
-    """Who is known, and with them whose budgets and limits are read along."""
-
-    def learn(records: dict[str, TenantRecord], version: int) -> None:
-        authenticator.learn(records, version)
-        failover.watch(prices.budget, authenticator.limits())
-
-    failover.watch(prices.budget, authenticator.limits())
-    book = TenantBook(failover, learn)
-    await book.begin()
-    return book
-
-
-def _reporters(
-    stack: contextlib.AsyncExitStack, settings: Settings, failover: Failover, admission: Admission
-) -> tuple[RoundTrips, Scaling]:
-    """What tells the store from time to time, each where it is wanted."""
-    round_trips = RoundTrips(settings.model_list, failover.tell_round_trips)
-    stack.push_async_callback(round_trips.stop)
-    if settings.server.region:
-        round_trips.start()
-    scaling = Scaling(failover, lambda: sum(admission.waiting().values()))
-    stack.push_async_callback(scaling.stop)
-    scaling.start()
-    return round_trips, scaling
-
-
-def _listen(
-    stack: contextlib.AsyncExitStack,
-    state: State,
-    admission: Admission,
-    book: TenantBook,
-    reloader: Reloader,
-) -> None:
-    """To what other replicas have done."""
-    state.failover.shared.heard_tenants = book.heard
-    keys = state.failover.shared.keys
-    heard: dict[bytes, Callable[[bytes], None]] = {
-        **dict.fromkeys(state.freed, lambda told: admission.freed(told.decode())),
-        keys.tenants: lambda told: book.heard(int(told)),
-        keys.reload: lambda _told: reloader.heard(),
-    }
-    news = News(state.client, tuple(heard), lambda channel, told: heard[channel](told))
-    stack.push_async_callback(news.stop)
-    news.start()
 
 
 def _tracer(environment: Mapping[str, str], replica: str, redact: Redaction) -> Tracer:

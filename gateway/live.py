@@ -80,7 +80,8 @@ def _row(snapshot: DeploymentSnapshot) -> dict[str, object]:
 
 class LiveFeed:
     """``beside``: what each frame tells besides the state of the store;
-    ``is_over`` ends every stream: the replica drains, and its watchers go elsewhere."""
+    ``is_over`` ends every stream: the replica drains, and its watchers go elsewhere.
+    """
 
     def __init__(
         self,

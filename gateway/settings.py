@@ -249,9 +249,7 @@ def _router_problems(settings: Settings) -> Iterator[Problem]:
     router = settings.router
     yield from autoscale_problems("router.autoscale", router.autoscale)
     if router.forecast.enabled and router.capacity_leases.block:
-        yield Problem(
-            "router.forecast.enabled", "not with router.capacity_leases: a permit that waits looks like a call"
-        )
+        yield Problem("router.forecast.enabled", "not with router.capacity_leases: permits that wait look like calls")
     if not router.score.load + router.score.latency + router.score.error > 0:
         yield Problem("router.score", "at least one weight must be above 0")
     if router.breaker.probe_successes > router.breaker.probes:

@@ -115,7 +115,7 @@ def _parse(text: str, problems: list[Problem]) -> object:
 
 
 def _root(text: str) -> yaml.Node | None:
-    """By libyaml where PyYAML was built with it: eight times as fast, so that a reload holds no request up. It nests
+    """By libyaml where PyYAML was built with it: much faster, so that a reload holds no request up. It nests
     calls without a bound, so depth is looked at first; and what it refuses is read again for PyYAML's own words.
     """
     fast = getattr(yaml, "CSafeLoader", None)

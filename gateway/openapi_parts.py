@@ -1,0 +1,62 @@
+"""The parts of which the OpenAPI document is made."""
+
+from typing import Any
+
+FAULTS = {
+    "400": "The request is wrong; the error names the field",
+    "401": "No or a wrong API key",
+    "402": "A budget has no room for what the request may cost; retry-after says when its period turns",
+    "403": "The key may not use this model",
+    "404": "The model does not exist",
+    "408": "The body did not arrive in time",
+    "409": "Somebody else has it, or a replica refuses it",
+    "413": "The body is too large",
+    "422": "The provider found fault with the request",
+    "429": "A rate limit is reached, see retry-after",
+    "500": "A defect of the gateway",
+    "502": "Every candidate was tried and failed",
+    "503": "Overloaded, or no deployment can take a request now, see retry-after",
+    "504": "No candidate answered in time",
+}
+EVENT = {"type": "object", "required": ["data"], "properties": {"data": {"type": "string"}}}
+
+
+def as_json(schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def refusals(error: str, *statuses: str) -> dict[str, Any]:
+    return {status: as_json(ref(error), FAULTS[status]) for status in statuses or FAULTS}
+
+
+def get(summary: str, served: dict[str, Any], *faults: str, parameters: list[Any] | None = None) -> dict[str, Any]:
+    responses = {"200": served, **refusals("Error", *faults)} if faults else {"200": served}
+    return {"get": {"summary": summary, "parameters": parameters or [], "responses": responses}}
+
+
+def listing(name: str, *fields: str) -> dict[str, Any]:
+    items = {"type": "object", "required": list(fields)}
+    return {"type": "object", "required": [name], "properties": {name: {"type": "array", "items": items}}}
+
+
+def streamed(schema: dict[str, Any] | None, description: str) -> dict[str, Any]:
+    """Also as server-sent events, or only so."""
+    content: dict[str, Any] = {"application/json": {"schema": schema}} if schema else {}
+    content["text/event-stream"] = {"schema": EVENT}
+    return {"description": description, "content": content}
+
+
+def whole(most: int) -> dict[str, Any]:
+    return {"type": "integer", "minimum": 1, "maximum": most}
+
+
+def optional(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema}
+
+
+def parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": True, "schema": schema}
