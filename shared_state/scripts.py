@@ -27,8 +27,8 @@ class Script(msgspec.Struct, frozen=True):
 
 
 def assemble(name: str, folder: Path = LUA, replaced: Mapping[str, str] | None = None) -> Script:
-    """One script with what it uses of its includes: a store defines every function anew at each call, a seventh of a
-    microsecond each. ``replaced`` gives other texts for includes (tests replace the clock).
+    """One script with what it uses of its includes: a store defines every function anew at each call.
+    ``replaced`` gives other texts for includes (tests replace the clock).
 
     Raises IncludeError.
     """
