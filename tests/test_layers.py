@@ -59,6 +59,7 @@ ORDER = {
         *("dialects.messages_as_chat_events", "dialects.messages_as_chat_reply"),
         *("dialects.usage", "dialects.call_ids", "dialects.web_address", "dialects.malformed"),
         *("way", "policy", "prices", "catalog", "sse", "classify", "calls", "request_peek", "origin", "auth"),
+        "dialects.error_kinds",
         *("configuration_changes", "configuration_file"),
         *("settings", "setting_rules", "struct_reader", "router_settings", "autoscale_settings", "money_settings"),
         *("forecast_settings", "lease_settings"),
