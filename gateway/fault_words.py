@@ -1,0 +1,144 @@
+"""A fault of the transport in a few words that an operator understands at once.
+
+Only fixed words, a system's names for its error numbers and names of types go in: an exception's own text may hold an
+address, a header or a key.
+"""
+
+import errno
+import os
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+
+import aiohttp
+from aiohttp.http_exceptions import LineTooLong
+
+WORDS_MOST = 120  # characters
+_CHAIN_MOST = 8  # causes of causes
+
+_BY_ERRNO = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "connection reset",
+    errno.ECONNABORTED: "connection aborted",
+    errno.EPIPE: "connection closed before the answer",
+    errno.ESHUTDOWN: "connection closed before the answer",
+    errno.EHOSTUNREACH: "no route to host",
+    errno.EHOSTDOWN: "no route to host",
+    errno.ENETUNREACH: "network unreachable",
+    errno.ENETDOWN: "network unreachable",
+    # Faults of this machine, not of the provider.
+    errno.EMFILE: "this process has too many open files",
+    errno.ENFILE: "this machine has too many open files",
+    errno.EADDRNOTAVAIL: "this machine has no local port left",
+    errno.ENOBUFS: "this machine has no network buffers left",
+    errno.ENOMEM: "this machine has no memory left",
+}
+_BY_LOOKUP = {
+    socket.EAI_NONAME: "name not found",
+    getattr(socket, "EAI_NODATA", socket.EAI_NONAME): "name not found",
+    socket.EAI_AGAIN: "name not found (no answer from the name server)",
+}
+# X509_V_ERR_… of OpenSSL: `openssl verify` documents them.
+_BY_VERIFY_CODE = {
+    9: "certificate: not yet valid",
+    10: "certificate: expired",
+    23: "certificate: revoked",
+    62: "certificate: hostname mismatch",
+    64: "certificate: hostname mismatch",  # the host is an IP address
+}
+_BY_TLS_REASON = {
+    "WRONG_VERSION_NUMBER": "no TLS on this port (http instead of https?)",
+    "HTTP_REQUEST": "no TLS on this port (http instead of https?)",
+    "PACKET_LENGTH_TOO_LONG": "no TLS on this port (http instead of https?)",
+    "RECORD_LAYER_FAILURE": "no TLS on this port (http instead of https?)",
+    "UNEXPECTED_EOF_WHILE_READING": "connection closed during the TLS handshake",
+}
+# The first type that fits an exception of the chain wins; what is most particular stands first.
+_PARTICULAR: tuple[tuple[type[BaseException], str], ...] = (
+    (aiohttp.ConnectionTimeoutError, "timed out while connecting"),
+    (aiohttp.ServerDisconnectedError, "connection closed before the answer"),
+    (aiohttp.ServerFingerprintMismatch, "certificate: not trusted"),
+    (aiohttp.InvalidURL, "invalid address"),
+    (LineTooLong, "answer headers too long"),
+    (ConnectionRefusedError, "connection refused"),
+    (ConnectionResetError, "connection reset"),
+    (ConnectionAbortedError, "connection aborted"),
+    (BrokenPipeError, "connection closed before the answer"),
+)
+# Words for exceptions without a cause that says more.
+_GENERAL: tuple[tuple[type[BaseException], str], ...] = (
+    (TimeoutError, "timed out"),
+    (aiohttp.ClientPayloadError, "answer cut short"),
+    (aiohttp.ClientResponseError, "answer is not HTTP"),
+    (EOFError, "connection closed"),
+)
+
+
+def fault_words(error: BaseException) -> str:
+    """Returns what went wrong, at most 120 characters, lower case but for names; never a part of a message."""
+    chain = list(_chain(error))
+    is_connecting = any(isinstance(each, aiohttp.ClientConnectorError) for each in chain)
+    for each in chain:
+        words = _particular(each, is_connecting)
+        if words:
+            return words[:WORDS_MOST]
+    for kind, words in _GENERAL:
+        if any(isinstance(each, kind) for each in chain):
+            return words
+    return f"unknown fault ({type(error).__name__})"[:WORDS_MOST]
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yields the exception and what caused it, outermost first."""
+    waiting, seen = [error], set[int]()
+    while waiting and len(seen) < _CHAIN_MOST:
+        current = waiting.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        if isinstance(current, BaseExceptionGroup):
+            waiting.extend(current.exceptions)
+        # aiohttp holds the cause in an attribute as well, where it survives a copy.
+        causes = (getattr(current, "certificate_error", None), getattr(current, "os_error", None), current.__cause__)
+        context = None if current.__suppress_context__ else current.__context__
+        waiting.extend(cause for cause in (*causes, context) if isinstance(cause, BaseException))
+
+
+def _particular(error: BaseException, is_connecting: bool) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return ""  # it holds the system's error, which says more: that of TLS, of a lookup or of a connect
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _BY_VERIFY_CODE.get(error.verify_code, "certificate: not trusted")
+    if isinstance(error, ssl.SSLError):
+        return _tls_words(error.reason)
+    if isinstance(error, socket.gaierror):
+        return _BY_LOOKUP.get(error.errno or 0, "name lookup failed")
+    for kind, words in _PARTICULAR:
+        if isinstance(error, kind):
+            return words
+    if not isinstance(error, OSError):
+        return ""
+    if error.errno is None:
+        return _several(str(error), is_connecting)
+    return _errno_words(error.errno, is_connecting)
+
+
+def _errno_words(number: int, is_connecting: bool) -> str:
+    if number == errno.ETIMEDOUT:
+        return "timed out while connecting" if is_connecting else "timed out"
+    return _BY_ERRNO.get(number) or os.strerror(number).lower()
+
+
+def _several(text: str, is_connecting: bool) -> str:
+    """Reads the numbers that a connect to several addresses leaves in its text when they failed differently."""
+    numbers = dict.fromkeys(int(number) for number in re.findall(r"\[Errno (\d{1,5})\]", text))
+    return ", ".join(_errno_words(number, is_connecting) for number in numbers)
+
+
+def _tls_words(reason: object) -> str:
+    """``reason`` is OpenSSL's name in capitals."""
+    if not isinstance(reason, str) or not re.fullmatch(r"[A-Z0-9_]{1,80}", reason):
+        return ""
+    return _BY_TLS_REASON.get(reason) or "TLS: " + reason.lower().replace("_", " ")
