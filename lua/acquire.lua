@@ -23,7 +23,7 @@
 --       6 seed (31-bit), 7 attempt (from 1; 0: another candidate, none has failed), 8 tokens (estimated), limits of the
 --       tenant (0 none): 9 requests, 10 tokens a minute, 11 requests at a time; 12 its weight, 13 waiting (0 | 1: in
 --       its replica's queue | 2: and more behind it), 14 traced (0 | 1), 15 budgets and costs as in `budget`, or
---       ''; 16 resend (0 | 1 | 2: if granted), 17 era
+--       ''; 16 kind of call ('' not said), 17 resend (0 | 1 | 2: if granted), 18 era
 -- reply granted: 'granted', position, generation, probe (0 | 1), sequence, epoch, now_ms, requests_used_ms,
 --                tokens_used_ms (of the tenant's minute); traced: verdict=score ...
 --       no:      'shed' | 'retry_budget' | 'limited' | 'none' | 'over_budget' (reason: whose, 0 ms: until somebody
@@ -32,8 +32,8 @@
 --       'unconfigured' when policy or a deployment is unknown here
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local strategy, tiers, epoch, token, seed = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[6])
-local priority, attempt, resend = tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[16])
-local replica, era, OUTCOMES_FRESH_MS = lease_owner(token) or '', tonumber(ARGV[17]), 250
+local priority, attempt, resend = tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[17])
+local replica, era, OUTCOMES_FRESH_MS = lease_owner(token) or '', tonumber(ARGV[18]), 250
 
 local policy, domain = policy_read(policy_key), domain_read(global_key)
 local now, random, transitions = domain.now, random_from(seed), {}
@@ -54,11 +54,11 @@ local reasons = shed_reasons(domain, policy, active)
 local shed = attempt == 1 and shed_reject(domain, policy, reasons, active, priority, random)
 local budget = not shed and retry_budget(domain, policy, attempt)
 local tenant, limited, limited_ms = tenant_read(global_key, token, ask)
-if not shed and attempt == 1 then limited, limited_ms = tenant_refuse(tenant, ask, leases_key, token, now) end
+if not shed then limited, limited_ms = tenant_refuse(tenant, ask, leases_key, token, now) end
 local candidates, picked, reply, over, over_ms = {}, nil, nil, nil, nil
 local budgets = ARGV[15] ~= '' and budgets_read(global_key, token, ARGV[15], resend, now)
 if not shed and budget and not limited then
-  candidates = candidates_read(KEYS, 6, tiers, policy, now, ask.tokens)
+  candidates = candidates_read(KEYS, 6, tiers, policy, now, ask.tokens, ask.kind)
   if not candidates then return { 'unconfigured' } end
   fair_apply(candidates, ask, now)
   if budgets then over, over_ms = budgets_apply(budgets, candidates, now) end

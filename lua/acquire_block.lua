@@ -18,15 +18,16 @@
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM,
 --       then per candidate: deployment HASH, leases ZSET, window STRING; with regions rtt:<region> HASH
 -- ARGV  1 strategy, 2 tiers ('0,0,1', one per candidate), 3 epoch to set if none, 4 priority (0..100), 5 seed (31-bit),
---       6 hold_ms (the last may be handed out so long after the grant), 7 resend (0 | 1 | 2: if granted), then the
---       tokens, of one tenant; last: era
+--       6 hold_ms (the last may be handed out so long after the grant), 7 resend (0 | 1 | 2: if granted), 8 kind of
+--       calls ('' not said), then the tokens, of one tenant; last: era
 -- reply 'granted' | 'none', why none, sequence, epoch, now_ms; granted: per token position, generation (0, 0: none)
 --       'unconfigured' when policy or a deployment is unknown here
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local strategy, tiers, epoch, priority = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local random = random_from(tonumber(ARGV[5]))
-local hold_ms, resend, era, tokens = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[#ARGV]), {}
-for k = 8, #ARGV - 1 do tokens[#tokens + 1] = ARGV[k] end
+local hold_ms, resend, kind = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local era, tokens = tonumber(ARGV[#ARGV]), {}
+for k = 9, #ARGV - 1 do tokens[#tokens + 1] = ARGV[k] end
 local replica, OUTCOMES_FRESH_MS = lease_owner(tokens[1]) or '', 250
 
 local policy, domain = policy_read(policy_key), domain_read(global_key)
@@ -50,7 +51,7 @@ end
 local active = redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now), '+inf')
 outcomes_refresh(domain, window_key, OUTCOMES_FRESH_MS)
 local reasons = shed_reasons(domain, policy, active)
-local candidates = candidates_read(KEYS, 6, tiers, policy, now, 0)
+local candidates = candidates_read(KEYS, 6, tiers, policy, now, 0, kind)
 if not candidates then return { 'unconfigured' } end
 local is_exact = (domain.waiting_until_ms or 0) > now
 for _, c in ipairs(candidates) do
@@ -70,7 +71,7 @@ for k = 1, #tokens do
     for _, each in ipairs(candidates) do
       if each.turn and c.turn then each.deployment.current_weight, each.turn_at = each.turn, each.turn end
     end
-    admit(c, policy, now, 0)
+    admit(c, policy, now, 0, kind)
     score_all(candidates, policy, now)
   end
 end

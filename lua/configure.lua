@@ -1,5 +1,6 @@
 --- @include "domain"
 --- @include "policy"
+--- @include "unsupported"
 --- @include "event"
 -- Writes the policy of the router and of one deployment. The newest version wins, so a replica that still runs
 -- an older configuration cannot take it back. An empty value removes the field.
@@ -44,7 +45,8 @@ end
 for k = 4, #ARGV, 2 do
   if ARGV[k + 1] == '' then record_set(own, ARGV[k], nil) else record_set(own, ARGV[k], ARGV[k + 1]) end
 end
--- What was foreseen of an older configuration is no longer to be heeded.
+-- What was foreseen of an older configuration is no longer to be heeded, nor which endpoints its addresses had.
+unsupported_forget(own)
 for _, field in ipairs({ 'forecast_share', 'forecast_until_ms' }) do record_set(own, field, nil) end
 for _, field in ipairs({ 'forecast_cut', 'forecast_until_ms' }) do record_set(domain, field, nil) end
 record_set(own, 'config_version', version)

@@ -1,5 +1,7 @@
 --- @include "domain"
 --- @include "breaker"
+--- @include "unsupported"
+--- @include "last_error"
 --- @include "event"
 -- An operator moves a breaker: open (until closed, or for ttl_ms), close, disable or drain (no new requests, active
 -- ones finish), reset (closed, all that was learned forgotten).
@@ -31,6 +33,8 @@ if STATE[action] == 'closed' then
       'adapted_at_ms', 'cut_at_ms' }) do
       record_set(d, field, nil)
     end
+    unsupported_forget(d)
+    redis.call('DEL', last_error_key(deployment_key))
   end
   redis.call('DEL', window_key)
 else

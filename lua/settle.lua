@@ -6,6 +6,9 @@
 --- @include "tenant"
 --- @include "charge"
 --- @include "waiting"
+--- @include "cool"
+--- @include "unsupported"
+--- @include "last_error"
 --- @include "gradient"
 --- @include "event"
 -- Ends one lease and learns from its outcome. Settling twice is once: removing the lease is the gate.
@@ -14,19 +17,20 @@
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM,
 --       6 deployment HASH, 7 its leases ZSET, 8 its window STRING
 -- ARGV  1 epoch to set if none, 2 token, 3 outcome (success | failure | timeout | throttled | overloaded |
---       client_error | cancelled), 4 generation, 5 probe (0 | 1), 6 latency_ms (first byte of a stream, else total),
---       7 stream (0 | 1), 8 output_tokens, 9 retry_after_ms (0 unknown), 10 final outcome of its request (0 | 1),
---       11 seed (31-bit), 12 tokens as estimated at acquire, 13 as they were (-1 unknown), 14 the tenant's limit of
---       them per minute (0 none), 15 'cost estimate scopes' where money is reserved (cost -1 unknown)
+--       unsupported | client_error | cancelled), 4 generation, 5 probe (0 | 1), 6 latency_ms (first byte of a stream,
+--       else total), 7 stream (0 | 1), 8 output_tokens, 9 retry_after_ms (0 unknown), 10 final outcome of its
+--       request (0 | 1), 11 seed (31-bit), 12 tokens as estimated at acquire, 13 as they were (-1 unknown), 14 the
+--       tenant's limit of them per minute (0 none), 15 'cost estimate scopes' where money is reserved (cost -1
+--       unknown), 16 kind of call ('' unknown), 17 why it was no success, in words, or ''
 -- reply known (0 | 1), state, generation, sequence, epoch, now_ms
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local deployment_key, own_leases_key, own_window_key = KEYS[6], KEYS[7], KEYS[8]
 local epoch, token, generation, probe = ARGV[1], ARGV[2], tonumber(ARGV[4]), ARGV[5] == '1'
 local call = { outcome = ARGV[3], latency_ms = tonumber(ARGV[6]), stream = ARGV[7] == '1',
-  output_tokens = tonumber(ARGV[8]) }
-local retry_after_ms, final, random = tonumber(ARGV[9]), ARGV[10] == '1', random_from(tonumber(ARGV[11]))
+  output_tokens = tonumber(ARGV[8]), retry_after_ms = tonumber(ARGV[9]) }
+local final, random, kind, why = ARGV[10] == '1', random_from(tonumber(ARGV[11])), ARGV[16], ARGV[17]
 local estimated, used, tpm = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
-local SUMMARY_DUE_MS, COOL_DEFAULT_MS, EWMA_TAU_MS, COOLS = 250, 1000, 10000, { overloaded = true, success = true }
+local SUMMARY_DUE_MS, EWMA_TAU_MS = 250, 10000
 
 local domain = domain_read(global_key, { 'epoch', 'sequence', 'clock_ms', 'clock_offset_ms', 'waiting_until_ms' })
 local d, now = deployment_read(deployment_key), domain.now
@@ -57,27 +61,22 @@ if sample.latency_ms and not is_late then
   record_set(d, 'ewma_ms', decimal(x, 1))
   record_set(d, 'ewma_at_ms', now)
 end
-if call.outcome == 'throttled' or (retry_after_ms > 0 and COOLS[call.outcome]) then
-  local cool_ms = retry_after_ms > 0 and retry_after_ms or COOL_DEFAULT_MS
-  if policy then cool_ms = math.min(policy.max_cooldown_ms, cool_ms) end
-  record_set(d, 'cool_until_ms', math.max(d.cool_until_ms or 0, now + cool_ms))
-end
-if used < 0 then used = sample.failures + sample.throttled > 0 and 0 or nil end
-if d.tpm then
-  record_set(d, 'tokens_at_ms', decimal(limit_correct(d.tokens_at_ms, d.tpm, estimated, used, now), 3))
-end
-if final and tpm > 0 then tenant_correct(global_key, token, tpm, estimated, used, now) end
+cool_note(d, call, policy, now)
+unsupported_learn(d, call.outcome, kind, now)
+if used < 0 then used = sample.is_unused and 0 or nil end
+if d.tpm then record_set(d, 'tokens_at_ms', decimal(limit_correct(d.tokens_at_ms, d.tpm, estimated, used, now), 3)) end
+if tpm > 0 then tenant_correct(global_key, token, tpm, estimated, used, now) end
 local transition
 if generation == d.generation then
   if d.state == 'closed' then
     local reason = judge_closed(d, policy, sample, sums)
-    transition = reason and breaker_open(d, policy, now, reason, random)
+    transition = reason and breaker_open(d, policy, now, reason, random, why)
   elseif d.state == 'half_open' and probe and policy then
     local verdict = judge_probe(d, policy, sample)
     if verdict == 'close' then
       transition = breaker_close(d, now, 'probes_succeeded')
     elseif verdict then
-      transition = breaker_open(d, policy, now, verdict, random)
+      transition = breaker_open(d, policy, now, verdict, random, why)
     end
   end
 end
@@ -93,6 +92,7 @@ end
 if final and (sample.calls == 1 or sample.throttled == 1) then
   window_add(window_key, now, { calls = 1, failures = call.outcome == 'success' and 0 or 1 })
 end
+last_error_note(deployment_key, call.outcome, why, now)
 record_write(d)
 record_write(domain)
 waiting_tell(domain, d.id)

@@ -4,6 +4,9 @@
 --- @include "judge"
 --- @include "block"
 --- @include "waiting"
+--- @include "cool"
+--- @include "unsupported"
+--- @include "last_error"
 --- @include "gradient"
 --- @include "retry_budget"
 --- @include "window_block"
@@ -17,12 +20,12 @@
 --       6 deployment HASH, 7 its leases ZSET, 8 its window STRING
 -- ARGV  1 epoch to set if none, 2 seed (31-bit), then per call: token, outcome (as for settle | unused), generation,
 --       latency_ms, stream (0 | 1), output_tokens, retry_after_ms (0 unknown), final outcome of its request (0 | 1),
---       ms since it was handed out
+--       ms since it was handed out, kind of call ('' unknown), why it was no success in words or ''
 -- reply known (how many), state, generation, sequence, epoch, now_ms
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local deployment_key, own_leases_key, own_window_key = KEYS[6], KEYS[7], KEYS[8]
-local epoch, random, calls, FIELDS = ARGV[1], random_from(tonumber(ARGV[2])), {}, 9
-local SUMMARY_DUE_MS, COOL_DEFAULT_MS, EWMA_TAU_MS, COOLS = 250, 1000, 10000, { overloaded = true, success = true }
+local epoch, random, calls, FIELDS = ARGV[1], random_from(tonumber(ARGV[2])), {}, 11
+local SUMMARY_DUE_MS, EWMA_TAU_MS = 250, 10000
 
 local domain = domain_read(global_key, { 'epoch', 'sequence', 'clock_ms', 'clock_offset_ms', 'waiting_until_ms',
   'retry_tokens', 'retry_at_ms' })
@@ -30,7 +33,8 @@ local d, now, unused = deployment_read(deployment_key), domain.now, 0
 for k = 3, #ARGV, FIELDS do
   calls[#calls + 1] = { token = ARGV[k], outcome = ARGV[k + 1], generation = tonumber(ARGV[k + 2]),
     latency_ms = tonumber(ARGV[k + 3]), stream = ARGV[k + 4] == '1', output_tokens = tonumber(ARGV[k + 5]),
-    retry_after_ms = tonumber(ARGV[k + 6]), final = ARGV[k + 7] == '1', start = now - tonumber(ARGV[k + 8]) }
+    retry_after_ms = tonumber(ARGV[k + 6]), final = ARGV[k + 7] == '1', start = now - tonumber(ARGV[k + 8]),
+    kind = ARGV[k + 9], why = ARGV[k + 10] }
 end
 calls = block_end(leases_key, own_leases_key, calls)
 domain_advance(domain, epoch)
@@ -61,14 +65,11 @@ for k, call in ipairs(calls) do
       ewma, ewma_at = x, now
     end
   end
-  if call.outcome == 'throttled' or (call.retry_after_ms > 0 and COOLS[call.outcome]) then
-    local cool_ms = call.retry_after_ms > 0 and call.retry_after_ms or COOL_DEFAULT_MS
-    if policy then cool_ms = math.min(policy.max_cooldown_ms, cool_ms) end
-    record_set(d, 'cool_until_ms', math.max(d.cool_until_ms or 0, now + cool_ms))
-  end
+  cool_note(d, call, policy, now)
+  unsupported_learn(d, call.outcome, call.kind, now)
   if call.generation == d.generation and d.state == 'closed' then
     local reason = judge_closed(d, policy, sample, sums)
-    transition = reason and breaker_open(d, policy, now, reason, random) or transition
+    transition = reason and breaker_open(d, policy, now, reason, random, call.why) or transition
   end
   adapt(d, call, call.start, active + #calls - k + 1, now)
   if call.final and (sample.calls == 1 or sample.throttled == 1) then
@@ -88,6 +89,7 @@ if unused > 0 and policy then
 end
 record_set(d, 'active', active)
 
+for _, call in ipairs(calls) do last_error_note(deployment_key, call.outcome, call.why, now) end
 window_add_totals(own_window_key, now, totals)
 if finals.calls > 0 then window_add(window_key, now, finals) end
 record_write(d)

@@ -5,6 +5,8 @@
 --- @include "outcomes"
 --- @include "retry_budget"
 --- @include "histogram"
+--- @include "unsupported"
+--- @include "last_error"
 -- Read-only: the domain and its deployments as they stand now, computed from the windows, not from cached summaries.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 replicas ZSET,
@@ -26,7 +28,7 @@ local reply = { { domain.epoch or '', domain.sequence or 0, now, policy and poli
 local ROW = { 'state', 'generation', 'health_score', 'active', 'limit', 'requests', 'failures', 'slow',
   'consecutive_failures', 'consecutive_slow', 'probes_issued', 'probes_succeeded', 'trips', 'open_reason', 'wait_ms',
   'oldest_ms', 'avg_ms', 'p50_ms', 'p95_ms', 'p99_ms', 'ewma_ms',
-  'rpm_headroom', 'tpm_headroom', 'region', 'rtt_ms' }
+  'rpm_headroom', 'tpm_headroom', 'region', 'rtt_ms', 'unsupported', 'last_error', 'last_error_at_ms' }
 local rtt_key = (#KEYS - 6) % 3 == 0 and KEYS[#KEYS]
 for k = 6, #KEYS - 2, 3 do
   local d, row = deployment_read(KEYS[k]), {}
@@ -39,6 +41,7 @@ for k = 6, #KEYS - 2, 3 do
     local sums = window_read(redis.call('GET', KEYS[k + 2]) or '', now)
     health_refresh(d, sums, now)
     d.rtt_ms = rtt_key and redis.call('HGET', rtt_key, d.id)
+    d.unsupported, d.last_error_at_ms, d.last_error = unsupported_now(d, now), last_error_read(KEYS[k])
     record_set(d, 'limit', adapt_limit(d))
     record_set(d, 'active', deployment_active(KEYS[k + 1], d, now))
     record_set(d, 'rpm_headroom', decimal(limit_headroom(d.arrival_at_ms, d.rpm, now), 3))

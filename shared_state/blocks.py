@@ -16,7 +16,7 @@ from msgspec.structs import astuple
 
 from shared_state import replies
 from shared_state.batcher import Reply
-from shared_state.records import Ask, BlockEnding, Ending, Permit, Plan, Rejection
+from shared_state.records import Ask, BlockEnding, Ending, Outcome, Permit, Plan, Rejection
 from shared_state.store import Store
 
 TELL_AFTER_S = 0.05  # what has ended is told so soon: a breaker opens that much later
@@ -92,7 +92,7 @@ class Blocks:
         self._store = store
         self._size = size
         self._hold_ms, self._hold_s = hold_ms, hold_ms / 1000
-        self._lines: dict[tuple[bytes, int, bool, str], _Line] = {}
+        self._lines: dict[tuple[bytes, int, bool, str, str], _Line] = {}
         self._groups: dict[str, _Group] = {}
         self._unused: Counter[str] = Counter()  # by deployment, with those that are being asked for
         self._crowded: dict[str, float] = {}
@@ -133,7 +133,7 @@ class Blocks:
         return decision
 
     def _line(self, plan: Plan, ask: Ask) -> _Line:
-        key, now_s = (plan.prefix, ask.priority, ask.is_stream, ask.tenant.name), time.monotonic()
+        key, now_s = (plan.prefix, ask.priority, ask.is_stream, ask.tenant.name, ask.kind), time.monotonic()
         line = self._lines.get(key)
         if line is None:
             if len(self._lines) >= LINES_MOST:
@@ -243,7 +243,10 @@ class Blocks:
         live = self._store.memory.live.get(permit.token)
         age_ms = max(0, round((now_s - live.granted_s) * 1000)) if live else 0
         group = self._add(name, [BlockEnding(permit, ending, age_ms)])
-        if is_urgent or now_s < self._crowded.get(name, 0.0) or len(group.calls) >= self._size:
+        is_unsupported = ending.outcome is Outcome.UNSUPPORTED
+        if is_unsupported:
+            self._drop(lambda held: held.deployment_id == name and held.ask.kind == permit.ask.kind)
+        if is_urgent or is_unsupported or now_s < self._crowded.get(name, 0.0) or len(group.calls) >= self._size:
             self._tell(name)
         return group.told
 

@@ -249,7 +249,7 @@ class Failover:
             if self.blocks is not None:
                 return self.blocks.settle(permit, ending, is_urgent)
         elif self._is_shared(permit):
-            self.shared.owe(permit, ending.cost)
+            self.shared.owe(permit, ending)
             ending = msgspec.structs.replace(ending, cost=0)  # it is no part of what may be spent here
         elif permit.reserved:
             cost = permit.reserved if ending.cost < 0 else ending.cost

@@ -2,8 +2,8 @@
 may touch all of them.
 
 Built in Lua from these, because a lease's token alone tells the tenant: `tenant_leases:<name>`, `limit:tenant:<name>`,
-`budget:tenant:<name>`, and with that `budget:domain` and `reservations`; and because only the set of replicas tells who
-they are: `replica:<id>`.
+`budget:tenant:<name>`, and with that `budget:domain` and `reservations`; because only the set of replicas tells who
+they are: `replica:<id>`; and because a success need not bring it: `last_error:<deployment>`.
 
 A lease's score in `leases:<id>` is its start in ms; the fraction marks it (.5 a probe, .25 first byte arrived).
 """
@@ -52,6 +52,9 @@ class Keys:
 
     def deployment_window(self, deployment_id: str) -> bytes:
         return self._key(f"window:{deployment_id}")
+
+    def last_error(self, deployment_id: str) -> bytes:
+        return self._key(f"last_error:{deployment_id}")
 
     def scopes(self, scopes: Iterable[str]) -> list[bytes]:
         """Budget and rate limit of each, in the order in which `budgets` takes them."""

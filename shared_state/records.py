@@ -11,9 +11,14 @@ import msgspec
 from shared_state.money import Spending
 from shared_state.policies import UNLIMITED, TenantLimits
 
+CALL_KINDS = ("chat", "completions", "embeddings", "messages", "responses")
+REASON_MOST = 200  # characters
+
 
 class Outcome(StrEnum):
-    """How a call of an upstream ended. Failure, timeout and overloaded count against the deployment."""
+    """How a call of an upstream ended. Failure, timeout and overloaded count against the deployment; unsupported says
+    that it does not have the endpoint of this kind of call.
+    """
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -22,13 +27,15 @@ class Outcome(StrEnum):
     OVERLOADED = "overloaded"
     CLIENT_ERROR = "client_error"
     CANCELLED = "cancelled"
+    UNSUPPORTED = "unsupported"
 
 
 class Ask(msgspec.Struct, frozen=True):
     """One request to be decided on. ``priority``: 0 critical to 100 bulk; ``attempt``: from 1, 0 for another candidate
     while none has failed; ``tokens``: as many as it is estimated to take, in and out; ``waiting``: 0, 1 when it is in
     this replica's queue, 2 when more of its tenant wait there behind it; ``is_traced``: tell of every candidate;
-    ``spending``: the budgets it has to fit, None where there is none.
+    ``spending``: the budgets it has to fit, None where there is none; ``kind``: chat, completions, embeddings, messages
+    or responses, empty when that does not matter.
     """
 
     priority: int = 50
@@ -39,6 +46,7 @@ class Ask(msgspec.Struct, frozen=True):
     waiting: int = 0
     is_traced: bool = False
     spending: Spending | None = None
+    kind: str = ""
 
 
 class MinuteUsed(msgspec.Struct, frozen=True):
@@ -95,7 +103,7 @@ class Ending(msgspec.Struct, frozen=True):
     the provider named none; ``is_final``: this is the outcome of the whole request, not of an attempt; ``tokens``: in
     and out, -1 when the provider did not tell; ``cached_tokens``: of the prompt, from or into a cache, that are not
     among them: they cost, but are in no limit; ``cost``: micro-units that were spent, -1 when nobody knows, so that
-    what was reserved counts.
+    what was reserved counts; ``reason``: why it was no success, in at most `REASON_MOST` characters without secrets.
     """
 
     outcome: Outcome
@@ -106,6 +114,7 @@ class Ending(msgspec.Struct, frozen=True):
     tokens: int = -1
     cached_tokens: int = 0
     cost: int = -1
+    reason: str = ""
 
 
 class BlockEnding(msgspec.Struct, frozen=True):
@@ -128,7 +137,7 @@ class Settlement(msgspec.Struct, frozen=True):
 class Breaker(msgspec.Struct, frozen=True):
     """A breaker that has moved, or a deployment that is limited. ``ends_s``: when its state ends by itself, by the
     monotonic clock of this process; 0 never. ``cools_s``, ``used_s``: until when it cools, and its rate limit is used
-    up.
+    up; ``error``: why its last call failed, where it is open.
     """
 
     state: str
@@ -138,6 +147,7 @@ class Breaker(msgspec.Struct, frozen=True):
     reason: str = ""
     cools_s: float = 0.0
     used_s: float = 0.0
+    error: str = ""
 
 
 class Heartbeat(msgspec.Struct, frozen=True):

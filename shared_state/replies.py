@@ -110,13 +110,13 @@ def beaten(reply: Reply) -> Heartbeat:
     )
 
 
-_BREAKER_FIELDS = 8
+_BREAKER_FIELDS = 9
 
 
 def _breakers(row: Reply) -> dict[int, Breaker]:
     now_s, found = time.monotonic(), {}
     for k in range(0, len(row), _BREAKER_FIELDS):
-        position, state, generation, remaining_ms, trips, reason, cool_ms, used_ms = row[k : k + _BREAKER_FIELDS]
+        position, state, generation, remaining_ms, trips, reason, cool_ms, used_ms, error = row[k : k + _BREAKER_FIELDS]
         found[_number(position) - 1] = Breaker(
             _text(state),
             _number(generation),
@@ -125,6 +125,7 @@ def _breakers(row: Reply) -> dict[int, Breaker]:
             _text(reason),
             now_s + _number(cool_ms) / 1000,
             now_s + _number(used_ms) / 1000,
+            _text(error),
         )
     return found
 
@@ -190,6 +191,7 @@ def _deployment(deployment_id: str, row: dict[str, str]) -> DeploymentSnapshot:
     stored = {name.removeprefix(_STORED): value for name, value in row.items() if name.startswith(_STORED)}
     buckets = [bucket.split(":") for bucket in row.get("histogram", "").split()]
     fields |= {"id": deployment_id, "stored": stored, "histogram": [Bucket(float(b[0]), float(b[1])) for b in buckets]}
+    fields["unsupported"] = row.get("unsupported", "").split()
     return msgspec.convert(fields, DeploymentSnapshot, strict=False)
 
 

@@ -15,7 +15,7 @@ from shared_state.keys import DOMAIN, Keys, tenant_scope
 from shared_state.ledger import Ledger
 from shared_state.memory import Live, View
 from shared_state.policies import AutoscalePolicy, Configuration, TenantLimits
-from shared_state.records import Ask, BlockEnding, Breaker, Ending, Outcome, Permit, Plan
+from shared_state.records import CALL_KINDS, REASON_MOST, Ask, BlockEnding, Breaker, Ending, Outcome, Permit, Plan
 from shared_state.scripts import Script
 from shared_state.snapshots import Presence, Running
 
@@ -28,6 +28,7 @@ REPLICAS_SHOWN = 200  # about 1 ms of the store's time
 _SEED_BITS = 31
 _NO_SPENDING = pack(b"")
 _WAITING = tuple((pack(waiting, b"0"), pack(waiting, b"1")) for waiting in (b"0", b"1", b"2"))  # and traced or not
+_KINDS = {kind: pack(kind.encode()) for kind in ("", *CALL_KINDS)}
 _UNUSED = Ending(Outcome.CANCELLED)
 
 Consent = Literal["hold", "propose", "remind", "answer"]
@@ -72,13 +73,14 @@ class ScriptCalls:
         if region:
             names.append(keys.round_trips(region))
         static = pack(strategy.encode(), ",".join(map(str, tiers)).encode(), self._epoch)
-        return Plan(ids, tiers, strategy, self._prefix("acquire", 17, *names) + static, region)
+        return Plan(ids, tiers, strategy, self._prefix("acquire", 18, *names) + static, region)
 
     def acquire(self, plan: Plan, token: str, ask: Ask, replicas: int = 1) -> bytes:
         """All but whether it is a resend, and the connection. ``replicas``: so many share the tenant's limits."""
         head = pack(token.encode(), b"%d" % ask.priority, self._seed(), b"%d" % ask.attempt, b"%d" % ask.tokens)
         spending = _NO_SPENDING if ask.spending is None else pack(self._spending(ask, replicas))
-        return plan.prefix + head + self._limits(ask.tenant, replicas) + _WAITING[ask.waiting][ask.is_traced] + spending
+        limits, waiting = self._limits(ask.tenant, replicas), _WAITING[ask.waiting][ask.is_traced]
+        return plan.prefix + head + limits + waiting + spending + _KINDS[ask.kind]
 
     def _spending(self, ask: Ask, replicas: int) -> bytes:
         assert ask.spending is not None
@@ -107,7 +109,7 @@ class ScriptCalls:
         if prefix is None:
             keys = self._keys
             names = (keys.domain, keys.policy, keys.leases, keys.window, keys.events)
-            prefix = self._prefix("settle", 15, *names, *keys.candidate(permit.deployment_id)) + pack(self._epoch)
+            prefix = self._prefix("settle", 17, *names, *keys.candidate(permit.deployment_id)) + pack(self._epoch)
             self._settle_prefixes[permit.deployment_id] = prefix
         return prefix + pack(
             permit.token.encode(),
@@ -124,9 +126,11 @@ class ScriptCalls:
             b"%d" % ending.tokens,
             b"%d" % (part(permit.ask.tenant.tpm, replicas) if permit.ask.tenant.tpm else 0),
             _charge(permit, ending) if permit.ask.spending else b"",
+            permit.ask.kind.encode(),
+            reason_of(ending),
         )
 
-    def acquire_block(self, plan: Plan, tokens: Sequence[str], priority: int, hold_ms: int) -> tuple[bytes, ...]:
+    def acquire_block(self, plan: Plan, tokens: Sequence[str], ask: Ask, hold_ms: int) -> tuple[bytes, ...]:
         """Three calls: the first, sent again, and sent again only to learn what was granted; all but the connection."""
         keys = self._keys
         names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events]
@@ -135,8 +139,8 @@ class ScriptCalls:
         if plan.region:
             names.append(keys.round_trips(plan.region))
         head = [plan.strategy.encode(), ",".join(map(str, plan.tiers)).encode(), self._epoch]
-        head += [b"%d" % priority, self._seed(), b"%d" % hold_ms]
-        tail = [token.encode() for token in tokens]
+        head += [b"%d" % ask.priority, self._seed(), b"%d" % hold_ms]
+        tail = [ask.kind.encode(), *(token.encode() for token in tokens)]
         return tuple(
             self._packed("acquire_block", names, [*head, resend, *tail], has_era=True) for resend in (b"0", b"1", b"2")
         )
@@ -157,6 +161,8 @@ class ScriptCalls:
                 b"%d" % ending.retry_after_ms,
                 b"1" if ending.is_final and call.ending else b"0",
                 b"%d" % call.age_ms,
+                call.permit.ask.kind.encode(),
+                reason_of(ending),
             ]
         return self._packed("settle_block", names, arguments)
 
@@ -306,7 +312,7 @@ class ScriptCalls:
             names.append(self._keys.round_trips(plan.region))
         tiers = ",".join(map(str, plan.tiers)).encode()
         arguments = [plan.strategy.encode(), tiers, b"%d" % ask.priority, self._seed(), ask.tenant.name.encode()]
-        arguments.append(b"" if ask.spending is None else self._spending(ask, replicas))
+        arguments += [b"" if ask.spending is None else self._spending(ask, replicas), ask.kind.encode()]
         return self._packed("explain", names, arguments)
 
     def _seed(self) -> bytes:
@@ -318,6 +324,11 @@ class ScriptCalls:
 
     def _packed(self, script: str, names: Sequence[bytes], arguments: Sequence[bytes], has_era: bool = False) -> bytes:
         return self._prefix(script, len(arguments) + has_era, *names) + pack(*arguments)
+
+
+def reason_of(ending: Ending) -> bytes:
+    """Whole characters, on one line."""
+    return " ".join(ending.reason.split())[:REASON_MOST].encode(errors="replace") if ending.reason else b""
 
 
 def _charge(permit: Permit, ending: Ending) -> bytes:

@@ -7,7 +7,8 @@ import msgspec
 
 class CandidateVerdict(msgspec.Struct, frozen=True):
     """One candidate in an explanation. ``verdict``: eligible, open, probing, forced_open, disabled, cooling, full,
-    rate_limited, or remote: a nearer one has room. ``rtt_ms``: from this replica's region, where that is known.
+    rate_limited, unsupported (it does not have the endpoint), or remote: a nearer one has room. ``rtt_ms``: from this
+    replica's region, where that is known.
     """
 
     deployment_id: str
@@ -62,7 +63,8 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment now. Latencies in ms; requests, failures and slow count the sliding window, as does the
     ``histogram``; that and ``stored``, its whole hash, only where they were asked for. Of a rate limit the headroom is
-    the share of a minute's that is left.
+    the share of a minute's that is left; ``unsupported``: the kinds of call whose endpoint it does not have, as its
+    provider has just answered; ``last_error``: why its last call that was no success failed, 0 ms when none has.
     """
 
     id: str
@@ -93,6 +95,9 @@ class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     rtt_ms: float | None = None  # from the region of who asks
     histogram: tuple[Bucket, ...] = ()
     forecast: Forecast | None = None
+    unsupported: tuple[str, ...] = ()
+    last_error: str = ""
+    last_error_at_ms: int = 0
     stored: dict[str, str] = {}
 
 
@@ -149,7 +154,7 @@ class ScalingSignal(msgspec.Struct, frozen=True, kw_only=True):
 class Event(msgspec.Struct, frozen=True):
     """A transition: of a deployment's breaker, of load shedding (subject `load_shedding`), of the replicas that there
     should be (`desired_replicas`), or of a replica, between the stores or from `alive` to `dead`. ``id`` is its place
-    in the stream, ``at_ms`` the domain's time.
+    in the stream, ``at_ms`` the domain's time; ``error``: of the call that opened a breaker.
     """
 
     id: str
@@ -160,6 +165,7 @@ class Event(msgspec.Struct, frozen=True):
     generation: int = 0
     sequence: int = 0
     at_ms: int = 0
+    error: str = ""
 
 
 class ReplicaSnapshot(msgspec.Struct, frozen=True):

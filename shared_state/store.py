@@ -170,7 +170,7 @@ class Store:
     async def acquire_block(self, plan: Plan, ask: Ask, count: int, hold_ms: int) -> list[Permit]:
         """So many decisions at once, as far as they are grants; none where `acquire` has to be asked."""
         tokens = [self.memory.token(ask.is_stream, ask.tenant.name) for _ in range(count)]
-        sent, again, doubted = self._calls.acquire_block(plan, tokens, ask.priority, hold_ms)
+        sent, again, doubted = self._calls.acquire_block(plan, tokens, ask, hold_ms)
         orphaned = partial(self._give_block_back, tokens, ask, plan)
         lost = partial(self._doubt, tokens[0], doubted, orphaned, False)
         for _ in range(TRIES):
@@ -216,10 +216,11 @@ class Store:
         packed = self._calls.settle(permit, ending, self.replicas)
         return self._batcher.call(packed, lost=partial(self._owe, token, packed), is_urgent=is_urgent)
 
-    def owe(self, permit: Permit, cost: int) -> None:
-        """The permit has ended elsewhere: here its lease ends when the store is back, and says only what it cost."""
+    def owe(self, permit: Permit, ending: Ending) -> None:
+        """The permit has ended elsewhere: here its lease ends when the store is back, and says only what it used."""
         self._answered.pop(permit.token, None)
-        self._owe(permit.token, self._calls.settle(permit, Ending(Outcome.CANCELLED, cost=cost), self.replicas))
+        used = Ending(Outcome.CANCELLED, tokens=ending.tokens, cost=ending.cost)
+        self._owe(permit.token, self._calls.settle(permit, used, self.replicas))
 
     def _owe(self, token: str, packed: bytes, _was_sent: bool = False) -> None:
         if len(self._owed) < OWED_MOST:
@@ -238,7 +239,7 @@ class Store:
         with contextlib.suppress(NotConfigured):
             decision = replies.acquired(reply, token, ask, plan.ids)
             if isinstance(decision, Permit):
-                self.settle(decision, Ending(Outcome.CANCELLED, cost=0))
+                self.settle(decision, Ending(Outcome.CANCELLED, tokens=0, cost=0))
 
     # -- the rest -------------------------------------------------------------------------------------------
 

@@ -29,9 +29,12 @@ local function admit_breaker(c, d, policy, now)
   return nil
 end
 
--- `tokens`: how many the request is estimated to take.
-local function admit(c, policy, now, tokens)
-  local d = c.deployment
+-- `tokens`: how many the request is estimated to take; `kind`: of call, '' when that is not said. A deployment without
+-- its endpoint is no candidate, whatever the breaker says.
+local function admit(c, policy, now, tokens, kind)
+  local d, rest_ms = c.deployment, (c.deployment['unsupported:' .. kind] or 0) - now
+  c.verdict, c.wait_ms, c.state = 'unsupported', rest_ms, d.state
+  if rest_ms > 0 then return end
   c.verdict, c.wait_ms = admit_breaker(c, d, policy, now)
   c.state = c.becomes or (c.verdict and d.state) or (c.probe and 'half_open') or 'closed'
   if c.verdict then return end

@@ -11,14 +11,16 @@ local function breaker_move(d, now, state, reason)
   return transition
 end
 
--- Cooldown doubles with every trip in a row, jittered by 10 % so that several do not probe in step.
-local function breaker_open(d, policy, now, reason, random)
+-- Cooldown doubles with every trip in a row, jittered by 10 % so that several do not probe in step. `why`: the words of
+-- the call that opened it, where it was one and has any.
+local function breaker_open(d, policy, now, reason, random, why)
   local trips = d.trips or 0
   if d.state == 'closed' then trips = trips - math.floor((now - (d.changed_at_ms or now)) / policy.trip_memory_ms) end
   trips = math.max(0, trips) + 1
   local base = d.cooldown_ms
   local cooldown = math.min(base * 2 ^ (trips - 1), math.max(base, policy.max_cooldown_ms))
   local transition = breaker_move(d, now, 'open', reason)
+  transition.error = why ~= '' and why or nil
   record_set(d, 'trips', trips)
   record_set(d, 'open_reason', reason)
   record_set(d, 'open_until_ms', math.floor(now + cooldown * (0.9 + 0.2 * random())))

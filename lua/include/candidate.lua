@@ -6,7 +6,7 @@
 -- deployment without traffic is not judged for ever by its last bad minute.
 local SUMMARY_FRESH_MS = 1000
 
-local function candidate_read(position, tier, keys, policy, now, tokens)
+local function candidate_read(position, tier, keys, policy, now, tokens, kind)
   local d = deployment_read(keys[1])
   if not d.config_version then return nil end
   local c = { position = position, tier = tier, deployment = d, leases_key = keys[2] }
@@ -14,18 +14,19 @@ local function candidate_read(position, tier, keys, policy, now, tokens)
   if (d.requests or 0) > 0 and now - (d.refreshed_at_ms or 0) >= SUMMARY_FRESH_MS then
     health_refresh(d, window_read(redis.call('GET', keys[3]) or '', now), now)
   end
-  admit(c, policy, now, tokens)
+  admit(c, policy, now, tokens, kind)
   return c
 end
 
 -- KEYS from `first` on hold (deployment, leases, window) per candidate, and perhaps rtt:<region>; tiers is '0,0,1'.
 -- Returns nil when a candidate is not configured yet (flush, first start).
-local function candidates_read(keys, first, tiers, policy, now, tokens)
+local function candidates_read(keys, first, tiers, policy, now, tokens, kind)
   local candidates = {}
   for tier in string.gmatch(tiers, '%d+') do
     local position = #candidates + 1
     local k = first + 3 * (position - 1)
-    local c = candidate_read(position, tonumber(tier), { keys[k], keys[k + 1], keys[k + 2] }, policy, now, tokens)
+    local own = { keys[k], keys[k + 1], keys[k + 2] }
+    local c = candidate_read(position, tonumber(tier), own, policy, now, tokens, kind)
     if not c then return nil end
     candidates[position] = c
   end
@@ -34,11 +35,16 @@ local function candidates_read(keys, first, tiers, policy, now, tokens)
   return candidates
 end
 
--- Earliest time at which one of them may take a request again.
+-- Earliest time at which one of them may take a request again; one without the endpoint counts only among its like,
+-- because waiting for it is of no use.
 local function candidates_wait_ms(candidates)
-  local wait
+  local wait, rest
   for _, c in ipairs(candidates) do
-    if c.wait_ms and (not wait or c.wait_ms < wait) then wait = c.wait_ms end
+    if c.verdict == 'unsupported' then
+      rest = math.min(rest or c.wait_ms, c.wait_ms)
+    elseif c.wait_ms then
+      wait = math.min(wait or c.wait_ms, c.wait_ms)
+    end
   end
-  return math.max(1, math.ceil(wait or UNKNOWN_WAIT_MS))
+  return math.max(1, math.ceil(wait or rest or UNKNOWN_WAIT_MS))
 end

@@ -1,7 +1,7 @@
 --- @include "breaker"
 --- @include "probe"
 -- What one finished call says about its deployment. Failures count for the breaker; slow successes count as slow;
--- throttled, client_error and cancelled are neutral.
+-- throttled, client_error, cancelled and unsupported are neutral.
 local JUDGE_FAILED = { failure = true, timeout = true, overloaded = true }
 
 -- A call is slow when it exceeds its own allowance: a long answer is not a slow provider.
@@ -15,6 +15,7 @@ local function judge_sample(call, d)
     slow = succeeded and call.latency_ms > allowance and 1 or 0,
     throttled = call.outcome == 'throttled' and 1 or 0,
     tokens = call.output_tokens,
+    is_unused = failed or call.outcome == 'throttled' or call.outcome == 'unsupported',  -- unless its tokens are known
     latency_ms = succeeded and call.latency_ms or nil,
   }
 end

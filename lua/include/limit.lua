@@ -3,11 +3,16 @@
 -- count for a minute's at most: more could never be admitted.
 local MINUTE_MS = 60000
 
--- Returns the new arrival time, or nil and the ms to wait. Rounded down to a microsecond: rounded up, the errors of a
--- minute would add up to one request less.
-local function limit_check(arrival_at_ms, per_minute, amount, now)
+-- The new arrival time. Rounded down to a microsecond: rounded up, the errors of a minute would add up to one request
+-- less.
+local function limit_take(arrival_at_ms, per_minute, amount, now)
   local step = math.min(amount, per_minute) * MINUTE_MS / per_minute
-  local arrival = math.floor((math.max(now, arrival_at_ms or 0) + step) * 1000) / 1000
+  return math.floor((math.max(now, arrival_at_ms or 0) + step) * 1000) / 1000
+end
+
+-- The same where it is allowed now, or nil and the ms to wait.
+local function limit_check(arrival_at_ms, per_minute, amount, now)
+  local arrival = limit_take(arrival_at_ms, per_minute, amount, now)
   if arrival - MINUTE_MS <= now then return arrival end
   return nil, math.ceil(arrival - MINUTE_MS - now)
 end

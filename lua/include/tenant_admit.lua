@@ -1,6 +1,8 @@
 --- @include "tenant"
 --- @include "tenant_lease"
--- May this tenant send one more request now? A request counts once, however many attempts it takes.
+-- May this tenant send one more request now? A request counts once, however many attempts it takes. Its tokens belong
+-- to its leases: each grant takes the estimate, each settle corrects it. So nothing stays taken of a request that ends
+-- between two attempts, however it ends. A further attempt takes them unchecked: its request is already in.
 local TENANT_WAIT_MS = 1000
 
 -- What is asked for, from acquire's arguments; `share`: the tenant's active requests by its weight, when somebody is
@@ -8,6 +10,7 @@ local TENANT_WAIT_MS = 1000
 local function tenant_ask(arguments, leases_key, now)
   local token, number = arguments[4], tonumber
   local ask = { tenant = string.match(token, ' (.+)$') or '', priority = number(arguments[5]),
+    attempt = number(arguments[7]), kind = arguments[16],
     tokens = number(arguments[8]), rpm = number(arguments[9]), tpm = number(arguments[10]),
     parallel = number(arguments[11]), weight = number(arguments[12]), waits = arguments[13] ~= '0',
     more = arguments[13] == '2', traced = arguments[14] == '1' }
@@ -17,6 +20,11 @@ end
 
 -- Why not, and the ms to wait; nil when it may, and what it would take is noted.
 local function tenant_refuse(tenant, limits, leases_key, token, now)
+  if limits.attempt ~= 1 then
+    local taken = limits.tpm > 0 and limit_take(tenant.tokens_at_ms, limits.tpm, limits.tokens, now) or nil
+    tenant.taken = { tokens_at_ms = taken }
+    return nil
+  end
   if limits.parallel > 0 and tenant_lease_active(leases_key, token, now) >= limits.parallel then
     return 'parallel', TENANT_WAIT_MS
   end

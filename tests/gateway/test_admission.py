@@ -3,7 +3,7 @@
 import asyncio
 from typing import cast
 
-from gateway.admission import Admission, Asking
+from gateway.admission import KINDS, Admission, Asking
 from gateway.auth import ANONYMOUS
 from gateway.calls import Call
 from gateway.deadline import Deadline
@@ -12,7 +12,7 @@ from gateway.router_settings import RouterSettings
 from gateway.shed_memory import REMEMBERED_S
 from gateway.tracing import NO_TRACE
 from shared_state.failover import Failover
-from shared_state.records import Ask, Plan, Rejection
+from shared_state.records import CALL_KINDS, Ask, Plan, Rejection
 
 SHED = Rejection("shed", "active_requests", 1000, 1, ())
 
@@ -39,3 +39,7 @@ async def told_after_a_slow_answer() -> Rejection | None:
 
 def test_what_a_slow_store_says_of_shedding_is_remembered() -> None:
     assert asyncio.run(told_after_a_slow_answer()) is SHED
+
+
+def test_every_kind_of_call_has_the_name_by_which_the_store_knows_it() -> None:
+    assert tuple(sorted(KINDS.values())) == CALL_KINDS

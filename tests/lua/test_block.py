@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared_state import replies
 from shared_state.errors import NotConfigured
 from shared_state.policies import UNLIMITED, TenantLimits
-from shared_state.records import Ask, Permit, Settlement
+from shared_state.records import Ask, Outcome, Permit, Settlement
 from tests.support.state import Cluster, deployment_policy
 
 HOLD_MS = 1000
@@ -33,6 +33,7 @@ def ask_block(
     era: int = 1,
     tenant: TenantLimits = UNLIMITED,
     region: str = "",
+    kind: str = "",
 ) -> tuple[list[Permit], str]:
     """The permits, and why there is none."""
     keys = cluster.keys
@@ -42,10 +43,10 @@ def ask_block(
         names += keys.candidate(deployment_id)
     names += [keys.round_trips(region)] if region else []
     tiers = ",".join(str(tier) for _, tier in chain)
-    arguments: list[Any] = [strategy, tiers, "epoch-1", priority, 7, HOLD_MS, resend, *tokens, era]
+    arguments: list[Any] = [strategy, tiers, "epoch-1", priority, 7, HOLD_MS, resend, kind, *tokens, era]
     ids = tuple(deployment_id for deployment_id, _ in chain)
     found = replies.block_acquired(
-        cluster.run("acquire_block", names, arguments), tokens, Ask(priority, tenant=tenant), ids
+        cluster.run("acquire_block", names, arguments), tokens, Ask(priority, tenant=tenant, kind=kind), ids
     )
     return found[0], found[1]
 
@@ -55,7 +56,12 @@ def block(cluster: Cluster, *candidates: str | tuple[str, int], count: int, **op
 
 
 def settle_block(
-    cluster: Cluster, permits: Sequence[Permit], *outcomes: str, latency_ms: int = 100, age_ms: int = 100
+    cluster: Cluster,
+    permits: Sequence[Permit],
+    *outcomes: str,
+    latency_ms: int = 100,
+    age_ms: int = 100,
+    reason: str = "",
 ) -> Settlement:
     """Of one deployment; the last outcome goes for the rest."""
     keys, arguments = cluster.keys, ["epoch-1", 7]
@@ -63,6 +69,7 @@ def settle_block(
         outcome = outcomes[min(position, len(outcomes) - 1)]
         final = int(outcome != "unused")
         arguments += [permit.token, outcome, permit.generation, latency_ms, 0, 0, 0, final, age_ms]
+        arguments += [permit.ask.kind, reason]
     own = keys.candidate(permits[0].deployment_id)
     names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events, *own]
     return replies.block_settled(cluster.run("settle_block", names, arguments))
@@ -288,18 +295,20 @@ def test_resent_block_tells_the_generation_it_was_granted_in(cluster: Cluster) -
 def learned(cluster: Cluster) -> dict[str, Any]:
     """All but the jitter of a cooldown, which each call of settle draws for itself."""
     shown = cluster.snapshot(detail=2)
-    stored = shown.deployments[0].stored
+    deployment = shown.deployments[0]
+    stored = deployment.stored
     names = ("state", "generation", "trips", "open_reason", "adapted", "ewma_ms", "active")
     kept = {name: stored.get(name) for name in (*names, "consecutive_failures", "consecutive_slow")}
     return {
-        "deployment": msgspec.structs.replace(shown.deployments[0], stored=kept, wait_ms=0),
+        "deployment": msgspec.structs.replace(deployment, stored=kept, wait_ms=0, last_error_at_ms=0),
+        "error_age_ms": deployment.last_error_at_ms and cluster.now_ms - deployment.last_error_at_ms,
         "cools_ms": int(stored.get("cool_until_ms", cluster.now_ms)) - cluster.now_ms,
         "requests": (shown.requests, shown.failures),
-        "events": [event["to"] for event in cluster.events("a")],
+        "events": [(event["to"], event.get("error")) for event in cluster.events("a")],
     }
 
 
-OUTCOMES = st.sampled_from(["success", "failure", "timeout", "throttled", "overloaded", "client_error", "cancelled"])
+OUTCOMES = st.sampled_from([outcome.value for outcome in Outcome])
 
 
 @given(calls=st.lists(st.tuples(OUTCOMES, st.sampled_from([20, 300, 2500])), min_size=1, max_size=24))
@@ -310,18 +319,19 @@ def test_block_of_endings_teaches_what_they_teach_one_by_one(cluster: Cluster, c
         cluster.flush()
         cluster.configure(deployment_policy("a", concurrency="adaptive"), version=1, min_calls=4)
         cluster.call("a", latency_ms=50)
-        permits = block(cluster, "a", count=len(calls))
+        permits = block(cluster, "a", count=len(calls), kind="chat")
         assert len(permits) == len(calls)
         cluster.advance(300)
         if is_block:
             keys, arguments = cluster.keys, ["epoch-1", 7]
             for permit, (outcome, latency_ms) in zip(permits, calls, strict=True):
                 arguments += [permit.token, outcome, permit.generation, latency_ms, 0, 0, 0, 1, 300 - HOLD_MS]
+                arguments += ["chat", f"{outcome} after {latency_ms}"]
             names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events, *keys.candidate("a")]
             cluster.run("settle_block", names, arguments)
         else:
             for permit, (outcome, latency_ms) in zip(permits, calls, strict=True):
-                cluster.settle(permit, outcome, latency_ms=latency_ms)
+                cluster.settle(permit, outcome, latency_ms=latency_ms, reason=f"{outcome} after {latency_ms}")
         seen.append(learned(cluster))
 
     assert seen[0] == seen[1]

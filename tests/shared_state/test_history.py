@@ -46,7 +46,7 @@ class Replay:
         assert self.model.sequence == sequence(note)
 
     def check_acquire(self, arguments: list[str], reply: list[Any]) -> None:
-        strategy, token, is_again, now_ms = arguments[0], arguments[3], arguments[15] == "1", self.time(reply)
+        strategy, token, is_again, now_ms = arguments[0], arguments[3], arguments[16] == "1", self.time(reply)
         self.seen["left"] += arguments[-1] == "left"
         if is_again and (held := self.model.resent(IDS, token, now_ms)):
             self.seen["resent"] += 1
@@ -87,7 +87,7 @@ class Replay:
     def check_beat(self, arguments: list[str], reply: list[Any]) -> None:
         active, alive, is_known, dead = self.model.beat(arguments[1], reply[2])
         assert (reply[3], reply[4], reply[5], reply[7] == 1, set(reply[8])) == (1, active, alive, is_known, dead)
-        rows = [reply[9][k : k + 8] for k in range(0, len(reply[9]), 8)]
+        rows = [reply[9][k : k + 9] for k in range(0, len(reply[9]), 9)]
         moved = [(position, model) for position, model in enumerate(self.model.deployments.values(), 1) if model.moves]
         assert [row[:3] for row in rows] == [[position, model.state, model.generation] for position, model in moved]
         assert [row[4] for row in rows] == [model.trips for _, model in moved]

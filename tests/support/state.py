@@ -173,6 +173,7 @@ class Cluster:
         traced: bool = False,
         spending: Spending | None = None,
         region: str = "",
+        kind: str = "",
     ) -> Permit | Rejection:
         """Candidates as ids (tier 0) or (id, tier)."""
         ids, tiers = self._chain(candidates)
@@ -182,9 +183,9 @@ class Cluster:
         limits = [limit or 0 for limit in (tenant.rpm, tenant.tpm, tenant.max_parallel)]
         names = [self.keys.domain, self.keys.policy, self.keys.leases, self.keys.window, self.keys.events]
         arguments = [strategy, tiers, "epoch-1", token, priority, self._seed(seed), attempt, tokens]
-        arguments += [*limits, tenant.weight, int(waiting), int(traced), _budgets(spending), int(resend), era]
+        arguments += [*limits, tenant.weight, int(waiting), int(traced), _budgets(spending), kind, int(resend), era]
         reply = self.run("acquire", names + self._candidate_keys(ids) + self._region_key(region), arguments)
-        ask = Ask(priority, stream, attempt, tokens, tenant, waiting, traced, spending)
+        ask = Ask(priority, stream, attempt, tokens, tenant, waiting, traced, spending, kind)
         return replies.acquired(reply, token, ask, ids)
 
     def granted(self, *candidates: Candidate, **options: Any) -> Permit:
@@ -209,8 +210,9 @@ class Cluster:
         seed: int | None = None,
         tokens: int = -1,
         cost: int = -1,
+        reason: str = "",
     ) -> Settlement:
-        fields = (outcome, latency_ms, output_tokens, retry_after_ms, final, seed, tokens, cost)
+        fields = (outcome, latency_ms, output_tokens, retry_after_ms, final, seed, tokens, cost, reason)
         return replies.settled(self.cli.do(*self.settling(permit, *fields)))
 
     def settling(
@@ -224,6 +226,7 @@ class Cluster:
         seed: int | None = None,
         tokens: int = -1,
         cost: int = -1,
+        reason: str = "",
     ) -> tuple[Any, ...]:
         """The command of a settle."""
         keys = self.keys
@@ -232,6 +235,7 @@ class Cluster:
         rest: list[Any] = [output_tokens, retry_after_ms, int(final), self._seed(seed)]
         rest += [permit.ask.tokens, tokens, permit.ask.tenant.tpm or 0]
         rest.append(f"{cost} {permit.reserved} {scopes_of(permit)}" if permit.reserved else "")
+        rest += [permit.ask.kind, reason]
         return ("EVALSHA", self.sha("settle"), len(names), *names, "epoch-1", permit.token, *call, *rest)
 
     def call(self, deployment_id: str, outcome: str = "success", *, times: int = 1, **ending: Any) -> None:
@@ -403,10 +407,11 @@ class Cluster:
         region: str = "",
         tenant: str = "",
         spending: Spending | None = None,
+        kind: str = "",
     ) -> Explanation:
         ids, names, arguments = self._explain_call(candidates, strategy)
         names += self._region_key(region)
-        arguments += [priority, self._seed(seed), tenant, _budgets(spending)]
+        arguments += [priority, self._seed(seed), tenant, _budgets(spending), kind]
         return replies.explained(self.run("explain", names, arguments, read_only=read_only), ids)
 
     def draws(self, *candidates: Candidate, strategy: str = "adaptive", times: int, region: str = "") -> Counter[str]:
@@ -414,7 +419,7 @@ class Cluster:
         ids, names, arguments = self._explain_call(candidates, strategy)
         names += self._region_key(region)
         head = ("EVALSHA", self._scripts["explain"].sha, len(names), *names, *arguments)
-        drawn = self.cli.do_all((*head, 0, self._seed(None), "", "") for _ in range(times))
+        drawn = self.cli.do_all((*head, 0, self._seed(None), "", "", "") for _ in range(times))
         return Counter(replies.explained(reply, ids).picked or "none" for reply in drawn)
 
     def deployment(self, deployment_id: str) -> Strings:
