@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from gateway.auth import Tenant
-from gateway.calls import Call, Kind
+from gateway.calls import Call
 from gateway.deadline import Deadline
 from gateway.errors import StateLost, Unauthorized
 from gateway.exhausted import FULL, Tried, attempts, failed
@@ -35,7 +35,6 @@ class Asking(msgspec.Struct, frozen=True):
 
 
 NO_PRICES = Prices((), CostEstimateSettings(), None)
-KINDS = {kind: kind.value.split("/")[1] for kind in Kind}  # as the store names them
 
 
 def _is_full(decision: Permit | Rejection) -> bool:
@@ -150,7 +149,7 @@ class Admission:
             waiting,
             asking.trace.is_recording,
             self._prices.spending(call, asking.tenant.limits, plan),
-            KINDS[call.kind],
+            call.kind.label,
         )
         interrupt.set_deadline(asking.deadline.at)
         try:

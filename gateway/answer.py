@@ -6,9 +6,10 @@ from types import TracebackType
 
 from gateway.catalog import Candidate
 from gateway.errors import UpstreamFailed, UpstreamTimedOut
+from gateway.exchange import Exchange, StreamBroken
+from gateway.exhausted import Tried, provider_fields
 from gateway.interrupt import Interrupt
 from gateway.tracing import Attempt
-from gateway.upstream import Exchange, StreamBroken
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit
 
@@ -41,6 +42,8 @@ class Answer:
         self.used = permit.used
         self.state: StoreName = store.state_of(permit.deployment_id)
         self.attempts = 1
+        self.tried: tuple[Tried, ...] = ()
+        self.sequence_number = 0
         self.upstream_s = 0.0
         self.decision_s = 0.0
 
@@ -61,15 +64,29 @@ class Answer:
                     yield chunk
                     interrupt.begin_waiting()
             except StreamBroken as broken:
-                self._outcome = broken.outcome
-                raise UpstreamFailed("The answer broke off: the provider's stream ended too early.") from broken
+                self._outcome, self.sequence_number = self.exchange.outcome, broken.sequence_number
+                failure = UpstreamFailed("The answer broke off: the provider's stream ended too early.")
+                if broken.error is not None:
+                    wire = self.exchange.wire
+                    failure.provider = provider_fields(self.candidate, wire, broken.error, broken.status)
+                raise failure from broken
+        self._outcome = self.exchange.outcome
 
-    def timed_out(self) -> UpstreamFailed:
-        """A stream was still running at its deadline, or silent for too long. That is not the provider's fault when the
-        client was the one to wait for.
-        """
-        self._outcome = self.exchange.late if self._interrupt.is_waiting else Outcome.CANCELLED
-        return UpstreamTimedOut("The answer broke off: the provider's stream took too long.")
+    def silent(self) -> UpstreamFailed:
+        """The provider sent nothing for `idle_timeout` in the middle of its stream."""
+        self._outcome = Outcome.TIMEOUT
+        idle_s = self.candidate.deployment.idle_timeout_ms / 1000
+        self.exchange.reason = f"silent for {idle_s:g} s in the middle of its stream (idle_timeout)"
+        return UpstreamTimedOut("The answer broke off: the provider's stream fell silent.")
+
+    def out_of_time(self) -> UpstreamFailed:
+        """A stream was still running when the time that its client had set was over: nobody's fault."""
+        self._outcome = Outcome.CANCELLED
+        return UpstreamTimedOut("The answer broke off: the time that x-pllm-timeout allows is over.")
+
+    def defect(self) -> None:
+        """A fault of ours broke the stream: nothing that is said of the deployment."""
+        self._outcome = Outcome.CANCELLED
 
     async def __aenter__(self) -> "Answer":
         return self
@@ -89,6 +106,7 @@ class Answer:
             tokens=exchange.tokens,
             cached_tokens=exchange.cached_tokens,
             cost=exchange.cost,
+            reason=exchange.reason,
         )
         self._attempt.end(self._outcome, exchange)
         self._settle(self._permit, ending, self._attempt)

@@ -19,9 +19,10 @@ from gateway.endpoints.error_forms import error_body
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, headers_of
 from gateway.flight import Flight
 from gateway.lasting import what_lasts
-from gateway.logs import Lines, Redaction
+from gateway.logs import Lines
 from gateway.openapi import document
 from gateway.policy import configuration
+from gateway.redaction import Redaction
 from gateway.reloader import Reloader
 from gateway.request_log import RequestLine, RequestLog
 from gateway.serving import Serving, adopt, serving

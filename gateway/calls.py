@@ -30,6 +30,20 @@ class Kind(Enum):
     MESSAGE = "/messages"
     RESPONSE = "/responses"
 
+    @property
+    def label(self) -> str:
+        """Its name in settings and in the store."""
+        return _LABELS[self]
+
+
+_LABELS = {
+    Kind.CHAT: "chat",
+    Kind.COMPLETION: "completions",
+    Kind.EMBEDDING: "embeddings",
+    Kind.MESSAGE: "messages",
+    Kind.RESPONSE: "responses",
+}
+
 
 class Call(msgspec.Struct, frozen=True):
     """One parsed request: what to route, and the body as it came. ``edition``: the headers that say how to read it;
@@ -87,22 +101,6 @@ class ResponseReply(msgspec.Struct, frozen=True):
 Reply = ChatReply | EmbeddingReply | MessageReply | ResponseReply
 
 
-class UpstreamError(msgspec.Struct, frozen=True):
-    """The error object of OpenAI and its imitators (vLLM sends an integer code)."""
-
-    message: str = ""
-    type: str | None = None
-    param: str | None = None
-    code: str | int | None = None
-
-
-class ErrorReply(msgspec.Struct, frozen=True):
-    """Mistral and older vLLM have the error's fields beside `"object": "error"`; some servers send a text only."""
-
-    error: UpstreamError | str | None = None
-    object: Any = None
-
-
 # What decoding raises: wrong UTF-8 and too many levels come as Python's own errors.
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -130,8 +128,6 @@ _replies: dict[Kind, msgspec.json.Decoder[Any]] = {
     Kind.MESSAGE: msgspec.json.Decoder(MessageReply),
     Kind.RESPONSE: msgspec.json.Decoder(ResponseReply),
 }
-_error_reply = msgspec.json.Decoder(ErrorReply)
-_bare_error = msgspec.json.Decoder(UpstreamError)
 
 
 def parse(kind: Kind, body: bytes) -> Call:
@@ -195,13 +191,18 @@ def edition_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str],
 
 
 def tokens_of(kind: Kind, body: bytes) -> tuple[int, int, int]:
-    """Of a plain reply, in, out and those of a cache that are not among them, as the provider counted them; 0 when it
-    did not, and within what the store can add up. Raises what is in NOT_JSON when it is no reply of this kind.
-    """
+    """Returns `usage_tokens` of a plain reply. Raises what is in NOT_JSON when it is no reply of this kind."""
     usage = _replies[kind].decode(body).usage
-    if usage is None:
-        return 0, 0, 0
-    cached = (usage.cache_creation_input_tokens or 0) + (usage.cache_read_input_tokens or 0)
+    return (0, 0, 0) if usage is None else usage_tokens(usage)
+
+
+def usage_tokens(usage: Usage) -> tuple[int, int, int]:
+    """Returns tokens in, out, and those of a cache that are not among them, as the provider counted them; 0 when it did
+    not, and within what the store can add up. ``prompt_tokens`` hold those of a cache, whatever stands next to them.
+    """
+    cached = 0.0
+    if usage.prompt_tokens is None:
+        cached = (usage.cache_creation_input_tokens or 0) + (usage.cache_read_input_tokens or 0)
     return (
         _whole(usage.prompt_tokens or usage.input_tokens or 0),
         _whole(usage.completion_tokens or usage.output_tokens or 0),
@@ -211,17 +212,6 @@ def tokens_of(kind: Kind, body: bytes) -> tuple[int, int, int]:
 
 def _whole(count: float) -> int:
     return int(min(max(count, 0), TOKENS_MOST))
-
-
-def error_of(body: bytes) -> UpstreamError | None:
-    """The provider's error in an answer that is one; None when it says none in words known here."""
-    try:
-        reply = _error_reply.decode(body)
-        if isinstance(reply.error, str):
-            return UpstreamError(reply.error)
-        return _bare_error.decode(body) if reply.error is None and reply.object == "error" else reply.error
-    except NOT_JSON:
-        return None
 
 
 def not_json(error: Exception) -> InvalidRequest:

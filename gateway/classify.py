@@ -1,57 +1,24 @@
-"""What an answer of a provider means: the one table from statuses, error objects and faults to outcomes.
+"""The one table of judgement: from (phase, status or in-band code, words, kind of endpoint) to what an answer means.
 
-| answer | outcome | what follows |
-|---|---|---|
-| 2xx with a body of its dialect | success | |
-| 2xx with another body, or cut | failure | next candidate |
-| 204, 205, 206 | failure: no answer, or a part of one that nobody asked for | next candidate |
-| 400, 406, 411 to 422, ... | client_error | the client's error, neutral |
-| ... that says the prompt is too long | client_error | the chain of `context_window_fallbacks` |
-| ... that says a filter refused it | client_error | the chain of `content_policy_fallbacks` |
-| 401, 403, 404, 405, 407, 410 | failure: our key, our model's name, our address | next candidate |
-| 408, time-outs | timeout | next candidate |
-| 409 | failure: a conflict that passes | next candidate |
-| 429 | throttled: cools for Retry-After | next candidate |
-| 402, or 400 or 429 that says the quota is used up | throttled for an hour: no waiting helps | next candidate |
-| 2xx that says that nothing is left of a rate limit | success: cools until there is more | |
-| 503, 529 | overloaded | next candidate |
-| other 5xx, connection refused, reset or broken | failure | next candidate |
+docs/judgement.md is the table as users read it; a test reads it and calls `judge` with each of its rows. The shared
+breaker multiplies a wrong judgement over the cluster, so it learns only from what says something about the deployment.
 """
 
-import datetime
-import email.utils
-import re
-import time
-from collections.abc import Mapping
+import errno
+import os
+import socket
+from collections.abc import Callable
 from enum import Enum
+from http import HTTPStatus
 
-from gateway.calls import UpstreamError
+import msgspec
+
+from gateway import error_words
+from gateway.upstream_errors import UpstreamError, status_of
 from shared_state.records import Outcome
 
-RETRY_AFTER_MOST_S = 86_400.0
 QUOTA_COOL_MS = 3_600_000  # somebody has to pay first; the longest cooldown of the router is the limit
-_QUOTA_CODES = {
-    "insufficient_quota",
-    "billing_hard_limit_reached",
-    "billing_not_active",
-    "quota_exceeded",
-    "billing_error",
-}
-_QUOTA_WORDS = ("credit balance is too low",)  # Anthropic's, in a 400 that names no code
-_LENGTH_CODES = {"context_length_exceeded", "string_above_max_length", "model_context_window_exceeded"}
-# Of providers that name no code.
-_LENGTH_WORDS = (
-    "prompt is too long",
-    "input is too long",
-    "context length",
-    "context limit",
-    "context size",
-    "context window",
-    "too many tokens",
-    "maximum number of tokens",
-)
-_POLICY_CODES = {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"}
-_POLICY_WORDS = ("content management policy", "content filtering policy", "usage policy", "safety system")
+REASON_MOST = 200
 
 
 class Refusal(Enum):
@@ -61,115 +28,154 @@ class Refusal(Enum):
     CONTENT_POLICY = "content_policy"
 
 
+class Judgement(msgspec.Struct, frozen=True):
+    """What an answer means. ``outcome``: for the deployment; ``moves_on``: the next candidate is called; ``refusal``:
+    names the chain to take instead, where one is configured; ``cools_ms``: a fixed cooldown, 0 where headers decide.
+    """
+
+    outcome: Outcome
+    moves_on: bool = True
+    refusal: Refusal | None = None
+    cools_ms: int = 0
+
+    @property
+    def is_quota_exhausted(self) -> bool:
+        return self.cools_ms > 0
+
+
+SUCCESS = Judgement(Outcome.SUCCESS, moves_on=False)
+FAILURE = Judgement(Outcome.FAILURE)
+_CLIENT_ERROR = Judgement(Outcome.CLIENT_ERROR, moves_on=False)
+_TOO_LONG = Judgement(Outcome.CLIENT_ERROR, moves_on=False, refusal=Refusal.CONTEXT_WINDOW)
+_FLAGGED = Judgement(Outcome.CLIENT_ERROR, moves_on=False, refusal=Refusal.CONTENT_POLICY)
+_TOO_EXPENSIVE = Judgement(Outcome.CLIENT_ERROR)  # another account may afford it
+_QUOTA = Judgement(Outcome.THROTTLED, cools_ms=QUOTA_COOL_MS)
+_UNSUPPORTED = Judgement(Outcome.UNSUPPORTED)
+_THROTTLED = Judgement(Outcome.THROTTLED)
+
 _BY_STATUS = {
-    204: Outcome.FAILURE,
-    205: Outcome.FAILURE,
-    206: Outcome.FAILURE,
-    401: Outcome.FAILURE,  # our key, not the client's: the next provider may still serve
+    401: Outcome.FAILURE,  # the gateway's key, not the client's: the next provider may still serve
+    402: Outcome.THROTTLED,
     403: Outcome.FAILURE,
-    402: Outcome.THROTTLED,  # our account
-    404: Outcome.FAILURE,  # our model name
-    405: Outcome.FAILURE,  # our address
-    407: Outcome.FAILURE,
+    404: Outcome.UNSUPPORTED,
+    405: Outcome.UNSUPPORTED,
+    407: Outcome.FAILURE,  # a proxy between
     408: Outcome.TIMEOUT,
-    409: Outcome.FAILURE,
-    410: Outcome.FAILURE,  # a model that was retired
+    409: Outcome.FAILURE,  # a conflict that passes
+    410: Outcome.UNSUPPORTED,  # a model that was retired
+    421: Outcome.FAILURE,  # the wrong server, by a proxy's mistake
+    424: Outcome.FAILURE,  # TGI: generation failed
+    425: Outcome.FAILURE,
     429: Outcome.THROTTLED,
+    498: Outcome.OVERLOADED,  # Groq: no capacity left in the flex tier
+    499: Outcome.FAILURE,  # cancelled between the provider's own servers: this client is still here
+    501: Outcome.UNSUPPORTED,
     503: Outcome.OVERLOADED,
     529: Outcome.OVERLOADED,  # Anthropic's overloaded_error
 }
 
 
-def classify_status(status: int) -> Outcome:
-    """The outcome by HTTP status alone; a 200 is a success only once its body has been seen."""
-    known = _BY_STATUS.get(status)
-    if known is not None:
-        return known
-    if 200 <= status < 300:
-        return Outcome.SUCCESS
-    return Outcome.CLIENT_ERROR if 400 <= status < 500 else Outcome.FAILURE
-
-
-def is_quota_exhausted(status: int, error: UpstreamError | None) -> bool:
-    """Ours at the provider, whatever its client does."""
+def judge(
+    status: int, error: UpstreamError | None, names: Callable[[UpstreamError], bool] = lambda _error: False
+) -> Judgement:
+    """Returns what an answer with this status and error means. ``names``: whether the error speaks of something that
+    the request itself names. A 2xx is an error here: it has no answer, or only a part of one (204, 205, 206).
+    """
+    outcome = _BY_STATUS.get(status)
+    if error is not None:
+        judged = _by_words(status, error)
+        if judged is not None:
+            return judged
+        if outcome is Outcome.UNSUPPORTED and names(error):
+            return _CLIENT_ERROR
+    if status == 413:
+        return _TOO_LONG
     if status == 402:
-        return True
-    if error is None or status not in (400, 429):
-        return False
-    message = error.message.lower()
-    return not _QUOTA_CODES.isdisjoint((error.code, error.type)) or any(words in message for words in _QUOTA_WORDS)
+        return _QUOTA
+    if outcome is not None:
+        return Judgement(outcome)
+    return _CLIENT_ERROR if 400 <= status < 500 else FAILURE
 
 
-def classify_refusal(error: UpstreamError) -> Refusal | None:
-    """Of a client_error: may another model take the request?"""
-    codes, message = {error.code, error.type}, error.message.lower()
-    if codes & _LENGTH_CODES or any(words in message for words in _LENGTH_WORDS):
-        return Refusal.CONTEXT_WINDOW
-    if codes & _POLICY_CODES or any(words in message for words in _POLICY_WORDS):
-        return Refusal.CONTENT_POLICY
+def _by_words(status: int, error: UpstreamError) -> Judgement | None:
+    if status in (401, 407, 408, 409):
+        return None
+    if status == 413 and error_words.says_rate_limited(error) and error_words.names_limit_with_room(error):
+        return _THROTTLED
+    if status != 404 and error_words.says_too_long(status, error):
+        return _TOO_LONG
+    if status < 500 and status != 429 and error_words.says_flagged(error):
+        return _FLAGGED
+    if status == 402 and error_words.says_too_expensive(error):
+        return _TOO_EXPENSIVE
+    if status in (400, 402, 403, 429) and error_words.says_quota_exhausted(error):
+        return _QUOTA
+    if status == 400 and error_words.says_key_refused(error):
+        return FAILURE
+    if status in (400, 422, 500) and error_words.says_endpoint_unsupported(error):
+        return _UNSUPPORTED
     return None
 
 
-def classify_fault(error: BaseException) -> Outcome:
-    """A fault of the transport."""
-    return Outcome.TIMEOUT if isinstance(error, TimeoutError) else Outcome.FAILURE
+def judge_in_band(
+    error: UpstreamError, names: Callable[[UpstreamError], bool] = lambda _error: False
+) -> tuple[int, Judgement]:
+    """Returns the status that an error within a 200 stands for, and what it means: the same as that status would."""
+    status = status_of(error, 0)
+    if not status:
+        # A code that nobody knows: the words may still say that the request is at fault.
+        is_request = error_words.says_too_long(400, error) or error_words.says_flagged(error)
+        status = 400 if is_request else 500
+    return status, judge(status, error, names)
 
 
-_LIMITS = (  # what is left of a provider's limit, and when there will be more
-    (b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests"),
-    (b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens"),
-    (b"anthropic-ratelimit-requests-remaining", b"anthropic-ratelimit-requests-reset"),
-    (b"anthropic-ratelimit-tokens-remaining", b"anthropic-ratelimit-tokens-reset"),
-)
-USED_UP_MOST_MS = 60_000  # limits are per minute: by then there is something again
-USED_UP_DEFAULT_MS = 1_000
-_PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)")
-_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
+def judge_fault(fault: BaseException) -> Judgement:
+    """Returns what a fault of the transport means."""
+    return Judgement(Outcome.TIMEOUT if isinstance(fault, TimeoutError) else Outcome.FAILURE)
 
 
-def used_up_ms(headers: Mapping[bytes, bytes], dated: Mapping[str, str]) -> int:
-    """For how long a provider whose answer says that nothing is left of a limit needs no further call, in ms, a minute
-    at most; 0 when something is left or nothing was said. Names in lower case; ``dated``: all headers of the answer.
+_OWN_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
+
+
+def is_own_fault(fault: BaseException) -> bool:
+    """Whether this process, not the deployment, is at fault: out of descriptors, ports, buffers or memory."""
+    cause: BaseException | None = fault
+    while cause is not None:
+        if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in _OWN_ERRNOS):
+            return True
+        if isinstance(cause, socket.gaierror) and not _has_descriptor():
+            return True
+        inner = getattr(cause, "os_error", None)
+        cause = inner if inner is not None and inner is not cause else cause.__cause__
+    return False
+
+
+def _has_descriptor() -> bool:
+    """A resolver that cannot open its socket only says that the name was not found."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return False
+    return True
+
+
+def reason_of(status: int, error: UpstreamError | None, is_in_band: bool = False) -> str:
+    """Returns why an answer is no success, in words: `401 invalid_api_key: Incorrect API key provided`. The part before
+    the first colon is the same for all answers of a kind. The caller masks keys.
     """
-    waits = [_reset_ms(headers.get(reset), dated) for left, reset in _LIMITS if headers.get(left, b"").strip() == b"0"]
-    return max(waits, default=0)
-
-
-def _reset_ms(value: bytes | None, dated: Mapping[str, str]) -> int:
-    """OpenAI's durations (6m0s, 120ms), a number of seconds, or Anthropic's time (RFC 3339)."""
-    text = (value or b"").decode("latin-1").strip()
-    parts = _PART.findall(text)
-    if parts and "".join(number + unit for number, unit in parts) == text:
-        ms = sum(float(number) * _UNITS_MS[unit] for number, unit in parts)
-    elif text.replace(".", "", 1).isdigit() and text.isascii():
-        ms = 1000 * float(text)
+    code = None if error is None else next((each for each in (error.code, error.type, error.status) if each), None)
+    if is_in_band:
+        head = f"error {code or status} within a 200"
+    elif code and str(code) != str(status):
+        head = f"{status} {code}"
     else:
-        try:
-            ms = 1000 * (datetime.datetime.fromisoformat(text).timestamp() - _said_at_s(dated))
-        except (ValueError, OverflowError):
-            ms = USED_UP_DEFAULT_MS
-    return round(min(max(ms, 1), USED_UP_MOST_MS))
+        head = f"{status} {_phrase(status)}".rstrip()
+    words = "" if error is None else " ".join(error.message.split())
+    return (f"{head}: {words}" if words else head)[:REASON_MOST]
 
 
-def retry_after_ms(value: str | None, dated: Mapping[str, str]) -> int:
-    """A Retry-After header (seconds or an HTTP date) in ms, a day at most; 0 when absent or unreadable. ``dated``: all
-    headers of the answer.
-    """
-    if not value:
-        return 0
+def _phrase(status: int) -> str:
     try:
-        seconds = float(value)
+        return HTTPStatus(status).phrase
     except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - _said_at_s(dated)
-        except (ValueError, TypeError, OverflowError):
-            return 0
-    return round(min(max(seconds, 0.0), RETRY_AFTER_MOST_S) * 1000) if seconds == seconds else 0
-
-
-def _said_at_s(dated: Mapping[str, str]) -> float:
-    """By the clock of whoever answered, if it tells its time: this machine's may be an hour off."""
-    try:
-        return email.utils.parsedate_to_datetime(dated["date"]).timestamp()
-    except (KeyError, ValueError, TypeError, OverflowError):
-        return time.time()
+        return ""

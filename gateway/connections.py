@@ -38,9 +38,20 @@ class Connector(aiohttp.TCPConnector):
         protocol.is_idle = True
 
 
+LINE_MOST = 131_072  # bytes of one header line: content policies and traces of proxies take tens of KB
+HEADERS_MOST = 512
+
+
 def session(keep_alive_s: float) -> aiohttp.ClientSession:
     """Unlimited: how many calls may run is decided by acquire, once. No cookies: they would carry one tenant's traces
     to the next.
     """
     connector = Connector(limit=0, keepalive_timeout=keep_alive_s)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        max_line_size=LINE_MOST,
+        max_field_size=LINE_MOST,
+        max_headers=HEADERS_MOST,
+    )

@@ -1,20 +1,65 @@
-"""How long a request, with all its attempts, may take."""
+"""How long a request, with all its attempts, may take, and what it means when an attempt takes longer."""
 
 import msgspec
 
+from gateway.classify import Judgement
+from gateway.exchange import Exchange
+from gateway.settings import DeploymentSettings
 from shared_state.records import Outcome
+
+_TIMED_OUT = Judgement(Outcome.TIMEOUT)
+_CUT_SHORT = Judgement(Outcome.CANCELLED)
 
 
 class Deadline(msgspec.Struct, frozen=True):
-    """When a request must be answered, by the loop's clock; all its attempts share it. ``is_asked``: by its client."""
+    """When a request must be answered, by the loop's clock; all its attempts share it. ``is_asked``: its client set it,
+    so that it also bounds a stream that delivers.
+    """
 
     at: float
     is_asked: bool = False
 
-    def outcome(self, deployment_at: float, is_first: bool) -> Outcome:
-        """Of a call that is cut off at this time or at its deployment's. A client that gives less time than the
-        deployment may take is like one that leaves, and so is an attempt before that has used the time up: it says
-        nothing about the deployment.
-        """
-        is_cut_short = self.at < deployment_at and (self.is_asked or not is_first)
-        return Outcome.CANCELLED if is_cut_short else Outcome.TIMEOUT
+
+class Limits:
+    """What bounds one attempt, and whose fault it is when a limit is reached.
+
+    The gateway's own limit is the provider's failure only where the provider was silent. A client that allows less time
+    than the deployment may take is like one that leaves, and so is an earlier attempt that has used the time up: the
+    limit says nothing about the deployment then.
+    """
+
+    def __init__(
+        self, deployment: DeploymentSettings, deadline: Deadline, now: float, is_stream: bool, is_first: bool
+    ) -> None:
+        self._deployment = deployment
+        self._is_stream = is_stream
+        own_at = now + deployment.timeout_ms / 1000
+        first_token_ms = deployment.first_token_timeout_ms if is_stream else None
+        self._is_first_token = first_token_ms is not None and now + first_token_ms / 1000 <= min(own_at, deadline.at)
+        if first_token_ms is not None:
+            own_at = min(own_at, now + first_token_ms / 1000)
+        self._is_cut_short = deadline.at < own_at and (deadline.is_asked or not is_first)
+        self._is_request = deadline.at < own_at
+        self._has_heard = False
+        self.at = min(own_at, deadline.at)
+
+    def heard(self) -> None:
+        """The provider sent something."""
+        self._has_heard = True
+
+    def silent(self) -> Exchange:
+        """Returns the outcome of a stream that was silent for too long before its first content."""
+        name = "idle_timeout" if self._has_heard else "first_byte_timeout"
+        silence_ms = self._deployment.idle_timeout_ms if self._has_heard else self._deployment.first_byte_timeout_ms
+        return Exchange(_TIMED_OUT, reason=f"timed out: silent for {silence_ms / 1000:g} s ({name})")
+
+    def over(self) -> Exchange:
+        """Returns the outcome of an attempt at ``at``."""
+        if self._is_first_token:
+            first_token_ms = self._deployment.first_token_timeout_ms or 0
+            words = f"timed out: no content within {first_token_ms / 1000:g} s (first_token_timeout)"
+            return Exchange(_TIMED_OUT, reason=words)
+        awaited = "content" if self._is_stream else "answer"
+        limit = "the request's time" if self._is_request else f"{self._deployment.timeout_ms / 1000:g} s (timeout)"
+        is_neutral = self._is_cut_short or self._has_heard
+        return Exchange(_CUT_SHORT if is_neutral else _TIMED_OUT, reason=f"timed out: no {awaited} within {limit}")

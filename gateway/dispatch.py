@@ -14,20 +14,22 @@ from gateway.auth import Tenant
 from gateway.calls import Call, Kind
 from gateway.catalog import Candidate, Catalog
 from gateway.classify import Refusal
-from gateway.deadline import Deadline
+from gateway.deadline import Deadline, Limits
 from gateway.errors import (
     Forbidden,
     GatewayError,
     InvalidRequest,
     ModelNotFound,
+    ReplicaFault,
 )
+from gateway.exchange import Exchange
 from gateway.exhausted import Tried, attempts, failed, rejected, tried_with
 from gateway.interrupt import Cause, Interrupt
 from gateway.queueing import Queue
 from gateway.rate_limits import tenant_limited
 from gateway.router_settings import RouterSettings
 from gateway.tracing import Attempt, Trace
-from gateway.upstream import Exchange, Upstream
+from gateway.upstream import Upstream
 from gateway.way import Leg, Way, ways
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit, Plan, Rejection
@@ -151,6 +153,7 @@ class Dispatcher:
                 # It cannot be said in this provider's dialect. Another one's may have the words.
                 way.drop(candidate)
                 tried.append(Tried(candidate, Outcome.CLIENT_ERROR, error=error, is_sent=False))
+                self._settle_unsent(decision, attempt, is_final=not way.candidates)
                 if not way.candidates:
                     raise failed(tried) from error
                 continue
@@ -160,18 +163,17 @@ class Dispatcher:
             if chain:
                 left = [c for c in chain if all(c.deployment is not t.candidate.deployment for t in tried)]
                 way = Way(ways(left, self._plan)[0], self._plan)
-            elif exchange.outcome is Outcome.SUCCESS or (
-                exchange.outcome is Outcome.CLIENT_ERROR and not attempts(tried)
-            ):
+            is_spent = attempts(tried) + 1 >= self._max_attempts or interrupt.time() >= deadline.at
+            is_last = not way.candidates or is_spent or not (chain or exchange.judgement.moves_on)
+            is_own_mistake = exchange.outcome is Outcome.CLIENT_ERROR and is_last and not attempts(tried)
+            if exchange.outcome is Outcome.SUCCESS or is_own_mistake or (is_last and exchange.is_documented_end):
                 answer = Answer(self._store, self._admission.settle, decision, exchange, interrupt, candidate, attempt)
                 answer.attempts, answer.upstream_s, answer.decision_s = attempts(tried) + 1, upstream_s, decision_s
+                answer.tried = tuple(tried)
                 return answer
             tried.append(tried_with(candidate, exchange))
-            is_refused = exchange.outcome is Outcome.CLIENT_ERROR and not chain
-            is_spent = attempts(tried) >= self._max_attempts or interrupt.time() >= deadline.at
-            is_final = not way.candidates or is_refused or is_spent
-            self._settle_failed(decision, exchange, attempt, is_final)
-            if is_final:
+            self._settle_failed(decision, exchange, attempt, is_last)
+            if is_last:
                 raise failed(tried)
 
     def _way(self, route: Route) -> Way:
@@ -205,27 +207,44 @@ class Dispatcher:
         """One attempt within its time. Settles the permit itself when it is cancelled or breaks on a defect."""
         call, deadline, interrupt = asking.call, asking.deadline, asking.interrupt
         deployment, now = candidate.deployment, interrupt.time()
-        deployment_at = now + deployment.timeout_ms / 1000
-        first_byte_at = min(deployment_at, now + deployment.first_byte_timeout_ms / 1000)
-        first_at = first_byte_at if call.is_stream else deployment_at
-        late = deadline.outcome(first_at, is_first)
-        interrupt.set_deadline(min(deadline.at, first_at))
+        limits = Limits(deployment, deadline, now, call.is_stream, is_first)
+        interrupt.set_deadline(limits.at)
+        heard = limits.heard
+        if call.is_stream:
+            interrupt.begin_waiting(deployment.first_byte_timeout_ms / 1000)
+            idle_s = deployment.idle_timeout_ms / 1000
+
+            def heard() -> None:
+                limits.heard()
+                interrupt.begin_waiting(idle_s)
+
         try:
-            exchange = await upstream.send(candidate.deployment.id, call, attempt.context)
+            exchange = await upstream.send(deployment.id, call, attempt.context, heard)
         except BaseException as error:
+            if interrupt.take(Cause.SILENCE):
+                return limits.silent()
             if interrupt.take(Cause.DEADLINE):
-                return Exchange(late)
-            attempt.end(Outcome.CANCELLED)
-            is_sent = not isinstance(error, InvalidRequest)
-            self._admission.settle(permit, Ending(Outcome.CANCELLED), attempt, is_sent=is_sent)
+                return limits.over()
+            if not isinstance(error, InvalidRequest):
+                attempt.end(Outcome.CANCELLED)
+                is_sent = not isinstance(error, ReplicaFault)
+                ending = Ending(Outcome.CANCELLED, tokens=-1 if is_sent else 0)
+                self._admission.settle(permit, ending, attempt, is_sent=is_sent)
             raise
-        if call.is_stream and exchange.outcome is Outcome.SUCCESS:
-            interrupt.set_deadline(min(deadline.at, deployment_at))
-        else:
+        interrupt.end_waiting()
+        if not exchange.is_passed_on or not call.is_stream:
             interrupt.clear()
-        exchange.late = deadline.outcome(deployment_at, is_first)
+        elif not deadline.is_asked:
+            interrupt.clear_deadline()  # a stream that delivers is bounded by its silence only
+        else:
+            interrupt.set_deadline(deadline.at)
         attempt.answered(exchange)
         return exchange
+
+    def _settle_unsent(self, permit: Permit, attempt: Attempt, is_final: bool) -> None:
+        attempt.end(Outcome.CANCELLED)
+        ending = Ending(Outcome.CANCELLED, is_final=is_final, tokens=0)
+        self._admission.settle(permit, ending, attempt, is_urgent=not is_final, is_sent=False)
 
     def _settle_failed(self, permit: Permit, exchange: Exchange, attempt: Attempt, is_final: bool) -> None:
         attempt.end(exchange.outcome, exchange)
@@ -234,7 +253,9 @@ class Dispatcher:
             exchange.latency_ms,
             retry_after_ms=exchange.retry_after_ms,
             is_final=is_final,
+            tokens=exchange.tokens,
             cost=exchange.cost,
+            reason=exchange.reason,
         )
         # Ahead of the acquire that follows, in the same flush: the next decision already knows.
         self._admission.settle(permit, ending, attempt, is_urgent=not is_final)

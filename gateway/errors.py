@@ -18,6 +18,7 @@ GatewayError
 │   └── UpstreamTimedOut  504
 ├── Overloaded            503  shed
 ├── NoHealthyDeployment   503  every candidate is open or cooling
+├── ReplicaFault          503  this replica is out of descriptors, ports or memory, or has a defect
 └── StateLost             503  the store cannot be reached
 """
 
@@ -31,13 +32,22 @@ WAIT_MOST_MS = 60_000
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one candidate answered, fit to be shown: no upstream text, no keys. ``status``: its HTTP status if it had
-    one.
+    """What one candidate answered. ``status``: its HTTP status if it had one; ``reason``: why it gave no answer, in
+    words without keys.
     """
 
     deployment: str
     outcome: str
     status: int = 0
+    reason: str = ""
+
+
+class ProviderFields(msgspec.Struct, frozen=True):
+    """A provider's error object as each dialect has it, without keys; ``request_id``: Anthropic's, next to it."""
+
+    chat: dict[str, object]
+    message: dict[str, object]
+    request_id: str | None = None
 
 
 class Objection(msgspec.Struct, frozen=True):
@@ -49,8 +59,9 @@ class Objection(msgspec.Struct, frozen=True):
 
 
 class GatewayError(Exception):
-    """Base. ``retry_after_ms`` becomes retry-after headers, ``details`` a list beside the error's message, ``attempts``
-    how often a provider was called for it, ``headers`` what else goes with it.
+    """Base. ``retry_after_ms`` becomes retry-after headers; ``details`` a list next to the error's message, named
+    `attempts` where it holds what candidates answered; ``attempts``: how often a provider was called for it;
+    ``headers``: further ones; ``provider``: the provider's own error, which the client gets as it is.
     """
 
     status = 500
@@ -72,6 +83,7 @@ class GatewayError(Exception):
         self.details = details
         self.attempts = 0
         self.headers: list[tuple[bytes, bytes]] = []
+        self.provider: ProviderFields | None = None
 
 
 class InvalidRequest(GatewayError):
@@ -213,6 +225,18 @@ class NoHealthyDeployment(GatewayError):
     code = "no_healthy_deployment"
 
 
+class ReplicaFault(GatewayError):
+    """Never an outcome of a deployment."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "replica_exhausted"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code or self.code
+
+
 class StateLost(GatewayError):
     status = 503
     type = "service_unavailable_error"
@@ -227,9 +251,15 @@ def body_of(error: GatewayError) -> bytes:
         "param": error.param,
         "code": error.code,
     }
-    if error.details:
-        fields["details"] = error.details
-    return msgspec.json.encode({"error": fields})
+    if error.provider is not None:
+        fields |= error.provider.chat
+    return msgspec.json.encode({"error": fields | _listed(error)})
+
+
+def _listed(error: GatewayError) -> dict[str, object]:
+    if not error.details:
+        return {}
+    return {"attempts" if isinstance(error.details[0], Attempt) else "details": error.details}
 
 
 _MESSAGE_TYPES = {
@@ -248,14 +278,18 @@ _MESSAGE_TYPES = {
 
 def message_body_of(error: GatewayError) -> bytes:
     """The same as Anthropic's error object; our code goes along, and the field in question into the message."""
+    if error.provider is not None:
+        own = error.provider.message
+        whole = {"type": "error", "error": own | (_listed(error) if "attempts" not in own else {})}
+        return msgspec.json.encode(
+            whole | ({"request_id": error.provider.request_id} if error.provider.request_id else {})
+        )
     kind = _MESSAGE_TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
     text = error.message if not error.param or error.param in error.message else f"{error.param}: {error.message}"
     fields: dict[str, object] = {"type": kind, "message": text}
     if error.code:
         fields["code"] = error.code
-    if error.details:
-        fields["details"] = error.details
-    return msgspec.json.encode({"type": "error", "error": fields})
+    return msgspec.json.encode({"type": "error", "error": fields | _listed(error)})
 
 
 def headers_of(error: GatewayError) -> list[tuple[bytes, bytes]]:

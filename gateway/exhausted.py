@@ -4,54 +4,86 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gateway.calls import Kind
 from gateway.catalog import Candidate
+from gateway.dialects.error_kinds import chat_error_fields, message_error_fields
 from gateway.errors import (
     Attempt,
     BudgetExceeded,
     GatewayError,
     NoHealthyDeployment,
     Overloaded,
+    ProviderFields,
     QuotaExhausted,
     RateLimited,
     UpstreamFailed,
     UpstreamRefused,
     UpstreamTimedOut,
 )
-from gateway.upstream import Exchange
+from gateway.exchange import Exchange
+from gateway.redaction import without_keys
+from gateway.upstream_errors import UpstreamError
 from shared_state.records import Outcome, Rejection
+
+FIELD_MOST = 200  # characters of a provider's type, param or code
 
 
 class Tried(msgspec.Struct, frozen=True):
-    """A candidate that gave no answer. ``is_sent``: it was called, as it is not when its dialect lacks the words."""
+    """A candidate that gave no answer. ``error``: what the client gets where this candidate decides it; ``is_sent``: it
+    was called, as it is not when its dialect lacks the words.
+    """
 
     candidate: Candidate
     outcome: Outcome
     retry_after_ms: int = 0
     status: int = 0
     is_quota_exhausted: bool = False
-    error: GatewayError | None = None  # the request's own fault, as it was found there
+    error: GatewayError | None = None
     is_sent: bool = True
+    reason: str = ""
+
+
+def provider_fields(candidate: Candidate, wire: Kind, error: UpstreamError, status: int) -> ProviderFields:
+    """Returns the provider's error in both dialects: every field as it came, without keys."""
+    given: dict[str, object] = {**error.fields, "message": error.message or "The provider refused the request."}
+    for name, value in (("type", error.type), ("param", error.param), ("code", error.code)):
+        if value is not None:
+            given[name] = value[:FIELD_MOST] if isinstance(value, str) else value
+    try:
+        text = msgspec.json.encode(given).decode()
+        given = msgspec.json.decode(without_keys(text, str(candidate.deployment.provider.api_key)))
+    except (msgspec.DecodeError, RecursionError):  # a key that is a part of JSON's own signs, or too many levels
+        given = {"message": "The provider refused the request."}
+    if wire is Kind.MESSAGE:
+        return ProviderFields(chat_error_fields(given), {"type": "api_error", **given}, error.request_id)
+    message = message_error_fields({**given, "status_code": status})
+    message.pop("status_code", None)
+    default = "invalid_request_error" if status < 500 else "api_error"
+    code = given.get("code")
+    return ProviderFields(
+        {"type": default, "param": None, **given, "code": None if code is None else str(code)}, message
+    )
 
 
 def refused(candidate: Candidate, exchange: Exchange) -> UpstreamRefused:
-    """The provider's fault-finding with the request, as our error: bounded, and without the key it was asked with."""
-    error = exchange.error
-    if error is None:
-        return UpstreamRefused(
-            exchange.status, "The provider refused the request.", type="invalid_request_error", param=None, code=None
-        )
-    key = str(candidate.deployment.provider.api_key)
-
-    def told(text: str | None, most: int = 200) -> str | None:
-        return text and (text.replace(key, "***") if key else text)[:most]
-
-    return UpstreamRefused(
+    """Returns the provider's objection to the request as an error of ours, with the provider's words."""
+    error = exchange.error or UpstreamError()
+    fields = provider_fields(candidate, exchange.wire, error, exchange.status)
+    chat = fields.chat
+    refusal = UpstreamRefused(
         exchange.status,
-        told(error.message, 2000) or "The provider refused the request.",
-        type=told(error.type) or "invalid_request_error",
-        param=told(error.param),
-        code=None if error.code is None else told(str(error.code)),
+        str(chat["message"]),
+        type=str(chat["type"]),
+        param=None if chat.get("param") is None else str(chat["param"]),
+        code=None if chat.get("code") is None else str(chat["code"]),
     )
+    refusal.provider = fields
+    if exchange.request_id:
+        refusal.headers.append((b"x-pllm-provider-request-id", exchange.request_id))
+    return refusal
+
+
+_TOLD = (Outcome.CLIENT_ERROR, Outcome.UNSUPPORTED)
 
 
 def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
@@ -61,7 +93,8 @@ def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
         exchange.retry_after_ms,
         exchange.status,
         exchange.is_quota_exhausted,
-        refused(candidate, exchange) if exchange.outcome is Outcome.CLIENT_ERROR else None,
+        refused(candidate, exchange) if exchange.outcome in _TOLD else None,
+        reason=exchange.reason,
     )
 
 
@@ -69,8 +102,8 @@ def attempts(tried: Sequence[Tried]) -> int:
     return sum(each.is_sent for each in tried)
 
 
-def _details(tried: Sequence[Tried]) -> tuple[Attempt, ...]:
-    return tuple(Attempt(t.candidate.deployment.id, t.outcome.value, t.status) for t in tried)
+def tried_list(tried: Sequence[Tried]) -> tuple[Attempt, ...]:
+    return tuple(Attempt(t.candidate.deployment.id, t.outcome.value, t.status, t.reason) for t in tried)
 
 
 def failed(tried: Sequence[Tried]) -> GatewayError:
@@ -83,7 +116,8 @@ def failed(tried: Sequence[Tried]) -> GatewayError:
 def _error_for(tried: Sequence[Tried]) -> GatewayError:
     if not tried:
         return UpstreamTimedOut("The request's time was over before a provider was asked.")
-    primary, details = tried[0], _details(tried)
+    # That a deployment lacks the endpoint says less than what another one answered.
+    primary, details = next((t for t in tried if t.outcome is not Outcome.UNSUPPORTED), tried[0]), tried_list(tried)
     if primary.error is not None:
         primary.error.details = details
         return primary.error

@@ -1,6 +1,6 @@
-"""Why a request's task was cancelled: by its client leaving, by its deadline, or by somebody else.
+"""Why a request's task was cancelled: by its client leaving, by its deadline, by a provider's silence, or from outside.
 
-One object per request holds the only two causes the gateway itself has, so that a cancellation from outside
+One object per request holds the only causes the gateway itself has, so that a cancellation from outside
 (shutdown) is never mistaken for one of them.
 """
 
@@ -16,6 +16,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 class Cause(Enum):
     DISCONNECT = "disconnect"
     DEADLINE = "deadline"
+    SILENCE = "silence"
 
 
 class Interrupt:
@@ -61,11 +62,13 @@ class Interrupt:
             self._timer = None
 
     def begin_waiting(self, silence_s: float = 0.0) -> None:
-        """For the next sign of a stream. From the first time on, when it says for how long, silence for longer is a
-        deadline that has passed. One timer that looks back costs less than one per sign.
+        """For the next sign of a provider. Silence for longer than ``silence_s``, or than the last one given, cancels.
+        One timer that looks back costs less than one per sign.
         """
         self._waiting_since, self.is_waiting = self._loop.time(), True
-        if silence_s:
+        if silence_s and (silence_s != self._silence_s or self._silence_timer is None):
+            if self._silence_timer is not None:
+                self._silence_timer.cancel()
             self._silence_s = silence_s
             self._silence_timer = self._loop.call_later(silence_s, self._check_silence)
 
@@ -76,7 +79,8 @@ class Interrupt:
         now = self._loop.time()
         due = (self._waiting_since if self.is_waiting else now) + self._silence_s
         if now >= due:
-            self._fire(Cause.DEADLINE)
+            self._silence_timer = None
+            self._fire(Cause.SILENCE)
         else:
             self._silence_timer = self._loop.call_at(due, self._check_silence)
 

@@ -6,7 +6,6 @@ may stop doing so, and a request must not wait for that.
 
 import contextlib
 import logging
-import re
 import sys
 import threading
 import time
@@ -18,13 +17,12 @@ from typing import BinaryIO
 
 import msgspec
 
+from gateway.redaction import Redaction
+
 WAITING_MOST = 20_000  # lines that nobody has taken yet
 PIPE_WHOLE = 4096  # bytes: POSIX's PIPE_BUF on Linux
 PAUSE_S = 0.05  # between two writes: many lines go out as one
 CLOSE_MOST_S = 1.0
-MASK = "***"
-# What looks like a key, whoever's it is: of OpenAI and Anthropic, and after the word in an authorization header.
-_LIKE_KEYS = re.compile(r"(?i)\b(?:sk-[a-z0-9_-]{8,}|bearer\s+[a-z0-9._~+/=-]+)")
 
 
 @lru_cache(maxsize=2)
@@ -92,24 +90,6 @@ class Lines:
         self._is_closing = True
         self._is_wanted.set()
         self._thread.join(CLOSE_MOST_S)
-
-
-class Redaction:
-    """Takes the secrets of the configuration, and what looks like one, out of texts."""
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets: list[str] = []
-        self.learn(secrets)
-
-    def learn(self, secrets: Iterable[str]) -> None:
-        """More of them. Those of before may still be said."""
-        known = {*self._secrets, *(secret for secret in secrets if secret)}
-        self._secrets = sorted(known, key=len, reverse=True)
-
-    def __call__(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
-        return _LIKE_KEYS.sub(MASK, text)
 
 
 class LineLogging(logging.Handler):

@@ -38,7 +38,8 @@ _ERROR = {
                 "type": {"type": "string"},
                 "param": {"type": ["string", "null"]},
                 "code": {"type": ["string", "null"]},
-                "details": {"type": "array", "items": {"type": "object"}},  # attempts, or what replicas object to
+                "attempts": {"type": "array", "items": {"$ref": "#/components/schemas/Attempt"}},
+                "details": {"type": "array", "items": {"type": "object"}},  # what replicas object to
             },
         }
     },
@@ -54,10 +55,10 @@ _MESSAGE_ERROR = {
             "properties": {
                 "type": {"type": "string"},
                 "message": {"type": "string"},
-                "code": {"type": "string"},
-                "details": {"type": "array", "items": {"$ref": "#/components/schemas/Attempt"}},
+                "attempts": {"type": "array", "items": {"$ref": "#/components/schemas/Attempt"}},
             },
         },
+        "request_id": {"type": "string"},  # the provider's, of an error that it sent
     },
 }
 _ATTEMPT = {

@@ -24,10 +24,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from gateway.auth import Tenant
 from gateway.calls import Call, Kind
 from gateway.catalog import Candidate
-from gateway.logs import Redaction
+from gateway.exchange import Exchange
+from gateway.redaction import Redaction
 from gateway.settings import ConfigurationError, DeploymentSettings
 from gateway.tracing import ENDPOINTS, NO_ATTEMPT, Attempt, Headers, Trace, Tracer
-from gateway.upstream import Exchange
 from gateway.yaml_source import Problem
 from shared_state.records import Outcome, Permit, Rejection
 
@@ -221,7 +221,10 @@ class OtlpAttempt(Attempt):
             self._span.set_attribute("gen_ai.usage.output_tokens", exchange.output_tokens)
         if outcome is not Outcome.SUCCESS:
             is_status = exchange is not None and exchange.status >= 400
-            self._span.set_attribute("error.type", str(exchange.status) if exchange and is_status else outcome.value)
+            kind = str(exchange.status) if exchange and is_status else outcome.value
+            self._span.set_attribute("error.type", kind)
+            if exchange is not None and exchange.reason:
+                self._span.add_event("exception", {"exception.type": kind, "exception.message": exchange.reason})
             self._span.set_status(_ERROR)
         self._span.end()
 

@@ -5,7 +5,9 @@ from gateway.router_settings import RouterSettings
 from gateway.settings import DeploymentSettings, Settings
 from shared_state.policies import Configuration, DeploymentPolicy, RouterPolicy
 
-# A lease outlives the longest call, so that it only expires when nobody is left to settle it.
+# A lease outlives the longest call, so that it only expires when nobody is left to settle it. A stream that delivers
+# has no limit: the few that last longer than this no longer count as active before they end.
+LEASE_LEAST_MS = 900_000
 LEASE_MARGIN_MS = 15_000
 
 
@@ -42,7 +44,7 @@ def router_policy(router: RouterSettings) -> RouterPolicy:
 def deployment_policy(deployment: DeploymentSettings, router: RouterSettings) -> DeploymentPolicy:
     return DeploymentPolicy(
         id=deployment.id,
-        lease_ms=deployment.timeout_ms + LEASE_MARGIN_MS,
+        lease_ms=max(deployment.timeout_ms, LEASE_LEAST_MS) + LEASE_MARGIN_MS,
         latency_threshold_ms=deployment.latency_threshold_ms,
         token_allowance_ms=router.token_allowance_ms,
         cooldown_ms=deployment.cooldown_period_ms,

@@ -5,8 +5,11 @@ import time
 import msgspec
 
 from gateway.answer import Answer
-from gateway.errors import GatewayError
-from gateway.logs import Lines, Redaction, timestamp
+from gateway.errors import Attempt, GatewayError
+from gateway.exhausted import tried_list
+from gateway.logs import Lines, timestamp
+from gateway.redaction import Redaction
+from shared_state.records import Outcome
 
 GONE = "client_disconnected"
 PATH_MOST = 200
@@ -14,7 +17,8 @@ PATH_MOST = 200
 
 class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Filled while the request goes; times in ms. ``status``: HTTP's, 0 when the client left before it got one;
-    ``error``: our code of what went wrong, also in an answer that had begun. Of what a client wrote there is nothing in
+    ``error``: our code of what went wrong, also in an answer that had begun; ``failed_attempts``: why each attempt gave
+    no answer, also where a fallback saved the request. Of what a client wrote there is nothing in
     it but names known here.
     """
 
@@ -33,6 +37,7 @@ class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
     deployment: str = ""
     fallback: str = ""
     attempts: int = 0
+    failed_attempts: tuple[Attempt, ...] = ()
     stream: bool = False
     outcome: str = ""
     duration_ms: float = 0.0
@@ -45,6 +50,7 @@ class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
 
     def failed(self, error: GatewayError) -> None:
         self.status, self.error, self.attempts = error.status, error.code or error.type, error.attempts
+        self.failed_attempts = tuple(each for each in error.details if isinstance(each, Attempt))
 
     def served(self, answer: Answer) -> None:
         """Once its last byte has gone out, or its client has left."""
@@ -52,6 +58,10 @@ class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
         self.deployment = deployment.id
         self.fallback = deployment.model_name if answer.candidate.tier else ""
         self.attempts = answer.attempts
+        self.failed_attempts = tried_list(answer.tried)
+        if answer.outcome is not Outcome.SUCCESS and exchange.reason:
+            last = Attempt(deployment.id, answer.outcome.value, exchange.status, exchange.reason)
+            self.failed_attempts = (*self.failed_attempts, last)
         self.outcome = answer.outcome.value
         self.decision_ms = round(answer.decision_s * 1000, 2)
         self.first_byte_ms = exchange.latency_ms if self.stream else 0
@@ -101,5 +111,6 @@ def _plain(line: RequestLine) -> bytes:
         words.append(f"{line.attempts} attempts")
     if line.error:
         words.append(line.error)
+    words += [f"[{each.deployment}: {each.reason or each.outcome}]" for each in line.failed_attempts]
     words.append(line.request_id)
     return " ".join(word for word in words if word).encode()

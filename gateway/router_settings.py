@@ -99,7 +99,7 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     fallback: FallbackSettings = FallbackSettings()
     retry_budget: RetryBudgetSettings = RetryBudgetSettings()
     max_attempts: Count = 3  # a second deployment and one fallback; more only add waiting
-    request_timeout_ms: Duration = 120_000  # two whole timeouts of a deployment: a hang, then one fallback
+    request_timeout_ms: Duration = 600_000  # until the first content, with all attempts: as long as official SDKs wait
     fallbacks: Mapping[Name, tuple[Name, ...]] = {}
     context_window_fallbacks: Mapping[Name, tuple[Name, ...]] = {}  # instead of `fallbacks`, when a prompt is too long
     content_policy_fallbacks: Mapping[Name, tuple[Name, ...]] = {}  # and when the provider's filter refused it

@@ -18,7 +18,8 @@ from gateway.app import Application, application
 from gateway.configuration_file import ConfigurationFile, Loaded
 from gateway.flight import Flight
 from gateway.hang_up import HangUp
-from gateway.logs import Lines, Redaction, written
+from gateway.logs import Lines, written
+from gateway.redaction import Redaction
 from gateway.setting_types import secrets
 from gateway.settings import Settings
 

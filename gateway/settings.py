@@ -41,6 +41,7 @@ ANTHROPIC_URL = "https://api.anthropic.com/v1"
 Priority = Literal["critical", "high", "normal", "low", "bulk"]
 ProviderType = Literal["openai", "azure", "anthropic"]
 Concurrency = Literal["adaptive", "gradient", "fixed"]
+Endpoint = Literal["chat", "completions", "embeddings", "messages", "responses"]
 LimitField = Literal["max_tokens", "max_completion_tokens"]
 
 
@@ -107,10 +108,13 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
     provider: ProviderSettings = ProviderSettings()
     priority: Level = 50  # this and the timeout as in the original PLLM
     weight: Weight = 1.0
-    timeout_ms: Duration = 60_000
+    # 600 s is what official SDKs wait for: a client must not be cut off earlier than it would be without a gateway.
+    timeout_ms: Duration = 600_000  # of a plain answer, and of a stream until its first content
     connect_timeout_ms: Duration = 5_000  # outlives two lost SYNs, which are sent again after 1 s and 3 s
-    first_byte_timeout_ms: Duration = 30_000  # of streams: a long prompt is read in seconds, a hang lasts for ever
-    idle_timeout_ms: Duration = 30_000  # between two chunks of a stream; models that think send pings or nothing
+    first_byte_timeout_ms: Duration = 600_000  # of streams: silence before the first byte; comments and pings end it
+    first_token_timeout_ms: Duration | None = None  # of streams: until the first content, whatever else has come
+    idle_timeout_ms: Duration = 600_000  # of streams: silence between any two bytes
+    endpoints: tuple[Endpoint, ...] = ()  # that the provider has; none: all of its type, and what it lacks is learned
     rpm: Count | None = None
     tpm: Count | None = None
     max_parallel: Count = 200  # the ceiling of the adaptive limit, which finds the real one below it

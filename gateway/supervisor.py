@@ -18,7 +18,8 @@ from typing import Any
 
 from gateway.configuration_file import ConfigurationFile
 from gateway.hang_up import HangUp, block
-from gateway.logs import Redaction, written
+from gateway.logs import written
+from gateway.redaction import Redaction
 from gateway.setting_types import secrets
 from gateway.settings import ConfigurationError, Settings
 from shared_state.embedded import EmbeddedStore, die_with_parent

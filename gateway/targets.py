@@ -9,11 +9,15 @@ from gateway.settings import DeploymentSettings
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What every request to a deployment has in common."""
+    """What every request to a deployment has in common. ``key``: the provider's, to be masked in its words; ``model``:
+    its name at the provider.
+    """
 
     adapter: Adapter
     headers: dict[str, str]
     timeout: ClientTimeout
+    key: str
+    model: str
 
 
 _OURS = {
@@ -25,11 +29,15 @@ _OURS = {
 
 
 def target(deployment: DeploymentSettings, kind: Kind) -> Target | None:
-    """Its headers are ours: of what the client sent only the edition of its body may reach a provider."""
+    """None where the deployment does not have the endpoint. The headers are ours: of what the client sent only the
+    edition of its body may reach a provider.
+    """
     adapted = adapter(deployment, kind)
-    if adapted is None:
+    if adapted is None or (deployment.endpoints and adapted.wire.label not in deployment.endpoints):
         return None
     headers = {**_OURS, **adapted.headers}
     connect_s = deployment.connect_timeout_ms / 1000
-    timeout = ClientTimeout(connect=connect_s, sock_connect=connect_s, sock_read=deployment.timeout_ms / 1000)
-    return Target(adapted, headers, timeout)
+    # How long an answer may take is for the request's own clocks, which know what has come so far.
+    timeout = ClientTimeout(connect=connect_s, sock_connect=connect_s)
+    provider = deployment.provider
+    return Target(adapted, headers, timeout, str(provider.api_key), provider.model)

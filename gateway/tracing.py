@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from gateway.auth import Tenant
 from gateway.calls import Call, Kind
 from gateway.catalog import Candidate
-from gateway.upstream import Exchange
+from gateway.exchange import Exchange
 from shared_state.records import Outcome, Permit, Rejection
 
 # OpenTelemetry's own variables: an endpoint switches traces on; the sampler and the rest are read by its SDK.

@@ -1,142 +1,71 @@
-"""One exchange with one deployment, over aiohttp.
+"""One call of one deployment, over aiohttp.
 
-A plain answer is read whole, a stream up to its first event, before anything is said of it: until then a fault can
-still be hidden behind the next candidate. Whoever holds an Exchange closes it.
+A plain answer is read whole, a stream up to its first content, before it is judged: until then a fault can still be
+hidden behind the next candidate. The holder of an Exchange closes it.
 """
 
-import asyncio
+import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import aiohttp
+import msgspec
 
-from gateway.calls import NOT_JSON, Call, Kind, UpstreamError, error_of, tokens_of
+from gateway.calls import NOT_JSON, Call, Kind, tokens_of
 from gateway.classify import (
-    QUOTA_COOL_MS,
-    Refusal,
-    classify_fault,
-    classify_refusal,
-    classify_status,
-    is_quota_exhausted,
-    retry_after_ms,
-    used_up_ms,
+    FAILURE,
+    SUCCESS,
+    is_own_fault,
+    judge,
+    judge_fault,
+    judge_in_band,
+    reason_of,
 )
 from gateway.connections import session
+from gateway.cooldowns import retry_after_ms, served_ms, throttled_ms
 from gateway.dialects.malformed import Malformed
-from gateway.providers.adapters import Adapter, Converter
+from gateway.error_words import names_part_of, try_again_ms
+from gateway.errors import InvalidRequest, ReplicaFault
+from gateway.exchange import FAULTS, Exchange, release
+from gateway.fault_words import fault_words
+from gateway.providers.adapters import Adapter
+from gateway.redaction import without_keys
 from gateway.settings import DeploymentSettings
-from gateway.sse import FIRST_EVENT_MOST, FirstEvent, NotEvents, Progress, WholeEvents
-from gateway.targets import target
+from gateway.sse import NotEvents
+from gateway.stream_content import Preamble
+from gateway.targets import Target, target
+from gateway.upstream_errors import UpstreamError, announced_error, error_in, error_of
 from shared_state.records import Outcome
 
+_log = logging.getLogger("pllm.upstream")
+
 REPLY_MOST = 64 * 1_048_576  # a plain answer is held in memory
+NO_STREAM_MOST = 1_048_576  # of a body that is no stream although one was asked for
 KEEP_ALIVE_S = 30.0
-HELD_MOST = 1_048_576  # of an event that is not complete: more is passed on in parts, as an image's event may be
-BODY_END_S = 0.1  # after a stream's last event
-EVENT_MOST = 16 * HELD_MOST  # of one that has to be translated
-_FAULTS = (aiohttp.ClientError, OSError)
+TEXT_MOST = 500  # of an error in plain text
+_NO_ANSWER = (204, 205, 206)  # nothing, or a part that nobody asked for
+_REQUEST_IDS = frozenset(
+    {b"x-request-id", b"request-id", b"apim-request-id", b"x-amzn-requestid", b"x-goog-request-id"}
+)
+_REQUEST_ID_MOST = 200
 
 Pairs = tuple[tuple[str, str], ...]
 
 
-class StreamBroken(Exception):
-    """A stream that had begun was cut or went on with an error."""
+class _Asked(msgspec.Struct, frozen=True):
+    """What an answer is read against. ``heard``: called at each sign of life."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.value)
-        self.outcome = outcome
+    call: Call
+    target: Target
+    body: bytes
+    heard: Callable[[], None]
 
-
-class Exchange:
-    """The answer of a deployment so far.
-
-    ``outcome`` judges a plain answer finally and a stream provisionally; ``body`` is the plain answer or the first
-    bytes of a stream; ``latency_ms`` the time to them; ``error`` the provider's error object, if it sent one, and
-    ``refusal`` why another model may take what this one refused; ``late`` the outcome of a stream that has to be cut
-    off at its deadline.
-    """
-
-    def __init__(self, outcome: Outcome, *, status: int = 0, body: bytes = b"") -> None:
-        self.outcome = outcome
-        self.status = status
-        self.body = body
-        self.content_type = b"application/json"
-        self.latency_ms = 0
-        self.input_tokens = self.output_tokens = self.cached_tokens = 0
-        self.retry_after_ms = 0
-        self.error: UpstreamError | None = None
-        self.refusal: Refusal | None = None
-        self.is_quota_exhausted = False
-        self.late = Outcome.TIMEOUT
-        self._response: aiohttp.ClientResponse | None = None
-        self._chunks: AsyncIterator[bytes] | None = None
-        self._wire = Kind.CHAT
-        self._convert: Converter | None = None
-
-    async def chunks(self) -> AsyncGenerator[bytes]:
-        """The stream's bytes from its first to its last, in whole events: a half one before an error would spoil the
-        error for the client. Empty ones are signs of life: what the provider said is not for the client, or not yet.
-        Raises StreamBroken when the stream does not end as it should.
-        """
-        assert self._chunks is not None
-        progress, chunk, held, convert = Progress(self._wire), self.body, WholeEvents(), self._convert
-        try:
-            while chunk and not progress.has_error:
-                whole = held.take(chunk)
-                if whole:
-                    whole = progress.see(whole)
-                elif held.size > (EVENT_MOST if convert else HELD_MOST):
-                    if convert:
-                        raise StreamBroken(Outcome.FAILURE)
-                    whole = held.rest()
-                    progress.skip()
-                yield convert(whole) if whole and convert else whole
-                if not progress.has_error:
-                    chunk = await self._following(progress.is_done)
-            rest = progress.see(held.rest())
-            self.input_tokens, self.output_tokens = progress.input_tokens, progress.output_tokens
-            self.cached_tokens = progress.cached_tokens
-            if not progress.is_done:
-                raise StreamBroken(Outcome.FAILURE)
-            if rest:
-                yield convert(rest + b"\n\n") if convert else rest
-        except _FAULTS as error:
-            raise StreamBroken(classify_fault(error)) from error
-        except Malformed as error:
-            raise StreamBroken(Outcome.FAILURE) from error
-
-    async def _following(self, is_done: bool) -> bytes:
-        """The next bytes, empty at the end. Of a stream that is complete only the end of its body is missing: it is
-        worth a moment, for the connection, but neither an error nor a wait.
-        """
-        assert self._chunks is not None
-        if not is_done:
-            return await anext(self._chunks, b"")
-        try:
-            async with asyncio.timeout(BODY_END_S):
-                return await anext(self._chunks, b"")
-        except (TimeoutError, *_FAULTS):
-            return b""
-
-    @property
-    def cost(self) -> int:
-        """A request that was refused costs nothing; of any other what it cost has to be reckoned (-1)."""
-        return 0 if self.status >= 400 else -1
-
-    @property
-    def tokens(self) -> int:
-        """In and out, -1 when the provider did not tell."""
-        return self.input_tokens + self.output_tokens or -1
-
-    async def close(self) -> None:
-        """Gives the connection back; one whose answer was not read to its end is closed."""
-        response, self._response = self._response, None
-        if response is not None:
-            await _give_back(response)
+    def names(self, error: UpstreamError) -> bool:
+        return names_part_of(self.body, error, f"{self.call.model} {self.target.model}")
 
 
 class Upstream:
-    """Sends calls to deployments. Made inside a running loop; ``close`` gives its connections back."""
+    """Sends calls to deployments. Made inside a running loop; ``close`` ends its connections."""
 
     def __init__(
         self, deployments: Iterable[DeploymentSettings], connections: aiohttp.ClientSession | None = None
@@ -146,7 +75,7 @@ class Upstream:
         self._targets = {key: target for key, target in targets.items() if target is not None}
 
     def changed(self, deployments: Iterable[DeploymentSettings]) -> "Upstream":
-        """To other deployments, over the same connections: what is under way goes on here. One of them is closed."""
+        """Returns one for other deployments, over the same connections: calls under way continue."""
         return Upstream(deployments, self._session)
 
     async def close(self) -> None:
@@ -155,13 +84,21 @@ class Upstream:
     def serves(self, deployment_id: str, kind: Kind) -> bool:
         return (deployment_id, kind) in self._targets
 
-    async def send(self, deployment_id: str, call: Call, context: Pairs = ()) -> Exchange:
+    async def send(
+        self, deployment_id: str, call: Call, context: Pairs = (), heard: Callable[[], None] = lambda: None
+    ) -> Exchange:
         """Never raises for what a provider or the network does: that is an outcome. Cancellation aborts the call.
-        Raises InvalidRequest for a call that cannot be said in the provider's dialect. ``context``: headers that say
-        which trace it belongs to.
+        Raises InvalidRequest for a call that cannot be said in the provider's dialect, and ReplicaFault for a fault of
+        this process. ``context``: headers that say which trace it belongs to; ``heard``: called at each sign of life
+        before the answer is in hand.
         """
         target = self._targets[deployment_id, call.kind]
-        body = target.adapter.request(call)
+        try:
+            body = target.adapter.request(call)
+        except InvalidRequest:
+            raise
+        except Exception as defect:
+            raise _defect(deployment_id) from defect
         more = (call.edition if target.adapter.has_editions else ()) + context
         headers = {**target.headers, **dict(more)} if more else target.headers
         started = time.perf_counter()
@@ -169,94 +106,177 @@ class Upstream:
             response = await self._session.post(
                 target.adapter.url, data=body, headers=headers, timeout=target.timeout, allow_redirects=False
             )
-            exchange = await _read(response, target.adapter, call)
-        except _FAULTS as error:
-            exchange = Exchange(classify_fault(error))
+            exchange = await _read(response, _Asked(call, target, body, heard))
+        except (*FAULTS, MemoryError) as fault:
+            if is_own_fault(fault):
+                _log.error("deployment %s: %s", deployment_id, fault_words(fault))
+                raise ReplicaFault(f"This replica cannot send: {fault_words(fault)}.") from fault
+            exchange = Exchange(judge_fault(fault), reason=fault_words(fault))
+            exchange.is_sent = not isinstance(fault, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+            exchange.is_free = not exchange.is_sent
+        except _Defect as defect:
+            raise _defect(deployment_id) from defect.__cause__
+        exchange.reason = without_keys(exchange.reason, target.key)
         exchange.latency_ms = round((time.perf_counter() - started) * 1000)
         return exchange
 
 
-async def _give_back(response: aiohttp.ClientResponse) -> None:
-    """Its connection; one whose answer was not read to its end is closed."""
-    response.release()
-    await response.wait_for_close()
+class _Defect(Exception):
+    """A translation of ours failed on an answer."""
 
 
-async def _read(response: aiohttp.ClientResponse, adapted: Adapter, call: Call) -> Exchange:
-    outcome = classify_status(response.status)
+def _defect(deployment_id: str) -> ReplicaFault:
+    _log.exception("defect in the translation of a call of deployment %s", deployment_id)
+    return ReplicaFault("An internal error occurred.", code="internal_error")
+
+
+async def _read(response: aiohttp.ClientResponse, asked: _Asked) -> Exchange:
+    is_answer = 200 <= response.status < 300 and response.status not in _NO_ANSWER
     is_open = False
     try:
-        if outcome is Outcome.SUCCESS and call.is_stream:
-            exchange = await _read_first_event(response, adapted.wire)
-            exchange._wire, exchange._convert = adapted.wire, adapted.stream(call)
-            is_open = exchange.outcome is Outcome.SUCCESS
+        if is_answer and asked.call.is_stream:
+            exchange = await _read_preamble(response, asked)
+            is_open = exchange.judgement is SUCCESS
         else:
-            exchange = await _read_whole(response, outcome, adapted)
+            exchange = await _read_whole(response, is_answer, asked)
     finally:
         if not is_open:
-            await _give_back(response)
-    exchange.status = response.status
-    exchange.content_type = b"text/event-stream" if call.is_stream else b"application/json"
-    limits: dict[bytes, bytes] = {}
-    for name, value in response.raw_headers:
-        lowered = name.lower()
-        if lowered == b"retry-after":
-            told_ms = retry_after_ms(value.decode("latin-1"), response.headers)
-            exchange.retry_after_ms = exchange.retry_after_ms or told_ms
-        elif b"ratelimit" in lowered:
-            limits[lowered] = value
-    if exchange.outcome is Outcome.SUCCESS:
-        exchange.retry_after_ms = used_up_ms(limits, response.headers) if limits else 0
+            await release(response)
+    exchange.status = exchange.status or response.status
+    exchange.content_type = b"text/event-stream" if asked.call.is_stream else b"application/json"
+    exchange.wire, exchange.choices = asked.target.adapter.wire, asked.call.choices
+    if exchange.is_passed_on and asked.call.is_stream:
+        exchange.convert = asked.target.adapter.stream(asked.call)
+    _read_headers(exchange, response)
     return exchange
 
 
-async def _read_whole(response: aiohttp.ClientResponse, outcome: Outcome, adapted: Adapter) -> Exchange:
+def _read_headers(exchange: Exchange, response: aiohttp.ClientResponse) -> None:
+    waits: dict[bytes, bytes] = {}
+    for name, value in response.raw_headers:
+        lowered = name.lower()
+        if b"ratelimit" in lowered or lowered.startswith(b"retry-after"):
+            waits.setdefault(lowered, value)
+        elif lowered in _REQUEST_IDS and not exchange.request_id and value.isascii() and value.decode().isprintable():
+            exchange.request_id = value[:_REQUEST_ID_MOST]
+    if exchange.outcome is Outcome.SUCCESS:
+        exchange.retry_after_ms = served_ms(waits, response.headers) if waits else 0
+    elif not exchange.retry_after_ms:
+        exchange.retry_after_ms = retry_after_ms(waits, response.headers)
+        if exchange.outcome is Outcome.THROTTLED and not exchange.retry_after_ms:
+            told_ms = try_again_ms(exchange.error) if exchange.error else 0
+            exchange.retry_after_ms = throttled_ms(waits, response.headers) or told_ms
+
+
+async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, asked: _Asked) -> Exchange:
     parts, size = [], 0
     while part := await response.content.readany():
+        asked.heard()
         parts.append(part)
         size += len(part)
         if size > REPLY_MOST:
-            return Exchange(Outcome.FAILURE)
+            return Exchange(FAILURE, reason="the answer is larger than 64 MiB")
     body = parts[0] if len(parts) == 1 else b"".join(parts)
-    exchange = Exchange(outcome, body=body)
-    if outcome is not Outcome.SUCCESS:
-        _read_error(exchange, response.status)
-        return exchange
+    if not is_answer:
+        error = error_of(body) or _plain_text(response, body)
+        reason = reason_of(response.status, error)
+        return _refused(Exchange(judge(response.status, error, asked.names), body=body, reason=reason), error)
+    adapter = asked.target.adapter
+    error = _announced(adapter.wire, body)
+    if error is not None:
+        return _in_band(error, asked, body, is_documented_end=adapter.wire is Kind.RESPONSE and b'"output"' in body)
+    exchange = Exchange(SUCCESS, body=body)
     try:
-        exchange.input_tokens, exchange.output_tokens, exchange.cached_tokens = tokens_of(adapted.wire, body)
-        if adapted.reply:
-            exchange.body = adapted.reply(body)
+        exchange.input_tokens, exchange.output_tokens, exchange.cached_tokens = tokens_of(adapter.wire, body)
+        exchange.body = _translated(adapter, body)
     except (*NOT_JSON, Malformed):
-        exchange.outcome = Outcome.FAILURE  # HTML, half a JSON, nothing
+        error = error_of(body)
+        if error is not None:
+            return _in_band(error, asked, body)
+        return Exchange(FAILURE, reason=f"the answer's body is no reply of {adapter.wire.value}")
     return exchange
 
 
-def _read_error(exchange: Exchange, status: int) -> None:
-    exchange.error = error_of(exchange.body)
-    if is_quota_exhausted(status, exchange.error):
-        exchange.outcome, exchange.is_quota_exhausted, exchange.retry_after_ms = Outcome.THROTTLED, True, QUOTA_COOL_MS
-    elif exchange.outcome is Outcome.CLIENT_ERROR and exchange.error:
-        exchange.refusal = classify_refusal(exchange.error)
-
-
-async def _read_first_event(response: aiohttp.ClientResponse, wire: Kind) -> Exchange:
-    """And what came with it: an error there is not too late for another candidate."""
-    chunks = aiter(response.content.iter_any())
-    buffer, first = bytearray(), FirstEvent()
+def _translated(adapter: Adapter, body: bytes) -> bytes:
+    """Raises Malformed for an answer that is not of its dialect, _Defect for a fault of ours."""
+    if adapter.reply is None:
+        return body
     try:
+        return adapter.reply(body)
+    except (*NOT_JSON, Malformed):
+        raise
+    except Exception as defect:
+        raise _Defect from defect
+
+
+def _refused(exchange: Exchange, error: UpstreamError | None) -> Exchange:
+    exchange.error, exchange.is_free = error, True
+    return exchange
+
+
+def _in_band(error: UpstreamError, asked: _Asked, body: bytes, is_documented_end: bool = False) -> Exchange:
+    """An error within a 200: judged as if its code had been the status."""
+    status, judgement = judge_in_band(error, asked.names)
+    reason = reason_of(status, error, is_in_band=True)
+    exchange = _refused(Exchange(judgement, status=status, body=body, reason=reason), error)
+    exchange.is_documented_end = is_documented_end
+    return exchange
+
+
+def _plain_text(response: aiohttp.ClientResponse, body: bytes) -> UpstreamError | None:
+    """Short words of a proxy or server that has no error object."""
+    if response.content_type != "text/plain" or not 0 < len(body) <= TEXT_MOST:
+        return None
+    return UpstreamError(" ".join(body.decode("utf-8", "replace").split()))
+
+
+def _announced(wire: Kind, body: bytes) -> UpstreamError | None:
+    """The error in a body of a 200, also OpenRouter's, which stands in a choice."""
+    if b'"error' not in body and b'"detail"' not in body:
+        return None
+    try:
+        value = msgspec.json.decode(body)
+    except NOT_JSON:
+        return None
+    error = announced_error(value)
+    if error is None and wire in (Kind.CHAT, Kind.COMPLETION) and isinstance(value, dict):
+        choices = value.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices else None
+        return error_in(first) if isinstance(first, dict) and isinstance(first.get("error"), dict) else None
+    return error
+
+
+async def _read_preamble(response: aiohttp.ClientResponse, asked: _Asked) -> Exchange:
+    chunks, preamble = aiter(response.content.iter_any()), Preamble(asked.target.adapter.wire)
+    try:
+        is_over = False
         async for chunk in chunks:
-            buffer += chunk
-            if b"\n" not in chunk and len(buffer) <= FIRST_EVENT_MOST:
-                continue  # no event can end here
-            if first.end(buffer) >= 0:
-                progress = Progress(wire)
-                progress.see(bytes(buffer))
-                if progress.has_error and not progress.is_done:
-                    break
-                exchange = Exchange(Outcome.SUCCESS, body=bytes(buffer))
-                exchange._response = response
-                exchange._chunks = chunks
-                return exchange
-    except NotEvents:
-        pass
-    return Exchange(Outcome.FAILURE)
+            asked.heard()
+            is_over = preamble.feed(chunk)
+            if is_over:
+                break
+        if not is_over and not preamble.end():
+            return Exchange(FAILURE, reason="the stream ended before its first content")
+    except NotEvents as fault:
+        return await _read_no_stream(chunks, preamble, asked, str(fault))
+    body = bytes(preamble.body)
+    if preamble.error is not None:
+        return _in_band(preamble.error, asked, body, preamble.is_documented_end)
+    exchange = Exchange(SUCCESS, body=body)
+    exchange.open(response, chunks)
+    return exchange
+
+
+async def _read_no_stream(chunks: AsyncIterator[bytes], preamble: Preamble, asked: _Asked, reason: str) -> Exchange:
+    """A plain body where a stream was asked for: often an error object."""
+    body = preamble.body
+    if bytes(body.lstrip()[:1]) in (b"{", b"["):
+        async for chunk in chunks:
+            asked.heard()
+            body += chunk
+            if len(body) > NO_STREAM_MOST:
+                break
+        error = error_of(bytes(body))
+        if error is not None:
+            return _in_band(error, asked, bytes(body))
+    return Exchange(FAILURE, reason=reason)

@@ -19,7 +19,7 @@ from gateway.logs import Lines
 from gateway.measures import Measures
 from gateway.request_log import RequestLine, RequestLog
 from gateway.settings import parse as settings_of
-from gateway.sse import Progress
+from gateway.stream_progress import Progress
 from gateway.tracing import Tracer
 from shared_state import replies
 from shared_state.batcher import SCRIPT_S, Call

@@ -11,13 +11,17 @@ def error_body(kind: Kind, error: GatewayError) -> bytes:
     return message_body_of(error) if kind is Kind.MESSAGE else body_of(error)
 
 
-def error_event(kind: Kind, error: GatewayError) -> bytes:
-    """The last event of a stream that broke."""
+def error_event(kind: Kind, error: GatewayError, sequence_number: int = 0) -> bytes:
+    """The last event of a stream that broke; ``sequence_number``: of an event of a response."""
     match kind:
         case Kind.MESSAGE:
             return b"event: error\ndata: %b\n\n" % message_body_of(error)
         case Kind.RESPONSE:
-            fields = {"type": "error", "code": error.code, "message": error.message, "param": error.param}
-            return b"event: error\ndata: %b\n\n" % msgspec.json.encode(fields | {"sequence_number": 0})
+            fields: dict[str, object] = {"type": "error"}
+            fields |= {"code": error.code, "message": error.message, "param": error.param}
+            if error.provider is not None:
+                chat = error.provider.chat
+                fields |= {name: chat[name] for name in ("code", "message", "param") if chat.get(name) is not None}
+            return b"event: error\ndata: %b\n\n" % msgspec.json.encode(fields | {"sequence_number": sequence_number})
         case _:
             return b"data: %b\n\n" % body_of(error)

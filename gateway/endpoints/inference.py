@@ -15,7 +15,7 @@ from gateway.calls import Call, Kind
 from gateway.deadline import Deadline
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.error_forms import error_body, error_event
-from gateway.endpoints.pings import Pings
+from gateway.endpoints.pings import MESSAGE_PING, PING, Pings
 from gateway.endpoints.reception import Reception
 from gateway.endpoints.wire import ClientGone, Header, find, read_body, send_error, send_whole
 from gateway.errors import (
@@ -33,12 +33,12 @@ from gateway.rate_limits import rate_headers
 from gateway.request_log import GONE, RequestLine, RequestLog
 from gateway.settings import Settings
 from gateway.tracing import Trace, Tracer
-from shared_state.records import Outcome
 
 _log = logging.getLogger("pllm.inference")
 
 STREAM_HEADERS = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 TAKE_MOST_S = 60.0  # for a client to take a plain answer
+THINKING_PING_S = 15.0  # half of the shortest idle timeout that load balancers have by default
 
 
 class Inference:
@@ -67,6 +67,8 @@ class Inference:
         self._reception = reception
         self._max_body = settings.server.max_body_bytes
         self._ping_s = (settings.server.ping_interval_ms or 0) / 1000
+        self._thinking_ping_s = self._ping_s or THINKING_PING_S
+        self._ping = MESSAGE_PING if kind is Kind.MESSAGE else PING
         self._replica: Header = (b"x-pllm-replica", replica.encode())
         self._flight = flight
 
@@ -91,7 +93,7 @@ class Inference:
             self._left(line)
         except asyncio.CancelledError:
             self._left(line)
-            if not interrupt.take(Cause.DISCONNECT) and not interrupt.take(Cause.DEADLINE):
+            if not any(interrupt.take(cause) for cause in Cause):
                 raise
         except Exception:
             # Outermost: no framework stands above a hot endpoint to turn a defect into an answer.
@@ -173,7 +175,7 @@ class Inference:
         async with answer:
             await pings.ended()
             headers += _route_headers(answer, line.model, overhead_s) + rate_headers(tenant.limits, answer.used)
-            if answer.exchange.outcome is Outcome.CLIENT_ERROR:
+            if not answer.exchange.is_passed_on:
                 fault = refused(answer.candidate, answer.exchange)
                 line.failed(fault)
                 if pings.has_begun:
@@ -208,26 +210,38 @@ class Inference:
         """Chunk by chunk. What breaks after the first one ends in one error event without `[DONE]`."""
         try:
             gaps, before = self._measures.gap(answer.candidate.deployment.id), 0.0
+            sent, is_translated = time.perf_counter(), answer.exchange.is_translated
             async with contextlib.aclosing(answer.chunks()) as chunks:
                 async for chunk in chunks:
                     now = time.perf_counter()
                     if before:
                         gaps.observe(now - before)
                     before = now
+                    if not chunk and is_translated and now - sent >= self._thinking_ping_s:
+                        chunk = self._ping  # the model thinks, and the translation has no words for it
                     if chunk:
+                        sent = now
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
             last = b""
         except UpstreamFailed as error:
             line.error = error.code
-            last = error_event(self._kind, error)
+            last = error_event(self._kind, error, answer.sequence_number)
         except asyncio.CancelledError:
-            if not interrupt.take(Cause.DEADLINE):
+            if interrupt.take(Cause.SILENCE):
+                late = answer.silent()
+            elif interrupt.take(Cause.DEADLINE):
+                late = answer.out_of_time()
+            else:
                 raise
-            late = answer.timed_out()
             line.error = late.code
             if not interrupt.is_waiting:
                 raise ClientGone from None  # it reads too slowly to be told
-            last = error_event(self._kind, late)
+            last = error_event(self._kind, late, answer.sequence_number)
+        except Exception:
+            _log.exception("defect while sending a stream")
+            line.error = "internal_error"
+            answer.defect()
+            last = error_event(self._kind, GatewayError("An internal error occurred."), answer.sequence_number)
         await send({"type": "http.response.body", "body": last})
 
 
@@ -241,6 +255,8 @@ def _route_headers(answer: Answer, model: str, overhead_s: float) -> list[Header
         (b"x-pllm-decision-ms", b"%.2f" % (answer.decision_s * 1000)),
         (b"x-pllm-state", answer.state.encode()),
     ]
+    if answer.exchange.request_id:
+        headers.append((b"x-pllm-provider-request-id", answer.exchange.request_id))
     if answer.candidate.tier:
         headers.append((b"x-pllm-fallback", f"{model}>{deployment.model_name}".encode()))
     return headers

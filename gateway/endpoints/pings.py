@@ -10,6 +10,7 @@ from starlette.types import Send
 from gateway.endpoints.wire import Header
 
 PING = b": ping\n\n"
+MESSAGE_PING = b'event: ping\ndata: {"type": "ping"}\n\n'  # as Anthropic's own streams have it
 
 
 class Pings:

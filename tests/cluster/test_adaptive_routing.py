@@ -68,7 +68,7 @@ def test_fallbacks_are_tried_in_the_order_of_the_chain(cluster: Cluster) -> None
     for replica in cluster.replicas:
         for provider in (first, second, third):
             provider.behave(error_rate=1)
-        assert [d["deployment"] for d in replica.chat("main").error["details"]] == ["main", "backup-1", "backup-2"]
+        assert [d["deployment"] for d in replica.chat("main").error["attempts"]] == ["main", "backup-1", "backup-2"]
         cluster.forget()
 
 

@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_a_402_that_says_when_to_come_back(money: Cluster, 
     answer = chat(money.replicas[number], "broke")
 
     assert (answer.status, answer.json()["error"]["code"]) == (402, "budget_exceeded")
-    assert answer.json()["error"]["details"] == [{"deployment": "dear", "outcome": "over_budget"}]
+    assert answer.json()["error"]["attempts"] == [{"deployment": "dear", "outcome": "over_budget"}]
     assert answer.headers["x-should-retry"] == "false"
     assert "retry-after" not in answer.headers  # a budget of nothing never has room
 
@@ -98,7 +98,7 @@ def test_anthropic_client_gets_its_own_form(money: Cluster) -> None:
         "type": "billing_error",
         "message": "The budget of this API key has no room for what this request may cost.",
         "code": "budget_exceeded",
-        "details": [{"deployment": "dear", "outcome": "over_budget"}],
+        "attempts": [{"deployment": "dear", "outcome": "over_budget"}],
     }
 
 

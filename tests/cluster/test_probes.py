@@ -36,7 +36,7 @@ def test_fifty_calls_at_once_make_three_probes(cluster: Cluster) -> None:
 
     assert seen == PROBES
     assert [answer.error["code"] for answer in answers] == ["no_healthy_deployment"] * 47
-    assert {answer.error["details"][0]["outcome"] for answer in answers} == {"probing"}
+    assert {answer.error["attempts"][0]["outcome"] for answer in answers} == {"probing"}
 
 
 def test_two_good_probes_close_it_for_every_replica(cluster: Cluster) -> None:

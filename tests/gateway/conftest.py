@@ -46,8 +46,8 @@ def gateway_cluster(
     models = [
         deployment("primary", first, "gpt-4", timeout="5s", cost={"input_per_million": 2, "output_per_million": 10}),
         deployment("saved-primary", first, "saved", timeout="5s"),
-        deployment("hasty-primary", first, "hasty", timeout="300ms"),
-        deployment("hasty-alone", first, "hasty-alone", timeout="300ms"),
+        deployment("hasty-primary", first, "hasty", timeout="300ms", idle_timeout="300ms"),
+        deployment("hasty-alone", first, "hasty-alone", timeout="300ms", idle_timeout="300ms"),
         deployment("refusing", REFUSING_URL, "refusing"),
         deployment("refusing-alone", REFUSING_URL, "refusing-alone"),
         deployment("raw", raw, "raw", provider_fields={"model": "raw"}),

@@ -3,9 +3,9 @@
 import asyncio
 from typing import cast
 
-from gateway.admission import KINDS, Admission, Asking
+from gateway.admission import Admission, Asking
 from gateway.auth import ANONYMOUS
-from gateway.calls import Call
+from gateway.calls import Call, Kind
 from gateway.deadline import Deadline
 from gateway.interrupt import Interrupt
 from gateway.router_settings import RouterSettings
@@ -42,4 +42,4 @@ def test_what_a_slow_store_says_of_shedding_is_remembered() -> None:
 
 
 def test_every_kind_of_call_has_the_name_by_which_the_store_knows_it() -> None:
-    assert tuple(sorted(KINDS.values())) == CALL_KINDS
+    assert tuple(sorted(kind.label for kind in Kind)) == CALL_KINDS

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.calls import NOT_JSON, Kind, UpstreamError, error_of, parse, tokens_of, with_fields
+from gateway.calls import NOT_JSON, Kind, parse, tokens_of, with_fields
 from gateway.errors import InvalidRequest
 
 BODY = {"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}]}
@@ -106,27 +106,6 @@ def test_mistake_is_named(kind: Kind, field: str, value: object) -> None:
         parse(kind, json.dumps({**REQUESTS[kind], field: value}).encode())
 
     assert refused.value.param == field
-
-
-@pytest.mark.parametrize(
-    ("body", "error"),
-    [
-        ({"error": {"message": "m", "type": "t", "param": "p", "code": 7}}, UpstreamError("m", "t", "p", 7)),
-        ({"type": "error", "error": {"type": "t", "message": "m"}}, UpstreamError("m", "t")),
-        (
-            {"object": "error", "message": "m", "type": "t", "param": None, "code": 400},
-            UpstreamError("m", "t", None, 400),
-        ),
-        ({"error": "m", "error_type": "validation"}, UpstreamError("m")),
-        ({"error": {"message": "m"}, "object": 1, "message": {}}, UpstreamError("m")),
-        ({"object": "error", "message": {"detail": []}}, None),
-        ({"error": None}, None),
-        ({"message": "m"}, None),
-        ([], None),
-    ],
-)
-def test_error_is_found_in_the_words_of_each_server(body: Any, error: UpstreamError | None) -> None:
-    assert error_of(json.dumps(body).encode()) == error
 
 
 @pytest.mark.parametrize(

@@ -1,40 +1,190 @@
-"""What an answer means, and how long a provider asks to be left alone."""
+"""What an answer means: each row of docs/judgement.md, the words of each provider, and the faults of the transport."""
 
-import datetime
-import email.utils
-import time
+import errno
+import os
+import re
+import resource
+import socket
+from pathlib import Path
 
 import aiohttp
 import pytest
 
-from gateway.calls import UpstreamError
 from gateway.classify import (
+    QUOTA_COOL_MS,
+    REASON_MOST,
+    Judgement,
     Refusal,
-    classify_fault,
-    classify_refusal,
-    classify_status,
-    is_quota_exhausted,
-    retry_after_ms,
-    used_up_ms,
+    is_own_fault,
+    judge,
+    judge_fault,
+    judge_in_band,
+    reason_of,
 )
+from gateway.upstream_errors import UpstreamError
 from shared_state.records import Outcome
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def rows() -> list[tuple[int, UpstreamError | None, bool, str, bool, str]]:
+    """The first table of the documentation: status, error, whether it names a part of the request, and the verdict."""
+    found = []
+    for line in (ROOT / "docs/judgement.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) != 6 or not re.match(r"\d{3}", cells[0]):
+            continue
+        code, words = cells[1] or None, cells[2]
+        error = UpstreamError(words, code=code) if code or words else None
+        for status in re.findall(r"\d{3}", cells[0]):
+            found.append((int(status), error, "names its part" in cells[0], cells[3], cells[4] == "yes", cells[5]))
+    return found
+
+
+def test_documentation_has_its_table() -> None:
+    assert len(rows()) > 50
+
+
+@pytest.mark.parametrize(("status", "error", "is_named", "outcome", "moves_on", "chain"), rows())
+def test_answer_means_what_the_documentation_says(
+    status: int, error: UpstreamError | None, is_named: bool, outcome: str, moves_on: bool, chain: str
+) -> None:
+    name, _, hour = outcome.partition(", ")
+    expected = Judgement(
+        Outcome(name), moves_on, Refusal(chain) if chain else None, QUOTA_COOL_MS if hour == "an hour" else 0
+    )
+
+    assert judge(status, error, lambda _error: is_named) == expected
+
+
+@pytest.mark.parametrize(("status", "error", "is_named", "outcome", "moves_on", "chain"), rows())
+def test_error_within_a_200_is_judged_like_its_status(
+    status: int, error: UpstreamError | None, is_named: bool, outcome: str, moves_on: bool, chain: str
+) -> None:
+    if error is None or status < 400:
+        error = UpstreamError("No words for it.")
+    named = UpstreamError(error.message, code=error.code, status=status)
+    if error.code is not None and str(error.code).isdecimal():
+        named = UpstreamError(error.message, code=error.code)
+
+    if status >= 400:
+        assert judge_in_band(named, lambda _error: is_named) == (status, judge(status, error, lambda _error: is_named))
+
+
+# The error objects of each provider for a prompt that is too long, with their status.
+TOO_LONG = {
+    "openai": (
+        400,
+        UpstreamError("This model's maximum context length is 8192 tokens.", code="context_length_exceeded"),
+    ),
+    "openai responses": (400, UpstreamError("Your input exceeds the context window of this model.")),
+    "xai": (400, UpstreamError("This model's maximum prompt length is 131072 but the request contains 136973 tokens.")),
+    "sglang": (400, UpstreamError("The input (9000 tokens) is longer than the model's context length (4096 tokens).")),
+    "vllm": (400, UpstreamError("This model's maximum context length is 4096 tokens. However, you requested 9000")),
+    "tgi": (422, UpstreamError("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096.")),
+    "tgi inputs": (422, UpstreamError("Input validation error: `inputs` must have less than 1024 tokens. Given: 2048")),
+    "gemini": (400, UpstreamError("The input token count (1200000) exceeds the maximum number of tokens allowed (9).")),
+    "mistral": (
+        400,
+        UpstreamError("Prompt contains 40000 tokens, too large for model with 32768 maximum context length"),
+    ),
+    "llama.cpp": (
+        400,
+        UpstreamError("the request exceeds the available context size", type="exceed_context_size_error"),
+    ),
+    "groq": (400, UpstreamError("Please reduce the length of the messages or completion.")),
+    "groq 413": (
+        413,
+        UpstreamError("tokens per minute (TPM): Limit 6000, Requested 14368", code="rate_limit_exceeded"),
+    ),
+    "anthropic": (400, UpstreamError("prompt is too long: 209303 tokens > 200000 maximum")),
+    "anthropic limit": (400, UpstreamError("input length and `max_tokens` exceed context limit: 9 + 9 > 10")),
+    "anthropic 413": (413, UpstreamError("Request exceeds the maximum size", type="request_too_large")),
+    "fireworks": (400, UpstreamError("The prompt is too long: 140000, model maximum context length: 131071")),
+    "cohere": (400, UpstreamError("too many tokens: size limit exceeded by 5000 tokens. Try using shorter inputs.")),
+    "bedrock": (400, UpstreamError("Input is too long for requested model.")),
+    "nova": (400, UpstreamError("Input Tokens Exceeded: Number of input tokens exceeds maximum length.")),
+    "ollama": (400, UpstreamError("prompt too long; exceeded max context length by 12 tokens")),
+    "minimax": (400, UpstreamError("invalid params, context window exceeds limit (2013)")),
+    "moonshot": (400, UpstreamError("Invalid request: Your request exceeded model token limit: 131072")),
+    "dashscope": (400, UpstreamError("Range of input length should be [1, 129024]", code="invalid_parameter_error")),
+    "string": (400, UpstreamError("string too long", code="string_above_max_length")),
+}
+
+
+@pytest.mark.parametrize(("status", "error"), TOO_LONG.values(), ids=TOO_LONG)
+def test_prompt_that_is_too_long_is_known_by_the_words_of_each_provider(status: int, error: UpstreamError) -> None:
+    judgement = judge(status, error)
+
+    assert (judgement.outcome, judgement.refusal) == (Outcome.CLIENT_ERROR, Refusal.CONTEXT_WINDOW)
+    if status == 400:
+        assert judge_in_band(error)[1] == judgement
 
 
 @pytest.mark.parametrize(
-    ("statuses", "outcome"),
+    ("status", "error"),
     [
-        ((200, 201, 299), Outcome.SUCCESS),
-        ((204, 205, 206), Outcome.FAILURE),
-        ((101, 301, 302, 304, 500, 501, 502, 504, 599, 999), Outcome.FAILURE),
-        ((401, 403, 404, 405, 407, 409, 410), Outcome.FAILURE),
-        ((400, 406, 413, 415, 418, 422, 451, 499), Outcome.CLIENT_ERROR),
-        ((408,), Outcome.TIMEOUT),
-        ((402, 429), Outcome.THROTTLED),
-        ((503, 529), Outcome.OVERLOADED),
+        (400, UpstreamError("max_tokens: 9000 > 8192, which is the maximum allowed number of output tokens")),
+        (400, UpstreamError("temperature must be at most 2")),
+        (400, UpstreamError("image input is not supported by this model")),
+        (400, UpstreamError("Unsupported parameter: 'logprobs' is not supported with this model.")),
+        (400, UpstreamError("Tool use is not supported.")),
+        (422, UpstreamError("body.messages: field required")),
     ],
 )
-def test_status_means_one_outcome(statuses: tuple[int, ...], outcome: Outcome) -> None:
-    assert {classify_status(status) for status in statuses} == {outcome}
+def test_other_mistakes_of_a_client_take_no_chain(status: int, error: UpstreamError) -> None:
+    assert judge(status, error) == Judgement(Outcome.CLIENT_ERROR, moves_on=False)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Too many tokens, please wait before trying again.",
+        "Rate limit reached on tokens per min (TPM): Limit 30000, Used 29000, Requested 2000.",
+        "This request would exceed your organization's rate limit of 40,000 input tokens per minute",
+    ],
+)
+def test_rate_limit_of_tokens_is_no_prompt_that_is_too_long(words: str) -> None:
+    assert judge(429, UpstreamError(words)) == Judgement(Outcome.THROTTLED)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM])
+def test_fault_of_this_process_is_known_behind_the_library_that_hid_it(number: int) -> None:
+    hidden = aiohttp.ClientConnectorError(
+        aiohttp.client_reqrep.ConnectionKey("h", 1, False, True, None, None, None), OSError(number, "")
+    )
+
+    assert is_own_fault(OSError(number, ""))
+    assert is_own_fault(hidden)
+    assert is_own_fault(MemoryError())
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [ConnectionRefusedError(errno.ECONNREFUSED, ""), TimeoutError(), socket.gaierror(-2, "not known"), OSError()],
+)
+def test_fault_of_the_network_is_not_ours(fault: BaseException) -> None:
+    assert not is_own_fault(fault)
+
+
+def test_name_that_is_not_found_for_want_of_descriptors_is_our_fault() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = os.open(os.devnull, os.O_RDONLY)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
+        held = []
+        try:
+            while True:
+                held.append(os.dup(highest))
+        except OSError:
+            is_ours = is_own_fault(socket.gaierror(-3, "Temporary failure in name resolution"))
+    finally:
+        for each in held:
+            os.close(each)
+        os.close(highest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert is_ours
 
 
 @pytest.mark.parametrize(
@@ -49,97 +199,34 @@ def test_status_means_one_outcome(statuses: tuple[int, ...], outcome: Outcome) -
     ],
 )
 def test_fault_is_a_time_out_or_a_failure(fault: Exception, outcome: Outcome) -> None:
-    assert classify_fault(fault) is outcome
+    assert judge_fault(fault) == Judgement(outcome)
 
 
 @pytest.mark.parametrize(
-    ("value", "milliseconds"),
+    ("status", "error", "is_in_band", "reason"),
     [
-        (None, 0), ("", 0), ("soon", 0), ("-1", 0), ("nan", 0), ("0", 0), ("1", 1000), ("0.25", 250), (" 2 ", 2000),
-        ("86400", 86_400_000), ("1e300", 86_400_000), ("inf", 86_400_000),
-        ("Thu, 01 Jan 1970 00:00:00 GMT", 0), ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400_000), ("Fri, 99 Foo", 0),
-    ],
-)  # fmt: skip
-def test_retry_after_is_read_in_seconds_and_bounded_by_a_day(value: str | None, milliseconds: int) -> None:
-    assert retry_after_ms(value, {}) == milliseconds
-
-
-def test_retry_after_may_be_a_date() -> None:
-    date = email.utils.formatdate(time.time() + 100, usegmt=True)
-
-    assert 97_000 <= retry_after_ms(date, {}) <= 100_000
-
-
-@pytest.mark.parametrize("off_s", [-3600, 0, 3600])
-def test_dates_of_an_answer_are_read_by_the_clock_of_whoever_answered(off_s: int) -> None:
-    """Either clock may be an hour off; one that tells no time, or none that can be read, is taken to be right."""
-    now_s = int(time.time()) + off_s
-    dated = {"date": email.utils.formatdate(now_s, usegmt=True)}
-    reset = datetime.datetime.fromtimestamp(now_s + 20, datetime.UTC).isoformat().encode()
-    limits = {f"{AT}tokens-remaining".encode(): b"0", f"{AT}tokens-reset".encode(): reset}
-
-    assert retry_after_ms(email.utils.formatdate(now_s + 100, usegmt=True), dated) == 100_000
-    assert used_up_ms(limits, dated) == 20_000
-    soon = email.utils.formatdate(time.time() + 100, usegmt=True)
-    for unreadable in ("", "yesterday", "Fri, 99 Foo"):
-        assert 97_000 <= retry_after_ms(soon, {"date": unreadable}) <= 100_000
-
-
-@pytest.mark.parametrize(
-    ("error", "refusal"),
-    [
-        (UpstreamError(code="context_length_exceeded"), Refusal.CONTEXT_WINDOW),
-        (UpstreamError("prompt is too long: 210000 tokens > 200000 maximum"), Refusal.CONTEXT_WINDOW),
-        (UpstreamError("This model's maximum context length is 4096 tokens."), Refusal.CONTEXT_WINDOW),
-        (UpstreamError("input length and `max_tokens` exceed context limit: 9 + 9 > 10"), Refusal.CONTEXT_WINDOW),
-        (UpstreamError("the request exceeds the available context size"), Refusal.CONTEXT_WINDOW),
-        (UpstreamError("Input is too long for requested model."), Refusal.CONTEXT_WINDOW),
-        (UpstreamError("The input token count exceeds the maximum number of tokens allowed 9"), Refusal.CONTEXT_WINDOW),
-        (UpstreamError(code="content_filter"), Refusal.CONTENT_POLICY),
-        (UpstreamError(code="content_policy_violation"), Refusal.CONTENT_POLICY),
-        (UpstreamError("temperature must be at most 2", code=400), None),
+        (
+            401,
+            UpstreamError("Incorrect API key.", code="invalid_api_key"),
+            False,
+            "401 invalid_api_key: Incorrect API key.",
+        ),
+        (500, None, False, "500 Internal Server Error"),
+        (
+            529,
+            UpstreamError("Overloaded", type="overloaded_error"),
+            True,
+            "error overloaded_error within a 200: Overloaded",
+        ),
+        (400, UpstreamError("a\n b", code=400), False, "400 Bad Request: a b"),
+        (598, UpstreamError(), False, "598"),
     ],
 )
-def test_refusal_says_whether_another_model_may_take_the_request(error: UpstreamError, refusal: Refusal | None) -> None:
-    assert classify_refusal(error) is refusal
+def test_reason_names_status_code_and_words(
+    status: int, error: UpstreamError | None, is_in_band: bool, reason: str
+) -> None:
+    assert reason_of(status, error, is_in_band) == reason
 
 
-@pytest.mark.parametrize(
-    ("status", "error", "is_exhausted"),
-    [
-        (429, UpstreamError(type="insufficient_quota", code="insufficient_quota"), True),
-        (429, UpstreamError(code="rate_limit_exceeded"), False),
-        (429, UpstreamError(), False),
-        (429, None, False),
-        (402, None, True),
-        (402, UpstreamError(type="billing_error"), True),
-        (400, UpstreamError("Your credit balance is too low to access the Anthropic API."), True),
-        (400, UpstreamError("temperature must be at most 2"), False),
-        (500, UpstreamError(code="insufficient_quota"), False),
-    ],
-)
-def test_used_up_quota_is_told_from_a_rate_limit(status: int, error: UpstreamError | None, is_exhausted: bool) -> None:
-    assert is_quota_exhausted(status, error) is is_exhausted
-
-
-AT = "anthropic-ratelimit-"
-
-
-@pytest.mark.parametrize(
-    ("headers", "ms"),
-    [
-        ({}, 0),
-        ({b"x-ratelimit-remaining-requests": b"1", b"x-ratelimit-reset-requests": b"6s"}, 0),
-        ({b"x-ratelimit-remaining-requests": b"0", b"x-ratelimit-reset-requests": b"6s"}, 6000),
-        ({b"x-ratelimit-remaining-tokens": b"0", b"x-ratelimit-reset-tokens": b"1m0.5s"}, 60_000),
-        ({b"x-ratelimit-remaining-tokens": b" 0 ", b"x-ratelimit-reset-tokens": b"120ms"}, 120),
-        ({b"x-ratelimit-remaining-tokens": b"0", b"x-ratelimit-reset-tokens": b"2.5"}, 2500),
-        ({b"x-ratelimit-remaining-tokens": b"0"}, 1000),
-        ({b"x-ratelimit-remaining-tokens": b"0", b"x-ratelimit-reset-tokens": b"soon"}, 1000),
-        ({b"x-ratelimit-remaining-tokens": b"0", b"x-ratelimit-reset-tokens": b"\xff9999999999999h"}, 1000),
-        ({f"{AT}tokens-remaining".encode(): b"0", f"{AT}tokens-reset".encode(): b"2001-01-01T00:00:00Z"}, 1),
-        ({f"{AT}requests-remaining".encode(): b"0", f"{AT}requests-reset".encode(): b"2999-01-01T00:00:00Z"}, 60_000),
-    ],
-)  # fmt: skip
-def test_limit_that_is_used_up_is_learned_from_the_answer(headers: dict[bytes, bytes], ms: int) -> None:
-    assert used_up_ms(headers, {}) == ms
+def test_reason_is_bounded() -> None:
+    assert len(reason_of(400, UpstreamError("x" * 5000))) == REASON_MOST

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
 
-from gateway.deadline import Deadline
+from gateway.deadline import Deadline, Limits
+from gateway.settings import DeploymentSettings
 from loadtest.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore
 from shared_state.records import Outcome
@@ -127,7 +129,7 @@ def test_concurrent_requests_share_round_trips(
 def test_request_is_tried_three_times_at_most(watched: ReplicaProcess, watched_cluster: Cluster) -> None:
     watched_cluster.providers[0].behave(error_rate=1)
     answer = watched.chat("many")
-    tried = [detail["deployment"] for detail in answer.error["details"]]
+    tried = [detail["deployment"] for detail in answer.error["attempts"]]
 
     assert answer.status == 502
     assert (len(tried), len(set(tried))) == (3, 3)
@@ -173,7 +175,7 @@ def test_client_gets_the_first_ones_failure_when_the_next_one_finds_fault(
     failed = next(answer for answer in answers if answer.status != 400)
 
     assert (failed.status, failed.error["code"]) == (502, "upstream_error")
-    assert [each["status"] for each in failed.error["details"]] == [500, 400]
+    assert [each["status"] for each in failed.error["attempts"]] == [500, 400]
     assert failed.headers["x-should-retry"] == "false"
 
 
@@ -189,10 +191,51 @@ def test_client_gets_the_first_ones_failure_when_the_next_one_finds_fault(
 def test_deployment_that_had_less_than_its_time_is_not_to_blame(
     is_asked: bool, is_first: bool, outcome: Outcome
 ) -> None:
-    deadline = Deadline(10.0, is_asked)
+    deadline, later, earlier = Deadline(10.0, is_asked), entry(timeout_ms=11_000), entry(timeout_ms=9_000)
 
-    assert deadline.outcome(11.0, is_first) is outcome
-    assert deadline.outcome(9.0, is_first) is Outcome.TIMEOUT
+    assert Limits(later, deadline, 0.0, False, is_first).over().outcome is outcome
+    assert Limits(earlier, deadline, 0.0, False, is_first).over().outcome is Outcome.TIMEOUT
+
+
+def test_provider_that_was_cut_off_while_it_sent_is_not_to_blame() -> None:
+    limits = Limits(entry(timeout_ms=9_000), Deadline(10.0), 0.0, False, True)
+    limits.heard()
+
+    assert limits.over().outcome is Outcome.CANCELLED
+
+
+def test_time_without_content_is_a_timeout_where_the_operator_set_one() -> None:
+    """Pings alone do not count: that is what first_token_timeout is for."""
+    limits = Limits(entry(first_token_timeout_ms=5_000), Deadline(10.0), 0.0, True, True)
+    limits.heard()
+    exchange = limits.over()
+
+    assert (limits.at, exchange.outcome) == (5.0, Outcome.TIMEOUT)
+    assert exchange.reason == "timed out: no content within 5 s (first_token_timeout)"
+
+
+def test_first_token_timeout_does_not_bound_a_plain_answer() -> None:
+    assert Limits(entry(first_token_timeout_ms=5_000), Deadline(10.0), 0.0, False, True).at == 10.0
+
+
+@pytest.mark.parametrize(
+    ("has_heard", "reason"),
+    [
+        (False, "timed out: silent for 3 s (first_byte_timeout)"),
+        (True, "timed out: silent for 2 s (idle_timeout)"),
+    ],
+)
+def test_silence_is_a_timeout_that_names_its_limit(has_heard: bool, reason: str) -> None:
+    limits = Limits(entry(first_byte_timeout_ms=3_000, idle_timeout_ms=2_000), Deadline(9.0), 0.0, True, True)
+    if has_heard:
+        limits.heard()
+    exchange = limits.silent()
+
+    assert (exchange.outcome, exchange.reason) == (Outcome.TIMEOUT, reason)
+
+
+def entry(**fields: Any) -> DeploymentSettings:
+    return DeploymentSettings(id="d", model_name="m", **fields)
 
 
 def test_failed_attempts_and_the_saved_request_are_all_settled(cluster: Cluster, replica: ReplicaProcess) -> None:
@@ -226,7 +269,7 @@ def test_clients_deadline_bounds_all_attempts_together(
     spare.behave(stall_rate=1)
     answer = replica.chat("saved", headers={"x-pllm-timeout": "500ms"})
 
-    assert [d["outcome"] for d in answer.error["details"]] == ["failure", "cancelled"]
+    assert [d["outcome"] for d in answer.error["attempts"]] == ["failure", "cancelled"]
     spare.wait_for(aborted=1, in_flight=0)
 
 
@@ -259,7 +302,8 @@ def test_client_cannot_extend_the_time_of_a_deployment(replica: ReplicaProcess, 
     provider.behave(stall_rate=1)
     answer = replica.chat("hasty-alone", headers={"x-pllm-timeout": "24h"})
 
-    assert answer.error["details"] == [{"deployment": "hasty-alone", "outcome": "timeout"}]
+    reason = "timed out: no answer within 0.3 s (timeout)"
+    assert answer.error["attempts"] == [{"deployment": "hasty-alone", "outcome": "timeout", "reason": reason}]
 
 
 def test_deadline_in_time_leaves_the_answer_alone(replica: ReplicaProcess) -> None:
@@ -302,6 +346,6 @@ def test_open_breaker_is_named_with_the_time_to_come_back(
     answer = replica.chat()
 
     assert (answer.status, answer.error["code"]) == (503, "no_healthy_deployment")
-    assert answer.error["details"] == [{"deployment": "primary", "outcome": "open"}]
+    assert answer.error["attempts"] == [{"deployment": "primary", "outcome": "open"}]
     assert 25 <= int(answer.headers["retry-after"]) <= 33
     assert provider.counts()["requests"] == 5

@@ -302,4 +302,5 @@ def test_provider_that_cannot_be_connected_to_is_given_up_in_time(left: Cluster)
     answer = left.replicas[0].chat("hasty")
 
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
-    assert answer.error["details"] == [{"deployment": "hasty", "outcome": "timeout"}]
+    reason = "timed out while connecting"
+    assert answer.error["attempts"] == [{"deployment": "hasty", "outcome": "timeout", "reason": reason}]

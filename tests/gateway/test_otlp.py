@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from gateway.calls import Kind
-from gateway.logs import Redaction
 from gateway.otlp import tracer
+from gateway.redaction import Redaction
 from gateway.settings import ConfigurationError
 from gateway.tracing import ENDPOINTS, NO_TRACE, Tracer, is_wanted
 from loadtest.behaviour import Behaviour

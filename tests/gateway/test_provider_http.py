@@ -111,7 +111,7 @@ def test_what_is_no_answer_is_saved_by_the_fallback(
 def test_nothing_of_a_providers_headers_reaches_a_client(
     replica: ReplicaProcess, raw_provider: RawProvider, path: str, model: str
 ) -> None:
-    theirs = {"set-cookie": "a=b", "x-api-key": "provider-secret", "server": "theirs", "request-id": "theirs"}
+    theirs = {"set-cookie": "a=b", "x-api-key": "provider-secret", "server": "theirs", "request-id": "theirs-1"}
     extra = "".join(f"{name}: {value}\r\n" for name, value in theirs.items())
     raw_provider.answer = plain(b'{"error": {"message": "no"}}', "400 Bad", extra=extra)
     told = replica.request(
@@ -121,7 +121,8 @@ def test_nothing_of_a_providers_headers_reaches_a_client(
     )
 
     assert (told.status, told.json()["type"]) == (400, "error")
-    assert not set(theirs.values()) & set(told.headers.values())
+    assert told.headers["x-pllm-provider-request-id"] == "theirs-1"
+    assert not set(theirs.values()) & set(told.headers.values()) - {"theirs-1"}
 
 
 @pytest.mark.parametrize(
@@ -159,11 +160,17 @@ def test_refusal_is_told_bounded_and_without_our_key(replica: ReplicaProcess, ra
     assert len(told.body) < 3000
 
 
+FLOODS = (b" " * 65_536, b"data: " * 10_000, b": ping\n\n" * 8000)
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
-@pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
-@pytest.mark.parametrize("status", ["200 OK", "500 Oops"])
 @pytest.mark.parametrize(
-    "flood", [b" " * 65_536, b"data: " * 10_000, b": ping\n\n" * 8000], ids=["blank", "data", "pings"]
+    ("is_stream", "status", "flood"),
+    [
+        *((False, status, flood) for status in ("200 OK", "500 Oops") for flood in FLOODS),
+        *((True, "500 Oops", flood) for flood in FLOODS),
+        (True, "200 OK", FLOODS[0]),
+    ],
 )
 def test_answer_without_end_is_given_up_before_it_fills_the_memory(
     replica: ReplicaProcess, raw_provider: RawProvider, path: str, is_stream: bool, status: str, flood: bytes
@@ -175,3 +182,15 @@ def test_answer_without_end_is_given_up_before_it_fills_the_memory(
 
     assert (answer.status, answer.headers["x-pllm-fallback"]) == (200, "raw-saved>spare")
     assert raw_provider.flooded < FLOOD_MOST // 2
+
+
+@pytest.mark.parametrize("flood", FLOODS[1:], ids=["data", "pings"])
+def test_stream_that_is_too_long_to_be_held_is_passed_on(
+    replica: ReplicaProcess, raw_provider: RawProvider, flood: bytes
+) -> None:
+    raw_provider.answer = b"HTTP/1.1 200 OK\r\nserver: raw\r\n\r\n"
+    raw_provider.flood = flood
+    with replica.begin_chat("raw-saved", stream=True) as call:
+        head = call.read_until(b"\r\n\r\n")
+
+    assert b"x-pllm-deployment: raw-saved" in head

@@ -3,6 +3,7 @@ by what it says about the provider.
 """
 
 import gzip
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess
 from tests.support.raw_provider import ANSWER, RawProvider, chunk_event, plain, stream
+from tests.support.recorded_streams import ROLE
 from tests.support.wire import DONE
 
 DEEP = b"[" * 50_000 + b"]" * 50_000
@@ -24,7 +26,6 @@ FAILURES: dict[str, dict[str, Any]] = {
     "502": {"error_rate": 1, "error_status": 502},
     "401": {"error_rate": 1, "error_status": 401},
     "403": {"error_rate": 1, "error_status": 403},
-    "404": {"error_rate": 1, "error_status": 404},
 }
 OVERLOADS: dict[str, dict[str, Any]] = {
     "503": {"error_rate": 1, "error_status": 503},
@@ -62,10 +63,12 @@ def test_failure_without_a_fallback_is_one_clean_error(
 
     assert (answer.status, answer.error["code"]) == (502, "upstream_error")
     status = behaviour.get("error_status", 500 if "error_rate" in behaviour else 200)
-    assert answer.error["details"] == [{"deployment": "primary", "outcome": "failure", "status": status}]
+    [attempt] = answer.error["attempts"]
+    assert attempt.pop("reason")
+    assert attempt == {"deployment": "primary", "outcome": "failure", "status": status}
     assert answer.headers["x-should-retry"] == "false"
     assert "html" not in answer.text
-    assert "Scripted" not in answer.text
+    assert "Scripted" not in answer.error["message"]
 
 
 def test_cut_plain_body_is_saved_by_the_fallback(
@@ -110,7 +113,8 @@ def test_stall_without_a_fallback_is_a_504(replica: ReplicaProcess, provider: Pr
     answer = replica.chat("hasty-alone")
 
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
-    assert answer.error["details"] == [{"deployment": "hasty-alone", "outcome": "timeout"}]
+    reason = "timed out: no answer within 0.3 s (timeout)"
+    assert answer.error["attempts"] == [{"deployment": "hasty-alone", "outcome": "timeout", "reason": reason}]
     assert answer.headers["x-should-retry"] == "false"
 
 
@@ -207,7 +211,7 @@ def test_client_gets_the_first_ones_429_when_the_next_one_fails_otherwise(
     answer = replica.chat("saved")
 
     assert (answer.status, answer.error["code"], answer.headers["retry-after"]) == (429, "rate_limit_exceeded", "42")
-    assert [each["outcome"] for each in answer.error["details"]] == ["throttled", "failure"]
+    assert [each["outcome"] for each in answer.error["attempts"]] == ["throttled", "failure"]
 
 
 def test_client_gets_the_first_ones_failure_when_the_next_one_is_throttled(
@@ -222,7 +226,7 @@ def test_client_gets_the_first_ones_failure_when_the_next_one_is_throttled(
         "upstream_error",
         True,
     )
-    assert [each["status"] for each in answer.error["details"]] == [529, 429]
+    assert [each["status"] for each in answer.error["attempts"]] == [529, 429]
 
 
 def test_retry_after_that_is_a_date_is_read_by_the_providers_clock(
@@ -322,21 +326,10 @@ def test_cut_stream_ends_in_one_error_event_without_done_and_counts_as_a_failure
 
 @pytest.mark.parametrize(
     "rest",
-    [
-        [],
-        [chunk_event("b")],
-        [chunk_event("b")[:30]],
-        [b'data: {"error": {"message": "upstream words"}}\n\n'],
-        [b'data: {"error": {"message": "upstream words"}}\n\n', DONE_EVENT],
-        [b'data: {"error": {"message": "upstream words"}}'],
-        [b'data: {"choices": [], "error": {"message": "upstream words"}}\n\n', DONE_EVENT],
-        [b'data: {"error": "upstream words"}\n\n', DONE_EVENT],
-        [b'event: error\ndata: {"message": "upstream words"}\n\n', DONE_EVENT],
-    ],
-    ids=["no DONE", "more, no DONE", "half an event", "error", "error and DONE", "error without its end",
-         "error after another key", "error as text", "event of errors"],
-)  # fmt: skip
-def test_stream_that_goes_wrong_ends_in_exactly_one_error_event_of_ours(
+    [[], [chunk_event("b")], [chunk_event("b")[:30]]],
+    ids=["no DONE", "more, no DONE", "half an event"],
+)
+def test_stream_that_is_cut_ends_in_exactly_one_error_event_of_ours(
     cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, rest: list[bytes]
 ) -> None:
     raw_provider.answer_in_two(chunk_event("a"), *rest)
@@ -350,14 +343,40 @@ def test_stream_that_goes_wrong_ends_in_exactly_one_error_event_of_ours(
     assert [("error" in event, "upstream_error" in event) for event in answer.events][-1] == (True, True)
     assert answer.text.count('"error"') == 1
     assert DONE not in answer.events
-    assert "upstream words" not in answer.text
     assert outcomes(cluster, "raw") == ("1", "1")
 
 
-def test_error_that_comes_with_the_first_event_is_answered_by_another_candidate(
+@pytest.mark.parametrize(
+    "rest",
+    [
+        [b'data: {"error": {"message": "upstream words, sk-abcdefgh12345"}}\n\n'],
+        [b'data: {"error": {"message": "upstream words, sk-abcdefgh12345"}}\n\n', DONE_EVENT],
+        [b'data: {"error": {"message": "upstream words, sk-abcdefgh12345"}}'],
+        [b'data: {"choices": [], "error": {"message": "upstream words, sk-abcdefgh12345"}}\n\n', DONE_EVENT],
+        [b'data: {"error": "upstream words, sk-abcdefgh12345"}\n\n', DONE_EVENT],
+        [b'event: error\ndata: {"message": "upstream words, sk-abcdefgh12345"}\n\n', DONE_EVENT],
+    ],
+    ids=["error", "error and DONE", "error without its end", "error after another key", "error as text", "event"],
+)
+def test_stream_that_ends_in_an_error_keeps_the_providers_words_without_keys(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, rest: list[bytes]
+) -> None:
+    raw_provider.answer_in_two(chunk_event("a"), *rest)
+    with replica.begin_chat("raw", stream=True) as call:
+        call.peek_until(chunk_event("a"))
+        raw_provider.go.set()
+        answer = call.answer()
+
+    assert answer.body.startswith(chunk_event("a"))
+    assert json.loads(answer.events[-1])["error"]["message"] == "upstream words, ***"
+    assert DONE not in answer.events
+    assert outcomes(cluster, "raw") == ("1", "1")
+
+
+def test_error_after_a_preamble_is_answered_by_another_candidate(
     cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, spare: ProviderProcess
 ) -> None:
-    raw_provider.answer = stream(chunk_event("a") + b'data: {"error": {"message": "upstream words"}}\n\n')
+    raw_provider.answer = stream(ROLE + b'data: {"error": {"message": "upstream words"}}\n\n')
     answer = replica.chat("raw-saved", stream=True)
 
     assert (answer.status, answer.headers["x-pllm-attempts"]) == (200, "2")

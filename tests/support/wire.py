@@ -37,7 +37,7 @@ class Answer(NamedTuple):
         value = self.json()
         assert value.keys() == {"error"}, value
         error: dict[str, Any] = value["error"]
-        assert error.keys() - {"details"} == {"message", "type", "param", "code"}, error
+        assert error.keys() - {"details", "attempts"} == {"message", "type", "param", "code"}, error
         assert self.headers["content-type"] == "application/json"
         return error
 

@@ -96,7 +96,7 @@ def test_forced_open_takes_no_call_until_it_is_closed(replica: ReplicaProcess, p
     afterwards = replica.chat()
 
     assert (while_open.status, while_open.error["code"]) == (503, "no_healthy_deployment")
-    assert while_open.error["details"] == [{"deployment": "primary", "outcome": "forced_open"}]
+    assert while_open.error["attempts"] == [{"deployment": "primary", "outcome": "forced_open"}]
     assert afterwards.status == 200
     assert provider.counts()["requests"] == 1
 

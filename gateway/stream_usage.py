@@ -1,0 +1,79 @@
+"""The usage that a stream's provider counted: the last one sent, as official clients read it, never the greatest number
+found anywhere.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from gateway.calls import NOT_JSON, Kind, Usage, usage_tokens
+
+
+class _Chunk(msgspec.Struct, frozen=True):
+    usage: Usage | None = None
+    x_groq: "_Groq | None" = None
+
+
+class _Groq(msgspec.Struct, frozen=True):
+    usage: Usage | None = None
+
+
+class _Body(msgspec.Struct, frozen=True):
+    usage: Usage | None = None
+
+
+class _MessageEvent(msgspec.Struct, frozen=True):
+    message: _Body | None = None
+    usage: Usage | None = None
+
+
+class _ResponseEvent(msgspec.Struct, frozen=True):
+    response: _Body | None = None
+
+
+_chunk = msgspec.json.Decoder(_Chunk)
+_message = msgspec.json.Decoder(_MessageEvent)
+_response = msgspec.json.Decoder(_ResponseEvent)
+
+
+def _of_chunk(data: bytes) -> Usage | None:
+    chunk = _chunk.decode(data)
+    return chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
+
+
+def _of_message(data: bytes) -> Usage | None:
+    event = _message.decode(data)
+    return event.usage or (event.message.usage if event.message else None)
+
+
+def _of_response(data: bytes) -> Usage | None:
+    event = _response.decode(data)
+    return event.response.usage if event.response else None
+
+
+_READERS: dict[Kind, Callable[[bytes], Usage | None]] = {Kind.MESSAGE: _of_message, Kind.RESPONSE: _of_response}
+
+
+class StreamUsage:
+    """``input_tokens``, ``output_tokens``, ``cached_tokens``: as in `usage_tokens`, of what was said so far."""
+
+    def __init__(self, wire: Kind) -> None:
+        self._read = _READERS.get(wire, _of_chunk)
+        self._is_by_field = wire is Kind.MESSAGE
+        self._usage = Usage()
+
+    def see(self, data: bytes) -> None:
+        """The data of one event. A later usage replaces an earlier one; of messages, each field that it names."""
+        try:
+            usage = self._read(data)
+        except NOT_JSON:
+            return
+        if usage is None:
+            return
+        if self._is_by_field:
+            named = {name: each for name, each in msgspec.structs.asdict(usage).items() if each is not None}
+            usage = msgspec.structs.replace(self._usage, **named)
+        self._usage = usage
+
+    def tokens(self) -> tuple[int, int, int]:
+        return usage_tokens(self._usage)
