@@ -79,7 +79,7 @@ class EmbeddingRequest(Request, frozen=True, kw_only=True):
 
 class MessageRequest(Request, frozen=True, kw_only=True):
     messages: Objects
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)]
+    max_tokens: Annotated[int, msgspec.Meta(ge=0)]  # 0 fills the prompt cache without an answer
 
 
 class ResponseRequest(Request, frozen=True, kw_only=True):

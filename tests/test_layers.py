@@ -57,6 +57,7 @@ ORDER = {
         *("dialects.messages_as_chat", "dialects.messages_as_chat_request", "dialects.messages_as_chat_turns"),
         *("dialects.messages_as_chat_blocks", "dialects.messages_as_chat_stream", "dialects.messages_as_chat_order"),
         *("dialects.messages_as_chat_events", "dialects.messages_as_chat_reply"),
+        *("dialects.chat_imitators", "dialects.messages_imitators", "dialects.tool_input", "dialects.lenient_json"),
         *("dialects.usage", "dialects.call_ids", "dialects.web_address", "dialects.malformed"),
         *("way", "policy", "prices", "catalog", "classify", "error_words", "stream_progress", "stream_content"),
         *(

@@ -1,17 +1,17 @@
 """A messages reply becomes a chat completion. Blocks that chat completions have no place for, thinking among them,
 are left out."""
 
+import json
 import time
-from typing import Annotated, TypeVar
+import uuid
+from typing import Annotated
 
 import msgspec
 
-from gateway.dialects.malformed import Malformed
+from gateway.dialects.lenient_json import COUNT_MOST, decoded
+from gateway.dialects.messages_imitators import as_message
 
-T = TypeVar("T")
-
-# Bounded so that a sum stays exact in every reader of JSON.
-Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MOST)]
 
 FINISH_REASONS = {
     "end_turn": "stop",
@@ -55,10 +55,10 @@ class Block(msgspec.Struct, frozen=True):
 
 
 class MessagesReply(msgspec.Struct, frozen=True):
-    id: str
-    model: str
     content: list[Block]
-    usage: Usage
+    id: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
     stop_reason: str | None = None
     stop_details: StopDetails | None = None
 
@@ -116,13 +116,13 @@ _reply = msgspec.json.Decoder(MessagesReply)
 
 def reply(body: bytes) -> bytes:
     """Raises Malformed."""
-    message = decoded(_reply, body)
+    message = decoded(_reply, body, as_message)
     calls = [call_of(block, arguments_of(block)) for block in message.content if block.type == "tool_use"]
-    text = "".join([text_of(block) for block in message.content if block.type == "text"])
+    text = "".join([block.text or "" for block in message.content if block.type == "text"])
     chat = ChatReply(
-        id=message.id,
+        id=reply_id(message.id),
         created=int(time.time()),
-        model=message.model,
+        model=message.model or "",
         choices=[
             Choice(
                 ChatMessage(
@@ -131,19 +131,14 @@ def reply(body: bytes) -> bytes:
                 finish_reason(message.stop_reason),
             )
         ],
-        usage=chat_usage(message.usage),
+        usage=chat_usage(message.usage or Usage()),
     )
     return msgspec.json.encode(chat)
 
 
-def decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
-    """Raises Malformed."""
-    try:
-        if not data.isascii():
-            data.decode()  # the input of a tool passes unseen, and the decoder does not check it
-        return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(str(error)) from error
+def reply_id(provider_id: str | None) -> str:
+    """Some servers give no id."""
+    return provider_id or f"chatcmpl-{uuid.uuid4().hex}"
 
 
 def finish_reason(stop_reason: str | None) -> str:
@@ -156,7 +151,9 @@ def explanation(details: StopDetails | None) -> str | None:
 
 
 def chat_usage(usage: Usage) -> ChatUsage:
-    """The provider counts apart what it read from a cache or wrote there; chat completions count the whole prompt."""
+    """The provider counts apart what it read from a cache or wrote there; chat completions count the whole prompt.
+    A part is never more than its whole.
+    """
     cached = usage.cache_read_input_tokens or 0
     written = usage.cache_creation_input_tokens or 0
     prompt = (usage.input_tokens or 0) + written + cached
@@ -167,29 +164,20 @@ def chat_usage(usage: Usage) -> ChatUsage:
         completion,
         prompt + completion,
         PromptTokensDetails(cached, written),
-        msgspec.UNSET if thinking is None else CompletionTokensDetails(thinking),
+        msgspec.UNSET if thinking is None else CompletionTokensDetails(min(thinking, completion)),
     )
 
 
-def text_of(block: Block) -> str:
-    """Raises Malformed."""
-    if block.text is None:
-        raise Malformed("a text block without text")
-    return block.text
-
-
 def arguments_of(block: Block) -> str:
-    """The input of a tool keeps its bytes; some servers say null for none. Raises Malformed."""
-    arguments = bytes(block.input)
-    if arguments == b"null":
-        return "{}"
-    if not arguments.startswith(b"{"):
-        raise Malformed("the input of a tool is no object")
-    return arguments.decode()
+    """The input of a tool keeps its bytes. Some servers send null for none, or the text of an object, which may be
+    incomplete where the answer ended at a limit: any text may stand in arguments.
+    """
+    arguments = bytes(block.input).decode()
+    if arguments.startswith('"'):
+        arguments = str(json.loads(arguments))
+    return "{}" if arguments.strip() in ("", "null") else arguments
 
 
 def call_of(block: Block, arguments: str) -> ToolCall:
-    """Raises Malformed."""
-    if not block.id or not block.name:
-        raise Malformed("a use of a tool without id or name")
-    return ToolCall(block.id, CalledFunction(block.name, arguments))
+    """A client names the call that it answers by an id: some servers give none."""
+    return ToolCall(block.id or f"call_{uuid.uuid4().hex}", CalledFunction(block.name or "", arguments))

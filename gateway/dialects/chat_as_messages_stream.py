@@ -15,59 +15,45 @@ from gateway.dialects.chat_as_messages_reply import (
     arguments_of,
     call_of,
     chat_usage,
-    decoded,
     explanation,
     finish_reason,
-    text_of,
+    reply_id,
 )
+from gateway.dialects.lenient_json import decoded
 from gateway.dialects.malformed import Malformed
+from gateway.dialects.messages_imitators import as_event
 
 DONE = b"data: [DONE]\n\n"
-
-
-class Event(msgspec.Struct, frozen=True):
-    type: str
+_DONE_DATA = b"[DONE]"
+_EVENTS = {f"message_{part}" for part in ("start", "delta", "stop")} | {
+    f"content_block_{part}" for part in ("start", "delta", "stop")
+}
 
 
 class StartedMessage(msgspec.Struct, frozen=True):
-    id: str
-    model: str
+    id: str | None = None
+    model: str | None = None
     usage: Usage | None = None
 
 
-class MessageStart(msgspec.Struct, frozen=True):
-    message: StartedMessage
-
-
-class BlockStart(msgspec.Struct, frozen=True):
-    index: int
-    content_block: Block
-
-
 class Delta(msgspec.Struct, frozen=True):
-    """A delta of any type, of which text_delta and input_json_delta are looked into."""
+    """A delta of any type, of which text_delta and input_json_delta are looked into, or that of a message."""
 
-    type: str
+    type: str = ""
     text: str | None = None
     partial_json: str | None = None
-
-
-class BlockDelta(msgspec.Struct, frozen=True):
-    index: int
-    delta: Delta
-
-
-class BlockStop(msgspec.Struct, frozen=True):
-    index: int
-
-
-class Stop(msgspec.Struct, frozen=True):
     stop_reason: str | None = None
     stop_details: StopDetails | None = None
 
 
-class MessageDelta(msgspec.Struct, frozen=True):
-    delta: Stop
+class Event(msgspec.Struct, frozen=True):
+    """An event of any type: each has some of the fields."""
+
+    type: str = ""
+    index: int | None = None
+    message: StartedMessage | None = None
+    content_block: Block | None = None
+    delta: Delta | None = None
     usage: Usage | None = None
 
 
@@ -80,11 +66,6 @@ class OpenCall(msgspec.Struct):
 
 
 _event = msgspec.json.Decoder(Event)
-_message_start = msgspec.json.Decoder(MessageStart)
-_block_start = msgspec.json.Decoder(BlockStart)
-_block_delta = msgspec.json.Decoder(BlockDelta)
-_block_stop = msgspec.json.Decoder(BlockStop)
-_message_delta = msgspec.json.Decoder(MessageDelta)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -94,92 +75,101 @@ class Stream:
         self._start = b""  # of every chunk, once the message has begun
         self._end = b"}]" + (b',"usage":null' if include_usage else b"") + b"}\n\n"
         self._usage = Usage()
-        self._blocks: dict[int, OpenCall | None] = {}  # those that have not stopped; None for what is no call
+        self._blocks: dict[int, OpenCall | None] = {}  # None for a block that is no call
+        self._latest = 0  # index of the block that started last
         self._calls = 0
         self._has_finished = False
         self._is_done = False
 
     def feed(self, event: str, data: bytes) -> bytes:
-        """Raises Malformed."""
-        match event or decoded(_event, data).type:
+        """As in the official client, the type inside the data counts, whatever the event is called, but for a ping.
+        Raises Malformed.
+        """
+        if self._is_done or event == "ping" or data.startswith(_DONE_DATA):
+            return b""
+        read = _read(event, data)
+        match read.type or event:
             case "content_block_delta":
-                return self._block_delta(decoded(_block_delta, data))
+                return self._block_delta(read.index, read.delta or Delta())
             case "message_start":
-                return self._message_start(decoded(_message_start, data).message)
+                return self._message_start(read.message or StartedMessage())
             case "content_block_start":
-                return self._block_start(decoded(_block_start, data))
+                return self._block_start(read.index, read.content_block or Block(""))
             case "content_block_stop":
-                return self._block_stop(decoded(_block_stop, data))
+                return self._ended(self._blocks.get(self._index(read.index)))
             case "message_delta":
-                return self._message_delta(decoded(_message_delta, data))
+                return self._message_delta(read.delta or Delta(), read.usage or Usage())
             case "message_stop":
                 return self._message_stop()
+            case "error":
+                raise Malformed("the provider's stream went on with an error")
         return b""  # a ping, or of a type that came after this was written
 
+    def _index(self, index: int | None) -> int:
+        """Some servers give no index."""
+        return self._latest if index is None else index
+
     def _message_start(self, message: StartedMessage) -> bytes:
+        """The official client ignores a second one."""
         if self._start:
-            raise Malformed("a second message in one stream")
+            return b""
         self._start = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
-            _encode(message.id),
+            _encode(reply_id(message.id)),
             int(time.time()),
-            _encode(message.model),
+            _encode(message.model or ""),
         )
-        self._usage = message.usage or Usage()
+        self._usage = message.usage or self._usage
         return self._chunk(b'{"role":"assistant","content":"","refusal":null}')
 
-    def _block_start(self, event: BlockStart) -> bytes:
-        block = event.content_block
+    def _block_start(self, given: int | None, block: Block) -> bytes:
+        index = self._latest = self._latest_and_one() if given is None else given
         if block.type != "tool_use":
-            self._blocks[event.index] = None
-            return self._text(text_of(block)) if block.type == "text" else b""
+            self._blocks[index] = None
+            return self._text(block.text) if block.type == "text" and block.text else b""
         first = call_of(block, "")
-        call = self._blocks[event.index] = OpenCall(self._calls, arguments_of(block))
+        call = self._blocks[index] = OpenCall(self._calls, arguments_of(block))
         self._calls += 1
         function = {"name": first.function.name, "arguments": ""}
         return self._call({"index": call.index, "id": first.id, "type": "function", "function": function})
 
-    def _block_delta(self, event: BlockDelta) -> bytes:
-        delta = event.delta
-        if event.index not in self._blocks:
-            raise Malformed("a delta of a block that has not started")
+    def _latest_and_one(self) -> int:
+        return self._latest + 1 if self._blocks else 0
+
+    def _block_delta(self, given: int | None, delta: Delta) -> bytes:
         if delta.type == "text_delta":
-            if delta.text is None:
-                raise Malformed("a text_delta without text")
             return self._text(delta.text)
-        call = self._blocks[event.index]
-        if delta.type != "input_json_delta" or call is None:
+        index = self._index(given)
+        if delta.type != "input_json_delta":
             return b""
-        if delta.partial_json is None:
-            raise Malformed("an input_json_delta without partial_json")
-        return self._arguments(call, delta.partial_json)
+        if index not in self._blocks:
+            raise Malformed("the input of a tool that has not been named")
+        call = self._blocks[index]
+        return self._arguments(call, delta.partial_json) if call else b""
 
-    def _block_stop(self, event: BlockStop) -> bytes:
-        """A tool without parameters may have shown no input at all: clients want their JSON none the less."""
-        return self._ended(self._blocks.pop(event.index, None))
-
-    def _message_delta(self, event: MessageDelta) -> bytes:
-        self._usage = _later(self._usage, event.usage or Usage())
-        reason, refusal = event.delta.stop_reason, explanation(event.delta.stop_details)
+    def _message_delta(self, delta: Delta, usage: Usage) -> bytes:
+        self._usage = _later(self._usage, usage)
+        reason, refusal = delta.stop_reason, explanation(delta.stop_details)
         if reason is None or self._has_finished:
             return b""
         return (self._chunk(_encode({"refusal": refusal})) if refusal else b"") + self._finish(reason)
 
     def _message_stop(self) -> bytes:
+        if not self._start:
+            raise Malformed("the stream ended before it began")
         finish = b"" if self._has_finished else self._finish(None)
-        if self._is_done:
-            raise Malformed("a second end of the message")
         self._is_done = True
         if not self._include_usage:
             return finish + DONE
         return finish + self._start + b'],"usage":%b}\n\n' % _encode(chat_usage(self._usage)) + DONE
 
     def _ended(self, call: OpenCall | None) -> bytes:
+        """A tool without parameters may have shown no input at all: clients want their JSON none the less."""
         return self._arguments(call, call.input_at_start) if call and not call.has_arguments else b""
 
-    def _text(self, text: str) -> bytes:
+    def _text(self, text: str | None) -> bytes:
         return self._chunk(_encode({"content": text})) if text else b""
 
-    def _arguments(self, call: OpenCall, piece: str) -> bytes:
+    def _arguments(self, call: OpenCall, piece: str | None) -> bytes:
         if not piece:
             return b""
         call.has_arguments = True
@@ -195,10 +185,22 @@ class Stream:
         return b"".join(ended) + self._chunk(b"{}", _encode(finish_reason(stop_reason)))
 
     def _chunk(self, delta: bytes, reason: bytes = b"null") -> bytes:
-        if not self._start or self._is_done:
-            raise Malformed("an event outside of the message")
+        """Some servers leave out the start of the message."""
+        began = b"" if self._start else self._message_start(StartedMessage())
         choice = b'{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b' % (delta, reason)
-        return self._start + choice + self._end
+        return began + self._start + choice + self._end
+
+
+def _read(event: str, data: bytes) -> Event:
+    """The data of an event that came after this was written may be anything. Raises Malformed."""
+    if not data.strip():
+        return Event()
+    try:
+        return decoded(_event, data, as_event)
+    except Malformed:
+        if event and event not in _EVENTS:
+            return Event()
+        raise
 
 
 def _later(before: Usage, after: Usage) -> Usage:

@@ -23,11 +23,11 @@ from gateway.dialects.chat_as_messages_schema import (
     AssistantMessage,
     Message,
     SystemMessage,
-    ToolCall,
     ToolMessage,
     UserMessage,
     unsupported,
 )
+from gateway.dialects.tool_input import is_whole, tool_input
 
 
 class OpenCall(msgspec.Struct, frozen=True):
@@ -35,9 +35,6 @@ class OpenCall(msgspec.Struct, frozen=True):
 
     place: str
     use_id: str
-
-
-_arguments = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def conversation(messages: list[Message]) -> Conversation:
@@ -87,7 +84,7 @@ def _assistant_blocks(
             raise unsupported(f"{call_place}.id", "Two tool calls of a message have the same id.")
         use_id = _use_id(call.id, use_ids)
         unanswered[call.id] = OpenCall(call_place, use_id)
-        blocks.append(ToolUseBlock(use_id, call.function.name, _input(call, f"{call_place}.function.arguments")))
+        blocks.append(ToolUseBlock(use_id, call.function.name, _input(call.function.arguments)))
     return blocks
 
 
@@ -100,16 +97,11 @@ def _use_id(call_id: str, use_ids: set[str]) -> str:
     return use_id
 
 
-def _input(call: ToolCall, param: str) -> msgspec.Raw:
-    """The arguments keep their bytes: reading and writing them again could change a number."""
-    if not call.function.arguments:
-        return msgspec.Raw(b"{}")
-    try:
-        arguments = call.function.arguments.encode()
-        _arguments.decode(arguments)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise unsupported(param, f"The arguments of a tool call must be a JSON object: {error}") from error
-    return msgspec.Raw(arguments)
+def _input(arguments: str) -> msgspec.Raw:
+    """Arguments that are an object keep their bytes: reading and writing them again could change a number. Others come
+    from a model that was cut short or wrote invalid JSON, and OpenAI takes them back as they are.
+    """
+    return msgspec.Raw(arguments.encode() if is_whole(arguments) else msgspec.json.encode(tool_input(arguments)))
 
 
 def _result(message: ToolMessage, unanswered: dict[str, OpenCall], place: str) -> ToolResultBlock:

@@ -10,7 +10,8 @@ import msgspec
 
 from gateway.dialects.malformed import Malformed
 from gateway.dialects.messages_as_chat_events import BlockDelta, BlockStart, BlockStop, Event, InputDelta, TextDelta
-from gateway.dialects.messages_as_chat_reply import TextBlock, ToolUseBlock, is_input, tool_use_id
+from gateway.dialects.messages_as_chat_reply import TextBlock, ToolUseBlock, tool_use_id
+from gateway.dialects.tool_input import is_object, is_whole, tool_input
 
 HELD_MOST = 4 * 1_048_576  # characters, of the open call and all that waits for it: more than any model can say
 _BLOCK_COST = 256  # of a block without a word
@@ -31,7 +32,11 @@ class Block(msgspec.Struct):
     def is_complete(self) -> bool:
         if self.is_over or not self.is_call:
             return True
-        return bool(self.pieces) and self.pieces[-1].rstrip().endswith("}") and is_input("".join(self.pieces))
+        return bool(self.pieces) and self.pieces[-1].rstrip().endswith("}") and is_whole("".join(self.pieces))
+
+    def is_odd(self) -> bool:
+        """Are the arguments no object? Then the input is made of all of them."""
+        return self.is_call and bool(self.pieces) and not is_object(self.pieces[0])
 
 
 class Order:
@@ -60,14 +65,12 @@ class Order:
         if block.is_call and not block.pieces and piece.isspace():
             piece = ""  # arguments of nothing but white space are none
         if block.is_over:
-            if piece.strip():
-                raise Malformed("a tool call goes on after it was complete")
-            return []
+            return []  # arguments that go on behind a complete object
         is_open = block is self._open
         if piece and (block.is_call or not is_open):
             self._hold(len(piece))
             block.pieces.append(piece)
-        told: list[Event] = [self._delta(block, piece)] if piece and is_open else []
+        told: list[Event] = [self._delta(block, piece)] if piece and is_open and not block.is_odd() else []
         return told + self._advance() if self._waiting else told
 
     def end(self) -> list[Event]:
@@ -91,16 +94,14 @@ class Order:
         self._open = block
         self._begun += 1
         events.append(BlockStart(self._begun - 1, started))
-        if block.pieces:
+        if block.pieces and not block.is_odd():
             events.append(self._delta(block, "".join(block.pieces)))
         return events
 
     def _started(self, block: Block) -> TextBlock | ToolUseBlock:
         if not block.is_call:
             return TextBlock("")
-        if not block.name:
-            raise Malformed("a tool call without a name")
-        return ToolUseBlock(tool_use_id(block.id, self._use_ids), block.name, {})
+        return ToolUseBlock(tool_use_id(block.id, self._use_ids), block.name or "", {})
 
     def _delta(self, block: Block, piece: str) -> BlockDelta:
         return BlockDelta(self._begun - 1, InputDelta(piece) if block.is_call else TextDelta(piece))
@@ -110,10 +111,15 @@ class Order:
         if block is None:
             return []
         self._held -= sum(map(len, block.pieces)) + _BLOCK_COST
+        events = [self._delta(block, _input(block))] if block.is_odd() else []
         block.pieces, block.is_over = [], True
-        return [BlockStop(self._begun - 1)]
+        return [*events, BlockStop(self._begun - 1)]
 
     def _hold(self, size: int) -> None:
         self._held += size
         if self._held > HELD_MOST:
             raise Malformed("too much of an answer whose calls are told by turns")
+
+
+def _input(block: Block) -> str:
+    return msgspec.json.encode(tool_input("".join(block.pieces))).decode()

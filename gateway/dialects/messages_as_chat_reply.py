@@ -5,21 +5,21 @@ from typing import Annotated
 
 import msgspec
 
-from gateway.dialects.malformed import Malformed
+from gateway.dialects.chat_imitators import as_chat_reply
+from gateway.dialects.lenient_json import decoded
+from gateway.dialects.tool_input import tool_input
 
 # Anything else, null too, is the end of a turn.
 STOP_REASONS = {
     "length": "max_tokens",
+    "model_length": "max_tokens",  # Mistral: the model's limit instead of the request's
     "tool_calls": "tool_use",
     "function_call": "tool_use",
     "content_filter": "refusal",
 }
 END_TURN = "end_turn"
+_CUT_SHORT = {"max_tokens", "refusal"}  # reasons that end an answer anywhere, inside a call's arguments as well
 TOKENS_MOST = 999_999_999  # a nonsense count must not grow into nonsense sums
-# What decoding raises: wrong UTF-8 and too many levels come as Python's own errors.
-NOT_OF_THE_DIALECT = (msgspec.DecodeError, UnicodeError, RecursionError)
-
-Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class PromptDetails(msgspec.Struct, frozen=True):
@@ -41,12 +41,12 @@ class ChatUsage(msgspec.Struct, frozen=True):
 
 
 class _Function(msgspec.Struct, frozen=True):
-    name: Name
+    name: str | None = None
     arguments: str | None = None
 
 
 class _ToolCall(msgspec.Struct, frozen=True):
-    function: _Function
+    function: _Function | None = None
     id: str | None = None
 
 
@@ -102,56 +102,66 @@ class Message(msgspec.Struct, frozen=True, tag="message"):
     stop_sequence: None = None
 
 
+_NO_FUNCTION = _Function()
 _reply = msgspec.json.Decoder(_ChatReply)
-_input = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()
 
 
 def reply(body: bytes) -> bytes:
     """Raises Malformed."""
-    try:
-        return _encoder.encode(_message(_reply.decode(body)))
-    except NOT_OF_THE_DIALECT as error:
-        raise Malformed(f"not a chat completion: {error}") from error
+    return _encoder.encode(_message(decoded(_reply, body, as_chat_reply)))
 
 
 def _message(answer: _ChatReply) -> Message:
     choice = answer.choices[0]
     said = choice.message
     texts = [TextBlock(text) for text in (said.content, said.refusal) if text]
+    reason = stop_reason(choice.finish_reason, has_refused=bool(said.refusal), has_calls=bool(said.tool_calls))
     use_ids: set[str] = set()
     calls = [
-        ToolUseBlock(tool_use_id(call.id, use_ids), call.function.name, _tool_input(call.function.arguments))
+        _tool_use(call.id, call.function or _NO_FUNCTION, use_ids, is_cut=reason in _CUT_SHORT)
         for call in said.tool_calls or ()
     ]
     return Message(
         id=message_id(answer.id),
         model=answer.model or "",
         content=[*texts, *calls],
-        stop_reason=stop_reason(choice.finish_reason, has_refused=bool(said.refusal), has_calls=bool(calls)),
+        stop_reason=reason,
         usage=usage(answer.usage),
     )
 
 
+def _tool_use(call_id: str | None, function: _Function, use_ids: set[str], *, is_cut: bool) -> ToolUseBlock:
+    """A call without a name stays one: the client answers that it has no such tool, and the model may try again."""
+    used = tool_input(function.arguments, is_cut=is_cut)
+    return ToolUseBlock(tool_use_id(call_id, use_ids), function.name or "", used)
+
+
 def stop_reason(finish_reason: str | None, *, has_refused: bool, has_calls: bool) -> str:
-    """Of a call to a tool that was asked for by name, OpenAI says `stop`; a client runs tools on `tool_use` only."""
+    """OpenAI sends `stop` with a call to a tool that was requested by name; a client runs tools on `tool_use` only.
+    Gemini sends `content_filter: ` and which one.
+    """
     if has_refused:
         return "refusal"
-    return STOP_REASONS.get(finish_reason or "", "tool_use" if has_calls else END_TURN)
+    return STOP_REASONS.get((finish_reason or "").partition(":")[0], "tool_use" if has_calls else END_TURN)
 
 
 def usage(counted: ChatUsage | None) -> Usage:
+    """A part is never more than its whole."""
     if counted is None:
         return Usage()
     prompt = counted.prompt_tokens_details or PromptDetails()
     completion = counted.completion_tokens_details or CompletionDetails()
-    cached, written = _tokens(prompt.cached_tokens), _tokens(prompt.cache_write_tokens)
+    whole, out = _tokens(counted.prompt_tokens), _tokens(counted.completion_tokens)
+    cached = _tokens(prompt.cached_tokens, whole)
+    written = _tokens(prompt.cache_write_tokens, whole - cached)
+    thinking = _tokens(completion.reasoning_tokens, out)
     return Usage(
-        max(_tokens(counted.prompt_tokens) - cached - written, 0),
+        whole - cached - written,
         cached,
-        _tokens(counted.completion_tokens),
+        out,
         written or msgspec.UNSET,
-        OutputDetails(thinking) if (thinking := _tokens(completion.reasoning_tokens)) else msgspec.UNSET,
+        OutputDetails(thinking) if thinking else msgspec.UNSET,
     )
 
 
@@ -170,18 +180,5 @@ def tool_use_id(call_id: str | None, taken: set[str]) -> str:
     return use_id
 
 
-def is_input(arguments: str) -> bool:
-    """Is this the whole of a call's arguments?"""
-    try:
-        _input.decode(arguments)
-    except NOT_OF_THE_DIALECT:
-        return False
-    return True
-
-
-def _tool_input(arguments: str | None) -> dict[str, msgspec.Raw]:
-    return _input.decode(arguments) if arguments and not arguments.isspace() else {}
-
-
-def _tokens(count: float | None) -> int:
-    return int(min(max(count or 0, 0), TOKENS_MOST))
+def _tokens(count: float | None, most: int = TOKENS_MOST) -> int:
+    return int(min(max(count or 0, 0), most))

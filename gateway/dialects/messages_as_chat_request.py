@@ -89,7 +89,7 @@ class _MessagesRequest(_Tuning, frozen=True):
     """A null counts as a field left out wherever leaving it out is allowed."""
 
     model: str
-    max_tokens: Annotated[int, msgspec.Meta(gt=0, le=2**31 - 1)]
+    max_tokens: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
     messages: Annotated[list[Turn], msgspec.Meta(min_length=1)]
     system: str | list[TextBlock] | None = None
     temperature: float | None = None
@@ -238,6 +238,9 @@ def _translated(asked: _MessagesRequest, model: str, known: Vocabulary) -> _Chat
 
 
 def _refuse_unsupported(asked: _MessagesRequest) -> None:
+    if asked.max_tokens == 0:
+        message = "max_tokens: 0 only fills the prompt cache: this model's provider always generates an answer."
+        raise _unsupported(message, "max_tokens")
     if len(asked.stop_sequences or ()) > _STOPS_MOST:
         raise _unsupported(f"This model's provider takes at most {_STOPS_MOST} stop sequences.", "stop_sequences")
     for name in ("container", "mcp_servers", "inference_geo"):

@@ -6,11 +6,12 @@ ended and what it cost come last, whenever they were told.
 
 import msgspec
 
+from gateway.dialects.chat_imitators import as_chat_chunk
+from gateway.dialects.lenient_json import decoded
 from gateway.dialects.malformed import Malformed
 from gateway.dialects.messages_as_chat_events import Ending, Event, MessageDelta, MessageStart, MessageStop, written
 from gateway.dialects.messages_as_chat_order import Block, Order
 from gateway.dialects.messages_as_chat_reply import (
-    NOT_OF_THE_DIALECT,
     ChatUsage,
     Message,
     Usage,
@@ -45,7 +46,7 @@ class _Choice(msgspec.Struct, frozen=True):
 
 
 class _Chunk(msgspec.Struct, frozen=True):
-    choices: list[_Choice]
+    choices: list[_Choice] | None = None
     error: object = None
     id: str | None = None
     model: str | None = None
@@ -72,12 +73,11 @@ class Stream:
 
     def feed(self, event: str, data: bytes) -> bytes:  # noqa: ARG002
         """Whole events for the client, if any; `[DONE]` brings the last ones. Raises Malformed."""
-        if self._has_ended:
+        if self._has_ended or not data.strip():
             return b""
-        try:
-            return written(self._last_events() if data == _DONE else self._events(_chunk.decode(data)))
-        except NOT_OF_THE_DIALECT as error:
-            raise Malformed(f"not a chunk of a chat completion: {error}") from error
+        if data.startswith(_DONE):
+            return written(self._last_events())
+        return written(self._events(decoded(_chunk, data, as_chat_chunk)))
 
     def _events(self, chunk: _Chunk) -> list[Event]:
         if chunk.error:  # beside choices, as some servers tell it
@@ -88,7 +88,7 @@ class Stream:
         if not self._has_begun and (chunk.choices or chunk.id):
             self._has_begun = True
             events.append(MessageStart(Message(message_id(chunk.id), chunk.model or "", [], None, Usage())))
-        for choice in chunk.choices[:1]:
+        for choice in (chunk.choices or ())[:1]:
             self._finish_reason = choice.finish_reason or self._finish_reason
             if choice.delta:
                 events += self._grown(choice.delta)

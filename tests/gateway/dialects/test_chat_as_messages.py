@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
 from gateway.dialects.chat_as_messages import Stream, reply, request
 
 ANSWER = {
@@ -31,3 +34,30 @@ def test_answer_comes_back_to_the_provider_as_it_was_given() -> None:
 
 def test_stream_is_made_without_arguments() -> None:
     assert Stream().feed("ping", b'{"type": "ping"}') == b""
+
+
+ARGUMENTS = '{"location": "Zürich \\"é", "days": [1, 2.5e3, {"a": null}], "is_hot": true}'
+
+
+@pytest.mark.parametrize("end", range(1, len(ARGUMENTS) + 1))
+def test_input_cut_anywhere_is_the_same_plain_and_streamed(end: int) -> None:
+    part = ARGUMENTS[:end]
+    used = {"type": "tool_use", "id": "toolu_01", "name": "f", "input": part}
+    cut = {**ANSWER, "content": [used], "stop_reason": "max_tokens"}
+    events: list[dict[str, object]] = [
+        {"type": "message_start", "message": {**ANSWER, "content": []}},
+        {"type": "content_block_start", "index": 0, "content_block": {**used, "input": {}}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": part}},
+        {"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": {"output_tokens": 5}},
+        {"type": "message_stop"},
+    ]
+    stream = Stream()
+    sent = b"".join(stream.feed("", json.dumps(event).encode()) for event in events).decode().split("\n\n")[:-2]
+    chunks = [ChatCompletionChunk.model_validate_json(each.removeprefix("data: ")) for each in sent]
+
+    plain = ChatCompletion.model_validate_json(reply(json.dumps(cut).encode())).choices[0]
+    calls = [call for chunk in chunks for choice in chunk.choices for call in choice.delta.tool_calls or ()]
+
+    assert plain.finish_reason == "length" == chunks[-2].choices[0].finish_reason
+    assert plain.message.model_dump()["tool_calls"][0]["function"]["arguments"] == part
+    assert "".join(call.function.arguments or "" for call in calls if call.function) == part

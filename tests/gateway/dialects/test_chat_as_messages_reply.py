@@ -122,25 +122,91 @@ def test_counts_left_out_are_zero() -> None:
     assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (3, 0, 3)
 
 
+@pytest.mark.parametrize("content", [None, 7, {"type": "text", "text": "a"}])
+def test_reply_without_content_is_malformed(content: object) -> None:
+    with pytest.raises(Malformed):
+        answered(content=content)
+
+
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "finish_reason", "total"),
     [
-        {"id": None},
-        {"content": None},
-        {"content": [{}]},
-        {"content": [{"type": "text"}]},
-        {"content": [{"type": "tool_use", "id": "a", "input": {}}]},
-        {"content": [{"type": "tool_use", "id": "", "name": "f", "input": {}}]},
-        {"content": [{"type": "tool_use", "id": "a", "name": "f", "input": "{}"}]},
-        {"usage": None},
-        {"usage": {"input_tokens": -1}},
-        {"usage": {"input_tokens": 10**400}},
-        {"stop_reason": 1},
+        ({"usage": None}, "stop", 0),
+        ({"usage": []}, "stop", 0),
+        ({"usage": {"input_tokens": -1}}, "stop", 0),
+        ({"usage": {"input_tokens": 3.0, "output_tokens": "4"}}, "stop", 7),
+        ({"usage": {"input_tokens": "many", "output_tokens": True}}, "stop", 0),
+        ({"usage": {"input_tokens": 10**400}}, "stop", 2**50),
+        ({"stop_reason": 1}, "stop", 503),
+        ({"stop_details": "none"}, "stop", 503),
+        ({"model": 4, "id": 17}, "stop", 503),
     ],
 )
-def test_reply_of_another_kind_is_malformed(fields: dict[str, Any]) -> None:
-    with pytest.raises(Malformed):
-        answered(**fields)
+def test_fields_of_another_type_count_as_left_out(fields: dict[str, Any], finish_reason: str, total: int) -> None:
+    answer = answered(**{"usage": {"input_tokens": 500, "output_tokens": 3}, **fields})
+
+    assert answer["choices"][0]["finish_reason"] == finish_reason
+    assert answer["usage"]["total_tokens"] == total
+
+
+def test_ids_that_are_missing_are_made_up_and_numbers_become_text() -> None:
+    nameless = [{"type": "tool_use", "input": {}}, {"type": "tool_use", "id": 7, "name": "f", "input": {}}]
+    answer = answered(id=None, model=None, content=nameless)
+    first, second = answer["choices"][0]["message"]["tool_calls"]
+
+    assert answer["id"].startswith("chatcmpl-")
+    assert (first["id"].startswith("call_"), first["function"]["name"]) == (True, "")
+    assert (second["id"], second["function"]["name"]) == ("7", "f")
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("Hello", "Hello"),
+        ([{"type": "text"}, {"type": "text", "text": None}, {"type": "text", "text": "a"}], "a"),
+        ([{}, "odd", None, {"type": 1, "text": "b"}, {"type": "text", "text": "a"}], "a"),
+    ],
+)
+def test_blocks_of_another_form_leave_the_text_readable(content: object, text: str) -> None:
+    assert answered(content=content)["choices"][0]["message"]["content"] == text
+
+
+def test_half_a_surrogate_pair_leaves_the_rest_readable() -> None:
+    body = json.dumps({**HELLO, "content": [{"type": "text", "text": "\ud83d and \ud83d\ude00"}]}).encode()
+
+    assert json.loads(reply(body))["choices"][0]["message"]["content"] == "\ufffd and 😀"
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments"),
+    [
+        (None, "{}"),
+        ("", "{}"),
+        ('{"city": "Par', '{"city": "Par'),
+        ('{"city": "Paris"}', '{"city": "Paris"}'),
+        ([1, 2], "[1, 2]"),
+        (7, "7"),
+    ],
+)
+def test_input_of_a_tool_cut_at_the_limit_is_sent_as_it_is(given: object, arguments: str) -> None:
+    used = [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": given}]
+    choice = answered(content=[{"type": "text", "text": "I look."}, *used], stop_reason="max_tokens")["choices"][0]
+
+    assert choice["finish_reason"] == "length"
+    assert choice["message"]["content"] == "I look."
+    assert choice["message"]["tool_calls"][0]["function"] == {"name": "f", "arguments": arguments}
+
+
+def test_counts_of_iterations_are_not_those_of_the_call() -> None:
+    usage = {"input_tokens": 10, "output_tokens": 5, "iterations": [{"input_tokens": 900, "output_tokens": 800}]}
+
+    assert answered(usage=usage)["usage"]["total_tokens"] == 15
+
+
+def test_tokens_of_reasoning_are_never_more_than_those_of_the_answer() -> None:
+    usage = {"input_tokens": 1, "output_tokens": 5, "output_tokens_details": {"thinking_tokens": 9}}
+
+    assert answered(usage=usage)["usage"]["completion_tokens_details"] == {"reasoning_tokens": 5}
 
 
 @pytest.mark.parametrize(

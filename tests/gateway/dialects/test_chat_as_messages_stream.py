@@ -47,7 +47,7 @@ def ended(index: int) -> dict[str, Any]:
     return {"type": "content_block_stop", "index": index}
 
 
-def finished(stop_reason: str | None = "end_turn", **usage: Any) -> dict[str, Any]:
+def finished(stop_reason: object = "end_turn", **usage: Any) -> dict[str, Any]:
     change = {"stop_reason": stop_reason, "stop_sequence": None}
     return {"type": "message_delta", "delta": change, "usage": {"output_tokens": 15, **usage}}
 
@@ -228,36 +228,123 @@ def test_unknown_events_are_ignored(event: str) -> None:
 @pytest.mark.parametrize(
     "events",
     [
-        [began(0, text="x")],
-        [began(0, "tool_use", id="a", name="f", input={})],
-        [delta(0, "text_delta", text="x")],
-        [finished()],
         [STOP],
-        [START, START],
-        [START, delta(0, "text_delta", text="x")],
-        [START, began(0), ended(0), delta(0, "text_delta", text="x")],
-        [START, began(0), delta(0, "text_delta")],
-        [START, {"type": "content_block_start", "index": 0, "content_block": {"type": "text"}}],
-        [START, began(0, "tool_use", id="a", name="f", input=[])],
-        [START, began(0, "tool_use", name="f", input={})],
-        [START, began(0, "tool_use", id="a", name="f", input={}), delta(0, "input_json_delta")],
-        [START, {"type": "content_block_delta", "index": 0}],
-        [START, finished(output_tokens=-1)],
-        [START, STOP, STOP],
-        [START, began(0), finished(), STOP, delta(0, "text_delta", text="x")],
+        [START, delta(0, "input_json_delta", partial_json="{}")],
+        [START, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}],
     ],
 )
-def test_events_out_of_order_or_incomplete_are_malformed(events: list[dict[str, Any]]) -> None:
+def test_what_no_client_could_use_is_malformed(events: list[dict[str, Any]]) -> None:
     with pytest.raises(Malformed):
         streamed(*events)
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"type": 1}', b'{"type": "message_start"}']
+    "events",
+    [
+        [began(0), delta(0, "text_delta", text="Hello"), ended(0), finished(), STOP],
+        [START, START, began(0, text="Hello"), ended(0), finished(), STOP],
+        [START, delta(0, "text_delta", text="Hello"), finished(), STOP],
+        [START, began(0), ended(0), delta(0, "text_delta", text="Hello"), finished(), STOP],
+        [START, began(0), delta(0, "text_delta"), delta(0, "text_delta", text="Hello"), finished(), STOP],
+        [START, {"type": "content_block_start", "content_block": {"type": "text", "text": "Hello"}}, finished(), STOP],
+        [START, {"type": "content_block_start"}, {"type": "content_block_delta"}, began(1, text="Hello"), STOP],
+        [START, {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Hello"}}, STOP],
+        [START, began(0, text="Hello"), {"type": "message_delta"}, STOP],
+        [START, began(0, text="Hello"), finished(), STOP, STOP],
+        [START, began(0, text="Hello"), finished(), STOP, delta(0, "text_delta", text="x")],
+        [START, began(0, text="Hello"), finished(), finished(), STOP],
+        [{"type": "message_start"}, began(0, text="Hello"), finished(7), STOP],
+    ],
 )
-def test_data_of_another_kind_is_malformed(data: bytes) -> None:
+def test_events_out_of_order_or_incomplete_leave_the_text_readable(events: list[dict[str, Any]]) -> None:
+    sent = streamed(*events)
+
+    assert "".join(piece.get("content", "") for piece in deltas(sent)) == "Hello"
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks(sent) if chunk["choices"]][-1] == "stop"
+    assert sent.count(DONE) == 1
+
+
+@pytest.mark.parametrize("counts", [{"output_tokens": -1}, {"output_tokens": "x"}, {"output_tokens": None}])
+def test_counts_of_another_type_count_as_left_out(counts: dict[str, Any]) -> None:
+    usage = chunks(streamed(START, finished(**counts), STOP))[-1]["usage"]
+
+    assert usage["completion_tokens"] == (1 if counts["output_tokens"] != -1 else 0)
+
+
+def test_call_without_index_id_or_name_is_sent() -> None:
+    start = {"type": "content_block_start", "content_block": {"type": "tool_use", "input": {}}}
+    piece = {"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": '{"a":1}'}}
+    empty = {"type": "content_block_delta", "delta": {"type": "input_json_delta"}}
+    sent = [call for each in deltas(streamed(START, start, empty, piece, start, piece)) for call in calls(each)]
+
+    assert [call["index"] for call in sent] == [0, 0, 1, 1]
+    assert (sent[0]["id"].startswith("call_"), sent[0]["function"]["name"]) == (True, "")
+    assert sent[1]["function"]["arguments"] == sent[3]["function"]["arguments"] == '{"a":1}'
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments"), [('{"a": "b', '{"a": "b'), ([1], "[1]"), (7, "7"), ("", "{}"), (" ", "{}")]
+)
+def test_input_of_another_type_is_sent_as_it_is(given: object, arguments: str) -> None:
+    assert arguments_of(began(1, "tool_use", id="toolu_1", name="f", input=given), ended(1)) == [arguments]
+
+
+def test_type_in_the_data_counts_whatever_the_event_is_called() -> None:
+    stream, names = Stream(), ["message", "x", "message_stop", "content_block_delta", "", "", "message_start", ""]
+    sent = b"".join(
+        stream.feed(name, json.dumps(event).encode())
+        for name, event in zip(names, [e for e in TEXT if e["type"] != "ping"], strict=False)
+    )
+
+    assert [piece.get("content") for piece in deltas(sent)] == ["", "Hello", "日本!", None]
+    assert sent.endswith(DONE)
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"null"])
+def test_name_counts_where_the_data_has_no_type(data: bytes) -> None:
+    stream = Stream()
+    begun = fed(stream, START)
+
+    assert chunks(begun + stream.feed("message_stop", data))[-1]["usage"]["prompt_tokens"] == 30
+
+
+def test_mark_of_the_other_dialect_is_ignored_anywhere() -> None:
+    stream = Stream()
+    sent = b"".join(fed(stream, event) + stream.feed("", b"[DONE]") for event in TEXT)
+
+    assert deltas(sent) == deltas(streamed(*TEXT))
+    assert sent.count(DONE) == 1
+
+
+def test_usage_is_what_was_said_last_of_each_count() -> None:
+    start = {**START, "message": {**START["message"], "usage": {"input_tokens": 90_000, "output_tokens": 1}}}
+    end = {"input_tokens": 500, "cache_read_input_tokens": 89_500, "cache_creation_input_tokens": None}
+    usage = chunks(streamed(start, finished(**end, output_tokens=10), STOP))[-1]["usage"]
+
+    assert usage == {
+        "prompt_tokens": 90_000,
+        "completion_tokens": 10,
+        "total_tokens": 90_010,
+        "prompt_tokens_details": {"cached_tokens": 89_500},
+    }
+
+
+def test_counts_of_iterations_are_not_those_of_the_call() -> None:
+    end = finished(iterations=[{"input_tokens": 900, "output_tokens": 800, "cache_read_input_tokens": 700}])
+
+    assert chunks(streamed(START, end, STOP))[-1]["usage"] == USAGE
+
+
+@pytest.mark.parametrize("data", [b"{", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("name", ["", "message_start"])
+def test_what_is_no_json_is_malformed(name: str, data: bytes) -> None:
     with pytest.raises(Malformed):
-        Stream().feed("", data)
+        Stream().feed(name, data)
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"null", b'{"type": 1}', b"7"])
+def test_data_of_no_type_is_ignored(data: bytes) -> None:
+    assert Stream().feed("", data) == b""
 
 
 @settings(max_examples=500, derandomize=True, deadline=None)

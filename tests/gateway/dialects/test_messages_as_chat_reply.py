@@ -50,9 +50,9 @@ def answered(message: dict[str, object], finish_reason: str | None = "stop", **m
     return translated({**PLAIN, "choices": [{"message": message, "finish_reason": finish_reason}], **more})
 
 
-def called(arguments: object) -> Any:
+def called(arguments: object, finish_reason: str = "tool_calls") -> Any:
     call = {**CALL, "function": {"name": "get_weather", "arguments": arguments}}
-    return answered({"content": None, "tool_calls": [call]}, "tool_calls")["content"][0]["input"]
+    return answered({"content": None, "tool_calls": [call]}, finish_reason)["content"][0]["input"]
 
 
 def test_plain_reply_becomes_a_message() -> None:
@@ -99,11 +99,14 @@ def test_refusal_becomes_text_and_the_reason() -> None:
         ("tool_calls", "tool_use"),
         ("function_call", "tool_use"),
         ("content_filter", "refusal"),
+        ("content_filter: RECITATION", "refusal"),
+        ("model_length", "max_tokens"),
         ("eos", "end_turn"),
+        (7, "end_turn"),
         (None, "end_turn"),
     ],
 )
-def test_finish_reason_has_its_stop_reason(finish_reason: str | None, stop_reason: str) -> None:
+def test_finish_reason_has_its_stop_reason(finish_reason: Any, stop_reason: str) -> None:
     assert answered({"content": "a"}, finish_reason)["stop_reason"] == stop_reason
 
 
@@ -120,10 +123,37 @@ def test_no_arguments_are_an_empty_object(arguments: str | None) -> None:
     assert called(arguments) == {}
 
 
-@pytest.mark.parametrize("arguments", ["[]", "null", "1", '"a"', '{"a"', "location: Boston", '{"a": "\n"}'])
-def test_arguments_that_are_no_object_are_malformed(arguments: str) -> None:
-    with pytest.raises(Malformed):
-        called(arguments)
+@pytest.mark.parametrize("arguments", ["null", " null ", None])
+def test_null_counts_as_no_arguments(arguments: str | None) -> None:
+    assert called(arguments) == {}
+
+
+@pytest.mark.parametrize("arguments", ["[]", "1", '"a"', '{"a"', '{"a": 1', "location: Boston", '{"a": "\n"}'])
+@pytest.mark.parametrize("finish_reason", ["stop", "tool_calls"])
+def test_arguments_that_are_no_object_are_the_answer_all_the_same(arguments: str, finish_reason: str) -> None:
+    assert called(arguments, finish_reason) == {"INVALID_JSON": arguments}
+
+
+def test_arguments_nested_beyond_all_measure_are_the_answer_all_the_same() -> None:
+    arguments = '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}"
+
+    assert called(arguments) == {"INVALID_JSON": arguments}
+
+
+@pytest.mark.parametrize(("finish_reason", "stop_reason"), [("length", "max_tokens"), ("content_filter", "refusal")])
+def test_answer_cut_inside_a_call_has_its_text_and_what_is_readable(finish_reason: str, stop_reason: str) -> None:
+    cut = {**CALL, "function": {"name": "f", "arguments": '{"city": "Paris", "days": [1, 2, {"a'}}
+    told = answered({"content": "I look.", "tool_calls": [cut]}, finish_reason)
+
+    assert told["stop_reason"] == stop_reason
+    assert told["content"] == [
+        {"type": "text", "text": "I look."},
+        {"type": "tool_use", "id": CALL["id"], "name": "f", "input": {"city": "Paris", "days": [1, 2, {}]}},
+    ]
+
+
+def test_arguments_may_be_an_object_already() -> None:
+    assert called({"city": "Zürich", "days": 2.5}) == {"city": "Zürich", "days": 2.5}
 
 
 def test_call_without_an_id_gets_one() -> None:
@@ -155,7 +185,10 @@ def test_reply_without_an_id_gets_one() -> None:
         (None, (0, 0, 0)),
         ({}, (0, 0, 0)),
         ({"prompt_tokens": 3.0, "completion_tokens": 5, "prompt_tokens_details": None}, (3, 0, 5)),
-        ({"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": 9}}, (0, 9, 0)),
+        ({"prompt_tokens": 208, "prompt_tokens_details": {"cached_tokens": 314}}, (0, 208, 0)),
+        ({"prompt_tokens": "3", "completion_tokens": "x", "prompt_tokens_details": []}, (3, 0, 0)),
+        ([], (0, 0, 0)),
+        ("none", (0, 0, 0)),
         ({"prompt_tokens": -3, "completion_tokens": 1e300}, (0, 0, 999_999_999)),
     ],
 )
@@ -173,8 +206,9 @@ def test_usage_is_whole_and_bounded(counted: object, told: tuple[int, int, int])
         b"{}",
         b'{"choices": []}',
         b'{"choices": [{"message": {"content": "\xff"}}]}',
-        b'{"choices": [{"message": {"content": "\\ud800"}}]}',
-        b'{"choices": [{"message": {"tool_calls": [{"id": "a", "function": {"name": ""}}]}}]}',
+        b'{"choices": null}',
+        b'{"choices": [{}]}',
+        b'{"choices": [{"message": "a"}]}',
         b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
 )
@@ -183,9 +217,50 @@ def test_what_is_no_chat_completion_is_malformed(body: bytes) -> None:
         reply(body)
 
 
-def test_arguments_nested_beyond_all_measure_are_malformed() -> None:
-    with pytest.raises(Malformed):
-        called('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}")
+def test_call_without_a_name_is_the_answer_all_the_same() -> None:
+    told = answered({"tool_calls": [{"id": "a", "function": {"name": ""}}, {"id": "b"}]}, "tool_calls")["content"]
+
+    assert [(block["id"], block["name"], block["input"]) for block in told] == [("a", "", {}), ("b", "", {})]
+
+
+def test_answer_that_was_blocked_may_lack_its_message() -> None:
+    told = translated({**PLAIN, "choices": [{"index": 0, "finish_reason": "content_filter: OTHER"}]})
+
+    assert (told["content"], told["stop_reason"]) == ([], "refusal")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "hello"}],
+        ["hel", {"text": "lo"}, {"type": "reference", "reference_ids": [1]}, None, {"type": "text", "text": 7}],
+        "hello",
+    ],
+)
+def test_content_may_be_a_list_of_parts(content: object) -> None:
+    assert answered({"content": content})["content"] == [{"type": "text", "text": "hello"}]
+
+
+@pytest.mark.parametrize("content", [[], {}, True, None, [{"type": "thinking", "thinking": []}]])
+def test_content_without_text_gives_no_block(content: object) -> None:
+    assert answered({"content": content})["content"] == []
+
+
+def test_ids_that_are_numbers_become_text() -> None:
+    told = translated({**PLAIN, "id": 7, "model": 4})
+
+    assert (told["id"], told["model"]) == ("msg_7", "4")
+
+
+def test_what_only_lenient_readers_of_json_accept_leaves_the_text_readable() -> None:
+    choice = (
+        b'{"message":{"content":"a \\ud83d"},"finish_reason":"stop","logprobs":{"content":[{"logprob":-Infinity}]}}'
+    )
+
+    assert (
+        json.loads(reply(b'{"choices":[%b],"usage":{"prompt_tokens":NaN}}' % choice))["content"][0]["text"]
+        == "a \ufffd"
+    )
 
 
 @given(mangled([{**PLAIN, "choices": [{"message": {"content": "a", "tool_calls": [CALL]}, "finish_reason": "stop"}]}]))
@@ -209,4 +284,18 @@ def test_tokens_written_to_the_cache_and_of_reasoning_are_told_apart() -> None:
         "cache_creation_input_tokens": 20,
         "output_tokens": 50,
         "output_tokens_details": {"thinking_tokens": 40},
+    }
+
+
+def test_parts_of_a_count_are_never_more_than_the_whole() -> None:
+    prompt = {"cached_tokens": 80, "cache_write_tokens": 70}
+    counted = {"prompt_tokens": 100, "completion_tokens": 5, "prompt_tokens_details": prompt}
+    usage = {**counted, "completion_tokens_details": {"reasoning_tokens": 40}}
+
+    assert translated({**PLAIN, "usage": usage})["usage"] == {
+        "input_tokens": 0,
+        "cache_read_input_tokens": 80,
+        "cache_creation_input_tokens": 20,
+        "output_tokens": 5,
+        "output_tokens_details": {"thinking_tokens": 5},
     }

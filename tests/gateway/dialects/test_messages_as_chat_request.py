@@ -271,7 +271,6 @@ def test_what_would_change_the_answer_is_refused(wrong: dict[str, object], param
 @pytest.mark.parametrize(
     ("wrong", "param"),
     [
-        ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": -1}, "max_tokens"),
         ({"max_tokens": 1.5}, "max_tokens"),
         ({"max_tokens": None}, "max_tokens"),
@@ -360,3 +359,13 @@ def test_damaged_request_is_refused_or_good(body: bytes) -> None:
         return
 
     assert json.loads(told)["model"] == "gpt-4o"
+
+
+def test_filling_the_prompt_cache_without_an_answer_is_refused_in_words() -> None:
+    body = {"model": "m", "max_tokens": 0, "messages": [{"role": "user", "content": "a"}]}
+
+    with pytest.raises(InvalidRequest) as refused:
+        request(json.dumps(body).encode(), "gpt-4o")
+
+    assert (refused.value.param, refused.value.code) == ("max_tokens", "unsupported_value")
+    assert "prompt cache" in refused.value.message

@@ -314,23 +314,123 @@ def test_nothing_is_told_after_the_end() -> None:
 @pytest.mark.parametrize(
     "fed",
     [
-        [call(0, "call_1", "f", "{}"), call(1, "call_2", "g", "{"), call(0, None, None, "}")],
-        [call(0, "call_1", "f", "{}"), chunk({"content": "a"}), call(0, None, None, "}")],
-        [call(0, "call_1", "f", "{"), call(1, None, None, "}"), DONE],
-        [call(0, "call_1", None, "{}"), DONE],
-        [call(None, None, None, "{}"), DONE],
         [call(0, "call_1", "f", "{"), *[call(1, "call_2", "g", "x" * 2**20)] * 4],
         [DONE],
-        ["{}"],
-        ["[]"],
-        [""],
-        ['{"choices": [{"delta": {"content": "\\ud800"}}]}'],
+        ["{"],
         ['{"choices": [], "a": ' + "[" * 100_000 + "]" * 100_000 + "}"],
     ],
 )
-def test_what_cannot_be_told_in_order_is_malformed(fed: list[object]) -> None:
+def test_what_no_client_could_use_is_malformed(fed: list[object]) -> None:
     with pytest.raises(Malformed):
         events(*fed)
+
+
+@pytest.mark.parametrize(
+    "fed",
+    [
+        [call(0, "call_1", "f", "{}"), call(1, "call_2", "g", "{}"), call(0, None, None, "}")],
+        [call(0, "call_1", "f", "{}"), call(1, "call_2", "g", "{}"), call(0, None, None, ' {"a":1}')],
+    ],
+)
+def test_arguments_behind_a_complete_object_are_left_out(fed: list[object]) -> None:
+    assert inner(*fed) == [*tool_block(0, "call_1", "f", "{}"), *tool_block(1, "call_2", "g", "{}")]
+
+
+@pytest.mark.parametrize("name", [None, ""])
+@pytest.mark.parametrize("arguments", ["{}", '{"a"'])
+def test_call_without_a_name_is_told_at_the_end(name: str | None, arguments: str) -> None:
+    assert inner(call(0, "call_1", name, arguments), chunk({}, "length")) == tool_block(0, "call_1", "", arguments)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "whole"),
+    [
+        (["null"], {}),
+        (["nu", "ll "], {}),
+        (["[1", "]"], {"INVALID_JSON": "[1]"}),
+        (["city: ", "Paris"], {"INVALID_JSON": "city: Paris"}),
+        (['"', '{}"'], {"INVALID_JSON": '"{}"'}),
+    ],
+)
+def test_arguments_that_are_no_object_are_told_whole(pieces: list[str], whole: dict[str, Any]) -> None:
+    fed = [call(0, "call_1", "f", ""), *[call(0, None, None, piece) for piece in pieces], chunk({}, "tool_calls")]
+    start, told, stop = inner(*fed)
+
+    assert [start, stop] == tool_block(0, "call_1", "f")
+    assert json.loads(told["delta"]["partial_json"]) == whole
+
+
+def test_odd_arguments_that_waited_are_told_whole_as_well() -> None:
+    told = inner(call(0, "call_1", "f", '{"a"'), call(1, "call_2", "g", "[]"), chunk({}, "tool_calls"))
+
+    assert told == [*tool_block(0, "call_1", "f", '{"a"'), *tool_block(1, "call_2", "g", '{"INVALID_JSON":"[]"}')]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"choices": None},
+        {"choices": "none"},
+        {"choices": [{"delta": None, "finish_reason": None}]},
+        {"choices": [None, 7]},
+        {"choices": [{"delta": {"content": None, "tool_calls": None, "refusal": None}}]},
+        {"choices": [{"delta": {"content": [], "tool_calls": {}, "refusal": {}}}]},
+        {"choices": [{"delta": {"tool_calls": [None, {"index": 0}, {"index": "0", "function": []}]}}]},
+        {"id": 7, "model": None, "choices": [{"index": 0, "delta": "", "finish_reason": 7}]},
+        {},
+    ],
+)
+def test_fields_of_another_type_count_as_left_out(more: dict[str, Any]) -> None:
+    odd = {**{key: HEAD[key] for key in HEAD}, **more, "usage": None}
+    told = inner(chunk({"content": "Hel"}), odd, chunk({"content": "lo"}, "stop"))
+    text = [event["delta"]["text"] for event in told if event.get("delta", {}).get("type") == "text_delta"]
+
+    assert text == ["Hel", "lo"]
+
+
+@pytest.mark.parametrize("choices", [{"choices": None}, {"choices": []}, {}])
+@pytest.mark.parametrize("done", [[DONE], [DONE, DONE], ["[DONE] "]])
+def test_usage_may_come_in_a_chunk_without_choices(choices: dict[str, Any], done: list[object]) -> None:
+    counted = {**HEAD, **choices, "usage": {"prompt_tokens": 7, "completion_tokens": 2}}
+    told = events(chunk({"content": "a"}), chunk({}, "stop"), counted, *done)
+
+    assert told[-2]["usage"] == {"input_tokens": 7, "cache_read_input_tokens": 0, "output_tokens": 2}
+    assert [event["type"] for event in told].count("message_stop") == 1
+
+
+@pytest.mark.parametrize("usage", [[], "none", {"prompt_tokens": "7", "completion_tokens": None}, {}])
+def test_usage_of_another_type_counts_as_left_out(usage: object) -> None:
+    told = ending(chunk({"content": "a"}, "stop"), {**HEAD, "choices": [], "usage": usage})
+
+    assert told["usage"]["output_tokens"] == 0
+
+
+@pytest.mark.parametrize("data", ["", " ", "{}", "[]", "null", '"ping"', "7"])
+def test_data_that_says_nothing_is_ignored(data: str) -> None:
+    assert inner(data, chunk({"content": "a"}), data, chunk({}, "stop")) == text_block(0, "a")
+
+
+def test_content_may_be_a_list_of_parts() -> None:
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    fed = [
+        chunk({"content": [thinking]}),
+        chunk({"content": [{"type": "text", "text": "hel"}]}),
+        chunk({"content": "lo"}),
+    ]
+
+    assert inner(*fed) == text_block(0, "hel", "lo")
+
+
+def test_arguments_may_be_an_object_already() -> None:
+    whole = {"index": 0, "id": "call_1", "function": {"name": "f", "arguments": {"a": 1}}}
+
+    assert inner(chunk({"tool_calls": [whole]})) == tool_block(0, "call_1", "f", '{"a": 1}')
+
+
+def test_half_a_surrogate_pair_leaves_the_rest_readable() -> None:
+    fed = [chunk({"content": "a \ud83d"}), chunk({"content": "b"})]
+
+    assert inner(*fed) == text_block(0, "a \ufffd", "b")
 
 
 def test_wrong_utf8_is_malformed() -> None:

@@ -1,0 +1,83 @@
+"""Chat completions and their chunks as imitators of OpenAI send them, in the form of OpenAI's own.
+
+A value of a type that no client could use counts as left out.
+"""
+
+import json
+from typing import Any
+
+from gateway.dialects.lenient_json import as_count, as_index, as_object, as_objects, as_text
+
+_TEXT_PARTS = (None, "text", "output_text")
+
+
+def as_chat_reply(value: object) -> object:
+    """A value that is no object stays as it is: it is no reply."""
+    return _restored(value, "message") if isinstance(value, dict) else value
+
+
+def as_chat_chunk(value: object) -> object:
+    """A value that is no object becomes a chunk without choices."""
+    return _restored(as_object(value), "delta")
+
+
+def _restored(value: dict[str, Any], answer: str) -> dict[str, Any]:
+    choices = [_choice(choice, answer) for choice in as_objects(value.get("choices"))]
+    restored = {"choices": choices, "usage": _usage(value.get("usage")), "error": value.get("error")}
+    return restored | {name: as_text(value.get(name)) for name in ("id", "model")}
+
+
+def _choice(choice: dict[str, Any], answer: str) -> dict[str, Any]:
+    """Gemini leaves out the message of an answer that it blocked: the reason is the answer then."""
+    finish_reason = choice.get("finish_reason")
+    finish_reason = finish_reason if isinstance(finish_reason, str) else None
+    message = choice.get(answer)
+    restored: dict[str, Any] = {"finish_reason": finish_reason}
+    if isinstance(message, dict) or finish_reason:
+        restored[answer] = _message(as_object(message))
+    return restored
+
+
+def _message(message: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "content": _text(message.get("content")),
+        "refusal": _text(message.get("refusal")),
+        "tool_calls": [_call(call) for call in as_objects(message.get("tool_calls"))],
+    }
+
+
+def _text(content: object) -> str | None:
+    """Mistral's models that think send a list of parts, of which those of text are the answer."""
+    if not isinstance(content, list):
+        return as_text(content)
+    texts = [
+        part if isinstance(part, str) else as_object(part).get("text")
+        for part in content
+        if isinstance(part, str) or as_object(part).get("type") in _TEXT_PARTS
+    ]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _call(call: dict[str, Any]) -> dict[str, Any]:
+    """Some servers send the arguments as an object instead of its text."""
+    function = as_object(call.get("function"))
+    arguments = function.get("arguments")
+    if arguments is not None and not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    named = {"name": as_text(function.get("name")), "arguments": arguments}
+    return {"index": as_index(call.get("index")), "id": as_text(call.get("id")), "function": named}
+
+
+def _usage(usage: object) -> dict[str, Any] | None:
+    if not isinstance(usage, dict):
+        return None
+    return {
+        "prompt_tokens": as_count(usage.get("prompt_tokens")),
+        "completion_tokens": as_count(usage.get("completion_tokens")),
+        "prompt_tokens_details": _counts(usage.get("prompt_tokens_details"), "cached_tokens", "cache_write_tokens"),
+        "completion_tokens_details": _counts(usage.get("completion_tokens_details"), "reasoning_tokens"),
+    }
+
+
+def _counts(details: object, *names: str) -> dict[str, int | None]:
+    return {name: as_count(as_object(details).get(name)) for name in names}
