@@ -20,6 +20,7 @@ from tests.cluster.conftest import heal
 from tests.loadtest.process import PATIENCE_S, ProviderProcess, wait_until
 from tests.support.cluster import Cluster, deployment, running_cluster, running_store
 from tests.support.collector import Collector, running_collector
+from tests.support.programs import program
 from tests.support.prometheus import DEPLOY, EXEMPLARS, Prometheus, running_prometheus
 
 GRAFANA = DEPLOY / "grafana"
@@ -215,15 +216,16 @@ def test_every_metric_that_is_shown_exists_and_has_a_meaning(watched: Cluster) -
 
 @pytest.mark.parametrize("arguments", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")])
 def test_promtool_agrees(arguments: tuple[str, ...]) -> None:
-    done = subprocess.run(["promtool", *arguments], cwd=RULES.parent, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [program("promtool"), *arguments], cwd=RULES.parent, capture_output=True, text=True, check=False
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_promtool_accepts_the_configuration(tmp_path: Path) -> None:
-    done = subprocess.run(
-        ["promtool", "check", "config", "prometheus.yml"], cwd=RULES.parent, capture_output=True, text=True, check=False
-    )
+    command = [program("promtool"), "check", "config", "prometheus.yml"]
+    done = subprocess.run(command, cwd=RULES.parent, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
 

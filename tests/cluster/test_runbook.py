@@ -2,6 +2,7 @@
 are accepted.
 """
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from shared_state.embedded import EmbeddedStore
 from tests.cluster.conftest import heal
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, deployment, running_cluster
+from tests.support.programs import program
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs/runbook.md").read_text()
 MODELS = "model_list: [{id: gpt-4-a, model_name: gpt-4}, {id: spare, model_name: spare}]\n"
@@ -71,8 +73,8 @@ def sick_cluster(store: EmbeddedStore, provider_processes: list[ProviderProcess]
 @pytest.mark.parametrize("command", commands(), ids=lambda c: f"{c.chapter}: {c.line[:60]}")
 def test_command_shows_what_it_is_said_to_show(sick_cluster: Cluster, command: Command) -> None:
     done = subprocess.run(
-        ["bash", "-c", command.line],
-        env={"G": sick_cluster.replicas[1].url, "PATH": "/usr/bin:/bin"},
+        [program("bash", "curl"), "-c", command.line],
+        env={"G": sick_cluster.replicas[1].url, "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         timeout=30,

@@ -19,6 +19,7 @@ from gateway.configuration_file import ConfigurationFile
 from gateway.supervisor import STOP_GRACE_S, YOUNG_S, patience_s
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import STATS, free_port
+from tests.support.process_tree import children
 from tests.support.wire import Answer, Call, ask, chat_bytes, request_bytes
 
 COUNT = 3
@@ -52,13 +53,10 @@ class Supervised:
 
     def pids(self) -> list[int]:
         """Of the replicas."""
-        return self.children("-f", "gateway serve")
+        return self.children("gateway serve")
 
-    def children(self, *which: str) -> list[int]:
-        done = subprocess.run(
-            ["pgrep", "-P", str(self.process.pid), *which], capture_output=True, text=True, check=False
-        )
-        return [int(word) for word in done.stdout.split()]
+    def children(self, words: str = "") -> list[int]:
+        return children(self.process.pid, words)
 
 
 @pytest.fixture(params=["hypercorn", "uvicorn"])

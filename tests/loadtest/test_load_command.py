@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.loadtest.process import PATIENCE_S, ProviderProcess, wait_until
+from tests.support.process_tree import children
 
 
 def command(*flags: str) -> list[str]:
@@ -294,8 +295,7 @@ def test_process_that_hangs_does_not_take_the_report_of_the_others_with_it(provi
     flags = ["-url", provider.url, "-duration", "60s", "-processes", "2"]
     with subprocess.Popen(command(*flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: provider.counts()["succeeded"] > 10)
-        found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
-        os.kill(int(found.stdout.split()[0]), signal.SIGSTOP)
+        os.kill(children(process.pid)[0], signal.SIGSTOP)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=3 * PATIENCE_S)
 
@@ -312,8 +312,7 @@ def test_process_that_is_killed_does_not_take_the_report_of_the_others_with_it(
     flags = ["-url", provider.url, "-rps", "40", "-duration", "3s", "-processes", "2", "-json", str(report)]
     with subprocess.Popen(command(*flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: provider.counts()["succeeded"] > 10)
-        found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
-        os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+        os.kill(children(process.pid)[0], signal.SIGKILL)
         out, err = process.communicate(timeout=3 * PATIENCE_S)
 
     assert (process.returncode, err) == (1, "")
@@ -327,9 +326,8 @@ def test_run_all_of_whose_processes_are_killed_says_so(provider: ProviderProcess
     flags = ["-url", provider.url, "-duration", "60s", "-processes", "2"]
     with subprocess.Popen(command(*flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: provider.counts()["succeeded"] > 10)
-        found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
-        for pid in found.stdout.split():
-            os.kill(int(pid), signal.SIGKILL)
+        for pid in children(process.pid):
+            os.kill(pid, signal.SIGKILL)
         _, err = process.communicate(timeout=3 * PATIENCE_S)
 
     assert (process.returncode, err) == (1, "the load generator's processes ended before their run did\n")

@@ -14,8 +14,8 @@ from typing import Any
 
 from shared_state.embedded import die_with_parent
 from tests.loadtest.process import wait_until
+from tests.support.programs import program
 
-DRIVER = "chromedriver"
 ANSWER_TIMEOUT_S = 60.0
 ENTER, ESCAPE, TAB = "\ue007", "\ue00c", "\ue004"
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
@@ -99,9 +99,9 @@ class Browser:
 
 @contextlib.contextmanager
 def running_browser() -> Iterator[Browser]:
-    """Everything ends with this process, however that ends."""
+    """Everything ends with this process, however that ends. Skips the test where it is missing."""
     with subprocess.Popen(
-        [DRIVER, "--port=0"],
+        [program("chromedriver"), "--port=0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ import yaml
 from shared_state.embedded import die_with_parent
 from tests.loadtest.process import wait_until
 from tests.support.cluster import free_port
+from tests.support.programs import program
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 EXEMPLARS = "--enable-feature=exemplar-storage"
@@ -41,7 +42,9 @@ class Prometheus:
 
 @contextlib.contextmanager
 def running_prometheus(folder: Path, ports: Sequence[int]) -> Iterator[Prometheus]:
-    """The configuration of the project, but for where the replicas are and how often they are asked."""
+    """The configuration of the project, but for where the replicas are and how often they are asked. Skips
+    the test where it is missing.
+    """
     config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(DEPLOY / "prometheus/alerts.yml")]
@@ -50,7 +53,7 @@ def running_prometheus(folder: Path, ports: Sequence[int]) -> Iterator[Prometheu
     job["static_configs"] = [{"targets": [f"127.0.0.1:{port}" for port in ports]}]
     file, port = folder / "prometheus.yml", free_port()
     file.write_text(yaml.safe_dump(config))
-    command = ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={folder / 'tsdb'}", EXEMPLARS]
+    command = [program("prometheus"), f"--config.file={file}", f"--storage.tsdb.path={folder / 'tsdb'}", EXEMPLARS]
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(
             [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log, preexec_fn=die_with_parent

