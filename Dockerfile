@@ -3,7 +3,7 @@ ARG PYTHON=python:3.13-slim-bookworm
 FROM ${PYTHON} AS build
 RUN python -m venv /opt/pllm
 ENV PATH=/opt/pllm/bin:$PATH
-COPY deploy/requirements.lock /build/requirements.lock
+COPY requirements.lock /build/requirements.lock
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: -r /build/requirements.lock
 COPY gateway /build/gateway
 COPY shared_state /build/shared_state

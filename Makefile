@@ -1,20 +1,33 @@
-# Every target sets itself up: a virtual environment in .venv with the locked, hashed dependencies.
+# Every target sets itself up: a virtual environment in .venv with the locked, hashed dependencies. `make demo` installs
+# what runs (requirements.lock); every other target adds what develops (requirements-dev.lock).
 PYTHON ?= python3
 BIN := .venv/bin
+RUNS := .venv/.runs
 READY := .venv/.ready
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .PHONY: setup demo test test-long compose-test lint bench bench-peers capacity chaos autoscale stages strategies forecast outage geography faults screenshots lock clean
 
 setup: $(READY)
 
-$(READY): requirements.lock pyproject.toml
-	$(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+# The checkout is put on Python's path and .venv/bin/pllm written here, because an editable install needs a build backend.
+$(RUNS): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12")'
+	@$(PYTHON) -m venv --clear .venv
+	@echo "Installing $$(grep -c == requirements.lock) packages into .venv ..."
+	@$(INSTALL) -r requirements.lock
+	@echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pllm.pth"
+	@printf '#!/bin/sh\nexec "%s" -P -m gateway "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/pllm
+	@chmod +x $(BIN)/pllm
+	@touch $@
 
-demo: $(READY)
-	exec $(BIN)/pllm demo
+$(READY): $(RUNS) requirements-dev.lock
+	@echo "Installing the development tools, up to $$(grep -c == requirements-dev.lock) packages, into .venv ..."
+	@$(INSTALL) -r requirements-dev.lock
+	@touch $@
+
+demo: $(RUNS)
+	exec $(BIN)/pllm demo $(ARGS)
 
 test: lint
 	$(BIN)/python -m pytest -n 2 -m "not long"
@@ -80,14 +93,14 @@ faults: $(READY)
 screenshots: $(READY)
 	$(BIN)/python -m tests.support.screenshots docs
 
-# Needs uv on PATH. The lock names packages and hashes only, never an index; with their extras, which pip before 23.3
-# (Debian 12's) otherwise takes for something unpinned as soon as a newer release is out.
+# Needs uv on PATH. What is locked stays as it is; ARGS=--upgrade takes the newest of all. The locks name packages and
+# hashes only, never an index; with their extras, which pip before 23.3 (Debian 12's) otherwise takes for something
+# unpinned as soon as a newer release is out.
+COMPILE := uv pip compile pyproject.toml --extra uvicorn --universal --generate-hashes --no-strip-extras --no-annotate \
+  --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11
 lock:
-	uv pip compile pyproject.toml --extra uvicorn --group dev --universal --generate-hashes --no-strip-extras \
-	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 -o requirements.lock
-	uv pip compile pyproject.toml --extra uvicorn --constraint requirements.lock --universal --generate-hashes \
-	  --no-strip-extras --no-annotate --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 \
-	  -o deploy/requirements.lock
+	$(COMPILE) --group dev -o requirements-dev.lock $(ARGS)
+	$(COMPILE) --constraint requirements-dev.lock -o requirements.lock $(ARGS)
 
 clean:
 	rm -rf .venv
