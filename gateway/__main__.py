@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from gateway import console, demo, server, state_text, supervisor
+from gateway.app import VERSION
 from gateway.configuration_file import ConfigurationFile
 from gateway.imports import litellm
 from gateway.setting_types import Secret
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pllm", description="LLM gateway whose replicas share one truth.")
+    parser.add_argument("--version", action="version", version=f"pllm {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="run one replica")
@@ -90,7 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     foreign.set_defaults(run=_import)
 
     play = commands.add_parser("demo", help="a whole cluster on this machine, nothing to set up")
-    play.set_defaults(run=lambda _options: demo.run())
+    play.add_argument(
+        "--port",
+        type=_demo_port,
+        default=demo.PORT,
+        metavar="N",
+        help=f"of the first replica; the second takes the next one (default: {demo.PORT})",
+    )
+    play.set_defaults(run=lambda options: demo.run(options.port))
     return parser
 
 
@@ -111,6 +120,13 @@ def _count(text: str) -> int:
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > PORT_MOST:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to {PORT_MOST}")
+    return int(text)
+
+
+def _demo_port(text: str) -> int:
+    """The second replica takes the next one."""
+    if not text.isdecimal() or not 1 <= int(text) < PORT_MOST:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to {PORT_MOST - 1}")
     return int(text)
 
 

@@ -3,6 +3,7 @@ two replicas that share state; all of it ends with this process.
 """
 
 import asyncio
+import errno
 import re
 import shutil
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 from gateway.processes import ChildFailed, Children
 from shared_state.embedded import EmbeddedStore
 
-PORTS = (8080, 8081)
+PORT = 8080  # of the first replica; the second listens on the next one
 START_TIMEOUT_S = 20.0
 
 PROVIDERS = {
@@ -39,27 +40,27 @@ model_list:
 """
 
 _GUIDE = """
-A cluster is running: replicas on http://127.0.0.1:8080 and http://127.0.0.1:8081 share one state.
+A cluster is running: replicas on {first} and {second} share one state.
 
 Ask for an answer, plain and streamed (-i shows which deployment served, and after how many attempts):
-  curl -i http://127.0.0.1:8080/v1/chat/completions -H 'content-type: application/json' \\
+  curl -i {first}/v1/chat/completions -H 'content-type: application/json' \\
     -d '{{"model": "gpt-4", "messages": [{{"role": "user", "content": "Hello"}}]}}'
-  curl -N http://127.0.0.1:8081/v1/chat/completions -H 'content-type: application/json' \\
+  curl -N {second}/v1/chat/completions -H 'content-type: application/json' \\
     -d '{{"model": "gpt-4", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
 A model whose only provider is down, saved by its fallback (see x-pllm-fallback):
-  curl -i http://127.0.0.1:8080/v1/chat/completions -H 'content-type: application/json' \\
+  curl -i {first}/v1/chat/completions -H 'content-type: application/json' \\
     -d '{{"model": "claude-3-opus", "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
-Watch it live in a browser, also while you do what follows: http://127.0.0.1:8080/admin
+Watch it live in a browser, also while you do what follows: {first}/admin
 or in a terminal:
-  {python} -m gateway top
-  {python} -m gateway events --follow
+  {python} -m gateway top --url {first}
+  {python} -m gateway events --url {first} --follow
 
 Put load on both replicas, then ask either for the state; both say the same:
-  {python} -m loadtest -url http://127.0.0.1:8080,http://127.0.0.1:8081 -model gpt-4 -rps 50 -duration 10s
-  curl -s http://127.0.0.1:8081/v1/admin/models/stats | python3 -m json.tool
-  curl -s 'http://127.0.0.1:8080/v1/admin/explain?model=gpt-4' | python3 -m json.tool
+  {python} -m loadtest -url {first},{second} -model gpt-4 -rps 50 -duration 10s
+  curl -s {second}/v1/admin/models/stats | python3 -m json.tool
+  curl -s '{first}/v1/admin/explain?model=gpt-4' | python3 -m json.tool
 
 Look into the state itself (or use redis-cli -s {socket}):
   {python} -m gateway state --url {store} gpt-4-failing
@@ -73,29 +74,31 @@ Ctrl-C stops everything.
 """
 
 
-def run() -> int:
+def run(port: int = PORT) -> int:
     try:
-        asyncio.run(_run())
+        asyncio.run(_run((port, port + 1)))
     except ChildFailed as failed:
         sys.stderr.write(f"{failed}\n")
         return 1
     return 0
 
 
-async def _run() -> None:
+async def _run(ports: tuple[int, int]) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
-    for port in PORTS:
+    for port in ports:
         _require_free(port)
     store = EmbeddedStore()
     children = Children(store.folder)
     try:
         await store.start()
         urls = await _start_providers(children)
-        await _start_replicas(children, store, urls)
+        await _start_replicas(children, store, urls, ports)
         print(
             _GUIDE.format(
+                first=f"http://127.0.0.1:{ports[0]}",
+                second=f"http://127.0.0.1:{ports[1]}",
                 python=Path(sys.executable).name if _is_on_path() else sys.executable,
                 socket=store.socket,
                 store=store.url,
@@ -123,7 +126,9 @@ def _require_free(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise ChildFailed(f"port {port} is taken: the demo needs {PORTS[0]} and {PORTS[1]}") from error
+            if error.errno == errno.EADDRINUSE:
+                raise ChildFailed(f"Port {port} is in use. Stop the other process or pass --port.") from error
+            raise ChildFailed(f"Port {port} cannot be opened: {error.strerror}. Pass --port for another.") from error
 
 
 async def _start_providers(children: Children) -> dict[str, str]:
@@ -141,13 +146,15 @@ async def _start_providers(children: Children) -> dict[str, str]:
     return urls
 
 
-async def _start_replicas(children: Children, store: EmbeddedStore, urls: dict[str, str]) -> None:
+async def _start_replicas(
+    children: Children, store: EmbeddedStore, urls: dict[str, str], ports: tuple[int, int]
+) -> None:
     config = store.folder / "demo.yaml"
     config.write_text(_CONFIG.format(store=store.url, **urls))
-    for port in PORTS:
+    for port in ports:
         children.start(f"replica-{port}", "-m", "gateway", "serve", "--config", str(config), "--port", str(port))
     give_up_at = time.monotonic() + START_TIMEOUT_S
-    for port in PORTS:
+    for port in ports:
         while not await _listens(port):
             await _wait(children, give_up_at)
 

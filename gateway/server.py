@@ -7,14 +7,14 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 
 import hypercorn.config
 import uvloop
 
 from gateway import hypercorn_engine
-from gateway.app import Application, application
+from gateway.app import VERSION, Application, application
 from gateway.configuration_file import ConfigurationFile, Loaded
 from gateway.flight import Flight
 from gateway.hang_up import HangUp
@@ -22,6 +22,7 @@ from gateway.logs import Lines, written
 from gateway.redaction import Redaction
 from gateway.setting_types import secrets
 from gateway.settings import Settings
+from gateway.start_lines import start_lines
 
 KEEP_ALIVE_S = 75.0  # longer than a load balancer keeps its connections, or it writes into a closing one
 BACKLOG = 1024
@@ -59,7 +60,8 @@ async def _run(
         hang_up.attend(app.reloader.request)
         _spare_collector()
         serve = {"hypercorn": _serve_hypercorn, "uvicorn": _serve_uvicorn}[settings.server.engine]
-        drained = partial(_drained, stop, flight, app)
+        lines_of_start = [] if listener is not None else start_lines(settings, VERSION)
+        drained = partial(_drained, stop, flight, app, lines_of_start)
         await _with_metrics(app, settings, serve(app, settings, listener, drained))
 
 
@@ -100,8 +102,10 @@ async def _signals() -> AsyncIterator[tuple[asyncio.Event, HangUp]]:
     yield stop, HangUp(stop.set)
 
 
-async def _drained(stop: asyncio.Event, flight: Flight, app: Application) -> None:
-    """Returns when the server may close: asked to, and nothing in flight or no time left."""
+async def _drained(stop: asyncio.Event, flight: Flight, app: Application, at_start: Sequence[str]) -> None:
+    """Begins when the server listens. Returns when it may close: asked to, and nothing in flight or no time left."""
+    for line in at_start:
+        _log.info("%s", line)
     await stop.wait()
     flight.is_draining, server = True, app.settings.server
     await asyncio.sleep((server.drain_delay_ms or 0) / 1000)

@@ -16,12 +16,14 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from gateway.app import VERSION
 from gateway.configuration_file import ConfigurationFile
 from gateway.hang_up import HangUp, block
 from gateway.logs import written
 from gateway.redaction import Redaction
 from gateway.setting_types import secrets
 from gateway.settings import ConfigurationError, Settings
+from gateway.start_lines import start_lines
 from shared_state.embedded import EmbeddedStore, die_with_parent
 from shared_state.errors import StateError
 
@@ -174,7 +176,7 @@ async def _run(file: ConfigurationFile, settings: Settings, count: int, argument
             for number, listener in enumerate(made)
         ]
         try:
-            return await _watch(members, store, stop)
+            return await _watch(members, settings, store, stop)
         finally:
             await _end(members, patience_s(file, settings))
             for member in members:
@@ -207,9 +209,13 @@ async def _store(settings: Settings) -> AsyncIterator[EmbeddedStore | None]:
         store.stop()
 
 
-async def _watch(members: Sequence[_Member], store: EmbeddedStore | None, stop: asyncio.Event) -> int:
+async def _watch(
+    members: Sequence[_Member], settings: Settings, store: EmbeddedStore | None, stop: asyncio.Event
+) -> int:
     for member in members:
         member.start()
+    for line in start_lines(settings, VERSION, len(members)):
+        _log.info("%s", line)
     has_served, store_due_s = False, 0.0
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):

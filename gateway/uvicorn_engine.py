@@ -16,6 +16,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from gateway.http1 import AHEAD_MOST, HEAD_MOST, NOT_HTTP, without_offer
 from gateway.http_text import Refuse, refusal
 
+START_LOOK_S = 0.01  # uvicorn tells nobody when it listens
+
 
 class WatchfulHttp1(HttpToolsProtocol):
     """uvicorn stops reading while a pipelined request waits, and tells only the last one that its client has left."""
@@ -126,6 +128,12 @@ class WatchfulHttp1(HttpToolsProtocol):
         super().connection_lost(exc)
 
 
+async def _once_started(server: uvicorn.Server, drained: Callable[[], Awaitable[object]]) -> None:
+    while not server.started:
+        await asyncio.sleep(START_LOOK_S)
+    await drained()
+
+
 async def serve(
     app: ASGIApp,
     host: str,
@@ -158,7 +166,7 @@ async def serve(
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     sockets = None if listener is None else [socket.socket(fileno=listener)]
     serving = asyncio.create_task(server._serve(sockets))
-    trigger = asyncio.ensure_future(drained())
+    trigger = asyncio.create_task(_once_started(server, drained))
     await asyncio.wait([serving, trigger], return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     trigger.cancel()

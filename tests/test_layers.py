@@ -20,6 +20,7 @@ ORDER = {
         *("imports.litellm_values", "imports.report", "tables"),
         "standard_streams",
         *("server", "hang_up", "hypercorn_engine", "uvicorn_engine", "http1", "asgi_cycle"),
+        "start_lines",
         *("app", "lasting", "serving", "stores", "early_refusal", "otlp"),
         "endpoints.reload",
         *("endpoints.tenants", "endpoints.overview", "endpoints.scaling", "endpoints.explanation"),

@@ -1,6 +1,9 @@
 """What the demo shows and what its guide tells a reader to type."""
 
+import contextlib
 import re
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,9 +51,42 @@ def test_commands_that_look_into_the_state_work_as_the_guide_gives_them(demo: De
         subprocess.run([sys.executable, "-m", "gateway", *words], check=True, capture_output=True, timeout=20)
 
 
-def test_second_demo_is_told_which_port_is_taken(demo: Demo) -> None:
-    done = subprocess.run([sys.executable, "-m", "gateway", "demo"], capture_output=True, text=True, timeout=20)
+@pytest.mark.parametrize(("flags", "port"), [((), 8080), (("--port", "8079"), 8080), (("--port", "8081"), 8081)])
+def test_second_demo_is_told_which_port_is_taken(demo: Demo, flags: tuple[str, ...], port: int) -> None:
+    command = [sys.executable, "-m", "gateway", "demo", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
 
     assert done.returncode == 1
-    assert "port 8080 is taken" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr == f"Port {port} is in use. Stop the other process or pass --port.\n"
+
+
+def test_demo_on_another_port_listens_there_and_its_guide_says_so() -> None:
+    port = free_port_pair()
+    with contextlib.closing(Demo("--port", str(port))) as other:
+        other.read_guide()
+        statuses = [ask(("127.0.0.1", number), request_bytes("GET", "/readyz")).status for number in (port, port + 1)]
+        code = other.end(signal.SIGINT)
+
+    assert (statuses, code) == ([200, 200], 0)
+    assert set(re.findall(r"//127\.0\.0\.1:(\d+)(?:/admin|/v1/chat)", other.guide)) == {str(port), str(port + 1)}
+    assert "8080" not in other.guide
+
+
+@pytest.mark.parametrize("port", ["0", "65535", "x", "-1"])
+def test_port_that_has_no_next_is_refused(port: str) -> None:
+    command = [sys.executable, "-m", "gateway", "demo", "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+
+    assert done.returncode == 2
+    assert "expected a number from 1 to 65534" in done.stderr
+
+
+def free_port_pair() -> int:
+    """Returns the first of two neighbouring ports that nothing listens on."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                second.bind(("127.0.0.1", port + 1))
+                return port

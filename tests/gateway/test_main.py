@@ -1,8 +1,10 @@
 """The command line: what `pllm check`, `pllm serve` and `pllm state` say and how they end."""
 
+import json
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,7 @@ def test_serve_on_a_port_that_is_taken_says_so(config: Path, engine: str, code: 
 
     assert done.returncode == code
     assert "in use" in done.stderr
+    assert "listens on http" not in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -126,6 +129,29 @@ def test_serve_with_impossible_numbers_says_which(config: Path, flags: list[str]
     assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("flags", [("--engine", "hypercorn"), ("--engine", "uvicorn"), ("--replicas", "2")])
+def test_serve_says_once_where_it_listens(config: Path, flags: tuple[str, ...]) -> None:
+    config.write_text(GOOD)
+    port = free_port()
+    serve = [sys.executable, "-m", "gateway", "serve", "--config", str(config), "--port", str(port), *flags]
+    with subprocess.Popen(serve, stderr=subprocess.PIPE) as process:
+        wait_until(lambda: is_ready(port))
+        process.terminate()
+        _, written = process.communicate(timeout=20)
+    messages = [json.loads(line)["message"] for line in written.splitlines()]
+
+    assert [f"http://127.0.0.1:{port}" in line for line in messages if line.startswith("pllm ")] == [True]
+    assert [line for line in messages if line.startswith("live page")] == [f"live page: http://127.0.0.1:{port}/admin"]
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
+
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"pllm {project['version']}\n"
 
 
 @pytest.mark.parametrize("replicas", ["1", "2"])

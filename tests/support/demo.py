@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import re
 import signal
 import subprocess
 import sys
@@ -10,18 +9,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.demo import PORTS
+from gateway.demo import PORT
 from shared_state.embedded import die_with_parent
+from tests.support.process_tree import children
 from tests.support.wire import Address
 
-REPLICAS: list[Address] = [("127.0.0.1", port) for port in PORTS]
+REPLICAS: list[Address] = [("127.0.0.1", PORT), ("127.0.0.1", PORT + 1)]
 CHILDREN = 6  # a store, three providers, two replicas
 
 
 class Demo:
-    def __init__(self) -> None:
+    def __init__(self, *flags: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "demo"],
+            [sys.executable, "-m", "gateway", "demo", *flags],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -38,17 +38,17 @@ class Demo:
         raise AssertionError(f"the demo ended: {self.guide}")
 
     def children(self) -> list[int]:
-        return sorted(pid for pid, parent in parents() if parent == self.process.pid)
+        return children(self.process.pid)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
         return self.process.wait(20)
-
-
-def parents() -> Iterator[tuple[int, int]]:
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            yield int(folder.name), int(re.search(r"PPid:\s+(\d+)", (folder / "status").read_text())[1])  # type: ignore[index]
 
 
 def is_running(pid: int) -> bool:
@@ -69,7 +69,4 @@ def running_demo() -> Iterator[Demo]:
             running.read_guide()
             yield running
         finally:
-            running.process.kill()
-            running.process.wait()
-            assert running.process.stdout is not None
-            running.process.stdout.close()
+            running.close()

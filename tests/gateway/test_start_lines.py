@@ -1,0 +1,46 @@
+"""What a gateway says when it starts, before anybody has called it."""
+
+import pytest
+
+from gateway.settings import parse
+from gateway.start_lines import start_lines
+
+MODELS = "model_list: [{id: a, model_name: gpt-4}, {id: b, model_name: gpt-4}, {id: c, model_name: claude}]\n"
+KEYS = "auth: {admin_key: adm-1, keys: [{name: team, key: key-1}]}\n"
+STORE = "state: {url: 'redis://user:s3cret@store.example:6379/2'}\n"
+
+
+def lines(text: str, processes: int = 1) -> list[str]:
+    return start_lines(parse(text, {}), "1.2.3", processes)
+
+
+def test_gateway_without_keys_says_where_it_listens_and_that_it_does_on_loopback_only() -> None:
+    assert lines(MODELS) == [
+        "pllm 1.2.3 listens on http://127.0.0.1:8080: 2 models, 3 deployments, store embedded",
+        "live page: http://127.0.0.1:8080/admin",
+        "without auth.keys every call is served, so it listens on loopback only",
+    ]
+
+
+def test_store_is_named_without_its_password_and_processes_are_counted() -> None:
+    first, page = lines(MODELS + KEYS + STORE + "server: {host: 0.0.0.0, port: 9000}\n", processes=4)
+
+    assert first == (
+        "pllm 1.2.3 listens on http://0.0.0.0:9000 (4 processes): 2 models, 3 deployments, "
+        "store redis://***@store.example:6379/2"
+    )
+    assert page == "live page: http://127.0.0.1:9000/admin"
+
+
+def test_one_of_a_kind_is_counted_as_one_and_an_address_has_its_brackets() -> None:
+    first, page, _ = lines("model_list: [{id: a, model_name: gpt-4}]\nserver: {host: '::1'}\n")
+
+    assert first == "pllm 1.2.3 listens on http://[::1]:8080: 1 model, 1 deployment, store embedded"
+    assert page == "live page: http://[::1]:8080/admin"
+
+
+@pytest.mark.parametrize(("host", "is_told"), [("0.0.0.0", True), ("127.0.0.1", False)])
+def test_missing_admin_key_is_told_where_it_restricts(host: str, is_told: bool) -> None:
+    text = f"{MODELS}auth: {{keys: [{{name: team, key: key-1}}]}}\nserver: {{host: {host}}}\n"
+
+    assert ("without auth.admin_key the live page and /v1/admin answer on loopback only" in lines(text)) is is_told
