@@ -5,6 +5,7 @@ refused already are empty and are passed over.
 """
 
 import ipaddress
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
@@ -18,6 +19,11 @@ MAX_CANDIDATES = 16
 MAX_DEPLOYMENTS = 300
 # Each is a connection and a heartbeat of every replica.
 MAX_DOMAINS = 32
+# The longer first, where one ends in another.
+ENDPOINTS = (
+    *("/chat/completions", "/completions", "/embeddings", "/messages/count_tokens", "/messages", "/responses"),
+    "/models",
+)
 
 
 class ModelNames(msgspec.Struct, frozen=True):
@@ -93,6 +99,18 @@ def region_problems(path: str, region: str | None, served: Collection[str]) -> I
     """Of a replica: one that no enabled deployment has is a slip, and all of its traffic would go far away."""
     if region and region not in served:
         yield Problem(path, f"no enabled deployment is in the region {region}{did_you_mean(region, served)}")
+
+
+def endpoint_problems(path: str, base_url: str, is_azure: bool) -> Iterator[Problem]:
+    """An address copied from an example of a call: the endpoint would be appended once more."""
+    address = base_url.rstrip("/")
+    for endpoint in ENDPOINTS:
+        if address.lower().endswith(endpoint):
+            address = address[: -len(endpoint)].rstrip("/")
+            if is_azure:  # a resource's own address ends before Azure's path
+                address = re.sub(r"/openai(/.*)?$", "", address, flags=re.IGNORECASE)
+            yield Problem(path, f"ends in the endpoint {endpoint}, which is appended for each call; write {address}")
+            return
 
 
 def is_loopback(host: str) -> bool:

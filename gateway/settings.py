@@ -85,8 +85,8 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """``base_url`` ends before an endpoint's path, so with `/v1` for OpenAI, its imitators and Anthropic; for Azure it
-    is the resource's own address.
+    """``base_url`` ends before an endpoint's path, so with `/v1` for OpenAI and its imitators; for Anthropic with or
+    without it; for Azure it is the resource's own address.
     """
 
     type: ProviderType = "openai"
@@ -295,6 +295,7 @@ def _model_problems(settings: Settings) -> Iterator[Problem]:
 def _provider_problems(path: str, provider: ProviderSettings) -> Iterator[Problem]:
     if provider.type == "azure" and provider.base_url == ProviderSettings().base_url:
         yield Problem(f"{path}.base_url", "missing: the address of the Azure resource")
+    yield from setting_rules.endpoint_problems(f"{path}.base_url", provider.base_url, provider.type == "azure")
     if provider.type != "azure" and provider.api_version:
         yield Problem(f"{path}.api_version", "only Azure has one")
 

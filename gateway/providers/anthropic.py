@@ -6,12 +6,19 @@ from gateway.calls import Call, Kind, with_fields
 from gateway.settings import ProviderSettings
 
 VERSION = "2023-06-01"  # what a translation is written for, and a client that names none
+_HAS_VERSION = re.compile(r"[^/]/v\d[^/]*$")  # in its path: `http://v1` is a host
 # Claude 4.6 and what came before it. The models since refuse the fields, so of names not known here none is asked.
 _HAS_SAMPLING = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:$|@|-(?:[01456]\b|\d{8})))")
 
 
+def base(provider: ProviderSettings) -> str:
+    """Returns the address with a version at its end: Anthropic's own clients take one without it."""
+    url = provider.base_url.rstrip("/")
+    return url if _HAS_VERSION.search(url) else f"{url}/v1"
+
+
 def address(provider: ProviderSettings) -> str:
-    return provider.base_url.rstrip("/") + Kind.MESSAGE.value
+    return base(provider) + Kind.MESSAGE.value
 
 
 def headers(provider: ProviderSettings) -> dict[str, str]:

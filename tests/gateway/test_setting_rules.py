@@ -111,3 +111,49 @@ class TestAliases:
     )
     def test_alias_that_hides_a_model_or_points_nowhere_is_refused(self, aliases: str, problem: str) -> None:
         assert router_problems(f"{{aliases: {aliases}}}", "m n") == [f"router.aliases.{problem}"]
+
+
+class TestAddresses:
+    @pytest.mark.parametrize(
+        ("base_url", "endpoint", "right"),
+        [
+            ("https://api.openai.com/v1/chat/completions", "/chat/completions", "https://api.openai.com/v1"),
+            ("https://api.openai.com/v1/chat/completions/", "/chat/completions", "https://api.openai.com/v1"),
+            ("http://127.0.0.1:8000/v1/completions", "/completions", "http://127.0.0.1:8000/v1"),
+            ("http://vllm/v1/embeddings", "/embeddings", "http://vllm/v1"),
+            ("https://api.openai.com/v1/Responses", "/responses", "https://api.openai.com/v1"),
+            ("https://api.openai.com/v1/models", "/models", "https://api.openai.com/v1"),
+        ],
+    )
+    def test_address_that_ends_in_an_endpoint_is_refused_and_the_right_one_named(
+        self, base_url: str, endpoint: str, right: str
+    ) -> None:
+        (problem,) = problems_of(f"model_list: [{{id: d, model_name: m, provider: {{base_url: '{base_url}'}}}}]")
+
+        assert problem == (
+            f"model_list[0].provider.base_url: ends in the endpoint {endpoint}, which is appended for each call;"
+            f" write {right}"
+        )
+
+    @pytest.mark.parametrize(
+        ("type_", "base_url", "right"),
+        [
+            ("anthropic", "https://api.anthropic.com/v1/messages", "https://api.anthropic.com/v1"),
+            ("anthropic", "https://api.anthropic.com/v1/messages/count_tokens", "https://api.anthropic.com/v1"),
+            ("azure", "https://r.openai.azure.com/openai/deployments/g/chat/completions", "https://r.openai.azure.com"),
+            ("azure", "https://r.openai.azure.com/openai/v1/responses", "https://r.openai.azure.com"),
+        ],
+    )
+    def test_right_address_is_that_of_the_type(self, type_: str, base_url: str, right: str) -> None:
+        provider = f"{{type: {type_}, base_url: '{base_url}'}}"
+        (problem,) = problems_of(f"model_list: [{{id: d, model_name: m, provider: {provider}}}]")
+
+        assert problem.endswith(f"; write {right}")
+
+    @pytest.mark.parametrize(
+        "base_url", ["https://host/v1", "https://messages/v1", "https://host/my-completions", "https://host/models/v1"]
+    )
+    def test_address_that_only_looks_alike_is_taken(self, base_url: str) -> None:
+        text = f"model_list: [{{id: d, model_name: m, provider: {{base_url: '{base_url}'}}}}]"
+
+        assert parse(text, {}).model_list[0].provider.base_url == base_url

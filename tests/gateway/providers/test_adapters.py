@@ -46,6 +46,25 @@ def test_limit_has_the_name_that_the_provider_knows(provider: dict[str, Any], fi
     assert {name: sent[name] for name in sent if name.startswith("max")} == {field: 7}
 
 
+@pytest.mark.parametrize("kind", [Kind.CHAT, Kind.MESSAGE])
+@pytest.mark.parametrize(
+    ("base_url", "url"),
+    [
+        ("https://api.anthropic.com/v1", "https://api.anthropic.com/v1/messages"),
+        ("https://api.anthropic.com", "https://api.anthropic.com/v1/messages"),
+        ("https://api.anthropic.com/", "https://api.anthropic.com/v1/messages"),
+        ("https://api.deepseek.com/anthropic", "https://api.deepseek.com/anthropic/v1/messages"),
+        ("http://127.0.0.1:9000/v1/", "http://127.0.0.1:9000/v1/messages"),
+        ("http://proxy/v1beta", "http://proxy/v1beta/messages"),
+        ("http://v1", "http://v1/v1/messages"),
+    ],
+)
+def test_anthropic_is_asked_below_its_version_whether_the_address_has_it_or_not(
+    kind: Kind, base_url: str, url: str
+) -> None:
+    assert adapted(kind, type="anthropic", base_url=base_url).url == url
+
+
 @pytest.mark.parametrize(
     ("model", "has_sampling"),
     [
