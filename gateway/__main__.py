@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway import console, demo, server, state_text, supervisor
+from gateway import console, demo, provider_probe, server, state_text, supervisor
 from gateway.app import VERSION
 from gateway.configuration_file import ConfigurationFile
 from gateway.imports import litellm
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="validate a configuration")
     check.add_argument("file", type=Path, metavar="FILE")
+    check.add_argument("--probe", action="store_true", help="and query every provider with its key")
     check.set_defaults(run=_check)
 
     state = commands.add_parser("state", help="what the store holds, decoded; or one command to it, like redis-cli")
@@ -200,7 +201,10 @@ def _check(options: argparse.Namespace) -> int:
     settings = load(options.file, os.environ)
     models = len({deployment.model_name for deployment in settings.model_list})
     print(f"{options.file}: valid, {len(settings.model_list)} deployments of {models} models")
-    return 0
+    verdicts = provider_probe.probe(settings) if options.probe else []
+    for verdict in verdicts:
+        print(f"{verdict.deployment}: {verdict.words}")
+    return 0 if all(verdict.is_ok for verdict in verdicts) else 1
 
 
 def _import(options: argparse.Namespace) -> int:

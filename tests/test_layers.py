@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Highest first. A module may import what stands below it, never what stands above.
 ORDER = {
     "gateway": (
-        *("__main__", "supervisor", "demo", "processes", "console", "state_text"),
+        *("__main__", "supervisor", "demo", "processes", "provider_probe", "console", "state_text"),
         *("imports.litellm", "imports.litellm_router", "imports.litellm_chains", "imports.litellm_deployments"),
         *("imports.litellm_store", "imports.litellm_draft", "imports.litellm_providers", "imports.litellm_reasons"),
         *("imports.litellm_values", "imports.report", "tables"),
@@ -126,6 +126,7 @@ ONLY = {
     "httpx": ("gateway.console",),
     "aiohttp": (
         *("gateway.upstream", "gateway.targets", "gateway.connections", "gateway.fault_words", "gateway.exchange"),
+        "gateway.provider_probe",
         "loadtest",
     ),
     "starlette": (

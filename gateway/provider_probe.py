@@ -1,0 +1,176 @@
+"""`pllm check --probe`: queries every provider with its key, as the gateway would, and says in words what came.
+
+A list of models costs nothing, so it is asked for first, once for all deployments with the same address and key. What
+it cannot answer is answered by a call of one token: there is no list, or the model is not in it.
+"""
+
+import asyncio
+from http.client import responses
+
+import aiohttp
+import msgspec
+
+from gateway.calls import NOT_JSON, Kind, error_of
+from gateway.connections import session
+from gateway.fault_words import fault_words
+from gateway.logs import Redaction
+from gateway.providers import anthropic, azure, openai
+from gateway.providers.adapters import adapter
+from gateway.setting_types import secrets
+from gateway.settings import DeploymentSettings, ProviderSettings, Settings
+from gateway.tables import clean
+
+PATIENCE_S = 10.0
+BODY_MOST = 8 * 1_048_576  # bytes: the longest lists of models have less than one MiB
+WORDS_MOST = 300  # characters of a provider's message
+LIST_MOST = 1000  # models on a page of Anthropic's list, whose default is 20
+_NO_LIST = frozenset({404, 405, 501})
+_HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "pllm-gateway"}
+# Reasoning models that cannot finish within one token say so in a 400: the key and the model are right.
+_TOO_FEW_TOKENS = "model output limit was reached"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """``words``: what came, without a key."""
+
+    deployment: str
+    is_ok: bool
+    words: str
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """``status`` is 0 when no answer came; ``words`` say what an answer that is not a success means."""
+
+    status: int
+    body: bytes = b""
+    words: str = ""
+
+    @property
+    def is_ok(self) -> bool:
+        return 200 <= self.status < 300
+
+
+def probe(settings: Settings, patience_s: float = PATIENCE_S) -> list[Verdict]:
+    """Returns a verdict for each deployment, in the order of the configuration. ``patience_s``: for each query."""
+    return asyncio.run(_probe(settings, patience_s))
+
+
+async def _probe(settings: Settings, patience_s: float) -> list[Verdict]:
+    redact, groups = Redaction(secrets(settings)), dict[tuple[str, str, str], list[DeploymentSettings]]()
+    for entry in settings.model_list:
+        if entry.enabled:
+            provider = entry.provider
+            groups.setdefault((provider.type, provider.base_url, str(provider.api_key)), []).append(entry)
+    timeout = aiohttp.ClientTimeout(total=patience_s, sock_connect=patience_s / 2)
+    async with session(patience_s) as client:
+        asker = _Asker(client, timeout, redact)
+        answered = await asyncio.gather(*(asker.group(entries) for entries in groups.values()))
+    verdicts = {verdict.deployment: verdict for group in answered for verdict in group}
+    return [verdicts.get(entry.id) or Verdict(entry.id, True, "disabled, not queried") for entry in settings.model_list]
+
+
+class _Asker:
+    def __init__(self, client: aiohttp.ClientSession, timeout: aiohttp.ClientTimeout, redact: Redaction) -> None:
+        self._client = client
+        self._timeout = timeout
+        self._redact = redact
+
+    async def group(self, entries: list[DeploymentSettings]) -> list[Verdict]:
+        """Returns the verdicts of deployments with one type, address and key."""
+        provider = entries[0].provider
+        if provider.type == "azure":  # its list names models of the region, not deployments of the resource
+            return await asyncio.gather(*(self._by_call(entry, "") for entry in entries))
+        listed = await self._query("GET", _list_url(provider), _headers(provider))
+        if not listed.is_ok and listed.status not in _NO_LIST:
+            return [Verdict(entry.id, False, listed.words) for entry in entries]
+        models = _models(listed.body) if listed.is_ok else None
+        return await asyncio.gather(*(self._verdict(entry, models) for entry in entries))
+
+    async def _verdict(self, entry: DeploymentSettings, models: frozenset[str] | None) -> Verdict:
+        model = entry.provider.model
+        if models is None:
+            return await self._by_call(entry, "; no list of models")
+        counted = f"{len(models)} {'model' if len(models) == 1 else 'models'}"
+        if model in models:
+            return Verdict(entry.id, True, self._shown(f"ok, {counted}, has {model}"))
+        return await self._by_call(entry, f"; not in the list of {counted}")
+
+    async def _by_call(self, entry: DeploymentSettings, remark: str) -> Verdict:
+        answer = await self._query("POST", *_call(entry))
+        is_ok = answer.is_ok or (answer.status == 400 and _TOO_FEW_TOKENS in answer.words)
+        words = f"ok, {entry.provider.model} answers" if is_ok else answer.words
+        return Verdict(entry.id, is_ok, self._shown(words + remark))
+
+    async def _query(self, method: str, url: str, headers: dict[str, str], body: bytes | None = None) -> _Answer:
+        try:
+            async with self._client.request(
+                method, url, headers=_HEADERS | headers, data=body, allow_redirects=False, timeout=self._timeout
+            ) as response:
+                content = await _read(response)
+                if 200 <= response.status < 300:
+                    return _Answer(response.status, content)
+                return _Answer(response.status, words=self._shown(_refusal(response.status, content)))
+        except (aiohttp.ClientError, OSError) as error:
+            return _Answer(0, words=fault_words(error))
+
+    def _shown(self, words: str) -> str:
+        return clean(self._redact(words))
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > BODY_MOST:
+            break
+    return bytes(content)
+
+
+def _list_url(provider: ProviderSettings) -> str:
+    if provider.type == "anthropic":
+        return f"{anthropic.base(provider)}/models?limit={LIST_MOST}"
+    return f"{provider.base_url.rstrip('/')}/models"
+
+
+def _headers(provider: ProviderSettings) -> dict[str, str]:
+    return anthropic.headers(provider) if provider.type == "anthropic" else openai.headers(provider)
+
+
+def _call(entry: DeploymentSettings) -> tuple[str, dict[str, str], bytes]:
+    """Returns address, headers and body of the cheapest call that the model can answer."""
+    provider = entry.provider
+    body: dict[str, object] = {"model": provider.model}
+    if provider.type == "anthropic":
+        kind, limit = Kind.MESSAGE, "max_tokens"
+    else:
+        kind = Kind.EMBEDDING if "embed" in provider.model.lower() else Kind.CHAT
+        limit = (azure if provider.type == "azure" else openai).limit_field(provider)
+    if kind is Kind.EMBEDDING:
+        body |= {"input": "Hi"}
+    else:
+        body |= {limit: 1, "messages": [{"role": "user", "content": "Hi"}]}
+    adapted = adapter(entry, kind)
+    assert adapted is not None  # every type has one of these kinds
+    return adapted.url, {"content-type": "application/json", **adapted.headers}, msgspec.json.encode(body)
+
+
+def _models(body: bytes) -> frozenset[str] | None:
+    """Returns the names in OpenAI's or Anthropic's list, or in a bare one; None for anything else."""
+    try:
+        found = msgspec.json.decode(body)
+    except NOT_JSON:
+        return None
+    entries = found.get("data") if isinstance(found, dict) else found
+    if not isinstance(entries, list):
+        return None
+    names = (entry.get("id") for entry in entries if isinstance(entry, dict))
+    return frozenset(name.removeprefix("models/") for name in names if isinstance(name, str))  # Gemini's begin so
+
+
+def _refusal(status: int, body: bytes) -> str:
+    error = error_of(body)
+    if error is None:
+        return f"{status} {responses.get(status, '')}".rstrip()
+    name = error.code or error.type or ""
+    message = " ".join(error.message.split())[:WORDS_MOST]
+    return f"{status} {name}: {message}" if name and message else f"{status} {name or message}".rstrip()
