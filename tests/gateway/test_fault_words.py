@@ -4,8 +4,10 @@ import asyncio
 import errno
 import socket
 import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,6 +16,7 @@ from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.http_exceptions import BadStatusLine, LineTooLong, TransferEncodingError
 
 from gateway.fault_words import WORDS_MOST, fault_words
+from tests.support.programs import program
 
 KEY = ConnectionKey("api.example.com", 443, True, True, None, None, None)
 SECRET = "sk-secret-0123456789"
@@ -114,12 +117,12 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 
 
 @asynccontextmanager
-async def _listening(handle: Handler) -> AsyncIterator[int]:
+async def _listening(handle: Handler, **options: Any) -> AsyncIterator[int]:
     async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await handle(reader, writer)
         writer.close()
 
-    server = await asyncio.start_server(served, "127.0.0.1", 0)
+    server = await asyncio.start_server(served, "127.0.0.1", 0, **options)
     async with server:
         yield server.sockets[0].getsockname()[1]
 
@@ -184,6 +187,22 @@ def test_a_real_refusal_a_real_lookup_and_a_real_timeout_have_these_words() -> N
 
     assert (refused, silent) == ("connection refused", "timed out")
     assert unnamed.startswith("name not found")
+
+
+def test_real_certificates_have_these_words(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "server.crt", tmp_path / "server.key"
+    command = [program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=other"]
+    files = ["-keyout", str(key), "-out", str(certificate), "-addext", "subjectAltName=DNS:other.example"]
+    subprocess.run([*command, *files], check=True, capture_output=True)
+    own, trusting = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context(cafile=certificate)
+    own.load_cert_chain(certificate, key)
+
+    async def run() -> list[str]:
+        async with _listening(_hang_up, ssl=own) as port:
+            urls = [f"https://{host}:{port}/" for host in ("localhost", "127.0.0.1")]
+            return [fault_words(await _fault(url, ssl=given)) for url in urls for given in (True, trusting)]
+
+    assert asyncio.run(run()) == 2 * ["certificate: not trusted", "certificate: hostname mismatch"]
 
 
 def test_a_group_shows_its_first_fault() -> None:
