@@ -205,6 +205,18 @@ def test_resent_acquire_of_an_older_generation_cannot_move_the_breaker(cluster: 
     assert cluster.state("a") == "closed"
 
 
+def test_resent_acquire_of_the_very_ms_in_which_the_breaker_closed_still_counts(cluster: Cluster) -> None:
+    cluster.configure("a", failure_threshold=1)
+    cluster.trip("a")
+    cluster.recover("a")
+    first = cluster.granted("a", token="r1.plain.7")
+    again = cluster.granted("a", token="r1.plain.7", resend=True)
+    cluster.settle(again, "failure")
+
+    assert again.generation == first.generation
+    assert cluster.state("a") == "open"
+
+
 def test_resent_acquire_that_was_never_carried_out_is_decided_now(cluster: Cluster) -> None:
     cluster.configure("a")
 

@@ -55,6 +55,12 @@ def test_ceiling_that_is_far_too_high_is_left_at_once(cluster: Cluster) -> None:
     assert limit(cluster) == 21
 
 
+def test_one_refusal_of_an_idle_deployment_leaves_it_room(cluster: Cluster) -> None:
+    cluster.call("a", "overloaded")
+
+    assert limit(cluster) == 18
+
+
 def test_limit_is_at_least_one(cluster: Cluster) -> None:
     for _ in range(60):
         cluster.advance(10)
@@ -147,6 +153,43 @@ def test_gradient_lowers_the_limit_while_latency_is_above_its_long_average(clust
     assert steady == 80
     assert 20 <= slow <= 60
     assert limit(cluster) == 80
+
+
+@pytest.mark.parametrize(
+    ("held", "calls", "moved"),
+    [(39, 10, True), (38, 10, False), (39, 9, False)],
+    ids=["half in use", "less than half in use", "too few calls"],
+)
+def test_gradient_moves_after_ten_calls_and_a_second_while_half_of_the_limit_is_in_use(
+    cluster: Cluster, held: int, calls: int, moved: bool
+) -> None:
+    cluster.configure(
+        deployment_policy("a", concurrency="gradient", limit=80, latency_threshold_ms=60_000), breaker_enabled=False
+    )
+    cluster.call("a", latency_ms=100)
+    hold(cluster, held)
+    cluster.advance(999)
+    cluster.call("a", latency_ms=4000, times=calls - 2)
+    before = limit(cluster)
+    cluster.advance(1)
+    cluster.call("a", latency_ms=4000)
+
+    assert before == 80
+    assert (limit(cluster) < 80) is moved
+
+
+def test_gradient_notices_slowness_soon_after_an_earlier_one_has_passed(cluster: Cluster) -> None:
+    """The long average comes down faster while it is far above what is measured; else it would hide the second."""
+    cluster.configure(
+        deployment_policy("a", concurrency="gradient", limit=80, latency_threshold_ms=60_000), breaker_enabled=False
+    )
+    gradient_seconds(cluster, 1000, 5)
+    gradient_seconds(cluster, 100, 15)
+    before = limit(cluster)
+    gradient_seconds(cluster, 500, 3)
+
+    assert before == 80
+    assert limit(cluster) < 80
 
 
 def test_growth_does_not_hide_timeouts_of_calls_that_began_after_the_cut(cluster: Cluster) -> None:

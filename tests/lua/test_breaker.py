@@ -344,6 +344,16 @@ def test_probe_of_an_earlier_half_open_generation_does_not_close(cluster: Cluste
     assert (cluster.state("a"), cluster.snapshot().deployments[0].probes_succeeded) == ("half_open", 0)
 
 
+def test_good_probe_of_an_earlier_try_does_not_count_in_the_next(cluster: Cluster) -> None:
+    half_open(cluster)
+    cluster.call("a")
+    cluster.call("a", "failure")
+    cluster.cool_down("a")
+    cluster.call("a")
+
+    assert cluster.state("a") == "half_open"
+
+
 def test_call_from_before_the_trip_is_no_probe(cluster: Cluster) -> None:
     cluster.configure("a")
     late = [cluster.granted("a") for _ in range(3)]
@@ -413,6 +423,17 @@ def test_reported_probes_leave_no_deadline_behind(cluster: Cluster, outcome: str
     cluster.advance(3_600_000)
 
     assert cluster.granted("a").is_probe
+
+
+def test_later_probe_does_not_extend_the_time_of_a_silent_one(cluster: Cluster) -> None:
+    half_open(cluster)
+    cluster.granted("a")
+    cluster.advance(74_000)
+    cluster.granted("a")
+    cluster.advance(1000)
+    cluster.rejected("a")
+
+    assert cluster.deployment("a")["open_reason"] == "probe_deadline"
 
 
 def test_breaker_is_closed_by_probes_of_different_replicas(cluster: Cluster) -> None:
@@ -489,10 +510,21 @@ def test_breaker_turned_off_lets_requests_to_an_open_deployment(cluster: Cluster
     assert not cluster.granted("a").is_probe
 
 
-def test_breaker_turned_off_while_open_does_not_count_as_unhealthy(cluster: Cluster) -> None:
-    cluster.configure("a")
-    cluster.trip("a")
+def test_breaker_turned_off_while_half_open_does_not_open_again(cluster: Cluster) -> None:
+    half_open(cluster)
+    cluster.granted("a")
     cluster.configure("a", breaker_enabled=False)
+    cluster.call("a", "failure", times=3)
+
+    assert cluster.state("a") == "half_open"
+
+
+@pytest.mark.parametrize("cooldown_ms", [30_000, 300_000], ids=["cooled down", "still cooling down"])
+def test_breaker_turned_off_while_open_does_not_count_as_unhealthy(cluster: Cluster, cooldown_ms: int) -> None:
+    policy = deployment_policy("a", cooldown_ms=cooldown_ms)
+    cluster.configure(policy)
+    cluster.trip("a")
+    cluster.configure(policy, breaker_enabled=False)
     cluster.advance(60_000)
     cluster.call("a", times=30)
     cluster.beat()
@@ -505,3 +537,15 @@ def test_operator_beats_a_breaker_that_is_turned_off(cluster: Cluster) -> None:
     cluster.force("a", "open")
 
     assert cluster.rejected("a").verdicts == ("forced_open",)
+
+
+def test_breaker_turned_off_ends_what_was_forced_for_a_time(cluster: Cluster) -> None:
+    """It would count as unhealthy for ever, and shed load."""
+    cluster.configure("a", breaker_enabled=False)
+    cluster.force("a", "open", ttl_ms=1000)
+    cluster.advance(1000)
+    cluster.call("a", times=3)
+    cluster.beat()
+
+    assert cluster.state("a") != "forced_open"
+    assert cluster.domain()["healthy_ratio"] == "1.000"

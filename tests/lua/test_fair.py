@@ -107,3 +107,13 @@ def test_refusal_of_one_that_is_held_back_tells_it_to_wait(cluster: Cluster, ful
 
     assert cluster.rejected("a", tenant=FLOOD).retry_after_ms == 100
     assert cluster.domain()["waiting_until_ms"]
+
+
+def test_probe_is_held_back_for_nobody(cluster: Cluster, full: list[Permit]) -> None:
+    """Who waits with less may never come; without its probe the breaker stays open."""
+    waits(cluster, TEAM)
+    cluster.settle(full[0], "cancelled")
+    cluster.force("a", "open", ttl_ms=1)
+    cluster.advance(1)
+
+    assert cluster.granted("a", tenant=FLOOD).is_probe

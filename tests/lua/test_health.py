@@ -80,6 +80,16 @@ def test_health_comes_back_when_the_bad_minute_has_left_the_window(cluster: Clus
     assert cluster.deployment("a")["health_score"] == "98.8"
 
 
+def test_beat_brings_health_back_without_traffic(cluster: Cluster) -> None:
+    """However little traffic the bad minute had."""
+    cluster.configure("a", breaker_enabled=False)
+    cluster.call("a", "failure", times=15)
+    cluster.advance(60_000)
+    cluster.beat()
+
+    assert cluster.deployment("a")["health_score"] == "98.8"
+
+
 def test_no_number_in_the_hash_has_more_digits_than_a_reader_wants(cluster: Cluster) -> None:
     cluster.configure(deployment_policy("a", rpm=70), "b", "c")
     for k in range(7):

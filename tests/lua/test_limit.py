@@ -99,3 +99,35 @@ def test_exhausted_deployment_leaves_its_requests_to_the_next(cluster: Cluster) 
     cluster.granted("a")
 
     assert cluster.granted("a", "b").deployment_id == "b"
+
+
+# -- requests and tokens ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rpm", "tpm"), [(3, 100_000), (1000, 300)], ids=["requests run out", "tokens run out"])
+def test_deployment_with_both_limits_keeps_each_of_them(cluster: Cluster, rpm: int, tpm: int) -> None:
+    cluster.configure(deployment_policy("a", rpm=rpm, tpm=tpm))
+    decisions = [cluster.acquire("a", tokens=100) for _ in range(5)]
+
+    assert [isinstance(d, Permit) for d in decisions] == [True] * 3 + [False] * 2
+    assert cluster.rejected("a", tokens=100).verdicts == ("rate_limited",)
+
+
+def test_refusal_names_the_wait_of_the_limit_that_is_used_up(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", rpm=1, tpm=100_000))
+    cluster.granted("a", tokens=1)
+
+    assert cluster.rejected("a", tokens=1).retry_after_ms == 60_000
+
+
+def test_correction_returns_no_more_than_the_estimate_took(cluster: Cluster) -> None:
+    """The estimate of one call is more than a minute has, so it took a whole minute and no more."""
+    cluster.configure(deployment_policy("a", tpm=1000))
+    large = cluster.granted("a", tokens=5000)
+    cluster.advance(30_000)
+    cluster.granted("a", tokens=500)
+    cluster.settle(large, tokens=1000)
+
+    assert cluster.rejected("a", tokens=100).verdicts == ("rate_limited",)
+    cluster.advance(6000)
+    cluster.granted("a", tokens=100)

@@ -24,6 +24,15 @@ def test_leases_of_a_dead_replica_are_removed_everywhere(cluster: Cluster) -> No
     assert (cluster.active("a"), cluster.beat().active) == (0, 0)
 
 
+def test_leases_of_a_dead_replica_whose_name_has_dots_are_removed(cluster: Cluster) -> None:
+    cluster.configure("a")
+    for replica in ("host.example.2", "host"):
+        cluster.granted("a", replica=replica)
+    dead(cluster, "host.example.2")
+
+    assert cluster.reap_chunk("host.example.2", "a") == (1, -1)
+
+
 def test_replica_that_beats_is_not_touched(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.beat("r2")

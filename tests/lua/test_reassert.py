@@ -99,6 +99,16 @@ def test_probe_and_first_byte_stay_marked(cluster: Cluster) -> None:
     assert score - cluster.now_ms == 0.75
 
 
+@pytest.mark.parametrize(("answered", "mark"), [(True, 0.25), (False, 0)])
+def test_first_byte_of_a_call_that_is_no_probe_stays_marked(flushed: Cluster, answered: bool, mark: float) -> None:
+    permit = flushed.granted("a", stream=True)
+    flushed.settle(permit, "cancelled")
+    flushed.reassert("a", [permit], answered=answered)
+    score = float(flushed.cli.do("ZSCORE", flushed.keys.deployment_leases("a"), permit.token))
+
+    assert score - flushed.now_ms == mark
+
+
 @pytest.mark.parametrize(("age_ms", "issued"), [(0, 1), (99, 1), (100, 0)])
 def test_probe_of_the_current_generation_counts_again(cluster: Cluster, age_ms: int, issued: int) -> None:
     cluster.configure("a")
@@ -111,6 +121,22 @@ def test_probe_of_the_current_generation_counts_again(cluster: Cluster, age_ms: 
     cluster.reassert("a", probes[:1], age_ms=1 + age_ms)
 
     assert (before, cluster.deployment("a")["probes_issued"]) == ("1", str(1 + issued))
+
+
+def test_probe_that_no_longer_counts_gives_nothing_back(cluster: Cluster) -> None:
+    """It began long before the breaker that came back with it."""
+    cluster.configure("a")
+    cluster.trip("a")
+    cluster.cool_down("a")
+    probe = cluster.granted("a")
+    cluster.flush()
+    cluster.configure("a")
+    told: dict[str, Any] = {"state": "half_open", "generation": probe.generation, "trips": 1, "reason": "told"}
+    cluster.reassert("a", [probe], age_ms=5000, seen_epoch="before", **told)
+    cluster.settle(probe, "cancelled")
+    decisions = [cluster.acquire("a") for _ in range(5)]
+
+    assert sum(isinstance(d, Permit) for d in decisions) == 3
 
 
 def test_unconfigured_deployment_takes_nothing(cluster: Cluster) -> None:
@@ -259,6 +285,15 @@ def test_what_cools_or_is_used_up_goes_on_with_that(cluster: Cluster) -> None:
 
     assert first.verdicts == ("rate_limited", "cooling")
     assert cluster.granted("a", "b").deployment_id == "b"
+
+
+@pytest.mark.parametrize(("used_ms", "wait_ms"), [(30_000, 60_000), (80_000, 50_000)])
+def test_what_is_used_up_here_is_given_back_to_nobody(cluster: Cluster, used_ms: int, wait_ms: int) -> None:
+    cluster.configure(deployment_policy("a", rpm=1))
+    cluster.granted("a")
+    cluster.reassert("a", used_ms=used_ms)
+
+    assert cluster.rejected("a").retry_after_ms == wait_ms + (used_ms > 60_000) * 30_000
 
 
 def test_beat_shows_what_cools_and_what_is_used_up(cluster: Cluster) -> None:

@@ -126,6 +126,16 @@ def test_those_that_are_as_near_share_what_is_spilled(cluster: Cluster) -> None:
     assert set(filled(cluster, *"abcdefghijkl")) == {"us", "asia"}
 
 
+@pytest.mark.parametrize(("asia_ms", "served"), [(6.25, {"us", "asia"}), (6.3, {"us"})])
+def test_few_ms_make_no_region_nearer(cluster: Cluster, asia_ms: float, served: set[str]) -> None:
+    """As near as the nearest: a quarter and 5 ms more at most."""
+    cluster.configure(*(deployment_policy(name, region=name) for name in CHAIN))
+    cluster.tell_round_trips("eu", us=1, asia=asia_ms)
+    cluster.force("eu", "open")
+
+    assert set(filled(cluster, *"abcdefghijkl")) == served
+
+
 def test_distance_that_nobody_has_measured_is_the_farthest(cluster: Cluster) -> None:
     cluster.configure(*(deployment_policy(name, region=name) for name in CHAIN))
     cluster.tell_round_trips("eu", asia=300)

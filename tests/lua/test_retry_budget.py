@@ -114,6 +114,7 @@ def test_first_attempts_are_never_refused_by_the_budget(cluster: Cluster) -> Non
 
 def test_another_candidate_for_what_nobody_has_failed_takes_nothing(cluster: Cluster) -> None:
     before = exhausted(cluster).snapshot().failures
+    first_attempts(cluster, 10)
     granted = cluster.acquire("a", attempt=0)
     cluster.force("a", "open")
     refused = [cluster.rejected("a", attempt=0).code for _ in range(5)]
@@ -121,3 +122,14 @@ def test_another_candidate_for_what_nobody_has_failed_takes_nothing(cluster: Clu
     assert isinstance(granted, Permit)
     assert refused == ["none"] * 5
     assert cluster.snapshot().failures == before
+    cluster.force("a", "close")
+    assert further_attempts(cluster, 10) == 2
+
+
+def test_fraction_of_a_token_buys_no_attempt(cluster: Cluster) -> None:
+    exhausted(cluster, retry_floor_per_second=0)
+    first_attempts(cluster, 4)
+    early = further_attempts(cluster, 1)
+    first_attempts(cluster, 1)
+
+    assert (early, further_attempts(cluster, 1)) == (0, 1)

@@ -237,6 +237,15 @@ def test_usage_based_picks_what_has_most_of_its_limit_left(cluster: Cluster) -> 
     assert picks(cluster, "usage-based", 20, "a", "b") == {"a": 5, "b": 15}
 
 
+def test_usage_based_shares_among_those_whose_limit_is_unused(cluster: Cluster) -> None:
+    """However long one of them has been idle."""
+    cluster.configure(*(deployment_policy(name, rpm=10, tpm=1000) for name in ("a", "b")))
+    cluster.settle(cluster.granted("a", tokens=10))
+    cluster.advance(3_600_000)
+
+    assert set(cluster.draws("a", "b", strategy="usage-based", times=40)) == {"a", "b"}
+
+
 def test_usage_based_prefers_the_unlimited(cluster: Cluster) -> None:
     cluster.configure(deployment_policy("a", rpm=1000), "b")
     cluster.call("a", times=2)

@@ -138,6 +138,15 @@ def test_shorter_retry_after_does_not_end_a_longer_one(cluster: Cluster) -> None
     assert cluster.rejected("a").retry_after_ms == 7000
 
 
+@pytest.mark.parametrize(("told_ms", "cools_ms"), [(2000, 9000), (12_000, 12_000)])
+def test_time_of_another_replica_only_extends_a_retry_after(cluster: Cluster, told_ms: int, cools_ms: int) -> None:
+    cluster.configure("a")
+    cluster.call("a", "throttled", retry_after_ms=9000)
+    cluster.reassert("a", cool_ms=told_ms)
+
+    assert cluster.rejected("a").retry_after_ms == cools_ms
+
+
 def test_retry_after_of_a_day_cools_no_longer_than_the_longest_cooldown(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.call("a", "throttled", retry_after_ms=86_400_000)

@@ -3,7 +3,7 @@
 import pytest
 
 from shared_state.records import Permit, Rejection
-from tests.support.state import Cluster, deployment_policy
+from tests.support.state import START_MS, Cluster, deployment_policy
 
 CRITICAL, HIGH, NORMAL, LOW, BULK = 0, 25, 50, 75, 100
 ALL = (CRITICAL, HIGH, NORMAL, LOW, BULK)
@@ -170,6 +170,23 @@ def test_quiet_domain_does_not_shed_for_failures(busy: Cluster) -> None:
     assert busy.snapshot().shed_reasons == ""
 
 
+@pytest.mark.parametrize(("count", "reasons"), [(249, ""), (250, "failure_rate")])
+def test_failures_shed_from_five_requests_a_second_on(busy: Cluster, count: int, reasons: str) -> None:
+    requests(busy, count, failures=150)
+
+    assert busy.snapshot().shed_reasons == reasons
+
+
+def test_failure_rate_ends_when_hardly_anyone_calls_any_more(busy: Cluster) -> None:
+    """Most of the window has passed; the few requests that are left in it failed as often."""
+    requests(busy, 300, failures=150)
+    before = busy.beat().shed_reasons
+    busy.set_clock(START_MS + 55_000)
+
+    assert (before, busy.beat().shed_reasons) == ("failure_rate", "")
+    assert busy.snapshot().failures > 0
+
+
 def test_failures_that_fallbacks_save_shed_nobody(busy: Cluster) -> None:
     for _ in range(150):
         busy.call("b", "failure", final=False)
@@ -272,6 +289,13 @@ def test_disabled_deployment_is_not_counted(cluster: Cluster) -> None:
     assert cluster.snapshot().healthy_ratio == 1
 
 
+def test_domain_without_a_deployment_in_use_sheds_nobody(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.force("a", "disable")
+
+    assert (cluster.beat().shed_reasons, cluster.snapshot().healthy_ratio) == ("", 1)
+
+
 def test_healthy_ratio_has_hysteresis(cluster: Cluster) -> None:
     ids = [f"d{k}" for k in range(50)]
     cluster.configure(*ids)
@@ -286,6 +310,17 @@ def test_healthy_ratio_has_hysteresis(cluster: Cluster) -> None:
 
     assert seen == ["healthy_ratio"] * 4
     assert cluster.beat().shed_reasons == ""
+
+
+def test_shedding_ends_when_all_are_healthy_though_all_must_be(cluster: Cluster) -> None:
+    """No ratio lies a margin above 1."""
+    cluster.configure("a", "b", min_healthy_ratio=1.0)
+    cluster.force("b", "open")
+    before = cluster.beat().shed_reasons
+    cluster.force("b", "close")
+    cluster.advance(1000)
+
+    assert (before, cluster.beat().shed_reasons) == ("healthy_ratio", "")
 
 
 def test_bulk_traffic_alone_recovers_an_open_breaker(cluster: Cluster) -> None:
@@ -339,3 +374,19 @@ def test_reasons_are_told_together(cluster: Cluster) -> None:
         cluster.granted("a", priority=CRITICAL)
 
     assert cluster.beat().shed_reasons == "active_requests,healthy_ratio"
+
+
+# -- a forecast -------------------------------------------------------------------------------------------------
+
+
+def test_forecast_that_is_over_sheds_nobody(cluster: Cluster) -> None:
+    cluster.configure("a", max_active=100)
+    for _ in range(65):
+        cluster.granted("a", priority=CRITICAL)
+    cluster.cli.do("HSET", cluster.keys.domain, "forecast_cut", "0.1", "forecast_until_ms", cluster.now_ms + 60_000)
+    cluster.advance(59_999)
+    before = let_in(cluster)
+    cluster.advance(1)
+
+    assert BULK not in before
+    assert let_in(cluster) == list(ALL)

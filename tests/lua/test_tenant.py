@@ -164,6 +164,24 @@ def test_estimate_is_corrected_when_the_tokens_are_known(
     assert admitted(cluster, tenant, 20, tokens=100) == left // 100
 
 
+def test_tokens_of_a_request_are_corrected_once_however_many_attempts_it_takes(cluster: Cluster) -> None:
+    """They were taken by the first attempt, and the last one tells what was used."""
+    tenant = TenantLimits(name="team-a", tpm=1000)
+    cluster.settle(cluster.granted("a", tenant=tenant, tokens=400), "failure", final=False)
+    cluster.settle(cluster.granted("a", tenant=tenant, tokens=400, attempt=2), tokens=600)
+
+    assert admitted(cluster, tenant, 20, tokens=100) == 4
+
+
+def test_tokens_beyond_the_estimate_are_paid_for_after_a_long_answer(cluster: Cluster) -> None:
+    tenant = TenantLimits(name="t", tpm=100)
+    permit = cluster.granted("a", tenant=tenant, tokens=10)
+    cluster.advance(60_000)
+    cluster.settle(permit, tokens=110)
+
+    assert cluster.rejected("a", tenant=tenant, tokens=100).retry_after_ms == 60_000
+
+
 def test_more_tokens_than_a_minute_has_are_admitted_alone(cluster: Cluster) -> None:
     tenant = TenantLimits(name="team-a", tpm=1000)
 

@@ -1,0 +1,8 @@
+"""All slips, by source file."""
+
+from tests.mutants.slip import Table
+from tests.mutants.table_gateway import GATEWAY
+from tests.mutants.table_lua import LUA
+from tests.mutants.table_shared_state import SHARED_STATE
+
+TABLE: Table = {**LUA, **SHARED_STATE, **GATEWAY}

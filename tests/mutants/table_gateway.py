@@ -1,0 +1,236 @@
+"""Slips in the request path and what stands around it."""
+
+from tests.mutants.slip import Slip, Table
+
+_GATEWAY = "tests/gateway/"
+ADMISSION, AUTH, CHARGING = (f"{_GATEWAY}test_{name}.py" for name in ("admission", "auth", "charging"))
+DISPATCH, INTERRUPT = (f"{_GATEWAY}test_{name}.py" for name in ("dispatch", "interrupt"))
+PRICES, PROVIDER_HTTP, QUEUEING = (f"{_GATEWAY}test_{name}.py" for name in ("prices", "provider_http", "queueing"))
+SHED_MEMORY = f"{_GATEWAY}test_shed_memory.py"
+SLOW_READER = f"{INTERRUPT}::test_client_that_reads_slowly_gets_its_whole_stream"
+
+GATEWAY: Table = {
+    "gateway/auth.py": (
+        Slip(
+            "self._is_open = not self._configured and not self._has_stored",
+            "self._is_open = not self._configured and not self._stored",
+            AUTH,
+            "the last stored key taken back opens the gateway to everybody",
+        ),
+        Slip(
+            "self._has_stored = self._has_stored or version > 0",
+            "self._has_stored = version > 0 and bool(kept)",
+            AUTH,
+            "a replica that starts after the last stored key was taken back is open to everybody",
+        ),
+        Slip(
+            "self._stored | self._configured",
+            "self._configured | self._stored",
+            AUTH,
+            "a record in the store lifts the limits of a configured key",
+        ),
+        Slip(
+            "return tenant.key in self._tenants if tenant.key else self._is_open",
+            "return tenant.key in self._tenants if tenant.key else True",
+            AUTH,
+            "an anonymous request that waited is served after keys were configured",
+        ),
+        Slip(
+            "return not self.models or not self.models.isdisjoint(names)",
+            "return not self.models.isdisjoint(names)",
+            f"{_GATEWAY}endpoints {DISPATCH}",
+            "a key without a list of models may use none",
+        ),
+        Slip(
+            "return _is_local(client_host) and not _is_relayed(headers)",
+            "return _is_local(client_host)",
+            AUTH,
+            "whoever comes through a proxy on this machine administers",
+        ),
+        Slip(
+            "return (mapped or address).is_loopback",
+            "return address.is_loopback",
+            AUTH,
+            "an operator on this machine with a mapped IPv6 address is locked out",
+        ),
+        Slip(
+            "value[: len(_BEARER)].lower() == _BEARER",
+            "value[: len(_BEARER)] == _BEARER",
+            AUTH,
+            "a client that writes Bearer has no key",
+        ),
+    ),
+    "gateway/admission.py": (
+        Slip(
+            "        if not queue:\n            if shed",
+            "        if True:\n            if shed",
+            ADMISSION,
+            "newcomers ask ahead of those who wait",
+        ),
+        Slip(
+            "if not self._is_welcome(asking.tenant):",
+            "if False:",
+            ADMISSION,
+            "a request whose key was taken back while it waited is served",
+        ),
+        Slip(
+            "        if is_sent:\n            self.attempts",
+            "        if True:\n            self.attempts",
+            ADMISSION,
+            "calls that were never sent count as attempts of a provider",
+        ),
+        Slip(
+            "settled.add_done_callback(lambda _settled: self.freed(permit.deployment_id))",
+            "pass",
+            ADMISSION,
+            "what is freed here waits a quarter of a second for the next look at the store",
+        ),
+        Slip(
+            "            raise failed(tried) from None\n        finally:\n            interrupt.clear_deadline()",
+            "            raise failed(tried) from None",
+            ADMISSION,
+            "the deadline of a decision cuts what comes after it",
+        ),
+        Slip(
+            "self.shed.note(decision, priority, asking.interrupt.time())",
+            "self.shed.note(decision, priority, now)",
+            ADMISSION,
+            "a slow store is asked again for each request that it sheds",
+        ),
+        Slip(
+            "interrupt = asking.interrupt\n        interrupt.set_deadline(asking.deadline.at)",
+            "interrupt = asking.interrupt",
+            ADMISSION,
+            "a request waits in the queue beyond its client's deadline",
+            survives="the queue itself drops a request at its deadline, as Overloaded: see Queue.enter",
+        ),
+    ),
+    "gateway/queueing.py": (
+        Slip(
+            "if expected_s > allowed_s:",
+            "if False:",
+            QUEUEING,
+            "who cannot be served in time is let in, and waits in vain",
+        ),
+        Slip(
+            "min(self.settings.max_wait_ms / 1000, until - now)",
+            "self.settings.max_wait_ms / 1000",
+            QUEUEING,
+            "the client's deadline is not looked at: it waits in vain",
+        ),
+        Slip(
+            "if (mine + 1) / tenant.weight >= _share(longest):",
+            "if (mine + 1) / tenant.weight > _share(longest):",
+            QUEUEING,
+            "an equal share evicts: two tenants evict each other in turns",
+        ),
+        Slip(
+            "if lowest < priority:",
+            "if lowest <= priority:",
+            QUEUEING,
+            "a flooding tenant keeps the whole queue",
+        ),
+        Slip(
+            "self._served[key] = max(self._served.get(key, 0.0), floor)",
+            "self._served[key] = self._served.get(key, 0.0)",
+            QUEUEING,
+            "a tenant that was idle for an hour has the queue to itself",
+        ),
+        Slip(
+            "1 / waiter.tenant.weight",
+            "1",
+            QUEUEING,
+            "weights do not count",
+        ),
+        Slip(
+            "[-1 if self.is_overloaded else 0]",
+            "[0]",
+            QUEUEING,
+            "under overload everybody waits for too long",
+        ),
+        Slip(
+            "while waiter is not None and waiter.called.done():",
+            "while False:",
+            QUEUEING,
+            "a client that leaves in the moment of its turn breaks the queue",
+        ),
+        Slip(
+            "            if self._asking is waiter:\n                self._asking = None\n                self.wake()",
+            "            if self._asking is waiter:\n                self._asking = None",
+            QUEUEING,
+            "the turn of one that leaves is lost until the next look",
+        ),
+        Slip(
+            "self._is_woken = True\n        self._passed.clear()",
+            "self._is_woken = True",
+            QUEUEING,
+            "a tenant that once had to let others go first never asks again",
+        ),
+        Slip(
+            "self._least_s = min(self._least_s, oldest_s)",
+            "self._least_s = oldest_s",
+            QUEUEING,
+            "a burst counts as overload",
+        ),
+    ),
+    "gateway/shed_memory.py": (
+        Slip(
+            'if rejection.code == "shed" and rejection.reason in _STANDING:',
+            'if rejection.code == "shed":',
+            SHED_MEMORY,
+            "one unlucky draw sheds everybody for a moment",
+        ),
+        Slip(
+            "if now < self._until and priority >= self._priority else None",
+            "if now < self._until else None",
+            SHED_MEMORY,
+            "critical requests are shed with the bulk",
+        ),
+    ),
+    "gateway/interrupt.py": (
+        Slip(
+            "due = (self._waiting_since if self.is_waiting else now) + self._silence_s",
+            "due = self._waiting_since + self._silence_s",
+            SLOW_READER,
+            "the stream of a slow reader is cut after idle_timeout",
+        ),
+        Slip(
+            "if self.cause is None:\n            self.cause = cause",
+            "if True:\n            self.cause = cause",
+            f"{INTERRUPT}::test_first_cause_is_the_cause",
+            "a deadline that passes while a client leaves is answered to nobody, and the other way round",
+        ),
+        Slip(
+            "self._task.uncancel()",
+            "pass",
+            f"{INTERRUPT}::test_cancellation_that_was_taken_is_over",
+            "a request that went on after a deadline counts as cancelled to what it starts",
+        ),
+    ),
+    "gateway/prices.py": (
+        Slip(
+            "if not is_sent:\n            cost = 0",
+            "if not is_sent:\n            cost = -1",
+            f"{PRICES} {CHARGING}",
+            "a call that was never sent is charged",
+        ),
+        Slip(
+            "if not permit.reserved or ending.cost >= 0:",
+            "if not permit.reserved:",
+            f"{PRICES} {CHARGING}",
+            "a call that its provider refused is charged",
+        ),
+        Slip(
+            "ending.tokens - ending.output_tokens + ending.cached_tokens",
+            "ending.tokens - ending.output_tokens",
+            PRICES,
+            "what comes from the cache costs nothing",
+        ),
+        Slip(
+            "elif ending.outcome is Outcome.SUCCESS and ending.tokens >= 0:",
+            "elif ending.tokens >= 0:",
+            PRICES,
+            "an answer that broke off costs only what had been counted",
+        ),
+    ),
+}

@@ -1,0 +1,837 @@
+"""Slips in the scripts: routing, breaking, shedding, limits, leases."""
+
+from tests.mutants.slip import Slip, Table
+
+_LUA = "tests/lua/"
+ACQUIRE, ADAPTIVE, BEAT, BREAKER = (f"{_LUA}test_{name}.py" for name in ("acquire", "adaptive", "beat", "breaker"))
+CONFIGURE, FAIR, FORCE, HEALTH = (f"{_LUA}test_{name}.py" for name in ("configure", "fair", "force", "health"))
+LEASE, LIMIT, MODEL, REAP = (f"{_LUA}test_{name}.py" for name in ("lease", "limit", "model", "reap"))
+REASSERT, REGION, RETRY, SELECT = (f"{_LUA}test_{name}.py" for name in ("reassert", "region", "retry_budget", "select"))
+SETTLE, SHED, TENANT, TIER = (f"{_LUA}test_{name}.py" for name in ("settle", "shed", "tenant", "tier"))
+BUDGET, WINDOW, FORECAST = (f"{_LUA}test_{name}.py" for name in ("budget", "window", "forecast"))
+
+LUA: Table = {
+    "lua/acquire.lua": (
+        Slip(
+            "local shed = attempt == 1 and shed_reject(",
+            "local shed = shed_reject(",
+            SHED,
+            "a further attempt of an admitted request is shed in the middle of its way",
+        ),
+        Slip(
+            "if resend == 2 then return refused('not_granted') end",
+            "",
+            ACQUIRE,
+            "a doubt about a lost reply takes a lease that no request uses",
+        ),
+        Slip(
+            "if not shed and attempt == 1 then limited,",
+            "if not shed then limited,",
+            TENANT,
+            "each fallback counts against its tenant's limit again",
+        ),
+        Slip(
+            "tenant_take(tenant, now)",
+            "",
+            TENANT,
+            "tenants have no limit per minute",
+        ),
+        Slip(
+            "retry_take(domain, budget)",
+            "",
+            RETRY,
+            "further attempts cost nothing: an outage doubles the load",
+        ),
+        Slip(
+            "if era_is_over(domain, replica, era) then return refused('overtaken') end",
+            "",
+            ACQUIRE,
+            "a call that was overtaken by its repetition takes a second lease",
+        ),
+        Slip(
+            "c.wait_ms = c.deployment.open_until_ms - now",
+            "",
+            BREAKER,
+            "a client that finds the probes overdue is told to come back before the breaker lets it through",
+        ),
+        Slip(
+            "if attempt > 1 then window_add(",
+            "if attempt > 2 then window_add(",
+            SETTLE,
+            "requests that fail for good for lack of retry budget do not count for shedding",
+        ),
+    ),
+    "lua/settle.lua": (
+        Slip(
+            "if not known or not d.config_version then",
+            "if not d.config_version then",
+            SETTLE,
+            "settling twice counts twice",
+        ),
+        Slip(
+            "if generation == d.generation then",
+            "if true then",
+            SETTLE,
+            "results of an earlier generation open a breaker that has just recovered",
+        ),
+        Slip(
+            "and probe and policy then",
+            "and policy then",
+            BREAKER,
+            "a breaker that is turned off while half open opens again",
+        ),
+        Slip(
+            "if policy then cool_ms = math.min(policy.max_cooldown_ms, cool_ms) end",
+            "",
+            SETTLE,
+            "a Retry-After of a day takes a deployment away for a day",
+        ),
+        Slip(
+            "math.max(d.cool_until_ms or 0, now + cool_ms)",
+            "now + cool_ms",
+            SETTLE,
+            "a shorter Retry-After ends a longer one",
+        ),
+        Slip(
+            "if call.outcome == 'throttled' or (retry_after_ms",
+            "if (retry_after_ms",
+            SETTLE,
+            "a throttled deployment that names no time does not cool",
+        ),
+        Slip(
+            "redis.call('DEL', own_window_key)",
+            "",
+            BREAKER,
+            "a recovered breaker opens again by the failures of before",
+        ),
+        Slip(
+            "elseif not is_late then\n  window_add(own_window_key",
+            "else\n  window_add(own_window_key",
+            SETTLE,
+            "late results lie in wait in the new window",
+        ),
+        Slip(
+            "if final and (sample.calls == 1",
+            "if (sample.calls == 1",
+            SETTLE,
+            "attempts that a fallback saved shed load",
+        ),
+        Slip(
+            "if final and tpm > 0 then",
+            "if tpm > 0 then",
+            TENANT,
+            "each attempt corrects the tenant's tokens, though they were taken once",
+        ),
+        Slip(
+            "if x < ewma then x =",
+            "if x > ewma then x =",
+            SETTLE,
+            "the latency average rises slowly: a slow deployment keeps its traffic",
+        ),
+    ),
+    "lua/beat.lua": (
+        Slip(
+            "if policy and now - (domain.evaluated_at_ms or 0) >= EVALUATE_EVERY_MS then",
+            "if policy then",
+            BEAT,
+            "every beat of every replica judges anew: the store's time grows with the replicas",
+        ),
+        Slip(
+            "if d.config_version and d.state ~= 'disabled' then",
+            "if d.config_version then",
+            SHED,
+            "a deployment that was disabled by hand sheds load",
+        ),
+        Slip(
+            "if d.state == 'closed' and policy.breaker_enabled",
+            "if d.state == 'closed'",
+            BEAT,
+            "a breaker that is turned off opens for overdue calls",
+        ),
+        Slip(
+            "counted > 0 and healthy / counted or 1",
+            "counted > 0 and healthy / counted or 0",
+            SHED,
+            "a domain without deployments sheds",
+        ),
+        Slip(
+            "if is_stale and (d.requests or 0) > 0 then",
+            "if is_stale and (d.requests or 0) > 20 then",
+            HEALTH,
+            "a deployment without traffic keeps the health of its last bad minute",
+        ),
+    ),
+    "lua/configure.lua": (
+        Slip(
+            "for _, field in ipairs({ 'forecast_cut', 'forecast_until_ms' }) do record_set(domain",
+            "for _, field in ipairs({}) do record_set(domain",
+            CONFIGURE,
+            "a forecast of the old configuration goes on shedding",
+        ),
+        Slip(
+            "for _, field in ipairs({ 'forecast_share', 'forecast_until_ms' }) do record_set(own",
+            "for _, field in ipairs({}) do record_set(own",
+            CONFIGURE,
+            "a forecast of the old configuration goes on steering traffic",
+        ),
+        Slip(
+            "if version > in_force then",
+            "if version >= 0 then",
+            CONFIGURE,
+            "a replica with an older configuration takes the newer policy back",
+        ),
+        Slip(
+            "if version <= own_version then",
+            "if version < own_version then",
+            CONFIGURE,
+            "replicas that start one after the other write the same again and again",
+        ),
+        Slip(
+            "if ARGV[k + 1] == '' then record_set(own, ARGV[k], nil) else",
+            "if ARGV[k + 1] ~= '' then",
+            CONFIGURE,
+            "a limit that was taken out of the configuration stays",
+        ),
+    ),
+    "lua/force.lua": (
+        Slip(
+            "if d.forced_by == ARGV[6] then",
+            "if false then",
+            FORCE,
+            "a call that is sent again moves the breaker twice",
+        ),
+        Slip(
+            "for _, field in ipairs({ 'changed_at_ms', 'trips' }) do",
+            "for _, field in ipairs({ 'trips' }) do",
+            FORCE,
+            "an operator who closes gets a slow start",
+        ),
+        Slip(
+            "ttl_ms > 0 and domain.now + ttl_ms or nil",
+            "domain.now + ttl_ms",
+            FORCE,
+            "open until closed lasts no time at all",
+        ),
+        Slip(
+            "if action == 'reset' then",
+            "if true then",
+            FORCE,
+            "closing a breaker gives the rate limit back",
+        ),
+    ),
+    "lua/reassert.lua": (
+        Slip(
+            "record_set(d, 'cool_until_ms', math.max(d.cool_until_ms or 0, now + cool_ms))",
+            "record_set(d, 'cool_until_ms', now + cool_ms)",
+            SETTLE,
+            "a replica that knows less shortens a Retry-After",
+        ),
+        Slip(
+            "record_set(d, 'arrival_at_ms', math.max(d.arrival_at_ms or 0, now + used_ms))",
+            "record_set(d, 'arrival_at_ms', now + used_ms)",
+            REASSERT,
+            "a replica that knows less gives a used-up rate limit back",
+        ),
+        Slip(
+            "if (is_own or is_news) and d.state == 'closed' and",
+            "if d.state == 'closed' and",
+            REASSERT,
+            "old news of a trip opens a breaker that has moved on",
+        ),
+        Slip(
+            "if start + d.lease_ms > now and not",
+            "if not",
+            REASSERT,
+            "leases that have expired come back",
+        ),
+        Slip(
+            "if era_is_over(domain, replica, era) then return",
+            "if false then return",
+            REASSERT,
+            "leases that have ended meanwhile come back and count until they expire",
+        ),
+        Slip(
+            "start > d.changed_at_ms - AGE_SLACK_MS",
+            "start > d.changed_at_ms",
+            REASSERT,
+            "after a failover probes of the current generation no longer count",
+        ),
+        Slip(
+            "if ARGV[k + 3] == '1' then",
+            "if ARGV[k + 2] == '1' then",
+            REASSERT,
+            "streams that flow count as waiting for their first byte after a flush",
+        ),
+    ),
+    "lua/reap.lua": (
+        Slip(
+            "if own_before_ms == 0 and beat and tonumber(beat) >= domain.now - dead_after_ms then",
+            "if false then",
+            REAP,
+            "the leases of a replica that lives are removed",
+        ),
+        Slip(
+            "and score >= d.changed_at_ms then probe_give_back(d)",
+            "then probe_give_back(d)",
+            REAP,
+            "a dead probe of an earlier generation gives a permit of this one back",
+        ),
+        Slip(
+            "done and -1 or offset + kept",
+            "done and -1 or offset + chunk",
+            REAP,
+            "leases of a dead replica are skipped between two chunks",
+        ),
+        Slip(
+            "reservation_end(global_key, members[k], -1)",
+            "",
+            BUDGET,
+            "what a dead replica had reserved stays reserved for ever",
+        ),
+    ),
+    "lua/include/admit.lua": (
+        Slip(
+            "if d.tpm and not c.wait_ms then",
+            "if d.tpm then",
+            LIMIT,
+            "a deployment with rpm and tpm has no rpm limit",
+        ),
+        Slip(
+            "(not policy.breaker_enabled and state ~= 'forced_open')",
+            "not policy.breaker_enabled",
+            BREAKER,
+            "with the breaker off, what was forced open for a time counts as unhealthy for ever",
+        ),
+        Slip(
+            "and (not d.open_until_ms or now < d.open_until_ms) then",
+            "and (not d.open_until_ms or now <= d.open_until_ms) then",
+            FORCE,
+            "a breaker forced open for a time is held one ms longer than it says",
+        ),
+        Slip(
+            "if d.probe_deadline_ms and now >= d.probe_deadline_ms then",
+            "if false then",
+            BREAKER,
+            "probes that never report keep a deployment away for ever",
+        ),
+        Slip(
+            "if (d.probes_issued or 0) >= policy.probes then",
+            "if (d.probes_issued or 0) > policy.probes then",
+            BREAKER,
+            "one probe more than configured hits a provider that may be down",
+        ),
+        Slip(
+            "elseif now < d.open_until_ms then",
+            "elseif now <= d.open_until_ms then",
+            BREAKER,
+            "a client that comes back when it was told to is refused again",
+        ),
+        Slip(
+            "elseif c.active >= c.limit then",
+            "elseif c.active > c.limit then",
+            ACQUIRE,
+            "one request more than the limit",
+        ),
+        Slip(
+            "if (d.cool_until_ms or 0) > now then",
+            "if (d.cool_until_ms or 0) >= now then",
+            SETTLE,
+            "a client that comes back when Retry-After is over is refused again",
+        ),
+    ),
+    "lua/include/limit.lua": (
+        Slip(
+            "used and (used - math.min(estimated, per_minute))",
+            "used and (used - estimated)",
+            LIMIT,
+            "a correction gives back more than the estimate took: the limit of tokens is gone",
+        ),
+        Slip(
+            "local step = math.min(amount, per_minute) * MINUTE_MS / per_minute",
+            "local step = amount * MINUTE_MS / per_minute",
+            TENANT,
+            "a request of more tokens than a minute has is never admitted",
+        ),
+        Slip(
+            "math.floor((math.max(now, arrival_at_ms or 0) + step) * 1000) / 1000",
+            "math.max(now, arrival_at_ms or 0) + step",
+            LIMIT,
+            "rounding costs one request of each minute",
+        ),
+        Slip(
+            "if arrival - MINUTE_MS <= now then",
+            "if arrival - MINUTE_MS < now then",
+            LIMIT,
+            "a limit of 100 admits 99 at once",
+        ),
+        Slip(
+            "return math.max(now, arrival_at_ms or 0) + step",
+            "return (arrival_at_ms or 0) + step",
+            TENANT,
+            "tokens used beyond the estimate after a pause are forgotten",
+        ),
+        Slip(
+            "return 1 - math.max(0, (arrival_at_ms or 0) - now) / MINUTE_MS",
+            "return 1 - ((arrival_at_ms or 0) - now) / MINUTE_MS",
+            SELECT,
+            "usage-based prefers what has been idle for longest instead of sharing among what is free",
+        ),
+    ),
+    "lua/include/breaker.lua": (
+        Slip(
+            "math.max(base, policy.max_cooldown_ms))",
+            "policy.max_cooldown_ms)",
+            BREAKER,
+            "a deployment's own cooldown above the maximum is cut",
+        ),
+        Slip(
+            "local cooldown = math.min(base * 2 ^ (trips - 1), math.max(",
+            "local cooldown = math.min(base * 2 ^ trips, math.max(",
+            BREAKER,
+            "the first trip lasts twice as long as configured",
+        ),
+        Slip(
+            "if d.state == 'closed' then trips = trips -",
+            "if d.state == 'open' then trips = trips -",
+            BREAKER,
+            "a trip of last week doubles the cooldown of today's",
+        ),
+        Slip(
+            "record_set(d, 'generation', d.generation + 1)",
+            "record_set(d, 'generation', d.generation + (state == 'half_open' and 0 or 1))",
+            BREAKER,
+            "late results of the open generation judge the probes",
+        ),
+        Slip(
+            "for _, field in ipairs({ 'probes_issued', 'probes_succeeded', 'probe_deadline_ms' }) do",
+            "for _, field in ipairs({ 'probes_issued', 'probe_deadline_ms' }) do",
+            BREAKER,
+            "one good probe of an earlier try closes the breaker together with one of now",
+        ),
+    ),
+    "lua/include/candidate.lua": (
+        Slip(
+            "now - (d.refreshed_at_ms or 0) >= SUMMARY_FRESH_MS then",
+            "false then",
+            HEALTH,
+            "a deployment without traffic is judged for ever by its last bad minute",
+        ),
+        Slip(
+            "if c.wait_ms and (not wait or c.wait_ms < wait) then",
+            "if c.wait_ms and (not wait or c.wait_ms > wait) then",
+            ACQUIRE,
+            "a client is told to wait for the last deployment instead of the first",
+        ),
+    ),
+    "lua/include/probe.lua": (
+        Slip(
+            "if not d.probe_deadline_ms then record_set(",
+            "if true then record_set(",
+            BREAKER,
+            "each further probe gives a silent one more time",
+        ),
+        Slip(
+            "record_set(d, 'probes_succeeded', (d.probes_succeeded or 0) + 1)\n  probe_deadline_end(d)",
+            "record_set(d, 'probes_succeeded', (d.probes_succeeded or 0) + 1)",
+            BREAKER,
+            "after a good probe a quiet hour opens the breaker again",
+        ),
+        Slip(
+            "if (d.probes_issued or 0) <= (d.probes_succeeded or 0) then",
+            "if true then",
+            BREAKER,
+            "one probe that reports takes the deadline of a silent one away",
+        ),
+        Slip(
+            "math.max(0, (d.probes_issued or 0) - 1)",
+            "(d.probes_issued or 0) - 1",
+            REASSERT,
+            "after a failover more probes than configured hit a provider that may be down",
+        ),
+    ),
+    "lua/include/judge.lua": (
+        Slip(
+            "succeeded and call.latency_ms > allowance",
+            "succeeded and call.latency_ms >= allowance",
+            SETTLE,
+            "a call exactly at its allowance counts as slow",
+        ),
+        Slip(
+            "if not call.stream then allowance =",
+            "if call.stream then allowance =",
+            SETTLE,
+            "a long whole answer makes its provider look slow",
+        ),
+        Slip(
+            "(d.consecutive_failures or 0) >= policy.failure_threshold",
+            "(d.consecutive_failures or 0) > policy.failure_threshold",
+            BREAKER,
+            "the breaker opens one failure late",
+        ),
+        Slip(
+            "elseif sample.calls == 1 then\n    record_set(d, 'consecutive_failures', nil)",
+            "else\n    record_set(d, 'consecutive_failures', nil)",
+            BREAKER,
+            "a client's mistake between two failures starts the count anew",
+        ),
+        Slip(
+            "if sample.calls == 0 then\n    probe_give_back(d)",
+            "if sample.calls == 0 then\n    probe_succeed(d)",
+            BREAKER,
+            "a throttled probe closes the breaker",
+        ),
+        Slip(
+            "if not sums or sums.calls < policy.min_calls then",
+            "if not sums then",
+            BREAKER,
+            "one failure of two calls opens the breaker",
+        ),
+    ),
+    "lua/include/window.lua": (
+        Slip(
+            "'PX', (SLICES + 1) * SLICE_MS)",
+            "'PX', (SLICES - 1) * SLICE_MS)",
+            WINDOW,
+            "calls of the last minute are forgotten after 50 s without traffic",
+        ),
+        Slip(
+            "if add() == index then return end",
+            "if add() >= index then return end",
+            WINDOW,
+            "a slice of a clock that was ahead is never emptied",
+            survives="the domain's clock never runs back, so no slice is ahead of it",
+        ),
+        Slip(
+            "if latency_ms <= BUCKET_START_MS then return 0 end",
+            "if latency_ms < BUCKET_START_MS then return 0 end",
+            WINDOW,
+            "a latency at the edge of the first bucket",
+            survives="log(1) is 0: the other way leads to bucket 0 as well",
+        ),
+        Slip(
+            "'OVERFLOW', 'SAT', 'GET'",
+            "'GET'",
+            WINDOW,
+            "a full bucket starts again at nothing",
+        ),
+    ),
+    "lua/include/window_read.lua": (
+        Slip(
+            "if age >= 0 and age < SLICES then",
+            "if age >= 0 and age <= SLICES then",
+            WINDOW,
+            "a slice of the minute before counts",
+        ),
+        Slip(
+            "local weight = age == SLICES - 1 and left or 1",
+            "local weight = 1",
+            WINDOW,
+            "the window jumps every 10 s instead of sliding",
+        ),
+    ),
+    "lua/include/health.lua": (
+        Slip(
+            "record_set(d, 'p95_ms', round(window_percentile(sums, 0.95)))",
+            "record_set(d, 'p95_ms', round(window_percentile(sums, 0.99)))",
+            WINDOW,
+            "p95 shows p99",
+        ),
+        Slip(
+            "record_set(d, 'p99_ms', round(window_percentile(sums, 0.99)))",
+            "record_set(d, 'p99_ms', round(window_percentile(sums, 0.95)))",
+            WINDOW,
+            "p99 shows p95, and calls in flight count as overdue earlier",
+        ),
+        Slip(
+            "if state == 'open' and now >= d.open_until_ms then return true end",
+            "",
+            SHED,
+            "shedding keeps away the requests that an open breaker needs to recover",
+        ),
+        Slip(
+            "((d.failures or 0) + 0.1) / ((d.requests or 0) + 10)",
+            "(d.failures or 0) / math.max(1, d.requests or 0)",
+            HEALTH,
+            "one failed call of two takes the traffic away",
+        ),
+        Slip(
+            "if not policy.breaker_enabled then state = 'closed' end",
+            "",
+            BREAKER,
+            "a breaker that was turned off while open counts as unhealthy",
+        ),
+    ),
+    "lua/include/retry_budget.lua": (
+        Slip(
+            "if tokens < 1 then return nil end",
+            "if tokens <= 0 then return nil end",
+            RETRY,
+            "a fraction of a token buys a retry",
+        ),
+        Slip(
+            "tokens = math.min(RETRY_TOKENS_MOST, tokens)",
+            "",
+            RETRY,
+            "a quiet hour buys a retry storm",
+        ),
+        Slip(
+            "if attempt == 0 then return tokens end",
+            "if attempt == 0 then return tokens - 1 end",
+            RETRY,
+            "another candidate for what nobody has failed costs a retry",
+        ),
+        Slip(
+            "if attempt == 1 then return math.min(RETRY_TOKENS_MOST, tokens + policy.retry_ratio) end",
+            "if attempt == 1 then return tokens + policy.retry_ratio end",
+            RETRY,
+            "a busy hour buys a retry storm",
+            survives="the balance is cut to the most at every read, so what lies above it is never spent",
+        ),
+    ),
+    "lua/include/shed.lua": (
+        Slip(
+            "ratio < policy.min_healthy_ratio + 0.05 and ratio < 1)",
+            "ratio < policy.min_healthy_ratio + 0.05)",
+            SHED,
+            "min_healthy_ratio: 1.0 never ends shedding",
+        ),
+        Slip(
+            "\n    shed_busy_enough(n) and rate > 0.8 * policy.max_failure_rate)",
+            "\n    rate > 0.8 * policy.max_failure_rate)",
+            SHED,
+            "shedding goes on for a handful of failures when traffic has ended",
+        ),
+        Slip(
+            "return n >= math.max(SHED_MIN_REQUESTS, 5 * WINDOW_SECONDS)",
+            "return n >= SHED_MIN_REQUESTS",
+            SHED,
+            "shedding on almost no traffic",
+        ),
+        Slip(
+            "active >= 0.9 * policy.max_active or was_full)",
+            "active >= 0.9 * policy.max_active)",
+            SHED,
+            "steady overload by short calls begins and ends shedding all the time",
+        ),
+        Slip(
+            "rate > 0.8 * policy.max_failure_rate)",
+            "rate > policy.max_failure_rate)",
+            SHED,
+            "shedding for failures flaps at its threshold",
+        ),
+    ),
+    "lua/include/shed_reject.lua": (
+        Slip(
+            "if domain.forecast_cut and domain.now < domain.forecast_until_ms then",
+            "if domain.forecast_cut then",
+            SHED,
+            "an old forecast goes on shedding",
+        ),
+        Slip(
+            "if active >= policy.max_active then return",
+            "if active > policy.max_active then return",
+            SHED,
+            "one request more than max_active",
+        ),
+        Slip(
+            "if priority > 0 and active >= policy.max_active * (1 - policy.critical_reserve)",
+            "if active >= policy.max_active * (1 - policy.critical_reserve)",
+            SHED,
+            "critical requests have no reserve",
+        ),
+        Slip(
+            "if priority > 0 and string.find(reasons, 'failure_rate', 1, true) then",
+            "if string.find(reasons, 'failure_rate', 1, true) then",
+            SHED,
+            "critical requests are rejected at random",
+        ),
+        Slip(
+            "if priority > 50 and string.find(reasons, 'healthy_ratio', 1, true)",
+            "if priority >= 50 and string.find(reasons, 'healthy_ratio', 1, true)",
+            SHED,
+            "normal requests are shed while most deployments are ill",
+        ),
+        Slip(
+            ", 0, 0.8)\n",
+            ", 0, 1)\n",
+            SHED,
+            "nothing gets through any more that could show a recovery",
+        ),
+    ),
+    "lua/include/fair.lua": (
+        Slip(
+            "and c.deployment.waiters and not c.probe then",
+            "and c.deployment.waiters then",
+            FAIR,
+            "a probe is withheld for a tenant that may never come",
+        ),
+        Slip(
+            "if w.at_ms < now - FAIR_MS then",
+            "if false then",
+            FAIR,
+            "who has left its queue holds everyone back",
+        ),
+        Slip(
+            "(w.priority == ask.priority and w.share <= ask.share)",
+            "(w.priority == ask.priority and w.share < ask.share)",
+            FAIR,
+            "at equal shares the one that waits is overtaken",
+        ),
+        Slip(
+            "if is_granted and not ask.more then",
+            "if is_granted then",
+            FAIR,
+            "those behind one that got a place no longer count as waiting",
+        ),
+    ),
+    "lua/include/region.lua": (
+        Slip(
+            "rtt_ms * REGION_NEAR + REGION_NEAR_MS",
+            "rtt_ms * REGION_NEAR",
+            REGION,
+            "regions 1 and 5 ms apart become two rings, and one of them carries everything",
+        ),
+        Slip(
+            "rtt_ms * REGION_NEAR + REGION_NEAR_MS",
+            "rtt_ms + REGION_NEAR_MS",
+            REGION,
+            "regions 80 and 95 ms away become two rings",
+        ),
+        Slip(
+            "c.deployment.region and c.deployment.region ~= own",
+            "c.deployment.region ~= own",
+            REGION,
+            "a deployment without a region is away everywhere",
+        ),
+    ),
+    "lua/include/gradient.lua": (
+        Slip(
+            "if 2 * active >= limit then",
+            "if 2 * active > limit then",
+            ADAPTIVE,
+            "the limit stands still at exactly half use",
+        ),
+        Slip(
+            "and calls >= GRADIENT_CALLS then",
+            "then",
+            ADAPTIVE,
+            "one slow call moves the limit",
+        ),
+        Slip(
+            "if long / short > 2 then long = 0.95 * long end",
+            "",
+            ADAPTIVE,
+            "after a slow phase the limit does not see the next one",
+        ),
+        Slip(
+            "local gradient = clamp(1.5 * long / short, 0.5, 1)",
+            "local gradient = clamp(1.5 * long / short, 0.8, 1)",
+            ADAPTIVE,
+            "a provider whose latency has grown tenfold keeps most of its load",
+        ),
+    ),
+    "lua/include/adaptive.lua": (
+        Slip(
+            "if start < (d.cut_at_ms or 0) then return end",
+            "",
+            ADAPTIVE,
+            "one bad round trip cuts the limit once per call",
+        ),
+        Slip(
+            "math.max(ADAPT_FROM, 2 * active)",
+            "2 * active",
+            ADAPTIVE,
+            "a refusal of an idle deployment leaves a limit of 1",
+        ),
+        Slip(
+            "and d.adapted and 2 * active >= limit",
+            "and d.adapted",
+            ADAPTIVE,
+            "the limit of an idle deployment rises unproved",
+        ),
+    ),
+    "lua/include/lease.lua": (
+        Slip(
+            "return start >= (deployment.changed_at_ms or 0) and",
+            "return start > (deployment.changed_at_ms or 0) and",
+            ACQUIRE,
+            "a probe resent in the ms of the transition is lost for the breaker",
+        ),
+        Slip(
+            "return redis.call('ZREM', leases, token) == 1",
+            "redis.call('ZREM', leases, token)\n  return true",
+            SETTLE,
+            "settling twice counts twice",
+        ),
+        Slip(
+            "'^([^ ]*)%.%a+%.%w+'",
+            "'^([^. ]*)%.%a+%.%w+'",
+            REAP,
+            "a replica whose name has a dot is not found by its leases",
+        ),
+    ),
+    "lua/include/resend.lua": (
+        Slip(
+            "and math.floor(start) + d.lease_ms > now then",
+            "then",
+            MODEL,
+            "a call that is sent again gets a lease that has expired, beyond the limit",
+        ),
+    ),
+    "lua/include/tier.lua": (
+        Slip(
+            "if #probing > 0 then return",
+            "if false then return",
+            f"{TIER} {SELECT}",
+            "a half-open deployment gets no probe while another one is healthy",
+        ),
+        Slip(
+            "if not c.probe then healthy",
+            "if true then healthy",
+            TIER,
+            "an ill home is left for a fallback whose breaker is half open",
+        ),
+        Slip(
+            "if #healthy > 0 and tier_best(healthy, 'score') > bar then",
+            "if #healthy > 0 then",
+            TIER,
+            "an ill home is left for a fallback that is no better",
+        ),
+    ),
+    "lua/include/tenant.lua": (
+        Slip(
+            "math.ceil(math.max(0, until_ms - now)) + MINUTE_MS)",
+            "MINUTE_MS)",
+            TENANT,
+            "tokens beyond a minute are forgotten after a minute",
+        ),
+    ),
+    "lua/include/afford.lua": (
+        Slip(
+            "if cost > 0 and b.taken + cost > b.amount then",
+            "if cost > 0 and b.taken + cost >= b.amount then",
+            BUDGET,
+            "the last cent of a budget cannot be spent",
+        ),
+        Slip(
+            "if over < #candidates then return nil end",
+            "if over == 0 then return nil end",
+            BUDGET,
+            "one candidate that is too dear refuses a request that another one could take",
+        ),
+    ),
+    "lua/include/charge.lua": (
+        Slip(
+            "if reservation_end(global_key, token, cost) or not known then return end",
+            "reservation_end(global_key, token, cost)\n  if not known then return end",
+            BUDGET,
+            "each call is charged twice",
+        ),
+        Slip(
+            "cost < 0 and tonumber(estimate) or cost",
+            "cost",
+            BUDGET,
+            "a call whose cost is unknown gives money back",
+        ),
+    ),
+}
