@@ -5,24 +5,24 @@ it cannot answer is answered by a call of one token: there is no list, or the mo
 """
 
 import asyncio
-from http.client import responses
 
 import aiohttp
 import msgspec
 
-from gateway.calls import NOT_JSON, Kind, error_of
+from gateway.calls import NOT_JSON, Kind
+from gateway.classify import reason_of
 from gateway.connections import session
 from gateway.fault_words import fault_words
-from gateway.logs import Redaction
 from gateway.providers import anthropic, azure, openai
 from gateway.providers.adapters import adapter
+from gateway.redaction import Redaction
 from gateway.setting_types import secrets
 from gateway.settings import DeploymentSettings, ProviderSettings, Settings
 from gateway.tables import clean
+from gateway.upstream_errors import error_of
 
 PATIENCE_S = 10.0
 BODY_MOST = 8 * 1_048_576  # bytes: the longest lists of models have less than one MiB
-WORDS_MOST = 300  # characters of a provider's message
 LIST_MOST = 1000  # models on a page of Anthropic's list, whose default is 20
 _NO_LIST = frozenset({404, 405, 501})
 _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "pllm-gateway"}
@@ -109,7 +109,7 @@ class _Asker:
                 content = await _read(response)
                 if 200 <= response.status < 300:
                     return _Answer(response.status, content)
-                return _Answer(response.status, words=self._shown(_refusal(response.status, content)))
+                return _Answer(response.status, words=self._shown(reason_of(response.status, error_of(content))))
         except (aiohttp.ClientError, OSError) as error:
             return _Answer(0, words=fault_words(error))
 
@@ -165,12 +165,3 @@ def _models(body: bytes) -> frozenset[str] | None:
         return None
     names = (entry.get("id") for entry in entries if isinstance(entry, dict))
     return frozenset(name.removeprefix("models/") for name in names if isinstance(name, str))  # Gemini's begin so
-
-
-def _refusal(status: int, body: bytes) -> str:
-    error = error_of(body)
-    if error is None:
-        return f"{status} {responses.get(status, '')}".rstrip()
-    name = error.code or error.type or ""
-    message = " ".join(error.message.split())[:WORDS_MOST]
-    return f"{status} {name}: {message}" if name and message else f"{status} {name or message}".rstrip()

@@ -61,6 +61,7 @@ def gateway_cluster(
         deployment("claude-switch", first, "claude-switch", provider_fields={"type": "anthropic"}),
         deployment("silent", first, "silent", first_byte_timeout="200ms", idle_timeout="200ms"),
         deployment("raw-lively", raw, "raw-lively", idle_timeout="400ms"),
+        deployment("raw-brief", raw, "raw-brief", timeout="1500ms"),
         deployment(
             "raw-lively-claude", raw, "raw-lively-claude", idle_timeout="400ms", provider_fields={"type": "anthropic"}
         ),

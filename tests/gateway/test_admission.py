@@ -1,18 +1,23 @@
-"""What a slow store says of shedding is remembered from when it has said it: slow is when it matters."""
+"""Who asks the store when, and what of its answers is remembered."""
 
 import asyncio
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
 
 from gateway.admission import Admission, Asking
-from gateway.auth import ANONYMOUS
+from gateway.auth import ANONYMOUS, Tenant
 from gateway.calls import Call, Kind
 from gateway.deadline import Deadline
+from gateway.errors import Unauthorized, UpstreamTimedOut
 from gateway.interrupt import Interrupt
-from gateway.router_settings import RouterSettings
+from gateway.router_settings import QueueSettings, RouterSettings
 from gateway.shed_memory import REMEMBERED_S
-from gateway.tracing import NO_TRACE
+from gateway.tracing import NO_ATTEMPT, NO_TRACE
 from shared_state.failover import Failover
-from shared_state.records import CALL_KINDS, Ask, Plan, Rejection
+from shared_state.policies import TenantLimits
+from shared_state.records import CALL_KINDS, Ask, Ending, Outcome, Permit, Plan, Rejection
 
 SHED = Rejection("shed", "active_requests", 1000, 1, ())
 
@@ -43,3 +48,153 @@ def test_what_a_slow_store_says_of_shedding_is_remembered() -> None:
 
 def test_every_kind_of_call_has_the_name_by_which_the_store_knows_it() -> None:
     assert tuple(sorted(kind.label for kind in Kind)) == CALL_KINDS
+
+
+# -- those who wait ---------------------------------------------------------------------------------------------
+
+FULL = Rejection("none", "none", 1000, 1, ("full",))
+MODEL, DEPLOYMENT = "m", "m-1"
+
+
+class NarrowStore:
+    """Grants as many as are free, and keeps who asked."""
+
+    def __init__(self) -> None:
+        self.free = 0
+        self.asked: list[str] = []
+
+    async def acquire(self, _plan: Plan, ask: Ask) -> Permit | Rejection:
+        self.asked.append(ask.tenant.name)
+        if not self.free:
+            return FULL
+        self.free -= 1
+        return Permit(f"r.plain.{len(self.asked)}", 0, DEPLOYMENT, 0, False, ask, len(self.asked))
+
+    def settle(self, _permit: Permit, _ending: Ending, _is_urgent: bool) -> asyncio.Future[Any]:
+        settled: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        settled.set_result([])
+        return settled
+
+
+class Door:
+    """A replica with one model, in front of a store."""
+
+    def __init__(self, is_welcome: Callable[[Tenant], bool] = lambda _: True) -> None:
+        self.store = NarrowStore()
+        router = RouterSettings(queue=QueueSettings(max_waiting=10, max_wait_ms=60_000))
+        self.admission = Admission(cast(Failover, self.store), router, is_welcome)
+        self.queue = self.admission.queue(MODEL, [DEPLOYMENT])
+
+    async def ask(self, name: str, for_s: float = 60) -> Permit | Rejection:
+        interrupt = Interrupt()
+        tenant = Tenant(name=name, limits=TenantLimits(name=name))
+        deadline = Deadline(interrupt.time() + for_s)
+        asking = Asking(Call(MODEL, False, b""), tenant, 50, deadline, interrupt, NO_TRACE)
+        try:
+            return await self.admission.first(lambda: cast(Plan, None), self.queue, asking)
+        finally:
+            interrupt.close()
+
+    async def comes(self, name: str) -> asyncio.Task[Permit | Rejection]:
+        """And has asked, or waits."""
+        task = asyncio.create_task(self.ask(name))
+        await turns()
+        return task
+
+
+async def turns() -> None:
+    """Everything that is ready runs."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def order_of_asking() -> list[str]:
+    door = Door()
+    early = await door.comes("early")
+    door.store.free = 1
+    late = await door.comes("late")
+    door.admission.freed(DEPLOYMENT)
+    await early
+    door.store.free = 1
+    door.admission.freed(DEPLOYMENT)
+    await late
+    return door.store.asked
+
+
+def test_newcomer_does_not_ask_ahead_of_those_who_wait() -> None:
+    assert asyncio.run(order_of_asking()) == ["early", "early", "late", "late"]
+
+
+async def ask_again_after_waiting(is_welcome: bool) -> None:
+    door = Door(lambda _: is_welcome)
+    waiting = await door.comes("a")
+    door.store.free = 1
+    door.admission.freed(DEPLOYMENT)
+    await waiting
+
+
+def test_tenant_whose_key_was_taken_back_while_it_waited_is_not_let_in() -> None:
+    asyncio.run(ask_again_after_waiting(is_welcome=True))
+    with pytest.raises(Unauthorized):
+        asyncio.run(ask_again_after_waiting(is_welcome=False))
+
+
+async def wait_in_vain() -> None:
+    await Door().ask("a", for_s=0.02)
+
+
+def test_request_that_waits_ends_at_its_deadline() -> None:
+    with pytest.raises(UpstreamTimedOut):
+        asyncio.run(wait_in_vain())
+
+
+async def outlive_the_deadline() -> int:
+    """The call that follows has a deadline of its own."""
+    door = Door()
+    door.store.free = 1
+    interrupt = Interrupt()
+    deadline = Deadline(interrupt.time() + 0.01)
+    asking = Asking(Call(MODEL, False, b""), ANONYMOUS, 50, deadline, interrupt, NO_TRACE)
+    await door.admission.acquire(cast(Plan, None), asking, ())
+    while interrupt.time() < deadline.at + 0.01:
+        await asyncio.sleep(0)
+    interrupt.close()
+    return door.store.free
+
+
+def test_deadline_of_a_decision_ends_with_the_decision() -> None:
+    assert asyncio.run(outlive_the_deadline()) == 0
+
+
+# -- endings ----------------------------------------------------------------------------------------------------
+
+
+async def attempts_after(is_sent: bool) -> dict[tuple[str, str], int]:
+    door = Door()
+    door.store.free = 1
+    permit = await door.ask("a")
+    assert isinstance(permit, Permit)
+    door.admission.settle(permit, Ending(Outcome.CANCELLED), NO_ATTEMPT, is_sent=is_sent)
+    return dict(door.admission.attempts)
+
+
+def test_call_that_was_never_sent_is_no_attempt() -> None:
+    assert asyncio.run(attempts_after(is_sent=True)) == {(DEPLOYMENT, "cancelled"): 1}
+    assert asyncio.run(attempts_after(is_sent=False)) == {}
+
+
+async def waiting_after_a_settle() -> Permit | Rejection:
+    door = Door()
+    door.store.free = 1
+    permit = await door.ask("a")
+    waiting = await door.comes("b")
+    door.store.free = 1
+    assert isinstance(permit, Permit)
+    door.admission.settle(permit, Ending(Outcome.SUCCESS), NO_ATTEMPT)
+    await turns()
+    assert waiting.done(), "it waits for the next look at the store"
+    return waiting.result()
+
+
+def test_settled_request_makes_way_for_one_that_waits_at_once() -> None:
+    assert isinstance(asyncio.run(waiting_after_a_settle()), Permit)

@@ -1,11 +1,12 @@
 import gc
+from typing import Any
 
 import pytest
 
 from gateway.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Headers, Tenant, digest
 from gateway.setting_types import Secret
 from gateway.settings import AuthSettings, KeySettings, Priority
-from shared_state.policies import UNLIMITED, TenantLimits
+from shared_state.policies import UNLIMITED, TenantLimits, TenantRecord
 
 TEAM_A = KeySettings(name="team-a", key=Secret("sk-a"))
 TEAM_B = KeySettings(
@@ -127,6 +128,91 @@ def test_without_an_admin_key_other_callers_do_not_administer(client_host: str) 
 @pytest.mark.parametrize("header", [b"x-forwarded-for", b"forwarded", b"x-real-ip"])
 def test_caller_behind_a_proxy_on_this_machine_is_not_local(header: bytes) -> None:
     assert not OPEN.is_admin([(header, b"127.0.0.1")], "127.0.0.1")
+
+
+# -- tenants of the store ---------------------------------------------------------------------------------------
+
+
+def record(name: str, key: str, **fields: Any) -> TenantRecord:
+    return TenantRecord(name=name, key_hash=digest(key.encode()).hex(), **fields)
+
+
+def test_key_of_the_store_names_its_tenant() -> None:
+    authenticator = Authenticator(AuthSettings(keys=(TEAM_A,)))
+    authenticator.learn({"team-s": record("team-s", "sk-s", priority="high", rpm=5, models=("fast",))}, 1)
+    tenant = authenticator.tenant(bearer("sk-s"))
+
+    assert tenant == Tenant(
+        name="team-s",
+        priority="high",
+        priority_level=25,
+        models=frozenset({"fast"}),
+        limits=TenantLimits(name="team-s", rpm=5),
+        key=digest(b"sk-s"),
+    )
+    assert authenticator.tenant(bearer("sk-a")) is not None
+
+
+@pytest.mark.parametrize("headers", [[], bearer("whatever"), bearer("sk-s")])
+def test_last_stored_key_that_is_taken_back_opens_the_gateway_to_nobody(headers: Headers) -> None:
+    authenticator = Authenticator(AuthSettings())
+    authenticator.learn({"team-s": record("team-s", "sk-s")}, 1)
+    authenticator.learn({}, 2)
+    authenticator.adopt(AuthSettings())
+
+    assert authenticator.tenant(headers) is None
+    assert not authenticator.is_welcome(ANONYMOUS)
+
+
+def test_replica_that_starts_after_the_last_stored_key_was_taken_back_is_not_open() -> None:
+    authenticator = Authenticator(AuthSettings())
+    authenticator.learn({}, 2)
+
+    assert authenticator.tenant([]) is None
+
+
+def test_store_that_never_held_a_tenant_leaves_the_gateway_open() -> None:
+    authenticator = Authenticator(AuthSettings())
+    authenticator.learn({}, 0)
+
+    assert authenticator.tenant([]) is ANONYMOUS
+
+
+def test_configured_key_beats_a_stored_record_of_the_same_key() -> None:
+    """Else whoever writes to the store could lift the limits of the configuration."""
+    authenticator = Authenticator(AuthSettings(keys=(TEAM_B,)))
+    authenticator.learn({"other": record("other", "sk-b", priority="critical")}, 1)
+    tenant = authenticator.tenant(bearer("sk-b"))
+
+    assert tenant is not None
+    assert (tenant.name, tenant.priority, tenant.limits.rpm) == ("team-b", "bulk", 600)
+
+
+def test_stored_keys_survive_another_configuration() -> None:
+    authenticator = Authenticator(AuthSettings(keys=(TEAM_A,)))
+    authenticator.learn({"team-s": record("team-s", "sk-s")}, 1)
+    authenticator.adopt(AuthSettings(keys=(TEAM_B,)))
+
+    assert [authenticator.tenant(bearer(key)) is not None for key in ("sk-a", "sk-b", "sk-s")] == [False, True, True]
+
+
+def test_tenant_that_waits_is_welcome_as_long_as_its_key_is_known() -> None:
+    authenticator = Authenticator(AuthSettings())
+    authenticator.learn({"team-s": record("team-s", "sk-s")}, 1)
+    tenant = authenticator.tenant(bearer("sk-s"))
+    assert tenant is not None
+    before = authenticator.is_welcome(tenant)
+    authenticator.learn({}, 2)
+
+    assert (before, authenticator.is_welcome(tenant)) == (True, False)
+
+
+def test_anonymous_request_that_waits_is_welcome_only_as_long_as_there_are_no_keys() -> None:
+    authenticator = Authenticator(AuthSettings())
+    before = authenticator.is_welcome(ANONYMOUS)
+    authenticator.adopt(AuthSettings(keys=(TEAM_A,)))
+
+    assert (before, authenticator.is_welcome(ANONYMOUS)) == (True, False)
 
 
 def test_authenticator_keeps_no_key_in_any_form_but_its_digest() -> None:

@@ -86,14 +86,14 @@ def test_success_takes_two_scripts_in_two_round_trips(
 def test_further_attempt_takes_one_round_trip_more(
     watched: ReplicaProcess, watched_cluster: Cluster, store_proxy: StoreProxy
 ) -> None:
-    """Settling the failed attempt and asking for the next one share a flush."""
+    """Settling the failed attempt and asking for the next one share a flush, in this order: the next decision knows."""
     for each in watched_cluster.providers:
         each.behave(fail_first=1)
     answer = watched.chat("twice")
 
     trips = round_trips(watched_cluster, store_proxy, 4)
     assert answer.status == 502
-    assert [sorted(trip) for trip in trips] == [["acquire"], ["acquire", "settle"], ["settle"]]
+    assert trips == [["acquire"], ["settle", "acquire"], ["settle"]]
 
 
 def test_rejection_takes_one_round_trip(
@@ -296,6 +296,18 @@ def test_stream_cut_at_its_clients_deadline_says_nothing_about_the_deployment(
 
     assert "upstream_timeout" in answer.events[-1]
     assert replica.stats()["adaptive_breakers"]["gpt-4"]["failures"] == 0
+
+
+def test_plain_answer_may_take_longer_than_a_streams_first_byte(
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
+) -> None:
+    """Its first byte comes with its last."""
+    provider.behave(latency_ms=400)
+    answer = replica.chat("silent")
+    cluster.wait_until_idle()
+
+    assert (answer.status, answer.headers.get("x-pllm-fallback")) == (200, None)
+    assert cluster.deployment("silent").get("failures", "0") == "0"
 
 
 def test_client_cannot_extend_the_time_of_a_deployment(replica: ReplicaProcess, provider: ProviderProcess) -> None:

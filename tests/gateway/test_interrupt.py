@@ -1,5 +1,6 @@
 """A client that leaves: in every phase the provider's call ends at once, the lease goes, and nobody is blamed."""
 
+import asyncio
 import json
 import socket
 import struct
@@ -8,12 +9,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from gateway.interrupt import WATCH_AFTER_S, Cause, Interrupt
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
-from tests.support.raw_provider import FLOOD_MOST, RawProvider, chunk_event
+from tests.support.raw_provider import DONE_EVENT, FLOOD_MOST, RawProvider, chunk_event
 from tests.support.store_proxy import StoreProxy, running_store_proxy
-from tests.support.wire import Call, chat_bytes, request_bytes
+from tests.support.wire import DONE, Call, chat_bytes, request_bytes
 
 
 def assert_nobody_is_blamed(cluster: Cluster, deployment: str = "primary") -> None:
@@ -296,6 +298,95 @@ def test_leaving_without_having_read_ends_the_providers_call(
 
     assert_nobody_is_blamed(left, "held")
     assert raw_provider_thread.flooded < FLOOD_MOST
+
+
+# -- the causes of one request ----------------------------------------------------------------------------------
+
+
+async def cause_of_two(first: Cause, second: Cause) -> tuple[Cause | None, int]:
+    """The cause, and how often the task was cancelled, when the second one comes while the first is being handled."""
+    interrupt = Interrupt()
+
+    async def leaves() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    def fire(cause: Cause) -> None:
+        if cause is Cause.DEADLINE:
+            interrupt.set_deadline(interrupt.time())
+        else:
+            interrupt.watch_disconnect(leaves)
+
+    cancelled = 0
+    for cause in (first, second):
+        fire(cause)
+        ends = interrupt.time() + 5 * WATCH_AFTER_S
+        while interrupt.time() < ends:
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                cancelled += 1
+    interrupt.close()
+    return interrupt.cause, cancelled
+
+
+@pytest.mark.parametrize(("first", "second"), [(Cause.DISCONNECT, Cause.DEADLINE), (Cause.DEADLINE, Cause.DISCONNECT)])
+def test_first_cause_is_the_cause(first: Cause, second: Cause) -> None:
+    assert asyncio.run(cause_of_two(first, second)) == (first, 1)
+
+
+async def cancellations_after_taking() -> tuple[bool, bool, int]:
+    interrupt, task = Interrupt(), asyncio.current_task()
+    interrupt.set_deadline(interrupt.time())
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        taken = interrupt.take(Cause.DISCONNECT), interrupt.take(Cause.DEADLINE)
+    assert task is not None
+    return *taken, task.cancelling()
+
+
+def test_cancellation_that_was_taken_is_over() -> None:
+    """Else task groups and time-outs of what follows would end as cancelled."""
+    assert asyncio.run(cancellations_after_taking()) == (False, True, 0)
+
+
+PAUSE_S = 0.9  # a client takes nothing for so long: longer than `raw-lively` may be silent
+
+
+def flood(provider: RawProvider) -> None:
+    """A stream that goes on until its client has taken nothing for a while, and then ends as it should."""
+    provider.answer = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+    provider.flood, provider.ending, provider.stuck_most_s = chunk_event("x" * 16_000), DONE_EVENT, PAUSE_S
+
+
+def test_client_that_reads_slowly_gets_its_whole_stream(
+    cluster: Cluster, each_engine: ReplicaProcess, raw_provider: RawProvider
+) -> None:
+    """The provider is not silent: it is the client that must be waited for."""
+    flood(raw_provider)
+    with each_engine.begin_chat("raw-lively", stream=True) as call:
+        wait_until(lambda: raw_provider.stuck_s >= PAUSE_S)
+        answer = call.answer()
+    cluster.wait_until_idle()
+
+    assert answer.events[-1] == DONE
+    assert len(answer.events) - 1 == raw_provider.flooded // len(raw_provider.flood)
+    assert cluster.deployment("raw-lively").get("failures", "0") == "0"
+
+
+def test_client_that_reads_slowly_is_not_the_providers_time_out(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider
+) -> None:
+    """Whether its stream is cut at the deployment's time or not."""
+    flood(raw_provider)
+    raw_provider.stuck_most_s = 2 * PAUSE_S
+    with replica.begin_chat("raw-brief", stream=True) as call:
+        wait_until(lambda: (raw_provider.flooded and not cluster.leases()) or raw_provider.stuck_s >= 2 * PAUSE_S)
+        call.answer()
+    cluster.wait_until_idle()
+
+    fields = cluster.deployment("raw-brief")
+    assert (fields.get("failures", "0"), fields.get("consecutive_failures", "0")) == ("0", "0")
 
 
 def test_provider_that_cannot_be_connected_to_is_given_up_in_time(left: Cluster) -> None:

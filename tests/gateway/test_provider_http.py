@@ -1,12 +1,22 @@
 """Providers whose HTTP is odd: what is legal is understood, what is not is no answer, none of it reaches a client."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
 from tests.loadtest.process import wait_until
 from tests.support.cluster import Cluster, ReplicaProcess
-from tests.support.raw_provider import ANSWER, DONE_EVENT, FLOOD_MOST, RawProvider, chunk_event, plain, stream
+from tests.support.raw_provider import (
+    ANSWER,
+    DONE_EVENT,
+    FLOOD_MOST,
+    RawProvider,
+    chunk_event,
+    plain,
+    running_raw_provider,
+    stream,
+)
 from tests.support.wire import DONE
 
 PLAIN = plain(ANSWER)
@@ -88,11 +98,10 @@ def test_odd_but_legal_stream_is_understood(replica: ReplicaProcess, raw_provide
         plain(ANSWER, "205 Reset Content"),
         plain(ANSWER, "206 Partial Content"),
         plain(ANSWER, "304 Not Modified"),
-        plain(ANSWER, "307 Moved", extra="location: /v1/elsewhere\r\n"),
     ],
     ids=["0.9", "0.9 stream", "protocol", "status letters", "status digits", "length twice", "two lengths",
          "negative length", "endless length", "length too long", "length and chunks", "negative chunk",
-         "endless chunk", "NUL in a header", "CR in a header", "headers", "205", "206", "304", "307"],
+         "endless chunk", "NUL in a header", "CR in a header", "headers", "205", "206", "304"],
 )  # fmt: skip
 @pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
 def test_what_is_no_answer_is_saved_by_the_fallback(
@@ -105,6 +114,34 @@ def test_what_is_no_answer_is_saved_by_the_fallback(
     assert (told.status, told.headers.get("x-pllm-fallback")) == (200, "raw-saved>spare")
     assert cluster.deployment("raw-saved")["failures"] == "1"
     assert len(raw_provider.requests) == 1
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[RawProvider]:
+    """A host that answers whatever it is sent, and keeps it."""
+    with running_raw_provider() as running:
+        yield running
+
+
+@pytest.mark.parametrize("model", ["raw-saved", "raw-claude", "azure-new"], ids=["bearer", "x-api-key", "api-key"])
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+@pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
+def test_redirect_takes_neither_key_nor_prompt_to_another_host(
+    replica: ReplicaProcess,
+    raw_provider: RawProvider,
+    elsewhere: RawProvider,
+    model: str,
+    status: str,
+    is_stream: bool,
+) -> None:
+    elsewhere.answer = STREAM if is_stream else PLAIN
+    location = f"location: {elsewhere.url}/v1/chat/completions\r\n"
+    raw_provider.answer = plain(b"", status, extra=location)
+    answer = replica.chat(model, stream=is_stream)
+
+    assert elsewhere.requests == []
+    assert len(raw_provider.requests) == 1
+    assert (answer.status, answer.headers.get("x-pllm-fallback")) in [(200, "raw-saved>spare"), (502, None)]
 
 
 @pytest.mark.parametrize(("path", "model"), [("/v1/messages", "raw"), ("/v1/messages", "raw-claude")])

@@ -110,7 +110,7 @@ def verdict(url: str, model: str = "gpt-4", **fields: str) -> Verdict:
             "401 invalid_api_key: Incorrect API key provided: ***; no list of models",
         ),
         ((401, WRONG_KEY), None, False, "401 invalid_api_key: Incorrect API key provided: ***"),
-        ((403, {"error": "not from here"}), None, False, "403 not from here"),
+        ((403, {"error": "not from here"}), None, False, "403 Forbidden: not from here"),
         ((429, {"error": {"type": "rate_limit_error", "message": ""}}), None, False, "429 rate_limit_error"),
         ((502, b"<html>"), None, False, "502 Bad Gateway"),
         ((301, b""), None, False, "301 Moved Permanently"),

@@ -224,6 +224,19 @@ async def test_full_queue_makes_room_for_a_tenant_that_has_less() -> None:
 
 
 @on_loop
+async def test_full_queue_makes_no_room_for_a_tenant_that_would_have_as_much() -> None:
+    """Two would evict each other in turns."""
+    room = Room(max_waiting=3)
+    for number in range(2):
+        room.enter(f"a{number}", A)
+    room.enter("b0", B)
+    with pytest.raises(QueueFull):
+        room.enter("b1", B)
+
+    assert room.dropped() == []
+
+
+@on_loop
 async def test_place_of_one_who_leaves_is_free_again() -> None:
     room = Room(max_waiting=1)
     room.enter("one")
@@ -353,6 +366,22 @@ async def test_waiting_that_would_be_in_vain_is_not_begun() -> None:
     with pytest.raises(QueueFull) as caught:
         room.enter("late", until=room.now + 0.1)
     assert (caught.value.retry_after_ms or 0) > 1000
+
+
+@on_loop
+async def test_who_has_less_time_than_its_turn_will_take_is_not_let_in() -> None:
+    """One is granted every second; a longest wait of ten is no help to a client that has two."""
+    room = Room(max_wait_ms=10_000, target_ms=100_000)
+    for number in range(40):
+        room.enter(f"{number}")
+    for _ in range(36):
+        room.now += 0.2
+        room.grant()
+    with pytest.raises(QueueFull):
+        room.enter("late", until=room.now + 0.5)
+    room.enter("in time", until=room.now + 5)
+
+    assert room.queue.waiting == 5
 
 
 @on_loop

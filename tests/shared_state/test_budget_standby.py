@@ -6,7 +6,7 @@ from shared_state.embedded import EmbeddedStore
 from shared_state.money import Account, Budget, Spending
 from shared_state.policies import UNLIMITED, TenantLimits
 from shared_state.records import Ask, Ending, Outcome, Permit, Rejection
-from tests.shared_state.test_failover import KEYS, Opened, opened
+from tests.shared_state.test_failover import KEYS, Opened, leases, no_place, opened
 from tests.support.stores import RedisCli, eventually, on_loop, unreachable
 
 BUDGET = Budget(1000, "total")
@@ -121,3 +121,46 @@ async def test_many_scopes_are_read_in_turns(own_server: EmbeddedStore) -> None:
 
         await eventually(lambda: len(ledger.accounts) == 451)
         assert max(len(ledger.due()) for _ in range(5)) == 200
+
+
+@on_loop
+async def test_call_that_is_charged_on_the_shared_store_costs_nothing_on_the_standby(own_server: EmbeddedStore) -> None:
+    """It was reserved there: what may be spent here is a part of the rest."""
+    async with opened(own_server) as state:
+        watch(state)
+        outward = await ask(state, 400)
+        await eventually(lambda: known(state).reserved == 400)
+        with unreachable(own_server):
+            first = await ask(state, 100)
+            assert isinstance(outward, Permit)
+            assert isinstance(first, Permit)
+            await state.failover.settle(outward, Ending(Outcome.SUCCESS, 10, cost=400))
+            second = await ask(state, 500)
+            assert state.failover.state == "standby"
+        await state.comes_back()
+
+        assert isinstance(second, Permit)
+
+
+@on_loop
+async def test_call_that_ends_after_the_outage_is_charged_once(
+    own_server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease is on both stores, and the used standby one is needed again."""
+    async with opened(own_server) as state:
+        watch(state)
+        permit = await ask(state, 400)
+        await eventually(lambda: known(state).reserved == 400)
+        with unreachable(own_server):
+            assert isinstance(await ask(state, 100), Permit)
+            monkeypatch.setattr("shared_state.failover.EmbeddedStore", no_place)
+        await state.comes_back()
+        assert isinstance(permit, Permit)
+        await state.failover.settle(permit, Ending(Outcome.SUCCESS, 10, cost=150))
+        standby = state.failover.standby
+        assert standby is not None
+        assert standby._stand is not None
+        embedded = standby._stand.embedded
+
+        await eventually(lambda: leases(embedded) == 1)
+        assert (stored(own_server), stored(embedded)) == (150, 0)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from shared_state.snapshots import Presence
 from shared_state.store import Store
 from tests.support.state import deployment_policy, router_policy
 from tests.support.store_proxy import StoreProxy, running_store_proxy
-from tests.support.stores import RedisCli, eventually, on_loop, stopped
+from tests.support.stores import RedisCli, eventually, on_loop, stopped, unreachable
 
 DEADLINE_MS = 40
 KEYS = Keys("failover")
@@ -477,6 +478,61 @@ async def test_what_is_moved_by_hand_is_known_on_both_stores(shared: EmbeddedSto
         await state.comes_back()
 
         assert await state.state() == "closed"
+
+
+@on_loop
+async def test_what_was_moved_by_hand_in_one_outage_is_not_moved_again_after_the_next(shared: EmbeddedStore) -> None:
+    async with opened(shared) as state:
+        standby = state.failover.standby
+        assert standby is not None
+        with unreachable(shared):
+            await state.failover.force("a", "disable", "ann", "test")
+            assert state.failover.state == "standby"
+        await state.comes_back()
+        await state.failover.force("a", "close", "ann", "test")
+        await eventually(lambda: not standby.is_used)
+        with unreachable(shared):
+            await state.granted()
+            assert state.failover.state == "standby"
+        await state.comes_back()
+
+        assert await state.state() == "closed"
+        await state.granted()
+
+
+@on_loop
+async def test_breaker_that_is_forced_open_for_a_time_has_what_is_left_of_it_on_the_shared_store(
+    shared: EmbeddedStore,
+) -> None:
+    async with opened(shared) as state:
+        with unreachable(shared):
+            began_s = time.monotonic()
+            await state.failover.force("a", "open", "ann", "test", 60_000)
+            assert state.failover.state == "standby"
+        await state.comes_back()
+        back_s = time.monotonic()
+        left_ms = (await state.failover.snapshot()).deployments[0].wait_ms
+
+        assert back_s - began_s > 0.1
+        assert left_ms <= 60_000 - 1000 * (back_s - began_s) + 50
+
+
+@on_loop
+async def test_replaced_standby_knows_the_newest_of_each_breaker(shared: EmbeddedStore) -> None:
+    """Closed when the shared store was left, then opened on the standby store, which dies."""
+    async with opened(shared) as state:
+        standby = state.failover.standby
+        assert standby is not None
+        await state.failover.force("a", "disable", "ann", "test")
+        await eventually(lambda: bool(state.failover.shared.view.breakers))
+        with unreachable(shared):
+            await state.failover.force("a", "close", "ann", "test")
+            assert state.failover.state == "standby"
+            await state.failover.active.beat(Presence("127.0.0.1:8080", "0.1.0", 1))
+            died = kill_standby(standby)
+            await eventually(lambda: standby.store not in (None, died) and standby.store is state.failover.active)
+
+            assert await state.state() == "closed"
 
 
 @on_loop

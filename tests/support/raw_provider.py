@@ -4,6 +4,7 @@ HTTP library would send, and for claims about bytes.
 
 import contextlib
 import json
+import math
 import select
 import socket
 import threading
@@ -46,8 +47,9 @@ DONE_EVENT = b"data: [DONE]\n\n"
 class RawProvider:
     """Answers every request with ``answer`` and closes the connection. ``requests`` holds head and body of each.
 
-    ``flood`` is sent after it, over and over up to FLOOD_MOST bytes: ``flooded`` have been taken so far, and no more
-    for a while when ``is_stuck``. ``drips`` follow the answer one by one, ``rest`` does once ``go`` is set.
+    ``flood`` is sent after it, over and over up to FLOOD_MOST bytes or until nothing was taken for ``stuck_most_s`` in
+    all; ``ending`` follows. ``flooded`` bytes have been taken so far, and none for ``stuck_s``. ``drips`` follow the
+    answer one by one, ``rest`` does once ``go`` is set.
     ``is_holding``: the connection stays open until the gateway closes it; ``left`` counts how often that has happened.
     """
 
@@ -89,7 +91,9 @@ class RawProvider:
         self.requests: list[tuple[bytes, bytes]] = []
         self.flood = b""
         self.flooded = 0
-        self.is_stuck = False
+        self.ending = b""
+        self.stuck_s = 0.0
+        self.stuck_most_s = math.inf
         self.is_holding = False
         self.left = 0
 
@@ -118,10 +122,21 @@ class RawProvider:
                     self._hold(connection)
 
     def _flood(self, connection: socket.socket) -> None:
-        while self.flood and self.flooded < FLOOD_MOST:
+        part = b""
+        while self.flood and self.flooded < FLOOD_MOST and self.stuck_s < self.stuck_most_s:
             if not select.select([], [connection], [], STUCK_S)[1]:
-                self.is_stuck = True
-            self.flooded += connection.send(self.flood)
+                self.stuck_s += STUCK_S
+                continue
+            part = part or self.flood
+            sent = connection.send(part, socket.MSG_DONTWAIT)
+            part = part[sent:]
+            self.flooded += sent
+        connection.sendall(part + self.ending)
+
+    @property
+    def is_stuck(self) -> bool:
+        """The gateway has taken nothing for a while."""
+        return self.stuck_s > 0
 
     def _hold(self, connection: socket.socket) -> None:
         with contextlib.suppress(ConnectionError):
@@ -135,7 +150,8 @@ def _read_request(connection: socket.socket) -> tuple[bytes, bytes]:
     while b"\r\n\r\n" not in data:
         data += _more(connection)
     head, _, body = data.partition(b"\r\n\r\n")
-    length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    lengths = (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    length = next(lengths, 0)
     while len(body) < length:
         body += _more(connection)
     return head, body

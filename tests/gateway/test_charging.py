@@ -1,0 +1,96 @@
+"""What a request over the wire is charged: what the provider counted, and nothing for what it refused or never got."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from shared_state.embedded import EmbeddedStore
+from tests.loadtest.process import wait_until
+from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
+from tests.support.raw_provider import RawProvider, body_of, plain
+
+PRICE = {"input_per_million": 1, "output_per_million": 100}
+COUNTED = body_of(
+    choices=[{"index": 0, "message": {"role": "assistant", "content": "raw"}}],
+    usage={"prompt_tokens": 8, "completion_tokens": 10, "total_tokens": 18},
+)
+REFUSED = plain(body_of(error={"message": "no", "type": "invalid_request_error"}), "400 Bad Request")
+
+
+@pytest.fixture(scope="module")
+def charging_cluster(store: EmbeddedStore, raw_provider_thread: RawProvider) -> Iterator[Cluster]:
+    url = raw_provider_thread.url
+    models = [
+        deployment("paid", url, "paid", cost=PRICE),
+        deployment("mute", url, "mute", cost=PRICE, provider_fields={"type": "anthropic"}),
+    ]
+    router: dict[str, Any] = {"latency_threshold": "8s", "budget": {"amount": 1000, "per": "total"}}
+    with running_cluster(store, [], models, domain="charging", engines=("hypercorn",), router=router) as running:
+        yield running
+
+
+@pytest.fixture
+def charged(charging_cluster: Cluster, raw_provider_thread: RawProvider) -> Iterator[Cluster]:
+    raw_provider_thread.forget()
+    charging_cluster.forget()
+    charging_cluster.redis.delete(charging_cluster.key("budget:domain"))
+    yield charging_cluster
+    charging_cluster.check()
+
+
+@pytest.fixture
+def replica(charged: Cluster) -> ReplicaProcess:
+    return charged.replicas[0]
+
+
+def account(cluster: Cluster) -> dict[str, int]:
+    """Of the domain, in micro-units, once every call has ended."""
+    cluster.wait_until_idle()
+    fields = cluster.redis.hgetall(cluster.key("budget:domain"))
+    return {name: int(fields.get(name, 0)) for name in ("spent", "reserved")}
+
+
+def test_call_is_charged_what_its_provider_counted(
+    charged: Cluster, replica: ReplicaProcess, raw_provider_thread: RawProvider
+) -> None:
+    raw_provider_thread.answer = plain(COUNTED)
+
+    assert replica.chat("paid", max_tokens=50).status == 200
+    assert account(charged) == {"spent": 8 + 10 * 100, "reserved": 0}
+
+
+def test_call_that_its_provider_refused_costs_nothing(
+    charged: Cluster, replica: ReplicaProcess, raw_provider_thread: RawProvider
+) -> None:
+    raw_provider_thread.answer = REFUSED
+
+    assert replica.chat("paid", max_tokens=50).status == 400
+    assert account(charged) == {"spent": 0, "reserved": 0}
+
+
+def test_call_that_was_never_sent_costs_nothing(
+    charged: Cluster, replica: ReplicaProcess, raw_provider_thread: RawProvider
+) -> None:
+    """Its provider's dialect lacks the words."""
+    assert replica.chat("mute", max_tokens=50, n=2).status == 400
+    assert raw_provider_thread.requests == []
+    assert account(charged) == {"spent": 0, "reserved": 0}
+
+
+def test_call_whose_provider_counts_nothing_costs_what_was_reserved(
+    charged: Cluster, replica: ReplicaProcess, raw_provider_thread: RawProvider
+) -> None:
+    assert replica.chat("paid", max_tokens=50).status == 200
+    assert 50 * 100 <= account(charged)["spent"] <= 50 * 100 + 200
+
+
+def test_call_whose_client_leaves_costs_what_was_reserved(
+    charged: Cluster, replica: ReplicaProcess, raw_provider_thread: RawProvider
+) -> None:
+    """The provider may charge for it, and nobody will say how much."""
+    raw_provider_thread.answer, raw_provider_thread.is_holding = b"", True
+    with replica.begin_chat("paid", max_tokens=50):
+        wait_until(lambda: len(raw_provider_thread.requests) == 1)
+
+    assert 50 * 100 <= account(charged)["spent"] <= 50 * 100 + 200
