@@ -11,6 +11,7 @@ from gateway.calls import Call
 from gateway.deadline import Deadline
 from gateway.errors import StateLost, Unauthorized
 from gateway.exhausted import FULL, Tried, attempts, failed
+from gateway.failure_log import FailureLog
 from gateway.interrupt import Cause, Interrupt
 from gateway.money_settings import CostEstimateSettings
 from gateway.prices import Prices
@@ -65,6 +66,7 @@ class Admission:
         self._is_welcome = is_welcome
         self._store = store
         self._router = router
+        self._failures = FailureLog()
         self.shed = ShedMemory()
         self._by_deployment: dict[str, list[Queue]] = {}
         self.queues: dict[str, Queue] = {}
@@ -169,6 +171,7 @@ class Admission:
         self, permit: Permit, ending: Ending, attempt: Attempt, is_urgent: bool = False, is_sent: bool = True
     ) -> None:
         """``is_sent``: the provider was called."""
+        self._failures.note(permit.deployment_id, ending.outcome, ending.reason)
         if is_sent:
             self.attempts[permit.deployment_id, ending.outcome.value] += 1
         if permit.ask.spending is not None:

@@ -31,7 +31,6 @@ class Answer:
         candidate: Candidate,
         attempt: Attempt,
     ) -> None:
-        self._store = store
         self._settle = settle
         self._permit = permit
         self._interrupt = interrupt
@@ -54,7 +53,6 @@ class Answer:
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """A stream's bytes. Raises UpstreamFailed when it breaks: the answer is committed, so it cannot be saved."""
-        self._store.answered(self._permit)
         interrupt = self._interrupt
         async with contextlib.aclosing(self.exchange.chunks()) as chunks:
             interrupt.begin_waiting(self.candidate.deployment.idle_timeout_ms / 1000)

@@ -26,6 +26,8 @@ class Limits:
     The gateway's own limit is the provider's failure only where the provider was silent. A client that allows less time
     than the deployment may take is like one that leaves, and so is an earlier attempt that has used the time up: the
     limit says nothing about the deployment then.
+
+    ``has_heard``: the provider has sent something.
     """
 
     def __init__(
@@ -40,17 +42,17 @@ class Limits:
             own_at = min(own_at, now + first_token_ms / 1000)
         self._is_cut_short = deadline.at < own_at and (deadline.is_asked or not is_first)
         self._is_request = deadline.at < own_at
-        self._has_heard = False
+        self.has_heard = False
         self.at = min(own_at, deadline.at)
 
     def heard(self) -> None:
         """The provider sent something."""
-        self._has_heard = True
+        self.has_heard = True
 
     def silent(self) -> Exchange:
         """Returns the outcome of a stream that was silent for too long before its first content."""
-        name = "idle_timeout" if self._has_heard else "first_byte_timeout"
-        silence_ms = self._deployment.idle_timeout_ms if self._has_heard else self._deployment.first_byte_timeout_ms
+        name = "idle_timeout" if self.has_heard else "first_byte_timeout"
+        silence_ms = self._deployment.idle_timeout_ms if self.has_heard else self._deployment.first_byte_timeout_ms
         return Exchange(_TIMED_OUT, reason=f"timed out: silent for {silence_ms / 1000:g} s ({name})")
 
     def over(self) -> Exchange:
@@ -61,5 +63,5 @@ class Limits:
             return Exchange(_TIMED_OUT, reason=words)
         awaited = "content" if self._is_stream else "answer"
         limit = "the request's time" if self._is_request else f"{self._deployment.timeout_ms / 1000:g} s (timeout)"
-        is_neutral = self._is_cut_short or self._has_heard
+        is_neutral = self._is_cut_short or self.has_heard
         return Exchange(_CUT_SHORT if is_neutral else _TIMED_OUT, reason=f"timed out: no {awaited} within {limit}")

@@ -215,6 +215,8 @@ class Dispatcher:
             idle_s = deployment.idle_timeout_ms / 1000
 
             def heard() -> None:
+                if not limits.has_heard:
+                    self._store.answered(permit)  # a provider that sends anything does not hang
                 limits.heard()
                 interrupt.begin_waiting(idle_s)
 

@@ -52,7 +52,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     max_body_bytes: Size = 10 * 1_048_576  # a few images as base64; the whole body is held in memory
     ping_interval_ms: Duration | None = None  # comments in a stream that waits; the first one commits its status
     drain_delay_ms: Duration | None = None  # until a load balancer has seen /readyz; requests are still served
-    drain_timeout_ms: Duration = 60_000  # an answer in flight may take as long as a deployment's timeout
+    drain_timeout_ms: Duration = 60_000  # for the answers in flight; a supervisor that kills earlier has to know
     region: Region | None = None  # when loaded without one: the environment's PLLM_REGION
     access_log: bool = True  # one line for each request
     metrics_port: Port | None = None  # of its own, on the same host; /metrics is found there alone then

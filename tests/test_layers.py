@@ -46,6 +46,7 @@ ORDER = {
             "statistics",
             "dispatch",
             "admission",
+            "failure_log",
             "shed_memory",
             "queueing",
         ),

@@ -1,0 +1,44 @@
+"""One warning for each deployment whose attempts begin to fail for another reason; never one for each request."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from shared_state.records import Outcome
+
+_log = logging.getLogger("pllm.attempts")
+
+AGAIN_S = 60.0  # before a reason that alternates with others is logged again
+REASONS_MOST = 32  # of one deployment, that are remembered
+_TOLD = frozenset({Outcome.FAILURE, Outcome.TIMEOUT, Outcome.THROTTLED, Outcome.OVERLOADED, Outcome.UNSUPPORTED})
+
+
+class FailureLog:
+    """``clock``: seconds, monotonic."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._latest: dict[str, str] = {}
+        self._logged_s: dict[str, dict[str, float]] = {}
+
+    def note(self, deployment_id: str, outcome: Outcome, reason: str) -> None:
+        """An attempt has ended. Reasons are equal when they are up to their first colon: what follows differs from call
+        to call.
+        """
+        if outcome is Outcome.SUCCESS:
+            # After it, the same reason is news again.
+            self._latest.pop(deployment_id, None)
+            return
+        if outcome not in _TOLD:
+            return
+        kind = f"{outcome.value} {reason.partition(':')[0]}"
+        if self._latest.get(deployment_id) == kind:
+            return
+        self._latest[deployment_id] = kind
+        logged_s, now = self._logged_s.setdefault(deployment_id, {}), self._clock()
+        if now - logged_s.get(kind, -AGAIN_S) < AGAIN_S:
+            return
+        if len(logged_s) >= REASONS_MOST:
+            logged_s.clear()
+        logged_s[kind] = now
+        _log.warning("deployment %s: %s: %s", deployment_id, outcome.value, reason or "no reason given")
