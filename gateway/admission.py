@@ -174,6 +174,8 @@ class Admission:
         self._failures.note(permit.deployment_id, ending.outcome, ending.reason)
         if is_sent:
             self.attempts[permit.deployment_id, ending.outcome.value] += 1
+        else:
+            ending = msgspec.structs.replace(ending, tokens=0)
         if permit.ask.spending is not None:
             ending = self._prices.settled(permit, ending, is_sent)
         settled = self._store.settle(permit, ending, is_urgent)

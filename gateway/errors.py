@@ -6,6 +6,7 @@ GatewayError
 ├── BudgetExceeded        402  what the call may cost does not fit
 ├── Forbidden             403  the key may not use this model or endpoint
 ├── ModelNotFound         404
+├── EndpointNotSupported  404  no deployment of the model has the endpoint
 ├── Conflict              409  somebody else has it
 ├── ConfigurationRefused  409  by at least one replica, so by all
 ├── RequestTimedOut       408  the body did not arrive in time
@@ -126,6 +127,12 @@ class ModelNotFound(GatewayError):
     status = 404
     type = "invalid_request_error"
     code = "model_not_found"
+
+
+class EndpointNotSupported(GatewayError):
+    status = 404
+    type = "invalid_request_error"
+    code = "endpoint_not_supported"
 
 
 class NotFound(GatewayError):

@@ -10,6 +10,7 @@ from gateway.dialects.error_kinds import chat_error_fields, message_error_fields
 from gateway.errors import (
     Attempt,
     BudgetExceeded,
+    EndpointNotSupported,
     GatewayError,
     NoHealthyDeployment,
     Overloaded,
@@ -135,6 +136,8 @@ def _error_for(tried: Sequence[Tried]) -> GatewayError:
 
 
 FULL = frozenset({"full", "behind"})  # no room, or only for those who wait and have less
+LIMITED = frozenset({"cooling", "rate_limited"})  # by its provider, or by its own limits
+UNSUPPORTED = "unsupported"  # it does not have this endpoint: what the other deployments say counts
 _BUDGETS = {"domain": "The gateway's budget", "tenant": "The budget of this API key"}
 _SHED = "The gateway is overloaded and sheds load ({})."
 
@@ -149,8 +152,12 @@ def rejected(rejection: Rejection, candidates: Sequence[Candidate], tried: Seque
     if rejection.code == "over_budget":
         message = f"{_BUDGETS[rejection.reason]} has no room for what this request may cost."
         return BudgetExceeded(message, retry_after_ms=wait_ms or None, details=details)
-    if set(rejection.verdicts) == {"rate_limited"}:
-        message = "The rate limit of every deployment of this model is reached."
+    verdicts = set(rejection.verdicts)
+    if verdicts == {UNSUPPORTED}:
+        message = "No deployment of this model has this endpoint: their providers have just said so."
+        return EndpointNotSupported(message, param="model", details=details)
+    if verdicts and verdicts - {UNSUPPORTED} <= LIMITED:
+        message = "Every deployment of this model is at its rate limit or cools down."
         return RateLimited(message, retry_after_ms=wait_ms, details=details)
     if not FULL.isdisjoint(rejection.verdicts):
         message = "Every usable deployment of this model is at its concurrency limit."

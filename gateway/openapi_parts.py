@@ -7,7 +7,7 @@ FAULTS = {
     "401": "No or a wrong API key",
     "402": "A budget has no room for what the request may cost; retry-after says when its period turns",
     "403": "The key may not use this model",
-    "404": "The model does not exist",
+    "404": "The model does not exist, or none of its deployments has this endpoint",
     "408": "The body did not arrive in time",
     "409": "Somebody else has it, or a replica refuses it",
     "413": "The body is too large",

@@ -72,13 +72,13 @@ class Prices:
         return price.of(input_tokens, output_most * call.choices)
 
     def settled(self, permit: Permit, ending: Ending, is_sent: bool) -> Ending:
-        """With what it cost. What was not sent, or was refused, costs nothing; of an answer that broke off the provider
-        has not said what it will charge.
+        """With what it cost. A call that was not sent, was refused or used no tokens costs nothing; of an answer that
+        broke off the provider has not said what it will charge.
         """
         if not permit.reserved or ending.cost >= 0:
             return ending
         cost = -1
-        if not is_sent:
+        if not is_sent or (ending.tokens == 0 and ending.outcome is not Outcome.SUCCESS):
             cost = 0
         elif ending.outcome is Outcome.SUCCESS and ending.tokens >= 0:
             input_tokens = ending.tokens - ending.output_tokens + ending.cached_tokens

@@ -237,15 +237,15 @@ class Blocks:
         other after those of its deployment that came before it.
         """
         name, now_s = permit.deployment_id, time.monotonic()
+        is_unsupported = ending.outcome is Outcome.UNSUPPORTED
+        if is_unsupported:
+            self._drop(lambda held: held.deployment_id == name and held.ask.kind == permit.ask.kind)
         if not permit.is_block or self._is_closed:
             self._tell(name)
             return self._store.settle(permit, ending, is_urgent)
         live = self._store.memory.live.get(permit.token)
         age_ms = max(0, round((now_s - live.granted_s) * 1000)) if live else 0
         group = self._add(name, [BlockEnding(permit, ending, age_ms)])
-        is_unsupported = ending.outcome is Outcome.UNSUPPORTED
-        if is_unsupported:
-            self._drop(lambda held: held.deployment_id == name and held.ask.kind == permit.ask.kind)
         if is_urgent or is_unsupported or now_s < self._crowded.get(name, 0.0) or len(group.calls) >= self._size:
             self._tell(name)
         return group.told

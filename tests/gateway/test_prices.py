@@ -122,6 +122,9 @@ def test_without_a_budget_nothing_is_reckoned() -> None:
         (Ending(Outcome.SUCCESS, output_tokens=3, tokens=10, cached_tokens=4), True, 58),  # 10 more
         (Ending(Outcome.SUCCESS), True, -1),
         (Ending(Outcome.FAILURE, output_tokens=3, tokens=10), True, -1),
+        (Ending(Outcome.FAILURE, tokens=0), True, 0),
+        (Ending(Outcome.FAILURE), True, -1),
+        (Ending(Outcome.UNSUPPORTED, tokens=0), True, 0),
         (Ending(Outcome.CANCELLED), True, -1),
         (Ending(Outcome.CANCELLED), False, 0),
         (Ending(Outcome.CLIENT_ERROR, cost=0), True, 0),

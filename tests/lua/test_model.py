@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from shared_state.policies import DeploymentPolicy
+from shared_state.policies import UNLIMITED, DeploymentPolicy, TenantLimits
 from shared_state.records import Permit
 from shared_state.scripts import Script
 from tests.support.deployment_model import FAILED, NEUTRAL, Deployment, Lease, Router, Rules, Until, drawn
-from tests.support.model import Domain, Refusal
+from tests.support.model import Domain, Minute, Refusal
 from tests.support.state import Cluster, deployment_policy
 from tests.support.stores import RedisCli
 
@@ -42,12 +42,18 @@ THRESHOLD_MS = 60_000  # longer than a lease: no call is overdue in flight
 CHAINS: list[Tiers] = [(("a",),), (("b",),), (("c",),), (("a", "b", "c"),), (("a",), ("b", "c")), (("c", "a"), ("b",))]
 REPLICAS = ("r1", "r2", "r3")
 NAMES = st.sampled_from(sorted(RULES))
+KINDS = ("chat", "embeddings")
+TENANTS = (UNLIMITED, TenantLimits(name="t", tpm=600), TenantLimits(name="u", tpm=60))  # whole ms a token
 SERIES = [("success",) * 2, ("failure",) * 3, ("failure", "success", "failure"), ("success", "cancelled", "success")]
 SERIES += [("throttled", "success"), ("timeout", "overloaded")]
 OUTCOMES = ["success", *FAILED, *NEUTRAL]
 SEEDS = st.integers(0, 2**31 - 1)
 BREAKER = ("state", "generation", "active", "limit", "trips", "wait_ms")
 ROW = (*BREAKER, "consecutive_failures", "consecutive_slow", "probes_issued", "probes_succeeded")
+
+
+def minute_of(tenant: TenantLimits, tokens: int) -> Minute | None:
+    return Minute(tenant.name, tokens, tenant.tpm) if tenant.tpm else None
 
 
 def policy(name: str, rules: Rules) -> DeploymentPolicy:
@@ -95,15 +101,32 @@ class Calls(RuleBasedStateMachine):
         tiers=st.sampled_from(CHAINS),
         strategy=st.sampled_from(["adaptive", "least-busy", "priority", "usage-based"]),
         calls=st.lists(st.tuples(st.sampled_from(REPLICAS), st.booleans()), min_size=1, max_size=5),
+        kind=st.sampled_from(KINDS),
+        tenant=st.sampled_from(TENANTS),
+        tokens=st.sampled_from([0, 20, 200]),
+        attempt=st.sampled_from([1, 1, 0]),
     )
-    def acquire(self, tiers: Tiers, strategy: str, calls: list[tuple[str, bool]]) -> None:
+    def acquire(self, tiers: Tiers, strategy: str, calls: list[tuple[str, bool]], **ask: Any) -> None:
+        """``attempt`` 0: the one after an attempt that was no failure."""
         for replica, is_stream in calls:
-            self.decide(tiers, strategy, replica=replica, stream=is_stream)
+            self.decide(tiers, strategy, replica=replica, stream=is_stream, **ask)
 
-    def decide(self, tiers: Tiers, strategy: str, **call: Any) -> Permit | None:
+    def decide(
+        self,
+        tiers: Tiers,
+        strategy: str,
+        *,
+        kind: str = KINDS[0],
+        tenant: TenantLimits = UNLIMITED,
+        tokens: int = 0,
+        attempt: int = 1,
+        **call: Any,
+    ) -> Permit | None:
         chain = [(name, tier) for tier, names in enumerate(tiers) for name in names]
+        call |= {"kind": kind, "tenant": tenant, "tokens": tokens, "attempt": attempt}
         decision = self.cluster.acquire(*chain, strategy=strategy, priority=0, **call)
-        expected = self.model.acquire(tiers, strategy, self.now_ms, self.read)
+        minute, is_first = minute_of(tenant, tokens), attempt == 1
+        expected = self.model.acquire(tiers, strategy, self.now_ms, self.read, kind, minute, is_first)
         assert decision.sequence == self.model.sequence
         if not isinstance(decision, Permit):
             assert Refusal(decision.code, decision.retry_after_ms, decision.verdicts) == expected
@@ -149,9 +172,11 @@ class Calls(RuleBasedStateMachine):
         if is_late:
             self.cluster.advance(max(0, lease.started_ms + model.rules.lease_ms - self.now_ms))
         if not self.model.resent(tiers[0], permit.token, self.now_ms):
-            self.decide(tiers, "adaptive", token=permit.token, resend=True)
+            ask: dict[str, Any] = {"kind": permit.ask.kind, "tenant": permit.ask.tenant, "tokens": permit.ask.tokens}
+            self.decide(tiers, "adaptive", token=permit.token, resend=True, **ask)
             return
-        again = self.cluster.granted(permit.deployment_id, token=permit.token, resend=True, priority=0)
+        tenant = permit.ask.tenant
+        again = self.cluster.granted(permit.deployment_id, token=permit.token, resend=True, priority=0, tenant=tenant)
         assert (again.sequence, again.is_probe) == (self.model.sequence, permit.is_probe)
         # Where a lease is as old as the generation, nothing tells whether it came before it.
         if model.changed_ms not in (None, lease.started_ms):
@@ -163,25 +188,44 @@ class Calls(RuleBasedStateMachine):
         endings=st.lists(st.tuples(st.sampled_from(OUTCOMES), st.sampled_from([0, 3_000])), min_size=1, max_size=4),
         is_slow=st.booleans(),
         seed=SEEDS,
+        tokens=st.sampled_from([-1, -1, 0, 40]),
+        is_final=st.booleans(),
     )
-    def settle(self, data: st.DataObject, endings: list[tuple[str, int]], is_slow: bool, seed: int) -> None:
+    def settle(
+        self,
+        data: st.DataObject,
+        endings: list[tuple[str, int]],
+        is_slow: bool,
+        seed: int,
+        tokens: int,
+        is_final: bool,
+    ) -> None:
         for outcome, retry_after_ms in endings[: len(self.held)]:
             permit, _ = self.held[data.draw(st.sampled_from(sorted(self.held)))]
-            self.end(permit, outcome, is_slow, retry_after_ms, seed)
+            self.end(permit, outcome, is_slow, retry_after_ms, seed, tokens, is_final)
 
     @precondition(lambda self: self.spent)
     @rule(data=st.data(), outcome=st.sampled_from(["failure", "success", "cancelled"]))
     def settle_again(self, data: st.DataObject, outcome: str) -> None:
         self.end(data.draw(st.sampled_from(self.spent[-8:])), outcome)
 
-    def end(self, permit: Permit, outcome: str, is_slow: bool = False, retry_after_ms: int = 0, seed: int = 1) -> None:
+    def end(
+        self,
+        permit: Permit,
+        outcome: str,
+        is_slow: bool = False,
+        retry_after_ms: int = 0,
+        seed: int = 1,
+        tokens: int = -1,
+        is_final: bool = True,
+    ) -> None:
         if self.held.pop(permit.token, None):
             self.spent.append(permit)
-        latency_ms = THRESHOLD_MS + is_slow
-        ending: dict[str, Any] = {"latency_ms": latency_ms, "retry_after_ms": retry_after_ms, "seed": seed}
-        done = self.cluster.settle(permit, outcome, **ending)
-        until, name = drawn(seed, self.now_ms), permit.deployment_id
-        expected = self.model.settle(name, permit.token, outcome, self.now_ms, until, is_slow, retry_after_ms)
+        ending: dict[str, Any] = {"latency_ms": THRESHOLD_MS + is_slow, "retry_after_ms": retry_after_ms, "seed": seed}
+        done = self.cluster.settle(permit, outcome, tokens=tokens, final=is_final, reason=f"as {outcome}", **ending)
+        until, name, ask = drawn(seed, self.now_ms), permit.deployment_id, permit.ask
+        of_ask = (ask.kind, minute_of(ask.tenant, ask.tokens), tokens)
+        expected = self.model.settle(name, permit.token, outcome, self.now_ms, until, is_slow, retry_after_ms, *of_ask)
         assert (done.is_known, done.state, done.generation) == expected
         assert done.sequence == self.model.sequence
 
@@ -224,7 +268,7 @@ class Calls(RuleBasedStateMachine):
     def edges(self) -> list[int]:
         ends = {self.model.learning_until_ms}
         for model in self.model.deployments.values():
-            ends |= {model.ends_ms or 0, model.deadline_ms or 0, model.cool_until_ms}
+            ends |= {model.ends_ms or 0, model.deadline_ms or 0, model.cool_until_ms, *model.unsupported.values()}
             ends |= {lease.started_ms + model.rules.lease_ms for lease in model.leases.values()}
         return sorted(at_ms for at_ms in ends if at_ms > self.now_ms)
 
@@ -238,6 +282,8 @@ class Calls(RuleBasedStateMachine):
         for row in snapshot.deployments:
             assert {field: getattr(row, field) for field in ROW} == self.row(self.model.deployments[row.id])
             assert row.probes_issued - row.probes_succeeded <= ROUTER.probes
+            lacking = [kind for kind in KINDS if self.model.deployments[row.id].lacks(kind, self.now_ms)]
+            assert list(row.unsupported) == lacking
 
     def row(self, model: Deployment) -> dict[str, Any]:
         ends_ms = model.ends_ms or 0
@@ -247,12 +293,20 @@ class Calls(RuleBasedStateMachine):
 
     @invariant()
     def verdicts_are_those_of_the_model(self) -> None:
-        for row in self.cluster.explain(*RULES, priority=0).candidates:
-            model = self.model.deployments[row.deployment_id]
-            verdict, wait_ms = model.verdict(self.now_ms)
-            if model.is_overdue(self.now_ms):
-                verdict, wait_ms = "open", model.rules.cooldown_ms  # before its jitter
-            assert (row.verdict, row.wait_ms) == (verdict, math.ceil(wait_ms))
+        for kind in KINDS:
+            for row in self.cluster.explain(*RULES, priority=0, kind=kind).candidates:
+                model = self.model.deployments[row.deployment_id]
+                verdict, wait_ms = model.verdict(self.now_ms, kind)
+                if model.is_overdue(self.now_ms) and not model.lacks(kind, self.now_ms):
+                    verdict, wait_ms = "open", model.rules.cooldown_ms  # before its jitter
+                assert (row.verdict, row.wait_ms) == (verdict, math.ceil(wait_ms))
+
+    @invariant()
+    def minutes_of_tenants_are_those_of_the_model(self) -> None:
+        for tenant in TENANTS[1:]:
+            key = f"{self.cluster.keys.prefix}limit:tenant:{tenant.name}"
+            used_up_ms = float(self.cluster.cli.do("HGET", key, "tokens_at_ms") or 0)
+            assert max(self.now_ms, used_up_ms) == max(self.now_ms, self.model.minutes.get(tenant.name, 0))
 
     @invariant()
     def every_transition_is_one_event(self) -> None:
@@ -263,7 +317,7 @@ class Calls(RuleBasedStateMachine):
     @invariant()
     def keys_are_few(self) -> None:
         keys = self.cluster.cli.do("KEYS", f"{self.cluster.keys.prefix}*")
-        assert len(keys) <= 6 + 2 * len(REPLICAS) + 3 * len(RULES)
+        assert len(keys) <= 6 + 2 * len(REPLICAS) + 4 * len(RULES) + 2 * len(TENANTS)
 
 
 class Trouble(Calls):

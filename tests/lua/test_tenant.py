@@ -182,6 +182,118 @@ def test_tokens_beyond_the_estimate_are_paid_for_after_a_long_answer(cluster: Cl
     assert cluster.rejected("a", tenant=tenant, tokens=100).retry_after_ms == 60_000
 
 
+# -- further attempts -----------------------------------------------------------------------------------------
+
+
+def tokens_left(cluster: Cluster, tenant: TenantLimits) -> int:
+    """Of the tenant's minute."""
+    key = f"{cluster.keys.prefix}limit:tenant:{tenant.name}"
+    ahead_ms = float(cluster.cli.do("HGET", key, "tokens_at_ms") or 0) - cluster.now_ms
+    assert tenant.tpm
+    return round(tenant.tpm * (1 - max(0, ahead_ms) / 60_000))
+
+
+THOUSAND = TenantLimits(name="t", tpm=1000)
+
+
+def attempt_failed(cluster: Cluster, outcome: str = "failure", tokens: int = -1, attempt: int = 1) -> None:
+    """Not the last of its request."""
+    permit = cluster.granted("a", tenant=THOUSAND, tokens=400, attempt=attempt)
+    cluster.settle(permit, outcome, final=False, tokens=tokens)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "tokens", "left"),
+    [
+        ("failure", -1, 1000),
+        ("timeout", -1, 1000),
+        ("throttled", -1, 1000),
+        ("overloaded", -1, 1000),
+        ("unsupported", -1, 1000),
+        ("client_error", 0, 1000),
+        ("cancelled", 0, 1000),
+        ("failure", 150, 850),  # it broke off, and what it used is known
+    ],
+)
+def test_request_that_ends_between_two_attempts_leaves_only_what_it_used(
+    cluster: Cluster, outcome: str, tokens: int, left: int
+) -> None:
+    attempt_failed(cluster, outcome, tokens)
+
+    assert tokens_left(cluster, THOUSAND) == left
+
+
+@pytest.mark.parametrize("attempt", [0, 2])
+def test_rejected_further_attempt_takes_and_returns_nothing_however_often_it_is_sent(
+    cluster: Cluster, attempt: int
+) -> None:
+    attempt_failed(cluster)
+    cluster.granted("a", tenant=THOUSAND, tokens=300)
+    cluster.force("a", "open")
+    for resend in (0, 1, 1):
+        cluster.rejected("a", tenant=THOUSAND, tokens=400, attempt=attempt, token="r1.plain.z t", resend=resend)
+
+    assert tokens_left(cluster, THOUSAND) == 700
+
+
+def test_attempt_that_no_retry_budget_covers_takes_nothing(cluster: Cluster) -> None:
+    cluster.configure("a", retry_ratio=0, retry_floor_per_second=0)
+    for _ in range(30):
+        cluster.settle(cluster.granted("a", attempt=2), "cancelled")
+    attempt_failed(cluster)
+
+    assert cluster.rejected("a", tenant=THOUSAND, tokens=400, attempt=2).code == "retry_budget"
+    assert tokens_left(cluster, THOUSAND) == 1000
+
+
+@pytest.mark.parametrize("attempt", [0, 2])
+def test_further_attempt_takes_its_tokens_anew_and_once(cluster: Cluster, attempt: int) -> None:
+    attempt_failed(cluster)
+    again = {"tenant": THOUSAND, "tokens": 400, "attempt": attempt, "token": "r1.plain.z t"}
+    cluster.granted("a", **again)
+    permit = cluster.granted("a", **again, resend=1)
+    while_active = tokens_left(cluster, THOUSAND)
+    cluster.settle(permit, tokens=100)
+
+    assert (while_active, tokens_left(cluster, THOUSAND)) == (600, 900)
+
+
+def test_further_attempt_is_not_refused_because_others_used_the_minute_meanwhile(cluster: Cluster) -> None:
+    attempt_failed(cluster)
+    assert admitted(cluster, THOUSAND, 20, tokens=100) == 10
+    cluster.settle(cluster.granted("a", tenant=THOUSAND, tokens=400, attempt=2), tokens=400)
+
+    refused = cluster.rejected("a", tenant=THOUSAND, tokens=100)
+    assert (refused.reason, refused.retry_after_ms) == ("tokens", 30_000)  # it is paid back before anything else
+
+
+def test_requests_with_many_attempts_use_what_their_calls_used(cluster: Cluster) -> None:
+    for attempt in (1, 2, 3):
+        attempt_failed(cluster, attempt=attempt)
+    cluster.settle(cluster.granted("a", tenant=THOUSAND, tokens=400, attempt=4), tokens=250)
+
+    assert tokens_left(cluster, THOUSAND) == 750
+
+
+def test_settling_twice_corrects_once(cluster: Cluster) -> None:
+    permit = cluster.granted("a", tenant=THOUSAND, tokens=400)
+    cluster.granted("a", tenant=THOUSAND, tokens=400)
+    for _ in range(3):
+        cluster.settle(permit, "failure", final=False)
+
+    assert tokens_left(cluster, THOUSAND) == 600
+
+
+def test_of_a_dead_replica_the_estimate_stays_because_the_provider_may_have_worked(cluster: Cluster) -> None:
+    cluster.beat("r1")
+    cluster.granted("a", tenant=THOUSAND, tokens=400)
+    cluster.advance(5_001)
+    cluster.reap_chunk("r1", "a")
+
+    assert cluster.active("a") == 0
+    assert tokens_left(cluster, THOUSAND) == 683  # and what has grown back in those five seconds
+
+
 def test_more_tokens_than_a_minute_has_are_admitted_alone(cluster: Cluster) -> None:
     tenant = TenantLimits(name="team-a", tpm=1000)
 

@@ -241,6 +241,40 @@ async def test_heartbeat_tells_of_a_breaker_that_opened(server: EmbeddedStore, c
 
 
 @on_loop
+async def test_each_kind_of_call_has_blocks_of_its_own(server: EmbeddedStore, cli: RedisCli) -> None:
+    async with opened_state(server.url, deployment_policy("a", limit=1000)) as state:
+        blocks = Blocks(state.store, BLOCK, HOLD_MS)
+        for kind in ("chat", "embeddings"):
+            await warm(blocks, state, Ask(0, kind=kind))
+        kinds = [{held.permit.ask.kind for held in line.held} for line in blocks._lines.values()]
+        blocks.give_back()
+
+        assert kinds == [{"chat"}, {"embeddings"}]
+
+
+@pytest.mark.parametrize("is_block", [True, False])
+@on_loop
+async def test_missing_endpoint_takes_back_what_waits_for_that_kind_and_nothing_else(
+    server: EmbeddedStore, cli: RedisCli, is_block: bool
+) -> None:
+    async with opened_state(server.url, deployment_policy("a", limit=1000)) as state:
+        blocks = Blocks(state.store, BLOCK, HOLD_MS)
+        chat, embeddings = Ask(0, kind="chat"), Ask(0, kind="embeddings")
+        for ask in (chat, embeddings):
+            await warm(blocks, state, ask)
+        permit = await granted(blocks, state, embeddings if is_block else Ask(0, kind="embeddings", is_traced=True))
+        await blocks.settle(permit, Ending(Outcome.UNSUPPORTED))
+        refused = await blocks.acquire(state.plan, embeddings)
+        other = await granted(blocks, state, chat)
+        blocks.give_back()
+
+        assert permit.is_block == is_block
+        assert isinstance(refused, Rejection)
+        assert refused.verdicts == ("unsupported",)
+        assert other.is_block
+
+
+@on_loop
 async def test_failures_of_a_block_open_the_breaker_within_the_time_they_are_gathered(server: EmbeddedStore) -> None:
     async with opened_state(server.url, deployment_policy("a", limit=1000)) as state:
         blocks = Blocks(state.store, BLOCK, HOLD_MS)

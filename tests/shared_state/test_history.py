@@ -53,7 +53,8 @@ class Replay:
             name, lease = held
             assert (reply[0], IDS[reply[1] - 1], reply[3] == 1) == ("granted", name, lease.is_probe)
             return
-        expected = self.model.acquire([IDS], strategy, now_ms, self.fail_on_deadline)
+        kind = arguments[15]
+        expected = self.model.acquire([IDS], strategy, now_ms, self.fail_on_deadline, kind)
         if reply[0] != "granted":
             self.seen.update(reply[8:])
             assert Refusal(reply[0], reply[2], tuple(reply[8:])) == expected
@@ -73,7 +74,7 @@ class Replay:
         token, outcome, seed, now_ms = arguments[1], arguments[2], int(arguments[10]), reply[5]
         name = self.holder[token]
         lease, generation = self.model.deployments[name].leases.get(token), self.model.deployments[name].generation
-        expected = self.model.settle(name, token, outcome, now_ms, drawn(seed, now_ms))
+        expected = self.model.settle(name, token, outcome, now_ms, drawn(seed, now_ms), kind=arguments[15])
         assert (reply[0] == 1, *reply[1:3]) == expected
         self.seen["late" if lease and lease.generation != generation else "settled" if lease else "settled twice"] += 1
         self.seen["opened"] += reply[1] == "open" and reply[2] != generation
@@ -149,6 +150,7 @@ COMMON = {
     "beat",
     "forced",
     "left",
+    "unsupported",
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 from shared_state.batcher import HURRIED, Call
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import NotConfigured, StoreUnavailable
-from shared_state.policies import Configuration
+from shared_state.policies import Configuration, TenantLimits
 from shared_state.records import Ask, Ending, Outcome, Permit, Rejection
 from shared_state.script_calls import REAP_CHUNK
 from shared_state.snapshots import Presence
@@ -361,6 +361,22 @@ async def test_grant_of_a_cancelled_caller_is_given_back(server: EmbeddedStore, 
 
     assert all(task.cancelled() for task in tasks)
     assert active(cli, state) == 0
+
+
+@on_loop
+async def test_grant_of_a_cancelled_caller_has_used_no_tokens(server: EmbeddedStore, cli: RedisCli) -> None:
+    tenant = TenantLimits(name="t", tpm=1000)
+    async with opened_state(server.url, deployment_policy("a", tpm=1000)) as state:
+        task = asyncio.create_task(state.ask(Ask(0, tokens=900, tenant=tenant)))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        limit = f"{state.keys.prefix}limit:tenant:t"
+        await eventually(lambda: cli.do("EXISTS", limit) == 1 and active(cli, state) == 0)
+        next_one = await state.ask(Ask(0, tokens=900, tenant=tenant))
+
+    assert task.cancelled()
+    assert isinstance(next_one, Permit), next_one
 
 
 @on_loop

@@ -6,11 +6,12 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-FAILED, NEUTRAL = ("failure", "timeout", "overloaded"), ("client_error", "cancelled", "throttled")
+FAILED, NEUTRAL = ("failure", "timeout", "overloaded"), ("client_error", "cancelled", "throttled", "unsupported")
 MINUTE_MS, TRIP_MEMORY_MS, SLOW_START_MS, LONGEST_COOLDOWN_MS = 60_000, 60_000, 30_000, 300_000
 WAIT_MS = (
     1_000  # told to those who cannot know, and the rest of a provider that throttles and does not say for how long
 )
+UNSUPPORTED_MS = 60_000  # without the endpoint of a kind of call
 
 # From the cooldown in ms to the time at which it ends: the jitter is drawn elsewhere.
 Until = Callable[[float], int]
@@ -53,7 +54,7 @@ class Lease:
 
 @dataclasses.dataclass
 class Deployment:
-    """``moves``: from, to, generation, at_ms of each transition."""
+    """``moves``: from, to, generation, at_ms of each transition; ``unsupported``: until when, by kind of call."""
 
     router: Router
     rules: Rules
@@ -70,6 +71,7 @@ class Deployment:
     deadline_ms: int | None = None
     cool_until_ms: int = 0
     arrival_ms: float = 0
+    unsupported: dict[str, int] = dataclasses.field(default_factory=dict)
     leases: dict[str, Lease] = dataclasses.field(default_factory=dict)
     moves: list[tuple[str, str, int, int]] = dataclasses.field(default_factory=list)
 
@@ -116,8 +118,13 @@ class Deployment:
         """Do probes not report?"""
         return self.state == "half_open" and self.deadline_ms is not None and now_ms >= self.deadline_ms
 
-    def verdict(self, now_ms: int) -> tuple[str, float]:
+    def lacks(self, kind: str, now_ms: int) -> bool:
+        return now_ms < self.unsupported.get(kind, 0)
+
+    def verdict(self, now_ms: int, kind: str = "") -> tuple[str, float]:
         """May a request go here now, and if not, for how long?"""
+        if self.lacks(kind, now_ms):
+            return "unsupported", self.unsupported[kind] - now_ms
         if self.state == "disabled":
             return "disabled", WAIT_MS
         if self.state in ("open", "forced_open") and not self.is_over(now_ms):
@@ -150,7 +157,20 @@ class Deployment:
         self.leases[token] = Lease(now_ms, self.generation, is_probe)
         return self.leases[token]
 
-    def settle(self, lease: Lease, outcome: str, is_slow: bool, retry_after_ms: int, now_ms: int, until: Until) -> None:
+    def settle(
+        self,
+        lease: Lease,
+        outcome: str,
+        is_slow: bool,
+        retry_after_ms: int,
+        now_ms: int,
+        until: Until,
+        kind: str = "",
+    ) -> None:
+        if outcome == "success":
+            self.unsupported.pop(kind, None)
+        elif outcome == "unsupported" and kind:
+            self.unsupported[kind] = now_ms + UNSUPPORTED_MS
         if outcome == "throttled" or (outcome in ("overloaded", "success") and retry_after_ms):
             self.cool_until_ms = max(self.cool_until_ms, now_ms + (retry_after_ms or WAIT_MS))
         if lease.generation != self.generation:

@@ -34,7 +34,10 @@ class OpenedState(NamedTuple):
         return decision
 
     async def acquire(self, *, is_stream: bool = False, attempt: int = 1) -> Permit | Rejection:
-        return await self.store.acquire(self.plan, Ask(0, is_stream, attempt))
+        return await self.ask(Ask(0, is_stream, attempt))
+
+    async def ask(self, ask: Ask) -> Permit | Rejection:
+        return await self.store.acquire(self.plan, ask)
 
 
 def _released(script: Script, release: str) -> Script:

@@ -7,8 +7,9 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
-from tests.support.deployment_model import WAIT_MS, Deployment, Lease, Router, Rules, Until
+from tests.support.deployment_model import FAILED, MINUTE_MS, WAIT_MS, Deployment, Lease, Router, Rules, Until
 
+NO_TOKENS = (*FAILED, "throttled", "unsupported")  # that an attempt has used, where its provider does not say
 FORCED = {"open": "forced_open", "disable": "disabled", "drain": "disabled", "close": "closed", "reset": "closed"}
 DEAD_AFTER_MS, LEARNING_MS, SWEEP_EVERY_MS = 5_000, 5_000, 900
 
@@ -20,9 +21,23 @@ class Refusal:
     verdicts: tuple[str, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class Minute:
+    """Whose tokens a request takes, how many it is estimated to take, and how many the tenant has per minute."""
+
+    tenant: str
+    tokens: int
+    limit: int
+
+    def ms(self, tokens: int) -> float:
+        return tokens * MINUTE_MS / self.limit
+
+
 @dataclasses.dataclass
 class Domain:
-    """Each call takes the next number and returns what its reply must say."""
+    """Each call takes the next number and returns what its reply must say. ``minutes``: until when the tokens of each
+    tenant are used up.
+    """
 
     router: Router
     sequence: int = 0
@@ -32,6 +47,7 @@ class Domain:
     swept_ms: int = 0
     deployments: dict[str, Deployment] = dataclasses.field(default_factory=dict)
     beats: dict[str, int] = dataclasses.field(default_factory=dict)
+    minutes: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def advance(self, now_ms: int) -> None:
         assert now_ms >= self.now_ms, "the clock runs back"
@@ -50,6 +66,7 @@ class Domain:
         if version <= deployment.version:
             return False
         deployment.rules, deployment.version = rules, version
+        deployment.unsupported.clear()
         return True
 
     def resent(self, ids: Sequence[str], token: str, now_ms: int) -> tuple[str, Lease] | None:
@@ -61,22 +78,38 @@ class Domain:
         return None
 
     def acquire(
-        self, tiers: Sequence[Sequence[str]], strategy: str, now_ms: int, until: Callable[[str], Until]
+        self,
+        tiers: Sequence[Sequence[str]],
+        strategy: str,
+        now_ms: int,
+        until: Callable[[str], Until],
+        kind: str = "",
+        minute: Minute | None = None,
+        is_first: bool = True,
     ) -> Refusal | set[str]:
-        """No, or the deployments one of which the request gets."""
+        """No, or the deployments one of which the request gets. A further attempt belongs to a request that is in."""
         self.advance(now_ms)
-        if self.active(now_ms) >= self.router.max_active:
+        if is_first and self.active(now_ms) >= self.router.max_active:
             return Refusal("shed", WAIT_MS)
+        if is_first and minute and (early_ms := self.used_up(minute, now_ms) - MINUTE_MS - now_ms) > 0:
+            return Refusal("limited", math.ceil(early_ms))
         names = [name for tier in tiers for name in tier]
         for name in names:
-            if self.deployments[name].is_overdue(now_ms):
+            if self.deployments[name].is_overdue(now_ms) and not self.deployments[name].lacks(kind, now_ms):
                 self.deployments[name].open(now_ms, until(name))
-        verdicts = {name: self.deployments[name].verdict(now_ms) for name in names}
+        verdicts = {name: self.deployments[name].verdict(now_ms, kind) for name in names}
         for tier in tiers:
             if home := {name for name in tier if verdicts[name][0] == "eligible"}:
+                if minute:
+                    self.minutes[minute.tenant] = self.used_up(minute, now_ms)
                 return self.choice(home, strategy, now_ms)
-        wait_ms = min(wait_ms for _, wait_ms in verdicts.values())
+        waits = [wait_ms for verdict, wait_ms in verdicts.values() if verdict != "unsupported"]
+        wait_ms = min(waits or [wait_ms for _, wait_ms in verdicts.values()])
         return Refusal("none", max(1, math.ceil(wait_ms)), tuple(verdict for verdict, _ in verdicts.values()))
+
+    def used_up(self, minute: Minute, now_ms: int) -> float:
+        """With one more request."""
+        return max(now_ms, self.minutes.get(minute.tenant, 0)) + minute.ms(min(minute.tokens, minute.limit))
 
     def choice(self, home: set[str], strategy: str, now_ms: int) -> set[str]:
         """A probe goes first, or a breaker never recovers. Drawn by lot: anyone; else the cheapest, and its equals."""
@@ -100,13 +133,21 @@ class Domain:
         until: Until,
         is_slow: bool = False,
         retry_after_ms: int = 0,
+        kind: str = "",
+        minute: Minute | None = None,
+        tokens: int = -1,
     ) -> tuple[bool, str, int]:
-        """Known, state, generation."""
+        """Known, state, generation. The tenant's minute is corrected by each attempt, the last or not."""
         self.advance(now_ms)
         deployment = self.deployments[name]
         lease = deployment.leases.pop(token, None)
         if lease:
-            deployment.settle(lease, outcome, is_slow, retry_after_ms, now_ms, until)
+            deployment.settle(lease, outcome, is_slow, retry_after_ms, now_ms, until, kind)
+        if lease and minute:
+            estimated = min(minute.tokens, minute.limit)
+            used = tokens if tokens >= 0 else 0 if outcome in NO_TOKENS else estimated
+            before_ms = max(now_ms, self.minutes.get(minute.tenant, 0))
+            self.minutes[minute.tenant] = before_ms + minute.ms(used - estimated)
         return lease is not None, deployment.state, deployment.generation
 
     def force(self, name: str, action: str, ttl_ms: int, now_ms: int) -> None:
@@ -121,6 +162,7 @@ class Domain:
         deployment.trips, deployment.changed_ms = 0, None
         if action == "reset":
             deployment.cool_until_ms, deployment.arrival_ms = 0, 0
+            deployment.unsupported.clear()
 
     def beat(self, replica: str, now_ms: int) -> tuple[int, int, bool, set[str]]:
         """Active, replicas alive, known, replicas dead. Every so often what has expired is removed."""
