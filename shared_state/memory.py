@@ -6,6 +6,7 @@ import time
 
 import msgspec
 
+from shared_state.breaker_log import BreakerLog
 from shared_state.ledger import Ledger
 from shared_state.records import Breaker, Permit
 
@@ -35,6 +36,7 @@ class Memory:
         self.replica = replica
         self.live: dict[str, Live] = {}
         self.ledger = Ledger()
+        self.breaker_log = BreakerLog()
         self._counter = 0
 
     def token(self, is_stream: bool, tenant: str = "") -> str:

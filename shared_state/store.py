@@ -341,6 +341,7 @@ class Store:
         if has_forgotten or beat.policy_version < self.configuration.version:
             await self.restore()
         fresh = {policies[k].id: breaker for k, breaker in beat.breakers.items()}
+        self.memory.breaker_log.see(beat.epoch, fresh)
         if has_forgotten:
             self.view = View(beat.epoch, _newest(before.breakers, fresh))  # the rest it was told just now
         else:

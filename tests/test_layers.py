@@ -95,6 +95,7 @@ ORDER = {
             "script_calls",
             "memory",
             "ledger",
+            "breaker_log",
             "replies",
             "batcher",
             "fitness",

@@ -1,0 +1,50 @@
+"""A log line for each breaker that has opened or closed since this replica's last heartbeat, whichever store decides.
+
+Heartbeats tell every replica of every transition, so each logs it once; what opened and closed between two of them is
+in the events only.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from shared_state.records import Breaker
+
+_log = logging.getLogger("pllm.state")
+_WORDS = {"open": "opened", "forced_open": "opened", "disabled": "disabled"}
+
+
+class _Logged(NamedTuple):
+    epoch: str
+    generation: int
+    state: str
+
+
+class BreakerLog:
+    """What was open before the first look is no news."""
+
+    def __init__(self) -> None:
+        self._logged: dict[str, _Logged] = {}
+        self._has_begun = False
+
+    def see(self, epoch: str, breakers: Mapping[str, Breaker]) -> None:
+        """``breakers``: by deployment, as one store holds them in this epoch. Half-open ones are still to be decided."""
+        for name, breaker in breakers.items():
+            if breaker.state == "half_open" or not breaker.generation:
+                continue
+            now = _Logged(epoch, breaker.generation, breaker.state)
+            before = self._logged.get(name, _Logged(epoch, 0, "closed"))
+            self._logged[name] = now
+            # Another store has generations of its own: only another state counts there.
+            has_reopened = before.epoch == epoch and before.generation < now.generation and now.state != "closed"
+            if self._has_begun and (before.state != now.state or has_reopened):
+                _tell(name, breaker)
+        self._has_begun = True
+
+
+def _tell(name: str, breaker: Breaker) -> None:
+    if breaker.state == "closed":
+        _log.info("breaker closed deployment=%s", name)
+        return
+    error = f" error={breaker.error}" if breaker.error else ""
+    _log.warning("breaker %s deployment=%s reason=%s%s", _WORDS[breaker.state], name, breaker.reason, error)
