@@ -5,6 +5,7 @@
 --- @include "breaker_view"
 --- @include "lease"
 --- @include "overdue"
+--- @include "probe"
 --- @include "orphan"
 --- @include "expire"
 --- @include "replica"
@@ -36,10 +37,12 @@ local now, transitions, changed, beats = domain.now, {}, {}, {}
 beats[replica] = now
 
 for k = 12, #ARGV, 2 do
-  local leases = KEYS[FIRST + 2 * (tonumber(ARGV[k]) - 1) + 1]
+  local own = FIRST + 2 * (tonumber(ARGV[k]) - 1)
+  local leases = KEYS[own + 1]
   local score = tonumber(redis.call('ZSCORE', leases, ARGV[k + 1]) or nil)
   if score and not lease_is_answered(score) then
     redis.call('ZADD', leases, 'XX', score + LEASE_ANSWERED, ARGV[k + 1])
+    if lease_is_probe(score) then probe_answer(KEYS[own], score, now) end
   end
 end
 domain_advance(domain, epoch)

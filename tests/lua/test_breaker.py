@@ -405,6 +405,55 @@ def test_probes_have_until_the_end_of_their_lease_to_report(cluster: Cluster) ->
     assert cluster.state("a") == "closed"
 
 
+def half_open_with_long_leases(cluster: Cluster, slow_ms: int = 0) -> None:
+    """Of 10 minutes; with a p99 of about ``slow_ms`` from before the trip."""
+    cluster.configure(deployment_policy("a", lease_ms=600_000, latency_threshold_ms=1_000_000))
+    for _ in range(20 if slow_ms else 0):
+        cluster.call("a", latency_ms=slow_ms)
+    cluster.trip("a")
+    cluster.cool_down("a")
+
+
+def deadline_of(cluster: Cluster) -> int:
+    """In ms from now."""
+    return int(cluster.deployment("a")["probe_deadline_ms"]) - cluster.now_ms
+
+
+def test_silent_probe_has_75_s_although_a_call_may_take_longer(cluster: Cluster) -> None:
+    half_open_with_long_leases(cluster)
+    cluster.granted("a")
+
+    assert deadline_of(cluster) == 75_000
+
+
+def test_probe_of_a_slow_model_has_twice_its_p99(cluster: Cluster) -> None:
+    half_open_with_long_leases(cluster, slow_ms=60_000)
+    cluster.granted("a")
+
+    assert 100_000 < deadline_of(cluster) < 140_000
+
+
+def test_probe_that_is_a_stream_has_its_whole_lease_once_its_first_byte_has_come(cluster: Cluster) -> None:
+    half_open_with_long_leases(cluster)
+    probe = cluster.granted("a", stream=True)
+    cluster.beat(answered=(probe,))
+    assert deadline_of(cluster) == 600_000
+
+    cluster.advance(599_999)
+    assert cluster.granted("a").is_probe
+
+
+def test_first_byte_of_a_call_from_before_extends_no_deadline(cluster: Cluster) -> None:
+    half_open_with_long_leases(cluster)
+    before = cluster.granted("a", stream=True)
+    cluster.settle(cluster.granted("a"), "failure")
+    cluster.cool_down("a")
+    cluster.granted("a")
+    cluster.beat(answered=(before,))
+
+    assert deadline_of(cluster) == 75_000
+
+
 @pytest.mark.parametrize("outcome", ["success", "cancelled"])
 def test_one_silent_probe_opens_again_though_another_reported(cluster: Cluster, outcome: str) -> None:
     half_open(cluster)
