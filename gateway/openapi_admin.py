@@ -4,6 +4,7 @@ from typing import Any
 
 from gateway.auth import PRIORITY_LEVELS
 from gateway.openapi_parts import as_json, get, listing, optional, parameter, ref, refusals, streamed, whole
+from shared_state.records import CALL_KINDS
 
 _ACTIONS = ["open", "close", "disable", "drain", "reset"]
 
@@ -40,7 +41,7 @@ def _state_paths() -> dict[str, Any]:
             "Health, latencies, breakers", as_json(_ANYTHING, "By model"), "401", "403", "503"
         ),
         "/v1/admin/deployments/{deployment}": get(
-            "Everything that is known of a deployment, the latency histogram of its window included",
+            "All that is known of a deployment: also its last error, the endpoints it lacks, its latency histogram",
             as_json(_ANYTHING, "The deployment"),
             *("401", "403", "404", "503"),
             parameters=[parameter("deployment", "path", _TEXT)],
@@ -81,6 +82,7 @@ def _explain_paths() -> dict[str, Any]:
             parameters=[
                 parameter("model", "query", _TEXT),
                 optional("priority", {"enum": list(PRIORITY_LEVELS)}),
+                optional("kind", {"enum": list(CALL_KINDS)}),
                 optional("tenant", _TEXT),
                 *(optional(name, {"type": "integer", "minimum": 0}) for name in ("prompt_bytes", "max_tokens")),
             ],

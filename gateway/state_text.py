@@ -27,6 +27,7 @@ def _domain(inspector: Inspector, domain: str) -> list[str]:
     found = inspector.overview()
     snapshot = found.snapshot
     view = ClusterView(
+        at_ms=snapshot.now_ms,
         active=snapshot.active,
         requests=snapshot.requests,
         failures=snapshot.failures,
@@ -71,6 +72,10 @@ def _deployment(found: Inspected) -> list[str]:
         lines.append(
             f"  {tables.clean(name):<{width}}  {tables.clean(value)}{_time(name, value, found.now_ms)}".rstrip()
         )
+    if each.last_error:
+        ago = duration(max(0, found.now_ms - each.last_error_at_ms))
+        at = f"{tables.moment(each.last_error_at_ms)}, {ago} ago"
+        lines += ["", f"last error ({at})", f"  {tables.clean(each.last_error)}"]
     lines += ["", f"latencies of the last minute ({sum(bucket.count for bucket in each.histogram):g} successes)"]
     lines += tables.histogram(each.histogram)
     lines += ["", f"active requests: {each.active} of at most {each.limit}"]
@@ -84,7 +89,7 @@ def _deployment(found: Inspected) -> list[str]:
 
 def _time(name: str, value: str, now_ms: int) -> str:
     """What a time of the store is on a clock, and how far away."""
-    if not name.endswith(("_at_ms", "_until_ms", "_deadline_ms", "_since_ms")):
+    if not name.endswith(("_at_ms", "_until_ms", "_deadline_ms", "_since_ms")) and not name.startswith("unsupported:"):
         return ""
     try:
         at_ms = float(value)

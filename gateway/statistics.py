@@ -5,6 +5,7 @@ open only when all are), and `deployments` lists each. Durations are strings.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 from shared_state.snapshots import DeploymentSnapshot, DomainSnapshot, Forecast
 
@@ -18,6 +19,11 @@ def duration(ms: float) -> str:
     if ms < 1000:
         return f"{round(ms)}ms"
     return f"{ms / 1000:.2f}".rstrip("0").rstrip(".") + "s"
+
+
+def iso(at_ms: int) -> str:
+    """The store's time in UTC, to the second."""
+    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def statistics(snapshot: DomainSnapshot, models: Iterable[tuple[str, Sequence[str]]]) -> dict[str, object]:
@@ -72,6 +78,9 @@ def _deployment(m: DeploymentSnapshot) -> dict[str, object]:
     place: dict[str, object] = {"region": m.region} if m.region else {}
     if m.rtt_ms is not None:
         place["round_trip"] = duration(m.rtt_ms)
+    trouble: dict[str, object] = {"unsupported": m.unsupported} if m.unsupported else {}
+    if m.last_error:
+        trouble |= {"last_error": m.last_error, "last_error_at": iso(m.last_error_at_ms)}
     return {
         "state": m.state,
         "health_score": m.health_score,
@@ -90,6 +99,7 @@ def _deployment(m: DeploymentSnapshot) -> dict[str, object]:
         "open_reason": m.open_reason,
         "open_for": duration(m.wait_ms),
         **place,
+        **trouble,
     }
 
 

@@ -11,6 +11,7 @@ from gateway.statistics import duration
 from shared_state.snapshots import Bucket, DeploymentSnapshot, Event, ReplicaSnapshot
 
 SILENT_MS = 5000  # after this a replica is taken for dead
+RECENT_MS = 300_000  # errors of the last few minutes are worth a line
 BAR_WIDTH = 40
 _PLAIN, _DIM, _RED, _YELLOW, _GREEN, _BOLD = "", "2", "31", "33", "32", "1"
 _COLOURS = {"closed": _GREEN, "half_open": _YELLOW, "open": _RED, "forced_open": _RED, "disabled": _DIM}
@@ -41,8 +42,11 @@ class AutoscaleView(msgspec.Struct, frozen=True):
 
 
 class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
-    """The state at one moment, from the admin API or from the store itself. Without models: one list."""
+    """The state at one moment, from the admin API or from the store itself. Without models: one list. ``at_ms``: the
+    store's time.
+    """
 
+    at_ms: int = 0
     active: int = 0
     requests: int = 0
     failures: int = 0
@@ -94,7 +98,10 @@ def cluster(view: ClusterView, events_most: int = 10) -> list[Line]:
         lines.append(Line(clean(f"replicas desired {view.autoscale.desired_replicas or '-'}: {view.autoscale.why}")))
     if view.problem:
         lines.append(Line(clean(view.problem), _RED))
-    lines += [Line(""), *deployments(view), Line(""), *replicas(view.replicas)]
+    lines += [Line(""), *deployments(view)]
+    if found := errors(view):
+        lines += [Line(""), *found]
+    lines += [Line(""), *replicas(view.replicas)]
     if view.budgets:
         lines += [Line(""), *budgets(view)]
     if view.events:
@@ -141,7 +148,26 @@ def _place(each: DeploymentSnapshot) -> tuple[str, str]:
     return each.region or "-", "-" if each.rtt_ms is None else duration(each.rtt_ms)
 
 
+def errors(view: ClusterView) -> list[Line]:
+    """Why calls of the last few minutes failed: one line per deployment, the newest first."""
+    found = [each for each in view.deployments if each.last_error and view.at_ms - each.last_error_at_ms <= RECENT_MS]
+    if not found:
+        return []
+    found.sort(key=lambda each: each.last_error_at_ms, reverse=True)
+    ages = (duration(max(0, view.at_ms - each.last_error_at_ms)) for each in found)
+    rows = [(each.id, f"{age} ago", each.last_error) for each, age in zip(found, ages, strict=True)]
+    return _table(("DEPLOYMENT", "WHEN", "LAST ERROR"), rows, [_PLAIN] * len(rows), {0, 2})
+
+
 def reason_of(each: DeploymentSnapshot) -> str:
+    return ", ".join(filter(None, (_breaker_reason(each), _missing(each))))
+
+
+def _missing(each: DeploymentSnapshot) -> str:
+    return f"no endpoint for {', '.join(each.unsupported)}" if each.unsupported else ""
+
+
+def _breaker_reason(each: DeploymentSnapshot) -> str:
     if each.state == "open":
         return f"{each.open_reason}, probes in {duration(each.wait_ms)}" if each.wait_ms else each.open_reason
     if each.state == "forced_open" and each.wait_ms:
@@ -177,7 +203,8 @@ def event_line(each: Event) -> str:
     at = moment(each.at_ms)
     if each.reason == "configured":  # from one version to the next
         return clean(f"{at}  {each.subject}  configured")
-    return clean(f"{at}  {each.subject}  {each.before or '-'} > {each.to or '-'}  {each.reason}")
+    why = f"{each.reason}: {each.error}" if each.error else each.reason
+    return clean(f"{at}  {each.subject}  {each.before or '-'} > {each.to or '-'}  {why}")
 
 
 def moment(at_ms: float) -> str:

@@ -28,7 +28,7 @@ class BreakerLog:
         self._has_begun = False
 
     def see(self, epoch: str, breakers: Mapping[str, Breaker]) -> None:
-        """``breakers``: by deployment, as one store holds them in this epoch; half-open ones are not decided yet."""
+        """``breakers``: by deployment, as one store holds them in this epoch. A half-open one decides nothing yet."""
         for name, breaker in breakers.items():
             if breaker.state == "half_open" or not breaker.generation:
                 continue

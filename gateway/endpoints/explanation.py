@@ -1,5 +1,5 @@
-"""GET /v1/admin/explain: which deployment a chat would get now, and why; with a tenant also what its budgets would say.
-Nothing is taken.
+"""GET /v1/admin/explain: which deployment a chat, or a call of another kind, would get now, and why; with a tenant also
+what its budgets would say. Nothing is taken.
 """
 
 import re
@@ -8,6 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.admission import KINDS
 from gateway.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.budget_view import budgets_shown
 from gateway.calls import Call
@@ -23,6 +24,7 @@ from shared_state.records import Ask
 from shared_state.snapshots import Explanation
 
 _WHOLE = re.compile(r"[0-9]{1,9}")
+_KINDS = {name: kind for kind, name in KINDS.items()}
 
 
 class Explainer:
@@ -48,10 +50,13 @@ class Explainer:
         level = _level(request, tenant)
         prompt_bytes = min(_number(request, "prompt_bytes"), PROMPT_BYTES_MOST)
         model = request.query_params.get("model", "")
-        call = Call(model, False, bytes(prompt_bytes), output_most=_number(request, "max_tokens"))
+        kind = request.query_params.get("kind", "chat")
+        if kind not in _KINDS:
+            raise InvalidRequest(f"kind must be one of {', '.join(_KINDS)}.", param="kind")
+        call = Call(model, False, bytes(prompt_bytes), _KINDS[kind], output_most=_number(request, "max_tokens"))
         plans = self._dispatcher.explain_plans(call, tenant)
         asks = [
-            Ask(level, tenant=tenant.limits, spending=self._prices.spending(call, tenant.limits, plan))
+            Ask(level, tenant=tenant.limits, spending=self._prices.spending(call, tenant.limits, plan), kind=kind)
             for plan in plans
         ]
         legs = [await self._store.explain(plan, ask) for plan, ask in zip(plans, asks, strict=True)]

@@ -1,7 +1,7 @@
 "use strict";
 // State comes as server-sent events over fetch, because EventSource cannot send the key. Text from the cluster is only
 // ever set as text.
-const KEPT_POINTS = 120, FEWEST_POINTS = 30, EVENTS_SHOWN = 60, SILENT_MS = 6000, DEAD_MS = 5000;
+const KEPT_POINTS = 120, FEWEST_POINTS = 30, EVENTS_SHOWN = 60, SILENT_MS = 6000, DEAD_MS = 5000, ERROR_SHOWN_MS = 3600000;
 const KEY = "pllm-admin-key", ACTOR = "pllm-actor";
 const STATES = {
   closed: ["closed", "good"], half_open: ["half open", "warn"], open: ["open", "bad"],
@@ -105,6 +105,10 @@ function reasonOf(row) {
   return detail ? `${label}: ${detail}` : label;
 }
 function detailOf(row) {
+  const missing = row.unsupported?.length ? `no endpoint for ${row.unsupported.join(", ")}` : "";
+  return [breakerDetail(row), missing].filter(Boolean).join(" · ");
+}
+function breakerDetail(row) {
   if (row.state === "closed") return row.oldest_ms > 10000 ? `oldest request ${span(row.oldest_ms)}` : "";
   if (row.state === "half_open") return "a few probes decide";
   const why = words(row.open_reason || "");
@@ -159,7 +163,7 @@ function chart(label) {
   return { svg, left, right, element: make("figure", {}, svg, make("figcaption", {}, left, right)) };
 }
 function card(id) {
-  const state = make("span", { class: "badge" }), why = make("p", { class: "why" });
+  const state = make("span", { class: "badge" }), why = make("p", { class: "why" }), error = make("p", { class: "error", hidden: "" });
   const health = meter("health", ""), load = meter("active / limit", "load");
   const numbers = {}, list = make("dl", { class: "numbers" });
   for (const name of ["p50", "p95", "p99", "calls", "failed", "slow"]) {
@@ -176,9 +180,9 @@ function card(id) {
     buttons.append(button);
   }
   const element = make("article", { class: "card", "data-deployment": id, "data-tone": "idle" },
-    make("div", { class: "top" }, make("h3", {}, id), state), why, make("div", { class: "meters" }, health.element, load.element),
+    make("div", { class: "top" }, make("h3", {}, id), state), why, error, make("div", { class: "meters" }, health.element, load.element),
     list, make("div", { class: "charts" }, line.element, bars.element), buttons);
-  const made = { element, state, why, health, load, numbers, line, lines, bars };
+  const made = { element, state, why, error, health, load, numbers, line, lines, bars };
   cards.set(id, made);
   return made;
 }
@@ -196,6 +200,13 @@ function showCard(row) {
   const values = { p50: time(row.p50_ms), p95: time(row.p95_ms), p99: time(row.p99_ms), calls: whole(row.requests || 0), failed: whole(row.failures || 0), slow: whole(row.slow || 0) };
   for (const [name, value] of Object.entries(values)) say(shown.numbers[name], value);
   showBars(shown.bars, row.histogram || []);
+}
+function showError(element, row) {
+  element.hidden = !row.last_error || (current.at_ms || 0) - row.last_error_at_ms > ERROR_SHOWN_MS;
+  if (element.hidden) return;
+  const at = new Date(row.last_error_at_ms);
+  say(element, `${at.toLocaleTimeString("en-GB")} ${row.last_error}`);
+  element.title = `Last error, ${at.toLocaleString()}: ${row.last_error}`;
 }
 function showLines(id) {
   const shown = cards.get(id), points = histories.get(id);
@@ -254,7 +265,8 @@ function eventLine(each) {
   const stamp = make("time", { datetime: at.toISOString(), title: at.toLocaleString() }, at.toLocaleTimeString("en-GB"));
   return make("li", { "data-tone": kind },
     make("div", { class: "line" }, make("b", {}, isShedding ? "load shedding" : each.subject), stamp),
-    make("div", {}, make("span", { class: "move" }, `${label(each.from)} → ${label(each.to)}`), make("span", { class: "reason" }, each.reason ? ` · ${words(each.reason)}` : "")));
+    make("div", {}, make("span", { class: "move" }, `${label(each.from)} → ${label(each.to)}`), make("span", { class: "reason" }, each.reason ? ` · ${words(each.reason)}` : "")),
+    ...(each.error ? [make("div", { class: "error" }, each.error)] : []));
 }
 function showReplicas() {
   byId("replicas").replaceChildren(...(current.replicas || []).map(each => {
@@ -299,6 +311,7 @@ function take(kind, state) {
     points.push([row.p50_ms || 0, row.p95_ms || 0, row.p99_ms || 0]);
     histories.set(row.id, points.slice(-KEPT_POINTS));
     showLines(row.id);
+    if (cards.has(row.id)) showError(cards.get(row.id).error, row);
   }
   for (const row of state.deployments) showCard(row);
   for (const [name, model] of models) showModel(name, model);

@@ -52,7 +52,7 @@ def _words(value: object) -> Iterator[str]:
 
 
 def test_the_page_has_its_commands() -> None:
-    assert len(COMMANDS) == 9
+    assert len(COMMANDS) == 10
 
 
 @pytest.mark.parametrize(("command", "output"), COMMANDS, ids=[command for command, _ in COMMANDS])

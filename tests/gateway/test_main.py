@@ -1,6 +1,7 @@
 """The command line: what `pllm check`, `pllm serve` and `pllm state` say and how they end."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -212,6 +213,23 @@ def test_state_of_a_deployment_shows_it_decoded(
     assert (code, lines[:2]) == (0, [name, "  closed"])
     assert "  latency_threshold_ms  8000" in lines
     assert "active requests: 0 of at most 200" in lines
+
+
+def test_state_of_a_deployment_shows_its_last_error_and_the_endpoints_it_lacks(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_ms = int(cluster.redis.hget(cluster.key("global"), "clock_ms") or 0)
+    cluster.redis.set(cluster.key("last_error:primary"), f"{at_ms} connection refused")
+    cluster.redis.hset(cluster.key("deployment:primary"), "unsupported:embeddings", at_ms + 600_000)
+    main(["state", "--url", cluster.store.url, "--domain", cluster.domain, "primary"])
+    one = capsys.readouterr().out
+    main(["state", "--url", cluster.store.url, "--domain", cluster.domain])
+    whole = capsys.readouterr().out
+
+    assert "\n  closed  no endpoint for embeddings\n" in one
+    assert re.search(r"last error \(\d{4}-.* ago\)\n  connection refused\n", one)
+    assert re.search(r"unsupported:embeddings +\d+  \(.*, in ", one)
+    assert re.search(r"DEPLOYMENT +WHEN +LAST ERROR\nprimary +\S+ ago  connection refused\n", whole)
 
 
 def test_state_of_one_word_may_be_a_command(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,6 +72,20 @@ def test_deployment_with_a_region_shows_it_and_how_far_it_is() -> None:
     assert "region" not in shown["c"]
 
 
+def test_deployment_shows_its_last_error_and_the_endpoints_it_lacks_where_there_are_any() -> None:
+    balancer, _ = merged(
+        DeploymentSnapshot(
+            id="a", last_error="connection refused", last_error_at_ms=1_700_000_000_900, unsupported=("embeddings",)
+        ),
+        DeploymentSnapshot(id="b"),
+    )
+    shown = balancer["deployments"]
+
+    assert (shown["a"]["last_error"], shown["a"]["last_error_at"]) == ("connection refused", "2023-11-14T22:13:20Z")
+    assert shown["a"]["unsupported"] == ("embeddings",)
+    assert not {"last_error", "last_error_at", "unsupported"} & shown["b"].keys()
+
+
 def test_forecast_is_told_with_its_errors_and_only_where_there_is_one() -> None:
     forecast = Forecast(
         arrivals_ahead=540.5,

@@ -46,6 +46,40 @@ def test_what_is_shed_and_what_is_wrong_is_said() -> None:
     ]
 
 
+def test_errors_of_the_last_minutes_are_told_the_newest_first() -> None:
+    rows = (
+        DeploymentSnapshot(id="old", last_error="long ago", last_error_at_ms=1_000_000 - 300_001),
+        DeploymentSnapshot(id="a", last_error="connection refused", last_error_at_ms=1_000_000 - 300_000),
+        DeploymentSnapshot(id="never"),
+        DeploymentSnapshot(id="long-name", last_error="401 invalid_api_key", last_error_at_ms=1_000_000 - 3_200),
+    )
+    lines = texts(ClusterView(at_ms=1_000_000, deployments=rows))
+
+    assert lines[9:12] == [
+        "DEPLOYMENT      WHEN  LAST ERROR",
+        "long-name   3.2s ago  401 invalid_api_key",
+        "a           300s ago  connection refused",
+    ]
+
+
+def test_without_errors_there_is_no_table_of_them() -> None:
+    assert not [text for text in texts(ClusterView(deployments=(DeploymentSnapshot(id="a"),))) if "LAST ERROR" in text]
+
+
+def test_deployment_without_an_endpoint_says_so_whatever_its_breaker() -> None:
+    lacking = DeploymentSnapshot(id="a", unsupported=("embeddings", "responses"))
+    opened = DeploymentSnapshot(id="a", state="open", open_reason="slow_rate", unsupported=("chat",))
+
+    assert reason_of(lacking) == "no endpoint for embeddings, responses"
+    assert reason_of(opened) == "slow_rate, no endpoint for chat"
+
+
+def test_event_of_a_breaker_tells_what_opened_it() -> None:
+    line = event_line(Event("1-0", "a", "closed", "open", "consecutive_failures", 1, 1, 0, "name not found\n\x1b[2J"))
+
+    assert line.endswith("a  closed > open  consecutive_failures: name not found??[2J")
+
+
 def test_newest_events_come_first_and_no_more_than_asked_for() -> None:
     events = tuple(Event(id=f"{n}-0", subject=f"d{n}") for n in (9, 10, 11))
     shown = [line.text for line in cluster(ClusterView(events=events), 2)][-2:]
@@ -56,9 +90,9 @@ def test_newest_events_come_first_and_no_more_than_asked_for() -> None:
 def test_control_characters_of_others_are_not_obeyed() -> None:
     evil = "\x1b]0;owned\x07\x1b[2J\n\x9b1m"
     view = ClusterView(
-        deployments=(DeploymentSnapshot(id=evil, state="forced_open", open_reason=evil),),
+        deployments=(DeploymentSnapshot(id=evil, state="forced_open", open_reason=evil, last_error=evil),),
         replicas=(ReplicaSnapshot(evil, 0, evil, evil),),
-        events=(Event(id="1-0", subject=evil, reason=evil),),
+        events=(Event(id="1-0", subject=evil, reason=evil, error=evil),),
         problem=evil,
     )
 

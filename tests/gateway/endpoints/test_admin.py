@@ -71,6 +71,16 @@ def test_explain_names_the_pick_and_a_verdict_for_each_candidate(replica: Replic
     ]
 
 
+def test_explain_is_of_the_kind_of_call_asked_for(cluster: Cluster, replica: ReplicaProcess) -> None:
+    until_ms = int(cluster.redis.hget(cluster.key("global"), "clock_ms") or 0) + 600_000
+    cluster.redis.hset(cluster.key("deployment:saved-primary"), "unsupported:embeddings", until_ms)
+    kinds = ("", "&kind=chat", "&kind=embeddings")
+    found = [replica.get(f"/v1/admin/explain?model=saved{kind}").json() for kind in kinds]
+
+    assert [each["picked"] for each in found] == ["saved-primary", "saved-primary", "spare"]
+    assert found[2]["candidates"][0]["verdict"] == "unsupported"
+
+
 def test_explain_takes_nothing(cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess) -> None:
     before = cluster.deployment("primary")
     replica.get("/v1/admin/explain?model=gpt-4")
@@ -81,7 +91,12 @@ def test_explain_takes_nothing(cluster: Cluster, replica: ReplicaProcess, provid
 
 @pytest.mark.parametrize(
     ("query", "status", "param"),
-    [("", 404, "model"), ("?model=gpt-5", 404, "model"), ("?model=gpt-4&priority=urgent", 400, "priority")],
+    [
+        ("", 404, "model"),
+        ("?model=gpt-5", 404, "model"),
+        ("?model=gpt-4&priority=urgent", 400, "priority"),
+        ("?model=gpt-4&kind=images", 400, "kind"),
+    ],
 )
 def test_explain_refuses_what_it_does_not_know(replica: ReplicaProcess, query: str, status: int, param: str) -> None:
     answer = replica.get(f"/v1/admin/explain{query}")

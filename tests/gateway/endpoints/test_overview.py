@@ -55,6 +55,22 @@ def test_deployment_shows_its_histogram_and_all_that_is_stored(cluster: Cluster,
     assert shown["stored"]["latency_threshold_ms"] == "8000"
 
 
+def test_deployment_shows_its_last_error_and_the_endpoints_that_it_lacks(
+    cluster: Cluster, replica: ReplicaProcess
+) -> None:
+    at_ms = int(cluster.redis.hget(cluster.key("global"), "clock_ms") or 0)
+    cluster.redis.set(cluster.key("last_error:primary"), f"{at_ms} connection refused")
+    cluster.redis.hset(cluster.key("deployment:primary"), "unsupported:embeddings", at_ms + 600_000)
+    shown = replica.get("/v1/admin/deployments/primary").json()
+    stats = replica.get("/v1/admin/models/stats").json()["load_balancer"]["gpt-4"]["deployments"]["primary"]
+    live = replica.get("/v1/admin/live?frames=1").text
+
+    assert (shown["last_error"], shown["last_error_at_ms"]) == ("connection refused", at_ms)
+    assert shown["unsupported"] == stats["unsupported"] == ["embeddings"]
+    assert stats["last_error"] == "connection refused"
+    assert '"unsupported":["embeddings"],"last_error":"connection refused"' in live
+
+
 def test_deployment_whose_id_has_a_slash_is_found(replica: ReplicaProcess) -> None:
     assert replica.get("/v1/admin/deployments/org/nested").json()["id"] == "org/nested"
 

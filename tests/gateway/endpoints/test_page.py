@@ -124,6 +124,18 @@ def test_money_places_and_wanted_replicas_are_shown(page: Browser) -> None:
     assert page.complaints() == []
 
 
+def test_last_error_and_missing_endpoints_are_shown_on_the_card(page: Browser, page_cluster: Cluster) -> None:
+    at_ms = int(page_cluster.redis.hget(page_cluster.key("global"), "clock_ms") or 0)
+    page_cluster.redis.set(page_cluster.key("last_error:alone"), f"{at_ms} <b>connection refused</b>")
+    page_cluster.redis.set(page_cluster.key("last_error:main"), f"{at_ms - 4_000_000} long ago")
+    page_cluster.redis.hset(page_cluster.key("deployment:alone"), "unsupported:embeddings", at_ms + 600_000)
+    page.wait_for_text(f"{CARD.format('alone')} .error", "<b>connection refused</b>")
+    page.wait_for_text(f"{CARD.format('alone')} .why", "no endpoint for embeddings")
+
+    assert page.text(f"{CARD.format('main')} .error") == ""
+    assert page.complaints() == []
+
+
 def test_provider_that_dies_is_seen(page: Browser, page_cluster: Cluster, replica: ReplicaProcess) -> None:
     for provider in page_cluster.providers:
         provider.behave(error_rate=1)
