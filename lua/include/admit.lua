@@ -17,8 +17,7 @@ local function admit_breaker(c, d, policy, now)
       return 'open', d.cooldown_ms
     end
     if (d.probes_issued or 0) >= policy.probes then
-      -- A probe may come back at any moment.
-      return 'probing', math.min(UNKNOWN_WAIT_MS, (d.probe_deadline_ms or math.huge) - now)
+      return 'probing', math.min(UNKNOWN_WAIT_MS, (d.probe_deadline_ms or math.huge) - now)  -- one may end at any time
     end
   elseif now < d.open_until_ms then
     return 'open', d.open_until_ms - now
@@ -29,14 +28,15 @@ local function admit_breaker(c, d, policy, now)
   return nil
 end
 
--- `tokens`: how many the request is estimated to take; `kind`: of call, '' when that is not said. A deployment without
--- its endpoint is no candidate, whatever the breaker says.
+-- `tokens`: how many the request is estimated to take; `kind`: of call, whose endpoint the deployment has to have.
 local function admit(c, policy, now, tokens, kind)
   local d, rest_ms = c.deployment, (c.deployment['unsupported:' .. kind] or 0) - now
-  c.verdict, c.wait_ms, c.state = 'unsupported', rest_ms, d.state
-  if rest_ms > 0 then return end
-  c.verdict, c.wait_ms = admit_breaker(c, d, policy, now)
-  c.state = c.becomes or (c.verdict and d.state) or (c.probe and 'half_open') or 'closed'
+  if rest_ms > 0 then
+    c.verdict, c.wait_ms, c.state = 'unsupported', rest_ms, d.state
+  else
+    c.verdict, c.wait_ms = admit_breaker(c, d, policy, now)
+    c.state = c.becomes or (c.verdict and d.state) or (c.probe and 'half_open') or 'closed'
+  end
   if c.verdict then return end
   if (d.cool_until_ms or 0) > now then
     c.verdict, c.wait_ms = 'cooling', d.cool_until_ms - now
