@@ -45,7 +45,7 @@ def _is_full(decision: Permit | Rejection) -> bool:
 
 def _number(tried: Sequence[Tried]) -> int:
     """Of the next attempt, as acquire counts them: 0 for another candidate while no deployment has failed."""
-    failures = sum(each.outcome is not Outcome.CLIENT_ERROR for each in tried)
+    failures = sum(each.outcome not in (Outcome.CLIENT_ERROR, Outcome.UNSUPPORTED) for each in tried)
     return failures + 1 if failures or not tried else 0
 
 

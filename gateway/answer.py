@@ -13,6 +13,7 @@ from gateway.tracing import Attempt
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit
 
+_COOLING = (Outcome.SUCCESS, Outcome.THROTTLED, Outcome.OVERLOADED)
 Settle = Callable[[Permit, Ending, Attempt], None]
 
 
@@ -100,7 +101,7 @@ class Answer:
             self._outcome,
             exchange.latency_ms,
             exchange.output_tokens,
-            retry_after_ms=exchange.retry_after_ms if self._outcome is Outcome.SUCCESS else 0,
+            retry_after_ms=exchange.retry_after_ms if self._outcome in _COOLING else 0,
             tokens=exchange.tokens,
             cached_tokens=exchange.cached_tokens,
             cost=exchange.cost,

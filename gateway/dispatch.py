@@ -223,6 +223,8 @@ class Dispatcher:
         try:
             exchange = await upstream.send(deployment.id, call, attempt.context, heard)
         except BaseException as error:
+            interrupt.end_waiting()
+            interrupt.clear()
             if interrupt.take(Cause.SILENCE):
                 return limits.silent()
             if interrupt.take(Cause.DEADLINE):

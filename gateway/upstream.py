@@ -116,7 +116,8 @@ class Upstream:
             exchange.is_free = not exchange.is_sent
         except _Defect as defect:
             raise _defect(deployment_id) from defect.__cause__
-        exchange.reason = without_keys(exchange.reason, target.key)
+        if exchange.reason:
+            exchange.reason = without_keys(exchange.reason, target.key)
         exchange.latency_ms = round((time.perf_counter() - started) * 1000)
         return exchange
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from loadtest.bench_domains import bench_domains
 from loadtest.bench_leases import bench_leases
+from loadtest.bench_parent import bench_parent
 from loadtest.bench_parts import EMPTY_CALL
 from loadtest.bench_processes import bench_processes
 from loadtest.bench_rig import RATE, Bench, cpu_s, rss_mib
@@ -105,6 +106,7 @@ PARTS: dict[str, Callable[[Bench, argparse.Namespace], None]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description=__doc__)
     parser.add_argument("--yardstick", type=Path, metavar="DIR")
+    parser.add_argument("--parent", type=Path, metavar="DIR", help="another checkout, in turns with this one")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--requests", type=int, default=100_000)
@@ -119,6 +121,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
         with bench.surroundings():
+            if options.parent:
+                bench_parent(bench, options.parent.resolve(), options.turns, options.seconds)
+                return
             for name in options.only or PARTS:
                 PARTS[name](bench, options)
 

@@ -58,12 +58,15 @@ class Bench:
         more: Sequence[str] = (),
         text: str = "",
         block: int = 0,
+        source: Path | None = None,
     ) -> Iterator[tuple[str, int]]:
+        """``source``: the root of another checkout, to run instead of this one."""
         port = free_port()
         file = self.folder / "bench.yaml"
         file.write_text(text or config(self.store, upstream or self.upstream, max_active, max_waiting, block))
-        command = (sys.executable, "-m", "gateway", "serve", "--config", str(file), *more)
-        with self.running(core, *command, "--engine", engine, "--port", str(port), port=port) as pid:
+        command = (sys.executable, "-P", "-m", "gateway", "serve", "--config", str(file), *more)
+        path = {"PYTHONPATH": str(source)} if source else {}
+        with self.running(core, *command, "--engine", engine, "--port", str(port), port=port, **path) as pid:
             yield f"http://127.0.0.1:{port}/v1/chat/completions", pid
 
     @contextlib.contextmanager

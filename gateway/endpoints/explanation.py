@@ -8,10 +8,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.admission import KINDS
 from gateway.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.budget_view import budgets_shown
-from gateway.calls import Call
+from gateway.calls import Call, Kind
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import answered
@@ -24,7 +23,7 @@ from shared_state.records import Ask
 from shared_state.snapshots import Explanation
 
 _WHOLE = re.compile(r"[0-9]{1,9}")
-_KINDS = {name: kind for kind, name in KINDS.items()}
+_KINDS = {kind.label: kind for kind in Kind}
 
 
 class Explainer:

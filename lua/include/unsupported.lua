@@ -2,22 +2,33 @@
 -- Kinds of call whose endpoint a deployment does not have: `unsupported:<kind>` in its hash, the ms until which it gets
 -- none of them. A success clears it at once. The mark is not reasserted to a store that has lost it, and each store
 -- learns it by itself: one call and its fallback find it again.
-local UNSUPPORTED_MS = 60000  -- what a provider has just added is found within a minute, at one fallback a minute
+-- Five seconds at first, twice as long each time that it is found missing again, a minute at most
+-- (`unsupported_for:<kind>`): a route that is missing while a server starts costs seconds, one that was never there one
+-- call a minute.
+local UNSUPPORTED_FIRST_MS, UNSUPPORTED_MOST_MS = 5000, 60000
 -- No other is ever written, or a hash could grow without end.
 local UNSUPPORTED_KINDS = 'chat completions embeddings messages responses'
 
+local function unsupported_set(d, kind, until_ms, for_ms)
+  record_set(d, 'unsupported:' .. kind, until_ms)
+  record_set(d, 'unsupported_for:' .. kind, for_ms)
+end
+
 local function unsupported_learn(d, outcome, kind, now)
   if outcome == 'success' then
-    record_set(d, 'unsupported:' .. kind, nil)
-  elseif outcome == 'unsupported' then
+    unsupported_set(d, kind, nil, nil)
+  elseif outcome == 'unsupported' and (d['unsupported:' .. kind] or 0) <= now then
     for known in string.gmatch(UNSUPPORTED_KINDS, '%a+') do
-      if kind == known then record_set(d, 'unsupported:' .. kind, now + UNSUPPORTED_MS) end
+      if kind == known then
+        local for_ms = math.min(UNSUPPORTED_MOST_MS, 2 * (d['unsupported_for:' .. kind] or UNSUPPORTED_FIRST_MS / 2))
+        unsupported_set(d, kind, now + for_ms, for_ms)
+      end
     end
   end
 end
 
 local function unsupported_forget(d)
-  for kind in string.gmatch(UNSUPPORTED_KINDS, '%a+') do record_set(d, 'unsupported:' .. kind, nil) end
+  for kind in string.gmatch(UNSUPPORTED_KINDS, '%a+') do unsupported_set(d, kind, nil, nil) end
 end
 
 -- The kinds that it does not get now, with spaces between; nil if none.

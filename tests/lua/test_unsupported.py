@@ -6,7 +6,7 @@ from shared_state.records import CALL_KINDS, Permit
 from tests.lua.test_block import ask_block, block, settle_block, tokens_of
 from tests.support.state import Cluster, deployment_policy
 
-RESTS_MS = 60_000
+RESTS_MS = 5_000  # the first time
 
 
 def refuse(cluster: Cluster, deployment_id: str = "a", kind: str = "embeddings") -> None:
@@ -46,6 +46,37 @@ def test_a_longer_wait_for_another_candidate_is_the_one_that_helps(marked: Clust
 @pytest.mark.parametrize("kind", ["chat", "completions", "messages", "responses", ""])
 def test_other_kinds_go_on(marked: Cluster, kind: str) -> None:
     assert marked.granted("a", kind=kind).deployment_id == "a"
+
+
+def test_endpoint_that_is_missing_again_and_again_is_tried_once_a_minute(cluster: Cluster) -> None:
+    cluster.configure("a")
+    rests = []
+    for _ in range(6):
+        refuse(cluster)
+        rests.append(cluster.rejected("a", kind="embeddings").retry_after_ms)
+        cluster.advance(rests[-1])
+
+    assert rests == [5_000, 10_000, 20_000, 40_000, 60_000, 60_000]
+
+
+def test_calls_under_way_that_find_it_missing_as_well_extend_nothing(cluster: Cluster) -> None:
+    cluster.configure("a")
+    permits = [cluster.granted("a", kind="embeddings") for _ in range(3)]
+    for permit in permits:
+        cluster.settle(permit, "unsupported")
+
+    assert cluster.rejected("a", kind="embeddings").retry_after_ms == RESTS_MS
+
+
+def test_endpoint_that_has_served_begins_anew(cluster: Cluster) -> None:
+    cluster.configure("a")
+    for _ in range(2):
+        refuse(cluster)
+        cluster.advance(20_000)
+    cluster.settle(cluster.granted("a", kind="embeddings"))
+    refuse(cluster)
+
+    assert cluster.rejected("a", kind="embeddings").retry_after_ms == RESTS_MS
 
 
 def test_mark_ends_by_itself(marked: Cluster) -> None:

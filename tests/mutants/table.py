@@ -2,7 +2,8 @@
 
 from tests.mutants.slip import Table
 from tests.mutants.table_gateway import GATEWAY
+from tests.mutants.table_judgement import JUDGEMENTS
 from tests.mutants.table_lua import LUA
 from tests.mutants.table_shared_state import SHARED_STATE
 
-TABLE: Table = {**LUA, **SHARED_STATE, **GATEWAY}
+TABLE: Table = {**LUA, **SHARED_STATE, **GATEWAY, **JUDGEMENTS}

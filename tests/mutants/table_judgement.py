@@ -1,0 +1,655 @@
+"""Slips in what an answer means, in where a stream is committed, and in the clocks."""
+
+from tests.mutants.slip import Slip, Table
+
+_GATEWAY = "tests/gateway/"
+CLASSIFY, COOLDOWNS, WORDS = (f"{_GATEWAY}test_{name}.py" for name in ("classify", "cooldowns", "error_words"))
+CONTENT, PROGRESS, SSE = (f"{_GATEWAY}test_{name}.py" for name in ("stream_content", "stream_progress", "sse"))
+ERRORS, EXHAUSTED = (f"{_GATEWAY}test_{name}.py" for name in ("upstream_errors", "exhausted"))
+DISPATCH, INTERRUPT, UPSTREAM = (f"{_GATEWAY}test_{name}.py" for name in ("dispatch", "interrupt", "upstream"))
+JUDGEMENT, COMMIT, HTTP = (f"{_GATEWAY}test_{name}.py" for name in ("judgement", "commit", "provider_http"))
+FAILURE_LOG, CHARGING = (f"{_GATEWAY}test_{name}.py" for name in ("failure_log", "charging"))
+
+JUDGEMENTS: Table = {
+    "gateway/classify.py": (
+        Slip("404: Outcome.UNSUPPORTED,", "404: Outcome.FAILURE,", CLASSIFY, "a missing endpoint opens the breaker"),
+        Slip("405: Outcome.UNSUPPORTED,", "405: Outcome.FAILURE,", CLASSIFY, "a 405 opens the breaker"),
+        Slip("408: Outcome.TIMEOUT,", "408: Outcome.CLIENT_ERROR,", CLASSIFY, "a 408 of the provider is the client's"),
+        Slip("424: Outcome.FAILURE,", "", CLASSIFY, "a failed generation of TGI is the client's error"),
+        Slip("498: Outcome.OVERLOADED,", "", CLASSIFY, "a full flex tier of Groq is the client's error"),
+        Slip("529: Outcome.OVERLOADED,", "529: Outcome.CLIENT_ERROR,", CLASSIFY, "overload is the client's error"),
+        Slip(
+            "if outcome is Outcome.UNSUPPORTED and names(error):",
+            "if names(error):",
+            f"{CLASSIFY} {JUDGEMENT}",
+            "any error that names a part of the request is the client's",
+        ),
+        Slip("if status == 413:", "if status == 414:", CLASSIFY, "a 413 takes no chain"),
+        Slip("if status == 402:", "if status == 420:", CLASSIFY, "a 402 cools for a second only"),
+        Slip(
+            "if status in (401, 407, 408, 409):",
+            "if status in (407, 408, 409):",
+            CLASSIFY,
+            "a 401 is judged by its words",
+            survives="no words of a 401 mean anything else today; the line keeps it so",
+        ),
+        Slip(
+            "and error_words.names_limit_with_room(error)",
+            "",
+            CLASSIFY,
+            "a 413 for a request that never fits is throttled",
+        ),
+        Slip(
+            "if status != 404 and error_words.says_too_long",
+            "if error_words.says_too_long",
+            CLASSIFY,
+            "a 404 with the words is judged by them",
+            survives="a 404 that speaks of a context length is not known of any provider; it stays a 404",
+        ),
+        Slip(
+            "if status < 500 and status != 429 and error_words.says_flagged",
+            "if status < 400 and error_words.says_flagged",
+            CLASSIFY,
+            "a flagged input opens the breaker",
+        ),
+        Slip(
+            "if status == 402 and error_words.says_too_expensive(error):",
+            "if error_words.says_too_expensive(None):",
+            CLASSIFY,
+            "somebody's large request cools the account",
+        ),
+        Slip(
+            "if status in (400, 402, 403, 429) and error_words.says_quota",
+            "if status in (402, 403, 429) and error_words.says_quota",
+            CLASSIFY,
+            "Anthropic's low balance is the client's error",
+        ),
+        Slip(
+            "if status == 400 and error_words.says_key_refused",
+            "if status == 499 and error_words.says_key_refused",
+            CLASSIFY,
+            "Google's bad key is the client's error",
+        ),
+        Slip(
+            "if status in (400, 422, 500) and error_words.says_endpoint",
+            "if status in (422, 500) and error_words.says_endpoint",
+            CLASSIFY,
+            "a model without the endpoint is the client's error",
+        ),
+        Slip(
+            "status = 400 if is_request else 500",
+            "status = 500",
+            CLASSIFY,
+            "a long prompt within a 200 opens the breaker",
+        ),
+        Slip(
+            "Outcome.TIMEOUT if isinstance(fault, TimeoutError) else Outcome.FAILURE",
+            "Outcome.FAILURE",
+            CLASSIFY,
+            "a timeout is a failure",
+        ),
+        Slip("isinstance(cause, MemoryError) or", "", CLASSIFY, "a replica without memory blames its providers"),
+        Slip("errno.EMFILE, ", "", CLASSIFY, "a replica without descriptors blames its providers"),
+        Slip("errno.EADDRNOTAVAIL, ", "", CLASSIFY, "a replica without ports blames its providers"),
+        Slip(
+            "isinstance(cause, socket.gaierror) and not _has_descriptor()",
+            "False",
+            CLASSIFY,
+            "a resolver without descriptors blames the provider",
+        ),
+        Slip(
+            'inner = getattr(cause, "os_error", None)',
+            "inner = None",
+            CLASSIFY,
+            "a fault behind aiohttp's is the provider's",
+        ),
+        Slip("[:REASON_MOST]", "", CLASSIFY, "a reason has no bound"),
+        Slip('" ".join(error.message.split())', "error.message", CLASSIFY, "a reason breaks the line of the log"),
+    ),
+    "gateway/error_words.py": (
+        Slip(
+            "return int(requested[2]) > int(requested[1])",
+            "return int(requested[2]) < int(requested[1])",
+            CLASSIFY,
+            "a request that never fits cools the deployment",
+        ),
+        Slip(
+            "if status == 429 or status_of(error, status) == 429 and status != 413:",
+            "if False:",
+            CLASSIFY,
+            "a rate limit of tokens takes the chain of long prompts",
+        ),
+        Slip("|model token limit", "", CLASSIFY, "Moonshot's words are not known"),
+        Slip("|range of input length", "", CLASSIFY, "DashScope's words are not known"),
+        Slip("|max(?:imum)? (?:prompt|input|context) length", "", CLASSIFY, "xAI's words are not known"),
+        Slip("|input tokens exceeded|number of input tokens exceeds", "", CLASSIFY, "Nova's words are not known"),
+        Slip(
+            'if error.param not in (None, "model")',
+            "if error.param is not None",
+            WORDS,
+            "a missing model is the client's error",
+        ),
+        Slip("if each not in model}", "}", WORDS, "a model that does not exist is the client's error"),
+        Slip(
+            """any(b'"%b"' % each.encode() in request""",
+            """any(b'%b' % each.encode() in request""",
+            WORDS,
+            "a word of the prompt makes a missing route the client's error",
+        ),
+        Slip('(1 if found[3] == "ms" else 1000)', "1000", WORDS, "a wait in ms is a thousand times as long"),
+        Slip("int(found[1] or 0) * 60_000 +", "", WORDS, "the minutes of a wait are forgotten"),
+    ),
+    "gateway/cooldowns.py": (
+        Slip(
+            'if b"remaining" in name and left.strip() == b"0"',
+            'if b"remaining" in name',
+            COOLDOWNS,
+            "a deployment with something left cools",
+        ),
+        Slip(
+            "return min(max(waits, default=0), SERVED_MOST_MS)",
+            "return max(waits, default=0)",
+            COOLDOWNS,
+            "a served answer cools for a day",
+        ),
+        Slip(
+            'if left.startswith((b"0", b"-")):', "if True:", COOLDOWNS, "a 429 waits for the limit that is not used up"
+        ),
+        Slip("if number >= _SINCE_1970_MS:", "if False:", COOLDOWNS, "a reset in ms since 1970 cools for a day"),
+        Slip(
+            "(_sent_at_s(dated) if number >= _SINCE_1970_S else 0)",
+            "0",
+            COOLDOWNS,
+            "a reset since 1970 cools for a day",
+        ),
+        Slip(
+            "return round(min(max(ms, 0), RETRY_AFTER_MOST_MS))",
+            "return round(min(max(ms, 1000), RETRY_AFTER_MOST_MS))",
+            COOLDOWNS,
+            "a reset of 0 throttles a served deployment",
+        ),
+        Slip(
+            'exact = headers.get(b"retry-after-ms", b"")',
+            'exact = headers.get(b"x", b"")',
+            COOLDOWNS,
+            "retry-after-ms is not read",
+        ),
+        Slip("if ms == ms else 0", "", COOLDOWNS, "a Retry-After of nan breaks the request"),
+    ),
+    "gateway/upstream_errors.py": (
+        Slip(
+            "return error_in(msgspec.json.decode(body))",
+            "return error_in(msgspec.json.decode(body, type=dict))",
+            ERRORS,
+            "Google's errors have no words",
+        ),
+        Slip(
+            'for key in ("message", "Message", "detail")',
+            'for key in ("message", "Message")',
+            ERRORS,
+            "FastAPI's errors have no words",
+        ),
+        Slip(
+            'value.get("code") is not None else value.get("error_code")',
+            'value.get("code") is not None else None',
+            ERRORS,
+            "Databricks' code is not read",
+        ),
+        Slip(
+            'if value.get("error") or value.get("object") == "error" or',
+            'if "error" in value or value.get("object") == "error" or',
+            ERRORS,
+            "an answer with `error: null` is an error",
+        ),
+        Slip("if not value.keys() & _ANSWERS and", "if", ERRORS, "an answer with a detail is an error"),
+        Slip("if 400 <= number <= 599:", "if number:", ERRORS, "a code of three digits is taken for a status"),
+        Slip("len(each) == 3", "True", ERRORS, "Mistral's code is taken for a status"),
+        Slip(
+            "if name.startswith(_REQUEST_PREFIXES):", "if False:", ERRORS, "a bad image within a 200 opens the breaker"
+        ),
+        Slip(
+            "not isinstance(value, bool) and",
+            "",
+            ERRORS,
+            "a code `true` is a status",
+            survives="True is no status between 400 and 599, and an error with `code: true` is not known",
+        ),
+        Slip("<= FIELDS_MOST", ">= 0", ERRORS, "an error's fields have no bound"),
+    ),
+    "gateway/stream_content.py": (
+        Slip(
+            'if choice.get("finish_reason") or choice.get("text"):',
+            'if choice.get("text"):',
+            CONTENT,
+            "an empty answer is never committed",
+        ),
+        Slip(
+            "each for key, each in delta.items() if key not in _NOT_CONTENT",
+            "each for key, each in delta.items()",
+            CONTENT,
+            "a role-only delta commits the stream",
+        ),
+        Slip(
+            'not in ("text", "thinking") or',
+            'not in ("text",) or',
+            CONTENT,
+            "an empty block of thinking commits the stream",
+        ),
+        Slip(
+            'return isinstance(delta, dict) and bool(delta.get("stop_reason"))',
+            "return False",
+            CONTENT,
+            "a message that ends without content waits for its stop",
+        ),
+        Slip(
+            '"response.queued", "keepalive"',
+            '"response.queued"',
+            f"{CONTENT} {COMMIT}",
+            "a keep-alive commits the stream",
+        ),
+        Slip('if kind.endswith("part.added"):', "if False:", CONTENT, "an empty part commits the stream"),
+        Slip(
+            'if wire is Kind.RESPONSE and kind == "response.failed":',
+            "if False:",
+            CONTENT,
+            "a failed response is content",
+        ),
+        Slip(
+            'if name == "error" or kind == "error":', 'if kind == "error":', CONTENT, "an event named error is content"
+        ),
+        Slip("or self._start > HOLD_MOST:", ":", CONTENT, "a preamble is held without end"),
+        Slip(
+            "return len(self.body) - self._start > EVENT_MOST", "return False", CONTENT, "an event is held without end"
+        ),
+        Slip("if len(event) > EVENT_MOST or", "if", CONTENT, "the judgement of a large event depends on packets"),
+        Slip(
+            "max(self._start, self._searched - _END_MOST)",
+            "max(self._start, self._searched)",
+            CONTENT,
+            "an event's end that two reads share is missed",
+        ),
+        Slip(
+            'if not self._has_data:\n                raise NotEvents("the stream ended',
+            'if False:\n                raise NotEvents("the stream ended',
+            CONTENT,
+            "a stream that ends before it began is a success",
+        ),
+        Slip("if not begins_like_events(begin):", "if False:", CONTENT, "a page of HTML is held until it ends"),
+        Slip(
+            "return kind if isinstance(kind, str) and kind else name",
+            "return name or str(kind)",
+            CONTENT,
+            "the name of an event beats its type",
+            survives="where both are there they are equal in every recorded stream",
+        ),
+    ),
+    "gateway/stream_progress.py": (
+        Slip(
+            'if self.is_done or self.has_error:\n            return b""',
+            'if self.has_error:\n            return b""',
+            PROGRESS,
+            "what follows the terminator is passed on",
+        ),
+        Slip(
+            "self.is_done = self._wire not in (Kind.MESSAGE, Kind.RESPONSE)",
+            "self.is_done = True",
+            PROGRESS,
+            "[DONE] completes a message that was cut",
+        ),
+        Slip(
+            "self.has_error = not self.is_done",
+            "self.has_error = True",
+            PROGRESS,
+            "a failed response is replaced by an error of ours",
+        ),
+        Slip(
+            "len(self._finished) >= max(1, self._choices)",
+            "bool(self._finished)",
+            PROGRESS,
+            "one of two answers completes both",
+        ),
+        Slip(
+            "self.has_finished = self.has_finished or is_end",
+            "self.has_finished = is_end",
+            PROGRESS,
+            "an event behind the stop reason makes the message incomplete",
+        ),
+        Slip(
+            "if self.is_done:\n                break",
+            "",
+            PROGRESS,
+            "what comes in the terminator's packet behind it is passed on",
+        ),
+        Slip(
+            "kept.append(self._counted(event))",
+            "kept.append(event)",
+            PROGRESS,
+            "usage next to a finish_reason is not read",
+        ),
+        Slip("self._is_within = True", "", PROGRESS, "marks inside of a long event are taken for marks"),
+        Slip(
+            "return int(found[-1]) if found else -1",
+            "return int(found[0]) if found else -1",
+            PROGRESS,
+            "an error event repeats an earlier number",
+        ),
+    ),
+    "gateway/stream_usage.py": (
+        Slip("if each is not None}", "}", PROGRESS, "a null in a later usage of a message erases the earlier count"),
+        Slip(
+            "usage = msgspec.structs.replace(self._usage, **named)",
+            "pass",
+            PROGRESS,
+            "a later usage of a message erases the earlier one",
+        ),
+        Slip(
+            "chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)",
+            "chunk.usage",
+            PROGRESS,
+            "Groq's usage is not read",
+        ),
+    ),
+    "gateway/sse.py": (
+        Slip(
+            '_ENDS = (b"\\n\\n", b"\\n\\r\\n", b"\\r\\r")',
+            '_ENDS = (b"\\n\\n", b"\\n\\r\\n")',
+            SSE,
+            "lines that end in CR have no events",
+        ),
+        Slip(
+            "return max(ends, default=0)", "return min(ends, default=0)", SSE, "whole events wait for the next packet"
+        ),
+        Slip(
+            "return (name, data) if data.strip() else None",
+            "return (name, data)",
+            f"{SSE} {CONTENT}",
+            "an empty data line is an event",
+        ),
+        Slip('line[5:].removeprefix(b" ")', "line[6:]", SSE, "data without a blank after its colon loses a byte"),
+        Slip(
+            'data.removeprefix(BYTE_ORDER_MARK).split(b"\\n\\n")',
+            'data.split(b"\\n\\n")',
+            SSE,
+            "the first event behind a BOM is lost",
+        ),
+    ),
+    "gateway/exchange.py": (
+        Slip(
+            "return self.judgement is SUCCESS or self.is_documented_end",
+            "return self.judgement is SUCCESS",
+            f"{COMMIT} {JUDGEMENT}",
+            "a failed response is replaced by an error of ours",
+        ),
+        Slip(
+            "return 0 if self.is_free and not self.input_tokens + self.output_tokens else -1",
+            "return -1",
+            f"{CHARGING} {JUDGEMENT}",
+            "a refused request is charged",
+        ),
+        Slip(
+            "elif not progress.is_done and not progress.has_finished:",
+            "elif not progress.is_done:",
+            f"{COMMIT} {UPSTREAM}",
+            "a complete stream without [DONE] is a failure",
+        ),
+        Slip(
+            "rest += progress.terminator",
+            "pass",
+            f"{COMMIT} {UPSTREAM}",
+            "a client waits for the [DONE] that its provider left out",
+        ),
+        Slip(
+            "if progress.has_error:\n                raise",
+            "if False:\n                raise",
+            UPSTREAM,
+            "an error in a stream is the end of it",
+        ),
+        Slip(
+            "async with asyncio.timeout(BODY_END_S):",
+            "async with asyncio.timeout(None):",
+            UPSTREAM,
+            "a complete stream waits for the end of its body",
+        ),
+        Slip(
+            "self.judgement, self.reason = judge_fault(fault)",
+            "self.reason = judge_fault(fault).outcome.value and",
+            UPSTREAM,
+            "a stream that is cut is a success",
+        ),
+    ),
+    "gateway/upstream.py": (
+        Slip(
+            "allow_redirects=False", "allow_redirects=True", HTTP, "a redirect takes the provider's key to another host"
+        ),
+        Slip("if is_own_fault(fault):", "if False:", JUDGEMENT, "a replica without descriptors opens breakers"),
+        Slip("exchange.is_free = not exchange.is_sent", "pass", CHARGING, "a request that was never sent is charged"),
+        Slip(
+            "exchange.reason = without_keys(exchange.reason, target.key)",
+            "pass",
+            f"{JUDGEMENT} {HTTP}",
+            "a reason shows the provider's key",
+        ),
+        Slip(
+            "200 <= response.status < 300 and response.status not in _NO_ANSWER",
+            "200 <= response.status < 300",
+            UPSTREAM,
+            "a part of an answer is an answer",
+        ),
+        Slip(
+            "if exchange.outcome is Outcome.SUCCESS:\n        exchange.retry_after_ms = served_ms",
+            "if False:\n        exchange.retry_after_ms = served_ms",
+            UPSTREAM,
+            "a provider with nothing left is called again",
+        ),
+        Slip(
+            "elif not exchange.retry_after_ms:",
+            "else:",
+            f"{UPSTREAM} {JUDGEMENT}",
+            "the provider's Retry-After shortens a quota's hour",
+        ),
+        Slip(
+            "throttled_ms(waits, response.headers) or told_ms", "told_ms", JUDGEMENT, "a 429's own headers do not count"
+        ),
+        Slip(
+            "exchange.error, exchange.is_free = error, True",
+            "exchange.error = error",
+            f"{CHARGING} {JUDGEMENT}",
+            "a 4xx is charged",
+        ),
+        Slip(
+            "if not is_over and not preamble.end():",
+            "if not is_over:",
+            COMMIT,
+            "a stream without its last blank line is a failure",
+        ),
+        Slip(
+            "if preamble.error is not None:",
+            "if False:",
+            f"{UPSTREAM} {COMMIT}",
+            "an error after a preamble is an answer",
+        ),
+        Slip(
+            "if error is not None:\n        return _in_band(error, asked, body, is_documented_end",
+            "if False:\n        return _in_band(error, asked, body, is_documented_end",
+            JUDGEMENT,
+            "an error in the body of a 200 is an answer",
+        ),
+        Slip("size > REPLY_MOST", "False", HTTP, "an answer without end fills the memory"),
+    ),
+    "gateway/deadline.py": (
+        Slip(
+            "_is_cut_short = deadline.at < own_at and (deadline.is_asked or not is_first)",
+            "_is_cut_short = deadline.at < own_at",
+            DISPATCH,
+            "a hang is never the provider's fault",
+        ),
+        Slip(
+            "is_neutral = self._is_cut_short or self.has_heard",
+            "is_neutral = self._is_cut_short",
+            DISPATCH,
+            "a provider that was cut off while it sent is to blame",
+        ),
+        Slip(
+            "deployment.first_token_timeout_ms if is_stream else None",
+            "deployment.first_token_timeout_ms",
+            DISPATCH,
+            "first_token_timeout bounds plain answers",
+        ),
+        Slip(
+            "own_at = min(own_at, now + first_token_ms / 1000)", "pass", DISPATCH, "first_token_timeout bounds nothing"
+        ),
+        Slip("self.at = min(own_at, deadline.at)", "self.at = own_at", DISPATCH, "an attempt outlives its request"),
+    ),
+    "gateway/dispatch.py": (
+        Slip(
+            "interrupt.begin_waiting(deployment.first_byte_timeout_ms / 1000)",
+            "pass",
+            f"{COMMIT} {UPSTREAM}",
+            "silence before the first byte has no end",
+        ),
+        Slip(
+            "if call.is_stream:\n            interrupt.begin_waiting",
+            "if True:\n            interrupt.begin_waiting",
+            f"{COMMIT} {DISPATCH}",
+            "a plain answer is cut at first_byte_timeout",
+        ),
+        Slip("elif not deadline.is_asked:", "elif False:", COMMIT, "timeout bounds a stream that delivers"),
+        Slip(
+            "interrupt.end_waiting()\n            interrupt.clear()",
+            "pass",
+            f"{COMMIT} {UPSTREAM} {DISPATCH}",
+            "the silence of one candidate cuts the next one",
+        ),
+        Slip(
+            "is_sent = not isinstance(error, ReplicaFault)",
+            "is_sent = True",
+            f"{JUDGEMENT} {CHARGING}",
+            "what could not be sent is charged",
+        ),
+        Slip(
+            "is_last = not way.candidates or is_spent or not",
+            "is_last = not way.candidates or not",
+            DISPATCH,
+            "max_attempts bounds nothing",
+        ),
+        Slip(
+            "not (chain or exchange.judgement.moves_on)",
+            "not chain",
+            f"{UPSTREAM} {JUDGEMENT}",
+            "no failure falls back",
+        ),
+        Slip(
+            "or (is_last and exchange.is_documented_end)",
+            "",
+            f"{COMMIT} {JUDGEMENT}",
+            "a failed response is replaced by an error of ours",
+        ),
+        Slip(
+            "is_last and not attempts(tried)",
+            "is_last",
+            DISPATCH,
+            "a client is told the fallback's objection, not the first one's failure",
+        ),
+        Slip(
+            "chains.pop(exchange.refusal, None)",
+            "chains.get(exchange.refusal)",
+            f"{UPSTREAM} {DISPATCH} {JUDGEMENT}",
+            "a chain asks again who has just refused",
+        ),
+        Slip(
+            "self._settle_unsent(decision, attempt, is_final=not way.candidates)",
+            "self._settle_unsent(decision, attempt, is_final=True)",
+            f"{CHARGING} {DISPATCH} {_GATEWAY}endpoints",
+            "a request that goes on after an unsent attempt is counted twice",
+        ),
+    ),
+    "gateway/answer.py": (
+        Slip(
+            "self._outcome = Outcome.TIMEOUT\n",
+            "self._outcome = Outcome.CANCELLED\n",
+            f"{UPSTREAM} {COMMIT}",
+            "silence in a stream is nobody's fault",
+        ),
+        Slip(
+            "self._outcome = Outcome.CANCELLED\n        return UpstreamTimedOut",
+            "self._outcome = Outcome.TIMEOUT\n        return UpstreamTimedOut",
+            DISPATCH,
+            "a client's own deadline opens the breaker",
+        ),
+        Slip(
+            "interrupt.end_waiting()\n                    yield chunk",
+            "yield chunk",
+            INTERRUPT,
+            "a slow reader is the provider's silence",
+        ),
+        Slip("failure.provider = provider_fields(", "_ = (", UPSTREAM, "an error in mid-stream loses its words"),
+        Slip(
+            "self._outcome = self.exchange.outcome\n\n",
+            "\n",
+            f"{COMMIT} {JUDGEMENT}",
+            "a response that failed at its end is a success",
+        ),
+        Slip(
+            "if self._outcome in _COOLING else 0",
+            "if self._outcome is Outcome.SUCCESS else 0",
+            JUDGEMENT,
+            "a documented end that is throttled does not cool",
+        ),
+    ),
+    "gateway/exhausted.py": (
+        Slip(
+            "next((t for t in tried if t.outcome is not Outcome.UNSUPPORTED), tried[0])",
+            "tried[0]",
+            f"{JUDGEMENT} {EXHAUSTED}",
+            "a missing endpoint hides what the next candidate answered",
+        ),
+        Slip(
+            "value[:FIELD_MOST] if isinstance(value, str) else value",
+            "value",
+            HTTP,
+            "a provider's fields have no bound",
+        ),
+        Slip(
+            "without_keys(text, str(candidate.deployment.provider.api_key))",
+            "text",
+            HTTP,
+            "an error shows the provider's key",
+        ),
+        Slip(
+            "min(waits) or 1000",
+            "max(waits) or 1000",
+            UPSTREAM,
+            "a client waits for the deployment that is back last",
+        ),
+        Slip(
+            'refusal.headers.append((b"x-pllm-provider-request-id"',
+            '_ = ((b"x-pllm-provider-request-id"',
+            HTTP,
+            "a refusal has no request id",
+        ),
+    ),
+    "gateway/failure_log.py": (
+        Slip(
+            "kind = f\"{outcome.value} {reason.partition(':')[0]}\"",
+            'kind = f"{outcome.value} {reason}"',
+            FAILURE_LOG,
+            "one line for each request",
+        ),
+        Slip(
+            "if self._latest.get(deployment_id) == kind:",
+            "if False:",
+            FAILURE_LOG,
+            "one line for each request",
+            survives="within a minute the second rule does the same; the first one is what makes it cheap",
+        ),
+        Slip(
+            "if now - logged_s.get(kind, -AGAIN_S) < AGAIN_S:",
+            "if False:",
+            FAILURE_LOG,
+            "reasons that alternate flood the log",
+        ),
+        Slip(
+            "if outcome not in _TOLD:", "if False:", FAILURE_LOG, "a client's mistake is a warning about the deployment"
+        ),
+    ),
+}
