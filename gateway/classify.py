@@ -49,6 +49,7 @@ _CLIENT_ERROR = Judgement(Outcome.CLIENT_ERROR, moves_on=False)
 _TOO_LONG = Judgement(Outcome.CLIENT_ERROR, moves_on=False, refusal=Refusal.CONTEXT_WINDOW)
 _FLAGGED = Judgement(Outcome.CLIENT_ERROR, moves_on=False, refusal=Refusal.CONTENT_POLICY)
 _TOO_EXPENSIVE = Judgement(Outcome.CLIENT_ERROR)  # another account may afford it
+_LACKS_FEATURE = Judgement(Outcome.CLIENT_ERROR)  # of this request: another model may have it
 _QUOTA = Judgement(Outcome.THROTTLED, cools_ms=QUOTA_COOL_MS)
 _UNSUPPORTED = Judgement(Outcome.UNSUPPORTED)
 _THROTTLED = Judgement(Outcome.THROTTLED)
@@ -114,6 +115,10 @@ def _by_words(status: int, error: UpstreamError) -> Judgement | None:
         return FAILURE
     if status in (400, 422, 500) and error_words.says_endpoint_unsupported(error):
         return _UNSUPPORTED
+    if status in (400, 403, 422) and error_words.says_model_gone(error):
+        return _UNSUPPORTED
+    if status in (404, 500, 501) and error_words.says_feature_unsupported(error):
+        return _LACKS_FEATURE
     return None
 
 

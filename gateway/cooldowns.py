@@ -20,13 +20,15 @@ _SINCE_1970_MS = 1e12
 
 
 def retry_after_ms(headers: Mapping[bytes, bytes], dated: Mapping[str, str]) -> int:
-    """Returns `retry-after-ms` or `retry-after` (seconds or an HTTP date) in ms, a day at most; 0 when absent or
-    unreadable. ``headers``: names in lower case; ``dated``: all headers of the answer.
+    """Returns `retry-after-ms` or `retry-after` (seconds, an HTTP date, or the time since 1970) in ms, a day at most;
+    0 when absent or unreadable. ``headers``: names in lower case; ``dated``: all headers of the answer.
     """
     exact = headers.get(b"retry-after-ms", b"").decode("latin-1").strip()
     if _NUMBER.fullmatch(exact):
         return round(min(float(exact), RETRY_AFTER_MOST_MS))
     text = headers.get(b"retry-after", b"").decode("latin-1").strip()
+    if _NUMBER.fullmatch(text) and float(text) >= _SINCE_1970_S:
+        return reset_ms(text.encode(), dated)
     try:
         ms = float(text) * 1000
     except ValueError:

@@ -61,8 +61,13 @@ _QUOTA = re.compile(
     r"credit balance is too low|insufficient (?:account )?balance|spend(?:ing)? limit|specified api usage limits"
 )
 _AFFORD = re.compile(r"fewer max_tokens|can only afford")
-_KEY_CODES = {"invalid_api_key", "api_key_invalid", "authentication_error"}
-_KEY = re.compile(r"api key (?:not valid|expired|not found)|(?:invalid|incorrect) (?:x-)?api[- ]key|api_key_invalid")
+_KEY_CODES = {"invalid_api_key", "api_key_invalid", "authentication_error", "account_deactivated"}
+# Anthropic answers 400 to an organization that was disabled, Google to a place that it does not serve.
+_KEY = re.compile(
+    r"api key (?:not valid|expired|not found)|(?:invalid|incorrect) (?:x-)?api[- ]key|api_key_invalid"
+    r"|(?:organization|account|project) (?:has been|was|is) (?:disabled|deactivated|suspended)"
+    r"|user location is not supported"
+)
 _ENDPOINT_CODES = {
     "unsupported_endpoint",
     "endpoint_not_supported",
@@ -76,6 +81,24 @@ _ENDPOINT = re.compile(
     r"|operation does not work with the specified model"
     r"|(?:endpoint|route|operation|api)\b[^.]{0,60}\b(?:is )?not (?:supported|implemented)"
     r"|unsupported (?:endpoint|operation)\b"
+)
+_MODEL_CODES = {"model_not_found", "model_decommissioned", "model_not_available", "invalid_model"}
+# Groq, DeepSeek, OpenRouter, Mistral, Bedrock, Together, xAI: the name is the configuration's, not the client's.
+_MODEL = re.compile(
+    r"model identifier is invalid|model not exist\b|is not a valid model id|\binvalid model\b"
+    r"|\bmodel [`'\"]?[\w./:@-]{1,120}[`'\"]? "
+    r"(?:does not exist|has been (?:decommissioned|retired|deprecated)|is no longer (?:available|supported))"
+)
+_FEATURES = (
+    r"(?:images?|audio|video|files?|documents?|tools?|tool use|tool choice|functions?|function calling|vision"
+    r"|multimodal|response_format|json(?:[ _]schema)?|structured outputs?|grammars?|logprobs|reasoning"
+    r"|thinking|system messages?)"
+)
+# OpenRouter (404), llama.cpp (500, 501), vLLM.
+_FEATURE = re.compile(
+    rf"no endpoints found (?:that|matching|with)\b|no allowed providers are available"
+    rf"|\b{_FEATURES}\b[^.]{{0,40}}\b(?:is|are) not supported|\b{_FEATURES}\b[^.]{{0,40}}\bunsupported"
+    rf"|(?:does|do) not support {_FEATURES}\b|unsupported {_FEATURES}\b|\btools param requires"
 )
 _RATE_CODES = {"rate_limit_exceeded", "rate_limit_error", "too_many_requests"}
 _AGAIN_IN = re.compile(r"(?:try again|retry) in (?:about )?(?:(\d{1,4})m)?(\d{1,6}(?:\.\d{1,6})?)\s?(ms|s)\b")
@@ -133,6 +156,16 @@ def says_key_refused(error: UpstreamError) -> bool:
 def says_endpoint_unsupported(error: UpstreamError) -> bool:
     """Whether the server or the model lacks this kind of endpoint."""
     return bool(_ENDPOINT_CODES & _codes(error) or _ENDPOINT.search(error.message.lower()))
+
+
+def says_model_gone(error: UpstreamError) -> bool:
+    """Whether the provider does not have the model that the configuration names."""
+    return bool(_MODEL_CODES & _codes(error) or _MODEL.search(error.message.lower()))
+
+
+def says_feature_unsupported(error: UpstreamError) -> bool:
+    """Whether a part of this request, such as an image or a tool, is what this model cannot take."""
+    return bool(_FEATURE.search(error.message.lower()))
 
 
 def names_part_of(request: bytes, error: UpstreamError, model: str) -> bool:

@@ -137,6 +137,54 @@ def test_other_mistakes_of_a_client_take_no_chain(status: int, error: UpstreamEr
 
 
 @pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "This organization has been disabled."),
+        (400, "User location is not supported for the API use."),
+        (403, "Your account has been suspended."),
+    ],
+)
+def test_account_of_the_gateway_that_is_closed_is_like_a_bad_key(status: int, words: str) -> None:
+    assert judge(status, UpstreamError(words)) == Judgement(Outcome.FAILURE)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "The model `llama2-70b-4096` has been decommissioned and is no longer supported.",
+        "Model Not Exist",
+        "foo/bar is not a valid model ID",
+        "Invalid model: mistral-huge",
+        "The provided model identifier is invalid.",
+        "The model grok-0 does not exist or your team does not have access to it.",
+    ],
+)
+def test_model_that_the_provider_does_not_have_is_no_mistake_of_the_client(words: str) -> None:
+    """The configuration names it, whatever status the provider answers."""
+    for status in (400, 403, 422):
+        assert judge(status, UpstreamError(words)) == Judgement(Outcome.UNSUPPORTED)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (404, "No endpoints found that support image input"),
+        (404, "No endpoints found matching your data policy (Free model publication)."),
+        (500, "tools param requires --jinja flag"),
+        (500, "image input is not supported - hint: you may need to provide the mmproj"),
+        (501, "This model does not support tools"),
+    ],
+)
+def test_request_with_an_image_or_a_tool_takes_nothing_from_requests_without(status: int, words: str) -> None:
+    assert judge(status, UpstreamError(words)) == Judgement(Outcome.CLIENT_ERROR)
+
+
+def test_endpoint_or_model_that_is_not_there_is_no_matter_of_features() -> None:
+    for status, words in ((501, "This server does not support embeddings."), (404, "No endpoints found for a/b.")):
+        assert judge(status, UpstreamError(words)) == Judgement(Outcome.UNSUPPORTED)
+
+
+@pytest.mark.parametrize(
     "words",
     [
         "Too many tokens, please wait before trying again.",

@@ -25,6 +25,10 @@ def test_retry_after_is_read_in_seconds_and_bounded_by_a_day(value: str | None, 
     assert retry_after_ms(after(value), {}) == milliseconds
 
 
+def test_retry_after_may_be_the_time_since_1970() -> None:
+    assert 17_000 <= retry_after_ms(after(str(int(time.time()) + 20)), {}) <= 20_000
+
+
 def test_retry_after_in_milliseconds_is_more_exact() -> None:
     assert retry_after_ms({b"retry-after-ms": b"1500", b"retry-after": b"2"}, {}) == 1500
     assert retry_after_ms({b"retry-after-ms": b"soon", b"retry-after": b"2"}, {}) == 2000
