@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import re
 from collections.abc import Iterable
 from enum import Enum
@@ -9,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.dialects.lenient_json import as_text, loaded
 from gateway.errors import InvalidRequest
 from gateway.request_peek import (
     TOKENS_MOST,
@@ -77,7 +79,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class ChatReply(msgspec.Struct, frozen=True):
-    """A plain reply. ``choices`` must be there: JSON of another kind is not an answer."""
+    """A plain reply. ``choices`` must be there: JSON of another kind is not an answer. `tokens_of` reads odd ones."""
 
     choices: list[msgspec.Raw]
     usage: Usage | None = None
@@ -191,9 +193,45 @@ def edition_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str],
 
 
 def tokens_of(kind: Kind, body: bytes) -> tuple[int, int, int]:
-    """Returns `usage_tokens` of a plain reply. Raises what is in NOT_JSON when it is no reply of this kind."""
-    usage = _replies[kind].decode(body).usage
+    """Returns `usage_tokens` of a plain reply. Raises what is in NOT_DECODED when it is no reply of this kind; usage
+    that cannot be read is none.
+    """
+    try:
+        usage = _replies[kind].decode(body).usage
+    except NOT_JSON:
+        usage = _usage_of_odd(kind, loaded(body))
     return (0, 0, 0) if usage is None else usage_tokens(usage)
+
+
+_ANSWER_NAMES = {Kind.EMBEDDING: "data", Kind.MESSAGE: "content", Kind.RESPONSE: "output"}
+_CHAT_OBJECTS = ("chat.completion", "text_completion")
+
+
+def _usage_of_odd(kind: Kind, value: object) -> Usage | None:
+    """Raises ValidationError unless an official client would take the value for a reply. Some servers send a completion
+    without choices where the model wrote nothing.
+    """
+    fields = value if isinstance(value, dict) else {}
+    answer = fields.get(_ANSWER_NAMES.get(kind, "choices"))
+    is_empty = answer is None and kind in (Kind.CHAT, Kind.COMPLETION) and fields.get("object") in _CHAT_OBJECTS
+    if not isinstance(answer, list) and not is_empty and not (kind is Kind.MESSAGE and isinstance(answer, str)):
+        raise msgspec.ValidationError("no reply of this kind")
+    return lenient_usage(fields.get("usage"))
+
+
+def lenient_usage(value: object) -> Usage | None:
+    """Returns usage with the counts that can be read: floats and numbers in quotes are."""
+    if not isinstance(value, dict):
+        return None
+    return Usage(**{name: _count(value.get(name)) for name in Usage.__struct_fields__})
+
+
+def _count(value: object) -> float | None:
+    try:
+        count = float(as_text(value) or "nothing")
+    except ValueError:
+        return None
+    return count if math.isfinite(count) else None
 
 
 def usage_tokens(usage: Usage) -> tuple[int, int, int]:

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import aiohttp
-import msgspec
 
-from gateway.calls import NOT_JSON, Kind
+from gateway.calls import Kind
 from gateway.classify import FAILURE, SUCCESS, Judgement, Refusal, judge_fault, judge_in_band, reason_of
+from gateway.dialects.lenient_json import NOT_DECODED, read
 from gateway.dialects.malformed import Malformed
 from gateway.fault_words import fault_words
 from gateway.providers.adapters import Converter
@@ -178,7 +178,7 @@ def _completed(rest: bytes) -> bytes:
         return b""
     try:
         if found[1].strip() != DONE:
-            msgspec.json.decode(found[1])
-    except NOT_JSON:
+            read(found[1])
+    except NOT_DECODED:
         return b""
     return rest.rstrip(b"\r\n") + b"\n\n"

@@ -7,9 +7,8 @@ The judgement depends on the bytes only, never on how they were cut into packets
 
 from typing import Any
 
-import msgspec
-
-from gateway.calls import NOT_JSON, Kind
+from gateway.calls import Kind
+from gateway.dialects.lenient_json import NOT_DECODED, read
 from gateway.sse import BYTE_ORDER_MARK, DONE, EVENT_END, NotEvents, begins_like_events, parsed
 from gateway.upstream_errors import UpstreamError, announced_error, error_in
 
@@ -36,6 +35,22 @@ def error_in_event(wire: Kind, name: str, value: object) -> UpstreamError | None
     if name == "error" or kind == "error":
         return error_in(value) or UpstreamError()
     return announced_error(value)
+
+
+ENDED_IN_ERROR = UpstreamError("The provider ended its answer with the finish reason `error`.", code="server_error")
+
+
+def ended_empty_in_error(value: dict[str, Any]) -> bool:
+    """Whether each choice of a chunk or completion has the finish reason `error` and no content."""
+    choices = value.get("choices")
+    if not isinstance(choices, list) or not choices:
+        return False
+    return all(
+        isinstance(each, dict)
+        and each.get("finish_reason") == "error"
+        and not _choice_content({**each, "finish_reason": None})
+        for each in choices
+    )
 
 
 def has_content(wire: Kind, name: str, value: dict[str, Any]) -> bool:
@@ -143,8 +158,8 @@ class Preamble:
                 raise NotEvents("the stream ended before it began")
             return True
         try:
-            value = msgspec.json.decode(data)
-        except NOT_JSON as error:
+            value = read(data)
+        except NOT_DECODED as error:
             if self._has_data:
                 return False
             raise NotEvents("the first event is not JSON") from error
@@ -154,6 +169,8 @@ class Preamble:
             raise NotEvents("the first event is no object")
         self._has_data = True
         self.error = error_in_event(self._wire, name, value)
+        if self._wire in (Kind.CHAT, Kind.COMPLETION) and ended_empty_in_error(value):
+            self.error = self.error or ENDED_IN_ERROR
         if self.error is not None:
             self.is_documented_end = self._wire is Kind.RESPONSE and event_type(name, value) == "response.failed"
             return True

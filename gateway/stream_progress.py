@@ -5,11 +5,10 @@ Events are searched for marks as bytes, many at a time; only those that carry a 
 
 import re
 
-import msgspec
-
-from gateway.calls import NOT_JSON, Kind
+from gateway.calls import Kind
+from gateway.dialects.lenient_json import NOT_DECODED, read
 from gateway.sse import DONE, EVENT_END, events, parsed, split
-from gateway.stream_content import error_in_event, event_type
+from gateway.stream_content import ENDED_IN_ERROR, error_in_event, event_type
 from gateway.stream_usage import StreamUsage
 from gateway.upstream_errors import UpstreamError
 
@@ -119,8 +118,8 @@ class Progress:
             self.is_done = self._wire not in (Kind.MESSAGE, Kind.RESPONSE)
             return
         try:
-            value = msgspec.json.decode(data)
-        except NOT_JSON:
+            value = read(data)
+        except NOT_DECODED:
             return
         kind = event_type(name, value)
         error = error_in_event(self._wire, name, value)
@@ -145,5 +144,7 @@ class Progress:
                 choices = value.get("choices")
                 for each in choices if isinstance(choices, list) else ():
                     if isinstance(each, dict) and each.get("finish_reason"):
+                        if each["finish_reason"] == "error":
+                            self.error = ENDED_IN_ERROR  # for the deployment; the client reads it in the chunk
                         self._finished.add(each["index"] if isinstance(each.get("index"), int) else 0)
                 self.has_finished = len(self._finished) >= max(1, self._choices)

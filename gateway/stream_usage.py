@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from gateway.calls import NOT_JSON, Kind, Usage, usage_tokens
+from gateway.calls import NOT_JSON, Kind, Usage, lenient_usage, usage_tokens
+from gateway.dialects.lenient_json import NOT_DECODED, as_object, read
 
 
 class _Chunk(msgspec.Struct, frozen=True):
@@ -51,6 +52,16 @@ def _of_response(data: bytes) -> Usage | None:
     return event.response.usage if event.response else None
 
 
+def _of_odd(data: bytes) -> Usage | None:
+    """Of an event that a strict reader refuses: counts in quotes, `NaN`, halves of surrogate pairs."""
+    try:
+        event = as_object(read(data))
+    except NOT_DECODED:
+        return None
+    holders = (event, *(as_object(event.get(name)) for name in ("message", "response", "x_groq")))
+    return next((usage for each in holders if (usage := lenient_usage(each.get("usage"))) is not None), None)
+
+
 _READERS: dict[Kind, Callable[[bytes], Usage | None]] = {Kind.MESSAGE: _of_message, Kind.RESPONSE: _of_response}
 
 
@@ -67,7 +78,7 @@ class StreamUsage:
         try:
             usage = self._read(data)
         except NOT_JSON:
-            return
+            usage = _of_odd(data)
         if usage is None:
             return
         if self._is_by_field:

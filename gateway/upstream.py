@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 import aiohttp
 import msgspec
 
-from gateway.calls import NOT_JSON, Call, Kind, tokens_of
+from gateway.calls import Call, Kind, tokens_of
 from gateway.classify import (
     FAILURE,
     SUCCESS,
@@ -23,6 +23,7 @@ from gateway.classify import (
 )
 from gateway.connections import session
 from gateway.cooldowns import retry_after_ms, served_ms, throttled_ms
+from gateway.dialects.lenient_json import NOT_DECODED, read
 from gateway.dialects.malformed import Malformed
 from gateway.error_words import names_part_of, try_again_ms
 from gateway.errors import InvalidRequest, ReplicaFault
@@ -32,7 +33,7 @@ from gateway.providers.adapters import Adapter
 from gateway.redaction import without_keys
 from gateway.settings import DeploymentSettings
 from gateway.sse import NotEvents
-from gateway.stream_content import Preamble
+from gateway.stream_content import ENDED_IN_ERROR, Preamble, ended_empty_in_error
 from gateway.targets import Target, target
 from gateway.upstream_errors import UpstreamError, announced_error, error_in, error_of
 from shared_state.records import Outcome
@@ -190,12 +191,17 @@ async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, asked: 
     try:
         exchange.input_tokens, exchange.output_tokens, exchange.cached_tokens = tokens_of(adapter.wire, body)
         exchange.body = _translated(adapter, body)
-    except (*NOT_JSON, Malformed):
+    except (*NOT_DECODED, Malformed):
         error = error_of(body)
         if error is not None:
             return _in_band(error, asked, body)
-        return Exchange(FAILURE, reason=f"the answer's body is no reply of {adapter.wire.value}")
+        return Exchange(FAILURE, reason=_no_reply(body, f"the answer's body is no reply of {adapter.wire.value}"))
     return exchange
+
+
+def _no_reply(body: bytes, reason: str) -> str:
+    """A page means that something else than the provider's API answers at this address."""
+    return "the answer is an HTML page (is base_url right?)" if body.lstrip()[:1] == b"<" else reason
 
 
 def _translated(adapter: Adapter, body: bytes) -> bytes:
@@ -204,7 +210,7 @@ def _translated(adapter: Adapter, body: bytes) -> bytes:
         return body
     try:
         return adapter.reply(body)
-    except (*NOT_JSON, Malformed):
+    except (Malformed, RecursionError):
         raise
     except Exception as defect:
         raise _Defect from defect
@@ -236,14 +242,16 @@ def _announced(wire: Kind, body: bytes) -> UpstreamError | None:
     if b'"error' not in body and b'"detail"' not in body:
         return None
     try:
-        value = msgspec.json.decode(body)
-    except NOT_JSON:
+        value = read(body)
+    except NOT_DECODED:
         return None
     error = announced_error(value)
     if error is None and wire in (Kind.CHAT, Kind.COMPLETION) and isinstance(value, dict):
         choices = value.get("choices")
         first = choices[0] if isinstance(choices, list) and choices else None
-        return error_in(first) if isinstance(first, dict) and isinstance(first.get("error"), dict) else None
+        if isinstance(first, dict) and isinstance(first.get("error"), dict):
+            return error_in(first)
+        return ENDED_IN_ERROR if ended_empty_in_error(value) else None
     return error
 
 
@@ -280,4 +288,4 @@ async def _read_no_stream(chunks: AsyncIterator[bytes], preamble: Preamble, aske
         error = error_of(bytes(body))
         if error is not None:
             return _in_band(error, asked, bytes(body))
-    return Exchange(FAILURE, reason=reason)
+    return Exchange(FAILURE, reason=_no_reply(bytes(body), reason))

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.calls import NOT_JSON
+from gateway.dialects.lenient_json import NOT_DECODED, read
 
 WORDS_MOST = 2_000
 FIELDS_MOST = 8_192  # bytes of an error's other fields that reach the client
@@ -39,8 +39,8 @@ class UpstreamError(msgspec.Struct, frozen=True):
 def error_of(body: bytes) -> UpstreamError | None:
     """Returns the error in the body of an answer whose status is an error, None when it has no known shape."""
     try:
-        return error_in(msgspec.json.decode(body))
-    except NOT_JSON:
+        return error_in(read(body))
+    except NOT_DECODED:
         return None
 
 
@@ -58,7 +58,7 @@ def error_in(value: object) -> UpstreamError | None:
     errors = value.get("errors")
     if not inner and isinstance(errors, list) and errors and isinstance(errors[0], dict):
         return _error(errors[0], value)
-    words = inner or next((value[key] for key in ("message", "Message", "detail") if value.get(key)), None)
+    words = inner or next((value[key] for key in ("message", "Message", "detail", "msg") if value.get(key)), None)
     if not isinstance(words, str | list | dict):
         return None
     kind = value.get("error_type") or value.get("type")
@@ -72,11 +72,16 @@ def announced_error(value: object) -> UpstreamError | None:
         value = value[0] if value else None
     if not isinstance(value, dict):
         return None
-    if value.get("error") or value.get("object") == "error" or value.get("type") == "error":
+    if not _is_blank(value.get("error")) or value.get("object") == "error" or value.get("type") == "error":
         return error_in(value) or UpstreamError()
     if not value.keys() & _ANSWERS and (value.get("detail") or "error_code" in value or value.get("errors")):
         return error_in(value)
     return None
+
+
+def _is_blank(error: object) -> bool:
+    """Some servers put an error object without any words or code into each answer."""
+    return not any(error.values()) if isinstance(error, dict) else not error
 
 
 _ANSWERS = frozenset({"choices", "content", "output", "data", "type", "usage"})

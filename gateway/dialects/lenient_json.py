@@ -33,11 +33,21 @@ def decoded(decoder: msgspec.json.Decoder[T], data: bytes, restored: Callable[[A
         raise Malformed(str(error)) from error
 
 
-def loaded(data: bytes) -> Any:
-    """Reads JSON as the official clients do: halves of surrogate pairs are accepted, and so are `NaN` and `Infinity`,
-    which become null. Raises ValueError, RecursionError.
+def read(data: bytes) -> Any:
+    """Reads JSON, odd JSON as `loaded` does, but the value can be written again: without halves of surrogate pairs and
+    without infinite numbers. Raises what is in NOT_DECODED.
     """
-    return json.loads(data.decode(), parse_constant=lambda _: None)
+    try:
+        return msgspec.json.decode(data)
+    except NOT_DECODED:
+        return loaded(encoded(loaded(data)))
+
+
+def loaded(data: bytes) -> Any:
+    """Reads JSON as the official clients do: halves of surrogate pairs and a byte order mark are accepted, and so are
+    `NaN` and `Infinity`, which become null. Raises ValueError, RecursionError.
+    """
+    return json.loads(data.decode("utf-8-sig"), parse_constant=lambda _: None)
 
 
 def encoded(value: Any) -> bytes:

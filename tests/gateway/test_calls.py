@@ -75,6 +75,46 @@ def test_reply_of_another_kind_is_none(kind: Kind) -> None:
         tokens_of(kind, other)
 
 
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        (b"[]", (0, 0, 0)),
+        (b'"9"', (0, 0, 0)),
+        (b'{"prompt_tokens": "3", "completion_tokens": "4"}', (3, 4, 0)),
+        (b'{"prompt_tokens": 3, "completion_tokens": 1e999}', (3, 0, 0)),
+        (b'{"prompt_tokens": NaN, "completion_tokens": [4]}', (0, 0, 0)),
+        (b'{"prompt_tokens": 3, "completion_tokens": true}', (3, 0, 0)),
+        (
+            b'{"prompt_tokens": 208, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 314}}',
+            (208, 4, 0),
+        ),
+    ],
+)
+def test_usage_that_cannot_be_read_fails_no_answer(usage: bytes, tokens: tuple[int, int, int]) -> None:
+    assert tokens_of(Kind.CHAT, b'{"choices": [], "usage": %b}' % usage) == tokens
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (Kind.CHAT, b'{"choices": [{"message": {"content": "\\ud83d"}, "logprobs": NaN}]}'),
+        (Kind.CHAT, b'\xef\xbb\xbf{"choices": []}'),
+        (Kind.CHAT, b'{"object": "chat.completion", "choices": null}'),
+        (Kind.MESSAGE, b'{"content": "hello"}'),
+    ],
+)
+def test_reply_that_official_clients_take_is_one(kind: Kind, body: bytes) -> None:
+    assert tokens_of(kind, body) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"choices": "x"}', b'{"choices": {}}', b'{"object": "error"}', b'{"content": "x"}', b"7"]
+)
+def test_odd_json_is_no_reply(body: bytes) -> None:
+    with pytest.raises(NOT_JSON):
+        tokens_of(Kind.CHAT, body)
+
+
 REQUESTS: dict[Kind, dict[str, Any]] = {
     Kind.CHAT: BODY,
     Kind.COMPLETION: {"model": "m", "prompt": "hi"},

@@ -47,12 +47,17 @@ STREAMS: dict[str, tuple[Kind, list[bytes], bytes]] = {
     "call": (Kind.CHAT, [ROLE, delta(content="", tool_calls=[])], delta(tool_calls=[{"index": 0}])),
     "refusal": (Kind.CHAT, [ROLE], delta(refusal="no")),
     "audio": (Kind.CHAT, [ROLE], delta(audio={"id": "a"})),
+    "half a surrogate pair": (Kind.CHAT, [ROLE], b'data: {"choices": [{"delta": {"content": "\\ud83d"}}]}\n\n'),
+    "no number": (Kind.CHAT, [ROLE], b'data: {"choices": [{"delta": {"content": "a"}, "logprobs": NaN}]}\n\n'),
+    "blank error": (Kind.CHAT, [ROLE], data({"choices": [{"text": "a"}], "error": {"message": "", "code": None}})),
+    "text before an error": (Kind.CHAT, [ROLE], delta("error", content="a")),
     "image": (Kind.CHAT, [ROLE], delta(content="", images=[{"type": "image_url"}])),
     "end": (Kind.CHAT, [ROLE, FILTERED], delta("stop")),
     "terminator": (Kind.CHAT, [ROLE, USAGE], DONE),
     "chat error": (Kind.CHAT, [COMMENT, ROLE], ERROR),
     "error with choices": (Kind.CHAT, [ROLE], data({"choices": [], "error": {"message": "x"}})),
     "named error": (Kind.CHAT, [ROLE], b'event: error\ndata: {"message": "x"}\n\n'),
+    "error without words": (Kind.CHAT, [ROLE], delta("error")),
     "detail": (Kind.CHAT, [], data({"detail": "Not Found"})),
     "completion": (Kind.COMPLETION, [data({"choices": [{"text": ""}]})], data({"choices": [{"text": "hi"}]})),
     "message text": (Kind.MESSAGE, [START, PING, TEXT_BLOCK], HELLO),
@@ -74,7 +79,8 @@ STREAMS: dict[str, tuple[Kind, list[bytes], bytes]] = {
     "response error": (Kind.RESPONSE, [CREATED], event("error", code="server_error", message="x")),
     "empty delta": (Kind.RESPONSE, [CREATED, event("response.output_text.delta", delta="")], TEXT),
 }
-ERRORS = {name for name in STREAMS if "error" in name or name in ("detail", "response failed")}
+_CONTENT = {"blank error", "text before an error"}
+ERRORS = {name for name in STREAMS if "error" in name or name in ("detail", "response failed")} - _CONTENT
 
 
 def read(wire: Kind, body: bytes, cuts: list[int]) -> tuple[int, bool, bool]:

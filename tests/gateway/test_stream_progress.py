@@ -234,3 +234,34 @@ def test_usage_in_a_text_is_no_usage() -> None:
     text = delta(content='{"usage": {"completion_tokens": 999}}')
 
     assert usage_of(Kind.CHAT, text, USAGE) == (9, 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "event", "tokens"),
+    [
+        (Kind.CHAT, data({"choices": [], "usage": {"prompt_tokens": "3", "completion_tokens": 4}}), (3, 4, 0)),
+        (Kind.CHAT, b'data: {"choices": [], "x": NaN, "usage": {"prompt_tokens": 3}}\n\n', (3, 0, 0)),
+        (
+            Kind.CHAT,
+            data({"choices": [], "usage": ["prompt_tokens"], "x_groq": {"usage": {"prompt_tokens": "3"}}}),
+            (3, 0, 0),
+        ),
+        (Kind.MESSAGE, event("message_delta", usage={"output_tokens": "4", "input_tokens": None}), (0, 4, 0)),
+        (Kind.RESPONSE, event("response.completed", response={"usage": {"input_tokens": "3"}}), (3, 0, 0)),
+    ],
+)
+def test_usage_of_imitators_is_read_as_far_as_it_can_be(kind: Kind, event: bytes, tokens: tuple[int, int, int]) -> None:
+    assert usage_of(kind, event) == tokens
+
+
+def test_end_next_to_odd_values_is_an_end() -> None:
+    end = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "logprobs": NaN}]}\n\n'
+
+    assert seen(Kind.CHAT, HI + end, [])[0].has_finished
+
+
+def test_finish_reason_error_passes_and_counts_against_the_deployment() -> None:
+    progress, passed = seen(Kind.CHAT, HI + delta("error") + DONE, [])
+
+    assert progress.error is not None
+    assert (progress.is_done, progress.has_error, passed) == (True, False, HI + delta("error") + DONE)

@@ -3,7 +3,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.dialects.lenient_json import as_count, as_index, as_objects, as_text, decoded, encoded, loaded
+from gateway.dialects.lenient_json import (
+    NOT_DECODED,
+    as_count,
+    as_index,
+    as_objects,
+    as_text,
+    decoded,
+    encoded,
+    loaded,
+    read,
+)
 from gateway.dialects.malformed import Malformed
 
 
@@ -44,6 +54,25 @@ def test_halves_of_surrogate_pairs_and_numbers_that_are_none_are_read() -> None:
     value = loaded(b'{"a": "\\ud83d", "b": "\\ud83d\\ude00", "c": NaN, "d": -Infinity, "e": 12345678901234567890123}')
 
     assert encoded(value).decode() == '{"a":"\ufffd","b":"😀","c":null,"d":null,"e":12345678901234567890123}'
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (b'{"a": 1.5}', {"a": 1.5}),
+        (b'{"a": "\\ud83d", "b": NaN, "c": 1e999}', {"a": "\ufffd", "b": None, "c": None}),
+        (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+    ],
+)
+def test_value_that_was_read_can_be_written_again(data: bytes, value: object) -> None:
+    assert read(data) == value
+    assert msgspec.json.decode(msgspec.json.encode(read(data))) == value
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b'"\xff"', b"[" * 100_000])
+def test_bytes_that_are_no_json_are_not_read(data: bytes) -> None:
+    with pytest.raises(NOT_DECODED):
+        read(data)
 
 
 @pytest.mark.parametrize(
