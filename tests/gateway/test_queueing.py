@@ -289,6 +289,19 @@ async def test_burst_is_served_in_order_and_nobody_dropped() -> None:
     assert not room.queue.is_overloaded
 
 
+@on_loop
+async def test_long_wait_at_the_end_of_an_interval_that_had_a_short_one_is_no_overload() -> None:
+    room = Room(target_ms=100)
+    room.enter("one")
+    room.now = 0.5
+    room.grant()
+    room.enter("two")
+    room.now = 1.1
+    room.enter("three")
+
+    assert not room.queue.is_overloaded
+
+
 def overload(room: Room, seconds: int) -> list[str]:
     """Ten come a second, five can be served."""
     served = []

@@ -101,8 +101,7 @@ GATEWAY: Table = {
             "interrupt = asking.interrupt\n        interrupt.set_deadline(asking.deadline.at)",
             "interrupt = asking.interrupt",
             ADMISSION,
-            "a request waits in the queue beyond its client's deadline",
-            survives="the queue itself drops a request at its deadline, as Overloaded: see Queue.enter",
+            "a request that waited until its client's deadline is told that the gateway is full",
         ),
     ),
     "gateway/queueing.py": (

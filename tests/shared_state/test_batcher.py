@@ -1,12 +1,15 @@
 """Group commit: few round trips, every call answered by its own reply, none lost, none hanging."""
 
 import asyncio
+import contextlib
 import hashlib
+import socket
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from shared_state.batcher import IN_FLIGHT_MOST, Reply
+from shared_state.batcher import HURRIED, IN_FLIGHT_MOST, Reply
 from shared_state.client import command
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import ScriptFailed, StoreTimeout, StoreUnavailable
@@ -24,6 +27,10 @@ PUSH = script("push", "redis.call('RPUSH', KEYS[1], ARGV[1]) return { ARGV[1] }\
 ECHO_PUSH = script("echo_push", "redis.call('RPUSH', KEYS[1], ARGV[1]) return { ARGV[1], ARGV[1] }\n")
 BREAK = script("break", "return redis.error_reply('BROKEN by ' .. ARGV[1])\n")
 NUMBER = script("number", "return 7\n")
+# As a store does that has been made a replica of another one.
+MOVES = script(
+    "moves", "if redis.call('INCR', KEYS[1]) == 1 then return redis.error_reply('READONLY no') end return { ARGV[1] }\n"
+)
 SCRIPTS = (ECHO, PUSH, BREAK, NUMBER)
 
 
@@ -114,6 +121,23 @@ async def test_flush_is_bounded(server: EmbeddedStore) -> None:
         await asyncio.gather(*(batcher.call(packed(ECHO, str(k))) for k in range(2 * IN_FLIGHT_MOST + 1)))
 
         assert batcher.round_trips == 3
+
+
+@on_loop
+async def test_no_more_calls_are_in_flight_than_a_store_answers_within_a_deadline(
+    server: EmbeddedStore, cli: RedisCli
+) -> None:
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+        calls = []
+        with paused(cli):
+            for k in range(IN_FLIGHT_MOST + 20):
+                calls.append(batcher.call(packed(ECHO, str(k)), is_urgent=True))
+                await asyncio.sleep(0)
+            most = len(batcher._in_flight)
+        await asyncio.gather(*calls)
+
+        assert most == IN_FLIGHT_MOST
 
 
 @on_loop
@@ -249,6 +273,16 @@ async def test_script_that_does_not_compile_is_an_error(server: EmbeddedStore) -
 # -- broken connections -----------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def paused(cli: RedisCli) -> Iterator[None]:
+    """Meanwhile the store takes calls and carries none out."""
+    cli.do("CLIENT", "PAUSE", 60_000, "WRITE")
+    try:
+        yield
+    finally:
+        cli.do("CLIENT", "UNPAUSE")
+
+
 def kill_others(cli: RedisCli) -> None:
     cli.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
@@ -283,6 +317,38 @@ async def test_call_in_flight_when_the_connection_breaks_is_sent_in_its_other_fo
         cli.do("CLIENT", "UNPAUSE")
 
         assert words([await call]) == ["again"]
+
+
+@on_loop
+async def test_calls_in_flight_when_the_connection_breaks_go_out_first_and_in_their_order(
+    server: EmbeddedStore, cli: RedisCli
+) -> None:
+    key = fresh_domain()
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+        with paused(cli):
+            calls = [batcher.call(packed(PUSH, str(k), key), is_urgent=True) for k in range(IN_FLIGHT_MOST)]
+            await eventually(lambda: len(batcher._in_flight) == IN_FLIGHT_MOST)
+            calls.append(batcher.call(packed(PUSH, "waits", key), is_urgent=True))
+            before = batcher.round_trips
+            kill_others(cli)
+            await eventually(lambda: batcher.round_trips > before)
+        await asyncio.gather(*calls)
+
+        assert pushed(cli, key) == [*map(str, range(IN_FLIGHT_MOST)), "waits"]
+
+
+@on_loop
+async def test_call_that_was_not_carried_out_is_sent_in_its_first_form(server: EmbeddedStore, cli: RedisCli) -> None:
+    """Its other form would be refused what was never granted; and it has all of its deadlines."""
+    async with opened_batcher(server.url, (*SCRIPTS, MOVES)) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+        cli.do("SCRIPT", "FLUSH", "SYNC")
+        forgotten = await batcher.call(packed(ECHO, "first"), packed(ECHO, "again"))
+        key = fresh_domain()
+        moved = await batcher.call(packed(MOVES, "first", key), packed(MOVES, "again", key))
+
+        assert words([forgotten, moved]) == ["first", "first"]
 
 
 @on_loop
@@ -349,19 +415,40 @@ async def test_store_that_hangs_is_told_in_well_under_a_second(own_server: Embed
 
 
 @on_loop
-async def test_busy_event_loop_alone_is_no_timeout(server: EmbeddedStore) -> None:
-    async with opened_batcher(server.url, SCRIPTS, deadline_ms=20) as batcher:
-        await batcher.call(packed(ECHO, "warm"))
-        before = batcher.round_trips
-        long = "x" * 3000
-        calls = [batcher.call(packed(ECHO, f"patient{long}"), packed(ECHO, "sent again")) for _ in range(50)]
-        while batcher.round_trips == before:
-            await asyncio.sleep(0)
+async def test_busy_event_loop_alone_is_no_timeout(server: EmbeddedStore, cli: RedisCli) -> None:
+    """The store answers while this process is busy with another socket: timers come before the next look at sockets."""
+    loop = asyncio.get_running_loop()
+    other, its_peer = socket.socketpair()
+
+    def block() -> None:
+        loop.remove_reader(other)
+        cli.do("CLIENT", "UNPAUSE")
         ends_s = time.monotonic() + 0.2
         while time.monotonic() < ends_s:
             pass
 
-        assert set(words(await asyncio.gather(*calls))) == {f"patient{long}"}
+    async with opened_batcher(server.url, SCRIPTS, deadline_ms=100) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+        with other, its_peer, paused(cli):
+            call = batcher.call(packed(ECHO, "patient"), packed(ECHO, "sent again"))
+            await eventually(lambda: len(batcher._in_flight) == 1)
+            loop.add_reader(other, block)
+            its_peer.send(b"x")
+
+            assert words([await call]) == ["patient"]
+
+
+@on_loop
+async def test_hurried_batcher_gives_up_soon_after_the_first_deadline(server: EmbeddedStore, cli: RedisCli) -> None:
+    """However long that one is, a standby store waits."""
+    async with opened_batcher(server.url, SCRIPTS, deadline_ms=400, patience=HURRIED) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+        began_s = time.monotonic()
+        with paused(cli), pytest.raises(StoreTimeout):
+            await batcher.call(packed(ECHO, "late"))
+        waited_s = time.monotonic() - began_s
+
+        assert 0.4 <= waited_s < 0.8
 
 
 # -- closing ----------------------------------------------------------------------------------------------------
@@ -388,6 +475,26 @@ async def test_close_sends_what_a_reply_brings_up(server: EmbeddedStore, cli: Re
         batcher.call(packed(ECHO, "grant"), orphaned=give_back).cancel()
 
     assert pushed(cli, key) == ["given back"]
+
+
+@on_loop
+async def test_close_takes_no_acquire_any_more(server: EmbeddedStore, cli: RedisCli) -> None:
+    """Its grant would belong to nobody; what ends calls is still sent."""
+    key = fresh_domain()
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+        with paused(cli):
+            batcher.call(packed(ECHO, "in flight"))
+            closing = asyncio.create_task(batcher.close())
+            await asyncio.sleep(0)
+            acquire = batcher.call(packed(PUSH, "acquire", key), is_urgent=True)
+            settle = batcher.call(packed(PUSH, "settle", key))
+        with pytest.raises(StoreUnavailable):
+            await acquire
+        await settle
+        await closing
+
+    assert pushed(cli, key) == ["settle"]
 
 
 @on_loop

@@ -501,6 +501,22 @@ async def test_what_was_moved_by_hand_in_one_outage_is_not_moved_again_after_the
 
 
 @on_loop
+async def test_what_was_moved_by_hand_on_the_shared_store_is_not_moved_again_after_an_outage(
+    shared: EmbeddedStore,
+) -> None:
+    async with opened(shared, "r1") as one, opened(shared, "r2") as two:
+        await one.failover.force("a", "disable", "ann", "test")
+        await two.failover.force("a", "close", "ann", "test")
+        await one.failover.shared.beat(Presence("127.0.0.1:8080", "0.1.0", 1))
+        with unreachable(shared):
+            await one.granted()
+            assert one.failover.state == "standby"
+        await one.comes_back()
+
+        assert await one.state() == "closed"
+
+
+@on_loop
 async def test_breaker_that_is_forced_open_for_a_time_has_what_is_left_of_it_on_the_shared_store(
     shared: EmbeddedStore,
 ) -> None:
