@@ -161,6 +161,14 @@ def test_overloaded_provider_that_names_a_time_gets_it(cluster: Cluster) -> None
     assert cluster.rejected("a").verdicts == ("cooling",)
 
 
+def test_provider_whose_answer_says_that_nothing_is_left_of_its_limit_cools(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.call("a", "success", retry_after_ms=9000)
+    rejection = cluster.rejected("a")
+
+    assert (rejection.verdicts, rejection.retry_after_ms) == (("cooling",), 9000)
+
+
 def test_overloaded_provider_that_names_no_time_does_not_cool(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.call("a", "overloaded")

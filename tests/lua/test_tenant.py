@@ -173,6 +173,16 @@ def test_tokens_of_a_request_are_corrected_once_however_many_attempts_it_takes(c
     assert admitted(cluster, tenant, 20, tokens=100) == 4
 
 
+@pytest.mark.parametrize("attempt", [0, 2], ids=["another candidate", "further attempt"])
+def test_request_counts_once_against_its_tenant_wherever_it_goes(cluster: Cluster, attempt: int) -> None:
+    tenant = TenantLimits(name="team-a", rpm=2)
+    cluster.granted("a", tenant=tenant)
+    for _ in range(3):
+        cluster.granted("a", tenant=tenant, attempt=attempt)
+
+    assert admitted(cluster, tenant, 5) == 1
+
+
 def test_tokens_beyond_the_estimate_are_paid_for_after_a_long_answer(cluster: Cluster) -> None:
     tenant = TenantLimits(name="t", tpm=100)
     permit = cluster.granted("a", tenant=tenant, tokens=10)

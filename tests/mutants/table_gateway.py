@@ -208,8 +208,8 @@ GATEWAY: Table = {
     ),
     "gateway/prices.py": (
         Slip(
-            "if not is_sent:\n            cost = 0",
-            "if not is_sent:\n            cost = -1",
+            "if not is_sent or (ending.tokens",
+            "if (ending.tokens",
             f"{PRICES} {CHARGING}",
             "a call that was never sent is charged",
         ),

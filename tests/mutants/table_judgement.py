@@ -114,7 +114,7 @@ JUDGEMENTS: Table = {
             "a request that never fits cools the deployment",
         ),
         Slip(
-            "if status == 429 or status_of(error, status) == 429 and status != 413:",
+            "if status == 429 or (status_of(error, status) == 429 and status != 413):",
             "if False:",
             CLASSIFY,
             "a rate limit of tokens takes the chain of long prompts",

@@ -25,10 +25,10 @@ LUA: Table = {
             "a doubt about a lost reply takes a lease that no request uses",
         ),
         Slip(
-            "if not shed and attempt == 1 then limited,",
-            "if not shed then limited,",
+            "if not shed then limited, limited_ms = tenant_refuse",
+            "if not shed and attempt == 1 then limited, limited_ms = tenant_refuse",
             TENANT,
-            "each fallback counts against its tenant's limit again",
+            "a further attempt takes no tokens, and its settle gives back those of others",
         ),
         Slip(
             "tenant_take(tenant, now)",
@@ -81,24 +81,6 @@ LUA: Table = {
             "a breaker that is turned off while half open opens again",
         ),
         Slip(
-            "if policy then cool_ms = math.min(policy.max_cooldown_ms, cool_ms) end",
-            "",
-            SETTLE,
-            "a Retry-After of a day takes a deployment away for a day",
-        ),
-        Slip(
-            "math.max(d.cool_until_ms or 0, now + cool_ms)",
-            "now + cool_ms",
-            SETTLE,
-            "a shorter Retry-After ends a longer one",
-        ),
-        Slip(
-            "if call.outcome == 'throttled' or (retry_after_ms",
-            "if (retry_after_ms",
-            SETTLE,
-            "a throttled deployment that names no time does not cool",
-        ),
-        Slip(
             "redis.call('DEL', own_window_key)",
             "",
             BREAKER,
@@ -117,10 +99,10 @@ LUA: Table = {
             "attempts that a fallback saved shed load",
         ),
         Slip(
-            "if final and tpm > 0 then",
-            "if tpm > 0 then",
+            "if tpm > 0 then tenant_correct(",
+            "if final and tpm > 0 then tenant_correct(",
             TENANT,
-            "each attempt corrects the tenant's tokens, though they were taken once",
+            "tokens of an attempt that failed are never given back to its tenant",
         ),
         Slip(
             "if x < ewma then x =",
@@ -409,6 +391,46 @@ LUA: Table = {
             "one good probe of an earlier try closes the breaker together with one of now",
         ),
     ),
+    "lua/include/cool.lua": (
+        Slip(
+            "if policy then cool_ms = math.min(policy.max_cooldown_ms, cool_ms) end",
+            "",
+            SETTLE,
+            "a Retry-After of a day takes a deployment away for a day",
+        ),
+        Slip(
+            "math.max(d.cool_until_ms or 0, now + cool_ms)",
+            "now + cool_ms",
+            SETTLE,
+            "a shorter Retry-After ends a longer one",
+        ),
+        Slip(
+            "if outcome ~= 'throttled' and not is_asked then",
+            "if not is_asked then",
+            SETTLE,
+            "a throttled deployment that names no time does not cool",
+        ),
+        Slip(
+            "(outcome == 'overloaded' or outcome == 'success')",
+            "outcome == 'overloaded'",
+            SETTLE,
+            "a provider that has nothing left of its limit is called until it refuses",
+        ),
+    ),
+    "lua/include/tenant_admit.lua": (
+        Slip(
+            "if limits.attempt ~= 1 then",
+            "if limits.attempt > 1 then",
+            TENANT,
+            "another candidate of a request counts against its tenant's limit again",
+        ),
+        Slip(
+            "limits.tpm > 0 and limit_take(tenant.tokens_at_ms, limits.tpm, limits.tokens, now) or nil",
+            "nil",
+            TENANT,
+            "a further attempt takes no tokens, and its settle gives back those of others",
+        ),
+    ),
     "lua/include/candidate.lua": (
         Slip(
             "now - (d.refreshed_at_ms or 0) >= SUMMARY_FRESH_MS then",
@@ -417,16 +439,16 @@ LUA: Table = {
             "a deployment without traffic is judged for ever by its last bad minute",
         ),
         Slip(
-            "if c.wait_ms and (not wait or c.wait_ms < wait) then",
-            "if c.wait_ms and (not wait or c.wait_ms > wait) then",
+            "wait = math.min(wait or c.wait_ms, c.wait_ms)",
+            "wait = math.max(wait or c.wait_ms, c.wait_ms)",
             ACQUIRE,
             "a client is told to wait for the last deployment instead of the first",
         ),
     ),
     "lua/include/probe.lua": (
         Slip(
-            "if not d.probe_deadline_ms then record_set(",
-            "if true then record_set(",
+            "if not d.probe_deadline_ms then\n",
+            "if true then\n",
             BREAKER,
             "each further probe gives a silent one more time",
         ),
