@@ -99,7 +99,7 @@ class TestTree:
             "fallback": {"min_health": 40, "advantage": 1.25},
             "retry_budget": {"ratio": 0.2, "floor_per_second": 3},
             "max_attempts": 3,
-            "request_timeout": 120_000,
+            "request_timeout": 600_000,
             "fallbacks": {},
             "context_window_fallbacks": {},
             "content_policy_fallbacks": {},
@@ -123,7 +123,7 @@ class TestTree:
         deployment = parse(ONE_MODEL, {}).model_list[0]
 
         assert (deployment.priority, deployment.weight, deployment.max_parallel) == (50, 1.0, 200)
-        assert (deployment.timeout_ms, deployment.connect_timeout_ms) == (60_000, 5_000)
+        assert (deployment.timeout_ms, deployment.connect_timeout_ms) == (600_000, 5_000)
         assert (deployment.rpm, deployment.tpm) == (None, None)
         assert (deployment.region, deployment.tags, deployment.enabled) == (None, (), True)
         assert (deployment.cost.input_per_million, deployment.cost.output_per_million) == (0, 0)
@@ -232,7 +232,7 @@ class TestVariables:
     def test_number_from_an_empty_variable_is_a_number_left_out(self) -> None:
         settings = with_deployment("rpm: '${RPM:-}', timeout: '${TIMEOUT:-}'")
 
-        assert (settings.model_list[0].rpm, settings.model_list[0].timeout_ms) == (None, 60_000)
+        assert (settings.model_list[0].rpm, settings.model_list[0].timeout_ms) == (None, 600_000)
 
     def test_unset_variable_is_reported_once_even_where_a_number_is_expected(self) -> None:
         assert problems_of("server: {port: '${PORT}'}\n" + ONE_MODEL) == [

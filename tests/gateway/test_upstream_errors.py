@@ -42,6 +42,7 @@ SHAPES: dict[str, tuple[Any, UpstreamError]] = {
     "message as a list": ({"error": {"message": ["a", {"msg": "b"}]}}, UpstreamError("a; b")),
     "message as an unknown object": ({"error": {"message": {"x": 1}}}, UpstreamError('{"x":1}')),
     "odd neighbours": ({"error": {"message": "m"}, "object": 1, "message": {}}, UpstreamError("m")),
+    "list of errors": ({"error": [{"message": "m", "code": 400}]}, UpstreamError("m", code=400)),
     "minimax": (
         {"error": {"message": "m", "http_code": "400"}},
         UpstreamError("m", status="400", fields={"http_code": "400"}),

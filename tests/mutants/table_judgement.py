@@ -178,13 +178,13 @@ JUDGEMENTS: Table = {
     ),
     "gateway/upstream_errors.py": (
         Slip(
-            "return error_in(msgspec.json.decode(body))",
-            "return error_in(msgspec.json.decode(body, type=dict))",
+            '        return None\n    inner = value.get("error")\n    if isinstance(inner, list):',
+            '        return None\n    inner = value.get("error")\n    if False:',
             ERRORS,
-            "Google's errors have no words",
+            "an error in a list has no words",
         ),
         Slip(
-            'for key in ("message", "Message", "detail")',
+            'for key in ("message", "Message", "detail", "msg")',
             'for key in ("message", "Message")',
             ERRORS,
             "FastAPI's errors have no words",
@@ -196,7 +196,7 @@ JUDGEMENTS: Table = {
             "Databricks' code is not read",
         ),
         Slip(
-            'if value.get("error") or value.get("object") == "error" or',
+            'if not _is_blank(value.get("error")) or value.get("object") == "error" or',
             'if "error" in value or value.get("object") == "error" or',
             ERRORS,
             "an answer with `error: null` is an error",
