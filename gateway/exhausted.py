@@ -79,8 +79,6 @@ def refused(candidate: Candidate, exchange: Exchange) -> UpstreamRefused:
         code=None if chat.get("code") is None else str(chat["code"]),
     )
     refusal.provider = fields
-    if exchange.request_id:
-        refusal.headers.append((b"x-pllm-provider-request-id", exchange.request_id))
     return refusal
 
 
@@ -88,13 +86,16 @@ _TOLD = (Outcome.CLIENT_ERROR, Outcome.UNSUPPORTED)
 
 
 def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
+    error = refused(candidate, exchange) if exchange.outcome in _TOLD else None
+    if error and exchange.request_id:
+        error.headers.append((b"x-pllm-provider-request-id", exchange.request_id))
     return Tried(
         candidate,
         exchange.outcome,
         exchange.retry_after_ms,
         exchange.status,
         exchange.is_quota_exhausted,
-        refused(candidate, exchange) if exchange.outcome in _TOLD else None,
+        error,
         reason=exchange.reason,
     )
 

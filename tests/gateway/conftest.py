@@ -66,6 +66,13 @@ def gateway_cluster(
             "raw-lively-claude", raw, "raw-lively-claude", idle_timeout="400ms", provider_fields={"type": "anthropic"}
         ),
         deployment("raw-chained", raw, "raw-chained"),
+        deployment("raw-first", raw, "raw-first"),
+        deployment("raw-second", raw, "raw-second"),
+        deployment("raw-claude-saved", raw, "raw-claude-saved", provider_fields={"type": "anthropic"}),
+        deployment(
+            "raw-clocked", raw, "raw-clocked", first_byte_timeout="200ms", idle_timeout="400ms", timeout="500ms"
+        ),
+        deployment("raw-first-token", raw, "raw-first-token", first_token_timeout="300ms"),
         deployment(
             "azure-old",
             raw,
@@ -82,6 +89,10 @@ def gateway_cluster(
             "hasty": ["spare"],
             "refusing": ["spare"],
             "raw-saved": ["spare"],
+            "raw-first": ["raw-second"],
+            "raw-claude-saved": ["spare"],
+            "raw-clocked": ["spare"],
+            "raw-first-token": ["spare"],
             "crossed": ["claude"],
             "claude-away": ["spare"],
             "gpt-switch": ["claude"],

@@ -140,6 +140,7 @@ class Cluster:
         self.domain = domain
         self.redis: Any = redis.Redis(unix_socket_path=str(store.socket), decode_responses=True)
         self.replicas: list[ReplicaProcess] = []
+        self._forgotten: dict[str, dict[str, str]] = {}
 
     def key(self, name: str) -> str:
         return f"pllm:{{{self.domain}}}:{name}"
@@ -196,7 +197,9 @@ class Cluster:
         """Idle, every breaker closed and nothing learned, as after a fresh start."""
         self.wait_until_idle()
         for deployment in self.deployments():
-            self.replicas[0].force(deployment, "reset")
+            if self.deployment(deployment) != self._forgotten.get(deployment):
+                self.replicas[0].force(deployment, "reset")
+                self._forgotten[deployment] = self.deployment(deployment)
         self.redis.delete(self.key("window"), self.key("events"))
         self.redis.hdel(self.key("global"), "shed_reasons", "retry_tokens", "window_requests", "window_failures")
 

@@ -47,8 +47,9 @@ DONE_EVENT = b"data: [DONE]\n\n"
 class RawProvider:
     """Answers every request with ``answer`` and closes the connection. ``requests`` holds head and body of each.
 
-    ``flood`` is sent after it, over and over up to FLOOD_MOST bytes or until nothing was taken for ``stuck_most_s`` in
-    all; ``ending`` follows. ``flooded`` bytes have been taken so far, and none for ``stuck_s``. ``drips`` follow the
+    ``then``: the answers of the requests after the first, in their order. ``flood`` is sent after an answer, over and
+    over up to FLOOD_MOST bytes or until nothing was taken for ``stuck_most_s`` in all; ``ending`` follows. ``flooded``
+    bytes have been taken so far, and none for ``stuck_s``. ``drips`` follow the
     answer one by one, ``rest`` does once ``go`` is set.
     ``is_holding``: the connection stays open until the gateway closes it; ``left`` counts how often that has happened.
     """
@@ -85,6 +86,7 @@ class RawProvider:
 
     def forget(self) -> None:
         self.answer = plain(ANSWER)
+        self.then: list[bytes] = []
         self.rest = b""
         self.drips = []
         self.go = threading.Event()
@@ -111,7 +113,8 @@ class RawProvider:
                 return
             with connection, contextlib.suppress(OSError):
                 self.requests.append(_read_request(connection))
-                connection.sendall(self.answer)
+                is_later = self.then and len(self.requests) > 1
+                connection.sendall(self.then.pop(0) if is_later else self.answer)
                 for drip in self.drips:
                     self.go.wait(DRIP_S)
                     connection.sendall(drip)
