@@ -90,6 +90,9 @@ def test_fallback_and_refusal_are_told(replica: ReplicaProcess, logged_cluster: 
     stranger = line_of(replica, replica.chat(headers={}).headers["x-request-id"])
 
     assert (fallback["deployment"], fallback["fallback"], fallback["attempts"]) == ("spare", "spare", 2)
+    (failed,) = fallback["failed_attempts"]
+    assert (failed["deployment"], failed["outcome"], failed["status"]) == ("primary", "failure", 500)
+    assert failed["reason"].startswith("500 ")
     assert (refused["status"], refused["error"], refused.get("model")) == (404, "model_not_found", None)
     assert (stranger["status"], stranger["error"], stranger.get("tenant")) == (401, "invalid_api_key", None)
 

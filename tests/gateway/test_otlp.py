@@ -160,7 +160,10 @@ def test_fallback_is_two_calls_of_which_the_first_failed(
         "500",
         "failure",
     )
-    assert (served.status, served.attributes["pllm.deployment"]) == ("", "spare")
+    (why,) = failed.events
+    assert (why.name, why.attributes["exception.type"]) == ("exception", "500")
+    assert why.attributes["exception.message"].startswith("500 ")
+    assert (served.status, served.attributes["pllm.deployment"], served.events) == ("", "spare", ())
     route = named(spans, "gateway.route")
     assert [event.attributes["pllm.deployment"] for event in route.events] == ["saved-primary", "spare"]
     assert (named(spans, SERVER).status, route.status) == ("", "")

@@ -1,0 +1,119 @@
+"""Faults of a replica itself: it says 503 and why, and no deployment is blamed."""
+
+import asyncio
+import contextlib
+import json
+import resource
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.calls import Kind, parse
+from gateway.errors import ReplicaFault
+from gateway.providers.adapters import Adapter
+from gateway.setting_types import Secret
+from gateway.settings import DeploymentSettings, ProviderSettings
+from gateway.upstream import Upstream
+from tests.loadtest.process import wait_until
+from tests.support.cluster import Cluster, ReplicaProcess
+from tests.support.raw_provider import ANSWER, RawProvider, plain
+from tests.support.wire import Answer, Call, chat_bytes, request_bytes
+
+STD = 3  # standard input, output and error are open already
+
+
+@contextlib.contextmanager
+def without_descriptors(replica: ReplicaProcess) -> Iterator[None]:
+    """What is open stays open; nothing more can be opened."""
+    pid = replica.process.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (STD, limits[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+
+def ask_without_descriptors(replica: ReplicaProcess, first: bytes, request: bytes) -> Answer:
+    """On a connection that a request has opened before."""
+    with Call(replica.address, first) as call:
+        assert call.answer().status == 200
+        with without_descriptors(replica):
+            call.send(request)
+            return call.answer()
+
+
+def assert_no_outcome(cluster: Cluster, *deployments: str) -> None:
+    cluster.wait_until_idle()
+    for each in deployments:
+        fields = cluster.deployment(each)
+        assert (fields["state"], fields.get("failures", "0"), fields.get("requests", "0")) == ("closed", "0", "0")
+        assert "consecutive_failures" not in fields
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
+def test_replica_without_descriptors_says_so_and_blames_no_deployment(
+    cluster: Cluster, each_engine: ReplicaProcess, raw_provider: RawProvider, is_stream: bool
+) -> None:
+    request = chat_bytes(model="raw-saved", stream=is_stream)
+    answer = ask_without_descriptors(each_engine, request_bytes("GET", "/v1/models"), request)
+
+    assert (answer.status, answer.error["code"]) == (503, "replica_exhausted")
+    assert "too many open files" in answer.error["message"]
+    wait_until(lambda: "raw-saved: this process has too many open files" in each_engine.said())
+    assert raw_provider.requests == []
+    assert_no_outcome(cluster, "raw-saved", "spare")
+    assert each_engine.chat("raw-saved").headers["x-pllm-deployment"] == "raw-saved"
+
+
+def test_client_of_messages_hears_of_it_as_overload(cluster: Cluster, replica: ReplicaProcess) -> None:
+    body: Any = {"model": "raw-claude", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    request = request_bytes("POST", "/v1/messages", json.dumps(body).encode())
+    answer = ask_without_descriptors(replica, request_bytes("GET", "/v1/models"), request)
+
+    assert (answer.status, answer.json()["error"]["type"]) == (503, "overloaded_error")
+    assert_no_outcome(cluster, "raw-claude")
+
+
+# -- defects in a translation -------------------------------------------------------------------------------------
+
+
+def defect(_: object) -> bytes:
+    raise KeyError("a defect")
+
+
+CALL = parse(Kind.CHAT, b'{"model": "m", "messages": [{"role": "user", "content": "hi"}]}')
+
+
+def fault_of(url: str, **defects: Any) -> ReplicaFault:
+    """Of a call whose adapter has these defects."""
+
+    async def call() -> None:
+        provider = ProviderSettings(base_url=f"{url}/v1", api_key=Secret("provider-secret"), model="m")
+        upstream = Upstream([DeploymentSettings(id="d", model_name="m", provider=provider)])
+        target = upstream._targets["d", Kind.CHAT]
+        broken: Adapter = msgspec.structs.replace(target.adapter, **defects)
+        upstream._targets["d", Kind.CHAT] = msgspec.structs.replace(target, adapter=broken)
+        try:
+            await upstream.send("d", CALL)
+        finally:
+            await upstream.close()
+
+    with pytest.raises(ReplicaFault) as caught:
+        asyncio.run(call())
+    return caught.value
+
+
+@pytest.mark.parametrize("stage", ["request", "reply"])
+def test_defect_in_a_translation_is_a_fault_of_ours_and_logged(
+    raw_provider: RawProvider, caplog: pytest.LogCaptureFixture, stage: str
+) -> None:
+    raw_provider.answer = plain(ANSWER)
+    fault = fault_of(raw_provider.url, **{stage: defect})
+
+    assert (fault.status, fault.code) == (503, "internal_error")
+    assert "KeyError" not in fault.message
+    assert [record.getMessage() for record in caplog.records] == ["defect in the translation of a call of deployment d"]
+    assert caplog.records[0].exc_info is not None
