@@ -150,8 +150,7 @@ def is_own_fault(fault: BaseException) -> bool:
             return True
         if isinstance(cause, socket.gaierror) and not _has_descriptor():
             return True
-        inner = getattr(cause, "os_error", None)
-        cause = inner if inner is not None and inner is not cause else cause.__cause__
+        cause = cause.__cause__
     return False
 
 

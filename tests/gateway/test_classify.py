@@ -118,7 +118,7 @@ def test_prompt_that_is_too_long_is_known_by_the_words_of_each_provider(status: 
 
     assert (judgement.outcome, judgement.refusal) == (Outcome.CLIENT_ERROR, Refusal.CONTEXT_WINDOW)
     if status == 400:
-        assert judge_in_band(error)[1] == judgement
+        assert judge_in_band(error) == (400, judgement)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +184,13 @@ def test_endpoint_or_model_that_is_not_there_is_no_matter_of_features() -> None:
         assert judge(status, UpstreamError(words)) == Judgement(Outcome.UNSUPPORTED)
 
 
+@pytest.mark.parametrize("status", [400, 429, 500, 503])
+def test_naming_a_part_of_the_request_matters_for_a_missing_thing_only(status: int) -> None:
+    error = UpstreamError("file_gone could not be read")
+
+    assert judge(status, error, lambda _error: True) == judge(status, error, lambda _error: False)
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -198,12 +205,15 @@ def test_rate_limit_of_tokens_is_no_prompt_that_is_too_long(words: str) -> None:
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM])
 def test_fault_of_this_process_is_known_behind_the_library_that_hid_it(number: int) -> None:
-    hidden = aiohttp.ClientConnectorError(
-        aiohttp.client_reqrep.ConnectionKey("h", 1, False, True, None, None, None), OSError(number, "")
-    )
 
     assert is_own_fault(OSError(number, ""))
-    assert is_own_fault(hidden)
+    try:
+        try:
+            raise OSError(number, "")
+        except OSError as fault:
+            raise aiohttp.ClientConnectionError from fault
+    except aiohttp.ClientConnectionError as hidden:
+        assert is_own_fault(hidden)
     assert is_own_fault(MemoryError())
 
 

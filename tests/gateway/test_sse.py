@@ -18,6 +18,7 @@ EVENT = b'data: {"choices": []}\n\n'
         (b"a\r\rb\r", 3),
         (b"a\n\r\nb", 4),
         (b"a\r\n\r", 0),
+        (b"a\r\n\r\nb\n\nc", 8),
     ],
 )
 def test_whole_events_end_after_the_last_complete_one(buffer: bytes, end: int) -> None:

@@ -169,8 +169,16 @@ def test_done_behind_the_end_of_a_message_is_dropped_and_one_before_it_ends_noth
     text = b"".join(MESSAGE)
     assert seen(Kind.MESSAGE, text + DONE, [])[1] == text
 
-    progress, _ = seen(Kind.MESSAGE, START + DONE, [])
-    assert not progress.is_done
+    progress, _ = seen(Kind.MESSAGE, START + MESSAGE_END + DONE, [])
+    assert (progress.is_done, progress.has_finished) == (False, True)
+
+
+def test_event_behind_a_stop_reason_leaves_the_message_complete() -> None:
+    more = event("message_delta", delta={}, usage={"output_tokens": 9})
+    progress, _ = seen(Kind.MESSAGE, START + MESSAGE_END + more, [])
+
+    assert progress.has_finished
+    assert progress.tokens() == (9, 9, 0)
 
 
 def test_response_that_failed_is_passed_on_and_complete() -> None:

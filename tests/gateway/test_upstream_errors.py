@@ -130,6 +130,7 @@ def test_fields_of_an_error_are_bounded() -> None:
         (UpstreamError(type="authentication_error"), 401),
         (UpstreamError(code=True), 500),
         (UpstreamError(code=42), 500),
+        (UpstreamError(code="9" * 5000), 500),
         (UpstreamError(), 500),
     ],
 )

@@ -97,12 +97,6 @@ JUDGEMENTS: Table = {
             CLASSIFY,
             "a resolver without descriptors blames the provider",
         ),
-        Slip(
-            'inner = getattr(cause, "os_error", None)',
-            "inner = None",
-            CLASSIFY,
-            "a fault behind aiohttp's is the provider's",
-        ),
         Slip("[:REASON_MOST]", "", CLASSIFY, "a reason has no bound"),
         Slip('" ".join(error.message.split())', "error.message", CLASSIFY, "a reason breaks the line of the log"),
     ),
