@@ -204,7 +204,11 @@ def tokens_of(kind: Kind, body: bytes) -> tuple[int, int, int]:
 
 
 _ANSWER_NAMES = {Kind.EMBEDDING: "data", Kind.MESSAGE: "content", Kind.RESPONSE: "output"}
-_CHAT_OBJECTS = ("chat.completion", "text_completion")
+_OBJECTS = {
+    Kind.CHAT: ("chat.completion",),
+    Kind.COMPLETION: ("text_completion", "chat.completion"),
+    Kind.RESPONSE: ("response",),
+}
 
 
 def _usage_of_odd(kind: Kind, value: object) -> Usage | None:
@@ -213,7 +217,7 @@ def _usage_of_odd(kind: Kind, value: object) -> Usage | None:
     """
     fields = value if isinstance(value, dict) else {}
     answer = fields.get(_ANSWER_NAMES.get(kind, "choices"))
-    is_empty = answer is None and kind in (Kind.CHAT, Kind.COMPLETION) and fields.get("object") in _CHAT_OBJECTS
+    is_empty = answer is None and fields.get("object") in _OBJECTS.get(kind, ())
     if not isinstance(answer, list) and not is_empty and not (kind is Kind.MESSAGE and isinstance(answer, str)):
         raise msgspec.ValidationError("no reply of this kind")
     return lenient_usage(fields.get("usage"))

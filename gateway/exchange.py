@@ -85,6 +85,11 @@ class Exchange:
         return self.convert is not None
 
     @property
+    def is_open(self) -> bool:
+        """Whether the rest of a stream is still to come."""
+        return self._response is not None
+
+    @property
     def cost(self) -> int:
         """What was never sent or was refused costs nothing; what any other call cost must be computed (-1)."""
         return 0 if self.is_free and not self.input_tokens + self.output_tokens else -1
@@ -128,6 +133,8 @@ class Exchange:
             self.judgement, self.reason = judge_fault(fault), f"the stream broke: {fault_words(fault)}"
             raise StreamBroken(None, sequence_number=progress.sequence_number + 1) from fault
         except Malformed as fault:
+            if fault.before:
+                yield fault.before
             self.judgement, self.reason = FAILURE, f"the stream is malformed: {fault}"[:200]
             raise StreamBroken(None, sequence_number=progress.sequence_number + 1) from fault
         finally:

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable, Iterator
 
+from gateway.dialects.malformed import Malformed
+
 DONE = b"[DONE]"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # may stand before the first event
 EVENT_END = re.compile(rb"\n\r?\n|\r\r\n?")
@@ -92,5 +94,16 @@ def begins_like_events(data: bytes) -> bool:
 
 
 def translated(feed: Callable[[str, bytes], bytes]) -> Callable[[bytes], bytes]:
-    """Takes whole events and feeds them one by one."""
-    return lambda data: b"".join([feed(name, event) for name, event in events(data)])
+    """Takes whole events and feeds them one by one. Malformed keeps what came of those before."""
+
+    def convert(data: bytes) -> bytes:
+        parts: list[bytes] = []
+        try:
+            for name, event in events(data):
+                parts.append(feed(name, event))
+        except Malformed as fault:
+            fault.before = b"".join(parts)
+            raise
+        return b"".join(parts)
+
+    return convert

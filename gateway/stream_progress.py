@@ -14,11 +14,11 @@ from gateway.upstream_errors import UpstreamError
 
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 _MESSAGE_DONE = re.compile(rb"message_stop|message_delta")
-_RESPONSE_DONE = re.compile(rb"response\.(?:completed|incomplete|failed)")
+_RESPONSE_DONE = re.compile(rb"response\.(?:completed|incomplete|failed|cancelled)")
 _ERROR_NAME = re.compile(rb"(?:^|[\r\n])event:\s*error")
 _NULL_CHOICES = re.compile(rb'"choices"\s*:\s*null')
 _SEQUENCE = re.compile(rb'"sequence_number"\s*:\s*(\d{1,9})')
-_RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 
 
 def _may_fail(data: bytes) -> bool:

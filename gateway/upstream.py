@@ -23,25 +23,26 @@ from gateway.classify import (
 )
 from gateway.connections import session
 from gateway.cooldowns import retry_after_ms, served_ms, throttled_ms
-from gateway.dialects.lenient_json import NOT_DECODED, read
+from gateway.dialects.lenient_json import NOT_DECODED
 from gateway.dialects.malformed import Malformed
 from gateway.error_words import names_part_of, try_again_ms
 from gateway.errors import InvalidRequest, ReplicaFault
 from gateway.exchange import FAULTS, Exchange, release
 from gateway.fault_words import fault_words
+from gateway.in_band import announced, is_response, no_reply
+from gateway.plain_as_stream import as_stream
 from gateway.providers.adapters import Adapter
 from gateway.redaction import without_keys
 from gateway.settings import DeploymentSettings
 from gateway.sse import NotEvents
-from gateway.stream_content import ENDED_IN_ERROR, Preamble, ended_empty_in_error
+from gateway.stream_content import Preamble
 from gateway.targets import Target, target
-from gateway.upstream_errors import UpstreamError, announced_error, error_in, error_of
+from gateway.upstream_errors import UpstreamError, error_of
 from shared_state.records import Outcome
 
 _log = logging.getLogger("pllm.upstream")
 
 REPLY_MOST = 64 * 1_048_576  # a plain answer is held in memory
-NO_STREAM_MOST = 1_048_576  # of a body that is no stream although one was asked for
 KEEP_ALIVE_S = 30.0
 TEXT_MOST = 500  # of an error in plain text
 _NO_ANSWER = (204, 205, 206)  # nothing, or a part that nobody asked for
@@ -138,7 +139,7 @@ async def _read(response: aiohttp.ClientResponse, asked: _Asked) -> Exchange:
     try:
         if is_answer and asked.call.is_stream:
             exchange = await _read_preamble(response, asked)
-            is_open = exchange.judgement is SUCCESS
+            is_open = exchange.is_open
         else:
             exchange = await _read_whole(response, is_answer, asked)
     finally:
@@ -184,9 +185,9 @@ async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, asked: 
         reason = reason_of(response.status, error)
         return _refused(Exchange(judge(response.status, error, asked.names), body=body, reason=reason), error)
     adapter = asked.target.adapter
-    error = _announced(adapter.wire, body)
+    error = announced(adapter.wire, body)
     if error is not None:
-        return _in_band(error, asked, body, is_documented_end=adapter.wire is Kind.RESPONSE and b'"output"' in body)
+        return _in_band(error, asked, body, is_documented_end=adapter.wire is Kind.RESPONSE and is_response(body))
     exchange = Exchange(SUCCESS, body=body)
     try:
         exchange.input_tokens, exchange.output_tokens, exchange.cached_tokens = tokens_of(adapter.wire, body)
@@ -195,13 +196,8 @@ async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, asked: 
         error = error_of(body)
         if error is not None:
             return _in_band(error, asked, body)
-        return Exchange(FAILURE, reason=_no_reply(body, f"the answer's body is no reply of {adapter.wire.value}"))
+        return Exchange(FAILURE, reason=no_reply(body, f"the answer's body is no reply of {adapter.wire.value}"))
     return exchange
-
-
-def _no_reply(body: bytes, reason: str) -> str:
-    """A page means that something else than the provider's API answers at this address."""
-    return "the answer is an HTML page (is base_url right?)" if body.lstrip()[:1] == b"<" else reason
 
 
 def _translated(adapter: Adapter, body: bytes) -> bytes:
@@ -237,24 +233,6 @@ def _plain_text(response: aiohttp.ClientResponse, body: bytes) -> UpstreamError 
     return UpstreamError(" ".join(body.decode("utf-8", "replace").split()))
 
 
-def _announced(wire: Kind, body: bytes) -> UpstreamError | None:
-    """The error in a body of a 200, also OpenRouter's, which stands in a choice."""
-    if b'"error' not in body and b'"detail"' not in body:
-        return None
-    try:
-        value = read(body)
-    except NOT_DECODED:
-        return None
-    error = announced_error(value)
-    if error is None and wire in (Kind.CHAT, Kind.COMPLETION) and isinstance(value, dict):
-        choices = value.get("choices")
-        first = choices[0] if isinstance(choices, list) and choices else None
-        if isinstance(first, dict) and isinstance(first.get("error"), dict):
-            return error_in(first)
-        return ENDED_IN_ERROR if ended_empty_in_error(value) else None
-    return error
-
-
 async def _read_preamble(response: aiohttp.ClientResponse, asked: _Asked) -> Exchange:
     chunks, preamble = aiter(response.content.iter_any()), Preamble(asked.target.adapter.wire)
     try:
@@ -277,15 +255,20 @@ async def _read_preamble(response: aiohttp.ClientResponse, asked: _Asked) -> Exc
 
 
 async def _read_no_stream(chunks: AsyncIterator[bytes], preamble: Preamble, asked: _Asked, reason: str) -> Exchange:
-    """A plain body where a stream was asked for: often an error object."""
+    """A plain body where a stream was asked for: an error object, or the whole answer."""
     body = preamble.body
     if bytes(body.lstrip()[:1]) in (b"{", b"["):
         async for chunk in chunks:
             asked.heard()
             body += chunk
-            if len(body) > NO_STREAM_MOST:
-                break
-        error = error_of(bytes(body))
+            if len(body) > REPLY_MOST:
+                return Exchange(FAILURE, reason=reason)
+        wire = asked.target.adapter.wire
+        error = announced(wire, bytes(body))
+        stream = as_stream(wire, bytes(body)) if error is None else None
+        if stream is not None:
+            return Exchange(SUCCESS, body=stream)
+        error = error or error_of(bytes(body))
         if error is not None:
             return _in_band(error, asked, bytes(body))
-    return Exchange(FAILURE, reason=_no_reply(bytes(body), reason))
+    return Exchange(FAILURE, reason=no_reply(bytes(body), reason))

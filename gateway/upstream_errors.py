@@ -72,18 +72,21 @@ def announced_error(value: object) -> UpstreamError | None:
         value = value[0] if value else None
     if not isinstance(value, dict):
         return None
-    if not _is_blank(value.get("error")) or value.get("object") == "error" or value.get("type") == "error":
+    if not is_blank(value.get("error")) or value.get("object") == "error" or value.get("type") == "error":
         return error_in(value) or UpstreamError()
     if not value.keys() & _ANSWERS and (value.get("detail") or "error_code" in value or value.get("errors")):
         return error_in(value)
     return None
 
 
-def _is_blank(error: object) -> bool:
-    """Some servers put an error object without any words or code into each answer."""
-    return not any(error.values()) if isinstance(error, dict) else not error
+def is_blank(error: object) -> bool:
+    """Some servers put an error object without words or a code, or with the code 0, into each answer."""
+    if not isinstance(error, dict):
+        return not error
+    return not any(error.values()) or error.get("code") in _NO_ERROR
 
 
+_NO_ERROR = ("0", 0)
 _ANSWERS = frozenset({"choices", "content", "output", "data", "type", "usage"})
 
 

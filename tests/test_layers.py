@@ -61,6 +61,7 @@ ORDER = {
         *("dialects.messages_as_chat_events", "dialects.messages_as_chat_reply"),
         *("dialects.chat_imitators", "dialects.messages_imitators", "dialects.tool_input"),
         *("dialects.usage", "dialects.call_ids", "dialects.web_address"),
+        *("in_band", "plain_as_stream"),
         *("way", "policy", "prices", "catalog", "classify", "error_words", "stream_progress", "stream_content"),
         *(
             "upstream_errors",

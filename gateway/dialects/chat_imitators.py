@@ -12,8 +12,11 @@ _TEXT_PARTS = (None, "text", "output_text")
 
 
 def as_chat_reply(value: object) -> object:
-    """A value that is no object stays as it is: it is no reply."""
-    return _restored(value, "message") if isinstance(value, dict) else value
+    """A value that is no object stays as it is: it is no reply. A completion without choices is an empty answer."""
+    if not isinstance(value, dict):
+        return value
+    is_empty = not value.get("choices") and value.get("object") == "chat.completion"
+    return _restored({**value, "choices": [{"message": {}}]} if is_empty else value, "message")
 
 
 def as_chat_chunk(value: object) -> object:

@@ -2,4 +2,6 @@
 
 
 class Malformed(Exception):
-    pass
+    """``before``: the translation of the whole events that came before, in the same packet."""
+
+    before = b""

@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.dialects.chat_imitators import as_chat_reply
 from gateway.dialects.lenient_json import decoded
+from gateway.dialects.malformed import Malformed
 from gateway.dialects.tool_input import tool_input
 
 # Anything else, null too, is the end of a turn.
@@ -19,6 +20,7 @@ STOP_REASONS = {
 }
 END_TURN = "end_turn"
 _CUT_SHORT = {"max_tokens", "refusal"}  # reasons that end an answer anywhere, inside a call's arguments as well
+ENDED_IN_ERROR = "the provider ended its answer with the finish reason `error`"  # messages have no word for it
 TOKENS_MOST = 999_999_999  # a nonsense count must not grow into nonsense sums
 
 
@@ -114,6 +116,8 @@ def reply(body: bytes) -> bytes:
 
 def _message(answer: _ChatReply) -> Message:
     choice = answer.choices[0]
+    if choice.finish_reason == "error":
+        raise Malformed(ENDED_IN_ERROR)
     said = choice.message
     texts = [TextBlock(text) for text in (said.content, said.refusal) if text]
     reason = stop_reason(choice.finish_reason, has_refused=bool(said.refusal), has_calls=bool(said.tool_calls))

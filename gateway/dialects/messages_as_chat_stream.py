@@ -12,6 +12,7 @@ from gateway.dialects.malformed import Malformed
 from gateway.dialects.messages_as_chat_events import Ending, Event, MessageDelta, MessageStart, MessageStop, written
 from gateway.dialects.messages_as_chat_order import Block, Order
 from gateway.dialects.messages_as_chat_reply import (
+    ENDED_IN_ERROR,
     ChatUsage,
     Message,
     Usage,
@@ -19,6 +20,7 @@ from gateway.dialects.messages_as_chat_reply import (
     stop_reason,
     usage,
 )
+from gateway.upstream_errors import is_blank
 
 _DONE = b"[DONE]"
 
@@ -80,7 +82,7 @@ class Stream:
         return written(self._events(decoded(_chunk, data, as_chat_chunk)))
 
     def _events(self, chunk: _Chunk) -> list[Event]:
-        if chunk.error:  # beside choices, as some servers tell it
+        if not is_blank(chunk.error):  # beside choices, as some servers tell it
             raise Malformed("the provider's stream went on with an error")
         events: list[Event] = []
         self._usage = chunk.usage or self._usage  # some servers count in every chunk: the last one is right
@@ -133,6 +135,8 @@ class Stream:
     def _last_events(self) -> list[Event]:
         if not self._has_begun:
             raise Malformed("the stream ended before it began")
+        if self._finish_reason == "error":
+            raise Malformed(ENDED_IN_ERROR)
         self._has_ended = True
         reason = stop_reason(self._finish_reason, has_refused=self._has_refused, has_calls=bool(self._calls))
         return [*self._order.end(), MessageDelta(Ending(reason), usage(self._usage)), MessageStop()]

@@ -479,3 +479,13 @@ def test_stream_without_any_finish_reason_is_not_complete(
 
     assert b"upstream_error" in answer.body
     assert failures(cluster, "raw") == "1"
+
+
+def test_response_that_was_cancelled_is_complete(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider
+) -> None:
+    cancelled = event("response.cancelled", response={"id": "r", "status": "cancelled", "error": None})
+    raw_provider.answer = stream(CREATED, TEXT, cancelled)
+
+    assert ask(replica, RESPONSES, "raw").body == CREATED + TEXT + cancelled
+    assert failures(cluster, "raw") == "0"

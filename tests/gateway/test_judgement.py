@@ -13,7 +13,7 @@ import pytest
 from tests.loadtest.process import ProviderProcess
 from tests.support.cluster import Cluster, ReplicaProcess
 from tests.support.raw_provider import ANSWER, DONE_EVENT, RawProvider, body_of, chunk_event, plain, stream
-from tests.support.recorded_streams import HELLO, MESSAGE_END, MESSAGE_STOP, ROLE, START, TEXT_BLOCK, data, event
+from tests.support.recorded_streams import HELLO, MESSAGE_END, MESSAGE_STOP, ROLE, START, TEXT_BLOCK, data, delta, event
 from tests.support.wire import Answer
 
 HI: Any = [{"role": "user", "content": "hi"}]
@@ -574,7 +574,44 @@ def test_usage_that_is_odd_fails_no_answer(
     assert failures(cluster, "raw") == "0"
 
 
+def test_plain_response_that_failed_is_passed_on_and_judged_by_its_code(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider
+) -> None:
+    for code in ("context_length_exceeded", "server_error"):
+        body = body_of(id="r", object="response", status="failed", error={"code": code, "message": "no"})
+        raw_provider.answer = plain(body)
+        answer = replica.request("POST", "/v1/responses", body_of(model="raw", input="hi"))
+
+        assert (answer.status, answer.body) == (200, body)
+    assert failures(cluster, "raw") == "1"
+
+
+def test_finish_reason_error_is_no_answer_for_a_client_of_messages(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider
+) -> None:
+    """Its dialect has no word for it, and `end_turn` would be wrong."""
+    message = {"role": "assistant", "content": "half"}
+    raw_provider.answer = plain(body_of(choices=[{"index": 0, "message": message, "finish_reason": "error"}]))
+    assert messages(replica, "raw-saved").headers["x-pllm-fallback"] == "raw-saved>spare"
+
+    raw_provider.answer = stream(chunk_event("half"), delta("error"), DONE_EVENT)
+    streamed = messages(replica, "raw", stream=True)
+    assert b"half" in streamed.body
+    assert b"event: error" in streamed.body
+    assert b"end_turn" not in streamed.body
+
+
 HALF = b'{"choices": [{"index": 0, "message": {"role": "assistant", "content": "\\ud83d"}, "logprobs": NaN}]}'
+
+
+@pytest.mark.parametrize("error", [{}, {"message": "", "code": None}, {"message": "success", "code": 0}])
+def test_error_object_that_says_there_is_none_is_none(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, error: dict[str, Any]
+) -> None:
+    raw_provider.answer = plain(ANSWER[:-1] + b', "error": %b}' % json.dumps(error).encode())
+
+    assert (replica.chat("raw").status, messages(replica, "raw").status) == (200, 200)
+    assert failures(cluster, "raw") == "0"
 
 
 @pytest.mark.parametrize("body", [HALF, b"\xef\xbb\xbf" + ANSWER, b'{"object": "chat.completion", "choices": null}'])

@@ -284,7 +284,6 @@ def test_answer_that_is_none_is_saved_by_the_fallback(
     "answer",
     [
         plain(b"<html>\n\n</html>", content_type="text/html"),
-        plain(ANSWER),
         stream(),
         stream(b": only a comment\n\n"),
         stream(DONE_EVENT),
@@ -296,7 +295,7 @@ def test_answer_that_is_none_is_saved_by_the_fallback(
         stream(b"hello\n\n", DONE_EVENT),
         stream(chunk_event("a"))[:-40],
     ],
-    ids=["HTML", "plain JSON", "nothing", "comment", "DONE at once", "error", "half JSON", "UTF-8", "deep", "array",
+    ids=["HTML", "nothing", "comment", "DONE at once", "error", "half JSON", "UTF-8", "deep", "array",
          "no event", "cut in the first event"],
 )  # fmt: skip
 def test_stream_that_begins_wrong_is_saved_by_the_fallback(
