@@ -207,13 +207,9 @@ def test_rate_limit_of_tokens_is_no_prompt_that_is_too_long(words: str) -> None:
 def test_fault_of_this_process_is_known_behind_the_library_that_hid_it(number: int) -> None:
 
     assert is_own_fault(OSError(number, ""))
-    try:
-        try:
-            raise OSError(number, "")
-        except OSError as fault:
-            raise aiohttp.ClientConnectionError from fault
-    except aiohttp.ClientConnectionError as hidden:
-        assert is_own_fault(hidden)
+    hidden = aiohttp.ClientConnectionError()
+    hidden.__cause__ = OSError(number, "")
+    assert is_own_fault(hidden)
     assert is_own_fault(MemoryError())
 
 
