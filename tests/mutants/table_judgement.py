@@ -190,7 +190,7 @@ JUDGEMENTS: Table = {
             "Databricks' code is not read",
         ),
         Slip(
-            'if not _is_blank(value.get("error")) or value.get("object") == "error" or',
+            'if not is_blank(value.get("error")) or value.get("object") == "error" or',
             'if "error" in value or value.get("object") == "error" or',
             ERRORS,
             "an answer with `error: null` is an error",
@@ -614,12 +614,6 @@ JUDGEMENTS: Table = {
             "max(waits) or 1000",
             UPSTREAM,
             "a client waits for the deployment that is back last",
-        ),
-        Slip(
-            'refusal.headers.append((b"x-pllm-provider-request-id"',
-            '_ = ((b"x-pllm-provider-request-id"',
-            HTTP,
-            "a refusal has no request id",
         ),
     ),
     "gateway/failure_log.py": (
