@@ -16,7 +16,8 @@ from gateway.calls import Kind
 from gateway.catalog import Catalog
 from gateway.configuration_file import ConfigurationFile, Loaded
 from gateway.endpoints.error_forms import error_body
-from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost, headers_of
+from gateway.error_bodies import headers_of
+from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost
 from gateway.flight import Flight
 from gateway.lasting import what_lasts
 from gateway.logs import Lines

@@ -13,7 +13,8 @@ from gateway.dispatch import Dispatcher
 from gateway.endpoints.error_forms import error_body
 from gateway.endpoints.reception import Reception
 from gateway.endpoints.wire import Header, find
-from gateway.errors import GatewayError, headers_of
+from gateway.error_bodies import headers_of
+from gateway.errors import GatewayError
 from gateway.exhausted import rejected
 from gateway.http_text import date_line, status_line
 from gateway.measures import Measures

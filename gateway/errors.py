@@ -1,4 +1,4 @@
-"""Errors that reach a client: each class fixes status and code; one renderer makes the OpenAI-shaped body.
+"""Errors that reach a client: each class fixes status and code; `error_bodies` renders them.
 
 GatewayError
 ├── InvalidRequest        400  bad JSON, missing or mistyped field
@@ -23,13 +23,7 @@ GatewayError
 └── StateLost             503  the store cannot be reached
 """
 
-import math
-
 import msgspec
-
-JSON = (b"content-type", b"application/json")
-# Told to wait for longer, OpenAI's older clients come back at once, and Anthropic's sleep on it, for a day if need be.
-WAIT_MOST_MS = 60_000
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -248,68 +242,3 @@ class StateLost(GatewayError):
     status = 503
     type = "service_unavailable_error"
     code = "state_unavailable"
-
-
-def body_of(error: GatewayError) -> bytes:
-    """The OpenAI error object, as JSON; also the data of a stream's error event."""
-    fields: dict[str, object] = {
-        "message": error.message,
-        "type": error.type,
-        "param": error.param,
-        "code": error.code,
-    }
-    if error.provider is not None:
-        fields |= error.provider.chat
-    return msgspec.json.encode({"error": fields | _listed(error)})
-
-
-def _listed(error: GatewayError) -> dict[str, object]:
-    if not error.details:
-        return {}
-    return {"attempts" if isinstance(error.details[0], Attempt) else "details": error.details}
-
-
-_MESSAGE_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    408: "timeout_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    503: "overloaded_error",
-    504: "timeout_error",
-}
-
-
-def message_body_of(error: GatewayError) -> bytes:
-    """The same as Anthropic's error object; our code goes along, and the field in question into the message."""
-    if error.provider is not None:
-        own = error.provider.message
-        whole = {"type": "error", "error": own | (_listed(error) if "attempts" not in own else {})}
-        return msgspec.json.encode(
-            whole | ({"request_id": error.provider.request_id} if error.provider.request_id else {})
-        )
-    kind = _MESSAGE_TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
-    text = error.message if not error.param or error.param in error.message else f"{error.param}: {error.message}"
-    fields: dict[str, object] = {"type": kind, "message": text}
-    if error.code:
-        fields["code"] = error.code
-    return msgspec.json.encode({"type": "error", "error": fields | _listed(error)})
-
-
-def headers_of(error: GatewayError) -> list[tuple[bytes, bytes]]:
-    headers = [JSON, *error.headers]
-    if error.retry_after_ms is not None:
-        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_ms / 1000))))
-        headers.append((b"retry-after-ms", b"%d" % error.retry_after_ms))
-    if error.attempts:
-        headers.append((b"x-pllm-attempts", b"%d" % error.attempts))
-    if (
-        isinstance(error, UpstreamFailed | QuotaExhausted | BudgetExceeded)
-        or (error.retry_after_ms or 0) > WAIT_MOST_MS
-    ):
-        # Fallbacks are exhausted, or money is: a client that tries again only adds load to what is already failing.
-        headers.append((b"x-should-retry", b"false"))
-    return headers

@@ -13,11 +13,12 @@ from gateway.calls import NOT_JSON, Kind
 from gateway.classify import reason_of
 from gateway.connections import session
 from gateway.fault_words import fault_words
+from gateway.provider_settings import ProviderSettings
 from gateway.providers import anthropic, azure, openai
 from gateway.providers.adapters import adapter
 from gateway.redaction import Redaction
 from gateway.setting_types import secrets
-from gateway.settings import DeploymentSettings, ProviderSettings, Settings
+from gateway.settings import DeploymentSettings, Settings
 from gateway.tables import clean
 from gateway.upstream_errors import error_of
 

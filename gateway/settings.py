@@ -13,6 +13,7 @@ import msgspec
 from gateway import setting_rules, yaml_source
 from gateway.autoscale_settings import autoscale_problems
 from gateway.money_settings import BudgetSettings, CostSettings, unpriced_problems
+from gateway.provider_settings import ProviderSettings
 from gateway.router_settings import RouterSettings
 from gateway.setting_types import (
     Count,
@@ -27,7 +28,6 @@ from gateway.setting_types import (
     Secret,
     Size,
     Text,
-    Url,
     Weight,
     yaml_key,
 )
@@ -39,10 +39,8 @@ Engine = Literal["hypercorn", "uvicorn"]
 Standby = Literal["embedded", "none"]
 ANTHROPIC_URL = "https://api.anthropic.com/v1"
 Priority = Literal["critical", "high", "normal", "low", "bulk"]
-ProviderType = Literal["openai", "azure", "anthropic"]
 Concurrency = Literal["adaptive", "gradient", "fixed"]
 Endpoint = Literal["chat", "completions", "embeddings", "messages", "responses"]
-LimitField = Literal["max_tokens", "max_completion_tokens"]
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
@@ -82,22 +80,6 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     admin_key: OptionalSecret = Secret("")
     keys: tuple[KeySettings, ...] = ()
-
-
-class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """``base_url`` ends before an endpoint's path, so with `/v1` for OpenAI and its imitators; for Anthropic with or
-    without it; for Azure it is the resource's own address.
-    """
-
-    type: ProviderType = "openai"
-    base_url: Url = "https://api.openai.com/v1"  # when loaded for anthropic: its own; azure has to name one
-    api_key: OptionalSecret = Secret("")  # when loaded without a base_url: the environment's (OPENAI_API_KEY)
-    model: Text = ""  # when loaded: the deployment's model_name unless given
-    api_version: str = ""  # azure only: with one, the older addresses that name the deployment
-    limit_field: LimitField | None = None  # of chat completions; None: as the provider's address tells
-    sampling: bool | None = None  # may temperature and top_p be set in a translation; None: as the model's name tells
-    stream_usage: bool = True  # ask for the usage of every stream; a few old imitators refuse the field
-    trace_context: bool = False  # is it told the trace's id? It could tell from that which requests belong together
 
 
 class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):

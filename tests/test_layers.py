@@ -78,9 +78,17 @@ ORDER = {
         ),
         "dialects.error_kinds",
         *("configuration_changes", "configuration_file"),
-        *("settings", "setting_rules", "struct_reader", "router_settings", "autoscale_settings", "money_settings"),
+        *(
+            "settings",
+            "setting_rules",
+            "struct_reader",
+            "provider_settings",
+            "router_settings",
+            "autoscale_settings",
+            "money_settings",
+        ),
         *("forecast_settings", "lease_settings"),
-        *("yaml_source", "setting_types", "fault_words", "errors"),
+        *("yaml_source", "setting_types", "fault_words", "error_bodies", "errors"),
     ),
     "shared_state": (
         *(

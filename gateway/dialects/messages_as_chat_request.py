@@ -12,7 +12,7 @@ import msgspec
 from gateway.dialects.messages_as_chat_blocks import Labelled, Object, TextBlock, Unsupported
 from gateway.dialects.messages_as_chat_turns import ChatMessage, Turn, chat_messages, paragraphs
 from gateway.errors import InvalidRequest
-from gateway.settings import LimitField
+from gateway.provider_settings import LimitField
 
 _STOPS_MOST = 4  # more are refused by OpenAI
 _USER_MOST = 64  # characters; longer ones are refused by OpenAI, and some clients send more

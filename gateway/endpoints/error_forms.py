@@ -3,7 +3,8 @@
 import msgspec
 
 from gateway.calls import Kind
-from gateway.errors import GatewayError, body_of, message_body_of
+from gateway.error_bodies import body_of, message_body_of
+from gateway.errors import GatewayError
 
 
 def error_body(kind: Kind, error: GatewayError) -> bytes:

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.errors import GatewayError, RequestTooLarge, headers_of
+from gateway.error_bodies import headers_of
+from gateway.errors import GatewayError, RequestTooLarge
 
 Header = tuple[bytes, bytes]
 

@@ -9,7 +9,8 @@ from gateway.imports.litellm_reasons import SHOWN, reason
 from gateway.imports.litellm_values import Kind, number, switch
 from gateway.imports.report import UNKNOWN, Unusable
 from gateway.money_settings import CostSettings
-from gateway.settings import DeploymentSettings, ProviderSettings
+from gateway.provider_settings import ProviderSettings
+from gateway.settings import DeploymentSettings
 from gateway.yaml_source import item_path, key_path
 
 _WILDCARD = "PLLM has no wildcards: each model needs an entry with its name"

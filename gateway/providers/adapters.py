@@ -11,8 +11,9 @@ import msgspec
 from gateway.calls import Call, Kind
 from gateway.dialects import chat_as_messages, messages_as_chat
 from gateway.dialects.usage import without_usage
+from gateway.provider_settings import ProviderSettings
 from gateway.providers import anthropic, azure, openai
-from gateway.settings import DeploymentSettings, ProviderSettings
+from gateway.settings import DeploymentSettings
 from gateway.sse import translated
 
 Converter = Callable[[bytes], bytes]

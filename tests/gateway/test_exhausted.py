@@ -3,7 +3,8 @@
 import pytest
 
 from gateway.catalog import Candidate
-from gateway.errors import EndpointNotSupported, GatewayError, headers_of
+from gateway.error_bodies import headers_of
+from gateway.errors import EndpointNotSupported, GatewayError
 from gateway.exhausted import rejected
 from gateway.settings import DeploymentSettings
 from shared_state.records import Rejection

@@ -12,9 +12,10 @@ import pytest
 
 from gateway.calls import Kind, parse
 from gateway.errors import ReplicaFault
+from gateway.provider_settings import ProviderSettings
 from gateway.providers.adapters import Adapter
 from gateway.setting_types import Secret
-from gateway.settings import DeploymentSettings, ProviderSettings
+from gateway.settings import DeploymentSettings
 from gateway.upstream import Upstream
 from tests.loadtest.process import wait_until
 from tests.support.cluster import Cluster, ReplicaProcess

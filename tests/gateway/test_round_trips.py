@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from gateway.provider_settings import ProviderSettings
 from gateway.round_trips import Addresses, Found, Place, RoundTrips, connect_ms, look_up, places
-from gateway.settings import DeploymentSettings, ProviderSettings
+from gateway.settings import DeploymentSettings
 from shared_state.errors import StoreTimeout
 from tests.support.stores import on_loop
 

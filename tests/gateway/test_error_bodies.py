@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from gateway.error_bodies import body_of, headers_of
 from gateway.errors import (
     Attempt,
     GatewayError,
@@ -11,8 +12,6 @@ from gateway.errors import (
     RateLimited,
     UpstreamFailed,
     UpstreamTimedOut,
-    body_of,
-    headers_of,
 )
 
 
