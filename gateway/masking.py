@@ -3,24 +3,12 @@ address holds before its host and among its options.
 """
 
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from gateway.redaction import MASK, masked_address
 from gateway.setting_types import Secret, yaml_key
 from gateway.settings import Settings, StateSettings
-
-MASK = "***"
-# Options of a store's address that say nothing worth hiding; what is not known here may be a password.
-_PLAIN_OPTIONS = (
-    "db",
-    "protocol",
-    "ssl_ca_certs",
-    "ssl_ca_path",
-    "ssl_cert_reqs",
-    "ssl_check_hostname",
-    "ssl_certfile",
-)
 
 
 def masked(settings: Settings) -> dict[str, object]:
@@ -48,16 +36,3 @@ def _shown(name: str, value: object) -> object:
         case int() if name.endswith("_ms"):
             return f"{value}ms" if value % 1000 else f"{value // 1000}s"
     return value
-
-
-def masked_address(address: str) -> str:
-    """`redis://user:password@host/0?option=…`, what may be secret in it masked."""
-    try:
-        parts = urlsplit(address)
-        options = parse_qsl(parts.query, keep_blank_values=True)
-    except ValueError:
-        return MASK
-    host = parts.netloc.rpartition("@")[2]
-    user = f"{MASK}@" if "@" in parts.netloc else ""
-    query = "&".join(f"{name}={value if name in _PLAIN_OPTIONS else MASK}" for name, value in options)
-    return f"{parts.scheme}://{user}{host}{parts.path}" + (f"?{query}" if query else "")

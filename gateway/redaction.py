@@ -1,11 +1,55 @@
 """Secrets out of texts: those of the configuration, and what looks like a key."""
 
+import contextlib
 import re
 from collections.abc import Iterable
+from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 
 MASK = "***"
 # Keys of OpenAI and Anthropic, and the word after `Bearer` in an authorization header, whoever they belong to.
 _LIKE_KEYS = re.compile(r"(?i)\b(?:sk-[a-z0-9_-]{8,}|bearer\s+[a-z0-9._~+/=-]+)")
+
+# Options of a store's address that say nothing worth hiding; what is not known here may be a password.
+_PLAIN_OPTIONS = (
+    "db",
+    "protocol",
+    "ssl_ca_certs",
+    "ssl_ca_path",
+    "ssl_cert_reqs",
+    "ssl_check_hostname",
+    "ssl_certfile",
+)
+_STORE = re.compile(r"(?:redis|rediss|unix)(?:\+[a-z]+)?://")
+
+
+def masked_address(address: str) -> str:
+    """`redis://user:password@host/0?option=…`, what may be secret in it masked."""
+    try:
+        parts = urlsplit(address)
+        options = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:
+        return MASK
+    host = parts.netloc.rpartition("@")[2]
+    user = f"{MASK}@" if "@" in parts.netloc else ""
+    query = "&".join(f"{name}={value if name in _PLAIN_OPTIONS else MASK}" for name, value in options)
+    return f"{parts.scheme}://{user}{host}{parts.path}" + (f"?{query}" if query else "")
+
+
+def secrets_of_text(secret: str) -> set[str]:
+    """What must not be seen of a secret: the whole, and of an address its passwords also alone.
+    A store's address that holds nothing to mask is no secret.
+    """
+    if _STORE.match(secret) and masked_address(secret) == secret:
+        return set()
+    found = {secret}
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(secret)
+        found |= {parts.password or "", unquote(parts.password or "")}
+        for option in parts.query.split("&"):
+            name, _, value = option.partition("=")
+            if parts.scheme and unquote(name).endswith("password"):
+                found |= {value, unquote_plus(value)}
+    return found - {""}
 
 
 def without_keys(text: str, key: str = "") -> str:

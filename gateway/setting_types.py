@@ -4,14 +4,15 @@
 one and raises ValueError, always without the value itself, which may be a secret in the wrong place.
 """
 
-import contextlib
 import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
+
+from gateway.redaction import secrets_of_text
 
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?) ?(ms|s|m|h)?", re.ASCII)
 _DURATION_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
@@ -43,13 +44,9 @@ class Secret(str):
 
 
 def secrets(value: object) -> Iterator[str]:
-    """Every secret in a configuration; of a URL that is one also its password alone."""
+    """Every secret in a configuration; of an address that holds one also the password alone."""
     if isinstance(value, Secret):
-        yield str(value)
-        with contextlib.suppress(ValueError):
-            password = urlsplit(value).password
-            if password:
-                yield from (password, unquote(password))
+        yield from secrets_of_text(str(value))
     elif isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:
             yield from secrets(getattr(value, field))

@@ -1,6 +1,6 @@
 """What an operator wants to know when a gateway starts: where it listens, on which store, and who may call."""
 
-from gateway.masking import masked_address
+from gateway.redaction import masked_address
 from gateway.setting_rules import is_loopback
 from gateway.settings import Settings
 

@@ -72,7 +72,6 @@ ORDER = {
             "dialects.malformed",
             "request_peek",
             "cooldowns",
-            "redaction",
             "origin",
             "auth",
         ),
@@ -88,7 +87,7 @@ ORDER = {
             "money_settings",
         ),
         *("forecast_settings", "lease_settings"),
-        *("yaml_source", "setting_types", "fault_words", "error_bodies", "errors"),
+        *("yaml_source", "setting_types", "redaction", "fault_words", "error_bodies", "errors"),
     ),
     "shared_state": (
         *(

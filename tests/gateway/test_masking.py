@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.masking import masked, masked_address
+from gateway.masking import masked
+from gateway.redaction import masked_address
 from gateway.settings import parse
 
 SECRETS = ("s3cret-store", "s3cret-admin", "s3cret-key", "s3cret-provider", "s3cret-sentinel")

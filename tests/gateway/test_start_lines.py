@@ -2,6 +2,8 @@
 
 import pytest
 
+from gateway.redaction import Redaction
+from gateway.setting_types import secrets
 from gateway.settings import parse
 from gateway.start_lines import start_lines
 
@@ -44,3 +46,30 @@ def test_missing_admin_key_is_told_where_it_restricts(host: str, is_told: bool) 
     text = f"{MODELS}auth: {{keys: [{{name: team, key: key-1}}]}}\nserver: {{host: {host}}}\n"
 
     assert ("without auth.admin_key the live page and /v1/admin answer on loopback only" in lines(text)) is is_told
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis+sentinel://one:26379,two:26379/main?db=3", "redis+sentinel://one:26379,two:26379/main?db=3"),
+        ("rediss://host?ssl_ca_certs=/ca.pem", "rediss://host?ssl_ca_certs=/ca.pem"),
+        ("unix:///run/store.sock", "unix:///run/store.sock"),
+        ("redis://:pa%40ss@host/0", "redis://***@host/0"),
+        ("redis://host/0?password=pa%40ss&socket_timeout=5", "redis://host/0?password=***&socket_timeout=***"),
+    ],
+)
+def test_line_as_it_is_logged_names_the_store_and_never_a_password(url: str, shown: str) -> None:
+    settings = parse(f"{MODELS}state: {{url: '{url}'}}\n", {})
+    redact = Redaction(secrets(settings))
+
+    assert redact(start_lines(settings, "1")[0]).startswith("pllm 1 listens")
+    assert redact(start_lines(settings, "1")[0]).endswith(f"store {shown}")
+    if shown != url:
+        assert redact(f"no store at {url}: pa@ss, pa%40ss") == "no store at ***: ***, ***"
+
+
+def test_key_that_looks_like_an_address_is_a_secret() -> None:
+    settings = parse(f"{MODELS}auth: {{admin_key: 'https://host'}}\n", {})
+
+    assert Redaction(secrets(settings))("key https://host") == "key ***"
