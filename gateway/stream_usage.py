@@ -7,12 +7,13 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.calls import NOT_JSON, Kind, Usage, lenient_usage, usage_tokens
-from gateway.dialects.lenient_json import NOT_DECODED, as_object, read
+from gateway.dialects.lenient_json import NOT_DECODED, as_object, as_objects, read
 
 
 class _Chunk(msgspec.Struct, frozen=True):
     usage: Usage | None = None
     x_groq: "_Groq | None" = None
+    choices: msgspec.Raw = msgspec.Raw()
 
 
 class _Groq(msgspec.Struct, frozen=True):
@@ -33,13 +34,17 @@ class _ResponseEvent(msgspec.Struct, frozen=True):
 
 
 _chunk = msgspec.json.Decoder(_Chunk)
+_choices = msgspec.json.Decoder(list[_Body] | None)
 _message = msgspec.json.Decoder(_MessageEvent)
 _response = msgspec.json.Decoder(_ResponseEvent)
 
 
 def _of_chunk(data: bytes) -> Usage | None:
     chunk = _chunk.decode(data)
-    return chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
+    usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
+    if usage is not None or b'"usage"' not in bytes(chunk.choices):
+        return usage
+    return next((each.usage for each in _choices.decode(chunk.choices) or () if each.usage), None)  # Moonshot's
 
 
 def _of_message(data: bytes) -> Usage | None:
@@ -59,6 +64,7 @@ def _of_odd(data: bytes) -> Usage | None:
     except NOT_DECODED:
         return None
     holders = (event, *(as_object(event.get(name)) for name in ("message", "response", "x_groq")))
+    holders += tuple(as_objects(event.get("choices")))
     return next((usage for each in holders if (usage := lenient_usage(each.get("usage"))) is not None), None)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.failure_log import AGAIN_S, REASONS_MOST, FailureLog
+from gateway.failure_log import AGAIN_S, LINES_MOST, MINUTE_S, REASONS_MOST, FailureLog
 from shared_state.records import Outcome
 
 
@@ -67,8 +67,27 @@ def test_what_says_nothing_about_the_deployment_is_no_line(
     assert caplog.messages == []
 
 
-def test_memory_of_reasons_is_bounded(log: FailureLog, caplog: pytest.LogCaptureFixture) -> None:
+def test_reasons_that_never_repeat_are_a_few_lines_a_minute(
+    log: FailureLog, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(100):
+        log.note("a", Outcome.FAILURE, f"500 error-{number}: words")
+    log.note("b", Outcome.FAILURE, "500 error: words")
+
+    assert len(caplog.messages) == LINES_MOST + 2
+    assert caplog.messages[LINES_MOST:] == [
+        "deployment a: further failures are not logged for the rest of the minute",
+        "deployment b: failure: 500 error: words",
+    ]
+
+    clock.now_s += MINUTE_S
+    log.note("a", Outcome.FAILURE, "500 error-99: words")
+    assert caplog.messages[-1] == "deployment a: failure: 500 error-99: words"
+
+
+def test_memory_of_reasons_is_bounded(log: FailureLog, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     for number in range(3 * REASONS_MOST):
+        clock.now_s += MINUTE_S / LINES_MOST
         log.note("a", Outcome.FAILURE, f"reason {number}")
 
     assert len(caplog.messages) == 3 * REASONS_MOST

@@ -238,6 +238,16 @@ def test_chat_usage_that_is_repeated_is_the_last_one() -> None:
     assert usage_of(Kind.CHAT, data({"choices": [], "x_groq": {"usage": {"prompt_tokens": 3}}})) == (3, 0, 0)
 
 
+def test_chat_usage_in_the_last_choice_is_read_where_the_chunk_itself_has_none() -> None:
+    choice = {"index": 0, "delta": {}, "finish_reason": "stop", "usage": {"prompt_tokens": 9, "completion_tokens": 4}}
+
+    assert usage_of(Kind.CHAT, data({"choices": [choice]})) == (9, 4, 0)
+    assert usage_of(Kind.CHAT, data({"choices": [choice], "usage": None})) == (9, 4, 0)
+    assert usage_of(Kind.CHAT, data({"choices": [choice], "usage": {"prompt_tokens": 8}})) == (8, 0, 0)
+    assert usage_of(Kind.CHAT, data({"choices": [{**choice, "usage": {"prompt_tokens": "3"}}]})) == (3, 0, 0)
+    assert usage_of(Kind.CHAT, data({"choices": [{**choice, "usage": None}]}), USAGE) == (9, 4, 0)
+
+
 def test_usage_in_a_text_is_no_usage() -> None:
     text = delta(content='{"usage": {"completion_tokens": 999}}')
 
