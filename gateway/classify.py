@@ -54,6 +54,11 @@ _QUOTA = Judgement(Outcome.THROTTLED, cools_ms=QUOTA_COOL_MS)
 _UNSUPPORTED = Judgement(Outcome.UNSUPPORTED)
 _THROTTLED = Judgement(Outcome.THROTTLED)
 
+_REQUEST_FAILED = Judgement(Outcome.CLIENT_ERROR)  # another provider may reach the tool, or take the field
+OUR_LIMIT = Judgement(Outcome.CANCELLED)
+_MAY_NAME = (403, 409)
+_MAY_BLAME_REQUEST = (401, 403, 409, 424, 500, 502)
+
 _BY_STATUS = {
     401: Outcome.FAILURE,  # the gateway's key, not the client's: the next provider may still serve
     402: Outcome.THROTTLED,
@@ -87,7 +92,7 @@ def judge(
         judged = _by_words(status, error)
         if judged is not None:
             return judged
-        if outcome is Outcome.UNSUPPORTED and names(error):
+        if (outcome is Outcome.UNSUPPORTED or status in _MAY_NAME) and names(error):
             return _CLIENT_ERROR
     if status == 413:
         return _TOO_LONG
@@ -99,6 +104,8 @@ def judge(
 
 
 def _by_words(status: int, error: UpstreamError) -> Judgement | None:
+    if status in _MAY_BLAME_REQUEST and error_words.says_request_failed(error):
+        return _REQUEST_FAILED
     if status in (401, 407, 408, 409):
         return None
     if status == 413 and error_words.says_rate_limited(error) and error_words.names_limit_with_room(error):
@@ -126,7 +133,7 @@ def judge_in_band(
     error: UpstreamError, names: Callable[[UpstreamError], bool] = lambda _error: False
 ) -> tuple[int, Judgement]:
     """Returns the status that an error within a 200 stands for, and what it means: the same as that status would."""
-    status = status_of(error, 0)
+    status = status_of(error, 0) or (429 if error_words.says_throttled(error) else 0)
     if not status:
         # A code that nobody knows: the words may still say that the request is at fault.
         is_request = error_words.says_too_long(400, error) or error_words.says_flagged(error)

@@ -14,6 +14,7 @@ RETRY_AFTER_MOST_MS = 86_400_000
 SERVED_MOST_MS = 60_000  # limits are per minute: by then something is left again
 _PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)")
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_OTHER = re.compile(rb"priority|image|audio|batch|fast")  # limits that do not end ordinary calls
 _NUMBER = re.compile(r"\d{1,18}(?:\.\d{1,9})?")
 _SINCE_1970_S = 1e9  # no provider asks for thirty years of patience
 _SINCE_1970_MS = 1e12
@@ -46,7 +47,7 @@ def served_ms(headers: Mapping[bytes, bytes], dated: Mapping[str, str]) -> int:
     waits = [
         reset_ms(headers.get(name.replace(b"remaining", b"reset")), dated)
         for name, left in headers.items()
-        if b"remaining" in name and left.strip() == b"0"
+        if b"remaining" in name and left.strip() == b"0" and not _OTHER.search(name)
     ]
     return min(max(waits, default=0), SERVED_MOST_MS)
 

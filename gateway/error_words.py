@@ -12,6 +12,7 @@ _TOO_LONG_CODES = {
     "ContextWindowExceededError",
     "request_too_large",
     "prompt_too_long",
+    "model_max_prompt_tokens_exceeded",
 }
 # The words of OpenAI, vLLM, SGLang, Anthropic, Mistral, Gemini, Bedrock, Nova, Cohere, Groq, xAI, TGI and Together,
 # DashScope, Moonshot, MiniMax, Fireworks, Ollama and llama.cpp.
@@ -26,6 +27,7 @@ _TOO_LONG = re.compile(
     r"|`?inputs`? (?:tokens \+ `?max_new_tokens`? must be|must have less than)"
     r"|range of input length"
     r"|model token limit"
+    r"|exceeds max(?:imum)? length|token count of \d+ exceeds the limit|expected maxlength"
     r"|reduce (?:the length of )?(?:the|your) (?:message|prompt|input)"
 )
 _REQUESTED = re.compile(r"limit:? (\d+)\b[^.]*?\brequested:? (\d+)")
@@ -41,7 +43,7 @@ _POLICY_CODES = {
 }
 _POLICY = re.compile(
     r"content management policy|content filtering policy|content policy|usage polic(?:y|ies)|safety system"
-    r"|(?:input|prompt) was flagged|inappropriate content"
+    r"|(?:input|prompt) was flagged|inappropriate content|usage guidelines|safety_check_type"
 )
 _QUOTA_CODES = {
     "insufficient_quota",
@@ -60,11 +62,12 @@ _QUOTA_CODES = {
 _QUOTA = re.compile(
     r"credit balance is too low|insufficient (?:account )?balance|spend(?:ing)? limit|specified api usage limits"
 )
-_AFFORD = re.compile(r"fewer max_tokens|can only afford")
+_AFFORD = re.compile(r"fewer max_tokens|lower max_tokens|can only afford|prompt tokens limit exceeded")
 _KEY_CODES = {"invalid_api_key", "api_key_invalid", "authentication_error", "account_deactivated"}
 # Anthropic answers 400 to an organization that was disabled, Google to a place that it does not serve.
 _KEY = re.compile(
-    r"api key (?:not valid|expired|not found)|(?:invalid|incorrect) (?:x-)?api[- ]key|api_key_invalid"
+    r"api key (?:is )?(?:not valid|invalid|expired|not found)|(?:invalid|incorrect) (?:x-)?api[- ](?:key|token)"
+    r"|api_key_invalid"
     r"|(?:organization|account|project) (?:has been|was|is) (?:disabled|deactivated|suspended)"
     r"|user location is not supported"
 )
@@ -79,14 +82,14 @@ _ENDPOINT = re.compile(
     r"not (?:supported|available) in the v1/\S+ endpoint|only supported in (?:the )?/?v1/"
     r"|does not support (?:the )?(?:chat completions?|completions?|embeddings?|responses|messages) (?:api|endpoint)"
     r"|operation does not work with the specified model"
-    r"|(?:endpoint|route|operation|api)\b[^.]{0,60}\b(?:is )?not (?:supported|implemented)"
+    r"|(?:endpoint|route|operation)\b[^.]{0,60}\b(?:is )?not (?:supported|implemented)"
     r"|unsupported (?:endpoint|operation)\b"
 )
 _MODEL_CODES = {"model_not_found", "model_decommissioned", "model_not_available", "invalid_model"}
 # Groq, DeepSeek, OpenRouter, Mistral, Bedrock, Together, xAI: the name is the configuration's, not the client's.
 _MODEL = re.compile(
     r"model identifier is invalid|model not exist\b|is not a valid model id|\binvalid model\b"
-    r"|\bmodel [`'\"]?[\w./:@-]{1,120}[`'\"]? "
+    r"|\bmodel\b *(?:[\w./:@-]{1,120} )? *"
     r"(?:does not exist|has been (?:decommissioned|retired|deprecated)|is no longer (?:available|supported))"
 )
 _FEATURES = (
@@ -100,13 +103,31 @@ _FEATURE = re.compile(
     rf"|\b{_FEATURES}\b[^.]{{0,40}}\b(?:is|are) not supported|\b{_FEATURES}\b[^.]{{0,40}}\bunsupported"
     rf"|(?:does|do) not support {_FEATURES}\b|unsupported {_FEATURES}\b|\btools param requires"
 )
+# What a tool, a connector or a template of the client's own request did.
+_REQUEST_CODES = {"conversation_locked", "external_connector_error"}
+_REQUEST = re.compile(r"\bmcp server\b|external connector|retrieving tool list|roles must alternate")
+_THROTTLED = re.compile(r"throttl|rate limit|too many requests|wait before trying again")
+_QUOTED = re.compile(r"'([^']{1,300})'|\"([^\"]{1,300})\"|`([^`]{1,300})`")
+# Characters: what providers say of an endpoint stands in their first sentence, of a key or an account at its beginning.
+_ECHO_MOST, _BEGIN_MOST = 120, 50
 _RATE_CODES = {"rate_limit_exceeded", "rate_limit_error", "too_many_requests"}
 _AGAIN_IN = re.compile(r"(?:try again|retry) in (?:about )?(?:(\d{1,4})m)?(\d{1,6}(?:\.\d{1,6})?)\s?(ms|s)\b")
-_ID = re.compile(r"[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)+|[A-Za-z]*\d[A-Za-z0-9]{7,}")
+# Words of a message that can name something: ids, paths, addresses.
+_NAME = re.compile(r"[^\s'\"`,;()\[\]{}<>]*[-_/:\d][^\s'\"`,;()\[\]{}<>]*")
+_NAME_LEAST = 5
 
 
 def _codes(error: UpstreamError) -> set[str]:
     return {str(each).lower() for each in (error.code, error.type, error.status) if each is not None}
+
+
+def _own_words(error: UpstreamError) -> str:
+    """The beginning of the message without what it quotes: a provider that echoes the request's words does not say them
+    of itself. Empty where the error is about a field of the request.
+    """
+    if error.param not in (None, "", "model"):
+        return ""
+    return _QUOTED.sub("", error.message.lower())[:_ECHO_MOST]
 
 
 def says_too_long(status: int, error: UpstreamError) -> bool:
@@ -116,7 +137,7 @@ def says_too_long(status: int, error: UpstreamError) -> bool:
     words = error.message.lower()
     requested = _REQUESTED.search(words)
     if requested:
-        return int(requested[2]) > int(requested[1])
+        return int(requested[2]) > int(requested[1]) > 0
     if status == 429 or (status_of(error, status) == 429 and status != 413):
         return "context_length_exceeded" in _codes(error)
     return bool({code.lower() for code in _TOO_LONG_CODES} & _codes(error) or _TOO_LONG.search(words))
@@ -139,7 +160,7 @@ def says_flagged(error: UpstreamError) -> bool:
 
 def says_quota_exhausted(error: UpstreamError) -> bool:
     """Whether the account has no money or quota left, which no wait helps."""
-    return bool(_QUOTA_CODES & _codes(error) or _QUOTA.search(error.message.lower()))
+    return bool(_QUOTA_CODES & _codes(error) or _QUOTA.search(_own_words(error)[:_BEGIN_MOST]))
 
 
 def says_too_expensive(error: UpstreamError) -> bool:
@@ -149,18 +170,21 @@ def says_too_expensive(error: UpstreamError) -> bool:
 
 def says_key_refused(error: UpstreamError) -> bool:
     """Whether the gateway's own key is the problem, whatever the status (Google answers 400)."""
-    words = error.message.lower()
-    return bool(_KEY_CODES & _codes(error) or _KEY.search(words) or "API_KEY_INVALID" in str(error.fields))
+    return bool(
+        _KEY_CODES & _codes(error)
+        or _KEY.search(_own_words(error)[:_BEGIN_MOST])
+        or "API_KEY_INVALID" in str(error.fields)
+    )
 
 
 def says_endpoint_unsupported(error: UpstreamError) -> bool:
     """Whether the server or the model lacks this kind of endpoint."""
-    return bool(_ENDPOINT_CODES & _codes(error) or _ENDPOINT.search(error.message.lower()))
+    return bool(_ENDPOINT_CODES & _codes(error) or _ENDPOINT.search(_own_words(error)))
 
 
 def says_model_gone(error: UpstreamError) -> bool:
     """Whether the provider does not have the model that the configuration names."""
-    return bool(_MODEL_CODES & _codes(error) or _MODEL.search(error.message.lower()))
+    return bool(_MODEL_CODES & _codes(error) or _MODEL.search(_own_words(error)))
 
 
 def says_feature_unsupported(error: UpstreamError) -> bool:
@@ -172,10 +196,24 @@ def names_part_of(request: bytes, error: UpstreamError, model: str) -> bool:
     """Whether the error speaks of something that the request itself names: a file, response, item, thread, vector
     store. A 404 with such an id is the client's mistake. The model's name does not count.
     """
-    if error.param not in (None, "model") or "previous_response_not_found" in _codes(error):
+    if error.param not in (None, "", "model") or "previous_response_not_found" in _codes(error):
         return True
-    ids = {each for each in _ID.findall(error.message) if each not in model}
-    return any(b'"%b"' % each.encode() in request for each in ids)
+    found = {next(filter(None, each)) for each in _QUOTED.findall(error.message)}
+    found |= {each.rstrip(".:") for each in _NAME.findall(error.message) if len(each) >= _NAME_LEAST}
+    return any(each not in model and b'"%b"' % each.encode("utf-8", "replace") in request for each in found if each)
+
+
+def says_request_failed(error: UpstreamError) -> bool:
+    """Whether a tool, a connector or a field that the request names failed: not the deployment."""
+    return bool(
+        error.param not in (None, "", "model")
+        or _REQUEST_CODES & _codes(error)
+        or _REQUEST.search(error.message.lower())
+    )
+
+
+def says_throttled(error: UpstreamError) -> bool:
+    return bool(_THROTTLED.search(_own_words(error)))
 
 
 def try_again_ms(error: UpstreamError) -> int:

@@ -1,12 +1,12 @@
 """The answer of one deployment: a plain body, or a stream whose first content is in hand."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import aiohttp
 
 from gateway.calls import Kind
-from gateway.classify import FAILURE, SUCCESS, Judgement, Refusal, judge_fault, judge_in_band, reason_of
+from gateway.classify import FAILURE, OUR_LIMIT, SUCCESS, Judgement, Refusal, judge_fault, judge_in_band, reason_of
 from gateway.dialects.lenient_json import NOT_DECODED, read
 from gateway.dialects.malformed import Malformed
 from gateway.fault_words import fault_words
@@ -20,6 +20,10 @@ HELD_MOST = 1_048_576  # of an event that is not complete: more is passed on in 
 EVENT_MOST = 16 * HELD_MOST  # of an event that has to be translated
 BODY_END_S = 0.1  # after a stream's last event
 FAULTS = (aiohttp.ClientError, OSError)
+
+
+class _TooLarge(Exception):
+    """An event that has to be translated is larger than this replica holds: no fault of the provider."""
 
 
 class StreamBroken(Exception):
@@ -60,6 +64,7 @@ class Exchange:
         self.late = Outcome.TIMEOUT
         self.wire = Kind.CHAT
         self.choices = 1
+        self.names: Callable[[UpstreamError], bool] = lambda _error: False
         self.convert: Converter | None = None
         self._response: aiohttp.ClientResponse | None = None
         self._chunks: AsyncIterator[bytes] | None = None
@@ -117,7 +122,7 @@ class Exchange:
                     whole = progress.see(whole)
                 elif held.size > (EVENT_MOST if convert else HELD_MOST):
                     if convert:
-                        raise Malformed("an event is larger than 16 MiB")
+                        raise _TooLarge
                     whole = held.rest()
                     progress.skip()
                 yield convert(whole) if whole and convert else whole
@@ -132,6 +137,9 @@ class Exchange:
         except FAULTS as fault:
             self.judgement, self.reason = judge_fault(fault), f"the stream broke: {fault_words(fault)}"
             raise StreamBroken(None, sequence_number=progress.sequence_number + 1) from fault
+        except _TooLarge as fault:
+            self.judgement, self.reason = OUR_LIMIT, "an event of the stream is larger than 16 MiB"
+            raise StreamBroken(None, sequence_number=progress.sequence_number + 1) from fault
         except Malformed as fault:
             if fault.before:
                 yield fault.before
@@ -143,7 +151,7 @@ class Exchange:
     def _end(self, progress: Progress) -> None:
         """Judges the end. Raises StreamBroken unless the dialect knows it."""
         if progress.error is not None:
-            status, self.judgement = judge_in_band(progress.error)
+            status, self.judgement = judge_in_band(progress.error, self.names)
             self.error, self.reason = progress.error, reason_of(status, progress.error, is_in_band=True)
             if progress.has_error:
                 raise StreamBroken(progress.error, status, progress.sequence_number + 1)

@@ -26,6 +26,7 @@ from gateway.redaction import without_keys
 from gateway.upstream_errors import UpstreamError
 from shared_state.records import Outcome, Rejection
 
+PROVIDER_REQUEST_ID = b"x-pllm-provider-request-id"
 FIELD_MOST = 200  # characters of a provider's type, param or code
 
 
@@ -42,6 +43,7 @@ class Tried(msgspec.Struct, frozen=True):
     error: GatewayError | None = None
     is_sent: bool = True
     reason: str = ""
+    request_id: bytes = b""
 
 
 def provider_fields(candidate: Candidate, wire: Kind, error: UpstreamError, status: int) -> ProviderFields:
@@ -88,7 +90,7 @@ _TOLD = (Outcome.CLIENT_ERROR, Outcome.UNSUPPORTED)
 def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
     error = refused(candidate, exchange) if exchange.outcome in _TOLD else None
     if error and exchange.request_id:
-        error.headers.append((b"x-pllm-provider-request-id", exchange.request_id))
+        error.headers.append((PROVIDER_REQUEST_ID, exchange.request_id))
     return Tried(
         candidate,
         exchange.outcome,
@@ -97,6 +99,7 @@ def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
         exchange.is_quota_exhausted,
         error,
         reason=exchange.reason,
+        request_id=exchange.request_id,
     )
 
 
@@ -112,6 +115,9 @@ def failed(tried: Sequence[Tried]) -> GatewayError:
     """All candidates were tried: the client gets the primary's error, and what each of them answered."""
     error = _error_for(tried)
     error.attempts = attempts(tried)
+    request_id = next((each.request_id for each in tried if each.request_id), b"")
+    if request_id and all(name != PROVIDER_REQUEST_ID for name, _ in error.headers):
+        error.headers.append((PROVIDER_REQUEST_ID, request_id))
     return error
 
 

@@ -28,6 +28,19 @@ def announced(wire: Kind, body: bytes) -> UpstreamError | None:
     return error
 
 
+def has_words(body: bytes) -> bool:
+    """Whether a chat answer that ends in an error has text or calls, which its client may use all the same."""
+    try:
+        value = read(body)
+    except NOT_DECODED:
+        return False
+    choices = value.get("choices") if isinstance(value, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    message = first.get("message")
+    said = isinstance(message, dict) and (message.get("content") or message.get("tool_calls"))
+    return bool(said or first.get("text"))
+
+
 def is_response(body: bytes) -> bool:
     """Whether the error stands in a response object, which says itself how it ended."""
     return b'"output"' in body or _RESPONSE_OBJECT.search(body) is not None

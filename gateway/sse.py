@@ -10,7 +10,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # may stand before the first event
 EVENT_END = re.compile(rb"\n\r?\n|\r\r\n?")
 _ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 _END_MOST = 2  # bytes of an event's end that the chunk before may hold
-_FIELDS = (b"data", b"event", b"id", b"retry", b":")
+_FIELDS = (b"data", b"event", b"id", b"retry", b"error", b":")
 
 
 class NotEvents(Exception):
@@ -68,9 +68,12 @@ def split(data: bytes) -> Iterator[bytes]:
 def parsed(event: bytes) -> tuple[str, bytes] | None:
     """Name (empty if none) and data of one event; None when it has no data: a comment, or blank lines."""
     name, parts = "", []
-    for line in event.splitlines():
+    for line in event.removeprefix(BYTE_ORDER_MARK).splitlines():
         if line.startswith(b"data:"):
             parts.append(line[5:].removeprefix(b" "))
+        elif line.startswith(b"error:"):  # llama.cpp before it had an event for it
+            name = "error"
+            parts.append(line[6:].removeprefix(b" "))
         elif line.startswith(b"event:"):
             name = line[6:].strip().decode("utf-8", "replace")
     data = b"\n".join(parts)

@@ -23,7 +23,7 @@ _RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "respon
 
 def _may_fail(data: bytes) -> bool:
     """Without one of these marks no event is an error. A text cannot hold them: its quotes would be escaped."""
-    if b'"error' in data or b'"detail"' in data or b"response.failed" in data:
+    if b'"error' in data or b"error:" in data or b'"detail"' in data or b"response.failed" in data:
         return True
     return b"event:" in data and _ERROR_NAME.search(data) is not None
 

@@ -14,6 +14,7 @@ import msgspec
 from gateway.calls import Call, Kind, tokens_of
 from gateway.classify import (
     FAILURE,
+    OUR_LIMIT,
     SUCCESS,
     is_own_fault,
     judge,
@@ -29,7 +30,7 @@ from gateway.error_words import names_part_of, try_again_ms
 from gateway.errors import InvalidRequest, ReplicaFault
 from gateway.exchange import FAULTS, Exchange, release
 from gateway.fault_words import fault_words
-from gateway.in_band import announced, is_response, no_reply
+from gateway.in_band import announced, has_words, is_response, no_reply
 from gateway.plain_as_stream import as_stream
 from gateway.providers.adapters import Adapter
 from gateway.redaction import without_keys
@@ -115,7 +116,7 @@ class Upstream:
                 raise ReplicaFault(f"This replica cannot send: {fault_words(fault)}.") from fault
             exchange = Exchange(judge_fault(fault), reason=fault_words(fault))
             exchange.is_sent = not isinstance(fault, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-            exchange.is_free = not exchange.is_sent
+            exchange.is_free = exchange.outcome is Outcome.FAILURE or not exchange.is_sent
         except _Defect as defect:
             raise _defect(deployment_id) from defect.__cause__
         if exchange.reason:
@@ -147,7 +148,9 @@ async def _read(response: aiohttp.ClientResponse, asked: _Asked) -> Exchange:
             await release(response)
     exchange.status = exchange.status or response.status
     exchange.content_type = b"text/event-stream" if asked.call.is_stream else b"application/json"
-    exchange.wire, exchange.choices = asked.target.adapter.wire, asked.call.choices
+    exchange.wire, exchange.choices, exchange.names = asked.target.adapter.wire, asked.call.choices, asked.names
+    if exchange.outcome is Outcome.FAILURE:
+        exchange.is_free = True  # nothing of an answer has come
     if exchange.is_passed_on and asked.call.is_stream:
         exchange.convert = asked.target.adapter.stream(asked.call)
     _read_headers(exchange, response)
@@ -178,7 +181,7 @@ async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, asked: 
         parts.append(part)
         size += len(part)
         if size > REPLY_MOST:
-            return Exchange(FAILURE, reason="the answer is larger than 64 MiB")
+            return Exchange(OUR_LIMIT, reason="the answer is larger than 64 MiB")
     body = parts[0] if len(parts) == 1 else b"".join(parts)
     if not is_answer:
         error = error_of(body) or _plain_text(response, body)
@@ -187,7 +190,8 @@ async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, asked: 
     adapter = asked.target.adapter
     error = announced(adapter.wire, body)
     if error is not None:
-        return _in_band(error, asked, body, is_documented_end=adapter.wire is Kind.RESPONSE and is_response(body))
+        is_end = is_response(body) if adapter.wire is Kind.RESPONSE else adapter.reply is None and has_words(body)
+        return _in_band(error, asked, body, is_documented_end=is_end)
     exchange = Exchange(SUCCESS, body=body)
     try:
         exchange.input_tokens, exchange.output_tokens, exchange.cached_tokens = tokens_of(adapter.wire, body)
@@ -228,9 +232,9 @@ def _in_band(error: UpstreamError, asked: _Asked, body: bytes, is_documented_end
 
 def _plain_text(response: aiohttp.ClientResponse, body: bytes) -> UpstreamError | None:
     """Short words of a proxy or server that has no error object."""
-    if response.content_type != "text/plain" or not 0 < len(body) <= TEXT_MOST:
+    if response.content_type not in ("text/plain", "application/octet-stream") or not body:
         return None
-    return UpstreamError(" ".join(body.decode("utf-8", "replace").split()))
+    return UpstreamError(" ".join(body[:TEXT_MOST].decode("utf-8", "replace").split()))
 
 
 async def _read_preamble(response: aiohttp.ClientResponse, asked: _Asked) -> Exchange:

@@ -16,7 +16,8 @@ from gateway.dialects.lenient_json import NOT_DECODED, read
 WORDS_MOST = 2_000
 FIELDS_MOST = 8_192  # bytes of an error's other fields that reach the client
 _ITEMS_MOST = 5  # of a list of problems
-_WORDS_KEYS = ("message", "Message", "msg", "detail", "error", "reason", "description")
+_WORDS_KEYS = ("message", "Message", "msg", "detail", "error", "reason", "description", "faultstring")
+_BARE_KEYS = ("message", "Message", "detail", "msg", "errors", "error_msg", "errorMessage", "reason", "fault")
 _OWN = frozenset({"message", "type", "param", "code"})
 _STATUS_KEYS = ("status", "http_code", "status_code", "statusCode")
 
@@ -58,7 +59,9 @@ def error_in(value: object) -> UpstreamError | None:
     errors = value.get("errors")
     if not inner and isinstance(errors, list) and errors and isinstance(errors[0], dict):
         return _error(errors[0], value)
-    words = inner or next((value[key] for key in ("message", "Message", "detail", "msg") if value.get(key)), None)
+    words = inner or next((value[key] for key in _BARE_KEYS if value.get(key)), None)
+    if isinstance(value.get("error_description"), str) and isinstance(words, str):
+        words = f"{words}: {value['error_description']}"
     if not isinstance(words, str | list | dict):
         return None
     kind = value.get("error_type") or value.get("type")

@@ -217,7 +217,8 @@ class Inference:
                     if before:
                         gaps.observe(now - before)
                     before = now
-                    if not chunk and is_translated and now - sent >= self._thinking_ping_s:
+                    # Half of the interval, or a provider's signs just before it would double the client's silence.
+                    if not chunk and is_translated and now - sent >= self._thinking_ping_s / 2:
                         chunk = self._ping  # the model thinks, and the translation has no words for it
                     if chunk:
                         sent = now

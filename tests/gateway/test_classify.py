@@ -284,3 +284,51 @@ def test_reason_names_status_code_and_words(
 
 def test_reason_is_bounded() -> None:
     assert len(reason_of(400, UpstreamError("x" * 5000))) == REASON_MOST
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UpstreamError("1 validation error: {'input': {'role': 'user', 'content': 'spending limit reached'}}"),
+        UpstreamError("Invalid value: 'invalid api key'. Supported values are: 'user'.", param="messages[0].role"),
+        UpstreamError("Invalid value: 'invalid api key'. Supported values are: 'user'."),
+        UpstreamError('Invalid value: "invalid model". Supported values are: "user".'),
+        UpstreamError("Invalid schema for response_format 'call_api': keyword 'oneOf' is not supported."),
+        UpstreamError("Could not parse the text: please tell me why my credit balance is too low " + "x " * 20),
+    ],
+)
+def test_words_of_the_request_that_a_provider_echoes_say_nothing_of_the_deployment(error: UpstreamError) -> None:
+    assert judge(400, error) == Judgement(Outcome.CLIENT_ERROR, moves_on=False)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (409, UpstreamError("The conversation is locked.", code="conversation_locked")),
+        (424, UpstreamError("Error retrieving tool list from MCP server: 'x'. Http status code: 401")),
+        (403, UpstreamError("Your organization must be verified to stream this model.", param="stream")),
+        (401, UpstreamError("Unauthorized", code="external_connector_error", param="tools")),
+        (502, UpstreamError("Bad gateway", code="external_connector_error", param="tools")),
+        (500, UpstreamError("Conversation roles must alternate user/assistant/user/assistant/...")),
+    ],
+)
+def test_failure_of_what_the_request_brought_along_is_neutral(status: int, error: UpstreamError) -> None:
+    """A connector, a tool server, a template: another provider may take them."""
+    assert judge(status, error) == Judgement(Outcome.CLIENT_ERROR)
+
+
+@pytest.mark.parametrize("status", [403, 404, 409])
+def test_thing_that_the_request_names_is_its_own_also_where_access_is_denied(status: int) -> None:
+    error = UpstreamError("You do not have permission to access the File x or it may not exist.")
+
+    assert judge(status, error, lambda _error: True) == Judgement(Outcome.CLIENT_ERROR, moves_on=False)
+
+
+def test_throttling_within_a_200_is_known_by_its_words() -> None:
+    error = UpstreamError("ThrottlingException: Too many tokens, please wait before trying again.")
+
+    assert judge_in_band(error) == (429, Judgement(Outcome.THROTTLED))
+
+
+def test_limit_of_nothing_is_no_prompt_that_is_too_long() -> None:
+    assert judge(429, UpstreamError("Rate limit reached: Limit 0, Used 0, Requested 1")) == Judgement(Outcome.THROTTLED)

@@ -79,6 +79,8 @@ LEFT, RESET = b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests"
         ({LEFT: b"0", RESET: b"\xff9999999999999h"}, 0),
         ({f"{AT}tokens-remaining".encode(): b"0", f"{AT}tokens-reset".encode(): b"2001-01-01T00:00:00Z"}, 0),
         ({f"{AT}requests-remaining".encode(): b"0", f"{AT}requests-reset".encode(): b"2999-01-01T00:00:00Z"}, 60_000),
+        ({b"x-ratelimit-remaining-images": b"0", b"x-ratelimit-reset-images": b"9s"}, 0),
+        ({f"{AT}priority-input-tokens-remaining".encode(): b"0", f"{AT}priority-input-tokens-reset".encode(): b"9"}, 0),
         ({b"x-ratelimit-remaining-requests-day": b"0", b"x-ratelimit-reset-requests-day": b"3h"}, 60_000),
     ],
 )  # fmt: skip

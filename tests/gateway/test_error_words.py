@@ -15,6 +15,10 @@ from gateway.upstream_errors import UpstreamError
         (b'{"id": "0123456789abcdef"}', UpstreamError("Thread 0123456789abcdef was not found")),
         (b"{}", UpstreamError("Previous response not found.", code="previous_response_not_found")),
         (b"{}", UpstreamError("Not found.", param="previous_response_id")),
+        (b'{"uri": "files/abc-123xyz"}', UpstreamError("File files/abc-123xyz not found.")),
+        (b'{"uri": "gs://bucket/video.mp4"}', UpstreamError("Object gs://bucket/video.mp4 does not exist.")),
+        (b'{"url": "https://x.test/a.png"}', UpstreamError("Could not fetch https://x.test/a.png: 404.")),
+        (b'{"voice": "sol"}', UpstreamError("Voice 'sol' not found.")),
     ],
 )
 def test_404_of_something_that_the_request_names_is_known(request_body: bytes, error: UpstreamError) -> None:

@@ -656,3 +656,12 @@ def test_answer_headers_of_64_kib_pass(cluster: Cluster, replica: ReplicaProcess
     raw_provider.answer = plain(ANSWER, extra=f"content-security-policy: {'a' * 65_536}\r\n")
 
     assert replica.chat("raw").body == ANSWER
+
+
+def test_answer_that_ends_in_an_error_is_better_than_none(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
+    """Direct, the client would have its words; with a fallback the next candidate answers instead."""
+    body = b'{"choices": [{"message": {"content": "a"}, "error": {"code": 502, "message": "x"}}]}'
+    raw_provider.answer = plain(body)
+    answer = replica.chat("raw")
+
+    assert (answer.status, answer.body) == (200, body)

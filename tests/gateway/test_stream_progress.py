@@ -190,6 +190,19 @@ def test_response_that_failed_is_passed_on_and_complete() -> None:
     assert passed == CREATED + TEXT + FAILED
 
 
+def test_error_line_of_older_llama_cpp_is_an_error() -> None:
+    progress, passed = seen(Kind.CHAT, ROLE + HI + b'error: {"code": 500, "message": "x"}\n\n', [])
+
+    assert progress.error is not None
+    assert (progress.error.message, passed) == ("x", ROLE + HI)
+
+
+def test_byte_order_mark_hides_no_end() -> None:
+    progress, _ = seen(Kind.CHAT, b"\xef\xbb\xbf" + delta("stop", content="hi"), [])
+
+    assert progress.has_finished
+
+
 def test_error_of_a_response_knows_the_number_of_the_event_before_it() -> None:
     progress, _ = seen(Kind.RESPONSE, CREATED + TEXT + event("error", code="server_error", message="x"), [])
 

@@ -68,15 +68,40 @@ def test_calls_under_way_that_find_it_missing_as_well_extend_nothing(cluster: Cl
     assert cluster.rejected("a", kind="embeddings").retry_after_ms == RESTS_MS
 
 
-def test_endpoint_that_has_served_begins_anew(cluster: Cluster) -> None:
+def test_endpoint_that_has_served_begins_anew_after_three_in_a_row(cluster: Cluster) -> None:
     cluster.configure("a")
     for _ in range(2):
         refuse(cluster)
         cluster.advance(20_000)
     cluster.settle(cluster.granted("a", kind="embeddings"))
     refuse(cluster)
+    refuse(cluster)
+    assert cluster.granted("a", kind="embeddings").deployment_id == "a"
 
+    refuse(cluster)
     assert cluster.rejected("a", kind="embeddings").retry_after_ms == RESTS_MS
+
+
+def test_404s_of_one_tenant_between_the_answers_of_others_mark_nothing(cluster: Cluster) -> None:
+    """A model, an image or a file that only its requests name, in words that nobody knows."""
+    cluster.configure("a")
+    for _ in range(10):
+        cluster.settle(cluster.granted("a", kind="chat"))
+        refuse(cluster, kind="chat")
+
+    assert cluster.granted("a", kind="chat").deployment_id == "a"
+
+
+def test_three_in_a_row_count_for_their_kind_only(cluster: Cluster) -> None:
+    cluster.configure("a")
+    for kind in ("chat", "embeddings"):
+        cluster.settle(cluster.granted("a", kind=kind))
+    refuse(cluster, kind="chat")
+    refuse(cluster, kind="embeddings")
+    refuse(cluster, kind="chat")
+
+    assert cluster.granted("a", kind="chat").deployment_id == "a"
+    assert cluster.granted("a", kind="embeddings").deployment_id == "a"
 
 
 def test_mark_ends_by_itself(marked: Cluster) -> None:

@@ -11,6 +11,7 @@ MINUTE_MS, TRIP_MEMORY_MS, SLOW_START_MS, LONGEST_COOLDOWN_MS = 60_000, 60_000, 
 WAIT_MS = (
     1_000  # told to those who cannot know, and the rest of a provider that throttles and does not say for how long
 )
+UNSUPPORTED_AFTER = 3  # 404s in a row of an endpoint that has served
 UNSUPPORTED_FIRST_MS, UNSUPPORTED_MOST_MS = 5_000, 60_000  # without the endpoint of a kind of call
 
 # From the cooldown in ms to the time at which it ends: the jitter is drawn elsewhere.
@@ -72,6 +73,7 @@ class Deployment:
     cool_until_ms: int = 0
     arrival_ms: float = 0
     unsupported: dict[str, int] = dataclasses.field(default_factory=dict)
+    missing: dict[str, int] = dataclasses.field(default_factory=dict)
     unsupported_for: dict[str, int] = dataclasses.field(default_factory=dict)
     leases: dict[str, Lease] = dataclasses.field(default_factory=dict)
     moves: list[tuple[str, str, int, int]] = dataclasses.field(default_factory=list)
@@ -171,9 +173,13 @@ class Deployment:
         if outcome == "success":
             self.unsupported.pop(kind, None)
             self.unsupported_for.pop(kind, None)
+            self.missing[kind] = 0
         elif outcome == "unsupported" and kind and not self.lacks(kind, now_ms):
-            for_ms = min(UNSUPPORTED_MOST_MS, 2 * self.unsupported_for.get(kind, UNSUPPORTED_FIRST_MS // 2))
-            self.unsupported[kind], self.unsupported_for[kind] = now_ms + for_ms, for_ms
+            if kind in self.missing:
+                self.missing[kind] += 1
+            if self.missing.get(kind, UNSUPPORTED_AFTER) >= UNSUPPORTED_AFTER:
+                for_ms = min(UNSUPPORTED_MOST_MS, 2 * self.unsupported_for.get(kind, UNSUPPORTED_FIRST_MS // 2))
+                self.unsupported[kind], self.unsupported_for[kind] = now_ms + for_ms, for_ms
         if outcome == "throttled" or (outcome in ("overloaded", "success") and retry_after_ms):
             self.cool_until_ms = max(self.cool_until_ms, now_ms + (retry_after_ms or WAIT_MS))
         if lease.generation != self.generation:

@@ -68,6 +68,7 @@ class Domain:
         deployment.rules, deployment.version = rules, version
         deployment.unsupported.clear()
         deployment.unsupported_for.clear()
+        deployment.missing.clear()
         return True
 
     def resent(self, ids: Sequence[str], token: str, now_ms: int) -> tuple[str, Lease] | None:
@@ -165,6 +166,7 @@ class Domain:
             deployment.cool_until_ms, deployment.arrival_ms = 0, 0
             deployment.unsupported.clear()
             deployment.unsupported_for.clear()
+            deployment.missing.clear()
 
     def beat(self, replica: str, now_ms: int) -> tuple[int, int, bool, set[str]]:
         """Active, replicas alive, known, replicas dead. Every so often what has expired is removed."""
