@@ -1,7 +1,8 @@
 """`pllm check --probe`: queries every provider with its key, as the gateway would, and says in words what came.
 
 A list of models costs nothing, so it is asked for first, once for all deployments with the same address and key. What
-it cannot answer is answered by a call of one token: there is no list, or the model is not in it.
+it cannot answer is answered by a call of one token: there is no list, the key may not read it, or the model is not in
+it.
 """
 
 import asyncio
@@ -9,24 +10,30 @@ import asyncio
 import aiohttp
 import msgspec
 
-from gateway.calls import NOT_JSON, Kind
+from gateway.calls import NOT_JSON, Kind, tokens_of
 from gateway.classify import reason_of
 from gateway.connections import session
+from gateway.dialects.lenient_json import NOT_DECODED
 from gateway.fault_words import fault_words
+from gateway.in_band import announced, no_reply
 from gateway.provider_settings import ProviderSettings
 from gateway.providers import anthropic, azure, openai
-from gateway.providers.adapters import adapter
+from gateway.providers.adapters import Adapter, adapter
 from gateway.redaction import Redaction
 from gateway.setting_types import secrets
 from gateway.settings import DeploymentSettings, Settings
 from gateway.tables import clean
-from gateway.upstream_errors import error_of
+from gateway.upstream_errors import error_of, status_of
 
 PATIENCE_S = 10.0
 BODY_MOST = 8 * 1_048_576  # bytes: the longest lists of models have less than one MiB
 LIST_MOST = 1000  # models on a page of Anthropic's list, whose default is 20
 _NO_LIST = frozenset({404, 405, 501})
+_NO_ANSWER, _WRONG_KEY, _TOO_MANY = 0, 401, 429
 _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "pllm-gateway"}
+_CHEAPEST = (Kind.CHAT, Kind.MESSAGE, Kind.COMPLETION, Kind.RESPONSE, Kind.EMBEDDING)
+_MESSAGES = [{"role": "user", "content": "Hi"}]
+_RESPONSE_LEAST = 16  # tokens: OpenAI refuses fewer
 # Reasoning models that cannot finish within one token say so in a 400: the key and the model are right.
 _TOO_FEW_TOKENS = "model output limit was reached"
 
@@ -49,6 +56,11 @@ class _Answer(msgspec.Struct, frozen=True):
     @property
     def is_ok(self) -> bool:
         return 200 <= self.status < 300
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it says of a list of models what holds for calls too: a key may be right and not read lists."""
+        return self.status in (_NO_ANSWER, _WRONG_KEY, _TOO_MANY) or 300 <= self.status < 400
 
 
 def probe(settings: Settings, patience_s: float = PATIENCE_S) -> list[Verdict]:
@@ -82,25 +94,30 @@ class _Asker:
         if provider.type == "azure":  # its list names models of the region, not deployments of the resource
             return await asyncio.gather(*(self._by_call(entry, "") for entry in entries))
         listed = await self._query("GET", _list_url(provider), _headers(provider))
-        if not listed.is_ok and listed.status not in _NO_LIST:
+        if listed.is_final:
             return [Verdict(entry.id, False, listed.words) for entry in entries]
         models = _models(listed.body) if listed.is_ok else None
+        if models is None:
+            head = listed.words.partition(":")[0]
+            remark = "; no list of models" if listed.is_ok or listed.status in _NO_LIST else f"; list of models: {head}"
+            return await asyncio.gather(*(self._by_call(entry, remark) for entry in entries))
         return await asyncio.gather(*(self._verdict(entry, models) for entry in entries))
 
-    async def _verdict(self, entry: DeploymentSettings, models: frozenset[str] | None) -> Verdict:
+    async def _verdict(self, entry: DeploymentSettings, models: frozenset[str]) -> Verdict:
         model = entry.provider.model
-        if models is None:
-            return await self._by_call(entry, "; no list of models")
         counted = f"{len(models)} {'model' if len(models) == 1 else 'models'}"
         if model in models:
             return Verdict(entry.id, True, self._shown(f"ok, {counted}, has {model}"))
         return await self._by_call(entry, f"; not in the list of {counted}")
 
     async def _by_call(self, entry: DeploymentSettings, remark: str) -> Verdict:
-        answer = await self._query("POST", *_call(entry))
-        is_ok = answer.is_ok or (answer.status == 400 and _TOO_FEW_TOKENS in answer.words)
-        words = f"ok, {entry.provider.model} answers" if is_ok else answer.words
-        return Verdict(entry.id, is_ok, self._shown(words + remark))
+        adapted = _adapted(entry)
+        headers = {"content-type": "application/json", **adapted.headers}
+        answer = await self._query("POST", adapted.url, headers, _body(entry.provider, adapted.wire))
+        words = _defect(adapted.wire, answer.body) if answer.is_ok else answer.words
+        is_ok = not words or (answer.status == 400 and _TOO_FEW_TOKENS in words)
+        shown = f"ok, {entry.provider.model} answers" if is_ok else words
+        return Verdict(entry.id, is_ok, self._shown(shown + remark))
 
     async def _query(self, method: str, url: str, headers: dict[str, str], body: bytes | None = None) -> _Answer:
         try:
@@ -137,22 +154,39 @@ def _headers(provider: ProviderSettings) -> dict[str, str]:
     return anthropic.headers(provider) if provider.type == "anthropic" else openai.headers(provider)
 
 
-def _call(entry: DeploymentSettings) -> tuple[str, dict[str, str], bytes]:
-    """Returns address, headers and body of the cheapest call that the model can answer."""
-    provider = entry.provider
-    body: dict[str, object] = {"model": provider.model}
-    if provider.type == "anthropic":
-        kind, limit = Kind.MESSAGE, "max_tokens"
-    else:
-        kind = Kind.EMBEDDING if "embed" in provider.model.lower() else Kind.CHAT
-        limit = (azure if provider.type == "azure" else openai).limit_field(provider)
-    if kind is Kind.EMBEDDING:
-        body |= {"input": "Hi"}
-    else:
-        body |= {limit: 1, "messages": [{"role": "user", "content": "Hi"}]}
-    adapted = adapter(entry, kind)
-    assert adapted is not None  # every type has one of these kinds
-    return adapted.url, {"content-type": "application/json", **adapted.headers}, msgspec.json.encode(body)
+def _adapted(entry: DeploymentSettings) -> Adapter:
+    """Returns how the deployment is called for the cheapest kind that it has."""
+    is_embedding = "embed" in entry.provider.model.lower()
+    kinds = sorted(_CHEAPEST, key=lambda kind: kind is not Kind.EMBEDDING) if is_embedding else _CHEAPEST
+    kinds = [kind for kind in kinds if not entry.endpoints or kind.label in entry.endpoints]
+    found = next((adapted for kind in (*kinds, Kind.MESSAGE) if (adapted := adapter(entry, kind)) is not None), None)
+    assert found is not None  # every type has messages
+    return found
+
+
+def _body(provider: ProviderSettings, wire: Kind) -> bytes:
+    limit = (azure if provider.type == "azure" else openai).limit_field(provider)
+    asked: dict[Kind, dict[str, object]] = {
+        Kind.CHAT: {limit: 1, "messages": _MESSAGES},
+        Kind.MESSAGE: {"max_tokens": 1, "messages": _MESSAGES},
+        Kind.COMPLETION: {"max_tokens": 1, "prompt": "Hi"},
+        Kind.RESPONSE: {"max_output_tokens": _RESPONSE_LEAST, "input": "Hi"},
+        Kind.EMBEDDING: {"input": "Hi"},
+    }
+    return msgspec.json.encode({"model": provider.model, **asked[wire]})
+
+
+def _defect(wire: Kind, body: bytes) -> str:
+    """Returns why the body of a 200 is no answer, in words; nothing when it is one."""
+    error = announced(wire, body)
+    if error is None:
+        try:
+            tokens_of(wire, body)
+        except NOT_DECODED:
+            error = error_of(body)
+            if error is None:
+                return no_reply(body, f"the answer's body is no reply of {wire.value}")
+    return reason_of(status_of(error), error, is_in_band=True) if error else ""
 
 
 def _models(body: bytes) -> frozenset[str] | None:

@@ -110,11 +110,18 @@ def verdict(url: str, model: str = "gpt-4", **fields: str) -> Verdict:
             "401 invalid_api_key: Incorrect API key provided: ***; no list of models",
         ),
         ((401, WRONG_KEY), None, False, "401 invalid_api_key: Incorrect API key provided: ***"),
-        ((403, {"error": "not from here"}), None, False, "403 Forbidden: not from here"),
+        ((403, {"error": "no scope"}), (200, ANSWER), True, "ok, gpt-4 answers; list of models: 403 Forbidden"),
+        ((400, {}), (200, ANSWER), True, "ok, gpt-4 answers; list of models: 400 Bad Request"),
+        (
+            (403, {"error": "not from here"}),
+            (403, {"error": "not from here"}),
+            False,
+            "403 Forbidden: not from here; list of models: 403 Forbidden",
+        ),
         ((429, {"error": {"type": "rate_limit_error", "message": ""}}), None, False, "429 rate_limit_error"),
-        ((502, b"<html>"), None, False, "502 Bad Gateway"),
+        ((502, b"<html>"), (502, b""), False, "502 Bad Gateway; list of models: 502 Bad Gateway"),
         ((301, b""), None, False, "301 Moved Permanently"),
-        ((599, b""), None, False, "599"),
+        ((599, b""), (200, ANSWER), True, "ok, gpt-4 answers; list of models: 599"),
     ],
 )
 def test_answer_is_said_in_words(listed: tuple[int, Any], called: Any, is_ok: bool, words: str) -> None:
@@ -123,6 +130,50 @@ def test_answer_is_said_in_words(listed: tuple[int, Any], called: Any, is_ok: bo
 
     assert (found.is_ok, found.words) == (is_ok, words)
     assert server.asked == ([LIST, CHAT] if called else [LIST])
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"<html>Sign in</html>", "the answer is an HTML page (is base_url right?)"),
+        (b"ok", "the answer's body is no reply of /chat/completions"),
+        ({}, "the answer's body is no reply of /chat/completions"),
+        ({"error": {"message": "no money", "code": 402}}, "error 402 within a 200: no money"),
+        ({"choices": [{"error": {"message": "gone", "code": 502}}]}, "error 502 within a 200: gone"),
+        ({"message": "no such route"}, "error 500 within a 200: no such route"),
+    ],
+)
+@pytest.mark.parametrize("has_list", [False, True])
+def test_success_that_is_no_answer_is_not_ok(answer: Any, words: str, has_list: bool) -> None:
+    with provider(**{LIST: (200, models("other") if has_list else answer), CHAT: (200, answer)}) as server:
+        found = verdict(server.url)
+
+    remark = "not in the list of 1 model" if has_list else "no list of models"
+    assert (found.is_ok, found.words) == (False, f"{words}; {remark}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoints", "model", "path", "answer", "fields"),
+    [
+        ("openai", ["embeddings"], "bge-m3", "/embeddings", {"data": []}, {"input"}),
+        ("openai", ["chat", "embeddings"], "embed", "/embeddings", {"data": []}, {"input"}),
+        ("openai", ["chat"], "embed", "/chat/completions", ANSWER, {"max_tokens", "messages"}),
+        ("openai", ["messages"], "m", "/chat/completions", ANSWER, {"max_tokens", "messages"}),
+        ("openai", ["completions"], "m", "/completions", ANSWER, {"max_tokens", "prompt"}),
+        ("openai", ["responses"], "m", "/responses", {"output": []}, {"max_output_tokens", "input"}),
+        ("anthropic", ["chat"], "m", "/messages", {"content": []}, {"max_tokens", "messages"}),
+    ],
+)
+def test_endpoints_of_a_deployment_decide_which_call_is_made(
+    kind: str, endpoints: list[str], model: str, path: str, answer: Any, fields: set[str]
+) -> None:
+    with provider(**{f"POST /v1{path}": (200, answer)}) as server:
+        given = {"type": kind, "base_url": server.url, "api_key": KEY, "model": model}
+        entry = {"id": "d", "model_name": "m", "endpoints": endpoints, "provider": given}
+        (found,) = probe(parse(json.dumps({"model_list": [entry]}), {}))
+
+    assert found.words == f"ok, {model} answers; no list of models"
+    assert json.loads(server.requests[-1][2]).keys() == {"model"} | fields
 
 
 def test_call_is_of_one_token_with_the_key() -> None:
@@ -145,7 +196,7 @@ def test_embedding_model_is_asked_for_an_embedding() -> None:
 @pytest.mark.parametrize("suffix", ["", "/v1"])
 def test_anthropic_is_asked_in_its_own_dialect_with_and_without_a_version(suffix: str) -> None:
     listing = "GET /v1/models?limit=1000"
-    with provider(**{listing: (200, models("claude-a")), "POST /v1/messages": (200, {})}) as server:
+    with provider(**{listing: (200, models("claude-a")), "POST /v1/messages": (200, {"content": []})}) as server:
         address = server.url.removesuffix("/v1") + suffix
         given, alias = (verdict(address, model, type="anthropic") for model in ("claude-a", "claude-latest"))
 
