@@ -125,6 +125,7 @@ class Dispatcher:
         call, tenant, deadline, interrupt = asking.call, asking.tenant, asking.deadline, asking.interrupt
         way, chains = self._way(route), dict(route.chains)
         tried: list[Tried] = []
+        taken: set[Refusal | None] = set()  # chains
         upstream_s = decision_s = 0.0
         while True:
             if interrupt.time() >= deadline.at:
@@ -160,11 +161,14 @@ class Dispatcher:
             upstream_s += time.perf_counter() - started
             way.drop(candidate)
             chain = chains.pop(exchange.refusal, None) if exchange.refusal else None
+            # A model of the chain refuses as well: the next one of the chain may have room.
+            moves_on = bool(chain) or exchange.judgement.moves_on or exchange.refusal in taken
             if chain:
+                taken.add(exchange.refusal)
                 left = [c for c in chain if all(c.deployment is not t.candidate.deployment for t in tried)]
                 way = Way(ways(left, self._plan)[0], self._plan)
             is_spent = attempts(tried) + 1 >= self._max_attempts or interrupt.time() >= deadline.at
-            is_last = not way.candidates or is_spent or not (chain or exchange.judgement.moves_on)
+            is_last = not way.candidates or is_spent or not moves_on
             is_own_mistake = exchange.outcome is Outcome.CLIENT_ERROR and is_last and not attempts(tried)
             if exchange.outcome is Outcome.SUCCESS or is_own_mistake or (is_last and exchange.is_documented_end):
                 answer = Answer(self._store, self._admission.settle, decision, exchange, interrupt, candidate, attempt)

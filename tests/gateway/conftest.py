@@ -66,6 +66,7 @@ def gateway_cluster(
             "raw-lively-claude", raw, "raw-lively-claude", idle_timeout="400ms", provider_fields={"type": "anthropic"}
         ),
         deployment("raw-chained", raw, "raw-chained"),
+        deployment("raw-twice", raw, "raw-twice"),
         deployment("raw-first", raw, "raw-first"),
         deployment("raw-second", raw, "raw-second"),
         deployment("raw-claude-saved", raw, "raw-claude-saved", provider_fields={"type": "anthropic"}),
@@ -99,7 +100,7 @@ def gateway_cluster(
             "claude-switch": ["spare"],
             "silent": ["spare"],
         },
-        "context_window_fallbacks": {"raw-chained": ["spare"]},
+        "context_window_fallbacks": {"raw-chained": ["spare"], "raw-twice": ["raw-lively", "spare"]},
         "content_policy_fallbacks": {"raw-chained": ["claude"]},
         "aliases": {"best": "gpt-4"},
         # A busy test machine must not make a provider look slow.

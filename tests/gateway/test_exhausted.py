@@ -5,9 +5,9 @@ import pytest
 from gateway.catalog import Candidate
 from gateway.error_bodies import headers_of
 from gateway.errors import EndpointNotSupported, GatewayError
-from gateway.exhausted import rejected
+from gateway.exhausted import Tried, failed, rejected
 from gateway.settings import DeploymentSettings
-from shared_state.records import Rejection
+from shared_state.records import Outcome, Rejection
 
 CANDIDATES = tuple(Candidate(DeploymentSettings(id=name, model_name="m"), 0) for name in ("a", "b", "c"))
 
@@ -56,3 +56,18 @@ def test_where_no_deployment_has_the_endpoint_it_is_404_without_a_time_to_come_b
     assert isinstance(error, EndpointNotSupported)
     assert (error.status, error.type, error.code) == (404, "invalid_request_error", "endpoint_not_supported")
     assert not [name for name, _ in headers_of(error) if name.startswith(b"retry-after")]
+
+
+def test_client_is_told_the_wait_of_the_deployment_that_is_back_first() -> None:
+    waits = (30_000, 3_000, 60_000)
+    tried = [Tried(each, Outcome.THROTTLED, wait, 429) for each, wait in zip(CANDIDATES, waits, strict=True)]
+
+    assert failed(tried).retry_after_ms == 3_000
+
+
+def test_missing_endpoint_says_less_than_what_another_candidate_answered() -> None:
+    missing = EndpointNotSupported("no")
+    tried = [Tried(CANDIDATES[0], Outcome.UNSUPPORTED, error=missing), Tried(CANDIDATES[1], Outcome.OVERLOADED)]
+
+    assert "overloaded" in failed(tried).message
+    assert failed(tried[:1]) is missing

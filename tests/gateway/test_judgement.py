@@ -665,3 +665,30 @@ def test_answer_that_ends_in_an_error_is_better_than_none(replica: ReplicaProces
     answer = replica.chat("raw")
 
     assert (answer.status, answer.body) == (200, body)
+
+
+REFUSED = plain(b'{"error": {"message": "too long", "code": "context_length_exceeded"}}', "400 Bad Request")
+
+
+def test_chain_goes_on_where_one_of_its_models_refuses_as_well(
+    replica: ReplicaProcess, raw_provider: RawProvider
+) -> None:
+    raw_provider.answer, raw_provider.then = REFUSED, [REFUSED]
+    answer = replica.chat("raw-twice")
+
+    assert (answer.status, answer.headers["x-pllm-deployment"], answer.headers["x-pllm-attempts"]) == (
+        200,
+        "spare",
+        "3",
+    )
+
+
+def test_retry_after_does_not_shorten_the_rest_of_a_used_up_quota(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider
+) -> None:
+    body = b'{"error": {"message": "pay", "code": "insufficient_quota"}}'
+    raw_provider.answer = plain(body, "429 Too Many Requests", extra="retry-after: 1\r\n")
+    replica.chat("raw")
+    cluster.wait_until_idle()
+
+    assert int(replica.chat("raw").headers["retry-after"]) > 60
