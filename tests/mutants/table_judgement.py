@@ -643,7 +643,7 @@ JUDGEMENTS: Table = {
         Slip(
             "min(waits) or 1000",
             "max(waits) or 1000",
-            UPSTREAM,
+            EXHAUSTED,
             "a client waits for the deployment that is back last",
         ),
     ),
