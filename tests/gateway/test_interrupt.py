@@ -211,7 +211,7 @@ def left_cluster(
         yield running
 
 
-@pytest.fixture(params=[0, 1], ids=["hypercorn", "uvicorn"])
+@pytest.fixture(params=[0, pytest.param(1, marks=pytest.mark.long)], ids=["hypercorn", "uvicorn"])
 def left(left_cluster: Cluster, raw_provider_thread: RawProvider, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """Its first replica is the one with the engine to test."""
     raw_provider_thread.forget()
