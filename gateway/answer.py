@@ -79,7 +79,7 @@ class Answer:
         return UpstreamTimedOut("The answer broke off: the provider's stream fell silent.")
 
     def out_of_time(self) -> UpstreamFailed:
-        """A stream was still running when the time that its client had set was over: nobody's fault."""
+        """A stream was still running when the time that its client had set was over. Neutral."""
         self._outcome = Outcome.CANCELLED
         return UpstreamTimedOut("The answer broke off: the time that x-pllm-timeout allows is over.")
 

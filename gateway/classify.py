@@ -17,7 +17,7 @@ from gateway import error_words
 from gateway.upstream_errors import UpstreamError, status_of
 from shared_state.records import Outcome
 
-QUOTA_COOL_MS = 3_600_000  # somebody has to pay first; the longest cooldown of the router is the limit
+QUOTA_COOL_MS = 3_600_000  # until an invoice is paid; the longest cooldown of the router is the limit
 REASON_MOST = 200
 
 
@@ -135,7 +135,7 @@ def judge_in_band(
     """Returns the status that an error within a 200 stands for, and what it means: the same as that status would."""
     status = status_of(error, 0) or (429 if error_words.says_throttled(error) else 0)
     if not status:
-        # A code that nobody knows: the words may still say that the request is at fault.
+        # An unknown code: the words may still say that the request is at fault.
         is_request = error_words.says_too_long(400, error) or error_words.says_flagged(error)
         status = 400 if is_request else 500
     return status, judge(status, error, names)

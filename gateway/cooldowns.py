@@ -42,7 +42,7 @@ def retry_after_ms(headers: Mapping[bytes, bytes], dated: Mapping[str, str]) -> 
 
 def served_ms(headers: Mapping[bytes, bytes], dated: Mapping[str, str]) -> int:
     """Returns for how long a deployment that has just served needs no further call, because a limit has nothing left
-    and names its reset; in ms, a minute at most. Without a readable reset it cools nobody.
+    and names its reset; in ms, a minute at most. Without a readable reset it is 0.
     """
     waits = [
         reset_ms(headers.get(name.replace(b"remaining", b"reset")), dated)

@@ -1,4 +1,4 @@
-"""A whole answer where a stream was asked for, as the stream that it stands for: some servers ignore `stream`.
+"""A plain answer to a streaming request, as a stream: some servers ignore `stream`.
 
 Official clients see nothing at all of such an answer. A failure of the deployment would close it for those as well who
 want no stream.

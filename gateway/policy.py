@@ -5,7 +5,7 @@ from gateway.router_settings import RouterSettings
 from gateway.settings import DeploymentSettings, Settings
 from shared_state.policies import Configuration, DeploymentPolicy, RouterPolicy
 
-# A lease outlives the longest call, so that it only expires when nobody is left to settle it. A stream that delivers
+# A lease outlives the longest call, so it expires only when no replica is left to settle it. A stream that delivers
 # has no limit: the few that last longer than this no longer count as active before they end.
 LEASE_LEAST_MS = 900_000
 LEASE_MARGIN_MS = 15_000

@@ -46,7 +46,7 @@ _log = logging.getLogger("pllm.upstream")
 REPLY_MOST = 64 * 1_048_576  # a plain answer is held in memory
 KEEP_ALIVE_S = 30.0
 TEXT_MOST = 500  # of an error in plain text
-_NO_ANSWER = (204, 205, 206)  # nothing, or a part that nobody asked for
+_NO_ANSWER = (204, 205, 206)  # no body, or an unrequested part of one
 _REQUEST_IDS = frozenset(
     {b"x-request-id", b"request-id", b"apim-request-id", b"x-amzn-requestid", b"x-goog-request-id"}
 )
@@ -259,7 +259,7 @@ async def _read_preamble(response: aiohttp.ClientResponse, asked: _Asked) -> Exc
 
 
 async def _read_no_stream(chunks: AsyncIterator[bytes], preamble: Preamble, asked: _Asked, reason: str) -> Exchange:
-    """A plain body where a stream was asked for: an error object, or the whole answer."""
+    """A plain body for a streaming request: an error object, or the whole answer."""
     body = preamble.body
     if bytes(body.lstrip()[:1]) in (b"{", b"["):
         async for chunk in chunks:
