@@ -84,7 +84,7 @@ class Answer:
         return UpstreamTimedOut("The answer broke off: the time that x-pllm-timeout allows is over.")
 
     def defect(self) -> None:
-        """A fault of ours broke the stream: nothing that is said of the deployment."""
+        """A fault of ours broke the stream: no outcome of the deployment."""
         self._outcome = Outcome.CANCELLED
 
     async def __aenter__(self) -> "Answer":
@@ -104,7 +104,6 @@ class Answer:
             retry_after_ms=exchange.retry_after_ms if self._outcome in _COOLING else 0,
             tokens=exchange.tokens,
             cached_tokens=exchange.cached_tokens,
-            cost=exchange.cost,
             reason=exchange.reason,
         )
         self._attempt.end(self._outcome, exchange)

@@ -162,7 +162,7 @@ def is_own_fault(fault: BaseException) -> bool:
 
 
 def _has_descriptor() -> bool:
-    """A resolver that cannot open its socket only says that the name was not found."""
+    """A resolver that cannot open its socket reports only that the name was not found."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY))
     except OSError:

@@ -1,4 +1,4 @@
-"""For how long an answer's headers ask callers to stay away: Retry-After, and what is left of a rate limit.
+"""How long an answer's headers request callers to stay away: Retry-After, and what is left of a rate limit.
 
 Providers write a reset as a duration (OpenAI: `6m0s`, `120ms`), as seconds, as a date (Anthropic: RFC 3339), or as the
 time since 1970 in seconds or milliseconds (OpenRouter).
@@ -16,7 +16,7 @@ _PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)")
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _OTHER = re.compile(rb"priority|image|audio|batch|fast")  # limits that do not end ordinary calls
 _NUMBER = re.compile(r"\d{1,18}(?:\.\d{1,9})?")
-_SINCE_1970_S = 1e9  # no provider asks for thirty years of patience
+_SINCE_1970_S = 1e9  # no provider requires thirty years of patience
 _SINCE_1970_MS = 1e12
 
 
@@ -53,7 +53,7 @@ def served_ms(headers: Mapping[bytes, bytes], dated: Mapping[str, str]) -> int:
 
 
 def throttled_ms(headers: Mapping[bytes, bytes], dated: Mapping[str, str]) -> int:
-    """Returns for how long a 429 without Retry-After asks to wait, in ms: until the last reset of the limits that have
+    """Returns how long to wait after a 429 without Retry-After, in ms: until the last reset of the limits that have
     nothing left, or do not say what is left. 0 when no header tells.
     """
     waits = []

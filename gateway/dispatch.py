@@ -262,7 +262,6 @@ class Dispatcher:
             retry_after_ms=exchange.retry_after_ms,
             is_final=is_final,
             tokens=exchange.tokens,
-            cost=exchange.cost,
             reason=exchange.reason,
         )
         # Ahead of the acquire that follows, in the same flush: the next decision already knows.

@@ -7,7 +7,7 @@ import msgspec
 from gateway.errors import Attempt, BudgetExceeded, GatewayError, QuotaExhausted, UpstreamFailed
 
 JSON = (b"content-type", b"application/json")
-# Told to wait for longer, OpenAI's older clients come back at once, and Anthropic's sleep on it, for a day if need be.
+# With a longer wait, OpenAI's older clients come back at once, and Anthropic's sleep on it, for a day if need be.
 WAIT_MOST_MS = 60_000
 
 

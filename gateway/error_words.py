@@ -1,4 +1,4 @@
-"""What providers' error codes and messages say: one list for each thing that a status alone does not tell."""
+"""The meaning of providers' error codes and messages: one list for each that a status alone does not give."""
 
 import re
 

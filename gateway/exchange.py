@@ -95,11 +95,6 @@ class Exchange:
         return self._response is not None
 
     @property
-    def cost(self) -> int:
-        """What was never sent or was refused costs nothing; what any other call cost must be computed (-1)."""
-        return 0 if self.is_free and not self.input_tokens + self.output_tokens else -1
-
-    @property
     def tokens(self) -> int:
         """In and out; -1 when the provider did not count them."""
         return self.input_tokens + self.output_tokens or (0 if self.is_free else -1)

@@ -124,7 +124,7 @@ def failed(tried: Sequence[Tried]) -> GatewayError:
 def _error_for(tried: Sequence[Tried]) -> GatewayError:
     if not tried:
         return UpstreamTimedOut("The request's time was over before a provider was asked.")
-    # That a deployment lacks the endpoint says less than what another one answered.
+    # A missing endpoint means less to the client than another deployment's answer.
     primary, details = next((t for t in tried if t.outcome is not Outcome.UNSUPPORTED), tried[0]), tried_list(tried)
     if primary.error is not None:
         primary.error.details = details

@@ -12,7 +12,7 @@ _log = logging.getLogger("pllm.attempts")
 
 AGAIN_S = 60.0  # before a reason that alternates with others is logged again
 MINUTE_S = 60.0
-LINES_MOST = 6  # of one deployment in a minute, and one more that says so
+LINES_MOST = 6  # of one deployment in a minute, and one more that reports the limit
 REASONS_MOST = 32  # of one deployment, that are remembered
 _TOLD = frozenset({Outcome.FAILURE, Outcome.TIMEOUT, Outcome.THROTTLED, Outcome.OVERLOADED, Outcome.UNSUPPORTED})
 

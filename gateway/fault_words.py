@@ -66,7 +66,7 @@ _PARTICULAR: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectionAbortedError, "connection aborted"),
     (BrokenPipeError, "connection closed before the answer"),
 )
-# Words for exceptions without a cause that says more.
+# Words for exceptions without a more exact cause.
 _GENERAL: tuple[tuple[type[BaseException], str], ...] = (
     (TimeoutError, "timed out"),
     (aiohttp.ClientPayloadError, "answer cut short"),
@@ -108,7 +108,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _particular(error: BaseException, is_connecting: bool) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return ""  # it holds the system's error, which says more: that of TLS, of a lookup or of a connect
+        return ""  # it holds the system's error, which is more exact: that of TLS, of a lookup or of a connect
     if isinstance(error, ssl.SSLCertVerificationError):
         return _BY_VERIFY_CODE.get(error.verify_code, "certificate: not trusted")
     if isinstance(error, ssl.SSLError):

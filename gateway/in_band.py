@@ -1,4 +1,4 @@
-"""Whether a plain body with status 200 is an answer, or an error that says so."""
+"""Whether a plain body with status 200 is an answer or an error."""
 
 import re
 
@@ -42,7 +42,7 @@ def has_words(body: bytes) -> bool:
 
 
 def is_response(body: bytes) -> bool:
-    """Whether the error stands in a response object, which says itself how it ended."""
+    """Whether the error stands in a response object, which has a status of its own."""
     return b'"output"' in body or _RESPONSE_OBJECT.search(body) is not None
 
 

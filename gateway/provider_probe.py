@@ -1,4 +1,4 @@
-"""`pllm check --probe`: queries every provider with its key, as the gateway would, and says in words what came.
+"""`pllm check --probe`: queries every provider with its key, as the gateway would, and reports in words what came.
 
 A list of models costs nothing, so it is asked for first, once for all deployments with the same address and key. What
 it cannot answer is answered by a call of one token: there is no list, the key may not read it, or the model is not in
@@ -59,7 +59,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
     @property
     def is_final(self) -> bool:
-        """Whether it says of a list of models what holds for calls too: a key may be right and not read lists."""
+        """Whether the answer for a list of models holds for calls too: a key may be right and not read lists."""
         return self.status in (_NO_ANSWER, _WRONG_KEY, _TOO_MANY) or 300 <= self.status < 400
 
 

@@ -20,7 +20,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_ke
     api_key: OptionalSecret = Secret("")  # when loaded without a base_url: the environment's (OPENAI_API_KEY)
     model: Text = ""  # when loaded: the deployment's model_name unless given
     api_version: str = ""  # azure only: with one, the older addresses that name the deployment
-    limit_field: LimitField | None = None  # of chat completions; None: as the provider's address tells
-    sampling: bool | None = None  # may temperature and top_p be set in a translation; None: as the model's name tells
-    stream_usage: bool = True  # ask for the usage of every stream; a few old imitators refuse the field
-    trace_context: bool = False  # is it told the trace's id? It could tell from that which requests belong together
+    limit_field: LimitField | None = None  # of chat completions; None: by the provider's address
+    sampling: bool | None = None  # may temperature and top_p be set in a translation; None: by the model's name
+    stream_usage: bool = True  # request the usage of every stream; a few old imitators refuse the field
+    trace_context: bool = False  # send the trace's id? It shows which requests belong together

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 
 MASK = "***"
-# Keys of OpenAI and Anthropic, and the word after `Bearer` in an authorization header, whoever they belong to.
+# Keys of OpenAI and Anthropic, and the word after `Bearer` in an authorization header, no matter whose they are.
 _LIKE_KEYS = re.compile(r"(?i)\b(?:sk-[a-z0-9_-]{8,}|bearer\s+[a-z0-9._~+/=-]+)")
 
 # Options of a store's address that say nothing worth hiding; what is not known here may be a password.

@@ -103,7 +103,7 @@ async def _signals() -> AsyncIterator[tuple[asyncio.Event, HangUp]]:
 
 
 async def _drained(stop: asyncio.Event, flight: Flight, app: Application, at_start: Sequence[str]) -> None:
-    """Begins when the server listens. Returns when it may close: asked to, and nothing in flight or no time left."""
+    """Begins when the server listens. Returns when it may close: stopped, with nothing in flight or no time left."""
     for line in at_start:
         _log.info("%s", line)
     await stop.wait()

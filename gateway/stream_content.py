@@ -15,7 +15,7 @@ from gateway.upstream_errors import UpstreamError, announced_error, error_in
 HOLD_MOST = 65_536  # bytes of whole events: a preamble that is longer is committed
 EVENT_MOST = 1_048_576  # an event that is longer is no preamble and no error
 _END_MOST = 2
-_BEGIN = 16  # bytes by which a stream of events is told from anything else
+_BEGIN = 16  # bytes that show whether this is a stream of events
 _NOT_CONTENT = frozenset({"role", "name"})  # of a chat delta
 _RESPONSE_PREAMBLE = frozenset({"response.created", "response.in_progress", "response.queued", "keepalive"})
 

@@ -72,7 +72,7 @@ _READERS: dict[Kind, Callable[[bytes], Usage | None]] = {Kind.MESSAGE: _of_messa
 
 
 class StreamUsage:
-    """``input_tokens``, ``output_tokens``, ``cached_tokens``: as in `usage_tokens`, of what was said so far."""
+    """``input_tokens``, ``output_tokens``, ``cached_tokens``: as in `usage_tokens`, of what was reported so far."""
 
     def __init__(self, wire: Kind) -> None:
         self._read = _READERS.get(wire, _of_chunk)

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from gateway.http1 import AHEAD_MOST, HEAD_MOST, NOT_HTTP, without_offer
 from gateway.http_text import Refuse, refusal
 
-START_LOOK_S = 0.01  # uvicorn tells nobody when it listens
+START_LOOK_S = 0.01  # uvicorn does not report when it listens
 
 
 class WatchfulHttp1(HttpToolsProtocol):

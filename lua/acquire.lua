@@ -23,7 +23,7 @@
 --       6 seed (31-bit), 7 attempt (from 1; 0: another candidate, none has failed), 8 tokens (estimated), limits of the
 --       tenant (0 none): 9 requests, 10 tokens a minute, 11 requests at a time; 12 its weight, 13 waiting (0 | 1: in
 --       its replica's queue | 2: and more behind it), 14 traced (0 | 1), 15 budgets and costs as in `budget`, or
---       ''; 16 kind of call ('' not said), 17 resend (0 | 1 | 2: if granted), 18 era
+--       ''; 16 kind of call ('' unknown), 17 resend (0 | 1 | 2: if granted), 18 era
 -- reply granted: 'granted', position, generation, probe (0 | 1), sequence, epoch, now_ms, requests_used_ms,
 --                tokens_used_ms (of the tenant's minute); traced: verdict=score ...
 --       no:      'shed' | 'retry_budget' | 'limited' | 'none' | 'over_budget' (reason: whose, 0 ms: until somebody

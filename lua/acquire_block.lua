@@ -19,7 +19,7 @@
 --       then per candidate: deployment HASH, leases ZSET, window STRING; with regions rtt:<region> HASH
 -- ARGV  1 strategy, 2 tiers ('0,0,1', one per candidate), 3 epoch to set if none, 4 priority (0..100), 5 seed (31-bit),
 --       6 hold_ms (the last may be handed out so long after the grant), 7 resend (0 | 1 | 2: if granted), 8 kind of
---       calls ('' not said), then the tokens, of one tenant; last: era
+--       calls ('' unknown), then the tokens, of one tenant; last: era
 -- reply 'granted' | 'none', why none, sequence, epoch, now_ms; granted: per token position, generation (0, 0: none)
 --       'unconfigured' when policy or a deployment is unknown here
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]

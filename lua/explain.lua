@@ -10,7 +10,7 @@
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET,
 --       then per candidate: deployment HASH, leases ZSET, window STRING; with regions rtt:<region> HASH
 -- ARGV  1 strategy, 2 tiers, 3 priority (0..100), 4 seed (31-bit), 5 tenant, 6 budgets and costs as in `budget`, or '',
---       7 kind of call ('' not said)
+--       7 kind of call ('' unknown)
 -- reply shed reason or '', position picked or 0, then per candidate: verdict, tier, state, active, limit, wait_ms,
 --       health, score (both as decimals), region, round trip in ms (or '')  |  'unconfigured'
 local strategy, tiers, priority, random = ARGV[1], ARGV[2], tonumber(ARGV[3]), random_from(tonumber(ARGV[4]))

@@ -11,7 +11,7 @@
 -- store holds for closed, a later generation is taken when it is news: the store has seen no more than this replica saw
 -- there (what the store has lost, or what happened on the standby meanwhile), or is still learning the first seconds of
 -- a new epoch, or is the replica's own. What cools or has used up its rate limit goes on with that; which endpoints a
--- deployment does not have is not told, because one call and its fallback find that out again.
+-- deployment does not have is not passed on, because one call and its fallback find that out again.
 --
 -- KEYS  1 global HASH, 2 leases ZSET, 3 events STREAM, 4 deployment HASH, 5 its leases ZSET
 -- ARGV  1 epoch to set if none, 2 epoch and 3 generation under which the replica saw the breaker, 4 state,

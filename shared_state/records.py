@@ -16,7 +16,7 @@ REASON_MOST = 200  # characters
 
 
 class Outcome(StrEnum):
-    """How a call of an upstream ended. Failure, timeout and overloaded count against the deployment; unsupported says
+    """How a call of an upstream ended. Failure, timeout and overloaded count against the deployment; unsupported means
     that it does not have the endpoint of this kind of call.
     """
 

@@ -217,7 +217,7 @@ class Store:
         return self._batcher.call(packed, lost=partial(self._owe, token, packed), is_urgent=is_urgent)
 
     def owe(self, permit: Permit, ending: Ending) -> None:
-        """The permit has ended elsewhere: here its lease ends when the store is back, and says only what it used."""
+        """The permit has ended elsewhere: here its lease ends when the store is back, and reports only what it used."""
         self._answered.pop(permit.token, None)
         used = Ending(Outcome.CANCELLED, tokens=ending.tokens, cost=ending.cost)
         self._owe(permit.token, self._calls.settle(permit, used, self.replicas))

@@ -102,7 +102,7 @@ def message_error_fields(chat_error: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def message_error_type(chat_error: Mapping[str, Any]) -> str:
-    """Returns the type on which an Anthropic client acts. A `code` says more than a `type`: with
+    """Returns the type on which an Anthropic client acts. A `code` is more exact than a `type`: with
     `invalid_request_error` OpenAI sends `invalid_api_key` as well as `context_length_exceeded`.
     """
     values = [chat_error.get(name) for name in ("code", "status", "status_code", "type")]

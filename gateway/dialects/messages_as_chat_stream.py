@@ -82,7 +82,7 @@ class Stream:
         return written(self._events(decoded(_chunk, data, as_chat_chunk)))
 
     def _events(self, chunk: _Chunk) -> list[Event]:
-        if not is_blank(chunk.error):  # beside choices, as some servers tell it
+        if not is_blank(chunk.error):  # next to choices, as some servers send it
             raise Malformed("the provider's stream went on with an error")
         events: list[Event] = []
         self._usage = chunk.usage or self._usage  # some servers count in every chunk: the last one is right

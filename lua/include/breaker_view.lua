@@ -1,9 +1,9 @@
 --- @include "number"
 --- @include "last_error"
--- What a replica keeps of the breakers, to tell a store that forgets, and to log: position from 1, state, generation,
--- ms until it ends by itself or 0, trips, reason, ms that it cools, ms of its rate limit that are used up, the last
--- error where it is open, of each deployment (keys from `first` on, every other one) that ever moved, cools or is
--- limited.
+-- What a replica keeps of the breakers, to restore a store that forgets, and to log. For each deployment (keys from
+-- `first` on, every other one) that ever moved, cools or is limited: position from 1, state, generation, ms until it
+-- ends by itself or 0, trips, reason, ms that it cools, ms of its rate limit that are used up, the last error where it
+-- is open.
 local function breakers_moved(keys, first, now)
   local moved = {}
   for k = first, #keys, 2 do

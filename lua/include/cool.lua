@@ -1,5 +1,5 @@
 --- @include "record"
--- A deployment cools as long as its provider asks for, or a moment when it throttles and names no time.
+-- A deployment cools as long as its provider requires, or a moment when it throttles and names no time.
 local COOL_DEFAULT_MS = 1000
 
 local function cool_note(d, call, policy, now)

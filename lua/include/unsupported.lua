@@ -6,7 +6,7 @@
 -- (`unsupported_for:<kind>`): a route that is missing while a server starts costs seconds, one that was never there one
 -- call a minute.
 local UNSUPPORTED_FIRST_MS, UNSUPPORTED_MOST_MS = 5000, 60000
--- One request's 404 says little of an endpoint that has served: `missing:<kind>` counts those since the last success,
+-- One request's 404 means little for an endpoint that has served: `missing:<kind>` counts those since the last success,
 -- and is absent before the first one. Other kinds are never written, or a hash could grow without end.
 local UNSUPPORTED_AFTER = 3
 local UNSUPPORTED_KINDS = { chat = true, completions = true, embeddings = true, messages = true, responses = true }

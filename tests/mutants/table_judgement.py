@@ -394,13 +394,6 @@ JUDGEMENTS: Table = {
             "a failed response is replaced by an error of ours",
         ),
         Slip(
-            "return 0 if self.is_free and not self.input_tokens + self.output_tokens else -1",
-            "return -1",
-            f"{CHARGING} {JUDGEMENT}",
-            "a refused request is charged",
-            survives="prices.settled charges nothing for a failure without tokens either",
-        ),
-        Slip(
             "elif not progress.is_done and not progress.has_finished:",
             "elif not progress.is_done:",
             f"{COMMIT} {UPSTREAM}",
