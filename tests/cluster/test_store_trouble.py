@@ -25,6 +25,7 @@ from tests.support.trouble import Line, Noted, ProbingCalls, SteadyCalls, Troubl
 from tests.support.wire import Call
 
 DEADLINE_MS = 30
+PATIENT_MS = 500  # where the store answers at once and nothing but a busy test machine could miss a deadline
 DECISION_MOST_MS = DEADLINE_MS + 100
 TRUE_AGAIN_S = 6.0
 PROBES = 3
@@ -71,11 +72,10 @@ class Troubled(Cluster):
         return sum(self.said(replica, each) for replica in self.replicas for each in words)
 
 
-@pytest.fixture(scope="module")
-def troubled_cluster(
-    store: EmbeddedStore, provider_processes: list[ProviderProcess], tmp_path_factory: pytest.TempPathFactory
+@contextlib.contextmanager
+def running_troubled(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess], folder: Path, deadline_ms: int
 ) -> Iterator[Troubled]:
-    folder = tmp_path_factory.mktemp("troubled")
     server = Server(folder, "enable-debug-command yes", "enable-protected-configs yes", name="store")
     with ending([server]), contextlib.ExitStack() as stack:
         until(lambda: bool(server.redis.ping()), "started")
@@ -93,7 +93,7 @@ def troubled_cluster(
         ]
         whole = []
         for number, line in enumerate(lines):
-            state = {"url": f"redis://127.0.0.1:{line.port}", "deadline": f"{DEADLINE_MS}ms", "domain": "troubled"}
+            state = {"url": f"redis://127.0.0.1:{line.port}", "deadline": f"{deadline_ms}ms", "domain": "troubled"}
             router = {
                 "latency_threshold": PATIENT,
                 "load_shedding": {"min_healthy_ratio": 0},
@@ -103,7 +103,7 @@ def troubled_cluster(
                 store,
                 [provider],
                 models,
-                domain=f"troubled-{number}",
+                domain=f"{folder.name}-{number}",
                 engines=("hypercorn",),
                 state=state,
                 router=router,
@@ -121,9 +121,23 @@ def troubled_cluster(
         yield cluster
 
 
+@pytest.fixture(scope="module")
+def troubled_cluster(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Troubled]:
+    with running_troubled(store, provider_processes, tmp_path_factory.mktemp("troubled"), DEADLINE_MS) as cluster:
+        yield cluster
+
+
 @pytest.fixture
 def troubled(troubled_cluster: Troubled) -> Iterator[Troubled]:
-    cluster = troubled_cluster
+    with left_as_found(troubled_cluster) as cluster:
+        yield cluster
+
+
+@contextlib.contextmanager
+def left_as_found(cluster: Troubled) -> Iterator[Troubled]:
+    """The cluster of one test: on the shared store before it, without leases after it."""
     heal(cluster.providers)
     cluster.providers[0].behave(latency_ms=20)
     until(lambda: cluster.states() == ["shared", "shared"], "both on the shared store")
@@ -171,10 +185,18 @@ def nobody_notices(cluster: Troubled, name: str, expects: str = "standby", losse
     """Calls go on through the block, which is the time of trouble, and until the replicas are back; streams are held,
     and a half-open breaker is asked for probes, all the while. ``losses``: how often the store forgets what it granted.
     """
-    cluster.providers[1].behave(chunks=4000, chunk_gap_ms=20)
-    held = [replica.begin_chat("held", stream=True) for replica in cluster.replicas for _ in range(HELD)]
-    for call in held:
-        call.read_until(b"data: ")
+    held = [call for replica in cluster.replicas for call in held_streams(cluster, replica, HELD)]
+    try:
+        with _nobody_notices(cluster, name, expects, losses):
+            yield
+    finally:
+        for call in held:
+            call.leave()
+    until(lambda: cluster.is_forced("probed", "reset", "closed"), "closed")
+
+
+@contextlib.contextmanager
+def _nobody_notices(cluster: Troubled, name: str, expects: str, losses: int) -> Iterator[None]:
     hung = cluster.providers[2]
     hung.behave(stall_rate=1)
     hung.request("POST", "/control/reset")
@@ -188,7 +210,8 @@ def nobody_notices(cluster: Troubled, name: str, expects: str = "standby", losse
         yield
         calls.wait_for(5)
         calls.stop()
-        true_again_s = seconds_until(lambda: cluster.true_number() == len(held) + in_flight(hung), "true number")
+        held = HELD * len(cluster.replicas)
+        true_again_s = seconds_until(lambda: cluster.true_number() == held + in_flight(hung), "true number")
         back_s = true_again_s + seconds_until(lambda: cluster.states() == ["shared", "shared"], "on the shared store")
         more_probes = hung.counts()["requests"] - probes
         begun = cluster.standbys_begun() - begun
@@ -197,9 +220,6 @@ def nobody_notices(cluster: Troubled, name: str, expects: str = "standby", losse
         probing.stop()
         hung.behave(stall_rate=0)
     noted = calls.noted[before:]
-    for call in held:
-        call.leave()
-    until(lambda: cluster.is_forced("probed", "reset", "closed"), "closed")
     assert [call for call in noted if call.status != 200] == []
     assert {call.state for call in noted} - {"shared"} == ({"standby"} if expects == "standby" else set())
     # On a busy test machine a quiet call has its bad moments too; they are not the store's.
@@ -259,11 +279,22 @@ FORGETTING: dict[str, Callable[[Server], object]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def forgetful_cluster(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Troubled]:
+    with running_troubled(store, provider_processes, tmp_path_factory.mktemp("forgetful"), PATIENT_MS) as cluster:
+        yield cluster
+
+
 @pytest.mark.parametrize("name", FORGETTING)
-def test_store_that_forgets(troubled: Troubled, name: str) -> None:
-    with nobody_notices(troubled, name, expects="shared", losses=5 if name == "everything flushed" else 0):
+def test_store_that_forgets(forgetful_cluster: Troubled, name: str) -> None:
+    with (
+        left_as_found(forgetful_cluster) as cluster,
+        nobody_notices(cluster, name, expects="shared", losses=5 if name == "everything flushed" else 0),
+    ):
         for _ in range(5):
-            FORGETTING[name](troubled.server)
+            FORGETTING[name](cluster.server)
 
 
 def test_breaker_moved_by_hand_outlives_a_flush(troubled: Troubled) -> None:
