@@ -40,6 +40,7 @@ class Answer:
         self.exchange = exchange
         self.candidate = candidate
         self.used = permit.used
+        self.is_last_resort = permit.is_last_resort
         self.state: StoreName = store.state_of(permit.deployment_id)
         self.attempts = 1
         self.tried: tuple[Tried, ...] = ()

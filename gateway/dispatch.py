@@ -74,8 +74,8 @@ class Dispatcher:
         queue = self._admission.queue(route.model, [candidate.deployment.id for candidate in candidates])
         return Route(route.model, candidates, ways(candidates, self._plan), chains, queue, upstream)
 
-    def _plan(self, candidates: Sequence[Candidate]) -> Plan:
-        return self._store.plan([(c.deployment.id, c.tier) for c in candidates], self.strategy)
+    def _plan(self, candidates: Sequence[Candidate], has_more: bool) -> Plan:
+        return self._store.plan([(c.deployment.id, c.tier) for c in candidates], self.strategy, has_more)
 
     def resolve(self, call: Call, tenant: Tenant) -> Route:
         """Raises ModelNotFound, Forbidden, InvalidRequest."""
@@ -247,6 +247,8 @@ class Dispatcher:
         else:
             interrupt.set_deadline(deadline.at)
         attempt.answered(exchange)
+        if permit.is_probe and exchange.is_open:
+            self._store.judge_content(permit, exchange.latency_ms)
         return exchange
 
     def _settle_unsent(self, permit: Permit, attempt: Attempt, is_final: bool) -> None:

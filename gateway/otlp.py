@@ -160,6 +160,7 @@ class OtlpTrace(Trace):
         if isinstance(decision, Permit):
             attributes["pllm.deployment"] = decision.deployment_id
             attributes["pllm.is_probe"] = decision.is_probe
+            attributes["pllm.is_last_resort"] = decision.is_last_resort
         else:
             attributes["pllm.rejection"] = decision.code
             attributes["pllm.rejection.reason"] = decision.reason

@@ -15,6 +15,7 @@ def router_policy(router: RouterSettings) -> RouterPolicy:
     shedding = router.load_shedding
     return RouterPolicy(
         breaker_enabled=router.circuit_breaker_enabled,
+        last_resort=router.last_resort,
         failure_threshold=router.circuit_breaker_threshold,
         min_calls=router.breaker.min_calls,
         failure_rate=router.breaker.failure_rate,

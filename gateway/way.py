@@ -10,7 +10,7 @@ import msgspec
 from gateway.catalog import Candidate
 from shared_state.records import Plan
 
-Packed = Callable[[Sequence[Candidate]], Plan]
+Packed = Callable[[Sequence[Candidate], bool], Plan]  # of candidates, and whether more legs follow
 
 
 class Leg(msgspec.Struct, frozen=True):
@@ -37,7 +37,8 @@ def legs(candidates: Sequence[Candidate], first: int = 0) -> Iterator[tuple[Cand
 def ways(candidates: Sequence[Candidate], packed: Packed) -> tuple[tuple[Leg, ...], ...]:
     """One for each domain that serves the model itself: as many requests begin in each."""
     starts = len({_domain(each) for each in candidates if each.tier == candidates[0].tier}) if candidates else 1
-    return tuple(tuple(Leg(leg, packed(leg)) for leg in legs(candidates, first)) for first in range(starts))
+    whole = [tuple(legs(candidates, first)) for first in range(starts)]
+    return tuple(tuple(Leg(leg, packed(leg, leg is not way[-1])) for leg in way) for way in whole)
 
 
 def _domain(candidate: Candidate) -> str:
@@ -63,7 +64,7 @@ class Way:
     @property
     def plan(self) -> Plan:
         if self._plan is None:
-            self._plan = self._packed(self.candidates)
+            self._plan = self._packed(self.candidates, self.has_more)
         return self._plan
 
     def skip(self) -> None:

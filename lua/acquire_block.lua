@@ -3,6 +3,7 @@
 --- @include "random"
 --- @include "candidate"
 --- @include "tier"
+--- @include "relief"
 --- @include "shed_reject"
 --- @include "retry_budget"
 --- @include "outcomes"
@@ -57,6 +58,7 @@ local is_exact = (domain.waiting_until_ms or 0) > now
 for _, c in ipairs(candidates) do
   is_exact = is_exact or c.becomes == 'open' or c.deployment.tpm or (c.probe and c.verdict == 'eligible')
 end
+relief_note(candidates, policy, now)
 local rows, budget, granted = {}, retry_budget(domain, policy, 0), 0
 for k = 1, #tokens do
   local is_over = is_exact or granted < k - 1

@@ -3,6 +3,7 @@
 --- @include "random"
 --- @include "candidate"
 --- @include "tier"
+--- @include "last_resort"
 --- @include "afford"
 --- @include "shed_reject"
 -- Read-only dry run of `acquire`: the same includes decide, nothing is written.
@@ -24,7 +25,8 @@ local shed = shed_reject(domain, policy, shed_reasons(domain, policy, active), a
 if ARGV[6] ~= '' then
   budgets_apply(budgets_read(KEYS[1], 'nobody.plain.0 ' .. ARGV[5], ARGV[6], 0, now), candidates, now)
 end
-local picked = not shed and tier_pick(candidates, policy, strategy, now, random)
+local picked = not shed and (tier_pick(candidates, policy, strategy, now, random)
+  or resort_pick(candidates, policy, tiers, now, 0))
 if candidates.rtt_key then
   region_rtts(candidates, candidates.rtt_key)
   for _, c in ipairs(candidates) do

@@ -1,7 +1,7 @@
 --- @include "domain"
 --- @include "policy"
 --- @include "random"
---- @include "judge"
+--- @include "judge_move"
 --- @include "lease"
 --- @include "tenant"
 --- @include "charge"
@@ -42,7 +42,6 @@ if not known or not d.config_version then
   record_write(domain)
   return { 0, d.state or '', d.generation or 0, domain.sequence, domain.epoch, now }
 end
-
 local sample = judge_sample(call, d)
 -- Nothing but a plain success, by far the most frequent ending, goes without the policy.
 local is_plain = d.state == 'closed' and call.outcome == 'success' and sample.slow == 0
@@ -55,6 +54,7 @@ if not is_late and (now - (d.refreshed_at_ms or 0) >= SUMMARY_DUE_MS or sample.f
   health_refresh(d, sums, now)
 end
 if sample.latency_ms and not is_late then
+  if d.state == 'closed' then baseline_learn(d, call.stream, sample.usual_ms, now - (d.ewma_at_ms or now)) end
   local ewma, x = d.ewma_ms or 0, sample.latency_ms
   -- Peak EWMA (Finagle): up at once, down with time.
   if x < ewma then x = ewma + (x - ewma) * (1 - math.exp(-(now - d.ewma_at_ms) / EWMA_TAU_MS)) end
@@ -66,23 +66,12 @@ unsupported_learn(d, call.outcome, kind, now)
 if used < 0 then used = sample.is_unused and 0 or nil end
 if d.tpm then record_set(d, 'tokens_at_ms', decimal(limit_correct(d.tokens_at_ms, d.tpm, estimated, used, now), 3)) end
 if tpm > 0 then tenant_correct(global_key, token, tpm, estimated, used, now) end
-local transition
-if generation == d.generation then
-  if d.state == 'closed' then
-    local reason = judge_closed(d, policy, sample, sums)
-    transition = reason and breaker_open(d, policy, now, reason, random, why)
-  elseif d.state == 'half_open' and probe and policy then
-    local verdict = judge_probe(d, policy, sample)
-    if verdict == 'close' then
-      transition = breaker_close(d, now, 'probes_succeeded')
-    elseif verdict then
-      transition = breaker_open(d, policy, now, verdict, random, why)
-    end
-  end
-end
-local active = deployment_active(own_leases_key, d, now)
-record_set(d, 'active', active)
-adapt(d, call, start, active + 1, now)
+-- A stream's probe was judged at its first content; what breaks afterwards still counts.
+if start and lease_is_judged(start) and sample.failures == 0 then probe = false end
+local is_own = generation == d.generation
+local transition = is_own and judge_move(d, policy, sample, sums, probe, now, random, why) or nil
+record_set(d, 'active', deployment_active(own_leases_key, d, now))
+adapt(d, call, start, d.active + 1, now)
 
 if transition and transition.to == 'closed' then
   redis.call('DEL', own_window_key)

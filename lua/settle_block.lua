@@ -60,6 +60,7 @@ for k, call in ipairs(calls) do
     if sums then window_include(sums, sample) end
     local x = sample.latency_ms
     if x then
+      if d.state == 'closed' then baseline_learn(d, call.stream, sample.usual_ms, now - (ewma_at or now)) end
       -- Peak EWMA, as in settle: up at once, down with time.
       if ewma and x < ewma then x = ewma + (x - ewma) * (1 - math.exp(-(now - ewma_at) / EWMA_TAU_MS)) end
       ewma, ewma_at = x, now
@@ -68,7 +69,7 @@ for k, call in ipairs(calls) do
   cool_note(d, call, policy, now)
   unsupported_learn(d, call.outcome, call.kind, now)
   if call.generation == d.generation and d.state == 'closed' then
-    local reason = judge_closed(d, policy, sample, sums)
+    local reason = judge_closed(d, policy, sample, sums, now)
     transition = reason and breaker_open(d, policy, now, reason, random, call.why) or transition
   end
   adapt(d, call, call.start, active + #calls - k + 1, now)

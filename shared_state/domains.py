@@ -39,10 +39,11 @@ class Domains(Failover):
         found = [counts for each in self._others.values() if (counts := each.block_counts)]
         return functools.reduce(BlockCounts.and_those, found, super().block_counts or BlockCounts()) if found else None
 
-    def plan(self, candidates: Sequence[tuple[str, int]], strategy: str) -> Plan:
+    def plan(self, candidates: Sequence[tuple[str, int]], strategy: str, has_more: bool = False) -> Plan:
         """All candidates of a plan are in one domain."""
         other = self._away.get(candidates[0][0]) if candidates else None
-        return other.plan(candidates, strategy) if other else super().plan(candidates, strategy)
+        source = other.plan if other else super().plan
+        return source(candidates, strategy, has_more)
 
     async def acquire(self, plan: Plan, ask: Ask) -> Permit | Rejection:
         other = self._away.get(plan.ids[0])
@@ -51,6 +52,11 @@ class Domains(Failover):
     def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
         other = self._away.get(permit.deployment_id)
         return other.settle(permit, ending, is_urgent) if other else super().settle(permit, ending, is_urgent)
+
+    def judge_content(self, permit: Permit, latency_ms: int) -> None:
+        other = self._away.get(permit.deployment_id)
+        judge = other.judge_content if other else super().judge_content
+        judge(permit, latency_ms)
 
     def answered(self, permit: Permit) -> None:
         other = self._away.get(permit.deployment_id)

@@ -201,8 +201,9 @@ class Failover:
         """The store that decides on it now."""
         return self.state
 
-    def plan(self, candidates: Sequence[tuple[str, int]], strategy: str) -> Plan:
-        return self.shared.plan(candidates, strategy)
+    def plan(self, candidates: Sequence[tuple[str, int]], strategy: str, has_more: bool = False) -> Plan:
+        """``has_more``: candidates follow that another domain decides on, so that this one gives no last resort."""
+        return self.shared.plan(candidates, strategy, has_more)
 
     async def acquire(self, plan: Plan, ask: Ask) -> Permit | Rejection:
         """Raises StateError only where no standby can help."""
@@ -263,6 +264,10 @@ class Failover:
     async def tell_round_trips(self, measured: Mapping[str, float]) -> None:
         """From this replica's region, in ms, by deployment. Raises StateError."""
         await self._active.tell_round_trips(measured)
+
+    def judge_content(self, permit: Permit, latency_ms: int) -> None:
+        """The first content of a probe that is a stream is in hand: the store that decides judges it now."""
+        self._active.judge_content(permit, latency_ms).add_done_callback(_log_failure)
 
     def answered(self, permit: Permit) -> None:
         self._active.answered(permit)

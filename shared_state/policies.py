@@ -11,6 +11,7 @@ class RouterPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """What every replica must apply alike. Rates, ratios and weights 0..1, times in ms, health 0..100."""
 
     breaker_enabled: bool
+    last_resort: bool
     failure_threshold: int
     min_calls: int
     failure_rate: float
@@ -37,7 +38,7 @@ class RouterPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Policy of one deployment; None means unlimited.
+    """Policy of one deployment; a limit of None means unlimited.
 
     ``lease_ms``: after this a lease expires by itself; longer than the longest call. ``price``: currency per
     million tokens, input and output added, only compared.
@@ -45,7 +46,7 @@ class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     lease_ms: int
-    latency_threshold_ms: int
+    latency_threshold_ms: int | None  # None: relative to what is usual for the deployment
     token_allowance_ms: int
     cooldown_ms: int
     limit: int

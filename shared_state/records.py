@@ -58,7 +58,8 @@ class MinuteUsed(msgspec.Struct, frozen=True):
 
 class Permit(msgspec.Struct, frozen=True):
     """One granted lease: the right to send one call to one deployment, to be settled exactly once. ``ask``: what it was
-    granted for; ``verdicts``, ``scores``: one per candidate, where that is traced; ``is_block``: it came with others.
+    granted for; ``verdicts``, ``scores``: one per candidate, where that is traced; ``is_block``: it came with others;
+    ``is_last_resort``: no candidate was eligible.
     """
 
     token: str
@@ -72,6 +73,7 @@ class Permit(msgspec.Struct, frozen=True):
     verdicts: tuple[str, ...] = ()
     scores: tuple[float, ...] = ()
     is_block: bool = False
+    is_last_resort: bool = False
 
     @property
     def is_stream(self) -> bool:

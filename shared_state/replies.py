@@ -38,6 +38,9 @@ def _number(value: object) -> int:
     return value
 
 
+_PROBE, _RESORT_PROBE = 1, 2  # as in lua/include/grant.lua
+
+
 def acquired(reply: Reply, token: str, ask: Ask, ids: tuple[str, ...]) -> Permit | Rejection:
     """acquire. Raises NotConfigured."""
     code = reply[0]
@@ -45,7 +48,20 @@ def acquired(reply: Reply, token: str, ask: Ask, ids: tuple[str, ...]) -> Permit
         position, generation, sequence = _number(reply[1]) - 1, _number(reply[2]), _number(reply[4])
         used = MinuteUsed(_number(reply[7]), _number(reply[8])) if ask.tenant.name else _NOTHING_USED
         verdicts, scores = _verdicts(reply[9:], ask) if ask.is_traced else ((), ())
-        return Permit(token, position, ids[position], generation, reply[3] == 1, ask, sequence, used, verdicts, scores)
+        kind = _number(reply[3])
+        return Permit(
+            token,
+            position,
+            ids[position],
+            generation,
+            kind in (_PROBE, _RESORT_PROBE),
+            ask,
+            sequence,
+            used,
+            verdicts,
+            scores,
+            is_last_resort=kind >= _RESORT_PROBE,
+        )
     if code == b"unconfigured":
         raise NotConfigured("the store does not know this configuration")
     verdicts, scores = _verdicts(reply[8:], ask)

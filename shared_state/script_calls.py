@@ -62,8 +62,12 @@ class ScriptCalls:
         self._settle_prefixes: dict[str, bytes] = {}
         self._tenants: dict[tuple[TenantLimits, int], bytes] = {}
 
-    def plan(self, candidates: Sequence[tuple[str, int]], strategy: str, region: str = "") -> Plan:
-        """Candidates as (deployment id, tier) in chain order; ``region``: of this replica."""
+    def plan(
+        self, candidates: Sequence[tuple[str, int]], strategy: str, region: str = "", has_more: bool = False
+    ) -> Plan:
+        """Candidates as (deployment id, tier) in chain order; ``region``: of this replica; ``has_more``: others
+        follow, in another domain.
+        """
         keys = self._keys
         ids = tuple(deployment_id for deployment_id, _ in candidates)
         tiers = tuple(tier for _, tier in candidates)
@@ -72,7 +76,8 @@ class ScriptCalls:
             names += keys.candidate(deployment_id)
         if region:
             names.append(keys.round_trips(region))
-        static = pack(strategy.encode(), ",".join(map(str, tiers)).encode(), self._epoch)
+        chain = ",".join(map(str, tiers)) + "+" * has_more
+        static = pack(strategy.encode(), chain.encode(), self._epoch)
         return Plan(ids, tiers, strategy, self._prefix("acquire", 18, *names) + static, region)
 
     def acquire(self, plan: Plan, token: str, ask: Ask, replicas: int = 1) -> bytes:
@@ -103,6 +108,13 @@ class ScriptCalls:
                 self._tenants.clear()
             self._tenants[tenant, replicas] = packed
         return packed
+
+    def content(self, permit: Permit, latency_ms: int) -> bytes:
+        keys = self._keys
+        own, leases, window = keys.candidate(permit.deployment_id)
+        prefix = self._prefix("content", 5, keys.domain, keys.policy, keys.events, own, leases, window)
+        generation, latency = b"%d" % permit.generation, b"%d" % latency_ms
+        return prefix + pack(self._epoch, permit.token.encode(), generation, latency, self._seed())
 
     def settle(self, permit: Permit, ending: Ending, replicas: int = 1) -> bytes:
         prefix = self._settle_prefixes.get(permit.deployment_id)

@@ -119,9 +119,9 @@ class Store:
 
     # -- the hot path ---------------------------------------------------------------------------------------
 
-    def plan(self, candidates: Sequence[tuple[str, int]], strategy: str) -> Plan:
-        """Candidates as (deployment id, tier) in chain order."""
-        return self._calls.plan(candidates, strategy, self.configuration.region)
+    def plan(self, candidates: Sequence[tuple[str, int]], strategy: str, has_more: bool = False) -> Plan:
+        """Candidates as (deployment id, tier) in chain order; ``has_more``: others follow, in another domain."""
+        return self._calls.plan(candidates, strategy, self.configuration.region, has_more)
 
     async def acquire(self, plan: Plan, ask: Ask) -> Permit | Rejection:
         """One decision."""
@@ -228,6 +228,10 @@ class Store:
 
     async def settlement(self, permit: Permit, ending: Ending) -> Settlement:
         return replies.settled(await self.settle(permit, ending))
+
+    def judge_content(self, permit: Permit, latency_ms: int) -> asyncio.Future[Reply]:
+        """A probe that is a stream succeeds with its first content. Where the reply is lost, its end decides."""
+        return self._batcher.call(self._calls.content(permit, latency_ms), is_urgent=True)
 
     def answered(self, permit: Permit) -> None:
         """A stream has got its first byte: the next heartbeat tells, so that it no longer counts as waiting."""

@@ -258,6 +258,8 @@ def _route_headers(answer: Answer, model: str, overhead_s: float) -> list[Header
     ]
     if answer.exchange.request_id:
         headers.append((b"x-pllm-provider-request-id", answer.exchange.request_id))
+    if answer.is_last_resort:
+        headers.append((b"x-pllm-last-resort", b"1"))
     if answer.candidate.tier:
         headers.append((b"x-pllm-fallback", f"{model}>{deployment.model_name}".encode()))
     return headers

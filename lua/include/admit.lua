@@ -1,8 +1,7 @@
 --- @include "breaker"
---- @include "limit"
+--- @include "room"
 -- May this candidate take one more request now? Sets verdict, wait_ms (until it may change), state (as
 -- this request sees it) and, where the breaker must move first, `becomes`. Nothing is written here.
-local UNKNOWN_WAIT_MS = 1000
 
 local function admit_breaker(c, d, policy, now)
   local state = d.state
@@ -37,14 +36,8 @@ local function admit(c, policy, now, tokens, kind)
     c.verdict, c.wait_ms = admit_breaker(c, d, policy, now)
     c.state = c.becomes or (c.verdict and d.state) or (c.probe and 'half_open') or 'closed'
   end
-  if c.verdict then return end
-  if (d.cool_until_ms or 0) > now then
-    c.verdict, c.wait_ms = 'cooling', d.cool_until_ms - now
-  elseif c.active >= c.limit then
-    c.verdict, c.wait_ms = 'full', UNKNOWN_WAIT_MS
-  else
-    if d.rpm then c.arrival_at_ms, c.wait_ms = limit_check(d.arrival_at_ms, d.rpm, 1, now) end
-    if d.tpm and not c.wait_ms then c.tokens_at_ms, c.wait_ms = limit_check(d.tokens_at_ms, d.tpm, tokens, now) end
-    c.verdict = c.wait_ms and 'rate_limited' or 'eligible'
+  if not c.verdict then
+    c.verdict, c.wait_ms = room_check(c, c.limit, now, tokens)
+    c.verdict = c.verdict or 'eligible'
   end
 end

@@ -27,8 +27,8 @@ local function breaker_open(d, policy, now, reason, random, why)
   return transition
 end
 
-local function breaker_half_open(d, now)
-  return breaker_move(d, now, 'half_open', 'cooldown_over')
+local function breaker_half_open(d, now, reason)
+  return breaker_move(d, now, 'half_open', reason)
 end
 
 -- The caller deletes the window: what happened before the outage says nothing about now.

@@ -1,9 +1,14 @@
 --- @include "probe"
 --- @include "fair"
+-- As acquire replies it: 0 a call, 1 a probe, 2 a last resort that is a probe, 3 a last resort that is none.
+local function grant_code(picked)
+  return (picked.probe and 1 or 0) + (picked.resort and (picked.probe and 1 or 3) or 0)
+end
+
 -- What a grant leaves in the deployment's hash.
 local function grant_note(picked, ask, now)
   local d = picked.deployment
-  if picked.probe then probe_issue(d, now) end
+  if picked.probe and not picked.resort then probe_issue(d, now) end
   if picked.arrival_at_ms then record_set(d, 'arrival_at_ms', decimal(picked.arrival_at_ms, 3)) end
   if picked.tokens_at_ms then record_set(d, 'tokens_at_ms', decimal(picked.tokens_at_ms, 3)) end
   record_set(d, 'active', picked.active + 1)

@@ -1,11 +1,14 @@
 --- @include "tenant_lease"
 -- Active requests are leases, never a counter: releasing twice is once, a crash expires, ages come for free.
--- The fraction of a lease's score (start in ms) marks it: .5 a probe, .25 its first byte has arrived.
-local LEASE_PROBE, LEASE_ANSWERED = 0.5, 0.25
+-- The fraction of a lease's score (start in ms) marks it: .5 a probe, .25 its first byte has arrived, .125 a probe
+-- whose first content has been judged.
+local LEASE_PROBE, LEASE_ANSWERED, LEASE_JUDGED = 0.5, 0.25, 0.125
 
 local function lease_is_probe(score) return score % 1 >= LEASE_PROBE end
 
 local function lease_is_answered(score) return score % LEASE_PROBE >= LEASE_ANSWERED end
+
+local function lease_is_judged(score) return score % LEASE_ANSWERED >= LEASE_JUDGED end
 
 -- Tokens are `replica.kind.number`, the replica's own name may hold dots; then, for a tenant with a name, ` tenant`.
 local function lease_owner(token) return string.match(token, '^([^ ]*)%.%a+%.%w+') end

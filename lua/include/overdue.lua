@@ -1,10 +1,11 @@
---- @include "deployment"
 --- @include "lease"
+--- @include "baseline"
+--- @include "relief"
 -- Overdue in flight: at least `slow_limit` calls have waited for their first byte longer than twice the latency
 -- threshold and twice the p99, and they are at least half of the active ones or nothing has come back since as long.
--- Opens a hung provider before a call timed out.
-local SILENT_AFTER_MS, OVERDUE_SEEN, NEWEST_SEEN, OVERDUE_SAMPLES = 2500, 1000, 64, 20
-
+-- Opens a hung provider before a call timed out. Without relief only when nothing has come back for half a minute: a
+-- queue that moves and a model that thinks would refuse callers for nothing.
+local SILENT_AFTER_MS, OVERDUE_SEEN, NEWEST_SEEN, OVERDUE_SAMPLES, LONE_WAIT_MS = 2500, 1000, 64, 20, 30000
 -- Each replica's last sign of life among these leases, and when the last call was taken that has its first byte.
 local function overdue_signs(leases)
   local newest, alive, answered = redis.call('ZRANGE', leases, -NEWEST_SEEN, -1, 'WITHSCORES'), {}, 0
@@ -15,7 +16,6 @@ local function overdue_signs(leases)
   end
   return alive, answered
 end
-
 -- A call is as old as it was when its replica would last have told of its first byte: with a beat, or, as calls but
 -- streams end at once, when it took another lease. Calls of a replica that missed two beats do not count: it may be
 -- dead, and then nobody waits. `beats` remembers who beat when.
@@ -26,9 +26,9 @@ local function overdue_is_waiting(token, start, wait_ms, alive, replicas_key, be
   if not string.find(token, '.stream.', 1, true) then told = math.max(told, alive[owner] or 0) end
   return told >= math.max(now - SILENT_AFTER_MS, start + wait_ms)
 end
-
 local function overdue_is_hung(d, policy, leases, active, replicas_key, beats, now)
-  local wait_ms = math.max(2 * d.latency_threshold_ms, 2 * (d.p99_ms or 0))
+  local has_relief = relief_is_there(d, now)
+  local wait_ms = math.max(2 * baseline_patience(d), 2 * (d.p99_ms or 0), has_relief and 0 or LONE_WAIT_MS)
   local from, overdue, first = now - d.lease_ms + 1, 0, now
   local to = '(' .. string.format('%d', now - wait_ms + 1)  -- with the marks
   local old = redis.call('ZRANGEBYSCORE', leases, from, to, 'WITHSCORES', 'LIMIT', 0, OVERDUE_SEEN)
@@ -46,5 +46,5 @@ local function overdue_is_hung(d, policy, leases, active, replicas_key, beats, n
   -- The oldest are looked at one by one; of the rest the same share is taken to wait.
   if #old == 2 * OVERDUE_SEEN then overdue = overdue / OVERDUE_SEEN * redis.call('ZCOUNT', leases, from, to) end
   local nothing_came = answered < first and d.ewma_at_ms and d.ewma_at_ms <= now - wait_ms
-  return overdue >= policy.slow_limit and (overdue >= active / 2 or nothing_came)
+  return overdue >= policy.slow_limit and (nothing_came or (has_relief and overdue >= active / 2))
 end

@@ -21,6 +21,7 @@ local function resend_reply(keys, first, token, epoch, domain, era, ask)
   domain_advance(domain, epoch)
   era_note(domain, lease_owner(token) or '', era)
   record_write(domain)
-  return { 'granted', position, lease_generation(d, start), lease_is_probe(start) and 1 or 0, domain.sequence,
-    domain.epoch, domain.now, tenant_used(tenant_read(domain.key, token, ask), domain.now) }
+  local probe = lease_is_probe(start) and (d.state == 'open' and 2 or 1) or 0
+  return { 'granted', position, lease_generation(d, start), probe, domain.sequence, domain.epoch, domain.now,
+    tenant_used(tenant_read(domain.key, token, ask), domain.now) }
 end

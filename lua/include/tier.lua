@@ -10,6 +10,20 @@ local function tier_best(eligible, field)
   return best
 end
 
+-- While the first group is in its slow start, the next healthy one keeps the share that it does not take yet.
+local function tier_spill(groups, policy, random)
+  local ramp = groups[2] and tier_best(groups[1], 'ramp') or 1
+  if ramp >= 1 or random() < ramp then return nil end
+  for position = 2, #groups do
+    local healthy = {}
+    for _, c in ipairs(groups[position]) do
+      if not c.probe and c.health >= policy.min_health then healthy[#healthy + 1] = c end
+    end
+    if #healthy > 0 then return healthy end
+  end
+  return nil
+end
+
 local function tier_pick(candidates, policy, strategy, now, random)
   local groups = tier_group(candidates)
   if not groups[1] then return nil end
@@ -19,6 +33,8 @@ local function tier_pick(candidates, policy, strategy, now, random)
     if c.probe then probing[#probing + 1] = c end
   end
   if #probing > 0 then return probing[math.floor(random() * #probing) + 1] end
+  local spill = tier_spill(groups, policy, random)
+  if spill then return select_one(spill, strategy, now, random) end
   if tier_best(home, 'health') < policy.min_health then
     local bar = policy.fallback_advantage * tier_best(home, 'score')
     if candidates.rtt_key then groups = tier_group_far(groups, candidates.rtt_key) end

@@ -31,7 +31,7 @@ def ids(leg: Sequence[Candidate]) -> list[str]:
     return [candidate.deployment.id for candidate in leg]
 
 
-def packed(leg: Sequence[Candidate]) -> Plan:
+def packed(leg: Sequence[Candidate], _has_more: bool) -> Plan:
     return Plan(tuple(ids(leg)), tuple(candidate.tier for candidate in leg), "adaptive", b"")
 
 
@@ -82,5 +82,5 @@ def test_plan_of_a_whole_leg_was_packed_before() -> None:
     (leg,) = ways(candidates("a", DOMAINS.replace("west", "east").replace("b-2, model_name: b", "b-2, model_name: c")),
                   packed)[0]  # fmt: skip
 
-    assert Way([leg], lambda _left: pytest.fail("packed again")).plan is leg.plan
+    assert Way([leg], lambda _left, _has_more: pytest.fail("packed again")).plan is leg.plan
     assert isinstance(leg, Leg)

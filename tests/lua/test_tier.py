@@ -188,3 +188,39 @@ def test_all_probes_of_several_candidates_are_used(cluster: Cluster) -> None:
     picked = Counter(cluster.granted("a", "b").deployment_id for _ in range(6))
 
     assert picked == {"a": 3, "b": 3}
+
+
+# -- the slow start ---------------------------------------------------------------------------------------------
+
+
+def recovered(cluster: Cluster, *, after_ms: int) -> Cluster:
+    cluster.configure("a", "b", "c")
+    cluster.trip("a")
+    cluster.recover("a")
+    cluster.advance(after_ms)
+    return cluster
+
+
+@pytest.mark.parametrize(("after_ms", "share"), [(0, 0.1), (15_000, 0.5), (24_000, 0.8), (30_000, 1.0)])
+def test_recovered_first_tier_takes_its_traffic_back_over_the_slow_start(
+    cluster: Cluster, after_ms: int, share: float
+) -> None:
+    counts = served(recovered(cluster, after_ms=after_ms), times=400)
+
+    assert abs(counts["a"] / 400 - share) < 0.08
+    assert counts["a"] + counts["b"] == 400
+
+
+def test_recovered_first_tier_takes_all_where_no_fallback_is_healthy(cluster: Cluster) -> None:
+    recovered(cluster, after_ms=0)
+    for name in "bc":
+        cluster.force(name, "disable")
+
+    assert served(cluster) == {"a": 20}
+
+
+def test_slow_start_of_one_of_two_leaves_the_fallback_alone(cluster: Cluster) -> None:
+    recovered(cluster, after_ms=0)
+    picked = {cluster.granted("a", "b", ("c", 1)).deployment_id for _ in range(40)}
+
+    assert "c" not in picked

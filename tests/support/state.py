@@ -47,6 +47,7 @@ def router_policy(**changed: Any) -> RouterPolicy:
     """The defaults of the product, but for what is named."""
     policy = RouterPolicy(
         breaker_enabled=True,
+        last_resort=False,
         failure_threshold=5,
         min_calls=20,
         failure_rate=0.5,
@@ -237,6 +238,13 @@ class Cluster:
         rest.append(f"{cost} {permit.reserved} {scopes_of(permit)}" if permit.reserved else "")
         rest += [permit.ask.kind, reason]
         return ("EVALSHA", self.sha("settle"), len(names), *names, "epoch-1", permit.token, *call, *rest)
+
+    def content(self, permit: Permit, latency_ms: int = 100) -> Settlement:
+        """The first content of a probe that is a stream."""
+        keys = self.keys
+        names = [keys.domain, keys.policy, keys.events, *keys.candidate(permit.deployment_id)]
+        arguments = ["epoch-1", permit.token, permit.generation, latency_ms, self._seed(None)]
+        return replies.settled(self.run("content", names, arguments))
 
     def call(self, deployment_id: str, outcome: str = "success", *, times: int = 1, **ending: Any) -> None:
         """Whole calls, one after the other, none of which takes any of the clock's time."""
