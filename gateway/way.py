@@ -2,12 +2,13 @@
 but one decision looks at candidates of one domain only.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 import msgspec
 
 from gateway.catalog import Candidate
+from gateway.classify import Refusal
 from shared_state.records import Plan
 
 Packed = Callable[[Sequence[Candidate]], Plan]
@@ -45,12 +46,16 @@ def _domain(candidate: Candidate) -> str:
 
 
 class Way:
-    """What is left of it. ``candidates``: of this leg, none when it is over; ``plan``: how the store is asked for one
-    of them; ``has_more``: is there another leg?
+    """The candidates that are left. ``candidates``: of this leg, none when the way is over; ``plan``: the acquire of
+    one of them; ``has_more``: whether there is another leg; ``chains``: for requests that the model refuses.
     """
 
-    def __init__(self, legs_left: Sequence[Leg], packed: Packed) -> None:
+    def __init__(
+        self, legs_left: Sequence[Leg], packed: Packed, chains: Mapping[Refusal, Sequence[Candidate]] | None = None
+    ) -> None:
         self._packed = packed
+        self._chains = dict(chains or {})
+        self._turned: set[Refusal] = set()
         self._legs = list(legs_left)
         self.candidates: tuple[Candidate, ...] = ()
         self._plan: Plan | None = None
@@ -77,3 +82,17 @@ class Way:
         self.candidates, self._plan = tuple(each for each in self.candidates if each is not candidate), None
         if not self.candidates:
             self.skip()
+
+    def turn(self, refusal: Refusal | None, tried: Sequence[Candidate]) -> bool:
+        """Takes the chain for this refusal instead, without the deployments that were tried. Returns whether the way
+        continues on it: a model of the chain may refuse as well, and the next one may have room.
+        """
+        if refusal is None:
+            return False
+        chain = self._chains.pop(refusal, None)
+        if chain:
+            self._turned.add(refusal)
+            left = [c for c in chain if all(c.deployment is not each.deployment for each in tried)]
+            self._legs, self.candidates, self._plan = list(ways(left, self._packed)[0]), (), None
+            self.skip()
+        return refusal in self._turned

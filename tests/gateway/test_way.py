@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.catalog import Candidate, Catalog
+from gateway.classify import Refusal
 from gateway.settings import parse
 from gateway.way import Leg, Way, legs, ways
 from shared_state.records import Plan
@@ -84,3 +85,18 @@ def test_plan_of_a_whole_leg_was_packed_before() -> None:
 
     assert Way([leg], lambda _left: pytest.fail("packed again")).plan is leg.plan
     assert isinstance(leg, Leg)
+
+
+def test_chain_leaves_out_the_deployments_that_were_tried() -> None:
+    tried, *left = candidates("b")
+    way = Way(ways(candidates("a"), packed)[0], packed, {Refusal.CONTEXT_WINDOW: (tried, *left)})
+
+    assert way.turn(Refusal.CONTEXT_WINDOW, [tried])
+    assert (ids(way.candidates), way.has_more) == (ids(left), False)
+
+
+def test_way_continues_on_a_chain_whose_models_refuse_as_well() -> None:
+    way = Way(ways(candidates("a"), packed)[0], packed, {Refusal.CONTEXT_WINDOW: candidates("b")})
+
+    assert [way.turn(Refusal.CONTEXT_WINDOW, []) for _ in range(2)] == [True, True]
+    assert [way.turn(refusal, []) for refusal in (Refusal.CONTENT_POLICY, None)] == [False, False]
