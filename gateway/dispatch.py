@@ -2,6 +2,7 @@
 falling back is one turn of a loop.
 """
 
+import asyncio
 import random
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from gateway.errors import Forbidden, GatewayError, InvalidRequest, ModelNotFoun
 from gateway.exchange import Exchange
 from gateway.exhausted import Tried, attempts, failed, rejected, tried_with
 from gateway.interrupt import Cause, Interrupt
+from gateway.last_attempt import pause_s
 from gateway.queueing import Queue
 from gateway.rate_limits import tenant_limited
 from gateway.router_settings import RouterSettings
@@ -51,6 +53,7 @@ class Course(msgspec.Struct):
     tried: list[Tried] = []
     upstream_s: float = 0.0
     decision_s: float = 0.0
+    is_repeated: bool = False  # the last deployment has been given its second attempt
 
 
 class Dispatcher:
@@ -178,14 +181,28 @@ class Dispatcher:
         has_chain = way.turn(exchange.refusal, [candidate, *(each.candidate for each in tried)])
         is_spent = attempts(tried) + 1 >= self._max_attempts or asking.interrupt.time() >= asking.deadline.at
         is_last = not way.candidates or is_spent or not (has_chain or exchange.judgement.moves_on)
+        again_s = self._again_s(course, exchange) if is_last and not is_spent else None
         is_own_mistake = exchange.outcome is Outcome.CLIENT_ERROR and is_last and not attempts(tried)
-        if exchange.outcome is Outcome.SUCCESS or is_own_mistake or (is_last and exchange.is_documented_end):
+        is_end = is_last and exchange.is_documented_end and again_s is None
+        if exchange.outcome is Outcome.SUCCESS or is_own_mistake or is_end:
             return self._answered(course, permit, exchange, candidate, attempt)
         tried.append(tried_with(candidate, exchange))
-        self._settle_failed(permit, exchange, attempt, is_last)
-        if is_last:
+        self._settle_failed(permit, exchange, attempt, is_last and again_s is None)
+        if again_s is not None:
+            course.is_repeated = True
+            await asyncio.sleep(again_s)
+            way.repeat(candidate)
+        elif is_last:
             raise failed(tried)
+        elif not has_chain and attempts(tried) == self._max_attempts - 1:
+            way.prefer_later(candidate.tier)
         return None
+
+    def _again_s(self, course: Course, exchange: Exchange) -> float | None:
+        """Returns the pause before a second attempt on the last deployment; None where there is none."""
+        wait_s = None if course.is_repeated else pause_s(exchange)
+        asking = course.asking
+        return wait_s if wait_s is not None and asking.interrupt.time() + wait_s < asking.deadline.at else None
 
     def _answered(
         self, course: Course, permit: Permit, exchange: Exchange, candidate: Candidate, attempt: Attempt

@@ -96,3 +96,19 @@ class Way:
             self._legs, self.candidates, self._plan = list(ways(left, self._packed)[0]), (), None
             self.skip()
         return refusal in self._turned
+
+    def repeat(self, candidate: Candidate) -> None:
+        """Leaves this candidate only, for a second attempt."""
+        self.candidates, self._plan = (candidate,), None
+
+    def prefer_later(self, tier: int) -> None:
+        """Puts the candidates of later tiers first, in legs of their own, where there are any: the last attempt is for
+        another model, and for this tier only where no later one can take the request.
+        """
+        left = [*self.candidates, *(each for leg in self._legs for each in leg.candidates)]
+        later = [each for each in left if each.tier > tier]
+        if later and len(later) < len(left):
+            earlier = [each for each in left if each.tier <= tier]
+            parts = [tuple(leg) for part in (later, earlier) for _, leg in groupby(part, key=_domain)]
+            self._legs = [Leg(part, self._packed(part)) for part in parts]
+            self.skip()

@@ -557,7 +557,7 @@ JUDGEMENTS: Table = {
             "no failure falls back",
         ),
         Slip(
-            "or (is_last and exchange.is_documented_end)",
+            "or is_end",
             "",
             f"{COMMIT} {JUDGEMENT}",
             "a failed response is replaced by an error of ours",
@@ -636,8 +636,8 @@ JUDGEMENTS: Table = {
             "an error shows the provider's key",
         ),
         Slip(
-            "min(waits) or 1000",
-            "max(waits) or 1000",
+            "RateLimited(message, retry_after_ms=min(waits)",
+            "RateLimited(message, retry_after_ms=max(waits)",
             EXHAUSTED,
             "a client waits for the deployment that is back last",
         ),
