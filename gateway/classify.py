@@ -14,6 +14,7 @@ from http import HTTPStatus
 import msgspec
 
 from gateway import error_words
+from gateway.fault_words import may_pass
 from gateway.upstream_errors import UpstreamError, status_of
 from shared_state.records import Outcome
 
@@ -30,13 +31,15 @@ class Refusal(Enum):
 
 class Judgement(msgspec.Struct, frozen=True):
     """What an answer means. ``outcome``: for the deployment; ``moves_on``: the next candidate is called; ``refusal``:
-    names the chain to take instead, where one is configured; ``cools_ms``: a fixed cooldown, 0 where headers decide.
+    names the chain to take instead, where one is configured; ``cools_ms``: a fixed cooldown, 0 where headers decide;
+    ``is_passing``: the same deployment may well answer the same request a moment later.
     """
 
     outcome: Outcome
     moves_on: bool = True
     refusal: Refusal | None = None
     cools_ms: int = 0
+    is_passing: bool = False
 
     @property
     def is_quota_exhausted(self) -> bool:
@@ -45,6 +48,7 @@ class Judgement(msgspec.Struct, frozen=True):
 
 SUCCESS = Judgement(Outcome.SUCCESS, moves_on=False)
 FAILURE = Judgement(Outcome.FAILURE)
+PASSING = Judgement(Outcome.FAILURE, is_passing=True)
 _CLIENT_ERROR = Judgement(Outcome.CLIENT_ERROR, moves_on=False)
 _TOO_LONG = Judgement(Outcome.CLIENT_ERROR, moves_on=False, refusal=Refusal.CONTEXT_WINDOW)
 _FLAGGED = Judgement(Outcome.CLIENT_ERROR, moves_on=False, refusal=Refusal.CONTENT_POLICY)
@@ -58,6 +62,10 @@ _REQUEST_FAILED = Judgement(Outcome.CLIENT_ERROR)  # another provider may reach 
 OUR_LIMIT = Judgement(Outcome.CANCELLED)
 _MAY_NAME = (403, 409)
 _MAY_BLAME_REQUEST = (401, 403, 409, 424, 500, 502)
+
+# Statuses below 500 that official clients try again, or whose meaning is that a later call may succeed.
+_PASSING_BELOW_500 = frozenset({408, 409, 425, 498, 499})
+_IN_VAIN_FROM_500 = frozenset({501, 505, 511})  # of the server's abilities, or of a network's login page
 
 _BY_STATUS = {
     401: Outcome.FAILURE,  # the gateway's key, not the client's: the next provider may still serve
@@ -99,8 +107,14 @@ def judge(
     if status == 402:
         return _QUOTA
     if outcome is not None:
-        return Judgement(outcome)
-    return _CLIENT_ERROR if 400 <= status < 500 else FAILURE
+        return Judgement(outcome, is_passing=_is_passing(status))
+    if 400 <= status < 500:
+        return _CLIENT_ERROR
+    return PASSING if _is_passing(status) else FAILURE
+
+
+def _is_passing(status: int) -> bool:
+    return status in _PASSING_BELOW_500 or (status >= 500 and status not in _IN_VAIN_FROM_500)
 
 
 def _by_words(status: int, error: UpstreamError) -> Judgement | None:
@@ -143,7 +157,8 @@ def judge_in_band(
 
 def judge_fault(fault: BaseException) -> Judgement:
     """Returns what a fault of the transport means."""
-    return Judgement(Outcome.TIMEOUT if isinstance(fault, TimeoutError) else Outcome.FAILURE)
+    outcome = Outcome.TIMEOUT if isinstance(fault, TimeoutError) else Outcome.FAILURE
+    return Judgement(outcome, is_passing=may_pass(fault))
 
 
 _OWN_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}

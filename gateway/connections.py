@@ -1,8 +1,11 @@
 """aiohttp's connections as a gateway needs them: one that tells what it was not asked is not used again."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -14,12 +17,37 @@ class Wire(ResponseHandler):
     """
 
     is_idle = False
+    has_heard = False  # since it was taken for the present call
 
     def data_received(self, data: bytes) -> None:
         if self.is_idle and data:  # with none it is only told to go on
             self.close()
         else:
+            self.has_heard = True
             super().data_received(data)
+
+
+# aiohttp takes a connection in the task that sends, and reports a closed one without the connection: hence by context.
+_reused: ContextVar[Wire | None] = ContextVar("reused connection", default=None)
+_is_fresh_required: ContextVar[bool] = ContextVar("fresh connection required", default=False)
+
+
+def is_closed_unanswered() -> bool:
+    """Returns whether this task's last call took a kept connection that brought no byte of an answer. The provider had
+    closed it for being idle, which says nothing about the provider or the request.
+    """
+    wire = _reused.get()
+    return wire is not None and not wire.has_heard
+
+
+@contextmanager
+def fresh_connection() -> Iterator[None]:
+    """Within it this task's calls take new connections only: other kept ones may be closed as well."""
+    token = _is_fresh_required.set(True)
+    try:
+        yield
+    finally:
+        _is_fresh_required.reset(token)
 
 
 class Connector(aiohttp.TCPConnector):
@@ -28,9 +56,14 @@ class Connector(aiohttp.TCPConnector):
         self._factory = partial(Wire, loop=asyncio.get_running_loop())  # type: ignore[assignment]
 
     async def _get(self, key: Any, traces: Any) -> Any:
+        _reused.set(None)
+        if _is_fresh_required.get():
+            return None
         connection = await super()._get(key, traces)
         if connection is not None:
-            connection.protocol.is_idle = False  # type: ignore[union-attr]
+            wire = cast(Wire, connection.protocol)
+            wire.is_idle = wire.has_heard = False
+            _reused.set(wire)
         return connection
 
     def _release(self, key: Any, protocol: Any, **options: Any) -> None:

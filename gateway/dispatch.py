@@ -2,6 +2,7 @@
 falling back is one turn of a loop.
 """
 
+import asyncio
 import random
 import time
 from collections.abc import Sequence
@@ -15,16 +16,11 @@ from gateway.calls import Call, Kind
 from gateway.catalog import Candidate, Catalog
 from gateway.classify import Refusal
 from gateway.deadline import Deadline, Limits
-from gateway.errors import (
-    Forbidden,
-    GatewayError,
-    InvalidRequest,
-    ModelNotFound,
-    ReplicaFault,
-)
+from gateway.errors import Forbidden, GatewayError, InvalidRequest, ModelNotFound, ReplicaFault
 from gateway.exchange import Exchange
 from gateway.exhausted import Tried, attempts, failed, rejected, tried_with
 from gateway.interrupt import Cause, Interrupt
+from gateway.last_attempt import pause_s
 from gateway.queueing import Queue
 from gateway.rate_limits import tenant_limited
 from gateway.router_settings import RouterSettings
@@ -46,6 +42,18 @@ class Route(msgspec.Struct, frozen=True):
     chains: dict[Refusal, tuple[Candidate, ...]]
     queue: Queue
     upstream: Upstream
+
+
+class Course(msgspec.Struct):
+    """The state of one request on its way: where it may still go, what it has tried, and the time that this took."""
+
+    asking: Asking
+    route: Route
+    way: Way
+    tried: list[Tried] = []
+    upstream_s: float = 0.0
+    decision_s: float = 0.0
+    is_repeated: bool = False  # the last deployment has been given its second attempt
 
 
 class Dispatcher:
@@ -122,96 +130,113 @@ class Dispatcher:
         return answer
 
     async def _answer(self, route: Route, asking: Asking) -> Answer:
-        call, tenant, deadline, interrupt = asking.call, asking.tenant, asking.deadline, asking.interrupt
-        way, chains = self._way(route), dict(route.chains)
-        tried: list[Tried] = []
-        taken: set[Refusal | None] = set()  # chains
-        upstream_s = decision_s = 0.0
+        course = Course(asking, route, self._way(route))
+        answer = None
+        while answer is None:
+            permit, candidate = await self._decide(course)
+            answer = await self._attempt(course, permit, candidate)
+        return answer
+
+    async def _decide(self, course: Course) -> tuple[Permit, Candidate]:
+        """Returns the next candidate with its permit. Raises the error that the client gets when none may be called."""
+        asking, tried = course.asking, course.tried
         while True:
-            if interrupt.time() >= deadline.at:
+            if asking.interrupt.time() >= asking.deadline.at:
                 raise failed(tried)
-            asked = time.perf_counter()
-            if tried or way.has_more:
-                decision = await self._admission.acquire(way.plan, asking, tried)
-            else:
-                decision, route, way = await self._first(route, way, asking)
-                chains = dict(route.chains)
-            decision_s += time.perf_counter() - asked
-            candidates = way.candidates
-            asking.trace.decided(decision, candidates, attempts(tried) + 1)
-            if isinstance(decision, Rejection):
-                if decision.code == "none" and way.has_more:
-                    way.skip()
-                    continue
-                is_limited = decision.code == "limited"
-                raise tenant_limited(tenant.limits, decision) if is_limited else rejected(decision, candidates, tried)
-            candidate = candidates[decision.position]
             started = time.perf_counter()
-            attempt = asking.trace.attempt(candidate, call)
-            try:
-                exchange = await self._send(route.upstream, decision, candidate, asking, attempt, not tried)
-            except InvalidRequest as error:
-                # It cannot be said in this provider's dialect. Another one's may have the words.
-                way.drop(candidate)
-                tried.append(Tried(candidate, Outcome.CLIENT_ERROR, error=error, is_sent=False))
-                self._settle_unsent(decision, attempt, is_final=not way.candidates)
-                if not way.candidates:
-                    raise failed(tried) from error
-                continue
-            upstream_s += time.perf_counter() - started
+            if tried or course.way.has_more:
+                decision = await self._admission.acquire(course.way.plan, asking, tried)
+            else:
+                decision = await self._first(course)
+            course.decision_s += time.perf_counter() - started
+            candidates = course.way.candidates
+            asking.trace.decided(decision, candidates, attempts(tried) + 1)
+            if isinstance(decision, Permit):
+                return decision, candidates[decision.position]
+            if decision.code == "limited":
+                raise tenant_limited(asking.tenant.limits, decision)
+            if decision.code != "none" or not course.way.has_more:
+                raise rejected(decision, candidates, tried)
+            course.way.skip()
+
+    async def _attempt(self, course: Course, permit: Permit, candidate: Candidate) -> Answer | None:
+        """Returns None where the next candidate is to be called. Raises the error that the client gets when there is
+        none.
+        """
+        asking, tried, way = course.asking, course.tried, course.way
+        started = time.perf_counter()
+        attempt = asking.trace.attempt(candidate, asking.call)
+        try:
+            exchange = await self._send(course, permit, candidate, attempt)
+        except InvalidRequest as error:
+            # This provider's dialect cannot express the request. Another one may.
             way.drop(candidate)
-            chain = chains.pop(exchange.refusal, None) if exchange.refusal else None
-            # A model of the chain refuses as well: the next one of the chain may have room.
-            moves_on = bool(chain) or exchange.judgement.moves_on or exchange.refusal in taken
-            if chain:
-                taken.add(exchange.refusal)
-                left = [c for c in chain if all(c.deployment is not t.candidate.deployment for t in tried)]
-                way = Way(ways(left, self._plan)[0], self._plan)
-            is_spent = attempts(tried) + 1 >= self._max_attempts or interrupt.time() >= deadline.at
-            is_last = not way.candidates or is_spent or not moves_on
-            is_own_mistake = exchange.outcome is Outcome.CLIENT_ERROR and is_last and not attempts(tried)
-            if exchange.outcome is Outcome.SUCCESS or is_own_mistake or (is_last and exchange.is_documented_end):
-                answer = Answer(self._store, self._admission.settle, decision, exchange, interrupt, candidate, attempt)
-                answer.attempts, answer.upstream_s, answer.decision_s = attempts(tried) + 1, upstream_s, decision_s
-                answer.tried = tuple(tried)
-                return answer
-            tried.append(tried_with(candidate, exchange))
-            self._settle_failed(decision, exchange, attempt, is_last)
-            if is_last:
-                raise failed(tried)
+            tried.append(Tried(candidate, Outcome.CLIENT_ERROR, error=error, is_sent=False))
+            self._settle_unsent(permit, attempt, is_final=not way.candidates)
+            if not way.candidates:
+                raise failed(tried) from error
+            return None
+        course.upstream_s += time.perf_counter() - started
+        way.drop(candidate)
+        has_chain = way.turn(exchange.refusal, [candidate, *(each.candidate for each in tried)])
+        is_spent = attempts(tried) + 1 >= self._max_attempts or asking.interrupt.time() >= asking.deadline.at
+        is_last = not way.candidates or is_spent or not (has_chain or exchange.judgement.moves_on)
+        again_s = self._again_s(course, exchange) if is_last and not is_spent else None
+        is_own_mistake = exchange.outcome is Outcome.CLIENT_ERROR and is_last and not attempts(tried)
+        is_end = is_last and exchange.is_documented_end and again_s is None
+        if exchange.outcome is Outcome.SUCCESS or is_own_mistake or is_end:
+            return self._answered(course, permit, exchange, candidate, attempt)
+        tried.append(tried_with(candidate, exchange))
+        self._settle_failed(permit, exchange, attempt, is_last and again_s is None)
+        if again_s is not None:
+            course.is_repeated = True
+            await asyncio.sleep(again_s)
+            way.repeat(candidate)
+        elif is_last:
+            raise failed(tried)
+        elif not has_chain and attempts(tried) == self._max_attempts - 1:
+            way.prefer_later(candidate.tier)
+        return None
+
+    def _again_s(self, course: Course, exchange: Exchange) -> float | None:
+        """Returns the pause before a second attempt on the last deployment; None where there is none."""
+        wait_s = None if course.is_repeated else pause_s(exchange)
+        asking = course.asking
+        return wait_s if wait_s is not None and asking.interrupt.time() + wait_s < asking.deadline.at else None
+
+    def _answered(
+        self, course: Course, permit: Permit, exchange: Exchange, candidate: Candidate, attempt: Attempt
+    ) -> Answer:
+        interrupt = course.asking.interrupt
+        answer = Answer(self._store, self._admission.settle, permit, exchange, interrupt, candidate, attempt)
+        answer.attempts = attempts(course.tried) + 1
+        answer.upstream_s, answer.decision_s = course.upstream_s, course.decision_s
+        answer.tried = tuple(course.tried)
+        return answer
 
     def _way(self, route: Route) -> Way:
-        return Way(random.choice(route.ways) if len(route.ways) > 1 else route.ways[0], self._plan)
+        legs = random.choice(route.ways) if len(route.ways) > 1 else route.ways[0]
+        return Way(legs, self._plan, route.chains)
 
-    async def _first(self, route: Route, way: Way, asking: Asking) -> tuple[Permit | Rejection, Route, Way]:
-        """And by which route it was taken: what was configured while it waited may have more room. Only at the last leg
-        of its way may a request wait.
+    async def _first(self, course: Course) -> Permit | Rejection:
+        """The configuration may change while the request waits: the newest route counts. A request may wait only at the
+        last leg of its way.
         """
-        name = (asking.call.model, asking.call.kind)
+        name = (course.asking.call.model, course.asking.call.kind)
 
         def latest() -> Plan:
-            nonlocal route, way
             now = self._routes.get(name)
-            if now is not None and now is not route and now.queue is route.queue and now.candidates:
-                route, way = now, self._way(now)
-            return way.plan
+            if now is not None and now is not course.route and now.queue is course.route.queue and now.candidates:
+                course.route, course.way = now, self._way(now)
+            return course.way.plan
 
-        decision = await self._admission.first(latest, route.queue, asking)
-        return decision, route, way
+        return await self._admission.first(latest, course.route.queue, course.asking)
 
-    async def _send(
-        self,
-        upstream: Upstream,
-        permit: Permit,
-        candidate: Candidate,
-        asking: Asking,
-        attempt: Attempt,
-        is_first: bool,
-    ) -> Exchange:
+    async def _send(self, course: Course, permit: Permit, candidate: Candidate, attempt: Attempt) -> Exchange:
         """One attempt within its time. Settles the permit itself when it is cancelled or breaks on a defect."""
-        call, deadline, interrupt = asking.call, asking.deadline, asking.interrupt
+        call, deadline, interrupt = course.asking.call, course.asking.deadline, course.asking.interrupt
         deployment, now = candidate.deployment, interrupt.time()
-        limits = Limits(deployment, deadline, now, call.is_stream, is_first)
+        limits = Limits(deployment, deadline, now, call.is_stream, is_first=not course.tried)
         interrupt.set_deadline(limits.at)
         heard = limits.heard
         if call.is_stream:
@@ -225,7 +250,7 @@ class Dispatcher:
                 interrupt.begin_waiting(idle_s)
 
         try:
-            exchange = await upstream.send(deployment.id, call, attempt.context, heard)
+            exchange = await course.route.upstream.send(deployment.id, call, attempt.context, heard)
         except BaseException as error:
             interrupt.end_waiting()
             interrupt.clear()

@@ -4,7 +4,7 @@ import math
 
 import msgspec
 
-from gateway.errors import Attempt, BudgetExceeded, GatewayError, QuotaExhausted, UpstreamFailed
+from gateway.errors import Attempt, BudgetExceeded, GatewayError, QuotaExhausted, Unauthorized
 
 JSON = (b"content-type", b"application/json")
 # With a longer wait, OpenAI's older clients come back at once, and Anthropic's sleep on it, for a day if need be.
@@ -68,9 +68,10 @@ def headers_of(error: GatewayError) -> list[tuple[bytes, bytes]]:
     if error.attempts:
         headers.append((b"x-pllm-attempts", b"%d" % error.attempts))
     if (
-        isinstance(error, UpstreamFailed | QuotaExhausted | BudgetExceeded)
+        error.is_in_vain
+        or isinstance(error, Unauthorized | QuotaExhausted | BudgetExceeded)
         or (error.retry_after_ms or 0) > WAIT_MOST_MS
     ):
-        # Fallbacks are exhausted, or money is: a client that tries again only adds load to what is already failing.
+        # A key, money or a provider's refusal stays as it is for the next minute.
         headers.append((b"x-should-retry", b"false"))
     return headers

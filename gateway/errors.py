@@ -16,7 +16,8 @@ GatewayError
 │   └── QueueFull         429  too many wait already
 ├── UpstreamRefused       4xx  the provider found fault with the request itself
 ├── UpstreamFailed        502  every candidate was tried and failed
-│   └── UpstreamTimedOut  504
+│   ├── UpstreamTimedOut  504
+│   └── UpstreamOverloaded 503 the provider is overloaded; 529 in Anthropic's dialect
 ├── Overloaded            503  shed
 ├── NoHealthyDeployment   503  every candidate is open or cooling
 ├── ReplicaFault          503  this replica is out of descriptors, ports or memory, or has a defect
@@ -56,10 +57,12 @@ class Objection(msgspec.Struct, frozen=True):
 class GatewayError(Exception):
     """Base. ``retry_after_ms`` becomes retry-after headers; ``details`` a list next to the error's message, named
     `attempts` where it holds what candidates answered; ``attempts``: how often a provider was called for it;
-    ``headers``: further ones; ``provider``: the provider's own error, which the client gets as it is.
+    ``headers``: further ones; ``provider``: the provider's own error, which the client gets as it is; ``is_in_vain``:
+    the same request would meet the same error; ``message_status``: the status in Anthropic's dialect, 0: the same.
     """
 
     status = 500
+    message_status = 0
     type = "api_error"
     code: str | None = "internal_error"
 
@@ -79,6 +82,7 @@ class GatewayError(Exception):
         self.attempts = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.provider: ProviderFields | None = None
+        self.is_in_vain = False
 
 
 class InvalidRequest(GatewayError):
@@ -204,6 +208,13 @@ class UpstreamFailed(GatewayError):
 class UpstreamTimedOut(UpstreamFailed):
     status = 504
     code = "upstream_timeout"
+
+
+class UpstreamOverloaded(UpstreamFailed):
+    status = 503
+    message_status = 529
+    type = "service_unavailable_error"
+    code = "upstream_overloaded"
 
 
 class Overloaded(GatewayError):

@@ -18,6 +18,7 @@ from gateway.errors import (
     QuotaExhausted,
     RateLimited,
     UpstreamFailed,
+    UpstreamOverloaded,
     UpstreamRefused,
     UpstreamTimedOut,
 )
@@ -32,7 +33,7 @@ FIELD_MOST = 200  # characters of a provider's type, param or code
 
 class Tried(msgspec.Struct, frozen=True):
     """A candidate that gave no answer. ``error``: what the client gets where this candidate decides it; ``is_sent``: it
-    was called, as it is not when its dialect lacks the words.
+    was called, as it is not when its dialect lacks the words; ``is_passing``: it may answer a moment later.
     """
 
     candidate: Candidate
@@ -44,6 +45,7 @@ class Tried(msgspec.Struct, frozen=True):
     is_sent: bool = True
     reason: str = ""
     request_id: bytes = b""
+    is_passing: bool = False
 
 
 def provider_fields(candidate: Candidate, wire: Kind, error: UpstreamError, status: int) -> ProviderFields:
@@ -81,6 +83,7 @@ def refused(candidate: Candidate, exchange: Exchange) -> UpstreamRefused:
         code=None if chat.get("code") is None else str(chat["code"]),
     )
     refusal.provider = fields
+    refusal.is_in_vain = exchange.status == 409 or exchange.status >= 500  # official clients try these again
     return refusal
 
 
@@ -100,6 +103,7 @@ def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
         error,
         reason=exchange.reason,
         request_id=exchange.request_id,
+        is_passing=exchange.judgement.is_passing,
     )
 
 
@@ -136,10 +140,13 @@ def _error_for(tried: Sequence[Tried]) -> GatewayError:
         message = "The provider's rate limit is reached."
         return RateLimited(message, retry_after_ms=min(waits) or 1000, details=details)
     if primary.outcome is Outcome.OVERLOADED:
-        return UpstreamFailed("The provider is overloaded.", details=details)
+        waits = [t.retry_after_ms for t in tried if t.outcome is Outcome.OVERLOADED]
+        return UpstreamOverloaded("The provider is overloaded.", retry_after_ms=min(waits) or 1000, details=details)
     if primary.outcome in (Outcome.TIMEOUT, Outcome.CANCELLED):
         return UpstreamTimedOut("The provider did not answer in time.", details=details)
-    return UpstreamFailed("The provider failed to answer.", details=details)
+    failure = UpstreamFailed("The provider failed to answer.", details=details)
+    failure.is_in_vain = all(t.outcome is Outcome.FAILURE and not t.is_passing for t in tried)
+    return failure
 
 
 FULL = frozenset({"full", "behind"})  # no room, or only for those who wait and have less

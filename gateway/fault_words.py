@@ -89,6 +89,19 @@ def fault_words(error: BaseException) -> str:
     return f"unknown fault ({type(error).__name__})"[:WORDS_MOST]
 
 
+_LASTING = (ssl.SSLError, aiohttp.ClientSSLError, aiohttp.InvalidURL, aiohttp.ClientResponseError, TimeoutError)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Returns whether a connection that was refused, reset or closed may succeed a moment later. A certificate and a
+    missing name stay as they are, and a request that met a timeout has waited long enough.
+    """
+    for each in _chain(error):
+        if isinstance(each, _LASTING) or (isinstance(each, socket.gaierror) and each.errno != socket.EAI_AGAIN):
+            return False
+    return isinstance(error, OSError | aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError)
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yields the exception and what caused it, outermost first."""
     waiting, seen = [error], set[int]()

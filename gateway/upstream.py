@@ -6,7 +6,7 @@ hidden behind the next candidate. The holder of an Exchange closes it.
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 import aiohttp
 import msgspec
@@ -15,6 +15,7 @@ from gateway.calls import Call, Kind, tokens_of
 from gateway.classify import (
     FAILURE,
     OUR_LIMIT,
+    PASSING,
     SUCCESS,
     is_own_fault,
     judge,
@@ -22,7 +23,7 @@ from gateway.classify import (
     judge_in_band,
     reason_of,
 )
-from gateway.connections import session
+from gateway.connections import fresh_connection, is_closed_unanswered, session
 from gateway.cooldowns import retry_after_ms, served_ms, throttled_ms
 from gateway.dialects.lenient_json import NOT_DECODED
 from gateway.dialects.malformed import Malformed
@@ -106,9 +107,7 @@ class Upstream:
         headers = {**target.headers, **dict(more)} if more else target.headers
         started = time.perf_counter()
         try:
-            response = await self._session.post(
-                target.adapter.url, data=body, headers=headers, timeout=target.timeout, allow_redirects=False
-            )
+            response = await self._post(target, body, headers)
             exchange = await _read(response, _Asked(call, target, body, heard))
         except (*FAULTS, MemoryError) as fault:
             if is_own_fault(fault):
@@ -123,6 +122,24 @@ class Upstream:
             exchange.reason = without_keys(exchange.reason, target.key)
         exchange.latency_ms = round((time.perf_counter() - started) * 1000)
         return exchange
+
+    async def _post(self, target: Target, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Sends once more, on a new connection, where a kept one was closed before any byte of the answer: aiohttp does
+        so for GET only, and clients that call a provider directly do not meet connections kept by others.
+        """
+
+        async def post() -> aiohttp.ClientResponse:
+            return await self._session.post(
+                target.adapter.url, data=body, headers=headers, timeout=target.timeout, allow_redirects=False
+            )
+
+        try:
+            return await post()
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not is_closed_unanswered():
+                raise
+        with fresh_connection():
+            return await post()
 
 
 class _Defect(Exception):
@@ -247,7 +264,7 @@ async def _read_preamble(response: aiohttp.ClientResponse, asked: _Asked) -> Exc
             if is_over:
                 break
         if not is_over and not preamble.end():
-            return Exchange(FAILURE, reason="the stream ended before its first content")
+            return Exchange(PASSING, reason="the stream ended before its first content")
     except NotEvents as fault:
         return await _read_no_stream(chunks, preamble, asked, str(fault))
     body = bytes(preamble.body)

@@ -2,12 +2,13 @@
 but one decision looks at candidates of one domain only.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 import msgspec
 
 from gateway.catalog import Candidate
+from gateway.classify import Refusal
 from shared_state.records import Plan
 
 Packed = Callable[[Sequence[Candidate], bool], Plan]  # of candidates, and whether more legs follow
@@ -46,12 +47,16 @@ def _domain(candidate: Candidate) -> str:
 
 
 class Way:
-    """What is left of it. ``candidates``: of this leg, none when it is over; ``plan``: how the store is asked for one
-    of them; ``has_more``: is there another leg?
+    """The candidates that are left. ``candidates``: of this leg, none when the way is over; ``plan``: the acquire of
+    one of them; ``has_more``: whether there is another leg; ``chains``: for requests that the model refuses.
     """
 
-    def __init__(self, legs_left: Sequence[Leg], packed: Packed) -> None:
+    def __init__(
+        self, legs_left: Sequence[Leg], packed: Packed, chains: Mapping[Refusal, Sequence[Candidate]] | None = None
+    ) -> None:
         self._packed = packed
+        self._chains = dict(chains or {})
+        self._turned: set[Refusal] = set()
         self._legs = list(legs_left)
         self.candidates: tuple[Candidate, ...] = ()
         self._plan: Plan | None = None
@@ -77,4 +82,34 @@ class Way:
         """It has been tried. After the last one of a leg comes the next."""
         self.candidates, self._plan = tuple(each for each in self.candidates if each is not candidate), None
         if not self.candidates:
+            self.skip()
+
+    def turn(self, refusal: Refusal | None, tried: Sequence[Candidate]) -> bool:
+        """Takes the chain for this refusal instead, without the deployments that were tried. Returns whether the way
+        continues on it: a model of the chain may refuse as well, and the next one may have room.
+        """
+        if refusal is None:
+            return False
+        chain = self._chains.pop(refusal, None)
+        if chain:
+            self._turned.add(refusal)
+            left = [c for c in chain if all(c.deployment is not each.deployment for each in tried)]
+            self._legs, self.candidates, self._plan = list(ways(left, self._packed)[0]), (), None
+            self.skip()
+        return refusal in self._turned
+
+    def repeat(self, candidate: Candidate) -> None:
+        """Leaves this candidate only, for a second attempt."""
+        self.candidates, self._plan = (candidate,), None
+
+    def prefer_later(self, tier: int) -> None:
+        """Puts the candidates of later tiers first, in legs of their own, where there are any: the last attempt is for
+        another model, and for this tier only where no later one can take the request.
+        """
+        left = [*self.candidates, *(each for leg in self._legs for each in leg.candidates)]
+        later = [each for each in left if each.tier > tier]
+        if later and len(later) < len(left):
+            earlier = [each for each in left if each.tier <= tier]
+            parts = [tuple(leg) for part in (later, earlier) for _, leg in groupby(part, key=_domain)]
+            self._legs = [Leg(part, self._packed(part)) for part in parts]
             self.skip()

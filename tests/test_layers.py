@@ -50,7 +50,7 @@ ORDER = {
             "shed_memory",
             "queueing",
         ),
-        *("answer", "tracing", "rate_limits", "exhausted", "interrupt", "flight", "deadline"),
+        *("answer", "last_attempt", "tracing", "rate_limits", "exhausted", "interrupt", "flight", "deadline"),
         *("upstream", "connections", "targets", "exchange"),
         *("providers.adapters", "providers.anthropic", "providers.azure", "providers.openai"),
         *("dialects.chat_as_messages", "dialects.chat_as_messages_request", "dialects.chat_as_messages_tools"),

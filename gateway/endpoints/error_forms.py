@@ -12,6 +12,11 @@ def error_body(kind: Kind, error: GatewayError) -> bytes:
     return message_body_of(error) if kind is Kind.MESSAGE else body_of(error)
 
 
+def error_status(kind: Kind, error: GatewayError) -> int:
+    """In the dialect of the caller: Anthropic has a status of its own for a provider that is overloaded."""
+    return error.message_status or error.status if kind is Kind.MESSAGE else error.status
+
+
 def error_event(kind: Kind, error: GatewayError, sequence_number: int = 0) -> bytes:
     """The last event of a stream that broke; ``sequence_number``: of an event of a response."""
     match kind:

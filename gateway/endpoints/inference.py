@@ -14,7 +14,7 @@ from gateway.auth import Tenant
 from gateway.calls import Call, Kind
 from gateway.deadline import Deadline
 from gateway.dispatch import Dispatcher
-from gateway.endpoints.error_forms import error_body, error_event
+from gateway.endpoints.error_forms import error_body, error_event, error_status
 from gateway.endpoints.pings import MESSAGE_PING, PING, Pings
 from gateway.endpoints.reception import Reception
 from gateway.endpoints.wire import ClientGone, Header, find, read_body, send_error, send_whole
@@ -88,7 +88,8 @@ class Inference:
             except GatewayError as error:
                 self._measures.failed(error, line.priority)
                 line.failed(error)
-                await send_error(send, error, error_body(self._kind, error), headers)
+                line.status = error_status(self._kind, error)
+                await send_error(send, error, error_status(self._kind, error), error_body(self._kind, error), headers)
         except ClientGone:
             self._left(line)
         except asyncio.CancelledError:
@@ -100,7 +101,7 @@ class Inference:
             _log.exception("defect while serving a request")
             defect = GatewayError("An internal error occurred.")
             line.failed(defect)
-            await send_error(send, defect, error_body(self._kind, defect), headers)
+            await send_error(send, defect, error_status(self._kind, defect), error_body(self._kind, defect), headers)
         finally:
             interrupt.close()
             self._flight.end()
@@ -181,7 +182,9 @@ class Inference:
                 if pings.has_begun:
                     await send({"type": "http.response.body", "body": error_event(self._kind, fault)})
                 else:
-                    await send_error(send, fault, error_body(self._kind, fault), headers)
+                    await send_error(
+                        send, fault, error_status(self._kind, fault), error_body(self._kind, fault), headers
+                    )
             elif call.is_stream:
                 if not pings.has_begun:
                     headers += [(b"content-type", answer.exchange.content_type), *STREAM_HEADERS]

@@ -49,5 +49,5 @@ async def send_whole(send: Send, status: int, headers: list[Header], body: bytes
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(send: Send, error: GatewayError, body: bytes, headers: list[Header]) -> None:
-    await send_whole(send, error.status, headers + headers_of(error), body)
+async def send_error(send: Send, error: GatewayError, status: int, body: bytes, headers: list[Header]) -> None:
+    await send_whole(send, status, headers + headers_of(error), body)

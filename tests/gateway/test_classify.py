@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import socket
+import ssl
 from pathlib import Path
 
 import aiohttp
@@ -27,7 +28,7 @@ from shared_state.records import Outcome
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def rows() -> list[tuple[int, UpstreamError | None, bool, str, bool, str]]:
+def rows() -> list[tuple[int, UpstreamError | None, bool, str, str, str]]:
     """The first table of the documentation: status, error, whether it names a part of the request, and the verdict."""
     found = []
     for line in (ROOT / "docs/judgement.md").read_text().splitlines():
@@ -37,7 +38,7 @@ def rows() -> list[tuple[int, UpstreamError | None, bool, str, bool, str]]:
         code, words = cells[1] or None, cells[2]
         error = UpstreamError(words, code=code) if code or words else None
         for status in re.findall(r"\d{3}", cells[0]):
-            found.append((int(status), error, "names its part" in cells[0], cells[3], cells[4] == "yes", cells[5]))
+            found.append((int(status), error, "names its part" in cells[0], cells[3], cells[4], cells[5]))
     return found
 
 
@@ -45,21 +46,26 @@ def test_documentation_has_its_table() -> None:
     assert len(rows()) > 50
 
 
-@pytest.mark.parametrize(("status", "error", "is_named", "outcome", "moves_on", "chain"), rows())
+@pytest.mark.parametrize(("status", "error", "is_named", "outcome", "next_one", "chain"), rows())
 def test_answer_means_what_the_documentation_says(
-    status: int, error: UpstreamError | None, is_named: bool, outcome: str, moves_on: bool, chain: str
+    status: int, error: UpstreamError | None, is_named: bool, outcome: str, next_one: str, chain: str
 ) -> None:
+    assert next_one in ("yes", "yes, again", "no")
     name, _, hour = outcome.partition(", ")
     expected = Judgement(
-        Outcome(name), moves_on, Refusal(chain) if chain else None, QUOTA_COOL_MS if hour == "an hour" else 0
+        Outcome(name),
+        next_one != "no",
+        Refusal(chain) if chain else None,
+        QUOTA_COOL_MS if hour == "an hour" else 0,
+        next_one == "yes, again",
     )
 
     assert judge(status, error, lambda _error: is_named) == expected
 
 
-@pytest.mark.parametrize(("status", "error", "is_named", "outcome", "moves_on", "chain"), rows())
+@pytest.mark.parametrize(("status", "error", "is_named", "outcome", "next_one", "chain"), rows())
 def test_error_within_a_200_is_judged_like_its_status(
-    status: int, error: UpstreamError | None, is_named: bool, outcome: str, moves_on: bool, chain: str
+    status: int, error: UpstreamError | None, is_named: bool, outcome: str, next_one: str, chain: str
 ) -> None:
     if error is None or status < 400:
         error = UpstreamError("No words for it.")
@@ -242,18 +248,24 @@ def test_name_that_is_not_found_for_want_of_descriptors_is_our_fault() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "outcome"),
+    ("fault", "outcome", "is_passing"),
     [
-        (TimeoutError(), Outcome.TIMEOUT),
-        (aiohttp.SocketTimeoutError(), Outcome.TIMEOUT),
-        (aiohttp.ConnectionTimeoutError(), Outcome.TIMEOUT),
-        (aiohttp.ServerDisconnectedError(), Outcome.FAILURE),
-        (aiohttp.ClientPayloadError(), Outcome.FAILURE),
-        (ConnectionResetError(), Outcome.FAILURE),
+        (TimeoutError(), Outcome.TIMEOUT, False),
+        (aiohttp.SocketTimeoutError(), Outcome.TIMEOUT, False),
+        (aiohttp.ConnectionTimeoutError(), Outcome.TIMEOUT, False),
+        (aiohttp.ServerDisconnectedError(), Outcome.FAILURE, True),
+        (aiohttp.ClientPayloadError(), Outcome.FAILURE, True),
+        (ConnectionResetError(), Outcome.FAILURE, True),
+        (ConnectionRefusedError(errno.ECONNREFUSED, ""), Outcome.FAILURE, True),
+        (ssl.SSLCertVerificationError(), Outcome.FAILURE, False),
+        (socket.gaierror(socket.EAI_NONAME, ""), Outcome.FAILURE, False),
+        (socket.gaierror(socket.EAI_AGAIN, ""), Outcome.FAILURE, True),
     ],
 )
-def test_fault_is_a_time_out_or_a_failure(fault: Exception, outcome: Outcome) -> None:
-    assert judge_fault(fault) == Judgement(outcome)
+def test_fault_is_a_time_out_or_a_failure_and_passes_or_stays(
+    fault: Exception, outcome: Outcome, is_passing: bool
+) -> None:
+    assert judge_fault(fault) == Judgement(outcome, is_passing=is_passing)
 
 
 @pytest.mark.parametrize(

@@ -91,9 +91,10 @@ def test_further_attempt_takes_one_round_trip_more(
         each.behave(fail_first=1)
     answer = watched.chat("twice")
 
-    trips = round_trips(watched_cluster, store_proxy, 4)
-    assert answer.status == 502
-    assert trips == [["acquire"], ["settle", "acquire"], ["settle"]]
+    trips = round_trips(watched_cluster, store_proxy, 6)
+    assert (answer.status, answer.headers["x-pllm-attempts"]) == (200, "3")
+    # The last deployment is called again after a pause, during which no permit is held.
+    assert trips == [["acquire"], ["settle", "acquire"], ["settle"], ["acquire"], ["settle"]]
 
 
 def test_rejection_takes_one_round_trip(
@@ -136,12 +137,44 @@ def test_request_is_tried_three_times_at_most(watched: ReplicaProcess, watched_c
     assert watched_cluster.providers[0].counts()["requests"] == 3
 
 
-def test_no_candidate_is_tried_twice(watched: ReplicaProcess, watched_cluster: Cluster) -> None:
+def test_only_the_last_candidate_is_tried_twice(watched: ReplicaProcess, watched_cluster: Cluster) -> None:
     for each in watched_cluster.providers:
         each.behave(error_rate=1)
-    watched.chat("twice")
+    answer = watched.chat("twice")
+    deployments = [each["deployment"] for each in answer.error["attempts"]]
 
-    assert [each.counts()["requests"] for each in watched_cluster.providers] == [1, 1]
+    assert sorted(each.counts()["requests"] for each in watched_cluster.providers) == [1, 2]
+    assert (len(set(deployments)), deployments[-1]) == (2, deployments[-2])
+
+
+@pytest.mark.parametrize("status", [408, 409, 500, 502, 503, 504, 529])
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_passing_fault_of_the_only_deployment_is_tried_again(
+    watched: ReplicaProcess, watched_cluster: Cluster, status: int, is_stream: bool
+) -> None:
+    watched_cluster.providers[0].behave(fail_first=1, error_status=status)
+    answer = watched.chat("alone", stream=is_stream)
+
+    assert (answer.status, answer.headers["x-pllm-attempts"]) == (200, "2")
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 501])
+def test_lasting_fault_of_the_only_deployment_is_tried_once(
+    watched: ReplicaProcess, watched_cluster: Cluster, status: int
+) -> None:
+    watched_cluster.providers[0].behave(fail_first=1, error_status=status)
+    watched.chat("alone")
+
+    assert watched_cluster.providers[0].counts()["requests"] == 1
+
+
+def test_request_without_time_for_the_pause_is_answered_at_once(
+    watched: ReplicaProcess, watched_cluster: Cluster
+) -> None:
+    watched_cluster.providers[0].behave(error_rate=1)
+    answer = watched.chat("alone", headers={"x-pllm-timeout": "300ms"})
+
+    assert (answer.status, answer.headers["x-pllm-attempts"]) == (502, "1")
 
 
 RETRIES = 120  # far more than the retry budget holds
@@ -176,7 +209,7 @@ def test_client_gets_the_first_ones_failure_when_the_next_one_finds_fault(
 
     assert (failed.status, failed.error["code"]) == (502, "upstream_error")
     assert [each["status"] for each in failed.error["attempts"]] == [500, 400]
-    assert failed.headers["x-should-retry"] == "false"
+    assert "x-should-retry" not in failed.headers
 
 
 @pytest.mark.parametrize(

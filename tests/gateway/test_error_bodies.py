@@ -7,10 +7,17 @@ import pytest
 from gateway.error_bodies import body_of, headers_of
 from gateway.errors import (
     Attempt,
+    BudgetExceeded,
     GatewayError,
+    NoHealthyDeployment,
     Overloaded,
+    QueueFull,
+    QuotaExhausted,
     RateLimited,
+    StateLost,
+    Unauthorized,
     UpstreamFailed,
+    UpstreamOverloaded,
     UpstreamTimedOut,
 )
 
@@ -41,9 +48,29 @@ def test_retry_after_is_rounded_up_to_whole_seconds(wait_ms: int, seconds: bytes
     assert (headers[b"retry-after"], headers[b"retry-after-ms"]) == (seconds, b"%d" % wait_ms)
 
 
-@pytest.mark.parametrize("error", [UpstreamFailed("No."), UpstreamTimedOut("Late.")])
-def test_exhausted_fallbacks_are_not_worth_a_retry(error: GatewayError) -> None:
-    assert (b"x-should-retry", b"false") in headers_of(error)
+def in_vain(error: GatewayError) -> GatewayError:
+    error.is_in_vain = True
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "is_worth_it"),
+    [
+        (UpstreamFailed("No."), True),
+        (UpstreamTimedOut("Late."), True),
+        (UpstreamOverloaded("Full.", retry_after_ms=1000), True),
+        (NoHealthyDeployment("None.", retry_after_ms=1000), True),
+        (RateLimited("Later.", retry_after_ms=1000), True),
+        (QueueFull("Full.", retry_after_ms=1000), True),
+        (StateLost("Away.", retry_after_ms=1000), True),
+        (in_vain(UpstreamFailed("A refused key.")), False),
+        (Unauthorized("No key."), False),
+        (QuotaExhausted("Paid out."), False),
+        (BudgetExceeded("Too much."), False),
+    ],
+)
+def test_client_may_retry_unless_it_is_in_vain(error: GatewayError, is_worth_it: bool) -> None:
+    assert dict(headers_of(error)).get(b"x-should-retry") == (None if is_worth_it else b"false")
 
 
 @pytest.mark.parametrize(("wait_ms", "is_worth_it"), [(60_000, True), (60_001, False)])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.catalog import Candidate, Catalog
+from gateway.classify import Refusal
 from gateway.settings import parse
 from gateway.way import Leg, Way, legs, ways
 from shared_state.records import Plan
@@ -84,3 +85,51 @@ def test_plan_of_a_whole_leg_was_packed_before() -> None:
 
     assert Way([leg], lambda _left, _has_more: pytest.fail("packed again")).plan is leg.plan
     assert isinstance(leg, Leg)
+
+
+def test_chain_leaves_out_the_deployments_that_were_tried() -> None:
+    tried, *left = candidates("b")
+    way = Way(ways(candidates("a"), packed)[0], packed, {Refusal.CONTEXT_WINDOW: (tried, *left)})
+
+    assert way.turn(Refusal.CONTEXT_WINDOW, [tried])
+    assert (ids(way.candidates), way.has_more) == (ids(left), False)
+
+
+def test_way_continues_on_a_chain_whose_models_refuse_as_well() -> None:
+    way = Way(ways(candidates("a"), packed)[0], packed, {Refusal.CONTEXT_WINDOW: candidates("b")})
+
+    assert [way.turn(Refusal.CONTEXT_WINDOW, []) for _ in range(2)] == [True, True]
+    assert [way.turn(refusal, []) for refusal in (Refusal.CONTENT_POLICY, None)] == [False, False]
+
+
+def test_last_attempt_is_for_a_later_tier_and_falls_back_to_this_one() -> None:
+    way = Way(ways(candidates("a"), packed)[0], packed)
+    first = way.candidates[0]
+    earlier = {"a-1", "a-2", "a-3"} - {first.deployment.id}
+    way.drop(first)
+    way.prefer_later(0)
+    order = []
+    while True:
+        order += ids(way.candidates)
+        if not way.has_more:
+            break
+        way.skip()
+
+    assert set(order[:2]) == {"b-1", "b-2"}
+    assert set(order[2:]) == earlier
+
+
+def test_last_attempt_without_a_later_tier_stays_as_it_was() -> None:
+    way = Way(ways(candidates("b"), packed)[0], packed)
+    before = (way.candidates, way.has_more)
+    way.prefer_later(0)
+
+    assert (way.candidates, way.has_more) == before
+
+
+def test_second_attempt_is_for_this_candidate_only() -> None:
+    way = Way(ways(candidates("b"), packed)[0], packed)
+    only = candidates("b")[0]
+    way.repeat(only)
+
+    assert way.candidates == (only,)

@@ -551,13 +551,13 @@ JUDGEMENTS: Table = {
             "max_attempts bounds nothing",
         ),
         Slip(
-            "bool(chain) or exchange.judgement.moves_on or",
-            "bool(chain) or",
+            "(has_chain or exchange.judgement.moves_on)",
+            "has_chain",
             f"{UPSTREAM} {JUDGEMENT}",
             "no failure falls back",
         ),
         Slip(
-            "or (is_last and exchange.is_documented_end)",
+            "or is_end",
             "",
             f"{COMMIT} {JUDGEMENT}",
             "a failed response is replaced by an error of ours",
@@ -569,16 +569,18 @@ JUDGEMENTS: Table = {
             "a client is told the fallback's objection, not the first one's failure",
         ),
         Slip(
-            "or exchange.refusal in taken",
-            "",
-            f"{UPSTREAM} {DISPATCH} {JUDGEMENT}",
-            "a chain ends at its first model that refuses as well",
-        ),
-        Slip(
-            "self._settle_unsent(decision, attempt, is_final=not way.candidates)",
-            "self._settle_unsent(decision, attempt, is_final=True)",
+            "self._settle_unsent(permit, attempt, is_final=not way.candidates)",
+            "self._settle_unsent(permit, attempt, is_final=True)",
             f"{CHARGING} {DISPATCH} {_GATEWAY}endpoints",
             "a request that goes on after an unsent attempt is counted twice",
+        ),
+    ),
+    "gateway/way.py": (
+        Slip(
+            "return refusal in self._turned",
+            "return bool(chain)",
+            f"{UPSTREAM} {DISPATCH} {JUDGEMENT}",
+            "a chain ends at its first model that refuses as well",
         ),
     ),
     "gateway/answer.py": (
@@ -634,8 +636,8 @@ JUDGEMENTS: Table = {
             "an error shows the provider's key",
         ),
         Slip(
-            "min(waits) or 1000",
-            "max(waits) or 1000",
+            "RateLimited(message, retry_after_ms=min(waits)",
+            "RateLimited(message, retry_after_ms=max(waits)",
             EXHAUSTED,
             "a client waits for the deployment that is back last",
         ),
