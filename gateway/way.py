@@ -111,5 +111,5 @@ class Way:
         if later and len(later) < len(left):
             earlier = [each for each in left if each.tier <= tier]
             parts = [tuple(leg) for part in (later, earlier) for _, leg in groupby(part, key=_domain)]
-            self._legs = [Leg(part, self._packed(part)) for part in parts]
+            self._legs = [Leg(part, self._packed(part, part is not parts[-1])) for part in parts]
             self.skip()
