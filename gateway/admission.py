@@ -44,8 +44,11 @@ def _is_full(decision: Permit | Rejection) -> bool:
 
 
 def _number(tried: Sequence[Tried]) -> int:
-    """Of the next attempt, as acquire counts them: 0 for another candidate while no deployment has failed."""
-    failures = sum(each.outcome not in (Outcome.CLIENT_ERROR, Outcome.UNSUPPORTED) for each in tried)
+    """Returns the number of the next attempt, as acquire counts them: 0 for another candidate while no deployment has
+    failed. A call that was left because the breaker opened is no failure of this request: moving on is always allowed.
+    """
+    neutral = (Outcome.CLIENT_ERROR, Outcome.UNSUPPORTED)
+    failures = sum(each.outcome not in neutral and not each.is_overdue for each in tried)
     return failures + 1 if failures or not tried else 0
 
 

@@ -55,6 +55,12 @@ class Limits:
         silence_ms = self._deployment.idle_timeout_ms if self.has_heard else self._deployment.first_byte_timeout_ms
         return Exchange(_TIMED_OUT, reason=f"timed out: silent for {silence_ms / 1000:g} s ({name})")
 
+    def overdue(self) -> Exchange:
+        """Returns the outcome of a call in hand when the breaker of its deployment opened as overdue."""
+        exchange = Exchange(_TIMED_OUT, reason="overdue: the breaker opened while the call waited for its first byte")
+        exchange.is_overdue = True
+        return exchange
+
     def over(self) -> Exchange:
         """Returns the outcome of an attempt at ``at``."""
         if self._is_first_token:

@@ -6,54 +6,28 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-
-import msgspec
+from contextlib import nullcontext
 
 from gateway.admission import Admission, Asking
 from gateway.answer import Answer
 from gateway.auth import Tenant
 from gateway.calls import Call, Kind
 from gateway.catalog import Candidate, Catalog
-from gateway.classify import Refusal
+from gateway.course import Course, Route
 from gateway.deadline import Deadline, Limits
 from gateway.errors import Forbidden, GatewayError, InvalidRequest, ModelNotFound, ReplicaFault
 from gateway.exchange import Exchange
 from gateway.exhausted import Tried, attempts, failed, rejected, tried_with
+from gateway.in_hand import InHand
 from gateway.interrupt import Cause, Interrupt
 from gateway.last_attempt import pause_s
-from gateway.queueing import Queue
 from gateway.rate_limits import tenant_limited
 from gateway.router_settings import RouterSettings
 from gateway.tracing import Attempt, Trace
 from gateway.upstream import Upstream
-from gateway.way import Leg, Way, ways
+from gateway.way import Way, ways
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit, Plan, Rejection
-
-
-class Route(msgspec.Struct, frozen=True):
-    """A model's candidates for one kind of call, and the ways through them, any of which a request may go; ``chains``
-    are those of requests that the model refuses. A request keeps its route whatever is configured meanwhile.
-    """
-
-    model: str
-    candidates: tuple[Candidate, ...]
-    ways: tuple[tuple[Leg, ...], ...]
-    chains: dict[Refusal, tuple[Candidate, ...]]
-    queue: Queue
-    upstream: Upstream
-
-
-class Course(msgspec.Struct):
-    """The state of one request on its way: where it may still go, what it has tried, and the time that this took."""
-
-    asking: Asking
-    route: Route
-    way: Way
-    tried: list[Tried] = []
-    upstream_s: float = 0.0
-    decision_s: float = 0.0
-    is_repeated: bool = False  # the last deployment has been given its second attempt
 
 
 class Dispatcher:
@@ -64,6 +38,8 @@ class Dispatcher:
     ) -> None:
         self._store = store
         self._admission = admission
+        self._in_hand = InHand()
+        store.hear_overdue(self._in_hand.move_on)
         self.adopt(upstream, catalog, router)
 
     def adopt(self, upstream: Upstream, catalog: Catalog, router: RouterSettings) -> None:
@@ -249,8 +225,12 @@ class Dispatcher:
                 limits.heard()
                 interrupt.begin_waiting(idle_s)
 
+        has_other = len(course.way.candidates) > 1 or course.way.has_more
+        may_move = has_other and attempts(course.tried) + 1 < self._max_attempts
+        in_hand = self._in_hand.held(deployment.id, interrupt, limits) if may_move else nullcontext()
         try:
-            exchange = await course.route.upstream.send(deployment.id, call, attempt.context, heard)
+            with in_hand:
+                exchange = await course.route.upstream.send(deployment.id, call, attempt.context, heard)
         except BaseException as error:
             interrupt.end_waiting()
             interrupt.clear()
@@ -258,6 +238,8 @@ class Dispatcher:
                 return limits.silent()
             if interrupt.take(Cause.DEADLINE):
                 return limits.over()
+            if interrupt.take(Cause.OVERDUE):
+                return limits.overdue()
             if not isinstance(error, InvalidRequest):
                 attempt.end(Outcome.CANCELLED)
                 is_sent = not isinstance(error, ReplicaFault)

@@ -44,7 +44,8 @@ class Exchange:
     them; ``error``: the provider's error object; ``is_sent``: whether the request reached the provider;
     ``is_free``: whether it was refused or never sent, so that the provider charges nothing;
     ``is_passed_on``: whether the client gets ``body`` itself, as it does of an answer and of an end that the dialect
-    documents (`response.failed`); ``late``: the outcome of a stream that is cut off at its deadline.
+    documents (`response.failed`); ``late``: the outcome of a stream that is cut off at its deadline; ``is_overdue``:
+    whether the call was left because its breaker opened as overdue.
     """
 
     def __init__(self, judgement: Judgement, *, status: int = 0, body: bytes = b"", reason: str = "") -> None:
@@ -59,6 +60,7 @@ class Exchange:
         self.error: UpstreamError | None = None
         self.is_sent = True
         self.is_free = False
+        self.is_overdue = False
         self.is_documented_end = False
         self.request_id = b""
         self.late = Outcome.TIMEOUT

@@ -33,7 +33,8 @@ FIELD_MOST = 200  # characters of a provider's type, param or code
 
 class Tried(msgspec.Struct, frozen=True):
     """A candidate that gave no answer. ``error``: what the client gets where this candidate decides it; ``is_sent``: it
-    was called, as it is not when its dialect lacks the words; ``is_passing``: it may answer a moment later.
+    was called, as it is not when its dialect lacks the words; ``is_passing``: it may answer a moment later;
+    ``is_overdue``: it was left while it waited, because its breaker opened.
     """
 
     candidate: Candidate
@@ -46,6 +47,7 @@ class Tried(msgspec.Struct, frozen=True):
     reason: str = ""
     request_id: bytes = b""
     is_passing: bool = False
+    is_overdue: bool = False
 
 
 def provider_fields(candidate: Candidate, wire: Kind, error: UpstreamError, status: int) -> ProviderFields:
@@ -104,6 +106,7 @@ def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
         reason=exchange.reason,
         request_id=exchange.request_id,
         is_passing=exchange.judgement.is_passing,
+        is_overdue=exchange.is_overdue,
     )
 
 

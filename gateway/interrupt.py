@@ -1,4 +1,5 @@
-"""Why a request's task was cancelled: by its client leaving, by its deadline, by a provider's silence, or from outside.
+"""Why a request's task was cancelled: by its client leaving, by its deadline, by a provider's silence, by a breaker
+that opened, or from outside.
 
 One object per request holds the only causes the gateway itself has, so that a cancellation from outside
 (shutdown) is never mistaken for one of them.
@@ -17,6 +18,7 @@ class Cause(Enum):
     DISCONNECT = "disconnect"
     DEADLINE = "deadline"
     SILENCE = "silence"
+    OVERDUE = "overdue"
 
 
 class Interrupt:
@@ -90,6 +92,10 @@ class Interrupt:
         if self._silence_timer is not None:
             self._silence_timer.cancel()
             self._silence_timer = None
+
+    def move_on(self) -> None:
+        """Its provider hangs, and another candidate may answer."""
+        self._fire(Cause.OVERDUE)
 
     def _fire(self, cause: Cause) -> None:
         if self.cause is None:

@@ -124,8 +124,8 @@ class Upstream:
         return exchange
 
     async def _post(self, target: Target, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        """Sends again, on a new connection, when a kept one was closed before any byte of the answer. aiohttp does so for
-        GET only.
+        """Sends again, on a new connection, when a kept one was closed before any byte of the answer. aiohttp does so
+        for GET only.
         """
 
         async def post() -> aiohttp.ClientResponse:

@@ -5,7 +5,7 @@ in the events only.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from shared_state.records import Breaker
@@ -21,9 +21,12 @@ class _Logged(NamedTuple):
 
 
 class BreakerLog:
-    """What was open before the first look is no news."""
+    """What was open before the first look is no news. ``heard_overdue``: called with a deployment whose breaker has
+    opened because its calls in hand are overdue.
+    """
 
     def __init__(self) -> None:
+        self.heard_overdue: Callable[[str], None] = lambda _deployment_id: None
         self._logged: dict[str, _Logged] = {}
         self._has_begun = False
 
@@ -39,6 +42,8 @@ class BreakerLog:
             has_reopened = before.epoch == epoch and before.generation < now.generation and now.state != "closed"
             if self._has_begun and (before.state != now.state or has_reopened):
                 _tell(name, breaker)
+                if (breaker.state, breaker.reason) == ("open", "overdue"):
+                    self.heard_overdue(name)
         self._has_begun = True
 
 

@@ -6,7 +6,7 @@ tenants, and its replicas are the ones that are shown.
 
 import asyncio
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from shared_state.batcher import Reply
 from shared_state.blocks import BlockCounts
@@ -52,6 +52,11 @@ class Domains(Failover):
     def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
         other = self._away.get(permit.deployment_id)
         return other.settle(permit, ending, is_urgent) if other else super().settle(permit, ending, is_urgent)
+
+    def hear_overdue(self, heard: Callable[[str], None]) -> None:
+        for each in self._others.values():
+            each.hear_overdue(heard)
+        super().hear_overdue(heard)
 
     def judge_content(self, permit: Permit, latency_ms: int) -> None:
         other = self._away.get(permit.deployment_id)

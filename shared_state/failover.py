@@ -265,6 +265,10 @@ class Failover:
         """From this replica's region, in ms, by deployment. Raises StateError."""
         await self._active.tell_round_trips(measured)
 
+    def hear_overdue(self, heard: Callable[[str], None]) -> None:
+        """``heard`` is called with each deployment whose breaker has opened because its calls in hand are overdue."""
+        self.shared.memory.breaker_log.heard_overdue = heard
+
     def judge_content(self, permit: Permit, latency_ms: int) -> None:
         """The first content of a probe that is a stream is in hand: the store that decides judges it now."""
         self._active.judge_content(permit, latency_ms).add_done_callback(_log_failure)

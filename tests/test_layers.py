@@ -45,6 +45,8 @@ ORDER = {
             "openapi_parts",
             "statistics",
             "dispatch",
+            "in_hand",
+            "course",
             "admission",
             "failure_log",
             "shed_memory",

@@ -9,8 +9,9 @@ import msgspec
 
 from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.calls import Call, Kind, edition_of, parse
+from gateway.course import Route
 from gateway.deadline import Deadline
-from gateway.dispatch import Dispatcher, Route
+from gateway.dispatch import Dispatcher
 from gateway.endpoints.wire import Header, find
 from gateway.errors import InvalidRequest, Unauthorized
 from gateway.setting_types import duration_ms

@@ -1,0 +1,36 @@
+"""The way of one request: the candidates that it may go to, and what it has tried so far."""
+
+import msgspec
+
+from gateway.admission import Asking
+from gateway.catalog import Candidate
+from gateway.classify import Refusal
+from gateway.exhausted import Tried
+from gateway.queueing import Queue
+from gateway.upstream import Upstream
+from gateway.way import Leg, Way
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A model's candidates for one kind of call, and the ways through them, any of which a request may go; ``chains``
+    are those of requests that the model refuses. A request keeps its route whatever is configured meanwhile.
+    """
+
+    model: str
+    candidates: tuple[Candidate, ...]
+    ways: tuple[tuple[Leg, ...], ...]
+    chains: dict[Refusal, tuple[Candidate, ...]]
+    queue: Queue
+    upstream: Upstream
+
+
+class Course(msgspec.Struct):
+    """The state of one request on its way: where it may still go, what it has tried, and the time that this took."""
+
+    asking: Asking
+    route: Route
+    way: Way
+    tried: list[Tried] = []
+    upstream_s: float = 0.0
+    decision_s: float = 0.0
+    is_repeated: bool = False  # the last deployment has been given its second attempt
