@@ -88,10 +88,10 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
 class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     routing_strategy: RoutingStrategy = "adaptive"
     circuit_breaker_enabled: bool = True
-    # These four as in the original PLLM, whose operators know what to expect of them.
+    # As in the original PLLM, whose operators know what to expect of them; but a fixed threshold is only taken by name.
     circuit_breaker_threshold: Count = 5
     circuit_breaker_cooldown_ms: Duration = 30_000
-    latency_threshold_ms: Duration = 2_000
+    latency_threshold_ms: Duration | None = None  # None: relative, so that a model that thinks is not slow
     slow_request_limit: Count = 3
     token_allowance_ms: Allowance = 50  # 20 tokens a second; 0 calls every long answer slow
     breaker: BreakerSettings = BreakerSettings()

@@ -101,7 +101,7 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
     tpm: Count | None = None
     max_parallel: Count = 200  # the ceiling of the adaptive limit, which finds the real one below it
     concurrency: Concurrency = "adaptive"  # from errors; gradient: from latency, for one's own servers
-    latency_threshold_ms: Duration = 2_000
+    latency_threshold_ms: Duration | None = None  # None: 3 x its own usual latency, at least 2 s
     cooldown_period_ms: Duration = 30_000
     region: Region | None = None  # None: at home everywhere
     domain: Identifier = ""  # left out: state.domain
@@ -176,7 +176,7 @@ def _with_inherited(document: object, environment: Mapping[str, str]) -> object:
     state = read(StateSettings, document.get("state") or {}, "state", wrong)
     inherited = {
         "domain": None if wrong else state.domain,
-        "latency_threshold": router.latency_threshold_ms / 1_000,
+        "latency_threshold": router.latency_threshold_ms and router.latency_threshold_ms / 1_000,
         "cooldown_period": router.circuit_breaker_cooldown_ms / 1_000,
     }
     filled = [_filled(entry, inherited, environment) for entry in entries]

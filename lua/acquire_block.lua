@@ -51,7 +51,7 @@ end
 local active = redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now), '+inf')
 outcomes_refresh(domain, window_key, OUTCOMES_FRESH_MS)
 local reasons = shed_reasons(domain, policy, active)
-local candidates = candidates_read(KEYS, 6, tiers, policy, now, 0, kind)
+local candidates = candidates_read(KEYS, 6, tiers, policy, now, 0, kind, true)
 if not candidates then return { 'unconfigured' } end
 local is_exact = (domain.waiting_until_ms or 0) > now
 for _, c in ipairs(candidates) do

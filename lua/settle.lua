@@ -69,10 +69,10 @@ if tpm > 0 then tenant_correct(global_key, token, tpm, estimated, used, now) end
 local transition
 if generation == d.generation then
   if d.state == 'closed' then
-    local reason = judge_closed(d, policy, sample, sums)
+    local reason = judge_closed(d, policy, sample, sums, now)
     transition = reason and breaker_open(d, policy, now, reason, random, why)
   elseif d.state == 'half_open' and probe and policy then
-    local verdict = judge_probe(d, policy, sample)
+    local verdict = judge_probe(d, policy, sample, now)
     if verdict == 'close' then
       transition = breaker_close(d, now, 'probes_succeeded')
     elseif verdict then

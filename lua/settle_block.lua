@@ -54,6 +54,7 @@ local active, ewma, ewma_at = deployment_active(own_leases_key, d, now), d.ewma_
 local totals, finals, transition = {}, { calls = 0, failures = 0 }, nil
 for k, call in ipairs(calls) do
   local sample = call.sample
+  judge_slow(sample, d)  -- again, because the calls before it may have moved the baseline
   -- A close starts a new window: what was granted before it says nothing about now.
   if d.state ~= 'closed' or call.generation == d.generation then
     if call.outcome ~= 'unused' then window_gather(totals, sample) end
@@ -68,7 +69,7 @@ for k, call in ipairs(calls) do
   cool_note(d, call, policy, now)
   unsupported_learn(d, call.outcome, call.kind, now)
   if call.generation == d.generation and d.state == 'closed' then
-    local reason = judge_closed(d, policy, sample, sums)
+    local reason = judge_closed(d, policy, sample, sums, now)
     transition = reason and breaker_open(d, policy, now, reason, random, call.why) or transition
   end
   adapt(d, call, call.start, active + #calls - k + 1, now)

@@ -3,8 +3,8 @@
 -- consecutive_slow, probes_issued, probes_succeeded, probe_deadline_ms, requests, failures, slow, p50_ms, p95_ms,
 -- p99_ms, avg_ms, health_score, refreshed_at_ms, ewma_ms, ewma_at_ms, active, cool_until_ms, arrival_at_ms,
 -- tokens_at_ms, current_weight, forced_by, waiters, adapted, adapted_at_ms, cut_at_ms, of a gradient long_ms,
--- short_sum_ms, short_calls, short_since_ms, of a forecast forecast_share, forecast_until_ms, and `unsupported:<kind>`
--- of a call whose endpoint it does not have.
+-- short_sum_ms, short_calls, short_since_ms, of a forecast forecast_share, forecast_until_ms, relief_at_ms,
+-- baseline_plain, baseline_stream, and `unsupported:<kind>` of a call whose endpoint it does not have.
 -- Policy, by `configure`: config_version, lease_ms, limit, priority, weight, price, rpm, tpm, concurrency, cooldown_ms,
 -- latency_threshold_ms, token_allowance_ms, region. An absent field means its zero.
 local function deployment_read(key)
