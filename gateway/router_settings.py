@@ -88,13 +88,11 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
 class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     routing_strategy: RoutingStrategy = "adaptive"
     circuit_breaker_enabled: bool = True
-    # These three as in the original PLLM, whose operators know what to expect of them.
+    # As in the original PLLM, whose operators know what to expect of them; but a fixed threshold is only taken by name.
     circuit_breaker_threshold: Count = 5
     circuit_breaker_cooldown_ms: Duration = 30_000
+    latency_threshold_ms: Duration | None = None  # None: relative, so that a model that thinks is not slow
     slow_request_limit: Count = 3
-    # None: three times what is usual for each deployment, 2 s at least. No one value fits a small model and one that
-    # thinks.
-    latency_threshold_ms: Duration | None = None
     token_allowance_ms: Allowance = 50  # 20 tokens a second; 0 calls every long answer slow
     last_resort: bool = True  # may a request go to an open breaker when no other candidate is left
     breaker: BreakerSettings = BreakerSettings()

@@ -101,7 +101,7 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
     tpm: Count | None = None
     max_parallel: Count = 200  # the ceiling of the adaptive limit, which finds the real one below it
     concurrency: Concurrency = "adaptive"  # from errors; gradient: from latency, for one's own servers
-    latency_threshold_ms: Duration | None = None  # None: three times what is usual for the deployment, 2 s at least
+    latency_threshold_ms: Duration | None = None  # None: 3 x its own usual latency, at least 2 s
     cooldown_period_ms: Duration = 30_000
     region: Region | None = None  # None: at home everywhere
     domain: Identifier = ""  # left out: state.domain
@@ -172,12 +172,11 @@ def _with_inherited(document: object, environment: Mapping[str, str]) -> object:
     if not isinstance(document, dict) or not isinstance(entries, list):
         return document
     router = read(RouterSettings, document.get("router") or {}, "router", [])
-    threshold_ms = router.latency_threshold_ms
     wrong: list[Problem] = []
     state = read(StateSettings, document.get("state") or {}, "state", wrong)
     inherited = {
         "domain": None if wrong else state.domain,
-        "latency_threshold": None if threshold_ms is None else threshold_ms / 1_000,
+        "latency_threshold": router.latency_threshold_ms and router.latency_threshold_ms / 1_000,
         "cooldown_period": router.circuit_breaker_cooldown_ms / 1_000,
     }
     filled = [_filled(entry, inherited, environment) for entry in entries]

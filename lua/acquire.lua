@@ -3,7 +3,6 @@
 --- @include "random"
 --- @include "candidate"
 --- @include "tier"
---- @include "relief"
 --- @include "last_resort"
 --- @include "tenant_admit"
 --- @include "afford"
@@ -57,11 +56,10 @@ if not shed then limited, limited_ms = tenant_refuse(tenant, ask, leases_key, to
 local candidates, picked, reply, over, over_ms = {}, nil, nil, nil, nil
 local budgets = ARGV[15] ~= '' and budgets_read(global_key, token, ARGV[15], resend, now)
 if not shed and budget and not limited then
-  candidates = candidates_read(KEYS, 6, tiers, policy, now, ask.tokens, ask.kind)
+  candidates = candidates_read(KEYS, 6, tiers, policy, now, ask.tokens, ask.kind, attempt == 1)
   if not candidates then return { 'unconfigured' } end
   fair_apply(candidates, ask, now)
   if budgets then over, over_ms = budgets_apply(budgets, candidates, now) end
-  if attempt == 1 then relief_note(candidates, policy, now) end
   picked = tier_pick(candidates, policy, strategy, now, random)
     or resort_pick(candidates, policy, tiers, now, ask.tokens)
 end

@@ -3,7 +3,6 @@
 --- @include "random"
 --- @include "candidate"
 --- @include "tier"
---- @include "relief"
 --- @include "shed_reject"
 --- @include "retry_budget"
 --- @include "outcomes"
@@ -52,13 +51,12 @@ end
 local active = redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now), '+inf')
 outcomes_refresh(domain, window_key, OUTCOMES_FRESH_MS)
 local reasons = shed_reasons(domain, policy, active)
-local candidates = candidates_read(KEYS, 6, tiers, policy, now, 0, kind)
+local candidates = candidates_read(KEYS, 6, tiers, policy, now, 0, kind, true)
 if not candidates then return { 'unconfigured' } end
 local is_exact = (domain.waiting_until_ms or 0) > now
 for _, c in ipairs(candidates) do
   is_exact = is_exact or c.becomes == 'open' or c.deployment.tpm or (c.probe and c.verdict == 'eligible')
 end
-relief_note(candidates, policy, now)
 local rows, budget, granted = {}, retry_budget(domain, policy, 0), 0
 for k = 1, #tokens do
   local is_over = is_exact or granted < k - 1

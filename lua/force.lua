@@ -30,7 +30,7 @@ if STATE[action] == 'closed' then
   for _, field in ipairs({ 'changed_at_ms', 'trips' }) do record_set(d, field, nil) end
   if action == 'reset' then
     for _, field in ipairs({ 'cool_until_ms', 'arrival_at_ms', 'tokens_at_ms', 'current_weight', 'adapted',
-      'adapted_at_ms', 'cut_at_ms' }) do
+      'adapted_at_ms', 'cut_at_ms', 'baseline_plain', 'baseline_stream' }) do
       record_set(d, field, nil)
     end
     unsupported_forget(d)

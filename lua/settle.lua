@@ -54,7 +54,6 @@ if not is_late and (now - (d.refreshed_at_ms or 0) >= SUMMARY_DUE_MS or sample.f
   health_refresh(d, sums, now)
 end
 if sample.latency_ms and not is_late then
-  if d.state == 'closed' then baseline_learn(d, call.stream, sample.usual_ms, now - (d.ewma_at_ms or now)) end
   local ewma, x = d.ewma_ms or 0, sample.latency_ms
   -- Peak EWMA (Finagle): up at once, down with time.
   if x < ewma then x = ewma + (x - ewma) * (1 - math.exp(-(now - d.ewma_at_ms) / EWMA_TAU_MS)) end

@@ -54,13 +54,13 @@ local active, ewma, ewma_at = deployment_active(own_leases_key, d, now), d.ewma_
 local totals, finals, transition = {}, { calls = 0, failures = 0 }, nil
 for k, call in ipairs(calls) do
   local sample = call.sample
+  judge_slow(sample, d)  -- again, because the calls before it may have moved the baseline
   -- A close starts a new window: what was granted before it says nothing about now.
   if d.state ~= 'closed' or call.generation == d.generation then
     if call.outcome ~= 'unused' then window_gather(totals, sample) end
     if sums then window_include(sums, sample) end
     local x = sample.latency_ms
     if x then
-      if d.state == 'closed' then baseline_learn(d, call.stream, sample.usual_ms, now - (ewma_at or now)) end
       -- Peak EWMA, as in settle: up at once, down with time.
       if ewma and x < ewma then x = ewma + (x - ewma) * (1 - math.exp(-(now - ewma_at) / EWMA_TAU_MS)) end
       ewma, ewma_at = x, now

@@ -7,11 +7,12 @@
 --- @include "histogram"
 --- @include "unsupported"
 --- @include "last_error"
+--- @include "baseline_view"
 -- Read-only: the domain and its deployments as they stand now, computed from the windows, not from cached summaries.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 replicas ZSET,
 --       then per deployment: deployment HASH, leases ZSET, window STRING; with regions rtt:<region> HASH
--- ARGV  1 dead_after_ms, 2 detail: 0, 1 with the histogram of the window, 2 and with everything that is stored
+-- ARGV  1 dead_after_ms, 2 detail: 0, 1 with the histogram of the window, 2 and with baselines and all that is stored
 -- reply { epoch, sequence, now_ms, policy version, active, replicas alive, shed reasons, healthy ratio,
 --         requests, failures (final outcomes in the window), retry tokens },
 --       then per deployment a flat list: field, value ... ({} when not configured); stored fields as `stored.<field>`
@@ -27,7 +28,7 @@ local reply = { { domain.epoch or '', domain.sequence or 0, now, policy and poli
 
 local ROW = { 'state', 'generation', 'health_score', 'active', 'limit', 'requests', 'failures', 'slow',
   'consecutive_failures', 'consecutive_slow', 'probes_issued', 'probes_succeeded', 'trips', 'open_reason', 'wait_ms',
-  'oldest_ms', 'avg_ms', 'p50_ms', 'p95_ms', 'p99_ms', 'ewma_ms',
+  'oldest_ms', 'avg_ms', 'p50_ms', 'p95_ms', 'p99_ms', 'ewma_ms', 'baseline_ms', 'slow_above_ms',
   'rpm_headroom', 'tpm_headroom', 'region', 'rtt_ms', 'unsupported', 'last_error', 'last_error_at_ms' }
 local rtt_key = (#KEYS - 6) % 3 == 0 and KEYS[#KEYS]
 for k = 6, #KEYS - 2, 3 do
@@ -42,6 +43,7 @@ for k = 6, #KEYS - 2, 3 do
     health_refresh(d, sums, now)
     d.rtt_ms = rtt_key and redis.call('HGET', rtt_key, d.id)
     d.unsupported, d.last_error_at_ms, d.last_error = unsupported_now(d, now), last_error_read(KEYS[k])
+    if detail == 2 then baseline_show(d) end
     record_set(d, 'limit', adapt_limit(d))
     record_set(d, 'active', deployment_active(KEYS[k + 1], d, now))
     record_set(d, 'rpm_headroom', decimal(limit_headroom(d.arrival_at_ms, d.rpm, now), 3))

@@ -46,7 +46,7 @@ class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     lease_ms: int
-    latency_threshold_ms: int | None  # None: relative to what is usual for the deployment
+    latency_threshold_ms: int | None = None  # None: relative to the deployment's own baseline
     token_allowance_ms: int
     cooldown_ms: int
     limit: int

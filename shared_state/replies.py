@@ -207,6 +207,8 @@ def _deployment(deployment_id: str, row: dict[str, str]) -> DeploymentSnapshot:
     stored = {name.removeprefix(_STORED): value for name, value in row.items() if name.startswith(_STORED)}
     buckets = [bucket.split(":") for bucket in row.get("histogram", "").split()]
     fields |= {"id": deployment_id, "stored": stored, "histogram": [Bucket(float(b[0]), float(b[1])) for b in buckets]}
+    for name in ("baseline_ms", "slow_above_ms"):
+        fields[name] = dict(word.split(":") for word in row.get(name, "").split())
     fields["unsupported"] = row.get("unsupported", "").split()
     return msgspec.convert(fields, DeploymentSnapshot, strict=False)
 

@@ -62,9 +62,10 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
 class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment now. Latencies in ms; requests, failures and slow count the sliding window, as does the
-    ``histogram``; that and ``stored``, its whole hash, only where they were asked for. Of a rate limit the headroom is
-    the share of a minute's that is left; ``unsupported``: the kinds of call whose endpoint it does not have, as its
-    provider has just answered; ``last_error``: why its last call that was no success failed, 0 ms when none has.
+    ``histogram``; that, the baselines and ``stored``, its whole hash, only where they were asked for. Of a rate limit
+    the headroom is the share of a minute's that is left; ``unsupported``: the kinds of call whose endpoint it does not
+    have, as its provider has just answered; ``last_error``: why its last call that was no success failed, 0 ms when
+    none has.
     """
 
     id: str
@@ -89,6 +90,8 @@ class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     p95_ms: int = 0
     p99_ms: int = 0
     ewma_ms: float = 0.0
+    baseline_ms: dict[str, float] = {}  # the usual latency of "plain" calls and of a "stream", where it is learned
+    slow_above_ms: dict[str, float] = {}  # the threshold of slowness; absent: too few samples, slowness is not judged
     rpm_headroom: float = 1.0
     tpm_headroom: float = 1.0
     region: str = ""

@@ -1,37 +1,48 @@
---- @include "number"
--- The latency that is usual for a deployment, by kind of call, because the first content of a stream and a whole
--- answer do not compare. Plain calls count without the allowance for their tokens.
---   b = b + (x - b) / min(n, 100), and at most b * 1.5 ^ (hours since the last success, 1 at most)
--- The first calls are averaged (Welford's running mean), later ones smoothed exponentially with a fixed gain, as
--- RFC 6298 smooths round trips. The cap keeps a brown-out from becoming usual; what becomes faster is believed at once.
--- Only calls of a closed breaker are learned from.
-local BASELINE_CALLS, BASELINE_GAIN_CALLS, BASELINE_GROWTH, HOUR_MS = 20, 100, 1.5, 3600000
-local BASELINE_FACTOR, THRESHOLD_LEAST_MS = 3, 2000
+--- @include "record"
+-- The threshold of slowness. With a `latency_threshold` it is that value; without one it is relative: 3 x the
+-- deployment's own baseline of the same kind of call, never under 2 s, and unknown before 20 samples. A sample of a
+-- stream is its time to first content, of a plain call its total less `token_allowance_ms` per token, at least 0.
+--   first 20 samples   mean += (sample - mean) / n                (running mean; Welford 1962)
+--   after that         mean += (sample - mean) / 100              (EWMA, as the srtt of RFC 6298)
+--   ceiling            min(ceiling * 1.2 ^ hours, 1.25 * mean), hours since the last sample, at most 1
+-- and the mean never exceeds the ceiling. So it grows by at most half in any hour (1.25 * 1.2) and falls freely: a
+-- deployment that becomes slow does not become its own measure. A cap on each step instead would let ordinary jitter
+-- pull the mean down to the fastest call, because only steps upwards would be cut.
+-- Stored as one readable field for each kind: mean, samples (at most 20), ceiling, time of the last sample.
+local BASELINE_SAMPLES, BASELINE_GAIN, BASELINE_TIMES, BASELINE_LEAST_MS, BASELINE_HOUR_MS = 20, 0.01, 3, 2000, 3600000
+local BASELINE_HEADROOM, BASELINE_HOURLY = 1.25, 1.2
 
--- What counts as slow: `latency_threshold_ms` where it is configured, else three times the baseline and at least two
--- seconds. nil: too few calls are known to judge.
-local function baseline_threshold(d, is_stream)
-  if d.latency_threshold_ms then return d.latency_threshold_ms end
-  local name = is_stream and 'baseline_stream' or 'baseline_plain'
-  if (d[name .. '_calls'] or 0) < BASELINE_CALLS then return nil end
-  return math.max(THRESHOLD_LEAST_MS, BASELINE_FACTOR * d[name .. '_ms'])
-end
-
--- The longest of them, for calls whose answer is still to come.
-local function baseline_patience(d)
-  local stream_ms, plain_ms = baseline_threshold(d, true), baseline_threshold(d, false)
-  return math.max(stream_ms or THRESHOLD_LEAST_MS, plain_ms or THRESHOLD_LEAST_MS)
-end
-
--- `elapsed_ms` since the last success.
-local function baseline_learn(d, is_stream, latency_ms, elapsed_ms)
-  if d.latency_threshold_ms then return end
-  local name = is_stream and 'baseline_stream' or 'baseline_plain'
-  local calls, before = (d[name .. '_calls'] or 0) + 1, d[name .. '_ms'] or latency_ms
-  local after = before + (latency_ms - before) / math.min(calls, BASELINE_GAIN_CALLS)
-  if calls > BASELINE_CALLS then
-    after = math.min(after, math.max(1, before) * BASELINE_GROWTH ^ clamp(elapsed_ms / HOUR_MS, 0, 1))
+local function baseline_read(d, stream)
+  local field = stream and 'baseline_stream' or 'baseline_plain'
+  d.baselines = d.baselines or {}
+  if not d.baselines[field] then
+    local mean, samples, ceiling, at_ms = string.match(d[field] or '0 0 0 0', '(%S+) (%S+) (%S+) (%S+)')
+    d.baselines[field] = { field = field, mean = tonumber(mean), samples = tonumber(samples),
+      ceiling = tonumber(ceiling), at_ms = tonumber(at_ms) }
   end
-  record_set(d, name .. '_ms', decimal(after, 5))
-  if calls <= BASELINE_GAIN_CALLS then record_set(d, name .. '_calls', calls) end
+  return d.baselines[field]
+end
+
+-- In ms; nil while a relative threshold is unknown.
+local function baseline_threshold(d, stream)
+  if d.latency_threshold_ms then return d.latency_threshold_ms end
+  local b = baseline_read(d, stream)
+  return b.samples >= BASELINE_SAMPLES and math.max(BASELINE_LEAST_MS, BASELINE_TIMES * b.mean) or nil
+end
+
+local function baseline_learn(d, stream, x, now)
+  if d.latency_threshold_ms then return end
+  local b = baseline_read(d, stream)
+  if b.samples < BASELINE_SAMPLES then
+    b.samples = b.samples + 1
+    b.mean, b.ceiling = b.mean + (x - b.mean) / b.samples, math.huge
+  else
+    local hours = math.max(0, math.min(1, (now - b.at_ms) / BASELINE_HOUR_MS))
+    b.ceiling = b.ceiling * BASELINE_HOURLY ^ hours
+    b.mean = math.min(b.ceiling, b.mean + BASELINE_GAIN * (x - b.mean))
+  end
+  b.ceiling, b.at_ms = math.min(b.ceiling, BASELINE_HEADROOM * b.mean), now
+  local text = string.format('%.6f %d %.6f %.0f', b.mean, b.samples, b.ceiling, now)
+  if b.is_changed then d[b.field] = text else record_set(d, b.field, text) end  -- a block learns it many times
+  b.is_changed = true
 end

@@ -2,6 +2,7 @@
 --- @include "adaptive"
 --- @include "score"
 --- @include "region"
+--- @include "relief"
 -- One deployment as `acquire` sees it. A summary older than a second is read anew from the window, so that a
 -- deployment without traffic is not judged for ever by its last bad minute.
 local SUMMARY_FRESH_MS = 1000
@@ -19,24 +20,23 @@ local function candidate_read(position, tier, keys, policy, now, tokens, kind)
 end
 
 -- KEYS from `first` on hold (deployment, leases, window) per candidate, and perhaps rtt:<region>; tiers is '0,0,1'.
--- Returns nil when a candidate is not configured yet (flush, first start).
-local function candidates_read(keys, first, tiers, policy, now, tokens, kind)
+-- Nil when a candidate is not configured yet (flush, first start). `is_first`: a first attempt, which notes relief.
+local function candidates_read(keys, first, tiers, policy, now, tokens, kind, is_first)
   local candidates = {}
   for tier in string.gmatch(tiers, '%d+') do
     local position = #candidates + 1
     local k = first + 3 * (position - 1)
-    local own = { keys[k], keys[k + 1], keys[k + 2] }
-    local c = candidate_read(position, tonumber(tier), own, policy, now, tokens, kind)
+    local c = candidate_read(position, tonumber(tier), { keys[k], keys[k + 1], keys[k + 2] }, policy, now, tokens, kind)
     if not c then return nil end
     candidates[position] = c
   end
   score_all(candidates, policy, now)
+  if is_first then relief_note(candidates, policy, now) end
   region_apply(candidates, keys, first)
   return candidates
 end
 
--- Earliest time at which one of them may take a request again; one without the endpoint counts only among its like,
--- because waiting for it is of no use.
+-- Earliest time at which one may take a request again; of those without the endpoint only where all are without it.
 local function candidates_wait_ms(candidates)
   local wait, rest
   for _, c in ipairs(candidates) do

@@ -2,13 +2,13 @@
 --- @include "score"
 -- What each routing strategy looks at. Branches instead of tables of functions: a script builds all of its
 -- functions anew in every call, so each one costs every request.
-local EWMA_TAU_MS, UNKNOWN_LATENCY_MS = 10000, 2000
+local EWMA_TAU_MS, LATENCY_UNKNOWN_MS = 10000, 2000
 
 -- Decayed on read, so that a deployment shunned for one slow call is tried again. Unknown latency costs nothing
--- while idle (it must be explored) and its threshold while busy (it must not be flooded).
+-- while idle (it must be explored) and its threshold, at least 2 s where relative, while busy (it must not be flooded).
 local function strategy_latency(c, now)
   local d = c.deployment
-  if not d.ewma_ms then return c.active > 0 and (d.latency_threshold_ms or UNKNOWN_LATENCY_MS) or 0 end
+  if not d.ewma_ms then return c.active > 0 and (d.latency_threshold_ms or LATENCY_UNKNOWN_MS) or 0 end
   return d.ewma_ms * math.exp(-math.max(0, now - d.ewma_at_ms) / EWMA_TAU_MS)
 end
 

@@ -39,13 +39,14 @@ def standard_cluster(store: EmbeddedStore, provider_processes: list[ProviderProc
         deployment("limited", first, "limited", rpm=10),
         deployment("narrow", first, "narrow", max_parallel=5),
         deployment("hung", first, "hung", latency_threshold="200ms"),
+        deployment("hung-spare", second, "hung-spare"),
         deployment("main", first, "main", cooldown_period="300ms"),
         deployment("backup-1", second, "backup-1", priority=1),
         deployment("backup-2", third, "backup-2", priority=99),
         deployment("twin-0", first, "twin"),
         deployment("twin-1", second, "twin"),
     ]
-    router = {"latency_threshold": PATIENT, "fallbacks": {"main": ["backup-1", "backup-2"]}}
+    router = {"latency_threshold": PATIENT, "fallbacks": {"main": ["backup-1", "backup-2"], "hung": ["hung-spare"]}}
     engines = ("hypercorn", "uvicorn", "hypercorn", "uvicorn")
     with running_cluster(
         store, provider_processes, models, domain="standard", engines=engines, router=router

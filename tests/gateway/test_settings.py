@@ -82,7 +82,7 @@ class TestTree:
             "circuit_breaker_enabled": True,
             "circuit_breaker_threshold": 5,
             "circuit_breaker_cooldown": 30_000,
-            "latency_threshold": 2_000,
+            "latency_threshold": None,
             "slow_request_limit": 3,
             "token_allowance": 50,
             "breaker": {

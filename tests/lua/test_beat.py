@@ -8,7 +8,11 @@ from tests.support.state import DEAD_AFTER_MS, START_MS, Cluster, deployment_pol
 
 
 def wait(cluster: Cluster, ms: int, *answered: Permit, replicas: tuple[str, ...] = ("r1",)) -> None:
-    """Time passes while the replicas beat every second; the streams are told of at the first beat."""
+    """Time passes while the replicas beat every second; ``answered`` is reported at the first beat. A deployment with a
+    spare has relief.
+    """
+    if "spare" in cluster.ids:
+        cluster.relieve("a")
     ends_at_ms = cluster.now_ms + ms
     while cluster.now_ms < ends_at_ms:
         cluster.advance(min(1000, ends_at_ms - cluster.now_ms))
@@ -131,7 +135,7 @@ def test_cluster_is_judged_once_a_second_however_many_replicas_beat(cluster: Clu
 
 
 def test_three_hung_streams_open_before_one_has_timed_out(cluster: Cluster) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     streams(cluster, 3)
     wait(cluster, 3999)
     before = cluster.state("a")
@@ -143,7 +147,7 @@ def test_three_hung_streams_open_before_one_has_timed_out(cluster: Cluster) -> N
 
 @pytest.mark.parametrize(("hung", "state"), [(1400, "open"), (1100, "closed")])
 def test_share_of_waiting_calls_is_judged_however_many_there_are(cluster: Cluster, hung: int, state: str) -> None:
-    cluster.configure(deployment_policy("a", limit=10_000))
+    cluster.configure(deployment_policy("a", limit=10_000), "spare")
     cluster.beat()
     for count, age_ms in ((hung, 5000), (2500 - hung, 0)):
         leases = [word for k in range(count) for word in (cluster.now_ms + 5000 - age_ms, f"r1.stream.{age_ms}x{k}")]
@@ -154,7 +158,7 @@ def test_share_of_waiting_calls_is_judged_however_many_there_are(cluster: Cluste
 
 
 def test_two_hung_streams_are_no_pattern(cluster: Cluster) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     streams(cluster, 2)
     wait(cluster, 30_000)
 
@@ -162,7 +166,7 @@ def test_two_hung_streams_are_no_pattern(cluster: Cluster) -> None:
 
 
 def test_hung_calls_of_all_replicas_count_together(cluster: Cluster) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     for replica in ("r1", "r2", "r3"):
         streams(cluster, 1, replica=replica)
     wait(cluster, 6000, replicas=("r1", "r2", "r3"))
@@ -171,14 +175,14 @@ def test_hung_calls_of_all_replicas_count_together(cluster: Cluster) -> None:
 
 
 def test_streams_that_have_their_first_byte_may_take_their_time(cluster: Cluster) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     wait(cluster, 40_000, *streams(cluster, 10))
 
     assert cluster.state("a") == "closed"
 
 
 def test_as_many_answered_as_waiting_is_half_and_opens(cluster: Cluster) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     permits = streams(cluster, 6)
     wait(cluster, 6000, *permits[:3])
 
@@ -186,7 +190,7 @@ def test_as_many_answered_as_waiting_is_half_and_opens(cluster: Cluster) -> None
 
 
 def test_more_answered_than_waiting_does_not_open(cluster: Cluster) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     permits = streams(cluster, 7)
     wait(cluster, 30_000, *permits[:4])
 
@@ -194,7 +198,7 @@ def test_more_answered_than_waiting_does_not_open(cluster: Cluster) -> None:
 
 
 def test_fresh_calls_beside_the_hung_ones_keep_it_closed(cluster: Cluster) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     streams(cluster, 3)
     wait(cluster, 3000)
     for _ in range(4):
@@ -205,7 +209,7 @@ def test_fresh_calls_beside_the_hung_ones_keep_it_closed(cluster: Cluster) -> No
 
 
 def test_usual_latency_of_the_deployment_raises_the_bar(cluster: Cluster) -> None:
-    cluster.configure(deployment_policy("a", latency_threshold_ms=5000))
+    cluster.configure(deployment_policy("a", latency_threshold_ms=5000), "spare")
     for _ in range(30):
         cluster.settle(streams(cluster, 1)[0], latency_ms=9000 if _ % 3 == 0 else 4900)
     cluster.advance(1000)
@@ -219,7 +223,7 @@ def test_usual_latency_of_the_deployment_raises_the_bar(cluster: Cluster) -> Non
 
 
 def test_threshold_of_the_deployment_counts(cluster: Cluster) -> None:
-    cluster.configure(deployment_policy("a", latency_threshold_ms=10_000))
+    cluster.configure(deployment_policy("a", latency_threshold_ms=10_000), "spare")
     streams(cluster, 3)
     wait(cluster, 19_999)
     before = cluster.state("a")
@@ -237,7 +241,7 @@ def known(cluster: Cluster, calls: int) -> None:
 
 @pytest.mark.parametrize(("calls", "state"), [(19, "closed"), (20, "open")])
 def test_plain_calls_are_overdue_only_once_twenty_samples_are_known(cluster: Cluster, calls: int, state: str) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     known(cluster, calls)
     for _ in range(5):
         cluster.granted("a")
@@ -247,7 +251,7 @@ def test_plain_calls_are_overdue_only_once_twenty_samples_are_known(cluster: Clu
 
 
 def test_samples_that_left_the_window_do_not_make_plain_calls_overdue(cluster: Cluster) -> None:
-    cluster.configure(deployment_policy("a", latency_threshold_ms=40_000))
+    cluster.configure(deployment_policy("a", latency_threshold_ms=40_000), "spare")
     known(cluster, 30)
     for _ in range(5):
         cluster.granted("a")
@@ -257,8 +261,9 @@ def test_samples_that_left_the_window_do_not_make_plain_calls_overdue(cluster: C
 
 
 def test_call_is_as_old_as_it_was_when_its_replica_could_last_tell(cluster: Cluster) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     streams(cluster, 3, replica="r2")
+    cluster.relieve("a")
     cluster.advance(3900)
     cluster.beat("r2")
     cluster.advance(1000)
@@ -273,16 +278,16 @@ def test_call_is_as_old_as_it_was_when_its_replica_could_last_tell(cluster: Clus
 
 def test_plain_call_is_as_old_as_when_its_replica_took_another(cluster: Cluster) -> None:
     """Its last beat need not be so late: a plain call that was answered would have been settled."""
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     known(cluster, 30)
     for _ in range(3):
-        cluster.granted("a", replica="r2")
+        cluster.granted("a", ("spare", 1), replica="r2")
     cluster.advance(3900)
     cluster.beat("r2")
     cluster.advance(150)
     cluster.beat("r1")
     before = cluster.state("a")
-    cluster.granted("a", replica="r2")
+    cluster.granted("a", ("spare", 1), replica="r2")
     cluster.advance(900)
     cluster.beat("r1")
 
@@ -290,13 +295,13 @@ def test_plain_call_is_as_old_as_when_its_replica_took_another(cluster: Cluster)
 
 
 def test_stream_that_another_call_followed_may_have_begun_since_the_last_beat(cluster: Cluster) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     known(cluster, 30)
     streams(cluster, 3, replica="r2")
     cluster.advance(3900)
     cluster.beat("r2")
     cluster.advance(900)
-    cluster.granted("a", replica="r2")
+    cluster.granted("a", ("spare", 1), replica="r2")
     cluster.beat("r1")
 
     assert cluster.state("a") == "closed"
@@ -314,7 +319,7 @@ def hung_among_fresh(cluster: Cluster, stream: bool) -> list[Permit]:
 @pytest.mark.parametrize("stream", [False, True])
 def test_where_nothing_comes_back_fresh_calls_do_not_keep_it_closed(cluster: Cluster, stream: bool) -> None:
     """Of 25 calls a second half would be overdue only after four times the threshold."""
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     hung_among_fresh(cluster, stream)
     wait(cluster, 1100)
 
@@ -322,7 +327,7 @@ def test_where_nothing_comes_back_fresh_calls_do_not_keep_it_closed(cluster: Clu
 
 
 def test_one_that_came_back_shows_that_the_others_only_take_long(cluster: Cluster) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     cluster.settle(hung_among_fresh(cluster, stream=False)[-1])
     wait(cluster, 1100)
 
@@ -332,7 +337,7 @@ def test_one_that_came_back_shows_that_the_others_only_take_long(cluster: Cluste
 @pytest.mark.parametrize(("which", "fresh"), [(2, 0), (2, 70), (8, 0)])
 def test_stream_that_has_begun_shows_that_the_others_only_take_long(cluster: Cluster, which: int, fresh: int) -> None:
     """Be it an old one, far from the newest, or a fresh one."""
-    cluster.configure(deployment_policy("a", limit=1000))
+    cluster.configure(deployment_policy("a", limit=1000), "spare")
     cluster.granted("a", stream=True)
     permits = hung_among_fresh(cluster, stream=True)
     streams(cluster, fresh)
@@ -342,7 +347,7 @@ def test_stream_that_has_begun_shows_that_the_others_only_take_long(cluster: Clu
 
 
 def test_stream_that_began_before_them_says_nothing_of_calls_that_wait(cluster: Cluster) -> None:
-    cluster.configure(deployment_policy("a", limit=1000))
+    cluster.configure(deployment_policy("a", limit=1000), "spare")
     wait(cluster, 1000, *streams(cluster, 1))
     hung_among_fresh(cluster, stream=True)
     wait(cluster, 1100)
@@ -351,7 +356,7 @@ def test_stream_that_began_before_them_says_nothing_of_calls_that_wait(cluster: 
 
 
 def test_calls_of_a_silent_replica_are_not_overdue(cluster: Cluster) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     streams(cluster, 5, replica="gone")
     cluster.beat("gone")
     wait(cluster, 10_000)
@@ -360,7 +365,7 @@ def test_calls_of_a_silent_replica_are_not_overdue(cluster: Cluster) -> None:
 
 
 def test_expired_leases_are_not_overdue(cluster: Cluster) -> None:
-    cluster.configure(deployment_policy("a", lease_ms=3000))
+    cluster.configure(deployment_policy("a", lease_ms=3000), "spare")
     streams(cluster, 5)
     wait(cluster, 10_000)
 
@@ -368,7 +373,7 @@ def test_expired_leases_are_not_overdue(cluster: Cluster) -> None:
 
 
 def test_breaker_that_is_turned_off_does_not_open_for_hung_calls(cluster: Cluster) -> None:
-    cluster.configure("a", breaker_enabled=False)
+    cluster.configure("a", "spare", breaker_enabled=False)
     streams(cluster, 5)
     wait(cluster, 10_000)
 
@@ -376,7 +381,7 @@ def test_breaker_that_is_turned_off_does_not_open_for_hung_calls(cluster: Cluste
 
 
 def test_hung_probes_are_left_to_their_deadline(cluster: Cluster) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     cluster.trip("a")
     cluster.cool_down("a")
     streams(cluster, 3)
@@ -386,7 +391,7 @@ def test_hung_probes_are_left_to_their_deadline(cluster: Cluster) -> None:
 
 
 def test_hung_probe_of_a_breaker_that_closed_meanwhile_is_a_waiting_call(cluster: Cluster) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     cluster.trip("a")
     cluster.cool_down("a")
     streams(cluster, 1)
@@ -398,7 +403,7 @@ def test_hung_probe_of_a_breaker_that_closed_meanwhile_is_a_waiting_call(cluster
 
 
 def test_overdue_opens_once(cluster: Cluster) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "spare")
     streams(cluster, 5)
     wait(cluster, 20_000, replicas=("r1", "r2"))
 

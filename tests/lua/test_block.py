@@ -208,11 +208,11 @@ def test_lease_of_a_block_lasts_as_long_as_one_that_is_granted_when_it_is_handed
 
 
 def test_permits_that_wait_in_their_replica_are_no_hung_calls(cluster: Cluster) -> None:
-    cluster.configure(deployment_policy("a", latency_threshold_ms=100))
+    cluster.configure(deployment_policy("a", latency_threshold_ms=100), "spare")
     cluster.call("a", latency_ms=10, times=20)
     cluster.advance(250)
     cluster.call("a", latency_ms=10)
-    block(cluster, "a", count=10)
+    block(cluster, "a", ("spare", 1), count=10)
     cluster.advance(HOLD_MS)
     cluster.beat()
     at_the_end_of_the_hold = cluster.state("a")

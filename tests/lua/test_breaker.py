@@ -53,20 +53,20 @@ def test_neutral_outcome_neither_counts_nor_forgives(cluster: Cluster, outcome: 
 
 
 def test_third_slow_answer_in_a_row_opens(cluster: Cluster) -> None:
-    cluster.configure("a")
-    cluster.call("a", latency_ms=2001, times=2)
+    cluster.configure("a", "b")
+    cluster.call("a", latency_ms=2001, times=2, spare="b")
     before = cluster.state("a")
-    cluster.call("a", latency_ms=2001)
+    cluster.call("a", latency_ms=2001, spare="b")
 
     assert (before, cluster.state("a")) == ("closed", "open")
     assert cluster.deployment("a")["open_reason"] == "consecutive_slow"
 
 
 def test_quick_answer_in_between_starts_the_slow_count_again(cluster: Cluster) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "b")
     for _ in range(5):
-        cluster.call("a", latency_ms=2001, times=2)
-        cluster.call("a")
+        cluster.call("a", latency_ms=2001, times=2, spare="b")
+        cluster.call("a", spare="b")
 
     assert cluster.state("a") == "closed"
 
@@ -105,10 +105,10 @@ def test_rates_are_chance_below_twenty_calls(cluster: Cluster) -> None:
 
 
 def test_half_of_twenty_calls_slow_opens(cluster: Cluster) -> None:
-    cluster.configure("a")
+    cluster.configure("a", "b")
     for _ in range(10):
-        cluster.call("a")
-        cluster.call("a", latency_ms=2001)
+        cluster.call("a", spare="b")
+        cluster.call("a", latency_ms=2001, spare="b")
 
     assert (cluster.state("a"), cluster.deployment("a")["open_reason"]) == ("open", "slow_rate")
 
@@ -126,9 +126,9 @@ def test_calls_that_left_the_window_do_not_count(cluster: Cluster) -> None:
 
 
 def test_thresholds_are_settings(cluster: Cluster) -> None:
-    cluster.configure("a", "b", failure_threshold=2, slow_limit=1)
+    cluster.configure("a", "b", "c", failure_threshold=2, slow_limit=1)
     cluster.call("a", "failure", times=2)
-    cluster.call("b", latency_ms=2001)
+    cluster.call("b", latency_ms=2001, spare="c")
 
     assert (cluster.state("a"), cluster.state("b")) == ("open", "open")
 
@@ -315,7 +315,8 @@ def test_one_failed_probe_opens_again(cluster: Cluster, outcome: str) -> None:
 
 def test_one_slow_probe_opens_again(cluster: Cluster) -> None:
     half_open(cluster)
-    state = cluster.settle(cluster.granted("a"), latency_ms=2001).state
+    cluster.configure("b")
+    state = cluster.settle(cluster.granted("a", ("b", 1)), latency_ms=2001).state
 
     assert (state, cluster.deployment("a")["open_reason"]) == ("open", "probe_slow")
 

@@ -96,9 +96,9 @@ def test_breaker_that_opens_by_a_call_tells_why_it_failed(cluster: Cluster) -> N
 
 
 def test_other_transitions_have_no_error(cluster: Cluster) -> None:
-    cluster.configure("a", slow_limit=1)
+    cluster.configure("a", "b", slow_limit=1)
     cluster.call("a", "failure", reason=WHY)
-    cluster.call("a", latency_ms=9_000)
+    cluster.call("a", latency_ms=9_000, spare="b")
     cluster.recover("a")
     cluster.force("a", "open")
 
@@ -108,7 +108,7 @@ def test_other_transitions_have_no_error(cluster: Cluster) -> None:
         ("closed", False),
         ("forced_open", False),
     ]
-    assert [event.error for event in cluster.stored_events("after")] == [""] * 5
+    assert [event.error for event in cluster.stored_events("after")] == [""] * 6
 
 
 def test_calls_of_a_block_tell_as_well(cluster: Cluster) -> None:

@@ -14,7 +14,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from shared_state.policies import UNLIMITED, DeploymentPolicy, TenantLimits
 from shared_state.records import Permit
 from shared_state.scripts import Script
-from tests.support.deployment_model import FAILED, NEUTRAL, Deployment, Lease, Router, Rules, Until, drawn
+from tests.support.deployment_model import (
+    FAILED,
+    NEUTRAL,
+    RELIEF_EVERY_MS,
+    RELIEF_MS,
+    Deployment,
+    Lease,
+    Router,
+    Rules,
+    Until,
+    drawn,
+)
 from tests.support.model import Domain, Minute, Refusal
 from tests.support.state import Cluster, deployment_policy
 from tests.support.stores import RedisCli
@@ -44,7 +55,13 @@ REPLICAS = ("r1", "r2", "r3")
 NAMES = st.sampled_from(sorted(RULES))
 KINDS = ("chat", "embeddings")
 TENANTS = (UNLIMITED, TenantLimits(name="t", tpm=600), TenantLimits(name="u", tpm=60))  # whole ms a token
-SERIES = [("success",) * 2, ("failure",) * 3, ("failure", "success", "failure"), ("success", "cancelled", "success")]
+SERIES = [
+    ("success",) * 2,
+    ("success",) * 3,
+    ("failure",) * 3,
+    ("failure", "success", "failure"),
+    ("success", "cancelled", "success"),
+]
 SERIES += [("throttled", "success"), ("timeout", "overloaded")]
 OUTCOMES = ["success", *FAILED, *NEUTRAL]
 SEEDS = st.integers(0, 2**31 - 1)
@@ -74,6 +91,7 @@ class Calls(RuleBasedStateMachine):
 
     def begin(self) -> None:
         self.model = Domain(ROUTER)
+        self.chained: dict[str, list[int]] = {}
         for name in RULES:
             self.put(name, self.version)
 
@@ -126,6 +144,9 @@ class Calls(RuleBasedStateMachine):
         call |= {"kind": kind, "tenant": tenant, "tokens": tokens, "attempt": attempt}
         decision = self.cluster.acquire(*chain, strategy=strategy, priority=0, **call)
         minute, is_first = minute_of(tenant, tokens), attempt == 1
+        if is_first and len(chain) > 1:
+            for name in tiers[0]:
+                self.chained.setdefault(name, []).append(self.now_ms)
         expected = self.model.acquire(tiers, strategy, self.now_ms, self.read, kind, minute, is_first)
         assert decision.sequence == self.model.sequence
         if not isinstance(decision, Permit):
@@ -138,14 +159,30 @@ class Calls(RuleBasedStateMachine):
         self.held[decision.token] = decision, lease
         return decision
 
-    @rule(name=NAMES, outcomes=st.sampled_from(SERIES), is_slow=st.booleans(), is_patient=st.booleans(), seed=SEEDS)
-    def call(self, name: str, outcomes: tuple[str, ...], is_slow: bool, is_patient: bool, seed: int) -> None:
+    @rule(
+        name=NAMES,
+        outcomes=st.sampled_from(SERIES),
+        is_slow=st.booleans(),
+        is_patient=st.booleans(),
+        seed=SEEDS,
+        has_spares=st.booleans(),
+    )
+    def call(
+        self,
+        name: str,
+        outcomes: tuple[str, ...],
+        is_slow: bool,
+        is_patient: bool,
+        seed: int,
+        has_spares: bool = False,
+    ) -> None:
         """Whole calls one after the other, where patient of a breaker whose time is over in this very ms."""
+        tiers = ((name,), tuple(other for other in RULES if other != name)) if has_spares else ((name,),)
         ends_ms = self.model.deployments[name].ends_ms
         if is_patient and ends_ms is not None:
             self.cluster.advance(max(0, ends_ms - self.now_ms))
         for outcome in outcomes:
-            if permit := self.decide(((name,),), "least-busy"):
+            if permit := self.decide(tiers, "least-busy"):
                 self.end(permit, outcome, is_slow, 3_000, seed)
 
     @rule(
@@ -313,6 +350,20 @@ class Calls(RuleBasedStateMachine):
         for name, model in self.model.deployments.items():
             events = [(e["from"], e["to"], int(e["generation"]), int(e["at_ms"])) for e in self.cluster.events(name)]
             assert events == model.moves
+
+    @invariant()
+    def no_breaker_opens_for_slowness_without_relief(self) -> None:
+        """Another candidate stood in the chain of a decision of the last minute."""
+        for name in RULES:
+            for event in self.cluster.events(name):
+                if event["reason"] in ("consecutive_slow", "probe_slow"):
+                    at_ms, chained = int(event["at_ms"]), self.chained.get(name, [])
+                    assert [ms for ms in chained if at_ms - RELIEF_MS - RELIEF_EVERY_MS <= ms <= at_ms]
+
+    @invariant()
+    def relief_is_that_of_the_model(self) -> None:
+        for name, model in self.model.deployments.items():
+            assert self.cluster.deployment(name).get("relief_at_ms") == (model.relief_ms and str(model.relief_ms))
 
     @invariant()
     def keys_are_few(self) -> None:

@@ -9,6 +9,7 @@ LEASE, LIMIT, MODEL, REAP = (f"{_LUA}test_{name}.py" for name in ("lease", "limi
 REASSERT, REGION, RETRY, SELECT = (f"{_LUA}test_{name}.py" for name in ("reassert", "region", "retry_budget", "select"))
 SETTLE, SHED, TENANT, TIER = (f"{_LUA}test_{name}.py" for name in ("settle", "shed", "tenant", "tier"))
 BUDGET, WINDOW, FORECAST = (f"{_LUA}test_{name}.py" for name in ("budget", "window", "forecast"))
+BASELINE, RELIEF = (f"{_LUA}test_{name}.py" for name in ("baseline", "relief"))
 
 LUA: Table = {
     "lua/acquire.lua": (
@@ -471,18 +472,154 @@ LUA: Table = {
             "after a failover more probes than configured hit a provider that may be down",
         ),
     ),
-    "lua/include/judge.lua": (
+    "lua/include/sample.lua": (
         Slip(
-            "succeeded and call.latency_ms > allowance",
-            "succeeded and call.latency_ms >= allowance",
+            "sample.own_ms > threshold",
+            "sample.own_ms >= threshold",
             SETTLE,
             "a call exactly at its allowance counts as slow",
         ),
         Slip(
-            "if not call.stream then allowance =",
-            "if call.stream then allowance =",
+            "if not call.stream then own_ms =",
+            "if call.stream then own_ms =",
             SETTLE,
             "a long whole answer makes its provider look slow",
+        ),
+        Slip(
+            "own_ms = succeeded and own_ms or nil",
+            "own_ms = own_ms",
+            BASELINE,
+            "the latency of failures is learned as usual",
+        ),
+    ),
+    "lua/include/relief.lua": (
+        Slip(
+            "c.verdict == 'eligible' and d.state == 'closed'",
+            "c.verdict == 'eligible'",
+            RELIEF,
+            "a breaker that waits for its probe passes for relief",
+        ),
+        Slip(
+            "is_able = c.verdict == 'eligible' and",
+            "is_able =",
+            RELIEF,
+            "a deployment that is full or cools passes for relief",
+        ),
+        Slip(
+            "and (d.consecutive_slow or 0) < policy.slow_limit",
+            "",
+            RELIEF,
+            "two slow deployments are each other's relief and both open",
+        ),
+        Slip(
+            "able == 1 and last ~= c",
+            "able == 1",
+            RELIEF,
+            "a deployment is its own relief and the last usable one opens",
+        ),
+        Slip(
+            "c.tier == 0 and c.deployment",
+            "c.deployment",
+            RELIEF,
+            "a fallback is judged by the chain of another model",
+        ),
+        Slip(
+            "now - (d.relief_at_ms or 0) >= RELIEF_EVERY_MS",
+            "true",
+            RELIEF,
+            "every decision writes the relief of each candidate",
+        ),
+        Slip(
+            "now - d.relief_at_ms <= RELIEF_MS",
+            "true",
+            RELIEF,
+            "relief that is long gone still opens a breaker",
+        ),
+    ),
+    "lua/include/baseline.lua": (
+        Slip(
+            "return b.samples >= BASELINE_SAMPLES and math.max(",
+            "return math.max(",
+            BASELINE,
+            "the first calls are judged by a baseline of a few samples",
+        ),
+        Slip(
+            "math.max(BASELINE_LEAST_MS, BASELINE_TIMES * b.mean)",
+            "BASELINE_TIMES * b.mean",
+            BASELINE,
+            "a fast deployment is slow at a few hundred ms",
+        ),
+        Slip(
+            "stream and 'baseline_stream' or 'baseline_plain'",
+            "'baseline_plain'",
+            BASELINE,
+            "plain calls are judged by what is usual for streams",
+        ),
+        Slip(
+            "b.mean = math.min(b.ceiling, b.mean + BASELINE_GAIN * (x - b.mean))",
+            "b.mean = b.mean + BASELINE_GAIN * (x - b.mean)",
+            BASELINE,
+            "a deployment that becomes slow is its own measure within minutes",
+        ),
+        Slip(
+            "math.min(1, (now - b.at_ms)",
+            "math.min(24, (now - b.at_ms)",
+            BASELINE,
+            "after an idle day the baseline takes any value at once",
+        ),
+        Slip(
+            "if d.latency_threshold_ms then return d.latency_threshold_ms end",
+            "",
+            BASELINE,
+            "a configured threshold is ignored",
+        ),
+        Slip(
+            "if b.is_changed then d[b.field] = text else",
+            "if b.is_changed then d[b.field] = nil else",
+            BASELINE,
+            "a block of calls removes the baseline",
+        ),
+    ),
+    "lua/include/overdue_wait.lua": (
+        Slip(
+            "math.max(threshold, d.p99_ms or 0)",
+            "threshold",
+            BEAT,
+            "calls no longer than usual are overdue",
+        ),
+        Slip(
+            "has_relief and wait_ms or math.max(",
+            "wait_ms or math.max(",
+            BASELINE,
+            "a lone model that thinks for five seconds is closed to its callers",
+        ),
+    ),
+    "lua/include/overdue.lua": (
+        Slip(
+            "or has_relief and overdue >= active / 2)",
+            "or overdue >= active / 2)",
+            BASELINE,
+            "a lone engine whose queue makes progress is closed to its callers",
+        ),
+        Slip(
+            "answered < first and d.ewma_at_ms and d.ewma_at_ms <= now - wait_ms",
+            "answered < first and (d.ewma_at_ms or 0) <= now - wait_ms",
+            BASELINE,
+            "a lone deployment that loads its model is taken for hung",
+        ),
+    ),
+    "lua/include/judge.lua": (
+        Slip(
+            "local is_slow = sample.slow == 1 and relief_is_there(d, now)",
+            "local is_slow = sample.slow == 1",
+            RELIEF,
+            "slowness closes the only deployment to its callers",
+        ),
+        Slip(
+            "if sample.slow == 1 and relief_is_there(d, now) then return 'probe_slow' end",
+            "if sample.slow == 1 then return 'probe_slow' end",
+            RELIEF,
+            "a lone deployment that thinks never recovers",
         ),
         Slip(
             "(d.consecutive_failures or 0) >= policy.failure_threshold",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 FAILED, NEUTRAL = ("failure", "timeout", "overloaded"), ("client_error", "cancelled", "throttled", "unsupported")
 MINUTE_MS, TRIP_MEMORY_MS, SLOW_START_MS, LONGEST_COOLDOWN_MS = 60_000, 60_000, 30_000, 300_000
+RELIEF_MS, RELIEF_EVERY_MS = 60_000, 1_000
 WAIT_MS = (
     1_000  # told to those who cannot know, and the rest of a provider that throttles and does not say for how long
 )
@@ -55,7 +56,9 @@ class Lease:
 
 @dataclasses.dataclass
 class Deployment:
-    """``moves``: from, to, generation, at_ms of each transition; ``unsupported``: until when, by kind of call."""
+    """``moves``: from, to, generation, at_ms of each transition; ``unsupported``: until when, by kind of call;
+    ``relief_ms``: when a decision last noted that another candidate could take its traffic.
+    """
 
     router: Router
     rules: Rules
@@ -67,6 +70,7 @@ class Deployment:
     ends_ms: int | None = None
     failures: int = 0
     slow: int = 0
+    relief_ms: int | None = None
     issued: int = 0
     succeeded: int = 0
     deadline_ms: int | None = None
@@ -120,6 +124,16 @@ class Deployment:
     def is_overdue(self, now_ms: int) -> bool:
         """Do probes not report?"""
         return self.state == "half_open" and self.deadline_ms is not None and now_ms >= self.deadline_ms
+
+    def note_relief(self, has_relief: bool, now_ms: int) -> None:
+        """Noted once a second, forgotten at once."""
+        if not has_relief:
+            self.relief_ms = None
+        elif self.relief_ms is None or now_ms - self.relief_ms >= RELIEF_EVERY_MS:
+            self.relief_ms = now_ms
+
+    def has_relief(self, now_ms: int) -> bool:
+        return self.relief_ms is not None and now_ms - self.relief_ms <= RELIEF_MS
 
     def lacks(self, kind: str, now_ms: int) -> bool:
         return now_ms < self.unsupported.get(kind, 0)
@@ -189,12 +203,13 @@ class Deployment:
                 self.failures += 1
             elif outcome == "success":
                 self.failures, self.slow = 0, self.slow + 1 if is_slow else 0
-            if self.failures >= self.router.failures or self.slow >= self.router.slow:
+            is_too_slow = is_slow and outcome == "success" and self.slow >= self.router.slow
+            if self.failures >= self.router.failures or (is_too_slow and self.has_relief(now_ms)):
                 self.open(now_ms, until)
         elif self.state == "half_open" and lease.is_probe:
             if outcome in NEUTRAL:
                 self.give_back()
-            elif outcome in FAILED or is_slow:
+            elif outcome in FAILED or (is_slow and self.has_relief(now_ms)):
                 self.open(now_ms, until)
             else:
                 self.succeeded += 1

@@ -100,6 +100,8 @@ class Domain:
             if self.deployments[name].is_overdue(now_ms) and not self.deployments[name].lacks(kind, now_ms):
                 self.deployments[name].open(now_ms, until(name))
         verdicts = {name: self.deployments[name].verdict(now_ms, kind) for name in names}
+        if is_first:
+            self.note_relief(tiers, {name for name in names if self.is_able(name, verdicts[name][0])}, now_ms)
         for tier in tiers:
             if home := {name for name in tier if verdicts[name][0] == "eligible"}:
                 if minute:
@@ -108,6 +110,15 @@ class Domain:
         waits = [wait_ms for verdict, wait_ms in verdicts.values() if verdict != "unsupported"]
         wait_ms = min(waits or [wait_ms for _, wait_ms in verdicts.values()])
         return Refusal("none", max(1, math.ceil(wait_ms)), tuple(verdict for verdict, _ in verdicts.values()))
+
+    def is_able(self, name: str, verdict: str) -> bool:
+        """Could it take the traffic of another one?"""
+        deployment = self.deployments[name]
+        return verdict == "eligible" and deployment.state == "closed" and deployment.slow < self.router.slow
+
+    def note_relief(self, tiers: Sequence[Sequence[str]], able: set[str], now_ms: int) -> None:
+        for name in tiers[0]:
+            self.deployments[name].note_relief(bool(able - {name}), now_ms)
 
     def used_up(self, minute: Minute, now_ms: int) -> float:
         """With one more request."""

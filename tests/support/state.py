@@ -246,10 +246,24 @@ class Cluster:
         arguments = ["epoch-1", permit.token, permit.generation, latency_ms, self._seed(None)]
         return replies.settled(self.run("content", names, arguments))
 
-    def call(self, deployment_id: str, outcome: str = "success", *, times: int = 1, **ending: Any) -> None:
-        """Whole calls, one after the other, none of which takes any of the clock's time."""
+    def call(
+        self,
+        deployment_id: str,
+        outcome: str = "success",
+        *,
+        times: int = 1,
+        spare: str = "",
+        stream: bool = False,
+        **ending: Any,
+    ) -> None:
+        """Whole calls, one after the other, none of which takes any of the clock's time. ``spare``: a fallback."""
+        chain: list[Candidate] = [deployment_id, (spare, 1)] if spare else [deployment_id]
         for _ in range(times):
-            self.settle(self.granted(deployment_id, priority=0), outcome, **ending)
+            self.settle(self.granted(*chain, priority=0, stream=stream), outcome, **ending)
+
+    def relieve(self, deployment_id: str, spare: str = "spare") -> None:
+        """A decision that has a fallback, so that slowness may open the breaker."""
+        self.settle(self.granted(deployment_id, (spare, 1), priority=0), "cancelled")
 
     # -- the life of a breaker ------------------------------------------------------------------------------
 
