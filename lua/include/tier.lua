@@ -1,9 +1,8 @@
 --- @include "select"
 --- @include "tier_group"
 -- The fallback chain: candidates come in tier order. A half-open candidate with a free probe is taken first, or it
--- never recovers. A group (tier 0; with regions, what of it is at home) is left only while its best health
--- is under `min_health` and a later one scores `fallback_advantage` times better: hysteresis, so that two do not take
--- turns.
+-- never recovers. A group (tier 0; with regions, what of it is at home) is left only while its best health is under
+-- `min_health` and a later one scores `fallback_advantage` times better: hysteresis, so that two do not take turns.
 local function tier_best(eligible, field)
   local best = 0
   for _, c in ipairs(eligible) do best = math.max(best, c[field]) end

@@ -9,7 +9,8 @@ LEASE, LIMIT, MODEL, REAP = (f"{_LUA}test_{name}.py" for name in ("lease", "limi
 REASSERT, REGION, RETRY, SELECT = (f"{_LUA}test_{name}.py" for name in ("reassert", "region", "retry_budget", "select"))
 SETTLE, SHED, TENANT, TIER = (f"{_LUA}test_{name}.py" for name in ("settle", "shed", "tenant", "tier"))
 BUDGET, WINDOW, FORECAST = (f"{_LUA}test_{name}.py" for name in ("budget", "window", "forecast"))
-BASELINE, RELIEF = (f"{_LUA}test_{name}.py" for name in ("baseline", "relief"))
+BASELINE, CONTENT, RELIEF = (f"{_LUA}test_{name}.py" for name in ("baseline", "content", "relief"))
+RESORT = f"{_LUA}test_last_resort.py"
 
 LUA: Table = {
     "lua/acquire.lua": (
@@ -64,22 +65,28 @@ LUA: Table = {
     ),
     "lua/settle.lua": (
         Slip(
-            "if not known or not d.config_version then",
-            "if not d.config_version then",
-            SETTLE,
-            "settling twice counts twice",
-        ),
-        Slip(
-            "if generation == d.generation then",
-            "if true then",
+            "local is_own = generation == d.generation",
+            "local is_own = true",
             SETTLE,
             "results of an earlier generation open a breaker that has just recovered",
         ),
         Slip(
-            "and probe and policy then",
-            "and policy then",
-            BREAKER,
-            "a breaker that is turned off while half open opens again",
+            "if start and lease_is_judged(start) and sample.failures == 0 then probe = false end",
+            "",
+            CONTENT,
+            "a stream that is a probe counts twice",
+        ),
+        Slip(
+            "if start and lease_is_judged(start) and sample.failures == 0 then probe = false end",
+            "if start and lease_is_judged(start) then probe = false end",
+            CONTENT,
+            "a probe that breaks off counts as a success",
+        ),
+        Slip(
+            "if not known or not d.config_version then",
+            "if not d.config_version then",
+            SETTLE,
+            "settling twice counts twice",
         ),
         Slip(
             "redis.call('DEL', own_window_key)",
@@ -274,12 +281,6 @@ LUA: Table = {
     ),
     "lua/include/admit.lua": (
         Slip(
-            "if d.tpm and not c.wait_ms then",
-            "if d.tpm then",
-            LIMIT,
-            "a deployment with rpm and tpm has no rpm limit",
-        ),
-        Slip(
             "(not policy.breaker_enabled and state ~= 'forced_open')",
             "not policy.breaker_enabled",
             BREAKER,
@@ -309,9 +310,17 @@ LUA: Table = {
             BREAKER,
             "a client that comes back when it was told to is refused again",
         ),
+    ),
+    "lua/include/room.lua": (
         Slip(
-            "elseif c.active >= c.limit then",
-            "elseif c.active > c.limit then",
+            "if d.tpm and not wait_ms then",
+            "if d.tpm then",
+            LIMIT,
+            "a deployment with rpm and tpm has no rpm limit",
+        ),
+        Slip(
+            "if c.active >= limit then",
+            "if c.active > limit then",
             ACQUIRE,
             "one request more than the limit",
         ),
@@ -320,6 +329,138 @@ LUA: Table = {
             "if (d.cool_until_ms or 0) >= now then",
             SETTLE,
             "a client that comes back when Retry-After is over is refused again",
+        ),
+    ),
+    "lua/include/judge_move.lua": (
+        Slip(
+            "if sample.failures == 1 then return 'probe_failed' end",
+            "",
+            BREAKER,
+            "a failed probe recovers its deployment",
+        ),
+        Slip(
+            "if sample.slow == 1 and relief_is_there(d, now) then return 'probe_slow' end",
+            "if sample.slow == 1 then return 'probe_slow' end",
+            RELIEF,
+            "a lone deployment that thinks never recovers",
+        ),
+        Slip(
+            "if sample.calls == 0 then\n    probe_give_back(d)",
+            "if sample.calls == 0 then",
+            BREAKER,
+            "a cancelled probe is never given back: the breaker stays half open",
+        ),
+        Slip(
+            "if sample.calls == 0 or sample.failures == 1 or (",
+            "if sample.failures == 1 or (",
+            RESORT,
+            "a cancelled last resort makes a deployment that is down half-open",
+        ),
+        Slip(
+            "if policy.probe_successes <= 1 then return",
+            "if false then return",
+            RESORT,
+            "a standby store, for which one probe is enough, waits for a second one",
+        ),
+        Slip(
+            "  probe_issue(d, now)\n",
+            "",
+            RESORT,
+            "one probe more than allowed after a last resort",
+        ),
+        Slip(
+            "if not is_probe or not policy then return nil end",
+            "if not policy then return nil end",
+            BREAKER,
+            "calls of before the trip close a half-open breaker",
+        ),
+    ),
+    "lua/include/last_resort.lua": (
+        Slip(
+            "if not policy.last_resort or string.find(tiers, '+', 1, true) then return nil end",
+            "if string.find(tiers, '+', 1, true) then return nil end",
+            RESORT,
+            "router.last_resort: false is not obeyed",
+        ),
+        Slip(
+            "or string.find(tiers, '+', 1, true) then return nil end",
+            "then return nil end",
+            RESORT,
+            "a provider that fails is asked although another domain has a healthy one",
+        ),
+        Slip(
+            "local RESORT_EVERY_MS, RESORT_SLOW = 1000,",
+            "local RESORT_EVERY_MS, RESORT_SLOW = 100,",
+            RESORT,
+            "ten requests a second meet a provider that is down",
+        ),
+        Slip(
+            "math.max(1, math.floor(c.limit / 2))",
+            "c.limit",
+            RESORT,
+            "a slow provider gets its whole limit",
+        ),
+        Slip(
+            "or d.state == 'half_open' and (d.probes_succeeded or 0) > 0",
+            "",
+            RESORT,
+            "callers are refused while a recovered provider is on trial",
+        ),
+        Slip(
+            "c.sooner < serving.sooner",
+            "c.sooner > serving.sooner",
+            RESORT,
+            "the slowest of the slow is asked first",
+        ),
+        Slip(
+            "if c.verdict == 'full' or c.verdict == 'behind' or c.verdict == 'rate_limited' then return nil end",
+            "",
+            RESORT,
+            "a request that could wait for room goes to a provider that fails",
+        ),
+        Slip(
+            "if not serving then record_set(picked.deployment, 'last_resort_at_ms', now) end",
+            "",
+            RESORT,
+            "every request meets the provider that is down",
+        ),
+        Slip(
+            "last = math.max(last, c.deployment.last_resort_at_ms or 0)",
+            "last = c.deployment.last_resort_at_ms or 0",
+            RESORT,
+            "one probe a second for each deployment instead of each model",
+        ),
+        Slip(
+            "picked.deployment.state == 'open'\n",
+            "true\n",
+            RESORT,
+            "calls beyond the probes of a half-open breaker move it",
+        ),
+    ),
+    "lua/content.lua": (
+        Slip(
+            "d.generation == generation and lease_is_probe(start)",
+            "lease_is_probe(start)",
+            CONTENT,
+            "a stream of before the trip closes the breaker",
+        ),
+        Slip(
+            "d.generation == generation and lease_is_probe(start)",
+            "d.generation == generation",
+            CONTENT,
+            "calls that are no probes count as probes",
+        ),
+        Slip(
+            "  and not lease_is_judged(start)",
+            "",
+            CONTENT,
+            "a first content that is sent again counts twice",
+        ),
+        Slip(
+            "redis.call('ZADD', leases_key, 'XX', start + LEASE_JUDGED, token)",
+            "",
+            CONTENT,
+            "a stream that is a probe counts twice",
         ),
     ),
     "lua/include/limit.lua": (
@@ -616,12 +757,6 @@ LUA: Table = {
             "slowness closes the only deployment to its callers",
         ),
         Slip(
-            "if sample.slow == 1 and relief_is_there(d, now) then return 'probe_slow' end",
-            "if sample.slow == 1 then return 'probe_slow' end",
-            RELIEF,
-            "a lone deployment that thinks never recovers",
-        ),
-        Slip(
             "(d.consecutive_failures or 0) >= policy.failure_threshold",
             "(d.consecutive_failures or 0) > policy.failure_threshold",
             BREAKER,
@@ -632,12 +767,6 @@ LUA: Table = {
             "else\n    record_set(d, 'consecutive_failures', nil)",
             BREAKER,
             "a client's mistake between two failures starts the count anew",
-        ),
-        Slip(
-            "if sample.calls == 0 then\n    probe_give_back(d)",
-            "if sample.calls == 0 then\n    probe_succeed(d)",
-            BREAKER,
-            "a throttled probe closes the breaker",
         ),
         Slip(
             "if not sums or sums.calls < policy.min_calls then",
@@ -938,6 +1067,18 @@ LUA: Table = {
         ),
     ),
     "lua/include/tier.lua": (
+        Slip(
+            "if ramp >= 1 or random() < ramp then return nil end",
+            "if true then return nil end",
+            TIER,
+            "a recovered deployment gets all of its traffic back at once",
+        ),
+        Slip(
+            "if not c.probe and c.health >= policy.min_health then",
+            "if not c.probe then",
+            TIER,
+            "the slow start sends traffic to a fallback that fails",
+        ),
         Slip(
             "if #probing > 0 then return",
             "if false then return",
