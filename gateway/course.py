@@ -24,6 +24,13 @@ class Route(msgspec.Struct, frozen=True):
     upstream: Upstream
 
 
+class Again(msgspec.Struct, frozen=True):
+    """A deployment that failed in passing, to be called again after a pause."""
+
+    candidate: Candidate
+    pause_s: float
+
+
 class Course(msgspec.Struct):
     """The state of one request on its way: where it may still go, what it has tried, and the time that this took."""
 
@@ -33,4 +40,5 @@ class Course(msgspec.Struct):
     tried: list[Tried] = []
     upstream_s: float = 0.0
     decision_s: float = 0.0
-    is_repeated: bool = False  # the last deployment has been given its second attempt
+    again: Again | None = None  # the second attempt, for when no other candidate can be called
+    has_repeated: bool = False

@@ -13,7 +13,7 @@ from gateway.answer import Answer
 from gateway.auth import Tenant
 from gateway.calls import Call, Kind
 from gateway.catalog import Candidate, Catalog
-from gateway.course import Course, Route
+from gateway.course import Again, Course, Route
 from gateway.deadline import Deadline, Limits
 from gateway.errors import Forbidden, GatewayError, InvalidRequest, ModelNotFound, ReplicaFault
 from gateway.exchange import Exchange
@@ -131,9 +131,12 @@ class Dispatcher:
                 return decision, candidates[decision.position]
             if decision.code == "limited":
                 raise tenant_limited(asking.tenant.limits, decision)
-            if decision.code != "none" or not course.way.has_more:
+            if decision.code == "none" and course.way.has_more:
+                course.way.skip()
+            elif decision.code == "none" and course.again is not None:
+                await self._repeat(course, course.again)
+            else:
                 raise rejected(decision, candidates, tried)
-            course.way.skip()
 
     async def _attempt(self, course: Course, permit: Permit, candidate: Candidate) -> Answer | None:
         """Returns None where the next candidate is to be called. Raises the error that the client gets when there is
@@ -157,28 +160,34 @@ class Dispatcher:
         has_chain = way.turn(exchange.refusal, [candidate, *(each.candidate for each in tried)])
         is_spent = attempts(tried) + 1 >= self._max_attempts or asking.interrupt.time() >= asking.deadline.at
         is_last = not way.candidates or is_spent or not (has_chain or exchange.judgement.moves_on)
-        again_s = self._again_s(course, exchange) if is_last and not is_spent else None
+        course.again = None if is_spent else self._again(course, candidate, exchange)
+        again = course.again if is_last else None
         is_own_mistake = exchange.outcome is Outcome.CLIENT_ERROR and is_last and not attempts(tried)
-        is_end = is_last and exchange.is_documented_end and again_s is None
+        is_end = is_last and exchange.is_documented_end and again is None
         if exchange.outcome is Outcome.SUCCESS or is_own_mistake or is_end:
             return self._answered(course, permit, exchange, candidate, attempt)
         tried.append(tried_with(candidate, exchange))
-        self._settle_failed(permit, exchange, attempt, is_last and again_s is None)
-        if again_s is not None:
-            course.is_repeated = True
-            await asyncio.sleep(again_s)
-            way.repeat(candidate)
+        self._settle_failed(permit, exchange, attempt, is_last and again is None)
+        if again is not None:
+            await self._repeat(course, again)
         elif is_last:
             raise failed(tried)
         elif not has_chain and attempts(tried) == self._max_attempts - 1:
             way.prefer_later(candidate.tier)
         return None
 
-    def _again_s(self, course: Course, exchange: Exchange) -> float | None:
-        """Returns the pause before a second attempt on the last deployment; None where there is none."""
-        wait_s = None if course.is_repeated else pause_s(exchange)
-        asking = course.asking
-        return wait_s if wait_s is not None and asking.interrupt.time() + wait_s < asking.deadline.at else None
+    def _again(self, course: Course, candidate: Candidate, exchange: Exchange) -> Again | None:
+        """Returns the second attempt on this deployment; None where there is none."""
+        wait_s, asking = None if course.has_repeated else pause_s(exchange), course.asking
+        if wait_s is None or asking.interrupt.time() + wait_s >= asking.deadline.at:
+            return None
+        return Again(candidate, wait_s)
+
+    async def _repeat(self, course: Course, again: Again) -> None:
+        """No permit is held during the pause."""
+        course.again, course.has_repeated = None, True
+        await asyncio.sleep(again.pause_s)
+        course.way.repeat(again.candidate)
 
     def _answered(
         self, course: Course, permit: Permit, exchange: Exchange, candidate: Candidate, attempt: Attempt

@@ -86,6 +86,7 @@ def test_open_breaker_at_home_spills_everything_and_its_probe_leads_back(cluster
         cluster.settle(probe)
 
     assert [(probe.deployment_id, probe.is_probe) for probe in probes] == [("eu", True)] * 3
+    cluster.advance(30_000)  # the slow start
     assert set(filled(cluster, *"abcde")) == {"eu"}
 
 

@@ -47,7 +47,7 @@ def router_policy(**changed: Any) -> RouterPolicy:
     """The defaults of the product, but for what is named."""
     policy = RouterPolicy(
         breaker_enabled=True,
-        last_resort=False,
+        last_resort=True,
         failure_threshold=5,
         min_calls=20,
         failure_rate=0.5,
@@ -139,7 +139,10 @@ class Cluster:
     # -- configuration --------------------------------------------------------------------------------------
 
     def configure(self, *deployments: str | DeploymentPolicy, version: int | None = None, **router: Any) -> list[bool]:
-        """Ids stand for default policies, ``router`` for what differs from the default. Says which were applied."""
+        """Ids stand for default policies, ``router`` for what differs from the default. Returns which were applied. No
+        last resort unless it is named: most tests are about what a breaker refuses.
+        """
+        router = {"last_resort": False} | router
         self._version = self._version + 1 if version is None else version
         policies = [deployment_policy(d) if isinstance(d, str) else d for d in deployments]
         self.ids += [policy.id for policy in policies if policy.id not in self.ids]
