@@ -55,6 +55,8 @@ class Exchange:
             await _stall()
         if plan.delay_s:
             await asyncio.sleep(plan.delay_s)
+        if plan.is_closed:
+            return self._cut(web.Response())
         if plan.error_status is not None:
             return await self._fail(kind, plan.error_status, behaviour)
         if call.is_stream and behaviour.malformed not in ("html", "empty"):
@@ -118,6 +120,7 @@ class Exchange:
 
     async def _begin(self, status: int, headers: dict[str, str]) -> web.StreamResponse:
         response = web.StreamResponse(status=status, headers=headers)
+        self._limit_connection(response)
         await response.prepare(self._request)
         self._counts.answer(status)
         return response
@@ -127,10 +130,15 @@ class Exchange:
     ) -> web.Response:
         """Sent here, not by the server after the handler: what is counted has left this process."""
         response = web.Response(body=body, content_type=content_type, status=status, headers=headers)
+        self._limit_connection(response)
         await response.prepare(self._request)
         await response.write_eof()
         self._counts.answer(status)
         return response
+
+    def _limit_connection(self, response: web.StreamResponse) -> None:
+        if not self._script.behaviour.keep_alive:
+            response.force_close()
 
     def _content(self, behaviour: Behaviour) -> tuple[str, ...]:
         return dialects.words(self._name, behaviour.chunks)

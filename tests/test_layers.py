@@ -131,7 +131,17 @@ ORDER = {
             "stream_sink",
         ),
         *("measure", "histogram", "slo", "requests"),
-        *("stream_source", "outage", "geography", "long_line", "capacity", "capacity_model", "bench_parts"),
+        *(
+            "recoveries",
+            "sdks",
+            "stream_source",
+            "outage",
+            "geography",
+            "long_line",
+            "capacity",
+            "capacity_model",
+            "bench_parts",
+        ),
         *("provider", "exchange", "counts", "dialects", "tool_calls", "behaviour"),
     ),
 }

@@ -113,6 +113,22 @@ def test_fail_first_fails_so_many_calls_and_counts_down(provider: ProviderProces
     assert provider.request("GET", "/control").json()["behaviour"]["fail_first"] == 0
 
 
+def test_close_first_closes_so_many_connections_without_an_answer(provider: ProviderProcess) -> None:
+    provider.behave(close_first=1)
+
+    with pytest.raises(http.client.RemoteDisconnected):
+        provider.chat()
+    assert provider.chat().status == 200
+    assert provider.wait_for(in_flight=0, cut=1, succeeded=1)["by_status"] == {"200": 1}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_connections_end_with_their_answer_without_keep_alive(provider: ProviderProcess, stream: bool) -> None:
+    provider.behave(keep_alive=False)
+
+    assert provider.chat(stream=stream).headers["connection"] == "close"
+
+
 def test_stall_rate_sends_nothing(provider: ProviderProcess) -> None:
     provider.behave(stall_rate=1)
 
@@ -199,6 +215,8 @@ ALL_FIELDS: dict[str, Any] = {
     "retry_after_s": 1.0,
     "error_body": "x",
     "fail_first": 1,
+    "close_first": 1,
+    "keep_alive": False,
     "stall_rate": 0.0,
     "stall_after_chunks": 9,
     "cut_after_chunks": 9,
