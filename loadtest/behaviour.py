@@ -29,6 +29,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Content chunks of a stream; completion tokens of every answer."""
     tool_calls: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
     """A caller that offers tools is answered with so many calls of them, until it sends their results."""
+    slots: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Answers under way at once, as of an engine of one's own: further calls wait."""
 
     error_rate: Ratio = 0.0
     error_status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 500

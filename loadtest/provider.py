@@ -20,7 +20,7 @@ from aiohttp import web
 from loadtest import dialects
 from loadtest.behaviour import Behaviour, NonNegative, Script, merge
 from loadtest.counts import Counts
-from loadtest.exchange import JSON, Ending, Exchange
+from loadtest.exchange import JSON, Ending, Exchange, Slots
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 SHUTDOWN_S = 0.01  # not 0, which aiohttp takes for "no limit"
@@ -69,6 +69,7 @@ class Provider:
         self._door = door
         self._script = Script(behaviour)
         self._counts = Counts()
+        self._slots = Slots()
 
     def build(self) -> web.Application:
         # No size limit: how much may be sent is for the gateway to decide.
@@ -112,7 +113,7 @@ class Provider:
         counts = self._counts
         counts.begin()
         try:
-            response, ending = await Exchange(request, self._name, self._script, counts).run()
+            response, ending = await Exchange(request, self._name, self._script, counts, self._slots).run()
         except (asyncio.CancelledError, ConnectionError):
             counts.aborted += 1
             raise

@@ -116,6 +116,7 @@ ORDER = {
     ),
     "loadtest": (
         *("bench_peers", "chaos", "autoscale", "small_cluster", "scenario"),
+        *("side_by_side", "recoveries", "sdks"),
         *("__main__", "command", "page", "charts", "events", "deeds", "report", "summary", "paper"),
         *("crew", "worker", "part", "flags", "flag_texts", "values", "drive"),
         *("client", "connection", "answers", "arrivals", "open_files"),
@@ -131,17 +132,7 @@ ORDER = {
             "stream_sink",
         ),
         *("measure", "histogram", "slo", "requests"),
-        *(
-            "recoveries",
-            "sdks",
-            "stream_source",
-            "outage",
-            "geography",
-            "long_line",
-            "capacity",
-            "capacity_model",
-            "bench_parts",
-        ),
+        *("stream_source", "outage", "geography", "long_line", "capacity", "capacity_model", "bench_parts"),
         *("provider", "exchange", "counts", "dialects", "tool_calls", "behaviour"),
     ),
 }
