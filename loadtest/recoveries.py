@@ -37,7 +37,7 @@ ABOUT = """\
 
 `make recoveries` writes this. One deployment, default settings, one fault: the first call fails, the next one would
 succeed. The client has called once before. **Recovered** is a call that ends in the whole answer. Official SDKs of
-OpenAI (chat, responses) and Anthropic (messages) with their own settings.
+OpenAI (chat, responses) and Anthropic (messages) with their own settings. Claude Code is skipped: not measured here.
 """
 
 
