@@ -118,6 +118,7 @@ ORDER = {
     ),
     "loadtest": (
         *("bench_peers", "chaos", "autoscale", "small_cluster", "scenario"),
+        *("side_by_side", "recoveries", "sdks"),
         *("__main__", "command", "page", "charts", "events", "deeds", "report", "summary", "paper"),
         *("crew", "worker", "part", "flags", "flag_texts", "values", "drive"),
         *("client", "connection", "answers", "arrivals", "open_files"),
