@@ -15,8 +15,10 @@ from gateway.provider_settings import ProviderSettings
 from gateway.setting_types import Secret
 from gateway.settings import DeploymentSettings
 from shared_state.embedded import EmbeddedStore
-from shared_state.failover import Failover
+from shared_state.errors import StoreUnavailable
+from shared_state.failover import Failover, Standby
 from shared_state.records import Ask, Ending, Outcome, Permit
+from shared_state.scripts import assemble_all
 from shared_state.snapshots import Presence
 from tests.support.live_state import OpenedState, opened_state
 from tests.support.raw_provider import RawProvider, plain, running_raw_provider
@@ -145,6 +147,28 @@ def test_nothing_is_sent_unless_configured_enabled_and_open(store: EmbeddedStore
 
     run()
     assert raw.requests == []
+
+
+def test_replica_on_its_standby_store_checks_nothing(store: EmbeddedStore, raw: RawProvider) -> None:
+    @on_loop
+    async def run() -> None:
+        async with tripped(store.url) as state:
+            shared = state.store
+            standby = Standby(assemble_all(), shared.keys, shared.memory, shared.configuration, 5000)
+            failover = Failover(shared, standby)
+            await standby.prepare(1)
+            try:
+                assert failover.enter(StoreUnavailable("away"))
+                await looked(HealthChecks([deployment(raw)], failover))
+                failover.leave()
+                on_standby = len(raw.requests)
+                await looked(HealthChecks([deployment(raw)], failover))
+            finally:
+                await standby.close()
+
+            assert (on_standby, len(raw.requests)) == (0, 1)
+
+    run()
 
 
 def test_reload_adds_and_removes_checks(store: EmbeddedStore, raw: RawProvider) -> None:

@@ -31,6 +31,12 @@ GATEWAY: Table = {
             HEALTH_CHECKS,
             "a disabled deployment is checked",
         ),
+        Slip(
+            'if part.state != "shared":',
+            'if part.state == "":',
+            HEALTH_CHECKS,
+            "during an outage of the store each replica checks for itself",
+        ),
     ),
     "gateway/auth.py": (
         Slip(
