@@ -390,6 +390,20 @@ class Cluster:
         token = token or f"f{next(self._tokens)}"
         return bool(self.run("force", names, ["epoch-1", action, "ann", reason, ttl_ms, token])[0] == b"ok")
 
+    def claim_check(self, deployment_id: str, interval_ms: int = 10_000) -> int | None:
+        """The generation to check, or None."""
+        is_claimed, generation = replies.checked(self._health_check(deployment_id, ["claim", interval_ms]))
+        return generation if is_claimed else None
+
+    def report_check(self, deployment_id: str, generation: int, status: int = 200, *, healthy: bool = True) -> bool:
+        """Whether the cooldown ended."""
+        reply = self._health_check(deployment_id, ["report", generation, status, int(healthy)])
+        return replies.checked(reply)[0]
+
+    def _health_check(self, deployment_id: str, arguments: list[Any]) -> list[object]:
+        names = [self.keys.domain, self.keys.events, self.keys.deployment(deployment_id)]
+        return self.run("health_check", names, arguments)
+
     def tell_round_trips(self, region: str, **measured: float) -> None:
         """In ms, by deployment."""
         arguments: list[Any] = [600_000]
