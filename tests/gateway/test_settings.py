@@ -84,6 +84,7 @@ class TestTree:
             "circuit_breaker_threshold": 5,
             "circuit_breaker_cooldown": 30_000,
             "latency_threshold": None,
+            "last_resort": True,
             "slow_request_limit": 3,
             "token_allowance": 50,
             "breaker": {
