@@ -16,7 +16,7 @@ from shared_state.keys import Keys
 from tests.support.deployment_model import Until, drawn
 from tests.support.history_worker import ROUTER, RULES, configuration
 from tests.support.live_state import opened_state
-from tests.support.model import Domain, Refusal
+from tests.support.model import Choice, Domain, Refusal
 from tests.support.stores import RedisCli, fresh_domain, on_loop
 
 Note = tuple[str, list[str], list[Any]]
@@ -60,8 +60,8 @@ class Replay:
             assert Refusal(reply[0], reply[2], tuple(reply[8:])) == expected
             return
         name = IDS[reply[1] - 1]
-        assert isinstance(expected, set)
-        assert name in expected
+        assert isinstance(expected, Choice)
+        assert name in expected.names
         lease = self.model.deployments[name].grant(token, now_ms)
         assert (reply[2], reply[3] == 1) == (lease.generation, lease.is_probe)
         self.holder[token] = name
