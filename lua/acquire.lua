@@ -61,7 +61,7 @@ if not shed and budget and not limited then
   fair_apply(candidates, ask, now)
   if budgets then over, over_ms = budgets_apply(budgets, candidates, now) end
   picked = tier_pick(candidates, policy, strategy, now, random)
-    or resort_pick(candidates, policy, tiers, now, ask.tokens)
+    or resort_pick(candidates, policy, tiers, now, ask)
 end
 domain_advance(domain, epoch)
 era_note(domain, replica, era)
@@ -80,9 +80,9 @@ if picked then
   tenant_take(tenant, now)
   retry_take(domain, budget)
   if budgets then budgets_take(budgets, global_key, token, picked.position) end
-  lease_add(leases_key, picked.leases_key, token, now, d.lease_ms, picked.probe)
-  reply = { 'granted', picked.position, d.generation, grant_code(picked), domain.sequence, domain.epoch, now,
-    tenant_used(tenant, now) }
+  lease_add(leases_key, picked.leases_key, token, now, d.lease_ms, picked.probe, picked.resort)
+  reply = { 'granted', picked.position, d.generation, grant_code(picked.probe, picked.resort), domain.sequence,
+    domain.epoch, now, tenant_used(tenant, now) }
 else
   local code = shed and 'shed' or limited and 'limited' or over and 'over_budget' or budget and 'none' or 'retry_budget'
   local wait_ms = limited_ms or over_ms or code == 'none' and candidates_wait_ms(candidates) or SHED_RETRY_AFTER_MS

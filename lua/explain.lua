@@ -26,7 +26,7 @@ if ARGV[6] ~= '' then
   budgets_apply(budgets_read(KEYS[1], 'nobody.plain.0 ' .. ARGV[5], ARGV[6], 0, now), candidates, now)
 end
 local picked = not shed and (tier_pick(candidates, policy, strategy, now, random)
-  or resort_pick(candidates, policy, tiers, now, 0))
+  or resort_pick(candidates, policy, tiers, now, { tokens = 0 }))
 if candidates.rtt_key then
   region_rtts(candidates, candidates.rtt_key)
   for _, c in ipairs(candidates) do

@@ -36,7 +36,7 @@ for k = 1, #members, 2 do
     lease_remove(leases_key, own_leases_key, members[k])
     reservation_end(global_key, members[k], -1)
     removed = removed + 1
-    local is_out = lease_is_probe(score) and not lease_is_judged(score)
+    local is_out = lease_is_probe(score) and not lease_is_judged(score) and not lease_is_resort(score)
     if is_out and d.state == 'half_open' and score >= d.changed_at_ms then probe_give_back(d) end
   else
     kept = kept + 1

@@ -376,5 +376,7 @@ def _lease_arguments(leases: Sequence[Live]) -> list[bytes]:
     for live in leases:
         age_ms = round((now_s - live.granted_s) * 1000)
         arguments += [live.permit.token.encode(), b"%d" % age_ms]
-        arguments += [b"%d" % live.permit.is_probe, b"%d" % live.is_answered]
+        # A last resort belongs to the open breaker: it is no probe of the half-open one that the store may know.
+        is_probe = live.permit.is_probe and not live.permit.is_last_resort
+        arguments += [b"%d" % is_probe, b"%d" % live.is_answered]
     return arguments

@@ -12,14 +12,21 @@ local function fair_waiters(d, now)
   return waiters, count
 end
 
+-- A dry run has no share, and waits behind no tenant.
+local function fair_is_behind(d, ask, now)
+  if not d.waiters or not ask.share then return false end
+  for name, w in pairs((fair_waiters(d, now))) do
+    local is_next = w.priority < ask.priority or (w.priority == ask.priority and w.share <= ask.share)
+    if is_next and name ~= ask.tenant then return true end
+  end
+  return false
+end
+
 -- A candidate with room has none for a tenant that is not the next one.
 local function fair_apply(candidates, ask, now)
   for _, c in ipairs(candidates) do
-    if c.verdict == 'eligible' and c.deployment.waiters and not c.probe then
-      for name, w in pairs((fair_waiters(c.deployment, now))) do
-        local is_behind = w.priority < ask.priority or (w.priority == ask.priority and w.share <= ask.share)
-        if is_behind and name ~= ask.tenant then c.verdict, c.wait_ms = 'behind', FAIR_WAIT_MS end
-      end
+    if c.verdict == 'eligible' and not c.probe and fair_is_behind(c.deployment, ask, now) then
+      c.verdict, c.wait_ms = 'behind', FAIR_WAIT_MS
     end
   end
 end

@@ -1,8 +1,8 @@
 --- @include "probe"
 --- @include "fair"
 -- As acquire replies it: 0 a call, 1 a probe, 2 a last resort that is a probe, 3 a last resort that is none.
-local function grant_code(picked)
-  return (picked.probe and 1 or 0) + (picked.resort and (picked.probe and 1 or 3) or 0)
+local function grant_code(probe, resort)
+  return (probe and 1 or 0) + (resort and (probe and 1 or 3) or 0)
 end
 
 -- What a grant leaves in the deployment's hash.

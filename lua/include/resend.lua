@@ -1,6 +1,7 @@
 --- @include "deployment"
 --- @include "domain"
 --- @include "era"
+--- @include "grant"
 --- @include "lease"
 --- @include "tenant"
 -- What a call that is sent again was granted the first time: the position of the candidate, its deployment and the
@@ -21,7 +22,7 @@ local function resend_reply(keys, first, token, epoch, domain, era, ask)
   domain_advance(domain, epoch)
   era_note(domain, lease_owner(token) or '', era)
   record_write(domain)
-  local probe = lease_is_probe(start) and (d.state == 'open' and 2 or 1) or 0
-  return { 'granted', position, lease_generation(d, start), probe, domain.sequence, domain.epoch, domain.now,
+  local code = grant_code(lease_is_probe(start), lease_is_resort(start))
+  return { 'granted', position, lease_generation(d, start), code, domain.sequence, domain.epoch, domain.now,
     tenant_used(tenant_read(domain.key, token, ask), domain.now) }
 end

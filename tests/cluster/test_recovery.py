@@ -13,10 +13,13 @@ def test_unhealthy_primary_recovers_through_probes_and_gets_its_traffic_back(clu
     while cluster.state("main") != "closed":
         served.append(next(recovering).chat("main"))
         cluster.wait_until_idle()
+    ramping = [replica.chat("main") for replica in in_turn(cluster.replicas, 20)]
+    cluster.end_slow_start("main")
     backup.request("POST", "/control/reset")
     afterwards = [replica.chat("main") for replica in in_turn(cluster.replicas, 20)]
 
-    assert [answer.status for answer in served] == [200] * len(served)
+    assert [answer.status for answer in served + ramping] == [200] * len(served + ramping)
+    assert "backup-1" in {answer.headers["x-pllm-deployment"] for answer in ramping}
     assert [answer.headers["x-pllm-deployment"] for answer in afterwards] == ["main"] * 20
     assert backup.counts()["requests"] == 0
 

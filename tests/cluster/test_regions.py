@@ -102,6 +102,10 @@ def test_home_that_fails_is_left_and_its_probes_lead_back(eu: Cluster) -> None:
     eu.providers[0].behave(error_rate=0)
     wait_until(lambda: eu.replicas[0].chat("m").headers["x-pllm-deployment"] == "here" and eu.state("here") == "closed")
 
+    # The other region keeps the share that home does not take yet.
+    ramping = {eu.replicas[1].chat("m").headers["x-pllm-deployment"] for _ in range(40)}
+    eu.end_slow_start("here")
+    assert ramping == {"here", "there"}
     assert {eu.replicas[1].chat("m").headers["x-pllm-deployment"] for _ in range(5)} == {"here"}
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from shared_state.policies import TenantLimits
 from shared_state.records import Permit
 from tests.support.state import Cluster, deployment_policy
 
@@ -172,7 +173,8 @@ def test_slow_one_serves_within_half_its_limit(cluster: Cluster) -> None:
     slow_down(cluster, "a", relief="b")
     fail(cluster, "b")
 
-    assert resorts(cluster, "a", "b", count=10) == ["a"] * 4 + ["b"]
+    assert resorts(cluster, "a", "b", count=10) == ["a"] * 4
+    assert cluster.rejected("a", "b").verdicts == ("full", "open")
 
 
 def test_slow_one_serves_when_the_healthy_one_is_full(cluster: Cluster) -> None:
@@ -213,3 +215,60 @@ def test_half_open_one_that_has_answered_serves_more_than_its_probes(cluster: Cl
     granted = [each for each in decisions if isinstance(each, Permit)]
 
     assert [(each.is_probe, each.is_last_resort) for each in granted] == [(True, False)] + [(False, True)] * 9
+
+
+def test_resent_call_beyond_the_probes_gets_the_same_grant(cluster: Cluster) -> None:
+    cluster.configure("a", last_resort=True, probes=1, probe_successes=2)
+    fail(cluster, "a")
+    cluster.settle(cluster.granted("a"))
+    first = cluster.granted("a", token="r1.plain.9")
+    again = cluster.granted("a", token="r1.plain.9", resend=True)
+
+    assert [(each.is_last_resort, each.is_probe) for each in (first, again)] == [(True, False)] * 2
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_providers_own_cooldown_is_the_wait(resort: Cluster, is_slow: bool) -> None:
+    throttled = resort.granted("a")
+    if is_slow:
+        slow_down(resort, "a", relief="b")
+    else:
+        fail(resort, "a")
+    resort.settle(throttled, "throttled", retry_after_ms=9000)
+
+    assert resort.rejected("a").retry_after_ms == 9000
+
+
+def test_slow_one_at_half_its_limit_is_waited_for(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", limit=4), "b", last_resort=True)
+    slow_down(cluster, "a", relief="b")
+    [first, _] = [cluster.granted("a") for _ in range(2)]
+    refused = cluster.rejected("a", waiting=1)
+    cluster.settle(first, "cancelled")
+
+    assert refused.verdicts == ("full",)
+    assert cluster.granted("a", waiting=1).is_last_resort
+
+
+def test_slow_one_serves_whoever_waits_with_less_first(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", limit=4), "b", last_resort=True)
+    slow_down(cluster, "a", relief="b")
+    busy, other = TenantLimits(name="busy"), TenantLimits(name="other")
+    [first, _] = [cluster.granted("a", tenant=busy) for _ in range(2)]
+    cluster.rejected("a", tenant=other, waiting=1)
+    cluster.settle(first, "cancelled")
+
+    assert cluster.rejected("a", tenant=busy).verdicts == ("behind",)
+    assert cluster.granted("a", tenant=other, waiting=1).is_last_resort
+
+
+def test_dead_replicas_last_resort_gives_no_probe_back(cluster: Cluster) -> None:
+    """Granted in the ms in which another one moved the breaker, it is as old as the new generation."""
+    cluster.configure(deployment_policy("a", limit=8), "b", last_resort=True)
+    slow_down(cluster, "a", relief="b")
+    served = [cluster.granted("a", replica=replica) for replica in ("r1", "r2")]
+    cluster.settle(served[0])
+    cluster.reap_chunk("r2", "a")
+
+    fields = cluster.deployment("a")
+    assert (fields["probes_issued"], fields["probes_succeeded"], fields["active"]) == ("1", "1", "1")

@@ -19,6 +19,7 @@ from tests.support.deployment_model import (
     NEUTRAL,
     RELIEF_EVERY_MS,
     RELIEF_MS,
+    RESORT_EVERY_MS,
     Deployment,
     Lease,
     Router,
@@ -26,7 +27,7 @@ from tests.support.deployment_model import (
     Until,
     drawn,
 )
-from tests.support.model import Domain, Minute, Refusal
+from tests.support.model import Choice, Domain, Minute, Refusal
 from tests.support.state import Cluster, deployment_policy
 from tests.support.stores import RedisCli
 
@@ -80,6 +81,8 @@ def policy(name: str, rules: Rules) -> DeploymentPolicy:
 class Calls(RuleBasedStateMachine):
     """Requests, time, and replicas that crash."""
 
+    router = ROUTER
+
     def __init__(self, cli: RedisCli, scripts: dict[str, Script]) -> None:
         super().__init__()
         self.cluster = Cluster(cli, scripts)
@@ -90,13 +93,15 @@ class Calls(RuleBasedStateMachine):
         self.begin()
 
     def begin(self) -> None:
-        self.model = Domain(ROUTER)
+        self.model = Domain(self.router)
+        self.probed: dict[str, int] = {}
         self.chained: dict[str, list[int]] = {}
         for name in RULES:
             self.put(name, self.version)
 
     def put(self, name: str, version: int) -> None:
-        [is_applied] = self.cluster.configure(policy(name, self.wanted[name]), version=version, **POLICY)
+        wanted, router = policy(name, self.wanted[name]), POLICY | {"last_resort": self.router.last_resort}
+        [is_applied] = self.cluster.configure(wanted, version=version, **router)
         assert is_applied == self.model.configure(name, self.wanted[name], version, self.now_ms)
 
     def teardown(self) -> None:
@@ -152,12 +157,25 @@ class Calls(RuleBasedStateMachine):
         if not isinstance(decision, Permit):
             assert Refusal(decision.code, decision.retry_after_ms, decision.verdicts) == expected
             return None
-        assert isinstance(expected, set)
-        assert decision.deployment_id in expected
-        lease = self.model.deployments[decision.deployment_id].grant(decision.token, self.now_ms)
+        assert isinstance(expected, Choice)
+        assert decision.deployment_id in expected.names
+        assert decision.is_last_resort == expected.is_last_resort
+        if decision.is_last_resort:
+            self.check_resort(decision.deployment_id, [candidate for candidate, _ in chain])
+        model = self.model.deployments[decision.deployment_id]
+        lease = model.grant(decision.token, self.now_ms, decision.is_last_resort)
         assert (decision.generation, decision.is_probe) == (lease.generation, lease.is_probe)
         self.held[decision.token] = decision, lease
         return decision
+
+    def check_resort(self, name: str, chain: list[str]) -> None:
+        """At most half the limit for one that serves; of those that fail one probe a second for all candidates."""
+        model = self.model.deployments[name]
+        if model.serves_as_last_resort():
+            assert model.active(self.now_ms) < model.half_limit
+            return
+        assert all(self.now_ms - self.probed.get(each, 0) >= RESORT_EVERY_MS for each in chain)
+        self.probed[name] = self.now_ms
 
     @rule(
         name=NAMES,
@@ -215,6 +233,7 @@ class Calls(RuleBasedStateMachine):
         tenant = permit.ask.tenant
         again = self.cluster.granted(permit.deployment_id, token=permit.token, resend=True, priority=0, tenant=tenant)
         assert (again.sequence, again.is_probe) == (self.model.sequence, permit.is_probe)
+        assert again.is_last_resort == permit.is_last_resort
         # Where a lease is as old as the generation, nothing tells whether it came before it.
         if model.changed_ms not in (None, lease.started_ms):
             assert (again.generation == model.generation) == (model.changed_ms < lease.started_ms)
@@ -331,12 +350,22 @@ class Calls(RuleBasedStateMachine):
     @invariant()
     def verdicts_are_those_of_the_model(self) -> None:
         for kind in KINDS:
-            for row in self.cluster.explain(*RULES, priority=0, kind=kind).candidates:
-                model = self.model.deployments[row.deployment_id]
-                verdict, wait_ms = model.verdict(self.now_ms, kind)
-                if model.is_overdue(self.now_ms) and not model.lacks(kind, self.now_ms):
-                    verdict, wait_ms = "open", model.rules.cooldown_ms  # before its jitter
-                assert (row.verdict, row.wait_ms) == (verdict, math.ceil(wait_ms))
+            verdicts, overdue = {}, {name for name in RULES if self.model.is_overdue(name, kind, self.now_ms)}
+            for name, model in self.model.deployments.items():
+                verdicts[name] = model.verdict(self.now_ms, kind)
+                if name in overdue:
+                    verdicts[name] = "open", model.rules.cooldown_ms  # before its jitter
+            is_shed = self.model.active(self.now_ms) >= self.router.max_active
+            resort = None if is_shed else self.model.last_resort([list(RULES)], verdicts, overdue, self.now_ms)
+            rows = self.cluster.explain(*RULES, priority=0, kind=kind).candidates
+            assert len([row for row in rows if row.verdict == "last_resort"]) == bool(resort)
+            for row in rows:
+                if row.verdict == "last_resort":
+                    assert resort
+                    assert row.deployment_id in resort.names
+                else:
+                    verdict, wait_ms = verdicts[row.deployment_id]
+                    assert (row.verdict, row.wait_ms) == (verdict, math.ceil(wait_ms))
 
     @invariant()
     def minutes_of_tenants_are_those_of_the_model(self) -> None:
@@ -454,6 +483,12 @@ class Trouble(Calls):
                 assert taken == self.model.reassert(name, told, seen_there, view, self.now_ms)
 
 
+class Resort(Trouble):
+    """And callers that are served by the last resort."""
+
+    router = dataclasses.replace(ROUTER, last_resort=True)
+
+
 def check(cli: RedisCli, scripts: dict[str, Script], machine: type[Calls], examples: int) -> None:
     run_state_machine_as_test(
         lambda: machine(cli, scripts),  # type: ignore[arg-type]
@@ -468,7 +503,7 @@ def check(cli: RedisCli, scripts: dict[str, Script], machine: type[Calls], examp
 
 
 # With more that may happen it takes more histories until much of it has.
-MACHINES = pytest.mark.parametrize(("machine", "share"), [(Calls, 1), (Trouble, 2)])
+MACHINES = pytest.mark.parametrize(("machine", "share"), [(Calls, 1), (Trouble, 2), (Resort, 1)])
 
 
 @MACHINES

@@ -386,14 +386,52 @@ LUA: Table = {
             "or string.find(tiers, '+', 1, true) then return nil end",
             "then return nil end",
             RESORT,
-            "a provider that fails is asked although another domain has a healthy one",
+            "a provider that fails is called although another domain has a healthy one",
         ),
         Slip(
-            "local RESORT_EVERY_MS, RESORT_SLOW = 1000,",
-            "local RESORT_EVERY_MS, RESORT_SLOW = 100,",
+            "local RESORT_EVERY_MS = 1000",
+            "local RESORT_EVERY_MS = 100",
             RESORT,
             "ten requests a second meet a provider that is down",
         ),
+        Slip(
+            "if c.verdict == 'full' or c.verdict == 'behind' or c.verdict == 'rate_limited' then return nil end",
+            "",
+            RESORT,
+            "a request that could wait for room goes to a provider that fails",
+        ),
+        Slip(
+            "if picked then record_set(picked.deployment, 'last_resort_at_ms', now) end",
+            "",
+            RESORT,
+            "every request meets the provider that is down",
+        ),
+        Slip(
+            "last = math.max(last, c.deployment.last_resort_at_ms or 0)",
+            "last = c.deployment.last_resort_at_ms or 0",
+            RESORT,
+            "one probe a second for each deployment instead of each model",
+        ),
+        Slip(
+            "if not verdict and rest_ms <= 0",
+            "if rest_ms <= 0",
+            RESORT,
+            "a provider that requires a pause is probed during it",
+        ),
+        Slip(
+            "math.max(rest_ms > 0 and rest_ms or RESORT_EVERY_MS, room_ms or 0)",
+            "(rest_ms > 0 and rest_ms or RESORT_EVERY_MS)",
+            RESORT,
+            "clients return every second to a provider that requires a longer pause",
+        ),
+        Slip(
+            "picked.deployment.state == 'open'\n",
+            "true\n",
+            RESORT,
+            "calls beyond the probes of a half-open breaker move it",
+        ),
+    ),
+    "lua/include/resort_serving.lua": (
         Slip(
             "math.max(1, math.floor(c.limit / 2))",
             "c.limit",
@@ -407,34 +445,22 @@ LUA: Table = {
             "callers are refused while a recovered provider is on trial",
         ),
         Slip(
-            "c.sooner < serving.sooner",
-            "c.sooner > serving.sooner",
+            "c.sooner < picked.sooner",
+            "c.sooner > picked.sooner",
             RESORT,
-            "the slowest of the slow is asked first",
+            "the slowest of the slow is called first",
         ),
         Slip(
-            "if c.verdict == 'full' or c.verdict == 'behind' or c.verdict == 'rate_limited' then return nil end",
-            "",
+            "verdict, wait_ms = 'behind', FAIR_WAIT_MS end",
+            "verdict, wait_ms = nil, nil end",
             RESORT,
-            "a request that could wait for room goes to a provider that fails",
+            "a tenant that waits for a slow provider is overtaken",
         ),
         Slip(
-            "if not serving then record_set(picked.deployment, 'last_resort_at_ms', now) end",
-            "",
+            "        c.verdict, c.wait_ms = verdict, wait_ms\n",
+            "        c.wait_ms = wait_ms\n",
             RESORT,
-            "every request meets the provider that is down",
-        ),
-        Slip(
-            "last = math.max(last, c.deployment.last_resort_at_ms or 0)",
-            "last = c.deployment.last_resort_at_ms or 0",
-            RESORT,
-            "one probe a second for each deployment instead of each model",
-        ),
-        Slip(
-            "picked.deployment.state == 'open'\n",
-            "true\n",
-            RESORT,
-            "calls beyond the probes of a half-open breaker move it",
+            "a request is refused where it could wait for a slow provider",
         ),
     ),
     "lua/content.lua": (
@@ -948,8 +974,8 @@ LUA: Table = {
     ),
     "lua/include/fair.lua": (
         Slip(
-            "and c.deployment.waiters and not c.probe then",
-            "and c.deployment.waiters then",
+            "c.verdict == 'eligible' and not c.probe and fair_is_behind",
+            "c.verdict == 'eligible' and fair_is_behind",
             FAIR,
             "a probe is withheld for a tenant that may never come",
         ),
@@ -1059,6 +1085,12 @@ LUA: Table = {
         ),
     ),
     "lua/include/resend.lua": (
+        Slip(
+            "lease_is_resort(start))",
+            "false)",
+            RESORT,
+            "a last resort whose reply was lost no longer passes for one",
+        ),
         Slip(
             "and math.floor(start) + d.lease_ms > now then",
             "then",

@@ -56,8 +56,9 @@ class Opened(NamedTuple):
         await eventually(lambda: self.failover.state == "shared")
 
 
-def configuration(limit: int = 4, version: int = 1, rpm: int = 1000) -> Configuration:
-    return Configuration(version, router_policy(max_active=1000), (deployment_policy("a", limit=limit, rpm=rpm),))
+def configuration(limit: int = 4, version: int = 1, rpm: int = 1000, last_resort: bool = False) -> Configuration:
+    router = router_policy(max_active=1000, last_resort=last_resort)
+    return Configuration(version, router, (deployment_policy("a", limit=limit, rpm=rpm),))
 
 
 @contextlib.asynccontextmanager
@@ -69,8 +70,10 @@ async def opened(
     rpm: int = 1000,
     domain: str = "failover",
     standby_deadline_ms: int = 5000,
+    last_resort: bool = False,
 ) -> AsyncIterator[Opened]:
-    scripts, memory, whole, keys = assemble_all(), Memory(replica), configuration(limit, version, rpm), Keys(domain)
+    scripts, memory, keys = assemble_all(), Memory(replica), Keys(domain)
+    whole = configuration(limit, version, rpm, last_resort)
     batcher = Batcher(Client(server.url), tuple(scripts.values()), DEADLINE_MS, HURRIED)
     standby = Standby(scripts, keys, memory, whole, standby_deadline_ms)
     failover = Failover(Store(batcher, scripts, keys, memory, whole), standby)
@@ -193,6 +196,21 @@ async def test_open_breaker_is_known_on_the_standby_store(shared: EmbeddedStore)
 
         assert isinstance(refused, Rejection)
         assert refused.verdicts == ("open",)
+
+
+@on_loop
+async def test_replica_on_its_standby_store_gives_last_resorts(shared: EmbeddedStore) -> None:
+    async with opened(shared, last_resort=True) as state:
+        await state.fail(5)
+        await eventually(lambda: bool(state.failover.shared.view.breakers))
+        with stopped(shared):
+            permit, refused = await state.granted(), await state.acquire()
+            await state.failover.settle(permit, SUCCESS)
+            state_now = await state.state()
+
+        assert permit.is_last_resort
+        assert isinstance(refused, Rejection)
+        assert state_now == "closed"  # of its share of the probes one is enough
 
 
 @on_loop

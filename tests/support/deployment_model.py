@@ -9,6 +9,7 @@ from collections.abc import Callable
 FAILED, NEUTRAL = ("failure", "timeout", "overloaded"), ("client_error", "cancelled", "throttled", "unsupported")
 MINUTE_MS, TRIP_MEMORY_MS, SLOW_START_MS, LONGEST_COOLDOWN_MS = 60_000, 60_000, 30_000, 300_000
 RELIEF_MS, RELIEF_EVERY_MS = 60_000, 1_000
+RESORT_EVERY_MS = 1_000
 WAIT_MS = (
     1_000  # told to those who cannot know, and the rest of a provider that throttles and does not say for how long
 )
@@ -34,6 +35,7 @@ class Router:
     probes: int
     successes: int
     max_active: int
+    last_resort: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +54,14 @@ class Lease:
     started_ms: int
     generation: int
     is_probe: bool
+    is_last_resort: bool = False
 
 
 @dataclasses.dataclass
 class Deployment:
     """``moves``: from, to, generation, at_ms of each transition; ``unsupported``: until when, by kind of call;
-    ``relief_ms``: when a decision last noted that another candidate could take its traffic.
+    ``relief_ms``: when a decision last noted that another candidate could take its traffic; ``resort_ms``: when a
+    probe of the last resort last came here; ``is_slow``: slowness opened it.
     """
 
     router: Router
@@ -71,6 +75,8 @@ class Deployment:
     failures: int = 0
     slow: int = 0
     relief_ms: int | None = None
+    resort_ms: int = 0
+    is_slow: bool = False
     issued: int = 0
     succeeded: int = 0
     deadline_ms: int | None = None
@@ -90,12 +96,15 @@ class Deployment:
     def active(self, now_ms: int) -> int:
         return len(self.live(now_ms))
 
+    def ramp(self, now_ms: int) -> float:
+        """The slow start of a breaker that has closed."""
+        if self.state != "closed" or not self.generation or self.changed_ms is None:
+            return 1.0
+        return min(1.0, max(0.1, (now_ms - self.changed_ms) / SLOW_START_MS))
+
     def busy(self, now_ms: int) -> float:
         """Load after one more request; one that has just recovered weighs less."""
-        ramp = 1.0
-        if self.state == "closed" and self.generation and self.changed_ms is not None:
-            ramp = min(1.0, max(0.1, (now_ms - self.changed_ms) / SLOW_START_MS))
-        return (self.active(now_ms) + 1) / ramp
+        return (self.active(now_ms) + 1) / self.ramp(now_ms)
 
     # -- breaker --------------------------------------------------------------------------------------------
 
@@ -104,7 +113,8 @@ class Deployment:
         self.state, self.generation, self.changed_ms = state, self.generation + 1, now_ms
         self.issued, self.succeeded, self.deadline_ms = 0, 0, None
 
-    def open(self, now_ms: int, until: Until) -> None:
+    def open(self, now_ms: int, until: Until, is_slow: bool = False) -> None:
+        self.is_slow = is_slow
         if self.state == "closed" and self.changed_ms is not None:
             self.trips = max(0, self.trips - (now_ms - self.changed_ms) // TRIP_MEMORY_MS)
         self.trips += 1
@@ -148,13 +158,25 @@ class Deployment:
             return self.state, WAIT_MS if self.ends_ms is None else self.ends_ms - now_ms
         if self.state == "half_open" and self.issued >= self.router.probes:
             return "probing", min(WAIT_MS, (self.deadline_ms or math.inf) - now_ms)
+        return self.room(self.rules.limit, now_ms)
+
+    def room(self, limit: int, now_ms: int) -> tuple[str, float]:
+        """The verdict but for the breaker."""
         if now_ms < self.cool_until_ms:
             return "cooling", self.cool_until_ms - now_ms
-        if self.active(now_ms) >= self.rules.limit:
+        if self.active(now_ms) >= limit:
             return "full", WAIT_MS
         if self.rules.rpm and (early_ms := self.next_arrival(now_ms) - MINUTE_MS - now_ms) > 0:
             return "rate_limited", early_ms
         return "eligible", 0
+
+    def serves_as_last_resort(self) -> bool:
+        """Slow is not broken, and a half-open one that has just answered is on its way back."""
+        return (self.state == "open" and self.is_slow) or (self.state == "half_open" and self.succeeded > 0)
+
+    @property
+    def half_limit(self) -> int:
+        return max(1, self.rules.limit // 2)
 
     def next_arrival(self, now_ms: int) -> float:
         """The generic cell rate algorithm; a whole minute may come at once."""
@@ -163,7 +185,11 @@ class Deployment:
     def headroom(self, now_ms: int) -> float:
         return 1 - max(0, self.arrival_ms - now_ms) / MINUTE_MS if self.rules.rpm else 1
 
-    def grant(self, token: str, now_ms: int) -> Lease:
+    def grant(self, token: str, now_ms: int, is_last_resort: bool = False) -> Lease:
+        if is_last_resort:
+            self.arrival_ms = self.next_arrival(now_ms)
+            self.leases[token] = Lease(now_ms, self.generation, self.state == "open", True)
+            return self.leases[token]
         if self.state in ("open", "forced_open"):
             self.move("half_open", now_ms)
         is_probe = self.state == "half_open"
@@ -204,13 +230,19 @@ class Deployment:
             elif outcome == "success":
                 self.failures, self.slow = 0, self.slow + 1 if is_slow else 0
             is_too_slow = is_slow and outcome == "success" and self.slow >= self.router.slow
-            if self.failures >= self.router.failures or (is_too_slow and self.has_relief(now_ms)):
+            if self.failures >= self.router.failures:
                 self.open(now_ms, until)
+            elif is_too_slow and self.has_relief(now_ms):
+                self.open(now_ms, until, is_slow=True)
+        elif self.state == "open" and lease.is_last_resort:
+            if outcome == "success" and not (is_slow and self.has_relief(now_ms)):
+                self.move("half_open", now_ms)
+                self.issued = self.succeeded = 1
         elif self.state == "half_open" and lease.is_probe:
             if outcome in NEUTRAL:
                 self.give_back()
             elif outcome in FAILED or (is_slow and self.has_relief(now_ms)):
-                self.open(now_ms, until)
+                self.open(now_ms, until, is_slow=outcome not in FAILED)
             else:
                 self.succeeded += 1
                 self.rest()

@@ -7,7 +7,17 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
-from tests.support.deployment_model import FAILED, MINUTE_MS, WAIT_MS, Deployment, Lease, Router, Rules, Until
+from tests.support.deployment_model import (
+    FAILED,
+    MINUTE_MS,
+    RESORT_EVERY_MS,
+    WAIT_MS,
+    Deployment,
+    Lease,
+    Router,
+    Rules,
+    Until,
+)
 
 NO_TOKENS = (*FAILED, "throttled", "unsupported")  # that an attempt has used, where its provider does not say
 FORCED = {"open": "forced_open", "disable": "disabled", "drain": "disabled", "close": "closed", "reset": "closed"}
@@ -19,6 +29,14 @@ class Refusal:
     code: str
     retry_after_ms: int
     verdicts: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """The deployments one of which the request gets."""
+
+    names: set[str]
+    is_last_resort: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +106,7 @@ class Domain:
         kind: str = "",
         minute: Minute | None = None,
         is_first: bool = True,
-    ) -> Refusal | set[str]:
+    ) -> Refusal | Choice:
         """No, or the deployments one of which the request gets. A further attempt belongs to a request that is in."""
         self.advance(now_ms)
         if is_first and self.active(now_ms) >= self.router.max_active:
@@ -96,20 +114,76 @@ class Domain:
         if is_first and minute and (early_ms := self.used_up(minute, now_ms) - MINUTE_MS - now_ms) > 0:
             return Refusal("limited", math.ceil(early_ms))
         names = [name for tier in tiers for name in tier]
-        for name in names:
-            if self.deployments[name].is_overdue(now_ms) and not self.deployments[name].lacks(kind, now_ms):
-                self.deployments[name].open(now_ms, until(name))
+        overdue = {name for name in names if self.is_overdue(name, kind, now_ms)}
+        for name in overdue:
+            self.deployments[name].open(now_ms, until(name))
         verdicts = {name: self.deployments[name].verdict(now_ms, kind) for name in names}
         if is_first:
             self.note_relief(tiers, {name for name in names if self.is_able(name, verdicts[name][0])}, now_ms)
-        for tier in tiers:
-            if home := {name for name in tier if verdicts[name][0] == "eligible"}:
-                if minute:
-                    self.minutes[minute.tenant] = self.used_up(minute, now_ms)
-                return self.choice(home, strategy, now_ms)
+        choice = self.choice(tiers, verdicts, strategy, now_ms) or self.last_resort(tiers, verdicts, overdue, now_ms)
+        if choice:
+            if minute:
+                self.minutes[minute.tenant] = self.used_up(minute, now_ms)
+            if choice.is_last_resort:
+                self.note_resort(choice.names, now_ms)
+            return choice
         waits = [wait_ms for verdict, wait_ms in verdicts.values() if verdict != "unsupported"]
         wait_ms = min(waits or [wait_ms for _, wait_ms in verdicts.values()])
         return Refusal("none", max(1, math.ceil(wait_ms)), tuple(verdict for verdict, _ in verdicts.values()))
+
+    def is_overdue(self, name: str, kind: str, now_ms: int) -> bool:
+        return self.deployments[name].is_overdue(now_ms) and not self.deployments[name].lacks(kind, now_ms)
+
+    def last_resort(
+        self,
+        tiers: Sequence[Sequence[str]],
+        verdicts: dict[str, tuple[str, float]],
+        overdue: set[str],
+        now_ms: int,
+    ) -> Choice | None:
+        """Where no candidate is eligible. Changes the verdicts: one that has no room may be waited for."""
+        if not self.router.last_resort or "eligible" in {verdict for verdict, _ in verdicts.values()}:
+            return None
+        refused = [name for name, (verdict, _) in verdicts.items() if verdict in ("open", "probing")]
+        refused = [name for name in refused if name not in overdue]
+        able: set[str] = set()
+        for name in filter(lambda each: self.deployments[each].serves_as_last_resort(), refused):
+            room = self.deployments[name].room(self.deployments[name].half_limit, now_ms)
+            if room[0] == "eligible":
+                able.add(name)
+            else:
+                verdicts[name] = room
+        if not able and {"full", "rate_limited"}.isdisjoint(verdict for verdict, _ in verdicts.values()):
+            able = self.early_probe(verdicts, [name for name in refused if verdicts[name][0] == "open"], tiers, now_ms)
+        names = next((set(tier) & able for tier in tiers if set(tier) & able), None)
+        return Choice(names, is_last_resort=True) if names else None
+
+    def early_probe(
+        self,
+        verdicts: dict[str, tuple[str, float]],
+        failing: Sequence[str],
+        tiers: Sequence[Sequence[str]],
+        now_ms: int,
+    ) -> set[str]:
+        """One a second for all candidates: to the first tier, there to the one that has had none for longest."""
+        rest_ms = max(self.deployments[name].resort_ms for name in verdicts) + RESORT_EVERY_MS - now_ms
+        able = []
+        for name in failing:
+            verdict, room_ms = self.deployments[name].room(self.deployments[name].rules.limit, now_ms)
+            wait_ms = max(rest_ms if rest_ms > 0 else RESORT_EVERY_MS, room_ms)
+            verdicts[name] = "open", min(verdicts[name][1], wait_ms)
+            if verdict == "eligible" and rest_ms <= 0:
+                able.append(name)
+        for tier in tiers:
+            if home := [name for name in tier if name in able]:
+                return {min(home, key=lambda name: self.deployments[name].resort_ms)}
+        return set()
+
+    def note_resort(self, names: set[str], now_ms: int) -> None:
+        """A deployment that serves is not probed."""
+        for name in names:
+            if not self.deployments[name].serves_as_last_resort():
+                self.deployments[name].resort_ms = now_ms
 
     def is_able(self, name: str, verdict: str) -> bool:
         """Could it take the traffic of another one?"""
@@ -124,9 +198,27 @@ class Domain:
         """With one more request."""
         return max(now_ms, self.minutes.get(minute.tenant, 0)) + minute.ms(min(minute.tokens, minute.limit))
 
-    def choice(self, home: set[str], strategy: str, now_ms: int) -> set[str]:
+    def choice(
+        self, tiers: Sequence[Sequence[str]], verdicts: dict[str, tuple[str, float]], strategy: str, now_ms: int
+    ) -> Choice | None:
+        """Of the first tier that has any; while all of it is in its slow start, perhaps of a later one."""
+        groups = [{name for name in tier if verdicts[name][0] == "eligible"} for tier in tiers]
+        groups = [group for group in groups if group]
+        if not groups:
+            return None
+        names = self.cheapest(groups[0], strategy, now_ms)
+        if not self.probing(groups[0]) and all(self.deployments[name].ramp(now_ms) < 1 for name in groups[0]):
+            healthy = [group - self.probing(group) for group in groups[1:]]
+            if later := next((group for group in healthy if group), None):
+                names |= self.cheapest(later, strategy, now_ms)
+        return Choice(names)
+
+    def probing(self, home: set[str]) -> set[str]:
+        return {name for name in home if self.deployments[name].state != "closed"}
+
+    def cheapest(self, home: set[str], strategy: str, now_ms: int) -> set[str]:
         """A probe goes first, or a breaker never recovers. Drawn by lot: anyone; else the cheapest, and its equals."""
-        if probing := {name for name in home if self.deployments[name].state != "closed"}:
+        if probing := self.probing(home):
             return probing
         if strategy == "adaptive":
             return home
@@ -212,7 +304,8 @@ class Domain:
         gone = [token for token in deployment.leases if token.startswith(f"{replica}.")]
         for token in gone:
             lease = deployment.leases.pop(token)
-            if lease.is_probe and (deployment.state, deployment.generation) == ("half_open", lease.generation):
+            is_current = (deployment.state, deployment.generation) == ("half_open", lease.generation)
+            if lease.is_probe and not lease.is_last_resort and is_current:
                 deployment.give_back()
         if is_last:
             self.beats.pop(replica, None)
