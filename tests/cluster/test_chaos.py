@@ -16,6 +16,7 @@ WAVES, CALLS = 40, 40
 ERRORS = {
     "upstream_error",
     "upstream_timeout",
+    "upstream_overloaded",
     "no_healthy_deployment",
     "server_is_overloaded",
     "rate_limit_exceeded",

@@ -97,6 +97,7 @@ def running_troubled(
             router = {
                 "latency_threshold": PATIENT,
                 "load_shedding": {"min_healthy_ratio": 0},
+                "last_resort": False,  # the probes of the hung provider are counted
                 "routing_strategy": "priority",
             }
             running = running_cluster(

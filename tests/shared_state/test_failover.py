@@ -214,19 +214,6 @@ async def test_replica_on_its_standby_store_gives_last_resorts(shared: EmbeddedS
 
 
 @on_loop
-async def test_last_resort_is_reasserted_as_no_probe_of_the_half_open_breaker(shared: EmbeddedStore) -> None:
-    async with opened(shared, last_resort=True) as state:
-        await state.fail(5)
-        await state.granted()
-        with stopped(shared):
-            await state.failover.settle(await state.granted(), SUCCESS)
-        await state.comes_back()
-        snapshot = (await state.failover.snapshot()).deployments[0]
-
-        assert snapshot.probes_issued <= snapshot.probes_succeeded + 1
-
-
-@on_loop
 async def test_breaker_that_opened_on_the_standby_store_is_told(shared: EmbeddedStore) -> None:
     async with opened(shared) as state:
         with stopped(shared):

@@ -21,6 +21,7 @@ from tests.support.stores import RedisCli, fresh_domain, on_loop
 
 Note = tuple[str, list[str], list[Any]]
 IDS = tuple(RULES)
+MARKS = ((False, False), (True, False), (True, True), (False, True))  # a probe, a last resort; by acquire's number
 
 
 def sequence(note: Note) -> int:
@@ -51,7 +52,12 @@ class Replay:
         if is_again and (held := self.model.resent(IDS, token, now_ms)):
             self.seen["resent"] += 1
             name, lease = held
-            assert (reply[0], IDS[reply[1] - 1], reply[3] == 1) == ("granted", name, lease.is_probe)
+            assert (reply[0], IDS[reply[1] - 1], *MARKS[reply[3]]) == (
+                "granted",
+                name,
+                lease.is_probe,
+                lease.is_last_resort,
+            )
             return
         kind = arguments[15]
         expected = self.model.acquire([IDS], strategy, now_ms, self.fail_on_deadline, kind)
@@ -62,10 +68,10 @@ class Replay:
         name = IDS[reply[1] - 1]
         assert isinstance(expected, Choice)
         assert name in expected.names
-        lease = self.model.deployments[name].grant(token, now_ms)
-        assert (reply[2], reply[3] == 1) == (lease.generation, lease.is_probe)
+        lease = self.model.deployments[name].grant(token, now_ms, expected.is_last_resort)
+        assert (reply[2], *MARKS[reply[3]]) == (lease.generation, lease.is_probe, lease.is_last_resort)
         self.holder[token] = name
-        self.seen["probe" if lease.is_probe else "granted"] += 1
+        self.seen["last resort" if lease.is_last_resort else "probe" if lease.is_probe else "granted"] += 1
 
     def fail_on_deadline(self, name: str) -> Until:
         raise AssertionError(f"probes of {name} have a minute")
@@ -166,4 +172,4 @@ async def test_history_of_four_processes_is_that_of_one_machine(server: Embedded
 async def test_history_of_eight_processes_is_that_of_one_machine(server: EmbeddedStore, cli: RedisCli) -> None:
     seen = await check(server, cli, 8, 10)
 
-    assert (+seen).keys() >= {*COMMON, "forced_open", "probing"}
+    assert (+seen).keys() >= {*COMMON, "forced_open", "probing", "last resort"}

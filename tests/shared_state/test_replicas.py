@@ -9,6 +9,7 @@ import pytest
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StoreUnfit
 from shared_state.failover import Failover
+from shared_state.records import Ending, Outcome
 from shared_state.replicas import Replica
 from tests.support.live_state import OpenedState, opened_state
 from tests.support.state import deployment_policy
@@ -85,6 +86,22 @@ async def test_configuration_comes_back_after_a_flush_without_traffic(server: Em
         cli.do("FLUSHALL")
 
         await eventually(lambda: cli.do("EXISTS", state.keys.deployment("a")) == 1)
+
+
+@on_loop
+async def test_last_resort_comes_back_after_a_flush_as_no_probe(server: EmbeddedStore, cli: RedisCli) -> None:
+    """It belongs to the open breaker; settle knows it by its permit."""
+    async with opened_state(server.url, "a") as state, beating(state):
+        for _ in range(5):
+            await state.store.settle(await state.granted(), Ending(Outcome.FAILURE, 10))
+        permit = await state.granted()
+        leases = state.keys.deployment_leases("a")
+        before = float(cli.do("ZSCORE", leases, permit.token))
+        cli.do("FLUSHALL")
+        await eventually(lambda: cli.do("ZSCORE", leases, permit.token) is not None)
+
+        assert (permit.is_last_resort, permit.is_probe, before % 1) == (True, True, 0.5 + 0.0625)
+        assert float(cli.do("ZSCORE", leases, permit.token)) % 1 == 0
 
 
 @on_loop

@@ -340,8 +340,9 @@ async def test_breaker_opened_by_one_replica_is_open_for_the_other(server: Embed
     ):
         for _ in range(5):
             await r1.store.settlement(await r1.granted(), FAILURE)
-        decision = await r2.acquire()
+        resort, decision = await r1.granted(), await r2.acquire()
 
+        assert resort.is_last_resort  # the one of this second, for both
         assert isinstance(decision, Rejection)
         assert decision.verdicts == ("open",)
 

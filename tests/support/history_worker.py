@@ -26,7 +26,7 @@ from tests.support.deployment_model import Router, Rules
 from tests.support.state import deployment_policy, router_policy
 
 RULES = {name: Rules(limit, lease_ms=60_000, cooldown_ms=50) for name, limit in {"a": 3, "b": 5, "c": 8}.items()}
-ROUTER = Router(failures=3, slow=10**6, probes=2, successes=2, max_active=100_000)
+ROUTER = Router(failures=3, slow=10**6, probes=2, successes=2, max_active=100_000, last_resort=True)
 CALLERS, BEAT_EVERY_S, FORCE_EVERY_S = 12, 0.05, 0.1
 # In ms, two of them long enough to outlive the generation that a permit was granted in.
 PAUSES_MS = [1, 2, 50, 150]
