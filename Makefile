@@ -6,7 +6,7 @@ RUNS := .venv/.runs
 READY := .venv/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity chaos autoscale stages strategies forecast outage geography faults mutants screenshots lock clean
+.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity chaos autoscale stages strategies forecast outage recoveries side-by-side geography faults mutants screenshots lock clean
 
 setup: $(READY)
 
@@ -79,6 +79,14 @@ strategies: $(READY)
 
 outage: $(READY)
 	$(BIN)/python -m loadtest.outage --plot docs/outage.svg
+
+# Which passing faults clients recover from, without the gateway and through it; ARGS="--quick" in two minutes.
+recoveries: $(READY)
+	$(BIN)/python -m loadtest.recoveries --out docs/recoveries.md $(ARGS)
+
+# A thinking model, an engine with two slots, a provider that stands still and one that is killed: direct and through.
+side-by-side: $(READY)
+	$(BIN)/python -m loadtest.side_by_side $(ARGS)
 
 # Two regions 80 ms apart, one with more load than it can carry: what is spilled. As root.
 geography: $(READY)

@@ -163,7 +163,7 @@ class Dispatcher:
         course.again = None if is_spent else self._again(course, candidate, exchange)
         again = course.again if is_last else None
         is_own_mistake = exchange.outcome is Outcome.CLIENT_ERROR and is_last and not attempts(tried)
-        is_end = is_last and exchange.is_documented_end and again is None
+        is_end = is_last and exchange.is_documented_end
         if exchange.outcome is Outcome.SUCCESS or is_own_mistake or is_end:
             return self._answered(course, permit, exchange, candidate, attempt)
         tried.append(tried_with(candidate, exchange))
@@ -178,8 +178,10 @@ class Dispatcher:
 
     def _again(self, course: Course, candidate: Candidate, exchange: Exchange) -> Again | None:
         """Returns the second attempt on this deployment; None where there is none."""
-        wait_s, asking = None if course.has_repeated else pause_s(exchange), course.asking
-        if wait_s is None or asking.interrupt.time() + wait_s >= asking.deadline.at:
+        wait_s, asking = pause_s(exchange), course.asking
+        if course.has_repeated or exchange.is_documented_end or wait_s is None:
+            return None
+        if asking.interrupt.time() + wait_s >= asking.deadline.at:
             return None
         return Again(candidate, wait_s)
 

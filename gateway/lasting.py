@@ -13,6 +13,7 @@ from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.ops import Probes
 from gateway.endpoints.reload import Reload
 from gateway.flight import Flight
+from gateway.health_checks import HealthChecks
 from gateway.live import LiveFeed, models_shown
 from gateway.loop_lag import LoopLag
 from gateway.measures import Measures
@@ -56,6 +57,9 @@ async def what_lasts(
     _listen(stack, state, admission, book, reloader)
     retries, measures, lag = ClientRetries(), Measures(), LoopLag()
     stack.callback(lag.stop)
+    health_checks = HealthChecks(settings.model_list, failover)
+    stack.push_async_callback(health_checks.stop)
+    health_checks.start()
     round_trips, scaling = _reporters(stack, settings, failover, admission)
     around = partial(surroundings, settings.server.region, ledger, scaling, admission.waiting)
     feed = LiveFeed(failover, models_shown(settings), replica, around, lambda: flight.is_draining)
@@ -74,6 +78,7 @@ async def what_lasts(
         prices=prices,
         scaling=scaling,
         round_trips=round_trips,
+        health_checks=health_checks,
         book=book,
         access=access,
         feed=feed,

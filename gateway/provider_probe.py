@@ -17,7 +17,7 @@ from gateway.dialects.lenient_json import NOT_DECODED
 from gateway.fault_words import fault_words
 from gateway.in_band import announced, no_reply
 from gateway.provider_settings import ProviderSettings
-from gateway.providers import anthropic, azure, openai
+from gateway.providers import azure, inquiry, openai
 from gateway.providers.adapters import Adapter, adapter
 from gateway.redaction import Redaction
 from gateway.setting_types import secrets
@@ -30,7 +30,6 @@ BODY_MOST = 8 * 1_048_576  # bytes: the longest lists of models have less than o
 LIST_MOST = 1000  # models on a page of Anthropic's list, whose default is 20
 _NO_LIST = frozenset({404, 405, 501})
 _NO_ANSWER, _WRONG_KEY, _TOO_MANY = 0, 401, 429
-_HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "pllm-gateway"}
 _CHEAPEST = (Kind.CHAT, Kind.MESSAGE, Kind.COMPLETION, Kind.RESPONSE, Kind.EMBEDDING)
 _MESSAGES = [{"role": "user", "content": "Hi"}]
 _RESPONSE_LEAST = 16  # tokens: OpenAI refuses fewer
@@ -93,7 +92,7 @@ class _Asker:
         provider = entries[0].provider
         if provider.type == "azure":  # its list names models of the region, not deployments of the resource
             return await asyncio.gather(*(self._by_call(entry, "") for entry in entries))
-        listed = await self._query("GET", _list_url(provider), _headers(provider))
+        listed = await self._query("GET", _list_url(provider), inquiry.headers(provider))
         if listed.is_final:
             return [Verdict(entry.id, False, listed.words) for entry in entries]
         models = _models(listed.body) if listed.is_ok else None
@@ -112,7 +111,7 @@ class _Asker:
 
     async def _by_call(self, entry: DeploymentSettings, remark: str) -> Verdict:
         adapted = _adapted(entry)
-        headers = {"content-type": "application/json", **adapted.headers}
+        headers = {"content-type": "application/json", **inquiry.headers(entry.provider)}
         answer = await self._query("POST", adapted.url, headers, _body(entry.provider, adapted.wire))
         words = _defect(adapted.wire, answer.body) if answer.is_ok else answer.words
         is_ok = not words or (answer.status == 400 and _TOO_FEW_TOKENS in words)
@@ -122,7 +121,7 @@ class _Asker:
     async def _query(self, method: str, url: str, headers: dict[str, str], body: bytes | None = None) -> _Answer:
         try:
             async with self._client.request(
-                method, url, headers=_HEADERS | headers, data=body, allow_redirects=False, timeout=self._timeout
+                method, url, headers=headers, data=body, allow_redirects=False, timeout=self._timeout
             ) as response:
                 content = await _read(response)
                 if 200 <= response.status < 300:
@@ -145,13 +144,8 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _list_url(provider: ProviderSettings) -> str:
-    if provider.type == "anthropic":
-        return f"{anthropic.base(provider)}/models?limit={LIST_MOST}"
-    return f"{provider.base_url.rstrip('/')}/models"
-
-
-def _headers(provider: ProviderSettings) -> dict[str, str]:
-    return anthropic.headers(provider) if provider.type == "anthropic" else openai.headers(provider)
+    query = f"?limit={LIST_MOST}" if provider.type == "anthropic" else ""
+    return inquiry.address(provider) + query
 
 
 def _adapted(entry: DeploymentSettings) -> Adapter:

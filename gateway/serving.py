@@ -27,6 +27,7 @@ from gateway.endpoints.reload import Reload
 from gateway.endpoints.scaling import ScalingView
 from gateway.endpoints.tenants import Tenants
 from gateway.flight import Flight
+from gateway.health_checks import HealthChecks
 from gateway.http_text import Refuse
 from gateway.live import LiveFeed, models_shown
 from gateway.measures import Measures
@@ -54,6 +55,7 @@ class Lasting(msgspec.Struct):
     prices: Prices
     scaling: Scaling
     round_trips: RoundTrips
+    health_checks: HealthChecks
     book: TenantBook
     access: AdminAccess
     feed: LiveFeed
@@ -84,6 +86,7 @@ def adopt(settings: Settings, lasting: Lasting) -> Serving:
     lasting.authenticator.adopt(settings.auth)
     lasting.prices.adopt(settings.model_list, settings.router.cost_estimate, budget_of(settings.router.budget))
     lasting.round_trips.adopt(settings.model_list)
+    lasting.health_checks.adopt(settings.model_list)
     lasting.failover.watch(lasting.prices.budget, lasting.authenticator.limits())
     lasting.admission.adopt(settings.router, {entry.model_name for entry in settings.model_list})
     lasting.dispatcher.adopt(upstream, catalog, settings.router)

@@ -12,6 +12,7 @@ import msgspec
 
 from gateway import setting_rules, yaml_source
 from gateway.autoscale_settings import autoscale_problems
+from gateway.health_check_settings import HealthCheckSettings
 from gateway.money_settings import BudgetSettings, CostSettings, unpriced_problems
 from gateway.provider_settings import ProviderSettings
 from gateway.router_settings import RouterSettings
@@ -103,6 +104,7 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
     concurrency: Concurrency = "adaptive"  # from errors; gradient: from latency, for one's own servers
     latency_threshold_ms: Duration | None = None  # None: 3 x its own usual latency, at least 2 s
     cooldown_period_ms: Duration = 30_000
+    health_check: HealthCheckSettings | None = None  # None: only requests find out that a deployment has recovered
     region: Region | None = None  # None: at home everywhere
     domain: Identifier = ""  # left out: state.domain
     tags: tuple[Text, ...] = ()
@@ -246,6 +248,9 @@ def _router_problems(settings: Settings) -> Iterator[Problem]:
     for path, entry in _entries(settings):
         if entry.cooldown_period_ms > max(longest_ms, router.circuit_breaker_cooldown_ms):
             yield Problem(f"{path}.cooldown_period", too_long)
+        check = entry.health_check
+        if check is not None and check.timeout_ms > check.interval_ms:
+            yield Problem(f"{path}.health_check.timeout", "longer than health_check.interval: checks would overlap")
 
 
 def _model_problems(settings: Settings) -> Iterator[Problem]:

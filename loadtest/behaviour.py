@@ -29,6 +29,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Content chunks of a stream; completion tokens of every answer."""
     tool_calls: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
     """A caller that offers tools is answered with so many calls of them, until it sends their results."""
+    slots: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Answers under way at once, as of an engine of one's own: further calls wait."""
 
     error_rate: Ratio = 0.0
     error_status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 500
@@ -38,6 +40,10 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Sent as it is, instead of the dialect's JSON error."""
     fail_first: Count = 0
     """The next calls, so many of them, fail with `error_status`; counted down."""
+    close_first: Count = 0
+    """The connections of the next N calls close before any byte of an answer; counted down."""
+    keep_alive: bool = True
+    """False closes each connection after its answer, so that every call comes on a new one."""
 
     stall_rate: Ratio = 0.0
     """Share of calls that get no first byte until the client leaves."""
@@ -52,11 +58,12 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What happens to one call before its first byte: wait, then fail with a status, stall or answer."""
+    """What happens to one call before its first byte: wait, then fail with a status, stall, close or answer."""
 
     delay_s: float = 0.0
     error_status: int | None = None
     is_stalled: bool = False
+    is_closed: bool = False
 
 
 class Script:
@@ -77,6 +84,9 @@ class Script:
 
     def plan_call(self) -> Plan:
         behaviour = self.behaviour
+        if behaviour.close_first:
+            self.behaviour = msgspec.structs.replace(behaviour, close_first=behaviour.close_first - 1)
+            return Plan(delay_s=self._draw_delay_s(), is_closed=True)
         if behaviour.fail_first:
             self.behaviour = msgspec.structs.replace(behaviour, fail_first=behaviour.fail_first - 1)
             return Plan(delay_s=self._draw_delay_s(), error_status=behaviour.error_status)

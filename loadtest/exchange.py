@@ -5,6 +5,9 @@ cancels the handler as soon as the connection is lost.
 """
 
 import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator
 from enum import Enum
 from typing import Never
 
@@ -28,12 +31,45 @@ class Ending(Enum):
     CUT = "cut"
 
 
+class Slots:
+    """The slots of an engine. How many there are is known call by call, because the script may change."""
+
+    def __init__(self) -> None:
+        self._in_use = 0
+        self._waiting: deque[asyncio.Event] = deque()
+
+    @contextlib.asynccontextmanager
+    async def taken(self, most: int | None) -> AsyncIterator[None]:
+        while most is not None and self._in_use >= most:
+            turn = asyncio.Event()
+            self._waiting.append(turn)
+            try:
+                await turn.wait()
+            except asyncio.CancelledError:
+                if turn.is_set():
+                    self._call_next()
+                else:
+                    self._waiting.remove(turn)
+                raise
+        self._in_use += 1
+        try:
+            yield
+        finally:
+            self._in_use -= 1
+            self._call_next()
+
+    def _call_next(self) -> None:
+        if self._waiting:
+            self._waiting.popleft().set()
+
+
 class Exchange:
-    def __init__(self, request: web.Request, name: str, script: Script, counts: Counts) -> None:
+    def __init__(self, request: web.Request, name: str, script: Script, counts: Counts, slots: Slots) -> None:
         self._request = request
         self._name = name
         self._script = script
         self._counts = counts
+        self._slots = slots
         self._number = counts.requests
 
     async def run(self) -> tuple[web.StreamResponse, Ending]:
@@ -55,11 +91,14 @@ class Exchange:
             await _stall()
         if plan.delay_s:
             await asyncio.sleep(plan.delay_s)
+        if plan.is_closed:
+            return self._cut(web.Response())
         if plan.error_status is not None:
             return await self._fail(kind, plan.error_status, behaviour)
-        if call.is_stream and behaviour.malformed not in ("html", "empty"):
-            return await self._stream(call, behaviour)
-        return await self._answer(call, behaviour)
+        async with self._slots.taken(behaviour.slots):
+            if call.is_stream and behaviour.malformed not in ("html", "empty"):
+                return await self._stream(call, behaviour)
+            return await self._answer(call, behaviour)
 
     async def _refuse(self, kind: Kind | None, status: int, message: str) -> tuple[web.Response, Ending]:
         return await self._send(dialects.render_error(kind, status, message), JSON, status), Ending.ERROR
@@ -118,6 +157,7 @@ class Exchange:
 
     async def _begin(self, status: int, headers: dict[str, str]) -> web.StreamResponse:
         response = web.StreamResponse(status=status, headers=headers)
+        self._limit_connection(response)
         await response.prepare(self._request)
         self._counts.answer(status)
         return response
@@ -127,10 +167,15 @@ class Exchange:
     ) -> web.Response:
         """Sent here, not by the server after the handler: what is counted has left this process."""
         response = web.Response(body=body, content_type=content_type, status=status, headers=headers)
+        self._limit_connection(response)
         await response.prepare(self._request)
         await response.write_eof()
         self._counts.answer(status)
         return response
+
+    def _limit_connection(self, response: web.StreamResponse) -> None:
+        if not self._script.behaviour.keep_alive:
+            response.force_close()
 
     def _content(self, behaviour: Behaviour) -> tuple[str, ...]:
         return dialects.words(self._name, behaviour.chunks)

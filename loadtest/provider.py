@@ -18,21 +18,58 @@ import uvloop
 from aiohttp import web
 
 from loadtest import dialects
-from loadtest.behaviour import Behaviour, Script, merge
+from loadtest.behaviour import Behaviour, NonNegative, Script, merge
 from loadtest.counts import Counts
-from loadtest.exchange import JSON, Ending, Exchange
+from loadtest.exchange import JSON, Ending, Exchange, Slots
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 SHUTDOWN_S = 0.01  # not 0, which aiohttp takes for "no limit"
 
 
+class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /control/refuse`."""
+
+    seconds: NonNegative
+
+
+class Door:
+    """The listening socket. A door shut for a moment refuses new connections and closes the others, as a provider that
+    restarts does.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+
+    async def open(self, runner: web.AppRunner) -> int:
+        """Returns the port, which stays the same from now on."""
+        self._runner = runner
+        self._site = web.TCPSite(runner, self._host, self._port, backlog=1024)
+        await self._site.start()
+        self._port = int(runner.addresses[0][1])
+        return self._port
+
+    async def shut(self, seconds: float, but: object) -> None:
+        """Spares ``but``, the connection on which the order came."""
+        await self._site.stop()
+        for connection in self._runner.server.connections if self._runner.server else ():
+            if connection is not but:
+                connection.force_close()
+        self._reopening = asyncio.create_task(self._reopen(seconds))
+
+    async def _reopen(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self.open(self._runner)
+
+
 class Provider:
     """All requests of one fake provider: calls, the model list and the control endpoint."""
 
-    def __init__(self, name: str, behaviour: Behaviour) -> None:
+    def __init__(self, name: str, behaviour: Behaviour, door: Door) -> None:
         self._name = name
+        self._door = door
         self._script = Script(behaviour)
         self._counts = Counts()
+        self._slots = Slots()
 
     def build(self) -> web.Application:
         # No size limit: how much may be sent is for the gateway to decide.
@@ -40,6 +77,7 @@ class Provider:
         application.router.add_get("/control", self._show)
         application.router.add_patch("/control", self._change)
         application.router.add_post("/control/reset", self._reset)
+        application.router.add_post("/control/refuse", self._refuse)
         application.router.add_get("/v1/models", self._list_models)
         application.router.add_route("*", "/{path:.*}", self._call)
         return application
@@ -52,8 +90,15 @@ class Provider:
         try:
             self._script.change(msgspec.json.decode(await request.read(), type=dict[str, Any]))
         except dialects.NOT_JSON as error:
-            body = msgspec.json.encode({"error": {"message": str(error)}})
-            return web.Response(body=body, content_type=JSON, status=400)
+            return _rejection(error)
+        return await self._show(request)
+
+    async def _refuse(self, request: web.Request) -> web.Response:
+        try:
+            refusal = msgspec.json.decode(await request.read(), type=Refusal)
+        except dialects.NOT_JSON as error:
+            return _rejection(error)
+        await self._door.shut(refusal.seconds, but=request.protocol)
         return await self._show(request)
 
     async def _reset(self, request: web.Request) -> web.Response:
@@ -68,7 +113,7 @@ class Provider:
         counts = self._counts
         counts.begin()
         try:
-            response, ending = await Exchange(request, self._name, self._script, counts).run()
+            response, ending = await Exchange(request, self._name, self._script, counts, self._slots).run()
         except (asyncio.CancelledError, ConnectionError):
             counts.aborted += 1
             raise
@@ -84,7 +129,12 @@ class Provider:
         return response
 
 
-async def serve(provider: Provider, name: str, host: str, port: int) -> None:
+def _rejection(error: Exception) -> web.Response:
+    body = msgspec.json.encode({"error": {"message": str(error)}})
+    return web.Response(body=body, content_type=JSON, status=400)
+
+
+async def serve(provider: Provider, name: str, host: str, door: Door) -> None:
     """Serve until SIGTERM or SIGINT; calls still running are cut off."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -92,8 +142,7 @@ async def serve(provider: Provider, name: str, host: str, port: int) -> None:
     runner = web.AppRunner(provider.build(), handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, backlog=1024).start()
-        bound_port = runner.addresses[0][1]
+        bound_port = await door.open(runner)
         print(f"provider {name} listening on http://{host}:{bound_port}", flush=True)
         await stopped.wait()
     finally:
@@ -132,8 +181,9 @@ def main(arguments: Sequence[str]) -> None:
     options = parse_arguments(arguments)
     if options.die_with_parent:
         die_with_parent()
-    provider = Provider(options.name, options.behaviour)
-    uvloop.run(serve(provider, options.name, options.host, options.port))
+    door = Door(options.host, options.port)
+    provider = Provider(options.name, options.behaviour, door)
+    uvloop.run(serve(provider, options.name, options.host, door))
 
 
 if __name__ == "__main__":

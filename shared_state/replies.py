@@ -213,6 +213,11 @@ def _deployment(deployment_id: str, row: dict[str, str]) -> DeploymentSnapshot:
     return msgspec.convert(fields, DeploymentSnapshot, strict=False)
 
 
+def checked(reply: Reply) -> tuple[bool, int]:
+    """health_check: whether the check was claimed, or ended a cooldown; the breaker's generation."""
+    return _number(reply[0]) == 1, _number(reply[1])
+
+
 def forecast(row: Reply) -> Forecast | None:
     """foreseen, of one deployment."""
     return msgspec.convert(_fields(row), Forecast, strict=False) if row else None

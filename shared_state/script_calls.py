@@ -267,6 +267,16 @@ class ScriptCalls:
         names = [self._keys.domain, *(self._keys.forecast(each) for each in ids)]
         return self._packed("foreseen", names, [b"%d" % FORECAST_GOOD_MS])
 
+    def claim_check(self, deployment_id: str, interval_ms: int) -> bytes:
+        return self._health_check(deployment_id, b"claim", b"%d" % interval_ms)
+
+    def report_check(self, deployment_id: str, generation: int, status: int, is_healthy: bool) -> bytes:
+        return self._health_check(deployment_id, b"report", b"%d" % generation, b"%d" % status, b"%d" % is_healthy)
+
+    def _health_check(self, deployment_id: str, *arguments: bytes) -> bytes:
+        names = (self._keys.domain, self._keys.events, self._keys.deployment(deployment_id))
+        return self._packed("health_check", names, arguments)
+
     def reload(self, what: Consent, replica: str, running: Running, *more: str) -> bytes:
         keys = self._keys
         arguments = [self._epoch, what.encode(), replica.encode(), b"%d" % running.version, running.digest.encode()]

@@ -14,6 +14,7 @@ import msgspec
 from shared_state import replies
 from shared_state.accounting import Accounting
 from shared_state.batcher import Batcher, Lost, Orphaned, Reply
+from shared_state.checks import Checks
 from shared_state.errors import NotConfigured, StateError
 from shared_state.forecasts import Forecasts
 from shared_state.histogram import Histogram
@@ -92,6 +93,7 @@ class Store:
         self._era = 0
         self._restoring: asyncio.Future[None] | None = None
         self.configuration = configuration
+        self.checks = Checks(batcher, self._calls)
         self.forecasts = Forecasts(batcher, self._calls, lambda: self.configuration)
         self.replicas = 1  # that share each tenant's limits without knowing of each other
         self.view = View()

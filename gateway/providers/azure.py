@@ -11,12 +11,17 @@ _NEW_LIMIT_SINCE = "2024-09-01"
 
 
 def address(provider: ProviderSettings, kind: Kind) -> str:
+    # Of the older style, only responses are no part of a deployment.
+    if not provider.api_version or kind is Kind.RESPONSE:
+        return resource_address(provider, kind.value)
+    return resource_address(provider, f"/deployments/{quote(provider.model, safe='')}{kind.value}")
+
+
+def resource_address(provider: ProviderSettings, path: str) -> str:
     resource = provider.base_url.rstrip("/")
     if not provider.api_version:
-        return f"{resource}/openai/v1{kind.value}"
-    # Of the older style, only responses are no part of a deployment.
-    deployment = "" if kind is Kind.RESPONSE else f"/deployments/{quote(provider.model, safe='')}"
-    return f"{resource}/openai{deployment}{kind.value}?api-version={quote(provider.api_version, safe='')}"
+        return f"{resource}/openai/v1{path}"
+    return f"{resource}/openai{path}?api-version={quote(provider.api_version, safe='')}"
 
 
 def headers(provider: ProviderSettings) -> dict[str, str]:

@@ -469,8 +469,8 @@ def test_attempts_name_each_candidate_with_its_reason_without_keys(
     raw_provider.answer = refusal(401, {"error": error})
     answer = replica.chat("raw-saved")
 
-    assert (answer.status, answer.headers["x-pllm-attempts"]) == (502, "2")
-    first, second = answer.error["attempts"]
+    assert (answer.status, answer.headers["x-pllm-attempts"]) == (502, "3")
+    first, second, again = answer.error["attempts"]
     assert first == {
         "deployment": "raw-saved",
         "outcome": "failure",
@@ -479,13 +479,15 @@ def test_attempts_name_each_candidate_with_its_reason_without_keys(
     }
     assert (second["deployment"], second["outcome"], second["status"]) == ("spare", "overloaded", 529)
     assert second["reason"].startswith("529")
+    assert again == second
 
 
 def test_connection_that_fails_has_its_reason_in_attempts_of_both_dialects(replica: ReplicaProcess) -> None:
     chat, message = replica.chat("refusing-alone").error, messages(replica, "refusing-alone").json()["error"]
 
     assert chat["attempts"] == message["attempts"]
-    assert chat["attempts"] == [{"deployment": "refusing-alone", "outcome": "failure", "reason": "connection refused"}]
+    one = {"deployment": "refusing-alone", "outcome": "failure", "reason": "connection refused"}
+    assert chat["attempts"] == [one, one]
 
 
 STREAMS = {

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from gateway.health_check_settings import HealthCheckSettings
 from gateway.settings import ConfigurationError, Settings, exposure_problems, load, parse
 
 # A loaded machine must neither fail an example for being late nor try others than the last run did.
@@ -83,6 +84,7 @@ class TestTree:
             "circuit_breaker_threshold": 5,
             "circuit_breaker_cooldown": 30_000,
             "latency_threshold": None,
+            "last_resort": True,
             "slow_request_limit": 3,
             "token_allowance": 50,
             "breaker": {
@@ -141,6 +143,31 @@ class TestTree:
         assert (deployment.latency_threshold_ms, deployment.cooldown_period_ms) == (3_000, 10_000)
         assert (deployment.region, deployment.tags) == ("eu", ("x", "y"))
         assert (deployment.cost.input_per_million, deployment.cost.output_per_million) == (2.5, 10)
+
+    def test_health_check_is_off_unless_given(self) -> None:
+        given = [with_deployment(text).model_list[0].health_check for text in ("", "health_check: {}")]
+
+        assert given == [None, HealthCheckSettings(interval_ms=30_000, path="/models", timeout_ms=5_000)]
+
+    def test_health_check_takes_interval_path_and_timeout(self) -> None:
+        given = with_deployment("health_check: {interval: 10s, path: /../health, timeout: 2s}").model_list[0]
+
+        assert given.health_check == HealthCheckSettings(interval_ms=10_000, path="/../health", timeout_ms=2_000)
+
+    @pytest.mark.parametrize(
+        ("given", "problem"),
+        [
+            ("interval: 500ms", "interval: expected a duration from 1s to 24h"),
+            ("path: models", "path: expected a path that begins with a slash"),
+            ("path: '/models?limit=1'", "path: expected a path that begins with a slash"),
+            ("interval: 2s", "timeout: longer than health_check.interval: checks would overlap"),
+            ("every: 2s", "every: unknown"),
+        ],
+    )
+    def test_health_check_that_cannot_work_is_refused(self, given: str, problem: str) -> None:
+        [found] = deployment_problems(f"health_check: {{{given}}}")
+
+        assert found.startswith(f"model_list[0].health_check.{problem}")
 
     def test_every_documented_setting_of_a_key_arrives(self) -> None:
         text = (

@@ -85,6 +85,13 @@ def test_fail_first_comes_before_stalls() -> None:
     assert script.plan_call().is_stalled
 
 
+def test_close_first_comes_before_errors() -> None:
+    script = Script(Behaviour(close_first=1, fail_first=1))
+
+    assert script.plan_call().is_closed
+    assert script.plan_call().error_status == 500
+
+
 def test_merge_leaves_the_original_alone() -> None:
     original = Behaviour()
     merged = merge(original, {"chunks": 2, "retry_after_s": 1})

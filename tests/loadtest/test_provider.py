@@ -1,6 +1,8 @@
 """The provider as a command: its control endpoint, its first line, and how it ends."""
 
+import http.client
 import signal
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -8,6 +10,8 @@ from typing import Any
 import pytest
 
 from tests.loadtest.process import ProviderProcess, running_provider, wait_until
+
+REFUSED_S = 0.3
 
 
 def test_control_shows_behaviour_and_counts(provider: ProviderProcess) -> None:
@@ -75,6 +79,37 @@ def test_model_list_answers_whatever_the_behaviour(provider: ProviderProcess) ->
 
     assert provider.request("GET", "/v1/models").status == 200
     assert provider.behave()["fail_first"] == 1
+
+
+def test_shut_door_closes_kept_connections_and_refuses_new_ones_for_a_while() -> None:
+    with running_provider() as provider:
+        kept = http.client.HTTPConnection(*provider.address, timeout=10)
+        kept.request("GET", "/v1/models")
+        kept.getresponse().read()
+        assert kept.sock is not None
+        reply = provider.request("POST", "/control/refuse", {"seconds": REFUSED_S})
+
+        assert reply.status == 200
+        assert kept.sock.recv(1) == b""
+        with pytest.raises(ConnectionRefusedError):
+            provider.chat()
+        wait_until(lambda: is_open(provider))
+        assert provider.chat().status == 200
+        kept.close()
+
+
+def is_open(provider: ProviderProcess) -> bool:
+    try:
+        socket.create_connection(provider.address).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("body", [{"seconds": -1}, {}, {"minutes": 1}])
+def test_wrong_refusal_is_rejected(provider: ProviderProcess, body: dict[str, float]) -> None:
+    assert provider.request("POST", "/control/refuse", body).status == 400
+    assert provider.chat().status == 200
 
 
 def test_first_line_names_provider_and_address() -> None:

@@ -113,6 +113,37 @@ def test_fail_first_fails_so_many_calls_and_counts_down(provider: ProviderProces
     assert provider.request("GET", "/control").json()["behaviour"]["fail_first"] == 0
 
 
+def test_calls_beyond_the_slots_wait_for_their_turn(provider: ProviderProcess) -> None:
+    provider.behave(slots=1, stall_after_chunks=1)
+    with provider.call(stream=True) as first:
+        first.read_until(b"Hello")
+        provider.behave(stall_after_chunks=None)
+        with provider.call(stream=True) as second, provider.call(stream=True) as third:
+            provider.wait_for(in_flight=3)
+            assert not second.has_data()
+            second.leave()
+            provider.wait_for(in_flight=2, aborted=1)
+            first.leave()
+
+            assert third.read_until(b"[DONE]")
+
+
+def test_close_first_closes_so_many_connections_without_an_answer(provider: ProviderProcess) -> None:
+    provider.behave(close_first=1)
+
+    with pytest.raises(http.client.RemoteDisconnected):
+        provider.chat()
+    assert provider.chat().status == 200
+    assert provider.wait_for(in_flight=0, cut=1, succeeded=1)["by_status"] == {"200": 1}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_connections_end_with_their_answer_without_keep_alive(provider: ProviderProcess, stream: bool) -> None:
+    provider.behave(keep_alive=False)
+
+    assert provider.chat(stream=stream).headers["connection"] == "close"
+
+
 def test_stall_rate_sends_nothing(provider: ProviderProcess) -> None:
     provider.behave(stall_rate=1)
 
@@ -194,11 +225,14 @@ ALL_FIELDS: dict[str, Any] = {
     "chunk_gap_ms": 1.0,
     "chunks": 2,
     "tool_calls": 1,
+    "slots": 2,
     "error_rate": 0.0,
     "error_status": 503,
     "retry_after_s": 1.0,
     "error_body": "x",
     "fail_first": 1,
+    "close_first": 1,
+    "keep_alive": False,
     "stall_rate": 0.0,
     "stall_after_chunks": 9,
     "cut_after_chunks": 9,

@@ -9,7 +9,35 @@ PRICES, PROVIDER_HTTP, QUEUEING = (f"{_GATEWAY}test_{name}.py" for name in ("pri
 SHED_MEMORY = f"{_GATEWAY}test_shed_memory.py"
 SLOW_READER = f"{INTERRUPT}::test_client_that_reads_slowly_gets_its_whole_stream"
 
+HEALTH_CHECKS = f"{_GATEWAY}test_health_checks.py"
+
 GATEWAY: Table = {
+    "gateway/health_checks.py": (
+        Slip(
+            "is_healthy = 200 <= status < 300",
+            "is_healthy = 200 <= status < 500",
+            HEALTH_CHECKS,
+            "a refused key or a rate limit ends the cooldown",
+        ),
+        Slip(
+            "allow_redirects=False",
+            "allow_redirects=True",
+            HEALTH_CHECKS,
+            "a redirect takes the provider's key to another host",
+        ),
+        Slip(
+            "if each.enabled and each.health_check}",
+            "if each.health_check}",
+            HEALTH_CHECKS,
+            "a disabled deployment is checked",
+        ),
+        Slip(
+            'if part.state != "shared":',
+            'if part.state == "":',
+            HEALTH_CHECKS,
+            "during an outage of the store each replica checks for itself",
+        ),
+    ),
     "gateway/auth.py": (
         Slip(
             "self._is_open = not self._configured and not self._has_stored",

@@ -12,7 +12,47 @@ BUDGET, WINDOW, FORECAST = (f"{_LUA}test_{name}.py" for name in ("budget", "wind
 BASELINE, CONTENT, RELIEF = (f"{_LUA}test_{name}.py" for name in ("baseline", "content", "relief"))
 RESORT = f"{_LUA}test_last_resort.py"
 
+HEALTH_CHECK = f"{_LUA}test_health_check.py"
+
 LUA: Table = {
+    "lua/health_check.lua": (
+        Slip(
+            "math.max(d.checked_at_ms or 0, d.changed_at_ms or 0)",
+            "(d.checked_at_ms or 0)",
+            HEALTH_CHECK,
+            "the first check comes at once, and a cooldown is as good as none",
+        ),
+        Slip(
+            "record_set(d, 'checked_at_ms', now)",
+            "",
+            HEALTH_CHECK,
+            "every replica checks, every second",
+        ),
+        Slip(
+            "if number ~= generation then return { 0, generation } end",
+            "",
+            HEALTH_CHECK,
+            "the answer to an old check ends a new cooldown",
+        ),
+        Slip(
+            "if is_cooling or was_wrong or not is_due then",
+            "if is_cooling or not is_due then",
+            HEALTH_CHECK,
+            "a provider that lists models but serves none gets a failing probe in every interval",
+        ),
+        Slip(
+            "if is_cooling or was_wrong or not is_due then",
+            "if was_wrong or not is_due then",
+            HEALTH_CHECK,
+            "a provider that requires patience is queried meanwhile",
+        ),
+        Slip(
+            "d.state ~= 'open' or (d.open_until_ms",
+            "(d.open_until_ms",
+            HEALTH_CHECK,
+            "what an operator has forced open for a time is let go by a check",
+        ),
+    ),
     "lua/acquire.lua": (
         Slip(
             "local shed = attempt == 1 and shed_reject(",

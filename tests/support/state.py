@@ -178,9 +178,11 @@ class Cluster:
         spending: Spending | None = None,
         region: str = "",
         kind: str = "",
+        has_more: bool = False,
     ) -> Permit | Rejection:
-        """Candidates as ids (tier 0) or (id, tier)."""
+        """Candidates as ids (tier 0) or (id, tier); ``has_more``: others follow in another domain."""
         ids, tiers = self._chain(candidates)
+        tiers += "+" * has_more
         if token is None:
             token = f"{replica}.{'stream' if stream else 'plain'}.{next(self._tokens)}"
             token += f" {tenant.name}" if tenant.name else ""
@@ -389,6 +391,20 @@ class Cluster:
         names = [keys.domain, keys.events, keys.deployment(deployment_id), keys.deployment_window(deployment_id)]
         token = token or f"f{next(self._tokens)}"
         return bool(self.run("force", names, ["epoch-1", action, "ann", reason, ttl_ms, token])[0] == b"ok")
+
+    def claim_check(self, deployment_id: str, interval_ms: int = 10_000) -> int | None:
+        """The generation to check, or None."""
+        is_claimed, generation = replies.checked(self._health_check(deployment_id, ["claim", interval_ms]))
+        return generation if is_claimed else None
+
+    def report_check(self, deployment_id: str, generation: int, status: int = 200, *, healthy: bool = True) -> bool:
+        """Whether the cooldown ended."""
+        reply = self._health_check(deployment_id, ["report", generation, status, int(healthy)])
+        return replies.checked(reply)[0]
+
+    def _health_check(self, deployment_id: str, arguments: list[Any]) -> list[object]:
+        names = [self.keys.domain, self.keys.events, self.keys.deployment(deployment_id)]
+        return self.run("health_check", names, arguments)
 
     def tell_round_trips(self, region: str, **measured: float) -> None:
         """In ms, by deployment."""

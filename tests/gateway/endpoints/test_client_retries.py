@@ -18,8 +18,8 @@ CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
 MESSAGE: dict[str, Any] = {**CHAT, "max_tokens": 50}
 
 
-def openai_asks(url: str, model: str, **fields: Any) -> Any:
-    with openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=RETRIES) as client:
+def openai_asks(url: str, model: str, retries: int = RETRIES, **fields: Any) -> Any:
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=retries) as client:
         return client.chat.completions.create(model=model, **CHAT, **fields)
 
 
@@ -31,8 +31,8 @@ def openai_asks_async(url: str, model: str, **fields: Any) -> Any:
     return asyncio.run(ask())
 
 
-def anthropic_asks(url: str, model: str, **fields: Any) -> Any:
-    with anthropic.Anthropic(base_url=url, api_key="any", max_retries=RETRIES) as client:
+def anthropic_asks(url: str, model: str, retries: int = RETRIES, **fields: Any) -> Any:
+    with anthropic.Anthropic(base_url=url, api_key="any", max_retries=retries) as client:
         return client.messages.create(model=model, **MESSAGE, **fields)
 
 
@@ -55,16 +55,40 @@ each_client = pytest.mark.parametrize(
 )
 
 
-@each_client
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 529, 408, 409])
+@pytest.mark.parametrize("client", [openai_asks, anthropic_asks])
 @pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
-def test_what_every_candidate_failed_is_not_tried_again(
-    replica: ReplicaProcess, provider: ProviderProcess, client: Callable[..., Any], errors: Any, is_stream: bool
+def test_one_passing_fault_of_the_only_deployment_reaches_no_client(
+    replica: ReplicaProcess, provider: ProviderProcess, client: Callable[..., Any], status: int, is_stream: bool
 ) -> None:
-    provider.behave(error_rate=1)
-    with pytest.raises(errors.InternalServerError) as caught:
-        client(replica.url, "gpt-4", stream=is_stream)
+    provider.behave(fail_first=1, error_status=status)
 
-    assert caught.value.status_code == 502
+    client(replica.url, "gpt-4", retries=0, stream=is_stream)
+
+    assert provider.counts()["requests"] == 2
+
+
+@each_client
+def test_client_tries_again_what_failed_twice(
+    replica: ReplicaProcess, provider: ProviderProcess, client: Callable[..., Any], errors: Any
+) -> None:
+    provider.behave(fail_first=2)
+
+    assert client(replica.url, "gpt-4").usage is not None
+    assert provider.counts()["requests"] == 3
+
+
+@pytest.mark.parametrize(("client", "errors", "status"), [(openai_asks, openai, 503), (anthropic_asks, anthropic, 529)])
+def test_overload_leaves_as_the_dialects_own_status(
+    replica: ReplicaProcess, provider: ProviderProcess, client: Callable[..., Any], errors: Any, status: int
+) -> None:
+    provider.behave(error_rate=1, error_status=529, retry_after_s=5)
+    with pytest.raises(errors.APIStatusError) as caught:
+        client(replica.url, "gpt-4", retries=0)
+
+    assert caught.value.status_code == status
+    assert caught.value.response.headers["retry-after"] == "5"
+    assert "x-should-retry" not in caught.value.response.headers
     assert provider.counts()["requests"] == 1
 
 

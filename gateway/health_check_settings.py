@@ -1,0 +1,31 @@
+"""Health checks of a deployment whose breaker is open. Off unless configured."""
+
+from typing import Annotated
+
+import msgspec
+
+from gateway.setting_types import Duration, duration_ms, yaml_key
+
+# Replicas learn from their heartbeats, once a second, which breakers are open.
+Interval = Annotated[
+    int,
+    msgspec.Meta(
+        ge=1_000,
+        le=86_400_000,
+        description="a duration from 1s to 24h, such as 30s or a number of seconds",
+        extra={"read": duration_ms},
+    ),
+]
+Path = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"\A/[!\"$->@-~]*\Z",
+        description="a path that begins with a slash, such as /models, without blanks, query or fragment",
+    ),
+]
+
+
+class HealthCheckSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    interval_ms: Interval = 30_000  # of the cluster: one replica sends each check
+    path: Path = "/models"  # appended to the provider's base_url; costs nothing at any known provider
+    timeout_ms: Duration = 5_000

@@ -1,0 +1,105 @@
+"""Recovery without traffic: while a deployment's breaker is open, one replica of the cluster queries its provider once
+per interval. A healthy answer ends the cooldown, so that the next request is the probe; no answer can do any harm.
+
+The shared store decides who checks. On its standby store a replica checks nothing: without the shared store, every
+replica would, and its own cooldown ends the outage there.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable
+from functools import partial
+
+import aiohttp
+
+from gateway.connections import session
+from gateway.provider_settings import ProviderSettings
+from gateway.providers import inquiry
+from gateway.settings import DeploymentSettings
+from shared_state.errors import StateError
+from shared_state.failover import Failover
+from shared_state.store import Store
+
+LOOK_EVERY_S = 1.0  # as heartbeats report which breakers are open
+_NO_ANSWER = 0
+
+_log = logging.getLogger("pllm.health_checks")
+
+
+async def status_of(provider: ProviderSettings, path: str, timeout_s: float) -> int:
+    """Queries the provider; returns the status of its answer, 0 when none came in time."""
+    try:
+        # A connection of its own: a kept one may be as dead as the provider was.
+        async with (
+            session(timeout_s) as client,
+            client.get(
+                inquiry.address(provider, path),
+                headers=inquiry.headers(provider),
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=timeout_s),
+            ) as response,
+        ):
+            return response.status
+    except (aiohttp.ClientError, OSError):
+        return _NO_ANSWER
+
+
+class HealthChecks:
+    """Checks from ``start`` to ``stop``."""
+
+    def __init__(self, deployments: Iterable[DeploymentSettings], failover: Failover) -> None:
+        self._failover = failover
+        self._jitter = random.Random().uniform
+        self._task: asyncio.Task[None] | None = None
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self.adopt(deployments)
+
+    def adopt(self, deployments: Iterable[DeploymentSettings]) -> None:
+        """Takes another configuration; a check under way ends as it began."""
+        self._checked = {each.id: each for each in deployments if each.enabled and each.health_check}
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="health checks")
+
+    async def stop(self) -> None:
+        tasks = [*([self._task] if self._task else []), *self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_EVERY_S * self._jitter(0.8, 1.2))
+
+    def look(self) -> None:
+        """Begins a check of each deployment whose breaker is open, unless one is under way."""
+        for part in self._failover.parts.values():
+            if part.state != "shared":
+                continue
+            for deployment_id, breaker in part.shared.view.breakers.items():
+                deployment = self._checked.get(deployment_id)
+                if deployment is not None and breaker.state == "open" and deployment_id not in self._running:
+                    task = asyncio.create_task(self._check(part.shared, deployment), name="health check")
+                    self._running[deployment_id] = task
+                    task.add_done_callback(partial(self._ended, deployment_id))
+
+    def _ended(self, deployment_id: str, _done: asyncio.Task[None]) -> None:
+        del self._running[deployment_id]
+
+    async def _check(self, store: Store, deployment: DeploymentSettings) -> None:
+        settings = deployment.health_check
+        assert settings is not None
+        try:
+            generation = await store.checks.claim(deployment.id, settings.interval_ms)
+            if generation is None:
+                return
+            status = await status_of(deployment.provider, settings.path, settings.timeout_ms / 1000)
+            is_healthy = 200 <= status < 300
+            if await store.checks.report(deployment.id, generation, status, is_healthy):
+                _log.info("health check ended a cooldown deployment=%s status=%d", deployment.id, status)
+        except StateError as error:
+            _log.debug("no health check deployment=%s: %s", deployment.id, error)
+        except Exception:
+            _log.exception("defect in a health check")
