@@ -142,6 +142,13 @@ def test_a_candidate_that_is_only_full_is_waited_for(cluster: Cluster) -> None:
     assert resorts(cluster, "a", "b", count=3) == []
 
 
+def test_another_domain_is_called_first(resort: Cluster) -> None:
+    fail(resort, "a")
+
+    assert resorts(resort, "a", count=3, has_more=True) == []
+    assert resorts(resort, "a", count=1) == ["a"]
+
+
 def test_switched_off_nothing_is_granted(cluster: Cluster) -> None:
     cluster.configure("a", last_resort=False)
     fail(cluster, "a")

@@ -178,9 +178,11 @@ class Cluster:
         spending: Spending | None = None,
         region: str = "",
         kind: str = "",
+        has_more: bool = False,
     ) -> Permit | Rejection:
-        """Candidates as ids (tier 0) or (id, tier)."""
+        """Candidates as ids (tier 0) or (id, tier); ``has_more``: others follow in another domain."""
         ids, tiers = self._chain(candidates)
+        tiers += "+" * has_more
         if token is None:
             token = f"{replica}.{'stream' if stream else 'plain'}.{next(self._tokens)}"
             token += f" {tenant.name}" if tenant.name else ""
