@@ -357,7 +357,8 @@ def test_store_is_lost_while_a_provider_hangs(troubled: Troubled) -> None:
     until(lambda: troubled.states() == ["shared", "shared"], "back on the shared store")
     for call in waiting:
         call.leave()
-    assert troubled.server.redis.hget(troubled.key("deployment:sleepy-a"), "state") == "open"
+    known = troubled.key("deployment:sleepy-a")
+    until(lambda: bool(troubled.server.redis.hget(known, "state") == "open"), "the shared store knows it")
     troubled.providers[2].behave(stall_rate=0)
     troubled.replicas[0].force("sleepy-a", "reset")
 

@@ -33,7 +33,7 @@ def running(provider_processes: list[ProviderProcess]) -> Iterator[Cluster]:
         deployment("narrow", provider, "narrow", max_parallel=5),
         deployment("main", provider, "main", max_parallel=1000),
     ]
-    router = {"latency_threshold": PATIENT}
+    router = {"latency_threshold": PATIENT, "max_attempts": 1, "last_resort": False}  # calls are counted
     with (
         running_store() as store,
         running_cluster(store, provider_processes, models, router=router) as cluster,

@@ -18,6 +18,7 @@ NEEDS_RESTART = {
 RELOADED = {"auth", "router", "model_list"}
 OTHER = {
     "circuit_breaker_enabled": "false",
+    "last_resort": "false",
     "breaker": "{probes: 7}",
     "score": "{load: 0.7}",
     "fallback": "{min_health: 7}",

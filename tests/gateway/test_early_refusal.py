@@ -43,8 +43,11 @@ class NoStore:
 
     state = "shared"
 
-    def plan(self, _candidates: object, _strategy: object) -> Plan | None:
+    def plan(self, _candidates: object, _strategy: object, _has_more: bool) -> Plan | None:
         return None
+
+    def hear_overdue(self, _heard: object) -> None:
+        """No breaker ever opens here."""
 
 
 class Rig:

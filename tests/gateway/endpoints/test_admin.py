@@ -47,7 +47,7 @@ def test_stats_count_what_happened(cluster: Cluster, replica: ReplicaProcess, pr
     assert stats["adaptive_breakers"]["gpt-4"] == {
         "state": "CLOSED", "failures": 2, "slow_requests": 0, "concurrent": 0,
     }  # fmt: skip
-    assert stats["load_balancer"]["gpt-4"]["deployments"]["primary"]["requests"] == 5
+    assert stats["load_balancer"]["gpt-4"]["deployments"]["primary"]["requests"] == 6  # one was sent twice
 
 
 def test_stats_show_a_call_while_it_runs(cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess) -> None:
