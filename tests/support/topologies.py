@@ -16,7 +16,7 @@ from shared_state.embedded import die_with_parent
 from tests.support.cluster import free_port
 from tests.support.programs import program
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0  # a replica that has just switched several times stays on its standby store for longer
 NODE_TIMEOUT_MS = 700
 SLOTS = 16384
 
