@@ -160,12 +160,12 @@ class Dispatcher:
         has_chain = way.turn(exchange.refusal, [candidate, *(each.candidate for each in tried)])
         is_spent = attempts(tried) + 1 >= self._max_attempts or asking.interrupt.time() >= asking.deadline.at
         is_last = not way.candidates or is_spent or not (has_chain or exchange.judgement.moves_on)
-        course.again = None if is_spent else self._again(course, candidate, exchange)
-        again = course.again if is_last else None
         is_own_mistake = exchange.outcome is Outcome.CLIENT_ERROR and is_last and not attempts(tried)
         is_end = is_last and exchange.is_documented_end
         if exchange.outcome is Outcome.SUCCESS or is_own_mistake or is_end:
             return self._answered(course, permit, exchange, candidate, attempt)
+        course.again = None if is_spent else self._again(course, candidate, exchange)
+        again = course.again if is_last else None
         tried.append(tried_with(candidate, exchange))
         self._settle_failed(permit, exchange, attempt, is_last and again is None)
         if again is not None:

@@ -57,10 +57,7 @@ async def what_lasts(
     _listen(stack, state, admission, book, reloader)
     retries, measures, lag = ClientRetries(), Measures(), LoopLag()
     stack.callback(lag.stop)
-    health_checks = HealthChecks(settings.model_list, failover)
-    stack.push_async_callback(health_checks.stop)
-    health_checks.start()
-    round_trips, scaling = _reporters(stack, settings, failover, admission)
+    round_trips, scaling, health_checks = _reporters(stack, settings, failover, admission)
     around = partial(surroundings, settings.server.region, ledger, scaling, admission.waiting)
     feed = LiveFeed(failover, models_shown(settings), replica, around, lambda: flight.is_draining)
     stack.push_async_callback(feed.stop)
@@ -110,8 +107,8 @@ async def _book(failover: Failover, authenticator: Authenticator, prices: Prices
 
 def _reporters(
     stack: contextlib.AsyncExitStack, settings: Settings, failover: Failover, admission: Admission
-) -> tuple[RoundTrips, Scaling]:
-    """What tells the store from time to time, each where it is wanted."""
+) -> tuple[RoundTrips, Scaling, HealthChecks]:
+    """The parts that report to the store from time to time, each where it is wanted."""
     round_trips = RoundTrips(settings.model_list, failover.tell_round_trips)
     stack.push_async_callback(round_trips.stop)
     if settings.server.region:
@@ -119,7 +116,10 @@ def _reporters(
     scaling = Scaling(failover, lambda: sum(admission.waiting().values()))
     stack.push_async_callback(scaling.stop)
     scaling.start()
-    return round_trips, scaling
+    health_checks = HealthChecks(settings.model_list, failover)
+    stack.push_async_callback(health_checks.stop)
+    health_checks.start()
+    return round_trips, scaling, health_checks
 
 
 def _listen(

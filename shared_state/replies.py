@@ -49,19 +49,8 @@ def acquired(reply: Reply, token: str, ask: Ask, ids: tuple[str, ...]) -> Permit
         used = MinuteUsed(_number(reply[7]), _number(reply[8])) if ask.tenant.name else _NOTHING_USED
         verdicts, scores = _verdicts(reply[9:], ask) if ask.is_traced else ((), ())
         kind = _number(reply[3])
-        return Permit(
-            token,
-            position,
-            ids[position],
-            generation,
-            kind in (_PROBE, _RESORT_PROBE),
-            ask,
-            sequence,
-            used,
-            verdicts,
-            scores,
-            is_last_resort=kind >= _RESORT_PROBE,
-        )
+        granted = (token, position, ids[position], generation, kind in (_PROBE, _RESORT_PROBE), ask, sequence, used)
+        return Permit(*granted, verdicts, scores, is_last_resort=kind >= _RESORT_PROBE)
     if code == b"unconfigured":
         raise NotConfigured("the store does not know this configuration")
     verdicts, scores = _verdicts(reply[8:], ask)

@@ -1,6 +1,7 @@
 --- @include "probe"
 --- @include "fair"
--- As acquire replies it: 0 a call, 1 a probe, 2 a last resort that is a probe, 3 a last resort that is none.
+-- The code in acquire's reply: 0 an ordinary call, 1 a probe, 2 a last resort that counts as a probe, 3 any other last
+-- resort.
 local function grant_code(probe, resort)
   return (probe and 1 or 0) + (resort and (probe and 1 or 3) or 0)
 end
