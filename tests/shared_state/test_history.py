@@ -21,6 +21,7 @@ from tests.support.stores import RedisCli, fresh_domain, on_loop
 
 Note = tuple[str, list[str], list[Any]]
 IDS = tuple(RULES)
+HISTORIES_MOST = 10
 MARKS = ((False, False), (True, False), (True, True), (False, True))  # a probe, a last resort; by acquire's number
 
 
@@ -160,16 +161,24 @@ COMMON = {
 }
 
 
+async def check_until_seen(
+    server: EmbeddedStore, cli: RedisCli, wanted: set[str], processes: int, seconds: float
+) -> None:
+    """Each history must be right; what a busy machine has no time for in one of them is seen in a further one."""
+    seen: Counter[str] = Counter()
+    for _ in range(HISTORIES_MOST):
+        seen += await check(server, cli, processes, seconds)
+        if seen.keys() >= wanted:
+            return
+    raise AssertionError(f"never seen in {HISTORIES_MOST} histories: {wanted - seen.keys()}")
+
+
 @on_loop
 async def test_history_of_four_processes_is_that_of_one_machine(server: EmbeddedStore, cli: RedisCli) -> None:
-    seen = await check(server, cli, 4, 1.5)
-
-    assert (+seen).keys() >= COMMON
+    await check_until_seen(server, cli, COMMON, 4, 1.5)
 
 
 @pytest.mark.long
 @on_loop
 async def test_history_of_eight_processes_is_that_of_one_machine(server: EmbeddedStore, cli: RedisCli) -> None:
-    seen = await check(server, cli, 8, 10)
-
-    assert (+seen).keys() >= {*COMMON, "forced_open", "probing", "last resort"}
+    await check_until_seen(server, cli, {*COMMON, "forced_open", "probing", "last resort"}, 8, 10)

@@ -127,7 +127,7 @@ class Worker:
                 await self.store.settle(decision, Ending(self.outcome(kind), 10))
 
     def outcome(self, kind: str) -> Outcome:
-        is_missing = kind == RARE_KIND and self.chance.random() < 0.1
+        is_missing = kind == RARE_KIND and self.chance.random() < 0.3
         return Outcome.UNSUPPORTED if is_missing else self.chance.choice(OUTCOMES)
 
     async def leave(self) -> None:
