@@ -61,7 +61,8 @@ class StateSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     url: OptionalSecret = Secret("")  # may hold a password; empty means an embedded store
     domain: Identifier = "default"
     standby: Standby = "embedded"
-    deadline_ms: Duration = 25  # fifty times a round trip, and still unnoticed before a model's answer
+    deadline_ms: Duration = 250  # for one decision: a store 40 ms away over TLS, and unnoticed before a model's answer
+    lost_after_ms: Duration | None = None  # of silence; None: 1 s, or the deadline where that is longer
 
 
 class KeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
@@ -223,6 +224,8 @@ def state_problems(state: StateSettings) -> Iterator[Problem]:
             Topology(str(state.url))
     except ValueError as error:
         yield Problem("state.url", str(error))
+    if state.lost_after_ms is not None and state.lost_after_ms < state.deadline_ms:
+        yield Problem("state.lost_after", "shorter than state.deadline: the store would be lost before a call is late")
 
 
 def _key_problems(auth: AuthSettings) -> Iterator[Problem]:

@@ -10,8 +10,8 @@ from functools import partial
 import msgspec
 
 from gateway.flight import Flight
-from gateway.settings import ServerSettings, Settings
-from shared_state.batcher import HURRIED, PATIENT, Batcher
+from gateway.settings import ServerSettings, Settings, StateSettings
+from shared_state.batcher import Batcher
 from shared_state.blocks import Blocks
 from shared_state.client import Client
 from shared_state.domains import Domains
@@ -20,6 +20,7 @@ from shared_state.failover import Failover, Standby
 from shared_state.fitness import check
 from shared_state.keys import Keys
 from shared_state.memory import Memory
+from shared_state.patience import Patience
 from shared_state.policies import Configuration
 from shared_state.replicas import Replica
 from shared_state.scripts import Script, assemble_all
@@ -64,12 +65,12 @@ class _Opener:
     def open(self, domain: str) -> tuple[Store, Standby | None]:
         """Nothing is asked of it yet."""
         keys, memory, policies = Keys(domain), Memory(self._life), self._policies.of(domain)
-        deadline_ms, standby = self._settings.state.deadline_ms, None
+        patience, standby = _patience(self._settings.state), None
         if self._revive is None and self._settings.state.standby == "embedded":
-            standby = Standby(self._scripts, keys, memory, policies, deadline_ms)
+            standby = Standby(self._scripts, keys, memory, policies, patience)
             self._stack.push_async_callback(standby.close)
         client = Client(self._url, keys.domain)
-        batcher = Batcher(client, self._scripts.values(), deadline_ms, HURRIED if standby else PATIENT)
+        batcher = Batcher(client, self._scripts.values(), patience._replace(has_standby=standby is not None))
         self._stack.push_async_callback(batcher.close)
         self._checks[domain] = partial(check, client, keys, [policy.id for policy in policies.deployments])
         return Store(batcher, self._scripts, keys, memory, policies), standby
@@ -79,6 +80,10 @@ class _Opener:
         return Replica(
             failover, address, self._version, lambda: self._flight.is_draining, self._revive, self._checks[domain]
         )
+
+
+def _patience(state: StateSettings) -> Patience:
+    return Patience(state.deadline_ms, state.lost_after_ms or max(Patience().lost_after_ms, state.deadline_ms))
 
 
 def _address(server: ServerSettings) -> str:

@@ -29,7 +29,7 @@
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local replicas_key, replica_key, FIRST = KEYS[6], KEYS[7], 8
 local epoch, replica, dead_after_ms, random = ARGV[1], ARGV[2], tonumber(ARGV[7]), random_from(tonumber(ARGV[8]))
-local EVALUATE_EVERY_MS, DEAD_REPORTED = 900, 16
+local EVALUATE_EVERY_MS = 900
 
 local policy, domain = policy_read(policy_key), domain_read(global_key)
 if domain_foreign(domain) then return domain_foreign(domain) end
@@ -87,8 +87,7 @@ else
   replica_show(replica_key, dead_after_ms, { 'address', ARGV[3], 'version', ARGV[4], 'started_at_ms', ARGV[5],
     'draining', ARGV[6], 'store', store, 'deployments', ARGV[11] })
 end
+local dead = replica_dead(replicas_key, KEYS, FIRST, now, dead_after_ms)
 local alive = redis.call('ZCOUNT', replicas_key, now - dead_after_ms, '+inf')
-local dead = redis.call('ZRANGEBYSCORE', replicas_key, '-inf', '(' .. string.format('%d', now - dead_after_ms),
-  'LIMIT', 0, DEAD_REPORTED)
 return { domain.epoch, domain.sequence, now, policy and policy.version or 0, active, alive, domain.shed_reasons or '',
   before and 1 or 0, dead, breakers_moved(KEYS, FIRST, now), domain.tenants_version or 0 }

@@ -7,21 +7,22 @@ behind that the next request would take for its own.
 """
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from shared_state.client import MOVED_ON, Client, command, pack
 from shared_state.errors import ScriptFailed, StateError, StoreRefuses, StoreTimeout, StoreUnavailable
 from shared_state.histogram import Histogram
+from shared_state.patience import TICK_S, Pace, Patience, PatienceClock
 from shared_state.scripts import Script
 
 IN_FLIGHT_MOST = 64  # calls: a few ms of the store's time, well within a deadline
-# Turns of the event loop granted after the deadline: a reply that already waits in the socket is not late because
+# Turns of the event loop granted after the time is over: a reply that already waits in the socket is not late because
 # this process was busy.
 GRACE_TURNS = 8
 SCRIPT_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+SENDINGS_MOST = 3  # of one call: each further one on a new connection
+ATTEMPTS_ALONE = 3  # to connect, one right after the other, where no standby store takes over
 LOADS_MOST = 3  # times that one call may find the store without its script
 REDIRECTS_MOST = 1  # times that one call may find that the topology has moved on
 
@@ -30,36 +31,20 @@ Orphaned = Callable[[Reply], None]
 Lost = Callable[[bool], None]
 
 
-class Patience(NamedTuple):
-    """``deadlines``: of the first sending and of those after it, as multiples of the setting; ``refusals``: how often
-    a connection may fail; ``connect``: how long a call waits for one, in the same measure; ``again_most_s``: the
-    longest deadline but for the first sending.
-    """
-
-    deadlines: tuple[int, ...]
-    refusals: int
-    connect: int
-    again_most_s: float = math.inf
-
-
-# With nobody to stand in: a store that hiccups costs a request milliseconds, one that is gone well under a second.
-PATIENT = Patience((1, 4, 16), 3, 16)
-# With a standby store: three deadlines missed, or nobody there, and it takes over.
-# Within the deadline and 80 ms, however long it is.
-HURRIED = Patience((1, 1, 1), 1, 2, 0.04)
-
-
 class Call:
     """One script call. ``again`` is what to send when the first sending may have been carried out; ``orphaned``
     gets the reply of a call whose caller was cancelled meanwhile, because a grant must not be lost; ``lost`` is told
     when there will be no reply, and whether the call was sent: then it may have been carried out. ``has_era``: its last
-    argument, which is not in ``packed``, is the number of the connection that it goes out on.
+    argument, which is not in ``packed``, is the number of the connection that it goes out on. ``asked_at``: by the
+    clock of patience.
     """
 
     __slots__ = (
         "again",
+        "asked_at",
         "future",
         "has_era",
+        "is_urgent",
         "loads",
         "lost",
         "orphaned",
@@ -76,6 +61,8 @@ class Call:
         orphaned: Orphaned | None,
         lost: Lost | None,
         has_era: bool,
+        is_urgent: bool,
+        asked_at: float,
         future: asyncio.Future[Reply],
     ) -> None:
         self.packed = packed
@@ -83,6 +70,8 @@ class Call:
         self.orphaned = orphaned
         self.lost = lost
         self.has_era = has_era
+        self.is_urgent = is_urgent
+        self.asked_at = asked_at
         self.future = future
         self.sendings = 0
         self.loads = 0
@@ -113,19 +102,23 @@ class Call:
 
 class Batcher:
     """Sends script calls to one store. ``round_trips`` counts pipelines sent, ``era`` connections made, ``late``
-    deadlines missed; ``latencies``: by script, from sending to reply.
+    silences of a deadline or more; ``latencies``: by script, from sending to reply.
 
-    What has no reply when the deadline passes or the connection breaks is sent again: every script is idempotent by
-    its token.
+    What has no reply when the connection breaks, or when nothing has come for the deadline, is sent again on a new one:
+    every script is idempotent by its token. While bytes come, a late reply is only waited for, because replies come in
+    order. A store from which nothing comes for ``lost_after`` is lost: all that waits fails at once.
     """
 
-    def __init__(
-        self, client: Client, scripts: Iterable[Script], deadline_ms: int, patience: Patience = PATIENT
-    ) -> None:
+    def __init__(self, client: Client, scripts: Iterable[Script], patience: Patience) -> None:
         self._client = client
         self._patience = patience
         self._scripts = tuple(scripts)
-        self._deadline_s = deadline_ms / 1000
+        self._deadline_s, self._lost_after_s = patience.deadline_ms / 1000, patience.lost_after_ms / 1000
+        self._clock = PatienceClock(min(TICK_S, self._deadline_s / 4), self._tick)
+        self._pace = Pace(self._deadline_s)
+        self._heard_at = 0.0
+        self._is_looking = False
+        self._took_s = 0.0
         self._urgent: deque[Call] = deque()
         self._later: deque[Call] = deque()
         self._in_flight: deque[Call | Script] = deque()
@@ -137,7 +130,6 @@ class Batcher:
         self._is_closing = self._is_closed = False
         self._load_error = ""
         self._connecting: asyncio.Task[None] | None = None
-        self._timer: asyncio.Handle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self.round_trips = self.late = 0
@@ -153,11 +145,16 @@ class Batcher:
         while not self._idle.is_set():
             await self._idle.wait()
         self._is_closed = True
-        self._stop_timer()
+        self._clock.stop()
         if self._connecting:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
         self._client.close()
+
+    @property
+    def is_slow(self) -> bool:
+        """The last reply took longer than the deadline."""
+        return self._took_s > self._deadline_s
 
     def call(
         self,
@@ -169,7 +166,9 @@ class Batcher:
         has_era: bool = False,
     ) -> asyncio.Future[Reply]:
         """Queues a call; urgent ones (acquire) go before the rest (settle). The future raises StateError."""
-        call = Call(packed, again or packed, orphaned, lost, has_era, self._loop.create_future())
+        self._clock.run()
+        future = self._loop.create_future()
+        call = Call(packed, again or packed, orphaned, lost, has_era, is_urgent, self._clock.now(), future)
         if self._is_closed or (self._is_closing and is_urgent):
             call.fail(StoreUnavailable("the connection to the store is closed"))
             return call.future
@@ -199,8 +198,6 @@ class Batcher:
         if not self._client.is_connected:
             if not self._connecting:
                 self._connecting = self._loop.create_task(self._connect(), name="store connection")
-            if self._timer is None:
-                self._timer = self._loop.call_later(self._deadline_s * self._patience.connect, self._connect_late)
             return
         room = IN_FLIGHT_MOST - len(in_flight)
         batch: list[Call] = []
@@ -226,8 +223,6 @@ class Batcher:
         for call in batch:
             call.sendings += 1
         self._in_flight.extend(batch)
-        if self._timer is None:
-            self._timer = self._loop.call_at(self._due(batch[0]), self._check)
 
     # -- replies ----------------------------------------------------------------------------------------------
 
@@ -246,6 +241,9 @@ class Batcher:
             taken = self._by_sha.get(call.sha)
             if taken is not None:
                 taken.observe(self._loop.time() - call.sent_at)
+            self._took_s = self._clock.now() - call.asked_at
+            if call.is_urgent:
+                self._pace.note(self._took_s)
             call.resolve(reply)
 
     def _forgot(self, call: Call) -> None:
@@ -268,6 +266,10 @@ class Batcher:
         self._client.send([command(b"SCRIPT", b"LOAD", script.text.encode()) for script in self._scripts])
         self._in_flight.extend(self._scripts)
 
+    def _on_heard(self) -> None:
+        self._heard_at = self._clock.now()
+        self._on_pause()
+
     def _on_pause(self) -> None:
         if self._moved:
             self._client.close()
@@ -282,30 +284,59 @@ class Batcher:
 
     # -- trouble ----------------------------------------------------------------------------------------------
 
-    def _check(self, turns: int = GRACE_TURNS) -> None:
-        """Has the oldest call waited for too long? The time this process was busy is not the store's."""
-        self._timer = None
-        call = next((call for call in self._in_flight if isinstance(call, Call)), None)
-        if call is None:
+    def _tick(self) -> bool:
+        """Has anything waited for too long? Until nothing waits."""
+        if not (self._in_flight or self._urgent or self._later):
+            return False
+        self._pace.see(self._loop.time())
+        if self._overdue() and not self._is_looking:
+            self._is_looking = True
+            self._loop.call_soon(self._look, GRACE_TURNS)
+        return True
+
+    def _look(self, turns: int) -> None:
+        """Acts on what is overdue once all that has arrived meanwhile is read."""
+        overdue = self._overdue()
+        if overdue and turns:
+            self._loop.call_soon(self._look, turns - 1)
             return
-        due = self._due(call)
-        if self._loop.time() < due:
-            self._timer = self._loop.call_at(due, self._check)
-        elif turns:
-            self._timer = self._loop.call_soon(self._check, turns - 1)
-        else:
+        self._is_looking = False
+        if overdue:
+            error, is_lost = overdue
             self.late += 1
             self._client.close()
-            self._on_lost(StoreTimeout("the store missed its deadline"))
+            if is_lost:
+                self._fail_all(error)
+            else:
+                self._on_lost(error)
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _overdue(self) -> tuple[StoreTimeout, bool] | None:
+        """What is to be said of the oldest call, and whether the store is lost or only its connection."""
+        sent = next((call for call in self._in_flight if isinstance(call, Call)), None)
+        oldest = sent or (self._urgent or self._later or (None,))[0]
+        if oldest is None:
+            return None
+        now_s, lost_after_s = self._clock.now(), self._lost_after_s
+        silent_s = now_s - max(self._heard_at, oldest.asked_at)
+        if silent_s >= lost_after_s:
+            return StoreTimeout(f"nothing came from the store for {lost_after_s:g} s"), True
+        if oldest.is_urgent and now_s - oldest.asked_at >= lost_after_s:
+            return StoreTimeout(f"the store did not decide within {lost_after_s:g} s"), True
+        if self._patience.has_standby and self._pace.is_slow:
+            return StoreTimeout(f"the store's decisions take longer than {self._patience.deadline_ms} ms"), True
+        if sent is not None and sent.sendings == 1 and silent_s >= self._deadline_s:
+            return StoreTimeout("the store missed its deadline"), False
+        return None
 
-    def _due(self, call: Call) -> float:
-        due_s = self._deadline_s * self._patience.deadlines[call.sendings - 1]
-        return call.sent_at + (due_s if call.sendings == 1 else min(due_s, self._patience.again_most_s))
+    def _fail_all(self, error: StateError) -> None:
+        calls = [*self._moved, *self._forgotten, *(call for call in self._in_flight if isinstance(call, Call))]
+        for pending in (self._moved, self._forgotten, self._in_flight):
+            pending.clear()
+        self._pace.forget()
+        for call in calls:
+            call.fail(error)
+        self._fail_queued(error)
+        self._on_pause()
 
     def _on_lost(self, error: StateError) -> None:
         """What was in flight goes out again, first and in its order, on a new connection."""
@@ -313,10 +344,9 @@ class Batcher:
         self._moved.clear()
         self._forgotten.clear()
         self._in_flight.clear()
-        self._stop_timer()
-        self._urgent.extendleft(reversed([call for call in calls if call.sendings < len(self._patience.deadlines)]))
+        self._urgent.extendleft(reversed([call for call in calls if call.sendings < SENDINGS_MOST]))
         for call in calls:
-            if call.sendings >= len(self._patience.deadlines):
+            if call.sendings >= SENDINGS_MOST:
                 call.fail(error)
         if self._later or self._urgent:
             self._push()
@@ -326,10 +356,9 @@ class Batcher:
     async def _connect(self) -> None:
         """Calls wait in their queue meanwhile, but not for longer than they can."""
         try:
-            await self._client.connect(self._on_reply, self._on_pause, self._on_lost)
+            await self._client.connect(self._on_reply, self._on_heard, self._on_lost)
             self.era += 1
             self._refusals = 0
-            self._stop_timer()
             self._is_load_due = True
         except StoreUnavailable as error:
             self._refused(error)
@@ -340,16 +369,9 @@ class Batcher:
             self._connecting = None
             self._on_pause()
 
-    def _connect_late(self) -> None:
-        self._timer = None
-        if self._connecting:
-            self.late += 1
-            self._fail_queued(StoreTimeout("no connection to the store in time"))
-            self._on_pause()
-
     def _refused(self, error: StateError) -> None:
         self._refusals += 1
-        if self._refusals >= self._patience.refusals:
+        if self._patience.has_standby or self._refusals >= ATTEMPTS_ALONE:
             self._refusals = 0
             self._fail_queued(error)
 

@@ -25,12 +25,20 @@ from shared_state.errors import EmbeddedFailed
 START_TIMEOUT_S = 10.0
 _FOLDER = "pllm-valkey-"
 _PR_SET_PDEATHSIG = 1
+_NICE = -5
 
 
 def die_with_parent() -> None:
     """Runs in the child between fork and exec. Linux only; elsewhere the parent's clean-up has to do."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _begin_child() -> None:
+    """Its replies are what the parent waits for, so it runs ahead of the parent where the system allows it."""
+    die_with_parent()
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)
 
 
 class EmbeddedStore:
@@ -67,7 +75,7 @@ class EmbeddedStore:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # a terminal's Ctrl-C ends the gateway first, which then ends its store
-                preexec_fn=die_with_parent,
+                preexec_fn=_begin_child,
             )
 
     def _options(self) -> list[str]:

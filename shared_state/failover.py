@@ -20,6 +20,7 @@ from shared_state.errors import EmbeddedFailed, StateError, StoreTimeout, StoreU
 from shared_state.keys import Keys
 from shared_state.memory import Memory, View
 from shared_state.money import Budget
+from shared_state.patience import Patience
 from shared_state.policies import Configuration, TenantLimits
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
 from shared_state.script_calls import Detail, budgets_of, part
@@ -78,15 +79,16 @@ class Standby:
     """
 
     def __init__(
-        self, scripts: dict[str, Script], keys: Keys, memory: Memory, configuration: Configuration, deadline_ms: int
+        self, scripts: dict[str, Script], keys: Keys, memory: Memory, configuration: Configuration, patience: Patience
     ) -> None:
         self._scripts, self._keys, self._memory = scripts, keys, memory
         self._configuration = configuration
-        self._deadline_ms = deadline_ms
+        self._patience = patience
         self._replicas = 0
         self._version = 0
         self._stand: _Stand | None = None
         self._is_in_use = self._is_condemned = False
+        self._changing = asyncio.Lock()
         self.is_used = False
 
     @property
@@ -109,10 +111,11 @@ class Standby:
         """Replaces one that has died or was used before: that one serves until the new one stands. Divides limits anew
         when the number of replicas has changed. Raises StateError.
         """
-        if self.store is None or (self.is_used and not self._is_in_use):
-            await self._replace(replicas)
-        elif replicas != self._replicas and not self._is_in_use:
-            await self._divide(self.store, replicas)
+        async with self._changing:
+            if self.store is None or (self.is_used and not self._is_in_use):
+                await self._replace(replicas)
+            elif replicas != self._replicas and not self._is_in_use:
+                await self._divide(self.store, replicas)
 
     async def _replace(self, replicas: int) -> None:
         fresh = await self._open(replicas)
@@ -128,7 +131,7 @@ class Standby:
             embedded = EmbeddedStore()
         except OSError as error:
             raise EmbeddedFailed(f"no place for the embedded store: {error}") from error
-        batcher = Batcher(Client(embedded.url), self._scripts.values(), self._deadline_ms)
+        batcher = Batcher(Client(embedded.url), self._scripts.values(), self._patience)
         store = Store(batcher, self._scripts, self._keys, self._memory, self._configuration, is_shared=False)
         stand = _Stand(embedded, batcher, store)
         try:
@@ -148,9 +151,10 @@ class Standby:
 
     async def adopt(self, configuration: Configuration) -> None:
         """Another configuration; not while this store decides. Raises StateError: then it is told at the next beat."""
-        replicas, self._replicas, self._configuration = self._replicas, 0, configuration
-        if self.store is not None and not self._is_in_use:
-            await self._divide(self.store, max(1, replicas))
+        async with self._changing:
+            replicas, self._replicas, self._configuration = self._replicas, 0, configuration
+            if self.store is not None and not self._is_in_use:
+                await self._divide(self.store, max(1, replicas))
 
     async def close(self) -> None:
         stand, self._stand = self._stand, None

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Literal
 
-from shared_state.errors import StateError, StoreUnavailable, StoreUnfit
+from shared_state.errors import StateError, StoreTimeout, StoreUnavailable, StoreUnfit
 from shared_state.failover import Failover
 from shared_state.records import Heartbeat
 from shared_state.snapshots import Presence
@@ -21,9 +21,9 @@ from shared_state.snapshots import Presence
 BEAT_EVERY_S = 1.0
 RETRY_FIRST_S, RETRY_MOST_S = 0.25, 5.0
 GOOD_BEATS = 3  # in a row, before a store that was lost is trusted again
-# One that is lost again within this time has to show twice as many: by a fault that beats do not meet, or by deadlines,
-# which beats may keep where the decisions of a busy second do not.
-STABLE_S, STABLE_SLOW_S, GOOD_BEATS_MOST = 60.0, 3.0, 48
+# One that is lost again within this time has to show twice as many: by a fault that beats do not meet, or by slowness,
+# which beats need not meet where the decisions of busy seconds do.
+STABLE_S, STABLE_SLOW_S, GOOD_BEATS_MOST = 60.0, 15.0, 48
 REMEMBERED_BEATS = 30
 GOODBYE_S = 0.5
 
@@ -50,6 +50,7 @@ class Replica:
         self._revive = revive
         self._check = check
         self._task: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[None] | None = None
         self._alive = deque([1], maxlen=REMEMBERED_BEATS)
         self._prepare_at_s = 0.0
         self._returned_at_s = -math.inf
@@ -82,9 +83,10 @@ class Replica:
         """Says goodbye, so that nobody waits for the next beat. Not while permits are live: others reap what is left of
         a replica that falls silent.
         """
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [task for task in (self._task, self._preparing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._failover.stop()
         is_started = self._task is not None
         if is_started and self._failover.state == "shared" and not self._failover.shared.memory.live:
@@ -131,7 +133,10 @@ class Replica:
         self._alive.append(max(1, beat.replicas_alive))
         await self._reap(beat)
         await self._failover.shared.forecasts.tick(beat.now_ms)
-        await self._prepare()
+        if self._preparing is None or self._preparing.done():
+            # Beside the heart: the start of a process takes seconds on a busy machine, and the others would take this
+            # replica for dead.
+            self._preparing = asyncio.create_task(self._prepare(), name="standby store")
 
     async def _prepare(self) -> None:
         """Those that were seen within the last half minute share: a replica that is cut off as well is not seen."""
@@ -142,6 +147,8 @@ class Replica:
             if not self._prepare_at_s:
                 _log.warning("the standby store is not ready: %s", error)
             self._prepare_at_s = time.monotonic() + BEAT_EVERY_S
+        except Exception:
+            _log.exception("defect in preparing the standby store")
 
     async def _reap(self, beat: Heartbeat) -> None:
         for dead in beat.dead_replicas:
@@ -185,6 +192,8 @@ class Replica:
         try:
             await self._check_once()
             beat = await failover.shared.beat(presence)
+            if failover.shared.is_slow:
+                raise StoreTimeout("the store answers, but not within the deadline")
             await failover.tell()
             await self._reap(beat)
         except StateError as error:

@@ -119,6 +119,11 @@ class Store:
     def deadlines_missed(self) -> int:
         return self._batcher.late
 
+    @property
+    def is_slow(self) -> bool:
+        """The last reply took longer than the deadline."""
+        return self._batcher.is_slow
+
     # -- the hot path ---------------------------------------------------------------------------------------
 
     def plan(self, candidates: Sequence[tuple[str, int]], strategy: str, has_more: bool = False) -> Plan:

@@ -114,6 +114,7 @@ ORDER = {
             "breaker_log",
             "replies",
             "batcher",
+            "patience",
             "fitness",
             "histogram",
         ),

@@ -1,3 +1,4 @@
+--- @include "lease"
 -- Who is there: a ZSET of last heartbeats and a HASH per replica of what it says of itself.
 -- Returns the store it decided on at its last beat, or nil when that was too long ago: it was taken for dead.
 local function replica_beat(replicas_key, replica_key, replica, now, dead_after_ms)
@@ -15,4 +16,30 @@ end
 local function replica_leave(replicas_key, replica_key, replica)
   redis.call('ZREM', replicas_key, replica)
   redis.call('DEL', replica_key)
+end
+
+-- Replicas silent for `dead_after_ms`. One that was granted a lease since then is not dead: it lacks the CPU to beat in
+-- time. It counts as last seen at that grant. `keys` from `first` on: (deployment, leases).
+local SILENT_MOST, GRANTS_SEEN = 16, 256
+
+local function replica_dead(replicas_key, keys, first, now, dead_after_ms)
+  local since, lived, dead = string.format('%d', now - dead_after_ms), {}, {}
+  local silent = redis.call('ZRANGEBYSCORE', replicas_key, '-inf', '(' .. since, 'LIMIT', 0, SILENT_MOST)
+  if #silent == 0 then return silent end
+  for k = first, #keys, 2 do
+    local grants = redis.call('ZRANGE', keys[k + 1], '+inf', since, 'BYSCORE', 'REV', 'LIMIT', 0, GRANTS_SEEN,
+      'WITHSCORES')
+    for n = 1, #grants, 2 do
+      local owner = lease_owner(grants[n]) or ''
+      lived[owner] = math.min(now, math.max(lived[owner] or 0, math.floor(tonumber(grants[n + 1]))))
+    end
+  end
+  for _, replica in ipairs(silent) do
+    if lived[replica] then
+      redis.call('ZADD', replicas_key, 'XX', lived[replica], replica)
+    else
+      dead[#dead + 1] = replica
+    end
+  end
+  return dead
 end

@@ -1,8 +1,8 @@
 """Every row of the table "Store trouble": real replicas under steady calls, and no client notices.
 
-What must hold: no call fails; nobody waits for a decision longer than the deadline and 100 ms; active requests are the
-true number again within six seconds; a half-open breaker gets its probes once, one more for each standby store that a
-replica begins to decide on, and once again where the shared store lost them.
+What must hold: no call fails; no caller waits for a decision longer than `state.lost_after` and 100 ms; active requests
+are the true number again within six seconds; a half-open breaker gets its probes once, one more for each standby store
+that a replica begins to decide on, and once again where the shared store lost them.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,13 +25,13 @@ from tests.support.topologies import Server, ending, until
 from tests.support.trouble import Line, Noted, ProbingCalls, SteadyCalls, Trouble, seconds_until
 from tests.support.wire import Call
 
-DEADLINE_MS = 30
-PATIENT_MS = 500  # where the store answers at once and nothing but a busy test machine could miss a deadline
-DECISION_MOST_MS = DEADLINE_MS + 100
+DECISION_MOST_MS = 1000 + 100
+SLOW_S, FAR_S = 0.3, 0.04  # later than the deadline; as far as another region
 TRUE_AGAIN_S = 6.0
 PROBES = 3
 HELD = 3  # streams per replica that outlast the trouble
 FIGURES = os.environ.get("PLLM_FIGURES", "")
+HICCUPS_S = (0.2, 0.5, 0.9) if FIGURES else (0.2, 0.5)  # the last is measured on a quiet machine only
 
 
 class Troubled(Cluster):
@@ -74,7 +75,7 @@ class Troubled(Cluster):
 
 @contextlib.contextmanager
 def running_troubled(
-    store: EmbeddedStore, provider_processes: list[ProviderProcess], folder: Path, deadline_ms: int
+    store: EmbeddedStore, provider_processes: list[ProviderProcess], folder: Path
 ) -> Iterator[Troubled]:
     server = Server(folder, "enable-debug-command yes", "enable-protected-configs yes", name="store")
     with ending([server]), contextlib.ExitStack() as stack:
@@ -93,7 +94,7 @@ def running_troubled(
         ]
         whole = []
         for number, line in enumerate(lines):
-            state = {"url": f"redis://127.0.0.1:{line.port}", "deadline": f"{deadline_ms}ms", "domain": "troubled"}
+            state = {"url": f"redis://127.0.0.1:{line.port}", "deadline": "250ms", "domain": "troubled"}
             router = {
                 "latency_threshold": PATIENT,
                 "load_shedding": {"min_healthy_ratio": 0},
@@ -126,19 +127,14 @@ def running_troubled(
 def troubled_cluster(
     store: EmbeddedStore, provider_processes: list[ProviderProcess], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Troubled]:
-    with running_troubled(store, provider_processes, tmp_path_factory.mktemp("troubled"), DEADLINE_MS) as cluster:
+    with running_troubled(store, provider_processes, tmp_path_factory.mktemp("troubled")) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def troubled(troubled_cluster: Troubled) -> Iterator[Troubled]:
-    with left_as_found(troubled_cluster) as cluster:
-        yield cluster
-
-
-@contextlib.contextmanager
-def left_as_found(cluster: Troubled) -> Iterator[Troubled]:
-    """The cluster of one test: on the shared store before it, without leases after it."""
+    """On the shared store before the test, without leases after it."""
+    cluster = troubled_cluster
     heal(cluster.providers)
     cluster.providers[0].behave(latency_ms=20)
     until(lambda: cluster.states() == ["shared", "shared"], "both on the shared store")
@@ -260,10 +256,28 @@ def test_store_that_cannot_be_used(troubled: Troubled, name: str) -> None:
 def test_line_to_the_store_that_resets_loses_or_delays_replies(troubled: Troubled, mode: str) -> None:
     with nobody_notices(troubled, f"line {mode}"):
         for line in troubled.lines:
-            line.set(mode)
+            line.set(mode, SLOW_S)
         until(lambda: troubled.states() == ["standby", "standby"], "on the standby store")
         for line in troubled.lines:
             line.set("pass")
+
+
+def test_store_that_is_far_away_is_used(troubled: Troubled) -> None:
+    with nobody_notices(troubled, "40 ms away", expects="shared"):
+        for line in troubled.lines:
+            line.set("delay", FAR_S)
+        for _ in range(3):
+            troubled.wait_until_seen()
+        for line in troubled.lines:
+            line.set("pass")
+
+
+def test_store_that_stands_still_for_a_moment_is_not_left(troubled: Troubled) -> None:
+    with nobody_notices(troubled, "stands still for up to 900 ms", expects="shared"):
+        for pause_s in HICCUPS_S:
+            with trouble.hung(troubled.server):
+                time.sleep(pause_s)
+            troubled.wait_until_seen()
 
 
 def test_replica_that_is_cut_off_alone(troubled: Troubled) -> None:
@@ -280,22 +294,12 @@ FORGETTING: dict[str, Callable[[Server], object]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def forgetful_cluster(
-    store: EmbeddedStore, provider_processes: list[ProviderProcess], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Troubled]:
-    with running_troubled(store, provider_processes, tmp_path_factory.mktemp("forgetful"), PATIENT_MS) as cluster:
-        yield cluster
-
-
 @pytest.mark.parametrize("name", FORGETTING)
-def test_store_that_forgets(forgetful_cluster: Troubled, name: str) -> None:
-    with (
-        left_as_found(forgetful_cluster) as cluster,
-        nobody_notices(cluster, name, expects="shared", losses=5 if name == "everything flushed" else 0),
-    ):
+def test_store_that_forgets(troubled: Troubled, name: str) -> None:
+    losses = 5 if name == "everything flushed" else 0
+    with nobody_notices(troubled, name, expects="shared", losses=losses):
         for _ in range(5):
-            FORGETTING[name](cluster.server)
+            FORGETTING[name](troubled.server)
 
 
 def test_breaker_moved_by_hand_outlives_a_flush(troubled: Troubled) -> None:
@@ -397,7 +401,8 @@ def test_without_a_standby_the_error_says_why(troubled: Troubled) -> None:
         "url": f"redis://127.0.0.1:{troubled.server.port}",
         "domain": "bare",
         "standby": "none",
-        "deadline": "20ms",
+        "deadline": "100ms",
+        "lost_after": "300ms",
     }
     models = [deployment("alone", troubled.providers[0])]
     with running_cluster(

@@ -20,7 +20,7 @@ from shared_state.failover import Failover, Standby
 from shared_state.records import Ask, Ending, Outcome, Permit
 from shared_state.scripts import assemble_all
 from shared_state.snapshots import Presence
-from tests.support.live_state import OpenedState, opened_state
+from tests.support.live_state import LENIENT, OpenedState, opened_state
 from tests.support.raw_provider import RawProvider, plain, running_raw_provider
 from tests.support.stores import eventually, on_loop
 
@@ -154,7 +154,7 @@ def test_replica_on_its_standby_store_checks_nothing(store: EmbeddedStore, raw: 
     async def run() -> None:
         async with tripped(store.url) as state:
             shared = state.store
-            standby = Standby(assemble_all(), shared.keys, shared.memory, shared.configuration, 5000)
+            standby = Standby(assemble_all(), shared.keys, shared.memory, shared.configuration, LENIENT)
             failover = Failover(shared, standby)
             await standby.prepare(1)
             try:

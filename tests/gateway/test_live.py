@@ -12,7 +12,8 @@ from gateway.errors import RateLimited
 from gateway.live import LISTENERS_MOST, Listener, LiveFeed, ModelShown
 from shared_state.embedded import EmbeddedStore
 from shared_state.failover import Failover
-from tests.support.live_state import OpenedState, opened_state
+from shared_state.patience import Patience
+from tests.support.live_state import HASTY, LENIENT, OpenedState, opened_state
 from tests.support.stores import on_loop, stopped
 
 
@@ -23,8 +24,8 @@ class Watched(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def watched(store: EmbeddedStore, deadline_ms: int = 5000) -> AsyncIterator[Watched]:
-    async with opened_state(store.url, "a", "b", deadline_ms=deadline_ms) as state:
+async def watched(store: EmbeddedStore, patience: Patience = LENIENT) -> AsyncIterator[Watched]:
+    async with opened_state(store.url, "a", "b", patience=patience) as state:
         draining = asyncio.Event()
         models = [ModelShown("m", ("a", "b"))]
         feed = LiveFeed(Failover(state.store, None), models, "r1", dict, draining.is_set)
@@ -124,7 +125,7 @@ async def test_events_of_before_are_shown_once_and_told_to_nobody_as_new(store: 
 
 @on_loop
 async def test_store_that_does_not_answer_is_said(store: EmbeddedStore) -> None:
-    async with watched(store, deadline_ms=20) as (feed, _, _):
+    async with watched(store, HASTY) as (feed, _, _):
         listener = feed.listen()
         await told(listener)
         with stopped(store):

@@ -72,7 +72,8 @@ class TestTree:
             "url": "",
             "domain": "default",
             "standby": "embedded",
-            "deadline_ms": 25,
+            "deadline_ms": 250,
+            "lost_after_ms": None,
         }
 
     def test_router_defaults(self) -> None:
@@ -350,6 +351,7 @@ class TestUnknownAndMistyped:
             ("state: {domain: 'a{b}'}", "state.domain"),
             ("state: {standby: maybe}", "state.standby"),
             ("state: {deadline: 0}", "state.deadline"),
+            ("state: {lost_after: 0}", "state.lost_after"),
             ("auth: {keys: {name: a}}", "auth.keys"),
             ("auth: {keys: [5]}", "auth.keys[0]"),
             ("router: {breaker: {failure_rate: 0}}", "router.breaker.failure_rate"),

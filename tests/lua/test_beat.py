@@ -48,6 +48,21 @@ def test_replica_is_dead_after_five_seconds_of_silence(cluster: Cluster) -> None
     assert (beat.dead_replicas, beat.replicas_alive) == (("r2",), 1)
 
 
+def test_replica_whose_beats_are_late_lives_by_its_last_grant(cluster: Cluster) -> None:
+    cluster.configure("a", "b")
+    cluster.beat("r2")
+    wait(cluster, 2000)
+    cluster.granted("a", token="r2.plain.1")
+    cluster.granted("b", token="r2.plain.2")
+    wait(cluster, DEAD_AFTER_MS - 1000)
+    late = cluster.beat("r1")
+    wait(cluster, 1001)
+    dead = cluster.beat("r1")
+
+    assert (late.dead_replicas, late.replicas_alive) == ((), 2)
+    assert (dead.dead_replicas, dead.replicas_alive) == (("r2",), 1)
+
+
 def test_replica_that_beats_again_is_alive_again(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.beat("r1")

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared_state.batcher import HURRIED, IN_FLIGHT_MOST, Reply
+from shared_state.batcher import IN_FLIGHT_MOST, Reply
 from shared_state.client import command
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import ScriptFailed, StoreTimeout, StoreUnavailable
+from shared_state.patience import Patience
 from shared_state.scripts import Script
-from tests.support.live_state import opened_batcher
+from tests.support.live_state import HASTY, opened_batcher
+from tests.support.store_proxy import running_store_proxy
 from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop, stopped
 
 
@@ -36,6 +38,13 @@ SCRIPTS = (ECHO, PUSH, BREAK, NUMBER)
 
 def packed(script: Script, word: str, key: str = "unused") -> bytes:
     return command(b"EVALSHA", script.sha.encode(), b"1", key.encode(), word.encode())
+
+
+def block(for_s: float) -> None:
+    """Holds the event loop up."""
+    ends_s = time.monotonic() + for_s
+    while time.monotonic() < ends_s:
+        pass
 
 
 def words(replies: list[Reply]) -> list[str]:
@@ -376,7 +385,7 @@ async def test_flushed_scripts_and_a_killed_connection_at_once_lose_no_call(
 
 @on_loop
 async def test_paused_store_is_a_timeout_and_later_calls_work_again(server: EmbeddedStore, cli: RedisCli) -> None:
-    async with opened_batcher(server.url, SCRIPTS, deadline_ms=10) as batcher:
+    async with opened_batcher(server.url, SCRIPTS, patience=HASTY) as batcher:
         await batcher.call(packed(ECHO, "warm"))
         cli.do("CLIENT", "PAUSE", 60_000, "WRITE")
         began_s = time.monotonic()
@@ -391,7 +400,7 @@ async def test_paused_store_is_a_timeout_and_later_calls_work_again(server: Embe
 
 @on_loop
 async def test_hiccup_of_the_store_costs_no_call(server: EmbeddedStore, cli: RedisCli) -> None:
-    async with opened_batcher(server.url, SCRIPTS, deadline_ms=200) as batcher:
+    async with opened_batcher(server.url, SCRIPTS, patience=Patience(200, 20_000)) as batcher:
         await batcher.call(packed(ECHO, "warm"))
         cli.do("CLIENT", "PAUSE", 60_000, "WRITE")
         call = batcher.call(packed(ECHO, "first"), packed(ECHO, "again"))
@@ -403,7 +412,7 @@ async def test_hiccup_of_the_store_costs_no_call(server: EmbeddedStore, cli: Red
 
 @on_loop
 async def test_store_that_hangs_is_told_in_well_under_a_second(own_server: EmbeddedStore) -> None:
-    async with opened_batcher(own_server.url, SCRIPTS, deadline_ms=25) as batcher:
+    async with opened_batcher(own_server.url, SCRIPTS, patience=HASTY) as batcher:
         await batcher.call(packed(ECHO, "warm"))
         began_s = time.monotonic()
         with stopped(own_server), pytest.raises(StoreUnavailable):
@@ -420,35 +429,90 @@ async def test_busy_event_loop_alone_is_no_timeout(server: EmbeddedStore, cli: R
     loop = asyncio.get_running_loop()
     other, its_peer = socket.socketpair()
 
-    def block() -> None:
+    def block_then() -> None:
         loop.remove_reader(other)
         cli.do("CLIENT", "UNPAUSE")
-        ends_s = time.monotonic() + 0.2
-        while time.monotonic() < ends_s:
-            pass
+        block(0.2)
 
-    async with opened_batcher(server.url, SCRIPTS, deadline_ms=100) as batcher:
+    async with opened_batcher(server.url, SCRIPTS, patience=Patience(100, 150)) as batcher:
         await batcher.call(packed(ECHO, "warm"))
         with other, its_peer, paused(cli):
             call = batcher.call(packed(ECHO, "patient"), packed(ECHO, "sent again"))
             await eventually(lambda: len(batcher._in_flight) == 1)
-            loop.add_reader(other, block)
+            loop.add_reader(other, block_then)
             its_peer.send(b"x")
 
             assert words([await call]) == ["patient"]
 
 
 @on_loop
-async def test_hurried_batcher_gives_up_soon_after_the_first_deadline(server: EmbeddedStore, cli: RedisCli) -> None:
-    """However long that one is, a standby store waits."""
-    async with opened_batcher(server.url, SCRIPTS, deadline_ms=400, patience=HURRIED) as batcher:
+async def test_late_reply_is_waited_for_while_bytes_come(server: EmbeddedStore) -> None:
+    with running_store_proxy(server) as proxy:
+        async with opened_batcher(proxy.url, SCRIPTS, patience=Patience(150, 20_000)) as batcher:
+            await batcher.call(packed(ECHO, "warm"))
+            began_s = time.monotonic()
+            with proxy.dribbling(0.03):
+                replies = await asyncio.gather(*(batcher.call(packed(ECHO, str(k))) for k in range(2)))
+            waited_s = time.monotonic() - began_s
+
+            assert words(replies) == ["0", "1"]
+            assert waited_s > 2 * 0.15
+            assert (batcher.late, batcher.era) == (0, 1)
+
+
+@on_loop
+async def test_time_in_which_this_process_did_not_run_is_not_the_stores(server: EmbeddedStore, cli: RedisCli) -> None:
+    """The store is silent all the while, and answers only after this process has run again for a moment."""
+    async with opened_batcher(server.url, SCRIPTS, patience=Patience(300, 500)) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+        with paused(cli):
+            call = batcher.call(packed(ECHO, "patient"), packed(ECHO, "sent again"))
+            await eventually(lambda: len(batcher._in_flight) == 1)
+            for _ in range(3):
+                block(0.6)
+                await asyncio.sleep(0.01)
+
+        assert words([await call]) == ["patient"]
+        assert batcher.late == 0
+
+
+@pytest.mark.parametrize("has_standby", [False, True])
+@on_loop
+async def test_store_that_stays_slow_is_left_where_another_takes_over(
+    server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch, has_standby: bool
+) -> None:
+    monkeypatch.setattr("shared_state.patience.SLOW_SECONDS", 1)
+    patience = Patience(20, 10_000, has_standby)
+    with running_store_proxy(server) as proxy:
+        async with opened_batcher(proxy.url, SCRIPTS, patience=patience) as batcher:
+            await batcher.call(packed(ECHO, "warm"))
+            ends_s, lost = time.monotonic() + 2.5, ""
+            with proxy.dribbling(0.005):
+                while time.monotonic() < ends_s and not lost:
+                    try:
+                        await batcher.call(packed(ECHO, "slow"), is_urgent=True)
+                    except StoreTimeout as error:
+                        lost = str(error)
+
+            assert lost == ("the store's decisions take longer than 20 ms" if has_standby else "")
+            assert words([await batcher.call(packed(ECHO, "after"))]) == ["after"]
+
+
+@on_loop
+async def test_store_that_says_nothing_is_lost_for_all_calls_at_once(server: EmbeddedStore, cli: RedisCli) -> None:
+    async with opened_batcher(server.url, SCRIPTS, patience=Patience(100, 400)) as batcher:
         await batcher.call(packed(ECHO, "warm"))
         began_s = time.monotonic()
-        with paused(cli), pytest.raises(StoreTimeout):
-            await batcher.call(packed(ECHO, "late"))
+        with paused(cli):
+            early = batcher.call(packed(ECHO, "early"))
+            await eventually(lambda: batcher.late == 1)  # sent again on a new connection
+            late = batcher.call(packed(ECHO, "late"))
+            with pytest.raises(StoreTimeout, match=r"nothing came from the store for 0\.4 s"):
+                await early
         waited_s = time.monotonic() - began_s
 
         assert 0.4 <= waited_s < 0.8
+        assert isinstance(late.exception(), StoreTimeout)
 
 
 # -- closing ----------------------------------------------------------------------------------------------------

@@ -10,24 +10,26 @@ from typing import NamedTuple
 
 import pytest
 
-from shared_state.batcher import HURRIED, Batcher
+from shared_state.batcher import Batcher
 from shared_state.client import Client
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StateError, StoreUnavailable, StoreUnfit
 from shared_state.failover import Failover, Standby, share
 from shared_state.keys import Keys
-from shared_state.memory import Memory
+from shared_state.memory import Memory, View
+from shared_state.patience import Patience
 from shared_state.policies import Configuration
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
 from shared_state.replicas import Replica
 from shared_state.scripts import assemble_all
 from shared_state.snapshots import Presence
 from shared_state.store import Store
+from tests.support.live_state import HASTY, LENIENT
 from tests.support.state import deployment_policy, router_policy
 from tests.support.store_proxy import StoreProxy, running_store_proxy
 from tests.support.stores import RedisCli, eventually, on_loop, stopped, unreachable
 
-DEADLINE_MS = 40
+PATIENCE = Patience(50, 250, has_standby=True)
 KEYS = Keys("failover")
 SUCCESS, FAILURE = Ending(Outcome.SUCCESS, 10), Ending(Outcome.FAILURE, 10)
 
@@ -69,13 +71,13 @@ async def opened(
     version: int = 1,
     rpm: int = 1000,
     domain: str = "failover",
-    standby_deadline_ms: int = 5000,
+    standby_patience: Patience = LENIENT,
     last_resort: bool = False,
 ) -> AsyncIterator[Opened]:
     scripts, memory, keys = assemble_all(), Memory(replica), Keys(domain)
     whole = configuration(limit, version, rpm, last_resort)
-    batcher = Batcher(Client(server.url), tuple(scripts.values()), DEADLINE_MS, HURRIED)
-    standby = Standby(scripts, keys, memory, whole, standby_deadline_ms)
+    batcher = Batcher(Client(server.url), tuple(scripts.values()), PATIENCE)
+    standby = Standby(scripts, keys, memory, whole, standby_patience)
     failover = Failover(Store(batcher, scripts, keys, memory, whole), standby)
     heart = Replica(failover, "127.0.0.1:8080", "0.1.0")
     await heart.start()
@@ -95,6 +97,10 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def shared(own_server: EmbeddedStore) -> EmbeddedStore:
     return own_server
+
+
+def open_ones(view: View) -> set[str]:
+    return {name for name, breaker in view.breakers.items() if breaker.state == "open"}
 
 
 def kill_standby(standby: Standby) -> Store:
@@ -356,7 +362,7 @@ async def test_replaced_standby_knows_the_breakers_that_opened_on_it(shared: Emb
         assert standby is not None
         with stopped(shared):
             await state.fail(5)
-            await eventually(lambda: bool(state.failover.active.view.breakers))
+            await eventually(lambda: "a" in open_ones(state.failover.active.view))
             died = kill_standby(standby)
             await eventually(lambda: standby.store not in (None, died) and standby.store is state.failover.active)
 
@@ -368,7 +374,7 @@ async def test_replaced_standby_knows_the_breakers_that_opened_on_it(shared: Emb
 async def test_call_goes_on_when_the_standby_store_is_lost_as_well(
     shared: EmbeddedStore, number: signal.Signals
 ) -> None:
-    async with opened(shared, standby_deadline_ms=20) as state:
+    async with opened(shared, standby_patience=HASTY) as state:
         standby = state.failover.standby
         assert standby is not None
         with stopped(shared):
@@ -387,7 +393,7 @@ async def test_call_goes_on_when_the_standby_store_is_lost_as_well(
 async def test_call_goes_on_when_the_standby_store_was_lost_before(
     shared: EmbeddedStore, number: signal.Signals
 ) -> None:
-    async with opened(shared, standby_deadline_ms=20) as state:
+    async with opened(shared, standby_patience=HASTY) as state:
         standby = state.failover.standby
         assert standby is not None
         await state.granted()
@@ -422,7 +428,7 @@ async def test_call_that_waits_for_a_standby_store_goes_on_where_the_shared_one_
 async def test_hung_standby_store_is_replaced_once_however_many_calls_miss_it(
     shared: EmbeddedStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with opened(shared, standby_deadline_ms=20) as state:
+    async with opened(shared, standby_patience=HASTY) as state:
         standby = state.failover.standby
         assert standby is not None
         with stopped(shared):
@@ -673,7 +679,7 @@ async def test_store_that_came_back_unfit_is_said_once(shared: EmbeddedStore, ca
 @on_loop
 async def test_without_a_standby_the_error_is_the_callers(shared: EmbeddedStore) -> None:
     scripts, memory = assemble_all(), Memory("r1")
-    batcher = Batcher(Client(f"unix://{shared.folder}/nobody.sock"), tuple(scripts.values()), DEADLINE_MS)
+    batcher = Batcher(Client(f"unix://{shared.folder}/nobody.sock"), tuple(scripts.values()), PATIENCE)
     failover = Failover(Store(batcher, scripts, KEYS, memory, configuration()), None)
     with pytest.raises(StoreUnavailable):
         await failover.acquire(failover.plan([("a", 0)], "least-busy"), Ask(0))

@@ -11,7 +11,7 @@ from shared_state.errors import StoreUnfit
 from shared_state.failover import Failover
 from shared_state.records import Ending, Outcome
 from shared_state.replicas import Replica
-from tests.support.live_state import OpenedState, opened_state
+from tests.support.live_state import HASTY, OpenedState, opened_state
 from tests.support.state import deployment_policy
 from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop, stopped
 
@@ -123,7 +123,7 @@ async def test_newest_configuration_comes_back_whoever_is_first_after_a_flush(
 
 @on_loop
 async def test_heart_outlives_a_store_in_trouble(own_server: EmbeddedStore, caplog: pytest.LogCaptureFixture) -> None:
-    async with opened_state(own_server.url, "a", deadline_ms=5) as state, beating(state):
+    async with opened_state(own_server.url, "a", patience=HASTY) as state, beating(state):
         with stopped(own_server):
             await eventually(lambda: any("shared store cannot be used" in m for m in caplog.messages))
         with RedisCli(own_server.url) as cli:

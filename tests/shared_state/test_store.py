@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from shared_state.batcher import HURRIED, Call
+from shared_state.batcher import Call
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import NotConfigured, StoreUnavailable
 from shared_state.policies import Configuration, TenantLimits
 from shared_state.records import Ask, Ending, Outcome, Permit, Rejection
 from shared_state.script_calls import REAP_CHUNK
 from shared_state.snapshots import Presence
-from tests.support.live_state import OpenedState, opened_state
+from tests.support.live_state import HASTY, OpenedState, opened_state
 from tests.support.state import deployment_policy
 from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop, stopped, unreachable
 
@@ -421,7 +421,7 @@ async def test_probe_of_a_cancelled_caller_is_given_back(server: EmbeddedStore) 
 
 @on_loop
 async def test_grant_that_came_too_late_is_given_back(own_server: EmbeddedStore) -> None:
-    async with opened_state(own_server.url, "a", deadline_ms=20) as state:
+    async with opened_state(own_server.url, "a", patience=HASTY) as state:
         with stopped(own_server):
             decisions = await asyncio.gather(*(state.acquire() for _ in range(20)), return_exceptions=True)
         with RedisCli(own_server.url) as cli:
@@ -643,7 +643,7 @@ async def test_lease_that_a_rollback_brings_back_is_removed(own_server: Embedded
 
 @on_loop
 async def test_doubt_that_cannot_be_asked_is_kept(own_server: EmbeddedStore) -> None:
-    async with opened_state(own_server.url, "a", patience=HURRIED, deadline_ms=20) as state:
+    async with opened_state(own_server.url, "a", patience=HASTY) as state:
         with stopped(own_server), pytest.raises(StoreUnavailable):
             await state.acquire()
         with RedisCli(own_server.url) as cli:
@@ -659,7 +659,7 @@ async def test_doubt_that_cannot_be_asked_is_kept(own_server: EmbeddedStore) -> 
 @on_loop
 async def test_doubts_and_debts_are_bounded(own_server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared_state.store.OWED_MOST", 3)
-    async with opened_state(own_server.url, "a", patience=HURRIED, deadline_ms=20) as state:
+    async with opened_state(own_server.url, "a", patience=HASTY) as state:
         permits = [await state.granted() for _ in range(5)]
         with stopped(own_server):
             asked = await asyncio.gather(*(state.acquire() for _ in range(5)), return_exceptions=True)

@@ -17,6 +17,7 @@ from shared_state.batcher import Batcher, Lost, Orphaned, Reply
 from shared_state.client import Client
 from shared_state.keys import Keys
 from shared_state.memory import Memory
+from shared_state.patience import Patience
 from shared_state.policies import Configuration
 from shared_state.records import Ask, Ending, Outcome, Permit
 from shared_state.scripts import Script, assemble_all
@@ -56,7 +57,7 @@ class NotingBatcher(Batcher):
     """Notes what is sent and what comes back, also to a caller who has left. A call that is sent again notes both."""
 
     def __init__(self, client: Client, scripts: dict[str, Script]) -> None:
-        super().__init__(client, tuple(scripts.values()), 10_000)
+        super().__init__(client, tuple(scripts.values()), Patience(10_000, 60_000))
         self.names = {script.sha: name for name, script in scripts.items()}
         self.again: dict[str, bytes] = {}
         self.notes: list[tuple[str, list[str], Any]] = []

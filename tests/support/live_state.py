@@ -5,10 +5,11 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from shared_state.batcher import PATIENT, Batcher, Patience
+from shared_state.batcher import Batcher
 from shared_state.client import Client, ask
 from shared_state.keys import Keys
 from shared_state.memory import Memory
+from shared_state.patience import Patience
 from shared_state.policies import Configuration, DeploymentPolicy
 from shared_state.records import Ask, Permit, Plan, Rejection
 from shared_state.scripts import Script, assemble_all
@@ -16,8 +17,9 @@ from shared_state.store import Store
 from tests.support.state import deployment_policy, router_policy
 from tests.support.stores import fresh_domain
 
-# Nothing here is about a slow machine: whoever wants a deadline to pass asks for a short one.
-DEADLINE_MS = 5000
+# Nothing here is about a slow machine: a test that wants a store to be lost asks for less patience.
+LENIENT = Patience(5_000, 20_000)
+HASTY = Patience(50, 500)
 
 
 class OpenedState(NamedTuple):
@@ -46,10 +48,8 @@ def _released(script: Script, release: str) -> Script:
 
 
 @contextlib.asynccontextmanager
-async def opened_batcher(
-    url: str, scripts: Sequence[Script], deadline_ms: int = DEADLINE_MS, patience: Patience = PATIENT
-) -> AsyncIterator[Batcher]:
-    batcher = Batcher(Client(url), scripts, deadline_ms, patience)
+async def opened_batcher(url: str, scripts: Sequence[Script], patience: Patience = LENIENT) -> AsyncIterator[Batcher]:
+    batcher = Batcher(Client(url), scripts, patience)
     try:
         yield batcher
     finally:
@@ -63,9 +63,8 @@ async def opened_state(
     domain: str = "",
     replica: str = "r1",
     version: int = 1,
-    deadline_ms: int = DEADLINE_MS,
     is_configured: bool = True,
-    patience: Patience = PATIENT,
+    patience: Patience = LENIENT,
     release: str = "",
     region: str = "",
 ) -> AsyncIterator[OpenedState]:
@@ -73,7 +72,7 @@ async def opened_state(
     policies = tuple(deployment_policy(d) if isinstance(d, str) else d for d in deployments)
     scripts = {name: _released(script, release) for name, script in assemble_all().items()}
     keys = Keys(domain or fresh_domain())
-    async with opened_batcher(url, tuple(scripts.values()), deadline_ms, patience) as batcher:
+    async with opened_batcher(url, tuple(scripts.values()), patience) as batcher:
         configuration = Configuration(version, router_policy(max_active=100_000), policies, region=region)
         store = Store(batcher, scripts, keys, Memory(replica), configuration)
         if is_configured:

@@ -282,6 +282,7 @@ class Domain:
                 if deployment.state != "disabled":
                     deployment.leases = deployment.live(now_ms)
                     self.miss_owners(deployment, now_ms)
+        self.note_grants()
         alive = {name for name in self.beats if self.is_alive(name)}
         return self.active(now_ms), len(alive), is_known, set(self.beats) - alive
 
@@ -291,6 +292,16 @@ class Domain:
             owner = token.split(".")[0]
             if owner not in self.beats and lease.started_ms < now_ms - DEAD_AFTER_MS:
                 self.beats[owner] = lease.started_ms
+
+    def note_grants(self) -> None:
+        """A silent replica lived when it was last granted a lease."""
+        for name in [name for name in self.beats if not self.is_alive(name)]:
+            leases = [
+                lease for d in self.deployments.values() for t, lease in d.leases.items() if t.startswith(f"{name}.")
+            ]
+            granted_ms = max((lease.started_ms for lease in leases), default=0)
+            if granted_ms >= self.now_ms - DEAD_AFTER_MS:
+                self.beats[name] = granted_ms
 
     def is_alive(self, replica: str) -> bool:
         return replica in self.beats and self.beats[replica] >= self.now_ms - DEAD_AFTER_MS

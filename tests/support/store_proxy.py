@@ -5,6 +5,7 @@ so items are round trips as the store sees them.
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 from shared_state.embedded import EmbeddedStore
@@ -25,6 +26,7 @@ class StoreProxy:
         self._threads: list[threading.Thread] = []
         self._sent: list[bytes] = []
         self._lost = ""
+        self._dribble_s = 0.0
         self._is_open = threading.Event()
         self._is_open.set()
         self._start(self._accept)
@@ -55,8 +57,17 @@ class StoreProxy:
             self._is_open.set()
 
     @contextlib.contextmanager
+    def dribbling(self, every_s: float) -> Iterator[None]:
+        """Meanwhile replies come byte by byte."""
+        self._dribble_s = every_s
+        try:
+            yield
+        finally:
+            self._dribble_s = 0.0
+
+    @contextlib.contextmanager
     def losing(self, script: str) -> Iterator[None]:
-        """Meanwhile no call of this script reaches the store."""
+        """Meanwhile no call of this script reaches the store, nor what follows it on its connection."""
         self._lost = script
         try:
             yield
@@ -90,17 +101,22 @@ class StoreProxy:
                 self._start(self._return, store, gateway)
 
     def _forward(self, gateway: socket.socket, store: socket.socket) -> None:
+        is_lost = False
         with contextlib.suppress(OSError):
             while data := gateway.recv(1_048_576):
                 self._sent.append(data)
                 self._is_open.wait()
-                if self._lost not in self._scripts(data):
+                is_lost = is_lost or self._lost in self._scripts(data)
+                if not is_lost:
                     store.sendall(data)
 
     def _return(self, store: socket.socket, gateway: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := store.recv(1_048_576):
-                gateway.sendall(data)
+                step = 1 if self._dribble_s else len(data)
+                for k in range(0, len(data), step):
+                    gateway.sendall(data[k : k + step])
+                    time.sleep(self._dribble_s)
 
 
 @contextlib.contextmanager

@@ -19,13 +19,12 @@ from tests.support.topologies import Server, until
 from tests.support.wire import Call
 
 CALLERS, PAUSE_S = 4, 0.05
-DELAY_S = 0.045  # later than a deadline, sooner than a call gives up
 _RESET = struct.pack("ii", 1, 0)
 
 
 class Line:
     """A TCP proxy in front of a server. ``mode``: pass, swallow (replies are lost), cut (connections are reset), delay
-    (replies are late).
+    (replies are late by ``delay_s``).
     """
 
     def __init__(self, port: int) -> None:
@@ -33,11 +32,12 @@ class Line:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.mode = "pass"
+        self.delay_s = 0.0
         self._links: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True, name="line").start()
 
-    def set(self, mode: str) -> None:
-        self.mode = mode
+    def set(self, mode: str, delay_s: float = 0.0) -> None:
+        self.mode, self.delay_s = mode, delay_s
         if mode not in ("swallow", "delay"):
             self._reset()
 
@@ -77,7 +77,7 @@ class Line:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 20):
                 if is_reply and self.mode == "delay":
-                    time.sleep(DELAY_S)
+                    time.sleep(self.delay_s)
                 if not (is_reply and self.mode == "swallow"):
                     sink.sendall(data)
         for end in (source, sink):
