@@ -13,8 +13,8 @@ NEWEST = f"{FAILOVER}::test_replaced_standby_knows_the_newest_of_each_breaker"
 SHARED_STATE: Table = {
     "shared_state/batcher.py": (
         Slip(
-            "elif turns:",
-            "elif False:",
+            "if overdue and turns:",
+            "if False:",
             BATCHER,
             "a busy gateway takes a store that has answered for lost",
         ),
@@ -55,10 +55,40 @@ SHARED_STATE: Table = {
             "a store that is slow gets all calls at once, and all of them miss their deadline",
         ),
         Slip(
-            "call.sent_at + (due_s if call.sendings == 1 else min(due_s, self._patience.again_most_s))",
-            "call.sent_at + due_s",
+            "silent_s = now_s - max(self._heard_at, oldest.asked_at)",
+            "silent_s = now_s - oldest.asked_at",
             BATCHER,
-            "with a long deadline a lost store costs three of them before the standby store takes over",
+            "a store that answers slowly is taken for lost",
+        ),
+        Slip(
+            "if sent is not None and sent.sendings == 1 and silent_s >= self._deadline_s:",
+            "if sent is not None and silent_s >= self._deadline_s:",
+            BATCHER,
+            "a store that hangs gets a new connection for every deadline that passes",
+        ),
+        Slip(
+            "if is_lost:\n                self._fail_all(error)",
+            "if is_lost:\n                self._on_lost(error)",
+            BATCHER,
+            "calls wait three times as long for a store that is lost",
+        ),
+        Slip(
+            "if self._patience.has_standby and self._pace.is_slow:",
+            "if self._pace.is_slow:",
+            BATCHER,
+            "without a standby store, calls fail that a slow store would have answered",
+        ),
+        Slip(
+            "            if call.is_urgent:\n                self._pace.note(self._took_s)",
+            "            pass",
+            BATCHER,
+            "a store that has become slow is used for ever",
+        ),
+        Slip(
+            "        self._heard_at = self._clock.now()\n        self._on_pause()",
+            "        self._on_pause()",
+            BATCHER,
+            "a late reply is not waited for though bytes come",
         ),
         Slip(
             "for queue in (urgent, later):",
@@ -67,7 +97,7 @@ SHARED_STATE: Table = {
             "settles go ahead of acquires",
         ),
         Slip(
-            "self._refusals += 1\n        if self._refusals >= self._patience.refusals:",
+            "self._refusals += 1\n        if self._patience.has_standby or self._refusals >= ATTEMPTS_ALONE:",
             "if True:",
             BATCHER,
             "one refused connection fails all calls that wait",
@@ -83,6 +113,40 @@ SHARED_STATE: Table = {
             "self.lost(True)",
             STORE,
             "what was never sent is asked about again and again",
+        ),
+    ),
+    "shared_state/patience.py": (
+        Slip(
+            "min(self._loop.time() - self._ticked_at, self._most_s)",
+            "(self._loop.time() - self._ticked_at)",
+            f"{_STATE}patience.py {BATCHER}",
+            "a replica without CPU leaves a store that is well",
+        ),
+        Slip(
+            "self._ticked_at = self._loop.time()",
+            "self._ticked_at = self._ticked_at or self._loop.time()",
+            f"{_STATE}patience.py",
+            "time in which nothing waited counts as the store's silence",
+        ),
+        Slip(
+            "self._slow_seconds + 1 if 2 * self._late > self._decisions else 0",
+            "self._slow_seconds + (2 * self._late > self._decisions)",
+            f"{_STATE}patience.py",
+            "five slow seconds of a whole day are enough to leave the store",
+        ),
+        Slip(
+            "if int(now_s) != self._second and self._decisions:",
+            "if int(now_s) != self._second:",
+            f"{_STATE}patience.py",
+            "a store that nobody asks for a second counts as fast again",
+        ),
+    ),
+    "shared_state/replicas.py": (
+        Slip(
+            "            if failover.shared.is_slow:\n                raise StoreTimeout",
+            "            if False:\n                raise StoreTimeout",
+            f"{_STATE}failover.py {_STATE}replicas.py",
+            "a replica returns to a store that is as slow as it was when it left",
         ),
     ),
     "shared_state/failover.py": (

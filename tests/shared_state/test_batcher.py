@@ -6,16 +6,17 @@ import hashlib
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from shared_state.batcher import IN_FLIGHT_MOST, Reply
-from shared_state.client import command
+from shared_state.client import Client, command
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import ScriptFailed, StoreTimeout, StoreUnavailable
 from shared_state.patience import Patience
 from shared_state.scripts import Script
-from tests.support.live_state import HASTY, opened_batcher
+from tests.support.live_state import HASTY, LENIENT, opened_batcher
 from tests.support.store_proxy import running_store_proxy
 from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop, stopped
 
@@ -424,25 +425,47 @@ async def test_store_that_hangs_is_told_in_well_under_a_second(own_server: Embed
 
 
 @on_loop
-async def test_busy_event_loop_alone_is_no_timeout(server: EmbeddedStore, cli: RedisCli) -> None:
-    """The store answers while this process is busy with another socket: timers come before the next look at sockets."""
+async def test_reply_that_has_arrived_is_not_late(server: EmbeddedStore, cli: RedisCli) -> None:
+    """It waits in the socket while this process is busy with another one: timers come before the next look at sockets."""
     loop = asyncio.get_running_loop()
     other, its_peer = socket.socketpair()
 
-    def block_then() -> None:
+    def busy() -> None:
         loop.remove_reader(other)
+        batcher._clock._waited_s += 0.999  # the next tick is over the deadline
         cli.do("CLIENT", "UNPAUSE")
         block(0.2)
 
-    async with opened_batcher(server.url, SCRIPTS, patience=Patience(100, 150)) as batcher:
+    async with opened_batcher(server.url, SCRIPTS, patience=Patience(1000, 2000)) as batcher:
         await batcher.call(packed(ECHO, "warm"))
         with other, its_peer, paused(cli):
             call = batcher.call(packed(ECHO, "patient"), packed(ECHO, "sent again"))
             await eventually(lambda: len(batcher._in_flight) == 1)
-            loop.add_reader(other, block_then)
+            loop.add_reader(other, busy)
             its_peer.send(b"x")
 
             assert words([await call]) == ["patient"]
+        assert batcher.late == 0
+
+
+@pytest.mark.parametrize(("has_standby", "refusals", "is_lost"), [(False, 2, False), (False, 3, True), (True, 1, True)])
+@on_loop
+async def test_refused_connection_is_tried_again_where_no_standby_store_takes_over(
+    server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch, has_standby: bool, refusals: int, is_lost: bool
+) -> None:
+    attempts = iter([StoreUnavailable("refused")] * refusals)
+    connect = Client.connect
+
+    async def refused_first(self: Client, *callbacks: Any) -> None:
+        if (error := next(attempts, None)) is not None:
+            raise error
+        await connect(self, *callbacks)
+
+    monkeypatch.setattr(Client, "connect", refused_first)
+    async with opened_batcher(server.url, SCRIPTS, patience=LENIENT._replace(has_standby=has_standby)) as batcher:
+        (reply,) = await asyncio.gather(batcher.call(packed(ECHO, "asked")), return_exceptions=True)
+
+        assert isinstance(reply, StoreUnavailable) is is_lost
 
 
 @on_loop

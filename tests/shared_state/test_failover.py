@@ -343,6 +343,19 @@ async def test_store_that_misses_decisions_again_and_again_is_trusted_later_each
 
 
 @on_loop
+async def test_store_that_is_still_slow_is_not_trusted_again(shared: EmbeddedStore) -> None:
+    with running_store_proxy(shared) as proxy:
+        async with opened(proxy) as state:
+            with proxy.dribbling(0.002):
+                with proxy.losing("acquire"):
+                    await state.acquire()
+                await eventually(lambda: state.replica._retry_s >= 1)  # three beats were answered, and late
+
+                assert (state.failover.state, state.replica._good) == ("standby", 0)
+            await state.comes_back()
+
+
+@on_loop
 async def test_standby_store_that_dies_is_replaced(shared: EmbeddedStore) -> None:
     async with opened(shared) as state:
         standby = state.failover.standby

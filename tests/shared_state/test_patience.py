@@ -16,6 +16,12 @@ class Ticks:
         return self.count < self.most
 
 
+def busy(for_s: float) -> None:
+    ends_s = time.monotonic() + for_s
+    while time.monotonic() < ends_s:
+        pass
+
+
 @on_loop
 async def test_clock_stands_still_until_something_is_waited_for() -> None:
     clock = PatienceClock(0.01, Ticks(3))
@@ -35,9 +41,7 @@ async def test_clock_stands_still_until_something_is_waited_for() -> None:
 async def test_late_tick_counts_as_one_in_time() -> None:
     clock = PatienceClock(0.01, Ticks(1))
     clock.run()
-    ends_s = time.monotonic() + 0.2
-    while time.monotonic() < ends_s:
-        pass
+    busy(0.2)
     held_up = clock.now()
     await eventually(lambda: clock._timer is None)
 
@@ -53,8 +57,13 @@ async def test_stopped_clock_keeps_what_it_has_counted() -> None:
     clock.stop()
     counted = clock.now()
     clock.stop()
+    busy(0.1)
+    stopped = clock.now()
+    clock.run()
 
-    assert clock.now() == counted > 0.02
+    assert stopped == counted > 0.02
+    assert clock.now() - counted < 0.005
+    clock.stop()
 
 
 def seconds(pace: Pace, *took_s: tuple[float, ...]) -> list[bool]:
