@@ -6,7 +6,7 @@ RUNS := .venv/.runs
 READY := .venv/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity chaos autoscale stages strategies forecast outage recoveries side-by-side geography faults mutants screenshots lock clean
+.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity chaos autoscale stages strategies forecast outage recoveries side-by-side geography saturation faults mutants screenshots lock clean
 
 setup: $(READY)
 
@@ -91,6 +91,10 @@ side-by-side: $(READY)
 # Two regions 80 ms apart, one with more load than it can carry: what is spilled. As root.
 geography: $(READY)
 	$(BIN)/python -m loadtest.geography $(ARGS)
+
+# What a machine without CPU to spare does to the shared truth.
+saturation: $(READY)
+	$(BIN)/python -m loadtest.saturation $(ARGS)
 
 # What each fault of the store costs: worst decision in ms, seconds until active requests are true again and until the
 # replicas are back on the shared store.

@@ -78,6 +78,9 @@ class SmallCluster:
         self._processes[name].kill()
         self._processes[name].wait(STOP_S)
 
+    def signal(self, name: str, number: int) -> None:
+        self._processes[name].send_signal(number)
+
     def stop(self, name: str) -> None:
         """As an orchestrator does: it finishes what it has. Not waited for."""
         self._processes[name].terminate()
@@ -116,8 +119,7 @@ class SmallCluster:
     def _configuration(self, scenario: Scenario) -> dict[str, Any]:
         return {
             "server": {"drain_timeout": "1s", **scenario.server},
-            # The machine runs the load and the providers as well, and is slower than a cluster's.
-            "state": {"url": f"redis://127.0.0.1:{self._ports['store']}", "deadline": "250ms"},
+            "state": {"url": f"redis://127.0.0.1:{self._ports['store']}"},
             "router": scenario.router,
             "auth": scenario.auth,
             "model_list": [

@@ -16,7 +16,7 @@ from shared_state.histogram import Histogram
 from shared_state.patience import TICK_S, Pace, Patience, PatienceClock
 from shared_state.scripts import Script
 
-IN_FLIGHT_MOST = 64  # calls: a few ms of the store's time, well within a deadline
+IN_FLIGHT_MOST = 64  # calls, without the settles that go along: a few ms of the store's time
 # Turns of the event loop granted after the time is over: a reply that already waits in the socket is not late because
 # this process was busy.
 GRACE_TURNS = 8
@@ -200,10 +200,10 @@ class Batcher:
                 self._connecting = self._loop.create_task(self._connect(), name="store connection")
             return
         room = IN_FLIGHT_MOST - len(in_flight)
-        batch: list[Call] = []
-        for queue in (urgent, later):
-            while queue and len(batch) < room:
-                batch.append(queue.popleft())
+        batch = [urgent.popleft() for _ in range(min(room, len(urgent)))]
+        # Each acquire takes a settle along, beyond the room: without a free moment none would go out, and requests that
+        # have ended would count as active.
+        batch += [later.popleft() for _ in range(min(max(room - len(batch), len(batch)), len(later)))]
         if batch:
             self._send(batch)
 

@@ -122,7 +122,7 @@ ORDER = {
         *("topology", "scripts", "keys", "records", "snapshots", "policies", "money", "embedded", "errors"),
     ),
     "loadtest": (
-        *("bench_peers", "chaos", "autoscale", "small_cluster", "scenario"),
+        *("bench_peers", "chaos", "saturation", "autoscale", "small_cluster", "scenario"),
         *("side_by_side", "recoveries", "sdks"),
         *("__main__", "command", "page", "charts", "events", "deeds", "report", "summary", "paper"),
         *("crew", "worker", "part", "flags", "flag_texts", "values", "drive"),

@@ -91,10 +91,10 @@ SHARED_STATE: Table = {
             "a late reply is not waited for though bytes come",
         ),
         Slip(
-            "for queue in (urgent, later):",
-            "for queue in (later, urgent):",
+            "min(max(room - len(batch), len(batch)), len(later))",
+            "min(room - len(batch), len(later))",
             BATCHER,
-            "settles go ahead of acquires",
+            "under load what has ended counts as active, and the gateway sheds what it could serve",
         ),
         Slip(
             "self._refusals += 1\n        if self._patience.has_standby or self._refusals >= ATTEMPTS_ALONE:",

@@ -381,6 +381,20 @@ async def test_flushed_scripts_and_a_killed_connection_at_once_lose_no_call(
         assert words(replies) == [str(k) for k in range(300)]
 
 
+@on_loop
+async def test_settles_go_out_while_acquires_never_cease(server: EmbeddedStore, cli: RedisCli) -> None:
+    key = fresh_domain()
+    async with opened_batcher(server.url, SCRIPTS) as batcher:
+        await batcher.call(packed(ECHO, "warm"))
+        settles = [batcher.call(packed(PUSH, "settle", key)) for _ in range(100)]
+        acquires = [batcher.call(packed(PUSH, "acquire", key), is_urgent=True) for _ in range(5 * IN_FLIGHT_MOST)]
+        await asyncio.gather(*settles, *acquires)
+
+    most = IN_FLIGHT_MOST
+    in_turn = ["acquire"] * most + ["settle"] * most + ["acquire"] * most + ["settle"] * (100 - most)
+    assert pushed(cli, key) == in_turn + ["acquire"] * 3 * most
+
+
 # -- deadlines --------------------------------------------------------------------------------------------------
 
 
@@ -426,7 +440,7 @@ async def test_store_that_hangs_is_told_in_well_under_a_second(own_server: Embed
 
 @on_loop
 async def test_reply_that_has_arrived_is_not_late(server: EmbeddedStore, cli: RedisCli) -> None:
-    """It waits in the socket while this process is busy with another one: timers come before the next look at sockets."""
+    """It waits in the socket while this process is busy with another: timers come before the next look at sockets."""
     loop = asyncio.get_running_loop()
     other, its_peer = socket.socketpair()
 
