@@ -64,13 +64,14 @@ class Admission:
         router: RouterSettings,
         is_welcome: Callable[[Tenant], bool] = lambda _tenant: True,
         prices: Prices = NO_PRICES,
+        is_saturated: Callable[[], bool] = lambda: False,
     ) -> None:
         self._prices = prices
         self._is_welcome = is_welcome
         self._store = store
         self._router = router
         self._failures = FailureLog()
-        self.shed = ShedMemory()
+        self.shed = ShedMemory(is_saturated)
         self._by_deployment: dict[str, list[Queue]] = {}
         self.queues: dict[str, Queue] = {}
         self.attempts: Counter[tuple[str, str]] = Counter()
@@ -108,6 +109,8 @@ class Admission:
         Unauthorized, and as `acquire`.
         """
         now, priority = asking.interrupt.time(), asking.priority
+        if shed := self.shed.saturated(priority):
+            return shed
         if not queue:
             if shed := self.shed.told(priority, now):
                 return shed

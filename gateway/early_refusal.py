@@ -142,7 +142,7 @@ class EarlyRefusal:
         asked = self._reception.asked(kind, headers, self._collector.body, tenant)
         call, route, priority = asked.call, asked.route, asked.priority
         rejection = self._shed.told(priority, now)
-        if rejection is None or route.queue:
+        if rejection is None or (route.queue and not self._shed.saturated(priority)):
             return None
         self._retries.see(find(headers, b"x-stainless-retry-count"))
         template, request_id = self._template(kind, rejection), self._reception.request_id()

@@ -14,7 +14,7 @@ import msgspec
 from starlette.types import ASGIApp
 
 from gateway.asgi_cycle import UNREAD_MOST, Address, Cycle, Header, scope_of
-from gateway.http_text import Refuse, refusal
+from gateway.http_text import SURPLUS, Refuse, refusal
 
 HEAD_MOST = 65_536  # bytes of request line and headers: what OpenAI asks servers to take
 AHEAD_MOST = 65_536  # bytes sent ahead of the answer in flight; who sends more is told to come again
@@ -43,10 +43,18 @@ class _Refused(msgspec.Struct, frozen=True):
 class Http1(asyncio.Protocol):
     """One client's connection, from accept to close: its requests one after the other. What a client sends ahead waits
     for its turn here, so that its leaving is seen all the while. ``refuse`` may answer at once; ``closed`` hears the
-    end.
+    end. ``is_surplus``: there are too many already, and calls on this one are refused; probes are answered.
     """
 
-    def __init__(self, app: ASGIApp, refuse: Refuse, keep_alive_s: float, closed: Callable[["Http1"], object]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        refuse: Refuse,
+        keep_alive_s: float,
+        closed: Callable[["Http1"], object],
+        is_surplus: bool = False,
+    ) -> None:
+        self._is_surplus = is_surplus
         self._app = app
         self._refuse = refuse
         self._keep_alive_s = keep_alive_s
@@ -178,6 +186,9 @@ class Http1(asyncio.Protocol):
         """What the client sent. A malformed request is refused, and the connection over."""
         cycle = self._cycle
         if cycle is None and not self._is_begun and not self._waiting:
+            if self._is_surplus and data.startswith(b"POST "):
+                self._give_up(SURPLUS)
+                return
             refused = self._refuse(data)
             if refused is not None:
                 self._became_idle()  # for as long again

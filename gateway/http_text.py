@@ -12,6 +12,15 @@ _REFUSAL = (
     b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":"invalid_http"}}'
 )
 
+_SURPLUS_BODY = (
+    b'{"error":{"message":"The gateway has no room for another connection.","type":"service_unavailable_error",'
+    b'"param":null,"code":"server_is_overloaded"}}'
+)
+SURPLUS = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_SURPLUS_BODY), _SURPLUS_BODY)
+)
+
 
 @lru_cache(maxsize=2)
 def date_line(second: int) -> bytes:

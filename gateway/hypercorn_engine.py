@@ -7,6 +7,7 @@ closes.
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable
 
 from hypercorn.config import Config
@@ -18,7 +19,13 @@ from gateway.http_text import Refuse
 CUT_OFF_S = 1.0  # for requests to end once they have been cancelled
 
 
-async def serve(app: ASGIApp, config: Config, refuse: Refuse, drained: Callable[[], Awaitable[object]]) -> None:
+async def serve(
+    app: ASGIApp,
+    config: Config,
+    refuse: Refuse,
+    drained: Callable[[], Awaitable[object]],
+    max_connections: float = math.inf,
+) -> None:
     """Serves ``config.bind`` until ``drained`` returns; what is still in flight then is cancelled."""
     loop, open_ones, all_closed = asyncio.get_running_loop(), set[Http1](), asyncio.Event()
 
@@ -28,7 +35,8 @@ async def serve(app: ASGIApp, config: Config, refuse: Refuse, drained: Callable[
             all_closed.set()
 
     def accepted() -> Http1:
-        connection = Http1(app, refuse, config.keep_alive_timeout, closed)
+        is_surplus = len(open_ones) >= max_connections
+        connection = Http1(app, refuse, config.keep_alive_timeout, closed, is_surplus)
         open_ones.add(connection)
         return connection
 

@@ -120,7 +120,7 @@ async def _serve_hypercorn(app: Application, settings: Settings, listener: int |
     config = _hypercorn_config(settings.server.host, settings.server.port)
     if listener is not None:
         config.bind = [f"fd://{listener}"]
-    await hypercorn_engine.serve(app, config, app.refuse, drained)
+    await hypercorn_engine.serve(app, config, app.refuse, drained, settings.server.max_connections)
 
 
 def _hypercorn_config(host: str, port: int) -> hypercorn.config.Config:

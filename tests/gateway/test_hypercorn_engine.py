@@ -127,6 +127,43 @@ async def serve(app: ASGIApp, listener: int, refuse: Refuse, drained: Drained) -
     await hypercorn_engine.serve(app, config, refuse, drained)
 
 
+async def answers_beyond_the_limit() -> list[bytes]:
+    """To a call and to a probe of a second connection where one is the limit, and to a call of the first."""
+    over, loop = asyncio.Event(), asyncio.get_running_loop()
+    listener = socket.create_server(("127.0.0.1", 0))
+    address, config = listener.getsockname(), hypercorn.config.Config()
+    config.bind = [f"fd://{listener.detach()}"]
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def ask(client: socket.socket, method: str) -> bytes:
+        await loop.sock_sendall(client, f"{method} /x HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n".encode())
+        return await loop.sock_recv(client, 10_000)
+
+    server = asyncio.create_task(hypercorn_engine.serve(app, config, lambda _data: None, over.wait, 1))
+    async with asyncio.timeout(10):
+        answers = []
+        with socket.create_connection(address) as first, socket.create_connection(address) as second:
+            for client in (first, second):
+                client.setblocking(False)
+            for client, method in ((first, "POST"), (second, "GET"), (second, "POST"), (first, "POST")):
+                answers.append(await ask(client, method))
+            assert await loop.sock_recv(second, 10_000) == b""
+        over.set()
+        await server
+    return answers
+
+
+def test_call_on_a_connection_too_many_is_refused_and_a_probe_is_answered() -> None:
+    first, probe, refused, again = asyncio.run(answers_beyond_the_limit())
+
+    assert [answer.split(b" ")[1] for answer in (first, probe, refused, again)] == [b"204", b"204", b"503", b"204"]
+    assert b"retry-after: 1\r\n" in refused
+    assert b"server_is_overloaded" in refused
+
+
 def test_rest_of_a_head_is_no_request_however_it_looks() -> None:
     """A header may hold the line that a request begins with."""
     assert asyncio.run(asked_of_the_rest_of_a_head(serve)) == [REQUEST + BEGUN, REQUEST]

@@ -27,3 +27,13 @@ def test_only_for_a_moment() -> None:
 @pytest.mark.parametrize(("code", "reason"), [("shed", "failure_rate"), ("none", "none"), ("limited", "requests")])
 def test_what_is_drawn_by_lot_or_is_not_shedding_is_asked_each_time(code: str, reason: str) -> None:
     assert memory_of(code, reason).told(100, 10.0) is None
+
+
+@pytest.mark.parametrize(("priority", "reason"), [(0, None), (1, "event_loop"), (100, "event_loop")])
+def test_saturated_replica_sheds_without_asking_all_but_critical_requests(priority: int, reason: str | None) -> None:
+    memory = ShedMemory(lambda: True)
+    told, saturated = memory.told(priority, 10.0), memory.saturated(priority)
+
+    assert memory.is_shedding(10.0)
+    assert told == saturated
+    assert (told.reason if told else None) == reason
