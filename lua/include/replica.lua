@@ -18,13 +18,13 @@ local function replica_leave(replicas_key, replica_key, replica)
   redis.call('DEL', replica_key)
 end
 
--- Replicas silent for `dead_after_ms`. One that was granted a lease since then is not dead: it lacks the CPU to beat in
+-- Replicas silent for `dead_after_ms`. One that was granted a lease just now is not dead: it lacks the CPU to beat in
 -- time. It counts as last seen at that grant. `keys` from `first` on: (deployment, leases).
-local SILENT_MOST, GRANTS_SEEN = 16, 256
+local SILENT_MOST, GRANTS_SEEN, GRANTED_MS = 16, 256, 2000
 
 local function replica_dead(replicas_key, keys, first, now, dead_after_ms)
-  local since, lived, dead = string.format('%d', now - dead_after_ms), {}, {}
-  local silent = redis.call('ZRANGEBYSCORE', replicas_key, '-inf', '(' .. since, 'LIMIT', 0, SILENT_MOST)
+  local before, since, lived, dead = string.format('(%d', now - dead_after_ms), now - GRANTED_MS, {}, {}
+  local silent = redis.call('ZRANGEBYSCORE', replicas_key, '-inf', before, 'LIMIT', 0, SILENT_MOST)
   if #silent == 0 then return silent end
   for k = first, #keys, 2 do
     local grants = redis.call('ZRANGE', keys[k + 1], '+inf', since, 'BYSCORE', 'REV', 'LIMIT', 0, GRANTS_SEEN,

@@ -48,19 +48,29 @@ def test_replica_is_dead_after_five_seconds_of_silence(cluster: Cluster) -> None
     assert (beat.dead_replicas, beat.replicas_alive) == (("r2",), 1)
 
 
-def test_replica_whose_beats_are_late_lives_by_its_last_grant(cluster: Cluster) -> None:
+def test_replica_whose_beats_are_late_lives_by_its_latest_grant(cluster: Cluster) -> None:
     cluster.configure("a", "b")
     cluster.beat("r2")
-    wait(cluster, 2000)
+    wait(cluster, DEAD_AFTER_MS)
     cluster.granted("a", token="r2.plain.1")
     cluster.granted("b", token="r2.plain.2")
-    wait(cluster, DEAD_AFTER_MS - 1000)
+    wait(cluster, 2000)
     late = cluster.beat("r1")
-    wait(cluster, 1001)
+    wait(cluster, DEAD_AFTER_MS - 1999)
     dead = cluster.beat("r1")
 
     assert (late.dead_replicas, late.replicas_alive) == ((), 2)
     assert (dead.dead_replicas, dead.replicas_alive) == (("r2",), 1)
+
+
+def test_grant_soon_after_the_last_beat_prolongs_no_life(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.beat("r2")
+    wait(cluster, 1000)
+    cluster.granted("a", token="r2.plain.1")
+    wait(cluster, DEAD_AFTER_MS - 999)
+
+    assert cluster.beat("r1").dead_replicas == ("r2",)
 
 
 def test_replica_that_beats_again_is_alive_again(cluster: Cluster) -> None:

@@ -21,7 +21,7 @@ from tests.support.deployment_model import (
 
 NO_TOKENS = (*FAILED, "throttled", "unsupported")  # that an attempt has used, where its provider does not say
 FORCED = {"open": "forced_open", "disable": "disabled", "drain": "disabled", "close": "closed", "reset": "closed"}
-DEAD_AFTER_MS, LEARNING_MS, SWEEP_EVERY_MS = 5_000, 5_000, 900
+DEAD_AFTER_MS, GRANTED_MS, LEARNING_MS, SWEEP_EVERY_MS = 5_000, 2_000, 5_000, 900
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,13 +294,13 @@ class Domain:
                 self.beats[owner] = lease.started_ms
 
     def note_grants(self) -> None:
-        """A silent replica lived when it was last granted a lease."""
+        """A silent replica that was granted a lease just now lived then."""
         for name in [name for name in self.beats if not self.is_alive(name)]:
             leases = [
                 lease for d in self.deployments.values() for t, lease in d.leases.items() if t.startswith(f"{name}.")
             ]
             granted_ms = max((lease.started_ms for lease in leases), default=0)
-            if granted_ms >= self.now_ms - DEAD_AFTER_MS:
+            if granted_ms >= self.now_ms - GRANTED_MS:
                 self.beats[name] = granted_ms
 
     def is_alive(self, replica: str) -> bool:
