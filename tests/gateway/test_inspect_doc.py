@@ -1,5 +1,6 @@
 """docs/inspect.md on a real demo: every command it shows is answered, with the fields that it shows."""
 
+import contextlib
 import re
 import shlex
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ COMMANDS = re.findall(r"^\$ redis-cli (.+)\n((?:(?!\$ |```).*\n)*)", TEXT, re.MU
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """Of a store in which all that has happened that the page tells of; a request is under way."""
-    with running_demo() as demo:
+    with running_demo() as demo, contextlib.ExitStack() as under_way:
         found = re.search(r"unix://\S+", demo.guide)
         assert found is not None
         for number in range(60):
@@ -28,8 +29,11 @@ def url() -> Iterator[str]:
         drain = b'{"actor": "ann", "reason": "new certificate"}'
         path = "/v1/admin/deployments/gpt-4-failing/drain"
         assert ask(REPLICAS[0], request_bytes("POST", path, drain)).status == 200
-        with Call(REPLICAS[0], chat_bytes(model="gpt-4", stream=True, max_tokens=2000)):
-            yield found[0]
+        for _ in range(20):  # until one of them is on the deployment that the page shows
+            call = under_way.enter_context(Call(REPLICAS[0], chat_bytes(model="gpt-4", stream=True, max_tokens=9000)))
+            if b"gpt-4-healthy" in call.read_until(b"\r\n\r\n"):
+                break
+        yield found[0]
 
 
 def reply(cli: RedisCli, command: str) -> list[str]:
