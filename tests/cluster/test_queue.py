@@ -73,7 +73,7 @@ def test_more_than_there_is_room_for_is_served_all_the_same(queues: Cluster) -> 
     assert (counts["requests"], counts["max_in_flight"]) == (60, PLACES)
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["hypercorn", "uvicorn"])
+@pytest.mark.parametrize("number", [0, pytest.param(1, marks=pytest.mark.long)], ids=["hypercorn", "uvicorn"])
 def test_place_that_another_replica_frees_is_taken(queues: Cluster, number: int) -> None:
     replica = queues.replicas[number]
     with filled(queues, "wide", queues.replicas[2]) as calls, replica.begin_chat("wide") as late:
@@ -84,7 +84,7 @@ def test_place_that_another_replica_frees_is_taken(queues: Cluster, number: int)
     assert waiting(replica) == {}
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["hypercorn", "uvicorn"])
+@pytest.mark.parametrize("number", [0, pytest.param(1, marks=pytest.mark.long)], ids=["hypercorn", "uvicorn"])
 def test_client_that_leaves_no_longer_waits(queues: Cluster, number: int) -> None:
     replica = queues.replicas[number]
     with filled(queues, "wide", queues.replicas[2]):

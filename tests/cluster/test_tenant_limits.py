@@ -116,7 +116,7 @@ def test_openai_client_reads_its_limits(tenants: Cluster) -> None:
     assert 9_800 <= int(told["remaining-tokens"]) <= 9_910
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["hypercorn", "uvicorn"])
+@pytest.mark.parametrize("number", [0, pytest.param(1, marks=pytest.mark.long)], ids=["hypercorn", "uvicorn"])
 def test_tokens_of_a_stream_are_those_its_provider_counted(tenants: Cluster, number: int) -> None:
     """Not the thousand that it was taken for."""
     replica: ReplicaProcess = tenants.replicas[number]

@@ -136,7 +136,7 @@ def replica(cluster: Cluster) -> ReplicaProcess:
     return cluster.replicas[0]
 
 
-@pytest.fixture(params=[0, 1], ids=["hypercorn", "uvicorn"])
+@pytest.fixture(params=[0, pytest.param(1, marks=pytest.mark.long)], ids=["hypercorn", "uvicorn"])
 def each_engine(cluster: Cluster, request: pytest.FixtureRequest) -> ReplicaProcess:
     """The test runs once for each engine."""
     number: int = request.param

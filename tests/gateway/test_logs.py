@@ -44,7 +44,7 @@ def logged_cluster(store: EmbeddedStore, provider_processes: list[ProviderProces
         yield running
 
 
-@pytest.fixture(params=[0, 1], ids=["hypercorn", "uvicorn"])
+@pytest.fixture(params=[0, pytest.param(1, marks=pytest.mark.long)], ids=["hypercorn", "uvicorn"])
 def replica(request: pytest.FixtureRequest, logged_cluster: Cluster) -> ReplicaProcess:
     logged_cluster.providers[0].behave(error_rate=0, stall_rate=0)
     chosen: ReplicaProcess = logged_cluster.replicas[request.param]

@@ -75,7 +75,7 @@ def traced(traced_cluster: Cluster) -> Iterator[Cluster]:
     traced_cluster.check()
 
 
-@pytest.fixture(params=[0, 1], ids=["hypercorn", "uvicorn"])
+@pytest.fixture(params=[0, pytest.param(1, marks=pytest.mark.long)], ids=["hypercorn", "uvicorn"])
 def replica(request: pytest.FixtureRequest, traced: Cluster) -> ReplicaProcess:
     chosen: ReplicaProcess = traced.replicas[request.param]
     return chosen

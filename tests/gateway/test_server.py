@@ -51,7 +51,7 @@ def ended(cluster: Cluster) -> int:
     return code
 
 
-both_engines = pytest.mark.parametrize("engine", ["hypercorn", "uvicorn"])
+both_engines = pytest.mark.parametrize("engine", ["hypercorn", pytest.param("uvicorn", marks=pytest.mark.long)])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -59,7 +59,7 @@ class Supervised:
         return children(self.process.pid, words)
 
 
-@pytest.fixture(params=["hypercorn", "uvicorn"])
+@pytest.fixture(params=["hypercorn", pytest.param("uvicorn", marks=pytest.mark.long)])
 def supervised(
     request: pytest.FixtureRequest, tmp_path: Path, provider_processes: list[ProviderProcess]
 ) -> Iterator[Supervised]:

@@ -47,7 +47,7 @@ def errors(forecasting: Forecasting, hours: Sequence[Traffic], gone: set[int], s
 # -- how good it is ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_it_beats_the_last_hour_and_the_same_hour_last_week(forecasting: Forecasting, seed: int) -> None:
     gone = missing(seed, 7 * WEEK)
     own, last_hour, last_week = errors(forecasting, recorded(seed), gone)

@@ -56,6 +56,7 @@ def test_right_forecast_is_heeded_and_harms_nobody(queue: RedisQueue, scripts: d
     assert p99_ms(rig) <= 1.02 * p99_ms(without)
 
 
+@pytest.mark.long
 def test_shuffled_forecast_costs_at_most_a_fiftieth_of_the_p99(
     queue: RedisQueue, scripts: dict[str, Script], without: Rig
 ) -> None:

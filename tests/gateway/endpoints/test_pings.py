@@ -61,7 +61,7 @@ def pinging(pinging_cluster: Cluster, raw_provider_thread: RawProvider) -> Itera
     pinging_cluster.check()
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["hypercorn", "uvicorn"])
+@pytest.mark.parametrize("number", [0, pytest.param(1, marks=pytest.mark.long)], ids=["hypercorn", "uvicorn"])
 def test_stream_begins_with_pings_while_it_waits(pinging: Cluster, number: int) -> None:
     answer = pinging.replicas[number].chat(stream=True)
 
