@@ -56,7 +56,7 @@ _REQUEST_ID_MOST = 200
 Pairs = tuple[tuple[str, str], ...]
 
 
-class _Asked(msgspec.Struct, frozen=True):
+class _Sent(msgspec.Struct, frozen=True):
     """What an answer is read against. ``heard``: called at each sign of life."""
 
     call: Call
@@ -108,7 +108,7 @@ class Upstream:
         started = time.perf_counter()
         try:
             response = await self._post(target, body, headers)
-            exchange = await _read(response, _Asked(call, target, body, heard))
+            exchange = await _read(response, _Sent(call, target, body, heard))
         except (*FAULTS, MemoryError) as fault:
             if is_own_fault(fault):
                 _log.error("deployment %s: %s", deployment_id, fault_words(fault))
@@ -151,25 +151,25 @@ def _defect(deployment_id: str) -> ReplicaFault:
     return ReplicaFault("An internal error occurred.", code="internal_error")
 
 
-async def _read(response: aiohttp.ClientResponse, asked: _Asked) -> Exchange:
+async def _read(response: aiohttp.ClientResponse, sent: _Sent) -> Exchange:
     is_answer = 200 <= response.status < 300 and response.status not in _NO_ANSWER
     is_open = False
     try:
-        if is_answer and asked.call.is_stream:
-            exchange = await _read_preamble(response, asked)
+        if is_answer and sent.call.is_stream:
+            exchange = await _read_preamble(response, sent)
             is_open = exchange.is_open
         else:
-            exchange = await _read_whole(response, is_answer, asked)
+            exchange = await _read_whole(response, is_answer, sent)
     finally:
         if not is_open:
             await release(response)
     exchange.status = exchange.status or response.status
-    exchange.content_type = b"text/event-stream" if asked.call.is_stream else b"application/json"
-    exchange.wire, exchange.choices, exchange.names = asked.target.adapter.wire, asked.call.choices, asked.names
+    exchange.content_type = b"text/event-stream" if sent.call.is_stream else b"application/json"
+    exchange.wire, exchange.choices, exchange.names = sent.target.adapter.wire, sent.call.choices, sent.names
     if exchange.outcome is Outcome.FAILURE:
         exchange.is_free = True  # nothing of an answer has come
-    if exchange.is_passed_on and asked.call.is_stream:
-        exchange.convert = asked.target.adapter.stream(asked.call)
+    if exchange.is_passed_on and sent.call.is_stream:
+        exchange.convert = sent.target.adapter.stream(sent.call)
     _read_headers(exchange, response)
     return exchange
 
@@ -191,10 +191,10 @@ def _read_headers(exchange: Exchange, response: aiohttp.ClientResponse) -> None:
             exchange.retry_after_ms = throttled_ms(waits, response.headers) or told_ms
 
 
-async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, asked: _Asked) -> Exchange:
+async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, sent: _Sent) -> Exchange:
     parts, size = [], 0
     while part := await response.content.readany():
-        asked.heard()
+        sent.heard()
         parts.append(part)
         size += len(part)
         if size > REPLY_MOST:
@@ -203,12 +203,12 @@ async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, asked: 
     if not is_answer:
         error = error_of(body) or _plain_text(response, body)
         reason = reason_of(response.status, error)
-        return _refused(Exchange(judge(response.status, error, asked.names), body=body, reason=reason), error)
-    adapter = asked.target.adapter
+        return _refused(Exchange(judge(response.status, error, sent.names), body=body, reason=reason), error)
+    adapter = sent.target.adapter
     error = announced(adapter.wire, body)
     if error is not None:
         is_end = is_response(body) if adapter.wire is Kind.RESPONSE else adapter.reply is None and has_words(body)
-        return _in_band(error, asked, body, is_documented_end=is_end)
+        return _in_band(error, sent, body, is_documented_end=is_end)
     exchange = Exchange(SUCCESS, body=body)
     try:
         exchange.input_tokens, exchange.output_tokens, exchange.cached_tokens = tokens_of(adapter.wire, body)
@@ -216,7 +216,7 @@ async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, asked: 
     except (*NOT_DECODED, Malformed):
         error = error_of(body)
         if error is not None:
-            return _in_band(error, asked, body)
+            return _in_band(error, sent, body)
         return Exchange(FAILURE, reason=no_reply(body, f"the answer's body is no reply of {adapter.wire.value}"))
     return exchange
 
@@ -238,9 +238,9 @@ def _refused(exchange: Exchange, error: UpstreamError | None) -> Exchange:
     return exchange
 
 
-def _in_band(error: UpstreamError, asked: _Asked, body: bytes, is_documented_end: bool = False) -> Exchange:
+def _in_band(error: UpstreamError, sent: _Sent, body: bytes, is_documented_end: bool = False) -> Exchange:
     """An error within a 200: judged as if its code had been the status."""
-    status, judgement = judge_in_band(error, asked.names)
+    status, judgement = judge_in_band(error, sent.names)
     reason = reason_of(status, error, is_in_band=True)
     exchange = _refused(Exchange(judgement, status=status, body=body, reason=reason), error)
     exchange.is_documented_end = is_documented_end
@@ -254,42 +254,42 @@ def _plain_text(response: aiohttp.ClientResponse, body: bytes) -> UpstreamError 
     return UpstreamError(" ".join(body[:TEXT_MOST].decode("utf-8", "replace").split()))
 
 
-async def _read_preamble(response: aiohttp.ClientResponse, asked: _Asked) -> Exchange:
-    chunks, preamble = aiter(response.content.iter_any()), Preamble(asked.target.adapter.wire)
+async def _read_preamble(response: aiohttp.ClientResponse, sent: _Sent) -> Exchange:
+    chunks, preamble = aiter(response.content.iter_any()), Preamble(sent.target.adapter.wire)
     try:
         is_over = False
         async for chunk in chunks:
-            asked.heard()
+            sent.heard()
             is_over = preamble.feed(chunk)
             if is_over:
                 break
         if not is_over and not preamble.end():
             return Exchange(PASSING, reason="the stream ended before its first content")
     except NotEvents as fault:
-        return await _read_no_stream(chunks, preamble, asked, str(fault))
+        return await _read_no_stream(chunks, preamble, sent, str(fault))
     body = bytes(preamble.body)
     if preamble.error is not None:
-        return _in_band(preamble.error, asked, body, preamble.is_documented_end)
+        return _in_band(preamble.error, sent, body, preamble.is_documented_end)
     exchange = Exchange(SUCCESS, body=body)
     exchange.open(response, chunks)
     return exchange
 
 
-async def _read_no_stream(chunks: AsyncIterator[bytes], preamble: Preamble, asked: _Asked, reason: str) -> Exchange:
+async def _read_no_stream(chunks: AsyncIterator[bytes], preamble: Preamble, sent: _Sent, reason: str) -> Exchange:
     """A plain body for a streaming request: an error object, or the whole answer."""
     body = preamble.body
     if bytes(body.lstrip()[:1]) in (b"{", b"["):
         async for chunk in chunks:
-            asked.heard()
+            sent.heard()
             body += chunk
             if len(body) > REPLY_MOST:
                 return Exchange(FAILURE, reason=reason)
-        wire = asked.target.adapter.wire
+        wire = sent.target.adapter.wire
         error = announced(wire, bytes(body))
         stream = as_stream(wire, bytes(body)) if error is None else None
         if stream is not None:
             return Exchange(SUCCESS, body=stream)
         error = error or error_of(bytes(body))
         if error is not None:
-            return _in_band(error, asked, bytes(body))
+            return _in_band(error, sent, bytes(body))
     return Exchange(FAILURE, reason=no_reply(bytes(body), reason))
