@@ -19,7 +19,8 @@ Settle = Callable[[Permit, Ending, Attempt], None]
 
 class Answer:
     """What a deployment answered, with the permit it was answered under. Leaving the `async with` settles the permit:
-    after the last byte has been sent, on every way out, exactly once.
+    after the last byte has been sent, on every way out, exactly once. ``has_tried_all``: of a refusal, whether no other
+    candidate is left that could answer otherwise.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Answer:
         self.is_last_resort = permit.is_last_resort
         self.state: StoreName = store.state_of(permit.deployment_id)
         self.attempts = 1
+        self.has_tried_all = False
         self.tried: tuple[Tried, ...] = ()
         self.sequence_number = 0
         self.upstream_s = 0.0

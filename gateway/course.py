@@ -42,3 +42,11 @@ class Course(msgspec.Struct):
     decision_s: float = 0.0
     again: Again | None = None  # the second attempt, for when no other candidate can be called
     has_repeated: bool = False
+
+    def has_tried_all(self, last: Candidate) -> bool:
+        """Whether only ``last`` had not answered yet, of the route and of the chains taken: the same request would meet
+        the same answers.
+        """
+        tried = {last.deployment.id, *(each.candidate.deployment.id for each in self.tried)}
+        chains = (self.route.chains[refusal] for refusal in self.way.turned)
+        return all(each.deployment.id in tried for part in (self.route.candidates, *chains) for each in part)

@@ -153,7 +153,7 @@ class Dispatcher:
             tried.append(Tried(candidate, Outcome.CLIENT_ERROR, error=error, is_sent=False))
             self._settle_unsent(permit, attempt, is_final=not way.candidates)
             if not way.candidates:
-                raise failed(tried) from error
+                raise failed(tried, course.has_tried_all(candidate)) from error
             return None
         course.upstream_s += time.perf_counter() - started
         way.drop(candidate)
@@ -163,7 +163,9 @@ class Dispatcher:
         is_own_mistake = exchange.outcome is Outcome.CLIENT_ERROR and is_last and not attempts(tried)
         is_end = is_last and exchange.is_documented_end
         if exchange.outcome is Outcome.SUCCESS or is_own_mistake or is_end:
-            return self._answered(course, permit, exchange, candidate, attempt)
+            answer = self._answered(course, permit, exchange, candidate, attempt)
+            answer.has_tried_all = is_own_mistake and course.has_tried_all(candidate)
+            return answer
         course.again = None if is_spent else self._again(course, candidate, exchange)
         again = course.again if is_last else None
         tried.append(tried_with(candidate, exchange))
@@ -171,7 +173,7 @@ class Dispatcher:
         if again is not None:
             await self._repeat(course, again)
         elif is_last:
-            raise failed(tried)
+            raise failed(tried, course.has_tried_all(candidate))
         elif not has_chain and attempts(tried) == self._max_attempts - 1:
             way.prefer_later(candidate.tier)
         return None

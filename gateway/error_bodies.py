@@ -4,7 +4,7 @@ import math
 
 import msgspec
 
-from gateway.errors import Attempt, BudgetExceeded, GatewayError, QuotaExhausted, Unauthorized
+from gateway.errors import Attempt, GatewayError
 
 JSON = (b"content-type", b"application/json")
 # With a longer wait, OpenAI's older clients come back at once, and Anthropic's sleep on it, for a day if need be.
@@ -67,11 +67,6 @@ def headers_of(error: GatewayError) -> list[tuple[bytes, bytes]]:
         headers.append((b"retry-after-ms", b"%d" % error.retry_after_ms))
     if error.attempts:
         headers.append((b"x-pllm-attempts", b"%d" % error.attempts))
-    if (
-        error.is_in_vain
-        or isinstance(error, Unauthorized | QuotaExhausted | BudgetExceeded)
-        or (error.retry_after_ms or 0) > WAIT_MOST_MS
-    ):
-        # A key, money or a provider's refusal stays as it is for the next minute.
+    if error.is_in_vain or (error.retry_after_ms or 0) > WAIT_MOST_MS:
         headers.append((b"x-should-retry", b"false"))
     return headers

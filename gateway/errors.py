@@ -65,6 +65,7 @@ class GatewayError(Exception):
     message_status = 0
     type = "api_error"
     code: str | None = "internal_error"
+    is_in_vain = False
 
     def __init__(
         self,
@@ -82,7 +83,6 @@ class GatewayError(Exception):
         self.attempts = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.provider: ProviderFields | None = None
-        self.is_in_vain = False
 
 
 class InvalidRequest(GatewayError):
@@ -99,6 +99,7 @@ class Unauthorized(GatewayError):
     status = 401
     type = "invalid_request_error"
     code = "invalid_api_key"
+    is_in_vain = True
 
 
 class Forbidden(GatewayError):
@@ -111,6 +112,7 @@ class BudgetExceeded(GatewayError):
     status = 402
     type = "insufficient_quota"
     code = "budget_exceeded"
+    is_in_vain = True
 
 
 class AdminOnly(Forbidden):
@@ -182,6 +184,7 @@ class RateLimited(GatewayError):
 class QuotaExhausted(RateLimited):
     type = "insufficient_quota"
     code = "insufficient_quota"
+    is_in_vain = True
 
 
 class QueueFull(RateLimited):

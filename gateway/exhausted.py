@@ -29,6 +29,8 @@ from shared_state.records import Outcome, Rejection
 
 PROVIDER_REQUEST_ID = b"x-pllm-provider-request-id"
 FIELD_MOST = 200  # characters of a provider's type, param or code
+_TOLD = (Outcome.CLIENT_ERROR, Outcome.UNSUPPORTED)
+_LASTING = (Outcome.FAILURE, *_TOLD)
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -48,6 +50,11 @@ class Tried(msgspec.Struct, frozen=True):
     request_id: bytes = b""
     is_passing: bool = False
     is_overdue: bool = False
+
+    @property
+    def is_lasting(self) -> bool:
+        """It would answer the same request the same way for the next minute."""
+        return self.is_quota_exhausted or (self.outcome in _LASTING and not self.is_passing)
 
 
 def provider_fields(candidate: Candidate, wire: Kind, error: UpstreamError, status: int) -> ProviderFields:
@@ -72,7 +79,7 @@ def provider_fields(candidate: Candidate, wire: Kind, error: UpstreamError, stat
     )
 
 
-def refused(candidate: Candidate, exchange: Exchange) -> UpstreamRefused:
+def refused(candidate: Candidate, exchange: Exchange, has_tried_all: bool = True) -> UpstreamRefused:
     """Returns the provider's objection to the request as an error of ours, with the provider's words."""
     error = exchange.error or UpstreamError()
     fields = provider_fields(candidate, exchange.wire, error, exchange.status)
@@ -85,11 +92,9 @@ def refused(candidate: Candidate, exchange: Exchange) -> UpstreamRefused:
         code=None if chat.get("code") is None else str(chat["code"]),
     )
     refusal.provider = fields
-    refusal.is_in_vain = exchange.status == 409 or exchange.status >= 500  # official clients try these again
+    is_retried = exchange.status in (409, 429) or exchange.status >= 500  # by official clients
+    refusal.is_in_vain = is_retried and has_tried_all
     return refusal
-
-
-_TOLD = (Outcome.CLIENT_ERROR, Outcome.UNSUPPORTED)
 
 
 def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
@@ -118,9 +123,12 @@ def tried_list(tried: Sequence[Tried]) -> tuple[Attempt, ...]:
     return tuple(Attempt(t.candidate.deployment.id, t.outcome.value, t.status, t.reason) for t in tried)
 
 
-def failed(tried: Sequence[Tried]) -> GatewayError:
-    """All candidates were tried: the client gets the primary's error, and what each of them answered."""
+def failed(tried: Sequence[Tried], has_tried_all: bool = False) -> GatewayError:
+    """Returns what the client gets: the primary's error, and what each of those tried answered. ``has_tried_all``:
+    whether no candidate is left that could answer the same request otherwise.
+    """
     error = _error_for(tried)
+    error.is_in_vain = error.is_in_vain and has_tried_all and all(each.is_lasting for each in tried)
     error.attempts = attempts(tried)
     request_id = next((each.request_id for each in tried if each.request_id), b"")
     if request_id and all(name != PROVIDER_REQUEST_ID for name, _ in error.headers):
@@ -148,7 +156,7 @@ def _error_for(tried: Sequence[Tried]) -> GatewayError:
     if primary.outcome in (Outcome.TIMEOUT, Outcome.CANCELLED):
         return UpstreamTimedOut("The provider did not answer in time.", details=details)
     failure = UpstreamFailed("The provider failed to answer.", details=details)
-    failure.is_in_vain = all(t.outcome is Outcome.FAILURE and not t.is_passing for t in tried)
+    failure.is_in_vain = True
     return failure
 
 

@@ -48,7 +48,8 @@ def _domain(candidate: Candidate) -> str:
 
 class Way:
     """The candidates that are left. ``candidates``: of this leg, none when the way is over; ``plan``: the acquire of
-    one of them; ``has_more``: whether there is another leg; ``chains``: for requests that the model refuses.
+    one of them; ``has_more``: whether there is another leg; ``chains``: for requests that the model refuses;
+    ``turned``: the refusals whose chains have been taken.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Way:
     ) -> None:
         self._packed = packed
         self._chains = dict(chains or {})
-        self._turned: set[Refusal] = set()
+        self.turned: set[Refusal] = set()
         self._legs = list(legs_left)
         self.candidates: tuple[Candidate, ...] = ()
         self._plan: Plan | None = None
@@ -92,11 +93,11 @@ class Way:
             return False
         chain = self._chains.pop(refusal, None)
         if chain:
-            self._turned.add(refusal)
+            self.turned.add(refusal)
             left = [c for c in chain if all(c.deployment is not each.deployment for each in tried)]
             self._legs, self.candidates, self._plan = list(ways(left, self._packed)[0]), (), None
             self.skip()
-        return refusal in self._turned
+        return refusal in self.turned
 
     def repeat(self, candidate: Candidate) -> None:
         """Leaves this candidate only, for a second attempt."""

@@ -177,7 +177,7 @@ class Inference:
             await pings.ended()
             headers += _route_headers(answer, line.model, overhead_s) + rate_headers(tenant.limits, answer.used)
             if not answer.exchange.is_passed_on:
-                fault = refused(answer.candidate, answer.exchange)
+                fault = refused(answer.candidate, answer.exchange, answer.has_tried_all)
                 line.failed(fault)
                 if pings.has_begun:
                     await send({"type": "http.response.body", "body": error_event(self._kind, fault)})

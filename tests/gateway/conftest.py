@@ -100,7 +100,11 @@ def gateway_cluster(
             "claude-switch": ["spare"],
             "silent": ["spare"],
         },
-        "context_window_fallbacks": {"raw-chained": ["spare"], "raw-twice": ["raw-lively", "spare"]},
+        "context_window_fallbacks": {
+            "raw-chained": ["spare"],
+            "raw-twice": ["raw-lively", "spare"],
+            "raw-brief": ["raw-lively", "raw", "spare"],
+        },
         "content_policy_fallbacks": {"raw-chained": ["claude"]},
         "aliases": {"best": "gpt-4"},
         # A busy test machine must not make a provider look slow.

@@ -137,6 +137,17 @@ def test_request_is_tried_three_times_at_most(watched: ReplicaProcess, watched_c
     assert watched_cluster.providers[0].counts()["requests"] == 3
 
 
+def test_refused_keys_are_worth_a_retry_while_a_candidate_is_left(
+    watched: ReplicaProcess, watched_cluster: Cluster
+) -> None:
+    for each in watched_cluster.providers:
+        each.behave(error_rate=1, error_status=401)
+    some, all_of_them = watched.chat("many"), watched.chat("twice")
+
+    assert [len(answer.error["attempts"]) for answer in (some, all_of_them)] == [3, 2]
+    assert [answer.headers.get("x-should-retry") for answer in (some, all_of_them)] == [None, "false"]
+
+
 def test_only_the_last_candidate_is_tried_twice(watched: ReplicaProcess, watched_cluster: Cluster) -> None:
     for each in watched_cluster.providers:
         each.behave(error_rate=1)

@@ -475,6 +475,62 @@ def test_provider_closing_idle_connections_costs_no_call(replica: ReplicaProcess
     assert answers == [200] * 20
 
 
+WHOLE = {False: plain(ANSWER), True: stream(chunk_event("raw"), DONE_EVENT)}
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n"
+each_form = pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
+
+
+@each_form
+@pytest.mark.parametrize("is_resetting", [False, True], ids=["closed", "reset"])
+def test_kept_connection_that_ends_unanswered_is_replaced_by_a_new_one(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, is_stream: bool, is_resetting: bool
+) -> None:
+    raw_provider.answer, raw_provider.then, raw_provider.keeps = WHOLE[is_stream], [b"", WHOLE[is_stream]], 1
+    raw_provider.is_resetting = is_resetting
+    answers = [replica.chat("raw-saved", stream=is_stream) for _ in range(2)]
+    cluster.wait_until_idle()
+
+    assert [(answer.status, answer.content, answer.headers["x-pllm-attempts"]) for answer in answers] == [
+        (200, "raw", "1")
+    ] * 2
+    assert (len(raw_provider.requests), raw_provider.connections) == (3, 2)
+    assert raw_provider.requests[2] == raw_provider.requests[1]
+    assert cluster.deployment("raw-saved").get("failures", "0") == "0"
+
+
+@each_form
+@pytest.mark.parametrize(
+    "begun",
+    [b"H", b"HTTP/1.1 200 OK\r\n", HEAD, HEAD + b'data: {"choices": [{"delta": {"role": "assistant"}}]}\n\n'],
+    ids=["a byte", "a line", "the head", "a preamble"],
+)
+def test_request_is_not_sent_again_once_a_byte_of_its_answer_has_come(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, is_stream: bool, begun: bytes
+) -> None:
+    raw_provider.answer, raw_provider.then, raw_provider.keeps = WHOLE[is_stream], [begun], 1
+    replica.chat("raw-saved", stream=is_stream)
+    answer = replica.chat("raw-saved", stream=is_stream)
+    cluster.wait_until_idle()
+
+    assert (answer.status, answer.headers["x-pllm-fallback"]) == (200, "raw-saved>spare")
+    assert (len(raw_provider.requests), raw_provider.connections) == (2, 1)
+    assert cluster.deployment("raw-saved")["failures"] == "1"
+
+
+@each_form
+def test_new_connection_that_ends_unanswered_is_a_failure(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, is_stream: bool
+) -> None:
+    raw_provider.answer, raw_provider.then, raw_provider.keeps = WHOLE[is_stream], [b"", b""], 1
+    replica.chat("raw-saved", stream=is_stream)
+    answer = replica.chat("raw-saved", stream=is_stream)
+    cluster.wait_until_idle()
+
+    assert (answer.status, answer.headers["x-pllm-fallback"]) == (200, "raw-saved>spare")
+    assert len(raw_provider.requests) == 3
+    assert cluster.deployment("raw-saved")["failures"] == "1"
+
+
 def test_cookies_of_a_provider_are_not_sent_back(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
     raw_provider.answer = plain(ANSWER, extra="set-cookie: tenant=a\r\n")
     replica.chat("raw")

@@ -577,7 +577,7 @@ JUDGEMENTS: Table = {
     ),
     "gateway/way.py": (
         Slip(
-            "return refusal in self._turned",
+            "return refusal in self.turned",
             "return bool(chain)",
             f"{UPSTREAM} {DISPATCH} {JUDGEMENT}",
             "a chain ends at its first model that refuses as well",

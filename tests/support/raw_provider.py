@@ -7,6 +7,7 @@ import json
 import math
 import select
 import socket
+import struct
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -46,6 +47,8 @@ DONE_EVENT = b"data: [DONE]\n\n"
 
 class RawProvider:
     """Answers every request with ``answer`` and closes the connection. ``requests`` holds head and body of each.
+    ``keeps``: that many answers leave the connection open for the next request; ``connections``: accepted so far;
+    ``is_resetting``: a connection whose request gets an empty answer ends in a reset.
 
     ``then``: the answers of the requests after the first, in their order. ``flood`` is sent after an answer, over and
     over up to FLOOD_MOST bytes or until nothing was taken for ``stuck_most_s`` in all; ``ending`` follows. ``flooded``
@@ -98,6 +101,9 @@ class RawProvider:
         self.stuck_most_s = math.inf
         self.is_holding = False
         self.left = 0
+        self.keeps = 0
+        self.connections = 0
+        self.is_resetting = False
 
     def close(self) -> None:
         # Waking accept: closing a listener does not end a wait on it.
@@ -111,18 +117,29 @@ class RawProvider:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            self.connections += 1
             with connection, contextlib.suppress(OSError):
-                self.requests.append(_read_request(connection))
-                is_later = self.then and len(self.requests) > 1
-                connection.sendall(self.then.pop(0) if is_later else self.answer)
-                for drip in self.drips:
-                    self.go.wait(DRIP_S)
-                    connection.sendall(drip)
-                if self.rest and self.go.wait(GO_S):
-                    connection.sendall(self.rest)
-                self._flood(connection)
-                if self.is_holding:
-                    self._hold(connection)
+                while self._serve(connection):
+                    pass
+
+    def _serve(self, connection: socket.socket) -> bool:
+        """Answers one request. Returns whether the connection is kept for the next one."""
+        self.requests.append(_read_request(connection))
+        is_later = self.then and len(self.requests) > 1
+        is_kept, self.keeps = self.keeps > 0, self.keeps - 1
+        answer = self.then.pop(0) if is_later else self.answer
+        if self.is_resetting and not answer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.sendall(answer)
+        for drip in self.drips:
+            self.go.wait(DRIP_S)
+            connection.sendall(drip)
+        if self.rest and self.go.wait(GO_S):
+            connection.sendall(self.rest)
+        self._flood(connection)
+        if self.is_holding:
+            self._hold(connection)
+        return is_kept
 
     def _flood(self, connection: socket.socket) -> None:
         part = b""

@@ -124,3 +124,15 @@ def test_refused_request_is_not_tried_again(
         client(replica.url, "gpt-4")
 
     assert provider.counts()["requests"] == 1
+
+
+@each_client
+def test_request_that_no_rate_limit_can_hold_is_not_tried_again(
+    replica: ReplicaProcess, raw_provider: RawProvider, client: Callable[..., Any], errors: Any
+) -> None:
+    error = {"error": {"message": "Limit 30000, Requested 342389", "code": "rate_limit_exceeded"}}
+    raw_provider.answer = plain(json.dumps(error).encode(), "429 Too Many Requests")
+    with pytest.raises(errors.RateLimitError):
+        client(replica.url, "raw")
+
+    assert len(raw_provider.requests) == 1
