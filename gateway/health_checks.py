@@ -17,6 +17,7 @@ from gateway.connections import session
 from gateway.provider_settings import ProviderSettings
 from gateway.providers import inquiry
 from gateway.settings import DeploymentSettings
+from shared_state.background import Kept, once
 from shared_state.errors import StateError
 from shared_state.failover import Failover
 from shared_state.store import Store
@@ -51,7 +52,7 @@ class HealthChecks:
     def __init__(self, deployments: Iterable[DeploymentSettings], failover: Failover) -> None:
         self._failover = failover
         self._jitter = random.Random().uniform
-        self._task: asyncio.Task[None] | None = None
+        self._kept: Kept | None = None
         self._running: dict[str, asyncio.Task[None]] = {}
         self.adopt(deployments)
 
@@ -60,10 +61,12 @@ class HealthChecks:
         self._checked = {each.id: each for each in deployments if each.enabled and each.health_check}
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="health checks")
+        self._kept = Kept("health checks", self._run)
 
     async def stop(self) -> None:
-        tasks = [*([self._task] if self._task else []), *self._running.values()]
+        if self._kept is not None:
+            await self._kept.stop()
+        tasks = [*self._running.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -81,7 +84,7 @@ class HealthChecks:
             for deployment_id, breaker in part.shared.view.breakers.items():
                 deployment = self._checked.get(deployment_id)
                 if deployment is not None and breaker.state == "open" and deployment_id not in self._running:
-                    task = asyncio.create_task(self._check(part.shared, deployment), name="health check")
+                    task = once("health check", self._check(part.shared, deployment))
                     self._running[deployment_id] = task
                     task.add_done_callback(partial(self._ended, deployment_id))
 
@@ -101,5 +104,3 @@ class HealthChecks:
                 _log.info("health check ended a cooldown deployment=%s status=%d", deployment.id, status)
         except StateError as error:
             _log.debug("no health check deployment=%s: %s", deployment.id, error)
-        except Exception:
-            _log.exception("defect in a health check")

@@ -13,6 +13,7 @@ from gateway import event_pages
 from gateway.errors import RateLimited
 from gateway.event_pages import place
 from gateway.settings import Settings
+from shared_state.background import Kept
 from shared_state.errors import StateError
 from shared_state.failover import Failover
 from shared_state.snapshots import DeploymentSnapshot, Event
@@ -98,7 +99,7 @@ class LiveFeed:
         self._beside = beside
         self.is_over = is_over
         self._listeners = 0
-        self._task: asyncio.Task[None] | None = None
+        self._kept: Kept | None = None
         self._ticked = asyncio.Event()
         self._frame: Frame | None = None
         self._before: Frame | None = None
@@ -122,19 +123,21 @@ class LiveFeed:
         return Listener(self)
 
     def _start(self) -> None:
-        if self._task is None:
+        if self._kept is None or self._kept.is_over:
             self._frame = self._before = None
             self._recent.clear()
             self._last.clear()
-            self._task = asyncio.create_task(self._run(), name="live feed")
+            self._kept = Kept("live feed", self._run, self._is_wanted)
+
+    def _is_wanted(self) -> bool:
+        return self._listeners > 0 and not self.is_over()
 
     def leave(self) -> None:
         self._listeners -= 1
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if self._kept is not None:
+            await self._kept.stop()
 
     async def next(self, number: int) -> Frame | None:
         """The frame of now, unless that one was seen: then the one that comes. None when it is over."""
@@ -164,7 +167,7 @@ class LiveFeed:
         loop = asyncio.get_running_loop()
         due = loop.time()
         try:
-            while self._listeners and not self.is_over():
+            while self._is_wanted():
                 self._number += 1
                 frame = await self._take()
                 self._before, self._frame = None if self._is_anew else self._frame, frame
@@ -173,7 +176,6 @@ class LiveFeed:
                 due = max(due + EVERY_S, loop.time())
                 await asyncio.sleep(due - loop.time())
         finally:
-            self._task = None
             self._tick()
 
     def _tick(self) -> None:

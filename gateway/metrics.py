@@ -19,6 +19,7 @@ from gateway.money_settings import CostSettings
 from gateway.queueing import Queue
 from gateway.reloader import Reloader
 from gateway.settings import Settings
+from shared_state import background
 from shared_state.blocks import BlockCounts
 from shared_state.failover import Failover
 from shared_state.histogram import Histogram, together
@@ -168,6 +169,8 @@ class Metrics:
         ended = {(result,): count for result, count in self._reloader.counts.items()}
         yield from _counter("pllm_configuration_reloads", "Reloads of the configuration", ("result",), ended)
         yield from _blocks(failover.block_counts)
+        failed = {(task,): count for task, count in background.failures.items()}
+        yield from _counter("pllm_task_failures", "Background tasks that failed, and defects", ("task",), failed)
         shedding = GaugeMetricFamily(
             "pllm_should_shed_load", "1 for each reason to shed load that holds in the cluster", labels=["reason"]
         )

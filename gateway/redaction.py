@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections.abc import Iterable
-from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 MASK = "***"
 # Keys of OpenAI and Anthropic, and the word after `Bearer` in an authorization header, no matter whose they are.
@@ -48,8 +48,9 @@ def secrets_of_text(secret: str) -> set[str]:
         for option in parts.query.split("&"):
             name, _, value = option.partition("=")
             if parts.scheme and unquote(name).endswith("password"):
-                found |= {value, unquote_plus(value)}
-    return found - {""}
+                found |= {value, unquote(value)}
+    # As well as they are written into an address of our own.
+    return (found | {quote(each, safe="") for each in found}) - {""}
 
 
 def without_keys(text: str, key: str = "") -> str:

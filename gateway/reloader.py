@@ -19,6 +19,7 @@ from gateway.errors import ConfigurationRefused, Conflict
 from gateway.reload_answers import PREPARE_MS, READY, InForce, Reloaded, in_force_of, objections, refusal, reloaded
 from gateway.settings import ConfigurationError, Settings
 from gateway.yaml_source import Problem
+from shared_state.background import Kept, once
 from shared_state.errors import StateError, StoreTimeout
 from shared_state.script_calls import Consent
 from shared_state.snapshots import Agreement, Running
@@ -63,14 +64,17 @@ class Reloader:
         self._woken = asyncio.Event()
         self._looking, self._asking = asyncio.Lock(), asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._kept: Kept | None = None
 
     async def start(self) -> None:
         """Before anybody is served: what the others have agreed on, if the store can be asked."""
         with contextlib.suppress(StateError):
             await self._look()
-        self._keep(self._run())
+        self._kept = Kept("reloader", self._run)
 
     async def stop(self) -> None:
+        if self._kept is not None:
+            await self._kept.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -81,10 +85,7 @@ class Reloader:
 
     def request(self) -> None:
         """As `reload`, for somebody who does not wait for the answer: it is in the log."""
-        self._keep(self._requested())
-
-    def _keep(self, work: Awaitable[None]) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        task = once("reload", self._requested())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -186,9 +187,6 @@ class Reloader:
             except StateError as error:
                 _log.debug("the configuration in force cannot be asked for: %s", error)
                 await asyncio.sleep(POLL_S)
-            except Exception:
-                _log.exception("defect while looking for a new configuration")
-                await asyncio.sleep(LOOK_EVERY_S)
 
     async def _look(self) -> Agreement:
         """Answers what is proposed, takes what is in force."""

@@ -4,7 +4,6 @@ the store. Not the connects of requests: connections are kept, and where one is 
 
 import asyncio
 import contextlib
-import logging
 import random
 import socket
 import time
@@ -12,6 +11,7 @@ from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, S
 from urllib.parse import urlsplit
 
 from gateway.settings import DeploymentSettings
+from shared_state.background import Kept
 from shared_state.errors import StateError
 
 EVERY_S = 10.0  # a path changes in minutes; a store that has forgotten knows it again before anybody minds
@@ -24,8 +24,6 @@ Address = tuple[object, ...]
 Found = Sequence[tuple[int, int, int, str, Address]]  # as getaddrinfo says it
 LookUp = Callable[[str, int], Awaitable[Found]]
 Told = Callable[[Mapping[str, float]], Awaitable[None]]
-
-_log = logging.getLogger("pllm.regions")
 
 
 def places(deployments: Iterable[DeploymentSettings]) -> dict[Place, list[str]]:
@@ -99,7 +97,7 @@ class RoundTrips:
     ) -> None:
         self._tell = tell
         self._addresses = addresses or Addresses()
-        self._task: asyncio.Task[None] | None = None
+        self._kept: Kept | None = None
         self._few = asyncio.Semaphore(AT_ONCE)
         self.adopt(deployments)
 
@@ -109,12 +107,11 @@ class RoundTrips:
         self._addresses.keep(self._places)
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="round trips")
+        self._kept = Kept("round trips", self._run)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if self._kept is not None:
+            await self._kept.stop()
 
     async def measured(self) -> dict[str, float]:
         """In ms, by deployment."""
@@ -135,12 +132,9 @@ class RoundTrips:
     async def _run(self) -> None:
         jitter = random.Random().uniform
         while True:
-            try:
-                measured = await self.measured()
-                # The heartbeat tells of it; the next round tells this.
-                with contextlib.suppress(StateError, TimeoutError):
-                    async with asyncio.timeout(TELL_MOST_S):
-                        await self._tell(measured)
-            except Exception:
-                _log.exception("defect in the measuring of round trips")
+            measured = await self.measured()
+            # The heartbeat tells of it; the next round tells this.
+            with contextlib.suppress(StateError, TimeoutError):
+                async with asyncio.timeout(TELL_MOST_S):
+                    await self._tell(measured)
             await asyncio.sleep(EVERY_S * jitter(0.8, 1.2))

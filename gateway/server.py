@@ -23,6 +23,7 @@ from gateway.redaction import Redaction
 from gateway.setting_types import secrets
 from gateway.settings import Settings
 from gateway.start_lines import start_lines
+from shared_state.background import report_of_loop
 
 KEEP_ALIVE_S = 75.0  # longer than a load balancer keeps its connections, or it writes into a closing one
 BACKLOG = 1024
@@ -52,6 +53,7 @@ async def _run(
     replica: str | None,
     listener: int | None,
 ) -> None:
+    asyncio.get_running_loop().set_exception_handler(report_of_loop)
     flight, settings = Flight(), loaded.settings
     async with (
         _signals() as (stop, hang_up),

@@ -34,7 +34,7 @@ from gateway.setting_types import (
 )
 from gateway.struct_reader import completed, read
 from gateway.yaml_source import Problem
-from shared_state.topology import Topology
+from shared_state.address import parse as parse_address
 
 Engine = Literal["hypercorn", "uvicorn"]
 Standby = Literal["embedded", "none"]
@@ -222,7 +222,7 @@ def _rule_problems(settings: Settings) -> Iterator[Problem]:
 def state_problems(state: StateSettings) -> Iterator[Problem]:
     try:
         if state.url:
-            Topology(str(state.url))
+            parse_address(str(state.url))
     except ValueError as error:
         yield Problem("state.url", str(error))
     if state.lost_after_ms is not None and state.lost_after_ms < state.deadline_ms:

@@ -71,7 +71,7 @@ for _, c in ipairs(candidates) do
     transitions[#transitions + 1] = breaker_open(c.deployment, policy, now, 'probe_deadline', random)
     c.wait_ms = c.deployment.open_until_ms - now
   end
-  if picked and picked.turn and c.turn then record_set(c.deployment, 'current_weight', decimal(c.turn, 3)) end
+  if picked and picked.turn and c.turn then record_set(c.deployment, 'current_weight', exact(c.turn)) end
 end
 if picked then
   local d = picked.deployment

@@ -83,7 +83,7 @@ retry_take(domain, budget)
 local change = shed_change(domain, reasons, 'acquire')
 for _, c in ipairs(candidates) do
   local d = c.deployment
-  if c.turn_at then record_set(d, 'current_weight', decimal(c.turn_at, 3)) end
+  if c.turn_at then record_set(d, 'current_weight', exact(c.turn_at)) end
   if c.tokens then
     record_set(d, 'active', c.active)
     if d.rpm then record_set(d, 'arrival_at_ms', decimal(d.arrival_at_ms, 3)) end

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from shared_state.background import once
 from shared_state.client import MOVED_ON, Client, command, pack
 from shared_state.errors import ScriptFailed, StateError, StoreRefuses, StoreTimeout, StoreUnavailable
 from shared_state.histogram import Histogram
@@ -197,7 +198,7 @@ class Batcher:
             return
         if not self._client.is_connected:
             if not self._connecting:
-                self._connecting = self._loop.create_task(self._connect(), name="store connection")
+                self._connecting = once("store connection", self._connect())
             return
         room = IN_FLIGHT_MOST - len(in_flight)
         batch = [urgent.popleft() for _ in range(min(room, len(urgent)))]
@@ -227,6 +228,10 @@ class Batcher:
     # -- replies ----------------------------------------------------------------------------------------------
 
     def _on_reply(self, reply: object) -> None:
+        if not self._in_flight:
+            self._client.close()
+            self._on_lost(StoreUnavailable(f"the store sends what it was not asked for: {reply!r:.100}"))
+            return
         call = self._in_flight.popleft()
         if isinstance(call, Script):
             if reply != call.sha.encode():

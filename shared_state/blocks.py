@@ -15,7 +15,9 @@ import msgspec
 from msgspec.structs import astuple
 
 from shared_state import replies
+from shared_state.background import once
 from shared_state.batcher import Reply
+from shared_state.errors import StateError
 from shared_state.records import Ask, BlockEnding, Ending, Outcome, Permit, Plan, Rejection
 from shared_state.store import Store
 
@@ -124,8 +126,7 @@ class Blocks:
                     count = self._room(plan, line)
                     if count < 2:
                         break
-                    line.refill = self._loop.create_task(self._refill(line, plan, ask, count), name="block")
-                    line.refill.add_done_callback(lambda done: done.cancelled() or done.exception())
+                    line.refill = once("block", self._refill(line, plan, ask, count), expected=StateError)
                 await asyncio.shield(line.refill)
         decision = await self._store.acquire(plan, ask)
         if isinstance(decision, Rejection):

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from shared_state import background
 from shared_state.batcher import Batcher, Reply
 from shared_state.blocks import BlockCounts, Blocks
 from shared_state.client import Client
@@ -392,5 +393,8 @@ class Failover:
 
 def _log_failure(told: asyncio.Future[Any]) -> None:
     with contextlib.suppress(asyncio.CancelledError):
-        if told.exception() is not None:
-            _log.debug("re-assert failed: %s", told.exception())
+        error = told.exception()
+        if isinstance(error, StateError):
+            _log.debug("re-assert failed: %s", error)
+        elif error is not None:
+            background.report("re-assert", error)

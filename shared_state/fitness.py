@@ -1,5 +1,6 @@
 """Is this store fit to be shared? Asked before the first write: nothing of somebody else's is overwritten."""
 
+import logging
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,8 +10,11 @@ import msgspec
 from shared_state.client import Client
 from shared_state.errors import StateError, StoreRefuses, StoreUnfit
 from shared_state.keys import Keys
+from shared_state.product import WANTED, product_of
 
 SCHEMA = 1  # as in lua/include/domain.lua
+
+_log = logging.getLogger("pllm.state")
 
 
 async def check(client: Client, keys: Keys, deployments: Iterable[str]) -> None:
@@ -24,6 +28,11 @@ async def check(client: Client, keys: Keys, deployments: Iterable[str]) -> None:
         raise StoreUnfit("the store is a node of a Cluster, and another one has the domain: use redis+cluster://")
     if refused is not None:
         raise refused
+    product = await product_of(client, keys)
+    if product.lacks:
+        raise StoreUnfit(f"the store, {product.full_name}, lacks {', '.join(product.lacks)}: {WANTED}")
+    if not product.is_tested:
+        _log.warning("the store is %s, which is not tested with this gateway: %s", product.full_name, WANTED)
     problems = [
         f"key {key.decode()} holds a {_text(kind)}, not a {wanted}: it is not ours, choose another state.domain"
         for (key, wanted), kind in zip(types.items(), found, strict=True)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import cast
 
+from shared_state.background import Kept
 from shared_state.client import Client, command
 from shared_state.errors import StateError
 
@@ -24,19 +25,18 @@ class News:
         self._client = client
         self._channels = channels
         self._heard = heard
-        self._task: asyncio.Task[None] | None = None
+        self._kept: Kept | None = None
         self._lost = asyncio.Event()
         self._is_answering = True
         self._is_refused = False
         self.is_listening = False
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="news")
+        self._kept = Kept("news", self._run)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if self._kept is not None:
+            await self._kept.stop()
         self._client.close()
 
     async def _run(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Literal
 
+from shared_state.background import Kept, once
 from shared_state.errors import StateError, StoreTimeout, StoreUnavailable, StoreUnfit
 from shared_state.failover import Failover
 from shared_state.records import Heartbeat
@@ -49,7 +50,7 @@ class Replica:
         self._is_draining = is_draining
         self._revive = revive
         self._check = check
-        self._task: asyncio.Task[None] | None = None
+        self._kept: Kept | None = None
         self._preparing: asyncio.Task[None] | None = None
         self._alive = deque([1], maxlen=REMEMBERED_BEATS)
         self._prepare_at_s = 0.0
@@ -72,7 +73,7 @@ class Replica:
         except StoreUnavailable as error:
             if not self._failover.enter(error):
                 raise
-        self._task = asyncio.create_task(self._run(), name="heartbeat")
+        self._kept = Kept("heartbeat", self._run)
 
     async def _check_once(self) -> None:
         if self._check is not None:
@@ -83,12 +84,13 @@ class Replica:
         """Says goodbye, so that nobody waits for the next beat. Not while permits are live: others reap what is left of
         a replica that falls silent.
         """
-        tasks = [task for task in (self._task, self._preparing) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._kept is not None:
+            await self._kept.stop()
+        if self._preparing is not None:
+            self._preparing.cancel()
+            await asyncio.gather(self._preparing, return_exceptions=True)
         self._failover.stop()
-        is_started = self._task is not None
+        is_started = self._kept is not None
         if is_started and self._failover.state == "shared" and not self._failover.shared.memory.live:
             with contextlib.suppress(StateError, TimeoutError):
                 async with asyncio.timeout(GOODBYE_S):
@@ -109,9 +111,6 @@ class Replica:
                     self._recovered()
             except StateError as error:
                 await self._lost(error)
-            except Exception:
-                _log.exception("defect in the heartbeat")  # a heart that stops would cost more than one missed beat
-                await asyncio.sleep(BEAT_EVERY_S)
 
     async def _wait(self, beat_at_s: float) -> None:
         """Until the next beat, the next try, or trouble that a request has run into."""
@@ -136,7 +135,7 @@ class Replica:
         if self._preparing is None or self._preparing.done():
             # Beside the heart: the start of a process takes seconds on a busy machine, and the others would take this
             # replica for dead.
-            self._preparing = asyncio.create_task(self._prepare(), name="standby store")
+            self._preparing = once("standby store", self._prepare())
 
     async def _prepare(self) -> None:
         """Those that were seen within the last half minute share: a replica that is cut off as well is not seen."""
@@ -147,8 +146,6 @@ class Replica:
             if not self._prepare_at_s:
                 _log.warning("the standby store is not ready: %s", error)
             self._prepare_at_s = time.monotonic() + BEAT_EVERY_S
-        except Exception:
-            _log.exception("defect in preparing the standby store")
 
     async def _reap(self, beat: Heartbeat) -> None:
         for dead in beat.dead_replicas:

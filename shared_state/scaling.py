@@ -4,18 +4,16 @@ wait here, and keeps the answer for those who ask.
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Callable
 
+from shared_state.background import Kept
 from shared_state.errors import StateError
 from shared_state.failover import Failover
 from shared_state.snapshots import ScalingSignal
 
 ASK_EVERY_S = 1.0
 FRESH_S = 5.0  # as long as a silent replica is believed
-
-_log = logging.getLogger("pllm.scaling")
 
 
 class Scaling:
@@ -29,7 +27,7 @@ class Scaling:
         self._now = now
         self._latest: ScalingSignal | None = None
         self._asked_s = 0.0
-        self._task: asyncio.Task[None] | None = None
+        self._kept: Kept | None = None
 
     @property
     def is_wanted(self) -> bool:
@@ -41,12 +39,11 @@ class Scaling:
         return self._latest if self._now() - self._asked_s <= FRESH_S else None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="scaling")
+        self._kept = Kept("scaling", self._run)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if self._kept is not None:
+            await self._kept.stop()
 
     async def ask(self) -> ScalingSignal | None:
         """None while the shared store is not in use, or knows of no cluster yet. Raises StateError."""
@@ -61,9 +58,6 @@ class Scaling:
 
     async def _run(self) -> None:
         while True:
-            try:
-                with contextlib.suppress(StateError):  # the heartbeat says what is wrong with the store
-                    await self.ask()
-            except Exception:
-                _log.exception("defect in the autoscaling signal")
+            with contextlib.suppress(StateError):  # the heartbeat says what is wrong with the store
+                await self.ask()
             await asyncio.sleep(ASK_EVERY_S)

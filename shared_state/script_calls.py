@@ -103,7 +103,7 @@ class ScriptCalls:
         if packed is None:
             limits = (tenant.rpm, tenant.tpm, tenant.max_parallel)
             packed = pack(*(b"%d" % (0 if limit is None else part(limit, replicas)) for limit in limits))
-            packed += pack(b"%g" % tenant.weight)
+            packed += pack(str(tenant.weight).encode())
             if len(self._tenants) >= TENANTS_KEPT:
                 self._tenants.clear()
             self._tenants[tenant, replicas] = packed

@@ -13,6 +13,7 @@ import msgspec
 
 from shared_state import replies
 from shared_state.accounting import Accounting
+from shared_state.background import once
 from shared_state.batcher import Batcher, Lost, Orphaned, Reply
 from shared_state.checks import Checks
 from shared_state.errors import NotConfigured, StateError
@@ -284,8 +285,7 @@ class Store:
             done.exception()
 
     def _restore_soon(self) -> None:
-        task = asyncio.ensure_future(self.restore())
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        once("restore", self.restore(), expected=StateError)
 
     def reassert(self, seen: View, now: View, is_own: bool = False) -> asyncio.Future[list[int]]:
         """Tells the live permits, and the breakers as they are ``now``; ``seen`` is what this store was last seen to

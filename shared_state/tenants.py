@@ -10,6 +10,7 @@ from typing import cast
 
 import msgspec
 
+from shared_state.background import once
 from shared_state.batcher import Reply
 from shared_state.errors import ScriptFailed, StateError
 from shared_state.failover import Failover
@@ -47,7 +48,7 @@ class TenantBook:
         """The store holds this version now; called with every heartbeat and every piece of news."""
         self._told = version
         if version != self.version and (self._reading is None or self._reading.done()):
-            self._reading = asyncio.create_task(self._catch_up(), name="tenants")
+            self._reading = once("tenants", self._catch_up())
 
     async def _catch_up(self) -> None:
         while self._told != self.version:

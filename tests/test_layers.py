@@ -116,10 +116,12 @@ ORDER = {
             "batcher",
             "patience",
             "fitness",
+            "product",
             "histogram",
         ),
         *("client",),
-        *("topology", "scripts", "keys", "records", "snapshots", "policies", "money", "embedded", "errors"),
+        *("topology", "address", "scripts", "keys", "records", "snapshots", "policies", "money", "embedded"),
+        *("background", "errors"),
     ),
     "loadtest": (
         *("bench_peers", "chaos", "saturation", "autoscale", "small_cluster", "scenario"),

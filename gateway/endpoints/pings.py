@@ -8,6 +8,7 @@ from types import TracebackType
 from starlette.types import Send
 
 from gateway.endpoints.wire import Header
+from shared_state.background import once
 
 PING = b": ping\n\n"
 MESSAGE_PING = b'event: ping\ndata: {"type": "ping"}\n\n'  # as Anthropic's own streams have it
@@ -28,7 +29,7 @@ class Pings:
 
     def __enter__(self) -> "Pings":
         if self._interval_s:
-            self._task = asyncio.create_task(self._run(), name="pings")
+            self._task = once("pings", self._run(), expected=OSError)
         return self
 
     def __exit__(

@@ -8,7 +8,7 @@ from gateway.imports.litellm_values import Kind
 from gateway.imports.report import Unusable
 from gateway.settings import StateSettings
 from gateway.yaml_source import key_path
-from shared_state.topology import Topology
+from shared_state.address import parse
 
 _WORDS = ("url", "host", "port", "username", "password", "db", "ssl", "startup_nodes", "sentinel_nodes", "service_name")
 _WITH = {"host": ("port", "db"), "startup_nodes": (), "sentinel_nodes": ("service_name",)}
@@ -73,7 +73,7 @@ def _put_url(parts: Mapping[str, object], draft: Draft) -> set[str]:
         url, literals = _composed(parts, draft)
     draft.variables.put(draft.state, StateSettings, "url", url)
     try:
-        Topology(str(draft.variables.resolved(url)))
+        parse(str(draft.variables.resolved(url)))
     except ValueError as problem:
         del draft.state["url"]
         raise Unusable(f"no address of a store: {problem}") from problem

@@ -24,7 +24,10 @@ local function draw_sooner(eligible, strategy, now, random)
     end
   end
   if is_foreseen then
-    for _, c in ipairs(eligible) do c.score = c.score * (c.deployment.forecast_share or 1) end
+    for _, c in ipairs(eligible) do
+      local share = c.deployment.forecast_share or 1
+      c.merit, c.score = c.merit * share, c.score * share
+    end
   end
   local first = draw_one(eligible, strategy, random)
   if #eligible == 1 then return first end

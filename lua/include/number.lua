@@ -1,4 +1,4 @@
--- Number shapes that stay readable in redis-cli: no 17-digit floats in hashes.
+-- Number shapes that stay readable in redis-cli: 17 digits only where nothing may be lost.
 local unpack = unpack or table.unpack
 
 local function clamp(value, low, high)
@@ -7,6 +7,12 @@ end
 
 local function round(value)
   return math.floor(value + 0.5)
+end
+
+-- The fewest digits that read back as the same number.
+local function exact(value)
+  local short = string.format('%.15g', value)
+  return tonumber(short) == value and short or string.format('%.17g', value)
 end
 
 local function decimal(value, digits)

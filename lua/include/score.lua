@@ -1,7 +1,7 @@
 --- @include "health"
--- score = health * (w_load * load_factor + w_latency * latency_factor + w_error * error_factor), times the slow
--- start of a breaker that closed a moment ago (10 % rising to 100 %). Candidates see the same mix of calls, so their
--- raw latencies compare.
+-- merit = health * (w_load * load_factor + w_latency * latency_factor + w_error * error_factor). Candidates see the
+-- same mix of calls, so their raw latencies compare. The score is that times the slow start of a breaker that closed a
+-- moment ago (10 % rising to 100 %).
 local SLOW_START_FROM = 0.1
 
 local function score_ramp(d, policy, now)
@@ -20,8 +20,8 @@ local function score_all(candidates, policy, now)
     local latency = d.ewma_ms and fastest and d.ewma_ms > 0 and clamp(fastest / d.ewma_ms, 0.1, 1) or 1
     c.health = health_score(d, c.state)
     c.ramp = c.state == 'closed' and score_ramp(d, policy, now) or 1
-    c.weight = (d.weight or 1) * c.ramp
-    c.score = c.health * c.ramp * (policy.load_weight * clamp(1 - c.active / c.limit, 0, 1)
+    c.merit = c.health * (policy.load_weight * clamp(1 - c.active / c.limit, 0, 1)
       + policy.latency_weight * latency + policy.error_weight * error_factor(d))
+    c.score = c.merit * c.ramp
   end
 end

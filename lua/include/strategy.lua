@@ -15,7 +15,7 @@ end
 -- The cost that decides, then the one that decides between equals; nil for strategies that draw or take turns.
 -- `active` is read and raised in the same script, so there is no herd on stale numbers.
 local function strategy_cost(strategy, c, now)
-  local d, busy = c.deployment, (c.active + 1) / c.weight
+  local d, busy = c.deployment, (c.active + 1) / ((c.deployment.weight or 1) * c.ramp)
   if strategy == 'latency-based' then return strategy_latency(c, now) * busy, 0 end
   if strategy == 'least-busy' then return busy, 0 end
   if strategy == 'priority' then return -(d.priority or 0), busy end
@@ -28,7 +28,7 @@ end
 
 -- The share of a candidate: of a random draw (adaptive, random) or of the turns (weighted, round-robin).
 local function strategy_share(strategy, c)
-  if strategy == 'adaptive' then return c.score end
-  if strategy == 'weighted' then return c.weight end
-  return c.ramp
+  if strategy == 'adaptive' then return c.merit end
+  if strategy == 'weighted' then return c.deployment.weight or 1 end
+  return 1
 end

@@ -1,29 +1,8 @@
 --- @include "select"
---- @include "tier_group"
+--- @include "slow_start"
 -- The fallback chain: candidates come in tier order. A half-open candidate with a free probe is taken first, or it
 -- never recovers. A group (tier 0; with regions, what of it is at home) is left only while its best health is under
 -- `min_health` and a later one scores `fallback_advantage` times better: hysteresis, so that two do not take turns.
-local function tier_best(eligible, field)
-  local best = 0
-  for _, c in ipairs(eligible) do best = math.max(best, c[field]) end
-  return best
-end
-
--- While the first group is in its slow start, the next healthy one keeps the share that it does not take yet.
-local function tier_spill(groups, policy, rtt_key, random)
-  local ramp = groups[2] and tier_best(groups[1], 'ramp') or 1
-  if ramp >= 1 or random() < ramp then return nil end
-  if rtt_key then groups = tier_group_far(groups, rtt_key) end
-  for position = 2, #groups do
-    local healthy = {}
-    for _, c in ipairs(groups[position]) do
-      if not c.probe and c.health >= policy.min_health then healthy[#healthy + 1] = c end
-    end
-    if #healthy > 0 then return healthy end
-  end
-  return nil
-end
-
 local function tier_pick(candidates, policy, strategy, now, random)
   local groups = tier_group(candidates)
   if not groups[1] then return nil end
@@ -33,8 +12,7 @@ local function tier_pick(candidates, policy, strategy, now, random)
     if c.probe then probing[#probing + 1] = c end
   end
   if #probing > 0 then return probing[math.floor(random() * #probing) + 1] end
-  local later = tier_spill(groups, policy, candidates.rtt_key, random)
-  if later then return select_one(later, strategy, now, random) end
+  home = slow_start(groups, policy, candidates.rtt_key, random)
   if tier_best(home, 'health') < policy.min_health then
     local bar = policy.fallback_advantage * tier_best(home, 'score')
     if candidates.rtt_key then groups = tier_group_far(groups, candidates.rtt_key) end

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.errors import RateLimited
 from gateway.live import LISTENERS_MOST, Listener, LiveFeed, ModelShown
+from shared_state import background
 from shared_state.embedded import EmbeddedStore
 from shared_state.failover import Failover
 from shared_state.patience import Patience
@@ -99,6 +100,24 @@ async def test_nothing_is_asked_while_nobody_watches(store: EmbeddedStore) -> No
 
         assert state.batcher.round_trips == before
         assert (await told(again))[0] == "full"
+
+
+@on_loop
+async def test_feed_that_fails_is_reported_and_goes_on_for_its_listeners(store: EmbeddedStore) -> None:
+    defects, before = [ValueError("a defect")], background.failures["live feed"]
+
+    def surroundings() -> dict[str, object]:
+        if defects:
+            raise defects.pop()
+        return {}
+
+    async with opened_state(store.url, "a", "b") as state:
+        feed = LiveFeed(Failover(state.store, None), [ModelShown("m", ("a",))], "r1", surroundings, lambda: False)
+        kind, _ = await told(feed.listen())
+        await feed.stop()
+
+    assert kind == "full"
+    assert background.failures["live feed"] == before + 1
 
 
 @on_loop

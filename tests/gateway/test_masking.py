@@ -2,11 +2,13 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from gateway.masking import masked
-from gateway.redaction import masked_address
+from gateway.redaction import Redaction, masked_address
+from gateway.setting_types import secrets
 from gateway.settings import parse
 
 SECRETS = ("s3cret-store", "s3cret-admin", "s3cret-key", "s3cret-provider", "s3cret-sentinel")
@@ -72,3 +74,20 @@ def test_defaults_are_shown_too(shown: Any) -> None:
 )
 def test_address_keeps_only_what_is_no_secret(address: str, shown: str) -> None:
     assert masked_address(address) == shown
+
+
+SPECIAL = "s3cret@b/c#d?e:f%g+h&i"
+WRITTEN = quote(SPECIAL, safe="")
+
+
+@pytest.mark.parametrize("url", [f"redis://:{WRITTEN}@h", f"redis+sentinel://h/main?sentinel_password={WRITTEN}"])
+def test_password_of_an_address_is_masked_in_whatever_form_it_appears(url: str) -> None:
+    settings = parse(
+        f'state: {{url: "{url}"}}\nmodel_list: [{{id: a, model_name: m, provider: {{api_key: x-y-z}}}}]', {}
+    )
+    redact = Redaction(secrets(settings))
+
+    assert (
+        redact(f"{url} {SPECIAL} {WRITTEN} redis://:{WRITTEN}@10.0.0.9:6379")
+        == "*** *** *** redis://:***@10.0.0.9:6379"
+    )

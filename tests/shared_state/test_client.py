@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import pytest
 
-from shared_state.client import Client, command, pack
+from shared_state.client import Client, ask, command, pack
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import ScriptFailed, StoreRefuses, StoreUnavailable
-from tests.support.stores import RedisCli, eventually, on_loop
+from tests.support.stores import RedisCli, eventually, on_loop, stopped
+from tests.support.strangers import STRANGERS, agree_to_everything, listening
 
 
 class Opened(NamedTuple):
@@ -129,6 +130,66 @@ async def test_answer_that_is_no_redis_is_a_lost_connection() -> None:
 
     assert not opened.client.is_connected
     assert opened.replies == []
+
+
+@pytest.mark.parametrize("user", ["", ":secret@"])
+@pytest.mark.parametrize("kind", STRANGERS)
+@on_loop
+async def test_what_only_accepts_connections_is_no_store(kind: str, user: str) -> None:
+    serve, reason = STRANGERS[kind]
+    async with listening(serve) as port:
+        for _ in range(5):  # whichever comes first, the end of the connection or the first bytes
+            with pytest.raises(StoreUnavailable, match=None if user else reason):
+                await Opened.at(f"redis://{user}127.0.0.1:{port}/0")
+            with pytest.raises(StoreUnavailable):
+                await ask(f"redis://{user}127.0.0.1:{port}/0", (b"PING",), (b"PING",))
+
+
+@on_loop
+async def test_more_replies_than_questions_are_no_answer() -> None:
+    async with listening(agree_to_everything) as port:
+        with pytest.raises(StoreUnavailable, match="does not speak the Redis protocol"):
+            await Opened.at(f"redis://127.0.0.1:{port}")
+        with pytest.raises(StoreUnavailable, match="does not speak the Redis protocol"):
+            await ask(f"redis://127.0.0.1:{port}", (b"PING",))
+
+
+@on_loop
+async def test_store_that_is_silent_at_first_is_used_and_its_greeting_is_nobodys_reply(
+    own_server: EmbeddedStore,
+) -> None:
+    with stopped(own_server):
+        opened = await Opened.at(own_server.url)
+        opened.client.send([command(b"ECHO", b"x")])
+    await eventually(lambda: bool(opened.replies))
+    opened.client.close()
+
+    assert opened.replies == [b"x"]
+
+
+@on_loop
+async def test_what_is_sent_to_a_peer_that_has_closed_is_a_loss_and_no_defect(
+    server: EmbeddedStore, cli: RedisCli
+) -> None:
+    opened = await Opened.at(server.url)
+    kill_others(cli)
+    while not opened.lost:
+        opened.client.send([command(b"PING")])
+        await asyncio.sleep(0)
+
+    assert not opened.client.is_connected
+
+
+@on_loop
+async def test_impossible_name_is_unavailable() -> None:
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        await Opened.at("redis://a..b:1")
+
+
+@on_loop
+async def test_database_that_the_store_does_not_have_is_named(server: EmbeddedStore) -> None:
+    with pytest.raises(StoreUnavailable, match="DB index is out of range"):
+        await Opened.at(f"{server.url}?db=99")
 
 
 @on_loop

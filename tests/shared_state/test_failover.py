@@ -163,8 +163,8 @@ async def test_replica_that_is_not_seen_for_a_moment_keeps_its_share(shared: Emb
     """It may be cut off and serving on its own."""
     async with opened(shared) as first, opened(shared, "r2") as second:
         await eventually(lambda: max(first.replica._alive) == 2)
-        assert second.replica._task is not None
-        second.replica._task.cancel()
+        assert second.replica._kept is not None
+        await second.replica._kept.stop()
         with RedisCli(shared.url) as cli:
             cli.do("ZADD", KEYS.replicas, 1, "r2")
         await eventually(lambda: first.replica._alive[-1] == 1)

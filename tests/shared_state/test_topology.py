@@ -1,11 +1,12 @@
 """Addresses of all kinds, and who is asked where the store is."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from shared_state.errors import StoreRefuses, StoreUnavailable
-from shared_state.topology import Topology
+from shared_state.topology import ANSWER_TIMEOUT_S, Topology
 from tests.support.stores import on_loop
 
 
@@ -22,27 +23,6 @@ class Answers:
             if f":{port}" in url:
                 return [answer]
         raise StoreUnavailable("refused")
-
-
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("http://store", "must begin with one of redis://"),
-        ("store:6379", "must begin with one of"),
-        ("redis+sentinel://a:1,b:2", "ends in the name of its service"),
-        ("redis+sentinel://,b:2/main", "cannot be read"),
-        ("redis+cluster://", "cannot be read"),
-        ("redis://u:pass/word@a:1", "cannot be read"),
-        ("redis+cluster://a:port", "cannot be read"),
-        ("redis://a:1/0?nonsense=x&max_connections=many", "cannot be read"),
-        ("rediss://a:1?ssl_ca_cert=/ca.pem", "has an option that does not exist"),
-        ("redis+sentinel://a:1/main?tls=yes", "has an option that does not exist"),
-        ("rediss://a:1?ssl_cert_reqs=maybe", "a value that it cannot have"),
-    ],
-)
-def test_address_that_cannot_be_right_is_refused(url: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        Topology(url)
 
 
 @pytest.mark.parametrize("url", ["redis://a:1/2", "rediss://u:p@a?ssl_cert_reqs=none", "unix:///run/store.sock"])
@@ -86,7 +66,7 @@ async def test_sentinel_that_does_not_know_is_told(answer: object, said: str) ->
 
 @on_loop
 async def test_nobody_answers() -> None:
-    with pytest.raises(StoreUnavailable, match="no cluster address tells where the store is: refused"):
+    with pytest.raises(StoreUnavailable, match="tells where the store is: a:1: refused; b:2: refused"):
         await Topology("redis+cluster://a:1,b:2").locate(Answers())
 
 
@@ -121,7 +101,7 @@ async def test_other_nodes_are_asked_when_every_seed_is_gone() -> None:
 
 @on_loop
 async def test_slot_without_an_owner_is_told() -> None:
-    with pytest.raises(StoreUnavailable, match="nobody owns slot 0"):
+    with pytest.raises(StoreUnavailable, match="no node owns slot 0"):
         await Topology("redis+cluster://a:1").locate(Answers(port_1=slots((1, 2, b"x", 11))))
 
 
@@ -131,3 +111,106 @@ async def test_ipv6_hosts_are_written_in_brackets() -> None:
 
     assert await Topology("redis+sentinel://[fe80::1]/main").locate(answers) == "redis://[::1]:6379"
     assert answers.asked == ["redis://[fe80::1]:26379"]
+
+
+# -- a Sentinel among others ------------------------------------------------------------------------------------
+
+
+class Votes:
+    """Sentinels that name a master each, by host: a problem is raised, and None hangs."""
+
+    def __init__(self, **by_host: tuple[bytes, bytes] | Exception | None) -> None:
+        self.by_host = by_host
+        self.cancelled = 0
+
+    async def __call__(self, url: str, *_commands: tuple[bytes, ...]) -> list[Any]:
+        answer = self.by_host[url.removeprefix("redis://").partition(":")[0]]
+        if answer is None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled += 1
+        if isinstance(answer, Exception):
+            raise answer
+        return [[*answer]] if answer else []
+
+
+OLD, NEW = (b"old", b"1"), (b"new", b"2")
+CLOSED = StoreUnavailable("closed by the store")
+
+
+@pytest.mark.parametrize("stale", ["a", "b", "c"])
+@on_loop
+async def test_sentinel_that_was_cut_off_is_outvoted(stale: str) -> None:
+    votes = Votes(a=NEW, b=NEW, c=NEW)
+    votes.by_host[stale] = OLD
+
+    assert await Topology("redis+sentinel://a,b,c/main").locate(votes) == "redis://new:2"
+
+
+@pytest.mark.parametrize("problem", [CLOSED, LookupError("no service"), TimeoutError()])
+@pytest.mark.parametrize("broken", ["a", "b", "c"])
+@on_loop
+async def test_sentinel_that_answers_nothing_useful_changes_nothing(broken: str, problem: Exception) -> None:
+    votes = Votes(a=NEW, b=NEW, c=NEW)
+    votes.by_host[broken] = problem
+
+    assert await Topology("redis+sentinel://a,b,c/main").locate(votes) == "redis://new:2"
+
+
+@on_loop
+async def test_of_as_many_votes_the_first_of_the_address_decides() -> None:
+    topology = Topology("redis+sentinel://a,b,c/main")
+
+    assert await topology.locate(Votes(a=NEW, b=OLD, c=CLOSED)) == "redis://new:2"
+    assert await topology.locate(Votes(a=CLOSED, b=OLD, c=NEW)) == "redis://old:1"
+
+
+@on_loop
+async def test_only_sentinel_that_is_left_decides() -> None:
+    assert await Topology("redis+sentinel://a,b,c/main").locate(Votes(a=CLOSED, b=CLOSED, c=NEW)) == "redis://new:2"
+
+
+@on_loop
+async def test_sentinel_that_hangs_is_waited_for_once() -> None:
+    loop = asyncio.get_running_loop()
+    topology, votes = Topology("redis+sentinel://a,b,c/main"), Votes(a=None, b=None, c=NEW)
+    began_s = loop.time()
+    first = await topology.locate(votes)
+    between_s = loop.time()
+    second = await topology.locate(votes)
+
+    assert first == second == "redis://new:2"
+    assert between_s - began_s >= ANSWER_TIMEOUT_S
+    assert loop.time() - between_s < ANSWER_TIMEOUT_S / 2
+    assert votes.cancelled == 4
+
+
+@on_loop
+async def test_majority_is_not_kept_waiting() -> None:
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    found = await Topology("redis+sentinel://a,b,c/main").locate(Votes(a=NEW, b=None, c=NEW))
+
+    assert found == "redis://new:2"
+    assert loop.time() - began_s < ANSWER_TIMEOUT_S / 2
+
+
+@pytest.mark.parametrize("answer", [b"OK", [b"h"], [b"", b"1"], [b"h", b"x"], [1, 2], [b"h", b"1", b"2"], 7])
+@on_loop
+async def test_nonsense_is_no_vote(answer: object) -> None:
+    with pytest.raises(StoreUnavailable, match="a:26379: the answer of something else"):
+        await Topology("redis+sentinel://a/main").locate(Answers(port_26379=answer))
+
+
+@pytest.mark.parametrize("answer", [b"OK", [1], [[0, 16383]], [[0, 16383, b"x"]], [[b"0", b"1", [b"h", 1]]]])
+@on_loop
+async def test_nonsense_is_no_node(answer: object) -> None:
+    with pytest.raises(StoreUnavailable, match=r"something else|no node owns"):
+        await Topology("redis+cluster://a:1").locate(Answers(port_1=answer))
+
+
+@on_loop
+async def test_what_hangs_and_what_fails_is_named() -> None:
+    with pytest.raises(StoreUnavailable, match="a:26379: closed by the store; b:26379: no answer in time"):
+        await Topology("redis+sentinel://a,b/main").locate(Votes(a=CLOSED, b=None))

@@ -4,6 +4,7 @@ the reply must be.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -201,17 +202,28 @@ class Domain:
     def choice(
         self, tiers: Sequence[Sequence[str]], verdicts: dict[str, tuple[str, float]], strategy: str, now_ms: int
     ) -> Choice | None:
-        """Of the first tier that has any; while all of it is in its slow start, perhaps of a later one."""
+        """Of the first tier that has any; while some of it is in its slow start, of those that take part by chance."""
         groups = [{name for name in tier if verdicts[name][0] == "eligible"} for tier in tiers]
         groups = [group for group in groups if group]
         if not groups:
             return None
-        names = self.cheapest(groups[0], strategy, now_ms)
-        if not self.probing(groups[0]) and all(self.deployments[name].ramp(now_ms) < 1 for name in groups[0]):
-            healthy = [group - self.probing(group) for group in groups[1:]]
-            if later := next((group for group in healthy if group), None):
-                names |= self.cheapest(later, strategy, now_ms)
-        return Choice(names)
+        if self.probing(groups[0]):
+            return Choice(self.cheapest(groups[0], strategy, now_ms))
+        groups = [groups[0], *filter(None, (group - self.probing(group) for group in groups[1:]))]
+        bounds = sorted({0.0, 1.0, *(self.deployments[name].ramp(now_ms) for group in groups for name in group)})
+        draws = [(low + high) / 2 for low, high in itertools.pairwise(bounds)]
+        pools = [self.taking_part(groups, draw, now_ms) for draw in draws]
+        return Choice({name for pool in pools for name in self.cheapest(pool, strategy, now_ms)})
+
+    def taking_part(self, groups: Sequence[set[str]], draw: float, now_ms: int) -> set[str]:
+        """The slow start: each deployment takes part while its ramp is above the draw. Where none does, the group that
+        has come furthest.
+        """
+        if all(self.deployments[name].ramp(now_ms) == 1 for name in groups[0]):
+            return groups[0]
+        ready = ({name for name in group if self.deployments[name].ramp(now_ms) > draw} for group in groups)
+        furthest = max(groups, key=lambda group: max(self.deployments[name].ramp(now_ms) for name in group))
+        return next(filter(None, ready), furthest)
 
     def probing(self, home: set[str]) -> set[str]:
         return {name for name in home if self.deployments[name].state != "closed"}
