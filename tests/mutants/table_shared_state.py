@@ -116,6 +116,70 @@ SHARED_STATE: Table = {
             "what was never sent is asked about again and again",
         ),
     ),
+    "shared_state/store.py": (
+        Slip(
+            "            if chunks == 1 or not count:\n                position += 1",
+            "            position += 1",
+            STORE,
+            "leases of a dead replica with many of them survive when calls end meanwhile",
+        ),
+        Slip(
+            "self.epoch_changes += beat.epoch != before.epoch",
+            "self.epoch_changes += 1",
+            STORE,
+            "the metric of forgotten epochs counts what is none",
+        ),
+        Slip(
+            "if sequence <= self._sequence:",
+            "if sequence < self._sequence - 1_000_000:",
+            STORE,
+            "a store that lost its last seconds is not put right before the next heartbeat",
+        ),
+        Slip(
+            "if (was_sent or is_sent) and len(self._doubtful) < OWED_MOST:",
+            "if len(self._doubtful) < OWED_MOST:",
+            STORE,
+            "decisions that were never sent are asked for again",
+        ),
+        Slip(
+            "            self._answered = answered | self._answered\n            raise",
+            "            raise",
+            STORE,
+            "streams that have begun count as hanging after a lost heartbeat",
+        ),
+        Slip(
+            "        self._pay()\n",
+            "",
+            STORE,
+            "grants and settles that were lost stay active until their lease ends",
+        ),
+        Slip(
+            "if granted.done() and not granted.cancelled() and granted.exception() is None:",
+            "if False:",
+            STORE,
+            "a grant whose client left in the same moment stays active",
+        ),
+        Slip(
+            "self.memory.end(token)\n        packed = self._calls.settle(permit,",
+            "packed = self._calls.settle(permit,",
+            STORE,
+            "requests that have ended are put back into a store that was flushed",
+        ),
+    ),
+    "shared_state/memory.py": (
+        Slip(
+            "return [live for live in self.live.values() if live.permit.deployment_id == deployment_id]",
+            "return list(self.live.values())",
+            f"{_STATE}memory.py",
+            "leases of other deployments are sent along when a replica reaps its own",
+        ),
+        Slip(
+            "Live(permit, time.monotonic() + hold_s, is_shared)",
+            "Live(permit, time.monotonic(), is_shared)",
+            f"{_STATE}memory.py",
+            "calls with a block's permit are told older than they are",
+        ),
+    ),
     "shared_state/patience.py": (
         Slip(
             "min(self._loop.time() - self._ticked_at, self._most_s)",
@@ -143,6 +207,36 @@ SHARED_STATE: Table = {
         ),
     ),
     "shared_state/replicas.py": (
+        Slip(
+            "self._good, self._retry_s, self._try_at_s = 0, RETRY_FIRST_S, 0.0",
+            "self._good, self._try_at_s = 0, 0.0",
+            f"{_STATE}failover.py {_STATE}replicas.py",
+            "after a long outage the next short one lasts as long",
+        ),
+        Slip(
+            "        self._good = 0\n        self._try_at_s = time.monotonic() + self._retry_s",
+            "        self._try_at_s = time.monotonic() + self._retry_s",
+            f"{_STATE}failover.py {_STATE}replicas.py",
+            "a store that answers every other heartbeat is trusted again",
+        ),
+        Slip(
+            "min(2 * self._wanted, GOOD_BEATS_MOST) if self._is_flapping() else GOOD_BEATS",
+            "GOOD_BEATS",
+            f"{_STATE}failover.py {_STATE}replicas.py",
+            "a replica returns again and again to a store that loses its decisions",
+        ),
+        Slip(
+            "for dead in beat.dead_replicas:",
+            "for dead in beat.dead_replicas[1:]:",
+            f"{_STATE}failover.py {_STATE}replicas.py",
+            "the leases of a dead replica stay until they expire",
+        ),
+        Slip(
+            "            if not self._failover.enter(error):\n                raise",
+            "            raise",
+            f"{_STATE}failover.py {_STATE}replicas.py",
+            "a replica does not start while the shared store is away",
+        ),
         Slip(
             "            if failover.shared.is_slow:\n                raise StoreTimeout",
             "            if False:\n                raise StoreTimeout",

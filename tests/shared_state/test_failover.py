@@ -20,7 +20,7 @@ from shared_state.memory import Memory, View
 from shared_state.patience import Patience
 from shared_state.policies import Configuration
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
-from shared_state.replicas import Replica
+from shared_state.replicas import RETRY_FIRST_S, Replica
 from shared_state.scripts import assemble_all
 from shared_state.snapshots import Presence
 from shared_state.store import Store
@@ -340,6 +340,29 @@ async def test_store_that_misses_decisions_again_and_again_is_trusted_later_each
                 await state.comes_back()
 
             assert waits == [3, 6, 12]
+
+
+@on_loop
+async def test_next_outage_begins_with_the_first_retry_interval(shared: EmbeddedStore) -> None:
+    async with opened(shared) as state:
+        with stopped(shared):
+            await state.granted()
+            await eventually(lambda: state.replica._retry_s >= 1)
+        await state.comes_back()
+
+        assert state.replica._retry_s == RETRY_FIRST_S
+
+
+@on_loop
+async def test_good_beats_have_to_be_in_a_row(shared: EmbeddedStore) -> None:
+    async with opened(shared) as state:
+        with stopped(shared):
+            await state.granted()
+            state.replica._good = 2
+            tried_at_s = state.replica._try_at_s
+            await eventually(lambda: state.replica._try_at_s > tried_at_s)  # in vain
+
+            assert state.replica._good == 0
 
 
 @on_loop

@@ -672,6 +672,57 @@ async def test_call_that_was_never_sent_leaves_no_doubt(own_server: EmbeddedStor
             assert not state.store._doubtful
 
 
+@on_loop
+async def test_long_list_of_leases_is_gone_through_again(
+    server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls that end between two chunks move what is still to be seen."""
+    async with opened_state(server.url, "a", "b") as state:
+        found = iter([(3, 2, ""), (1, 2, ""), (0, 2, ""), (1, 1, ""), (0, 1, "")])
+        asked = []
+
+        async def reap(_dead: str, deployment_id: str, is_last: bool, _own_before_ms: int) -> tuple[int, int, str]:
+            asked.append((deployment_id, is_last))
+            return next(found)
+
+        monkeypatch.setattr(state.store, "_reap", reap)
+
+        assert await state.store.reap("dead") == 5
+        assert asked == [("a", False)] * 3 + [("b", False), ("b", True)]
+
+
+@on_loop
+async def test_number_that_is_not_above_the_last_is_doubted_at_once(server: EmbeddedStore) -> None:
+    async with opened_state(server.url, "a") as state:
+        await state.granted()
+        doubted = [state.store._is_doubted]
+        state.store._sequence += 1
+        await state.granted()
+        doubted.append(state.store._is_doubted)
+
+        assert doubted == [False, True]
+
+
+@on_loop
+async def test_epoch_that_changes_is_counted_once(server: EmbeddedStore, cli: RedisCli) -> None:
+    domain = fresh_domain()
+    async with (
+        opened_state(server.url, "a", domain=domain) as state,
+        opened_state(server.url, "a", domain=domain, replica="r2") as other,
+    ):
+        counts = []
+        for _ in range(3):
+            await beat(state)
+        counts.append(state.store.epoch_changes)
+        cli.do("FLUSHALL")
+        await beat(other)  # its epoch begins
+        for _ in range(3):
+            await beat(state)
+        counts.append(state.store.epoch_changes)
+
+        assert counts == [0, 1]
+
+
 # -- the epoch --------------------------------------------------------------------------------------------------
 
 
