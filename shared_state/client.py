@@ -268,6 +268,7 @@ class Client:
         """``on_reply`` gets every reply, ``on_pause`` follows the last of those that came in together, ``on_lost`` is
         called once, unless `close` came first. Takes two seconds at most. Raises StoreUnavailable.
         """
+        self.close()  # of a caller that failed before
         link = await _open(await self._topology.locate(ask))
         losses: list[StoreUnavailable] = []
         answered = asyncio.Event()

@@ -48,8 +48,9 @@ class News:
             except StateError as error:
                 _log.debug("no news: %s", error)
                 retry_s = min(2 * retry_s, RETRY_MOST_S)
-            self.is_listening = False
-            self._client.close()
+            finally:
+                self.is_listening = False
+                self._client.close()
             await asyncio.sleep(retry_s)
 
     async def _listen(self) -> None:

@@ -49,7 +49,7 @@ class Topology:
         """
         seeds = {asyncio.ensure_future(find(ask, seed)): seed for seed in self._seeds}
         answers: dict[Place, Place] = {}
-        problems: list[str] = []
+        problems = dict.fromkeys(seeds.values(), "no answer in time")
         waiting = set(seeds)
         loop = asyncio.get_running_loop()
         ends = loop.time() + ANSWER_TIMEOUT_S
@@ -65,15 +65,14 @@ class Topology:
                     try:
                         answers[seeds[task]] = task.result()
                     except (StateError, LookupError, TimeoutError) as error:
-                        problems.append(f"{netloc(seeds[task])}: {error or 'no answer in time'}")
+                        problems[seeds[task]] = str(error) or "no answer in time"
         finally:
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*seeds, return_exceptions=True)
         self._silent -= answers.keys()
         if not answers:
-            problems += [f"{netloc(seeds[task])}: no answer in time" for task in waiting]
-            shown = "; ".join(problems[:PROBLEMS_SHOWN])
+            shown = "; ".join(f"{netloc(seed)}: {problem}" for seed, problem in [*problems.items()][:PROBLEMS_SHOWN])
             raise StoreUnavailable(f"no {self._address.kind} address tells where the store is: {shown}")
         votes = Counter(answers[seed] for seed in seeds.values() if seed in answers)
         return votes.most_common(1)[0][0]  # of equals the first that was counted

@@ -1,9 +1,27 @@
-"""Routes: what is not there is said in OpenAI's words, and in Anthropic's where its clients look for it."""
+"""Routes: what is not there is said in OpenAI's words, and in Anthropic's where its clients look for it. A replica as a
+whole: its background tasks, and a store's address where something else answers.
+"""
+
+import asyncio
+import contextlib
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+import yaml
 
+from gateway.app import Application, application
+from gateway.configuration_file import ConfigurationFile
+from gateway.flight import Flight
+from gateway.logs import Lines
+from gateway.redaction import Redaction
+from shared_state import background
+from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import CHAT, ProviderProcess
 from tests.support.cluster import STATS, ReplicaProcess
+from tests.support.stores import eventually, fresh_domain, on_loop
+from tests.support.strangers import STRANGERS, listening
 
 
 @pytest.mark.parametrize(
@@ -50,3 +68,89 @@ def test_websocket_is_refused(each_engine: ReplicaProcess, provider: ProviderPro
 
     assert answer.status >= 400
     assert provider.counts()["requests"] == 0
+
+
+# -- a whole replica in this process ----------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def serving(folder: Path, url: str) -> AsyncIterator[Application]:
+    path = folder / "gateway.yaml"
+    settings = {
+        "server": {"region": "here"},
+        "state": {"url": url, "domain": fresh_domain()},
+        "model_list": [
+            {"id": "a", "model_name": "m", "region": "here", "provider": {"base_url": "http://127.0.0.1:1/v1"}}
+        ],
+    }
+    path.write_text(yaml.safe_dump(settings))
+    file, lines = ConfigurationFile(path, {}), Lines(io.BytesIO(), is_plain=True)
+    try:
+        async with application(file, file.read(), {}, Flight(), lines, Redaction(()), "r1") as app:
+            yield app
+    finally:
+        lines.close()
+
+
+async def metric(app: Application, name: str) -> float:
+    """As it is scraped."""
+    body: list[bytes] = []
+
+    async def send(message: object) -> None:
+        body.append(dict(message).get("body", b""))  # type: ignore[call-overload]
+
+    scope = {"type": "http", "method": "GET", "path": "/metrics", "headers": [], "query_string": b""}
+    await app(scope, asyncio.Queue().get, send)
+    return next(float(line.split()[-1]) for line in b"".join(body).decode().splitlines() if line.startswith(name))
+
+
+LASTING = {"heartbeat", "news", "scaling", "round trips", "health checks", "reloader"}
+
+
+def lasting_tasks() -> dict[str, "asyncio.Task[object]"]:
+    """All that have a name: Python's own, which wait for an event, have none."""
+    return {task.get_name(): task for task in asyncio.all_tasks() if not task.get_name().startswith("Task-")}
+
+
+@on_loop
+async def test_every_background_task_that_fails_is_reported_and_begun_again(
+    store: EmbeddedStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(tmp_path, store.url) as app:
+        await eventually(lambda: set(lasting_tasks()) == LASTING, lambda: str(lasting_tasks()))
+        first, before = lasting_tasks(), dict(background.failures)
+        for task in first.values():
+            task.cancel()  # what nothing but its owner may do is a failure like any other
+        await eventually(lambda: all(task.done() for task in first.values()))
+        await eventually(lambda: set(lasting_tasks()) >= LASTING)
+
+        assert {name: background.failures[name] - before[name] for name in LASTING} == dict.fromkeys(LASTING, 1)
+        assert {name for name in LASTING if f"task '{name}' failed" in caplog.text} == LASTING
+        assert await metric(app, 'pllm_task_failures_total{task="heartbeat"}') == background.failures["heartbeat"]
+        assert not any(task.done() for task in lasting_tasks().values())
+    assert not set(lasting_tasks()) & LASTING
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"),
+    [
+        *(("redis://{}/0", kind) for kind in STRANGERS),
+        *(
+            (form, kind)
+            for form in ("redis://:pw@{}/0", "redis+sentinel://{}/main", "redis+cluster://{}")
+            for kind in ("balancer", "sidecar")
+        ),
+    ],
+)
+@on_loop
+async def test_replica_whose_store_is_something_else_starts_on_its_standby_store(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, form: str
+) -> None:
+    before = background.failures.total()
+    async with listening(STRANGERS[kind][0]) as port, serving(tmp_path, form.format(f"127.0.0.1:{port}")) as app:
+        standby = await metric(app, "pllm_state_standby")
+
+    assert standby == 1
+    assert len([line for line in caplog.messages if "the shared store cannot be used" in line]) == 1
+    assert background.failures.total() == before
+    assert [record for record in caplog.records if record.levelname == "ERROR" or record.exc_info] == []
