@@ -84,7 +84,10 @@ def _parser() -> argparse.ArgumentParser:
 
     reload = commands.add_parser("reload", help="all replicas read their configuration again; all take it, or none")
     reload.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
-    reload.set_defaults(run=lambda options: console.reload(options.url, os.environ.get("PLLM_ADMIN_KEY", "")))
+    reload.add_argument("--take", choices=("mine",), default="", help="the file of that replica, without the others")
+    reload.set_defaults(
+        run=lambda options: console.reload(options.url, os.environ.get("PLLM_ADMIN_KEY", ""), options.take)
+    )
 
     foreign = commands.add_parser("import", help="another gateway's configuration as one of ours")
     foreign.add_argument("kind", choices=("litellm",))

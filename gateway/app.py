@@ -1,5 +1,6 @@
 """The composition root: this file, `lasting` and `serving` are the only ones that build collaborators and wire them."""
 
+import asyncio
 import contextlib
 import secrets
 import time
@@ -22,7 +23,7 @@ from gateway.flight import Flight
 from gateway.lasting import what_lasts
 from gateway.logs import Lines
 from gateway.openapi import document
-from gateway.policy import configuration
+from gateway.participation import Participation, meaning
 from gateway.redaction import Redaction
 from gateway.reloader import Reloader
 from gateway.request_log import RequestLine, RequestLog
@@ -32,8 +33,11 @@ from gateway.settings import Settings
 from gateway.stores import open_state
 from gateway.tracing import Tracer, is_wanted
 from shared_state.errors import StateError
+from shared_state.in_force import InForce
+from shared_state.policies import Configuration
 
 VERSION = "0.1.0"
+LEAVE_S = 0.5
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds: not worth a line
 
 
@@ -114,19 +118,25 @@ async def application(
         tracer = _tracer(environment, replica, redact)
         stack.push_async_callback(tracer.close)
         log = RequestLog(lines if settings.server.access_log else None, redact)
-        version = int(time.time() * 1000)
-        state = await open_state(stack, settings, life, VERSION, configuration(settings, version), flight)
+        started_s, mine = int(time.time()), meaning(loaded)
+        state = await open_state(stack, settings, life, VERSION, mine.configuration, flight)
         failover = state.failover
+
+        async def adopt_policies(policies: Configuration) -> None:
+            await failover.adopt(policies.of(*failover.parts))
+
+        in_force = InForce([part.shared for part in failover.parts.values()], mine, adopt_policies)
+        stack.push_async_callback(_leave, in_force)
         for heart in state.hearts:
             stack.push_async_callback(heart.stop)
             await heart.start()
 
-        async def take(taken: Settings, taken_version: int) -> None:
-            await failover.adopt(configuration(taken, taken_version))
+        def serve(taken: Settings) -> None:
             app.adopt(adopt(taken, lasting))
 
-        reloader = Reloader(file, loaded, version, failover.shared, take, lambda read: redact.learn(secrets_of(read)))
-        lasting = await what_lasts(stack, settings, state, reloader, flight, tracer, log, replica, version)
+        part = Participation(settings, in_force, serve, lambda: failover.worst.state == "standby")
+        reloader = Reloader(file, life, part, lambda read: redact.learn(secrets_of(read)))
+        lasting = await what_lasts(stack, settings, state, reloader, flight, tracer, log, replica, started_s)
         scraped = [Route("/metrics", lasting.probes.metrics, methods=["GET"])]
         on_main = scraped if settings.server.metrics_port is None else []
         first = serving(settings, Catalog(settings), lasting)
@@ -134,6 +144,12 @@ async def application(
         stack.push_async_callback(reloader.stop)
         await reloader.start()
         yield app
+
+
+async def _leave(in_force: InForce) -> None:
+    with contextlib.suppress(StateError, TimeoutError):
+        async with asyncio.timeout(LEAVE_S):
+            await in_force.leave()
 
 
 def _tracer(environment: Mapping[str, str], replica: str, redact: Redaction) -> Tracer:

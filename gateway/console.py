@@ -60,9 +60,10 @@ class Api:
                 if line.startswith("data: "):
                     yield line[6:].encode()
 
-    async def reload(self) -> tuple[int, list[str]]:
+    async def reload(self, take: str = "") -> tuple[int, list[str]]:
         """An exit code, and what there is to tell. Raises ApiRefused, httpx.HTTPError."""
-        answer = await self._client.post("/v1/admin/reload", timeout=RELOAD_S)
+        params = {"take": take} if take else {}
+        answer = await self._client.post("/v1/admin/reload", params=params, timeout=RELOAD_S)
         if answer.status_code == 409:
             error = answer.json()["error"]
             objections = [f"{each['replica']}: {each['path']}: {each['message']}" for each in error.get("details", [])]
@@ -71,7 +72,7 @@ class Api:
         done = answer.json()
         head = f"{done['result']}: version {done['version']} at {len(done['replicas'])} replicas, {done['digest']}"
         behind = [f"not yet: {name}" for name in done["behind"]]
-        return int(bool(behind)), [tables.clean(line) for line in (head, *done["changed"], *behind)]
+        return int(bool(behind) and not take), [tables.clean(line) for line in (head, *done["changed"], *behind)]
 
     async def frames(self, most: int | None = None) -> AsyncGenerator[ClusterView]:
         """The state once a second, whole each time. Raises ApiRefused, httpx.HTTPError."""
@@ -92,15 +93,15 @@ def _merged(before: ClusterView, frame: ClusterView) -> ClusterView:
     return msgspec.structs.replace(frame, models=before.models, deployments=tuple(rows.values()), events=events)
 
 
-def reload(url: str, key: str) -> int:
-    """Asks one replica, and tells what all of them did. Raises OSError."""
-    return asyncio.run(_reload(url, key))
+def reload(url: str, key: str, take: str = "") -> int:
+    """Asks one replica, and tells what all of them did; ``take`` mine: without the others. Raises OSError."""
+    return asyncio.run(_reload(url, key, take))
 
 
-async def _reload(url: str, key: str) -> int:
+async def _reload(url: str, key: str, take: str) -> int:
     with _faults(url):
         async with Api(url, key) as api:
-            code, lines = await api.reload()
+            code, lines = await api.reload(take)
     for line in lines:
         _write(f"{line}\n")
     return code

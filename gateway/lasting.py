@@ -45,7 +45,7 @@ async def what_lasts(
     tracer: Tracer,
     log: RequestLog,
     replica: str,
-    version: int,
+    started_s: int,
 ) -> Lasting:
     """Raises StateError. ``stack`` gives back what has to be."""
     upstream, failover = Upstream(settings.model_list), state.failover
@@ -80,7 +80,7 @@ async def what_lasts(
         access=access,
         feed=feed,
         metrics=metrics,
-        probes=Probes(flight, failover, metrics),
+        probes=Probes(flight, failover, metrics, lambda: reloader.is_ready),
         reload=Reload(access, reloader),
         flight=flight,
         retries=retries,
@@ -88,7 +88,7 @@ async def what_lasts(
         tracer=tracer,
         log=log,
         replica=replica,
-        created=version // 1000,
+        created=started_s,
     )
 
 

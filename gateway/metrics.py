@@ -164,7 +164,9 @@ class Metrics:
         taken = "From the sending of a script to its reply"
         yield from _histograms("pllm_script_seconds", taken, "script", together([each.latencies for each in shared]))
         running = "Version of the configuration that this replica runs: the same on all of them"
-        yield _number(GaugeMetricFamily, "pllm_configuration_version", running, self._reloader.running.version)
+        yield _number(GaugeMetricFamily, "pllm_configuration_version", running, self._reloader.version)
+        behind = "1 while the configuration in force is another one than the file of this replica, else 0"
+        yield _number(GaugeMetricFamily, "pllm_config_behind", behind, float(self._reloader.is_behind))
         ended = {(result,): count for result, count in self._reloader.counts.items()}
         yield from _counter("pllm_configuration_reloads", "Reloads of the configuration", ("result",), ended)
         yield from _blocks(failover.block_counts)

@@ -35,7 +35,9 @@ def admin_paths() -> dict[str, Any]:
 def _state_paths() -> dict[str, Any]:
     event_id = {"type": "string", "pattern": "^[0-9]{1,18}(-[0-9]{1,18})?$"}
     events = listing("events", "id", "subject", "from", "to", "reason", "at_ms")
-    replicas = listing("replicas", "id", "silent_ms", "address", "version", "age_ms", "is_draining", "store")
+    replicas = listing(
+        "replicas", "id", "silent_ms", "address", "version", "age_ms", "is_draining", "store", "is_behind"
+    )
     return {
         "/v1/admin/models/stats": get(
             "Health, latencies, breakers", as_json(_ANYTHING, "By model"), "401", "403", "503"
@@ -117,9 +119,10 @@ def _reload() -> dict[str, Any]:
     answer = {"type": "object", "required": ["result", "version", "digest", "changed", "replicas", "behind"]}
     return {
         "summary": "All replicas read their configuration again; all of them take it, or none",
+        "parameters": [parameter("take", "query", {"type": "string", "enum": ["mine"]}) | {"required": False}],
         "responses": {
             "200": as_json(answer, "`applied` or `unchanged`; the names of what changed; what each replica runs"),
-            **refusals("Error", "401", "403", "409", "503"),
+            **refusals("Error", "400", "401", "403", "409", "503"),
         },
     }
 

@@ -1,9 +1,11 @@
 """Settings become the policies that the store's scripts read. The only place that knows both vocabularies."""
 
+import msgspec
+
 from gateway.autoscale_settings import autoscale_policy
 from gateway.router_settings import RouterSettings
 from gateway.settings import DeploymentSettings, Settings
-from shared_state.policies import Configuration, DeploymentPolicy, RouterPolicy
+from shared_state.policies import Configuration, DeploymentPolicy, RouterPolicy, fingerprinted
 
 # A lease outlives the longest call, so it expires only when no replica is left to settle it. A stream that delivers
 # has no limit: the few that last longer than this no longer count as active before they end.
@@ -58,11 +60,29 @@ def deployment_policy(deployment: DeploymentSettings, router: RouterSettings) ->
         concurrency=deployment.concurrency,
         region=deployment.region,
         domain=deployment.domain,
+        model=deployment.model_name,
     )
 
 
-def configuration(settings: Settings, version: int) -> Configuration:
+def configuration(settings: Settings) -> Configuration:
+    """What the settings mean for the shared state; its version is the store's to give."""
     deployments = tuple(deployment_policy(d, settings.router) for d in settings.model_list if d.enabled)
     autoscale = autoscale_policy(settings.router.autoscale)
     region = settings.server.region or ""
-    return Configuration(version, router_policy(settings.router), deployments, autoscale, region)
+    return fingerprinted(Configuration(0, router_policy(settings.router), deployments, autoscale, region))
+
+
+def served(settings: Settings, in_force: Configuration) -> Settings:
+    """This replica's settings under another configuration: deployments that are not in force are disabled."""
+    ids = {policy.id for policy in in_force.deployments}
+    entries = (
+        entry if entry.id in ids else msgspec.structs.replace(entry, enabled=False) for entry in settings.model_list
+    )
+    return msgspec.structs.replace(settings, model_list=tuple(entries))
+
+
+def uncovered(settings: Settings, in_force: Configuration) -> tuple[str, ...]:
+    """Models in force of which this replica has no deployment with a provider and a key of its own."""
+    own = {entry.id for entry in settings.model_list if entry.enabled}
+    covered = {policy.model for policy in in_force.deployments if policy.id in own}
+    return tuple(sorted({policy.model for policy in in_force.deployments} - covered))

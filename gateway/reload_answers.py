@@ -46,7 +46,12 @@ def objections(seen: Agreement) -> dict[str, tuple[Problem, ...]]:
 
 def in_force_of(seen: Agreement) -> InForce:
     replicas = {name: Runs(each.version, each.digest) for name, each in sorted(seen.replicas.items())}
-    behind = [name for name, each in replicas.items() if each.digest != seen.digest]
+    meant = ("", seen.fingerprint)  # an earlier release reports none
+    behind = [
+        name
+        for name, each in sorted(seen.replicas.items())
+        if each.digest != seen.digest or each.fingerprint not in meant
+    ]
     return InForce(seen.version, seen.digest, replicas, behind)
 
 

@@ -180,9 +180,10 @@ def replicas(found: Sequence[ReplicaSnapshot]) -> list[Line]:
     for each in found:
         is_silent = each.silent_ms > SILENT_MS
         status = "silent" if is_silent else "draining" if each.is_draining else "serving"
+        status += ", behind" if each.is_behind else ""
         up, beat = duration(each.age_ms), f"{duration(each.silent_ms)} ago"
         rows.append((each.id, each.address, each.version, status, each.store, up, beat))
-        colours.append(_RED if is_silent or each.store == "standby" else _PLAIN)
+        colours.append(_RED if is_silent or each.is_behind or each.store == "standby" else _PLAIN)
     return _table(("REPLICA", "ADDRESS", "VERSION", "STATUS", "STORE", "UP", "HEARTBEAT"), rows, colours, set(range(5)))
 
 

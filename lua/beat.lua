@@ -20,12 +20,13 @@
 --       7 replica HASH (this one), then per deployment: deployment HASH, leases ZSET
 -- ARGV  1 epoch to set if none, 2 replica, 3 address, 4 version, 5 started_at_ms, 6 draining (0 | 1 | gone),
 --       7 dead_after_ms, 8 seed, 9 store it decides on (shared | standby), 10 why, empty once told,
---       11 its deployments (ids with commas between),
+--       11 its deployments (ids with commas between), 12 fingerprint of its own file,
 --       then (deployment position from 1, token) per stream answered since the last beat
 -- reply epoch, sequence, now_ms, policy version or 0, active, replicas alive, should_shed reasons,
 --       known (0 | 1: it was not taken for dead), { dead replicas ... }, { deployment position from 1,
 --       state, generation, ms until it ends by itself or 0, trips, reason, ms that it cools, ms of its rate limit that
---       are used up ... of each that ever moved, cools or is limited }, version of the tenants
+--       are used up ... of each that ever moved, cools or is limited }, version of the tenants,
+--       fingerprint of the policies
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local replicas_key, replica_key, FIRST = KEYS[6], KEYS[7], 8
 local epoch, replica, dead_after_ms, random = ARGV[1], ARGV[2], tonumber(ARGV[7]), random_from(tonumber(ARGV[8]))
@@ -36,7 +37,7 @@ if domain_foreign(domain) then return domain_foreign(domain) end
 local now, transitions, changed, beats = domain.now, {}, {}, {}
 beats[replica] = now
 
-for k = 12, #ARGV, 2 do
+for k = 13, #ARGV, 2 do
   local own = FIRST + 2 * (tonumber(ARGV[k]) - 1)
   local leases = KEYS[own + 1]
   local score = tonumber(redis.call('ZSCORE', leases, ARGV[k + 1]) or nil)
@@ -85,9 +86,11 @@ if ARGV[6] == 'gone' then
   replica_leave(replicas_key, replica_key, replica)
 else
   replica_show(replica_key, dead_after_ms, { 'address', ARGV[3], 'version', ARGV[4], 'started_at_ms', ARGV[5],
-    'draining', ARGV[6], 'store', store, 'deployments', ARGV[11] })
+    'draining', ARGV[6], 'store', store, 'deployments', ARGV[11],
+    'behind', (policy and policy.fingerprint or ARGV[12]) == ARGV[12] and 0 or 1 })
 end
 local dead = replica_dead(replicas_key, KEYS, FIRST, now, dead_after_ms)
 local alive = redis.call('ZCOUNT', replicas_key, now - dead_after_ms, '+inf')
 return { domain.epoch, domain.sequence, now, policy and policy.version or 0, active, alive, domain.shed_reasons or '',
-  before and 1 or 0, dead, breakers_moved(KEYS, FIRST, now), domain.tenants_version or 0 }
+  before and 1 or 0, dead, breakers_moved(KEYS, FIRST, now), domain.tenants_version or 0,
+  policy and policy.fingerprint or '' }

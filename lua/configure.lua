@@ -2,40 +2,33 @@
 --- @include "policy"
 --- @include "unsupported"
 --- @include "event"
--- Writes the policy of the router and of one deployment. The newest version wins, so a replica that still runs
--- an older configuration cannot take it back. An empty value removes the field.
+-- Writes the policy of the router and of one deployment, as they are in force: versions come from the agreement of the
+-- replicas (`reload`) and only grow, and a version has one fingerprint. Anything else is of a configuration that is not
+-- in force, and writes nothing. An empty value removes the field.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 events STREAM, 4 deployment HASH
--- ARGV  1 epoch to set if none, 2 version (number), 3 router policy (JSON object holding that version), then the
---       deployment's field, value ...
--- reply applied (0 | 1), version in force, epoch, now_ms, the same but for its version (0 | 1)
+-- ARGV  1 epoch to set if none, 2 version (number), 3 router policy (JSON object holding that version and its
+--       fingerprint), then the deployment's field, value ...
+-- reply applied (0 | 1), version of the policies now, epoch, now_ms, are they those of the call (0 | 1)
 local global_key, policy_key, events_key, deployment_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local epoch, version, router = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
 local domain, policy, own = domain_read(global_key), policy_read(policy_key), record_read(deployment_key)
 if domain_foreign(domain) then return domain_foreign(domain) end
+local in_force, own_version = policy and policy.version or 0, own.config_version or 0
+local is_other = version == in_force and policy.fingerprint ~= cjson.decode(router).fingerprint
+if version < in_force or is_other then return { 0, in_force, domain.epoch or '', domain.now, 0 } end
 local function is_own_same()
   for k = 4, #ARGV, 2 do
     if tostring(own[ARGV[k]] or '') ~= tostring(tonumber(ARGV[k + 1]) or ARGV[k + 1]) then return false end
   end
   return true
 end
-local function is_same()
-  local asked = cjson.decode(router)
-  if policy.forecast_ahead_ms ~= asked.forecast_ahead_ms then return 0 end
-  for name, value in pairs(asked) do
-    if name ~= 'version' and policy[name] ~= value then return 0 end
-  end
-  return is_own_same() and 1 or 0
-end
-local in_force, own_version = policy and policy.version or 0, own.config_version or 0
 
 domain_advance(domain, epoch)
 record_write(domain)
 if version > in_force then redis.call('SET', policy_key, router) end
-if version <= own_version then
-  return { 0, math.max(in_force, own_version), domain.epoch, domain.now, policy and is_same() or 0 }
-end
+if version == own_version then return { 0, version, domain.epoch, domain.now, 1 } end
 local is_news = own_version == 0 or not is_own_same()
 if not own.state then
   record_set(own, 'state', 'closed')
@@ -56,4 +49,4 @@ if is_news then
   local id = string.match(deployment_key, ':deployment:(.+)$')
   event_add(events_key, domain, id, own_version, version, 'configured', 0)
 end
-return { 1, math.max(in_force, version), domain.epoch, domain.now, 1 }
+return { 1, version, domain.epoch, domain.now, 1 }

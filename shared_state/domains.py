@@ -90,11 +90,13 @@ class Domains(Failover):
         return await super().force(deployment_id, action, actor, reason, ttl_ms)
 
     async def adopt(self, configuration: Configuration) -> None:
-        """Raises StateError when one of the domains cannot take it now; those that have are told the same again."""
+        """Raises StateError when one of the domains cannot take it now; the others have it, and get the same again."""
         away = {p.id: self._others[p.domain] for p in configuration.deployments if p.domain in self._others}
-        for domain, other in self._others.items():
-            await other.adopt(configuration.of(domain))
-        await super().adopt(configuration.of(*{p.domain for p in configuration.deployments} - set(self._others)))
+        adopted = [other.adopt(configuration.of(domain)) for domain, other in self._others.items()]
+        home = {p.domain for p in configuration.deployments} - set(self._others)
+        done = await asyncio.gather(super().adopt(configuration.of(*home)), *adopted, return_exceptions=True)
+        for error in filter(None, done):
+            raise error
         self._away |= away  # requests may still run on what is gone
 
     async def snapshot(self, detail: Detail = 0, ids: Sequence[str] | None = None) -> DomainSnapshot:

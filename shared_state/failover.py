@@ -310,9 +310,7 @@ class Failover:
         return await question(self._active)
 
     async def adopt(self, configuration: Configuration) -> None:
-        """Raises StateError, also while the standby store decides: another configuration waits until it does not."""
-        if self._active is not self.shared:
-            raise StoreUnavailable("the standby store decides")
+        """Raises StateError. A standby store that decides keeps the configuration it has until it is released."""
         await self.shared.adopt(configuration)
         if self.standby is not None:
             with contextlib.suppress(StateError):

@@ -32,6 +32,7 @@ class Keys:
         self.autoscale = self._key("autoscale")
         self.tenants = self._key("tenants")  # a HASH, and the channel on which its changes are told
         self.reload = self._key("reload")  # a HASH, and the channel on which replicas agree on a configuration
+        self.configuration = self._key("configuration")  # what is in force, whole, as JSON
         self.freed = self._key("freed")  # a channel: deployments of which a request has ended, while requests wait
 
     def _key(self, name: str) -> bytes:

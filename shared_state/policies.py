@@ -1,5 +1,6 @@
 """What a configuration tells the scripts: settings of the router, of deployments and of tenants."""
 
+import hashlib
 from typing import Annotated, Literal
 
 import msgspec
@@ -58,6 +59,7 @@ class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: str = "adaptive"
     region: str | None = None
     domain: str = ""  # which keys it is kept under
+    model: str = ""  # that it serves
 
 
 class AutoscalePolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,14 +110,64 @@ class TenantRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class Configuration(msgspec.Struct, frozen=True):
-    """What this replica puts into the store: the newest ``version`` wins. ``region``: where it is, empty: nowhere."""
+    """What a configuration file means for the shared state. ``version``: the store's number for it while it is in
+    force, 0 before; it is not written then. ``region``: where this replica is, empty: nowhere. ``fingerprint``: see
+    `fingerprinted`.
+    """
 
     version: int
     router: RouterPolicy
     deployments: tuple[DeploymentPolicy, ...]
     autoscale: AutoscalePolicy | None = None
     region: str = ""
+    fingerprint: str = ""
 
     def of(self, *domains: str) -> "Configuration":
         """The part of it that belongs to these."""
         return msgspec.structs.replace(self, deployments=tuple(d for d in self.deployments if d.domain in domains))
+
+
+class Published(msgspec.Struct, frozen=True):
+    """The configuration in force as the store keeps it. Another release may know other fields."""
+
+    router: dict[str, object]
+    deployments: list[dict[str, object]]
+    autoscale: dict[str, object] | None = None
+
+
+def fingerprinted(configuration: Configuration) -> Configuration:
+    """With the hash of everything that replicas must have in common; the order of the deployments is no part of it."""
+    digest = hashlib.sha256(published(configuration)).hexdigest()[:16]
+    # A letter first: Lua takes a text that looks like a number for one.
+    return msgspec.structs.replace(configuration, fingerprint=f"f{digest}")
+
+
+def published(configuration: Configuration) -> bytes:
+    """As JSON, in one form: a whole number in a field of fractions has its `.0`, as when it has been read again."""
+    deployments = sorted(configuration.deployments, key=lambda policy: policy.id)
+    autoscale = None if configuration.autoscale is None else _fields(configuration.autoscale)
+    return msgspec.json.encode(Published(_fields(configuration.router), [_fields(d) for d in deployments], autoscale))
+
+
+def _fields(policy: msgspec.Struct) -> dict[str, object]:
+    fields: dict[str, object] = msgspec.to_builtins(msgspec.convert(msgspec.to_builtins(policy), type(policy)))
+    return fields
+
+
+def from_published(text: bytes, own: Configuration) -> Configuration:
+    """What another replica has published, in force for this one as well: fields and deployments that this release
+    does not know are left out, and what that one does not know is as in this replica's own file. Raises
+    msgspec.MsgspecError.
+    """
+    given = msgspec.json.decode(text, type=Published)
+    known = {policy.id: msgspec.to_builtins(policy) for policy in own.deployments}
+    router = msgspec.convert({**msgspec.to_builtins(own.router), **given.router}, RouterPolicy)
+    deployments = tuple(
+        msgspec.convert({**known.get(str(fields.get("id")), {}), **fields}, DeploymentPolicy)
+        for fields in given.deployments
+    )
+    autoscale = None
+    if given.autoscale is not None:
+        base = {} if own.autoscale is None else msgspec.to_builtins(own.autoscale)
+        autoscale = msgspec.convert({**base, **given.autoscale}, AutoscalePolicy)
+    return fingerprinted(Configuration(0, router, deployments, autoscale, own.region))

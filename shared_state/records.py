@@ -155,7 +155,7 @@ class Breaker(msgspec.Struct, frozen=True):
 class Heartbeat(msgspec.Struct, frozen=True):
     """The cluster as the store sees it at one beat. ``policy_version`` 0: the store has no configuration;
     ``is_known``: False when this replica has been silent for so long that it was taken for dead; ``breakers``: by
-    position of the deployment, from 0.
+    position of the deployment, from 0; ``fingerprint``: of the policies, empty where an earlier release wrote them.
     """
 
     epoch: str
@@ -169,6 +169,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     dead_replicas: tuple[str, ...]
     breakers: dict[int, Breaker]
     tenants_version: int = 0
+    fingerprint: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True):

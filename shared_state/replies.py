@@ -112,6 +112,7 @@ def beaten(reply: Reply) -> Heartbeat:
         dead_replicas=tuple(_text(replica) for replica in cast(Reply, reply[8])),
         breakers=_breakers(cast(Reply, reply[9])),
         tenants_version=_number(reply[10]),
+        fingerprint=_text(reply[11]),
     )
 
 
@@ -142,9 +143,9 @@ def reasserted(reply: Reply) -> int:
     return _number(reply[0])
 
 
-def configured(reply: Reply) -> int:
-    """configure: the version in force now, 0 where that one says the same."""
-    return 0 if reply[4] == 1 else _number(reply[1])
+def configured(reply: Reply) -> bool:
+    """configure: whether the store holds the policy of that call now."""
+    return reply[4] == 1
 
 
 def reaped(reply: Reply) -> tuple[int, int, str]:
@@ -235,6 +236,7 @@ def roster(reply: Reply) -> list[ReplicaSnapshot]:
                 age_ms=max(0, now_ms - started_at_ms) if started_at_ms else 0,
                 is_draining=said.get("draining", "0") != "0",
                 store=said.get("store", ""),
+                is_behind=said.get("behind") == "1",
             )
         )
     return sorted(found, key=lambda replica: replica.id)
@@ -293,3 +295,8 @@ def agreed(reply: Reply) -> Agreement:
         return msgspec.json.decode(cast(bytes, reply[0]), type=Agreement)
     except msgspec.DecodeError as error:
         raise ScriptFailed(f"the configuration in the store is corrupted: {error}") from error
+
+
+def published(reply: Reply) -> bytes:
+    """reload, when it is read: the configuration in force as JSON; empty where no replica has published it."""
+    return cast(bytes, reply[1])

@@ -17,7 +17,7 @@ from shared_state.memory import Live, View
 from shared_state.policies import AutoscalePolicy, Configuration, TenantLimits
 from shared_state.records import CALL_KINDS, REASON_MOST, Ask, BlockEnding, Breaker, Ending, Outcome, Permit, Plan
 from shared_state.scripts import Script
-from shared_state.snapshots import Presence, Running
+from shared_state.snapshots import Presence, Stand
 
 DEAD_AFTER_MS = 5000
 REAP_CHUNK = 500
@@ -31,7 +31,7 @@ _WAITING = tuple((pack(waiting, b"0"), pack(waiting, b"1")) for waiting in (b"0"
 _KINDS = {kind: pack(kind.encode()) for kind in ("", *CALL_KINDS)}
 _UNUSED = Ending(Outcome.CANCELLED)
 
-Consent = Literal["hold", "propose", "remind", "answer"]
+Consent = Literal["hold", "propose", "take", "remind", "answer", "publish", "read", "leave"]
 Detail = Literal[0, 1, 2]  # of a snapshot: as the head of the script says
 
 
@@ -44,7 +44,8 @@ def router_json(configuration: Configuration) -> bytes:
     """The router's policy as the store keeps it. What is not set is left out: every decision reads all of it."""
     fields = msgspec.structs.asdict(configuration.router).items()
     given = {name: value for name, value in fields if value is not None}
-    return msgspec.json.encode(given | {"version": configuration.version})
+    named = {"fingerprint": configuration.fingerprint} if configuration.fingerprint else {}
+    return msgspec.json.encode(given | named | {"version": configuration.version})
 
 
 class ScriptCalls:
@@ -206,20 +207,24 @@ class ScriptCalls:
         ]
 
     def configure(self, configuration: Configuration) -> list[bytes]:
-        """One call a deployment."""
+        """One call a deployment; none for a configuration that is not in force."""
+        if not configuration.version:
+            return []
         keys, calls = self._keys, []
         head = [self._epoch, b"%d" % configuration.version, router_json(configuration)]
         for policy in configuration.deployments:
             arguments = list(head)
             for name, value in msgspec.structs.asdict(policy).items():
-                if name not in ("id", "domain"):
+                if name not in ("id", "domain", "model"):
                     arguments += (name.encode(), b"" if value is None else str(value).encode())
             names = (keys.domain, keys.policy, keys.events, keys.deployment(policy.id))
             calls.append(self._packed("configure", names, arguments))
         return calls
 
-    def beat(self, replica: str, presence: Presence, ids: Sequence[str], answered: Mapping[str, str]) -> bytes:
-        """``answered``: deployments by token, whose first byte has arrived."""
+    def beat(
+        self, replica: str, presence: Presence, ids: Sequence[str], answered: Mapping[str, str], fingerprint: str = ""
+    ) -> bytes:
+        """``answered``: deployments by token, whose first byte has arrived; ``fingerprint``: of this replica's file."""
         keys = self._keys
         names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events, keys.replicas, keys.replica(replica)]
         for deployment_id in ids:
@@ -228,6 +233,7 @@ class ScriptCalls:
         arguments = [self._epoch, replica.encode(), presence.address.encode(), presence.version.encode()]
         arguments += [b"%d" % presence.started_at_ms, presence.status.encode(), b"%d" % DEAD_AFTER_MS]
         arguments += [self._seed(), presence.store.encode(), presence.reason[:200].encode(), ",".join(ids).encode()]
+        arguments.append(fingerprint.encode())
         for token, deployment_id in answered.items():
             if deployment_id in positions:  # else it is no longer configured, and its last request has just ended
                 arguments += (positions[deployment_id], token.encode())
@@ -277,11 +283,13 @@ class ScriptCalls:
         names = (self._keys.domain, self._keys.events, self._keys.deployment(deployment_id))
         return self._packed("health_check", names, arguments)
 
-    def reload(self, what: Consent, replica: str, running: Running, *more: str) -> bytes:
-        keys = self._keys
-        arguments = [self._epoch, what.encode(), replica.encode(), b"%d" % running.version, running.digest.encode()]
-        arguments += [b"%d" % running.has_agreed, b"%d" % DEAD_AFTER_MS, *(word.encode() for word in more)]
-        return self._packed("reload", (keys.domain, keys.policy, keys.reload, keys.events, keys.replicas), arguments)
+    def reload(self, what: Consent, replica: str, stand: Stand, *more: str) -> bytes:
+        keys, known = self._keys, stand.known
+        names = (keys.domain, keys.policy, keys.reload, keys.events, keys.replicas, keys.configuration)
+        words = [what, replica, str(DEAD_AFTER_MS), stand.digest, stand.fingerprint, str(stand.version)]
+        words += [str(stand.registered_ms), str(known.version), known.digest, known.fingerprint]
+        words += [str(int(known.is_first)), str(stand.written), *more]
+        return self._packed("reload", names, [self._epoch, *(word.encode() for word in words)])
 
     def round_trips(self, region: str, measured: Mapping[str, float]) -> bytes:
         """In ms, by deployment."""

@@ -183,6 +183,7 @@ class ReplicaSnapshot(msgspec.Struct, frozen=True):
     age_ms: int = 0
     is_draining: bool = False
     store: str = ""
+    is_behind: bool = False  # its file is not the configuration in force
 
 
 class Presence(msgspec.Struct, frozen=True):
@@ -198,26 +199,47 @@ class Presence(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class Running(msgspec.Struct, frozen=True):
-    """The configuration that a replica works by. ``has_agreed``: the others took it too, or the same was in force."""
+class Agreed(msgspec.Struct, frozen=True):
+    """The configuration in force as a replica knows it; ``version`` 0: it does not. ``is_first``: the first one of an
+    empty store, which yields to one that was in force before a flush.
+    """
 
-    version: int
+    version: int = 0
+    digest: str = ""
+    fingerprint: str = ""
+    is_first: bool = False
+
+
+class Stand(msgspec.Struct, frozen=True):
+    """What a replica reports of configurations: digest and fingerprint of its file, the version that it runs, when it
+    registered by the store's time (0: not yet), the newest version of policies that it has seen in any domain, and
+    what it knows to be in force.
+    """
+
     digest: str
-    has_agreed: bool = False
+    fingerprint: str
+    version: int = 0
+    registered_ms: int = 0
+    written: int = 0
+    known: Agreed = Agreed()
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """Of a replica: what it runs, and what it says to the configuration that is proposed: nothing yet, `ready`, or its
-    problems as JSON.
+    """One replica's file, the version that it runs, and its answer to the proposal: none yet, `ready`, or its problems
+    as JSON.
     """
 
     version: int = 0
     digest: str = ""
     answer: str = ""
+    fingerprint: str = ""
 
 
 class Agreement(msgspec.Struct, frozen=True):
-    """The configuration in force, and the one that was proposed last; ``replicas``: those that live."""
+    """The configuration in force, and the one that was proposed last. ``is_held``: the policies of the home domain are
+    those of the one in force; ``is_published``: so is what replicas with another file can read; ``registered_ms``: when
+    this replica registered; ``replicas``: those that live.
+    """
 
     version: int
     digest: str
@@ -226,3 +248,12 @@ class Agreement(msgspec.Struct, frozen=True):
     proposed_digest: str
     proposed_by: str
     replicas: dict[str, Standing]
+    fingerprint: str = ""
+    is_first: bool = False
+    is_published: bool = False
+    is_held: bool = False
+    registered_ms: int = 0
+
+    @property
+    def agreed(self) -> Agreed:
+        return Agreed(self.version, self.digest, self.fingerprint, self.is_first)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -42,8 +42,8 @@ from shared_state.snapshots import (
     Explanation,
     Presence,
     ReplicaSnapshot,
-    Running,
     ScalingSignal,
+    Stand,
 )
 
 SNAPSHOT_CHUNK = 50  # deployments per call: about 1 ms of the store's time
@@ -88,7 +88,6 @@ class Store:
         self._is_told = False  # the store holds our configuration and what this replica knows
         # What has ended may be alive there: the store has lost its last seconds, or another one answers now.
         self._is_doubted = False
-        self._is_outdated = False
         self._reconciled_s = time.monotonic()
         self._era = 0
         self._restoring: asyncio.Future[None] | None = None
@@ -100,6 +99,9 @@ class Store:
         self.shed_reasons: tuple[str, ...] = ()  # as of the last heartbeat
         self.heard_tenants: Callable[[int], None] = lambda _version: None
         self.told = ""  # what the last beat that got through named as the store in use
+        self.agree: Callable[[], Awaitable[None]] | None = None  # learns what is in force, before that is written
+        self.own_fingerprint = ""  # of this replica's file
+        self.held = (0, "")  # version and fingerprint of the policies, as of the last heartbeat
 
     @property
     def configuration(self) -> Configuration:
@@ -267,6 +269,8 @@ class Store:
             for tries_left in reversed(range(TRIES)):
                 if self._is_shared:
                     await self.accounting.restore()  # ahead of the configuration, without which nothing is granted
+                if self.agree is not None:
+                    await self.agree()
                 await self.configure()
                 try:
                     await self.reassert(self.view, self.view)
@@ -313,12 +317,14 @@ class Store:
         return [replies.reasserted(reply) for reply in await asyncio.gather(*calls)]
 
     async def configure(self) -> None:
-        """Puts policies into the store unless newer ones are there, and says so once: versions are times of clocks."""
-        calls = [self._batcher.call(packed) for packed in self._calls.configure(self.configuration)]
-        ahead_ms = max(map(replies.configured, await asyncio.gather(*calls)), default=0) - self.configuration.version
-        if ahead_ms > 0 and not self._is_outdated:
-            self._is_outdated = True
-            _log.warning("the store keeps a configuration that is %.1f s newer; this one is not used", ahead_ms / 1000)
+        """Writes the policies of the configuration in force; the store keeps those of a newer one."""
+        await self._configured(self.configuration)
+
+    async def _configured(self, configuration: Configuration) -> None:
+        calls = [self._batcher.call(packed) for packed in self._calls.configure(configuration)]
+        done = [replies.configured(reply) for reply in await asyncio.gather(*calls)]
+        if done and all(done):
+            self.held = (configuration.version, configuration.fingerprint)
 
     async def beat(self, presence: Presence) -> Heartbeat:
         """Tells and asks; a store that turns out to have forgotten something is told that as well."""
@@ -326,13 +332,14 @@ class Store:
             self._configuration = self._with_busy(self._adopted)
         policies = self.configuration.deployments
         answered, self._answered = self._answered, {}
-        packed = self._calls.beat(self.memory.replica, presence, [policy.id for policy in policies], answered)
+        ids = [policy.id for policy in policies]
+        packed = self._calls.beat(self.memory.replica, presence, ids, answered, self.own_fingerprint)
         try:
             beat = replies.beaten(await self._batcher.call(packed))
         except StateError:
             self._answered = answered | self._answered
             raise
-        self.told = presence.store
+        self.told, self.held = presence.store, (beat.policy_version, beat.fingerprint)
         self._pay()
         self.heard_tenants(beat.tenants_version)
         self.shed_reasons = tuple(beat.shed_reasons.split(",")) if beat.shed_reasons else ()
@@ -348,8 +355,9 @@ class Store:
         if before.epoch and (beat.epoch != before.epoch or not beat.is_known):
             self._is_told = False
             self.epoch_changes += beat.epoch != before.epoch
-        has_forgotten = not self._is_told
-        if has_forgotten or beat.policy_version < self.configuration.version:
+        has_forgotten, configuration = not self._is_told, self.configuration
+        is_held = self.held == (configuration.version, configuration.fingerprint)
+        if has_forgotten or (configuration.version and not is_held):
             await self.restore()
         fresh = {policies[k].id: breaker for k, breaker in beat.breakers.items()}
         self.memory.breaker_log.see(beat.epoch, fresh)
@@ -429,10 +437,8 @@ class Store:
 
     async def adopt(self, configuration: Configuration) -> None:
         """Another configuration while running. What it no longer has is kept as long as requests run on it here."""
-        calls = [self._batcher.call(packed) for packed in self._calls.configure(self._with_busy(configuration))]
-        await asyncio.gather(*calls)
+        await self._configured(self._with_busy(configuration))
         self._adopted, self._configuration = configuration, self._with_busy(configuration)
-        self._is_outdated = False
 
     def _with_busy(self, configuration: Configuration) -> Configuration:
         """With those of the deployments so far that it does not have, but whose requests have not ended yet."""
@@ -443,10 +449,15 @@ class Store:
             return configuration
         return msgspec.structs.replace(configuration, deployments=configuration.deployments + kept)
 
-    async def reload(self, what: Consent, running: Running, *more: str) -> Agreement:
-        """How the replicas agree on another configuration: as the head of the script says."""
-        packed = self._calls.reload(what, self.memory.replica, running, *more)
+    async def reload(self, what: Consent, stand: Stand, *more: str) -> Agreement:
+        """How the replicas agree on the configuration in force: as the head of the script says."""
+        packed = self._calls.reload(what, self.memory.replica, stand, *more)
         return replies.agreed(await self._batcher.call(packed))
+
+    async def published(self, stand: Stand) -> bytes:
+        """The configuration in force as JSON; empty where no replica has published it yet."""
+        packed = self._calls.reload("read", self.memory.replica, stand)
+        return replies.published(await self._batcher.call(packed))
 
     async def snapshot(self, detail: Detail = 0, ids: Sequence[str] | None = None) -> DomainSnapshot:
         """Of all deployments, or of some."""

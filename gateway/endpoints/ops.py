@@ -1,9 +1,11 @@
-"""Liveness, readiness and metrics. Ready means: configured and not draining. A lost store does not make a replica
-unready, because that would empty the load balancer just when every replica still has work it can do.
+"""Liveness, readiness and metrics. Ready means: able to serve by the configuration in force, and not draining. A lost
+store does not make a replica unready, because that would empty the load balancer just when every replica still has work
+it can do.
 """
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -18,7 +20,8 @@ SNAPSHOT_S = 2.0  # a scrape has ten seconds
 
 
 class Probes:
-    def __init__(self, flight: Flight, store: Failover, metrics: Metrics) -> None:
+    def __init__(self, flight: Flight, store: Failover, metrics: Metrics, is_ready: Callable[[], bool]) -> None:
+        self._is_ready = is_ready
         self._flight = flight
         self._store = store
         self._metrics = metrics
@@ -29,6 +32,8 @@ class Probes:
     async def readyz(self, _request: Request) -> Response:
         if self._flight.is_draining:
             return PlainTextResponse("draining", status_code=503)
+        if not self._is_ready():
+            return PlainTextResponse("another configuration is in force", status_code=503)
         return PlainTextResponse("ready")
 
     async def metrics(self, request: Request) -> Response:

@@ -54,9 +54,11 @@ class Overview:
         return answered(snapshot.deployments[0])
 
     async def replicas(self, request: Request) -> Response:
-        """GET /v1/admin/replicas."""
+        """GET /v1/admin/replicas. ``behind``: those whose file is not the configuration in force."""
         self._access.authorize(request)
-        return answered({"replicas": await _in_time(self._store.active.roster()), "state": self._store.worst.state})
+        found = await _in_time(self._store.active.roster())
+        behind = [each.id for each in found if each.is_behind]
+        return answered({"replicas": found, "state": self._store.worst.state, "behind": behind})
 
     async def configuration(self, request: Request) -> Response:
         """GET /v1/admin/configuration: the settings in force, secrets masked."""

@@ -5,6 +5,7 @@ from starlette.responses import Response
 
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import answered
+from gateway.errors import InvalidRequest
 from gateway.reloader import Reloader
 
 
@@ -14,9 +15,12 @@ class Reload:
         self._reloader = reloader
 
     async def post(self, request: Request) -> Response:
-        """Answers when all replicas run it, or none will."""
+        """Answers when all replicas run it, or none will; with `?take=mine` this replica's file needs no other one."""
         self._access.authorize(request)
-        return answered(await self._reloader.reload())
+        take = request.query_params.get("take", "")
+        if take not in ("", "mine"):
+            raise InvalidRequest("take must be `mine`.", param="take")
+        return answered(await self._reloader.reload(is_taken=bool(take)))
 
     async def get(self, request: Request) -> Response:
         self._access.authorize(request)

@@ -94,6 +94,7 @@ function showTrouble() {
   }
   for (const row of rows.values()) if (row.state !== "closed") found.push([row.id, reasonOf(row)]);
   for (const each of current.replicas || []) if (each.silent_ms > DEAD_MS) found.push([each.id, `silent for ${span(each.silent_ms)}`]);
+  for (const each of current.replicas || []) if (each.is_behind) found.push([each.id, "its file is not the configuration in force"]);
   const list = make("ul", {}, ...found.slice(0, 12).map(([who, what]) => make("li", {}, make("b", {}, who), make("span", {}, what))));
   if (found.length > 12) list.append(make("li", {}, `and ${found.length - 12} more`));
   byId("trouble").replaceChildren(list);
@@ -271,7 +272,7 @@ function eventLine(each) {
 function showReplicas() {
   byId("replicas").replaceChildren(...(current.replicas || []).map(each => {
     const silent = each.silent_ms > DEAD_MS, isOurs = each.id.startsWith(`${current.replica}-`);
-    const [label, kind] = silent ? ["silent", "bad"] : each.store === "standby" ? ["standby", "bad"] : each.is_draining ? ["draining", "warn"] : ["serving", "good"];
+    const [label, kind] = silent ? ["silent", "bad"] : each.store === "standby" ? ["standby", "bad"] : each.is_behind ? ["behind", "bad"] : each.is_draining ? ["draining", "warn"] : ["serving", "good"];
     return make("li", {},
       make("div", { class: "line" }, make("b", {}, each.id + (isOurs ? " (this one)" : "")), make("span", { class: "badge", "data-tone": kind }, label)),
       make("p", {}, `${each.address || "?"} · ${each.version || "?"} · up ${span(each.age_ms)} · beat ${time(each.silent_ms || 1)} ago`));

@@ -22,12 +22,12 @@ def read(router: str) -> Settings:
 
 @pytest.mark.parametrize("router", ["{}", "{autoscale: null}"])
 def test_without_the_section_the_store_is_asked_nothing(router: str) -> None:
-    assert configuration(read(router), 1).autoscale is None
+    assert configuration(read(router)).autoscale is None
 
 
 def test_empty_section_means_the_defaults() -> None:
     assert read("{autoscale: {}}").router.autoscale == AutoscaleSettings()
-    assert configuration(read("{autoscale: {}}"), 1).autoscale == AutoscalePolicy(
+    assert configuration(read("{autoscale: {}}")).autoscale == AutoscalePolicy(
         target_concurrency=500, utilization=0.7, min_replicas=2, max_replicas=20, scale_down_delay_ms=300_000
     )
 
@@ -35,7 +35,7 @@ def test_empty_section_means_the_defaults() -> None:
 def test_every_setting_arrives() -> None:
     text = "{target_concurrency: 9, utilization: 0.5, min_replicas: 3, max_replicas: 4, scale_down_delay: 90s}"
 
-    assert configuration(read(f"{{autoscale: {text}}}"), 1).autoscale == AutoscalePolicy(
+    assert configuration(read(f"{{autoscale: {text}}}")).autoscale == AutoscalePolicy(
         target_concurrency=9, utilization=0.5, min_replicas=3, max_replicas=4, scale_down_delay_ms=90_000
     )
 

@@ -99,7 +99,7 @@ def test_each_other_setting_of_the_router_is_told_to_the_store(name: str) -> Non
     other = f"router: {{{key}: {OTHER.get(name, 7)}}}\n"
     models = "model_list: [{id: m-1, model_name: m}]\n"
 
-    assert configuration(parse(models, {}), 1) != configuration(parse(models + other, {}), 1)
+    assert configuration(parse(models, {})) != configuration(parse(models + other, {}))
 
 
 @pytest.mark.parametrize(

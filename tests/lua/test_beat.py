@@ -93,6 +93,7 @@ def test_replica_shows_who_it_is(cluster: Cluster) -> None:
         b"version": b"0.1.0",
         b"started_at_ms": str(START_MS).encode(),
         b"draining": b"1",
+        b"behind": b"0",
         b"store": b"shared",
         b"deployments": b"a",
     }

@@ -1,4 +1,4 @@
-"""configure: the newest version wins, whoever comes last."""
+"""configure: policies of the configuration in force, and of no other."""
 
 import json
 from typing import Any
@@ -44,11 +44,29 @@ def test_same_version_again_changes_nothing(cluster: Cluster) -> None:
     assert cluster.deployment("a") == before
 
 
-def test_older_version_still_adds_a_deployment_nobody_knows(cluster: Cluster) -> None:
+def test_older_version_adds_no_deployment(cluster: Cluster) -> None:
     cluster.configure("a", version=2)
 
-    assert cluster.configure("b", version=1) == [True]
-    assert cluster.granted("b").position == 0
+    assert cluster.configure("b", version=1) == [False]
+    assert cluster.deployment("b") == {}
+
+
+def test_version_has_one_fingerprint(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", limit=7), version=2, fingerprint="f-1")
+    applied = cluster.configure(deployment_policy("a", limit=5), deployment_policy("b"), version=2, fingerprint="f-2")
+    completed = cluster.configure("b", version=2, fingerprint="f-1")
+
+    assert (applied, completed) == ([False, False], [True])
+    assert (cluster.deployment("a")["limit"], policy(cluster)["fingerprint"]) == ("7", "f-1")
+
+
+def test_deployment_that_a_clock_ahead_has_written_is_of_this_version_again(cluster: Cluster) -> None:
+    """Left by an earlier release, whose replicas wrote by their own clocks."""
+    cluster.configure("b", version=1)
+    cluster.cli.do("HSET", cluster.keys.deployment("a"), "config_version", 99, "limit", 1)
+
+    assert cluster.configure(deployment_policy("a", limit=7), version=2) == [True]
+    assert (cluster.deployment("a")["limit"], cluster.deployment("a")["config_version"]) == ("7", "2")
 
 
 def test_empty_value_takes_a_setting_back(cluster: Cluster) -> None:

@@ -193,6 +193,18 @@ LUA: Table = {
     ),
     "lua/configure.lua": (
         Slip(
+            "if version < in_force or is_other then return",
+            "if version < in_force then return",
+            CONFIGURE,
+            "a configuration that is not in force writes its policies",
+        ),
+        Slip(
+            "if version == own_version then return",
+            "if version <= own_version then return",
+            CONFIGURE,
+            "what a clock that was ahead has written stays",
+        ),
+        Slip(
             "for _, field in ipairs({ 'forecast_cut', 'forecast_until_ms' }) do record_set(domain",
             "for _, field in ipairs({}) do record_set(domain",
             CONFIGURE,
@@ -205,14 +217,14 @@ LUA: Table = {
             "a forecast of the old configuration goes on steering traffic",
         ),
         Slip(
-            "if version > in_force then",
-            "if version >= 0 then",
+            "if version < in_force or is_other then return",
+            "if is_other then return",
             CONFIGURE,
             "a replica with an older configuration takes the newer policy back",
         ),
         Slip(
-            "if version <= own_version then",
-            "if version < own_version then",
+            "if version == own_version then return",
+            "if false then return",
             CONFIGURE,
             "replicas that start one after the other write the same again and again",
         ),

@@ -186,9 +186,7 @@ async def test_deployment_that_nobody_configured_is_an_error(server: EmbeddedSto
 
 
 @on_loop
-async def test_newest_configuration_wins_whoever_comes_last_and_that_is_said_once(
-    server: EmbeddedStore, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_older_configuration_writes_nothing_whoever_comes_last(server: EmbeddedStore) -> None:
     domain = fresh_domain()
     newer, older = deployment_policy("a", limit=2), deployment_policy("a", limit=1)
     async with (
@@ -198,20 +196,14 @@ async def test_newest_configuration_wins_whoever_comes_last_and_that_is_said_onc
         await state.store.configure()
 
         assert (await state.store.snapshot()).deployments[0].limit == 2
-        assert caplog.messages == ["the store keeps a configuration that is 0.0 s newer; this one is not used"]
 
 
 @on_loop
-async def test_newer_configuration_that_says_the_same_is_no_news(
-    server: EmbeddedStore, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Replicas start one after the other, and take the time for their version."""
-    same, domain = deployment_policy("a", rpm=7, weight=0.5), fresh_domain()
-    async with (
-        opened_state(server.url, same, domain=domain, replica="r1", version=2),
-        opened_state(server.url, same, domain=domain, replica="r2", version=1),
-    ):
-        assert caplog.messages == []
+async def test_configuration_that_is_not_in_force_writes_nothing(server: EmbeddedStore, cli: RedisCli) -> None:
+    async with opened_state(server.url, "a", version=0) as state:
+        await state.store.configure()
+
+        assert cli.do("KEYS", f"{state.keys.prefix}*") == []
 
 
 # -- several replicas -------------------------------------------------------------------------------------------

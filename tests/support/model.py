@@ -77,11 +77,13 @@ class Domain:
         return sum(deployment.active(now_ms) for deployment in self.deployments.values())
 
     def configure(self, name: str, rules: Rules, version: int, now_ms: int) -> bool:
-        """The newest version wins; what was learned stays."""
+        """An older version than that of the policies writes nothing; what was learned stays."""
+        if version < self.version:
+            return False
         self.advance(now_ms)
-        self.version = max(self.version, version)
+        self.version = version
         deployment = self.deployments.setdefault(name, Deployment(self.router, rules, 0))
-        if version <= deployment.version:
+        if version == deployment.version:
             return False
         deployment.rules, deployment.version = rules, version
         deployment.unsupported.clear()

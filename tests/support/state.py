@@ -143,16 +143,17 @@ class Cluster:
         last resort unless it is named: most tests are about what a breaker refuses.
         """
         router = {"last_resort": False} | router
+        fingerprint = router.pop("fingerprint", "")
         self._version = self._version + 1 if version is None else version
         policies = [deployment_policy(d) if isinstance(d, str) else d for d in deployments]
         self.ids += [policy.id for policy in policies if policy.id not in self.ids]
-        text = router_json(Configuration(self._version, router_policy(**router), ()))
+        text = router_json(Configuration(self._version, router_policy(**router), (), fingerprint=fingerprint))
         return [self._configure_one(policy, text) for policy in policies]
 
     def _configure_one(self, policy: DeploymentPolicy, router: bytes) -> bool:
         fields: list[Any] = []
         for name, value in msgspec.structs.asdict(policy).items():
-            if name != "id":
+            if name not in ("id", "model"):
                 fields += [name, "" if value is None else str(value)]
         names = [self.keys.domain, self.keys.policy, self.keys.events, self.keys.deployment(policy.id)]
         return bool(self.run("configure", names, ["epoch-1", self._version, router, *fields])[0])
@@ -296,6 +297,7 @@ class Cluster:
         draining: bool = False,
         gone: bool = False,
         store: str = "shared",
+        fingerprint: str = "",
     ) -> Heartbeat:
         keys = self.keys
         names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events, keys.replicas, keys.replica(replica)]
@@ -309,6 +311,7 @@ class Cluster:
             store,
             "why",
             ",".join(self.ids),
+            fingerprint,
         ]
         for permit in answered:
             arguments += [self.ids.index(permit.deployment_id) + 1, permit.token]
