@@ -35,6 +35,10 @@ if what ~= 'leave' then living[1] = replica end
 for _, name in ipairs(beating) do if name ~= replica then living[#living + 1] = name end end
 for _, name in ipairs(living) do is_living[name] = true end
 local written = math.max(policy and policy.version or 0, tonumber(ARGV[13]))
+-- An earlier release has followed, and written policies of this version without their fingerprint.
+if policy and policy.version == reload.version and policy.fingerprint ~= in_force_fingerprint(reload) then
+  written = written + 1
+end
 local function next_version()
   return 1 + math.max(now, reload.version or 0, reload.proposed_version or 0, known.version, written)
 end

@@ -31,7 +31,8 @@ local function in_force_restore(reload, now, own, known, next_version, written)
     in_force_put(reload, restored, known.digest, known.fingerprint, known.is_first and now + FIRST_MS or nil)
   elseif not current then
     if known.version > 0 and own.digest ~= reload.digest then return end
-    in_force_put(reload, next_version, own.digest, own.fingerprint, now + FIRST_MS)
+    -- An earlier release has committed this file where something else was known: that is no first one.
+    in_force_put(reload, next_version, own.digest, own.fingerprint, known.version == 0 and now + FIRST_MS or nil)
   elseif known.version > 0 and is_older and now < (reload.first_until_ms or 0) then
     in_force_put(reload, next_version, known.digest, known.fingerprint)
   elseif written > version then

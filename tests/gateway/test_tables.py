@@ -115,6 +115,12 @@ def test_silent_replica_is_seen() -> None:
     assert (lines[1][3], "serving" in lines[2]) == ("silent", True)
 
 
+def test_replica_whose_file_is_not_in_force_stands_out() -> None:
+    _, line = replicas([ReplicaSnapshot("r1", 900, is_behind=True)])
+
+    assert ("serving, behind" in line.text, line.colour) == (True, "31")
+
+
 def test_reason_says_how_long_it_lasts() -> None:
     assert reason_of(DeploymentSnapshot(id="a", state="forced_open", open_reason="open by ann", wait_ms=60_000)) == (
         "open by ann, for 60s more"

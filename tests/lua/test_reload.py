@@ -182,6 +182,13 @@ def test_versions_only_grow_whatever_a_clock_has_written(cluster: Cluster) -> No
     assert propose(cluster, "r0").version == START_MS + 3_600_002
 
 
+def test_policies_without_the_fingerprint_of_their_version_are_written_again(cluster: Cluster) -> None:
+    in_force = living(cluster, "r0")
+    cluster.configure("m-1", version=in_force.version)
+
+    assert hold(cluster, "r0", OLD, in_force).version > in_force.version
+
+
 def test_version_is_above_policies_of_other_domains(cluster: Cluster) -> None:
     living(cluster, "r0")
 
@@ -371,9 +378,11 @@ def test_reload_that_an_earlier_release_committed_is_not_taken_back(cluster: Clu
     old_release(cluster, known.version + 5, NEW, "r1")
     before = hold(cluster, "r0", OLD, known)
     after = hold(cluster, "r0", NEW, known)
+    under_way = hold(cluster, "r0", OLD, known)
 
     assert (before.digest, before.fingerprint) == (NEW, "")
-    assert (after.digest, after.fingerprint) == (NEW, means(NEW))
+    assert (after.digest, after.fingerprint, after.is_first) == (NEW, means(NEW), False)
+    assert under_way.agreed == after.agreed
 
 
 # -- what is published -------------------------------------------------------------------------------------------

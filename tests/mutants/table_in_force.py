@@ -13,7 +13,7 @@ IN_FORCE: Table = {
             "a reload by an earlier release is taken back",
         ),
         Slip(
-            "own.fingerprint, now + FIRST_MS)",
+            "own.fingerprint, known.version == 0 and now + FIRST_MS or nil)",
             "own.fingerprint)",
             RELOAD,
             "whoever starts first after a flush puts its own file in force",

@@ -5,6 +5,7 @@ import hashlib
 import re
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -134,6 +135,18 @@ def test_last_error_and_missing_endpoints_are_shown_on_the_card(page: Browser, p
 
     assert page.text(f"{CARD.format('main')} .error") == ""
     assert page.complaints() == []
+
+
+def test_replica_whose_file_is_not_in_force_is_noted(page: Browser, replica: ReplicaProcess, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(replica.config.read_text().replace("latency_threshold: 8s", "latency_threshold: 7s"))
+    behind = ReplicaProcess("behind", other, tmp_path / "behind.log")
+    try:
+        behind.wait_until_ready()
+        page.wait_for_text("#trouble", "its file is not the configuration in force")
+        page.wait_for_text("#replicas", "behind")
+    finally:
+        behind.stop()
 
 
 def test_provider_that_dies_is_seen(page: Browser, page_cluster: Cluster, replica: ReplicaProcess) -> None:
