@@ -80,7 +80,8 @@ strategies: $(READY)
 outage: $(READY)
 	$(BIN)/python -m loadtest.outage --plot docs/outage.svg
 
-# Which passing faults clients recover from, without the gateway and through it; ARGS="--quick" in two minutes.
+# Which passing faults clients recover from, without the gateway and through it; ARGS="--quick" in two minutes. Claude
+# Code is installed from npm into .peers/.
 recoveries: $(READY)
 	$(BIN)/python -m loadtest.recoveries --out docs/recoveries.md $(ARGS)
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 
 from loadtest.bench_rig import family
+from loadtest.packages import last_words
 from loadtest.peer_sites import Launch, Site
-from loadtest.peers import Peer, PeerTrouble, last_words
+from loadtest.peers import Peer, PeerTrouble
 from loadtest.provider import die_with_parent
 
 READY_S = 90.0  # LiteLLM takes a quarter of that on one core, four of them on two cores more

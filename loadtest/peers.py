@@ -2,19 +2,16 @@
 
 import functools
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from loadtest import peer_sites
+from loadtest import packages, peer_sites
+from loadtest.packages import Package, PackageTrouble
 from loadtest.peer_envoy import envoy
 from loadtest.peer_sites import THRESHOLD_MS, Launch, Site
 
-INSTALL_S = 900.0
-REASON_MOST = 300
 _LIMITS = f"{peer_sites.FAILURES} failures in a row, {peer_sites.COOLDOWN_S} s"
 # Without these two its own streams fail: TypeError "immutable". They are what its own lock file names.
 _PORTKEY = """\
@@ -122,31 +119,9 @@ def missing_tools(peers: Sequence[Peer]) -> list[str]:
 
 def install(peer: Peer, cache: Path) -> Path:
     """The folder of its environment, made if it is not there yet. Raises PeerTrouble."""
-    home, done = cache / peer.name, cache / peer.name / "installed"
-    if peer.is_ours or (done.is_file() and done.read_text() == peer.requirement):
-        return home
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
-    if peer.is_from_npm:
-        (home / "package.json").write_text(peer.requirement)
-        _run(peer, "npm", "install", "--no-audit", "--no-fund", "--prefix", str(home))
-    else:
-        _run(peer, sys.executable, "-m", "venv", str(home))
-        _run(peer, str(home / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", peer.requirement)
-    done.write_text(peer.requirement)
-    return home
-
-
-def _run(peer: Peer, *command: str) -> None:
+    if peer.is_ours:
+        return cache / peer.name
     try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise PeerTrouble(f"{peer.title} cannot be installed: {error}") from error
-    if run.returncode:
-        raise PeerTrouble(f"{peer.title} cannot be installed: {last_words(run.stderr or run.stdout)}")
-
-
-def last_words(text: str) -> str:
-    """Of a program that gave up; its last line tends to say why."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:REASON_MOST] if lines else "it said nothing"
+        return packages.install(Package(peer.name, peer.title, peer.requirement), cache)
+    except PackageTrouble as trouble:
+        raise PeerTrouble(str(trouble)) from trouble

@@ -2,16 +2,21 @@
 prints the tables; `--out FILE` writes them.
 
 One deployment, default settings, one fault: the first call fails, the next one would succeed. Every trial has a client
-and a deployment of its own, so that no trial knows of another's fault.
+and a deployment of its own, so that no trial knows of another's fault. Claude Code comes from npm into .peers/; without
+npm, its column is left out.
 """
 
 import argparse
 import contextlib
+import datetime
+import functools
+import os
+import platform
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -20,10 +25,12 @@ from typing import Any
 import msgspec
 import yaml
 
-from loadtest import outage
+from loadtest import claude_code, outage
 from loadtest.behaviour import Behaviour
 from loadtest.bench_parts import free_port
+from loadtest.claude_code import ClaudeCode
 from loadtest.dialects import words
+from loadtest.packages import PackageTrouble, install
 from loadtest.sdks import SDKS, Client
 
 AT_ONCE = 4  # lanes; most of a trial is the pause before a retry
@@ -32,13 +39,16 @@ REFUSED_S = 0.25  # less than the 0.375 s after which an official SDK retries at
 CONTROL_S = 5.0
 ANSWER = "".join(words("fake", Behaviour().chunks))
 WAYS = ("direct", "through")
+CLAUDE_CODE = "Claude Code"
 ABOUT = """\
 # Recoveries from one passing fault
 
 `make recoveries` writes this. One deployment, default settings, one fault: the first call fails, the next one would
 succeed. The client has called once before. **Recovered** is a call that ends in the whole answer. Official SDKs of
-OpenAI (chat, responses) and Anthropic (messages) with their own settings. Claude Code is skipped: not measured here.
+OpenAI (chat, responses) and Anthropic (messages) with their own settings.
 """
+Connect = Callable[[str], Client]
+"""From the base URL."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,8 +92,8 @@ Results = dict[tuple[str, str, str], list[Trial]]
 """By fault, column and way."""
 
 
-def run_lane(lane: Lane, faults: Sequence[Fault], trials: int) -> Results:
-    provider, connect = free_port(), SDKS[lane.client]
+def run_lane(lane: Lane, faults: Sequence[Fault], trials: int, connect: Connect) -> Results:
+    provider = free_port()
     with contextlib.ExitStack() as stack:
         command = (sys.executable, "-m", "loadtest.provider", "--port", str(provider), "--name", "fake")
         stack.enter_context(outage.running(*command, port=provider))
@@ -103,7 +113,10 @@ def run_lane(lane: Lane, faults: Sequence[Fault], trials: int) -> Results:
 def run_trial(provider: int, fault: Fault, client: Client, model: str, is_stream: bool) -> Trial:
     control(provider, "/control", {**CALM, **fault.settings}, "PATCH")
     with client:
+        before = requests(provider)
         client.call(model, is_stream)
+        if requests(provider) != before + 1:
+            raise SystemExit("One call is more than one request: another one than the call's could meet the fault.")
         control(provider, "/control", fault.once, "PATCH")
         if fault.refused_s:
             control(provider, "/control/refuse", {"seconds": fault.refused_s}, "POST")
@@ -130,10 +143,17 @@ def control(provider: int, path: str, body: object, method: str) -> dict[str, An
         return behaviour
 
 
+def requests(provider: int) -> int:
+    """Returns how many it has received."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{provider}/control", timeout=CONTROL_S) as answer:
+        count: int = msgspec.json.decode(answer.read())["counts"]["requests"]
+        return count
+
+
 @contextlib.contextmanager
 def gateway(provider: int, client: str, models: int) -> Iterator[int]:
     """`pllm serve` with its embedded store and one deployment for each model. Yields its port."""
-    kind = "anthropic" if client == "messages" else "openai"
+    kind = "openai" if client in ("chat", "responses") else "anthropic"
     target = {"type": kind, "base_url": f"http://127.0.0.1:{provider}/v1", "api_key": "none"}
     entries = [{"id": f"d-{n}", "model_name": f"model-{n}", "provider": target} for n in range(models)]
     with tempfile.TemporaryDirectory() as folder:
@@ -144,7 +164,7 @@ def gateway(provider: int, client: str, models: int) -> Iterator[int]:
             yield port
 
 
-def render(results: Results, trials: int) -> str:
+def render(results: Results, trials: int, about: str = ABOUT) -> str:
     """Two tables: recovered calls, and the seconds they took; each cell direct / through."""
     faults = list(dict.fromkeys(fault for fault, _, _ in results))
     columns = list(dict.fromkeys(column for _, column, _ in results))
@@ -169,27 +189,53 @@ def render(results: Results, trials: int) -> str:
         for trial in found
         if trial.error
     }
-    lines = [ABOUT, f"Recovered of {trials}, direct / through:", "", *table(recovered), ""]
+    lines = [about, f"Recovered of {trials}, direct / through:", "", *table(recovered), ""]
     lines += ["Seconds until the call ended, median, direct / through:", "", *table(seconds)]
     lines += ["", "What the clients that did not recover got:", "", *sorted(errors)] if errors else []
     return "\n".join(lines) + "\n"
+
+
+def clients() -> tuple[dict[str, Connect], str]:
+    """Returns those that can be measured here, and what is left out and why."""
+    connects: dict[str, Connect] = dict(SDKS)
+    try:
+        program = claude_code.program(install(claude_code.PACKAGE))
+    except PackageTrouble as trouble:
+        return connects, f"{CLAUDE_CODE} is left out: {trouble}."
+    connects[CLAUDE_CODE] = functools.partial(ClaudeCode, program=program)
+    return connects, f"{CLAUDE_CODE} is release {claude_code.RELEASE}; its second turn meets the fault."
+
+
+def lanes_of(connects: Mapping[str, Connect]) -> list[Lane]:
+    """Claude Code has no plain calls."""
+    forms = {name: (True,) if name == CLAUDE_CODE else (False, True) for name in connects}
+    return [Lane(name, is_stream, way) for name in connects for is_stream in forms[name] for way in WAYS]
+
+
+def measured() -> str:
+    cpus, system = os.cpu_count(), f"{platform.system()} {platform.release()}"
+    return f"Measured on {datetime.date.today()}: {cpus} cores, {system}, Python {platform.python_version()}."
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtest.recoveries", description=__doc__)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the tables there")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_TRIALS} trials for {TRIALS}; no file")
-    parser.add_argument("--fault", action="append", choices=[fault.name for fault in FAULTS], help="only this one")
+    parser.add_argument(
+        "--fault", action="append", choices=[fault.name for fault in FAULTS], help="only this one; no file"
+    )
+    parser.add_argument("--client", action="append", choices=[*SDKS, CLAUDE_CODE], help="only this one; no file")
     options = parser.parse_args(arguments)
     trials = QUICK_TRIALS if options.quick else TRIALS
     faults = [fault for fault in FAULTS if not options.fault or fault.name in options.fault]
-    lanes = [Lane(name, is_stream, way) for name in SDKS for is_stream in (False, True) for way in WAYS]
+    connects, note = clients()
+    lanes = [lane for lane in lanes_of(connects) if not options.client or lane.client in options.client]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = pool.map(lambda lane: run_lane(lane, faults, trials), lanes)
+        found = pool.map(lambda lane: run_lane(lane, faults, trials, connects[lane.client]), lanes)
         results = {key: value for part in found for key, value in part.items()}
-    text = render(results, trials)
+    text = render(results, trials, f"{ABOUT}{note}\n\n{measured()}\n")
     print(text)
-    if options.out and not options.quick:
+    if options.out and not (options.quick or options.fault or options.client):
         options.out.write_text(text)
 
 

@@ -127,11 +127,12 @@ ORDER = {
     ),
     "loadtest": (
         *("bench_peers", "chaos", "saturation", "autoscale", "small_cluster", "scenario"),
-        *("side_by_side", "recoveries", "sdks"),
+        *("side_by_side", "recoveries", "claude_code", "sdks"),
         *("__main__", "command", "page", "charts", "events", "deeds", "report", "summary", "paper"),
         *("crew", "worker", "part", "flags", "flag_texts", "values", "drive"),
         *("client", "connection", "answers", "arrivals", "open_files"),
         *("peer_report", "peer_measures", "peer_figures", "peer_replica", "peers", "peer_envoy", "peer_sites"),
+        "packages",
         *(
             "bench",
             "bench_streams",

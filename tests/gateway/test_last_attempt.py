@@ -2,6 +2,7 @@
 test_dispatch.py.
 """
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,8 +161,10 @@ def test_deadline_before_the_providers_own_pause_is_over_leaves_the_first_error(
     replica: ReplicaProcess, provider: ProviderProcess
 ) -> None:
     provider.behave(error_rate=1, **LONG_PAUSE)
+    began_s = time.monotonic()
     answer = replica.chat(headers={"x-pllm-timeout": "1900ms"})
 
+    assert time.monotonic() - began_s < RETRY_AFTER_MOST_S
     assert (answer.status, answer.error["code"], answer.headers["retry-after"]) == (503, "upstream_overloaded", "2")
     assert answer.headers["x-pllm-attempts"] == "1"
     assert provider.counts()["requests"] == 1

@@ -5,10 +5,13 @@ import sys
 
 import pytest
 
-from loadtest.recoveries import FAULTS, Fault, Lane, Results, Trial, render, run_lane
+from loadtest.recoveries import CLAUDE_CODE, FAULTS, Fault, Lane, Results, Trial, lanes_of, render, run_lane
+from loadtest.sdks import SDKS
 
 FAULT = Fault(name="x", once={"fail_first": 1, "error_status": 503})
 CLOSED = FAULTS[-1]
+MISTAKE = Fault(name="x", once={"fail_first": 1, "error_status": 400})
+UNMET = Fault(name="x", once={"fail_first": 9})
 
 
 @pytest.mark.parametrize(
@@ -17,7 +20,7 @@ CLOSED = FAULTS[-1]
 )
 def test_lane_has_a_trial_for_every_fault(client: str, is_stream: bool, way: str) -> None:
     lane = Lane(client, is_stream, way)
-    results = run_lane(lane, [FAULT, CLOSED], trials=1)
+    results = run_lane(lane, [FAULT, CLOSED], 1, SDKS[client])
 
     assert list(results) == [("x", lane.column, way), (CLOSED.name, lane.column, way)]
     assert [trial.error for trials in results.values() for trial in trials] == [None, None]
@@ -25,7 +28,7 @@ def test_lane_has_a_trial_for_every_fault(client: str, is_stream: bool, way: str
 
 def test_fault_that_no_client_recovers_from_is_reported() -> None:
     lane = Lane("chat", is_stream=False, way="direct")
-    (((trial,),)) = run_lane(lane, [Fault(name="x", once={"fail_first": 1, "error_status": 400})], trials=1).values()
+    (((trial,),)) = run_lane(lane, [MISTAKE], 1, SDKS["chat"]).values()
 
     assert trial.error is not None
     assert "BadRequestError" in trial.error
@@ -33,7 +36,7 @@ def test_fault_that_no_client_recovers_from_is_reported() -> None:
 
 def test_fault_that_no_call_met_ends_the_run() -> None:
     with pytest.raises(SystemExit, match="No call met the fault 'x'"):
-        run_lane(Lane("chat", is_stream=False, way="direct"), [Fault(name="x", once={"fail_first": 9})], trials=1)
+        run_lane(Lane("chat", is_stream=False, way="direct"), [UNMET], 1, SDKS["chat"])
 
 
 def test_tables_show_direct_before_through_and_each_error_once() -> None:
@@ -44,6 +47,13 @@ def test_tables_show_direct_before_through_and_each_error_once() -> None:
     assert "| fault | chat, plain |\n|---|---|\n| x | 2 / 0 |\n" in text
     assert "| x | 0.5 / 1.0 |" in text
     assert text.endswith("* x, chat, plain, through: InternalServerError: 503\n")
+
+
+def test_claude_code_has_streams_only() -> None:
+    lanes = lanes_of({"chat": SDKS["chat"], CLAUDE_CODE: SDKS["messages"]})
+    columns = [lane.column for lane in lanes if lane.way == "through"]
+
+    assert columns == ["chat, plain", "chat, stream", "Claude Code, stream"]
 
 
 def test_unknown_fault_names_those_that_exist() -> None:

@@ -8,7 +8,9 @@ CONTENT, PROGRESS, SSE = (f"{_GATEWAY}test_{name}.py" for name in ("stream_conte
 ERRORS, EXHAUSTED = (f"{_GATEWAY}test_{name}.py" for name in ("upstream_errors", "exhausted"))
 DISPATCH, INTERRUPT, UPSTREAM = (f"{_GATEWAY}test_{name}.py" for name in ("dispatch", "interrupt", "upstream"))
 JUDGEMENT, COMMIT, HTTP = (f"{_GATEWAY}test_{name}.py" for name in ("judgement", "commit", "provider_http"))
-OWN_FAULTS = f"{_GATEWAY}test_own_faults.py"
+OWN_FAULTS, LAST_ATTEMPT = (f"{_GATEWAY}test_{name}.py" for name in ("own_faults", "last_attempt"))
+CONNECTIONS, SHOULD_RETRY = (f"{_GATEWAY}test_{name}.py" for name in ("connections", "should_retry"))
+HUNG, IN_HAND = "tests/cluster/test_hung_provider.py", f"{_GATEWAY}test_in_hand.py"
 FIRST_BYTE = f"{_GATEWAY}endpoints/test_inference.py::test_stream_without_a_first_byte_in_time_falls_back"
 FAILURE_LOG, CHARGING = (f"{_GATEWAY}test_{name}.py" for name in ("failure_log", "charging"))
 
@@ -574,6 +576,119 @@ JUDGEMENTS: Table = {
             f"{CHARGING} {DISPATCH} {_GATEWAY}endpoints",
             "a request that goes on after an unsent attempt is counted twice",
         ),
+        Slip(
+            "course.again = None if is_spent else self._again",
+            "course.again = self._again",
+            f"{DISPATCH} {LAST_ATTEMPT}",
+            "max_attempts does not bound the second attempt",
+        ),
+        Slip(
+            "if course.has_repeated or exchange.is_documented_end",
+            "if exchange.is_documented_end",
+            f"{LAST_ATTEMPT} {UPSTREAM}",
+            "the last deployment is called until max_attempts or the retry budget is used up",
+        ),
+        Slip(
+            "if asking.interrupt.time() + wait_s >= asking.deadline.at:",
+            "if False:",
+            LAST_ATTEMPT,
+            "a client waits for a pause that its deadline does not allow",
+        ),
+        Slip(
+            "self._settle_failed(permit, exchange, attempt, is_last and again is None)",
+            "self._settle_failed(permit, exchange, attempt, is_last)",
+            LAST_ATTEMPT,
+            "a request that its second attempt saves counts as failed, and sheds others",
+        ),
+        Slip(
+            "elif not has_chain and attempts(tried) == self._max_attempts - 1:",
+            "elif False:",
+            LAST_ATTEMPT,
+            "all attempts go to the tier that fails",
+        ),
+        Slip(
+            'elif decision.code == "none" and course.again is not None:',
+            "elif False:",
+            LAST_ATTEMPT,
+            "an open neighbour takes the second attempt away",
+        ),
+        Slip(
+            "in_hand = self._in_hand.held(deployment.id, interrupt, limits) if may_move else nullcontext()",
+            "in_hand = nullcontext()",
+            HUNG,
+            "calls in hand wait for a provider that hangs",
+        ),
+        Slip(
+            "            if interrupt.take(Cause.OVERDUE):\n                return limits.overdue()",
+            "            interrupt.take(Cause.OVERDUE)",
+            HUNG,
+            "a call that moves on ends without an answer",
+        ),
+    ),
+    "gateway/last_attempt.py": (
+        Slip(
+            "if not exchange.judgement.is_passing or retry_after_s",
+            "if retry_after_s",
+            LAST_ATTEMPT,
+            "a refused key is sent twice",
+        ),
+        Slip(
+            "or retry_after_s > RETRY_AFTER_MOST_S:",
+            ":",
+            LAST_ATTEMPT,
+            "a client waits for as long as its provider wants",
+        ),
+        Slip("if retry_after_s:", "if False:", LAST_ATTEMPT, "the provider's own pause is ignored"),
+        Slip(
+            "retry_after_s + COOLED_S * (1 + random.random())",
+            "retry_after_s",
+            LAST_ATTEMPT,
+            "the second attempt finds its deployment still cooling",
+        ),
+        Slip(
+            "PAUSE_S * (1 - JITTER_RATIO * random.random())",
+            "PAUSE_S",
+            LAST_ATTEMPT,
+            "all clients of one fault return in the same moment",
+        ),
+    ),
+    "gateway/in_hand.py": (
+        Slip("if not limits.has_heard:", "if True:", IN_HAND, "a stream that has begun is cut when the breaker opens"),
+        Slip("del calls[interrupt]", "pass", IN_HAND, "a call that has its answer is cut when the breaker opens"),
+    ),
+    "gateway/connections.py": (
+        Slip(
+            "return wire is not None and not wire.has_heard",
+            "return wire is not None",
+            f"{CONNECTIONS} {UPSTREAM}",
+            "a request is sent twice although its answer had begun",
+        ),
+        Slip(
+            "if _is_fresh_required.get():",
+            "if False:",
+            CONNECTIONS,
+            "a second kept connection that is closed as well fails the request",
+        ),
+        Slip(
+            "if self.is_idle and data:",
+            "if False:",
+            HTTP,
+            "the answer to another call is taken for this one's",
+        ),
+    ),
+    "gateway/course.py": (
+        Slip(
+            "for part in (self.route.candidates, *chains)",
+            "for part in chains",
+            f"{DISPATCH} {SHOULD_RETRY}",
+            "a client is kept from a retry that another candidate would answer",
+        ),
+        Slip(
+            "for part in (self.route.candidates, *chains)",
+            "for part in (self.route.candidates,)",
+            SHOULD_RETRY,
+            "a client is kept from a retry that the rest of its chain would answer",
+        ),
     ),
     "gateway/way.py": (
         Slip(
@@ -617,6 +732,18 @@ JUDGEMENTS: Table = {
         ),
     ),
     "gateway/exhausted.py": (
+        Slip(
+            "error.is_in_vain = error.is_in_vain and has_tried_all and all(each.is_lasting for each in tried)",
+            "error.is_in_vain = error.is_in_vain and has_tried_all",
+            SHOULD_RETRY,
+            "a client is kept from a retry although one of the faults passes",
+        ),
+        Slip(
+            "exchange.status in (409, 429) or exchange.status >= 500  # by",
+            "exchange.status == 409 or exchange.status >= 500  # by",
+            SHOULD_RETRY,
+            "a prompt that no rate limit can hold is sent three times",
+        ),
         Slip(
             "next((t for t in tried if t.outcome is not Outcome.UNSUPPORTED), tried[0])",
             "tried[0]",
