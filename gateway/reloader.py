@@ -72,21 +72,6 @@ class Reloader:
         """This replica can serve by the configuration in force."""
         return self._part.is_ready
 
-    @property
-    def version(self) -> int:
-        """Of the configuration that this replica serves by."""
-        return self._in_force.version
-
-    @property
-    def is_behind(self) -> bool:
-        """The file of this replica is not in force."""
-        return self._in_force.is_behind
-
-    @property
-    def is_ready(self) -> bool:
-        """This replica can serve by the configuration in force."""
-        return self._part.is_ready
-
     async def start(self) -> None:
         """Before anybody is served: what the others have agreed on, if the store can be asked."""
         with contextlib.suppress(StateError):
@@ -226,11 +211,6 @@ class Reloader:
             except StateError as error:
                 _log.debug("the configuration in force cannot be asked for: %s", error)
                 await asyncio.sleep(POLL_S)
-
-    def _pause_s(self) -> float:
-        if self._answered:
-            return 2 * POLL_S
-        return LOOK_EVERY_S if self._in_force.is_mine else LOOK_SOON_S
 
     def _pause_s(self) -> float:
         if self._answered:
