@@ -331,6 +331,7 @@ def test_when_a_replica_registered_outlives_a_flush(cluster: Cluster) -> None:
     for replica in ("a", "r0", "z"):
         cluster.beat(replica)
     hold(cluster, "a", "sha256:third", known, registered_ms=registered["a"])
+    cluster.advance(10)
     hold(cluster, "z", "sha256:second", known, registered_ms=registered["z"])
     hold(cluster, "r0", OLD, known)
 
