@@ -113,3 +113,19 @@ def test_hurried_deeds_end_in_one_configuration_that_a_living_replica_has(valkey
 @pytest.mark.long
 def test_thousand_hurried_histories_end_in_one_configuration(valkey: EmbeddedStore) -> None:
     assert patient(hurried(valkey.url, seed=2, histories=1500)) > 750
+
+
+async def of_another_release(url: str) -> int:
+    """A replica that does not understand all of what is in force; returns how many of its deployments it knows."""
+    async with clusters(url) as new:
+        cluster = await happened(new(), Deed("start", 0, "A"))
+        cluster.publish_less()
+        await happened(cluster, Deed("start", 1, "B"))
+        configuration, stored = cluster.slots[1].store.configuration, cluster.stored()
+
+        assert (configuration.version, stored["failure_threshold"], stored["a"][0]) == (0, ord("A"), b"%d" % ord("A"))
+        return len(configuration.deployments)
+
+
+def test_what_is_not_understood_of_another_release_is_used_but_never_written(valkey: EmbeddedStore) -> None:
+    assert patient(of_another_release(valkey.url)) == 2

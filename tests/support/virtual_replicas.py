@@ -170,6 +170,12 @@ class VirtualCluster:
                 found[deployment_id] = (fields[b"limit"], fields.get(b"rpm"))
         return found
 
+    def publish_less(self) -> None:
+        """As a release does that knows fewer settings of the router."""
+        document = json.loads(self._cli.do("GET", self.keys.configuration))
+        del document["router"]["failure_threshold"]
+        self._cli.do("SET", self.keys.configuration, json.dumps(document))
+
     def faults(self, expected: str) -> list[str]:
         """Everything that is not as it must be with that file in force."""
         found, number, means = [], ord(expected), _means(expected)
