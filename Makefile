@@ -85,9 +85,10 @@ outage: $(READY)
 recoveries: $(READY)
 	$(BIN)/python -m loadtest.recoveries --out docs/recoveries.md $(ARGS)
 
-# A thinking model, an engine with two slots, a provider that stands still and one that is killed: direct and through.
+# A thinking model, engines with two slots (llama.cpp among them, from its package into .peers/), a provider that stands
+# still and one that is killed: direct and through.
 side-by-side: $(READY)
-	$(BIN)/python -m loadtest.side_by_side $(ARGS)
+	$(BIN)/python -m loadtest.side_by_side --out docs/side-by-side.md $(ARGS)
 
 # Two regions 80 ms apart, one with more load than it can carry: what is spilled. As root.
 geography: $(READY)

@@ -1,27 +1,29 @@
 """What clients get from a slow, a small, a stopped and a killed provider, without the gateway and through it.
 `make side-by-side` prints the table.
 
-One deployment, default settings. The client retries nothing, so that the table shows what is sent to it.
+One deployment, default settings. The client retries nothing, so that the table shows what is sent to it. llama.cpp
+comes from its package into .peers/; its rows are left out where that cannot be installed.
 """
 
 import argparse
 import contextlib
+import functools
 import http.client
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
-from typing import Any
+from pathlib import Path
 
 import msgspec
 
 from loadtest.answers import StreamReader, judge_error
-from loadtest.bench_parts import free_port, wait_for
-from loadtest.recoveries import WAYS, control, gateway
+from loadtest.bench_parts import free_port
+from loadtest.engine import LLAMA, Llama, Provider
+from loadtest.packages import PackageTrouble, install
+from loadtest.recoveries import WAYS, gateway, measured
 
 BODY = msgspec.json.encode({"model": "model-0", "stream": True, "messages": [{"role": "user", "content": "hi"}]})
 TIMEOUT_S = 60.0
@@ -40,6 +42,20 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 QUICK = Pace(think_ms=500, streams=2, clients=4, chunk_gap_ms=20, before_s=1, down_s=1, after_s=4)
+LLAMA_PACE = Pace(per_s=1)  # an answer takes its slot a second
+LLAMA_QUICK = Pace(clients=2, per_s=1, before_s=1, down_s=1, after_s=4)
+ABOUT = """\
+# Direct beside through
+
+`make side-by-side` writes this. One deployment, default settings; the client retries nothing, so that the table shows
+what is sent to it. The thinking model takes 3 s to its first content. The engines have two slots and 16 clients, each
+of which makes two calls. A provider is stopped, or killed, for 5 s under steady calls. llama.cpp is a real engine with
+a model of random weights, on the same cores as its clients.
+"""
+HEAD = (
+    "| scenario | way | served | longest call | all served again after | the others got |",
+    "|---|---|---|---|---|---|",
+)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -67,29 +83,6 @@ class Run(msgspec.Struct, frozen=True):
         if self.healthy_s is None:
             return None
         return max([0.0, *(each.due_s - self.healthy_s for each in self.answers if each.failure is not None)])
-
-
-class Provider:
-    """The fake provider as a process that can be killed and started again on its port."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.start()
-
-    def start(self) -> None:
-        command = (sys.executable, "-m", "loadtest.provider", "--port", str(self.port))
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(self.port, self._process)
-
-    def send(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def behave(self, **patch: Any) -> None:
-        control(self.port, "/control", patch, "PATCH")
 
 
 def call(port: int, due_s: float) -> Answer:
@@ -161,19 +154,28 @@ def troubled(port: int, pace: Pace, begin: Callable[[], None], end: Callable[[],
         return Run([answer.result() for answer in answers], healthy_s)
 
 
-SCENARIOS: dict[str, Callable[[Provider, int, Pace], Run]] = {
-    "thinking model, one stream after the other": thinking_in_turn,
-    "thinking model, streams at once": thinking_at_once,
-    "engine with two slots": two_slots,
-    "provider stopped and continued": stopped,
-    "provider killed and restarted": killed,
+class Scenario(msgspec.Struct, frozen=True):
+    run: Callable[[Provider, int, Pace], Run]
+    is_real: bool = False
+    """On llama.cpp: each way has the machine for itself, because an engine takes all that it gets."""
+
+
+SCENARIOS = {
+    "thinking model, one stream after the other": Scenario(thinking_in_turn),
+    "thinking model, streams at once": Scenario(thinking_at_once),
+    "engine with two slots": Scenario(two_slots),
+    "provider stopped and continued": Scenario(stopped),
+    "provider killed and restarted": Scenario(killed),
+    "llama.cpp with two slots": Scenario(two_slots, is_real=True),
+    "llama.cpp stopped and continued": Scenario(stopped, is_real=True),
+    "llama.cpp killed and restarted": Scenario(killed, is_real=True),
 }
 
 
 @contextlib.contextmanager
-def surroundings(way: str) -> Iterator[tuple[Provider, int]]:
+def surroundings(way: str, start: Callable[[int], Provider] = Provider) -> Iterator[tuple[Provider, int]]:
     """A provider, and the port at which clients call it."""
-    provider = Provider(free_port())
+    provider = start(free_port())
     try:
         if way == "direct":
             yield provider, provider.port
@@ -185,9 +187,9 @@ def surroundings(way: str) -> Iterator[tuple[Provider, int]]:
         provider.kill()
 
 
-def run(name: str, pace: Pace, way: str) -> Run:
-    with surroundings(way) as (provider, port):
-        return SCENARIOS[name](provider, port, pace)
+def run(name: str, pace: Pace, way: str, start: Callable[[int], Provider] = Provider) -> Run:
+    with surroundings(way, start) as (provider, port):
+        return SCENARIOS[name].run(provider, port, pace)
 
 
 def row(name: str, way: str, found: Run) -> str:
@@ -198,18 +200,45 @@ def row(name: str, way: str, found: Run) -> str:
     return f"| {name} | {way} | {found.served} of {len(found.answers)} | {longest_s:.1f} s | {recovered_s} | {others} |"
 
 
+def rows(name: str, is_quick: bool, home: Path | None) -> Iterator[str]:
+    """``home``: where llama.cpp is installed."""
+    start: Callable[[int], Provider] = Provider
+    pace = QUICK if is_quick else Pace()
+    if SCENARIOS[name].is_real:
+        assert home is not None
+        start, pace = functools.partial(Llama, home=home), LLAMA_QUICK if is_quick else LLAMA_PACE
+    with ThreadPoolExecutor(1 if SCENARIOS[name].is_real else len(WAYS)) as pool:
+        for way, found in zip(WAYS, pool.map(lambda way: run(name, pace, way, start), WAYS), strict=True):
+            yield row(name, way, found)
+
+
+def llama_home(names: Sequence[str]) -> tuple[Path | None, str]:
+    """Returns where llama.cpp is installed, if one of the scenarios wants it, and why it is not."""
+    if not any(SCENARIOS[name].is_real for name in names):
+        return None, ""
+    try:
+        return install(LLAMA).resolve(), ""
+    except PackageTrouble as trouble:
+        return None, f"{LLAMA.title} is left out: {trouble}."
+
+
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtest.side_by_side", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="shorter, to see that it works")
-    parser.add_argument("--scenario", action="append", choices=list(SCENARIOS), help="only this one")
+    parser.add_argument("--quick", action="store_true", help="shorter, to see that it works; no file")
+    parser.add_argument("--scenario", action="append", choices=list(SCENARIOS), help="only this one; no file")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table there")
     options = parser.parse_args(arguments)
-    pace = QUICK if options.quick else Pace()
-    print("| scenario | way | served | longest call | all served again after | the others got |")
-    print("|---|---|---|---|---|---|")
-    for name in options.scenario or SCENARIOS:
-        with ThreadPoolExecutor(len(WAYS)) as pool:
-            for way, found in zip(WAYS, pool.map(partial(run, name, pace), WAYS), strict=True):
-                print(row(name, way, found), flush=True)
+    names = options.scenario or list(SCENARIOS)
+    home, note = llama_home(names)
+    lines = [f"{measured()} {note}".rstrip(), "", *HEAD]
+    print("\n".join(lines), flush=True)
+    for name in names:
+        if home is not None or not SCENARIOS[name].is_real:
+            for line in rows(name, options.quick, home):
+                print(line, flush=True)
+                lines.append(line)
+    if options.out and not (options.quick or options.scenario):
+        options.out.write_text("\n".join((ABOUT, *lines)) + "\n")
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ ORDER = {
     ),
     "loadtest": (
         *("bench_peers", "chaos", "saturation", "autoscale", "small_cluster", "scenario"),
-        *("side_by_side", "recoveries", "claude_code", "sdks"),
+        *("side_by_side", "engine", "recoveries", "claude_code", "sdks", "llama_engine"),
         *("__main__", "command", "page", "charts", "events", "deeds", "report", "summary", "paper"),
         *("crew", "worker", "part", "flags", "flag_texts", "values", "drive"),
         *("client", "connection", "answers", "arrivals", "open_files"),

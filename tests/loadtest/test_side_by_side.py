@@ -3,7 +3,7 @@
 import pytest
 
 from loadtest.recoveries import WAYS
-from loadtest.side_by_side import QUICK, Answer, Run, row, run
+from loadtest.side_by_side import QUICK, SCENARIOS, Answer, Run, llama_home, row, run
 
 
 def test_recovery_counts_from_the_healthy_provider_to_the_last_call_that_failed() -> None:
@@ -36,3 +36,10 @@ def test_killed_provider_refuses_until_it_is_restarted() -> None:
     assert {answer.failure for answer in found.answers} >= {None, "ConnectionRefusedError"}
     assert found.recovered_s is not None
     assert found.answers[-1].failure is None
+
+
+def test_llama_is_installed_only_for_its_own_scenarios() -> None:
+    names = [name for name, scenario in SCENARIOS.items() if not scenario.is_real]
+
+    assert len(SCENARIOS) - len(names) == 3
+    assert llama_home(names) == (None, "")
