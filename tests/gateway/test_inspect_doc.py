@@ -15,6 +15,7 @@ from tests.support.stores import RedisCli
 from tests.support.wire import Call, ask, chat_bytes, request_bytes
 
 TEXT = (Path(__file__).resolve().parent.parent.parent / "docs" / "inspect.md").read_text()
+HEALTHY = "pllm:{default}:deployment:gpt-4-healthy"
 COMMANDS = re.findall(r"^\$ redis-cli (.+)\n((?:(?!\$ |```).*\n)*)", TEXT, re.MULTILINE)
 
 
@@ -63,7 +64,10 @@ def test_the_page_has_its_commands() -> None:
 def test_command_is_answered_as_shown(url: str, command: str, output: str) -> None:
     told = output.splitlines()
     with RedisCli(url) as cli:
-        wait_until(lambda: len(reply(cli, command)) >= (2 if "leases:" in command else len(told)))
+        wait_until(
+            lambda: len(reply(cli, command)) >= (2 if "leases:" in command else len(told)),
+            lambda: f"{cli.do('HGETALL', HEALTHY)} {cli.do('ZRANGE', 'pllm:{default}:leases', 0, -1)}",
+        )
         lines = reply(cli, command)
 
     if command.startswith("HGETALL"):
