@@ -2,6 +2,7 @@
 is a turn. It streams, and retries by rules of its own.
 """
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -49,8 +50,9 @@ class ClaudeCode:
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
-            with self._process:
-                self._process.kill()
+            self._process.kill()
+            with contextlib.suppress(BrokenPipeError), self._process:  # of a turn that was not sent
+                pass
         self._home.cleanup()
 
     def call(self, model: str, is_stream: bool) -> str:
