@@ -365,8 +365,8 @@ class Store:
             self.view = View(beat.epoch, _newest(before.breakers, fresh))  # the rest it was told just now
         else:
             self.view = View(beat.epoch, fresh)
-            if is_due:
-                await self.reassert(self.view, self.view)
+            if is_due:  # leases only: of the breakers the store has just said more than is known here
+                await self.reassert(nothing := View(), nothing)
         if self._is_shared:
             await self.accounting.read()
         return beat

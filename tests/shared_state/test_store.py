@@ -7,6 +7,7 @@ import pytest
 from shared_state.batcher import Call
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import NotConfigured, StoreUnavailable
+from shared_state.memory import View
 from shared_state.policies import Configuration, TenantLimits
 from shared_state.records import Ask, Ending, Outcome, Permit, Rejection
 from shared_state.script_calls import REAP_CHUNK
@@ -689,6 +690,31 @@ async def test_long_list_of_leases_is_gone_through_again(
 
         assert await state.store.reap("dead") == 5
         assert asked == [("a", False)] * 3 + [("b", False), ("b", True)]
+
+
+@on_loop
+async def test_cooldown_that_is_reset_stays_reset_though_leases_are_reconciled(
+    server: EmbeddedStore, cli: RedisCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened_state(server.url, "a") as state:
+        key, reassert = state.keys.deployment("a"), state.store.reassert
+        kept = await state.granted()
+        await state.store.settlement(await state.granted(), Ending(Outcome.THROTTLED, 10, retry_after_ms=60_000))
+        await beat(state)
+        cooled = state.store.view.breakers["a"].cools_s > 0
+
+        def reset_meanwhile(seen: View, now: View, is_own: bool = False) -> asyncio.Future[list[int]]:
+            cli.do("HDEL", key, "cool_until_ms")
+            return reassert(seen, now, is_own)
+
+        monkeypatch.setattr(state.store, "reassert", reset_meanwhile)
+        monkeypatch.setattr("shared_state.store.RECONCILE_EVERY_S", 0.0)
+        cli.do("ZREM", state.keys.deployment_leases("a"), kept.token)
+        await beat(state)
+
+        assert cooled
+        assert cli.do("HGET", key, "cool_until_ms") is None
+        assert active(cli, state) == 1  # the lease was put back
 
 
 @on_loop
