@@ -22,7 +22,7 @@ IN_FLIGHT_MOST = 64  # calls, without the settles that go along: a few ms of the
 # this process was busy.
 GRACE_TURNS = 8
 SCRIPT_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
-SENDINGS_MOST = 3  # of one call: each further one on a new connection
+SENDINGS_MOST = 6  # of one call: each further one on a new connection
 ATTEMPTS_ALONE = 3  # to connect, one right after the other, where no standby store takes over
 LOADS_MOST = 3  # times that one call may find the store without its script
 REDIRECTS_MOST = 1  # times that one call may find that the topology has moved on

@@ -58,7 +58,7 @@ def simulated(
 @pytest.mark.parametrize(
     ("fleet", "known_ms"),
     [
-        pytest.param(FLEET, P99_DIFFERENT_MS, id="different"),
+        pytest.param(FLEET, P99_DIFFERENT_MS, id="different", marks=pytest.mark.long),
         pytest.param(EQUALS, P99_EQUAL_MS, id="equal", marks=pytest.mark.long),
     ],
 )
