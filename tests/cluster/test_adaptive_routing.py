@@ -19,7 +19,7 @@ def serve(cluster: Cluster, model: str, calls: int, at_once: int = 20) -> list[s
 
 def test_slow_deployment_loses_traffic_before_it_fails(tolerant: Cluster) -> None:
     """It keeps about a tenth: its score alone would give it 28 %, but of two draws the one that answers sooner wins."""
-    tolerant.providers[1].behave(latency_ms=250)
+    tolerant.providers[1].behave(latency_ms=600)  # far more than a busy test machine adds to the fast one
     serve(tolerant, "mixed", 40)
     served = serve(tolerant, "mixed", 400, at_once=40)
     breakers = tolerant.replicas[0].stats()["adaptive_breakers"]["mixed"]
@@ -39,7 +39,7 @@ def test_sick_model_is_left_for_a_healthy_fallback(tolerant: Cluster) -> None:
     tolerant.providers[0].behave(error_rate=0.5)
     serve(tolerant, "home", 60)
     tolerant.wait_until_idle()
-    served = serve(tolerant, "home", 20)
+    served = serve(tolerant, "home", 20, at_once=1)  # many at once would look slow on a busy test machine
 
     assert served == ["away"] * 20
 
@@ -53,7 +53,7 @@ def test_sick_model_is_not_left_for_an_equally_sick_fallback(tolerant: Cluster) 
     for provider in tolerant.providers[:2]:
         provider.behave(error_rate=0)
     tolerant.wait_until_idle()
-    served = serve(tolerant, "home", 20)
+    served = serve(tolerant, "home", 20, at_once=1)
 
     assert served == ["home"] * 20
 

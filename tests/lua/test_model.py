@@ -510,7 +510,7 @@ MACHINES = pytest.mark.parametrize(("machine", "share"), [(Calls, 1), (Trouble, 
 def test_every_history_agrees_with_the_model(
     cli: RedisCli, scripts: dict[str, Script], machine: type[Calls], share: int
 ) -> None:
-    check(cli, scripts, machine, 20 * share)
+    check(cli, scripts, machine, 12 * share)
 
 
 @pytest.mark.long
