@@ -17,7 +17,8 @@ local function baseline_read(d, stream)
   local field = stream and 'baseline_stream' or 'baseline_plain'
   d.baselines = d.baselines or {}
   if not d.baselines[field] then
-    local mean, samples, ceiling, at_ms = string.match(d[field] or '0 0 0 0', '^(%d+) (%d+) (%d+) (%d+)')
+    local mean, samples, ceiling, at_ms = string.match(d[field] or '', '^(%d+) (%d+) (%d+) (%d+)$')
+    if not mean then mean, samples, ceiling, at_ms = 0, 0, 0, 0 end  -- none yet, or as an earlier release wrote it
     d.baselines[field] = { field = field, mean = mean / 1000, samples = samples + 0, ceiling = ceiling / 1000,
       at_ms = at_ms + 0 }
   end

@@ -269,3 +269,13 @@ def test_deployment_that_never_answered_is_not_overdue_without_relief(cluster: C
         cluster.beat()
 
     assert cluster.state("a") == "closed"
+
+
+@pytest.mark.parametrize("before", ["812.123456 20 1000.500000 1700000000000", "", "nonsense", "5"])
+def test_field_that_an_earlier_release_or_a_hand_wrote_begins_anew(cluster: Cluster, before: str) -> None:
+    relative(cluster)
+    cluster.cli.do("HSET", cluster.keys.deployment("a"), "baseline_plain", before)
+    learn(cluster, 1100)
+
+    assert usual(cluster) == {"plain": 1100}
+    assert threshold(cluster) == {"plain": 3300}
