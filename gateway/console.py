@@ -94,7 +94,7 @@ def _merged(before: ClusterView, frame: ClusterView) -> ClusterView:
 
 
 def reload(url: str, key: str, take: str = "") -> int:
-    """Asks one replica, and tells what all of them did; ``take`` mine: without the others. Raises OSError."""
+    """Reloads through one replica and reports what all did; ``take`` mine: without the others. Raises OSError."""
     return asyncio.run(_reload(url, key, take))
 
 

@@ -133,7 +133,7 @@ class RoundTrips:
         jitter = random.Random().uniform
         while True:
             measured = await self.measured()
-            # The heartbeat tells of it; the next round tells this.
+            # The heartbeat reports the lost store; the next round sends these times.
             with contextlib.suppress(StateError, TimeoutError):
                 async with asyncio.timeout(TELL_MOST_S):
                     await self._tell(measured)

@@ -39,5 +39,5 @@ class ShedMemory:
         return self._rejection if now < self._until and priority >= self._priority else None
 
     def saturated(self, priority: int) -> Rejection | None:
-        """As ``told``, also where requests may wait in a queue: they would wait for the loop."""
+        """The rejection of a saturated replica, also where requests could queue: they would wait for the loop."""
         return _SATURATED if priority > 0 and self._is_saturated() else None

@@ -316,7 +316,7 @@ class Batcher:
                 self._on_lost(error)
 
     def _overdue(self) -> tuple[StoreTimeout, bool] | None:
-        """What is to be said of the oldest call, and whether the store is lost or only its connection."""
+        """The error for the oldest call, and whether the store is lost or only its connection."""
         sent = next((call for call in self._in_flight if isinstance(call, Call)), None)
         oldest = sent or (self._urgent or self._later or (None,))[0]
         if oldest is None:

@@ -113,7 +113,7 @@ class _Link(NamedTuple):
     wire: _Wire
 
     def write(self, data: bytes) -> None:
-        """What the peer has closed takes nothing more; that it is lost is told by the event loop."""
+        """Writes nothing to a connection that the peer has closed; the event loop reports the loss."""
         if not self.transport.is_closing():
             self.transport.write(data)
 
@@ -171,8 +171,8 @@ def _why_not(error: BaseException) -> str:
 
 
 def _take_over(link: _Link, reader: asyncio.StreamReader) -> None:
-    """From redis-py's stream. What the peer has sent or done unasked by now was told to that stream alone: it refuses
-    or has closed the connection. Raises StoreUnavailable.
+    """Checks redis-py's stream, which alone has seen what the peer sent or did unasked: it refuses or has closed the
+    connection. Raises StoreUnavailable.
     """
     replies: list[object] = []
     losses: list[str] = []
@@ -187,7 +187,7 @@ def _take_over(link: _Link, reader: asyncio.StreamReader) -> None:
 
 
 def _refusal(replies: list[object], reason: str) -> StoreUnavailable:
-    """A server that closes may have said why."""
+    """A server that closes may have sent a reason."""
     last = replies[-1] if replies else None
     if isinstance(last, StoreUnavailable):
         return last

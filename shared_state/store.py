@@ -365,7 +365,7 @@ class Store:
             self.view = View(beat.epoch, _newest(before.breakers, fresh))  # the rest it was told just now
         else:
             self.view = View(beat.epoch, fresh)
-            if is_due:  # leases only: of the breakers the store has just said more than is known here
+            if is_due:  # leases only: the store has just sent its breakers
                 await self.reassert(nothing := View(), nothing)
         if self._is_shared:
             await self.accounting.read()

@@ -73,7 +73,7 @@ class Topology:
         self._silent -= answers.keys()
         if not answers:
             shown = "; ".join(f"{netloc(seed)}: {problem}" for seed, problem in [*problems.items()][:PROBLEMS_SHOWN])
-            raise StoreUnavailable(f"no {self._address.kind} address tells where the store is: {shown}")
+            raise StoreUnavailable(f"no {self._address.kind} address names the store: {shown}")
         votes = Counter(answers[seed] for seed in seeds.values() if seed in answers)
         return votes.most_common(1)[0][0]  # of equals the first that was counted
 

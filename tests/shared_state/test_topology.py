@@ -66,7 +66,7 @@ async def test_sentinel_that_does_not_know_is_told(answer: object, said: str) ->
 
 @on_loop
 async def test_nobody_answers() -> None:
-    with pytest.raises(StoreUnavailable, match="tells where the store is: a:1: refused; b:2: refused"):
+    with pytest.raises(StoreUnavailable, match="address names the store: a:1: refused; b:2: refused"):
         await Topology("redis+cluster://a:1,b:2").locate(Answers())
 
 
