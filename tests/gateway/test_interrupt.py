@@ -228,7 +228,7 @@ def test_leaving_while_the_store_is_asked_leaves_no_lease(
     replica = left.replicas[0]
     store_proxy.forget()
     with store_proxy.hung(), Call(replica.address, asked.bytes_for("held")) as call:
-        wait_until(lambda: ["acquire"] in store_proxy.round_trips())
+        wait_until(lambda: any("acquire" in calls for calls in store_proxy.round_trips()))
         leave(call)
         # Whoever waits for this answer, waits for longer than a client's leaving takes to be noticed.
         assert replica.chat("held", headers={"x-pllm-timeout": "200ms"}).status == 504
