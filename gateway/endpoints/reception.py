@@ -8,6 +8,7 @@ import secrets
 import msgspec
 
 from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
+from gateway.body_memory import BodyMemory, HeldBody
 from gateway.calls import Call, Kind, edition_of, parse
 from gateway.course import Route
 from gateway.deadline import Deadline
@@ -61,9 +62,12 @@ def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
 
 
 class Reception:
-    """``timeout_ms``: as long as a request may take at the most."""
+    """``timeout_ms``: as long as a request may take at the most; ``memory``: of the bodies under way."""
 
-    def __init__(self, dispatcher: Dispatcher, authenticator: Authenticator, timeout_ms: int) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, authenticator: Authenticator, timeout_ms: int, memory: BodyMemory
+    ) -> None:
+        self._memory = memory
         self._dispatcher = dispatcher
         self._authenticator = authenticator
         self._timeout_ms = timeout_ms
@@ -72,6 +76,10 @@ class Reception:
 
     def request_id(self) -> bytes:
         return b"req_%032x" % self._bits(128)
+
+    def held_body(self) -> HeldBody:
+        """Released by the caller at the end of its request."""
+        return HeldBody(self._memory)
 
     def tenant(self, headers: list[Header]) -> Tenant:
         """Before the body is read. Raises Unauthorized."""
