@@ -9,11 +9,14 @@ from functools import lru_cache
 import httptools
 import msgspec
 
+from gateway.http_text import refusal
+
 Header = tuple[bytes, bytes]
 
 # RFC 3986, section 3.2.2, without the comma: a list of hosts is refused. The port may be empty.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|[\w.~!$&'()*+;=%-]+)(?::\d{0,5})?", re.ASCII)
 _CONTINUE = b"100-continue"
+_OTHER_VERSION = "Invalid HTTP version"  # llhttp's reason for one digit, a dot and one digit that it does not know
 
 
 class InvalidHead(Exception):
@@ -88,6 +91,14 @@ def _other_form(method: str, url: bytes, headers: list[Header]) -> tuple[bytes, 
     target = rest[end:] if rest[end : end + 1] == b"/" else b"/" + rest[end:]
     others = [header for header in headers if header[0] != b"host"]
     return target, [(b"host", authority), *others]
+
+
+def answer_to(error: httptools.HttpParserError) -> bytes:
+    """Returns the answer to a request that is refused."""
+    cause = error.__context__
+    if isinstance(cause, InvalidHead):
+        return refusal(cause.status, str(cause).encode())
+    return refusal(505 if str(error) == _OTHER_VERSION else 400, b"The request is not valid HTTP.")
 
 
 def without_offer(parser: httptools.HttpRequestParser, url: bytes, headers: Iterable[Header]) -> bytes:
