@@ -14,6 +14,9 @@ from gateway.deadline import Deadline
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.wire import Header, find
 from gateway.errors import InvalidRequest, Unauthorized
+from gateway.json_bounds import LARGE
+from gateway.off_loop import off_loop
+from gateway.request_peek import MESSAGES_MOST
 from gateway.setting_types import duration_ms
 
 _LEVELS = {name.encode(): level for name, level in PRIORITY_LEVELS.items()}
@@ -61,9 +64,16 @@ def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
 
 
 class Reception:
-    """``timeout_ms``: as long as a request may take at the most."""
+    """``timeout_ms``: as long as a request may take at the most; ``most_messages``: that it may hold."""
 
-    def __init__(self, dispatcher: Dispatcher, authenticator: Authenticator, timeout_ms: int) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        authenticator: Authenticator,
+        timeout_ms: int,
+        most_messages: int = MESSAGES_MOST,
+    ) -> None:
+        self._most_messages = most_messages
         self._dispatcher = dispatcher
         self._authenticator = authenticator
         self._timeout_ms = timeout_ms
@@ -83,7 +93,15 @@ class Reception:
 
     def asked(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> Asked:
         """Raises InvalidRequest, ModelNotFound, Forbidden."""
-        call = parse(kind, body)
-        if kind is Kind.MESSAGE:
+        return self._asked(parse(kind, body, self._most_messages), headers, tenant)
+
+    async def read(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> Asked:
+        """Returns and raises as `asked`; a large body is parsed off the event loop."""
+        if len(body) <= LARGE:
+            return self.asked(kind, headers, body, tenant)
+        return self._asked(await off_loop(parse, kind, body, self._most_messages), headers, tenant)
+
+    def _asked(self, call: Call, headers: list[Header], tenant: Tenant) -> Asked:
+        if call.kind is Kind.MESSAGE:
             call = msgspec.structs.replace(call, edition=edition_of(headers))
         return Asked(call, self._dispatcher.resolve(call, tenant), priority_of(headers, tenant))
