@@ -79,25 +79,25 @@ class Usage(msgspec.Struct, frozen=True):
     cache_read_input_tokens: float | None = None
 
 
-class ChatReply(msgspec.Struct, frozen=True):
-    """A plain reply. ``choices`` must be there: JSON of another kind is not an answer. `tokens_of` reads odd ones."""
+class ChatReply(msgspec.Struct, frozen=True, rename={"items": "choices"}):
+    """A plain reply. Its list must be there: JSON of another kind is not an answer. `tokens_of` reads odd ones."""
 
-    choices: list[msgspec.Raw]
+    items: msgspec.Raw
     usage: Usage | None = None
 
 
-class EmbeddingReply(msgspec.Struct, frozen=True):
-    data: list[msgspec.Raw]
+class EmbeddingReply(msgspec.Struct, frozen=True, rename={"items": "data"}):
+    items: msgspec.Raw
     usage: Usage | None = None
 
 
-class MessageReply(msgspec.Struct, frozen=True):
-    content: list[msgspec.Raw]
+class MessageReply(msgspec.Struct, frozen=True, rename={"items": "content"}):
+    items: msgspec.Raw
     usage: Usage | None = None
 
 
-class ResponseReply(msgspec.Struct, frozen=True):
-    output: list[msgspec.Raw]
+class ResponseReply(msgspec.Struct, frozen=True, rename={"items": "output"}):
+    items: msgspec.Raw
     usage: Usage | None = None
 
 
@@ -185,13 +185,21 @@ def tokens_of(kind: Kind, body: bytes) -> tuple[int, int, int]:
     that cannot be read is none.
     """
     try:
-        usage = _replies[kind].decode(body).usage
+        usage = _usage_of(kind, body)
     except NOT_JSON:
         if has_too_many_parts(body, MEMBERS_MOST, MEMBERS_MOST):
-            usage = _replies[kind].decode(_with_nulls(body)).usage
+            usage = _usage_of(kind, _with_nulls(body))
         else:
             usage = _usage_of_odd(kind, loaded(body))
     return (0, 0, 0) if usage is None else usage_tokens(usage)
+
+
+def _usage_of(kind: Kind, body: bytes) -> Usage | None:
+    """Raises what is in NOT_JSON. The list stays bytes: its length costs nothing."""
+    reply: Reply = _replies[kind].decode(body)
+    if bytes(memoryview(reply.items)[:1]) != b"[":
+        raise msgspec.ValidationError("no reply of this kind")
+    return reply.usage
 
 
 def _with_nulls(body: bytes) -> bytes:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 LARGE = 262_144  # bytes: translating a smaller body takes less than 20 ms, whatever it holds
-LARGE_CHUNK = 32_768  # bytes of a stream, which may hold thousands of events
+LARGE_CHUNK = 16_384  # bytes of a stream, which may hold thousands of events
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -189,7 +189,8 @@ async def _read_preamble(response: aiohttp.ClientResponse, sent: Sent) -> Exchan
         is_over = False
         async for chunk in chunks:
             sent.heard()
-            is_over = await off_loop_if(len(chunk) > LARGE_CHUNK, preamble.feed, chunk)
+            is_large = len(preamble.body) + len(chunk) > LARGE_CHUNK
+            is_over = await off_loop_if(is_large, preamble.feed, chunk)
             if is_over:
                 break
         if not is_over and not preamble.end():

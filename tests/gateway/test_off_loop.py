@@ -15,14 +15,20 @@ from gateway.errors import InvalidRequest
 from gateway.off_loop import off_loop, off_loop_if
 from tests.support.stores import on_loop
 
-# CPU time, of all threads of this process, between two turns of the loop: 20 ms is the aim, and other processes of a
-# busy machine do not count. The loop's thread and the other one may run at the same time, so that each counts.
-STALL_MOST_S = 0.1
+# CPU time, of all threads of this process, between two turns of the loop: 20 ms is the aim. Other processes do not count,
+# but where they keep the loop's thread from its core, the other thread runs meanwhile: the least of some runs is the
+# stall that each run has.
+STALL_MOST_S = 0.08
+RUNS = 5
 SIZE = 10_000_000
 
 
 async def stall_s(work: Callable[[], object]) -> float:
-    """Returns the longest stall while ``work`` runs off the loop."""
+    """Returns the longest stall that each of some runs of ``work`` off the loop has."""
+    return min([await _longest_s(work) for _ in range(RUNS)])
+
+
+async def _longest_s(work: Callable[[], object]) -> float:
     longest, is_over = 0.0, asyncio.Event()
 
     async def beat() -> None:
@@ -97,7 +103,7 @@ async def test_answer_holds_the_loop_for_a_moment_at_most(name: str) -> None:
     longest_s = await stall_s(lambda: counted.append(tokens_of(*ANSWERS[name])))
 
     assert longest_s < STALL_MOST_S
-    assert counted == [(7, 0, 0)]
+    assert set(counted) == {(7, 0, 0)}
 
 
 @on_loop
