@@ -15,17 +15,22 @@ from gateway.errors import InvalidRequest
 from gateway.off_loop import off_loop, off_loop_if
 from tests.support.stores import on_loop
 
-# CPU time, of all threads of this process, between two turns of the loop: 20 ms is the aim. Other processes do not count,
-# but where they keep the loop's thread from its core, the other thread runs meanwhile: the least of some runs is the
-# stall that each run has.
+# CPU time, of all threads of this process, between two turns of the loop: 20 ms is the aim. Other processes do not
+# count, but where they keep the loop's thread from its core, the other thread runs meanwhile: the least of some runs is
+# the stall that each run has.
 STALL_MOST_S = 0.08
 RUNS = 5
 SIZE = 10_000_000
 
 
 async def stall_s(work: Callable[[], object]) -> float:
-    """Returns the longest stall that each of some runs of ``work`` off the loop has."""
-    return min([await _longest_s(work) for _ in range(RUNS)])
+    """Returns the longest stall that each run of ``work`` off the loop has. A short one needs no second run."""
+    least = await _longest_s(work)
+    for _ in range(RUNS - 1):
+        if least < STALL_MOST_S:
+            break
+        least = min(least, await _longest_s(work))
+    return least
 
 
 async def _longest_s(work: Callable[[], object]) -> float:
