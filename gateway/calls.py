@@ -141,7 +141,7 @@ def parse(kind: Kind, body: bytes, most_messages: int = MESSAGES_MOST) -> Call:
         if not body.isascii():
             body.decode()  # what is passed on unseen is not checked by the decoder
         request: Request = _requests[kind].decode(body)
-        check_keys(body)
+        check_keys(body, request.stream_options is not None)
         request.check(most_messages)
         most, choices = request.most_tokens, request.choices(most_messages)
     except msgspec.ValidationError as error:

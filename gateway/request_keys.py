@@ -6,6 +6,7 @@ Go's does. The gateway would check the models, limits and budgets of one value w
 
 import json
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -30,7 +31,7 @@ FIELDS = frozenset((
     *("top_p", "truncation", "user", "user_profile_id", "verbosity", "web_search_options", "workspace_id"),
 ))  # fmt: skip
 STREAM_FIELDS = frozenset({"include_usage", "include_obfuscation"})
-_PLAIN_OPTIONS = frozenset({b"null", b'{"include_usage":true}', b'{"include_usage": true}'})  # as clients write them
+_PLAIN_OPTIONS = frozenset({b'{"include_usage":true}', b'{"include_usage": true}'})  # as clients write them
 
 
 class _Name:
@@ -50,6 +51,7 @@ class _TooManyKeys(Exception):
     pass
 
 
+_text = attrgetter("text")
 _keys = msgspec.json.Decoder(dict[_Name, msgspec.Raw], dec_hook=_Key)
 
 
@@ -79,18 +81,19 @@ def _too_many() -> InvalidRequest:
     return InvalidRequest(f"The body holds an object of more than {KEYS_MOST} keys.")
 
 
-def check_keys(body: bytes) -> None:
-    """Checks the keys of a request, and those of the one object in it that is read here as well. The body must have
-    been decoded before. Raises InvalidRequest.
+def check_keys(body: bytes, has_options: bool) -> None:
+    """Checks the keys of a request, and those of the one object in it that is read here as well, if it has that. The
+    body must have been decoded before. Raises InvalidRequest.
     """
     pairs = _decoded(body)
-    names = [key.text for key in pairs]
-    if len(set(names)) < len(names) or not FIELDS.issuperset(names):
+    names = [*map(_text, pairs)]
+    unique = set(names)
+    if len(unique) < len(names) or not unique <= FIELDS:
         check_names(names, FIELDS)
-    if "stream_options" in names:
+    if has_options:
         options = bytes(list(pairs.values())[names.index("stream_options")])
         if options not in _PLAIN_OPTIONS:
-            check_names([key.text for key in _decoded(options)], STREAM_FIELDS, "stream_options.")
+            check_names(map(_text, _decoded(options)), STREAM_FIELDS, "stream_options.")
 
 
 def check_all_keys(text: bytes) -> None:

@@ -6,7 +6,7 @@ Values that are only bounded or passed on stay bytes: no list of a million items
 
 import math
 import re
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 
@@ -28,13 +28,9 @@ class AnyObject(msgspec.Struct, frozen=True, gc=False):
 Objects = Annotated[list[AnyObject], msgspec.Meta(min_length=1)]
 Count = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["integer", "number", "string", "null"]})]
 TextOrList = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "array"]})]
-_NONE = msgspec.Raw()  # of a field that is left out
+_NONE = cast(msgspec.Raw, None)  # of a field that is left out: nothing that would have to be made for each request
 
 _objects = msgspec.json.Decoder(list[AnyObject])
-
-
-def _none() -> msgspec.Raw:
-    return _NONE
 
 
 def _count(asked: msgspec.Raw, name: str) -> int:
@@ -108,11 +104,11 @@ class Request(msgspec.Struct, frozen=True):
     model: str
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: Count = msgspec.field(default_factory=_none)
-    max_completion_tokens: Count = msgspec.field(default_factory=_none)
-    max_output_tokens: Count = msgspec.field(default_factory=_none)
-    n: Count = msgspec.field(default_factory=_none)
-    best_of: Count = msgspec.field(default_factory=_none)
+    max_tokens: Count = _NONE
+    max_completion_tokens: Count = _NONE
+    max_output_tokens: Count = _NONE
+    n: Count = _NONE
+    best_of: Count = _NONE
 
     @property
     def most_tokens(self) -> int:
@@ -180,7 +176,7 @@ class MessageRequest(_Conversation, frozen=True, kw_only=True):
 
 
 class ResponseRequest(Request, frozen=True, kw_only=True):
-    input: TextOrList = msgspec.field(default_factory=_none)
+    input: TextOrList = _NONE
 
     @property
     def most_tokens(self) -> int:

@@ -40,5 +40,12 @@ REQUESTS: Table = {
             "part = part[:-1]  # an", "pass  # an", BOUNDS, "an escape at the end of a slice turns texts into objects"
         ),
     ),
-    "gateway/calls.py": (Slip("        check_keys(body)\n", "", KEYS, "a second model passes the models of a key"),),
+    "gateway/calls.py": (
+        Slip(
+            "        check_keys(body, request.stream_options is not None)\n",
+            "",
+            KEYS,
+            "a second model passes the models of a key",
+        ),
+    ),
 }
