@@ -56,7 +56,7 @@ ORDER = {
             "queueing",
         ),
         *("answer", "last_attempt", "tracing", "rate_limits", "exhausted", "interrupt", "flight", "deadline"),
-        *("upstream", "whole_answer", "connections", "targets", "exchange", "off_loop"),
+        *("body_memory", "upstream", "whole_answer", "connections", "targets", "exchange", "off_loop"),
         *("providers.adapters", "providers.inquiry"),
         *("providers.anthropic", "providers.azure", "providers.openai"),
         *("dialects.chat_as_messages", "dialects.chat_as_messages_request", "dialects.chat_as_messages_tools"),

@@ -8,6 +8,7 @@ import secrets
 import msgspec
 
 from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
+from gateway.body_memory import BodyMemory, HeldBody
 from gateway.calls import Call, Kind, edition_of, parse
 from gateway.course import Route
 from gateway.deadline import Deadline
@@ -64,15 +65,19 @@ def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
 
 
 class Reception:
-    """``timeout_ms``: as long as a request may take at the most; ``most_messages``: that it may hold."""
+    """``timeout_ms``: as long as a request may take at the most; ``memory``: of the bodies under way;
+    ``most_messages``: of a request.
+    """
 
     def __init__(
         self,
         dispatcher: Dispatcher,
         authenticator: Authenticator,
         timeout_ms: int,
+        memory: BodyMemory,
         most_messages: int = MESSAGES_MOST,
     ) -> None:
+        self._memory = memory
         self._most_messages = most_messages
         self._dispatcher = dispatcher
         self._authenticator = authenticator
@@ -82,6 +87,10 @@ class Reception:
 
     def request_id(self) -> bytes:
         return b"req_%032x" % self._bits(128)
+
+    def held_body(self) -> HeldBody:
+        """Released by the caller at the end of its request."""
+        return HeldBody(self._memory)
 
     def tenant(self, headers: list[Header]) -> Tenant:
         """Before the body is read. Raises Unauthorized."""

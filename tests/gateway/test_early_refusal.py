@@ -13,6 +13,7 @@ import pytest
 
 from gateway.admission import Admission
 from gateway.auth import Authenticator
+from gateway.body_memory import BodyMemory
 from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
 from gateway.early_refusal import EarlyRefusal
@@ -59,11 +60,12 @@ class Rig:
         self.now = 0.0
         self.upstream = Upstream(settings.model_list)
         catalog = Catalog(settings)
+        memory = BodyMemory(1 << 20, lambda: False)
         self.dispatcher = Dispatcher(store, self.admission, self.upstream, catalog, settings.router)
         self.measures, self.retries = Measures(), ClientRetries()
         self.refuse = EarlyRefusal(
             self.dispatcher,
-            Reception(self.dispatcher, Authenticator(settings.auth), settings.router.request_timeout_ms),
+            Reception(self.dispatcher, Authenticator(settings.auth), settings.router.request_timeout_ms, memory),
             self.admission.shed,
             settings,
             "r1",

@@ -62,6 +62,7 @@ class TestTree:
             "engine": "hypercorn",
             "max_connections": None,
             "max_connections_per_address": None,
+            "max_body_memory_bytes": None,
             "max_body_bytes": 10 * 2**20,
             "max_messages": 10_000,
             "ping_interval_ms": None,

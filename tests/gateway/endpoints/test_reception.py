@@ -7,6 +7,7 @@ import pytest
 
 from gateway.admission import Admission
 from gateway.auth import Authenticator
+from gateway.body_memory import BodyMemory
 from gateway.calls import Kind
 from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
@@ -45,7 +46,8 @@ class Read:
         self.upstream = Upstream(settings.model_list)
         admission = Admission(store, settings.router)
         dispatcher = Dispatcher(store, admission, self.upstream, Catalog(settings), settings.router)
-        self._reception = Reception(dispatcher, authenticator, 1000, settings.server.max_messages)
+        memory = BodyMemory(1 << 20, lambda: True)
+        self._reception = Reception(dispatcher, authenticator, 1000, memory, settings.server.max_messages)
         self._headers = [(b"authorization", b"Bearer team-key")]
 
     async def __call__(self, body: bytes) -> str:
