@@ -101,7 +101,13 @@ def adopt(settings: Settings, lasting: Lasting) -> Serving:
 def serving(settings: Settings, catalog: Catalog, lasting: Lasting) -> Serving:
     dispatcher, authenticator, access = lasting.dispatcher, lasting.authenticator, lasting.access
     measures, retries, tracer, log = lasting.measures, lasting.retries, lasting.tracer, lasting.log
-    reception = Reception(dispatcher, authenticator, settings.router.request_timeout_ms, lasting.body_memory)
+    reception = Reception(
+        dispatcher,
+        authenticator,
+        settings.router.request_timeout_ms,
+        lasting.body_memory,
+        settings.server.max_messages,
+    )
     hot: dict[str, ASGIApp] = {
         f"/v1{kind.value}": Inference(
             kind, dispatcher, reception, settings, lasting.replica, lasting.flight, retries, measures, tracer, log
