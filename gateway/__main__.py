@@ -15,6 +15,7 @@ from gateway.app import VERSION
 from gateway.configuration_file import ConfigurationFile
 from gateway.imports import litellm
 from gateway.setting_types import Secret
+from gateway.setting_warnings import warnings
 from gateway.settings import ConfigurationError, ServerSettings, Settings, exposure_problems, load, state_problems
 from gateway.standard_streams import open_standard_streams
 from gateway.yaml_source import Problem
@@ -204,6 +205,8 @@ def _check(options: argparse.Namespace) -> int:
     settings = load(options.file, os.environ)
     models = len({deployment.model_name for deployment in settings.model_list})
     print(f"{options.file}: valid, {len(settings.model_list)} deployments of {models} models")
+    for warning in warnings(settings):
+        print(f"warning: {warning}")
     verdicts = provider_probe.probe(settings) if options.probe else []
     for verdict in verdicts:
         print(f"{verdict.deployment}: {verdict.words}")

@@ -4,20 +4,19 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.calls import Kind
 from gateway.catalog import Catalog
 from gateway.configuration_file import ConfigurationFile, Loaded
-from gateway.endpoints.error_forms import error_body
-from gateway.error_bodies import headers_of
+from gateway.endpoints.error_forms import rendered
+from gateway.endpoints.threshold import Threshold
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost
 from gateway.flight import Flight
 from gateway.lasting import what_lasts
@@ -48,12 +47,19 @@ class Application(Starlette):
     """
 
     def __init__(
-        self, first: Serving, scraped: list[Route], metrics: Starlette, log: RequestLog, reloader: Reloader
+        self,
+        first: Serving,
+        scraped: list[Route],
+        metrics: ASGIApp,
+        log: RequestLog,
+        reloader: Reloader,
+        is_open: Callable[[], bool],
     ) -> None:
         super().__init__(exception_handlers=_HANDLERS)
         # An address with a slash too many is unknown; a redirect would be built from the client's Host header.
         self.router.redirect_slashes = False
         self._own = [Route("/openapi.json", openapi, methods=["GET"]), *scraped]
+        self._threshold = Threshold(super().__call__, is_open)
         self._log = log
         self.metrics = metrics
         self.reloader = reloader
@@ -91,7 +97,7 @@ class Application(Starlette):
             await send(message)
 
         try:
-            await super().__call__(scope, receive, send_named)
+            await self._threshold(scope, receive, send_named)
         finally:
             if scope["path"] not in PROBES:
                 self._log.write(line, started)
@@ -140,7 +146,8 @@ async def application(
         scraped = [Route("/metrics", lasting.probes.metrics, methods=["GET"])]
         on_main = scraped if settings.server.metrics_port is None else []
         first = serving(settings, Catalog(settings), lasting)
-        app = Application(first, on_main, Starlette(routes=scraped, exception_handlers=_HANDLERS), log, reloader)
+        metrics = Threshold(Starlette(routes=scraped, exception_handlers=_HANDLERS), lasting.authenticator.is_open)
+        app = Application(first, on_main, metrics, log, reloader, lasting.authenticator.is_open)
         stack.push_async_callback(reloader.stop)
         await reloader.start()
         yield app
@@ -162,7 +169,6 @@ def _tracer(environment: Mapping[str, str], replica: str, redact: Redaction) -> 
 
 
 _OPENAPI = document(VERSION)
-_MESSAGES = f"/v1{Kind.MESSAGE.value}"
 
 
 async def openapi(_request: Request) -> Response:
@@ -170,34 +176,25 @@ async def openapi(_request: Request) -> Response:
     return Response(_OPENAPI, media_type="application/json")
 
 
-def _render(request: Request, error: GatewayError, headers: dict[str, str] | None = None) -> Response:
-    """Anthropic's clients know more endpoints under this path than there are here."""
-    is_message = f"{request.url.path}/".startswith(f"{_MESSAGES}/")
-    body = error_body(Kind.MESSAGE if is_message else Kind.CHAT, error)
-    response = Response(body, status_code=error.status, headers=headers)
-    response.raw_headers.extend(headers_of(error))
-    return response
-
-
 async def _gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
-    return _render(request, error)
+    return rendered(request, error)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         refused = MethodNotAllowed(f"{request.method} is not allowed here.")
-        return _render(request, refused, dict(error.headers or {}))
-    return _render(request, NotFound("There is no such endpoint."))
+        return rendered(request, refused, dict(error.headers or {}))
+    return rendered(request, NotFound("There is no such endpoint."))
 
 
 async def _state_error(request: Request, _error: Exception) -> Response:
-    return _render(request, StateLost("The gateway's shared state cannot be reached.", retry_after_ms=1000))
+    return rendered(request, StateLost("The gateway's shared state cannot be reached.", retry_after_ms=1000))
 
 
 async def _defect(request: Request, _error: Exception) -> Response:
-    return _render(request, GatewayError("An internal error occurred."))
+    return rendered(request, GatewayError("An internal error occurred."))
 
 
 _HANDLERS = {GatewayError: _gateway_error, HTTPException: _http_error, StateError: _state_error, Exception: _defect}

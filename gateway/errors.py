@@ -119,6 +119,10 @@ class AdminOnly(Forbidden):
     code = "admin_key_required"
 
 
+class AdminOff(Forbidden):
+    code = "admin_disabled"
+
+
 class CrossOrigin(Forbidden):
     code = "cross_origin"
 

@@ -21,6 +21,7 @@ from gateway.hang_up import HangUp
 from gateway.logs import Lines, written
 from gateway.redaction import Redaction
 from gateway.setting_types import secrets
+from gateway.setting_warnings import warnings
 from gateway.settings import Settings
 from gateway.start_lines import start_lines
 from shared_state.background import report_of_loop
@@ -63,6 +64,8 @@ async def _run(
         _spare_collector()
         serve = {"hypercorn": _serve_hypercorn, "uvicorn": _serve_uvicorn}[settings.server.engine]
         lines_of_start = [] if listener is not None else start_lines(settings, VERSION)
+        for warning in warnings(settings) if listener is None else ():
+            _log.warning("%s", warning)
         drained = partial(_drained, stop, flight, app, lines_of_start)
         await _with_metrics(app, settings, serve(app, settings, listener, drained))
 

@@ -114,6 +114,7 @@ def serving(settings: Settings, catalog: Catalog, lasting: Lasting) -> Serving:
     refuse = EarlyRefusal(dispatcher, reception, shed, settings, lasting.replica, measures, retries, tracer, log, now)
     routes = _routes(hot, models, admin, tenants, overview, lasting.probes)
     explainer = Explainer(access, lasting.failover, dispatcher, authenticator, lasting.prices)
+    routes.append(Route("/admin", LivePage(access).show, methods=["GET"]))
     routes.append(Route("/v1/admin/explain", explainer.show, methods=["GET"]))
     routes.append(Route("/v1/admin/autoscale", ScalingView(access, lasting.scaling).show, methods=["GET"]))
     routes.append(Route("/v1/admin/reload", lasting.reload.post, methods=["POST"]))
@@ -136,7 +137,6 @@ def _routes(
         Route("/v1/admin/replicas", overview.replicas, methods=["GET"]),
         Route("/v1/admin/configuration", overview.configuration, methods=["GET"]),
         Route("/v1/admin/live", overview.live, methods=["GET"]),
-        Route("/admin", LivePage().show, methods=["GET"]),
         Route("/v1/admin/tenants", tenants.index, methods=["GET"]),
         Route("/v1/admin/tenants/{name:path}", tenants.put, methods=["PUT"]),
         Route("/v1/admin/tenants/{name:path}", tenants.remove, methods=["DELETE"]),

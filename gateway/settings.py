@@ -82,6 +82,7 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
 
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     admin_key: OptionalSecret = Secret("")
+    admin: Literal["local"] | None = None  # with keys and without an admin key: callers on this machine administer
     keys: tuple[KeySettings, ...] = ()
 
 
@@ -235,6 +236,8 @@ def _key_problems(auth: AuthSettings) -> Iterator[Problem]:
     yield from setting_rules.duplicates("name", [(f"{path}.name", entry.name) for path, entry in named])
     keys = [("auth.admin_key", auth.admin_key), *((f"{path}.key", entry.key) for path, entry in named)]
     yield from setting_rules.duplicates("key", keys)
+    if auth.admin and auth.admin_key:
+        yield Problem("auth.admin", "not with auth.admin_key: the key is for callers on this machine as well")
 
 
 def _router_problems(settings: Settings) -> Iterator[Problem]:

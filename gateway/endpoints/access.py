@@ -1,5 +1,6 @@
-"""Who may use the admin endpoints: whoever has the admin key; where there is none, callers on this machine; and never a
-page of another site. Who is turned away is logged, but at most once a second.
+"""Who may use the admin endpoints: the holder of the admin key; without one, callers on this machine, and only where
+the tenants have no keys or `auth.admin: local` allows it; never a page of another site. A refusal is logged, but at
+most once a second.
 """
 
 import logging
@@ -9,9 +10,13 @@ from collections.abc import Callable
 from starlette.requests import Request
 
 from gateway.auth import Authenticator
-from gateway.errors import AdminOnly, CrossOrigin, GatewayError, Unauthorized
+from gateway.errors import AdminOff, AdminOnly, CrossOrigin, GatewayError, Unauthorized
 from gateway.origin import is_cross_origin, is_named_locally
 
+OFF = (
+    "The admin endpoints are off, because the configuration has auth.keys and no auth.admin_key. "
+    "Set auth.admin_key, or auth.admin: local for callers on the gateway's own machine."
+)
 LOG_EVERY_S = 1.0  # a flood of wrong keys must not become a flood of lines
 
 _log = logging.getLogger("pllm.admin")
@@ -25,21 +30,28 @@ class AdminAccess:
         self._unlogged = 0
 
     def authorize(self, request: Request) -> None:
-        """Raises Unauthorized, AdminOnly, CrossOrigin."""
+        """Raises Unauthorized, AdminOnly, AdminOff, CrossOrigin."""
         fault = self._fault(request)
         if fault is not None:
             self._tell(request, fault)
             raise fault
 
+    def require_on(self) -> None:
+        """For what holds no data, such as the live page. Raises AdminOff."""
+        if self._authenticator.admins.mode == "off":
+            raise AdminOff(OFF)
+
     def _fault(self, request: Request) -> GatewayError | None:
-        headers = list(request.scope["headers"])
+        headers, admins = list(request.scope["headers"]), self._authenticator.admins
+        if admins.mode == "off":
+            return AdminOff(OFF)
         if is_cross_origin(headers):
             return CrossOrigin("Pages of other sites may not use the admin endpoints.")
-        if not self._authenticator.has_admin_key and not is_named_locally(headers):
+        if admins.mode == "local" and not is_named_locally(headers):
             return CrossOrigin(
                 "Without an admin key the admin endpoints answer to localhost only, and to no other name."
             )
-        if self._authenticator.is_admin(headers, request.client.host if request.client else None):
+        if admins.of(headers, request.client.host if request.client else None):
             return None
         if any(name in (b"authorization", b"x-api-key") for name, _ in headers):
             return AdminOnly("This endpoint needs the admin key.")

@@ -14,6 +14,7 @@ from gateway.deadline import Deadline
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.wire import Header, find
 from gateway.errors import InvalidRequest, Unauthorized
+from gateway.origin import foreign_call
 from gateway.setting_types import duration_ms
 
 _LEVELS = {name.encode(): level for name, level in PRIORITY_LEVELS.items()}
@@ -28,7 +29,9 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def authenticate(authenticator: Authenticator, headers: list[Header]) -> Tenant:
-    """Raises Unauthorized."""
+    """Raises Unauthorized, CrossOrigin."""
+    if authenticator.is_open() and (fault := foreign_call(headers)):
+        raise fault
     tenant = authenticator.tenant(headers)
     if tenant is None:
         raise Unauthorized("The API key is missing or wrong.")
@@ -74,7 +77,7 @@ class Reception:
         return b"req_%032x" % self._bits(128)
 
     def tenant(self, headers: list[Header]) -> Tenant:
-        """Before the body is read. Raises Unauthorized."""
+        """Before the body is read. Raises Unauthorized, CrossOrigin."""
         return authenticate(self._authenticator, headers)
 
     def deadline(self, headers: list[Header], now: float) -> Deadline:

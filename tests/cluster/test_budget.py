@@ -42,7 +42,7 @@ def money_cluster(store: EmbeddedStore, provider_processes: list[ProviderProcess
     router["budget"] = {"amount": 1000, "per": "month"}
     engines = ("hypercorn", "uvicorn", "hypercorn", "uvicorn")
     with running_cluster(
-        store, [first], models, domain="money", engines=engines, auth={"keys": KEYS}, router=router
+        store, [first], models, domain="money", engines=engines, auth={"admin": "local", "keys": KEYS}, router=router
     ) as running:
         yield running
 

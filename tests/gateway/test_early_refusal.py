@@ -51,8 +51,8 @@ class NoStore:
 
 
 class Rig:
-    def __init__(self) -> None:
-        settings = parse(CONFIG, {})
+    def __init__(self, config: str = CONFIG) -> None:
+        settings = parse(config, {})
         store = cast(Failover, NoStore())
         self.admission = Admission(store, settings.router)
         self.admission.shed.note(SHED, 50, 0.0)
@@ -88,6 +88,19 @@ def rig() -> Iterator[Rig]:
         loop.run_until_complete(made.upstream.close())
 
 
+@pytest.fixture
+def open_rig() -> Iterator[Rig]:
+    """As `rig`, without keys."""
+
+    async def make() -> Rig:
+        return Rig(CONFIG.replace("auth:", "#"))
+
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        made = loop.run_until_complete(make())
+        yield made
+        loop.run_until_complete(made.upstream.close())
+
+
 def call(headers: dict[str, str] | None = None, **fields: Any) -> bytes:
     return chat_bytes(headers=NORMAL | (headers or {}), **({"model": "m"} | fields))
 
@@ -111,6 +124,12 @@ def test_answer_is_a_whole_one(rig: Rig) -> None:
         b"content-length": b"%d" % len(body),
     }
     assert json.loads(body)["error"]["code"] == "server_is_overloaded"
+
+
+def test_page_of_another_site_gets_nothing_from_a_gateway_without_keys(open_rig: Rig) -> None:
+    answers = [open_rig.refuse(call(headers)) for headers in ({}, {"host": "evil.example"}, {"origin": "http://a"})]
+
+    assert [answer is None for answer in answers] == [False, True, True]
 
 
 def test_every_answer_has_an_id_of_its_own_and_is_counted(rig: Rig) -> None:

@@ -480,6 +480,16 @@ class TestKeys:
             "auth.keys[1].key: the same key as auth.keys[0].key"
         ]
 
+    def test_local_administration_is_a_choice_and_only_without_a_key(self) -> None:
+        keys = "keys: [{name: a, key: k}]"
+
+        assert parse(f"auth: {{{keys}}}\n{ONE_MODEL}", {}).auth.admin is None
+        assert parse(f"auth: {{admin: local, {keys}}}\n{ONE_MODEL}", {}).auth.admin == "local"
+        assert self.auth_problems(f"{{admin: yes, {keys}}}") == ["auth.admin: expected one of local"]
+        assert self.auth_problems(f"{{admin: local, admin_key: adm, {keys}}}") == [
+            "auth.admin: not with auth.admin_key: the key is for callers on this machine as well"
+        ]
+
     def test_admin_key_that_is_also_a_tenants_is_refused(self) -> None:
         assert self.auth_problems("{admin_key: k, keys: [{name: a, key: k}]}") == [
             "auth.keys[0].key: the same key as auth.admin_key"

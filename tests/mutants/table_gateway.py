@@ -6,6 +6,7 @@ _GATEWAY = "tests/gateway/"
 ADMISSION, AUTH, CHARGING = (f"{_GATEWAY}test_{name}.py" for name in ("admission", "auth", "charging"))
 DISPATCH, INTERRUPT = (f"{_GATEWAY}test_{name}.py" for name in ("dispatch", "interrupt"))
 PRICES, PROVIDER_HTTP, QUEUEING = (f"{_GATEWAY}test_{name}.py" for name in ("prices", "provider_http", "queueing"))
+ADMINS, ORIGIN = (f"{_GATEWAY}test_{name}.py" for name in ("admins", "origin"))
 SHED_MEMORY = f"{_GATEWAY}test_shed_memory.py"
 SLOW_READER = f"{INTERRUPT}::test_client_that_reads_slowly_gets_its_whole_stream"
 
@@ -69,23 +70,63 @@ GATEWAY: Table = {
             f"{_GATEWAY}endpoints {DISPATCH}",
             "a key without a list of models may use none",
         ),
-        Slip(
-            "return _is_local(client_host) and not _is_relayed(headers)",
-            "return _is_local(client_host)",
-            AUTH,
-            "whoever comes through a proxy on this machine administers",
-        ),
-        Slip(
-            "return (mapped or address).is_loopback",
-            "return address.is_loopback",
-            AUTH,
-            "an operator on this machine with a mapped IPv6 address is locked out",
-        ),
+    ),
+    "gateway/presented_keys.py": (
         Slip(
             "value[: len(_BEARER)].lower() == _BEARER",
             "value[: len(_BEARER)] == _BEARER",
             AUTH,
             "a client that writes Bearer has no key",
+        ),
+    ),
+    "gateway/admins.py": (
+        Slip(
+            'is_local = settings.admin == "local" or not settings.keys',
+            "is_local = True",
+            ADMINS,
+            "callers of a proxy on this machine make keys",
+        ),
+        Slip(
+            "return LOCAL if _is_local(client_host) and not is_relayed(headers) else None",
+            "return LOCAL if _is_local(client_host) else None",
+            ADMINS,
+            "a caller who comes through a proxy on this machine administers",
+        ),
+        Slip(
+            "return (mapped or address).is_loopback",
+            "return address.is_loopback",
+            ADMINS,
+            "an operator on this machine with a mapped IPv6 address is locked out",
+        ),
+    ),
+    "gateway/origin.py": (
+        Slip(
+            "return len(values) <= 1 and all(",
+            "return all(",
+            ORIGIN,
+            "a proxy that takes the other of two Host headers sends calls of any site here",
+        ),
+        Slip(
+            "name in _RELAY_HEADERS or name.startswith(_RELAY_PREFIXES)",
+            "name in _RELAY_HEADERS",
+            ORIGIN,
+            "a caller of a proxy that adds X-Forwarded-For administers",
+        ),
+    ),
+    "gateway/endpoints/threshold.py": (
+        Slip(
+            'if scope["type"] == "http" and self._is_open() else None',
+            'if scope["type"] == "http" and not self._is_open() else None',
+            f"{_GATEWAY}endpoints/test_threshold.py",
+            "a page of another site reads what a gateway without keys shows",
+        ),
+    ),
+    "gateway/endpoints/reception.py": (
+        Slip(
+            "if authenticator.is_open() and (fault := foreign_call(headers)):",
+            "if not authenticator.is_open() and (fault := foreign_call(headers)):",
+            f"{_GATEWAY}endpoints/test_threshold.py",
+            "a page of another site spends the money of a gateway without keys",
         ),
     ),
     "gateway/admission.py": (
