@@ -115,7 +115,7 @@ screenshots: $(READY)
 # Needs uv on PATH. What is locked stays as it is; ARGS=--upgrade takes the newest of all. The locks name packages and
 # hashes only, never an index; with their extras, which pip before 23.3 (Debian 12's) otherwise takes for something
 # unpinned as soon as a newer release is out.
-COMPILE := uv pip compile pyproject.toml --extra uvicorn --universal --generate-hashes --no-strip-extras --no-annotate \
+COMPILE := uv pip compile pyproject.toml --universal --generate-hashes --no-strip-extras --no-annotate \
   --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11
 lock:
 	$(COMPILE) --group dev -o requirements-dev.lock $(ARGS)

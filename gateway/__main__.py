@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--config", type=Path, required=True, metavar="FILE")
     serve.add_argument("--host", help="instead of server.host")
     serve.add_argument("--port", type=_port, help="instead of server.port")
-    serve.add_argument("--engine", choices=("hypercorn", "uvicorn"), help="instead of server.engine")
+    serve.add_argument("--engine", choices=("hypercorn", "uvicorn"), help=argparse.SUPPRESS)
     serve.add_argument(
         "--replica", type=_replica, metavar="NAME", help="this replica's name in the state (default: random)"
     )

@@ -73,7 +73,7 @@ class Application(Starlette):
         self.router.routes = [*serving.routes, *self._own]
 
     def refuse(self, data: bytes) -> bytes | None:
-        """What engines ask before a request comes to an endpoint."""
+        """Returns the answer to a request that is refused from its bytes, before it reaches an endpoint."""
         return self._refuse(data)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

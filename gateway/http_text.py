@@ -1,4 +1,4 @@
-"""The texts of HTTP/1.1 that both engines and what answers ahead of them write."""
+"""The texts of HTTP/1.1 that connections and early refusals write."""
 
 import http
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Serves one replica: the engine, signals and the drain. One process per replica, because hypercorn gives only its
+"""Serves one replica: its connections, signals and the drain. One process per replica, because hypercorn gives only its
 single-process form a shutdown of our own.
 """
 
@@ -62,12 +62,11 @@ async def _run(
     ):
         hang_up.attend(app.reloader.request)
         _spare_collector()
-        serve = {"hypercorn": _serve_hypercorn, "uvicorn": _serve_uvicorn}[settings.server.engine]
         lines_of_start = [] if listener is not None else start_lines(settings, VERSION)
         for warning in warnings(settings) if listener is None else ():
             _log.warning("%s", warning)
         drained = partial(_drained, stop, flight, app, lines_of_start)
-        await _with_metrics(app, settings, serve(app, settings, listener, drained))
+        await _with_metrics(app, settings, _serve(app, settings, listener, drained))
 
 
 async def _with_metrics(app: Application, settings: Settings, serving: Coroutine[None, None, None]) -> None:
@@ -121,7 +120,7 @@ async def _drained(stop: asyncio.Event, flight: Flight, app: Application, at_sta
 Drained = Callable[[], Awaitable[object]]
 
 
-async def _serve_hypercorn(app: Application, settings: Settings, listener: int | None, drained: Drained) -> None:
+async def _serve(app: Application, settings: Settings, listener: int | None, drained: Drained) -> None:
     config = _hypercorn_config(settings.server.host, settings.server.port)
     if listener is not None:
         config.bind = [f"fd://{listener}"]
@@ -135,11 +134,3 @@ def _hypercorn_config(host: str, port: int) -> hypercorn.config.Config:
     config.backlog = BACKLOG
     config.graceful_timeout = 1.0  # after our own drain nothing is worth waiting for
     return config
-
-
-async def _serve_uvicorn(app: Application, settings: Settings, listener: int | None, drained: Drained) -> None:
-    from gateway import uvicorn_engine  # an optional extra: only who chooses it needs it
-
-    await uvicorn_engine.serve(
-        app, settings.server.host, settings.server.port, KEEP_ALIVE_S, BACKLOG, app.refuse, drained, listener
-    )

@@ -72,7 +72,7 @@ class Lasting(msgspec.Struct):
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """``hot``: endpoints by path; ``refuse``: what engines ask before a request comes to one."""
+    """``hot``: endpoints by path; ``refuse``: answers from bytes, before a request reaches one."""
 
     settings: Settings
     hot: dict[str, ASGIApp]

@@ -19,6 +19,8 @@ def start_lines(settings: Settings, version: str, processes: int = 1) -> list[st
         lines.append("without auth.admin_key the live page and /v1/admin are off")
     else:
         lines.append(f"live page: {_address(_EVERYWHERE.get(server.host, server.host), server.port)}/admin")
+    if server.engine != "hypercorn":
+        lines.append(f"server.engine: {server.engine} has no effect: there is one engine. Remove the setting.")
     if not settings.auth.keys:
         lines.append("without auth.keys every call is served, so it listens on loopback only")
     return lines

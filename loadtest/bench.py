@@ -25,28 +25,27 @@ from loadtest.bench_streams import bench_streams
 
 
 def bench_throughput(bench: Bench, options: argparse.Namespace) -> None:
-    print("| engine | requests/s | of them per turn | yardstick | ratio |\n|---|---|---|---|---|")
-    for engine in ("hypercorn", "uvicorn"):
-        ours: list[float] = []
-        theirs: list[float] = []
-        for _ in range(options.turns):
-            with bench.gateway(engine) as (url, _):
+    print("| requests/s | of them per turn | yardstick | ratio |\n|---|---|---|---|")
+    ours: list[float] = []
+    theirs: list[float] = []
+    for _ in range(options.turns):
+        with bench.gateway() as (url, _):
+            bench.throughput(url, 2)
+            ours.append(bench.throughput(url, options.seconds))
+        if options.yardstick:
+            with bench.yardstick(options.yardstick) as (url, _):
                 bench.throughput(url, 2)
-                ours.append(bench.throughput(url, options.seconds))
-            if options.yardstick:
-                with bench.yardstick(engine, options.yardstick) as (url, _):
-                    bench.throughput(url, 2)
-                    theirs.append(bench.throughput(url, options.seconds))
-        ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=False)) if theirs else 0
-        turns = " ".join(f"{value:.0f}" for value in ours)
-        against = f"{statistics.median(theirs):.0f} | {ratio:.2f}" if theirs else "– | –"
-        print(f"| {engine} | {statistics.median(ours):.0f} | {turns} | {against} |", flush=True)
+                theirs.append(bench.throughput(url, options.seconds))
+    ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=False)) if theirs else 0
+    turns = " ".join(f"{value:.0f}" for value in ours)
+    against = f"{statistics.median(theirs):.0f} | {ratio:.2f}" if theirs else "– | –"
+    print(f"| {statistics.median(ours):.0f} | {turns} | {against} |", flush=True)
 
 
 def bench_latency(bench: Bench, seconds: float) -> None:
     print(f"\n| {RATE} requests/s | added p50 | overhead p50 | p99 | decision p50 | p99 |\n|---|---|---|---|---|---|")
     for arrivals in ("constant", "poisson"):
-        with bench.gateway("hypercorn") as (url, _):
+        with bench.gateway() as (url, _):
             direct, through = (bench.at_rate(at, arrivals, seconds) for at in (bench.direct, url))
         figures = [through["sent"]["p50_ms"] - direct["sent"]["p50_ms"]]
         figures += [through[part][share] for part in ("overhead", "decision") for share in ("p50_ms", "p99_ms")]
@@ -54,7 +53,7 @@ def bench_latency(bench: Bench, seconds: float) -> None:
 
 
 def bench_memory(bench: Bench, requests: int) -> None:
-    with bench.gateway("hypercorn") as (url, pid):
+    with bench.gateway() as (url, pid):
         urllib.request.urlopen(urllib.request.Request(url, EMPTY_CALL, {"content-type": "application/json"})).read()
         readings = []
         for _ in range(4):
@@ -74,21 +73,20 @@ def bench_memory(bench: Bench, requests: int) -> None:
 
 def bench_rejections(bench: Bench, seconds: float) -> None:
     """What a request costs the gateway that is served, and one that is shed: another's leases fill the cluster."""
-    print("\n| engine | CPU per served request | CPU per shed request | share |\n|---|---|---|---|")
-    for engine in ("hypercorn", "uvicorn"):
-        with bench.gateway(engine) as (url, pid):
-            bench.throughput(url, 2)
-            before = cpu_s(pid)
-            count = seconds * bench.throughput(url, seconds)
-            served_us = 1e6 * (cpu_s(pid) - before) / count
-        with bench.gateway(engine, max_active=1) as (url, pid):
-            bench.ask_store("ZADD", "pllm:{default}:leases", "9999999999999", "bench.plain.1")
-            bench.refusals(url, 2)
-            before = cpu_s(pid)
-            count = bench.refusals(url, seconds)
-            shed_us = 1e6 * (cpu_s(pid) - before) / count
-            bench.ask_store("DEL", "pllm:{default}:leases")
-        print(f"| {engine} | {served_us:.0f} µs | {shed_us:.0f} µs | {100 * shed_us / served_us:.0f} % |", flush=True)
+    print("\n| CPU per served request | CPU per shed request | share |\n|---|---|---|")
+    with bench.gateway() as (url, pid):
+        bench.throughput(url, 2)
+        before = cpu_s(pid)
+        count = seconds * bench.throughput(url, seconds)
+        served_us = 1e6 * (cpu_s(pid) - before) / count
+    with bench.gateway(max_active=1) as (url, pid):
+        bench.ask_store("ZADD", "pllm:{default}:leases", "9999999999999", "bench.plain.1")
+        bench.refusals(url, 2)
+        before = cpu_s(pid)
+        count = bench.refusals(url, seconds)
+        shed_us = 1e6 * (cpu_s(pid) - before) / count
+        bench.ask_store("DEL", "pllm:{default}:leases")
+    print(f"| {served_us:.0f} µs | {shed_us:.0f} µs | {100 * shed_us / served_us:.0f} % |", flush=True)
 
 
 PARTS: dict[str, Callable[[Bench, argparse.Namespace], None]] = {

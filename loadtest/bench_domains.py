@@ -59,7 +59,7 @@ def bench_domains(bench: Bench, turns: int, seconds: float) -> None:
             best: tuple[float, float, list[float]] | None = None
             for _ in range(turns):
                 text = _config(bench.upstream, ports, DOMAINS[:count])
-                with bench.gateway("hypercorn", text=text) as (url, pid):
+                with bench.gateway(text=text) as (url, pid):
                     bench.throughput(url, 2)
                     before = [cpu_s(each) for each in (pid, *pids)]
                     rate = bench.throughput(url, seconds)

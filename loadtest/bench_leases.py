@@ -13,7 +13,7 @@ def bench_leases(bench: Bench, turns: int, seconds: float) -> None:
     best: dict[int, tuple[float, float, float]] = {}
     for _ in range(turns):
         for block in BLOCKS:
-            with bench.gateway("hypercorn", core="", block=block, more=("--replicas", "2")) as (url, pid):
+            with bench.gateway(core="", block=block, more=("--replicas", "2")) as (url, pid):
                 first = urllib.request.Request(url, EMPTY_CALL, {"content-type": "application/json"})
                 urllib.request.urlopen(first, timeout=30).read()  # the port is open before a replica is ready
                 bench.throughput(url, 3)

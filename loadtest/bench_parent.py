@@ -13,7 +13,7 @@ def bench_parent(bench: Bench, parent: Path, turns: int, seconds: float) -> None
     decisions: list[list[dict[str, float]]] = [[], []]
     for turn in range(turns):
         for k in (0, 1) if turn % 2 == 0 else (1, 0):
-            with bench.gateway("hypercorn", source=sources[k]) as (url, _):
+            with bench.gateway(source=sources[k]) as (url, _):
                 bench.throughput(url, 2)
                 rates[k].append(bench.throughput(url, seconds))
                 decisions[k].append(bench.at_rate(url, "constant", 2 * seconds)["decision"])

@@ -21,14 +21,14 @@ def bench_processes(bench: Bench, turns: int, seconds: float) -> None:
     best: dict[int, tuple[float, float, float]] = {}
     for _ in range(turns):
         for count in COUNTS:
-            with bench.gateway("hypercorn", core="", more=("--replicas", str(count))) as (url, pid):
+            with bench.gateway(core="", more=("--replicas", str(count))) as (url, pid):
                 bench.throughput(url, 3)
                 before = spent_s(pid), cpu_s(bench.store_pid)
                 rate = bench.throughput(url, seconds)
                 own, store = spent_s(pid) - before[0], cpu_s(bench.store_pid) - before[1]
             found = own / rate / seconds, store / rate / seconds, rate
             best[count] = min(best.get(count, found), found)
-    with bench.gateway("hypercorn", core="", more=("--replicas", str(COUNTS[-1]))) as (url, _):
+    with bench.gateway(core="", more=("--replicas", str(COUNTS[-1]))) as (url, _):
         bench.throughput(url, 3)
         beat_us, sent, received = _quiet_and_busy(bench, url, seconds)
     print("\n| processes | requests/s | gateway CPU per request | store's | its share | against one process |")

@@ -50,7 +50,6 @@ class Bench:
     @contextlib.contextmanager
     def gateway(
         self,
-        engine: str,
         upstream: int | None = None,
         max_active: int = 1000,
         max_waiting: int = 100,
@@ -66,18 +65,13 @@ class Bench:
         file.write_text(text or config(self.store, upstream or self.upstream, max_active, max_waiting, block))
         command = (sys.executable, "-P", "-m", "gateway", "serve", "--config", str(file), *more)
         path = {"PYTHONPATH": str(source)} if source else {}
-        with self.running(core, *command, "--engine", engine, "--port", str(port), port=port, **path) as pid:
+        with self.running(core, *command, "--port", str(port), port=port, **path) as pid:
             yield f"http://127.0.0.1:{port}/v1/chat/completions", pid
 
     @contextlib.contextmanager
-    def yardstick(self, engine: str, app: Path) -> Iterator[tuple[str, int]]:
+    def yardstick(self, app: Path) -> Iterator[tuple[str, int]]:
         port = free_port()
-        bind = f"127.0.0.1:{port}"
-        binary = str(Path(sys.executable).parent / engine)
-        command = {
-            "uvicorn": (binary, "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--port", str(port)),
-            "hypercorn": (binary, "-k", "uvloop", "-b", bind),
-        }[engine]
+        command = (str(Path(sys.executable).parent / "hypercorn"), "-k", "uvloop", "-b", f"127.0.0.1:{port}")
         environment = {
             "UPSTREAM": self.direct,
             "REDIS_URL": f"redis://127.0.0.1:{self.store}",

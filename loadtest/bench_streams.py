@@ -33,7 +33,7 @@ def read_streams(url: str, streams: int, turns: int, chunks: int, asked: Sequenc
 
 
 def bench_streams(bench: Bench, streams: int, seconds: float) -> None:
-    with stream_source(bench) as port, bench.gateway("hypercorn", port) as (url, pid):
+    with stream_source(bench) as port, bench.gateway(port) as (url, pid):
         direct = f"http://127.0.0.1:{port}/v1/chat/completions"
         read_streams(url, FEW[-1], 2, SHORT)
         _bench_few({"direct": direct, "gateway": url}, seconds)

@@ -53,7 +53,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """Where the gateway's launcher writes the port, if it picks one itself."""
 
 
-def pllm(site: Site, _home: Path, engine: str) -> Launch:
+def pllm(site: Site, _home: Path) -> Launch:
     configuration = {
         "server": {"access_log": False, "drain_timeout": "1s"},
         "state": {"url": f"redis://127.0.0.1:{site.store}", "deadline": "250ms"},
@@ -76,9 +76,8 @@ def pllm(site: Site, _home: Path, engine: str) -> Launch:
             for name, port in ((MODEL, site.primary), (BACKUP_MODEL, site.backup))
         ],
     }
-    command = [sys.executable, "-m", "gateway", "serve", "--config", "pllm.yaml", "--engine", engine]
     return Launch(
-        command=[*command, "--port", str(site.port)],
+        command=[sys.executable, "-m", "gateway", "serve", "--config", "pllm.yaml", "--port", str(site.port)],
         files={"pllm.yaml": yaml.safe_dump(configuration)},
         headers=_BEARER,
     )

@@ -1,6 +1,5 @@
 """The gateways of `make bench-peers`: which release of each, what it is given, and how it gets its own environment."""
 
-import functools
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,22 +43,17 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
         return self.requirement.startswith("{")
 
 
-def _ours(engine: str) -> Peer:
-    return Peer(
-        name=f"pllm-{engine}",
-        title=f"PLLM, {engine}",
-        release="this checkout (Python)",
-        given=f"fallback; one breaker for all replicas, in the store ({_LIMITS}); latency_threshold {THRESHOLD_MS} ms",
-        launch=functools.partial(peer_sites.pllm, engine=engine),
-    )
-
-
-OURS = _ours("hypercorn")
+OURS = Peer(
+    name="pllm",
+    title="PLLM",
+    release="this checkout (Python)",
+    given=f"fallback; one breaker for all replicas, in the store ({_LIMITS}); latency_threshold {THRESHOLD_MS} ms",
+    launch=peer_sites.pllm,
+)
 ALL = {
     peer.name: peer
     for peer in (
         OURS,
-        _ours("uvicorn"),
         Peer(
             name="litellm",
             title="LiteLLM proxy",

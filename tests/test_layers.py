@@ -19,7 +19,7 @@ ORDER = {
         *("imports.litellm_store", "imports.litellm_draft", "imports.litellm_providers", "imports.litellm_reasons"),
         *("imports.litellm_values", "imports.report", "tables"),
         "standard_streams",
-        *("server", "hang_up", "hypercorn_engine", "uvicorn_engine", "http1", "asgi_cycle"),
+        *("server", "hang_up", "hypercorn_engine", "http1", "asgi_cycle"),
         "start_lines",
         *("app", "lasting", "serving", "stores", "early_refusal", "otlp"),
         "endpoints.reload",
@@ -167,12 +167,11 @@ ONLY = {
         "loadtest",
     ),
     "starlette": (
-        *("gateway.app", "gateway.serving", "gateway.server", "gateway.hypercorn_engine", "gateway.uvicorn_engine"),
+        *("gateway.app", "gateway.serving", "gateway.server", "gateway.hypercorn_engine"),
         *("gateway.http1", "gateway.asgi_cycle"),
         "gateway.endpoints",
     ),
     "hypercorn": ("gateway.server", "gateway.hypercorn_engine"),
-    "uvicorn": ("gateway.uvicorn_engine",),
     "yaml": ("gateway.yaml_source", "loadtest"),
 }
 

@@ -30,7 +30,7 @@ def provider_processes() -> Iterator[list[ProviderProcess]]:
 
 @pytest.fixture(scope="session")
 def standard_cluster(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[Cluster]:
-    """Four replicas, both engines, the product's defaults but for what a test needs shorter."""
+    """Four replicas, the product's defaults but for what a test needs shorter."""
     first, second, third = provider_processes
     models = [
         deployment("dead", first, "dead"),
@@ -47,10 +47,7 @@ def standard_cluster(store: EmbeddedStore, provider_processes: list[ProviderProc
         deployment("twin-1", second, "twin"),
     ]
     router = {"latency_threshold": PATIENT, "fallbacks": {"main": ["backup-1", "backup-2"], "hung": ["hung-spare"]}}
-    engines = ("hypercorn", "uvicorn", "hypercorn", "uvicorn")
-    with running_cluster(
-        store, provider_processes, models, domain="standard", engines=engines, router=router
-    ) as running:
+    with running_cluster(store, provider_processes, models, domain="standard", replicas=4, router=router) as running:
         yield running
 
 

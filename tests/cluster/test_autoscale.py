@@ -29,8 +29,7 @@ def scaling(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> 
     first = provider_processes[0]
     models = [deployment("five", first, "five", max_parallel=5, concurrency="fixed")]
     router = {"latency_threshold": "60s", "autoscale": AUTOSCALE, "queue": {"max_wait": "60s", "target": "60s"}}
-    engines = ("hypercorn", "uvicorn", "hypercorn")
-    with running_cluster(store, [first], models, domain="scaling", engines=engines, router=router) as running:
+    with running_cluster(store, [first], models, domain="scaling", replicas=3, router=router) as running:
         yield running
 
 
@@ -120,7 +119,7 @@ def test_replica_on_its_standby_store_says_nothing(provider_processes: list[Prov
     models = [deployment("alone", first, "alone")]
     with (
         running_store() as lost,
-        running_cluster(lost, [first], models, engines=("hypercorn",), router={"autoscale": AUTOSCALE}) as running,
+        running_cluster(lost, [first], models, replicas=1, router={"autoscale": AUTOSCALE}) as running,
     ):
         replica = running.replicas[0]
         wait_until(lambda: "pllm_desired_replicas" in replica.get("/metrics").text)

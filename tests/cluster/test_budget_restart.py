@@ -42,7 +42,7 @@ def cluster(durable: DurableStore, provider_processes: list[ProviderProcess]) ->
         [first],
         [deployment("dear", first, "dear", cost=price)],
         domain="restart",
-        engines=("hypercorn", "uvicorn", "hypercorn"),
+        replicas=3,
         state={"standby": "none"},
         auth={"admin": "local", "keys": keys},
         router={"latency_threshold": "8s"},

@@ -31,7 +31,7 @@ def _load(cluster: Cluster) -> None:
 def test_replica_stays_small_over_a_hundred_thousand_requests() -> None:
     with running_store() as store, running_provider("--name", "instant") as provider:
         models = [deployment("gpt-4-a", provider)]
-        with running_cluster(store, [provider], models, engines=["hypercorn"]) as cluster:
+        with running_cluster(store, [provider], models, replicas=1) as cluster:
             _load(cluster)
             halfway = _rss_mib(cluster.replicas[0].process.pid)
             _load(cluster)
@@ -93,7 +93,7 @@ def test_churn_with_abandoned_clients_leaves_nothing_behind() -> None:
         hanging.behave(stall_rate=1)
         models = [deployment("gpt-4-a", provider), deployment("hanging-a", hanging, "hanging", max_parallel=1000)]
         router = {"circuit_breaker_enabled": False}
-        with running_cluster(store, [provider], models, engines=["hypercorn"], router=router) as cluster:
+        with running_cluster(store, [provider], models, replicas=1, router=router) as cluster:
             before, *later = [_churn(cluster) for _ in range(CHURNS)]
 
             after = later[-1]

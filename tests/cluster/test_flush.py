@@ -14,11 +14,10 @@ def forgetful_cluster(provider_processes: list[ProviderProcess]) -> Iterator[Clu
     """On a store of its own, so that no other test loses anything."""
     provider = provider_processes[0]
     models = [deployment("only", provider, "only", rpm=100_000), deployment("other", provider, "other")]
-    engines = ("hypercorn", "uvicorn")
     with (
         running_store() as store,
         running_cluster(
-            store, provider_processes, models, engines=engines, router={"latency_threshold": PATIENT}
+            store, provider_processes, models, replicas=2, router={"latency_threshold": PATIENT}
         ) as running,
     ):
         yield running

@@ -35,7 +35,7 @@ def surged_cluster(store: EmbeddedStore, provider_processes: list[ProviderProces
         [first],
         [deployment("only", first, "only", max_parallel=PLACES, concurrency="fixed")],
         domain="surged",
-        engines=("hypercorn", "uvicorn", "hypercorn"),
+        replicas=3,
         auth={"admin": "local", "keys": KEYS},
         router={
             "latency_threshold": "60s",

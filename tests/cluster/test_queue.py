@@ -26,7 +26,7 @@ def queueing(store: EmbeddedStore, provider_processes: list[ProviderProcess]) ->
         [first],
         models,
         domain="queueing",
-        engines=("hypercorn", "uvicorn", "hypercorn"),
+        replicas=3,
         router={
             "latency_threshold": "60s",
             "model_queues": {
@@ -73,9 +73,8 @@ def test_more_than_there_is_room_for_is_served_all_the_same(queues: Cluster) -> 
     assert (counts["requests"], counts["max_in_flight"]) == (60, PLACES)
 
 
-@pytest.mark.parametrize("number", [0, pytest.param(1, marks=pytest.mark.long)], ids=["hypercorn", "uvicorn"])
-def test_place_that_another_replica_frees_is_taken(queues: Cluster, number: int) -> None:
-    replica = queues.replicas[number]
+def test_place_that_another_replica_frees_is_taken(queues: Cluster) -> None:
+    replica = queues.replicas[0]
     with filled(queues, "wide", queues.replicas[2]) as calls, replica.begin_chat("wide") as late:
         wait_until(lambda: waiting(replica) == {"wide": 1})
         calls[0].leave()
@@ -84,9 +83,8 @@ def test_place_that_another_replica_frees_is_taken(queues: Cluster, number: int)
     assert waiting(replica) == {}
 
 
-@pytest.mark.parametrize("number", [0, pytest.param(1, marks=pytest.mark.long)], ids=["hypercorn", "uvicorn"])
-def test_client_that_leaves_no_longer_waits(queues: Cluster, number: int) -> None:
-    replica = queues.replicas[number]
+def test_client_that_leaves_no_longer_waits(queues: Cluster) -> None:
+    replica = queues.replicas[0]
     with filled(queues, "wide", queues.replicas[2]):
         with replica.begin_chat("wide"), replica.begin_chat("wide", stream=True):
             wait_until(lambda: waiting(replica) == {"wide": 2})

@@ -29,7 +29,7 @@ from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_c
 from tests.support.open_loop import Arrived, Load, arrive
 from tests.support.wire import Answer, Call, request_bytes
 
-ENGINES = ("hypercorn", "uvicorn", "hypercorn")
+REPLICAS = 3
 RELOAD = "/v1/admin/reload"
 KEY = "sk-literal-in-the-file"
 ADMIN = {"authorization": "Bearer sk-admin-of-the-file"}
@@ -100,7 +100,7 @@ def reloadable_cluster(store: EmbeddedStore, provider_processes: list[ProviderPr
         provider_processes,
         [deployment("main-a", first, "main"), deployment("main-b", second, "main")],
         domain="reloadable",
-        engines=ENGINES,
+        replicas=REPLICAS,
         own_files=True,
         auth={"admin_key": "sk-admin-of-the-file", "keys": [{"name": "team", "key": KEY}]},
         router={"latency_threshold": "8s", "load_shedding": {"max_active_requests": 100_000}},
@@ -139,9 +139,9 @@ def change(reloadable: Reloadable, document: Document, number: int) -> float:
     reloadable.write(document)
     asked_s = time.monotonic()
     if number % 4 == 3:
-        reloadable.replicas[number % len(ENGINES)].signal(signal.SIGHUP)
+        reloadable.replicas[number % REPLICAS].signal(signal.SIGHUP)
     else:
-        assert reloadable.applied(number % len(ENGINES))["behind"] == []
+        assert reloadable.applied(number % REPLICAS)["behind"] == []
     reloadable.wait_for(alias)
     wait_until(lambda: len(reloadable.stands()) == 1, lambda: str(reloadable.stands()))
     return time.monotonic() - asked_s

@@ -15,7 +15,6 @@ from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
 
 PRICE = {"input_per_million": 1, "output_per_million": 100}  # a call of the provider: 10 in, 8 out, 810 micro-units
-ENGINES = ("hypercorn", "uvicorn", "hypercorn")
 TEAM = {"authorization": "Bearer sk-team"}
 RELOAD, AUTOSCALE = "/v1/admin/reload", "/v1/admin/autoscale"
 
@@ -65,7 +64,7 @@ def limited_cluster(store: EmbeddedStore, provider_processes: list[ProviderProce
         [first],
         [deployment("dear", first, "dear", cost=PRICE)],
         domain="limited",
-        engines=ENGINES,
+        replicas=3,
         auth={"admin": "local", "keys": [{"name": "team", "key": "sk-team"}]},
         router={"latency_threshold": "8s"},
     ) as running:

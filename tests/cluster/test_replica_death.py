@@ -17,11 +17,10 @@ def mortal_cluster(provider_processes: list[ProviderProcess]) -> Iterator[Cluste
     """Three replicas on a store of their own, so that no other test sees one die."""
     provider = provider_processes[0]
     models = [deployment("only", provider, "only"), deployment("other", provider, "other")]
-    engines = ("hypercorn", "hypercorn", "uvicorn")
     with (
         running_store() as store,
         running_cluster(
-            store, provider_processes, models, engines=engines, router={"latency_threshold": PATIENT}
+            store, provider_processes, models, replicas=3, router={"latency_threshold": PATIENT}
         ) as running,
     ):
         yield running

@@ -25,7 +25,7 @@ def small_cluster(store: EmbeddedStore, provider_processes: list[ProviderProcess
         provider_processes,
         [deployment("only", provider_processes[0], "only")],
         domain="small",
-        engines=("hypercorn", "uvicorn"),
+        replicas=2,
         auth={"admin": "local", "keys": keys},
         router={"latency_threshold": PATIENT, "load_shedding": {"max_active_requests": MOST}},
     ) as running:

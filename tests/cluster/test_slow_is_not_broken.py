@@ -21,7 +21,7 @@ CHUNK_GAP_MS, CHUNKS = 50, 8  # so that the last client waits for longer than th
 @pytest.fixture(scope="module")
 def patient_cluster(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[Cluster]:
     models = [deployment(name, provider, name) for name, provider in zip(("a", "b"), provider_processes, strict=False)]
-    with running_cluster(store, provider_processes, models, domain="patient", engines=("hypercorn", "uvicorn")) as on:
+    with running_cluster(store, provider_processes, models, domain="patient", replicas=2) as on:
         yield on
 
 

@@ -106,7 +106,7 @@ def running_troubled(
                 [provider],
                 models,
                 domain=f"{folder.name}-{number}",
-                engines=("hypercorn",),
+                replicas=1,
                 state=state,
                 router=router,
             )
@@ -384,7 +384,7 @@ def test_store_whose_name_is_unknown_is_no_reason_not_to_start(troubled: Trouble
     state = {"url": "redis://no-such-host.invalid:6379", "domain": "nowhere"}
     models = [deployment("alone", troubled.providers[0])]
     with running_cluster(
-        troubled.store, troubled.providers, models, domain="nowhere", engines=("hypercorn",), state=state
+        troubled.store, troubled.providers, models, domain="nowhere", replicas=1, state=state
     ) as lonely:
         answer = lonely.replicas[0].chat()
 
@@ -405,9 +405,7 @@ def test_without_a_standby_the_error_says_why(troubled: Troubled) -> None:
         "lost_after": "300ms",
     }
     models = [deployment("alone", troubled.providers[0])]
-    with running_cluster(
-        troubled.store, troubled.providers, models, domain="bare", engines=("hypercorn",), state=state
-    ) as bare:
+    with running_cluster(troubled.store, troubled.providers, models, domain="bare", replicas=1, state=state) as bare:
         replica = bare.replicas[0]
         with trouble.hung(troubled.server):
             answer = replica.chat()

@@ -29,7 +29,7 @@ def governed_cluster(store: EmbeddedStore, provider_processes: list[ProviderProc
             deployment("narrow", first, "narrow", max_parallel=1),
         ],
         domain="governed",
-        engines=("hypercorn", "uvicorn", "hypercorn"),
+        replicas=3,
         auth={"admin_key": "sk-admin-key", "keys": [{"name": "fixed", "key": "sk-of-the-configuration"}]},
         router={"latency_threshold": "8s", "aliases": {"uno": "one"}},
     ) as running:

@@ -1,4 +1,4 @@
-"""Two replicas, one for each engine, in front of two fake providers and a raw one, for all tests of the endpoints.
+"""Two replicas in front of two fake providers and a raw one, for all tests of the endpoints.
 
 Each test starts with healthy providers and nothing learned, and must leave no lease and no traceback behind.
 """
@@ -114,7 +114,7 @@ def gateway_cluster(
         store,
         provider_processes,
         models,
-        engines=("hypercorn", "uvicorn"),
+        replicas=2,
         router=router,
         server={"max_body": MAX_BODY},
     ) as running:
@@ -138,13 +138,6 @@ def cluster(gateway_cluster: Cluster, raw_provider_thread: RawProvider) -> Itera
 @pytest.fixture
 def replica(cluster: Cluster) -> ReplicaProcess:
     return cluster.replicas[0]
-
-
-@pytest.fixture(params=[0, pytest.param(1, marks=pytest.mark.long)], ids=["hypercorn", "uvicorn"])
-def each_engine(cluster: Cluster, request: pytest.FixtureRequest) -> ReplicaProcess:
-    """The test runs once for each engine."""
-    number: int = request.param
-    return cluster.replicas[number]
 
 
 @pytest.fixture

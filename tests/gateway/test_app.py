@@ -35,8 +35,8 @@ def test_unknown_path_is_not_found(replica: ReplicaProcess, method: str, path: s
 
 
 @pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/messages/batches", "/v1/messages/"])
-def test_unknown_path_of_anthropics_clients_is_told_in_their_dialect(each_engine: ReplicaProcess, path: str) -> None:
-    answer = each_engine.request("POST", path)
+def test_unknown_path_of_anthropics_clients_is_told_in_their_dialect(replica: ReplicaProcess, path: str) -> None:
+    answer = replica.request("POST", path)
 
     assert answer.status == 404
     assert (answer.json()["type"], answer.json()["error"]["type"]) == ("error", "not_found_error")
@@ -54,17 +54,17 @@ def test_unknown_path_of_anthropics_clients_is_told_in_their_dialect(each_engine
     ],
 )
 def test_wrong_method_is_refused_and_the_right_one_named(
-    each_engine: ReplicaProcess, method: str, path: str, allowed: str
+    replica: ReplicaProcess, method: str, path: str, allowed: str
 ) -> None:
-    answer = each_engine.request(method, path)
+    answer = replica.request(method, path)
 
     assert (answer.status, answer.error["code"]) == (405, "method_not_allowed")
     assert allowed in answer.headers["allow"]
 
 
-def test_websocket_is_refused(each_engine: ReplicaProcess, provider: ProviderProcess) -> None:
+def test_websocket_is_refused(replica: ReplicaProcess, provider: ProviderProcess) -> None:
     upgrade = {"sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="}
-    answer = each_engine.get(CHAT, {"upgrade": "websocket", "connection": "upgrade", **upgrade})
+    answer = replica.get(CHAT, {"upgrade": "websocket", "connection": "upgrade", **upgrade})
 
     assert answer.status >= 400
     assert provider.counts()["requests"] == 0

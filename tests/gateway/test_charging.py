@@ -31,7 +31,7 @@ def charging_cluster(store: EmbeddedStore, raw_provider_thread: RawProvider) -> 
         deployment("mute", url, "mute", cost=PRICE, provider_fields={"type": "anthropic"}),
     ]
     router: dict[str, Any] = {"latency_threshold": "8s", "budget": {"amount": 1000, "per": "total"}}
-    with running_cluster(store, [], models, domain="charging", engines=("hypercorn",), router=router) as running:
+    with running_cluster(store, [], models, domain="charging", replicas=1, router=router) as running:
         yield running
 
 

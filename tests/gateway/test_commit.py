@@ -88,11 +88,11 @@ PREAMBLES: dict[str, tuple[str, str, list[bytes], list[bytes]]] = {
 
 @pytest.mark.parametrize("name", PREAMBLES)
 def test_preamble_is_held_and_sent_unchanged_with_the_first_content(
-    cluster: Cluster, each_engine: ReplicaProcess, raw_provider: RawProvider, name: str
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, name: str
 ) -> None:
     path, model, preamble, rest = PREAMBLES[name]
     raw_provider.answer_in_two(b"".join(preamble), *rest)
-    with Call(each_engine.address, request(path, model)) as call:
+    with Call(replica.address, request(path, model)) as call:
         wait_until(lambda: len(raw_provider.requests) == 1)
         assert not call.has_data()
         raw_provider.go.set()

@@ -44,7 +44,7 @@ def watched_cluster(
         provider_processes,
         models,
         domain="watched",
-        engines=("hypercorn",),
+        replicas=1,
         state={"url": store_proxy.url},
         router={
             "latency_threshold": "8s",
@@ -294,11 +294,11 @@ def test_failed_attempts_and_the_saved_request_are_all_settled(cluster: Cluster,
 
 
 def test_request_gives_up_at_its_clients_deadline(
-    cluster: Cluster, each_engine: ReplicaProcess, provider: ProviderProcess
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
 ) -> None:
     provider.behave(stall_rate=1)
     started_s = time.monotonic()
-    answer = each_engine.chat(headers={"x-pllm-timeout": "200ms"})
+    answer = replica.chat(headers={"x-pllm-timeout": "200ms"})
     took_s = time.monotonic() - started_s
 
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")

@@ -37,8 +37,8 @@ CHUNKED = b"POST %b HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n
          "CONNECT", "CONNECT of a path", "HTTP/2", "huge length", "list of lengths", "length and chunks",
          "two encodings", "gzip", "bad chunk"],
 )  # fmt: skip
-def test_broken_request_is_refused_and_its_connection_closed(each_engine: ReplicaProcess, text: bytes) -> None:
-    with Call(each_engine.address, text) as call:
+def test_broken_request_is_refused_and_its_connection_closed(replica: ReplicaProcess, text: bytes) -> None:
+    with Call(replica.address, text) as call:
         answer = call.answer()
         rest = call.read_to_end()
 
@@ -46,8 +46,8 @@ def test_broken_request_is_refused_and_its_connection_closed(each_engine: Replic
     assert answer.headers["connection"] == "close"
 
 
-def test_chunk_broken_later_is_refused_without_a_call(each_engine: ReplicaProcess, provider: ProviderProcess) -> None:
-    with Call(each_engine.address, CHUNKED % CHAT.encode() + b"2\r\n{ \r\n") as call:
+def test_chunk_broken_later_is_refused_without_a_call(replica: ReplicaProcess, provider: ProviderProcess) -> None:
+    with Call(replica.address, CHUNKED % CHAT.encode() + b"2\r\n{ \r\n") as call:
         call.send(b"ZZ\r\n")
         answer = call.answer()
 
@@ -58,24 +58,24 @@ def test_chunk_broken_later_is_refused_without_a_call(each_engine: ReplicaProces
 @pytest.mark.parametrize(
     "start", [b"GET /livez HTTP/1.1\r\nx: " + b"y" * 200_000, b"GET /" + b"y" * 200_000, b"\r\n" * 100_000]
 )
-def test_too_large_a_head_is_refused(each_engine: ReplicaProcess, start: bytes) -> None:
-    with Call(each_engine.address) as call:
+def test_too_large_a_head_is_refused(replica: ReplicaProcess, start: bytes) -> None:
+    with Call(replica.address) as call:
         call.try_send(start)
         answer = call.answer()
 
     assert (answer.status, answer.error["code"]) == (431, "invalid_http")
 
 
-def test_offer_of_http_2_is_passed_over(each_engine: ReplicaProcess) -> None:
+def test_offer_of_http_2_is_passed_over(replica: ReplicaProcess) -> None:
     """Java's client makes it with every POST by default."""
-    answer = each_engine.chat(headers=H2C)
+    answer = replica.chat(headers=H2C)
 
     assert (answer.status, answer.content.startswith("Hello")) == (200, True)
 
 
-def test_offer_of_http_2_in_pieces_is_passed_over(each_engine: ReplicaProcess) -> None:
+def test_offer_of_http_2_in_pieces_is_passed_over(replica: ReplicaProcess) -> None:
     data = chat_bytes(model="gpt-4", headers=H2C)
-    with Call(each_engine.address) as call:
+    with Call(replica.address) as call:
         for position in range(0, len(data), 7):
             call.send(data[position : position + 7])
         assert call.answer().status == 200
@@ -83,24 +83,24 @@ def test_offer_of_http_2_in_pieces_is_passed_over(each_engine: ReplicaProcess) -
         assert call.answer().status == 200
 
 
-def test_body_of_a_request_with_an_offer_is_no_request(each_engine: ReplicaProcess) -> None:
+def test_body_of_a_request_with_an_offer_is_no_request(replica: ReplicaProcess) -> None:
     inner = request_bytes("GET", "/livez")
     offer = H2C | {"content-length": str(len(inner)), "expect": "100-continue"}
-    with Call(each_engine.address, request_bytes("POST", CHAT, headers=offer)) as call:
+    with Call(replica.address, request_bytes("POST", CHAT, headers=offer)) as call:
         call.read_until(b"100 Continue\r\n\r\n")
         call.send(inner + chat_bytes(model="gpt-4", headers={"connection": "close"}))
         assert re.findall(rb"HTTP/1.1 (\d+)", call.read_to_end()) == [b"400", b"200"]
 
 
-def test_two_offers_at_once_are_passed_over(each_engine: ReplicaProcess) -> None:
+def test_two_offers_at_once_are_passed_over(replica: ReplicaProcess) -> None:
     last = chat_bytes(model="gpt-4", headers=H2C | {"connection": "Upgrade, HTTP2-Settings, close"})
-    with Call(each_engine.address, chat_bytes(model="gpt-4", headers=H2C) + last) as call:
+    with Call(replica.address, chat_bytes(model="gpt-4", headers=H2C) + last) as call:
         assert re.findall(rb"HTTP/1.1 (\d+)", call.read_to_end()) == [b"200", b"200"]
 
 
-def test_pipelined_requests_are_answered_in_order(each_engine: ReplicaProcess) -> None:
+def test_pipelined_requests_are_answered_in_order(replica: ReplicaProcess) -> None:
     last = chat_bytes(model="gpt-4", stream=True, headers={"connection": "close"})
-    with Call(each_engine.address, chat_bytes(model="gpt-4") + chat_bytes(model="unknown") + last) as call:
+    with Call(replica.address, chat_bytes(model="gpt-4") + chat_bytes(model="unknown") + last) as call:
         text = call.read_to_end()
 
     marks = [b"HTTP/1.1 200", b'"usage":{', b"HTTP/1.1 404", b"model_not_found", b"HTTP/1.1 200", b"data: [DONE]"]
@@ -110,12 +110,12 @@ def test_pipelined_requests_are_answered_in_order(each_engine: ReplicaProcess) -
 
 
 def test_too_much_sent_ahead_is_left_unanswered_and_the_connection_closed(
-    each_engine: ReplicaProcess, provider: ProviderProcess
+    replica: ReplicaProcess, provider: ProviderProcess
 ) -> None:
     """As HTTP allows: whoever sends ahead has to be ready to send again."""
     data = chat_bytes(model="gpt-4")
     provider.behave(stall_rate=1)
-    with Call(each_engine.address, chat_bytes(model="gpt-4", headers={"x-pllm-timeout": "1s"})) as call:
+    with Call(replica.address, chat_bytes(model="gpt-4", headers={"x-pllm-timeout": "1s"})) as call:
         provider.wait_for(in_flight=1)
         call.send(data * 1000)
         text = call.read_to_end()
@@ -124,8 +124,8 @@ def test_too_much_sent_ahead_is_left_unanswered_and_the_connection_closed(
     assert provider.counts()["requests"] == 1
 
 
-def test_garbage_after_a_request_does_not_spoil_its_answer(each_engine: ReplicaProcess) -> None:
-    assert ask(each_engine.address, chat_bytes(model="gpt-4") + b"garbage\r\n\r\n").status == 200
+def test_garbage_after_a_request_does_not_spoil_its_answer(replica: ReplicaProcess) -> None:
+    assert ask(replica.address, chat_bytes(model="gpt-4") + b"garbage\r\n\r\n").status == 200
 
 
 def test_http_1_0_gets_an_unframed_stream(replica: ReplicaProcess) -> None:
@@ -138,36 +138,36 @@ def test_http_1_0_gets_an_unframed_stream(replica: ReplicaProcess) -> None:
 
 
 @pytest.mark.parametrize("target", ["http://elsewhere/livez", "http://elsewhere:80/livez?x=1", "/livez?x=1"])
-def test_target_may_be_absolute_or_have_a_query(each_engine: ReplicaProcess, target: str) -> None:
-    assert each_engine.get(target).status == 200
+def test_target_may_be_absolute_or_have_a_query(replica: ReplicaProcess, target: str) -> None:
+    assert replica.get(target).status == 200
 
 
-def test_head_has_no_body(each_engine: ReplicaProcess) -> None:
-    with Call(each_engine.address, request_bytes("HEAD", "/livez") + request_bytes("GET", "/livez")) as call:
+def test_head_has_no_body(replica: ReplicaProcess) -> None:
+    with Call(replica.address, request_bytes("HEAD", "/livez") + request_bytes("GET", "/livez")) as call:
         head, _, rest = call.read_until(b"ok").partition(b"\r\n\r\n")
 
     assert b"content-length: 2" in head
     assert rest.startswith(b"HTTP/1.1 200")
 
 
-def test_client_that_waits_for_100_continue_is_told_to_go_on(each_engine: ReplicaProcess) -> None:
+def test_client_that_waits_for_100_continue_is_told_to_go_on(replica: ReplicaProcess) -> None:
     data = chat_bytes(model="gpt-4", headers={"expect": "100-continue"})
     head, _, body = data.partition(b"\r\n\r\n")
-    with Call(each_engine.address, head + b"\r\n\r\n") as call:
+    with Call(replica.address, head + b"\r\n\r\n") as call:
         assert call.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
         call.send(body)
         assert call.answer().status == 200
 
 
-def test_trailers_are_no_headers(each_engine: ReplicaProcess) -> None:
+def test_trailers_are_no_headers(replica: ReplicaProcess) -> None:
     body = json.dumps({"model": "gpt-4", "messages": [{}]}).encode()
     data = CHUNKED % CHAT.encode() + b"%x\r\n%b\r\n0\r\nx-pllm-priority: wrong\r\n\r\n" % (len(body), body)
 
-    assert ask(each_engine.address, data).status == 200
+    assert ask(replica.address, data).status == 200
 
 
-def test_connection_close_is_obeyed(each_engine: ReplicaProcess) -> None:
-    with each_engine.begin_chat(headers={"connection": "close"}) as call:
+def test_connection_close_is_obeyed(replica: ReplicaProcess) -> None:
+    with replica.begin_chat(headers={"connection": "close"}) as call:
         answer = call.answer()
         rest = call.read_to_end()
 
@@ -184,9 +184,9 @@ def test_answer_ahead_of_the_body_says_that_it_is_the_last(replica: ReplicaProce
     assert (answer.status, answer.headers.get("connection"), rest) == (413, "close", b"")
 
 
-def test_nothing_after_the_last_request_is_answered(each_engine: ReplicaProcess) -> None:
+def test_nothing_after_the_last_request_is_answered(replica: ReplicaProcess) -> None:
     last = chat_bytes(model="gpt-4", headers={"connection": "close"})
-    with Call(each_engine.address, last + chat_bytes(model="gpt-4")) as call:
+    with Call(replica.address, last + chat_bytes(model="gpt-4")) as call:
         assert re.findall(rb"HTTP/1.1 (\d+)", call.read_to_end()) == [b"200"]
 
 

@@ -28,10 +28,10 @@ def assert_nobody_is_blamed(cluster: Cluster, deployment: str = "primary") -> No
 
 @pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
 def test_leaving_while_waiting_ends_the_providers_call(
-    cluster: Cluster, each_engine: ReplicaProcess, provider: ProviderProcess, is_stream: bool
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess, is_stream: bool
 ) -> None:
     provider.behave(stall_rate=1)
-    with each_engine.begin_chat(stream=is_stream):
+    with replica.begin_chat(stream=is_stream):
         provider.wait_for(in_flight=1)
 
     provider.wait_for(aborted=1, in_flight=0)
@@ -39,10 +39,10 @@ def test_leaving_while_waiting_ends_the_providers_call(
 
 
 def test_leaving_in_the_middle_of_a_stream_ends_the_providers_call(
-    cluster: Cluster, each_engine: ReplicaProcess, provider: ProviderProcess
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
 ) -> None:
     provider.behave(stall_after_chunks=2)
-    with each_engine.begin_chat(stream=True) as call:
+    with replica.begin_chat(stream=True) as call:
         call.read_until(b"Hello from")
 
     provider.wait_for(aborted=1, in_flight=0)
@@ -50,10 +50,10 @@ def test_leaving_in_the_middle_of_a_stream_ends_the_providers_call(
 
 
 def test_leaving_a_stream_that_flows_ends_the_providers_call(
-    cluster: Cluster, each_engine: ReplicaProcess, provider: ProviderProcess
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
 ) -> None:
     provider.behave(chunks=100_000, chunk_gap_ms=1)
-    with each_engine.begin_chat(stream=True) as call:
+    with replica.begin_chat(stream=True) as call:
         call.read_until(b"Hello from")
 
     provider.wait_for(aborted=1, in_flight=0)
@@ -61,11 +61,11 @@ def test_leaving_a_stream_that_flows_ends_the_providers_call(
 
 
 def test_leaving_while_the_fallback_waits_ends_its_call(
-    cluster: Cluster, each_engine: ReplicaProcess, provider: ProviderProcess, spare: ProviderProcess
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess, spare: ProviderProcess
 ) -> None:
     provider.behave(error_rate=1)
     spare.behave(stall_rate=1)
-    with each_engine.begin_chat("saved"):
+    with replica.begin_chat("saved"):
         spare.wait_for(in_flight=1)
 
     spare.wait_for(aborted=1, in_flight=0)
@@ -73,20 +73,20 @@ def test_leaving_while_the_fallback_waits_ends_its_call(
 
 
 def test_leaving_with_a_large_body_sent_ends_the_providers_call(
-    each_engine: ReplicaProcess, provider: ProviderProcess
+    replica: ReplicaProcess, provider: ProviderProcess
 ) -> None:
     provider.behave(stall_rate=1)
-    with each_engine.begin_chat(pad="x" * 200_000):
+    with replica.begin_chat(pad="x" * 200_000):
         provider.wait_for(in_flight=1)
 
     provider.wait_for(aborted=1, in_flight=0)
 
 
 def test_many_clients_leaving_at_once_leave_nothing(
-    cluster: Cluster, each_engine: ReplicaProcess, provider: ProviderProcess
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
 ) -> None:
     provider.behave(stall_rate=1)
-    calls = [each_engine.begin_chat(stream=bool(number % 2)) for number in range(60)]
+    calls = [replica.begin_chat(stream=bool(number % 2)) for number in range(60)]
     provider.wait_for(in_flight=60)
     for call in calls:
         call.leave()
@@ -96,34 +96,34 @@ def test_many_clients_leaving_at_once_leave_nothing(
 
 
 def test_clients_leaving_at_any_moment_leave_nothing(
-    cluster: Cluster, each_engine: ReplicaProcess, provider: ProviderProcess
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
 ) -> None:
     """Leaving at once meets the request in all its early phases: unread, unparsed, waiting for its permit, sent."""
     provider.behave(latency_ms=5)
     data = chat_bytes(model="gpt-4")
     for _ in range(60):
-        each_engine.begin_chat().leave()
-        call = each_engine.begin_chat(stream=True)
+        replica.begin_chat().leave()
+        call = replica.begin_chat(stream=True)
         call.send(data[:50])
         call.leave()
 
     cluster.wait_until_idle()
     provider.wait_for(in_flight=0)
-    assert each_engine.chat().status == 200
+    assert replica.chat().status == 200
 
 
-def test_next_caller_is_served_after_many_left(each_engine: ReplicaProcess, provider: ProviderProcess) -> None:
+def test_next_caller_is_served_after_many_left(replica: ReplicaProcess, provider: ProviderProcess) -> None:
     """httpx's own pool loses a slot for every call cancelled while it waits for one."""
     provider.behave(stall_rate=1)
     for _ in range(5):
-        calls = [each_engine.begin_chat() for _ in range(30)]
+        calls = [replica.begin_chat() for _ in range(30)]
         provider.wait_for(in_flight=30)
         for call in calls:
             call.leave()
         provider.wait_for(in_flight=0)
     provider.behave(stall_rate=0)
 
-    assert each_engine.chat().status == 200
+    assert replica.chat().status == 200
 
 
 # -- every phase, every way of leaving --------------------------------------------------------------------------
@@ -204,20 +204,18 @@ def left_cluster(
             deployment("hasty", f"http://127.0.0.1:{full_listener}", "hasty", connect_timeout="200ms"),
         ],
         domain="left",
-        engines=("hypercorn", "uvicorn"),
+        replicas=1,
         state={"url": store_proxy.url, "standby": "none"},
         router={"latency_threshold": "60s"},
     ) as running:
         yield running
 
 
-@pytest.fixture(params=[0, pytest.param(1, marks=pytest.mark.long)], ids=["hypercorn", "uvicorn"])
-def left(left_cluster: Cluster, raw_provider_thread: RawProvider, request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """Its first replica is the one with the engine to test."""
+@pytest.fixture
+def left(left_cluster: Cluster, raw_provider_thread: RawProvider) -> Iterator[Cluster]:
     raw_provider_thread.forget()
     raw_provider_thread.is_holding = True
     left_cluster.forget()
-    left_cluster.replicas.sort(key=lambda replica: replica.engine, reverse=bool(request.param))
     yield left_cluster
     left_cluster.check()
 
@@ -230,7 +228,7 @@ def test_leaving_while_the_store_is_asked_leaves_no_lease(
     replica = left.replicas[0]
     store_proxy.forget()
     with store_proxy.hung(), Call(replica.address, asked.bytes_for("held")) as call:
-        wait_until(lambda: ["acquire"] in store_proxy.round_trips())
+        wait_until(lambda: any("acquire" in calls for calls in store_proxy.round_trips()))
         leave(call)
         # Whoever waits for this answer, waits for longer than a client's leaving takes to be noticed.
         assert replica.chat("held", headers={"x-pllm-timeout": "200ms"}).status == 504
@@ -360,11 +358,11 @@ def flood(provider: RawProvider) -> None:
 
 
 def test_client_that_reads_slowly_gets_its_whole_stream(
-    cluster: Cluster, each_engine: ReplicaProcess, raw_provider: RawProvider
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider
 ) -> None:
     """The provider is not silent: it is the client that must be waited for."""
     flood(raw_provider)
-    with each_engine.begin_chat("raw-lively", stream=True) as call:
+    with replica.begin_chat("raw-lively", stream=True) as call:
         wait_until(lambda: raw_provider.stuck_s >= PAUSE_S)
         answer = call.answer()
     cluster.wait_until_idle()

@@ -63,15 +63,15 @@ each_form = pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "s
 
 @each_form
 def test_client_that_leaves_in_the_pause_leaves_nothing(
-    cluster: Cluster, each_engine: ReplicaProcess, provider: ProviderProcess, is_stream: bool
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess, is_stream: bool
 ) -> None:
     """The line in the log is the last thing that a request does."""
     provider.behave(fail_first=1, **LONG_PAUSE)
-    left, tokens = each_engine.said().count(GONE), retry_tokens(cluster)
-    with each_engine.begin_chat(stream=is_stream):
+    left, tokens = replica.said().count(GONE), retry_tokens(cluster)
+    with replica.begin_chat(stream=is_stream):
         provider.wait_for(requests=1, in_flight=0)
         cluster.wait_until_idle()
-    wait_until(lambda: each_engine.said().count(GONE) == left + 1)
+    wait_until(lambda: replica.said().count(GONE) == left + 1)
 
     assert provider.counts()["requests"] == 1
     assert cluster.leases() == 0
@@ -112,9 +112,7 @@ def frugal_cluster(store: EmbeddedStore, provider_processes: list[ProviderProces
         "fallbacks": {"tiered": ["later"]},
         "latency_threshold": "8s",
     }
-    with running_cluster(
-        store, provider_processes, models, domain="frugal", engines=("hypercorn",), router=router
-    ) as running:
+    with running_cluster(store, provider_processes, models, domain="frugal", replicas=1, router=router) as running:
         yield running
 
 

@@ -37,18 +37,17 @@ def logged_cluster(store: EmbeddedStore, provider_processes: list[ProviderProces
             deployment("spare", second, "spare"),
         ],
         domain="logged",
-        engines=("hypercorn", "uvicorn"),
+        replicas=1,
         auth={"keys": [{"name": "team-a", "key": "team-a-secret"}], "admin_key": "admin-secret"},
         router={"fallbacks": {"gpt-4": ["spare"]}},
     ) as running:
         yield running
 
 
-@pytest.fixture(params=[0, pytest.param(1, marks=pytest.mark.long)], ids=["hypercorn", "uvicorn"])
-def replica(request: pytest.FixtureRequest, logged_cluster: Cluster) -> ReplicaProcess:
+@pytest.fixture
+def replica(logged_cluster: Cluster) -> ReplicaProcess:
     logged_cluster.providers[0].behave(error_rate=0, stall_rate=0)
-    chosen: ReplicaProcess = logged_cluster.replicas[request.param]
-    return chosen
+    return logged_cluster.replicas[0]
 
 
 def line_of(replica: ReplicaProcess, request_id: str) -> dict[str, Any]:

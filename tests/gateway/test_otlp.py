@@ -52,7 +52,7 @@ def traced_cluster(
         provider_processes,
         models,
         domain="traced",
-        engines=("hypercorn", "uvicorn"),
+        replicas=2,
         environment={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "50"},
         router={
             "fallbacks": {"saved": ["spare"]},
@@ -75,10 +75,9 @@ def traced(traced_cluster: Cluster) -> Iterator[Cluster]:
     traced_cluster.check()
 
 
-@pytest.fixture(params=[0, pytest.param(1, marks=pytest.mark.long)], ids=["hypercorn", "uvicorn"])
-def replica(request: pytest.FixtureRequest, traced: Cluster) -> ReplicaProcess:
-    chosen: ReplicaProcess = traced.replicas[request.param]
-    return chosen
+@pytest.fixture
+def replica(traced: Cluster) -> ReplicaProcess:
+    return traced.replicas[0]
 
 
 def caller(flags: str = "01") -> tuple[str, dict[str, str]]:
@@ -319,7 +318,7 @@ def test_collector_that_hangs_or_is_not_there_delays_neither_requests_nor_the_en
             provider_processes,
             [deployment("primary", provider_processes[0], "gpt-4")],
             domain=f"untraceable-{is_there}",
-            engines=("hypercorn",),
+            replicas=1,
             environment={
                 "OTEL_EXPORTER_OTLP_ENDPOINT": hanging.url if is_there else "http://127.0.0.1:1",
                 "OTEL_BSP_SCHEDULE_DELAY": "10",

@@ -56,17 +56,17 @@ def assert_no_outcome(cluster: Cluster, *deployments: str) -> None:
 
 @pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
 def test_replica_without_descriptors_says_so_and_blames_no_deployment(
-    cluster: Cluster, each_engine: ReplicaProcess, raw_provider: RawProvider, is_stream: bool
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, is_stream: bool
 ) -> None:
     request = chat_bytes(model="raw-saved", stream=is_stream)
-    answer = ask_without_descriptors(each_engine, request_bytes("GET", "/v1/models"), request)
+    answer = ask_without_descriptors(replica, request_bytes("GET", "/v1/models"), request)
 
     assert (answer.status, answer.error["code"]) == (503, "replica_exhausted")
     assert "too many open files" in answer.error["message"]
-    wait_until(lambda: "raw-saved: this process has too many open files" in each_engine.said())
+    wait_until(lambda: "raw-saved: this process has too many open files" in replica.said())
     assert raw_provider.requests == []
     assert_no_outcome(cluster, "raw-saved", "spare")
-    assert each_engine.chat("raw-saved").headers["x-pllm-deployment"] == "raw-saved"
+    assert replica.chat("raw-saved").headers["x-pllm-deployment"] == "raw-saved"
 
 
 def test_client_of_messages_hears_of_it_as_overload(cluster: Cluster, replica: ReplicaProcess) -> None:

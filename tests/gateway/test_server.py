@@ -29,14 +29,14 @@ def leaving(
     provider.request("POST", "/control/reset")
     with contextlib.ExitStack() as stack:
 
-        def start(engine: str = "hypercorn", drain_timeout: str = "60s") -> Cluster:
+        def start(drain_timeout: str = "60s") -> Cluster:
             return stack.enter_context(
                 running_cluster(
                     store,
                     provider_processes,
                     [deployment("primary", provider), deployment("raw", raw_provider_thread.url, "raw")],
                     domain="leaving",
-                    engines=(engine,),
+                    replicas=1,
                     server={"drain_timeout": drain_timeout},
                 )
             )
@@ -51,22 +51,17 @@ def ended(cluster: Cluster) -> int:
     return code
 
 
-both_engines = pytest.mark.parametrize("engine", ["hypercorn", pytest.param("uvicorn", marks=pytest.mark.long)])
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@both_engines
-def test_idle_replica_ends_at_once_with_code_0(leaving: Replica, engine: str, number: signal.Signals) -> None:
-    cluster = leaving(engine)
+def test_idle_replica_ends_at_once_with_code_0(leaving: Replica, number: signal.Signals) -> None:
+    cluster = leaving()
     cluster.replicas[0].signal(number)
 
     assert ended(cluster) == 0
     assert "Traceback" not in cluster.replicas[0].said()
 
 
-@both_engines
-def test_idle_keep_alive_connections_do_not_delay_the_end(leaving: Replica, engine: str) -> None:
-    cluster = leaving(engine)
+def test_idle_keep_alive_connections_do_not_delay_the_end(leaving: Replica) -> None:
+    cluster = leaving()
     with cluster.replicas[0].begin_chat() as call:
         assert call.answer().status == 200
         cluster.replicas[0].signal(signal.SIGTERM)
@@ -74,9 +69,8 @@ def test_idle_keep_alive_connections_do_not_delay_the_end(leaving: Replica, engi
         assert ended(cluster) == 0
 
 
-@both_engines
-def test_stream_in_flight_is_finished(leaving: Replica, engine: str) -> None:
-    cluster = leaving(engine)
+def test_stream_in_flight_is_finished(leaving: Replica) -> None:
+    cluster = leaving()
     replica, provider = cluster.replicas[0], cluster.providers[0]
     provider.behave(chunks=20, chunk_gap_ms=30)
     with replica.begin_chat(stream=True) as call:
@@ -130,12 +124,11 @@ def test_calls_that_arrive_while_draining_are_still_served(leaving: Replica) -> 
     assert ended(cluster) == 0
 
 
-@both_engines
-def test_replica_does_not_wait_for_ever(leaving: Replica, engine: str) -> None:
+def test_replica_does_not_wait_for_ever(leaving: Replica) -> None:
     """A call without an end is cut off at the drain timeout: its client sees that, its provider's call is ended and
     its permit given back.
     """
-    cluster = leaving(engine, drain_timeout="500ms")
+    cluster = leaving(drain_timeout="500ms")
     replica, provider = cluster.replicas[0], cluster.providers[0]
     provider.behave(stall_after_chunks=1)
     with replica.begin_chat(stream=True) as call:
@@ -149,12 +142,11 @@ def test_replica_does_not_wait_for_ever(leaving: Replica, engine: str) -> None:
 
 
 @pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
-@both_engines
 def test_replica_does_not_wait_for_a_client_that_reads_nothing(
-    leaving: Replica, raw_provider_thread: RawProvider, engine: str, is_stream: bool
+    leaving: Replica, raw_provider_thread: RawProvider, is_stream: bool
 ) -> None:
     """What it has been sent can never be flushed."""
-    cluster = leaving(engine, drain_timeout="500ms")
+    cluster = leaving(drain_timeout="500ms")
     replica, text = cluster.replicas[0], "x" * 20_000_000
     raw_provider_thread.answer = plain(json.dumps({"choices": [{"message": {"content": text}}]}).encode())
     if is_stream:
@@ -177,7 +169,7 @@ def test_replica_that_listens_everywhere_says_where_it_is_found(
     models = [deployment("primary", provider_processes[0])]
     keys = {"admin": "local", "keys": [{"name": "someone", "key": "key-0123456789abcdef"}]}
     with running_cluster(
-        store, provider_processes, models, domain="found", engines=("hypercorn",), server={"host": host}, auth=keys
+        store, provider_processes, models, domain="found", replicas=1, server={"host": host}, auth=keys
     ) as cluster:
         replica = cluster.replicas[0]
         (shown,) = replica.get("/v1/admin/replicas").json()["replicas"]

@@ -26,11 +26,11 @@ COUNT = 3
 
 
 class Supervised:
-    def __init__(self, folder: Path, provider: ProviderProcess, engine: str) -> None:
+    def __init__(self, folder: Path, provider: ProviderProcess) -> None:
         self.port, self.log = free_port(), folder / "log"
         self.config = folder / "many.yaml"
         self.config.write_text(
-            f"server: {{port: {self.port}, engine: {engine}}}\n"
+            f"server: {{port: {self.port}}}\n"
             f"model_list: [{{id: m-1, model_name: m, provider: {{base_url: '{provider.url}/v1'}}}}]\n"
         )
         command = [sys.executable, "-m", "gateway", "serve", "--config", str(self.config), "--replicas", str(COUNT)]
@@ -59,12 +59,10 @@ class Supervised:
         return children(self.process.pid, words)
 
 
-@pytest.fixture(params=["hypercorn", pytest.param("uvicorn", marks=pytest.mark.long)])
-def supervised(
-    request: pytest.FixtureRequest, tmp_path: Path, provider_processes: list[ProviderProcess]
-) -> Iterator[Supervised]:
+@pytest.fixture
+def supervised(tmp_path: Path, provider_processes: list[ProviderProcess]) -> Iterator[Supervised]:
     provider_processes[0].behave(stall_rate=0)
-    running = Supervised(tmp_path, provider_processes[0], request.param)
+    running = Supervised(tmp_path, provider_processes[0])
     try:
         yield running
     finally:

@@ -74,10 +74,10 @@ def test_failure_without_a_fallback_is_one_clean_error(
 
 
 def test_cut_plain_body_is_saved_by_the_fallback(
-    cluster: Cluster, each_engine: ReplicaProcess, provider: ProviderProcess
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
 ) -> None:
     provider.behave(cut_after_chunks=2)
-    answer = each_engine.chat("saved")
+    answer = replica.chat("saved")
 
     assert (answer.status, answer.headers["x-pllm-fallback"]) == (200, "saved>spare")
     assert outcomes(cluster, "saved-primary") == ("1", "1")
@@ -100,10 +100,10 @@ def test_refused_connection_without_a_fallback_is_a_502(replica: ReplicaProcess)
     "behaviour", [{"stall_rate": 1}, {"stall_after_chunks": 0}], ids=["no headers", "headers only"]
 )
 def test_stall_before_the_first_byte_ends_at_the_deployments_timeout_and_is_saved(
-    cluster: Cluster, each_engine: ReplicaProcess, provider: ProviderProcess, behaviour: dict[str, Any]
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess, behaviour: dict[str, Any]
 ) -> None:
     provider.behave(**behaviour)
-    answer = each_engine.chat("hasty", stream=True)
+    answer = replica.chat("hasty", stream=True)
 
     assert (answer.status, answer.headers["x-pllm-fallback"]) == (200, "hasty>spare")
     assert outcomes(cluster, "hasty-primary") == ("1", "1")
@@ -312,10 +312,10 @@ def test_stream_that_begins_wrong_is_saved_by_the_fallback(
 
 
 def test_cut_stream_ends_in_one_error_event_without_done_and_counts_as_a_failure(
-    cluster: Cluster, each_engine: ReplicaProcess, provider: ProviderProcess, spare: ProviderProcess
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess, spare: ProviderProcess
 ) -> None:
     provider.behave(cut_after_chunks=3)
-    answer = each_engine.chat("saved", stream=True)
+    answer = replica.chat("saved", stream=True)
 
     assert (answer.status, answer.is_whole, len(answer.events)) == (200, True, 5)
     assert '"error":{' in answer.events[-1]
@@ -387,11 +387,11 @@ def test_error_after_a_preamble_is_answered_by_another_candidate(
 
 @pytest.mark.parametrize("is_holding", [False, True], ids=["cut", "held open"])
 def test_stream_that_is_complete_needs_no_end_of_its_body(
-    cluster: Cluster, each_engine: ReplicaProcess, raw_provider: RawProvider, is_holding: bool
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, is_holding: bool
 ) -> None:
     raw_provider.answer = stream(chunk_event("a"), DONE_EVENT).removesuffix(b"0\r\n\r\n")
     raw_provider.is_holding = is_holding
-    answer = each_engine.chat("raw", stream=True)
+    answer = replica.chat("raw", stream=True)
 
     assert answer.body == chunk_event("a") + DONE_EVENT
     assert outcomes(cluster, "raw") == ("0", "0")
@@ -407,10 +407,10 @@ def test_stream_cut_inside_an_event_passes_on_whole_events_only(
 
 
 def test_stream_that_stalls_after_its_first_bytes_ends_in_an_error_at_its_timeout(
-    cluster: Cluster, each_engine: ReplicaProcess, provider: ProviderProcess
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
 ) -> None:
     provider.behave(stall_after_chunks=2)
-    answer = each_engine.chat("hasty", stream=True)
+    answer = replica.chat("hasty", stream=True)
 
     assert (answer.status, len(answer.events)) == (200, 4)
     assert "upstream_timeout" in answer.events[-1]

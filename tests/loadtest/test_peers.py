@@ -97,7 +97,7 @@ def test_a_call_of_wrk_carries_the_model_and_the_headers() -> None:
 
 def test_the_report_holds_medians_and_ratios_of_each_turn() -> None:
     results = Results(
-        plain={"pllm-hypercorn": [plain(1000), plain(500)], "envoy": [plain(4000), plain(3000)]},
+        plain={"pllm": [plain(1000), plain(500)], "envoy": [plain(4000), plain(3000)]},
         streams={"envoy": [Streams(cpu_us=30, late_p99_ms=1, whole_ratio=1)]},
     )
     report = render(RUN, [OURS, ALL["envoy"], ALL["hardcap"]], results)
@@ -105,15 +105,15 @@ def test_the_report_holds_medians_and_ratios_of_each_turn() -> None:
     assert rows(report, "Envoy")[0][2:4] == ["3,500", "5.00 ×"]
     assert rows(report, "Envoy")[0][7:9] == ["30 µs", "100%"]
     assert rows(report, "hardcap")[0][2:] == ["–"] * 8
-    assert "Faster than PLLM, hypercorn: Envoy." in report
-    assert "Less added latency at the median than PLLM, hypercorn: Envoy." in report
+    assert "Faster than PLLM: Envoy." in report
+    assert "Less added latency at the median than PLLM: Envoy." in report
     assert "Less memory than" not in report
     assert "Less CPU for a chunk than" not in report  # ours has no figure
 
 
 def test_the_report_says_where_the_load_test_was_later_than_what_it_measured() -> None:
     late = msgspec.structs.replace(plain(4000), late_p99_ms=9)
-    report = render(RUN, [OURS, ALL["envoy"]], Results(plain={"pllm-hypercorn": [plain(1000)], "envoy": [late]}))
+    report = render(RUN, [OURS, ALL["envoy"]], Results(plain={"pllm": [plain(1000)], "envoy": [late]}))
 
     assert "so that it may be the load's: added p99 of Envoy." in report
 
@@ -121,38 +121,38 @@ def test_the_report_says_where_the_load_test_was_later_than_what_it_measured() -
 def test_the_report_says_where_others_cost_less() -> None:
     slim = msgspec.structs.replace(plain(500), added_p99_ms=1, rss_mib=40)
     streams = {
-        "pllm-hypercorn": [Streams(cpu_us=100, late_p99_ms=1, whole_ratio=1)],
+        "pllm": [Streams(cpu_us=100, late_p99_ms=1, whole_ratio=1)],
         "hardcap": [Streams(cpu_us=30, late_p99_ms=1, whole_ratio=1)],
     }
-    results = Results(plain={"pllm-hypercorn": [plain(1000)], "hardcap": [slim]}, streams=streams)
+    results = Results(plain={"pllm": [plain(1000)], "hardcap": [slim]}, streams=streams)
     report = render(RUN, [OURS, ALL["hardcap"]], results)
 
     for what in ("Less added latency at p99", "Less CPU for a chunk", "Less memory"):
-        assert f"{what} than PLLM, hypercorn: hardcap." in report
+        assert f"{what} than PLLM: hardcap." in report
     assert "at the median" not in report
 
 
 def test_the_report_says_where_others_do_better_in_an_outage_and_only_there() -> None:
     results = Results(
         outages={
-            ("pllm-hypercorn", HANGING, 1): outage(0, 9, 9),
-            ("pllm-hypercorn", HANGING, 4): outage(1, 9, 9, {"504 upstream_timeout": 1}),
+            ("pllm", HANGING, 1): outage(0, 9, 9),
+            ("pllm", HANGING, 4): outage(1, 9, 9, {"504 upstream_timeout": 1}),
             ("hardcap", HANGING, 4): outage(0, 20, 20),
         }
     )
     report = render(RUN, [OURS, ALL["hardcap"]], results)
 
-    assert rows(report, "PLLM, hypercorn")[0] == ["PLLM, hypercorn", "0 / 9 / 9", "1 / 9 / 9", "100", "55 ms"]
+    assert rows(report, "PLLM")[0] == ["PLLM", "0 / 9 / 9", "1 / 9 / 9", "100", "55 ms"]
     assert rows(report, "hardcap")[0] == ["hardcap", "–", "0 / 20 / 20", "100", "55 ms"]
-    assert "Fewer failed calls than PLLM, hypercorn with 4 replicas: hardcap." in report
-    assert "What clients of PLLM, hypercorn were told, by replicas: 1 × 504 upstream_timeout (4)." in report
+    assert "Fewer failed calls than PLLM with 4 replicas: hardcap." in report
+    assert "What clients of PLLM were told, by replicas: 1 × 504 upstream_timeout (4)." in report
     assert "Fewer slow" not in report
     assert f"## A provider {FAILING}" not in report
 
 
 def test_a_gateway_that_was_slow_before_the_outage_is_named() -> None:
     busy = Outage(calls=100, failed=0, slow=90, paid=5, healthy_p99_ms=1001)
-    outages = {("pllm-hypercorn", HANGING, 1): outage(0, 9, 9), ("litellm", HANGING, 1): busy}
+    outages = {("pllm", HANGING, 1): outage(0, 9, 9), ("litellm", HANGING, 1): busy}
     report = render(RUN, [OURS, ALL["litellm"]], Results(outages=outages))
 
     assert "Slow already before, so that its slow answers say nothing of the outage: LiteLLM proxy." in report
@@ -233,7 +233,7 @@ def test_an_outage_of_ours_costs_no_client_an_error_and_few_calls(tmp_path: Path
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--only", "nobody"], "invalid choice: 'nobody' (choose from 'pllm-hypercorn'"),
+        (["--only", "nobody"], "invalid choice: 'nobody' (choose from 'pllm'"),
         (["--parts", "all"], "invalid choice: 'all'"),
         (["--turns", "0"], "--turns: from 1 to 100"),
         (["--turns", "99999999999"], "--turns: from 1 to 100"),
@@ -264,7 +264,7 @@ def test_a_gateway_that_fails_in_any_way_does_not_lose_what_others_did(tmp_path:
 
 
 def test_a_turn_without_a_figure_does_not_pair_the_others_wrongly() -> None:
-    plains = {"pllm-hypercorn": [plain(500)], "envoy": [plain(4000), plain(2000)]}
+    plains = {"pllm": [plain(500)], "envoy": [plain(4000), plain(2000)]}
     report = render(RUN, [OURS, ALL["envoy"]], Results(plain=plains))
 
     assert rows(report, "Envoy")[0][3] == "6.00 ×"

@@ -39,15 +39,13 @@ class ReplicaProcess:
         name: str,
         config: Path,
         log: Path,
-        engine: str = "hypercorn",
         environment: dict[str, str] | None = None,
     ) -> None:
         self.name = name
         self.environment = environment or {}
         self.config = config
         self.log = log
-        self.engine = engine
-        self._arguments = ["--config", str(config), "--replica", name, "--engine", engine]
+        self._arguments = ["--config", str(config), "--replica", name]
         self._ends_s = time.monotonic() + START_TIMEOUT_S
         self._start()
 
@@ -193,7 +191,7 @@ class Cluster:
 
     def restart(self, replica: ReplicaProcess) -> ReplicaProcess:
         """A new process in the place of a dead one."""
-        again = ReplicaProcess(replica.name, replica.config, replica.log, replica.engine, replica.environment)
+        again = ReplicaProcess(replica.name, replica.config, replica.log, replica.environment)
         self.replicas[self.replicas.index(replica)] = again
         again.wait_until_ready()
         return again
@@ -266,13 +264,13 @@ def running_cluster(
     model_list: Sequence[Any],
     *,
     domain: str = "default",
-    engines: Sequence[str] = ("hypercorn", "hypercorn"),
+    replicas: int = 2,
     state: dict[str, Any] | None = None,
     environment: dict[str, str] | None = None,
     own_files: bool = False,
     **sections: Any,
 ) -> Iterator[Cluster]:
-    """Ready replicas `r0`, `r1`, …, one per engine named. ``sections`` are further parts of their configuration:
+    """Ready replicas `r0`, `r1`, …. ``sections`` are further parts of their configuration:
     router, auth, server. ``own_files``: each has a copy of the configuration.
     """
     whole_state = {"url": store.url, "domain": domain, "deadline": _STATE_DEADLINE, **(state or {})}
@@ -281,12 +279,12 @@ def running_cluster(
     config.write_text(text)
     cluster = Cluster(store, providers, domain)
     try:
-        for number, engine in enumerate(engines):
+        for number in range(replicas):
             log = store.folder / f"{domain}-r{number}.log"
             if own_files:
                 config = store.folder / f"{domain}-r{number}.yaml"
                 config.write_text(text)
-            cluster.replicas.append(ReplicaProcess(f"r{number}", config, log, engine, environment))
+            cluster.replicas.append(ReplicaProcess(f"r{number}", config, log, environment))
         for replica in cluster.replicas:
             replica.wait_until_ready()
         yield cluster

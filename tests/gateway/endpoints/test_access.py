@@ -24,7 +24,7 @@ def guarded_cluster(store: EmbeddedStore, provider_processes: list[ProviderProce
         provider_processes,
         models,
         domain="guarded",
-        engines=("hypercorn",),
+        replicas=1,
         auth={"admin_key": "key-admin", "keys": KEYS},
         router={"aliases": {"nickname": "cheap"}, "latency_threshold": "8s"},
     ) as running:

@@ -158,22 +158,22 @@ def test_wrong_body_of_a_force_is_refused_and_moves_nothing(replica: ReplicaProc
     assert replica.stats()["adaptive_breakers"]["gpt-4"]["state"] == "CLOSED"
 
 
-def test_body_of_a_force_is_bounded_in_size_and_time(each_engine: ReplicaProcess) -> None:
+def test_body_of_a_force_is_bounded_in_size_and_time(replica: ReplicaProcess) -> None:
     path = FORCE.format("primary", "open")
-    large = each_engine.request("POST", path, b" " * 20_000)
-    with Call(each_engine.address, request_bytes("POST", path, b"{}", {"x-pllm-timeout": "200ms"})[:-1]) as call:
+    large = replica.request("POST", path, b" " * 20_000)
+    with Call(replica.address, request_bytes("POST", path, b"{}", {"x-pllm-timeout": "200ms"})[:-1]) as call:
         late = call.answer()
 
     assert (large.status, large.error["code"]) == (413, "request_too_large")
     assert (late.status, late.error["code"]) == (408, "request_timeout")
-    assert each_engine.stats()["adaptive_breakers"]["gpt-4"]["state"] == "CLOSED"
+    assert replica.stats()["adaptive_breakers"]["gpt-4"]["state"] == "CLOSED"
 
 
-def test_caller_that_leaves_in_the_middle_of_a_force_moves_nothing(each_engine: ReplicaProcess) -> None:
-    with Call(each_engine.address, request_bytes("POST", FORCE.format("primary", "open"), b"{}")[:-1]):
+def test_caller_that_leaves_in_the_middle_of_a_force_moves_nothing(replica: ReplicaProcess) -> None:
+    with Call(replica.address, request_bytes("POST", FORCE.format("primary", "open"), b"{}")[:-1]):
         pass
 
-    assert each_engine.stats()["adaptive_breakers"]["gpt-4"]["state"] == "CLOSED"
+    assert replica.stats()["adaptive_breakers"]["gpt-4"]["state"] == "CLOSED"
 
 
 @pytest.mark.parametrize(("deployment", "action"), [("nobody", "open"), ("primary", "explode"), ("%00", "open")])

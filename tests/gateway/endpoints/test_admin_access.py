@@ -74,9 +74,7 @@ def test_browser_that_asks_before_it_calls_is_not_encouraged(replica: ReplicaPro
 def locked_cluster(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[Cluster]:
     models = [deployment("primary", provider_processes[0], "gpt-4")]
     auth = {"admin_key": "key-admin", "keys": [{"name": "team", "key": "key-team"}]}
-    with running_cluster(
-        store, provider_processes, models, domain="locked", engines=("hypercorn",), auth=auth
-    ) as running:
+    with running_cluster(store, provider_processes, models, domain="locked", replicas=1, auth=auth) as running:
         yield running
 
 
@@ -107,13 +105,13 @@ def keyed_replicas(store: EmbeddedStore, provider_processes: list[ProviderProces
     models = [deployment("primary", provider_processes[0], "gpt-4")]
     auth = {"keys": [{"name": "team", "key": "key-team"}]}
     with (
-        running_cluster(store, provider_processes, models, domain="off", engines=("hypercorn",), auth=auth) as off,
+        running_cluster(store, provider_processes, models, domain="off", replicas=1, auth=auth) as off,
         running_cluster(
             store,
             provider_processes,
             models,
             domain="by-choice",
-            engines=("hypercorn",),
+            replicas=1,
             auth=auth | {"admin": "local"},
         ) as local,
     ):

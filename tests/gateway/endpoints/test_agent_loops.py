@@ -152,9 +152,9 @@ def providers(cluster: Cluster) -> list[ProviderProcess]:
 @each_way
 @each_client
 def test_parallel_calls_behind_text_are_the_same_from_either_dialect(
-    each_engine: ReplicaProcess, providers: list[ProviderProcess], client: Client, way: str
+    replica: ReplicaProcess, providers: list[ProviderProcess], client: Client, way: str
 ) -> None:
-    ask = client.asks(each_engine.url, way)
+    ask = client.asks(replica.url, way)
     own, other = ask(client.own, [QUESTION]), ask(client.other, [QUESTION])
 
     for said in (own, other):

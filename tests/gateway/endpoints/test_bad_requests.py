@@ -43,8 +43,8 @@ def post(replica: ReplicaProcess, body: bytes) -> Answer:
         "UTF-8 in key", "lone surrogate", "byte order mark", "UTF-16", "deep message", "deep field", "deep array",
     ],
 )  # fmt: skip
-def test_body_that_is_no_json_is_refused(each_engine: ReplicaProcess, provider: ProviderProcess, body: bytes) -> None:
-    answer = post(each_engine, body)
+def test_body_that_is_no_json_is_refused(replica: ReplicaProcess, provider: ProviderProcess, body: bytes) -> None:
+    answer = post(replica, body)
 
     assert answer.status == 400
     assert answer.error["type"] == "invalid_request_error"
@@ -121,8 +121,8 @@ def test_wrong_requests_teach_the_breaker_nothing(cluster: Cluster, replica: Rep
     ],
     ids=["TLS", "no target", "negative length", "two lengths", "bad chunk", "length and chunks"],
 )
-def test_broken_http_is_refused(each_engine: ReplicaProcess, text: bytes) -> None:
-    answer = ask(each_engine.address, text)
+def test_broken_http_is_refused(replica: ReplicaProcess, text: bytes) -> None:
+    answer = ask(replica.address, text)
 
     assert answer.status == 400
-    assert each_engine.get("/livez").status == 200
+    assert replica.get("/livez").status == 200

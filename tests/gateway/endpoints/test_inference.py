@@ -27,14 +27,14 @@ WORDS = " word" * 7
 
 
 @pytest.fixture
-def chatgpt(each_engine: ReplicaProcess) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{each_engine.url}/v1", api_key="client-secret", max_retries=0) as client:
+def chatgpt(replica: ReplicaProcess) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{replica.url}/v1", api_key="client-secret", max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-def claude(each_engine: ReplicaProcess) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=each_engine.url, api_key="client-secret", max_retries=0) as client:
+def claude(replica: ReplicaProcess) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=replica.url, api_key="client-secret", max_retries=0) as client:
         yield client
 
 
@@ -140,18 +140,18 @@ def completed(status: str) -> bytes:
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete"])
-def test_streamed_responses_pass(each_engine: ReplicaProcess, raw_provider: RawProvider, status: str) -> None:
+def test_streamed_responses_pass(replica: ReplicaProcess, raw_provider: RawProvider, status: str) -> None:
     raw_provider.answer = stream(*RESPONSE_EVENTS, completed(status))
 
     async def ask() -> Any:
         async with (
-            openai.AsyncOpenAI(base_url=f"{each_engine.url}/v1", api_key="any") as client,
+            openai.AsyncOpenAI(base_url=f"{replica.url}/v1", api_key="any") as client,
             client.responses.stream(model="raw", input="hi") as events,
         ):
             return [each async for each in events][-1]
 
     with (
-        openai.OpenAI(base_url=f"{each_engine.url}/v1", api_key="any") as client,
+        openai.OpenAI(base_url=f"{replica.url}/v1", api_key="any") as client,
         client.responses.stream(model="raw", input="hi") as events,
     ):
         last: Any = list(events)[-1]
@@ -196,11 +196,11 @@ def test_what_one_provider_cannot_take_another_one_may(cluster: Cluster, replica
     cluster.wait_until_idle()
 
 
-def test_async_clients_work_as_well(each_engine: ReplicaProcess) -> None:
+def test_async_clients_work_as_well(replica: ReplicaProcess) -> None:
     async def ask() -> tuple[str | None, str]:
         async with (
-            openai.AsyncOpenAI(base_url=f"{each_engine.url}/v1", api_key="any") as chatgpt,
-            anthropic.AsyncAnthropic(base_url=each_engine.url, api_key="any") as claude,
+            openai.AsyncOpenAI(base_url=f"{replica.url}/v1", api_key="any") as chatgpt,
+            anthropic.AsyncAnthropic(base_url=replica.url, api_key="any") as claude,
         ):
             completion = await chatgpt.chat.completions.create(model="crossed", **CHAT)
             async with claude.messages.stream(model="claude-away", **MESSAGE) as events:

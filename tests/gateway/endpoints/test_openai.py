@@ -23,8 +23,8 @@ ROUTE_HEADERS = {
 
 
 @pytest.fixture
-def client(each_engine: ReplicaProcess) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{each_engine.url}/v1", api_key="any", max_retries=0) as running:
+def client(replica: ReplicaProcess) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{replica.url}/v1", api_key="any", max_retries=0) as running:
         yield running
 
 
@@ -128,10 +128,10 @@ def test_plain_answer_is_passed_on_byte_for_byte(replica: ReplicaProcess, raw_pr
     assert answer.body == body
 
 
-def test_stream_is_passed_on_byte_for_byte(each_engine: ReplicaProcess, raw_provider: RawProvider) -> None:
+def test_stream_is_passed_on_byte_for_byte(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
     events = [b": ping\n\n", chunk_event("a"), b"event: x\r\ndata: {}\r\n\r\n", chunk_event("b"), b"data: [DONE]\n\n"]
     raw_provider.answer = stream(*events)
-    answer = each_engine.chat("raw", stream=True)
+    answer = replica.chat("raw", stream=True)
 
     assert answer.body == b"".join(events)
 
@@ -144,9 +144,9 @@ def test_events_split_between_packets_arrive_whole(replica: ReplicaProcess, raw_
     assert answer.body == text
 
 
-def test_stream_is_sent_as_it_comes(each_engine: ReplicaProcess, provider: ProviderProcess) -> None:
+def test_stream_is_sent_as_it_comes(replica: ReplicaProcess, provider: ProviderProcess) -> None:
     provider.behave(stall_after_chunks=1)
-    with each_engine.begin_chat(stream=True) as call:
+    with replica.begin_chat(stream=True) as call:
         first = call.read_until(b"Hello from")
 
     assert b"content-type: text/event-stream" in first.lower()
@@ -200,8 +200,8 @@ def test_header_with_a_wrong_value_is_refused_by_name(
     assert provider.counts()["requests"] == 0
 
 
-def test_many_calls_in_turn_on_one_connection(each_engine: ReplicaProcess) -> None:
-    with openai.OpenAI(base_url=f"{each_engine.url}/v1", api_key="any", max_retries=0) as client:
+def test_many_calls_in_turn_on_one_connection(replica: ReplicaProcess) -> None:
+    with openai.OpenAI(base_url=f"{replica.url}/v1", api_key="any", max_retries=0) as client:
         answers = [
             client.chat.completions.with_raw_response.create(
                 model="gpt-4", messages=[{"role": "user", "content": "hi"}]
@@ -215,13 +215,13 @@ def test_many_calls_in_turn_on_one_connection(each_engine: ReplicaProcess) -> No
 @pytest.mark.parametrize("connection", ["keep-alive", "close"])
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_every_answered_call_counts_as_a_success(
-    cluster: Cluster, each_engine: ReplicaProcess, is_stream: bool, connection: str
+    cluster: Cluster, replica: ReplicaProcess, is_stream: bool, connection: str
 ) -> None:
     for _ in range(20):
-        assert each_engine.chat(stream=is_stream, headers={"connection": connection}).status == 200
+        assert replica.chat(stream=is_stream, headers={"connection": connection}).status == 200
     cluster.wait_until_idle()
 
-    deployment = each_engine.stats()["load_balancer"]["gpt-4"]["deployments"]["primary"]
+    deployment = replica.stats()["load_balancer"]["gpt-4"]["deployments"]["primary"]
     assert (deployment["requests"], deployment["failures"]) == (20, 0)
 
 
@@ -249,10 +249,10 @@ def test_unknown_model_is_not_found(replica: ReplicaProcess, name: str) -> None:
     assert (answer.status, answer.error["code"]) == (404, "model_not_found")
 
 
-def test_body_may_come_byte_by_byte(each_engine: ReplicaProcess) -> None:
+def test_body_may_come_byte_by_byte(replica: ReplicaProcess) -> None:
     body = json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}]}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: test\r\ncontent-length: {len(body)}\r\n\r\n"
-    with Call(each_engine.address, head.encode()) as call:
+    with Call(replica.address, head.encode()) as call:
         for byte in body:
             call.send(bytes([byte]))
         assert call.answer().status == 200

@@ -34,10 +34,7 @@ def described(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -
         deployment("claude", second, "claude", provider_fields={"type": "anthropic"}),
     ]
     router: dict[str, Any] = {"autoscale": {}}
-    engines = ("hypercorn",)
-    with running_cluster(
-        store, provider_processes, models, domain="described", engines=engines, router=router
-    ) as running:
+    with running_cluster(store, provider_processes, models, domain="described", replicas=1, router=router) as running:
         yield running.replicas[0]
 
 

@@ -32,9 +32,9 @@ from tests.support.wire import ask, request_bytes
 Samples = Counter[tuple[str, frozenset[tuple[str, str]]]]
 
 
-def test_replica_is_alive_and_ready(each_engine: ReplicaProcess) -> None:
-    assert each_engine.get("/livez").status == 200
-    assert each_engine.get("/readyz").status == 200
+def test_replica_is_alive_and_ready(replica: ReplicaProcess) -> None:
+    assert replica.get("/livez").status == 200
+    assert replica.get("/readyz").status == 200
 
 
 def test_open_breakers_do_not_make_a_replica_unready(replica: ReplicaProcess) -> None:
@@ -44,15 +44,15 @@ def test_open_breakers_do_not_make_a_replica_unready(replica: ReplicaProcess) ->
     assert replica.get("/readyz").status == 200
 
 
-def test_metrics_are_in_prometheus_format(each_engine: ReplicaProcess) -> None:
-    answer = each_engine.get("/metrics")
+def test_metrics_are_in_prometheus_format(replica: ReplicaProcess) -> None:
+    answer = replica.get("/metrics")
 
     assert answer.headers["content-type"].startswith("text/plain; version=")
     assert "pllm_state_standby 0.0" in answer.body.decode().splitlines()
 
 
-def test_metrics_are_open_metrics_for_who_asks(each_engine: ReplicaProcess) -> None:
-    answer = each_engine.get("/metrics", {"accept": "application/openmetrics-text;version=1.0.0,*/*;q=0.1"})
+def test_metrics_are_open_metrics_for_who_asks(replica: ReplicaProcess) -> None:
+    answer = replica.get("/metrics", {"accept": "application/openmetrics-text;version=1.0.0,*/*;q=0.1"})
 
     assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     parse: Callable[[str], Iterable[Metric]] = open_metrics_families
@@ -76,21 +76,21 @@ def changed(before: Samples, after: Samples, name: str, **labels: str) -> float:
 
 
 def test_requests_are_counted_by_what_became_of_them(
-    cluster: Cluster, each_engine: ReplicaProcess, provider: ProviderProcess
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
 ) -> None:
-    before = scraped(each_engine)
-    each_engine.chat()
+    before = scraped(replica)
+    replica.chat()
     provider.behave(chunk_gap_ms=5)
-    each_engine.chat(stream=True)
+    replica.chat(stream=True)
     provider.behave(chunk_gap_ms=0, error_rate=1)
-    each_engine.chat("saved")
-    each_engine.chat()
-    each_engine.chat("unknown")
+    replica.chat("saved")
+    replica.chat()
+    replica.chat("unknown")
     provider.behave(error_rate=0, stall_rate=1)
-    with each_engine.begin_chat():
+    with replica.begin_chat():
         provider.wait_for(in_flight=1)
     cluster.wait_until_idle()
-    after = scraped(each_engine)
+    after = scraped(replica)
 
     assert changed(before, after, "pllm_requests_total", model="gpt-4", deployment="primary", outcome="success") == 2
     assert changed(before, after, "pllm_requests_total", model="saved", deployment="spare", outcome="success") == 1
@@ -127,7 +127,7 @@ def test_words_of_providers_and_clients_are_no_labels(
         provider_processes,
         [deployment("primary", provider_processes[0], "gpt-4"), deployment("raw", raw_provider.url, "raw")],
         domain="flooded",
-        engines=("hypercorn",),
+        replicas=1,
         auth={"admin": "local", "keys": [{"name": "first", "key": "key-of-the-first"}]},
     ) as cluster:
         replica = cluster.replicas[0]
@@ -179,7 +179,7 @@ def test_deadline_misses_and_the_way_to_the_standby_store_are_counted(
             provider_processes,
             [deployment("primary", provider_processes[0], "gpt-4")],
             domain="scraped",
-            engines=("hypercorn",),
+            replicas=1,
             state={"deadline": "50ms"},
         ) as cluster,
     ):
@@ -211,7 +211,7 @@ def test_scrape_without_any_store_tells_what_the_replica_knows_by_itself(
             provider_processes,
             [deployment("primary", provider_processes[0], "gpt-4")],
             domain="alone",
-            engines=("hypercorn",),
+            replicas=1,
             state={"standby": "none"},
         ) as cluster,
     ):
@@ -238,7 +238,7 @@ def test_metrics_may_have_a_port_of_their_own(store: EmbeddedStore, provider_pro
         provider_processes,
         [deployment("primary", provider_processes[0], "gpt-4")],
         domain="ported",
-        engines=("uvicorn",),
+        replicas=1,
         server={"metrics_port": port},
     ) as cluster:
         replica = cluster.replicas[0]
@@ -307,7 +307,7 @@ def test_scrape_of_as_many_deployments_as_there_may_be_is_bounded_and_quick(
 ) -> None:
     url = provider_processes[0].url
     models = [deployment(f"d-{number}", url, f"m-{number}") for number in range(300)]
-    with running_cluster(store, provider_processes, models, domain="many", engines=("hypercorn",)) as cluster:
+    with running_cluster(store, provider_processes, models, domain="many", replicas=1) as cluster:
         replica = cluster.replicas[0]
         first = scraped(replica)
         for number in range(300):

@@ -128,35 +128,35 @@ def test_wrong_page_of_events_is_refused(replica: ReplicaProcess, query: str) ->
     assert replica.get(f"{EVENTS}{query}").status == 400
 
 
-def test_events_are_streamed_as_they_come(each_engine: ReplicaProcess) -> None:
-    with Stream(each_engine, EVENTS) as stream:
+def test_events_are_streamed_as_they_come(replica: ReplicaProcess) -> None:
+    with Stream(replica, EVENTS) as stream:
         stream.wait_for(b"retry: ")
-        force(each_engine, "open", "seen live")
+        force(replica, "open", "seen live")
         stream.wait_for(b"seen live")
 
     assert b"event: transition\ndata: {" in stream.said
 
 
-def test_stream_goes_on_after_the_last_event_that_was_seen(each_engine: ReplicaProcess) -> None:
+def test_stream_goes_on_after_the_last_event_that_was_seen(replica: ReplicaProcess) -> None:
     for number in range(3):
-        force(each_engine, "open", f"number {number}")
-    seen = events(each_engine, "?limit=3")[-1]["id"]
-    with Stream(each_engine, EVENTS, **{"last-event-id": seen}) as stream:
+        force(replica, "open", f"number {number}")
+    seen = events(replica, "?limit=3")[-1]["id"]
+    with Stream(replica, EVENTS, **{"last-event-id": seen}) as stream:
         stream.wait_for(b"number 2")
-        force(each_engine, "close", "the end")
+        force(replica, "close", "the end")
         stream.wait_for(b"the end")
 
     assert [stream.said.count(b"number %d" % number) for number in range(3)] == [0, 1, 1]
 
 
-def test_nothing_that_was_seen_is_told_again_to_who_joins_others(each_engine: ReplicaProcess) -> None:
-    with Stream(each_engine, EVENTS) as other:
+def test_nothing_that_was_seen_is_told_again_to_who_joins_others(replica: ReplicaProcess) -> None:
+    with Stream(replica, EVENTS) as other:
         other.wait_for(b"retry: ")
         for number in range(5):  # some of them before the next look of the others' stream
-            force(each_engine, "open", f"seen {number}.")
-            seen = events(each_engine, "?limit=1")[0]["id"]
-            with Stream(each_engine, EVENTS, **{"last-event-id": seen}) as stream:
-                force(each_engine, "close", "the end")
+            force(replica, "open", f"seen {number}.")
+            seen = events(replica, "?limit=1")[0]["id"]
+            with Stream(replica, EVENTS, **{"last-event-id": seen}) as stream:
+                force(replica, "close", "the end")
                 stream.wait_for(b"the end")
                 assert f"seen {number}.".encode() not in stream.said
 
@@ -165,10 +165,10 @@ def test_last_event_that_is_no_event_is_refused(replica: ReplicaProcess) -> None
     assert replica.get(EVENTS, STREAM | {"last-event-id": "x"}).status == 400
 
 
-def test_live_stream_shows_a_force(each_engine: ReplicaProcess) -> None:
-    with Stream(each_engine, LIVE) as stream:
+def test_live_stream_shows_a_force(replica: ReplicaProcess) -> None:
+    with Stream(replica, LIVE) as stream:
         stream.wait_for(b"event: full\ndata: {")
-        force(each_engine, "open", "to be seen")
+        force(replica, "open", "to be seen")
         stream.wait_for(b"to be seen")
 
     assert b'"id":"primary","state":"forced_open"' in stream.said
@@ -181,15 +181,15 @@ def test_live_stream_may_be_asked_for_a_few_frames(replica: ReplicaProcess) -> N
     assert [replica["id"][:2] for replica in json.loads(answer.events[0])["replicas"]] == ["r0", "r1"]
 
 
-def test_streams_are_bounded_and_who_leaves_makes_room(each_engine: ReplicaProcess) -> None:
-    streams = [Stream(each_engine, LIVE) for _ in range(LISTENERS_MOST)]
-    refused = each_engine.get(EVENTS, STREAM)
+def test_streams_are_bounded_and_who_leaves_makes_room(replica: ReplicaProcess) -> None:
+    streams = [Stream(replica, LIVE) for _ in range(LISTENERS_MOST)]
+    refused = replica.get(EVENTS, STREAM)
     for stream in streams:
         stream.leave()
 
     assert (refused.status, refused.error["code"]) == (429, "rate_limit_exceeded")
     assert int(refused.headers["retry-after"]) > 0
-    wait_until(lambda: each_engine.get(f"{LIVE}?frames=1").status == 200)
+    wait_until(lambda: replica.get(f"{LIVE}?frames=1").status == 200)
 
 
 def test_replicas_tell_who_they_are(cluster: Cluster, replica: ReplicaProcess) -> None:

@@ -80,9 +80,7 @@ def test_client_of_http_1_0_that_names_no_host_is_served(replica: ReplicaProcess
 def keyed(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[ReplicaProcess]:
     models = [deployment("primary", provider_processes[0], "gpt-4")]
     auth = {"keys": [{"name": "team", "key": "key-team"}]}
-    with running_cluster(
-        store, provider_processes, models, domain="threshold", engines=("hypercorn",), auth=auth
-    ) as running:
+    with running_cluster(store, provider_processes, models, domain="threshold", replicas=1, auth=auth) as running:
         yield running.replicas[0]
 
 
@@ -97,9 +95,7 @@ def test_with_keys_a_gateway_has_any_name_and_serves_any_page_that_holds_one(
 def test_port_for_metrics_is_guarded_as_well(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> None:
     port = free_port()
     models = [deployment("primary", provider_processes[0], "gpt-4")]
-    with running_cluster(
-        store, provider_processes, models, domain="ported", engines=("hypercorn",), server={"metrics_port": port}
-    ):
+    with running_cluster(store, provider_processes, models, domain="ported", replicas=1, server={"metrics_port": port}):
         own = ask(("127.0.0.1", port), request_bytes("GET", "/metrics"))
         rebound = ask(("127.0.0.1", port), request_bytes("GET", "/metrics", headers={"host": "evil.example"}))
 

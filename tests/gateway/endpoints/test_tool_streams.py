@@ -58,11 +58,11 @@ def without_index() -> list[bytes]:
 
 @pytest.mark.parametrize("pieces", [by_turns(0), by_turns(1), whole(0), whole(1), without_index()])
 def test_chat_calls_reach_a_messages_client_whole(
-    each_engine: ReplicaProcess, raw_provider: RawProvider, pieces: list[bytes]
+    replica: ReplicaProcess, raw_provider: RawProvider, pieces: list[bytes]
 ) -> None:
     raw_provider.answer = stream(chunk({"content": "I look."}), *pieces, chunk({}, "tool_calls"), DONE_EVENT)
     with (
-        anthropic.Anthropic(base_url=each_engine.url, api_key="k", max_retries=0) as client,
+        anthropic.Anthropic(base_url=replica.url, api_key="k", max_retries=0) as client,
         client.messages.stream(model="raw", max_tokens=9, messages=HI, tools=[TOOL]) as events,  # type: ignore[list-item]
     ):
         message = events.get_final_message()
@@ -98,7 +98,7 @@ def block_events(indexes: list[int]) -> list[bytes]:
 
 @pytest.mark.parametrize("indexes", [[0, 1, 2], [1, 2, 3], [9, 4, 7]])
 def test_message_calls_reach_a_chat_client_whole(
-    each_engine: ReplicaProcess, raw_provider: RawProvider, indexes: list[int]
+    replica: ReplicaProcess, raw_provider: RawProvider, indexes: list[int]
 ) -> None:
     raw_provider.answer = stream(
         event("message_start", message={"id": "msg_1", "model": "raw", "usage": {"input_tokens": 1}}),
@@ -107,7 +107,7 @@ def test_message_calls_reach_a_chat_client_whole(
         event("message_stop"),
     )
     told: dict[int, str] = {}
-    with openai.OpenAI(base_url=f"{each_engine.url}/v1", api_key="k", max_retries=0) as client:
+    with openai.OpenAI(base_url=f"{replica.url}/v1", api_key="k", max_retries=0) as client:
         chunks = client.chat.completions.create(model="raw-claude", messages=HI, tools=[FUNCTION], stream=True)
         choices = [each.choices[0] for each in chunks if each.choices]
     for call in [call for choice in choices for call in choice.delta.tool_calls or ()]:
