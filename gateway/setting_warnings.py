@@ -14,3 +14,19 @@ def warnings(settings: Settings) -> Iterator[Problem]:
             "every program on this machine administers without a key; so does every caller of a proxy on it that adds "
             "no header of its own. Set auth.admin_key instead",
         )
+    if settings.router.fallbacks_within_key:
+        yield from _chains_cut_short(settings)
+
+
+def _chains_cut_short(settings: Settings) -> Iterator[Problem]:
+    """Fallbacks that a key's list of models leaves out, which nothing else shows before an outage."""
+    router = settings.router
+    chains = (router.fallbacks, router.context_window_fallbacks, router.content_policy_fallbacks)
+    for index, entry in enumerate(settings.auth.keys):
+        own = {router.aliases.get(name, name) for name in entry.models}
+        targets = {name: None for each in chains for model in own for name in each.get(model, ()) if name not in own}
+        if targets:
+            yield Problem(
+                f"auth.keys[{index}].models",
+                f"no fallback leads this key to {', '.join(targets)}, as router.fallbacks_within_key keeps to the list",
+            )

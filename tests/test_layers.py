@@ -48,6 +48,7 @@ ORDER = {
             "statistics",
             "dispatch",
             "in_hand",
+            "routes",
             "course",
             "admission",
             "failure_log",

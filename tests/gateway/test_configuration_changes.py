@@ -30,7 +30,15 @@ OTHER = {
 # What of the router is not among the policies in the store: the replica goes over to it by itself, in `serving.adopt`.
 BY_THE_REPLICA = {
     *("routing_strategy", "max_attempts", "request_timeout_ms", "fallbacks", "context_window_fallbacks"),
-    *("content_policy_fallbacks", "queue", "model_queues", "aliases", "budget", "cost_estimate"),
+    *(
+        "content_policy_fallbacks",
+        "fallbacks_within_key",
+        "queue",
+        "model_queues",
+        "aliases",
+        "budget",
+        "cost_estimate",
+    ),
 }
 
 BASE = """

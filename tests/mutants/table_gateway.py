@@ -71,6 +71,28 @@ GATEWAY: Table = {
             "a key without a list of models may use none",
         ),
     ),
+    "gateway/catalog.py": (
+        Slip(
+            "own = {route.model, *(self._aliases.get(name, name) for name in allowed)}",
+            "own = {route.model, *allowed}",
+            f"{_GATEWAY}test_catalog.py",
+            "a key that names a model by its alias loses it as a fallback",
+        ),
+        Slip(
+            "chains = {refusal: _of_models(own, chain) for refusal, chain in route.chains.items()}",
+            "chains = route.chains",
+            f"{_GATEWAY}test_catalog.py",
+            "a prompt that is too long leads a key to a model that is not on its list",
+        ),
+    ),
+    "gateway/routes.py": (
+        Slip(
+            "key = (call.model, call.kind, tenant.models)",
+            "key = (call.model, call.kind, frozenset[str]())",
+            f"{_GATEWAY}test_routes.py",
+            "one key falls back by the list of another",
+        ),
+    ),
     "gateway/presented_keys.py": (
         Slip(
             "value[: len(_BEARER)].lower() == _BEARER",
