@@ -1,4 +1,6 @@
-"""Who may administer: the holder of an admin key; without one, callers on this machine where that is wanted."""
+"""Who may administer, and how much: the holders of admin keys, each in a role; without any such key, callers on this
+machine where that is wanted.
+"""
 
 import hmac
 import ipaddress
@@ -6,18 +8,23 @@ from typing import Literal
 
 import msgspec
 
+from gateway.auth_settings import AdminRole, AuthSettings
 from gateway.host_header import Headers
 from gateway.origin import is_relayed
 from gateway.presented_keys import digest, presented_keys
-from gateway.settings import AuthSettings
 
 Mode = Literal["key", "local", "off"]
+ROLES: tuple[AdminRole, ...] = ("viewer", "operator", "admin")  # each may do what those before it may
 
 
 class Admin(msgspec.Struct, frozen=True):
     """``name``: as logs and events show it, never the key."""
 
     name: str
+    role: AdminRole = "admin"
+
+    def may_act_as(self, role: AdminRole) -> bool:
+        return ROLES.index(self.role) >= ROLES.index(role)
 
 
 ADMIN, LOCAL = Admin("admin"), Admin("local")  # the holder of auth.admin_key; a caller on this machine
@@ -30,7 +37,9 @@ class Admins:
     """
 
     def __init__(self, settings: AuthSettings) -> None:
-        self._by_digest = {digest(settings.admin_key.encode()): ADMIN} if settings.admin_key else {}
+        self._by_digest = {digest(each.key.encode()): Admin(each.name, each.role) for each in settings.admin_keys}
+        if settings.admin_key:
+            self._by_digest[digest(settings.admin_key.encode())] = ADMIN
         is_local = settings.admin == "local" or not settings.keys
         self.mode: Mode = "key" if self._by_digest else "local" if is_local else "off"
 

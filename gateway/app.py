@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.catalog import Catalog
 from gateway.configuration_file import ConfigurationFile, Loaded
+from gateway.endpoints.access import ADMIN_NAME
 from gateway.endpoints.error_forms import rendered
 from gateway.endpoints.threshold import Threshold
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost
@@ -100,6 +101,7 @@ class Application(Starlette):
             await self._threshold(scope, receive, send_named)
         finally:
             if scope["path"] not in PROBES:
+                line.admin = scope.get(ADMIN_NAME, "")
                 self._log.write(line, started)
 
 
@@ -144,7 +146,8 @@ async def application(
         reloader = Reloader(file, life, part, lambda read: redact.learn(secrets_of(read)))
         lasting = await what_lasts(stack, settings, state, reloader, flight, tracer, log, replica, started_s)
         scraped = [Route("/metrics", lasting.probes.metrics, methods=["GET"])]
-        on_main = scraped if settings.server.metrics_port is None else []
+        beside = [Route("/metrics", lasting.probes.metrics_beside_calls, methods=["GET"])]
+        on_main = beside if settings.server.metrics_port is None else []
         first = serving(settings, Catalog(settings), lasting)
         metrics = Threshold(Starlette(routes=scraped, exception_handlers=_HANDLERS), lasting.authenticator.is_open)
         app = Application(first, on_main, metrics, log, reloader, lasting.authenticator.is_open)

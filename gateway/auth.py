@@ -3,11 +3,11 @@
 import msgspec
 
 from gateway.admins import Admins
+from gateway.auth_settings import AuthSettings, KeySettings, Priority
 from gateway.host_header import Headers
 from gateway.money_settings import BudgetSettings, budget_of
 from gateway.presented_keys import digest, presented_keys
 from gateway.setting_types import Count, Name, Weight
-from gateway.settings import AuthSettings, KeySettings, Priority
 from shared_state.policies import UNLIMITED, TenantLimits, TenantRecord
 
 # A load over the cut rejects every level above it, so the smallest number is the last to be shed.

@@ -119,6 +119,10 @@ class AdminOnly(Forbidden):
     code = "admin_key_required"
 
 
+class RoleRequired(Forbidden):
+    code = "admin_role_required"
+
+
 class AdminOff(Forbidden):
     code = "admin_disabled"
 

@@ -80,7 +80,7 @@ async def what_lasts(
         access=access,
         feed=feed,
         metrics=metrics,
-        probes=Probes(flight, failover, metrics, lambda: reloader.is_ready),
+        probes=Probes(flight, failover, metrics, lambda: reloader.is_ready, access),
         reload=Reload(access, reloader),
         flight=flight,
         retries=retries,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from gateway.setting_rules import is_loopback
 from gateway.settings import Settings
 from gateway.yaml_source import Problem
 
@@ -13,6 +14,13 @@ def warnings(settings: Settings) -> Iterator[Problem]:
             "auth.admin",
             "every program on this machine administers without a key; so does every caller of a proxy on it that adds "
             "no header of its own. Set auth.admin_key instead",
+        )
+    server = settings.server
+    is_shown = auth.keys and not auth.admin_key and not auth.admin_keys and server.metrics_port is None
+    if is_shown and not is_loopback(server.host):
+        yield Problem(
+            "server.metrics_port",
+            "without it, and without an admin key, /metrics shows every caller the tenants and what they spend",
         )
     if settings.router.fallbacks_within_key:
         yield from _chains_cut_short(settings)

@@ -11,9 +11,10 @@ from typing import Literal
 import msgspec
 
 from gateway import setting_rules, yaml_source
+from gateway.auth_settings import AuthSettings, key_problems
 from gateway.autoscale_settings import autoscale_problems
 from gateway.health_check_settings import HealthCheckSettings
-from gateway.money_settings import BudgetSettings, CostSettings, unpriced_problems
+from gateway.money_settings import CostSettings, unpriced_problems
 from gateway.provider_settings import ProviderSettings
 from gateway.router_settings import RouterSettings
 from gateway.setting_types import (
@@ -25,7 +26,6 @@ from gateway.setting_types import (
     OptionalSecret,
     Port,
     Region,
-    RequiredSecret,
     Secret,
     Size,
     Text,
@@ -39,7 +39,6 @@ from shared_state.address import parse as parse_address
 Engine = Literal["hypercorn", "uvicorn"]
 Standby = Literal["embedded", "none"]
 ANTHROPIC_URL = "https://api.anthropic.com/v1"
-Priority = Literal["critical", "high", "normal", "low", "bulk"]
 Concurrency = Literal["adaptive", "gradient", "fixed"]
 Endpoint = Literal["chat", "completions", "embeddings", "messages", "responses"]
 
@@ -64,26 +63,6 @@ class StateSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     standby: Standby = "embedded"
     deadline_ms: Duration = 250  # for one decision: a store 40 ms away over TLS, and unnoticed before a model's answer
     lost_after_ms: Duration | None = None  # of silence; None: 1 s, or the deadline where that is longer
-
-
-class KeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """One tenant. No models means all of them, no limit means unlimited."""
-
-    name: Identifier
-    key: RequiredSecret
-    priority: Priority = "normal"
-    rpm: Count | None = None
-    tpm: Count | None = None
-    max_parallel: Count | None = None
-    weight: Weight = 1.0  # its share of a full model's turns, among tenants that wait
-    models: tuple[Name, ...] = ()
-    budget: BudgetSettings | None = None
-
-
-class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    admin_key: OptionalSecret = Secret("")
-    admin: Literal["local"] | None = None  # with keys and without an admin key: callers on this machine administer
-    keys: tuple[KeySettings, ...] = ()
 
 
 class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
@@ -211,7 +190,7 @@ def _filled(entry: object, inherited: Mapping[str, object], environment: Mapping
 def _rule_problems(settings: Settings) -> Iterator[Problem]:
     yield from exposure_problems(settings)
     yield from state_problems(settings.state)
-    yield from _key_problems(settings.auth)
+    yield from key_problems(settings.auth)
     yield from _router_problems(settings)
     yield from _model_problems(settings)
     if all(entry.cost == CostSettings() for entry in settings.model_list):
@@ -228,16 +207,6 @@ def state_problems(state: StateSettings) -> Iterator[Problem]:
         yield Problem("state.url", str(error))
     if state.lost_after_ms is not None and state.lost_after_ms < state.deadline_ms:
         yield Problem("state.lost_after", "shorter than state.deadline: the store would be lost before a call is late")
-
-
-def _key_problems(auth: AuthSettings) -> Iterator[Problem]:
-    paths = [yaml_source.item_path("auth.keys", index) for index in range(len(auth.keys))]
-    named = list(zip(paths, auth.keys, strict=True))
-    yield from setting_rules.duplicates("name", [(f"{path}.name", entry.name) for path, entry in named])
-    keys = [("auth.admin_key", auth.admin_key), *((f"{path}.key", entry.key) for path, entry in named)]
-    yield from setting_rules.duplicates("key", keys)
-    if auth.admin and auth.admin_key:
-        yield Problem("auth.admin", "not with auth.admin_key: the key is for callers on this machine as well")
 
 
 def _router_problems(settings: Settings) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ def start_lines(settings: Settings, version: str, processes: int = 1) -> list[st
     where = _address(server.host, server.port) + (f" ({processes} processes)" if processes > 1 else "")
     lines = [f"pllm {version} listens on {where}: {models}, {deployments}, store {store}"]
     if Admins(settings.auth).mode == "off":
-        lines.append("without auth.admin_key the live page and /v1/admin are off")
+        lines.append("without an admin key the live page and /v1/admin are off")
     else:
         lines.append(f"live page: {_address(_EVERYWHERE.get(server.host, server.host), server.port)}/admin")
     if server.engine != "hypercorn":

@@ -25,8 +25,8 @@ ORDER = {
         "endpoints.reload",
         *("endpoints.tenants", "endpoints.overview", "endpoints.scaling", "endpoints.explanation"),
         "endpoints.admin",
-        *("endpoints.page", "endpoints.access", "endpoints.event_stream"),
-        *("endpoints.openai", "endpoints.inference", "endpoints.reception", "endpoints.ops"),
+        *("endpoints.page", "endpoints.ops", "endpoints.access", "endpoints.event_stream"),
+        *("endpoints.openai", "endpoints.inference", "endpoints.reception"),
         "endpoints.threshold",
         *("request_log", "logs", "endpoints.error_forms", "endpoints.pings", "endpoints.wire", "http_text"),
         *("live", "event_pages", "surroundings", "scaling_view", "masking"),
@@ -88,6 +88,7 @@ ORDER = {
         *("configuration_changes", "configuration_file", "setting_warnings"),
         *(
             "settings",
+            "auth_settings",
             "setting_rules",
             "struct_reader",
             "provider_settings",

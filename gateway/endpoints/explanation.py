@@ -44,7 +44,7 @@ class Explainer:
         self._prices = prices
 
     async def show(self, request: Request) -> Response:
-        self._access.authorize(request)
+        self._access.authorize(request, "viewer")
         tenant = self._tenant(request)
         level = _level(request, tenant)
         prompt_bytes = min(_number(request, "prompt_bytes"), PROMPT_BYTES_MOST)

@@ -37,12 +37,12 @@ class Tenants:
 
     async def index(self, request: Request) -> Response:
         """GET /v1/admin/tenants: those of the store, without their keys."""
-        self._access.authorize(request)
+        self._access.authorize(request, "viewer")
         return answered({"tenants": [_shown(self._book.records[name]) for name in sorted(self._book.records)]})
 
     async def put(self, request: Request) -> Response:
         """PUT /v1/admin/tenants/{name}."""
-        self._access.authorize(request)
+        admin = self._access.authorize(request)
         name = _name(request)
         try:
             wanted = await request_of(request, TenantRequest)
@@ -65,7 +65,7 @@ class Tenants:
         del fields["key"]
         record = TenantRecord(name=name, key_hash=key_hash, **fields | {"budget": budget_of(wanted.budget)})
         try:
-            await self._book.put(record, "admin")
+            await self._book.put(record, admin.name)
         except KeyInUse:
             raise Conflict("Another tenant has this key.", param="key") from None
         shown = _shown(record) | ({"key": key} if is_made else {})
@@ -73,9 +73,9 @@ class Tenants:
 
     async def remove(self, request: Request) -> Response:
         """DELETE /v1/admin/tenants/{name}: its key opens nothing from now on."""
-        self._access.authorize(request)
+        admin = self._access.authorize(request)
         name = _name(request)
-        if not await self._book.remove(name, "admin"):
+        if not await self._book.remove(name, admin.name):
             raise NotFound(f"The store has no tenant `{name}`.")
         return answered({"name": name, "removed": True})
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.admins import ADMIN, LOCAL, Admins, Mode
+from gateway.admins import ADMIN, LOCAL, ROLES, Admin, Admins, Mode
+from gateway.auth_settings import AdminKeySettings, AdminRole, AuthSettings, KeySettings
 from gateway.host_header import Headers
 from gateway.setting_types import Secret
-from gateway.settings import AuthSettings, KeySettings
 from tests.gateway.test_origin import RELAYS
 
 KEYS = (KeySettings(name="team-a", key=Secret("sk-a")),)
@@ -30,6 +30,41 @@ def test_mode_is_what_the_configuration_has(admins: Admins, mode: Mode) -> None:
 @pytest.mark.parametrize("client_host", ["203.0.113.9", "127.0.0.1", None])
 def test_admin_key_administers_from_anywhere(headers: Headers, client_host: str | None) -> None:
     assert ADMINISTERED.of(headers, client_host) is ADMIN
+
+
+BY_ROLE = Admins(
+    AuthSettings(
+        admin_key=Secret("sk-admin"),
+        admin_keys=tuple(AdminKeySettings(name=f"the-{role}", key=Secret(f"sk-{role}-2"), role=role) for role in ROLES),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "admin"),
+    [
+        ("sk-admin", ADMIN),
+        ("sk-viewer-2", Admin("the-viewer", "viewer")),
+        ("sk-operator-2", Admin("the-operator", "operator")),
+        ("sk-admin-2", Admin("the-admin", "admin")),
+        ("sk-viewer", None),
+    ],
+)
+def test_key_names_its_holder_and_role(key: str, admin: Admin | None) -> None:
+    assert BY_ROLE.of(bearer(key), "203.0.113.9") == admin
+
+
+def test_admin_keys_alone_are_admin_keys() -> None:
+    only = Admins(AuthSettings(admin_keys=(AdminKeySettings(name="a", key=Secret("sk-a"), role="viewer"),)))
+
+    assert only.mode == "key"
+    assert only.of([], None) is None
+
+
+@pytest.mark.parametrize("has", ROLES)
+@pytest.mark.parametrize("needs", ROLES)
+def test_role_holds_those_below_it(has: AdminRole, needs: AdminRole) -> None:
+    assert Admin("a", has).may_act_as(needs) is (ROLES.index(has) >= ROLES.index(needs))
 
 
 @pytest.mark.parametrize("headers", [[], bearer("sk-a"), bearer("sk-admi"), bearer("")])

@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 
 from gateway.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Tenant
+from gateway.auth_settings import AuthSettings, KeySettings, Priority
 from gateway.host_header import Headers
 from gateway.presented_keys import digest
 from gateway.setting_types import Secret
-from gateway.settings import AuthSettings, KeySettings, Priority
 from shared_state.policies import UNLIMITED, TenantLimits, TenantRecord
 
 TEAM_A = KeySettings(name="team-a", key=Secret("sk-a"))

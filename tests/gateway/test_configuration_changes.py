@@ -65,6 +65,7 @@ def settings(old: str = "", new: str = "") -> Settings:
         ("sk-key-a", "sk-key-c", ["auth.keys.a.key"]),
         (", {name: b, key: sk-key-b}", "", ["auth.keys.b: removed"]),
         ("sk-admin-1", "sk-admin-2", ["auth.admin_key"]),
+        ("keys: [", "admin_keys: [{name: c, key: sk-c, role: viewer}], keys: [", ["auth.admin_keys.c: added"]),
         ("admin_key: sk-admin-1", "admin: local", ["auth.admin_key", "auth.admin"]),
         ("one: m", "two: m", ["router.aliases.one: removed", "router.aliases.two: added"]),
         ("{m: [n]}", "{n: [m]}", ["router.fallbacks.m: removed", "router.fallbacks.n: added"]),

@@ -107,6 +107,7 @@ class TestTree:
             "fallbacks": {},
             "context_window_fallbacks": {},
             "content_policy_fallbacks": {},
+            "fallbacks_within_key": True,
             "queue": {"max_waiting": 100, "max_wait": 10_000, "target": 1_000},
             "model_queues": {},
             "forecast": {"enabled": False, "lookahead": 300_000, "early_cut": 0.1},
@@ -487,8 +488,47 @@ class TestKeys:
         assert parse(f"auth: {{admin: local, {keys}}}\n{ONE_MODEL}", {}).auth.admin == "local"
         assert self.auth_problems(f"{{admin: yes, {keys}}}") == ["auth.admin: expected one of local"]
         assert self.auth_problems(f"{{admin: local, admin_key: adm, {keys}}}") == [
-            "auth.admin: not with auth.admin_key: the key is for callers on this machine as well"
+            "auth.admin: not with an admin key: callers on this machine use the key as well"
         ]
+
+    def test_admin_keys_have_a_name_a_key_and_a_role(self) -> None:
+        text = f"auth: {{admin_keys: [{{name: prometheus, key: k, role: viewer}}]}}\n{ONE_MODEL}"
+        [entry] = parse(text, {}).auth.admin_keys
+
+        assert (entry.name, entry.key, entry.role) == ("prometheus", "k", "viewer")
+
+    @pytest.mark.parametrize(
+        ("auth", "problem"),
+        [
+            ("{admin_keys: [{name: a, key: k}]}", "auth.admin_keys[0].role: missing"),
+            (
+                "{admin_keys: [{name: a, key: k, role: root}]}",
+                "auth.admin_keys[0].role: expected one of viewer, operator, admin",
+            ),
+            (
+                "{admin_keys: [{name: a, key: k, role: viewer}, {name: a, key: l, role: admin}]}",
+                "auth.admin_keys[1].name: the same name as auth.admin_keys[0].name",
+            ),
+            (
+                "{admin_key: m, admin_keys: [{name: admin, key: k, role: viewer}]}",
+                "auth.admin_keys[0].name: the same name as auth.admin_key",
+            ),
+            (
+                "{admin_keys: [{name: a, key: k, role: viewer}], keys: [{name: a, key: k}]}",
+                "auth.keys[0].key: the same key as auth.admin_keys[0].key",
+            ),
+            (
+                "{admin_key: k, admin_keys: [{name: a, key: k, role: viewer}]}",
+                "auth.admin_keys[0].key: the same key as auth.admin_key",
+            ),
+            (
+                "{admin: local, admin_keys: [{name: a, key: k, role: viewer}]}",
+                "auth.admin: not with an admin key: callers on this machine use the key as well",
+            ),
+        ],
+    )
+    def test_admin_keys_that_cannot_be_told_apart_are_refused(self, auth: str, problem: str) -> None:
+        assert self.auth_problems(auth) == [problem]
 
     def test_admin_key_that_is_also_a_tenants_is_refused(self) -> None:
         assert self.auth_problems("{admin_key: k, keys: [{name: a, key: k}]}") == [

@@ -45,7 +45,7 @@ def test_one_of_a_kind_is_counted_as_one_and_an_address_has_its_brackets() -> No
 def test_page_that_is_off_is_not_advertised(host: str) -> None:
     text = f"{MODELS}auth: {{keys: [{{name: team, key: key-1}}]}}\nserver: {{host: {host}}}\n"
 
-    assert lines(text)[1:] == ["without auth.admin_key the live page and /v1/admin are off"]
+    assert lines(text)[1:] == ["without an admin key the live page and /v1/admin are off"]
 
 
 def test_page_that_is_for_this_machine_is_advertised() -> None:

@@ -6,10 +6,10 @@ import pytest
 from starlette.requests import Request
 
 from gateway.auth import Authenticator
+from gateway.auth_settings import AuthSettings
 from gateway.endpoints.access import AdminAccess
 from gateway.errors import Unauthorized
 from gateway.setting_types import Secret
-from gateway.settings import AuthSettings
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import STATS, Cluster, ReplicaProcess, deployment, running_cluster

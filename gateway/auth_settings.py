@@ -1,0 +1,56 @@
+"""The keys of a configuration: of tenants and of those who administer."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from gateway import setting_rules
+from gateway.money_settings import BudgetSettings
+from gateway.setting_types import Count, Identifier, Name, OptionalSecret, RequiredSecret, Secret, Weight, yaml_key
+from gateway.yaml_source import Problem, item_path
+
+AdminRole = Literal["viewer", "operator", "admin"]
+Priority = Literal["critical", "high", "normal", "low", "bulk"]
+
+
+class KeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    """One tenant. No models means all of them, no limit means unlimited."""
+
+    name: Identifier
+    key: RequiredSecret
+    priority: Priority = "normal"
+    rpm: Count | None = None
+    tpm: Count | None = None
+    max_parallel: Count | None = None
+    weight: Weight = 1.0  # its share of a full model's turns, among tenants that wait
+    models: tuple[Name, ...] = ()
+    budget: BudgetSettings | None = None
+
+
+class AdminKeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    """A key for the admin endpoints: a viewer reads, an operator moves breakers and reloads, an admin makes tenants."""
+
+    name: Identifier  # as logs and events show it
+    key: RequiredSecret
+    role: AdminRole
+
+
+class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    admin_key: OptionalSecret = Secret("")
+    admin_keys: tuple[AdminKeySettings, ...] = ()
+    admin: Literal["local"] | None = None  # with keys and without an admin key: callers on this machine administer
+    keys: tuple[KeySettings, ...] = ()
+
+
+def key_problems(auth: AuthSettings) -> Iterator[Problem]:
+    tenants = [(item_path("auth.keys", index), entry) for index, entry in enumerate(auth.keys)]
+    admins = [(item_path("auth.admin_keys", index), entry) for index, entry in enumerate(auth.admin_keys)]
+    yield from setting_rules.duplicates("name", [(f"{path}.name", entry.name) for path, entry in tenants])
+    own_names = [("auth.admin_key", "admin")] if auth.admin_key else []
+    yield from setting_rules.duplicates("name", [*own_names, *((f"{path}.name", entry.name) for path, entry in admins)])
+    keys = [("auth.admin_key", auth.admin_key), *((f"{path}.key", entry.key) for path, entry in admins)]
+    keys += [(f"{path}.key", entry.key) for path, entry in tenants]
+    yield from setting_rules.duplicates("key", keys)
+    if auth.admin and (auth.admin_key or auth.admin_keys):
+        yield Problem("auth.admin", "not with an admin key: callers on this machine use the key as well")
