@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from gateway import setting_rules
+from gateway.key_strength import weakness
 from gateway.money_settings import BudgetSettings
 from gateway.setting_types import Count, Identifier, Name, OptionalSecret, RequiredSecret, Secret, Weight, yaml_key
 from gateway.yaml_source import Problem, item_path
@@ -43,14 +44,26 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     keys: tuple[KeySettings, ...] = ()
 
 
+def keys_of(auth: AuthSettings) -> Iterator[tuple[str, Secret]]:
+    """Every key with its path, those of admins first."""
+    if auth.admin_key:
+        yield "auth.admin_key", auth.admin_key
+    yield from ((f"{item_path('auth.admin_keys', i)}.key", entry.key) for i, entry in enumerate(auth.admin_keys))
+    yield from ((f"{item_path('auth.keys', i)}.key", entry.key) for i, entry in enumerate(auth.keys))
+
+
+def weak_keys(auth: AuthSettings) -> Iterator[Problem]:
+    for path, key in keys_of(auth):
+        if key and (fault := weakness(key)):
+            yield Problem(path, fault)
+
+
 def key_problems(auth: AuthSettings) -> Iterator[Problem]:
     tenants = [(item_path("auth.keys", index), entry) for index, entry in enumerate(auth.keys)]
     admins = [(item_path("auth.admin_keys", index), entry) for index, entry in enumerate(auth.admin_keys)]
     yield from setting_rules.duplicates("name", [(f"{path}.name", entry.name) for path, entry in tenants])
     own_names = [("auth.admin_key", "admin")] if auth.admin_key else []
     yield from setting_rules.duplicates("name", [*own_names, *((f"{path}.name", entry.name) for path, entry in admins)])
-    keys = [("auth.admin_key", auth.admin_key), *((f"{path}.key", entry.key) for path, entry in admins)]
-    keys += [(f"{path}.key", entry.key) for path, entry in tenants]
-    yield from setting_rules.duplicates("key", keys)
+    yield from setting_rules.duplicates("key", keys_of(auth))
     if auth.admin and (auth.admin_key or auth.admin_keys):
         yield Problem("auth.admin", "not with an admin key: callers on this machine use the key as well")

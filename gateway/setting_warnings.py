@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from gateway.auth_settings import weak_keys
 from gateway.setting_rules import is_loopback
 from gateway.settings import Settings
 from gateway.yaml_source import Problem
@@ -16,6 +17,8 @@ def warnings(settings: Settings) -> Iterator[Problem]:
             "no header of its own. Set auth.admin_key instead",
         )
     server = settings.server
+    if is_loopback(server.host):
+        yield from weak_keys(auth)
     is_shown = auth.keys and not auth.admin_key and not auth.admin_keys and server.metrics_port is None
     if is_shown and not is_loopback(server.host):
         yield Problem(

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from gateway import setting_rules, yaml_source
-from gateway.auth_settings import AuthSettings, key_problems
+from gateway.auth_settings import AuthSettings, key_problems, weak_keys
 from gateway.autoscale_settings import autoscale_problems
 from gateway.health_check_settings import HealthCheckSettings
 from gateway.money_settings import CostSettings, unpriced_problems
@@ -139,8 +139,13 @@ def parse(text: str, environment: Mapping[str, str]) -> Settings:
 
 
 def exposure_problems(settings: Settings) -> Iterator[Problem]:
-    """Without keys everybody is let in; worth asking again when the command line replaces the host."""
-    if not settings.auth.keys and not setting_rules.is_loopback(settings.server.host):
+    """What the network must not find: a gateway without keys, and keys that it can guess. To be checked again when the
+    command line replaces the host.
+    """
+    if setting_rules.is_loopback(settings.server.host):
+        return
+    yield from weak_keys(settings.auth)
+    if not settings.auth.keys:
         yield Problem("server.host", "without auth.keys only a loopback address such as 127.0.0.1 is allowed")
 
 

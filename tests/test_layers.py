@@ -89,6 +89,7 @@ ORDER = {
         *(
             "settings",
             "auth_settings",
+            "key_strength",
             "setting_rules",
             "struct_reader",
             "provider_settings",

@@ -16,6 +16,7 @@ from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import answered, request_of
 from gateway.endpoints.wire import ClientGone
 from gateway.errors import Conflict, InvalidRequest, NotFound
+from gateway.key_strength import LEAST, weakness
 from gateway.money_settings import budget_of
 from gateway.presented_keys import digest
 from gateway.setting_types import Identifier
@@ -24,8 +25,7 @@ from shared_state.policies import TenantRecord
 from shared_state.tenants import KeyInUse, TenantBook
 
 KEY_BYTES = 32
-KEY_LEAST = 16  # characters of a key that somebody brings
-_KEY = re.compile(rf"[!-~]{{{KEY_LEAST},}}")  # no header could hold another
+_KEY = re.compile(rf"[!-~]{{{LEAST},}}")  # no header could hold another
 
 
 class Tenants:
@@ -54,8 +54,10 @@ class Tenants:
         await self._book.refresh()
         before = self._book.records.get(name)
         if wanted.key is not None and not _KEY.fullmatch(wanted.key):
-            message = f"A key has at least {KEY_LEAST} visible ASCII characters, without blanks."
+            message = f"A key has at least {LEAST} visible ASCII characters, without blanks."
             raise InvalidRequest(message, param="key")
+        if wanted.key is not None and (fault := weakness(wanted.key)):
+            raise InvalidRequest(f"This is {fault}.", param="key")
         is_made = wanted.key is None and before is None
         key = "sk-pllm-" + secrets.token_urlsafe(KEY_BYTES) if is_made else wanted.key
         key_hash = digest(key.encode()).hex() if key is not None else before.key_hash if before else ""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import kubernetes_validate
@@ -36,6 +37,15 @@ ENVIRONMENT = {
     "OPENAI_API_KEY": "sk-0123456789",
     "REDIS_URL": "redis://valkey:6379/0",
 }
+
+
+def clients_of_the_compose_check() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("clients", DEPLOY / "compose/clients.py")
+    assert specification is not None
+    assert specification.loader is not None
+    clients = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(clients)
+    return clients
 
 
 def kind(name: str) -> Any:
@@ -188,11 +198,7 @@ def test_balancer_answers_in_the_gateways_words_where_no_replica_can() -> None:
 def test_compose_check_excuses_what_a_killed_replica_had_in_hand_and_nothing_else(
     lost: dict[str, list[float]], killed_s: tuple[float, float] | None, is_excused: bool
 ) -> None:
-    specification = importlib.util.spec_from_file_location("clients", DEPLOY / "compose/clients.py")
-    assert specification is not None
-    assert specification.loader is not None
-    clients = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(clients)
+    clients = clients_of_the_compose_check()
     failures = Counter({kind: len(times) for kind, times in lost.items()})
     seen = clients.Seen(400, failures, [at_s for times in lost.values() for at_s in times], 1000)
 
@@ -222,6 +228,22 @@ def test_prometheus_scrapes_the_port_for_metrics_which_the_balancer_does_not_pas
     assert server.metrics_port == job["dns_sd_configs"][0]["port"]
     assert str(server.metrics_port) not in (DEPLOY / "compose/haproxy.cfg").read_text()
     assert "ports" not in services["gateway"]
+
+
+def test_compose_does_not_start_with_the_example_of_its_environment() -> None:
+    example = dict(re.findall(r"(?m)^(\w+)=(.*)$", (DEPLOY.parent / ".env.example").read_text()))
+    environment = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text())["services"]["gateway"][
+        "environment"
+    ]
+
+    assert set(example) == {"PLLM_ADMIN_KEY", "PLLM_API_KEY"}
+    assert all(not value and environment[name].startswith(f"${{{name}:?") for name, value in example.items())
+
+
+def test_compose_check_brings_keys_that_may_be_exposed() -> None:
+    keys = clients_of_the_compose_check().KEYS
+
+    assert list(exposure_problems(parse((DEPLOY / "compose/gateway.yaml").read_text(), keys))) == []
 
 
 def test_container_has_the_time_to_drain() -> None:

@@ -8,7 +8,7 @@ from gateway.settings import parse
 from gateway.start_lines import start_lines
 
 MODELS = "model_list: [{id: a, model_name: gpt-4}, {id: b, model_name: gpt-4}, {id: c, model_name: claude}]\n"
-KEYS = "auth: {admin_key: adm-1, keys: [{name: team, key: key-1}]}\n"
+KEYS = "auth: {admin_key: adm-0123456789abcdef, keys: [{name: team, key: key-0123456789abcdef}]}\n"
 STORE = "state: {url: 'redis://user:s3cret@store.example:6379/2'}\n"
 
 
@@ -43,7 +43,7 @@ def test_one_of_a_kind_is_counted_as_one_and_an_address_has_its_brackets() -> No
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
 def test_page_that_is_off_is_not_advertised(host: str) -> None:
-    text = f"{MODELS}auth: {{keys: [{{name: team, key: key-1}}]}}\nserver: {{host: {host}}}\n"
+    text = f"{MODELS}auth: {{keys: [{{name: team, key: key-0123456789abcdef}}]}}\nserver: {{host: {host}}}\n"
 
     assert lines(text)[1:] == ["without an admin key the live page and /v1/admin are off"]
 
