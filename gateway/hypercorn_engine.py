@@ -7,15 +7,17 @@ closes.
 
 import asyncio
 import contextlib
-import math
 from collections.abc import Awaitable, Callable
 
 from hypercorn.config import Config
 from starlette.types import ASGIApp
 
+from gateway.client_clock import Timeouts
+from gateway.client_connections import ClientConnections
 from gateway.http1 import Http1
 from gateway.http_text import Refuse
 
+TIMEOUTS = Timeouts()
 CUT_OFF_S = 1.0  # for requests to end once they have been cancelled
 
 
@@ -24,7 +26,8 @@ async def serve(
     config: Config,
     refuse: Refuse,
     drained: Callable[[], Awaitable[object]],
-    max_connections: float = math.inf,
+    connections: ClientConnections,
+    timeouts: Timeouts = TIMEOUTS,
 ) -> None:
     """Serves ``config.bind`` until ``drained`` returns; what is still in flight then is cancelled."""
     loop, open_ones, all_closed = asyncio.get_running_loop(), set[Http1](), asyncio.Event()
@@ -35,8 +38,7 @@ async def serve(
             all_closed.set()
 
     def accepted() -> Http1:
-        is_surplus = len(open_ones) >= max_connections
-        connection = Http1(app, refuse, config.keep_alive_timeout, closed, is_surplus)
+        connection = Http1(app, refuse, timeouts, connections, closed)
         open_ones.add(connection)
         return connection
 

@@ -20,6 +20,7 @@ ORDER = {
         *("imports.litellm_values", "imports.report", "tables"),
         "standard_streams",
         *("server", "hang_up", "hypercorn_engine", "http1", "asgi_cycle"),
+        *("byte_bounds", "client_clock", "client_connections", "request_head", "open_files"),
         "start_lines",
         *("app", "lasting", "serving", "stores", "early_refusal", "otlp"),
         "endpoints.reload",

@@ -156,7 +156,7 @@ def test_stream_is_sent_as_it_comes(replica: ReplicaProcess, provider: ProviderP
 def test_stream_forbids_caches_and_buffers(replica: ReplicaProcess) -> None:
     headers = replica.chat(stream=True).headers
 
-    assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-cache", "no")
+    assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-store", "no")
 
 
 def test_answer_without_a_content_type_gets_one(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
@@ -251,7 +251,7 @@ def test_unknown_model_is_not_found(replica: ReplicaProcess, name: str) -> None:
 
 def test_body_may_come_byte_by_byte(replica: ReplicaProcess) -> None:
     body = json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}]}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: test\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
     with Call(replica.address, head.encode()) as call:
         for byte in body:
             call.send(bytes([byte]))
