@@ -18,9 +18,11 @@ from gateway.configuration_file import ConfigurationFile, Loaded
 from gateway.endpoints.access import ADMIN_NAME
 from gateway.endpoints.error_forms import rendered
 from gateway.endpoints.threshold import Threshold
+from gateway.endpoints.visitors import Visitors
 from gateway.endpoints.wire import NO_STORE, find
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost
 from gateway.flight import Flight
+from gateway.http_text import Address
 from gateway.lasting import what_lasts
 from gateway.logs import Lines
 from gateway.openapi import document
@@ -57,12 +59,14 @@ class Application(Starlette):
         log: RequestLog,
         reloader: Reloader,
         is_open: Callable[[], bool],
+        visitors: Visitors,
     ) -> None:
         super().__init__(exception_handlers=_HANDLERS)
         # An address with a slash too many is unknown; a redirect would be built from the client's Host header.
         self.router.redirect_slashes = False
         self._own = [Route("/openapi.json", openapi, methods=["GET"]), *scraped]
         self._threshold = Threshold(super().__call__, is_open)
+        self._visitors = visitors
         self._log = log
         self.metrics = metrics
         self.reloader = reloader
@@ -75,9 +79,9 @@ class Application(Starlette):
         self.settings = serving.settings
         self.router.routes = [*serving.routes, *self._own]
 
-    def refuse(self, data: bytes) -> bytes | None:
+    def refuse(self, data: bytes, client: Address) -> bytes | None:
         """Returns the answer to a request that is refused from its bytes, before it reaches an endpoint."""
-        return self._refuse(data)
+        return self._refuse(data, client)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "*":  # OPTIONS, about the server as a whole
@@ -95,6 +99,7 @@ class Application(Starlette):
         started, request_id = time.perf_counter(), f"req_{secrets.token_hex(16)}"
         method = scope.get("method", "")  # a WebSocket, which is refused, has none
         line = RequestLine(method=method, path=self._log.path(scope["path"]), request_id=request_id)
+        line.client = self._visitors.address(scope)
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -156,7 +161,7 @@ async def application(
         on_main = beside if settings.server.metrics_port is None else []
         first = serving(settings, Catalog(settings), lasting)
         metrics = Threshold(Starlette(routes=scraped, exception_handlers=_HANDLERS), lasting.authenticator.is_open)
-        app = Application(first, on_main, metrics, log, reloader, lasting.authenticator.is_open)
+        app = Application(first, on_main, metrics, log, reloader, lasting.authenticator.is_open, lasting.visitors)
         stack.push_async_callback(reloader.stop)
         await reloader.start()
         yield app

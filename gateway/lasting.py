@@ -12,6 +12,7 @@ from gateway.dispatch import Dispatcher
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.ops import Probes
 from gateway.endpoints.reload import Reload
+from gateway.endpoints.visitors import Visitors
 from gateway.flight import Flight
 from gateway.health_checks import HealthChecks
 from gateway.live import LiveFeed, models_shown
@@ -29,6 +30,7 @@ from gateway.stores import State
 from gateway.surroundings import surroundings
 from gateway.tracing import Tracer
 from gateway.upstream import Upstream
+from gateway.wrong_keys import WrongKeys
 from shared_state.failover import Failover
 from shared_state.news import News
 from shared_state.policies import TenantRecord
@@ -61,7 +63,8 @@ async def what_lasts(
     around = partial(surroundings, settings.server.region, ledger, scaling, admission.waiting)
     feed = LiveFeed(failover, models_shown(settings), replica, around, lambda: flight.is_draining)
     stack.push_async_callback(feed.stop)
-    access = AdminAccess(authenticator)
+    visitors = Visitors(settings.server.trusted_proxies, WrongKeys())
+    access = AdminAccess(authenticator, visitors)
     cluster = ClusterMetrics(settings.model_list, ledger, lambda: scaling.latest, settings.server.region)
     metrics = Metrics(
         failover, retries, measures, admission.queues, admission.attempts, lag, cluster, reloader, settings
@@ -78,6 +81,7 @@ async def what_lasts(
         health_checks=health_checks,
         book=book,
         access=access,
+        visitors=visitors,
         feed=feed,
         metrics=metrics,
         probes=Probes(flight, failover, metrics, lambda: reloader.is_ready, access),

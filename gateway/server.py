@@ -77,7 +77,7 @@ async def _with_metrics(app: Application, settings: Settings, serving: Coroutine
     if settings.server.metrics_port is not None:
         config = _hypercorn_config(settings.server.host, settings.server.metrics_port)
         few = ClientConnections(METRICS_CONNECTIONS_MOST)
-        serving_metrics = hypercorn_engine.serve(app.metrics, config, lambda _data: None, asyncio.Event().wait, few)
+        serving_metrics = hypercorn_engine.serve(app.metrics, config, lambda *_: None, asyncio.Event().wait, few)
         tasks.add(asyncio.create_task(serving_metrics))
     try:
         await asyncio.wait({main, *tasks}, return_when=asyncio.FIRST_COMPLETED)

@@ -26,6 +26,7 @@ from gateway.endpoints.reception import Reception
 from gateway.endpoints.reload import Reload
 from gateway.endpoints.scaling import ScalingView
 from gateway.endpoints.tenants import Tenants
+from gateway.endpoints.visitors import Visitors
 from gateway.flight import Flight
 from gateway.health_checks import HealthChecks
 from gateway.http_text import Refuse
@@ -58,6 +59,7 @@ class Lasting(msgspec.Struct):
     health_checks: HealthChecks
     book: TenantBook
     access: AdminAccess
+    visitors: Visitors
     feed: LiveFeed
     metrics: Metrics
     probes: Probes
@@ -84,6 +86,7 @@ def adopt(settings: Settings, lasting: Lasting) -> Serving:
     """Another configuration, at one stroke: no request comes between. What is under way ends as it began."""
     catalog, upstream = Catalog(settings), lasting.upstream.changed(settings.model_list)
     lasting.authenticator.adopt(settings.auth)
+    lasting.visitors.adopt(settings.server.trusted_proxies)
     lasting.prices.adopt(settings.model_list, settings.router.cost_estimate, budget_of(settings.router.budget))
     lasting.round_trips.adopt(settings.model_list)
     lasting.health_checks.adopt(settings.model_list)
@@ -98,14 +101,14 @@ def adopt(settings: Settings, lasting: Lasting) -> Serving:
 def serving(settings: Settings, catalog: Catalog, lasting: Lasting) -> Serving:
     dispatcher, authenticator, access = lasting.dispatcher, lasting.authenticator, lasting.access
     measures, retries, tracer, log = lasting.measures, lasting.retries, lasting.tracer, lasting.log
-    reception = Reception(dispatcher, authenticator, settings.router.request_timeout_ms)
+    reception = Reception(dispatcher, authenticator, settings.router.request_timeout_ms, lasting.visitors)
     hot: dict[str, ASGIApp] = {
         f"/v1{kind.value}": Inference(
             kind, dispatcher, reception, settings, lasting.replica, lasting.flight, retries, measures, tracer, log
         )
         for kind in Kind
     }
-    models = Models(catalog, authenticator, lasting.created)
+    models = Models(catalog, reception, lasting.created)
     admin = Admin(lasting.failover, catalog, lasting.admission, access)
     tenants = Tenants(access, lasting.book, authenticator, catalog)
     overview = Overview(access, lasting.failover, lasting.feed, settings)

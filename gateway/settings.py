@@ -23,6 +23,7 @@ from gateway.setting_types import (
     Identifier,
     Level,
     Name,
+    Network,
     OptionalSecret,
     Port,
     Region,
@@ -55,6 +56,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     drain_timeout_ms: Duration = 60_000  # for the answers in flight; a supervisor that kills earlier has to know
     region: Region | None = None  # when loaded without one: the environment's PLLM_REGION
     access_log: bool = True  # one line for each request
+    trusted_proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For names the client
     metrics_port: Port | None = None  # of its own, on the same host; /metrics is found there alone then
 
 

@@ -28,7 +28,7 @@ ORDER = {
         "endpoints.admin",
         *("endpoints.page", "endpoints.ops", "endpoints.access", "endpoints.event_stream"),
         *("endpoints.openai", "endpoints.inference", "endpoints.reception"),
-        "endpoints.threshold",
+        *("endpoints.threshold", "endpoints.visitors"),
         *("request_log", "logs", "endpoints.error_forms", "endpoints.pings", "endpoints.wire", "http_text"),
         *("live", "event_pages", "surroundings", "scaling_view", "masking"),
         *(
@@ -83,6 +83,8 @@ ORDER = {
             "admins",
             "origin",
             "presented_keys",
+            "wrong_keys",
+            "client_address",
             "host_header",
         ),
         "dialects.error_kinds",

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from gateway.admins import Admin
 from gateway.auth import Authenticator
 from gateway.auth_settings import AdminRole
+from gateway.endpoints.visitors import Visitors
 from gateway.errors import AdminOff, AdminOnly, CrossOrigin, GatewayError, RoleRequired, Unauthorized
 from gateway.origin import is_cross_origin, is_named_locally
 
@@ -26,7 +27,10 @@ _log = logging.getLogger("pllm.admin")
 
 
 class AdminAccess:
-    def __init__(self, authenticator: Authenticator, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, authenticator: Authenticator, visitors: Visitors, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._visitors = visitors
         self._authenticator = authenticator
         self._now = now
         self._logged_s = float("-inf")
@@ -40,7 +44,7 @@ class AdminAccess:
             raise found
         request.scope[ADMIN_NAME] = found.name
         if request.method not in ("GET", "HEAD"):
-            where = (request.method, request.scope["path"], found.name, found.role, _caller(request))
+            where = (request.method, request.scope["path"], found.name, found.role, self._caller(request))
             _log.info("%s %.200a by %s (%s) from %s", *where)
         return found
 
@@ -70,7 +74,9 @@ class AdminAccess:
         if admin is not None:
             return RoleRequired(f"This endpoint needs a key of the role {role}, and `{admin.name}` is {admin.role}.")
         if any(name in (b"authorization", b"x-api-key") for name, _ in headers):
-            return AdminOnly("This endpoint needs the admin key.")
+            fault = AdminOnly("This endpoint needs the admin key.")
+            is_tenant = self._authenticator.tenant(headers) is not None
+            return fault if is_tenant else self._visitors.refusal(request.scope, fault)
         return Unauthorized("This endpoint needs the admin key.")
 
     def _log_refusal(self, request: Request, fault: GatewayError) -> None:
@@ -80,10 +86,14 @@ class AdminAccess:
             return
         more = f", and {self._unlogged} more since the last line" if self._unlogged else ""
         _log.warning(
-            "refused %s %.200a from %s: %s%s", request.method, request.scope["path"], _caller(request), fault.code, more
+            "refused %s %.200a from %s: %s%s",
+            request.method,
+            request.scope["path"],
+            self._caller(request),
+            fault.code,
+            more,
         )
         self._logged_s, self._unlogged = now, 0
 
-
-def _caller(request: Request) -> str:
-    return request.client.host if request.client else "a local socket"
+    def _caller(self, request: Request) -> str:
+        return self._visitors.address(request.scope) or "a local socket"

@@ -81,6 +81,7 @@ class Inference:
         interrupt = Interrupt()
         trace = self._tracer.begin(self._kind, scope["headers"], request_id)
         line = RequestLine(method="POST", path=self._path, request_id=request_id.decode(), trace_id=trace.id)
+        line.client = self._reception.visitors.address(scope)
         self._flight.begin()
         try:
             try:
@@ -125,7 +126,7 @@ class Inference:
         line: RequestLine,
     ) -> None:
         told: list[Header] = scope["headers"]
-        tenant = self._reception.tenant(told)
+        tenant = self._reception.tenant(scope)
         line.tenant = tenant.name
         deadline = self._reception.deadline(told, interrupt.time())
         body = await self._body(scope, receive, interrupt, deadline)

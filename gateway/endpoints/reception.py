@@ -6,12 +6,14 @@ import random
 import secrets
 
 import msgspec
+from starlette.types import Scope
 
 from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.calls import Call, Kind, edition_of, parse
 from gateway.course import Route
 from gateway.deadline import Deadline
 from gateway.dispatch import Dispatcher
+from gateway.endpoints.visitors import Visitors
 from gateway.endpoints.wire import Header, find
 from gateway.errors import InvalidRequest, Unauthorized
 from gateway.origin import foreign_call
@@ -66,7 +68,10 @@ def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
 class Reception:
     """``timeout_ms``: as long as a request may take at the most."""
 
-    def __init__(self, dispatcher: Dispatcher, authenticator: Authenticator, timeout_ms: int) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, authenticator: Authenticator, timeout_ms: int, visitors: Visitors
+    ) -> None:
+        self.visitors = visitors
         self._dispatcher = dispatcher
         self._authenticator = authenticator
         self._timeout_ms = timeout_ms
@@ -76,8 +81,15 @@ class Reception:
     def request_id(self) -> bytes:
         return b"req_%032x" % self._bits(128)
 
-    def tenant(self, headers: list[Header]) -> Tenant:
-        """Before the body is read. Raises Unauthorized, CrossOrigin."""
+    def tenant(self, scope: Scope) -> Tenant:
+        """Before the body is read. Raises Unauthorized, TooManyWrongKeys, CrossOrigin."""
+        try:
+            return self.known(scope["headers"])
+        except Unauthorized as fault:
+            raise self.visitors.refusal(scope, fault) from None
+
+    def known(self, headers: list[Header]) -> Tenant:
+        """As `tenant`, and counts no wrong key. Raises Unauthorized, CrossOrigin."""
         return authenticate(self._authenticator, headers)
 
     def deadline(self, headers: list[Header], now: float) -> Deadline:

@@ -17,12 +17,14 @@ from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
 from gateway.early_refusal import EarlyRefusal
 from gateway.endpoints.reception import Reception
+from gateway.endpoints.visitors import Visitors
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries
 from gateway.request_log import RequestLog
 from gateway.settings import parse
 from gateway.tracing import Tracer
 from gateway.upstream import Upstream
+from gateway.wrong_keys import WrongKeys
 from shared_state.failover import Failover
 from shared_state.records import Plan, Rejection
 from tests.loadtest.process import CHAT, chat_body
@@ -61,9 +63,13 @@ class Rig:
         catalog = Catalog(settings)
         self.dispatcher = Dispatcher(store, self.admission, self.upstream, catalog, settings.router)
         self.measures, self.retries = Measures(), ClientRetries()
-        self.refuse = EarlyRefusal(
+        visitors = Visitors((), WrongKeys(lambda: 0.0))
+        reception = Reception(
+            self.dispatcher, Authenticator(settings.auth), settings.router.request_timeout_ms, visitors
+        )
+        self._refusal = EarlyRefusal(
             self.dispatcher,
-            Reception(self.dispatcher, Authenticator(settings.auth), settings.router.request_timeout_ms),
+            reception,
             self.admission.shed,
             settings,
             "r1",
@@ -73,6 +79,9 @@ class Rig:
             RequestLog(None),
             lambda: self.now,
         )
+
+    def refuse(self, data: bytes) -> bytes | None:
+        return self._refusal(data, ("203.0.113.9", 4711))
 
 
 @pytest.fixture

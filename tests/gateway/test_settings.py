@@ -62,6 +62,7 @@ class TestTree:
             "engine": "hypercorn",
             "max_connections": None,
             "max_connections_per_address": None,
+            "trusted_proxies": (),
             "max_body_bytes": 10 * 2**20,
             "ping_interval_ms": None,
             "drain_delay_ms": None,
@@ -466,6 +467,21 @@ class TestBreakerAndScore:
         assert deployment_problems("cooldown_period: 301s") == [
             "model_list[0].cooldown_period: longer than router.breaker.max_cooldown"
         ]
+
+
+class TestTrustedProxies:
+    def test_addresses_and_networks_are_taken(self) -> None:
+        text = "server: {trusted_proxies: [10.0.0.0/8, 192.0.2.1, 'fd00::/8', '::1']}\n"
+
+        assert parse(text + ONE_MODEL, {}).server.trusted_proxies == (
+            *("10.0.0.0/8", "192.0.2.1/32", "fd00::/8", "::1/128"),
+        )
+
+    @pytest.mark.parametrize("value", ["balancer", "10.0.0.1/8", "10.0.0.0/33", "''", "10", "'*'", "10.0.0.0-10.0.0.9"])
+    def test_anything_else_is_refused(self, value: str) -> None:
+        [problem] = problems_of(f"server: {{trusted_proxies: [{value}]}}\n{ONE_MODEL}")
+
+        assert problem.startswith("server.trusted_proxies[0]: expected an address or a network such as 10.0.0.0/8")
 
 
 class TestKeys:

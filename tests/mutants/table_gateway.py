@@ -93,6 +93,28 @@ GATEWAY: Table = {
             "one key falls back by the list of another",
         ),
     ),
+    "gateway/client_address.py": (
+        Slip(
+            "while hops and self._is_trusted(peer):",
+            "while hops:",
+            f"{_GATEWAY}test_client_address.py",
+            "a client chooses its address by a header",
+        ),
+    ),
+    "gateway/wrong_keys.py": (
+        Slip(
+            "network, now = network_of(address), self._now()",
+            "network, now = address, self._now()",
+            f"{_GATEWAY}test_wrong_keys.py",
+            "a subscriber of IPv6 has 2^64 addresses to guess from",
+        ),
+        Slip(
+            "self._due_s.popitem(last=False)",
+            "self._due_s.popitem()",
+            f"{_GATEWAY}test_wrong_keys.py",
+            "an attacker with many addresses makes the table forget the newest",
+        ),
+    ),
     "gateway/presented_keys.py": (
         Slip(
             "value[: len(_BEARER)].lower() == _BEARER",

@@ -8,8 +8,10 @@ from starlette.requests import Request
 from gateway.auth import Authenticator
 from gateway.auth_settings import AuthSettings
 from gateway.endpoints.access import AdminAccess
+from gateway.endpoints.visitors import Visitors
 from gateway.errors import Unauthorized
 from gateway.setting_types import Secret
+from gateway.wrong_keys import WrongKeys
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import STATS, Cluster, ReplicaProcess, deployment, running_cluster
@@ -168,7 +170,8 @@ def test_refusal_is_logged_without_the_key(locked: ReplicaProcess) -> None:
 
 def test_flood_of_refusals_is_a_line_a_second(caplog: pytest.LogCaptureFixture) -> None:
     clock = [0.0]
-    access = AdminAccess(Authenticator(AuthSettings(admin_key=Secret("key-admin"))), lambda: clock[0])
+    authenticator = Authenticator(AuthSettings(admin_key=Secret("key-admin")))
+    access = AdminAccess(authenticator, Visitors((), WrongKeys()), lambda: clock[0])
     scope = {"type": "http", "method": "GET", "path": "/v1/admin/x\nforged", "headers": [], "server": ("h", 1)}
     for at_s in (0.0, 0.2, 0.9, 1.0):
         clock[0] = at_s
