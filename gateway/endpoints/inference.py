@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
 from gateway.answer import Answer
 from gateway.auth import Tenant
+from gateway.body_memory import HeldBody
 from gateway.calls import Call, Kind
 from gateway.deadline import Deadline
 from gateway.dispatch import Dispatcher
@@ -82,10 +85,11 @@ class Inference:
         trace = self._tracer.begin(self._kind, scope["headers"], request_id)
         line = RequestLine(method="POST", path=self._path, request_id=request_id.decode(), trace_id=trace.id)
         line.client = self._reception.visitors.address(scope)
+        held = self._reception.held_body()
         self._flight.begin()
         try:
             try:
-                await self._serve(scope, receive, send, headers, interrupt, started, trace, line)
+                await self._serve(scope, receive, send, headers, interrupt, started, trace, line, held)
             except GatewayError as error:
                 self._measures.failed(error, line.priority)
                 line.failed(error)
@@ -105,6 +109,7 @@ class Inference:
             await send_error(send, defect, error_status(self._kind, defect), error_body(self._kind, defect), headers)
         finally:
             interrupt.close()
+            held.release()
             self._flight.end()
             trace.end(line.status, line.error or "")
             self._log.write(line, started)
@@ -124,12 +129,13 @@ class Inference:
         started: float,
         trace: Trace,
         line: RequestLine,
+        held: HeldBody,
     ) -> None:
         told: list[Header] = scope["headers"]
         tenant = self._reception.tenant(scope)
         line.tenant = tenant.name
         deadline = self._reception.deadline(told, interrupt.time())
-        body = await self._body(scope, receive, interrupt, deadline)
+        body = await self._body(scope, receive, interrupt, deadline, partial(held.add, tenant.name))
         self._retries.see(find(told, b"x-stainless-retry-count"))
         asked = self._reception.asked(self._kind, told, body, tenant)
         call, route, priority = asked.call, asked.route, asked.priority
@@ -198,11 +204,13 @@ class Inference:
                 line.status = 200
                 await send_whole(send, 200, headers, answer.exchange.body)
 
-    async def _body(self, scope: Scope, receive: Receive, interrupt: Interrupt, deadline: Deadline) -> bytes:
+    async def _body(
+        self, scope: Scope, receive: Receive, interrupt: Interrupt, deadline: Deadline, hold: Callable[[int], object]
+    ) -> bytes:
         """A client that never finishes its body has the time of the whole request. Raises RequestTimedOut."""
         interrupt.set_deadline(deadline.at)
         try:
-            return await read_body(scope, receive, self._max_body)
+            return await read_body(scope, receive, self._max_body, hold)
         except asyncio.CancelledError:
             if not interrupt.take(Cause.DEADLINE):
                 raise

@@ -9,6 +9,7 @@ import msgspec
 from starlette.types import Scope
 
 from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
+from gateway.body_memory import BodyMemory, HeldBody
 from gateway.calls import Call, Kind, edition_of, parse
 from gateway.course import Route
 from gateway.deadline import Deadline
@@ -66,11 +67,17 @@ def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
 
 
 class Reception:
-    """``timeout_ms``: as long as a request may take at the most."""
+    """``timeout_ms``: as long as a request may take at the most; ``memory``: of the bodies under way."""
 
     def __init__(
-        self, dispatcher: Dispatcher, authenticator: Authenticator, timeout_ms: int, visitors: Visitors
+        self,
+        dispatcher: Dispatcher,
+        authenticator: Authenticator,
+        timeout_ms: int,
+        memory: BodyMemory,
+        visitors: Visitors,
     ) -> None:
+        self._memory = memory
         self.visitors = visitors
         self._dispatcher = dispatcher
         self._authenticator = authenticator
@@ -80,6 +87,10 @@ class Reception:
 
     def request_id(self) -> bytes:
         return b"req_%032x" % self._bits(128)
+
+    def held_body(self) -> HeldBody:
+        """Released by the caller at the end of its request."""
+        return HeldBody(self._memory)
 
     def tenant(self, scope: Scope) -> Tenant:
         """Before the body is read. Raises Unauthorized, TooManyWrongKeys, CrossOrigin."""

@@ -119,7 +119,7 @@ def test_each_other_setting_of_the_router_is_told_to_the_store(name: str) -> Non
         ("server: {max_connections: 9}", ["max_connections"]),
         ("server: {engine: uvicorn, metrics_port: 9, access_log: false}", ["access_log", "metrics_port"]),
         ("server: {trusted_proxies: [10.0.0.0/8]}", []),
-        ("server: {max_body: 1KiB, ping_interval: 1s, drain_timeout: 1s, drain_delay: 1s}", []),
+        ("server: {max_body: 1KiB, max_body_memory: 1MiB, ping_interval: 1s, drain_timeout: 1s, drain_delay: 1s}", []),
         ("router: {routing_strategy: random}", []),
         ("router: {capacity_leases: {block: 20}}", ["router.capacity_leases.block"]),
     ],

@@ -13,6 +13,7 @@ import pytest
 
 from gateway.admission import Admission
 from gateway.auth import Authenticator
+from gateway.body_memory import BodyMemory
 from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
 from gateway.early_refusal import EarlyRefusal
@@ -61,11 +62,12 @@ class Rig:
         self.now = 0.0
         self.upstream = Upstream(settings.model_list)
         catalog = Catalog(settings)
+        memory = BodyMemory(1 << 20, lambda: False)
         self.dispatcher = Dispatcher(store, self.admission, self.upstream, catalog, settings.router)
         self.measures, self.retries = Measures(), ClientRetries()
         visitors = Visitors((), WrongKeys(lambda: 0.0))
         reception = Reception(
-            self.dispatcher, Authenticator(settings.auth), settings.router.request_timeout_ms, visitors
+            self.dispatcher, Authenticator(settings.auth), settings.router.request_timeout_ms, memory, visitors
         )
         self._refusal = EarlyRefusal(
             self.dispatcher,
@@ -127,6 +129,7 @@ def test_answer_is_a_whole_one(rig: Rig) -> None:
     assert headers == {
         b"x-pllm-replica": b"r1",
         b"x-pllm-state": b"shared",
+        b"cache-control": b"no-store",
         b"content-type": b"application/json",
         b"retry-after": b"2",
         b"retry-after-ms": b"1500",

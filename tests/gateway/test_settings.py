@@ -63,6 +63,7 @@ class TestTree:
             "max_connections": None,
             "max_connections_per_address": None,
             "trusted_proxies": (),
+            "max_body_memory_bytes": None,
             "max_body_bytes": 10 * 2**20,
             "ping_interval_ms": None,
             "drain_delay_ms": None,
