@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway import console, demo, provider_probe, server, state_text, supervisor
+from gateway import console, demo, provider_probe, server, state_text, supervisor, tenant_signing
 from gateway.app import VERSION
 from gateway.configuration_file import ConfigurationFile
 from gateway.imports import litellm
@@ -72,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
         "words", nargs="*", metavar="WORD", help="a deployment, or a command: HGETALL 'pllm:{default}:global'"
     )
     state.set_defaults(run=_state)
+
+    tenants = commands.add_parser("tenants", help="the tenants in the store; sign those of releases before signatures")
+    tenants.add_argument("--config", type=Path, required=True, metavar="FILE")
+    tenants.add_argument("--sign", nargs="+", default=[], metavar="NAME@DIGEST", help="as listed: after a look at them")
+    tenants.set_defaults(run=_tenants)
 
     top = commands.add_parser("top", help="the cluster live, in a terminal (PLLM_ADMIN_KEY)")
     top.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
@@ -197,6 +202,12 @@ def _events(options: argparse.Namespace) -> int:
 
 def _state(options: argparse.Namespace) -> int:
     for line in state_text.shown(options.url, options.domain, options.words):
+        print(line)
+    return 0
+
+
+def _tenants(options: argparse.Namespace) -> int:
+    for line in tenant_signing.run(load(options.config, os.environ), options.sign):
         print(line)
     return 0
 

@@ -40,6 +40,8 @@ class AdminKeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_ke
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     admin_key: OptionalSecret = Secret("")
     admin_keys: tuple[AdminKeySettings, ...] = ()
+    # What signs the tenants in the store: the first; the others verify as well. Then the keys of admins.
+    signing_keys: tuple[RequiredSecret, ...] = ()
     admin: Literal["local"] | None = None  # with keys and without an admin key: callers on this machine administer
     keys: tuple[KeySettings, ...] = ()
 
@@ -49,7 +51,14 @@ def keys_of(auth: AuthSettings) -> Iterator[tuple[str, Secret]]:
     if auth.admin_key:
         yield "auth.admin_key", auth.admin_key
     yield from ((f"{item_path('auth.admin_keys', i)}.key", entry.key) for i, entry in enumerate(auth.admin_keys))
+    yield from ((item_path("auth.signing_keys", i), key) for i, key in enumerate(auth.signing_keys))
     yield from ((f"{item_path('auth.keys', i)}.key", entry.key) for i, entry in enumerate(auth.keys))
+
+
+def signing_secrets(auth: AuthSettings) -> list[str]:
+    """The newest first: what only those know who may make tenants in any case."""
+    admins = [entry.key for entry in auth.admin_keys if entry.role == "admin"]
+    return [str(key) for key in (*auth.signing_keys, auth.admin_key, *admins) if key]
 
 
 def weak_keys(auth: AuthSettings) -> Iterator[Problem]:

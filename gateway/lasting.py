@@ -1,6 +1,7 @@
 """What of a replica lasts when its configuration changes: built once, in the order in which each needs the other."""
 
 import contextlib
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -25,7 +26,7 @@ from gateway.prices import Prices
 from gateway.reloader import Reloader
 from gateway.request_log import RequestLog
 from gateway.round_trips import RoundTrips
-from gateway.serving import Lasting
+from gateway.serving import Lasting, seal_of
 from gateway.settings import Settings
 from gateway.stores import State
 from gateway.surroundings import surroundings
@@ -36,7 +37,12 @@ from shared_state.failover import Failover
 from shared_state.news import News
 from shared_state.policies import TenantRecord
 from shared_state.scaling import Scaling
+from shared_state.seal import Seal
 from shared_state.tenants import TenantBook
+
+# What replicas publish, by channel.
+_DEPLOYMENT, _VERSION = re.compile(rb"[A-Za-z0-9._:/@-]{1,64}"), re.compile(rb"[0-9]{1,15}")
+_PHASE = re.compile(rb"[a-z]{0,20}")
 
 
 async def what_lasts(
@@ -58,7 +64,7 @@ async def what_lasts(
     retries, measures, lag = ClientRetries(), Measures(), LoopLag()
     stack.callback(lag.stop)
     admission = Admission(failover, settings.router, authenticator.is_welcome, prices, lag.is_saturated)
-    book = await _book(failover, authenticator, prices)
+    book = await _book(failover, authenticator, prices, seal_of(settings))
     _listen(stack, state, admission, book, reloader)
     round_trips, scaling, health_checks = _reporters(stack, settings, failover, admission)
     around = partial(surroundings, settings.server.region, ledger, scaling, admission.waiting)
@@ -98,7 +104,7 @@ async def what_lasts(
     )
 
 
-async def _book(failover: Failover, authenticator: Authenticator, prices: Prices) -> TenantBook:
+async def _book(failover: Failover, authenticator: Authenticator, prices: Prices, seal: Seal) -> TenantBook:
     """Who is known, and with them whose budgets and limits are read along."""
 
     def learn(records: dict[str, TenantRecord], version: int) -> None:
@@ -106,7 +112,7 @@ async def _book(failover: Failover, authenticator: Authenticator, prices: Prices
         failover.watch(prices.budget, authenticator.limits())
 
     failover.watch(prices.budget, authenticator.limits())
-    book = TenantBook(failover, learn)
+    book = TenantBook(failover, learn, seal)
     await book.begin()
     return book
 
@@ -139,10 +145,22 @@ def _listen(
     state.failover.shared.heard_tenants = book.heard
     keys = state.failover.shared.keys
     heard: dict[bytes, Callable[[bytes], None]] = {
-        **dict.fromkeys(state.freed, lambda told: admission.freed(told.decode())),
-        keys.tenants: lambda told: book.heard(int(told)),
-        keys.reload: lambda _told: reloader.heard(),
+        **dict.fromkeys(state.freed, lambda told: admission.freed(_matched(_DEPLOYMENT, told))),
+        keys.tenants: lambda told: book.heard(int(_matched(_VERSION, told))),
+        keys.reload: lambda told: _heard_reload(reloader, told),
     }
     news = News(state.client, tuple(heard), lambda channel, told: heard[channel](told))
     stack.push_async_callback(news.stop)
     news.start()
+
+
+def _heard_reload(reloader: Reloader, told: bytes) -> None:
+    _matched(_PHASE, told)
+    reloader.heard()
+
+
+def _matched(pattern: re.Pattern[bytes], told: bytes) -> str:
+    """Raises ValueError."""
+    if not pattern.fullmatch(told):
+        raise ValueError
+    return told.decode()

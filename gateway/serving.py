@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from gateway.admission import Admission
 from gateway.auth import Authenticator
+from gateway.auth_settings import signing_secrets
 from gateway.body_memory import BodyMemory, most_of
 from gateway.calls import Kind
 from gateway.catalog import Catalog
@@ -43,6 +44,7 @@ from gateway.tracing import Tracer
 from gateway.upstream import Upstream
 from shared_state.failover import Failover
 from shared_state.scaling import Scaling
+from shared_state.seal import Seal
 from shared_state.tenants import TenantBook
 
 
@@ -88,6 +90,7 @@ def adopt(settings: Settings, lasting: Lasting) -> Serving:
     """Another configuration, at one stroke: no request comes between. What is under way ends as it began."""
     catalog, upstream = Catalog(settings), lasting.upstream.changed(settings.model_list)
     lasting.authenticator.adopt(settings.auth)
+    lasting.book.adopt(seal_of(settings))
     lasting.visitors.adopt(settings.server.trusted_proxies)
     lasting.body_memory.most = most_of(settings.server)
     lasting.prices.adopt(settings.model_list, settings.router.cost_estimate, budget_of(settings.router.budget))
@@ -99,6 +102,11 @@ def adopt(settings: Settings, lasting: Lasting) -> Serving:
     lasting.feed.adopt(models_shown(settings))
     lasting.metrics.adopt(settings)
     return serving(settings, catalog, lasting)
+
+
+def seal_of(settings: Settings) -> Seal:
+    """Without keys every caller is served, so there is nothing to protect by a signature."""
+    return Seal(settings.state.domain, signing_secrets(settings.auth), is_required=bool(settings.auth.keys))
 
 
 def serving(settings: Settings, catalog: Catalog, lasting: Lasting) -> Serving:

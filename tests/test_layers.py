@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Highest first. A module may import what stands below it, never what stands above.
 ORDER = {
     "gateway": (
-        *("__main__", "supervisor", "demo", "processes", "provider_probe", "console", "state_text"),
+        *("__main__", "supervisor", "demo", "processes", "provider_probe", "console", "state_text", "tenant_signing"),
         *("imports.litellm", "imports.litellm_router", "imports.litellm_chains", "imports.litellm_deployments"),
         *("imports.litellm_store", "imports.litellm_draft", "imports.litellm_providers", "imports.litellm_reasons"),
         *("imports.litellm_values", "imports.report", "tables"),
@@ -122,6 +122,7 @@ ORDER = {
             "domains",
             "replicas",
             "tenants",
+            "seal",
             "in_force",
             "failover",
             "blocks",

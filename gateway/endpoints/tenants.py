@@ -22,7 +22,7 @@ from gateway.presented_keys import digest
 from gateway.setting_types import Identifier
 from shared_state.money import MICRO
 from shared_state.policies import TenantRecord
-from shared_state.tenants import KeyInUse, TenantBook
+from shared_state.tenants import KeyInUse, TenantBook, UnsignedTenants
 
 KEY_BYTES = 32
 _KEY = re.compile(rf"[!-~]{{{LEAST},}}")  # no header could hold another
@@ -36,9 +36,10 @@ class Tenants:
         self._catalog = catalog
 
     async def index(self, request: Request) -> Response:
-        """GET /v1/admin/tenants: those of the store, without their keys."""
+        """GET /v1/admin/tenants: those of the store, without their keys; ``unsigned``: those that are not believed."""
         self._access.authorize(request, "viewer")
-        return answered({"tenants": [_shown(self._book.records[name]) for name in sorted(self._book.records)]})
+        known = [_shown(self._book.records[name]) for name in sorted(self._book.records)]
+        return answered({"tenants": known, "unsigned": sorted(self._book.unsigned)})
 
     async def put(self, request: Request) -> Response:
         """PUT /v1/admin/tenants/{name}."""
@@ -70,6 +71,8 @@ class Tenants:
             await self._book.put(record, admin.name)
         except KeyInUse:
             raise Conflict("Another tenant has this key.", param="key") from None
+        except UnsignedTenants:
+            raise Conflict("Tenants in the store are signed: set auth.signing_keys or an admin key.") from None
         shown = _shown(record) | ({"key": key} if is_made else {})
         return answered(shown, 200 if before else 201)
 

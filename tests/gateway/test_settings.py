@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from gateway.auth_settings import signing_secrets
 from gateway.health_check_settings import HealthCheckSettings
 from gateway.settings import ConfigurationError, Settings, exposure_problems, load, parse
 
@@ -547,6 +548,18 @@ class TestKeys:
     )
     def test_admin_keys_that_cannot_be_told_apart_are_refused(self, auth: str, problem: str) -> None:
         assert self.auth_problems(auth) == [problem]
+
+    def test_secrets_that_sign_are_those_of_admins_and_the_signing_keys_first(self) -> None:
+        roles = ", ".join(f"{{name: {role}, key: k-{role}, role: {role}}}" for role in ("viewer", "operator", "admin"))
+        auth = f"auth: {{admin_key: k, admin_keys: [{roles}], signing_keys: [new, old]}}\n"
+
+        assert signing_secrets(parse(auth + ONE_MODEL, {}).auth) == ["new", "old", "k", "k-admin"]
+        assert signing_secrets(parse(ONE_MODEL, {}).auth) == []
+
+    def test_signing_key_that_is_also_a_tenants_is_refused(self) -> None:
+        assert self.auth_problems("{signing_keys: [k], keys: [{name: a, key: k}]}") == [
+            "auth.keys[0].key: the same key as auth.signing_keys[0]"
+        ]
 
     def test_admin_key_that_is_also_a_tenants_is_refused(self) -> None:
         assert self.auth_problems("{admin_key: k, keys: [{name: a, key: k}]}") == [

@@ -128,7 +128,11 @@ def test_words_of_providers_and_clients_are_no_labels(
         [deployment("primary", provider_processes[0], "gpt-4"), deployment("raw", raw_provider.url, "raw")],
         domain="flooded",
         replicas=1,
-        auth={"admin": "local", "keys": [{"name": "first", "key": "key-of-the-first"}]},
+        auth={
+            "admin": "local",
+            "signing_keys": ["key-that-signs-tenants"],
+            "keys": [{"name": "first", "key": "key-of-the-first"}],
+        },
     ) as cluster:
         replica = cluster.replicas[0]
         _flood(replica, raw_provider, 0)
