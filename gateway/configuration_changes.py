@@ -13,8 +13,8 @@ from gateway.yaml_source import Problem, key_path
 _WHILE_RUNNING = ("auth", "router", "model_list")
 _SERVER_WHILE_RUNNING = frozenset(
     {
-        *("max_body_bytes", "max_body_memory_bytes", "ping_interval_ms", "drain_delay_ms", "drain_timeout_ms"),
-        *("engine", "trusted_proxies"),
+        *("max_body_bytes", "max_body_memory_bytes", "max_messages", "ping_interval_ms"),
+        *("drain_delay_ms", "drain_timeout_ms", "engine", "trusted_proxies"),
     }
 )
 

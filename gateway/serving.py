@@ -112,8 +112,14 @@ def seal_of(settings: Settings) -> Seal:
 def serving(settings: Settings, catalog: Catalog, lasting: Lasting) -> Serving:
     dispatcher, authenticator, access = lasting.dispatcher, lasting.authenticator, lasting.access
     measures, retries, tracer, log = lasting.measures, lasting.retries, lasting.tracer, lasting.log
-    timeout_ms = settings.router.request_timeout_ms
-    reception = Reception(dispatcher, authenticator, timeout_ms, lasting.body_memory, lasting.visitors)
+    reception = Reception(
+        dispatcher,
+        authenticator,
+        settings.router.request_timeout_ms,
+        lasting.body_memory,
+        lasting.visitors,
+        settings.server.max_messages,
+    )
     hot: dict[str, ASGIApp] = {
         f"/v1{kind.value}": Inference(
             kind, dispatcher, reception, settings, lasting.replica, lasting.flight, retries, measures, tracer, log

@@ -52,6 +52,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     max_connections_per_address: Count | None = None  # None: no bound, because a load balancer is one address
     max_body_bytes: Size = 10 * 1_048_576  # a few images as base64; the whole body is held in memory
     max_body_memory_bytes: Size | None = None  # of all bodies in memory; None: a quarter of the container's limit
+    max_messages: Count = 10_000  # of a request: no model's context holds as many
     ping_interval_ms: Duration | None = None  # comments in a stream that waits; the first one commits its status
     drain_delay_ms: Duration | None = None  # until a load balancer has seen /readyz; requests are still served
     drain_timeout_ms: Duration = 60_000  # for the answers in flight; a supervisor that kills earlier has to know

@@ -137,7 +137,7 @@ class Inference:
         deadline = self._reception.deadline(told, interrupt.time())
         body = await self._body(scope, receive, interrupt, deadline, partial(held.add, tenant.name))
         self._retries.see(find(told, b"x-stainless-retry-count"))
-        asked = self._reception.asked(self._kind, told, body, tenant)
+        asked = await self._reception.read(self._kind, told, body, tenant)
         call, route, priority = asked.call, asked.route, asked.priority
         line.model, line.stream, line.priority = route.model, call.is_stream, priority
         trace.asked(call, tenant, priority)

@@ -17,7 +17,10 @@ from gateway.dispatch import Dispatcher
 from gateway.endpoints.visitors import Visitors
 from gateway.endpoints.wire import Header, find
 from gateway.errors import InvalidRequest, Unauthorized
+from gateway.json_bounds import LARGE
+from gateway.off_loop import off_loop
 from gateway.origin import foreign_call
+from gateway.request_peek import MESSAGES_MOST
 from gateway.setting_types import duration_ms
 
 _LEVELS = {name.encode(): level for name, level in PRIORITY_LEVELS.items()}
@@ -67,7 +70,9 @@ def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
 
 
 class Reception:
-    """``timeout_ms``: as long as a request may take at the most; ``memory``: of the bodies under way."""
+    """``timeout_ms``: as long as a request may take at the most; ``memory``: of the bodies under way;
+    ``most_messages``: of a request.
+    """
 
     def __init__(
         self,
@@ -76,9 +81,11 @@ class Reception:
         timeout_ms: int,
         memory: BodyMemory,
         visitors: Visitors,
+        most_messages: int = MESSAGES_MOST,
     ) -> None:
         self._memory = memory
         self.visitors = visitors
+        self._most_messages = most_messages
         self._dispatcher = dispatcher
         self._authenticator = authenticator
         self._timeout_ms = timeout_ms
@@ -109,7 +116,15 @@ class Reception:
 
     def asked(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> Asked:
         """Raises InvalidRequest, ModelNotFound, Forbidden."""
-        call = parse(kind, body)
-        if kind is Kind.MESSAGE:
+        return self._asked(parse(kind, body, self._most_messages), headers, tenant)
+
+    async def read(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> Asked:
+        """Returns and raises as `asked`; a large body is parsed off the event loop."""
+        if len(body) <= LARGE:
+            return self.asked(kind, headers, body, tenant)
+        return self._asked(await off_loop(parse, kind, body, self._most_messages), headers, tenant)
+
+    def _asked(self, call: Call, headers: list[Header], tenant: Tenant) -> Asked:
+        if call.kind is Kind.MESSAGE:
             call = msgspec.structs.replace(call, edition=edition_of(headers))
         return Asked(call, self._dispatcher.resolve(call, tenant), priority_of(headers, tenant))

@@ -202,6 +202,8 @@ LEFT_ALONE = {
     "no duration": lambda: call({"x-pllm-timeout": "soon"}),
     "no messages": lambda: call(messages=[]),
     "bad JSON": lambda: request_bytes("POST", CHAT, b"{", NORMAL),
+    "two models": lambda: request_bytes("POST", CHAT, BODY[:-1] + b', "model": "other"}', NORMAL),
+    "model in other letters": lambda: request_bytes("POST", CHAT, BODY[:-1] + b', "mOdel": "other"}', NORMAL),
     "body too large": lambda: call(messages=[{"role": "user", "content": "x" * 3000}]),
     "not the whole body": lambda: call()[:-1],
     "not the whole head": lambda: call()[:30],

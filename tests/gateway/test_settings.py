@@ -66,6 +66,7 @@ class TestTree:
             "trusted_proxies": (),
             "max_body_memory_bytes": None,
             "max_body_bytes": 10 * 2**20,
+            "max_messages": 10_000,
             "ping_interval_ms": None,
             "drain_delay_ms": None,
             "drain_timeout_ms": 60_000,
@@ -352,6 +353,7 @@ class TestUnknownAndMistyped:
             ("server: {port: 65536}", "server.port"),
             ("server: {host: ''}", "server.host"),
             ("server: {max_body: 0}", "server.max_body"),
+            ("server: {max_messages: 0}", "server.max_messages"),
             ("server: {max_connections: 0}", "server.max_connections"),
             ("server: {engine: gunicorn}", "server.engine"),
             ("server: [port]", "server"),
@@ -550,7 +552,9 @@ class TestKeys:
         assert self.auth_problems(auth) == [problem]
 
     def test_secrets_that_sign_are_those_of_admins_and_the_signing_keys_first(self) -> None:
-        roles = ", ".join(f"{{name: {role}, key: k-{role}, role: {role}}}" for role in ("viewer", "operator", "admin"))
+        roles = ", ".join(
+            f"{{name: a-{role}, key: k-{role}, role: {role}}}" for role in ("viewer", "operator", "admin")
+        )
         auth = f"auth: {{admin_key: k, admin_keys: [{roles}], signing_keys: [new, old]}}\n"
 
         assert signing_secrets(parse(auth + ONE_MODEL, {}).auth) == ["new", "old", "k", "k-admin"]
