@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from gateway.host_header import Headers
 
+HOPS_MOST = 32  # proxies that a request came through
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPV6_PREFIX = 64  # bits that a provider gives to one subscriber, who has all addresses below them
 
@@ -26,11 +27,11 @@ class ClientAddress:
         if peer is None:
             return host
         lines = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]
-        hops = [hop.strip() for line in lines for hop in line.split(",")]
+        hops = [hop.strip() for line in lines for hop in line.rsplit(",", HOPS_MOST)][-HOPS_MOST:]
         while hops and self._is_trusted(peer):
             before = _parsed(hops.pop())
             if before is None:
-                break  # whatever stands further left nobody vouches for
+                break  # no proxy vouches for what stands further left
             peer = before
         return str(peer)
 

@@ -145,22 +145,22 @@ def _listen(
     state.failover.shared.heard_tenants = book.heard
     keys = state.failover.shared.keys
     heard: dict[bytes, Callable[[bytes], None]] = {
-        **dict.fromkeys(state.freed, lambda told: admission.freed(_matched(_DEPLOYMENT, told))),
-        keys.tenants: lambda told: book.heard(int(_matched(_VERSION, told))),
-        keys.reload: lambda told: _heard_reload(reloader, told),
+        **dict.fromkeys(state.freed, lambda message: admission.freed(_matched(_DEPLOYMENT, message))),
+        keys.tenants: lambda message: book.heard(int(_matched(_VERSION, message))),
+        keys.reload: lambda message: _heard_reload(reloader, message),
     }
     news = News(state.client, tuple(heard), lambda channel, told: heard[channel](told))
     stack.push_async_callback(news.stop)
     news.start()
 
 
-def _heard_reload(reloader: Reloader, told: bytes) -> None:
-    _matched(_PHASE, told)
+def _heard_reload(reloader: Reloader, message: bytes) -> None:
+    _matched(_PHASE, message)
     reloader.heard()
 
 
-def _matched(pattern: re.Pattern[bytes], told: bytes) -> str:
+def _matched(pattern: re.Pattern[bytes], message: bytes) -> str:
     """Raises ValueError."""
-    if not pattern.fullmatch(told):
+    if not pattern.fullmatch(message):
         raise ValueError
-    return told.decode()
+    return message.decode()

@@ -1,6 +1,6 @@
-"""What the other replicas tell through the store while it happens: a connection that only listens. News may be lost
-with it, so whoever waits for some also looks for himself from time to time. Anyone who can reach the store may publish:
-what makes no sense is counted and ignored.
+"""News of the other replicas through the store, as they happen: a connection that only listens. News may be lost with
+it, so a caller that waits for some also polls from time to time. Every client of the store may publish: what makes no
+sense is counted and ignored.
 """
 
 import asyncio

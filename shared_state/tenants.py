@@ -1,6 +1,6 @@
-"""Tenants that are kept in the shared store, so that what one replica is told about them all replicas obey at once.
-Each holds a copy: keys are checked without the store, and a store that forgets is told again. A record counts only if
-it is signed, or says what this replica has believed before: the others may have another configuration for a moment.
+"""Tenants that are kept in the shared store, so that all replicas obey at once what one of them has stored. Each holds
+a copy: keys are checked without the store, and a store that forgets gets them back. A record counts only if it is
+signed, or equals what this replica has believed before: the others may have another configuration for a moment.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class TenantBook:
         """Other secrets of the configuration, from now on."""
         if seal == self._seal:
             return
-        if self._seal.is_open:  # nobody vouched for these
+        if self._seal.is_open:  # no secret vouches for these
             self.records, self._texts = {}, {}
             self._changed({}, self.version)
         self._seal, self._must_sign = seal, True
@@ -149,7 +149,7 @@ class TenantBook:
         return self._seal.is_believed(text) or (known is not None and body_of(known) == body_of(text))
 
     def _log_refused(self, refused: dict[bytes, str]) -> None:
-        """Once for each: whoever can write to the store could fill the log."""
+        """Once for each: a client that can write to the store could fill the log."""
         names = {name.decode(errors="backslashreplace")[:NAME_SHOWN]: why for name, why in refused.items()}
         for name in sorted(names.keys() - self.unsigned)[:REFUSED_SHOWN]:
             _log.warning("the tenant %r in the store %s: its key opens nothing", name, names[name])

@@ -68,3 +68,9 @@ def test_other_headers_of_proxies_are_not_believed() -> None:
 )
 def test_subscriber_has_an_ipv4_address_or_half_of_an_ipv6_address(address: str, network: str) -> None:
     assert network_of(address) == network
+
+
+def test_endless_list_of_proxies_is_read_from_its_end_only() -> None:
+    line = ", ".join(["198.51.100.1", *["10.0.0.9"] * 10_000])
+
+    assert PROXIES.of(("10.0.0.7", 1), forwarded(line)) == "10.0.0.9"
