@@ -33,6 +33,7 @@ from gateway.setting_types import (
     yaml_key,
 )
 from gateway.struct_reader import completed, read
+from gateway.tls_settings import TlsSettings
 from gateway.yaml_source import Problem
 from shared_state.address import parse as parse_address
 
@@ -56,6 +57,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     region: Region | None = None  # when loaded without one: the environment's PLLM_REGION
     access_log: bool = True  # one line for each request
     metrics_port: Port | None = None  # of its own, on the same host; /metrics is found there alone then
+    tls: TlsSettings | None = None  # on the port of the gateway; that of metrics stays plain
 
 
 class StateSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):

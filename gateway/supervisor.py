@@ -16,6 +16,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from gateway import certificates
 from gateway.app import VERSION
 from gateway.configuration_file import ConfigurationFile
 from gateway.hang_up import HangUp, block
@@ -150,6 +151,8 @@ def run(file: ConfigurationFile, count: int, arguments: Sequence[str]) -> int:
     when the port is taken, StateError without a store.
     """
     settings = file.read().settings
+    if settings.server.tls is not None:
+        certificates.load(settings.server.tls)
     with written(Redaction(secrets(settings))):
         return asyncio.run(_run(file, settings, count, arguments))
 

@@ -20,6 +20,9 @@ ORDER = {
         *("imports.litellm_values", "imports.report", "tables"),
         "standard_streams",
         *("server", "hang_up", "hypercorn_engine", "http1", "asgi_cycle"),
+        *("http2", "http2_answers", "http2_timers", "http2_request", "http2_stream", "http2_bounds"),
+        "http2_frames",
+        *("tls_listener", "tls", "certificates"),
         "start_lines",
         *("app", "lasting", "serving", "stores", "early_refusal", "otlp"),
         "endpoints.reload",
@@ -81,6 +84,7 @@ ORDER = {
             "auth",
         ),
         "dialects.error_kinds",
+        "tls_counts",
         *("configuration_changes", "configuration_file"),
         *(
             "settings",
@@ -88,6 +92,7 @@ ORDER = {
             "struct_reader",
             "provider_settings",
             "router_settings",
+            "tls_settings",
             "autoscale_settings",
             "health_check_settings",
             "money_settings",
@@ -165,10 +170,12 @@ ONLY = {
     ),
     "starlette": (
         *("gateway.app", "gateway.serving", "gateway.server", "gateway.hypercorn_engine"),
-        *("gateway.http1", "gateway.asgi_cycle"),
+        *("gateway.http1", "gateway.asgi_cycle", "gateway.http2", "gateway.http2_request", "gateway.http2_stream"),
         "gateway.endpoints",
     ),
     "hypercorn": ("gateway.server", "gateway.hypercorn_engine"),
+    "hpack": ("gateway.http2",),
+    "h2": ("gateway.http2", "gateway.http2_answers", "gateway.http2_bounds", "gateway.http2_frames"),
     "yaml": ("gateway.yaml_source", "loadtest"),
 }
 

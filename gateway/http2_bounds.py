@@ -1,0 +1,39 @@
+"""What an HTTP/2 client may use of one connection, as an `h2` connection that has announced it."""
+
+import msgspec
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.settings import SettingCodes, Settings
+
+from gateway.http2_frames import PREFACE
+
+STREAMS_MOST = 256  # at once, those whose calls are still being aborted after a reset included
+HEAD_MOST = 65_536  # bytes of a header list, as on HTTP/1.1
+STREAM_WINDOW, WINDOW = 262_144, 1_048_576  # bytes of bodies that no application has read: of one stream, of all
+_WINDOW_AT_START = 65_535  # RFC 9113, section 6.9.2
+
+
+class Waits(msgspec.Struct, frozen=True):
+    """Seconds that a client may take."""
+
+    stall_s: float = 30.0  # without taking anything of an answer
+    unfinished_s: float = 10.0  # for the rest of a preface, a frame or a block of headers
+    linger_s: float = 2.0  # for the rest of a body that is discarded, so that it sees the answer first
+    close_s: float = 5.0  # to read the last of a connection
+
+
+DEFAULT_WAITS = Waits()
+
+
+def announced() -> H2Connection:
+    """What it has to send comes first on the wire. The preface of the client is expected elsewhere."""
+    connection = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+    initial = {SettingCodes.MAX_HEADER_LIST_SIZE: HEAD_MOST, SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW}
+    connection.local_settings = Settings(client=False, initial_values=initial)
+    connection.initiate_connection()
+    # In a frame of its own, so that `h2` holds a client to it once it has acknowledged it. Until then streams beyond
+    # are refused one by one.
+    connection.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_MOST})
+    connection.increment_flow_control_window(WINDOW - _WINDOW_AT_START)
+    connection.receive_data(PREFACE)
+    return connection
