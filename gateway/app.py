@@ -17,6 +17,7 @@ from gateway.calls import Kind
 from gateway.catalog import Catalog
 from gateway.configuration_file import ConfigurationFile, Loaded
 from gateway.endpoints.error_forms import error_body
+from gateway.endpoints.wire import NO_STORE, find
 from gateway.error_bodies import headers_of
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost
 from gateway.flight import Flight
@@ -38,6 +39,7 @@ from shared_state.policies import Configuration
 
 VERSION = "0.1.0"
 LEAVE_S = 0.5
+METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds: not worth a line
 
 
@@ -71,6 +73,9 @@ class Application(Starlette):
         return self._refuse(data)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "*":  # OPTIONS, about the server as a whole
+            await Response(status_code=204, headers={"allow": METHODS})(scope, receive, send)
+            return
         if scope["type"] == "http" and scope["method"] == "POST":
             endpoint = self._hot.get(scope["path"])
             if endpoint is not None:
@@ -86,7 +91,8 @@ class Application(Starlette):
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                headers = [*message["headers"], (b"x-request-id", request_id.encode())]
+                message["headers"] = headers if find(headers, b"cache-control") else [*headers, NO_STORE]
                 line.status = message["status"]
             await send(message)
 

@@ -48,7 +48,8 @@ class Wire(Protocol):
 
 class Cycle:
     """Filled while its request is parsed; begun when its turn has come. ``is_complete``: the whole request is here;
-    ``is_begun``: something of its answer has been said, ``is_answered``: all; ``unread``: bytes of its body.
+    ``is_begun``: something of its answer has been said, ``is_answered``: all; ``size``: bytes of its body so
+    far, of which ``unread`` wait for the application.
     """
 
     def __init__(self, wire: Wire, scope: Scope, *, keeps_alive: bool, awaits_go: bool) -> None:
@@ -57,7 +58,7 @@ class Cycle:
         self._keeps_alive = keeps_alive
         self._awaits_go = awaits_go  # before it sends its body
         self._body: list[bytes] = []
-        self.unread = 0
+        self.size = self.unread = 0
         self._is_body_told = False
         self._told: asyncio.Future[None] | None = None
         self._has_left = False
@@ -69,8 +70,6 @@ class Cycle:
 
     def begin(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
         self._wire.is_over = self._wire.is_over or not self._keeps_alive
-        if self._awaits_go:
-            self._wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.task = loop.create_task(self._run(app))
 
     async def _run(self, app: ASGIApp) -> None:
@@ -93,6 +92,7 @@ class Cycle:
         """Of the body."""
         self._body.append(data)
         self.unread += len(data)
+        self.size += len(data)
         self._tell()
 
     def complete(self) -> None:
@@ -114,6 +114,10 @@ class Cycle:
                 return {"type": "http.disconnect"}
             if self._body or (self.is_complete and not self._is_body_told):
                 return self._rest()
+            if self._awaits_go and not self.is_begun:
+                # The application lets the request in by reading its body.
+                self._wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._awaits_go = False
             self._told = asyncio.get_running_loop().create_future()
             await self._told
 

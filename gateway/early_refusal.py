@@ -12,7 +12,7 @@ from gateway.calls import Kind
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.error_forms import error_body
 from gateway.endpoints.reception import Reception
-from gateway.endpoints.wire import Header, find
+from gateway.endpoints.wire import NO_STORE, Header, find
 from gateway.error_bodies import headers_of
 from gateway.errors import GatewayError
 from gateway.exhausted import rejected
@@ -179,7 +179,7 @@ class EarlyRefusal:
 
     def _rendered(self, kind: Kind, error: GatewayError) -> _Template:
         body = error_body(kind, error)
-        headers = [(b"x-pllm-replica", self._replica), (b"x-pllm-state", self._dispatcher.state.encode())]
+        headers = [(b"x-pllm-replica", self._replica), (b"x-pllm-state", self._dispatcher.state.encode()), NO_STORE]
         headers += [*headers_of(error), (b"content-length", b"%d" % len(body))]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         head = status_line(error.status) + b"x-request-id: %b\r\n%b" + lines.replace(b"%", b"%%")

@@ -1,78 +1,67 @@
 """HTTP/1.1 on one connection, parsed by httptools (llhttp) instead of h11, where most of hypercorn's time goes.
 
-WebSockets and HTTP/2 over cleartext are not spoken: the gateway has no use for them.
+Every byte that a client sends is counted, and every wait for a client has an end. A client that closes its side has
+left: its request is cancelled, because a half-closed connection and a client that is gone look alike. WebSockets and
+HTTP/2 over cleartext are not spoken: the gateway has no use for them.
 """
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import cast
 
 import httptools
-import msgspec
 from starlette.types import ASGIApp
 
 from gateway.asgi_cycle import UNREAD_MOST, Address, Cycle, Header, scope_of
+from gateway.byte_bounds import HEAD_TOO_LARGE, ByteBounds
+from gateway.client_clock import ClientClock, Timeouts
+from gateway.client_connections import ClientConnections
 from gateway.http_text import SURPLUS, Refuse, refusal
+from gateway.request_head import InvalidHead, checked_head, without_offer
 
-HEAD_MOST = 65_536  # bytes of request line and headers: what OpenAI asks servers to take
 AHEAD_MOST = 65_536  # bytes sent ahead of the answer in flight; who sends more is told to come again
-LINGER_S = 2.0  # how long what a refused client still sends is read, so that it sees the answer and not a reset
 NOT_HTTP = b"The request is not valid HTTP."
 
 
-def without_offer(parser: httptools.HttpRequestParser, url: bytes, headers: Iterable[Header]) -> bytes:
-    """An offer to change protocols is passed over, as HTTP allows. The parser would skip the body then (and Java's
-    client makes the offer with every POST by default), so it is given this head again, without the offer. Raises
-    HttpParserError for CONNECT, which is no offer.
-    """
-    method, version = parser.get_method(), parser.get_http_version().encode()
-    if method == b"CONNECT":
-        raise httptools.HttpParserInvalidMethodError("CONNECT")
-    lines = [b"%b: %b\r\n" % header for header in headers if header[0] != b"upgrade"]
-    return b"%b %b HTTP/%b\r\n%b\r\n" % (method, url, version, b"".join(lines))
-
-
-class _Refused(msgspec.Struct, frozen=True):
-    """What came was no request."""
-
-    answer: bytes
+class _NoRoom(Exception):
+    """A call on a connection beyond the bounds."""
 
 
 class Http1(asyncio.Protocol):
     """One client's connection, from accept to close: its requests one after the other. What a client sends ahead waits
-    for its turn here, so that its leaving is seen all the while. ``refuse`` may answer at once; ``closed`` hears the
-    end. ``is_surplus``: there are too many already, and calls on this one are refused; probes are answered.
+    for its turn here, so that its leaving is seen all the while. ``refuse`` may answer at once; ``closed`` is called at
+    the end. Calls on a connection beyond the bounds of ``connections`` are refused; probes are answered.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         refuse: Refuse,
-        keep_alive_s: float,
+        timeouts: Timeouts,
+        connections: ClientConnections,
         closed: Callable[["Http1"], object],
-        is_surplus: bool = False,
     ) -> None:
-        self._is_surplus = is_surplus
+        self._is_surplus = False
         self._app = app
         self._refuse = refuse
-        self._keep_alive_s = keep_alive_s
+        self._connections = connections
         self._closed = closed
         self._loop = asyncio.get_running_loop()
         self._transport = cast(asyncio.Transport, None)
         self._client = self._server = cast(Address, None)
-        self._timer: asyncio.TimerHandle | None = None
+        self._clock = ClientClock(self._loop, timeouts)
         self._parser = httptools.HttpRequestParser(self)
         self._cycle: Cycle | None = None  # whose answer is in flight
         self._coming: Cycle | None = None  # whose body is being parsed
-        self._waiting: deque[Cycle | _Refused] = deque()
+        self._waiting: deque[Cycle | bytes] = deque()  # bytes: the answer to a refused request
         self._ahead_size = 0
         self._url = b""
         self._headers: list[Header] = []
-        self._head_size = 0
+        self._bounds = ByteBounds()
+        self._begun_s: float | None = None  # when a head began that is only partly here
         self._is_begun = False  # is a request only partly parsed?
-        self._is_head_read = False
         self._drained: asyncio.Event | None = None
         self._running: set[Cycle] = set()
         self._is_paused = self._is_lost = False
@@ -83,6 +72,7 @@ class Http1(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._client, self._server = (_address(transport, name) for name in ("peername", "sockname"))
+        self._is_surplus = self._connections.opened(self, self._client and self._client[0])
         self._became_idle()
 
     def data_received(self, data: bytes) -> None:
@@ -91,7 +81,9 @@ class Http1(asyncio.Protocol):
         self._receive(data)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._stop_timer()
+        self._clock.stop()
+        self._clock.taken()
+        self._connections.closed(self)
         self.is_over = self._is_lost = True
         self._waiting.clear()
         if self._cycle is not None:
@@ -102,34 +94,38 @@ class Http1(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.is_full, self._drained = True, asyncio.Event()
+        self._clock.await_taking(self._transport)
 
     def resume_writing(self) -> None:
         self.is_full = False
+        self._clock.taken()
         if self._drained is not None:
             self._drained.set()
 
     def _became_idle(self) -> None:
-        self._stop_timer()
+        self._clock.stop()
         if self._transport.is_closing():
             return
         self.wants_more()
-        if not self.is_over:
-            self._timer = self._loop.call_later(self._keep_alive_s, self.end)
+        if self.is_over:
+            with contextlib.suppress(OSError, RuntimeError):
+                self._transport.write_eof()
+            self._clock.linger(self._hang_up)
             return
-        with contextlib.suppress(OSError, RuntimeError):
-            self._transport.write_eof()
-        self._timer = self._loop.call_later(LINGER_S, self._hang_up)
+        self._connections.idle(self)
+        if self._begun_s is None:
+            self._clock.await_request(self.end)
+        else:
+            self._clock.await_head(self._begun_s, self._too_slow)
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _too_slow(self) -> None:
+        self._give_up(refusal(408, b"The request did not arrive in time."))
 
     def end(self) -> None:
         """Closes now when idle, otherwise after the answer in flight."""
         self.is_over = True
         if self._cycle is None:
-            self._stop_timer()
+            self._clock.stop()
             self._hang_up()
 
     def cut_off(self) -> None:
@@ -142,42 +138,43 @@ class Http1(asyncio.Protocol):
     def _hang_up(self) -> None:
         """Closes once the client has taken what it was sent. One that takes nothing would hold it for ever."""
         self._transport.close()
-        self._timer = self._loop.call_later(self._keep_alive_s, self._transport.abort)
+        self._clock.await_taking(self._transport)
 
     # -- bytes in: httptools calls these while it is fed ------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self._url, self._headers, self._is_begun, self._is_head_read = b"", [], True, False
+        self._url, self._headers, self._is_begun = b"", [], True
 
     def on_url(self, url: bytes) -> None:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._is_head_read:  # a trailer is no header
+        if self._bounds.is_in_head:  # a trailer is no header
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self._is_head_read, self._head_size = True, 0
-        version, target = self._parser.get_http_version(), self._url
-        if not target.startswith(b"/"):
-            target = httptools.parse_url(target).path or b"/"
-        method = self._parser.get_method().decode("ascii")
-        keeps_alive, awaits_go = version == "1.1", False
-        for name, value in self._headers:
-            if name == b"connection" and b"close" in value.lower():
-                keeps_alive = False
-            elif name == b"expect" and value.lower() == b"100-continue":
-                awaits_go = True
-        scope = scope_of(method, target, version, self._headers, self._client, self._server)
-        self._coming = Cycle(self, scope, keeps_alive=keeps_alive, awaits_go=awaits_go)
+        self._begun_s = None
+        version, method = self._parser.get_http_version(), self._parser.get_method().decode("ascii")
+        if not self._bounds.fits_head(self._url, self._headers):
+            raise InvalidHead(HEAD_TOO_LARGE[1].decode(), HEAD_TOO_LARGE[0])
+        if self._is_surplus and method == "POST":
+            raise _NoRoom
+        head = checked_head(method, self._url, version, self._headers)
+        scope = scope_of(method, head.target, version, head.headers, self._client, self._server)
+        self._coming = Cycle(self, scope, keeps_alive=head.keeps_alive, awaits_go=head.awaits_go)
         self._waiting.append(self._coming)
 
+    def on_chunk_complete(self) -> None:
+        self._bounds.chunk()
+
     def on_body(self, data: bytes) -> None:
+        self._bounds.body(len(data))
         if self._coming is not None:
             self._coming.take(data)
 
     def on_message_complete(self) -> None:
-        self._is_begun, self._is_head_read, self._head_size = False, False, 0
+        self._is_begun = False
+        self._bounds.end()
         if self._coming is not None:
             self._coming.complete()
             self._coming = None
@@ -186,9 +183,6 @@ class Http1(asyncio.Protocol):
         """What the client sent. A malformed request is refused, and the connection over."""
         cycle = self._cycle
         if cycle is None and not self._is_begun and not self._waiting:
-            if self._is_surplus and data.startswith(b"POST "):
-                self._give_up(SURPLUS)
-                return
             refused = self._refuse(data)
             if refused is not None:
                 self._became_idle()  # for as long again
@@ -202,18 +196,34 @@ class Http1(asyncio.Protocol):
                 self._waiting.clear()
                 self.is_over = True
                 return
-        if not self._is_head_read:
-            self._head_size += len(data)
-        try:
-            self._feed(data)
-        except (httptools.HttpParserError, httptools.HttpParserInvalidURLError):
-            self._waiting.append(_Refused(refusal(400, NOT_HTTP)))
-        if not self._is_head_read and self._head_size > HEAD_MOST:
-            self._waiting.append(_Refused(refusal(431, b"The request headers are too large.")))
+        refused = self._parsed(data)
+        if refused is not None:
+            self._waiting.append(refused)
         self._pass_on()
         if self._cycle is not None and self._cycle.unread > UNREAD_MOST and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
+
+    def _parsed(self, data: bytes) -> bytes | None:
+        """Parses ``data``. Returns the answer to a request that is refused for it."""
+        self._bounds.received(len(data))
+        try:
+            self._feed(data)
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            if isinstance(cause, InvalidHead):
+                return refusal(cause.status, str(cause).encode())
+            return SURPLUS if isinstance(cause, _NoRoom) else refusal(400, NOT_HTTP)
+        except (httptools.HttpParserError, httptools.HttpParserInvalidURLError):
+            return refusal(400, NOT_HTTP)
+        excess = self._bounds.excess()
+        if excess is not None:
+            return refusal(*excess)
+        if self._is_begun and self._bounds.is_in_head and self._begun_s is None:
+            self._begun_s = self._loop.time()
+            if self._cycle is None:
+                self._became_idle()
+        return None
 
     def _feed(self, data: bytes) -> None:
         while data:
@@ -231,13 +241,16 @@ class Http1(asyncio.Protocol):
             if self._cycle is not None and (self._cycle.is_complete or isinstance(self._waiting[0], Cycle)):
                 return
             following = self._waiting.popleft()
-            if isinstance(following, _Refused):
-                self._give_up(following.answer)
+            if isinstance(following, bytes):
+                self._give_up(following)
                 return
-            self._stop_timer()
+            self._clock.stop()
+            self._connections.busy(self)
             self._cycle = following
             self._running.add(following)
             following.begin(self._app, self._loop)
+            if not following.is_complete:
+                self._clock.await_body(self._body_size, self._too_slow)
         self._ahead_size = 0
 
     def _give_up(self, answer: bytes) -> None:
@@ -249,6 +262,11 @@ class Http1(asyncio.Protocol):
         if cycle is not None:
             cycle.left()
         self._became_idle()
+
+    def _body_size(self) -> int | None:
+        """Returns the bytes of a body that have come; None unless more are due and the application reads them."""
+        cycle = self._cycle
+        return None if cycle is None or cycle.is_complete or self._is_paused else cycle.size
 
     # -- bytes out --------------------------------------------------------------------------------------------
 
@@ -264,6 +282,7 @@ class Http1(asyncio.Protocol):
         if self._is_paused and not self._transport.is_closing():
             self._is_paused = False
             self._transport.resume_reading()
+            self._clock.await_body(self._body_size, self._too_slow)
 
     def answered(self, cycle: Cycle) -> None:
         if cycle is not self._cycle:

@@ -5,23 +5,24 @@ body, and ends in a traceback when data arrive for a stream that has been answer
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from typing import cast
 
 from h2 import events
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
-from hpack.exceptions import HPACKError
 from starlette.types import ASGIApp
 
+from gateway.asgi_cycle import Address
+from gateway.client_clock import ClientClock, Timeouts
+from gateway.client_connections import ClientConnections
 from gateway.http2_answers import Answers
-from gateway.http2_bounds import DEFAULT_WAITS, STREAMS_MOST, Waits, announced
+from gateway.http2_bounds import STREAMS_MOST, announced, code_of
 from gateway.http2_frames import GOAWAY, Frame, Frames, Violation, goaway
-from gateway.http2_request import Address, address, refusing, request_of
+from gateway.http2_reading import Reading
+from gateway.http2_request import address, request_of
 from gateway.http2_stream import Header, Http2Stream
 from gateway.http2_timers import Timers
-from gateway.http_text import date_line
 
 FRAMES_AT_ONCE = 64  # before other connections have their turn
 
@@ -29,25 +30,21 @@ _log = logging.getLogger("pllm.http2")
 
 
 class Http2(asyncio.Protocol):
-    """One client's connection after its handshake. ``is_leaving``: the replica drains, and new requests belong
-    elsewhere; ``closed`` is called at the end.
-    """
+    """One client's connection after its handshake. ``is_leaving``: new requests belong to another replica."""
 
     def __init__(
         self,
         app: ASGIApp,
-        keep_alive_s: float,
+        timeouts: Timeouts,
+        connections: ClientConnections,
         closed: Callable[["Http2"], object],
-        is_surplus: bool = False,
-        is_leaving: Callable[[], bool] = lambda: False,
-        waits: Waits = DEFAULT_WAITS,
+        is_leaving: Callable[[], bool],
     ) -> None:
         self._app = app
-        self._keep_alive_s = keep_alive_s
+        self._timeouts = timeouts
+        self._connections = connections
         self._closed = closed
-        self._is_surplus = is_surplus
         self._is_leaving = is_leaving
-        self._waits = waits
         self._loop = asyncio.get_running_loop()
         self._transport = cast(asyncio.Transport, None)
         self._client = self._server = cast(Address, None)
@@ -57,17 +54,20 @@ class Http2(asyncio.Protocol):
         self._running: set[Http2Stream] = set()
         self._last_id = self._unfinished = 0
         self._timers = Timers()
+        self._clock = ClientClock(self._loop, timeouts)
         self._answers = Answers(
-            self._h2, self._frames, self._timers, waits.stall_s, self._flush, self._finish, self._reset
+            self._h2, self._frames, self._timers, timeouts.stall, self._flush, self._finish, self._reset
         )
-        self._is_paused = self._is_lost = self._is_working = self._has_said_goodbye = False
+        self._is_surplus = self._is_lost = self._is_working = self._has_said_goodbye = False
         self.is_over = False  # no further request will be served
 
     # -- the connection ---------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._reading = Reading(self._transport)
         self._client, self._server = (address(transport, name) for name in ("peername", "sockname"))
+        self._is_surplus = self._connections.opened(self, self._client and self._client[0])
         self._flush()
         self._became_idle()
         self._watch_unfinished()
@@ -75,6 +75,8 @@ class Http2(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         self.is_over = self._is_lost = True
         self._timers.close()
+        self._clock.taken()
+        self._connections.closed(self)
         self._answers.clear()
         for stream in self._streams.values():
             stream.left()
@@ -83,12 +85,15 @@ class Http2(asyncio.Protocol):
             self._closed(self)
 
     def pause_writing(self) -> None:
-        self._pause_reading()  # each ping wants an answer, and there is no room for one
-        self._answers.pause(self._transport)
+        self._reading.hold("full")  # each ping wants an answer, and there is no room for one
+        self._answers.is_full = True
+        self._clock.await_taking(self._transport)
 
     def resume_writing(self) -> None:
-        self._answers.resume()
-        self._read_on()
+        self._answers.is_full = False
+        self._clock.taken()
+        self._answers.write()
+        self._reading.release("full")
 
     def end(self) -> None:
         """Closes now when idle, otherwise after the answers in flight."""
@@ -109,11 +114,12 @@ class Http2(asyncio.Protocol):
         if self.is_over:
             self._close()
         else:
-            self._timers.begin("idle", self._keep_alive_s, self.end)
+            self._connections.idle(self)
+            self._timers.begin("idle", self._timeouts.keep_alive, self.end)
 
     def _close(self) -> None:
         self._transport.close()
-        self._timers.begin("close", self._waits.close_s, self._transport.abort)
+        self._timers.begin("close", self._timeouts.stall, self._transport.abort)
 
     def _say_goodbye(self, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
         """Not through `h2`, which would send nothing of any answer afterwards."""
@@ -124,6 +130,7 @@ class Http2(asyncio.Protocol):
     def _fail(self, code: ErrorCodes) -> None:
         """The client breaks the protocol, or floods: nothing on this connection makes sense any more."""
         self.is_over = True
+        self._flush()
         self._say_goodbye(code)
         self._answers.clear()
         for stream in self._streams.values():
@@ -147,32 +154,27 @@ class Http2(asyncio.Protocol):
             for frame in self._frames.complete(FRAMES_AT_ONCE):
                 count += 1
                 self._take(frame)
-                if self._transport.is_closing():
-                    return
         except Violation as violation:
-            self._flush()
             self._fail(violation.code)
-            return
         except ProtocolError as error:
             self._h2.clear_outbound_data_buffer()  # with the GOAWAY that `h2` has made
-            code = error.error_code
-            if code == ErrorCodes.PROTOCOL_ERROR and isinstance(error.__cause__, HPACKError):
-                code = ErrorCodes.COMPRESSION_ERROR  # `h2` has one code for both
-            self._fail(code)
-            return
+            self._fail(code_of(error))
         except Exception:
             _log.exception("defect in HTTP/2")
             self._fail(ErrorCodes.INTERNAL_ERROR)
-            return
+        else:
+            self._worked(has_more=count == FRAMES_AT_ONCE)
+
+    def _worked(self, *, has_more: bool) -> None:
         self._flush()
         self._answers.write()
         self._watch_unfinished()
-        if count == FRAMES_AT_ONCE and not self._answers.is_full:
+        if has_more:
             self._is_working = True
-            self._pause_reading()
+            self._reading.hold("work")
             self._loop.call_soon(self._work)
         else:
-            self._read_on()
+            self._reading.release("work")
 
     def _take(self, frame: Frame) -> None:
         """Raises ProtocolError, Violation."""
@@ -186,14 +188,11 @@ class Http2(asyncio.Protocol):
                     self._open(event.stream_id, event.headers)
                 case events.DataReceived():
                     self._take_data(event.stream_id, event.data, event.flow_controlled_length)
-                case events.StreamEnded():
-                    if event.stream_id in self._streams:
-                        self._streams[event.stream_id].complete()
-                        self._finish(self._streams[event.stream_id])
-                case events.StreamReset():
-                    stream = self._streams.get(event.stream_id)
-                    if stream is not None:
-                        self._drop(stream)
+                case events.StreamEnded() if event.stream_id in self._streams:
+                    self._streams[event.stream_id].complete()
+                    self._finish(self._streams[event.stream_id])
+                case events.StreamReset() if event.stream_id in self._streams:
+                    self._drop(self._streams[event.stream_id])
 
     def _open(self, stream_id: int, headers: list[Header]) -> None:
         """Raises Violation."""
@@ -203,13 +202,24 @@ class Http2(asyncio.Protocol):
             return
         self._last_id = stream_id
         self._timers.stop("idle")
-        scope, awaits_go = request_of(headers, self._client, self._server)
+        self._connections.busy(self)
+        scope, awaits_go, refusing = request_of(headers, self._client, self._server, self._is_surplus)
         stream = self._streams[stream_id] = Http2Stream(self, stream_id, scope, awaits_go=awaits_go)
         self._running.add(stream)
-        stream.begin(refusing(scope, self._is_surplus) or self._app, self._loop)
+        stream.begin(refusing or self._app, self._loop)
+        self._timers.begin(("body", stream_id), self._timeouts.body, self._check_body, stream, 0)
         if self._is_leaving():
-            self.is_over = True
-            self._say_goodbye()
+            self.end()
+
+    def _check_body(self, stream: Http2Stream, size_before: int) -> None:
+        """A client that has begun a body sends the rest of it at a minimal rate, unless it may not."""
+        if stream.id not in self._streams or stream.is_complete or stream.is_ended:
+            return
+        may_send = self._h2.remote_flow_control_window(stream.id) > 0
+        if may_send and stream.size - size_before < self._timeouts.body_bytes:
+            self._reset(stream)
+        else:
+            self._timers.begin(("body", stream.id), self._timeouts.body, self._check_body, stream, stream.size)
 
     def _take_data(self, stream_id: int, data: bytes, size: int) -> None:
         stream = self._streams.get(stream_id)
@@ -223,27 +233,12 @@ class Http2(asyncio.Protocol):
         if self._unfinished != before:
             self._timers.stop("unfinished")
             if self._unfinished:
-                self._timers.begin("unfinished", self._waits.unfinished_s, self._fail, ErrorCodes.PROTOCOL_ERROR)
-
-    def _pause_reading(self) -> None:
-        if not self._is_paused and not self._transport.is_closing():
-            self._is_paused = True
-            self._transport.pause_reading()
-
-    def _read_on(self) -> None:
-        if self._is_paused and not self._answers.is_full and not self._is_working and not self._transport.is_closing():
-            self._is_paused = False
-            self._transport.resume_reading()
+                self._timers.begin("unfinished", self._timeouts.head, self._fail, ErrorCodes.PROTOCOL_ERROR)
 
     # -- frames out: streams call these -----------------------------------------------------------------------
 
-    def continue_(self, stream: Http2Stream) -> None:
-        self._h2.send_headers(stream.id, [(b":status", b"100")])
-        self._flush()
-
     def begin(self, stream: Http2Stream, status: int, headers: list[Header]) -> None:
-        date = (b"date", date_line(int(time.time()))[6:-2])
-        self._h2.send_headers(stream.id, [(b":status", b"%d" % status), *headers, date])
+        self._h2.send_headers(stream.id, [(b":status", b"%d" % status), *headers])
         self._flush()
 
     def write(self, stream: Http2Stream) -> None:
@@ -272,7 +267,7 @@ class Http2(asyncio.Protocol):
         if stream.is_complete:
             self._forget(stream)
         else:
-            self._timers.begin(stream.id, self._waits.linger_s, self._reset, stream, ErrorCodes.NO_ERROR)
+            self._timers.begin(stream.id, self._timeouts.linger, self._reset, stream, ErrorCodes.NO_ERROR)
 
     def _reset(self, stream: Http2Stream, code: ErrorCodes = ErrorCodes.CANCEL) -> None:
         if stream.id in self._streams:
@@ -289,6 +284,7 @@ class Http2(asyncio.Protocol):
 
     def _forget(self, stream: Http2Stream) -> None:
         self._timers.stop(stream.id)
+        self._timers.stop(("body", stream.id))
         self._streams.pop(stream.id, None)
         self._became_idle()
 

@@ -53,22 +53,6 @@ class Answers:
         if self._waiting.pop(stream.id, None) is not None:
             self._timers.stop(stream.id)
 
-    def pause(self, transport: asyncio.WriteTransport) -> None:
-        """Until ``resume``. A socket that takes nothing for too long is closed."""
-        self.is_full = True
-        self._timers.begin("full", self._stall_s, self._check_socket, transport, transport.get_write_buffer_size())
-
-    def resume(self) -> None:
-        self.is_full = False
-        self._timers.stop("full")
-        self.write()
-
-    def _check_socket(self, transport: asyncio.WriteTransport, size_before: int) -> None:
-        if transport.get_write_buffer_size() < size_before:
-            self.pause(transport)
-        else:
-            transport.abort()
-
     def clear(self) -> None:
         self._waiting.clear()
 

@@ -1,9 +1,11 @@
 """What an HTTP/2 client may use of one connection, as an `h2` connection that has announced it."""
 
-import msgspec
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
+from hpack.exceptions import HPACKError
 
 from gateway.http2_frames import PREFACE
 
@@ -11,18 +13,6 @@ STREAMS_MOST = 256  # at once, those whose calls are still being aborted after a
 HEAD_MOST = 65_536  # bytes of a header list, as on HTTP/1.1
 STREAM_WINDOW, WINDOW = 262_144, 1_048_576  # bytes of bodies that no application has read: of one stream, of all
 _WINDOW_AT_START = 65_535  # RFC 9113, section 6.9.2
-
-
-class Waits(msgspec.Struct, frozen=True):
-    """Seconds that a client may take."""
-
-    stall_s: float = 30.0  # without taking anything of an answer
-    unfinished_s: float = 10.0  # for the rest of a preface, a frame or a block of headers
-    linger_s: float = 2.0  # for the rest of a body that is discarded, so that it sees the answer first
-    close_s: float = 5.0  # to read the last of a connection
-
-
-DEFAULT_WAITS = Waits()
 
 
 def announced() -> H2Connection:
@@ -37,3 +27,10 @@ def announced() -> H2Connection:
     connection.increment_flow_control_window(WINDOW - _WINDOW_AT_START)
     connection.receive_data(PREFACE)
     return connection
+
+
+def code_of(error: ProtocolError) -> ErrorCodes:
+    """For the GOAWAY: `h2` has the code of any violation for blocks that cannot be decompressed."""
+    if error.error_code == ErrorCodes.PROTOCOL_ERROR and isinstance(error.__cause__, HPACKError):
+        return ErrorCodes.COMPRESSION_ERROR
+    return error.error_code

@@ -58,7 +58,7 @@ class Frames:
         one.
         """
         is_partial = len(self._buffer) > 0 and (len(self._buffer) < _HEAD or self._buffer[3] != DATA)
-        return self._number if self._is_block_open or not self._has_preface or is_partial else 0
+        return self._number if self._is_block_open or not self._is_begun or is_partial else 0
 
     def sent(self) -> None:
         """A frame with a part of an answer."""
@@ -79,7 +79,7 @@ class Frames:
             kind, flags = data[3], data[4]
             if kind == SETTINGS and flags & _ACK and length:
                 raise Violation(ErrorCodes.FRAME_SIZE_ERROR)
-            if not self._is_begun and kind != SETTINGS:
+            if not self._is_begun and (kind != SETTINGS or flags & _ACK):
                 raise Violation(ErrorCodes.PROTOCOL_ERROR)  # it belongs to the preface
             self._is_begun = True
             self._weigh(kind, flags, length)

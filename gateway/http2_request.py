@@ -1,39 +1,35 @@
 """What an HTTP/2 request is in ASGI's terms, and the answers to those that no application gets."""
 
 import asyncio
-from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.asgi_cycle import Address, scope_of
 from gateway.http2_stream import Header
 from gateway.http_text import SURPLUS, refusal
-
-Address = tuple[str, int] | None
-_ASGI = {"version": "3.0", "spec_version": "2.1"}
+from gateway.request_head import InvalidHead, checked_head
 
 
-def request_of(fields: list[Header], client: Address, server: Address) -> tuple[Scope, bool]:
-    """Takes fields that `h2` has validated. Returns the scope, and whether the client waits for 100 Continue."""
+def request_of(
+    fields: list[Header], client: Address, server: Address, is_surplus: bool
+) -> tuple[Scope, bool, ASGIApp | None]:
+    """Takes fields that `h2` has validated. Returns the scope, whether the client waits for 100 Continue and, where the
+    request is refused, the application that does so. ``is_surplus``: its connection is one too many.
+    """
     pseudo = {name: value for name, value in fields if name.startswith(b":")}
     headers = [(name, value) for name, value in fields if not name.startswith(b":")]
     if b":authority" in pseudo:
         headers = [(b"host", pseudo[b":authority"]), *(header for header in headers if header[0] != b"host")]
-    path, _, query = pseudo.get(b":path", b"").partition(b"?")
-    scope = {
-        "type": "http",
-        "asgi": _ASGI,
-        "http_version": "2",
-        "method": pseudo[b":method"].decode("latin-1"),
-        "scheme": "https",
-        "path": unquote(path.decode("latin-1")),
-        "raw_path": path,
-        "query_string": query,
-        "root_path": "",
-        "headers": headers,
-        "client": client,
-        "server": server,
-    }
-    return scope, any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+    method, target, awaits_go = pseudo[b":method"].decode("latin-1"), pseudo.get(b":path", b""), False
+    refusing = _surplus if is_surplus and method == "POST" else None
+    try:
+        if method == "CONNECT" or not target.isascii() or not (target.startswith(b"/") or target == b"*"):
+            raise InvalidHead("The request target is not a path of this server.")
+        awaits_go = checked_head(method, target, "1.1", headers).awaits_go
+    except InvalidHead as error:
+        target, refusing = b"/", _answering(error.status, refusal(error.status, str(error).encode()))
+    scope = scope_of(method, target, "2", headers, client, server)
+    return scope, awaits_go, refusing
 
 
 def address(transport: asyncio.BaseTransport, name: str) -> Address:
@@ -55,14 +51,4 @@ def _answering(status: int, text: bytes, retry_after: bytes = b"") -> ASGIApp:
     return answer
 
 
-_bad_request = _answering(400, refusal(400, b"The request is not valid HTTP."))
 _surplus = _answering(503, SURPLUS, b"1")
-
-
-def refusing(scope: Scope, is_surplus: bool) -> ASGIApp | None:
-    """Returns the application that refuses the request, if it is to be refused. ``is_surplus``: its connection is one
-    too many.
-    """
-    if scope["method"] == "CONNECT" or not scope["raw_path"].startswith(b"/"):
-        return _bad_request
-    return _surplus if is_surplus and scope["method"] == "POST" else None

@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+import time
 from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Scope
+
+from gateway.http_text import date_line
 
 Header = tuple[bytes, bytes]
 
@@ -20,11 +23,8 @@ _log = logging.getLogger("pllm.asgi")
 class Wire(Protocol):
     """The connection as a stream uses it."""
 
-    def continue_(self, stream: "Http2Stream") -> None:
-        """Writes 100 Continue."""
-
     def begin(self, stream: "Http2Stream", status: int, headers: list[Header]) -> None:
-        """Writes the head of an answer."""
+        """Writes the head of an answer, or of an interim one."""
 
     def write(self, stream: "Http2Stream") -> None:
         """Writes of ``stream.out`` what its client takes, now and later."""
@@ -38,7 +38,8 @@ class Wire(Protocol):
 
 class Http2Stream:
     """``out``: bytes of the answer that are not written yet; ``is_ended``: none will follow; ``is_written``: nor is any
-    left; ``is_complete``: the whole request is here; ``is_gone``: the client has reset the stream, or left.
+    left; ``is_complete``: the whole request is here; ``is_gone``: the client has reset the stream, or left;
+    ``size``: of its body so far, of which ``unread`` waits for the application.
     """
 
     def __init__(self, wire: Wire, stream_id: int, scope: Scope, *, awaits_go: bool) -> None:
@@ -47,7 +48,7 @@ class Http2Stream:
         self._scope = scope
         self._awaits_go = awaits_go
         self._body: list[bytes] = []
-        self._unread = 0  # bytes of flow control, padding included
+        self.size = self.unread = 0  # bytes of flow control, padding included
         self._is_body_read = False
         self._arrived: asyncio.Future[None] | None = None
         self._written: asyncio.Future[None] | None = None
@@ -82,7 +83,8 @@ class Http2Stream:
             self._wire.consumed(self, size)
             return
         self._body.append(data)
-        self._unread += size
+        self.unread += size
+        self.size += size
         self._wake(self._arrived)
 
     def complete(self) -> None:
@@ -103,7 +105,7 @@ class Http2Stream:
     async def _receive(self) -> Message:
         if self._awaits_go and not self._is_begun and not self.is_gone:
             self._awaits_go = False
-            self._wire.continue_(self)
+            self._wire.begin(self, 100, [])
         while True:
             if self.is_gone or self.is_ended:
                 return {"type": "http.disconnect"}
@@ -113,15 +115,15 @@ class Http2Stream:
             await self._arrived
 
     def _rest(self) -> Message:
-        body, size = b"".join(self._body), self._unread
-        self._body, self._unread, self._is_body_read = [], 0, self.is_complete
+        body, size = b"".join(self._body), self.unread
+        self._body, self.unread, self._is_body_read = [], 0, self.is_complete
         if size:
             self._wire.consumed(self, size)
         return {"type": "http.request", "body": body, "more_body": not self.is_complete}
 
     def discard(self) -> None:
         """What is unread."""
-        size, self._unread = self._unread, 0
+        size, self.unread = self.unread, 0
         self._body.clear()
         if size:
             self._wire.consumed(self, size)
@@ -167,6 +169,7 @@ class Http2Stream:
     def _write_head(self) -> None:
         if self._head is not None:
             (status, headers), self._head = self._head, None
+            headers.append((b"date", date_line(int(time.time()))[6:-2]))
             self._wire.begin(self, status, headers)
 
     def _end(self) -> None:

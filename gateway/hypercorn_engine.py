@@ -7,7 +7,6 @@ closes.
 
 import asyncio
 import contextlib
-import math
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -15,12 +14,15 @@ from functools import partial
 from hypercorn.config import Config
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.client_clock import Timeouts
+from gateway.client_connections import ClientConnections
 from gateway.http1 import Http1
 from gateway.http2 import Http2
 from gateway.http_text import Refuse
 from gateway.tls import Tls
 from gateway.tls_listener import TlsListener
 
+TIMEOUTS = Timeouts()
 CUT_OFF_S = 1.0  # for requests to end once they have been cancelled
 
 
@@ -29,7 +31,8 @@ async def serve(
     config: Config,
     refuse: Refuse,
     drained: Callable[[], Awaitable[object]],
-    max_connections: float = math.inf,
+    connections: ClientConnections,
+    timeouts: Timeouts = TIMEOUTS,
     tls: Tls | None = None,
     is_leaving: Callable[[], bool] = lambda: False,
 ) -> None:
@@ -44,12 +47,11 @@ async def serve(
             all_closed.set()
 
     def accepted(protocol: str | None = None, app: ASGIApp = app) -> Http1 | Http2:
-        is_surplus = len(open_ones) >= max_connections
         connection: Http1 | Http2
         if protocol == "h2":
-            connection = Http2(app, config.keep_alive_timeout, closed, is_surplus, is_leaving)
+            connection = Http2(app, timeouts, connections, closed, is_leaving)
         else:
-            connection = Http1(app, refuse, config.keep_alive_timeout, closed, is_surplus)
+            connection = Http1(app, refuse, timeouts, connections, closed)
         open_ones.add(connection)
         return connection
 

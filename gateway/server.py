@@ -15,10 +15,12 @@ import uvloop
 
 from gateway import certificates, hypercorn_engine
 from gateway.app import VERSION, Application, application
+from gateway.client_connections import ClientConnections
 from gateway.configuration_file import ConfigurationFile, Loaded
 from gateway.flight import Flight
 from gateway.hang_up import HangUp
 from gateway.logs import Lines, written
+from gateway.open_files import connections_most, raise_limit
 from gateway.redaction import Redaction
 from gateway.setting_types import secrets
 from gateway.settings import Settings
@@ -26,8 +28,8 @@ from gateway.start_lines import start_lines
 from gateway.tls import Tls
 from shared_state.background import report_of_loop
 
-KEEP_ALIVE_S = 75.0  # longer than a load balancer keeps its connections, or it writes into a closing one
 BACKLOG = 1024
+METRICS_CONNECTIONS_MOST = 20  # of the port of their own
 GARBAGE_THRESHOLDS = 10_000, 10, 5  # objects: a hundred requests' worth; then of looks at the younger
 
 _log = logging.getLogger("pllm.server")
@@ -76,9 +78,9 @@ async def _with_metrics(app: Application, settings: Settings, serving: Coroutine
     main, tasks = asyncio.create_task(serving), set[asyncio.Task[None]]()
     if settings.server.metrics_port is not None:
         config = _hypercorn_config(settings.server.host, settings.server.metrics_port)
-        tasks.add(
-            asyncio.create_task(hypercorn_engine.serve(app.metrics, config, lambda _data: None, asyncio.Event().wait))
-        )
+        few = ClientConnections(METRICS_CONNECTIONS_MOST)
+        serving_metrics = hypercorn_engine.serve(app.metrics, config, lambda _data: None, asyncio.Event().wait, few)
+        tasks.add(asyncio.create_task(serving_metrics))
     try:
         await asyncio.wait({main, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -153,13 +155,14 @@ async def _serve(
     config = _hypercorn_config(settings.server.host, settings.server.port)
     if listener is not None:
         config.bind = [f"fd://{listener}"]
-    await hypercorn_engine.serve(app, config, app.refuse, drained, settings.server.max_connections, tls, is_leaving)
+    most = settings.server.max_connections or connections_most(raise_limit())
+    connections = ClientConnections(most, settings.server.max_connections_per_address)
+    await hypercorn_engine.serve(app, config, app.refuse, drained, connections, tls=tls, is_leaving=is_leaving)
 
 
 def _hypercorn_config(host: str, port: int) -> hypercorn.config.Config:
     config = hypercorn.config.Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
-    config.keep_alive_timeout = KEEP_ALIVE_S
     config.backlog = BACKLOG
     config.graceful_timeout = 1.0  # after our own drain nothing is worth waiting for
     return config

@@ -49,7 +49,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     host: Text = "127.0.0.1"  # a gateway without keys must not be found by the network
     port: Port = 8080
     engine: Engine = "hypercorn"  # the only one; "uvicorn" of earlier releases is read, and has no effect
-    max_connections: Count = 10_000  # of clients; calls on further ones are refused, so that the rest is served
+    max_connections: Count | None = None  # of clients; None: half of the open files allowed, 10,000 at most
+    max_connections_per_address: Count | None = None  # None: no bound, because a load balancer is one address
     max_body_bytes: Size = 10 * 1_048_576  # a few images as base64; the whole body is held in memory
     ping_interval_ms: Duration | None = None  # comments in a stream that waits; the first one commits its status
     drain_delay_ms: Duration | None = None  # until a load balancer has seen /readyz; requests are still served

@@ -50,7 +50,7 @@ def wrk_script(model: str = MODEL, headers: Mapping[str, str] = NO_HEADERS) -> s
 
 def config(store_port: int, upstream_port: int, max_active: int, max_waiting: int, block: int = 0) -> str:
     return f"""\
-state: {{url: "redis://127.0.0.1:{store_port}"}}
+state: {{url: "redis://127.0.0.1:{store_port}", deadline: 250ms}}
 router:
   load_shedding: {{max_active_requests: {max_active}}}
   queue: {{max_waiting: {max_waiting}}}

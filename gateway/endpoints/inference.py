@@ -17,7 +17,7 @@ from gateway.dispatch import Dispatcher
 from gateway.endpoints.error_forms import error_body, error_event, error_status
 from gateway.endpoints.pings import MESSAGE_PING, PING, Pings
 from gateway.endpoints.reception import Reception
-from gateway.endpoints.wire import ClientGone, Header, find, read_body, send_error, send_whole
+from gateway.endpoints.wire import NO_STORE, ClientGone, Header, find, read_body, send_error, send_whole
 from gateway.errors import (
     GatewayError,
     RequestTimedOut,
@@ -36,7 +36,7 @@ from gateway.tracing import Trace, Tracer
 
 _log = logging.getLogger("pllm.inference")
 
-STREAM_HEADERS = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+STREAM_HEADERS = [(b"x-accel-buffering", b"no")]
 TAKE_MOST_S = 60.0  # for a client to take a plain answer
 THINKING_PING_S = 15.0  # half of the shortest idle timeout that load balancers have by default
 
@@ -75,7 +75,7 @@ class Inference:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         request_id = self._reception.request_id()
-        headers: list[Header] = [(b"x-request-id", request_id), self._replica]
+        headers: list[Header] = [(b"x-request-id", request_id), self._replica, NO_STORE]
         if self._kind is Kind.MESSAGE:
             headers.append((b"request-id", request_id))  # where Anthropic's clients look for it
         interrupt = Interrupt()

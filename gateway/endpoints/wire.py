@@ -9,6 +9,8 @@ from gateway.errors import GatewayError, RequestTooLarge
 
 Header = tuple[bytes, bytes]
 
+NO_STORE = (b"cache-control", b"no-store")  # answers are somebody's: no cache on the way may keep one
+
 
 class ClientGone(Exception):
     """The client left before its request was complete: there is nobody to answer."""

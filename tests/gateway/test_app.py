@@ -154,3 +154,17 @@ async def test_replica_whose_store_is_something_else_starts_on_its_standby_store
     assert len([line for line in caplog.messages if "the shared store cannot be used" in line]) == 1
     assert background.failures.total() == before
     assert [record for record in caplog.records if record.levelname == "ERROR" or record.exc_info] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/chat/completions"),
+        ("GET", "/v1/models"),
+        ("GET", "/v1/admin/models/stats"),
+        ("GET", "/metrics"),
+        ("GET", "/unknown"),
+    ],
+)
+def test_no_cache_may_keep_an_answer(replica: ReplicaProcess, method: str, path: str) -> None:
+    assert replica.request(method, path).headers["cache-control"] == "no-store"

@@ -13,7 +13,8 @@ from gateway.yaml_source import Problem
 # Those that need a restart. Whoever adds a setting says here or in `configuration_changes` which kind it is.
 NEEDS_RESTART = {
     *("server.host", "server.port", "server.region", "server.access_log", "server.metrics_port"),
-    *("server.max_connections", "server.tls", "state", "router.capacity_leases"),
+    *("server.max_connections", "server.max_connections_per_address", "server.tls"),
+    *("state", "router.capacity_leases"),
 }
 RELOADED = {"auth", "router", "model_list"}
 OTHER = {

@@ -105,6 +105,7 @@ def test_answer_is_a_whole_one(rig: Rig) -> None:
     assert headers == {
         b"x-pllm-replica": b"r1",
         b"x-pllm-state": b"shared",
+        b"cache-control": b"no-store",
         b"content-type": b"application/json",
         b"retry-after": b"2",
         b"retry-after-ms": b"1500",

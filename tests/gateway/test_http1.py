@@ -1,10 +1,12 @@
-"""HTTP/1.1 as clients speak it to either engine: old, odd, hurried and hostile ones."""
+"""HTTP/1.1 as clients speak it: old, odd, hurried and hostile ones."""
 
 import json
 import re
+import socket
 
 import pytest
 
+from loadtest.bench_rig import cpu_s
 from tests.loadtest.process import CHAT, ProviderProcess
 from tests.support.cluster import Cluster, ReplicaProcess
 from tests.support.wire import DONE, Call, ask, chat_bytes, request_bytes
@@ -198,3 +200,57 @@ def test_slow_reader_of_a_long_stream_gets_all_of_it(cluster: Cluster, replica: 
 
     assert (answer.is_whole, answer.events[-1]) == (True, DONE)
     assert len(answer.events) == 20_003
+
+
+ENDLESS = {
+    "header": (b"GET /livez HTTP/1.1\r\nhost: test\r\nx: ", b"y", 431),
+    "headers": (b"GET /livez HTTP/1.1\r\nhost: test\r\n", b"x: y\r\n", 431),
+    "target": (b"GET /", b"y", 431),
+    "line ends": (b"", b"\r\n", 431),
+    "extension": (CHUNKED % CHAT.encode() + b"1;x=", b"y", 413),
+    "trailer": (CHUNKED % CHAT.encode() + b"2\r\n{}\r\n0\r\nx: ", b"y", 413),
+    "trailers": (CHUNKED % CHAT.encode() + b"2\r\n{}\r\n0\r\n", b"x: y\r\n", 413),
+    "tiny chunks": (CHUNKED % CHAT.encode(), b"1\r\nx\r\n", 413),
+}
+
+
+@pytest.mark.parametrize("size", [500, 100_000], ids=["pieces", "reads"])
+@pytest.mark.parametrize(("start", "more", "status"), ENDLESS.values(), ids=ENDLESS)
+def test_endless_bytes_are_refused_after_little(
+    replica: ReplicaProcess, start: bytes, more: bytes, status: int, size: int
+) -> None:
+    piece, before = more * (size // len(more)), cpu_s(replica.process.pid)
+    with Call(replica.address, start) as call:
+        for _ in range(2_000_000 // len(piece)):
+            if not call.try_send(piece):
+                break
+        answer = call.answer()
+
+    assert (answer.status, answer.error["code"]) == (status, "invalid_http")
+    assert cpu_s(replica.process.pid) - before < 2.0
+
+
+def test_client_that_closes_its_side_has_left(
+    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
+) -> None:
+    """A half-closed connection looks like the end of one, and the provider's call would be paid for nothing."""
+    provider.behave(stall_rate=1)
+    with Call(replica.address, chat_bytes(model="gpt-4")) as call:
+        provider.wait_for(in_flight=1)
+        call.socket.shutdown(socket.SHUT_WR)
+        provider.wait_for(aborted=1, in_flight=0)
+        assert call.read_to_end() == b""
+    cluster.wait_until_idle()
+
+
+def test_options_of_the_server_as_a_whole(replica: ReplicaProcess) -> None:
+    answer = replica.request("OPTIONS", "*")
+
+    assert (answer.status, answer.body) == (204, b"")
+    assert "POST" in answer.headers["allow"]
+
+
+def test_absolute_form_keeps_its_query(replica: ReplicaProcess) -> None:
+    for target in ("/v1/admin/events?before=no", "http://localhost/v1/admin/events?before=no"):
+        answer = replica.get(target)
+        assert answer.status == 400, answer

@@ -1,12 +1,15 @@
 """Connections of the hypercorn engine that end badly, without a gateway behind them."""
 
 import asyncio
+import contextlib
 import socket
 
 import hypercorn.config
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import hypercorn_engine
+from gateway.client_clock import Timeouts
+from gateway.client_connections import ClientConnections
 from gateway.http_text import Refuse
 from tests.support.rest_of_a_head import BEGUN, REQUEST, Drained, asked_of_the_rest_of_a_head
 
@@ -29,10 +32,11 @@ async def bytes_of_an_answer_given_up() -> int:
     address = listener.getsockname()
     config = hypercorn.config.Config()
     config.bind = [f"fd://{listener.detach()}"]
-    config.keep_alive_timeout = 0.01
     config.errorlog = None
     with socket.create_connection(address, timeout=5) as client:
-        server = asyncio.create_task(hypercorn_engine.serve(give_up, config, lambda _data: None, drained))
+        connections, hurried = ClientConnections(10), Timeouts(linger=0.01, stall=0.01)
+        serving = hypercorn_engine.serve(give_up, config, lambda _data: None, drained, connections, hurried)
+        server = asyncio.create_task(serving)
         client.sendall(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
         await begun.wait()
         async with asyncio.timeout(10):
@@ -124,42 +128,60 @@ async def serve(app: ASGIApp, listener: int, refuse: Refuse, drained: Drained) -
     config = hypercorn.config.Config()
     config.bind = [f"fd://{listener}"]
     config.graceful_timeout = 0.05
-    await hypercorn_engine.serve(app, config, refuse, drained)
+    await hypercorn_engine.serve(app, config, refuse, drained, ClientConnections(10))
 
 
 async def answers_beyond_the_limit() -> list[bytes]:
-    """To a call and to a probe of a second connection where one is the limit, and to a call of the first."""
+    """To a probe and a call of a second connection where one is the limit and the first is busy, then to a call of the
+    first.
+    """
     over, loop = asyncio.Event(), asyncio.get_running_loop()
     listener = socket.create_server(("127.0.0.1", 0))
     address, config = listener.getsockname(), hypercorn.config.Config()
     config.bind = [f"fd://{listener.detach()}"]
 
-    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        if scope["method"] == "POST":
+            begun.set()
+            await go_on.wait()
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    async def ask(client: socket.socket, method: str) -> bytes:
+    async def send(client: socket.socket, method: str) -> None:
         await loop.sock_sendall(client, f"{method} /x HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n".encode())
-        return await loop.sock_recv(client, 10_000)
 
-    server = asyncio.create_task(hypercorn_engine.serve(app, config, lambda _data: None, over.wait, 1))
+    serving = hypercorn_engine.serve(app, config, lambda _data: None, over.wait, ClientConnections(1))
+    server = asyncio.create_task(serving)
     async with asyncio.timeout(10):
         answers = []
-        with socket.create_connection(address) as first, socket.create_connection(address) as second:
-            for client in (first, second):
+        with contextlib.ExitStack() as clients:
+
+            def connect() -> socket.socket:
+                client = clients.enter_context(socket.create_connection(address))
                 client.setblocking(False)
-            for client, method in ((first, "POST"), (second, "GET"), (second, "POST"), (first, "POST")):
-                answers.append(await ask(client, method))
+                return client
+
+            first = connect()
+            await send(first, "POST")
+            await begun.wait()
+            second = connect()
+            for method in ("GET", "POST"):
+                await send(second, method)
+                answers.append(await loop.sock_recv(second, 10_000))
             assert await loop.sock_recv(second, 10_000) == b""
+            go_on.set()
+            answers.append(await loop.sock_recv(first, 10_000))
         over.set()
         await server
     return answers
 
 
 def test_call_on_a_connection_too_many_is_refused_and_a_probe_is_answered() -> None:
-    first, probe, refused, again = asyncio.run(answers_beyond_the_limit())
+    probe, refused, first = asyncio.run(answers_beyond_the_limit())
 
-    assert [answer.split(b" ")[1] for answer in (first, probe, refused, again)] == [b"204", b"204", b"503", b"204"]
+    assert [answer.split(b" ")[1] for answer in (probe, refused, first)] == [b"204", b"503", b"204"]
     assert b"retry-after: 1\r\n" in refused
     assert b"server_is_overloaded" in refused
 

@@ -21,8 +21,8 @@ COMMANDS = re.findall(r"^\$ redis-cli (.+)\n((?:(?!\$ |```).*\n)*)", TEXT, re.MU
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """Of a store in which all that has happened that the page tells of; a request is under way."""
-    with running_demo() as demo, contextlib.ExitStack() as under_way:
+    """Of a store in which all that has happened that the page tells of."""
+    with running_demo() as demo:
         found = re.search(r"unix://\S+", demo.guide)
         assert found is not None
         for number in range(60):
@@ -30,11 +30,19 @@ def url() -> Iterator[str]:
         drain = b'{"actor": "ann", "reason": "new certificate"}'
         path = "/v1/admin/deployments/gpt-4-failing/drain"
         assert ask(REPLICAS[0], request_bytes("POST", path, drain)).status == 200
-        for _ in range(20):  # until one of them is on the deployment that the page shows
-            call = under_way.enter_context(Call(REPLICAS[0], chat_bytes(model="gpt-4", stream=True, max_tokens=9000)))
+        yield found[0]
+
+
+@pytest.fixture
+def _under_way(url: str) -> Iterator[None]:
+    """A request is, on the deployment that the page shows. A stream ends in time: each test has one of its own."""
+    assert url
+    with contextlib.ExitStack() as calls:
+        for _ in range(20):
+            call = calls.enter_context(Call(REPLICAS[0], chat_bytes(model="gpt-4", stream=True, max_tokens=9000)))
             if b"gpt-4-healthy" in call.read_until(b"\r\n\r\n"):
                 break
-        yield found[0]
+        yield
 
 
 def reply(cli: RedisCli, command: str) -> list[str]:
@@ -60,6 +68,7 @@ def test_the_page_has_its_commands() -> None:
     assert len(COMMANDS) == 10
 
 
+@pytest.mark.usefixtures("_under_way")
 @pytest.mark.parametrize(("command", "output"), COMMANDS, ids=[command for command, _ in COMMANDS])
 def test_command_is_answered_as_shown(url: str, command: str, output: str) -> None:
     told = output.splitlines()

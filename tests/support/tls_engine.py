@@ -15,6 +15,7 @@ import uvloop
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import hypercorn_engine
+from gateway.client_connections import ClientConnections
 from gateway.tls import Tls
 from gateway.tls_settings import TlsSettings
 from tests.loadtest.process import PATIENCE_S, wait_until
@@ -141,7 +142,6 @@ class Engine:
         config = hypercorn.config.Config()
         config.bind = [f"fd://{self._fd}"]
         config.graceful_timeout = self._grace_s
-        config.keep_alive_timeout = 5.0
         self.tls = Tls(self._settings, 0.02)
         self.tls.start()
 
@@ -149,8 +149,15 @@ class Engine:
             self._is_listening.set()
             await self._stopping.wait()
 
+        connections = ClientConnections(self._most)
         await hypercorn_engine.serve(
-            self._app, config, lambda _data: None, drained, self._most, self.tls, lambda: self.is_leaving
+            self._app,
+            config,
+            lambda _data: None,
+            drained,
+            connections,
+            tls=self.tls,
+            is_leaving=lambda: self.is_leaving,
         )
         await self.tls.stop()
 

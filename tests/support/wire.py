@@ -82,10 +82,14 @@ class Call:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def try_send(self, data: bytes) -> None:
-        """Sends what the other side still takes: it may refuse a body before it has all of it."""
+    def try_send(self, data: bytes) -> bool:
+        """Sends what the other side still takes: it may refuse a body before it has all of it. Returns whether it took
+        all.
+        """
         with contextlib.suppress(ConnectionError):
             self.socket.sendall(data)
+            return True
+        return False
 
     def read_until(self, mark: bytes) -> bytes:
         data = b""

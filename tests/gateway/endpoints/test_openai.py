@@ -156,7 +156,7 @@ def test_stream_is_sent_as_it_comes(replica: ReplicaProcess, provider: ProviderP
 def test_stream_forbids_caches_and_buffers(replica: ReplicaProcess) -> None:
     headers = replica.chat(stream=True).headers
 
-    assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-cache", "no")
+    assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-store", "no")
 
 
 def test_answer_without_a_content_type_gets_one(replica: ReplicaProcess, raw_provider: RawProvider) -> None:

@@ -1,0 +1,79 @@
+"""How long a connection waits for its client."""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """In seconds, with what must have happened by then."""
+
+    keep_alive: float = (
+        75.0  # the next request has begun; longer than load balancers wait, or they write to a closed one
+    )
+    head: float = 10.0  # the whole head of a request is here, from its first byte
+    body: float = 20.0  # ``body_bytes`` more of a body are here, or its end
+    body_bytes: int = 10_000
+    stall: float = 30.0  # the client has taken something of what it was sent
+    linger: float = 2.0  # a refused client has seen the answer: what it still sends is discarded, lest it see a reset
+
+
+class ClientClock:
+    """The timers of one connection: one for what its client is to send, one for what it is to take."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeouts: Timeouts) -> None:
+        self._loop = loop
+        self._timeouts = timeouts
+        self._sending: asyncio.TimerHandle | None = None
+        self._taking: asyncio.TimerHandle | None = None
+
+    def await_request(self, over: Callable[[], object]) -> None:
+        self._await(self._timeouts.keep_alive, over)
+
+    def await_head(self, begun_s: float, over: Callable[[], object]) -> None:
+        """``begun_s``: when its first byte came, by the loop's clock."""
+        self._await(begun_s + self._timeouts.head - self._loop.time(), over)
+
+    def await_body(self, size: Callable[[], int | None], over: Callable[[], object]) -> None:
+        """``size``: bytes received so far, None while none are due."""
+        before = size()
+        if before is not None:
+            self._await(self._timeouts.body, lambda: self._check_body(before, size, over))
+
+    def _check_body(self, before: int, size: Callable[[], int | None], over: Callable[[], object]) -> None:
+        now = size()
+        if now is not None and now - before < self._timeouts.body_bytes:
+            over()
+        else:
+            self.await_body(size, over)
+
+    def linger(self, over: Callable[[], object]) -> None:
+        self._await(self._timeouts.linger, over)
+
+    def _await(self, seconds: float, over: Callable[[], object]) -> None:
+        self.stop()
+        self._sending = self._loop.call_later(seconds, over)
+
+    def stop(self) -> None:
+        """Nothing is awaited from the client."""
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+
+    def await_taking(self, transport: asyncio.WriteTransport) -> None:
+        """Aborts the connection once its client has taken nothing for ``stall``."""
+        self.taken()
+        size = transport.get_write_buffer_size()
+        self._taking = self._loop.call_later(self._timeouts.stall, self._check_taking, transport, size)
+
+    def _check_taking(self, transport: asyncio.WriteTransport, size: int) -> None:
+        if transport.get_write_buffer_size() >= size:
+            transport.abort()
+        else:
+            self.await_taking(transport)
+
+    def taken(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None

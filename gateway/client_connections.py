@@ -1,0 +1,69 @@
+"""The open connections of clients: how many there may be, and which one is closed for a new one."""
+
+from collections import Counter
+from typing import Protocol
+
+Host = str | None
+
+
+class Closable(Protocol):
+    def end(self) -> None:
+        """Closes an idle connection now."""
+
+
+class ClientConnections:
+    """``most``: of all clients; ``most_per_address``: of one client address, without a bound when None. Beyond a bound
+    the connection that has been idle for longest is closed. Where none is idle, the new one is surplus.
+    """
+
+    def __init__(self, most: float, most_per_address: int | None = None) -> None:
+        self._most = most
+        self._most_per_address = most_per_address
+        self._open: dict[Closable, Host] = {}
+        self._idle: dict[Closable, Host] = {}  # the longest idle first
+        self._per_address: Counter[Host] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def all(self) -> list[Closable]:
+        return list(self._open)
+
+    def opened(self, connection: Closable, host: Host) -> bool:
+        """Returns whether the connection is surplus: calls on it are refused."""
+        self._open[connection] = host
+        is_surplus = len(self._open) > self._most and not self._close_one(self._idle)
+        if self._most_per_address is not None:
+            self._per_address[host] += 1
+            if self._per_address[host] > self._most_per_address and not is_surplus:
+                is_surplus = not self._close_one([each for each, other in self._idle.items() if other == host])
+        return is_surplus
+
+    def _close_one(self, idle: "dict[Closable, Host] | list[Closable]") -> bool:
+        connection = next(iter(idle), None)
+        if connection is None:
+            return False
+        self.closed(connection)
+        connection.end()
+        return True
+
+    def idle(self, connection: Closable) -> None:
+        """The connection waits for a request from now on."""
+        host = self._open.get(connection)
+        self._idle.pop(connection, None)
+        if connection in self._open:
+            self._idle[connection] = host
+
+    def busy(self, connection: Closable) -> None:
+        self._idle.pop(connection, None)
+
+    def closed(self, connection: Closable) -> None:
+        """Forgets the connection; it may be closed once more."""
+        self._idle.pop(connection, None)
+        if connection not in self._open:
+            return
+        host = self._open.pop(connection)
+        if self._most_per_address is not None:
+            self._per_address[host] -= 1
+            if not self._per_address[host]:
+                del self._per_address[host]

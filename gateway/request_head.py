@@ -1,0 +1,102 @@
+"""What RFC 9110 and 9112 demand of a request's head beyond its syntax: one valid Host, and a target that names a path
+of this server.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+import httptools
+import msgspec
+
+Header = tuple[bytes, bytes]
+
+# RFC 3986, section 3.2.2, without the comma: a list of hosts is refused. The port may be empty.
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|[\w.~!$&'()*+;=%-]+)(?::\d{0,5})?", re.ASCII)
+_CONTINUE = b"100-continue"
+
+
+class InvalidHead(Exception):
+    """A request head that is refused with ``status``; the message reaches the client."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Head(msgspec.Struct):
+    """``target``: path and query; ``headers``: with the Host that counts; ``keeps_alive``: the connection may serve
+    another request; ``awaits_go``: the client sends its body after `100 Continue`.
+    """
+
+    target: bytes
+    headers: list[Header]
+    keeps_alive: bool
+    awaits_go: bool
+
+
+def checked_head(method: str, url: bytes, version: str, headers: list[Header]) -> Head:
+    """Returns the head as the application sees it. Header names are in lower case. Raises InvalidHead."""
+    keeps_alive, awaits_go, host = version == "1.1", False, None
+    for name, value in headers:
+        if name == b"host":
+            if host is not None:
+                raise InvalidHead("The request has two Host headers.")
+            host = value
+        elif name == b"connection" and b"close" in value.lower():
+            keeps_alive = False
+        elif name == b"expect":
+            if value.lower() != _CONTINUE:
+                raise InvalidHead("The only expectation that is met is 100-continue.", 417)
+            awaits_go = version == "1.1"
+        elif name == b"transfer-encoding" and version == "1.0":
+            raise InvalidHead("HTTP/1.0 has no Transfer-Encoding.")
+    if version not in ("1.0", "1.1"):
+        raise InvalidHead("The HTTP version is not supported.", 505)
+    if host is None:
+        if version == "1.1":
+            raise InvalidHead("The Host header is missing.")
+    elif not _is_host(host):
+        raise InvalidHead("The Host header is not a host with an optional port.")
+    if url[:1] != b"/":
+        url, headers = _other_form(method, url, headers)
+    if b"#" in url:
+        raise InvalidHead("A request target has no fragment.")
+    return Head(url, headers, keeps_alive, awaits_go)
+
+
+@lru_cache(maxsize=256)
+def _is_host(value: bytes) -> bool:
+    return _HOST.fullmatch(value) is not None
+
+
+def _other_form(method: str, url: bytes, headers: list[Header]) -> tuple[bytes, list[Header]]:
+    """Returns target and headers of a request in absolute form, whose authority replaces the Host header (RFC 9112,
+    section 3.2.2), and of `OPTIONS *`.
+    """
+    if url == b"*":
+        if method != "OPTIONS":
+            raise InvalidHead("Only OPTIONS may ask about the server as a whole.")
+        return url, headers
+    scheme, has_authority, rest = url.partition(b"://")
+    if not has_authority or scheme.lower() not in (b"http", b"https"):
+        raise InvalidHead("The request target is not a path of this server.")
+    end = min(at for at in (*map(rest.find, (b"/", b"?", b"#")), len(rest)) if at >= 0)
+    authority = rest[:end]
+    if not _is_host(authority):
+        raise InvalidHead("The request target names no valid host.")
+    target = rest[end:] if rest[end : end + 1] == b"/" else b"/" + rest[end:]
+    others = [header for header in headers if header[0] != b"host"]
+    return target, [(b"host", authority), *others]
+
+
+def without_offer(parser: httptools.HttpRequestParser, url: bytes, headers: Iterable[Header]) -> bytes:
+    """An offer to change protocols is passed over, as HTTP allows. The parser would skip the body then (and Java's
+    client makes the offer with every POST by default), so it is given this head again, without the offer. Raises
+    HttpParserError for CONNECT, which is no offer.
+    """
+    method, version = parser.get_method(), parser.get_http_version().encode()
+    if method == b"CONNECT":
+        raise httptools.HttpParserInvalidMethodError("CONNECT")
+    lines = [b"%b: %b\r\n" % header for header in headers if header[0] != b"upgrade"]
+    return b"%b %b HTTP/%b\r\n%b\r\n" % (method, url, version, b"".join(lines))
