@@ -50,10 +50,17 @@ class TlsListener:
     """Listens from ``start`` to ``close``. ``accepted`` makes the protocol of a connection after its handshake."""
 
     def __init__(
-        self, sock: socket.socket, backlog: int, tls: Tls, accepted: Accepted, handshake_s: float = HANDSHAKE_S
+        self,
+        sock: socket.socket,
+        backlog: int,
+        tls: Tls,
+        accepted: Accepted,
+        handshake_s: float = HANDSHAKE_S,
+        handshakes_most: int = HANDSHAKES_MOST,
     ) -> None:
         self._socket = sock
         self._handshake_s = handshake_s
+        self._handshakes_most = handshakes_most
         self._backlog = backlog
         self._tls = tls
         self._accepted = accepted
@@ -82,11 +89,17 @@ class TlsListener:
                 self._failed("accept", f"a connection cannot be accepted: {error.strerror}")
                 await asyncio.sleep(ACCEPT_PAUSE_S)
                 continue
-            if len(self._handshakes) >= HANDSHAKES_MOST:
+            if len(self._handshakes) >= self._handshakes_most:
                 next(iter(self._handshakes)).cancel()
             task = self._loop.create_task(self._admit(client, address))
             self._handshakes[task] = None
-            task.add_done_callback(lambda done: self._handshakes.pop(done, None))
+            task.add_done_callback(partial(self._ended, client))
+
+    def _ended(self, client: socket.socket, task: "asyncio.Task[None]") -> None:
+        del self._handshakes[task]
+        if task.cancelled():  # maybe before it began
+            client.close()
+            self._failed("surplus", "a handshake made room for another")
 
     async def _admit(self, client: socket.socket, address: object) -> None:
         host = address[0] if isinstance(address, tuple) else "a local socket"
@@ -102,9 +115,6 @@ class TlsListener:
             self._failed(*_reason(error, host))
         except OSError:
             self._failed("left", f"{host} left during its handshake")
-        except asyncio.CancelledError:
-            self._failed("surplus", f"the handshake of {host} made room for another")
-            raise
         else:
             return
         client.close()
