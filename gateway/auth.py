@@ -100,6 +100,10 @@ class Authenticator:
         self._has_stored = self._has_stored or version > 0
         self._combine()
 
+    def is_shared(self) -> bool:
+        """Is there more than one tenant?"""
+        return len(self._tenants) > 1
+
     def named(self, name: str) -> Tenant | None:
         return next((tenant for tenant in self._tenants.values() if tenant.name == name), None)
 

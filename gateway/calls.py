@@ -1,7 +1,5 @@
 """Wire schemas of requests and replies: only the fields the gateway looks at. Everything else passes as bytes."""
 
-import contextlib
-import json
 import math
 import re
 from collections.abc import Iterable
@@ -12,7 +10,10 @@ import msgspec
 
 from gateway.dialects.lenient_json import as_text, loaded
 from gateway.errors import InvalidRequest
+from gateway.json_bounds import LARGE, MEMBERS_MOST, has_too_many_parts
+from gateway.request_keys import check_keys
 from gateway.request_peek import (
+    MESSAGES_MOST,
     TOKENS_MOST,
     ChatRequest,
     CompletionRequest,
@@ -78,25 +79,25 @@ class Usage(msgspec.Struct, frozen=True):
     cache_read_input_tokens: float | None = None
 
 
-class ChatReply(msgspec.Struct, frozen=True):
-    """A plain reply. ``choices`` must be there: JSON of another kind is not an answer. `tokens_of` reads odd ones."""
+class ChatReply(msgspec.Struct, frozen=True, rename={"items": "choices"}):
+    """A plain reply. Its list must be there: JSON of another kind is not an answer. `tokens_of` reads odd ones."""
 
-    choices: list[msgspec.Raw]
+    items: msgspec.Raw
     usage: Usage | None = None
 
 
-class EmbeddingReply(msgspec.Struct, frozen=True):
-    data: list[msgspec.Raw]
+class EmbeddingReply(msgspec.Struct, frozen=True, rename={"items": "data"}):
+    items: msgspec.Raw
     usage: Usage | None = None
 
 
-class MessageReply(msgspec.Struct, frozen=True):
-    content: list[msgspec.Raw]
+class MessageReply(msgspec.Struct, frozen=True, rename={"items": "content"}):
+    items: msgspec.Raw
     usage: Usage | None = None
 
 
-class ResponseReply(msgspec.Struct, frozen=True):
-    output: list[msgspec.Raw]
+class ResponseReply(msgspec.Struct, frozen=True, rename={"items": "output"}):
+    items: msgspec.Raw
     usage: Usage | None = None
 
 
@@ -113,7 +114,7 @@ _EDITION = {
     b"anthropic-version": re.compile(rb"\d{4}-\d\d-\d\d"),
     b"anthropic-beta": re.compile(rb"[a-zA-Z0-9_., -]{1,2000}"),
 }
-_MODEL_KEYS = (b'"model"', b'"Model"', b'"MODEL"')
+_MEMBERS_PER_MESSAGE = 25  # keys and objects, its tool calls included
 _FIELD = re.compile(r"missing required field `(\w+)`|at `\$\.(\w+)")
 REQUESTS: dict[Kind, type[Request]] = {
     Kind.CHAT: ChatRequest,
@@ -132,21 +133,23 @@ _replies: dict[Kind, msgspec.json.Decoder[Any]] = {
 }
 
 
-def parse(kind: Kind, body: bytes) -> Call:
+def parse(kind: Kind, body: bytes, most_messages: int = MESSAGES_MOST) -> Call:
     """Raises InvalidRequest, naming the field."""
+    if len(body) > LARGE and has_too_many_parts(body, max(MEMBERS_MOST, _MEMBERS_PER_MESSAGE * most_messages)):
+        raise InvalidRequest("The request body holds too many objects, keys or list items.")
     try:
         if not body.isascii():
             body.decode()  # what is passed on unseen is not checked by the decoder
         request: Request = _requests[kind].decode(body)
+        check_keys(body, request.stream_options is not None)
+        request.check(most_messages)
+        most, choices = request.most_tokens, request.choices(most_messages)
     except msgspec.ValidationError as error:
         raise _explained(str(error)) from error
     except NOT_JSON as error:
         raise not_json(error) from error
-    if sum(map(body.count, _MODEL_KEYS)) > 1:
-        _check_one_model(body)
     is_stream = request.stream is True and kind is not Kind.EMBEDDING
     include_usage = request.stream_options is not None and request.stream_options.include_usage is True
-    most = request.most_tokens
     tokens = min(len(body) // BYTES_PER_TOKEN, PROMPT_TOKENS_MOST) + most
     return Call(
         request.model,
@@ -156,23 +159,8 @@ def parse(kind: Kind, body: bytes) -> Call:
         include_usage,
         tokens=tokens,
         output_most=most,
-        choices=request.choices,
+        choices=choices,
     )
-
-
-def _check_one_model(body: bytes) -> None:
-    """Which of two a provider takes is not known: the first, the last, or one in other letters (Go's reader does not
-    mind case). What is checked against a key's models has to be what is served. Raises InvalidRequest.
-    """
-    pairs: list[tuple[str, Any]] = []
-
-    def keep(found: list[tuple[str, Any]]) -> None:
-        pairs[:] = found  # the whole comes last
-
-    with contextlib.suppress(ValueError, RecursionError):
-        json.loads(body, object_pairs_hook=keep)
-        if sum(name.casefold() == "model" for name, _ in pairs) > 1:
-            raise InvalidRequest("The body names its model more than once.", param="model")
 
 
 def edition_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
@@ -197,10 +185,26 @@ def tokens_of(kind: Kind, body: bytes) -> tuple[int, int, int]:
     that cannot be read is none.
     """
     try:
-        usage = _replies[kind].decode(body).usage
+        usage = _usage_of(kind, body)
     except NOT_JSON:
-        usage = _usage_of_odd(kind, loaded(body))
+        if has_too_many_parts(body, MEMBERS_MOST, MEMBERS_MOST):
+            usage = _usage_of(kind, _with_nulls(body))
+        else:
+            usage = _usage_of_odd(kind, loaded(body))
     return (0, 0, 0) if usage is None else usage_tokens(usage)
+
+
+def _usage_of(kind: Kind, body: bytes) -> Usage | None:
+    """Raises what is in NOT_JSON. The list stays bytes: its length costs nothing."""
+    reply: Reply = _replies[kind].decode(body)
+    if bytes(memoryview(reply.items)[:1]) != b"[":
+        raise msgspec.ValidationError("no reply of this kind")
+    return reply.usage
+
+
+def _with_nulls(body: bytes) -> bytes:
+    """Vectors may hold numbers that JSON has no words for. In a text the change does no harm: only usage is read."""
+    return body.replace(b"-Infinity", b"null").replace(b"Infinity", b"null").replace(b"NaN", b"null")
 
 
 _ANSWER_NAMES = {Kind.EMBEDDING: "data", Kind.MESSAGE: "content", Kind.RESPONSE: "output"}
@@ -257,6 +261,8 @@ def _whole(count: float) -> int:
 
 
 def not_json(error: Exception) -> InvalidRequest:
+    if isinstance(error, RecursionError):
+        return InvalidRequest("The request body is nested too deeply.", code="invalid_json")
     return InvalidRequest(f"The request body is not valid JSON: {error}", code="invalid_json")
 
 

@@ -11,7 +11,10 @@ from gateway.yaml_source import Problem, key_path
 # What is not named here needs a restart: a new setting is refused until it is known to take effect.
 _WHILE_RUNNING = ("auth", "router", "model_list")
 _SERVER_WHILE_RUNNING = frozenset(
-    {"max_body_bytes", "ping_interval_ms", "drain_delay_ms", "drain_timeout_ms", "engine"}
+    {
+        *("max_body_bytes", "max_body_memory_bytes", "max_messages", "ping_interval_ms"),
+        *("drain_delay_ms", "drain_timeout_ms", "engine"),
+    }
 )
 
 _Entry = DeploymentSettings | KeySettings

@@ -115,6 +115,7 @@ _AGAIN_IN = re.compile(r"(?:try again|retry) in (?:about )?(?:(\d{1,4})m)?(\d{1,
 # Words of a message that can name something: ids, paths, addresses.
 _NAME = re.compile(r"[^\s'\"`,;()\[\]{}<>]*[-_/:\d][^\s'\"`,;()\[\]{}<>]*")
 _NAME_LEAST = 5
+_NAMES_MOST = 32  # that are searched for in the request
 
 
 def _codes(error: UpstreamError) -> set[str]:
@@ -198,9 +199,10 @@ def names_part_of(request: bytes, error: UpstreamError, model: str) -> bool:
     """
     if error.param not in (None, "", "model") or "previous_response_not_found" in _codes(error):
         return True
-    found = {next(filter(None, each)) for each in _QUOTED.findall(error.message)}
-    found |= {each.rstrip(".:") for each in _NAME.findall(error.message) if len(each) >= _NAME_LEAST}
-    return any(each not in model and b'"%b"' % each.encode("utf-8", "replace") in request for each in found if each)
+    found = [next(filter(None, each)) for each in _QUOTED.findall(error.message)]
+    found += [each.rstrip(".:") for each in _NAME.findall(error.message) if len(each) >= _NAME_LEAST]
+    names = [each for each in dict.fromkeys(found) if each and each not in model]
+    return any(b'"%b"' % each.encode("utf-8", "replace") in request for each in names[:_NAMES_MOST])
 
 
 def says_request_failed(error: UpstreamError) -> bool:

@@ -247,8 +247,8 @@ class ReplicaFault(GatewayError):
     type = "service_unavailable_error"
     code = "replica_exhausted"
 
-    def __init__(self, message: str, *, code: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, code: str | None = None, retry_after_ms: int | None = None) -> None:
+        super().__init__(message, retry_after_ms=retry_after_ms)
         self.code = code or self.code
 
 

@@ -10,6 +10,7 @@ from gateway.classify import FAILURE, OUR_LIMIT, SUCCESS, Judgement, Refusal, ju
 from gateway.dialects.lenient_json import NOT_DECODED, read
 from gateway.dialects.malformed import Malformed
 from gateway.fault_words import fault_words
+from gateway.off_loop import LARGE_CHUNK, off_loop_if
 from gateway.providers.adapters import Converter
 from gateway.sse import DONE, WholeEvents, parsed
 from gateway.stream_progress import Progress
@@ -45,7 +46,7 @@ class Exchange:
     ``is_free``: whether it was refused or never sent, so that the provider charges nothing;
     ``is_passed_on``: whether the client gets ``body`` itself, as it does of an answer and of an end that the dialect
     documents (`response.failed`); ``late``: the outcome of a stream that is cut off at its deadline; ``is_overdue``:
-    whether the call was left because its breaker opened as overdue.
+    whether the call was left because its breaker opened as overdue; ``is_large``: whether its request is.
     """
 
     def __init__(self, judgement: Judgement, *, status: int = 0, body: bytes = b"", reason: str = "") -> None:
@@ -67,6 +68,7 @@ class Exchange:
         self.wire = Kind.CHAT
         self.choices = 1
         self.names: Callable[[UpstreamError], bool] = lambda _error: False
+        self.is_large = False
         self.convert: Converter | None = None
         self._response: aiohttp.ClientResponse | None = None
         self._chunks: AsyncIterator[bytes] | None = None
@@ -115,18 +117,19 @@ class Exchange:
         try:
             while chunk and not progress.has_error:
                 whole = held.take(chunk)
+                is_large = len(chunk) > LARGE_CHUNK or len(whole) > LARGE_CHUNK
                 if whole:
-                    whole = progress.see(whole)
+                    whole = await off_loop_if(is_large, progress.see, whole)
                 elif held.size > (EVENT_MOST if convert else HELD_MOST):
                     if convert:
                         raise _TooLarge
                     whole = held.rest()
                     progress.skip()
-                yield convert(whole) if whole and convert else whole
+                yield await off_loop_if(is_large, convert, whole) if whole and convert else whole
                 if not progress.has_error:
                     chunk = await self._following(progress.is_done)
             rest = progress.see(_completed(held.rest()))
-            self._end(progress)
+            await off_loop_if(self.is_large, self._end, progress)
             if not progress.is_done:
                 rest += progress.terminator
             if rest:

@@ -6,6 +6,7 @@ from functools import partial
 
 from gateway.admission import Admission
 from gateway.auth import Authenticator
+from gateway.body_memory import BodyMemory, most_of
 from gateway.catalog import Catalog
 from gateway.cluster_metrics import ClusterMetrics
 from gateway.dispatch import Dispatcher
@@ -70,6 +71,7 @@ async def what_lasts(
         failover=failover,
         admission=admission,
         authenticator=authenticator,
+        body_memory=BodyMemory(most_of(settings.server), authenticator.is_shared),
         dispatcher=Dispatcher(failover, admission, upstream, Catalog(settings), settings.router),
         upstream=upstream,
         prices=prices,

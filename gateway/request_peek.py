@@ -1,32 +1,101 @@
 """The peeked part of each kind of request: what it is for, and how much it may make a provider do. Budgets reserve by
 that, so it has to be a bound however leniently a provider reads the same field.
+
+Values that are only bounded or passed on stay bytes: no list of a million items becomes a million objects.
 """
 
 import math
-from typing import Annotated, Any
+import re
+from typing import Annotated, cast
 
 import msgspec
 
-Objects = Annotated[list[dict[str, msgspec.Raw]], msgspec.Meta(min_length=1)]
+from gateway.errors import InvalidRequest
+
 TOKENS_MOST = 999_999_999  # a number with many digits must not be more than the store can add up
+SCALAR_MOST = 64  # characters of a count: longer ones are read differently, or not at all
+MESSAGES_MOST = 10_000  # of a request, unless `server.max_messages` is set: no model's context holds as many
+
+_TOKEN_ARRAY = re.compile(rb"\[\s*-?\d+\s*[,\]]")
+_NOT_EMPTY = re.compile(rb"\[\s*[^\s\]]")
+_BASES = re.compile(r"\s*0[xXoObB][0-9a-fA-F]+\s*")  # JavaScript's Number() reads them
 
 
-def _count(asked: object) -> int:
+class AnyObject(msgspec.Struct, frozen=True, gc=False):
+    """An object whose content is the provider's to read."""
+
+
+Objects = Annotated[list[AnyObject], msgspec.Meta(min_length=1)]
+Count = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["integer", "number", "string", "null"]})]
+TextOrList = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "array"]})]
+_NONE = cast(msgspec.Raw, None)  # of a field that is left out: nothing that would have to be made for each request
+
+_objects = msgspec.json.Decoder(list[AnyObject])
+
+
+def _count(asked: msgspec.Raw, name: str) -> int:
     """As the most lenient provider reads it, a number in quotes included; 0 where nothing is asked for, or what is no
-    number: that is the provider's to refuse.
+    number: that is the provider's to refuse. Raises InvalidRequest for a number that readers do not agree on.
     """
-    if asked is None:
+    if asked is _NONE:
         return 0
-    if type(asked) is not int:
-        try:
-            asked = math.ceil(float(asked))  # type: ignore[arg-type]
-        except (TypeError, ValueError, OverflowError):
-            return 0
-    return min(max(asked, 0), TOKENS_MOST)
+    text = bytes(memoryview(asked)[: SCALAR_MOST + 1])
+    if text == b"null" or text.startswith((b"{", b"[")):
+        return 0
+    if len(text) > SCALAR_MOST:
+        raise InvalidRequest(f"{name} is longer than {SCALAR_MOST} characters.", param=name)
+    if text.isdigit():
+        return min(int(text), TOKENS_MOST)
+    if text in (b"true", b"false"):
+        return int(text == b"true")
+    value: str = msgspec.json.decode(text) if text.startswith(b'"') else text.decode()
+    try:
+        number = int(value, 0) if _BASES.fullmatch(value) else float(value)
+    except ValueError:
+        return 0
+    if math.isnan(number):
+        return 0
+    if math.isinf(number) and not text.startswith(b'"'):
+        raise InvalidRequest(f"{name} is out of range.", param=name)
+    return math.ceil(min(max(number, 0), TOKENS_MOST))
+
+
+def _is_list(value: msgspec.Raw, name: str, may_be_empty: bool = False) -> bool:
+    """Whether the value is a list, not a text. Raises InvalidRequest for anything else."""
+    view = memoryview(value)
+    begin = bytes(view[:1])
+    if begin == b'"':
+        return False
+    if begin == b"[" and (may_be_empty or _NOT_EMPTY.match(view)):
+        return True
+    raise InvalidRequest(f"Invalid request body: {name} must be a text or a list that is not empty", param=name)
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool | None = None
+
+
+class _Prompt:
+    """The declared type of a prompt: the decoder passes each one to its hook."""
+
+
+class _TooMany(Exception):
+    pass
+
+
+def _prompts(value: msgspec.Raw, most: int) -> int:
+    """Returns their number. Raises _TooMany before a large list costs more than that many prompts."""
+    prompt, number = _Prompt(), 0
+
+    def counted(_kind: type, _value: object) -> _Prompt:
+        nonlocal number
+        number += 1
+        if number > most:
+            raise _TooMany
+        return prompt
+
+    msgspec.json.Decoder(list[_Prompt], dec_hook=counted).decode(value)
+    return number
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -35,56 +104,92 @@ class Request(msgspec.Struct, frozen=True):
     model: str
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: Any = None
-    max_completion_tokens: Any = None
-    max_output_tokens: Any = None
-    n: Any = None
-    best_of: Any = None
+    max_tokens: Count = _NONE
+    max_completion_tokens: Count = _NONE
+    max_output_tokens: Count = _NONE
+    n: Count = _NONE
+    best_of: Count = _NONE
 
     @property
     def most_tokens(self) -> int:
         """Out. By the field of this kind of request only: another one binds nobody."""
-        return _count(self.max_tokens)
+        return _count(self.max_tokens, "max_tokens")
 
-    @property
-    def choices(self) -> int:
+    def choices(self, _most: int) -> int:
         """Answers that are asked for, and paid."""
-        return max(1, _count(self.n), _count(self.best_of))
+        return max(1, _count(self.n, "n"), _count(self.best_of, "best_of"))
+
+    def check(self, _most: int) -> None:
+        """Raises InvalidRequest for more than ``_most`` messages, and for content of another type."""
 
 
-class ChatRequest(Request, frozen=True, kw_only=True):
+def _too_many(name: str, most: int) -> InvalidRequest:
+    return InvalidRequest(f"{name} holds more than {most} items (server.max_messages).", param=name)
+
+
+class _Conversation(Request, frozen=True, kw_only=True):
     """Messages are checked to be a non-empty list of objects."""
 
     messages: Objects
 
+    def check(self, most: int) -> None:
+        if len(self.messages) > most:
+            raise _too_many("messages", most)
+
+
+class ChatRequest(_Conversation, frozen=True, kw_only=True):
     @property
     def most_tokens(self) -> int:
         """Of two, which one a provider obeys is not known."""
-        return max(_count(self.max_tokens), _count(self.max_completion_tokens))
+        newer = _count(self.max_completion_tokens, "max_completion_tokens")
+        return max(_count(self.max_tokens, "max_tokens"), newer)
 
 
 class CompletionRequest(Request, frozen=True, kw_only=True):
-    prompt: str | Annotated[list[Any], msgspec.Meta(min_length=1)]
+    prompt: TextOrList
 
-    @property
-    def choices(self) -> int:
+    def choices(self, most: int) -> int:
         """Of each prompt; a list of numbers is one prompt."""
-        prompts = len(self.prompt) if isinstance(self.prompt, list) and type(self.prompt[0]) is not int else 1
-        return prompts * super().choices
+        prompts = 1
+        if _is_list(self.prompt, "prompt") and not _TOKEN_ARRAY.match(memoryview(self.prompt)):
+            try:
+                prompts = _prompts(self.prompt, most)
+            except _TooMany:
+                raise _too_many("prompt", most) from None
+        return prompts * super().choices(most)
 
 
 class EmbeddingRequest(Request, frozen=True, kw_only=True):
-    input: str | Annotated[list[Any], msgspec.Meta(min_length=1)]
+    input: TextOrList
+
+    def check(self, _most: int) -> None:
+        """A list of texts, or of the numbers of one."""
+        _is_list(self.input, "input")
 
 
-class MessageRequest(Request, frozen=True, kw_only=True):
-    messages: Objects
-    max_tokens: Annotated[int, msgspec.Meta(ge=0)]  # 0 fills the prompt cache without an answer
-
-
-class ResponseRequest(Request, frozen=True, kw_only=True):
-    input: str | list[Any] | None = None
+class MessageRequest(_Conversation, frozen=True, kw_only=True):
+    max_tokens: Annotated[int, msgspec.Meta(ge=0)]  # type: ignore[assignment]  # 0 fills the prompt cache, no answer
 
     @property
     def most_tokens(self) -> int:
-        return _count(self.max_output_tokens)
+        return min(self.max_tokens, TOKENS_MOST)
+
+
+class ResponseRequest(Request, frozen=True, kw_only=True):
+    input: TextOrList = _NONE
+
+    @property
+    def most_tokens(self) -> int:
+        return _count(self.max_output_tokens, "max_output_tokens")
+
+    def check(self, most: int) -> None:
+        if self.input is _NONE or bytes(memoryview(self.input)[:5]) == b"null":
+            return
+        if not _is_list(self.input, "input", may_be_empty=True):
+            return
+        try:
+            items = len(_objects.decode(self.input))
+        except msgspec.ValidationError:
+            return  # not objects only: the provider's to refuse
+        if items > most:
+            raise _too_many("input", most)

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from gateway.admission import Admission
 from gateway.auth import Authenticator
+from gateway.body_memory import BodyMemory, most_of
 from gateway.calls import Kind
 from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
@@ -50,6 +51,7 @@ class Lasting(msgspec.Struct):
     failover: Failover
     admission: Admission
     authenticator: Authenticator
+    body_memory: BodyMemory
     dispatcher: Dispatcher
     upstream: Upstream
     prices: Prices
@@ -84,6 +86,7 @@ def adopt(settings: Settings, lasting: Lasting) -> Serving:
     """Another configuration, at one stroke: no request comes between. What is under way ends as it began."""
     catalog, upstream = Catalog(settings), lasting.upstream.changed(settings.model_list)
     lasting.authenticator.adopt(settings.auth)
+    lasting.body_memory.most = most_of(settings.server)
     lasting.prices.adopt(settings.model_list, settings.router.cost_estimate, budget_of(settings.router.budget))
     lasting.round_trips.adopt(settings.model_list)
     lasting.health_checks.adopt(settings.model_list)
@@ -98,7 +101,13 @@ def adopt(settings: Settings, lasting: Lasting) -> Serving:
 def serving(settings: Settings, catalog: Catalog, lasting: Lasting) -> Serving:
     dispatcher, authenticator, access = lasting.dispatcher, lasting.authenticator, lasting.access
     measures, retries, tracer, log = lasting.measures, lasting.retries, lasting.tracer, lasting.log
-    reception = Reception(dispatcher, authenticator, settings.router.request_timeout_ms)
+    reception = Reception(
+        dispatcher,
+        authenticator,
+        settings.router.request_timeout_ms,
+        lasting.body_memory,
+        settings.server.max_messages,
+    )
     hot: dict[str, ASGIApp] = {
         f"/v1{kind.value}": Inference(
             kind, dispatcher, reception, settings, lasting.replica, lasting.flight, retries, measures, tracer, log

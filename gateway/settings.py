@@ -52,6 +52,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     max_connections: Count | None = None  # of clients; None: half of the open files allowed, 10,000 at most
     max_connections_per_address: Count | None = None  # None: no bound, because a load balancer is one address
     max_body_bytes: Size = 10 * 1_048_576  # a few images as base64; the whole body is held in memory
+    max_body_memory_bytes: Size | None = None  # of all bodies in memory; None: a quarter of the container's limit
+    max_messages: Count = 10_000  # of a request: no model's context holds as many
     ping_interval_ms: Duration | None = None  # comments in a stream that waits; the first one commits its status
     drain_delay_ms: Duration | None = None  # until a load balancer has seen /readyz; requests are still served
     drain_timeout_ms: Duration = 60_000  # for the answers in flight; a supervisor that kills earlier has to know
@@ -213,6 +215,9 @@ def _filled(entry: object, inherited: Mapping[str, object], environment: Mapping
 def _rule_problems(settings: Settings) -> Iterator[Problem]:
     yield from exposure_problems(settings)
     yield from state_problems(settings.state)
+    memory = settings.server.max_body_memory_bytes
+    if memory is not None and memory < settings.server.max_body_bytes:
+        yield Problem("server.max_body_memory", "less than server.max_body: no body of that size would be taken")
     yield from _key_problems(settings.auth)
     yield from _router_problems(settings)
     yield from _model_problems(settings)

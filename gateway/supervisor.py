@@ -7,6 +7,7 @@ stay open when a process dies: who connects in that second waits for the next on
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any
 
 from gateway import certificates
 from gateway.app import VERSION
+from gateway.body_memory import PROCESSES
 from gateway.configuration_file import ConfigurationFile
 from gateway.hang_up import HangUp, block
 from gateway.logs import written
@@ -39,12 +41,13 @@ _log = logging.getLogger("pllm.supervisor")
 
 
 class _Member:
-    """One process and its socket."""
+    """One process of ``count`` and its socket."""
 
-    def __init__(self, name: str, listener: socket.socket, arguments: Sequence[str]) -> None:
+    def __init__(self, name: str, listener: socket.socket, arguments: Sequence[str], count: int) -> None:
         self.name = name
         self.listener = listener
         self._arguments = arguments
+        self._count = count
         self._pause_s = PAUSE_LEAST_S
         self._due_s = 0.0
         self.started_s = 0.0
@@ -58,6 +61,7 @@ class _Member:
             command,
             stdin=subprocess.DEVNULL,
             pass_fds=(fd,),
+            env=os.environ | {PROCESSES: str(self._count)},
             start_new_session=True,  # Ctrl-C is ours to pass on
             preexec_fn=_begin,
         )
@@ -175,7 +179,7 @@ async def _run(file: ConfigurationFile, settings: Settings, count: int, argument
     async with _store(settings) as store:
         made = listeners(settings.server.host, settings.server.port, count)
         members += [
-            _Member(f"{name}-{number}", listener, [*arguments, *_of_member(settings, store, number)])
+            _Member(f"{name}-{number}", listener, [*arguments, *_of_member(settings, store, number)], count)
             for number, listener in enumerate(made)
         ]
         try:

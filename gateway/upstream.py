@@ -9,44 +9,36 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 import aiohttp
-import msgspec
 
-from gateway.calls import Call, Kind, tokens_of
+from gateway.calls import Call, Kind
 from gateway.classify import (
     FAILURE,
     OUR_LIMIT,
     PASSING,
     SUCCESS,
     is_own_fault,
-    judge,
     judge_fault,
-    judge_in_band,
-    reason_of,
 )
 from gateway.connections import fresh_connection, is_closed_unanswered, session
 from gateway.cooldowns import retry_after_ms, served_ms, throttled_ms
-from gateway.dialects.lenient_json import NOT_DECODED
-from gateway.dialects.malformed import Malformed
-from gateway.error_words import names_part_of, try_again_ms
+from gateway.error_words import try_again_ms
 from gateway.errors import InvalidRequest, ReplicaFault
 from gateway.exchange import FAULTS, Exchange, release
 from gateway.fault_words import fault_words
-from gateway.in_band import announced, has_words, is_response, no_reply
-from gateway.plain_as_stream import as_stream
-from gateway.providers.adapters import Adapter
+from gateway.in_band import no_reply
+from gateway.off_loop import LARGE, LARGE_CHUNK, off_loop_if
 from gateway.redaction import without_keys
 from gateway.settings import DeploymentSettings
 from gateway.sse import NotEvents
 from gateway.stream_content import Preamble
 from gateway.targets import Target, target
-from gateway.upstream_errors import UpstreamError, error_of
+from gateway.whole_answer import Defect, Sent, answered_whole, in_band, judged_no_stream, refused_whole
 from shared_state.records import Outcome
 
 _log = logging.getLogger("pllm.upstream")
 
 REPLY_MOST = 64 * 1_048_576  # a plain answer is held in memory
 KEEP_ALIVE_S = 30.0
-TEXT_MOST = 500  # of an error in plain text
 _NO_ANSWER = (204, 205, 206)  # no body, or an unrequested part of one
 _REQUEST_IDS = frozenset(
     {b"x-request-id", b"request-id", b"apim-request-id", b"x-amzn-requestid", b"x-goog-request-id"}
@@ -54,18 +46,6 @@ _REQUEST_IDS = frozenset(
 _REQUEST_ID_MOST = 200
 
 Pairs = tuple[tuple[str, str], ...]
-
-
-class _Sent(msgspec.Struct, frozen=True):
-    """What an answer is read against. ``heard``: called at each sign of life."""
-
-    call: Call
-    target: Target
-    body: bytes
-    heard: Callable[[], None]
-
-    def names(self, error: UpstreamError) -> bool:
-        return names_part_of(self.body, error, f"{self.call.model} {self.target.model}")
 
 
 class Upstream:
@@ -98,7 +78,7 @@ class Upstream:
         """
         target = self._targets[deployment_id, call.kind]
         try:
-            body = target.adapter.request(call)
+            body = await off_loop_if(len(call.body) > LARGE, target.adapter.request, call)
         except InvalidRequest:
             raise
         except Exception as defect:
@@ -108,7 +88,7 @@ class Upstream:
         started = time.perf_counter()
         try:
             response = await self._post(target, body, headers)
-            exchange = await _read(response, _Sent(call, target, body, heard))
+            exchange = await _read(response, Sent(call, target, body, heard))
         except (*FAULTS, MemoryError) as fault:
             if is_own_fault(fault):
                 _log.error("deployment %s: %s", deployment_id, fault_words(fault))
@@ -116,7 +96,7 @@ class Upstream:
             exchange = Exchange(judge_fault(fault), reason=fault_words(fault))
             exchange.is_sent = not isinstance(fault, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
             exchange.is_free = exchange.outcome is Outcome.FAILURE or not exchange.is_sent
-        except _Defect as defect:
+        except Defect as defect:
             raise _defect(deployment_id) from defect.__cause__
         if exchange.reason:
             exchange.reason = without_keys(exchange.reason, target.key)
@@ -142,16 +122,12 @@ class Upstream:
             return await post()
 
 
-class _Defect(Exception):
-    """A translation of ours failed on an answer."""
-
-
 def _defect(deployment_id: str) -> ReplicaFault:
     _log.exception("defect in the translation of a call of deployment %s", deployment_id)
     return ReplicaFault("An internal error occurred.", code="internal_error")
 
 
-async def _read(response: aiohttp.ClientResponse, sent: _Sent) -> Exchange:
+async def _read(response: aiohttp.ClientResponse, sent: Sent) -> Exchange:
     is_answer = 200 <= response.status < 300 and response.status not in _NO_ANSWER
     is_open = False
     try:
@@ -166,6 +142,7 @@ async def _read(response: aiohttp.ClientResponse, sent: _Sent) -> Exchange:
     exchange.status = exchange.status or response.status
     exchange.content_type = b"text/event-stream" if sent.call.is_stream else b"application/json"
     exchange.wire, exchange.choices, exchange.names = sent.target.adapter.wire, sent.call.choices, sent.names
+    exchange.is_large = sent.is_large
     if exchange.outcome is Outcome.FAILURE:
         exchange.is_free = True  # nothing of an answer has come
     if exchange.is_passed_on and sent.call.is_stream:
@@ -191,7 +168,7 @@ def _read_headers(exchange: Exchange, response: aiohttp.ClientResponse) -> None:
             exchange.retry_after_ms = throttled_ms(waits, response.headers) or told_ms
 
 
-async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, sent: _Sent) -> Exchange:
+async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, sent: Sent) -> Exchange:
     parts, size = [], 0
     while part := await response.content.readany():
         sent.heard()
@@ -200,67 +177,20 @@ async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, sent: _
         if size > REPLY_MOST:
             return Exchange(OUR_LIMIT, reason="the answer is larger than 64 MiB")
     body = parts[0] if len(parts) == 1 else b"".join(parts)
-    if not is_answer:
-        error = error_of(body) or _plain_text(response, body)
-        reason = reason_of(response.status, error)
-        return _refused(Exchange(judge(response.status, error, sent.names), body=body, reason=reason), error)
-    adapter = sent.target.adapter
-    error = announced(adapter.wire, body)
-    if error is not None:
-        is_end = is_response(body) if adapter.wire is Kind.RESPONSE else adapter.reply is None and has_words(body)
-        return _in_band(error, sent, body, is_documented_end=is_end)
-    exchange = Exchange(SUCCESS, body=body)
-    try:
-        exchange.input_tokens, exchange.output_tokens, exchange.cached_tokens = tokens_of(adapter.wire, body)
-        exchange.body = _translated(adapter, body)
-    except (*NOT_DECODED, Malformed):
-        error = error_of(body)
-        if error is not None:
-            return _in_band(error, sent, body)
-        return Exchange(FAILURE, reason=no_reply(body, f"the answer's body is no reply of {adapter.wire.value}"))
-    return exchange
+    is_large = size > LARGE or sent.is_large
+    if is_answer:
+        return await off_loop_if(is_large, answered_whole, sent, body)
+    return await off_loop_if(is_large, refused_whole, response.status, response.content_type, sent, body)
 
 
-def _translated(adapter: Adapter, body: bytes) -> bytes:
-    """Raises Malformed for an answer that is not of its dialect, _Defect for a fault of ours."""
-    if adapter.reply is None:
-        return body
-    try:
-        return adapter.reply(body)
-    except (Malformed, RecursionError):
-        raise
-    except Exception as defect:
-        raise _Defect from defect
-
-
-def _refused(exchange: Exchange, error: UpstreamError | None) -> Exchange:
-    exchange.error, exchange.is_free = error, True
-    return exchange
-
-
-def _in_band(error: UpstreamError, sent: _Sent, body: bytes, is_documented_end: bool = False) -> Exchange:
-    """An error within a 200: judged as if its code had been the status."""
-    status, judgement = judge_in_band(error, sent.names)
-    reason = reason_of(status, error, is_in_band=True)
-    exchange = _refused(Exchange(judgement, status=status, body=body, reason=reason), error)
-    exchange.is_documented_end = is_documented_end
-    return exchange
-
-
-def _plain_text(response: aiohttp.ClientResponse, body: bytes) -> UpstreamError | None:
-    """Short words of a proxy or server that has no error object."""
-    if response.content_type not in ("text/plain", "application/octet-stream") or not body:
-        return None
-    return UpstreamError(" ".join(body[:TEXT_MOST].decode("utf-8", "replace").split()))
-
-
-async def _read_preamble(response: aiohttp.ClientResponse, sent: _Sent) -> Exchange:
+async def _read_preamble(response: aiohttp.ClientResponse, sent: Sent) -> Exchange:
     chunks, preamble = aiter(response.content.iter_any()), Preamble(sent.target.adapter.wire)
     try:
         is_over = False
         async for chunk in chunks:
             sent.heard()
-            is_over = preamble.feed(chunk)
+            is_large = len(preamble.body) + len(chunk) > LARGE_CHUNK
+            is_over = await off_loop_if(is_large, preamble.feed, chunk)
             if is_over:
                 break
         if not is_over and not preamble.end():
@@ -269,13 +199,13 @@ async def _read_preamble(response: aiohttp.ClientResponse, sent: _Sent) -> Excha
         return await _read_no_stream(chunks, preamble, sent, str(fault))
     body = bytes(preamble.body)
     if preamble.error is not None:
-        return _in_band(preamble.error, sent, body, preamble.is_documented_end)
+        return await off_loop_if(sent.is_large, in_band, preamble.error, sent, body, preamble.is_documented_end)
     exchange = Exchange(SUCCESS, body=body)
     exchange.open(response, chunks)
     return exchange
 
 
-async def _read_no_stream(chunks: AsyncIterator[bytes], preamble: Preamble, sent: _Sent, reason: str) -> Exchange:
+async def _read_no_stream(chunks: AsyncIterator[bytes], preamble: Preamble, sent: Sent, reason: str) -> Exchange:
     """A plain body for a streaming request: an error object, or the whole answer."""
     body = preamble.body
     if bytes(body.lstrip()[:1]) in (b"{", b"["):
@@ -284,12 +214,6 @@ async def _read_no_stream(chunks: AsyncIterator[bytes], preamble: Preamble, sent
             body += chunk
             if len(body) > REPLY_MOST:
                 return Exchange(FAILURE, reason=reason)
-        wire = sent.target.adapter.wire
-        error = announced(wire, bytes(body))
-        stream = as_stream(wire, bytes(body)) if error is None else None
-        if stream is not None:
-            return Exchange(SUCCESS, body=stream)
-        error = error or error_of(bytes(body))
-        if error is not None:
-            return _in_band(error, sent, bytes(body))
+        is_large = len(body) > LARGE or sent.is_large
+        return await off_loop_if(is_large, judged_no_stream, sent, bytes(body), reason)
     return Exchange(FAILURE, reason=no_reply(bytes(body), reason))

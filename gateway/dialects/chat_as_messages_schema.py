@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from gateway.errors import InvalidRequest
+from gateway.json_bounds import check_translatable
 
 Limit = Annotated[int, msgspec.Meta(ge=1)]
 Object = dict[str, msgspec.Raw]
@@ -195,6 +196,7 @@ _request = msgspec.json.Decoder(ChatRequest)
 
 def parse(body: bytes) -> ChatRequest:
     """Raises InvalidRequest, naming the field."""
+    check_translatable(body)
     try:
         if not body.isascii():
             body.decode()  # JSON schemas pass unseen, and the decoder does not check them

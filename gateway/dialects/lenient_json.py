@@ -11,8 +11,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from gateway.dialects.malformed import Malformed
+from gateway.json_bounds import MEMBERS_MOST, has_too_many_parts
 
 T = TypeVar("T")
+
+
+class TooManyParts(ValueError):
+    """Reading the JSON would hold the event loop up."""
+
 
 COUNT_MOST = 2**50  # a sum of several stays exact in every reader of JSON
 # What decoding raises: wrong UTF-8 and too many levels come as Python's own errors.
@@ -21,6 +27,8 @@ NOT_DECODED = (msgspec.DecodeError, ValueError, RecursionError)
 
 def decoded(decoder: msgspec.json.Decoder[T], data: bytes, restored: Callable[[Any], Any]) -> T:
     """Decodes ``data``; ``restored`` brings a value into the form of the decoder's type. Raises Malformed."""
+    if has_too_many_parts(data, MEMBERS_MOST, MEMBERS_MOST):
+        raise Malformed("too many parts")
     try:
         if not data.isascii():
             data.decode()  # raw parts are passed on, and the decoder does not check them
@@ -35,8 +43,10 @@ def decoded(decoder: msgspec.json.Decoder[T], data: bytes, restored: Callable[[A
 
 def read(data: bytes) -> Any:
     """Reads JSON, odd JSON as `loaded` does, but the value can be written again: without halves of surrogate pairs and
-    without infinite numbers. Raises what is in NOT_DECODED.
+    without infinite numbers. Raises what is in NOT_DECODED, also where there are too many parts.
     """
+    if has_too_many_parts(data, MEMBERS_MOST, MEMBERS_MOST):
+        raise TooManyParts("too many parts")
     try:
         return msgspec.json.decode(data)
     except NOT_DECODED:

@@ -12,6 +12,7 @@ import msgspec
 from gateway.dialects.messages_as_chat_blocks import Labelled, Object, TextBlock, Unsupported
 from gateway.dialects.messages_as_chat_turns import ChatMessage, Turn, chat_messages, paragraphs
 from gateway.errors import InvalidRequest
+from gateway.json_bounds import check_translatable
 from gateway.provider_settings import LimitField
 
 _STOPS_MOST = 4  # more are refused by OpenAI
@@ -182,6 +183,7 @@ def request(body: bytes, model: str, known: Vocabulary = _COMMON) -> bytes:
 
 
 def _decoded(body: bytes) -> _MessagesRequest:
+    check_translatable(body)
     try:
         if not body.isascii():
             body.decode()  # what is passed on unseen is not checked by the decoder

@@ -15,6 +15,7 @@ from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.reception import deadline_of
 from gateway.endpoints.wire import ClientGone, read_body
 from gateway.errors import InvalidRequest, NotFound, RequestTimedOut
+from gateway.request_keys import check_all_keys
 from gateway.statistics import statistics
 from shared_state.failover import Failover
 
@@ -88,7 +89,9 @@ async def request_of(request: Request, kind: type[_Asked]) -> _Asked:
     try:
         async with asyncio.timeout_at(deadline.at):
             body = await read_body(request.scope, request.receive, BODY_MOST)
-        return msgspec.json.decode(body or b"{}", type=kind)
+        wanted = msgspec.json.decode(body or b"{}", type=kind)
+        check_all_keys(body or b"{}")
+        return wanted
     except TimeoutError:
         raise RequestTimedOut("The request body did not arrive in time.") from None
     except NOT_JSON as error:

@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
 from gateway.answer import Answer
 from gateway.auth import Tenant
+from gateway.body_memory import HeldBody
 from gateway.calls import Call, Kind
 from gateway.deadline import Deadline
 from gateway.dispatch import Dispatcher
@@ -81,10 +84,11 @@ class Inference:
         interrupt = Interrupt()
         trace = self._tracer.begin(self._kind, scope["headers"], request_id)
         line = RequestLine(method="POST", path=self._path, request_id=request_id.decode(), trace_id=trace.id)
+        held = self._reception.held_body()
         self._flight.begin()
         try:
             try:
-                await self._serve(scope, receive, send, headers, interrupt, started, trace, line)
+                await self._serve(scope, receive, send, headers, interrupt, started, trace, line, held)
             except GatewayError as error:
                 self._measures.failed(error, line.priority)
                 line.failed(error)
@@ -104,6 +108,7 @@ class Inference:
             await send_error(send, defect, error_status(self._kind, defect), error_body(self._kind, defect), headers)
         finally:
             interrupt.close()
+            held.release()
             self._flight.end()
             trace.end(line.status, line.error or "")
             self._log.write(line, started)
@@ -123,14 +128,15 @@ class Inference:
         started: float,
         trace: Trace,
         line: RequestLine,
+        held: HeldBody,
     ) -> None:
         told: list[Header] = scope["headers"]
         tenant = self._reception.tenant(told)
         line.tenant = tenant.name
         deadline = self._reception.deadline(told, interrupt.time())
-        body = await self._body(scope, receive, interrupt, deadline)
+        body = await self._body(scope, receive, interrupt, deadline, partial(held.add, tenant.name))
         self._retries.see(find(told, b"x-stainless-retry-count"))
-        asked = self._reception.asked(self._kind, told, body, tenant)
+        asked = await self._reception.read(self._kind, told, body, tenant)
         call, route, priority = asked.call, asked.route, asked.priority
         line.model, line.stream, line.priority = route.model, call.is_stream, priority
         trace.asked(call, tenant, priority)
@@ -197,11 +203,13 @@ class Inference:
                 line.status = 200
                 await send_whole(send, 200, headers, answer.exchange.body)
 
-    async def _body(self, scope: Scope, receive: Receive, interrupt: Interrupt, deadline: Deadline) -> bytes:
+    async def _body(
+        self, scope: Scope, receive: Receive, interrupt: Interrupt, deadline: Deadline, hold: Callable[[int], object]
+    ) -> bytes:
         """A client that never finishes its body has the time of the whole request. Raises RequestTimedOut."""
         interrupt.set_deadline(deadline.at)
         try:
-            return await read_body(scope, receive, self._max_body)
+            return await read_body(scope, receive, self._max_body, hold)
         except asyncio.CancelledError:
             if not interrupt.take(Cause.DEADLINE):
                 raise

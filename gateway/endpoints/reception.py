@@ -8,12 +8,16 @@ import secrets
 import msgspec
 
 from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
+from gateway.body_memory import BodyMemory, HeldBody
 from gateway.calls import Call, Kind, edition_of, parse
 from gateway.course import Route
 from gateway.deadline import Deadline
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.wire import Header, find
 from gateway.errors import InvalidRequest, Unauthorized
+from gateway.json_bounds import LARGE
+from gateway.off_loop import off_loop
+from gateway.request_peek import MESSAGES_MOST
 from gateway.setting_types import duration_ms
 
 _LEVELS = {name.encode(): level for name, level in PRIORITY_LEVELS.items()}
@@ -61,9 +65,20 @@ def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
 
 
 class Reception:
-    """``timeout_ms``: as long as a request may take at the most."""
+    """``timeout_ms``: as long as a request may take at the most; ``memory``: of the bodies under way;
+    ``most_messages``: of a request.
+    """
 
-    def __init__(self, dispatcher: Dispatcher, authenticator: Authenticator, timeout_ms: int) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        authenticator: Authenticator,
+        timeout_ms: int,
+        memory: BodyMemory,
+        most_messages: int = MESSAGES_MOST,
+    ) -> None:
+        self._memory = memory
+        self._most_messages = most_messages
         self._dispatcher = dispatcher
         self._authenticator = authenticator
         self._timeout_ms = timeout_ms
@@ -72,6 +87,10 @@ class Reception:
 
     def request_id(self) -> bytes:
         return b"req_%032x" % self._bits(128)
+
+    def held_body(self) -> HeldBody:
+        """Released by the caller at the end of its request."""
+        return HeldBody(self._memory)
 
     def tenant(self, headers: list[Header]) -> Tenant:
         """Before the body is read. Raises Unauthorized."""
@@ -83,7 +102,15 @@ class Reception:
 
     def asked(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> Asked:
         """Raises InvalidRequest, ModelNotFound, Forbidden."""
-        call = parse(kind, body)
-        if kind is Kind.MESSAGE:
+        return self._asked(parse(kind, body, self._most_messages), headers, tenant)
+
+    async def read(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> Asked:
+        """Returns and raises as `asked`; a large body is parsed off the event loop."""
+        if len(body) <= LARGE:
+            return self.asked(kind, headers, body, tenant)
+        return self._asked(await off_loop(parse, kind, body, self._most_messages), headers, tenant)
+
+    def _asked(self, call: Call, headers: list[Header], tenant: Tenant) -> Asked:
+        if call.kind is Kind.MESSAGE:
             call = msgspec.structs.replace(call, edition=edition_of(headers))
         return Asked(call, self._dispatcher.resolve(call, tenant), priority_of(headers, tenant))

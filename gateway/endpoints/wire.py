@@ -1,6 +1,6 @@
 """Reading requests and sending answers over ASGI, for the hot endpoints that are plain callables."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from starlette.types import Receive, Scope, Send
 
@@ -23,19 +23,26 @@ def find(headers: Iterable[Header], name: bytes) -> bytes | None:
     return None
 
 
-async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
-    """The whole body, at most ``most`` bytes. Raises RequestTooLarge, ClientGone."""
+async def read_body(
+    scope: Scope, receive: Receive, most: int, hold: Callable[[int], object] = lambda _size: None
+) -> bytes:
+    """The whole body, at most ``most`` bytes. ``hold`` is called with the size of each part. Raises RequestTooLarge,
+    ClientGone, and what ``hold`` raises.
+    """
     announced = find(scope["headers"], b"content-length")
     if announced is not None and announced.isdigit() and int(announced) > most:
         raise RequestTooLarge(f"The request body is larger than {most} bytes.")
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
-        return bytes(message.get("body", b""))
+        body = bytes(message.get("body", b""))
+        hold(len(body))
+        return body
     parts, size = [], 0
     while True:
         if message["type"] == "http.disconnect":
             raise ClientGone
         part = message.get("body", b"")
+        hold(len(part))
         parts.append(part)
         size += len(part)
         if size > most:

@@ -15,7 +15,7 @@ _HAS_USAGE_OPTION = frozenset({Kind.CHAT, Kind.COMPLETION})
 
 
 class _Options(msgspec.Struct, frozen=True):
-    stream_options: dict[str, Any] | None = None
+    stream_options: dict[str, msgspec.Raw] | None = None
 
 
 _options = msgspec.json.Decoder(_Options)

@@ -13,6 +13,7 @@ import pytest
 
 from gateway.admission import Admission
 from gateway.auth import Authenticator
+from gateway.body_memory import BodyMemory
 from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
 from gateway.early_refusal import EarlyRefusal
@@ -59,11 +60,12 @@ class Rig:
         self.now = 0.0
         self.upstream = Upstream(settings.model_list)
         catalog = Catalog(settings)
+        memory = BodyMemory(1 << 20, lambda: False)
         self.dispatcher = Dispatcher(store, self.admission, self.upstream, catalog, settings.router)
         self.measures, self.retries = Measures(), ClientRetries()
         self.refuse = EarlyRefusal(
             self.dispatcher,
-            Reception(self.dispatcher, Authenticator(settings.auth), settings.router.request_timeout_ms),
+            Reception(self.dispatcher, Authenticator(settings.auth), settings.router.request_timeout_ms, memory),
             self.admission.shed,
             settings,
             "r1",
@@ -172,6 +174,8 @@ LEFT_ALONE = {
     "no duration": lambda: call({"x-pllm-timeout": "soon"}),
     "no messages": lambda: call(messages=[]),
     "bad JSON": lambda: request_bytes("POST", CHAT, b"{", NORMAL),
+    "two models": lambda: request_bytes("POST", CHAT, BODY[:-1] + b', "model": "other"}', NORMAL),
+    "model in other letters": lambda: request_bytes("POST", CHAT, BODY[:-1] + b', "mOdel": "other"}', NORMAL),
     "body too large": lambda: call(messages=[{"role": "user", "content": "x" * 3000}]),
     "not the whole body": lambda: call()[:-1],
     "not the whole head": lambda: call()[:30],

@@ -17,8 +17,9 @@ from gateway.providers.adapters import Adapter
 from gateway.setting_types import Secret
 from gateway.settings import DeploymentSettings
 from gateway.upstream import Upstream
-from tests.loadtest.process import wait_until
-from tests.support.cluster import Cluster, ReplicaProcess
+from shared_state.embedded import EmbeddedStore
+from tests.loadtest.process import ProviderProcess, wait_until
+from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
 from tests.support.raw_provider import ANSWER, RawProvider, plain
 from tests.support.wire import Answer, Call, chat_bytes, request_bytes
 
@@ -118,3 +119,25 @@ def test_defect_in_a_translation_is_a_fault_of_ours_and_logged(
     assert "KeyError" not in fault.message
     assert [record.getMessage() for record in caplog.records] == ["defect in the translation of a call of deployment d"]
     assert caplog.records[0].exc_info is not None
+
+
+def test_idle_connections_take_no_descriptor_from_those_that_call(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess]
+) -> None:
+    """As many of them as a process may have files, and more: the longest idle ones make room."""
+    models = [deployment("primary", provider_processes[0], "gpt-4")]
+    with (
+        running_cluster(store, provider_processes, models, domain="few-files", replicas=1, open_files=300) as cluster,
+        contextlib.ExitStack() as idle,
+    ):
+        replica = cluster.replicas[0]
+        for _ in range(8):
+            for _ in range(50):
+                idle.enter_context(Call(replica.address))
+            calls = [idle.enter_context(replica.begin_chat()) for _ in range(5)]
+            assert [call.answer().status for call in calls] == [200] * 5
+
+        assert replica.get("/livez").status == 200
+        assert "Traceback" not in replica.said()
+        assert cluster.deployment("primary")["state"] == "closed"
+        assert cluster.deployment("primary").get("failures", "0") == "0"

@@ -452,7 +452,7 @@ def test_text_that_talks_of_done_and_error_is_only_text(
 
 
 def test_body_goes_to_the_provider_byte_for_byte(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
-    body = b' {"messages" :[ {"role":"user","content":"\\u00e9 \xc3\xa9"}],\n "model": "raw" , "x": 1e2, "x": 2 } '
+    body = b' {"messages" :[ {"role":"user","content":"\\u00e9 \xc3\xa9"}],\n "model": "raw" , "x": 1e2, "y": 2 } '
     replica.request("POST", "/v1/chat/completions", body)
 
     assert raw_provider.last_body == body

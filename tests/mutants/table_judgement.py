@@ -128,8 +128,8 @@ JUDGEMENTS: Table = {
             "a missing model is the client's error",
         ),
         Slip(
-            "any(each not in model and b",
-            "any(b",
+            "if each and each not in model]",
+            "if each]",
             WORDS,
             "a model that does not exist is the client's error",
         ),
@@ -465,12 +465,6 @@ JUDGEMENTS: Table = {
             "throttled_ms(waits, response.headers) or told_ms", "told_ms", JUDGEMENT, "a 429's own headers do not count"
         ),
         Slip(
-            "exchange.error, exchange.is_free = error, True",
-            "exchange.error = error",
-            f"{CHARGING} {JUDGEMENT}",
-            "a 4xx is charged",
-        ),
-        Slip(
             "if not is_over and not preamble.end():",
             "if not is_over:",
             COMMIT,
@@ -482,13 +476,21 @@ JUDGEMENTS: Table = {
             f"{UPSTREAM} {COMMIT}",
             "an error after a preamble is an answer",
         ),
+        Slip("size > REPLY_MOST", "False", HTTP, "an answer without end fills the memory"),
+    ),
+    "gateway/whole_answer.py": (
+        Slip(
+            "exchange.error, exchange.is_free = error, True",
+            "exchange.error = error",
+            f"{CHARGING} {JUDGEMENT}",
+            "a 4xx is charged",
+        ),
         Slip(
             "error = announced(adapter.wire, body)",
             "error = None",
             JUDGEMENT,
             "an error in the body of a 200 is an answer",
         ),
-        Slip("size > REPLY_MOST", "False", HTTP, "an answer without end fills the memory"),
     ),
     "gateway/deadline.py": (
         Slip(

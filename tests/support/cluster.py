@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -40,8 +41,10 @@ class ReplicaProcess:
         config: Path,
         log: Path,
         environment: dict[str, str] | None = None,
+        open_files: int | None = None,
     ) -> None:
         self.name = name
+        self.open_files = open_files
         self.environment = environment or {}
         self.config = config
         self.log = log
@@ -59,8 +62,13 @@ class ReplicaProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=os.environ | self.environment,
-                preexec_fn=die_with_parent,
+                preexec_fn=self._begin,
             )
+
+    def _begin(self) -> None:
+        die_with_parent()
+        if self.open_files is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.open_files, self.open_files))
 
     @property
     def address(self) -> Address:
@@ -191,7 +199,7 @@ class Cluster:
 
     def restart(self, replica: ReplicaProcess) -> ReplicaProcess:
         """A new process in the place of a dead one."""
-        again = ReplicaProcess(replica.name, replica.config, replica.log, replica.environment)
+        again = ReplicaProcess(replica.name, replica.config, replica.log, replica.environment, replica.open_files)
         self.replicas[self.replicas.index(replica)] = again
         again.wait_until_ready()
         return again
@@ -268,10 +276,12 @@ def running_cluster(
     state: dict[str, Any] | None = None,
     environment: dict[str, str] | None = None,
     own_files: bool = False,
+    open_files: int | None = None,
     **sections: Any,
 ) -> Iterator[Cluster]:
     """Ready replicas `r0`, `r1`, …. ``sections`` are further parts of their configuration:
-    router, auth, server. ``own_files``: each has a copy of the configuration.
+    router, auth, server. ``own_files``: each has a copy of the configuration; ``open_files``: as many as
+    each may have.
     """
     whole_state = {"url": store.url, "domain": domain, "deadline": _STATE_DEADLINE, **(state or {})}
     config = store.folder / f"{domain}.yaml"
@@ -284,7 +294,7 @@ def running_cluster(
             if own_files:
                 config = store.folder / f"{domain}-r{number}.yaml"
                 config.write_text(text)
-            cluster.replicas.append(ReplicaProcess(f"r{number}", config, log, environment))
+            cluster.replicas.append(ReplicaProcess(f"r{number}", config, log, environment, open_files))
         for replica in cluster.replicas:
             replica.wait_until_ready()
         yield cluster

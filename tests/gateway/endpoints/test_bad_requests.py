@@ -100,6 +100,22 @@ def test_unknown_model_is_not_found(replica: ReplicaProcess, model: str) -> None
     assert len(answer.body) < 1000
 
 
+@pytest.mark.parametrize("path", ["chat/completions", "completions", "embeddings", "messages", "responses"])
+@pytest.mark.parametrize(
+    "twin", [b'"mOdel": "claude"', b'"model": "claude"', b'"seed": %b, "\\u006dodel": "x"' % (b"7" * 5_000)]
+)
+def test_request_of_two_meanings_is_refused(
+    replica: ReplicaProcess, provider: ProviderProcess, path: str, twin: bytes
+) -> None:
+    body = b'{"model": "gpt-4", "max_tokens": 5, "prompt": "hi", "input": "hi", %b, %b}' % (MESSAGES.encode(), twin)
+    answer = replica.request("POST", f"/v1/{path}", body)
+
+    error = answer.json()["error"]
+    assert (answer.status, error["type"]) == (400, "invalid_request_error")
+    assert "`model`" in error["message"] or "`mOdel`" in error["message"]
+    assert provider.counts()["requests"] == 0
+
+
 def test_wrong_requests_teach_the_breaker_nothing(cluster: Cluster, replica: ReplicaProcess) -> None:
     before = cluster.deployment("primary")
     for _ in range(10):

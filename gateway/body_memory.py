@@ -1,0 +1,96 @@
+"""Bytes of request bodies that this replica holds in memory, from their first byte to the end of their request."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.errors import ReplicaFault
+from gateway.settings import ServerSettings
+
+SHARE = 4  # the part of the memory limit that bodies may take by default: 1 / SHARE
+UNLIMITED = 1 << 60  # cgroups write about this number where there is no limit
+PROCESSES = "PLLM_PROCESSES"  # in the environment of each of several processes behind one port: their number
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+class BodyMemory:
+    """Bounds of a whole replica and of one tenant, which is half of it where ``is_shared`` by several. A request that
+    exceeds one is refused, not the next one: memory never ends.
+    """
+
+    def __init__(self, most: int, is_shared: Callable[[], bool]) -> None:
+        self.most = most
+        self._is_shared = is_shared
+        self.size = 0
+        self._of_tenants: Counter[str] = Counter()
+
+    def take(self, tenant: str, size: int) -> None:
+        """Raises ReplicaFault, and takes nothing then."""
+        of_tenant = self._of_tenants[tenant] + size
+        if self.size + size > self.most:
+            raise ReplicaFault("The gateway has no memory left for this request body.", retry_after_ms=1000)
+        if of_tenant > self.most // 2 and self._is_shared():
+            message = "The request bodies under way take the tenant's share of the gateway's memory."
+            raise ReplicaFault(message, retry_after_ms=1000)
+        self.size += size
+        self._of_tenants[tenant] = of_tenant
+
+    def release(self, tenant: str, size: int) -> None:
+        self.size -= size
+        self._of_tenants[tenant] -= size
+        if not self._of_tenants[tenant]:
+            del self._of_tenants[tenant]
+
+
+class HeldBody:
+    """The body of one request."""
+
+    __slots__ = ("_memory", "_size", "_tenant")
+
+    def __init__(self, memory: BodyMemory) -> None:
+        self._memory = memory
+        self._tenant = ""
+        self._size = 0
+
+    def add(self, tenant: str, size: int) -> None:
+        """Raises ReplicaFault."""
+        self._memory.take(tenant, size)
+        self._tenant = tenant
+        self._size += size
+
+    def release(self) -> None:
+        if self._size:
+            self._memory.release(self._tenant, self._size)
+            self._size = 0
+
+
+def most_of(server: ServerSettings) -> int:
+    """Returns the bound of this process, in bytes."""
+    if server.max_body_memory_bytes is not None:
+        return server.max_body_memory_bytes
+    processes = os.environ.get(PROCESSES, "1")
+    return max(server.max_body_bytes, default_most(int(processes) if processes.isdigit() else 1))
+
+
+def default_most(processes: int, limits: tuple[str, ...] = _LIMITS, machine: str = "/proc/meminfo") -> int:
+    """Returns a quarter of what the container or the machine may use, in bytes, divided among ``processes`` that share
+    it. ``limits``: files of cgroups 2 and 1; ``machine``: where Linux writes the memory of the machine, in KiB.
+    """
+    found = [limit for limit in map(_number, limits) if limit is not None and limit < UNLIMITED]
+    return min([*found, _machine_bytes(machine)]) // SHARE // max(1, processes)
+
+
+def _number(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text())
+    except (OSError, ValueError):  # not there, or "max"
+        return None
+
+
+def _machine_bytes(path: str) -> int:
+    try:
+        first = Path(path).read_text().split("\n", 1)[0]
+        return int(first.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):  # another system than Linux
+        return 1 << 32

@@ -1,0 +1,25 @@
+"""Work on large bodies, off the event loop.
+
+One thread for all of them: with several, the loop would have to win the interpreter's lock from each one in turn.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+LARGE = 262_144  # bytes: translating a smaller body takes less than 20 ms, whatever it holds
+LARGE_CHUNK = 16_384  # bytes of a stream, which may hold thousands of events
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_thread = ThreadPoolExecutor(1, "pllm-bodies")
+
+
+async def off_loop(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Returns and raises as ``work`` does. A cancelled call leaves its work to end unheeded."""
+    return await asyncio.get_running_loop().run_in_executor(_thread, lambda: work(*args, **kwargs))
+
+
+async def off_loop_if(is_large: bool, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    return await off_loop(work, *args, **kwargs) if is_large else work(*args, **kwargs)

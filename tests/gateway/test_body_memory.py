@@ -1,0 +1,127 @@
+"""Memory for request bodies: bounded for a replica and for each tenant of several."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.body_memory import PROCESSES, BodyMemory, HeldBody, default_most, most_of
+from gateway.errors import ReplicaFault
+from gateway.settings import ConfigurationError, ServerSettings, parse
+from shared_state.embedded import EmbeddedStore
+from tests.loadtest.process import CHAT, ProviderProcess, chat_body, wait_until
+from tests.support.cluster import Cluster, deployment, running_cluster
+from tests.support.wire import Call, request_bytes
+
+MIB = 1 << 20
+
+
+class TestBounds:
+    def test_of_all_bodies(self) -> None:
+        memory = BodyMemory(100, lambda: False)
+        memory.take("a", 60)
+        memory.take("a", 40)
+        with pytest.raises(ReplicaFault) as refused:
+            memory.take("b", 1)
+
+        assert (refused.value.code, refused.value.retry_after_ms) == ("replica_exhausted", 1000)
+        memory.release("a", 40)
+        memory.take("b", 40)
+        assert memory.size == 100
+
+    def test_of_one_tenant_of_several(self) -> None:
+        memory = BodyMemory(100, lambda: True)
+        memory.take("a", 50)
+        with pytest.raises(ReplicaFault, match="tenant's share"):
+            memory.take("a", 1)
+        memory.take("b", 50)
+
+    def test_body_gives_back_what_it_took(self) -> None:
+        memory = BodyMemory(100, lambda: False)
+        body, other = HeldBody(memory), HeldBody(memory)
+        other.add("b", 10)
+        for size in (30, 40):
+            body.add("a", size)
+        with pytest.raises(ReplicaFault):
+            body.add("a", 30)
+        body.release()
+        body.release()
+
+        assert memory.size == 10
+        other.release()
+        assert memory.size == 0
+
+
+class TestDefault:
+    @pytest.mark.parametrize(
+        ("limits", "processes", "most"),
+        [
+            (("536870912",), 1, 128 * MIB),
+            (("536870912",), 4, 32 * MIB),
+            (("max", "268435456"), 1, 64 * MIB),
+            (("max", "9223372036854771712"), 1, 2048 * MIB),
+            (("17179869184",), 1, 2048 * MIB),
+            ((), 1, 2048 * MIB),
+        ],
+        ids=["cgroup 2", "four processes", "cgroup 1", "no limit", "more than there is", "no cgroup"],
+    )
+    def test_is_a_quarter_of_what_there_is(
+        self, tmp_path: Path, limits: tuple[str, ...], processes: int, most: int
+    ) -> None:
+        (tmp_path / "meminfo").write_text("MemTotal:        8388608 kB\nMemFree:  1 kB\n")
+        for number, text in enumerate(limits):
+            (tmp_path / f"{number}").write_text(f"{text}\n")
+        paths = tuple(str(tmp_path / f"{number}") for number in range(3))
+
+        assert default_most(processes, paths, str(tmp_path / "meminfo")) == most
+
+    def test_takes_the_largest_body_at_least(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(PROCESSES, "1000000")
+        assert most_of(ServerSettings()) == ServerSettings().max_body_bytes
+        assert most_of(ServerSettings(max_body_memory_bytes=MIB)) == MIB
+
+    def test_may_not_be_less_than_one_body(self) -> None:
+        text = "server: {max_body: 2MiB, max_body_memory: 1MiB}\nmodel_list: [{id: a, model_name: m}]\n"
+        with pytest.raises(ConfigurationError, match=r"server\.max_body_memory: less than server\.max_body"):
+            parse(text, {})
+
+
+@pytest.fixture(scope="module")
+def narrow(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[Cluster]:
+    keys = [{"name": name, "key": f"sk-{name}-0123456789abcdef"} for name in ("a", "b")]
+    with running_cluster(
+        store,
+        provider_processes,
+        [deployment("primary", provider_processes[0], "gpt-4")],
+        domain="narrow",
+        replicas=1,
+        server={"max_body": "1MiB", "max_body_memory": "4MiB"},
+        auth={"keys": keys, "admin_key": "sk-admin-0123456789abcdef"},
+    ) as running:
+        yield running
+
+
+def test_bodies_without_their_last_byte_leave_room_for_others(narrow: Cluster) -> None:
+    """Those of one tenant take half of the memory; the other tenant is served all the while."""
+    replica = narrow.replicas[0]
+    body = json.dumps(chat_body(pad="x" * 900_000)).encode()
+    keys = {name: {"authorization": f"Bearer sk-{name}-0123456789abcdef"} for name in ("a", "b")}
+    request = {name: request_bytes("POST", CHAT, body, keys[name]) for name in keys}
+    with contextlib.ExitStack() as held:
+        calls = [held.enter_context(Call(replica.address)) for _ in range(6)]
+        for call in calls:
+            call.try_send(request["a"][:-1])
+        refused = calls[-1].answer()
+        with Call(replica.address, request["b"]) as other:
+            assert other.answer().status == 200
+        calls[0].send(request["a"][-1:])
+
+        assert calls[0].answer().status == 200
+        assert (refused.status, refused.error["code"]) == (503, "replica_exhausted")
+        assert refused.headers["retry-after"] == "1"
+    wait_until(lambda: replica.chat(headers=keys["a"], pad="x" * 900_000).status == 200)
+    line = next(line for line in replica.said().splitlines() if "replica_exhausted" in line)
+    assert json.loads(line)["tenant"] == "a"
+    assert narrow.deployment("primary")["state"] == "closed"
