@@ -133,7 +133,7 @@ class TlsListener:
             partial(_Chosen, self._accepted),
             client,
             ssl=self._tls.context,
-            ssl_handshake_timeout=self._handshake_s,
+            ssl_handshake_timeout=2 * self._handshake_s,  # the bound above comes first
             ssl_shutdown_timeout=SHUTDOWN_S,
         )
 

@@ -23,7 +23,8 @@ def reads_to_the_end(identity: Identity, clients: list[bytes], handshake_s: floa
         listener = TlsListener(sock, 10, Tls(identity.settings()), lambda _: asyncio.Protocol(), handshake_s, most)
         listener.start()
         loop, address = asyncio.get_running_loop(), sock.getsockname()
-        with contextlib.ExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(listener.close)
             sockets = []
             for sent in clients:
                 sockets.append(stack.enter_context(socket.socket()))
@@ -33,7 +34,6 @@ def reads_to_the_end(identity: Identity, clients: list[bytes], handshake_s: floa
             with contextlib.suppress(ConnectionError):
                 async with asyncio.timeout(10):
                     return await loop.sock_recv(sockets[0], 100)
-        await listener.close()
         return b""
 
     return uvloop.run(run())
