@@ -37,7 +37,7 @@ class Gateway:
         self.identity, self.log, self.port = identity, folder / "log", free_port()
         self.metrics_port, self.domain = free_port(), f"tls-{self.port}"
         tls = {"certificate": str(identity.certificate), "key": str(identity.key)}
-        self.document = {
+        self.document: dict[str, Any] = {
             "server": {"port": self.port, "metrics_port": self.metrics_port, "tls": tls},
             "state": {"url": store.url, "domain": self.domain, "deadline": "5s"},
             "model_list": [deployment("tls-1", provider)],
@@ -205,15 +205,16 @@ def test_metrics_have_a_plain_port_of_their_own(gateway: Gateway) -> None:
 
 
 def test_each_of_several_processes_serves_tls(idle: Gateway) -> None:
+    del idle.document["server"]["metrics_port"]  # each needs one of its own, and only the first is known to be free
     idle.start("--replicas", "2")
     with idle.client() as client:
-        assert client.post(CHAT, json=chat_body()).status_code == 200
+        assert client.post(CHAT, json=chat_body()).status_code == 200, idle.said()
 
     assert idle.end() == 0
 
 
 def test_files_that_cannot_be_used_stop_the_start(idle: Gateway) -> None:
-    idle.document["server"]["tls"]["key"] = "/nowhere/tls.key"  # type: ignore[index]
+    idle.document["server"]["tls"]["key"] = "/nowhere/tls.key"
     with pytest.raises(AssertionError, match=r"server\.tls\.key: /nowhere/tls\.key cannot be read"):
         idle.start()
 
