@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.settings import ConfigurationError
+from gateway.tls_alerts import HandshakeContext
 from gateway.tls_settings import TlsSettings
 from gateway.yaml_source import Problem
 
@@ -89,7 +90,7 @@ def check(tls: TlsSettings) -> list[str]:
 
 def _context(tls: TlsSettings, is_encrypted: bool) -> ssl.SSLContext:
     """Raises ConfigurationError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = HandshakeContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(list(ALPN))

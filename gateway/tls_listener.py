@@ -12,6 +12,7 @@ from functools import partial
 
 from gateway.http_text import refusal
 from gateway.tls import Tls
+from gateway.tls_alerts import alert_of
 from gateway.tls_counts import counts
 from shared_state.background import Kept
 
@@ -103,16 +104,27 @@ class TlsListener:
 
     async def _admit(self, client: socket.socket, address: object) -> None:
         host = address[0] if isinstance(address, tuple) else "a local socket"
+        twin = client.dup()  # the event loop closes the other one when the handshake fails
+        try:
+            await self._admit_one(client, host)
+        except ssl.SSLError as error:
+            self._failed(*_reason(error, host))
+            await self._say_last(twin, alert_of(error))
+        finally:
+            twin.close()
+
+    async def _admit_one(self, client: socket.socket, host: str) -> None:
+        """Raises SSLError."""
         try:
             async with asyncio.timeout(self._handshake_s):
                 await self._shake_hands(client)
         except _NotTls:
             self._failed("not_tls", f"{host} speaks no TLS")
-            await self._hint(client)
+            await self._say_last(client, HTTPS_PLEASE)
         except TimeoutError:
             self._failed("timeout", f"{host} did not complete its handshake within {self._handshake_s:g} s")
-        except ssl.SSLError as error:
-            self._failed(*_reason(error, host))
+        except ssl.SSLError:
+            raise
         except OSError:
             self._failed("left", f"{host} left during its handshake")
         else:
@@ -149,12 +161,11 @@ class TlsListener:
             finally:
                 self._loop.remove_reader(fd)
 
-    async def _hint(self, client: socket.socket) -> None:
-        """To a client that may be a browser or curl with `http://`. What it sends is read, or it would see a reset."""
+    async def _say_last(self, client: socket.socket, words: bytes) -> None:
+        """What the client still sends is read, or it would see a reset instead."""
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(SHUTDOWN_S):
-                await self._loop.sock_recv(client, _READ_MOST)
-                await self._loop.sock_sendall(client, HTTPS_PLEASE)
+                await self._loop.sock_sendall(client, words)
                 client.shutdown(socket.SHUT_WR)
                 while await self._loop.sock_recv(client, _READ_MOST):
                     pass

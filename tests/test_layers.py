@@ -22,7 +22,7 @@ ORDER = {
         *("server", "hang_up", "hypercorn_engine"),
         *("http2", "http2_answers", "http2_timers", "http2_reading", "http2_request", "http2_stream", "http2_bounds"),
         "http2_frames",
-        *("tls_listener", "tls", "certificates"),
+        *("tls_listener", "tls", "certificates", "tls_alerts"),
         *("http1", "asgi_cycle"),
         *("byte_bounds", "client_clock", "client_connections", "request_head", "open_files"),
         "start_lines",

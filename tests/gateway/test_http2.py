@@ -143,6 +143,12 @@ class TestAnswer:
         assert wire.answer(1) == ("200", b"")
         assert "date" in wire.fields[1]
 
+    def test_fields_of_connections_stay_behind(self, wire: H2Wire) -> None:
+        wire.send(headers(1, to("/of-connections")))
+
+        assert wire.answer(1) == ("204", b"")
+        assert set(wire.fields[1]) == {":status", "x-own", "date"}
+
     def test_streams_take_turns(self, wire: H2Wire) -> None:
         """A short answer does not wait for the end of a long one."""
         wire.window(0, 10 * LARGE)

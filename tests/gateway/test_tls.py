@@ -46,14 +46,6 @@ def connected_to(address: tuple[str, int], context: ssl.SSLContext) -> ssl.SSLSo
         raise
 
 
-def is_refused(address: tuple[str, int], context: ssl.SSLContext) -> bool:
-    """TLS 1.3 has ended for a client before the server has seen its certificate."""
-    try:
-        return answer_over_tls(address, context) == b""
-    except (ssl.SSLError, ConnectionError):
-        return True
-
-
 def serial(address: tuple[str, int], authority: Path) -> str:
     """Of the certificate that a new connection is shown."""
     with connected_to(address, client_context(authority)) as connected:
@@ -91,6 +83,13 @@ class TestProtocols:
 
 
 class TestRefusals:
+    def test_client_of_an_older_version_learns_why(self, engine: Engine, identity: Identity) -> None:
+        hello = bytes.fromhex("16030100330100002f0301" + "00" * 32 + "000002002f01000004") + b"\x00\x17\x00\x00"
+        with socket.create_connection(engine.address, timeout=10) as client:
+            client.sendall(hello)
+
+            assert client.recv(100) == bytes.fromhex("1503010002") + b"\x02\x46"  # fatal, protocol_version
+
     def test_plain_request_gets_a_hint(self, engine: Engine) -> None:
         before = counts.failed["not_tls"]
         answer = ask(engine.address, GET)
@@ -160,7 +159,8 @@ class TestClientCertificates:
     def test_client_without_a_certificate_is_refused(self, strict: Engine, identity: Identity) -> None:
         before = counts.failed["no_certificate"]
 
-        assert is_refused(strict.address, client_context(identity.authority.certificate))
+        with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):
+            answer_over_tls(strict.address, client_context(identity.authority.certificate))
         wait_until(lambda: counts.failed["no_certificate"] == before + 1)
 
     @pytest.mark.parametrize("is_expired", [False, True])
@@ -172,7 +172,8 @@ class TestClientCertificates:
         context = client_context(identity.authority.certificate)
         context.load_cert_chain(*issuer.issue("refused", days=-1 if is_expired else 1))
 
-        assert is_refused(strict.address, context)
+        with pytest.raises(ssl.SSLError, match="CERTIFICATE_EXPIRED" if is_expired else "UNKNOWN_CA"):
+            answer_over_tls(strict.address, context)
         wait_until(lambda: counts.failed["certificate"] == before + 1)
 
 

@@ -56,7 +56,11 @@ class Echo:
         path = scope["path"]
         self.scopes.append(scope)
         self.begun.append(path)
-        if path == "/early":
+        if path == "/of-connections":
+            names = [b"connection", b"keep-alive", b"transfer-encoding", b"x-own"]
+            await send({"type": "http.response.start", "status": 204, "headers": [(name, b"x") for name in names]})
+            await send({"type": "http.response.body", "body": b"ignored"})
+        elif path == "/early":
             await answer(send, b"no", 413)
         elif path == "/held":
             await self._held(receive, send)
