@@ -17,6 +17,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from gateway import certificates
 from gateway.app import VERSION
 from gateway.body_memory import PROCESSES
 from gateway.configuration_file import ConfigurationFile
@@ -24,6 +25,7 @@ from gateway.hang_up import HangUp, block
 from gateway.logs import written
 from gateway.redaction import Redaction
 from gateway.setting_types import secrets
+from gateway.setting_warnings import warnings
 from gateway.settings import ConfigurationError, Settings
 from gateway.start_lines import start_lines
 from shared_state.embedded import EmbeddedStore, die_with_parent
@@ -154,6 +156,8 @@ def run(file: ConfigurationFile, count: int, arguments: Sequence[str]) -> int:
     when the port is taken, StateError without a store.
     """
     settings = file.read().settings
+    if settings.server.tls is not None:
+        certificates.load(settings.server.tls)
     with written(Redaction(secrets(settings))):
         return asyncio.run(_run(file, settings, count, arguments))
 
@@ -220,6 +224,8 @@ async def _watch(
         member.start()
     for line in start_lines(settings, VERSION, len(members)):
         _log.info("%s", line)
+    for warning in warnings(settings):
+        _log.warning("%s", warning)
     has_served, store_due_s = False, 0.0
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
