@@ -33,9 +33,9 @@ def test_no_mutated_request_is_a_500_a_smuggled_one_or_a_leak(store: EmbeddedSto
     seconds = int(os.environ.get("PLLM_FUZZ_S") or seconds)
     sys.stderr.write(f"PLLM_FUZZ_SEED={seed}\n")
     with running_echo_provider() as provider:
-        # A broken body is the client's fault, and a mutated one must not open the breaker for those that follow.
-        models = [deployment("raw", provider.url, "raw", cooldown_period="50ms")]
-        with running_cluster(store, [], models, replicas=1, domain="fuzz") as cluster:
+        models = [deployment("raw", provider.url, "raw")]
+        router = {"latency_threshold": "8s"}  # a busy test machine must not make the provider look slow
+        with running_cluster(store, [], models, replicas=1, domain="fuzz", router=router) as cluster:
             run = Fuzz(cluster, provider, random.Random(seed))
             try:
                 run.fuzz(seconds)
@@ -91,7 +91,9 @@ class Fuzz:
         assert self.provider.strange == [], sent
         answers = answers_in(received)
         assert not [status for status, _ in answers if status == 500], (sent, answers)
-        if sent.is_valid:
+        is_late = any(b"(event_loop)" in body for _, body in answers)  # a test machine may be, for half a second
+        if sent.is_valid and not is_late:
+            assert {status for status, _ in answers} == {200}, (sent, answers)
             marks = tuple(json.loads(body)["choices"][0]["message"]["content"] for _, body in answers)
             assert marks == sent.marks, (sent, answers)
 
@@ -104,7 +106,7 @@ class Fuzz:
             data = sent.data
             if sent.is_valid:
                 start, _, last = data.rpartition(b"POST ")
-                data = start + b"POST " + last.replace(b"host: x", b"host: x\r\nconnection: close", 1)
+                data = start + b"POST " + last.replace(b"host: localhost", b"host: localhost\r\nconnection: close", 1)
             for piece in pieces(self.rng, data):
                 connection.try_send(piece)
             if not sent.is_valid:

@@ -46,7 +46,9 @@ class Sent(NamedTuple):
 
 def call(mark: str, *lines: bytes, path: bytes = b"/v1/chat/completions") -> bytes:
     body = json.dumps({"model": "raw", "messages": [{"role": "user", "content": mark}]}).encode()
-    return b"\r\n".join([b"POST %b HTTP/1.1" % path, b"host: x", b"content-length: %d" % len(body), *lines, b"", body])
+    return b"\r\n".join(
+        [b"POST %b HTTP/1.1" % path, b"host: localhost", b"content-length: %d" % len(body), *lines, b"", body]
+    )
 
 
 def drawn(rng: random.Random, number: int) -> Sent:
@@ -72,7 +74,7 @@ def carrier(rng: random.Random, _number: int) -> Sent:
         value = rng.choice(LENGTHS)
         lines = [b"content-length: " + value.replace(b"%d", b"%d" % len(body)), b"transfer-encoding: chunked"]
     rng.shuffle(lines)
-    lines = [b"POST /v1/chat/completions HTTP/1.1", b"host: x", *lines]
+    lines = [b"POST /v1/chat/completions HTTP/1.1", b"host: localhost", *lines]
     end = rng.choice(LINE_ENDS) if rng.random() < 0.2 else b"\r\n"
     at = rng.randrange(len(lines))
     head = b"".join(line + (end if each == at else b"\r\n") for each, line in enumerate(lines))
@@ -86,7 +88,7 @@ def chunked(rng: random.Random, number: int) -> Sent:
     inner = call(SMUGGLED)
     parts = [inner[at : at + 60] for at in range(0, len(inner), 60)]
     wrong = rng.randrange(len(parts))
-    data = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    data = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
     for each, part in enumerate(parts):
         size = rng.choice(SIZES) if each == wrong else b"%x"
         data += size % len(part) + b"\r\n" + part + b"\r\n"
@@ -123,8 +125,8 @@ def json_body(rng: random.Random, _number: int) -> Sent:
     if rng.random() < 0.3:
         at = rng.randrange(len(body) + 1)
         body = body[:at] + rng.choice((b"", b"\0", b"}", b'"', b",", b"\xff", b"\\")) + body[at + rng.randint(0, 3) :]
-    target = rng.choice((b"/v1/chat/completions", b"/v1/messages", b"/v1/embeddings", b"/v1/responses"))
-    head = b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % (target, len(body))
+    target = rng.choice((b"/v1/chat/completions", b"/v1/messages"))
+    head = b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % (target, len(body))
     return Sent(head + body, (), is_valid=False)
 
 
