@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway import console, demo, provider_probe, server, state_text, supervisor, tenant_signing
+from gateway import certificates, console, demo, provider_probe, server, state_text, supervisor, tenant_signing
 from gateway.app import VERSION
 from gateway.configuration_file import ConfigurationFile
 from gateway.imports import litellm
@@ -214,9 +214,10 @@ def _tenants(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     settings = load(options.file, os.environ)
+    of_tls = certificates.check(settings.server.tls) if settings.server.tls is not None else []
     models = len({deployment.model_name for deployment in settings.model_list})
     print(f"{options.file}: valid, {len(settings.model_list)} deployments of {models} models")
-    for warning in warnings(settings):
+    for warning in (*warnings(settings), *of_tls):
         print(f"warning: {warning}")
     verdicts = provider_probe.probe(settings) if options.probe else []
     for verdict in verdicts:

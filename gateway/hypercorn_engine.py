@@ -7,15 +7,20 @@ closes.
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from hypercorn.config import Config
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.client_clock import Timeouts
 from gateway.client_connections import ClientConnections
 from gateway.http1 import Http1
+from gateway.http2 import Http2
 from gateway.http_text import Refuse
+from gateway.tls import Tls
+from gateway.tls_listener import TlsListener
 
 TIMEOUTS = Timeouts()
 CUT_OFF_S = 1.0  # for requests to end once they have been cancelled
@@ -28,29 +33,37 @@ async def serve(
     drained: Callable[[], Awaitable[object]],
     connections: ClientConnections,
     timeouts: Timeouts = TIMEOUTS,
+    tls: Tls | None = None,
+    is_leaving: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Serves ``config.bind`` until ``drained`` returns; what is still in flight then is cancelled."""
-    loop, open_ones, all_closed = asyncio.get_running_loop(), set[Http1](), asyncio.Event()
+    """Serves ``config.bind`` until ``drained`` returns; what is still in flight then is cancelled. ``is_leaving``:
+    HTTP/2 connections are to end after the requests that they have.
+    """
+    open_ones, all_closed = set[Http1 | Http2](), asyncio.Event()
 
-    def closed(connection: Http1) -> None:
+    def closed(connection: Http1 | Http2) -> None:
         open_ones.discard(connection)
         if not open_ones:
             all_closed.set()
 
-    def accepted() -> Http1:
-        connection = Http1(app, refuse, timeouts, connections, closed)
+    def accepted(protocol: str | None = None, app: ASGIApp = app) -> Http1 | Http2:
+        connection: Http1 | Http2
+        if protocol == "h2":
+            connection = Http2(app, timeouts, connections, closed, is_leaving)
+        else:
+            connection = Http1(app, refuse, timeouts, connections, closed)
         open_ones.add(connection)
         return connection
 
-    sockets = config.create_sockets()
-    servers = [
-        await loop.create_server(accepted, sock=sock, backlog=config.backlog) for sock in sockets.insecure_sockets
-    ]
+    sockets = config.create_sockets().insecure_sockets
+    if tls is None:
+        stop_listening = await _listen(sockets, config.backlog, accepted)
+    else:
+        stop_listening = _listen_with_tls(sockets, config.backlog, tls, partial(accepted, app=_secured(app)))
     try:
         await drained()
     finally:
-        for server in servers:
-            server.close()
+        await stop_listening()
         for connection in list(open_ones):
             connection.end()
         if open_ones:
@@ -60,6 +73,44 @@ async def serve(
             connection.cut_off()
         if open_ones:
             await _within(CUT_OFF_S, all_closed)
+
+
+Stop = Callable[[], Awaitable[object]]
+
+
+async def _listen(sockets: list[socket.socket], backlog: int, accepted: Callable[[], asyncio.Protocol]) -> Stop:
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_server(accepted, sock=sock, backlog=backlog) for sock in sockets]
+
+    async def stop() -> None:
+        for server in servers:
+            server.close()
+
+    return stop
+
+
+def _listen_with_tls(
+    sockets: list[socket.socket], backlog: int, tls: Tls, accepted: Callable[[str | None], asyncio.Protocol]
+) -> Stop:
+    listeners = [TlsListener(sock, backlog, tls, accepted) for sock in sockets]
+    for listener in listeners:
+        listener.start()
+
+    async def stop() -> None:
+        for listener in listeners:
+            await listener.close()
+
+    return stop
+
+
+def _secured(app: ASGIApp) -> ASGIApp:
+    """The application as TLS connections see it, whichever protocol they speak."""
+
+    def with_scheme(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        scope["scheme"] = "https"
+        return app(scope, receive, send)
+
+    return with_scheme
 
 
 async def _within(patience_s: float, event: asyncio.Event) -> None:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.samples import Exemplar
 
+from gateway import tls_counts
 from gateway.cluster_metrics import ClusterMetrics
 from gateway.exposition import pieces
 from gateway.loop_lag import LoopLag
@@ -82,6 +83,7 @@ class Metrics:
         yield from self._collect_latencies()
         yield from self._collect_queues()
         yield from self._collect_state()
+        yield from _collect_tls()
         yield from self._cluster.collect(snapshot)
         yield from self._process.collect()
 
@@ -182,6 +184,18 @@ class Metrics:
         for reason in SHED_REASONS:
             shedding.add_metric([reason], float(reason in held))
         yield shedding
+
+
+def _collect_tls() -> Iterator[Metric]:
+    if not tls_counts.counts.expires_at_s:
+        return
+    counts = tls_counts.counts
+    ends = "When the first certificate of the chain in use ends, in seconds since 1970"
+    yield _number(GaugeMetricFamily, "pllm_tls_certificate_expires_timestamp_seconds", ends, counts.expires_at_s)
+    reloads = {(result,): count for result, count in counts.reloads.items()}
+    yield from _counter("pllm_tls_reloads", "Times that the files of server.tls had changed", ("result",), reloads)
+    failed = {(reason,): count for reason, count in counts.failed.items()}
+    yield from _counter("pllm_tls_handshakes_failed", "TLS connections that did not come about", ("reason",), failed)
 
 
 def _sum(counts: Iterable[Mapping[Any, int]]) -> Counter[Any]:

@@ -13,7 +13,7 @@ from functools import partial
 import hypercorn.config
 import uvloop
 
-from gateway import hypercorn_engine
+from gateway import certificates, hypercorn_engine
 from gateway.app import VERSION, Application, application
 from gateway.client_connections import ClientConnections
 from gateway.configuration_file import ConfigurationFile, Loaded
@@ -26,6 +26,7 @@ from gateway.setting_types import secrets
 from gateway.setting_warnings import warnings
 from gateway.settings import Settings
 from gateway.start_lines import start_lines
+from gateway.tls import Tls
 from shared_state.background import report_of_loop
 
 BACKLOG = 1024
@@ -42,6 +43,8 @@ def run(
     ``listener``: a socket that somebody else has opened. Raises ConfigurationError.
     """
     loaded = file.read()
+    if loaded.settings.server.tls is not None:
+        certificates.load(loaded.settings.server.tls)
     redact = Redaction(secrets(loaded.settings))
     with written(redact) as lines:
         uvloop.run(_run(file, loaded, environment, lines, redact, replica, listener))
@@ -60,15 +63,17 @@ async def _run(
     flight, settings = Flight(), loaded.settings
     async with (
         _signals() as (stop, hang_up),
+        _tls(settings) as tls,
         application(file, loaded, environment, flight, lines, redact, replica) as app,
     ):
-        hang_up.attend(app.reloader.request)
+        hang_up.attend(partial(_reload, app, tls))
         _spare_collector()
         lines_of_start = [] if listener is not None else start_lines(settings, VERSION)
         for warning in warnings(settings) if listener is None else ():
             _log.warning("%s", warning)
         drained = partial(_drained, stop, flight, app, lines_of_start)
-        await _with_metrics(app, settings, _serve(app, settings, listener, drained))
+        serving = _serve(app, settings, listener, drained, tls, lambda: flight.is_draining)
+        await _with_metrics(app, settings, serving)
 
 
 async def _with_metrics(app: Application, settings: Settings, serving: Coroutine[None, None, None]) -> None:
@@ -108,6 +113,26 @@ async def _signals() -> AsyncIterator[tuple[asyncio.Event, HangUp]]:
     yield stop, HangUp(stop.set)
 
 
+@contextlib.asynccontextmanager
+async def _tls(settings: Settings) -> AsyncIterator[Tls | None]:
+    """Raises ConfigurationError."""
+    if settings.server.tls is None:
+        yield None
+        return
+    tls = Tls(settings.server.tls)
+    tls.start()
+    try:
+        yield tls
+    finally:
+        await tls.stop()
+
+
+def _reload(app: Application, tls: Tls | None) -> None:
+    app.reloader.request()
+    if tls is not None:
+        tls.look_soon()
+
+
 async def _drained(stop: asyncio.Event, flight: Flight, app: Application, at_start: Sequence[str]) -> None:
     """Begins when the server listens. Returns when it may close: stopped, with nothing in flight or no time left."""
     for line in at_start:
@@ -122,13 +147,20 @@ async def _drained(stop: asyncio.Event, flight: Flight, app: Application, at_sta
 Drained = Callable[[], Awaitable[object]]
 
 
-async def _serve(app: Application, settings: Settings, listener: int | None, drained: Drained) -> None:
+async def _serve(
+    app: Application,
+    settings: Settings,
+    listener: int | None,
+    drained: Drained,
+    tls: Tls | None,
+    is_leaving: Callable[[], bool],
+) -> None:
     config = _hypercorn_config(settings.server.host, settings.server.port)
     if listener is not None:
         config.bind = [f"fd://{listener}"]
     most = settings.server.max_connections or connections_most(raise_limit())
     connections = ClientConnections(most, settings.server.max_connections_per_address)
-    await hypercorn_engine.serve(app, config, app.refuse, drained, connections)
+    await hypercorn_engine.serve(app, config, app.refuse, drained, connections, tls=tls, is_leaving=is_leaving)
 
 
 def _hypercorn_config(host: str, port: int) -> hypercorn.config.Config:

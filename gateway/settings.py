@@ -34,6 +34,7 @@ from gateway.setting_types import (
     yaml_key,
 )
 from gateway.struct_reader import completed, read
+from gateway.tls_settings import TlsSettings
 from gateway.yaml_source import Problem
 from shared_state.address import parse as parse_address
 
@@ -60,6 +61,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     access_log: bool = True  # one line for each request
     trusted_proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For names the client
     metrics_port: Port | None = None  # of its own, on the same host; /metrics is found there alone then
+    tls: TlsSettings | None = None  # on the port of the gateway; that of metrics stays plain
 
 
 class StateSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):

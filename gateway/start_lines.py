@@ -13,12 +13,13 @@ def start_lines(settings: Settings, version: str, processes: int = 1) -> list[st
     models = _counted(len({entry.model_name for entry in entries}), "model")
     deployments = _counted(len(entries), "deployment")
     store = masked_address(str(settings.state.url)) if settings.state.url else "embedded"
-    where = _address(server.host, server.port) + (f" ({processes} processes)" if processes > 1 else "")
+    scheme = "http" if server.tls is None else "https"
+    where = _address(scheme, server.host, server.port) + (f" ({processes} processes)" if processes > 1 else "")
     lines = [f"pllm {version} listens on {where}: {models}, {deployments}, store {store}"]
     if Admins(settings.auth).mode == "off":
         lines.append("without an admin key the live page and /v1/admin are off")
     else:
-        lines.append(f"live page: {_address(_EVERYWHERE.get(server.host, server.host), server.port)}/admin")
+        lines.append(f"live page: {_address(scheme, _EVERYWHERE.get(server.host, server.host), server.port)}/admin")
     if server.engine != "hypercorn":
         lines.append(f"server.engine: {server.engine} has no effect: there is one engine. Remove the setting.")
     if not settings.auth.keys:
@@ -30,5 +31,5 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _address(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _address(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -17,6 +17,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from gateway import certificates
 from gateway.app import VERSION
 from gateway.body_memory import PROCESSES
 from gateway.configuration_file import ConfigurationFile
@@ -155,6 +156,8 @@ def run(file: ConfigurationFile, count: int, arguments: Sequence[str]) -> int:
     when the port is taken, StateError without a store.
     """
     settings = file.read().settings
+    if settings.server.tls is not None:
+        certificates.load(settings.server.tls)
     with written(Redaction(secrets(settings))):
         return asyncio.run(_run(file, settings, count, arguments))
 

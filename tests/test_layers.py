@@ -19,7 +19,11 @@ ORDER = {
         *("imports.litellm_store", "imports.litellm_draft", "imports.litellm_providers", "imports.litellm_reasons"),
         *("imports.litellm_values", "imports.report", "tables"),
         "standard_streams",
-        *("server", "hang_up", "hypercorn_engine", "http1", "asgi_cycle"),
+        *("server", "hang_up", "hypercorn_engine"),
+        *("http2", "http2_answers", "http2_timers", "http2_reading", "http2_request", "http2_stream", "http2_bounds"),
+        "http2_frames",
+        *("tls_listener", "tls", "certificates", "tls_alerts"),
+        *("http1", "asgi_cycle"),
         *("byte_bounds", "client_clock", "client_connections", "request_head", "open_files"),
         "start_lines",
         *("app", "lasting", "serving", "stores", "early_refusal", "otlp"),
@@ -90,6 +94,7 @@ ORDER = {
             "host_header",
         ),
         "dialects.error_kinds",
+        "tls_counts",
         *("configuration_changes", "configuration_file", "setting_warnings"),
         *(
             "settings",
@@ -99,6 +104,7 @@ ORDER = {
             "struct_reader",
             "provider_settings",
             "router_settings",
+            "tls_settings",
             "autoscale_settings",
             "health_check_settings",
             "money_settings",
@@ -177,10 +183,12 @@ ONLY = {
     ),
     "starlette": (
         *("gateway.app", "gateway.serving", "gateway.server", "gateway.hypercorn_engine"),
-        *("gateway.http1", "gateway.asgi_cycle"),
+        *("gateway.http1", "gateway.asgi_cycle", "gateway.http2", "gateway.http2_request", "gateway.http2_stream"),
         "gateway.endpoints",
     ),
     "hypercorn": ("gateway.server", "gateway.hypercorn_engine"),
+    "hpack": ("gateway.http2_bounds",),
+    "h2": ("gateway.http2", "gateway.http2_answers", "gateway.http2_bounds", "gateway.http2_frames"),
     "yaml": ("gateway.yaml_source", "loadtest"),
 }
 

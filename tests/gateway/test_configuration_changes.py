@@ -13,7 +13,8 @@ from gateway.yaml_source import Problem
 # Those that need a restart. Whoever adds a setting says here or in `configuration_changes` which kind it is.
 NEEDS_RESTART = {
     *("server.host", "server.port", "server.region", "server.access_log", "server.metrics_port"),
-    *("server.max_connections", "server.max_connections_per_address", "state", "router.capacity_leases"),
+    *("server.max_connections", "server.max_connections_per_address", "server.tls"),
+    *("state", "router.capacity_leases"),
 }
 RELOADED = {"auth", "router", "model_list"}
 OTHER = {
@@ -117,6 +118,7 @@ def test_each_other_setting_of_the_router_is_told_to_the_store(name: str) -> Non
     [
         ("server: {port: 9, host: 127.0.0.2}", ["server.host", "server.port"]),
         ("server: {max_connections: 9}", ["max_connections"]),
+        ("server: {tls: {certificate: a.pem, key: a.key}}", ["tls"]),
         ("server: {engine: uvicorn, metrics_port: 9, access_log: false}", ["access_log", "metrics_port"]),
         ("server: {trusted_proxies: [10.0.0.0/8]}", []),
         ("server: {max_body: 1KiB, max_messages: 9, max_body_memory: 1MiB}", []),

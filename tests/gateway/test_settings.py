@@ -73,6 +73,7 @@ class TestTree:
             "region": None,
             "access_log": True,
             "metrics_port": None,
+            "tls": None,
         }
         assert msgspec.structs.asdict(settings.state) == {
             "url": "",

@@ -7,5 +7,6 @@ from tests.mutants.table_judgement import JUDGEMENTS
 from tests.mutants.table_lua import LUA
 from tests.mutants.table_requests import REQUESTS
 from tests.mutants.table_shared_state import SHARED_STATE
+from tests.mutants.table_tls import OVER_TLS
 
-TABLE: Table = {**LUA, **SHARED_STATE, **GATEWAY, **JUDGEMENTS, **IN_FORCE, **REQUESTS}
+TABLE: Table = {**LUA, **SHARED_STATE, **GATEWAY, **JUDGEMENTS, **IN_FORCE, **REQUESTS, **OVER_TLS}

@@ -1,0 +1,183 @@
+"""Reads the PEM files of `server.tls` into an SSL context, and reports what is wrong with them by the name of the
+setting. The validity of certificates is read from their DER, because the ssl module shows it only for peers.
+"""
+
+import contextlib
+import os
+import re
+import ssl
+import stat
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from gateway.settings import ConfigurationError
+from gateway.tls_alerts import HandshakeContext
+from gateway.tls_settings import TlsSettings
+from gateway.yaml_source import Problem
+
+SOON_S = 14 * 86_400  # certbot and cert-manager renew 30 days before the end: with half of it left they have failed
+ALPN = ("h2", "http/1.1")
+_BYTES_MOST = 4 << 20  # a bundle of all public authorities takes 250 KB
+_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_CERTIFICATE, _KEY, _CLIENT_CA = "server.tls.certificate", "server.tls.key", "server.tls.client_ca"
+_UTC_TIME, _VERSION_TAG = 0x17, 0xA0
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """``context``: for handshakes; ``expires_at_s``: the first end of a certificate in the chain, since 1970."""
+
+    context: ssl.SSLContext
+    expires_at_s: float
+
+
+class _Validity(msgspec.Struct, frozen=True):
+    """Seconds since 1970."""
+
+    begins_at_s: float
+    ends_at_s: float
+
+
+def load(tls: TlsSettings) -> Identity:
+    """Raises ConfigurationError. Certificates that have expired are loaded: some clients still accept them."""
+    problems: list[Problem] = []
+    chain = _validities(_CERTIFICATE, tls.certificate, problems)
+    key = _text(_KEY, tls.key, problems)
+    authorities = _validities(_CLIENT_CA, tls.client_ca, problems) if tls.client_ca else []
+    if problems:
+        raise ConfigurationError(problems)
+    context = _context(tls, "ENCRYPTED" in key)
+    if authorities:
+        _demand_clients(context, str(tls.client_ca))
+    return Identity(context, min(each.ends_at_s for each in chain))
+
+
+def validity_problems(tls: TlsSettings, now_s: float) -> Iterator[Problem]:
+    """Of files that can be loaded: certificates that are not valid now."""
+    for path, file in ((_CERTIFICATE, tls.certificate), (_CLIENT_CA, tls.client_ca)):
+        validities = _validities(path, file, []) if file else []
+        # One expired intermediate breaks the chain; one expired authority of several only refuses its own clients.
+        is_current = all if path == _CERTIFICATE else any
+        if validities and not is_current(each.ends_at_s > now_s for each in validities):
+            yield Problem(path, f"{file} has expired on {_day(min(each.ends_at_s for each in validities))}")
+        elif validities and not is_current(each.begins_at_s <= now_s for each in validities):
+            yield Problem(path, f"{file} is not valid before {_day(max(each.begins_at_s for each in validities))}")
+
+
+def warnings(tls: TlsSettings, now_s: float) -> Iterator[str]:
+    """Of files that are valid: what will break soon, or is open to others."""
+    ends_at_s = min((each.ends_at_s for each in _validities(_CERTIFICATE, tls.certificate, [])), default=0.0)
+    if now_s < ends_at_s < now_s + SOON_S:
+        days = int((ends_at_s - now_s) // 86_400)
+        yield f"{_CERTIFICATE}: {tls.certificate} expires in {days} days, on {_day(ends_at_s)}"
+    with contextlib.suppress(OSError):
+        if os.stat(tls.key).st_mode & stat.S_IROTH:
+            yield f"{_KEY}: {tls.key} can be read by every user of this machine"
+
+
+def check(tls: TlsSettings) -> list[str]:
+    """Returns warnings. Raises ConfigurationError, also for a certificate that has expired."""
+    load(tls)
+    now_s = time.time()
+    problems = list(validity_problems(tls, now_s))
+    if problems:
+        raise ConfigurationError(problems)
+    return list(warnings(tls, now_s))
+
+
+def _context(tls: TlsSettings, is_encrypted: bool) -> ssl.SSLContext:
+    """Raises ConfigurationError."""
+    context = HandshakeContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(list(ALPN))
+    try:
+        # A passphrase is always given: OpenSSL would ask the terminal for one.
+        context.load_cert_chain(tls.certificate, tls.key, password=lambda: str(tls.key_passphrase))
+    except ssl.SSLError as error:
+        raise ConfigurationError([_mismatch(error, tls, is_encrypted)]) from None
+    except OSError as error:
+        raise ConfigurationError([Problem(_KEY, f"{tls.key} cannot be read: {error.strerror}")]) from None
+    return context
+
+
+def _mismatch(error: ssl.SSLError, tls: TlsSettings, is_encrypted: bool) -> Problem:
+    reason = (error.reason or "").replace("_", " ").lower()
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return Problem(_KEY, f"{tls.key} does not belong to the certificate in {tls.certificate}")
+    if "TOO_SMALL" in (error.reason or "") or "TOO_WEAK" in (error.reason or ""):
+        return Problem(_CERTIFICATE, f"{tls.certificate} is too weak: {reason}")
+    if is_encrypted and not tls.key_passphrase:
+        return Problem(_KEY, f"{tls.key} is encrypted. Set server.tls.key_passphrase.")
+    if is_encrypted:
+        return Problem("server.tls.key_passphrase", f"does not decrypt {tls.key}")
+    return Problem(_KEY, f"{tls.key} holds no private key in PEM form")
+
+
+def _demand_clients(context: ssl.SSLContext, client_ca: str) -> None:
+    """Raises ConfigurationError."""
+    try:
+        context.load_verify_locations(cafile=client_ca)
+    except (ssl.SSLError, OSError):
+        raise ConfigurationError([Problem(_CLIENT_CA, f"{client_ca} holds no usable certificate")]) from None
+    context.verify_mode = ssl.CERT_REQUIRED
+
+
+def _text(path: str, file: str, problems: list[Problem]) -> str:
+    try:
+        with Path(file).open("rb") as opened:
+            return opened.read(_BYTES_MOST).decode("latin-1")
+    except OSError as error:
+        problems.append(Problem(path, f"{file} cannot be read: {error.strerror}"))
+        return ""
+
+
+def _validities(path: str, file: str, problems: list[Problem]) -> list[_Validity]:
+    """Of each certificate in a file."""
+    known = len(problems)
+    text = _text(path, file, problems)
+    try:
+        found = [_validity(ssl.PEM_cert_to_DER_cert(block)) for block in _BLOCK.findall(text)]
+    except (ValueError, IndexError):
+        problems.append(Problem(path, f"{file} holds a certificate that is damaged"))
+        return []
+    if not found and len(problems) == known:
+        problems.append(Problem(path, f"{file} holds no certificate in PEM form"))
+    return found
+
+
+def _validity(der: bytes) -> _Validity:
+    """RFC 5280, section 4.1: Certificate { TBSCertificate { [0] version, serial, algorithm, issuer, validity ... } }.
+    Raises ValueError, IndexError.
+    """
+    at, _ = _content(der, _content(der, 0)[0])
+    if der[at] == _VERSION_TAG:
+        at = _content(der, at)[1]
+    for _ in ("serial", "algorithm", "issuer"):
+        at = _content(der, at)[1]
+    begins, _ = _content(der, at)
+    return _Validity(_time(der, begins), _time(der, _content(der, begins)[1]))
+
+
+def _content(der: bytes, at: int) -> tuple[int, int]:
+    """Where the content of the element at this offset begins and ends."""
+    length, begins = der[at + 1], at + 2
+    if length & 0x80:
+        size = length & 0x7F
+        length, begins = int.from_bytes(der[begins : begins + size], "big"), begins + size
+    return begins, begins + length
+
+
+def _time(der: bytes, at: int) -> float:
+    begins, ends = _content(der, at)
+    text = der[begins:ends].decode("ascii")
+    if der[at] == _UTC_TIME:
+        text = ("19" if text >= "5" else "20") + text  # RFC 5280: two digits from 50 are of the last century
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
+
+
+def _day(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d")

@@ -1,0 +1,93 @@
+"""Answers on their way to one HTTP/2 client: streams take turns, a frame each, as far as windows and the socket allow.
+A client that takes nothing of a stream for too long loses it.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from h2.connection import H2Connection
+
+from gateway.http2_frames import Frames
+from gateway.http2_stream import Http2Stream
+from gateway.http2_timers import Timers
+
+SENT_MOST = 16_384  # bytes of an answer in one frame, so that streams take turns
+
+
+class Answers:
+    """``flush`` writes what `h2` has made; ``ended``: all of a stream is written; ``stalled``: its client takes
+    nothing for ``stall_s``; ``is_full``: nor does the socket.
+    """
+
+    def __init__(
+        self,
+        connection: H2Connection,
+        frames: Frames,
+        timers: Timers,
+        stall_s: float,
+        flush: Callable[[], None],
+        ended: Callable[[Http2Stream], None],
+        stalled: Callable[[Http2Stream], None],
+    ) -> None:
+        self._h2 = connection
+        self._frames = frames
+        self._timers = timers
+        self._stall_s = stall_s
+        self._flush = flush
+        self._ended = ended
+        self._stalled = stalled
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[int, Http2Stream] = {}  # with something that is not written yet, in turn
+        self.is_full = False
+
+    def add(self, stream: Http2Stream) -> None:
+        """Of which there is more to write, or to end."""
+        if stream.id not in self._waiting:
+            self._waiting[stream.id] = stream
+            stream.progress_s = self._loop.time()
+        self.write()
+        if stream.id in self._waiting and stream.id not in self._timers:
+            self._timers.begin(stream.id, self._stall_s, self._check_progress, stream)
+
+    def drop(self, stream: Http2Stream) -> None:
+        if self._waiting.pop(stream.id, None) is not None:
+            self._timers.stop(stream.id)
+
+    def clear(self) -> None:
+        self._waiting.clear()
+
+    def write(self) -> None:
+        """A frame of each stream in turn, until nothing is left or nothing more is taken."""
+        has_written = True
+        while has_written and self._waiting and not self.is_full:
+            has_written = False
+            for stream in list(self._waiting.values()):
+                if stream.id in self._waiting and not self.is_full:
+                    has_written |= self._write_frame(stream)
+            self._flush()
+
+    def _write_frame(self, stream: Http2Stream) -> bool:
+        window = max(self._h2.local_flow_control_window(stream.id), 0)
+        size = min(len(stream.out), window, self._h2.max_outbound_frame_size, SENT_MOST)
+        is_last = stream.is_ended and size == len(stream.out)
+        if not size and not is_last:
+            return False
+        self._h2.send_data(stream.id, bytes(stream.out[:size]), end_stream=is_last)
+        del stream.out[:size]
+        self._frames.sent()
+        stream.progress_s, stream.is_written = self._loop.time(), is_last
+        if not stream.out:
+            self.drop(stream)
+        stream.written()
+        if is_last:
+            self._ended(stream)
+        return True
+
+    def _check_progress(self, stream: Http2Stream) -> None:
+        if stream.id not in self._waiting:
+            return
+        stalled_s = self._loop.time() - stream.progress_s
+        if stalled_s >= self._stall_s:
+            self._stalled(stream)
+        else:
+            self._timers.begin(stream.id, self._stall_s - stalled_s, self._check_progress, stream)

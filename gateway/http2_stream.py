@@ -1,0 +1,178 @@
+"""One request and its answer on an HTTP/2 connection, as ASGI sees them."""
+
+import asyncio
+import logging
+import time
+from typing import Protocol
+
+from starlette.types import ASGIApp, Message, Scope
+
+from gateway.http_text import date_line
+
+Header = tuple[bytes, bytes]
+
+OUT_MOST = 65_536  # bytes of an answer that wait for its client's window
+_BODILESS = frozenset({204, 205, 304})
+# HTTP/2 has no use for them: RFC 9113, section 8.2.2.
+_OF_CONNECTIONS = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
+_NO_ANSWER: Message = {"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0")]}
+
+_log = logging.getLogger("pllm.asgi")
+
+
+class Wire(Protocol):
+    """The connection as a stream uses it."""
+
+    def begin(self, stream: "Http2Stream", status: int, headers: list[Header]) -> None:
+        """Writes the head of an answer, or of an interim one."""
+
+    def write(self, stream: "Http2Stream") -> None:
+        """Writes of ``stream.out`` what its client takes, now and later."""
+
+    def consumed(self, stream: "Http2Stream", size: int) -> None:
+        """The client may send as many bytes more."""
+
+    def finished(self, stream: "Http2Stream") -> None:
+        """The application has ended."""
+
+
+class Http2Stream:
+    """``out``: bytes of the answer that are not written yet; ``is_ended``: none will follow; ``is_written``: nor is any
+    left; ``is_complete``: the whole request is here; ``is_gone``: the client has reset the stream, or left;
+    ``size``: of its body so far, of which ``unread`` waits for the application.
+    """
+
+    def __init__(self, wire: Wire, stream_id: int, scope: Scope, *, awaits_go: bool) -> None:
+        self.id = stream_id
+        self._wire = wire
+        self._scope = scope
+        self._awaits_go = awaits_go
+        self._body: list[bytes] = []
+        self.size = self.unread = 0  # bytes of flow control, padding included
+        self._is_body_read = False
+        self._arrived: asyncio.Future[None] | None = None
+        self._written: asyncio.Future[None] | None = None
+        self._head: tuple[int, list[Header]] | None = None  # until the first part of the body goes out with it
+        self._is_bodiless = scope["method"] == "HEAD"
+        self._is_begun = False
+        self.out = bytearray()
+        self.progress_s = 0.0
+        self.is_complete = self.is_ended = self.is_written = self.is_gone = False
+        self.task: asyncio.Task[None] | None = None
+
+    def begin(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
+        self.task = loop.create_task(self._run(app))
+
+    async def _run(self, app: ASGIApp) -> None:
+        try:
+            await app(self._scope, self._receive, self._send)
+        except Exception:
+            _log.exception("defect in the application")
+        finally:
+            if not self.is_ended and not self.is_gone and not self._is_begun:
+                self._begin_answer(_NO_ANSWER)
+                self._write_head()
+                self._end()
+            self._wire.finished(self)
+
+    # -- the request ------------------------------------------------------------------------------------------
+
+    def take(self, data: bytes, size: int) -> None:
+        """``size``: what it takes of the windows."""
+        if self.is_ended:
+            self._wire.consumed(self, size)
+            return
+        self._body.append(data)
+        self.unread += size
+        self.size += size
+        self._wake(self._arrived)
+
+    def complete(self) -> None:
+        self.is_complete = True
+        self._wake(self._arrived)
+
+    def left(self) -> None:
+        """The client has reset the stream or left."""
+        self.is_gone = True
+        self.out.clear()
+        self._wake(self._arrived)
+        self._wake(self._written)
+
+    def _wake(self, waiting: "asyncio.Future[None] | None") -> None:
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    async def _receive(self) -> Message:
+        if self._awaits_go and not self._is_begun and not self.is_gone:
+            self._awaits_go = False
+            self._wire.begin(self, 100, [])
+        while True:
+            if self.is_gone or self.is_ended:
+                return {"type": "http.disconnect"}
+            if self._body or (self.is_complete and not self._is_body_read):
+                return self._rest()
+            self._arrived = asyncio.get_running_loop().create_future()
+            await self._arrived
+
+    def _rest(self) -> Message:
+        body, size = b"".join(self._body), self.unread
+        self._body, self.unread, self._is_body_read = [], 0, self.is_complete
+        if size:
+            self._wire.consumed(self, size)
+        return {"type": "http.request", "body": body, "more_body": not self.is_complete}
+
+    def discard(self) -> None:
+        """What is unread."""
+        size, self.unread = self.unread, 0
+        self._body.clear()
+        if size:
+            self._wire.consumed(self, size)
+
+    # -- the answer -------------------------------------------------------------------------------------------
+
+    async def _send(self, message: Message) -> None:
+        if self.is_gone or self.is_ended:
+            return
+        if message["type"] == "http.response.start" and not self._is_begun:
+            self._begin_answer(message)
+            return
+        if message["type"] != "http.response.body" or not self._is_begun:
+            raise RuntimeError(f"an answer that does not go on with {message['type']}")
+        self._write_head()
+        if not self._is_bodiless:
+            self.out += message.get("body", b"")
+        is_last = not message.get("more_body", False)
+        if is_last:
+            self._end()
+        elif self.out:
+            self._wire.write(self)
+        most = 0 if is_last else OUT_MOST
+        while len(self.out) > most:
+            self._written = asyncio.get_running_loop().create_future()
+            await self._written
+
+    def written(self) -> None:
+        """A part of ``out``."""
+        self._wake(self._written)
+
+    def _begin_answer(self, start: Message) -> None:
+        """Raises ValueError for a header that would end the head elsewhere."""
+        status, headers = start["status"], list[Header]()
+        for name, value in start.get("headers", []):
+            if b"\r" in value or b"\n" in value:
+                raise ValueError("line break in a response header")
+            if name not in _OF_CONNECTIONS:
+                headers.append((name, value))
+        self._is_bodiless = self._is_bodiless or status in _BODILESS
+        self._head, self._is_begun = (status, headers), True
+
+    def _write_head(self) -> None:
+        if self._head is not None:
+            (status, headers), self._head = self._head, None
+            headers.append((b"date", date_line(int(time.time()))[6:-2]))
+            self._wire.begin(self, status, headers)
+
+    def _end(self) -> None:
+        self.is_ended = True
+        self._wake(self._arrived)
+        self._wire.write(self)

@@ -1,0 +1,14 @@
+"""Settings of TLS on the gateway's own port."""
+
+import msgspec
+
+from gateway.setting_types import OptionalSecret, Secret, Text, yaml_key
+
+
+class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    """Paths of PEM files, which are read again whenever they change."""
+
+    certificate: Text  # the server's own first, then the intermediate ones
+    key: Text
+    client_ca: Text | None = None  # clients must then present a certificate that one of these authorities has issued
+    key_passphrase: OptionalSecret = Secret("")  # of an encrypted key

@@ -1,0 +1,61 @@
+"""Slips in serving TLS and HTTP/2."""
+
+from tests.mutants.slip import Slip, Table
+
+TLS, CERTIFICATES, HTTP2, RULES, FRAMES = (
+    f"tests/gateway/test_{name}.py" for name in ("tls", "certificates", "http2", "http2_rules", "http2_frames")
+)
+
+OVER_TLS: Table = {
+    "gateway/certificates.py": (
+        Slip(
+            "context.verify_mode = ssl.CERT_REQUIRED",
+            "context.verify_mode = ssl.CERT_OPTIONAL",
+            TLS,
+            "client_ca lets clients in that present nothing",
+        ),
+        Slip(
+            "is_current = all if path == _CERTIFICATE else any",
+            "is_current = any",
+            CERTIFICATES,
+            "a chain with an expired intermediate is taken for valid",
+        ),
+    ),
+    "gateway/tls.py": (
+        Slip("if problems:", "if False:", TLS, "an expired renewal replaces a valid certificate"),
+        Slip("self._identity = identity", "pass", TLS, "a renewed certificate is never served"),
+    ),
+    "gateway/tls_listener.py": (
+        Slip("if first != _HANDSHAKE_RECORD:", "if False:", TLS, "a client of http:// is not told why it is refused"),
+    ),
+    "gateway/http2_frames.py": (
+        Slip("if length > FRAME_MOST:", "if False:", FRAMES, "16 MiB of a frame are buffered before it is refused"),
+        Slip("if self._credit < 0:", "if False:", FRAMES, "floods of pings and resets are served for ever"),
+    ),
+    "gateway/http2_answers.py": (
+        Slip("if stalled_s >= self._stall_s:", "if False:", HTTP2, "a closed window holds a lease for ever"),
+        Slip(
+            "window = max(self._h2.local_flow_control_window(stream.id), 0)",
+            "window = SENT_MOST",
+            RULES,
+            "answers exceed the windows of their clients",
+        ),
+    ),
+    "gateway/http2_stream.py": (
+        Slip("while len(self.out) > most:", "while False:", HTTP2, "answers that no client takes fill the memory"),
+        Slip(
+            "if name not in _OF_CONNECTIONS:",
+            "if True:",
+            HTTP2,
+            "an answer with a Connection header is an error of the protocol",
+        ),
+    ),
+    "gateway/http2.py": (
+        Slip(
+            "if may_send and stream.size - size_before < self._timeouts.body_bytes:",
+            "if False:",
+            HTTP2,
+            "a body that never ends holds its stream",
+        ),
+    ),
+}
