@@ -41,6 +41,13 @@ def test_one_of_a_kind_is_counted_as_one_and_an_address_has_its_brackets() -> No
     assert page == "live page: http://[::1]:8080/admin"
 
 
+def test_gateway_with_tls_is_found_under_https() -> None:
+    first, page, _ = lines(MODELS + "server: {port: 8443, tls: {certificate: a.pem, key: a.key}}\n")
+
+    assert first.startswith("pllm 1.2.3 listens on https://127.0.0.1:8443: ")
+    assert page == "live page: https://127.0.0.1:8443/admin"
+
+
 @pytest.mark.parametrize(("host", "is_told"), [("0.0.0.0", True), ("127.0.0.1", False)])
 def test_missing_admin_key_is_told_where_it_restricts(host: str, is_told: bool) -> None:
     text = f"{MODELS}auth: {{keys: [{{name: team, key: key-1}}]}}\nserver: {{host: {host}}}\n"
