@@ -10,11 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-from gateway import certificates, console, demo, provider_probe, server, state_text, supervisor
+from gateway import certificates, console, demo, provider_probe, server, state_text, supervisor, tenant_signing
 from gateway.app import VERSION
 from gateway.configuration_file import ConfigurationFile
 from gateway.imports import litellm
 from gateway.setting_types import Secret
+from gateway.setting_warnings import warnings
 from gateway.settings import ConfigurationError, ServerSettings, Settings, exposure_problems, load, state_problems
 from gateway.standard_streams import open_standard_streams
 from gateway.yaml_source import Problem
@@ -71,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
         "words", nargs="*", metavar="WORD", help="a deployment, or a command: HGETALL 'pllm:{default}:global'"
     )
     state.set_defaults(run=_state)
+
+    tenants = commands.add_parser("tenants", help="the tenants in the store; sign those of releases before signatures")
+    tenants.add_argument("--config", type=Path, required=True, metavar="FILE")
+    tenants.add_argument("--sign", nargs="+", default=[], metavar="NAME@DIGEST", help="as listed: after a look at them")
+    tenants.set_defaults(run=_tenants)
 
     top = commands.add_parser("top", help="the cluster live, in a terminal (PLLM_ADMIN_KEY)")
     top.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
@@ -200,12 +206,18 @@ def _state(options: argparse.Namespace) -> int:
     return 0
 
 
+def _tenants(options: argparse.Namespace) -> int:
+    for line in tenant_signing.run(load(options.config, os.environ), options.sign):
+        print(line)
+    return 0
+
+
 def _check(options: argparse.Namespace) -> int:
     settings = load(options.file, os.environ)
-    warnings = certificates.check(settings.server.tls) if settings.server.tls is not None else []
+    of_files = certificates.check(settings.server.tls) if settings.server.tls is not None else []
     models = len({deployment.model_name for deployment in settings.model_list})
     print(f"{options.file}: valid, {len(settings.model_list)} deployments of {models} models")
-    for warning in warnings:
+    for warning in (*of_files, *warnings(settings)):
         print(f"warning: {warning}")
     verdicts = provider_probe.probe(settings) if options.probe else []
     for verdict in verdicts:

@@ -4,23 +4,25 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.calls import Kind
 from gateway.catalog import Catalog
 from gateway.configuration_file import ConfigurationFile, Loaded
-from gateway.endpoints.error_forms import error_body
+from gateway.endpoints.access import ADMIN_NAME
+from gateway.endpoints.error_forms import rendered
+from gateway.endpoints.threshold import Threshold
+from gateway.endpoints.visitors import Visitors
 from gateway.endpoints.wire import NO_STORE, find
-from gateway.error_bodies import headers_of
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost
 from gateway.flight import Flight
+from gateway.http_text import Address
 from gateway.lasting import what_lasts
 from gateway.logs import Lines
 from gateway.openapi import document
@@ -50,12 +52,21 @@ class Application(Starlette):
     """
 
     def __init__(
-        self, first: Serving, scraped: list[Route], metrics: Starlette, log: RequestLog, reloader: Reloader
+        self,
+        first: Serving,
+        scraped: list[Route],
+        metrics: ASGIApp,
+        log: RequestLog,
+        reloader: Reloader,
+        is_open: Callable[[], bool],
+        visitors: Visitors,
     ) -> None:
         super().__init__(exception_handlers=_HANDLERS)
         # An address with a slash too many is unknown; a redirect would be built from the client's Host header.
         self.router.redirect_slashes = False
         self._own = [Route("/openapi.json", openapi, methods=["GET"]), *scraped]
+        self._threshold = Threshold(super().__call__, is_open)
+        self._visitors = visitors
         self._log = log
         self.metrics = metrics
         self.reloader = reloader
@@ -68,9 +79,9 @@ class Application(Starlette):
         self.settings = serving.settings
         self.router.routes = [*serving.routes, *self._own]
 
-    def refuse(self, data: bytes) -> bytes | None:
+    def refuse(self, data: bytes, client: Address) -> bytes | None:
         """Returns the answer to a request that is refused from its bytes, before it reaches an endpoint."""
-        return self._refuse(data)
+        return self._refuse(data, client)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "*":  # OPTIONS, about the server as a whole
@@ -88,6 +99,7 @@ class Application(Starlette):
         started, request_id = time.perf_counter(), f"req_{secrets.token_hex(16)}"
         method = scope.get("method", "")  # a WebSocket, which is refused, has none
         line = RequestLine(method=method, path=self._log.path(scope["path"]), request_id=request_id)
+        line.client = self._visitors.address(scope)
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -97,9 +109,10 @@ class Application(Starlette):
             await send(message)
 
         try:
-            await super().__call__(scope, receive, send_named)
+            await self._threshold(scope, receive, send_named)
         finally:
             if scope["path"] not in PROBES:
+                line.admin = scope.get(ADMIN_NAME, "")
                 self._log.write(line, started)
 
 
@@ -144,9 +157,11 @@ async def application(
         reloader = Reloader(file, life, part, lambda read: redact.learn(secrets_of(read)))
         lasting = await what_lasts(stack, settings, state, reloader, flight, tracer, log, replica, started_s)
         scraped = [Route("/metrics", lasting.probes.metrics, methods=["GET"])]
-        on_main = scraped if settings.server.metrics_port is None else []
+        beside = [Route("/metrics", lasting.probes.metrics_beside_calls, methods=["GET"])]
+        on_main = beside if settings.server.metrics_port is None else []
         first = serving(settings, Catalog(settings), lasting)
-        app = Application(first, on_main, Starlette(routes=scraped, exception_handlers=_HANDLERS), log, reloader)
+        metrics = Threshold(Starlette(routes=scraped, exception_handlers=_HANDLERS), lasting.authenticator.is_open)
+        app = Application(first, on_main, metrics, log, reloader, lasting.authenticator.is_open, lasting.visitors)
         stack.push_async_callback(reloader.stop)
         await reloader.start()
         yield app
@@ -168,7 +183,6 @@ def _tracer(environment: Mapping[str, str], replica: str, redact: Redaction) -> 
 
 
 _OPENAPI = document(VERSION)
-_MESSAGES = f"/v1{Kind.MESSAGE.value}"
 
 
 async def openapi(_request: Request) -> Response:
@@ -176,34 +190,25 @@ async def openapi(_request: Request) -> Response:
     return Response(_OPENAPI, media_type="application/json")
 
 
-def _render(request: Request, error: GatewayError, headers: dict[str, str] | None = None) -> Response:
-    """Anthropic's clients know more endpoints under this path than there are here."""
-    is_message = f"{request.url.path}/".startswith(f"{_MESSAGES}/")
-    body = error_body(Kind.MESSAGE if is_message else Kind.CHAT, error)
-    response = Response(body, status_code=error.status, headers=headers)
-    response.raw_headers.extend(headers_of(error))
-    return response
-
-
 async def _gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
-    return _render(request, error)
+    return rendered(request, error)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         refused = MethodNotAllowed(f"{request.method} is not allowed here.")
-        return _render(request, refused, dict(error.headers or {}))
-    return _render(request, NotFound("There is no such endpoint."))
+        return rendered(request, refused, dict(error.headers or {}))
+    return rendered(request, NotFound("There is no such endpoint."))
 
 
 async def _state_error(request: Request, _error: Exception) -> Response:
-    return _render(request, StateLost("The gateway's shared state cannot be reached.", retry_after_ms=1000))
+    return rendered(request, StateLost("The gateway's shared state cannot be reached.", retry_after_ms=1000))
 
 
 async def _defect(request: Request, _error: Exception) -> Response:
-    return _render(request, GatewayError("An internal error occurred."))
+    return rendered(request, GatewayError("An internal error occurred."))
 
 
 _HANDLERS = {GatewayError: _gateway_error, HTTPException: _http_error, StateError: _state_error, Exception: _defect}

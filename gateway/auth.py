@@ -1,28 +1,17 @@
-"""An API key to the tenant it belongs to, and whether a caller may administer.
-
-Only SHA-256 digests of the keys are kept: a dump of this object's memory opens nothing, and keys of
-random characters need no slower hash.
-"""
-
-import hashlib
-import hmac
-import ipaddress
-from collections.abc import Iterator
+"""An API key to the tenant it belongs to. Only digests of the keys are kept."""
 
 import msgspec
 
+from gateway.admins import Admins
+from gateway.auth_settings import AuthSettings, KeySettings, Priority
+from gateway.host_header import Headers
 from gateway.money_settings import BudgetSettings, budget_of
+from gateway.presented_keys import digest, presented_keys
 from gateway.setting_types import Count, Name, Weight
-from gateway.settings import AuthSettings, KeySettings, Priority
 from shared_state.policies import UNLIMITED, TenantLimits, TenantRecord
 
 # A load over the cut rejects every level above it, so the smallest number is the last to be shed.
 PRIORITY_LEVELS: dict[Priority, int] = {"critical": 0, "high": 25, "normal": 50, "low": 75, "bulk": 100}
-
-_BEARER = b"bearer "
-_RELAY_HEADERS = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
-
-Headers = list[tuple[bytes, bytes]]
 
 
 class Tenant(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +50,7 @@ ANONYMOUS = Tenant(name="anonymous")
 
 
 class Authenticator:
-    """Header names are expected in lower case, as ASGI gives them."""
+    """``admins``: those of the configuration in force."""
 
     def __init__(self, settings: AuthSettings) -> None:
         self._stored: dict[bytes, Tenant] = {}
@@ -72,12 +61,16 @@ class Authenticator:
         """From now on; what the store holds goes on beside it."""
         configured = [_tenant(entry) for entry in settings.keys]
         self._configured = {tenant.key: tenant for tenant in configured}
-        self._admin_digest = digest(settings.admin_key.encode()) if settings.admin_key else None
+        self.admins = Admins(settings)
         self._combine()
 
     def _combine(self) -> None:
         self._tenants = self._stored | self._configured
         self._is_open = not self._configured and not self._has_stored
+
+    def is_open(self) -> bool:
+        """Returns whether there are no keys, so that every caller on this machine is served."""
+        return self._is_open
 
     def tenant(self, headers: Headers) -> Tenant | None:
         """None for a missing or unknown key; everybody is anonymous where no keys are configured."""
@@ -85,7 +78,7 @@ class Authenticator:
             return ANONYMOUS
         # How long the look-up takes depends on the digest, and nobody can choose a key by its digest,
         # so the time tells nothing about how much of a key was right.
-        for key in _presented_keys(headers):
+        for key in presented_keys(headers):
             tenant = self._tenants.get(digest(key))
             if tenant is not None:
                 return tenant
@@ -113,23 +106,12 @@ class Authenticator:
 
     def is_configured(self, name: str, key_hash: str) -> bool:
         """Does the configuration have a tenant of this name, or with this key?"""
-        names = {tenant.name for tenant in self._configured.values()}
-        return name in names or bytes.fromhex(key_hash) in (*self._configured, self._admin_digest)
+        names, key = {tenant.name for tenant in self._configured.values()}, bytes.fromhex(key_hash)
+        return name in names or key in self._configured or self.admins.has_key(key)
 
     def limits(self) -> list[TenantLimits]:
         """Of every tenant that there is now."""
         return [tenant.limits for tenant in self._tenants.values()]
-
-    @property
-    def has_admin_key(self) -> bool:
-        return self._admin_digest is not None
-
-    def is_admin(self, headers: Headers, client_host: str | None) -> bool:
-        """By the admin key if there is one, else for callers on this machine; None is a unix socket."""
-        if self._admin_digest is None:
-            return _is_local(client_host) and not _is_relayed(headers)
-        digests = [digest(key) for key in _presented_keys(headers)]
-        return any(hmac.compare_digest(each, self._admin_digest) for each in digests)
 
 
 def _tenant(entry: KeySettings) -> Tenant:
@@ -163,31 +145,3 @@ def _recorded(record: TenantRecord) -> Tenant:
         limits=_limits(record),
         key=bytes.fromhex(record.key_hash),
     )
-
-
-def digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
-
-
-def _presented_keys(headers: Headers) -> Iterator[bytes]:
-    for name, value in headers:
-        if name == b"authorization" and value[: len(_BEARER)].lower() == _BEARER:
-            yield value[len(_BEARER) :].strip()
-        elif name == b"x-api-key":
-            yield value.strip()
-
-
-def _is_local(client_host: str | None) -> bool:
-    if client_host is None:
-        return True
-    try:
-        address = ipaddress.ip_address(client_host)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
-
-
-def _is_relayed(headers: Headers) -> bool:
-    """A proxy on this machine connects from loopback on behalf of callers that may be anywhere."""
-    return any(name in _RELAY_HEADERS for name, _ in headers)

@@ -5,7 +5,7 @@ is no concern here: which candidate is fit to serve is decided by the shared sto
 as it is taken.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -35,6 +35,7 @@ class Catalog:
 
     def __init__(self, settings: Settings) -> None:
         self._deployments = settings.model_list
+        self._aliases, self._is_within_key = settings.router.aliases, settings.router.fallbacks_within_key
         names = dict.fromkeys(deployment.model_name for deployment in settings.model_list)
         self._routes = {model: self._route(model, settings.router) for model in names}
         self._routes |= {alias: self._routes[model] for alias, model in settings.router.aliases.items()}
@@ -59,9 +60,19 @@ class Catalog:
         )
         return tuple(candidates)[:MAX_CANDIDATES]
 
-    def resolve(self, model: str) -> Route | None:
-        """None if no deployment and no alias has this name."""
-        return self._routes.get(model)
+    def resolve(self, model: str, allowed: frozenset[str] = frozenset()) -> Route | None:
+        """Returns None if no deployment and no alias has this name. ``allowed``: the models and aliases on a key's
+        list; none: every one. The route and its chains leave out fallback models that are not on the list.
+        """
+        route = self._routes.get(model)
+        if route is None or not allowed or not self._is_within_key:
+            return route
+        own = {route.model, *(self._aliases.get(name, name) for name in allowed)}
+        candidates = _of_models(own, route.candidates)
+        chains = {refusal: _of_models(own, chain) for refusal, chain in route.chains.items()}
+        if (candidates, chains) == (route.candidates, route.chains):
+            return route
+        return Route(route.model, candidates, {refusal: chain for refusal, chain in chains.items() if chain})
 
     def models(self) -> tuple[str, ...]:
         """Every name a call may ask for: the models in the order of the configuration, then the aliases."""
@@ -70,3 +81,7 @@ class Catalog:
     def deployments(self) -> tuple[DeploymentSettings, ...]:
         """All of them, the disabled ones too."""
         return self._deployments
+
+
+def _of_models(names: Collection[str], candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    return tuple(each for each in candidates if each.deployment.model_name in names)

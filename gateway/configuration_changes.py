@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from gateway.auth_settings import AdminKeySettings, KeySettings
 from gateway.setting_types import yaml_key
-from gateway.settings import DeploymentSettings, KeySettings, Settings
+from gateway.settings import DeploymentSettings, Settings
 from gateway.yaml_source import Problem, key_path
 
 # What is not named here needs a restart: a new setting is refused until it is known to take effect.
@@ -13,11 +14,11 @@ _WHILE_RUNNING = ("auth", "router", "model_list")
 _SERVER_WHILE_RUNNING = frozenset(
     {
         *("max_body_bytes", "max_body_memory_bytes", "max_messages", "ping_interval_ms"),
-        *("drain_delay_ms", "drain_timeout_ms", "engine"),
+        *("drain_delay_ms", "drain_timeout_ms", "engine", "trusted_proxies"),
     }
 )
 
-_Entry = DeploymentSettings | KeySettings
+_Entry = DeploymentSettings | KeySettings | AdminKeySettings
 
 
 class Places:

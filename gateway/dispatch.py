@@ -11,11 +11,11 @@ from contextlib import nullcontext
 from gateway.admission import Admission, Asking
 from gateway.answer import Answer
 from gateway.auth import Tenant
-from gateway.calls import Call, Kind
+from gateway.calls import Call
 from gateway.catalog import Candidate, Catalog
 from gateway.course import Again, Course, Route
 from gateway.deadline import Deadline, Limits
-from gateway.errors import Forbidden, GatewayError, InvalidRequest, ModelNotFound, ReplicaFault
+from gateway.errors import GatewayError, InvalidRequest, ReplicaFault
 from gateway.exchange import Exchange
 from gateway.exhausted import Tried, attempts, failed, rejected, tried_with
 from gateway.in_hand import InHand
@@ -23,9 +23,10 @@ from gateway.interrupt import Cause, Interrupt
 from gateway.last_attempt import pause_s
 from gateway.rate_limits import tenant_limited
 from gateway.router_settings import RouterSettings
+from gateway.routes import Routes
 from gateway.tracing import Attempt, Trace
 from gateway.upstream import Upstream
-from gateway.way import Way, ways
+from gateway.way import Way
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit, Plan, Rejection
 
@@ -46,32 +47,14 @@ class Dispatcher:
         """For requests that come from now on and those that wait; others end as they began."""
         self._max_attempts = router.max_attempts
         self.strategy = router.routing_strategy
-        self._routes = {
-            (model, kind): self._route(upstream, catalog, model, kind) for model in catalog.models() for kind in Kind
-        }
-
-    def _route(self, upstream: Upstream, catalog: Catalog, model: str, kind: Kind) -> Route:
-        route = catalog.resolve(model)
-        assert route is not None
-        candidates = _serving(upstream, route.candidates, kind)
-        chains = {refusal: _serving(upstream, chain, kind) for refusal, chain in route.chains.items()}
-        queue = self._admission.queue(route.model, [candidate.deployment.id for candidate in candidates])
-        return Route(route.model, candidates, ways(candidates, self._plan), chains, queue, upstream)
+        self.routes = Routes(upstream, catalog, self._admission.queue, self._plan)
 
     def _plan(self, candidates: Sequence[Candidate], has_more: bool) -> Plan:
         return self._store.plan([(c.deployment.id, c.tier) for c in candidates], self.strategy, has_more)
 
     def resolve(self, call: Call, tenant: Tenant) -> Route:
         """Raises ModelNotFound, Forbidden, InvalidRequest."""
-        route = self._routes.get((call.model, call.kind))
-        if route is None:
-            raise ModelNotFound(f"The model `{call.model[:200]}` does not exist.", param="model")
-        if not tenant.may_use(call.model, route.model):
-            raise Forbidden(f"This API key may not use the model `{call.model}`.", param="model")
-        if not route.candidates:
-            message = f"No provider of the model `{call.model}` has the endpoint /v1{call.kind.value}."
-            raise InvalidRequest(message, param="model", code="endpoint_not_supported")
-        return route
+        return self.routes.resolve(call, tenant)
 
     @property
     def state(self) -> StoreName:
@@ -211,10 +194,10 @@ class Dispatcher:
         """The configuration may change while the request waits: the newest route counts. A request may wait only at the
         last leg of its way.
         """
-        name = (course.asking.call.model, course.asking.call.kind)
+        call, tenant = course.asking.call, course.asking.tenant
 
         def latest() -> Plan:
-            now = self._routes.get(name)
+            now = self.routes.of(call, tenant)
             if now is not None and now is not course.route and now.queue is course.route.queue and now.candidates:
                 course.route, course.way = now, self._way(now)
             return course.way.plan
@@ -288,7 +271,3 @@ class Dispatcher:
         )
         # Ahead of the acquire that follows, in the same flush: the next decision already knows.
         self._admission.settle(permit, ending, attempt, is_urgent=not is_final)
-
-
-def _serving(upstream: Upstream, candidates: Sequence[Candidate], kind: Kind) -> tuple[Candidate, ...]:
-    return tuple(c for c in candidates if upstream.serves(c.deployment.id, kind))

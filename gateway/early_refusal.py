@@ -16,7 +16,7 @@ from gateway.endpoints.wire import NO_STORE, Header, find
 from gateway.error_bodies import headers_of
 from gateway.errors import GatewayError
 from gateway.exhausted import rejected
-from gateway.http_text import date_line, status_line
+from gateway.http_text import Address, date_line, status_line
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries
 from gateway.request_log import RequestLine, RequestLog
@@ -105,7 +105,7 @@ class EarlyRefusal:
         self._templates: dict[Kind, _Template] = {}
         self._templates_of: tuple[Rejection, str] | None = None
 
-    def __call__(self, data: bytes) -> bytes | None:
+    def __call__(self, data: bytes, client: Address) -> bytes | None:
         if not self._shed.is_shedding(self._now()):
             return None
         started = time.perf_counter()
@@ -115,7 +115,7 @@ class EarlyRefusal:
         if kind is None:
             return None
         try:
-            return self._refusal(kind, started)
+            return self._refusal(kind, started, client)
         except GatewayError:
             return None
 
@@ -134,10 +134,10 @@ class EarlyRefusal:
         self._parser = httptools.HttpRequestParser(collector)
         return False
 
-    def _refusal(self, kind: Kind, started: float) -> bytes | None:
+    def _refusal(self, kind: Kind, started: float, client: Address) -> bytes | None:
         """Raises GatewayError for what is refused on other grounds."""
         now, headers = self._now(), self._collector.headers
-        tenant = self._reception.tenant(headers)
+        tenant = self._reception.known(headers)
         self._reception.deadline(headers, now)
         asked = self._reception.asked(kind, headers, self._collector.body, tenant)
         call, route, priority = asked.call, asked.route, asked.priority
@@ -153,6 +153,7 @@ class EarlyRefusal:
             path=f"/v1{kind.value}",
             request_id=request_id.decode(),
             trace_id=trace.id,
+            client=self._reception.visitors.address({"client": client, "headers": headers}),
             tenant=tenant.name,
             priority=priority,
             model=route.model,

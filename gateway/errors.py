@@ -13,6 +13,7 @@ GatewayError
 ├── RequestTooLarge       413
 ├── RateLimited           429
 │   ├── QuotaExhausted    429  no waiting helps
+│   ├── TooManyWrongKeys  429  from one address, and this key is wrong as well
 │   └── QueueFull         429  too many wait already
 ├── UpstreamRefused       4xx  the provider found fault with the request itself
 ├── UpstreamFailed        502  every candidate was tried and failed
@@ -119,6 +120,14 @@ class AdminOnly(Forbidden):
     code = "admin_key_required"
 
 
+class RoleRequired(Forbidden):
+    code = "admin_role_required"
+
+
+class AdminOff(Forbidden):
+    code = "admin_disabled"
+
+
 class CrossOrigin(Forbidden):
     code = "cross_origin"
 
@@ -184,6 +193,11 @@ class RateLimited(GatewayError):
 class QuotaExhausted(RateLimited):
     type = "insufficient_quota"
     code = "insufficient_quota"
+    is_in_vain = True
+
+
+class TooManyWrongKeys(RateLimited):
+    code = "too_many_wrong_keys"
     is_in_vain = True
 
 

@@ -183,7 +183,7 @@ class Http1(asyncio.Protocol):
         """What the client sent. A malformed request is refused, and the connection over."""
         cycle = self._cycle
         if cycle is None and not self._is_begun and not self._waiting:
-            refused = self._refuse(data)
+            refused = self._refuse(data, self._client)
             if refused is not None:
                 self._became_idle()  # for as long again
                 self.write(refused)

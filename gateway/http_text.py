@@ -5,8 +5,10 @@ from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
 
-# An answer to a whole request, from the bytes that a connection received between two of them; None to serve it.
-Refuse = Callable[[bytes], bytes | None]
+Address = tuple[str, int] | None  # None: of a unix socket
+# An answer to a whole request, from the bytes that a connection received between two of them and the address of its
+# client; None to serve it.
+Refuse = Callable[[bytes, Address], bytes | None]
 _REFUSAL = (
     b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
     b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":"invalid_http"}}'

@@ -1,6 +1,7 @@
 """What of a replica lasts when its configuration changes: built once, in the order in which each needs the other."""
 
 import contextlib
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -13,6 +14,7 @@ from gateway.dispatch import Dispatcher
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.ops import Probes
 from gateway.endpoints.reload import Reload
+from gateway.endpoints.visitors import Visitors
 from gateway.flight import Flight
 from gateway.health_checks import HealthChecks
 from gateway.live import LiveFeed, models_shown
@@ -24,17 +26,23 @@ from gateway.prices import Prices
 from gateway.reloader import Reloader
 from gateway.request_log import RequestLog
 from gateway.round_trips import RoundTrips
-from gateway.serving import Lasting
+from gateway.serving import Lasting, seal_of
 from gateway.settings import Settings
 from gateway.stores import State
 from gateway.surroundings import surroundings
 from gateway.tracing import Tracer
 from gateway.upstream import Upstream
+from gateway.wrong_keys import WrongKeys
 from shared_state.failover import Failover
 from shared_state.news import News
 from shared_state.policies import TenantRecord
 from shared_state.scaling import Scaling
+from shared_state.seal import Seal
 from shared_state.tenants import TenantBook
+
+# What replicas publish, by channel.
+_DEPLOYMENT, _VERSION = re.compile(rb"[A-Za-z0-9._:/@-]{1,64}"), re.compile(rb"[0-9]{1,15}")
+_PHASE = re.compile(rb"[a-z]{0,20}")
 
 
 async def what_lasts(
@@ -56,13 +64,14 @@ async def what_lasts(
     retries, measures, lag = ClientRetries(), Measures(), LoopLag()
     stack.callback(lag.stop)
     admission = Admission(failover, settings.router, authenticator.is_welcome, prices, lag.is_saturated)
-    book = await _book(failover, authenticator, prices)
+    book = await _book(failover, authenticator, prices, seal_of(settings))
     _listen(stack, state, admission, book, reloader)
     round_trips, scaling, health_checks = _reporters(stack, settings, failover, admission)
     around = partial(surroundings, settings.server.region, ledger, scaling, admission.waiting)
     feed = LiveFeed(failover, models_shown(settings), replica, around, lambda: flight.is_draining)
     stack.push_async_callback(feed.stop)
-    access = AdminAccess(authenticator)
+    visitors = Visitors(settings.server.trusted_proxies, WrongKeys())
+    access = AdminAccess(authenticator, visitors)
     cluster = ClusterMetrics(settings.model_list, ledger, lambda: scaling.latest, settings.server.region)
     metrics = Metrics(
         failover, retries, measures, admission.queues, admission.attempts, lag, cluster, reloader, settings
@@ -80,9 +89,10 @@ async def what_lasts(
         health_checks=health_checks,
         book=book,
         access=access,
+        visitors=visitors,
         feed=feed,
         metrics=metrics,
-        probes=Probes(flight, failover, metrics, lambda: reloader.is_ready),
+        probes=Probes(flight, failover, metrics, lambda: reloader.is_ready, access),
         reload=Reload(access, reloader),
         flight=flight,
         retries=retries,
@@ -94,7 +104,7 @@ async def what_lasts(
     )
 
 
-async def _book(failover: Failover, authenticator: Authenticator, prices: Prices) -> TenantBook:
+async def _book(failover: Failover, authenticator: Authenticator, prices: Prices, seal: Seal) -> TenantBook:
     """Who is known, and with them whose budgets and limits are read along."""
 
     def learn(records: dict[str, TenantRecord], version: int) -> None:
@@ -102,7 +112,7 @@ async def _book(failover: Failover, authenticator: Authenticator, prices: Prices
         failover.watch(prices.budget, authenticator.limits())
 
     failover.watch(prices.budget, authenticator.limits())
-    book = TenantBook(failover, learn)
+    book = TenantBook(failover, learn, seal)
     await book.begin()
     return book
 
@@ -135,10 +145,22 @@ def _listen(
     state.failover.shared.heard_tenants = book.heard
     keys = state.failover.shared.keys
     heard: dict[bytes, Callable[[bytes], None]] = {
-        **dict.fromkeys(state.freed, lambda told: admission.freed(told.decode())),
-        keys.tenants: lambda told: book.heard(int(told)),
-        keys.reload: lambda _told: reloader.heard(),
+        **dict.fromkeys(state.freed, lambda message: admission.freed(_matched(_DEPLOYMENT, message))),
+        keys.tenants: lambda message: book.heard(int(_matched(_VERSION, message))),
+        keys.reload: lambda message: _heard_reload(reloader, message),
     }
     news = News(state.client, tuple(heard), lambda channel, told: heard[channel](told))
     stack.push_async_callback(news.stop)
     news.start()
+
+
+def _heard_reload(reloader: Reloader, message: bytes) -> None:
+    _matched(_PHASE, message)
+    reloader.heard()
+
+
+def _matched(pattern: re.Pattern[bytes], message: bytes) -> str:
+    """Raises ValueError."""
+    if not pattern.fullmatch(message):
+        raise ValueError
+    return message.decode()

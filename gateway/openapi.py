@@ -116,7 +116,7 @@ def document(version: str) -> bytes:
         **admin_paths(),
         "/livez": get("Does it run?", plain_text),
         "/readyz": get("May it get requests?", plain_text),
-        "/metrics": get("For Prometheus", plain_text),
+        "/metrics": get("For Prometheus: a viewer may read them where there are admin keys", plain_text, "401"),
     }
     components |= {"Error": _ERROR, "MessageError": _MESSAGE_ERROR, "Attempt": _ATTEMPT, "Model": _MODEL}
     components["Force"] = FORCE

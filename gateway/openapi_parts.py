@@ -6,13 +6,13 @@ FAULTS = {
     "400": "The request is wrong; the error names the field",
     "401": "No or a wrong API key",
     "402": "A budget has no room for what the request may cost; retry-after says when its period turns",
-    "403": "The key may not use this model",
+    "403": "The key may not use this model or endpoint, or a page of another site calls",
     "404": "The model does not exist, or none of its deployments has this endpoint",
     "408": "The body did not arrive in time",
     "409": "Somebody else has it, or a replica refuses it",
     "413": "The body is too large",
     "422": "The provider found fault with the request",
-    "429": "A rate limit is reached, see retry-after",
+    "429": "A rate limit is reached, or too many wrong keys came from this address, see retry-after",
     "500": "A defect of the gateway",
     "502": "Every candidate was tried and failed",
     "503": "Overloaded, or no deployment can take a request now, see retry-after",
@@ -30,7 +30,9 @@ def ref(name: str) -> dict[str, Any]:
 
 
 def refusals(error: str, *statuses: str) -> dict[str, Any]:
-    return {status: as_json(ref(error), FAULTS[status]) for status in statuses or FAULTS}
+    """What demands a key refuses pages of other sites and too many wrong keys as well."""
+    guarded = dict.fromkeys([*statuses, "403", "429"] if "401" in statuses else statuses)
+    return {status: as_json(ref(error), FAULTS[status]) for status in guarded or FAULTS}
 
 
 def get(summary: str, served: dict[str, Any], *faults: str, parameters: list[Any] | None = None) -> dict[str, Any]:

@@ -1,18 +1,42 @@
-"""Where an admin call comes from, as its browser tells. A browser lends its place in the network, and so what this
-machine's callers may do, to the scripts of every site it shows; clients that are no browsers tell nothing.
+"""Where a call comes from, as its headers show. A browser lends its place in the network, and so what callers on this
+machine may do, to the scripts of every site it shows; clients that are not browsers send none of its headers.
 """
 
-import ipaddress
-
-from gateway.auth import Headers
+from gateway.errors import CrossOrigin
+from gateway.host_header import Headers, is_this_machine, parse_host
 
 _OWN_SITES = (b"same-origin", b"none")  # the page itself, and an address typed by a person
+# What proxies add to the requests they pass on. A proxy on this machine connects from loopback on behalf of callers
+# that may be anywhere.
+_RELAY_HEADERS = frozenset(
+    {
+        *(b"via", b"forwarded", b"x-forwarded", b"forwarded-for", b"x-real-ip", b"x-client-ip", b"true-client-ip"),
+        *(b"x-cluster-client-ip", b"x-remote-ip", b"x-remote-addr", b"x-proxyuser-ip", b"client-ip", b"x-host"),
+        *(b"fly-client-ip", b"fastly-client-ip", b"fastly-ff", b"x-appengine-user-ip", b"x-azure-clientip"),
+        *(b"x-azure-socketip", b"cdn-loop"),
+        *(b"max-forwards", b"wl-proxy-client-ip", b"proxy-client-ip", b"ali-cdn-real-ip", b"x-request-uri"),
+    }
+)
+_RELAY_PREFIXES = (
+    *(b"x-forwarded-", b"x-original-", b"x-envoy-", b"x-akamai-", b"akamai-", b"x-sucuri-", b"x-vercel-"),
+    *(b"cf-", b"fly-", b"fastly-", b"x-azure-", b"x-arr-", b"cloudfront-", b"x-amz-cf-", b"tailscale-", b"x-nginx-"),
+    *(b"x-rewrite-", b"x-proxy", b"proxy-"),
+)
+
+
+def foreign_call(headers: Headers) -> CrossOrigin | None:
+    """Returns the refusal of a call that did not come from this machine's own programs and pages, as far as its headers
+    show. It guards whatever needs no key.
+    """
+    if is_cross_origin(headers):
+        return CrossOrigin("Pages of other sites may not use this gateway.")
+    if not is_named_locally(headers):
+        return CrossOrigin("Without a key the gateway answers to localhost only, and to no other name.")
+    return None
 
 
 def is_cross_origin(headers: Headers) -> bool:
-    """Made by a page of another origin. Browsers that tell no Sec-Fetch-Site tell the Origin of what changes
-    anything.
-    """
+    """Made by a page of another origin. Browsers without Sec-Fetch-Site send the Origin of what changes anything."""
     sites = _all(headers, b"sec-fetch-site")
     if sites:
         return any(site not in _OWN_SITES for site in sites)
@@ -21,21 +45,16 @@ def is_cross_origin(headers: Headers) -> bool:
 
 
 def is_named_locally(headers: Headers) -> bool:
-    """Asked for by a name that can only mean this machine. One that somebody else's name server points here would make
-    his page the same origin as ours.
+    """Called by a name that can only mean this machine, or by none, as HTTP/1.0 allows. Any other name may be an
+    attacker's, whose name server points it here, and his page would be of the same origin as ours.
     """
-    return all(_is_local_name(host) for host in _all(headers, b"host"))
+    values = _all(headers, b"host")
+    hosts = [parse_host(value) for value in values]
+    return len(values) <= 1 and all(host is not None and is_this_machine(host) for host in hosts)
 
 
-def _is_local_name(host: bytes) -> bool:
-    name = host.decode("latin-1").lower()
-    name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+def is_relayed(headers: Headers) -> bool:
+    return any(name in _RELAY_HEADERS or name.startswith(_RELAY_PREFIXES) for name, _ in headers)
 
 
 def _all(headers: Headers, wanted: bytes) -> list[bytes]:

@@ -2,17 +2,15 @@
 of this server.
 """
 
-import re
 from collections.abc import Iterable
-from functools import lru_cache
 
 import httptools
 import msgspec
 
+from gateway.host_header import parse_host
+
 Header = tuple[bytes, bytes]
 
-# RFC 3986, section 3.2.2, without the comma: a list of hosts is refused. The port may be empty.
-_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|[\w.~!$&'()*+;=%-]+)(?::\d{0,5})?", re.ASCII)
 _CONTINUE = b"100-continue"
 
 
@@ -56,18 +54,13 @@ def checked_head(method: str, url: bytes, version: str, headers: list[Header]) -
     if host is None:
         if version == "1.1":
             raise InvalidHead("The Host header is missing.")
-    elif not _is_host(host):
+    elif parse_host(host) is None:
         raise InvalidHead("The Host header is not a host with an optional port.")
     if url[:1] != b"/":
         url, headers = _other_form(method, url, headers)
     if b"#" in url:
         raise InvalidHead("A request target has no fragment.")
     return Head(url, headers, keeps_alive, awaits_go)
-
-
-@lru_cache(maxsize=256)
-def _is_host(value: bytes) -> bool:
-    return _HOST.fullmatch(value) is not None
 
 
 def _other_form(method: str, url: bytes, headers: list[Header]) -> tuple[bytes, list[Header]]:
@@ -83,7 +76,7 @@ def _other_form(method: str, url: bytes, headers: list[Header]) -> tuple[bytes, 
         raise InvalidHead("The request target is not a path of this server.")
     end = min(at for at in (*map(rest.find, (b"/", b"?", b"#")), len(rest)) if at >= 0)
     authority = rest[:end]
-    if not _is_host(authority):
+    if parse_host(authority) is None:
         raise InvalidHead("The request target names no valid host.")
     target = rest[end:] if rest[end : end + 1] == b"/" else b"/" + rest[end:]
     others = [header for header in headers if header[0] != b"host"]

@@ -17,9 +17,9 @@ PATH_MOST = 200
 
 class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Filled while the request goes; times in ms. ``status``: HTTP's, 0 when the client left before it got one;
-    ``error``: our code of what went wrong, also in an answer that had begun; ``failed_attempts``: why each attempt gave
-    no answer, also where a fallback saved the request. Of what a client wrote there is nothing in
-    it but names known here.
+    ``client``: its address; ``admin``: the name of the key that administers; ``error``: our code of what went wrong,
+    also in an answer that had begun; ``failed_attempts``: why each attempt gave no answer, also where a fallback saved
+    the request. Of what a client wrote there is nothing in it but names known here.
     """
 
     time: str = ""
@@ -31,7 +31,9 @@ class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
     error: str | None = None
     request_id: str
     trace_id: str = ""
+    client: str = ""
     tenant: str = ""
+    admin: str = ""
     priority: int = -1
     model: str = ""
     deployment: str = ""

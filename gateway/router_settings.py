@@ -104,6 +104,7 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     fallbacks: Mapping[Name, tuple[Name, ...]] = {}
     context_window_fallbacks: Mapping[Name, tuple[Name, ...]] = {}  # instead of `fallbacks`, when a prompt is too long
     content_policy_fallbacks: Mapping[Name, tuple[Name, ...]] = {}  # and when the provider's filter refused it
+    fallbacks_within_key: bool = True  # no chain leads a key to a model that is not on its list
     load_shedding: LoadSheddingSettings = LoadSheddingSettings()
     queue: QueueSettings = QueueSettings()
     forecast: ForecastSettings = ForecastSettings()

@@ -23,6 +23,7 @@ from gateway.logs import Lines, written
 from gateway.open_files import connections_most, raise_limit
 from gateway.redaction import Redaction
 from gateway.setting_types import secrets
+from gateway.setting_warnings import warnings
 from gateway.settings import Settings
 from gateway.start_lines import start_lines
 from gateway.tls import Tls
@@ -68,6 +69,8 @@ async def _run(
         hang_up.attend(partial(_reload, app, tls))
         _spare_collector()
         lines_of_start = [] if listener is not None else start_lines(settings, VERSION)
+        for warning in warnings(settings) if listener is None else ():
+            _log.warning("%s", warning)
         drained = partial(_drained, stop, flight, app, lines_of_start)
         serving = _serve(app, settings, listener, drained, tls, lambda: flight.is_draining)
         await _with_metrics(app, settings, serving)
@@ -79,7 +82,7 @@ async def _with_metrics(app: Application, settings: Settings, serving: Coroutine
     if settings.server.metrics_port is not None:
         config = _hypercorn_config(settings.server.host, settings.server.metrics_port)
         few = ClientConnections(METRICS_CONNECTIONS_MOST)
-        serving_metrics = hypercorn_engine.serve(app.metrics, config, lambda _data: None, asyncio.Event().wait, few)
+        serving_metrics = hypercorn_engine.serve(app.metrics, config, lambda *_: None, asyncio.Event().wait, few)
         tasks.add(asyncio.create_task(serving_metrics))
     try:
         await asyncio.wait({main, *tasks}, return_when=asyncio.FIRST_COMPLETED)

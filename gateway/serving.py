@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from gateway.admission import Admission
 from gateway.auth import Authenticator
+from gateway.auth_settings import signing_secrets
 from gateway.body_memory import BodyMemory, most_of
 from gateway.calls import Kind
 from gateway.catalog import Catalog
@@ -27,6 +28,7 @@ from gateway.endpoints.reception import Reception
 from gateway.endpoints.reload import Reload
 from gateway.endpoints.scaling import ScalingView
 from gateway.endpoints.tenants import Tenants
+from gateway.endpoints.visitors import Visitors
 from gateway.flight import Flight
 from gateway.health_checks import HealthChecks
 from gateway.http_text import Refuse
@@ -42,6 +44,7 @@ from gateway.tracing import Tracer
 from gateway.upstream import Upstream
 from shared_state.failover import Failover
 from shared_state.scaling import Scaling
+from shared_state.seal import Seal
 from shared_state.tenants import TenantBook
 
 
@@ -60,6 +63,7 @@ class Lasting(msgspec.Struct):
     health_checks: HealthChecks
     book: TenantBook
     access: AdminAccess
+    visitors: Visitors
     feed: LiveFeed
     metrics: Metrics
     probes: Probes
@@ -86,6 +90,8 @@ def adopt(settings: Settings, lasting: Lasting) -> Serving:
     """Another configuration, at one stroke: no request comes between. What is under way ends as it began."""
     catalog, upstream = Catalog(settings), lasting.upstream.changed(settings.model_list)
     lasting.authenticator.adopt(settings.auth)
+    lasting.book.adopt(seal_of(settings))
+    lasting.visitors.adopt(settings.server.trusted_proxies)
     lasting.body_memory.most = most_of(settings.server)
     lasting.prices.adopt(settings.model_list, settings.router.cost_estimate, budget_of(settings.router.budget))
     lasting.round_trips.adopt(settings.model_list)
@@ -98,6 +104,11 @@ def adopt(settings: Settings, lasting: Lasting) -> Serving:
     return serving(settings, catalog, lasting)
 
 
+def seal_of(settings: Settings) -> Seal:
+    """Without keys every caller is served, so there is nothing to protect by a signature."""
+    return Seal(settings.state.domain, signing_secrets(settings.auth), is_required=bool(settings.auth.keys))
+
+
 def serving(settings: Settings, catalog: Catalog, lasting: Lasting) -> Serving:
     dispatcher, authenticator, access = lasting.dispatcher, lasting.authenticator, lasting.access
     measures, retries, tracer, log = lasting.measures, lasting.retries, lasting.tracer, lasting.log
@@ -106,6 +117,7 @@ def serving(settings: Settings, catalog: Catalog, lasting: Lasting) -> Serving:
         authenticator,
         settings.router.request_timeout_ms,
         lasting.body_memory,
+        lasting.visitors,
         settings.server.max_messages,
     )
     hot: dict[str, ASGIApp] = {
@@ -114,7 +126,7 @@ def serving(settings: Settings, catalog: Catalog, lasting: Lasting) -> Serving:
         )
         for kind in Kind
     }
-    models = Models(catalog, authenticator, lasting.created)
+    models = Models(catalog, reception, lasting.created)
     admin = Admin(lasting.failover, catalog, lasting.admission, access)
     tenants = Tenants(access, lasting.book, authenticator, catalog)
     overview = Overview(access, lasting.failover, lasting.feed, settings)
@@ -123,6 +135,7 @@ def serving(settings: Settings, catalog: Catalog, lasting: Lasting) -> Serving:
     refuse = EarlyRefusal(dispatcher, reception, shed, settings, lasting.replica, measures, retries, tracer, log, now)
     routes = _routes(hot, models, admin, tenants, overview, lasting.probes)
     explainer = Explainer(access, lasting.failover, dispatcher, authenticator, lasting.prices)
+    routes.append(Route("/admin", LivePage(access).show, methods=["GET"]))
     routes.append(Route("/v1/admin/explain", explainer.show, methods=["GET"]))
     routes.append(Route("/v1/admin/autoscale", ScalingView(access, lasting.scaling).show, methods=["GET"]))
     routes.append(Route("/v1/admin/reload", lasting.reload.post, methods=["POST"]))
@@ -145,7 +158,6 @@ def _routes(
         Route("/v1/admin/replicas", overview.replicas, methods=["GET"]),
         Route("/v1/admin/configuration", overview.configuration, methods=["GET"]),
         Route("/v1/admin/live", overview.live, methods=["GET"]),
-        Route("/admin", LivePage().show, methods=["GET"]),
         Route("/v1/admin/tenants", tenants.index, methods=["GET"]),
         Route("/v1/admin/tenants/{name:path}", tenants.put, methods=["PUT"]),
         Route("/v1/admin/tenants/{name:path}", tenants.remove, methods=["DELETE"]),

@@ -4,6 +4,7 @@
 one and raises ValueError, always without the value itself, which may be a secret in the wrong place.
 """
 
+import ipaddress
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -99,6 +100,12 @@ def _url(value: object) -> str:
     return parts.geturl().rstrip("/")
 
 
+def _network(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return str(ipaddress.ip_network(value))
+
+
 # Longer than any wait that makes sense, and a sign that milliseconds were written as seconds.
 _LONGEST_MS = 24 * _DURATION_UNITS_MS["h"]
 _LARGEST = 1_000_000_000
@@ -139,6 +146,13 @@ Text = Annotated[str, msgspec.Meta(min_length=1, description="text that is not e
 Url = Annotated[
     str,
     msgspec.Meta(description="an http or https address without a password or a query", extra={"read": _url}),
+]
+Network = Annotated[
+    str,
+    msgspec.Meta(
+        description="an address or a network such as 10.0.0.0/8 or fd00::/8, without host bits",
+        extra={"read": _network},
+    ),
 ]
 # Both become parts of Redis keys, where a brace would change the Cluster slot and a blank would end a word.
 Identifier = Annotated[

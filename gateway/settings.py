@@ -11,9 +11,10 @@ from typing import Literal
 import msgspec
 
 from gateway import setting_rules, yaml_source
+from gateway.auth_settings import AuthSettings, key_problems, weak_keys
 from gateway.autoscale_settings import autoscale_problems
 from gateway.health_check_settings import HealthCheckSettings
-from gateway.money_settings import BudgetSettings, CostSettings, unpriced_problems
+from gateway.money_settings import CostSettings, unpriced_problems
 from gateway.provider_settings import ProviderSettings
 from gateway.router_settings import RouterSettings
 from gateway.setting_types import (
@@ -22,10 +23,10 @@ from gateway.setting_types import (
     Identifier,
     Level,
     Name,
+    Network,
     OptionalSecret,
     Port,
     Region,
-    RequiredSecret,
     Secret,
     Size,
     Text,
@@ -40,7 +41,6 @@ from shared_state.address import parse as parse_address
 Engine = Literal["hypercorn", "uvicorn"]
 Standby = Literal["embedded", "none"]
 ANTHROPIC_URL = "https://api.anthropic.com/v1"
-Priority = Literal["critical", "high", "normal", "low", "bulk"]
 Concurrency = Literal["adaptive", "gradient", "fixed"]
 Endpoint = Literal["chat", "completions", "embeddings", "messages", "responses"]
 
@@ -59,6 +59,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     drain_timeout_ms: Duration = 60_000  # for the answers in flight; a supervisor that kills earlier has to know
     region: Region | None = None  # when loaded without one: the environment's PLLM_REGION
     access_log: bool = True  # one line for each request
+    trusted_proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For names the client
     metrics_port: Port | None = None  # of its own, on the same host; /metrics is found there alone then
     tls: TlsSettings | None = None  # on the port of the gateway; that of metrics stays plain
 
@@ -69,25 +70,6 @@ class StateSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     standby: Standby = "embedded"
     deadline_ms: Duration = 250  # for one decision: a store 40 ms away over TLS, and unnoticed before a model's answer
     lost_after_ms: Duration | None = None  # of silence; None: 1 s, or the deadline where that is longer
-
-
-class KeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """One tenant. No models means all of them, no limit means unlimited."""
-
-    name: Identifier
-    key: RequiredSecret
-    priority: Priority = "normal"
-    rpm: Count | None = None
-    tpm: Count | None = None
-    max_parallel: Count | None = None
-    weight: Weight = 1.0  # its share of a full model's turns, among tenants that wait
-    models: tuple[Name, ...] = ()
-    budget: BudgetSettings | None = None
-
-
-class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    admin_key: OptionalSecret = Secret("")
-    keys: tuple[KeySettings, ...] = ()
 
 
 class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
@@ -164,8 +146,13 @@ def parse(text: str, environment: Mapping[str, str]) -> Settings:
 
 
 def exposure_problems(settings: Settings) -> Iterator[Problem]:
-    """Without keys everybody is let in; worth asking again when the command line replaces the host."""
-    if not settings.auth.keys and not setting_rules.is_loopback(settings.server.host):
+    """What the network must not find: a gateway without keys, and keys that it can guess. To be checked again when the
+    command line replaces the host.
+    """
+    if setting_rules.is_loopback(settings.server.host):
+        return
+    yield from weak_keys(settings.auth)
+    if not settings.auth.keys:
         yield Problem("server.host", "without auth.keys only a loopback address such as 127.0.0.1 is allowed")
 
 
@@ -218,7 +205,7 @@ def _rule_problems(settings: Settings) -> Iterator[Problem]:
     memory = settings.server.max_body_memory_bytes
     if memory is not None and memory < settings.server.max_body_bytes:
         yield Problem("server.max_body_memory", "less than server.max_body: no body of that size would be taken")
-    yield from _key_problems(settings.auth)
+    yield from key_problems(settings.auth)
     yield from _router_problems(settings)
     yield from _model_problems(settings)
     if all(entry.cost == CostSettings() for entry in settings.model_list):
@@ -235,14 +222,6 @@ def state_problems(state: StateSettings) -> Iterator[Problem]:
         yield Problem("state.url", str(error))
     if state.lost_after_ms is not None and state.lost_after_ms < state.deadline_ms:
         yield Problem("state.lost_after", "shorter than state.deadline: the store would be lost before a call is late")
-
-
-def _key_problems(auth: AuthSettings) -> Iterator[Problem]:
-    paths = [yaml_source.item_path("auth.keys", index) for index in range(len(auth.keys))]
-    named = list(zip(paths, auth.keys, strict=True))
-    yield from setting_rules.duplicates("name", [(f"{path}.name", entry.name) for path, entry in named])
-    keys = [("auth.admin_key", auth.admin_key), *((f"{path}.key", entry.key) for path, entry in named)]
-    yield from setting_rules.duplicates("key", keys)
 
 
 def _router_problems(settings: Settings) -> Iterator[Problem]:

@@ -1,7 +1,7 @@
 """What an operator wants to know when a gateway starts: where it listens, on which store, and who may call."""
 
+from gateway.admins import Admins
 from gateway.redaction import masked_address
-from gateway.setting_rules import is_loopback
 from gateway.settings import Settings
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where a browser of the same machine finds it
@@ -15,16 +15,15 @@ def start_lines(settings: Settings, version: str, processes: int = 1) -> list[st
     store = masked_address(str(settings.state.url)) if settings.state.url else "embedded"
     scheme = "http" if server.tls is None else "https"
     where = _address(scheme, server.host, server.port) + (f" ({processes} processes)" if processes > 1 else "")
-    lines = [
-        f"pllm {version} listens on {where}: {models}, {deployments}, store {store}",
-        f"live page: {_address(scheme, _EVERYWHERE.get(server.host, server.host), server.port)}/admin",
-    ]
+    lines = [f"pllm {version} listens on {where}: {models}, {deployments}, store {store}"]
+    if Admins(settings.auth).mode == "off":
+        lines.append("without an admin key the live page and /v1/admin are off")
+    else:
+        lines.append(f"live page: {_address(scheme, _EVERYWHERE.get(server.host, server.host), server.port)}/admin")
     if server.engine != "hypercorn":
         lines.append(f"server.engine: {server.engine} has no effect: there is one engine. Remove the setting.")
     if not settings.auth.keys:
         lines.append("without auth.keys every call is served, so it listens on loopback only")
-    elif not settings.auth.admin_key and not is_loopback(server.host):
-        lines.append("without auth.admin_key the live page and /v1/admin answer on loopback only")
     return lines
 
 

@@ -25,6 +25,7 @@ from gateway.hang_up import HangUp, block
 from gateway.logs import written
 from gateway.redaction import Redaction
 from gateway.setting_types import secrets
+from gateway.setting_warnings import warnings
 from gateway.settings import ConfigurationError, Settings
 from gateway.start_lines import start_lines
 from shared_state.embedded import EmbeddedStore, die_with_parent
@@ -223,6 +224,8 @@ async def _watch(
         member.start()
     for line in start_lines(settings, VERSION, len(members)):
         _log.info("%s", line)
+    for warning in warnings(settings):
+        _log.warning("%s", warning)
     has_served, store_due_s = False, 0.0
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):

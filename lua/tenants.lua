@@ -4,8 +4,9 @@
 -- hashes of their keys. Each change has a version and is told to all replicas on the channel `tenants` of the domain.
 --
 -- KEYS  1 global HASH, 2 tenants HASH (name -> JSON with `key_hash`), 3 events STREAM
--- ARGV  1 epoch to set if none, 2 what (read | put | remove | restore), 3 name (restore: version), 4 JSON, 5 actor,
---       then of restore, by a replica that knows a later version than the store: name, JSON ... of all
+-- ARGV  1 epoch to set if none, 2 what (read | put | remove | restore | sign), 3 name (restore: version), 4 JSON,
+--       5 actor, then of restore, by a replica that knows a later version than the store: name, JSON ... of all;
+--       of sign: name, JSON as it is believed to be, JSON with another signature ...
 -- reply version, name, JSON ... of all  |  'key_in_use', name  |  'unknown' (no such tenant to remove)
 local global_key, tenants_key, events_key = KEYS[1], KEYS[2], KEYS[3]
 local what, name, text, actor = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -37,6 +38,13 @@ elseif what == 'restore' and tonumber(name) > version then
   for k = 6, #ARGV, 2 do redis.call('HSET', tenants_key, ARGV[k], ARGV[k + 1]) end
   version = tonumber(name) - 1
   transition = { from = '', to = 'tenants', reason = 'restored' }
+elseif what == 'sign' then
+  for k = 6, #ARGV, 3 do  -- what has changed meanwhile is left alone
+    if redis.call('HGET', tenants_key, ARGV[k]) == ARGV[k + 1] then
+      redis.call('HSET', tenants_key, ARGV[k], ARGV[k + 2])
+      transition = { from = 'tenants', to = 'tenants', reason = 'signed by ' .. actor }
+    end
+  end
 end
 if transition then
   domain_advance(domain, ARGV[1])

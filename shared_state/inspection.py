@@ -1,12 +1,13 @@
 """A look into the store from outside: what `pllm state` shows where no redis-cli is installed, decoded by the scripts
-that decide on it, or one command and its reply as lines. Nothing is written.
+that decide on it, or one command and its reply as lines. Nothing is written but signatures of tenants.
 """
 
 import asyncio
 import contextlib
 import itertools
+import secrets
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import redis
@@ -82,6 +83,17 @@ class Inspector:
             if len(words) == 1 and "unknown command" in str(error):
                 raise StateError(f"neither a deployment of this domain nor a command is named {words[0]}") from error
             raise
+
+    def tenants(self, what: str, *changes: tuple[str, bytes, bytes]) -> dict[str, bytes]:
+        """Returns the JSON of each by name. ``what`` `read`, or `sign` with a name, its JSON and the signed one."""
+        epoch = f"e{secrets.token_hex(8)}"  # for a store that has none
+        arguments = [epoch, what, "tenants", "", "pllm tenants", *(part for change in changes for part in change)]
+        names = [self._keys.domain, self._keys.tenants, self._keys.events]
+        _version, *pairs = self._run("tenants", names, arguments)
+        found = cast(list[bytes], pairs)
+        return {
+            name.decode(errors="backslashreplace"): text for name, text in zip(found[::2], found[1::2], strict=True)
+        }
 
     def _ids(self, roster: Sequence[ReplicaSnapshot]) -> list[str]:
         """Those of the replicas; where none is left to tell, those that are found."""

@@ -1,10 +1,13 @@
-"""What the other replicas tell through the store while it happens: a connection that only listens. News may be lost
-with it, so whoever waits for some also looks for himself from time to time.
+"""News of the other replicas through the store, as they happen: a connection that only listens. News may be lost with
+it, so a caller that waits for some also polls from time to time. Every client of the store may publish: what makes no
+sense is counted and ignored.
 """
 
 import asyncio
 import contextlib
 import logging
+import time
+from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
@@ -14,14 +17,28 @@ from shared_state.errors import StateError
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.25, 5.0
 PING_EVERY_S = 10.0
+LOG_EVERY_S = 60.0  # a flood of nonsense must not become a flood of lines
+
+# Messages of this process that made no sense, by the last part of their channel's name.
+ignored: Counter[str] = Counter(dict.fromkeys(("freed", "reload", "tenants"), 0))
 
 _log = logging.getLogger("pllm.state")
 
 
 class News:
-    """Listens to ``channels`` from ``start`` to ``stop``; ``heard`` is called with the channel and what was said."""
+    """Listens to ``channels`` from ``start`` to ``stop``; ``heard`` is called with the channel and what was said, and
+    raises ValueError for what makes no sense.
+    """
 
-    def __init__(self, client: Client, channels: tuple[bytes, ...], heard: Callable[[bytes, bytes], None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        channels: tuple[bytes, ...],
+        heard: Callable[[bytes, bytes], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._now = now
+        self._logged_s = float("-inf")
         self._client = client
         self._channels = channels
         self._heard = heard
@@ -78,4 +95,15 @@ class News:
         if kind == b"subscribe":
             self.is_listening = True
         elif kind == b"message":
-            self._heard(cast(bytes, rest[0]), cast(bytes, rest[1]))
+            self._take(cast(bytes, rest[0]), cast(bytes, rest[1]))
+
+    def _take(self, channel: bytes, message: bytes) -> None:
+        try:
+            self._heard(channel, message)
+        except ValueError:
+            kind, now = channel.rpartition(b":")[2].decode(), self._now()
+            ignored[kind] += 1
+            if now - self._logged_s >= LOG_EVERY_S:
+                self._logged_s = now
+                shown, count = ascii(message[:40]), ignored.total()
+                _log.warning("ignored %s on the channel %s, which no replica sends; %d in all", shown, kind, count)

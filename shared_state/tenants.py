@@ -1,5 +1,6 @@
-"""Tenants that are kept in the shared store, so that what one replica is told about them all replicas obey at once.
-Each holds a copy: keys are checked without the store, and a store that forgets is told again.
+"""Tenants that are kept in the shared store, so that all replicas obey at once what one of them has stored. Each holds
+a copy: keys are checked without the store, and a store that forgets gets them back. A record counts only if it is
+signed, or equals what this replica has believed before: the others may have another configuration for a moment.
 """
 
 import asyncio
@@ -15,6 +16,9 @@ from shared_state.batcher import Reply
 from shared_state.errors import ScriptFailed, StateError
 from shared_state.failover import Failover
 from shared_state.policies import TenantRecord
+from shared_state.seal import Seal, body_of
+
+NAME_SHOWN, REFUSED_SHOWN = 64, 20
 
 _log = logging.getLogger("pllm.tenants")
 _record = msgspec.json.Decoder(TenantRecord)
@@ -24,10 +28,20 @@ class KeyInUse(Exception):
     """Another tenant has this key; its name is the argument."""
 
 
-class TenantBook:
-    """``version`` 0: there have never been any. ``changed`` is called with every new set, ``records`` by name."""
+class UnsignedTenants(Exception):
+    """The configuration has nothing to sign a record with."""
 
-    def __init__(self, failover: Failover, changed: Callable[[dict[str, TenantRecord], int], None]) -> None:
+
+class TenantBook:
+    """``version`` 0: there have never been any. ``changed`` is called with every new set, ``records`` by name;
+    ``unsigned``: the names of those in the store that are not believed.
+    """
+
+    def __init__(self, failover: Failover, changed: Callable[[dict[str, TenantRecord], int], None], seal: Seal) -> None:
+        self._seal = seal
+        self._texts: dict[str, bytes] = {}  # of the records that are believed, as the store has them
+        self._must_sign = True
+        self.unsigned: frozenset[str] = frozenset()
         self._failover = failover
         self._changed = changed
         self._reading: asyncio.Task[None] | None = None
@@ -39,6 +53,28 @@ class TenantBook:
         """Before anybody is served, if the store can be asked."""
         with contextlib.suppress(StateError):
             await self.refresh()
+            await self._sign()
+
+    def adopt(self, seal: Seal) -> None:
+        """Other secrets of the configuration, from now on."""
+        if seal == self._seal:
+            return
+        if self._seal.is_open:  # no secret vouches for these
+            self.records, self._texts = {}, {}
+            self._changed({}, self.version)
+        self._seal, self._must_sign = seal, True
+        self.heard(self._told or self.version)
+
+    async def _sign(self) -> None:
+        """Once for each set of secrets, and nothing that changes meanwhile: replicas that disagree for a moment about
+        the newest secret would do it for ever.
+        """
+        old = {name: text for name, text in self._texts.items() if not self._seal.is_current(text)}
+        words = [(name, text.decode(), self._seal.signed(body_of(text)).decode()) for name, text in old.items()]
+        if words:
+            parts = [word for each in words for word in each]
+            self._take(await self._ask("sign", "tenants", "", "the configuration", *parts))
+        self._must_sign = False
 
     async def refresh(self) -> None:
         """As the store has them now: what another replica was told may still be on its way. Raises StateError."""
@@ -47,26 +83,31 @@ class TenantBook:
     def heard(self, version: int) -> None:
         """The store holds this version now; called with every heartbeat and every piece of news."""
         self._told = version
-        if version != self.version and (self._reading is None or self._reading.done()):
+        if (version != self.version or self._must_sign) and (self._reading is None or self._reading.done()):
             self._reading = once("tenants", self._catch_up())
 
     async def _catch_up(self) -> None:
-        while self._told != self.version:
-            try:
+        try:
+            while self._told != self.version:
                 if self._told < self.version:  # it has forgotten
-                    records = [part for name, record in self.records.items() for part in (name, _text(record))]
+                    records = [part for name, text in self._texts.items() for part in (name, text.decode())]
                     reply = await self._ask("restore", str(self.version), "", "", *records)
                 else:
                     reply = await self._ask("read", "", "", "")
                 self._take(reply)
                 self._told = self.version
-            except StateError as error:
-                _log.debug("tenants cannot be read: %s", error)
-                return  # the next heartbeat asks again
+            if self._must_sign:
+                await self.refresh()
+                await self._sign()
+        except StateError as error:
+            _log.debug("tenants cannot be read: %s", error)  # the next heartbeat asks again
 
     async def put(self, record: TenantRecord, actor: str) -> None:
-        """Creates or replaces. Raises KeyInUse, StateError."""
-        reply = await self._ask("put", record.name, _text(record), actor)
+        """Creates or replaces. Raises KeyInUse, UnsignedTenants, StateError."""
+        if not self._seal.is_signing and not self._seal.is_open:
+            raise UnsignedTenants
+        text = self._seal.signed(msgspec.json.encode(record)).decode()
+        reply = await self._ask("put", record.name, text, actor)
         if reply[0] == b"key_in_use":
             raise KeyInUse(cast(bytes, reply[1]).decode())
         self._take(reply)
@@ -87,20 +128,37 @@ class TenantBook:
         if not isinstance(version, int):
             raise ScriptFailed("the tenants in the store are corrupted")
         records: dict[str, TenantRecord] = {}
-        for name, text in zip(pairs[::2], pairs[1::2], strict=True):
-            try:
-                record = _record.decode(cast(bytes, text))
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                record = None
-            if record is not None and record.name.encode() == name:
-                records[record.name] = record
+        texts: dict[str, bytes] = {}
+        refused: dict[bytes, str] = {}
+        for name, text in zip(cast(list[bytes], pairs[::2]), cast(list[bytes], pairs[1::2]), strict=True):
+            record = _read(name, text)
+            if record is None:
+                refused[name] = "cannot be read"
+            elif self._is_believed(record.name, text):
+                records[record.name], texts[record.name] = record, text
             else:
-                _log.warning("the tenant %r in the store cannot be read: its key opens nothing", name)
+                refused[name] = "is not signed by this configuration"
         if version < self.version:
             return  # a reply that was overtaken
-        self.version, self.records = version, records
+        self.version, self.records, self._texts = version, records, texts
+        self._log_refused(refused)
         self._changed(records, version)
 
+    def _is_believed(self, name: str, text: bytes) -> bool:
+        known = self._texts.get(name)
+        return self._seal.is_believed(text) or (known is not None and body_of(known) == body_of(text))
 
-def _text(record: TenantRecord) -> str:
-    return msgspec.json.encode(record).decode()
+    def _log_refused(self, refused: dict[bytes, str]) -> None:
+        """Once for each: a client that can write to the store could fill the log."""
+        names = {name.decode(errors="backslashreplace")[:NAME_SHOWN]: why for name, why in refused.items()}
+        for name in sorted(names.keys() - self.unsigned)[:REFUSED_SHOWN]:
+            _log.warning("the tenant %r in the store %s: its key opens nothing", name, names[name])
+        self.unsigned = frozenset(names)
+
+
+def _read(name: bytes, text: bytes) -> TenantRecord | None:
+    try:
+        record = _record.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return record if record.name.encode() == name else None

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from openai import OpenAI, OpenAIError
 ROOT = Path(__file__).resolve().parents[2]
 PORT = 18080
 URL = f"http://127.0.0.1:{PORT}"
-KEYS = {"PLLM_ADMIN_KEY": "check-admin-key-0123456789", "PLLM_API_KEY": "check-api-key-0123456789"}
+KEYS = {name: secrets.token_hex(24) for name in ("PLLM_ADMIN_KEY", "PLLM_API_KEY")}
 RATE, STREAM_RATE = 30, 10  # a second
 SETTLE_S = 3.0  # of load before and after what is done
 PATIENCE_S = 120.0

@@ -1,5 +1,6 @@
-"""Who may use the admin endpoints: whoever has the admin key; where there is none, callers on this machine; and never a
-page of another site. Who is turned away is logged, but at most once a second.
+"""Who may use the admin endpoints: the holders of admin keys, as far as their roles go; without such a key, callers on
+this machine, and only where the tenants have no keys or `auth.admin: local` allows it; never a page of another site. A
+refusal is logged, but at most once a second; what changes anything always is.
 """
 
 import logging
@@ -8,49 +9,91 @@ from collections.abc import Callable
 
 from starlette.requests import Request
 
+from gateway.admins import Admin
 from gateway.auth import Authenticator
-from gateway.errors import AdminOnly, CrossOrigin, GatewayError, Unauthorized
+from gateway.auth_settings import AdminRole
+from gateway.endpoints.visitors import Visitors
+from gateway.errors import AdminOff, AdminOnly, CrossOrigin, GatewayError, RoleRequired, Unauthorized
 from gateway.origin import is_cross_origin, is_named_locally
 
+OFF = (
+    "The admin endpoints are off, because the configuration has auth.keys and no admin key. "
+    "Set auth.admin_key, or auth.admin: local for callers on the gateway's own machine."
+)
+ADMIN_NAME = "pllm.admin"  # in the scope of a request: the name of its key, for its line in the log
 LOG_EVERY_S = 1.0  # a flood of wrong keys must not become a flood of lines
 
 _log = logging.getLogger("pllm.admin")
 
 
 class AdminAccess:
-    def __init__(self, authenticator: Authenticator, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, authenticator: Authenticator, visitors: Visitors, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._visitors = visitors
         self._authenticator = authenticator
         self._now = now
         self._logged_s = float("-inf")
         self._unlogged = 0
 
-    def authorize(self, request: Request) -> None:
-        """Raises Unauthorized, AdminOnly, CrossOrigin."""
-        fault = self._fault(request)
-        if fault is not None:
-            self._tell(request, fault)
-            raise fault
+    def authorize(self, request: Request, role: AdminRole = "admin") -> Admin:
+        """Returns the caller. Raises Unauthorized, AdminOnly, RoleRequired, AdminOff, CrossOrigin."""
+        found = self._found(request, role)
+        if isinstance(found, GatewayError):
+            self._log_refusal(request, found)
+            raise found
+        request.scope[ADMIN_NAME] = found.name
+        if request.method not in ("GET", "HEAD"):
+            where = (request.method, request.scope["path"], found.name, found.role, self._caller(request))
+            _log.info("%s %.200a by %s (%s) from %s", *where)
+        return found
 
-    def _fault(self, request: Request) -> GatewayError | None:
-        headers = list(request.scope["headers"])
+    def authorize_scrape(self, request: Request) -> None:
+        """Of the metrics on the port of calls: a viewer's key where there are admin keys. Raises as `authorize`."""
+        if self._authenticator.admins.mode == "key":
+            self.authorize(request, "viewer")
+
+    def require_on(self) -> None:
+        """For what holds no data, such as the live page. Raises AdminOff."""
+        if self._authenticator.admins.mode == "off":
+            raise AdminOff(OFF)
+
+    def _found(self, request: Request, role: AdminRole) -> Admin | GatewayError:
+        headers, admins = list(request.scope["headers"]), self._authenticator.admins
+        if admins.mode == "off":
+            return AdminOff(OFF)
         if is_cross_origin(headers):
             return CrossOrigin("Pages of other sites may not use the admin endpoints.")
-        if not self._authenticator.has_admin_key and not is_named_locally(headers):
+        if admins.mode == "local" and not is_named_locally(headers):
             return CrossOrigin(
                 "Without an admin key the admin endpoints answer to localhost only, and to no other name."
             )
-        if self._authenticator.is_admin(headers, request.client.host if request.client else None):
-            return None
+        admin = admins.of(headers, request.client.host if request.client else None)
+        if admin is not None and admin.may_act_as(role):
+            return admin
+        if admin is not None:
+            return RoleRequired(f"This endpoint needs a key of the role {role}, and `{admin.name}` is {admin.role}.")
         if any(name in (b"authorization", b"x-api-key") for name, _ in headers):
-            return AdminOnly("This endpoint needs the admin key.")
+            fault = AdminOnly("This endpoint needs the admin key.")
+            is_tenant = self._authenticator.tenant(headers) is not None
+            return fault if is_tenant else self._visitors.refusal(request.scope, fault)
         return Unauthorized("This endpoint needs the admin key.")
 
-    def _tell(self, request: Request, fault: GatewayError) -> None:
+    def _log_refusal(self, request: Request, fault: GatewayError) -> None:
         now = self._now()
         if now - self._logged_s < LOG_EVERY_S:
             self._unlogged += 1
             return
-        caller = request.client.host if request.client else "a local socket"
         more = f", and {self._unlogged} more since the last line" if self._unlogged else ""
-        _log.warning("refused %s %.200a from %s: %s%s", request.method, request.scope["path"], caller, fault.code, more)
+        _log.warning(
+            "refused %s %.200a from %s: %s%s",
+            request.method,
+            request.scope["path"],
+            self._caller(request),
+            fault.code,
+            more,
+        )
         self._logged_s, self._unlogged = now, 0
+
+    def _caller(self, request: Request) -> str:
+        return self._visitors.address(request.scope) or "a local socket"

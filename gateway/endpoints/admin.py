@@ -27,10 +27,12 @@ BODY_WAIT_MS = 10_000
 
 
 class ForceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of a force. ``for_ms``: how long an open lasts, 0 until somebody closes it."""
+    """Body of a force. ``actor``: empty for the name of the key; ``for_ms``: how long an open lasts, 0 until it is
+    closed by hand.
+    """
 
     reason: str = ""
-    actor: str = "admin"
+    actor: str = ""
     for_ms: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_MS)] = 0
 
 
@@ -38,7 +40,7 @@ _Asked = TypeVar("_Asked")
 
 
 class Admin:
-    """Every endpoint asks for the admin key, or for a caller on this machine where there is none."""
+    """Every endpoint demands a role of its caller: a viewer's to read, an operator's to move a breaker."""
 
     def __init__(
         self,
@@ -56,7 +58,10 @@ class Admin:
         self._ids = {d.id for d in deployments}
 
     async def stats(self, request: Request) -> Response:
-        self._access.authorize(request)
+        self._access.authorize(request, "viewer")
+        return await self._statistics()
+
+    async def _statistics(self) -> Response:
         snapshot = await self._store.snapshot(ids=sorted(self._ids))  # another configuration may be in use by then
         own: dict[str, object] = {"state": self._store.worst.state, "waiting": self._admission.waiting()}
         own["budgets"] = budgets_shown(self._store.shared.memory.ledger)
@@ -68,7 +73,7 @@ class Admin:
 
     async def force(self, request: Request) -> Response:
         """POST /v1/admin/deployments/{id}/{action}."""
-        self._access.authorize(request)
+        admin = self._access.authorize(request, "operator")
         deployment_id, action = request.path_params["deployment"], request.path_params["action"]
         if deployment_id not in self._ids or action not in ACTIONS:
             raise NotFound(
@@ -78,8 +83,9 @@ class Admin:
             wanted = await request_of(request, ForceRequest)
         except ClientGone:
             return Response()  # nobody is there to read it
-        await self._store.force(deployment_id, action, wanted.actor[:40], wanted.reason[:200], wanted.for_ms)
-        return await self.stats(request)
+        actor = (wanted.actor or admin.name)[:40]
+        await self._store.force(deployment_id, action, actor, wanted.reason[:200], wanted.for_ms)
+        return await self._statistics()
 
 
 async def request_of(request: Request, kind: type[_Asked]) -> _Asked:

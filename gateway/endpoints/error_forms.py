@@ -1,10 +1,24 @@
 """Errors in the form that each kind of call has for them."""
 
 import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
 
 from gateway.calls import Kind
-from gateway.error_bodies import body_of, message_body_of
+from gateway.error_bodies import body_of, headers_of, message_body_of
 from gateway.errors import GatewayError
+
+_MESSAGES = f"/v1{Kind.MESSAGE.value}"
+
+
+def rendered(request: Request, error: GatewayError, headers: dict[str, str] | None = None) -> Response:
+    """Anthropic's clients know more endpoints under this path than there are here."""
+    path: str = request.scope["path"]  # request.url takes the Host header along, and breaks on some
+    is_message = f"{path}/".startswith(f"{_MESSAGES}/")
+    body = error_body(Kind.MESSAGE if is_message else Kind.CHAT, error)
+    response = Response(body, status_code=error.status, headers=headers)
+    response.raw_headers.extend(headers_of(error))
+    return response
 
 
 def error_body(kind: Kind, error: GatewayError) -> bytes:

@@ -1,5 +1,5 @@
 """GET /v1/admin/explain: which deployment a chat, or a call of another kind, would get now, and why; with a tenant also
-what its budgets would say. Nothing is taken.
+what its budgets would say, and as `outside_key` the fallback models that its list leaves out. Nothing is taken.
 """
 
 import re
@@ -44,7 +44,7 @@ class Explainer:
         self._prices = prices
 
     async def show(self, request: Request) -> Response:
-        self._access.authorize(request)
+        self._access.authorize(request, "viewer")
         tenant = self._tenant(request)
         level = _level(request, tenant)
         prompt_bytes = min(_number(request, "prompt_bytes"), PROMPT_BYTES_MOST)
@@ -62,6 +62,8 @@ class Explainer:
         candidates = tuple(verdict for leg in legs for verdict in leg.candidates)
         picked = next((leg.picked for leg in legs if leg.picked), None)
         shown = msgspec.structs.asdict(Explanation(legs[0].shed_reason, picked, candidates))
+        if outside := self._dispatcher.routes.outside_key(call, tenant):
+            shown["outside_key"] = outside
         costs = {
             each: cost / MICRO
             for plan, ask in zip(plans, asks, strict=True)

@@ -84,6 +84,7 @@ class Inference:
         interrupt = Interrupt()
         trace = self._tracer.begin(self._kind, scope["headers"], request_id)
         line = RequestLine(method="POST", path=self._path, request_id=request_id.decode(), trace_id=trace.id)
+        line.client = self._reception.visitors.address(scope)
         held = self._reception.held_body()
         self._flight.begin()
         try:
@@ -131,7 +132,7 @@ class Inference:
         held: HeldBody,
     ) -> None:
         told: list[Header] = scope["headers"]
-        tenant = self._reception.tenant(told)
+        tenant = self._reception.tenant(scope)
         line.tenant = tenant.name
         deadline = self._reception.deadline(told, interrupt.time())
         body = await self._body(scope, receive, interrupt, deadline, partial(held.add, tenant.name))

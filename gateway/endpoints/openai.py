@@ -4,22 +4,21 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.auth import Authenticator
 from gateway.catalog import Catalog
-from gateway.endpoints.reception import authenticate
+from gateway.endpoints.reception import Reception
 from gateway.errors import ModelNotFound
 
 
 class Models:
     """GET /v1/models and /v1/models/{id}: the names this key may ask for."""
 
-    def __init__(self, catalog: Catalog, authenticator: Authenticator, created: int) -> None:
+    def __init__(self, catalog: Catalog, reception: Reception, created: int) -> None:
         self._catalog = catalog
-        self._authenticator = authenticator
+        self._reception = reception
         self._created = created
 
     def _visible(self, request: Request) -> list[str]:
-        tenant = authenticate(self._authenticator, list(request.scope["headers"]))
+        tenant = self._reception.tenant(request.scope)
         routes = {model: self._catalog.resolve(model) for model in self._catalog.models()}
         return [name for name, route in routes.items() if route and tenant.may_use(name, route.model)]
 

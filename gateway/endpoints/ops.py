@@ -10,6 +10,7 @@ from collections.abc import Callable
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from gateway.endpoints.access import AdminAccess
 from gateway.exposition import content_type, exposition
 from gateway.flight import Flight
 from gateway.metrics import Metrics
@@ -20,7 +21,10 @@ SNAPSHOT_S = 2.0  # a scrape has ten seconds
 
 
 class Probes:
-    def __init__(self, flight: Flight, store: Failover, metrics: Metrics, is_ready: Callable[[], bool]) -> None:
+    def __init__(
+        self, flight: Flight, store: Failover, metrics: Metrics, is_ready: Callable[[], bool], access: AdminAccess
+    ) -> None:
+        self._access = access
         self._is_ready = is_ready
         self._flight = flight
         self._store = store
@@ -35,6 +39,11 @@ class Probes:
         if not self._is_ready():
             return PlainTextResponse("another configuration is in force", status_code=503)
         return PlainTextResponse("ready")
+
+    async def metrics_beside_calls(self, request: Request) -> Response:
+        """Raises as `AdminAccess.authorize`: names of tenants and what they spend are not for every caller."""
+        self._access.authorize_scrape(request)
+        return await self.metrics(request)
 
     async def metrics(self, request: Request) -> Response:
         """What the cluster knows goes along while the store answers; the replica's own counts always."""

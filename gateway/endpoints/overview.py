@@ -41,7 +41,7 @@ class Overview:
 
     async def deployment(self, request: Request) -> Response:
         """GET /v1/admin/deployments/{id}: everything that is known of it, the histogram of its window included."""
-        self._access.authorize(request)
+        self._access.authorize(request, "viewer")
         deployment_id = request.path_params["deployment"]
         if deployment_id not in self._ids:
             owner, _, action = deployment_id.rpartition("/")
@@ -55,19 +55,19 @@ class Overview:
 
     async def replicas(self, request: Request) -> Response:
         """GET /v1/admin/replicas. ``behind``: those whose file is not the configuration in force."""
-        self._access.authorize(request)
+        self._access.authorize(request, "viewer")
         found = await _in_time(self._store.active.roster())
         behind = [each.id for each in found if each.is_behind]
         return answered({"replicas": found, "state": self._store.worst.state, "behind": behind})
 
     async def configuration(self, request: Request) -> Response:
         """GET /v1/admin/configuration: the settings in force, secrets masked."""
-        self._access.authorize(request)
+        self._access.authorize(request, "viewer")
         return answered(self._configuration)
 
     async def events(self, request: Request) -> Response:
         """GET /v1/admin/events?before=&limit=: newest first; as a stream where `text/event-stream` is accepted."""
-        self._access.authorize(request)
+        self._access.authorize(request, "viewer")
         if "text/event-stream" in request.headers.get("accept", ""):
             after = _event_id(request.headers.get("last-event-id", ""), "last-event-id")
             return self._streamed(request, lambda listener: self._event_chunks(listener, after))
@@ -78,7 +78,7 @@ class Overview:
 
     async def live(self, request: Request) -> Response:
         """GET /v1/admin/live?frames=: the state once a second as server-sent events, first `full`, then `delta`."""
-        self._access.authorize(request)
+        self._access.authorize(request, "viewer")
         frames = _number(request, "frames", FRAMES_MOST, FRAMES_MOST)
         return self._streamed(request, lambda listener: _frame_chunks(listener, frames))
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.endpoints.access import AdminAccess
+
 _FOLDER = Path(__file__).resolve().parent.parent / "page"
 
 
@@ -17,7 +19,8 @@ def _hash(text: str) -> str:
 
 
 class LivePage:
-    def __init__(self) -> None:
+    def __init__(self, access: AdminAccess) -> None:
+        self._access = access
         style, script = (_FOLDER / "admin.css").read_text("utf-8"), (_FOLDER / "admin.js").read_text("utf-8")
         html = (_FOLDER / "admin.html").read_text("utf-8")
         self._body = html.replace("{{style}}", style).replace("{{script}}", script).encode()
@@ -36,4 +39,6 @@ class LivePage:
         }
 
     async def show(self, _request: Request) -> Response:
+        """Raises AdminOff."""
+        self._access.require_on()
         return Response(self._body, media_type="text/html", headers=self._headers)

@@ -6,6 +6,7 @@ import random
 import secrets
 
 import msgspec
+from starlette.types import Scope
 
 from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.body_memory import BodyMemory, HeldBody
@@ -13,10 +14,12 @@ from gateway.calls import Call, Kind, edition_of, parse
 from gateway.course import Route
 from gateway.deadline import Deadline
 from gateway.dispatch import Dispatcher
+from gateway.endpoints.visitors import Visitors
 from gateway.endpoints.wire import Header, find
 from gateway.errors import InvalidRequest, Unauthorized
 from gateway.json_bounds import LARGE
 from gateway.off_loop import off_loop
+from gateway.origin import foreign_call
 from gateway.request_peek import MESSAGES_MOST
 from gateway.setting_types import duration_ms
 
@@ -32,7 +35,9 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def authenticate(authenticator: Authenticator, headers: list[Header]) -> Tenant:
-    """Raises Unauthorized."""
+    """Raises Unauthorized, CrossOrigin."""
+    if authenticator.is_open() and (fault := foreign_call(headers)):
+        raise fault
     tenant = authenticator.tenant(headers)
     if tenant is None:
         raise Unauthorized("The API key is missing or wrong.")
@@ -75,9 +80,11 @@ class Reception:
         authenticator: Authenticator,
         timeout_ms: int,
         memory: BodyMemory,
+        visitors: Visitors,
         most_messages: int = MESSAGES_MOST,
     ) -> None:
         self._memory = memory
+        self.visitors = visitors
         self._most_messages = most_messages
         self._dispatcher = dispatcher
         self._authenticator = authenticator
@@ -92,8 +99,15 @@ class Reception:
         """Released by the caller at the end of its request."""
         return HeldBody(self._memory)
 
-    def tenant(self, headers: list[Header]) -> Tenant:
-        """Before the body is read. Raises Unauthorized."""
+    def tenant(self, scope: Scope) -> Tenant:
+        """Before the body is read. Raises Unauthorized, TooManyWrongKeys, CrossOrigin."""
+        try:
+            return self.known(scope["headers"])
+        except Unauthorized as fault:
+            raise self.visitors.refusal(scope, fault) from None
+
+    def known(self, headers: list[Header]) -> Tenant:
+        """As `tenant`, and counts no wrong key. Raises Unauthorized, CrossOrigin."""
         return authenticate(self._authenticator, headers)
 
     def deadline(self, headers: list[Header], now: float) -> Deadline:

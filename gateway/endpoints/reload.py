@@ -16,12 +16,12 @@ class Reload:
 
     async def post(self, request: Request) -> Response:
         """Answers when all replicas run it, or none will; with `?take=mine` this replica's file needs no other one."""
-        self._access.authorize(request)
+        self._access.authorize(request, "operator")
         take = request.query_params.get("take", "")
         if take not in ("", "mine"):
             raise InvalidRequest("take must be `mine`.", param="take")
         return answered(await self._reloader.reload(is_taken=bool(take)))
 
     async def get(self, request: Request) -> Response:
-        self._access.authorize(request)
+        self._access.authorize(request, "viewer")
         return answered(await self._reloader.in_force())

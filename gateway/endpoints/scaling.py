@@ -21,7 +21,7 @@ class ScalingView:
 
     async def show(self, request: Request) -> Response:
         """GET /v1/admin/autoscale. On its standby store a replica sees itself alone: no answer is better then."""
-        self._access.authorize(request)
+        self._access.authorize(request, "viewer")
         if not self._scaling.is_wanted:
             raise NotFound("The configuration has no router.autoscale.")
         signal = None

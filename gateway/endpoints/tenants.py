@@ -10,21 +10,22 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.auth import Authenticator, TenantRequest, digest
+from gateway.auth import Authenticator, TenantRequest
 from gateway.catalog import Catalog
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import answered, request_of
 from gateway.endpoints.wire import ClientGone
 from gateway.errors import Conflict, InvalidRequest, NotFound
+from gateway.key_strength import LEAST, weakness
 from gateway.money_settings import budget_of
+from gateway.presented_keys import digest
 from gateway.setting_types import Identifier
 from shared_state.money import MICRO
 from shared_state.policies import TenantRecord
-from shared_state.tenants import KeyInUse, TenantBook
+from shared_state.tenants import KeyInUse, TenantBook, UnsignedTenants
 
 KEY_BYTES = 32
-KEY_LEAST = 16  # characters of a key that somebody brings
-_KEY = re.compile(rf"[!-~]{{{KEY_LEAST},}}")  # no header could hold another
+_KEY = re.compile(rf"[!-~]{{{LEAST},}}")  # no header could hold another
 
 
 class Tenants:
@@ -35,13 +36,14 @@ class Tenants:
         self._catalog = catalog
 
     async def index(self, request: Request) -> Response:
-        """GET /v1/admin/tenants: those of the store, without their keys."""
-        self._access.authorize(request)
-        return answered({"tenants": [_shown(self._book.records[name]) for name in sorted(self._book.records)]})
+        """GET /v1/admin/tenants: those of the store, without their keys; ``unsigned``: those that are not believed."""
+        self._access.authorize(request, "viewer")
+        known = [_shown(self._book.records[name]) for name in sorted(self._book.records)]
+        return answered({"tenants": known, "unsigned": sorted(self._book.unsigned)})
 
     async def put(self, request: Request) -> Response:
         """PUT /v1/admin/tenants/{name}."""
-        self._access.authorize(request)
+        admin = self._access.authorize(request)
         name = _name(request)
         try:
             wanted = await request_of(request, TenantRequest)
@@ -53,8 +55,10 @@ class Tenants:
         await self._book.refresh()
         before = self._book.records.get(name)
         if wanted.key is not None and not _KEY.fullmatch(wanted.key):
-            message = f"A key has at least {KEY_LEAST} visible ASCII characters, without blanks."
+            message = f"A key has at least {LEAST} visible ASCII characters, without blanks."
             raise InvalidRequest(message, param="key")
+        if wanted.key is not None and (fault := weakness(wanted.key)):
+            raise InvalidRequest(f"This is {fault}.", param="key")
         is_made = wanted.key is None and before is None
         key = "sk-pllm-" + secrets.token_urlsafe(KEY_BYTES) if is_made else wanted.key
         key_hash = digest(key.encode()).hex() if key is not None else before.key_hash if before else ""
@@ -64,17 +68,19 @@ class Tenants:
         del fields["key"]
         record = TenantRecord(name=name, key_hash=key_hash, **fields | {"budget": budget_of(wanted.budget)})
         try:
-            await self._book.put(record, "admin")
+            await self._book.put(record, admin.name)
         except KeyInUse:
             raise Conflict("Another tenant has this key.", param="key") from None
+        except UnsignedTenants:
+            raise Conflict("Tenants in the store are signed: set auth.signing_keys or an admin key.") from None
         shown = _shown(record) | ({"key": key} if is_made else {})
         return answered(shown, 200 if before else 201)
 
     async def remove(self, request: Request) -> Response:
         """DELETE /v1/admin/tenants/{name}: its key opens nothing from now on."""
-        self._access.authorize(request)
+        admin = self._access.authorize(request)
         name = _name(request)
-        if not await self._book.remove(name, "admin"):
+        if not await self._book.remove(name, admin.name):
             raise NotFound(f"The store has no tenant `{name}`.")
         return answered({"name": name, "removed": True})
 

@@ -41,7 +41,13 @@ def money_cluster(store: EmbeddedStore, provider_processes: list[ProviderProcess
     router: dict[str, Any] = {"latency_threshold": "8s", "fallbacks": {"choice": ["cheap"]}}
     router["budget"] = {"amount": 1000, "per": "month"}
     with running_cluster(
-        store, [first], models, domain="money", replicas=4, auth={"keys": KEYS}, router=router
+        store,
+        [first],
+        models,
+        domain="money",
+        replicas=4,
+        auth={"admin": "local", "signing_keys": ["key-that-signs-tenants"], "keys": KEYS},
+        router=router,
     ) as running:
         yield running
 

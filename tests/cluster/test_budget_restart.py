@@ -44,7 +44,7 @@ def cluster(durable: DurableStore, provider_processes: list[ProviderProcess]) ->
         domain="restart",
         replicas=3,
         state={"standby": "none"},
-        auth={"keys": keys},
+        auth={"admin": "local", "keys": keys},
         router={"latency_threshold": "8s"},
     ) as running:
         yield running

@@ -36,7 +36,7 @@ def surged_cluster(store: EmbeddedStore, provider_processes: list[ProviderProces
         [deployment("only", first, "only", max_parallel=PLACES, concurrency="fixed")],
         domain="surged",
         replicas=3,
-        auth={"keys": KEYS},
+        auth={"admin": "local", "keys": KEYS},
         router={
             "latency_threshold": "60s",
             "queue": {"max_waiting": 40, "max_wait": f"{MAX_WAIT_S}s", "target": f"{TARGET_S}s"},

@@ -392,7 +392,7 @@ def test_replica_that_starts_with_another_file_is_told(reloadable: Reloadable) -
 def test_how_reloads_ended_is_counted_and_told(reloadable: Reloadable) -> None:
     reloadable.write(reloadable.aliased("edition-1"))
     version = reloadable.applied(1)["version"]
-    scraped = reloadable.replicas[0].get("/metrics").body.decode()
+    scraped = reloadable.replicas[0].get("/metrics", ADMIN).body.decode()
     events = reloadable.replicas[0].get("/v1/admin/events?limit=100", ADMIN).json()["events"]
     told = [each for each in events if each["subject"] == "configuration"]
 

@@ -65,7 +65,7 @@ def limited_cluster(store: EmbeddedStore, provider_processes: list[ProviderProce
         [deployment("dear", first, "dear", cost=PRICE)],
         domain="limited",
         replicas=3,
-        auth={"keys": [{"name": "team", "key": "sk-team"}]},
+        auth={"admin": "local", "keys": [{"name": "team", "key": "sk-team"}]},
         router={"latency_threshold": "8s"},
     ) as running:
         yield Limited(running)

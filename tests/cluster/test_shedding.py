@@ -26,7 +26,7 @@ def small_cluster(store: EmbeddedStore, provider_processes: list[ProviderProcess
         [deployment("only", provider_processes[0], "only")],
         domain="small",
         replicas=2,
-        auth={"keys": keys},
+        auth={"admin": "local", "keys": keys},
         router={"latency_threshold": PATIENT, "load_shedding": {"max_active_requests": MOST}},
     ) as running:
         yield running

@@ -31,7 +31,7 @@ def tenants_cluster(store: EmbeddedStore, provider_processes: list[ProviderProce
         [deployment("open", first, "open", max_parallel=1000)],
         domain="tenants",
         replicas=3,
-        auth={"keys": KEYS},
+        auth={"admin": "local", "keys": KEYS},
         router={"latency_threshold": "8s"},
     ) as running:
         yield running

@@ -1,6 +1,7 @@
 import pytest
 
 from gateway.catalog import Catalog, Route
+from gateway.classify import Refusal
 from gateway.settings import parse
 
 DEPLOYMENTS = """
@@ -83,3 +84,56 @@ def test_sixteen_candidates_are_all_kept() -> None:
     route = resolved(catalog("{fallbacks: {a: [b]}}", f"model_list:\n{entries}"), "a")
 
     assert tiers(route) == [(f"d-{n}", 0 if n < 10 else 1) for n in range(16)]
+
+
+# -- keys with a list of models ----------------------------------------------------------------------------------
+
+
+CHAINS = "fallbacks: {b: [c, a]}, context_window_fallbacks: {b: [a]}, content_policy_fallbacks: {b: [c]}, "
+
+
+def within(router: str, model: str, *allowed: str) -> Route:
+    route = catalog("{" + CHAINS + router + "}").resolve(model, frozenset(allowed))
+    assert route is not None
+    return route
+
+
+@pytest.mark.parametrize(
+    ("allowed", "candidates"),
+    [
+        ([], [("b-1", 0), ("c-1", 1), ("a-1", 2), ("a-2", 2)]),
+        (["b"], [("b-1", 0)]),
+        (["b", "c"], [("b-1", 0), ("c-1", 1)]),
+        (["b", "a"], [("b-1", 0), ("a-1", 2), ("a-2", 2)]),
+        (["b", "one"], [("b-1", 0), ("a-1", 2), ("a-2", 2)]),  # the alias is one of its names
+        (["two"], [("b-1", 0)]),
+    ],
+)
+def test_fallbacks_keep_to_the_list_of_the_key(allowed: list[str], candidates: list[tuple[str, int]]) -> None:
+    assert tiers(within("aliases: {one: a, two: b}", "b", *allowed)) == candidates
+    assert tiers(within("aliases: {one: a, two: b}", "two", *allowed)) == candidates
+
+
+def test_chains_for_refused_requests_keep_to_the_list_of_the_key() -> None:
+    route = within("", "b", "b", "c")
+
+    assert {refusal: [each.deployment.id for each in chain] for refusal, chain in route.chains.items()} == {
+        Refusal.CONTENT_POLICY: ["c-1"]
+    }
+
+
+def test_list_that_holds_the_whole_chain_has_the_models_own_route() -> None:
+    whole = catalog("{fallbacks: {b: [c]}}")
+
+    assert whole.resolve("b", frozenset({"b", "c"})) is whole.resolve("b")
+
+
+def test_fallbacks_leave_the_list_where_the_configuration_says_so() -> None:
+    route = within("fallbacks_within_key: false", "b", "b")
+
+    assert tiers(route) == [("b-1", 0), ("c-1", 1), ("a-1", 2), ("a-2", 2)]
+    assert set(route.chains) == {Refusal.CONTEXT_WINDOW, Refusal.CONTENT_POLICY}
+
+
+def test_unknown_name_has_no_route_for_a_key_with_a_list_either() -> None:
+    assert catalog().resolve("nothing", frozenset({"nothing"})) is None

@@ -31,7 +31,15 @@ OTHER = {
 # What of the router is not among the policies in the store: the replica goes over to it by itself, in `serving.adopt`.
 BY_THE_REPLICA = {
     *("routing_strategy", "max_attempts", "request_timeout_ms", "fallbacks", "context_window_fallbacks"),
-    *("content_policy_fallbacks", "queue", "model_queues", "aliases", "budget", "cost_estimate"),
+    *(
+        "content_policy_fallbacks",
+        "fallbacks_within_key",
+        "queue",
+        "model_queues",
+        "aliases",
+        "budget",
+        "cost_estimate",
+    ),
 }
 
 BASE = """
@@ -58,6 +66,8 @@ def settings(old: str = "", new: str = "") -> Settings:
         ("sk-key-a", "sk-key-c", ["auth.keys.a.key"]),
         (", {name: b, key: sk-key-b}", "", ["auth.keys.b: removed"]),
         ("sk-admin-1", "sk-admin-2", ["auth.admin_key"]),
+        ("keys: [", "admin_keys: [{name: c, key: sk-c, role: viewer}], keys: [", ["auth.admin_keys.c: added"]),
+        ("admin_key: sk-admin-1", "admin: local", ["auth.admin_key", "auth.admin"]),
         ("one: m", "two: m", ["router.aliases.one: removed", "router.aliases.two: added"]),
         ("{m: [n]}", "{n: [m]}", ["router.fallbacks.m: removed", "router.fallbacks.n: added"]),
         ("router: {", "router: {breaker: {probes: 9}, ", ["router.breaker.probes"]),
@@ -110,6 +120,7 @@ def test_each_other_setting_of_the_router_is_told_to_the_store(name: str) -> Non
         ("server: {max_connections: 9}", ["max_connections"]),
         ("server: {tls: {certificate: a.pem, key: a.key}}", ["tls"]),
         ("server: {engine: uvicorn, metrics_port: 9, access_log: false}", ["access_log", "metrics_port"]),
+        ("server: {trusted_proxies: [10.0.0.0/8]}", []),
         ("server: {max_body: 1KiB, max_messages: 9, max_body_memory: 1MiB}", []),
         ("server: {ping_interval: 1s, drain_timeout: 1s, drain_delay: 1s}", []),
         ("router: {routing_strategy: random}", []),

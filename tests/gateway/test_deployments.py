@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import kubernetes_validate
@@ -31,10 +32,20 @@ BUILT_IN = [manifest for manifest in MANIFESTS if "keda" not in manifest["apiVer
 KEDA = [manifest for manifest in MANIFESTS if "keda" in manifest["apiVersion"]]
 ENVIRONMENT = {
     "PLLM_ADMIN_KEY": "admin-key-0123456789",
+    "PLLM_VIEWER_KEY": "viewer-key-0123456789",
     "PLLM_API_KEY": "api-key-0123456789",
     "OPENAI_API_KEY": "sk-0123456789",
     "REDIS_URL": "redis://valkey:6379/0",
 }
+
+
+def clients_of_the_compose_check() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("clients", DEPLOY / "compose/clients.py")
+    assert specification is not None
+    assert specification.loader is not None
+    clients = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(clients)
+    return clients
 
 
 def kind(name: str) -> Any:
@@ -103,16 +114,19 @@ def test_keda_asks_the_gateway_for_what_it_answers() -> None:
         if trigger["type"] == "metrics-api"
     ]
     (secret,) = kind("TriggerAuthentication")["spec"]["secretTargetRef"]
-    admin_key = next(
+    viewer_key = next(
         entry["valueFrom"]["secretKeyRef"]
         for entry in kind("Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]
-        if entry["name"] == "PLLM_ADMIN_KEY"
+        if entry["name"] == "PLLM_VIEWER_KEY"
     )
 
+    roles = [entry.role for entry in parse(kind("ConfigMap")["data"]["gateway.yaml"], ENVIRONMENT).auth.admin_keys]
+
+    assert roles == ["viewer"]
     assert shown(SIGNAL)[trigger["metadata"]["valueLocation"]] == SIGNAL.desired
     assert trigger["metadata"]["url"].endswith("/v1/admin/autoscale")
     assert trigger["authenticationRef"]["name"] == kind("TriggerAuthentication")["metadata"]["name"]
-    assert (secret["parameter"], secret["name"], secret["key"]) == ("token", admin_key["name"], admin_key["key"])
+    assert (secret["parameter"], secret["name"], secret["key"]) == ("token", viewer_key["name"], viewer_key["key"])
 
 
 @pytest.mark.parametrize(
@@ -184,11 +198,7 @@ def test_balancer_answers_in_the_gateways_words_where_no_replica_can() -> None:
 def test_compose_check_excuses_what_a_killed_replica_had_in_hand_and_nothing_else(
     lost: dict[str, list[float]], killed_s: tuple[float, float] | None, is_excused: bool
 ) -> None:
-    specification = importlib.util.spec_from_file_location("clients", DEPLOY / "compose/clients.py")
-    assert specification is not None
-    assert specification.loader is not None
-    clients = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(clients)
+    clients = clients_of_the_compose_check()
     failures = Counter({kind: len(times) for kind, times in lost.items()})
     seen = clients.Seen(400, failures, [at_s for times in lost.values() for at_s in times], 1000)
 
@@ -208,6 +218,32 @@ def test_compose_check_says_which_compose_is_missing(wanted: list[str], told: st
     done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{told}\n")
+
+
+def test_prometheus_scrapes_the_port_for_metrics_which_the_balancer_does_not_pass_on() -> None:
+    server = parse((DEPLOY / "compose/gateway.yaml").read_text(), ENVIRONMENT).server
+    services = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text())["services"]
+    (job,) = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())["scrape_configs"]
+
+    assert server.metrics_port == job["dns_sd_configs"][0]["port"]
+    assert str(server.metrics_port) not in (DEPLOY / "compose/haproxy.cfg").read_text()
+    assert "ports" not in services["gateway"]
+
+
+def test_compose_does_not_start_with_the_example_of_its_environment() -> None:
+    example = dict(re.findall(r"(?m)^(\w+)=(.*)$", (DEPLOY.parent / ".env.example").read_text()))
+    environment = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text())["services"]["gateway"][
+        "environment"
+    ]
+
+    assert set(example) == {"PLLM_ADMIN_KEY", "PLLM_API_KEY"}
+    assert all(not value and environment[name].startswith(f"${{{name}:?") for name, value in example.items())
+
+
+def test_compose_check_brings_keys_that_may_be_exposed() -> None:
+    keys = clients_of_the_compose_check().KEYS
+
+    assert list(exposure_problems(parse((DEPLOY / "compose/gateway.yaml").read_text(), keys))) == []
 
 
 def test_container_has_the_time_to_drain() -> None:

@@ -18,12 +18,14 @@ from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
 from gateway.early_refusal import EarlyRefusal
 from gateway.endpoints.reception import Reception
+from gateway.endpoints.visitors import Visitors
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries
 from gateway.request_log import RequestLog
 from gateway.settings import parse
 from gateway.tracing import Tracer
 from gateway.upstream import Upstream
+from gateway.wrong_keys import WrongKeys
 from shared_state.failover import Failover
 from shared_state.records import Plan, Rejection
 from tests.loadtest.process import CHAT, chat_body
@@ -52,8 +54,8 @@ class NoStore:
 
 
 class Rig:
-    def __init__(self) -> None:
-        settings = parse(CONFIG, {})
+    def __init__(self, config: str = CONFIG) -> None:
+        settings = parse(config, {})
         store = cast(Failover, NoStore())
         self.admission = Admission(store, settings.router)
         self.admission.shed.note(SHED, 50, 0.0)
@@ -63,9 +65,13 @@ class Rig:
         memory = BodyMemory(1 << 20, lambda: False)
         self.dispatcher = Dispatcher(store, self.admission, self.upstream, catalog, settings.router)
         self.measures, self.retries = Measures(), ClientRetries()
-        self.refuse = EarlyRefusal(
+        visitors = Visitors((), WrongKeys(lambda: 0.0))
+        reception = Reception(
+            self.dispatcher, Authenticator(settings.auth), settings.router.request_timeout_ms, memory, visitors
+        )
+        self._refusal = EarlyRefusal(
             self.dispatcher,
-            Reception(self.dispatcher, Authenticator(settings.auth), settings.router.request_timeout_ms, memory),
+            reception,
             self.admission.shed,
             settings,
             "r1",
@@ -76,6 +82,9 @@ class Rig:
             lambda: self.now,
         )
 
+    def refuse(self, data: bytes) -> bytes | None:
+        return self._refusal(data, ("203.0.113.9", 4711))
+
 
 @pytest.fixture
 def rig() -> Iterator[Rig]:
@@ -83,6 +92,19 @@ def rig() -> Iterator[Rig]:
 
     async def make() -> Rig:
         return Rig()
+
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        made = loop.run_until_complete(make())
+        yield made
+        loop.run_until_complete(made.upstream.close())
+
+
+@pytest.fixture
+def open_rig() -> Iterator[Rig]:
+    """As `rig`, without keys."""
+
+    async def make() -> Rig:
+        return Rig(CONFIG.replace("auth:", "#"))
 
     with contextlib.closing(asyncio.new_event_loop()) as loop:
         made = loop.run_until_complete(make())
@@ -114,6 +136,12 @@ def test_answer_is_a_whole_one(rig: Rig) -> None:
         b"content-length": b"%d" % len(body),
     }
     assert json.loads(body)["error"]["code"] == "server_is_overloaded"
+
+
+def test_page_of_another_site_gets_nothing_from_a_gateway_without_keys(open_rig: Rig) -> None:
+    answers = [open_rig.refuse(call(headers)) for headers in ({}, {"host": "evil.example"}, {"origin": "http://a"})]
+
+    assert [answer is None for answer in answers] == [False, True, True]
 
 
 def test_every_answer_has_an_id_of_its_own_and_is_counted(rig: Rig) -> None:

@@ -12,7 +12,7 @@ from tests.support.cluster import Cluster, ReplicaProcess
 from tests.support.wire import DONE, Call, ask, chat_bytes, request_bytes
 
 H2C = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAARAAAAAAAIAAAAA"}
-CHUNKED = b"POST %b HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n"
+CHUNKED = b"POST %b HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -20,19 +20,19 @@ CHUNKED = b"POST %b HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
         b"GET\r\n\r\n",
-        b"GET /a b HTTP/1.1\r\nhost: test\r\n\r\n",
-        b"GET /\xff HTTP/1.1\r\nhost: test\r\n\r\n",
-        b"GET /livez HTTP/1.1\r\nhost: test\r\nx: a\x00b\r\n\r\n",
-        b"GET /livez HTTP/1.1\r\nhost: test\r\nx y: z\r\n\r\n",
-        b"GET /livez HTTP/1.1\r\nhost: test\r\nx: y\r\n folded\r\n\r\n",
-        b"CONNECT example.com:443 HTTP/1.1\r\nhost: test\r\n\r\n",
-        b"CONNECT /livez HTTP/1.1\r\nhost: test\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx: a\x00b\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx y: z\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx: y\r\n folded\r\n\r\n",
+        b"CONNECT example.com:443 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"CONNECT /livez HTTP/1.1\r\nhost: localhost\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 99999999999999999999999\r\n\r\n",
-        b"POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 5, 5\r\n\r\nabcde",
-        b"POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: gzip\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999999999999999999999\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5, 5\r\n\r\nabcde",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: [::1]\r\ntransfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip\r\n\r\n",
         CHUNKED % CHAT.encode() + b"ZZ\r\n",
     ],
     ids=["TLS", "no target", "space in target", "byte in target", "NUL in header", "space in name", "folded header",
@@ -139,7 +139,7 @@ def test_http_1_0_gets_an_unframed_stream(replica: ReplicaProcess) -> None:
     assert text.endswith(b"\n\ndata: [DONE]\n\n")
 
 
-@pytest.mark.parametrize("target", ["http://elsewhere/livez", "http://elsewhere:80/livez?x=1", "/livez?x=1"])
+@pytest.mark.parametrize("target", ["http://localhost/livez", "http://127.0.0.1:80/livez?x=1", "/livez?x=1"])
 def test_target_may_be_absolute_or_have_a_query(replica: ReplicaProcess, target: str) -> None:
     assert replica.get(target).status == 200
 
@@ -203,8 +203,8 @@ def test_slow_reader_of_a_long_stream_gets_all_of_it(cluster: Cluster, replica: 
 
 
 ENDLESS = {
-    "header": (b"GET /livez HTTP/1.1\r\nhost: test\r\nx: ", b"y", 431),
-    "headers": (b"GET /livez HTTP/1.1\r\nhost: test\r\n", b"x: y\r\n", 431),
+    "header": (b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx: ", b"y", 431),
+    "headers": (b"GET /livez HTTP/1.1\r\nhost: localhost\r\n", b"x: y\r\n", 431),
     "target": (b"GET /", b"y", 431),
     "line ends": (b"", b"\r\n", 431),
     "extension": (CHUNKED % CHAT.encode() + b"1;x=", b"y", 413),

@@ -35,7 +35,7 @@ async def bytes_of_an_answer_given_up() -> int:
     config.errorlog = None
     with socket.create_connection(address, timeout=5) as client:
         connections, hurried = ClientConnections(10), Timeouts(linger=0.01, stall=0.01)
-        serving = hypercorn_engine.serve(give_up, config, lambda _data: None, drained, connections, hurried)
+        serving = hypercorn_engine.serve(give_up, config, lambda *_: None, drained, connections, hurried)
         server = asyncio.create_task(serving)
         client.sendall(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
         await begun.wait()
@@ -61,7 +61,7 @@ class Served:
         async def drained() -> None:
             await self.over.wait()
 
-        self.server = asyncio.create_task(serve(self._app, listener.detach(), lambda _data: None, drained))
+        self.server = asyncio.create_task(serve(self._app, listener.detach(), lambda *_: None, drained))
         return self.client
 
     async def __aexit__(self, *_error: object) -> None:
@@ -152,7 +152,7 @@ async def answers_beyond_the_limit() -> list[bytes]:
     async def send(client: socket.socket, method: str) -> None:
         await loop.sock_sendall(client, f"{method} /x HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n".encode())
 
-    serving = hypercorn_engine.serve(app, config, lambda _data: None, over.wait, ClientConnections(1))
+    serving = hypercorn_engine.serve(app, config, lambda *_: None, over.wait, ClientConnections(1))
     server = asyncio.create_task(serving)
     async with asyncio.timeout(10):
         answers = []

@@ -72,6 +72,7 @@ def test_request_is_one_line_of_json(replica: ReplicaProcess) -> None:
         "path": "/v1/chat/completions",
         "request_id": answer.headers["x-request-id"],
         "status": 200,
+        "client": "127.0.0.1",
         "tenant": "team-a",
         "priority": 50,
         "model": "gpt-4",

@@ -43,6 +43,14 @@ def test_check_of_a_valid_file_says_what_is_in_it(config: Path) -> None:
     assert "valid, 1 deployments of 1 models" in done.stdout
 
 
+def test_check_warns_of_what_is_allowed_and_risky(config: Path) -> None:
+    config.write_text(GOOD + "auth: {admin: local, keys: [{name: team, key: sk-0123456789abcdef}]}\n")
+    done = pllm("check", str(config))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "warning: auth.admin: every program on this machine administers without a key" in done.stdout
+
+
 def test_check_prints_every_problem_with_its_path_and_ends_with_1(config: Path) -> None:
     config.write_text(BAD)
     done = pllm("check", str(config))

@@ -60,7 +60,7 @@ def traced_cluster(
             "load_shedding": {"max_active_requests": 5},
             "queue": {"max_waiting": 0},
         },
-        auth={"keys": [{"name": "team-a", "key": "key-a"}]},
+        auth={"admin": "local", "keys": [{"name": "team-a", "key": "key-a"}]},
     ) as running:
         yield running
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from gateway.auth_settings import signing_secrets
 from gateway.health_check_settings import HealthCheckSettings
 from gateway.setting_types import secrets
 from gateway.settings import ConfigurationError, Settings, exposure_problems, load, parse
@@ -63,6 +64,7 @@ class TestTree:
             "engine": "hypercorn",
             "max_connections": None,
             "max_connections_per_address": None,
+            "trusted_proxies": (),
             "max_body_memory_bytes": None,
             "max_body_bytes": 10 * 2**20,
             "max_messages": 10_000,
@@ -112,6 +114,7 @@ class TestTree:
             "fallbacks": {},
             "context_window_fallbacks": {},
             "content_policy_fallbacks": {},
+            "fallbacks_within_key": True,
             "queue": {"max_waiting": 100, "max_wait": 10_000, "target": 1_000},
             "model_queues": {},
             "forecast": {"enabled": False, "lookahead": 300_000, "early_cut": 0.1},
@@ -491,6 +494,21 @@ class TestBreakerAndScore:
         ]
 
 
+class TestTrustedProxies:
+    def test_addresses_and_networks_are_taken(self) -> None:
+        text = "server: {trusted_proxies: [10.0.0.0/8, 192.0.2.1, 'fd00::/8', '::1']}\n"
+
+        assert parse(text + ONE_MODEL, {}).server.trusted_proxies == (
+            *("10.0.0.0/8", "192.0.2.1/32", "fd00::/8", "::1/128"),
+        )
+
+    @pytest.mark.parametrize("value", ["balancer", "10.0.0.1/8", "10.0.0.0/33", "''", "10", "'*'", "10.0.0.0-10.0.0.9"])
+    def test_anything_else_is_refused(self, value: str) -> None:
+        [problem] = problems_of(f"server: {{trusted_proxies: [{value}]}}\n{ONE_MODEL}")
+
+        assert problem.startswith("server.trusted_proxies[0]: expected an address or a network such as 10.0.0.0/8")
+
+
 class TestKeys:
     def auth_problems(self, auth: str) -> list[str]:
         return problems_of(f"auth: {auth}\n{ONE_MODEL}", {"LONG": "sk-secret"})
@@ -503,6 +521,69 @@ class TestKeys:
     def test_one_key_for_two_tenants_is_refused_without_showing_it(self) -> None:
         assert self.auth_problems("{keys: [{name: a, key: sk-secret}, {name: b, key: '${LONG}'}]}") == [
             "auth.keys[1].key: the same key as auth.keys[0].key"
+        ]
+
+    def test_local_administration_is_a_choice_and_only_without_a_key(self) -> None:
+        keys = "keys: [{name: a, key: k}]"
+
+        assert parse(f"auth: {{{keys}}}\n{ONE_MODEL}", {}).auth.admin is None
+        assert parse(f"auth: {{admin: local, {keys}}}\n{ONE_MODEL}", {}).auth.admin == "local"
+        assert self.auth_problems(f"{{admin: yes, {keys}}}") == ["auth.admin: expected one of local"]
+        assert self.auth_problems(f"{{admin: local, admin_key: adm, {keys}}}") == [
+            "auth.admin: not with an admin key: callers on this machine use the key as well"
+        ]
+
+    def test_admin_keys_have_a_name_a_key_and_a_role(self) -> None:
+        text = f"auth: {{admin_keys: [{{name: prometheus, key: k, role: viewer}}]}}\n{ONE_MODEL}"
+        [entry] = parse(text, {}).auth.admin_keys
+
+        assert (entry.name, entry.key, entry.role) == ("prometheus", "k", "viewer")
+
+    @pytest.mark.parametrize(
+        ("auth", "problem"),
+        [
+            ("{admin_keys: [{name: a, key: k}]}", "auth.admin_keys[0].role: missing"),
+            (
+                "{admin_keys: [{name: a, key: k, role: root}]}",
+                "auth.admin_keys[0].role: expected one of viewer, operator, admin",
+            ),
+            (
+                "{admin_keys: [{name: a, key: k, role: viewer}, {name: a, key: l, role: admin}]}",
+                "auth.admin_keys[1].name: the same name as auth.admin_keys[0].name",
+            ),
+            (
+                "{admin_key: m, admin_keys: [{name: admin, key: k, role: viewer}]}",
+                "auth.admin_keys[0].name: the same name as auth.admin_key",
+            ),
+            (
+                "{admin_keys: [{name: a, key: k, role: viewer}], keys: [{name: a, key: k}]}",
+                "auth.keys[0].key: the same key as auth.admin_keys[0].key",
+            ),
+            (
+                "{admin_key: k, admin_keys: [{name: a, key: k, role: viewer}]}",
+                "auth.admin_keys[0].key: the same key as auth.admin_key",
+            ),
+            (
+                "{admin: local, admin_keys: [{name: a, key: k, role: viewer}]}",
+                "auth.admin: not with an admin key: callers on this machine use the key as well",
+            ),
+        ],
+    )
+    def test_admin_keys_that_cannot_be_told_apart_are_refused(self, auth: str, problem: str) -> None:
+        assert self.auth_problems(auth) == [problem]
+
+    def test_secrets_that_sign_are_those_of_admins_and_the_signing_keys_first(self) -> None:
+        roles = ", ".join(
+            f"{{name: a-{role}, key: k-{role}, role: {role}}}" for role in ("viewer", "operator", "admin")
+        )
+        auth = f"auth: {{admin_key: k, admin_keys: [{roles}], signing_keys: [new, old]}}\n"
+
+        assert signing_secrets(parse(auth + ONE_MODEL, {}).auth) == ["new", "old", "k", "k-admin"]
+        assert signing_secrets(parse(ONE_MODEL, {}).auth) == []
+
+    def test_signing_key_that_is_also_a_tenants_is_refused(self) -> None:
+        assert self.auth_problems("{signing_keys: [k], keys: [{name: a, key: k}]}") == [
+            "auth.keys[0].key: the same key as auth.signing_keys[0]"
         ]
 
     def test_admin_key_that_is_also_a_tenants_is_refused(self) -> None:
@@ -541,7 +622,7 @@ class TestExposure:
         assert parse(f"server: {{host: '{host}'}}\n{ONE_MODEL}", {}).server.host == host
 
     def test_gateway_with_a_key_may_listen_anywhere(self) -> None:
-        text = "server: {host: 0.0.0.0}\nauth: {keys: [{name: a, key: k}]}\n"
+        text = "server: {host: 0.0.0.0}\nauth: {keys: [{name: a, key: sk-0123456789abcdef}]}\n"
 
         assert parse(text + ONE_MODEL, {}).server.host == "0.0.0.0"
 

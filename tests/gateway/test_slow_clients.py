@@ -72,7 +72,7 @@ async def served(app: ASGIApp, timeouts: Timeouts) -> AsyncIterator[Client]:
     serving = hypercorn_engine.serve(
         app,
         config,
-        lambda _data: None,
+        lambda *_: None,
         over.wait,
         ClientConnections(10),
         timeouts,

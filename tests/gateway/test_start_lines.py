@@ -8,7 +8,7 @@ from gateway.settings import parse
 from gateway.start_lines import start_lines
 
 MODELS = "model_list: [{id: a, model_name: gpt-4}, {id: b, model_name: gpt-4}, {id: c, model_name: claude}]\n"
-KEYS = "auth: {admin_key: adm-1, keys: [{name: team, key: key-1}]}\n"
+KEYS = "auth: {admin_key: adm-0123456789abcdef, keys: [{name: team, key: key-0123456789abcdef}]}\n"
 STORE = "state: {url: 'redis://user:s3cret@store.example:6379/2'}\n"
 
 
@@ -48,11 +48,17 @@ def test_gateway_with_tls_is_found_under_https() -> None:
     assert page == "live page: https://127.0.0.1:8443/admin"
 
 
-@pytest.mark.parametrize(("host", "is_told"), [("0.0.0.0", True), ("127.0.0.1", False)])
-def test_missing_admin_key_is_told_where_it_restricts(host: str, is_told: bool) -> None:
-    text = f"{MODELS}auth: {{keys: [{{name: team, key: key-1}}]}}\nserver: {{host: {host}}}\n"
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+def test_page_that_is_off_is_not_advertised(host: str) -> None:
+    text = f"{MODELS}auth: {{keys: [{{name: team, key: key-0123456789abcdef}}]}}\nserver: {{host: {host}}}\n"
 
-    assert ("without auth.admin_key the live page and /v1/admin answer on loopback only" in lines(text)) is is_told
+    assert lines(text)[1:] == ["without an admin key the live page and /v1/admin are off"]
+
+
+def test_page_that_is_for_this_machine_is_advertised() -> None:
+    text = f"{MODELS}auth: {{admin: local, keys: [{{name: team, key: key-1}}]}}\n"
+
+    assert lines(text)[1:] == ["live page: http://127.0.0.1:8080/admin"]
 
 
 @pytest.mark.parametrize(

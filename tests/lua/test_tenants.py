@@ -85,3 +85,17 @@ def test_record_that_cannot_be_read_is_in_nobodys_way(cluster: Cluster) -> None:
     assert tenants(cluster, "put", "a", record("1"))[0] == 1
     assert tenants(cluster, "put", "b", record("1")) == ["key_in_use", "a"]
     assert tenants(cluster, "remove", "broken")[0] == 2
+
+
+def test_signature_is_exchanged_where_nothing_has_changed_meanwhile(cluster: Cluster) -> None:
+    old = {name: json.dumps(record(key)) for name, key in (("a", "1"), ("b", "2"))}
+    for name, key in (("a", "1"), ("b", "2")):
+        tenants(cluster, "put", name, record(key))
+    tenants(cluster, "put", "b", record("3"))
+    words = [word for name in ("a", "b", "c") for word in (name, old.get(name, ""), json.dumps({"signed": name}))]
+    signed = tenants(cluster, "sign", "tenants", None, *words)
+    again = tenants(cluster, "sign", "tenants", None, *words)
+
+    assert (signed[0], again[0]) == (4, 4)
+    assert held(signed) == {"a": {"signed": "a"}, "b": record("3")}
+    assert [event["reason"] for event in cluster.events("tenants")] == ["signed by ann"]

@@ -6,6 +6,7 @@ _GATEWAY = "tests/gateway/"
 ADMISSION, AUTH, CHARGING = (f"{_GATEWAY}test_{name}.py" for name in ("admission", "auth", "charging"))
 DISPATCH, INTERRUPT = (f"{_GATEWAY}test_{name}.py" for name in ("dispatch", "interrupt"))
 PRICES, PROVIDER_HTTP, QUEUEING = (f"{_GATEWAY}test_{name}.py" for name in ("prices", "provider_http", "queueing"))
+ADMINS, ORIGIN = (f"{_GATEWAY}test_{name}.py" for name in ("admins", "origin"))
 SHED_MEMORY = f"{_GATEWAY}test_shed_memory.py"
 SLOW_READER = f"{INTERRUPT}::test_client_that_reads_slowly_gets_its_whole_stream"
 
@@ -69,23 +70,129 @@ GATEWAY: Table = {
             f"{_GATEWAY}endpoints {DISPATCH}",
             "a key without a list of models may use none",
         ),
+    ),
+    "gateway/catalog.py": (
         Slip(
-            "return _is_local(client_host) and not _is_relayed(headers)",
-            "return _is_local(client_host)",
-            AUTH,
-            "whoever comes through a proxy on this machine administers",
+            "own = {route.model, *(self._aliases.get(name, name) for name in allowed)}",
+            "own = {route.model, *allowed}",
+            f"{_GATEWAY}test_catalog.py",
+            "a key that names a model by its alias loses it as a fallback",
         ),
         Slip(
-            "return (mapped or address).is_loopback",
-            "return address.is_loopback",
-            AUTH,
-            "an operator on this machine with a mapped IPv6 address is locked out",
+            "chains = {refusal: _of_models(own, chain) for refusal, chain in route.chains.items()}",
+            "chains = route.chains",
+            f"{_GATEWAY}test_catalog.py",
+            "a prompt that is too long leads a key to a model that is not on its list",
         ),
+    ),
+    "gateway/routes.py": (
+        Slip(
+            "key = (call.model, call.kind, tenant.models)",
+            "key = (call.model, call.kind, frozenset[str]())",
+            f"{_GATEWAY}test_routes.py",
+            "one key falls back by the list of another",
+        ),
+    ),
+    "gateway/client_address.py": (
+        Slip(
+            "while hops and self._is_trusted(peer):",
+            "while hops:",
+            f"{_GATEWAY}test_client_address.py",
+            "a client chooses its address by a header",
+        ),
+    ),
+    "gateway/wrong_keys.py": (
+        Slip(
+            "network, now = network_of(address), self._now()",
+            "network, now = address, self._now()",
+            f"{_GATEWAY}test_wrong_keys.py",
+            "a subscriber of IPv6 has 2^64 addresses to guess from",
+        ),
+        Slip(
+            "self._due_s.popitem(last=False)",
+            "self._due_s.popitem()",
+            f"{_GATEWAY}test_wrong_keys.py",
+            "an attacker with many addresses makes the table forget the newest",
+        ),
+    ),
+    "gateway/key_strength.py": (
+        Slip(
+            "if key.lower().startswith(_PLACEHOLDERS):",
+            "if key.startswith(_PLACEHOLDERS):",
+            f"{_GATEWAY}test_key_strength.py",
+            "a placeholder in capitals is exposed to the network",
+        ),
+    ),
+    "gateway/endpoints/access.py": (
+        Slip(
+            "if admin is not None and admin.may_act_as(role):",
+            "if admin is not None:",
+            f"{_GATEWAY}endpoints/test_roles.py",
+            "the key of a dashboard makes tenants",
+        ),
+        Slip(
+            'if self._authenticator.admins.mode == "key":',
+            "if False:",
+            f"{_GATEWAY}endpoints/test_roles.py",
+            "every caller reads the names of tenants and what they spend",
+        ),
+    ),
+    "gateway/presented_keys.py": (
         Slip(
             "value[: len(_BEARER)].lower() == _BEARER",
             "value[: len(_BEARER)] == _BEARER",
             AUTH,
             "a client that writes Bearer has no key",
+        ),
+    ),
+    "gateway/admins.py": (
+        Slip(
+            'is_local = settings.admin == "local" or not settings.keys',
+            "is_local = True",
+            ADMINS,
+            "callers of a proxy on this machine make keys",
+        ),
+        Slip(
+            "return LOCAL if _is_local(client_host) and not is_relayed(headers) else None",
+            "return LOCAL if _is_local(client_host) else None",
+            ADMINS,
+            "a caller who comes through a proxy on this machine administers",
+        ),
+        Slip(
+            "return (mapped or address).is_loopback",
+            "return address.is_loopback",
+            ADMINS,
+            "an operator on this machine with a mapped IPv6 address is locked out",
+        ),
+    ),
+    "gateway/origin.py": (
+        Slip(
+            "return len(values) <= 1 and all(",
+            "return all(",
+            ORIGIN,
+            "a proxy that takes the other of two Host headers sends calls of any site here",
+        ),
+        Slip(
+            "name in _RELAY_HEADERS or name.startswith(_RELAY_PREFIXES)",
+            "name in _RELAY_HEADERS",
+            ORIGIN,
+            "a caller of a proxy that adds X-Forwarded-For administers",
+        ),
+    ),
+    "gateway/endpoints/threshold.py": (
+        Slip(
+            'if scope["type"] == "http" and self._is_open() else None',
+            'if scope["type"] == "http" and not self._is_open() else None',
+            f"{_GATEWAY}endpoints/test_threshold.py",
+            "a page of another site reads what a gateway without keys shows",
+        ),
+    ),
+    "gateway/endpoints/reception.py": (
+        Slip(
+            "if authenticator.is_open() and (fault := foreign_call(headers)):",
+            "if not authenticator.is_open() and (fault := foreign_call(headers)):",
+            f"{_GATEWAY}endpoints/test_threshold.py",
+            "a page of another site spends the money of a gateway without keys",
         ),
     ),
     "gateway/admission.py": (

@@ -11,7 +11,51 @@ FORCED_FOR = f"{FAILOVER}::test_breaker_that_is_forced_open_for_a_time_has_what_
 FORCED_SHARED = f"{FAILOVER}::test_what_was_moved_by_hand_on_the_shared_store_is_not_moved_again_after_an_outage"
 NEWEST = f"{FAILOVER}::test_replaced_standby_knows_the_newest_of_each_breaker"
 
+SEAL, WRITER = f"{_STATE}seal.py", "tests/cluster/test_store_writer.py"
+
 SHARED_STATE: Table = {
+    "shared_state/seal.py": (
+        Slip(
+            'self._domain + b"\\0" + body',
+            "body",
+            SEAL,
+            "a record of another routing domain opens this one",
+        ),
+        Slip(
+            "self.is_open = not self._keys and not is_required",
+            "self.is_open = not self._keys",
+            SEAL,
+            "a configuration with keys and without secrets believes every record",
+        ),
+        Slip(
+            "match[2], self._keys[:1])",
+            "match[2], self._keys)",
+            SEAL,
+            "a former secret can never be dropped",
+        ),
+    ),
+    "shared_state/tenants.py": (
+        Slip(
+            "return self._seal.is_believed(text) or (known is not None and body_of(known) == body_of(text))",
+            "return self._seal.is_believed(text)",
+            WRITER,
+            "a new secret locks the tenants out until every replica has it",
+        ),
+        Slip(
+            "return self._seal.is_believed(text) or (known is not None and body_of(known) == body_of(text))",
+            "return self._seal.is_believed(text) or known is not None",
+            WRITER,
+            "a person who can write to the store changes a tenant's key",
+        ),
+    ),
+    "shared_state/news.py": (
+        Slip(
+            "except ValueError:",
+            "except KeyError:",
+            f"{_STATE}news.py",
+            "nonsense on a channel breaks the connection that listens",
+        ),
+    ),
     "shared_state/batcher.py": (
         Slip(
             "if overdue and turns:",

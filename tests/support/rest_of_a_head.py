@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.http_text import Refuse
+from gateway.http_text import Address, Refuse
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n"
 BEGUN = b"GET /other HTTP/1.1\r\nx: "
@@ -28,7 +28,7 @@ async def asked_of_the_rest_of_a_head(serve: Serve) -> list[bytes]:
     async def drained() -> None:
         await over.wait()
 
-    def refuse(data: bytes) -> None:
+    def refuse(data: bytes, _client: Address) -> None:
         asked.append(data)
 
     listener = socket.create_server(("127.0.0.1", 0))

@@ -157,7 +157,7 @@ class Engine:
         await hypercorn_engine.serve(
             self._app,
             config,
-            lambda _data: None,
+            lambda _data, _client: None,
             drained,
             connections,
             tls=self.tls,

@@ -183,7 +183,7 @@ def test_force_of_something_unknown_is_not_found(replica: ReplicaProcess, deploy
     assert (answer.status, answer.error["code"]) == (404, "not_found")
 
 
-@pytest.mark.parametrize("relay", ["x-forwarded-for", "forwarded", "x-real-ip"])
+@pytest.mark.parametrize("relay", ["x-forwarded-for", "forwarded", "x-real-ip", "via", "cf-connecting-ip"])
 @pytest.mark.parametrize("path", [STATS, "/v1/admin/explain?model=gpt-4"])
 def test_without_an_admin_key_relayed_callers_are_turned_away(replica: ReplicaProcess, path: str, relay: str) -> None:
     answer = replica.get(path, {relay: "203.0.113.9"})

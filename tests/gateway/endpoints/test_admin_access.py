@@ -6,10 +6,12 @@ import pytest
 from starlette.requests import Request
 
 from gateway.auth import Authenticator
+from gateway.auth_settings import AuthSettings
 from gateway.endpoints.access import AdminAccess
+from gateway.endpoints.visitors import Visitors
 from gateway.errors import Unauthorized
 from gateway.setting_types import Secret
-from gateway.settings import AuthSettings
+from gateway.wrong_keys import WrongKeys
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import STATS, Cluster, ReplicaProcess, deployment, running_cluster
@@ -66,7 +68,7 @@ def test_browser_that_asks_before_it_calls_is_not_encouraged(replica: ReplicaPro
     asked = {"origin": "http://evil.example", "access-control-request-method": "POST"}
     answer = replica.request("OPTIONS", FORCE, headers=asked)
 
-    assert answer.status == 405
+    assert answer.status == 403
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
@@ -99,6 +101,62 @@ def test_the_key_may_be_used_under_any_name_but_not_by_another_site(locked: Repl
     assert locked.get(STATS, key | {"origin": "http://evil.example"}).status == 403
 
 
+@pytest.fixture(scope="module")
+def keyed_replicas(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[list[ReplicaProcess]]:
+    """Tenants with keys and no admin key: as it is by default, and with `auth.admin: local`."""
+    models = [deployment("primary", provider_processes[0], "gpt-4")]
+    auth = {"keys": [{"name": "team", "key": "key-team"}]}
+    with (
+        running_cluster(store, provider_processes, models, domain="off", replicas=1, auth=auth) as off,
+        running_cluster(
+            store,
+            provider_processes,
+            models,
+            domain="by-choice",
+            replicas=1,
+            auth=auth | {"admin": "local"},
+        ) as local,
+    ):
+        yield [off.replicas[0], local.replicas[0]]
+
+
+@pytest.mark.parametrize(("method", "path"), [*CALLS, ("GET", "/admin")])
+def test_with_tenants_keys_and_no_admin_key_the_admin_endpoints_are_off(
+    keyed_replicas: list[ReplicaProcess], method: str, path: str
+) -> None:
+    for headers in ({}, {"authorization": "Bearer key-team"}, {"x-forwarded-for": "203.0.113.9"}):
+        answer = keyed_replicas[0].request(method, path, b"{}", headers)
+
+        assert (answer.status, answer.error["code"]) == (403, "admin_disabled")
+        assert "auth.admin: local" in answer.error["message"]
+
+
+def test_tenants_of_a_gateway_without_an_admin_key_are_served(keyed_replicas: list[ReplicaProcess]) -> None:
+    statuses = [replica.chat(headers={"authorization": "Bearer key-team"}).status for replica in keyed_replicas]
+
+    assert statuses == [200, 200]
+
+
+def test_local_administration_by_choice_is_for_callers_that_no_proxy_relays(
+    keyed_replicas: list[ReplicaProcess],
+) -> None:
+    local = keyed_replicas[1]
+    relayed = [local.get(STATS, {name: "127.0.0.1"}).status for name in ("via", "x-forwarded-proto", "true-client-ip")]
+    foreign = local.get(STATS, {"host": "gateway.example"})
+
+    assert local.stats()["should_shed_load"] is False
+    assert local.get("/admin").status == 200
+    assert relayed == [401, 401, 401]
+    assert (foreign.status, foreign.error["code"]) == (403, "cross_origin")
+
+
+def test_local_administration_by_choice_is_warned_of_at_start(keyed_replicas: list[ReplicaProcess]) -> None:
+    off, local = keyed_replicas
+
+    assert "auth.admin: every program on this machine administers without a key" in local.said()
+    assert "auth.admin:" not in off.said()
+
+
 def test_refusal_is_logged_without_the_key(locked: ReplicaProcess) -> None:
     def is_logged() -> bool:
         locked.get("/v1/admin/explain?model=%0Aforged", {"authorization": "Bearer sk-guessed"})
@@ -112,7 +170,8 @@ def test_refusal_is_logged_without_the_key(locked: ReplicaProcess) -> None:
 
 def test_flood_of_refusals_is_a_line_a_second(caplog: pytest.LogCaptureFixture) -> None:
     clock = [0.0]
-    access = AdminAccess(Authenticator(AuthSettings(admin_key=Secret("key-admin"))), lambda: clock[0])
+    authenticator = Authenticator(AuthSettings(admin_key=Secret("key-admin")))
+    access = AdminAccess(authenticator, Visitors((), WrongKeys()), lambda: clock[0])
     scope = {"type": "http", "method": "GET", "path": "/v1/admin/x\nforged", "headers": [], "server": ("h", 1)}
     for at_s in (0.0, 0.2, 0.9, 1.0):
         clock[0] = at_s

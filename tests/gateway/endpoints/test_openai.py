@@ -251,7 +251,7 @@ def test_unknown_model_is_not_found(replica: ReplicaProcess, name: str) -> None:
 
 def test_body_may_come_byte_by_byte(replica: ReplicaProcess) -> None:
     body = json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}]}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: test\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
     with Call(replica.address, head.encode()) as call:
         for byte in body:
             call.send(bytes([byte]))

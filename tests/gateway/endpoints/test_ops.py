@@ -128,7 +128,12 @@ def test_words_of_providers_and_clients_are_no_labels(
         [deployment("primary", provider_processes[0], "gpt-4"), deployment("raw", raw_provider.url, "raw")],
         domain="flooded",
         replicas=1,
-        auth={"keys": [{"name": "first", "key": "key-of-the-first"}]},
+        auth={
+            "admin": "local",
+            "signing_keys": ["key-that-signs-tenants"],
+            "keys": [{"name": "first", "key": "key-of-the-first"}],
+        },
+        server={"trusted_proxies": ["127.0.0.0/8"]},
     ) as cluster:
         replica = cluster.replicas[0]
         _flood(replica, raw_provider, 0)
@@ -154,7 +159,8 @@ def _flood(replica: ReplicaProcess, raw_provider: RawProvider, number: int) -> N
     assert replica.chat("gpt-4", headers=told).status == 200
     assert replica.chat(word, headers=told).status == 404
     assert replica.chat("gpt-4", headers=told | {"x-pllm-priority": word}).status == 400
-    assert replica.chat("gpt-4", headers={"authorization": f"Bearer {word}-unknown"}).status == 401
+    stranger = {"authorization": f"Bearer {word}-unknown", "x-forwarded-for": f"10.0.0.{number}"}
+    assert replica.chat("gpt-4", headers=stranger).status == 401
     assert replica.get(f"/{word}").status == 404
     replica.request(word.upper(), "/v1/models", headers=told)
 

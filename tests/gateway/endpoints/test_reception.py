@@ -12,10 +12,12 @@ from gateway.calls import Kind
 from gateway.catalog import Catalog
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.reception import Reception
+from gateway.endpoints.visitors import Visitors
 from gateway.errors import Forbidden, InvalidRequest
 from gateway.json_bounds import LARGE
 from gateway.settings import parse
 from gateway.upstream import Upstream
+from gateway.wrong_keys import WrongKeys
 from shared_state.failover import Failover
 from tests.support.stores import on_loop
 
@@ -47,13 +49,15 @@ class Read:
         admission = Admission(store, settings.router)
         dispatcher = Dispatcher(store, admission, self.upstream, Catalog(settings), settings.router)
         memory = BodyMemory(1 << 20, lambda: True)
-        self._reception = Reception(dispatcher, authenticator, 1000, memory, settings.server.max_messages)
+        self._reception = Reception(
+            dispatcher, authenticator, 1000, memory, Visitors((), WrongKeys()), settings.server.max_messages
+        )
         self._headers = [(b"authorization", b"Bearer team-key")]
 
     async def __call__(self, body: bytes) -> str:
         """Returns the model, and releases what the request held."""
         try:
-            tenant = self._reception.tenant(self._headers)
+            tenant = self._reception.known(self._headers)
             return (await self._reception.read(Kind.CHAT, self._headers, body, tenant)).route.model
         finally:
             await self.upstream.close()

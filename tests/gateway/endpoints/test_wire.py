@@ -10,7 +10,7 @@ from tests.loadtest.process import CHAT, ProviderProcess, wait_until
 from tests.support.cluster import ReplicaProcess
 from tests.support.wire import Answer, Call, chat_bytes, request_bytes
 
-CHUNKED = b"POST %b HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n"
+CHUNKED = b"POST %b HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
 PART = b"10000\r\n" + b"x" * 65_536 + b"\r\n"
 
 

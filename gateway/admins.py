@@ -1,0 +1,76 @@
+"""Who may administer, and how much: the holders of admin keys, each in a role; without any such key, callers on this
+machine where that is wanted.
+"""
+
+import hmac
+import ipaddress
+from typing import Literal
+
+import msgspec
+
+from gateway.auth_settings import AdminRole, AuthSettings
+from gateway.host_header import Headers
+from gateway.origin import is_relayed
+from gateway.presented_keys import digest, presented_keys
+
+Mode = Literal["key", "local", "off"]
+ROLES: tuple[AdminRole, ...] = ("viewer", "operator", "admin")  # each may do what those before it may
+
+
+class Admin(msgspec.Struct, frozen=True):
+    """``name``: as logs and events show it, never the key."""
+
+    name: str
+    role: AdminRole = "admin"
+
+    def may_act_as(self, role: AdminRole) -> bool:
+        return ROLES.index(self.role) >= ROLES.index(role)
+
+
+ADMIN, LOCAL = Admin("admin"), Admin("local")  # the holder of auth.admin_key; a caller on this machine
+
+
+class Admins:
+    """``mode``: what the admin endpoints demand; `off`: they refuse everything. A gateway whose tenants have keys is
+    meant for others than its own machine, and a proxy on it makes all of them callers from loopback: so `local` has to
+    be configured there.
+    """
+
+    def __init__(self, settings: AuthSettings) -> None:
+        self._by_digest = {digest(each.key.encode()): Admin(each.name, each.role) for each in settings.admin_keys}
+        if settings.admin_key:
+            self._by_digest[digest(settings.admin_key.encode())] = ADMIN
+        is_local = settings.admin == "local" or not settings.keys
+        self.mode: Mode = "key" if self._by_digest else "local" if is_local else "off"
+
+    def of(self, headers: Headers, client_host: str | None) -> Admin | None:
+        """``client_host`` None is a unix socket."""
+        match self.mode:
+            case "key":
+                return self._by_key(headers)
+            case "local":
+                return LOCAL if _is_local(client_host) and not is_relayed(headers) else None
+        return None
+
+    def _by_key(self, headers: Headers) -> Admin | None:
+        """Compares with every key, so that the time shows neither which one nor how much of it was right."""
+        found = None
+        for presented in (digest(key) for key in presented_keys(headers)):
+            for known, admin in self._by_digest.items():
+                if hmac.compare_digest(presented, known):
+                    found = admin
+        return found
+
+    def has_key(self, key_digest: bytes) -> bool:
+        return any(hmac.compare_digest(key_digest, known) for known in self._by_digest)
+
+
+def _is_local(client_host: str | None) -> bool:
+    if client_host is None:
+        return True
+    try:
+        address = ipaddress.ip_address(client_host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback

@@ -1,0 +1,26 @@
+"""Stands before every endpoint while there are no keys: a page of another site must neither spend the money of this
+machine's user nor read what is here, under whatever name it calls.
+"""
+
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.endpoints.error_forms import rendered
+from gateway.origin import foreign_call
+
+
+class Threshold:
+    """``is_open``: whether callers without a key are served now."""
+
+    def __init__(self, app: ASGIApp, is_open: Callable[[], bool]) -> None:
+        self._app = app
+        self._is_open = is_open
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        fault = foreign_call(scope["headers"]) if scope["type"] == "http" and self._is_open() else None
+        if fault is None:
+            await self._app(scope, receive, send)
+        else:
+            await rendered(Request(scope), fault)(scope, receive, send)

@@ -1,0 +1,80 @@
+"""The routes of the configuration in force, by model and kind of call: for keys that may use every model, and for those
+with a list, whose fallbacks keep to it.
+"""
+
+from collections.abc import Callable, Sequence
+
+from gateway.auth import Tenant
+from gateway.calls import Call, Kind
+from gateway.catalog import Candidate, Catalog
+from gateway.course import Route
+from gateway.errors import Forbidden, InvalidRequest, ModelNotFound
+from gateway.queueing import Queue
+from gateway.upstream import Upstream
+from gateway.way import Packed, ways
+
+LISTS_MOST = 10_000  # routes kept for keys with a list: tenants that come and go must not fill the memory
+
+
+class Routes:
+    """``queue``: of a model, by its name and the ids of its candidates."""
+
+    def __init__(
+        self, upstream: Upstream, catalog: Catalog, queue: Callable[[str, Sequence[str]], Queue], plan: Packed
+    ) -> None:
+        self._upstream = upstream
+        self._catalog = catalog
+        self._queue = queue
+        self._plan = plan
+        self._whole = {(model, kind): self._made(model, kind) for model in catalog.models() for kind in Kind}
+        self._by_list: dict[tuple[str, Kind, frozenset[str]], Route] = {}
+
+    def _made(self, model: str, kind: Kind, allowed: frozenset[str] = frozenset()) -> Route:
+        route = self._catalog.resolve(model, allowed)
+        assert route is not None
+        candidates = self._serving(route.candidates, kind)
+        chains = {refusal: self._serving(chain, kind) for refusal, chain in route.chains.items()}
+        queue = self._queue(route.model, [candidate.deployment.id for candidate in candidates])
+        return Route(route.model, candidates, ways(candidates, self._plan), chains, queue, self._upstream)
+
+    def _serving(self, candidates: Sequence[Candidate], kind: Kind) -> tuple[Candidate, ...]:
+        return tuple(c for c in candidates if self._upstream.serves(c.deployment.id, kind))
+
+    def of(self, call: Call, tenant: Tenant) -> Route | None:
+        """Returns the route without what is outside the tenant's list; None for an unknown model."""
+        whole = self._whole.get((call.model, call.kind))
+        if whole is None or not tenant.models:
+            return whole
+        key = (call.model, call.kind, tenant.models)
+        route = self._by_list.get(key)
+        if route is None:
+            if len(self._by_list) >= LISTS_MOST:
+                self._by_list.clear()
+            is_whole = self._catalog.resolve(call.model, tenant.models) is self._catalog.resolve(call.model)
+            route = self._by_list[key] = whole if is_whole else self._made(*key)
+        return route
+
+    def resolve(self, call: Call, tenant: Tenant) -> Route:
+        """Raises ModelNotFound, Forbidden, InvalidRequest."""
+        whole = self._whole.get((call.model, call.kind))
+        if whole is None:
+            raise ModelNotFound(f"The model `{call.model[:200]}` does not exist.", param="model")
+        if not tenant.may_use(call.model, whole.model):
+            raise Forbidden(f"This API key may not use the model `{call.model}`.", param="model")
+        route = self.of(call, tenant)
+        assert route is not None
+        if not route.candidates:
+            message = f"No provider of the model `{call.model}` has the endpoint /v1{call.kind.value}."
+            raise InvalidRequest(message, param="model", code="endpoint_not_supported")
+        return route
+
+    def outside_key(self, call: Call, tenant: Tenant) -> list[str]:
+        """Returns the fallback models that the tenant's list leaves out. Raises as `resolve`."""
+        kept = _models_of(self.resolve(call, tenant))
+        return [name for name in _models_of(self._whole[call.model, call.kind]) if name not in kept]
+
+
+def _models_of(route: Route) -> list[str]:
+    """The models at which a request may end."""
+    parts = (route.candidates, *route.chains.values())
+    return list(dict.fromkeys(each.deployment.model_name for part in parts for each in part))

@@ -1,0 +1,43 @@
+"""What a configuration allows that its operator may not want: said by `pllm check` and at start, and not refused."""
+
+from collections.abc import Iterator
+
+from gateway.auth_settings import weak_keys
+from gateway.setting_rules import is_loopback
+from gateway.settings import Settings
+from gateway.yaml_source import Problem
+
+
+def warnings(settings: Settings) -> Iterator[Problem]:
+    auth = settings.auth
+    if auth.admin == "local":
+        yield Problem(
+            "auth.admin",
+            "every program on this machine administers without a key; so does every caller of a proxy on it that adds "
+            "no header of its own. Set auth.admin_key instead",
+        )
+    server = settings.server
+    if is_loopback(server.host):
+        yield from weak_keys(auth)
+    is_shown = auth.keys and not auth.admin_key and not auth.admin_keys and server.metrics_port is None
+    if is_shown and not is_loopback(server.host):
+        yield Problem(
+            "server.metrics_port",
+            "without it, and without an admin key, /metrics shows every caller the tenants and what they spend",
+        )
+    if settings.router.fallbacks_within_key:
+        yield from _chains_cut_short(settings)
+
+
+def _chains_cut_short(settings: Settings) -> Iterator[Problem]:
+    """Fallbacks that a key's list of models leaves out, which nothing else shows before an outage."""
+    router = settings.router
+    chains = (router.fallbacks, router.context_window_fallbacks, router.content_policy_fallbacks)
+    for index, entry in enumerate(settings.auth.keys):
+        own = {router.aliases.get(name, name) for name in entry.models}
+        targets = {name: None for each in chains for model in own for name in each.get(model, ()) if name not in own}
+        if targets:
+            yield Problem(
+                f"auth.keys[{index}].models",
+                f"no fallback leads this key to {', '.join(targets)}, as router.fallbacks_within_key keeps to the list",
+            )

@@ -1,0 +1,31 @@
+"""Wrong keys, counted by where they come from. Twenty a minute are answered as such, further ones with a 429 at once:
+nothing is held open, and the table is bounded. A right key is never counted and never refused, whatever others behind
+the same address do; that keys have 16 characters is what makes guessing hopeless.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from gateway.client_address import network_of
+
+BURST, PER_S = 20, 60.0
+KNOWN_MOST = 10_000  # networks that are remembered, at this replica; the one that was heard of longest ago is forgotten
+
+
+class WrongKeys:
+    """GCRA: for each network the time at which its next wrong key would be due at an even pace."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._due_s: OrderedDict[str, float] = OrderedDict()
+
+    def note(self, address: str) -> int:
+        """Counts one more; returns the milliseconds until the next is answered as such, 0 while that is now."""
+        network, now = network_of(address), self._now()
+        due_s = max(self._due_s.pop(network, now), now) + PER_S / BURST
+        wait_s = due_s - now - PER_S
+        self._due_s[network] = due_s if wait_s <= 0 else due_s - PER_S / BURST
+        if len(self._due_s) > KNOWN_MOST:
+            self._due_s.popitem(last=False)
+        return max(0, round(wait_s * 1000))

@@ -1,0 +1,51 @@
+"""Messages that make no sense: ignored, counted by channel, and logged now and then."""
+
+from typing import Any, cast
+
+import pytest
+
+from shared_state import news
+from shared_state.client import Client
+from shared_state.news import LOG_EVERY_S, News
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def told(listener: News, channel: bytes, message: bytes) -> None:
+    listener._on_reply([b"message", channel, message])
+
+
+def test_message_that_makes_no_sense_is_counted_and_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    clock, before = Clock(), news.ignored.copy()
+
+    def heard(_channel: bytes, message: bytes) -> None:
+        int(message)
+
+    listener = News(cast(Client, cast(Any, None)), (b"pllm:{d}:tenants",), heard, clock)
+    for at_s in (0.0, 1.0, LOG_EVERY_S - 1, LOG_EVERY_S):
+        clock.now_s = at_s
+        told(listener, b"pllm:{d}:tenants", b"\xff\nforged " + b"x" * 1000)
+    told(listener, b"pllm:{d}:tenants", b"5")
+
+    assert news.ignored["tenants"] - before["tenants"] == 4
+    assert len(caplog.messages) == 2
+    assert all(message.startswith(r"ignored b'\xff\nforged xxx") for message in caplog.messages)
+    assert all(
+        len(message) < 200 and record.exc_info is None
+        for message, record in zip(caplog.messages, caplog.records, strict=True)
+    )
+
+
+def test_defect_is_not_taken_for_nonsense() -> None:
+    def heard(_channel: bytes, _message: bytes) -> None:
+        raise KeyError
+
+    listener = News(cast(Client, cast(Any, None)), (b"c",), heard)
+
+    with pytest.raises(KeyError):
+        told(listener, b"c", b"1")
