@@ -17,7 +17,10 @@ from tests.support.h2_wire import END_HEADERS, END_STREAM, GET, POST, H2Wire, bl
 from tests.support.tls_engine import Echo
 
 CONNECTIONS = 300
+TIMEOUTS = Timeouts(keep_alive=0.2, head=0.05, body=0.05, stall=0.05, linger=0.05)
 LONG_S = 120.0
+
+_log = logging.getLogger("fuzz")
 
 
 def piece(random_: random.Random, stream_id: int) -> bytes:
@@ -45,18 +48,19 @@ def connection(random_: random.Random) -> bytes:
 
 
 def fuzz(seed: int, is_over: Callable[[int], bool], caplog: pytest.LogCaptureFixture) -> None:
+    _log.warning("seed %d", seed)
     random_, count, failures = random.Random(seed), 0, background.failures["event loop"]
-    with Alone(Echo(), Timeouts(head=0.05, body=0.05, stall=0.05, linger=0.05)) as alone:
+    with Alone(Echo(), TIMEOUTS) as alone:
         while not is_over(count):
             count += 1
             with H2Wire(alone.address, None, begins=False) as wire:
                 wire.send(connection(random_))
-                assert wire.outcome(), f"seed {seed}, connection {count}"
+                assert wire.outcome(), f"connection {count}"
         with H2Wire(alone.address, None) as wire:
             wire.send(headers(1))
             assert wire.answer(1)[0] == "200"
 
-    assert not [record for record in caplog.records if record.levelno >= logging.ERROR], f"seed {seed}"
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert background.failures["event loop"] == failures
 
 
