@@ -214,10 +214,10 @@ def _tenants(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     settings = load(options.file, os.environ)
-    of_files = certificates.check(settings.server.tls) if settings.server.tls is not None else []
+    of_tls = certificates.check(settings.server.tls) if settings.server.tls is not None else []
     models = len({deployment.model_name for deployment in settings.model_list})
     print(f"{options.file}: valid, {len(settings.model_list)} deployments of {models} models")
-    for warning in (*of_files, *warnings(settings)):
+    for warning in (*warnings(settings), *of_tls):
         print(f"warning: {warning}")
     verdicts = provider_probe.probe(settings) if options.probe else []
     for verdict in verdicts:

@@ -198,8 +198,11 @@ async def _gateway_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
+        headers = dict(error.headers or {})
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"allow": f"{headers.get('Allow', '')}, OPTIONS"})
         refused = MethodNotAllowed(f"{request.method} is not allowed here.")
-        return rendered(request, refused, dict(error.headers or {}))
+        return rendered(request, refused, headers)
     return rendered(request, NotFound("There is no such endpoint."))
 
 

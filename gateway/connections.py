@@ -8,24 +8,8 @@ from functools import partial
 from typing import Any, cast
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
 
-
-class Wire(ResponseHandler):
-    """Closes when something comes while nothing is asked: it would be taken for the answer to the next call, which may
-    be another tenant's.
-    """
-
-    is_idle = False
-    has_heard = False  # since it was taken for the present call
-
-    def data_received(self, data: bytes) -> None:
-        if self.is_idle and data:  # with none it is only told to go on
-            self.close()
-        else:
-            self.has_heard = True
-            super().data_received(data)
-
+from gateway.provider_wire import Wire
 
 # aiohttp takes a connection in the task that sends, and reports a closed one without the connection: hence by context.
 _reused: ContextVar[Wire | None] = ContextVar("reused connection", default=None)
@@ -62,7 +46,7 @@ class Connector(aiohttp.TCPConnector):
         connection = await super()._get(key, traces)
         if connection is not None:
             wire = cast(Wire, connection.protocol)
-            wire.is_idle = wire.has_heard = False
+            wire.begin()
             _reused.set(wire)
         return connection
 

@@ -15,6 +15,12 @@ import aiohttp
 from aiohttp.http_exceptions import LineTooLong
 
 WORDS_MOST = 120  # characters
+
+
+class EndlessAnswer(aiohttp.ClientPayloadError):
+    """A provider sends more headers, trailers or chunk framing than this replica takes."""
+
+
 _CHAIN_MOST = 8  # causes of causes
 
 _BY_ERRNO = {
@@ -60,6 +66,7 @@ _PARTICULAR: tuple[tuple[type[BaseException], str], ...] = (
     (aiohttp.ServerDisconnectedError, "connection closed before the answer"),
     (aiohttp.ServerFingerprintMismatch, "certificate: not trusted"),
     (aiohttp.InvalidURL, "invalid address"),
+    (EndlessAnswer, "answer with headers, trailers or chunks without end"),
     (LineTooLong, "answer headers too long"),
     (ConnectionRefusedError, "connection refused"),
     (ConnectionResetError, "connection reset"),
@@ -89,7 +96,14 @@ def fault_words(error: BaseException) -> str:
     return f"unknown fault ({type(error).__name__})"[:WORDS_MOST]
 
 
-_LASTING = (ssl.SSLError, aiohttp.ClientSSLError, aiohttp.InvalidURL, aiohttp.ClientResponseError, TimeoutError)
+_LASTING = (
+    EndlessAnswer,
+    ssl.SSLError,
+    aiohttp.ClientSSLError,
+    aiohttp.InvalidURL,
+    aiohttp.ClientResponseError,
+    TimeoutError,
+)
 
 
 def may_pass(error: BaseException) -> bool:

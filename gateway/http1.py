@@ -19,10 +19,9 @@ from gateway.byte_bounds import HEAD_TOO_LARGE, ByteBounds
 from gateway.client_clock import ClientClock, Timeouts
 from gateway.client_connections import ClientConnections
 from gateway.http_text import SURPLUS, Refuse, refusal
-from gateway.request_head import InvalidHead, checked_head, without_offer
+from gateway.request_head import InvalidHead, answer_to, checked_head, without_offer
 
 AHEAD_MOST = 65_536  # bytes sent ahead of the answer in flight; who sends more is told to come again
-NOT_HTTP = b"The request is not valid HTTP."
 
 
 class _NoRoom(Exception):
@@ -209,13 +208,8 @@ class Http1(asyncio.Protocol):
         self._bounds.received(len(data))
         try:
             self._feed(data)
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            if isinstance(cause, InvalidHead):
-                return refusal(cause.status, str(cause).encode())
-            return SURPLUS if isinstance(cause, _NoRoom) else refusal(400, NOT_HTTP)
-        except (httptools.HttpParserError, httptools.HttpParserInvalidURLError):
-            return refusal(400, NOT_HTTP)
+        except httptools.HttpParserError as error:
+            return SURPLUS if isinstance(error.__context__, _NoRoom) else answer_to(error)
         excess = self._bounds.excess()
         if excess is not None:
             return refusal(*excess)

@@ -8,10 +8,12 @@ import httptools
 import msgspec
 
 from gateway.host_header import parse_host
+from gateway.http_text import refusal
 
 Header = tuple[bytes, bytes]
 
 _CONTINUE = b"100-continue"
+_OTHER_VERSION = "Invalid HTTP version"  # llhttp's reason for one digit, a dot and one digit that it does not know
 
 
 class InvalidHead(Exception):
@@ -81,6 +83,14 @@ def _other_form(method: str, url: bytes, headers: list[Header]) -> tuple[bytes, 
     target = rest[end:] if rest[end : end + 1] == b"/" else b"/" + rest[end:]
     others = [header for header in headers if header[0] != b"host"]
     return target, [(b"host", authority), *others]
+
+
+def answer_to(error: httptools.HttpParserError) -> bytes:
+    """Returns the answer to a request that is refused."""
+    cause = error.__context__
+    if isinstance(cause, InvalidHead):
+        return refusal(cause.status, str(cause).encode())
+    return refusal(505 if str(error) == _OTHER_VERSION else 400, b"The request is not valid HTTP.")
 
 
 def without_offer(parser: httptools.HttpRequestParser, url: bytes, headers: Iterable[Header]) -> bytes:

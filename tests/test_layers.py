@@ -61,7 +61,7 @@ ORDER = {
             "queueing",
         ),
         *("answer", "last_attempt", "tracing", "rate_limits", "exhausted", "interrupt", "flight", "deadline"),
-        *("body_memory", "upstream", "whole_answer", "connections", "targets", "exchange", "off_loop"),
+        *("body_memory", "upstream", "whole_answer", "connections", "provider_wire", "targets", "exchange", "off_loop"),
         *("providers.adapters", "providers.inquiry"),
         *("providers.anthropic", "providers.azure", "providers.openai"),
         *("dialects.chat_as_messages", "dialects.chat_as_messages_request", "dialects.chat_as_messages_tools"),
@@ -178,7 +178,7 @@ ONLY = {
     "httpx": ("gateway.console",),
     "aiohttp": (
         *("gateway.upstream", "gateway.targets", "gateway.connections", "gateway.fault_words", "gateway.exchange"),
-        *("gateway.provider_probe", "gateway.health_checks"),
+        *("gateway.provider_probe", "gateway.health_checks", "gateway.provider_wire"),
         "loadtest",
     ),
     "starlette": (

@@ -48,7 +48,6 @@ def test_unknown_path_of_anthropics_clients_is_told_in_their_dialect(replica: Re
         ("GET", CHAT, "POST"),
         ("DELETE", CHAT, "POST"),
         ("POST", "/v1/models", "GET"),
-        ("OPTIONS", "/v1/models", "GET"),
         ("PUT", STATS, "GET"),
         ("GET", "/v1/admin/deployments/primary/open", "POST"),
     ],
@@ -60,6 +59,13 @@ def test_wrong_method_is_refused_and_the_right_one_named(
 
     assert (answer.status, answer.error["code"]) == (405, "method_not_allowed")
     assert allowed in answer.headers["allow"]
+
+
+def test_options_of_a_path_names_its_methods(replica: ReplicaProcess) -> None:
+    answer = replica.request("OPTIONS", "/v1/models")
+
+    assert (answer.status, answer.body) == (204, b"")
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
 
 
 def test_websocket_is_refused(replica: ReplicaProcess, provider: ProviderProcess) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from loadtest.bench_rig import cpu_s
 from tests.loadtest.process import wait_until
 from tests.support.cluster import Cluster, ReplicaProcess
 from tests.support.raw_provider import (
@@ -231,3 +232,56 @@ def test_stream_that_is_too_long_to_be_held_is_passed_on(
         head = call.read_until(b"\r\n\r\n")
 
     assert b"x-pllm-deployment: raw-saved" in head
+
+
+ENDLESS = {
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2000),
+    "line of an interim answer": (b"HTTP/1.1 103 Early Hints\r\nx: ", b"y" * 65_536),
+    "blank lines": (b"", b"\r\n" * 30_000),
+    "reason": (b"HTTP/1.1 200 ", b"y" * 65_536),
+    "header": (b"HTTP/1.1 200 OK\r\nx: ", b"y" * 65_536),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n" * 8000),
+    "extension": (CHUNKED + b"5;", b"y" * 65_536),
+    "tiny chunks": (CHUNKED, b"1\r\n \r\n" * 8000),
+    "trailer": (CHUNKED + b"%x\r\n%b\r\n0\r\nx: " % (len(ANSWER), ANSWER), b"y" * 65_536),
+    "trailers": (CHUNKED + b"%x\r\n%b\r\n0\r\n" % (len(ANSWER), ANSWER), b"x: y\r\n" * 8000),
+}
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
+@pytest.mark.parametrize(("start", "more"), ENDLESS.values(), ids=ENDLESS)
+def test_bytes_without_end_that_are_no_body_break_an_answer(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, start: bytes, more: bytes, is_stream: bool
+) -> None:
+    raw_provider.answer, raw_provider.flood = start, more
+    before = cpu_s(replica.process.pid)
+    answer = replica.chat("raw-saved", stream=is_stream)
+    cluster.wait_until_idle()
+
+    assert (answer.status, answer.headers["x-pllm-fallback"]) == (200, "raw-saved>spare")
+    assert raw_provider.flooded < 16 * 1_048_576  # what the system's buffers hold is among it
+    assert cpu_s(replica.process.pid) - before < 1.0
+
+
+def test_chunk_that_is_malformed_in_a_later_packet_ends_the_answer_at_once(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider
+) -> None:
+    raw_provider.answer, raw_provider.drips = CHUNKED + b"1\r\n \r\n", [b"-1\r\n"]
+    raw_provider.is_holding = True
+    answer = replica.chat("raw-saved")
+    cluster.wait_until_idle()
+
+    assert (answer.status, answer.headers["x-pllm-fallback"]) == (200, "raw-saved>spare")
+
+
+def test_one_byte_a_chunk_is_an_answer(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
+    body = json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": "x" * 10_000}}]}).encode()
+    raw_provider.answer = CHUNKED + b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+
+    assert replica.chat("raw").body == body
+
+
+def test_what_follows_an_answer_does_not_spoil_it(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
+    raw_provider.answer = plain(ANSWER, extra="connection: keep-alive\r\n") + b"garbage" * 100
+
+    assert replica.chat("raw").body == ANSWER

@@ -20,7 +20,7 @@ from openai.types.chat import ChatCompletionUserMessageParam
 
 from shared_state.embedded import EmbeddedStore, die_with_parent
 from tests.loadtest.process import CHAT, PATIENCE_S, ProviderProcess, chat_body, wait_until
-from tests.support.cluster import deployment, free_port
+from tests.support.cluster import START_TIMEOUT_S, deployment, free_port
 from tests.support.h2_wire import END_HEADERS, END_STREAM, H2Wire, client_context, data, headers
 from tests.support.programs import program
 from tests.support.tls_engine import Identity, identity
@@ -50,7 +50,7 @@ class Gateway:
         command = [sys.executable, "-m", "gateway", "serve", "--config", str(self.config), *arguments]
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=output, preexec_fn=die_with_parent)
-        wait_until(self._is_ready, self.said)
+        wait_until(self._is_ready, self.said, START_TIMEOUT_S)
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, self.said()

@@ -106,10 +106,12 @@ def message_body(**fields: Any) -> dict[str, Any]:
     return {**chat_body(), "model": "claude", "max_tokens": 5, **fields}
 
 
-def wait_until(is_so: Callable[[], bool], describe: Callable[[], str] = lambda: "") -> None:
-    ends_s = time.monotonic() + PATIENCE_S
+def wait_until(
+    is_so: Callable[[], bool], describe: Callable[[], str] = lambda: "", patience_s: float = PATIENCE_S
+) -> None:
+    ends_s = time.monotonic() + patience_s
     while not is_so():
-        assert time.monotonic() < ends_s, f"still not so after {PATIENCE_S} s {describe()}"
+        assert time.monotonic() < ends_s, f"still not so after {patience_s} s {describe()}"
         time.sleep(0.005)
 
 

@@ -671,6 +671,20 @@ JUDGEMENTS: Table = {
             CONNECTIONS,
             "a second kept connection that is closed as well fails the request",
         ),
+    ),
+    "gateway/provider_wire.py": (
+        Slip(
+            "self._received > HEAD_MOST or self._interim > INTERIM_MOST",
+            "self._received > HEAD_MOST",
+            HTTP,
+            "a provider's endless interim answers freeze a replica",
+        ),
+        Slip(
+            "is_excess = self._received - body > OTHER_MOST + body",
+            "is_excess = False",
+            HTTP,
+            "a provider's endless trailer holds a call and its connection",
+        ),
         Slip(
             "if self.is_idle and data:",
             "if False:",

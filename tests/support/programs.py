@@ -16,6 +16,7 @@ PACKAGES = {
     "bash": "bash",
     "chromedriver": "chromium-driver",
     "curl": "curl",
+    "haproxy": "haproxy",
     "openssl": "openssl",
     "prometheus": "prometheus",
     "promtool": "prometheus",

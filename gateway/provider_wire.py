@@ -1,0 +1,99 @@
+"""One connection to a provider, whose bytes are counted: what belongs to no body is bounded, as it is for clients.
+
+aiohttp bounds a header line and the number of headers, but neither interim answers nor chunk extensions, blank lines
+and trailers.
+"""
+
+from typing import Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+from gateway.fault_words import EndlessAnswer
+
+HEAD_MOST = 262_144  # bytes before the body; content policies and traces of proxies take tens of KB
+INTERIM_MOST = 100  # answers 1xx before the final one
+OTHER_MOST = 65_536  # bytes behind the head: chunk extensions and trailers; framing may be as large as its body
+SLICE = 16_384  # bytes parsed at once: a segment of 256 KiB may hold tens of thousands of chunks
+_BLANK, _HEAD_END = b"\r\n", b"\r\n\r\n"
+
+
+class Wire(ResponseHandler):
+    """Closes when something comes while nothing is asked: it would be taken for the answer to the next call, which may
+    be another tenant's. An answer with more than its bounds breaks, and its connection is closed.
+    """
+
+    is_idle = False
+    has_heard = False  # since it was taken for the present call
+    _is_head_due = True
+    _interim = _received = 0
+
+    def begin(self) -> None:
+        """A kept connection is taken for another call."""
+        self.is_idle = self.has_heard = False
+        self._is_head_due = True
+        self._interim = self._received = 0
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_idle and data:  # with none it is only told to go on
+            self.close()
+            return
+        self.has_heard = True
+        start, size = 0, len(data)
+        while start < size:
+            end = self._end_of_slice(data, start)
+            self._parse(data if end - start == size else data[start:end])
+            if self._exception is not None or self.transport is None:
+                return
+            start = end
+        if not size:
+            super().data_received(data)
+
+    def _end_of_slice(self, data: bytes, start: int) -> int:
+        """Heads are parsed one by one: they can be counted, and what is wrong behind one does not spoil it."""
+        end = min(start + SLICE, len(data))
+        if self._is_head_due and not data.startswith(_BLANK, start):
+            found = data.find(_HEAD_END, start, end)
+            if found >= 0:
+                return found + len(_HEAD_END)
+        return end
+
+    def _parse(self, data: bytes) -> None:
+        was_due = self._is_head_due
+        super().data_received(data)
+        payload = self._payload
+        if self._exception is not None:
+            # aiohttp ends the connection, but not a body that has begun: its reader would wait for ever.
+            self._end_body(aiohttp.ClientPayloadError("the body is malformed"))
+            return
+        body = payload.total_bytes if payload is not None else 0
+        if self._is_head_due:
+            self._received += len(data)
+            is_excess = self._received > HEAD_MOST or self._interim > INTERIM_MOST
+        elif was_due:
+            self._received = body
+            is_excess = False
+        else:
+            self._received += len(data)
+            is_excess = self._received - body > OTHER_MOST + body
+        if is_excess:
+            self._break_off()
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        """A head has been parsed."""
+        if 100 <= data[0].code < 200 and data[0].code != 101:
+            self._interim += 1
+        else:
+            self._is_head_due = False
+        super().feed_data(data, size)
+
+    def _break_off(self) -> None:
+        error = EndlessAnswer("headers, trailers or chunks without end")
+        self._end_body(error)
+        self.set_exception(error)
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _end_body(self, error: Exception) -> None:
+        if self._payload is not None and not self._payload.is_eof():
+            self._payload.set_exception(error)
