@@ -6,7 +6,7 @@ RUNS := .venv/.runs
 READY := .venv/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity chaos autoscale stages strategies forecast outage recoveries side-by-side geography saturation faults mutants screenshots lock clean
+.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity attacks chaos autoscale stages strategies forecast outage recoveries side-by-side geography saturation faults mutants screenshots lock clean
 
 setup: $(READY)
 
@@ -56,6 +56,11 @@ bench-peers: $(READY)
 # What the load generator itself can drive.
 capacity: $(READY)
 	$(BIN)/python -m loadtest.capacity $(ARGS)
+
+# What attacks on memory, connections and event loop do to a replica: minutes, writes docs/attacks.md; ARGS="slow idle"
+# tries those whose names contain one of these words.
+attacks: $(READY)
+	$(BIN)/python -m loadtest.attacks $(or $(ARGS),--out docs/attacks.md)
 
 # What clients see, and what the cluster does, while something goes wrong: all scenarios, or ARGS="provider-outage".
 chaos: $(READY)

@@ -20,13 +20,13 @@ BY_PROVIDER = "provider: "
 _HEAD = """\
 # Attacks on a replica's resources
 
-One replica with one core to itself at most, a healthy provider, and a client that calls it ten times a second, each on a
-new connection, while another process attacks. `/livez` is fetched every 50 ms. `make attacks` wrote this table on a
-machine of two cores that also ran the store, the provider and the attacker. `server.max_body_memory` is 128 MiB, a
-quarter of a container of 512 MiB.
+One replica, a healthy provider, and a client that makes up to ten calls a second, each on a new connection, while
+another process attacks. `/livez` is fetched every 50 ms. `make attacks` wrote this table on a machine of two cores that
+also ran the store, the provider, the attacker and other work. `server.max_body_memory` is 128 MiB, a quarter of a
+container of 512 MiB.
 
-A row holds when `/livez` answered within 1 s, memory grew by 64 MiB at most (by `max_body_memory` and twice as much for
-held bodies), no call of the normal client failed and its breaker is closed.
+A row holds when `/livez` answered within 1 s, memory grew by 64 MiB at most (by three times `max_body_memory` for held
+bodies), no call of the normal client failed and its breaker is closed.
 
 | attack | sent | memory before, peak (MiB) | worst /livez | normal client: calls, slowest | breaker | verdict |
 |---|---|---:|---:|---|---|---|
@@ -55,10 +55,10 @@ def row(name: str, seen: Seen) -> str:
     calls = ", ".join(f"{count} x {status}" for status, count in sorted(seen.statuses.items()))
     if name == "idle_connections":
         name = f"idle_connections, {DESCRIPTORS} descriptors"
-    return (
-        f"| {name.replace('_', ' ')} | {seen.sent} | {seen.before_mib:.0f}, {seen.peak_mib:.0f} | {seen.livez_ms:.0f} ms "
-        f"| {calls}; {seen.slowest_call_ms:.0f} ms | {seen.state.lower()} | "
-    )
+    memory = f"{seen.before_mib:.0f}, {seen.peak_mib:.0f}"
+    client = f"{calls}; {seen.slowest_call_ms:.0f} ms"
+    cells = (name.replace("_", " "), seen.sent, memory, f"{seen.livez_ms:.0f} ms", client, seen.state.lower(), "")
+    return f"| {' | '.join(cells)}"
 
 
 def rows(chosen: Sequence[str]) -> Iterator[str]:

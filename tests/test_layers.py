@@ -146,6 +146,7 @@ ORDER = {
     "loadtest": (
         *("bench_peers", "chaos", "saturation", "autoscale", "small_cluster", "scenario"),
         *("side_by_side", "engine", "recoveries", "claude_code", "sdks", "llama_engine"),
+        *("attacks", "attack_rig", "attack_clients", "attack_providers"),
         *("__main__", "command", "page", "charts", "events", "deeds", "report", "summary", "paper"),
         *("crew", "worker", "part", "flags", "flag_texts", "values", "drive"),
         *("client", "connection", "answers", "arrivals", "open_files"),

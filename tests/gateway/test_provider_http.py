@@ -182,6 +182,23 @@ def test_what_comes_unasked_is_not_the_answer_to_the_next_call(
     assert (first.body, second.body) == (ANSWER, ANSWER)
 
 
+@pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
+@pytest.mark.parametrize("size", [0, 300_000], ids=["small", "large"])
+def test_answer_behind_the_last_packet_of_another_is_not_the_next_ones(
+    replica: ReplicaProcess, raw_provider: RawProvider, is_stream: bool, size: int
+) -> None:
+    """The connection is released while that packet is parsed."""
+    whole = STREAM if is_stream else CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(ANSWER), ANSWER)
+    start = whole.removesuffix(b"0\r\n\r\n")
+    other = plain(b'{"choices": ["of another call"]}') + b"\r\n" * size
+    raw_provider.answer, raw_provider.drips, raw_provider.keeps = start, [b"0\r\n\r\n" + other], 1
+    first = replica.chat("raw", stream=is_stream)
+    raw_provider.answer, raw_provider.drips = PLAIN, []
+    second = replica.chat("raw")
+
+    assert (first.status, first.content, second.body) == (200, "raw", ANSWER)
+
+
 @pytest.mark.parametrize("content_type", ["text/html", "\x01\x7f", "x" * 8000])
 def test_content_type_is_ours(replica: ReplicaProcess, raw_provider: RawProvider, content_type: str) -> None:
     raw_provider.answer = plain(ANSWER, content_type=content_type)
@@ -275,7 +292,7 @@ def test_chunk_that_is_malformed_in_a_later_packet_ends_the_answer_at_once(
 
 
 def test_one_byte_a_chunk_is_an_answer(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
-    body = json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": "x" * 10_000}}]}).encode()
+    body = json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": "x" * 6_000}}]}).encode()
     raw_provider.answer = CHUNKED + b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
 
     assert replica.chat("raw").body == body

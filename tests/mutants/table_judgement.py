@@ -680,14 +680,14 @@ JUDGEMENTS: Table = {
             "a provider's endless interim answers freeze a replica",
         ),
         Slip(
-            "is_excess = self._received - body > OTHER_MOST + body",
+            "is_excess = self._received - unparsed - body > OTHER_MOST + body",
             "is_excess = False",
             HTTP,
             "a provider's endless trailer holds a call and its connection",
         ),
         Slip(
-            "if self.is_idle and data:",
-            "if False:",
+            "if self.is_idle:\n            self.close()\n            return\n        self.has_heard",
+            "self.has_heard",
             HTTP,
             "the answer to another call is taken for this one's",
         ),
