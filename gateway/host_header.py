@@ -38,6 +38,7 @@ def parse_host(value: bytes) -> Host | None:
     return Host(name, port) if name else None
 
 
+@lru_cache(maxsize=256)
 def is_this_machine(host: Host) -> bool:
     """Returns whether the name can only mean this machine, whatever a name server answers."""
     if host.name == "localhost" or host.name.endswith(".localhost"):

@@ -13,8 +13,6 @@ Header = tuple[bytes, bytes]
 
 OUT_MOST = 65_536  # bytes of an answer that wait for its client's window
 _BODILESS = frozenset({204, 205, 304})
-# HTTP/2 has no use for them: RFC 9113, section 8.2.2.
-_OF_CONNECTIONS = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 _NO_ANSWER: Message = {"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0")]}
 
 _log = logging.getLogger("pllm.asgi")
@@ -157,12 +155,9 @@ class Http2Stream:
 
     def _begin_answer(self, start: Message) -> None:
         """Raises ValueError for a header that would end the head elsewhere."""
-        status, headers = start["status"], list[Header]()
-        for name, value in start.get("headers", []):
-            if b"\r" in value or b"\n" in value:
-                raise ValueError("line break in a response header")
-            if name not in _OF_CONNECTIONS:
-                headers.append((name, value))
+        status, headers = start["status"], list[Header](start.get("headers", []))
+        if any(b"\r" in value or b"\n" in value for _, value in headers):
+            raise ValueError("line break in a response header")
         self._is_bodiless = self._is_bodiless or status in _BODILESS
         self._head, self._is_begun = (status, headers), True
 

@@ -185,6 +185,7 @@ def test_nonsense_on_every_channel_is_counted_and_harms_nothing(cluster: Cluster
     for replica in cluster.replicas:
         wait_until(lambda replica=replica: ignored(replica) == expected, lambda: str(expected))  # type: ignore[misc]
         assert asked(replica, FIXED) == 200
+        wait_until(lambda replica=replica: "which no replica sends" in replica.said())  # type: ignore[misc]
         assert replica.said().count("which no replica sends") == 1
     assert put(cluster.replicas[0], "team-b", key=KEY) == 201
     wait_for(cluster, KEY, 200)

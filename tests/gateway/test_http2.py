@@ -135,6 +135,20 @@ class TestRequest:
         assert wire.outcome() == "connection: FLOW_CONTROL_ERROR"
         app.release.set()
 
+    def test_reset_stream_leaves_its_window_to_others(self, app: Echo, wire: H2Wire) -> None:
+        """Four of them have taken all of the connection's."""
+        assert wire.pong()
+        for stream_id in (1, 3, 5, 7):
+            wire.send(headers(stream_id, to("/deaf", "POST"), END_HEADERS))
+            wire.send(*(data(stream_id, bytes(16_384)) for _ in range(STREAM_WINDOW // 16_384)))
+        assert wire.pong()
+        for stream_id in (1, 3, 5, 7):
+            wire.reset(stream_id)
+        wire.send(headers(9, POST, END_HEADERS), *(data(9, bytes(10_000)) for _ in range(6)), data(9, b"", END_STREAM))
+
+        assert wire.answer(9) == ("200", bytes(60_000))
+        app.release.set()
+
 
 class TestAnswer:
     def test_head_has_a_body_of_no_bytes(self, wire: H2Wire) -> None:

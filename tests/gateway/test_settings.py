@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.auth_settings import signing_secrets
 from gateway.health_check_settings import HealthCheckSettings
+from gateway.setting_types import secrets
 from gateway.settings import ConfigurationError, Settings, exposure_problems, load, parse
 
 # A loaded machine must neither fail an example for being late nor try others than the last run did.
@@ -188,6 +189,25 @@ class TestTree:
 
         assert (auth.admin_key, key.name, key.key, key.priority) == ("adm", "a", "k", "low")
         assert (key.rpm, key.tpm, key.max_parallel, key.models) == (1, 2, 3, ("m",))
+
+    @pytest.mark.parametrize(
+        ("given", "problem"),
+        [
+            ("{certificate: a.pem}", "server.tls.key: missing"),
+            ("{certificate: a.pem, key: ''}", "server.tls.key: expected text that is not empty"),
+            ("{certificate: a.pem, key: a.key, ca: b.pem}", "server.tls.ca: unknown key"),
+            ("true", "server.tls: expected a mapping"),
+        ],
+    )
+    def test_tls_needs_certificate_and_key(self, given: str, problem: str) -> None:
+        assert [line.partition(",")[0] for line in problems_of(f"server: {{tls: {given}}}\n{ONE_MODEL}")] == [problem]
+
+    def test_passphrase_of_a_key_is_a_secret(self) -> None:
+        tls = "{certificate: a.pem, key: a.key, key_passphrase: '${PASSPHRASE}'}"
+        settings = parse(f"server: {{tls: {tls}}}\n{ONE_MODEL}", {"PASSPHRASE": "s3cret"})
+
+        assert list(secrets(settings)) == ["s3cret"]
+        assert "s3cret" not in repr(settings)
 
     def test_settings_cannot_be_changed(self) -> None:
         settings = parse(ONE_MODEL, {})

@@ -41,6 +41,13 @@ def test_one_of_a_kind_is_counted_as_one_and_an_address_has_its_brackets() -> No
     assert page == "live page: http://[::1]:8080/admin"
 
 
+def test_gateway_with_tls_is_found_under_https() -> None:
+    first, page, _ = lines(MODELS + "server: {port: 8443, tls: {certificate: a.pem, key: a.key}}\n")
+
+    assert first.startswith("pllm 1.2.3 listens on https://127.0.0.1:8443: ")
+    assert page == "live page: https://127.0.0.1:8443/admin"
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
 def test_page_that_is_off_is_not_advertised(host: str) -> None:
     text = f"{MODELS}auth: {{keys: [{{name: team, key: key-0123456789abcdef}}]}}\nserver: {{host: {host}}}\n"

@@ -148,6 +148,18 @@ def test_curl_is_served_over_both_protocols(gateway: Gateway, flag: str, version
     assert json.loads(body)["choices"]
 
 
+@pytest.mark.parametrize("http2", [True, False])
+@pytest.mark.parametrize("foreign", [{"host": "evil.example"}, {"origin": "https://evil.example"}])
+def test_page_of_another_site_is_refused_over_both_protocols(
+    gateway: Gateway, http2: bool, foreign: dict[str, str]
+) -> None:
+    with gateway.client(http2=http2) as client:
+        answers = [client.post(CHAT, json=chat_body(), headers=foreign), client.get("/livez", headers=foreign)]
+
+    assert {answer.http_version for answer in answers} == {"HTTP/2" if http2 else "HTTP/1.1"}
+    assert {(answer.status_code, answer.json()["error"]["code"]) for answer in answers} == {(403, "cross_origin")}
+
+
 def test_start_line_names_https(gateway: Gateway) -> None:
     wait_until(lambda: f"listens on https://127.0.0.1:{gateway.port}" in gateway.said())
 

@@ -67,3 +67,4 @@ def test_table_is_bounded_and_keeps_who_was_heard_of_last(clock: Clock) -> None:
     assert len(table) == KNOWN_MOST
     assert sys.getsizeof(table) < 2_000_000
     assert keys.note("203.0.113.9") > 0
+    assert waits(keys, "198.51.100.1", BURST + 1)[-1] > 0

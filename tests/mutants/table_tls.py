@@ -44,10 +44,10 @@ OVER_TLS: Table = {
     "gateway/http2_stream.py": (
         Slip("while len(self.out) > most:", "while False:", HTTP2, "answers that no client takes fill the memory"),
         Slip(
-            "if name not in _OF_CONNECTIONS:",
-            "if True:",
+            "size, self.unread = self.unread, 0",
+            "size, self.unread = 0, 0",
             HTTP2,
-            "an answer with a Connection header is an error of the protocol",
+            "bodies that no application has read hold the window of their connection",
         ),
     ),
     "gateway/http2.py": (

@@ -76,6 +76,7 @@ class H2Wire:
             self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         self._buffer = b""
         self._decoder = Decoder()
+        self._decoder.max_allowed_table_size = 2**32  # whatever the settings that a test sends allow
         self.seen: list[Frame] = []
         self.bodies: dict[int, bytes] = {}
         self.fields: dict[int, dict[str, str]] = {}

@@ -98,7 +98,7 @@ def test_request_without_a_key_and_tenants_at_the_wrong_door_guess_nothing(proxi
 
 
 def clients(replica: ReplicaProcess, path: str) -> list[str]:
-    lines: list[dict[str, Any]] = [json.loads(line) for line in replica.said().splitlines()]
+    lines: list[dict[str, Any]] = [json.loads(line) for line in replica.said().rpartition("\n")[0].splitlines()]
     return [line["client"] for line in lines if line.get("path") == path and "client" in line]
 
 
