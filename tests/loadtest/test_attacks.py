@@ -1,5 +1,6 @@
 """`make attacks`: its verdicts, and one attack on a real replica."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -33,6 +34,7 @@ def test_attack_on_a_real_replica_is_shown(tmp_path: Path) -> None:
     name = next(name for name in names() if name.endswith("endless 1xx"))
     seen = run(name, tmp_path)
 
-    assert seen.sent == "20 calls, half of them streams: 20 x 502"
+    # With its breaker open, later calls of the hostile model are 503.
+    assert re.fullmatch(r"20 calls, half of them streams: \d+ x 502(, \d+ x 503)?", seen.sent), seen.sent
     assert seen.statuses.keys() == {"200"}
     assert seen.livez_ms > 0
