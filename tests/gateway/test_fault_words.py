@@ -15,7 +15,7 @@ import pytest
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.http_exceptions import BadStatusLine, LineTooLong, TransferEncodingError
 
-from gateway.fault_words import WORDS_MOST, fault_words
+from gateway.fault_words import WORDS_MOST, EndlessAnswer, fault_words
 from tests.support.programs import program
 
 KEY = ConnectionKey("api.example.com", 443, True, True, None, None, None)
@@ -52,6 +52,7 @@ def response(cause: BaseException) -> BaseException:
     ("fault", "words"),
     [
         (ConnectionRefusedError(errno.ECONNREFUSED, SECRET), "connection refused"),
+        (EndlessAnswer(SECRET), "answer with headers, trailers or chunks without end"),
         (connector(OSError(errno.ECONNREFUSED, SECRET)), "connection refused"),
         (connector(OSError(errno.EHOSTUNREACH, SECRET)), "no route to host"),
         (connector(OSError(errno.ENETUNREACH, SECRET)), "network unreachable"),
