@@ -280,6 +280,17 @@ def test_bytes_without_end_that_are_no_body_break_an_answer(
     assert cpu_s(replica.process.pid) - before < 1.0
 
 
+@pytest.mark.parametrize(("count", "is_saved"), [(100, False), (101, True)])
+def test_at_most_a_hundred_interim_answers_are_read(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, count: int, is_saved: bool
+) -> None:
+    raw_provider.answer = b"HTTP/1.1 100 Continue\r\n\r\n" * count + PLAIN
+    answer = replica.chat("raw-saved")
+    cluster.wait_until_idle()
+
+    assert (answer.status, "x-pllm-fallback" in answer.headers) == (200, is_saved)
+
+
 def test_chunk_that_is_malformed_in_a_later_packet_ends_the_answer_at_once(
     cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider
 ) -> None:
