@@ -51,6 +51,7 @@ class Fuzz:
         self.number = 0
         self.replica: ReplicaProcess = cluster.replicas[0]
         self.livez_s = 0.0
+        self._checked = 0  # calls at the provider; a late one is looked at with the next connection
         self._over = threading.Event()
 
     def fuzz(self, seconds: float) -> None:
@@ -67,6 +68,8 @@ class Fuzz:
             self._over.set()
             watch.join()
         self.cluster.check()
+        assert SMUGGLED.encode() not in b"".join(self.provider.bodies[self._checked :])
+        sys.stderr.write(f"{self.number} connections, {len(self.provider.bodies)} calls, /livez {self.livez_s:.3f} s\n")
         assert self.livez_s < LIVEZ_MOST_S
         wait_until(lambda: self._descriptors() <= descriptors + 5, lambda: f"{self._descriptors()} of {descriptors}")
         assert rss_mib(self.replica.process.pid) - before_mib < GROWTH_MOST_MIB
@@ -83,9 +86,10 @@ class Fuzz:
     def _once(self) -> None:
         self.number += 1
         sent = drawn(self.rng, self.number)
-        before = len(self.provider.bodies)
         received = self._exchanged(sent)
-        for body in self.provider.bodies[before:]:
+        bodies = self.provider.bodies[self._checked :]
+        self._checked += len(bodies)
+        for body in bodies:
             assert isinstance(json.loads(body), dict), (sent, body)
             assert SMUGGLED.encode() not in body, (sent, body)
         assert self.provider.strange == [], sent
