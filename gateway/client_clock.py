@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import msgspec
 
+CHECKS = 6  # of progress within ``stall``: the connection ends after that time, and a sixth of it at most
+
 
 class Timeouts(msgspec.Struct, frozen=True):
     """In seconds, with what must have happened by then."""
@@ -63,15 +65,21 @@ class ClientClock:
 
     def await_taking(self, transport: asyncio.WriteTransport) -> None:
         """Aborts the connection once its client has taken nothing for ``stall``."""
-        self.taken()
-        size = transport.get_write_buffer_size()
-        self._taking = self._loop.call_later(self._timeouts.stall, self._check_taking, transport, size)
+        self._watch_taking(transport, transport.get_write_buffer_size(), self._loop.time())
 
-    def _check_taking(self, transport: asyncio.WriteTransport, size: int) -> None:
-        if transport.get_write_buffer_size() >= size:
+    def _watch_taking(self, transport: asyncio.WriteTransport, size: int, since_s: float) -> None:
+        self.taken()
+        wait_s = self._timeouts.stall / CHECKS
+        self._taking = self._loop.call_later(wait_s, self._check_taking, transport, size, since_s)
+
+    def _check_taking(self, transport: asyncio.WriteTransport, size: int, since_s: float) -> None:
+        """``size``: bytes that were left to take at ``since_s``."""
+        if transport.get_write_buffer_size() < size:
+            self.await_taking(transport)
+        elif self._loop.time() - since_s >= self._timeouts.stall * (1 - 0.5 / CHECKS):
             transport.abort()
         else:
-            self.await_taking(transport)
+            self._watch_taking(transport, size, since_s)
 
     def taken(self) -> None:
         if self._taking is not None:

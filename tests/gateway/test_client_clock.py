@@ -115,9 +115,19 @@ def test_client_that_takes_nothing_is_cut_off(clock: ClientClock, loop: Loop) ->
         loop.run_until(at)
         assert not transport.is_aborted
         transport.size -= 1
-    loop.run_until(119)
+    loop.run_until(117)
     assert not transport.is_aborted
-    loop.run_until(120)
+    loop.run_until(87 + 30 + 5)
+
+    assert transport.is_aborted
+
+
+def test_client_that_has_never_taken_anything_has_its_time_once(clock: ClientClock, loop: Loop) -> None:
+    transport = Transport(100_000)
+    clock.await_taking(cast(asyncio.WriteTransport, transport))
+    loop.run_until(29.9)
+    assert not transport.is_aborted
+    loop.run_until(30)
 
     assert transport.is_aborted
 
