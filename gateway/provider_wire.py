@@ -58,7 +58,8 @@ class Wire(ResponseHandler):
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         super().resume_reading(resume_parser)
-        if self._backlog and self._turn is None:
+        if self._backlog:
+            # Its reader is ready for more, which is here: read further, the connection's end would overtake it.
             self._take_turn_later()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -87,7 +88,8 @@ class Wire(ResponseHandler):
 
     def _take_turn_later(self) -> None:
         self._pause_transport_reading()
-        self._turn = self._loop.call_soon(self._take_turn)
+        if self._turn is None:
+            self._turn = self._loop.call_soon(self._take_turn)
 
     def _take_turn(self) -> None:
         self._turn = None

@@ -167,7 +167,7 @@ def test_stream_of_events_goes_on_behind_the_last_one_of_any_domain(cluster: Clu
 def told(stream: bytes) -> list[str]:
     """Subjects, in their order, of what somebody did by hand."""
     lines = [line[6:] for line in stream.splitlines() if line.startswith(b"data: ") and line.endswith(b"}")]
-    return [event["subject"] for event in map(json.loads, lines) if " by admin" in event["reason"]]
+    return [event["subject"] for event in map(json.loads, lines) if " by local" in event["reason"]]
 
 
 def test_node_that_has_other_domains_says_whom_to_ask(sharded: Sharded, cluster: Cluster) -> None:

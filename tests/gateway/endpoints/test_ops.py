@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import (
+    START_TIMEOUT_S,
     Cluster,
     ReplicaProcess,
     deployment,
@@ -286,7 +287,7 @@ def test_scrape_while_a_replica_starts_finds_nothing_or_everything(
         os.kill(own.pid, signal.SIGSTOP)
         replica = ReplicaProcess("starting", config, tmp_path / "starting.log")
         try:
-            wait_until(lambda: _is_listening(replica))
+            wait_until(lambda: _is_listening(replica), patience_s=START_TIMEOUT_S)
             first = scraped(replica)
         finally:
             os.kill(own.pid, signal.SIGCONT)
