@@ -55,6 +55,18 @@ class Objection(msgspec.Struct, frozen=True):
     message: str
 
 
+def without_frames(error: BaseException) -> None:
+    """Drops the frames that ``error`` and its causes hold, once it has been answered. A frame of the request holds the
+    error in turn: with it the body would stay in memory until the collector looks at old objects.
+    """
+    left: list[BaseException | None] = [error]
+    while left:
+        each = left.pop()
+        if each is not None and each.__traceback__ is not None:
+            each.__traceback__ = None
+            left += (each.__cause__, each.__context__)
+
+
 class GatewayError(Exception):
     """Base. ``retry_after_ms`` becomes retry-after headers; ``details`` a list next to the error's message, named
     `attempts` where it holds what candidates answered; ``attempts``: how often a provider was called for it;

@@ -26,6 +26,7 @@ from gateway.errors import (
     RequestTimedOut,
     StateLost,
     UpstreamFailed,
+    without_frames,
 )
 from gateway.exhausted import refused
 from gateway.flight import Flight
@@ -95,6 +96,7 @@ class Inference:
                 line.failed(error)
                 line.status = error_status(self._kind, error)
                 await send_error(send, error, error_status(self._kind, error), error_body(self._kind, error), headers)
+                without_frames(error)
         except ClientGone:
             self._left(line)
         except asyncio.CancelledError:
@@ -156,6 +158,7 @@ class Inference:
             line.failed(error)
             line.status = 200
             await send({"type": "http.response.body", "body": error_event(self._kind, error)})
+            without_frames(error)
             return
         overhead_s = time.perf_counter() - started - answer.upstream_s
         try:
@@ -239,6 +242,7 @@ class Inference:
         except UpstreamFailed as error:
             line.error = error.code
             last = error_event(self._kind, error, answer.sequence_number)
+            without_frames(error)
         except asyncio.CancelledError:
             if interrupt.take(Cause.SILENCE):
                 late = answer.silent()

@@ -10,6 +10,7 @@ import pytest
 from gateway.body_memory import PROCESSES, BodyMemory, HeldBody, default_most, most_of
 from gateway.errors import ReplicaFault
 from gateway.settings import ConfigurationError, ServerSettings, parse
+from loadtest.bench_rig import rss_mib
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import CHAT, ProviderProcess, chat_body, wait_until
 from tests.support.cluster import Cluster, deployment, running_cluster
@@ -129,3 +130,18 @@ def test_bodies_without_their_last_byte_leave_room_for_others(narrow: Cluster) -
     line = next(line for line in replica.said().splitlines() if "replica_exhausted" in line)
     assert json.loads(line)["tenant"] == "a"
     assert narrow.deployment("primary")["state"] == "closed"
+
+
+def test_refused_request_leaves_nothing_in_memory(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess]
+) -> None:
+    """An error holds the frames that it came through, and those the body, until the collector looks at old objects."""
+    models = [deployment("claude", provider_processes[0], "claude", provider_fields={"type": "anthropic"})]
+    body = json.dumps(chat_body(model="claude", n=2, pad="x" * 5_000_000)).encode()
+    with running_cluster(store, provider_processes, models, domain="refusing", replicas=1) as cluster:
+        replica = cluster.replicas[0]
+        assert replica.request("POST", CHAT, body).status == 400
+        before = rss_mib(replica.process.pid)
+        assert {replica.request("POST", CHAT, body).status for _ in range(30)} == {400}
+
+        assert rss_mib(replica.process.pid) - before < 60
