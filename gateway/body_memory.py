@@ -1,7 +1,6 @@
 """Bytes of request bodies that this replica holds in memory, from their first byte to the end of their request."""
 
 import os
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,11 +22,11 @@ class BodyMemory:
         self.most = most
         self._is_shared = is_shared
         self.size = 0
-        self._of_tenants: Counter[str] = Counter()
+        self._of_tenants: dict[str, int] = {}
 
     def take(self, tenant: str, size: int) -> None:
         """Raises ReplicaFault, and takes nothing then."""
-        of_tenant = self._of_tenants[tenant] + size
+        of_tenant = self._of_tenants.get(tenant, 0) + size
         if self.size + size > self.most:
             raise ReplicaFault("The gateway has no memory left for this request body.", retry_after_ms=1000)
         if of_tenant > self.most // 2 and self._is_shared():
@@ -38,9 +37,9 @@ class BodyMemory:
 
     def release(self, tenant: str, size: int) -> None:
         self.size -= size
-        self._of_tenants[tenant] -= size
-        if not self._of_tenants[tenant]:
-            del self._of_tenants[tenant]
+        left = self._of_tenants.pop(tenant) - size
+        if left:
+            self._of_tenants[tenant] = left
 
 
 class HeldBody:

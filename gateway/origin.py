@@ -2,9 +2,12 @@
 machine may do, to the scripts of every site it shows; clients that are not browsers send none of its headers.
 """
 
+from functools import lru_cache
+
 from gateway.errors import CrossOrigin
 from gateway.host_header import Headers, is_this_machine, parse_host
 
+_BROWSER_HEADERS = frozenset({b"origin", b"sec-fetch-site"})
 _OWN_SITES = (b"same-origin", b"none")  # the page itself, and an address typed by a person
 # What proxies add to the requests they pass on. A proxy on this machine connects from loopback on behalf of callers
 # that may be anywhere.
@@ -28,9 +31,15 @@ def foreign_call(headers: Headers) -> CrossOrigin | None:
     """Returns the refusal of a call that did not come from this machine's own programs and pages, as far as its headers
     show. It guards whatever needs no key.
     """
-    if is_cross_origin(headers):
+    hosts, is_browser = [], False
+    for name, value in headers:
+        if name == b"host":
+            hosts.append(value)
+        elif name in _BROWSER_HEADERS:
+            is_browser = True
+    if is_browser and is_cross_origin(headers):
         return CrossOrigin("Pages of other sites may not use this gateway.")
-    if not is_named_locally(headers):
+    if len(hosts) > 1 or not all(map(_names_this_machine, hosts)):
         return CrossOrigin("Without a key the gateway answers to localhost only, and to no other name.")
     return None
 
@@ -48,9 +57,14 @@ def is_named_locally(headers: Headers) -> bool:
     """Called by a name that can only mean this machine, or by none, as HTTP/1.0 allows. Any other name may be an
     attacker's, whose name server points it here, and his page would be of the same origin as ours.
     """
-    values = _all(headers, b"host")
-    hosts = [parse_host(value) for value in values]
-    return len(values) <= 1 and all(host is not None and is_this_machine(host) for host in hosts)
+    hosts = _all(headers, b"host")
+    return len(hosts) <= 1 and all(map(_names_this_machine, hosts))
+
+
+@lru_cache(maxsize=256)
+def _names_this_machine(value: bytes) -> bool:
+    host = parse_host(value)
+    return host is not None and is_this_machine(host)
 
 
 def is_relayed(headers: Headers) -> bool:

@@ -53,10 +53,14 @@ class Wire(ResponseHandler):
         self.has_heard = True
         if self._backlog or self._reading_paused:
             self._backlog += data
-        else:
+        elif self._is_head_due or len(data) > SLICE:
             self._parse_in_slices(data)
+        else:
+            self._parse(data)
 
     def resume_reading(self, resume_parser: bool = True) -> None:
+        if not (self._reading_paused or self._buffer_paused or self._backlog):
+            return  # aiohttp resumes after every read, paused or not
         super().resume_reading(resume_parser)
         if self._backlog:
             # Its reader is ready for more, which is here: read further, the connection's end would overtake it.

@@ -79,6 +79,7 @@ def answer_of(catalog: Catalog) -> Answer:
         attempts=1,
         decision_s=0.0005,
         state="shared",
+        tried=(),
     )
     return cast(Answer, made)
 

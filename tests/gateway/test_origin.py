@@ -85,6 +85,7 @@ def test_client_that_names_no_host_is_no_browser() -> None:
 
 def test_two_names_are_none_of_this_machine() -> None:
     assert not is_named_locally([HOST, HOST])
+    assert foreign_call([(b"host", b"localhost"), (b"host", b"127.0.0.1")]) is not None
 
 
 @pytest.mark.parametrize("name", RELAYS)

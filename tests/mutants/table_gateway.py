@@ -167,8 +167,8 @@ GATEWAY: Table = {
     ),
     "gateway/origin.py": (
         Slip(
-            "return len(values) <= 1 and all(",
-            "return all(",
+            "if len(hosts) > 1 or not all(",
+            "if not all(",
             ORIGIN,
             "a proxy that takes the other of two Host headers sends calls of any site here",
         ),
