@@ -3,6 +3,8 @@
 from collections import Counter
 from typing import Protocol
 
+HANDSHAKES_LEAST, HANDSHAKES_MOST = 8, 512
+
 Host = str | None
 
 
@@ -28,6 +30,10 @@ class ClientConnections:
 
     def all(self) -> list[Closable]:
         return list(self._open)
+
+    def handshakes_most(self) -> int:
+        """Returns how many TLS handshakes may be under way: each may become a connection, and takes as many files."""
+        return int(min(HANDSHAKES_MOST, max(HANDSHAKES_LEAST, self._most / 4, self._most - len(self._open))))
 
     def opened(self, connection: Closable, host: Host) -> bool:
         """Returns whether the connection is surplus: calls on it are refused."""

@@ -244,6 +244,12 @@ class Http2(asyncio.Protocol):
     def write(self, stream: Http2Stream) -> None:
         self._answers.add(stream)
 
+    def room(self, stream: Http2Stream) -> int:
+        return self._answers.room(stream)
+
+    async def wait_for_room(self, stream: Http2Stream) -> int:
+        return await self._answers.wait_for_room(stream)
+
     def consumed(self, stream: Http2Stream, size: int) -> None:
         if self._is_lost or stream.is_gone:
             return

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from h2.connection import H2Connection
 
 from gateway.http2_frames import Frames
+from gateway.http2_room import Room
 from gateway.http2_stream import Http2Stream
 from gateway.http2_timers import Timers
 
@@ -38,23 +39,63 @@ class Answers:
         self._stalled = stalled
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, Http2Stream] = {}  # with something that is not written yet, in turn
+        self._room = Room(self._size, self._window)
+        self._admitted: dict[int, float] = {}  # after a wait for room: the client's last progress
+        self._progress_s = float("-inf")
         self.is_full = False
+
+    def room(self, stream: Http2Stream) -> int:
+        """Returns how many bytes the stream may append now."""
+        return self._room.of(stream)
+
+    async def wait_for_room(self, stream: Http2Stream) -> int:
+        """Returns how many bytes the stream may append; 0 when it is dropped meanwhile."""
+        since_s = self._loop.time()
+        self._check_waiting(stream, since_s)
+        try:
+            size = await self._room.wait(stream)
+        finally:
+            self._timers.stop(("room", stream.id))
+        if size and stream.id not in self._waiting:
+            self._admitted[stream.id] = max(since_s, self._progress_s)
+        return size
+
+    def _check_waiting(self, stream: Http2Stream, since_s: float) -> None:
+        """The wait ends with the stream when the client takes nothing of any."""
+        left_s = max(since_s, self._progress_s) + self._stall_s - self._loop.time()
+        if left_s <= 0:
+            self._stalled(stream)
+        else:
+            self._timers.begin(("room", stream.id), left_s, self._check_waiting, stream, since_s)
+
+    def _size(self) -> int:
+        return sum(len(stream.out) for stream in self._waiting.values())
+
+    def _window(self, stream: Http2Stream) -> int:
+        return 0 if self.is_full else max(self._h2.local_flow_control_window(stream.id), 0)
 
     def add(self, stream: Http2Stream) -> None:
         """Of which there is more to write, or to end."""
         if stream.id not in self._waiting:
             self._waiting[stream.id] = stream
-            stream.progress_s = self._loop.time()
+            stream.progress_s = self._admitted.pop(stream.id, self._loop.time())
         self.write()
         if stream.id in self._waiting and stream.id not in self._timers:
-            self._timers.begin(stream.id, self._stall_s, self._check_progress, stream)
+            left_s = max(stream.progress_s + self._stall_s - self._loop.time(), 0)
+            self._timers.begin(stream.id, left_s, self._check_progress, stream)
 
     def drop(self, stream: Http2Stream) -> None:
+        self._taken(stream)
+        self._room.drop(stream)
+        self._room.wake()
+
+    def _taken(self, stream: Http2Stream) -> None:
         if self._waiting.pop(stream.id, None) is not None:
             self._timers.stop(stream.id)
 
     def clear(self) -> None:
         self._waiting.clear()
+        self._room.clear()
 
     def write(self) -> None:
         """A frame of each stream in turn, until nothing is left or nothing more is taken."""
@@ -65,6 +106,7 @@ class Answers:
                 if stream.id in self._waiting and not self.is_full:
                     has_written |= self._write_frame(stream)
             self._flush()
+        self._room.wake()
 
     def _write_frame(self, stream: Http2Stream) -> bool:
         window = max(self._h2.local_flow_control_window(stream.id), 0)
@@ -75,9 +117,10 @@ class Answers:
         self._h2.send_data(stream.id, bytes(stream.out[:size]), end_stream=is_last)
         del stream.out[:size]
         self._frames.sent()
-        stream.progress_s, stream.is_written = self._loop.time(), is_last
+        self._progress_s = stream.progress_s = self._loop.time()
+        stream.is_written = is_last
         if not stream.out:
-            self.drop(stream)
+            self._taken(stream)
         stream.written()
         if is_last:
             self._ended(stream)

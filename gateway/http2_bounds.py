@@ -9,9 +9,10 @@ from hpack.exceptions import HPACKError
 
 from gateway.http2_frames import PREFACE
 
-STREAMS_MOST = 256  # at once, those whose calls are still being aborted after a reset included
+STREAMS_MOST = 128  # at once, those whose calls are still being aborted after a reset included
 HEAD_MOST = 65_536  # bytes of a header list, as on HTTP/1.1
 STREAM_WINDOW, WINDOW = 262_144, 1_048_576  # bytes of bodies that no application has read: of one stream, of all
+WAITING_MOST = 1_048_576  # bytes of all answers that wait for the client; one more piece may exceed it
 _WINDOW_AT_START = 65_535  # RFC 9113, section 6.9.2
 
 

@@ -27,6 +27,12 @@ class Wire(Protocol):
     def write(self, stream: "Http2Stream") -> None:
         """Writes of ``stream.out`` what its client takes, now and later."""
 
+    def room(self, stream: "Http2Stream") -> int:
+        """Returns how many bytes ``stream.out`` may take now."""
+
+    async def wait_for_room(self, stream: "Http2Stream") -> int:
+        """Returns how many bytes ``stream.out`` may take; 0 when the stream is gone."""
+
     def consumed(self, stream: "Http2Stream", size: int) -> None:
         """The client may send as many bytes more."""
 
@@ -137,14 +143,33 @@ class Http2Stream:
         if message["type"] != "http.response.body" or not self._is_begun:
             raise RuntimeError(f"an answer that does not go on with {message['type']}")
         self._write_head()
-        if not self._is_bodiless:
-            self.out += message.get("body", b"")
+        if not await self._append(b"" if self._is_bodiless else message.get("body", b"")):
+            return
         is_last = not message.get("more_body", False)
         if is_last:
             self._end()
         elif self.out:
             self._wire.write(self)
-        most = 0 if is_last else OUT_MOST
+        await self._wait_until_written(0 if is_last else OUT_MOST)
+
+    async def _append(self, body: bytes) -> bool:
+        """To ``out``, piece by piece as the connection has room. The last piece is not written yet. Returns whether
+        the client is still there.
+        """
+        rest = memoryview(body)
+        while rest and not self.is_gone:
+            size = self._wire.room(self) or await self._wire.wait_for_room(self)
+            if not size:
+                return False
+            self.out += rest[:size]
+            rest = rest[size:]
+            if rest:
+                self._wire.write(self)
+                await self._wait_until_written(OUT_MOST)
+        return not self.is_gone
+
+    async def _wait_until_written(self, most: int) -> None:
+        """All but ``most`` bytes."""
         while len(self.out) > most:
             self._written = asyncio.get_running_loop().create_future()
             await self._written

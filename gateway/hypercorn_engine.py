@@ -59,7 +59,8 @@ async def serve(
     if tls is None:
         stop_listening = await _listen(sockets, config.backlog, accepted)
     else:
-        stop_listening = _listen_with_tls(sockets, config.backlog, tls, partial(accepted, app=_secured(app)))
+        secured = partial(accepted, app=_secured(app))
+        stop_listening = _listen_with_tls(sockets, config.backlog, tls, secured, connections.handshakes_most)
     try:
         await drained()
     finally:
@@ -90,9 +91,13 @@ async def _listen(sockets: list[socket.socket], backlog: int, accepted: Callable
 
 
 def _listen_with_tls(
-    sockets: list[socket.socket], backlog: int, tls: Tls, accepted: Callable[[str | None], asyncio.Protocol]
+    sockets: list[socket.socket],
+    backlog: int,
+    tls: Tls,
+    accepted: Callable[[str | None], asyncio.Protocol],
+    handshakes_most: Callable[[], int],
 ) -> Stop:
-    listeners = [TlsListener(sock, backlog, tls, accepted) for sock in sockets]
+    listeners = [TlsListener(sock, backlog, tls, accepted, handshakes_most) for sock in sockets]
     for listener in listeners:
         listener.start()
 

@@ -4,6 +4,7 @@ certificate that it began with, and reports neither a handshake that fails nor a
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import ssl
@@ -18,12 +19,12 @@ from shared_state.background import Kept
 
 HANDSHAKE_S = 10.0
 SHUTDOWN_S = 2.0  # for a client to say goodbye too
-HANDSHAKES_MOST = 512  # at once; beyond, the oldest, which has had the longest time, makes room
 ACCEPT_PAUSE_S = 0.1  # when there are no descriptors left
 LOG_EVERY_S = 1.0
 HTTPS_PLEASE = refusal(400, b"This port speaks TLS. Use an https:// address.")
 _HANDSHAKE_RECORD = b"\x16"
 _READ_MOST = 65_536
+_OWN_FAULTS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 # Takes the protocol that the client has chosen, if any.
 Accepted = Callable[[str | None], asyncio.Protocol]
@@ -48,7 +49,9 @@ class _Chosen(asyncio.Protocol):
 
 
 class TlsListener:
-    """Listens from ``start`` to ``close``. ``accepted`` makes the protocol of a connection after its handshake."""
+    """Listens from ``start`` to ``close``. ``accepted`` makes the protocol of a connection after its handshake.
+    ``handshakes_most``: at once; beyond, the oldest, which has had the longest time, makes room.
+    """
 
     def __init__(
         self,
@@ -56,8 +59,8 @@ class TlsListener:
         backlog: int,
         tls: Tls,
         accepted: Accepted,
+        handshakes_most: Callable[[], int],
         handshake_s: float = HANDSHAKE_S,
-        handshakes_most: int = HANDSHAKES_MOST,
     ) -> None:
         self._socket = sock
         self._handshake_s = handshake_s
@@ -90,49 +93,49 @@ class TlsListener:
                 self._failed("accept", f"a connection cannot be accepted: {error.strerror}")
                 await asyncio.sleep(ACCEPT_PAUSE_S)
                 continue
-            if len(self._handshakes) >= self._handshakes_most:
-                next(iter(self._handshakes)).cancel()
+            self._make_room()
             task = self._loop.create_task(self._admit(client, address))
             self._handshakes[task] = None
             task.add_done_callback(partial(self._ended, client))
 
+    def _make_room(self) -> None:
+        most = self._handshakes_most()
+        while len(self._handshakes) >= most:
+            oldest = next(iter(self._handshakes))
+            del self._handshakes[oldest]  # now: its end comes two turns of the loop later, and clients come in each
+            oldest.cancel()
+
     def _ended(self, client: socket.socket, task: "asyncio.Task[None]") -> None:
-        del self._handshakes[task]
+        self._handshakes.pop(task, None)
         if task.cancelled():  # maybe before it began
             client.close()
             self._failed("surplus", "a handshake made room for another")
 
     async def _admit(self, client: socket.socket, address: object) -> None:
         host = address[0] if isinstance(address, tuple) else "a local socket"
-        twin = client.dup()  # the event loop closes the other one when the handshake fails
-        try:
-            await self._admit_one(client, host)
-        except ssl.SSLError as error:
-            self._failed(*_reason(error, host))
-            await self._say_last(twin, alert_of(error))
-        finally:
-            twin.close()
+        with contextlib.ExitStack() as stack:
+            try:
+                async with asyncio.timeout(self._handshake_s):
+                    await self._begun(client)
+                    twin = stack.enter_context(client.dup())  # the loop closes the other one when the handshake fails
+                    await self._shake_hands(client)
+            except _NotTls:
+                self._failed("not_tls", f"{host} speaks no TLS")
+                await self._say_last(client, HTTPS_PLEASE)
+            except TimeoutError:
+                self._failed("timeout", f"{host} did not complete its handshake within {self._handshake_s:g} s")
+            except ssl.SSLError as error:
+                self._failed(*_reason(error, host))
+                await self._say_last(twin, alert_of(error))
+                return
+            except OSError as error:
+                self._failed(*_fault(error, host))
+            else:
+                return
+            client.close()
 
-    async def _admit_one(self, client: socket.socket, host: str) -> None:
-        """Raises SSLError."""
-        try:
-            async with asyncio.timeout(self._handshake_s):
-                await self._shake_hands(client)
-        except _NotTls:
-            self._failed("not_tls", f"{host} speaks no TLS")
-            await self._say_last(client, HTTPS_PLEASE)
-        except TimeoutError:
-            self._failed("timeout", f"{host} did not complete its handshake within {self._handshake_s:g} s")
-        except ssl.SSLError:
-            raise
-        except OSError:
-            self._failed("left", f"{host} left during its handshake")
-        else:
-            return
-        client.close()
-
-    async def _shake_hands(self, client: socket.socket) -> None:
-        """Raises _NotTls, OSError."""
+    async def _begun(self, client: socket.socket) -> None:
+        """Returns when the first byte of a handshake is here. Raises _NotTls, OSError."""
         client.setblocking(False)
         with contextlib.suppress(OSError):
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -141,6 +144,9 @@ class TlsListener:
             raise ConnectionResetError
         if first != _HANDSHAKE_RECORD:
             raise _NotTls
+
+    async def _shake_hands(self, client: socket.socket) -> None:
+        """Raises OSError, SSLError among them."""
         await self._loop.connect_accepted_socket(
             partial(_Chosen, self._accepted),
             client,
@@ -189,3 +195,9 @@ def _reason(error: ssl.SSLError, host: str) -> tuple[str, str]:
         return "certificate", f"the certificate of {host} is refused: {error.verify_message}"
     words = (error.reason or "handshake failure").replace("_", " ").lower()
     return "handshake", f"the handshake of {host} failed: {words}"
+
+
+def _fault(error: OSError, host: str) -> tuple[str, str]:
+    if error.errno in _OWN_FAULTS:
+        return "accept", f"a connection cannot be accepted: {error.strerror}"
+    return "left", f"{host} left during its handshake"

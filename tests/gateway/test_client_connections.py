@@ -77,3 +77,14 @@ def test_closed_connection_leaves_nothing_behind() -> None:
 def test_half_of_the_open_files_are_for_clients(files: int, clients: int) -> None:
     """Each of them may need another one for its provider."""
     assert connections_most(files) == clients
+
+
+@pytest.mark.parametrize(
+    ("most", "connected", "handshakes"),
+    [(100, 0, 100), (100, 60, 40), (100, 100, 25), (1, 0, 8), (10_000, 0, 512), (float("inf"), 0, 512)],
+)
+def test_handshakes_are_bounded_by_the_connections_allowed(most: float, connected: int, handshakes: int) -> None:
+    connections = ClientConnections(most)
+    opened(connections, connected)
+
+    assert connections.handshakes_most() == handshakes

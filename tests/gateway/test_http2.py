@@ -1,22 +1,17 @@
 """Streams, windows, resets and floods of HTTP/2, by a client that sends frame by frame."""
 
-import asyncio
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import httpx
 import pytest
-import uvloop
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame, RstStreamFrame
 
 from gateway.client_clock import Timeouts
-from gateway.client_connections import ClientConnections
-from gateway.http2 import Http2
 from gateway.http2_bounds import STREAM_WINDOW, STREAMS_MOST
 from gateway.http2_frames import CREDIT_MOST, PREFACE
-from tests.loadtest.process import PATIENCE_S, wait_until
+from tests.loadtest.process import wait_until
+from tests.support.h2_alone import Alone
 from tests.support.h2_wire import (
     END_HEADERS,
     END_STREAM,
@@ -358,37 +353,6 @@ class TestFloods:
         with pytest.raises(TimeoutError):
             wire.socket.sendall(frame(0xFF, 0, 0, bytes(16_384)) * 1_000)
         assert app.taken < 200
-
-
-class Alone:
-    """An `Http2` on a plain socket, with timeouts of the test's own."""
-
-    def __init__(self, app: Any, timeouts: Timeouts) -> None:
-        connections = ClientConnections(100)
-        self._made: Callable[[], Http2] = lambda: Http2(app, timeouts, connections, self._closed, lambda: False)
-        self.closed = 0
-        self._is_listening = threading.Event()
-        self._thread = threading.Thread(target=lambda: uvloop.run(self._serve()))
-
-    def _closed(self, _connection: Http2) -> None:
-        self.closed += 1
-
-    async def _serve(self) -> None:
-        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
-        server = await self._loop.create_server(self._made, "127.0.0.1", 0)
-        self.address: tuple[str, int] = server.sockets[0].getsockname()
-        self._is_listening.set()
-        await self._over.wait()
-        server.close()
-
-    def __enter__(self) -> "Alone":
-        self._thread.start()
-        wait_until(self._is_listening.is_set)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(PATIENCE_S)
 
 
 class TestTimeouts:

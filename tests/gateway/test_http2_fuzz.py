@@ -12,7 +12,7 @@ import pytest
 from gateway.client_clock import Timeouts
 from gateway.http2_frames import PREFACE
 from shared_state import background
-from tests.gateway.test_http2 import Alone
+from tests.support.h2_alone import Alone
 from tests.support.h2_wire import END_HEADERS, END_STREAM, GET, POST, H2Wire, block, data, frame, headers, settings
 from tests.support.tls_engine import Echo
 

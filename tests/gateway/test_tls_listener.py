@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 
 import pytest
@@ -20,7 +21,8 @@ def reads_to_the_end(identity: Identity, clients: list[bytes], handshake_s: floa
 
     async def run() -> bytes:
         sock = socket.create_server(("127.0.0.1", 0))
-        listener = TlsListener(sock, 10, Tls(identity.settings()), lambda _: asyncio.Protocol(), handshake_s, most)
+        tls = Tls(identity.settings())
+        listener = TlsListener(sock, 10, tls, lambda _: asyncio.Protocol(), lambda: most, handshake_s)
         listener.start()
         loop, address = asyncio.get_running_loop(), sock.getsockname()
         async with contextlib.AsyncExitStack() as stack:
@@ -52,3 +54,39 @@ def test_oldest_handshake_makes_room(identity: Identity) -> None:
 
     assert reads_to_the_end(identity, [b"", b"", b""], 60.0, 2) == b""
     assert counts.failed["surplus"] >= before + 1
+
+
+def test_handshakes_are_bounded_however_fast_clients_come(identity: Identity) -> None:
+    async def run() -> int:
+        sock = socket.create_server(("127.0.0.1", 0), backlog=100)
+        tls = Tls(identity.settings())
+        listener = TlsListener(sock, 100, tls, lambda _: asyncio.Protocol(), lambda: 2, 60.0)
+        async with contextlib.AsyncExitStack() as stack:
+            sockets = [stack.enter_context(socket.create_connection(sock.getsockname())) for _ in range(50)]
+            stack.push_async_callback(listener.close)
+            listener.start()
+            loop, most = asyncio.get_running_loop(), 0
+            sockets[-1].setblocking(False)
+            for each in sockets[:-2]:
+                each.setblocking(False)
+                async with asyncio.timeout(10):
+                    assert await loop.sock_recv(each, 100) == b""
+                most = max(most, len(listener._handshakes))
+            return most
+
+    assert uvloop.run(run()) == 2
+
+
+def test_handshake_without_a_descriptor_is_counted_and_logged(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def dup(_socket: socket.socket) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket.socket, "dup", dup)
+    before = counts.failed["accept"]
+
+    assert reads_to_the_end(identity, [b"\x16"], 60.0, 2) == b""
+    assert counts.failed["accept"] == before + 1
+    assert "a connection cannot be accepted: Too many open files" in caplog.text
+    assert "Traceback" not in caplog.text

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import resource
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -43,14 +45,20 @@ class Gateway:
             "model_list": [deployment("tls-1", provider)],
         }
         self.config = folder / "pllm.yaml"
+        self.open_files: int | None = None
         self._redis: Any = redis.Redis(unix_socket_path=str(store.socket))
 
     def start(self, *arguments: str) -> None:
         self.config.write_text(yaml.safe_dump(self.document))
         command = [sys.executable, "-m", "gateway", "serve", "--config", str(self.config), *arguments]
         with self.log.open("wb") as output:
-            self.process = subprocess.Popen(command, stdout=output, stderr=output, preexec_fn=die_with_parent)
+            self.process = subprocess.Popen(command, stdout=output, stderr=output, preexec_fn=self._begin)
         wait_until(self._is_ready, self.said, START_TIMEOUT_S)
+
+    def _begin(self) -> None:
+        die_with_parent()
+        if self.open_files is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.open_files, self.open_files))
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, self.said()
@@ -223,6 +231,24 @@ def test_each_of_several_processes_serves_tls(idle: Gateway) -> None:
         assert client.post(CHAT, json=chat_body()).status_code == 200, idle.said()
 
     assert idle.end() == 0
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01"], ids=["nothing", "a beginning"])
+def test_clients_that_complete_no_handshake_take_no_descriptor_from_others(idle: Gateway, sent: bytes) -> None:
+    """More of them than a process may have files: the oldest make room."""
+    idle.open_files = 300
+    idle.start()
+    with contextlib.ExitStack() as silent:
+        for _ in range(8):
+            for _ in range(50):
+                client = silent.enter_context(socket.create_connection(("127.0.0.1", idle.port), timeout=PATIENCE_S))
+                client.sendall(sent)
+            for http2 in (True, False):
+                with idle.client(http2=http2) as honest:
+                    assert honest.post(CHAT, json=chat_body()).status_code == 200
+
+    assert "never retrieved" not in idle.said()
+    assert "too many open files" not in idle.said().lower()
 
 
 def test_files_that_cannot_be_used_stop_the_start(idle: Gateway) -> None:

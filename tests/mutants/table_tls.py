@@ -2,8 +2,9 @@
 
 from tests.mutants.slip import Slip, Table
 
-TLS, CERTIFICATES, HTTP2, RULES, FRAMES = (
-    f"tests/gateway/test_{name}.py" for name in ("tls", "certificates", "http2", "http2_rules", "http2_frames")
+TLS, CERTIFICATES, LISTENER, HTTP2, RULES, FRAMES, ROOM = (
+    f"tests/gateway/test_{name}.py"
+    for name in ("tls", "certificates", "tls_listener", "http2", "http2_rules", "http2_frames", "http2_room")
 )
 
 OVER_TLS: Table = {
@@ -27,6 +28,7 @@ OVER_TLS: Table = {
     ),
     "gateway/tls_listener.py": (
         Slip("if first != _HANDSHAKE_RECORD:", "if False:", TLS, "a client of http:// is not told why it is refused"),
+        Slip("self._make_room()", "pass", LISTENER, "silent clients take every descriptor"),
     ),
     "gateway/http2_frames.py": (
         Slip("if length > FRAME_MOST:", "if False:", FRAMES, "16 MiB of a frame are buffered before it is refused"),
@@ -39,6 +41,14 @@ OVER_TLS: Table = {
             "window = SENT_MOST",
             RULES,
             "answers exceed the windows of their clients",
+        ),
+    ),
+    "gateway/http2_room.py": (
+        Slip(
+            "if is_next and self._waiting() < WAITING_MOST:",
+            "if True:",
+            ROOM,
+            "answers of many streams that no client takes fill the memory",
         ),
     ),
     "gateway/http2_stream.py": (
