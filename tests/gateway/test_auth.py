@@ -6,7 +6,7 @@ import pytest
 from gateway.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.auth_settings import AuthSettings, KeySettings, Priority
 from gateway.host_header import Headers
-from gateway.presented_keys import digest
+from gateway.presented_keys import digest, presented_keys
 from gateway.setting_types import Secret
 from shared_state.policies import UNLIMITED, TenantLimits, TenantRecord
 
@@ -49,6 +49,19 @@ def test_scheme_is_read_in_any_case_and_blanks_around_the_key_are_ignored(value:
 
 def test_one_known_key_beside_an_unknown_one_is_enough() -> None:
     assert name_of([*bearer("something-else"), (b"x-api-key", b"sk-b")]) == "team-b"
+
+
+@pytest.mark.parametrize("repeated", [(b"authorization", b"Bearer sk-a"), (b"x-api-key", b"sk-a")])
+def test_repeated_key_header_is_one_wrong_key(repeated: tuple[bytes, bytes]) -> None:
+    headers = [(b"host", b"gateway"), *[repeated] * 2_600]
+
+    assert len(list(presented_keys(headers))) == 1
+    assert all(presented_keys(headers))  # an empty one would not count as a guess
+    assert TEAMS.tenant(headers) is None
+
+
+def test_other_scheme_beside_a_bearer_key_is_a_repeated_header() -> None:
+    assert name_of([(b"authorization", b"Basic dXNlcg=="), *bearer("sk-a")]) is None
 
 
 @pytest.mark.parametrize(
