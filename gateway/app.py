@@ -85,7 +85,8 @@ class Application(Starlette):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "*":  # OPTIONS, about the server as a whole
-            await Response(status_code=204, headers={"allow": METHODS})(scope, receive, send)
+            about = {"allow": METHODS, "cache-control": "no-store"}
+            await Response(status_code=204, headers=about)(scope, receive, send)
             return
         if scope["type"] == "http" and scope["method"] == "POST":
             endpoint = self._hot.get(scope["path"])

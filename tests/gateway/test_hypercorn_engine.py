@@ -183,6 +183,7 @@ def test_call_on_a_connection_too_many_is_refused_and_a_probe_is_answered() -> N
 
     assert [answer.split(b" ")[1] for answer in (probe, refused, first)] == [b"204", b"503", b"204"]
     assert b"retry-after: 1\r\n" in refused
+    assert b"cache-control: no-store\r\n" in refused
     assert b"server_is_overloaded" in refused
 
 
