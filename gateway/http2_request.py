@@ -9,6 +9,7 @@ from gateway.endpoints.wire import NO_STORE
 from gateway.http2_stream import Header
 from gateway.http_text import SURPLUS, refusal
 from gateway.request_head import InvalidHead, checked_head
+from gateway.surplus_calls import surplus_calls
 
 
 def request_of(
@@ -29,6 +30,8 @@ def request_of(
         awaits_go = checked_head(method, target, "1.1", headers).awaits_go
     except InvalidHead as error:
         target, refusing = b"/", _answering(error.status, refusal(error.status, str(error).encode()))
+    if refusing is _surplus:
+        surplus_calls.note()
     scope = scope_of(method, target, "2", headers, client, server)
     return scope, awaits_go, refusing
 

@@ -95,7 +95,7 @@ ORDER = {
             "host_header",
         ),
         "dialects.error_kinds",
-        "tls_counts",
+        *("tls_counts", "surplus_calls"),
         *("configuration_changes", "configuration_file", "setting_warnings"),
         *(
             "settings",
