@@ -32,7 +32,7 @@ from gateway.reloader import Reloader
 from gateway.request_log import RequestLine, RequestLog
 from gateway.serving import Serving, adopt, serving
 from gateway.setting_types import secrets as secrets_of
-from gateway.settings import Settings
+from gateway.settings import ConfigurationError, Settings
 from gateway.stores import open_state
 from gateway.tracing import Tracer, is_wanted
 from shared_state.errors import StateError
@@ -155,7 +155,13 @@ async def application(
             app.adopt(adopt(taken, lasting))
 
         part = Participation(settings, in_force, serve, lambda: failover.worst.state == "standby")
-        reloader = Reloader(file, life, part, lambda read: redact.learn(secrets_of(read)))
+
+        def learn(read: Settings) -> None:
+            redact.learn(secrets_of(read))
+            if problems := tuple(lasting.authenticator.clashes(read.auth)):
+                raise ConfigurationError(problems)
+
+        reloader = Reloader(file, life, part, learn)
         lasting = await what_lasts(stack, settings, state, reloader, flight, tracer, log, replica, started_s)
         scraped = [Route("/metrics", lasting.probes.metrics, methods=["GET"])]
         beside = [Route("/metrics", lasting.probes.metrics_beside_calls, methods=["GET"])]

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from gateway.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Tenant
-from gateway.auth_settings import AuthSettings, KeySettings, Priority
+from gateway.auth_settings import AdminKeySettings, AuthSettings, KeySettings, Priority
 from gateway.host_header import Headers
 from gateway.presented_keys import digest, presented_keys
 from gateway.setting_types import Secret
@@ -123,6 +123,16 @@ def test_admin_key_is_no_tenant() -> None:
 
 def record(name: str, key: str, **fields: Any) -> TenantRecord:
     return TenantRecord(name=name, key_hash=digest(key.encode()).hex(), **fields)
+
+
+def test_key_of_an_admin_that_a_tenant_in_the_store_has_is_found() -> None:
+    authenticator = Authenticator(AuthSettings(keys=(TEAM_A,)))
+    authenticator.learn({"team-s": record("team-s", "sk-s")}, 1)
+    admins = (AdminKeySettings(name="ann", key=Secret("sk-s"), role="viewer"),)
+    settings = AuthSettings(admin_key=Secret("sk-s"), admin_keys=admins, keys=(TEAM_B,))
+
+    assert [each.path for each in authenticator.clashes(settings)] == ["auth.admin_key", "auth.admin_keys[0].key"]
+    assert not list(authenticator.clashes(AuthSettings(admin_key=Secret("sk-admin"), keys=(TEAM_A,))))
 
 
 def test_key_of_the_store_names_its_tenant() -> None:
