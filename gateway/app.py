@@ -32,7 +32,7 @@ from gateway.reloader import Reloader
 from gateway.request_log import RequestLine, RequestLog
 from gateway.serving import Serving, adopt, serving
 from gateway.setting_types import secrets as secrets_of
-from gateway.settings import Settings
+from gateway.settings import ConfigurationError, Settings
 from gateway.stores import open_state
 from gateway.tracing import Tracer, is_wanted
 from shared_state.errors import StateError
@@ -85,7 +85,8 @@ class Application(Starlette):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "*":  # OPTIONS, about the server as a whole
-            await Response(status_code=204, headers={"allow": METHODS})(scope, receive, send)
+            about = {"allow": METHODS, "cache-control": "no-store"}
+            await Response(status_code=204, headers=about)(scope, receive, send)
             return
         if scope["type"] == "http" and scope["method"] == "POST":
             endpoint = self._hot.get(scope["path"])
@@ -154,7 +155,13 @@ async def application(
             app.adopt(adopt(taken, lasting))
 
         part = Participation(settings, in_force, serve, lambda: failover.worst.state == "standby")
-        reloader = Reloader(file, life, part, lambda read: redact.learn(secrets_of(read)))
+
+        def learn(read: Settings) -> None:
+            redact.learn(secrets_of(read))
+            if problems := tuple(lasting.authenticator.clashes(read.auth)):
+                raise ConfigurationError(problems)
+
+        reloader = Reloader(file, life, part, learn)
         lasting = await what_lasts(stack, settings, state, reloader, flight, tracer, log, replica, started_s)
         scraped = [Route("/metrics", lasting.probes.metrics, methods=["GET"])]
         beside = [Route("/metrics", lasting.probes.metrics_beside_calls, methods=["GET"])]

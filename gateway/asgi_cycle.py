@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Scope
 
+from gateway.endpoints.wire import NO_STORE
 from gateway.http_text import date_line, status_line
 
 Header = tuple[bytes, bytes]
@@ -18,7 +19,7 @@ Address = tuple[str, int] | None
 UNREAD_MOST = 262_144  # bytes of a body that nobody has asked for yet
 _ASGI = {"version": "3.0", "spec_version": "2.1"}
 _BODILESS = frozenset({204, 304})
-_NO_ANSWER: Message = {"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0")]}
+_NO_ANSWER: Message = {"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0"), NO_STORE]}
 
 _log = logging.getLogger("pllm.asgi")
 

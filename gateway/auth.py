@@ -1,13 +1,16 @@
 """An API key to the tenant it belongs to. Only digests of the keys are kept."""
 
+from collections.abc import Iterator
+
 import msgspec
 
 from gateway.admins import Admins
-from gateway.auth_settings import AuthSettings, KeySettings, Priority
+from gateway.auth_settings import AuthSettings, KeySettings, Priority, keys_of
 from gateway.host_header import Headers
 from gateway.money_settings import BudgetSettings, budget_of
 from gateway.presented_keys import digest, presented_keys
 from gateway.setting_types import Count, Name, Weight
+from gateway.yaml_source import Problem
 from shared_state.policies import UNLIMITED, TenantLimits, TenantRecord
 
 # A load over the cut rejects every level above it, so the smallest number is the last to be shed.
@@ -108,6 +111,13 @@ class Authenticator:
         """Does the configuration have a tenant of this name, or with this key?"""
         names, key = {tenant.name for tenant in self._configured.values()}, bytes.fromhex(key_hash)
         return name in names or key in self._configured or self.admins.has_key(key)
+
+    def clashes(self, settings: AuthSettings) -> Iterator[Problem]:
+        """Keys of admins that tenants in the store have: such a tenant would administer."""
+        for path, key in keys_of(settings):
+            tenant = self._stored.get(digest(key.encode()))
+            if tenant is not None and path.startswith("auth.admin_key"):
+                yield Problem(path, f"the tenant `{tenant.name}` in the store has the same key")
 
     def limits(self) -> list[TenantLimits]:
         """Of every tenant that there is now."""

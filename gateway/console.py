@@ -5,10 +5,11 @@ import contextlib
 import os
 import shutil
 import signal
+import ssl
 import sys
 import termios
 import tty
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 
 import httpx
 import msgspec
@@ -30,13 +31,28 @@ class ApiRefused(Exception):
     """The admin API does not give what was asked for; the message says why."""
 
 
+def _trusted(environment: Mapping[str, str]) -> ssl.SSLContext | bool:
+    """Returns what verifies the gateway: SSL_CERT_FILE and SSL_CERT_DIR, as in other programs, or httpx's authorities.
+    Raises ApiRefused.
+    """
+    file, directory = environment.get("SSL_CERT_FILE") or None, environment.get("SSL_CERT_DIR") or None
+    if file is None and directory is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=file, capath=directory)
+    except OSError as error:
+        raise ApiRefused(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {error}") from error
+
+
 class Api:
     """One replica's admin API."""
 
     def __init__(self, url: str, key: str) -> None:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         # Not through a proxy of the environment: the key is for the gateway only.
-        self._client = httpx.AsyncClient(base_url=url, headers=headers, timeout=SILENT_S, trust_env=False)
+        self._client = httpx.AsyncClient(
+            base_url=url, headers=headers, timeout=SILENT_S, trust_env=False, verify=_trusted(os.environ)
+        )
 
     async def __aenter__(self) -> "Api":
         return self

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import httptools
 import msgspec
 
+from gateway.byte_bounds import HEAD_MOST
 from gateway.calls import Kind
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.error_forms import error_body
@@ -19,6 +20,7 @@ from gateway.exhausted import rejected
 from gateway.http_text import Address, date_line, status_line
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries
+from gateway.request_head import InvalidHead, checked_head
 from gateway.request_log import RequestLine, RequestLog
 from gateway.settings import Settings
 from gateway.shed_memory import ShedMemory
@@ -115,8 +117,9 @@ class EarlyRefusal:
         if kind is None:
             return None
         try:
+            checked_head("POST", self._collector.url, "1.1", self._collector.headers)
             return self._refusal(kind, started, client)
-        except GatewayError:
+        except (GatewayError, InvalidHead):
             return None
 
     def _is_whole(self, data: bytes) -> bool:
@@ -128,7 +131,8 @@ class EarlyRefusal:
             if collector.begun == collector.ended == 1:
                 is_usual = parser.get_method() == b"POST" and parser.get_http_version() == "1.1"
                 if is_usual and not collector.is_unusual:
-                    return len(collector.body) <= self._max_body
+                    size = len(collector.body)
+                    return size <= self._max_body and len(data) - size <= HEAD_MOST
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             pass
         self._parser = httptools.HttpRequestParser(collector)

@@ -20,6 +20,7 @@ from gateway.client_clock import ClientClock, Timeouts
 from gateway.client_connections import ClientConnections
 from gateway.http_text import SURPLUS, Refuse, refusal
 from gateway.request_head import InvalidHead, answer_to, checked_head, without_offer
+from gateway.surplus_calls import surplus_calls
 
 AHEAD_MOST = 65_536  # bytes sent ahead of the answer in flight; who sends more is told to come again
 
@@ -157,6 +158,7 @@ class Http1(asyncio.Protocol):
         if not self._bounds.fits_head(self._url, self._headers):
             raise InvalidHead(HEAD_TOO_LARGE[1].decode(), HEAD_TOO_LARGE[0])
         if self._is_surplus and method == "POST":
+            surplus_calls.note()
             raise _NoRoom
         head = checked_head(method, self._url, version, self._headers)
         scope = scope_of(method, head.target, version, head.headers, self._client, self._server)

@@ -5,9 +5,11 @@ import asyncio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.asgi_cycle import Address, scope_of
+from gateway.endpoints.wire import NO_STORE
 from gateway.http2_stream import Header
 from gateway.http_text import SURPLUS, refusal
 from gateway.request_head import InvalidHead, checked_head
+from gateway.surplus_calls import surplus_calls
 
 
 def request_of(
@@ -28,6 +30,8 @@ def request_of(
         awaits_go = checked_head(method, target, "1.1", headers).awaits_go
     except InvalidHead as error:
         target, refusing = b"/", _answering(error.status, refusal(error.status, str(error).encode()))
+    if refusing is _surplus:
+        surplus_calls.note()
     scope = scope_of(method, target, "2", headers, client, server)
     return scope, awaits_go, refusing
 
@@ -40,7 +44,7 @@ def address(transport: asyncio.BaseTransport, name: str) -> Address:
 def _answering(status: int, text: bytes, retry_after: bytes = b"") -> ASGIApp:
     """``text``: of HTTP/1.1, whose body is the answer."""
     body = text.partition(b"\r\n\r\n")[2]
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), NO_STORE]
     if retry_after:
         headers.append((b"retry-after", retry_after))
 

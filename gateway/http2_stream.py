@@ -7,13 +7,14 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Scope
 
+from gateway.endpoints.wire import NO_STORE
 from gateway.http_text import date_line
 
 Header = tuple[bytes, bytes]
 
 OUT_MOST = 65_536  # bytes of an answer that wait for its client's window
 _BODILESS = frozenset({204, 205, 304})
-_NO_ANSWER: Message = {"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0")]}
+_NO_ANSWER: Message = {"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0"), NO_STORE]}
 
 _log = logging.getLogger("pllm.asgi")
 

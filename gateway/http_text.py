@@ -10,7 +10,8 @@ Address = tuple[str, int] | None  # None: of a unix socket
 # client; None to serve it.
 Refuse = Callable[[bytes, Address], bytes | None]
 _REFUSAL = (
-    b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+    b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\ncache-control: no-store\r\n"
+    b"connection: close\r\n\r\n"
     b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":"invalid_http"}}'
 )
 
@@ -20,7 +21,8 @@ _SURPLUS_BODY = (
 )
 SURPLUS = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
-    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_SURPLUS_BODY), _SURPLUS_BODY)
+    b"content-length: %d\r\ncache-control: no-store\r\nconnection: close\r\n\r\n%b"
+    % (len(_SURPLUS_BODY), _SURPLUS_BODY)
 )
 
 

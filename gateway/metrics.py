@@ -20,12 +20,14 @@ from gateway.money_settings import CostSettings
 from gateway.queueing import Queue
 from gateway.reloader import Reloader
 from gateway.settings import Settings
+from gateway.surplus_calls import surplus_calls
 from shared_state import background, news
 from shared_state.blocks import BlockCounts
 from shared_state.failover import Failover
 from shared_state.histogram import Histogram, together
 from shared_state.snapshots import DomainSnapshot
 
+OVERLOADED = "503", "server_is_overloaded"
 SHED_REASONS = ("active_requests", "healthy_ratio", "failure_rate")
 
 
@@ -93,7 +95,8 @@ class Metrics:
         yield from _counter(
             "pllm_requests", "Requests that got an answer, or whose client left first", labels, own.requests
         )
-        yield from _counter("pllm_errors", "Requests that got an error of the gateway", ("status", "code"), own.refused)
+        refused = {**own.refused, OVERLOADED: own.refused[OVERLOADED] + surplus_calls.count}
+        yield from _counter("pllm_errors", "Requests that got an error of the gateway", ("status", "code"), refused)
         yield from _counter("pllm_shed", "Requests refused because of overload", ("reason", "class"), own.shed)
         yield from _counter("pllm_fallbacks", "Requests that another model served", ("from", "to"), own.fallbacks)
         tokens = ("deployment", "direction", "class")

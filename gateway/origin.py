@@ -16,14 +16,15 @@ _RELAY_HEADERS = frozenset(
         *(b"via", b"forwarded", b"x-forwarded", b"forwarded-for", b"x-real-ip", b"x-client-ip", b"true-client-ip"),
         *(b"x-cluster-client-ip", b"x-remote-ip", b"x-remote-addr", b"x-proxyuser-ip", b"client-ip", b"x-host"),
         *(b"fly-client-ip", b"fastly-client-ip", b"fastly-ff", b"x-appengine-user-ip", b"x-azure-clientip"),
-        *(b"x-azure-socketip", b"cdn-loop"),
+        *(b"x-azure-socketip", b"x-varnish", b"incap-client-ip", b"do-connecting-ip", b"x-nf-client-connection-ip"),
+        *(b"x-amzn-trace-id", b"x-cloud-trace-context"),
         *(b"max-forwards", b"wl-proxy-client-ip", b"proxy-client-ip", b"ali-cdn-real-ip", b"x-request-uri"),
     }
 )
 _RELAY_PREFIXES = (
     *(b"x-forwarded-", b"x-original-", b"x-envoy-", b"x-akamai-", b"akamai-", b"x-sucuri-", b"x-vercel-"),
     *(b"cf-", b"fly-", b"fastly-", b"x-azure-", b"x-arr-", b"cloudfront-", b"x-amz-cf-", b"tailscale-", b"x-nginx-"),
-    *(b"x-rewrite-", b"x-proxy", b"proxy-"),
+    *(b"x-rewrite-", b"x-proxy", b"proxy-", b"cdn-", b"ssl-client-", b"x-ssl-client-", b"ngrok-"),
 )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from gateway.host_header import Headers
 
 _BEARER = b"bearer "
+_UNKNOWN = b"\xff"  # not UTF-8, and so no key of a configuration
 
 
 def digest(key: bytes) -> bytes:
@@ -16,8 +17,18 @@ def digest(key: bytes) -> bytes:
 
 
 def presented_keys(headers: Headers) -> Iterator[bytes]:
+    """Yields at most one key of each header. A request that repeats one presents a wrong key instead: a single request
+    could try thousands of keys otherwise.
+    """
+    shown: dict[bytes, bytes] = {}
     for name, value in headers:
-        if name == b"authorization" and value[: len(_BEARER)].lower() == _BEARER:
-            yield value[len(_BEARER) :].strip()
-        elif name == b"x-api-key":
-            yield value.strip()
+        if name in (b"authorization", b"x-api-key"):
+            if name in shown:
+                yield _UNKNOWN
+                return
+            shown[name] = value
+    bearer = shown.get(b"authorization", b"")
+    if bearer[: len(_BEARER)].lower() == _BEARER:
+        yield bearer[len(_BEARER) :].strip()
+    if b"x-api-key" in shown:
+        yield shown[b"x-api-key"].strip()

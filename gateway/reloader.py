@@ -34,8 +34,8 @@ _log = logging.getLogger("pllm.configuration")
 
 
 class Reloader:
-    """``name``: of this replica's life; ``learn`` hears of every configuration before anything is said of it;
-    ``counts``: how reloads ended at this replica.
+    """``name``: of this replica's life; ``learn`` hears of every configuration before anything is said of it, and
+    raises ConfigurationError for one that does not fit the store's tenants; ``counts``: how reloads ended here.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ TOKENS_MOST = 999_999_999  # a number with many digits must not be more than the
 SCALAR_MOST = 64  # characters of a count: longer ones are read differently, or not at all
 MESSAGES_MOST = 10_000  # of a request, unless `server.max_messages` is set: no model's context holds as many
 
-_TOKEN_ARRAY = re.compile(rb"\[\s*-?\d+\s*[,\]]")
+_TOKEN_ARRAY = re.compile(rb"\[[\s\d,-]*\]\s*")  # whole numbers and nothing else
 _NOT_EMPTY = re.compile(rb"\[\s*[^\s\]]")
 _BASES = re.compile(r"\s*0[xXoObB][0-9a-fA-F]+\s*")  # JavaScript's Number() reads them
 
@@ -75,26 +75,34 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool | None = None
 
 
-class _Prompt:
-    """The declared type of a prompt: the decoder passes each one to its hook."""
+class _Item:
+    """The declared type of an item: the decoder passes each one to its hook."""
 
 
 class _TooMany(Exception):
     pass
 
 
-def _prompts(value: msgspec.Raw, most: int) -> int:
-    """Returns their number. Raises _TooMany before a large list costs more than that many prompts."""
-    prompt, number = _Prompt(), 0
+def _texts(value: msgspec.Raw, name: str, most: int) -> int:
+    """Returns the number of items of a list; one of tokens is one text. Raises InvalidRequest."""
+    return 1 if _TOKEN_ARRAY.fullmatch(memoryview(value)) else _items(value, name, most)
 
-    def counted(_kind: type, _value: object) -> _Prompt:
+
+def _items(value: msgspec.Raw, name: str, most: int) -> int:
+    """Raises InvalidRequest before a large list costs more than ``most`` items."""
+    item, number = _Item(), 0
+
+    def counted(_kind: type, _value: object) -> _Item:
         nonlocal number
         number += 1
         if number > most:
             raise _TooMany
-        return prompt
+        return item
 
-    msgspec.json.Decoder(list[_Prompt], dec_hook=counted).decode(value)
+    try:
+        msgspec.json.Decoder(list[_Item], dec_hook=counted).decode(value)
+    except _TooMany:
+        raise _too_many(name, most) from None
     return number
 
 
@@ -149,22 +157,18 @@ class CompletionRequest(Request, frozen=True, kw_only=True):
     prompt: TextOrList
 
     def choices(self, most: int) -> int:
-        """Of each prompt; a list of numbers is one prompt."""
-        prompts = 1
-        if _is_list(self.prompt, "prompt") and not _TOKEN_ARRAY.match(memoryview(self.prompt)):
-            try:
-                prompts = _prompts(self.prompt, most)
-            except _TooMany:
-                raise _too_many("prompt", most) from None
+        """Of each prompt."""
+        prompts = _texts(self.prompt, "prompt", most) if _is_list(self.prompt, "prompt") else 1
         return prompts * super().choices(most)
 
 
 class EmbeddingRequest(Request, frozen=True, kw_only=True):
     input: TextOrList
 
-    def check(self, _most: int) -> None:
+    def check(self, most: int) -> None:
         """A list of texts, or of the numbers of one."""
-        _is_list(self.input, "input")
+        if _is_list(self.input, "input"):
+            _texts(self.input, "input", most)
 
 
 class MessageRequest(_Conversation, frozen=True, kw_only=True):
@@ -189,7 +193,7 @@ class ResponseRequest(Request, frozen=True, kw_only=True):
             return
         try:
             items = len(_objects.decode(self.input))
-        except msgspec.ValidationError:
-            return  # not objects only: the provider's to refuse
+        except msgspec.ValidationError:  # not objects only: the provider's to refuse
+            items = _items(self.input, "input", most)
         if items > most:
             raise _too_many("input", most)

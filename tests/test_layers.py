@@ -24,7 +24,7 @@ ORDER = {
         *("http2_bounds", "http2_frames"),
         *("tls_listener", "tls", "certificates", "tls_alerts"),
         *("http1", "asgi_cycle"),
-        *("byte_bounds", "client_clock", "client_connections", "request_head", "open_files"),
+        *("client_clock", "client_connections", "open_files"),
         "start_lines",
         *("app", "lasting", "serving", "stores", "early_refusal", "otlp"),
         "endpoints.reload",
@@ -33,7 +33,8 @@ ORDER = {
         *("endpoints.page", "endpoints.ops", "endpoints.access", "endpoints.event_stream"),
         *("endpoints.openai", "endpoints.inference", "endpoints.reception"),
         *("endpoints.threshold", "endpoints.visitors"),
-        *("request_log", "logs", "endpoints.error_forms", "endpoints.pings", "endpoints.wire", "http_text"),
+        *("request_log", "logs", "endpoints.error_forms", "endpoints.pings", "endpoints.wire"),
+        *("byte_bounds", "request_head", "http_text"),
         *("live", "event_pages", "surroundings", "scaling_view", "masking"),
         *(
             "metrics",
@@ -94,7 +95,7 @@ ORDER = {
             "host_header",
         ),
         "dialects.error_kinds",
-        "tls_counts",
+        *("tls_counts", "surplus_calls"),
         *("configuration_changes", "configuration_file", "setting_warnings"),
         *(
             "settings",

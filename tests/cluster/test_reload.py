@@ -338,6 +338,20 @@ def test_keys_of_the_file_come_and_go(reloadable: Reloadable) -> None:
     assert b"sk-guest" not in done.body
 
 
+def test_admin_key_that_a_tenant_in_the_store_has_is_refused(reloadable: Reloadable) -> None:
+    key, path = "sk-4f9d1c7a-of-the-store", "/v1/admin/tenants/stored"
+    auth = {**reloadable.document["auth"], "admin_keys": [{"name": "ann", "key": key, "role": "viewer"}]}
+    reloadable.write(reloadable.aliased("edition-1", auth=auth))
+    made = reloadable.replicas[0].request("PUT", path, json.dumps({"key": key}).encode(), ADMIN)
+    refused = reloadable.reload()
+    removed = reloadable.replicas[0].request("DELETE", path, headers=ADMIN)
+    reloadable.applied()
+
+    assert (made.status, refused.status, removed.status) == (201, 409, 200)
+    assert [each["path"] for each in refused.json()["error"]["details"]] == ["auth.admin_keys[0].key"]
+    assert key.encode() not in refused.body
+
+
 def test_no_secret_goes_through_the_store(reloadable: Reloadable) -> None:
     reloadable.write(reloadable.aliased("edition-1"))
     reloadable.reload()

@@ -16,7 +16,7 @@ from tests.support.wire import Answer
 
 _NUMBERS = itertools.count()
 ADMIN = {"authorization": "Bearer sk-admin-key"}
-KEY = "sk-0123456789-abcdef"
+KEY = "sk-4f9d1c7ae2-b05863"
 
 
 @pytest.fixture(scope="module")

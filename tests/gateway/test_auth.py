@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from gateway.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Tenant
-from gateway.auth_settings import AuthSettings, KeySettings, Priority
+from gateway.auth_settings import AdminKeySettings, AuthSettings, KeySettings, Priority
 from gateway.host_header import Headers
-from gateway.presented_keys import digest
+from gateway.presented_keys import digest, presented_keys
 from gateway.setting_types import Secret
 from shared_state.policies import UNLIMITED, TenantLimits, TenantRecord
 
@@ -49,6 +49,19 @@ def test_scheme_is_read_in_any_case_and_blanks_around_the_key_are_ignored(value:
 
 def test_one_known_key_beside_an_unknown_one_is_enough() -> None:
     assert name_of([*bearer("something-else"), (b"x-api-key", b"sk-b")]) == "team-b"
+
+
+@pytest.mark.parametrize("repeated", [(b"authorization", b"Bearer sk-a"), (b"x-api-key", b"sk-a")])
+def test_repeated_key_header_is_one_wrong_key(repeated: tuple[bytes, bytes]) -> None:
+    headers = [(b"host", b"gateway"), *[repeated] * 2_600]
+
+    assert len(list(presented_keys(headers))) == 1
+    assert all(presented_keys(headers))  # an empty one would not count as a guess
+    assert TEAMS.tenant(headers) is None
+
+
+def test_other_scheme_beside_a_bearer_key_is_a_repeated_header() -> None:
+    assert name_of([(b"authorization", b"Basic dXNlcg=="), *bearer("sk-a")]) is None
 
 
 @pytest.mark.parametrize(
@@ -110,6 +123,16 @@ def test_admin_key_is_no_tenant() -> None:
 
 def record(name: str, key: str, **fields: Any) -> TenantRecord:
     return TenantRecord(name=name, key_hash=digest(key.encode()).hex(), **fields)
+
+
+def test_key_of_an_admin_that_a_tenant_in_the_store_has_is_found() -> None:
+    authenticator = Authenticator(AuthSettings(keys=(TEAM_A,)))
+    authenticator.learn({"team-s": record("team-s", "sk-s")}, 1)
+    admins = (AdminKeySettings(name="ann", key=Secret("sk-s"), role="viewer"),)
+    settings = AuthSettings(admin_key=Secret("sk-s"), admin_keys=admins, keys=(TEAM_B,))
+
+    assert [each.path for each in authenticator.clashes(settings)] == ["auth.admin_key", "auth.admin_keys[0].key"]
+    assert not list(authenticator.clashes(AuthSettings(admin_key=Secret("sk-admin"), keys=(TEAM_A,))))
 
 
 def test_key_of_the_store_names_its_tenant() -> None:

@@ -91,7 +91,7 @@ class TestDefault:
 
 @pytest.fixture(scope="module")
 def narrow(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[Cluster]:
-    keys = [{"name": name, "key": f"sk-{name}-0123456789abcdef"} for name in ("a", "b")]
+    keys = [{"name": name, "key": f"sk-{name}-4f9d1c7ae2b05863"} for name in ("a", "b")]
     with running_cluster(
         store,
         provider_processes,
@@ -99,7 +99,7 @@ def narrow(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> I
         domain="narrow",
         replicas=1,
         server={"max_body": "1MiB", "max_body_memory": "4MiB"},
-        auth={"keys": keys, "admin_key": "sk-admin-0123456789abcdef"},
+        auth={"keys": keys, "admin_key": "sk-admin-4f9d1c7ae2b05863"},
     ) as running:
         yield running
 
@@ -108,7 +108,7 @@ def test_bodies_without_their_last_byte_leave_room_for_others(narrow: Cluster) -
     """Those of one tenant take half of the memory; the other tenant is served all the while."""
     replica = narrow.replicas[0]
     body = json.dumps(chat_body(pad="x" * 900_000)).encode()
-    keys = {name: {"authorization": f"Bearer sk-{name}-0123456789abcdef"} for name in ("a", "b")}
+    keys = {name: {"authorization": f"Bearer sk-{name}-4f9d1c7ae2b05863"} for name in ("a", "b")}
     request = {name: request_bytes("POST", CHAT, body, keys[name]) for name in keys}
     with contextlib.ExitStack() as held:
         calls = [held.enter_context(Call(replica.address)) for _ in range(6)]

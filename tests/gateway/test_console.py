@@ -248,3 +248,12 @@ def test_reload_tells_what_changed_or_who_refuses_why(replica: ReplicaProcess) -
     assert applied[1][0].startswith("applied: version ")
     assert (refused[0], len(refused[1]), ": server.max_body: " in refused[1][0]) == (1, 1, True)
     assert again[0] == 0
+
+
+def test_authority_that_cannot_be_read_is_named(replica: ReplicaProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.crt")
+    done = pllm("top", "--url", replica.url)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "SSL_CERT_FILE" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -216,6 +216,10 @@ LEFT_ALONE = {
     "GET": lambda: call().replace(b"POST", b"GET", 1),
     "query": lambda: call().replace(CHAT.encode(), CHAT.encode() + b"?a=b", 1),
     "other path": lambda: call().replace(CHAT.encode(), b"/v1/admin/tenants", 1),
+    "head too large": lambda: call({"x-much": "x" * 70_000}),
+    "no host": lambda: call().replace(b"host: localhost\r\n", b"", 1),
+    "two hosts": lambda: call().replace(b"host: localhost\r\n", b"host: localhost\r\n" * 2, 1),
+    "host with a path": lambda: call({"host": "localhost/v1"}),
     "no HTTP": lambda: b"\x16\x03\x01\r\n\r\n",
 }
 

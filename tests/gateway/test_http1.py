@@ -45,7 +45,7 @@ def test_broken_request_is_refused_and_its_connection_closed(replica: ReplicaPro
         rest = call.read_to_end()
 
     assert (answer.status, answer.error["code"], rest) == (400, "invalid_http", b"")
-    assert answer.headers["connection"] == "close"
+    assert (answer.headers["connection"], answer.headers["cache-control"]) == ("close", "no-store")
 
 
 def test_chunk_broken_later_is_refused_without_a_call(replica: ReplicaProcess, provider: ProviderProcess) -> None:
@@ -248,6 +248,7 @@ def test_options_of_the_server_as_a_whole(replica: ReplicaProcess) -> None:
 
     assert (answer.status, answer.body) == (204, b"")
     assert "POST" in answer.headers["allow"]
+    assert answer.headers["cache-control"] == "no-store"
 
 
 def test_absolute_form_keeps_its_query(replica: ReplicaProcess) -> None:

@@ -11,6 +11,7 @@ from gateway import hypercorn_engine
 from gateway.client_clock import Timeouts
 from gateway.client_connections import ClientConnections
 from gateway.http_text import Refuse
+from gateway.surplus_calls import surplus_calls
 from tests.support.rest_of_a_head import BEGUN, REQUEST, Drained, asked_of_the_rest_of_a_head
 
 TOO_MUCH = b"x" * 20_000_000
@@ -179,10 +180,13 @@ async def answers_beyond_the_limit() -> list[bytes]:
 
 
 def test_call_on_a_connection_too_many_is_refused_and_a_probe_is_answered() -> None:
+    before = surplus_calls.count
     probe, refused, first = asyncio.run(answers_beyond_the_limit())
 
+    assert surplus_calls.count == before + 1
     assert [answer.split(b" ")[1] for answer in (probe, refused, first)] == [b"204", b"503", b"204"]
     assert b"retry-after: 1\r\n" in refused
+    assert b"cache-control: no-store\r\n" in refused
     assert b"server_is_overloaded" in refused
 
 

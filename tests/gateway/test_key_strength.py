@@ -17,7 +17,15 @@ WEAK = [
     ("CHANGE-ME-now-0123456789", "a placeholder"),
     ("changeme0123456789abcdef", "a placeholder"),
     ("your-key-goes-here-please", "a placeholder"),
+    ("sk-change-me-please-please", "a placeholder"),
+    ("my-secret-key-CHANGEME", "a placeholder"),
     ("check-admin-key-0123456789", "published"),
+    ("aaaaaaaaaaaaaaaaaaaaaaaa", "fewer than 6 different characters"),
+    ("abcabcabcabcabcabc", "fewer than 6 different characters"),
+    ("0123456789abcdef", "in their usual order"),
+    ("1234567890123456", "in their usual order"),
+    ("abcdefghijklmnopqrst", "in their usual order"),
+    ("sk-0123456789ABCDEF", "in their usual order"),
 ]
 PLACES = [
     ("admin_key: {}, keys: [{{name: t, key: 9a8b7c6d5e4f3a2b1c0d}}]", "auth.admin_key"),
@@ -30,7 +38,7 @@ PLACES = [
 
 
 def text(key: str, place: str, host: str) -> str:
-    auth = place.format(key)
+    auth = place.format(f"'{key}'")  # digits only are no number
     return f"server: {{host: '{host}'}}\nauth: {{{auth}}}\nmodel_list: [{{id: m-1, model_name: m}}]\n"
 
 
@@ -43,7 +51,7 @@ def test_weak_key_is_described_without_being_shown(key: str, words: str) -> None
     assert key not in fault
 
 
-@pytest.mark.parametrize("key", [STRONG, "sixteen-chars-12", "sk-pllm-" + "x" * 43, "mychange-me-0123456789"])
+@pytest.mark.parametrize("key", [STRONG, "sixteen-chars-12", "sk-pllm-" + "x" * 43, "sk-team-a-0123456789"])
 def test_other_keys_may_be_exposed(key: str) -> None:
     assert weakness(key) is None
 

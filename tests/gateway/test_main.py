@@ -44,7 +44,7 @@ def test_check_of_a_valid_file_says_what_is_in_it(config: Path) -> None:
 
 
 def test_check_warns_of_what_is_allowed_and_risky(config: Path) -> None:
-    config.write_text(GOOD + "auth: {admin: local, keys: [{name: team, key: sk-0123456789abcdef}]}\n")
+    config.write_text(GOOD + "auth: {admin: local, keys: [{name: team, key: sk-4f9d1c7ae2b05863}]}\n")
     done = pllm("check", str(config))
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -13,6 +13,8 @@ RELAYS = [
     *(b"akamai-origin-hop", b"x-akamai-edgescape", b"x-azure-clientip", b"x-azure-fdid", b"x-envoy-external-address"),
     *(b"x-envoy-internal", b"cloudfront-viewer-address", b"x-amz-cf-id", b"x-arr-log-id", b"x-vercel-id"),
     *(b"tailscale-user-login", b"x-appengine-user-ip", b"x-sucuri-clientip", b"proxy-connection", b"x-proxyuser-ip"),
+    *(b"x-varnish", b"incap-client-ip", b"cdn-requestid", b"do-connecting-ip", b"x-nf-client-connection-ip"),
+    *(b"x-amzn-trace-id", b"x-cloud-trace-context", b"ssl-client-cert", b"x-ssl-client-dn", b"ngrok-auth-user"),
 ]
 CLIENTS = [
     *(b"host", b"user-agent", b"accept", b"authorization", b"x-api-key", b"content-type", b"content-length"),

@@ -62,7 +62,10 @@ def test_number_that_readers_do_not_agree_on_is_refused(field: str, value: bytes
 
 @pytest.mark.parametrize(
     ("prompt", "choices"),
-    [(b'"hi"', 2), (b'["a","b","c"]', 6), (b"[1,2,3]", 2), (b"[ 1 ]", 2), (b"[[1],[2]]", 4), (b"[1.5,2]", 4)],
+    [
+        *[(b'"hi"', 2), (b'["a","b","c"]', 6), (b"[1,2,3]", 2), (b"[ 1 ]", 2), (b"[[1],[2]]", 4)],
+        *[(b"[1.5,2]", 4), (b'[1,"a"]', 4)],
+    ],
 )
 def test_each_prompt_is_answered(prompt: bytes, choices: int) -> None:
     assert parse(Kind.COMPLETION, b'{"model":"m","n":2,"prompt":%b}' % prompt).choices == choices
@@ -102,6 +105,37 @@ def test_messages_are_counted(kind: Kind, count: int, most: int) -> None:
         refused = error.param
 
     assert refused == (field if count > most else None)
+
+
+MIXED = {
+    "texts of embeddings": (Kind.EMBEDDING, "input", b'"a"', b'"b"'),
+    "tokens of embeddings": (Kind.EMBEDDING, "input", b"[1]", b"[2]"),
+    "a number before texts": (Kind.EMBEDDING, "input", b"1", b'"b"'),
+    "an object before texts": (Kind.RESPONSE, "input", b"{}", b'"b"'),
+    "a text before objects": (Kind.RESPONSE, "input", b'"a"', b"{}"),
+    "numbers of a response": (Kind.RESPONSE, "input", b"1", b"2"),
+    "a number before prompts": (Kind.COMPLETION, "prompt", b"1", b'"b"'),
+}
+
+
+@pytest.mark.parametrize(("kind", "field", "first", "item"), MIXED.values(), ids=MIXED)
+@pytest.mark.parametrize("count", [MESSAGES_MOST, MESSAGES_MOST + 1, 200_000])
+def test_items_of_every_list_are_counted(kind: Kind, field: str, first: bytes, item: bytes, count: int) -> None:
+    body = b'{"model":"m","%b":[%b]}' % (field.encode(), b",".join([first, *[item] * (count - 1)]))
+    try:
+        parse(kind, body)
+        refused = None
+    except InvalidRequest as error:
+        refused = error.param
+
+    assert refused == (field if count > MESSAGES_MOST else None)
+
+
+@pytest.mark.parametrize(("kind", "field"), [(Kind.EMBEDDING, "input"), (Kind.COMPLETION, "prompt")])
+def test_tokens_of_one_text_are_one_item(kind: Kind, field: str) -> None:
+    body = b'{"model":"m","%b":[%b]}' % (field.encode(), b",".join([b"17"] * 100_000))
+
+    assert parse(kind, body).choices == 1
 
 
 @pytest.mark.parametrize(

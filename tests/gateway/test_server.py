@@ -167,7 +167,7 @@ def test_replica_that_listens_everywhere_says_where_it_is_found(
 ) -> None:
     """As in a container: all of them said 0.0.0.0:8080."""
     models = [deployment("primary", provider_processes[0])]
-    keys = {"admin": "local", "keys": [{"name": "someone", "key": "key-0123456789abcdef"}]}
+    keys = {"admin": "local", "keys": [{"name": "someone", "key": "key-4f9d1c7ae2b05863"}]}
     with running_cluster(
         store, provider_processes, models, domain="found", replicas=1, server={"host": host}, auth=keys
     ) as cluster:

@@ -622,7 +622,7 @@ class TestExposure:
         assert parse(f"server: {{host: '{host}'}}\n{ONE_MODEL}", {}).server.host == host
 
     def test_gateway_with_a_key_may_listen_anywhere(self) -> None:
-        text = "server: {host: 0.0.0.0}\nauth: {keys: [{name: a, key: sk-0123456789abcdef}]}\n"
+        text = "server: {host: 0.0.0.0}\nauth: {keys: [{name: a, key: sk-4f9d1c7ae2b05863}]}\n"
 
         assert parse(text + ONE_MODEL, {}).server.host == "0.0.0.0"
 

@@ -8,7 +8,7 @@ from gateway.settings import parse
 from gateway.start_lines import start_lines
 
 MODELS = "model_list: [{id: a, model_name: gpt-4}, {id: b, model_name: gpt-4}, {id: c, model_name: claude}]\n"
-KEYS = "auth: {admin_key: adm-0123456789abcdef, keys: [{name: team, key: key-0123456789abcdef}]}\n"
+KEYS = "auth: {admin_key: adm-4f9d1c7ae2b05863, keys: [{name: team, key: key-4f9d1c7ae2b05863}]}\n"
 STORE = "state: {url: 'redis://user:s3cret@store.example:6379/2'}\n"
 
 
@@ -50,7 +50,7 @@ def test_gateway_with_tls_is_found_under_https() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
 def test_page_that_is_off_is_not_advertised(host: str) -> None:
-    text = f"{MODELS}auth: {{keys: [{{name: team, key: key-0123456789abcdef}}]}}\nserver: {{host: {host}}}\n"
+    text = f"{MODELS}auth: {{keys: [{{name: team, key: key-4f9d1c7ae2b05863}}]}}\nserver: {{host: {host}}}\n"
 
     assert lines(text)[1:] == ["without an admin key the live page and /v1/admin are off"]
 

@@ -257,3 +257,18 @@ def test_files_that_cannot_be_used_stop_the_start(idle: Gateway) -> None:
         idle.start()
 
     assert idle.process.returncode == 1
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_console_trusts_the_authority_of_the_environment(
+    gateway: Gateway, is_trusted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")  # is not used
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(gateway.identity.authority.certificate))
+    command = [sys.executable, "-m", "gateway", "top", "--url", gateway.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+    assert (done.returncode, "tls-1" in done.stdout) == ((0, True) if is_trusted else (1, False)), done.stderr
+    assert "Traceback" not in done.stderr
