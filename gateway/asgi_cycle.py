@@ -11,10 +11,9 @@ from urllib.parse import unquote
 from starlette.types import ASGIApp, Message, Scope
 
 from gateway.endpoints.wire import NO_STORE
-from gateway.http_text import date_line, status_line
+from gateway.http_text import Address, date_line, status_line
 
 Header = tuple[bytes, bytes]
-Address = tuple[str, int] | None
 
 UNREAD_MOST = 262_144  # bytes of a body that nobody has asked for yet
 _ASGI = {"version": "3.0", "spec_version": "2.1"}
@@ -181,6 +180,11 @@ class Cycle:
         self._wire.is_over = self._wire.is_over or not self.is_complete
         self._tell()
         self._wire.answered(self)
+
+
+def address(transport: asyncio.BaseTransport, name: str) -> Address:
+    info = transport.get_extra_info(name)
+    return (info[0], info[1]) if isinstance(info, tuple) else None
 
 
 def scope_of(

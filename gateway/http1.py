@@ -14,11 +14,11 @@ from typing import cast
 import httptools
 from starlette.types import ASGIApp
 
-from gateway.asgi_cycle import UNREAD_MOST, Address, Cycle, Header, scope_of
+from gateway.asgi_cycle import UNREAD_MOST, Cycle, Header, address, scope_of
 from gateway.byte_bounds import HEAD_TOO_LARGE, ByteBounds
 from gateway.client_clock import ClientClock, Timeouts
 from gateway.client_connections import ClientConnections
-from gateway.http_text import SURPLUS, Refuse, refusal
+from gateway.http_text import SURPLUS, Address, Refuse, refusal
 from gateway.request_head import InvalidHead, answer_to, checked_head, without_offer
 from gateway.surplus_calls import surplus_calls
 
@@ -71,7 +71,7 @@ class Http1(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._client, self._server = (_address(transport, name) for name in ("peername", "sockname"))
+        self._client, self._server = (address(transport, name) for name in ("peername", "sockname"))
         self._is_surplus = self._connections.opened(self, self._client and self._client[0])
         self._became_idle()
 
@@ -295,8 +295,3 @@ class Http1(asyncio.Protocol):
         self._running.discard(cycle)
         if self._is_lost and not self._running:
             self._closed(self)
-
-
-def _address(transport: asyncio.BaseTransport, name: str) -> Address:
-    info = transport.get_extra_info(name)
-    return (info[0], info[1]) if isinstance(info, tuple) else None

@@ -13,14 +13,14 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from starlette.types import ASGIApp
 
-from gateway.asgi_cycle import Address
+from gateway.asgi_cycle import address
 from gateway.client_clock import ClientClock, Timeouts
 from gateway.client_connections import ClientConnections
 from gateway.http2_answers import Answers
 from gateway.http2_bounds import STREAMS_MOST, announced, code_of
 from gateway.http2_frames import GOAWAY, Frame, Frames, Violation, goaway
 from gateway.http2_reading import Reading
-from gateway.http2_request import address, request_of
+from gateway.http2_request import request_of
 from gateway.http2_stream import Header, Http2Stream
 from gateway.http2_timers import Timers
 
@@ -47,7 +47,6 @@ class Http2(asyncio.Protocol):
         self._is_leaving = is_leaving
         self._loop = asyncio.get_running_loop()
         self._transport = cast(asyncio.Transport, None)
-        self._client = self._server = cast(Address, None)
         self._frames = Frames(self._loop.time)
         self._h2 = announced()
         self._streams: dict[int, Http2Stream] = {}  # not closed yet

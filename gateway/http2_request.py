@@ -1,13 +1,11 @@
 """What an HTTP/2 request is in ASGI's terms, and the answers to those that no application gets."""
 
-import asyncio
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.asgi_cycle import Address, scope_of
+from gateway.asgi_cycle import scope_of
 from gateway.endpoints.wire import NO_STORE
 from gateway.http2_stream import Header
-from gateway.http_text import SURPLUS, refusal
+from gateway.http_text import SURPLUS, Address, refusal
 from gateway.request_head import InvalidHead, checked_head
 from gateway.surplus_calls import surplus_calls
 
@@ -34,11 +32,6 @@ def request_of(
         surplus_calls.note()
     scope = scope_of(method, target, "2", headers, client, server)
     return scope, awaits_go, refusing
-
-
-def address(transport: asyncio.BaseTransport, name: str) -> Address:
-    info = transport.get_extra_info(name)
-    return (info[0], info[1]) if isinstance(info, tuple) else None
 
 
 def _answering(status: int, text: bytes, retry_after: bytes = b"") -> ASGIApp:
