@@ -13,7 +13,7 @@ ITEMS_MOST = 1_000_000  # commas and lists, so of every value: a list of numbers
 # A translation makes objects of all parts, where a check skips most of them.
 TRANSLATED_MEMBERS_MOST = 100_000
 TRANSLATED_ITEMS_MOST = 300_000
-LARGE = 1_048_576  # bytes: a smaller text cannot hold so many parts that reading it takes 20 ms
+LARGE = 1_048_576  # bytes: reading a smaller text takes less than 20 ms, whatever it holds
 _SLICE = 262_144
 
 

@@ -139,8 +139,8 @@ class Inference:
         deadline = self._reception.deadline(told, interrupt.time())
         body = await self._body(scope, receive, interrupt, deadline, partial(held.add, tenant.name))
         self._retries.see(find(told, b"x-stainless-retry-count"))
-        asked = await self._reception.read(self._kind, told, body, tenant)
-        call, route, priority = asked.call, asked.route, asked.priority
+        request = await self._reception.read(self._kind, told, body, tenant)
+        call, route, priority = request.call, request.route, request.priority
         line.model, line.stream, line.priority = route.model, call.is_stream, priority
         trace.asked(call, tenant, priority)
         interrupt.watch_disconnect(receive)

@@ -9,7 +9,7 @@ from gateway.errors import GatewayError, RequestTooLarge
 
 Header = tuple[bytes, bytes]
 
-NO_STORE = (b"cache-control", b"no-store")  # answers are somebody's: no cache on the way may keep one
+NO_STORE = (b"cache-control", b"no-store")  # an answer belongs to one client: no cache may keep it
 
 
 class ClientGone(Exception):

@@ -77,7 +77,7 @@ class TestProblems:
         assert problems(certificate=identity.certificate, key=key) == ["key"]
 
     def test_expired_certificate_is_refused_by_check_alone(self, authority: Authority) -> None:
-        """A gateway still starts with it: some clients accept it, and no gateway serves nobody."""
+        """A gateway still starts with it: some clients accept it, and a stopped gateway serves none."""
         certificate, key = authority.issue("expired", days=-3)
 
         assert problems(certificate=certificate, key=key) == ["certificate"]

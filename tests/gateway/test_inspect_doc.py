@@ -21,7 +21,7 @@ COMMANDS = re.findall(r"^\$ redis-cli (.+)\n((?:(?!\$ |```).*\n)*)", TEXT, re.MU
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """Of a store in which all that has happened that the page tells of."""
+    """Returns the URL of a store that holds everything the page shows."""
     with running_demo() as demo:
         found = re.search(r"unix://\S+", demo.guide)
         assert found is not None

@@ -38,6 +38,6 @@ def test_local_administration_is_warned_of() -> None:
 )
 def test_fallbacks_outside_a_keys_list_are_warned_of(models: str, router: str, left_out: str | None) -> None:
     text = f"auth: {{keys: [{{name: t, key: sk-4f9d1c7ae2b05863, models: {models}}}]}}\nrouter: {{{router}}}"
-    told = f"no fallback leads this key to {left_out}, as router.fallbacks_within_key keeps to the list"
+    warning = f"no fallback leads this key to {left_out}, as router.fallbacks_within_key keeps to the list"
 
-    assert warned(text) == ([f"auth.keys[0].models: {told}"] if left_out else [])
+    assert warned(text) == ([f"auth.keys[0].models: {warning}"] if left_out else [])

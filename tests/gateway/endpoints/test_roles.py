@@ -90,8 +90,8 @@ def test_log_and_events_name_who_did_it_by_the_name_of_the_key(ranked: ReplicaPr
     ranked.request("POST", "/v1/admin/deployments/primary/drain", b"{}", bearer("key-operator"))
     ranked.request("POST", "/v1/admin/deployments/primary/reset", b'{"actor": "ann"}', bearer("key-operator"))
     ranked.request("PUT", "/v1/admin/tenants/team-y", b"{}", bearer("key-viewer"))
-    told = "POST '/v1/admin/deployments/primary/drain' by the-operator (operator) from 127.0.0.1"
-    wait_until(lambda: any(line.get("message") == told for line in lines(ranked)), ranked.said)
+    message = "POST '/v1/admin/deployments/primary/drain' by the-operator (operator) from 127.0.0.1"
+    wait_until(lambda: any(line.get("message") == message for line in lines(ranked)), ranked.said)
     wait_until(lambda: any(line.get("admin") == "the-operator" for line in lines(ranked)), ranked.said)
     events = json.loads(ranked.get("/v1/admin/events", bearer("key-viewer")).body)["events"]
     reasons = [each["reason"] for each in events if each["subject"] == "primary"]
