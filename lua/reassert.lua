@@ -10,8 +10,10 @@
 -- Leases are taken when they are missing, and a probe of the current generation counts again. Of a breaker that the
 -- store holds for closed, a later generation is taken when it is news: the store has seen no more than this replica saw
 -- there (what the store has lost, or what happened on the standby meanwhile), or is still learning the first seconds of
--- a new epoch, or is the replica's own. What cools or has used up its rate limit goes on with that; which endpoints a
--- deployment does not have is not passed on, because one call and its fallback find that out again.
+-- a new epoch, or is the replica's own. After those seconds a replica that saw another epoch has news only of a breaker
+-- that has moved since, on its standby: it may have left before it saw the new epoch. What cools or has used up its
+-- rate limit goes on with that; which endpoints a deployment does not have is not passed on, because one call and its
+-- fallback find that out again.
 --
 -- KEYS  1 global HASH, 2 leases ZSET, 3 events STREAM, 4 deployment HASH, 5 its leases ZSET
 -- ARGV  1 epoch to set if none, 2 epoch and 3 generation under which the replica saw the breaker, 4 state,
@@ -34,7 +36,7 @@ era_note(domain, replica, era)
 
 local is_learning = now < (domain.learning_until_ms or 0)
 local is_news = d.generation <= seen_generation
-if seen_epoch ~= domain.epoch then is_news = is_learning end
+if seen_epoch ~= domain.epoch then is_news = is_learning or is_news and generation > seen_generation end
 local transition
 if (is_own or is_news) and d.state == 'closed' and generation > d.generation then
   -- Permits of that generation are alive: their results count again.

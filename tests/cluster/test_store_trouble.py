@@ -362,7 +362,12 @@ def test_store_is_lost_while_a_provider_hangs(troubled: Troubled) -> None:
     for call in waiting:
         call.leave()
     known = troubled.key("deployment:sleepy-a")
-    until(lambda: bool(troubled.server.redis.hget(known, "state") == "open"), "the shared store knows it")
+    store = troubled.server.redis
+    until(
+        lambda: bool(store.hget(known, "state") == "open"),
+        "the shared store knows it",
+        lambda: (store.hgetall(known), store.xrevrange(troubled.key("events"), count=9)),
+    )
     troubled.providers[2].behave(stall_rate=0)
     troubled.replicas[0].force("sleepy-a", "reset")
 

@@ -479,8 +479,8 @@ class Trouble(Calls):
                     trips=trips,
                 )
                 told = {permit.token: lease for permit, lease in pairs}
-                seen_there, view = None if is_other_epoch else seen_generation, (state, generation, remaining_ms, trips)
-                assert taken == self.model.reassert(name, told, seen_there, view, self.now_ms)
+                view = (state, generation, remaining_ms, trips)
+                assert taken == self.model.reassert(name, told, seen_generation, is_other_epoch, view, self.now_ms)
 
 
 class Resort(Trouble):

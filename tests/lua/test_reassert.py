@@ -221,6 +221,25 @@ def test_trip_on_the_standby_is_old_news_where_the_breaker_has_moved(cluster: Cl
     assert cluster.state("a") == "closed"
 
 
+def test_trip_on_the_standby_is_told_by_a_replica_that_missed_a_new_epoch(cluster: Cluster) -> None:
+    """The store was flushed, and lost again before the replica's next beat."""
+    cluster.configure("a")
+    cluster.advance(LEARNING_MS)
+
+    assert cluster.reassert("a", **OPEN, seen_epoch="before", seen_generation=2) == (0, True)
+    assert cluster.state("a") == "open"
+
+
+def test_trip_of_another_epoch_is_old_news_where_the_breaker_has_moved(cluster: Cluster) -> None:
+    cluster.configure("a")
+    cluster.trip("a")
+    cluster.recover("a")
+    cluster.advance(LEARNING_MS)
+
+    assert cluster.reassert("a", **(OPEN | {"generation": 99}), seen_epoch="before", seen_generation=0) == (0, False)
+    assert cluster.state("a") == "closed"
+
+
 def test_breaker_that_is_open_already_stays_as_it_is(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.trip("a")

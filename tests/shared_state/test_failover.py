@@ -231,6 +231,20 @@ async def test_breaker_that_opened_on_the_standby_store_is_told(shared: Embedded
 
 
 @on_loop
+async def test_replica_that_left_before_it_saw_a_new_epoch_tells_its_breakers(shared: EmbeddedStore) -> None:
+    async with opened(shared) as state:
+        with RedisCli(shared.url) as cli:
+            cli.do("HSET", KEYS.domain, "learning_until_ms", "0")  # the new epoch is no longer new at the return
+        with stopped(shared):
+            state.failover.shared.view = View("the epoch before", state.failover.shared.view.breakers)
+            await state.fail(5)
+            assert await state.state() == "open"
+        await state.comes_back()
+
+        assert await state.state() == "open"
+
+
+@on_loop
 async def test_result_of_a_call_that_began_on_the_shared_store_counts_on_the_standby(shared: EmbeddedStore) -> None:
     async with opened(shared, limit=10) as state:
         begun = [await state.granted() for _ in range(5)]

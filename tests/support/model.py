@@ -340,18 +340,19 @@ class Domain:
         self,
         name: str,
         leases: dict[str, Lease],
-        seen_generation: int | None,
+        seen_generation: int,
+        is_other_epoch: bool,
         breaker: tuple[str, int, int, int],
         now_ms: int,
     ) -> tuple[int, bool]:
-        """Leases taken, breaker moved. ``seen_generation``: None in another epoch; breaker: state, generation, ms until
-        it ends, trips. News is what the store cannot know.
+        """Leases taken, breaker moved. ``seen_generation``: what the replica last saw in the store, perhaps in another
+        epoch; breaker: state, generation, ms until it ends, trips. News is what the store cannot know.
         """
         self.advance(now_ms)
         deployment, (state, generation, remaining_ms, trips) = self.deployments[name], breaker
-        is_news = (
-            now_ms < self.learning_until_ms if seen_generation is None else deployment.generation <= seen_generation
-        )
+        is_news = deployment.generation <= seen_generation
+        if is_other_epoch:
+            is_news = now_ms < self.learning_until_ms or (is_news and generation > seen_generation)
         is_taken = is_news and deployment.state == "closed" and generation > deployment.generation
         if is_taken:
             deployment.generation = generation - (state != "closed")

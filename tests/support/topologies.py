@@ -21,13 +21,14 @@ NODE_TIMEOUT_MS = 700
 SLOTS = 16384
 
 
-def until(is_so: Callable[[], bool], what: str) -> None:
+def until(is_so: Callable[[], bool], what: str, found: Callable[[], object] = lambda: "") -> None:
+    """``found``: what the error shows where that takes too long."""
     ends_s = time.monotonic() + PATIENCE_S
     while True:
         with contextlib.suppress(redis.RedisError):
             if is_so():
                 return
-        assert time.monotonic() < ends_s, f"still not so after {PATIENCE_S} s: {what}"
+        assert time.monotonic() < ends_s, f"still not so after {PATIENCE_S} s: {what} {found()}"
         time.sleep(0.02)
 
 
