@@ -12,13 +12,20 @@ import msgspec
 
 from gateway import certificates, console, demo, provider_probe, server, state_text, supervisor, tenant_signing
 from gateway.app import VERSION
+from gateway.configuration.settings import (
+    ConfigurationError,
+    ServerSettings,
+    Settings,
+    exposure_problems,
+    load,
+    state_problems,
+)
+from gateway.configuration.value_types import Secret
+from gateway.configuration.warnings import warnings
+from gateway.configuration.yaml_source import Problem
 from gateway.configuration_file import ConfigurationFile
 from gateway.imports import litellm
-from gateway.setting_types import Secret
-from gateway.setting_warnings import warnings
-from gateway.settings import ConfigurationError, ServerSettings, Settings, exposure_problems, load, state_problems
 from gateway.standard_streams import open_standard_streams
-from gateway.yaml_source import Problem
 from shared_state.errors import StateError
 
 REPLICAS_MOST = 128

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.auth_settings import AdminRole, AuthSettings
+from gateway.configuration.auth import AdminRole, AuthSettings
 from gateway.host_header import Headers
 from gateway.origin import is_relayed
 from gateway.presented_keys import digest, presented_keys

@@ -8,15 +8,15 @@ import msgspec
 
 from gateway.auth import Tenant
 from gateway.calls import Call
+from gateway.configuration.money import CostEstimateSettings
+from gateway.configuration.router import QueueSettings, RouterSettings
 from gateway.deadline import Deadline
 from gateway.errors import StateLost, Unauthorized
 from gateway.exhausted import FULL, Tried, attempts, failed
 from gateway.failure_log import FailureLog
 from gateway.interrupt import Cause, Interrupt
-from gateway.money_settings import CostEstimateSettings
 from gateway.prices import Prices
 from gateway.queueing import Queue, Waiter
-from gateway.router_settings import QueueSettings, RouterSettings
 from gateway.shed_memory import ShedMemory
 from gateway.tracing import Attempt, Trace
 from shared_state.errors import StateError

@@ -14,6 +14,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.catalog import Catalog
+from gateway.configuration.redaction import Redaction
+from gateway.configuration.settings import ConfigurationError, Settings
+from gateway.configuration.value_types import secrets as secrets_of
 from gateway.configuration_file import ConfigurationFile, Loaded
 from gateway.endpoints.access import ADMIN_NAME
 from gateway.endpoints.error_forms import rendered
@@ -27,12 +30,9 @@ from gateway.lasting import what_lasts
 from gateway.logs import Lines
 from gateway.openapi import document
 from gateway.participation import Participation, meaning
-from gateway.redaction import Redaction
 from gateway.reloader import Reloader
 from gateway.request_log import RequestLine, RequestLog
 from gateway.serving import Serving, adopt, serving
-from gateway.setting_types import secrets as secrets_of
-from gateway.settings import ConfigurationError, Settings
 from gateway.stores import open_state
 from gateway.tracing import Tracer, is_wanted
 from shared_state.errors import StateError

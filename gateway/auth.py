@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import msgspec
 
 from gateway.admins import Admins
-from gateway.auth_settings import AuthSettings, KeySettings, Priority, keys_of
+from gateway.configuration.auth import AuthSettings, KeySettings, Priority, keys_of
+from gateway.configuration.money import BudgetSettings, budget_of
+from gateway.configuration.value_types import Count, Name, Weight
+from gateway.configuration.yaml_source import Problem
 from gateway.host_header import Headers
-from gateway.money_settings import BudgetSettings, budget_of
 from gateway.presented_keys import digest, presented_keys
-from gateway.setting_types import Count, Name, Weight
-from gateway.yaml_source import Problem
 from shared_state.policies import UNLIMITED, TenantLimits, TenantRecord
 
 # A load over the cut rejects every level above it, so the smallest number is the last to be shed.

@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway.configuration.settings import ServerSettings
 from gateway.errors import ReplicaFault
-from gateway.settings import ServerSettings
 
 SHARE = 4  # the part of the memory limit that bodies may take by default: 1 / SHARE
 UNLIMITED = 1 << 60  # cgroups write about this number where there is no limit

@@ -10,9 +10,9 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from gateway.classify import Refusal
-from gateway.router_settings import RouterSettings
-from gateway.setting_rules import MAX_CANDIDATES
-from gateway.settings import DeploymentSettings, Settings
+from gateway.configuration.router import RouterSettings
+from gateway.configuration.rules import MAX_CANDIDATES
+from gateway.configuration.settings import DeploymentSettings, Settings
 
 
 class Candidate(msgspec.Struct, frozen=True):

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from gateway.auth_settings import AdminKeySettings, KeySettings
-from gateway.setting_types import yaml_key
-from gateway.settings import DeploymentSettings, Settings
-from gateway.yaml_source import Problem, key_path
+from gateway.configuration.auth import AdminKeySettings, KeySettings
+from gateway.configuration.settings import DeploymentSettings, Settings
+from gateway.configuration.value_types import yaml_key
+from gateway.configuration.yaml_source import Problem, key_path
 
 # What is not named here needs a restart: a new setting is refused until it is known to take effect.
 _WHILE_RUNNING = ("auth", "router", "model_list")

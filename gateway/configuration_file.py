@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.settings import ConfigurationError, Settings, parse
-from gateway.yaml_source import Problem, text_of
+from gateway.configuration.settings import ConfigurationError, Settings, parse
+from gateway.configuration.yaml_source import Problem, text_of
 
 
 class Loaded(msgspec.Struct, frozen=True):

@@ -3,8 +3,8 @@
 import msgspec
 
 from gateway.classify import Judgement
+from gateway.configuration.settings import DeploymentSettings
 from gateway.exchange import Exchange
-from gateway.settings import DeploymentSettings
 from shared_state.records import Outcome
 
 _TIMED_OUT = Judgement(Outcome.TIMEOUT)

@@ -13,6 +13,7 @@ from gateway.answer import Answer
 from gateway.auth import Tenant
 from gateway.calls import Call
 from gateway.catalog import Candidate, Catalog
+from gateway.configuration.router import RouterSettings
 from gateway.course import Again, Course, Route
 from gateway.deadline import Deadline, Limits
 from gateway.errors import GatewayError, InvalidRequest, ReplicaFault
@@ -22,7 +23,6 @@ from gateway.in_hand import InHand
 from gateway.interrupt import Cause, Interrupt
 from gateway.last_attempt import pause_s
 from gateway.rate_limits import tenant_limited
-from gateway.router_settings import RouterSettings
 from gateway.routes import Routes
 from gateway.tracing import Attempt, Trace
 from gateway.upstream import Upstream

@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.byte_bounds import HEAD_MOST
 from gateway.calls import Kind
+from gateway.configuration.settings import Settings
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.error_forms import error_body
 from gateway.endpoints.reception import Reception
@@ -22,7 +23,6 @@ from gateway.measures import Measures
 from gateway.metrics import ClientRetries
 from gateway.request_head import InvalidHead, checked_head
 from gateway.request_log import RequestLine, RequestLog
-from gateway.settings import Settings
 from gateway.shed_memory import ShedMemory
 from gateway.tracing import Tracer
 from shared_state.records import Rejection

@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.calls import Kind
 from gateway.catalog import Candidate
+from gateway.configuration.redaction import without_keys
 from gateway.dialects.error_kinds import chat_error_fields, message_error_fields
 from gateway.errors import (
     Attempt,
@@ -23,7 +24,6 @@ from gateway.errors import (
     UpstreamTimedOut,
 )
 from gateway.exchange import Exchange
-from gateway.redaction import without_keys
 from gateway.upstream_errors import UpstreamError
 from shared_state.records import Outcome, Rejection
 

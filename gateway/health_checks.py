@@ -13,10 +13,10 @@ from functools import partial
 
 import aiohttp
 
+from gateway.configuration.provider import ProviderSettings
+from gateway.configuration.settings import DeploymentSettings
 from gateway.connections import session
-from gateway.provider_settings import ProviderSettings
 from gateway.providers import inquiry
-from gateway.settings import DeploymentSettings
 from shared_state.background import Kept, once
 from shared_state.errors import StateError
 from shared_state.failover import Failover

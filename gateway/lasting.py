@@ -10,6 +10,8 @@ from gateway.auth import Authenticator
 from gateway.body_memory import BodyMemory, most_of
 from gateway.catalog import Catalog
 from gateway.cluster_metrics import ClusterMetrics
+from gateway.configuration.money import budget_of
+from gateway.configuration.settings import Settings
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.ops import Probes
@@ -21,13 +23,11 @@ from gateway.live import LiveFeed, models_shown
 from gateway.loop_lag import LoopLag
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
-from gateway.money_settings import budget_of
 from gateway.prices import Prices
 from gateway.reloader import Reloader
 from gateway.request_log import RequestLog
 from gateway.round_trips import RoundTrips
 from gateway.serving import Lasting, seal_of
-from gateway.settings import Settings
 from gateway.stores import State
 from gateway.surroundings import surroundings
 from gateway.tracing import Tracer

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from gateway.redaction import Redaction
+from gateway.configuration.redaction import Redaction
 
 WAITING_MOST = 20_000  # lines that nobody has taken yet
 PIPE_WHOLE = 4096  # bytes: POSIX's PIPE_BUF on Linux

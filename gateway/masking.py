@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from gateway.redaction import MASK, masked_address
-from gateway.setting_types import Secret, yaml_key
-from gateway.settings import Settings, StateSettings
+from gateway.configuration.redaction import MASK, masked_address
+from gateway.configuration.settings import Settings, StateSettings
+from gateway.configuration.value_types import Secret, yaml_key
 
 
 def masked(settings: Settings) -> dict[str, object]:

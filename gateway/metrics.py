@@ -13,13 +13,13 @@ from prometheus_client.samples import Exemplar
 
 from gateway import tls_counts
 from gateway.cluster_metrics import ClusterMetrics
+from gateway.configuration.money import CostSettings
+from gateway.configuration.settings import Settings
 from gateway.exposition import pieces
 from gateway.loop_lag import LoopLag
 from gateway.measures import Measures, TracedHistogram
-from gateway.money_settings import CostSettings
 from gateway.queueing import Queue
 from gateway.reloader import Reloader
-from gateway.settings import Settings
 from gateway.surplus_calls import surplus_calls
 from shared_state import background, news
 from shared_state.blocks import BlockCounts

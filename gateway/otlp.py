@@ -24,11 +24,11 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from gateway.auth import Tenant
 from gateway.calls import Call, Kind
 from gateway.catalog import Candidate
+from gateway.configuration.redaction import Redaction
+from gateway.configuration.settings import ConfigurationError, DeploymentSettings
+from gateway.configuration.yaml_source import Problem
 from gateway.exchange import Exchange
-from gateway.redaction import Redaction
-from gateway.settings import ConfigurationError, DeploymentSettings
 from gateway.tracing import ENDPOINTS, NO_ATTEMPT, Attempt, Headers, Trace, Tracer
-from gateway.yaml_source import Problem
 from shared_state.records import Outcome, Permit, Rejection
 
 CLOSE_MOST_S = 2.0  # for what has not been sent yet, at the end

@@ -5,9 +5,9 @@ deployments allow, and is not ready without one for each model in force; its fil
 import logging
 from collections.abc import Callable
 
+from gateway.configuration.settings import Settings
+from gateway.configuration.store_policies import configuration, served, uncovered
 from gateway.configuration_file import Loaded
-from gateway.policy import configuration, served, uncovered
-from gateway.settings import Settings
 from shared_state.in_force import File, InForce
 
 _WAY_OUT = (

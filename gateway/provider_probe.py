@@ -12,16 +12,16 @@ import msgspec
 
 from gateway.calls import NOT_JSON, Kind, tokens_of
 from gateway.classify import reason_of
+from gateway.configuration.provider import ProviderSettings
+from gateway.configuration.redaction import Redaction
+from gateway.configuration.settings import DeploymentSettings, Settings
+from gateway.configuration.value_types import secrets
 from gateway.connections import session
 from gateway.dialects.lenient_json import NOT_DECODED
 from gateway.fault_words import fault_words
 from gateway.in_band import announced, no_reply
-from gateway.provider_settings import ProviderSettings
 from gateway.providers import azure, inquiry, openai
 from gateway.providers.adapters import Adapter, adapter
-from gateway.redaction import Redaction
-from gateway.setting_types import secrets
-from gateway.settings import DeploymentSettings, Settings
 from gateway.tables import clean
 from gateway.upstream_errors import error_of, status_of
 

@@ -2,8 +2,8 @@
 
 import msgspec
 
+from gateway.configuration.yaml_source import Problem
 from gateway.errors import ConfigurationRefused, Objection
-from gateway.yaml_source import Problem
 from shared_state.snapshots import Agreement
 
 PREPARE_MS = 10_000  # to read a file and answer; one that dies meanwhile is missed after half of it

@@ -5,10 +5,10 @@ import time
 import msgspec
 
 from gateway.answer import Answer
+from gateway.configuration.redaction import Redaction
 from gateway.errors import Attempt, GatewayError
 from gateway.exhausted import tried_list
 from gateway.logs import Lines, timestamp
-from gateway.redaction import Redaction
 from shared_state.records import Outcome
 
 GONE = "client_disconnected"

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from gateway.settings import DeploymentSettings
+from gateway.configuration.settings import DeploymentSettings
 from shared_state.background import Kept
 from shared_state.errors import StateError
 

@@ -16,15 +16,15 @@ import uvloop
 from gateway import certificates, hypercorn_engine
 from gateway.app import VERSION, Application, application
 from gateway.client_connections import ClientConnections
+from gateway.configuration.redaction import Redaction
+from gateway.configuration.settings import Settings
+from gateway.configuration.value_types import secrets
+from gateway.configuration.warnings import warnings
 from gateway.configuration_file import ConfigurationFile, Loaded
 from gateway.flight import Flight
 from gateway.hang_up import HangUp
 from gateway.logs import Lines, written
 from gateway.open_files import connections_most, raise_limit
-from gateway.redaction import Redaction
-from gateway.setting_types import secrets
-from gateway.setting_warnings import warnings
-from gateway.settings import Settings
 from gateway.start_lines import start_lines
 from gateway.tls import Tls
 from shared_state.background import report_of_loop

@@ -10,10 +10,12 @@ from starlette.types import ASGIApp
 
 from gateway.admission import Admission
 from gateway.auth import Authenticator
-from gateway.auth_settings import signing_secrets
 from gateway.body_memory import BodyMemory, most_of
 from gateway.calls import Kind
 from gateway.catalog import Catalog
+from gateway.configuration.auth import signing_secrets
+from gateway.configuration.money import budget_of
+from gateway.configuration.settings import Settings
 from gateway.dispatch import Dispatcher
 from gateway.early_refusal import EarlyRefusal
 from gateway.endpoints.access import AdminAccess
@@ -35,11 +37,9 @@ from gateway.http_text import Refuse
 from gateway.live import LiveFeed, models_shown
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
-from gateway.money_settings import budget_of
 from gateway.prices import Prices
 from gateway.request_log import RequestLog
 from gateway.round_trips import RoundTrips
-from gateway.settings import Settings
 from gateway.tracing import Tracer
 from gateway.upstream import Upstream
 from shared_state.failover import Failover

@@ -9,8 +9,8 @@ from functools import partial
 
 import msgspec
 
+from gateway.configuration.settings import ServerSettings, Settings, StateSettings
 from gateway.flight import Flight
-from gateway.settings import ServerSettings, Settings, StateSettings
 from shared_state.batcher import Batcher
 from shared_state.blocks import Blocks
 from shared_state.client import Client

@@ -20,13 +20,13 @@ from typing import Any
 from gateway import certificates
 from gateway.app import VERSION
 from gateway.body_memory import PROCESSES
+from gateway.configuration.redaction import Redaction
+from gateway.configuration.settings import ConfigurationError, Settings
+from gateway.configuration.value_types import secrets
+from gateway.configuration.warnings import warnings
 from gateway.configuration_file import ConfigurationFile
 from gateway.hang_up import HangUp, block
 from gateway.logs import written
-from gateway.redaction import Redaction
-from gateway.setting_types import secrets
-from gateway.setting_warnings import warnings
-from gateway.settings import ConfigurationError, Settings
 from gateway.start_lines import start_lines
 from shared_state.embedded import EmbeddedStore, die_with_parent
 from shared_state.errors import StateError

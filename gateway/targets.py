@@ -4,8 +4,8 @@ import msgspec
 from aiohttp import ClientTimeout
 
 from gateway.calls import Kind
+from gateway.configuration.settings import DeploymentSettings
 from gateway.providers.adapters import Adapter, adapter
-from gateway.settings import DeploymentSettings
 
 
 class Target(msgspec.Struct, frozen=True):

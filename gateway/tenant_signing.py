@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.auth_settings import signing_secrets
-from gateway.settings import ConfigurationError, Settings
-from gateway.yaml_source import Problem
+from gateway.configuration.auth import signing_secrets
+from gateway.configuration.settings import ConfigurationError, Settings
+from gateway.configuration.yaml_source import Problem
 from shared_state.inspection import Inspector, inspecting
 from shared_state.policies import TenantRecord
 from shared_state.seal import Seal, body_of

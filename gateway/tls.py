@@ -11,9 +11,9 @@ import ssl
 import time
 
 from gateway.certificates import Identity, load, validity_problems, warnings
-from gateway.settings import ConfigurationError
+from gateway.configuration.settings import ConfigurationError
+from gateway.configuration.tls import TlsSettings
 from gateway.tls_counts import counts
-from gateway.tls_settings import TlsSettings
 from shared_state.background import Kept
 
 LOOK_EVERY_S = 2.0

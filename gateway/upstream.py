@@ -19,6 +19,8 @@ from gateway.classify import (
     is_own_fault,
     judge_fault,
 )
+from gateway.configuration.redaction import without_keys
+from gateway.configuration.settings import DeploymentSettings
 from gateway.connections import fresh_connection, is_closed_unanswered, session
 from gateway.cooldowns import retry_after_ms, served_ms, throttled_ms
 from gateway.error_words import try_again_ms
@@ -27,8 +29,6 @@ from gateway.exchange import FAULTS, Exchange, release
 from gateway.fault_words import fault_words
 from gateway.in_band import no_reply
 from gateway.off_loop import LARGE, LARGE_CHUNK, off_loop_if
-from gateway.redaction import without_keys
-from gateway.settings import DeploymentSettings
 from gateway.sse import NotEvents
 from gateway.stream_content import Preamble
 from gateway.targets import Target, target

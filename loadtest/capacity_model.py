@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 LOADS = (1_000, 10_000, 100_000, 1_000_000)
-DOMAINS_MOST = 32  # as `gateway.setting_rules` has it
+DOMAINS_MOST = 32  # as `gateway.configuration.rules` has it
 HOURS = 730  # in a month
 
 

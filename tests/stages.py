@@ -13,12 +13,12 @@ from gateway.answer import Answer
 from gateway.auth import Authenticator
 from gateway.calls import Kind, parse, tokens_of
 from gateway.catalog import Catalog
+from gateway.configuration.settings import parse as settings_of
 from gateway.endpoints.reception import authenticate, deadline_of, priority_of
 from gateway.endpoints.wire import Header
 from gateway.logs import Lines
 from gateway.measures import Measures
 from gateway.request_log import RequestLine, RequestLog
-from gateway.settings import parse as settings_of
 from gateway.stream_progress import Progress
 from gateway.tracing import Tracer
 from shared_state import replies

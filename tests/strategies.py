@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import get_args
 
-from gateway.router_settings import RoutingStrategy
+from gateway.configuration.router import RoutingStrategy
 from shared_state.embedded import EmbeddedStore
 from tests.support.fleet import EQUALS, FLEET, TRAFFIC, Behaviour, requests
 from tests.support.simulation import Result, Simulation

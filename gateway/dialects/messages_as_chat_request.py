@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from gateway.configuration.provider import LimitField
 from gateway.dialects.messages_as_chat_blocks import Labelled, Object, TextBlock, Unsupported
 from gateway.dialects.messages_as_chat_turns import ChatMessage, Turn, chat_messages, paragraphs
 from gateway.errors import InvalidRequest
 from gateway.json_bounds import check_translatable
-from gateway.provider_settings import LimitField
 
 _STOPS_MOST = 4  # more are refused by OpenAI
 _USER_MOST = 64  # characters; longer ones are refused by OpenAI, and some clients send more

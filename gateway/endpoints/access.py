@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from gateway.admins import Admin
 from gateway.auth import Authenticator
-from gateway.auth_settings import AdminRole
+from gateway.configuration.auth import AdminRole
 from gateway.endpoints.visitors import Visitors
 from gateway.errors import AdminOff, AdminOnly, CrossOrigin, GatewayError, RoleRequired, Unauthorized
 from gateway.origin import is_cross_origin, is_named_locally

@@ -15,6 +15,7 @@ from gateway.answer import Answer
 from gateway.auth import Tenant
 from gateway.body_memory import HeldBody
 from gateway.calls import Call, Kind
+from gateway.configuration.settings import Settings
 from gateway.deadline import Deadline
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.error_forms import error_body, error_event, error_status
@@ -35,7 +36,6 @@ from gateway.measures import Measures
 from gateway.metrics import ClientRetries
 from gateway.rate_limits import rate_headers
 from gateway.request_log import GONE, RequestLine, RequestLog
-from gateway.settings import Settings
 from gateway.tracing import Trace, Tracer
 
 _log = logging.getLogger("pllm.inference")

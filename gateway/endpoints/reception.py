@@ -11,6 +11,7 @@ from starlette.types import Scope
 from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.body_memory import BodyMemory, HeldBody
 from gateway.calls import Call, Kind, edition_of, parse
+from gateway.configuration.value_types import duration_ms
 from gateway.course import Route
 from gateway.deadline import Deadline
 from gateway.dispatch import Dispatcher
@@ -21,7 +22,6 @@ from gateway.json_bounds import LARGE
 from gateway.off_loop import off_loop
 from gateway.origin import foreign_call
 from gateway.request_peek import MESSAGES_MOST
-from gateway.setting_types import duration_ms
 
 _LEVELS = {name.encode(): level for name, level in PRIORITY_LEVELS.items()}
 

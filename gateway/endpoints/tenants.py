@@ -12,14 +12,14 @@ from starlette.responses import Response
 
 from gateway.auth import Authenticator, TenantRequest
 from gateway.catalog import Catalog
+from gateway.configuration.key_strength import LEAST, weakness
+from gateway.configuration.money import budget_of
+from gateway.configuration.value_types import Identifier
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import answered, request_of
 from gateway.endpoints.wire import ClientGone
 from gateway.errors import Conflict, InvalidRequest, NotFound
-from gateway.key_strength import LEAST, weakness
-from gateway.money_settings import budget_of
 from gateway.presented_keys import digest
-from gateway.setting_types import Identifier
 from shared_state.money import MICRO
 from shared_state.policies import TenantRecord
 from shared_state.tenants import KeyInUse, TenantBook, UnsignedTenants

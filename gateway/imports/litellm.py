@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from gateway import yaml_source
+from gateway.configuration import yaml_source
+from gateway.configuration.settings import ConfigurationError, parse
+from gateway.configuration.yaml_source import Problem
 from gateway.imports import litellm_deployments, litellm_router, litellm_store
 from gateway.imports.litellm_draft import Draft
 from gateway.imports.litellm_reasons import reason
 from gateway.imports.report import UNKNOWN, Row, lines
-from gateway.settings import ConfigurationError, parse
-from gateway.yaml_source import Problem
 
 _SECTIONS = ("router_settings", "litellm_settings", "general_settings")
 _HEADER = "# From a configuration of LiteLLM's proxy, by pllm import litellm.\n"

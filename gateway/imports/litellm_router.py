@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from gateway.configuration.router import BreakerSettings, LoadSheddingSettings, QueueSettings, RouterSettings
+from gateway.configuration.settings import DeploymentSettings
+from gateway.configuration.value_types import duration_ms
+from gateway.configuration.yaml_source import key_path
 from gateway.imports import litellm_chains
 from gateway.imports.litellm_draft import Draft
 from gateway.imports.litellm_values import switch, whole
 from gateway.imports.report import Unusable
-from gateway.router_settings import BreakerSettings, LoadSheddingSettings, QueueSettings, RouterSettings
-from gateway.setting_types import duration_ms
-from gateway.settings import DeploymentSettings
-from gateway.yaml_source import key_path
 
 STRATEGIES = {
     "simple-shuffle": "weighted",

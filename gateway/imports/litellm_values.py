@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.configuration.struct_reader import read
+from gateway.configuration.yaml_source import Problem
 from gateway.imports.report import Unusable
-from gateway.struct_reader import read
-from gateway.yaml_source import Problem
 
 # What a variable stands for, each with a value that such a setting takes: what is written is checked with these.
 Kind = Literal["text", "number", "host", "url", "store"]

@@ -9,11 +9,11 @@ from functools import partial
 import msgspec
 
 from gateway.calls import Call, Kind
+from gateway.configuration.provider import ProviderSettings
+from gateway.configuration.settings import DeploymentSettings
 from gateway.dialects import chat_as_messages, messages_as_chat
 from gateway.dialects.usage import without_usage
-from gateway.provider_settings import ProviderSettings
 from gateway.providers import anthropic, azure, openai
-from gateway.settings import DeploymentSettings
 from gateway.sse import translated
 
 Converter = Callable[[bytes], bytes]

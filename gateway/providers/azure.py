@@ -5,7 +5,7 @@ OpenAI's; the older one names the deployment and wants an `api-version`.
 from urllib.parse import quote
 
 from gateway.calls import Kind
-from gateway.provider_settings import LimitField, ProviderSettings
+from gateway.configuration.provider import LimitField, ProviderSettings
 
 _NEW_LIMIT_SINCE = "2024-09-01"
 

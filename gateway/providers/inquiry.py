@@ -2,7 +2,7 @@
 checks send it.
 """
 
-from gateway.provider_settings import ProviderSettings
+from gateway.configuration.provider import ProviderSettings
 from gateway.providers import anthropic, azure, openai
 
 MODELS = "/models"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from gateway.settings import parse
+from gateway.configuration.settings import parse
 from shared_state.embedded import EmbeddedStore
 from tests.cluster.conftest import heal
 from tests.loadtest.process import ProviderProcess, wait_until

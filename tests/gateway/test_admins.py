@@ -3,9 +3,9 @@
 import pytest
 
 from gateway.admins import ADMIN, LOCAL, ROLES, Admin, Admins, Mode
-from gateway.auth_settings import AdminKeySettings, AdminRole, AuthSettings, KeySettings
+from gateway.configuration.auth import AdminKeySettings, AdminRole, AuthSettings, KeySettings
+from gateway.configuration.value_types import Secret
 from gateway.host_header import Headers
-from gateway.setting_types import Secret
 from tests.gateway.test_origin import RELAYS
 
 KEYS = (KeySettings(name="team-a", key=Secret("sk-a")),)

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from gateway.app import Application, application
+from gateway.configuration.redaction import Redaction
 from gateway.configuration_file import ConfigurationFile
 from gateway.flight import Flight
 from gateway.logs import Lines
-from gateway.redaction import Redaction
 from shared_state import background
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import CHAT, ProviderProcess

@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 
 from gateway.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Tenant
-from gateway.auth_settings import AdminKeySettings, AuthSettings, KeySettings, Priority
+from gateway.configuration.auth import AdminKeySettings, AuthSettings, KeySettings, Priority
+from gateway.configuration.value_types import Secret
 from gateway.host_header import Headers
 from gateway.presented_keys import digest, presented_keys
-from gateway.setting_types import Secret
 from shared_state.policies import UNLIMITED, TenantLimits, TenantRecord
 
 TEAM_A = KeySettings(name="team-a", key=Secret("sk-a"))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.body_memory import PROCESSES, BodyMemory, HeldBody, default_most, most_of
+from gateway.configuration.settings import ConfigurationError, ServerSettings, parse
 from gateway.errors import ReplicaFault
-from gateway.settings import ConfigurationError, ServerSettings, parse
 from loadtest.bench_rig import rss_mib
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import CHAT, ProviderProcess, chat_body, wait_until

@@ -2,7 +2,7 @@ import pytest
 
 from gateway.catalog import Catalog, Route
 from gateway.classify import Refusal
-from gateway.settings import parse
+from gateway.configuration.settings import parse
 
 DEPLOYMENTS = """
 model_list:

@@ -8,8 +8,8 @@ import pytest
 
 from gateway import certificates
 from gateway.__main__ import main
-from gateway.settings import ConfigurationError
-from gateway.tls_settings import TlsSettings
+from gateway.configuration.settings import ConfigurationError
+from gateway.configuration.tls import TlsSettings
 from tests.support.certificates import PASSPHRASE, Authority, new_key, run
 from tests.support.tls_engine import Identity, identity
 

@@ -1,7 +1,7 @@
 """What metrics say of regions."""
 
 from gateway.cluster_metrics import ClusterMetrics
-from gateway.settings import DeploymentSettings
+from gateway.configuration.settings import DeploymentSettings
 from shared_state.ledger import Ledger
 
 WORLD = [

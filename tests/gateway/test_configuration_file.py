@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gateway.configuration.settings import ConfigurationError, Settings
 from gateway.configuration_file import ConfigurationFile
-from gateway.settings import ConfigurationError, Settings
 
 TEXT = "model_list: [{id: m-1, model_name: m, provider: {api_key: '${KEY}'}}]\r\n# für alle\n"
 

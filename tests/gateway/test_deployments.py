@@ -16,8 +16,8 @@ import msgspec
 import pytest
 import yaml
 
+from gateway.configuration.settings import exposure_problems, parse
 from gateway.scaling_view import shown
-from gateway.settings import exposure_problems, parse
 from tests.gateway.endpoints.test_scaling import SIGNAL
 from tests.support import keda
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.configuration.settings import DeploymentSettings
 from gateway.deadline import Deadline, Limits
-from gateway.settings import DeploymentSettings
 from loadtest.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore
 from shared_state.records import Outcome

@@ -15,6 +15,7 @@ from gateway.admission import Admission
 from gateway.auth import Authenticator
 from gateway.body_memory import BodyMemory
 from gateway.catalog import Catalog
+from gateway.configuration.settings import parse
 from gateway.dispatch import Dispatcher
 from gateway.early_refusal import EarlyRefusal
 from gateway.endpoints.reception import Reception
@@ -22,7 +23,6 @@ from gateway.endpoints.visitors import Visitors
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries
 from gateway.request_log import RequestLog
-from gateway.settings import parse
 from gateway.tracing import Tracer
 from gateway.upstream import Upstream
 from gateway.wrong_keys import WrongKeys

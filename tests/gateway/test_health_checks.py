@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 import msgspec
 import pytest
 
-from gateway.health_check_settings import HealthCheckSettings
+from gateway.configuration.health_checks import HealthCheckSettings
+from gateway.configuration.provider import ProviderSettings
+from gateway.configuration.settings import DeploymentSettings
+from gateway.configuration.value_types import Secret
 from gateway.health_checks import HealthChecks, status_of
-from gateway.provider_settings import ProviderSettings
-from gateway.setting_types import Secret
-from gateway.settings import DeploymentSettings
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StoreUnavailable
 from shared_state.failover import Failover, Standby

@@ -5,10 +5,10 @@ tests/cluster/test_hung_provider.py.
 import asyncio
 import contextlib
 
+from gateway.configuration.settings import DeploymentSettings
 from gateway.deadline import Deadline, Limits
 from gateway.in_hand import InHand
 from gateway.interrupt import Cause, Interrupt
-from gateway.settings import DeploymentSettings
 
 DEPLOYMENT = DeploymentSettings(id="d", model_name="m")
 

@@ -6,10 +6,10 @@ from urllib.parse import quote
 
 import pytest
 
+from gateway.configuration.redaction import Redaction, masked_address
+from gateway.configuration.settings import parse
+from gateway.configuration.value_types import secrets
 from gateway.masking import masked
-from gateway.redaction import Redaction, masked_address
-from gateway.setting_types import secrets
-from gateway.settings import parse
 
 SECRETS = ("s3cret-store", "s3cret-admin", "s3cret-key", "s3cret-provider", "s3cret-sentinel")
 TEXT = """

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from gateway.calls import Kind, parse
-from gateway.money_settings import CostEstimateSettings, CostSettings
+from gateway.configuration.money import CostEstimateSettings, CostSettings
+from gateway.configuration.settings import DeploymentSettings
 from gateway.prices import Prices
-from gateway.settings import DeploymentSettings
 from shared_state.money import AMOUNT_MOST, Budget, Spending
 from shared_state.policies import UNLIMITED, TenantLimits
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from gateway.configuration.settings import parse
 from gateway.provider_probe import Verdict, probe
-from gateway.settings import parse
 from tests.loadtest.process import ProviderProcess
 
 KEY = "sk-live-0123456789"

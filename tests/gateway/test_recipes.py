@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.catalog import Catalog
-from gateway.settings import Settings, load
+from gateway.configuration.settings import Settings, load
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 

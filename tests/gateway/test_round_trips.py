@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from gateway.provider_settings import ProviderSettings
+from gateway.configuration.provider import ProviderSettings
+from gateway.configuration.settings import DeploymentSettings
 from gateway.round_trips import Addresses, Found, Place, RoundTrips, connect_ms, look_up, places
-from gateway.settings import DeploymentSettings
 from shared_state.errors import StoreTimeout
 from tests.support.stores import on_loop
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.redaction import Redaction
-from gateway.setting_types import secrets
-from gateway.settings import parse
+from gateway.configuration.redaction import Redaction
+from gateway.configuration.settings import parse
+from gateway.configuration.value_types import secrets
 from gateway.start_lines import start_lines
 
 MODELS = "model_list: [{id: a, model_name: gpt-4}, {id: b, model_name: gpt-4}, {id: c, model_name: claude}]\n"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.configuration.tls import TlsSettings
 from gateway.tls_counts import counts
-from gateway.tls_settings import TlsSettings
 from tests.loadtest.process import wait_until
 from tests.support.certificates import Authority
 from tests.support.h2_wire import client_context

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.catalog import Candidate, Catalog
 from gateway.classify import Refusal
-from gateway.settings import parse
+from gateway.configuration.settings import parse
 from gateway.way import Leg, Way, legs, ways
 from shared_state.records import Plan
 

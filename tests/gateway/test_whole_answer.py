@@ -10,11 +10,11 @@ import time
 import pytest
 
 from gateway.calls import Kind, parse
+from gateway.configuration.provider import ProviderSettings, ProviderType
+from gateway.configuration.settings import DeploymentSettings
+from gateway.configuration.value_types import Secret
 from gateway.exchange import Exchange, StreamBroken
 from gateway.off_loop import LARGE
-from gateway.provider_settings import ProviderSettings, ProviderType
-from gateway.setting_types import Secret
-from gateway.settings import DeploymentSettings
 from gateway.upstream import Upstream
 from shared_state.records import Outcome
 from tests.support.raw_provider import RawProvider, plain, stream

@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
-from gateway.policy import router_policy as product_policy
-from gateway.router_settings import RouterSettings, RoutingStrategy
+from gateway.configuration.router import RouterSettings, RoutingStrategy
+from gateway.configuration.store_policies import router_policy as product_policy
 from shared_state.embedded import EmbeddedStore
 from tests.support.fleet import ATTEMPTS_MOST, EQUALS, FLEET, TRAFFIC, Behaviour, Deployment, Draw, Trouble, requests
 from tests.support.simulation import Result, Simulation

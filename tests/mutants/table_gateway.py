@@ -115,7 +115,7 @@ GATEWAY: Table = {
             "an attacker with many addresses makes the table forget the newest",
         ),
     ),
-    "gateway/key_strength.py": (
+    "gateway/configuration/key_strength.py": (
         Slip(
             "any(word in lower for word in _PLACEHOLDERS)",
             "any(word in key for word in _PLACEHOLDERS)",

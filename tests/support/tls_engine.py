@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import hypercorn_engine
 from gateway.client_connections import ClientConnections
+from gateway.configuration.tls import TlsSettings
 from gateway.tls import Tls
-from gateway.tls_settings import TlsSettings
 from tests.loadtest.process import PATIENCE_S, wait_until
 from tests.support.certificates import Authority
 

@@ -6,11 +6,11 @@ import pytest
 from starlette.requests import Request
 
 from gateway.auth import Authenticator
-from gateway.auth_settings import AuthSettings
+from gateway.configuration.auth import AuthSettings
+from gateway.configuration.value_types import Secret
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.visitors import Visitors
 from gateway.errors import Unauthorized
-from gateway.setting_types import Secret
 from gateway.wrong_keys import WrongKeys
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until

@@ -10,12 +10,12 @@ from gateway.auth import Authenticator
 from gateway.body_memory import BodyMemory
 from gateway.calls import Kind
 from gateway.catalog import Catalog
+from gateway.configuration.settings import parse
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.reception import Reception
 from gateway.endpoints.visitors import Visitors
 from gateway.errors import Forbidden, InvalidRequest
 from gateway.json_bounds import LARGE
-from gateway.settings import parse
 from gateway.upstream import Upstream
 from gateway.wrong_keys import WrongKeys
 from shared_state.failover import Failover

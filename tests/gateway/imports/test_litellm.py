@@ -12,10 +12,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gateway.catalog import Catalog
+from gateway.configuration.settings import ConfigurationError, DeploymentSettings, Settings, parse
+from gateway.configuration.yaml_source import item_path, key_path
 from gateway.imports.litellm import Import, convert, said
 from gateway.imports.report import UNKNOWN
-from gateway.settings import ConfigurationError, DeploymentSettings, Settings, parse
-from gateway.yaml_source import item_path, key_path
 from tests.support.litellm_documents import NAMES, documents
 
 EXAMPLES = Path(__file__).parent / "litellm"

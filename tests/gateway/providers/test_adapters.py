@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from gateway.calls import Call, Kind
-from gateway.provider_settings import ProviderSettings
+from gateway.configuration.provider import ProviderSettings
+from gateway.configuration.settings import DeploymentSettings
+from gateway.configuration.value_types import Secret
 from gateway.providers.adapters import Adapter, adapter
-from gateway.setting_types import Secret
-from gateway.settings import DeploymentSettings
 
 CHAT = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.5}'
 MESSAGE = b'{"model": "m", "max_tokens": 7, "messages": [{"role": "user", "content": "hi"}], "stream": true}'

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.provider_settings import ProviderSettings, ProviderType
+from gateway.configuration.provider import ProviderSettings, ProviderType
+from gateway.configuration.value_types import Secret
 from gateway.providers import inquiry
-from gateway.setting_types import Secret
 
 
 @pytest.mark.parametrize(

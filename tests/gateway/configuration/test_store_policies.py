@@ -1,7 +1,7 @@
 """A replica under a configuration that is not its file's."""
 
-from gateway.policy import configuration, served, uncovered
-from gateway.settings import Settings, parse
+from gateway.configuration.settings import Settings, parse
+from gateway.configuration.store_policies import configuration, served, uncovered
 
 ENTRY = "{{id: {0}, model_name: {1}, provider: {{api_key: sk-1}}}}"
 

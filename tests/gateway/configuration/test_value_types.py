@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gateway.setting_types import Secret, duration_ms, size_bytes, yaml_key
+from gateway.configuration.value_types import Secret, duration_ms, size_bytes, yaml_key
 
 # A loaded machine must neither fail an example for being late nor try others than the last run did.
 REPEATABLE = hypothesis_settings(deadline=None, derandomize=True)

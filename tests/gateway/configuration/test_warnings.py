@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.setting_warnings import warnings
-from gateway.settings import parse
+from gateway.configuration.settings import parse
+from gateway.configuration.warnings import warnings
 
 MODELS = "model_list: [{id: a-1, model_name: a}, {id: b-1, model_name: b}, {id: c-1, model_name: c}]\n"
 

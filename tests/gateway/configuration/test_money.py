@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.money_settings import BudgetSettings, budget_of
-from gateway.settings import ConfigurationError, parse
+from gateway.configuration.money import BudgetSettings, budget_of
+from gateway.configuration.settings import ConfigurationError, parse
 from shared_state.money import Budget
 
 KEYS = "auth: {keys: [{name: team-a, key: secret-of-team-a, budget: BUDGET}]}\n"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from gateway.setting_types import duration_ms, yaml_key
+from gateway.configuration.value_types import duration_ms, yaml_key
 
 # A larger one would hold the store up for more than ten milliseconds where a chain is long.
 Block = Annotated[int, msgspec.Meta(ge=0, le=100, description="a whole number from 0 (off) to 100")]

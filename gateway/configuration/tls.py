@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gateway.setting_types import OptionalSecret, Secret, Text, yaml_key
+from gateway.configuration.value_types import OptionalSecret, Secret, Text, yaml_key
 
 
 class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gateway.auth_settings import signing_secrets
-from gateway.health_check_settings import HealthCheckSettings
-from gateway.setting_types import secrets
-from gateway.settings import ConfigurationError, Settings, exposure_problems, load, parse
+from gateway.configuration.auth import signing_secrets
+from gateway.configuration.health_checks import HealthCheckSettings
+from gateway.configuration.settings import ConfigurationError, Settings, exposure_problems, load, parse
+from gateway.configuration.value_types import secrets
 
 # A loaded machine must neither fail an example for being late nor try others than the last run did.
 REPEATABLE = hypothesis_settings(deadline=None, derandomize=True)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gateway.yaml_source import Problem, read, text_of
+from gateway.configuration.yaml_source import Problem, read, text_of
 
 # A loaded machine must neither fail an example for being late nor try others than the last run did.
 REPEATABLE = hypothesis_settings(deadline=None, derandomize=True)

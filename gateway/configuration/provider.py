@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.setting_types import OptionalSecret, Secret, Text, Url, yaml_key
+from gateway.configuration.value_types import OptionalSecret, Secret, Text, Url, yaml_key
 
 ProviderType = Literal["openai", "azure", "anthropic"]
 LimitField = Literal["max_tokens", "max_completion_tokens"]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from gateway.setting_types import Duration, duration_ms, yaml_key
+from gateway.configuration.value_types import Duration, duration_ms, yaml_key
 
 # Replicas learn from their heartbeats, once a second, which breakers are open.
 Interval = Annotated[

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gateway.setting_types import Count, Duration, Threshold, yaml_key
-from gateway.yaml_source import Problem
+from gateway.configuration.value_types import Count, Duration, Threshold, yaml_key
+from gateway.configuration.yaml_source import Problem
 from shared_state.policies import AutoscalePolicy
 
 

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
-from gateway.struct_reader import did_you_mean
-from gateway.yaml_source import Problem, item_path, key_path
+from gateway.configuration.struct_reader import did_you_mean
+from gateway.configuration.yaml_source import Problem, item_path, key_path
 
 # One acquire script looks at every candidate, and its work must stay bounded.
 MAX_CANDIDATES = 16

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.policy import router_policy
-from gateway.router_settings import RouterSettings
-from gateway.struct_reader import read
-from gateway.yaml_source import Problem
+from gateway.configuration.router import RouterSettings
+from gateway.configuration.store_policies import router_policy
+from gateway.configuration.struct_reader import read
+from gateway.configuration.yaml_source import Problem
 
 
 def router(**forecast: object) -> tuple[RouterSettings, list[str]]:

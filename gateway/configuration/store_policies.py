@@ -2,9 +2,9 @@
 
 import msgspec
 
-from gateway.autoscale_settings import autoscale_policy
-from gateway.router_settings import RouterSettings
-from gateway.settings import DeploymentSettings, Settings
+from gateway.configuration.autoscale import autoscale_policy
+from gateway.configuration.router import RouterSettings
+from gateway.configuration.settings import DeploymentSettings, Settings
 from shared_state.policies import Configuration, DeploymentPolicy, RouterPolicy, fingerprinted
 
 # A lease outlives the longest call, so it expires only when no replica is left to settle it. A stream that delivers

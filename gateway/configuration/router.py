@@ -8,11 +8,11 @@ from typing import Literal
 
 import msgspec
 
-from gateway.autoscale_settings import AutoscaleSettings
-from gateway.forecast_settings import ForecastSettings
-from gateway.lease_settings import CapacityLeaseSettings
-from gateway.money_settings import BudgetSettings, CostEstimateSettings
-from gateway.setting_types import (
+from gateway.configuration.autoscale import AutoscaleSettings
+from gateway.configuration.forecast import ForecastSettings
+from gateway.configuration.leases import CapacityLeaseSettings
+from gateway.configuration.money import BudgetSettings, CostEstimateSettings
+from gateway.configuration.value_types import (
     Allowance,
     Amount,
     Count,

@@ -2,7 +2,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from gateway.settings import ConfigurationError, Settings, parse
+from gateway.configuration.settings import ConfigurationError, Settings, parse
 
 
 def problems_of(text: str, environment: Mapping[str, str] | None = None) -> list[str]:

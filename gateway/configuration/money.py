@@ -9,8 +9,8 @@ from typing import Annotated
 
 import msgspec
 
-from gateway.setting_types import Amount, Count, yaml_key
-from gateway.yaml_source import Problem, item_path
+from gateway.configuration.value_types import Amount, Count, yaml_key
+from gateway.configuration.yaml_source import Problem, item_path
 from shared_state.money import MICRO, Budget, Per
 
 _LARGEST = 1_000_000_000

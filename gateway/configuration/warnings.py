@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from gateway.auth_settings import weak_keys
-from gateway.setting_rules import is_loopback
-from gateway.settings import Settings
-from gateway.yaml_source import Problem
+from gateway.configuration.auth import weak_keys
+from gateway.configuration.rules import is_loopback
+from gateway.configuration.settings import Settings
+from gateway.configuration.yaml_source import Problem
 
 
 def warnings(settings: Settings) -> Iterator[Problem]:

@@ -10,14 +10,16 @@ from typing import Literal
 
 import msgspec
 
-from gateway import setting_rules, yaml_source
-from gateway.auth_settings import AuthSettings, key_problems, weak_keys
-from gateway.autoscale_settings import autoscale_problems
-from gateway.health_check_settings import HealthCheckSettings
-from gateway.money_settings import CostSettings, unpriced_problems
-from gateway.provider_settings import ProviderSettings
-from gateway.router_settings import RouterSettings
-from gateway.setting_types import (
+from gateway.configuration import rules, yaml_source
+from gateway.configuration.auth import AuthSettings, key_problems, weak_keys
+from gateway.configuration.autoscale import autoscale_problems
+from gateway.configuration.health_checks import HealthCheckSettings
+from gateway.configuration.money import CostSettings, unpriced_problems
+from gateway.configuration.provider import ProviderSettings
+from gateway.configuration.router import RouterSettings
+from gateway.configuration.struct_reader import completed, read
+from gateway.configuration.tls import TlsSettings
+from gateway.configuration.value_types import (
     Count,
     Duration,
     Identifier,
@@ -33,9 +35,7 @@ from gateway.setting_types import (
     Weight,
     yaml_key,
 )
-from gateway.struct_reader import completed, read
-from gateway.tls_settings import TlsSettings
-from gateway.yaml_source import Problem
+from gateway.configuration.yaml_source import Problem
 from shared_state.address import parse as parse_address
 
 Engine = Literal["hypercorn", "uvicorn"]
@@ -149,7 +149,7 @@ def exposure_problems(settings: Settings) -> Iterator[Problem]:
     """What the network must not find: a gateway without keys, and keys that it can guess. To be checked again when the
     command line replaces the host.
     """
-    if setting_rules.is_loopback(settings.server.host):
+    if rules.is_loopback(settings.server.host):
         return
     yield from weak_keys(settings.auth)
     if not settings.auth.keys:
@@ -211,7 +211,7 @@ def _rule_problems(settings: Settings) -> Iterator[Problem]:
     if all(entry.cost == CostSettings() for entry in settings.model_list):
         yield from unpriced_problems(settings.router.budget, [entry.budget for entry in settings.auth.keys])
     served = {entry.region for entry in settings.model_list if entry.enabled and entry.region}
-    yield from setting_rules.region_problems("server.region", settings.server.region, served)
+    yield from rules.region_problems("server.region", settings.server.region, served)
 
 
 def state_problems(state: StateSettings) -> Iterator[Problem]:
@@ -248,32 +248,32 @@ def _model_problems(settings: Settings) -> Iterator[Problem]:
     if not settings.model_list:
         yield Problem("model_list", "at least one deployment is needed")
         return
-    yield from setting_rules.duplicates("id", [(f"{path}.id", entry.id) for path, entry in _entries(settings)])
+    yield from rules.duplicates("id", [(f"{path}.id", entry.id) for path, entry in _entries(settings)])
     enabled = Counter({entry.model_name: 0 for entry in settings.model_list if entry.model_name})
     enabled.update(entry.model_name for entry in settings.model_list if entry.enabled and entry.model_name)
     for path, deployment in _entries(settings):
         yield from _provider_problems(f"{path}.provider", deployment.provider)
     router = settings.router
-    names = setting_rules.ModelNames(enabled=enabled, aliases=router.aliases)
+    names = rules.ModelNames(enabled=enabled, aliases=router.aliases)
     domains = Counter(entry.domain for entry in settings.model_list if entry.enabled)
-    yield from setting_rules.deployment_count_problems(names, domains, "model_list")
-    yield from setting_rules.alias_problems(names, "router.aliases")
-    yield from setting_rules.chain_problems(names, "router.fallbacks", router.fallbacks)
+    yield from rules.deployment_count_problems(names, domains, "model_list")
+    yield from rules.alias_problems(names, "router.aliases")
+    yield from rules.chain_problems(names, "router.fallbacks", router.fallbacks)
     for field, chains in (
         ("context_window_fallbacks", router.context_window_fallbacks),
         ("content_policy_fallbacks", router.content_policy_fallbacks),
     ):
-        yield from setting_rules.chain_problems(names, f"router.{field}", chains)
+        yield from rules.chain_problems(names, f"router.{field}", chains)
     for model in router.model_queues:
         yield from names.unknown_model(yaml_source.key_path("router.model_queues", model), model)
     for index, entry in enumerate(settings.auth.keys):
-        yield from setting_rules.allowed_model_problems(names, f"auth.keys[{index}].models", entry.models)
+        yield from rules.allowed_model_problems(names, f"auth.keys[{index}].models", entry.models)
 
 
 def _provider_problems(path: str, provider: ProviderSettings) -> Iterator[Problem]:
     if provider.type == "azure" and provider.base_url == ProviderSettings().base_url:
         yield Problem(f"{path}.base_url", "missing: the address of the Azure resource")
-    yield from setting_rules.endpoint_problems(f"{path}.base_url", provider.base_url, provider.type == "azure")
+    yield from rules.endpoint_problems(f"{path}.base_url", provider.base_url, provider.type == "azure")
     if provider.type != "azure" and provider.api_version:
         yield Problem(f"{path}.api_version", "only Azure has one")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.autoscale_settings import AutoscaleSettings
-from gateway.policy import configuration
-from gateway.settings import ConfigurationError, Settings, parse
+from gateway.configuration.autoscale import AutoscaleSettings
+from gateway.configuration.settings import ConfigurationError, Settings, parse
+from gateway.configuration.store_policies import configuration
 from shared_state.policies import AutoscalePolicy
 
 MODELS = "\nmodel_list: [{id: a, model_name: a}]"

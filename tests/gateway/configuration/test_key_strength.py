@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from gateway.__main__ import main
-from gateway.key_strength import weakness
-from gateway.setting_warnings import warnings
-from gateway.settings import ConfigurationError, parse
+from gateway.configuration.key_strength import weakness
+from gateway.configuration.settings import ConfigurationError, parse
+from gateway.configuration.warnings import warnings
 
 STRONG = "4f9d1c7ae2b05863d1f4"
 WEAK = [

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from gateway.yaml_source import Problem, item_path, key_path
+from gateway.configuration.yaml_source import Problem, item_path, key_path
 
 # Of the types that a setting may have without words of its own; numbers always have a range, and with it words.
 _DESCRIPTIONS = {str: "text", bool: "true or false"}

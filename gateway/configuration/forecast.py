@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from gateway.setting_types import duration_ms, yaml_key
+from gateway.configuration.value_types import duration_ms, yaml_key
 
 Lookahead = Annotated[
     int,

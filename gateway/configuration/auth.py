@@ -5,11 +5,20 @@ from typing import Literal
 
 import msgspec
 
-from gateway import setting_rules
-from gateway.key_strength import weakness
-from gateway.money_settings import BudgetSettings
-from gateway.setting_types import Count, Identifier, Name, OptionalSecret, RequiredSecret, Secret, Weight, yaml_key
-from gateway.yaml_source import Problem, item_path
+from gateway.configuration import rules
+from gateway.configuration.key_strength import weakness
+from gateway.configuration.money import BudgetSettings
+from gateway.configuration.value_types import (
+    Count,
+    Identifier,
+    Name,
+    OptionalSecret,
+    RequiredSecret,
+    Secret,
+    Weight,
+    yaml_key,
+)
+from gateway.configuration.yaml_source import Problem, item_path
 
 AdminRole = Literal["viewer", "operator", "admin"]
 Priority = Literal["critical", "high", "normal", "low", "bulk"]
@@ -70,9 +79,9 @@ def weak_keys(auth: AuthSettings) -> Iterator[Problem]:
 def key_problems(auth: AuthSettings) -> Iterator[Problem]:
     tenants = [(item_path("auth.keys", index), entry) for index, entry in enumerate(auth.keys)]
     admins = [(item_path("auth.admin_keys", index), entry) for index, entry in enumerate(auth.admin_keys)]
-    yield from setting_rules.duplicates("name", [(f"{path}.name", entry.name) for path, entry in tenants])
+    yield from rules.duplicates("name", [(f"{path}.name", entry.name) for path, entry in tenants])
     own_names = [("auth.admin_key", "admin")] if auth.admin_key else []
-    yield from setting_rules.duplicates("name", [*own_names, *((f"{path}.name", entry.name) for path, entry in admins)])
-    yield from setting_rules.duplicates("key", keys_of(auth))
+    yield from rules.duplicates("name", [*own_names, *((f"{path}.name", entry.name) for path, entry in admins)])
+    yield from rules.duplicates("key", keys_of(auth))
     if auth.admin and (auth.admin_key or auth.admin_keys):
         yield Problem("auth.admin", "not with an admin key: callers on this machine use the key as well")
