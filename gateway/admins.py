@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from gateway.configuration.auth import AdminRole, AuthSettings
-from gateway.host_header import Headers
+from gateway.http.host_header import Headers
 from gateway.origin import is_relayed
 from gateway.presented_keys import digest, presented_keys
 

@@ -22,10 +22,10 @@ from gateway.endpoints.access import ADMIN_NAME
 from gateway.endpoints.error_forms import rendered
 from gateway.endpoints.threshold import Threshold
 from gateway.endpoints.visitors import Visitors
-from gateway.endpoints.wire import NO_STORE, find
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost
 from gateway.flight import Flight
-from gateway.http_text import Address
+from gateway.http.asgi_messages import NO_STORE, find
+from gateway.http.http_text import Address
 from gateway.lasting import what_lasts
 from gateway.logs import Lines
 from gateway.openapi import document

@@ -9,7 +9,7 @@ from gateway.configuration.auth import AuthSettings, KeySettings, Priority, keys
 from gateway.configuration.money import BudgetSettings, budget_of
 from gateway.configuration.value_types import Count, Name, Weight
 from gateway.configuration.yaml_source import Problem
-from gateway.host_header import Headers
+from gateway.http.host_header import Headers
 from gateway.presented_keys import digest, presented_keys
 from shared_state.policies import UNLIMITED, TenantLimits, TenantRecord
 

@@ -5,7 +5,7 @@ proxy reports. A header of anyone else is only a claim.
 import ipaddress
 from collections.abc import Iterable
 
-from gateway.host_header import Headers
+from gateway.http.host_header import Headers
 
 HOPS_MOST = 32  # proxies that a request came through
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -8,20 +8,20 @@ from collections.abc import Callable
 import httptools
 import msgspec
 
-from gateway.byte_bounds import HEAD_MOST
 from gateway.calls import Kind
 from gateway.configuration.settings import Settings
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.error_forms import error_body
 from gateway.endpoints.reception import Reception
-from gateway.endpoints.wire import NO_STORE, Header, find
-from gateway.error_bodies import headers_of
 from gateway.errors import GatewayError
 from gateway.exhausted import rejected
-from gateway.http_text import Address, date_line, status_line
+from gateway.http.asgi_messages import NO_STORE, Header, find
+from gateway.http.byte_bounds import HEAD_MOST
+from gateway.http.error_bodies import headers_of
+from gateway.http.http_text import Address, date_line, status_line
+from gateway.http.request_head import InvalidHead, checked_head
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries
-from gateway.request_head import InvalidHead, checked_head
 from gateway.request_log import RequestLine, RequestLog
 from gateway.shed_memory import ShedMemory
 from gateway.tracing import Tracer

@@ -14,11 +14,11 @@ from functools import partial
 from hypercorn.config import Config
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.client_clock import Timeouts
-from gateway.client_connections import ClientConnections
-from gateway.http1 import Http1
-from gateway.http2 import Http2
-from gateway.http_text import Refuse
+from gateway.http.client_clock import Timeouts
+from gateway.http.client_connections import ClientConnections
+from gateway.http.http1 import Http1
+from gateway.http.http2.connection import Http2
+from gateway.http.http_text import Refuse
 from gateway.tls import Tls
 from gateway.tls_listener import TlsListener
 

@@ -5,7 +5,7 @@ machine may do, to the scripts of every site it shows; clients that are not brow
 from functools import lru_cache
 
 from gateway.errors import CrossOrigin
-from gateway.host_header import Headers, is_this_machine, parse_host
+from gateway.http.host_header import Headers, is_this_machine, parse_host
 
 _BROWSER_HEADERS = frozenset({b"origin", b"sec-fetch-site"})
 _OWN_SITES = (b"same-origin", b"none")  # the page itself, and an address typed by a person

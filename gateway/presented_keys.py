@@ -6,7 +6,7 @@ Only SHA-256 digests are kept: a dump of memory opens nothing, and keys of rando
 import hashlib
 from collections.abc import Iterator
 
-from gateway.host_header import Headers
+from gateway.http.host_header import Headers
 
 _BEARER = b"bearer "
 _UNKNOWN = b"\xff"  # not UTF-8, and so no key of a configuration

@@ -15,7 +15,6 @@ import uvloop
 
 from gateway import certificates, hypercorn_engine
 from gateway.app import VERSION, Application, application
-from gateway.client_connections import ClientConnections
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import Settings
 from gateway.configuration.value_types import secrets
@@ -23,6 +22,7 @@ from gateway.configuration.warnings import warnings
 from gateway.configuration_file import ConfigurationFile, Loaded
 from gateway.flight import Flight
 from gateway.hang_up import HangUp
+from gateway.http.client_connections import ClientConnections
 from gateway.logs import Lines, written
 from gateway.open_files import connections_most, raise_limit
 from gateway.start_lines import start_lines

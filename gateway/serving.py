@@ -33,7 +33,7 @@ from gateway.endpoints.tenants import Tenants
 from gateway.endpoints.visitors import Visitors
 from gateway.flight import Flight
 from gateway.health_checks import HealthChecks
-from gateway.http_text import Refuse
+from gateway.http.http_text import Refuse
 from gateway.live import LiveFeed, models_shown
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics

@@ -13,7 +13,7 @@ import time
 from gateway.certificates import Identity, load, validity_problems, warnings
 from gateway.configuration.settings import ConfigurationError
 from gateway.configuration.tls import TlsSettings
-from gateway.tls_counts import counts
+from gateway.http.tls_counts import counts
 from shared_state.background import Kept
 
 LOOK_EVERY_S = 2.0

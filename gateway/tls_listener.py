@@ -11,10 +11,10 @@ import ssl
 from collections.abc import Callable
 from functools import partial
 
-from gateway.http_text import refusal
+from gateway.http.http_text import refusal
+from gateway.http.tls_counts import counts
 from gateway.tls import Tls
 from gateway.tls_alerts import alert_of
-from gateway.tls_counts import counts
 from shared_state.background import Kept
 
 HANDSHAKE_S = 10.0

@@ -15,7 +15,7 @@ from gateway.calls import Kind, parse, tokens_of
 from gateway.catalog import Catalog
 from gateway.configuration.settings import parse as settings_of
 from gateway.endpoints.reception import authenticate, deadline_of, priority_of
-from gateway.endpoints.wire import Header
+from gateway.http.asgi_messages import Header
 from gateway.logs import Lines
 from gateway.measures import Measures
 from gateway.request_log import RequestLine, RequestLog

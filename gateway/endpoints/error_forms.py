@@ -5,8 +5,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.calls import Kind
-from gateway.error_bodies import body_of, headers_of, message_body_of
 from gateway.errors import GatewayError
+from gateway.http.error_bodies import body_of, headers_of, message_body_of
 
 _MESSAGES = f"/v1{Kind.MESSAGE.value}"
 

@@ -21,7 +21,6 @@ from gateway.dispatch import Dispatcher
 from gateway.endpoints.error_forms import error_body, error_event, error_status
 from gateway.endpoints.pings import MESSAGE_PING, PING, Pings
 from gateway.endpoints.reception import Reception
-from gateway.endpoints.wire import NO_STORE, ClientGone, Header, find, read_body, send_error, send_whole
 from gateway.errors import (
     GatewayError,
     RequestTimedOut,
@@ -31,6 +30,7 @@ from gateway.errors import (
 )
 from gateway.exhausted import refused
 from gateway.flight import Flight
+from gateway.http.asgi_messages import NO_STORE, ClientGone, Header, find, read_body, send_error, send_whole
 from gateway.interrupt import Cause, Interrupt
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries

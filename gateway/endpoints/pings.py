@@ -7,7 +7,7 @@ from types import TracebackType
 
 from starlette.types import Send
 
-from gateway.endpoints.wire import Header
+from gateway.http.asgi_messages import Header
 from shared_state.background import once
 
 PING = b": ping\n\n"

@@ -16,8 +16,8 @@ from gateway.course import Route
 from gateway.deadline import Deadline
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.visitors import Visitors
-from gateway.endpoints.wire import Header, find
 from gateway.errors import InvalidRequest, Unauthorized
+from gateway.http.asgi_messages import Header, find
 from gateway.json_bounds import LARGE
 from gateway.off_loop import off_loop
 from gateway.origin import foreign_call

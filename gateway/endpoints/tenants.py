@@ -17,8 +17,8 @@ from gateway.configuration.money import budget_of
 from gateway.configuration.value_types import Identifier
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import answered, request_of
-from gateway.endpoints.wire import ClientGone
 from gateway.errors import Conflict, InvalidRequest, NotFound
+from gateway.http.asgi_messages import ClientGone
 from gateway.presented_keys import digest
 from shared_state.money import MICRO
 from shared_state.policies import TenantRecord

@@ -5,7 +5,7 @@ import pytest
 from gateway.admins import ADMIN, LOCAL, ROLES, Admin, Admins, Mode
 from gateway.configuration.auth import AdminKeySettings, AdminRole, AuthSettings, KeySettings
 from gateway.configuration.value_types import Secret
-from gateway.host_header import Headers
+from gateway.http.host_header import Headers
 from tests.gateway.test_origin import RELAYS
 
 KEYS = (KeySettings(name="team-a", key=Secret("sk-a")),)

@@ -6,7 +6,7 @@ import pytest
 from gateway.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.configuration.auth import AdminKeySettings, AuthSettings, KeySettings, Priority
 from gateway.configuration.value_types import Secret
-from gateway.host_header import Headers
+from gateway.http.host_header import Headers
 from gateway.presented_keys import digest, presented_keys
 from shared_state.policies import UNLIMITED, TenantLimits, TenantRecord
 

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.client_address import ClientAddress, network_of
-from gateway.host_header import Headers
+from gateway.http.host_header import Headers
 
 PROXIES = ClientAddress(["10.0.0.0/8", "fd00::/8"])
 

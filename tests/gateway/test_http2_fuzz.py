@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.client_clock import Timeouts
-from gateway.http2_frames import PREFACE
+from gateway.http.client_clock import Timeouts
+from gateway.http.http2.frames import PREFACE
 from shared_state import background
 from tests.support.h2_alone import Alone
 from tests.support.h2_wire import END_HEADERS, END_STREAM, GET, POST, H2Wire, block, data, frame, headers, settings

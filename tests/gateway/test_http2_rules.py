@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 from hyperframe.frame import DataFrame
 
-from gateway.http2_bounds import STREAMS_MOST
-from gateway.http2_frames import PREFACE
+from gateway.http.http2.bounds import STREAMS_MOST
+from gateway.http.http2.frames import PREFACE
 from tests.support.h2_wire import (
     END_HEADERS,
     END_STREAM,

@@ -8,10 +8,10 @@ import hypercorn.config
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import hypercorn_engine
-from gateway.client_clock import Timeouts
-from gateway.client_connections import ClientConnections
-from gateway.http_text import Refuse
-from gateway.surplus_calls import surplus_calls
+from gateway.http.client_clock import Timeouts
+from gateway.http.client_connections import ClientConnections
+from gateway.http.http_text import Refuse
+from gateway.http.surplus_calls import surplus_calls
 from tests.support.rest_of_a_head import BEGUN, REQUEST, Drained, asked_of_the_rest_of_a_head
 
 TOO_MUCH = b"x" * 20_000_000

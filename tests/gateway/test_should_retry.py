@@ -12,7 +12,6 @@ from gateway.catalog import Candidate
 from gateway.classify import judge
 from gateway.configuration.settings import DeploymentSettings
 from gateway.endpoints.error_forms import error_status
-from gateway.error_bodies import WAIT_MOST_MS, headers_of
 from gateway.errors import (
     ConfigurationRefused,
     Conflict,
@@ -25,6 +24,7 @@ from gateway.errors import (
 )
 from gateway.exchange import Exchange
 from gateway.exhausted import Tried, failed, rejected, tried_with
+from gateway.http.error_bodies import WAIT_MOST_MS, headers_of
 from gateway.upstream_errors import UpstreamError
 from shared_state.records import Rejection
 from tests.loadtest.process import ProviderProcess

@@ -10,8 +10,8 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import hypercorn_engine
-from gateway.client_clock import Timeouts
-from gateway.client_connections import ClientConnections
+from gateway.http.client_clock import Timeouts
+from gateway.http.client_connections import ClientConnections
 
 LONG = 60.0  # not waited for
 LARGE = b"x" * 1_000_000

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.configuration.tls import TlsSettings
-from gateway.tls_counts import counts
+from gateway.http.tls_counts import counts
 from tests.loadtest.process import wait_until
 from tests.support.certificates import Authority
 from tests.support.h2_wire import client_context

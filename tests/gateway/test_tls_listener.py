@@ -8,8 +8,8 @@ import socket
 import pytest
 import uvloop
 
+from gateway.http.tls_counts import counts
 from gateway.tls import Tls
-from gateway.tls_counts import counts
 from gateway.tls_listener import TlsListener
 from tests.support.tls_engine import Identity, identity
 

@@ -30,11 +30,11 @@ OVER_TLS: Table = {
         Slip("if first != _HANDSHAKE_RECORD:", "if False:", TLS, "a client of http:// is not told why it is refused"),
         Slip("self._make_room()", "pass", LISTENER, "silent clients take every descriptor"),
     ),
-    "gateway/http2_frames.py": (
+    "gateway/http/http2/frames.py": (
         Slip("if length > FRAME_MOST:", "if False:", FRAMES, "16 MiB of a frame are buffered before it is refused"),
         Slip("if self._credit < 0:", "if False:", FRAMES, "floods of pings and resets are served for ever"),
     ),
-    "gateway/http2_answers.py": (
+    "gateway/http/http2/answers.py": (
         Slip("if stalled_s >= self._stall_s:", "if False:", HTTP2, "a closed window holds a lease for ever"),
         Slip(
             "window = max(self._h2.local_flow_control_window(stream.id), 0)",
@@ -43,7 +43,7 @@ OVER_TLS: Table = {
             "answers exceed the windows of their clients",
         ),
     ),
-    "gateway/http2_room.py": (
+    "gateway/http/http2/room.py": (
         Slip(
             "if is_next and self._waiting() < WAITING_MOST:",
             "if True:",
@@ -51,7 +51,7 @@ OVER_TLS: Table = {
             "answers of many streams that no client takes fill the memory",
         ),
     ),
-    "gateway/http2_stream.py": (
+    "gateway/http/http2/stream.py": (
         Slip("while len(self.out) > most:", "while False:", HTTP2, "answers that no client takes fill the memory"),
         Slip(
             "size, self.unread = self.unread, 0",
@@ -60,7 +60,7 @@ OVER_TLS: Table = {
             "bodies that no application has read hold the window of their connection",
         ),
     ),
-    "gateway/http2.py": (
+    "gateway/http/http2/connection.py": (
         Slip(
             "if may_send and stream.size - size_before < self._timeouts.body_bytes:",
             "if False:",

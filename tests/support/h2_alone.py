@@ -7,9 +7,9 @@ from typing import Any
 
 import uvloop
 
-from gateway.client_clock import Timeouts
-from gateway.client_connections import ClientConnections
-from gateway.http2 import Http2
+from gateway.http.client_clock import Timeouts
+from gateway.http.client_connections import ClientConnections
+from gateway.http.http2.connection import Http2
 from tests.loadtest.process import PATIENCE_S, wait_until
 
 

@@ -20,7 +20,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from gateway.http2_frames import PREFACE
+from gateway.http.http2.frames import PREFACE
 from tests.loadtest.process import PATIENCE_S
 
 Header = tuple[str, str]

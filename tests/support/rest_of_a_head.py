@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.http_text import Address, Refuse
+from gateway.http.http_text import Address, Refuse
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n"
 BEGUN = b"GET /other HTTP/1.1\r\nx: "

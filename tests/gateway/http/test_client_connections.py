@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.client_connections import ClientConnections
+from gateway.http.client_connections import ClientConnections
 from gateway.open_files import CONNECTIONS_MOST, connections_most
 
 

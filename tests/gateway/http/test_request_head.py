@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.request_head import InvalidHead, checked_head
+from gateway.http.request_head import InvalidHead, checked_head
 
 HOST = (b"host", b"gateway.test:8080")
 

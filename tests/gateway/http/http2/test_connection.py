@@ -7,9 +7,9 @@ import httpx
 import pytest
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame, RstStreamFrame
 
-from gateway.client_clock import Timeouts
-from gateway.http2_bounds import STREAM_WINDOW, STREAMS_MOST
-from gateway.http2_frames import CREDIT_MOST, PREFACE
+from gateway.http.client_clock import Timeouts
+from gateway.http.http2.bounds import STREAM_WINDOW, STREAMS_MOST
+from gateway.http.http2.frames import CREDIT_MOST, PREFACE
 from tests.loadtest.process import wait_until
 from tests.support.h2_alone import Alone
 from tests.support.h2_wire import (

@@ -7,7 +7,7 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hpack.exceptions import HPACKError
 
-from gateway.http2_frames import PREFACE
+from gateway.http.http2.frames import PREFACE
 
 STREAMS_MOST = 128  # at once, those whose calls are still being aborted after a reset included
 HEAD_MOST = 65_536  # bytes of a header list, as on HTTP/1.1

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.error_bodies import headers_of
 from gateway.errors import GatewayError, RequestTooLarge
+from gateway.http.error_bodies import headers_of
 
 Header = tuple[bytes, bytes]
 

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from gateway.error_bodies import body_of, headers_of
 from gateway.errors import (
     Attempt,
     BudgetExceeded,
@@ -20,6 +19,7 @@ from gateway.errors import (
     UpstreamOverloaded,
     UpstreamTimedOut,
 )
+from gateway.http.error_bodies import body_of, headers_of
 
 
 def test_body_is_one_error_object_of_openai() -> None:

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Scope
 
-from gateway.endpoints.wire import NO_STORE
-from gateway.http_text import Address, date_line, status_line
+from gateway.http.asgi_messages import NO_STORE
+from gateway.http.http_text import Address, date_line, status_line
 
 Header = tuple[bytes, bytes]
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.client_clock import ClientClock, Timeouts
+from gateway.http.client_clock import ClientClock, Timeouts
 
 TIMEOUTS = Timeouts(keep_alive=75, head=10, body=20, body_bytes=1000, stall=30, linger=2)
 

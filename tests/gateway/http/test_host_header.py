@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.host_header import Host, is_this_machine, parse_host
+from gateway.http.host_header import Host, is_this_machine, parse_host
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.surplus_calls import LOG_EVERY_S, SurplusCalls
+from gateway.http.surplus_calls import LOG_EVERY_S, SurplusCalls
 
 
 def test_flood_is_counted_and_logged_once_a_second(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Scope
 
-from gateway.endpoints.wire import NO_STORE
-from gateway.http_text import date_line
+from gateway.http.asgi_messages import NO_STORE
+from gateway.http.http_text import date_line
 
 Header = tuple[bytes, bytes]
 

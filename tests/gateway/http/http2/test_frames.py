@@ -5,7 +5,17 @@ from h2.errors import ErrorCodes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http2_frames import CREDIT_MOST, CREDIT_PER_S, FRAME_MOST, PREFACE, TINY, Frame, Frames, Violation, goaway
+from gateway.http.http2.frames import (
+    CREDIT_MOST,
+    CREDIT_PER_S,
+    FRAME_MOST,
+    PREFACE,
+    TINY,
+    Frame,
+    Frames,
+    Violation,
+    goaway,
+)
 from tests.support.h2_wire import END_HEADERS, END_STREAM, data, frame, settings
 
 PING = frame(0x6, 0, 0, bytes(8))

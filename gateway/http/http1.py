@@ -14,13 +14,13 @@ from typing import cast
 import httptools
 from starlette.types import ASGIApp
 
-from gateway.asgi_cycle import UNREAD_MOST, Cycle, Header, address, scope_of
-from gateway.byte_bounds import HEAD_TOO_LARGE, ByteBounds
-from gateway.client_clock import ClientClock, Timeouts
-from gateway.client_connections import ClientConnections
-from gateway.http_text import SURPLUS, Address, Refuse, refusal
-from gateway.request_head import InvalidHead, answer_to, checked_head, without_offer
-from gateway.surplus_calls import surplus_calls
+from gateway.http.asgi_cycle import UNREAD_MOST, Cycle, Header, address, scope_of
+from gateway.http.byte_bounds import HEAD_TOO_LARGE, ByteBounds
+from gateway.http.client_clock import ClientClock, Timeouts
+from gateway.http.client_connections import ClientConnections
+from gateway.http.http_text import SURPLUS, Address, Refuse, refusal
+from gateway.http.request_head import InvalidHead, answer_to, checked_head, without_offer
+from gateway.http.surplus_calls import surplus_calls
 
 AHEAD_MOST = 65_536  # bytes sent ahead of the answer in flight; who sends more is told to come again
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.byte_bounds import HEAD_MOST, HEAD_TOO_LARGE, OTHER_MOST, OTHER_TOO_LARGE, ByteBounds
+from gateway.http.byte_bounds import HEAD_MOST, HEAD_TOO_LARGE, OTHER_MOST, OTHER_TOO_LARGE, ByteBounds
 
 HEAD = b"POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n"
 

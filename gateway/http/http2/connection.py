@@ -13,16 +13,16 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from starlette.types import ASGIApp
 
-from gateway.asgi_cycle import address
-from gateway.client_clock import ClientClock, Timeouts
-from gateway.client_connections import ClientConnections
-from gateway.http2_answers import Answers
-from gateway.http2_bounds import STREAMS_MOST, announced, code_of
-from gateway.http2_frames import GOAWAY, Frame, Frames, Violation, goaway
-from gateway.http2_reading import Reading
-from gateway.http2_request import request_of
-from gateway.http2_stream import Header, Http2Stream
-from gateway.http2_timers import Timers
+from gateway.http.asgi_cycle import address
+from gateway.http.client_clock import ClientClock, Timeouts
+from gateway.http.client_connections import ClientConnections
+from gateway.http.http2.answers import Answers
+from gateway.http.http2.bounds import STREAMS_MOST, announced, code_of
+from gateway.http.http2.frames import GOAWAY, Frame, Frames, Violation, goaway
+from gateway.http.http2.reading import Reading
+from gateway.http.http2.request import request_of
+from gateway.http.http2.stream import Header, Http2Stream
+from gateway.http.http2.timers import Timers
 
 FRAMES_AT_ONCE = 64  # before other connections have their turn
 

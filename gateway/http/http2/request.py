@@ -2,12 +2,12 @@
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.asgi_cycle import scope_of
-from gateway.endpoints.wire import NO_STORE
-from gateway.http2_stream import Header
-from gateway.http_text import SURPLUS, Address, refusal
-from gateway.request_head import InvalidHead, checked_head
-from gateway.surplus_calls import surplus_calls
+from gateway.http.asgi_cycle import scope_of
+from gateway.http.asgi_messages import NO_STORE
+from gateway.http.http2.stream import Header
+from gateway.http.http_text import SURPLUS, Address, refusal
+from gateway.http.request_head import InvalidHead, checked_head
+from gateway.http.surplus_calls import surplus_calls
 
 
 def request_of(

@@ -5,8 +5,8 @@ their applications, in turn. A stream that its client takes bytes of need not wa
 import asyncio
 from collections.abc import Callable
 
-from gateway.http2_bounds import WAITING_MOST
-from gateway.http2_stream import OUT_MOST, Http2Stream
+from gateway.http.http2.bounds import WAITING_MOST
+from gateway.http.http2.stream import OUT_MOST, Http2Stream
 
 
 class Room:

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame
 
-from gateway.client_clock import Timeouts
-from gateway.http2_bounds import STREAMS_MOST, WAITING_MOST
-from gateway.http2_room import Room
-from gateway.http2_stream import OUT_MOST, Http2Stream
+from gateway.http.client_clock import Timeouts
+from gateway.http.http2.bounds import STREAMS_MOST, WAITING_MOST
+from gateway.http.http2.room import Room
+from gateway.http.http2.stream import OUT_MOST, Http2Stream
 from tests.loadtest.process import wait_until
 from tests.support.h2_alone import Alone
 from tests.support.h2_wire import GET, H2Wire, headers, settings

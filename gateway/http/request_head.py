@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import httptools
 import msgspec
 
-from gateway.host_header import parse_host
-from gateway.http_text import refusal
+from gateway.http.host_header import parse_host
+from gateway.http.http_text import refusal
 
 Header = tuple[bytes, bytes]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from h2.connection import H2Connection
 
-from gateway.http2_frames import Frames
-from gateway.http2_room import Room
-from gateway.http2_stream import Http2Stream
-from gateway.http2_timers import Timers
+from gateway.http.http2.frames import Frames
+from gateway.http.http2.room import Room
+from gateway.http.http2.stream import Http2Stream
+from gateway.http.http2.timers import Timers
 
 SENT_MOST = 16_384  # bytes of an answer in one frame, so that streams take turns
 
