@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from gateway.dialects.lenient_json import as_text, loaded
 from gateway.errors import InvalidRequest
-from gateway.json_bounds import LARGE, MEMBERS_MOST, has_too_many_parts
-from gateway.request_keys import check_keys
+from gateway.json.bounds import LARGE, MEMBERS_MOST, has_too_many_parts
+from gateway.json.lenient import as_text, loaded
+from gateway.json.twin_keys import check_keys
 from gateway.request_peek import (
     MESSAGES_MOST,
     TOKENS_MOST,

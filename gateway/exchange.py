@@ -7,9 +7,9 @@ import aiohttp
 
 from gateway.calls import Kind
 from gateway.classify import FAILURE, OUR_LIMIT, SUCCESS, Judgement, Refusal, judge_fault, judge_in_band, reason_of
-from gateway.dialects.lenient_json import NOT_DECODED, read
-from gateway.dialects.malformed import Malformed
 from gateway.fault_words import fault_words
+from gateway.json.lenient import NOT_DECODED, read
+from gateway.json.malformed import Malformed
 from gateway.off_loop import LARGE_CHUNK, off_loop_if
 from gateway.providers.adapters import Converter
 from gateway.sse import DONE, WholeEvents, parsed

@@ -3,7 +3,7 @@
 import re
 
 from gateway.calls import Kind
-from gateway.dialects.lenient_json import NOT_DECODED, read
+from gateway.json.lenient import NOT_DECODED, read
 from gateway.stream_content import ENDED_IN_ERROR, ended_empty_in_error
 from gateway.upstream_errors import UpstreamError, announced_error, error_in
 

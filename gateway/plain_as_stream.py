@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.calls import Kind
-from gateway.dialects.lenient_json import NOT_DECODED, as_object, as_objects, read
+from gateway.json.lenient import NOT_DECODED, as_object, as_objects, read
 from gateway.sse import DONE
 
 

@@ -17,9 +17,9 @@ from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import DeploymentSettings, Settings
 from gateway.configuration.value_types import secrets
 from gateway.connections import session
-from gateway.dialects.lenient_json import NOT_DECODED
 from gateway.fault_words import fault_words
 from gateway.in_band import announced, no_reply
+from gateway.json.lenient import NOT_DECODED
 from gateway.providers import azure, inquiry, openai
 from gateway.providers.adapters import Adapter, adapter
 from gateway.tables import clean

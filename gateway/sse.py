@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 
-from gateway.dialects.malformed import Malformed
+from gateway.json.malformed import Malformed
 
 DONE = b"[DONE]"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # may stand before the first event

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.calls import NOT_JSON, Kind, Usage, lenient_usage, usage_tokens
-from gateway.dialects.lenient_json import NOT_DECODED, as_object, as_objects, read
+from gateway.json.lenient import NOT_DECODED, as_object, as_objects, read
 
 
 class _Chunk(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.dialects.lenient_json import NOT_DECODED, read
+from gateway.json.lenient import NOT_DECODED, read
 
 WORDS_MOST = 2_000
 FIELDS_MOST = 8_192  # bytes of an error's other fields that reach the client

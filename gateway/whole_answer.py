@@ -9,11 +9,11 @@ import msgspec
 
 from gateway.calls import Call, Kind, tokens_of
 from gateway.classify import FAILURE, SUCCESS, judge, judge_in_band, reason_of
-from gateway.dialects.lenient_json import NOT_DECODED
-from gateway.dialects.malformed import Malformed
 from gateway.error_words import names_part_of
 from gateway.exchange import Exchange
 from gateway.in_band import announced, has_words, is_response, no_reply
+from gateway.json.lenient import NOT_DECODED
+from gateway.json.malformed import Malformed
 from gateway.off_loop import LARGE
 from gateway.plain_as_stream import as_stream
 from gateway.providers.adapters import Adapter

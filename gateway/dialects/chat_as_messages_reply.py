@@ -8,8 +8,8 @@ from typing import Annotated
 
 import msgspec
 
-from gateway.dialects.lenient_json import COUNT_MOST, decoded
 from gateway.dialects.messages_imitators import as_message
+from gateway.json.lenient import COUNT_MOST, decoded
 
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MOST)]
 

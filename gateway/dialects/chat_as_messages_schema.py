@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from gateway.errors import InvalidRequest
-from gateway.json_bounds import check_translatable
+from gateway.json.bounds import check_translatable
 
 Limit = Annotated[int, msgspec.Meta(ge=1)]
 Object = dict[str, msgspec.Raw]

@@ -19,9 +19,9 @@ from gateway.dialects.chat_as_messages_reply import (
     finish_reason,
     reply_id,
 )
-from gateway.dialects.lenient_json import decoded
-from gateway.dialects.malformed import Malformed
 from gateway.dialects.messages_imitators import as_event
+from gateway.json.lenient import decoded
+from gateway.json.malformed import Malformed
 
 DONE = b"data: [DONE]\n\n"
 _DONE_DATA = b"[DONE]"

@@ -6,7 +6,7 @@ A value of a type that no client could use counts as left out.
 import json
 from typing import Any
 
-from gateway.dialects.lenient_json import as_count, as_index, as_object, as_objects, as_text
+from gateway.json.lenient import as_count, as_index, as_object, as_objects, as_text
 
 _TEXT_PARTS = (None, "text", "output_text")
 

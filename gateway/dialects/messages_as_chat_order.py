@@ -8,10 +8,10 @@ from collections import deque
 
 import msgspec
 
-from gateway.dialects.malformed import Malformed
 from gateway.dialects.messages_as_chat_events import BlockDelta, BlockStart, BlockStop, Event, InputDelta, TextDelta
 from gateway.dialects.messages_as_chat_reply import TextBlock, ToolUseBlock, tool_use_id
 from gateway.dialects.tool_input import is_object, is_whole, tool_input
+from gateway.json.malformed import Malformed
 
 HELD_MOST = 4 * 1_048_576  # characters, of the open call and all that waits for it: more than any model can say
 _BLOCK_COST = 256  # of a block without a word

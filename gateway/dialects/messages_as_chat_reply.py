@@ -6,9 +6,9 @@ from typing import Annotated
 import msgspec
 
 from gateway.dialects.chat_imitators import as_chat_reply
-from gateway.dialects.lenient_json import decoded
-from gateway.dialects.malformed import Malformed
 from gateway.dialects.tool_input import tool_input
+from gateway.json.lenient import decoded
+from gateway.json.malformed import Malformed
 
 # Anything else, null too, is the end of a turn.
 STOP_REASONS = {

@@ -13,7 +13,7 @@ from gateway.configuration.provider import LimitField
 from gateway.dialects.messages_as_chat_blocks import Labelled, Object, TextBlock, Unsupported
 from gateway.dialects.messages_as_chat_turns import ChatMessage, Turn, chat_messages, paragraphs
 from gateway.errors import InvalidRequest
-from gateway.json_bounds import check_translatable
+from gateway.json.bounds import check_translatable
 
 _STOPS_MOST = 4  # more are refused by OpenAI
 _USER_MOST = 64  # characters; longer ones are refused by OpenAI, and some clients send more

@@ -7,8 +7,6 @@ ended and what it cost come last, whenever they were told.
 import msgspec
 
 from gateway.dialects.chat_imitators import as_chat_chunk
-from gateway.dialects.lenient_json import decoded
-from gateway.dialects.malformed import Malformed
 from gateway.dialects.messages_as_chat_events import Ending, Event, MessageDelta, MessageStart, MessageStop, written
 from gateway.dialects.messages_as_chat_order import Block, Order
 from gateway.dialects.messages_as_chat_reply import (
@@ -20,6 +18,8 @@ from gateway.dialects.messages_as_chat_reply import (
     stop_reason,
     usage,
 )
+from gateway.json.lenient import decoded
+from gateway.json.malformed import Malformed
 from gateway.upstream_errors import is_blank
 
 _DONE = b"[DONE]"

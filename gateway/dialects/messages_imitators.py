@@ -5,7 +5,7 @@ A value of a type that no client could use counts as left out.
 
 from typing import Any
 
-from gateway.dialects.lenient_json import as_count, as_index, as_object, as_objects, as_text
+from gateway.json.lenient import as_count, as_index, as_object, as_objects, as_text
 
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 

@@ -9,7 +9,7 @@ import re
 
 import msgspec
 
-from gateway.dialects.lenient_json import NOT_DECODED, encoded, loaded
+from gateway.json.lenient import NOT_DECODED, encoded, loaded
 
 INVALID_JSON = "INVALID_JSON"
 Object = dict[str, msgspec.Raw]

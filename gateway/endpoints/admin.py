@@ -15,7 +15,7 @@ from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.reception import deadline_of
 from gateway.errors import InvalidRequest, NotFound, RequestTimedOut
 from gateway.http.asgi_messages import ClientGone, read_body
-from gateway.request_keys import check_all_keys
+from gateway.json.twin_keys import check_all_keys
 from gateway.statistics import statistics
 from shared_state.failover import Failover
 

@@ -18,7 +18,7 @@ from gateway.dispatch import Dispatcher
 from gateway.endpoints.visitors import Visitors
 from gateway.errors import InvalidRequest, Unauthorized
 from gateway.http.asgi_messages import Header, find
-from gateway.json_bounds import LARGE
+from gateway.json.bounds import LARGE
 from gateway.off_loop import off_loop
 from gateway.origin import foreign_call
 from gateway.request_peek import MESSAGES_MOST

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.calls import Kind, parse, tokens_of, with_fields
 from gateway.dialects import chat_as_messages, messages_as_chat
-from gateway.dialects.malformed import Malformed
 from gateway.errors import InvalidRequest
+from gateway.json.malformed import Malformed
 from gateway.off_loop import off_loop, off_loop_if
 from tests.support.stores import on_loop
 

@@ -5,7 +5,7 @@ from tests.mutants.slip import Slip, Table
 BOUNDS, KEYS, PEEK = (f"tests/gateway/test_{name}.py" for name in ("json_bounds", "request_keys", "request_peek"))
 
 REQUESTS: Table = {
-    "gateway/request_keys.py": (
+    "gateway/json/twin_keys.py": (
         Slip(
             "else name.upper().casefold()",
             "else name",
@@ -34,7 +34,7 @@ REQUESTS: Table = {
             "if len(self.messages) > most:", "if False:", PEEK, "340,000 messages are sent to every deployment in turn"
         ),
     ),
-    "gateway/json_bounds.py": (
+    "gateway/json/bounds.py": (
         Slip("is_inside ^= (len(pieces) - 1) & 1", "pass", BOUNDS, "braces of a long text count as objects"),
         Slip(
             "part = part[:-1]  # an", "pass  # an", BOUNDS, "an escape at the end of a slice turns texts into objects"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from openai.types.chat import ChatCompletion
 
 from gateway.dialects.chat_as_messages_reply import reply
-from gateway.dialects.malformed import Malformed
+from gateway.json.malformed import Malformed
 from tests.support.mangled_json import mangled
 
 HELLO: dict[str, Any] = {

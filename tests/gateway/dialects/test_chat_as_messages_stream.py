@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
 
 from gateway.dialects.chat_as_messages_stream import DONE, Stream
-from gateway.dialects.malformed import Malformed
+from gateway.json.malformed import Malformed
 from tests.support.mangled_json import mangled
 
 START: dict[str, Any] = {

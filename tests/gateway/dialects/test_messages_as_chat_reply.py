@@ -7,8 +7,8 @@ import pytest
 from anthropic.types import Message
 from hypothesis import given
 
-from gateway.dialects.malformed import Malformed
 from gateway.dialects.messages_as_chat import reply
+from gateway.json.malformed import Malformed
 from tests.support.mangled_json import mangled
 
 PLAIN: dict[str, Any] = {

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from gateway.dialects.malformed import Malformed
 from gateway.dialects.messages_as_chat import Stream
+from gateway.json.malformed import Malformed
 from tests.support.mangled_json import mangled
 
 OFFICIAL: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)

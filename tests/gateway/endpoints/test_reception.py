@@ -15,7 +15,7 @@ from gateway.dispatch import Dispatcher
 from gateway.endpoints.reception import Reception
 from gateway.endpoints.visitors import Visitors
 from gateway.errors import Forbidden, InvalidRequest
-from gateway.json_bounds import LARGE
+from gateway.json.bounds import LARGE
 from gateway.upstream import Upstream
 from gateway.wrong_keys import WrongKeys
 from shared_state.failover import Failover

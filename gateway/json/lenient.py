@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway.dialects.malformed import Malformed
-from gateway.json_bounds import MEMBERS_MOST, has_too_many_parts
+from gateway.json.bounds import MEMBERS_MOST, has_too_many_parts
+from gateway.json.malformed import Malformed
 
 T = TypeVar("T")
 

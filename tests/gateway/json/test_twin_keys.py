@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.calls import REQUESTS, Call, Kind, parse, with_fields
 from gateway.dialects import chat_as_messages_schema, messages_as_chat_request
 from gateway.errors import InvalidRequest
-from gateway.request_keys import FIELDS, KEYS_MOST, NAME_MOST, check_all_keys
+from gateway.json.twin_keys import FIELDS, KEYS_MOST, NAME_MOST, check_all_keys
 
 MESSAGES = '[{"role": "user", "content": "hi"}]'
 BODIES: dict[Kind, dict[str, str]] = {

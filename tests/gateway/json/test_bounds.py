@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
-from gateway.json_bounds import (
+from gateway.json.bounds import (
     TRANSLATED_ITEMS_MOST,
     TRANSLATED_MEMBERS_MOST,
     check_translatable,

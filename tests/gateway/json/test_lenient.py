@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.dialects.lenient_json import (
+from gateway.json.lenient import (
     NOT_DECODED,
     as_count,
     as_index,
@@ -14,7 +14,7 @@ from gateway.dialects.lenient_json import (
     loaded,
     read,
 )
-from gateway.dialects.malformed import Malformed
+from gateway.json.malformed import Malformed
 
 
 class Answer(msgspec.Struct, frozen=True):
