@@ -23,8 +23,8 @@ from gateway.configuration.settings import (
 from gateway.configuration.value_types import Secret
 from gateway.configuration.warnings import warnings
 from gateway.configuration.yaml_source import Problem
-from gateway.configuration_file import ConfigurationFile
 from gateway.imports import litellm
+from gateway.reload.file import ConfigurationFile
 from gateway.standard_streams import open_standard_streams
 from shared_state.errors import StateError
 

@@ -17,7 +17,6 @@ from gateway.catalog import Catalog
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import ConfigurationError, Settings
 from gateway.configuration.value_types import secrets as secrets_of
-from gateway.configuration_file import ConfigurationFile, Loaded
 from gateway.endpoints.access import ADMIN_NAME
 from gateway.endpoints.error_forms import rendered
 from gateway.endpoints.threshold import Threshold
@@ -29,8 +28,9 @@ from gateway.http.http_text import Address
 from gateway.lasting import what_lasts
 from gateway.logs import Lines
 from gateway.openapi import document
-from gateway.participation import Participation, meaning
-from gateway.reloader import Reloader
+from gateway.reload.file import ConfigurationFile, Loaded
+from gateway.reload.participation import Participation, meaning
+from gateway.reload.reloader import Reloader
 from gateway.request_log import RequestLine, RequestLog
 from gateway.serving import Serving, adopt, serving
 from gateway.stores import open_state

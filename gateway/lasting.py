@@ -24,7 +24,7 @@ from gateway.loop_lag import LoopLag
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
 from gateway.prices import Prices
-from gateway.reloader import Reloader
+from gateway.reload.reloader import Reloader
 from gateway.request_log import RequestLog
 from gateway.round_trips import RoundTrips
 from gateway.serving import Lasting, seal_of

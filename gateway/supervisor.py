@@ -24,9 +24,9 @@ from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import ConfigurationError, Settings
 from gateway.configuration.value_types import secrets
 from gateway.configuration.warnings import warnings
-from gateway.configuration_file import ConfigurationFile
 from gateway.hang_up import HangUp, block
 from gateway.logs import written
+from gateway.reload.file import ConfigurationFile
 from gateway.start_lines import start_lines
 from shared_state.embedded import EmbeddedStore, die_with_parent
 from shared_state.errors import StateError

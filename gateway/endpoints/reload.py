@@ -6,7 +6,7 @@ from starlette.responses import Response
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import answered
 from gateway.errors import InvalidRequest
-from gateway.reloader import Reloader
+from gateway.reload.reloader import Reloader
 
 
 class Reload:

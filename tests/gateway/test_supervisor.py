@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.configuration_file import ConfigurationFile
+from gateway.reload.file import ConfigurationFile
 from gateway.supervisor import STOP_GRACE_S, YOUNG_S, patience_s
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import STATS, free_port

@@ -16,11 +16,11 @@ import msgspec
 
 from gateway.configuration.settings import ConfigurationError, Settings
 from gateway.configuration.yaml_source import Problem
-from gateway.configuration_changes import Places, changes, restart_problems
-from gateway.configuration_file import ConfigurationFile, Loaded
 from gateway.errors import ConfigurationRefused, Conflict
-from gateway.participation import Participation, meaning
-from gateway.reload_answers import PREPARE_MS, READY, InForce, Reloaded, in_force_of, objections, refusal, reloaded
+from gateway.reload.answers import PREPARE_MS, READY, InForce, Reloaded, in_force_of, objections, refusal, reloaded
+from gateway.reload.changes import Places, changes, restart_problems
+from gateway.reload.file import ConfigurationFile, Loaded
+from gateway.reload.participation import Participation, meaning
 from shared_state.background import Kept, once
 from shared_state.errors import StateError, StoreTimeout
 from shared_state.snapshots import Agreement

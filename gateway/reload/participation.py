@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from gateway.configuration.settings import Settings
 from gateway.configuration.store_policies import configuration, served, uncovered
-from gateway.configuration_file import Loaded
+from gateway.reload.file import Loaded
 from shared_state.in_force import File, InForce
 
 _WAY_OUT = (

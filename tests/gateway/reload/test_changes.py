@@ -3,12 +3,12 @@
 import pytest
 from msgspec.structs import fields
 
-from gateway import configuration_changes
 from gateway.configuration.router import RouterSettings
 from gateway.configuration.settings import ServerSettings, Settings, parse
 from gateway.configuration.store_policies import configuration
 from gateway.configuration.yaml_source import Problem
-from gateway.configuration_changes import Places, changes
+from gateway.reload import changes as configuration_changes
+from gateway.reload.changes import Places, changes
 
 # Those that need a restart. Whoever adds a setting says here or in `configuration_changes` which kind it is.
 NEEDS_RESTART = {

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from gateway.configuration.settings import ConfigurationError, Settings
-from gateway.configuration_file import ConfigurationFile
+from gateway.reload.file import ConfigurationFile
 
 TEXT = "model_list: [{id: m-1, model_name: m, provider: {api_key: '${KEY}'}}]\r\n# für alle\n"
 
