@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from gateway.auth import Tenant
-from gateway.calls import Call
 from gateway.configuration.money import CostEstimateSettings
 from gateway.configuration.router import QueueSettings, RouterSettings
 from gateway.deadline import Deadline
 from gateway.errors import StateLost, Unauthorized
 from gateway.exhausted import FULL, Tried, attempts, failed
 from gateway.failure_log import FailureLog
-from gateway.interrupt import Cause, Interrupt
 from gateway.prices import Prices
 from gateway.queueing import Queue, Waiter
+from gateway.request.auth import Tenant
+from gateway.request.calls import Call
+from gateway.request.interrupt import Cause, Interrupt
 from gateway.shed_memory import ShedMemory
 from gateway.tracing import Attempt, Trace
 from shared_state.errors import StateError

@@ -22,7 +22,6 @@ from gateway.endpoints.error_forms import rendered
 from gateway.endpoints.threshold import Threshold
 from gateway.endpoints.visitors import Visitors
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost
-from gateway.flight import Flight
 from gateway.http.asgi_messages import NO_STORE, find
 from gateway.http.http_text import Address
 from gateway.lasting import what_lasts
@@ -31,6 +30,7 @@ from gateway.openapi import document
 from gateway.reload.file import ConfigurationFile, Loaded
 from gateway.reload.participation import Participation, meaning
 from gateway.reload.reloader import Reloader
+from gateway.request.in_flight import Flight
 from gateway.request_log import RequestLine, RequestLog
 from gateway.serving import Serving, adopt, serving
 from gateway.stores import open_state

@@ -10,8 +10,6 @@ from contextlib import nullcontext
 
 from gateway.admission import Admission, Asking
 from gateway.answer import Answer
-from gateway.auth import Tenant
-from gateway.calls import Call
 from gateway.catalog import Candidate, Catalog
 from gateway.configuration.router import RouterSettings
 from gateway.course import Again, Course, Route
@@ -20,9 +18,11 @@ from gateway.errors import GatewayError, InvalidRequest, ReplicaFault
 from gateway.exchange import Exchange
 from gateway.exhausted import Tried, attempts, failed, rejected, tried_with
 from gateway.in_hand import InHand
-from gateway.interrupt import Cause, Interrupt
 from gateway.last_attempt import pause_s
 from gateway.rate_limits import tenant_limited
+from gateway.request.auth import Tenant
+from gateway.request.calls import Call
+from gateway.request.interrupt import Cause, Interrupt
 from gateway.routes import Routes
 from gateway.tracing import Attempt, Trace
 from gateway.upstream import Upstream

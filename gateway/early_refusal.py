@@ -8,7 +8,6 @@ from collections.abc import Callable
 import httptools
 import msgspec
 
-from gateway.calls import Kind
 from gateway.configuration.settings import Settings
 from gateway.dispatch import Dispatcher
 from gateway.endpoints.error_forms import error_body
@@ -22,6 +21,7 @@ from gateway.http.http_text import Address, date_line, status_line
 from gateway.http.request_head import InvalidHead, checked_head
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries
+from gateway.request.calls import Kind
 from gateway.request_log import RequestLine, RequestLog
 from gateway.shed_memory import ShedMemory
 from gateway.tracing import Tracer

@@ -5,13 +5,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import aiohttp
 
-from gateway.calls import Kind
 from gateway.classify import FAILURE, OUR_LIMIT, SUCCESS, Judgement, Refusal, judge_fault, judge_in_band, reason_of
 from gateway.fault_words import fault_words
 from gateway.json.lenient import NOT_DECODED, read
 from gateway.json.malformed import Malformed
-from gateway.off_loop import LARGE_CHUNK, off_loop_if
 from gateway.providers.adapters import Converter
+from gateway.request.calls import Kind
+from gateway.request.off_loop import LARGE_CHUNK, off_loop_if
 from gateway.sse import DONE, WholeEvents, parsed
 from gateway.stream_progress import Progress
 from gateway.upstream_errors import UpstreamError

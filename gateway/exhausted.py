@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.calls import Kind
 from gateway.catalog import Candidate
 from gateway.configuration.redaction import without_keys
 from gateway.dialects.error_kinds import chat_error_fields, message_error_fields
@@ -24,6 +23,7 @@ from gateway.errors import (
     UpstreamTimedOut,
 )
 from gateway.exchange import Exchange
+from gateway.request.calls import Kind
 from gateway.upstream_errors import UpstreamError
 from shared_state.records import Outcome, Rejection
 

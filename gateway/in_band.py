@@ -2,8 +2,8 @@
 
 import re
 
-from gateway.calls import Kind
 from gateway.json.lenient import NOT_DECODED, read
+from gateway.request.calls import Kind
 from gateway.stream_content import ENDED_IN_ERROR, ended_empty_in_error
 from gateway.upstream_errors import UpstreamError, announced_error, error_in
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from gateway.deadline import Limits
-from gateway.interrupt import Interrupt
+from gateway.request.interrupt import Interrupt
 
 
 class InHand:

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import partial
 
 from gateway.admission import Admission
-from gateway.auth import Authenticator
-from gateway.body_memory import BodyMemory, most_of
 from gateway.catalog import Catalog
 from gateway.cluster_metrics import ClusterMetrics
 from gateway.configuration.money import budget_of
@@ -17,7 +15,6 @@ from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.ops import Probes
 from gateway.endpoints.reload import Reload
 from gateway.endpoints.visitors import Visitors
-from gateway.flight import Flight
 from gateway.health_checks import HealthChecks
 from gateway.live import LiveFeed, models_shown
 from gateway.loop_lag import LoopLag
@@ -25,6 +22,10 @@ from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
 from gateway.prices import Prices
 from gateway.reload.reloader import Reloader
+from gateway.request.auth import Authenticator
+from gateway.request.body_memory import BodyMemory, most_of
+from gateway.request.in_flight import Flight
+from gateway.request.wrong_keys import WrongKeys
 from gateway.request_log import RequestLog
 from gateway.round_trips import RoundTrips
 from gateway.serving import Lasting, seal_of
@@ -32,7 +33,6 @@ from gateway.stores import State
 from gateway.surroundings import surroundings
 from gateway.tracing import Tracer
 from gateway.upstream import Upstream
-from gateway.wrong_keys import WrongKeys
 from shared_state.failover import Failover
 from shared_state.news import News
 from shared_state.policies import TenantRecord

@@ -8,8 +8,8 @@ from collections import Counter
 from typing import NamedTuple
 
 from gateway.answer import Answer
-from gateway.auth import PRIORITY_LEVELS
 from gateway.errors import GatewayError, Overloaded, UpstreamRefused
+from gateway.request.auth import PRIORITY_LEVELS
 from shared_state.histogram import Histogram
 from shared_state.records import Outcome
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from gateway.auth import TenantRequest
-from gateway.calls import REQUESTS, Kind
 from gateway.openapi_admin import FORCE, admin_paths
 from gateway.openapi_parts import EVENT, as_json, get, parameter, ref, refusals
+from gateway.request.auth import TenantRequest
+from gateway.request.calls import REQUESTS, Kind
 
 _SUMMARIES = {
     Kind.CHAT: "A chat completion, plain or streamed",

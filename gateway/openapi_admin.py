@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from gateway.auth import PRIORITY_LEVELS
 from gateway.openapi_parts import as_json, get, listing, optional, parameter, ref, refusals, streamed, whole
+from gateway.request.auth import PRIORITY_LEVELS
 from shared_state.records import CALL_KINDS
 
 _ACTIONS = ["open", "close", "disable", "drain", "reset"]

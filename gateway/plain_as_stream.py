@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.calls import Kind
 from gateway.json.lenient import NOT_DECODED, as_object, as_objects, read
+from gateway.request.calls import Kind
 from gateway.sse import DONE
 
 

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 import msgspec
 
-from gateway.calls import BYTES_PER_TOKEN, PROMPT_TOKENS_MOST, Call, Kind
 from gateway.configuration.money import CostEstimateSettings
 from gateway.configuration.settings import DeploymentSettings
+from gateway.request.calls import BYTES_PER_TOKEN, PROMPT_TOKENS_MOST, Call, Kind
 from shared_state.money import AMOUNT_MOST, Budget, Spending
 from shared_state.policies import TenantLimits
 from shared_state.records import Ending, Outcome, Permit, Plan

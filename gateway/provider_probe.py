@@ -10,7 +10,6 @@ import asyncio
 import aiohttp
 import msgspec
 
-from gateway.calls import NOT_JSON, Kind, tokens_of
 from gateway.classify import reason_of
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.redaction import Redaction
@@ -22,6 +21,7 @@ from gateway.in_band import announced, no_reply
 from gateway.json.lenient import NOT_DECODED
 from gateway.providers import azure, inquiry, openai
 from gateway.providers.adapters import Adapter, adapter
+from gateway.request.calls import NOT_JSON, Kind, tokens_of
 from gateway.tables import clean
 from gateway.upstream_errors import error_of, status_of
 

@@ -16,9 +16,9 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from gateway.auth import Tenant
 from gateway.configuration.router import QueueSettings
 from gateway.errors import Overloaded, QueueFull
+from gateway.request.auth import Tenant
 from shared_state.histogram import Histogram
 
 POLL_S = 0.25  # between two looks at a store that has told nothing

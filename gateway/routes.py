@@ -4,12 +4,12 @@ with a list, whose fallbacks keep to it.
 
 from collections.abc import Callable, Sequence
 
-from gateway.auth import Tenant
-from gateway.calls import Call, Kind
 from gateway.catalog import Candidate, Catalog
 from gateway.course import Route
 from gateway.errors import Forbidden, InvalidRequest, ModelNotFound
 from gateway.queueing import Queue
+from gateway.request.auth import Tenant
+from gateway.request.calls import Call, Kind
 from gateway.upstream import Upstream
 from gateway.way import Packed, ways
 

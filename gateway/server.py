@@ -19,12 +19,12 @@ from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import Settings
 from gateway.configuration.value_types import secrets
 from gateway.configuration.warnings import warnings
-from gateway.flight import Flight
 from gateway.hang_up import HangUp
 from gateway.http.client_connections import ClientConnections
 from gateway.logs import Lines, written
 from gateway.open_files import connections_most, raise_limit
 from gateway.reload.file import ConfigurationFile, Loaded
+from gateway.request.in_flight import Flight
 from gateway.start_lines import start_lines
 from gateway.tls import Tls
 from shared_state.background import report_of_loop

@@ -9,9 +9,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from gateway.admission import Admission
-from gateway.auth import Authenticator
-from gateway.body_memory import BodyMemory, most_of
-from gateway.calls import Kind
 from gateway.catalog import Catalog
 from gateway.configuration.auth import signing_secrets
 from gateway.configuration.money import budget_of
@@ -31,13 +28,16 @@ from gateway.endpoints.reload import Reload
 from gateway.endpoints.scaling import ScalingView
 from gateway.endpoints.tenants import Tenants
 from gateway.endpoints.visitors import Visitors
-from gateway.flight import Flight
 from gateway.health_checks import HealthChecks
 from gateway.http.http_text import Refuse
 from gateway.live import LiveFeed, models_shown
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
 from gateway.prices import Prices
+from gateway.request.auth import Authenticator
+from gateway.request.body_memory import BodyMemory, most_of
+from gateway.request.calls import Kind
+from gateway.request.in_flight import Flight
 from gateway.request_log import RequestLog
 from gateway.round_trips import RoundTrips
 from gateway.tracing import Tracer

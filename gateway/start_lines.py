@@ -1,8 +1,8 @@
 """What an operator wants to know when a gateway starts: where it listens, on which store, and who may call."""
 
-from gateway.admins import Admins
 from gateway.configuration.redaction import masked_address
 from gateway.configuration.settings import Settings
+from gateway.request.admins import Admins
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where a browser of the same machine finds it
 

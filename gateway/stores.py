@@ -10,7 +10,7 @@ from functools import partial
 import msgspec
 
 from gateway.configuration.settings import ServerSettings, Settings, StateSettings
-from gateway.flight import Flight
+from gateway.request.in_flight import Flight
 from shared_state.batcher import Batcher
 from shared_state.blocks import Blocks
 from shared_state.client import Client

@@ -7,8 +7,8 @@ The judgement depends on the bytes only, never on how they were cut into packets
 
 from typing import Any
 
-from gateway.calls import Kind
 from gateway.json.lenient import NOT_DECODED, read
+from gateway.request.calls import Kind
 from gateway.sse import BYTE_ORDER_MARK, DONE, EVENT_END, NotEvents, begins_like_events, parsed
 from gateway.upstream_errors import UpstreamError, announced_error, error_in
 

@@ -5,8 +5,8 @@ Events are searched for marks as bytes, many at a time; only those that carry a 
 
 import re
 
-from gateway.calls import Kind
 from gateway.json.lenient import NOT_DECODED, read
+from gateway.request.calls import Kind
 from gateway.sse import DONE, EVENT_END, events, parsed, split
 from gateway.stream_content import ENDED_IN_ERROR, error_in_event, event_type
 from gateway.stream_usage import StreamUsage

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from gateway.calls import NOT_JSON, Kind, Usage, lenient_usage, usage_tokens
 from gateway.json.lenient import NOT_DECODED, as_object, as_objects, read
+from gateway.request.calls import NOT_JSON, Kind, Usage, lenient_usage, usage_tokens
 
 
 class _Chunk(msgspec.Struct, frozen=True):

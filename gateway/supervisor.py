@@ -19,7 +19,6 @@ from typing import Any
 
 from gateway import certificates
 from gateway.app import VERSION
-from gateway.body_memory import PROCESSES
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import ConfigurationError, Settings
 from gateway.configuration.value_types import secrets
@@ -27,6 +26,7 @@ from gateway.configuration.warnings import warnings
 from gateway.hang_up import HangUp, block
 from gateway.logs import written
 from gateway.reload.file import ConfigurationFile
+from gateway.request.body_memory import PROCESSES
 from gateway.start_lines import start_lines
 from shared_state.embedded import EmbeddedStore, die_with_parent
 from shared_state.errors import StateError

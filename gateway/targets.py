@@ -3,9 +3,9 @@
 import msgspec
 from aiohttp import ClientTimeout
 
-from gateway.calls import Kind
 from gateway.configuration.settings import DeploymentSettings
 from gateway.providers.adapters import Adapter, adapter
+from gateway.request.calls import Kind
 
 
 class Target(msgspec.Struct, frozen=True):

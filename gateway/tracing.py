@@ -7,10 +7,10 @@ need not know which they are.
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from gateway.auth import Tenant
-from gateway.calls import Call, Kind
 from gateway.catalog import Candidate
 from gateway.exchange import Exchange
+from gateway.request.auth import Tenant
+from gateway.request.calls import Call, Kind
 from shared_state.records import Outcome, Permit, Rejection
 
 # OpenTelemetry's own variables: an endpoint switches traces on; the sampler and the rest are read by its SDK.

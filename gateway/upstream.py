@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 import aiohttp
 
-from gateway.calls import Call, Kind
 from gateway.classify import (
     FAILURE,
     OUR_LIMIT,
@@ -28,7 +27,8 @@ from gateway.errors import InvalidRequest, ReplicaFault
 from gateway.exchange import FAULTS, Exchange, release
 from gateway.fault_words import fault_words
 from gateway.in_band import no_reply
-from gateway.off_loop import LARGE, LARGE_CHUNK, off_loop_if
+from gateway.request.calls import Call, Kind
+from gateway.request.off_loop import LARGE, LARGE_CHUNK, off_loop_if
 from gateway.sse import NotEvents
 from gateway.stream_content import Preamble
 from gateway.targets import Target, target

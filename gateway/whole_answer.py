@@ -7,16 +7,16 @@ from collections.abc import Callable
 
 import msgspec
 
-from gateway.calls import Call, Kind, tokens_of
 from gateway.classify import FAILURE, SUCCESS, judge, judge_in_band, reason_of
 from gateway.error_words import names_part_of
 from gateway.exchange import Exchange
 from gateway.in_band import announced, has_words, is_response, no_reply
 from gateway.json.lenient import NOT_DECODED
 from gateway.json.malformed import Malformed
-from gateway.off_loop import LARGE
 from gateway.plain_as_stream import as_stream
 from gateway.providers.adapters import Adapter
+from gateway.request.calls import Call, Kind, tokens_of
+from gateway.request.off_loop import LARGE
 from gateway.targets import Target
 from gateway.upstream_errors import UpstreamError, error_of
 

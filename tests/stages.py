@@ -10,14 +10,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from gateway.answer import Answer
-from gateway.auth import Authenticator
-from gateway.calls import Kind, parse, tokens_of
 from gateway.catalog import Catalog
 from gateway.configuration.settings import parse as settings_of
 from gateway.endpoints.reception import authenticate, deadline_of, priority_of
 from gateway.http.asgi_messages import Header
 from gateway.logs import Lines
 from gateway.measures import Measures
+from gateway.request.auth import Authenticator
+from gateway.request.calls import Kind, parse, tokens_of
 from gateway.request_log import RequestLine, RequestLog
 from gateway.stream_progress import Progress
 from gateway.tracing import Tracer

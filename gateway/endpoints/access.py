@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 from starlette.requests import Request
 
-from gateway.admins import Admin
-from gateway.auth import Authenticator
 from gateway.configuration.auth import AdminRole
 from gateway.endpoints.visitors import Visitors
 from gateway.errors import AdminOff, AdminOnly, CrossOrigin, GatewayError, RoleRequired, Unauthorized
-from gateway.origin import is_cross_origin, is_named_locally
+from gateway.request.admins import Admin
+from gateway.request.auth import Authenticator
+from gateway.request.same_origin import is_cross_origin, is_named_locally
 
 OFF = (
     "The admin endpoints are off, because the configuration has auth.keys and no admin key. "

@@ -4,9 +4,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.calls import Kind
 from gateway.errors import GatewayError
 from gateway.http.error_bodies import body_of, headers_of, message_body_of
+from gateway.request.calls import Kind
 
 _MESSAGES = f"/v1{Kind.MESSAGE.value}"
 

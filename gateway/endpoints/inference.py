@@ -12,9 +12,6 @@ from functools import partial
 from starlette.types import Receive, Scope, Send
 
 from gateway.answer import Answer
-from gateway.auth import Tenant
-from gateway.body_memory import HeldBody
-from gateway.calls import Call, Kind
 from gateway.configuration.settings import Settings
 from gateway.deadline import Deadline
 from gateway.dispatch import Dispatcher
@@ -29,12 +26,15 @@ from gateway.errors import (
     without_frames,
 )
 from gateway.exhausted import refused
-from gateway.flight import Flight
 from gateway.http.asgi_messages import NO_STORE, ClientGone, Header, find, read_body, send_error, send_whole
-from gateway.interrupt import Cause, Interrupt
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries
 from gateway.rate_limits import rate_headers
+from gateway.request.auth import Tenant
+from gateway.request.body_memory import HeldBody
+from gateway.request.calls import Call, Kind
+from gateway.request.in_flight import Flight
+from gateway.request.interrupt import Cause, Interrupt
 from gateway.request_log import GONE, RequestLine, RequestLog
 from gateway.tracing import Trace, Tracer
 

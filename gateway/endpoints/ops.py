@@ -12,8 +12,8 @@ from starlette.responses import PlainTextResponse, Response
 
 from gateway.endpoints.access import AdminAccess
 from gateway.exposition import content_type, exposition
-from gateway.flight import Flight
 from gateway.metrics import Metrics
+from gateway.request.in_flight import Flight
 from shared_state.errors import StateError
 from shared_state.failover import Failover
 

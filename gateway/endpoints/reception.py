@@ -8,9 +8,6 @@ import secrets
 import msgspec
 from starlette.types import Scope
 
-from gateway.auth import PRIORITY_LEVELS, Authenticator, Tenant
-from gateway.body_memory import BodyMemory, HeldBody
-from gateway.calls import Call, Kind, edition_of, parse
 from gateway.configuration.value_types import duration_ms
 from gateway.course import Route
 from gateway.deadline import Deadline
@@ -19,9 +16,12 @@ from gateway.endpoints.visitors import Visitors
 from gateway.errors import InvalidRequest, Unauthorized
 from gateway.http.asgi_messages import Header, find
 from gateway.json.bounds import LARGE
-from gateway.off_loop import off_loop
-from gateway.origin import foreign_call
-from gateway.request_peek import MESSAGES_MOST
+from gateway.request.auth import PRIORITY_LEVELS, Authenticator, Tenant
+from gateway.request.body_memory import BodyMemory, HeldBody
+from gateway.request.calls import Call, Kind, edition_of, parse
+from gateway.request.off_loop import off_loop
+from gateway.request.same_origin import foreign_call
+from gateway.request.token_bounds import MESSAGES_MOST
 
 _LEVELS = {name.encode(): level for name, level in PRIORITY_LEVELS.items()}
 

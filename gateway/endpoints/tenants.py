@@ -10,7 +10,6 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.auth import Authenticator, TenantRequest
 from gateway.catalog import Catalog
 from gateway.configuration.key_strength import LEAST, weakness
 from gateway.configuration.money import budget_of
@@ -19,7 +18,8 @@ from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import answered, request_of
 from gateway.errors import Conflict, InvalidRequest, NotFound
 from gateway.http.asgi_messages import ClientGone
-from gateway.presented_keys import digest
+from gateway.request.auth import Authenticator, TenantRequest
+from gateway.request.presented_keys import digest
 from shared_state.money import MICRO
 from shared_state.policies import TenantRecord
 from shared_state.tenants import KeyInUse, TenantBook, UnsignedTenants

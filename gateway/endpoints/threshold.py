@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.endpoints.error_forms import rendered
-from gateway.origin import foreign_call
+from gateway.request.same_origin import foreign_call
 
 
 class Threshold:

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from starlette.types import Scope
 
-from gateway.client_address import ClientAddress
 from gateway.errors import GatewayError, TooManyWrongKeys
-from gateway.presented_keys import presented_keys
-from gateway.wrong_keys import WrongKeys
+from gateway.request.client_address import ClientAddress
+from gateway.request.presented_keys import presented_keys
+from gateway.request.wrong_keys import WrongKeys
 
 
 class Visitors:

@@ -8,12 +8,12 @@ from functools import partial
 
 import msgspec
 
-from gateway.calls import Call, Kind
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.settings import DeploymentSettings
 from gateway.dialects import chat_as_messages, messages_as_chat
 from gateway.dialects.usage import without_usage
 from gateway.providers import anthropic, azure, openai
+from gateway.request.calls import Call, Kind
 from gateway.sse import translated
 
 Converter = Callable[[bytes], bytes]

@@ -2,8 +2,8 @@
 
 import re
 
-from gateway.calls import Call, Kind, with_fields
 from gateway.configuration.provider import ProviderSettings
+from gateway.request.calls import Call, Kind, with_fields
 
 VERSION = "2023-06-01"  # what a translation is written for, and a client that names none
 _HAS_VERSION = re.compile(r"[^/]/v\d[^/]*$")  # in its path: `http://v1` is a host

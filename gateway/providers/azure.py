@@ -4,8 +4,8 @@ OpenAI's; the older one names the deployment and wants an `api-version`.
 
 from urllib.parse import quote
 
-from gateway.calls import Kind
 from gateway.configuration.provider import LimitField, ProviderSettings
+from gateway.request.calls import Kind
 
 _NEW_LIMIT_SINCE = "2024-09-01"
 

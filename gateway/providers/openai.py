@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from gateway.calls import NOT_JSON, Call, Kind, not_json, with_fields
 from gateway.configuration.provider import LimitField, ProviderSettings
+from gateway.request.calls import NOT_JSON, Call, Kind, not_json, with_fields
 
 KINDS = frozenset({Kind.CHAT, Kind.COMPLETION, Kind.EMBEDDING, Kind.RESPONSE})
 _HAS_USAGE_OPTION = frozenset({Kind.CHAT, Kind.COMPLETION})

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from gateway.__main__ import main
-from gateway.presented_keys import digest
+from gateway.request.presented_keys import digest
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster

@@ -7,12 +7,12 @@ from typing import Any, cast
 import pytest
 
 from gateway.admission import Admission, Asking
-from gateway.auth import ANONYMOUS, Tenant
-from gateway.calls import Call, Kind
 from gateway.configuration.router import QueueSettings, RouterSettings
 from gateway.deadline import Deadline
 from gateway.errors import Unauthorized, UpstreamTimedOut
-from gateway.interrupt import Interrupt
+from gateway.request.auth import ANONYMOUS, Tenant
+from gateway.request.calls import Call, Kind
+from gateway.request.interrupt import Interrupt
 from gateway.shed_memory import REMEMBERED_S
 from gateway.tracing import NO_ATTEMPT, NO_TRACE
 from shared_state.failover import Failover

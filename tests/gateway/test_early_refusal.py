@@ -12,8 +12,6 @@ from typing import Any, cast
 import pytest
 
 from gateway.admission import Admission
-from gateway.auth import Authenticator
-from gateway.body_memory import BodyMemory
 from gateway.catalog import Catalog
 from gateway.configuration.settings import parse
 from gateway.dispatch import Dispatcher
@@ -22,10 +20,12 @@ from gateway.endpoints.reception import Reception
 from gateway.endpoints.visitors import Visitors
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries
+from gateway.request.auth import Authenticator
+from gateway.request.body_memory import BodyMemory
+from gateway.request.wrong_keys import WrongKeys
 from gateway.request_log import RequestLog
 from gateway.tracing import Tracer
 from gateway.upstream import Upstream
-from gateway.wrong_keys import WrongKeys
 from shared_state.failover import Failover
 from shared_state.records import Plan, Rejection
 from tests.loadtest.process import CHAT, chat_body

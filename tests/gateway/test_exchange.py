@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.calls import Kind
 from gateway.classify import SUCCESS
 from gateway.dialects import chat_as_messages, messages_as_chat
 from gateway.exchange import Exchange, StreamBroken
+from gateway.request.calls import Kind
 from gateway.sse import translated
 from shared_state.records import Outcome
 from tests.support.recorded_streams import (

@@ -8,7 +8,7 @@ import contextlib
 from gateway.configuration.settings import DeploymentSettings
 from gateway.deadline import Deadline, Limits
 from gateway.in_hand import InHand
-from gateway.interrupt import Cause, Interrupt
+from gateway.request.interrupt import Cause, Interrupt
 
 DEPLOYMENT = DeploymentSettings(id="d", model_name="m")
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from gateway.calls import Kind
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import ConfigurationError
 from gateway.otlp import tracer
+from gateway.request.calls import Kind
 from gateway.tracing import ENDPOINTS, NO_TRACE, Tracer, is_wanted
 from loadtest.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore

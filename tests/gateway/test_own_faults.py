@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.calls import Kind, parse
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.settings import DeploymentSettings
 from gateway.configuration.value_types import Secret
 from gateway.errors import ReplicaFault
 from gateway.providers.adapters import Adapter
+from gateway.request.calls import Kind, parse
 from gateway.upstream import Upstream
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until

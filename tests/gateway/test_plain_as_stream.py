@@ -7,8 +7,8 @@ import anthropic
 import openai
 import pytest
 
-from gateway.calls import Kind
 from gateway.plain_as_stream import as_stream
+from gateway.request.calls import Kind
 from gateway.stream_progress import Progress
 from tests.support.cluster import Cluster, ReplicaProcess
 from tests.support.raw_provider import RawProvider, body_of, plain

@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.calls import Kind, parse
 from gateway.configuration.money import CostEstimateSettings, CostSettings
 from gateway.configuration.settings import DeploymentSettings
 from gateway.prices import Prices
+from gateway.request.calls import Kind, parse
 from shared_state.money import AMOUNT_MOST, Budget, Spending
 from shared_state.policies import UNLIMITED, TenantLimits
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan

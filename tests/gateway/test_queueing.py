@@ -7,10 +7,10 @@ from functools import wraps
 
 import pytest
 
-from gateway.auth import Tenant
 from gateway.configuration.router import QueueSettings
 from gateway.errors import Overloaded, QueueFull
 from gateway.queueing import Queue, Waiter
+from gateway.request.auth import Tenant
 from shared_state.policies import TenantLimits
 
 FAR = 1e9

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.calls import Kind
 from gateway.catalog import Candidate
 from gateway.classify import judge
 from gateway.configuration.settings import DeploymentSettings
@@ -25,6 +24,7 @@ from gateway.errors import (
 from gateway.exchange import Exchange
 from gateway.exhausted import Tried, failed, rejected, tried_with
 from gateway.http.error_bodies import WAIT_MOST_MS, headers_of
+from gateway.request.calls import Kind
 from gateway.upstream_errors import UpstreamError
 from shared_state.records import Rejection
 from tests.loadtest.process import ProviderProcess

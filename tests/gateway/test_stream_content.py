@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.calls import Kind
+from gateway.request.calls import Kind
 from gateway.sse import NotEvents
 from gateway.stream_content import EVENT_MOST, HOLD_MOST, Preamble
 from tests.support.recorded_streams import (

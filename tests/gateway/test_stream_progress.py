@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.calls import Kind
+from gateway.request.calls import Kind
 from gateway.sse import WholeEvents
 from gateway.stream_progress import Progress
 from tests.support.recorded_streams import (

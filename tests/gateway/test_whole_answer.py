@@ -9,12 +9,12 @@ import time
 
 import pytest
 
-from gateway.calls import Kind, parse
 from gateway.configuration.provider import ProviderSettings, ProviderType
 from gateway.configuration.settings import DeploymentSettings
 from gateway.configuration.value_types import Secret
 from gateway.exchange import Exchange, StreamBroken
-from gateway.off_loop import LARGE
+from gateway.request.calls import Kind, parse
+from gateway.request.off_loop import LARGE
 from gateway.upstream import Upstream
 from shared_state.records import Outcome
 from tests.support.raw_provider import RawProvider, plain, stream

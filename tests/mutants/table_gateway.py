@@ -39,7 +39,7 @@ GATEWAY: Table = {
             "during an outage of the store each replica checks for itself",
         ),
     ),
-    "gateway/auth.py": (
+    "gateway/request/auth.py": (
         Slip(
             "self._is_open = not self._configured and not self._has_stored",
             "self._is_open = not self._configured and not self._stored",
@@ -93,7 +93,7 @@ GATEWAY: Table = {
             "one key falls back by the list of another",
         ),
     ),
-    "gateway/client_address.py": (
+    "gateway/request/client_address.py": (
         Slip(
             "while hops and self._is_trusted(peer):",
             "while hops:",
@@ -101,7 +101,7 @@ GATEWAY: Table = {
             "a client chooses its address by a header",
         ),
     ),
-    "gateway/wrong_keys.py": (
+    "gateway/request/wrong_keys.py": (
         Slip(
             "network, now = network_of(address), self._now()",
             "network, now = address, self._now()",
@@ -137,7 +137,7 @@ GATEWAY: Table = {
             "every caller reads the names of tenants and what they spend",
         ),
     ),
-    "gateway/presented_keys.py": (
+    "gateway/request/presented_keys.py": (
         Slip(
             "bearer[: len(_BEARER)].lower() == _BEARER",
             "bearer[: len(_BEARER)] == _BEARER",
@@ -151,7 +151,7 @@ GATEWAY: Table = {
             "a request with a repeated header is no wrong key",
         ),
     ),
-    "gateway/admins.py": (
+    "gateway/request/admins.py": (
         Slip(
             'is_local = settings.admin == "local" or not settings.keys',
             "is_local = True",
@@ -171,7 +171,7 @@ GATEWAY: Table = {
             "an operator on this machine with a mapped IPv6 address is locked out",
         ),
     ),
-    "gateway/origin.py": (
+    "gateway/request/same_origin.py": (
         Slip(
             "if len(hosts) > 1 or not all(",
             "if not all(",
@@ -327,7 +327,7 @@ GATEWAY: Table = {
             "critical requests are shed with the bulk",
         ),
     ),
-    "gateway/interrupt.py": (
+    "gateway/request/interrupt.py": (
         Slip(
             "due = (self._waiting_since if self.is_waiting else now) + self._silence_s",
             "due = self._waiting_since + self._silence_s",

@@ -27,7 +27,7 @@ REQUESTS: Table = {
             "a stream whose usage is not reported counts as one whose usage is",
         ),
     ),
-    "gateway/request_peek.py": (
+    "gateway/request/token_bounds.py": (
         Slip("if len(text) > SCALAR_MOST:", "if False:", PEEK, "each reader reads 5,000 digits in its own way"),
         Slip("if number > most:", "if False:", PEEK, "a million prompts become a million objects"),
         Slip(
@@ -40,7 +40,7 @@ REQUESTS: Table = {
             "part = part[:-1]  # an", "pass  # an", BOUNDS, "an escape at the end of a slice turns texts into objects"
         ),
     ),
-    "gateway/calls.py": (
+    "gateway/request/calls.py": (
         Slip(
             "        check_keys(body, request.stream_options is not None)\n",
             "",

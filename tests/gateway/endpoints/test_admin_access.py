@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import pytest
 from starlette.requests import Request
 
-from gateway.auth import Authenticator
 from gateway.configuration.auth import AuthSettings
 from gateway.configuration.value_types import Secret
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.visitors import Visitors
 from gateway.errors import Unauthorized
-from gateway.wrong_keys import WrongKeys
+from gateway.request.auth import Authenticator
+from gateway.request.wrong_keys import WrongKeys
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import STATS, Cluster, ReplicaProcess, deployment, running_cluster

@@ -6,9 +6,6 @@ from typing import Any, cast
 import pytest
 
 from gateway.admission import Admission
-from gateway.auth import Authenticator
-from gateway.body_memory import BodyMemory
-from gateway.calls import Kind
 from gateway.catalog import Catalog
 from gateway.configuration.settings import parse
 from gateway.dispatch import Dispatcher
@@ -16,8 +13,11 @@ from gateway.endpoints.reception import Reception
 from gateway.endpoints.visitors import Visitors
 from gateway.errors import Forbidden, InvalidRequest
 from gateway.json.bounds import LARGE
+from gateway.request.auth import Authenticator
+from gateway.request.body_memory import BodyMemory
+from gateway.request.calls import Kind
+from gateway.request.wrong_keys import WrongKeys
 from gateway.upstream import Upstream
-from gateway.wrong_keys import WrongKeys
 from shared_state.failover import Failover
 from tests.support.stores import on_loop
 

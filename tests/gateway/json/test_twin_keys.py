@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.calls import REQUESTS, Call, Kind, parse, with_fields
 from gateway.dialects import chat_as_messages_schema, messages_as_chat_request
 from gateway.errors import InvalidRequest
 from gateway.json.twin_keys import FIELDS, KEYS_MOST, NAME_MOST, check_all_keys
+from gateway.request.calls import REQUESTS, Call, Kind, parse, with_fields
 
 MESSAGES = '[{"role": "user", "content": "hi"}]'
 BODIES: dict[Kind, dict[str, str]] = {

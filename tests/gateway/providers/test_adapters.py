@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from gateway.calls import Call, Kind
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.settings import DeploymentSettings
 from gateway.configuration.value_types import Secret
 from gateway.providers.adapters import Adapter, adapter
+from gateway.request.calls import Call, Kind
 
 CHAT = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.5}'
 MESSAGE = b'{"model": "m", "max_tokens": 7, "messages": [{"role": "user", "content": "hi"}], "stream": true}'

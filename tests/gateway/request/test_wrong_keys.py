@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from gateway.wrong_keys import BURST, KNOWN_MOST, WrongKeys
+from gateway.request.wrong_keys import BURST, KNOWN_MOST, WrongKeys
 
 
 class Clock:

@@ -4,9 +4,9 @@ import tracemalloc
 
 import pytest
 
-from gateway.calls import Kind, parse
 from gateway.errors import InvalidRequest
-from gateway.request_peek import MESSAGES_MOST, TOKENS_MOST
+from gateway.request.calls import Kind, parse
+from gateway.request.token_bounds import MESSAGES_MOST, TOKENS_MOST
 
 MESSAGES = b'"messages":[{"role":"user","content":"hi"}]'
 

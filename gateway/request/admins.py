@@ -10,8 +10,8 @@ import msgspec
 
 from gateway.configuration.auth import AdminRole, AuthSettings
 from gateway.http.host_header import Headers
-from gateway.origin import is_relayed
-from gateway.presented_keys import digest, presented_keys
+from gateway.request.presented_keys import digest, presented_keys
+from gateway.request.same_origin import is_relayed
 
 Mode = Literal["key", "local", "off"]
 ROLES: tuple[AdminRole, ...] = ("viewer", "operator", "admin")  # each may do what those before it may

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.flight import Flight
+from gateway.request.in_flight import Flight
 
 
 def drained(flight: Flight, timeout_s: float) -> bool:

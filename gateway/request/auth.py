@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gateway.admins import Admins
 from gateway.configuration.auth import AuthSettings, KeySettings, Priority, keys_of
 from gateway.configuration.money import BudgetSettings, budget_of
 from gateway.configuration.value_types import Count, Name, Weight
 from gateway.configuration.yaml_source import Problem
 from gateway.http.host_header import Headers
-from gateway.presented_keys import digest, presented_keys
+from gateway.request.admins import Admins
+from gateway.request.presented_keys import digest, presented_keys
 from shared_state.policies import UNLIMITED, TenantLimits, TenantRecord
 
 # A load over the cut rejects every level above it, so the smallest number is the last to be shed.

@@ -3,11 +3,11 @@ from typing import Any
 
 import pytest
 
-from gateway.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.configuration.auth import AdminKeySettings, AuthSettings, KeySettings, Priority
 from gateway.configuration.value_types import Secret
 from gateway.http.host_header import Headers
-from gateway.presented_keys import digest, presented_keys
+from gateway.request.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Tenant
+from gateway.request.presented_keys import digest, presented_keys
 from shared_state.policies import UNLIMITED, TenantLimits, TenantRecord
 
 TEAM_A = KeySettings(name="team-a", key=Secret("sk-a"))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.body_memory import PROCESSES, BodyMemory, HeldBody, default_most, most_of
 from gateway.configuration.settings import ConfigurationError, ServerSettings, parse
 from gateway.errors import ReplicaFault
+from gateway.request.body_memory import PROCESSES, BodyMemory, HeldBody, default_most, most_of
 from loadtest.bench_rig import rss_mib
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import CHAT, ProviderProcess, chat_body, wait_until

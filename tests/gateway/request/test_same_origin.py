@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.origin import foreign_call, is_cross_origin, is_named_locally, is_relayed
+from gateway.request.same_origin import foreign_call, is_cross_origin, is_named_locally, is_relayed
 
 HOST = (b"host", b"127.0.0.1:8080")
 RELAYS = [

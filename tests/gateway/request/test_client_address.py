@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.client_address import ClientAddress, network_of
 from gateway.http.host_header import Headers
+from gateway.request.client_address import ClientAddress, network_of
 
 PROXIES = ClientAddress(["10.0.0.0/8", "fd00::/8"])
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from gateway.admins import ADMIN, LOCAL, ROLES, Admin, Admins, Mode
 from gateway.configuration.auth import AdminKeySettings, AdminRole, AuthSettings, KeySettings
 from gateway.configuration.value_types import Secret
 from gateway.http.host_header import Headers
-from tests.gateway.test_origin import RELAYS
+from gateway.request.admins import ADMIN, LOCAL, ROLES, Admin, Admins, Mode
+from tests.gateway.request.test_same_origin import RELAYS
 
 KEYS = (KeySettings(name="team-a", key=Secret("sk-a")),)
 ADMINISTERED = Admins(AuthSettings(admin_key=Secret("sk-admin"), keys=KEYS))

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from gateway.client_address import network_of
+from gateway.request.client_address import network_of
 
 BURST, PER_S = 20, 60.0
 KNOWN_MOST = 10_000  # networks that are remembered, at this replica; the one that was heard of longest ago is forgotten

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.interrupt import WATCH_AFTER_S, Cause, Interrupt
+from gateway.request.interrupt import WATCH_AFTER_S, Cause, Interrupt
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster

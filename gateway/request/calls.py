@@ -12,7 +12,7 @@ from gateway.errors import InvalidRequest
 from gateway.json.bounds import LARGE, MEMBERS_MOST, has_too_many_parts
 from gateway.json.lenient import as_text, loaded
 from gateway.json.twin_keys import check_keys
-from gateway.request_peek import (
+from gateway.request.token_bounds import (
     MESSAGES_MOST,
     TOKENS_MOST,
     ChatRequest,

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.calls import NOT_JSON, Kind, parse, tokens_of, with_fields
 from gateway.errors import InvalidRequest
+from gateway.request.calls import NOT_JSON, Kind, parse, tokens_of, with_fields
 
 BODY = {"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}]}
 
