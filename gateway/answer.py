@@ -6,10 +6,10 @@ from types import TracebackType
 
 from gateway.catalog import Candidate
 from gateway.errors import UpstreamFailed, UpstreamTimedOut
-from gateway.exchange import Exchange, StreamBroken
 from gateway.exhausted import Tried, provider_fields
 from gateway.request.interrupt import Interrupt
 from gateway.tracing import Attempt
+from gateway.upstream.exchange import Exchange, StreamBroken
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit
 

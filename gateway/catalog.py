@@ -9,10 +9,10 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from gateway.classify import Refusal
 from gateway.configuration.router import RouterSettings
 from gateway.configuration.rules import MAX_CANDIDATES
 from gateway.configuration.settings import DeploymentSettings, Settings
+from gateway.upstream.classify import Refusal
 
 
 class Candidate(msgspec.Struct, frozen=True):

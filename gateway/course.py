@@ -4,10 +4,10 @@ import msgspec
 
 from gateway.admission import Asking
 from gateway.catalog import Candidate
-from gateway.classify import Refusal
 from gateway.exhausted import Tried
 from gateway.queueing import Queue
-from gateway.upstream import Upstream
+from gateway.upstream.classify import Refusal
+from gateway.upstream.client import Upstream
 from gateway.way import Leg, Way
 
 

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from gateway.classify import Judgement
 from gateway.configuration.settings import DeploymentSettings
-from gateway.exchange import Exchange
+from gateway.upstream.classify import Judgement
+from gateway.upstream.exchange import Exchange
 from shared_state.records import Outcome
 
 _TIMED_OUT = Judgement(Outcome.TIMEOUT)

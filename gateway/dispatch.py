@@ -15,7 +15,6 @@ from gateway.configuration.router import RouterSettings
 from gateway.course import Again, Course, Route
 from gateway.deadline import Deadline, Limits
 from gateway.errors import GatewayError, InvalidRequest, ReplicaFault
-from gateway.exchange import Exchange
 from gateway.exhausted import Tried, attempts, failed, rejected, tried_with
 from gateway.in_hand import InHand
 from gateway.last_attempt import pause_s
@@ -25,7 +24,8 @@ from gateway.request.calls import Call
 from gateway.request.interrupt import Cause, Interrupt
 from gateway.routes import Routes
 from gateway.tracing import Attempt, Trace
-from gateway.upstream import Upstream
+from gateway.upstream.client import Upstream
+from gateway.upstream.exchange import Exchange
 from gateway.way import Way
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit, Plan, Rejection

@@ -6,7 +6,6 @@ import msgspec
 
 from gateway.catalog import Candidate
 from gateway.configuration.redaction import without_keys
-from gateway.dialects.error_kinds import chat_error_fields, message_error_fields
 from gateway.errors import (
     Attempt,
     BudgetExceeded,
@@ -22,9 +21,10 @@ from gateway.errors import (
     UpstreamRefused,
     UpstreamTimedOut,
 )
-from gateway.exchange import Exchange
 from gateway.request.calls import Kind
-from gateway.upstream_errors import UpstreamError
+from gateway.upstream.dialects.error_kinds import chat_error_fields, message_error_fields
+from gateway.upstream.exchange import Exchange
+from gateway.upstream.upstream_errors import UpstreamError
 from shared_state.records import Outcome, Rejection
 
 PROVIDER_REQUEST_ID = b"x-pllm-provider-request-id"

@@ -15,8 +15,8 @@ import aiohttp
 
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.settings import DeploymentSettings
-from gateway.connections import session
-from gateway.providers import inquiry
+from gateway.upstream.connections import session
+from gateway.upstream.providers import inquiry
 from shared_state.background import Kept, once
 from shared_state.errors import StateError
 from shared_state.failover import Failover

@@ -6,7 +6,7 @@ The pause is that of the official SDKs of OpenAI and Anthropic before their firs
 
 import random
 
-from gateway.exchange import Exchange
+from gateway.upstream.exchange import Exchange
 
 PAUSE_S, JITTER_RATIO = 0.5, 0.25
 RETRY_AFTER_MOST_S = 2.0  # a longer wait is the client's decision

@@ -32,7 +32,7 @@ from gateway.serving import Lasting, seal_of
 from gateway.stores import State
 from gateway.surroundings import surroundings
 from gateway.tracing import Tracer
-from gateway.upstream import Upstream
+from gateway.upstream.client import Upstream
 from shared_state.failover import Failover
 from shared_state.news import News
 from shared_state.policies import TenantRecord

@@ -25,10 +25,10 @@ from gateway.catalog import Candidate
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import ConfigurationError, DeploymentSettings
 from gateway.configuration.yaml_source import Problem
-from gateway.exchange import Exchange
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call, Kind
 from gateway.tracing import ENDPOINTS, NO_ATTEMPT, Attempt, Headers, Trace, Tracer
+from gateway.upstream.exchange import Exchange
 from shared_state.records import Outcome, Permit, Rejection
 
 CLOSE_MOST_S = 2.0  # for what has not been sent yet, at the end

@@ -10,20 +10,20 @@ import asyncio
 import aiohttp
 import msgspec
 
-from gateway.classify import reason_of
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import DeploymentSettings, Settings
 from gateway.configuration.value_types import secrets
-from gateway.connections import session
-from gateway.fault_words import fault_words
-from gateway.in_band import announced, no_reply
 from gateway.json.lenient import NOT_DECODED
-from gateway.providers import azure, inquiry, openai
-from gateway.providers.adapters import Adapter, adapter
 from gateway.request.calls import NOT_JSON, Kind, tokens_of
 from gateway.tables import clean
-from gateway.upstream_errors import error_of, status_of
+from gateway.upstream.classify import reason_of
+from gateway.upstream.connections import session
+from gateway.upstream.fault_words import fault_words
+from gateway.upstream.in_band import announced, no_reply
+from gateway.upstream.providers import azure, inquiry, openai
+from gateway.upstream.providers.adapters import Adapter, adapter
+from gateway.upstream.upstream_errors import error_of, status_of
 
 PATIENCE_S = 10.0
 BODY_MOST = 8 * 1_048_576  # bytes: the longest lists of models have less than one MiB

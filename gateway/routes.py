@@ -10,7 +10,7 @@ from gateway.errors import Forbidden, InvalidRequest, ModelNotFound
 from gateway.queueing import Queue
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call, Kind
-from gateway.upstream import Upstream
+from gateway.upstream.client import Upstream
 from gateway.way import Packed, ways
 
 LISTS_MOST = 10_000  # routes kept for keys with a list: tenants that come and go must not fill the memory

@@ -41,7 +41,7 @@ from gateway.request.in_flight import Flight
 from gateway.request_log import RequestLog
 from gateway.round_trips import RoundTrips
 from gateway.tracing import Tracer
-from gateway.upstream import Upstream
+from gateway.upstream.client import Upstream
 from shared_state.failover import Failover
 from shared_state.scaling import Scaling
 from shared_state.seal import Seal

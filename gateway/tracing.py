@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from gateway.catalog import Candidate
-from gateway.exchange import Exchange
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call, Kind
+from gateway.upstream.exchange import Exchange
 from shared_state.records import Outcome, Permit, Rejection
 
 # OpenTelemetry's own variables: an endpoint switches traces on; the sampler and the rest are read by its SDK.

@@ -8,7 +8,7 @@ from itertools import groupby
 import msgspec
 
 from gateway.catalog import Candidate
-from gateway.classify import Refusal
+from gateway.upstream.classify import Refusal
 from shared_state.records import Plan
 
 Packed = Callable[[Sequence[Candidate], bool], Plan]  # of candidates, and whether more legs follow

@@ -19,8 +19,8 @@ from gateway.measures import Measures
 from gateway.request.auth import Authenticator
 from gateway.request.calls import Kind, parse, tokens_of
 from gateway.request_log import RequestLine, RequestLog
-from gateway.stream_progress import Progress
 from gateway.tracing import Tracer
+from gateway.upstream.stream_progress import Progress
 from shared_state import replies
 from shared_state.batcher import SCRIPT_S, Call
 from shared_state.histogram import Histogram

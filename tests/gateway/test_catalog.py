@@ -1,8 +1,8 @@
 import pytest
 
 from gateway.catalog import Catalog, Route
-from gateway.classify import Refusal
 from gateway.configuration.settings import parse
+from gateway.upstream.classify import Refusal
 
 DEPLOYMENTS = """
 model_list:

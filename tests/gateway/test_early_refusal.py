@@ -25,7 +25,7 @@ from gateway.request.body_memory import BodyMemory
 from gateway.request.wrong_keys import WrongKeys
 from gateway.request_log import RequestLog
 from gateway.tracing import Tracer
-from gateway.upstream import Upstream
+from gateway.upstream.client import Upstream
 from shared_state.failover import Failover
 from shared_state.records import Plan, Rejection
 from tests.loadtest.process import CHAT, chat_body

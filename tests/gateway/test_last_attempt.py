@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.classify import judge
-from gateway.exchange import Exchange
 from gateway.last_attempt import COOLED_S, RETRY_AFTER_MOST_S, pause_s
+from gateway.upstream.classify import judge
+from gateway.upstream.exchange import Exchange
 from loadtest.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until

@@ -14,9 +14,9 @@ from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.settings import DeploymentSettings
 from gateway.configuration.value_types import Secret
 from gateway.errors import ReplicaFault
-from gateway.providers.adapters import Adapter
 from gateway.request.calls import Kind, parse
-from gateway.upstream import Upstream
+from gateway.upstream.client import Upstream
+from gateway.upstream.providers.adapters import Adapter
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster

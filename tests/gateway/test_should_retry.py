@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from gateway.catalog import Candidate
-from gateway.classify import judge
 from gateway.configuration.settings import DeploymentSettings
 from gateway.endpoints.error_forms import error_status
 from gateway.errors import (
@@ -21,11 +20,12 @@ from gateway.errors import (
     UpstreamFailed,
     UpstreamRefused,
 )
-from gateway.exchange import Exchange
 from gateway.exhausted import Tried, failed, rejected, tried_with
 from gateway.http.error_bodies import WAIT_MOST_MS, headers_of
 from gateway.request.calls import Kind
-from gateway.upstream_errors import UpstreamError
+from gateway.upstream.classify import judge
+from gateway.upstream.exchange import Exchange
+from gateway.upstream.upstream_errors import UpstreamError
 from shared_state.records import Rejection
 from tests.loadtest.process import ProviderProcess
 from tests.support.cluster import ReplicaProcess

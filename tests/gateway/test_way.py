@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.catalog import Candidate, Catalog
-from gateway.classify import Refusal
 from gateway.configuration.settings import parse
+from gateway.upstream.classify import Refusal
 from gateway.way import Leg, Way, legs, ways
 from shared_state.records import Plan
 

@@ -15,7 +15,7 @@ FIRST_BYTE = f"{_GATEWAY}endpoints/test_inference.py::test_stream_without_a_firs
 FAILURE_LOG, CHARGING = (f"{_GATEWAY}test_{name}.py" for name in ("failure_log", "charging"))
 
 JUDGEMENTS: Table = {
-    "gateway/classify.py": (
+    "gateway/upstream/classify.py": (
         Slip("404: Outcome.UNSUPPORTED,", "404: Outcome.FAILURE,", CLASSIFY, "a missing endpoint opens the breaker"),
         Slip("405: Outcome.UNSUPPORTED,", "405: Outcome.FAILURE,", CLASSIFY, "a 405 opens the breaker"),
         Slip("408: Outcome.TIMEOUT,", "408: Outcome.CLIENT_ERROR,", CLASSIFY, "a 408 of the provider is the client's"),
@@ -104,7 +104,7 @@ JUDGEMENTS: Table = {
         Slip("[:REASON_MOST]", "", CLASSIFY, "a reason has no bound"),
         Slip('" ".join(error.message.split())', "error.message", CLASSIFY, "a reason breaks the line of the log"),
     ),
-    "gateway/error_words.py": (
+    "gateway/upstream/error_words.py": (
         Slip(
             "return int(requested[2]) > int(requested[1])",
             "return int(requested[2]) < int(requested[1])",
@@ -154,7 +154,7 @@ JUDGEMENTS: Table = {
         Slip('(1 if found[3] == "ms" else 1000)', "1000", WORDS, "a wait in ms is a thousand times as long"),
         Slip("int(found[1] or 0) * 60_000 +", "", WORDS, "the minutes of a wait are forgotten"),
     ),
-    "gateway/cooldowns.py": (
+    "gateway/upstream/cooldowns.py": (
         Slip(
             'if b"remaining" in name and left.strip() == b"0"',
             'if b"remaining" in name',
@@ -191,7 +191,7 @@ JUDGEMENTS: Table = {
         ),
         Slip("if ms == ms else 0", "", COOLDOWNS, "a Retry-After of nan breaks the request"),
     ),
-    "gateway/upstream_errors.py": (
+    "gateway/upstream/upstream_errors.py": (
         Slip(
             '        return None\n    inner = value.get("error")\n    if isinstance(inner, list):',
             '        return None\n    inner = value.get("error")\n    if False:',
@@ -231,7 +231,7 @@ JUDGEMENTS: Table = {
         ),
         Slip("<= FIELDS_MOST", ">= 0", ERRORS, "an error's fields have no bound"),
     ),
-    "gateway/stream_content.py": (
+    "gateway/upstream/stream_content.py": (
         Slip(
             'if choice.get("finish_reason") or choice.get("text"):',
             'if choice.get("text"):',
@@ -298,7 +298,7 @@ JUDGEMENTS: Table = {
             survives="where both are there they are equal in every recorded stream",
         ),
     ),
-    "gateway/stream_progress.py": (
+    "gateway/upstream/stream_progress.py": (
         Slip(
             'if self.is_done or self.has_error:\n            return b""',
             'if self.has_error:\n            return b""',
@@ -349,7 +349,7 @@ JUDGEMENTS: Table = {
             "an error event repeats an earlier number",
         ),
     ),
-    "gateway/stream_usage.py": (
+    "gateway/upstream/stream_usage.py": (
         Slip("if each is not None}", "}", PROGRESS, "a null in a later usage of a message erases the earlier count"),
         Slip(
             "usage = msgspec.structs.replace(self._usage, **named)",
@@ -364,7 +364,7 @@ JUDGEMENTS: Table = {
             "Groq's usage is not read",
         ),
     ),
-    "gateway/sse.py": (
+    "gateway/upstream/sse.py": (
         Slip(
             '_ENDS = (b"\\n\\n", b"\\n\\r\\n", b"\\r\\r")',
             '_ENDS = (b"\\n\\n", b"\\n\\r\\n")',
@@ -388,7 +388,7 @@ JUDGEMENTS: Table = {
             "the first event behind a BOM is lost",
         ),
     ),
-    "gateway/exchange.py": (
+    "gateway/upstream/exchange.py": (
         Slip(
             "return self.judgement is SUCCESS or self.is_documented_end",
             "return self.judgement is SUCCESS",
@@ -426,7 +426,7 @@ JUDGEMENTS: Table = {
             "a stream that is cut is a success",
         ),
     ),
-    "gateway/upstream.py": (
+    "gateway/upstream/client.py": (
         Slip(
             "allow_redirects=False", "allow_redirects=True", HTTP, "a redirect takes the provider's key to another host"
         ),
@@ -478,7 +478,7 @@ JUDGEMENTS: Table = {
         ),
         Slip("size > REPLY_MOST", "False", HTTP, "an answer without end fills the memory"),
     ),
-    "gateway/whole_answer.py": (
+    "gateway/upstream/whole_answer.py": (
         Slip(
             "exchange.error, exchange.is_free = error, True",
             "exchange.error = error",
@@ -658,7 +658,7 @@ JUDGEMENTS: Table = {
         Slip("if not limits.has_heard:", "if True:", IN_HAND, "a stream that has begun is cut when the breaker opens"),
         Slip("del calls[interrupt]", "pass", IN_HAND, "a call that has its answer is cut when the breaker opens"),
     ),
-    "gateway/connections.py": (
+    "gateway/upstream/connections.py": (
         Slip(
             "return wire is not None and not wire.has_heard",
             "return wire is not None",
@@ -672,7 +672,7 @@ JUDGEMENTS: Table = {
             "a second kept connection that is closed as well fails the request",
         ),
     ),
-    "gateway/provider_wire.py": (
+    "gateway/upstream/provider_wire.py": (
         Slip(
             "self._received > HEAD_MOST or self._interim > INTERIM_MOST",
             "self._received > HEAD_MOST",

@@ -14,9 +14,10 @@ from anthropic.types.message_create_params import MessageCreateParamsStreaming
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
 from typing_extensions import is_typeddict
 
-from gateway.dialects import chat_as_messages, messages_as_chat
 from gateway.errors import InvalidRequest
 from gateway.request.calls import Kind, parse
+from gateway.upstream.dialects.chat_as_messages import translation as chat_as_messages
+from gateway.upstream.dialects.messages_as_chat import translation as messages_as_chat
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 USER = {"role": "user", "content": "hi"}

@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dialects import chat_as_messages, messages_as_chat
+from gateway.upstream.dialects.chat_as_messages import translation as chat_as_messages
+from gateway.upstream.dialects.messages_as_chat import translation as messages_as_chat
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=12)
 NAMES = st.from_regex(r"[a-z]{1,8}", fullmatch=True)

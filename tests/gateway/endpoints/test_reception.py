@@ -17,7 +17,7 @@ from gateway.request.auth import Authenticator
 from gateway.request.body_memory import BodyMemory
 from gateway.request.calls import Kind
 from gateway.request.wrong_keys import WrongKeys
-from gateway.upstream import Upstream
+from gateway.upstream.client import Upstream
 from shared_state.failover import Failover
 from tests.support.stores import on_loop
 

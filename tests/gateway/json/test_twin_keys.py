@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.dialects import chat_as_messages_schema, messages_as_chat_request
 from gateway.errors import InvalidRequest
 from gateway.json.twin_keys import FIELDS, KEYS_MOST, NAME_MOST, check_all_keys
 from gateway.request.calls import REQUESTS, Call, Kind, parse, with_fields
+from gateway.upstream.dialects.chat_as_messages import schema
+from gateway.upstream.dialects.messages_as_chat import request
 
 MESSAGES = '[{"role": "user", "content": "hi"}]'
 BODIES: dict[Kind, dict[str, str]] = {
@@ -145,8 +146,8 @@ def test_long_key_is_refused() -> None:
 
 def test_every_field_that_is_read_or_translated_is_known() -> None:
     read = {name for request in REQUESTS.values() for name in request.__struct_fields__}
-    translated = {*chat_as_messages_schema.ChatRequest.__struct_fields__}
-    translated |= {*messages_as_chat_request._MessagesRequest.__struct_fields__}
+    translated = {*schema.ChatRequest.__struct_fields__}
+    translated |= {*request._MessagesRequest.__struct_fields__}
 
     assert read | translated <= FIELDS
     assert all(re.fullmatch("[a-z_]+", name) for name in FIELDS)

@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.dialects import chat_as_messages, messages_as_chat
 from gateway.errors import InvalidRequest
 from gateway.json.malformed import Malformed
 from gateway.request.calls import Kind, parse, tokens_of, with_fields
 from gateway.request.off_loop import off_loop, off_loop_if
+from gateway.upstream.dialects.chat_as_messages import translation as chat_as_messages
+from gateway.upstream.dialects.messages_as_chat import translation as messages_as_chat
 from tests.support.stores import on_loop
 
 # CPU time, of all threads of this process, between two turns of the loop: 20 ms is the aim. Other processes do not

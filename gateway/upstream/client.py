@@ -1,0 +1,219 @@
+"""One call of one deployment, over aiohttp.
+
+A plain answer is read whole, a stream up to its first content, before it is judged: until then a fault can still be
+hidden behind the next candidate. The holder of an Exchange closes it.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+
+import aiohttp
+
+from gateway.configuration.redaction import without_keys
+from gateway.configuration.settings import DeploymentSettings
+from gateway.errors import InvalidRequest, ReplicaFault
+from gateway.request.calls import Call, Kind
+from gateway.request.off_loop import LARGE, LARGE_CHUNK, off_loop_if
+from gateway.upstream.classify import (
+    FAILURE,
+    OUR_LIMIT,
+    PASSING,
+    SUCCESS,
+    is_own_fault,
+    judge_fault,
+)
+from gateway.upstream.connections import fresh_connection, is_closed_unanswered, session
+from gateway.upstream.cooldowns import retry_after_ms, served_ms, throttled_ms
+from gateway.upstream.error_words import try_again_ms
+from gateway.upstream.exchange import FAULTS, Exchange, release
+from gateway.upstream.fault_words import fault_words
+from gateway.upstream.in_band import no_reply
+from gateway.upstream.sse import NotEvents
+from gateway.upstream.stream_content import Preamble
+from gateway.upstream.targets import Target, target
+from gateway.upstream.whole_answer import Defect, Sent, answered_whole, in_band, judged_no_stream, refused_whole
+from shared_state.records import Outcome
+
+_log = logging.getLogger("pllm.upstream")
+
+REPLY_MOST = 64 * 1_048_576  # a plain answer is held in memory
+KEEP_ALIVE_S = 30.0
+_NO_ANSWER = (204, 205, 206)  # no body, or an unrequested part of one
+_REQUEST_IDS = frozenset(
+    {b"x-request-id", b"request-id", b"apim-request-id", b"x-amzn-requestid", b"x-goog-request-id"}
+)
+_REQUEST_ID_MOST = 200
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+class Upstream:
+    """Sends calls to deployments. Made inside a running loop; ``close`` ends its connections."""
+
+    def __init__(
+        self, deployments: Iterable[DeploymentSettings], connections: aiohttp.ClientSession | None = None
+    ) -> None:
+        self._session = connections or session(KEEP_ALIVE_S)
+        targets = {(each.id, kind): target(each, kind) for each in deployments for kind in Kind}
+        self._targets = {key: target for key, target in targets.items() if target is not None}
+
+    def changed(self, deployments: Iterable[DeploymentSettings]) -> "Upstream":
+        """Returns one for other deployments, over the same connections: calls under way continue."""
+        return Upstream(deployments, self._session)
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    def serves(self, deployment_id: str, kind: Kind) -> bool:
+        return (deployment_id, kind) in self._targets
+
+    async def send(
+        self, deployment_id: str, call: Call, context: Pairs = (), heard: Callable[[], None] = lambda: None
+    ) -> Exchange:
+        """Never raises for what a provider or the network does: that is an outcome. Cancellation aborts the call.
+        Raises InvalidRequest for a call that cannot be said in the provider's dialect, and ReplicaFault for a fault of
+        this process. ``context``: headers that say which trace it belongs to; ``heard``: called at each sign of life
+        before the answer is in hand.
+        """
+        target = self._targets[deployment_id, call.kind]
+        try:
+            body = await off_loop_if(len(call.body) > LARGE, target.adapter.request, call)
+        except InvalidRequest:
+            raise
+        except Exception as defect:
+            raise _defect(deployment_id) from defect
+        more = (call.edition if target.adapter.has_editions else ()) + context
+        headers = {**target.headers, **dict(more)} if more else target.headers
+        started = time.perf_counter()
+        try:
+            response = await self._post(target, body, headers)
+            exchange = await _read(response, Sent(call, target, body, heard))
+        except (*FAULTS, MemoryError) as fault:
+            if is_own_fault(fault):
+                _log.error("deployment %s: %s", deployment_id, fault_words(fault))
+                raise ReplicaFault(f"This replica cannot send: {fault_words(fault)}.") from fault
+            exchange = Exchange(judge_fault(fault), reason=fault_words(fault))
+            exchange.is_sent = not isinstance(fault, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+            exchange.is_free = exchange.outcome is Outcome.FAILURE or not exchange.is_sent
+        except Defect as defect:
+            raise _defect(deployment_id) from defect.__cause__
+        if exchange.reason:
+            exchange.reason = without_keys(exchange.reason, target.key)
+        exchange.latency_ms = round((time.perf_counter() - started) * 1000)
+        return exchange
+
+    async def _post(self, target: Target, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Sends again, on a new connection, when a kept one was closed before any byte of the answer. aiohttp does so
+        for GET only.
+        """
+
+        async def post() -> aiohttp.ClientResponse:
+            return await self._session.post(
+                target.adapter.url, data=body, headers=headers, timeout=target.timeout, allow_redirects=False
+            )
+
+        try:
+            return await post()
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not is_closed_unanswered():
+                raise
+        with fresh_connection():
+            return await post()
+
+
+def _defect(deployment_id: str) -> ReplicaFault:
+    _log.exception("defect in the translation of a call of deployment %s", deployment_id)
+    return ReplicaFault("An internal error occurred.", code="internal_error")
+
+
+async def _read(response: aiohttp.ClientResponse, sent: Sent) -> Exchange:
+    is_answer = 200 <= response.status < 300 and response.status not in _NO_ANSWER
+    is_open = False
+    try:
+        if is_answer and sent.call.is_stream:
+            exchange = await _read_preamble(response, sent)
+            is_open = exchange.is_open
+        else:
+            exchange = await _read_whole(response, is_answer, sent)
+    finally:
+        if not is_open:
+            await release(response)
+    exchange.status = exchange.status or response.status
+    exchange.content_type = b"text/event-stream" if sent.call.is_stream else b"application/json"
+    exchange.wire, exchange.choices, exchange.names = sent.target.adapter.wire, sent.call.choices, sent.names
+    exchange.is_large = sent.is_large
+    if exchange.outcome is Outcome.FAILURE:
+        exchange.is_free = True  # nothing of an answer has come
+    if exchange.is_passed_on and sent.call.is_stream:
+        exchange.convert = sent.target.adapter.stream(sent.call)
+    _read_headers(exchange, response)
+    return exchange
+
+
+def _read_headers(exchange: Exchange, response: aiohttp.ClientResponse) -> None:
+    waits: dict[bytes, bytes] = {}
+    for name, value in response.raw_headers:
+        lowered = name.lower()
+        if b"ratelimit" in lowered or lowered.startswith(b"retry-after"):
+            waits.setdefault(lowered, value)
+        elif lowered in _REQUEST_IDS and not exchange.request_id and value.isascii() and value.decode().isprintable():
+            exchange.request_id = value[:_REQUEST_ID_MOST]
+    if exchange.outcome is Outcome.SUCCESS:
+        exchange.retry_after_ms = served_ms(waits, response.headers) if waits else 0
+    elif not exchange.retry_after_ms:
+        exchange.retry_after_ms = retry_after_ms(waits, response.headers)
+        if exchange.outcome is Outcome.THROTTLED and not exchange.retry_after_ms:
+            told_ms = try_again_ms(exchange.error) if exchange.error else 0
+            exchange.retry_after_ms = throttled_ms(waits, response.headers) or told_ms
+
+
+async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, sent: Sent) -> Exchange:
+    parts, size = [], 0
+    while part := await response.content.readany():
+        sent.heard()
+        parts.append(part)
+        size += len(part)
+        if size > REPLY_MOST:
+            return Exchange(OUR_LIMIT, reason="the answer is larger than 64 MiB")
+    body = parts[0] if len(parts) == 1 else b"".join(parts)
+    is_large = size > LARGE or sent.is_large
+    if is_answer:
+        return await off_loop_if(is_large, answered_whole, sent, body)
+    return await off_loop_if(is_large, refused_whole, response.status, response.content_type, sent, body)
+
+
+async def _read_preamble(response: aiohttp.ClientResponse, sent: Sent) -> Exchange:
+    chunks, preamble = aiter(response.content.iter_any()), Preamble(sent.target.adapter.wire)
+    try:
+        is_over = False
+        async for chunk in chunks:
+            sent.heard()
+            is_large = len(preamble.body) + len(chunk) > LARGE_CHUNK
+            is_over = await off_loop_if(is_large, preamble.feed, chunk)
+            if is_over:
+                break
+        if not is_over and not preamble.end():
+            return Exchange(PASSING, reason="the stream ended before its first content")
+    except NotEvents as fault:
+        return await _read_no_stream(chunks, preamble, sent, str(fault))
+    body = bytes(preamble.body)
+    if preamble.error is not None:
+        return await off_loop_if(sent.is_large, in_band, preamble.error, sent, body, preamble.is_documented_end)
+    exchange = Exchange(SUCCESS, body=body)
+    exchange.open(response, chunks)
+    return exchange
+
+
+async def _read_no_stream(chunks: AsyncIterator[bytes], preamble: Preamble, sent: Sent, reason: str) -> Exchange:
+    """A plain body for a streaming request: an error object, or the whole answer."""
+    body = preamble.body
+    if bytes(body.lstrip()[:1]) in (b"{", b"["):
+        async for chunk in chunks:
+            sent.heard()
+            body += chunk
+            if len(body) > REPLY_MOST:
+                return Exchange(FAILURE, reason=reason)
+        is_large = len(body) > LARGE or sent.is_large
+        return await off_loop_if(is_large, judged_no_stream, sent, bytes(body), reason)
+    return Exchange(FAILURE, reason=no_reply(bytes(body), reason))

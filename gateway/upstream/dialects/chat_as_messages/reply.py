@@ -1,0 +1,183 @@
+"""A messages reply becomes a chat completion. Blocks that chat completions have no place for, thinking among them,
+are left out."""
+
+import json
+import time
+import uuid
+from typing import Annotated
+
+import msgspec
+
+from gateway.json.lenient import COUNT_MOST, decoded
+from gateway.upstream.dialects.messages_imitators import as_message
+
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MOST)]
+
+FINISH_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+class OutputTokensDetails(msgspec.Struct, frozen=True):
+    thinking_tokens: Tokens | None = None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """None where the provider did not say; of a stream's counts the later ones hold."""
+
+    input_tokens: Tokens | None = None
+    cache_creation_input_tokens: Tokens | None = None
+    cache_read_input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+    output_tokens_details: OutputTokensDetails | None = None
+
+
+class StopDetails(msgspec.Struct, frozen=True):
+    """Why the model refused, where it says so."""
+
+    explanation: str | None = None
+
+
+class Block(msgspec.Struct, frozen=True):
+    """A content block of any type, of which text and tool_use are looked into."""
+
+    type: str
+    text: str | None = None
+    id: str | None = None
+    name: str | None = None
+    input: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class MessagesReply(msgspec.Struct, frozen=True):
+    content: list[Block]
+    id: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    stop_reason: str | None = None
+    stop_details: StopDetails | None = None
+
+
+class PromptTokensDetails(msgspec.Struct, frozen=True, omit_defaults=True):
+    cached_tokens: int
+    cache_write_tokens: int = 0
+
+
+class CompletionTokensDetails(msgspec.Struct, frozen=True):
+    reasoning_tokens: int
+
+
+class ChatUsage(msgspec.Struct, frozen=True):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails | msgspec.UnsetType = msgspec.UNSET
+
+
+class CalledFunction(msgspec.Struct, frozen=True):
+    name: str
+    arguments: str
+
+
+class ToolCall(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
+    id: str
+    function: CalledFunction
+
+
+class ChatMessage(msgspec.Struct, frozen=True, tag_field="role", tag="assistant"):
+    content: str | None
+    tool_calls: list[ToolCall] | msgspec.UnsetType = msgspec.UNSET
+    refusal: str | None = None
+
+
+class Choice(msgspec.Struct, frozen=True):
+    message: ChatMessage
+    finish_reason: str
+    index: int = 0
+    logprobs: None = None
+
+
+class ChatReply(msgspec.Struct, frozen=True, tag_field="object", tag="chat.completion"):
+    id: str
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: ChatUsage
+
+
+_reply = msgspec.json.Decoder(MessagesReply)
+
+
+def reply(body: bytes) -> bytes:
+    """Raises Malformed."""
+    message = decoded(_reply, body, as_message)
+    calls = [call_of(block, arguments_of(block)) for block in message.content if block.type == "tool_use"]
+    text = "".join([block.text or "" for block in message.content if block.type == "text"])
+    chat = ChatReply(
+        id=reply_id(message.id),
+        created=int(time.time()),
+        model=message.model or "",
+        choices=[
+            Choice(
+                ChatMessage(
+                    None if calls and not text else text, calls or msgspec.UNSET, explanation(message.stop_details)
+                ),
+                finish_reason(message.stop_reason),
+            )
+        ],
+        usage=chat_usage(message.usage or Usage()),
+    )
+    return msgspec.json.encode(chat)
+
+
+def reply_id(provider_id: str | None) -> str:
+    """Some servers give no id."""
+    return provider_id or f"chatcmpl-{uuid.uuid4().hex}"
+
+
+def finish_reason(stop_reason: str | None) -> str:
+    """A reason that is not known yet ends the answer like any other."""
+    return FINISH_REASONS.get(stop_reason or "", "stop")
+
+
+def explanation(details: StopDetails | None) -> str | None:
+    return (details.explanation or None) if details else None
+
+
+def chat_usage(usage: Usage) -> ChatUsage:
+    """The provider counts apart what it read from a cache or wrote there; chat completions count the whole prompt.
+    A part is never more than its whole.
+    """
+    cached = usage.cache_read_input_tokens or 0
+    written = usage.cache_creation_input_tokens or 0
+    prompt = (usage.input_tokens or 0) + written + cached
+    completion = usage.output_tokens or 0
+    thinking = usage.output_tokens_details.thinking_tokens if usage.output_tokens_details else None
+    return ChatUsage(
+        prompt,
+        completion,
+        prompt + completion,
+        PromptTokensDetails(cached, written),
+        msgspec.UNSET if thinking is None else CompletionTokensDetails(min(thinking, completion)),
+    )
+
+
+def arguments_of(block: Block) -> str:
+    """The input of a tool keeps its bytes. Some servers send null for none, or the text of an object, which may be
+    incomplete where the answer ended at a limit: any text may stand in arguments.
+    """
+    arguments = bytes(block.input).decode()
+    if arguments.startswith('"'):
+        arguments = str(json.loads(arguments))
+    return "{}" if arguments.strip() in ("", "null") else arguments
+
+
+def call_of(block: Block, arguments: str) -> ToolCall:
+    """A client names the call that it answers by an id: some servers give none."""
+    return ToolCall(block.id or f"call_{uuid.uuid4().hex}", CalledFunction(block.name or "", arguments))

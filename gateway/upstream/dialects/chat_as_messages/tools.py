@@ -1,0 +1,58 @@
+"""Tools of a chat request, with the choice among them, become those of a messages request."""
+
+import msgspec
+
+from gateway.upstream.dialects.chat_as_messages.blocks import Tool, ToolChoice, ToolUse
+from gateway.upstream.dialects.chat_as_messages.schema import (
+    AllowedToolsChoice,
+    ChatRequest,
+    Function,
+    NamedTool,
+    unsupported,
+)
+
+# The type is demanded there and may be left out here.
+_OBJECT = {"type": msgspec.Raw(b'"object"')}
+_NO_PARAMETERS = {**_OBJECT, "properties": msgspec.Raw(b"{}")}
+
+
+def tool_use(chat: ChatRequest) -> ToolUse:
+    """Without tools there is nothing to choose from, and the provider wants no choice. Raises InvalidRequest."""
+    choice = _choice(chat)
+    if chat.tools:
+        tools = [_tool(tool.function) for tool in chat.tools]
+        if isinstance(chat.tool_choice, AllowedToolsChoice):
+            tools = _allowed(tools, chat.tool_choice)
+        if choice and choice.type == "tool" and choice.name not in {tool.name for tool in tools}:
+            raise unsupported("tool_choice.function.name", "The chosen tool is not among the tools.")
+        return ToolUse(tools, choice)
+    if chat.tool_choice in (None, "none", "auto"):
+        return ToolUse()
+    raise unsupported("tool_choice", "A tool can be chosen only where tools are given.")
+
+
+def _tool(function: Function) -> Tool:
+    schema = {**_OBJECT, **function.parameters} if function.parameters else _NO_PARAMETERS
+    return Tool(function.name, schema, function.description or None, function.strict is True)
+
+
+def _allowed(tools: list[Tool], choice: AllowedToolsChoice) -> list[Tool]:
+    """The provider knows no such choice: the other tools are not shown to it."""
+    names = {tool.function.name for tool in choice.allowed_tools.tools}
+    if not names or not names <= {tool.name for tool in tools}:
+        raise unsupported("tool_choice.allowed_tools.tools", "The allowed tools must be some of the tools.")
+    return [tool for tool in tools if tool.name in names]
+
+
+def _choice(chat: ChatRequest) -> ToolChoice | None:
+    is_single = chat.parallel_tool_calls is False
+    chosen = chat.tool_choice
+    if isinstance(chosen, NamedTool):
+        return ToolChoice("tool", chosen.function.name, is_single)
+    if isinstance(chosen, AllowedToolsChoice):
+        chosen = chosen.allowed_tools.mode
+    if chosen == "none":
+        return ToolChoice("none")
+    if chosen == "required":
+        return ToolChoice("any", None, is_single)
+    return ToolChoice("auto", None, is_single) if chosen or is_single else None

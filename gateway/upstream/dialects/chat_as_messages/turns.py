@@ -1,0 +1,125 @@
+"""Chat messages become a system prompt and turns that alternate.
+
+System messages are collected from wherever they stand, neighbours of one role are merged, results of tools are a
+user's blocks. Every call is answered before the conversation goes on: both dialects demand it, so what breaks the rule
+is refused here, where the place can be named.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from gateway.upstream.dialects import call_ids
+from gateway.upstream.dialects.chat_as_messages.blocks import (
+    Block,
+    Conversation,
+    TextBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    Turn,
+)
+from gateway.upstream.dialects.chat_as_messages.parts import text_blocks, user_blocks
+from gateway.upstream.dialects.chat_as_messages.schema import (
+    AssistantMessage,
+    Message,
+    SystemMessage,
+    ToolMessage,
+    UserMessage,
+    unsupported,
+)
+from gateway.upstream.dialects.tool_input import is_whole, tool_input
+
+
+class OpenCall(msgspec.Struct, frozen=True):
+    """A call without its result: where it was made, and its id as the provider reads it."""
+
+    place: str
+    use_id: str
+
+
+def conversation(messages: list[Message]) -> Conversation:
+    """Raises InvalidRequest."""
+    system: list[TextBlock] = []
+    turns: list[Turn] = []
+    unanswered: dict[str, OpenCall] = {}  # by the id that the client knows
+    use_ids: set[str] = set()
+    for position, message in enumerate(messages):
+        place = f"messages[{position}]"
+        match message:
+            case SystemMessage():
+                system += text_blocks(message.content)
+            case ToolMessage():
+                _add(turns, "user", [_result(message, unanswered, place)])
+            case UserMessage():
+                _refuse_unanswered(unanswered)
+                _add(turns, "user", user_blocks(message.content, f"{place}.content"))
+            case _:
+                _refuse_unanswered(unanswered)
+                _add(turns, "assistant", _assistant_blocks(message, unanswered, use_ids, place))
+    _refuse_unanswered(unanswered)
+    if not turns:
+        raise unsupported("messages", "At least one message of a user or assistant must have content.")
+    _strip_prefill(turns[-1])
+    return Conversation(system, turns)
+
+
+def _add(turns: list[Turn], role: Literal["user", "assistant"], blocks: list[Block]) -> None:
+    if turns and turns[-1].role == role:
+        turns[-1].content.extend(blocks)
+    elif blocks:
+        turns.append(Turn(role, blocks))
+
+
+def _assistant_blocks(
+    message: AssistantMessage, unanswered: dict[str, OpenCall], use_ids: set[str], place: str
+) -> list[Block]:
+    if message.function_call is not None:
+        raise unsupported(f"{place}.function_call", "function_call is not supported: use tool_calls.")
+    if message.audio is not None:
+        raise unsupported(f"{place}.audio", "Audio is not supported.")
+    blocks: list[Block] = [*text_blocks(message.content), *text_blocks(message.refusal)]
+    for position, call in enumerate(message.tool_calls or ()):
+        call_place = f"{place}.tool_calls[{position}]"
+        if call.id in unanswered:
+            raise unsupported(f"{call_place}.id", "Two tool calls of a message have the same id.")
+        use_id = _use_id(call.id, use_ids)
+        unanswered[call.id] = OpenCall(call_place, use_id)
+        blocks.append(ToolUseBlock(use_id, call.function.name, _input(call.function.arguments)))
+    return blocks
+
+
+def _use_id(call_id: str, use_ids: set[str]) -> str:
+    """Some servers count their calls anew in each turn; the provider wants ids that are unique in the conversation."""
+    use_id = call_ids.for_messages(call_id)
+    if use_id in use_ids:
+        use_id = call_ids.for_messages(f"{call_id} again {len(use_ids)}")
+    use_ids.add(use_id)
+    return use_id
+
+
+def _input(arguments: str) -> msgspec.Raw:
+    """Arguments that are an object keep their bytes: reading and writing them again could change a number. Others come
+    from a model that was cut short or wrote invalid JSON, and OpenAI takes them back as they are.
+    """
+    return msgspec.Raw(arguments.encode() if is_whole(arguments) else msgspec.json.encode(tool_input(arguments)))
+
+
+def _result(message: ToolMessage, unanswered: dict[str, OpenCall], place: str) -> ToolResultBlock:
+    call = unanswered.pop(message.tool_call_id, None)
+    if call is None:
+        raise unsupported(f"{place}.tool_call_id", "No unanswered tool call before this message has this id.")
+    blocks = text_blocks(message.content)
+    is_plain = isinstance(message.content, str)
+    return ToolResultBlock(call.use_id, blocks[0].text if blocks and is_plain else blocks or "")
+
+
+def _refuse_unanswered(unanswered: dict[str, OpenCall]) -> None:
+    for call in unanswered.values():
+        raise unsupported(call.place, "A tool call must be answered by a tool message before the conversation goes on.")
+
+
+def _strip_prefill(last: Turn) -> None:
+    """The provider refuses to continue an answer that ends in white space."""
+    block = last.content[-1]
+    if last.role == "assistant" and isinstance(block, TextBlock):
+        last.content[-1] = TextBlock(block.text.rstrip())

@@ -1,0 +1,188 @@
+"""A chat completion as an Anthropic message."""
+
+import uuid
+from typing import Annotated
+
+import msgspec
+
+from gateway.json.lenient import decoded
+from gateway.json.malformed import Malformed
+from gateway.upstream.dialects.chat_imitators import as_chat_reply
+from gateway.upstream.dialects.tool_input import tool_input
+
+# Anything else, null too, is the end of a turn.
+STOP_REASONS = {
+    "length": "max_tokens",
+    "model_length": "max_tokens",  # Mistral: the model's limit instead of the request's
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
+END_TURN = "end_turn"
+_CUT_SHORT = {"max_tokens", "refusal"}  # reasons that end an answer anywhere, inside a call's arguments as well
+ENDED_IN_ERROR = "the provider ended its answer with the finish reason `error`"  # messages have no word for it
+TOKENS_MOST = 999_999_999  # a nonsense count must not grow into nonsense sums
+
+
+class PromptDetails(msgspec.Struct, frozen=True):
+    cached_tokens: float | None = None
+    cache_write_tokens: float | None = None
+
+
+class CompletionDetails(msgspec.Struct, frozen=True):
+    reasoning_tokens: float | None = None
+
+
+class ChatUsage(msgspec.Struct, frozen=True):
+    """Imitators of OpenAI send floats and nulls."""
+
+    prompt_tokens: float | None = None
+    completion_tokens: float | None = None
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
+
+
+class _Function(msgspec.Struct, frozen=True):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct, frozen=True):
+    function: _Function | None = None
+    id: str | None = None
+
+
+class _ChatMessage(msgspec.Struct, frozen=True):
+    content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Choice(msgspec.Struct, frozen=True):
+    message: _ChatMessage
+    finish_reason: str | None = None
+
+
+class _ChatReply(msgspec.Struct, frozen=True):
+    choices: Annotated[list[_Choice], msgspec.Meta(min_length=1)]
+    id: str | None = None
+    model: str | None = None
+    usage: ChatUsage | None = None
+
+
+class TextBlock(msgspec.Struct, frozen=True, tag="text"):
+    text: str
+
+
+class ToolUseBlock(msgspec.Struct, frozen=True, tag="tool_use"):
+    id: str
+    name: str
+    input: dict[str, msgspec.Raw]
+
+
+class OutputDetails(msgspec.Struct, frozen=True):
+    thinking_tokens: int
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """``input_tokens`` are those neither read from the cache nor written to it."""
+
+    input_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_input_tokens: int | msgspec.UnsetType = msgspec.UNSET
+    output_tokens_details: OutputDetails | msgspec.UnsetType = msgspec.UNSET
+
+
+class Message(msgspec.Struct, frozen=True, tag="message"):
+    id: str
+    model: str
+    content: list[TextBlock | ToolUseBlock]
+    stop_reason: str | None
+    usage: Usage
+    role: str = "assistant"
+    stop_sequence: None = None
+
+
+_NO_FUNCTION = _Function()
+_reply = msgspec.json.Decoder(_ChatReply)
+_encoder = msgspec.json.Encoder()
+
+
+def reply(body: bytes) -> bytes:
+    """Raises Malformed."""
+    return _encoder.encode(_message(decoded(_reply, body, as_chat_reply)))
+
+
+def _message(answer: _ChatReply) -> Message:
+    choice = answer.choices[0]
+    if choice.finish_reason == "error":
+        raise Malformed(ENDED_IN_ERROR)
+    said = choice.message
+    texts = [TextBlock(text) for text in (said.content, said.refusal) if text]
+    reason = stop_reason(choice.finish_reason, has_refused=bool(said.refusal), has_calls=bool(said.tool_calls))
+    use_ids: set[str] = set()
+    calls = [
+        _tool_use(call.id, call.function or _NO_FUNCTION, use_ids, is_cut=reason in _CUT_SHORT)
+        for call in said.tool_calls or ()
+    ]
+    return Message(
+        id=message_id(answer.id),
+        model=answer.model or "",
+        content=[*texts, *calls],
+        stop_reason=reason,
+        usage=usage(answer.usage),
+    )
+
+
+def _tool_use(call_id: str | None, function: _Function, use_ids: set[str], *, is_cut: bool) -> ToolUseBlock:
+    """A call without a name stays one: the client answers that it has no such tool, and the model may try again."""
+    used = tool_input(function.arguments, is_cut=is_cut)
+    return ToolUseBlock(tool_use_id(call_id, use_ids), function.name or "", used)
+
+
+def stop_reason(finish_reason: str | None, *, has_refused: bool, has_calls: bool) -> str:
+    """OpenAI sends `stop` with a call to a tool that was requested by name; a client runs tools on `tool_use` only.
+    Gemini sends `content_filter: ` and which one.
+    """
+    if has_refused:
+        return "refusal"
+    return STOP_REASONS.get((finish_reason or "").partition(":")[0], "tool_use" if has_calls else END_TURN)
+
+
+def usage(counted: ChatUsage | None) -> Usage:
+    """A part is never more than its whole."""
+    if counted is None:
+        return Usage()
+    prompt = counted.prompt_tokens_details or PromptDetails()
+    completion = counted.completion_tokens_details or CompletionDetails()
+    whole, out = _tokens(counted.prompt_tokens), _tokens(counted.completion_tokens)
+    cached = _tokens(prompt.cached_tokens, whole)
+    written = _tokens(prompt.cache_write_tokens, whole - cached)
+    thinking = _tokens(completion.reasoning_tokens, out)
+    return Usage(
+        whole - cached - written,
+        cached,
+        out,
+        written or msgspec.UNSET,
+        OutputDetails(thinking) if thinking else msgspec.UNSET,
+    )
+
+
+def message_id(provider_id: str | None) -> str:
+    """Some servers give no id."""
+    given = provider_id or uuid.uuid4().hex
+    return given if given.startswith("msg_") else f"msg_{given}"
+
+
+def tool_use_id(call_id: str | None, taken: set[str]) -> str:
+    """As given. Some servers give none, or one twice: without one of its own, a client could not name the call it
+    answers. The id is added to those ``taken`` in the message.
+    """
+    use_id = call_id if call_id and call_id not in taken else f"toolu_{uuid.uuid4().hex}"
+    taken.add(use_id)
+    return use_id
+
+
+def _tokens(count: float | None, most: int = TOKENS_MOST) -> int:
+    return int(min(max(count or 0, 0), most))

@@ -1,0 +1,171 @@
+"""The turns of a conversation as chat messages.
+
+Turns of one speaker in a row count as one, as they do in the Messages API: so results that a client spreads over
+several turns still come directly behind the calls they answer, where chat completions want them. Every call is
+answered before the conversation goes on: both dialects demand it, so what breaks the rule is refused here, where the
+place can be named.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import msgspec
+
+from gateway.errors import InvalidRequest
+from gateway.upstream.dialects import call_ids
+from gateway.upstream.dialects.messages_as_chat.blocks import (
+    Document,
+    Image,
+    Part,
+    RedactedThinking,
+    Text,
+    TextBlock,
+    Thinking,
+    ToolResult,
+    ToolUse,
+    parts_of,
+)
+
+# A tool message has no mark for failure; models know the word.
+ERROR_PREFIX = "Error: "
+
+
+class UserTurn(msgspec.Struct, frozen=True, tag_field="role", tag="user"):
+    content: str | list[TextBlock | Image | Document | ToolResult]
+
+
+class AssistantTurn(msgspec.Struct, frozen=True, tag_field="role", tag="assistant"):
+    content: str | list[TextBlock | ToolUse | Thinking | RedactedThinking]
+
+
+class SystemTurn(msgspec.Struct, frozen=True, tag_field="role", tag="system"):
+    content: str | list[TextBlock]
+
+
+Turn = UserTurn | AssistantTurn | SystemTurn
+
+
+class CalledFunction(msgspec.Struct, frozen=True):
+    name: str
+    arguments: str
+
+
+class ToolCall(msgspec.Struct, frozen=True, tag="function"):
+    id: str
+    function: CalledFunction
+
+
+class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``content`` is null, not left out, beside calls without a word: some servers insist on the field."""
+
+    role: str
+    content: str | list[Part] | None
+    tool_calls: list[ToolCall] = []
+    tool_call_id: str | None = None
+
+
+def chat_messages(turns: Sequence[Turn]) -> list[ChatMessage]:
+    """Raises InvalidRequest for a call without its result, and for a result without its call."""
+    messages: list[ChatMessage] = []
+    unanswered: dict[str, str] = {}  # places of calls, by their ids
+    for kind, group in groupby(enumerate(turns), key=lambda numbered: type(numbered[1])):
+        numbered_turns = list(group)
+        if kind is UserTurn:
+            messages += _results(numbered_turns, unanswered)
+        _refuse_unanswered(unanswered)
+        if kind is AssistantTurn:
+            unanswered = _calls(numbered_turns)
+            message = _assistant_message([turn for _, turn in numbered_turns])
+            if message.content or message.tool_calls:
+                messages.append(message)
+        else:
+            messages += _messages(numbered_turns)
+    _refuse_unanswered(unanswered)
+    return messages
+
+
+def paragraphs(content: str | Sequence[Part]) -> str:
+    """One text for those messages whose lists of parts not every server takes."""
+    return content if isinstance(content, str) else "\n\n".join(part.text for part in content if isinstance(part, Text))
+
+
+def _assistant_message(turns: Sequence[Turn]) -> ChatMessage:
+    """Its text blocks may end in the middle of a sentence, so nothing is put between them."""
+    blocks = [block for turn in turns for block in _blocks(turn)]
+    text = "".join(block.text for block in blocks if isinstance(block, Text))
+    calls = [
+        ToolCall(call_ids.for_chat(block.id), CalledFunction(block.name, msgspec.json.encode(block.input).decode()))
+        for block in blocks
+        if isinstance(block, ToolUse)
+    ]
+    return ChatMessage("assistant", text or None, calls)
+
+
+def _calls(numbered_turns: Sequence[tuple[int, Turn]]) -> dict[str, str]:
+    """Ids must be unique among calls that wait for their results. An id may come again later: some servers count their
+    calls anew in each turn, and clients were given those ids here.
+    """
+    places: dict[str, str] = {}
+    for number, turn in numbered_turns:
+        for position, block in enumerate(_blocks(turn)):
+            if not isinstance(block, ToolUse):
+                continue
+            call_id, place = call_ids.for_chat(block.id), f"messages[{number}].content[{position}]"
+            if call_id in places:
+                raise _refused(f"{place}.id", f"The tool_use block at {places[call_id]} has the same id.")
+            places[call_id] = place
+    return places
+
+
+def _refuse_unanswered(unanswered: dict[str, str]) -> None:
+    for place in unanswered.values():
+        raise _refused(place, "A tool_use block must have its tool_result block in the user's turn directly behind it.")
+
+
+def _refused(param: str, message: str) -> InvalidRequest:
+    return InvalidRequest(message, param=param, code="unsupported_value")
+
+
+def _results(numbered_turns: Sequence[tuple[int, Turn]], unanswered: dict[str, str]) -> Iterator[ChatMessage]:
+    for number, turn in numbered_turns:
+        for position, block in enumerate(_blocks(turn)):
+            if not isinstance(block, ToolResult):
+                continue
+            call_id = call_ids.for_chat(block.tool_use_id)
+            if call_id not in unanswered:
+                raise _refused(
+                    f"messages[{number}].content[{position}].tool_use_id",
+                    "No tool_use block of this id, still without its result, is in the turn directly before.",
+                )
+            del unanswered[call_id]
+            prefix = ERROR_PREFIX if block.is_error else ""
+            yield ChatMessage("tool", prefix + paragraphs(_result_parts(block)), tool_call_id=call_id)
+
+
+def _result_parts(result: ToolResult) -> Sequence[Part]:
+    if isinstance(result.content, str):
+        return [Text(result.content)]
+    return [part for block in result.content or () for part in parts_of(block)]
+
+
+def _messages(numbered_turns: Sequence[tuple[int, Turn]]) -> Iterator[ChatMessage]:
+    """What user and system say; a turn with nothing left to say gives no message."""
+    for _, turn in numbered_turns:
+        if isinstance(turn, SystemTurn):
+            yield ChatMessage("system", paragraphs(turn.content))
+        elif parts := _user_parts(turn):
+            single = parts[0] if len(parts) == 1 else None
+            yield ChatMessage("user", single.text if isinstance(single, Text) else parts)
+
+
+def _user_parts(turn: Turn) -> list[Part]:
+    """A tool message holds text only: images and files out of results come first in what the user says."""
+    blocks = _blocks(turn)
+    results = [block for block in blocks if isinstance(block, ToolResult)]
+    moved = [part for result in results for part in _result_parts(result) if not isinstance(part, Text)]
+    said = [part for block in blocks if isinstance(block, Text | Image | Document) for part in parts_of(block)]
+    return moved + said
+
+
+def _blocks(turn: Turn) -> Sequence[Text | Image | Document | ToolResult | ToolUse | Thinking | RedactedThinking]:
+    return [Text(turn.content)] if isinstance(turn.content, str) else turn.content

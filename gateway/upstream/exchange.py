@@ -1,0 +1,208 @@
+"""The answer of one deployment: a plain body, or a stream whose first content is in hand."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+
+import aiohttp
+
+from gateway.json.lenient import NOT_DECODED, read
+from gateway.json.malformed import Malformed
+from gateway.request.calls import Kind
+from gateway.request.off_loop import LARGE_CHUNK, off_loop_if
+from gateway.upstream.classify import (
+    FAILURE,
+    OUR_LIMIT,
+    SUCCESS,
+    Judgement,
+    Refusal,
+    judge_fault,
+    judge_in_band,
+    reason_of,
+)
+from gateway.upstream.fault_words import fault_words
+from gateway.upstream.providers.adapters import Converter
+from gateway.upstream.sse import DONE, WholeEvents, parsed
+from gateway.upstream.stream_progress import Progress
+from gateway.upstream.upstream_errors import UpstreamError
+from shared_state.records import Outcome
+
+HELD_MOST = 1_048_576  # of an event that is not complete: more is passed on in parts, as an image's event may be
+EVENT_MOST = 16 * HELD_MOST  # of an event that has to be translated
+BODY_END_S = 0.1  # after a stream's last event
+FAULTS = (aiohttp.ClientError, OSError)
+
+
+class _TooLarge(Exception):
+    """An event that has to be translated is larger than this replica holds: no fault of the provider."""
+
+
+class StreamBroken(Exception):
+    """A committed stream was cut, or ended with the provider's ``error``."""
+
+    def __init__(self, error: UpstreamError | None, status: int = 502, sequence_number: int = 0) -> None:
+        super().__init__("the stream broke")
+        self.error = error
+        self.status = status
+        self.sequence_number = sequence_number
+
+
+class Exchange:
+    """The answer of a deployment so far.
+
+    ``judgement``: final for a plain answer, provisional for a stream; ``reason``: why it is no success, in words
+    without keys; ``body``: the plain answer, or a stream's bytes up to its first content; ``latency_ms``: the time to
+    them; ``error``: the provider's error object; ``is_sent``: whether the request reached the provider;
+    ``is_free``: whether it was refused or never sent, so that the provider charges nothing;
+    ``is_passed_on``: whether the client gets ``body`` itself, as it does of an answer and of an end that the dialect
+    documents (`response.failed`); ``late``: the outcome of a stream that is cut off at its deadline; ``is_overdue``:
+    whether the call was left because its breaker opened as overdue; ``is_large``: whether its request is.
+    """
+
+    def __init__(self, judgement: Judgement, *, status: int = 0, body: bytes = b"", reason: str = "") -> None:
+        self.judgement = judgement
+        self.status = status
+        self.body = body
+        self.reason = reason
+        self.content_type = b"application/json"
+        self.latency_ms = 0
+        self.input_tokens = self.output_tokens = self.cached_tokens = 0
+        self.retry_after_ms = judgement.cools_ms
+        self.error: UpstreamError | None = None
+        self.is_sent = True
+        self.is_free = False
+        self.is_overdue = False
+        self.is_documented_end = False
+        self.request_id = b""
+        self.late = Outcome.TIMEOUT
+        self.wire = Kind.CHAT
+        self.choices = 1
+        self.names: Callable[[UpstreamError], bool] = lambda _error: False
+        self.is_large = False
+        self.convert: Converter | None = None
+        self._response: aiohttp.ClientResponse | None = None
+        self._chunks: AsyncIterator[bytes] | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.judgement.outcome
+
+    @property
+    def refusal(self) -> Refusal | None:
+        return self.judgement.refusal
+
+    @property
+    def is_quota_exhausted(self) -> bool:
+        return self.judgement.is_quota_exhausted
+
+    @property
+    def is_passed_on(self) -> bool:
+        return self.judgement is SUCCESS or self.is_documented_end
+
+    @property
+    def is_translated(self) -> bool:
+        return self.convert is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the rest of a stream is still to come."""
+        return self._response is not None
+
+    @property
+    def tokens(self) -> int:
+        """In and out; -1 when the provider did not count them."""
+        return self.input_tokens + self.output_tokens or (0 if self.is_free else -1)
+
+    def open(self, response: aiohttp.ClientResponse, chunks: AsyncIterator[bytes]) -> None:
+        """The rest of a stream is still to come."""
+        self._response, self._chunks = response, chunks
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """The stream's bytes from its first to its last, in whole events: a half one before an error would spoil the
+        error for the client. Empty ones are signs of life: the provider sent nothing for the client, or not yet. Raises
+        StreamBroken when the stream does not end as it should; ``judgement`` and ``reason`` are final then.
+        """
+        progress, held, convert = Progress(self.wire, self.choices), WholeEvents(), self.convert
+        chunk = self.body
+        try:
+            while chunk and not progress.has_error:
+                whole = held.take(chunk)
+                is_large = len(chunk) > LARGE_CHUNK or len(whole) > LARGE_CHUNK
+                if whole:
+                    whole = await off_loop_if(is_large, progress.see, whole)
+                elif held.size > (EVENT_MOST if convert else HELD_MOST):
+                    if convert:
+                        raise _TooLarge
+                    whole = held.rest()
+                    progress.skip()
+                yield await off_loop_if(is_large, convert, whole) if whole and convert else whole
+                if not progress.has_error:
+                    chunk = await self._following(progress.is_done)
+            rest = progress.see(_completed(held.rest()))
+            await off_loop_if(self.is_large, self._end, progress)
+            if not progress.is_done:
+                rest += progress.terminator
+            if rest:
+                yield convert(rest) if convert else rest
+        except FAULTS as fault:
+            self.judgement, self.reason = judge_fault(fault), f"the stream broke: {fault_words(fault)}"
+            raise StreamBroken(None, sequence_number=progress.sequence_number + 1) from fault
+        except _TooLarge as fault:
+            self.judgement, self.reason = OUR_LIMIT, "an event of the stream is larger than 16 MiB"
+            raise StreamBroken(None, sequence_number=progress.sequence_number + 1) from fault
+        except Malformed as fault:
+            if fault.before:
+                yield fault.before
+            self.judgement, self.reason = FAILURE, f"the stream is malformed: {fault}"[:200]
+            raise StreamBroken(None, sequence_number=progress.sequence_number + 1) from fault
+        finally:
+            self.input_tokens, self.output_tokens, self.cached_tokens = progress.tokens()
+
+    def _end(self, progress: Progress) -> None:
+        """Judges the end. Raises StreamBroken unless the dialect knows it."""
+        if progress.error is not None:
+            status, self.judgement = judge_in_band(progress.error, self.names)
+            self.error, self.reason = progress.error, reason_of(status, progress.error, is_in_band=True)
+            if progress.has_error:
+                raise StreamBroken(progress.error, status, progress.sequence_number + 1)
+        elif not progress.is_done and not progress.has_finished:
+            self.judgement, self.reason = FAILURE, "the stream ended before the answer was complete"
+            raise StreamBroken(None, sequence_number=progress.sequence_number + 1)
+
+    async def _following(self, is_done: bool) -> bytes:
+        """The next bytes, empty at the end. A stream that is complete lacks only the end of its body: that is worth a
+        moment, for the connection, but neither an error nor a wait.
+        """
+        if self._chunks is None:
+            return b""
+        if not is_done:
+            return await anext(self._chunks, b"")
+        try:
+            async with asyncio.timeout(BODY_END_S):
+                return await anext(self._chunks, b"")
+        except (TimeoutError, *FAULTS):
+            return b""
+
+    async def close(self) -> None:
+        """Releases the connection; one whose answer was not read to its end is closed."""
+        response, self._response = self._response, None
+        if response is not None:
+            await release(response)
+
+
+async def release(response: aiohttp.ClientResponse) -> None:
+    """Its connection; one whose answer was not read to its end is closed."""
+    response.release()
+    await response.wait_for_close()
+
+
+def _completed(rest: bytes) -> bytes:
+    """The last event of a stream, if it lacks only its blank line; nothing when it was cut."""
+    found = parsed(rest)
+    if found is None:
+        return b""
+    try:
+        if found[1].strip() != DONE:
+            read(found[1])
+    except NOT_DECODED:
+        return b""
+    return rest.rstrip(b"\r\n") + b"\n\n"

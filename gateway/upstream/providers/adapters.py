@@ -1,0 +1,88 @@
+"""Which provider serves which kind of call, and how: the one table of dialects.
+
+A stage without a translation is None there: those bytes pass as they are.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+
+from gateway.configuration.provider import ProviderSettings
+from gateway.configuration.settings import DeploymentSettings
+from gateway.request.calls import Call, Kind
+from gateway.upstream.dialects.chat_as_messages import translation as chat_as_messages
+from gateway.upstream.dialects.messages_as_chat import translation as messages_as_chat
+from gateway.upstream.dialects.usage import without_usage
+from gateway.upstream.providers import anthropic, azure, openai
+from gateway.upstream.sse import translated
+
+Converter = Callable[[bytes], bytes]
+
+
+class Adapter(msgspec.Struct, frozen=True):
+    """How one deployment is asked for one kind of call. ``wire``: the kind as the provider knows it; ``request`` raises
+    InvalidRequest for what cannot be said in its dialect; ``reply`` takes a plain answer, and ``stream`` makes what
+    takes whole events of one stream; both raise Malformed. ``has_editions``: the body is the client's own, so the
+    headers that say how to read it go along.
+    """
+
+    wire: Kind
+    url: str
+    headers: dict[str, str]
+    request: Callable[[Call], bytes]
+    reply: Callable[[bytes], bytes] | None = None
+    stream: Callable[[Call], Converter | None] = lambda _call: None
+    has_editions: bool = False
+
+
+def adapter(deployment: DeploymentSettings, kind: Kind) -> Adapter | None:
+    """None when the provider has nothing of this kind."""
+    provider = deployment.provider
+    if provider.type == "anthropic":
+        return _anthropic(provider, kind)
+    if kind is Kind.MESSAGE:
+        chat = _openai(provider, Kind.CHAT)
+        known = messages_as_chat.Vocabulary(
+            limit_field=(azure if provider.type == "azure" else openai).limit_field(provider),
+            has_stream_usage=provider.stream_usage,
+            has_sampling=provider.sampling is not False,
+        )
+        return msgspec.structs.replace(
+            chat,
+            request=lambda call: messages_as_chat.request(call.body, provider.model, known),
+            reply=messages_as_chat.reply,
+            stream=lambda _call: translated(messages_as_chat.Stream().feed),
+        )
+    return _openai(provider, kind) if kind in openai.KINDS else None
+
+
+def _openai(provider: ProviderSettings, kind: Kind) -> Adapter:
+    is_azure = provider.type == "azure"
+    return Adapter(
+        wire=kind,
+        url=azure.address(provider, kind) if is_azure else openai.address(provider, kind),
+        headers=azure.headers(provider) if is_azure else openai.headers(provider),
+        request=partial(openai.body, provider),
+        stream=lambda call: without_usage if openai.asks_for_usage(provider, call) else None,
+    )
+
+
+def _anthropic(provider: ProviderSettings, kind: Kind) -> Adapter | None:
+    own = Adapter(
+        wire=Kind.MESSAGE,
+        url=anthropic.address(provider),
+        headers=anthropic.headers(provider),
+        request=partial(anthropic.body, provider),
+    )
+    if kind is Kind.MESSAGE:
+        return msgspec.structs.replace(own, has_editions=True)
+    if kind is not Kind.CHAT:
+        return None
+    has_sampling = anthropic.has_sampling(provider)
+    return msgspec.structs.replace(
+        own,
+        request=lambda call: chat_as_messages.request(call.body, provider.model, has_sampling=has_sampling),
+        reply=chat_as_messages.reply,
+        stream=lambda call: translated(chat_as_messages.Stream(call.include_usage).feed),
+    )

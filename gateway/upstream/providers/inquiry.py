@@ -1,0 +1,30 @@
+"""A GET to a provider with its key that costs nothing, such as its list of models: how `pllm check --probe` and health
+checks send it.
+"""
+
+from gateway.configuration.provider import ProviderSettings
+from gateway.upstream.providers import anthropic, azure, openai
+
+MODELS = "/models"
+_OURS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "pllm-gateway"}
+
+
+def address(provider: ProviderSettings, path: str = MODELS) -> str:
+    """Returns the address of ``path`` where the provider's endpoints are."""
+    match provider.type:
+        case "anthropic":
+            return anthropic.base(provider) + path
+        case "azure":
+            return azure.resource_address(provider, path)
+        case "openai":
+            return provider.base_url.rstrip("/") + path
+
+
+def headers(provider: ProviderSettings) -> dict[str, str]:
+    match provider.type:
+        case "anthropic":
+            return _OURS | anthropic.headers(provider)
+        case "azure":
+            return _OURS | azure.headers(provider)
+        case "openai":
+            return _OURS | openai.headers(provider)

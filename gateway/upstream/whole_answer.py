@@ -1,0 +1,115 @@
+"""What a whole answer is: the reply of its dialect, or an error in whatever shape the provider has for it.
+
+No step waits for anything, so that a large answer can be judged off the event loop.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from gateway.json.lenient import NOT_DECODED
+from gateway.json.malformed import Malformed
+from gateway.request.calls import Call, Kind, tokens_of
+from gateway.request.off_loop import LARGE
+from gateway.upstream.classify import FAILURE, SUCCESS, judge, judge_in_band, reason_of
+from gateway.upstream.error_words import names_part_of
+from gateway.upstream.exchange import Exchange
+from gateway.upstream.in_band import announced, has_words, is_response, no_reply
+from gateway.upstream.plain_as_stream import as_stream
+from gateway.upstream.providers.adapters import Adapter
+from gateway.upstream.targets import Target
+from gateway.upstream.upstream_errors import UpstreamError, error_of
+
+TEXT_MOST = 500  # of an error in plain text
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """What an answer is read against. ``heard``: called at each sign of life."""
+
+    call: Call
+    target: Target
+    body: bytes
+    heard: Callable[[], None]
+
+    @property
+    def is_large(self) -> bool:
+        return len(self.body) > LARGE
+
+    def names(self, error: UpstreamError) -> bool:
+        return names_part_of(self.body, error, f"{self.call.model} {self.target.model}")
+
+
+class Defect(Exception):
+    """A translation of ours failed on an answer."""
+
+
+def refused_whole(status: int, content_type: str, sent: Sent, body: bytes) -> Exchange:
+    """Judges an answer whose status is an error."""
+    error = error_of(body) or _plain_text(content_type, body)
+    reason = reason_of(status, error)
+    return _refused(Exchange(judge(status, error, sent.names), body=body, reason=reason), error)
+
+
+def answered_whole(sent: Sent, body: bytes) -> Exchange:
+    """Judges a plain answer. Raises Defect."""
+    adapter = sent.target.adapter
+    error = announced(adapter.wire, body)
+    if error is not None:
+        is_end = is_response(body) if adapter.wire is Kind.RESPONSE else adapter.reply is None and has_words(body)
+        return in_band(error, sent, body, is_documented_end=is_end)
+    exchange = Exchange(SUCCESS, body=body)
+    try:
+        exchange.input_tokens, exchange.output_tokens, exchange.cached_tokens = tokens_of(adapter.wire, body)
+        exchange.body = _translated(adapter, body)
+    except (*NOT_DECODED, Malformed):
+        error = error_of(body)
+        if error is not None:
+            return in_band(error, sent, body)
+        return Exchange(FAILURE, reason=no_reply(body, f"the answer's body is no reply of {adapter.wire.value}"))
+    return exchange
+
+
+def _translated(adapter: Adapter, body: bytes) -> bytes:
+    """Raises Malformed for an answer that is not of its dialect, Defect for a fault of ours."""
+    if adapter.reply is None:
+        return body
+    try:
+        return adapter.reply(body)
+    except (Malformed, RecursionError):
+        raise
+    except Exception as defect:
+        raise Defect from defect
+
+
+def _refused(exchange: Exchange, error: UpstreamError | None) -> Exchange:
+    exchange.error, exchange.is_free = error, True
+    return exchange
+
+
+def in_band(error: UpstreamError, sent: Sent, body: bytes, is_documented_end: bool = False) -> Exchange:
+    """An error within a 200: judged as if its code had been the status."""
+    status, judgement = judge_in_band(error, sent.names)
+    reason = reason_of(status, error, is_in_band=True)
+    exchange = _refused(Exchange(judgement, status=status, body=body, reason=reason), error)
+    exchange.is_documented_end = is_documented_end
+    return exchange
+
+
+def _plain_text(content_type: str, body: bytes) -> UpstreamError | None:
+    """Short words of a proxy or server that has no error object."""
+    if content_type not in ("text/plain", "application/octet-stream") or not body:
+        return None
+    return UpstreamError(" ".join(body[:TEXT_MOST].decode("utf-8", "replace").split()))
+
+
+def judged_no_stream(sent: Sent, body: bytes, reason: str) -> Exchange:
+    """Judges a plain body that answers a streaming request; ``reason``: why it is no stream."""
+    wire = sent.target.adapter.wire
+    error = announced(wire, body)
+    stream = as_stream(wire, body) if error is None else None
+    if stream is not None:
+        return Exchange(SUCCESS, body=stream)
+    error = error or error_of(body)
+    if error is not None:
+        return in_band(error, sent, body)
+    return Exchange(FAILURE, reason=no_reply(body, reason))

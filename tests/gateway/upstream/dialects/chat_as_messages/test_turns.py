@@ -1,0 +1,167 @@
+"""Who speaks when: system messages, merged turns, tool calls with their results, prefill."""
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.errors import InvalidRequest
+from gateway.upstream.dialects.chat_as_messages.schema import Message
+from gateway.upstream.dialects.chat_as_messages.turns import conversation
+
+USER = {"role": "user", "content": "go"}
+
+
+def talk(*messages: dict[str, Any]) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(conversation(msgspec.convert(messages, list[Message]))))
+
+
+def turns(*messages: dict[str, Any]) -> list[tuple[str, list[Any]]]:
+    """Text blocks are shown as their text."""
+    return [
+        (turn["role"], [block.get("text", block) for block in turn["content"]]) for turn in talk(*messages)["messages"]
+    ]
+
+
+def calling(*ids: str, arguments: str = "{}", **fields: Any) -> dict[str, Any]:
+    calls = [{"id": id_, "type": "function", "function": {"name": "f", "arguments": arguments}} for id_ in ids]
+    return {"role": "assistant", "tool_calls": calls, **fields}
+
+
+def result(id_: str, content: Any = "done") -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": id_, "content": content}
+
+
+def use(id_: str) -> dict[str, Any]:
+    return {"type": "tool_use", "id": id_, "name": "f", "input": {}}
+
+
+def answer(id_: str) -> dict[str, Any]:
+    return {"type": "tool_result", "tool_use_id": id_, "content": "done"}
+
+
+def test_system_messages_are_collected_in_order() -> None:
+    told = talk(
+        {"role": "system", "content": "a"},
+        USER,
+        {"role": "developer", "content": [{"type": "text", "text": "b"}, {"type": "text", "text": "c"}]},
+        USER,
+    )
+
+    assert [block["text"] for block in told["system"]] == ["a", "b", "c"]
+    assert len(told["messages"]) == 1
+
+
+def test_neighbours_of_one_role_are_one_turn() -> None:
+    said = [
+        {"role": role, "content": text} for role, text in zip(["user", "user", "assistant"] * 2, "abcdef", strict=True)
+    ]
+
+    assert turns(*said) == [("user", ["a", "b"]), ("assistant", ["c"]), ("user", ["d", "e"]), ("assistant", ["f"])]
+
+
+@pytest.mark.parametrize("content", ["", "  ", None, []])
+def test_message_without_content_is_left_out(content: Any) -> None:
+    assert turns(USER, {"role": "assistant", "content": content}, USER) == [("user", ["go", "go"])]
+
+
+def test_refusals_are_text_the_assistant_said() -> None:
+    said = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}], "refusal": "Never."}
+
+    assert turns(USER, said) == [("user", ["go"]), ("assistant", ["No.", "Never."])]
+
+
+def test_results_are_merged_into_one_turn_with_what_the_user_says_after_them() -> None:
+    assert turns(USER, calling("a", "b", content="I see."), result("b"), result("a"), USER) == [
+        ("user", ["go"]),
+        ("assistant", ["I see.", use("a"), use("b")]),
+        ("user", [answer("b"), answer("a"), "go"]),
+    ]
+
+
+def test_system_message_among_results_is_no_interruption() -> None:
+    said = turns(calling("a", "b"), result("a"), {"role": "system", "content": "x"}, result("b"))
+
+    assert said[1] == ("user", [answer("a"), answer("b")])
+
+
+@pytest.mark.parametrize(
+    ("content", "sent"),
+    [
+        ("22", "22"),
+        ("", None),
+        (" ", None),
+        ([], None),
+        ([{"type": "text", "text": "22"}], [{"type": "text", "text": "22"}]),
+    ],
+)
+def test_result_keeps_its_form(content: Any, sent: Any) -> None:
+    assert turns(calling("a"), result("a", content))[1][1][0].get("content") == sent
+
+
+@pytest.mark.parametrize(("arguments", "sent"), [("", {}), ("{}", {}), (' {"a": [1e2]} ', {"a": [100.0]})])
+def test_arguments_are_parsed(arguments: str, sent: Any) -> None:
+    assert turns(calling("a", arguments=arguments), result("a"))[0][1][0]["input"] == sent
+
+
+@pytest.mark.parametrize("arguments", ["[]", "1", "{", '"x"', '{"a": "b', "[" * 100_000, '{"a":' * 100_000])
+def test_arguments_that_are_no_object_are_wrapped(arguments: str) -> None:
+    assert turns(calling("a", arguments=arguments), result("a"))[0][1][0]["input"] == {"INVALID_JSON": arguments}
+
+
+def test_arguments_that_are_an_object_keep_their_bytes() -> None:
+    arguments = '{"a": 1e2, "b": 1.10,\n"a": 12345678901234567890123}'
+    talk = conversation(msgspec.convert([calling("a", arguments=arguments), result("a")], list[Message]))
+
+    assert arguments.encode() in msgspec.json.encode(talk)
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ([result("a")], "messages[0].tool_call_id"),
+        ([USER, calling("a"), result("b")], "messages[2].tool_call_id"),
+        ([calling("a"), result("a"), result("a")], "messages[2].tool_call_id"),
+        ([calling("a", "b"), result("a"), USER, result("b")], "messages[0].tool_calls[1]"),
+        ([USER, calling("a"), {"role": "assistant", "content": "x"}], "messages[1].tool_calls[0]"),
+        ([USER, calling("a")], "messages[1].tool_calls[0]"),
+        ([USER, calling("a", "a")], "messages[1].tool_calls[1].id"),
+        ([{"role": "assistant", "function_call": {"name": "f", "arguments": ""}}], "messages[0].function_call"),
+        ([USER, {"role": "assistant", "audio": {"id": "a"}}], "messages[1].audio"),
+        ([{"role": "system", "content": "x"}, {"role": "user", "content": ""}], "messages"),
+    ],
+)
+def test_conversation_that_does_not_hold_together_is_refused(messages: list[dict[str, Any]], param: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        talk(*messages)
+
+    assert (refused.value.param, refused.value.code) == (param, "unsupported_value")
+
+
+def test_prefill_ends_without_white_space() -> None:
+    earlier = {"role": "assistant", "content": "a "}
+
+    assert turns(earlier, USER, {"role": "assistant", "content": "so: \n"}) == [
+        ("assistant", ["a "]),
+        ("user", ["go"]),
+        ("assistant", ["so:"]),
+    ]
+
+
+def test_id_that_the_provider_does_not_take_is_replaced_for_call_and_result() -> None:
+    told = turns(USER, calling("functions.f:0"), result("functions.f:0"))
+    use_id = told[1][1][0]["id"]
+
+    assert re.fullmatch(r"toolu_[0-9a-f]{32}", use_id)
+    assert told[1:] == [("assistant", [use(use_id)]), ("user", [answer(use_id)])]
+
+
+def test_id_that_comes_again_in_a_later_turn_is_told_apart() -> None:
+    once = [USER, calling("call_0"), result("call_0")]
+    (_, [first]), (_, [second]) = turns(*once, *once)[1::2]
+    again = turns(*once, *once, *once)
+
+    assert first["id"] == "call_0" != second["id"]
+    assert again[3] == ("assistant", [second])
+    assert again[4][1][0]["tool_use_id"] == second["id"]

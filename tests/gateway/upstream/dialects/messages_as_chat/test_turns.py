@@ -1,0 +1,207 @@
+"""The turns of a conversation as chat messages."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.errors import InvalidRequest
+from gateway.upstream.dialects.messages_as_chat.turns import Turn, chat_messages
+
+IMAGE = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
+IMAGE_PART = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+
+
+def messages(*turns: dict[str, Any]) -> Any:
+    return msgspec.to_builtins(chat_messages(msgspec.json.decode(msgspec.json.encode(turns), type=list[Turn])))
+
+
+def user(*blocks: object) -> dict[str, Any]:
+    return {"role": "user", "content": list(blocks)}
+
+
+def assistant(*blocks: object) -> dict[str, Any]:
+    return {"role": "assistant", "content": list(blocks)}
+
+
+def text(words: str) -> dict[str, Any]:
+    return {"type": "text", "text": words}
+
+
+def tool_use(number: int) -> dict[str, Any]:
+    return {"type": "tool_use", "id": f"toolu_{number}", "name": "get_weather", "input": {"number": number}}
+
+
+def tool_result(number: int, content: object = "15 degrees", **more: object) -> dict[str, Any]:
+    return {"type": "tool_result", "tool_use_id": f"toolu_{number}", "content": content, **more}
+
+
+def call(number: int) -> dict[str, Any]:
+    arguments = json.dumps({"number": number}, separators=(",", ":"))
+    return {"type": "function", "id": f"toolu_{number}", "function": {"name": "get_weather", "arguments": arguments}}
+
+
+def tool_message(number: int, content: str = "15 degrees") -> dict[str, Any]:
+    return {"role": "tool", "content": content, "tool_call_id": f"toolu_{number}"}
+
+
+def test_plain_turns_stay_as_they_are() -> None:
+    turns = [{"role": role, "content": role} for role in ("user", "assistant", "user", "system")]
+
+    assert messages(*turns) == turns
+
+
+def test_one_text_block_becomes_a_string() -> None:
+    assert messages(user(text("hi"))) == [{"role": "user", "content": "hi"}]
+
+
+def test_several_blocks_become_parts() -> None:
+    assert messages(user(text("what is it?"), IMAGE)) == [
+        {"role": "user", "content": [text("what is it?"), IMAGE_PART]}
+    ]
+
+
+def test_texts_of_the_assistant_are_one_string_without_gaps() -> None:
+    assert messages(assistant(text("The sky"), text(" is blue"))) == [
+        {"role": "assistant", "content": "The sky is blue"}
+    ]
+
+
+def test_calls_are_told_beside_the_text() -> None:
+    told = messages(assistant(text("I look."), tool_use(1), tool_use(2)), user(tool_result(1), tool_result(2)))
+
+    assert told[0] == {"role": "assistant", "content": "I look.", "tool_calls": [call(1), call(2)]}
+
+
+def test_calls_alone_have_null_content() -> None:
+    told = messages(assistant(tool_use(1)), user(tool_result(1)))
+
+    assert told[0] == {"role": "assistant", "content": None, "tool_calls": [call(1)]}
+
+
+def test_results_come_before_what_else_the_user_says() -> None:
+    told = messages(assistant(tool_use(1), tool_use(2)), user(text("here"), tool_result(2), tool_result(1)))
+
+    assert told[1:] == [tool_message(2), tool_message(1), {"role": "user", "content": "here"}]
+
+
+def test_results_alone_give_no_user_message() -> None:
+    assert messages(assistant(tool_use(1)), user(tool_result(1)))[1:] == [tool_message(1)]
+
+
+def test_results_over_several_turns_come_directly_behind_their_calls() -> None:
+    told = messages(
+        assistant(tool_use(1)),
+        assistant(text("and"), tool_use(2)),
+        user(tool_result(1), text("a")),
+        user(tool_result(2)),
+    )
+
+    assert told == [
+        {"role": "assistant", "content": "and", "tool_calls": [call(1), call(2)]},
+        tool_message(1),
+        tool_message(2),
+        {"role": "user", "content": "a"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "written"),
+    [(None, ""), ("", ""), ([], ""), ([text("a"), text("b")], "a\n\nb")],
+)
+def test_content_of_a_result_is_one_text(content: object, written: str) -> None:
+    assert messages(assistant(tool_use(1)), user(tool_result(1, content)))[1:] == [tool_message(1, written)]
+
+
+def test_failed_result_says_so() -> None:
+    told = messages(assistant(tool_use(1)), user(tool_result(1, "no such city", is_error=True)))
+
+    assert told[1:] == [tool_message(1, "Error: no such city")]
+
+
+def test_images_of_results_move_to_the_user() -> None:
+    told = messages(
+        assistant(tool_use(1), tool_use(2)),
+        user(tool_result(1, [text("a shot"), IMAGE]), tool_result(2, [IMAGE]), text("look")),
+    )
+
+    assert told[1:] == [
+        tool_message(1, "a shot"),
+        tool_message(2, ""),
+        {"role": "user", "content": [IMAGE_PART, IMAGE_PART, text("look")]},
+    ]
+
+
+def test_thinking_is_left_out() -> None:
+    thinking = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+    redacted = {"type": "redacted_thinking", "data": "xx"}
+
+    assert messages(assistant(thinking, redacted, text("yes"))) == [{"role": "assistant", "content": "yes"}]
+    assert messages(assistant(thinking)) == []
+
+
+@pytest.mark.parametrize(
+    ("turns", "param"),
+    [
+        ([user(tool_result(1))], "messages[0].content[0].tool_use_id"),
+        ([assistant(tool_use(2)), user(text("a"), tool_result(1))], "messages[1].content[1].tool_use_id"),
+        ([assistant(tool_use(1)), user(tool_result(1), tool_result(1))], "messages[1].content[1].tool_use_id"),
+        (
+            [assistant(tool_use(1)), user(tool_result(1)), assistant(text("a")), user(tool_result(1))],
+            "messages[3].content[0].tool_use_id",
+        ),
+    ],
+)
+def test_result_without_its_call_is_refused(turns: list[dict[str, Any]], param: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        messages(*turns)
+
+    assert str(refused.value.param).startswith(param)
+    assert refused.value.code == "unsupported_value"
+
+
+@pytest.mark.parametrize(
+    ("turns", "param"),
+    [
+        ([user(text("go")), assistant(tool_use(1))], "messages[1].content[0]"),
+        ([assistant(text("a"), tool_use(1)), user(text("go on"))], "messages[0].content[1]"),
+        ([assistant(tool_use(1), tool_use(2)), user(tool_result(1))], "messages[0].content[1]"),
+        ([assistant(tool_use(1)), assistant(text("a")), user(text("b")), user(text("c"))], "messages[0].content[0]"),
+        ([assistant(tool_use(1)), {"role": "system", "content": "s"}, user(tool_result(1))], "messages[0].content[0]"),
+    ],
+)
+def test_call_without_its_result_is_refused(turns: list[dict[str, Any]], param: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        messages(*turns)
+
+    assert (refused.value.param, refused.value.code) == (param, "unsupported_value")
+
+
+@pytest.mark.parametrize(
+    ("calls", "param"),
+    [
+        ([assistant(tool_use(1), tool_use(1))], "messages[0].content[1].id"),
+        ([assistant(tool_use(1)), assistant(text("and"), tool_use(1))], "messages[1].content[1].id"),
+    ],
+)
+def test_calls_of_one_id_are_refused_while_both_wait_for_results(calls: list[dict[str, Any]], param: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        messages(*calls, user(tool_result(1)))
+
+    assert (refused.value.param, refused.value.code) == (param, "unsupported_value")
+
+
+def test_id_may_come_again_in_a_later_turn() -> None:
+    again = [assistant(tool_use(1)), user(tool_result(1))]
+
+    assert messages(*again, *again) == messages(*again) * 2
+
+
+def test_id_that_is_too_long_for_openai_is_replaced_for_call_and_result() -> None:
+    long = "toolu_" + "a" * 40
+    used = {"type": "tool_use", "id": long, "name": "f", "input": {}}
+    told = messages(user(text("go")), assistant(used), user({"type": "tool_result", "tool_use_id": long}))
+
+    assert told[1]["tool_calls"][0]["id"] == told[2]["tool_call_id"]
+    assert len(told[2]["tool_call_id"]) <= 40

@@ -1,0 +1,109 @@
+"""What a deployment is asked, by its provider's type, address and model."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway.configuration.provider import ProviderSettings
+from gateway.configuration.settings import DeploymentSettings
+from gateway.configuration.value_types import Secret
+from gateway.request.calls import Call, Kind
+from gateway.upstream.providers.adapters import Adapter, adapter
+
+CHAT = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.5}'
+MESSAGE = b'{"model": "m", "max_tokens": 7, "messages": [{"role": "user", "content": "hi"}], "stream": true}'
+
+
+def adapted(kind: Kind, **provider: Any) -> Adapter:
+    settings = ProviderSettings(**{"model": "up", "api_key": Secret("k"), **provider})
+    found = adapter(DeploymentSettings(id="d", model_name="m", provider=settings), kind)
+    assert found is not None
+    return found
+
+
+def asked(kind: Kind, body: bytes, **provider: Any) -> Any:
+    return json.loads(adapted(kind, **provider).request(Call("m", False, body, kind)))
+
+
+@pytest.mark.parametrize(
+    ("provider", "field"),
+    [
+        ({}, "max_completion_tokens"),
+        ({"base_url": "https://eu.api.openai.com/v1"}, "max_completion_tokens"),
+        ({"base_url": "http://vllm:8000/v1"}, "max_tokens"),
+        ({"base_url": "https://notapi.openai.com.example.org/v1"}, "max_tokens"),
+        ({"base_url": "http://vllm:8000/v1", "limit_field": "max_completion_tokens"}, "max_completion_tokens"),
+        ({"limit_field": "max_tokens"}, "max_tokens"),
+        ({"type": "azure", "base_url": "https://r.openai.azure.com"}, "max_completion_tokens"),
+        ({"type": "azure", "base_url": "https://r", "api_version": "2024-10-21"}, "max_completion_tokens"),
+        ({"type": "azure", "base_url": "https://r", "api_version": "2025-04-01-preview"}, "max_completion_tokens"),
+        ({"type": "azure", "base_url": "https://r", "api_version": "2024-06-01"}, "max_tokens"),
+    ],
+)
+def test_limit_has_the_name_that_the_provider_knows(provider: dict[str, Any], field: str) -> None:
+    sent = asked(Kind.MESSAGE, MESSAGE, **provider)
+
+    assert {name: sent[name] for name in sent if name.startswith("max")} == {field: 7}
+
+
+@pytest.mark.parametrize("kind", [Kind.CHAT, Kind.MESSAGE])
+@pytest.mark.parametrize(
+    ("base_url", "url"),
+    [
+        ("https://api.anthropic.com/v1", "https://api.anthropic.com/v1/messages"),
+        ("https://api.anthropic.com", "https://api.anthropic.com/v1/messages"),
+        ("https://api.anthropic.com/", "https://api.anthropic.com/v1/messages"),
+        ("https://api.deepseek.com/anthropic", "https://api.deepseek.com/anthropic/v1/messages"),
+        ("http://127.0.0.1:9000/v1/", "http://127.0.0.1:9000/v1/messages"),
+        ("http://proxy/v1beta", "http://proxy/v1beta/messages"),
+        ("http://v1", "http://v1/v1/messages"),
+    ],
+)
+def test_anthropic_is_asked_below_its_version_whether_the_address_has_it_or_not(
+    kind: Kind, base_url: str, url: str
+) -> None:
+    assert adapted(kind, type="anthropic", base_url=base_url).url == url
+
+
+@pytest.mark.parametrize(
+    ("model", "has_sampling"),
+    [
+        ("claude-3-haiku-20240307", True),
+        ("claude-opus-4-20250514", True),
+        ("claude-sonnet-4@20250514", True),
+        ("claude-opus-4-1", True),
+        ("claude-sonnet-4-5-20250929", True),
+        ("anthropic.claude-sonnet-4-6-v1:0", True),
+        ("claude-opus-4-7", False),
+        ("claude-opus-4-8", False),
+        ("claude-sonnet-5", False),
+        ("claude-haiku-5-5", False),
+        ("claude-opus-4-10", False),
+        ("something-new", False),
+    ],
+)
+def test_sampling_is_told_to_models_that_know_it(model: str, has_sampling: bool) -> None:
+    assert ("temperature" in asked(Kind.CHAT, CHAT, type="anthropic", model=model)) is has_sampling
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.parametrize(("kind", "type_"), [(Kind.CHAT, "anthropic"), (Kind.MESSAGE, "openai")])
+def test_setting_goes_before_the_models_name(kind: Kind, type_: str, is_told: bool) -> None:
+    body = MESSAGE.replace(b'"stream": true', b'"temperature": 0.5') if kind is Kind.MESSAGE else CHAT
+    sent = asked(kind, body, type=type_, model="claude-sonnet-4-5" if not is_told else "new", sampling=is_told)
+
+    assert ("temperature" in sent) is is_told
+
+
+@pytest.mark.parametrize("has_usage", [True, False])
+def test_stream_is_asked_for_its_usage_unless_the_server_refuses_that(has_usage: bool) -> None:
+    assert ("stream_options" in asked(Kind.MESSAGE, MESSAGE, stream_usage=has_usage)) is has_usage
+
+
+def test_own_dialect_passes_as_bytes() -> None:
+    for kind, body, type_ in ((Kind.CHAT, CHAT, "openai"), (Kind.MESSAGE, MESSAGE, "anthropic")):
+        found = adapted(kind, type=type_, model="m")
+
+        assert found.request(Call("m", False, body, kind)) is body
+        assert found.reply is None

@@ -1,0 +1,110 @@
+"""A stream from its first content to its end: what the client gets depends on its bytes, never on packets."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.request.calls import Kind
+from gateway.upstream.classify import SUCCESS
+from gateway.upstream.dialects.chat_as_messages import translation as chat_as_messages
+from gateway.upstream.dialects.messages_as_chat import translation as messages_as_chat
+from gateway.upstream.exchange import Exchange, StreamBroken
+from gateway.upstream.sse import translated
+from shared_state.records import Outcome
+from tests.support.recorded_streams import (
+    BLOCK_STOP,
+    COMPLETED,
+    CREATED,
+    DONE,
+    FAILED,
+    HELLO,
+    MESSAGE_END,
+    MESSAGE_STOP,
+    PING,
+    ROLE,
+    START,
+    TEXT,
+    TEXT_BLOCK,
+    USAGE,
+    data,
+    delta,
+    event,
+)
+
+HI = delta(content="grüße")
+ERROR = data({"error": {"message": "no", "code": 500}})
+OVERLOADED = event("error", error={"type": "overloaded_error", "message": "Overloaded"})
+MESSAGE = [START, PING, TEXT_BLOCK, HELLO, BLOCK_STOP]
+STREAMS: dict[str, tuple[Kind, list[bytes], Outcome]] = {
+    "chat": (Kind.CHAT, [ROLE, HI, delta("stop"), USAGE, DONE], Outcome.SUCCESS),
+    "chat without end": (Kind.CHAT, [ROLE, HI, delta("stop"), USAGE.rstrip()], Outcome.SUCCESS),
+    "chat error": (Kind.CHAT, [ROLE, HI, ERROR, HI, DONE], Outcome.FAILURE),
+    "chat cut": (Kind.CHAT, [ROLE, HI, HI[:20]], Outcome.FAILURE),
+    "chat finish reason error": (Kind.CHAT, [ROLE, HI, delta("error"), DONE], Outcome.FAILURE),
+    "messages": (Kind.MESSAGE, [*MESSAGE, MESSAGE_END, MESSAGE_STOP, DONE], Outcome.SUCCESS),
+    "messages without end": (Kind.MESSAGE, [*MESSAGE, MESSAGE_END], Outcome.SUCCESS),
+    "messages error": (Kind.MESSAGE, [*MESSAGE, OVERLOADED], Outcome.OVERLOADED),
+    "messages cut": (Kind.MESSAGE, MESSAGE, Outcome.FAILURE),
+    "response": (Kind.RESPONSE, [CREATED, TEXT, COMPLETED], Outcome.SUCCESS),
+    "response failed": (Kind.RESPONSE, [CREATED, TEXT, FAILED], Outcome.CLIENT_ERROR),
+}
+CONVERTERS: dict[Kind, Callable[[], Any]] = {Kind.CHAT: messages_as_chat.Stream, Kind.MESSAGE: chat_as_messages.Stream}
+UNTOLD = (b'"id":"msg_', b'"created":')  # made up anew for each answer
+
+
+async def told(name: str, cuts: list[int], is_translated: bool) -> tuple[bytes, Outcome, bool]:
+    """What a client gets of the stream, how it counts, and whether it broke."""
+    wire, events, _ = STREAMS[name]
+    text = b"".join(events)
+    places = [0, *sorted({min(cut, len(text)) for cut in cuts} - {0}), len(text)]
+    packets = [text[start:end] for start, end in itertools.pairwise(places) if start < end]
+
+    async def rest() -> AsyncIterator[bytes]:
+        for each in packets[1:]:
+            yield each
+
+    exchange = Exchange(SUCCESS, body=packets[0])
+    exchange.wire = wire
+    exchange.convert = translated(CONVERTERS[wire]().feed) if is_translated else None
+    exchange.open(cast("Any", None), rest())
+    got, has_broken = [], False
+    try:
+        async for chunk in exchange.chunks():
+            got.append(chunk)
+    except StreamBroken:
+        has_broken = True
+    return b"".join(got), exchange.outcome, has_broken
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_stream_counts_as_its_end_says(name: str) -> None:
+    assert asyncio.run(told(name, [], False))[1] is STREAMS[name][2]
+
+
+@given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(1, 1500), max_size=12))
+def test_what_a_client_gets_does_not_depend_on_packets(name: str, cuts: list[int]) -> None:
+    assert asyncio.run(told(name, cuts, False)) == asyncio.run(told(name, [], False))
+
+
+@given(
+    st.sampled_from(sorted(each for each in STREAMS if "response" not in each)),
+    st.lists(st.integers(1, 1500), max_size=12),
+)
+def test_translation_does_not_depend_on_packets(name: str, cuts: list[int]) -> None:
+    def undated(answer: tuple[bytes, Outcome, bool]) -> tuple[list[bytes], Outcome, bool]:
+        lines = [line for line in answer[0].splitlines() if not any(mark in line for mark in UNTOLD)]
+        return lines, *answer[1:]
+
+    assert undated(asyncio.run(told(name, cuts, True))) == undated(asyncio.run(told(name, [], True)))
+
+
+def test_what_came_before_a_malformed_event_of_the_same_packet_reaches_the_client() -> None:
+    got, outcome, has_broken = asyncio.run(told("chat finish reason error", [], True))
+
+    assert "grüße".encode() in got
+    assert (outcome, has_broken) == (Outcome.FAILURE, True)
