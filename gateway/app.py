@@ -13,7 +13,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.catalog import Catalog
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import ConfigurationError, Settings
 from gateway.configuration.value_types import secrets as secrets_of
@@ -32,9 +31,10 @@ from gateway.reload.participation import Participation, meaning
 from gateway.reload.reloader import Reloader
 from gateway.request.in_flight import Flight
 from gateway.request_log import RequestLine, RequestLog
+from gateway.routing.catalog import Catalog
+from gateway.routing.tracing import Tracer, is_wanted
 from gateway.serving import Serving, adopt, serving
 from gateway.stores import open_state
-from gateway.tracing import Tracer, is_wanted
 from shared_state.errors import StateError
 from shared_state.in_force import InForce
 from shared_state.policies import Configuration

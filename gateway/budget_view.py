@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 
-from gateway.rate_limits import MINUTE_MS
+from gateway.routing.rate_limit_headers import MINUTE_MS
 from shared_state.ledger import Ledger
 from shared_state.money import MICRO
 

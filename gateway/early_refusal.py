@@ -9,11 +9,9 @@ import httptools
 import msgspec
 
 from gateway.configuration.settings import Settings
-from gateway.dispatch import Dispatcher
 from gateway.endpoints.error_forms import error_body
 from gateway.endpoints.reception import Reception
 from gateway.errors import GatewayError
-from gateway.exhausted import rejected
 from gateway.http.asgi_messages import NO_STORE, Header, find
 from gateway.http.byte_bounds import HEAD_MOST
 from gateway.http.error_bodies import headers_of
@@ -23,8 +21,10 @@ from gateway.measures import Measures
 from gateway.metrics import ClientRetries
 from gateway.request.calls import Kind
 from gateway.request_log import RequestLine, RequestLog
-from gateway.shed_memory import ShedMemory
-from gateway.tracing import Tracer
+from gateway.routing.dispatch import Dispatcher
+from gateway.routing.final_errors import rejected
+from gateway.routing.recent_shedding import ShedMemory
+from gateway.routing.tracing import Tracer
 from shared_state.records import Rejection
 
 _KINDS = {f"/v1{kind.value}".encode(): kind for kind in Kind}

@@ -5,33 +5,33 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from gateway.admission import Admission
-from gateway.catalog import Catalog
 from gateway.cluster_metrics import ClusterMetrics
 from gateway.configuration.money import budget_of
 from gateway.configuration.settings import Settings
-from gateway.dispatch import Dispatcher
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.ops import Probes
 from gateway.endpoints.reload import Reload
 from gateway.endpoints.visitors import Visitors
-from gateway.health_checks import HealthChecks
 from gateway.live import LiveFeed, models_shown
 from gateway.loop_lag import LoopLag
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
-from gateway.prices import Prices
 from gateway.reload.reloader import Reloader
 from gateway.request.auth import Authenticator
 from gateway.request.body_memory import BodyMemory, most_of
 from gateway.request.in_flight import Flight
 from gateway.request.wrong_keys import WrongKeys
 from gateway.request_log import RequestLog
-from gateway.round_trips import RoundTrips
+from gateway.routing.admission import Admission
+from gateway.routing.catalog import Catalog
+from gateway.routing.dispatch import Dispatcher
+from gateway.routing.health_checks import HealthChecks
+from gateway.routing.prices import Prices
+from gateway.routing.round_trips import RoundTrips
+from gateway.routing.tracing import Tracer
 from gateway.serving import Lasting, seal_of
 from gateway.stores import State
 from gateway.surroundings import surroundings
-from gateway.tracing import Tracer
 from gateway.upstream.client import Upstream
 from shared_state.failover import Failover
 from shared_state.news import News

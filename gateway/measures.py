@@ -7,9 +7,9 @@ from bisect import bisect_left
 from collections import Counter
 from typing import NamedTuple
 
-from gateway.answer import Answer
 from gateway.errors import GatewayError, Overloaded, UpstreamRefused
 from gateway.request.auth import PRIORITY_LEVELS
+from gateway.routing.answer import Answer
 from shared_state.histogram import Histogram
 from shared_state.records import Outcome
 

@@ -19,8 +19,8 @@ from gateway.http import tls_counts
 from gateway.http.surplus_calls import surplus_calls
 from gateway.loop_lag import LoopLag
 from gateway.measures import Measures, TracedHistogram
-from gateway.queueing import Queue
 from gateway.reload.reloader import Reloader
+from gateway.routing.queueing import Queue
 from shared_state import background, news
 from shared_state.blocks import BlockCounts
 from shared_state.failover import Failover

@@ -21,13 +21,13 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, format_trace
 from opentelemetry.trace import Tracer as OtelTracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from gateway.catalog import Candidate
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import ConfigurationError, DeploymentSettings
 from gateway.configuration.yaml_source import Problem
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call, Kind
-from gateway.tracing import ENDPOINTS, NO_ATTEMPT, Attempt, Headers, Trace, Tracer
+from gateway.routing.catalog import Candidate
+from gateway.routing.tracing import ENDPOINTS, NO_ATTEMPT, Attempt, Headers, Trace, Tracer
 from gateway.upstream.exchange import Exchange
 from shared_state.records import Outcome, Permit, Rejection
 

@@ -4,11 +4,11 @@ import time
 
 import msgspec
 
-from gateway.answer import Answer
 from gateway.configuration.redaction import Redaction
 from gateway.errors import Attempt, GatewayError
-from gateway.exhausted import tried_list
 from gateway.logs import Lines, timestamp
+from gateway.routing.answer import Answer
+from gateway.routing.final_errors import tried_list
 from shared_state.records import Outcome
 
 GONE = "client_disconnected"

@@ -8,12 +8,9 @@ import msgspec
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from gateway.admission import Admission
-from gateway.catalog import Catalog
 from gateway.configuration.auth import signing_secrets
 from gateway.configuration.money import budget_of
 from gateway.configuration.settings import Settings
-from gateway.dispatch import Dispatcher
 from gateway.early_refusal import EarlyRefusal
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import Admin
@@ -28,19 +25,22 @@ from gateway.endpoints.reload import Reload
 from gateway.endpoints.scaling import ScalingView
 from gateway.endpoints.tenants import Tenants
 from gateway.endpoints.visitors import Visitors
-from gateway.health_checks import HealthChecks
 from gateway.http.http_text import Refuse
 from gateway.live import LiveFeed, models_shown
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
-from gateway.prices import Prices
 from gateway.request.auth import Authenticator
 from gateway.request.body_memory import BodyMemory, most_of
 from gateway.request.calls import Kind
 from gateway.request.in_flight import Flight
 from gateway.request_log import RequestLog
-from gateway.round_trips import RoundTrips
-from gateway.tracing import Tracer
+from gateway.routing.admission import Admission
+from gateway.routing.catalog import Catalog
+from gateway.routing.dispatch import Dispatcher
+from gateway.routing.health_checks import HealthChecks
+from gateway.routing.prices import Prices
+from gateway.routing.round_trips import RoundTrips
+from gateway.routing.tracing import Tracer
 from gateway.upstream.client import Upstream
 from shared_state.failover import Failover
 from shared_state.scaling import Scaling

@@ -7,15 +7,15 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.admission import Admission
 from gateway.budget_view import budgets_shown
-from gateway.catalog import Catalog
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.reception import deadline_of
 from gateway.errors import InvalidRequest, NotFound, RequestTimedOut
 from gateway.http.asgi_messages import ClientGone, read_body
 from gateway.json.twin_keys import check_all_keys
 from gateway.request.calls import NOT_JSON
+from gateway.routing.admission import Admission
+from gateway.routing.catalog import Catalog
 from gateway.statistics import statistics
 from shared_state.failover import Failover
 

@@ -11,10 +11,7 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.answer import Answer
 from gateway.configuration.settings import Settings
-from gateway.deadline import Deadline
-from gateway.dispatch import Dispatcher
 from gateway.endpoints.error_forms import error_body, error_event, error_status
 from gateway.endpoints.pings import MESSAGE_PING, PING, Pings
 from gateway.endpoints.reception import Reception
@@ -25,18 +22,21 @@ from gateway.errors import (
     UpstreamFailed,
     without_frames,
 )
-from gateway.exhausted import refused
 from gateway.http.asgi_messages import NO_STORE, ClientGone, Header, find, read_body, send_error, send_whole
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries
-from gateway.rate_limits import rate_headers
 from gateway.request.auth import Tenant
 from gateway.request.body_memory import HeldBody
 from gateway.request.calls import Call, Kind
 from gateway.request.in_flight import Flight
 from gateway.request.interrupt import Cause, Interrupt
 from gateway.request_log import GONE, RequestLine, RequestLog
-from gateway.tracing import Trace, Tracer
+from gateway.routing.answer import Answer
+from gateway.routing.deadline import Deadline
+from gateway.routing.dispatch import Dispatcher
+from gateway.routing.final_errors import refused
+from gateway.routing.rate_limit_headers import rate_headers
+from gateway.routing.tracing import Trace, Tracer
 
 _log = logging.getLogger("pllm.inference")
 

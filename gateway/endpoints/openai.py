@@ -4,9 +4,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.catalog import Catalog
 from gateway.endpoints.reception import Reception
 from gateway.errors import ModelNotFound
+from gateway.routing.catalog import Catalog
 
 
 class Models:

@@ -9,9 +9,6 @@ import msgspec
 from starlette.types import Scope
 
 from gateway.configuration.value_types import duration_ms
-from gateway.course import Route
-from gateway.deadline import Deadline
-from gateway.dispatch import Dispatcher
 from gateway.endpoints.visitors import Visitors
 from gateway.errors import InvalidRequest, Unauthorized
 from gateway.http.asgi_messages import Header, find
@@ -22,6 +19,9 @@ from gateway.request.calls import Call, Kind, edition_of, parse
 from gateway.request.off_loop import off_loop
 from gateway.request.same_origin import foreign_call
 from gateway.request.token_bounds import MESSAGES_MOST
+from gateway.routing.course import Route
+from gateway.routing.deadline import Deadline
+from gateway.routing.dispatch import Dispatcher
 
 _LEVELS = {name.encode(): level for name, level in PRIORITY_LEVELS.items()}
 

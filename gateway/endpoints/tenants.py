@@ -10,7 +10,6 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.catalog import Catalog
 from gateway.configuration.key_strength import LEAST, weakness
 from gateway.configuration.money import budget_of
 from gateway.configuration.value_types import Identifier
@@ -20,6 +19,7 @@ from gateway.errors import Conflict, InvalidRequest, NotFound
 from gateway.http.asgi_messages import ClientGone
 from gateway.request.auth import Authenticator, TenantRequest
 from gateway.request.presented_keys import digest
+from gateway.routing.catalog import Catalog
 from shared_state.money import MICRO
 from shared_state.policies import TenantRecord
 from shared_state.tenants import KeyInUse, TenantBook, UnsignedTenants

@@ -11,10 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.admission import Admission
-from gateway.catalog import Catalog
 from gateway.configuration.settings import parse
-from gateway.dispatch import Dispatcher
 from gateway.early_refusal import EarlyRefusal
 from gateway.endpoints.reception import Reception
 from gateway.endpoints.visitors import Visitors
@@ -24,7 +21,10 @@ from gateway.request.auth import Authenticator
 from gateway.request.body_memory import BodyMemory
 from gateway.request.wrong_keys import WrongKeys
 from gateway.request_log import RequestLog
-from gateway.tracing import Tracer
+from gateway.routing.admission import Admission
+from gateway.routing.catalog import Catalog
+from gateway.routing.dispatch import Dispatcher
+from gateway.routing.tracing import Tracer
 from gateway.upstream.client import Upstream
 from shared_state.failover import Failover
 from shared_state.records import Plan, Rejection

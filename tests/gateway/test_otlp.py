@@ -10,7 +10,7 @@ from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import ConfigurationError
 from gateway.otlp import tracer
 from gateway.request.calls import Kind
-from gateway.tracing import ENDPOINTS, NO_TRACE, Tracer, is_wanted
+from gateway.routing.tracing import ENDPOINTS, NO_TRACE, Tracer, is_wanted
 from loadtest.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.catalog import Catalog
 from gateway.configuration.settings import Settings, load
+from gateway.routing.catalog import Catalog
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.catalog import Candidate
 from gateway.configuration.settings import DeploymentSettings
 from gateway.endpoints.error_forms import error_status
 from gateway.errors import (
@@ -20,9 +19,10 @@ from gateway.errors import (
     UpstreamFailed,
     UpstreamRefused,
 )
-from gateway.exhausted import Tried, failed, rejected, tried_with
 from gateway.http.error_bodies import WAIT_MOST_MS, headers_of
 from gateway.request.calls import Kind
+from gateway.routing.catalog import Candidate
+from gateway.routing.final_errors import Tried, failed, rejected, tried_with
 from gateway.upstream.classify import judge
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.upstream_errors import UpstreamError

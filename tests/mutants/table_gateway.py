@@ -13,7 +13,7 @@ SLOW_READER = f"{INTERRUPT}::test_client_that_reads_slowly_gets_its_whole_stream
 HEALTH_CHECKS = f"{_GATEWAY}test_health_checks.py"
 
 GATEWAY: Table = {
-    "gateway/health_checks.py": (
+    "gateway/routing/health_checks.py": (
         Slip(
             "is_healthy = 200 <= status < 300",
             "is_healthy = 200 <= status < 500",
@@ -71,7 +71,7 @@ GATEWAY: Table = {
             "a key without a list of models may use none",
         ),
     ),
-    "gateway/catalog.py": (
+    "gateway/routing/catalog.py": (
         Slip(
             "own = {route.model, *(self._aliases.get(name, name) for name in allowed)}",
             "own = {route.model, *allowed}",
@@ -85,7 +85,7 @@ GATEWAY: Table = {
             "a prompt that is too long leads a key to a model that is not on its list",
         ),
     ),
-    "gateway/routes.py": (
+    "gateway/routing/model_routes.py": (
         Slip(
             "key = (call.model, call.kind, tenant.models)",
             "key = (call.model, call.kind, frozenset[str]())",
@@ -201,7 +201,7 @@ GATEWAY: Table = {
             "a page of another site spends the money of a gateway without keys",
         ),
     ),
-    "gateway/admission.py": (
+    "gateway/routing/admission.py": (
         Slip(
             "        if not queue:\n            if shed",
             "        if True:\n            if shed",
@@ -245,7 +245,7 @@ GATEWAY: Table = {
             "a request that waited until its client's deadline is told that the gateway is full",
         ),
     ),
-    "gateway/queueing.py": (
+    "gateway/routing/queueing.py": (
         Slip(
             "if expected_s > allowed_s:",
             "if False:",
@@ -313,7 +313,7 @@ GATEWAY: Table = {
             "a burst counts as overload",
         ),
     ),
-    "gateway/shed_memory.py": (
+    "gateway/routing/recent_shedding.py": (
         Slip(
             'if rejection.code == "shed" and rejection.reason in _STANDING:',
             'if rejection.code == "shed":',
@@ -347,7 +347,7 @@ GATEWAY: Table = {
             "a request that went on after a deadline counts as cancelled to what it starts",
         ),
     ),
-    "gateway/prices.py": (
+    "gateway/routing/prices.py": (
         Slip(
             "if not is_sent or (ending.tokens",
             "if (ending.tokens",

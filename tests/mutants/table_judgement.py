@@ -492,7 +492,7 @@ JUDGEMENTS: Table = {
             "an error in the body of a 200 is an answer",
         ),
     ),
-    "gateway/deadline.py": (
+    "gateway/routing/deadline.py": (
         Slip(
             "_is_cut_short = deadline.at < own_at and (deadline.is_asked or not is_first)",
             "_is_cut_short = deadline.at < own_at",
@@ -516,7 +516,7 @@ JUDGEMENTS: Table = {
         ),
         Slip("self.at = min(own_at, deadline.at)", "self.at = own_at", DISPATCH, "an attempt outlives its request"),
     ),
-    "gateway/dispatch.py": (
+    "gateway/routing/dispatch.py": (
         Slip(
             "interrupt.begin_waiting(deployment.first_byte_timeout_ms / 1000)",
             "pass",
@@ -627,7 +627,7 @@ JUDGEMENTS: Table = {
             "a call that moves on ends without an answer",
         ),
     ),
-    "gateway/last_attempt.py": (
+    "gateway/routing/last_attempt.py": (
         Slip(
             "if not exchange.judgement.is_passing or retry_after_s",
             "if retry_after_s",
@@ -654,7 +654,7 @@ JUDGEMENTS: Table = {
             "all clients of one fault return in the same moment",
         ),
     ),
-    "gateway/in_hand.py": (
+    "gateway/routing/in_hand.py": (
         Slip("if not limits.has_heard:", "if True:", IN_HAND, "a stream that has begun is cut when the breaker opens"),
         Slip("del calls[interrupt]", "pass", IN_HAND, "a call that has its answer is cut when the breaker opens"),
     ),
@@ -692,7 +692,7 @@ JUDGEMENTS: Table = {
             "the answer to another call is taken for this one's",
         ),
     ),
-    "gateway/course.py": (
+    "gateway/routing/course.py": (
         Slip(
             "for part in (self.route.candidates, *chains)",
             "for part in chains",
@@ -706,7 +706,7 @@ JUDGEMENTS: Table = {
             "a client is kept from a retry that the rest of its chain would answer",
         ),
     ),
-    "gateway/way.py": (
+    "gateway/routing/itinerary.py": (
         Slip(
             "return refusal in self.turned",
             "return bool(chain)",
@@ -714,7 +714,7 @@ JUDGEMENTS: Table = {
             "a chain ends at its first model that refuses as well",
         ),
     ),
-    "gateway/answer.py": (
+    "gateway/routing/answer.py": (
         Slip(
             "self._outcome = Outcome.TIMEOUT\n",
             "self._outcome = Outcome.CANCELLED\n",
@@ -747,7 +747,7 @@ JUDGEMENTS: Table = {
             "a documented end that is throttled does not cool",
         ),
     ),
-    "gateway/exhausted.py": (
+    "gateway/routing/final_errors.py": (
         Slip(
             "error.is_in_vain = error.is_in_vain and has_tried_all and all(each.is_lasting for each in tried)",
             "error.is_in_vain = error.is_in_vain and has_tried_all",
@@ -785,7 +785,7 @@ JUDGEMENTS: Table = {
             "a client waits for the deployment that is back last",
         ),
     ),
-    "gateway/failure_log.py": (
+    "gateway/routing/failure_log.py": (
         Slip(
             "kind = f\"{outcome.value} {reason.partition(':')[0]}\"",
             'kind = f"{outcome.value} {reason}"',

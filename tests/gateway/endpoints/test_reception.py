@@ -5,10 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.admission import Admission
-from gateway.catalog import Catalog
 from gateway.configuration.settings import parse
-from gateway.dispatch import Dispatcher
 from gateway.endpoints.reception import Reception
 from gateway.endpoints.visitors import Visitors
 from gateway.errors import Forbidden, InvalidRequest
@@ -17,6 +14,9 @@ from gateway.request.auth import Authenticator
 from gateway.request.body_memory import BodyMemory
 from gateway.request.calls import Kind
 from gateway.request.wrong_keys import WrongKeys
+from gateway.routing.admission import Admission
+from gateway.routing.catalog import Catalog
+from gateway.routing.dispatch import Dispatcher
 from gateway.upstream.client import Upstream
 from shared_state.failover import Failover
 from tests.support.stores import on_loop

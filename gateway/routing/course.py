@@ -2,13 +2,13 @@
 
 import msgspec
 
-from gateway.admission import Asking
-from gateway.catalog import Candidate
-from gateway.exhausted import Tried
-from gateway.queueing import Queue
+from gateway.routing.admission import Asking
+from gateway.routing.catalog import Candidate
+from gateway.routing.final_errors import Tried
+from gateway.routing.itinerary import Leg, Way
+from gateway.routing.queueing import Queue
 from gateway.upstream.classify import Refusal
 from gateway.upstream.client import Upstream
-from gateway.way import Leg, Way
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.failure_log import AGAIN_S, LINES_MOST, MINUTE_S, REASONS_MOST, FailureLog
+from gateway.routing.failure_log import AGAIN_S, LINES_MOST, MINUTE_S, REASONS_MOST, FailureLog
 from shared_state.records import Outcome
 
 

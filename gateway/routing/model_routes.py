@@ -4,14 +4,14 @@ with a list, whose fallbacks keep to it.
 
 from collections.abc import Callable, Sequence
 
-from gateway.catalog import Candidate, Catalog
-from gateway.course import Route
 from gateway.errors import Forbidden, InvalidRequest, ModelNotFound
-from gateway.queueing import Queue
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call, Kind
+from gateway.routing.catalog import Candidate, Catalog
+from gateway.routing.course import Route
+from gateway.routing.itinerary import Packed, ways
+from gateway.routing.queueing import Queue
 from gateway.upstream.client import Upstream
-from gateway.way import Packed, ways
 
 LISTS_MOST = 10_000  # routes kept for keys with a list: tenants that come and go must not fill the memory
 

@@ -1,7 +1,7 @@
 import pytest
 
-from gateway.catalog import Catalog, Route
 from gateway.configuration.settings import parse
+from gateway.routing.catalog import Catalog, Route
 from gateway.upstream.classify import Refusal
 
 DEPLOYMENTS = """

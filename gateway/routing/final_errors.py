@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.catalog import Candidate
 from gateway.configuration.redaction import without_keys
 from gateway.errors import (
     Attempt,
@@ -22,6 +21,7 @@ from gateway.errors import (
     UpstreamTimedOut,
 )
 from gateway.request.calls import Kind
+from gateway.routing.catalog import Candidate
 from gateway.upstream.dialects.error_kinds import chat_error_fields, message_error_fields
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.upstream_errors import UpstreamError

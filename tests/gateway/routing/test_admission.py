@@ -6,15 +6,15 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.admission import Admission, Asking
 from gateway.configuration.router import QueueSettings, RouterSettings
-from gateway.deadline import Deadline
 from gateway.errors import Unauthorized, UpstreamTimedOut
 from gateway.request.auth import ANONYMOUS, Tenant
 from gateway.request.calls import Call, Kind
 from gateway.request.interrupt import Interrupt
-from gateway.shed_memory import REMEMBERED_S
-from gateway.tracing import NO_ATTEMPT, NO_TRACE
+from gateway.routing.admission import Admission, Asking
+from gateway.routing.deadline import Deadline
+from gateway.routing.recent_shedding import REMEMBERED_S
+from gateway.routing.tracing import NO_ATTEMPT, NO_TRACE
 from shared_state.failover import Failover
 from shared_state.policies import TenantLimits
 from shared_state.records import CALL_KINDS, Ask, Ending, Outcome, Permit, Plan, Rejection

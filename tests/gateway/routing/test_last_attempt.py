@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.last_attempt import COOLED_S, RETRY_AFTER_MOST_S, pause_s
+from gateway.routing.last_attempt import COOLED_S, RETRY_AFTER_MOST_S, pause_s
 from gateway.upstream.classify import judge
 from gateway.upstream.exchange import Exchange
 from loadtest.behaviour import Behaviour

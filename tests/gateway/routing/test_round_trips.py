@@ -8,7 +8,7 @@ import pytest
 
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.settings import DeploymentSettings
-from gateway.round_trips import Addresses, Found, Place, RoundTrips, connect_ms, look_up, places
+from gateway.routing.round_trips import Addresses, Found, Place, RoundTrips, connect_ms, look_up, places
 from shared_state.errors import StoreTimeout
 from tests.support.stores import on_loop
 

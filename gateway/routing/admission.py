@@ -8,17 +8,17 @@ import msgspec
 
 from gateway.configuration.money import CostEstimateSettings
 from gateway.configuration.router import QueueSettings, RouterSettings
-from gateway.deadline import Deadline
 from gateway.errors import StateLost, Unauthorized
-from gateway.exhausted import FULL, Tried, attempts, failed
-from gateway.failure_log import FailureLog
-from gateway.prices import Prices
-from gateway.queueing import Queue, Waiter
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call
 from gateway.request.interrupt import Cause, Interrupt
-from gateway.shed_memory import ShedMemory
-from gateway.tracing import Attempt, Trace
+from gateway.routing.deadline import Deadline
+from gateway.routing.failure_log import FailureLog
+from gateway.routing.final_errors import FULL, Tried, attempts, failed
+from gateway.routing.prices import Prices
+from gateway.routing.queueing import Queue, Waiter
+from gateway.routing.recent_shedding import ShedMemory
+from gateway.routing.tracing import Attempt, Trace
 from shared_state.errors import StateError
 from shared_state.failover import Failover
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection

@@ -8,25 +8,25 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from gateway.admission import Admission, Asking
-from gateway.answer import Answer
-from gateway.catalog import Candidate, Catalog
 from gateway.configuration.router import RouterSettings
-from gateway.course import Again, Course, Route
-from gateway.deadline import Deadline, Limits
 from gateway.errors import GatewayError, InvalidRequest, ReplicaFault
-from gateway.exhausted import Tried, attempts, failed, rejected, tried_with
-from gateway.in_hand import InHand
-from gateway.last_attempt import pause_s
-from gateway.rate_limits import tenant_limited
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call
 from gateway.request.interrupt import Cause, Interrupt
-from gateway.routes import Routes
-from gateway.tracing import Attempt, Trace
+from gateway.routing.admission import Admission, Asking
+from gateway.routing.answer import Answer
+from gateway.routing.catalog import Candidate, Catalog
+from gateway.routing.course import Again, Course, Route
+from gateway.routing.deadline import Deadline, Limits
+from gateway.routing.final_errors import Tried, attempts, failed, rejected, tried_with
+from gateway.routing.in_hand import InHand
+from gateway.routing.itinerary import Way
+from gateway.routing.last_attempt import pause_s
+from gateway.routing.model_routes import Routes
+from gateway.routing.rate_limit_headers import tenant_limited
+from gateway.routing.tracing import Attempt, Trace
 from gateway.upstream.client import Upstream
 from gateway.upstream.exchange import Exchange
-from gateway.way import Way
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit, Plan, Rejection
 

@@ -13,7 +13,7 @@ from gateway.configuration.health_checks import HealthCheckSettings
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.settings import DeploymentSettings
 from gateway.configuration.value_types import Secret
-from gateway.health_checks import HealthChecks, status_of
+from gateway.routing.health_checks import HealthChecks, status_of
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StoreUnavailable
 from shared_state.failover import Failover, Standby

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.catalog import Candidate, Catalog
 from gateway.configuration.settings import parse
+from gateway.routing.catalog import Candidate, Catalog
+from gateway.routing.itinerary import Leg, Way, legs, ways
 from gateway.upstream.classify import Refusal
-from gateway.way import Leg, Way, legs, ways
 from shared_state.records import Plan
 
 DOMAINS = """

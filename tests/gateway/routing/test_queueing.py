@@ -9,8 +9,8 @@ import pytest
 
 from gateway.configuration.router import QueueSettings
 from gateway.errors import Overloaded, QueueFull
-from gateway.queueing import Queue, Waiter
 from gateway.request.auth import Tenant
+from gateway.routing.queueing import Queue, Waiter
 from shared_state.policies import TenantLimits
 
 FAR = 1e9

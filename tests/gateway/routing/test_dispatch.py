@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gateway.configuration.settings import DeploymentSettings
-from gateway.deadline import Deadline, Limits
+from gateway.routing.deadline import Deadline, Limits
 from loadtest.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore
 from shared_state.records import Outcome

@@ -8,8 +8,8 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Iterator
 
-from gateway.deadline import Limits
 from gateway.request.interrupt import Interrupt
+from gateway.routing.deadline import Limits
 
 
 class InHand:

@@ -4,11 +4,11 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 
-from gateway.catalog import Candidate
 from gateway.errors import UpstreamFailed, UpstreamTimedOut
-from gateway.exhausted import Tried, provider_fields
 from gateway.request.interrupt import Interrupt
-from gateway.tracing import Attempt
+from gateway.routing.catalog import Candidate
+from gateway.routing.final_errors import Tried, provider_fields
+from gateway.routing.tracing import Attempt
 from gateway.upstream.exchange import Exchange, StreamBroken
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit

@@ -2,11 +2,11 @@
 
 import pytest
 
-from gateway.catalog import Candidate
 from gateway.configuration.settings import DeploymentSettings
 from gateway.errors import EndpointNotSupported, GatewayError
-from gateway.exhausted import Tried, failed, rejected
 from gateway.http.error_bodies import headers_of
+from gateway.routing.catalog import Candidate
+from gateway.routing.final_errors import Tried, failed, rejected
 from shared_state.records import Outcome, Rejection
 
 CANDIDATES = tuple(Candidate(DeploymentSettings(id=name, model_name="m"), 0) for name in ("a", "b", "c"))

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 
 from gateway.configuration.settings import DeploymentSettings
-from gateway.deadline import Deadline, Limits
-from gateway.in_hand import InHand
 from gateway.request.interrupt import Cause, Interrupt
+from gateway.routing.deadline import Deadline, Limits
+from gateway.routing.in_hand import InHand
 
 DEPLOYMENT = DeploymentSettings(id="d", model_name="m")
 

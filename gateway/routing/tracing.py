@@ -7,9 +7,9 @@ need not know which they are.
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from gateway.catalog import Candidate
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call, Kind
+from gateway.routing.catalog import Candidate
 from gateway.upstream.exchange import Exchange
 from shared_state.records import Outcome, Permit, Rejection
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.shed_memory import REMEMBERED_S, ShedMemory
+from gateway.routing.recent_shedding import REMEMBERED_S, ShedMemory
 from shared_state.records import Rejection
 
 

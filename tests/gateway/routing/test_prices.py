@@ -7,8 +7,8 @@ import pytest
 
 from gateway.configuration.money import CostEstimateSettings, CostSettings
 from gateway.configuration.settings import DeploymentSettings
-from gateway.prices import Prices
 from gateway.request.calls import Kind, parse
+from gateway.routing.prices import Prices
 from shared_state.money import AMOUNT_MOST, Budget, Spending
 from shared_state.policies import UNLIMITED, TenantLimits
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan

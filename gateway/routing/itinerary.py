@@ -7,7 +7,7 @@ from itertools import groupby
 
 import msgspec
 
-from gateway.catalog import Candidate
+from gateway.routing.catalog import Candidate
 from gateway.upstream.classify import Refusal
 from shared_state.records import Plan
 
