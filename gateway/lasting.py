@@ -12,7 +12,6 @@ from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.ops import Probes
 from gateway.endpoints.reload import Reload
 from gateway.endpoints.visitors import Visitors
-from gateway.live import LiveFeed, models_shown
 from gateway.loop_lag import LoopLag
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
@@ -31,8 +30,9 @@ from gateway.routing.round_trips import RoundTrips
 from gateway.routing.tracing import Tracer
 from gateway.serving import Lasting, seal_of
 from gateway.stores import State
-from gateway.surroundings import surroundings
 from gateway.upstream.client import Upstream
+from gateway.views.cluster_summary import surroundings
+from gateway.views.live import LiveFeed, models_shown
 from shared_state.failover import Failover
 from shared_state.news import News
 from shared_state.policies import TenantRecord

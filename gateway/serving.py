@@ -26,7 +26,6 @@ from gateway.endpoints.scaling import ScalingView
 from gateway.endpoints.tenants import Tenants
 from gateway.endpoints.visitors import Visitors
 from gateway.http.http_text import Refuse
-from gateway.live import LiveFeed, models_shown
 from gateway.measures import Measures
 from gateway.metrics import ClientRetries, Metrics
 from gateway.request.auth import Authenticator
@@ -42,6 +41,7 @@ from gateway.routing.prices import Prices
 from gateway.routing.round_trips import RoundTrips
 from gateway.routing.tracing import Tracer
 from gateway.upstream.client import Upstream
+from gateway.views.live import LiveFeed, models_shown
 from shared_state.failover import Failover
 from shared_state.scaling import Scaling
 from shared_state.seal import Seal

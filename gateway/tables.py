@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from gateway.statistics import duration
+from gateway.views.model_stats import duration
 from shared_state.snapshots import Bucket, DeploymentSnapshot, Event, ReplicaSnapshot
 
 SILENT_MS = 5000  # after this a replica is taken for dead

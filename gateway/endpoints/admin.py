@@ -7,7 +7,6 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.budget_view import budgets_shown
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.reception import deadline_of
 from gateway.errors import InvalidRequest, NotFound, RequestTimedOut
@@ -16,7 +15,8 @@ from gateway.json.twin_keys import check_all_keys
 from gateway.request.calls import NOT_JSON
 from gateway.routing.admission import Admission
 from gateway.routing.catalog import Catalog
-from gateway.statistics import statistics
+from gateway.views.budgets import budgets_shown
+from gateway.views.model_stats import statistics
 from shared_state.failover import Failover
 
 ACTIONS = ("open", "close", "disable", "drain", "reset")

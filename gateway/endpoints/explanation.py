@@ -8,7 +8,6 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.budget_view import budgets_shown
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import answered
 from gateway.errors import InvalidRequest
@@ -16,6 +15,7 @@ from gateway.request.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Tena
 from gateway.request.calls import Call, Kind
 from gateway.routing.dispatch import Dispatcher
 from gateway.routing.prices import PROMPT_BYTES_MOST, Prices
+from gateway.views.budgets import budgets_shown
 from shared_state.failover import Failover
 from shared_state.keys import DOMAIN, tenant_scope
 from shared_state.money import MICRO

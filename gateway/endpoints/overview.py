@@ -9,15 +9,15 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import event_pages
 from gateway.configuration.settings import Settings
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import ACTIONS, answered
 from gateway.endpoints.event_stream import EventStream, event
 from gateway.errors import InvalidRequest, MethodNotAllowed, NotFound
-from gateway.event_pages import place
-from gateway.live import EVENTS_PAGE, Listener, LiveFeed
 from gateway.masking import masked
+from gateway.views import event_pages
+from gateway.views.event_pages import place
+from gateway.views.live import EVENTS_PAGE, Listener, LiveFeed
 from shared_state.errors import StateError, StoreTimeout
 from shared_state.failover import Failover
 from shared_state.snapshots import Event

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.admin import answered
 from gateway.errors import NotFound, StateLost
-from gateway.scaling_view import shown
+from gateway.views.autoscale import shown
 from shared_state.scaling import Scaling
 
 ANSWER_MOST_S = 5.0

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from gateway.configuration.settings import exposure_problems, parse
-from gateway.scaling_view import shown
+from gateway.views.autoscale import shown
 from tests.gateway.endpoints.test_scaling import SIGNAL
 from tests.support import keda
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.live import LISTENERS_MOST
+from gateway.views.live import LISTENERS_MOST
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess
 from tests.support.wire import Call, request_bytes

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from gateway.scaling_view import shown, why
+from gateway.views.autoscale import shown, why
 from shared_state.snapshots import ScalingSignal
 from tests.support.cluster import ReplicaProcess
 

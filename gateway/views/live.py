@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from gateway import event_pages
 from gateway.configuration.settings import Settings
 from gateway.errors import RateLimited
-from gateway.event_pages import place
+from gateway.views import event_pages
+from gateway.views.event_pages import place
 from shared_state.background import Kept
 from shared_state.errors import StateError
 from shared_state.failover import Failover

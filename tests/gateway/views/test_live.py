@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from gateway.errors import RateLimited
-from gateway.live import LISTENERS_MOST, Listener, LiveFeed, ModelShown
+from gateway.views.live import LISTENERS_MOST, Listener, LiveFeed, ModelShown
 from shared_state import background
 from shared_state.embedded import EmbeddedStore
 from shared_state.failover import Failover

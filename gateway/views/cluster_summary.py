@@ -5,8 +5,8 @@ how many replicas there should be. All of it is known here already; nothing is a
 from collections.abc import Callable
 from heapq import nsmallest
 
-from gateway.budget_view import budgets_shown
-from gateway.scaling_view import why
+from gateway.views.autoscale import why
+from gateway.views.budgets import budgets_shown
 from shared_state.ledger import Ledger
 from shared_state.scaling import Scaling
 

@@ -1,6 +1,6 @@
 """What a live view shows around the deployments: of many budgets those that are nearest to their end."""
 
-from gateway.surroundings import BUDGETS_MOST, surroundings
+from gateway.views.cluster_summary import BUDGETS_MOST, surroundings
 from shared_state.embedded import EmbeddedStore
 from shared_state.failover import Failover
 from shared_state.ledger import Ledger

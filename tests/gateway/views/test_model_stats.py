@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.statistics import duration, statistics
+from gateway.views.model_stats import duration, statistics
 from shared_state.snapshots import DeploymentSnapshot, Forecast
 from tests.support.snapshots import snapshot_of
 
