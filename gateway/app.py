@@ -24,17 +24,17 @@ from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost
 from gateway.http.asgi_messages import NO_STORE, find
 from gateway.http.http_text import Address
 from gateway.lasting import what_lasts
-from gateway.logs import Lines
 from gateway.openapi import document
 from gateway.reload.file import ConfigurationFile, Loaded
 from gateway.reload.participation import Participation, meaning
 from gateway.reload.reloader import Reloader
 from gateway.request.in_flight import Flight
-from gateway.request_log import RequestLine, RequestLog
 from gateway.routing.catalog import Catalog
 from gateway.routing.tracing import Tracer, is_wanted
 from gateway.serving import Serving, adopt, serving
 from gateway.stores import open_state
+from gateway.telemetry.logs import Lines
+from gateway.telemetry.request_log import RequestLine, RequestLog
 from shared_state.errors import StateError
 from shared_state.in_force import InForce
 from shared_state.policies import Configuration
@@ -184,7 +184,9 @@ def _tracer(environment: Mapping[str, str], replica: str, redact: Redaction) -> 
     """Raises ConfigurationError."""
     if not is_wanted(environment):
         return Tracer()
-    from gateway import otlp  # what it imports takes a tenth of a second: only who wants traces waits for that
+    from gateway.telemetry import (
+        otlp,  # what it imports takes a tenth of a second: only who wants traces waits for that
+    )
 
     return otlp.tracer(environment, replica, VERSION, redact)
 

@@ -17,14 +17,14 @@ from gateway.http.byte_bounds import HEAD_MOST
 from gateway.http.error_bodies import headers_of
 from gateway.http.http_text import Address, date_line, status_line
 from gateway.http.request_head import InvalidHead, checked_head
-from gateway.measures import Measures
-from gateway.metrics import ClientRetries
 from gateway.request.calls import Kind
-from gateway.request_log import RequestLine, RequestLog
 from gateway.routing.dispatch import Dispatcher
 from gateway.routing.final_errors import rejected
 from gateway.routing.recent_shedding import ShedMemory
 from gateway.routing.tracing import Tracer
+from gateway.telemetry.metrics import ClientRetries
+from gateway.telemetry.request_counters import Measures
+from gateway.telemetry.request_log import RequestLine, RequestLog
 from shared_state.records import Rejection
 
 _KINDS = {f"/v1{kind.value}".encode(): kind for kind in Kind}

@@ -5,22 +5,17 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from gateway.cluster_metrics import ClusterMetrics
 from gateway.configuration.money import budget_of
 from gateway.configuration.settings import Settings
 from gateway.endpoints.access import AdminAccess
 from gateway.endpoints.ops import Probes
 from gateway.endpoints.reload import Reload
 from gateway.endpoints.visitors import Visitors
-from gateway.loop_lag import LoopLag
-from gateway.measures import Measures
-from gateway.metrics import ClientRetries, Metrics
 from gateway.reload.reloader import Reloader
 from gateway.request.auth import Authenticator
 from gateway.request.body_memory import BodyMemory, most_of
 from gateway.request.in_flight import Flight
 from gateway.request.wrong_keys import WrongKeys
-from gateway.request_log import RequestLog
 from gateway.routing.admission import Admission
 from gateway.routing.catalog import Catalog
 from gateway.routing.dispatch import Dispatcher
@@ -30,6 +25,11 @@ from gateway.routing.round_trips import RoundTrips
 from gateway.routing.tracing import Tracer
 from gateway.serving import Lasting, seal_of
 from gateway.stores import State
+from gateway.telemetry.cluster_metrics import ClusterMetrics
+from gateway.telemetry.loop_lag import LoopLag
+from gateway.telemetry.metrics import ClientRetries, Metrics
+from gateway.telemetry.request_counters import Measures
+from gateway.telemetry.request_log import RequestLog
 from gateway.upstream.client import Upstream
 from gateway.views.cluster_summary import surroundings
 from gateway.views.live import LiveFeed, models_shown

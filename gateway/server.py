@@ -21,11 +21,11 @@ from gateway.configuration.value_types import secrets
 from gateway.configuration.warnings import warnings
 from gateway.hang_up import HangUp
 from gateway.http.client_connections import ClientConnections
-from gateway.logs import Lines, written
 from gateway.open_files import connections_most, raise_limit
 from gateway.reload.file import ConfigurationFile, Loaded
 from gateway.request.in_flight import Flight
 from gateway.start_lines import start_lines
+from gateway.telemetry.logs import Lines, written
 from gateway.tls import Tls
 from shared_state.background import report_of_loop
 

@@ -26,13 +26,10 @@ from gateway.endpoints.scaling import ScalingView
 from gateway.endpoints.tenants import Tenants
 from gateway.endpoints.visitors import Visitors
 from gateway.http.http_text import Refuse
-from gateway.measures import Measures
-from gateway.metrics import ClientRetries, Metrics
 from gateway.request.auth import Authenticator
 from gateway.request.body_memory import BodyMemory, most_of
 from gateway.request.calls import Kind
 from gateway.request.in_flight import Flight
-from gateway.request_log import RequestLog
 from gateway.routing.admission import Admission
 from gateway.routing.catalog import Catalog
 from gateway.routing.dispatch import Dispatcher
@@ -40,6 +37,9 @@ from gateway.routing.health_checks import HealthChecks
 from gateway.routing.prices import Prices
 from gateway.routing.round_trips import RoundTrips
 from gateway.routing.tracing import Tracer
+from gateway.telemetry.metrics import ClientRetries, Metrics
+from gateway.telemetry.request_counters import Measures
+from gateway.telemetry.request_log import RequestLog
 from gateway.upstream.client import Upstream
 from gateway.views.live import LiveFeed, models_shown
 from shared_state.failover import Failover

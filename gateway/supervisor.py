@@ -24,10 +24,10 @@ from gateway.configuration.settings import ConfigurationError, Settings
 from gateway.configuration.value_types import secrets
 from gateway.configuration.warnings import warnings
 from gateway.hang_up import HangUp, block
-from gateway.logs import written
 from gateway.reload.file import ConfigurationFile
 from gateway.request.body_memory import PROCESSES
 from gateway.start_lines import start_lines
+from gateway.telemetry.logs import written
 from shared_state.embedded import EmbeddedStore, die_with_parent
 from shared_state.errors import StateError
 

@@ -12,14 +12,14 @@ from typing import Any, cast
 from gateway.configuration.settings import parse as settings_of
 from gateway.endpoints.reception import authenticate, deadline_of, priority_of
 from gateway.http.asgi_messages import Header
-from gateway.logs import Lines
-from gateway.measures import Measures
 from gateway.request.auth import Authenticator
 from gateway.request.calls import Kind, parse, tokens_of
-from gateway.request_log import RequestLine, RequestLog
 from gateway.routing.answer import Answer
 from gateway.routing.catalog import Catalog
 from gateway.routing.tracing import Tracer
+from gateway.telemetry.logs import Lines
+from gateway.telemetry.request_counters import Measures
+from gateway.telemetry.request_log import RequestLine, RequestLog
 from gateway.upstream.stream_progress import Progress
 from shared_state import replies
 from shared_state.batcher import SCRIPT_S, Call

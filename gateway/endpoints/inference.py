@@ -23,20 +23,20 @@ from gateway.errors import (
     without_frames,
 )
 from gateway.http.asgi_messages import NO_STORE, ClientGone, Header, find, read_body, send_error, send_whole
-from gateway.measures import Measures
-from gateway.metrics import ClientRetries
 from gateway.request.auth import Tenant
 from gateway.request.body_memory import HeldBody
 from gateway.request.calls import Call, Kind
 from gateway.request.in_flight import Flight
 from gateway.request.interrupt import Cause, Interrupt
-from gateway.request_log import GONE, RequestLine, RequestLog
 from gateway.routing.answer import Answer
 from gateway.routing.deadline import Deadline
 from gateway.routing.dispatch import Dispatcher
 from gateway.routing.final_errors import refused
 from gateway.routing.rate_limit_headers import rate_headers
 from gateway.routing.tracing import Trace, Tracer
+from gateway.telemetry.metrics import ClientRetries
+from gateway.telemetry.request_counters import Measures
+from gateway.telemetry.request_log import GONE, RequestLine, RequestLog
 
 _log = logging.getLogger("pllm.inference")
 

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from gateway.endpoints.access import AdminAccess
-from gateway.exposition import content_type, exposition
-from gateway.metrics import Metrics
 from gateway.request.in_flight import Flight
+from gateway.telemetry.exposition import content_type, exposition
+from gateway.telemetry.metrics import Metrics
 from shared_state.errors import StateError
 from shared_state.failover import Failover
 

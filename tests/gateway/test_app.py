@@ -13,9 +13,9 @@ import yaml
 
 from gateway.app import Application, application
 from gateway.configuration.redaction import Redaction
-from gateway.logs import Lines
 from gateway.reload.file import ConfigurationFile
 from gateway.request.in_flight import Flight
+from gateway.telemetry.logs import Lines
 from shared_state import background
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import CHAT, ProviderProcess

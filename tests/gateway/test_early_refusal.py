@@ -15,16 +15,16 @@ from gateway.configuration.settings import parse
 from gateway.early_refusal import EarlyRefusal
 from gateway.endpoints.reception import Reception
 from gateway.endpoints.visitors import Visitors
-from gateway.measures import Measures
-from gateway.metrics import ClientRetries
 from gateway.request.auth import Authenticator
 from gateway.request.body_memory import BodyMemory
 from gateway.request.wrong_keys import WrongKeys
-from gateway.request_log import RequestLog
 from gateway.routing.admission import Admission
 from gateway.routing.catalog import Catalog
 from gateway.routing.dispatch import Dispatcher
 from gateway.routing.tracing import Tracer
+from gateway.telemetry.metrics import ClientRetries
+from gateway.telemetry.request_counters import Measures
+from gateway.telemetry.request_log import RequestLog
 from gateway.upstream.client import Upstream
 from shared_state.failover import Failover
 from shared_state.records import Plan, Rejection

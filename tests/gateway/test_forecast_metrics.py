@@ -1,6 +1,6 @@
 """What the cluster foresees, for Prometheus."""
 
-from gateway.cluster_metrics import ClusterMetrics
+from gateway.telemetry.cluster_metrics import ClusterMetrics
 from shared_state.ledger import Ledger
 from shared_state.snapshots import DeploymentSnapshot, Forecast
 from tests.support.snapshots import snapshot_of

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from gateway.loop_lag import LoopLag
+from gateway.telemetry.loop_lag import LoopLag
 from tests.support.stores import eventually, on_loop
 
 
@@ -17,8 +17,8 @@ def hold_up(for_s: float) -> None:
 
 @on_loop
 async def test_loop_is_saturated_when_it_is_late_twice_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.loop_lag.EVERY_S", 0.02)
-    monkeypatch.setattr("gateway.loop_lag.SATURATED_S", 0.2)
+    monkeypatch.setattr("gateway.telemetry.loop_lag.EVERY_S", 0.02)
+    monkeypatch.setattr("gateway.telemetry.loop_lag.SATURATED_S", 0.2)
     lag, seen = LoopLag(), []
     for _ in range(2):
         ticks = sum(lag.lags.counts)

@@ -1,7 +1,7 @@
 """What is counted under which name, and what a bucket remembers of those it counts."""
 
 from gateway.errors import UpstreamRefused
-from gateway.measures import Measures, TracedHistogram
+from gateway.telemetry.request_counters import Measures, TracedHistogram
 
 
 def test_a_code_of_a_provider_is_no_label() -> None:

@@ -6,7 +6,7 @@ from typing import cast
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from gateway.configuration.settings import DeploymentSettings
-from gateway.exposition import pieces
+from gateway.telemetry.exposition import pieces
 from gateway.views.budgets import budgets_shown, headroom
 from shared_state.ledger import Ledger
 from shared_state.snapshots import DeploymentSnapshot, DomainSnapshot, ScalingSignal

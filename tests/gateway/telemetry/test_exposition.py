@@ -9,7 +9,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 from prometheus_client.samples import Exemplar
 
-from gateway.exposition import OPEN_METRICS, PIECE, TEXT, content_type, exposition, pieces
+from gateway.telemetry.exposition import OPEN_METRICS, PIECE, TEXT, content_type, exposition, pieces
 
 PARSERS: dict[str, Callable[[str], Iterable[Metric]]] = {TEXT: text_families, OPEN_METRICS: open_metrics_families}
 

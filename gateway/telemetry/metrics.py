@@ -11,16 +11,16 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.samples import Exemplar
 
-from gateway.cluster_metrics import ClusterMetrics
 from gateway.configuration.money import CostSettings
 from gateway.configuration.settings import Settings
-from gateway.exposition import pieces
 from gateway.http import tls_counts
 from gateway.http.surplus_calls import surplus_calls
-from gateway.loop_lag import LoopLag
-from gateway.measures import Measures, TracedHistogram
 from gateway.reload.reloader import Reloader
 from gateway.routing.queueing import Queue
+from gateway.telemetry.cluster_metrics import ClusterMetrics
+from gateway.telemetry.exposition import pieces
+from gateway.telemetry.loop_lag import LoopLag
+from gateway.telemetry.request_counters import Measures, TracedHistogram
 from shared_state import background, news
 from shared_state.blocks import BlockCounts
 from shared_state.failover import Failover

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from gateway.configuration.redaction import Redaction
-from gateway.logs import WAITING_MOST, LineLogging, Lines, timestamp
+from gateway.telemetry.logs import WAITING_MOST, LineLogging, Lines, timestamp
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, free_port, running_cluster

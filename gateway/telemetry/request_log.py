@@ -6,9 +6,9 @@ import msgspec
 
 from gateway.configuration.redaction import Redaction
 from gateway.errors import Attempt, GatewayError
-from gateway.logs import Lines, timestamp
 from gateway.routing.answer import Answer
 from gateway.routing.final_errors import tried_list
+from gateway.telemetry.logs import Lines, timestamp
 from shared_state.records import Outcome
 
 GONE = "client_disconnected"

@@ -1,7 +1,7 @@
 """What metrics say of regions."""
 
-from gateway.cluster_metrics import ClusterMetrics
 from gateway.configuration.settings import DeploymentSettings
+from gateway.telemetry.cluster_metrics import ClusterMetrics
 from shared_state.ledger import Ledger
 
 WORLD = [

@@ -8,9 +8,9 @@ import pytest
 
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import ConfigurationError
-from gateway.otlp import tracer
 from gateway.request.calls import Kind
 from gateway.routing.tracing import ENDPOINTS, NO_TRACE, Tracer, is_wanted
+from gateway.telemetry.otlp import tracer
 from loadtest.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
