@@ -16,15 +16,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import ConfigurationError, Settings
 from gateway.configuration.value_types import secrets as secrets_of
-from gateway.endpoints.access import ADMIN_NAME
+from gateway.endpoints.admin.access import ADMIN_NAME
 from gateway.endpoints.error_forms import rendered
+from gateway.endpoints.openapi.document import document
 from gateway.endpoints.threshold import Threshold
 from gateway.endpoints.visitors import Visitors
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost
 from gateway.http.asgi_messages import NO_STORE, find
 from gateway.http.http_text import Address
 from gateway.lasting import what_lasts
-from gateway.openapi import document
 from gateway.reload.file import ConfigurationFile, Loaded
 from gateway.reload.participation import Participation, meaning
 from gateway.reload.reloader import Reloader

@@ -7,9 +7,9 @@ from functools import partial
 
 from gateway.configuration.money import budget_of
 from gateway.configuration.settings import Settings
-from gateway.endpoints.access import AdminAccess
+from gateway.endpoints.admin.access import AdminAccess
+from gateway.endpoints.admin.reload import Reload
 from gateway.endpoints.ops import Probes
-from gateway.endpoints.reload import Reload
 from gateway.endpoints.visitors import Visitors
 from gateway.reload.reloader import Reloader
 from gateway.request.auth import Authenticator

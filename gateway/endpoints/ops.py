@@ -10,7 +10,7 @@ from collections.abc import Callable
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from gateway.endpoints.access import AdminAccess
+from gateway.endpoints.admin.access import AdminAccess
 from gateway.request.in_flight import Flight
 from gateway.telemetry.exposition import content_type, exposition
 from gateway.telemetry.metrics import Metrics

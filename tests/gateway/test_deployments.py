@@ -18,7 +18,7 @@ import yaml
 
 from gateway.configuration.settings import exposure_problems, parse
 from gateway.views.autoscale import shown
-from tests.gateway.endpoints.test_scaling import SIGNAL
+from tests.gateway.endpoints.admin.test_autoscale import SIGNAL
 from tests.support import keda
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"

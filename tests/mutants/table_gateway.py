@@ -123,7 +123,7 @@ GATEWAY: Table = {
             "a placeholder in capitals is exposed to the network",
         ),
     ),
-    "gateway/endpoints/access.py": (
+    "gateway/endpoints/admin/access.py": (
         Slip(
             "if admin is not None and admin.may_act_as(role):",
             "if admin is not None:",

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from gateway.configuration.auth import AuthSettings
 from gateway.configuration.value_types import Secret
-from gateway.endpoints.access import AdminAccess
+from gateway.endpoints.admin.access import AdminAccess
 from gateway.endpoints.visitors import Visitors
 from gateway.errors import Unauthorized
 from gateway.request.auth import Authenticator

@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from gateway.openapi import document
+from gateway.endpoints.openapi.document import document
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess
 from tests.support.cluster import ReplicaProcess, deployment, running_cluster

@@ -25,7 +25,7 @@ from gateway.upstream.classify import (
 from gateway.upstream.upstream_errors import UpstreamError
 from shared_state.records import Outcome
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def rows() -> list[tuple[int, UpstreamError | None, bool, str, str, str]]:

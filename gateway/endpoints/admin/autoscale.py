@@ -5,8 +5,8 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.endpoints.access import AdminAccess
-from gateway.endpoints.admin import answered
+from gateway.endpoints.admin.access import AdminAccess
+from gateway.endpoints.admin.breakers import answered
 from gateway.errors import NotFound, StateLost
 from gateway.views.autoscale import shown
 from shared_state.scaling import Scaling

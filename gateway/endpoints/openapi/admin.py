@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.openapi_parts import as_json, get, listing, optional, parameter, ref, refusals, streamed, whole
+from gateway.endpoints.openapi.parts import as_json, get, listing, optional, parameter, ref, refusals, streamed, whole
 from gateway.request.auth import PRIORITY_LEVELS
 from shared_state.records import CALL_KINDS
 

@@ -7,7 +7,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.endpoints.access import AdminAccess
+from gateway.endpoints.admin.access import AdminAccess
 from gateway.endpoints.reception import deadline_of
 from gateway.errors import InvalidRequest, NotFound, RequestTimedOut
 from gateway.http.asgi_messages import ClientGone, read_body

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from gateway.configuration.key_strength import LEAST, weakness
 from gateway.configuration.money import budget_of
 from gateway.configuration.value_types import Identifier
-from gateway.endpoints.access import AdminAccess
-from gateway.endpoints.admin import answered, request_of
+from gateway.endpoints.admin.access import AdminAccess
+from gateway.endpoints.admin.breakers import answered, request_of
 from gateway.errors import Conflict, InvalidRequest, NotFound
 from gateway.http.asgi_messages import ClientGone
 from gateway.request.auth import Authenticator, TenantRequest

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.openapi_admin import FORCE, admin_paths
-from gateway.openapi_parts import EVENT, as_json, get, parameter, ref, refusals
+from gateway.endpoints.openapi.admin import FORCE, admin_paths
+from gateway.endpoints.openapi.parts import EVENT, as_json, get, parameter, ref, refusals
 from gateway.request.auth import TenantRequest
 from gateway.request.calls import REQUESTS, Kind
 

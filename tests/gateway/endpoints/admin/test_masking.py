@@ -9,7 +9,7 @@ import pytest
 from gateway.configuration.redaction import Redaction, masked_address
 from gateway.configuration.settings import parse
 from gateway.configuration.value_types import secrets
-from gateway.masking import masked
+from gateway.endpoints.admin.masking import masked
 
 SECRETS = ("s3cret-store", "s3cret-admin", "s3cret-key", "s3cret-provider", "s3cret-sentinel")
 TEXT = """

@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.configuration.settings import Settings
-from gateway.endpoints.access import AdminAccess
-from gateway.endpoints.admin import ACTIONS, answered
+from gateway.endpoints.admin.access import AdminAccess
+from gateway.endpoints.admin.breakers import ACTIONS, answered
+from gateway.endpoints.admin.masking import masked
 from gateway.endpoints.event_stream import EventStream, event
 from gateway.errors import InvalidRequest, MethodNotAllowed, NotFound
-from gateway.masking import masked
 from gateway.views import event_pages
 from gateway.views.event_pages import place
 from gateway.views.live import EVENTS_PAGE, Listener, LiveFeed

@@ -9,9 +9,9 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.endpoints.access import AdminAccess
+from gateway.endpoints.admin.access import AdminAccess
 
-_FOLDER = Path(__file__).resolve().parent.parent / "page"
+_FOLDER = Path(__file__).resolve().parent / "page"
 
 
 def _hash(text: str) -> str:

@@ -3,8 +3,8 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.endpoints.access import AdminAccess
-from gateway.endpoints.admin import answered
+from gateway.endpoints.admin.access import AdminAccess
+from gateway.endpoints.admin.breakers import answered
 from gateway.errors import InvalidRequest
 from gateway.reload.reloader import Reloader
 

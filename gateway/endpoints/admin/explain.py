@@ -8,8 +8,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.endpoints.access import AdminAccess
-from gateway.endpoints.admin import answered
+from gateway.endpoints.admin.access import AdminAccess
+from gateway.endpoints.admin.breakers import answered
 from gateway.errors import InvalidRequest
 from gateway.request.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.request.calls import Call, Kind

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from gateway.configuration.settings import parse
-from gateway.early_refusal import EarlyRefusal
+from gateway.endpoints.early_refusal import EarlyRefusal
 from gateway.endpoints.reception import Reception
 from gateway.endpoints.visitors import Visitors
 from gateway.request.auth import Authenticator
