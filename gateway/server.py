@@ -14,7 +14,6 @@ import hypercorn.config
 import uvloop
 
 from gateway import certificates, hypercorn_engine
-from gateway.app import VERSION, Application, application
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import Settings
 from gateway.configuration.value_types import secrets
@@ -27,6 +26,7 @@ from gateway.request.in_flight import Flight
 from gateway.start_lines import start_lines
 from gateway.telemetry.logs import Lines, written
 from gateway.tls import Tls
+from gateway.wiring.app import VERSION, Application, application
 from shared_state.background import report_of_loop
 
 BACKLOG = 1024

@@ -18,7 +18,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from gateway import certificates
-from gateway.app import VERSION
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import ConfigurationError, Settings
 from gateway.configuration.value_types import secrets
@@ -28,6 +27,7 @@ from gateway.reload.file import ConfigurationFile
 from gateway.request.body_memory import PROCESSES
 from gateway.start_lines import start_lines
 from gateway.telemetry.logs import written
+from gateway.wiring.app import VERSION
 from shared_state.embedded import EmbeddedStore, die_with_parent
 from shared_state.errors import StateError
 

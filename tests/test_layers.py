@@ -34,7 +34,14 @@ ORDER = {
         *("http.http1", "http.asgi_cycle"),
         *("http.client_clock", "http.client_connections", "open_files"),
         "start_lines",
-        *("app", "lasting", "serving", "stores", "endpoints.early_refusal", "telemetry.otlp"),
+        *(
+            "wiring.app",
+            "wiring.collaborators",
+            "wiring.routes",
+            "wiring.state",
+            "endpoints.early_refusal",
+            "telemetry.otlp",
+        ),
         "endpoints.admin.reload",
         *(
             "endpoints.admin.tenants",
@@ -261,7 +268,7 @@ ONLY = {
         "loadtest",
     ),
     "starlette": (
-        *("gateway.app", "gateway.serving", "gateway.server", "gateway.hypercorn_engine"),
+        *("gateway.wiring.app", "gateway.wiring.routes", "gateway.server", "gateway.hypercorn_engine"),
         *(
             "gateway.http.http1",
             "gateway.http.asgi_cycle",

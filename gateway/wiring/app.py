@@ -24,17 +24,17 @@ from gateway.endpoints.visitors import Visitors
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost
 from gateway.http.asgi_messages import NO_STORE, find
 from gateway.http.http_text import Address
-from gateway.lasting import what_lasts
 from gateway.reload.file import ConfigurationFile, Loaded
 from gateway.reload.participation import Participation, meaning
 from gateway.reload.reloader import Reloader
 from gateway.request.in_flight import Flight
 from gateway.routing.catalog import Catalog
 from gateway.routing.tracing import Tracer, is_wanted
-from gateway.serving import Serving, adopt, serving
-from gateway.stores import open_state
 from gateway.telemetry.logs import Lines
 from gateway.telemetry.request_log import RequestLine, RequestLog
+from gateway.wiring.collaborators import what_lasts
+from gateway.wiring.routes import Serving, adopt, serving
+from gateway.wiring.state import open_state
 from shared_state.errors import StateError
 from shared_state.in_force import InForce
 from shared_state.policies import Configuration

@@ -23,8 +23,6 @@ from gateway.routing.health_checks import HealthChecks
 from gateway.routing.prices import Prices
 from gateway.routing.round_trips import RoundTrips
 from gateway.routing.tracing import Tracer
-from gateway.serving import Lasting, seal_of
-from gateway.stores import State
 from gateway.telemetry.cluster_metrics import ClusterMetrics
 from gateway.telemetry.loop_lag import LoopLag
 from gateway.telemetry.metrics import ClientRetries, Metrics
@@ -33,6 +31,8 @@ from gateway.telemetry.request_log import RequestLog
 from gateway.upstream.client import Upstream
 from gateway.views.cluster_summary import surroundings
 from gateway.views.live import LiveFeed, models_shown
+from gateway.wiring.routes import Lasting, seal_of
+from gateway.wiring.state import State
 from shared_state.failover import Failover
 from shared_state.news import News
 from shared_state.policies import TenantRecord

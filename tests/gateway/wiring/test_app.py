@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway.app import Application, application
 from gateway.configuration.redaction import Redaction
 from gateway.reload.file import ConfigurationFile
 from gateway.request.in_flight import Flight
 from gateway.telemetry.logs import Lines
+from gateway.wiring.app import Application, application
 from shared_state import background
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import CHAT, ProviderProcess
