@@ -19,8 +19,8 @@ from gateway.http.client_connections import ClientConnections
 from gateway.http.http1 import Http1
 from gateway.http.http2.connection import Http2
 from gateway.http.http_text import Refuse
-from gateway.tls import Tls
-from gateway.tls_listener import TlsListener
+from gateway.tls.identity import Tls
+from gateway.tls.listener import TlsListener
 
 TIMEOUTS = Timeouts()
 CUT_OFF_S = 1.0  # for requests to end once they have been cancelled

@@ -13,7 +13,7 @@ from functools import partial
 import hypercorn.config
 import uvloop
 
-from gateway import certificates, hypercorn_engine
+from gateway import hypercorn_engine
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import Settings
 from gateway.configuration.value_types import secrets
@@ -25,7 +25,8 @@ from gateway.reload.file import ConfigurationFile, Loaded
 from gateway.request.in_flight import Flight
 from gateway.start_lines import start_lines
 from gateway.telemetry.logs import Lines, written
-from gateway.tls import Tls
+from gateway.tls import certificates
+from gateway.tls.identity import Tls
 from gateway.wiring.app import VERSION, Application, application
 from shared_state.background import report_of_loop
 

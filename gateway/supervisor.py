@@ -17,7 +17,6 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from gateway import certificates
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import ConfigurationError, Settings
 from gateway.configuration.value_types import secrets
@@ -27,6 +26,7 @@ from gateway.reload.file import ConfigurationFile
 from gateway.request.body_memory import PROCESSES
 from gateway.start_lines import start_lines
 from gateway.telemetry.logs import written
+from gateway.tls import certificates
 from gateway.wiring.app import VERSION
 from shared_state.embedded import EmbeddedStore, die_with_parent
 from shared_state.errors import StateError

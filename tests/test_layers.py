@@ -30,7 +30,7 @@ ORDER = {
             "http.http2.stream",
         ),
         *("http.http2.bounds", "http.http2.frames"),
-        *("tls_listener", "tls", "certificates", "tls_alerts"),
+        *("tls.listener", "tls.identity", "tls.certificates", "tls.alerts"),
         *("http.http1", "http.asgi_cycle"),
         *("http.client_clock", "http.client_connections", "open_files"),
         "start_lines",

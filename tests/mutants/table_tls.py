@@ -8,7 +8,7 @@ TLS, CERTIFICATES, LISTENER, HTTP2, RULES, FRAMES, ROOM = (
 )
 
 OVER_TLS: Table = {
-    "gateway/certificates.py": (
+    "gateway/tls/certificates.py": (
         Slip(
             "context.verify_mode = ssl.CERT_REQUIRED",
             "context.verify_mode = ssl.CERT_OPTIONAL",
@@ -22,11 +22,11 @@ OVER_TLS: Table = {
             "a chain with an expired intermediate is taken for valid",
         ),
     ),
-    "gateway/tls.py": (
+    "gateway/tls/identity.py": (
         Slip("if problems:", "if False:", TLS, "an expired renewal replaces a valid certificate"),
         Slip("self._identity = identity", "pass", TLS, "a renewed certificate is never served"),
     ),
-    "gateway/tls_listener.py": (
+    "gateway/tls/listener.py": (
         Slip("if first != _HANDSHAKE_RECORD:", "if False:", TLS, "a client of http:// is not told why it is refused"),
         Slip("self._make_room()", "pass", LISTENER, "silent clients take every descriptor"),
     ),

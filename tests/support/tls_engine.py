@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway import hypercorn_engine
 from gateway.configuration.tls import TlsSettings
 from gateway.http.client_connections import ClientConnections
-from gateway.tls import Tls
+from gateway.tls.identity import Tls
 from tests.loadtest.process import PATIENCE_S, wait_until
 from tests.support.certificates import Authority
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway import certificates
 from gateway.__main__ import main
 from gateway.configuration.settings import ConfigurationError
 from gateway.configuration.tls import TlsSettings
+from gateway.tls import certificates
 from tests.support.certificates import PASSPHRASE, Authority, new_key, run
 from tests.support.tls_engine import Identity, identity
 

@@ -13,8 +13,8 @@ from functools import partial
 
 from gateway.http.http_text import refusal
 from gateway.http.tls_counts import counts
-from gateway.tls import Tls
-from gateway.tls_alerts import alert_of
+from gateway.tls.alerts import alert_of
+from gateway.tls.identity import Tls
 from shared_state.background import Kept
 
 HANDSHAKE_S = 10.0

@@ -17,7 +17,7 @@ import msgspec
 from gateway.configuration.settings import ConfigurationError
 from gateway.configuration.tls import TlsSettings
 from gateway.configuration.yaml_source import Problem
-from gateway.tls_alerts import HandshakeContext
+from gateway.tls.alerts import HandshakeContext
 
 SOON_S = 14 * 86_400  # certbot and cert-manager renew 30 days before the end: with half of it left they have failed
 ALPN = ("h2", "http/1.1")

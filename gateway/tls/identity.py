@@ -10,10 +10,10 @@ import os
 import ssl
 import time
 
-from gateway.certificates import Identity, load, validity_problems, warnings
 from gateway.configuration.settings import ConfigurationError
 from gateway.configuration.tls import TlsSettings
 from gateway.http.tls_counts import counts
+from gateway.tls.certificates import Identity, load, validity_problems, warnings
 from shared_state.background import Kept
 
 LOOK_EVERY_S = 2.0

@@ -9,8 +9,8 @@ import pytest
 import uvloop
 
 from gateway.http.tls_counts import counts
-from gateway.tls import Tls
-from gateway.tls_listener import TlsListener
+from gateway.tls.identity import Tls
+from gateway.tls.listener import TlsListener
 from tests.support.tls_engine import Identity, identity
 
 __all__ = ["identity"]
