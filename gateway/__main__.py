@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway import console, demo, provider_probe, server, state_text, supervisor, tenant_signing
+from gateway import console, demo, provider_probe, state_text, tenant_signing
 from gateway.configuration.settings import (
     ConfigurationError,
     ServerSettings,
@@ -23,8 +23,9 @@ from gateway.configuration.value_types import Secret
 from gateway.configuration.warnings import warnings
 from gateway.configuration.yaml_source import Problem
 from gateway.imports import litellm
+from gateway.process import server, supervisor
+from gateway.process.standard_streams import open_standard_streams
 from gateway.reload.file import ConfigurationFile
-from gateway.standard_streams import open_standard_streams
 from gateway.tls import certificates
 from gateway.wiring.app import VERSION
 from shared_state.errors import StateError

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from gateway.processes import ChildFailed, Children
+from gateway.process.children import ChildFailed, Children
 from shared_state.embedded import EmbeddedStore
 
 PORT = 8080  # of the first replica; the second listens on the next one

@@ -14,12 +14,21 @@ ROOT = Path(__file__).resolve().parent.parent
 # Highest first. A module may import what stands below it, never what stands above.
 ORDER = {
     "gateway": (
-        *("__main__", "supervisor", "demo", "processes", "provider_probe", "console", "state_text", "tenant_signing"),
+        *(
+            "__main__",
+            "process.supervisor",
+            "demo",
+            "process.children",
+            "provider_probe",
+            "console",
+            "state_text",
+            "tenant_signing",
+        ),
         *("imports.litellm", "imports.litellm_router", "imports.litellm_chains", "imports.litellm_deployments"),
         *("imports.litellm_store", "imports.litellm_draft", "imports.litellm_providers", "imports.litellm_reasons"),
         *("imports.litellm_values", "imports.report", "tables"),
-        "standard_streams",
-        *("server", "hang_up", "hypercorn_engine"),
+        "process.standard_streams",
+        *("process.server", "process.sighup", "process.hypercorn_engine"),
         *(
             "http.http2.connection",
             "http.http2.answers",
@@ -32,8 +41,8 @@ ORDER = {
         *("http.http2.bounds", "http.http2.frames"),
         *("tls.listener", "tls.identity", "tls.certificates", "tls.alerts"),
         *("http.http1", "http.asgi_cycle"),
-        *("http.client_clock", "http.client_connections", "open_files"),
-        "start_lines",
+        *("http.client_clock", "http.client_connections", "process.open_files"),
+        "process.start_lines",
         *(
             "wiring.app",
             "wiring.collaborators",
@@ -268,7 +277,7 @@ ONLY = {
         "loadtest",
     ),
     "starlette": (
-        *("gateway.wiring.app", "gateway.wiring.routes", "gateway.server", "gateway.hypercorn_engine"),
+        *("gateway.wiring.app", "gateway.wiring.routes", "gateway.process.server", "gateway.process.hypercorn_engine"),
         *(
             "gateway.http.http1",
             "gateway.http.asgi_cycle",
@@ -278,7 +287,7 @@ ONLY = {
         ),
         "gateway.endpoints",
     ),
-    "hypercorn": ("gateway.server", "gateway.hypercorn_engine"),
+    "hypercorn": ("gateway.process.server", "gateway.process.hypercorn_engine"),
     "hpack": ("gateway.http.http2.bounds",),
     "h2": (
         "gateway.http.http2.connection",

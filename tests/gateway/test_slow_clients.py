@@ -9,9 +9,9 @@ import hypercorn.config
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import hypercorn_engine
 from gateway.http.client_clock import Timeouts
 from gateway.http.client_connections import ClientConnections
+from gateway.process import hypercorn_engine
 
 LONG = 60.0  # not waited for
 LARGE = b"x" * 1_000_000

@@ -14,9 +14,9 @@ import pytest
 import uvloop
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import hypercorn_engine
 from gateway.configuration.tls import TlsSettings
 from gateway.http.client_connections import ClientConnections
+from gateway.process import hypercorn_engine
 from gateway.tls.identity import Tls
 from tests.loadtest.process import PATIENCE_S, wait_until
 from tests.support.certificates import Authority

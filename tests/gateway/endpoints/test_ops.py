@@ -1,4 +1,4 @@
-"""Liveness, readiness and metrics. What draining does to them is in tests/gateway/test_server.py."""
+"""Liveness, readiness and metrics. What draining does to them is in tests/gateway/process/test_server.py."""
 
 import json
 import os

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.http.client_connections import ClientConnections
-from gateway.open_files import CONNECTIONS_MOST, connections_most
+from gateway.process.open_files import CONNECTIONS_MOST, connections_most
 
 
 class Connection:

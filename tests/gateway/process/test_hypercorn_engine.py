@@ -7,11 +7,11 @@ import socket
 import hypercorn.config
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import hypercorn_engine
 from gateway.http.client_clock import Timeouts
 from gateway.http.client_connections import ClientConnections
 from gateway.http.http_text import Refuse
 from gateway.http.surplus_calls import surplus_calls
+from gateway.process import hypercorn_engine
 from tests.support.rest_of_a_head import BEGUN, REQUEST, Drained, asked_of_the_rest_of_a_head
 
 TOO_MUCH = b"x" * 20_000_000

@@ -21,10 +21,10 @@ from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import ConfigurationError, Settings
 from gateway.configuration.value_types import secrets
 from gateway.configuration.warnings import warnings
-from gateway.hang_up import HangUp, block
+from gateway.process.sighup import HangUp, block
+from gateway.process.start_lines import start_lines
 from gateway.reload.file import ConfigurationFile
 from gateway.request.body_memory import PROCESSES
-from gateway.start_lines import start_lines
 from gateway.telemetry.logs import written
 from gateway.tls import certificates
 from gateway.wiring.app import VERSION

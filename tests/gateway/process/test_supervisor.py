@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.process.supervisor import STOP_GRACE_S, YOUNG_S, patience_s
 from gateway.reload.file import ConfigurationFile
-from gateway.supervisor import STOP_GRACE_S, YOUNG_S, patience_s
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import STATS, free_port
 from tests.support.process_tree import children

@@ -5,7 +5,7 @@ import pytest
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import parse
 from gateway.configuration.value_types import secrets
-from gateway.start_lines import start_lines
+from gateway.process.start_lines import start_lines
 
 MODELS = "model_list: [{id: a, model_name: gpt-4}, {id: b, model_name: gpt-4}, {id: c, model_name: claude}]\n"
 KEYS = "auth: {admin_key: adm-4f9d1c7ae2b05863, keys: [{name: team, key: key-4f9d1c7ae2b05863}]}\n"

@@ -13,17 +13,17 @@ from functools import partial
 import hypercorn.config
 import uvloop
 
-from gateway import hypercorn_engine
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import Settings
 from gateway.configuration.value_types import secrets
 from gateway.configuration.warnings import warnings
-from gateway.hang_up import HangUp
 from gateway.http.client_connections import ClientConnections
-from gateway.open_files import connections_most, raise_limit
+from gateway.process import hypercorn_engine
+from gateway.process.open_files import connections_most, raise_limit
+from gateway.process.sighup import HangUp
+from gateway.process.start_lines import start_lines
 from gateway.reload.file import ConfigurationFile, Loaded
 from gateway.request.in_flight import Flight
-from gateway.start_lines import start_lines
 from gateway.telemetry.logs import Lines, written
 from gateway.tls import certificates
 from gateway.tls.identity import Tls
