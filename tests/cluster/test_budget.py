@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.state_text import shown as state_text
+from gateway.cli.stored_state import shown as state_text
 from shared_state.embedded import EmbeddedStore
 from tests.cluster.conftest import fresh
 from tests.loadtest.process import ProviderProcess, wait_until

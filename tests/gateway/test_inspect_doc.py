@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.state_text import shown
+from gateway.cli.stored_state import shown
 from tests.loadtest.process import wait_until
 from tests.support.demo import REPLICAS, running_demo
 from tests.support.stores import RedisCli

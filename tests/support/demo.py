@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.demo import PORT
+from gateway.cli.demo import PORT
 from shared_state.embedded import die_with_parent
 from tests.support.process_tree import children
 from tests.support.wire import Address

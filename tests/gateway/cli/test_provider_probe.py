@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from gateway.cli.provider_probe import Verdict, probe
 from gateway.configuration.settings import parse
-from gateway.provider_probe import Verdict, probe
 from tests.loadtest.process import ProviderProcess
 
 KEY = "sk-live-0123456789"

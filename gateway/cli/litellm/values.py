@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.cli.litellm.report import Unusable
 from gateway.configuration.struct_reader import read
 from gateway.configuration.yaml_source import Problem
-from gateway.imports.report import Unusable
 
 # What a variable stands for, each with a value that such a setting takes: what is written is checked with these.
 Kind = Literal["text", "number", "host", "url", "store"]

@@ -1,6 +1,6 @@
 """Lines for a terminal: aligned, cut, coloured, and harmless."""
 
-from gateway.tables import (
+from gateway.cli.tables import (
     AutoscaleView,
     BudgetView,
     ClusterView,

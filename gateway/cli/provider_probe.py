@@ -10,13 +10,13 @@ import asyncio
 import aiohttp
 import msgspec
 
+from gateway.cli.tables import clean
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import DeploymentSettings, Settings
 from gateway.configuration.value_types import secrets
 from gateway.json.lenient import NOT_DECODED
 from gateway.request.calls import NOT_JSON, Kind, tokens_of
-from gateway.tables import clean
 from gateway.upstream.classify import reason_of
 from gateway.upstream.connections import session
 from gateway.upstream.fault_words import fault_words

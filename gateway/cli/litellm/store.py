@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from gateway.cli.litellm.draft import Draft
+from gateway.cli.litellm.report import Unusable
+from gateway.cli.litellm.values import Kind
 from gateway.configuration.settings import StateSettings
 from gateway.configuration.yaml_source import key_path
-from gateway.imports.litellm_draft import Draft
-from gateway.imports.litellm_values import Kind
-from gateway.imports.report import Unusable
 from shared_state.address import parse
 
 _WORDS = ("url", "host", "port", "username", "password", "db", "ssl", "startup_nodes", "sentinel_nodes", "service_name")

@@ -5,10 +5,10 @@ chain twice; whatever has to go for that is reported.
 from collections.abc import Iterator
 from functools import partial
 
+from gateway.cli.litellm.draft import Draft, plain_name
+from gateway.cli.litellm.report import Unusable
 from gateway.configuration.rules import MAX_CANDIDATES
 from gateway.configuration.yaml_source import item_path, key_path
-from gateway.imports.litellm_draft import Draft, plain_name
-from gateway.imports.report import Unusable
 
 CHAINS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 _SERVES_NONE = "no deployment that was taken over serves it"

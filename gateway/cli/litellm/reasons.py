@@ -2,7 +2,7 @@
 
 import re
 
-from gateway.imports.report import UNKNOWN
+from gateway.cli.litellm.report import UNKNOWN
 
 _OF_EACH_CALL = "a parameter of calls: what the client sends passes as it is, and PLLM adds none"
 _TENANTS = "teams, users and virtual keys: make tenants in auth.keys, or by PUT /v1/admin/tenants/NAME"

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from gateway.cli.litellm import chains
+from gateway.cli.litellm.draft import Draft
+from gateway.cli.litellm.report import Unusable
+from gateway.cli.litellm.values import switch, whole
 from gateway.configuration.router import BreakerSettings, LoadSheddingSettings, QueueSettings, RouterSettings
 from gateway.configuration.settings import DeploymentSettings
 from gateway.configuration.value_types import duration_ms
 from gateway.configuration.yaml_source import key_path
-from gateway.imports import litellm_chains
-from gateway.imports.litellm_draft import Draft
-from gateway.imports.litellm_values import switch, whole
-from gateway.imports.report import Unusable
 
 STRATEGIES = {
     "simple-shuffle": "weighted",
@@ -113,7 +113,7 @@ def _disable_cooldowns(value: Any, path: str, _given: Settings, draft: Draft) ->
 
 
 def _aliases(value: Any, path: str, _given: Settings, draft: Draft) -> None:
-    litellm_chains.take_aliases(value, path, draft)
+    chains.take_aliases(value, path, draft)
 
 
 def _max_fallbacks(value: Any, path: str, _given: Settings, draft: Draft) -> None:
@@ -122,11 +122,11 @@ def _max_fallbacks(value: Any, path: str, _given: Settings, draft: Draft) -> Non
 
 
 def _chains(ours: str, value: Any, path: str, _given: Settings, draft: Draft) -> None:
-    litellm_chains.take_chains(value, ours, path, draft.longest_chain, draft)
+    chains.take_chains(value, ours, path, draft.longest_chain, draft)
 
 
 def _default_fallbacks(value: Any, path: str, _given: Settings, draft: Draft) -> None:
-    litellm_chains.take_default(value, "fallbacks", path, draft.longest_chain, draft)
+    chains.take_default(value, "fallbacks", path, draft.longest_chain, draft)
 
 
 def _retries(value: Any, path: str, _given: Settings, draft: Draft) -> None:
@@ -153,7 +153,7 @@ TAKES: dict[str, TakeKey] = {
     "admission_queue_timeout_seconds": _setting("queue", "max_wait", "while all deployments of a model are full"),
     "model_group_alias": _aliases,
     "max_fallbacks": _max_fallbacks,
-    **{key: partial(_chains, key) for key in litellm_chains.CHAINS},
+    **{key: partial(_chains, key) for key in chains.CHAINS},
     "default_fallbacks": _default_fallbacks,
     "num_retries": _retries,
 }

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 import msgspec
 
+from gateway.cli.tables import clean
 from gateway.configuration.yaml_source import item_path, key_path
-from gateway.tables import clean
 
 Verdict = Literal["taken over", "approximated", "not taken over", "added"]
 UNKNOWN = "no key that is known here"

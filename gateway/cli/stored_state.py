@@ -4,8 +4,8 @@ that. Anything else: a command, as redis-cli would send it.
 
 from collections.abc import Mapping, Sequence
 
-from gateway import tables
-from gateway.tables import ClusterView
+from gateway.cli import tables
+from gateway.cli.tables import ClusterView
 from gateway.views.model_stats import duration
 from shared_state.inspection import Inspected, Inspector, inspecting
 from shared_state.money import MICRO

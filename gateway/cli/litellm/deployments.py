@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from gateway.cli.litellm.draft import Draft, deployment_id, model_names, plain_name
+from gateway.cli.litellm.providers import AZURE_BASE, Target, target
+from gateway.cli.litellm.reasons import SHOWN, reason
+from gateway.cli.litellm.report import UNKNOWN, Unusable
+from gateway.cli.litellm.values import Kind, number, switch
 from gateway.configuration.money import CostSettings
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.settings import DeploymentSettings
 from gateway.configuration.yaml_source import item_path, key_path
-from gateway.imports.litellm_draft import Draft, deployment_id, model_names, plain_name
-from gateway.imports.litellm_providers import AZURE_BASE, Target, target
-from gateway.imports.litellm_reasons import SHOWN, reason
-from gateway.imports.litellm_values import Kind, number, switch
-from gateway.imports.report import UNKNOWN, Unusable
 
 _WILDCARD = "PLLM has no wildcards: each model needs an entry with its name"
 

@@ -14,8 +14,8 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 import httpx
 import msgspec
 
-from gateway import tables
-from gateway.tables import ClusterView, Line
+from gateway.cli import tables
+from gateway.cli.tables import ClusterView, Line
 from shared_state.snapshots import DeploymentSnapshot, Event
 
 SILENT_S = 10.0  # both streams say something more often, but for events

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.cli.litellm import deployments, router, store
+from gateway.cli.litellm.draft import Draft
+from gateway.cli.litellm.reasons import reason
+from gateway.cli.litellm.report import UNKNOWN, Row, lines
 from gateway.configuration import yaml_source
 from gateway.configuration.settings import ConfigurationError, parse
 from gateway.configuration.yaml_source import Problem
-from gateway.imports import litellm_deployments, litellm_router, litellm_store
-from gateway.imports.litellm_draft import Draft
-from gateway.imports.litellm_reasons import reason
-from gateway.imports.report import UNKNOWN, Row, lines
 
 _SECTIONS = ("router_settings", "litellm_settings", "general_settings")
 _HEADER = "# From a configuration of LiteLLM's proxy, by pllm import litellm.\n"
@@ -57,11 +57,11 @@ def convert(text: str) -> Import:
     if not isinstance(entries, list) or not entries:
         raise ConfigurationError([Problem("model_list", "expected a list of deployments")])
     draft = Draft(document)
-    litellm_deployments.take(entries, draft)
+    deployments.take(entries, draft)
     _take_store(document, draft)
     if draft.deployments:
         sections = {name: document.get(name) for name in _SECTIONS}
-        litellm_router.take(litellm_router.found_in(sections, draft), draft)
+        router.take(router.found_in(sections, draft), draft)
         draft.router["aliases"] = draft.aliases
     _take_auth(document.get("general_settings"), draft)
     return _finished(document, draft)
@@ -71,14 +71,14 @@ def _take_store(document: dict[object, object], draft: Draft) -> None:
     router, general, litellm = (
         document.get(name) for name in ("router_settings", "general_settings", "litellm_settings")
     )
-    litellm_store.take(router, "router_settings", draft, needs_prefix=True)
+    store.take(router, "router_settings", draft, needs_prefix=True)
     for section, path, key in (
         (router, "router_settings", "cache_kwargs"),
         (general, "general_settings", "coordination_redis"),
         (litellm, "litellm_settings", "cache_params"),
     ):
         if isinstance(section, dict):
-            litellm_store.take(section.get(key), f"{path}.{key}", draft)
+            store.take(section.get(key), f"{path}.{key}", draft)
     if not draft.state:
         draft.report.added("state.url", "none: without a store that they share, several replicas are several gateways")
 
@@ -115,7 +115,7 @@ def _reason(draft: Draft, keys: tuple[str, ...]) -> str:
     if not draft.deployments:
         return "there is no deployment"
     for key in keys:
-        if key in litellm_router.KNOWN and keys[0] in _SECTIONS:
+        if key in router.KNOWN and keys[0] in _SECTIONS:
             return "not read in this section"
         found = reason(key)
         if found != UNKNOWN and key not in _SECTIONS:

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from gateway.imports.report import Unusable
+from gateway.cli.litellm.report import Unusable
 
 Type = Literal["openai", "azure", "anthropic"]
 

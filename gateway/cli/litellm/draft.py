@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from gateway.cli.litellm.providers import AZURE_BASE, PROVIDERS
+from gateway.cli.litellm.report import Report, Unusable
+from gateway.cli.litellm.values import Variables
 from gateway.configuration.router import RouterSettings
 from gateway.configuration.rules import MAX_CANDIDATES, MAX_DEPLOYMENTS
-from gateway.imports.litellm_providers import AZURE_BASE, PROVIDERS
-from gateway.imports.litellm_values import Variables
-from gateway.imports.report import Report, Unusable
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._:/@-]+")
 _NAME_LENGTH, _ID_LENGTH = 256, 64

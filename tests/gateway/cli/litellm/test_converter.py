@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from gateway.cli.litellm.converter import Import, convert, said
+from gateway.cli.litellm.report import UNKNOWN
 from gateway.configuration.settings import ConfigurationError, DeploymentSettings, Settings, parse
 from gateway.configuration.yaml_source import item_path, key_path
-from gateway.imports.litellm import Import, convert, said
-from gateway.imports.report import UNKNOWN
 from gateway.routing.catalog import Catalog
 from tests.support.litellm_documents import NAMES, documents
 
