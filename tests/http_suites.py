@@ -5,10 +5,10 @@ docs/http-suites.md.
 import sys
 from http.client import HTTPException
 
-from tests.gateway.http_suite import Case, Verdict, is_wanted, verdict
-from tests.gateway.http_suite_h1spec import H1SPEC
-from tests.gateway.http_suite_heads import HEADS
-from tests.gateway.http_suite_smuggling import SMUGGLING
+from tests.gateway.http.http_suite import Case, Verdict, is_wanted, verdict
+from tests.gateway.http.http_suite_h1spec import H1SPEC
+from tests.gateway.http.http_suite_heads import HEADS
+from tests.gateway.http.http_suite_smuggling import SMUGGLING
 from tests.support.cluster import deployment, running_cluster, running_store
 from tests.support.raw_provider import RawProvider, running_raw_provider
 from tests.support.wire import Address

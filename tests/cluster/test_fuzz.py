@@ -15,7 +15,7 @@ import pytest
 
 from loadtest.bench_rig import rss_mib
 from shared_state.embedded import EmbeddedStore
-from tests.gateway.http_suite import answers_in
+from tests.gateway.http.http_suite import answers_in
 from tests.loadtest.process import wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
 from tests.support.echo_provider import EchoProvider, running_echo_provider

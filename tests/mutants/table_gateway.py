@@ -3,14 +3,20 @@
 from tests.mutants.slip import Slip, Table
 
 _GATEWAY = "tests/gateway/"
-ADMISSION, AUTH, CHARGING = (f"{_GATEWAY}test_{name}.py" for name in ("admission", "auth", "charging"))
-DISPATCH, INTERRUPT = (f"{_GATEWAY}test_{name}.py" for name in ("dispatch", "interrupt"))
-PRICES, PROVIDER_HTTP, QUEUEING = (f"{_GATEWAY}test_{name}.py" for name in ("prices", "provider_http", "queueing"))
-ADMINS, ORIGIN = (f"{_GATEWAY}test_{name}.py" for name in ("admins", "origin"))
-SHED_MEMORY = f"{_GATEWAY}test_shed_memory.py"
+ADMISSION = "tests/gateway/routing/test_admission.py"
+AUTH = "tests/gateway/request/test_auth.py"
+CHARGING = "tests/gateway/routing/test_charging.py"
+DISPATCH = "tests/gateway/routing/test_dispatch.py"
+INTERRUPT = "tests/gateway/request/test_interrupt.py"
+PRICES = "tests/gateway/routing/test_prices.py"
+PROVIDER_HTTP = "tests/gateway/upstream/test_provider_http.py"
+QUEUEING = "tests/gateway/routing/test_queueing.py"
+ADMINS = "tests/gateway/request/test_admins.py"
+ORIGIN = "tests/gateway/request/test_same_origin.py"
+SHED_MEMORY = "tests/gateway/routing/test_recent_shedding.py"
 SLOW_READER = f"{INTERRUPT}::test_client_that_reads_slowly_gets_its_whole_stream"
 
-HEALTH_CHECKS = f"{_GATEWAY}test_health_checks.py"
+HEALTH_CHECKS = "tests/gateway/routing/test_health_checks.py"
 
 GATEWAY: Table = {
     "gateway/routing/health_checks.py": (
@@ -75,13 +81,13 @@ GATEWAY: Table = {
         Slip(
             "own = {route.model, *(self._aliases.get(name, name) for name in allowed)}",
             "own = {route.model, *allowed}",
-            f"{_GATEWAY}test_catalog.py",
+            "tests/gateway/routing/test_catalog.py",
             "a key that names a model by its alias loses it as a fallback",
         ),
         Slip(
             "chains = {refusal: _of_models(own, chain) for refusal, chain in route.chains.items()}",
             "chains = route.chains",
-            f"{_GATEWAY}test_catalog.py",
+            "tests/gateway/routing/test_catalog.py",
             "a prompt that is too long leads a key to a model that is not on its list",
         ),
     ),
@@ -89,7 +95,7 @@ GATEWAY: Table = {
         Slip(
             "key = (call.model, call.kind, tenant.models)",
             "key = (call.model, call.kind, frozenset[str]())",
-            f"{_GATEWAY}test_routes.py",
+            "tests/gateway/routing/test_model_routes.py",
             "one key falls back by the list of another",
         ),
     ),
@@ -97,7 +103,7 @@ GATEWAY: Table = {
         Slip(
             "while hops and self._is_trusted(peer):",
             "while hops:",
-            f"{_GATEWAY}test_client_address.py",
+            "tests/gateway/request/test_client_address.py",
             "a client chooses its address by a header",
         ),
     ),
@@ -105,13 +111,13 @@ GATEWAY: Table = {
         Slip(
             "network, now = network_of(address), self._now()",
             "network, now = address, self._now()",
-            f"{_GATEWAY}test_wrong_keys.py",
+            "tests/gateway/request/test_wrong_keys.py",
             "a subscriber of IPv6 has 2^64 addresses to guess from",
         ),
         Slip(
             "self._due_s.popitem(last=False)",
             "self._due_s.popitem()",
-            f"{_GATEWAY}test_wrong_keys.py",
+            "tests/gateway/request/test_wrong_keys.py",
             "an attacker with many addresses makes the table forget the newest",
         ),
     ),
@@ -119,7 +125,7 @@ GATEWAY: Table = {
         Slip(
             "any(word in lower for word in _PLACEHOLDERS)",
             "any(word in key for word in _PLACEHOLDERS)",
-            f"{_GATEWAY}test_key_strength.py",
+            "tests/gateway/configuration/test_key_strength.py",
             "a placeholder in capitals is exposed to the network",
         ),
     ),
@@ -127,13 +133,13 @@ GATEWAY: Table = {
         Slip(
             "if admin is not None and admin.may_act_as(role):",
             "if admin is not None:",
-            f"{_GATEWAY}endpoints/test_roles.py",
+            "tests/gateway/endpoints/admin/test_roles.py",
             "the key of a dashboard makes tenants",
         ),
         Slip(
             'if self._authenticator.admins.mode == "key":',
             "if False:",
-            f"{_GATEWAY}endpoints/test_roles.py",
+            "tests/gateway/endpoints/admin/test_roles.py",
             "every caller reads the names of tenants and what they spend",
         ),
     ),
@@ -189,7 +195,7 @@ GATEWAY: Table = {
         Slip(
             'if scope["type"] == "http" and self._is_open() else None',
             'if scope["type"] == "http" and not self._is_open() else None',
-            f"{_GATEWAY}endpoints/test_threshold.py",
+            "tests/gateway/endpoints/test_threshold.py",
             "a page of another site reads what a gateway without keys shows",
         ),
     ),
@@ -197,7 +203,7 @@ GATEWAY: Table = {
         Slip(
             "if authenticator.is_open() and (fault := foreign_call(headers)):",
             "if not authenticator.is_open() and (fault := foreign_call(headers)):",
-            f"{_GATEWAY}endpoints/test_threshold.py",
+            "tests/gateway/endpoints/test_threshold.py",
             "a page of another site spends the money of a gateway without keys",
         ),
     ),

@@ -3,16 +3,28 @@
 from tests.mutants.slip import Slip, Table
 
 _GATEWAY = "tests/gateway/"
-CLASSIFY, COOLDOWNS, WORDS = (f"{_GATEWAY}test_{name}.py" for name in ("classify", "cooldowns", "error_words"))
-CONTENT, PROGRESS, SSE = (f"{_GATEWAY}test_{name}.py" for name in ("stream_content", "stream_progress", "sse"))
-ERRORS, EXHAUSTED = (f"{_GATEWAY}test_{name}.py" for name in ("upstream_errors", "exhausted"))
-DISPATCH, INTERRUPT, UPSTREAM = (f"{_GATEWAY}test_{name}.py" for name in ("dispatch", "interrupt", "upstream"))
-JUDGEMENT, COMMIT, HTTP = (f"{_GATEWAY}test_{name}.py" for name in ("judgement", "commit", "provider_http"))
-OWN_FAULTS, LAST_ATTEMPT = (f"{_GATEWAY}test_{name}.py" for name in ("own_faults", "last_attempt"))
-CONNECTIONS, SHOULD_RETRY = (f"{_GATEWAY}test_{name}.py" for name in ("connections", "should_retry"))
-HUNG, IN_HAND = "tests/cluster/test_hung_provider.py", f"{_GATEWAY}test_in_hand.py"
-FIRST_BYTE = f"{_GATEWAY}endpoints/test_inference.py::test_stream_without_a_first_byte_in_time_falls_back"
-FAILURE_LOG, CHARGING = (f"{_GATEWAY}test_{name}.py" for name in ("failure_log", "charging"))
+CLASSIFY = "tests/gateway/upstream/test_classify.py"
+COOLDOWNS = "tests/gateway/upstream/test_cooldowns.py"
+WORDS = "tests/gateway/upstream/test_error_words.py"
+CONTENT = "tests/gateway/upstream/test_stream_content.py"
+PROGRESS = "tests/gateway/upstream/test_stream_progress.py"
+SSE = "tests/gateway/upstream/test_sse.py"
+ERRORS = "tests/gateway/upstream/test_upstream_errors.py"
+EXHAUSTED = "tests/gateway/routing/test_final_errors.py"
+DISPATCH = "tests/gateway/routing/test_dispatch.py"
+INTERRUPT = "tests/gateway/request/test_interrupt.py"
+UPSTREAM = "tests/gateway/upstream/test_client.py"
+JUDGEMENT = "tests/gateway/upstream/test_judgement.py"
+COMMIT = "tests/gateway/upstream/test_commit.py"
+HTTP = "tests/gateway/upstream/test_provider_http.py"
+OWN_FAULTS = "tests/gateway/routing/test_own_faults.py"
+LAST_ATTEMPT = "tests/gateway/routing/test_last_attempt.py"
+CONNECTIONS = "tests/gateway/upstream/test_connections.py"
+SHOULD_RETRY = "tests/gateway/routing/test_should_retry.py"
+HUNG, IN_HAND = "tests/cluster/test_hung_provider.py", "tests/gateway/routing/test_in_hand.py"
+FIRST_BYTE = "tests/gateway/endpoints/test_inference.py::test_stream_without_a_first_byte_in_time_falls_back"
+FAILURE_LOG = "tests/gateway/routing/test_failure_log.py"
+CHARGING = "tests/gateway/routing/test_charging.py"
 
 JUDGEMENTS: Table = {
     "gateway/upstream/classify.py": (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared_state.embedded import EmbeddedStore
-from tests.gateway.endpoints.test_admin_access import CALLS, FOREIGN
+from tests.gateway.endpoints.admin.test_admin_access import CALLS, FOREIGN
 from tests.loadtest.process import CHAT, ProviderProcess, chat_body
 from tests.support.cluster import ReplicaProcess, deployment, free_port, running_cluster
 from tests.support.wire import ask, request_bytes

@@ -18,7 +18,7 @@ from gateway.configuration.yaml_source import item_path, key_path
 from gateway.routing.catalog import Catalog
 from tests.support.litellm_documents import NAMES, documents
 
-EXAMPLES = Path(__file__).parent / "litellm"
+EXAMPLES = Path(__file__).parent / "examples"
 REPEATABLE = hypothesis_settings(deadline=None, derandomize=True, max_examples=100)
 
 

@@ -1,6 +1,6 @@
 """Http11Probe's cases about the length of a body: two parsers that disagree on it smuggle a request."""
 
-from tests.gateway.http_suite import (
+from tests.gateway.http.http_suite import (
     BODY,
     CHUNK,
     CHUNKED,

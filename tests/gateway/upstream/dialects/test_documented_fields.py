@@ -19,7 +19,7 @@ from gateway.request.calls import Kind, parse
 from gateway.upstream.dialects.chat_as_messages import translation as chat_as_messages
 from gateway.upstream.dialects.messages_as_chat import translation as messages_as_chat
 
-DOCS = Path(__file__).resolve().parents[3] / "docs"
+DOCS = Path(__file__).resolve().parents[4] / "docs"
 USER = {"role": "user", "content": "hi"}
 
 

@@ -1,6 +1,6 @@
 """h1spec's cases: requests in fragments, and which requests are valid."""
 
-from tests.gateway.http_suite import (
+from tests.gateway.http.http_suite import (
     BODY,
     CHUNKED,
     CHUNKS,

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from tests.gateway.http_suite import Case, is_wanted, verdict
-from tests.gateway.http_suite_h1spec import H1SPEC
-from tests.gateway.http_suite_heads import HEADS
-from tests.gateway.http_suite_smuggling import SMUGGLING
+from tests.gateway.http.http_suite import Case, is_wanted, verdict
+from tests.gateway.http.http_suite_h1spec import H1SPEC
+from tests.gateway.http.http_suite_heads import HEADS
+from tests.gateway.http.http_suite_smuggling import SMUGGLING
 from tests.support.cluster import Cluster, ReplicaProcess
 from tests.support.raw_provider import RawProvider
 

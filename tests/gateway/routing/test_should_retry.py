@@ -31,7 +31,7 @@ from tests.loadtest.process import ProviderProcess
 from tests.support.cluster import ReplicaProcess
 from tests.support.raw_provider import RawProvider, plain
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs/judgement.md").read_text().split("## When a client should retry\n")[1]
 THE_SAME = "the provider's"
 RETRIED = (408, 409, 429)  # by official SDKs, with every status from 500 on

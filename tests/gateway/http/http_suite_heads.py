@@ -2,7 +2,7 @@
 
 import random
 
-from tests.gateway.http_suite import (
+from tests.gateway.http.http_suite import (
     BODY,
     CHUNKED,
     CHUNKS,

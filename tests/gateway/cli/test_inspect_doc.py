@@ -14,7 +14,7 @@ from tests.support.demo import REPLICAS, running_demo
 from tests.support.stores import RedisCli
 from tests.support.wire import Call, ask, chat_bytes, request_bytes
 
-TEXT = (Path(__file__).resolve().parent.parent.parent / "docs" / "inspect.md").read_text()
+TEXT = (Path(__file__).resolve().parents[3] / "docs/inspect.md").read_text()
 HEALTHY = "pllm:{default}:deployment:gpt-4-healthy"
 COMMANDS = re.findall(r"^\$ redis-cli (.+)\n((?:(?!\$ |```).*\n)*)", TEXT, re.MULTILINE)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared_state.embedded import EmbeddedStore
-from tests.gateway.endpoints.test_admin_access import CALLS
+from tests.gateway.endpoints.admin.test_admin_access import CALLS
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
 
