@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from loadtest.provider import die_with_parent
+from loadtest.provider.server import die_with_parent
 
 NEAR, FAR = "198.18.0.1", "198.18.0.2"  # of the block that is set aside for measurements (RFC 2544)
 DEVICE = "pllm-line"

@@ -17,7 +17,7 @@ from loadtest.bench_rig import family
 from loadtest.packages import last_words
 from loadtest.peer_sites import Launch, Site
 from loadtest.peers import Peer, PeerTrouble
-from loadtest.provider import die_with_parent
+from loadtest.provider.server import die_with_parent
 
 READY_S = 90.0  # LiteLLM takes a quarter of that on one core, four of them on two cores more
 ANSWER_S = 5.0

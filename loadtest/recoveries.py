@@ -26,11 +26,11 @@ import msgspec
 import yaml
 
 from loadtest import claude_code, outage
-from loadtest.behaviour import Behaviour
 from loadtest.bench_parts import free_port
 from loadtest.claude_code import ClaudeCode
-from loadtest.dialects import words
 from loadtest.packages import PackageTrouble, install
+from loadtest.provider.behaviour import Behaviour
+from loadtest.provider.dialects import words
 from loadtest.sdks import SDKS, Client
 
 AT_ONCE = 4  # lanes; most of a trial is the pause before a retry
@@ -95,7 +95,7 @@ Results = dict[tuple[str, str, str], list[Trial]]
 def run_lane(lane: Lane, faults: Sequence[Fault], trials: int, connect: Connect) -> Results:
     provider = free_port()
     with contextlib.ExitStack() as stack:
-        command = (sys.executable, "-m", "loadtest.provider", "--port", str(provider), "--name", "fake")
+        command = (sys.executable, "-m", "loadtest.provider.server", "--port", str(provider), "--name", "fake")
         stack.enter_context(outage.running(*command, port=provider))
         port = provider
         if lane.way == "through":

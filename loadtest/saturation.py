@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from loadtest.provider import die_with_parent
+from loadtest.provider.server import die_with_parent
 from loadtest.scenario import Scenario
 from loadtest.small_cluster import SmallCluster
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from loadtest.behaviour import Behaviour, merge
+from loadtest.provider.behaviour import Behaviour, merge
 from loadtest.values import parse_duration
 
 FOLDER = Path(__file__).parent / "scenarios"

@@ -13,7 +13,7 @@ import msgspec
 import yaml
 
 from loadtest.bench_parts import free_port, store_binary, wait_for
-from loadtest.provider import die_with_parent
+from loadtest.provider.server import die_with_parent
 from loadtest.scenario import Scenario
 
 STOP_S = 10.0
@@ -109,7 +109,7 @@ class SmallCluster:
 
     def _provider(self, name: str, behaviour: dict[str, Any]) -> list[str]:
         told = msgspec.json.encode(behaviour).decode()
-        command = [sys.executable, "-m", "loadtest.provider", "--port", str(self._ports[name]), "--name", name]
+        command = [sys.executable, "-m", "loadtest.provider.server", "--port", str(self._ports[name]), "--name", name]
         return [*command, "--behaviour", told]
 
     def _replica(self, name: str) -> list[str]:

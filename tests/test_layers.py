@@ -248,7 +248,14 @@ ORDER = {
         ),
         *("measure", "histogram", "slo", "requests"),
         *("stream_source", "outage", "geography", "long_line", "capacity", "capacity_model", "bench_parts"),
-        *("provider", "exchange", "counts", "dialects", "tool_calls", "behaviour"),
+        *(
+            "provider.server",
+            "provider.exchange",
+            "provider.counts",
+            "provider.dialects",
+            "provider.tool_calls",
+            "provider.behaviour",
+        ),
     ),
 }
 MAY_IMPORT = {"gateway": {"gateway", "shared_state"}, "shared_state": {"shared_state"}, "loadtest": {"loadtest"}}

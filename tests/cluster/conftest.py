@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import pytest
 
-from loadtest.behaviour import Behaviour
+from loadtest.provider.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess
 from tests.support.cluster import Cluster, deployment, running_cluster, running_providers, running_store

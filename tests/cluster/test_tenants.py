@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtest.behaviour import Behaviour
+from loadtest.provider.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster

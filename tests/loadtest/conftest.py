@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from loadtest.behaviour import Behaviour
+from loadtest.provider.behaviour import Behaviour
 from tests.loadtest.process import ProviderProcess, running_provider
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.counts import Counts
+from loadtest.provider.counts import Counts
 from tests.loadtest.process import CHAT, ProviderProcess
 
 ENDINGS = ("succeeded", "errors", "aborted", "cut")

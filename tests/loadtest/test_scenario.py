@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.behaviour import Behaviour, merge
 from loadtest.flags import parse_flags
+from loadtest.provider.behaviour import Behaviour, merge
 from loadtest.scenario import BadScenario, names, read_scenario
 
 SOUND = "title: t\nload: -rps 5 -duration 1s\nproviders: {azure: {}}\n"

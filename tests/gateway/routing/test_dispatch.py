@@ -9,7 +9,7 @@ import pytest
 
 from gateway.configuration.settings import DeploymentSettings
 from gateway.routing.deadline import Deadline, Limits
-from loadtest.behaviour import Behaviour
+from loadtest.provider.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore
 from shared_state.records import Outcome
 from tests.loadtest.process import ProviderProcess, wait_until

@@ -12,7 +12,7 @@ import pytest
 from gateway.routing.last_attempt import COOLED_S, RETRY_AFTER_MOST_S, pause_s
 from gateway.upstream.classify import judge
 from gateway.upstream.exchange import Exchange
-from loadtest.behaviour import Behaviour
+from loadtest.provider.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster

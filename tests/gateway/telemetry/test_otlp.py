@@ -11,7 +11,7 @@ from gateway.configuration.settings import ConfigurationError
 from gateway.request.calls import Kind
 from gateway.routing.tracing import ENDPOINTS, NO_TRACE, Tracer, is_wanted
 from gateway.telemetry.otlp import tracer
-from loadtest.behaviour import Behaviour
+from loadtest.provider.behaviour import Behaviour
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster

@@ -13,10 +13,10 @@ from typing import Never
 
 from aiohttp import web
 
-from loadtest import dialects
-from loadtest.behaviour import Behaviour, Script
-from loadtest.counts import Counts
-from loadtest.dialects import Call, Kind
+from loadtest.provider import dialects
+from loadtest.provider.behaviour import Behaviour, Script
+from loadtest.provider.counts import Counts
+from loadtest.provider.dialects import Call, Kind
 
 HTML_PAGE = b"<html><body><h1>Bad Gateway</h1></body></html>"
 JSON = "application/json"

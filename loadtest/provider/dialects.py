@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from loadtest import tool_calls
-from loadtest.tool_calls import ToolCall
+from loadtest.provider import tool_calls
+from loadtest.provider.tool_calls import ToolCall
 
 PROMPT_TOKENS = 10
 EMBEDDING = [0.1, -0.2, 0.3, -0.4, 0.5, -0.6, 0.7, -0.8]

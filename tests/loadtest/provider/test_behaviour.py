@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtest.behaviour import Behaviour, Plan, Script, merge
+from loadtest.provider.behaviour import Behaviour, Plan, Script, merge
 
 
 def delays_ms(count: int, **fields: Any) -> list[float]:

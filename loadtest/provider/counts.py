@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from loadtest.dialects import NOT_JSON
+from loadtest.provider.dialects import NOT_JSON
 
 
 class Counts(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""The command `python -m loadtest.provider`: a fake LLM provider whose behaviour is scripted.
+"""The command `python -m loadtest.provider.server`: a fake LLM provider whose behaviour is scripted.
 
 It is a process of its own, not a mock, because what it is for (hangs, cuts, clients that leave) only
 happens on real sockets.
@@ -17,10 +17,10 @@ import msgspec
 import uvloop
 from aiohttp import web
 
-from loadtest import dialects
-from loadtest.behaviour import Behaviour, NonNegative, Script, merge
-from loadtest.counts import Counts
-from loadtest.exchange import JSON, Ending, Exchange, Slots
+from loadtest.provider import dialects
+from loadtest.provider.behaviour import Behaviour, NonNegative, Script, merge
+from loadtest.provider.counts import Counts
+from loadtest.provider.exchange import JSON, Ending, Exchange, Slots
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 SHUTDOWN_S = 0.01  # not 0, which aiohttp takes for "no limit"
@@ -161,7 +161,7 @@ def die_with_parent() -> None:
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.provider", description="A fake LLM provider.")
+    parser = argparse.ArgumentParser(prog="python -m loadtest.provider.server", description="A fake LLM provider.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True, help="0 picks a free one")
     parser.add_argument("--name", default="healthy", help="shown in answers")
