@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from loadtest.open_files import allow_many
+from loadtest.load.open_files import allow_many
 
 CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
 MIB = 1_048_576

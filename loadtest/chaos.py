@@ -18,11 +18,11 @@ import msgspec
 import uvloop
 
 from loadtest.charts import Mark
-from loadtest.crew import Crew
 from loadtest.deeds import Deed, Deeds, read_counts
 from loadtest.events import Event, EventsUnknown, fetch_events
-from loadtest.flags import parse_flags
-from loadtest.measure import Moment
+from loadtest.load.crew import Crew
+from loadtest.load.flags import parse_flags
+from loadtest.load.measure import Moment
 from loadtest.page import draw_run, mark_event
 from loadtest.paper import Paper
 from loadtest.report import render_goodput, render_head, render_ms

@@ -13,17 +13,17 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from loadtest.crew import Crew
-from loadtest.drive import Result
 from loadtest.events import Event, EventsUnknown, fetch_events
-from loadtest.flags import Options, parse_flags
-from loadtest.open_files import allow_many
+from loadtest.load.crew import Crew
+from loadtest.load.flags import Options, parse_flags
+from loadtest.load.open_files import allow_many
+from loadtest.load.runner import Result
+from loadtest.load.share import Part, ignore, render_sample
+from loadtest.load.worker import Progress
 from loadtest.page import render_page
 from loadtest.paper import Paper, open_standard_streams
-from loadtest.part import Part, ignore, render_sample
 from loadtest.report import render_plan, render_table
 from loadtest.summary import Summary, summarise
-from loadtest.worker import Progress
 
 INTERRUPTED = 128 + signal.SIGINT
 SHOW_S = 1.0

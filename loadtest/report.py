@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from loadtest.client import UNREACHABLE
-from loadtest.drive import Load
-from loadtest.requests import Target
+from loadtest.load.client import UNREACHABLE
+from loadtest.load.requests import Target
+from loadtest.load.runner import Load
 from loadtest.summary import GroupSummary, Summary
 
 # Above these the load generator itself may be what was measured.

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from loadtest.load.flag_values import parse_duration
 from loadtest.provider.behaviour import Behaviour, merge
-from loadtest.values import parse_duration
 
 FOLDER = Path(__file__).parent / "scenarios"
 REPLICAS_MOST = 16  # on one machine that runs all the rest as well

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import msgspec
 
-from loadtest.answers import StreamReader, judge_error
 from loadtest.bench_parts import free_port
 from loadtest.engine import LLAMA, Llama, Provider
+from loadtest.load.answers import StreamReader, judge_error
 from loadtest.packages import PackageTrouble, install
 from loadtest.recoveries import WAYS, gateway, measured
 

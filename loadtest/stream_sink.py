@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 from loadtest.bench_parts import DUE, DUE_DIGITS, MODEL
-from loadtest.histogram import percentile
+from loadtest.load.histogram import percentile
 
 STALLED_S = 1.0
 RAMP_S = 2.0  # over which the streams begin

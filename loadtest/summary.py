@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from loadtest.drive import Load, Result
-from loadtest.histogram import Percentiles
-from loadtest.measure import Group, Measurement, Moment
-from loadtest.requests import Target
-from loadtest.slo import Slo
+from loadtest.load.histogram import Percentiles
+from loadtest.load.measure import Group, Measurement, Moment
+from loadtest.load.requests import Target
+from loadtest.load.runner import Load, Result
+from loadtest.load.slo import Slo
 
 
 class GroupSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -232,8 +232,8 @@ ORDER = {
         *("side_by_side", "engine", "recoveries", "claude_code", "sdks", "llama_engine"),
         *("attacks", "attack_rig", "attack_clients", "attack_providers"),
         *("__main__", "command", "page", "charts", "events", "deeds", "report", "summary", "paper"),
-        *("crew", "worker", "part", "flags", "flag_texts", "values", "drive"),
-        *("client", "connection", "answers", "arrivals", "open_files"),
+        *("load.crew", "load.worker", "load.share", "load.flags", "load.flag_texts", "load.flag_values", "load.runner"),
+        *("load.client", "load.connection", "load.answers", "load.arrivals", "load.open_files"),
         *("peer_report", "peer_measures", "peer_figures", "peer_replica", "peers", "peer_envoy", "peer_sites"),
         "packages",
         *(
@@ -246,7 +246,7 @@ ORDER = {
             "bench_rig",
             "stream_sink",
         ),
-        *("measure", "histogram", "slo", "requests"),
+        *("load.measure", "load.histogram", "load.slo", "load.requests"),
         *("stream_source", "outage", "geography", "long_line", "capacity", "capacity_model", "bench_parts"),
         *(
             "provider.server",

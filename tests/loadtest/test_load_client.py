@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from loadtest.client import Client
-from loadtest.connection import ANSWER_MOST
-from loadtest.measure import Sample
-from loadtest.requests import Share, Target
+from loadtest.load.client import Client
+from loadtest.load.connection import ANSWER_MOST
+from loadtest.load.measure import Sample
+from loadtest.load.requests import Share, Target
 from tests.loadtest.process import CHAT, ProviderProcess
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
-from loadtest.drive import Load, Result
 from loadtest.events import Event
-from loadtest.measure import Measurement, Sample
+from loadtest.load.measure import Measurement, Sample
+from loadtest.load.requests import Target
+from loadtest.load.runner import Load, Result
+from loadtest.load.slo import Slo
 from loadtest.page import draw_run, render_page
-from loadtest.requests import Target
-from loadtest.slo import Slo
 from loadtest.summary import Summary, summarise
 
 

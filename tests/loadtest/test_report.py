@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtest.drive import Load, Result, Run
-from loadtest.histogram import Percentiles
-from loadtest.measure import Measurement, Sample
+from loadtest.load.histogram import Percentiles
+from loadtest.load.measure import Measurement, Sample
+from loadtest.load.requests import Share, Target
+from loadtest.load.runner import Load, Result, Run
+from loadtest.load.slo import Slo
 from loadtest.report import render_plan, render_table
-from loadtest.requests import Share, Target
-from loadtest.slo import Slo
 from loadtest.summary import Summary, summarise
 
 TARGET = Target(urls=["http://a/x"])

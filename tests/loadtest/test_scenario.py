@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.flags import parse_flags
+from loadtest.load.flags import parse_flags
 from loadtest.provider.behaviour import Behaviour, merge
 from loadtest.scenario import BadScenario, names, read_scenario
 

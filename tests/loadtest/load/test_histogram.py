@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from loadtest.histogram import MOST_ERROR, Histogram, Percentiles, percentile
+from loadtest.load.histogram import MOST_ERROR, Histogram, Percentiles, percentile
 
 
 def histogram(values: list[float]) -> Histogram:

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtest.measure import NAMES_MOST, OTHERS, Measurement, Sample
-from loadtest.slo import Slo
+from loadtest.load.measure import NAMES_MOST, OTHERS, Measurement, Sample
+from loadtest.load.slo import Slo
 
 
 def sample(**fields: Any) -> Sample:

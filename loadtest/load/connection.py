@@ -9,7 +9,7 @@ from typing import cast
 
 import httptools
 
-from loadtest.answers import StreamReader, Verdict, judge_error, judge_plain
+from loadtest.load.answers import StreamReader, Verdict, judge_error, judge_plain
 
 ANSWER_MOST = 16 * 2**20  # bytes, head included: no chat completion has as many, and a server without end has more
 

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
 
-from loadtest.arrivals import STEADY, Arrivals, Shape, plan_arrivals
-from loadtest.measure import Measurement, Sample
-from loadtest.slo import Slo
+from loadtest.load.arrivals import STEADY, Arrivals, Shape, plan_arrivals
+from loadtest.load.measure import Measurement, Sample
+from loadtest.load.slo import Slo
 
 BACKLOG_MOST = 100_000  # calls begun and not ended: more would take all memory, and none of them would be in time
 BURST = 32  # overdue calls that are begun before answers get their turn

@@ -5,7 +5,7 @@ from itertools import islice, pairwise
 
 import pytest
 
-from loadtest.arrivals import Arrivals, Shape, constant, plan_arrivals, poisson, ramp, spike
+from loadtest.load.arrivals import Arrivals, Shape, constant, plan_arrivals, poisson, ramp, spike
 
 
 def test_constant_arrivals_are_evenly_spaced_from_zero() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from loadtest.drive import BURST, Load, Run
-from loadtest.measure import Sample
+from loadtest.load.measure import Sample
+from loadtest.load.runner import BURST, Load, Run
 
 Calls = Callable[[float], Awaitable[Sample]]
 

@@ -6,8 +6,8 @@ All raise ValueError with a reason that can be shown.
 import math
 import re
 
-from loadtest.requests import Share
-from loadtest.slo import Slo
+from loadtest.load.requests import Share
+from loadtest.load.slo import Slo
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _OBJECTIVES = ("ttft", "gap", "latency")

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.arrivals import Shape
-from loadtest.flag_texts import parse_urls
-from loadtest.flags import parse_flags
-from loadtest.requests import Share
-from loadtest.slo import Slo
-from loadtest.values import parse_duration
+from loadtest.load.arrivals import Shape
+from loadtest.load.flag_texts import parse_urls
+from loadtest.load.flag_values import parse_duration
+from loadtest.load.flags import parse_flags
+from loadtest.load.requests import Share
+from loadtest.load.slo import Slo
 
 CHAT = "/v1/chat/completions"
 

@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from loadtest.drive import Result
-from loadtest.flags import Options
-from loadtest.measure import Measurement
-from loadtest.part import share_out
-from loadtest.worker import Begin, Done, Line, Message, Progress, Ready, frame, read_frame
+from loadtest.load.flags import Options
+from loadtest.load.measure import Measurement
+from loadtest.load.runner import Result
+from loadtest.load.share import share_out
+from loadtest.load.worker import Begin, Done, Line, Message, Progress, Ready, frame, read_frame
 
 HEAD_START_S = 0.05  # for the word to begin to reach all of them
 LAST_WORDS_S = 10.0
@@ -44,7 +44,7 @@ class Crew:
         processes: list[Process] = []
         try:
             for _ in range(self._options.processes):
-                command = (sys.executable, "-m", "loadtest.worker")
+                command = (sys.executable, "-m", "loadtest.load.worker")
                 processes.append(
                     await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, start_new_session=True)
                 )

@@ -1,4 +1,4 @@
-"""The command `python -m loadtest.worker`: one of the processes that share a load; `loadtest.crew` starts and ends it.
+"""The command `python -m loadtest.load.worker`: one of the processes that share a load; `loadtest.load.crew` starts and ends it.
 
 It is told its part on standard input and answers on standard output, in frames: four bytes of length, then msgpack.
 When its input ends, so does its run: whoever started it may have died.
@@ -12,10 +12,10 @@ import sys
 import msgspec
 import uvloop
 
-from loadtest.drive import Result
-from loadtest.flags import Options
-from loadtest.open_files import allow_many
-from loadtest.part import Part, ignore, render_sample
+from loadtest.load.flags import Options
+from loadtest.load.open_files import allow_many
+from loadtest.load.runner import Result
+from loadtest.load.share import Part, ignore, render_sample
 
 TELL_S = 0.5
 

@@ -6,11 +6,11 @@ from typing import Self
 
 import msgspec
 
-from loadtest.client import Client
-from loadtest.drive import Load, Run
-from loadtest.flags import Options
-from loadtest.measure import Sample
-from loadtest.requests import Target
+from loadtest.load.client import Client
+from loadtest.load.flags import Options
+from loadtest.load.measure import Sample
+from loadtest.load.requests import Target
+from loadtest.load.runner import Load, Run
 
 SEEDS_APART = 7919  # any number that people's own seeds are unlikely to be apart
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from loadtest.flags import parse_flags
-from loadtest.part import share_out
+from loadtest.load.flags import parse_flags
+from loadtest.load.share import share_out
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 7])

@@ -9,12 +9,12 @@ from typing import TypeVar
 
 import msgspec
 
-from loadtest.arrivals import STEADY, Shape
-from loadtest.drive import Load
-from loadtest.flag_texts import CHAT_PATH, parse_file, parse_header, parse_key, parse_urls, with_scenario
-from loadtest.requests import Share, Target
-from loadtest.slo import Slo
-from loadtest.values import parse_duration, parse_mix, parse_number, parse_positive, parse_slo
+from loadtest.load.arrivals import STEADY, Shape
+from loadtest.load.flag_texts import CHAT_PATH, parse_file, parse_header, parse_key, parse_urls, with_scenario
+from loadtest.load.flag_values import parse_duration, parse_mix, parse_number, parse_positive, parse_slo
+from loadtest.load.requests import Share, Target
+from loadtest.load.runner import Load
+from loadtest.load.slo import Slo
 
 CALLERS = 10
 # Enough that only a real backlog is held back, and within the usual limit of 1024 open files.

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from loadtest.histogram import Histogram
-from loadtest.slo import Slo
+from loadtest.load.histogram import Histogram
+from loadtest.load.slo import Slo
 
 NAMES_MOST = 200  # told apart in each list; a server that invents a name for each answer must not fill the memory
 OTHERS = "(others)"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtest.answers import StreamReader, Verdict, judge_error, judge_plain
+from loadtest.load.answers import StreamReader, Verdict, judge_error, judge_plain
 
 CHUNK = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
 DONE = b"data: [DONE]\n\n"

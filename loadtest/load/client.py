@@ -13,10 +13,10 @@ import time
 from types import TracebackType
 from typing import Self
 
-from loadtest.answers import Verdict
-from loadtest.connection import Answer, Connection
-from loadtest.measure import Sample
-from loadtest.requests import Address, Request, Requests, Target
+from loadtest.load.answers import Verdict
+from loadtest.load.connection import Answer, Connection
+from loadtest.load.measure import Sample
+from loadtest.load.requests import Address, Request, Requests, Target
 
 GIVE_UP_WITHIN = 4  # events with content: what most streams reach
 UNREACHABLE = "cannot connect"

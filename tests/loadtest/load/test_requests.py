@@ -5,7 +5,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from loadtest.requests import Request, Requests, Share, Target
+from loadtest.load.requests import Request, Requests, Share, Target
 
 URL = "http://gateway:8080/v1/chat/completions"
 
