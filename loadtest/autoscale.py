@@ -19,7 +19,7 @@ import msgspec
 import uvloop
 
 from loadtest.bench_parts import EMPTY_CALL
-from loadtest.charts import COLOURS, RED, Line, Panel, draw_timeline
+from loadtest.report.charts import COLOURS, RED, Line, Panel, draw_timeline
 from loadtest.scenario import Scenario
 from loadtest.small_cluster import SmallCluster
 

@@ -23,11 +23,11 @@ import msgspec
 
 from loadtest.bench_rig import Bench
 from loadtest.load.flag_texts import parse_file
-from loadtest.paper import Paper
 from loadtest.peer_figures import Results, Trouble
 from loadtest.peer_measures import OUTAGES, measure_outage, measure_plain, measure_streams
 from loadtest.peer_report import Run, render
 from loadtest.peers import ALL, OURS, Peer, PeerTrouble, install, missing_tools
+from loadtest.report.output import Paper
 
 PARTS = ("plain", "streams", "outage")
 REPLICAS = (1, 2, 4)

@@ -17,18 +17,18 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from loadtest.charts import Mark
 from loadtest.deeds import Deed, Deeds, read_counts
-from loadtest.events import Event, EventsUnknown, fetch_events
 from loadtest.load.crew import Crew
 from loadtest.load.flags import parse_flags
 from loadtest.load.measure import Moment
-from loadtest.page import draw_run, mark_event
-from loadtest.paper import Paper
-from loadtest.report import render_goodput, render_head, render_ms
+from loadtest.report.charts import Mark
+from loadtest.report.cluster_events import Event, EventsUnknown, fetch_events
+from loadtest.report.html import draw_run, mark_event
+from loadtest.report.output import Paper
+from loadtest.report.summary import Summary, summarise
+from loadtest.report.text import render_goodput, render_head, render_ms
 from loadtest.scenario import BadScenario, Scenario, Step, names, read_scenario
 from loadtest.small_cluster import SmallCluster
-from loadtest.summary import Summary, summarise
 
 POLL_S = 0.5
 STEP_COLOUR = "#1a1a1a"

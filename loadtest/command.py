@@ -13,17 +13,17 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from loadtest.events import Event, EventsUnknown, fetch_events
 from loadtest.load.crew import Crew
 from loadtest.load.flags import Options, parse_flags
 from loadtest.load.open_files import allow_many
 from loadtest.load.runner import Result
 from loadtest.load.share import Part, ignore, render_sample
 from loadtest.load.worker import Progress
-from loadtest.page import render_page
-from loadtest.paper import Paper, open_standard_streams
-from loadtest.report import render_plan, render_table
-from loadtest.summary import Summary, summarise
+from loadtest.report.cluster_events import Event, EventsUnknown, fetch_events
+from loadtest.report.html import render_page
+from loadtest.report.output import Paper, open_standard_streams
+from loadtest.report.summary import Summary, summarise
+from loadtest.report.text import render_plan, render_table
 
 INTERRUPTED = 128 + signal.SIGINT
 SHOW_S = 1.0

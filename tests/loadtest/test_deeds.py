@@ -1,7 +1,7 @@
 """What replicas count, taken together over a run."""
 
 from loadtest.deeds import Deeds, read_counts
-from tests.loadtest.test_events import answering, whole
+from tests.loadtest.report.test_cluster_events import answering, whole
 
 SHED = ("pllm_shed_total", 'class="low",reason="priority"')
 METRICS = b"""\

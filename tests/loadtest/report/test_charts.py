@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from loadtest.charts import LEFT, RIGHT, WIDTH, Line, Mark, Panel, _round_up, draw_timeline
+from loadtest.report.charts import LEFT, RIGHT, WIDTH, Line, Mark, Panel, _round_up, draw_timeline
 
 SVG = "{http://www.w3.org/2000/svg}"
 

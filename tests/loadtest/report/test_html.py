@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 
-from loadtest.events import Event
 from loadtest.load.measure import Measurement, Sample
 from loadtest.load.requests import Target
 from loadtest.load.runner import Load, Result
 from loadtest.load.slo import Slo
-from loadtest.page import draw_run, render_page
-from loadtest.summary import Summary, summarise
+from loadtest.report.cluster_events import Event
+from loadtest.report.html import draw_run, render_page
+from loadtest.report.summary import Summary, summarise
 
 
 def summary_of(*samples: dict[str, Any]) -> Summary:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from loadtest.events import EventsUnknown, fetch_events
+from loadtest.report.cluster_events import EventsUnknown, fetch_events
 
 EVENTS = b'{"events": [{"subject": "azure", "from": "closed", "to": "open", "reason": "slow", "at_ms": 5}]}'
 

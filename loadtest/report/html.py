@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 
-from loadtest.charts import COLOURS, GREY, RED, WARM, Line, Mark, Panel, draw_timeline
-from loadtest.events import Event
-from loadtest.report import latency_rows, render_doubts, render_goodput, render_head, render_ms
-from loadtest.summary import MomentSummary, Summary
+from loadtest.report.charts import COLOURS, GREY, RED, WARM, Line, Mark, Panel, draw_timeline
+from loadtest.report.cluster_events import Event
+from loadtest.report.summary import MomentSummary, Summary
+from loadtest.report.text import latency_rows, render_doubts, render_goodput, render_head, render_ms
 
 _STYLE = """\
 body { font: 15px/1.5 sans-serif; color: #222; background: #fff; max-width: 900px; margin: 2em auto; padding: 0 1em }

@@ -7,7 +7,7 @@ import msgspec
 from loadtest.load.client import UNREACHABLE
 from loadtest.load.requests import Target
 from loadtest.load.runner import Load
-from loadtest.summary import GroupSummary, Summary
+from loadtest.report.summary import GroupSummary, Summary
 
 # Above these the load generator itself may be what was measured.
 BUSY_CPU_RATIO = 0.85

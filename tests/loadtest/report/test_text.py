@@ -13,8 +13,8 @@ from loadtest.load.measure import Measurement, Sample
 from loadtest.load.requests import Share, Target
 from loadtest.load.runner import Load, Result, Run
 from loadtest.load.slo import Slo
-from loadtest.report import render_plan, render_table
-from loadtest.summary import Summary, summarise
+from loadtest.report.summary import Summary, summarise
+from loadtest.report.text import render_plan, render_table
 
 TARGET = Target(urls=["http://a/x"])
 
