@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from loadtest.bench_parts import EMPTY_CALL, free_port, store_binary, wait_for
 from loadtest.bench_rig import rss_mib
+from loadtest.cluster.programs import EMPTY_CALL, free_port, store_binary, wait_for
 from loadtest.provider.server import die_with_parent
 
 LIVEZ_EVERY_S, CALL_EVERY_S = 0.05, 0.1

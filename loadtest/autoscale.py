@@ -18,10 +18,10 @@ import aiohttp
 import msgspec
 import uvloop
 
-from loadtest.bench_parts import EMPTY_CALL
+from loadtest.cluster.local_cluster import SmallCluster
+from loadtest.cluster.programs import EMPTY_CALL
+from loadtest.cluster.scenario import Scenario
 from loadtest.report.charts import COLOURS, RED, Line, Panel, draw_timeline
-from loadtest.scenario import Scenario
-from loadtest.small_cluster import SmallCluster
 
 REPLICAS_MOST, SEED = 5, 1
 LATENCY_MS = 500

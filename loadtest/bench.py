@@ -18,10 +18,10 @@ from pathlib import Path
 from loadtest.bench_domains import bench_domains
 from loadtest.bench_leases import bench_leases
 from loadtest.bench_parent import bench_parent
-from loadtest.bench_parts import EMPTY_CALL
 from loadtest.bench_processes import bench_processes
 from loadtest.bench_rig import RATE, Bench, cpu_s, rss_mib
 from loadtest.bench_streams import bench_streams
+from loadtest.cluster.programs import EMPTY_CALL
 
 
 def bench_throughput(bench: Bench, options: argparse.Namespace) -> None:

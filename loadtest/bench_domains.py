@@ -9,8 +9,8 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 
-from loadtest.bench_parts import free_port, store_binary
 from loadtest.bench_rig import OTHER_CORE, Bench, ask, cpu_s
+from loadtest.cluster.programs import free_port, store_binary
 
 SLOTS = 16_384
 READY_S = 20.0

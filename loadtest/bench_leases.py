@@ -2,9 +2,9 @@
 
 import urllib.request
 
-from loadtest.bench_parts import EMPTY_CALL
 from loadtest.bench_processes import spent_s
 from loadtest.bench_rig import Bench, cpu_s
+from loadtest.cluster.programs import EMPTY_CALL
 
 BLOCKS = (0, 5, 20, 50)
 

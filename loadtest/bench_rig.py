@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from loadtest.bench_parts import MODEL, NGINX, config, free_port, store_binary, wait_for, wrk_script
+from loadtest.cluster.programs import MODEL, NGINX, config, free_port, store_binary, wait_for, wrk_script
 
 GATEWAY_CORE, OTHER_CORE = "0", "1"
 CONNECTIONS = 32

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from loadtest.bench_parts import free_port
 from loadtest.bench_rig import OTHER_CORE, Bench, cpu_s, rss_mib
+from loadtest.cluster.programs import free_port
 
 CHUNKS_PER_S = 20
 FEW = (1, 10)

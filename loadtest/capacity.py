@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from loadtest.bench_parts import NGINX, free_port, wait_for
+from loadtest.cluster.programs import NGINX, free_port, wait_for
 
 CHUNKS_PER_S = 2
 # What one process of the load test takes at most, and more streams than a machine's ports allow to one address.

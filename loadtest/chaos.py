@@ -17,7 +17,9 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from loadtest.deeds import Deed, Deeds, read_counts
+from loadtest.cluster.local_cluster import SmallCluster
+from loadtest.cluster.replica_decisions import Deed, Deeds, read_counts
+from loadtest.cluster.scenario import BadScenario, Scenario, Step, names, read_scenario
 from loadtest.load.crew import Crew
 from loadtest.load.flags import parse_flags
 from loadtest.load.measure import Moment
@@ -27,8 +29,6 @@ from loadtest.report.html import draw_run, mark_event
 from loadtest.report.output import Paper
 from loadtest.report.summary import Summary, summarise
 from loadtest.report.text import render_goodput, render_head, render_ms
-from loadtest.scenario import BadScenario, Scenario, Step, names, read_scenario
-from loadtest.small_cluster import SmallCluster
 
 POLL_S = 0.5
 STEP_COLOUR = "#1a1a1a"

@@ -12,7 +12,7 @@ from typing import IO, Any, Self
 
 import msgspec
 
-from loadtest.packages import Package
+from loadtest.cluster.packages import Package
 from loadtest.sdks import API_KEY, PROMPT
 
 RELEASE = "2.1.328"

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from loadtest.bench_parts import READY_S, wait_for
-from loadtest.packages import Package
+from loadtest.cluster.packages import Package
+from loadtest.cluster.programs import READY_S, wait_for
 from loadtest.recoveries import control
 
 LLAMA = Package("llama-cpp", "llama.cpp", "xllamacpp==2026.10.11549 gguf==0.19.0")

@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 import yaml
 
-from loadtest.bench_parts import free_port, store_binary, wait_for
-from loadtest.long_line import FAR, NEAR
+from loadtest.cluster.distant_link import FAR, NEAR
+from loadtest.cluster.programs import free_port, store_binary, wait_for
 
 EU, US = "eu", "us"
 # Of each provider: 20 requests a second. A machine that stalls for a moment must not leave many of the places empty.
@@ -79,7 +79,7 @@ class World:
         self._stack.close()
 
     def _line(self) -> None:
-        command = [sys.executable, "-m", "loadtest.long_line", "--die-with-parent"]
+        command = [sys.executable, "-m", "loadtest.cluster.distant_link", "--die-with-parent"]
         command += ["--round-trip-ms", f"{self._round_trip_ms:g}"]
         line = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self._stack.callback(_end, line)

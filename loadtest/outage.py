@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from loadtest.bench_parts import free_port, store_binary, wait_for
+from loadtest.cluster.programs import free_port, store_binary, wait_for
 
 REPLICAS = (1, 2, 4, 8)
 CALLS, GAP_S = 400, 0.01

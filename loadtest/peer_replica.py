@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from loadtest.bench_rig import family
-from loadtest.packages import last_words
+from loadtest.cluster.packages import last_words
 from loadtest.peer_sites import Launch, Site
 from loadtest.peers import Peer, PeerTrouble
 from loadtest.provider.server import die_with_parent

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from loadtest.bench_parts import MODEL
+from loadtest.cluster.programs import MODEL
 
 ATTEMPT_S = 4  # a provider that has not answered by then has failed; shorter ones would cut good answers of models
 SLOW_S = 1.0  # what is called slow here: twenty times what the healthy provider takes

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from loadtest import packages, peer_sites
-from loadtest.packages import Package, PackageTrouble
+from loadtest import peer_sites
+from loadtest.cluster import packages
+from loadtest.cluster.packages import Package, PackageTrouble
 from loadtest.peer_envoy import envoy
 from loadtest.peer_sites import THRESHOLD_MS, Launch, Site
 

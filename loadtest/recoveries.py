@@ -26,9 +26,9 @@ import msgspec
 import yaml
 
 from loadtest import claude_code, outage
-from loadtest.bench_parts import free_port
 from loadtest.claude_code import ClaudeCode
-from loadtest.packages import PackageTrouble, install
+from loadtest.cluster.packages import PackageTrouble, install
+from loadtest.cluster.programs import free_port
 from loadtest.provider.behaviour import Behaviour
 from loadtest.provider.dialects import words
 from loadtest.sdks import SDKS, Client

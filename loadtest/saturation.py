@@ -23,9 +23,9 @@ from typing import Any
 
 import msgspec
 
+from loadtest.cluster.local_cluster import SmallCluster
+from loadtest.cluster.scenario import Scenario
 from loadtest.provider.server import die_with_parent
-from loadtest.scenario import Scenario
-from loadtest.small_cluster import SmallCluster
 
 REPLICAS = (2, 4)
 CALLERS = (64, 256)

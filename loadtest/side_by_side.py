@@ -19,10 +19,10 @@ from pathlib import Path
 
 import msgspec
 
-from loadtest.bench_parts import free_port
+from loadtest.cluster.packages import PackageTrouble, install
+from loadtest.cluster.programs import free_port
 from loadtest.engine import LLAMA, Llama, Provider
 from loadtest.load.answers import StreamReader, judge_error
-from loadtest.packages import PackageTrouble, install
 from loadtest.recoveries import WAYS, gateway, measured
 
 BODY = msgspec.json.encode({"model": "model-0", "stream": True, "messages": [{"role": "user", "content": "hi"}]})

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from loadtest.bench_parts import DUE, DUE_DIGITS, MODEL
+from loadtest.cluster.programs import DUE, DUE_DIGITS, MODEL
 from loadtest.load.histogram import percentile
 
 STALLED_S = 1.0

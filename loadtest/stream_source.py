@@ -12,7 +12,7 @@ from typing import cast
 
 import uvloop
 
-from loadtest.bench_parts import DUE, DUE_DIGITS
+from loadtest.cluster.programs import DUE, DUE_DIGITS
 
 SLOTS = 50  # per period: streams that began at another time go on at another time
 _CHUNK = (

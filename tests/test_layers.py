@@ -228,7 +228,7 @@ ORDER = {
         *("background", "errors"),
     ),
     "loadtest": (
-        *("bench_peers", "chaos", "saturation", "autoscale", "small_cluster", "scenario"),
+        *("bench_peers", "chaos", "saturation", "autoscale", "cluster.local_cluster", "cluster.scenario"),
         *("side_by_side", "engine", "recoveries", "claude_code", "sdks", "llama_engine"),
         *("attacks", "attack_rig", "attack_clients", "attack_providers"),
         *(
@@ -237,7 +237,7 @@ ORDER = {
             "report.html",
             "report.charts",
             "report.cluster_events",
-            "deeds",
+            "cluster.replica_decisions",
             "report.text",
             "report.summary",
             "report.output",
@@ -245,7 +245,7 @@ ORDER = {
         *("load.crew", "load.worker", "load.share", "load.flags", "load.flag_texts", "load.flag_values", "load.runner"),
         *("load.client", "load.connection", "load.answers", "load.arrivals", "load.open_files"),
         *("peer_report", "peer_measures", "peer_figures", "peer_replica", "peers", "peer_envoy", "peer_sites"),
-        "packages",
+        "cluster.packages",
         *(
             "bench",
             "bench_streams",
@@ -257,7 +257,15 @@ ORDER = {
             "stream_sink",
         ),
         *("load.measure", "load.histogram", "load.slo", "load.requests"),
-        *("stream_source", "outage", "geography", "long_line", "capacity", "capacity_model", "bench_parts"),
+        *(
+            "stream_source",
+            "outage",
+            "geography",
+            "cluster.distant_link",
+            "capacity",
+            "capacity_model",
+            "cluster.programs",
+        ),
         *(
             "provider.server",
             "provider.exchange",

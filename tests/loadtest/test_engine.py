@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loadtest import engine
-from loadtest.bench_parts import free_port
+from loadtest.cluster.programs import free_port
 from loadtest.engine import Llama
 
 # Listens at once and loads its model for the first two requests, as llama.cpp does.

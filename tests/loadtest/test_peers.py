@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from loadtest import bench_peers
-from loadtest.bench_parts import free_port, store_binary, wrk_script
 from loadtest.bench_peers import Suite, parse_flags
 from loadtest.bench_rig import Bench
+from loadtest.cluster.programs import free_port, store_binary, wrk_script
 from loadtest.outage import running as running_process
 from loadtest.peer_figures import Outage, Plain, Results, Streams, Trouble
 from loadtest.peer_measures import OUTAGES, Trial, measure_outage

@@ -1,6 +1,6 @@
 """What replicas count, taken together over a run."""
 
-from loadtest.deeds import Deeds, read_counts
+from loadtest.cluster.replica_decisions import Deeds, read_counts
 from tests.loadtest.report.test_cluster_events import answering, whole
 
 SHED = ("pllm_shed_total", 'class="low",reason="priority"')

@@ -3,7 +3,7 @@
 import socket
 import struct
 
-from loadtest.long_line import FAR, NEAR, exchanged
+from loadtest.cluster.distant_link import FAR, NEAR, exchanged
 
 
 def checksum(data: bytes) -> int:

@@ -12,9 +12,9 @@ from typing import Any, Self
 import msgspec
 import yaml
 
-from loadtest.bench_parts import free_port, store_binary, wait_for
+from loadtest.cluster.programs import free_port, store_binary, wait_for
+from loadtest.cluster.scenario import Scenario
 from loadtest.provider.server import die_with_parent
-from loadtest.scenario import Scenario
 
 STOP_S = 10.0
 LOG_SHOWN = 1000

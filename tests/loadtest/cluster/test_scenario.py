@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.cluster.scenario import BadScenario, names, read_scenario
 from loadtest.load.flags import parse_flags
 from loadtest.provider.behaviour import Behaviour, merge
-from loadtest.scenario import BadScenario, names, read_scenario
 
 SOUND = "title: t\nload: -rps 5 -duration 1s\nproviders: {azure: {}}\n"
 

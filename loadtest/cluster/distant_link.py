@@ -1,4 +1,4 @@
-"""The command `python -m loadtest.long_line`: addresses that are as far away as another continent. Linux, as root.
+"""The command `python -m loadtest.cluster.distant_link`: addresses that are as far away as another continent. Linux, as root.
 
 A TUN device whose packets come back after half of the round trip with sender and receiver exchanged: what listens on
 198.18.0.1 is found there at once and at 198.18.0.2 after the line's time, from the first SYN on.
@@ -58,7 +58,7 @@ async def run(round_trip_ms: float) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.long_line", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.cluster.distant_link", description=__doc__)
     parser.add_argument("--round-trip-ms", type=float, default=80)
     parser.add_argument("--die-with-parent", action="store_true")
     options = parser.parse_args(arguments)
