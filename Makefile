@@ -47,7 +47,7 @@ lint: $(READY)
 	$(BIN)/python -m pytest -q tests/test_layers.py tests/lua/test_scripts_compile.py
 
 bench: $(READY)
-	$(BIN)/python -m loadtest.bench $(ARGS)
+	$(BIN)/python -m loadtest.bench.command $(ARGS)
 
 # Ours beside other gateways, each installed from its package into .peers/; ARGS="--quick" tells whether all of it works.
 bench-peers: $(READY)
@@ -55,7 +55,7 @@ bench-peers: $(READY)
 
 # What the load generator itself can drive.
 capacity: $(READY)
-	$(BIN)/python -m loadtest.capacity $(ARGS)
+	$(BIN)/python -m loadtest.bench.capacity $(ARGS)
 
 # What attacks on memory, connections and event loop do to a replica: minutes, writes docs/attacks.md; ARGS="slow idle"
 # tries those whose names contain one of these words.

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from loadtest.bench_rig import rss_mib
+from loadtest.bench.rig import rss_mib
 from loadtest.cluster.programs import EMPTY_CALL, free_port, store_binary, wait_for
 from loadtest.provider.server import die_with_parent
 

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import msgspec
 
-from loadtest.bench_rig import Bench
+from loadtest.bench.rig import Bench
 from loadtest.load.flag_texts import parse_file
 from loadtest.peer_figures import Results, Trouble
 from loadtest.peer_measures import OUTAGES, measure_outage, measure_plain, measure_streams

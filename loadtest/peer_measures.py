@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from loadtest.bench_rig import GATEWAY_CORE, Bench
-from loadtest.bench_streams import CHUNKS_PER_S, read_streams, stream_source
+from loadtest.bench.rig import GATEWAY_CORE, Bench
+from loadtest.bench.streams import CHUNKS_PER_S, read_streams, stream_source
 from loadtest.cluster.programs import free_port, wait_for, wrk_script
 from loadtest.peer_figures import Outage, Plain, Streams
 from loadtest.peer_replica import Replica, running, several

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadtest.bench_rig import family
+from loadtest.bench.rig import family
 from loadtest.cluster.packages import last_words
 from loadtest.peer_sites import Launch, Site
 from loadtest.peers import Peer, PeerTrouble

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.bench_rig import rss_mib
+from loadtest.bench.rig import rss_mib
 from shared_state.embedded import EmbeddedStore
 from tests.gateway.http.http_suite import answers_in
 from tests.loadtest.process import wait_until

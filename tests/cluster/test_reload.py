@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from loadtest.bench_rig import cpu_s
+from loadtest.bench.rig import cpu_s
 from shared_state.embedded import EmbeddedStore, die_with_parent
 from tests.cluster.conftest import heal
 from tests.loadtest.process import ProviderProcess, wait_until

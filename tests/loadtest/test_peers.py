@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from loadtest import bench_peers
+from loadtest.bench.rig import Bench
 from loadtest.bench_peers import Suite, parse_flags
-from loadtest.bench_rig import Bench
 from loadtest.cluster.programs import free_port, store_binary, wrk_script
 from loadtest.outage import running as running_process
 from loadtest.peer_figures import Outage, Plain, Results, Streams, Trouble
@@ -212,7 +212,7 @@ def ask_for_chunks(port: int, body: bytes) -> bytes:
 @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
 def test_the_stream_source_knows_both_names_of_the_limit(field: str) -> None:
     port = free_port()
-    command = (sys.executable, "-m", "loadtest.stream_source", "--port", str(port), "--rate", "50")
+    command = (sys.executable, "-m", "loadtest.bench.stream_source", "--port", str(port), "--rate", "50")
     with running_process(*command, port=port):
         answer = ask_for_chunks(port, json.dumps({field: 3}).encode())
 

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from loadtest.bench_rig import cpu_s
+from loadtest.bench.rig import cpu_s
 from tests.loadtest.process import CHAT, ProviderProcess
 from tests.support.cluster import Cluster, ReplicaProcess
 from tests.support.wire import DONE, Call, ask, chat_bytes, request_bytes

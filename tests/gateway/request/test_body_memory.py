@@ -10,7 +10,7 @@ import pytest
 from gateway.configuration.settings import ConfigurationError, ServerSettings, parse
 from gateway.errors import ReplicaFault
 from gateway.request.body_memory import PROCESSES, BodyMemory, HeldBody, default_most, most_of
-from loadtest.bench_rig import rss_mib
+from loadtest.bench.rig import rss_mib
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import CHAT, ProviderProcess, chat_body, wait_until
 from tests.support.cluster import Cluster, deployment, running_cluster

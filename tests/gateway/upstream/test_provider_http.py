@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from loadtest.bench_rig import cpu_s
+from loadtest.bench.rig import cpu_s
 from tests.loadtest.process import wait_until
 from tests.support.cluster import Cluster, ReplicaProcess
 from tests.support.raw_provider import (

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 
-from loadtest.bench_rig import OTHER_CORE, Bench, ask, cpu_s
+from loadtest.bench.rig import OTHER_CORE, Bench, ask, cpu_s
 from loadtest.cluster.programs import free_port, store_binary
 
 SLOTS = 16_384

@@ -67,7 +67,7 @@ def _measure_plain(folder: Path, seconds: float, rate: float) -> None:
 
 def _measure_streams(folder: Path, seconds: float, streams: int) -> None:
     port, chunks = free_port(), round(seconds * CHUNKS_PER_S)
-    command = (sys.executable, "-m", "loadtest.stream_source", "--port", str(port), "--rate", str(CHUNKS_PER_S))
+    command = (sys.executable, "-m", "loadtest.bench.stream_source", "--port", str(port), "--rate", str(CHUNKS_PER_S))
     with _serving(port, *command) as url:
         flags = ["-stream", "-max-tokens", str(chunks), "-concurrent", str(streams), "-requests", str(streams)]
         report = _measure(folder, url, *flags, "-processes", "2")
@@ -77,7 +77,7 @@ def _measure_streams(folder: Path, seconds: float, streams: int) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.capacity", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.bench.capacity", description=__doc__)
     parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
     parser.add_argument("--rate", type=float, default=20_000, help="requests per second of the open loop")
     parser.add_argument("--streams", type=int, default=5000)

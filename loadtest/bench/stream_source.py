@@ -1,4 +1,4 @@
-"""The command `python -m loadtest.stream_source`: a provider for many streams at an even pace, and nothing else.
+"""The command `python -m loadtest.bench.stream_source`: a provider for many streams at an even pace, and nothing else.
 
 Every chunk says when it was due, so that a reader on the same machine knows how late it came. One timer serves all
 streams: the fake provider of the tests, with a task and a timer for each, would be the bottleneck itself.
@@ -117,7 +117,7 @@ async def serve(port: int, rate: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.stream_source", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.bench.stream_source", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--rate", type=float, default=20, help="chunks per second of each stream")
     options = parser.parse_args()

@@ -3,7 +3,7 @@
 import statistics
 from pathlib import Path
 
-from loadtest.bench_rig import RATE, Bench
+from loadtest.bench.rig import RATE, Bench
 
 
 def bench_parent(bench: Bench, parent: Path, turns: int, seconds: float) -> None:

@@ -15,12 +15,12 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from loadtest.bench_domains import bench_domains
-from loadtest.bench_leases import bench_leases
-from loadtest.bench_parent import bench_parent
-from loadtest.bench_processes import bench_processes
-from loadtest.bench_rig import RATE, Bench, cpu_s, rss_mib
-from loadtest.bench_streams import bench_streams
+from loadtest.bench.domains import bench_domains
+from loadtest.bench.leases import bench_leases
+from loadtest.bench.parent import bench_parent
+from loadtest.bench.processes import bench_processes
+from loadtest.bench.rig import RATE, Bench, cpu_s, rss_mib
+from loadtest.bench.streams import bench_streams
 from loadtest.cluster.programs import EMPTY_CALL
 
 
@@ -102,7 +102,7 @@ PARTS: dict[str, Callable[[Bench, argparse.Namespace], None]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.bench.command", description=__doc__)
     parser.add_argument("--yardstick", type=Path, metavar="DIR")
     parser.add_argument("--parent", type=Path, metavar="DIR", help="another checkout, in turns with this one")
     parser.add_argument("--turns", type=int, default=3)

@@ -1,4 +1,4 @@
-"""The command `python -m loadtest.stream_sink`: reads many streams of the stream source at once and tells how late
+"""The command `python -m loadtest.bench.stream_sink`: reads many streams of the stream source at once and tells how late
 their chunks came, as JSON. Protocols and arrays only: it has to keep up on its part of one core.
 """
 
@@ -101,7 +101,7 @@ def _percentiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.stream_sink", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.bench.stream_sink", description=__doc__)
     parser.add_argument("--url", required=True)
     parser.add_argument("--streams", type=int, required=True, help="at once")
     parser.add_argument("--turns", type=int, default=1, help="streams one after the other in each place")

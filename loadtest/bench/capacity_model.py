@@ -1,4 +1,4 @@
-"""How much hardware a load takes, from what a request was measured to cost: `python -m loadtest.capacity_model`.
+"""How much hardware a load takes, from what a request was measured to cost: `python -m loadtest.bench.capacity_model`.
 
 A cell is a set of replicas and domains that know each other: every replica beats once a second in every domain, so a
 cell has an end. What is beyond it takes another cell, with a load balancer in front of them.
@@ -67,7 +67,7 @@ def table(costs: Costs) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.capacity_model", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.bench.capacity_model", description=__doc__)
     for flag, default, what in (
         ("--gateway-us", 280.0, "CPU of a request in the gateway"),
         ("--store-us", 120.0, "CPU of a request in the store"),

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from loadtest.capacity_model import DOMAINS_MOST, Costs, plan
+from loadtest.bench.capacity_model import DOMAINS_MOST, Costs, plan
 
 COSTS = Costs(gateway_us=300, store_us=100, beat_us=100, store_bytes=1024, busy=0.5, core_hour=0.1)
 
@@ -34,7 +34,7 @@ def test_cell_that_is_full_is_followed_by_another() -> None:
     assert found.cells * found.replicas * COSTS.busy * 1e6 / COSTS.gateway_us >= 1_000_000
 
 
-MODEL = (sys.executable, "-m", "loadtest.capacity_model")
+MODEL = (sys.executable, "-m", "loadtest.bench.capacity_model")
 
 
 @pytest.mark.parametrize("flag", ["--busy=1.5", "--store-us=0", "--gateway-us=nan", "--beat-us=-1"])

@@ -7,7 +7,7 @@ shows whether processes get in each other's way is the CPU time of a request.
 import re
 import time
 
-from loadtest.bench_rig import Bench, cpu_s, family
+from loadtest.bench.rig import Bench, cpu_s, family
 
 COUNTS = (1, 2, 4)
 BEATS_S = 5.0

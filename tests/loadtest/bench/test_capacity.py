@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtest.capacity import main
+from loadtest.bench.capacity import main
 
 
 @pytest.mark.parametrize(

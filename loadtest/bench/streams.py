@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from loadtest.bench_rig import OTHER_CORE, Bench, cpu_s, rss_mib
+from loadtest.bench.rig import OTHER_CORE, Bench, cpu_s, rss_mib
 from loadtest.cluster.programs import free_port
 
 CHUNKS_PER_S = 20
@@ -18,7 +18,7 @@ SHORT = 10  # chunks of a stream when there are few: many streams, for their fir
 @contextlib.contextmanager
 def stream_source(bench: Bench) -> Iterator[int]:
     port = free_port()
-    command = (sys.executable, "-m", "loadtest.stream_source", "--port", str(port), "--rate", str(CHUNKS_PER_S))
+    command = (sys.executable, "-m", "loadtest.bench.stream_source", "--port", str(port), "--rate", str(CHUNKS_PER_S))
     with bench.running(OTHER_CORE, *command, port=port):
         yield port
 
@@ -26,7 +26,7 @@ def stream_source(bench: Bench) -> Iterator[int]:
 def read_streams(url: str, streams: int, turns: int, chunks: int, asked: Sequence[str] = ()) -> dict[str, Any]:
     flags = ["--url", url, "--streams", str(streams), "--turns", str(turns), "--chunks", str(chunks), *asked]
     seconds = turns * (chunks + 1) / CHUNKS_PER_S
-    command = ["taskset", "-c", OTHER_CORE, sys.executable, "-m", "loadtest.stream_sink", *flags]
+    command = ["taskset", "-c", OTHER_CORE, sys.executable, "-m", "loadtest.bench.stream_sink", *flags]
     out = subprocess.run([*command, "--seconds", f"{seconds:.1f}"], capture_output=True, check=True).stdout
     report: dict[str, Any] = json.loads(out)
     return report

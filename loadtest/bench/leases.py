@@ -2,8 +2,8 @@
 
 import urllib.request
 
-from loadtest.bench_processes import spent_s
-from loadtest.bench_rig import Bench, cpu_s
+from loadtest.bench.processes import spent_s
+from loadtest.bench.rig import Bench, cpu_s
 from loadtest.cluster.programs import EMPTY_CALL
 
 BLOCKS = (0, 5, 20, 50)
