@@ -51,7 +51,7 @@ bench: $(READY)
 
 # Ours beside other gateways, each installed from its package into .peers/; ARGS="--quick" tells whether all of it works.
 bench-peers: $(READY)
-	$(BIN)/python -m loadtest.bench_peers $(ARGS)
+	$(BIN)/python -m loadtest.peers.command $(ARGS)
 
 # What the load generator itself can drive.
 capacity: $(READY)

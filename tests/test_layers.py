@@ -228,7 +228,7 @@ ORDER = {
         *("background", "errors"),
     ),
     "loadtest": (
-        *("bench_peers", "chaos", "saturation", "autoscale", "cluster.local_cluster", "cluster.scenario"),
+        *("peers.command", "chaos", "saturation", "autoscale", "cluster.local_cluster", "cluster.scenario"),
         *("side_by_side", "engine", "recoveries", "claude_code", "sdks", "llama_engine"),
         *("attacks", "attack_rig", "attack_clients", "attack_providers"),
         *(
@@ -244,7 +244,15 @@ ORDER = {
         ),
         *("load.crew", "load.worker", "load.share", "load.flags", "load.flag_texts", "load.flag_values", "load.runner"),
         *("load.client", "load.connection", "load.answers", "load.arrivals", "load.open_files"),
-        *("peer_report", "peer_measures", "peer_figures", "peer_replica", "peers", "peer_envoy", "peer_sites"),
+        *(
+            "peers.report",
+            "peers.measures",
+            "peers.figures",
+            "peers.replica",
+            "peers.gateways",
+            "peers.envoy",
+            "peers.recipes",
+        ),
         "cluster.packages",
         *(
             "bench.command",

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from loadtest import peer_measures
-from loadtest.peer_figures import Outage, Plain, Results, median
-from loadtest.peer_sites import ATTEMPT_S, SLOW_S
-from loadtest.peers import OURS, Peer
+from loadtest.peers import measures
+from loadtest.peers.figures import Outage, Plain, Results, median
+from loadtest.peers.gateways import OURS, Peer
+from loadtest.peers.recipes import ATTEMPT_S, SLOW_S
 
 MISSING = "–"
 
@@ -35,7 +35,7 @@ def _lines(run: Run, peers: Sequence[Peer], results: Results) -> Iterator[str]:
     yield f"`{run.command}` on {run.date}; {run.machine}.{ending}"
     if results.plain or results.streams:
         yield from _one_core(run, peers, results)
-    for kind in peer_measures.OUTAGES:
+    for kind in measures.OUTAGES:
         if any(kind == each for _, each, _ in results.outages):
             yield from _outage(run, peers, results, kind)
     if not (results.plain or results.streams or results.outages):
@@ -52,8 +52,8 @@ def _one_core(run: Run, peers: Sequence[Peer], results: Results) -> Iterator[str
         f"One process of each gateway on core 0; provider, store and load on core 1. Every gateway once in a turn, "
         f"medians of {run.turns} turns with {run.seconds:g} s for each measure. Throughput: 32 connections, a provider "
         f"that answers at once. Added latency: an open loop at half of the gateway's own throughput (at "
-        f"{peer_measures.RATE_MOST:,.0f}/s at most), less what the provider itself takes at that rate. Streams: "
-        f"{peer_measures.STREAMS} at once, 20 chunks/s each, all that the gateway does for them.\n"
+        f"{measures.RATE_MOST:,.0f}/s at most), less what the provider itself takes at that rate. Streams: "
+        f"{measures.STREAMS} at once, 20 chunks/s each, all that the gateway does for them.\n"
     )
     heads = ("gateway", "release", "requests/s", "of ours", "added p50", "added p99", "at")
     yield from _table([*heads, "CPU per chunk", "streams whole", "RSS after"], [_core_row(p, results) for p in peers])
@@ -118,10 +118,10 @@ def _core_row(peer: Peer, results: Results) -> list[str]:
 
 def _outage(run: Run, peers: Sequence[Peer], results: Results, kind: str) -> Iterator[str]:
     yield f"\n## A provider {kind}\n"
-    lasts_s = peer_measures.OUTAGES[kind].lasts_s
+    lasts_s = measures.OUTAGES[kind].lasts_s
     yield (
-        f"The first of two providers, which take {peer_measures.HEALTHY_MS} ms, {kind} for {lasts_s:g} s; the second "
-        f"is well. {peer_measures.OUTAGE_RATE} calls/s, in turns over all replicas; an attempt may take {ATTEMPT_S} s. "
+        f"The first of two providers, which take {measures.HEALTHY_MS} ms, {kind} for {lasts_s:g} s; the second "
+        f"is well. {measures.OUTAGE_RATE} calls/s, in turns over all replicas; an attempt may take {ATTEMPT_S} s. "
         f"**Failed** calls are errors of the client's, **slow** ones good answers after more than {SLOW_S:g} s, "
         f"**paid** those that went to the provider although it was out.\n"
     )

@@ -14,10 +14,10 @@ import msgspec
 from loadtest.bench.rig import GATEWAY_CORE, Bench
 from loadtest.bench.streams import CHUNKS_PER_S, read_streams, stream_source
 from loadtest.cluster.programs import free_port, wait_for, wrk_script
-from loadtest.peer_figures import Outage, Plain, Streams
-from loadtest.peer_replica import Replica, running, several
-from loadtest.peer_sites import ATTEMPT_S, SLOW_S, Site
-from loadtest.peers import Peer, PeerTrouble
+from loadtest.peers.figures import Outage, Plain, Streams
+from loadtest.peers.gateways import Peer, PeerTrouble
+from loadtest.peers.recipes import ATTEMPT_S, SLOW_S, Site
+from loadtest.peers.replica import Replica, running, several
 from loadtest.provider.server import die_with_parent
 
 WARMUP_S = 2

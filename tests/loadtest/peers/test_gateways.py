@@ -13,17 +13,17 @@ import msgspec
 import pytest
 import yaml
 
-from loadtest import bench_peers
 from loadtest.bench.rig import Bench
-from loadtest.bench_peers import Suite, parse_flags
 from loadtest.cluster.programs import free_port, store_binary, wrk_script
 from loadtest.outage import running as running_process
-from loadtest.peer_figures import Outage, Plain, Results, Streams, Trouble
-from loadtest.peer_measures import OUTAGES, Trial, measure_outage
-from loadtest.peer_replica import Replica, running, started
-from loadtest.peer_report import Run, render
-from loadtest.peer_sites import Launch, Site
-from loadtest.peers import ALL, OURS, Peer, PeerTrouble, missing_tools
+from loadtest.peers import command
+from loadtest.peers.command import Suite, parse_flags
+from loadtest.peers.figures import Outage, Plain, Results, Streams, Trouble
+from loadtest.peers.gateways import ALL, OURS, Peer, PeerTrouble, missing_tools
+from loadtest.peers.measures import OUTAGES, Trial, measure_outage
+from loadtest.peers.recipes import Launch, Site
+from loadtest.peers.replica import Replica, running, started
+from loadtest.peers.report import Run, render
 from tests.loadtest.process import wait_until
 
 RUN = Run(command="x", date="2026-11-25", machine="2 cores", turns=2, seconds=3, replicas=(1, 4))
@@ -271,7 +271,7 @@ def test_a_turn_without_a_figure_does_not_pair_the_others_wrongly() -> None:
 
 
 def test_a_report_that_cannot_be_written_is_on_paper(capsys: pytest.CaptureFixture[str]) -> None:
-    assert not bench_peers.publish("what was found\n", "/dev/full")
+    assert not command.publish("what was found\n", "/dev/full")
 
     told = capsys.readouterr()
     assert told.out == "what was found\n"
@@ -284,5 +284,5 @@ def test_a_missing_tool_is_named_before_anything_is_installed(tmp_path: Path, mo
     assert missing_tools([OURS]) == ["wrk", "nginx", "taskset"]
     assert missing_tools([ALL["portkey"]])[-2:] == ["npm", "node"]
     with pytest.raises(SystemExit, match="wrk, nginx, taskset, npm, node"):
-        bench_peers.main(["--cache", str(tmp_path / "cache")])
+        command.main(["--cache", str(tmp_path / "cache")])
     assert not (tmp_path / "cache").exists()

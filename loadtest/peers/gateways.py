@@ -6,13 +6,13 @@ from pathlib import Path
 
 import msgspec
 
-from loadtest import peer_sites
 from loadtest.cluster import packages
 from loadtest.cluster.packages import Package, PackageTrouble
-from loadtest.peer_envoy import envoy
-from loadtest.peer_sites import THRESHOLD_MS, Launch, Site
+from loadtest.peers import recipes
+from loadtest.peers.envoy import envoy
+from loadtest.peers.recipes import THRESHOLD_MS, Launch, Site
 
-_LIMITS = f"{peer_sites.FAILURES} failures in a row, {peer_sites.COOLDOWN_S} s"
+_LIMITS = f"{recipes.FAILURES} failures in a row, {recipes.COOLDOWN_S} s"
 # Without these two its own streams fail: TypeError "immutable". They are what its own lock file names.
 _PORTKEY = """\
 {"private": true, "dependencies": {"@portkey-ai/gateway": "1.15.2"},
@@ -49,7 +49,7 @@ OURS = Peer(
     title="PLLM",
     release="this checkout (Python)",
     given=f"fallback; one breaker for all replicas, in the store ({_LIMITS}); latency_threshold {THRESHOLD_MS} ms",
-    launch=peer_sites.pllm,
+    launch=recipes.pllm,
 )
 ALL = {
     peer.name: peer
@@ -60,7 +60,7 @@ ALL = {
             title="LiteLLM proxy",
             release="1.108.7 (Python)",
             given=f"fallback group, cooldown shared through Redis ({_LIMITS}; counted by each replica)",
-            launch=peer_sites.litellm,
+            launch=recipes.litellm,
             requirement="litellm[proxy]==1.108.7",
         ),
         Peer(
@@ -68,7 +68,7 @@ ALL = {
             title="hardcap",
             release="0.1.0 (Python)",
             given=f"route of two targets, a breaker in each replica ({_LIMITS})",
-            launch=peer_sites.hardcap,
+            launch=recipes.hardcap,
             requirement="hardcap==0.1.0",
         ),
         Peer(
@@ -76,7 +76,7 @@ ALL = {
             title="Portkey gateway",
             release="1.15.2 (Node)",
             given="fallback strategy and request_timeout; its breaker is not in the open-source gateway",
-            launch=peer_sites.portkey,
+            launch=recipes.portkey,
             requirement=_PORTKEY,
         ),
         Peer(
@@ -84,7 +84,7 @@ ALL = {
             title="TensorZero",
             release="2026.6.0 (Rust)",
             given="routing over two providers with time-outs; it has no breaker",
-            launch=peer_sites.tensorzero,
+            launch=recipes.tensorzero,
             requirement="tensorzero==2026.6.0",
         ),
         Peer(
@@ -92,7 +92,7 @@ ALL = {
             title="Ferro (ferrogw)",
             release="1.5.10 (Go)",
             given=f"fallback strategy, a breaker in each replica ({_LIMITS})",
-            launch=peer_sites.ferrogw,
+            launch=recipes.ferrogw,
             requirement="ferrogw==1.5.10",
         ),
         Peer(

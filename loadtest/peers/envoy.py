@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from loadtest.peer_sites import ATTEMPT_S, COOLDOWN_S, FAILURES, Launch, Site
+from loadtest.peers.recipes import ATTEMPT_S, COOLDOWN_S, FAILURES, Launch, Site
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"

@@ -23,10 +23,10 @@ import msgspec
 
 from loadtest.bench.rig import Bench
 from loadtest.load.flag_texts import parse_file
-from loadtest.peer_figures import Results, Trouble
-from loadtest.peer_measures import OUTAGES, measure_outage, measure_plain, measure_streams
-from loadtest.peer_report import Run, render
-from loadtest.peers import ALL, OURS, Peer, PeerTrouble, install, missing_tools
+from loadtest.peers.figures import Results, Trouble
+from loadtest.peers.gateways import ALL, OURS, Peer, PeerTrouble, install, missing_tools
+from loadtest.peers.measures import OUTAGES, measure_outage, measure_plain, measure_streams
+from loadtest.peers.report import Run, render
 from loadtest.report.output import Paper
 
 PARTS = ("plain", "streams", "outage")
@@ -39,7 +39,7 @@ _Figure = TypeVar("_Figure")
 
 
 def parse_flags(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.bench_peers", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.peers.command", description=__doc__)
     add = parser.add_argument
     add("--only", choices=ALL, nargs="+", metavar="NAME", help=f"these gateways: {', '.join(ALL)}")
     add("--parts", choices=PARTS, nargs="+", default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str]) -> int:
             "(Debian: wrk, nginx-light, nodejs, npm; --only can leave Portkey out, which alone needs the last two)"
         )
     run = Run(
-        command=shlex.join(["python", "-m", "loadtest.bench_peers", *arguments]),
+        command=shlex.join(["python", "-m", "loadtest.peers.command", *arguments]),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         machine=describe_machine(),
         turns=options.turns,
