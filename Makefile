@@ -60,15 +60,15 @@ capacity: $(READY)
 # What attacks on memory, connections and event loop do to a replica: minutes, writes docs/attacks.md; ARGS="slow idle"
 # tries those whose names contain one of these words.
 attacks: $(READY)
-	$(BIN)/python -m loadtest.attacks $(or $(ARGS),--out docs/attacks.md)
+	$(BIN)/python -m loadtest.trials.attacks $(or $(ARGS),--out docs/attacks.md)
 
 # What clients see, and what the cluster does, while something goes wrong: all scenarios, or ARGS="provider-outage".
 chaos: $(READY)
-	$(BIN)/python -m loadtest.chaos $(or $(ARGS),all)
+	$(BIN)/python -m loadtest.trials.chaos $(or $(ARGS),all)
 
 # A surge and its decay against a cluster that follows its own autoscaling signal.
 autoscale: $(READY)
-	$(BIN)/python -m loadtest.autoscale --plot docs/autoscale.svg
+	$(BIN)/python -m loadtest.trials.autoscale --plot docs/autoscale.svg
 
 # How good the forecast is, and what it does to clients: a report.
 forecast: $(READY)
@@ -83,25 +83,25 @@ strategies: $(READY)
 	$(BIN)/python -m tests.strategies --out docs/strategies.md $(ARGS)
 
 outage: $(READY)
-	$(BIN)/python -m loadtest.outage --plot docs/outage.svg
+	$(BIN)/python -m loadtest.trials.outage --plot docs/outage.svg
 
 # Which passing faults clients recover from, without the gateway and through it; ARGS="--quick" in two minutes. Claude
 # Code is installed from npm into .peers/.
 recoveries: $(READY)
-	$(BIN)/python -m loadtest.recoveries --out docs/recoveries.md $(ARGS)
+	$(BIN)/python -m loadtest.trials.recoveries --out docs/recoveries.md $(ARGS)
 
 # A thinking model, engines with two slots (llama.cpp among them, from its package into .peers/), a provider that stands
 # still and one that is killed: direct and through.
 side-by-side: $(READY)
-	$(BIN)/python -m loadtest.side_by_side --out docs/side-by-side.md $(ARGS)
+	$(BIN)/python -m loadtest.trials.side_by_side --out docs/side-by-side.md $(ARGS)
 
 # Two regions 80 ms apart, one with more load than it can carry: what is spilled. As root.
 geography: $(READY)
-	$(BIN)/python -m loadtest.geography $(ARGS)
+	$(BIN)/python -m loadtest.trials.geography $(ARGS)
 
 # What a machine without CPU to spare does to the shared truth.
 saturation: $(READY)
-	$(BIN)/python -m loadtest.saturation $(ARGS)
+	$(BIN)/python -m loadtest.trials.saturation $(ARGS)
 
 # What each fault of the store costs: worst decision in ms, seconds until active requests are true again and until the
 # replicas are back on the shared store.

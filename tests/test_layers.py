@@ -228,9 +228,23 @@ ORDER = {
         *("background", "errors"),
     ),
     "loadtest": (
-        *("peers.command", "chaos", "saturation", "autoscale", "cluster.local_cluster", "cluster.scenario"),
-        *("side_by_side", "engine", "recoveries", "claude_code", "sdks", "llama_engine"),
-        *("attacks", "attack_rig", "attack_clients", "attack_providers"),
+        *(
+            "peers.command",
+            "trials.chaos",
+            "trials.saturation",
+            "trials.autoscale",
+            "cluster.local_cluster",
+            "cluster.scenario",
+        ),
+        *(
+            "trials.side_by_side",
+            "trials.engine",
+            "trials.recoveries",
+            "trials.claude_code",
+            "trials.sdks",
+            "trials.llama_engine",
+        ),
+        *("trials.attacks", "trials.attack_rig", "trials.attack_clients", "trials.attack_providers"),
         *(
             "__main__",
             "command",
@@ -267,8 +281,8 @@ ORDER = {
         *("load.measure", "load.histogram", "load.slo", "load.requests"),
         *(
             "bench.stream_source",
-            "outage",
-            "geography",
+            "trials.outage",
+            "trials.geography",
             "cluster.distant_link",
             "bench.capacity",
             "bench.capacity_model",

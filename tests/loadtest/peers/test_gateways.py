@@ -15,7 +15,6 @@ import yaml
 
 from loadtest.bench.rig import Bench
 from loadtest.cluster.programs import free_port, store_binary, wrk_script
-from loadtest.outage import running as running_process
 from loadtest.peers import command
 from loadtest.peers.command import Suite, parse_flags
 from loadtest.peers.figures import Outage, Plain, Results, Streams, Trouble
@@ -24,6 +23,7 @@ from loadtest.peers.measures import OUTAGES, Trial, measure_outage
 from loadtest.peers.recipes import Launch, Site
 from loadtest.peers.replica import Replica, running, started
 from loadtest.peers.report import Run, render
+from loadtest.trials.outage import running as running_process
 from tests.loadtest.process import wait_until
 
 RUN = Run(command="x", date="2026-11-25", machine="2 cores", turns=2, seconds=3, replicas=(1, 4))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtest.saturation import Case, Outcome, cases, measure, row
+from loadtest.trials.saturation import Case, Outcome, cases, measure, row
 
 GOOD = Outcome(
     per_s=1000,
@@ -57,8 +57,8 @@ def test_row_shows_what_was_found() -> None:
 
 
 def test_store_that_stands_still_now_and_then_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadtest.saturation.STOP_EVERY_S", 1.0)
-    monkeypatch.setattr("loadtest.saturation.STOPS_S", (0.2,))
+    monkeypatch.setattr("loadtest.trials.saturation.STOP_EVERY_S", 1.0)
+    monkeypatch.setattr("loadtest.trials.saturation.STOPS_S", (0.2,))
     found = measure(Case(2, "-concurrent 4", trouble="stops"), 2, 0)
 
     assert found.is_good, found

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from loadtest.autoscale import COURSE, Inputs, Moment, Signal, draw, rate_at, render, turns
+from loadtest.trials.autoscale import COURSE, Inputs, Moment, Signal, draw, rate_at, render, turns
 
 RUN_MOST_S = 240.0
 
@@ -51,7 +51,7 @@ def test_picture_is_whole_also_where_nothing_was_told() -> None:
 def test_real_cluster_follows_a_surge_and_its_decay_without_flapping(tmp_path: Path) -> None:
     picture = tmp_path / "autoscale.svg"
     done = subprocess.run(
-        [sys.executable, "-m", "loadtest.autoscale", "--plot", str(picture)],
+        [sys.executable, "-m", "loadtest.trials.autoscale", "--plot", str(picture)],
         capture_output=True,
         text=True,
         timeout=RUN_MOST_S,

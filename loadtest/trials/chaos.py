@@ -1,4 +1,4 @@
-"""The command `python -m loadtest.chaos SCENARIO`, also `make chaos`: what clients see, and what the cluster does,
+"""The command `python -m loadtest.trials.chaos SCENARIO`, also `make chaos`: what clients see, and what the cluster does,
 while something goes wrong. Starts its own cluster on this machine and ends it; `--plot` draws the run.
 """
 
@@ -182,7 +182,7 @@ def draw(scenario: Scenario, summary: Summary, course: Course) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.chaos", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.trials.chaos", description=__doc__)
     parser.add_argument("scenario", nargs="+", help=f"a file, or of: all, {', '.join(names())}")
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="draws chaos-SCENARIO.svg there")
     options = parser.parse_args(arguments)

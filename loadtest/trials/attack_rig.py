@@ -59,7 +59,7 @@ def replica(folder: Path, descriptors: int | None = None, hostile: str = "") -> 
         start(store, store_binary(), "--port", str(store), "--save", "", "--dir", str(folder))
         start(provider, sys.executable, "-m", "loadtest.provider.server", "--port", str(provider))
         if hostile:
-            start(other, sys.executable, "-m", "loadtest.attack_providers", hostile, str(other))
+            start(other, sys.executable, "-m", "loadtest.trials.attack_providers", hostile, str(other))
         file = folder / f"{port}.yaml"
         file.write_text(yaml.safe_dump(_configuration(store, provider, other)))
         serve = [sys.executable, "-m", "gateway", "serve", "--config", str(file), "--port", str(port)]
@@ -132,7 +132,7 @@ def fetch(port: int, path: str, body: bytes | None = None) -> tuple[str, float]:
 def attacked(watched: Replica, attack: str) -> Seen:
     with Watch(watched) as watch:
         time.sleep(CALM_S)
-        command = [sys.executable, "-m", "loadtest.attack_clients", attack, str(watched.port)]
+        command = [sys.executable, "-m", "loadtest.trials.attack_clients", attack, str(watched.port)]
         sent = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout.strip()
         time.sleep(CALM_S)
     return Seen(

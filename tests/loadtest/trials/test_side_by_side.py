@@ -2,8 +2,8 @@
 
 import pytest
 
-from loadtest.recoveries import WAYS
-from loadtest.side_by_side import QUICK, SCENARIOS, Answer, Run, llama_home, row, run
+from loadtest.trials.recoveries import WAYS
+from loadtest.trials.side_by_side import QUICK, SCENARIOS, Answer, Run, llama_home, row, run
 
 
 def test_recovery_counts_from_the_healthy_provider_to_the_last_call_that_failed() -> None:

@@ -25,13 +25,13 @@ from typing import Any
 import msgspec
 import yaml
 
-from loadtest import claude_code, outage
-from loadtest.claude_code import ClaudeCode
 from loadtest.cluster.packages import PackageTrouble, install
 from loadtest.cluster.programs import free_port
 from loadtest.provider.behaviour import Behaviour
 from loadtest.provider.dialects import words
-from loadtest.sdks import SDKS, Client
+from loadtest.trials import claude_code, outage
+from loadtest.trials.claude_code import ClaudeCode
+from loadtest.trials.sdks import SDKS, Client
 
 AT_ONCE = 4  # lanes; most of a trial is the pause before a retry
 TRIALS, QUICK_TRIALS = 12, 2
@@ -218,7 +218,7 @@ def measured() -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.recoveries", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.trials.recoveries", description=__doc__)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the tables there")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_TRIALS} trials for {TRIALS}; no file")
     parser.add_argument(

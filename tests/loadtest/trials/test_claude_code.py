@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import claude_code
-from loadtest.claude_code import ClaudeCode, ClaudeCodeError
+from loadtest.trials import claude_code
+from loadtest.trials.claude_code import ClaudeCode, ClaudeCodeError
 
 # Speaks the lines of its program: first a line of another type, then the turn's result with what it was started with.
 STAND_IN = """\

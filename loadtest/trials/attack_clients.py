@@ -1,4 +1,4 @@
-"""Clients that want a replica's memory, connections or event loop: `python -m loadtest.attack_clients NAME PORT`, in a
+"""Clients that want a replica's memory, connections or event loop: `python -m loadtest.trials.attack_clients NAME PORT`, in a
 process of their own. Each prints in the end what it sent.
 """
 

@@ -203,7 +203,7 @@ def measure(world: World, seconds: float) -> Iterator[tuple[str, Phase]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.geography", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.trials.geography", description=__doc__)
     parser.add_argument("--seconds", type=float, default=10, help="of each phase")
     parser.add_argument("--round-trip-ms", type=float, default=ROUND_TRIP_MS)
     options = parser.parse_args()

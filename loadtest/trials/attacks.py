@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from loadtest.attack_clients import ATTACKS
-from loadtest.attack_providers import ANSWERS
-from loadtest.attack_rig import BODY_MEMORY, Seen, attacked, replica
+from loadtest.trials.attack_clients import ATTACKS
+from loadtest.trials.attack_providers import ANSWERS
+from loadtest.trials.attack_rig import BODY_MEMORY, Seen, attacked, replica
 
 LIVEZ_MOST_MS = 1000.0
 GROWTH_MOST_MIB = 64.0
@@ -69,7 +69,9 @@ def rows(chosen: Sequence[str]) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.attacks", description="Attacks on a replica's resources.")
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtest.trials.attacks", description="Attacks on a replica's resources."
+    )
     parser.add_argument("words", nargs="*", help="take attacks whose names contain one of these")
     parser.add_argument("--out", type=Path, help="a Markdown file to write")
     options = parser.parse_args(arguments)

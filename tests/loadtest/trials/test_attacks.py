@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from loadtest.attack_rig import Seen
-from loadtest.attacks import held, names, row, run
+from loadtest.trials.attack_rig import Seen
+from loadtest.trials.attacks import held, names, row, run
 
 CALM = Seen(70, 90, 12, {"200": 20}, 30, "CLOSED", "1 request")
 

@@ -231,7 +231,7 @@ async def observe(cluster: SmallCluster) -> Sequence[Moment]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.autoscale", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.trials.autoscale", description=__doc__)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draws the run there")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, SmallCluster(SCENARIO, Path(folder), begins_with=1) as cluster:

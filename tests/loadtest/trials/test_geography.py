@@ -11,7 +11,7 @@ SECONDS = 8
 
 @pytest.mark.long
 def test_spill_is_what_home_cannot_carry_and_ends_with_it() -> None:
-    command = [sys.executable, "-m", "loadtest.geography", "--seconds", str(SECONDS)]
+    command = [sys.executable, "-m", "loadtest.trials.geography", "--seconds", str(SECONDS)]
     said = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert said.returncode == 0, said.stderr
     rows = re.findall(r"^\| eu " + r"\| ([\d.]+) " * 7 + r"\|", said.stdout, re.M)

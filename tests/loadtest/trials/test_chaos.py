@@ -28,7 +28,7 @@ steps:
 def command(folder: Path, duration: str) -> list[str]:
     file = folder / "short.yaml"
     file.write_text(SCENARIO.format(duration=duration))
-    return [sys.executable, "-m", "loadtest.chaos", str(file), "--plot", str(folder)]
+    return [sys.executable, "-m", "loadtest.trials.chaos", str(file), "--plot", str(folder)]
 
 
 def processes_of(folder: Path) -> list[str]:
@@ -71,7 +71,7 @@ def test_who_is_shed_is_told_though_no_event_does(tmp_path: Path, own_folder: Pa
         "providers: {azure: {latency_ms: 400}}\nrouter: {load_shedding: {max_active_requests: 10}}\n"
         "deployment: {max_parallel: 50}\n"
     )
-    command = [sys.executable, "-m", "loadtest.chaos", str(file)]
+    command = [sys.executable, "-m", "loadtest.trials.chaos", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=4 * PATIENCE_S)
 
     failed = re.search(r"(\d+) × 503 server_is_overloaded", done.stdout)
@@ -97,7 +97,7 @@ def test_ctrl_c_prints_what_there_is_and_ends_the_cluster(tmp_path: Path, own_fo
 
 
 def test_wrong_scenario_exits_with_2() -> None:
-    done = subprocess.run([sys.executable, "-m", "loadtest.chaos", "nonsense"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "loadtest.trials.chaos", "nonsense"], capture_output=True, text=True)
 
     assert done.returncode == 2
     assert "neither a file nor one of" in done.stderr
@@ -115,7 +115,7 @@ def test_what_cannot_be_run_or_drawn_is_told_before_anything_is_started(
 ) -> None:
     file = tmp_path / "s.yaml"
     file.write_text(f"title: t\nload: {load}\nproviders: {{a: {{}}}}\n")
-    command = [sys.executable, "-m", "loadtest.chaos", str(file), *flags]
+    command = [sys.executable, "-m", "loadtest.trials.chaos", str(file), *flags]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout) == (2, "")
@@ -128,7 +128,7 @@ def short(folder: Path, *names: str) -> list[str]:
         (folder / name).parent.mkdir(exist_ok=True)
         text = "title: t\nload: -rps 20 -duration 500ms\nreplicas: 1\nproviders: {a: {latency_ms: 5}}\n"
         (folder / name).write_text(text)
-    return [sys.executable, "-m", "loadtest.chaos", *(str(folder / name) for name in names)]
+    return [sys.executable, "-m", "loadtest.trials.chaos", *(str(folder / name) for name in names)]
 
 
 def test_picture_that_cannot_be_written_is_told_and_the_tables_stand(tmp_path: Path, own_folder: Path) -> None:

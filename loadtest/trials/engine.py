@@ -13,7 +13,7 @@ from typing import Any
 
 from loadtest.cluster.packages import Package
 from loadtest.cluster.programs import READY_S, wait_for
-from loadtest.recoveries import control
+from loadtest.trials.recoveries import control
 
 LLAMA = Package("llama-cpp", "llama.cpp", "xllamacpp==2026.10.11549 gguf==0.19.0")
 SCRIPT = Path(__file__).with_name("llama_engine.py")

@@ -13,7 +13,7 @@ from typing import IO, Any, Self
 import msgspec
 
 from loadtest.cluster.packages import Package
-from loadtest.sdks import API_KEY, PROMPT
+from loadtest.trials.sdks import API_KEY, PROMPT
 
 RELEASE = "2.1.328"
 PACKAGE = Package(

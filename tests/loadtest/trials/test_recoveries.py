@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from loadtest.recoveries import CLAUDE_CODE, FAULTS, Fault, Lane, Results, Trial, lanes_of, render, run_lane
-from loadtest.sdks import SDKS
+from loadtest.trials.recoveries import CLAUDE_CODE, FAULTS, Fault, Lane, Results, Trial, lanes_of, render, run_lane
+from loadtest.trials.sdks import SDKS
 
 FAULT = Fault(name="x", once={"fail_first": 1, "error_status": 503})
 CLOSED = FAULTS[-1]
@@ -57,7 +57,7 @@ def test_claude_code_has_streams_only() -> None:
 
 
 def test_unknown_fault_names_those_that_exist() -> None:
-    command = [sys.executable, "-m", "loadtest.recoveries", "--fault", "rain"]
+    command = [sys.executable, "-m", "loadtest.trials.recoveries", "--fault", "rain"]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert finished.returncode == 2

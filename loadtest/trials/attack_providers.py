@@ -1,4 +1,4 @@
-"""A provider that wants a replica's memory or event loop: `python -m loadtest.attack_providers NAME PORT`."""
+"""A provider that wants a replica's memory or event loop: `python -m loadtest.trials.attack_providers NAME PORT`."""
 
 import contextlib
 import socket

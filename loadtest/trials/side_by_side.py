@@ -21,9 +21,9 @@ import msgspec
 
 from loadtest.cluster.packages import PackageTrouble, install
 from loadtest.cluster.programs import free_port
-from loadtest.engine import LLAMA, Llama, Provider
 from loadtest.load.answers import StreamReader, judge_error
-from loadtest.recoveries import WAYS, gateway, measured
+from loadtest.trials.engine import LLAMA, Llama, Provider
+from loadtest.trials.recoveries import WAYS, gateway, measured
 
 BODY = msgspec.json.encode({"model": "model-0", "stream": True, "messages": [{"role": "user", "content": "hi"}]})
 TIMEOUT_S = 60.0
@@ -223,7 +223,7 @@ def llama_home(names: Sequence[str]) -> tuple[Path | None, str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.side_by_side", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.trials.side_by_side", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="shorter, to see that it works; no file")
     parser.add_argument("--scenario", action="append", choices=list(SCENARIOS), help="only this one; no file")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table there")

@@ -123,7 +123,7 @@ def plot(one_truth: list[int], each_alone: list[int]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.outage", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.trials.outage", description=__doc__)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the picture there")
     options = parser.parse_args()
     counted: dict[bool, list[int]] = {True: [], False: []}
