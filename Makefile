@@ -47,11 +47,11 @@ lint: $(READY)
 	$(BIN)/python -m pytest -q tests/test_layers.py tests/lua/test_scripts_compile.py
 
 bench: $(READY)
-	$(BIN)/python -m loadtest.bench.command $(ARGS)
+	$(BIN)/python -m loadtest.bench $(ARGS)
 
 # Ours beside other gateways, each installed from its package into .peers/; ARGS="--quick" tells whether all of it works.
 bench-peers: $(READY)
-	$(BIN)/python -m loadtest.peers.command $(ARGS)
+	$(BIN)/python -m loadtest.peers $(ARGS)
 
 # What the load generator itself can drive.
 capacity: $(READY)

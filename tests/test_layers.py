@@ -198,8 +198,8 @@ ORDER = {
     ),
     "shared_state": (
         *(
-            "inspection",
-            "news",
+            "inspector",
+            "subscription",
             "scaling",
             "domains",
             "replicas",
@@ -219,7 +219,7 @@ ORDER = {
             "replies",
             "batcher",
             "patience",
-            "fitness",
+            "store_check",
             "product",
             "histogram",
         ),

@@ -134,7 +134,7 @@ def _require_free(port: int) -> None:
 async def _start_providers(children: Children) -> dict[str, str]:
     for name, behaviour in PROVIDERS.items():
         options = ("--port", "0", "--name", name, "--behaviour", behaviour, "--die-with-parent")
-        children.start(name, "-m", "loadtest.provider.server", *options)
+        children.start(name, "-m", "loadtest.provider", *options)
     urls: dict[str, str] = {}
     give_up_at = time.monotonic() + START_TIMEOUT_S
     while len(urls) < len(PROVIDERS):

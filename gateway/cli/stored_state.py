@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from gateway.cli import tables
 from gateway.cli.tables import ClusterView
 from gateway.views.model_stats import duration
-from shared_state.inspection import Inspected, Inspector, inspecting
+from shared_state.inspector import Inspected, Inspector, inspecting
 from shared_state.money import MICRO
 
 _MONEY = ("amount", "spent", "reserved")

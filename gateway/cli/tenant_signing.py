@@ -10,7 +10,7 @@ import msgspec
 from gateway.configuration.auth import signing_secrets
 from gateway.configuration.settings import ConfigurationError, Settings
 from gateway.configuration.yaml_source import Problem
-from shared_state.inspection import Inspector, inspecting
+from shared_state.inspector import Inspector, inspecting
 from shared_state.policies import TenantRecord
 from shared_state.seal import Seal, body_of
 

@@ -21,7 +21,7 @@ from gateway.telemetry.cluster_metrics import ClusterMetrics
 from gateway.telemetry.exposition import pieces
 from gateway.telemetry.loop_lag import LoopLag
 from gateway.telemetry.request_counters import Measures, TracedHistogram
-from shared_state import background, news
+from shared_state import background, subscription
 from shared_state.blocks import BlockCounts
 from shared_state.failover import Failover
 from shared_state.histogram import Histogram, together
@@ -178,7 +178,7 @@ class Metrics:
         yield from _blocks(failover.block_counts)
         failed = {(task,): count for task, count in background.failures.items()}
         yield from _counter("pllm_task_failures", "Background tasks that failed, and defects", ("task",), failed)
-        senseless = {(channel,): count for channel, count in news.ignored.items()}
+        senseless = {(channel,): count for channel, count in subscription.ignored.items()}
         yield from _counter("pllm_news_ignored", "Messages in the store that no replica sends", ("channel",), senseless)
         shedding = GaugeMetricFamily(
             "pllm_should_shed_load", "1 for each reason to shed load that holds in the cluster", labels=["reason"]

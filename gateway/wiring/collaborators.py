@@ -34,10 +34,10 @@ from gateway.views.live import LiveFeed, models_shown
 from gateway.wiring.routes import Lasting, seal_of
 from gateway.wiring.state import State
 from shared_state.failover import Failover
-from shared_state.news import News
 from shared_state.policies import TenantRecord
 from shared_state.scaling import Scaling
 from shared_state.seal import Seal
+from shared_state.subscription import News
 from shared_state.tenants import TenantBook
 
 # What replicas publish, by channel.

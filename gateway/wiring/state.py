@@ -17,7 +17,6 @@ from shared_state.client import Client
 from shared_state.domains import Domains
 from shared_state.embedded import EmbeddedStore
 from shared_state.failover import Failover, Standby
-from shared_state.fitness import check
 from shared_state.keys import Keys
 from shared_state.memory import Memory
 from shared_state.patience import Patience
@@ -25,6 +24,7 @@ from shared_state.policies import Configuration
 from shared_state.replicas import Replica
 from shared_state.scripts import Script, assemble_all
 from shared_state.store import Store
+from shared_state.store_check import check
 
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
 Revive = Callable[[], Awaitable[None]] | None

@@ -102,7 +102,7 @@ PARTS: dict[str, Callable[[Bench, argparse.Namespace], None]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.bench.command", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description=__doc__)
     parser.add_argument("--yardstick", type=Path, metavar="DIR")
     parser.add_argument("--parent", type=Path, metavar="DIR", help="another checkout, in turns with this one")
     parser.add_argument("--turns", type=int, default=3)
@@ -124,7 +124,3 @@ def main() -> None:
                 return
             for name in options.only or PARTS:
                 PARTS[name](bench, options)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,5 +1,5 @@
-"""The command `python -m loadtest.bench.stream_sink`: reads many streams of the stream source at once and tells how late
-their chunks came, as JSON. Protocols and arrays only: it has to keep up on its part of one core.
+"""The command `python -m loadtest.bench.stream_sink`: reads many streams of the stream source at once and reports how
+late their chunks came, as JSON. Protocols and arrays only: it has to keep up on its part of one core.
 """
 
 import argparse

@@ -1,4 +1,5 @@
-"""The command `python -m loadtest.cluster.distant_link`: addresses that are as far away as another continent. Linux, as root.
+"""The command `python -m loadtest.cluster.distant_link`: addresses that are as far away as another continent. It needs
+Linux and root.
 
 A TUN device whose packets come back after half of the round trip with sender and receiver exchanged: what listens on
 198.18.0.1 is found there at once and at 198.18.0.2 after the line's time, from the first SYN on.
@@ -14,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from loadtest.provider.server import die_with_parent
+from loadtest.children import die_with_parent
 
 NEAR, FAR = "198.18.0.1", "198.18.0.2"  # of the block that is set aside for measurements (RFC 2544)
 DEVICE = "pllm-line"

@@ -12,9 +12,9 @@ from typing import Any, Self
 import msgspec
 import yaml
 
+from loadtest.children import die_with_parent
 from loadtest.cluster.programs import free_port, store_binary, wait_for
 from loadtest.cluster.scenario import Scenario
-from loadtest.provider.server import die_with_parent
 
 STOP_S = 10.0
 LOG_SHOWN = 1000
@@ -109,7 +109,7 @@ class SmallCluster:
 
     def _provider(self, name: str, behaviour: dict[str, Any]) -> list[str]:
         told = msgspec.json.encode(behaviour).decode()
-        command = [sys.executable, "-m", "loadtest.provider.server", "--port", str(self._ports[name]), "--name", name]
+        command = [sys.executable, "-m", "loadtest.provider", "--port", str(self._ports[name]), "--name", name]
         return [*command, "--behaviour", told]
 
     def _replica(self, name: str) -> list[str]:

@@ -10,7 +10,7 @@ import msgspec
 from loadtest.load.flag_values import parse_duration
 from loadtest.provider.behaviour import Behaviour, merge
 
-FOLDER = Path(__file__).parent / "scenarios"
+FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
 REPLICAS_MOST = 16  # on one machine that runs all the rest as well
 NOT_HERE = ("url", "failover", "scenario", "json", "html", "admin-key", "fail-over", "slo-under", "h", "help")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of a deployment, a process and its log

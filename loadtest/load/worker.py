@@ -1,6 +1,7 @@
-"""The command `python -m loadtest.load.worker`: one of the processes that share a load; `loadtest.load.crew` starts and ends it.
+"""The command `python -m loadtest.load.worker`: one of the processes that share a load. `loadtest.load.crew` starts and
+ends it.
 
-It is told its part on standard input and answers on standard output, in frames: four bytes of length, then msgpack.
+It reads its share from standard input and answers on standard output, in frames: four bytes of length, then msgpack.
 When its input ends, so does its run: whoever started it may have died.
 """
 

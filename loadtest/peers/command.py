@@ -39,7 +39,7 @@ _Figure = TypeVar("_Figure")
 
 
 def parse_flags(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.peers.command", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.peers", description=__doc__)
     add = parser.add_argument
     add("--only", choices=ALL, nargs="+", metavar="NAME", help=f"these gateways: {', '.join(ALL)}")
     add("--parts", choices=PARTS, nargs="+", default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str]) -> int:
             "(Debian: wrk, nginx-light, nodejs, npm; --only can leave Portkey out, which alone needs the last two)"
         )
     run = Run(
-        command=shlex.join(["python", "-m", "loadtest.peers.command", *arguments]),
+        command=shlex.join(["python", "-m", "loadtest.peers", *arguments]),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         machine=describe_machine(),
         turns=options.turns,
@@ -175,7 +175,3 @@ def publish(report: str, file: str | None) -> bool:
             is_kept = False
     Paper().print(report.rstrip("\n"))
     return is_kept
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

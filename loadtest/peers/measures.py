@@ -13,12 +13,12 @@ import msgspec
 
 from loadtest.bench.rig import GATEWAY_CORE, Bench
 from loadtest.bench.streams import CHUNKS_PER_S, read_streams, stream_source
+from loadtest.children import die_with_parent
 from loadtest.cluster.programs import free_port, wait_for, wrk_script
 from loadtest.peers.figures import Outage, Plain, Streams
 from loadtest.peers.gateways import Peer, PeerTrouble
 from loadtest.peers.recipes import ATTEMPT_S, SLOW_S, Site
 from loadtest.peers.replica import Replica, running, several
-from loadtest.provider.server import die_with_parent
 
 WARMUP_S = 2
 RATE_MOST = 4000.0  # beyond, the load test on its half of a core would measure itself
@@ -141,7 +141,7 @@ def _site(bench: Bench, provider: int) -> Site:
 @contextlib.contextmanager
 def _provider() -> Iterator[int]:
     port = free_port()
-    command = (sys.executable, "-m", "loadtest.provider.server", "--port", str(port))
+    command = (sys.executable, "-m", "loadtest.provider", "--port", str(port))
     told = ("--behaviour", json.dumps({"latency_ms": HEALTHY_MS}))
     process = subprocess.Popen(
         [*command, *told], stdout=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent

@@ -14,10 +14,10 @@ from pathlib import Path
 import msgspec
 
 from loadtest.bench.rig import family
+from loadtest.children import die_with_parent
 from loadtest.cluster.packages import last_words
 from loadtest.peers.gateways import Peer, PeerTrouble
 from loadtest.peers.recipes import Launch, Site
-from loadtest.provider.server import die_with_parent
 
 READY_S = 90.0  # LiteLLM takes a quarter of that on one core, four of them on two cores more
 ANSWER_S = 5.0

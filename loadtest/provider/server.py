@@ -1,4 +1,4 @@
-"""The command `python -m loadtest.provider.server`: a fake LLM provider whose behaviour is scripted.
+"""The command `python -m loadtest.provider`: a fake LLM provider whose behaviour is scripted.
 
 It is a process of its own, not a mock, because what it is for (hangs, cuts, clients that leave) only
 happens on real sockets.
@@ -6,10 +6,7 @@ happens on real sockets.
 
 import argparse
 import asyncio
-import ctypes
-import os
 import signal
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,12 +14,12 @@ import msgspec
 import uvloop
 from aiohttp import web
 
+from loadtest.children import die_with_parent
 from loadtest.provider import dialects
 from loadtest.provider.behaviour import Behaviour, NonNegative, Script, merge
 from loadtest.provider.counts import Counts
 from loadtest.provider.exchange import JSON, Ending, Exchange, Slots
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 SHUTDOWN_S = 0.01  # not 0, which aiohttp takes for "no limit"
 
 
@@ -149,19 +146,8 @@ async def serve(provider: Provider, name: str, host: str, door: Door) -> None:
         await runner.cleanup()
 
 
-def die_with_parent() -> None:
-    """Linux only. Ends this process at once if the parent died before the kernel knew of our wish."""
-    if not sys.platform.startswith("linux"):
-        return
-    parent = os.getppid()
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:
-        sys.exit(1)
-
-
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.provider.server", description="A fake LLM provider.")
+    parser = argparse.ArgumentParser(prog="python -m loadtest.provider", description="A fake LLM provider.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True, help="0 picks a free one")
     parser.add_argument("--name", default="healthy", help="shown in answers")
@@ -184,7 +170,3 @@ def main(arguments: Sequence[str]) -> None:
     door = Door(options.host, options.port)
     provider = Provider(options.name, options.behaviour, door)
     uvloop.run(serve(provider, options.name, options.host, door))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

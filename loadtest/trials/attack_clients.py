@@ -1,5 +1,5 @@
-"""Clients that want a replica's memory, connections or event loop: `python -m loadtest.trials.attack_clients NAME PORT`, in a
-process of their own. Each prints in the end what it sent.
+"""Clients that attack a replica's memory, connections or event loop, in a process of their own:
+`python -m loadtest.trials.attack_clients NAME PORT`. Each prints at its end what it sent.
 """
 
 import contextlib

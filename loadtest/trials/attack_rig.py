@@ -16,8 +16,8 @@ import msgspec
 import yaml
 
 from loadtest.bench.rig import rss_mib
+from loadtest.children import die_with_parent
 from loadtest.cluster.programs import EMPTY_CALL, free_port, store_binary, wait_for
-from loadtest.provider.server import die_with_parent
 
 LIVEZ_EVERY_S, CALL_EVERY_S = 0.05, 0.1
 CALM_S = 1.0
@@ -57,7 +57,7 @@ def replica(folder: Path, descriptors: int | None = None, hostile: str = "") -> 
             return process
 
         start(store, store_binary(), "--port", str(store), "--save", "", "--dir", str(folder))
-        start(provider, sys.executable, "-m", "loadtest.provider.server", "--port", str(provider))
+        start(provider, sys.executable, "-m", "loadtest.provider", "--port", str(provider))
         if hostile:
             start(other, sys.executable, "-m", "loadtest.trials.attack_providers", hostile, str(other))
         file = folder / f"{port}.yaml"

@@ -1,4 +1,4 @@
-"""The command `python -m loadtest.trials.chaos SCENARIO`, also `make chaos`: what clients see, and what the cluster does,
+"""The command `python -m loadtest.trials.chaos SCENARIO`, also `make chaos`: what clients see and what the cluster does
 while something goes wrong. Starts its own cluster on this machine and ends it; `--plot` draws the run.
 """
 

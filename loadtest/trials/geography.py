@@ -69,7 +69,7 @@ class World:
             self._line()
             for region, port in self._providers.items():
                 behaviour = json.dumps({"latency_ms": SERVICE_MS})
-                command = ("loadtest.provider.server", "--host", NEAR, "--name", region, "--behaviour", behaviour)
+                command = ("loadtest.provider", "--host", NEAR, "--name", region, "--behaviour", behaviour)
                 self._start(port, sys.executable, "-m", *command, "--port", str(port), host=NEAR)
             self.replicas = {region: self._region(region) for region in self._providers}
             self._stack = self._stack.pop_all()

@@ -1,7 +1,8 @@
 """A real inference engine as a process: llama.cpp with two slots, serving a model of random weights.
 
 `make side-by-side` runs this file with the interpreter of a folder that has the packages `xllamacpp` and `gguf`
-(`loadtest.trials.engine`); no other module imports it. Random weights cost as much as trained ones, and every text is as good.
+(`loadtest.trials.engine`); no other module imports it. Random weights cost as much as trained ones, and
+any text will do.
 """
 
 import argparse

@@ -49,9 +49,7 @@ def cluster(folder: Path, replicas: int, is_shared: bool) -> Iterator[tuple[list
         options = ("--port", str(store), "--save", "", "--dir", str(folder))
         stack.enter_context(running(store_binary(), *options, port=store))
         for port in (sick, well):
-            stack.enter_context(
-                running(sys.executable, "-m", "loadtest.provider.server", "--port", str(port), port=port)
-            )
+            stack.enter_context(running(sys.executable, "-m", "loadtest.provider", "--port", str(port), port=port))
         ports = [free_port() for _ in range(replicas)]
         for number, port in enumerate(ports):
             file = folder / f"{number}.yaml"

@@ -95,7 +95,7 @@ Results = dict[tuple[str, str, str], list[Trial]]
 def run_lane(lane: Lane, faults: Sequence[Fault], trials: int, connect: Connect) -> Results:
     provider = free_port()
     with contextlib.ExitStack() as stack:
-        command = (sys.executable, "-m", "loadtest.provider.server", "--port", str(provider), "--name", "fake")
+        command = (sys.executable, "-m", "loadtest.provider", "--port", str(provider), "--name", "fake")
         stack.enter_context(outage.running(*command, port=provider))
         port = provider
         if lane.way == "through":

@@ -23,9 +23,9 @@ from typing import Any
 
 import msgspec
 
+from loadtest.children import die_with_parent
 from loadtest.cluster.local_cluster import SmallCluster
 from loadtest.cluster.scenario import Scenario
-from loadtest.provider.server import die_with_parent
 
 REPLICAS = (2, 4)
 CALLERS = (64, 256)

@@ -15,9 +15,9 @@ import pytest
 from shared_state.client import Client
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StateError, StoreUnfit
-from shared_state.fitness import check
-from shared_state.inspection import inspecting
+from shared_state.inspector import inspecting
 from shared_state.keys import Keys
+from shared_state.store_check import check
 from tests.cluster.conftest import heal
 from tests.loadtest.process import ProviderProcess
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster

@@ -117,7 +117,7 @@ def wait_until(
 
 @contextlib.contextmanager
 def running_provider(*flags: str) -> Iterator[ProviderProcess]:
-    command = [sys.executable, "-m", "loadtest.provider.server", "--port", "0", "--die-with-parent", *flags]
+    command = [sys.executable, "-m", "loadtest.provider", "--port", "0", "--die-with-parent", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

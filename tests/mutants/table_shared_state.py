@@ -48,11 +48,11 @@ SHARED_STATE: Table = {
             "a person who can write to the store changes a tenant's key",
         ),
     ),
-    "shared_state/news.py": (
+    "shared_state/subscription.py": (
         Slip(
             "except ValueError:",
             "except KeyError:",
-            f"{_STATE}news.py",
+            f"{_STATE}subscription.py",
             "nonsense on a channel breaks the connection that listens",
         ),
     ),

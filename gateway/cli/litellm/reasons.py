@@ -62,7 +62,7 @@ _REASONS = (
     (r"cancel_on_disconnect", "always: a call whose client has left is given up"),
     (r"environment_variables", "PLLM reads the environment it is started in: set it there"),
     (r"include", "import each of these files by itself"),
-    (r"mock_.*", "the fake provider answers instead: python -m loadtest.provider.server"),
+    (r"mock_.*", "the fake provider answers instead: python -m loadtest.provider"),
     (r"silent_model", "no mirroring of traffic"),
 )
 _PATTERNS = tuple((re.compile(pattern), reason) for pattern, reason in _REASONS)

@@ -130,7 +130,7 @@ def test_signal_ends_it_at_once_even_while_calls_hang(number: signal.Signals) ->
 
 def test_dies_with_its_parent() -> None:
     parent = "import subprocess, sys; subprocess.Popen(sys.argv[1:]).wait()"
-    provider = [sys.executable, "-m", "loadtest.provider.server", "--port", "0", "--die-with-parent"]
+    provider = [sys.executable, "-m", "loadtest.provider", "--port", "0", "--die-with-parent"]
     with subprocess.Popen([sys.executable, "-c", parent, *provider], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith(b"provider healthy listening")
@@ -150,7 +150,7 @@ def test_dies_with_its_parent() -> None:
     ],
 )
 def test_wrong_flag_says_what_is_wrong(flags: list[str], complaint: str) -> None:
-    command = [sys.executable, "-m", "loadtest.provider.server", *flags]
+    command = [sys.executable, "-m", "loadtest.provider", *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=10)
 
     assert done.returncode == 2
@@ -158,7 +158,7 @@ def test_wrong_flag_says_what_is_wrong(flags: list[str], complaint: str) -> None
 
 
 def test_port_in_use_is_an_error(provider: ProviderProcess) -> None:
-    command = [sys.executable, "-m", "loadtest.provider.server", "--port", str(provider.port)]
+    command = [sys.executable, "-m", "loadtest.provider", "--port", str(provider.port)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=10)
 
     assert done.returncode == 1
@@ -171,7 +171,7 @@ def test_freed_port_can_be_taken_again() -> None:
         first.process.terminate()
         first.process.wait(timeout=2)
 
-    command = [sys.executable, "-m", "loadtest.provider.server", "--port", str(port), "--die-with-parent"]
+    command = [sys.executable, "-m", "loadtest.provider", "--port", str(port), "--die-with-parent"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as second:
         assert second.stdout is not None
         assert second.stdout.readline().endswith(f":{port}\n")

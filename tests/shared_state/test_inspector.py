@@ -6,7 +6,7 @@ import pytest
 
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StateError
-from shared_state.inspection import EVENTS_SHOWN, Overview, inspecting
+from shared_state.inspector import EVENTS_SHOWN, Overview, inspecting
 from shared_state.money import Budget, Spending
 from shared_state.records import Ask, Ending, Outcome, Permit
 from shared_state.snapshots import Presence

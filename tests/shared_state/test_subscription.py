@@ -4,9 +4,9 @@ from typing import Any, cast
 
 import pytest
 
-from shared_state import news
+from shared_state import subscription
 from shared_state.client import Client
-from shared_state.news import LOG_EVERY_S, News
+from shared_state.subscription import LOG_EVERY_S, News
 
 
 class Clock:
@@ -21,7 +21,7 @@ def told(listener: News, channel: bytes, message: bytes) -> None:
 
 
 def test_message_that_makes_no_sense_is_counted_and_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
-    clock, before = Clock(), news.ignored.copy()
+    clock, before = Clock(), subscription.ignored.copy()
 
     def heard(_channel: bytes, message: bytes) -> None:
         int(message)
@@ -32,7 +32,7 @@ def test_message_that_makes_no_sense_is_counted_and_logged_once_in_a_while(caplo
         told(listener, b"pllm:{d}:tenants", b"\xff\nforged " + b"x" * 1000)
     told(listener, b"pllm:{d}:tenants", b"5")
 
-    assert news.ignored["tenants"] - before["tenants"] == 4
+    assert subscription.ignored["tenants"] - before["tenants"] == 4
     assert len(caplog.messages) == 2
     assert all(message.startswith(r"ignored b'\xff\nforged xxx") for message in caplog.messages)
     assert all(
