@@ -1,8 +1,8 @@
---- @include "domain"
---- @include "replica"
---- @include "event"
---- @include "demand"
---- @include "scaling"
+--- @include "store/domain"
+--- @include "store/replica"
+--- @include "store/event"
+--- @include "autoscale/demand"
+--- @include "autoscale/scaling"
 -- How many replicas the cluster should have. Each replica tells once a second how many requests wait in its queues, and
 -- asks; whoever asks first in a second judges, all of them are told the same. Settings: the newest version wins.
 --

@@ -1,4 +1,4 @@
---- @include "domain"
+--- @include "store/domain"
 -- Read-only: what is spent and reserved of budgets now, and what tenants have used of their minute.
 --
 -- KEYS  1 global HASH, then per scope: budget HASH, limit HASH

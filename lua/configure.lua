@@ -1,7 +1,7 @@
---- @include "domain"
---- @include "policy"
---- @include "unsupported"
---- @include "event"
+--- @include "store/domain"
+--- @include "store/policy"
+--- @include "breaker/unsupported"
+--- @include "store/event"
 -- Writes the policy of the router and of one deployment, as they are in force: versions come from the agreement of the
 -- replicas (`reload`) and only grow, and a version has one fingerprint. Anything else is of a configuration that is not
 -- in force, and writes nothing. An empty value removes the field.

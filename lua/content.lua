@@ -1,9 +1,9 @@
---- @include "domain"
---- @include "policy"
---- @include "random"
---- @include "lease"
---- @include "judge_move"
---- @include "event"
+--- @include "store/domain"
+--- @include "store/policy"
+--- @include "store/random"
+--- @include "lease/lease"
+--- @include "breaker/judge_move"
+--- @include "store/event"
 -- Judges a probe that is a stream by its first content, so that a long answer does not keep a recovered deployment
 -- half-open. The lease is marked: settle counts it no second time, unless the stream fails in the same generation.
 --

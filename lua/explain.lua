@@ -1,11 +1,11 @@
---- @include "domain"
---- @include "policy"
---- @include "random"
---- @include "candidate"
---- @include "tier"
---- @include "last_resort"
---- @include "afford"
---- @include "shed_reject"
+--- @include "store/domain"
+--- @include "store/policy"
+--- @include "store/random"
+--- @include "select/candidate"
+--- @include "select/tier"
+--- @include "select/last_resort"
+--- @include "budget/afford"
+--- @include "shed/shed_reject"
 -- Read-only dry run of `acquire`: the same includes decide, nothing is written.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET,

@@ -1,8 +1,8 @@
---- @include "domain"
---- @include "breaker"
---- @include "unsupported"
---- @include "last_error"
---- @include "event"
+--- @include "store/domain"
+--- @include "breaker/breaker"
+--- @include "breaker/unsupported"
+--- @include "breaker/last_error"
+--- @include "store/event"
 -- An operator moves a breaker: open (until closed, or for ttl_ms), close, disable or drain (no new requests, active
 -- ones finish), reset (closed, all that was learned forgotten).
 --

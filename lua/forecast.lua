@@ -1,6 +1,6 @@
---- @include "domain"
---- @include "policy"
---- @include "minute"
+--- @include "store/domain"
+--- @include "store/policy"
+--- @include "forecast/minute"
 -- The minute's tick of the forecast: what came is learned, and what the coming minutes bring is written down for
 -- `acquire` to weigh, a field or two that it reads anyway. Guarantees: a deployment's minute counts once, whoever asks,
 -- however often; no breaker moves. Does nothing where the newest policy has no forecast.

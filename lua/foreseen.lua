@@ -1,4 +1,4 @@
---- @include "domain"
+--- @include "store/domain"
 -- Read-only: the forecasts of deployments as their last tick left them.
 --
 -- KEYS  1 global HASH, then per deployment: forecast HASH

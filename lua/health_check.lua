@@ -1,5 +1,5 @@
---- @include "domain"
---- @include "event"
+--- @include "store/domain"
+--- @include "store/event"
 -- Health checks of a deployment whose breaker is open. A replica claims a check, queries the provider, and reports the
 -- answer. Guarantees: one claim per interval for the whole domain; a report ends a cooldown or changes nothing, so the
 -- next request is a probe, and no check opens or closes a breaker.

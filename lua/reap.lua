@@ -1,11 +1,11 @@
---- @include "domain"
---- @include "deployment"
---- @include "probe"
---- @include "lease"
---- @include "reservation"
---- @include "replica"
---- @include "era"
---- @include "event"
+--- @include "store/domain"
+--- @include "store/deployment"
+--- @include "breaker/probe"
+--- @include "lease/lease"
+--- @include "budget/reservation"
+--- @include "store/replica"
+--- @include "store/era"
+--- @include "store/event"
 -- Removes the leases of a dead replica from one deployment, a bounded chunk at a time; a reaped probe gives its
 -- permit back. Does nothing while the replica's heartbeat is fresh. The last call forgets the replica and says so once.
 -- A replica that has been away removes its own leases of before then, but for the live ones: the others have ended.

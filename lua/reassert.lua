@@ -1,9 +1,9 @@
---- @include "domain"
---- @include "breaker"
---- @include "lease"
---- @include "era"
---- @include "probe"
---- @include "event"
+--- @include "store/domain"
+--- @include "breaker/breaker"
+--- @include "lease/lease"
+--- @include "store/era"
+--- @include "breaker/probe"
+--- @include "store/event"
 -- A replica tells a store what that store may not know of one deployment: the replica's live leases, and the breaker as
 -- the replica last saw it. After a flush or a failover, and on the way to and from its standby store.
 --

@@ -1,7 +1,7 @@
---- @include "domain"
---- @include "calendar"
---- @include "reservation"
---- @include "event"
+--- @include "store/domain"
+--- @include "budget/calendar"
+--- @include "budget/reservation"
+--- @include "store/event"
 -- A replica tells a store what that store may not know of budgets: what was spent at least, as the replica last saw it,
 -- after a flush or a failover; what was spent on its standby store; and what its live calls have reserved. Saying it
 -- twice is saying it once: the first is a floor, the second is known by its id, the third by the lease's token.

@@ -1,9 +1,9 @@
---- @include "domain"
---- @include "policy"
---- @include "event"
---- @include "in_force"
---- @include "inherit"
---- @include "consent"
+--- @include "store/domain"
+--- @include "store/policy"
+--- @include "store/event"
+--- @include "configuration/in_force"
+--- @include "configuration/inherit"
+--- @include "configuration/consent"
 -- The configuration in force, on which the replicas agree: nothing else changes it. Each replica reads its own file;
 -- the store sees its digest, its fingerprint and what it means for the shared state, no secret. A reload is committed
 -- when every replica with a fresh heartbeat is ready, refused when one of them is not or the time is over; `take` puts

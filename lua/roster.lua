@@ -1,4 +1,4 @@
---- @include "domain"
+--- @include "store/domain"
 -- Read-only: the replicas that have been heard of and not taken for dead, oldest heartbeat first.
 --
 -- KEYS  1 global HASH, 2 replicas ZSET; what each says of itself, replica:<id>, is found beside it

@@ -1,4 +1,4 @@
---- @include "number"
+--- @include "store/number"
 -- What one replica has measured from its region, smoothed together with what the others there measure. Forgotten when
 -- nobody measures any more.
 --

@@ -1,13 +1,13 @@
---- @include "domain"
---- @include "policy"
---- @include "candidate"
---- @include "shed"
---- @include "outcomes"
---- @include "retry_budget"
---- @include "histogram"
---- @include "unsupported"
---- @include "last_error"
---- @include "baseline_view"
+--- @include "store/domain"
+--- @include "store/policy"
+--- @include "select/candidate"
+--- @include "shed/shed"
+--- @include "breaker/outcomes"
+--- @include "shed/retry_budget"
+--- @include "window/histogram"
+--- @include "breaker/unsupported"
+--- @include "breaker/last_error"
+--- @include "window/baseline_view"
 -- Read-only: the domain and its deployments as they stand now, computed from the windows, not from cached summaries.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 replicas ZSET,

@@ -1,5 +1,5 @@
---- @include "domain"
---- @include "event"
+--- @include "store/domain"
+--- @include "store/event"
 -- Tenants that were made while running, on top of those of the configuration: what all replicas hold of them, with the
 -- hashes of their keys. Each change has a version and is told to all replicas on the channel `tenants` of the domain.
 --

@@ -24,7 +24,7 @@ from shared_state.topology import Topology
 TIMEOUT_S = 5.0
 CHUNK = 50  # deployments in one call
 EVENTS_SHOWN, LEASES_SHOWN, BUDGETS_SHOWN = 10, 20, 50
-_PROBE, _ANSWERED = 0.5, 0.25  # as in lua/include/lease.lua
+_PROBE, _ANSWERED = 0.5, 0.25  # as in lua/include/lease/lease.lua
 
 
 class Overview(msgspec.Struct, frozen=True):

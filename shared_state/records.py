@@ -1,6 +1,6 @@
 """What decisions take and give: asks, permits and rejections, endings and what is learned of them, heartbeats.
 
-Field names are those of the store (docs in lua/include/policy.lua and deployment.lua), so that what a caller
+Field names are those of the store (docs in lua/include/store/policy.lua and deployment.lua), so that what a caller
 sets, what a script reads and what redis-cli shows are the same words.
 """
 

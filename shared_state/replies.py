@@ -38,7 +38,7 @@ def _number(value: object) -> int:
     return value
 
 
-_PROBE, _RESORT_PROBE = 1, 2  # as in lua/include/grant.lua
+_PROBE, _RESORT_PROBE = 1, 2  # as in lua/include/select/grant.lua
 
 
 def acquired(reply: Reply, token: str, ask: Ask, ids: tuple[str, ...]) -> Permit | Rejection:

@@ -1,4 +1,5 @@
-"""Loads the Lua scripts: resolves `--- @include "name"`, each once and before its user, and names them by SHA-1.
+"""Loads the Lua scripts: resolves `--- @include "folder/name"`, each once and before its user, and names each script by
+its SHA-1.
 
 Scripts are addressed by content (EVALSHA), so replicas of two versions can run side by side.
 """
@@ -12,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 LUA = Path(__file__).resolve().parent.parent / "lua"
-_INCLUDE = re.compile(r'^--- @include "([a-z_]+)"\s*$')
+_INCLUDE = re.compile(r'^--- @include "([a-z_/]+)"\s*$')
 _FUNCTION = re.compile(r"^local function (\w+)\((?:[^\n]* end|.*?\nend)\n", re.MULTILINE | re.DOTALL)
 
 
@@ -27,32 +28,32 @@ class Script(msgspec.Struct, frozen=True):
 
 
 def assemble(name: str, folder: Path = LUA, replaced: Mapping[str, str] | None = None) -> Script:
-    """One script with what it uses of its includes: a store defines every function anew at each call.
-    ``replaced`` gives other texts for includes (tests replace the clock).
+    """One script with those functions of its includes that it uses: a store defines every function anew at each call.
+    ``replaced`` gives other texts for includes (tests replace `store/clock`).
 
     Raises IncludeError.
     """
     done: list[str] = []
     texts: list[str] = []
 
-    def add(path: Path, chain: tuple[str, ...]) -> None:
-        if path.stem in chain:
-            raise IncludeError(f"include cycle: {' > '.join((*chain, path.stem))}")
-        lines = _read(path, chain, replaced or {}).splitlines()
+    def add(name: str, path: Path, chain: tuple[str, ...]) -> None:
+        if name in chain:
+            raise IncludeError(f"include cycle: {' > '.join((*chain, name))}")
+        lines = _read(name, path, chain, replaced or {}).splitlines()
         for line in lines:
             found = _INCLUDE.match(line)
             if found and found[1] not in done:
-                add(folder / "include" / f"{found[1]}.lua", (*chain, path.stem))
-        done.append(path.stem)
+                add(found[1], folder / "include" / f"{found[1]}.lua", (*chain, name))
+        done.append(name)
         texts.append("\n".join(line for line in lines if not _INCLUDE.match(line)))
 
-    add(folder / f"{name}.lua", ())
+    add(name, folder / f"{name}.lua", ())
     text = _used("\n".join(texts) + "\n")
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 def _used(text: str) -> str:
-    """Without the functions that nobody reaches from what is none."""
+    """Drops every function that no other code of the script reaches."""
     functions = {found[1]: found[0] for found in _FUNCTION.finditer(text)}
     reached: set[str] = set()
     pieces = [_FUNCTION.sub("", text)]
@@ -69,13 +70,13 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", re.sub(r"--.*", "", text)))
 
 
-def _read(path: Path, chain: tuple[str, ...], replaced: Mapping[str, str]) -> str:
-    if chain and path.stem in replaced:
-        return replaced[path.stem]
+def _read(name: str, path: Path, chain: tuple[str, ...], replaced: Mapping[str, str]) -> str:
+    if chain and name in replaced:
+        return replaced[name]
     try:
         return path.read_text()
     except FileNotFoundError as error:
-        raise IncludeError(f"no file {path.name} (wanted by {' > '.join(chain) or 'nobody'})") from error
+        raise IncludeError(f"no file {path.name} (included by {' > '.join(chain) or 'no other'})") from error
 
 
 def names(folder: Path = LUA) -> tuple[str, ...]:

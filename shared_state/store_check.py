@@ -12,7 +12,7 @@ from shared_state.errors import StateError, StoreRefuses, StoreUnfit
 from shared_state.keys import Keys
 from shared_state.product import WANTED, product_of
 
-SCHEMA = 1  # as in lua/include/domain.lua
+SCHEMA = 1  # as in lua/include/store/domain.lua
 
 _log = logging.getLogger("pllm.state")
 
@@ -61,7 +61,7 @@ def _types(keys: Keys, deployments: Iterable[str]) -> dict[bytes, str]:
 
 
 _TOKEN = re.compile(rb".+\.(plain|stream)\.\w+( .+)?")  # and its tenant
-WINDOW_BYTES = 756  # as in lua/include/window.lua
+WINDOW_BYTES = 756  # as in lua/include/window/window.lua
 
 
 def _is_policy(value: bytes) -> bool:

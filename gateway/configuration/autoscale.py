@@ -10,7 +10,7 @@ from shared_state.policies import AutoscalePolicy
 
 
 class AutoscaleSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """The formula is in lua/include/desired.lua."""
+    """The formula is in lua/include/autoscale/desired.lua."""
 
     target_concurrency: Count = 500  # streams of 20 chunks a second that one core carries at 60 % of its time
     utilization: Threshold = 0.7  # the rest is for what comes while a new replica starts

@@ -20,7 +20,9 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Version:
     """Every script that writes has another text, and keeps a field that the older ones do not know."""
     version = Version(tmp_path_factory.mktemp("versions"), NEWER)
     told = "record_set(domain, 'clock_ms', domain.now)"
-    version.change("lua/include/domain.lua", told, f"{told}\n  record_set(domain, 'novel', (domain.novel or 0) + 1)")
+    version.change(
+        "lua/include/store/domain.lua", told, f"{told}\n  record_set(domain, 'novel', (domain.novel or 0) + 1)"
+    )
     return version
 
 
@@ -125,7 +127,7 @@ def test_version_that_keeps_its_state_otherwise_leaves_this_one_alone_and_lives_
 ) -> None:
     """Such an upgrade is no rolling one within a domain: the next version gets a domain of its own."""
     other = Version(tmp_path, "1.0.0")
-    other.change("lua/include/domain.lua", SCHEMA.format(1), SCHEMA.format(2))
+    other.change("lua/include/store/domain.lua", SCHEMA.format(1), SCHEMA.format(2))
     other.change("shared_state/store_check.py", "SCHEMA = 1  #", "SCHEMA = 2  #")
     cluster.replicas[0].force("dead", "open", for_ms=600_000)
     refused = begun(cluster, other, tmp_path, "default")

@@ -11,7 +11,9 @@ from tests.support.stores import RedisCli
 SCRIPTS = names()
 GATEWAY_ACL = LUA.parent / "docs" / "gateway.acl"
 ASKED_BY_THE_GATEWAY = {"evalsha", "script|load", "info", "type", "cluster|slots", "subscribe", "ping"}
-INCLUDES = tuple(sorted(path.stem for path in (LUA / "include").glob("*.lua")))
+INCLUDES = tuple(
+    sorted(str(path.relative_to(LUA / "include").with_suffix("")) for path in (LUA / "include").rglob("*.lua"))
+)
 SCRIPT_LINES, INCLUDE_LINES, LINE_LENGTH = 100, 50, 120
 
 
@@ -109,7 +111,7 @@ def test_no_script_searches_keys_or_draws_its_own_numbers(path: Path) -> None:
     assert re.findall(r"redis\.call\('(?:KEYS|SCAN|RANDOMKEY|FLUSHDB|FLUSHALL)'|math\.random|while true", text) == []
 
 
-@pytest.mark.parametrize("path", sorted((LUA / "include").glob("*.lua")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((LUA / "include").rglob("*.lua")), ids=lambda path: path.stem)
 def test_include_takes_what_it_uses_as_arguments(path: Path) -> None:
     assert re.findall(r"\b(?:KEYS|ARGV)\b", code_of(path)) == []
 

@@ -5,7 +5,7 @@ from tests.mutants.slip import Slip, Table
 RELOAD, ORDERS = "tests/lua/test_reload.py", "tests/shared_state/test_in_force.py"
 
 IN_FORCE: Table = {
-    "lua/include/in_force.lua": (
+    "lua/include/configuration/in_force.lua": (
         Slip(
             "return tonumber(version) == reload.version and fingerprint or nil",
             "return fingerprint",
@@ -31,7 +31,7 @@ IN_FORCE: Table = {
             "policies that an earlier release wrote by its clock stay",
         ),
     ),
-    "lua/include/inherit.lua": (
+    "lua/include/configuration/inherit.lua": (
         Slip(
             "now < reload.orphaned_ms + ORPHANED_MS",
             "false",
@@ -51,7 +51,7 @@ IN_FORCE: Table = {
             "the end of an upgrade waits for a replica that has said goodbye",
         ),
     ),
-    "lua/include/consent.lua": (
+    "lua/include/configuration/consent.lua": (
         Slip(
             "if answer and answer ~= 'ready' then",
             "if false then",

@@ -331,7 +331,7 @@ LUA: Table = {
             "what a dead replica had reserved stays reserved for ever",
         ),
     ),
-    "lua/include/admit.lua": (
+    "lua/include/select/admit.lua": (
         Slip(
             "(not policy.breaker_enabled and state ~= 'forced_open')",
             "not policy.breaker_enabled",
@@ -363,7 +363,7 @@ LUA: Table = {
             "a client that comes back when it was told to is refused again",
         ),
     ),
-    "lua/include/room.lua": (
+    "lua/include/limit/room.lua": (
         Slip(
             "if d.tpm and not wait_ms then",
             "if d.tpm then",
@@ -383,7 +383,7 @@ LUA: Table = {
             "a client that comes back when Retry-After is over is refused again",
         ),
     ),
-    "lua/include/judge_move.lua": (
+    "lua/include/breaker/judge_move.lua": (
         Slip(
             "if sample.failures == 1 then return 'probe_failed' end",
             "",
@@ -427,7 +427,7 @@ LUA: Table = {
             "calls of before the trip close a half-open breaker",
         ),
     ),
-    "lua/include/last_resort.lua": (
+    "lua/include/select/last_resort.lua": (
         Slip(
             "if not policy.last_resort or string.find(tiers, '+', 1, true) then return nil end",
             "if string.find(tiers, '+', 1, true) then return nil end",
@@ -483,7 +483,7 @@ LUA: Table = {
             "calls beyond the probes of a half-open breaker move it",
         ),
     ),
-    "lua/include/resort_serving.lua": (
+    "lua/include/select/resort_serving.lua": (
         Slip(
             "math.max(1, math.floor(c.limit / 2))",
             "c.limit",
@@ -541,7 +541,7 @@ LUA: Table = {
             "a stream that is a probe counts twice",
         ),
     ),
-    "lua/include/limit.lua": (
+    "lua/include/limit/limit.lua": (
         Slip(
             "used and (used - math.min(estimated, per_minute))",
             "used and (used - estimated)",
@@ -579,7 +579,7 @@ LUA: Table = {
             "usage-based prefers what has been idle for longest instead of sharing among what is free",
         ),
     ),
-    "lua/include/breaker.lua": (
+    "lua/include/breaker/breaker.lua": (
         Slip(
             "math.max(base, policy.max_cooldown_ms))",
             "policy.max_cooldown_ms)",
@@ -611,7 +611,7 @@ LUA: Table = {
             "one good probe of an earlier try closes the breaker together with one of now",
         ),
     ),
-    "lua/include/cool.lua": (
+    "lua/include/breaker/cool.lua": (
         Slip(
             "if policy then cool_ms = math.min(policy.max_cooldown_ms, cool_ms) end",
             "",
@@ -637,7 +637,7 @@ LUA: Table = {
             "a provider that has nothing left of its limit is called until it refuses",
         ),
     ),
-    "lua/include/tenant_admit.lua": (
+    "lua/include/tenant/tenant_admit.lua": (
         Slip(
             "if limits.attempt ~= 1 then",
             "if limits.attempt > 1 then",
@@ -651,7 +651,7 @@ LUA: Table = {
             "a further attempt takes no tokens, and its settle gives back those of others",
         ),
     ),
-    "lua/include/candidate.lua": (
+    "lua/include/select/candidate.lua": (
         Slip(
             "now - (d.refreshed_at_ms or 0) >= SUMMARY_FRESH_MS then",
             "false then",
@@ -665,7 +665,7 @@ LUA: Table = {
             "a client is told to wait for the last deployment instead of the first",
         ),
     ),
-    "lua/include/probe.lua": (
+    "lua/include/breaker/probe.lua": (
         Slip(
             "if not d.probe_deadline_ms then\n",
             "if true then\n",
@@ -691,7 +691,7 @@ LUA: Table = {
             "after a failover more probes than configured hit a provider that may be down",
         ),
     ),
-    "lua/include/sample.lua": (
+    "lua/include/breaker/sample.lua": (
         Slip(
             "sample.own_ms > threshold",
             "sample.own_ms >= threshold",
@@ -711,7 +711,7 @@ LUA: Table = {
             "the latency of failures is learned as usual",
         ),
     ),
-    "lua/include/relief.lua": (
+    "lua/include/breaker/relief.lua": (
         Slip(
             "c.verdict == 'eligible' and d.state == 'closed'",
             "c.verdict == 'eligible'",
@@ -755,7 +755,7 @@ LUA: Table = {
             "relief that is long gone still opens a breaker",
         ),
     ),
-    "lua/include/baseline.lua": (
+    "lua/include/window/baseline.lua": (
         Slip(
             "return b.samples >= BASELINE_SAMPLES and math.max(",
             "return math.max(",
@@ -799,7 +799,7 @@ LUA: Table = {
             "a block of calls removes the baseline",
         ),
     ),
-    "lua/include/overdue_wait.lua": (
+    "lua/include/breaker/overdue_wait.lua": (
         Slip(
             "math.max(threshold, d.p99_ms or 0)",
             "threshold",
@@ -813,7 +813,7 @@ LUA: Table = {
             "a lone model that thinks for five seconds is closed to its callers",
         ),
     ),
-    "lua/include/overdue.lua": (
+    "lua/include/breaker/overdue.lua": (
         Slip(
             "or has_relief and overdue >= active / 2)",
             "or overdue >= active / 2)",
@@ -827,7 +827,7 @@ LUA: Table = {
             "a lone deployment that loads its model is taken for hung",
         ),
     ),
-    "lua/include/judge.lua": (
+    "lua/include/breaker/judge.lua": (
         Slip(
             "local is_slow = sample.slow == 1 and relief_is_there(d, now)",
             "local is_slow = sample.slow == 1",
@@ -853,7 +853,7 @@ LUA: Table = {
             "one failure of two calls opens the breaker",
         ),
     ),
-    "lua/include/window.lua": (
+    "lua/include/window/window.lua": (
         Slip(
             "'PX', (SLICES + 1) * SLICE_MS)",
             "'PX', (SLICES - 1) * SLICE_MS)",
@@ -881,7 +881,7 @@ LUA: Table = {
             "a full bucket starts again at nothing",
         ),
     ),
-    "lua/include/window_read.lua": (
+    "lua/include/window/window_read.lua": (
         Slip(
             "if age >= 0 and age < SLICES then",
             "if age >= 0 and age <= SLICES then",
@@ -895,7 +895,7 @@ LUA: Table = {
             "the window jumps every 10 s instead of sliding",
         ),
     ),
-    "lua/include/health.lua": (
+    "lua/include/breaker/health.lua": (
         Slip(
             "record_set(d, 'p95_ms', round(window_percentile(sums, 0.95)))",
             "record_set(d, 'p95_ms', round(window_percentile(sums, 0.99)))",
@@ -927,7 +927,7 @@ LUA: Table = {
             "a breaker that was turned off while open counts as unhealthy",
         ),
     ),
-    "lua/include/retry_budget.lua": (
+    "lua/include/shed/retry_budget.lua": (
         Slip(
             "if tokens < 1 then return nil end",
             "if tokens <= 0 then return nil end",
@@ -954,7 +954,7 @@ LUA: Table = {
             survives="the balance is cut to the most at every read, so what lies above it is never spent",
         ),
     ),
-    "lua/include/shed.lua": (
+    "lua/include/shed/shed.lua": (
         Slip(
             "ratio < policy.min_healthy_ratio + 0.05 and ratio < 1)",
             "ratio < policy.min_healthy_ratio + 0.05)",
@@ -986,7 +986,7 @@ LUA: Table = {
             "shedding for failures flaps at its threshold",
         ),
     ),
-    "lua/include/shed_reject.lua": (
+    "lua/include/shed/shed_reject.lua": (
         Slip(
             "if domain.forecast_cut and domain.now < domain.forecast_until_ms then",
             "if domain.forecast_cut then",
@@ -1024,7 +1024,7 @@ LUA: Table = {
             "nothing gets through any more that could show a recovery",
         ),
     ),
-    "lua/include/fair.lua": (
+    "lua/include/limit/fair.lua": (
         Slip(
             "c.verdict == 'eligible' and not c.probe and fair_is_behind",
             "c.verdict == 'eligible' and fair_is_behind",
@@ -1050,7 +1050,7 @@ LUA: Table = {
             "those behind one that got a place no longer count as waiting",
         ),
     ),
-    "lua/include/region.lua": (
+    "lua/include/select/region.lua": (
         Slip(
             "rtt_ms * REGION_NEAR + REGION_NEAR_MS",
             "rtt_ms * REGION_NEAR",
@@ -1070,7 +1070,7 @@ LUA: Table = {
             "a deployment without a region is away everywhere",
         ),
     ),
-    "lua/include/gradient.lua": (
+    "lua/include/limit/gradient.lua": (
         Slip(
             "if 2 * active >= limit then",
             "if 2 * active > limit then",
@@ -1096,7 +1096,7 @@ LUA: Table = {
             "a provider whose latency has grown tenfold keeps most of its load",
         ),
     ),
-    "lua/include/adaptive.lua": (
+    "lua/include/limit/adaptive.lua": (
         Slip(
             "if start < (d.cut_at_ms or 0) then return end",
             "",
@@ -1116,7 +1116,7 @@ LUA: Table = {
             "the limit of an idle deployment rises unproved",
         ),
     ),
-    "lua/include/lease.lua": (
+    "lua/include/lease/lease.lua": (
         Slip(
             "return start >= (deployment.changed_at_ms or 0) and",
             "return start > (deployment.changed_at_ms or 0) and",
@@ -1136,7 +1136,7 @@ LUA: Table = {
             "a replica whose name has a dot is not found by its leases",
         ),
     ),
-    "lua/include/resend.lua": (
+    "lua/include/lease/resend.lua": (
         Slip(
             "lease_is_resort(start))",
             "false)",
@@ -1150,7 +1150,7 @@ LUA: Table = {
             "a call that is sent again gets a lease that has expired, beyond the limit",
         ),
     ),
-    "lua/include/slow_start.lua": (
+    "lua/include/select/slow_start.lua": (
         Slip(
             "if not is_starting then return home end",
             "if true then return home end",
@@ -1176,7 +1176,7 @@ LUA: Table = {
             "while a tier and its fallback recover, the fallback that began last is flooded",
         ),
     ),
-    "lua/include/tier.lua": (
+    "lua/include/select/tier.lua": (
         Slip(
             "if #probing > 0 then return",
             "if false then return",
@@ -1196,7 +1196,7 @@ LUA: Table = {
             "an ill home is left for a fallback that is no better",
         ),
     ),
-    "lua/include/tenant.lua": (
+    "lua/include/tenant/tenant.lua": (
         Slip(
             "math.ceil(math.max(0, until_ms - now)) + MINUTE_MS)",
             "MINUTE_MS)",
@@ -1204,7 +1204,7 @@ LUA: Table = {
             "tokens beyond a minute are forgotten after a minute",
         ),
     ),
-    "lua/include/afford.lua": (
+    "lua/include/budget/afford.lua": (
         Slip(
             "if cost > 0 and b.taken + cost > b.amount then",
             "if cost > 0 and b.taken + cost >= b.amount then",
@@ -1218,7 +1218,7 @@ LUA: Table = {
             "one candidate that is too dear refuses a request that another one could take",
         ),
     ),
-    "lua/include/charge.lua": (
+    "lua/include/budget/charge.lua": (
         Slip(
             "if reservation_end(global_key, token, cost) or not known then return end",
             "reservation_end(global_key, token, cost)\n  if not known then return end",

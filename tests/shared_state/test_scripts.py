@@ -54,7 +54,7 @@ def test_every_function_of_a_script_is_used(name: str) -> None:
 def test_missing_include_is_named_with_who_wants_it(tmp_path: Path) -> None:
     written(tmp_path, main=wants("a"), a=wants("gone"))
 
-    with pytest.raises(IncludeError, match=r"no file gone\.lua \(wanted by main > a\)"):
+    with pytest.raises(IncludeError, match=r"no file gone\.lua \(included by main > a\)"):
         assemble("main", tmp_path)
 
 
@@ -89,6 +89,15 @@ def test_changed_include_changes_the_name(tmp_path: Path) -> None:
     (tmp_path / "include" / "a.lua").write_text("local a = 2")
 
     assert assemble("main", tmp_path).sha != before
+
+
+def test_include_stands_in_a_folder(tmp_path: Path) -> None:
+    written(tmp_path, main=wants("x/a") + "return a")
+    (tmp_path / "include" / "x").mkdir()
+    (tmp_path / "include" / "x" / "a.lua").write_text("local a = 1\n")
+
+    assert assemble("main", tmp_path).text == "local a = 1\nreturn a\n"
+    assert assemble("main", tmp_path, {"x/a": "local a = 2"}).text == "local a = 2\nreturn a\n"
 
 
 def test_replaced_include_is_used_instead_of_the_file(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.support.state import Cluster
 HOUR_MS, MINUTE_MS, SLICE_MS = 3_600_000, 60_000, 10_000
 WEEK = 168
 VALID_MS = 180_000
-SLICES, SLICE_BYTES = 6, 126  # as in lua/include/window.lua
+SLICES, SLICE_BYTES = 6, 126  # as in lua/include/window/window.lua
 
 
 class Traffic(msgspec.Struct, frozen=True):

@@ -91,7 +91,7 @@ def deployment_policy(name: str, **changed: Any) -> DeploymentPolicy:
 
 
 def virtual_scripts() -> dict[str, Script]:
-    return assemble_all(replaced={"clock": CLOCK})
+    return assemble_all(replaced={"store/clock": CLOCK})
 
 
 class Cluster:

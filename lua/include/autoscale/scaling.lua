@@ -1,0 +1,40 @@
+--- @include "autoscale/desired"
+-- One judgement, of what `demand` has found: the average, what it asks for, and how many replicas there should be.
+-- Reasons: load (as many as it asks for), held (it would fit on fewer, but barely or not for long enough), min, max,
+-- learning (the store has just begun to know the cluster).
+local function scaling_average(scale, load, now)
+  local passed = now - (scale.evaluated_at_ms or 0)
+  return load + ((scale.average or load) - load) * math.exp(-passed / AVERAGE_MS)
+end
+
+local function scaling_within(scale, replicas)
+  return clamp(replicas, scale.min_replicas, scale.max_replicas)
+end
+
+local function scaling_judge(scale, now, is_learning)
+  local each, before = scale.target_concurrency * scale.utilization, scale.desired
+  local load = scale.active + math.min(scale.waiting, scale.limit)
+  record_set(scale, 'average', tonumber(decimal(scaling_average(scale, load, now), 3)))
+  record_set(scale, 'peak', desired_peak(scale, now))
+  local asked = math.ceil(scale.average / each - SLACK)
+  local needed = math.ceil(scale.peak / (each * DOWN_ROOM) - SLACK)
+  local wanted, desired = scaling_within(scale, asked), before or 0
+  if is_learning or not before then
+    desired = math.max(desired, scale.replicas, wanted)
+    record_set(scale, 'held_until_ms', now + scale.scale_down_delay_ms)
+  elseif wanted > before then
+    desired = wanted
+  elseif needed < before and now >= (scale.held_until_ms or 0) then
+    desired = needed
+  end
+  desired = scaling_within(scale, desired)
+  local reason = asked > desired and 'max' or wanted < desired and 'held' or asked < desired and 'min' or 'load'
+  record_set(scale, 'reason', is_learning and 'learning' or reason)
+  record_set(scale, 'wanted', wanted)
+  record_set(scale, 'evaluated_at_ms', now)
+  if before and before ~= desired then
+    record_set(scale, 'changed_at_ms', now)
+    record_set(scale, 'changed_from', before)
+  end
+  record_set(scale, 'desired', desired)
+end

@@ -1,0 +1,50 @@
+--- @include "select/admit"
+--- @include "limit/adaptive"
+--- @include "select/score"
+--- @include "select/region"
+--- @include "breaker/relief"
+-- One deployment as `acquire` sees it. A summary older than a second is read anew from the window, so that a
+-- deployment without traffic is not judged for ever by its last bad minute.
+local SUMMARY_FRESH_MS = 1000
+
+local function candidate_read(position, tier, keys, policy, now, tokens, kind)
+  local d = deployment_read(keys[1])
+  if not d.config_version then return nil end
+  local c = { position = position, tier = tier, deployment = d, leases_key = keys[2] }
+  c.active, c.limit = deployment_active(keys[2], d, now), adapt_limit(d)
+  if (d.requests or 0) > 0 and now - (d.refreshed_at_ms or 0) >= SUMMARY_FRESH_MS then
+    health_refresh(d, window_read(redis.call('GET', keys[3]) or '', now), now)
+  end
+  admit(c, policy, now, tokens, kind)
+  return c
+end
+
+-- KEYS from `first` on hold (deployment, leases, window) per candidate, and perhaps rtt:<region>; tiers is '0,0,1'.
+-- Nil when a candidate is not configured yet (flush, first start). `is_first`: a first attempt, which notes relief.
+local function candidates_read(keys, first, tiers, policy, now, tokens, kind, is_first)
+  local candidates = {}
+  for tier in string.gmatch(tiers, '%d+') do
+    local position = #candidates + 1
+    local k = first + 3 * (position - 1)
+    local c = candidate_read(position, tonumber(tier), { keys[k], keys[k + 1], keys[k + 2] }, policy, now, tokens, kind)
+    if not c then return nil end
+    candidates[position] = c
+  end
+  score_all(candidates, policy, now)
+  if is_first then relief_note(candidates, policy, now) end
+  region_apply(candidates, keys, first)
+  return candidates
+end
+
+-- Earliest time at which one may take a request again; of those without the endpoint only where all are without it.
+local function candidates_wait_ms(candidates)
+  local wait, rest
+  for _, c in ipairs(candidates) do
+    if c.verdict == 'unsupported' then
+      rest = math.min(rest or c.wait_ms, c.wait_ms)
+    elseif c.wait_ms then
+      wait = math.min(wait or c.wait_ms, c.wait_ms)
+    end
+  end
+  return math.max(1, math.ceil(wait or rest or UNKNOWN_WAIT_MS))
+end

@@ -1,0 +1,17 @@
+--- @include "breaker/probe"
+--- @include "limit/fair"
+-- The code in acquire's reply: 0 an ordinary call, 1 a probe, 2 a last resort that counts as a probe, 3 any other last
+-- resort.
+local function grant_code(probe, resort)
+  return (probe and 1 or 0) + (resort and (probe and 1 or 3) or 0)
+end
+
+-- What a grant leaves in the deployment's hash.
+local function grant_note(picked, ask, now)
+  local d = picked.deployment
+  if picked.probe and not picked.resort then probe_issue(d, now) end
+  if picked.arrival_at_ms then record_set(d, 'arrival_at_ms', decimal(picked.arrival_at_ms, 3)) end
+  if picked.tokens_at_ms then record_set(d, 'tokens_at_ms', decimal(picked.tokens_at_ms, 3)) end
+  record_set(d, 'active', picked.active + 1)
+  fair_note(d, ask, true, now)
+end

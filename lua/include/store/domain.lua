@@ -1,0 +1,41 @@
+--- @include "store/clock"
+--- @include "store/record"
+-- The domain's own hash: epoch, sequence and clock of every decision, waiting_until_ms, what load shedding remembers
+-- (shed_reasons, full_at_ms, healthy_ratio, evaluated_at_ms, window_requests, window_failures, window_at_ms,
+-- retry_tokens, retry_at_ms), of a forecast forecast_minute, _active, _cut and _until_ms. Until learning_until_ms of an
+-- epoch replicas tell what the store has forgotten.
+-- `fields`: only these, when given; epoch, sequence and clock_ms are always needed.
+-- `domain.now` never runs back. Behind the recorded time it waits; after a step back of the store's clock (set by hand,
+-- failover to another machine) it goes on from there, by an offset, or everything would stand still until then.
+local SCHEMA, LEARNING_MS, CLOCK_STEP_MS = 1, 5000, 1000
+
+local function domain_read(key, fields)
+  local domain = record_read(key, fields)
+  local store_ms, recorded_ms = clock_ms(key), domain.clock_ms or 0
+  domain.now = store_ms + (domain.clock_offset_ms or 0)
+  if domain.now < recorded_ms then
+    if recorded_ms - domain.now > CLOCK_STEP_MS then domain.offset_ms = recorded_ms - store_ms end
+    domain.now = recorded_ms
+  end
+  return domain
+end
+
+-- Every call that may write gets the next sequence number: replies sorted by it are the true order of events.
+-- An absent epoch (first start, flush, empty replica promoted) is replaced by the caller's.
+local function domain_advance(domain, epoch)
+  if not domain.epoch then
+    record_set(domain, 'epoch', epoch)
+    record_set(domain, 'schema', SCHEMA)
+    record_set(domain, 'learning_until_ms', domain.now + LEARNING_MS)
+  end
+  record_set(domain, 'sequence', (domain.sequence or 0) + 1)
+  record_set(domain, 'clock_ms', domain.now)
+  if domain.offset_ms then record_set(domain, 'clock_offset_ms', domain.offset_ms) end
+end
+
+-- What another version keeps under these keys must not be touched: the error to reply with, or nil.
+local function domain_foreign(domain)
+  if not domain.epoch or domain.schema == SCHEMA then return nil end
+  return redis.error_reply('SCHEMA of ' .. domain.key .. ' is ' .. tostring(domain.schema) .. ', this version writes '
+    .. SCHEMA)
+end
