@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeAlias
 
 from shared_state import replies
-from shared_state.batcher import Batcher, Reply
+from shared_state.connection.batcher import Batcher, Reply
 from shared_state.ledger import Ledger
 from shared_state.memory import Live
 from shared_state.script_calls import ScriptCalls, scopes_of

@@ -3,7 +3,7 @@ all the replicas that claim a check within an interval, the first gets it.
 """
 
 from shared_state import replies
-from shared_state.batcher import Batcher
+from shared_state.connection.batcher import Batcher
 from shared_state.script_calls import ScriptCalls
 
 

@@ -8,8 +8,8 @@ import asyncio
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from shared_state.batcher import Reply
 from shared_state.blocks import BlockCounts
+from shared_state.connection.batcher import Reply
 from shared_state.failover import Failover, Standby, StoreName
 from shared_state.money import Budget
 from shared_state.policies import Configuration, TenantLimits

@@ -13,15 +13,15 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import msgspec
 
 from shared_state import background
-from shared_state.batcher import Batcher, Reply
 from shared_state.blocks import BlockCounts, Blocks
-from shared_state.client import Client
+from shared_state.connection.batcher import Batcher, Reply
+from shared_state.connection.client import Client
+from shared_state.connection.patience import Patience
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import EmbeddedFailed, StateError, StoreTimeout, StoreUnavailable
 from shared_state.keys import Keys
 from shared_state.memory import Memory, View
 from shared_state.money import Budget
-from shared_state.patience import Patience
 from shared_state.policies import Configuration, TenantLimits
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
 from shared_state.script_calls import Detail, budgets_of, part

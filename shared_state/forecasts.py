@@ -10,7 +10,7 @@ from typing import cast
 import msgspec
 
 from shared_state import replies
-from shared_state.batcher import Batcher
+from shared_state.connection.batcher import Batcher
 from shared_state.errors import ScriptFailed, StateError
 from shared_state.policies import Configuration
 from shared_state.script_calls import ScriptCalls

@@ -13,13 +13,13 @@ import msgspec
 import redis
 
 from shared_state import replies
-from shared_state.client import ask
+from shared_state.connection.client import ask
+from shared_state.connection.topology import Topology
 from shared_state.errors import StateError
 from shared_state.keys import Keys
 from shared_state.script_calls import DEAD_AFTER_MS, REPLICAS_SHOWN, Detail
 from shared_state.scripts import assemble
 from shared_state.snapshots import DeploymentSnapshot, DomainSnapshot, Event, ReplicaSnapshot
-from shared_state.topology import Topology
 
 TIMEOUT_S = 5.0
 CHUNK = 50  # deployments in one call

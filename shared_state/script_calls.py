@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from shared_state.client import pack
+from shared_state.connection.client import pack
 from shared_state.keys import DOMAIN, Keys, tenant_scope
 from shared_state.ledger import Ledger
 from shared_state.memory import Live, View

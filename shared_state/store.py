@@ -14,8 +14,8 @@ import msgspec
 from shared_state import replies
 from shared_state.accounting import Accounting
 from shared_state.background import once
-from shared_state.batcher import Batcher, Lost, Orphaned, Reply
 from shared_state.checks import Checks
+from shared_state.connection.batcher import Batcher, Lost, Orphaned, Reply
 from shared_state.errors import NotConfigured, StateError
 from shared_state.forecasts import Forecasts
 from shared_state.histogram import Histogram

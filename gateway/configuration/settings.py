@@ -36,7 +36,7 @@ from gateway.configuration.value_types import (
     yaml_key,
 )
 from gateway.configuration.yaml_source import Problem
-from shared_state.address import parse as parse_address
+from shared_state.connection.address import parse as parse_address
 
 Engine = Literal["hypercorn", "uvicorn"]
 Standby = Literal["embedded", "none"]

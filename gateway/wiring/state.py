@@ -11,20 +11,20 @@ import msgspec
 
 from gateway.configuration.settings import ServerSettings, Settings, StateSettings
 from gateway.request.in_flight import Flight
-from shared_state.batcher import Batcher
 from shared_state.blocks import Blocks
-from shared_state.client import Client
+from shared_state.connection.batcher import Batcher
+from shared_state.connection.client import Client
+from shared_state.connection.patience import Patience
+from shared_state.connection.store_check import check
 from shared_state.domains import Domains
 from shared_state.embedded import EmbeddedStore
 from shared_state.failover import Failover, Standby
 from shared_state.keys import Keys
 from shared_state.memory import Memory
-from shared_state.patience import Patience
 from shared_state.policies import Configuration
 from shared_state.replicas import Replica
 from shared_state.scripts import Script, assemble_all
 from shared_state.store import Store
-from shared_state.store_check import check
 
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
 Revive = Callable[[], Awaitable[None]] | None

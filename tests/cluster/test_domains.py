@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from shared_state.client import Client
+from shared_state.connection.client import Client
+from shared_state.connection.store_check import check
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StateError, StoreUnfit
 from shared_state.inspector import inspecting
 from shared_state.keys import Keys
-from shared_state.store_check import check
 from tests.cluster.conftest import heal
 from tests.loadtest.process import ProviderProcess
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster

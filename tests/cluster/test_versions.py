@@ -128,7 +128,7 @@ def test_version_that_keeps_its_state_otherwise_leaves_this_one_alone_and_lives_
     """Such an upgrade is no rolling one within a domain: the next version gets a domain of its own."""
     other = Version(tmp_path, "1.0.0")
     other.change("lua/include/store/domain.lua", SCHEMA.format(1), SCHEMA.format(2))
-    other.change("shared_state/store_check.py", "SCHEMA = 1  #", "SCHEMA = 2  #")
+    other.change("shared_state/connection/store_check.py", "SCHEMA = 1  #", "SCHEMA = 2  #")
     cluster.replicas[0].force("dead", "open", for_ms=600_000)
     refused = begun(cluster, other, tmp_path, "default")
     code, said = refused.process.wait(30), refused.said()

@@ -2,7 +2,8 @@
 
 from tests.mutants.slip import Slip, Table
 
-BOUNDS, KEYS, PEEK = (f"tests/gateway/test_{name}.py" for name in ("json_bounds", "request_keys", "request_peek"))
+BOUNDS, KEYS = "tests/gateway/json/test_bounds.py", "tests/gateway/json/test_twin_keys.py"
+PEEK = "tests/gateway/request/test_token_bounds.py"
 
 REQUESTS: Table = {
     "gateway/json/twin_keys.py": (

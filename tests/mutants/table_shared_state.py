@@ -4,8 +4,10 @@ from tests.mutants.slip import Slip, Table
 
 _STATE = "tests/shared_state/test_"
 FAILOVER, BUDGET_STANDBY = f"{_STATE}failover.py", f"{_STATE}budget_standby.py"
-BATCHER, STORE = f"{_STATE}batcher.py", f"{_STATE}store.py"
-ADDRESS, TOPOLOGY, BACKGROUND = (f"{_STATE}{name}.py" for name in ("address", "topology", "background"))
+_CONNECTION = "tests/shared_state/connection/test_"
+BATCHER, STORE = f"{_CONNECTION}batcher.py", f"{_STATE}store.py"
+ADDRESS, TOPOLOGY = f"{_CONNECTION}address.py", f"{_CONNECTION}topology.py"
+BACKGROUND = f"{_STATE}background.py"
 FORCED = f"{FAILOVER}::test_what_was_moved_by_hand_in_one_outage_is_not_moved_again_after_the_next"
 FORCED_FOR = f"{FAILOVER}::test_breaker_that_is_forced_open_for_a_time_has_what_is_left_of_it_on_the_shared_store"
 FORCED_SHARED = f"{FAILOVER}::test_what_was_moved_by_hand_on_the_shared_store_is_not_moved_again_after_an_outage"
@@ -56,7 +58,7 @@ SHARED_STATE: Table = {
             "nonsense on a channel breaks the connection that listens",
         ),
     ),
-    "shared_state/batcher.py": (
+    "shared_state/connection/batcher.py": (
         Slip(
             "if overdue and turns:",
             "if False:",
@@ -224,29 +226,29 @@ SHARED_STATE: Table = {
             "calls with a block's permit are told older than they are",
         ),
     ),
-    "shared_state/patience.py": (
+    "shared_state/connection/patience.py": (
         Slip(
             "min(self._loop.time() - self._ticked_at, self._most_s)",
             "(self._loop.time() - self._ticked_at)",
-            f"{_STATE}patience.py {BATCHER}",
+            f"{_CONNECTION}patience.py {BATCHER}",
             "a replica without CPU leaves a store that is well",
         ),
         Slip(
             "self._ticked_at = self._loop.time()",
             "self._ticked_at = self._ticked_at or self._loop.time()",
-            f"{_STATE}patience.py",
+            f"{_CONNECTION}patience.py",
             "time in which nothing waited counts as the store's silence",
         ),
         Slip(
             "self._slow_seconds + 1 if 2 * self._late > self._decisions else 0",
             "self._slow_seconds + (2 * self._late > self._decisions)",
-            f"{_STATE}patience.py",
+            f"{_CONNECTION}patience.py",
             "five slow seconds of a whole day are enough to leave the store",
         ),
         Slip(
             "if int(now_s) != self._second and self._decisions:",
             "if int(now_s) != self._second:",
-            f"{_STATE}patience.py",
+            f"{_CONNECTION}patience.py",
             "a store that nobody asks for a second counts as fast again",
         ),
     ),
@@ -339,7 +341,7 @@ SHARED_STATE: Table = {
             survives="marking a stream that is marked changes nothing",
         ),
     ),
-    "shared_state/address.py": (
+    "shared_state/connection/address.py": (
         Slip(
             'quote(part, safe="")',
             "part",
@@ -359,7 +361,7 @@ SHARED_STATE: Table = {
             "an address that names a database by a word, or two of them, means another one",
         ),
     ),
-    "shared_state/topology.py": (
+    "shared_state/connection/topology.py": (
         Slip(
             "return awaited == 0 or most >",
             "return True or most >",

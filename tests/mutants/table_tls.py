@@ -2,10 +2,9 @@
 
 from tests.mutants.slip import Slip, Table
 
-TLS, CERTIFICATES, LISTENER, HTTP2, RULES, FRAMES, ROOM = (
-    f"tests/gateway/test_{name}.py"
-    for name in ("tls", "certificates", "tls_listener", "http2", "http2_rules", "http2_frames", "http2_room")
-)
+_TLS, _HTTP2 = "tests/gateway/tls/test_", "tests/gateway/http/http2/test_"
+TLS, CERTIFICATES, LISTENER = (f"{_TLS}{name}.py" for name in ("identity", "certificates", "listener"))
+HTTP2, RULES, FRAMES, ROOM = (f"{_HTTP2}{name}.py" for name in ("connection", "rules", "frames", "room"))
 
 OVER_TLS: Table = {
     "gateway/tls/certificates.py": (

@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import pytest
 
-from shared_state.batcher import Batcher
-from shared_state.client import Client
+from shared_state.connection.batcher import Batcher
+from shared_state.connection.client import Client
+from shared_state.connection.patience import Patience
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StateError, StoreUnavailable, StoreUnfit
 from shared_state.failover import Failover, Standby, share
 from shared_state.keys import Keys
 from shared_state.memory import Memory, View
-from shared_state.patience import Patience
 from shared_state.policies import Configuration
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
 from shared_state.replicas import RETRY_FIRST_S, Replica

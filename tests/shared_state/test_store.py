@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared_state.batcher import Call
+from shared_state.connection.batcher import Call
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import NotConfigured, StoreUnavailable
 from shared_state.memory import View

@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from shared_state import subscription
-from shared_state.client import Client
+from shared_state.connection.client import Client
 from shared_state.subscription import LOG_EVERY_S, News
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import uvloop
 
-from shared_state.batcher import Batcher, Lost, Orphaned, Reply
-from shared_state.client import Client
+from shared_state.connection.batcher import Batcher, Lost, Orphaned, Reply
+from shared_state.connection.client import Client
+from shared_state.connection.patience import Patience
 from shared_state.keys import Keys
 from shared_state.memory import Memory
-from shared_state.patience import Patience
 from shared_state.policies import Configuration
 from shared_state.records import Ask, Ending, Outcome, Permit
 from shared_state.scripts import Script, assemble_all

@@ -5,11 +5,11 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from shared_state.batcher import Batcher
-from shared_state.client import Client, ask
+from shared_state.connection.batcher import Batcher
+from shared_state.connection.client import Client, ask
+from shared_state.connection.patience import Patience
 from shared_state.keys import Keys
 from shared_state.memory import Memory
-from shared_state.patience import Patience
 from shared_state.policies import Configuration, DeploymentPolicy
 from shared_state.records import Ask, Permit, Plan, Rejection
 from shared_state.scripts import Script, assemble_all

@@ -14,7 +14,7 @@ import hiredis
 import msgspec
 
 from shared_state import replies
-from shared_state.client import pack
+from shared_state.connection.client import pack
 from shared_state.embedded import EmbeddedStore
 from shared_state.keys import Keys
 from shared_state.policies import Configuration

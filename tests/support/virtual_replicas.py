@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
-from shared_state.batcher import Batcher
+from shared_state.connection.batcher import Batcher
 from shared_state.in_force import File, InForce
 from shared_state.keys import Keys
 from shared_state.memory import Memory

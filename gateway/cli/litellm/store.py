@@ -8,7 +8,7 @@ from gateway.cli.litellm.report import Unusable
 from gateway.cli.litellm.values import Kind
 from gateway.configuration.settings import StateSettings
 from gateway.configuration.yaml_source import key_path
-from shared_state.address import parse
+from shared_state.connection.address import parse
 
 _WORDS = ("url", "host", "port", "username", "password", "db", "ssl", "startup_nodes", "sentinel_nodes", "service_name")
 _WITH = {"host": ("port", "db"), "startup_nodes": (), "sentinel_nodes": ("service_name",)}

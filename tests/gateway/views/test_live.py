@@ -11,9 +11,9 @@ import pytest
 from gateway.errors import RateLimited
 from gateway.views.live import LISTENERS_MOST, Listener, LiveFeed, ModelShown
 from shared_state import background
+from shared_state.connection.patience import Patience
 from shared_state.embedded import EmbeddedStore
 from shared_state.failover import Failover
-from shared_state.patience import Patience
 from tests.support.live_state import HASTY, LENIENT, OpenedState, opened_state
 from tests.support.stores import on_loop, stopped
 

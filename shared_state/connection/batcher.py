@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from shared_state.background import once
-from shared_state.client import MOVED_ON, Client, command, pack
+from shared_state.connection.client import MOVED_ON, Client, command, pack
+from shared_state.connection.patience import TICK_S, Pace, Patience, PatienceClock
 from shared_state.errors import ScriptFailed, StateError, StoreRefuses, StoreTimeout, StoreUnavailable
 from shared_state.histogram import Histogram
-from shared_state.patience import TICK_S, Pace, Patience, PatienceClock
 from shared_state.scripts import Script
 
 IN_FLIGHT_MOST = 64  # calls, without the settles that go along: a few ms of the store's time

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from shared_state.client import Client
+from shared_state.connection.client import Client
+from shared_state.connection.store_check import check
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StoreUnavailable, StoreUnfit
 from shared_state.keys import Keys
 from shared_state.policies import TenantLimits
 from shared_state.records import Ask, Permit
-from shared_state.store_check import check
 from tests.support.live_state import opened_state
 from tests.support.stores import RedisCli, fresh_domain, on_loop
 

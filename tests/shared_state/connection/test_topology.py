@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from shared_state.connection.topology import ANSWER_TIMEOUT_S, Topology
 from shared_state.errors import StoreRefuses, StoreUnavailable
-from shared_state.topology import ANSWER_TIMEOUT_S, Topology
 from tests.support.stores import on_loop
 
 

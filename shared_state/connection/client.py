@@ -16,9 +16,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
-from shared_state.address import without_passwords
+from shared_state.connection.address import without_passwords
+from shared_state.connection.topology import Topology
 from shared_state.errors import ScriptFailed, StateError, StoreRefuses, StoreTimeout, StoreUnavailable
-from shared_state.topology import Topology
 
 CONNECT_TIMEOUT_S = 1.0
 # That a connection may stay silent before it is used. A balancer without a backend, a TLS port or a server that is full

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from shared_state.client import Client
+from shared_state.connection.client import Client
+from shared_state.connection.product import WANTED, product_of
 from shared_state.errors import StateError, StoreRefuses, StoreUnfit
 from shared_state.keys import Keys
-from shared_state.product import WANTED, product_of
 
 SCHEMA = 1  # as in lua/include/store/domain.lua
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from shared_state.client import Client, ask, command, pack
+from shared_state.connection.client import Client, ask, command, pack
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import ScriptFailed, StoreRefuses, StoreUnavailable
 from tests.support.stores import RedisCli, eventually, on_loop, stopped

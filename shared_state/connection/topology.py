@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.crc import key_slot
 
-from shared_state.address import SEEDS_MOST, Place, netloc, parse
+from shared_state.connection.address import SEEDS_MOST, Place, netloc, parse
 from shared_state.errors import StateError, StoreUnavailable
 
 ANSWER_TIMEOUT_S = 0.5

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from shared_state.batcher import IN_FLIGHT_MOST, Reply
-from shared_state.client import Client, command
+from shared_state.connection.batcher import IN_FLIGHT_MOST, Reply
+from shared_state.connection.client import Client, command
+from shared_state.connection.patience import Patience
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import ScriptFailed, StoreTimeout, StoreUnavailable
-from shared_state.patience import Patience
 from shared_state.scripts import Script
 from tests.support.live_state import HASTY, LENIENT, opened_batcher
 from tests.support.store_proxy import running_store_proxy
@@ -518,7 +518,7 @@ async def test_time_in_which_this_process_did_not_run_is_not_the_stores(server: 
 async def test_store_that_stays_slow_is_left_where_another_takes_over(
     server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch, has_standby: bool
 ) -> None:
-    monkeypatch.setattr("shared_state.patience.SLOW_SECONDS", 1)
+    monkeypatch.setattr("shared_state.connection.patience.SLOW_SECONDS", 1)
     patience = Patience(20, 10_000, has_standby)
     with running_store_proxy(server) as proxy:
         async with opened_batcher(proxy.url, SCRIPTS, patience=patience) as batcher:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from shared_state.patience import Pace, PatienceClock
+from shared_state.connection.patience import Pace, PatienceClock
 from tests.support.stores import eventually, on_loop
 
 

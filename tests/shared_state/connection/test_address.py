@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio.connection import parse_url
 
-from shared_state.address import SEEDS_MOST, parse, without_passwords
+from shared_state.connection.address import SEEDS_MOST, parse, without_passwords
 
 PASSWORDS = ["x@y", "x/y", "x#y", "x?y", "x%41y", "x:y", "x+y", "x&y", "x=y", "a b", "é", "[x]", "%", "a@b/c#d?e:f%g+h"]
 PLACE = ("10.0.0.9", 6380)

@@ -5,7 +5,7 @@ Redis protocol differ in what their names and versions do not say.
 import re
 from typing import NamedTuple
 
-from shared_state.client import Client
+from shared_state.connection.client import Client
 from shared_state.errors import StateError, StoreRefuses
 from shared_state.keys import Keys
 from shared_state.scripts import assemble

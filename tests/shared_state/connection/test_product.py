@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from shared_state.client import Client
+from shared_state.connection.client import Client
+from shared_state.connection.product import Product, named, product_of
+from shared_state.connection.store_check import check
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StoreUnfit
 from shared_state.keys import Keys
-from shared_state.product import Product, named, product_of
-from shared_state.store_check import check
 from tests.support.programs import program
 from tests.support.stores import RedisCli, fresh_domain, on_loop
 from tests.support.topologies import Server, ending, until
