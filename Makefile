@@ -6,7 +6,7 @@ RUNS := .venv/.runs
 READY := .venv/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity attacks chaos autoscale stages strategies forecast outage recoveries side-by-side geography saturation faults mutants screenshots lock clean
+.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity attacks chaos autoscale stages strategies forecast outage recoveries side-by-side geography saturation faults mutants screenshots configuration lock clean
 
 setup: $(READY)
 
@@ -116,6 +116,10 @@ mutants: $(READY)
 # Pictures of the live page over a demo under load, for README.
 screenshots: $(READY)
 	$(BIN)/python -m tests.support.screenshots docs
+
+# The reference of all settings and their JSON Schema, from the code.
+configuration: $(READY)
+	$(BIN)/python -m gateway.configuration.reference docs
 
 # Needs uv on PATH. What is locked stays as it is; ARGS=--upgrade takes the newest of all. The locks name packages and
 # hashes only, never an index; with their extras, which pip before 23.3 (Debian 12's) otherwise takes for something

@@ -69,7 +69,7 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     """The secrets for signatures of tenants in the store: the first signs, all verify, and so do admins' keys.
     Since unreleased."""
     admin: Literal["local"] | None = None
-    """`local` lets callers on this machine administer without a key. Not allowed next to an admin key.
+    """`local` lets callers on this machine administer without a key, next to `keys`. Off by default.
     Since unreleased."""
     keys: tuple[KeySettings, ...] = ()
     """The tenants. With at least one, every request needs a key."""

@@ -119,7 +119,7 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     routing_strategy: RoutingStrategy = "adaptive"
     """How a deployment is picked among the eligible ones of a model."""
     circuit_breaker_enabled: bool = True
-    """Whether breakers open on failures and slowness."""
+    """Whether breakers open on failures, slow calls and overdue calls. Operators can open them in any case."""
     circuit_breaker_threshold: Count = 5
     """The failures in a row that open a breaker. The default is the original PLLM's."""
     circuit_breaker_cooldown_ms: Duration = 30_000

@@ -36,7 +36,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     ping_interval_ms: Duration | None = None
     """How often a waiting stream gets a comment. Off by default, because the first one commits the status."""
     drain_delay_ms: Duration | None = None
-    """How long a replica that ends still takes requests while `/readyz` answers 503, so that balancers notice."""
+    """How long a replica that ends still takes requests while `/readyz` answers 503, so that balancers notice.
+    None by default."""
     drain_timeout_ms: Duration = 60_000
     """How long answers in flight may take when a replica ends. Process supervisors must wait for longer than this."""
     region: Region | None = None

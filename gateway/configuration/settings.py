@@ -93,11 +93,12 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
     cost: CostSettings = CostSettings()
     """The prices of its tokens. Tokens without a price are free."""
     max_output_tokens: Count | None = None
-    """The most output tokens of one answer. Budgets reserve as much where a request sets no limit."""
+    """The most output tokens of one answer, which a budget reserves where a request sets no limit. By default the
+    `router.cost_estimate` has the number."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """The whole file."""
+    """Everything that a gateway reads at start."""
 
     server: ServerSettings = ServerSettings()
     """Where a replica listens, and how much it holds."""

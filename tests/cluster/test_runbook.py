@@ -98,7 +98,7 @@ def test_setting_is_accepted(chapter: str, section: str) -> None:
 def test_every_command_of_the_page_is_run() -> None:
     written = [line for line in TEXT.splitlines() if "curl " in line]
 
-    assert len(commands()) == len(written) == 20
+    assert len(commands()) == len(written) == 21
     assert re.findall(r"^ *```(?!(?:sh|yaml)?$).*", TEXT, flags=re.MULTILINE) == []
 
 
