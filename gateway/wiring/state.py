@@ -9,7 +9,9 @@ from functools import partial
 
 import msgspec
 
-from gateway.configuration.settings import ServerSettings, Settings, StateSettings
+from gateway.configuration.server import ServerSettings
+from gateway.configuration.settings import Settings
+from gateway.configuration.state import StateSettings
 from gateway.request.in_flight import Flight
 from shared_state.blocks import Blocks
 from shared_state.connection.batcher import Batcher
