@@ -48,7 +48,7 @@ _REQUEST_ID_MOST = 200
 Pairs = tuple[tuple[str, str], ...]
 
 
-class Upstream:
+class UpstreamClient:
     """Sends calls to deployments. Made inside a running loop; ``close`` ends its connections."""
 
     def __init__(
@@ -58,9 +58,9 @@ class Upstream:
         targets = {(each.id, kind): target(each, kind) for each in deployments for kind in Kind}
         self._targets = {key: target for key, target in targets.items() if target is not None}
 
-    def changed(self, deployments: Iterable[DeploymentSettings]) -> "Upstream":
+    def with_deployments(self, deployments: Iterable[DeploymentSettings]) -> "UpstreamClient":
         """Returns one for other deployments, over the same connections: calls under way continue."""
-        return Upstream(deployments, self._session)
+        return UpstreamClient(deployments, self._session)
 
     async def close(self) -> None:
         await self._session.close()

@@ -13,7 +13,7 @@ from shared_state.scaling import Scaling
 BUDGETS_MOST = 8
 
 
-def surroundings(
+def cluster_summary(
     region: str | None, ledger: Ledger, scaling: Scaling, waiting: Callable[[], dict[str, int]]
 ) -> dict[str, object]:
     """Nothing of what the configuration does not use. ``waiting``: requests on this replica, by model."""

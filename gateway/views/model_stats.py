@@ -26,7 +26,7 @@ def iso(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def statistics(snapshot: DomainSnapshot, models: Iterable[tuple[str, Sequence[str]]]) -> dict[str, object]:
+def model_stats(snapshot: DomainSnapshot, models: Iterable[tuple[str, Sequence[str]]]) -> dict[str, object]:
     """``models``: each model with the ids of its deployments."""
     by_id = {deployment.id: deployment for deployment in snapshot.deployments}
     balancer: dict[str, object] = {}
