@@ -85,9 +85,7 @@ class Metrics:
             "pllm_requests", "Requests that got an answer or whose client disconnected first", labels, own.requests
         )
         refused = {**own.refused, OVERLOADED: own.refused[OVERLOADED] + surplus_calls.count}
-        yield from _counter(
-            "pllm_errors", "Requests that got an error of the gateway", ("status", "code"), refused
-        )
+        yield from _counter("pllm_errors", "Requests that got an error of the gateway", ("status", "code"), refused)
         yield from _counter("pllm_shed", "Requests refused because of overload", ("reason", "class"), own.shed)
         yield from _counter("pllm_fallbacks", "Requests that another model served", ("from", "to"), own.fallbacks)
         tokens = ("deployment", "direction", "class")
@@ -130,9 +128,7 @@ class Metrics:
         overloaded = GaugeMetricFamily(
             "pllm_queue_overloaded", "1 while even the shortest wait in the queue is too long", labels=["model"]
         )
-        granted = CounterMetricFamily(
-            "pllm_queue_granted", "Requests that obtained a deployment", labels=["model"]
-        )
+        granted = CounterMetricFamily("pllm_queue_granted", "Requests that obtained a deployment", labels=["model"])
         dropped = CounterMetricFamily("pllm_queue_dropped", "Requests that waited for too long", labels=["model"])
         refused = CounterMetricFamily("pllm_queue_refused", "Requests that found the queue full", labels=["model"])
         for model, queue in self._queues.items():
