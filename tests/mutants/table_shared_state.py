@@ -290,6 +290,14 @@ SHARED_STATE: Table = {
             "a replica returns to a store that is as slow as it was when it left",
         ),
     ),
+    "shared_state/standby.py": (
+        Slip(
+            "router.retry_floor_per_second / replicas",
+            "router.retry_floor_per_second",
+            FAILOVER,
+            "in an outage of the store each replica retries as much as the whole cluster may",
+        ),
+    ),
     "shared_state/failover.py": (
         Slip(
             "self._forced.clear()",
@@ -320,12 +328,6 @@ SHARED_STATE: Table = {
             "self.standby.store.settle(permit, Ending(Outcome.CANCELLED))",
             BUDGET_STANDBY,
             "a call that ends after an outage is charged on both stores",
-        ),
-        Slip(
-            "router.retry_floor_per_second / replicas",
-            "router.retry_floor_per_second",
-            FAILOVER,
-            "in an outage of the store each replica retries as much as the whole cluster may",
         ),
         Slip(
             "if done and self._active is not self.shared:",
