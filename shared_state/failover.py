@@ -14,13 +14,14 @@ import msgspec
 
 from shared_state import background
 from shared_state.blocks import BlockCounts, Blocks
-from shared_state.connection.batcher import Reply
+from shared_state.calls.decision_calls import budgets_of
+from shared_state.calls.script_calls import Detail
+from shared_state.connection.call import Reply
 from shared_state.errors import StateError, StoreTimeout, StoreUnavailable
 from shared_state.memory import View
 from shared_state.money import Budget
 from shared_state.policies import Configuration, TenantLimits
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
-from shared_state.script_calls import Detail, budgets_of
 from shared_state.snapshots import DomainSnapshot, Explanation
 from shared_state.standby import Standby
 from shared_state.store import Store

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from shared_state.calls.decision_calls import part
 from shared_state.connection.batcher import Batcher
 from shared_state.connection.client import Client
 from shared_state.connection.patience import Patience
@@ -15,7 +16,6 @@ from shared_state.errors import EmbeddedFailed
 from shared_state.keys import Keys
 from shared_state.memory import Memory
 from shared_state.policies import Configuration
-from shared_state.script_calls import part
 from shared_state.scripts import Script
 from shared_state.store import Store
 

@@ -323,7 +323,7 @@ async def test_fault_that_beats_do_not_meet_is_a_reason_to_stay_away_longer_each
 async def test_each_way_is_one_event_though_the_store_is_lost_again_on_the_way_back(
     shared: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared_state.script_calls.DEAD_AFTER_MS", 200)
+    monkeypatch.setattr("shared_state.calls.script_calls.DEAD_AFTER_MS", 200)
     with running_store_proxy(shared) as proxy, RedisCli(shared.url) as cli:
         async with opened(proxy) as state:
             await state.granted()
