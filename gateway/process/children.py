@@ -25,7 +25,7 @@ class Children:
         """`python ARGUMENTS`, its output in a log file of the folder."""
         with (self._folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, *arguments],
+                [sys.executable, "-P", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -56,7 +56,8 @@ class _Member:
 
     def start(self) -> None:
         fd = self.listener.fileno()
-        command = [sys.executable, "-m", "gateway", "serve", *self._arguments, "--replica", self.name, "--fd", str(fd)]
+        command = [sys.executable, "-P", "-m", "gateway", "serve", *self._arguments]
+        command += ["--replica", self.name, "--fd", str(fd)]
         self.started_s = time.monotonic()
         self.process = subprocess.Popen(
             command,

@@ -3,14 +3,13 @@
 import contextlib
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.demo import REPLICAS, Demo, running_demo
+from tests.support.demo import REPLICAS, Demo, free_port_pair, running_demo
 from tests.support.wire import Address, Answer, ask, chat_bytes, request_bytes
 
 
@@ -79,14 +78,3 @@ def test_port_that_has_no_next_is_refused(port: str) -> None:
 
     assert done.returncode == 2
     assert "expected a number from 1 to 65534" in done.stderr
-
-
-def free_port_pair() -> int:
-    """Returns the first of two neighbouring ports that nothing listens on."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                second.bind(("127.0.0.1", port + 1))
-                return port
