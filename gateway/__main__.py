@@ -23,7 +23,7 @@ from gateway.configuration.settings import (
 from gateway.configuration.value_types import Secret
 from gateway.configuration.warnings import warnings
 from gateway.configuration.yaml_source import Problem
-from gateway.process import server, supervisor
+from gateway.process import replica, supervisor
 from gateway.process.standard_streams import open_standard_streams
 from gateway.reload.file import ConfigurationFile
 from gateway.tls import certificates
@@ -159,7 +159,7 @@ def _serve(options: argparse.Namespace) -> int:
     file = ConfigurationFile(options.config, os.environ, partial(_with_options, options=options))
     if options.replicas > 1:
         return supervisor.run(file, options.replicas, _passed_on(options))
-    server.run(file, os.environ, options.replica, options.fd)
+    replica.run(file, os.environ, options.replica, options.fd)
     return 0
 
 

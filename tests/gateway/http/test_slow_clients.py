@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.http.client_clock import Timeouts
 from gateway.http.client_connections import ClientConnections
-from gateway.process import hypercorn_engine
+from gateway.process import http_server
 
 LONG = 60.0  # not waited for
 LARGE = b"x" * 1_000_000
@@ -69,7 +69,7 @@ async def served(app: ASGIApp, timeouts: Timeouts) -> AsyncIterator[Client]:
     address, config = listener.getsockname(), hypercorn.config.Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.graceful_timeout = 0.05
-    serving = hypercorn_engine.serve(
+    serving = http_server.serve(
         app,
         config,
         lambda *_: None,

@@ -11,7 +11,7 @@ from gateway.configuration.settings import ConfigurationError
 from gateway.configuration.tls import TlsSettings
 from gateway.tls import certificates
 from tests.support.certificates import PASSPHRASE, Authority, new_key, run
-from tests.support.tls_engine import Identity, identity
+from tests.support.tls_server import Identity, identity
 
 __all__ = ["identity"]
 

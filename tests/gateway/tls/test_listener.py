@@ -11,7 +11,7 @@ import uvloop
 from gateway.http.tls_counts import counts
 from gateway.tls.identity import Tls
 from gateway.tls.listener import TlsListener
-from tests.support.tls_engine import Identity, identity
+from tests.support.tls_server import Identity, identity
 
 __all__ = ["identity"]
 

@@ -26,7 +26,7 @@ from tests.support.h2_wire import (
     number,
     settings,
 )
-from tests.support.tls_engine import Echo, Engine, Identity, echoing, identity
+from tests.support.tls_server import Echo, Identity, TlsServer, echoing, identity
 
 __all__ = ["identity"]
 
@@ -39,24 +39,24 @@ def to(path: str, method: str = "GET") -> tuple[tuple[str, str], ...]:
 
 
 @pytest.fixture
-def served(identity: Identity) -> Iterator[tuple[Engine, Echo]]:
+def served(identity: Identity) -> Iterator[tuple[TlsServer, Echo]]:
     with echoing(identity) as running:
         yield running
 
 
 @pytest.fixture
-def engine(served: tuple[Engine, Echo]) -> Engine:
+def server(served: tuple[TlsServer, Echo]) -> TlsServer:
     return served[0]
 
 
 @pytest.fixture
-def app(served: tuple[Engine, Echo]) -> Echo:
+def app(served: tuple[TlsServer, Echo]) -> Echo:
     return served[1]
 
 
 @pytest.fixture
-def wire(engine: Engine, identity: Identity) -> Iterator[H2Wire]:
-    with H2Wire(engine.address, client_context(identity.authority.certificate)) as connected:
+def wire(server: TlsServer, identity: Identity) -> Iterator[H2Wire]:
+    with H2Wire(server.address, client_context(identity.authority.certificate)) as connected:
         yield connected
 
 
@@ -112,10 +112,10 @@ class TestRequest:
 
         assert wire.fields[1][":status"] == "413"
 
-    def test_body_larger_than_the_windows_arrives(self, app: Echo, engine: Engine, identity: Identity) -> None:
+    def test_body_larger_than_the_windows_arrives(self, app: Echo, server: TlsServer, identity: Identity) -> None:
         body = bytes(3_000_000)
         with httpx.Client(http2=True, verify=client_context(identity.authority.certificate)) as client:
-            answer = client.post(f"https://localhost:{engine.address[1]}/x", content=body)
+            answer = client.post(f"https://localhost:{server.address[1]}/x", content=body)
 
         assert (answer.http_version, answer.status_code, answer.content == body) == ("HTTP/2", 200, True)
 
@@ -188,9 +188,9 @@ class TestAnswer:
 
         assert wire.answer(3) == ("200", b"next")
 
-    def test_httpx_sees_an_early_answer(self, engine: Engine, identity: Identity) -> None:
+    def test_httpx_sees_an_early_answer(self, server: TlsServer, identity: Identity) -> None:
         with httpx.Client(http2=True, verify=client_context(identity.authority.certificate)) as client:
-            answer = client.post(f"https://localhost:{engine.address[1]}/early", content=bytes(3_000_000))
+            answer = client.post(f"https://localhost:{server.address[1]}/early", content=bytes(3_000_000))
 
         assert answer.status_code == 413
 
@@ -228,10 +228,10 @@ class TestLeaving:
 
 
 class TestEnd:
-    def test_answers_in_flight_are_finished(self, engine: Engine, app: Echo, wire: H2Wire) -> None:
+    def test_answers_in_flight_are_finished(self, server: TlsServer, app: Echo, wire: H2Wire) -> None:
         wire.send(headers(1, to("/held")))
         wire.until(DataFrame, stream_id=1)
-        engine.stop()
+        server.stop()
         goodbye = wire.until(GoAwayFrame)
         assert isinstance(goodbye, GoAwayFrame)
         assert (goodbye.last_stream_id, goodbye.error_code) == (1, 0)
@@ -242,15 +242,17 @@ class TestEnd:
         assert wire.answer(1) == ("200", b"first last")
         assert wire.next() is None
 
-    def test_idle_connection_is_told_and_closed(self, engine: Engine, wire: H2Wire) -> None:
+    def test_idle_connection_is_told_and_closed(self, server: TlsServer, wire: H2Wire) -> None:
         assert wire.pong()
-        engine.stop()
+        server.stop()
 
         assert wire.until(GoAwayFrame) is not None
         assert wire.next() is None
 
-    def test_request_while_the_replica_leaves_is_the_last_of_its_connection(self, engine: Engine, wire: H2Wire) -> None:
-        engine.is_leaving = True
+    def test_request_while_the_replica_leaves_is_the_last_of_its_connection(
+        self, server: TlsServer, wire: H2Wire
+    ) -> None:
+        server.is_leaving = True
         wire.send(headers(1))
 
         assert wire.until(GoAwayFrame) is not None
@@ -259,11 +261,11 @@ class TestEnd:
 
     def test_what_does_not_end_is_cut_off(self, identity: Identity) -> None:
         context = client_context(identity.authority.certificate)
-        with echoing(identity, grace_s=0.05) as (engine, _), H2Wire(engine.address, context) as wire:
+        with echoing(identity, grace_s=0.05) as (server, _), H2Wire(server.address, context) as wire:
             wire.send(headers(1, to("/held")))
             wire.until(DataFrame, stream_id=1)
-            engine.stop()
-            engine.wait()
+            server.stop()
+            server.wait()
 
             assert wire.until(DataFrame) is None
 
@@ -271,9 +273,9 @@ class TestEnd:
 class TestSurplus:
     def test_idle_connection_makes_room(self, identity: Identity) -> None:
         context = client_context(identity.authority.certificate)
-        with echoing(identity, most=1) as (engine, _), H2Wire(engine.address, context) as first:
+        with echoing(identity, most=1) as (server, _), H2Wire(server.address, context) as first:
             assert first.pong()
-            with H2Wire(engine.address, context) as second:
+            with H2Wire(server.address, context) as second:
                 second.send(headers(1, POST, END_HEADERS), data(1, b"room", END_STREAM))
 
                 assert second.answer(1) == ("200", b"room")
@@ -281,10 +283,10 @@ class TestSurplus:
 
     def test_only_calls_on_surplus_connections_are_refused(self, identity: Identity) -> None:
         context = client_context(identity.authority.certificate)
-        with echoing(identity, most=1) as (engine, _), H2Wire(engine.address, context) as first:
+        with echoing(identity, most=1) as (server, _), H2Wire(server.address, context) as first:
             first.send(headers(1, to("/held")))
             first.until(DataFrame)
-            with H2Wire(engine.address, context) as second:
+            with H2Wire(server.address, context) as second:
                 second.send(headers(1), headers(3, POST, END_HEADERS), data(3, b"", END_STREAM))
                 statuses = [second.answer(stream_id)[0] for stream_id in (1, 3)]
 

@@ -14,7 +14,7 @@ from gateway.http.http2.frames import PREFACE
 from shared_state import background
 from tests.support.h2_alone import Alone
 from tests.support.h2_wire import END_HEADERS, END_STREAM, GET, POST, H2Wire, block, data, frame, headers, settings
-from tests.support.tls_engine import Echo
+from tests.support.tls_server import Echo
 
 CONNECTIONS = 300
 TIMEOUTS = Timeouts(keep_alive=0.2, head=0.05, body=0.05, stall=0.05, linger=0.05)

@@ -15,7 +15,7 @@ from gateway.http.http2.stream import OUT_MOST, Http2Stream
 from tests.loadtest.process import wait_until
 from tests.support.h2_alone import Alone
 from tests.support.h2_wire import GET, H2Wire, headers, settings
-from tests.support.tls_engine import Echo
+from tests.support.tls_server import Echo
 
 SIZE = 40_000  # of /openapi.json
 IDS = range(1, 2 * STREAMS_MOST, 2)

@@ -1,8 +1,8 @@
-"""Serves an ASGI app on hypercorn's sockets, with connections of our own.
+"""The HTTP server: our own protocols, `Http1` and `Http2`, on sockets that Hypercorn opens.
 
-Hypercorn's connection costs a task per idle phase and two for each request, keeps the socket of a client that has left
-until its keep-alive time is over, and waits for ever for a body that nobody reads. `Http1` has a timer instead, and
-closes.
+Hypercorn's own connection costs a task for each idle phase and two for each request, keeps the socket of a client that
+has left until its keep-alive time is over, and waits without a bound for a body that the application does not read.
+`docs/decisions/one-server.md` has the whole reason.
 """
 
 import asyncio
@@ -36,8 +36,8 @@ async def serve(
     tls: Tls | None = None,
     is_leaving: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Serves ``config.bind`` until ``drained`` returns; what is still in flight then is cancelled. ``is_leaving``:
-    HTTP/2 connections are to end after the requests that they have.
+    """Serves ``config.bind`` until ``drained`` returns, then cancels the requests still in flight. While ``is_leaving``
+    returns True, HTTP/2 connections end after their current requests.
     """
     open_ones, all_closed = set[Http1 | Http2](), asyncio.Event()
 

@@ -18,7 +18,7 @@ from gateway.configuration.settings import Settings
 from gateway.configuration.value_types import secrets
 from gateway.configuration.warnings import warnings
 from gateway.http.client_connections import ClientConnections
-from gateway.process import hypercorn_engine
+from gateway.process import http_server
 from gateway.process.open_files import connections_most, raise_limit
 from gateway.process.sighup import HangUp
 from gateway.process.start_lines import start_lines
@@ -83,7 +83,7 @@ async def _with_metrics(app: Application, settings: Settings, serving: Coroutine
     if settings.server.metrics_port is not None:
         config = _hypercorn_config(settings.server.host, settings.server.metrics_port)
         few = ClientConnections(METRICS_CONNECTIONS_MOST)
-        serving_metrics = hypercorn_engine.serve(app.metrics, config, lambda *_: None, asyncio.Event().wait, few)
+        serving_metrics = http_server.serve(app.metrics, config, lambda *_: None, asyncio.Event().wait, few)
         tasks.add(asyncio.create_task(serving_metrics))
     try:
         await asyncio.wait({main, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -161,7 +161,7 @@ async def _serve(
         config.bind = [f"fd://{listener}"]
     most = settings.server.max_connections or connections_most(raise_limit())
     connections = ClientConnections(most, settings.server.max_connections_per_address)
-    await hypercorn_engine.serve(app, config, app.refuse, drained, connections, tls=tls, is_leaving=is_leaving)
+    await http_server.serve(app, config, app.refuse, drained, connections, tls=tls, is_leaving=is_leaving)
 
 
 def _hypercorn_config(host: str, port: int) -> hypercorn.config.Config:

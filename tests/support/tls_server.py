@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.configuration.tls import TlsSettings
 from gateway.http.client_connections import ClientConnections
-from gateway.process import hypercorn_engine
+from gateway.process import http_server
 from gateway.tls.identity import Tls
 from tests.loadtest.process import PATIENCE_S, wait_until
 from tests.support.certificates import Authority
@@ -124,7 +124,7 @@ async def answer(send: Send, body: bytes, status: int = 200) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-class Engine:
+class TlsServer:
     """``tls``: in use; ``stop`` begins the end, ``is_leaving`` makes it come soon; ``faults``: of the event loop."""
 
     def __init__(self, app: ASGIApp, tls: TlsSettings, most: float = 100, grace_s: float = 5.0) -> None:
@@ -154,7 +154,7 @@ class Engine:
             await self._stopping.wait()
 
         connections = ClientConnections(self._most)
-        await hypercorn_engine.serve(
+        await http_server.serve(
             self._app,
             config,
             lambda _data, _client: None,
@@ -172,7 +172,7 @@ class Engine:
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
 
-    def __enter__(self) -> "Engine":
+    def __enter__(self) -> "TlsServer":
         self._thread.start()
         wait_until(self._is_listening.is_set)
         return self
@@ -184,8 +184,8 @@ class Engine:
 
 
 @contextlib.contextmanager
-def echoing(identity: Identity, **options: Any) -> Iterator[tuple[Engine, Echo]]:
+def echoing(identity: Identity, **options: Any) -> Iterator[tuple[TlsServer, Echo]]:
     app = Echo()
-    with Engine(app, identity.settings(), **options) as engine:
-        yield engine, app
-    assert engine.faults == []
+    with TlsServer(app, identity.settings(), **options) as server:
+        yield server, app
+    assert server.faults == []
