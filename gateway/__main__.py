@@ -54,72 +54,95 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pllm", description="LLM gateway whose replicas share one truth.")
     parser.add_argument("--version", action="version", version=f"pllm {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, summary, add_flags in (
+        ("serve", "run one replica", _serve_flags),
+        ("check", "validate a configuration", _check_flags),
+        ("state", "what the store holds, decoded; or one command to it, like redis-cli", _state_flags),
+        ("tenants", "the tenants in the store; sign those of releases before signatures", _tenants_flags),
+        ("top", "the cluster live, in a terminal (PLLM_ADMIN_KEY)", _top_flags),
+        ("events", "what happened to breakers, load shedding and replicas", _events_flags),
+        ("reload", "all replicas read their configuration again; all take it, or none", _reload_flags),
+        ("import", "another gateway's configuration as one of ours", _import_flags),
+        ("demo", "a whole cluster on this machine, nothing to set up", _demo_flags),
+    ):
+        add_flags(commands.add_parser(name, help=summary))
+    return parser
 
-    serve = commands.add_parser("serve", help="run one replica")
-    serve.add_argument("--config", type=Path, required=True, metavar="FILE")
-    serve.add_argument("--host", help="instead of server.host")
-    serve.add_argument("--port", type=_port, help="instead of server.port")
-    serve.add_argument("--engine", choices=("hypercorn", "uvicorn"), help=argparse.SUPPRESS)
-    serve.add_argument(
+
+def _serve_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, required=True, metavar="FILE")
+    command.add_argument("--host", help="instead of server.host")
+    command.add_argument("--port", type=_port, help="instead of server.port")
+    command.add_argument("--engine", choices=("hypercorn", "uvicorn"), help=argparse.SUPPRESS)
+    command.add_argument(
         "--replica", type=_replica, metavar="NAME", help="this replica's name in the state (default: random)"
     )
-    serve.add_argument("--replicas", type=_count, default=1, metavar="N", help="processes behind one port (default: 1)")
-    serve.add_argument("--metrics-port", type=_port, metavar="PORT", help="instead of server.metrics_port")
-    serve.add_argument("--state-url", metavar="URL", help="instead of state.url")
-    serve.add_argument("--fd", type=_fd, metavar="N", help="serve the socket that is open under this number")
-    serve.set_defaults(run=_serve)
+    command.add_argument(
+        "--replicas", type=_count, default=1, metavar="N", help="processes behind one port (default: 1)"
+    )
+    command.add_argument("--metrics-port", type=_port, metavar="PORT", help="instead of server.metrics_port")
+    command.add_argument("--state-url", metavar="URL", help="instead of state.url")
+    command.add_argument("--fd", type=_fd, metavar="N", help="serve the socket that is open under this number")
+    command.set_defaults(run=_serve)
 
-    check = commands.add_parser("check", help="validate a configuration")
-    check.add_argument("file", type=Path, metavar="FILE")
-    check.add_argument("--probe", action="store_true", help="and query every provider with its key")
-    check.set_defaults(run=_check)
 
-    state = commands.add_parser("state", help="what the store holds, decoded; or one command to it, like redis-cli")
-    state.add_argument("--url", required=True, help="redis://… or unix://…")
-    state.add_argument("--domain", default="default", type=_replica, help="state.domain (default: default)")
-    state.add_argument(
+def _check_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--probe", action="store_true", help="and query every provider with its key")
+    command.set_defaults(run=_check)
+
+
+def _state_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--url", required=True, help="redis://… or unix://…")
+    command.add_argument("--domain", default="default", type=_replica, help="state.domain (default: default)")
+    command.add_argument(
         "words", nargs="*", metavar="WORD", help="a deployment, or a command: HGETALL 'pllm:{default}:global'"
     )
-    state.set_defaults(run=_state)
+    command.set_defaults(run=_state)
 
-    tenants = commands.add_parser("tenants", help="the tenants in the store; sign those of releases before signatures")
-    tenants.add_argument("--config", type=Path, required=True, metavar="FILE")
-    tenants.add_argument("--sign", nargs="+", default=[], metavar="NAME@DIGEST", help="as listed: after a look at them")
-    tenants.set_defaults(run=_tenants)
 
-    top = commands.add_parser("top", help="the cluster live, in a terminal (PLLM_ADMIN_KEY)")
-    top.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
-    top.set_defaults(run=lambda options: console.top(options.url, os.environ.get("PLLM_ADMIN_KEY", "")))
+def _tenants_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, required=True, metavar="FILE")
+    command.add_argument("--sign", nargs="+", default=[], metavar="NAME@DIGEST", help="as listed: after a look at them")
+    command.set_defaults(run=_tenants)
 
-    events = commands.add_parser("events", help="what happened to breakers, load shedding and replicas")
-    events.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
-    events.add_argument("--limit", default=50, type=_limit, metavar="N", help="of those before now (default: 50)")
-    events.add_argument("--follow", action="store_true", help="and whatever comes")
-    events.set_defaults(run=_events)
 
-    reload = commands.add_parser("reload", help="all replicas read their configuration again; all take it, or none")
-    reload.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
-    reload.add_argument("--take", choices=("mine",), default="", help="the file of that replica, without the others")
-    reload.set_defaults(
+def _top_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
+    command.set_defaults(run=lambda options: console.top(options.url, os.environ.get("PLLM_ADMIN_KEY", "")))
+
+
+def _events_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
+    command.add_argument("--limit", default=50, type=_limit, metavar="N", help="of those before now (default: 50)")
+    command.add_argument("--follow", action="store_true", help="and whatever comes")
+    command.set_defaults(run=_events)
+
+
+def _reload_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
+    command.add_argument("--take", choices=("mine",), default="", help="the file of that replica, without the others")
+    command.set_defaults(
         run=lambda options: console.reload(options.url, os.environ.get("PLLM_ADMIN_KEY", ""), options.take)
     )
 
-    foreign = commands.add_parser("import", help="another gateway's configuration as one of ours")
-    foreign.add_argument("kind", choices=("litellm",))
-    foreign.add_argument("file", type=Path, metavar="FILE")
-    foreign.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: standard output)")
-    foreign.set_defaults(run=_import)
 
-    play = commands.add_parser("demo", help="a whole cluster on this machine, nothing to set up")
-    play.add_argument(
+def _import_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("kind", choices=("litellm",))
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: standard output)")
+    command.set_defaults(run=_import)
+
+
+def _demo_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--port",
         type=_demo_port,
         default=demo.PORT,
         metavar="N",
         help=f"of the first replica; the second takes the next one (default: {demo.PORT})",
     )
-    play.set_defaults(run=lambda options: demo.run(options.port))
-    return parser
+    command.set_defaults(run=lambda options: demo.run(options.port))
 
 
 def _replica(name: str) -> str:
