@@ -1,4 +1,4 @@
-"""Timers by name: each is begun anew, or stopped, without keeping its handle."""
+"""Timers by name: starts, restarts and stops them, so that their owner keeps no handles."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -24,7 +24,7 @@ class Timers:
             handle.cancel()
 
     def close(self) -> None:
-        """No timer begins from now on."""
+        """Stops all timers; none can begin afterwards."""
         self._is_closed = True
         for handle in self._handles.values():
             handle.cancel()
