@@ -18,7 +18,7 @@ Header = tuple[bytes, bytes]
 UNREAD_MOST = 262_144  # bytes of a body that the application has not read yet
 _ASGI = {"version": "3.0", "spec_version": "2.1"}
 _BODILESS = frozenset({204, 304})
-_NO_ANSWER: Message = {"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0"), NO_STORE]}
+_NO_RESPONSE: Message = {"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0"), NO_STORE]}
 
 _log = logging.getLogger("pllm.asgi")
 
@@ -79,7 +79,7 @@ class Cycle:
             if not self.is_answered:
                 self._wire.is_over = True
                 if not self.is_begun and not self._has_left:
-                    self._begin_answer(_NO_ANSWER)
+                    self._begin_response(_NO_RESPONSE)
                     self._wire.write(self._head)
                 self._end()
             self._wire.finished(self)
@@ -132,7 +132,7 @@ class Cycle:
         if self._has_left or self.is_answered:
             return
         if message["type"] == "http.response.start" and not self.is_begun:
-            self._begin_answer(message)
+            self._begin_response(message)
             return
         if message["type"] != "http.response.body" or not self.is_begun:
             raise RuntimeError(f"unexpected ASGI message {message['type']}")
@@ -152,7 +152,7 @@ class Cycle:
         if is_last:
             self._end()
 
-    def _begin_answer(self, start: Message) -> None:
+    def _begin_response(self, start: Message) -> None:
         """Raises ValueError for a header with a line break, which would end the head early."""
         wire, parts, status = self._wire, [status_line(start["status"])], start["status"]
         wire.is_over = wire.is_over or not self.is_complete

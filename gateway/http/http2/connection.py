@@ -16,11 +16,11 @@ from starlette.types import ASGIApp
 from gateway.http.asgi_cycle import address
 from gateway.http.client_clock import ClientClock, Timeouts
 from gateway.http.client_connections import ClientConnections
-from gateway.http.http2.answers import Answers
 from gateway.http.http2.bounds import STREAMS_MOST, announced, code_of
 from gateway.http.http2.frames import GOAWAY, Frame, Frames, Violation, goaway
 from gateway.http.http2.reading import Reading
 from gateway.http.http2.request import request_of
+from gateway.http.http2.responses import Responses
 from gateway.http.http2.stream import Header, Http2Stream
 from gateway.http.http2.timers import Timers
 
@@ -56,7 +56,7 @@ class Http2(asyncio.Protocol):
         self._last_id = self._unfinished = 0
         self._timers = Timers()
         self._clock = ClientClock(self._loop, timeouts)
-        self._answers = Answers(
+        self._responses = Responses(
             self._h2, self._frames, self._timers, timeouts.stall, self._flush, self._finish, self._reset
         )
         self._is_surplus = self._is_lost = self._is_working = self._has_sent_goaway = False
@@ -78,7 +78,7 @@ class Http2(asyncio.Protocol):
         self._timers.close()
         self._clock.taken()
         self._connections.closed(self)
-        self._answers.clear()
+        self._responses.clear()
         for stream in self._streams.values():
             stream.left()
         self._streams.clear()
@@ -87,13 +87,13 @@ class Http2(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._reading.hold("full")  # each ping needs a response, and there is no room for one
-        self._answers.is_full = True
+        self._responses.is_full = True
         self._clock.await_taking(self._transport)
 
     def resume_writing(self) -> None:
-        self._answers.is_full = False
+        self._responses.is_full = False
         self._clock.taken()
-        self._answers.write()
+        self._responses.write()
         self._reading.release("full")
 
     def end(self) -> None:
@@ -133,7 +133,7 @@ class Http2(asyncio.Protocol):
         self.is_over = True
         self._flush()
         self._send_goaway(code)
-        self._answers.clear()
+        self._responses.clear()
         for stream in self._streams.values():
             stream.left()
         self._streams.clear()
@@ -168,7 +168,7 @@ class Http2(asyncio.Protocol):
 
     def _worked(self, *, has_more: bool) -> None:
         self._flush()
-        self._answers.write()
+        self._responses.write()
         self._watch_unfinished()
         if has_more:
             self._is_working = True
@@ -243,13 +243,13 @@ class Http2(asyncio.Protocol):
         self._flush()
 
     def write(self, stream: Http2Stream) -> None:
-        self._answers.add(stream)
+        self._responses.add(stream)
 
     def room(self, stream: Http2Stream) -> int:
-        return self._answers.room(stream)
+        return self._responses.room(stream)
 
     async def wait_for_room(self, stream: Http2Stream) -> int:
-        return await self._answers.wait_for_room(stream)
+        return await self._responses.wait_for_room(stream)
 
     def consumed(self, stream: Http2Stream, size: int) -> None:
         if self._is_lost or stream.is_gone:
@@ -284,7 +284,7 @@ class Http2(asyncio.Protocol):
 
     def _drop(self, stream: Http2Stream) -> None:
         """Removes a stream. Its application receives a disconnect, which aborts the provider's call."""
-        self._answers.drop(stream)
+        self._responses.drop(stream)
         stream.discard()
         stream.left()
         self._forget(stream)

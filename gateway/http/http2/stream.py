@@ -14,7 +14,7 @@ Header = tuple[bytes, bytes]
 
 OUT_MOST = 65_536  # bytes of a response that wait for the client's window
 _BODILESS = frozenset({204, 205, 304})
-_NO_ANSWER: Message = {"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0"), NO_STORE]}
+_NO_RESPONSE: Message = {"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0"), NO_STORE]}
 
 _log = logging.getLogger("pllm.asgi")
 
@@ -76,7 +76,7 @@ class Http2Stream:
             _log.exception("defect in the application")
         finally:
             if not self.is_ended and not self.is_gone and not self._is_begun:
-                self._begin_answer(_NO_ANSWER)
+                self._begin_response(_NO_RESPONSE)
                 self._write_head()
                 self._end()
             self._wire.finished(self)
@@ -140,7 +140,7 @@ class Http2Stream:
         if self.is_gone or self.is_ended:
             return
         if message["type"] == "http.response.start" and not self._is_begun:
-            self._begin_answer(message)
+            self._begin_response(message)
             return
         if message["type"] != "http.response.body" or not self._is_begun:
             raise RuntimeError(f"unexpected ASGI message {message['type']}")
@@ -180,7 +180,7 @@ class Http2Stream:
         """Notes that a part of ``out`` has been written."""
         self._wake(self._written)
 
-    def _begin_answer(self, start: Message) -> None:
+    def _begin_response(self, start: Message) -> None:
         """Raises ValueError for a header with a line break."""
         status, headers = start["status"], list[Header](start.get("headers", []))
         if any(b"\r" in value or b"\n" in value for _, value in headers):

@@ -15,7 +15,7 @@ from gateway.http.http2.timers import Timers
 SENT_MOST = 16_384  # bytes of an answer in one frame, so that streams take turns
 
 
-class Answers:
+class Responses:
     """Calls ``flush`` to write the bytes that `h2` holds, ``ended`` when all of a stream is written, and ``stalled``
     when its client has read nothing of it for ``stall_s``. ``is_full``: the socket takes no more bytes.
     """
