@@ -23,7 +23,7 @@ from gateway.tls.identity import Tls
 from gateway.tls.listener import TlsListener
 
 TIMEOUTS = Timeouts()
-CUT_OFF_S = 1.0  # for requests to end once they have been cancelled
+CUT_OFF_S = 1.0  # for cancelled requests to end
 
 
 async def serve(
@@ -39,11 +39,11 @@ async def serve(
     """Serves ``config.bind`` until ``drained`` returns, then cancels the requests still in flight. While ``is_leaving``
     returns True, HTTP/2 connections end after their current requests.
     """
-    open_ones, all_closed = set[Http1 | Http2](), asyncio.Event()
+    open_connections, all_closed = set[Http1 | Http2](), asyncio.Event()
 
     def closed(connection: Http1 | Http2) -> None:
-        open_ones.discard(connection)
-        if not open_ones:
+        open_connections.discard(connection)
+        if not open_connections:
             all_closed.set()
 
     def accepted(protocol: str | None = None, app: ASGIApp = app) -> Http1 | Http2:
@@ -52,7 +52,7 @@ async def serve(
             connection = Http2(app, timeouts, connections, closed, is_leaving)
         else:
             connection = Http1(app, refuse, timeouts, connections, closed)
-        open_ones.add(connection)
+        open_connections.add(connection)
         return connection
 
     sockets = config.create_sockets().insecure_sockets
@@ -65,14 +65,14 @@ async def serve(
         await drained()
     finally:
         await stop_listening()
-        for connection in list(open_ones):
+        for connection in list(open_connections):
             connection.end()
-        if open_ones:
+        if open_connections:
             all_closed.clear()
             await _within(config.graceful_timeout, all_closed)
-        for connection in list(open_ones):
+        for connection in list(open_connections):
             connection.cut_off()
-        if open_ones:
+        if open_connections:
             await _within(CUT_OFF_S, all_closed)
 
 
