@@ -1,4 +1,4 @@
-"""The keys of a configuration: of tenants and of those who administer."""
+"""The keys of a configuration: those of tenants and those of administrators."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -25,7 +25,7 @@ Priority = Literal["critical", "high", "normal", "low", "bulk"]
 
 
 class KeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """One tenant. No models means all of them, no limit means unlimited."""
+    """One tenant. A limit of None means unlimited."""
 
     name: Identifier
     key: RequiredSecret
@@ -33,8 +33,8 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     rpm: Count | None = None
     tpm: Count | None = None
     max_parallel: Count | None = None
-    weight: Weight = 1.0  # its share of a full model's turns, among tenants that wait
-    models: tuple[Name, ...] = ()
+    weight: Weight = 1.0  # its share of the turns at a full model, among waiting tenants
+    models: tuple[Name, ...] = ()  # that it may call; empty: all
     budget: BudgetSettings | None = None
 
 
@@ -49,14 +49,14 @@ class AdminKeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_ke
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     admin_key: OptionalSecret = Secret("")
     admin_keys: tuple[AdminKeySettings, ...] = ()
-    # What signs the tenants in the store: the first; the others verify as well. Then the keys of admins.
+    # For the tenants in the store: the first signs, all verify. The keys of admins come after these.
     signing_keys: tuple[RequiredSecret, ...] = ()
     admin: Literal["local"] | None = None  # with keys and without an admin key: callers on this machine administer
     keys: tuple[KeySettings, ...] = ()
 
 
 def keys_of(auth: AuthSettings) -> Iterator[tuple[str, Secret]]:
-    """Every key with its path, those of admins first."""
+    """Yields the path and the secret of every key, those of admins first."""
     if auth.admin_key:
         yield "auth.admin_key", auth.admin_key
     yield from ((f"{item_path('auth.admin_keys', i)}.key", entry.key) for i, entry in enumerate(auth.admin_keys))
@@ -65,7 +65,7 @@ def keys_of(auth: AuthSettings) -> Iterator[tuple[str, Secret]]:
 
 
 def signing_secrets(auth: AuthSettings) -> list[str]:
-    """The newest first: what only those know who may make tenants in any case."""
+    """Returns the secrets that sign tenants, the newest first. Only those who may create tenants anyway know them."""
     admins = [entry.key for entry in auth.admin_keys if entry.role == "admin"]
     return [str(key) for key in (*auth.signing_keys, auth.admin_key, *admins) if key]
 
@@ -84,4 +84,4 @@ def key_problems(auth: AuthSettings) -> Iterator[Problem]:
     yield from rules.duplicates("name", [*own_names, *((f"{path}.name", entry.name) for path, entry in admins)])
     yield from rules.duplicates("key", keys_of(auth))
     if auth.admin and (auth.admin_key or auth.admin_keys):
-        yield Problem("auth.admin", "not with an admin key: callers on this machine use the key as well")
+        yield Problem("auth.admin", "cannot be combined with an admin key: callers on this machine use the key as well")

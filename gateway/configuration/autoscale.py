@@ -1,4 +1,4 @@
-"""How many replicas the cluster should have: `router.autoscale`. Without it nothing is reckoned or shown."""
+"""How many replicas the cluster should have: `router.autoscale`. Without it nothing is computed or shown."""
 
 from collections.abc import Iterator
 
@@ -13,10 +13,10 @@ class AutoscaleSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_k
     """The formula is in lua/include/autoscale/desired.lua."""
 
     target_concurrency: Count = 500  # streams of 20 chunks a second that one core carries at 60 % of its time
-    utilization: Threshold = 0.7  # the rest is for what comes while a new replica starts
+    utilization: Threshold = 0.7  # the rest serves the load that arrives while a new replica starts
     min_replicas: Count = 2  # one may die
     max_replicas: Count = 20
-    scale_down_delay_ms: Duration = 300_000  # longer than most lulls; a replica too many is cheap for that time
+    scale_down_delay_ms: Duration = 300_000  # longer than most lulls; one replica too many is cheap for this time
 
 
 def autoscale_problems(path: str, settings: AutoscaleSettings | None) -> Iterator[Problem]:

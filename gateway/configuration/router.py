@@ -1,6 +1,6 @@
-"""The router's part of the settings: strategy, breaker, score, fallbacks, retries, load shedding.
+"""The settings of the router: strategy, breaker, score, fallbacks, retries, load shedding.
 
-The numbers are defaults of formulas that live in Lua; the reason for each stands beside it.
+The numbers are defaults of formulas in Lua; a comment gives the reason for each.
 """
 
 from collections.abc import Mapping
@@ -40,14 +40,14 @@ RoutingStrategy = Literal[
 
 
 class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    min_calls: Count = 20  # below it a rate is chance
+    min_calls: Count = 20  # with fewer calls a rate is chance
     failure_rate: Threshold = 0.5
     slow_rate: Threshold = 0.5
     max_cooldown_ms: Duration = 300_000  # doubling stops here, or a long outage would outlive itself
     probes: Count = 3
-    probe_successes: Count = 2  # one lucky probe is no recovery, and one of three may still be cancelled
+    probe_successes: Count = 2  # one success may be luck, and one probe of three may be cancelled
     slow_start_ms: Duration = 30_000
-    trip_memory_ms: Duration = 60_000  # the length of the window: older trips left no trace in it
+    trip_memory_ms: Duration = 60_000  # the length of the window, which holds no trace of older trips
 
 
 class ScoreSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
@@ -59,52 +59,56 @@ class ScoreSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
 
 
 class FallbackSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    min_health: Score = 40  # what is left of 100 when half of the calls fail, though none is slow
-    advantage: Factor = 1.25  # less would let traffic swing between models of equal worth
+    min_health: Score = 40  # the score when half of the calls fail and none is slow
+    advantage: Factor = 1.25  # a lower one would let traffic swing between equally good models
 
 
 class RetryBudgetSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     ratio: Ratio = 0.2  # an outage may add a fifth to the load, not multiply it
-    floor_per_second: Amount = 3  # with little traffic a fifth of it would be no retry at all
+    floor_per_second: Amount = 3  # a fifth of little traffic would allow no retry
 
 
 class LoadSheddingSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """The first three as in the original PLLM, where they were reported and never obeyed."""
+    """The first three are those of the original PLLM, which reported them but did not enforce them."""
 
     max_active_requests: Count = 1_000
     min_healthy_ratio: Ratio = 0.5
     max_failure_rate: Ratio = 0.10
-    critical_reserve: Ratio = 0.2  # so a burst of ordinary calls cannot shut out a critical one
+    critical_reserve: Ratio = 0.2  # a burst of ordinary calls must not keep critical ones out
 
 
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """Of one model on one replica, for when all its deployments are full."""
+    """The queue of one model on one replica, used while all deployments of the model are full."""
 
-    max_waiting: Level = 100  # more would only wait for each other; 0 is no queue: full is refused at once
-    max_wait_ms: Duration = 10_000  # longer, and most people have given up
-    target_ms: Duration = 1_000  # what even the luckiest waits for when there is too much, not only a burst
+    max_waiting: Level = 100  # more would only wait for each other; 0: no queue, requests are refused at once
+    max_wait_ms: Duration = 10_000  # after a longer wait most people have left
+    target_ms: Duration = 1_000  # a shortest wait above this means overload, not only a burst
 
 
 class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     routing_strategy: RoutingStrategy = "adaptive"
     circuit_breaker_enabled: bool = True
-    # As in the original PLLM, whose operators know what to expect of them; but a fixed threshold is only taken by name.
+    # The defaults of the original PLLM, which its operators know. Only a fixed latency threshold must be set.
     circuit_breaker_threshold: Count = 5
     circuit_breaker_cooldown_ms: Duration = 30_000
-    latency_threshold_ms: Duration | None = None  # None: relative, so that a model that thinks is not slow
+    latency_threshold_ms: Duration | None = (
+        None  # None: relative to the deployment's usual latency, so that reasoning is not slow
+    )
     slow_request_limit: Count = 3
-    token_allowance_ms: Allowance = 50  # 20 tokens a second; 0 calls every long answer slow
-    last_resort: bool = True  # may a request go to an open breaker when no other candidate is left
+    token_allowance_ms: Allowance = 50  # 20 tokens a second; with 0 every long response counts as slow
+    last_resort: bool = True  # requests may pass an open breaker when no other candidate is left
     breaker: BreakerSettings = BreakerSettings()
     score: ScoreSettings = ScoreSettings()
     fallback: FallbackSettings = FallbackSettings()
     retry_budget: RetryBudgetSettings = RetryBudgetSettings()
-    max_attempts: Count = 3  # a second deployment and one fallback; more only add waiting
-    request_timeout_ms: Duration = 600_000  # until the first content, with all attempts: as long as official SDKs wait
+    max_attempts: Count = 3  # a second deployment and one fallback; more attempts only add delay
+    request_timeout_ms: Duration = 600_000  # until the first content, over all attempts; official SDKs wait as long
     fallbacks: Mapping[Name, tuple[Name, ...]] = {}
     context_window_fallbacks: Mapping[Name, tuple[Name, ...]] = {}  # instead of `fallbacks`, when a prompt is too long
-    content_policy_fallbacks: Mapping[Name, tuple[Name, ...]] = {}  # and when the provider's filter refused it
-    fallbacks_within_key: bool = True  # no chain leads a key to a model that is not on its list
+    content_policy_fallbacks: Mapping[
+        Name, tuple[Name, ...]
+    ] = {}  # instead of `fallbacks`, when the provider's filter refuses it
+    fallbacks_within_key: bool = True  # no chain leads a key to a model outside its list
     load_shedding: LoadSheddingSettings = LoadSheddingSettings()
     queue: QueueSettings = QueueSettings()
     forecast: ForecastSettings = ForecastSettings()

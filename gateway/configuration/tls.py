@@ -1,4 +1,4 @@
-"""Settings of TLS on the gateway's own port."""
+"""The settings of TLS on the gateway's port."""
 
 import msgspec
 
@@ -6,9 +6,9 @@ from gateway.configuration.value_types import OptionalSecret, Secret, Text, yaml
 
 
 class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """Paths of PEM files, which are read again whenever they change."""
+    """Paths of PEM files, which are read again when they change."""
 
-    certificate: Text  # the server's own first, then the intermediate ones
+    certificate: Text  # the server's certificate, then the intermediate ones
     key: Text
-    client_ca: Text | None = None  # clients must then present a certificate that one of these authorities has issued
+    client_ca: Text | None = None  # if set, clients must present a certificate that one of these authorities has issued
     key_passphrase: OptionalSecret = Secret("")  # of an encrypted key

@@ -48,7 +48,7 @@ def test_check_warns_of_what_is_allowed_and_risky(config: Path) -> None:
     done = pllm("check", str(config))
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert "warning: auth.admin: every program on this machine administers without a key" in done.stdout
+    assert "warning: auth.admin: every program on this machine can administer without a key" in done.stdout
 
 
 def test_check_prints_every_problem_with_its_path_and_ends_with_1(config: Path) -> None:

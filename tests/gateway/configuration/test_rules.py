@@ -69,8 +69,8 @@ class TestChains:
             ("{m: [m]}", "m[0]: the chain loops: it leads from m to itself"),
             ("{m: [gpt-4, m]}", "m[1]: the chain loops: it leads from m to itself"),
             ("{m: [gpt-4, n, gpt-4]}", "m[2]: the chain loops: gpt-4 is in it already"),
-            ("{m: [x]}", "m[0]: x is an alias, a model is wanted here"),
-            ("{x: [m]}", "x: x is an alias, a model is wanted here"),
+            ("{m: [x]}", "m[0]: x is an alias, expected a model"),
+            ("{x: [m]}", "x: x is an alias, expected a model"),
         ],
     )
     def test_chain_that_loops_or_leads_nowhere_is_refused(self, fallbacks: str, problem: str) -> None:
@@ -106,7 +106,7 @@ class TestAliases:
         [
             ("{m: n}", "m: the alias hides the model of the same name"),
             ("{fast: z}", "fast: no deployment serves the model z"),
-            ("{fast: quick, quick: m}", "fast: quick is an alias, a model is wanted here"),
+            ("{fast: quick, quick: m}", "fast: quick is an alias, expected a model"),
         ],
     )
     def test_alias_that_hides_a_model_or_points_nowhere_is_refused(self, aliases: str, problem: str) -> None:

@@ -530,7 +530,7 @@ class TestKeys:
         assert parse(f"auth: {{admin: local, {keys}}}\n{ONE_MODEL}", {}).auth.admin == "local"
         assert self.auth_problems(f"{{admin: yes, {keys}}}") == ["auth.admin: expected one of local"]
         assert self.auth_problems(f"{{admin: local, admin_key: adm, {keys}}}") == [
-            "auth.admin: not with an admin key: callers on this machine use the key as well"
+            "auth.admin: cannot be combined with an admin key: callers on this machine use the key as well"
         ]
 
     def test_admin_keys_have_a_name_a_key_and_a_role(self) -> None:
@@ -565,7 +565,7 @@ class TestKeys:
             ),
             (
                 "{admin: local, admin_keys: [{name: a, key: k, role: viewer}]}",
-                "auth.admin: not with an admin key: callers on this machine use the key as well",
+                "auth.admin: cannot be combined with an admin key: callers on this machine use the key as well",
             ),
         ],
     )
@@ -776,7 +776,7 @@ class TestCapacityLeases:
     def test_forecast_is_refused_with_permits_in_blocks(self) -> None:
         """Permits that wait in a replica would look like calls, and calls as if they took many times longer."""
         (problem,) = router_problems("{forecast: {enabled: true}, capacity_leases: {block: 20}}")
-        assert problem.startswith("router.forecast.enabled: not with router.capacity_leases")
+        assert problem.startswith("router.forecast.enabled: cannot be combined with router.capacity_leases")
         for fine in ("forecast: {enabled: true}", "forecast: {enabled: false}, capacity_leases: {block: 20}"):
             with_router(f"{{{fine}}}")
 

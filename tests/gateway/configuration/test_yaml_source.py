@@ -54,7 +54,7 @@ def test_unset_variable_is_named_with_its_path() -> None:
 
 @pytest.mark.parametrize("text", ["${", "${}", "${1V}", "${V", "${V:default}", "${V-default}"])
 def test_malformed_variable_is_refused_without_showing_it(text: str) -> None:
-    assert problems_of(f"a: '{text}'") == ["a: ${ must begin ${VAR} or ${VAR:-default}"]
+    assert problems_of(f"a: '{text}'") == ["a: ${ must be part of ${VAR} or ${VAR:-default}"]
 
 
 def test_dollar_without_brace_is_plain_text() -> None:
