@@ -1,4 +1,4 @@
-"""What is said of a configuration: by each replica to the others, and by all of them to whoever asked."""
+"""The answers to a proposed configuration: those of each replica, and the result that the caller of a reload gets."""
 
 import msgspec
 
@@ -6,35 +6,37 @@ from gateway.configuration.yaml_source import Problem
 from gateway.errors import ConfigurationRefused, Objection
 from shared_state.snapshots import Agreement
 
-PREPARE_MS = 10_000  # to read a file and answer; one that dies meanwhile is missed after half of it
+PREPARE_MS = 10_000  # for reading a file and answering; a replica that dies is missed after half of it
 READY = "ready"
 
 _problems = msgspec.json.Decoder(tuple[Problem, ...])
 
 
 class Runs(msgspec.Struct, frozen=True):
+    """The configuration that one replica runs."""
+
     version: int
     digest: str
 
 
 class InForce(msgspec.Struct, frozen=True):
-    """``replicas``: version and digest that each one which lives runs; ``behind``: those with another file."""
+    """The configuration in force, and the one that each replica runs."""
 
     version: int
     digest: str
-    replicas: dict[str, Runs]
-    behind: list[str]
+    replicas: dict[str, Runs]  # live replicas by name
+    behind: list[str]  # replicas whose file is another one
 
 
 class Reloaded(InForce, frozen=True):
-    """``changed``: names, no values."""
+    """The result of a reload."""
 
-    result: str
-    changed: list[str]
+    result: str  # applied or unchanged
+    changed: list[str]  # names of settings, without values
 
 
 def objections(seen: Agreement) -> dict[str, tuple[Problem, ...]]:
-    """By replica."""
+    """Returns the problems by replica. A replica without an answer has one."""
     found: dict[str, tuple[Problem, ...]] = {}
     for name, each in sorted(seen.replicas.items()):
         if not each.answer:
@@ -62,5 +64,5 @@ def reloaded(result: str, seen: Agreement, changed: list[str]) -> Reloaded:
 
 def refusal(problems: dict[str, tuple[Problem, ...]]) -> ConfigurationRefused:
     details = tuple(Objection(name, each.path, each.message) for name, found in problems.items() for each in found)
-    told = "; ".join(f"{name}: {each}" for name, found in problems.items() for each in found[:1])
-    return ConfigurationRefused(f"The old configuration stays everywhere. {told}", details=details)
+    first = "; ".join(f"{name}: {problem}" for name, found in problems.items() for problem in found[:1])
+    return ConfigurationRefused(f"The old configuration stays everywhere. {first}", details=details)
