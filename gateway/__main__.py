@@ -1,4 +1,4 @@
-"""The `pllm` command: settings in, one replica (or the demo, or an answer) out."""
+"""The `pllm` command: reads flags and settings, then runs a replica, the demo, or a command that prints a result."""
 
 import argparse
 import os
@@ -38,14 +38,15 @@ _REPLICA = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Runs one command. Returns its exit code."""
     open_standard_streams()
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
-    except KeyboardInterrupt:  # before there was anything to end
+    except KeyboardInterrupt:  # before a command handles SIGINT itself
         return INTERRUPTED
-    except (ConfigurationError, StateError, OSError) as error:  # the last: a port that is taken
+    except (ConfigurationError, StateError, OSError) as error:  # OSError: a port in use
         print(error, file=sys.stderr)
         return 1
 
@@ -146,14 +147,16 @@ def _demo_flags(command: argparse.ArgumentParser) -> None:
 
 
 def _replica(name: str) -> str:
-    """It becomes a header of every answer and a part of Redis keys. Raises what argparse turns into a usage error."""
+    """Checks a name that becomes a header of every response and a part of Redis keys. Raises ArgumentTypeError, which
+    argparse turns into a usage error.
+    """
     if name and not _REPLICA.fullmatch(name):
         raise argparse.ArgumentTypeError("expected 1 to 128 letters, digits or any of . _ : / @ -")
     return name
 
 
 def _count(text: str) -> int:
-    """Raises what argparse turns into a usage error."""
+    """Raises ArgumentTypeError."""
     if not text.isdecimal() or not 1 <= int(text) <= REPLICAS_MOST:
         raise argparse.ArgumentTypeError(f"expected a number from 1 to {REPLICAS_MOST}")
     return int(text)
@@ -166,7 +169,7 @@ def _port(text: str) -> int:
 
 
 def _demo_port(text: str) -> int:
-    """The second replica takes the next one."""
+    """Reads the port of the first replica; the second takes the next one. Raises ArgumentTypeError."""
     if not text.isdecimal() or not 1 <= int(text) < PORT_MOST:
         raise argparse.ArgumentTypeError(f"expected a number from 1 to {PORT_MOST - 1}")
     return int(text)
@@ -181,24 +184,26 @@ def _fd(text: str) -> int:
 def _serve(options: argparse.Namespace) -> int:
     file = ConfigurationFile(options.config, os.environ, partial(_with_options, options=options))
     if options.replicas > 1:
-        return supervisor.run(file, options.replicas, _passed_on(options))
+        return supervisor.run(file, options.replicas, _shared_flags(options))
     replica.run(file, os.environ, options.replica, options.fd)
     return 0
 
 
-def _passed_on(options: argparse.Namespace) -> list[str]:
-    """What every process of several is told as well."""
-    given = {"--config": options.config, "--host": options.host, "--port": options.port, "--engine": options.engine}
-    given["--state-url"] = options.state_url
-    return [word for name, value in given.items() if value is not None for word in (name, str(value))]
+def _shared_flags(options: argparse.Namespace) -> list[str]:
+    """Returns the flags that every one of several processes gets as well."""
+    values = {"--config": options.config, "--host": options.host, "--port": options.port, "--engine": options.engine}
+    values["--state-url"] = options.state_url
+    return [word for name, value in values.items() if value is not None for word in (name, str(value))]
 
 
 def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
-    """Raises ConfigurationError: another host or store must obey the same rules as the one in the file."""
-    wanted = {"host": options.host, "port": options.port, "engine": options.engine}
-    wanted["metrics_port"] = options.metrics_port
-    given = {name: value for name, value in wanted.items() if value is not None}
-    changed = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **given))
+    """Returns the settings with the values of the flags. They obey the same rules as those in the file. Raises
+    ConfigurationError.
+    """
+    flags = {"host": options.host, "port": options.port, "engine": options.engine}
+    flags["metrics_port"] = options.metrics_port
+    replaced = {name: value for name, value in flags.items() if value is not None}
+    changed = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **replaced))
     if options.state_url is not None:
         state = msgspec.structs.replace(settings.state, url=Secret(options.state_url))
         changed = msgspec.structs.replace(changed, state=state)
@@ -210,16 +215,16 @@ def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
 
 
 def _replica_problems(server: ServerSettings, options: argparse.Namespace) -> Iterator[Problem]:
-    """What several processes on one machine cannot share."""
+    """Yields problems of flags and ports that several processes on one machine cannot share."""
     first, count = server.metrics_port, options.replicas
     if count > 1 and (options.replica is not None or options.fd is not None):
-        yield Problem("", "--replica and --fd are for one process, not for --replicas")
+        yield Problem("", "--replica and --fd are for one process and cannot be used with --replicas")
     if first is None or count == 1:
         return
     last = first + count - 1
     if last > PORT_MOST or first <= server.port <= last:
-        taken = f"and server.port is {server.port}" if last <= PORT_MOST else f"and {PORT_MOST} is the last"
-        yield Problem("server.metrics_port", f"{count} replicas need the ports {first} to {last}, {taken}")
+        conflict = f"and server.port is {server.port}" if last <= PORT_MOST else f"and {PORT_MOST} is the last"
+        yield Problem("server.metrics_port", f"{count} replicas need the ports {first} to {last}, {conflict}")
 
 
 def _limit(text: str) -> int:
@@ -258,14 +263,14 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    found = converter.convert(converter.read(options.file))
-    for line in converter.said(found):
+    imported = converter.convert(converter.read(options.file))
+    for line in converter.report(imported):
         print(line, file=sys.stderr)
-    if found.text and options.out is None:
-        print(found.text, end="")
-    elif found.text:
-        converter.write(found, options.out, options.file)
-    return 0 if found.text else 1
+    if imported.text and options.out is None:
+        print(imported.text, end="")
+    elif imported.text:
+        converter.write(imported, options.out, options.file)
+    return 0 if imported.text else 1
 
 
 if __name__ == "__main__":

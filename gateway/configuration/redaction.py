@@ -41,16 +41,16 @@ def secrets_of_text(secret: str) -> set[str]:
     """
     if _STORE.match(secret) and masked_address(secret) == secret:
         return set()
-    found = {secret}
+    masked = {secret}
     with contextlib.suppress(ValueError):
         parts = urlsplit(secret)
-        found |= {parts.password or "", unquote(parts.password or "")}
+        masked |= {parts.password or "", unquote(parts.password or "")}
         for option in parts.query.split("&"):
             name, _, value = option.partition("=")
             if parts.scheme and unquote(name).endswith("password"):
-                found |= {value, unquote(value)}
+                masked |= {value, unquote(value)}
     # Percent-encoded as well, as an address that we compose holds them.
-    return (found | {quote(each, safe="") for each in found}) - {""}
+    return (masked | {quote(text, safe="") for text in masked}) - {""}
 
 
 def without_keys(text: str, key: str = "") -> str:

@@ -117,7 +117,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
 
     def domains(self) -> tuple[str, ...]:
         """Returns `state.domain` and the domains of the enabled deployments."""
-        return tuple(dict.fromkeys((self.state.domain, *(each.domain for each in self.model_list if each.enabled))))
+        return tuple(dict.fromkeys((self.state.domain, *(entry.domain for entry in self.model_list if entry.enabled))))
 
 
 class ConfigurationError(Exception):

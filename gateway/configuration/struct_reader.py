@@ -41,22 +41,22 @@ def read(section: type[_Section], value: object, path: str, problems: list[Probl
     problems.extend(
         Problem(key_path(path, key), f"unknown key{did_you_mean(str(key), names)}") for key in value if key not in names
     )
-    found = {}
+    fields_read = {}
     for field in fields:
-        given = value.get(field.encode_name)
+        written = value.get(field.encode_name)
         field_path = key_path(path, field.encode_name)
         kind = _without_null(field.type)
-        if given is None or (given == "" and _bare(kind) in _NUMBERS):
+        if written is None or (written == "" and _bare(kind) in _NUMBERS):
             if field.required:
                 problems.append(Problem(field_path, "missing"))
             read_value = None
         else:
-            read_value = _read_value(kind, given, field_path, problems)
+            read_value = _read_value(kind, written, field_path, problems)
         if read_value is not None:
-            found[field.name] = read_value
+            fields_read[field.name] = read_value
         elif field.required:
-            found[field.name] = ""
-    return section(**found)
+            fields_read[field.name] = ""
+    return section(**fields_read)
 
 
 @functools.cache
@@ -102,14 +102,14 @@ def _read_mapping(kind: Any, value: object, path: str, problems: list[Problem]) 
         problems.append(Problem(path, "expected a mapping"))
         return None
     key_kind, child_kind = get_args(kind)
-    found = {}
+    children = {}
     for key, child in value.items():
         child_path = key_path(path, key)
         read_key = _read_scalar(key_kind, key, child_path, problems)
         read_child = _read_value(child_kind, child, child_path, problems)
         if read_key is not None and read_child is not None:
-            found[read_key] = read_child
-    return found
+            children[read_key] = read_child
+    return children
 
 
 def _read_choice(choices: tuple[str, ...], value: object, path: str, problems: list[Problem]) -> object:
@@ -127,11 +127,11 @@ def _read_scalar(kind: Any, value: object, path: str, problems: list[Problem]) -
     written_form = (meta.extra or {}).get("read")
     try:
         stored = written_form(value) if written_form else value
-        found: object = msgspec.convert(stored, kind, strict=not isinstance(stored, str))
+        read_value: object = msgspec.convert(stored, kind, strict=not isinstance(stored, str))
     except (ValueError, OverflowError, msgspec.ValidationError):  # OverflowError: a number with hundreds of digits
         problems.append(Problem(path, f"expected {meta.description}"))
         return value if bare is str and isinstance(value, str) else None
-    return found
+    return read_value
 
 
 def completed(section: object, defaults: Mapping[str, object]) -> object:

@@ -52,8 +52,8 @@ def secrets(value: object) -> Iterator[str]:
         for field in value.__struct_fields__:
             yield from secrets(getattr(value, field))
     elif isinstance(value, tuple):
-        for each in value:
-            yield from secrets(each)
+        for item in value:
+            yield from secrets(item)
 
 
 def duration_ms(value: object) -> int:

@@ -35,7 +35,7 @@ def _chains_cut_short(settings: Settings) -> Iterator[Problem]:
     chains = (router.fallbacks, router.context_window_fallbacks, router.content_policy_fallbacks)
     for index, entry in enumerate(settings.auth.keys):
         own = {router.aliases.get(name, name) for name in entry.models}
-        targets = {name: None for each in chains for model in own for name in each.get(model, ()) if name not in own}
+        targets = {name: None for chain in chains for model in own for name in chain.get(model, ()) if name not in own}
         if targets:
             yield Problem(
                 f"auth.keys[{index}].models",

@@ -37,22 +37,22 @@ class Reloaded(InForce, frozen=True):
 
 def objections(seen: Agreement) -> dict[str, tuple[Problem, ...]]:
     """Returns the problems by replica. A replica without an answer has one."""
-    found: dict[str, tuple[Problem, ...]] = {}
-    for name, each in sorted(seen.replicas.items()):
-        if not each.answer:
-            found[name] = (Problem("", f"no answer within {PREPARE_MS // 1000} s"),)
-        elif each.answer != READY:
-            found[name] = _problems.decode(each.answer)
-    return found
+    problems: dict[str, tuple[Problem, ...]] = {}
+    for name, replica in sorted(seen.replicas.items()):
+        if not replica.answer:
+            problems[name] = (Problem("", f"no answer within {PREPARE_MS // 1000} s"),)
+        elif replica.answer != READY:
+            problems[name] = _problems.decode(replica.answer)
+    return problems
 
 
 def in_force_of(seen: Agreement) -> InForce:
-    replicas = {name: Runs(each.version, each.digest) for name, each in sorted(seen.replicas.items())}
+    replicas = {name: Runs(replica.version, replica.digest) for name, replica in sorted(seen.replicas.items())}
     meant = ("", seen.fingerprint)  # an earlier release reports none
     behind = [
         name
-        for name, each in sorted(seen.replicas.items())
-        if each.digest != seen.digest or each.fingerprint not in meant
+        for name, replica in sorted(seen.replicas.items())
+        if replica.digest != seen.digest or replica.fingerprint not in meant
     ]
     return InForce(seen.version, seen.digest, replicas, behind)
 
@@ -63,6 +63,8 @@ def reloaded(result: str, seen: Agreement, changed: list[str]) -> Reloaded:
 
 
 def refusal(problems: dict[str, tuple[Problem, ...]]) -> ConfigurationRefused:
-    details = tuple(Objection(name, each.path, each.message) for name, found in problems.items() for each in found)
-    first = "; ".join(f"{name}: {problem}" for name, found in problems.items() for problem in found[:1])
+    details = tuple(
+        Objection(name, problem.path, problem.message) for name, listed in problems.items() for problem in listed
+    )
+    first = "; ".join(f"{name}: {problem}" for name, listed in problems.items() for problem in listed[:1])
     return ConfigurationRefused(f"The old configuration stays everywhere. {first}", details=details)

@@ -66,10 +66,10 @@ def _different(before: msgspec.Struct, after: msgspec.Struct, but: frozenset[str
 
 def changes(before: Settings, after: Settings) -> list[str]:
     """Returns what changed, such as `model_list.gpt-4-b: added` or `router.breaker.probes`, in the settings' order."""
-    found: list[str] = []
+    changed: list[str] = []
     for name in Settings.__struct_fields__:
-        found += _paths(name, getattr(before, name), getattr(after, name))
-    return found
+        changed += _paths(name, getattr(before, name), getattr(after, name))
+    return changed
 
 
 def _paths(path: str, before: object, after: object) -> Iterator[str]:

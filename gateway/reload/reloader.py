@@ -117,7 +117,7 @@ class Reloader:
             seen = await self._in_force.call("hold")
             mine = meaning(loaded)
             is_in_force = (seen.digest, seen.fingerprint) == (mine.digest, mine.configuration.fingerprint)
-            is_everywhere = all(each.digest == mine.digest for each in seen.replicas.values())
+            is_everywhere = all(replica.digest == mine.digest for replica in seen.replicas.values())
             if is_in_force and (is_everywhere or is_taken):
                 seen = await self._converged(seen.version, is_news=False)
                 self.counts["unchanged"] += 1
@@ -180,9 +180,7 @@ class Reloader:
             await asyncio.sleep(POLL_S)
 
     async def _converged(self, version: int, is_news: bool = True) -> Agreement:
-        """Returns once the store holds the policies of that version and, if ``is_news``, the replicas serve by them or
-        are late. Raises StateError.
-        """
+        """Waits until the store has the version and, if ``is_news``, replicas run it or are late. Raises StateError."""
         loop = asyncio.get_running_loop()
         until = loop.time() + CONVERGE_S
         while True:
@@ -191,7 +189,9 @@ class Reloader:
             seen = await self._in_force.call("hold")
             is_held = seen.is_held and self.version >= version
             is_late = loop.time() > until
-            if is_held and (is_late or not is_news or all(each.version >= version for each in seen.replicas.values())):
+            if is_held and (
+                is_late or not is_news or all(replica.version >= version for replica in seen.replicas.values())
+            ):
                 return seen
             if is_late:
                 raise StoreTimeout("the store does not hold the policies of the configuration in force yet")

@@ -54,7 +54,7 @@ def load(tls: TlsSettings) -> Identity:
     context = _context(tls, "ENCRYPTED" in key)
     if authorities:
         _demand_clients(context, str(tls.client_ca))
-    return Identity(context, min(each.ends_at_s for each in chain))
+    return Identity(context, min(certificate.ends_at_s for certificate in chain))
 
 
 def validity_problems(tls: TlsSettings, now_s: float) -> Iterator[Problem]:
@@ -63,15 +63,17 @@ def validity_problems(tls: TlsSettings, now_s: float) -> Iterator[Problem]:
         validities = _validities(path, file, []) if file else []
         # One expired intermediate breaks the chain; one expired authority of several only refuses its own clients.
         is_current = all if path == _CERTIFICATE else any
-        if validities and not is_current(each.ends_at_s > now_s for each in validities):
-            yield Problem(path, f"{file} expired on {_day(min(each.ends_at_s for each in validities))}")
-        elif validities and not is_current(each.begins_at_s <= now_s for each in validities):
-            yield Problem(path, f"{file} is not valid before {_day(max(each.begins_at_s for each in validities))}")
+        if validities and not is_current(validity.ends_at_s > now_s for validity in validities):
+            yield Problem(path, f"{file} expired on {_day(min(validity.ends_at_s for validity in validities))}")
+        elif validities and not is_current(validity.begins_at_s <= now_s for validity in validities):
+            yield Problem(
+                path, f"{file} is not valid before {_day(max(validity.begins_at_s for validity in validities))}"
+            )
 
 
 def warnings(tls: TlsSettings, now_s: float) -> Iterator[str]:
     """Yields certificates that expire soon, and a key that other users can read."""
-    ends_at_s = min((each.ends_at_s for each in _validities(_CERTIFICATE, tls.certificate, [])), default=0.0)
+    ends_at_s = min((validity.ends_at_s for validity in _validities(_CERTIFICATE, tls.certificate, [])), default=0.0)
     if now_s < ends_at_s < now_s + SOON_S:
         days = int((ends_at_s - now_s) // 86_400)
         yield f"{_CERTIFICATE}: {tls.certificate} expires in {days} days, on {_day(ends_at_s)}"
@@ -142,13 +144,13 @@ def _validities(path: str, file: str, problems: list[Problem]) -> list[_Validity
     known = len(problems)
     text = _text(path, file, problems)
     try:
-        found = [_validity(ssl.PEM_cert_to_DER_cert(block)) for block in _BLOCK.findall(text)]
+        validities = [_validity(ssl.PEM_cert_to_DER_cert(block)) for block in _BLOCK.findall(text)]
     except (ValueError, IndexError):
         problems.append(Problem(path, f"{file} holds a certificate that is damaged"))
         return []
-    if not found and len(problems) == known:
+    if not validities and len(problems) == known:
         problems.append(Problem(path, f"{file} holds no certificate in PEM form"))
-    return found
+    return validities
 
 
 def _validity(der: bytes) -> _Validity:

@@ -30,9 +30,7 @@ _log = logging.getLogger("pllm.http2")
 
 
 class Http2(asyncio.Protocol):
-    """One client's connection after its handshake. ``is_leaving`` returns True while the replica drains: the connection
-    then ends after its current requests.
-    """
+    """One client's connection after its handshake. While ``is_leaving``, it ends after its current requests."""
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ def test_replicas_show_one_state(demo: Demo) -> None:
     assert stats[0]["load_balancer"].keys() == stats[1]["load_balancer"].keys() == {"gpt-4", "claude-3-opus"}
 
 
-def test_commands_that_look_into_the_state_work_as_the_guide_gives_them(demo: Demo) -> None:
+def test_commands_that_read_the_state_work_as_the_guide_gives_them(demo: Demo) -> None:
     commands = re.findall(r"^  \S+ -m gateway (state .+)$", demo.guide, re.MULTILINE)
 
     assert len(commands) == 3
@@ -51,7 +51,7 @@ def test_commands_that_look_into_the_state_work_as_the_guide_gives_them(demo: De
 
 
 @pytest.mark.parametrize(("flags", "port"), [((), 8080), (("--port", "8079"), 8080), (("--port", "8081"), 8081)])
-def test_second_demo_is_told_which_port_is_taken(demo: Demo, flags: tuple[str, ...], port: int) -> None:
+def test_second_demo_names_the_port_in_use(demo: Demo, flags: tuple[str, ...], port: int) -> None:
     command = [sys.executable, "-m", "gateway", "demo", *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
 
@@ -59,7 +59,7 @@ def test_second_demo_is_told_which_port_is_taken(demo: Demo, flags: tuple[str, .
     assert done.stderr == f"Port {port} is in use. Stop the other process or pass --port.\n"
 
 
-def test_demo_on_another_port_listens_there_and_its_guide_says_so() -> None:
+def test_demo_on_another_port_listens_there_and_its_guide_shows_it() -> None:
     port = free_port_pair()
     with contextlib.closing(Demo("--port", str(port))) as other:
         other.read_guide()

@@ -47,7 +47,7 @@ class TestModels:
 
         assert [entry.enabled for entry in parse(text, {}).model_list] == [False, True]
 
-    def test_more_deployments_than_a_heartbeat_can_look_at_are_refused(self) -> None:
+    def test_more_deployments_than_a_heartbeat_can_read_are_refused(self) -> None:
         entries = [f"- {{id: d{number}, model_name: m{number}}}\n" for number in range(301)]
         most = parse("model_list:\n" + "".join(entries[:300]), {})
 
@@ -153,7 +153,7 @@ class TestAddresses:
     @pytest.mark.parametrize(
         "base_url", ["https://host/v1", "https://messages/v1", "https://host/my-completions", "https://host/models/v1"]
     )
-    def test_address_that_only_looks_alike_is_taken(self, base_url: str) -> None:
+    def test_address_that_is_only_similar_is_accepted(self, base_url: str) -> None:
         text = f"model_list: [{{id: d, model_name: m, provider: {{base_url: '{base_url}'}}}}]"
 
         assert parse(text, {}).model_list[0].provider.base_url == base_url

@@ -431,7 +431,7 @@ class TestUnknownAndMistyped:
 
     @pytest.mark.parametrize("limit", ["rpm", "tpm", "max_parallel"])
     @pytest.mark.parametrize("value", [-1, 0, 10**10])
-    def test_limit_out_of_range_is_told_the_range(self, limit: str, value: int) -> None:
+    def test_limit_out_of_range_names_the_range(self, limit: str, value: int) -> None:
         text = f"auth: {{keys: [{{name: a, key: k, {limit}: {value}}}]}}\nmodel_list: [{{id: m-1, model_name: m}}]"
 
         assert problems_of(text) == [f"auth.keys[0].{limit}: expected a whole number from 1 to 1000000000"]
@@ -569,7 +569,7 @@ class TestKeys:
             ),
         ],
     )
-    def test_admin_keys_that_cannot_be_told_apart_are_refused(self, auth: str, problem: str) -> None:
+    def test_ambiguous_admin_keys_are_refused(self, auth: str, problem: str) -> None:
         assert self.auth_problems(auth) == [problem]
 
     def test_secrets_that_sign_are_those_of_admins_and_the_signing_keys_first(self) -> None:
@@ -748,7 +748,7 @@ class TestRegion:
             ("{region: [eu]}", {}, "server.region: expected 1 to 64 letters"),
         ],
     )
-    def test_region_that_nobody_serves_or_that_is_no_name_is_refused(
+    def test_region_without_a_deployment_or_of_an_invalid_name_is_refused(
         self, server: str, environment: dict[str, str], problem: str
     ) -> None:
         (found,) = problems_of(f"server: {server}\nmodel_list:\n  {self.HOME}\n", environment)

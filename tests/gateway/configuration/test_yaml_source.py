@@ -144,7 +144,7 @@ def test_value_that_its_tag_does_not_allow_is_a_problem(text: str) -> None:
 
 @REPEATABLE
 @given(st.text(alphabet="ab:-[]{}&*!<>|'\"#%@,?~ \n\t0.$"))
-def test_no_text_raises_and_every_text_that_fails_says_why(text: str) -> None:
+def test_no_text_raises_and_every_text_that_fails_has_a_reason(text: str) -> None:
     source = read(text, {})
 
     assert source.problems or source.document == yaml.safe_load(text)

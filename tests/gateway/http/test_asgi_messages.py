@@ -53,7 +53,7 @@ def test_huge_chunked_body_is_refused(replica: ReplicaProcess, megabytes: int) -
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/livez", "/v1/models"])
-def test_huge_body_nobody_reads_is_answered_and_let_go(replica: ReplicaProcess, path: str) -> None:
+def test_huge_unread_body_is_answered_and_its_connection_closed(replica: ReplicaProcess, path: str) -> None:
     """Hypercorn holds such a connection for ever when its queue is bounded."""
     before = open_files(replica)
     with Call(replica.address) as call:
@@ -82,7 +82,7 @@ def test_client_that_leaves_in_the_middle_of_its_body_is_forgotten(
     assert provider.counts()["requests"] == 0
 
 
-def test_body_that_never_ends_is_given_up_at_the_deadline(replica: ReplicaProcess, provider: ProviderProcess) -> None:
+def test_body_that_never_ends_is_aborted_at_the_deadline(replica: ReplicaProcess, provider: ProviderProcess) -> None:
     with Call(replica.address, chat_bytes(model="gpt-4", headers={"x-pllm-timeout": "100ms"})[:-1]) as call:
         answer = call.answer()
 

@@ -195,12 +195,12 @@ def test_rest_of_a_head_is_no_request_however_it_looks() -> None:
     assert asyncio.run(asked_of_the_rest_of_a_head(serve)) == [REQUEST + BEGUN, REQUEST]
 
 
-def test_connection_of_a_client_that_reads_nothing_is_given_up() -> None:
+def test_connection_of_a_client_that_reads_nothing_is_aborted() -> None:
     """Its answer stays incomplete, so nothing may follow it, and what is left of it would wait to be taken for ever."""
     assert 0 < asyncio.run(bytes_of_an_answer_given_up()) < len(TOO_MUCH)
 
 
-def test_body_that_nobody_reads_is_left_with_its_client() -> None:
+def test_unread_body_stays_with_its_client() -> None:
     sent, answer = asyncio.run(sent_of_a_body_that_nobody_reads())
 
     assert sent < 100_000_000  # what two sockets hold, and a little

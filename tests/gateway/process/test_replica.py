@@ -162,7 +162,7 @@ def test_replica_does_not_wait_for_a_client_that_reads_nothing(
 @pytest.mark.parametrize(
     ("host", "told"), [("0.0.0.0", socket.gethostname()), ("::", socket.gethostname()), ("127.0.0.1", "127.0.0.1")]
 )
-def test_replica_that_listens_everywhere_says_where_it_is_found(
+def test_replica_that_listens_everywhere_names_a_local_address(
     store: EmbeddedStore, provider_processes: list[ProviderProcess], host: str, told: str
 ) -> None:
     """As in a container: all of them said 0.0.0.0:8080."""

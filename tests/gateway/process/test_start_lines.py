@@ -16,7 +16,7 @@ def lines(text: str, processes: int = 1) -> list[str]:
     return start_lines(parse(text, {}), "1.2.3", processes)
 
 
-def test_gateway_without_keys_says_where_it_listens_and_that_it_does_on_loopback_only() -> None:
+def test_gateway_without_keys_reports_that_it_listens_on_loopback_only() -> None:
     assert lines(MODELS) == [
         "pllm 1.2.3 listens on http://127.0.0.1:8080: 2 models, 3 deployments, store embedded",
         "live page: http://127.0.0.1:8080/admin",

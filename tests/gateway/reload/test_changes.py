@@ -73,7 +73,7 @@ def settings(old: str = "", new: str = "") -> Settings:
         ("router: {", "router: {breaker: {probes: 9}, ", ["router.breaker.probes"]),
     ],
 )
-def test_changes_are_told_by_name(old: str, new: str, expected: list[str]) -> None:
+def test_changes_are_named(old: str, new: str, expected: list[str]) -> None:
     told = changes(settings(), settings(old, new))
 
     assert sorted(told) == sorted(expected)
@@ -105,7 +105,7 @@ def test_each_setting_is_known_to_need_a_restart_or_not() -> None:
 
 
 @pytest.mark.parametrize("name", sorted({*RouterSettings.__struct_fields__} - BY_THE_REPLICA - {"capacity_leases"}))
-def test_each_other_setting_of_the_router_is_told_to_the_store(name: str) -> None:
+def test_each_other_setting_of_the_router_reaches_the_store(name: str) -> None:
     key = next(field.encode_name for field in fields(RouterSettings) if field.name == name)
     other = f"router: {{{key}: {OTHER.get(name, 7)}}}\n"
     models = "model_list: [{id: m-1, model_name: m}]\n"

@@ -103,7 +103,7 @@ class TestPassphrase:
     def test_wrong_one_is_named(self, encrypted: dict[str, object]) -> None:
         assert problems(**encrypted, key_passphrase="wrong") == ["key_passphrase"]
 
-    def test_missing_one_is_asked_of_no_terminal(self, encrypted: dict[str, object]) -> None:
+    def test_missing_passphrase_is_not_requested_from_a_terminal(self, encrypted: dict[str, object]) -> None:
         assert problems(**encrypted) == ["key"]
 
 

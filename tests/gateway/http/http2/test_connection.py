@@ -119,7 +119,7 @@ class TestRequest:
 
         assert (answer.http_version, answer.status_code, answer.content == body) == ("HTTP/2", 200, True)
 
-    def test_body_that_nobody_reads_is_bounded_by_its_window(self, app: Echo, wire: H2Wire) -> None:
+    def test_unread_body_is_bounded_by_its_window(self, app: Echo, wire: H2Wire) -> None:
         assert wire.pong()  # our windows are acknowledged
         wire.send(headers(1, to("/deaf", "POST"), END_HEADERS))
         wire.send(*(data(1, bytes(16_384)) for _ in range(STREAM_WINDOW // 16_384)))
@@ -152,7 +152,7 @@ class TestAnswer:
         assert wire.answer(1) == ("200", b"")
         assert "date" in wire.fields[1]
 
-    def test_fields_of_connections_stay_behind(self, wire: H2Wire) -> None:
+    def test_connection_headers_are_not_sent(self, wire: H2Wire) -> None:
         wire.send(headers(1, to("/of-connections")))
 
         assert wire.answer(1) == ("204", b"")
@@ -218,7 +218,7 @@ class TestLeaving:
 
         wait_until(lambda: app.heard == ["/held", "/held"])
 
-    def test_client_that_says_goodbye_still_gets_its_answer(self, app: Echo, wire: H2Wire) -> None:
+    def test_client_that_sends_goaway_still_gets_its_response(self, app: Echo, wire: H2Wire) -> None:
         wire.send(headers(1, to("/held")), frame(0x7, 0, 0, number(0) + number(0)))
         wire.until(DataFrame, stream_id=1)
         app.release.set()
@@ -242,7 +242,7 @@ class TestEnd:
         assert wire.answer(1) == ("200", b"first last")
         assert wire.next() is None
 
-    def test_idle_connection_is_told_and_closed(self, server: TlsServer, wire: H2Wire) -> None:
+    def test_idle_connection_gets_goaway_and_is_closed(self, server: TlsServer, wire: H2Wire) -> None:
         assert wire.pong()
         server.stop()
 
@@ -358,7 +358,7 @@ class TestFloods:
 
 
 class TestTimeouts:
-    def test_stream_whose_window_stays_closed_is_reset_and_its_application_hears_of_it(self) -> None:
+    def test_stream_whose_window_stays_closed_is_reset_and_its_application_gets_a_disconnect(self) -> None:
         app = Echo()
         with Alone(app, Timeouts(stall=0.1)) as alone, H2Wire(alone.address, None) as wire:
             wire.send(settings([(4, 5)]), headers(1, to("/send/1/9")), headers(3, to("/send/1/5")))
@@ -422,7 +422,7 @@ class TestTimeouts:
             assert wire.until(GoAwayFrame) is not None
             assert wire.next() is None
 
-    def test_body_that_goes_on_after_its_answer_is_ended(self) -> None:
+    def test_body_that_continues_after_its_response_is_ended(self) -> None:
         with Alone(Echo(), Timeouts(linger=0.1)) as alone, H2Wire(alone.address, None) as wire:
             wire.send(headers(1, to("/early", "POST"), END_HEADERS), data(1, b"more"))
             assert wire.answer(1) == ("413", b"no")
