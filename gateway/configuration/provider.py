@@ -1,4 +1,4 @@
-"""The provider of a deployment: its address, its key, and its differences from the dialect."""
+"""The provider of a deployment: its address, its key, and what its dialect lacks."""
 
 from typing import Literal
 
@@ -11,18 +11,24 @@ LimitField = Literal["max_tokens", "max_completion_tokens"]
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """``base_url`` ends where an endpoint's path begins: with `/v1` for OpenAI and compatible servers, with or without
-    it for Anthropic. For Azure it is the address of the resource.
-    """
+    """The provider of a deployment: its address, its key, and what its dialect lacks."""
 
     type: ProviderType = "openai"
-    base_url: Url = "https://api.openai.com/v1"  # default for anthropic: its own address; azure has none
-    api_key: OptionalSecret = Secret(
-        ""
-    )  # default without a base_url: OPENAI_API_KEY or ANTHROPIC_API_KEY of the environment
-    model: Text = ""  # default: the deployment's model_name
-    api_version: str = ""  # azure only; if set, the older addresses that name the deployment
-    limit_field: LimitField | None = None  # of chat completions; None: depends on the provider's address
-    sampling: bool | None = None  # may a translation set temperature and top_p? None: depends on the model's name
-    stream_usage: bool = True  # request the usage of every stream; a few old servers refuse the field
-    trace_context: bool = False  # send the trace's id; it shows which requests belong together
+    """The dialect: OpenAI and servers compatible with it, Azure OpenAI, or Anthropic."""
+    base_url: Url = "https://api.openai.com/v1"
+    """The address before an endpoint's path: with `/v1` for `openai`, with or without it for `anthropic` (whose
+    default is Anthropic's own address), the resource's address for `azure` (required)."""
+    api_key: OptionalSecret = Secret("")
+    """The provider's key. By default, without a `base_url`, `OPENAI_API_KEY` or `ANTHROPIC_API_KEY`."""
+    model: Text = ""
+    """The model's name at the provider. By default the deployment's `model_name`."""
+    api_version: str = ""
+    """Azure only: the version of its older addresses, which name the deployment. Empty uses the newer ones."""
+    limit_field: LimitField | None = None
+    """The name of the output limit in translated chat completions. By default chosen by the provider's address."""
+    sampling: bool | None = None
+    """Whether a translation may set `temperature` and `top_p`. By default chosen by the model's name."""
+    stream_usage: bool = True
+    """Whether streams request their usage. A few old compatible servers refuse the field."""
+    trace_context: bool = False
+    """Whether requests carry the trace's id. Off by default: it shows the provider which requests belong together."""

@@ -41,22 +41,22 @@ def read(section: type[_Section], value: object, path: str, problems: list[Probl
     problems.extend(
         Problem(key_path(path, key), f"unknown key{did_you_mean(str(key), names)}") for key in value if key not in names
     )
-    fields_read = {}
+    found = {}
     for field in fields:
-        written = value.get(field.encode_name)
+        given = value.get(field.encode_name)
         field_path = key_path(path, field.encode_name)
-        kind = _without_null(field.type)
-        if written is None or (written == "" and _bare(kind) in _NUMBERS):
+        kind = without_null(field.type)
+        if given is None or (given == "" and bare(kind) in _NUMBERS):
             if field.required:
                 problems.append(Problem(field_path, "missing"))
             read_value = None
         else:
-            read_value = _read_value(kind, written, field_path, problems)
+            read_value = _read_value(kind, given, field_path, problems)
         if read_value is not None:
-            fields_read[field.name] = read_value
+            found[field.name] = read_value
         elif field.required:
-            fields_read[field.name] = ""
-    return section(**fields_read)
+            found[field.name] = ""
+    return section(**found)
 
 
 @functools.cache
@@ -64,14 +64,23 @@ def _fields(section: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, .
     return msgspec.structs.fields(section)
 
 
-def _without_null(kind: Any) -> Any:
+def without_null(kind: Any) -> Any:
+    """Returns the type of a setting that may be left out."""
     if get_origin(kind) in (Union, types.UnionType):
         return next(option for option in get_args(kind) if option is not type(None))
     return kind
 
 
-def _bare(kind: Any) -> Any:
+def bare(kind: Any) -> Any:
+    """Returns the type without its bounds and words."""
     return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def described(kind: Any) -> msgspec.Meta:
+    """Returns the bounds and words of a scalar."""
+    meta = get_args(kind)[1] if get_origin(kind) is Annotated else msgspec.Meta(description=_DESCRIPTIONS[kind])
+    assert isinstance(meta, msgspec.Meta)
+    return meta
 
 
 def _read_value(kind: Any, value: object, path: str, problems: list[Problem]) -> object:
@@ -102,14 +111,14 @@ def _read_mapping(kind: Any, value: object, path: str, problems: list[Problem]) 
         problems.append(Problem(path, "expected a mapping"))
         return None
     key_kind, child_kind = get_args(kind)
-    children = {}
+    found = {}
     for key, child in value.items():
         child_path = key_path(path, key)
         read_key = _read_scalar(key_kind, key, child_path, problems)
         read_child = _read_value(child_kind, child, child_path, problems)
         if read_key is not None and read_child is not None:
-            children[read_key] = read_child
-    return children
+            found[read_key] = read_child
+    return found
 
 
 def _read_choice(choices: tuple[str, ...], value: object, path: str, problems: list[Problem]) -> object:
@@ -122,16 +131,15 @@ def _read_choice(choices: tuple[str, ...], value: object, path: str, problems: l
 
 def _read_scalar(kind: Any, value: object, path: str, problems: list[Problem]) -> object:
     """Reads text as a number or a boolean where one is expected, because `${VAR}` is always text."""
-    bare = _bare(kind)
-    meta = get_args(kind)[1] if bare is not kind else msgspec.Meta(description=_DESCRIPTIONS[kind])
+    meta = described(kind)
     written_form = (meta.extra or {}).get("read")
     try:
         stored = written_form(value) if written_form else value
-        read_value: object = msgspec.convert(stored, kind, strict=not isinstance(stored, str))
+        found: object = msgspec.convert(stored, kind, strict=not isinstance(stored, str))
     except (ValueError, OverflowError, msgspec.ValidationError):  # OverflowError: a number with hundreds of digits
         problems.append(Problem(path, f"expected {meta.description}"))
-        return value if bare is str and isinstance(value, str) else None
-    return read_value
+        return value if bare(kind) is str and isinstance(value, str) else None
+    return found
 
 
 def completed(section: object, defaults: Mapping[str, object]) -> object:
