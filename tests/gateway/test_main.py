@@ -1,4 +1,4 @@
-"""The command line: what `pllm check`, `pllm serve` and `pllm state` say and how they end."""
+"""The command line: output and exit codes of `pllm check`, `pllm serve` and `pllm state`."""
 
 import json
 import re

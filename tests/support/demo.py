@@ -54,7 +54,7 @@ class Demo:
 
 
 def is_running(pid: int) -> bool:
-    """A zombie nobody has waited for yet is not."""
+    """Returns False for a zombie too."""
     try:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:

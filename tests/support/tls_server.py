@@ -41,12 +41,12 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
 
 
 class Echo:
-    """Answers with what it was sent, or as the path says. ``heard``: paths of requests whose client left; ``scopes``:
-    of all; ``release`` lets `/held` answer.
+    """Responds with the request body, or as the path demands. ``left``: paths of requests whose client left;
+    ``scopes``: of all requests; ``release`` lets `/held` respond.
     """
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.left: list[str] = []
         self.scopes: list[Scope] = []
         self.begun: list[str] = []
         self.taken = 0
@@ -78,7 +78,7 @@ class Echo:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                self.heard.append(path)
+                self.left.append(path)
                 return b""
             body += bytes(message["body"])
             if not message["more_body"]:
@@ -92,7 +92,7 @@ class Echo:
         while not self.release.is_set() and not leaving.done():
             await asyncio.sleep(0.005)
         if leaving.done():
-            self.heard.append("/held")
+            self.left.append("/held")
         leaving.cancel()
         await send({"type": "http.response.body", "body": b"last"})
 
@@ -116,7 +116,7 @@ class Echo:
             self.taken += 1
         while (await receive())["type"] != "http.disconnect":
             pass
-        self.heard.append(path)
+        self.left.append(path)
 
 
 async def answer(send: Send, body: bytes, status: int = 200) -> None:

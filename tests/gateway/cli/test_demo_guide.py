@@ -1,4 +1,4 @@
-"""What the demo shows and what its guide tells a reader to type."""
+"""The guide of the demo: its commands work as they stand."""
 
 import contextlib
 import re

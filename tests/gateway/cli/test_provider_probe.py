@@ -1,4 +1,4 @@
-"""What `pllm check --probe` says of providers that answer, refuse or are not there; every one of them over the wire."""
+"""`pllm check --probe` over the wire: providers that answer, refuse or are not there."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""router.autoscale: defaults, what is refused with which path, and what of it the store is told."""
+"""router.autoscale: defaults, problems with their paths, and the policy in the store."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What `pllm check` says of a configuration that is valid and may still not be meant."""
+"""The warnings of `pllm check` about configurations that are valid but may not be intended."""
 
 import pytest
 

@@ -54,7 +54,7 @@ def test_huge_chunked_body_is_refused(replica: ReplicaProcess, megabytes: int) -
 
 @pytest.mark.parametrize("path", ["/nowhere", "/livez", "/v1/models"])
 def test_huge_unread_body_is_answered_and_its_connection_closed(replica: ReplicaProcess, path: str) -> None:
-    """Hypercorn holds such a connection for ever when its queue is bounded."""
+    """Hypercorn keeps such a connection without a bound when its queue is bounded."""
     before = open_files(replica)
     with Call(replica.address) as call:
         call.try_send(CHUNKED % path.encode() + PART * 256 + b"0\r\n\r\n")
@@ -104,7 +104,7 @@ def test_headers_of_60_kb_are_taken(replica: ReplicaProcess) -> None:
 
 
 def test_flood_of_headers_is_refused(replica: ReplicaProcess) -> None:
-    """By a status, or by a closed connection when the client does not stop to listen."""
+    """It gets a status, or a closed connection when the client does not stop sending."""
     data = request_bytes("GET", "/livez", headers={f"x-{number}": "y" * 1000 for number in range(5000)})
     with Call(replica.address) as call, contextlib.suppress(ConnectionError):
         call.try_send(data)

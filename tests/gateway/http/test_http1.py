@@ -114,7 +114,7 @@ def test_pipelined_requests_are_answered_in_order(replica: ReplicaProcess) -> No
 def test_too_much_sent_ahead_is_left_unanswered_and_the_connection_closed(
     replica: ReplicaProcess, provider: ProviderProcess
 ) -> None:
-    """As HTTP allows: whoever sends ahead has to be ready to send again."""
+    """HTTP allows it: a client that pipelines must be ready to send again."""
     data = chat_bytes(model="gpt-4")
     provider.behave(stall_rate=1)
     with Call(replica.address, chat_bytes(model="gpt-4", headers={"x-pllm-timeout": "1s"})) as call:

@@ -17,11 +17,11 @@ from tests.support.rest_of_a_head import BEGUN, REQUEST, Drained, asked_of_the_r
 TOO_MUCH = b"x" * 20_000_000
 
 
-async def bytes_of_an_answer_given_up() -> int:
-    """What a client can read of it that begins to when its connection has ended at the other side."""
+async def bytes_of_an_aborted_response() -> int:
+    """Returns how many bytes a client can read that starts reading after the server has ended its connection."""
     over, begun = asyncio.Event(), asyncio.Event()
 
-    async def give_up(_scope: Scope, _receive: Receive, send: Send) -> None:
+    async def abort(_scope: Scope, _receive: Receive, send: Send) -> None:
         begun.set()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await asyncio.wait_for(send({"type": "http.response.body", "body": TOO_MUCH, "more_body": True}), 0.01)
@@ -36,7 +36,7 @@ async def bytes_of_an_answer_given_up() -> int:
     config.errorlog = None
     with socket.create_connection(address, timeout=5) as client:
         connections, hurried = ClientConnections(10), Timeouts(linger=0.01, stall=0.01)
-        serving = http_server.serve(give_up, config, lambda *_: None, drained, connections, hurried)
+        serving = http_server.serve(abort, config, lambda *_: None, drained, connections, hurried)
         server = asyncio.create_task(serving)
         client.sendall(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
         await begun.wait()
@@ -71,8 +71,8 @@ class Served:
         self.client.close()
 
 
-async def sent_of_a_body_that_nobody_reads() -> tuple[int, bytes]:
-    """How many bytes of it the client gets rid of, and what it gets to read once the application answers."""
+async def sent_of_an_unread_body() -> tuple[int, bytes]:
+    """Returns how many bytes the client can send, and the bytes that it receives once the application answers."""
     begun, answer = asyncio.Event(), asyncio.Event()
 
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -108,8 +108,8 @@ async def read_from(app: ASGIApp) -> bytes:
 
 
 async def ends_when_cut_off() -> list[str]:
-    """What an application hears that does not end when the server does."""
-    heard, begun = list[str](), asyncio.Event()
+    """Returns what happened to an application that does not end with the server."""
+    events, begun = list[str](), asyncio.Event()
 
     async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
         begun.set()
@@ -117,12 +117,12 @@ async def ends_when_cut_off() -> list[str]:
             await asyncio.Event().wait()
         finally:
             await asyncio.sleep(0)
-            heard.append("cancelled")
+            events.append("cancelled")
 
     async with asyncio.timeout(10), Served(app) as client:
         client.sendall(REQUEST)
         await begun.wait()
-    return heard
+    return events
 
 
 async def serve(app: ASGIApp, listener: int, refuse: Refuse, drained: Drained) -> None:
@@ -133,8 +133,8 @@ async def serve(app: ASGIApp, listener: int, refuse: Refuse, drained: Drained) -
 
 
 async def answers_beyond_the_limit() -> list[bytes]:
-    """To a probe and a call of a second connection where one is the limit and the first is busy, then to a call of the
-    first.
+    """Returns the responses to a probe and a call on a second connection, where the limit is one and the first is busy,
+    then to the call on the first.
     """
     over, loop = asyncio.Event(), asyncio.get_running_loop()
     listener = socket.create_server(("127.0.0.1", 0))
@@ -196,12 +196,12 @@ def test_rest_of_a_head_is_no_request_however_it_looks() -> None:
 
 
 def test_connection_of_a_client_that_reads_nothing_is_aborted() -> None:
-    """Its answer stays incomplete, so nothing may follow it, and what is left of it would wait to be taken for ever."""
-    assert 0 < asyncio.run(bytes_of_an_answer_given_up()) < len(TOO_MUCH)
+    """Its response stays incomplete: no other may follow it, and its rest would wait in memory without a bound."""
+    assert 0 < asyncio.run(bytes_of_an_aborted_response()) < len(TOO_MUCH)
 
 
 def test_unread_body_stays_with_its_client() -> None:
-    sent, answer = asyncio.run(sent_of_a_body_that_nobody_reads())
+    sent, answer = asyncio.run(sent_of_an_unread_body())
 
     assert sent < 100_000_000  # what two sockets hold, and a little
     assert answer.startswith(b"HTTP/1.1 204 No Content\r\n")

@@ -1,4 +1,4 @@
-"""What a gateway says when it starts, before anybody has called it."""
+"""The log lines of a start."""
 
 import pytest
 

@@ -52,7 +52,7 @@ class Supervised:
         return 0
 
     def pids(self) -> list[int]:
-        """Of the replicas."""
+        """Returns the pids of the replicas."""
         return self.children("gateway serve")
 
     def children(self, words: str = "") -> list[int]:
@@ -100,7 +100,7 @@ def test_sigterm_lets_every_response_end(supervised: Supervised, provider_proces
     calls = [Call(("127.0.0.1", supervised.port), chat_bytes(model="m", stream=True)) for _ in range(6)]
     for call in calls:
         call.peek_until(b"data: ")
-    for _ in range(2):  # who is impatient asks twice
+    for _ in range(2):  # an impatient operator sends it twice
         supervised.process.send_signal(signal.SIGTERM)
     answers = [call.answer() for call in calls]
 
@@ -114,7 +114,7 @@ def test_sigterm_lets_every_response_end(supervised: Supervised, provider_proces
 
 @pytest.mark.long
 def test_no_client_waits_for_a_replica_that_dies_again_and_again(supervised: Supervised) -> None:
-    """Two thirds of all connections went to sockets that nobody served."""
+    """Without this, two thirds of all connections went to sockets that no process served."""
     survivor = supervised.pids()[0]
     for deaths in range(2, 12, 2):
         wait_until(lambda: len(supervised.pids()) == COUNT, supervised.said)
@@ -162,7 +162,7 @@ def wait_for_text(supervised: Supervised, text: str, times: int) -> None:
 
 @pytest.mark.long
 def test_replicas_live_on_while_a_new_one_cannot_start(supervised: Supervised, tmp_path: Path) -> None:
-    """Somebody writes the configuration anew, and it is not right yet."""
+    """An operator is editing the configuration, and it is not valid yet."""
     began_s = time.monotonic()
     while time.monotonic() < began_s + YOUNG_S:
         served_by(supervised)

@@ -1,4 +1,4 @@
-"""What differs between two configurations: names, no values; and what a running replica cannot take."""
+"""The differences of two configurations by name, without values, and those that need a restart."""
 
 import pytest
 from msgspec.structs import fields
@@ -11,7 +11,7 @@ from gateway.configuration.yaml_source import Problem
 from gateway.reload import changes as configuration_changes
 from gateway.reload.changes import Places, changes
 
-# Those that need a restart. Whoever adds a setting says here or in `configuration_changes` which kind it is.
+# Settings that need a restart. A new setting belongs here or in `gateway/reload/changes.py`.
 NEEDS_RESTART = {
     *("server.host", "server.port", "server.region", "server.access_log", "server.metrics_port"),
     *("server.max_connections", "server.max_connections_per_address", "server.tls"),
@@ -29,7 +29,7 @@ OTHER = {
     "forecast": "{enabled: true}",
     "autoscale": "{max_replicas: 7}",
 }
-# What of the router is not among the policies in the store: the replica goes over to it by itself, in `serving.adopt`.
+# Settings of the router that are not among the policies in the store: each replica adopts them by itself.
 BY_THE_REPLICA = {
     *("routing_strategy", "max_attempts", "request_timeout_ms", "fallbacks", "context_window_fallbacks"),
     *(

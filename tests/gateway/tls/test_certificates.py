@@ -1,4 +1,4 @@
-"""What is wrong with the files of `server.tls`, by the name of the setting."""
+"""Faults of the files of `server.tls`, by the name of the setting."""
 
 import ssl
 import time

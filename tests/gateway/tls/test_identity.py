@@ -47,7 +47,7 @@ def connected_to(address: tuple[str, int], context: ssl.SSLContext) -> ssl.SSLSo
 
 
 def serial(address: tuple[str, int], authority: Path) -> str:
-    """Of the certificate that a new connection is shown."""
+    """Returns the serial number of the certificate that a new connection gets."""
     with connected_to(address, client_context(authority)) as connected:
         certificate = connected.getpeercert()
         assert certificate is not None

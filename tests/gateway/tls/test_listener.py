@@ -17,7 +17,7 @@ __all__ = ["identity"]
 
 
 def reads_to_the_end(identity: Identity, clients: list[bytes], handshake_s: float, most: int) -> bytes:
-    """What the first of several clients is sent before its connection ends."""
+    """Returns the bytes that the first of several clients receives before its connection ends."""
 
     async def run() -> bytes:
         sock = socket.create_server(("127.0.0.1", 0))

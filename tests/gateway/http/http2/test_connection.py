@@ -207,7 +207,7 @@ class TestLeaving:
         wait_until(lambda: app.begun == [path])
         wire.reset(1)
 
-        wait_until(lambda: app.heard == [path])
+        wait_until(lambda: app.left == [path])
         wire.send(headers(3))
         assert wire.answer(3)[0] == "200"
 
@@ -216,7 +216,7 @@ class TestLeaving:
         wait_until(lambda: len(app.begun) == 2)
         wire.socket.close()
 
-        wait_until(lambda: app.heard == ["/held", "/held"])
+        wait_until(lambda: app.left == ["/held", "/held"])
 
     def test_client_that_sends_goaway_still_gets_its_response(self, app: Echo, wire: H2Wire) -> None:
         wire.send(headers(1, to("/held")), frame(0x7, 0, 0, number(0) + number(0)))
@@ -346,7 +346,7 @@ class TestFloods:
         assert wire.answer(1)[0] == "200"
 
     def test_client_that_reads_no_answers_to_pings_is_not_read_either(self, app: Echo, wire: H2Wire) -> None:
-        """What it sends ends in its own buffers."""
+        """Its frames stay in its own buffers."""
         wire.window(0, 2**31 - 1 - 65_535)
         wire.send(settings([(4, 2**31 - 1)]), headers(1, to(f"/send/1000/{LARGE}")))
         wait_until(lambda: app.taken > 0)
@@ -367,7 +367,7 @@ class TestTimeouts:
             assert isinstance(reset, RstStreamFrame)
             assert (reset.stream_id, reset.error_code) == (1, 8)
             assert wire.bodies == {1: b"xxxxx", 3: b"xxxxx"}
-            wait_until(lambda: app.heard.count("/send/1/9") == 1)
+            wait_until(lambda: app.left.count("/send/1/9") == 1)
 
     def test_stream_whose_window_opens_in_time_is_served(self) -> None:
         with Alone(Echo(), Timeouts(stall=0.5)) as alone, H2Wire(alone.address, None) as wire:
@@ -385,7 +385,7 @@ class TestTimeouts:
             wire.send(settings([(4, 2**31 - 1)]), headers(1, to(f"/send/1000/{LARGE}")))
 
             wait_until(lambda: alone.closed == 1)
-            assert app.heard == [f"/send/1000/{LARGE}"]
+            assert app.left == [f"/send/1000/{LARGE}"]
 
     @pytest.mark.parametrize(
         "begun",
@@ -410,7 +410,7 @@ class TestTimeouts:
             reset = wire.until(RstStreamFrame)
             assert reset is not None
             assert reset.stream_id == 1
-            wait_until(lambda: app.heard == ["/x"])
+            wait_until(lambda: app.left == ["/x"])
             wire.send(headers(3))
             assert wire.answer(3)[0] == "200"
 
