@@ -18,6 +18,8 @@ _COLOURS = {"closed": _GREEN, "half_open": _YELLOW, "open": _RED, "forced_open":
 
 
 class ModelView(msgspec.Struct, frozen=True):
+    """A model and the ids of its deployments."""
+
     name: str
     deployments: tuple[str, ...]
 
@@ -79,6 +81,7 @@ def clean(text: str) -> str:
 
 
 def cluster(view: ClusterView, events_most: int = 10) -> list[Line]:
+    """Returns the whole view, with its newest ``events_most`` events."""
     share = view.failures / view.requests if view.requests else 0
     shedding = ", ".join(view.shed_reasons) or "nothing"
     lines = [
@@ -110,6 +113,7 @@ def cluster(view: ClusterView, events_most: int = 10) -> list[Line]:
 
 
 def deployments(view: ClusterView) -> list[Line]:
+    """Returns a table of the deployments, with their models if they are known."""
     names = {name: model.name for model in view.models for name in model.deployments}
     head: tuple[str, ...] = (
         "MODEL",
@@ -183,6 +187,7 @@ def _breaker_reason(deployment: DeploymentSnapshot) -> str:
 
 
 def replicas(snapshots: Sequence[ReplicaSnapshot]) -> list[Line]:
+    """Returns a table of the replicas."""
     rows, colours = [], []
     for replica in snapshots:
         is_silent = replica.silent_ms > SILENT_MS
@@ -208,6 +213,7 @@ def budgets(view: ClusterView) -> list[Line]:
 
 
 def event_line(event: Event) -> str:
+    """Returns one event with its time."""
     at = moment(event.at_ms)
     if event.reason == "configured":  # from one version to the next
         return clean(f"{at}  {event.subject}  configured")
@@ -234,7 +240,7 @@ def histogram(buckets: Sequence[Bucket]) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], colours: Iterable[str], left: set[int]) -> list[Line]:
-    """``left``: the columns that are aligned to the left."""
+    """Aligns the columns of a table. ``left``: the numbers of those that are aligned to the left."""
     cleaned = [[clean(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *cleaned, strict=True)]
 

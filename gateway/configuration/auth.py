@@ -97,6 +97,7 @@ def weak_keys(auth: AuthSettings) -> Iterator[Problem]:
 
 
 def key_problems(auth: AuthSettings) -> Iterator[Problem]:
+    """Yields names and keys that occur twice, and an `auth.admin` that an admin key contradicts."""
     tenants = [(item_path("auth.keys", index), entry) for index, entry in enumerate(auth.keys)]
     admins = [(item_path("auth.admin_keys", index), entry) for index, entry in enumerate(auth.admin_keys)]
     yield from rules.duplicates("name", [(f"{path}.name", entry.name) for path, entry in tenants])

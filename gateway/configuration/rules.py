@@ -33,6 +33,7 @@ class ModelNames(msgspec.Struct, frozen=True):
     aliases: Mapping[str, str]  # the model by alias
 
     def unknown_model(self, path: str, name: str) -> Iterator[Problem]:
+        """Yields a problem unless ``name`` is a model."""
         if name in self.aliases and name not in self.enabled:
             yield Problem(path, f"{name} is an alias, expected a model")
         elif name and name not in self.enabled:
@@ -49,6 +50,7 @@ def duplicates(what: str, values: Iterable[tuple[str, str]]) -> Iterator[Problem
 
 
 def alias_problems(names: ModelNames, path: str) -> Iterator[Problem]:
+    """Yields aliases that hide a model or lead to none."""
     for alias, model in names.aliases.items():
         if alias in names.enabled:
             yield Problem(key_path(path, alias), "the alias hides the model of the same name")
@@ -80,7 +82,7 @@ def chain_problems(names: ModelNames, path: str, fallbacks: Mapping[str, tuple[s
 
 
 def deployment_count_problems(names: ModelNames, domains: Mapping[str, int], path: str) -> Iterator[Problem]:
-    """``domains``: the number of enabled deployments by domain."""
+    """Yields too many deployments or domains, and models without one. ``domains``: enabled deployments by domain."""
     for domain, count in domains.items():
         if count > MAX_DEPLOYMENTS:
             where = f" ({domain})" if len(domains) > 1 else ""

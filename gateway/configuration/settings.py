@@ -220,6 +220,7 @@ def _rule_problems(settings: Settings) -> Iterator[Problem]:
 
 
 def state_problems(state: StateSettings) -> Iterator[Problem]:
+    """Yields an invalid address of the store and time limits that contradict each other."""
     try:
         if state.url:
             parse_address(str(state.url))

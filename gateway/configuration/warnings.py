@@ -9,6 +9,7 @@ from gateway.configuration.yaml_source import Problem
 
 
 def warnings(settings: Settings) -> Iterator[Problem]:
+    """Yields warnings with the paths of their settings."""
     auth = settings.auth
     if auth.admin == "local":
         yield Problem(

@@ -19,6 +19,7 @@ class ByteBounds:
         self._head = self._last = self._other = self._chunks = self._body = 0
 
     def received(self, size: int) -> None:
+        """Counts bytes as they arrive."""
         self._last = size
         if self.is_in_head:
             self._head += size

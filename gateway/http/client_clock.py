@@ -36,11 +36,11 @@ class ClientClock:
         self._await(self._timeouts.keep_alive, over)
 
     def await_head(self, begun_s: float, over: Callable[[], object]) -> None:
-        """``begun_s``: when the first byte of the head arrived, by the loop's clock."""
+        """Waits for the whole head. ``begun_s``: when the first byte of the head arrived, by the loop's clock."""
         self._await(begun_s + self._timeouts.head - self._loop.time(), over)
 
     def await_body(self, size: Callable[[], int | None], over: Callable[[], object]) -> None:
-        """``size`` returns the bytes received so far, None while none are due."""
+        """Waits for the body at its least rate. ``size`` returns the bytes received so far, None while none are due."""
         before = size()
         if before is not None:
             self._await(self._timeouts.body, lambda: self._check_body(before, size, over))
@@ -75,7 +75,7 @@ class ClientClock:
         self._taking = self._loop.call_later(wait_s, self._check_taking, transport, size, since_s)
 
     def _check_taking(self, transport: asyncio.WriteTransport, size: int, since_s: float) -> None:
-        """``size``: bytes that the client had still to read at ``since_s``."""
+        """Aborts, or waits on. ``size``: bytes that the client had still to read at ``since_s``."""
         if transport.get_write_buffer_size() < size:
             self.await_taking(transport)
         elif self._loop.time() - since_s >= self._timeouts.stall * (1 - 0.5 / CHECKS):

@@ -9,6 +9,8 @@ Host = str | None
 
 
 class Closable(Protocol):
+    """A client's connection, as its keeper closes it."""
+
     def end(self) -> None:
         """Closes an idle connection now."""
 

@@ -61,6 +61,7 @@ def message_body_of(error: GatewayError) -> bytes:
 
 
 def headers_of(error: GatewayError) -> list[tuple[bytes, bytes]]:
+    """Returns the headers of an error's response, those for retries included."""
     headers = [JSON, *error.headers]
     if error.retry_after_ms is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_ms / 1000))))

@@ -109,7 +109,7 @@ def _listen_with_tls(
 
 
 def _secured(app: ASGIApp) -> ASGIApp:
-    """The application as TLS connections see it, whichever protocol they speak."""
+    """Returns the application with the scheme of TLS connections."""
 
     def with_scheme(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         scope["scheme"] = "https"

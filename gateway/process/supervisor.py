@@ -56,6 +56,7 @@ class _Member:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        """Starts the process. Raises OSError, SubprocessError."""
         fd = self.listener.fileno()
         command = [sys.executable, "-P", "-m", "gateway", "serve", *self._arguments]
         command += ["--replica", self.name, "--fd", str(fd)]

@@ -47,6 +47,7 @@ def objections(seen: Agreement) -> dict[str, tuple[Problem, ...]]:
 
 
 def in_force_of(seen: Agreement) -> InForce:
+    """Returns the configuration in force and the one that each replica runs."""
     replicas = {name: Runs(replica.version, replica.digest) for name, replica in sorted(seen.replicas.items())}
     meant = ("", seen.fingerprint)  # an earlier release reports none
     behind = [
@@ -63,6 +64,7 @@ def reloaded(result: str, seen: Agreement, changed: list[str]) -> Reloaded:
 
 
 def refusal(problems: dict[str, tuple[Problem, ...]]) -> ConfigurationRefused:
+    """Returns the error for problems by replica; its message names the first one of each."""
     details = tuple(
         Objection(name, problem.path, problem.message) for name, listed in problems.items() for problem in listed
     )

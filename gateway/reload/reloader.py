@@ -79,6 +79,7 @@ class Reloader:
         self._kept = Kept("reloader", self._run)
 
     async def stop(self) -> None:
+        """Cancels the reloads that run in the background."""
         if self._kept is not None:
             await self._kept.stop()
         for task in self._tasks:

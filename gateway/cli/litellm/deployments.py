@@ -43,6 +43,7 @@ _AZURE_NEW_STYLE = ("v1", "latest", "preview")
 
 
 def take(entries: list[object], draft: Draft) -> None:
+    """Converts the entries and drops models without a deployment."""
     maps = [entry for entry in entries if isinstance(entry, dict)]
     draft.models = model_names(str(entry["model_name"]) for entry in maps if entry.get("model_name") is not None)
     for index, entry in enumerate(entries):

@@ -90,6 +90,7 @@ def _leaves(value: object, path: str, keys: tuple[str, ...]) -> Iterator[tuple[s
 
 
 def lines(rows: Iterable[Row]) -> Iterator[str]:
+    """Yields a line for each row, then the number of rows by verdict."""
     rows = list(rows)
     width = min(max((len(clean(row.path)) for row in rows), default=0), _PATH_WIDTH)
     for row in rows:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Hashable
 
 
 class Timers:
+    """The timers of one connection."""
+
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._handles: dict[Hashable, asyncio.TimerHandle] = {}
