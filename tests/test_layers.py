@@ -170,6 +170,22 @@ def test_packages_bring_nothing_of_their_own(module: str) -> None:
     assert all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)
 
 
+def commands(tree: ast.AST) -> Iterator[list[str]]:
+    """Yields the words behind each `sys.executable` that begins a command, as far as they are known."""
+    for node in ast.walk(tree):
+        words = node.args if isinstance(node, ast.Call) else getattr(node, "elts", [])
+        for place, word in enumerate(words):
+            if ast.unparse(word) == "sys.executable":
+                yield [ast.unparse(later) for later in words[place + 1 :]]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_python_children_import_nothing_from_the_current_folder(module: str) -> None:
+    unsafe = [words for words in commands(ast.parse(MODULES[module].read_text())) if words and words[0] != "'-P'"]
+
+    assert unsafe == []
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "lua").rglob("*.lua")), ids=lambda path: path.stem)
 def test_scripts_know_nobody_above(path: Path) -> None:
     assert re.findall(r"\brequire\b|\bloadfile\b|\bdofile\b|\.py\b", path.read_text()) == []

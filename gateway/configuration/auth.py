@@ -1,4 +1,4 @@
-"""The keys of a configuration: of tenants and of those who administer."""
+"""The keys of a configuration: those of tenants and those of administrators."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -76,7 +76,7 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
 
 
 def keys_of(auth: AuthSettings) -> Iterator[tuple[str, Secret]]:
-    """Every key with its path, those of admins first."""
+    """Yields the path and the secret of every key, those of admins first."""
     if auth.admin_key:
         yield "auth.admin_key", auth.admin_key
     yield from ((f"{item_path('auth.admin_keys', i)}.key", entry.key) for i, entry in enumerate(auth.admin_keys))
@@ -85,7 +85,7 @@ def keys_of(auth: AuthSettings) -> Iterator[tuple[str, Secret]]:
 
 
 def signing_secrets(auth: AuthSettings) -> list[str]:
-    """The newest first: what only those know who may make tenants in any case."""
+    """Returns the secrets that sign tenants, the newest first. Only those who may create tenants anyway know them."""
     admins = [entry.key for entry in auth.admin_keys if entry.role == "admin"]
     return [str(key) for key in (*auth.signing_keys, auth.admin_key, *admins) if key]
 
@@ -97,6 +97,7 @@ def weak_keys(auth: AuthSettings) -> Iterator[Problem]:
 
 
 def key_problems(auth: AuthSettings) -> Iterator[Problem]:
+    """Yields names and keys that occur twice, and an `auth.admin` that an admin key contradicts."""
     tenants = [(item_path("auth.keys", index), entry) for index, entry in enumerate(auth.keys)]
     admins = [(item_path("auth.admin_keys", index), entry) for index, entry in enumerate(auth.admin_keys)]
     yield from rules.duplicates("name", [(f"{path}.name", entry.name) for path, entry in tenants])
@@ -104,4 +105,4 @@ def key_problems(auth: AuthSettings) -> Iterator[Problem]:
     yield from rules.duplicates("name", [*own_names, *((f"{path}.name", entry.name) for path, entry in admins)])
     yield from rules.duplicates("key", keys_of(auth))
     if auth.admin and (auth.admin_key or auth.admin_keys):
-        yield Problem("auth.admin", "not with an admin key: callers on this machine use the key as well")
+        yield Problem("auth.admin", "cannot be combined with an admin key: callers on this machine use the key as well")

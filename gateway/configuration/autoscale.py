@@ -1,4 +1,4 @@
-"""How many replicas the cluster should have: `router.autoscale`. Without it nothing is reckoned or shown."""
+"""How many replicas the cluster should have: `router.autoscale`. Without it nothing is computed or shown."""
 
 from collections.abc import Iterator
 

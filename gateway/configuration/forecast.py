@@ -1,4 +1,4 @@
-"""Settings of the forecast: whether arrivals and latencies are foreseen, how far, and what may come of it."""
+"""Settings of the forecast of arrivals and latencies: whether it is on, how far it looks ahead, and its effect."""
 
 from typing import Annotated
 

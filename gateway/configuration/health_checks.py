@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.configuration.value_types import Duration, duration_ms, yaml_key
 
-# Replicas learn from their heartbeats, once a second, which breakers are open.
+# Replicas learn from their heartbeats, once a second, which breakers are open, so 1 s is the least.
 Interval = Annotated[
     int,
     msgspec.Meta(

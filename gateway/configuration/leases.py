@@ -1,4 +1,4 @@
-"""Capacity leases: permits in blocks, for a domain hotter than one core of the store. Off unless asked for."""
+"""Capacity leases: permits in blocks, for a domain whose load exceeds one core of the store. Off by default."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.configuration.value_types import duration_ms, yaml_key
 
-# A larger one would hold the store up for more than ten milliseconds where a chain is long.
+# A larger block would keep the store busy for more than ten milliseconds where a chain is long.
 Block = Annotated[int, msgspec.Meta(ge=0, le=100, description="a whole number from 0 (off) to 100")]
 Hold = Annotated[
     int,

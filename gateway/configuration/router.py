@@ -1,6 +1,6 @@
-"""The router's part of the settings: strategy, breaker, score, fallbacks, retries, load shedding.
+"""The settings of the router: strategy, breaker, score, fallbacks, retries, load shedding.
 
-The numbers are defaults of formulas that live in Lua; the reason for each stands beside it.
+The numbers are defaults of formulas in Lua; the text beside each gives the reason.
 """
 
 from collections.abc import Mapping

@@ -18,7 +18,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     port: Port = 8080
     """The TCP port to listen on."""
     engine: Engine = "hypercorn"
-    """There is one engine. `uvicorn` of earlier releases is accepted and has no effect."""
+    """Without effect: there is one server. `uvicorn` of earlier releases is still accepted."""
     max_connections: Count | None = None
     """The most client connections of a replica. By default half of its open file limit, at most 10,000.
     Since unreleased."""

@@ -1,6 +1,6 @@
-"""The whole configuration: one frozen tree, read once at start, every mistake reported at once.
+"""The whole configuration: one frozen tree, read as a whole, with all mistakes reported at once.
 
-A YAML key is the field's name without its unit: `timeout: 60s` arrives as `timeout_ms = 60_000`.
+A YAML key is the field's name without its unit: `timeout: 60s` becomes `timeout_ms = 60_000`.
 """
 
 from collections import Counter
@@ -112,11 +112,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     """The deployments; at least one is needed, and at most 300 may be enabled in a domain."""
 
     def domains(self) -> tuple[str, ...]:
+        """Returns `state.domain` and the domains of the enabled deployments."""
         return tuple(dict.fromkeys((self.state.domain, *(each.domain for each in self.model_list if each.enabled))))
 
 
 class ConfigurationError(Exception):
-    """Everything that is wrong with a configuration; rendered as one `path: message` per line."""
+    """All problems of a configuration, rendered as one `path: message` per line."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -124,7 +125,7 @@ class ConfigurationError(Exception):
 
 
 def load(path: Path, environment: Mapping[str, str]) -> Settings:
-    """Raises ConfigurationError, also when the file cannot be read."""
+    """Reads a file. Raises ConfigurationError, also when the file cannot be read."""
     text = yaml_source.text_of(path)
     if isinstance(text, Problem):
         raise ConfigurationError([text])
@@ -132,7 +133,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
 
 
 def parse(text: str, environment: Mapping[str, str]) -> Settings:
-    """Raises ConfigurationError with every problem of the text, of its values, and between them."""
+    """Reads YAML. Raises ConfigurationError with all problems of the text, of its values, and between them."""
     source = yaml_source.read(text, environment)
     problems = list(source.problems)
     if source.document is None and problems:
@@ -148,8 +149,8 @@ def parse(text: str, environment: Mapping[str, str]) -> Settings:
 
 
 def exposure_problems(settings: Settings) -> Iterator[Problem]:
-    """What the network must not find: a gateway without keys, and keys that it can guess. To be checked again when the
-    command line replaces the host.
+    """Yields problems of a gateway that the network can reach: no keys, or keys that can be guessed. A host from the
+    command line is checked again.
     """
     if rules.is_loopback(settings.server.host):
         return
@@ -159,13 +160,13 @@ def exposure_problems(settings: Settings) -> Iterator[Problem]:
 
 
 def _report(problems: list[Problem], more: Iterable[Problem]) -> None:
-    """One problem per path is enough: the later ones are mostly consequences of the first."""
+    """Adds the first problem of each path; later ones are mostly consequences of the first."""
     known = {problem.path for problem in problems}
     problems.extend(problem for problem in more if problem.path not in known)
 
 
 def _with_inherited(document: object, environment: Mapping[str, str]) -> object:
-    """Entries of model_list filled in from the router, the environment and their own name."""
+    """Returns the document with defaults from the router, the environment and the model's name filled in."""
     entries = document.get("model_list") if isinstance(document, dict) else None
     if not isinstance(document, dict) or not isinstance(entries, list):
         return document
@@ -188,7 +189,7 @@ def _filled(entry: object, inherited: Mapping[str, object], environment: Mapping
         return entry
     model_name = entry.get("model_name")
     provider = {} if entry.get("provider") is None else entry["provider"]
-    # The keys of the environment are for the providers' own addresses: an entry that names another must name its own.
+    # Keys of the environment are for the providers' own addresses: an entry with another address needs its own key.
     provider_defaults: dict[str, object] = {"model": model_name if isinstance(model_name, str) else None}
     if isinstance(provider, dict) and provider.get("base_url") is None:
         match provider.get("type"):
@@ -206,7 +207,9 @@ def _rule_problems(settings: Settings) -> Iterator[Problem]:
     yield from state_problems(settings.state)
     memory = settings.server.max_body_memory_bytes
     if memory is not None and memory < settings.server.max_body_bytes:
-        yield Problem("server.max_body_memory", "less than server.max_body: no body of that size would be taken")
+        yield Problem(
+            "server.max_body_memory", "less than server.max_body: a body of that size would always be refused"
+        )
     yield from key_problems(settings.auth)
     yield from _router_problems(settings)
     yield from _model_problems(settings)
@@ -217,6 +220,7 @@ def _rule_problems(settings: Settings) -> Iterator[Problem]:
 
 
 def state_problems(state: StateSettings) -> Iterator[Problem]:
+    """Yields an invalid address of the store and time limits that contradict each other."""
     try:
         if state.url:
             parse_address(str(state.url))
@@ -230,7 +234,9 @@ def _router_problems(settings: Settings) -> Iterator[Problem]:
     router = settings.router
     yield from autoscale_problems("router.autoscale", router.autoscale)
     if router.forecast.enabled and router.capacity_leases.block:
-        yield Problem("router.forecast.enabled", "not with router.capacity_leases: permits that wait look like calls")
+        yield Problem(
+            "router.forecast.enabled", "cannot be combined with router.capacity_leases: unused permits look like calls"
+        )
     if not router.score.load + router.score.latency + router.score.error > 0:
         yield Problem("router.score", "at least one weight must be above 0")
     if router.breaker.probe_successes > router.breaker.probes:

@@ -1,4 +1,4 @@
-"""Settings of TLS on the gateway's own port."""
+"""The settings of TLS on the gateway's port."""
 
 import msgspec
 

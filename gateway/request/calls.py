@@ -10,8 +10,8 @@ import msgspec
 
 from gateway.errors import InvalidRequest
 from gateway.json.bounds import LARGE, MEMBERS_MOST, has_too_many_parts
+from gateway.json.duplicate_keys import check_keys
 from gateway.json.lenient import as_text, loaded
-from gateway.json.twin_keys import check_keys
 from gateway.request.token_bounds import (
     MESSAGES_MOST,
     TOKENS_MOST,

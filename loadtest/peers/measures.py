@@ -126,7 +126,7 @@ def drive(folder: Path, replicas: Sequence[Replica], seconds: float) -> dict[str
     flags += ["-rps", str(OUTAGE_RATE), "-arrivals", "constant", "-duration", f"{seconds:g}s"]
     flags += ["-slo", f"latency={SLOW_S:g}s", "-timeout", f"{CALL_MOST_S}s", "-json", str(file)]
     # Its exit code tells whether calls failed, and so does the report.
-    run = subprocess.run([sys.executable, "-m", "loadtest", *flags], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-P", "-m", "loadtest", *flags], capture_output=True, text=True)
     if not file.exists():
         raise PeerTrouble(f"the load test gave up: {run.stderr.strip()[-300:]}")
     report: dict[str, Any] = json.loads(file.read_text())
@@ -141,7 +141,7 @@ def _site(bench: Bench, provider: int) -> Site:
 @contextlib.contextmanager
 def _provider() -> Iterator[int]:
     port = free_port()
-    command = (sys.executable, "-m", "loadtest.provider", "--port", str(port))
+    command = (sys.executable, "-P", "-m", "loadtest.provider", "--port", str(port))
     told = ("--behaviour", json.dumps({"latency_ms": HEALTHY_MS}))
     process = subprocess.Popen(
         [*command, *told], stdout=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent

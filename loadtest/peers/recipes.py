@@ -77,7 +77,7 @@ def pllm(site: Site, _home: Path) -> Launch:
         ],
     }
     return Launch(
-        command=[sys.executable, "-m", "gateway", "serve", "--config", "pllm.yaml", "--port", str(site.port)],
+        command=[sys.executable, "-P", "-m", "gateway", "serve", "--config", "pllm.yaml", "--port", str(site.port)],
         files={"pllm.yaml": yaml.safe_dump(configuration)},
         headers=_BEARER,
     )

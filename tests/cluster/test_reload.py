@@ -400,7 +400,7 @@ def test_replica_that_starts_with_another_file_is_told(reloadable: Reloadable) -
     again = reloadable.cluster.restart(replica)
     wait_until(lambda: [name[:3] for name in reloadable.in_force()["behind"]] == ["r2-"])
 
-    assert "the others run configuration" in again.said()
+    assert "the other replicas run configuration" in again.said()
     reloadable.write(reloadable.aliased("edition-8"))
     assert reloadable.reload().json()["behind"] == []
     reloadable.wait_for("edition-8")

@@ -11,7 +11,7 @@ from gateway.endpoints.admin.access import AdminAccess
 from gateway.endpoints.reception import deadline_of
 from gateway.errors import InvalidRequest, NotFound, RequestTimedOut
 from gateway.http.asgi_messages import ClientGone, read_body
-from gateway.json.twin_keys import check_all_keys
+from gateway.json.duplicate_keys import check_all_keys
 from gateway.request.calls import NOT_JSON
 from gateway.routing.admission import Admission
 from gateway.routing.catalog import Catalog

@@ -1,4 +1,4 @@
-"""Liveness, readiness and metrics. What draining does to them is in tests/gateway/process/test_server.py."""
+"""Liveness, readiness and metrics. What draining does to them is in tests/gateway/process/test_replica.py."""
 
 import json
 import os

@@ -26,7 +26,7 @@ from tests.support.cluster import START_TIMEOUT_S, deployment, free_port
 from tests.support.ending import end
 from tests.support.h2_wire import END_HEADERS, END_STREAM, H2Wire, client_context, data, headers
 from tests.support.programs import program
-from tests.support.tls_engine import Identity, identity
+from tests.support.tls_server import Identity, identity
 
 __all__ = ["identity"]
 

@@ -153,7 +153,7 @@ def test_local_administration_by_choice_is_for_callers_that_no_proxy_relays(
 def test_local_administration_by_choice_is_warned_of_at_start(keyed_replicas: list[ReplicaProcess]) -> None:
     off, local = keyed_replicas
 
-    wait_until(lambda: "auth.admin: every program on this machine administers without a key" in local.said())
+    wait_until(lambda: "auth.admin: every program on this machine can administer without a key" in local.said())
     assert "auth.admin:" not in off.said()
 
 
