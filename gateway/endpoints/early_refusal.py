@@ -22,8 +22,7 @@ from gateway.routing.dispatch import Dispatcher
 from gateway.routing.final_errors import rejected
 from gateway.routing.recent_shedding import ShedMemory
 from gateway.routing.tracing import Tracer
-from gateway.telemetry.metrics import ClientRetries
-from gateway.telemetry.request_counters import Measures
+from gateway.telemetry.request_counters import ClientRetries, RequestCounters
 from gateway.telemetry.request_log import RequestLine, RequestLog
 from shared_state.records import Rejection
 
@@ -86,7 +85,7 @@ class EarlyRefusal:
         shed: ShedMemory,
         settings: Settings,
         replica: str,
-        measures: Measures,
+        measures: RequestCounters,
         retries: ClientRetries,
         tracer: Tracer,
         log: RequestLog,

@@ -34,8 +34,7 @@ from gateway.routing.dispatch import Dispatcher
 from gateway.routing.final_errors import refused
 from gateway.routing.rate_limit_headers import rate_headers
 from gateway.routing.tracing import Trace, Tracer
-from gateway.telemetry.metrics import ClientRetries
-from gateway.telemetry.request_counters import Measures
+from gateway.telemetry.request_counters import ClientRetries, RequestCounters
 from gateway.telemetry.request_log import GONE, RequestLine, RequestLog
 
 _log = logging.getLogger("pllm.inference")
@@ -57,7 +56,7 @@ class Inference:
         replica: str,
         flight: Flight,
         retries: ClientRetries,
-        measures: Measures,
+        measures: RequestCounters,
         tracer: Tracer,
         log: RequestLog,
     ) -> None:

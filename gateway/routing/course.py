@@ -8,7 +8,7 @@ from gateway.routing.final_errors import Tried
 from gateway.routing.itinerary import Leg, Way
 from gateway.routing.queueing import Queue
 from gateway.upstream.classify import Refusal
-from gateway.upstream.client import Upstream
+from gateway.upstream.client import UpstreamClient
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -21,7 +21,7 @@ class Route(msgspec.Struct, frozen=True):
     ways: tuple[tuple[Leg, ...], ...]
     chains: dict[Refusal, tuple[Candidate, ...]]
     queue: Queue
-    upstream: Upstream
+    upstream: UpstreamClient
 
 
 class Again(msgspec.Struct, frozen=True):

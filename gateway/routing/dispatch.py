@@ -25,7 +25,7 @@ from gateway.routing.last_attempt import pause_s
 from gateway.routing.model_routes import Routes
 from gateway.routing.rate_limit_headers import tenant_limited
 from gateway.routing.tracing import Attempt, Trace
-from gateway.upstream.client import Upstream
+from gateway.upstream.client import UpstreamClient
 from gateway.upstream.exchange import Exchange
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit, Plan, Rejection
@@ -35,7 +35,7 @@ class Dispatcher:
     """Takes a call to an answer, or raises the GatewayError to give instead."""
 
     def __init__(
-        self, store: Failover, admission: Admission, upstream: Upstream, catalog: Catalog, router: RouterSettings
+        self, store: Failover, admission: Admission, upstream: UpstreamClient, catalog: Catalog, router: RouterSettings
     ) -> None:
         self._store = store
         self._admission = admission
@@ -43,7 +43,7 @@ class Dispatcher:
         store.hear_overdue(self._in_hand.move_on)
         self.adopt(upstream, catalog, router)
 
-    def adopt(self, upstream: Upstream, catalog: Catalog, router: RouterSettings) -> None:
+    def adopt(self, upstream: UpstreamClient, catalog: Catalog, router: RouterSettings) -> None:
         """For requests that come from now on and those that wait; others end as they began."""
         self._max_attempts = router.max_attempts
         self.strategy = router.routing_strategy

@@ -11,7 +11,7 @@ from gateway.routing.catalog import Candidate, Catalog
 from gateway.routing.course import Route
 from gateway.routing.itinerary import Packed, ways
 from gateway.routing.queueing import Queue
-from gateway.upstream.client import Upstream
+from gateway.upstream.client import UpstreamClient
 
 LISTS_MOST = 10_000  # routes kept for keys with a list: tenants that come and go must not fill the memory
 
@@ -20,7 +20,7 @@ class Routes:
     """``queue``: of a model, by its name and the ids of its candidates."""
 
     def __init__(
-        self, upstream: Upstream, catalog: Catalog, queue: Callable[[str, Sequence[str]], Queue], plan: Packed
+        self, upstream: UpstreamClient, catalog: Catalog, queue: Callable[[str, Sequence[str]], Queue], plan: Packed
     ) -> None:
         self._upstream = upstream
         self._catalog = catalog

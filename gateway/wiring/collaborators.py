@@ -25,11 +25,11 @@ from gateway.routing.round_trips import RoundTrips
 from gateway.routing.tracing import Tracer
 from gateway.telemetry.cluster_metrics import ClusterMetrics
 from gateway.telemetry.loop_lag import LoopLag
-from gateway.telemetry.metrics import ClientRetries, Metrics
-from gateway.telemetry.request_counters import Measures
+from gateway.telemetry.metrics import Metrics, Sources
+from gateway.telemetry.request_counters import ClientRetries, RequestCounters
 from gateway.telemetry.request_log import RequestLog
-from gateway.upstream.client import Upstream
-from gateway.views.cluster_summary import surroundings
+from gateway.upstream.client import UpstreamClient
+from gateway.views.cluster_summary import cluster_summary
 from gateway.views.live import LiveFeed, models_shown
 from gateway.wiring.routes import Lasting, seal_of
 from gateway.wiring.state import State
@@ -57,25 +57,24 @@ async def what_lasts(
     started_s: int,
 ) -> Lasting:
     """Raises StateError. ``stack`` gives back what has to be."""
-    upstream, failover = Upstream(settings.model_list), state.failover
+    upstream, failover = UpstreamClient(settings.model_list), state.failover
     stack.push_async_callback(upstream.close)
     authenticator, ledger = Authenticator(settings.auth), failover.shared.memory.ledger
     prices = Prices(settings.model_list, settings.router.cost_estimate, budget_of(settings.router.budget))
-    retries, measures, lag = ClientRetries(), Measures(), LoopLag()
+    retries, measures, lag = ClientRetries(), RequestCounters(), LoopLag()
     stack.callback(lag.stop)
     admission = Admission(failover, settings.router, authenticator.is_welcome, prices, lag.is_saturated)
     book = await _book(failover, authenticator, prices, seal_of(settings))
     _listen(stack, state, admission, book, reloader)
     round_trips, scaling, health_checks = _reporters(stack, settings, failover, admission)
-    around = partial(surroundings, settings.server.region, ledger, scaling, admission.waiting)
+    around = partial(cluster_summary, settings.server.region, ledger, scaling, admission.waiting)
     feed = LiveFeed(failover, models_shown(settings), replica, around, lambda: flight.is_draining)
     stack.push_async_callback(feed.stop)
     visitors = Visitors(settings.server.trusted_proxies, WrongKeys())
     access = AdminAccess(authenticator, visitors)
     cluster = ClusterMetrics(settings.model_list, ledger, lambda: scaling.latest, settings.server.region)
-    metrics = Metrics(
-        failover, retries, measures, admission.queues, admission.attempts, lag, cluster, reloader, settings
-    )
+    sources = Sources(failover, retries, measures, admission.queues, admission.attempts, lag, reloader)
+    metrics = Metrics(sources, cluster, settings)
     return Lasting(
         failover=failover,
         admission=admission,

@@ -37,10 +37,10 @@ from gateway.routing.health_checks import HealthChecks
 from gateway.routing.prices import Prices
 from gateway.routing.round_trips import RoundTrips
 from gateway.routing.tracing import Tracer
-from gateway.telemetry.metrics import ClientRetries, Metrics
-from gateway.telemetry.request_counters import Measures
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.request_counters import ClientRetries, RequestCounters
 from gateway.telemetry.request_log import RequestLog
-from gateway.upstream.client import Upstream
+from gateway.upstream.client import UpstreamClient
 from gateway.views.live import LiveFeed, models_shown
 from shared_state.failover import Failover
 from shared_state.scaling import Scaling
@@ -56,7 +56,7 @@ class Lasting(msgspec.Struct):
     authenticator: Authenticator
     body_memory: BodyMemory
     dispatcher: Dispatcher
-    upstream: Upstream
+    upstream: UpstreamClient
     prices: Prices
     scaling: Scaling
     round_trips: RoundTrips
@@ -70,7 +70,7 @@ class Lasting(msgspec.Struct):
     reload: Reload
     flight: Flight
     retries: ClientRetries
-    measures: Measures
+    measures: RequestCounters
     tracer: Tracer
     log: RequestLog
     replica: str
@@ -88,7 +88,7 @@ class Serving(msgspec.Struct, frozen=True):
 
 def adopt(settings: Settings, lasting: Lasting) -> Serving:
     """Another configuration, at one stroke: no request comes between. What is under way ends as it began."""
-    catalog, upstream = Catalog(settings), lasting.upstream.changed(settings.model_list)
+    catalog, upstream = Catalog(settings), lasting.upstream.with_deployments(settings.model_list)
     lasting.authenticator.adopt(settings.auth)
     lasting.book.adopt(seal_of(settings))
     lasting.visitors.adopt(settings.server.trusted_proxies)

@@ -16,7 +16,7 @@ from tests.support.ending import end
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 ANTHROPIC = {"anthropic-version": "2023-06-01"}
 
 

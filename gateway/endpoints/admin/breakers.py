@@ -16,7 +16,7 @@ from gateway.request.calls import NOT_JSON
 from gateway.routing.admission import Admission
 from gateway.routing.catalog import Catalog
 from gateway.views.budgets import budgets_shown
-from gateway.views.model_stats import statistics
+from gateway.views.model_stats import model_stats
 from shared_state.failover import Failover
 
 ACTIONS = ("open", "close", "disable", "drain", "reset")
@@ -69,7 +69,7 @@ class Admin:
             own["domains"] = {domain: each.state for domain, each in self._store.parts.items()}
         if counts := self._store.block_counts:
             own["blocks"] = counts
-        return answered(statistics(snapshot, self._models) | own)
+        return answered(model_stats(snapshot, self._models) | own)
 
     async def force(self, request: Request) -> Response:
         """POST /v1/admin/deployments/{id}/{action}."""

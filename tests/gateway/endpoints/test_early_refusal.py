@@ -22,10 +22,9 @@ from gateway.routing.admission import Admission
 from gateway.routing.catalog import Catalog
 from gateway.routing.dispatch import Dispatcher
 from gateway.routing.tracing import Tracer
-from gateway.telemetry.metrics import ClientRetries
-from gateway.telemetry.request_counters import Measures
+from gateway.telemetry.request_counters import ClientRetries, RequestCounters
 from gateway.telemetry.request_log import RequestLog
-from gateway.upstream.client import Upstream
+from gateway.upstream.client import UpstreamClient
 from shared_state.failover import Failover
 from shared_state.records import Plan, Rejection
 from tests.loadtest.process import CHAT, chat_body
@@ -60,11 +59,11 @@ class Rig:
         self.admission = Admission(store, settings.router)
         self.admission.shed.note(SHED, 50, 0.0)
         self.now = 0.0
-        self.upstream = Upstream(settings.model_list)
+        self.upstream = UpstreamClient(settings.model_list)
         catalog = Catalog(settings)
         memory = BodyMemory(1 << 20, lambda: False)
         self.dispatcher = Dispatcher(store, self.admission, self.upstream, catalog, settings.router)
-        self.measures, self.retries = Measures(), ClientRetries()
+        self.measures, self.retries = RequestCounters(), ClientRetries()
         visitors = Visitors((), WrongKeys(lambda: 0.0))
         reception = Reception(
             self.dispatcher, Authenticator(settings.auth), settings.router.request_timeout_ms, memory, visitors

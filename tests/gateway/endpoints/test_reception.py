@@ -17,7 +17,7 @@ from gateway.request.wrong_keys import WrongKeys
 from gateway.routing.admission import Admission
 from gateway.routing.catalog import Catalog
 from gateway.routing.dispatch import Dispatcher
-from gateway.upstream.client import Upstream
+from gateway.upstream.client import UpstreamClient
 from shared_state.failover import Failover
 from tests.support.stores import on_loop
 
@@ -45,7 +45,7 @@ class Read:
     def __init__(self) -> None:
         settings = parse(CONFIG, {})
         store, authenticator = cast(Failover, NoStore()), Authenticator(settings.auth)
-        self.upstream = Upstream(settings.model_list)
+        self.upstream = UpstreamClient(settings.model_list)
         admission = Admission(store, settings.router)
         dispatcher = Dispatcher(store, admission, self.upstream, Catalog(settings), settings.router)
         memory = BodyMemory(1 << 20, lambda: True)
