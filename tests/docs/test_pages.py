@@ -1,5 +1,6 @@
 """Every page for people: its fences, its links, and the files and make targets that it names exist."""
 
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +90,16 @@ def test_every_make_target_exists(page: Path) -> None:
     named = {name for code in code_of(page.read_text()) for name in re.findall(r"^ *make ([a-z][a-z-]*)", code)}
 
     assert named <= targets()
+
+
+@pages
+def test_every_command_and_module_exists(page: Path) -> None:
+    code = "\n".join(code_of(page.read_text()))
+    known = re.findall(r'add_parser\(\s*"(\w+)"', (ROOT / "gateway/__main__.py").read_text())
+    modules = set(re.findall(r"python -m ((?:gateway|loadtest|tests)[\w.]*)", code))
+
+    assert set(re.findall(r"^ *(?:\S*/)?pllm ([a-z]+)", code, flags=re.MULTILINE)) <= set(known)
+    assert {name for name in modules if importlib.util.find_spec(name) is None} == set()
 
 
 def test_a_command_behind_the_language_of_a_fence_is_noticed() -> None:
