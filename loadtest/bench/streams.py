@@ -24,8 +24,8 @@ def stream_source(bench: Bench) -> Iterator[int]:
         yield port
 
 
-def read_streams(url: str, streams: int, turns: int, chunks: int, asked: Sequence[str] = ()) -> dict[str, Any]:
-    flags = ["--url", url, "--streams", str(streams), "--turns", str(turns), "--chunks", str(chunks), *asked]
+def read_streams(url: str, streams: int, turns: int, chunks: int, extra: Sequence[str] = ()) -> dict[str, Any]:
+    flags = ["--url", url, "--streams", str(streams), "--turns", str(turns), "--chunks", str(chunks), *extra]
     seconds = turns * (chunks + 1) / CHUNKS_PER_S
     command = ["taskset", "-c", OTHER_CORE, sys.executable, "-P", "-m", "loadtest.bench.stream_sink", *flags]
     out = subprocess.run([*command, "--seconds", f"{seconds:.1f}"], capture_output=True, check=True).stdout

@@ -21,7 +21,7 @@ LOG_SHOWN = 1000
 ANSWER_MOST_S = 5.0
 
 
-class SmallCluster:
+class LocalCluster:
     """Use as a context manager. Its processes are `store`, `replica-1` and so on, and the providers' names. Of the
     replicas all are started, or only the first ones: ``begins_with``.
     """

@@ -37,7 +37,7 @@ class Crew:
         counts = [msgspec.structs.astuple(each) for each in self._progress]
         return Progress(*(sum(column) for column in zip(*counts, strict=True)))
 
-    async def drive(self) -> None:
+    async def run(self) -> None:
         """A cancellation ends the run early; what was measured until then is in `result` all the same. So is what the
         others measured when a process dies; SystemExit if none is left.
         """
