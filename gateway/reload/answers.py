@@ -1,5 +1,7 @@
 """What is said of a configuration: by each replica to the others, and by all of them to whoever asked."""
 
+from collections import Counter
+
 import msgspec
 
 from gateway.configuration.yaml_source import Problem
@@ -8,6 +10,7 @@ from shared_state.snapshots import Agreement
 
 PREPARE_MS = 10_000  # to read a file and answer; one that dies meanwhile is missed after half of it
 READY = "ready"
+RESULTS = ("applied", "refused", "unchanged")
 
 _problems = msgspec.json.Decoder(tuple[Problem, ...])
 
@@ -31,6 +34,11 @@ class Reloaded(InForce, frozen=True):
 
     result: str
     changed: list[str]
+
+
+def reload_counts() -> Counter[str]:
+    """Returns the numbers of reloads at this replica, by result: all of them 0."""
+    return Counter(dict.fromkeys(RESULTS, 0))
 
 
 def objections(seen: Agreement) -> dict[str, tuple[Problem, ...]]:

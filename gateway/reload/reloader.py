@@ -29,24 +29,25 @@ GRACE_S = 2.0
 LOOK_EVERY_S, LOOK_SOON_S = 2.0, 0.5  # for news that were missed; while this replica's file waits to be in force
 POLL_S, REMIND_EVERY = 0.05, 8
 CONVERGE_S = 5.0
+Learn = Callable[[Settings], None]
 
 _log = logging.getLogger("pllm.configuration")
 
 
 class Reloader:
     """``name``: of this replica's life; ``learn`` hears of every configuration before anything is said of it, and
-    raises ConfigurationError for one that does not fit the store's tenants; ``counts``: how reloads ended here.
+    raises ConfigurationError for one that does not fit the store's tenants; ``counts`` of `reload_counts`.
     """
 
     def __init__(
-        self, file: ConfigurationFile, name: str, participation: Participation, learn: Callable[[Settings], None]
+        self, file: ConfigurationFile, name: str, participation: Participation, learn: Learn, counts: Counter[str]
     ) -> None:
         self._file = file
         self._name = name
         self._part = participation
         self._in_force = participation.in_force
         self._learn = learn
-        self.counts: Counter[str] = Counter(dict.fromkeys(("applied", "refused", "unchanged"), 0))
+        self._counts = counts
         self._places = Places(participation.settings)
         self._candidate: Loaded | None = None
         self._changed: list[str] | None = None  # by a file that was taken and whose policies are not yet in the store
@@ -118,7 +119,7 @@ class Reloader:
             is_everywhere = all(each.digest == mine.digest for each in seen.replicas.values())
             if is_in_force and (is_everywhere or is_taken):
                 seen = await self._converged(seen.version, is_news=False)
-                self.counts["unchanged"] += 1
+                self._counts["unchanged"] += 1
                 return reloaded("unchanged", seen, [])
             seen = await self._propose(loaded, is_taken)
             version = seen.version if is_taken else seen.proposed_version
@@ -253,7 +254,7 @@ class Reloader:
             self._count_refusal(objections(seen))
 
     def _count_refusal(self, problems: dict[str, tuple[Problem, ...]]) -> None:
-        self.counts["refused"] += 1
+        self._counts["refused"] += 1
         told = "; ".join(f"{name}: {each}" for name, found in problems.items() for each in found)
         _log.error("a new configuration was refused, the old one stays: %s", told)
 
@@ -293,5 +294,5 @@ class Reloader:
 
     def _taken(self, digest: str, changed: list[str]) -> None:
         self._places.note(self._part.settings)
-        self.counts["applied"] += 1
+        self._counts["applied"] += 1
         _log.info("configuration %d (%s) is in use: %s", self.version, digest, ", ".join(changed) or "the same")

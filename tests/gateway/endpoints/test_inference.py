@@ -172,7 +172,7 @@ def test_stream_of_responses_that_breaks_ends_in_an_error_event(
     assert (last["type"], last["code"], last["sequence_number"]) == ("error", "upstream_error", 5)
 
 
-def test_endpoint_that_no_provider_has_is_said(chatgpt: openai.OpenAI) -> None:
+def test_endpoint_that_no_provider_has_gets_its_own_error_code(chatgpt: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         chatgpt.embeddings.create(model="claude", input="hi")
 
@@ -187,7 +187,7 @@ def test_what_cannot_be_translated_is_the_clients_error(chatgpt: openai.OpenAI) 
 
 
 def test_what_one_provider_cannot_take_another_one_may(cluster: Cluster, replica: ReplicaProcess) -> None:
-    """The Messages client asks for a thing that only its own provider has: that one is away, and no other can."""
+    """The Messages client uses a feature that only its own provider has: that one is down, and no other can serve."""
     body = {**MESSAGE, "model": "claude-away", "tools": [{"type": "web_search_20250305", "name": "web_search"}]}
     answer = post(replica, "/v1/messages", body)
 
@@ -332,7 +332,7 @@ def test_edition_that_is_not_well_formed_is_refused(replica: ReplicaProcess, hea
     assert (answer.status, answer.json()["error"]["type"]) == (400, "invalid_request_error")
 
 
-def test_azure_is_asked_in_both_of_its_styles(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
+def test_azure_is_called_in_both_of_its_styles(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
     for model in ("azure-old", "azure-new"):
         assert replica.chat(model).status == 200
     (old, _), (new, body) = raw_provider.requests
@@ -344,7 +344,9 @@ def test_azure_is_asked_in_both_of_its_styles(replica: ReplicaProcess, raw_provi
     assert b"authorization" not in old.lower()
 
 
-def test_usage_is_asked_for_and_taken_out_again(replica: ReplicaProcess, provider: ProviderProcess) -> None:
+def test_usage_is_requested_and_removed_from_the_stream_again(
+    replica: ReplicaProcess, provider: ProviderProcess
+) -> None:
     answer = replica.chat(stream=True)
     sent = provider.request("GET", "/control").json()["counts"]["last_body"]
 
@@ -395,7 +397,9 @@ def test_other_faults_of_a_request_go_nowhere(replica: ReplicaProcess, raw_provi
     assert (answer.status, answer.error["param"], len(raw_provider.requests)) == (400, "temperature", 1)
 
 
-def test_used_up_quota_is_told_and_not_to_be_retried(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
+def test_exhausted_quota_is_reported_and_must_not_be_retried(
+    replica: ReplicaProcess, raw_provider: RawProvider
+) -> None:
     error = {"error": {"message": "pay", "type": "insufficient_quota", "code": "insufficient_quota"}}
     raw_provider.answer = plain(json.dumps(error).encode(), "429 Too Many Requests")
     answer = replica.chat("raw")

@@ -1,4 +1,4 @@
-"""Who may administer, by the configuration and by where a call comes from."""
+"""The admins, by the configuration and by the origin of a call."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Wrong keys from one address: twenty a minute are answered, the rest waits; addresses do not know of each other."""
+"""Wrong keys from one address: twenty a minute get the usual error, further ones a 429. Addresses count separately."""
 
 import gc
 import sys

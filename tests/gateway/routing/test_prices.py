@@ -1,4 +1,4 @@
-"""What a call is reckoned to cost before it is sent, and what it did cost."""
+"""The estimated cost of a call before it is sent, and its cost afterwards."""
 
 from typing import Any
 
@@ -71,7 +71,7 @@ def test_output_is_bounded_by_the_request_or_the_setting(body: dict[str, Any], t
         (Kind.COMPLETION, {"max_tokens": 7, "prompt": [1, 2, 3]}, 7),
     ],
 )
-def test_nobody_gets_more_out_than_is_reckoned(kind: Kind, body: dict[str, Any], tokens: int) -> None:
+def test_no_request_gets_more_tokens_than_its_estimate(kind: Kind, body: dict[str, Any], tokens: int) -> None:
     """A field of another kind of request, and a number that only lenient providers take, make the bound no lower."""
     [cost] = costs({**MESSAGES, "prompt": "x", "input": "x", **body}, kind, deployment("a"))
 

@@ -1,4 +1,4 @@
-"""The settings as shown: what was written, without what must not be seen."""
+"""The settings as shown: as in the file, with secrets masked."""
 
 import json
 from typing import Any
