@@ -12,9 +12,9 @@ import msgspec
 
 from gateway.cli import console, demo, provider_probe, stored_state, tenant_signing
 from gateway.cli.litellm import converter
+from gateway.configuration.server import ServerSettings
 from gateway.configuration.settings import (
     ConfigurationError,
-    ServerSettings,
     Settings,
     exposure_problems,
     load,

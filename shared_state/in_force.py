@@ -10,9 +10,9 @@ from functools import partial
 
 import msgspec
 
+from shared_state.calls.script_calls import Consent
 from shared_state.errors import StateError, StoreTimeout
 from shared_state.policies import Configuration, from_published, published
-from shared_state.script_calls import Consent
 from shared_state.snapshots import Agreed, Agreement, Stand
 from shared_state.store import Store
 

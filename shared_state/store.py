@@ -11,11 +11,13 @@ from functools import partial
 
 import msgspec
 
-from shared_state import replies
 from shared_state.accounting import Accounting
 from shared_state.background import once
+from shared_state.calls import replies, view_replies
+from shared_state.calls.script_calls import Consent, Detail, ScriptCalls
 from shared_state.checks import Checks
-from shared_state.connection.batcher import Batcher, Lost, Orphaned, Reply
+from shared_state.connection.batcher import Batcher
+from shared_state.connection.call import Lost, Orphaned, Reply
 from shared_state.errors import NotConfigured, StateError
 from shared_state.forecasts import Forecasts
 from shared_state.histogram import Histogram
@@ -34,7 +36,6 @@ from shared_state.records import (
     Rejection,
     Settlement,
 )
-from shared_state.script_calls import Consent, Detail, ScriptCalls
 from shared_state.scripts import Script
 from shared_state.snapshots import (
     Agreement,
@@ -164,7 +165,7 @@ class Store:
 
     async def _decision(self, sent: bytes, again: bytes, orphaned: Orphaned, lost: Lost) -> Reply:
         granted = self._batcher.call(sent, again, orphaned, lost, is_urgent=True, has_era=True)
-        self._batcher.hurry()
+        self._batcher.flush()
         try:
             return await granted
         except asyncio.CancelledError:
@@ -465,7 +466,7 @@ class Store:
             ids = [policy.id for policy in self.configuration.deployments]
         chunks = [tuple(ids[k : k + SNAPSHOT_CHUNK]) for k in range(0, len(ids), SNAPSHOT_CHUNK)] or [()]
         calls = [self._batcher.call(self._calls.snapshot(chunk, detail, self.configuration.region)) for chunk in chunks]
-        return await self.forecasts.foreseen(replies.snapshot(await asyncio.gather(*calls), chunks))
+        return await self.forecasts.foreseen(view_replies.snapshot(await asyncio.gather(*calls), chunks))
 
     async def tell_round_trips(self, measured: Mapping[str, float]) -> None:
         """From this replica's region, in ms, by deployment."""
@@ -474,14 +475,14 @@ class Store:
 
     async def events_before(self, event_id: str, most: int) -> list[Event]:
         """The newest first, of those before this one; of all when that is empty."""
-        return replies.events(await self._batcher.call(self._calls.events("newest", event_id, most)))
+        return view_replies.events(await self._batcher.call(self._calls.events("newest", event_id, most)))
 
     async def events_after(self, event_id: str, most: int) -> list[Event]:
         """The oldest first, of those after this one."""
-        return replies.events(await self._batcher.call(self._calls.events("after", event_id, most)))
+        return view_replies.events(await self._batcher.call(self._calls.events("after", event_id, most)))
 
     async def roster(self) -> list[ReplicaSnapshot]:
-        return replies.roster(await self._batcher.call(self._calls.roster()))
+        return view_replies.roster(await self._batcher.call(self._calls.roster()))
 
     async def autoscale(self, waiting: int, elsewhere: int | None = None) -> ScalingSignal | None:
         """How many replicas there should be. ``waiting``: requests in this replica's queues; ``elsewhere``: its active
@@ -492,7 +493,7 @@ class Store:
             return None
         policy = configuration.autoscale
         packed = self._calls.autoscale(self.memory.replica, waiting, elsewhere, configuration, policy)
-        return replies.autoscaled(await self._batcher.call(packed))
+        return view_replies.autoscaled(await self._batcher.call(packed))
 
     async def explain(self, plan: Plan, ask: Ask) -> Explanation:
-        return replies.explained(await self._batcher.call(self._calls.explain(plan, ask, self.replicas)), plan.ids)
+        return view_replies.explained(await self._batcher.call(self._calls.explain(plan, ask, self.replicas)), plan.ids)

@@ -24,7 +24,7 @@ PROVIDERS = {
     "failing": '{"latency_ms": 30, "error_rate": 1.0, "error_status": 500}',
 }
 
-_CONFIG = """\
+CONFIG = """\
 state: {{url: "{store}"}}
 router:
   routing_strategy: adaptive
@@ -150,7 +150,7 @@ async def _start_replicas(
     children: Children, store: EmbeddedStore, urls: dict[str, str], ports: tuple[int, int]
 ) -> None:
     config = store.folder / "demo.yaml"
-    config.write_text(_CONFIG.format(store=store.url, **urls))
+    config.write_text(CONFIG.format(store=store.url, **urls))
     for port in ports:
         children.start(f"replica-{port}", "-m", "gateway", "serve", "--config", str(config), "--port", str(port))
     give_up_at = time.monotonic() + START_TIMEOUT_S

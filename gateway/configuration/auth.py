@@ -25,34 +25,54 @@ Priority = Literal["critical", "high", "normal", "low", "bulk"]
 
 
 class KeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """One tenant. No models means all of them, no limit means unlimited."""
+    """One tenant and its key."""
 
     name: Identifier
+    """The tenant's unique name, as logs, metrics and statistics show it."""
     key: RequiredSecret
+    """The API key. Keys that can be guessed are refused unless `server.host` is loopback."""
     priority: Priority = "normal"
+    """The class of its requests. When load is shed, lower classes are refused first."""
     rpm: Count | None = None
+    """The most requests per minute, over all replicas. Unlimited by default."""
     tpm: Count | None = None
+    """The most tokens per minute, over all replicas. Unlimited by default."""
     max_parallel: Count | None = None
-    weight: Weight = 1.0  # its share of a full model's turns, among tenants that wait
+    """The most requests at once, over all replicas. Unlimited by default."""
+    weight: Weight = 1.0
+    """Its share of the turns among tenants that wait for a full model."""
     models: tuple[Name, ...] = ()
+    """The models and aliases it may call. Empty means all of them."""
     budget: BudgetSettings | None = None
+    """What it may spend. Unlimited by default."""
 
 
 class AdminKeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """A key for the admin endpoints: a viewer reads, an operator moves breakers and reloads, an admin makes tenants."""
+    """A key for the admin endpoints."""
 
-    name: Identifier  # as logs and events show it
+    name: Identifier
+    """The unique name of its holder, as logs and events show it."""
     key: RequiredSecret
+    """The API key. Keys that can be guessed are refused unless `server.host` is loopback."""
     role: AdminRole
+    """A viewer reads; an operator also moves breakers and reloads; an admin also makes and removes tenants."""
 
 
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    """The keys of tenants and admins. Without any, the gateway serves its own machine only."""
+
     admin_key: OptionalSecret = Secret("")
+    """A key with the role `admin`. With `keys` and without an admin key the admin endpoints are off."""
     admin_keys: tuple[AdminKeySettings, ...] = ()
-    # What signs the tenants in the store: the first; the others verify as well. Then the keys of admins.
+    """Further keys for the admin endpoints, with names and roles. Since unreleased."""
     signing_keys: tuple[RequiredSecret, ...] = ()
-    admin: Literal["local"] | None = None  # with keys and without an admin key: callers on this machine administer
+    """The secrets for signatures of tenants in the store: the first signs, all verify, and so do admins' keys.
+    Since unreleased."""
+    admin: Literal["local"] | None = None
+    """`local` lets callers on this machine administer without a key, next to `keys`. Off by default.
+    Since unreleased."""
     keys: tuple[KeySettings, ...] = ()
+    """The tenants. With at least one, every request needs a key."""
 
 
 def keys_of(auth: AuthSettings) -> Iterator[tuple[str, Secret]]:

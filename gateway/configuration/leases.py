@@ -20,5 +20,9 @@ Hold = Annotated[
 
 
 class CapacityLeaseSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    block: Block = 0  # of one deployment, so many permits of a replica may wait unused
-    for_ms: Hold = 1_000  # a breaker that opens, or shedding that begins, is obeyed by then
+    """Permits in blocks, for a domain that needs more than one core of the store."""
+
+    block: Block = 0
+    """The most unused permits of one deployment on one replica. 0 switches blocks off."""
+    for_ms: Hold = 1_000
+    """How long a permit may wait unused. Replicas obey an opened breaker or load shedding within this time."""

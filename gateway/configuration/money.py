@@ -23,22 +23,30 @@ BytesPerToken = Annotated[int, msgspec.Meta(ge=1, le=16, description="a whole nu
 
 
 class CostSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    """Prices, all in one currency, which is never converted and so has no name."""
+
     input_per_million: Price = 0
+    """The price of a million input tokens. Left out, they are free."""
     output_per_million: Price = 0
+    """The price of a million output tokens. Left out, they are free."""
 
 
 class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key, forbid_unknown_fields=True):
-    """Of 0, only what costs nothing may be called."""
+    """What may be spent in a period."""
 
     amount: Amount
+    """The most that may be spent, in the currency of the prices. With 0 only free calls are allowed."""
     per: Per
+    """The period, in UTC, after which spending starts again from zero; `total` never ends."""
 
 
 class CostEstimateSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """What is reserved of a budget before a call. A budget is never exceeded while these are upper bounds."""
+    """What a budget reserves before a call. No budget is exceeded while the estimates are upper bounds."""
 
-    bytes_per_token: BytesPerToken = 2  # English has four; code, Chinese and digits come near to two
-    max_output_tokens: Count = 4_096  # of requests that set no limit, where their deployment has none either
+    bytes_per_token: BytesPerToken = 2
+    """The bytes of a prompt that count as one token. English has four; code, Chinese and digits have about two."""
+    max_output_tokens: Count = 4_096
+    """The output tokens to reserve where neither the request nor the deployment sets a limit."""
 
 
 def budget_of(settings: BudgetSettings | None) -> Budget | None:

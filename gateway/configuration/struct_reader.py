@@ -45,8 +45,8 @@ def read(section: type[_Section], value: object, path: str, problems: list[Probl
     for field in fields:
         given = value.get(field.encode_name)
         field_path = key_path(path, field.encode_name)
-        kind = _without_null(field.type)
-        if given is None or (given == "" and _bare(kind) in _NUMBERS):
+        kind = without_null(field.type)
+        if given is None or (given == "" and bare(kind) in _NUMBERS):
             if field.required:
                 problems.append(Problem(field_path, "missing"))
             read_value = None
@@ -64,14 +64,23 @@ def _fields(section: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, .
     return msgspec.structs.fields(section)
 
 
-def _without_null(kind: Any) -> Any:
+def without_null(kind: Any) -> Any:
+    """Returns the type of a setting that may be left out."""
     if get_origin(kind) in (Union, types.UnionType):
         return next(option for option in get_args(kind) if option is not type(None))
     return kind
 
 
-def _bare(kind: Any) -> Any:
+def bare(kind: Any) -> Any:
+    """Returns the type without its bounds and words."""
     return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def described(kind: Any) -> msgspec.Meta:
+    """Returns the bounds and words of a scalar."""
+    meta = get_args(kind)[1] if get_origin(kind) is Annotated else msgspec.Meta(description=_DESCRIPTIONS[kind])
+    assert isinstance(meta, msgspec.Meta)
+    return meta
 
 
 def _read_value(kind: Any, value: object, path: str, problems: list[Problem]) -> object:
@@ -122,15 +131,14 @@ def _read_choice(choices: tuple[str, ...], value: object, path: str, problems: l
 
 def _read_scalar(kind: Any, value: object, path: str, problems: list[Problem]) -> object:
     """Text is read as a number or as true and false where those are expected: `${VAR}` is always text."""
-    bare = _bare(kind)
-    meta = get_args(kind)[1] if bare is not kind else msgspec.Meta(description=_DESCRIPTIONS[kind])
+    meta = described(kind)
     written_form = (meta.extra or {}).get("read")
     try:
         stored = written_form(value) if written_form else value
         found: object = msgspec.convert(stored, kind, strict=not isinstance(stored, str))
     except (ValueError, OverflowError, msgspec.ValidationError):  # the second: of a number with hundreds of digits
         problems.append(Problem(path, f"expected {meta.description}"))
-        return value if bare is str and isinstance(value, str) else None
+        return value if bare(kind) is str and isinstance(value, str) else None
     return found
 
 

@@ -15,10 +15,10 @@ import msgspec
 
 from gateway.configuration.redaction import secrets_of_text
 
-_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?) ?(ms|s|m|h)?", re.ASCII)
+DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?) ?(ms|s|m|h)?", re.ASCII)
 _DURATION_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 
-_SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,12})?) ?(B|KB|MB|GB|KiB|MiB|GiB)?", re.ASCII)
+SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,12})?) ?(B|KB|MB|GB|KiB|MiB|GiB)?", re.ASCII)
 _SIZE_UNITS = {
     "B": 1,
     "KB": 1_000,
@@ -58,12 +58,12 @@ def secrets(value: object) -> Iterator[str]:
 
 def duration_ms(value: object) -> int:
     """`30s`, `250ms`, `2m`, `1h`, `1.5s` or a number of seconds; raises ValueError for anything else."""
-    return round(_amount(value, _DURATION, _DURATION_UNITS_MS, number_unit=1_000))
+    return round(_amount(value, DURATION, _DURATION_UNITS_MS, number_unit=1_000))
 
 
 def size_bytes(value: object) -> int:
     """`10MiB`, `512KiB`, `1MB` or a number of bytes; raises ValueError for anything else."""
-    return round(_amount(value, _SIZE, _SIZE_UNITS, number_unit=1))
+    return round(_amount(value, SIZE, _SIZE_UNITS, number_unit=1))
 
 
 def _amount(value: object, pattern: re.Pattern[str], units: Mapping[str, int], number_unit: int) -> float:

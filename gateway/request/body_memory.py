@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.configuration.settings import ServerSettings
+from gateway.configuration.server import ServerSettings
 from gateway.errors import ReplicaFault
 
 SHARE = 4  # the part of the memory limit that bodies may take by default: 1 / SHARE

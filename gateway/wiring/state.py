@@ -7,7 +7,9 @@ from functools import partial
 
 import msgspec
 
-from gateway.configuration.settings import ServerSettings, Settings, StateSettings
+from gateway.configuration.server import ServerSettings
+from gateway.configuration.settings import Settings
+from gateway.configuration.state import StateSettings
 from gateway.request.in_flight import InFlight
 from shared_state.blocks import Blocks
 from shared_state.connection.batcher import Batcher
@@ -16,12 +18,13 @@ from shared_state.connection.patience import Patience
 from shared_state.connection.store_check import check
 from shared_state.domains import Domains
 from shared_state.embedded import EmbeddedStore
-from shared_state.failover import Failover, Standby
+from shared_state.failover import Failover
 from shared_state.keys import Keys
 from shared_state.memory import Memory
 from shared_state.policies import Configuration
 from shared_state.replicas import Replica
 from shared_state.scripts import Script, assemble_all
+from shared_state.standby import Standby
 from shared_state.store import Store
 
 ALL_INTERFACES = frozenset({"0.0.0.0", "::"})

@@ -56,39 +56,39 @@ JUDGEMENTS: Table = {
             "a 413 for a request that never fits is throttled",
         ),
         Slip(
-            "if status != 404 and error_words.says_too_long",
-            "if error_words.says_too_long",
+            "if status != 404 and error_words.reports_too_long",
+            "if error_words.reports_too_long",
             CLASSIFY,
             "a 404 with the words is judged by them",
             survives="a 404 that speaks of a context length is not known of any provider; it stays a 404",
         ),
         Slip(
-            "if status < 500 and status != 429 and error_words.says_flagged",
-            "if status < 400 and error_words.says_flagged",
+            "if status < 500 and status != 429 and error_words.reports_flagged",
+            "if status < 400 and error_words.reports_flagged",
             CLASSIFY,
             "a flagged input opens the breaker",
         ),
         Slip(
-            "if status == 402 and error_words.says_too_expensive(error):",
-            "if error_words.says_too_expensive(None):",
+            "if status == 402 and error_words.reports_too_expensive(error):",
+            "if error_words.reports_too_expensive(None):",
             CLASSIFY,
             "somebody's large request cools the account",
         ),
         Slip(
-            "if status in (400, 402, 403, 429) and error_words.says_quota",
-            "if status in (402, 403, 429) and error_words.says_quota",
+            "if status in (400, 402, 403, 429) and error_words.reports_quota",
+            "if status in (402, 403, 429) and error_words.reports_quota",
             CLASSIFY,
             "Anthropic's low balance is the client's error",
         ),
         Slip(
-            "if status == 400 and error_words.says_key_refused",
-            "if status == 499 and error_words.says_key_refused",
+            "if status == 400 and error_words.reports_key_refused",
+            "if status == 499 and error_words.reports_key_refused",
             CLASSIFY,
             "Google's bad key is the client's error",
         ),
         Slip(
-            "if status in (400, 422, 500) and error_words.says_endpoint",
-            "if status in (422, 500) and error_words.says_endpoint",
+            "if status in (400, 422, 500) and error_words.reports_endpoint",
+            "if status in (422, 500) and error_words.reports_endpoint",
             CLASSIFY,
             "a model without the endpoint is the client's error",
         ),
@@ -140,14 +140,14 @@ JUDGEMENTS: Table = {
             "a missing model is the client's error",
         ),
         Slip(
-            "if each and each not in model]",
-            "if each]",
+            "if word and word not in model]",
+            "if word]",
             WORDS,
             "a model that does not exist is the client's error",
         ),
         Slip(
-            """b'"%b"' % each.encode("utf-8", "replace") in request""",
-            """each.encode("utf-8", "replace") in request""",
+            """b'"%b"' % name.encode("utf-8", "replace") in request""",
+            """name.encode("utf-8", "replace") in request""",
             WORDS,
             "a word of the prompt makes a missing route the client's error",
         ),
@@ -163,8 +163,8 @@ JUDGEMENTS: Table = {
             CLASSIFY,
             "an echo of the request uses up everybody's quota",
         ),
-        Slip('(1 if found[3] == "ms" else 1000)', "1000", WORDS, "a wait in ms is a thousand times as long"),
-        Slip("int(found[1] or 0) * 60_000 +", "", WORDS, "the minutes of a wait are forgotten"),
+        Slip('(1 if wait[3] == "ms" else 1000)', "1000", WORDS, "a wait in ms is a thousand times as long"),
+        Slip("int(wait[1] or 0) * 60_000 +", "", WORDS, "the minutes of a wait are forgotten"),
     ),
     "gateway/upstream/cooldowns.py": (
         Slip(
@@ -230,7 +230,7 @@ JUDGEMENTS: Table = {
         ),
         Slip("if not value.keys() & _ANSWERS and", "if", ERRORS, "an answer with a detail is an error"),
         Slip("if 400 <= number <= 599:", "if number:", ERRORS, "a code of three digits is taken for a status"),
-        Slip("len(each) == 3", "True", ERRORS, "Mistral's code is taken for a status"),
+        Slip("len(code) == 3", "True", ERRORS, "Mistral's code is taken for a status"),
         Slip(
             "if name.startswith(_REQUEST_PREFIXES):", "if False:", ERRORS, "a bad image within a 200 opens the breaker"
         ),
@@ -355,8 +355,8 @@ JUDGEMENTS: Table = {
         ),
         Slip("self._is_within = True", "", PROGRESS, "marks inside of a long event are taken for marks"),
         Slip(
-            "return int(found[-1]) if found else -1",
-            "return int(found[0]) if found else -1",
+            "return int(numbers[-1]) if numbers else -1",
+            "return int(numbers[0]) if numbers else -1",
             PROGRESS,
             "an error event repeats an earlier number",
         ),
@@ -474,7 +474,10 @@ JUDGEMENTS: Table = {
             "the provider's Retry-After shortens a quota's hour",
         ),
         Slip(
-            "throttled_ms(waits, response.headers) or told_ms", "told_ms", JUDGEMENT, "a 429's own headers do not count"
+            "throttled_ms(waits, response.headers) or named_ms",
+            "named_ms",
+            JUDGEMENT,
+            "a 429's own headers do not count",
         ),
         Slip(
             "if not is_over and not preamble.end():",
@@ -674,7 +677,7 @@ JUDGEMENTS: Table = {
     ),
     "gateway/upstream/connections.py": (
         Slip(
-            "return wire is not None and not wire.has_heard",
+            "return wire is not None and not wire.has_received",
             "return wire is not None",
             f"{CONNECTIONS} {UPSTREAM}",
             "a request is sent twice although its answer had begun",
@@ -700,8 +703,8 @@ JUDGEMENTS: Table = {
             "a provider's endless trailer holds a call and its connection",
         ),
         Slip(
-            "if self.is_idle:\n            self.close()\n            return\n        self.has_heard",
-            "self.has_heard",
+            "if self.is_idle:\n            self.close()\n            return\n        self.has_received",
+            "self.has_received",
             HTTP,
             "the answer to another call is taken for this one's",
         ),

@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from shared_state.connection.batcher import Call
+from shared_state.calls.script_calls import REAP_CHUNK
+from shared_state.connection.call import Call
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import NotConfigured, StoreUnavailable
 from shared_state.memory import View
 from shared_state.policies import Configuration, TenantLimits
 from shared_state.records import Ask, Ending, Outcome, Permit, Rejection
-from shared_state.script_calls import REAP_CHUNK
 from shared_state.snapshots import Presence
 from tests.support.live_state import HASTY, OpenedState, opened_state
 from tests.support.state import deployment_policy

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gateway.cli.demo import PORT
 from shared_state.embedded import die_with_parent
+from tests.support.ending import end
 from tests.support.process_tree import children
 from tests.support.wire import Address
 
@@ -41,8 +42,7 @@ class Demo:
         return children(self.process.pid)
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        end(self.process)
         assert self.process.stdout is not None
         self.process.stdout.close()
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import uvloop
 
-from shared_state.connection.batcher import Batcher, Lost, Orphaned, Reply
+from shared_state.connection.batcher import Batcher
+from shared_state.connection.call import Lost, Orphaned, Reply
 from shared_state.connection.client import Client
 from shared_state.connection.patience import Patience
 from shared_state.keys import Keys

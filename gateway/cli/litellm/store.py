@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from gateway.cli.litellm.draft import Draft
 from gateway.cli.litellm.report import Unusable
 from gateway.cli.litellm.values import Kind
-from gateway.configuration.settings import StateSettings
+from gateway.configuration.state import StateSettings
 from gateway.configuration.yaml_source import key_path
 from shared_state.connection.address import parse
 

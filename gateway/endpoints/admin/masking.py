@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway.configuration.redaction import MASK, masked_address
-from gateway.configuration.settings import Settings, StateSettings
+from gateway.configuration.settings import Settings
+from gateway.configuration.state import StateSettings
 from gateway.configuration.value_types import Secret, yaml_key
 
 

@@ -4,7 +4,8 @@ import pytest
 from msgspec.structs import fields
 
 from gateway.configuration.router import RouterSettings
-from gateway.configuration.settings import ServerSettings, Settings, parse
+from gateway.configuration.server import ServerSettings
+from gateway.configuration.settings import Settings, parse
 from gateway.configuration.store_policies import configuration
 from gateway.configuration.yaml_source import Problem
 from gateway.reload import changes as configuration_changes

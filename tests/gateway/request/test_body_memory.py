@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.configuration.settings import ConfigurationError, ServerSettings, parse
+from gateway.configuration.server import ServerSettings
+from gateway.configuration.settings import ConfigurationError, parse
 from gateway.errors import ReplicaFault
 from gateway.request.body_memory import PROCESSES, BodyMemory, HeldBody, default_most, most_of
 from loadtest.bench.rig import rss_mib

@@ -16,10 +16,11 @@ from gateway.configuration.value_types import Secret
 from gateway.routing.health_checks import HealthChecks, status_of
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StoreUnavailable
-from shared_state.failover import Failover, Standby
+from shared_state.failover import Failover
 from shared_state.records import Ask, Ending, Outcome, Permit
 from shared_state.scripts import assemble_all
 from shared_state.snapshots import Presence
+from shared_state.standby import Standby
 from tests.support.live_state import LENIENT, OpenedState, opened_state
 from tests.support.raw_provider import RawProvider, plain, running_raw_provider
 from tests.support.stores import eventually, on_loop

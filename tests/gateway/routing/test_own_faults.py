@@ -117,7 +117,7 @@ def test_defect_in_a_translation_is_a_fault_of_ours_and_logged(
 
     assert (fault.status, fault.code) == (503, "internal_error")
     assert "KeyError" not in fault.message
-    assert [record.getMessage() for record in caplog.records] == ["defect in the translation of a call of deployment d"]
+    assert [record.getMessage() for record in caplog.records] == ["defect in the translation of a call to deployment d"]
     assert caplog.records[0].exc_info is not None
 
 
