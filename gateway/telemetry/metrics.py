@@ -62,11 +62,11 @@ class Metrics:
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         GCCollector(registry=self._process)
-        self.adopt(settings)
+        self.apply_settings(settings)
 
-    def adopt(self, settings: Settings) -> None:
+    def apply_settings(self, settings: Settings) -> None:
         self._prices = {entry.id: entry.cost for entry in settings.model_list if entry.cost != CostSettings()}
-        self._cluster.adopt(settings.model_list)
+        self._cluster.replace_deployments(settings.model_list)
 
     def collect(self, snapshot: DomainSnapshot | None) -> Iterator[Metric]:
         """Yields all metrics. A large one comes in consecutive pieces. ``snapshot``: the cluster's state; without it

@@ -25,8 +25,8 @@ class Views(msgspec.Struct, frozen=True):
 
     def apply_settings(self, settings: Settings) -> None:
         """Shows another configuration from now on."""
-        self.feed.adopt(models_shown(settings))
-        self.metrics.adopt(settings)
+        self.feed.show_models(models_shown(settings))
+        self.metrics.apply_settings(settings)
 
 
 class Reloads(msgspec.Struct, frozen=True):

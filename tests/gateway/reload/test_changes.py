@@ -29,7 +29,7 @@ OTHER = {
     "forecast": "{enabled: true}",
     "autoscale": "{max_replicas: 7}",
 }
-# What of the router is not among the policies in the store: the replica goes over to it by itself, in `serving.adopt`.
+# Router settings that are not among the policies in the store: `Endpoints.apply_settings` applies them.
 BY_THE_REPLICA = {
     *("routing_strategy", "max_attempts", "request_timeout_ms", "fallbacks", "context_window_fallbacks"),
     *(
