@@ -58,7 +58,7 @@ def priority_of(headers: list[Header], tenant: Tenant) -> int:
 
 
 def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
-    """A client may shorten its request's time, never extend it. Raises InvalidRequest."""
+    """Returns the deadline. A client may shorten its request's time, never extend it. Raises InvalidRequest."""
     text = find(headers, b"x-pllm-timeout")
     if text is None:
         return Deadline(now + most_ms / 1000)

@@ -268,7 +268,7 @@ def not_json(error: Exception) -> InvalidRequest:
 
 
 def _explained(problem: str) -> InvalidRequest:
-    """msgspec's message names the field as `$.messages` or in backquotes; OpenAI's `param` is the bare name."""
+    """Returns the error with the field as its `param`. msgspec names it as `$.messages` or in backquotes."""
     match = _FIELD.search(problem)
     param = match[1] or match[2] if match else None
     return InvalidRequest(f"Invalid request body: {problem}", param=param)

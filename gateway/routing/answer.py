@@ -51,7 +51,7 @@ class Answer:
 
     @property
     def outcome(self) -> Outcome:
-        """Final once the `async with` has been left."""
+        """The outcome of the attempt, final after the `async with`."""
         return self._outcome
 
     async def chunks(self) -> AsyncGenerator[bytes]:

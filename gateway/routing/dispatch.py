@@ -139,8 +139,8 @@ class Dispatcher:
                 raise rejected(decision, candidates, tried)
 
     async def _first(self, state: RoutingState) -> Permit | Rejection:
-        """The configuration may change while the request waits, so the newest route counts. A request may wait only at
-        the last leg of its itinerary.
+        """Returns the first decision. A request may wait for it, at the last leg of its itinerary only. The
+        configuration may change meanwhile, so the newest route counts.
         """
         call, tenant = state.request.call, state.request.tenant
 
@@ -181,7 +181,7 @@ class Dispatcher:
             state.itinerary.prefer_later(candidate.tier)
 
     async def _repeat(self, state: RoutingState, second: SecondAttempt) -> None:
-        """No permit is held during the pause."""
+        """Pauses, without a permit, and leaves the same candidate for the next decision."""
         state.second_attempt, state.has_repeated = None, True
         await asyncio.sleep(second.pause_s)
         state.itinerary.repeat(second.candidate)

@@ -50,7 +50,7 @@ class Tried(msgspec.Struct, frozen=True):
 
     @property
     def is_lasting(self) -> bool:
-        """The provider would answer the same request the same way for the next minute."""
+        """Whether the provider would answer the same request the same way for the next minute."""
         return self.is_quota_exhausted or (self.outcome in _PERMANENT and not self.is_passing)
 
 

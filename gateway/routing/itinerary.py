@@ -66,7 +66,7 @@ class Itinerary:
 
     @property
     def has_more(self) -> bool:
-        """There is another leg."""
+        """Whether there is another leg."""
         return bool(self._legs)
 
     @property

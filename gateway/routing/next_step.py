@@ -1,5 +1,5 @@
-"""What follows an attempt that did not succeed: its answer goes to the client, another candidate is called, the same
-one is called again, or the request fails. A decision without I/O.
+"""Decides what follows an unsuccessful attempt, without I/O: the client gets its answer, another candidate is called,
+the same one is called again, or the request fails.
 """
 
 from enum import Enum

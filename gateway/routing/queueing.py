@@ -46,7 +46,7 @@ class Waiter:
         await self.called
 
     def refused(self, is_behind: bool = False) -> None:
-        """``is_behind``: the free permit is for a tenant with a smaller share."""
+        """Returns to the queue. ``is_behind``: the free permit is for a tenant with a smaller share."""
         self.called = asyncio.get_running_loop().create_future()
         self.queue.refused(self, is_behind)
 

@@ -26,7 +26,7 @@ class Collaborators(msgspec.Struct, frozen=True):
     views: Views
 
     def apply_settings(self, settings: Settings, catalog: Catalog) -> None:
-        """Applies another configuration at one stroke: without an await, so no request sees half of it."""
+        """Applies another configuration atomically: without an await, so no request sees half of it."""
         self.tenancy.apply_settings(settings)
         self.routing.apply_settings(settings, catalog)
         self.views.apply_settings(settings)

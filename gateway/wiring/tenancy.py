@@ -71,5 +71,5 @@ async def _book(failover: Failover, authenticator: Authenticator, prices: Prices
 
 
 def _seal(settings: Settings) -> Seal:
-    """Without keys every caller is served, so there is nothing that a signature would protect."""
+    """Returns the seal of stored tenants. Without keys every caller is served, so records need no signature."""
     return Seal(settings.state.domain, signing_secrets(settings.auth), is_required=bool(settings.auth.keys))

@@ -349,7 +349,7 @@ GATEWAY: Table = {
         Slip(
             "self._task.uncancel()",
             "pass",
-            f"{INTERRUPT}::test_cancellation_that_was_taken_is_over",
+            f"{INTERRUPT}::test_cancellation_ends_when_its_cause_is_taken",
             "a request that went on after a deadline counts as cancelled to what it starts",
         ),
     ),

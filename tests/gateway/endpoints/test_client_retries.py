@@ -69,7 +69,7 @@ def test_one_passing_fault_of_the_only_deployment_reaches_no_client(
 
 
 @each_client
-def test_client_tries_again_what_failed_twice(
+def test_client_retries_a_request_that_failed_twice(
     replica: ReplicaProcess, provider: ProviderProcess, client: Callable[..., Any], errors: Any
 ) -> None:
     provider.behave(fail_first=2)

@@ -226,7 +226,7 @@ LEFT_ALONE = {
 
 
 @pytest.mark.parametrize("make", LEFT_ALONE.values(), ids=LEFT_ALONE)
-def test_unusual_request_is_left_to_the_long_way_and_spoils_nothing(rig: Rig, make: Callable[[], bytes]) -> None:
+def test_unusual_request_takes_the_ordinary_path_and_leaves_no_trace(rig: Rig, make: Callable[[], bytes]) -> None:
     assert rig.refuse(make()) is None
     assert rig.refuse(call()) is not None
 

@@ -85,7 +85,7 @@ async def test_client_that_leaves_ends_it() -> None:
 
 
 @on_loop
-async def test_client_that_takes_nothing_is_left_alone() -> None:
+async def test_client_that_reads_nothing_is_disconnected() -> None:
     client, source = Client(is_stuck=True), Source()
     await stream(source, take_most_s=0.01)(SCOPE, client.receive, client.send)
 

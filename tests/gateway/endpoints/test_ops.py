@@ -76,9 +76,7 @@ def changed(before: Samples, after: Samples, name: str, **labels: str) -> float:
     return sum(after[key] - before[key] for key in keys)
 
 
-def test_requests_are_counted_by_what_became_of_them(
-    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
-) -> None:
+def test_requests_are_counted_by_outcome(cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess) -> None:
     before = scraped(replica)
     replica.chat()
     provider.behave(chunk_gap_ms=5)

@@ -84,7 +84,7 @@ def test_missing_or_unknown_key_is_no_tenant(headers: Headers) -> None:
     assert TEAMS.tenant(headers) is None
 
 
-def test_tenant_carries_what_its_key_was_configured_with() -> None:
+def test_tenant_has_the_settings_of_its_key() -> None:
     assert TEAMS.tenant(bearer("sk-b")) == Tenant(
         name="team-b",
         priority="bulk",

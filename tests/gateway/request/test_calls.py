@@ -132,7 +132,7 @@ MISTAKES: dict[Kind, list[tuple[str, Any]]] = {
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_request_of_each_kind_is_taken(kind: Kind) -> None:
+def test_request_of_each_kind_is_accepted(kind: Kind) -> None:
     call = parse(kind, json.dumps({**REQUESTS[kind], "stream": True, "unknown": 1}).encode())
 
     assert (call.kind, call.is_stream) == (kind, kind is not Kind.EMBEDDING)

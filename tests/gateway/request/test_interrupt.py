@@ -345,7 +345,7 @@ async def cancellations_after_taking() -> tuple[bool, bool, int]:
     return *taken, task.cancelling()
 
 
-def test_cancellation_that_was_taken_is_over() -> None:
+def test_cancellation_ends_when_its_cause_is_taken() -> None:
     """Else task groups and time-outs of what follows would end as cancelled."""
     assert asyncio.run(cancellations_after_taking()) == (False, True, 0)
 

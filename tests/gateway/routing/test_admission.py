@@ -122,7 +122,7 @@ async def order_of_asking() -> list[str]:
     return door.store.callers
 
 
-def test_newcomer_does_not_ask_ahead_of_those_who_wait() -> None:
+def test_newcomer_does_not_overtake_waiting_requests() -> None:
     assert asyncio.run(order_of_asking()) == ["early", "early", "late", "late"]
 
 
@@ -197,5 +197,5 @@ async def waiting_after_a_settle() -> Permit | Rejection:
     return waiting.result()
 
 
-def test_settled_request_makes_way_for_one_that_waits_at_once() -> None:
+def test_settled_request_wakes_a_waiting_one_at_once() -> None:
     assert isinstance(asyncio.run(waiting_after_a_settle()), Permit)

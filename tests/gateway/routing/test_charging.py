@@ -58,7 +58,7 @@ def account(cluster: Cluster) -> dict[str, int]:
     return {name: int(fields.get(name, 0)) for name in ("spent", "reserved")}
 
 
-def test_call_is_charged_what_its_provider_counted(
+def test_call_is_charged_by_its_providers_counts(
     charged: Cluster, replica: ReplicaProcess, raw_provider_thread: RawProvider
 ) -> None:
     raw_provider_thread.answer = plain(COUNTED)
@@ -85,14 +85,14 @@ def test_call_that_was_never_sent_costs_nothing(
     assert account(charged) == {"spent": 0, "reserved": 0}
 
 
-def test_call_whose_provider_counts_nothing_costs_what_was_reserved(
+def test_call_without_counts_of_its_provider_costs_the_reserved_amount(
     charged: Cluster, replica: ReplicaProcess, raw_provider_thread: RawProvider
 ) -> None:
     assert replica.chat("paid", max_tokens=50).status == 200
     assert 50 * 100 <= account(charged)["spent"] <= 50 * 100 + 200
 
 
-def test_call_whose_client_leaves_costs_what_was_reserved(
+def test_call_whose_client_leaves_costs_the_reserved_amount(
     charged: Cluster, replica: ReplicaProcess, raw_provider_thread: RawProvider
 ) -> None:
     """The provider may charge for it, and will not report how much."""

@@ -44,7 +44,7 @@ def test_any_other_verdict_makes_it_503(verdicts: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("verdicts", [("full", "cooling"), ("unsupported", "behind"), ("full", "open")])
-def test_one_that_is_full_makes_it_overloaded(verdicts: tuple[str, ...]) -> None:
+def test_full_deployment_makes_the_error_overloaded(verdicts: tuple[str, ...]) -> None:
     error = error_of(*verdicts)
 
     assert (error.status, error.code) == (503, "server_is_overloaded")

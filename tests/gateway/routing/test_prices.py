@@ -89,7 +89,7 @@ def test_embedding_has_no_output() -> None:
     assert costs({"input": "some text"}, Kind.EMBEDDING)[0] <= 2
 
 
-def test_what_no_number_holds_fits_no_budget() -> None:
+def test_cost_beyond_every_number_fits_no_budget() -> None:
     call = parse(Kind.CHAT, msgspec.json.encode({"model": "m", **MESSAGES, "max_tokens": 10**30}))
     dear = deployment("a", cost=CostSettings(output_per_million=1e9))
     spending = Prices([dear], ESTIMATE, ANY).spending(call, UNLIMITED, Plan(("a",), (0,), "adaptive", b""))
@@ -130,7 +130,7 @@ def test_without_a_budget_nothing_is_reckoned() -> None:
         (Ending(Outcome.CLIENT_ERROR, cost=0), True, 0),
     ],
 )
-def test_true_cost_is_what_the_provider_counted(ending: Ending, is_sent: bool, cost: int) -> None:
+def test_true_cost_follows_from_the_providers_counts(ending: Ending, is_sent: bool, cost: int) -> None:
     ask = Ask(spending=Spending(ANY, None, (500,)))
     permit = Permit("r.plain.1", 0, "a", 0, False, ask, 1)
 

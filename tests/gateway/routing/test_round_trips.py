@@ -76,7 +76,7 @@ async def test_provider_out_of_reach_has_no_round_trip(closed: int) -> None:
 
 
 @on_loop
-async def test_what_can_be_reached_is_measured_though_others_cannot(listener: socket.socket, closed: int) -> None:
+async def test_reachable_providers_are_measured_when_others_are_not(listener: socket.socket, closed: int) -> None:
     url = f"http://127.0.0.1:{port(listener)}"
     measured = await RoundTrips(
         [deployment("a", url), deployment("b", f"{url}/v1"), deployment("c", f"http://127.0.0.1:{closed}")], _ignore
@@ -86,7 +86,7 @@ async def test_what_can_be_reached_is_measured_though_others_cannot(listener: so
 
 
 @on_loop
-async def test_silent_name_server_holds_one_look_up_and_what_was_found_is_measured_by(listener: socket.socket) -> None:
+async def test_silent_name_server_blocks_one_look_up_and_known_addresses_are_measured(listener: socket.socket) -> None:
     """However many wait: requests look up names by the same few threads."""
     under_way, most, is_silent, answered = 0, 0, False, asyncio.Event()
 

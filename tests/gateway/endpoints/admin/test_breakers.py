@@ -98,7 +98,7 @@ def test_explain_takes_nothing(cluster: Cluster, replica: ReplicaProcess, provid
         ("?model=gpt-4&kind=images", 400, "kind"),
     ],
 )
-def test_explain_refuses_what_it_does_not_know(replica: ReplicaProcess, query: str, status: int, param: str) -> None:
+def test_explain_refuses_unknown_parameters(replica: ReplicaProcess, query: str, status: int, param: str) -> None:
     answer = replica.get(f"/v1/admin/explain{query}")
 
     assert (answer.status, answer.error["param"]) == (status, param)

@@ -181,7 +181,7 @@ def test_live_stream_may_be_limited_to_a_few_frames(replica: ReplicaProcess) -> 
     assert [replica["id"][:2] for replica in json.loads(answer.events[0])["replicas"]] == ["r0", "r1"]
 
 
-def test_streams_are_bounded_and_who_leaves_makes_room(replica: ReplicaProcess) -> None:
+def test_number_of_streams_is_bounded_and_a_closed_one_makes_room(replica: ReplicaProcess) -> None:
     streams = [Stream(replica, LIVE) for _ in range(LISTENERS_MOST)]
     refused = replica.get(EVENTS, STREAM)
     for stream in streams:

@@ -99,7 +99,7 @@ def test_only_its_own_script_may_run_and_no_page_may_frame_it(replica: ReplicaPr
     assert answer.headers["x-frame-options"] == "DENY"
 
 
-def test_every_deployment_is_shown_with_what_it_did(page: Browser, replica: ReplicaProcess) -> None:
+def test_every_deployment_is_shown_with_its_counts(page: Browser, replica: ReplicaProcess) -> None:
     for _ in range(6):
         replica.chat()
     wait_until(lambda: "6 calls in the last minute" in page.text("#models"), lambda: page.text("#models"))

@@ -89,7 +89,7 @@ def lines(replica: ReplicaProcess) -> list[dict[str, object]]:
     return [json.loads(line) for line in replica.said().rpartition("\n")[0].splitlines()]
 
 
-def test_log_and_events_name_who_did_it_by_the_name_of_the_key(ranked: ReplicaProcess) -> None:
+def test_log_and_events_show_the_name_of_the_admin_key(ranked: ReplicaProcess) -> None:
     ranked.request("POST", "/v1/admin/deployments/primary/drain", b"{}", bearer("key-operator"))
     ranked.request("POST", "/v1/admin/deployments/primary/reset", b'{"actor": "ann"}', bearer("key-operator"))
     ranked.request("PUT", "/v1/admin/tenants/team-y", b"{}", bearer("key-viewer"))
