@@ -21,11 +21,12 @@ from gateway.process.open_files import connections_most, raise_limit
 from gateway.process.sighup import HangUp
 from gateway.process.start_lines import start_lines
 from gateway.reload.file import ConfigurationFile, Loaded
-from gateway.request.in_flight import Flight
+from gateway.request.in_flight import InFlight
 from gateway.telemetry.logs import Lines, written
 from gateway.tls import certificates
 from gateway.tls.identity import Tls
-from gateway.wiring.app import VERSION, Application, application
+from gateway.wiring.app import VERSION, application
+from gateway.wiring.application import Application
 from shared_state.background import report_of_loop
 
 BACKLOG = 1024
@@ -63,7 +64,7 @@ async def _run(
     listener: int | None,
 ) -> None:
     asyncio.get_running_loop().set_exception_handler(report_of_loop)
-    flight, settings = Flight(), loaded.settings
+    flight, settings = InFlight(), loaded.settings
     async with (
         _signals() as (stop, hang_up),
         _tls(settings) as tls,
@@ -136,7 +137,7 @@ def _reload(app: Application, tls: Tls | None) -> None:
         tls.check_soon()
 
 
-async def _drained(stop: asyncio.Event, flight: Flight, app: Application, at_start: Sequence[str]) -> None:
+async def _drained(stop: asyncio.Event, flight: InFlight, app: Application, at_start: Sequence[str]) -> None:
     """Runs from when the server listens. Returns when it may close: stopped, and drained or out of time."""
     for line in at_start:
         _log.info("%s", line)

@@ -1,5 +1,7 @@
 """The answers to a proposed configuration: those of each replica, and the result that the caller of a reload gets."""
 
+from collections import Counter
+
 import msgspec
 
 from gateway.configuration.yaml_source import Problem
@@ -8,6 +10,7 @@ from shared_state.snapshots import Agreement
 
 PREPARE_MS = 10_000  # for reading a file and answering; a replica that dies is missed after half of it
 READY = "ready"
+RESULTS = ("applied", "refused", "unchanged")
 
 _problems = msgspec.json.Decoder(tuple[Problem, ...])
 
@@ -33,6 +36,11 @@ class Reloaded(InForce, frozen=True):
 
     result: str  # applied or unchanged
     changed: list[str]  # names of settings, without values
+
+
+def reload_counts() -> Counter[str]:
+    """Returns the numbers of reloads at this replica, by result: all of them 0."""
+    return Counter(dict.fromkeys(RESULTS, 0))
 
 
 def objections(seen: Agreement) -> dict[str, tuple[Problem, ...]]:

@@ -29,6 +29,7 @@ GRACE_S = 2.0
 POLL_EVERY_S, POLL_SOON_S = 2.0, 0.5  # in case a message was missed; while this replica's file waits to be in force
 POLL_S, REMIND_EVERY = 0.05, 8
 CONVERGE_S = 5.0
+Learn = Callable[[Settings], None]
 
 _log = logging.getLogger("pllm.configuration")
 
@@ -39,14 +40,14 @@ class Reloader:
     """
 
     def __init__(
-        self, file: ConfigurationFile, name: str, participation: Participation, learn: Callable[[Settings], None]
+        self, file: ConfigurationFile, name: str, participation: Participation, learn: Learn, counts: Counter[str]
     ) -> None:
         self._file = file
         self._name = name
         self._part = participation
         self._in_force = participation.in_force
         self._learn = learn
-        self.counts: Counter[str] = Counter(dict.fromkeys(("applied", "refused", "unchanged"), 0))
+        self._counts = counts
         self._places = Places(participation.settings)
         self._candidate: Loaded | None = None
         self._changed: list[str] | None = None  # by a file in use whose policies are not yet in the store
@@ -121,7 +122,7 @@ class Reloader:
             is_everywhere = all(replica.digest == mine.digest for replica in seen.replicas.values())
             if is_in_force and (is_everywhere or is_taken):
                 seen = await self._converged(seen.version, is_news=False)
-                self.counts["unchanged"] += 1
+                self._counts["unchanged"] += 1
                 return reloaded("unchanged", seen, [])
             seen = await self._propose(loaded, is_taken)
             version = seen.version if is_taken else seen.proposed_version
@@ -256,7 +257,7 @@ class Reloader:
             self._count_refusal(objections(seen))
 
     def _count_refusal(self, problems: dict[str, tuple[Problem, ...]]) -> None:
-        self.counts["refused"] += 1
+        self._counts["refused"] += 1
         reasons = "; ".join(f"{name}: {problem}" for name, found in problems.items() for problem in found)
         _log.error("a new configuration was refused, the old one stays: %s", reasons)
 
@@ -296,5 +297,5 @@ class Reloader:
 
     def _taken(self, digest: str, changed: list[str]) -> None:
         self._places.note(self._part.settings)
-        self.counts["applied"] += 1
+        self._counts["applied"] += 1
         _log.info("configuration %d (%s) is in use: %s", self.version, digest, ", ".join(changed) or "the same")

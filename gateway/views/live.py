@@ -112,7 +112,7 @@ class LiveFeed:
         self.event_count = 0  # without the events before the first read
         self._last: dict[tuple[str, str], str] = {}  # last event id by domain and store: each has its own stream
 
-    def adopt(self, models: Sequence[ModelShown]) -> None:
+    def show_models(self, models: Sequence[ModelShown]) -> None:
         """Takes new models. The next frame is a full one for every listener."""
         self._models = models
         self._is_reset = True

@@ -1,5 +1,5 @@
-"""The settings in force as they would be written down, with every secret masked: those that are fields, and what an
-address holds before its host and among its options.
+"""Renders the settings in force as in the configuration file, with every secret masked: secret fields, and the
+credentials in the address of the store, before its host or among its options.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from gateway.configuration.value_types import Secret, yaml_key
 
 
 def masked(settings: Settings) -> dict[str, object]:
+    """Returns the settings as JSON values."""
     return _struct(settings)
 
 

@@ -29,7 +29,7 @@ OTHER = {
     "forecast": "{enabled: true}",
     "autoscale": "{max_replicas: 7}",
 }
-# Settings of the router that are not among the policies in the store: each replica adopts them by itself.
+# Router settings that are not among the policies in the store: `Endpoints.apply_settings` applies them.
 BY_THE_REPLICA = {
     *("routing_strategy", "max_attempts", "request_timeout_ms", "fallbacks", "context_window_fallbacks"),
     *(

@@ -1,4 +1,4 @@
-"""Calls of the admin endpoints that somebody else's page makes, or nobody with a key: refused, and logged."""
+"""Calls of the admin endpoints from pages of other sites, or without a key: refused, and logged."""
 
 from collections.abc import Iterator
 
@@ -64,9 +64,9 @@ def test_page_of_our_own_may_act(replica: ReplicaProcess) -> None:
     assert replica.request("POST", FORCE, b"{}", own).status == 200
 
 
-def test_browser_that_asks_before_it_calls_is_not_encouraged(replica: ReplicaProcess) -> None:
-    asked = {"origin": "http://evil.example", "access-control-request-method": "POST"}
-    answer = replica.request("OPTIONS", FORCE, headers=asked)
+def test_preflight_request_of_a_browser_gets_no_permission(replica: ReplicaProcess) -> None:
+    preflight = {"origin": "http://evil.example", "access-control-request-method": "POST"}
+    answer = replica.request("OPTIONS", FORCE, headers=preflight)
 
     assert answer.status == 403
     assert not [name for name in answer.headers if name.startswith("access-control")]
