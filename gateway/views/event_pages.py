@@ -18,14 +18,14 @@ def place(event_id: str) -> tuple[int, ...]:
 async def before(failover: Failover, event_id: str, most: int) -> list[Event]:
     """The newest first, of those before this one; of all when that is empty. Raises StateError."""
     stores = [each.active for each in failover.parts.values()]
-    found = await asyncio.gather(*(store.events_before(event_id, most) for store in stores))
+    found = await asyncio.gather(*(store.views.events_before(event_id, most) for store in stores))
     return _first(sorted(chain(*found), key=_place, reverse=True), most)
 
 
 async def after(failover: Failover, event_id: str, most: int) -> list[Event]:
     """The oldest first, of those after this one. Raises StateError."""
     stores = [each.active for each in failover.parts.values()]
-    found = await asyncio.gather(*(store.events_after(event_id, most) for store in stores))
+    found = await asyncio.gather(*(store.views.events_after(event_id, most) for store in stores))
     return _first(sorted(chain(*found), key=_place), most)
 
 

@@ -195,7 +195,7 @@ class LiveFeed:
                 head |= {"active": snapshot.active, "requests": snapshot.requests, "failures": snapshot.failures}
                 head |= {"healthy_ratio": snapshot.healthy_ratio, "replicas_alive": snapshot.replicas_alive}
                 head |= {"shed_reasons": snapshot.shed_reasons.split(",") if snapshot.shed_reasons else []}
-                head["replicas"] = await self._store.active.roster()
+                head["replicas"] = await self._store.active.views.roster()
                 events = await self._news()
         except (StateError, TimeoutError) as error:
             head["problem"] = str(error) or "the store does not answer in time"
@@ -220,7 +220,7 @@ class LiveFeed:
         for domain, each in self._store.parts.items():
             seen = {store: last for (name, store), last in self._last.items() if name == domain}
             last = seen.get(each.state) or max(seen.values(), key=place)
-            found = await each.active.events_after(last, EVENTS_PAGE)
+            found = await each.active.views.events_after(last, EVENTS_PAGE)
             lasts[domain, each.state] = found[-1].id if found else last
             events += found
         self._last |= lasts  # now that all of them have answered

@@ -142,7 +142,7 @@ def _listen(
     reloader: Reloader,
 ) -> None:
     """To what other replicas have done."""
-    state.failover.shared.heard_tenants = book.heard
+    state.failover.shared.on_tenants_version = book.heard
     keys = state.failover.shared.keys
     heard: dict[bytes, Callable[[bytes], None]] = {
         **dict.fromkeys(state.freed, lambda message: admission.freed(_matched(_DEPLOYMENT, message))),

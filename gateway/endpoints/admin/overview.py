@@ -56,7 +56,7 @@ class Overview:
     async def replicas(self, request: Request) -> Response:
         """GET /v1/admin/replicas. ``behind``: those whose file is not the configuration in force."""
         self._access.authorize(request, "viewer")
-        found = await _in_time(self._store.active.roster())
+        found = await _in_time(self._store.active.views.roster())
         behind = [each.id for each in found if each.is_behind]
         return answered({"replicas": found, "state": self._store.worst.state, "behind": behind})
 
