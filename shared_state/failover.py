@@ -140,7 +140,7 @@ class Failover:
 
     async def tell_round_trips(self, measured: Mapping[str, float]) -> None:
         """From this replica's region, in ms, by deployment. Raises StateError."""
-        await self._active.tell_round_trips(measured)
+        await self._active.report_round_trips(measured)
 
     def hear_overdue(self, heard: Callable[[str], None]) -> None:
         """``heard`` is called with each deployment whose breaker has opened because its calls in hand are overdue."""
@@ -160,7 +160,7 @@ class Failover:
         return live is not None and live.is_shared
 
     async def snapshot(self, detail: Detail = 0, ids: Sequence[str] | None = None) -> DomainSnapshot:
-        return await self._ask(lambda store: store.snapshot(detail, ids))
+        return await self._ask(lambda store: store.views.snapshot(detail, ids))
 
     async def explain(self, plan: Plan, ask: Ask) -> Explanation:
         return await self._ask(lambda store: store.explain(plan, ask))
@@ -184,7 +184,7 @@ class Failover:
 
     async def adopt(self, configuration: Configuration) -> None:
         """Raises StateError. A standby store that decides keeps the configuration it has until it is released."""
-        await self.shared.adopt(configuration)
+        await self.shared.policies.adopt(configuration)
         if self.standby is not None:
             with contextlib.suppress(StateError):
                 await self.standby.adopt(configuration)
@@ -211,7 +211,7 @@ class Failover:
 
     def _stand(self, store: Store, seen: View) -> None:
         self._active = store
-        store.reassert(View(), seen, is_own=True).add_done_callback(_log_failure)
+        store.recovery.reassert(View(), seen, is_own=True).add_done_callback(_log_failure)
         self._changed()
 
     def recovered(self) -> None:
@@ -243,7 +243,7 @@ class Failover:
         for deployment_id, (action, actor, reason, ttl_ms, at_s) in self._forced.items():
             left_ms = ttl_ms and ttl_ms - round((time.monotonic() - at_s) * 1000)
             if left_ms >= 0:
-                told = self.shared.tell_forced(deployment_id, action, actor, reason, left_ms)
+                told = self.shared.send_force(deployment_id, action, actor, reason, left_ms)
                 told.add_done_callback(_log_failure)
         self._forced.clear()
         self.shared.accounting.settle_up()
@@ -256,7 +256,7 @@ class Failover:
 
     def tell(self) -> asyncio.Future[list[int]]:
         """The shared store gets the live permits and the breakers that opened on the standby store."""
-        told = self.shared.reassert(self._seen, self._active.view)
+        told = self.shared.recovery.reassert(self._seen, self._active.view)
         told.add_done_callback(_log_failure)
         return told
 

@@ -127,9 +127,9 @@ class Standby:
 
     async def _divide(self, store: Store, replicas: int) -> None:
         self._version += 1
-        store.configuration = share(self._configuration, replicas, self._version)
+        store.policies.configuration = share(self._configuration, replicas, self._version)
         store.replicas = replicas
-        await store.configure()
+        await store.policies.write()
         self._replicas = replicas
 
     async def adopt(self, configuration: Configuration) -> None:

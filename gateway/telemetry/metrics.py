@@ -156,7 +156,9 @@ class Metrics:
             CounterMetricFamily, "pllm_state_deadline_misses", late, sum(each.deadlines_missed for each in shared)
         )
         lost = "Times that the shared store had lost its data"
-        yield _number(CounterMetricFamily, "pllm_state_epoch_changes", lost, sum(each.epoch_changes for each in shared))
+        yield _number(
+            CounterMetricFamily, "pllm_state_epoch_changes", lost, sum(each.recovery.epoch_changes for each in shared)
+        )
         duration = "From sending a script to its reply"
         yield from _histograms("pllm_script_seconds", duration, "script", together([each.latencies for each in shared]))
         running = "Version of the configuration that this replica runs; equal on all replicas"

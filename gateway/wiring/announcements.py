@@ -16,7 +16,7 @@ _PHASE = re.compile(rb"[a-z]{0,20}")
 def subscribe(stack: contextlib.AsyncExitStack, collaborators: Collaborators, reloader: Reloader) -> None:
     """Subscribes to the channels of the other replicas, until ``stack`` closes."""
     state, book, admission = collaborators.state, collaborators.tenancy.book, collaborators.routing.admission
-    state.failover.shared.heard_tenants = book.heard
+    state.failover.shared.on_tenants_version = book.heard
     keys = state.failover.shared.keys
     receivers: dict[bytes, Callable[[bytes], None]] = {
         **dict.fromkeys(state.freed, lambda message: admission.freed(_matched(_DEPLOYMENT, message))),

@@ -152,7 +152,7 @@ SHARED_STATE: Table = {
             "a call that is sent again may be granted twice",
         ),
     ),
-    "shared_state/store.py": (
+    "shared_state/recovery.py": (
         Slip(
             "            if chunks == 1 or not count:\n                position += 1",
             "            position += 1",
@@ -171,12 +171,16 @@ SHARED_STATE: Table = {
             STORE,
             "a store that lost its last seconds is not put right before the next heartbeat",
         ),
+    ),
+    "shared_state/connection/lost_calls.py": (
         Slip(
-            "if (was_sent or is_sent) and len(self._doubtful) < OWED_MOST:",
-            "if len(self._doubtful) < OWED_MOST:",
+            "if (was_sent or is_sent) and len(self._unconfirmed) < KEPT_MOST:",
+            "if len(self._unconfirmed) < KEPT_MOST:",
             STORE,
             "decisions that were never sent are asked for again",
         ),
+    ),
+    "shared_state/store.py": (
         Slip(
             "            self._answered = answered | self._answered\n            raise",
             "            raise",
@@ -184,7 +188,7 @@ SHARED_STATE: Table = {
             "streams that have begun count as hanging after a lost heartbeat",
         ),
         Slip(
-            "        self._pay()\n",
+            "        self._lost_calls.resend()\n",
             "",
             STORE,
             "grants and settles that were lost stay active until their lease ends",

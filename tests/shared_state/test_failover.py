@@ -237,7 +237,7 @@ async def test_replica_that_left_before_it_saw_a_new_epoch_tells_its_breakers(sh
         with RedisCli(shared.url) as cli:
             cli.do("HSET", KEYS.domain, "learning_until_ms", "0")  # the new epoch is no longer new at the return
         with stopped(shared):
-            state.failover.shared.view = View("the epoch before", state.failover.shared.view.breakers)
+            state.failover.shared.recovery.view = View("the epoch before", state.failover.shared.view.breakers)
             await state.fail(5)
             assert await state.state() == "open"
         await state.comes_back()
@@ -651,7 +651,7 @@ async def test_used_standby_store_is_replaced_by_an_empty_one(shared: EmbeddedSt
         await state.comes_back()
         await eventually(lambda: standby.store is not used and not standby.is_used)
         assert standby.store is not None
-        fresh = await standby.store.snapshot()
+        fresh = await standby.store.views.snapshot()
 
         assert (fresh.deployments[0].state, fresh.active) == ("closed", 0)
 

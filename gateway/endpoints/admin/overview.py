@@ -58,7 +58,7 @@ class Overview:
     async def replicas(self, request: Request) -> Response:
         """GET /v1/admin/replicas. `behind`: the replicas whose file is not the configuration in force."""
         self._access.authorize(request, "viewer")
-        replicas = await _in_time(self._store.active.roster())
+        replicas = await _in_time(self._store.active.views.roster())
         behind = [each.id for each in replicas if each.is_behind]
         return answered({"replicas": replicas, "state": self._store.worst.state, "behind": behind})
 

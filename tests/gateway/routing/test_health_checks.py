@@ -55,7 +55,7 @@ async def tripped(url: str) -> AsyncIterator[OpenedState]:
 
 async def is_over(state: OpenedState) -> bool:
     """Whether the next request would be the probe."""
-    return (await state.store.snapshot()).deployments[0].wait_ms == 0
+    return (await state.store.views.snapshot()).deployments[0].wait_ms == 0
 
 
 async def looked(checks: HealthChecks) -> None:
@@ -125,7 +125,7 @@ def test_any_other_answer_changes_nothing(store: EmbeddedStore, raw: RawProvider
     async def run() -> None:
         async with tripped(store.url) as state:
             await looked(HealthChecks([deployment(raw)], Failover(state.store, None)))
-            stored = (await state.store.snapshot(2)).deployments[0].stored
+            stored = (await state.store.views.snapshot(2)).deployments[0].stored
 
             assert not await is_over(state)
             assert (len(raw.requests), stored["check_status"]) == (1, status[:3])
