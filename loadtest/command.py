@@ -17,11 +17,11 @@ from loadtest.load.crew import Crew
 from loadtest.load.flags import Options, parse_flags
 from loadtest.load.open_files import allow_many
 from loadtest.load.runner import Result
-from loadtest.load.share import Part, ignore, render_sample
+from loadtest.load.share import ProcessShare, ignore, render_sample
 from loadtest.load.worker import Progress
 from loadtest.report.cluster_events import Event, EventsUnknown, fetch_events
 from loadtest.report.html import render_page
-from loadtest.report.output import Paper, open_standard_streams
+from loadtest.report.output import Output, open_standard_streams
 from loadtest.report.summary import Summary, summarise
 from loadtest.report.text import render_plan, render_table
 
@@ -32,13 +32,13 @@ SHOW_S = 1.0
 def main(arguments: Sequence[str]) -> int:
     open_standard_streams()
     options = parse_flags(arguments)
-    paper = Paper()
-    paper.print(render_plan(options.target, options.load))
-    if paper.is_lost:
+    output = Output()
+    output.print(render_plan(options.target, options.load))
+    if output.is_lost:
         return INTERRUPTED
     allow_many()
-    summary = uvloop.run(run(options, paper))
-    paper.print("\n" + render_table(summary))
+    summary = uvloop.run(run(options, output))
+    output.print("\n" + render_table(summary))
     is_kept = _keep(options, summary)
     return choose_exit_code(summary, options) if is_kept or summary.is_interrupted else 1
 
@@ -74,42 +74,42 @@ def draw_page(options: Options, summary: Summary) -> str:
     return render_page(plan, summary, events, note)
 
 
-async def run(options: Options, paper: Paper) -> Summary:
+async def run(options: Options, output: Output) -> Summary:
     """Ends early, with what has been measured so far, at SIGINT or SIGTERM."""
-    drive = _run_crew if options.processes > 1 else _run_alone
-    result, is_interrupted = await drive(options, paper)
+    run_load = _run_crew if options.processes > 1 else _run_alone
+    result, is_interrupted = await run_load(options, output)
     return summarise(options.target, options.load, result, is_interrupted=is_interrupted)
 
 
-async def _run_alone(options: Options, paper: Paper) -> tuple[Result, bool]:
-    async with Part(
-        options, (lambda sample: paper.print(render_sample(sample))) if options.is_verbose else ignore
-    ) as part:
+async def _run_alone(options: Options, output: Output) -> tuple[Result, bool]:
+    async with ProcessShare(
+        options, (lambda sample: output.print(render_sample(sample))) if options.is_verbose else ignore
+    ) as share:
 
-        async def drive() -> None:
-            await part.warm_up()
-            await part.measure()
+        async def run_share() -> None:
+            await share.warm_up()
+            await share.measure()
 
         def progress() -> Progress:
-            return Progress(part.run.measurement.ok, part.run.measurement.failed, part.run.unfinished)
+            return Progress(share.runner.measurement.ok, share.runner.measurement.failed, share.runner.unfinished)
 
-        is_interrupted = await _is_interrupted(asyncio.create_task(drive()), progress, paper)
-    return part.run.result(), is_interrupted
+        is_interrupted = await _is_interrupted(asyncio.create_task(run_share()), progress, output)
+    return share.runner.result(), is_interrupted
 
 
-async def _run_crew(options: Options, paper: Paper) -> tuple[Result, bool]:
-    crew = Crew(options, paper.print)
-    is_interrupted = await _is_interrupted(asyncio.create_task(crew.drive()), lambda: crew.progress, paper)
+async def _run_crew(options: Options, output: Output) -> tuple[Result, bool]:
+    crew = Crew(options, output.print)
+    is_interrupted = await _is_interrupted(asyncio.create_task(crew.run()), lambda: crew.progress, output)
     return crew.result(), is_interrupted
 
 
-async def _is_interrupted(driving: asyncio.Task[None], progress: Callable[[], Progress], paper: Paper) -> bool:
+async def _is_interrupted(running: asyncio.Task[None], progress: Callable[[], Progress], output: Output) -> bool:
     showing = asyncio.create_task(_show(progress))
-    paper.when_lost = driving.cancel
+    output.when_lost = running.cancel
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, driving.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     try:
-        await driving
+        await running
     except asyncio.CancelledError:
         return True
     finally:

@@ -64,8 +64,10 @@ class Replica:
         self._jitter = random.Random().uniform
 
     async def start(self) -> None:
-        """Raises StateError; a shared store that is away is none where a standby can do its work."""
-        await self._failover.prepare(1)
+        """Raises StateError, unless a standby store can take the place of a shared store that is away. A standby store
+        that is not ready yet is tried again at each beat.
+        """
+        await self._prepare()
         try:
             await self._check_once()
             await self._failover.shared.recovery.restore()

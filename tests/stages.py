@@ -18,7 +18,7 @@ from gateway.routing.answer import Answer
 from gateway.routing.catalog import Catalog
 from gateway.routing.tracing import Tracer
 from gateway.telemetry.logs import Lines
-from gateway.telemetry.request_counters import Measures
+from gateway.telemetry.request_counters import RequestCounters
 from gateway.telemetry.request_log import RequestLine, RequestLog
 from gateway.upstream.stream_progress import Progress
 from shared_state.calls import replies
@@ -102,7 +102,7 @@ def stages() -> dict[str, Callable[[], Any]]:
     permit = replies.acquired(granted, "t", ask, plan.ids)
     assert isinstance(permit, Permit)
     ending = Ending(Outcome.SUCCESS, 100, 9, tokens=18)
-    measures, tracer, log = Measures(), Tracer(), RequestLog(NoLines())
+    counters, tracer, log = RequestCounters(), Tracer(), RequestLog(NoLines())
 
     by_sha = {script.sha.encode(): Histogram(SCRIPT_S) for script in scripts.values()}
     packed = calls.acquire(plan, "r.plain.1", ask)
@@ -137,10 +137,10 @@ def stages() -> dict[str, Callable[[], Any]]:
         "settle: packed": lambda: calls.settle(permit, ending),
         "a plain reply's tokens": lambda: tokens_of(Kind.CHAT, REPLY),
         "a stream's chunk": lambda: Progress(Kind.CHAT).see(CHUNK),
-        "metrics": lambda: measures.served(answer, "gpt-4", 50, True, 0.2, 0.0005),
-        "metrics, with a trace": lambda: measures.served(answer, "gpt-4", 50, True, 0.2, 0.0005, "ab" * 16),
+        "metrics": lambda: counters.served(answer, "gpt-4", 50, True, 0.2, 0.0005),
+        "metrics, with a trace": lambda: counters.served(answer, "gpt-4", 50, True, 0.2, 0.0005, "ab" * 16),
         "metrics, a script's time": lambda: by_sha[call.sha].observe(0.0005),
-        "metrics, a stream's chunk": lambda: measures.gap("gpt-4-a").observe(0.02),
+        "metrics, a stream's chunk": lambda: counters.gap("gpt-4-a").observe(0.02),
         "log line": logged,
         "traces, switched off": untraced,
     }

@@ -1,4 +1,4 @@
-"""What the cluster knows, for Prometheus: the same from every replica that can reach the store."""
+"""The cluster's metrics for Prometheus. Every replica that reaches the store shows the same values."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import cast
@@ -16,45 +16,47 @@ _DOMAIN = (
     ("pllm_active_requests", "Active requests in the cluster", "active"),
     ("pllm_replicas_alive", "Replicas whose heartbeat is fresh", "replicas_alive"),
     ("pllm_healthy_ratio", "Share of healthy deployments", "healthy_ratio"),
-    ("pllm_retry_budget", "Further attempts that the cluster may make now", "retry_tokens"),
+    ("pllm_retry_budget", "Retries that the cluster may make now", "retry_tokens"),
 )
 _DEPLOYMENT = (
     ("health_score", "0 to 100"),
     ("active", "Active requests"),
     ("limit", "Concurrency limit in force"),
-    ("trips", "Times in a row that the breaker opened"),
-    ("rpm_headroom", "Share of a minute's requests that is left"),
-    ("tpm_headroom", "Share of a minute's tokens that is left"),
+    ("trips", "Consecutive times that the breaker opened"),
+    ("rpm_headroom", "Unused share of the requests per minute"),
+    ("tpm_headroom", "Unused share of the tokens per minute"),
 )
 _FORECAST = (
-    ("arrivals_per_minute", "Arrivals a minute that are foreseen", "arrivals_ahead", 1.0),
-    ("latency_seconds", "Foreseen time for which a call holds its permit", "latency_ahead", 0.001),
-    ("utilisation", "Foreseen share of the limit", "utilisation", 1.0),
-    ("trust", "How far the forecast is trusted, 0 to 1", "trust", 1.0),
+    ("arrivals_per_minute", "Forecast of arrivals per minute", "arrivals_ahead", 1.0),
+    ("latency_seconds", "Forecast of the time for which a call holds its permit", "latency_ahead", 0.001),
+    ("utilisation", "Forecast share of the limit that is in use", "utilisation", 1.0),
+    ("trust", "Weight of the forecast in decisions, 0 to 1", "trust", 1.0),
 )
 _GUESSES = (("forecast", ""), ("last_hour", "_hour"), ("last_week", "_week"))
 
 
 _SCALING = (
-    ("pllm_desired_replicas", "Replicas that there should be", "desired"),
-    ("pllm_autoscale_wanted_replicas", "Replicas that the load asks for now", "wanted"),
-    ("pllm_autoscale_average", "Requests to carry, on average of the last seconds", "average"),
-    ("pllm_autoscale_peak", "The highest average within scale_down_delay", "peak"),
+    ("pllm_desired_replicas", "Number of replicas that the cluster should have", "desired"),
+    ("pllm_autoscale_wanted_replicas", "Replicas that the present load needs", "wanted"),
+    ("pllm_autoscale_average", "Average number of active and waiting requests in the last seconds", "average"),
+    ("pllm_autoscale_peak", "Highest average within scale_down_delay", "peak"),
     ("pllm_autoscale_waiting", "Requests that wait on all replicas", "waiting"),
-    ("pllm_autoscale_limit", "Requests that the deployments that are well can serve at once", "limit"),
+    ("pllm_autoscale_limit", "Concurrent requests that the healthy deployments can serve", "limit"),
 )
 
 _BUDGET = (
-    ("limit", "Budget of its period, in the currency of the prices", "amount"),
-    ("spent", "Of the budget, what was spent in this period", "spent"),
-    ("reserved", "Of the budget, what calls under way may cost at most", "reserved"),
+    ("limit", "Budget of a period, in the currency of the prices", "amount"),
+    ("spent", "Amount spent in this period", "spent"),
+    ("reserved", "Highest possible cost of the calls in progress", "reserved"),
 )
-_HEADROOM = ("Share of a minute's requests that the tenant has left", "Share of a minute's tokens that it has left")
+_HEADROOM = ("Unused share of the tenant's requests per minute", "Unused share of the tenant's tokens per minute")
 
 
 class ClusterMetrics:
-    """``ledger``: as it was read with the last heartbeat, so that a scrape asks the store for none of it; ``scaling``:
-    what the store last said of it, if it is known; ``region``: of this replica.
+    """Renders the cluster's metrics.
+
+    ``ledger``: as the last heartbeat read it, so a scrape needs no call to the store; ``scaling``: returns the latest
+    signal, None while it is unknown; ``region``: this replica's.
     """
 
     def __init__(
@@ -67,14 +69,16 @@ class ClusterMetrics:
         self._ledger = ledger
         self._scaling = scaling
         self._region = region
-        self.adopt(deployments)
+        self.replace_deployments(deployments)
 
-    def adopt(self, deployments: Iterable[DeploymentSettings]) -> None:
+    def replace_deployments(self, deployments: Iterable[DeploymentSettings]) -> None:
         self._deployments = tuple(deployments)
         self._away = {each.id: each.region for each in self._deployments if each.region and each.region != self._region}
 
     def spilled(self, attempts: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
-        """Calls from this replica's region to each of the others, of those by deployment and outcome."""
+        """Returns the number of calls from this replica's region to each other region, by (from, to).
+        ``attempts``: calls by deployment and outcome.
+        """
         calls: dict[tuple[str, str], int] = {}
         for (deployment_id, _), count in attempts.items():
             to = self._away.get(deployment_id)
@@ -83,7 +87,7 @@ class ClusterMetrics:
         return calls
 
     def collect(self, snapshot: DomainSnapshot | None) -> Iterator[Metric]:
-        """Nothing but names while the store cannot be asked."""
+        """Yields the metrics; without a ``snapshot``, those that need no call to the store."""
         for part in pieces(self._deployments):
             info = GaugeMetricFamily("pllm_deployment_info", "1", labels=["deployment", "model", "provider"])
             for entry in part:
@@ -107,7 +111,9 @@ class ClusterMetrics:
     def _round_trips(self, deployments: Iterable[DeploymentSnapshot]) -> Iterator[Metric]:
         for piece in pieces([each for each in deployments if each.rtt_ms is not None]):
             family = GaugeMetricFamily(
-                "pllm_round_trip_seconds", "From this replica's region to a deployment", labels=["region", "deployment"]
+                "pllm_round_trip_seconds",
+                "Round trip from this replica's region to a deployment",
+                labels=["region", "deployment"],
             )
             for each in piece:
                 family.add_metric([self._region or "", each.id], (each.rtt_ms or 0.0) / 1000)
@@ -115,7 +121,7 @@ class ClusterMetrics:
 
 
 def _gauges(fields: Iterable[tuple[str, str, str]], values: object) -> Iterator[Metric]:
-    """None where there are no values."""
+    """Yields nothing where there are no ``values``."""
     for name, help_text, field in fields if values else ():
         family = GaugeMetricFamily(name, help_text)
         family.add_metric([], getattr(values, field))
@@ -123,7 +129,7 @@ def _gauges(fields: Iterable[tuple[str, str, str]], values: object) -> Iterator[
 
 
 def _budgets(ledger: Ledger) -> Iterator[Metric]:
-    """A scope is `domain` or `tenant:<name>`: names that operators have given."""
+    """A scope is `domain` or `tenant:<name>`, both named by operators."""
     shown = budgets_shown(ledger)
     for name, help_text, field in _BUDGET:
         for piece in pieces(shown.items()):
@@ -152,13 +158,13 @@ def _breakers(deployments: Iterable[DeploymentSnapshot]) -> Iterator[Metric]:
                 state.add_metric([each.id, name], float(each.state == name))
         yield state
     for piece in pieces(deployments):
-        moves = CounterMetricFamily("pllm_deployment_transitions", "Moves of the breaker", labels=["deployment"])
+        moves = CounterMetricFamily("pllm_deployment_transitions", "Transitions of the breaker", labels=["deployment"])
         for each in piece:
             moves.add_metric([each.id], each.generation)
         yield moves
     for piece in pieces(deployments):
         probes = GaugeMetricFamily(
-            "pllm_deployment_probes", "Probes of this half-open time", labels=["deployment", "step"]
+            "pllm_deployment_probes", "Probes since the breaker became half open", labels=["deployment", "step"]
         )
         for each in piece:
             probes.add_metric([each.id, "issued"], each.probes_issued)
@@ -167,7 +173,9 @@ def _breakers(deployments: Iterable[DeploymentSnapshot]) -> Iterator[Metric]:
 
 
 def _forecasts(deployments: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
-    """Nothing where the forecast is off. Errors: mean absolute ones of a week's hours, beside two naive guesses."""
+    """Yields nothing where the forecast is off. Errors are mean absolute errors over the hours of a week, next to those
+    of two naive guesses.
+    """
     if not deployments:
         return
     for name, help_text, field, unit in _FORECAST:

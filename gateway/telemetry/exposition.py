@@ -1,5 +1,6 @@
-"""Metrics as text, a piece at a time: hundreds of deployments make tens of thousands of lines, and no answer may wait
-until all of them are written.
+"""Metrics as text, rendered piece by piece.
+
+Hundreds of deployments make tens of thousands of lines, and no other response may wait until all of them are written.
 """
 
 import asyncio
@@ -30,32 +31,34 @@ class _Piece(Collector):
 
 
 def pieces(items: Iterable[_Item]) -> Iterator[Sequence[_Item]]:
-    """All of them as they are now, a few at a time; of nothing one empty piece, because a metric without series has
-    its head all the same.
+    """Yields a copy of ``items``, a few at a time. An empty input gives one empty piece, because a metric without
+    series still has its HELP and TYPE lines.
     """
-    held = list(items)
-    for start in range(0, len(held) or 1, PIECE):
-        yield held[start : start + PIECE]
+    copied = list(items)
+    for start in range(0, len(copied) or 1, PIECE):
+        yield copied[start : start + PIECE]
 
 
 def content_type(accept: str) -> str:
-    """OpenMetrics, which alone has exemplars, for who names it as Prometheus does; else the older text."""
+    """Returns OpenMetrics, the only format with exemplars, where the Accept header names it; else the older text."""
     return OPEN_METRICS if "application/openmetrics-text" in accept else TEXT
 
 
 async def exposition(metrics: Iterable[Metric], kind: str) -> bytes:
-    """``metrics``: one that has the name of the one before continues it. ``kind``: a content type of the above."""
+    """Returns the text of all metrics. A metric with the name of the one before it continues that one. ``kind``:
+    TEXT or OPEN_METRICS.
+    """
     written, name = [], ""
     for metric in metrics:
-        told = _told(metric, kind)
-        written.append(told.split(b"\n", 2)[2] if metric.name == name else told)
+        rendered = _rendered(metric, kind)
+        written.append(rendered.split(b"\n", 2)[2] if metric.name == name else rendered)
         name = metric.name
         await asyncio.sleep(0)
     return b"".join(written) + (_END if kind == OPEN_METRICS else b"")
 
 
-def _told(metric: Metric, kind: str) -> bytes:
+def _rendered(metric: Metric, kind: str) -> bytes:
     if kind == OPEN_METRICS:
-        # Our names need no escaping; to look for what does costs as much as all the rest.
+        # Our names need no escaping, and the search for names that do costs as much as all the rest.
         return _open_metrics(_Piece(metric), escaping=ALLOWUTF8).removesuffix(_END)
     return text(_Piece(metric))

@@ -1,7 +1,7 @@
 """Log lines: JSON where a program reads them, plain text on a terminal.
 
-A thread of their own writes them, out of a queue that drops what is too much and says how much: whoever reads the pipe
-may stop doing so, and a request must not wait for that.
+A separate thread writes them from a bounded queue, which drops the excess and logs how much was dropped: the reader of
+the pipe may stall, and no request may wait for it.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import msgspec
 
 from gateway.configuration.redaction import Redaction
 
-WAITING_MOST = 20_000  # lines that nobody has taken yet
+WAITING_MOST = 20_000  # lines not yet written
 PIPE_WHOLE = 4096  # bytes: POSIX's PIPE_BUF on Linux
 PAUSE_S = 0.05  # between two writes: many lines go out as one
 CLOSE_MOST_S = 1.0
@@ -31,13 +31,13 @@ def _second(second: int) -> str:
 
 
 def timestamp(at_s: float) -> str:
-    """RFC 3339 in UTC, to the millisecond."""
+    """Returns a Unix time as RFC 3339 in UTC, with milliseconds."""
     whole = int(at_s)
     return f"{_second(whole)}.{int((at_s - whole) * 1000):03d}Z"
 
 
 def _parts(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Whole lines, as many as a pipe takes at once: several processes may write into the same one."""
+    """Yields whole lines in parts that a pipe accepts atomically: several processes may share one pipe."""
     part = b""
     for line in lines:
         if part and len(part) + len(line) >= PIPE_WHOLE:
@@ -49,7 +49,7 @@ def _parts(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class Lines:
-    """Takes lines at any speed and writes them as fast as they are read. ``is_plain``: people read them."""
+    """Accepts lines at any rate and writes them as fast as the reader takes them. ``is_plain``: text for people."""
 
     def __init__(self, out: BinaryIO, is_plain: bool) -> None:
         self._out = out
@@ -80,20 +80,20 @@ class Lines:
                 for part in _parts(lines):
                     self._out.write(part)
                     self._out.flush()
-            except (OSError, ValueError):  # nobody reads it any more
+            except (OSError, ValueError):  # the pipe has no reader any more
                 self.dropped += len(lines)
             if not self._is_closing:
                 time.sleep(PAUSE_S)
 
     def close(self) -> None:
-        """Writes what is left, unless that takes too long."""
+        """Writes the remaining lines, but waits for one second at most."""
         self._is_closing = True
         self._is_wanted.set()
         self._thread.join(CLOSE_MOST_S)
 
 
 class LineLogging(logging.Handler):
-    """Python's log records as lines."""
+    """Turns Python's log records into lines."""
 
     def __init__(self, lines: Lines, redact: Redaction) -> None:
         super().__init__()
@@ -103,22 +103,22 @@ class LineLogging(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             message = self._redact(record.getMessage())
-            shown = self._redact(logging.Formatter().formatException(record.exc_info)) if record.exc_info else ""
+            traced = self._redact(logging.Formatter().formatException(record.exc_info)) if record.exc_info else ""
         except Exception:
             self.handleError(record)
             return
         level = record.levelname.lower()
         if self._lines.is_plain:
-            text = f"{timestamp(record.created)} {level} {record.name} {message}" + (f"\n{shown}" if shown else "")
+            text = f"{timestamp(record.created)} {level} {record.name} {message}" + (f"\n{traced}" if traced else "")
             self._lines.put(text.encode(errors="replace"))
             return
         fields = {"time": timestamp(record.created), "level": level, "logger": record.name, "message": message}
-        self._lines.put(msgspec.json.encode(fields | ({"exception": shown} if shown else {})))
+        self._lines.put(msgspec.json.encode(fields | ({"exception": traced} if traced else {})))
 
 
 @contextlib.contextmanager
 def written(redact: Redaction) -> Iterator[Lines]:
-    """All logging goes to stderr as lines, as long as the block lasts."""
+    """Sends all logging to stderr as lines within the block."""
     lines = Lines(sys.stderr.buffer, is_plain=sys.stderr.isatty())
     handler, root = LineLogging(lines, redact), logging.getLogger()
     before = root.handlers[:]

@@ -1,16 +1,16 @@
-"""How late this process's event loop is: every answer waits for it, and nothing else shows when it is too busy."""
+"""The lag of this process's event loop. Every response waits for the loop, and no other figure shows its overload."""
 
 import asyncio
 
 from shared_state.histogram import Histogram
 
 EVERY_S = 0.25
-SATURATED_S = 0.5  # by which the loop is late, twice in a row: a process that was stopped once is not saturated
+SATURATED_S = 0.5  # of lag, twice in a row: a process that was paused once is not saturated
 LAG_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
 class LoopLag:
-    """``lags``: by how much a timer came too late, four times a second."""
+    """Measures four times a second how late a timer fires. ``lags``: a histogram of it, in seconds."""
 
     def __init__(self) -> None:
         self.lags = Histogram(LAG_S)
@@ -28,7 +28,7 @@ class LoopLag:
         self._timer = self._loop.call_at(self._due, self._tick)
 
     def is_saturated(self) -> bool:
-        """More requests would only wait: each costs a seventh when it is shed from its bytes."""
+        """Returns whether more requests would only wait. Shedding one before it is parsed costs a seventh as much."""
         return self._late_ticks >= 2
 
     def stop(self) -> None:

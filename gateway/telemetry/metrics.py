@@ -1,11 +1,13 @@
-"""What this replica tells Prometheus of itself. Read from its owners at each scrape, so that counting costs a request
-little; every label is a name of the configuration or of this program, so that no client can make more of them.
+"""This replica's metrics for Prometheus.
+
+Each scrape reads the numbers from their owners, so counting costs a request little. Every label is a name from the
+configuration or from this program, so no client can create new series.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -15,71 +17,60 @@ from gateway.configuration.money import CostSettings
 from gateway.configuration.settings import Settings
 from gateway.http import tls_counts
 from gateway.http.surplus_calls import surplus_calls
-from gateway.reload.reloader import Reloader
 from gateway.routing.queueing import Queue
 from gateway.telemetry.cluster_metrics import ClusterMetrics
 from gateway.telemetry.exposition import pieces
 from gateway.telemetry.loop_lag import LoopLag
-from gateway.telemetry.request_counters import Measures, TracedHistogram
+from gateway.telemetry.request_counters import ClientRetries, RequestCounters, TracedHistogram
 from shared_state import background, subscription
 from shared_state.blocks import BlockCounts
 from shared_state.failover import Failover
 from shared_state.histogram import Histogram, together
+from shared_state.in_force import InForce
 from shared_state.snapshots import DomainSnapshot
 
 OVERLOADED = "503", "server_is_overloaded"
 SHED_REASONS = ("active_requests", "healthy_ratio", "failure_rate")
 
 
-class ClientRetries:
-    """Requests that, as their SDK says, were sent before: load that grows when answers fail."""
+class Sources(NamedTuple):
+    """The owners of this replica's numbers."""
 
-    def __init__(self) -> None:
-        self.count = 0
-
-    def see(self, retry_count: bytes | None) -> None:
-        """The header `x-stainless-retry-count` of one request."""
-        if retry_count is not None and retry_count.strip(b"0").isdigit():
-            self.count += 1
+    failover: Failover
+    retries: ClientRetries
+    counters: RequestCounters
+    queues: Mapping[str, Queue]  # by model
+    attempts: Mapping[tuple[str, str], int]  # by deployment and outcome
+    lag: LoopLag
+    in_force: InForce  # the configuration in force
+    reloads: Mapping[str, int]  # by result
 
 
 class Metrics:
-    """``queues``: those of this replica, by model; ``attempts``: by deployment and outcome; ``reloader``: tells
-    which configuration is in use.
-    """
+    """Renders the metrics of one replica, with those of the cluster that it can read."""
 
-    def __init__(
-        self,
-        failover: Failover,
-        retries: ClientRetries,
-        measures: Measures,
-        queues: Mapping[str, Queue],
-        attempts: Mapping[tuple[str, str], int],
-        lag: LoopLag,
-        cluster: ClusterMetrics,
-        reloader: Reloader,
-        settings: Settings,
-    ) -> None:
-        self._reloader = reloader
-        self._failover = failover
-        self._measures = measures
-        self._queues = queues
-        self._attempts = attempts
-        self._retries = retries
-        self._lag = lag
+    def __init__(self, sources: Sources, cluster: ClusterMetrics, settings: Settings) -> None:
+        self._failover = sources.failover
+        self._retries = sources.retries
+        self._counters = sources.counters
+        self._queues = sources.queues
+        self._attempts = sources.attempts
+        self._lag = sources.lag
+        self._in_force = sources.in_force
+        self._reloads = sources.reloads
         self._cluster = cluster
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         GCCollector(registry=self._process)
-        self.adopt(settings)
+        self.apply_settings(settings)
 
-    def adopt(self, settings: Settings) -> None:
+    def apply_settings(self, settings: Settings) -> None:
         self._prices = {entry.id: entry.cost for entry in settings.model_list if entry.cost != CostSettings()}
-        self._cluster.adopt(settings.model_list)
+        self._cluster.replace_deployments(settings.model_list)
 
     def collect(self, snapshot: DomainSnapshot | None) -> Iterator[Metric]:
-        """All metrics, large ones in pieces that follow each other; those of the cluster from its snapshot, if there is
-        one.
+        """Yields all metrics. A large one comes in consecutive pieces. ``snapshot``: the cluster's state; without it
+        the metrics that depend on it are left out.
         """
         yield from self._collect_requests()
         yield from self._collect_latencies()
@@ -90,10 +81,10 @@ class Metrics:
         yield from self._process.collect()
 
     def _collect_requests(self) -> Iterator[Metric]:
-        own = self._measures
+        own = self._counters
         labels = ("model", "deployment", "outcome", "class")
         yield from _counter(
-            "pllm_requests", "Requests that got an answer, or whose client left first", labels, own.requests
+            "pllm_requests", "Requests that got an answer or whose client disconnected first", labels, own.requests
         )
         refused = {**own.refused, OVERLOADED: own.refused[OVERLOADED] + surplus_calls.count}
         yield from _counter("pllm_errors", "Requests that got an error of the gateway", ("status", "code"), refused)
@@ -101,24 +92,24 @@ class Metrics:
         yield from _counter("pllm_fallbacks", "Requests that another model served", ("from", "to"), own.fallbacks)
         tokens = ("deployment", "direction", "class")
         yield from _counter("pllm_tokens", "Tokens as providers counted them", tokens, own.tokens)
-        cost = "What those tokens cost by the prices of the configuration, in its currency"
+        cost = "Cost of those tokens at the configured prices, in their currency"
         yield from _counter("pllm_cost", cost, ("deployment", "class"), self._cost())
         yield from _counter("pllm_attempts", "Calls of providers", ("deployment", "outcome"), self._attempts)
-        spilled = "Calls of providers that this region had no room for, or no deployment"
+        spilled = "Provider calls sent to another region because this one had no deployment or no capacity"
         yield from _counter("pllm_spilled", spilled, ("from", "to"), self._cluster.spilled(self._attempts))
-        again = "Requests that their clients had sent before"
+        again = "Requests that clients had sent before"
         yield _number(CounterMetricFamily, "pllm_client_retries", again, self._retries.count)
 
     def _cost(self) -> dict[tuple[str, str], float]:
         cost: dict[tuple[str, str], float] = {}
-        for (deployment_id, direction, kind), count in self._measures.tokens.items():
+        for (deployment_id, direction, kind), count in self._counters.tokens.items():
             if deployment_id in self._prices:
                 spent = count * _price(self._prices[deployment_id], direction)
                 cost[deployment_id, kind] = cost.get((deployment_id, kind), 0.0) + spent
         return cost
 
     def _collect_latencies(self) -> Iterator[Metric]:
-        own = self._measures
+        own = self._counters
         for name, help_text, by_deployment in (
             ("pllm_answer_duration_seconds", "From a request to the last byte of its answer", own.answers),
             ("pllm_first_byte_seconds", "From the call of a provider to its first event", own.first_bytes),
@@ -126,9 +117,9 @@ class Metrics:
         ):
             yield from _histograms(name, help_text, "deployment", by_deployment)
         for name, help_text, histogram in (
-            ("pllm_overhead_seconds", "What the gateway adds before an answer", own.overhead),
-            ("pllm_decision_seconds", "Of it, waiting for the store's decisions", own.decision),
-            ("pllm_event_loop_lag_seconds", "How late this process comes to what is due", self._lag.lags),
+            ("pllm_overhead_seconds", "Time that the gateway adds before an answer", own.overhead),
+            ("pllm_decision_seconds", "Part of that time spent waiting for the store's decisions", own.decision),
+            ("pllm_event_loop_lag_seconds", "Delay of timers in this process's event loop", self._lag.lags),
         ):
             family = HistogramMetricFamily(name, help_text)
             family.add_metric([], _buckets(histogram), histogram.total_s)
@@ -137,11 +128,11 @@ class Metrics:
     def _collect_queues(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily("pllm_queue_waiting", "Requests that wait on this replica", labels=["model"])
         overloaded = GaugeMetricFamily(
-            "pllm_queue_overloaded", "1 while even the luckiest waits for too long", labels=["model"]
+            "pllm_queue_overloaded", "1 while even the shortest wait in the queue is too long", labels=["model"]
         )
-        granted = CounterMetricFamily("pllm_queue_granted", "Requests whose turn came", labels=["model"])
+        granted = CounterMetricFamily("pllm_queue_granted", "Requests that obtained a deployment", labels=["model"])
         dropped = CounterMetricFamily("pllm_queue_dropped", "Requests that waited for too long", labels=["model"])
-        refused = CounterMetricFamily("pllm_queue_refused", "Requests for which there was no place", labels=["model"])
+        refused = CounterMetricFamily("pllm_queue_refused", "Requests that found the queue full", labels=["model"])
         for model, queue in self._queues.items():
             waiting.add_metric([model], queue.waiting)
             overloaded.add_metric([model], float(queue.is_overloaded))
@@ -150,44 +141,44 @@ class Metrics:
             refused.add_metric([model], queue.refused_count)
         yield from (waiting, overloaded, granted, dropped, refused)
         waits = {model: queue.waits for model, queue in self._queues.items()}
-        yield from _histograms("pllm_queue_wait_seconds", "How long those waited whose turn came", "model", waits)
+        yield from _histograms("pllm_queue_wait_seconds", "Time in the queue of granted requests", "model", waits)
 
     def _collect_state(self) -> Iterator[Metric]:
         failover, parts = self._failover, self._failover.parts
         shared = [each.shared for each in parts.values()]
-        in_use = "1 while decisions come from the standby store, of any routing domain, else 0"
+        in_use = "1 while the standby store decides for any routing domain, else 0"
         yield _number(GaugeMetricFamily, "pllm_state_standby", in_use, float(failover.worst.state == "standby"))
-        what = "Times that this replica went from one store to the other"
-        yield from _counter(
-            "pllm_state_switches", what, ("to", "reason"), _sum(each.switches for each in parts.values())
-        )
+        switched = "Times that this replica switched from one store to the other"
+        switches = _sum(each.switches for each in parts.values())
+        yield from _counter("pllm_state_switches", switched, ("to", "reason"), switches)
         late = "Calls that the shared store did not answer in time"
         yield _number(
             CounterMetricFamily, "pllm_state_deadline_misses", late, sum(each.deadlines_missed for each in shared)
         )
-        lost = "Times that the shared store had lost what it knew"
+        lost = "Times that the shared store had lost its data"
         yield _number(
             CounterMetricFamily, "pllm_state_epoch_changes", lost, sum(each.recovery.epoch_changes for each in shared)
         )
-        taken = "From the sending of a script to its reply"
-        yield from _histograms("pllm_script_seconds", taken, "script", together([each.latencies for each in shared]))
-        running = "Version of the configuration that this replica runs: the same on all of them"
-        yield _number(GaugeMetricFamily, "pllm_configuration_version", running, self._reloader.version)
-        behind = "1 while the configuration in force is another one than the file of this replica, else 0"
-        yield _number(GaugeMetricFamily, "pllm_config_behind", behind, float(self._reloader.is_behind))
-        ended = {(result,): count for result, count in self._reloader.counts.items()}
+        duration = "From sending a script to its reply"
+        yield from _histograms("pllm_script_seconds", duration, "script", together([each.latencies for each in shared]))
+        running = "Version of the configuration that this replica runs; equal on all replicas"
+        yield _number(GaugeMetricFamily, "pllm_configuration_version", running, self._in_force.version)
+        behind = "1 while this replica's file differs from the configuration in force, else 0"
+        yield _number(GaugeMetricFamily, "pllm_config_behind", behind, float(self._in_force.is_behind))
+        ended = {(result,): count for result, count in self._reloads.items()}
         yield from _counter("pllm_configuration_reloads", "Reloads of the configuration", ("result",), ended)
         yield from _blocks(failover.block_counts)
         failed = {(task,): count for task, count in background.failures.items()}
         yield from _counter("pllm_task_failures", "Background tasks that failed, and defects", ("task",), failed)
-        senseless = {(channel,): count for channel, count in subscription.ignored.items()}
-        yield from _counter("pllm_news_ignored", "Messages in the store that no replica sends", ("channel",), senseless)
+        ignored = {(channel,): count for channel, count in subscription.ignored.items()}
+        what = "Messages ignored because no replica sends messages of this form"
+        yield from _counter("pllm_news_ignored", what, ("channel",), ignored)
         shedding = GaugeMetricFamily(
             "pllm_should_shed_load", "1 for each reason to shed load that holds in the cluster", labels=["reason"]
         )
-        held = {reason for each in parts.values() for reason in each.active.shed_reasons}
+        reasons = {reason for each in parts.values() for reason in each.active.shed_reasons}
         for reason in SHED_REASONS:
-            shedding.add_metric([reason], float(reason in held))
+            shedding.add_metric([reason], float(reason in reasons))
         yield shedding
 
 
@@ -195,12 +186,12 @@ def _collect_tls() -> Iterator[Metric]:
     if not tls_counts.counts.expires_at_s:
         return
     counts = tls_counts.counts
-    ends = "When the first certificate of the chain in use ends, in seconds since 1970"
+    ends = "Time at which the first certificate of the chain in use expires, in seconds since 1970"
     yield _number(GaugeMetricFamily, "pllm_tls_certificate_expires_timestamp_seconds", ends, counts.expires_at_s)
     reloads = {(result,): count for result, count in counts.reloads.items()}
     yield from _counter("pllm_tls_reloads", "Times that the files of server.tls had changed", ("result",), reloads)
     failed = {(reason,): count for reason, count in counts.failed.items()}
-    yield from _counter("pllm_tls_handshakes_failed", "TLS connections that did not come about", ("reason",), failed)
+    yield from _counter("pllm_tls_handshakes_failed", "TLS handshakes that failed", ("reason",), failed)
 
 
 def _sum(counts: Iterable[Mapping[Any, int]]) -> Counter[Any]:
@@ -214,15 +205,15 @@ def _blocks(counts: BlockCounts | None) -> Iterator[Metric]:
     if counts is None:
         return
     steps = {(step,): getattr(counts, step) for step in ("granted", "handed_out", "given_back")}
-    what = "Permits that came in blocks, that requests used, that went back unused"
+    what = "Permits granted in blocks, handed out to requests, and returned unused"
     yield from _counter("pllm_block_permits", what, ("step",), steps)
     yield _number(GaugeMetricFamily, "pllm_block_held", "Permits of blocks that wait for requests", counts.held)
-    late = "Permits of blocks that were used after the last word that their breaker was closed, when it had opened"
+    late = "Permits of blocks that were used although the breaker had already opened"
     yield _number(CounterMetricFamily, "pllm_block_late_permits", late, counts.late)
 
 
 def _price(cost: CostSettings, direction: str) -> float:
-    """Of one token."""
+    """Returns the price of one token."""
     return (cost.input_per_million if direction == "input" else cost.output_per_million) / 1e6
 
 

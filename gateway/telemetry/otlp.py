@@ -1,8 +1,8 @@
 """Spans over OTLP/HTTP, with the names of OpenTelemetry's conventions for HTTP and for generative AI (2026).
 
-A span costs tens of microseconds, so there are none unless the environment names a collector, and none of a request
-that is not sampled. The SDK sends from a thread of its own, out of a queue that drops what is too much: a collector
-that is slow, hangs or is not there costs spans, never a request its time.
+A span costs tens of microseconds, so spans are made only for sampled requests and only where the environment names a
+collector. The SDK sends them from its own thread, out of a queue that drops the excess: a slow or absent collector
+costs spans, never a request's time.
 """
 
 import asyncio
@@ -31,10 +31,10 @@ from gateway.routing.tracing import ENDPOINTS, NO_ATTEMPT, Attempt, Headers, Tra
 from gateway.upstream.exchange import Exchange
 from shared_state.records import Outcome, Permit, Rejection
 
-CLOSE_MOST_S = 2.0  # for what has not been sent yet, at the end
-PARENT_MOST, STATE_MOST = 128, 512  # bytes: of a traceparent there are 55, of tracestate the W3C asks for so many
+CLOSE_MOST_S = 2.0  # for the spans still queued at the end
+PARENT_MOST, STATE_MOST = 128, 512  # bytes: a traceparent has 55, and the W3C requires 512 of tracestate
 AGENT_MOST = 200
-AGENTS_KEPT = 64  # there are few, and each is looked through for every key of the configuration
+AGENTS_KEPT = 64  # clients use few user agents, and redaction searches each for every configured key
 SERVICE = "pllm-gateway"
 _PROVIDERS = {"openai": "openai", "azure": "azure.ai.openai", "anthropic": "anthropic"}
 _OPERATIONS = {Kind.COMPLETION: "text_completion", Kind.EMBEDDING: "embeddings"}
@@ -45,8 +45,8 @@ Attribute = str | int | float | bool | Sequence[str] | Sequence[float]
 
 
 def tracer(environment: Mapping[str, str], replica: str, version: str, redact: Redaction) -> Tracer:
-    """Of an environment in which traces are asked for. ``redact``: for what clients write. Raises ConfigurationError
-    for an endpoint that is none.
+    """Returns a tracer for an environment that names a collector. ``redact``: applied to text from clients. Raises
+    ConfigurationError for an invalid endpoint.
     """
     name, endpoint = next((name, environment[name]) for name in ENDPOINTS if environment.get(name))
     parts = urlsplit(endpoint)
@@ -79,12 +79,14 @@ class OtlpTracer(Tracer):
         return OtlpTrace(self._tracer, span) if span.is_recording() else UnsampledTrace(span)
 
     async def close(self) -> None:
-        """With a collector that hangs the SDK would take half a minute: its thread is left behind then."""
+        """Sends the queued spans. With a hanging collector the SDK would need half a minute, so its thread is abandoned
+        after two seconds.
+        """
         loop, closed = asyncio.get_running_loop(), asyncio.Event()
 
         def shut_down() -> None:
             self._provider.shutdown()
-            with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits
+            with contextlib.suppress(RuntimeError):  # the loop has closed: no one waits
                 loop.call_soon_threadsafe(closed.set)
 
         threading.Thread(target=shut_down, daemon=True).start()
@@ -93,7 +95,7 @@ class OtlpTracer(Tracer):
 
 
 def _parent(headers: Headers) -> Context:
-    """Of the caller's trace, if it says one thing and that in a form that is known."""
+    """Returns the caller's trace context; an empty one where its headers contradict each other or are invalid."""
     carrier: dict[str, str] = {}
     for name, value in headers:
         if name == b"traceparent":
@@ -116,7 +118,7 @@ def _id(span: Span) -> str:
 
 
 class UnsampledTrace(Trace):
-    """Nobody records it, but it has an id for the logs, and providers are told so that they do not record it either."""
+    """A trace that is not recorded. It has an id for the logs, and its context tells providers not to record it."""
 
     def __init__(self, span: Span) -> None:
         self.id = _id(span)
@@ -136,7 +138,7 @@ class OtlpTrace(Trace):
         self._span = span
         self._route = span
 
-    def asked(self, call: Call, tenant: Tenant, priority: int) -> None:
+    def parsed(self, call: Call, tenant: Tenant, priority: int) -> None:
         self._span.set_attributes(
             {
                 "gen_ai.request.model": call.model[:AGENT_MOST],
@@ -151,7 +153,7 @@ class OtlpTrace(Trace):
         self._route = self._tracer.start_span("gateway.route", inside, attributes={"pllm.strategy": strategy})
 
     def decided(self, decision: Permit | Rejection, candidates: Sequence[Candidate], number: int) -> None:
-        """The span has what was decided last, its events each decision."""
+        """Adds an event for each decision; the span's attributes hold the last one."""
         attributes: dict[str, Attribute] = {"pllm.attempt": number}
         if decision.verdicts:
             attributes["pllm.candidates"] = [each.deployment.id for each in candidates]
@@ -177,7 +179,7 @@ class OtlpTrace(Trace):
         self._route.end()
 
     def end(self, status: int, error: str = "") -> None:
-        """As HTTP's conventions have it: what the client did wrong is no error of the server's span."""
+        """Ends the span. A client's mistake is not an error of a server span, by the conventions for HTTP."""
         if status:
             self._span.set_attribute("http.response.status_code", status)
         if error:

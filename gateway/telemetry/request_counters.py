@@ -1,6 +1,4 @@
-"""What this replica counts of its requests. Plain numbers, because a request must not pay for being counted; rendered
-when somebody asks.
-"""
+"""This replica's counts of its requests: plain numbers, cheap for the request, rendered only when they are scraped."""
 
 import time
 from bisect import bisect_left
@@ -13,12 +11,12 @@ from gateway.routing.answer import Answer
 from shared_state.histogram import Histogram
 from shared_state.records import Outcome
 
-# Seconds. Answers of models take from a tenth of a second to minutes, their chunks come tens of milliseconds apart;
-# what the gateway adds is parts of a millisecond.
+# Seconds. A model's answer takes from a tenth of a second to minutes, and its chunks arrive tens of milliseconds apart;
+# the gateway adds fractions of a millisecond.
 ANSWER_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 GAP_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0, 30.0)
 OVERHEAD_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
-# What alerts are about is there from the start: of a counter that begins with one nobody sees the first increment.
+# Counters that alerts use exist from the start: Prometheus misses the first increment of a counter that begins at one.
 _KNOWN = (
     ("402", "budget_exceeded"),
     *(("503", "no_healthy_deployment"), ("503", "server_is_overloaded"), ("503", "state_unavailable")),
@@ -28,15 +26,15 @@ _CLASSES = {level: name for name, level in PRIORITY_LEVELS.items()}
 
 
 class Example(NamedTuple):
-    """One of those that a bucket counts, whose trace can be looked at; ``at_s``: since 1970."""
+    """An observation of a bucket that has a recorded trace."""
 
     trace_id: str
     seconds: float
-    at_s: float
+    at_s: float  # since 1970
 
 
 class TracedHistogram(Histogram):
-    """``examples``: the last one of each bucket that had a trace."""
+    """A histogram with exemplars. ``examples``: each bucket's last observation that had a trace."""
 
     __slots__ = ("examples",)
 
@@ -45,23 +43,20 @@ class TracedHistogram(Histogram):
         self.examples: list[Example | None] = [None] * len(self.counts)
 
     def exemplify(self, seconds: float, trace_id: str) -> None:
-        """Of what is observed as well."""
+        """Adds a trace to an observation that `observe` counts separately."""
         self.examples[bisect_left(self.bounds, seconds)] = Example(trace_id, seconds, time.time())
 
 
-class Measures:
-    """``requests`` by model, deployment, outcome and class (the priority); ``refused`` by status and code, ``shed`` by
-    reason and class; ``fallbacks`` by the model asked for and the one that served; ``tokens`` by deployment, direction
-    and class; ``answers``, ``first_bytes``, ``gaps`` by deployment.
-    """
+class RequestCounters:
+    """Counters and histograms of one replica. A class is a level of priority."""
 
     def __init__(self) -> None:
-        self.requests: Counter[tuple[str, str, str, str]] = Counter()
-        self.refused: Counter[tuple[str, str]] = Counter(dict.fromkeys(_KNOWN, 0))
-        self.shed: Counter[tuple[str, str]] = Counter()
-        self.fallbacks: Counter[tuple[str, str]] = Counter()
-        self.tokens: Counter[tuple[str, str, str]] = Counter()
-        self.answers: dict[str, TracedHistogram] = {}
+        self.requests: Counter[tuple[str, str, str, str]] = Counter()  # model, deployment, outcome, class
+        self.refused: Counter[tuple[str, str]] = Counter(dict.fromkeys(_KNOWN, 0))  # status, code
+        self.shed: Counter[tuple[str, str]] = Counter()  # reason, class
+        self.fallbacks: Counter[tuple[str, str]] = Counter()  # requested model, model that served
+        self.tokens: Counter[tuple[str, str, str]] = Counter()  # deployment, direction, class
+        self.answers: dict[str, TracedHistogram] = {}  # by deployment, as are the next two
         self.first_bytes: dict[str, Histogram] = {}
         self.gaps: dict[str, Histogram] = {}
         self.overhead = Histogram(OVERHEAD_S)
@@ -77,8 +72,8 @@ class Measures:
         overhead_s: float,
         trace_id: str = "",
     ) -> None:
-        """A request that got an answer, once its last byte has gone out or its client has left. ``trace_id``: empty
-        unless its trace can be looked at.
+        """Counts a request with an answer, after its last byte was sent or its client disconnected. ``trace_id``: empty
+        unless the trace is recorded.
         """
         deployment, exchange, kind = answer.candidate.deployment, answer.exchange, _CLASSES[priority]
         self.requests[model, deployment.id, answer.outcome.value, kind] += 1
@@ -101,23 +96,37 @@ class Measures:
                 _of(self.first_bytes, deployment.id, ANSWER_S).observe(exchange.latency_ms / 1000)
 
     def gap(self, deployment_id: str) -> Histogram:
-        """Between two chunks of a stream."""
+        """Returns the histogram of the time between two chunks of a stream, in seconds."""
         return _of(self.gaps, deployment_id, GAP_S)
 
     def left(self, model: str, priority: int) -> None:
-        """A request whose client left before there was an answer."""
+        """Counts a request whose client disconnected before the answer."""
         self.requests[model, "", Outcome.CANCELLED.value, _CLASSES[priority]] += 1
 
     def failed(self, error: GatewayError, priority: int = -1) -> None:
-        """A request that got an error of ours. A provider's own codes are not labels: they are anybody's words."""
+        """Counts a request that the gateway answered with an error. A provider's own codes are not labels: they are
+        unbounded.
+        """
         code = "upstream_refused" if isinstance(error, UpstreamRefused) else error.code or error.type
         self.refused[str(error.status), code] += 1
         if isinstance(error, Overloaded):
             self.shed[error.reason, _CLASSES.get(priority, "unknown")] += 1
 
 
+class ClientRetries:
+    """Counts the requests that their SDK marks as retries: load that grows when responses fail."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def see(self, retry_count: bytes | None) -> None:
+        """Counts a request by its header `x-stainless-retry-count`."""
+        if retry_count is not None and retry_count.strip(b"0").isdigit():
+            self.count += 1
+
+
 def _of(histograms: dict[str, Histogram], deployment_id: str, bounds: tuple[float, ...]) -> Histogram:
-    found = histograms.get(deployment_id)
-    if found is None:
-        found = histograms[deployment_id] = Histogram(bounds)
-    return found
+    histogram = histograms.get(deployment_id)
+    if histogram is None:
+        histogram = histograms[deployment_id] = Histogram(bounds)
+    return histogram

@@ -1,4 +1,4 @@
-"""One line for each request: what was asked, what became of it, and the ids that lead to its trace and its client."""
+"""One log line for each request: its model, its outcome, and the ids that lead to its trace and its client."""
 
 import time
 
@@ -16,10 +16,8 @@ PATH_MOST = 200
 
 
 class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """Filled while the request goes; times in ms. ``status``: HTTP's, 0 when the client left before it got one;
-    ``client``: its address; ``admin``: the name of the key that administers; ``error``: our code of what went wrong,
-    also in an answer that had begun; ``failed_attempts``: why each attempt gave no answer, also where a fallback saved
-    the request. Of what a client wrote there is nothing in it but names known here.
+    """The line of one request, filled in as the request proceeds. It holds no text from a client except names known
+    here. The order of the fields is that of the log.
     """
 
     time: str = ""
@@ -27,19 +25,19 @@ class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
     message: str = "request"
     method: str
     path: str
-    status: int = 0
-    error: str | None = None
+    status: int = 0  # of HTTP; 0 where the client disconnected before it got one
+    error: str | None = None  # the gateway's code, also for an error within an answer
     request_id: str
     trace_id: str = ""
-    client: str = ""
+    client: str = ""  # address
     tenant: str = ""
-    admin: str = ""
+    admin: str = ""  # name of the admin key
     priority: int = -1
     model: str = ""
     deployment: str = ""
     fallback: str = ""
     attempts: int = 0
-    failed_attempts: tuple[Attempt, ...] = ()
+    failed_attempts: tuple[Attempt, ...] = ()  # with reasons, also where a fallback served the request
     stream: bool = False
     outcome: str = ""
     duration_ms: float = 0.0
@@ -55,7 +53,7 @@ class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
         self.failed_attempts = tuple(each for each in error.details if isinstance(each, Attempt))
 
     def served(self, answer: Answer) -> None:
-        """Once its last byte has gone out, or its client has left."""
+        """Fills in an answer, after its last byte was sent or its client disconnected."""
         deployment, exchange = answer.candidate.deployment, answer.exchange
         self.deployment = deployment.id
         self.fallback = deployment.model_name if answer.candidate.tier else ""
@@ -72,18 +70,18 @@ class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class RequestLog:
-    """``lines`` None: nobody wants to know. ``redact``: for what is not a name known here."""
+    """Writes request lines. ``lines``: None where request logging is off; ``redact``: applied to paths from clients."""
 
     def __init__(self, lines: Lines | None, redact: Redaction | None = None) -> None:
         self._lines = lines
         self._redact = redact or Redaction(())
 
     def path(self, path: str) -> str:
-        """A path that a client wrote, as far as it may be told. Some write their key into it."""
+        """Returns a client's path, redacted and cut: some clients put their key into it."""
         return self._redact(path)[:PATH_MOST]
 
     def write(self, line: RequestLine, started: float) -> None:
-        """``started``: by `time.perf_counter`."""
+        """Writes the line. ``started``: a time of `time.perf_counter`."""
         if self._lines is None:
             return
         line.time = timestamp(time.time())
@@ -93,20 +91,20 @@ class RequestLog:
         self._lines.put(_plain(line) if self._lines.is_plain else msgspec.json.encode(line))
 
 
-def _shown(path: str) -> str:
-    """A path is whatever a client wrote."""
+def _printable(path: str) -> str:
+    """Escapes a path, which may hold any characters."""
     return path if path.isprintable() else ascii(path)
 
 
 def _plain(line: RequestLine) -> bytes:
-    way = f"{line.model} > {line.deployment}" if line.deployment else line.model
+    route = f"{line.model} > {line.deployment}" if line.deployment else line.model
     words = [
         line.time,
         line.level,
         str(line.status or "---"),
         line.method,
-        _shown(line.path),
-        way,
+        _printable(line.path),
+        route,
         f"{line.duration_ms:.0f}ms",
     ]
     if line.attempts > 1:

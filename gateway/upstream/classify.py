@@ -1,7 +1,7 @@
 """The one table of judgement: from (phase, status or in-band code, words, kind of endpoint) to what an answer means.
 
-docs/judgement.md is the table as users read it; a test reads it and calls `judge` with each of its rows. The shared
-breaker multiplies a wrong judgement over the cluster, so it learns only from what says something about the deployment.
+docs/judgement.md is the table as users read it; a test calls `judge` with each of its rows. The shared breaker
+multiplies a wrong judgement over the cluster, so it learns only from evidence about the deployment.
 """
 
 import errno
@@ -30,16 +30,13 @@ class Refusal(Enum):
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """What an answer means. ``outcome``: for the deployment; ``moves_on``: the next candidate is called; ``refusal``:
-    names the chain to take instead, where one is configured; ``cools_ms``: a fixed cooldown, 0 where headers decide;
-    ``is_passing``: the same deployment may well answer the same request a moment later.
-    """
+    """The meaning of an answer."""
 
-    outcome: Outcome
-    moves_on: bool = True
-    refusal: Refusal | None = None
-    cools_ms: int = 0
-    is_passing: bool = False
+    outcome: Outcome  # for the deployment
+    moves_on: bool = True  # the next candidate is called
+    refusal: Refusal | None = None  # names the fallback chain to take instead, where one is configured
+    cools_ms: int = 0  # a fixed cooldown, 0 where headers decide
+    is_passing: bool = False  # the same deployment may answer the same request a moment later
 
     @property
     def is_quota_exhausted(self) -> bool:
@@ -63,9 +60,9 @@ OUR_LIMIT = Judgement(Outcome.CANCELLED)
 _MAY_NAME = (403, 409)
 _MAY_BLAME_REQUEST = (401, 403, 409, 424, 500, 502)
 
-# Statuses below 500 that official clients try again, or whose meaning is that a later call may succeed.
+# Statuses below 500 that official clients retry, or that announce that a later call may succeed.
 _PASSING_BELOW_500 = frozenset({408, 409, 425, 498, 499})
-_IN_VAIN_FROM_500 = frozenset({501, 505, 511})  # of the server's abilities, or of a network's login page
+_IN_VAIN_FROM_500 = frozenset({501, 505, 511})  # a missing ability of the server, or a network's login page
 
 _BY_STATUS = {
     401: Outcome.FAILURE,  # the gateway's key, not the client's: the next provider may still serve
@@ -73,7 +70,7 @@ _BY_STATUS = {
     403: Outcome.FAILURE,
     404: Outcome.UNSUPPORTED,
     405: Outcome.UNSUPPORTED,
-    407: Outcome.FAILURE,  # a proxy between
+    407: Outcome.FAILURE,  # from a proxy in between
     408: Outcome.TIMEOUT,
     409: Outcome.FAILURE,  # a conflict that passes
     410: Outcome.UNSUPPORTED,  # a model that was retired
@@ -92,8 +89,9 @@ _BY_STATUS = {
 def judge(
     status: int, error: UpstreamError | None, names: Callable[[UpstreamError], bool] = lambda _error: False
 ) -> Judgement:
-    """Returns what an answer with this status and error means. ``names``: whether the error speaks of something that
-    the request itself names. A 2xx is an error here: it has no answer, or only a part of one (204, 205, 206).
+    """Returns the meaning of an answer with this status and error. ``names``: returns whether the error mentions
+    something that the request itself names. A 2xx is an error here: it has no answer, or only a part of one (204, 205,
+    206).
     """
     outcome = _BY_STATUS.get(status)
     if error is not None:
@@ -118,27 +116,27 @@ def _is_passing(status: int) -> bool:
 
 
 def _by_words(status: int, error: UpstreamError) -> Judgement | None:
-    if status in _MAY_BLAME_REQUEST and error_words.says_request_failed(error):
+    if status in _MAY_BLAME_REQUEST and error_words.reports_request_failed(error):
         return _REQUEST_FAILED
     if status in (401, 407, 408, 409):
         return None
-    if status == 413 and error_words.says_rate_limited(error) and error_words.names_limit_with_room(error):
+    if status == 413 and error_words.reports_rate_limited(error) and error_words.names_limit_with_room(error):
         return _THROTTLED
-    if status != 404 and error_words.says_too_long(status, error):
+    if status != 404 and error_words.reports_too_long(status, error):
         return _TOO_LONG
-    if status < 500 and status != 429 and error_words.says_flagged(error):
+    if status < 500 and status != 429 and error_words.reports_flagged(error):
         return _FLAGGED
-    if status == 402 and error_words.says_too_expensive(error):
+    if status == 402 and error_words.reports_too_expensive(error):
         return _TOO_EXPENSIVE
-    if status in (400, 402, 403, 429) and error_words.says_quota_exhausted(error):
+    if status in (400, 402, 403, 429) and error_words.reports_quota_exhausted(error):
         return _QUOTA
-    if status == 400 and error_words.says_key_refused(error):
+    if status == 400 and error_words.reports_key_refused(error):
         return FAILURE
-    if status in (400, 422, 500) and error_words.says_endpoint_unsupported(error):
+    if status in (400, 422, 500) and error_words.reports_endpoint_unsupported(error):
         return _UNSUPPORTED
-    if status in (400, 403, 422) and error_words.says_model_gone(error):
+    if status in (400, 403, 422) and error_words.reports_model_gone(error):
         return _UNSUPPORTED
-    if status in (404, 500, 501) and error_words.says_feature_unsupported(error):
+    if status in (404, 500, 501) and error_words.reports_feature_unsupported(error):
         return _LACKS_FEATURE
     return None
 
@@ -146,17 +144,17 @@ def _by_words(status: int, error: UpstreamError) -> Judgement | None:
 def judge_in_band(
     error: UpstreamError, names: Callable[[UpstreamError], bool] = lambda _error: False
 ) -> tuple[int, Judgement]:
-    """Returns the status that an error within a 200 stands for, and what it means: the same as that status would."""
-    status = status_of(error, 0) or (429 if error_words.says_throttled(error) else 0)
+    """Returns the status that an error within a 200 stands for, and the judgement of that status."""
+    status = status_of(error, 0) or (429 if error_words.reports_throttled(error) else 0)
     if not status:
-        # An unknown code: the words may still say that the request is at fault.
-        is_request = error_words.says_too_long(400, error) or error_words.says_flagged(error)
+        # An unknown code: the message may still blame the request.
+        is_request = error_words.reports_too_long(400, error) or error_words.reports_flagged(error)
         status = 400 if is_request else 500
     return status, judge(status, error, names)
 
 
 def judge_fault(fault: BaseException) -> Judgement:
-    """Returns what a fault of the transport means."""
+    """Returns the meaning of a transport fault."""
     outcome = Outcome.TIMEOUT if isinstance(fault, TimeoutError) else Outcome.FAILURE
     return Judgement(outcome, is_passing=may_pass(fault))
 
@@ -165,7 +163,7 @@ _OWN_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, e
 
 
 def is_own_fault(fault: BaseException) -> bool:
-    """Whether this process, not the deployment, is at fault: out of descriptors, ports, buffers or memory."""
+    """Returns whether this process is at fault, not the deployment: out of descriptors, ports, buffers or memory."""
     cause: BaseException | None = fault
     while cause is not None:
         if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in _OWN_ERRNOS):
@@ -177,7 +175,7 @@ def is_own_fault(fault: BaseException) -> bool:
 
 
 def _has_descriptor() -> bool:
-    """A resolver that cannot open its socket reports only that the name was not found."""
+    """Returns whether a file can be opened. A resolver that cannot open its socket reports "name not found" only."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY))
     except OSError:
@@ -186,10 +184,10 @@ def _has_descriptor() -> bool:
 
 
 def reason_of(status: int, error: UpstreamError | None, is_in_band: bool = False) -> str:
-    """Returns why an answer is no success, in words: `401 invalid_api_key: Incorrect API key provided`. The part before
-    the first colon is the same for all answers of a kind. The caller masks keys.
+    """Returns the reason of a failed answer: `401 invalid_api_key: Incorrect API key provided`. The part before the
+    first colon is the same for all answers of a kind. The caller masks keys.
     """
-    code = None if error is None else next((each for each in (error.code, error.type, error.status) if each), None)
+    code = None if error is None else next((name for name in (error.code, error.type, error.status) if name), None)
     if is_in_band:
         head = f"error {code or status} within a 200"
     elif code and str(code) != str(status):

@@ -1,7 +1,7 @@
-"""One call of one deployment, over aiohttp.
+"""One call to one deployment, over aiohttp.
 
-A plain answer is read whole, a stream up to its first content, before it is judged: until then a fault can still be
-hidden behind the next candidate. The holder of an Exchange closes it.
+A plain answer is read whole, and a stream up to its first content, before it is judged: until then the next candidate
+can still hide a fault. The holder of an Exchange closes it.
 """
 
 import logging
@@ -37,9 +37,9 @@ from shared_state.records import Outcome
 
 _log = logging.getLogger("pllm.upstream")
 
-REPLY_MOST = 64 * 1_048_576  # a plain answer is held in memory
+REPLY_MOST = 64 * 1_048_576  # bytes: a plain answer is held in memory
 KEEP_ALIVE_S = 30.0
-_NO_ANSWER = (204, 205, 206)  # no body, or an unrequested part of one
+_NO_ANSWER = (204, 205, 206)  # no body, or a part of one that was not requested
 _REQUEST_IDS = frozenset(
     {b"x-request-id", b"request-id", b"apim-request-id", b"x-amzn-requestid", b"x-goog-request-id"}
 )
@@ -48,8 +48,8 @@ _REQUEST_ID_MOST = 200
 Pairs = tuple[tuple[str, str], ...]
 
 
-class Upstream:
-    """Sends calls to deployments. Made inside a running loop; ``close`` ends its connections."""
+class UpstreamClient:
+    """Sends calls to deployments. Create it inside a running loop; ``close`` ends its connections."""
 
     def __init__(
         self, deployments: Iterable[DeploymentSettings], connections: aiohttp.ClientSession | None = None
@@ -58,9 +58,9 @@ class Upstream:
         targets = {(each.id, kind): target(each, kind) for each in deployments for kind in Kind}
         self._targets = {key: target for key, target in targets.items() if target is not None}
 
-    def changed(self, deployments: Iterable[DeploymentSettings]) -> "Upstream":
-        """Returns one for other deployments, over the same connections: calls under way continue."""
-        return Upstream(deployments, self._session)
+    def with_deployments(self, deployments: Iterable[DeploymentSettings]) -> "UpstreamClient":
+        """Returns a client for other deployments over the same connections: calls in progress continue."""
+        return UpstreamClient(deployments, self._session)
 
     async def close(self) -> None:
         await self._session.close()
@@ -69,12 +69,14 @@ class Upstream:
         return (deployment_id, kind) in self._targets
 
     async def send(
-        self, deployment_id: str, call: Call, context: Pairs = (), heard: Callable[[], None] = lambda: None
+        self, deployment_id: str, call: Call, context: Pairs = (), on_activity: Callable[[], None] = lambda: None
     ) -> Exchange:
-        """Never raises for what a provider or the network does: that is an outcome. Cancellation aborts the call.
-        Raises InvalidRequest for a call that cannot be said in the provider's dialect, and ReplicaFault for a fault of
-        this process. ``context``: headers that say which trace it belongs to; ``heard``: called at each sign of life
-        before the answer is in hand.
+        """Sends a call and reads its answer, a stream up to its first content. A fault of the provider or the network
+        is an outcome, not an exception. Cancellation aborts the call.
+
+        ``context``: headers that name the trace of the call; ``on_activity``: called whenever bytes of the answer
+        arrive. Raises InvalidRequest for a call that the provider's dialect cannot express, and ReplicaFault for a
+        fault of this process.
         """
         target = self._targets[deployment_id, call.kind]
         try:
@@ -88,7 +90,7 @@ class Upstream:
         started = time.perf_counter()
         try:
             response = await self._post(target, body, headers)
-            exchange = await _read(response, Sent(call, target, body, heard))
+            exchange = await _read(response, Sent(call, target, body, on_activity))
         except (*FAULTS, MemoryError) as fault:
             if is_own_fault(fault):
                 _log.error("deployment %s: %s", deployment_id, fault_words(fault))
@@ -104,8 +106,8 @@ class Upstream:
         return exchange
 
     async def _post(self, target: Target, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        """Sends again, on a new connection, when a kept one was closed before any byte of the answer. aiohttp does so
-        for GET only.
+        """Sends the request, and repeats it on a new connection if a kept one was closed before any byte of the answer.
+        aiohttp does that for GET only.
         """
 
         async def post() -> aiohttp.ClientResponse:
@@ -123,7 +125,7 @@ class Upstream:
 
 
 def _defect(deployment_id: str) -> ReplicaFault:
-    _log.exception("defect in the translation of a call of deployment %s", deployment_id)
+    _log.exception("defect in the translation of a call to deployment %s", deployment_id)
     return ReplicaFault("An internal error occurred.", code="internal_error")
 
 
@@ -144,7 +146,7 @@ async def _read(response: aiohttp.ClientResponse, sent: Sent) -> Exchange:
     exchange.wire, exchange.choices, exchange.names = sent.target.adapter.wire, sent.call.choices, sent.names
     exchange.is_large = sent.is_large
     if exchange.outcome is Outcome.FAILURE:
-        exchange.is_free = True  # nothing of an answer has come
+        exchange.is_free = True  # no part of an answer has arrived
     if exchange.is_passed_on and sent.call.is_stream:
         exchange.convert = sent.target.adapter.stream(sent.call)
     _read_headers(exchange, response)
@@ -164,14 +166,14 @@ def _read_headers(exchange: Exchange, response: aiohttp.ClientResponse) -> None:
     elif not exchange.retry_after_ms:
         exchange.retry_after_ms = retry_after_ms(waits, response.headers)
         if exchange.outcome is Outcome.THROTTLED and not exchange.retry_after_ms:
-            told_ms = try_again_ms(exchange.error) if exchange.error else 0
-            exchange.retry_after_ms = throttled_ms(waits, response.headers) or told_ms
+            named_ms = try_again_ms(exchange.error) if exchange.error else 0
+            exchange.retry_after_ms = throttled_ms(waits, response.headers) or named_ms
 
 
 async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, sent: Sent) -> Exchange:
     parts, size = [], 0
     while part := await response.content.readany():
-        sent.heard()
+        sent.on_activity()
         parts.append(part)
         size += len(part)
         if size > REPLY_MOST:
@@ -188,7 +190,7 @@ async def _read_preamble(response: aiohttp.ClientResponse, sent: Sent) -> Exchan
     try:
         is_over = False
         async for chunk in chunks:
-            sent.heard()
+            sent.on_activity()
             is_large = len(preamble.body) + len(chunk) > LARGE_CHUNK
             is_over = await off_loop_if(is_large, preamble.feed, chunk)
             if is_over:
@@ -206,11 +208,11 @@ async def _read_preamble(response: aiohttp.ClientResponse, sent: Sent) -> Exchan
 
 
 async def _read_no_stream(chunks: AsyncIterator[bytes], preamble: Preamble, sent: Sent, reason: str) -> Exchange:
-    """A plain body for a streaming request: an error object, or the whole answer."""
+    """Reads a plain body that answers a streaming request: an error object, or the whole answer."""
     body = preamble.body
     if bytes(body.lstrip()[:1]) in (b"{", b"["):
         async for chunk in chunks:
-            sent.heard()
+            sent.on_activity()
             body += chunk
             if len(body) > REPLY_MOST:
                 return Exchange(FAILURE, reason=reason)

@@ -1,4 +1,7 @@
-"""aiohttp's connections as a gateway needs them: one that tells what it was not asked is not used again."""
+"""aiohttp's connections as a gateway needs them: a connection that receives unrequested bytes is not used again.
+
+`Connector` and `Wire` use private names of aiohttp; tests/gateway/upstream/test_private_attributes.py pins each.
+"""
 
 import asyncio
 from collections.abc import Iterator
@@ -11,22 +14,23 @@ import aiohttp
 
 from gateway.upstream.provider_wire import Wire
 
-# aiohttp takes a connection in the task that sends, and reports a closed one without the connection: hence by context.
+# aiohttp takes a connection in the task that sends, and its error for a closed one does not name the connection. A
+# context variable of that task does.
 _reused: ContextVar[Wire | None] = ContextVar("reused connection", default=None)
 _is_fresh_required: ContextVar[bool] = ContextVar("fresh connection required", default=False)
 
 
 def is_closed_unanswered() -> bool:
-    """Returns whether this task's last call took a kept connection that brought no byte of an answer. The provider had
-    closed it for being idle, which says nothing about the provider or the request.
+    """Returns whether this task's last call took a kept connection that received no byte of an answer. The provider had
+    closed it for being idle, which blames neither the provider nor the request.
     """
     wire = _reused.get()
-    return wire is not None and not wire.has_heard
+    return wire is not None and not wire.has_received
 
 
 @contextmanager
 def fresh_connection() -> Iterator[None]:
-    """Within it this task's calls take new connections only: other kept ones may be closed as well."""
+    """Makes this task's calls within the block take new connections: other kept ones may be closed as well."""
     token = _is_fresh_required.set(True)
     try:
         yield
@@ -35,6 +39,8 @@ def fresh_connection() -> Iterator[None]:
 
 
 class Connector(aiohttp.TCPConnector):
+    """A connector whose connections are `Wire`s, and which knows whether a call took a kept one."""
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._factory = partial(Wire, loop=asyncio.get_running_loop())  # type: ignore[assignment]
@@ -60,8 +66,8 @@ HEADERS_MOST = 512
 
 
 def session(keep_alive_s: float) -> aiohttp.ClientSession:
-    """Unlimited: how many calls may run is decided by acquire, once. No cookies: they would carry one tenant's traces
-    to the next.
+    """Returns a session without a limit of connections, because acquire alone decides how many calls may run. It stores
+    no cookies: they would carry one tenant's traces to the next. ``keep_alive_s``: how long idle connections are kept.
     """
     connector = Connector(limit=0, keepalive_timeout=keep_alive_s)
     return aiohttp.ClientSession(

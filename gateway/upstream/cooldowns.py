@@ -1,4 +1,4 @@
-"""How long an answer's headers request callers to stay away: Retry-After, and what is left of a rate limit.
+"""The waiting time in an answer's headers: Retry-After, and the remainder and reset of a rate limit.
 
 Providers write a reset as a duration (OpenAI: `6m0s`, `120ms`), as seconds, as a date (Anthropic: RFC 3339), or as the
 time since 1970 in seconds or milliseconds (OpenRouter).
@@ -11,10 +11,10 @@ import time
 from collections.abc import Mapping
 
 RETRY_AFTER_MOST_MS = 86_400_000
-SERVED_MOST_MS = 60_000  # limits are per minute: by then something is left again
+SERVED_MOST_MS = 60_000  # limits are per minute: by then requests are allowed again
 _PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)")
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_OTHER = re.compile(rb"priority|image|audio|batch|fast")  # limits that do not end ordinary calls
+_OTHER = re.compile(rb"priority|image|audio|batch|fast")  # limits that do not apply to ordinary calls
 _NUMBER = re.compile(r"\d{1,18}(?:\.\d{1,9})?")
 _SINCE_1970_S = 1e9  # no provider requires thirty years of patience
 _SINCE_1970_MS = 1e12
@@ -41,8 +41,8 @@ def retry_after_ms(headers: Mapping[bytes, bytes], dated: Mapping[str, str]) -> 
 
 
 def served_ms(headers: Mapping[bytes, bytes], dated: Mapping[str, str]) -> int:
-    """Returns for how long a deployment that has just served needs no further call, because a limit has nothing left
-    and names its reset; in ms, a minute at most. Without a readable reset it is 0.
+    """Returns how long a deployment that has just served should get no further call, because a limit is used up and
+    names its reset; in ms, a minute at most, 0 without a readable reset.
     """
     waits = [
         reset_ms(headers.get(name.replace(b"remaining", b"reset")), dated)
@@ -53,8 +53,8 @@ def served_ms(headers: Mapping[bytes, bytes], dated: Mapping[str, str]) -> int:
 
 
 def throttled_ms(headers: Mapping[bytes, bytes], dated: Mapping[str, str]) -> int:
-    """Returns how long to wait after a 429 without Retry-After, in ms: until the last reset of the limits that have
-    nothing left, or do not say what is left. 0 when no header tells.
+    """Returns how long to wait after a 429 without Retry-After, in ms: until the last reset of the limits that are used
+    up or do not name their remainder. 0 without such a header.
     """
     waits = []
     for name, value in headers.items():
@@ -86,7 +86,7 @@ def reset_ms(value: bytes | None, dated: Mapping[str, str]) -> int:
 
 
 def _sent_at_s(dated: Mapping[str, str]) -> float:
-    """Returns the provider's own time, where its answer has a date: this machine's clock may be an hour off."""
+    """Returns the provider's own time where its answer has a date, because this machine's clock may be an hour off."""
     try:
         return email.utils.parsedate_to_datetime(dated["date"]).timestamp()
     except (KeyError, ValueError, TypeError, OverflowError, IndexError):

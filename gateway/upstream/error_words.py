@@ -1,4 +1,4 @@
-"""The meaning of providers' error codes and messages: one list for each that a status alone does not give."""
+"""The meaning of providers' error codes and messages: one list for each meaning that a status alone does not give."""
 
 import re
 
@@ -64,7 +64,7 @@ _QUOTA = re.compile(
 )
 _AFFORD = re.compile(r"fewer max_tokens|lower max_tokens|can only afford|prompt tokens limit exceeded")
 _KEY_CODES = {"invalid_api_key", "api_key_invalid", "authentication_error", "account_deactivated"}
-# Anthropic answers 400 to an organization that was disabled, Google to a place that it does not serve.
+# Anthropic sends a 400 to a disabled organization, Google to a place that it does not serve.
 _KEY = re.compile(
     r"api key (?:is )?(?:not valid|invalid|expired|not found)|(?:invalid|incorrect) (?:x-)?api[- ](?:key|token)"
     r"|api_key_invalid"
@@ -103,37 +103,37 @@ _FEATURE = re.compile(
     rf"|\b{_FEATURES}\b[^.]{{0,40}}\b(?:is|are) not supported|\b{_FEATURES}\b[^.]{{0,40}}\bunsupported"
     rf"|(?:does|do) not support {_FEATURES}\b|unsupported {_FEATURES}\b|\btools param requires"
 )
-# What a tool, a connector or a template of the client's own request did.
+# Faults of a tool, a connector or a template of the client's own request.
 _REQUEST_CODES = {"conversation_locked", "external_connector_error"}
 _REQUEST = re.compile(r"\bmcp server\b|external connector|retrieving tool list|roles must alternate")
 _THROTTLED = re.compile(r"throttl|rate limit|too many requests|wait before trying again")
 _QUOTED = re.compile(r"'([^']{1,300})'|\"([^\"]{1,300})\"|`([^`]{1,300})`")
-# Characters: what providers say of an endpoint stands in their first sentence, of a key or an account at its beginning.
+# Characters: providers name an endpoint in their first sentence, a key or an account at its beginning.
 _ECHO_MOST, _BEGIN_MOST = 120, 50
 _RATE_CODES = {"rate_limit_exceeded", "rate_limit_error", "too_many_requests"}
 _AGAIN_IN = re.compile(r"(?:try again|retry) in (?:about )?(?:(\d{1,4})m)?(\d{1,6}(?:\.\d{1,6})?)\s?(ms|s)\b")
-# Words of a message that can name something: ids, paths, addresses.
+# Words of a message that may be names: ids, paths, addresses.
 _NAME = re.compile(r"[^\s'\"`,;()\[\]{}<>]*[-_/:\d][^\s'\"`,;()\[\]{}<>]*")
 _NAME_LEAST = 5
-_NAMES_MOST = 32  # that are searched for in the request
+_NAMES_MOST = 32  # the number of names searched for in the request
 
 
 def _codes(error: UpstreamError) -> set[str]:
-    return {str(each).lower() for each in (error.code, error.type, error.status) if each is not None}
+    return {str(code).lower() for code in (error.code, error.type, error.status) if code is not None}
 
 
 def _own_words(error: UpstreamError) -> str:
-    """The beginning of the message without what it quotes: a provider that echoes the request's words does not say them
-    of itself. Empty where the error is about a field of the request.
+    """Returns the beginning of the message without its quotations: words that a provider echoes from the request are
+    not about itself. Empty where the error is about a field of the request.
     """
     if error.param not in (None, "", "model"):
         return ""
     return _QUOTED.sub("", error.message.lower())[:_ECHO_MOST]
 
 
-def says_too_long(status: int, error: UpstreamError) -> bool:
-    """Whether the prompt is longer than this deployment can ever take. A rate limit's words count only where they name
-    a request that is larger than the whole limit.
+def reports_too_long(status: int, error: UpstreamError) -> bool:
+    """Returns whether the prompt is longer than this deployment can ever take. A message about a rate limit counts only
+    where it names a request larger than the whole limit.
     """
     words = error.message.lower()
     requested = _REQUESTED.search(words)
@@ -145,32 +145,32 @@ def says_too_long(status: int, error: UpstreamError) -> bool:
 
 
 def names_limit_with_room(error: UpstreamError) -> bool:
-    """Whether the request would fit into the limit that it names, once others have passed."""
+    """Returns whether the request fits into the limit that the error names, once others have passed."""
     requested = _REQUESTED.search(error.message.lower())
     return requested is not None and int(requested[2]) <= int(requested[1])
 
 
-def says_rate_limited(error: UpstreamError) -> bool:
+def reports_rate_limited(error: UpstreamError) -> bool:
     return bool(_RATE_CODES & _codes(error))
 
 
-def says_flagged(error: UpstreamError) -> bool:
-    """Whether a filter of the provider refused the content of the request."""
+def reports_flagged(error: UpstreamError) -> bool:
+    """Returns whether a filter of the provider refused the content of the request."""
     return bool(_POLICY_CODES & _codes(error) or _POLICY.search(error.message.lower()))
 
 
-def says_quota_exhausted(error: UpstreamError) -> bool:
-    """Whether the account has no money or quota left, which no wait helps."""
+def reports_quota_exhausted(error: UpstreamError) -> bool:
+    """Returns whether the account has no money or quota left, which waiting does not cure."""
     return bool(_QUOTA_CODES & _codes(error) or _QUOTA.search(_own_words(error)[:_BEGIN_MOST]))
 
 
-def says_too_expensive(error: UpstreamError) -> bool:
-    """Whether the account could pay for a smaller request (OpenRouter's 402)."""
+def reports_too_expensive(error: UpstreamError) -> bool:
+    """Returns whether the account could pay for a smaller request (OpenRouter's 402)."""
     return bool(_AFFORD.search(error.message.lower()))
 
 
-def says_key_refused(error: UpstreamError) -> bool:
-    """Whether the gateway's own key is the problem, whatever the status (Google answers 400)."""
+def reports_key_refused(error: UpstreamError) -> bool:
+    """Returns whether the gateway's own key is the problem, whatever the status (Google sends 400)."""
     return bool(
         _KEY_CODES & _codes(error)
         or _KEY.search(_own_words(error)[:_BEGIN_MOST])
@@ -178,35 +178,35 @@ def says_key_refused(error: UpstreamError) -> bool:
     )
 
 
-def says_endpoint_unsupported(error: UpstreamError) -> bool:
-    """Whether the server or the model lacks this kind of endpoint."""
+def reports_endpoint_unsupported(error: UpstreamError) -> bool:
+    """Returns whether the server or the model lacks this kind of endpoint."""
     return bool(_ENDPOINT_CODES & _codes(error) or _ENDPOINT.search(_own_words(error)))
 
 
-def says_model_gone(error: UpstreamError) -> bool:
-    """Whether the provider does not have the model that the configuration names."""
+def reports_model_gone(error: UpstreamError) -> bool:
+    """Returns whether the provider lacks the model that the configuration names."""
     return bool(_MODEL_CODES & _codes(error) or _MODEL.search(_own_words(error)))
 
 
-def says_feature_unsupported(error: UpstreamError) -> bool:
-    """Whether a part of this request, such as an image or a tool, is what this model cannot take."""
+def reports_feature_unsupported(error: UpstreamError) -> bool:
+    """Returns whether this model cannot take a part of this request, such as an image or a tool."""
     return bool(_FEATURE.search(error.message.lower()))
 
 
 def names_part_of(request: bytes, error: UpstreamError, model: str) -> bool:
-    """Whether the error speaks of something that the request itself names: a file, response, item, thread, vector
-    store. A 404 with such an id is the client's mistake. The model's name does not count.
+    """Returns whether the error mentions something that the request itself names: a file, response, item, thread or
+    vector store. A 404 with such an id is the client's mistake. The model's name does not count.
     """
     if error.param not in (None, "", "model") or "previous_response_not_found" in _codes(error):
         return True
-    found = [next(filter(None, each)) for each in _QUOTED.findall(error.message)]
-    found += [each.rstrip(".:") for each in _NAME.findall(error.message) if len(each) >= _NAME_LEAST]
-    names = [each for each in dict.fromkeys(found) if each and each not in model]
-    return any(b'"%b"' % each.encode("utf-8", "replace") in request for each in names[:_NAMES_MOST])
+    words = [next(filter(None, quoted)) for quoted in _QUOTED.findall(error.message)]
+    words += [word.rstrip(".:") for word in _NAME.findall(error.message) if len(word) >= _NAME_LEAST]
+    names = [word for word in dict.fromkeys(words) if word and word not in model]
+    return any(b'"%b"' % name.encode("utf-8", "replace") in request for name in names[:_NAMES_MOST])
 
 
-def says_request_failed(error: UpstreamError) -> bool:
-    """Whether a tool, a connector or a field that the request names failed: not the deployment."""
+def reports_request_failed(error: UpstreamError) -> bool:
+    """Returns whether a tool, connector or field that the request names failed, not the deployment."""
     return bool(
         error.param not in (None, "", "model")
         or _REQUEST_CODES & _codes(error)
@@ -214,18 +214,18 @@ def says_request_failed(error: UpstreamError) -> bool:
     )
 
 
-def says_throttled(error: UpstreamError) -> bool:
+def reports_throttled(error: UpstreamError) -> bool:
     return bool(_THROTTLED.search(_own_words(error)))
 
 
 def try_again_ms(error: UpstreamError) -> int:
-    """Returns the wait that the error's text or details name (OpenAI's words, Google's RetryInfo), in ms, 0 without."""
-    found = _AGAIN_IN.search(error.message.lower())
-    if found:
-        return int(found[1] or 0) * 60_000 + round(float(found[2]) * (1 if found[3] == "ms" else 1000))
+    """Returns the wait in ms that the error's text (OpenAI) or details (Google's RetryInfo) name, 0 without one."""
+    wait = _AGAIN_IN.search(error.message.lower())
+    if wait:
+        return int(wait[1] or 0) * 60_000 + round(float(wait[2]) * (1 if wait[3] == "ms" else 1000))
     details = error.fields.get("details")
-    for each in details if isinstance(details, list) else ():
-        delay = each.get("retryDelay") if isinstance(each, dict) else None
+    for detail in details if isinstance(details, list) else ():
+        delay = detail.get("retryDelay") if isinstance(detail, dict) else None
         if isinstance(delay, str) and re.fullmatch(r"\d{1,6}(?:\.\d{1,9})?s", delay):
             return round(float(delay[:-1]) * 1000)
     return 0

@@ -1,4 +1,4 @@
-"""The answer of one deployment: a plain body, or a stream whose first content is in hand."""
+"""The answer of one deployment: a plain body, or a stream whose first content has arrived."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -26,14 +26,14 @@ from gateway.upstream.stream_progress import Progress
 from gateway.upstream.upstream_errors import UpstreamError
 from shared_state.records import Outcome
 
-HELD_MOST = 1_048_576  # of an event that is not complete: more is passed on in parts, as an image's event may be
-EVENT_MOST = 16 * HELD_MOST  # of an event that has to be translated
-BODY_END_S = 0.1  # after a stream's last event
+HELD_MOST = 1_048_576  # bytes of an incomplete event: a larger one, such as an image's, is passed on in parts
+EVENT_MOST = 16 * HELD_MOST  # bytes of an event that has to be translated
+BODY_END_S = 0.1  # wait for the end of the body after a stream's last event
 FAULTS = (aiohttp.ClientError, OSError)
 
 
 class _TooLarge(Exception):
-    """An event that has to be translated is larger than this replica holds: no fault of the provider."""
+    """An event that has to be translated is larger than this replica's limit, which is no fault of the provider."""
 
 
 class StreamBroken(Exception):
@@ -47,37 +47,28 @@ class StreamBroken(Exception):
 
 
 class Exchange:
-    """The answer of a deployment so far.
-
-    ``judgement``: final for a plain answer, provisional for a stream; ``reason``: why it is no success, in words
-    without keys; ``body``: the plain answer, or a stream's bytes up to its first content; ``latency_ms``: the time to
-    them; ``error``: the provider's error object; ``is_sent``: whether the request reached the provider;
-    ``is_free``: whether it was refused or never sent, so that the provider charges nothing;
-    ``is_passed_on``: whether the client gets ``body`` itself, as it does of an answer and of an end that the dialect
-    documents (`response.failed`); ``late``: the outcome of a stream that is cut off at its deadline; ``is_overdue``:
-    whether the call was left because its breaker opened as overdue; ``is_large``: whether its request is.
-    """
+    """The answer of a deployment so far."""
 
     def __init__(self, judgement: Judgement, *, status: int = 0, body: bytes = b"", reason: str = "") -> None:
-        self.judgement = judgement
+        self.judgement = judgement  # final for a plain answer, provisional for a stream
         self.status = status
-        self.body = body
-        self.reason = reason
+        self.body = body  # the plain answer, or a stream's bytes up to its first content
+        self.reason = reason  # of a failure, in words without keys
         self.content_type = b"application/json"
-        self.latency_ms = 0
+        self.latency_ms = 0  # until ``body`` was complete
         self.input_tokens = self.output_tokens = self.cached_tokens = 0
         self.retry_after_ms = judgement.cools_ms
-        self.error: UpstreamError | None = None
-        self.is_sent = True
-        self.is_free = False
-        self.is_overdue = False
-        self.is_documented_end = False
-        self.request_id = b""
-        self.late = Outcome.TIMEOUT
-        self.wire = Kind.CHAT
-        self.choices = 1
-        self.names: Callable[[UpstreamError], bool] = lambda _error: False
-        self.is_large = False
+        self.error: UpstreamError | None = None  # the provider's error object
+        self.is_sent = True  # the request reached the provider
+        self.is_free = False  # refused or never sent, so the provider charges nothing
+        self.is_overdue = False  # aborted because its breaker opened as overdue
+        self.is_documented_end = False  # an error that is an end of the dialect (`response.failed`)
+        self.request_id = b""  # the provider's
+        self.late = Outcome.TIMEOUT  # the outcome of a stream that is cut off at its deadline
+        self.wire = Kind.CHAT  # the kind of endpoint at the provider
+        self.choices = 1  # the number of answers requested
+        self.names: Callable[[UpstreamError], bool] = lambda _error: False  # as for `judge`
+        self.is_large = False  # whether the request is large
         self.convert: Converter | None = None
         self._response: aiohttp.ClientResponse | None = None
         self._chunks: AsyncIterator[bytes] | None = None
@@ -96,6 +87,7 @@ class Exchange:
 
     @property
     def is_passed_on(self) -> bool:
+        """Whether the client gets ``body`` itself: an answer, or an end that the dialect documents."""
         return self.judgement is SUCCESS or self.is_documented_end
 
     @property
@@ -104,22 +96,22 @@ class Exchange:
 
     @property
     def is_open(self) -> bool:
-        """Whether the rest of a stream is still to come."""
+        """Whether a stream has more to read."""
         return self._response is not None
 
     @property
     def tokens(self) -> int:
-        """In and out; -1 when the provider did not count them."""
+        """The sum of input and output tokens; -1 when the provider did not count them."""
         return self.input_tokens + self.output_tokens or (0 if self.is_free else -1)
 
     def open(self, response: aiohttp.ClientResponse, chunks: AsyncIterator[bytes]) -> None:
-        """The rest of a stream is still to come."""
+        """Attaches the unread rest of a stream."""
         self._response, self._chunks = response, chunks
 
     async def chunks(self) -> AsyncGenerator[bytes]:
-        """The stream's bytes from its first to its last, in whole events: a half one before an error would spoil the
-        error for the client. Empty ones are signs of life: the provider sent nothing for the client, or not yet. Raises
-        StreamBroken when the stream does not end as it should; ``judgement`` and ``reason`` are final then.
+        """Yields the stream's bytes from first to last in whole events, because half an event would make an error after
+        it unreadable. An empty chunk shows that the provider sent bytes, but none for the client yet. Raises
+        StreamBroken when the stream does not end properly; ``judgement`` and ``reason`` are final then.
         """
         progress, held, convert = Progress(self.wire, self.choices), WholeEvents(), self.convert
         chunk = self.body
@@ -158,7 +150,7 @@ class Exchange:
             self.input_tokens, self.output_tokens, self.cached_tokens = progress.tokens()
 
     def _end(self, progress: Progress) -> None:
-        """Judges the end. Raises StreamBroken unless the dialect knows it."""
+        """Judges the end. Raises StreamBroken unless the dialect documents it."""
         if progress.error is not None:
             status, self.judgement = judge_in_band(progress.error, self.names)
             self.error, self.reason = progress.error, reason_of(status, progress.error, is_in_band=True)
@@ -169,8 +161,8 @@ class Exchange:
             raise StreamBroken(None, sequence_number=progress.sequence_number + 1)
 
     async def _following(self, is_done: bool) -> bytes:
-        """The next bytes, empty at the end. A stream that is complete lacks only the end of its body: that is worth a
-        moment, for the connection, but neither an error nor a wait.
+        """Returns the next bytes, empty at the end. A complete stream lacks only the end of its body: that is worth a
+        short wait, so that the connection can be kept, but its absence is no error.
         """
         if self._chunks is None:
             return b""
@@ -183,26 +175,26 @@ class Exchange:
             return b""
 
     async def close(self) -> None:
-        """Releases the connection; one whose answer was not read to its end is closed."""
+        """Releases the connection, or closes it if the answer was not read to its end."""
         response, self._response = self._response, None
         if response is not None:
             await release(response)
 
 
 async def release(response: aiohttp.ClientResponse) -> None:
-    """Its connection; one whose answer was not read to its end is closed."""
+    """Releases the connection of a response, or closes it if the response was not read to its end."""
     response.release()
     await response.wait_for_close()
 
 
 def _completed(rest: bytes) -> bytes:
-    """The last event of a stream, if it lacks only its blank line; nothing when it was cut."""
-    found = parsed(rest)
-    if found is None:
+    """Returns the last event of a stream if it lacks only its blank line; nothing if it was cut."""
+    event = parsed(rest)
+    if event is None:
         return b""
     try:
-        if found[1].strip() != DONE:
-            read(found[1])
+        if event[1].strip() != DONE:
+            read(event[1])
     except NOT_DECODED:
         return b""
     return rest.rstrip(b"\r\n") + b"\n\n"

@@ -1,7 +1,7 @@
-"""A fault of the transport in a few words that an operator understands at once.
+"""A transport fault in a few words that an operator understands at once.
 
-Only fixed words, a system's names for its error numbers and names of types go in: an exception's own text may hold an
-address, a header or a key.
+The words are fixed texts, the system's names of error numbers and names of types only: an exception's own text may hold
+an address, a header or a key.
 """
 
 import errno
@@ -60,8 +60,8 @@ _BY_TLS_REASON = {
     "RECORD_LAYER_FAILURE": "no TLS on this port (http instead of https?)",
     "UNEXPECTED_EOF_WHILE_READING": "connection closed during the TLS handshake",
 }
-# The first type that fits an exception of the chain wins; what is most particular stands first.
-_PARTICULAR: tuple[tuple[type[BaseException], str], ...] = (
+# The first type that fits an exception of the chain wins, so the most specific stands first.
+_SPECIFIC: tuple[tuple[type[BaseException], str], ...] = (
     (aiohttp.ConnectionTimeoutError, "timed out while connecting"),
     (aiohttp.ServerDisconnectedError, "connection closed before the answer"),
     (aiohttp.ServerFingerprintMismatch, "certificate: not trusted"),
@@ -83,15 +83,17 @@ _GENERAL: tuple[tuple[type[BaseException], str], ...] = (
 
 
 def fault_words(error: BaseException) -> str:
-    """Returns what went wrong, at most 120 characters, lower case but for names; never a part of a message."""
+    """Returns a description of the fault: at most 120 characters, lower case but for names, without any part of the
+    exception's message.
+    """
     chain = list(_chain(error))
-    is_connecting = any(isinstance(each, aiohttp.ClientConnectorError) for each in chain)
-    for each in chain:
-        words = _particular(each, is_connecting)
+    is_connecting = any(isinstance(link, aiohttp.ClientConnectorError) for link in chain)
+    for link in chain:
+        words = _specific(link, is_connecting)
         if words:
             return words[:WORDS_MOST]
     for kind, words in _GENERAL:
-        if any(isinstance(each, kind) for each in chain):
+        if any(isinstance(link, kind) for link in chain):
             return words
     return f"unknown fault ({type(error).__name__})"[:WORDS_MOST]
 
@@ -107,17 +109,17 @@ _LASTING = (
 
 
 def may_pass(error: BaseException) -> bool:
-    """Returns whether a connection that was refused, reset or closed may succeed a moment later. A certificate and a
-    missing name stay as they are, and a request that met a timeout has waited long enough.
+    """Returns whether the same call may succeed a moment later, as after a refused, reset or closed connection. A bad
+    certificate or a missing name persists, and a request that timed out has waited long enough.
     """
-    for each in _chain(error):
-        if isinstance(each, _LASTING) or (isinstance(each, socket.gaierror) and each.errno != socket.EAI_AGAIN):
+    for link in _chain(error):
+        if isinstance(link, _LASTING) or (isinstance(link, socket.gaierror) and link.errno != socket.EAI_AGAIN):
             return False
     return isinstance(error, OSError | aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yields the exception and what caused it, outermost first."""
+    """Yields the exception and its causes, outermost first."""
     waiting, seen = [error], set[int]()
     while waiting and len(seen) < _CHAIN_MOST:
         current = waiting.pop(0)
@@ -133,16 +135,16 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         waiting.extend(cause for cause in (*causes, context) if isinstance(cause, BaseException))
 
 
-def _particular(error: BaseException, is_connecting: bool) -> str:
+def _specific(error: BaseException, is_connecting: bool) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return ""  # it holds the system's error, which is more exact: that of TLS, of a lookup or of a connect
+        return ""  # it holds the more exact error of TLS, of a lookup or of a connect
     if isinstance(error, ssl.SSLCertVerificationError):
         return _BY_VERIFY_CODE.get(error.verify_code, "certificate: not trusted")
     if isinstance(error, ssl.SSLError):
         return _tls_words(error.reason)
     if isinstance(error, socket.gaierror):
         return _BY_LOOKUP.get(error.errno or 0, "name lookup failed")
-    for kind, words in _PARTICULAR:
+    for kind, words in _SPECIFIC:
         if isinstance(error, kind):
             return words
     if not isinstance(error, OSError):
@@ -159,13 +161,13 @@ def _errno_words(number: int, is_connecting: bool) -> str:
 
 
 def _several(text: str, is_connecting: bool) -> str:
-    """Reads the numbers that a connect to several addresses leaves in its text when they failed differently."""
+    """Describes a connect to several addresses that failed differently, from the error numbers in its text."""
     numbers = dict.fromkeys(int(number) for number in re.findall(r"\[Errno (\d{1,5})\]", text))
     return ", ".join(_errno_words(number, is_connecting) for number in numbers)
 
 
 def _tls_words(reason: object) -> str:
-    """``reason`` is OpenSSL's name in capitals."""
+    """Describes a TLS fault. ``reason``: OpenSSL's name in capitals."""
     if not isinstance(reason, str) or not re.fullmatch(r"[A-Z0-9_]{1,80}", reason):
         return ""
     return _BY_TLS_REASON.get(reason) or "TLS: " + reason.lower().replace("_", " ")

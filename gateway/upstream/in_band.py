@@ -11,7 +11,7 @@ _RESPONSE_OBJECT = re.compile(rb'"object"\s*:\s*"response"')
 
 
 def announced(wire: Kind, body: bytes) -> UpstreamError | None:
-    """The error in a body of a 200, also OpenRouter's, which stands in a choice."""
+    """Returns the error in the body of a 200, or None. OpenRouter puts it into a choice."""
     if b'"error' not in body and b'"detail"' not in body:
         return None
     try:
@@ -29,7 +29,7 @@ def announced(wire: Kind, body: bytes) -> UpstreamError | None:
 
 
 def has_words(body: bytes) -> bool:
-    """Whether a chat answer that ends in an error has text or calls, which its client may use all the same."""
+    """Returns whether a chat answer that ends in an error has text or tool calls, which its client may still use."""
     try:
         value = read(body)
     except NOT_DECODED:
@@ -37,15 +37,15 @@ def has_words(body: bytes) -> bool:
     choices = value.get("choices") if isinstance(value, dict) else None
     first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     message = first.get("message")
-    said = isinstance(message, dict) and (message.get("content") or message.get("tool_calls"))
-    return bool(said or first.get("text"))
+    content = isinstance(message, dict) and (message.get("content") or message.get("tool_calls"))
+    return bool(content or first.get("text"))
 
 
 def is_response(body: bytes) -> bool:
-    """Whether the error stands in a response object, which has a status of its own."""
+    """Returns whether the error is part of a response object, which has its own status."""
     return b'"output"' in body or _RESPONSE_OBJECT.search(body) is not None
 
 
 def no_reply(body: bytes, reason: str) -> str:
-    """A page means that something else than the provider's API answers at this address."""
+    """Returns the reason why a body is not a reply. An HTML page shows that base_url is not the provider's API."""
     return "the answer is an HTML page (is base_url right?)" if body.lstrip()[:1] == b"<" else reason

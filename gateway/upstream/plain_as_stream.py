@@ -1,7 +1,7 @@
-"""A plain answer to a streaming request, as a stream: some servers ignore `stream`.
+"""A plain answer to a streaming request, converted to a stream: some servers ignore `stream`.
 
-Official clients see nothing at all of such an answer. A failure of the deployment would close it for those as well who
-want no stream.
+Official clients read nothing from such a plain answer. Counting it as a failure would also close the deployment to
+clients that do not stream.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from gateway.upstream.sse import DONE
 
 
 def as_stream(wire: Kind, body: bytes) -> bytes | None:
-    """Returns the stream's bytes, None where the body is no answer of this kind."""
+    """Returns the stream's bytes, None where the body is not an answer of this kind."""
     try:
         answer = as_object(read(body))
     except NOT_DECODED:
@@ -32,9 +32,9 @@ def _data(value: dict[str, Any]) -> bytes:
 
 
 def _chunk(answer: dict[str, Any]) -> dict[str, Any]:
-    """All in one, the usage too: clients take it from any chunk."""
+    """Puts the whole answer into one chunk, with its usage, which clients take from any chunk."""
     choices = [
-        {name: each for name, each in choice.items() if name != "message"} | {"delta": _delta(choice)}
+        {name: value for name, value in choice.items() if name != "message"} | {"delta": _delta(choice)}
         for choice in as_objects(answer["choices"])
     ]
     return {**answer, "object": "chat.completion.chunk", "choices": choices}
@@ -43,7 +43,7 @@ def _chunk(answer: dict[str, Any]) -> dict[str, Any]:
 def _delta(choice: dict[str, Any]) -> dict[str, Any]:
     delta = as_object(choice.get("message"))
     calls = as_objects(delta.get("tool_calls"))
-    return {**delta, "tool_calls": [{"index": n, **each} for n, each in enumerate(calls)]} if calls else delta
+    return {**delta, "tool_calls": [{"index": n, **call} for n, call in enumerate(calls)]} if calls else delta
 
 
 def _events(message: dict[str, Any]) -> Iterator[bytes]:
@@ -64,7 +64,7 @@ def _event(name: str, **fields: Any) -> bytes:
 
 
 def _parts(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The start of a block, and what it grows by. A block of another type comes whole in its start."""
+    """Returns the start of a block and its deltas. A block of any other type is whole in its start."""
     match block.get("type"):
         case "text":
             return {**block, "text": ""}, [{"type": "text_delta", "text": block.get("text") or ""}]

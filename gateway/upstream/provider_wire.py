@@ -1,7 +1,7 @@
-"""One connection to a provider, whose bytes are counted: what belongs to no body is bounded, as it is for clients.
+"""One connection to a provider. Bytes outside of bodies are counted and bounded, as they are for clients.
 
-aiohttp bounds a header line and the number of headers, but neither interim answers nor chunk extensions, blank lines
-and trailers.
+aiohttp bounds a header line and the number of headers, but not interim responses, chunk extensions, blank lines and
+trailers.
 """
 
 import asyncio
@@ -14,28 +14,28 @@ from aiohttp.client_proto import ResponseHandler
 from gateway.upstream.fault_words import EndlessAnswer
 
 HEAD_MOST = 262_144  # bytes before the body; content policies and traces of proxies take tens of KB
-INTERIM_MOST = 100  # answers 1xx before the final one
-OTHER_MOST = 32_768  # bytes behind the head: chunk extensions and trailers; framing may be as large as its body
+INTERIM_MOST = 100  # 1xx responses before the final one
+OTHER_MOST = 32_768  # bytes after the head: chunk extensions and trailers; framing may be as large as its body
 SLICE = 8_192  # bytes parsed at once: a segment of 256 KiB may hold tens of thousands of chunks
-TURN_S = 0.005  # of parsing, then other connections have their turn
+TURN_S = 0.005  # of parsing, then other connections get their turn
 _BLANK, _HEAD_END = b"\r\n", b"\r\n\r\n"
 
 
 class Wire(ResponseHandler):
-    """Closes when something comes while nothing is asked: it would be taken for the answer to the next call, which may
-    be another tenant's. An answer with more than its bounds breaks, and its connection is closed.
+    """Closes itself when bytes arrive while no call is in progress: they would be taken for the answer to the next
+    call, which may be another tenant's. An answer that exceeds a bound fails, and its connection is closed.
     """
 
     is_idle = False
-    has_heard = False  # since it was taken for the present call
+    has_received = False  # since the present call took the connection
     _is_head_due = True
     _interim = _received = 0
     _backlog = b""  # received, to be parsed in a later turn
     _turn: asyncio.Handle | None = None
 
     def begin(self) -> None:
-        """A kept connection is taken for another call."""
-        self.is_idle = self.has_heard = False
+        """Resets the counts of a kept connection for another call."""
+        self.is_idle = self.has_received = False
         self._is_head_due = True
         self._interim = self._received = 0
 
@@ -44,13 +44,13 @@ class Wire(ResponseHandler):
         return bool(self._backlog) or super().should_close
 
     def data_received(self, data: bytes) -> None:
-        if not data:  # aiohttp parses what it has kept
+        if not data:  # aiohttp parses its own backlog
             super().data_received(data)
             return
         if self.is_idle:
             self.close()
             return
-        self.has_heard = True
+        self.has_received = True
         if self._backlog or self._reading_paused:
             self._backlog += data
         elif self._is_head_due or len(data) > SLICE:
@@ -63,7 +63,7 @@ class Wire(ResponseHandler):
             return  # aiohttp resumes after every read, paused or not
         super().resume_reading(resume_parser)
         if self._backlog:
-            # Its reader is ready for more, which is here: read further, the connection's end would overtake it.
+            # The reader gets the backlog first: if the transport read on, the connection's end would overtake it.
             self._take_turn_later()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -98,7 +98,7 @@ class Wire(ResponseHandler):
     def _take_turn(self) -> None:
         self._turn = None
         if self.transport is None or self._reading_paused:
-            return  # resume_reading comes back to it
+            return  # resume_reading takes it up again
         rest, self._backlog = self._backlog, b""
         if self.is_idle and rest:
             self.close()
@@ -109,12 +109,14 @@ class Wire(ResponseHandler):
             self._resume_transport_reading()
 
     def _end_of_slice(self, data: bytes, start: int) -> int:
-        """Heads are parsed one by one: they can be counted, and what is wrong behind one does not spoil it."""
+        """Returns the end of the next slice. Heads are parsed one by one, so that they can be counted and bad bytes
+        after one do not affect it.
+        """
         end = min(start + SLICE, len(data))
         if self._is_head_due and not data.startswith(_BLANK, start):
-            found = data.find(_HEAD_END, start, end)
-            if found >= 0:
-                return found + len(_HEAD_END)
+            head_end = data.find(_HEAD_END, start, end)
+            if head_end >= 0:
+                return head_end + len(_HEAD_END)
         return end
 
     def _parse(self, data: bytes) -> None:
@@ -122,7 +124,7 @@ class Wire(ResponseHandler):
         super().data_received(data)
         payload = self._payload
         if self._exception is not None:
-            # aiohttp ends the connection, but not a body that has begun: its reader would wait for ever.
+            # aiohttp ends the connection, but not a body that has begun: its reader would wait forever.
             self._end_body(aiohttp.ClientPayloadError("the body is malformed"))
             return
         body = payload.total_bytes if payload is not None else 0
@@ -134,15 +136,15 @@ class Wire(ResponseHandler):
             is_excess = False
         else:
             self._received += len(data)
-            # A parser that is paused keeps a part of the last slice.
+            # A paused parser keeps a part of the last slice.
             unparsed = len(data) if self._reading_paused else 0
             is_excess = self._received - unparsed - body > OTHER_MOST + body
         if is_excess:
             self._break_off()
 
     def feed_data(self, data: Any, size: int = 0) -> None:
-        """A head has been parsed."""
-        if self.is_idle:  # right behind the end of the answer that was asked for
+        """Takes a parsed head."""
+        if self.is_idle:  # directly after the end of the requested answer
             self.close()
             return
         if 100 <= data[0].code < 200 and data[0].code != 101:

@@ -9,22 +9,22 @@ DONE = b"[DONE]"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # may stand before the first event
 EVENT_END = re.compile(rb"\n\r?\n|\r\r\n?")
 _ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
-_END_MOST = 2  # bytes of an event's end that the chunk before may hold
+_END_MOST = 2  # bytes of an event's end that the previous chunk may hold
 _FIELDS = (b"data", b"event", b"id", b"retry", b"error", b":")
 
 
 class NotEvents(Exception):
-    """The bytes are no event stream."""
+    """The bytes are not an event stream."""
 
 
 def whole_events_end(buffer: bytes) -> int:
-    """Index after the last event that is complete, 0 if none is."""
-    ends = [found + len(mark) for mark in _ENDS if (found := buffer.rfind(mark)) >= 0]
+    """Returns the index after the last complete event, 0 without one."""
+    ends = [position + len(mark) for mark in _ENDS if (position := buffer.rfind(mark)) >= 0]
     return max(ends, default=0)
 
 
 class WholeEvents:
-    """Holds back what is not yet a whole event. An event may come in a thousand pieces: each byte is read once."""
+    """Holds back bytes of an incomplete event. An event may come in a thousand pieces; each byte is read once."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -44,7 +44,7 @@ class WholeEvents:
         return whole
 
     def rest(self) -> bytes:
-        """Returns what is held back, and no longer holds it."""
+        """Returns the bytes held back and forgets them."""
         held, self._parts, self._tail, self.size = b"".join(self._parts), [], b"", 0
         return held
 
@@ -56,7 +56,7 @@ class WholeEvents:
 
 
 def split(data: bytes) -> Iterator[bytes]:
-    """Whole events, each with its end; last what is left without one."""
+    """Yields whole events, each with its end; last the rest without an end."""
     position = 0
     for mark in EVENT_END.finditer(data):
         yield data[position : mark.end()]
@@ -66,12 +66,12 @@ def split(data: bytes) -> Iterator[bytes]:
 
 
 def parsed(event: bytes) -> tuple[str, bytes] | None:
-    """Name (empty if none) and data of one event; None when it has no data: a comment, or blank lines."""
+    """Returns name (empty if none) and data of one event; None for one without data: a comment, or blank lines."""
     name, parts = "", []
     for line in event.removeprefix(BYTE_ORDER_MARK).splitlines():
         if line.startswith(b"data:"):
             parts.append(line[5:].removeprefix(b" "))
-        elif line.startswith(b"error:"):  # llama.cpp before it had an event for it
+        elif line.startswith(b"error:"):  # of older releases of llama.cpp
             name = "error"
             parts.append(line[6:].removeprefix(b" "))
         elif line.startswith(b"event:"):
@@ -81,7 +81,7 @@ def parsed(event: bytes) -> tuple[str, bytes] | None:
 
 
 def events(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Name (empty if none) and data of each of these whole events that has data."""
+    """Yields name (empty if none) and data of each of these whole events, except for those without data."""
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     for block in data.removeprefix(BYTE_ORDER_MARK).split(b"\n\n"):
@@ -91,13 +91,15 @@ def events(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def begins_like_events(data: bytes) -> bool:
-    """Whether the first line may be one of an event stream, as far as it has come."""
+    """Returns whether the first line, as far as it has arrived, may belong to an event stream."""
     line = re.split(rb"[\r\n]", data.removeprefix(BYTE_ORDER_MARK).lstrip(b"\r\n"), maxsplit=1)[0]
     return any(line.startswith(field) or field.startswith(line) for field in _FIELDS)
 
 
 def translated(feed: Callable[[str, bytes], bytes]) -> Callable[[bytes], bytes]:
-    """Takes whole events and feeds them one by one. Malformed keeps what came of those before."""
+    """Returns a function that takes whole events, feeds them one by one and joins the results. Malformed carries the
+    results of the events before it.
+    """
 
     def convert(data: bytes) -> bytes:
         parts: list[bytes] = []

@@ -1,8 +1,8 @@
-"""Where a stream's first content is. Nothing is committed by a preamble: a role-only delta, `response.created`,
-`message_start`, the start of an empty block, pings, comments. What goes wrong before the first text, reasoning, tool
-call, refusal, audio or end can still be hidden behind the next candidate.
+"""The first content of a stream: text, reasoning, a tool call, a refusal, audio or the end.
 
-The judgement depends on the bytes only, never on how they were cut into packets: events are looked at one by one.
+A preamble before it commits nothing: a role-only delta, `response.created`, `message_start`, the start of an empty
+block, pings, comments. The next candidate can still hide a fault in it. The judgement depends on the bytes only, not on
+their packets, because events are inspected one by one.
 """
 
 from typing import Any
@@ -12,22 +12,22 @@ from gateway.request.calls import Kind
 from gateway.upstream.sse import BYTE_ORDER_MARK, DONE, EVENT_END, NotEvents, begins_like_events, parsed
 from gateway.upstream.upstream_errors import UpstreamError, announced_error, error_in
 
-HOLD_MOST = 65_536  # bytes of whole events: a preamble that is longer is committed
-EVENT_MOST = 1_048_576  # an event that is longer is no preamble and no error
+HOLD_MOST = 65_536  # bytes of whole events: a longer preamble is committed
+EVENT_MOST = 1_048_576  # bytes: a longer event is neither a preamble nor an error
 _END_MOST = 2
-_BEGIN = 16  # bytes that show whether this is a stream of events
-_NOT_CONTENT = frozenset({"role", "name"})  # of a chat delta
+_BEGIN = 16  # bytes that show whether this is an event stream
+_NOT_CONTENT = frozenset({"role", "name"})  # fields of a chat delta
 _RESPONSE_PREAMBLE = frozenset({"response.created", "response.in_progress", "response.queued", "keepalive"})
 
 
 def event_type(name: str, value: object) -> str:
-    """The type in the JSON, which official clients read, else the event's name."""
+    """Returns the type in the JSON, which official clients read, else the event's name."""
     kind = value.get("type") if isinstance(value, dict) else None
     return kind if isinstance(kind, str) and kind else name
 
 
 def error_in_event(wire: Kind, name: str, value: object) -> UpstreamError | None:
-    """Returns the error that this event reports, None when it reports none."""
+    """Returns the error that this event reports, or None."""
     kind = event_type(name, value)
     if wire is Kind.RESPONSE and kind == "response.failed":
         response = value.get("response") if isinstance(value, dict) else None
@@ -41,20 +41,20 @@ ENDED_IN_ERROR = UpstreamError("The provider ended its answer with the finish re
 
 
 def ended_empty_in_error(value: dict[str, Any]) -> bool:
-    """Whether each choice of a chunk or completion has the finish reason `error` and no content."""
+    """Returns whether each choice of a chunk or completion has the finish reason `error` and no content."""
     choices = value.get("choices")
     if not isinstance(choices, list) or not choices:
         return False
     return all(
-        isinstance(each, dict)
-        and each.get("finish_reason") == "error"
-        and not _choice_content({**each, "finish_reason": None})
-        for each in choices
+        isinstance(choice, dict)
+        and choice.get("finish_reason") == "error"
+        and not _choice_content({**choice, "finish_reason": None})
+        for choice in choices
     )
 
 
 def has_content(wire: Kind, name: str, value: dict[str, Any]) -> bool:
-    """Whether this event holds text, reasoning, a tool call, a refusal, audio or the end of the answer."""
+    """Returns whether this event holds text, reasoning, a tool call, a refusal, audio or the end of the answer."""
     match wire:
         case Kind.MESSAGE:
             return _message_content(event_type(name, value), value)
@@ -110,20 +110,18 @@ def _response_content(kind: str, value: dict[str, Any]) -> bool:
 
 
 class Preamble:
-    """Takes a stream's bytes until its first content. ``body``: all bytes so far; ``error``: the error that came first,
-    if one did, and ``is_documented_end`` whether it is an end that the dialect knows (`response.failed`).
-    """
+    """Reads a stream's bytes until its first content."""
 
     def __init__(self, wire: Kind) -> None:
         self._wire = wire
         self._start = self._searched = 0
         self._has_begun = self._has_data = False
-        self.body = bytearray()
-        self.error: UpstreamError | None = None
-        self.is_documented_end = False
+        self.body = bytearray()  # all bytes so far
+        self.error: UpstreamError | None = None  # in place of content
+        self.is_documented_end = False  # the error is an end that the dialect documents (`response.failed`)
 
     def feed(self, chunk: bytes) -> bool:
-        """Returns whether the preamble is over: by content, by an error, or because it is too long to be held. Raises
+        """Returns whether the preamble is over: by content, by an error, or because it is too long to hold. Raises
         NotEvents.
         """
         self.body += chunk
@@ -145,14 +143,14 @@ class Preamble:
         return len(self.body) - self._start > EVENT_MOST
 
     def end(self) -> bool:
-        """At the end of the body: returns whether an event without its blank line has ended the preamble."""
+        """Returns, at the end of the body, whether an event without its blank line has ended the preamble."""
         return self._is_over(bytes(self.body[self._start :]))
 
     def _is_over(self, event: bytes) -> bool:
-        found = parsed(event)
-        if found is None:
+        named_data = parsed(event)
+        if named_data is None:
             return False
-        name, data = found
+        name, data = named_data
         if data.strip() == DONE:
             if not self._has_data:
                 raise NotEvents("the stream ended before it began")

@@ -1,6 +1,6 @@
-"""A stream after its first content: whether it is complete, whether it has failed, and what it used.
+"""A stream after its first content: whether it is complete, whether it has failed, and its usage.
 
-Events are searched for marks as bytes, many at a time; only those that carry a mark are parsed.
+Events are searched for marks as bytes, many at a time; only events with a mark are parsed.
 """
 
 import re
@@ -22,17 +22,16 @@ _RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "respon
 
 
 def _may_fail(data: bytes) -> bool:
-    """Without one of these marks no event is an error. A text cannot hold them: its quotes would be escaped."""
+    """Returns whether one of these marks, which every error has, is present. Text cannot hold them: its quotes would be
+    escaped.
+    """
     if b'"error' in data or b"error:" in data or b'"detail"' in data or b"response.failed" in data:
         return True
     return b"event:" in data and _ERROR_NAME.search(data) is not None
 
 
 class Progress:
-    """What has been seen of a stream so far. ``is_done``: its terminator has come; ``has_finished``: the answer is
-    complete, so that a clean end of the body is an end; ``error``: what the provider ended it with; ``choices``: how
-    many answers were asked for.
-    """
+    """The state of a stream so far. ``choices``: the number of answers requested."""
 
     def __init__(self, wire: Kind, choices: int = 1) -> None:
         self._wire = wire
@@ -41,23 +40,24 @@ class Progress:
         self._usage = StreamUsage(wire)
         self._last = b""
         self._is_within = False
-        self.is_done = self.has_finished = False
-        self.error: UpstreamError | None = None
-        self.has_error = False
+        self.is_done = False  # its terminator has arrived
+        self.has_finished = False  # the answer is complete, so the body may end here
+        self.error: UpstreamError | None = None  # with which the provider ended it
+        self.has_error = False  # and the client cannot read it in the stream itself
 
     def tokens(self) -> tuple[int, int, int]:
-        """In, out, and those of a cache that are not among them."""
+        """Returns input tokens, output tokens, and cached tokens that are not among them."""
         return self._usage.tokens()
 
     @property
     def sequence_number(self) -> int:
-        """Of the last event of a response."""
-        found = _SEQUENCE.findall(self._last)
-        return int(found[-1]) if found else -1
+        """The sequence number of a response's last event, -1 without one."""
+        numbers = _SEQUENCE.findall(self._last)
+        return int(numbers[-1]) if numbers else -1
 
     @property
     def terminator(self) -> bytes:
-        """What a complete stream of this dialect ends with, for one whose provider left it out."""
+        """The event that ends a complete stream of this dialect, for streams whose provider left it out."""
         match self._wire:
             case Kind.MESSAGE:
                 return b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
@@ -67,11 +67,11 @@ class Progress:
                 return b"data: [DONE]\n\n"
 
     def skip(self) -> None:
-        """A part of an event went by that is too long to be held: the next bytes belong to the same event."""
+        """Notes that a part of an event too long to hold was passed on: the next bytes belong to the same event."""
         self._is_within = True
 
     def see(self, data: bytes) -> bytes:
-        """Whole events in; returns those for the client: all before an error, and none after the terminator."""
+        """Takes whole events and returns those for the client: all before an error, none after the terminator."""
         if self.is_done or self.has_error:
             return b""
         if self._is_within:
@@ -99,12 +99,12 @@ class Progress:
         return data
 
     def _see_each(self, data: bytes) -> bytes:
-        """Event by event, up to the one that ends the stream."""
+        """Reads event by event, up to the event that ends the stream."""
         kept = []
         for event in split(data):
-            found = parsed(event)
-            if found is not None:
-                self._see_event(*found)
+            named_data = parsed(event)
+            if named_data is not None:
+                self._see_event(*named_data)
             if self.has_error:
                 break
             kept.append(self._counted(event))
@@ -114,7 +114,7 @@ class Progress:
 
     def _see_event(self, name: str, data: bytes) -> None:
         if data.strip() == DONE:
-            # Some send it behind `message_stop`; without that event it ends nothing.
+            # Some servers send it after `message_stop`; without that event it ends nothing.
             self.is_done = self._wire not in (Kind.MESSAGE, Kind.RESPONSE)
             return
         try:
@@ -125,7 +125,7 @@ class Progress:
         error = error_in_event(self._wire, name, value)
         if error is not None:
             self.error = error
-            # The dialect's own end, for the client to read; any other error is rendered anew.
+            # The client reads the dialect's own end; any other error is rendered anew.
             self.is_done = self._wire is Kind.RESPONSE and kind == "response.failed"
             self.has_error = not self.is_done
         elif isinstance(value, dict):

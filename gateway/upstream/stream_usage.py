@@ -1,6 +1,4 @@
-"""The usage that a stream's provider counted: the last one sent, as official clients read it, never the greatest number
-found anywhere.
-"""
+"""The usage that a stream's provider counted: the last usage sent, as official clients read it, not the largest."""
 
 from collections.abc import Callable
 
@@ -44,7 +42,7 @@ def _of_chunk(data: bytes) -> Usage | None:
     usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
     if usage is not None or b'"usage"' not in bytes(chunk.choices):
         return usage
-    return next((each.usage for each in _choices.decode(chunk.choices) or () if each.usage), None)  # Moonshot's
+    return next((choice.usage for choice in _choices.decode(chunk.choices) or () if choice.usage), None)  # Moonshot's
 
 
 def _of_message(data: bytes) -> Usage | None:
@@ -58,7 +56,7 @@ def _of_response(data: bytes) -> Usage | None:
 
 
 def _of_odd(data: bytes) -> Usage | None:
-    """Of an event that a strict reader refuses: counts in quotes, `NaN`, halves of surrogate pairs."""
+    """Reads an event that a strict decoder refuses: counts in quotes, `NaN`, halves of surrogate pairs."""
     try:
         event = as_object(read(data))
     except NOT_DECODED:
@@ -72,7 +70,7 @@ _READERS: dict[Kind, Callable[[bytes], Usage | None]] = {Kind.MESSAGE: _of_messa
 
 
 class StreamUsage:
-    """``input_tokens``, ``output_tokens``, ``cached_tokens``: as in `usage_tokens`, of what was reported so far."""
+    """The usage reported so far."""
 
     def __init__(self, wire: Kind) -> None:
         self._read = _READERS.get(wire, _of_chunk)
@@ -80,7 +78,7 @@ class StreamUsage:
         self._usage = Usage()
 
     def see(self, data: bytes) -> None:
-        """The data of one event. A later usage replaces an earlier one; of messages, each field that it names."""
+        """Reads the data of one event. A later usage replaces an earlier one; in messages, only the fields it names."""
         try:
             usage = self._read(data)
         except NOT_JSON:
@@ -93,4 +91,5 @@ class StreamUsage:
         self._usage = usage
 
     def tokens(self) -> tuple[int, int, int]:
+        """Returns input, output and cached tokens as `usage_tokens` does."""
         return usage_tokens(self._usage)

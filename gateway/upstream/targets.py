@@ -1,4 +1,4 @@
-"""What every request to one deployment has in common, prepared once: URL, headers, time-outs."""
+"""The common part of every request to one deployment, prepared once: URL, headers, timeouts."""
 
 import msgspec
 from aiohttp import ClientTimeout
@@ -9,15 +9,13 @@ from gateway.upstream.providers.adapters import Adapter, adapter
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What every request to a deployment has in common. ``key``: the provider's, to be masked in its words; ``model``:
-    its name at the provider.
-    """
+    """The common part of every request to a deployment."""
 
     adapter: Adapter
     headers: dict[str, str]
     timeout: ClientTimeout
-    key: str
-    model: str
+    key: str  # the provider's, to be masked in its error messages
+    model: str  # its name at the provider
 
 
 _OURS = {
@@ -29,15 +27,15 @@ _OURS = {
 
 
 def target(deployment: DeploymentSettings, kind: Kind) -> Target | None:
-    """None where the deployment does not have the endpoint. The headers are ours: of what the client sent only the
-    edition of its body may reach a provider.
+    """Returns the target, None where the deployment lacks the endpoint. The headers are the gateway's own: from the
+    client's headers only those that name the edition of its body may reach a provider.
     """
     adapted = adapter(deployment, kind)
     if adapted is None or (deployment.endpoints and adapted.wire.label not in deployment.endpoints):
         return None
     headers = {**_OURS, **adapted.headers}
     connect_s = deployment.connect_timeout_ms / 1000
-    # How long an answer may take is for the request's own clocks, which know what has come so far.
+    # The request's own clocks limit the answer's duration, because they know how much of it has arrived.
     timeout = ClientTimeout(connect=connect_s, sock_connect=connect_s)
     provider = deployment.provider
     return Target(adapted, headers, timeout, str(provider.api_key), provider.model)

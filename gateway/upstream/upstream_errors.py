@@ -1,4 +1,4 @@
-"""A provider's error, in whichever shape the provider sends it, and the HTTP status that it stands for.
+"""A provider's error in any of the known shapes, and the HTTP status that it stands for.
 
 Known shapes: `{"error": {…}}` (OpenAI, Anthropic, vLLM), the same in a list (Google), `{"error": "words"}` (TGI, xAI),
 `{"object": "error", "message": …}` (Mistral), `{"detail": "words" or [{"loc", "msg"}]}` (FastAPI), `{"message": …}`
@@ -14,8 +14,8 @@ import msgspec
 from gateway.json.lenient import NOT_DECODED, read
 
 WORDS_MOST = 2_000
-FIELDS_MOST = 8_192  # bytes of an error's other fields that reach the client
-_ITEMS_MOST = 5  # of a list of problems
+FIELDS_MOST = 8_192  # bytes: larger other fields of an error do not reach the client
+_ITEMS_MOST = 5  # problems of a list
 _WORDS_KEYS = ("message", "Message", "msg", "detail", "error", "reason", "description", "faultstring")
 _BARE_KEYS = ("message", "Message", "detail", "msg", "errors", "error_msg", "errorMessage", "reason", "fault")
 _OWN = frozenset({"message", "type", "param", "code"})
@@ -23,22 +23,19 @@ _STATUS_KEYS = ("status", "http_code", "status_code", "statusCode")
 
 
 class UpstreamError(msgspec.Struct, frozen=True):
-    """``message``, ``type``, ``param``, ``code``: the error's own fields (vLLM sends an integer code). ``status``: the
-    HTTP status or status name that the error itself names. ``fields``: the other fields of the error object.
-    ``request_id``: the provider's, where it stands next to the error object, as Anthropic sends it.
-    """
+    """A provider's error object in one shape."""
 
     message: str = ""
     type: str | None = None
     param: str | None = None
-    code: str | int | None = None
-    status: str | int | None = None
-    fields: Mapping[str, Any] = {}
-    request_id: str | None = None
+    code: str | int | None = None  # vLLM sends an integer
+    status: str | int | None = None  # the HTTP status or status name inside the error
+    fields: Mapping[str, Any] = {}  # the other fields of the error object
+    request_id: str | None = None  # the provider's, next to the error object (Anthropic)
 
 
 def error_of(body: bytes) -> UpstreamError | None:
-    """Returns the error in the body of an answer whose status is an error, None when it has no known shape."""
+    """Returns the error in the body of an answer with an error status, None when its shape is unknown."""
     try:
         return error_in(read(body))
     except NOT_DECODED:
@@ -46,7 +43,7 @@ def error_of(body: bytes) -> UpstreamError | None:
 
 
 def error_in(value: object) -> UpstreamError | None:
-    """Returns the error in a decoded body of any shape; the value must be known to be an error."""
+    """Returns the error in a decoded body of any shape. The caller must know that the value is an error."""
     if isinstance(value, list):
         value = value[0] if value else None
     if not isinstance(value, dict):
@@ -70,7 +67,7 @@ def error_in(value: object) -> UpstreamError | None:
 
 
 def announced_error(value: object) -> UpstreamError | None:
-    """Returns the error in a decoded body or event of a 200, None when the value does not present itself as one."""
+    """Returns the error in a decoded body or event of a 200, None when the value is not marked as an error."""
     if isinstance(value, list):
         value = value[0] if value else None
     if not isinstance(value, dict):
@@ -83,7 +80,7 @@ def announced_error(value: object) -> UpstreamError | None:
 
 
 def is_blank(error: object) -> bool:
-    """Some servers put an error object without words or a code, or with the code 0, into each answer."""
+    """Returns whether an error object means no error: some servers send an empty one, or code 0, with each answer."""
     if not isinstance(error, dict):
         return not error
     return not any(error.values()) or error.get("code") in _NO_ERROR
@@ -94,7 +91,7 @@ _ANSWERS = frozenset({"choices", "content", "output", "data", "type", "usage"})
 
 
 def _error(inner: Mapping[str, Any], outer: Mapping[str, Any]) -> UpstreamError:
-    fields = {key: each for key, each in inner.items() if key not in _OWN}
+    fields = {key: value for key, value in inner.items() if key not in _OWN}
     if fields and not _is_bounded(fields):
         fields = {}
     kind, code = inner.get("type"), inner.get("code")
@@ -120,12 +117,12 @@ def _words(value: object) -> str:
     if isinstance(value, str):
         return value[:WORDS_MOST]
     if isinstance(value, list):
-        return "; ".join(_words(each) for each in value[:_ITEMS_MOST])[:WORDS_MOST]
+        return "; ".join(_words(item) for item in value[:_ITEMS_MOST])[:WORDS_MOST]
     if isinstance(value, dict):
         words = next((_words(value[key]) for key in _WORDS_KEYS if value.get(key)), "")
         place = value.get("loc")
         if words and isinstance(place, list):
-            return f"{'.'.join(str(each) for each in place)}: {words}"[:WORDS_MOST]
+            return f"{'.'.join(str(part) for part in place)}: {words}"[:WORDS_MOST]
         return words or msgspec.json.encode(value).decode()[:WORDS_MOST]
     return str(value)[:WORDS_MOST]
 
@@ -142,7 +139,7 @@ def _status(value: Mapping[str, Any]) -> str | int | None:
     return next((code for key in _STATUS_KEYS if (code := _code(value.get(key))) is not None), None)
 
 
-# The names of Anthropic, OpenAI, Google (gRPC), vLLM, AWS and LiteLLM, by the status each stands for.
+# The names that Anthropic, OpenAI, Google (gRPC), vLLM, AWS and LiteLLM use, by HTTP status.
 _NAMES = {
     400: "invalid_request_error bad_request bad_request_error invalid_argument failed_precondition out_of_range "
     "validation validation_error validation_exception context_length_exceeded string_above_max_length "
@@ -172,16 +169,16 @@ _REQUEST_PREFIXES = ("invalid", "image", "unsupported")
 
 
 def status_of(error: UpstreamError, default: int = 500) -> int:
-    """Returns the HTTP status that an error within a 200 stands for: its own status or code, else what its code or type
-    is a name for.
+    """Returns the HTTP status that an error within a 200 stands for: its own status or numeric code, else the status
+    that its code or type names.
     """
-    for each in (error.code, error.status):
-        number = int(each) if isinstance(each, int) or (each and each.isdecimal() and len(each) == 3) else 0
+    for code in (error.code, error.status):
+        number = int(code) if isinstance(code, int) or (code and code.isdecimal() and len(code) == 3) else 0
         if 400 <= number <= 599:
             return number
-    for each in (error.code, error.status, error.type):
-        if isinstance(each, str):
-            name = _NOT_LETTERS.sub("", each.lower())
+    for label in (error.code, error.status, error.type):
+        if isinstance(label, str):
+            name = _NOT_LETTERS.sub("", label.lower())
             if name in _STATUS_OF_NAME:
                 return _STATUS_OF_NAME[name]
             if name.startswith(_REQUEST_PREFIXES):

@@ -1,6 +1,6 @@
-"""What a whole answer is: the reply of its dialect, or an error in whatever shape the provider has for it.
+"""Judges a whole answer: the reply of its dialect, or an error in any of the known shapes.
 
-No step waits for anything, so that a large answer can be judged off the event loop.
+No step does I/O, so a large answer can be judged off the event loop.
 """
 
 from collections.abc import Callable
@@ -24,12 +24,12 @@ TEXT_MOST = 500  # of an error in plain text
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """What an answer is read against. ``heard``: called at each sign of life."""
+    """The request to which an answer belongs."""
 
     call: Call
     target: Target
     body: bytes
-    heard: Callable[[], None]
+    on_activity: Callable[[], None]  # called whenever bytes of the answer arrive
 
     @property
     def is_large(self) -> bool:
@@ -40,11 +40,11 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Defect(Exception):
-    """A translation of ours failed on an answer."""
+    """The gateway's own translation failed on an answer."""
 
 
 def refused_whole(status: int, content_type: str, sent: Sent, body: bytes) -> Exchange:
-    """Judges an answer whose status is an error."""
+    """Judges an answer with an error status."""
     error = error_of(body) or _plain_text(content_type, body)
     reason = reason_of(status, error)
     return _refused(Exchange(judge(status, error, sent.names), body=body, reason=reason), error)
@@ -70,7 +70,7 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
 
 
 def _translated(adapter: Adapter, body: bytes) -> bytes:
-    """Raises Malformed for an answer that is not of its dialect, Defect for a fault of ours."""
+    """Raises Malformed for an answer that breaks its dialect, Defect for a fault of the gateway."""
     if adapter.reply is None:
         return body
     try:
@@ -87,7 +87,7 @@ def _refused(exchange: Exchange, error: UpstreamError | None) -> Exchange:
 
 
 def in_band(error: UpstreamError, sent: Sent, body: bytes, is_documented_end: bool = False) -> Exchange:
-    """An error within a 200: judged as if its code had been the status."""
+    """Judges an error within a 200 as if its code were the status."""
     status, judgement = judge_in_band(error, sent.names)
     reason = reason_of(status, error, is_in_band=True)
     exchange = _refused(Exchange(judgement, status=status, body=body, reason=reason), error)
@@ -96,14 +96,14 @@ def in_band(error: UpstreamError, sent: Sent, body: bytes, is_documented_end: bo
 
 
 def _plain_text(content_type: str, body: bytes) -> UpstreamError | None:
-    """Short words of a proxy or server that has no error object."""
+    """Returns the short text of a proxy or server that sends no error object."""
     if content_type not in ("text/plain", "application/octet-stream") or not body:
         return None
     return UpstreamError(" ".join(body[:TEXT_MOST].decode("utf-8", "replace").split()))
 
 
 def judged_no_stream(sent: Sent, body: bytes, reason: str) -> Exchange:
-    """Judges a plain body that answers a streaming request; ``reason``: why it is no stream."""
+    """Judges a plain body that answers a streaming request. ``reason``: why it is not a stream."""
     wire = sent.target.adapter.wire
     error = announced(wire, body)
     stream = as_stream(wire, body) if error is None else None

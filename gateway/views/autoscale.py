@@ -1,4 +1,4 @@
-"""How many replicas there should be, as it is shown: what was known, what follows, and why."""
+"""The desired number of replicas as JSON: the inputs, the result and the reason."""
 
 from shared_state.snapshots import ScalingSignal
 
@@ -31,18 +31,19 @@ def shown(signal: ScalingSignal) -> dict[str, object]:
 
 
 def why(signal: ScalingSignal) -> str:
-    """One sentence for people."""
-    each = signal.target_concurrency * signal.utilization
-    load = f"{signal.average:.1f} requests to carry at {each:g} a replica ask for {signal.average / each:.2f} replicas"
+    """Returns the reason as one sentence for people."""
+    per_replica = signal.target_concurrency * signal.utilization
+    needed = signal.average / per_replica
+    load = f"{signal.average:.1f} requests at {per_replica:g} per replica need {needed:.2f} replicas"
     delay = f"{signal.scale_down_delay_ms / 1000:g} s"
     match signal.reason:
         case "held":
-            return f"{load}; {signal.desired} stay, for the {signal.peak:.1f} of the last {delay}."
+            return f"{load}; {signal.desired} stay because of the peak of {signal.peak:.1f} in the last {delay}."
         case "max":
             return f"{load}, more than max_replicas."
         case "min":
             return f"{load}, fewer than min_replicas."
         case "learning":
-            return f"{load}; the store has just begun to know the cluster, so none is taken away for {delay}."
+            return f"{load}; the store has little data of the cluster yet, so no replica is removed for {delay}."
         case "load":
             return f"{load}."

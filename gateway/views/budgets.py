@@ -1,4 +1,4 @@
-"""Budgets as they are shown: in the currency of the prices, with what is left and when the period turns."""
+"""Budgets as JSON: in the currency of the prices, with the remainder and the end of the period."""
 
 import time
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from shared_state.money import MICRO
 
 
 def budgets_shown(ledger: Ledger, scopes: Iterable[str] | None = None) -> dict[str, dict[str, object]]:
-    """By scope: `domain`, `tenant:<name>`; all of them, or these."""
+    """Returns budgets by scope (`domain`, `tenant:<name>`): all, or those of ``scopes``."""
     shown: dict[str, dict[str, object]] = {}
     for scope in ledger.budgets if scopes is None else scopes:
         budget, account = ledger.budgets[scope], ledger.current(scope)
@@ -26,7 +26,7 @@ def budgets_shown(ledger: Ledger, scopes: Iterable[str] | None = None) -> dict[s
 
 
 def headroom(ledger: Ledger) -> dict[str, tuple[float | None, float | None]]:
-    """By scope: the share of a minute's requests and tokens that is left; None where there is no limit."""
+    """Returns by scope the unused share of requests and of tokens per minute, 0 to 1; None where there is no limit."""
     shares: dict[str, tuple[float | None, float | None]] = {}
     for scope, limits in ledger.limits.items():
         used = ledger.used.get(scope)

@@ -1,5 +1,5 @@
-"""Pages of the events of all routing domains. Each domain has a stream of its own; their ids are times, and what is
-shown is in their order.
+"""Pages of the events of all routing domains. Each domain has its own stream. Ids are times, and pages are in their
+order.
 """
 
 import asyncio
@@ -11,22 +11,22 @@ from shared_state.snapshots import Event
 
 
 def place(event_id: str) -> tuple[int, ...]:
-    """Ids sorted by it are in the order of a stream."""
+    """Returns the sort key of an id: its order in a stream."""
     return tuple(int(part) for part in event_id.split("-"))
 
 
 async def before(failover: Failover, event_id: str, most: int) -> list[Event]:
-    """The newest first, of those before this one; of all when that is empty. Raises StateError."""
-    stores = [each.active for each in failover.parts.values()]
-    found = await asyncio.gather(*(store.views.events_before(event_id, most) for store in stores))
-    return _first(sorted(chain(*found), key=_place, reverse=True), most)
+    """Returns the events before ``event_id``, or the latest ones if it is empty, newest first. Raises StateError."""
+    stores = [part.active for part in failover.parts.values()]
+    pages = await asyncio.gather(*(store.views.events_before(event_id, most) for store in stores))
+    return _first(sorted(chain(*pages), key=_place, reverse=True), most)
 
 
 async def after(failover: Failover, event_id: str, most: int) -> list[Event]:
-    """The oldest first, of those after this one. Raises StateError."""
-    stores = [each.active for each in failover.parts.values()]
-    found = await asyncio.gather(*(store.views.events_after(event_id, most) for store in stores))
-    return _first(sorted(chain(*found), key=_place), most)
+    """Returns the events after ``event_id``, oldest first. Raises StateError."""
+    stores = [part.active for part in failover.parts.values()]
+    pages = await asyncio.gather(*(store.views.events_after(event_id, most) for store in stores))
+    return _first(sorted(chain(*pages), key=_place), most)
 
 
 def _place(event: Event) -> tuple[int, ...]:
@@ -34,6 +34,8 @@ def _place(event: Event) -> tuple[int, ...]:
 
 
 def _first(events: Sequence[Event], most: int) -> list[Event]:
-    """With all that have the last one's id, which two domains may have given: the next page begins behind it."""
+    """Returns the first ``most`` events and all others with the last one's id, which two domains may have given: the
+    next page begins after that id.
+    """
     last = events[:most][-1].id if events else ""
-    return [each for position, each in enumerate(events) if position < most or each.id == last]
+    return [event for position, event in enumerate(events) if position < most or event.id == last]

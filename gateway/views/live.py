@@ -1,5 +1,6 @@
-"""What watchers are shown: the state of the cluster once a second, taken once for all of them, and the events as they
-come. Nothing is asked of the store while nobody watches.
+"""The live feed: the state of the cluster once a second, read once for all listeners, and new events.
+
+Without listeners the store is not read.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ EVERY_S = 1.0
 TAKE_MOST_S = 2.0
 LISTENERS_MOST = 50  # of one replica: each costs a connection and a few kilobytes a second
 EVENTS_KEPT, EVENTS_SHOWN, EVENTS_PAGE = 200, 50, 100
-# What is not zero of these is told of each deployment.
+# The fields of a deployment that a frame holds unless they are zero or empty.
 _ROW = (
     *("health_score", "active", "limit", "requests", "failures", "slow", "avg_ms", "p50_ms", "p95_ms", "p99_ms"),
     *("wait_ms", "open_reason", "trips", "generation", "oldest_ms", "histogram", "region", "rtt_ms"),
@@ -37,7 +38,7 @@ class ModelShown(msgspec.Struct, frozen=True):
 
 
 def models_shown(settings: Settings) -> tuple[ModelShown, ...]:
-    """Those with deployments that are enabled, as the configuration has them."""
+    """Returns the models that have enabled deployments, in the order of the configuration."""
     deployments = [entry for entry in settings.model_list if entry.enabled]
     return tuple(
         ModelShown(
@@ -48,7 +49,7 @@ def models_shown(settings: Settings) -> tuple[ModelShown, ...]:
 
 
 class Frame:
-    """The state at one moment. ``events``: those since the frame before; ``number`` counts up by one."""
+    """The state at one moment. ``events``: the events since the previous frame; ``number`` counts up by one."""
 
     def __init__(
         self, number: int, head: dict[str, object], rows: dict[str, DeploymentSnapshot], events: list[Event]
@@ -60,7 +61,7 @@ class Frame:
         self._full = self._delta = b""
 
     def full(self, models: Sequence[ModelShown], recent: list[Event]) -> bytes:
-        """For who has not seen the frame before; encoded once for all of them."""
+        """Returns the JSON for listeners that have not seen the previous frame; encoded once for all of them."""
         if not self._full:
             rows = [_row(row) for row in self.rows.values()]
             fields = {"models": models, **self._head, "deployments": rows, "events": recent}
@@ -68,7 +69,7 @@ class Frame:
         return self._full
 
     def delta(self, before: "Frame") -> bytes:
-        """What has changed since the frame before, of the deployments; the rest whole."""
+        """Returns the JSON with the deployments that have changed since the previous frame, and all the rest."""
         if not self._delta:
             rows = [_row(row) for name, row in self.rows.items() if before.rows.get(name) != row]
             self._delta = msgspec.json.encode({**self._head, "deployments": rows, "events": self.events})
@@ -81,8 +82,10 @@ def _row(snapshot: DeploymentSnapshot) -> dict[str, object]:
 
 
 class LiveFeed:
-    """``beside``: what each frame tells besides the state of the store;
-    ``is_over`` ends every stream: the replica drains, and its watchers go elsewhere.
+    """Reads the state once a second while it has listeners.
+
+    ``extra``: returns the fields of each frame that do not come from the store; ``is_over``: returns whether the
+    replica drains, which ends every stream, so that listeners connect to another replica.
     """
 
     def __init__(
@@ -90,34 +93,34 @@ class LiveFeed:
         store: Failover,
         models: Sequence[ModelShown],
         replica: str,
-        beside: Callable[[], dict[str, object]],
+        extra: Callable[[], dict[str, object]],
         is_over: Callable[[], bool],
     ) -> None:
         self._store = store
         self._models = models
         self._replica = replica
-        self._beside = beside
+        self._extra = extra
         self.is_over = is_over
         self._listeners = 0
         self._kept: Kept | None = None
         self._ticked = asyncio.Event()
         self._frame: Frame | None = None
         self._before: Frame | None = None
-        self._is_anew = False
+        self._is_reset = False
         self._number = 0
         self._recent: deque[Event] = deque(maxlen=EVENTS_KEPT)
-        self.told = 0  # events, beyond those of before the first look
-        self._last: dict[tuple[str, str], str] = {}  # by domain and store, as each has a stream of its own
+        self.event_count = 0  # without the events before the first read
+        self._last: dict[tuple[str, str], str] = {}  # last event id by domain and store: each has its own stream
 
-    def adopt(self, models: Sequence[ModelShown]) -> None:
-        """Everybody is told all of it again."""
+    def show_models(self, models: Sequence[ModelShown]) -> None:
+        """Takes new models. The next frame is a full one for every listener."""
         self._models = models
-        self._is_anew = True
+        self._is_reset = True
 
     def listen(self) -> "Listener":
-        """To be closed. Raises RateLimited."""
+        """Returns a listener, which the caller must close. Raises RateLimited."""
         if self._listeners >= LISTENERS_MOST:
-            raise RateLimited("Too many watch this replica already.", retry_after_ms=5000)
+            raise RateLimited("This replica has too many live views already.", retry_after_ms=5000)
         self._listeners += 1
         self._start()
         return Listener(self)
@@ -140,7 +143,7 @@ class LiveFeed:
             await self._kept.stop()
 
     async def next(self, number: int) -> Frame | None:
-        """The frame of now, unless that one was seen: then the one that comes. None when it is over."""
+        """Returns the present frame, or the next one if its number is not above ``number``; None at the end."""
         while not self.is_over():
             if self._frame is not None and self._frame.number > number:
                 return self._frame
@@ -150,15 +153,15 @@ class LiveFeed:
                 await asyncio.wait_for(ticked.wait(), EVERY_S + TAKE_MOST_S)
         return None
 
-    def events_since(self, told: int) -> list[Event] | None:
-        """None when some of them are kept no longer."""
-        count = self.told - told
+    def events_since(self, event_count: int) -> list[Event] | None:
+        """Returns the events after the first ``event_count``, None when some of them are no longer kept."""
+        count = self.event_count - event_count
         if count > len(self._recent):
             return None
         return list(self._recent)[len(self._recent) - count :]
 
     def encoded(self, frame: Frame, seen: int) -> tuple[str, bytes]:
-        """A frame for who has seen the one of that number."""
+        """Returns kind and JSON of a frame for a listener that has seen the frame with the number ``seen``."""
         if self._before is not None and frame is self._frame and seen == self._before.number == frame.number - 1:
             return "delta", frame.delta(self._before)
         return "full", frame.full(self._models, list(self._recent)[-EVENTS_SHOWN:])
@@ -170,8 +173,8 @@ class LiveFeed:
             while self._is_wanted():
                 self._number += 1
                 frame = await self._take()
-                self._before, self._frame = None if self._is_anew else self._frame, frame
-                self._is_anew = False
+                self._before, self._frame = None if self._is_reset else self._frame, frame
+                self._is_reset = False
                 self._tick()
                 due = max(due + EVERY_S, loop.time())
                 await asyncio.sleep(due - loop.time())
@@ -183,8 +186,8 @@ class LiveFeed:
         self._ticked = asyncio.Event()
 
     async def _take(self) -> Frame:
-        """What the store does not tell in time is left out, and that is said."""
-        head: dict[str, object] = {"replica": self._replica, "state": self._store.worst.state, **self._beside()}
+        """Reads a frame. Parts that the store does not return in time are left out, and `problem` names the reason."""
+        head: dict[str, object] = {"replica": self._replica, "state": self._store.worst.state, **self._extra()}
         rows = self._frame.rows if self._frame else {}
         events: list[Event] = []
         try:
@@ -196,7 +199,7 @@ class LiveFeed:
                 head |= {"healthy_ratio": snapshot.healthy_ratio, "replicas_alive": snapshot.replicas_alive}
                 head |= {"shed_reasons": snapshot.shed_reasons.split(",") if snapshot.shed_reasons else []}
                 head["replicas"] = await self._store.active.views.roster()
-                events = await self._news()
+                events = await self._new_events()
         except (StateError, TimeoutError) as error:
             head["problem"] = str(error) or "the store does not answer in time"
         return Frame(self._number, head, rows, events)
@@ -205,38 +208,39 @@ class LiveFeed:
         worst = self._store.worst
         return "" if worst.state == "shared" else worst.reason
 
-    async def _news(self) -> list[Event]:
-        """Events since the last look: of each domain, as clocks may differ, behind its own last one. A store that was
-        not looked into before goes on where the other one of its domain was left: both count by the time of day.
+    async def _new_events(self) -> list[Event]:
+        """Returns the events since the last read. Clocks may differ, so each domain continues after its own last event.
+        A store that was not read before continues after the last event of the other store of its domain: the ids of
+        both are times of day.
         """
         if not self._last:
             recent = await event_pages.before(self._store, "", EVENTS_SHOWN)
             self._recent.extend(reversed(recent))
             newest = recent[0].id if recent else "0-0"
-            self._last = {(domain, each.state): newest for domain, each in self._store.parts.items()}
+            self._last = {(domain, part.state): newest for domain, part in self._store.parts.items()}
             return []
         events: list[Event] = []
         lasts: dict[tuple[str, str], str] = {}
-        for domain, each in self._store.parts.items():
+        for domain, part in self._store.parts.items():
             seen = {store: last for (name, store), last in self._last.items() if name == domain}
-            last = seen.get(each.state) or max(seen.values(), key=place)
-            found = await each.active.views.events_after(last, EVENTS_PAGE)
-            lasts[domain, each.state] = found[-1].id if found else last
-            events += found
-        self._last |= lasts  # now that all of them have answered
-        events.sort(key=lambda each: place(each.id))
+            last = seen.get(part.state) or max(seen.values(), key=place)
+            page = await part.active.views.events_after(last, EVENTS_PAGE)
+            lasts[domain, part.state] = page[-1].id if page else last
+            events += page
+        self._last |= lasts  # only after all stores have answered
+        events.sort(key=lambda event: place(event.id))
         self._recent.extend(events)
-        self.told += len(events)
+        self.event_count += len(events)
         return events
 
 
 class Listener:
-    """One who watches, from `listen` to `close`."""
+    """One open live view, from `listen` to `close`."""
 
     def __init__(self, feed: LiveFeed) -> None:
         self._feed = feed
         self._seen = 0
-        self._told = feed.told
+        self._event_count = feed.event_count
         self._is_closed = False
 
     def close(self) -> None:
@@ -245,19 +249,19 @@ class Listener:
             self._feed.leave()
 
     async def frame(self) -> Frame | None:
-        """The next one it has not seen, and never one of long ago; None when it is over."""
+        """Returns the latest frame, once it is newer than the last one returned; None at the end."""
         frame = await self._feed.next(self._seen)
         if frame is not None:
             self._seen = frame.number
         return frame
 
     def events(self) -> list[Event] | None:
-        """Those it has not been told; None when it has looked away for too long."""
-        events, self._told = self._feed.events_since(self._told), self._feed.told
+        """Returns the events since the last call, None when some of them are no longer kept."""
+        events, self._event_count = self._feed.events_since(self._event_count), self._feed.event_count
         return events
 
     async def encoded(self) -> tuple[str, bytes] | None:
-        """The next frame as `full` or `delta`, and its JSON."""
+        """Returns the next frame as `full` or `delta`, with its JSON; None at the end."""
         before = self._seen
         frame = await self.frame()
         return None if frame is None else self._feed.encoded(frame, before)

@@ -1,7 +1,7 @@
-"""`GET /v1/admin/models/stats`: a snapshot of the domain in the shape that existing dashboards know.
+"""`GET /v1/admin/models/stats`: a snapshot of the domain in the shape that existing dashboards read.
 
-Keyed by model; with several deployments a model shows their merge (the breaker state of the best of them, so it is
-open only when all are), and `deployments` lists each. Durations are strings.
+Keys are models. A model with several deployments shows their merge, with the breaker state of the best one, so it is
+open only when all are; `deployments` lists each. Durations are strings.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,19 +15,19 @@ _USABLE = frozenset({"closed", "half_open"})
 
 
 def duration(ms: float) -> str:
-    """`450ms`, `1.2s`."""
+    """Renders a duration: `450ms`, `1.2s`."""
     if ms < 1000:
         return f"{round(ms)}ms"
     return f"{ms / 1000:.2f}".rstrip("0").rstrip(".") + "s"
 
 
 def iso(at_ms: int) -> str:
-    """The store's time in UTC, to the second."""
+    """Renders the store's time in UTC, to the second."""
     return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def statistics(snapshot: DomainSnapshot, models: Iterable[tuple[str, Sequence[str]]]) -> dict[str, object]:
-    """``models``: each model with the ids of its deployments."""
+def model_stats(snapshot: DomainSnapshot, models: Iterable[tuple[str, Sequence[str]]]) -> dict[str, object]:
+    """Returns the statistics. ``models``: each model with the ids of its deployments."""
     by_id = {deployment.id: deployment for deployment in snapshot.deployments}
     balancer: dict[str, object] = {}
     breakers: dict[str, object] = {}
@@ -104,7 +104,7 @@ def _deployment(m: DeploymentSnapshot) -> dict[str, object]:
 
 
 def _forecast(f: Forecast | None) -> dict[str, object]:
-    """Errors: mean absolute ones, of the forecast and of two naive guesses."""
+    """Returns the forecast. Errors are mean absolute errors, of the forecast and of two naive guesses."""
     if f is None:
         return {}
     arrivals = {"forecast": f.arrivals_error, "last_hour": f.arrivals_error_hour, "last_week": f.arrivals_error_week}

@@ -63,7 +63,7 @@ def bench_memory(bench: Bench, requests: int) -> None:
             readings.append(rss_mib(pid))
         time.sleep(1.2)  # the last settles are in
         bytes_kept = sum(
-            int(bench.ask_store("MEMORY", "USAGE", f"pllm:{{default}}:{key}:gpt-4-a")[1:].strip() or 0)
+            int(bench.store_command("MEMORY", "USAGE", f"pllm:{{default}}:{key}:gpt-4-a")[1:].strip() or 0)
             for key in ("deployment", "window")
         )
     shown = ", ".join(f"{value:.0f}" for value in readings)
@@ -80,12 +80,12 @@ def bench_rejections(bench: Bench, seconds: float) -> None:
         count = seconds * bench.throughput(url, seconds)
         served_us = 1e6 * (cpu_s(pid) - before) / count
     with bench.gateway(max_active=1) as (url, pid):
-        bench.ask_store("ZADD", "pllm:{default}:leases", "9999999999999", "bench.plain.1")
+        bench.store_command("ZADD", "pllm:{default}:leases", "9999999999999", "bench.plain.1")
         bench.refusals(url, 2)
         before = cpu_s(pid)
         count = bench.refusals(url, seconds)
         shed_us = 1e6 * (cpu_s(pid) - before) / count
-        bench.ask_store("DEL", "pllm:{default}:leases")
+        bench.store_command("DEL", "pllm:{default}:leases")
     print(f"| {served_us:.0f} µs | {shed_us:.0f} µs | {100 * shed_us / served_us:.0f} % |", flush=True)
 
 
@@ -118,7 +118,7 @@ def main() -> None:
         )
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
-        with bench.surroundings():
+        with bench.environment():
             if options.parent:
                 bench_parent(bench, options.parent.resolve(), options.turns, options.seconds)
                 return

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 
-from loadtest.bench.rig import OTHER_CORE, Bench, ask, cpu_s
+from loadtest.bench.rig import OTHER_CORE, Bench, cpu_s, send_command
 from loadtest.cluster.programs import free_port, store_binary
 
 SLOTS = 16_384
@@ -30,11 +30,11 @@ def _masters(bench: Bench) -> Iterator[tuple[list[int], list[int]]]:
             options += ["--cluster-port", str(buses[number])]
             pids.append(stack.enter_context(bench.running(OTHER_CORE, store_binary(), *options, port=port)))
             first, last = SLOTS * number // len(ports), SLOTS * (number + 1) // len(ports) - 1
-            ask(port, "CLUSTER", "ADDSLOTSRANGE", first, last)
+            send_command(port, "CLUSTER", "ADDSLOTSRANGE", first, last)
         for port in ports[1:]:
-            ask(port, "CLUSTER", "MEET", "127.0.0.1", ports[0], buses[0])
+            send_command(port, "CLUSTER", "MEET", "127.0.0.1", ports[0], buses[0])
         give_up_at = time.monotonic() + READY_S
-        while not all("cluster_state:ok" in ask(port, "CLUSTER", "INFO") for port in ports):
+        while not all("cluster_state:ok" in send_command(port, "CLUSTER", "INFO") for port in ports):
             if time.monotonic() > give_up_at:
                 raise SystemExit("the Cluster of the bench does not come up")
             time.sleep(0.1)

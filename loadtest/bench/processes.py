@@ -43,11 +43,11 @@ def bench_processes(bench: Bench, turns: int, seconds: float) -> None:
 
 def _quiet_and_busy(bench: Bench, url: str, seconds: float) -> tuple[float, float, float]:
     """What a script takes while there is nothing but heartbeats, and the bytes of a request to and from the store."""
-    bench.ask_store("CONFIG", "RESETSTAT")
+    bench.store_command("CONFIG", "RESETSTAT")
     time.sleep(BEATS_S)
-    (beat_us,) = re.findall(r"cmdstat_evalsha:.*usec_per_call=([\d.]+)", bench.ask_store("INFO", "commandstats"))
-    bench.ask_store("CONFIG", "RESETSTAT")
+    (beat_us,) = re.findall(r"cmdstat_evalsha:.*usec_per_call=([\d.]+)", bench.store_command("INFO", "commandstats"))
+    bench.store_command("CONFIG", "RESETSTAT")
     count = seconds * bench.throughput(url, seconds)
-    stats = bench.ask_store("INFO", "stats")
+    stats = bench.store_command("INFO", "stats")
     sent, received = (int(re.findall(rf"total_net_{way}_bytes:(\d+)", stats)[0]) / count for way in ("input", "output"))
     return float(beat_us), sent, received

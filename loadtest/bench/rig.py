@@ -39,7 +39,7 @@ class Bench:
             process.wait(30)
 
     @contextlib.contextmanager
-    def surroundings(self) -> Iterator[None]:
+    def environment(self) -> Iterator[None]:
         nginx = self.folder / "nginx.conf"
         nginx.write_text(NGINX.format(folder=self.folder, port=self.upstream))
         upstream = self.running(OTHER_CORE, "nginx", "-c", str(nginx), "-g", "daemon off;", port=self.upstream)
@@ -52,7 +52,6 @@ class Bench:
         self,
         upstream: int | None = None,
         max_active: int = 1000,
-        max_waiting: int = 100,
         core: str = GATEWAY_CORE,
         more: Sequence[str] = (),
         text: str = "",
@@ -62,7 +61,7 @@ class Bench:
         """``source``: the root of another checkout, to run instead of this one."""
         port = free_port()
         file = self.folder / "bench.yaml"
-        file.write_text(text or config(self.store, upstream or self.upstream, max_active, max_waiting, block))
+        file.write_text(text or config(self.store, upstream or self.upstream, max_active, block))
         command = (sys.executable, "-P", "-m", "gateway", "serve", "--config", str(file), *more)
         path = {"PYTHONPATH": str(source)} if source else {}
         with self.running(core, *command, "--port", str(port), port=port, **path) as pid:
@@ -123,12 +122,12 @@ class Bench:
         arrivals: str,
         seconds: float,
         rate: float = RATE,
-        asked: Sequence[str] = ("-model", MODEL),
+        request_flags: Sequence[str] = ("-model", MODEL),
         warmup_s: float = 2,
     ) -> dict[str, dict[str, float]]:
         """Latencies in ms of an open loop at a fixed rate, evenly spaced (constant) or in bursts (poisson)."""
         file = self.folder / "report.json"
-        flags = ["-url", url, *asked, "-rps", f"{rate:g}", "-arrivals", arrivals]
+        flags = ["-url", url, *request_flags, "-rps", f"{rate:g}", "-arrivals", arrivals]
         flags += ["-duration", f"{seconds}s", "-warmup", f"{warmup_s}s", "-json", str(file)]
         # Last in line on the core it shares with the store, or its own work would be measured as the decision's.
         command = [
@@ -139,6 +138,7 @@ class Bench:
             "-c",
             OTHER_CORE,
             sys.executable,
+            "-P",
             "-m",
             "loadtest",
             *flags,
@@ -147,11 +147,11 @@ class Bench:
         report: dict[str, dict[str, float]] = json.loads(file.read_text())
         return report
 
-    def ask_store(self, *words: str) -> str:
-        return ask(self.store, *words)
+    def store_command(self, *words: str) -> str:
+        return send_command(self.store, *words)
 
 
-def ask(port: int, *words: object) -> str:
+def send_command(port: int, *words: object) -> str:
     """What a store says to one command, as it came."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as link:
         parts = [f"${len(str(word))}\r\n{word}\r\n" for word in words]

@@ -21,7 +21,7 @@ LOG_SHOWN = 1000
 ANSWER_MOST_S = 5.0
 
 
-class SmallCluster:
+class LocalCluster:
     """Use as a context manager. Its processes are `store`, `replica-1` and so on, and the providers' names. Of the
     replicas all are started, or only the first ones: ``begins_with``.
     """
@@ -109,12 +109,12 @@ class SmallCluster:
 
     def _provider(self, name: str, behaviour: dict[str, Any]) -> list[str]:
         told = msgspec.json.encode(behaviour).decode()
-        command = [sys.executable, "-m", "loadtest.provider", "--port", str(self._ports[name]), "--name", name]
+        command = [sys.executable, "-P", "-m", "loadtest.provider", "--port", str(self._ports[name]), "--name", name]
         return [*command, "--behaviour", told]
 
     def _replica(self, name: str) -> list[str]:
         file, port = str(self._folder / "gateway.yaml"), str(self._ports[name])
-        return [sys.executable, "-m", "gateway", "serve", "--config", file, "--replica", name, "--port", port]
+        return [sys.executable, "-P", "-m", "gateway", "serve", "--config", file, "--replica", name, "--port", port]
 
     def _configuration(self, scenario: Scenario) -> dict[str, Any]:
         return {

@@ -48,12 +48,13 @@ def wrk_script(model: str = MODEL, headers: Mapping[str, str] = NO_HEADERS) -> s
     return "\n".join(lines) + "\n"
 
 
-def config(store_port: int, upstream_port: int, max_active: int, max_waiting: int, block: int = 0) -> str:
+def config(store_port: int, upstream_port: int, max_active: int, block: int = 0) -> str:
+    """Returns the gateway's configuration for the bench. ``block``: permits of a capacity lease, 0 for none."""
     return f"""\
 state: {{url: "redis://127.0.0.1:{store_port}", deadline: 250ms}}
 router:
   load_shedding: {{max_active_requests: {max_active}}}
-  queue: {{max_waiting: {max_waiting}}}
+  queue: {{max_waiting: 100}}
   capacity_leases: {{block: {block}}}
 model_list:
   - id: gpt-4-a

@@ -12,7 +12,7 @@ import msgspec
 
 ANSWER_MOST_S = 5.0
 _SWITCHES = "pllm_state_switches_total"
-_TOLD = {
+_TEXTS = {
     "pllm_shed_total": "{count} requests of priority {class} shed ({reason})",
     "pllm_attempts_total": "{deployment}: {count} calls ended in {outcome}",
     "pllm_fallbacks_total": "{count} requests for {from} served by {to}",
@@ -30,7 +30,7 @@ Counts = Mapping[tuple[str, str], float]
 """By the metric's name and its labels."""
 
 
-class Deed(msgspec.Struct):
+class Decision(msgspec.Struct):
     """One kind of thing that was done, from its first to its last time."""
 
     told: str
@@ -43,7 +43,7 @@ class Deed(msgspec.Struct):
         return self.told.replace("{count}", f"{self.count:,}")
 
 
-class Deeds:
+class Decisions:
     """Looks again and again: a replica that dies takes its counts with it, and begins anew from nothing."""
 
     def __init__(self) -> None:
@@ -58,15 +58,15 @@ class Deeds:
                 self._grown.append((at_ms, key, grown if grown > 0 else count))
         self._before[replica] = counts
 
-    def between(self, since_ms: float, until_ms: float) -> list[Deed]:
+    def between(self, since_ms: float, until_ms: float) -> list[Decision]:
         """In the order in which they began."""
-        found: dict[tuple[str, str], Deed] = {}
+        found: dict[tuple[str, str], Decision] = {}
         for at_ms, key, grown in self._grown:
             if since_ms <= at_ms <= until_ms:
-                deed = found.setdefault(key, Deed(_tell(*key), at_ms, at_ms))
-                deed.last_ms = at_ms
-                deed.count += round(grown)
-        return sorted(found.values(), key=lambda deed: deed.first_ms)
+                decision = found.setdefault(key, Decision(_text(*key), at_ms, at_ms))
+                decision.last_ms = at_ms
+                decision.count += round(grown)
+        return sorted(found.values(), key=lambda decision: decision.first_ms)
 
 
 def read_counts(url: str) -> Counts | None:
@@ -81,7 +81,7 @@ def read_counts(url: str) -> Counts | None:
 
 def _parse(text: str) -> Iterator[tuple[tuple[str, str], float]]:
     for name, labels, value in _LINE.findall(text):
-        if name in _TOLD and _is_trouble(dict(_LABEL.findall(labels)), name):
+        if name in _TEXTS and _is_trouble(dict(_LABEL.findall(labels)), name):
             yield (name, labels), float(value)
 
 
@@ -90,5 +90,5 @@ def _is_trouble(labels: Mapping[str, str], name: str) -> bool:
     return labels["to"] == "standby" if name == _SWITCHES else labels.get("outcome") not in _USUAL
 
 
-def _tell(name: str, labels: str) -> str:
-    return _TOLD[name].format(count="{count}", **dict(_LABEL.findall(labels)))
+def _text(name: str, labels: str) -> str:
+    return _TEXTS[name].format(count="{count}", **dict(_LABEL.findall(labels)))

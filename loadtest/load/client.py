@@ -94,7 +94,7 @@ class Client:
             why = _why_not(error)
             return Verdict(f"{UNREACHABLE}: {why}" if why else UNREACHABLE)
         try:
-            failure = await connection.ask(request.wire, answer)
+            failure = await connection.send(request.wire, answer)
         except asyncio.CancelledError:
             connection.close()
             raise

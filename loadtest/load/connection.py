@@ -74,7 +74,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self.is_open = True
 
-    def ask(self, request: bytes, answer: Answer) -> asyncio.Future[str | None]:
+    def send(self, request: bytes, answer: Answer) -> asyncio.Future[str | None]:
         self._answer, self._has_begun, self._is_framed, self._received = answer, False, False, 0
         self._ended = self._loop.create_future()
         self._transport.write(request)

@@ -37,14 +37,14 @@ class Crew:
         counts = [msgspec.structs.astuple(each) for each in self._progress]
         return Progress(*(sum(column) for column in zip(*counts, strict=True)))
 
-    async def drive(self) -> None:
+    async def run(self) -> None:
         """A cancellation ends the run early; what was measured until then is in `result` all the same. So is what the
         others measured when a process dies; SystemExit if none is left.
         """
         processes: list[Process] = []
         try:
             for _ in range(self._options.processes):
-                command = (sys.executable, "-m", "loadtest.load.worker")
+                command = (sys.executable, "-P", "-m", "loadtest.load.worker")
                 processes.append(
                     await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, start_new_session=True)
                 )

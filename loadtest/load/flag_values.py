@@ -6,7 +6,7 @@ All raise ValueError with a reason that can be shown.
 import math
 import re
 
-from loadtest.load.requests import Share
+from loadtest.load.requests import Choice
 from loadtest.load.slo import Slo
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -39,18 +39,18 @@ def parse_positive(text: str) -> float:
     return value
 
 
-def parse_mix(text: str) -> tuple[Share, ...]:
+def parse_mix(text: str) -> tuple[Choice, ...]:
     """From a=70,b=30 or a,b or a alone; the numbers are relative to each other."""
     if not text.strip():
         raise ValueError(f"{text!r} names nothing")
     if "=" not in text and "," not in text:
-        return (Share(text),)
+        return (Choice(text),)
     shares = []
     for part in text.split(","):
         name, equals, weight = part.strip().rpartition("=") if "=" in part else (part.strip(), "=", "1")
         if not name or not equals:
             raise ValueError(f"{text!r} is not a mix such as a=70,b=30")
-        shares.append(Share(name.strip(), parse_positive(weight)))
+        shares.append(Choice(name.strip(), parse_positive(weight)))
     if len({share.name for share in shares}) < len(shares):
         raise ValueError(f"{text!r} names one twice")
     return tuple(shares)

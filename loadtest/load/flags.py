@@ -12,7 +12,7 @@ import msgspec
 from loadtest.load.arrivals import STEADY, Shape
 from loadtest.load.flag_texts import CHAT_PATH, parse_file, parse_header, parse_key, parse_urls, with_scenario
 from loadtest.load.flag_values import parse_duration, parse_mix, parse_number, parse_positive, parse_slo
-from loadtest.load.requests import Share, Target
+from loadtest.load.requests import Choice, Target
 from loadtest.load.runner import Load
 from loadtest.load.slo import Slo
 
@@ -165,7 +165,7 @@ def _add_requests(parser: argparse.ArgumentParser) -> None:
     add("--scenario", metavar="FILE", help="more flags, # begins a comment; those of the command line win")
     add("--url", type=parse_urls, action="append", help="gateway; repeat or separate by commas to take turns")
     add("--failover", action="store_true", help="to the next -url when one refuses the connection, as balancers do")
-    add("--model", type=_told(parse_mix), default=(Share("gpt-4"),), help="one, or a mix such as a=70,b=30")
+    add("--model", type=_explained(parse_mix), default=(Choice("gpt-4"),), help="one, or a mix such as a=70,b=30")
     add("--stream", action="store_true")
     add("--cancel", type=parse_ratio, default=0.0, metavar="RATIO", help="share of streams given up midway")
     add("--max-tokens", type=parse_count)
@@ -190,7 +190,7 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
     add("--arrivals", choices=["poisson", "constant", "ramp", "spike"], default="poisson", help="spacing with -rps")
     add("--ramp-from", type=parse_rate, default=0.0, metavar="RPS", help="a ramp climbs from here to -rps (default 0)")
     add("--ramp-over", type=_duration, metavar="DURATION", help="of the climb (default: all of -duration)")
-    add("--spike-times", type=_told(parse_positive), default=10.0, metavar="N", help="times -rps (default 10)")
+    add("--spike-times", type=_explained(parse_positive), default=10.0, metavar="N", help="times -rps (default 10)")
     add("--spike-at", type=_duration, metavar="DURATION", help="from the start (default: a third of -duration)")
     add("--spike-for", type=_duration, metavar="DURATION", help="length of the spike (default: a third of -duration)")
     add("--seed", type=int, default=1, help="of all that is drawn by lot")
@@ -200,7 +200,12 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--slo", type=_told(parse_slo), metavar="'ttft=500ms,gap=200ms,latency=5s'", help="what a good answer keeps")
+    add(
+        "--slo",
+        type=_explained(parse_slo),
+        metavar="'ttft=500ms,gap=200ms,latency=5s'",
+        help="what a good answer keeps",
+    )
     add("--fail-over", type=parse_ratio, metavar="RATIO", help="exit with 1 if more calls fail (default: all)")
     add("--slo-under", type=parse_ratio, metavar="RATIO", help="exit with 1 if a smaller share of calls keeps -slo")
     add("--json", type=parse_file, metavar="FILE", help="write the report there too")
@@ -214,27 +219,27 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     add("--verbose", action="store_true", help="one line for each call")
 
 
-def _told(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
+def _explained(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
     """argparse tells the reason of an ArgumentTypeError only."""
 
-    def parse_told(text: str) -> _Value:
+    def parse_explained(text: str) -> _Value:
         try:
             return parse(text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from error
 
-    return parse_told
+    return parse_explained
 
 
 def _duration(text: str) -> float:
-    value = _told(parse_duration)(text)
+    value = _explained(parse_duration)(text)
     if value > DURATION_MOST_S:
         raise argparse.ArgumentTypeError(f"{text} is more than 30 days")
     return value
 
 
 def parse_rate(text: str) -> float:
-    value = _told(parse_positive)(text)
+    value = _explained(parse_positive)(text)
     if value > RPS_MOST:
         raise argparse.ArgumentTypeError(f"{text} is more than {RPS_MOST:,} requests/s")
     return value
@@ -253,14 +258,14 @@ def parse_count(text: str) -> int:
 
 
 def parse_ratio(text: str) -> float:
-    value = _told(parse_number)(text)
+    value = _explained(parse_number)(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
 
 
-def parse_priorities(text: str) -> tuple[Share, ...]:
-    shares = _told(parse_mix)(text)
+def parse_priorities(text: str) -> tuple[Choice, ...]:
+    shares = _explained(parse_mix)(text)
     for share in shares:
         if share.name not in PRIORITIES:
             raise argparse.ArgumentTypeError(f"{share.name!r} is none of {', '.join(PRIORITIES)}")

@@ -14,7 +14,7 @@ import msgspec
 PROMPT = "Say hello."
 
 
-class Share(msgspec.Struct, frozen=True):
+class Choice(msgspec.Struct, frozen=True):
     """One of several, and how often it comes relative to the others."""
 
     name: str
@@ -25,14 +25,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Where the calls go and what they ask for."""
 
     urls: Sequence[str]
-    models: Sequence[Share] = (Share("gpt-4"),)
+    models: Sequence[Choice] = (Choice("gpt-4"),)
     is_stream: bool = False
     give_up_ratio: float = 0.0
-    """Share of streams that the client leaves midway."""
+    """Choice of streams that the client leaves midway."""
     max_tokens: int | None = None
     keys: Sequence[str] = ()
     """One of each tenant; each is drawn as often."""
-    priorities: Sequence[Share] = ()
+    priorities: Sequence[Choice] = ()
     headers: dict[str, str] = {}
     timeout_s: float = 120.0
     is_failover: bool = False
@@ -67,8 +67,8 @@ class Requests:
 
     def __init__(self, target: Target, seed: int) -> None:
         self._random = random.Random(seed)
-        keys: list[Share | None] = [Share(key) for key in target.keys]
-        priorities: list[Share | None] = [*target.priorities]
+        keys: list[Choice | None] = [Choice(key) for key in target.keys]
+        priorities: list[Choice | None] = [*target.priorities]
         variants = list(itertools.product(target.models, keys or [None], priorities or [None]))
         weights = [_weight(variant) for variant in variants]
         self._weights = list(itertools.accumulate(weights))
@@ -93,7 +93,7 @@ class Requests:
         return self._elsewhere[id(request)]
 
 
-def _weight(variant: Sequence[Share | None]) -> float:
+def _weight(variant: Sequence[Choice | None]) -> float:
     weight = 1.0
     for share in variant:
         weight *= share.weight if share is not None else 1.0
@@ -107,7 +107,7 @@ def parse_address(url: str) -> Address:
     return Address(url, parts.hostname or "", parts.port or (443 if is_secure else 80), is_secure, path)
 
 
-def _render(target: Target, address: Address, model: Share, key: Share | None, priority: Share | None) -> Request:
+def _render(target: Target, address: Address, model: Choice, key: Choice | None, priority: Choice | None) -> Request:
     body = _render_body(target, model.name)
     headers = {"host": urlsplit(address.url).netloc.rpartition("@")[2], "content-type": "application/json"}
     if key is not None:
@@ -135,7 +135,7 @@ def _render_body(target: Target, model: str) -> bytes:
     return msgspec.json.encode(body)
 
 
-def _render_mix(shares: Sequence[Share]) -> str:
+def _render_mix(shares: Sequence[Choice]) -> str:
     if len(shares) == 1:
         return shares[0].name
     total = sum(share.weight for share in shares)

@@ -68,7 +68,7 @@ class Result(msgspec.Struct):
         self.began_at_ms = self.began_at_ms or other.began_at_ms
 
 
-class Run:
+class Runner:
     """One run and what came of it so far."""
 
     def __init__(
@@ -105,7 +105,7 @@ class Run:
             began_at_ms=self._began_at_ms,
         )
 
-    async def drive(self, load: Load, began_s: float | None = None) -> None:
+    async def run(self, load: Load, began_s: float | None = None) -> None:
         """Returns when the last call has ended; a cancellation ends those still running.
 
         `began_s`: when to begin, if not now.
@@ -115,7 +115,7 @@ class Run:
             await asyncio.sleep(max(began_s - now_s, 0.0))
         self._start_clocks(now_s if began_s is None else began_s)
         if load.rate is None:
-            await self._drive_closed_loop(load)
+            await self._run_closed_loop(load)
         else:
             due = plan_arrivals(
                 load.arrivals,
@@ -126,9 +126,9 @@ class Run:
                 shape=load.shape,
                 share=load.share,
             )
-            await self._drive_open_loop(due)
+            await self._run_open_loop(due)
 
-    async def _drive_open_loop(self, due: Iterator[float]) -> None:
+    async def _run_open_loop(self, due: Iterator[float]) -> None:
         burst = 0
         async with asyncio.TaskGroup() as calls:
             for due_s in due:
@@ -147,7 +147,7 @@ class Run:
         self.measurement.late.add(1000 * max(time.monotonic() - due_s, 0.0))
         await self._make_call(due_s)
 
-    async def _drive_closed_loop(self, load: Load) -> None:
+    async def _run_closed_loop(self, load: Load) -> None:
         ends_s = None if load.duration_s is None else self._began_s + load.duration_s
 
         async def keep_calling() -> None:

@@ -10,19 +10,19 @@ from loadtest.load.client import Client
 from loadtest.load.flags import Options
 from loadtest.load.measure import Sample
 from loadtest.load.requests import Target
-from loadtest.load.runner import Load, Run
+from loadtest.load.runner import Load, Runner
 
 SEEDS_APART = 7919  # any number that people's own seeds are unlikely to be apart
 
 
-class Part:
+class ProcessShare:
     """Use as an async context manager."""
 
     def __init__(self, options: Options, observe: Callable[[Sample], None]) -> None:
         load = options.load
         self._load, self._warmup_s = load, options.warmup_s
         self._client = Client(options.target, load.concurrent, load.seed + SEEDS_APART * load.share[0])
-        self.run = Run(self._client.call, observe, options.slo)
+        self.runner = Runner(self._client.call, observe, options.slo)
 
     async def __aenter__(self) -> Self:
         return self
@@ -37,10 +37,10 @@ class Part:
             has_shape = self._load.arrivals in ("ramp", "spike")
             arrivals = "constant" if has_shape else self._load.arrivals
             load = msgspec.structs.replace(self._load, duration_s=self._warmup_s, requests=None, arrivals=arrivals)
-            await Run(self._client.call, ignore).drive(load)
+            await Runner(self._client.call, ignore).run(load)
 
     async def measure(self, began_s: float | None = None) -> None:
-        await self.run.drive(self._load, began_s)
+        await self.runner.run(self._load, began_s)
 
 
 def ignore(_sample: Sample) -> None:

@@ -16,9 +16,9 @@ import uvloop
 from loadtest.load.flags import Options
 from loadtest.load.open_files import allow_many
 from loadtest.load.runner import Result
-from loadtest.load.share import Part, ignore, render_sample
+from loadtest.load.share import ProcessShare, ignore, render_sample
 
-TELL_S = 0.5
+REPORT_S = 0.5
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -60,7 +60,7 @@ async def read_frame(reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
 
 
-def tell(message: Message) -> None:
+def send(message: Message) -> None:
     sys.stdout.buffer.write(frame(message))
     sys.stdout.buffer.flush()
 
@@ -69,25 +69,25 @@ async def work() -> None:
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     options = msgspec.msgpack.decode(await read_frame(reader), type=Options)
-    observe = (lambda sample: tell(Line(render_sample(sample)))) if options.is_verbose else ignore
-    async with Part(options, observe) as part:
-        working = asyncio.create_task(_work(part, reader))
+    observe = (lambda sample: send(Line(render_sample(sample)))) if options.is_verbose else ignore
+    async with ProcessShare(options, observe) as share:
+        working = asyncio.create_task(_work(share, reader))
         with contextlib.suppress(asyncio.CancelledError, asyncio.IncompleteReadError):
             await working
-        tell(Done(part.run.result()))
+        send(Done(share.runner.result()))
 
 
-async def _work(part: Part, reader: asyncio.StreamReader) -> None:
+async def _work(share: ProcessShare, reader: asyncio.StreamReader) -> None:
     """Raises IncompleteReadError if the input ends before the beginning."""
     begin = asyncio.create_task(read_frame(reader))
-    await _until(asyncio.create_task(part.warm_up()), begin)
-    tell(Ready())
+    await _until(asyncio.create_task(share.warm_up()), begin)
+    send(Ready())
     at_s = msgspec.msgpack.decode(await begin, type=Begin).at_s
-    telling = asyncio.create_task(_tell_progress(part))
+    reporting = asyncio.create_task(_report_progress(share))
     try:
-        await _until(asyncio.create_task(part.measure(at_s)), asyncio.create_task(reader.read()))
+        await _until(asyncio.create_task(share.measure(at_s)), asyncio.create_task(reader.read()))
     finally:
-        telling.cancel()
+        reporting.cancel()
 
 
 async def _until(doing: asyncio.Task[None], end: asyncio.Task[bytes]) -> None:
@@ -100,11 +100,11 @@ async def _until(doing: asyncio.Task[None], end: asyncio.Task[bytes]) -> None:
     await doing
 
 
-async def _tell_progress(part: Part) -> None:
-    run = part.run
+async def _report_progress(share: ProcessShare) -> None:
+    runner = share.runner
     while True:
-        await asyncio.sleep(TELL_S)
-        tell(Progress(run.measurement.ok, run.measurement.failed, run.unfinished))
+        await asyncio.sleep(REPORT_S)
+        send(Progress(runner.measurement.ok, runner.measurement.failed, runner.unfinished))
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from loadtest.peers.figures import Results, Trouble
 from loadtest.peers.gateways import ALL, OURS, Peer, PeerTrouble, install, missing_tools
 from loadtest.peers.measures import OUTAGES, measure_outage, measure_plain, measure_streams
 from loadtest.peers.report import Run, render
-from loadtest.report.output import Paper
+from loadtest.report.output import Output
 
 PARTS = ("plain", "streams", "outage")
 REPLICAS = (1, 2, 4)
@@ -156,7 +156,7 @@ def main(arguments: Sequence[str]) -> int:
         suite = Suite(Bench(Path(folder)), options.cache, peers)
         try:
             suite.install()
-            with suite.bench.surroundings():
+            with suite.bench.environment():
                 suite.measure(options)
         except KeyboardInterrupt:
             run = msgspec.structs.replace(run, is_interrupted=True)
@@ -173,5 +173,5 @@ def publish(report: str, file: str | None) -> bool:
         except OSError as error:
             print(f"The report could not be written: {error}", file=sys.stderr)
             is_kept = False
-    Paper().print(report.rstrip("\n"))
+    Output().print(report.rstrip("\n"))
     return is_kept

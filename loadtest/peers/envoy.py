@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from loadtest.peers.recipes import ATTEMPT_S, COOLDOWN_S, FAILURES, Launch, Site
+from loadtest.peers.recipes import ATTEMPT_S, COOLDOWN_S, FAILURES, Launch, ReplicaPorts
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
@@ -13,9 +13,9 @@ _PRIORITIES = "type.googleapis.com/envoy.extensions.retry.priority.previous_prio
 _MANY = 10_000
 
 
-def envoy(site: Site, home: Path) -> Launch:
-    listener = {"name": "bench", "address": _address(site.port), "filter_chains": [{"filters": [_filter()]}]}
-    resources = {"listeners": [listener], "clusters": [_cluster(site)]}
+def envoy(ports: ReplicaPorts, home: Path) -> Launch:
+    listener = {"name": "bench", "address": _address(ports.port), "filter_chains": [{"filters": [_filter()]}]}
+    resources = {"listeners": [listener], "clusters": [_cluster(ports)]}
     return Launch(
         # The base id is what several Envoys on one machine would quarrel about.
         command=[
@@ -57,7 +57,7 @@ def _filter() -> dict[str, Any]:
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
 
 
-def _cluster(site: Site) -> dict[str, Any]:
+def _cluster(ports: ReplicaPorts) -> dict[str, Any]:
     return {
         "name": "providers",
         "type": "STATIC",
@@ -66,7 +66,7 @@ def _cluster(site: Site) -> dict[str, Any]:
             "cluster_name": "providers",
             "endpoints": [
                 {"priority": priority, "lb_endpoints": [{"endpoint": {"address": _address(port)}}]}
-                for priority, port in enumerate((site.primary, site.backup))
+                for priority, port in enumerate((ports.primary, ports.backup))
             ],
         },
         "outlier_detection": {

@@ -10,7 +10,7 @@ from loadtest.cluster import packages
 from loadtest.cluster.packages import Package, PackageTrouble
 from loadtest.peers import recipes
 from loadtest.peers.envoy import envoy
-from loadtest.peers.recipes import THRESHOLD_MS, Launch, Site
+from loadtest.peers.recipes import THRESHOLD_MS, Launch, ReplicaPorts
 
 _LIMITS = f"{recipes.FAILURES} failures in a row, {recipes.COOLDOWN_S} s"
 # Without these two its own streams fail: TypeError "immutable". They are what its own lock file names.
@@ -30,7 +30,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     release: str
     given: str
     """Against an outage: the best that its own documentation offers."""
-    launch: Callable[[Site, Path], Launch]
+    launch: Callable[[ReplicaPorts, Path], Launch]
     """From the ports around it and its environment's folder."""
     requirement: str = ""
     """For pip; a package file for npm, and nothing for ours."""

@@ -17,7 +17,7 @@ from loadtest.children import die_with_parent
 from loadtest.cluster.programs import free_port, wait_for, wrk_script
 from loadtest.peers.figures import Outage, Plain, Streams
 from loadtest.peers.gateways import Peer, PeerTrouble
-from loadtest.peers.recipes import ATTEMPT_S, SLOW_S, Site
+from loadtest.peers.recipes import ATTEMPT_S, SLOW_S, ReplicaPorts
 from loadtest.peers.replica import Replica, running, several
 
 WARMUP_S = 2
@@ -45,7 +45,7 @@ OUTAGES = {
 
 
 def measure_plain(bench: Bench, peer: Peer, home: Path, seconds: float) -> Plain:
-    with running(peer, home, bench.folder / peer.name, _site(bench, bench.upstream), GATEWAY_CORE) as replica:
+    with running(peer, home, bench.folder / peer.name, _ports(bench, bench.upstream), GATEWAY_CORE) as replica:
         script = wrk_script(replica.launch.model, replica.launch.headers)
         bench.throughput(replica.url, WARMUP_S, script)
         per_s = bench.throughput(replica.url, seconds, script)
@@ -68,11 +68,11 @@ def measure_plain(bench: Bench, peer: Peer, home: Path, seconds: float) -> Plain
 def measure_streams(bench: Bench, peer: Peer, home: Path, seconds: float) -> Streams:
     folder, chunks = bench.folder / peer.name, round(seconds * CHUNKS_PER_S)
     with stream_source(bench) as port:
-        site = _site(bench, port)
-        with running(peer, home, folder, site, GATEWAY_CORE, is_stream=True) as replica:
-            read_streams(replica.url, STREAMS, 1, CHUNKS_PER_S // 2, _asked(replica))
+        ports = _ports(bench, port)
+        with running(peer, home, folder, ports, GATEWAY_CORE, is_stream=True) as replica:
+            read_streams(replica.url, STREAMS, 1, CHUNKS_PER_S // 2, _sink_flags(replica))
             before = replica.cpu_s()
-            report = read_streams(replica.url, STREAMS, 1, chunks, _asked(replica))
+            report = read_streams(replica.url, STREAMS, 1, chunks, _sink_flags(replica))
             used_s = replica.cpu_s() - before
     if not report["chunks"]:
         raise PeerTrouble("no chunk of its streams arrived")
@@ -83,7 +83,7 @@ def measure_streams(bench: Bench, peer: Peer, home: Path, seconds: float) -> Str
     )
 
 
-def _asked(replica: Replica) -> list[str]:
+def _sink_flags(replica: Replica) -> list[str]:
     """Flags of the stream sink."""
     headers = replica.launch.headers.items()
     return [
@@ -94,19 +94,19 @@ def _asked(replica: Replica) -> list[str]:
 
 
 def measure_outage(bench: Bench, peer: Peer, home: Path, trial: Trial, replicas: int) -> Outage:
-    bench.ask_store("FLUSHALL")  # nobody starts with what the one before knew
+    bench.store_command("FLUSHALL")  # nobody starts with what the one before knew
     with _provider() as primary, _provider() as backup:
-        sites = [
-            Site(port=free_port(), primary=primary, backup=backup, store=bench.store, is_cluster=True)
+        replica_ports = [
+            ReplicaPorts(port=free_port(), primary=primary, backup=backup, store=bench.store, is_cluster=True)
             for _ in range(replicas)
         ]
-        with several(peer, home, bench.folder, sites) as running_replicas:
-            healthy = drive(bench.folder, running_replicas, trial.warmup_s)
+        with several(peer, home, bench.folder, replica_ports) as running_replicas:
+            healthy = run_load(bench.folder, running_replicas, trial.warmup_s)
             if healthy["failed"]:
                 raise PeerTrouble(f"{healthy['failed']} calls failed with healthy providers: {healthy['failures']}")
             _control(primary, "PATCH", "/control", trial.behaviour)
             _control(primary, "POST", "/control/reset", {})
-            report = drive(bench.folder, running_replicas, trial.lasts_s)
+            report = run_load(bench.folder, running_replicas, trial.lasts_s)
             received = _control(primary, "GET", "/control")["counts"]["requests"]
     return Outage(
         calls=report["requests"],
@@ -118,7 +118,7 @@ def measure_outage(bench: Bench, peer: Peer, home: Path, trial: Trial, replicas:
     )
 
 
-def drive(folder: Path, replicas: Sequence[Replica], seconds: float) -> dict[str, Any]:
+def run_load(folder: Path, replicas: Sequence[Replica], seconds: float) -> dict[str, Any]:
     """An open loop that takes turns among the replicas, as the load test reports it."""
     file = folder / "outage.json"
     file.unlink(missing_ok=True)
@@ -126,22 +126,22 @@ def drive(folder: Path, replicas: Sequence[Replica], seconds: float) -> dict[str
     flags += ["-rps", str(OUTAGE_RATE), "-arrivals", "constant", "-duration", f"{seconds:g}s"]
     flags += ["-slo", f"latency={SLOW_S:g}s", "-timeout", f"{CALL_MOST_S}s", "-json", str(file)]
     # Its exit code tells whether calls failed, and so does the report.
-    run = subprocess.run([sys.executable, "-m", "loadtest", *flags], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-P", "-m", "loadtest", *flags], capture_output=True, text=True)
     if not file.exists():
         raise PeerTrouble(f"the load test gave up: {run.stderr.strip()[-300:]}")
     report: dict[str, Any] = json.loads(file.read_text())
     return report
 
 
-def _site(bench: Bench, provider: int) -> Site:
-    bench.ask_store("FLUSHALL")
-    return Site(port=free_port(), primary=provider, backup=provider, store=bench.store, is_cluster=False)
+def _ports(bench: Bench, provider: int) -> ReplicaPorts:
+    bench.store_command("FLUSHALL")
+    return ReplicaPorts(port=free_port(), primary=provider, backup=provider, store=bench.store, is_cluster=False)
 
 
 @contextlib.contextmanager
 def _provider() -> Iterator[int]:
     port = free_port()
-    command = (sys.executable, "-m", "loadtest.provider", "--port", str(port))
+    command = (sys.executable, "-P", "-m", "loadtest.provider", "--port", str(port))
     told = ("--behaviour", json.dumps({"latency_ms": HEALTHY_MS}))
     process = subprocess.Popen(
         [*command, *told], stdout=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent

@@ -29,7 +29,7 @@ _BEARER = {"authorization": f"Bearer {_KEY}"}
 _PORT_FILE = "tensorzero.port"
 
 
-class Site(msgspec.Struct, frozen=True, kw_only=True):
+class ReplicaPorts(msgspec.Struct, frozen=True, kw_only=True):
     """The ports around one replica. Both providers are the same one where nothing is going to fail."""
 
     port: int
@@ -53,10 +53,10 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """Where the gateway's launcher writes the port, if it picks one itself."""
 
 
-def pllm(site: Site, _home: Path) -> Launch:
+def pllm(ports: ReplicaPorts, _home: Path) -> Launch:
     configuration = {
         "server": {"access_log": False, "drain_timeout": "1s"},
-        "state": {"url": f"redis://127.0.0.1:{site.store}", "deadline": "250ms"},
+        "state": {"url": f"redis://127.0.0.1:{ports.store}", "deadline": "250ms"},
         "auth": {"keys": [{"name": "bench", "key": _KEY}]},
         "router": {
             "fallbacks": {MODEL: [BACKUP_MODEL]},
@@ -73,17 +73,17 @@ def pllm(site: Site, _home: Path) -> Launch:
                 "first_byte_timeout": f"{ATTEMPT_S}s",
                 "provider": {"base_url": _base(port), "api_key": "none", "model": MODEL},
             }
-            for name, port in ((MODEL, site.primary), (BACKUP_MODEL, site.backup))
+            for name, port in ((MODEL, ports.primary), (BACKUP_MODEL, ports.backup))
         ],
     }
     return Launch(
-        command=[sys.executable, "-m", "gateway", "serve", "--config", "pllm.yaml", "--port", str(site.port)],
+        command=[sys.executable, "-P", "-m", "gateway", "serve", "--config", "pllm.yaml", "--port", str(ports.port)],
         files={"pllm.yaml": yaml.safe_dump(configuration)},
         headers=_BEARER,
     )
 
 
-def litellm(site: Site, home: Path) -> Launch:
+def litellm(ports: ReplicaPorts, home: Path) -> Launch:
     # Fallbacks count only once a group's own retries are used up, and here they would ask the provider that has failed.
     router: dict[str, Any] = {
         "fallbacks": [{MODEL: [BACKUP_MODEL]}],
@@ -92,8 +92,8 @@ def litellm(site: Site, home: Path) -> Launch:
         "cooldown_time": COOLDOWN_S,
         "timeout": ATTEMPT_S,
     }
-    if site.is_cluster:
-        router |= {"redis_host": "127.0.0.1", "redis_port": site.store}
+    if ports.is_cluster:
+        router |= {"redis_host": "127.0.0.1", "redis_port": ports.store}
     configuration = {
         "model_list": [
             {
@@ -106,7 +106,7 @@ def litellm(site: Site, home: Path) -> Launch:
                     "stream_timeout": ATTEMPT_S,
                 },
             }
-            for name, port in ((MODEL, site.primary), (BACKUP_MODEL, site.backup))
+            for name, port in ((MODEL, ports.primary), (BACKUP_MODEL, ports.backup))
         ],
         "router_settings": router,
         "general_settings": {"master_key": _KEY},
@@ -114,18 +114,18 @@ def litellm(site: Site, home: Path) -> Launch:
     }
     command = (str(home / "bin/litellm"), "--config", "litellm.yaml", "--host", "127.0.0.1", "--num_workers", "1")
     return Launch(
-        command=[*command, "--port", str(site.port)],
+        command=[*command, "--port", str(ports.port)],
         files={"litellm.yaml": yaml.safe_dump(configuration)},
         environment={"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
         headers=_BEARER,
     )
 
 
-def hardcap(site: Site, home: Path) -> Launch:
-    providers = {"primary": site.primary, "backup": site.backup}
+def hardcap(ports: ReplicaPorts, home: Path) -> Launch:
+    providers = {"primary": ports.primary, "backup": ports.backup}
     configuration = {
-        "listen": {"host": "127.0.0.1", "port": site.port},
-        "redis_url": f"redis://127.0.0.1:{site.store}/0",
+        "listen": {"host": "127.0.0.1", "port": ports.port},
+        "redis_url": f"redis://127.0.0.1:{ports.store}/0",
         "breaker": {"failure_threshold": FAILURES, "cooldown_s": COOLDOWN_S},
         "upstreams": {
             name: {"base_url": f"http://127.0.0.1:{port}", "read_timeout_s": ATTEMPT_S}
@@ -141,7 +141,7 @@ def hardcap(site: Site, home: Path) -> Launch:
     )
 
 
-def portkey(site: Site, home: Path) -> Launch:
+def portkey(ports: ReplicaPorts, home: Path) -> Launch:
     targets = [
         {
             "provider": "openai",
@@ -149,21 +149,21 @@ def portkey(site: Site, home: Path) -> Launch:
             "custom_host": _base(port),
             "request_timeout": 1000 * ATTEMPT_S,
         }
-        for port in (site.primary, site.backup)
+        for port in (ports.primary, ports.backup)
     ]
     script = home / "node_modules/@portkey-ai/gateway/build/start-server.js"
     return Launch(
-        command=["node", str(script), "--headless", f"--port={site.port}"],
+        command=["node", str(script), "--headless", f"--port={ports.port}"],
         environment={"TRUSTED_CUSTOM_HOSTS": "127.0.0.1"},
         headers={"x-portkey-config": json.dumps({"strategy": {"mode": "fallback"}, "targets": targets})},
     )
 
 
-def tensorzero(site: Site, home: Path) -> Launch:
+def tensorzero(ports: ReplicaPorts, home: Path) -> Launch:
     """Its wheel holds the gateway behind a private function that picks a port of its own."""
     limit = f"{{non_streaming.total_ms = {1000 * ATTEMPT_S}, streaming.ttft_ms = {1000 * ATTEMPT_S}}}"
     lines = ["[gateway]", "observability.enabled = false", f"[models.{MODEL}]", 'routing = ["primary", "backup"]']
-    for name, port in (("primary", site.primary), ("backup", site.backup)):
+    for name, port in (("primary", ports.primary), ("backup", ports.backup)):
         lines += [f"[models.{MODEL}.providers.{name}]", 'type = "openai"', f'model_name = "{MODEL}"']
         lines += [f'api_base = "{_base(port)}/"', 'api_key_location = "none"', f"timeouts = {limit}"]
     launcher = (
@@ -183,16 +183,16 @@ def tensorzero(site: Site, home: Path) -> Launch:
     )
 
 
-def ferrogw(site: Site, home: Path) -> Launch:
+def ferrogw(ports: ReplicaPorts, home: Path) -> Launch:
     target = {
         "models": [MODEL],
         "timeout": f"{ATTEMPT_S}s",
         "retry": {"attempts": 1},
         "circuit_breaker": {"failure_threshold": FAILURES, "timeout": f"{COOLDOWN_S}s"},
     }
-    names = {"openai": site.primary, "groq": site.backup}
+    names = {"openai": ports.primary, "groq": ports.backup}
     targets = [{"virtual_key": name, **target} for name in names]
-    environment = {"PORT": str(site.port), "GATEWAY_CONFIG": "ferrogw.yaml", "MASTER_KEY": _KEY}
+    environment = {"PORT": str(ports.port), "GATEWAY_CONFIG": "ferrogw.yaml", "MASTER_KEY": _KEY}
     # Its limit of requests for each address would be the load's, and a line for each is more than others write.
     environment |= {"RATE_LIMIT_RPS": "0", "LOG_LEVEL": "error"}
     for name, port in names.items():

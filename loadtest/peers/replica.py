@@ -17,7 +17,7 @@ from loadtest.bench.rig import family
 from loadtest.children import die_with_parent
 from loadtest.cluster.packages import last_words
 from loadtest.peers.gateways import Peer, PeerTrouble
-from loadtest.peers.recipes import Launch, Site
+from loadtest.peers.recipes import Launch, ReplicaPorts
 
 READY_S = 90.0  # LiteLLM takes a quarter of that on one core, four of them on two cores more
 ANSWER_S = 5.0
@@ -51,32 +51,33 @@ class Replica(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def running(
-    peer: Peer, home: Path, folder: Path, site: Site, core: str | None = None, *, is_stream: bool = False
+    peer: Peer, home: Path, folder: Path, ports: ReplicaPorts, core: str | None = None, *, is_stream: bool = False
 ) -> Iterator[Replica]:
     """Raises PeerTrouble if it does not start. `is_stream`: its provider knows nothing but streams."""
-    with started(peer, home, folder, site, core) as (launch, process):
-        yield _await(peer, folder, site, launch, process, is_stream)
+    with started(peer, home, folder, ports, core) as (launch, process):
+        yield _await(peer, folder, ports, launch, process, is_stream)
 
 
 @contextlib.contextmanager
-def several(peer: Peer, home: Path, folder: Path, sites: Sequence[Site]) -> Iterator[list[Replica]]:
+def several(peer: Peer, home: Path, folder: Path, replica_ports: Sequence[ReplicaPorts]) -> Iterator[list[Replica]]:
     """Started side by side, on any core."""
-    folders = [folder / f"{peer.name}-{site.port}" for site in sites]
+    folders = [folder / f"{peer.name}-{ports.port}" for ports in replica_ports]
     with contextlib.ExitStack() as stack:
         begun = [
-            stack.enter_context(started(peer, home, each, site)) for each, site in zip(folders, sites, strict=True)
+            stack.enter_context(started(peer, home, each, ports))
+            for each, ports in zip(folders, replica_ports, strict=True)
         ]
         yield [
-            _await(peer, each, site, launch, process, is_stream=False)
-            for each, site, (launch, process) in zip(folders, sites, begun, strict=True)
+            _await(peer, each, ports, launch, process, is_stream=False)
+            for each, ports, (launch, process) in zip(folders, replica_ports, begun, strict=True)
         ]
 
 
 @contextlib.contextmanager
 def started(
-    peer: Peer, home: Path, folder: Path, site: Site, core: str | None = None
+    peer: Peer, home: Path, folder: Path, ports: ReplicaPorts, core: str | None = None
 ) -> Iterator[tuple[Launch, subprocess.Popen[bytes]]]:
-    launch = peer.launch(site, home)
+    launch = peer.launch(ports, home)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in launch.files.items():
         (folder / name).write_text(text)
@@ -109,32 +110,32 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _await(
-    peer: Peer, folder: Path, site: Site, launch: Launch, process: subprocess.Popen[bytes], is_stream: bool
+    peer: Peer, folder: Path, ports: ReplicaPorts, launch: Launch, process: subprocess.Popen[bytes], is_stream: bool
 ) -> Replica:
     """Until it answers a call as it should: an open port is not yet a gateway."""
-    give_up_at, said = time.monotonic() + READY_S, "no answer"
+    give_up_at, fault = time.monotonic() + READY_S, "no answer"
     while time.monotonic() < give_up_at:
         if process.poll() is not None:
             break
-        port = _port(folder, site, launch)
+        port = _port(folder, ports, launch)
         if port is not None:
-            said = ask(port, launch, is_stream=is_stream)
-            if not said:
+            fault = fault_of(port, launch, is_stream=is_stream)
+            if not fault:
                 return Replica(f"http://127.0.0.1:{port}{launch.path}", process.pid, launch)
         time.sleep(0.1)
     log = last_words((folder / "log").read_text(errors="replace"))
-    raise PeerTrouble(f"{peer.title} did not start: {said}; its last words: {log}")
+    raise PeerTrouble(f"{peer.title} did not start: {fault}; its last words: {log}")
 
 
-def _port(folder: Path, site: Site, launch: Launch) -> int | None:
+def _port(folder: Path, ports: ReplicaPorts, launch: Launch) -> int | None:
     if launch.port_file is None:
-        return site.port
+        return ports.port
     file = folder / launch.port_file
     text = file.read_text() if file.exists() else ""
     return int(text) if re.fullmatch(r"\d+", text) else None
 
 
-def ask(port: int, launch: Launch, *, is_stream: bool) -> str:
+def fault_of(port: int, launch: Launch, *, is_stream: bool) -> str:
     """What is wrong with its answer to one call; nothing if all is well."""
     call = {"model": launch.model, "max_tokens": 2, "messages": [{"role": "user", "content": "hi"}]}
     body = json.dumps(call | ({"stream": True} if is_stream else {}))

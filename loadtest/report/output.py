@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 
-class Paper:
+class Output:
     def __init__(self) -> None:
         self.is_lost = False
         self.when_lost: Callable[[], object] = lambda: None

@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 import uvloop
 
-from loadtest.cluster.local_cluster import SmallCluster
+from loadtest.cluster.local_cluster import LocalCluster
 from loadtest.cluster.programs import EMPTY_CALL
 from loadtest.cluster.scenario import Scenario
 from loadtest.report.charts import COLOURS, RED, Line, Panel, draw_timeline
@@ -90,7 +90,7 @@ def turns(curve: Sequence[int]) -> int:
 class Run:
     """``turn``: the replicas that get calls, by number from 0."""
 
-    def __init__(self, cluster: SmallCluster, http: aiohttp.ClientSession) -> None:
+    def __init__(self, cluster: LocalCluster, http: aiohttp.ClientSession) -> None:
         self._cluster = cluster
         self._http = http
         self._asked = itertools.count()
@@ -219,7 +219,7 @@ def draw(moments: Sequence[Moment]) -> str:
     return draw_timeline(SCENARIO.title, panels, [], len(moments))
 
 
-async def observe(cluster: SmallCluster) -> Sequence[Moment]:
+async def observe(cluster: LocalCluster) -> Sequence[Moment]:
     limits = aiohttp.ClientTimeout(total=CALL_MOST_S)
     headers = {"content-type": "application/json"}
     # A connection for each call: one that is kept would end under a call when its replica goes.
@@ -234,7 +234,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtest.trials.autoscale", description=__doc__)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draws the run there")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder, SmallCluster(SCENARIO, Path(folder), begins_with=1) as cluster:
+    with tempfile.TemporaryDirectory() as folder, LocalCluster(SCENARIO, Path(folder), begins_with=1) as cluster:
         moments = uvloop.run(observe(cluster))
     print("\n".join(render(moments)))
     if options.plot is not None:

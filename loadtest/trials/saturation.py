@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from loadtest.children import die_with_parent
-from loadtest.cluster.local_cluster import SmallCluster
+from loadtest.cluster.local_cluster import LocalCluster
 from loadtest.cluster.scenario import Scenario
 
 REPLICAS = (2, 4)
@@ -77,7 +77,7 @@ def cases() -> Iterator[Case]:
 
 @contextlib.contextmanager
 def hogs() -> Iterator[None]:
-    spin = (sys.executable, "-c", "while True: pass")
+    spin = (sys.executable, "-P", "-c", "while True: pass")
     busy = [subprocess.Popen(spin, preexec_fn=die_with_parent) for _ in os.sched_getaffinity(0)]
     try:
         for process, core in zip(busy, os.sched_getaffinity(0), strict=True):
@@ -90,7 +90,7 @@ def hogs() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stops(cluster: SmallCluster) -> Iterator[None]:
+def stops(cluster: LocalCluster) -> Iterator[None]:
     """Of the store, one after the other, each of a length drawn by lot."""
     is_over, draw = threading.Event(), random.Random(1)
 
@@ -110,7 +110,7 @@ def stops(cluster: SmallCluster) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def trouble(case: Case, cluster: SmallCluster) -> Iterator[None]:
+def trouble(case: Case, cluster: LocalCluster) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if case.trouble == "hog":
             stack.enter_context(hogs())
@@ -123,9 +123,9 @@ def measure(case: Case, seconds: float, capacity: float) -> Outcome:
     scenario = Scenario(
         title="", load="", providers={"only": {}}, replicas=case.replicas, deployment={"max_parallel": 2000}
     )
-    with tempfile.TemporaryDirectory() as name, SmallCluster(scenario, folder := Path(name)) as cluster:
+    with tempfile.TemporaryDirectory() as name, LocalCluster(scenario, folder := Path(name)) as cluster:
         with trouble(case, cluster):
-            summary = drive(case, cluster.urls, folder / "summary.json", seconds, capacity)
+            summary = run_load(case, cluster.urls, folder / "summary.json", seconds, capacity)
         shown = wait_until_settled(cluster.urls)
         scrapes = [fetch(url, "/metrics") for url in cluster.urls]
         logs = "".join((folder / f"replica-{n + 1}.log").read_text(errors="replace") for n in range(case.replicas))
@@ -140,10 +140,10 @@ def measure(case: Case, seconds: float, capacity: float) -> Outcome:
     )
 
 
-def drive(case: Case, urls: Sequence[str], report: Path, seconds: float, capacity: float) -> dict[str, Any]:
+def run_load(case: Case, urls: Sequence[str], report: Path, seconds: float, capacity: float) -> dict[str, Any]:
     load = case.load.format(rps=round(OVER * capacity))
     flags = shlex.split(f"-duration {seconds}s -warmup 2s -timeout 60s {load} {MODES[case.mode]}")
-    command = [sys.executable, "-m", "loadtest", "-url", ",".join(urls), *flags, "-json", str(report)]
+    command = [sys.executable, "-P", "-m", "loadtest", "-url", ",".join(urls), *flags, "-json", str(report)]
     subprocess.run(command, stdout=subprocess.DEVNULL, check=False, preexec_fn=die_with_parent)
     summary: dict[str, Any] = msgspec.json.decode(report.read_bytes())
     return summary

@@ -173,7 +173,7 @@ SCENARIOS = {
 
 
 @contextlib.contextmanager
-def surroundings(way: str, start: Callable[[int], Provider] = Provider) -> Iterator[tuple[Provider, int]]:
+def provider_of(way: str, start: Callable[[int], Provider] = Provider) -> Iterator[tuple[Provider, int]]:
     """A provider, and the port at which clients call it."""
     provider = start(free_port())
     try:
@@ -188,7 +188,7 @@ def surroundings(way: str, start: Callable[[int], Provider] = Provider) -> Itera
 
 
 def run(name: str, pace: Pace, way: str, start: Callable[[int], Provider] = Provider) -> Run:
-    with surroundings(way, start) as (provider, port):
+    with provider_of(way, start) as (provider, port):
         return SCENARIOS[name].run(provider, port, pace)
 
 

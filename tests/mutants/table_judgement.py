@@ -10,7 +10,7 @@ CONTENT = "tests/gateway/upstream/test_stream_content.py"
 PROGRESS = "tests/gateway/upstream/test_stream_progress.py"
 SSE = "tests/gateway/upstream/test_sse.py"
 ERRORS = "tests/gateway/upstream/test_upstream_errors.py"
-EXHAUSTED = "tests/gateway/routing/test_final_errors.py"
+FINAL_ERRORS = "tests/gateway/routing/test_final_errors.py"
 DISPATCH = "tests/gateway/routing/test_dispatch.py"
 INTERRUPT = "tests/gateway/request/test_interrupt.py"
 UPSTREAM = "tests/gateway/upstream/test_client.py"
@@ -56,39 +56,39 @@ JUDGEMENTS: Table = {
             "a 413 for a request that never fits is throttled",
         ),
         Slip(
-            "if status != 404 and error_words.says_too_long",
-            "if error_words.says_too_long",
+            "if status != 404 and error_words.reports_too_long",
+            "if error_words.reports_too_long",
             CLASSIFY,
             "a 404 with the words is judged by them",
             survives="a 404 that speaks of a context length is not known of any provider; it stays a 404",
         ),
         Slip(
-            "if status < 500 and status != 429 and error_words.says_flagged",
-            "if status < 400 and error_words.says_flagged",
+            "if status < 500 and status != 429 and error_words.reports_flagged",
+            "if status < 400 and error_words.reports_flagged",
             CLASSIFY,
             "a flagged input opens the breaker",
         ),
         Slip(
-            "if status == 402 and error_words.says_too_expensive(error):",
-            "if error_words.says_too_expensive(None):",
+            "if status == 402 and error_words.reports_too_expensive(error):",
+            "if error_words.reports_too_expensive(None):",
             CLASSIFY,
             "somebody's large request cools the account",
         ),
         Slip(
-            "if status in (400, 402, 403, 429) and error_words.says_quota",
-            "if status in (402, 403, 429) and error_words.says_quota",
+            "if status in (400, 402, 403, 429) and error_words.reports_quota",
+            "if status in (402, 403, 429) and error_words.reports_quota",
             CLASSIFY,
             "Anthropic's low balance is the client's error",
         ),
         Slip(
-            "if status == 400 and error_words.says_key_refused",
-            "if status == 499 and error_words.says_key_refused",
+            "if status == 400 and error_words.reports_key_refused",
+            "if status == 499 and error_words.reports_key_refused",
             CLASSIFY,
             "Google's bad key is the client's error",
         ),
         Slip(
-            "if status in (400, 422, 500) and error_words.says_endpoint",
-            "if status in (422, 500) and error_words.says_endpoint",
+            "if status in (400, 422, 500) and error_words.reports_endpoint",
+            "if status in (422, 500) and error_words.reports_endpoint",
             CLASSIFY,
             "a model without the endpoint is the client's error",
         ),
@@ -140,14 +140,14 @@ JUDGEMENTS: Table = {
             "a missing model is the client's error",
         ),
         Slip(
-            "if each and each not in model]",
-            "if each]",
+            "if word and word not in model]",
+            "if word]",
             WORDS,
             "a model that does not exist is the client's error",
         ),
         Slip(
-            """b'"%b"' % each.encode("utf-8", "replace") in request""",
-            """each.encode("utf-8", "replace") in request""",
+            """b'"%b"' % name.encode("utf-8", "replace") in request""",
+            """name.encode("utf-8", "replace") in request""",
             WORDS,
             "a word of the prompt makes a missing route the client's error",
         ),
@@ -163,8 +163,8 @@ JUDGEMENTS: Table = {
             CLASSIFY,
             "an echo of the request uses up everybody's quota",
         ),
-        Slip('(1 if found[3] == "ms" else 1000)', "1000", WORDS, "a wait in ms is a thousand times as long"),
-        Slip("int(found[1] or 0) * 60_000 +", "", WORDS, "the minutes of a wait are forgotten"),
+        Slip('(1 if wait[3] == "ms" else 1000)', "1000", WORDS, "a wait in ms is a thousand times as long"),
+        Slip("int(wait[1] or 0) * 60_000 +", "", WORDS, "the minutes of a wait are forgotten"),
     ),
     "gateway/upstream/cooldowns.py": (
         Slip(
@@ -230,7 +230,7 @@ JUDGEMENTS: Table = {
         ),
         Slip("if not value.keys() & _ANSWERS and", "if", ERRORS, "an answer with a detail is an error"),
         Slip("if 400 <= number <= 599:", "if number:", ERRORS, "a code of three digits is taken for a status"),
-        Slip("len(each) == 3", "True", ERRORS, "Mistral's code is taken for a status"),
+        Slip("len(code) == 3", "True", ERRORS, "Mistral's code is taken for a status"),
         Slip(
             "if name.startswith(_REQUEST_PREFIXES):", "if False:", ERRORS, "a bad image within a 200 opens the breaker"
         ),
@@ -355,8 +355,8 @@ JUDGEMENTS: Table = {
         ),
         Slip("self._is_within = True", "", PROGRESS, "marks inside of a long event are taken for marks"),
         Slip(
-            "return int(found[-1]) if found else -1",
-            "return int(found[0]) if found else -1",
+            "return int(numbers[-1]) if numbers else -1",
+            "return int(numbers[0]) if numbers else -1",
             PROGRESS,
             "an error event repeats an earlier number",
         ),
@@ -474,7 +474,10 @@ JUDGEMENTS: Table = {
             "the provider's Retry-After shortens a quota's hour",
         ),
         Slip(
-            "throttled_ms(waits, response.headers) or told_ms", "told_ms", JUDGEMENT, "a 429's own headers do not count"
+            "throttled_ms(waits, response.headers) or named_ms",
+            "named_ms",
+            JUDGEMENT,
+            "a 429's own headers do not count",
         ),
         Slip(
             "if not is_over and not preamble.end():",
@@ -506,7 +509,7 @@ JUDGEMENTS: Table = {
     ),
     "gateway/routing/deadline.py": (
         Slip(
-            "_is_cut_short = deadline.at < own_at and (deadline.is_asked or not is_first)",
+            "_is_cut_short = deadline.at < own_at and (deadline.is_from_client or not is_first)",
             "_is_cut_short = deadline.at < own_at",
             DISPATCH,
             "a hang is never the provider's fault",
@@ -555,73 +558,25 @@ JUDGEMENTS: Table = {
             survives="the next attempt begins its silence anew; only a decision that takes as long would be cut",
         ),
         Slip(
-            "is_sent = not isinstance(error, ReplicaFault)",
-            "is_sent = True",
+            "is_sent=not isinstance(error, ReplicaFault)",
+            "is_sent=True",
             OWN_FAULTS,
             "what could not be sent is charged",
         ),
         Slip(
-            "is_last = not way.candidates or is_spent or not",
-            "is_last = not way.candidates or not",
-            DISPATCH,
-            "max_attempts bounds nothing",
-        ),
-        Slip(
-            "(has_chain or exchange.judgement.moves_on)",
-            "has_chain",
-            f"{UPSTREAM} {JUDGEMENT}",
-            "no failure falls back",
-        ),
-        Slip(
-            "or is_end",
-            "",
-            f"{COMMIT} {JUDGEMENT}",
-            "a failed response is replaced by an error of ours",
-        ),
-        Slip(
-            "is_last and not attempts(tried)",
-            "is_last",
-            DISPATCH,
-            "a client is told the fallback's objection, not the first one's failure",
-        ),
-        Slip(
-            "self._settle_unsent(permit, attempt, is_final=not way.candidates)",
-            "self._settle_unsent(permit, attempt, is_final=True)",
+            "self._settle_unsent(selected.permit, attempt, is_final=not itinerary.candidates)",
+            "self._settle_unsent(selected.permit, attempt, is_final=True)",
             f"{CHARGING} {DISPATCH} {_GATEWAY}endpoints",
             "a request that goes on after an unsent attempt is counted twice",
         ),
         Slip(
-            "course.again = None if is_spent else self._again",
-            "course.again = self._again",
-            f"{DISPATCH} {LAST_ATTEMPT}",
-            "max_attempts does not bound the second attempt",
-        ),
-        Slip(
-            "if course.has_repeated or exchange.is_documented_end",
-            "if exchange.is_documented_end",
-            f"{LAST_ATTEMPT} {UPSTREAM}",
-            "the last deployment is called until max_attempts or the retry budget is used up",
-        ),
-        Slip(
-            "if asking.interrupt.time() + wait_s >= asking.deadline.at:",
-            "if False:",
-            LAST_ATTEMPT,
-            "a client waits for a pause that its deadline does not allow",
-        ),
-        Slip(
-            "self._settle_failed(permit, exchange, attempt, is_last and again is None)",
-            "self._settle_failed(permit, exchange, attempt, is_last)",
+            "is_final=verdict.step is Step.FAIL)",
+            "is_final=verdict.step in (Step.FAIL, Step.REPEAT))",
             LAST_ATTEMPT,
             "a request that its second attempt saves counts as failed, and sheds others",
         ),
         Slip(
-            "elif not has_chain and attempts(tried) == self._max_attempts - 1:",
-            "elif False:",
-            LAST_ATTEMPT,
-            "all attempts go to the tier that fails",
-        ),
-        Slip(
-            'elif decision.code == "none" and course.again is not None:',
+            'elif decision.code == "none" and state.second_attempt is not None:',
             "elif False:",
             LAST_ATTEMPT,
             "an open neighbour takes the second attempt away",
@@ -633,10 +588,60 @@ JUDGEMENTS: Table = {
             "calls in hand wait for a provider that hangs",
         ),
         Slip(
-            "            if interrupt.take(Cause.OVERDUE):\n                return limits.overdue()",
-            "            interrupt.take(Cause.OVERDUE)",
+            "    if interrupt.take(Cause.OVERDUE):\n        return limits.overdue()",
+            "    interrupt.take(Cause.OVERDUE)",
             HUNG,
             "a call that moves on ends without an answer",
+        ),
+    ),
+    "gateway/routing/next_step.py": (
+        Slip(
+            "is_last = not state.itinerary.candidates or is_spent or not",
+            "is_last = not state.itinerary.candidates or not",
+            DISPATCH,
+            "max_attempts bounds nothing",
+        ),
+        Slip(
+            "(has_chain or exchange.judgement.moves_on)",
+            "has_chain",
+            f"{UPSTREAM} {JUDGEMENT}",
+            "no failure falls back",
+        ),
+        Slip(
+            "if is_last and exchange.is_documented_end:",
+            "if False:",
+            f"{COMMIT} {JUDGEMENT}",
+            "a failed response is replaced by an error of ours",
+        ),
+        Slip(
+            "is_last and number == 1",
+            "is_last",
+            DISPATCH,
+            "a client is told the fallback's objection, not the first one's failure",
+        ),
+        Slip(
+            "second_attempt = None if is_spent else _second_attempt",
+            "second_attempt = _second_attempt",
+            f"{DISPATCH} {LAST_ATTEMPT}",
+            "max_attempts does not bound the second attempt",
+        ),
+        Slip(
+            "if state.has_repeated or exchange.is_documented_end",
+            "if exchange.is_documented_end",
+            f"{LAST_ATTEMPT} {UPSTREAM}",
+            "the last deployment is called until max_attempts or the retry budget is used up",
+        ),
+        Slip(
+            "if request.interrupt.time() + wait_s >= request.deadline.at:",
+            "if False:",
+            LAST_ATTEMPT,
+            "a client waits for a pause that its deadline does not allow",
+        ),
+        Slip(
+            "is_next_last = not has_chain and number == max_attempts - 1",
+            "is_next_last = False",
+            LAST_ATTEMPT,
+            "all attempts go to the tier that fails",
         ),
     ),
     "gateway/routing/last_attempt.py": (
@@ -672,7 +677,7 @@ JUDGEMENTS: Table = {
     ),
     "gateway/upstream/connections.py": (
         Slip(
-            "return wire is not None and not wire.has_heard",
+            "return wire is not None and not wire.has_received",
             "return wire is not None",
             f"{CONNECTIONS} {UPSTREAM}",
             "a request is sent twice although its answer had begun",
@@ -698,13 +703,13 @@ JUDGEMENTS: Table = {
             "a provider's endless trailer holds a call and its connection",
         ),
         Slip(
-            "if self.is_idle:\n            self.close()\n            return\n        self.has_heard",
-            "self.has_heard",
+            "if self.is_idle:\n            self.close()\n            return\n        self.has_received",
+            "self.has_received",
             HTTP,
             "the answer to another call is taken for this one's",
         ),
     ),
-    "gateway/routing/course.py": (
+    "gateway/routing/routing_state.py": (
         Slip(
             "for part in (self.route.candidates, *chains)",
             "for part in chains",
@@ -775,7 +780,7 @@ JUDGEMENTS: Table = {
         Slip(
             "next((t for t in tried if t.outcome is not Outcome.UNSUPPORTED), tried[0])",
             "tried[0]",
-            f"{JUDGEMENT} {EXHAUSTED}",
+            f"{JUDGEMENT} {FINAL_ERRORS}",
             "a missing endpoint hides what the next candidate answered",
         ),
         Slip(
@@ -793,7 +798,7 @@ JUDGEMENTS: Table = {
         Slip(
             "RateLimited(message, retry_after_ms=min(waits)",
             "RateLimited(message, retry_after_ms=max(waits)",
-            EXHAUSTED,
+            FINAL_ERRORS,
             "a client waits for the deployment that is back last",
         ),
     ),
@@ -818,7 +823,10 @@ JUDGEMENTS: Table = {
             "reasons that alternate flood the log",
         ),
         Slip(
-            "if outcome not in _TOLD:", "if False:", FAILURE_LOG, "a client's mistake is a warning about the deployment"
+            "if outcome not in _LOGGED:",
+            "if False:",
+            FAILURE_LOG,
+            "a client's mistake is a warning about the deployment",
         ),
     ),
 }

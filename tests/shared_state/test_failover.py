@@ -657,6 +657,33 @@ async def test_used_standby_store_is_replaced_by_an_empty_one(shared: EmbeddedSt
 
 
 @on_loop
+async def test_replica_starts_though_its_standby_store_is_not_ready(
+    shared: EmbeddedStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A starved machine may give the new process no CPU in time: the shared store is there all the same."""
+    with monkeypatch.context() as starved:
+        starved.setattr("shared_state.standby.EmbeddedStore", no_place)
+        state = await (opening := opened(shared)).__aenter__()
+        permit, served_by = await state.granted(), state.failover.state
+    try:
+        standby = state.failover.standby
+        assert standby is not None
+        assert (served_by, permit.deployment_id) == ("shared", "a")
+        assert "the standby store is not ready: no place for the embedded store: no space left" in caplog.text
+        await eventually(lambda: standby.store is not None)
+    finally:
+        await opening.__aexit__(None, None, None)
+
+
+@on_loop
+async def test_replica_without_any_store_does_not_start(shared: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared_state.standby.EmbeddedStore", no_place)
+    with stopped(shared), pytest.raises(StoreUnavailable):
+        async with opened(shared):
+            pass
+
+
+@on_loop
 async def test_standby_that_cannot_be_replaced_serves_again(
     shared: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,14 +1,14 @@
-"""Ids of tool calls, where one provider made them and another one reads them in the history.
+"""Ids of tool calls that one provider made and another provider reads in the history.
 
-What the reader would refuse is replaced by a digest: the same id gives the same one in every turn, so that calls find
-their results and a provider its cached prompt.
+A digest replaces an id that the reader would refuse. The same id gives the same digest in every turn, so that results
+match their calls and cached prompts still match.
 """
 
 import hashlib
 import re
 
-_MESSAGES_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # others are refused by Anthropic
-_CHAT_ID_MOST = 40  # characters; longer ones are refused by OpenAI
+_MESSAGES_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # Anthropic refuses other ids
+_CHAT_ID_MOST = 40  # characters; OpenAI refuses longer ids
 
 
 def for_messages(call_id: str) -> str:

@@ -1,6 +1,6 @@
-"""Chat completions and their chunks as imitators of OpenAI send them, in the form of OpenAI's own.
+"""Normalizes chat completions and chunks from OpenAI-compatible servers to OpenAI's own form.
 
-A value of a type that no client could use counts as left out.
+A value whose type no client could use counts as absent.
 """
 
 import json
@@ -12,7 +12,9 @@ _TEXT_PARTS = (None, "text", "output_text")
 
 
 def as_chat_reply(value: object) -> object:
-    """A value that is no object stays as it is: it is no reply. A completion without choices is an empty answer."""
+    """Normalizes a completion. A value that is not an object stays as it is: it is not a reply. A completion without
+    choices is an empty answer.
+    """
     if not isinstance(value, dict):
         return value
     is_empty = not value.get("choices") and value.get("object") == "chat.completion"
@@ -20,7 +22,7 @@ def as_chat_reply(value: object) -> object:
 
 
 def as_chat_chunk(value: object) -> object:
-    """A value that is no object becomes a chunk without choices."""
+    """Normalizes a chunk. A value that is not an object becomes a chunk without choices."""
     return _restored(as_object(value), "delta")
 
 
@@ -31,7 +33,7 @@ def _restored(value: dict[str, Any], answer: str) -> dict[str, Any]:
 
 
 def _choice(choice: dict[str, Any], answer: str) -> dict[str, Any]:
-    """Gemini leaves out the message of an answer that it blocked: the reason is the answer then."""
+    """Restores an empty message where there is only a reason: Gemini omits the message of an answer that it blocked."""
     finish_reason = choice.get("finish_reason")
     finish_reason = finish_reason if isinstance(finish_reason, str) else None
     message = choice.get(answer)
@@ -50,7 +52,7 @@ def _message(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(content: object) -> str | None:
-    """Mistral's models that think send a list of parts, of which those of text are the answer."""
+    """Returns the text of a content. Mistral's reasoning models send a list of parts; the text parts are the answer."""
     if not isinstance(content, list):
         return as_text(content)
     texts = [
@@ -62,7 +64,7 @@ def _text(content: object) -> str | None:
 
 
 def _call(call: dict[str, Any]) -> dict[str, Any]:
-    """Some servers send the arguments as an object instead of its text."""
+    """Normalizes a tool call: some servers send the arguments as an object instead of its text."""
     function = as_object(call.get("function"))
     arguments = function.get("arguments")
     if arguments is not None and not isinstance(arguments, str):

@@ -1,4 +1,4 @@
-"""Error objects of one dialect in the words of the other, so that an error keeps its kind through a translation.
+"""Translates error objects between the dialects, so that an error keeps its kind.
 
 Clients act on the kind: Anthropic's clients retry on `overloaded_error` and `rate_limit_error`, OpenAI's report `code`.
 Fields without a counterpart, such as `details` and `request_id`, are kept.
@@ -39,7 +39,7 @@ _BY_STATUS = {
     504: "timeout_error",
     529: "overloaded_error",
 }
-# Parts of `code`, `status` and `type` in lower case, without their underscores. The first match in this order holds.
+# Parts of `code`, `status` and `type` in lower case, without their underscores. The first match in this order wins.
 _BY_WORD = (
     ("overloaded", "overloaded_error"),
     ("unavailable", "overloaded_error"),
@@ -74,7 +74,7 @@ _CODE_OF_TYPE = {
 
 
 def chat_error_fields(message_error: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns OpenAI's error object for Anthropic's ``{"type", "message"}``. The type stays as it is."""
+    """Returns OpenAI's error object for Anthropic's ``{"type", "message"}``. The type is kept."""
     kind = _word(message_error.get("type")) or API_ERROR
     details = message_error.get("details")
     detailed = details.get("error_code") if isinstance(details, Mapping) else None
@@ -89,8 +89,8 @@ def chat_error_fields(message_error: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def message_error_fields(chat_error: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns Anthropic's error object for OpenAI's ``{"message", "type", "param", "code"}`` and for those of its
-    imitators. `code` and `param` stay as additional fields, and so does a type that Anthropic does not have, as
+    """Returns Anthropic's error object for OpenAI's ``{"message", "type", "param", "code"}`` or that of a compatible
+    server. `code` and `param` are kept as additional fields, and a type that Anthropic does not have as
     `provider_type`.
     """
     kind = message_error_type(chat_error)
@@ -124,14 +124,14 @@ def _kind_of(value: object) -> str | None:
 
 
 def _word(value: object) -> str:
-    """A bool is an int in Python, and not a status."""
+    """Returns a name or a status as text. A bool, which is an int in Python, is not a status."""
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
 def _text(message: object) -> str:
-    """Some servers send lists or objects where a text belongs."""
+    """Returns a message as text: some servers send lists or objects instead."""
     if isinstance(message, str):
         return message
     return "" if message is None else msgspec.json.encode(message).decode()

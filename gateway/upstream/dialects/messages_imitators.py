@@ -1,6 +1,6 @@
-"""Messages and the events of their streams as imitators of Anthropic send them, in the form of Anthropic's own.
+"""Normalizes messages and stream events from Anthropic-compatible servers to Anthropic's own form.
 
-A value of a type that no client could use counts as left out.
+A value whose type no client could use counts as absent.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_toke
 
 
 def as_message(value: object) -> object:
-    """A value without content stays as it is: it is no reply."""
+    """Normalizes a message. A value that is not an object stays as it is: it is not a reply."""
     if not isinstance(value, dict):
         return value
     content = value.get("content")
@@ -22,7 +22,7 @@ def as_message(value: object) -> object:
 
 
 def as_event(value: object) -> object:
-    """A value that is no object becomes an event of no type."""
+    """Normalizes an event. A value that is not an object becomes an event without a type."""
     event = as_object(value)
     message, block, delta = (event.get(name) for name in ("message", "content_block", "delta"))
     return {

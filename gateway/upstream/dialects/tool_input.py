@@ -1,8 +1,8 @@
-"""The arguments of a tool call, which are text in chat completions, as the object that the Messages API has for them.
+"""Converts the arguments of a tool call, a text in chat completions, to the object of the Messages API.
 
-A model may write anything there. That is its answer and no fault of the deployment: an unreadable text becomes an
+A model may write any text there, which is its answer and no fault of the deployment. An unreadable text becomes an
 object that holds it, as Anthropic advises for passing invalid JSON back to a model. Where the answer ended at a limit,
-the input is what the official client reads out of the same pieces of a stream: every value that is complete.
+the input holds every complete value, which is what the official client reads from the same pieces of a stream.
 """
 
 import re
@@ -26,12 +26,12 @@ _SCALAR = r"-|-?(?:0|[1-9]\d*)(?:\.|(?:\.\d+)?[eE][+-]?)|t(?:ru?)?|f(?:a(?:ls?)?
 _ANY = re.compile(rf"{_SPACE}(?:{_SCALAR}|{_STRING})")
 _KEY = re.compile(rf"{_SPACE}{_STRING}")
 _NONE = re.compile(_SPACE)
-# The rest of a text that was cut, by what is expected there.
+# Patterns of the rest of a text that was cut, by the expected token.
 _CUT = {"value": _ANY, "value or ]": _ANY, "key": _KEY, "key or }": _KEY, "colon": _NONE, "comma": _NONE}
 
 
 def is_whole(arguments: str) -> bool:
-    """Is this the whole of a call's arguments?"""
+    """Returns whether these are all arguments of a call: a complete object."""
     try:
         _object.decode(arguments)
     except NOT_DECODED:
@@ -40,13 +40,13 @@ def is_whole(arguments: str) -> bool:
 
 
 def is_object(arguments: str) -> bool:
-    """Is this an object, or the beginning of one?"""
+    """Returns whether this is an object or the beginning of one."""
     return arguments.lstrip().startswith("{")
 
 
 def tool_input(arguments: str | None, *, is_cut: bool = False) -> Object:
-    """``is_cut``: the answer ended at a limit, so that a part of an object may be all there is. Text behind a complete
-    object is left out. The values keep their bytes.
+    """Returns the input object. ``is_cut``: the answer ended at a limit, so an incomplete object is accepted. Text
+    after a complete object is left out. The values keep their bytes.
     """
     if not arguments or arguments.strip() in ("", "null"):
         return {}
@@ -67,13 +67,13 @@ def _as_clients_read(arguments: str) -> Object | None:
 
 
 def _readable_part(text: str, is_cut: bool) -> str | None:
-    """Returns the object at the beginning of ``text``, closed behind its last complete value where ``is_cut`` allows
-    that, or None where there is no object or one that breaks the rules of JSON.
+    """Returns the object at the beginning of ``text``, closed after its last complete value where ``is_cut`` allows
+    that, or None where there is no valid JSON object.
     """
     if not is_object(text):
         return None
     closers: list[str] = []
-    end = position = 0  # end: behind the last complete value or opened bracket
+    end = position = 0  # end: after the last complete value or opened bracket
     expected = "value"
     while token := _TOKEN.match(text, position):
         position = token.end()

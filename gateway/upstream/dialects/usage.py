@@ -1,14 +1,14 @@
-"""Usage that the gateway asked for and the client did not: taken out of the stream again.
+"""Removes the usage that the gateway requested and the client did not from a stream.
 
-This runs on every chunk of every such stream: bytes are searched first, and only what is not as OpenAI writes it is
-decoded.
+This runs on every chunk of every such stream: bytes are searched first, and only events that differ from OpenAI's form
+are decoded.
 """
 
 import re
 
 import msgspec
 
-_USAGE = b'"usage"'  # a text cannot hold it, its quotes would be escaped
+_USAGE = b'"usage"'  # text cannot hold it: its quotes would be escaped
 _NULL = b',"usage":null'  # in every chunk before the last, as OpenAI writes it
 _END = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)")
 
@@ -16,8 +16,8 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def without_usage(events: bytes) -> bytes:
-    """Whole events in: a chunk of nothing but usage is dropped, with all that is said of its event; every other one
-    keeps its bytes but for a null.
+    """Takes whole events. Drops a chunk of nothing but usage, with all lines of its event; every other event keeps its
+    bytes except for a null usage.
     """
     if _USAGE not in events:
         return events
@@ -28,7 +28,7 @@ def without_usage(events: bytes) -> bytes:
 
 
 def _without_usage(event: bytes) -> bytes:
-    """What is no chunk, or has usage beside an answer or an error, is left alone."""
+    """Leaves events alone that are not chunks, or that have usage next to an answer or an error."""
     lines = event.splitlines(keepends=True)
     data = [line for line in lines if line.startswith(b"data:")]
     try:

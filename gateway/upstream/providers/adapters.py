@@ -1,6 +1,6 @@
 """Which provider serves which kind of call, and how: the one table of dialects.
 
-A stage without a translation is None there: those bytes pass as they are.
+A stage without a translation is None: its bytes pass unchanged.
 """
 
 from collections.abc import Callable
@@ -21,36 +21,32 @@ Converter = Callable[[bytes], bytes]
 
 
 class Adapter(msgspec.Struct, frozen=True):
-    """How one deployment is asked for one kind of call. ``wire``: the kind as the provider knows it; ``request`` raises
-    InvalidRequest for what cannot be said in its dialect; ``reply`` takes a plain answer, and ``stream`` makes what
-    takes whole events of one stream; both raise Malformed. ``has_editions``: the body is the client's own, so the
-    headers that say how to read it go along.
-    """
+    """Translates one kind of call for one deployment."""
 
-    wire: Kind
+    wire: Kind  # the kind of endpoint at the provider
     url: str
     headers: dict[str, str]
-    request: Callable[[Call], bytes]
-    reply: Callable[[bytes], bytes] | None = None
-    stream: Callable[[Call], Converter | None] = lambda _call: None
-    has_editions: bool = False
+    request: Callable[[Call], bytes]  # raises InvalidRequest for a call that the dialect cannot express
+    reply: Callable[[bytes], bytes] | None = None  # translates a plain answer; raises Malformed
+    stream: Callable[[Call], Converter | None] = lambda _call: None  # makes a converter of whole events
+    has_editions: bool = False  # the body is the client's own, so the headers that name its edition are sent along
 
 
 def adapter(deployment: DeploymentSettings, kind: Kind) -> Adapter | None:
-    """None when the provider has nothing of this kind."""
+    """Returns the adapter, None when the provider lacks this kind of endpoint."""
     provider = deployment.provider
     if provider.type == "anthropic":
         return _anthropic(provider, kind)
     if kind is Kind.MESSAGE:
         chat = _openai(provider, Kind.CHAT)
-        known = messages_as_chat.Vocabulary(
+        vocabulary = messages_as_chat.Vocabulary(
             limit_field=(azure if provider.type == "azure" else openai).limit_field(provider),
             has_stream_usage=provider.stream_usage,
             has_sampling=provider.sampling is not False,
         )
         return msgspec.structs.replace(
             chat,
-            request=lambda call: messages_as_chat.request(call.body, provider.model, known),
+            request=lambda call: messages_as_chat.request(call.body, provider.model, vocabulary),
             reply=messages_as_chat.reply,
             stream=lambda _call: translated(messages_as_chat.Stream().feed),
         )
@@ -64,7 +60,7 @@ def _openai(provider: ProviderSettings, kind: Kind) -> Adapter:
         url=azure.address(provider, kind) if is_azure else openai.address(provider, kind),
         headers=azure.headers(provider) if is_azure else openai.headers(provider),
         request=partial(openai.body, provider),
-        stream=lambda call: without_usage if openai.asks_for_usage(provider, call) else None,
+        stream=lambda call: without_usage if openai.requests_usage(provider, call) else None,
     )
 
 

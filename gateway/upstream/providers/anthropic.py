@@ -1,18 +1,18 @@
-"""Anthropic: one endpoint, whose bodies pass as bytes for its own clients."""
+"""Anthropic: one endpoint. Bodies from Anthropic's own clients pass as bytes."""
 
 import re
 
 from gateway.configuration.provider import ProviderSettings
 from gateway.request.calls import Call, Kind, with_fields
 
-VERSION = "2023-06-01"  # what a translation is written for, and a client that names none
+VERSION = "2023-06-01"  # the version of the translation, and the default for clients that name none
 _HAS_VERSION = re.compile(r"[^/]/v\d[^/]*$")  # in its path: `http://v1` is a host
-# Claude 4.6 and what came before it. The models since refuse the fields, so of names not known here none is asked.
+# Claude 4.6 and earlier models. Later models refuse the fields, so an unknown name gets none of them.
 _HAS_SAMPLING = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:$|@|-(?:[01456]\b|\d{8})))")
 
 
 def base(provider: ProviderSettings) -> str:
-    """Returns the address with a version at its end: Anthropic's own clients take one without it."""
+    """Returns the address with a version at its end: Anthropic's own clients are configured without it."""
     url = provider.base_url.rstrip("/")
     return url if _HAS_VERSION.search(url) else f"{url}/v1"
 
@@ -27,7 +27,7 @@ def headers(provider: ProviderSettings) -> dict[str, str]:
 
 
 def has_sampling(provider: ProviderSettings) -> bool:
-    """Does the model know `temperature` and `top_p`?"""
+    """Returns whether the model accepts `temperature` and `top_p`."""
     return bool(_HAS_SAMPLING.search(provider.model)) if provider.sampling is None else provider.sampling
 
 

@@ -1,5 +1,6 @@
-"""Azure OpenAI: OpenAI's bodies under addresses of its own, of which there are two styles. The newer one looks like
-OpenAI's; the older one names the deployment and wants an `api-version`.
+"""Azure OpenAI: OpenAI's bodies at Azure's addresses.
+
+They have two styles: the newer one looks like OpenAI's; the older one names the deployment and needs an `api-version`.
 """
 
 from urllib.parse import quote
@@ -11,7 +12,7 @@ _NEW_LIMIT_SINCE = "2024-09-01"
 
 
 def address(provider: ProviderSettings, kind: Kind) -> str:
-    # Of the older style, only responses are no part of a deployment.
+    # In the older style, every endpoint except for responses is part of a deployment.
     if not provider.api_version or kind is Kind.RESPONSE:
         return resource_address(provider, kind.value)
     return resource_address(provider, f"/deployments/{quote(provider.model, safe='')}{kind.value}")
@@ -29,7 +30,7 @@ def headers(provider: ProviderSettings) -> dict[str, str]:
 
 
 def limit_field(provider: ProviderSettings) -> LimitField:
-    """Versions that are older than the new name refuse it."""
+    """Returns the name of the token limit. Versions older than the new name refuse it."""
     if provider.limit_field:
         return provider.limit_field
     is_old = provider.api_version and provider.api_version < _NEW_LIMIT_SINCE

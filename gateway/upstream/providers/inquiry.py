@@ -1,6 +1,4 @@
-"""A GET to a provider with its key that costs nothing, such as its list of models: how `pllm check --probe` and health
-checks send it.
-"""
+"""A free GET to a provider with its key, such as the list of models. `pllm check --probe` and health checks send it."""
 
 from gateway.configuration.provider import ProviderSettings
 from gateway.upstream.providers import anthropic, azure, openai
@@ -10,7 +8,7 @@ _OURS = {"accept": "application/json", "accept-encoding": "identity", "user-agen
 
 
 def address(provider: ProviderSettings, path: str = MODELS) -> str:
-    """Returns the address of ``path`` where the provider's endpoints are."""
+    """Returns the address of ``path`` next to the provider's endpoints."""
     match provider.type:
         case "anthropic":
             return anthropic.base(provider) + path

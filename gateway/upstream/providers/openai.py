@@ -1,5 +1,5 @@
-"""OpenAI and every server that speaks like it: bodies pass as bytes. Only the model's name may have to change, and a
-stream is asked for its usage.
+"""OpenAI and every server with its API: bodies pass as bytes. Only the model's name may change, and the request of a
+stream may be extended by a request for its usage.
 """
 
 from typing import Any
@@ -30,8 +30,8 @@ def headers(provider: ProviderSettings) -> dict[str, str]:
 
 
 def limit_field(provider: ProviderSettings) -> LimitField:
-    """OpenAI's own models all know the new name, and its reasoning models refuse the old one. Most other servers know
-    the old one only.
+    """Returns the name of the token limit. All of OpenAI's own models accept the new name, and its reasoning models
+    refuse the old one; most other servers know only the old one.
     """
     if provider.limit_field:
         return provider.limit_field
@@ -40,8 +40,8 @@ def limit_field(provider: ProviderSettings) -> LimitField:
     return "max_completion_tokens" if is_openai else "max_tokens"
 
 
-def asks_for_usage(provider: ProviderSettings, call: Call) -> bool:
-    """The gateway wants to know the usage of a stream whose client does not."""
+def requests_usage(provider: ProviderSettings, call: Call) -> bool:
+    """Returns whether the gateway requests the usage of a stream whose client does not."""
     return call.is_stream and provider.stream_usage and not call.include_usage and call.kind in _HAS_USAGE_OPTION
 
 
@@ -49,13 +49,13 @@ def body(provider: ProviderSettings, call: Call) -> bytes:
     changed: dict[str, Any] = {}
     if provider.model != call.model:
         changed["model"] = provider.model
-    if asks_for_usage(provider, call):
+    if requests_usage(provider, call):
         changed["stream_options"] = {**_stream_options(call.body), "include_usage": True}
     return with_fields(call.body, changed) if changed else call.body
 
 
 def _stream_options(body: bytes) -> dict[str, Any]:
-    """Those that the client has set itself. Raises InvalidRequest as `with_fields` does."""
+    """Returns the options that the client has set itself. Raises InvalidRequest as `with_fields` does."""
     if b"stream_options" not in body:
         return {}
     try:

@@ -1,4 +1,4 @@
-"""A request from its bytes: small ones at once, large ones off the event loop, all of them by the same rules."""
+"""Parsing of a request from its bytes: small ones at once, large ones off the event loop, by the same rules."""
 
 import json
 from typing import Any, cast
@@ -17,7 +17,7 @@ from gateway.request.wrong_keys import WrongKeys
 from gateway.routing.admission import Admission
 from gateway.routing.catalog import Catalog
 from gateway.routing.dispatch import Dispatcher
-from gateway.upstream.client import Upstream
+from gateway.upstream.client import UpstreamClient
 from shared_state.failover import Failover
 from tests.support.stores import on_loop
 
@@ -45,7 +45,7 @@ class Read:
     def __init__(self) -> None:
         settings = parse(CONFIG, {})
         store, authenticator = cast(Failover, NoStore()), Authenticator(settings.auth)
-        self.upstream = Upstream(settings.model_list)
+        self.upstream = UpstreamClient(settings.model_list)
         admission = Admission(store, settings.router)
         dispatcher = Dispatcher(store, admission, self.upstream, Catalog(settings), settings.router)
         memory = BodyMemory(1 << 20, lambda: True)
@@ -58,7 +58,7 @@ class Read:
         """Returns the model, and releases what the request held."""
         try:
             tenant = self._reception.known(self._headers)
-            return (await self._reception.read(Kind.CHAT, self._headers, body, tenant)).route.model
+            return (await self._reception.parse(Kind.CHAT, self._headers, body, tenant)).route.model
         finally:
             await self.upstream.close()
 

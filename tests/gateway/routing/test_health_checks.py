@@ -1,4 +1,4 @@
-"""Health checks over the wire: what counts as healthy, when one is sent, and that no check can do harm."""
+"""Health checks over the wire: which answers are healthy, when a check is sent, and that no check does harm."""
 
 import asyncio
 import contextlib
@@ -60,7 +60,7 @@ async def is_over(state: OpenedState) -> bool:
 
 async def looked(checks: HealthChecks) -> None:
     """Until every check that was due has ended."""
-    checks.look()
+    checks.check_open()
     await eventually(lambda: not checks._running)
 
 
@@ -178,7 +178,7 @@ def test_reload_adds_and_removes_checks(store: EmbeddedStore, raw: RawProvider) 
         async with tripped(store.url) as state:
             checks, sent = HealthChecks([], Failover(state.store, None)), []
             for entries in ([], [deployment(raw)], [deployment(raw, None)]):
-                checks.adopt(entries)
+                checks.replace_deployments(entries)
                 await looked(checks)
                 sent.append(len(raw.requests))
 

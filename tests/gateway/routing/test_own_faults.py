@@ -1,4 +1,4 @@
-"""Faults of a replica itself: it says 503 and why, and no deployment is blamed."""
+"""Faults of a replica itself: the client gets a 503 with the reason, and no deployment is blamed."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from gateway.configuration.settings import DeploymentSettings
 from gateway.configuration.value_types import Secret
 from gateway.errors import ReplicaFault
 from gateway.request.calls import Kind, parse
-from gateway.upstream.client import Upstream
+from gateway.upstream.client import UpstreamClient
 from gateway.upstream.providers.adapters import Adapter
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
@@ -56,7 +56,7 @@ def assert_no_outcome(cluster: Cluster, *deployments: str) -> None:
 
 
 @pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
-def test_replica_without_descriptors_says_so_and_blames_no_deployment(
+def test_replica_without_descriptors_returns_503_and_blames_no_deployment(
     cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, is_stream: bool
 ) -> None:
     request = chat_bytes(model="raw-saved", stream=is_stream)
@@ -94,7 +94,7 @@ def fault_of(url: str, **defects: Any) -> ReplicaFault:
 
     async def call() -> None:
         provider = ProviderSettings(base_url=f"{url}/v1", api_key=Secret("provider-secret"), model="m")
-        upstream = Upstream([DeploymentSettings(id="d", model_name="m", provider=provider)])
+        upstream = UpstreamClient([DeploymentSettings(id="d", model_name="m", provider=provider)])
         target = upstream._targets["d", Kind.CHAT]
         broken: Adapter = msgspec.structs.replace(target.adapter, **defects)
         upstream._targets["d", Kind.CHAT] = msgspec.structs.replace(target, adapter=broken)
@@ -117,7 +117,7 @@ def test_defect_in_a_translation_is_a_fault_of_ours_and_logged(
 
     assert (fault.status, fault.code) == (503, "internal_error")
     assert "KeyError" not in fault.message
-    assert [record.getMessage() for record in caplog.records] == ["defect in the translation of a call of deployment d"]
+    assert [record.getMessage() for record in caplog.records] == ["defect in the translation of a call to deployment d"]
     assert caplog.records[0].exc_info is not None
 
 

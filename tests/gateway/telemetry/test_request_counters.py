@@ -1,16 +1,16 @@
 """What is counted under which name, and what a bucket remembers of those it counts."""
 
 from gateway.errors import UpstreamRefused
-from gateway.telemetry.request_counters import Measures, TracedHistogram
+from gateway.telemetry.request_counters import RequestCounters, TracedHistogram
 
 
 def test_a_code_of_a_provider_is_no_label() -> None:
-    measures = Measures()
+    counters = RequestCounters()
     for number in range(20):
         code = f"word-{number}"
-        measures.failed(UpstreamRefused(400, "no", type=code, param=None, code=code))
+        counters.failed(UpstreamRefused(400, "no", type=code, param=None, code=code))
 
-    assert {key: count for key, count in measures.refused.items() if count} == {("400", "upstream_refused"): 20}
+    assert {key: count for key, count in counters.refused.items() if count} == {("400", "upstream_refused"): 20}
 
 
 def test_bucket_remembers_the_last_one_that_had_a_trace() -> None:

@@ -14,7 +14,7 @@ from gateway.configuration.settings import DeploymentSettings
 from gateway.configuration.value_types import Secret
 from gateway.request.calls import Kind, parse
 from gateway.request.off_loop import LARGE
-from gateway.upstream.client import Upstream
+from gateway.upstream.client import UpstreamClient
 from gateway.upstream.exchange import Exchange, StreamBroken
 from shared_state.records import Outcome
 from tests.support.raw_provider import RawProvider, plain, stream
@@ -64,7 +64,7 @@ def exchanged(url: str, kind: Kind, type_: ProviderType, is_stream: bool = False
 
     async def call() -> tuple[Exchange, bytes, float]:
         provider = ProviderSettings(type=type_, base_url=f"{url}/v1", api_key=Secret("key"), model="other")
-        upstream = Upstream([DeploymentSettings(id="d", model_name="m", provider=provider)])
+        upstream = UpstreamClient([DeploymentSettings(id="d", model_name="m", provider=provider)])
         body = {"model": "m", "max_tokens": 9, "messages": MESSAGES, "stream": is_stream}
         request = parse(kind, json.dumps(body).encode())
         turns = Turns()

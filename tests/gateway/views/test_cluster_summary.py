@@ -1,6 +1,6 @@
 """What a live view shows around the deployments: of many budgets those that are nearest to their end."""
 
-from gateway.views.cluster_summary import BUDGETS_MOST, surroundings
+from gateway.views.cluster_summary import BUDGETS_MOST, cluster_summary
 from shared_state.embedded import EmbeddedStore
 from shared_state.failover import Failover
 from shared_state.ledger import Ledger
@@ -25,8 +25,8 @@ async def test_budgets_that_are_nearest_to_their_end_come_first(store: EmbeddedS
     ledger = ledger_of(**{f"t{k:02}": k for k in range(30)})
     async with opened_state(store.url, "a") as state:
         scaling = Scaling(Failover(state.store, None), lambda: 0)
-        found = surroundings("eu", ledger, scaling, lambda: {"m": 1})
-        nothing = surroundings(None, Ledger(), scaling, dict)
+        found = cluster_summary("eu", ledger, scaling, lambda: {"m": 1})
+        nothing = cluster_summary(None, Ledger(), scaling, dict)
 
     budgets = found["budgets"]
     assert isinstance(budgets, list)

@@ -106,13 +106,13 @@ async def test_nothing_is_asked_while_nobody_watches(store: EmbeddedStore) -> No
 async def test_feed_that_fails_is_reported_and_goes_on_for_its_listeners(store: EmbeddedStore) -> None:
     defects, before = [ValueError("a defect")], background.failures["live feed"]
 
-    def surroundings() -> dict[str, object]:
+    def cluster_summary() -> dict[str, object]:
         if defects:
             raise defects.pop()
         return {}
 
     async with opened_state(store.url, "a", "b") as state:
-        feed = LiveFeed(Failover(state.store, None), [ModelShown("m", ("a",))], "r1", surroundings, lambda: False)
+        feed = LiveFeed(Failover(state.store, None), [ModelShown("m", ("a",))], "r1", cluster_summary, lambda: False)
         kind, _ = await told(feed.listen())
         await feed.stop()
 

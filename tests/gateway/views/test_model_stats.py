@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.views.model_stats import duration, statistics
+from gateway.views.model_stats import duration, model_stats
 from shared_state.snapshots import DeploymentSnapshot, Forecast
 from tests.support.snapshots import snapshot_of
 
@@ -20,7 +20,7 @@ def test_duration_is_text_with_its_unit(milliseconds: float, text: str) -> None:
 
 def merged(*members: DeploymentSnapshot) -> tuple[dict[str, Any], dict[str, Any]]:
     snapshot = snapshot_of(*members)
-    whole: Any = statistics(snapshot, [("m", [member.id for member in members])])
+    whole: Any = model_stats(snapshot, [("m", [member.id for member in members])])
     return whole["load_balancer"]["m"], whole["adaptive_breakers"]["m"]
 
 

@@ -1,6 +1,6 @@
 """What replicas count, taken together over a run."""
 
-from loadtest.cluster.replica_decisions import Deeds, read_counts
+from loadtest.cluster.replica_decisions import Decisions, read_counts
 from tests.loadtest.report.test_cluster_events import answering, whole
 
 SHED = ("pllm_shed_total", 'class="low",reason="priority"')
@@ -32,21 +32,21 @@ def test_replica_that_does_not_tell_has_no_counts() -> None:
             assert read_counts(url) is None
 
 
-def test_deed_has_its_first_and_last_time_and_the_counts_of_all_replicas() -> None:
-    deeds = Deeds()
+def test_decision_has_its_first_and_last_time_and_the_counts_of_all_replicas() -> None:
+    decisions = Decisions()
     for at_ms, of_one, of_other in ((0, 5, 0), (10, 5, 2), (20, 9, 2), (30, 9, 3), (40, 9, 3)):
-        deeds.see("one", {SHED: of_one}, at_ms)
-        deeds.see("other", {SHED: of_other}, at_ms)
-    (deed,) = deeds.between(5, 100)
+        decisions.see("one", {SHED: of_one}, at_ms)
+        decisions.see("other", {SHED: of_other}, at_ms)
+    (decision,) = decisions.between(5, 100)
 
-    assert (deed.first_ms, deed.last_ms) == (10, 30)
-    assert deed.render() == "7 requests of priority low shed (priority)"
+    assert (decision.first_ms, decision.last_ms) == (10, 30)
+    assert decision.render() == "7 requests of priority low shed (priority)"
 
 
 def test_replica_that_was_started_again_counts_from_nothing() -> None:
-    deeds = Deeds()
+    decisions = Decisions()
     for at_ms, count in ((0, 5), (10, 2), (20, 3)):
-        deeds.see("one", {SHED: count}, at_ms)
-    (deed,) = deeds.between(5, 100)
+        decisions.see("one", {SHED: count}, at_ms)
+    (decision,) = decisions.between(5, 100)
 
-    assert deed.count == 3
+    assert decision.count == 3

@@ -15,7 +15,7 @@ import pytest
 from loadtest.load.client import Client
 from loadtest.load.connection import ANSWER_MOST
 from loadtest.load.measure import Sample
-from loadtest.load.requests import Share, Target
+from loadtest.load.requests import Choice, Target
 from tests.loadtest.process import CHAT, ProviderProcess
 
 
@@ -65,7 +65,7 @@ def test_stream_that_is_given_up_is_left_midway(provider: ProviderProcess) -> No
 
 
 def test_which_streams_are_given_up_has_nothing_to_do_with_what_they_ask_for(provider: ProviderProcess) -> None:
-    mix = [Share("a"), Share("b")]
+    mix = [Choice("a"), Choice("b")]
     target = Target(urls=[provider.url + CHAT], models=mix, is_stream=True, give_up_ratio=0.5)
 
     async def first_given_up(seed: int) -> str | None:
@@ -317,7 +317,7 @@ def test_duration_that_is_none_is_left_out(gateway_url: str, overhead_ms: str, m
 def test_calls_at_once_that_are_refused_each_go_to_another_address(provider: ProviderProcess) -> None:
     async def run() -> list[str]:
         urls = ["http://127.0.0.1:1" + CHAT, provider.url + CHAT]
-        target = Target(urls=urls, is_failover=True, priorities=[Share("high"), Share("low")])
+        target = Target(urls=urls, is_failover=True, priorities=[Choice("high"), Choice("low")])
         async with Client(target, 30) as client:
             samples = await asyncio.gather(*(client.call(time.monotonic()) for _ in range(30)))
         return [sample.failure or "ok" for sample in samples]

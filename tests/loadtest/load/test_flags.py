@@ -8,7 +8,7 @@ from loadtest.load.arrivals import Shape
 from loadtest.load.flag_texts import parse_urls
 from loadtest.load.flag_values import parse_duration
 from loadtest.load.flags import parse_flags
-from loadtest.load.requests import Share
+from loadtest.load.requests import Choice
 from loadtest.load.slo import Slo
 
 CHAT = "/v1/chat/completions"
@@ -56,7 +56,7 @@ def test_every_flag_takes_one_dash_or_two(dash: str, joined: bool) -> None:
     assert (options.warmup_s, options.is_verbose) == (2, True)
     assert (options.fail_over_ratio, options.json_file) == (0.01, "out.json")
     assert (options.html_file, options.admin_key, options.processes) == ("out.html", "hidden", 2)
-    assert (target.give_up_ratio, target.priorities) == (0.2, (Share("high", 20), Share("low", 80)))
+    assert (target.give_up_ratio, target.priorities) == (0.2, (Choice("high", 20), Choice("low", 80)))
     assert (options.slo, options.slo_under_ratio) == (Slo(ttft_ms=500, latency_ms=5000), 0.9)
 
 
@@ -79,12 +79,12 @@ def test_shape_fills_the_duration_unless_told_otherwise() -> None:
 @pytest.mark.parametrize(
     ("text", "shares"),
     [
-        ("gpt-4", (Share("gpt-4"),)),
-        ("a=70,b=30", (Share("a", 70), Share("b", 30))),
-        ("a, b=2", (Share("a", 1), Share("b", 2))),
+        ("gpt-4", (Choice("gpt-4"),)),
+        ("a=70,b=30", (Choice("a", 70), Choice("b", 30))),
+        ("a, b=2", (Choice("a", 1), Choice("b", 2))),
     ],
 )
-def test_model_is_one_or_a_mix(text: str, shares: tuple[Share, ...]) -> None:
+def test_model_is_one_or_a_mix(text: str, shares: tuple[Choice, ...]) -> None:
     assert parse_flags(["-model", text]).target.models == shares
 
 
@@ -247,7 +247,7 @@ def test_scenario_file_holds_flags_and_those_of_the_command_line_win(tmp_path: P
     options = parse_flags(["-scenario", str(file), "-rps", "7"])
 
     assert (options.load.rate, options.load.duration_s, options.target.is_stream) == (7, 60, True)
-    assert options.target.models == (Share("a", 70), Share("b", 30))
+    assert options.target.models == (Choice("a", 70), Choice("b", 30))
     assert options.slo == Slo(ttft_ms=500)
     assert parse_flags([f"--scenario={file}"]).load.rate == 50
 

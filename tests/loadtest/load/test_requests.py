@@ -5,7 +5,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from loadtest.load.requests import Request, Requests, Share, Target
+from loadtest.load.requests import Choice, Request, Requests, Target
 
 URL = "http://gateway:8080/v1/chat/completions"
 
@@ -16,7 +16,7 @@ def draw(count: int, **fields: object) -> list[Request]:
 
 
 def test_models_come_in_their_shares() -> None:
-    drawn = draw(4000, models=[Share("a", 70), Share("b", 30)])
+    drawn = draw(4000, models=[Choice("a", 70), Choice("b", 30)])
 
     assert Counter(request.model for request in drawn)["a"] == pytest.approx(2800, rel=0.05)
     assert all(f'"model":"{request.model}"'.encode() in request.wire for request in drawn)
@@ -25,9 +25,9 @@ def test_models_come_in_their_shares() -> None:
 def test_tenants_and_priorities_are_mixed_independently_of_models() -> None:
     drawn = draw(
         8000,
-        models=[Share("a"), Share("b")],
+        models=[Choice("a"), Choice("b")],
         keys=["secret-1", "secret-2"],
-        priorities=[Share("high", 1), Share("low", 3)],
+        priorities=[Choice("high", 1), Choice("low", 3)],
     )
     counts = Counter((request.model, request.tenant, request.priority) for request in drawn)
 
@@ -55,13 +55,13 @@ def test_addresses_take_turns() -> None:
 
 
 def test_same_seed_draws_the_same_requests() -> None:
-    mix = [Share("a"), Share("b")]
+    mix = [Choice("a"), Choice("b")]
 
     assert draw(50, models=mix) == draw(50, models=mix)
 
 
 def test_request_elsewhere_is_the_same_but_for_its_address() -> None:
-    target = Target(urls=["http://a/x", "http://b/x", "http://c/x"], models=[Share("m"), Share("n")], keys=["k", "l"])
+    target = Target(urls=["http://a/x", "http://b/x", "http://c/x"], models=[Choice("m"), Choice("n")], keys=["k", "l"])
     requests = Requests(target, 1)
     request = requests.next()
     others = [requests.elsewhere(request)]

@@ -1,4 +1,4 @@
-"""The two loops, driven with calls that end when the test says so."""
+"""The two loops, with calls that end when the test says so."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from loadtest.load.measure import Sample
-from loadtest.load.runner import BURST, Load, Run
+from loadtest.load.runner import BURST, Load, Runner
 
 Calls = Callable[[float], Awaitable[Sample]]
 
@@ -20,11 +20,11 @@ async def answer_at_once(due_s: float) -> Sample:
     return ok_sample(due_s)
 
 
-def drive(calls: Calls, load: Load) -> Run:
-    async def run() -> Run:
-        running = Run(calls, lambda _: None)
-        await running.drive(load)
-        return running
+def run_load(calls: Calls, load: Load) -> Runner:
+    async def run() -> Runner:
+        runner = Runner(calls, lambda _: None)
+        await runner.run(load)
+        return runner
 
     return asyncio.run(run())
 
@@ -41,9 +41,9 @@ def test_closed_loop_never_exceeds_its_callers() -> None:
         under_way.discard(id(asyncio.current_task()))
         return ok_sample(due_s)
 
-    run = drive(calls, Load(concurrent=7, requests=100))
+    runner = run_load(calls, Load(concurrent=7, requests=100))
 
-    assert (most, run.started, run.measurement.ok, run.unfinished) == (7, 100, 100, 0)
+    assert (most, runner.started, runner.measurement.ok, runner.unfinished) == (7, 100, 100, 0)
 
 
 def test_closed_loop_ends_at_its_duration() -> None:
@@ -51,10 +51,10 @@ def test_closed_loop_ends_at_its_duration() -> None:
         await asyncio.sleep(0)
         return ok_sample(due_s)
 
-    run = drive(calls, Load(concurrent=2, duration_s=0.1))
+    runner = run_load(calls, Load(concurrent=2, duration_s=0.1))
 
-    assert 0.05 < run.result().elapsed_s < 5
-    assert run.measurement.ok > 2
+    assert 0.05 < runner.result().elapsed_s < 5
+    assert runner.measurement.ok > 2
 
 
 def test_open_loop_does_not_wait_for_answers() -> None:
@@ -70,9 +70,9 @@ def test_open_loop_does_not_wait_for_answers() -> None:
         await asyncio.wait_for(last_sent.wait(), 5)
         return ok_sample(due_s)
 
-    run = drive(calls, Load(concurrent=1, rate=1000, requests=50, arrivals="constant"))
+    runner = run_load(calls, Load(concurrent=1, rate=1000, requests=50, arrivals="constant"))
 
-    assert run.measurement.ok == 50
+    assert runner.measurement.ok == 50
 
 
 def test_open_loop_keeps_due_times_when_it_is_late() -> None:
@@ -84,38 +84,38 @@ def test_open_loop_keeps_due_times_when_it_is_late() -> None:
         due.append(due_s)
         return ok_sample(due_s)
 
-    drive(calls, Load(concurrent=1, rate=1000, requests=20, arrivals="constant"))
+    run_load(calls, Load(concurrent=1, rate=1000, requests=20, arrivals="constant"))
 
     offsets = [due_s - due[0] for due_s in due]
     assert offsets == pytest.approx([index / 1000 for index in range(20)], abs=1e-6)
 
 
 def test_open_loop_sends_at_its_rate() -> None:
-    run = drive(answer_at_once, Load(concurrent=1, rate=500, duration_s=0.3, arrivals="constant"))
+    runner = run_load(answer_at_once, Load(concurrent=1, rate=500, duration_s=0.3, arrivals="constant"))
 
-    assert run.started == 150
-    assert 0.29 <= run.result().elapsed_s < 5
+    assert runner.started == 150
+    assert 0.29 <= runner.result().elapsed_s < 5
 
 
 def test_cancelled_run_keeps_what_it_measured() -> None:
     async def calls(due_s: float) -> Sample:
-        if run.measurement.ok == 3:
+        if runner.measurement.ok == 3:
             await asyncio.sleep(60)
         return ok_sample(due_s)
 
     async def main() -> None:
-        driving = asyncio.create_task(run.drive(Load(concurrent=2, requests=100)))
+        running = asyncio.create_task(runner.run(Load(concurrent=2, requests=100)))
         async with asyncio.timeout(5):
-            while run.unfinished < 2 or run.measurement.ok < 3:
+            while runner.unfinished < 2 or runner.measurement.ok < 3:
                 await asyncio.sleep(0)
-        driving.cancel()
+        running.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await driving
+            await running
 
-    run = Run(calls, lambda _: None)
+    runner = Runner(calls, lambda _: None)
     asyncio.run(main())
 
-    assert (run.measurement.ok, run.unfinished) == (3, 2)
+    assert (runner.measurement.ok, runner.unfinished) == (3, 2)
 
 
 def test_backlog_is_bounded_and_still_counts_from_when_calls_were_due() -> None:
@@ -123,14 +123,14 @@ def test_backlog_is_bounded_and_still_counts_from_when_calls_were_due() -> None:
 
     async def calls(due_s: float) -> Sample:
         nonlocal most
-        most = max(most, run.unfinished)
+        most = max(most, runner.unfinished)
         await asyncio.sleep(0.02)
         return ok_sample(due_s)
 
-    run = Run(calls, lambda _: None, backlog=40)
-    asyncio.run(run.drive(Load(concurrent=1, rate=50_000, requests=200, arrivals="constant")))
+    runner = Runner(calls, lambda _: None, backlog=40)
+    asyncio.run(runner.run(Load(concurrent=1, rate=50_000, requests=200, arrivals="constant")))
 
     # As many as one burst may be begun before they are counted.
     assert most <= 40 + BURST
-    assert run.measurement.ok == 200
-    assert run.measurement.ok_total.most_ms > 50
+    assert runner.measurement.ok == 200
+    assert runner.measurement.ok_total.most_ms > 50

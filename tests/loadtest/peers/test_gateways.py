@@ -20,14 +20,14 @@ from loadtest.peers.command import Suite, parse_flags
 from loadtest.peers.figures import Outage, Plain, Results, Streams, Trouble
 from loadtest.peers.gateways import ALL, OURS, Peer, PeerTrouble, missing_tools
 from loadtest.peers.measures import OUTAGES, Trial, measure_outage
-from loadtest.peers.recipes import Launch, Site
+from loadtest.peers.recipes import Launch, ReplicaPorts
 from loadtest.peers.replica import Replica, running, started
 from loadtest.peers.report import Run, render
 from loadtest.trials.outage import running as running_process
 from tests.loadtest.process import wait_until
 
 RUN = Run(command="x", date="2026-11-25", machine="2 cores", turns=2, seconds=3, replicas=(1, 4))
-SITE = Site(port=40011, primary=40012, backup=40013, store=40014, is_cluster=True)
+PORTS = ReplicaPorts(port=40011, primary=40012, backup=40013, store=40014, is_cluster=True)
 FAILING, HANGING = OUTAGES
 
 
@@ -45,7 +45,7 @@ def peer(*command: str, requirement: str = "") -> Peer:
         title="Sick",
         release="1",
         given="nothing",
-        launch=lambda _site, _home: Launch(command=command),
+        launch=lambda _ports, _home: Launch(command=command),
         requirement=requirement,
     )
 
@@ -64,12 +64,12 @@ def rows(report: str, title: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("name", ALL)
 def test_each_gateway_is_told_of_both_providers(name: str) -> None:
-    launch = ALL[name].launch(SITE, Path("/home-of-it"))
+    launch = ALL[name].launch(PORTS, Path("/home-of-it"))
     told = json.dumps([parsed(launch), launch.environment])
 
-    assert str(SITE.primary) in told
-    assert str(SITE.backup) in told
-    assert str(SITE.port) in json.dumps([told, launch.command]) or launch.port_file
+    assert str(PORTS.primary) in told
+    assert str(PORTS.backup) in told
+    assert str(PORTS.port) in json.dumps([told, launch.command]) or launch.port_file
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -81,14 +81,14 @@ def test_each_release_is_pinned_and_said(name: str) -> None:
 
 
 def test_litellm_shares_its_state_only_among_several() -> None:
-    alone = Site(port=1, primary=2, backup=3, store=4, is_cluster=False)
-    settings = [parsed(ALL["litellm"].launch(site, Path()))["router_settings"] for site in (SITE, alone)]
+    alone = ReplicaPorts(port=1, primary=2, backup=3, store=4, is_cluster=False)
+    settings = [parsed(ALL["litellm"].launch(ports, Path()))["router_settings"] for ports in (PORTS, alone)]
 
-    assert [each.get("redis_port") for each in settings] == [SITE.store, None]
+    assert [each.get("redis_port") for each in settings] == [PORTS.store, None]
 
 
 def test_a_call_of_wrk_carries_the_model_and_the_headers() -> None:
-    launch = ALL["portkey"].launch(SITE, Path())
+    launch = ALL["portkey"].launch(PORTS, Path())
     script = wrk_script("another", launch.headers)
 
     assert '"model":"another"' in script
@@ -180,7 +180,7 @@ def test_a_gateway_that_does_not_start_is_named_with_its_last_words(tmp_path: Pa
 
     with (
         pytest.raises(PeerTrouble, match=r"Sick did not start: .* its last words: no licence"),
-        running(sick, tmp_path, tmp_path, SITE),
+        running(sick, tmp_path, tmp_path, PORTS),
     ):
         pytest.fail("it runs")
 
@@ -188,7 +188,7 @@ def test_a_gateway_that_does_not_start_is_named_with_its_last_words(tmp_path: Pa
 def test_all_that_a_gateway_has_started_is_measured_and_ends_with_it(tmp_path: Path) -> None:
     hungry = "import time; block = bytearray(64 << 20); open('ready', 'w').close(); time.sleep(300)"
     command = ("sh", "-c", f'{sys.executable} -c "{hungry}" & echo $! >pid; wait')
-    with started(peer(*command), tmp_path, tmp_path, SITE) as (launch, process):
+    with started(peer(*command), tmp_path, tmp_path, PORTS) as (launch, process):
         wait_until((tmp_path / "ready").exists)
         child = int((tmp_path / "pid").read_text())
         replica = Replica("", process.pid, launch)

@@ -10,8 +10,8 @@ import pytest
 
 from loadtest.load.histogram import Percentiles
 from loadtest.load.measure import Measurement, Sample
-from loadtest.load.requests import Share, Target
-from loadtest.load.runner import Load, Result, Run
+from loadtest.load.requests import Choice, Target
+from loadtest.load.runner import Load, Result, Runner
 from loadtest.load.slo import Slo
 from loadtest.report.summary import Summary, summarise
 from loadtest.report.text import render_plan, render_table
@@ -30,9 +30,9 @@ def summary_of(samples: Sequence[Sample], *, target: Target = TARGET, rate: floa
         return samples[next(numbers)]
 
     load = Load(concurrent=1, requests=len(samples), rate=rate, arrivals="constant")
-    run = Run(calls, lambda _: None)
-    asyncio.run(run.drive(load))
-    return summarise(target, load, run.result(), is_interrupted=False)
+    runner = Runner(calls, lambda _: None)
+    asyncio.run(runner.run(load))
+    return summarise(target, load, runner.result(), is_interrupted=False)
 
 
 def test_table_shows_counts_latency_failures_and_groups() -> None:
@@ -78,7 +78,7 @@ def test_sections_without_values_are_left_out() -> None:
 
 
 def test_urls_are_compared_when_there_are_several() -> None:
-    target = Target(urls=["http://a/x", "http://b/x"], models=[Share("m")])
+    target = Target(urls=["http://a/x", "http://b/x"], models=[Choice("m")])
     summary = summary_of([sample(), sample(url="http://b/x")], target=target)
 
     assert summary.groups["url"].keys() == {"http://a/x", "http://b/x"}
@@ -95,15 +95,15 @@ def test_open_loop_reports_the_client_queue_apart() -> None:
 
 def test_straggler_does_not_dilute_the_rates() -> None:
     async def calls(due_s: float) -> Sample:
-        if run.started == 50:
+        if runner.started == 50:
             await asyncio.sleep(0.3)
             return sample(failure="timeout")
         return sample(tokens=10)
 
     load = Load(concurrent=100, requests=50, rate=500, arrivals="constant")
-    run = Run(calls, lambda _: None)
-    asyncio.run(run.drive(load))
-    summary = summarise(TARGET, load, run.result(), is_interrupted=False)
+    runner = Runner(calls, lambda _: None)
+    asyncio.run(runner.run(load))
+    summary = summarise(TARGET, load, runner.result(), is_interrupted=False)
 
     assert summary.elapsed_s >= 0.3
     assert summary.requests_per_s == pytest.approx(500, rel=0.05)
@@ -143,8 +143,8 @@ def test_closed_loop_that_gets_errors_in_the_end_counts_them_as_time() -> None:
 
 
 def test_run_without_calls_is_reported() -> None:
-    run = Run(lambda _: asyncio.sleep(0, sample()), lambda _: None)
-    summary = summarise(TARGET, Load(concurrent=1), run.result(), is_interrupted=True)
+    runner = Runner(lambda _: asyncio.sleep(0, sample()), lambda _: None)
+    summary = summarise(TARGET, Load(concurrent=1), runner.result(), is_interrupted=True)
 
     assert "0 requests in 0.00 s; interrupted: 0 ok, 0 failed (0.00%)" in render_table(summary)
 

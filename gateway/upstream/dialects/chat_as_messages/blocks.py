@@ -1,4 +1,4 @@
-"""Messages requests as the provider reads them: what the translation writes, field for field."""
+"""Messages requests as the translation writes them for the provider, field by field."""
 
 from typing import Literal
 
@@ -47,7 +47,7 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class Conversation(msgspec.Struct, frozen=True):
-    """``messages`` alternate, and none is empty."""
+    """A system prompt and turns that alternate; no turn is empty."""
 
     system: list[TextBlock]
     messages: list[Turn]
@@ -67,7 +67,7 @@ class ToolChoice(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ToolUse(msgspec.Struct, frozen=True):
-    """Which tools the model may use, and how."""
+    """The tools that the model may use, and the choice among them."""
 
     tools: list[Tool] | None = None
     choice: ToolChoice | None = None

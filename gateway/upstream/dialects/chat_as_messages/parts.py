@@ -1,6 +1,6 @@
-"""Content parts of chat messages become content blocks.
+"""Translates content parts of chat messages to content blocks.
 
-Text of nothing but white space is left out: the provider refuses blocks of it.
+Text that consists of white space only is left out, because the provider refuses such blocks.
 """
 
 import binascii
@@ -37,7 +37,7 @@ def text_blocks(content: str | Sequence[TextPart | RefusalPart] | None) -> list[
 
 
 def user_blocks(content: str | Sequence[TextPart | ImagePart | FilePart], param: str) -> list[Block]:
-    """``param`` is the place of ``content``. Raises InvalidRequest."""
+    """Translates a user's content. ``param``: its place in the request. Raises InvalidRequest."""
     if isinstance(content, str):
         return [*_text(content)]
     blocks: list[Block] = []
@@ -62,17 +62,17 @@ def _image(url: str, param: str) -> ImageBlock:
         return ImageBlock(_inline(url, IMAGE_TYPES, param))
     if is_web_address(url):
         return ImageBlock(UrlSource(url))
-    raise unsupported(param, "An image is given by an http(s) URL with a host, or a data URL.")
+    raise unsupported(param, "An image must be an http(s) URL with a host, or a data URL.")
 
 
 def _document(part: FilePart, param: str) -> DocumentBlock:
     if part.file.file_data is None:
-        raise unsupported(param, "A file is given by file_data: uploaded files cannot be referred to here.")
+        raise unsupported(param, "A file must be given as file_data: references to uploaded files are not supported.")
     return DocumentBlock(_inline(part.file.file_data, PDF, f"{param}.file_data"), part.file.filename or None)
 
 
 def _inline(url: str, media_types: dict[str, str], param: str) -> InlineSource:
-    """The source that `data:<type>[;…];base64,<data>` means."""
+    """Parses `data:<type>[;…];base64,<data>`. Raises InvalidRequest."""
     head, _, data = url.partition(",")
     scheme, _, described = head.partition(":")
     media_type, *parameters = described.lower().split(";")
@@ -83,6 +83,6 @@ def _inline(url: str, media_types: dict[str, str], param: str) -> InlineSource:
     try:
         if not binascii.a2b_base64(data, strict_mode=True):
             raise unsupported(param, "The data URL holds no data.")
-    except ValueError as error:  # binascii.Error is one; text outside ASCII raises it bare
+    except ValueError as error:  # binascii.Error is a ValueError; text outside ASCII raises a plain one
         raise unsupported(param, f"The data URL is not valid base64: {error}") from error
     return InlineSource(media_types[media_type], data)

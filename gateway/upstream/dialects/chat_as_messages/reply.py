@@ -1,5 +1,4 @@
-"""A messages reply becomes a chat completion. Blocks that chat completions have no place for, thinking among them,
-are left out."""
+"""Translates a messages reply to a chat completion. Blocks without a counterpart, such as thinking, are left out."""
 
 import json
 import time
@@ -29,7 +28,7 @@ class OutputTokensDetails(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """None where the provider did not say; of a stream's counts the later ones hold."""
+    """Counts of tokens, None where the provider sent none. In a stream, later counts replace earlier ones."""
 
     input_tokens: Tokens | None = None
     cache_creation_input_tokens: Tokens | None = None
@@ -39,13 +38,13 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class StopDetails(msgspec.Struct, frozen=True):
-    """Why the model refused, where it says so."""
+    """Why the model refused, where the provider explains it."""
 
     explanation: str | None = None
 
 
 class Block(msgspec.Struct, frozen=True):
-    """A content block of any type, of which text and tool_use are looked into."""
+    """A content block of any type; only text and tool_use are read."""
 
     type: str
     text: str | None = None
@@ -115,7 +114,7 @@ _reply = msgspec.json.Decoder(MessagesReply)
 
 
 def reply(body: bytes) -> bytes:
-    """Raises Malformed."""
+    """Translates a whole reply. Raises Malformed."""
     message = decoded(_reply, body, as_message)
     calls = [call_of(block, arguments_of(block)) for block in message.content if block.type == "tool_use"]
     text = "".join([block.text or "" for block in message.content if block.type == "text"])
@@ -137,12 +136,12 @@ def reply(body: bytes) -> bytes:
 
 
 def reply_id(provider_id: str | None) -> str:
-    """Some servers give no id."""
+    """Returns the provider's id, or a new one: some servers send none."""
     return provider_id or f"chatcmpl-{uuid.uuid4().hex}"
 
 
 def finish_reason(stop_reason: str | None) -> str:
-    """A reason that is not known yet ends the answer like any other."""
+    """Translates a stop reason; an unknown one becomes `stop`."""
     return FINISH_REASONS.get(stop_reason or "", "stop")
 
 
@@ -151,8 +150,8 @@ def explanation(details: StopDetails | None) -> str | None:
 
 
 def chat_usage(usage: Usage) -> ChatUsage:
-    """The provider counts apart what it read from a cache or wrote there; chat completions count the whole prompt.
-    A part is never more than its whole.
+    """Translates usage. The provider counts cached tokens separately; chat completions count the whole prompt. A part
+    never exceeds its whole.
     """
     cached = usage.cache_read_input_tokens or 0
     written = usage.cache_creation_input_tokens or 0
@@ -169,8 +168,8 @@ def chat_usage(usage: Usage) -> ChatUsage:
 
 
 def arguments_of(block: Block) -> str:
-    """The input of a tool keeps its bytes. Some servers send null for none, or the text of an object, which may be
-    incomplete where the answer ended at a limit: any text may stand in arguments.
+    """Returns the arguments as text; the input of a tool keeps its bytes. Some servers send null for no input, or the
+    text of an object, which may be incomplete where the answer ended at a limit: arguments may hold any text.
     """
     arguments = bytes(block.input).decode()
     if arguments.startswith('"'):
@@ -179,5 +178,5 @@ def arguments_of(block: Block) -> str:
 
 
 def call_of(block: Block, arguments: str) -> ToolCall:
-    """A client names the call that it answers by an id: some servers give none."""
+    """Returns the call, with a new id where the server sent none: a client's result names its call by the id."""
     return ToolCall(block.id or f"call_{uuid.uuid4().hex}", CalledFunction(block.name or "", arguments))

@@ -1,4 +1,4 @@
-"""A chat completion request becomes a messages request. docs/dialects-chat-as-messages.md lists the rules."""
+"""Translates a chat completion request to a messages request. docs/dialects-chat-as-messages.md lists the rules."""
 
 import msgspec
 
@@ -19,16 +19,18 @@ from gateway.upstream.dialects.chat_as_messages.schema import (
 from gateway.upstream.dialects.chat_as_messages.tools import tool_use
 from gateway.upstream.dialects.chat_as_messages.turns import conversation
 
-# The provider demands a limit and a chat client need not give one: the most that the smallest models still sold take.
+# The provider requires a limit, which a chat client may omit: the highest that the smallest models on sale accept.
 MAX_TOKENS_UNLESS_GIVEN = 4096
-TEMPERATURE_MOST = 1.0  # of the provider; chat completions go up to 2
-_USER_MOST = 256  # characters; longer ones are refused by the provider
+TEMPERATURE_MOST = 1.0  # of the provider; chat completions allow up to 2
+_USER_MOST = 256  # characters; the provider refuses longer ids
 
 
 def request(body: bytes, model: str, *, has_sampling: bool = True) -> bytes:
-    """``has_sampling``: the model knows `temperature` and `top_p`, though not both at once. Raises InvalidRequest."""
+    """Translates a request body. ``has_sampling``: the model accepts `temperature` and `top_p`, though not both at
+    once. Raises InvalidRequest.
+    """
     chat = parse(body)
-    _refuse_what_cannot_be_answered(chat)
+    _refuse_unsupported(chat)
     talk = conversation(chat.messages)
     use = tool_use(chat)
     user = chat.safety_identifier or chat.user
@@ -51,8 +53,8 @@ def request(body: bytes, model: str, *, has_sampling: bool = True) -> bytes:
     )
 
 
-def _refuse_what_cannot_be_answered(chat: ChatRequest) -> None:
-    """What the provider has no words for, and without which the answer would not be the one asked for."""
+def _refuse_unsupported(chat: ChatRequest) -> None:
+    """Refuses fields without a counterpart, where dropping the field would give another answer than requested."""
     if chat.n not in (None, 1):
         raise unsupported("n", "Only one choice can be generated.")
     if chat.logprobs or chat.top_logprobs:
@@ -67,7 +69,7 @@ def _refuse_what_cannot_be_answered(chat: ChatRequest) -> None:
 
 
 def _output_config(chat: ChatRequest) -> OutputConfig | None:
-    """The provider needs a schema: JSON of any form is nothing it can promise."""
+    """Translates a response format. The provider needs a schema: it cannot promise JSON of any form."""
     wanted = chat.response_format
     if isinstance(wanted, JsonObjectFormat):
         raise unsupported("response_format.type", "json_object is not supported by this model: use json_schema.")
@@ -83,7 +85,7 @@ def _system(blocks: list[TextBlock]) -> str | list[TextBlock]:
 
 
 def _stop_sequences(stop: str | list[str] | None) -> list[str] | None:
-    """The provider takes no sequence of white space; to drop it would let the answer run on."""
+    """Refuses a sequence of white space, as the provider does; dropping it would let the answer run on."""
     sequences = [stop] if isinstance(stop, str) else stop or []
     for position, sequence in enumerate(sequences):
         if not sequence or sequence.isspace():

@@ -1,8 +1,8 @@
-"""Chat completion requests as a client writes them: every field that is translated, refused or, once its type has been
-checked, dropped.
+"""Chat completion requests as a client writes them: every field that is translated, refused, or dropped after its type
+has been checked.
 
-The decoder checks types and tags, so that the translation meets valid values only; its words about the place of a
-mistake become the `param` of the answer.
+The decoder checks types and tags, so the translation sees valid values only. The place in its error message becomes the
+`param` of the response.
 """
 
 import re
@@ -49,10 +49,8 @@ class FilePart(Part, frozen=True, tag_field="type", tag="file"):
 
 
 class CalledFunction(msgspec.Struct, frozen=True):
-    """``arguments`` is JSON in a string."""
-
     name: str
-    arguments: str
+    arguments: str  # JSON in a string
 
 
 class ToolCall(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
@@ -144,7 +142,7 @@ class StreamOptions(msgspec.Struct, frozen=True):
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
-    """What is dropped."""
+    """Fields that are dropped."""
 
     reasoning_effort: str | None = None
     verbosity: str | None = None
@@ -163,7 +161,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChatRequest(Tuning, frozen=True):
-    """Fields of type object are refused whatever they hold."""
+    """A request. Fields of type object are refused, whatever they hold."""
 
     messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
     max_completion_tokens: Limit | None = None
@@ -189,17 +187,17 @@ class ChatRequest(Tuning, frozen=True):
     web_search_options: object = None
 
 
-_PLACE = re.compile(r" - at `\$\.?([^`]*)`$")  # the last words: what stands before them may quote the client
+_PLACE = re.compile(r" - at `\$\.?([^`]*)`$")  # at the end, because the text before it may quote the client
 _MISSING = re.compile(r"^Object missing required field `(\w+)`")
 _request = msgspec.json.Decoder(ChatRequest)
 
 
 def parse(body: bytes) -> ChatRequest:
-    """Raises InvalidRequest, naming the field."""
+    """Parses a request body. Raises InvalidRequest, which names the field."""
     check_translatable(body)
     try:
         if not body.isascii():
-            body.decode()  # JSON schemas pass unseen, and the decoder does not check them
+            body.decode()  # the decoder does not check JSON schemas, which pass as bytes
         return _request.decode(body)
     except msgspec.ValidationError as error:
         raise _explained(str(error)) from error
@@ -212,9 +210,9 @@ def unsupported(param: str, message: str) -> InvalidRequest:
 
 
 def _explained(problem: str) -> InvalidRequest:
-    """msgspec names the object of a missing field, and of a mistyped one the field itself."""
+    """Renders msgspec's message, which names the object of a missing field, but a mistyped field itself."""
     place, missing = _PLACE.search(problem), _MISSING.search(problem)
-    names = [found[1] for found in (place, missing) if found]
+    names = [match[1] for match in (place, missing) if match]
     is_unknown = problem.startswith(("Invalid value", "Invalid enum value"))
     return InvalidRequest(
         f"Invalid request body: {problem}",

@@ -1,6 +1,6 @@
-"""The events of a messages stream become chat completion chunks, one event at a time.
+"""Translates the events of a messages stream to chat completion chunks, one event at a time.
 
-A chunk is a fixed frame around its delta: only the delta is encoded, for this runs once per piece of text.
+A chunk is a fixed frame around its delta. Only the delta is encoded, because this runs once per piece of text.
 """
 
 import time
@@ -37,7 +37,7 @@ class StartedMessage(msgspec.Struct, frozen=True):
 
 
 class Delta(msgspec.Struct, frozen=True):
-    """A delta of any type, of which text_delta and input_json_delta are looked into, or that of a message."""
+    """A delta of a block, of which only text_delta and input_json_delta are read, or that of a message."""
 
     type: str = ""
     text: str | None = None
@@ -47,7 +47,7 @@ class Delta(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """An event of any type: each has some of the fields."""
+    """An event of any type; each type has some of the fields."""
 
     type: str = ""
     index: int | None = None
@@ -58,9 +58,9 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class OpenCall(msgspec.Struct):
-    """A use of a tool whose block has not stopped. ``index`` is its place among the calls."""
+    """A tool call whose block has not stopped."""
 
-    index: int
+    index: int  # among the calls of the answer
     input_at_start: str
     has_arguments: bool = False
 
@@ -70,20 +70,22 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Stream:
+    """The translation of one stream."""
+
     def __init__(self, include_usage: bool = True) -> None:
         self._include_usage = include_usage
         self._start = b""  # of every chunk, once the message has begun
         self._end = b"}]" + (b',"usage":null' if include_usage else b"") + b"}\n\n"
         self._usage = Usage()
-        self._blocks: dict[int, OpenCall | None] = {}  # None for a block that is no call
+        self._blocks: dict[int, OpenCall | None] = {}  # None for a block that is not a call
         self._latest = 0  # index of the block that started last
         self._calls = 0
         self._has_finished = False
         self._is_done = False
 
     def feed(self, event: str, data: bytes) -> bytes:
-        """As in the official client, the type inside the data counts, whatever the event is called, but for a ping.
-        Raises Malformed.
+        """Returns the chunks for one event. As in the official client, the type inside the data counts, not the name of
+        the event, except for a ping. Raises Malformed.
         """
         if self._is_done or event == "ping" or data.startswith(_DONE_DATA):
             return b""
@@ -102,15 +104,15 @@ class Stream:
             case "message_stop":
                 return self._message_stop()
             case "error":
-                raise Malformed("the provider's stream went on with an error")
-        return b""  # a ping, or of a type that came after this was written
+                raise Malformed("the provider's stream continued with an error")
+        return b""  # a ping, or an unknown type
 
     def _index(self, index: int | None) -> int:
-        """Some servers give no index."""
+        """Returns the index of a block: some servers send none."""
         return self._latest if index is None else index
 
     def _message_start(self, message: StartedMessage) -> bytes:
-        """The official client ignores a second one."""
+        """Starts the message. A second start is ignored, as in the official client."""
         if self._start:
             return b""
         self._start = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
@@ -142,7 +144,7 @@ class Stream:
         if delta.type != "input_json_delta":
             return b""
         if index not in self._blocks:
-            raise Malformed("the input of a tool that has not been named")
+            raise Malformed("the input of a tool call that has not begun")
         call = self._blocks[index]
         return self._arguments(call, delta.partial_json) if call else b""
 
@@ -163,7 +165,7 @@ class Stream:
         return finish + self._start + b'],"usage":%b}\n\n' % _encode(chat_usage(self._usage)) + DONE
 
     def _ended(self, call: OpenCall | None) -> bytes:
-        """A tool without parameters may have shown no input at all: clients want their JSON none the less."""
+        """Completes a call. A tool without parameters may have sent no input at all, but clients expect JSON."""
         return self._arguments(call, call.input_at_start) if call and not call.has_arguments else b""
 
     def _text(self, text: str | None) -> bytes:
@@ -179,20 +181,20 @@ class Stream:
         return self._chunk(_encode({"tool_calls": [piece]}))
 
     def _finish(self, stop_reason: str | None) -> bytes:
-        """Blocks that were never said to stop end here."""
+        """Ends the answer and the blocks that had no stop event."""
         self._has_finished = True
         ended = [self._ended(call) for call in self._blocks.values()]
         return b"".join(ended) + self._chunk(b"{}", _encode(finish_reason(stop_reason)))
 
     def _chunk(self, delta: bytes, reason: bytes = b"null") -> bytes:
-        """Some servers leave out the start of the message."""
+        """Returns a chunk, after the start of the message where the server left it out."""
         began = b"" if self._start else self._message_start(StartedMessage())
         choice = b'{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b' % (delta, reason)
         return began + self._start + choice + self._end
 
 
 def _read(event: str, data: bytes) -> Event:
-    """The data of an event that came after this was written may be anything. Raises Malformed."""
+    """Decodes an event. The data of an unknown event may be anything. Raises Malformed."""
     if not data.strip():
         return Event()
     try:
@@ -204,7 +206,7 @@ def _read(event: str, data: bytes) -> Event:
 
 
 def _later(before: Usage, after: Usage) -> Usage:
-    """Counts are cumulative: what the later event says holds, and what it leaves out stays."""
+    """Merges cumulative counts: a later count replaces an earlier one, an absent one leaves it."""
 
     def latest(name: str) -> Any:
         count = getattr(after, name)

@@ -1,4 +1,4 @@
-"""Tools of a chat request, with the choice among them, become those of a messages request."""
+"""Translates the tools of a chat request, and the choice among them, to those of a messages request."""
 
 import msgspec
 
@@ -11,13 +11,13 @@ from gateway.upstream.dialects.chat_as_messages.schema import (
     unsupported,
 )
 
-# The type is demanded there and may be left out here.
+# Messages requests require the type; chat requests may leave it out.
 _OBJECT = {"type": msgspec.Raw(b'"object"')}
 _NO_PARAMETERS = {**_OBJECT, "properties": msgspec.Raw(b"{}")}
 
 
 def tool_use(chat: ChatRequest) -> ToolUse:
-    """Without tools there is nothing to choose from, and the provider wants no choice. Raises InvalidRequest."""
+    """Translates tools and choice. Without tools the provider accepts no choice. Raises InvalidRequest."""
     choice = _choice(chat)
     if chat.tools:
         tools = [_tool(tool.function) for tool in chat.tools]
@@ -37,7 +37,7 @@ def _tool(function: Function) -> Tool:
 
 
 def _allowed(tools: list[Tool], choice: AllowedToolsChoice) -> list[Tool]:
-    """The provider knows no such choice: the other tools are not shown to it."""
+    """Keeps the allowed tools only: the provider has no such choice."""
     names = {tool.function.name for tool in choice.allowed_tools.tools}
     if not names or not names <= {tool.name for tool in tools}:
         raise unsupported("tool_choice.allowed_tools.tools", "The allowed tools must be some of the tools.")

@@ -1,4 +1,4 @@
-"""An OpenAI chat completions client served by an Anthropic Messages provider: the three translations in one place."""
+"""Translation for a client of OpenAI chat completions whose provider is Anthropic Messages: request, reply, stream."""
 
 from gateway.upstream.dialects.chat_as_messages.reply import reply
 from gateway.upstream.dialects.chat_as_messages.request import request

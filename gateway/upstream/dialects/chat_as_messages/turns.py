@@ -1,8 +1,8 @@
-"""Chat messages become a system prompt and turns that alternate.
+"""Translates chat messages to a system prompt and turns that alternate.
 
-System messages are collected from wherever they stand, neighbours of one role are merged, results of tools are a
-user's blocks. Every call is answered before the conversation goes on: both dialects demand it, so what breaks the rule
-is refused here, where the place can be named.
+System messages are collected from any place, neighbours of one role are merged, tool results become a user's blocks.
+Both dialects require every call to be answered before the conversation continues. A request that breaks the rule is
+refused here, where the place can be named.
 """
 
 from typing import Literal
@@ -31,14 +31,14 @@ from gateway.upstream.dialects.tool_input import is_whole, tool_input
 
 
 class OpenCall(msgspec.Struct, frozen=True):
-    """A call without its result: where it was made, and its id as the provider reads it."""
+    """A call without its result."""
 
-    place: str
-    use_id: str
+    place: str  # in the request
+    use_id: str  # its id at the provider
 
 
 def conversation(messages: list[Message]) -> Conversation:
-    """Raises InvalidRequest."""
+    """Translates all messages. Raises InvalidRequest."""
     system: list[TextBlock] = []
     turns: list[Turn] = []
     unanswered: dict[str, OpenCall] = {}  # by the id that the client knows
@@ -89,7 +89,9 @@ def _assistant_blocks(
 
 
 def _use_id(call_id: str, use_ids: set[str]) -> str:
-    """Some servers count their calls anew in each turn; the provider wants ids that are unique in the conversation."""
+    """Returns an id that is unique in the conversation, as the provider requires: some servers count their calls anew
+    in each turn.
+    """
     use_id = call_ids.for_messages(call_id)
     if use_id in use_ids:
         use_id = call_ids.for_messages(f"{call_id} again {len(use_ids)}")
@@ -98,8 +100,8 @@ def _use_id(call_id: str, use_ids: set[str]) -> str:
 
 
 def _input(arguments: str) -> msgspec.Raw:
-    """Arguments that are an object keep their bytes: reading and writing them again could change a number. Others come
-    from a model that was cut short or wrote invalid JSON, and OpenAI takes them back as they are.
+    """Returns the input object. Arguments that are an object keep their bytes: decoding and encoding could change a
+    number. Others come from a model that was cut short or wrote invalid JSON; OpenAI accepts them unchanged.
     """
     return msgspec.Raw(arguments.encode() if is_whole(arguments) else msgspec.json.encode(tool_input(arguments)))
 
@@ -115,11 +117,11 @@ def _result(message: ToolMessage, unanswered: dict[str, OpenCall], place: str) -
 
 def _refuse_unanswered(unanswered: dict[str, OpenCall]) -> None:
     for call in unanswered.values():
-        raise unsupported(call.place, "A tool call must be answered by a tool message before the conversation goes on.")
+        raise unsupported(call.place, "A tool message must answer a tool call before the conversation continues.")
 
 
 def _strip_prefill(last: Turn) -> None:
-    """The provider refuses to continue an answer that ends in white space."""
+    """Strips an assistant's last text: the provider refuses to continue an answer that ends in white space."""
     block = last.content[-1]
     if last.role == "assistant" and isinstance(block, TextBlock):
         last.content[-1] = TextBlock(block.text.rstrip())

@@ -1,7 +1,7 @@
-"""Content blocks as a client sends them, and the chat content parts that say the same.
+"""Content blocks as a client sends them, and the equivalent chat content parts.
 
-A block, source or media type that is in none of these unions has no counterpart: decoding refuses it by its place. What
-only labels is dropped, but not before its type has been checked, as the provider of the dialect does.
+A block, source or media type outside of these unions has no counterpart: decoding refuses it and names its place.
+Fields that only label are dropped after their types have been checked, as the provider of the dialect checks them.
 """
 
 import binascii
@@ -15,7 +15,7 @@ Object = dict[str, msgspec.Raw]
 
 
 class Unsupported(ValueError):
-    """Raised while a Struct is made: msgspec adds the Struct's place to the message. ``field``: which one is wrong."""
+    """Raised while a Struct is made; msgspec adds the Struct's place to the message. ``field``: the invalid one."""
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -27,7 +27,7 @@ class Labelled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Text(msgspec.Struct, frozen=True, tag="text"):
-    """A part, and what a block of text says."""
+    """A text part, and the base of a text block."""
 
     text: str
 
@@ -43,7 +43,7 @@ class Inline(msgspec.Struct, frozen=True, tag="base64"):
     def __post_init__(self) -> None:
         try:
             is_empty = not binascii.a2b_base64(self.data, strict_mode=True)
-        except ValueError as error:  # binascii.Error is one; text outside ASCII raises it bare
+        except ValueError as error:  # binascii.Error is a ValueError; text outside ASCII raises a plain one
             raise Unsupported(f"The data is not valid base64: {error}") from error
         if is_empty:
             raise Unsupported("The data is empty")
@@ -84,7 +84,7 @@ class Citations(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if self.enabled:
-            raise Unsupported("This model's provider gives no citations")
+            raise Unsupported("This model's provider does not support citations")
 
 
 class Document(Labelled, frozen=True, tag="document"):
@@ -110,14 +110,14 @@ class ToolResult(Labelled, frozen=True, tag="tool_result"):
 
 
 class Thinking(msgspec.Struct, frozen=True, tag="thinking"):
-    """Left out: it is signed by, and meant for, the model that thought it."""
+    """Left out: it is signed for the model that produced it."""
 
     thinking: str | None = None
     signature: str | None = None
 
 
 class RedactedThinking(msgspec.Struct, frozen=True, tag="redacted_thinking"):
-    """Left out like the thinking that can be read."""
+    """Left out, as readable thinking is."""
 
     data: str | None = None
 
@@ -143,7 +143,7 @@ Part = Text | ImagePart | FilePart
 
 
 def parts_of(block: Text | Image | Document) -> list[Part]:
-    """A document gives several: what is said about it comes before it."""
+    """Returns the parts of a block. A document gives several: its title and context come before it."""
     if isinstance(block, Text):
         return [Text(block.text)]
     if isinstance(block, Image):

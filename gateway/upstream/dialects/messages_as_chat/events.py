@@ -1,4 +1,4 @@
-"""The events of a streamed message, as a client reads them."""
+"""The events of a streamed message for a client."""
 
 from collections.abc import Iterable
 

@@ -1,7 +1,8 @@
-"""Blocks of a streamed message are told one after the other, whereas a provider may tell its calls by turns.
+"""Orders the blocks of a streamed message: a message sends them one after the other, but a provider may interleave its
+calls.
 
-The block that has begun is told piece by piece. What belongs to another one waits until the input of the call before it
-is complete, or the stream has ended: nobody says when a call is.
+The open block is sent piece by piece. Pieces of another block wait until the input of the call before it is complete or
+the stream has ended: no event of a chat stream marks the end of a call.
 """
 
 from collections import deque
@@ -20,20 +21,18 @@ from gateway.upstream.dialects.messages_as_chat.events import (
 from gateway.upstream.dialects.messages_as_chat.reply import TextBlock, ToolUseBlock, tool_use_id
 from gateway.upstream.dialects.tool_input import is_object, is_whole, tool_input
 
-HELD_MOST = 4 * 1_048_576  # characters, of the open call and all that waits for it: more than any model can say
-_BLOCK_COST = 256  # of a block without a word
+HELD_MOST = 4 * 1_048_576  # characters of the open call and all that waits for it: more than any model generates
+_BLOCK_COST = 256  # characters that an empty block counts as
 
 
 class Block(msgspec.Struct):
-    """A stretch of text or a call. ``key`` tells it from others; ``pieces`` of text are kept only while it waits;
-    ``id`` and ``name`` are a call's, as far as they were told.
-    """
+    """A stretch of text or a call."""
 
-    key: str
+    key: str  # distinguishes it from other blocks
     is_call: bool
-    id: str | None = None
-    name: str | None = None
-    pieces: list[str] = []
+    id: str | None = None  # of a call, as far as it has arrived
+    name: str | None = None  # of a call, as far as it has arrived
+    pieces: list[str] = []  # of text only while it waits
     is_over: bool = False
 
     def is_complete(self) -> bool:
@@ -42,12 +41,12 @@ class Block(msgspec.Struct):
         return bool(self.pieces) and self.pieces[-1].rstrip().endswith("}") and is_whole("".join(self.pieces))
 
     def is_odd(self) -> bool:
-        """Are the arguments no object? Then the input is made of all of them."""
+        """Returns whether the arguments are not an object, so that the input is made from all of them at the end."""
         return self.is_call and bool(self.pieces) and not is_object(self.pieces[0])
 
 
 class Order:
-    """The blocks of one message. What is returned is to be told now; what raises Malformed cannot be told."""
+    """The blocks of one message. Methods return the events to send now, and raise Malformed for an invalid stream."""
 
     def __init__(self) -> None:
         self._open: Block | None = None
@@ -56,7 +55,7 @@ class Order:
         self._held = 0
         self._use_ids: set[str] = set()
 
-    def say(self, key: str, text: str) -> list[Event]:
+    def add_text(self, key: str, text: str) -> list[Event]:
         last = self._waiting[-1] if self._waiting else self._open
         if last is None or last.key != key:
             last = self.add(Block(key, is_call=False))
@@ -68,20 +67,20 @@ class Order:
         return block
 
     def grow(self, block: Block, piece: str) -> list[Event]:
-        """``piece`` may be empty: a call begins when it has a name."""
+        """Adds a piece, which may be empty: a call begins when it has a name."""
         if block.is_call and not block.pieces and piece.isspace():
-            piece = ""  # arguments of nothing but white space are none
+            piece = ""  # white space before the arguments
         if block.is_over:
-            return []  # arguments that go on behind a complete object
+            return []  # arguments after a complete object
         is_open = block is self._open
         if piece and (block.is_call or not is_open):
             self._hold(len(piece))
             block.pieces.append(piece)
-        told: list[Event] = [self._delta(block, piece)] if piece and is_open and not block.is_odd() else []
-        return told + self._advance() if self._waiting else told
+        events: list[Event] = [self._delta(block, piece)] if piece and is_open and not block.is_odd() else []
+        return events + self._advance() if self._waiting else events
 
     def end(self) -> list[Event]:
-        """Nothing more will come: what waited is told as it is."""
+        """Sends the waiting blocks as they are, at the end of the stream."""
         events: list[Event] = []
         while self._waiting:
             events += self._begin(self._waiting.popleft())
@@ -125,7 +124,7 @@ class Order:
     def _hold(self, size: int) -> None:
         self._held += size
         if self._held > HELD_MOST:
-            raise Malformed("too much of an answer whose calls are told by turns")
+            raise Malformed("too much of an answer with interleaved calls")
 
 
 def _input(block: Block) -> str:

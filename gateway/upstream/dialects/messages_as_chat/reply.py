@@ -1,4 +1,4 @@
-"""A chat completion as an Anthropic message."""
+"""Translates a chat completion to an Anthropic message."""
 
 import uuid
 from typing import Annotated
@@ -10,7 +10,7 @@ from gateway.json.malformed import Malformed
 from gateway.upstream.dialects.chat_imitators import as_chat_reply
 from gateway.upstream.dialects.tool_input import tool_input
 
-# Anything else, null too, is the end of a turn.
+# Any other reason, null included, is the end of a turn.
 STOP_REASONS = {
     "length": "max_tokens",
     "model_length": "max_tokens",  # Mistral: the model's limit instead of the request's
@@ -20,8 +20,8 @@ STOP_REASONS = {
 }
 END_TURN = "end_turn"
 _CUT_SHORT = {"max_tokens", "refusal"}  # reasons that end an answer anywhere, inside a call's arguments as well
-ENDED_IN_ERROR = "the provider ended its answer with the finish reason `error`"  # messages have no word for it
-TOKENS_MOST = 999_999_999  # a nonsense count must not grow into nonsense sums
+ENDED_IN_ERROR = "the provider ended its answer with the finish reason `error`"  # messages have no such reason
+TOKENS_MOST = 999_999_999  # bounds invalid counts, and so the sums made of them
 
 
 class PromptDetails(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class CompletionDetails(msgspec.Struct, frozen=True):
 
 
 class ChatUsage(msgspec.Struct, frozen=True):
-    """Imitators of OpenAI send floats and nulls."""
+    """Counts of tokens; OpenAI-compatible servers send floats and nulls."""
 
     prompt_tokens: float | None = None
     completion_tokens: float | None = None
@@ -85,9 +85,9 @@ class OutputDetails(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """``input_tokens`` are those neither read from the cache nor written to it."""
+    """Counts of tokens."""
 
-    input_tokens: int = 0
+    input_tokens: int = 0  # neither read from the cache nor written to it
     cache_read_input_tokens: int = 0
     output_tokens: int = 0
     cache_creation_input_tokens: int | msgspec.UnsetType = msgspec.UNSET
@@ -110,7 +110,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def reply(body: bytes) -> bytes:
-    """Raises Malformed."""
+    """Translates a whole reply. Raises Malformed."""
     return _encoder.encode(_message(decoded(_reply, body, as_chat_reply)))
 
 
@@ -118,13 +118,13 @@ def _message(answer: _ChatReply) -> Message:
     choice = answer.choices[0]
     if choice.finish_reason == "error":
         raise Malformed(ENDED_IN_ERROR)
-    said = choice.message
-    texts = [TextBlock(text) for text in (said.content, said.refusal) if text]
-    reason = stop_reason(choice.finish_reason, has_refused=bool(said.refusal), has_calls=bool(said.tool_calls))
+    message = choice.message
+    texts = [TextBlock(text) for text in (message.content, message.refusal) if text]
+    reason = stop_reason(choice.finish_reason, has_refused=bool(message.refusal), has_calls=bool(message.tool_calls))
     use_ids: set[str] = set()
     calls = [
         _tool_use(call.id, call.function or _NO_FUNCTION, use_ids, is_cut=reason in _CUT_SHORT)
-        for call in said.tool_calls or ()
+        for call in message.tool_calls or ()
     ]
     return Message(
         id=message_id(answer.id),
@@ -136,14 +136,14 @@ def _message(answer: _ChatReply) -> Message:
 
 
 def _tool_use(call_id: str | None, function: _Function, use_ids: set[str], *, is_cut: bool) -> ToolUseBlock:
-    """A call without a name stays one: the client answers that it has no such tool, and the model may try again."""
+    """Translates a call, even without a name: the client answers that it has no such tool, and the model may retry."""
     used = tool_input(function.arguments, is_cut=is_cut)
     return ToolUseBlock(tool_use_id(call_id, use_ids), function.name or "", used)
 
 
 def stop_reason(finish_reason: str | None, *, has_refused: bool, has_calls: bool) -> str:
-    """OpenAI sends `stop` with a call to a tool that was requested by name; a client runs tools on `tool_use` only.
-    Gemini sends `content_filter: ` and which one.
+    """Translates a finish reason. OpenAI sends `stop` with a call to a tool that was requested by name, but a client
+    runs tools on `tool_use` only. Gemini sends `content_filter: ` and the filter's name.
     """
     if has_refused:
         return "refusal"
@@ -151,7 +151,7 @@ def stop_reason(finish_reason: str | None, *, has_refused: bool, has_calls: bool
 
 
 def usage(counted: ChatUsage | None) -> Usage:
-    """A part is never more than its whole."""
+    """Translates usage. A part never exceeds its whole."""
     if counted is None:
         return Usage()
     prompt = counted.prompt_tokens_details or PromptDetails()
@@ -170,17 +170,17 @@ def usage(counted: ChatUsage | None) -> Usage:
 
 
 def message_id(provider_id: str | None) -> str:
-    """Some servers give no id."""
+    """Returns an id made from the provider's, or a new one: some servers send none."""
     given = provider_id or uuid.uuid4().hex
     return given if given.startswith("msg_") else f"msg_{given}"
 
 
-def tool_use_id(call_id: str | None, taken: set[str]) -> str:
-    """As given. Some servers give none, or one twice: without one of its own, a client could not name the call it
-    answers. The id is added to those ``taken`` in the message.
+def tool_use_id(call_id: str | None, used: set[str]) -> str:
+    """Returns the call's id, or a new one where it is missing or already ``used`` in the message: a client's result
+    names its call by the id. Adds the id to ``used``.
     """
-    use_id = call_id if call_id and call_id not in taken else f"toolu_{uuid.uuid4().hex}"
-    taken.add(use_id)
+    use_id = call_id if call_id and call_id not in used else f"toolu_{uuid.uuid4().hex}"
+    used.add(use_id)
     return use_id
 
 

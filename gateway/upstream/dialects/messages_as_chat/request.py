@@ -1,6 +1,6 @@
-"""A Messages request as a chat completion request.
+"""Translates a Messages request to a chat completion request.
 
-A field that only tunes or labels is dropped, if it is known here not before its type has been checked;
+Fields that only tune or label are dropped; the known ones after their types have been checked.
 docs/dialects-messages-as-chat.md lists them.
 """
 
@@ -15,13 +15,13 @@ from gateway.json.bounds import check_translatable
 from gateway.upstream.dialects.messages_as_chat.blocks import Labelled, Object, TextBlock, Unsupported
 from gateway.upstream.dialects.messages_as_chat.turns import ChatMessage, Turn, chat_messages, paragraphs
 
-_STOPS_MOST = 4  # more are refused by OpenAI
-_USER_MOST = 64  # characters; longer ones are refused by OpenAI, and some clients send more
-_PROBLEM_MOST = 200  # characters of a client's value that are repeated to it
+_STOPS_MOST = 4  # OpenAI refuses more
+_USER_MOST = 64  # characters; OpenAI refuses longer ids, which some clients send
+_PROBLEM_MOST = 200  # characters of a client's value that an error repeats
 
 
 class _Tool(Labelled, frozen=True):
-    """Of any other type, the tool runs at Anthropic."""
+    """A tool of the client. Tools of other types run at Anthropic."""
 
     name: str
     input_schema: Object
@@ -74,7 +74,7 @@ class _Thinking(msgspec.Struct, frozen=True):
 
 
 class _Tuning(Labelled, frozen=True, kw_only=True):
-    """What is dropped."""
+    """Fields that are dropped."""
 
     top_k: int | None = None
     thinking: _Thinking | None = None
@@ -87,7 +87,7 @@ class _Tuning(Labelled, frozen=True, kw_only=True):
 
 
 class _MessagesRequest(_Tuning, frozen=True):
-    """A null counts as a field left out wherever leaving it out is allowed."""
+    """A request. A null counts as an absent field wherever absence is allowed."""
 
     model: str
     max_tokens: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -165,28 +165,26 @@ _MISSING = re.compile(r"missing required field `(\w+)`")
 
 
 class Vocabulary(msgspec.Struct, frozen=True):
-    """What a provider of chat completions knows: the name of the limit of tokens, whether a stream may be asked for its
-    usage, and whether `temperature` and `top_p` may be set.
-    """
+    """The fields that a provider of chat completions accepts."""
 
-    limit_field: LimitField = "max_tokens"
-    has_stream_usage: bool = True
-    has_sampling: bool = True
+    limit_field: LimitField = "max_tokens"  # name of the token limit
+    has_stream_usage: bool = True  # a stream may request its usage
+    has_sampling: bool = True  # `temperature` and `top_p` may be set
 
 
 _COMMON = Vocabulary()
 
 
-def request(body: bytes, model: str, known: Vocabulary = _COMMON) -> bytes:
-    """Raises InvalidRequest, naming the place."""
-    return _encoder.encode(_translated(_decoded(body), model, known))
+def request(body: bytes, model: str, vocabulary: Vocabulary = _COMMON) -> bytes:
+    """Translates a request body. Raises InvalidRequest, which names the place."""
+    return _encoder.encode(_translated(_decoded(body), model, vocabulary))
 
 
 def _decoded(body: bytes) -> _MessagesRequest:
     check_translatable(body)
     try:
         if not body.isascii():
-            body.decode()  # what is passed on unseen is not checked by the decoder
+            body.decode()  # the decoder does not check parts that pass as bytes
         return _request.decode(body)
     except msgspec.ValidationError as error:
         raise _explained(error) from error
@@ -195,7 +193,7 @@ def _decoded(body: bytes) -> _MessagesRequest:
 
 
 def _explained(error: msgspec.ValidationError) -> InvalidRequest:
-    """msgspec names the place as `$.messages[2].content`, and a missing field apart from it."""
+    """Renders msgspec's message, which names a place as `$.messages[2].content` and a missing field separately."""
     problem = str(error)
     place = _PLACE.search(problem)
     missing = _MISSING.search(problem)
@@ -211,47 +209,47 @@ def _explained(error: msgspec.ValidationError) -> InvalidRequest:
     return InvalidRequest(f"Invalid request body: {words}", param=param)
 
 
-def _translated(asked: _MessagesRequest, model: str, known: Vocabulary) -> _ChatRequest:
-    _refuse_unsupported(asked)
-    messages = chat_messages(asked.messages)
+def _translated(source: _MessagesRequest, model: str, vocabulary: Vocabulary) -> _ChatRequest:
+    _refuse_unsupported(source)
+    messages = chat_messages(source.messages)
     if not messages:
-        raise InvalidRequest("Nothing is said in these messages.", param="messages")
-    if asked.system:
-        messages.insert(0, ChatMessage("system", paragraphs(asked.system)))
-    user = asked.metadata.user_id if asked.metadata else None
-    has_tools = bool(asked.tools)
-    choice = asked.tool_choice if has_tools else None
+        raise InvalidRequest("These messages have no content.", param="messages")
+    if source.system:
+        messages.insert(0, ChatMessage("system", paragraphs(source.system)))
+    user = source.metadata.user_id if source.metadata else None
+    has_tools = bool(source.tools)
+    choice = source.tool_choice if has_tools else None
     return _ChatRequest(
         model=model,
         messages=messages,
-        max_tokens=asked.max_tokens if known.limit_field == "max_tokens" else None,
-        max_completion_tokens=asked.max_tokens if known.limit_field == "max_completion_tokens" else None,
-        temperature=asked.temperature if known.has_sampling else None,
-        top_p=asked.top_p if known.has_sampling else None,
-        stop=asked.stop_sequences or None,
+        max_tokens=source.max_tokens if vocabulary.limit_field == "max_tokens" else None,
+        max_completion_tokens=source.max_tokens if vocabulary.limit_field == "max_completion_tokens" else None,
+        temperature=source.temperature if vocabulary.has_sampling else None,
+        top_p=source.top_p if vocabulary.has_sampling else None,
+        stop=source.stop_sequences or None,
         user=user if user and len(user) <= _USER_MOST else None,
-        stream=asked.stream is True,
-        stream_options=_StreamOptions(include_usage=True) if asked.stream and known.has_stream_usage else None,
-        tools=[_function(tool) for tool in asked.tools] if asked.tools else None,
+        stream=source.stream is True,
+        stream_options=_StreamOptions(include_usage=True) if source.stream and vocabulary.has_stream_usage else None,
+        tools=[_function(tool) for tool in source.tools] if source.tools else None,
         tool_choice=_tool_choice(choice) if choice else None,
         parallel_tool_calls=False if choice and choice.disable_parallel_tool_use else None,
-        response_format=_response_format(asked),
+        response_format=_response_format(source),
     )
 
 
-def _refuse_unsupported(asked: _MessagesRequest) -> None:
-    if asked.max_tokens == 0:
+def _refuse_unsupported(source: _MessagesRequest) -> None:
+    if source.max_tokens == 0:
         message = "max_tokens: 0 only fills the prompt cache: this model's provider always generates an answer."
         raise _unsupported(message, "max_tokens")
-    if len(asked.stop_sequences or ()) > _STOPS_MOST:
+    if len(source.stop_sequences or ()) > _STOPS_MOST:
         raise _unsupported(f"This model's provider takes at most {_STOPS_MOST} stop sequences.", "stop_sequences")
     for name in ("container", "mcp_servers", "inference_geo"):
-        if getattr(asked, name):
-            raise _unsupported("This model's provider has no counterpart for it.", name)
-    names = {tool.name for tool in asked.tools or ()}
-    if isinstance(asked.tool_choice, _ThisTool) and asked.tool_choice.name not in names:
+        if getattr(source, name):
+            raise _unsupported("This model's provider has no counterpart for this field.", name)
+    names = {tool.name for tool in source.tools or ()}
+    if isinstance(source.tool_choice, _ThisTool) and source.tool_choice.name not in names:
         raise InvalidRequest("No tool has this name.", param="tool_choice.name")
-    if isinstance(asked.tool_choice, _Any) and not names:
+    if isinstance(source.tool_choice, _Any) and not names:
         raise InvalidRequest("There is no tool to choose.", param="tool_choice")
 
 
@@ -260,7 +258,7 @@ def _unsupported(message: str, param: str) -> InvalidRequest:
 
 
 def _function(tool: _Tool) -> _FunctionTool:
-    """OpenAI takes no object without `properties`, be there none."""
+    """Translates a tool. OpenAI requires `properties` in every object, even if it has none."""
     is_bare = tool.input_schema.get("type") == _OBJECT and "properties" not in tool.input_schema
     schema = {**tool.input_schema, "properties": msgspec.Raw(b"{}")} if is_bare else tool.input_schema
     return _FunctionTool(_Function(tool.name, schema, tool.description, tool.strict))
@@ -272,7 +270,7 @@ def _tool_choice(choice: _Choice) -> str | _ThisFunction:
     return {_Auto: "auto", _Any: "required", _NoTool: "none"}[type(choice)]
 
 
-def _response_format(asked: _MessagesRequest) -> _ResponseFormat | None:
-    """Strict, because the Messages API promises that the answer fits the schema."""
-    wanted = asked.output_format or (asked.output_config.format if asked.output_config else None)
+def _response_format(source: _MessagesRequest) -> _ResponseFormat | None:
+    """Translates an output format. It is strict, because the Messages API promises an answer that fits the schema."""
+    wanted = source.output_format or (source.output_config.format if source.output_config else None)
     return _ResponseFormat(_JsonSchema("answer", wanted.schema, strict=True)) if wanted else None

@@ -1,7 +1,7 @@
-"""The chunks of a streamed chat completion as the events of a streamed Anthropic message.
+"""Translates the chunks of a streamed chat completion to the events of a streamed Anthropic message.
 
-Chunks say only what is new; events say where it belongs: each stretch of text and each call is a block. How the message
-ended and what it cost come last, whenever they were told.
+Chunks hold only new content; events assign it to blocks, one for each stretch of text and each call. The stop reason
+and the usage come last, whenever they arrived.
 """
 
 import msgspec
@@ -67,7 +67,7 @@ _chunk = msgspec.json.Decoder(_Chunk)
 
 
 class Stream:
-    """One answer. ``include_usage`` is for other dialects: here every message ends with its usage."""
+    """The translation of one stream. ``include_usage`` is for other dialects: a message always ends with its usage."""
 
     def __init__(self, include_usage: bool = True) -> None:  # noqa: ARG002
         self._has_begun = False
@@ -81,7 +81,7 @@ class Stream:
         self._key_of_index: dict[int, str] = {}
 
     def feed(self, event: str, data: bytes) -> bytes:  # noqa: ARG002
-        """Whole events for the client, if any; `[DONE]` brings the last ones. Raises Malformed."""
+        """Returns whole events for the client, if any; `[DONE]` gives the last ones. Raises Malformed."""
         if self._has_ended or not data.strip():
             return b""
         if data.startswith(_DONE):
@@ -90,10 +90,10 @@ class Stream:
 
     def _events(self, chunk: _Chunk) -> list[Event]:
         if not is_blank(chunk.error):  # next to choices, as some servers send it
-            raise Malformed("the provider's stream went on with an error")
+            raise Malformed("the provider's stream continued with an error")
         events: list[Event] = []
-        self._usage = chunk.usage or self._usage  # some servers count in every chunk: the last one is right
-        # Azure's first chunk holds neither id nor choices: the message is not known yet.
+        self._usage = chunk.usage or self._usage  # some servers count in every chunk: the last count is right
+        # Azure's first chunk has neither id nor choices: it does not begin the message.
         if not self._has_begun and (chunk.choices or chunk.id):
             self._has_begun = True
             events.append(MessageStart(Message(message_id(chunk.id), chunk.model or "", [], None, Usage())))
@@ -106,10 +106,10 @@ class Stream:
     def _grown(self, delta: _Delta) -> list[Event]:
         events: list[Event] = []
         if delta.content:
-            events += self._order.say("content", delta.content)
+            events += self._order.add_text("content", delta.content)
         if delta.refusal:
             self._has_refused = True
-            events += self._order.say("refusal", delta.refusal)
+            events += self._order.add_text("refusal", delta.refusal)
         for piece in delta.tool_calls or ():
             events += self._called(piece, piece.function or _NO_FUNCTION)
         return events
@@ -124,13 +124,13 @@ class Stream:
         return self._order.grow(call, function.arguments or "")
 
     def _call_key(self, piece: _CallPiece, function: _Function) -> str:
-        """The index, whatever the id says: some servers make a new id for each piece. Others give no index, or only
-        now and then; then the id tells calls apart, or that a name is given anew.
+        """Returns the key of a call: its index, whatever its id, because some servers make a new id for each piece.
+        Others send no index, or only now and then; there the id distinguishes calls, or a repeated name.
         """
         latest = self._latest
         if piece.index is not None:
-            goes_on = latest and not (piece.id or function.name or latest.key in self._key_of_index.values())
-            key_at_first = latest.key if latest and goes_on else f"index {piece.index}"
+            continues = latest and not (piece.id or function.name or latest.key in self._key_of_index.values())
+            key_at_first = latest.key if latest and continues else f"index {piece.index}"
             key = self._key_of_index.setdefault(piece.index, key_at_first)
             if key in self._calls and _is_another(piece, function, self._calls[key]):
                 key = self._key_of_index[piece.index] = f"index {piece.index} id {piece.id}"
@@ -150,5 +150,7 @@ class Stream:
 
 
 def _is_another(piece: _CallPiece, function: _Function, call: Block) -> bool:
-    """Some servers give all calls the same index: with a new id, a name, and the call before it complete."""
+    """Returns whether a piece begins another call under the same index: it has a new id and a name, and the call before
+    it is complete.
+    """
     return bool(piece.id and piece.id != call.id and function.name) and call.is_complete()

@@ -1,6 +1,6 @@
-"""A client of Anthropic's Messages API, served by a provider of OpenAI's chat completions.
+"""Translation for a client of Anthropic Messages whose provider is OpenAI chat completions: request, reply, stream.
 
-docs/dialects-messages-as-chat.md lists what becomes of each field.
+docs/dialects-messages-as-chat.md lists the translation of each field.
 """
 
 from gateway.upstream.dialects.messages_as_chat.reply import reply

@@ -1,9 +1,9 @@
-"""The turns of a conversation as chat messages.
+"""Translates the turns of a conversation to chat messages.
 
-Turns of one speaker in a row count as one, as they do in the Messages API: so results that a client spreads over
-several turns still come directly behind the calls they answer, where chat completions want them. Every call is
-answered before the conversation goes on: both dialects demand it, so what breaks the rule is refused here, where the
-place can be named.
+Consecutive turns of one role count as one, as they do in the Messages API. So results that a client spreads over
+several turns still follow their calls directly, where chat completions require them. Both dialects require every call
+to be answered before the conversation continues. A request that breaks the rule is refused here, where the place can be
+named.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ from gateway.upstream.dialects.messages_as_chat.blocks import (
     parts_of,
 )
 
-# A tool message has no mark for failure; models know the word.
+# A tool message has no field for failure; models understand the word.
 ERROR_PREFIX = "Error: "
 
 
@@ -56,16 +56,16 @@ class ToolCall(msgspec.Struct, frozen=True, tag="function"):
 
 
 class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """``content`` is null, not left out, beside calls without a word: some servers insist on the field."""
+    """A chat message."""
 
     role: str
-    content: str | list[Part] | None
+    content: str | list[Part] | None  # null next to calls without text: some servers require the field
     tool_calls: list[ToolCall] = []
     tool_call_id: str | None = None
 
 
 def chat_messages(turns: Sequence[Turn]) -> list[ChatMessage]:
-    """Raises InvalidRequest for a call without its result, and for a result without its call."""
+    """Translates all turns. Raises InvalidRequest for a call without its result and for a result without its call."""
     messages: list[ChatMessage] = []
     unanswered: dict[str, str] = {}  # places of calls, by their ids
     for kind, group in groupby(enumerate(turns), key=lambda numbered: type(numbered[1])):
@@ -85,12 +85,12 @@ def chat_messages(turns: Sequence[Turn]) -> list[ChatMessage]:
 
 
 def paragraphs(content: str | Sequence[Part]) -> str:
-    """One text for those messages whose lists of parts not every server takes."""
+    """Joins the texts of a content, for messages in which not every server accepts lists of parts."""
     return content if isinstance(content, str) else "\n\n".join(part.text for part in content if isinstance(part, Text))
 
 
 def _assistant_message(turns: Sequence[Turn]) -> ChatMessage:
-    """Its text blocks may end in the middle of a sentence, so nothing is put between them."""
+    """Joins the turns of an assistant. Text blocks may end within a sentence, so nothing is inserted between them."""
     blocks = [block for turn in turns for block in _blocks(turn)]
     text = "".join(block.text for block in blocks if isinstance(block, Text))
     calls = [
@@ -102,8 +102,8 @@ def _assistant_message(turns: Sequence[Turn]) -> ChatMessage:
 
 
 def _calls(numbered_turns: Sequence[tuple[int, Turn]]) -> dict[str, str]:
-    """Ids must be unique among calls that wait for their results. An id may come again later: some servers count their
-    calls anew in each turn, and clients were given those ids here.
+    """Returns the places of calls by their ids, which must be unique among calls that wait for their results. An id may
+    recur later: some servers count their calls anew in each turn, and clients got those ids from this gateway.
     """
     places: dict[str, str] = {}
     for number, turn in numbered_turns:
@@ -119,7 +119,7 @@ def _calls(numbered_turns: Sequence[tuple[int, Turn]]) -> dict[str, str]:
 
 def _refuse_unanswered(unanswered: dict[str, str]) -> None:
     for place in unanswered.values():
-        raise _refused(place, "A tool_use block must have its tool_result block in the user's turn directly behind it.")
+        raise _refused(place, "A tool_use block must have its tool_result block in the user's turn directly after it.")
 
 
 def _refused(param: str, message: str) -> InvalidRequest:
@@ -149,7 +149,7 @@ def _result_parts(result: ToolResult) -> Sequence[Part]:
 
 
 def _messages(numbered_turns: Sequence[tuple[int, Turn]]) -> Iterator[ChatMessage]:
-    """What user and system say; a turn with nothing left to say gives no message."""
+    """Yields the messages of user and system; a turn without content gives none."""
     for _, turn in numbered_turns:
         if isinstance(turn, SystemTurn):
             yield ChatMessage("system", paragraphs(turn.content))
@@ -159,12 +159,12 @@ def _messages(numbered_turns: Sequence[tuple[int, Turn]]) -> Iterator[ChatMessag
 
 
 def _user_parts(turn: Turn) -> list[Part]:
-    """A tool message holds text only: images and files out of results come first in what the user says."""
+    """Returns a user's parts. A tool message holds text only, so images and files of results come first here."""
     blocks = _blocks(turn)
     results = [block for block in blocks if isinstance(block, ToolResult)]
     moved = [part for result in results for part in _result_parts(result) if not isinstance(part, Text)]
-    said = [part for block in blocks if isinstance(block, Text | Image | Document) for part in parts_of(block)]
-    return moved + said
+    own = [part for block in blocks if isinstance(block, Text | Image | Document) for part in parts_of(block)]
+    return moved + own
 
 
 def _blocks(turn: Turn) -> Sequence[Text | Image | Document | ToolResult | ToolUse | Thinking | RedactedThinking]:

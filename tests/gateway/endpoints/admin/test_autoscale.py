@@ -1,4 +1,4 @@
-"""GET /v1/admin/autoscale: who may ask, and what is said of each reason."""
+"""GET /v1/admin/autoscale: its access, and the text for each reason."""
 
 import msgspec
 import pytest
@@ -42,11 +42,11 @@ def test_page_of_another_site_may_not_ask(replica: ReplicaProcess) -> None:
 @pytest.mark.parametrize(
     ("reason", "says"),
     [
-        ("held", "ask for 1.79 replicas; 4 stay, for the 131.2 of the last 300 s."),
-        ("max", "ask for 1.79 replicas, more than max_replicas."),
-        ("min", "ask for 1.79 replicas, fewer than min_replicas."),
-        ("load", "62.5 requests to carry at 35 a replica ask for 1.79 replicas."),
-        ("learning", "so none is taken away for 300 s."),
+        ("held", "need 1.79 replicas; 4 stay because of the peak of 131.2 in the last 300 s."),
+        ("max", "need 1.79 replicas, more than max_replicas."),
+        ("min", "need 1.79 replicas, fewer than min_replicas."),
+        ("load", "62.5 requests at 35 per replica need 1.79 replicas."),
+        ("learning", "so no replica is removed for 300 s."),
     ],
 )
 def test_reason_is_a_sentence(reason: str, says: str) -> None:
