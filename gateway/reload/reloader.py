@@ -42,8 +42,7 @@ class Reloader:
     def __init__(
         self, file: ConfigurationFile, name: str, participation: Participation, learn: Learn, counts: Counter[str]
     ) -> None:
-        self._file = file
-        self._name = name
+        self._file, self._name = file, name
         self._part = participation
         self._in_force = participation.in_force
         self._learn = learn
