@@ -10,6 +10,7 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import NamedTuple
 
 from hypercorn.config import Config
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -26,19 +27,23 @@ TIMEOUTS = Timeouts()
 CUT_OFF_S = 1.0  # for cancelled requests to end
 
 
+class Ending(NamedTuple):
+    """How a server comes to its end."""
+
+    drained: Callable[[], Awaitable[object]]  # awaited while the server runs; it closes when this returns
+    is_leaving: Callable[[], bool] = lambda: False  # while True, HTTP/2 connections end after their current requests
+
+
 async def serve(
     app: ASGIApp,
     config: Config,
     refuse: Refuse,
-    drained: Callable[[], Awaitable[object]],
+    ending: Ending,
     connections: ClientConnections,
     timeouts: Timeouts = TIMEOUTS,
     tls: Tls | None = None,
-    is_leaving: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Serves ``config.bind`` until ``drained`` returns, then cancels the requests still in flight. While ``is_leaving``
-    returns True, HTTP/2 connections end after their current requests.
-    """
+    """Serves ``config.bind`` until ``ending.drained`` returns, then cancels the requests still in flight."""
     open_connections, all_closed = set[Http1 | Http2](), asyncio.Event()
 
     def closed(connection: Http1 | Http2) -> None:
@@ -49,7 +54,7 @@ async def serve(
     def accepted(protocol: str | None = None, app: ASGIApp = app) -> Http1 | Http2:
         connection: Http1 | Http2
         if protocol == "h2":
-            connection = Http2(app, timeouts, connections, closed, is_leaving)
+            connection = Http2(app, timeouts, connections, closed, ending.is_leaving)
         else:
             connection = Http1(app, refuse, timeouts, connections, closed)
         open_connections.add(connection)
@@ -62,7 +67,7 @@ async def serve(
         secured = partial(accepted, app=_secured(app))
         stop_listening = _listen_with_tls(sockets, config.backlog, tls, secured, connections.handshakes_most)
     try:
-        await drained()
+        await ending.drained()
     finally:
         await stop_listening()
         for connection in list(open_connections):

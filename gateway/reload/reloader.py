@@ -111,9 +111,7 @@ class Reloader:
     # -- reloads that begin here ------------------------------------------------------------------------------
 
     async def reload(self, is_taken: bool = False) -> Reloaded:
-        """Reloads the cluster, or with ``is_taken`` puts this replica's file in force without the others. Raises
-        ConfigurationRefused, Conflict, StateError.
-        """
+        """Reloads the cluster; ``is_taken``: this replica alone. Raises ConfigurationRefused, Conflict, StateError."""
         async with self._reloading:
             before, loaded = self._part.settings, await self._own()
             seen = await self._in_force.call("hold")
