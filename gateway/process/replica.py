@@ -5,7 +5,7 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 
 import hypercorn.config
@@ -17,7 +17,6 @@ from gateway.configuration.value_types import secrets
 from gateway.configuration.warnings import warnings
 from gateway.http.client_connections import ClientConnections
 from gateway.process import http_server
-from gateway.process.http_server import Ending
 from gateway.process.open_files import connections_most, raise_limit
 from gateway.process.sighup import HangUp
 from gateway.process.start_lines import start_lines
@@ -77,8 +76,7 @@ async def _run(
         for warning in warnings(settings) if listener is None else ():
             _log.warning("%s", warning)
         drained = partial(_drained, stop, flight, app, lines_of_start)
-        ending = Ending(drained, lambda: flight.is_draining)
-        serving = _serve(app, settings, listener, ending, tls)
+        serving = _serve(app, settings, listener, drained, tls, lambda: flight.is_draining)
         await _with_metrics(app, settings, serving)
 
 
@@ -88,7 +86,7 @@ async def _with_metrics(app: Application, settings: Settings, serving: Coroutine
     if settings.server.metrics_port is not None:
         config = _hypercorn_config(settings.server.host, settings.server.metrics_port)
         few = ClientConnections(METRICS_CONNECTIONS_MOST)
-        serving_metrics = http_server.serve(app.metrics, config, lambda *_: None, Ending(asyncio.Event().wait), few)
+        serving_metrics = http_server.serve(app.metrics, config, lambda *_: None, asyncio.Event().wait, few)
         tasks.add(asyncio.create_task(serving_metrics))
     try:
         await asyncio.wait({main, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -150,13 +148,24 @@ async def _drained(stop: asyncio.Event, flight: InFlight, app: Application, at_s
         _log.warning("drain timeout: requests still in flight are cut off")
 
 
-async def _serve(app: Application, settings: Settings, listener: int | None, ending: Ending, tls: Tls | None) -> None:
+Drained = Callable[[], Awaitable[object]]
+
+
+async def _serve(
+    app: Application,
+    settings: Settings,
+    listener: int | None,
+    drained: Drained,
+    tls: Tls | None,
+    is_leaving: Callable[[], bool],
+) -> None:
     config = _hypercorn_config(settings.server.host, settings.server.port)
     if listener is not None:
         config.bind = [f"fd://{listener}"]
     most = settings.server.max_connections or connections_most(raise_limit())
     connections = ClientConnections(most, settings.server.max_connections_per_address)
-    await http_server.serve(app, config, app.refuse, ending, connections, tls=tls)
+    over_tls = http_server.OverTls(tls, is_leaving) if tls is not None else None
+    await http_server.serve(app, config, app.refuse, drained, connections, tls=over_tls)
 
 
 def _hypercorn_config(host: str, port: int) -> hypercorn.config.Config:

@@ -17,7 +17,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.configuration.tls import TlsSettings
 from gateway.http.client_connections import ClientConnections
 from gateway.process import http_server
-from gateway.process.http_server import Ending
 from gateway.tls.identity import Tls
 from tests.loadtest.process import PATIENCE_S, wait_until
 from tests.support.certificates import Authority
@@ -159,9 +158,9 @@ class TlsServer:
             self._app,
             config,
             lambda _data, _client: None,
-            Ending(drained, lambda: self.is_leaving),
+            drained,
             connections,
-            tls=self.tls,
+            tls=http_server.OverTls(self.tls, lambda: self.is_leaving),
         )
         await self.tls.stop()
 

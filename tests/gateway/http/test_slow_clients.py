@@ -12,7 +12,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.http.client_clock import Timeouts
 from gateway.http.client_connections import ClientConnections
 from gateway.process import http_server
-from gateway.process.http_server import Ending
 
 LONG = 60.0  # not waited for
 LARGE = b"x" * 1_000_000
@@ -74,7 +73,7 @@ async def served(app: ASGIApp, timeouts: Timeouts) -> AsyncIterator[Client]:
         app,
         config,
         lambda *_: None,
-        Ending(over.wait),
+        over.wait,
         ClientConnections(10),
         timeouts,
     )

@@ -12,7 +12,6 @@ from gateway.http.client_connections import ClientConnections
 from gateway.http.http_text import Refuse
 from gateway.http.surplus_calls import surplus_calls
 from gateway.process import http_server
-from gateway.process.http_server import Ending
 from tests.support.rest_of_a_head import BEGUN, REQUEST, Drained, asked_of_the_rest_of_a_head
 
 TOO_MUCH = b"x" * 20_000_000
@@ -37,7 +36,7 @@ async def bytes_of_an_aborted_response() -> int:
     config.errorlog = None
     with socket.create_connection(address, timeout=5) as client:
         connections, hurried = ClientConnections(10), Timeouts(linger=0.01, stall=0.01)
-        serving = http_server.serve(abort, config, lambda *_: None, Ending(drained), connections, hurried)
+        serving = http_server.serve(abort, config, lambda *_: None, drained, connections, hurried)
         server = asyncio.create_task(serving)
         client.sendall(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
         await begun.wait()
@@ -130,7 +129,7 @@ async def serve(app: ASGIApp, listener: int, refuse: Refuse, drained: Drained) -
     config = hypercorn.config.Config()
     config.bind = [f"fd://{listener}"]
     config.graceful_timeout = 0.05
-    await http_server.serve(app, config, refuse, Ending(drained), ClientConnections(10))
+    await http_server.serve(app, config, refuse, drained, ClientConnections(10))
 
 
 async def answers_beyond_the_limit() -> list[bytes]:
@@ -154,7 +153,7 @@ async def answers_beyond_the_limit() -> list[bytes]:
     async def send(client: socket.socket, method: str) -> None:
         await loop.sock_sendall(client, f"{method} /x HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n".encode())
 
-    serving = http_server.serve(app, config, lambda *_: None, Ending(over.wait), ClientConnections(1))
+    serving = http_server.serve(app, config, lambda *_: None, over.wait, ClientConnections(1))
     server = asyncio.create_task(serving)
     async with asyncio.timeout(10):
         answers = []
