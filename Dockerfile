@@ -19,6 +19,7 @@ RUN site=$(python -c 'import site; print(site.getsitepackages()[0])') \
 
 FROM ${PYTHON}
 COPY --from=build /opt/pllm /opt/pllm
+COPY LICENSE /opt/pllm/LICENSE
 ENV PATH=/opt/pllm/bin:$PATH PYTHONUNBUFFERED=1
 USER 10001:10001
 EXPOSE 8080

@@ -6,7 +6,7 @@ RUNS := .venv/.runs
 READY := .venv/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: setup demo test test-long compose-test lint bench bench-peers capacity attacks chaos autoscale stages strategies forecast outage recoveries side-by-side geography saturation faults mutants screenshots lock clean
+.PHONY: setup demo test test-long coverage compose-test lint bench bench-peers capacity attacks chaos autoscale stages strategies forecast outage recoveries side-by-side geography saturation faults mutants screenshots configuration lock clean
 
 setup: $(READY)
 
@@ -32,8 +32,19 @@ demo: $(RUNS)
 test: lint
 	$(BIN)/python -m pytest -n 2 -m "not long"
 
+# What takes minutes, then the other tests once more to measure what they cover.
 test-long: lint
 	$(BIN)/python -m pytest -m long
+	$(MAKE) coverage
+
+# Which statements and branches the tests run, in the processes that they start as well: writes docs/coverage.md, lists the
+# files from the least covered one on, and fails below the `fail_under` of pyproject.toml.
+coverage: $(READY)
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n 2 -m "not long"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/python -m tests.coverage_report docs/coverage.md
+	$(BIN)/coverage report --skip-covered --sort=cover
 
 # A real Docker engine: what clients of the compose file's cluster lose while it is troubled. Where Compose v2 and 1.29
 # are both installed, ARGS="--compose v1" takes the older one.
@@ -116,6 +127,10 @@ mutants: $(READY)
 # Pictures of the live page over a demo under load, for README.
 screenshots: $(READY)
 	$(BIN)/python -m tests.support.screenshots docs
+
+# The reference of all settings and their JSON Schema, from the code.
+configuration: $(READY)
+	$(BIN)/python -m gateway.configuration.reference docs
 
 # Needs uv on PATH. What is locked stays as it is; ARGS=--upgrade takes the newest of all. The locks name packages and
 # hashes only, never an index; with their extras, which pip before 23.3 (Debian 12's) otherwise takes for something

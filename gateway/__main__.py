@@ -1,4 +1,4 @@
-"""The `pllm` command: settings in, one replica (or the demo, or an answer) out."""
+"""The `pllm` command: reads flags and settings, then runs a replica, the demo, or a command that prints a result."""
 
 import argparse
 import os
@@ -12,9 +12,9 @@ import msgspec
 
 from gateway.cli import console, demo, provider_probe, stored_state, tenant_signing
 from gateway.cli.litellm import converter
+from gateway.configuration.server import ServerSettings
 from gateway.configuration.settings import (
     ConfigurationError,
-    ServerSettings,
     Settings,
     exposure_problems,
     load,
@@ -23,7 +23,7 @@ from gateway.configuration.settings import (
 from gateway.configuration.value_types import Secret
 from gateway.configuration.warnings import warnings
 from gateway.configuration.yaml_source import Problem
-from gateway.process import server, supervisor
+from gateway.process import replica, supervisor
 from gateway.process.standard_streams import open_standard_streams
 from gateway.reload.file import ConfigurationFile
 from gateway.tls import certificates
@@ -38,14 +38,15 @@ _REPLICA = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Runs one command. Returns its exit code."""
     open_standard_streams()
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
-    except KeyboardInterrupt:  # before there was anything to end
+    except KeyboardInterrupt:  # before a command handles SIGINT itself
         return INTERRUPTED
-    except (ConfigurationError, StateError, OSError) as error:  # the last: a port that is taken
+    except (ConfigurationError, StateError, OSError) as error:  # OSError: a port in use
         print(error, file=sys.stderr)
         return 1
 
@@ -54,83 +55,108 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pllm", description="LLM gateway whose replicas share one truth.")
     parser.add_argument("--version", action="version", version=f"pllm {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, summary, add_flags in (
+        ("serve", "run one replica", _serve_flags),
+        ("check", "validate a configuration", _check_flags),
+        ("state", "what the store holds, decoded; or one command to it, like redis-cli", _state_flags),
+        ("tenants", "the tenants in the store; sign those of releases before signatures", _tenants_flags),
+        ("top", "the cluster live, in a terminal (PLLM_ADMIN_KEY)", _top_flags),
+        ("events", "what happened to breakers, load shedding and replicas", _events_flags),
+        ("reload", "all replicas read their configuration again; all take it, or none", _reload_flags),
+        ("import", "another gateway's configuration as one of ours", _import_flags),
+        ("demo", "a whole cluster on this machine, nothing to set up", _demo_flags),
+    ):
+        add_flags(commands.add_parser(name, help=summary))
+    return parser
 
-    serve = commands.add_parser("serve", help="run one replica")
-    serve.add_argument("--config", type=Path, required=True, metavar="FILE")
-    serve.add_argument("--host", help="instead of server.host")
-    serve.add_argument("--port", type=_port, help="instead of server.port")
-    serve.add_argument("--engine", choices=("hypercorn", "uvicorn"), help=argparse.SUPPRESS)
-    serve.add_argument(
+
+def _serve_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, required=True, metavar="FILE")
+    command.add_argument("--host", help="instead of server.host")
+    command.add_argument("--port", type=_port, help="instead of server.port")
+    command.add_argument("--engine", choices=("hypercorn", "uvicorn"), help=argparse.SUPPRESS)
+    command.add_argument(
         "--replica", type=_replica, metavar="NAME", help="this replica's name in the state (default: random)"
     )
-    serve.add_argument("--replicas", type=_count, default=1, metavar="N", help="processes behind one port (default: 1)")
-    serve.add_argument("--metrics-port", type=_port, metavar="PORT", help="instead of server.metrics_port")
-    serve.add_argument("--state-url", metavar="URL", help="instead of state.url")
-    serve.add_argument("--fd", type=_fd, metavar="N", help="serve the socket that is open under this number")
-    serve.set_defaults(run=_serve)
+    command.add_argument(
+        "--replicas", type=_count, default=1, metavar="N", help="processes behind one port (default: 1)"
+    )
+    command.add_argument("--metrics-port", type=_port, metavar="PORT", help="instead of server.metrics_port")
+    command.add_argument("--state-url", metavar="URL", help="instead of state.url")
+    command.add_argument("--fd", type=_fd, metavar="N", help="serve the socket that is open under this number")
+    command.set_defaults(run=_serve)
 
-    check = commands.add_parser("check", help="validate a configuration")
-    check.add_argument("file", type=Path, metavar="FILE")
-    check.add_argument("--probe", action="store_true", help="and query every provider with its key")
-    check.set_defaults(run=_check)
 
-    state = commands.add_parser("state", help="what the store holds, decoded; or one command to it, like redis-cli")
-    state.add_argument("--url", required=True, help="redis://… or unix://…")
-    state.add_argument("--domain", default="default", type=_replica, help="state.domain (default: default)")
-    state.add_argument(
+def _check_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--probe", action="store_true", help="and query every provider with its key")
+    command.set_defaults(run=_check)
+
+
+def _state_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--url", required=True, help="redis://… or unix://…")
+    command.add_argument("--domain", default="default", type=_replica, help="state.domain (default: default)")
+    command.add_argument(
         "words", nargs="*", metavar="WORD", help="a deployment, or a command: HGETALL 'pllm:{default}:global'"
     )
-    state.set_defaults(run=_state)
+    command.set_defaults(run=_state)
 
-    tenants = commands.add_parser("tenants", help="the tenants in the store; sign those of releases before signatures")
-    tenants.add_argument("--config", type=Path, required=True, metavar="FILE")
-    tenants.add_argument("--sign", nargs="+", default=[], metavar="NAME@DIGEST", help="as listed: after a look at them")
-    tenants.set_defaults(run=_tenants)
 
-    top = commands.add_parser("top", help="the cluster live, in a terminal (PLLM_ADMIN_KEY)")
-    top.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
-    top.set_defaults(run=lambda options: console.top(options.url, os.environ.get("PLLM_ADMIN_KEY", "")))
+def _tenants_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, required=True, metavar="FILE")
+    command.add_argument("--sign", nargs="+", default=[], metavar="NAME@DIGEST", help="as listed: after a look at them")
+    command.set_defaults(run=_tenants)
 
-    events = commands.add_parser("events", help="what happened to breakers, load shedding and replicas")
-    events.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
-    events.add_argument("--limit", default=50, type=_limit, metavar="N", help="of those before now (default: 50)")
-    events.add_argument("--follow", action="store_true", help="and whatever comes")
-    events.set_defaults(run=_events)
 
-    reload = commands.add_parser("reload", help="all replicas read their configuration again; all take it, or none")
-    reload.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
-    reload.add_argument("--take", choices=("mine",), default="", help="the file of that replica, without the others")
-    reload.set_defaults(
+def _top_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
+    command.set_defaults(run=lambda options: console.top(options.url, os.environ.get("PLLM_ADMIN_KEY", "")))
+
+
+def _events_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
+    command.add_argument("--limit", default=50, type=_limit, metavar="N", help="of those before now (default: 50)")
+    command.add_argument("--follow", action="store_true", help="and whatever comes")
+    command.set_defaults(run=_events)
+
+
+def _reload_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
+    command.add_argument("--take", choices=("mine",), default="", help="the file of that replica, without the others")
+    command.set_defaults(
         run=lambda options: console.reload(options.url, os.environ.get("PLLM_ADMIN_KEY", ""), options.take)
     )
 
-    foreign = commands.add_parser("import", help="another gateway's configuration as one of ours")
-    foreign.add_argument("kind", choices=("litellm",))
-    foreign.add_argument("file", type=Path, metavar="FILE")
-    foreign.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: standard output)")
-    foreign.set_defaults(run=_import)
 
-    play = commands.add_parser("demo", help="a whole cluster on this machine, nothing to set up")
-    play.add_argument(
+def _import_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("kind", choices=("litellm",))
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: standard output)")
+    command.set_defaults(run=_import)
+
+
+def _demo_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--port",
         type=_demo_port,
         default=demo.PORT,
         metavar="N",
         help=f"of the first replica; the second takes the next one (default: {demo.PORT})",
     )
-    play.set_defaults(run=lambda options: demo.run(options.port))
-    return parser
+    command.set_defaults(run=lambda options: demo.run(options.port))
 
 
 def _replica(name: str) -> str:
-    """It becomes a header of every answer and a part of Redis keys. Raises what argparse turns into a usage error."""
+    """Checks a name that becomes a header of every response and a part of Redis keys. Raises ArgumentTypeError, which
+    argparse turns into a usage error.
+    """
     if name and not _REPLICA.fullmatch(name):
         raise argparse.ArgumentTypeError("expected 1 to 128 letters, digits or any of . _ : / @ -")
     return name
 
 
 def _count(text: str) -> int:
-    """Raises what argparse turns into a usage error."""
+    """Raises ArgumentTypeError."""
     if not text.isdecimal() or not 1 <= int(text) <= REPLICAS_MOST:
         raise argparse.ArgumentTypeError(f"expected a number from 1 to {REPLICAS_MOST}")
     return int(text)
@@ -143,7 +169,7 @@ def _port(text: str) -> int:
 
 
 def _demo_port(text: str) -> int:
-    """The second replica takes the next one."""
+    """Reads the port of the first replica; the second takes the next one. Raises ArgumentTypeError."""
     if not text.isdecimal() or not 1 <= int(text) < PORT_MOST:
         raise argparse.ArgumentTypeError(f"expected a number from 1 to {PORT_MOST - 1}")
     return int(text)
@@ -158,24 +184,26 @@ def _fd(text: str) -> int:
 def _serve(options: argparse.Namespace) -> int:
     file = ConfigurationFile(options.config, os.environ, partial(_with_options, options=options))
     if options.replicas > 1:
-        return supervisor.run(file, options.replicas, _passed_on(options))
-    server.run(file, os.environ, options.replica, options.fd)
+        return supervisor.run(file, options.replicas, _shared_flags(options))
+    replica.run(file, os.environ, options.replica, options.fd)
     return 0
 
 
-def _passed_on(options: argparse.Namespace) -> list[str]:
-    """What every process of several is told as well."""
-    given = {"--config": options.config, "--host": options.host, "--port": options.port, "--engine": options.engine}
-    given["--state-url"] = options.state_url
-    return [word for name, value in given.items() if value is not None for word in (name, str(value))]
+def _shared_flags(options: argparse.Namespace) -> list[str]:
+    """Returns the flags that every one of several processes gets as well."""
+    values = {"--config": options.config, "--host": options.host, "--port": options.port, "--engine": options.engine}
+    values["--state-url"] = options.state_url
+    return [word for name, value in values.items() if value is not None for word in (name, str(value))]
 
 
 def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
-    """Raises ConfigurationError: another host or store must obey the same rules as the one in the file."""
-    wanted = {"host": options.host, "port": options.port, "engine": options.engine}
-    wanted["metrics_port"] = options.metrics_port
-    given = {name: value for name, value in wanted.items() if value is not None}
-    changed = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **given))
+    """Returns the settings with the values of the flags. They obey the same rules as those in the file. Raises
+    ConfigurationError.
+    """
+    flags = {"host": options.host, "port": options.port, "engine": options.engine}
+    flags["metrics_port"] = options.metrics_port
+    replaced = {name: value for name, value in flags.items() if value is not None}
+    changed = msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, **replaced))
     if options.state_url is not None:
         state = msgspec.structs.replace(settings.state, url=Secret(options.state_url))
         changed = msgspec.structs.replace(changed, state=state)
@@ -187,16 +215,16 @@ def _with_options(settings: Settings, options: argparse.Namespace) -> Settings:
 
 
 def _replica_problems(server: ServerSettings, options: argparse.Namespace) -> Iterator[Problem]:
-    """What several processes on one machine cannot share."""
+    """Yields problems of flags and ports that several processes on one machine cannot share."""
     first, count = server.metrics_port, options.replicas
     if count > 1 and (options.replica is not None or options.fd is not None):
-        yield Problem("", "--replica and --fd are for one process, not for --replicas")
+        yield Problem("", "--replica and --fd are for one process and cannot be used with --replicas")
     if first is None or count == 1:
         return
     last = first + count - 1
     if last > PORT_MOST or first <= server.port <= last:
-        taken = f"and server.port is {server.port}" if last <= PORT_MOST else f"and {PORT_MOST} is the last"
-        yield Problem("server.metrics_port", f"{count} replicas need the ports {first} to {last}, {taken}")
+        conflict = f"and server.port is {server.port}" if last <= PORT_MOST else f"and {PORT_MOST} is the last"
+        yield Problem("server.metrics_port", f"{count} replicas need the ports {first} to {last}, {conflict}")
 
 
 def _limit(text: str) -> int:
@@ -235,14 +263,14 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    found = converter.convert(converter.read(options.file))
-    for line in converter.said(found):
+    imported = converter.convert(converter.read(options.file))
+    for line in converter.report(imported):
         print(line, file=sys.stderr)
-    if found.text and options.out is None:
-        print(found.text, end="")
-    elif found.text:
-        converter.write(found, options.out, options.file)
-    return 0 if found.text else 1
+    if imported.text and options.out is None:
+        print(imported.text, end="")
+    elif imported.text:
+        converter.write(imported, options.out, options.file)
+    return 0 if imported.text else 1
 
 
 if __name__ == "__main__":

@@ -1,63 +1,67 @@
-"""Errors that reach a client: each class fixes status and code; `error_bodies` renders them.
+"""Errors that reach a client: each class fixes status and code; `http/error_bodies` renders them.
 
-GatewayError
-├── InvalidRequest        400  bad JSON, missing or mistyped field
-├── Unauthorized          401  no or wrong API key
-├── BudgetExceeded        402  what the call may cost does not fit
-├── Forbidden             403  the key may not use this model or endpoint
-├── ModelNotFound         404
-├── EndpointNotSupported  404  no deployment of the model has the endpoint
-├── Conflict              409  somebody else has it
-├── ConfigurationRefused  409  by at least one replica, so by all
-├── RequestTimedOut       408  the body did not arrive in time
-├── RequestTooLarge       413
-├── RateLimited           429
-│   ├── QuotaExhausted    429  no waiting helps
-│   ├── TooManyWrongKeys  429  from one address, and this key is wrong as well
-│   └── QueueFull         429  too many wait already
-├── UpstreamRefused       4xx  the provider found fault with the request itself
-├── UpstreamFailed        502  every candidate was tried and failed
-│   ├── UpstreamTimedOut  504
-│   └── UpstreamOverloaded 503 the provider is overloaded; 529 in Anthropic's dialect
-├── Overloaded            503  shed
-├── NoHealthyDeployment   503  every candidate is open or cooling
-├── ReplicaFault          503  this replica is out of descriptors, ports or memory, or has a defect
-└── StateLost             503  the store cannot be reached
+GatewayError               500  a defect of the gateway
+├── InvalidRequest         400  invalid JSON, a missing or mistyped field
+├── Unauthorized           401  the API key is missing or wrong
+├── BudgetExceeded         402  a budget has no room for the cost of the call
+├── Forbidden              403  the key may not use this model
+│   ├── AdminOnly          403  the key is not an admin key
+│   ├── RoleRequired       403  the role of the admin key does not suffice
+│   ├── AdminOff           403  the configuration has no admins
+│   └── CrossOrigin        403  a page of another site sent the request
+├── ModelNotFound          404
+├── EndpointNotSupported   404  no deployment of the model has the endpoint
+├── NotFound               404  an unknown path, deployment or tenant
+├── MethodNotAllowed       405
+├── RequestTimedOut        408  the body did not arrive in time
+├── Conflict               409  the configuration, another tenant or another reload holds it
+├── ConfigurationRefused   409  at least one replica refuses the configuration, so none applies it
+├── RequestTooLarge        413
+├── RateLimited            429
+│   ├── QuotaExhausted     429  the quota at the provider is used up: waiting does not help
+│   ├── TooManyWrongKeys   429  too many wrong keys came from this address, and this one is wrong as well
+│   └── QueueFull          429  too many requests wait already
+├── UpstreamRefused        4xx  the provider refused the request itself, with this status
+├── UpstreamFailed         502  every candidate was tried and failed
+│   ├── UpstreamTimedOut   504
+│   └── UpstreamOverloaded 503  the provider is overloaded; 529 in Anthropic's dialect
+├── Overloaded             503  load shedding
+├── NoHealthyDeployment    503  every candidate is open or cooling
+├── ReplicaFault           503  this replica is out of descriptors, ports or memory, or has a defect
+└── StateLost              503  the store cannot be reached
 """
 
 import msgspec
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one candidate answered. ``status``: its HTTP status if it had one; ``reason``: why it gave no answer, in
-    words without keys.
-    """
+    """The outcome of one candidate."""
 
     deployment: str
     outcome: str
-    status: int = 0
-    reason: str = ""
+    status: int = 0  # of HTTP; 0 without one
+    reason: str = ""  # why it gave no answer; free of API keys
 
 
 class ProviderFields(msgspec.Struct, frozen=True):
-    """A provider's error object as each dialect has it, without keys; ``request_id``: Anthropic's, next to it."""
+    """A provider's error object in each dialect, without API keys."""
 
     chat: dict[str, object]
     message: dict[str, object]
-    request_id: str | None = None
+    request_id: str | None = None  # next to the error object, in Anthropic's dialect
 
 
 class Objection(msgspec.Struct, frozen=True):
-    """What a replica has against a configuration; no path: it concerns the whole."""
+    """A replica's objection to a configuration."""
 
     replica: str
-    path: str
+    path: str  # of the setting; empty for the whole configuration
     message: str
 
 
 def without_frames(error: BaseException) -> None:
-    """Drops the frames that ``error`` and its causes hold, once it has been answered. A frame of the request holds the
-    error in turn: with it the body would stay in memory until the collector looks at old objects.
+    """Drops the frames that ``error`` and its causes hold, after the response was sent. A frame of the request holds
+    the error in turn: this cycle would keep the body in memory until a full garbage collection.
     """
     left: list[BaseException | None] = [error]
     while left:
@@ -68,17 +72,13 @@ def without_frames(error: BaseException) -> None:
 
 
 class GatewayError(Exception):
-    """Base. ``retry_after_ms`` becomes retry-after headers; ``details`` a list next to the error's message, named
-    `attempts` where it holds what candidates answered; ``attempts``: how often a provider was called for it;
-    ``headers``: further ones; ``provider``: the provider's own error, which the client gets as it is; ``is_in_vain``:
-    the same request would meet the same error; ``message_status``: the status in Anthropic's dialect, 0: the same.
-    """
+    """An error with a status and a code; the base of all others, and itself a defect of the gateway."""
 
     status = 500
-    message_status = 0
+    message_status = 0  # in Anthropic's dialect; 0: as `status`
     type = "api_error"
     code: str | None = "internal_error"
-    is_in_vain = False
+    is_in_vain = False  # the same request would get the same error again
 
     def __init__(
         self,
@@ -91,11 +91,11 @@ class GatewayError(Exception):
         super().__init__(message)
         self.message = message
         self.param = param
-        self.retry_after_ms = retry_after_ms
-        self.details = details
-        self.attempts = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.provider: ProviderFields | None = None
+        self.retry_after_ms = retry_after_ms  # sent as retry-after headers
+        self.details = details  # a list next to the message; named `attempts` where it holds outcomes of candidates
+        self.attempts = 0  # calls of providers for this request
+        self.headers: list[tuple[bytes, bytes]] = []  # further ones
+        self.provider: ProviderFields | None = None  # the provider's own error, which the client gets instead
 
 
 class InvalidRequest(GatewayError):
@@ -218,7 +218,7 @@ class QueueFull(RateLimited):
 
 
 class UpstreamRefused(GatewayError):
-    """The provider's own 4xx about the request, passed on with its status and its error's fields."""
+    """The provider's own 4xx, passed on with its status and the fields of its error."""
 
     type = "invalid_request_error"
 
@@ -247,7 +247,7 @@ class UpstreamOverloaded(UpstreamFailed):
 
 
 class Overloaded(GatewayError):
-    """``reason``: of load shedding, or `full` (every deployment), or `waited` (in vain)."""
+    """The cluster sheds load, or every deployment is full. ``reason``: of load shedding, or `full`, or `waited`."""
 
     status = 503
     type = "service_unavailable_error"
@@ -267,7 +267,7 @@ class NoHealthyDeployment(GatewayError):
 
 
 class ReplicaFault(GatewayError):
-    """Never an outcome of a deployment."""
+    """A fault of this process, never an outcome of a deployment."""
 
     status = 503
     type = "service_unavailable_error"

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeAlias
 
-from shared_state import replies
-from shared_state.connection.batcher import Batcher, Reply
+from shared_state.calls import view_replies
+from shared_state.calls.decision_calls import scopes_of
+from shared_state.calls.script_calls import ScriptCalls
+from shared_state.connection.batcher import Batcher
+from shared_state.connection.call import Reply
 from shared_state.ledger import Ledger
 from shared_state.memory import Live
-from shared_state.script_calls import ScriptCalls, scopes_of
 
 TOLD_MOST = 200  # items in a call: about 1 ms of the store's time
 
@@ -31,7 +33,7 @@ class Accounting:
         """What is due; nothing is asked where nobody has a budget or a limit."""
         scopes = self._ledger.due()
         if scopes:
-            found = replies.budgets(await self._batcher.call(self._calls.budgets(scopes)))
+            found = view_replies.budgets(await self._batcher.call(self._calls.budgets(scopes)))
             for scope, (account, used) in zip(scopes, found, strict=True):
                 self._ledger.note(scope, account, used)
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import astuple
 
-from shared_state import replies
 from shared_state.background import once
-from shared_state.connection.batcher import Reply
+from shared_state.calls import replies
+from shared_state.connection.call import Reply
 from shared_state.errors import StateError
 from shared_state.records import Ask, BlockEnding, Ending, Outcome, Permit, Plan, Rejection
 from shared_state.store import Store

@@ -2,9 +2,9 @@
 all the replicas that claim a check within an interval, the first gets it.
 """
 
-from shared_state import replies
+from shared_state.calls import replies
+from shared_state.calls.script_calls import ScriptCalls
 from shared_state.connection.batcher import Batcher
-from shared_state.script_calls import ScriptCalls
 
 
 class Checks:

@@ -9,13 +9,14 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from shared_state.blocks import BlockCounts
-from shared_state.connection.batcher import Reply
-from shared_state.failover import Failover, Standby, StoreName
+from shared_state.calls.script_calls import Detail
+from shared_state.connection.call import Reply
+from shared_state.failover import Failover, StoreName
 from shared_state.money import Budget
 from shared_state.policies import Configuration, TenantLimits
 from shared_state.records import Ask, Ending, Permit, Plan, Rejection
-from shared_state.script_calls import Detail
 from shared_state.snapshots import DomainSnapshot, Explanation
+from shared_state.standby import Standby
 from shared_state.store import Store
 
 

@@ -8,25 +8,22 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from shared_state import background
 from shared_state.blocks import BlockCounts, Blocks
-from shared_state.connection.batcher import Batcher, Reply
-from shared_state.connection.client import Client
-from shared_state.connection.patience import Patience
-from shared_state.embedded import EmbeddedStore
-from shared_state.errors import EmbeddedFailed, StateError, StoreTimeout, StoreUnavailable
-from shared_state.keys import Keys
-from shared_state.memory import Memory, View
+from shared_state.calls.decision_calls import budgets_of
+from shared_state.calls.script_calls import Detail
+from shared_state.connection.call import Reply
+from shared_state.errors import StateError, StoreTimeout, StoreUnavailable
+from shared_state.memory import View
 from shared_state.money import Budget
 from shared_state.policies import Configuration, TenantLimits
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
-from shared_state.script_calls import Detail, budgets_of, part
-from shared_state.scripts import Script
 from shared_state.snapshots import DomainSnapshot, Explanation
+from shared_state.standby import Standby
 from shared_state.store import Store
 
 RESCUE_S = 2.0  # that a call waits for a new standby store, when the shared one and that one are lost
@@ -36,131 +33,6 @@ _log = logging.getLogger("pllm.state")
 
 StoreName = Literal["shared", "standby"]
 _Answered = TypeVar("_Answered")
-
-
-def share(configuration: Configuration, replicas: int, version: int) -> Configuration:
-    """What one of so many replicas may do when none of them knows of the others. One probe each."""
-    router = configuration.router
-    return Configuration(
-        version,
-        msgspec.structs.replace(
-            router,
-            max_active=part(router.max_active, replicas),
-            probes=1,
-            probe_successes=1,
-            retry_floor_per_second=router.retry_floor_per_second / replicas,
-        ),
-        tuple(
-            msgspec.structs.replace(
-                d,
-                limit=part(d.limit, replicas),
-                rpm=None if d.rpm is None else part(d.rpm, replicas),
-                tpm=None if d.tpm is None else part(d.tpm, replicas),
-            )
-            for d in configuration.deployments
-        ),
-        region=configuration.region,
-    )
-
-
-class _Stand(NamedTuple):
-    embedded: EmbeddedStore
-    batcher: Batcher
-    store: Store
-
-    async def close(self) -> None:
-        """The process first: what is still on its way to it need not arrive."""
-        self.embedded.stop()
-        await self.batcher.close()
-
-
-class Standby:
-    """An embedded store that is kept ready: running, empty, and configured for this replica's share of every limit.
-    ``is_used``: it has been decided upon since, so that it holds what must be given back there as well.
-    """
-
-    def __init__(
-        self, scripts: dict[str, Script], keys: Keys, memory: Memory, configuration: Configuration, patience: Patience
-    ) -> None:
-        self._scripts, self._keys, self._memory = scripts, keys, memory
-        self._configuration = configuration
-        self._patience = patience
-        self._replicas = 0
-        self._version = 0
-        self._stand: _Stand | None = None
-        self._is_in_use = self._is_condemned = False
-        self._changing = asyncio.Lock()
-        self.is_used = False
-
-    @property
-    def store(self) -> Store | None:
-        """None while there is none that works."""
-        stand = self._stand
-        return stand.store if stand is not None and stand.embedded.is_running and not self._is_condemned else None
-
-    def condemn(self) -> None:
-        """It does not answer: the next one takes its place."""
-        self._is_condemned = True
-
-    def take(self) -> None:
-        self._is_in_use = self.is_used = True
-
-    def release(self) -> None:
-        self._is_in_use = False
-
-    async def prepare(self, replicas: int) -> None:
-        """Replaces one that has died or was used before: that one serves until the new one stands. Divides limits anew
-        when the number of replicas has changed. Raises StateError.
-        """
-        async with self._changing:
-            if self.store is None or (self.is_used and not self._is_in_use):
-                await self._replace(replicas)
-            elif replicas != self._replicas and not self._is_in_use:
-                await self._divide(self.store, replicas)
-
-    async def _replace(self, replicas: int) -> None:
-        fresh = await self._open(replicas)
-        is_needed = self._is_in_use and self.store is not None  # again, meanwhile
-        unused = fresh if is_needed else self._stand
-        if not is_needed:
-            self._stand, self.is_used, self._is_condemned = fresh, self._is_in_use, False
-        if unused is not None:
-            await unused.close()
-
-    async def _open(self, replicas: int) -> _Stand:
-        try:
-            embedded = EmbeddedStore()
-        except OSError as error:
-            raise EmbeddedFailed(f"no place for the embedded store: {error}") from error
-        batcher = Batcher(Client(embedded.url), self._scripts.values(), self._patience)
-        store = Store(batcher, self._scripts, self._keys, self._memory, self._configuration, is_shared=False)
-        stand = _Stand(embedded, batcher, store)
-        try:
-            await embedded.start()
-            await self._divide(store, replicas)
-        except BaseException:
-            await stand.close()
-            raise
-        return stand
-
-    async def _divide(self, store: Store, replicas: int) -> None:
-        self._version += 1
-        store.configuration = share(self._configuration, replicas, self._version)
-        store.replicas = replicas
-        await store.configure()
-        self._replicas = replicas
-
-    async def adopt(self, configuration: Configuration) -> None:
-        """Another configuration; not while this store decides. Raises StateError: then it is told at the next beat."""
-        async with self._changing:
-            replicas, self._replicas, self._configuration = self._replicas, 0, configuration
-            if self.store is not None and not self._is_in_use:
-                await self._divide(self.store, max(1, replicas))
-
-    async def close(self) -> None:
-        stand, self._stand = self._stand, None
-        if stand is not None:
-            await stand.close()
 
 
 class Failover:
@@ -268,7 +140,7 @@ class Failover:
 
     async def tell_round_trips(self, measured: Mapping[str, float]) -> None:
         """From this replica's region, in ms, by deployment. Raises StateError."""
-        await self._active.tell_round_trips(measured)
+        await self._active.report_round_trips(measured)
 
     def hear_overdue(self, heard: Callable[[str], None]) -> None:
         """``heard`` is called with each deployment whose breaker has opened because its calls in hand are overdue."""
@@ -288,7 +160,7 @@ class Failover:
         return live is not None and live.is_shared
 
     async def snapshot(self, detail: Detail = 0, ids: Sequence[str] | None = None) -> DomainSnapshot:
-        return await self._ask(lambda store: store.snapshot(detail, ids))
+        return await self._ask(lambda store: store.views.snapshot(detail, ids))
 
     async def explain(self, plan: Plan, ask: Ask) -> Explanation:
         return await self._ask(lambda store: store.explain(plan, ask))
@@ -312,7 +184,7 @@ class Failover:
 
     async def adopt(self, configuration: Configuration) -> None:
         """Raises StateError. A standby store that decides keeps the configuration it has until it is released."""
-        await self.shared.adopt(configuration)
+        await self.shared.policies.adopt(configuration)
         if self.standby is not None:
             with contextlib.suppress(StateError):
                 await self.standby.adopt(configuration)
@@ -339,7 +211,7 @@ class Failover:
 
     def _stand(self, store: Store, seen: View) -> None:
         self._active = store
-        store.reassert(View(), seen, is_own=True).add_done_callback(_log_failure)
+        store.recovery.reassert(View(), seen, is_own=True).add_done_callback(_log_failure)
         self._changed()
 
     def recovered(self) -> None:
@@ -371,7 +243,7 @@ class Failover:
         for deployment_id, (action, actor, reason, ttl_ms, at_s) in self._forced.items():
             left_ms = ttl_ms and ttl_ms - round((time.monotonic() - at_s) * 1000)
             if left_ms >= 0:
-                told = self.shared.tell_forced(deployment_id, action, actor, reason, left_ms)
+                told = self.shared.send_force(deployment_id, action, actor, reason, left_ms)
                 told.add_done_callback(_log_failure)
         self._forced.clear()
         self.shared.accounting.settle_up()
@@ -384,7 +256,7 @@ class Failover:
 
     def tell(self) -> asyncio.Future[list[int]]:
         """The shared store gets the live permits and the breakers that opened on the standby store."""
-        told = self.shared.reassert(self._seen, self._active.view)
+        told = self.shared.recovery.reassert(self._seen, self._active.view)
         told.add_done_callback(_log_failure)
         return told
 

@@ -9,11 +9,12 @@ from typing import cast
 
 import msgspec
 
-from shared_state import replies
+from shared_state.calls import view_replies
+from shared_state.calls.script_calls import ScriptCalls
 from shared_state.connection.batcher import Batcher
+from shared_state.connection.call import Reply
 from shared_state.errors import ScriptFailed, StateError
 from shared_state.policies import Configuration
-from shared_state.script_calls import ScriptCalls
 from shared_state.snapshots import DomainSnapshot
 
 CHUNK = 20  # deployments per call: about 2 ms of the store's time, once a minute
@@ -64,7 +65,7 @@ class Forecasts:
             found = await asyncio.gather(*(self._batcher.call(self._calls.foreseen(chunk)) for chunk in chunks))
         except ScriptFailed:
             return snapshot
-        forecasts = [replies.forecast(cast(replies.Reply, row)) for reply in found for row in reply]
+        forecasts = [view_replies.forecast(cast(Reply, row)) for reply in found for row in reply]
         pairs = zip(snapshot.deployments, forecasts, strict=True)
         deployments = tuple(msgspec.structs.replace(each, forecast=forecast) for each, forecast in pairs)
         return msgspec.structs.replace(snapshot, deployments=deployments)

@@ -10,9 +10,9 @@ from functools import partial
 
 import msgspec
 
+from shared_state.calls.script_calls import Consent
 from shared_state.errors import StateError, StoreTimeout
 from shared_state.policies import Configuration, from_published, published
-from shared_state.script_calls import Consent
 from shared_state.snapshots import Agreed, Agreement, Stand
 from shared_state.store import Store
 
@@ -42,7 +42,7 @@ class InForce:
         self.configuration: Configuration | None = None  # that this replica works by; None: not known yet
         self.file = file
         for store in stores:
-            store.agree = partial(self._agree, store)
+            store.recovery.before_restore = partial(self._agree, store)
 
     @property
     def file(self) -> File:
@@ -53,7 +53,7 @@ class InForce:
     def file(self, file: File) -> None:
         self._file = file
         for store in self._stores:
-            store.own_fingerprint = file.configuration.fingerprint
+            store.file_fingerprint = file.configuration.fingerprint
 
     @property
     def version(self) -> int:
@@ -68,7 +68,7 @@ class InForce:
     @property
     def is_behind(self) -> bool:
         """The store holds other policies than this replica's file means, as of the last heartbeat."""
-        held = self._home.held[1] or self.known.fingerprint
+        held = self._home.policies.held[1] or self.known.fingerprint
         return bool(held) and held != self._file.configuration.fingerprint
 
     async def _agree(self, store: Store) -> None:
@@ -101,7 +101,7 @@ class InForce:
         return await self._call(what, *more)
 
     async def _call(self, what: Consent, *more: str) -> Agreement:
-        seen = await self._home.reload(what, self._stand(), *more)
+        seen = await self._home.policies.agree(what, self._stand(), *more)
         self._registered_ms = seen.registered_ms
         if seen.fingerprint:
             self.known = seen.agreed
@@ -109,7 +109,7 @@ class InForce:
 
     def _stand(self) -> Stand:
         configuration = self._file.configuration
-        written = max((store.held[0] for store in self._stores[1:]), default=0)
+        written = max((store.policies.held[0] for store in self._stores[1:]), default=0)
         return Stand(
             self._file.digest, configuration.fingerprint, self.version, self._registered_ms, written, self.known
         )
@@ -138,7 +138,7 @@ class InForce:
                 return msgspec.structs.replace(same, version=seen.version)
         if self._read == seen.agreed:
             return self.configuration
-        text = await self._home.published(self._stand())
+        text = await self._home.policies.published(self._stand())
         if not text:
             return None
         self._read = seen.agreed
@@ -155,4 +155,4 @@ class InForce:
         """This replica ends: where it was the last one with the file in force, another file may take its place."""
         self._is_over = True
         if self.known.version:
-            await self._home.reload("leave", self._stand())
+            await self._home.policies.agree("leave", self._stand())

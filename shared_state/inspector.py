@@ -12,12 +12,12 @@ from typing import Any, cast
 import msgspec
 import redis
 
-from shared_state import replies
+from shared_state.calls import view_replies
+from shared_state.calls.script_calls import DEAD_AFTER_MS, REPLICAS_SHOWN, Detail
 from shared_state.connection.client import ask
 from shared_state.connection.topology import Topology
 from shared_state.errors import StateError
 from shared_state.keys import Keys
-from shared_state.script_calls import DEAD_AFTER_MS, REPLICAS_SHOWN, Detail
 from shared_state.scripts import assemble
 from shared_state.snapshots import DeploymentSnapshot, DomainSnapshot, Event, ReplicaSnapshot
 
@@ -61,8 +61,8 @@ class Inspector:
         self._keys = Keys(domain)
 
     def overview(self) -> Overview:
-        roster = replies.roster(self._run("roster", [self._keys.domain, self._keys.replicas], [REPLICAS_SHOWN]))
-        events = replies.events(self._run("events", [self._keys.events], ["newest", "", EVENTS_SHOWN]))
+        roster = view_replies.roster(self._run("roster", [self._keys.domain, self._keys.replicas], [REPLICAS_SHOWN]))
+        events = view_replies.events(self._run("events", [self._keys.events], ["newest", "", EVENTS_SHOWN]))
         return Overview(self._snapshot(self._ids(roster), 0), roster, events, self._budgets())
 
     def deployment(self, deployment_id: str) -> Inspected | None:
@@ -120,7 +120,7 @@ class Inspector:
     def _snapshot(self, ids: Sequence[str], detail: Detail) -> DomainSnapshot:
         chunks = [tuple(ids[k : k + CHUNK]) for k in range(0, len(ids), CHUNK)] or [()]
         answers = [self._run("snapshot", self._keys.snapshot(chunk), [DEAD_AFTER_MS, detail]) for chunk in chunks]
-        return replies.snapshot(answers, chunks)
+        return view_replies.snapshot(answers, chunks)
 
     def _run(self, name: str, names: Sequence[bytes], arguments: Sequence[object]) -> list[object]:
         """With no more rights than a gateway has."""

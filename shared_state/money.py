@@ -1,13 +1,12 @@
 """Money, in whole micro-units of the currency of the prices: sums of them are exact. One currency, never named."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import msgspec
 
 MICRO = 1_000_000
 AMOUNT_MOST = 1_000_000_000 * MICRO  # what Lua still counts exactly, and sums of it
 Per = Literal["hour", "day", "month", "total"]
-PERIODS: tuple[Per, ...] = get_args(Per)
 
 
 class Budget(msgspec.Struct, frozen=True):

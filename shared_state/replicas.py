@@ -64,11 +64,13 @@ class Replica:
         self._jitter = random.Random().uniform
 
     async def start(self) -> None:
-        """Raises StateError; a shared store that is away is none where a standby can do its work."""
-        await self._failover.prepare(1)
+        """Raises StateError, unless a standby store can take the place of a shared store that is away. A standby store
+        that is not ready yet is tried again at each beat.
+        """
+        await self._prepare()
         try:
             await self._check_once()
-            await self._failover.shared.restore()
+            await self._failover.shared.recovery.restore()
             await self._beat()
         except StoreUnavailable as error:
             if not self._failover.enter(error):
@@ -149,7 +151,7 @@ class Replica:
 
     async def _reap(self, beat: Heartbeat) -> None:
         for dead in beat.dead_replicas:
-            removed = await self._failover.shared.reap(dead)
+            removed = await self._failover.shared.recovery.reap(dead)
             _log.warning("replica %s is dead: %d of its leases reaped", dead, removed)
 
     async def _lost(self, error: StateError) -> None:
@@ -184,7 +186,7 @@ class Replica:
             await self._beat_standby()
         if time.monotonic() < self._try_at_s:
             return
-        is_told = failover.shared.told == "standby"
+        is_told = failover.shared.reported_store == "standby"
         presence = self._presence(self._status(), "standby", "" if is_told else failover.reason)
         try:
             await self._check_once()
@@ -240,4 +242,4 @@ class Replica:
         self._good, self._retry_s, self._try_at_s = 0, RETRY_FIRST_S, 0.0
         self._returned_at_s = time.monotonic()
         await self._beat()
-        await self._failover.shared.restore()  # what was granted over there while this replica was going back
+        await self._failover.shared.recovery.restore()  # what was granted over there while this replica was going back

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import cast
 
 from shared_state.background import Kept
-from shared_state.connection.client import Client, command
+from shared_state.connection.client import Client
+from shared_state.connection.commands import command
 from shared_state.errors import StateError
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.25, 5.0

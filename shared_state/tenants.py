@@ -12,7 +12,7 @@ from typing import cast
 import msgspec
 
 from shared_state.background import once
-from shared_state.connection.batcher import Reply
+from shared_state.connection.call import Reply
 from shared_state.errors import ScriptFailed, StateError
 from shared_state.failover import Failover
 from shared_state.policies import TenantRecord

@@ -21,13 +21,14 @@ from gateway.telemetry.logs import Lines
 from gateway.telemetry.request_counters import RequestCounters
 from gateway.telemetry.request_log import RequestLine, RequestLog
 from gateway.upstream.stream_progress import Progress
-from shared_state import replies
-from shared_state.connection.batcher import SCRIPT_S, Call
+from shared_state.calls import replies
+from shared_state.calls.script_calls import ScriptCalls
+from shared_state.connection.batcher import SCRIPT_S
+from shared_state.connection.call import Call
 from shared_state.histogram import Histogram
 from shared_state.keys import Keys
 from shared_state.policies import TenantLimits
 from shared_state.records import Ask, Ending, Outcome, Permit
-from shared_state.script_calls import ScriptCalls
 from shared_state.scripts import assemble_all
 
 ROUNDS, CALLS = 7, 5_000

@@ -18,22 +18,22 @@ from gateway.cli import tables
 from gateway.cli.tables import ClusterView, Line
 from shared_state.snapshots import DeploymentSnapshot, Event
 
-SILENT_S = 10.0  # both streams say something more often, but for events
-QUIET_S = 40.0
+SILENT_S = 10.0  # the live stream sends a frame every second
+QUIET_S = 40.0  # the stream of events sends comments more often
 RETRY_S = 1.0
-RELOAD_S = 30.0  # the replicas have ten to answer, and five to follow
+RELOAD_S = 30.0  # replicas have ten seconds to answer and five to follow
 EVENTS_SHOWN = 10
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _LINE_END, _REST = "\x1b[H", "\x1b[K\r\n", "\x1b[J"
 
 
 class ApiRefused(Exception):
-    """The admin API does not give what was asked for; the message says why."""
+    """The admin API refused a request; the message gives the reason."""
 
 
 def _trusted(environment: Mapping[str, str]) -> ssl.SSLContext | bool:
-    """Returns what verifies the gateway: SSL_CERT_FILE and SSL_CERT_DIR, as in other programs, or httpx's authorities.
-    Raises ApiRefused.
+    """Returns the authorities that verify the gateway: SSL_CERT_FILE and SSL_CERT_DIR, as in other programs, or httpx's
+    own. Raises ApiRefused.
     """
     file, directory = environment.get("SSL_CERT_FILE") or None, environment.get("SSL_CERT_DIR") or None
     if file is None and directory is None:
@@ -61,23 +61,23 @@ class Api:
         await self._client.aclose()
 
     async def events(self, limit: int) -> list[Event]:
-        """Oldest first. Raises ApiRefused, httpx.HTTPError."""
+        """Returns the newest ``limit`` events, oldest first. Raises ApiRefused, httpx.HTTPError."""
         answer = await self._client.get("/v1/admin/events", params={"limit": limit})
         await _check(answer)
         found = msgspec.json.decode(answer.content, type=dict[str, object])["events"]
         return list(reversed(msgspec.convert(found, list[Event])))
 
     async def stream(self, path: str, silent_s: float, headers: dict[str, str] | None = None) -> AsyncGenerator[bytes]:
-        """The data of each server-sent event. Raises ApiRefused, httpx.HTTPError."""
-        asked = {"accept": "text/event-stream"} | (headers or {})
-        async with self._client.stream("GET", path, headers=asked, timeout=silent_s) as answer:
+        """Yields the data of each server-sent event. Raises ApiRefused, httpx.HTTPError."""
+        sent = {"accept": "text/event-stream"} | (headers or {})
+        async with self._client.stream("GET", path, headers=sent, timeout=silent_s) as answer:
             await _check(answer)
             async for line in answer.aiter_lines():
                 if line.startswith("data: "):
                     yield line[6:].encode()
 
     async def reload(self, take: str = "") -> tuple[int, list[str]]:
-        """An exit code, and what there is to tell. Raises ApiRefused, httpx.HTTPError."""
+        """Reloads the cluster. Returns an exit code and the lines to print. Raises ApiRefused, httpx.HTTPError."""
         params = {"take": take} if take else {}
         answer = await self._client.post("/v1/admin/reload", params=params, timeout=RELOAD_S)
         if answer.status_code == 409:
@@ -91,7 +91,7 @@ class Api:
         return int(bool(behind) and not take), [tables.clean(line) for line in (head, *done["changed"], *behind)]
 
     async def frames(self, most: int | None = None) -> AsyncGenerator[ClusterView]:
-        """The state once a second, whole each time. Raises ApiRefused, httpx.HTTPError."""
+        """Yields the whole state once a second, ``most`` times. Raises ApiRefused, httpx.HTTPError."""
         kept = ClusterView()
         path = "/v1/admin/live" + (f"?frames={most}" if most else "")
         async with contextlib.aclosing(self.stream(path, SILENT_S)) as stream:
@@ -101,7 +101,7 @@ class Api:
 
 
 def _merged(before: ClusterView, frame: ClusterView) -> ClusterView:
-    """A frame tells of the deployments only those that have changed, and of the events only new ones."""
+    """Merges a frame into the state before it: most frames hold only changed deployments and new events."""
     if frame.models:
         return frame
     rows: dict[str, DeploymentSnapshot] = {row.id: row for row in (*before.deployments, *frame.deployments)}
@@ -110,7 +110,9 @@ def _merged(before: ClusterView, frame: ClusterView) -> ClusterView:
 
 
 def reload(url: str, key: str, take: str = "") -> int:
-    """Reloads through one replica and reports what all did; ``take`` mine: without the others. Raises OSError."""
+    """Reloads the cluster through one replica and prints the result; ``take`` "mine" leaves the other replicas out.
+    Returns an exit code. Raises OSError.
+    """
     return asyncio.run(_reload(url, key, take))
 
 
@@ -136,7 +138,7 @@ async def _check(answer: httpx.Response) -> None:
 
 
 def top(url: str, key: str) -> int:
-    """A table that is drawn anew each second, or once where the output is no terminal. Raises OSError."""
+    """Draws a table every second, or once if the output is not a terminal. Raises OSError."""
     if sys.stdin.isatty() and sys.stdout.isatty():
         return asyncio.run(_top_live(url, key))
     return asyncio.run(_top_once(url, key))
@@ -155,7 +157,7 @@ async def _top_live(url: str, key: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, done.set)
     with _faults(url), _screen():
-        loop.add_reader(sys.stdin.fileno(), _hear, done)
+        loop.add_reader(sys.stdin.fileno(), _read_key, done)
         drawing = asyncio.create_task(_draw(url, key))
         ending = asyncio.create_task(done.wait())
         try:
@@ -170,13 +172,13 @@ async def _top_live(url: str, key: str) -> int:
     return 0
 
 
-def _hear(done: asyncio.Event) -> None:
+def _read_key(done: asyncio.Event) -> None:
     if os.read(sys.stdin.fileno(), 64) in (b"", b"q", b"Q", b"\x03"):
         done.set()
 
 
 async def _draw(url: str, key: str) -> None:
-    """Until it is refused; a gateway that is away may come back."""
+    """Draws until the API refuses; a gateway that cannot be reached may return."""
     view = ClusterView()
     while True:
         problem = "the gateway has ended the stream"
@@ -199,7 +201,7 @@ def _show(url: str, view: ClusterView, problem: str) -> None:
 
 @contextlib.contextmanager
 def _screen() -> Iterator[None]:
-    """The terminal is given back as it was."""
+    """Switches the terminal to an empty screen and restores it at the end."""
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     try:
@@ -212,7 +214,7 @@ def _screen() -> Iterator[None]:
 
 
 def events(url: str, key: str, limit: int, is_followed: bool) -> int:
-    """A line each, the newest last. Raises OSError."""
+    """Prints a line for each event, the newest last. Raises OSError."""
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         asyncio.run(_events(url, key, limit, is_followed))
     return 0
@@ -222,18 +224,18 @@ async def _events(url: str, key: str, limit: int, is_followed: bool) -> None:
     last = "0-0"
     with _faults(url):
         async with Api(url, key) as api:
-            for each in await api.events(limit):
-                _write(tables.event_line(each) + "\n")
-                last = each.id
+            for event in await api.events(limit):
+                _write(tables.event_line(event) + "\n")
+                last = event.id
     while is_followed:
         try:
             async with Api(url, key) as api:
                 stream = api.stream("/v1/admin/events", QUIET_S, {"last-event-id": last})
-                async with contextlib.aclosing(stream) as told:
-                    async for data in told:
-                        each = msgspec.json.decode(data, type=Event)
-                        _write(tables.event_line(each) + "\n")
-                        last = each.id
+                async with contextlib.aclosing(stream) as sent:
+                    async for data in sent:
+                        event = msgspec.json.decode(data, type=Event)
+                        _write(tables.event_line(event) + "\n")
+                        last = event.id
         except httpx.HTTPError as error:
             sys.stderr.write(f"no connection to {url}: {error or type(error).__name__}\n")
         except ApiRefused as refused:
@@ -243,7 +245,7 @@ async def _events(url: str, key: str, limit: int, is_followed: bool) -> None:
 
 @contextlib.contextmanager
 def _faults(url: str) -> Iterator[None]:
-    """Raises OSError: the command ends with its message."""
+    """Turns errors of the API into OSError, whose message ends the command."""
     try:
         yield
     except ApiRefused as refused:

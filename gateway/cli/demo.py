@@ -24,7 +24,7 @@ PROVIDERS = {
     "failing": '{"latency_ms": 30, "error_rate": 1.0, "error_status": 500}',
 }
 
-_CONFIG = """\
+CONFIG = """\
 state: {{url: "{store}"}}
 router:
   routing_strategy: adaptive
@@ -42,27 +42,27 @@ model_list:
 _GUIDE = """
 A cluster is running: replicas on {first} and {second} share one state.
 
-Ask for an answer, plain and streamed (-i shows which deployment served, and after how many attempts):
+Request a response, plain and streamed (-i shows which deployment served, and after how many attempts):
   curl -i {first}/v1/chat/completions -H 'content-type: application/json' \\
     -d '{{"model": "gpt-4", "messages": [{{"role": "user", "content": "Hello"}}]}}'
   curl -N {second}/v1/chat/completions -H 'content-type: application/json' \\
     -d '{{"model": "gpt-4", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
-A model whose only provider is down, saved by its fallback (see x-pllm-fallback):
+Call a model whose only provider is down; its fallback answers (see x-pllm-fallback):
   curl -i {first}/v1/chat/completions -H 'content-type: application/json' \\
     -d '{{"model": "claude-3-opus", "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
-Watch it live in a browser, also while you do what follows: {first}/admin
+Watch it live in a browser while you follow the next steps: {first}/admin
 or in a terminal:
   {python} -m gateway top --url {first}
   {python} -m gateway events --url {first} --follow
 
-Put load on both replicas, then ask either for the state; both say the same:
+Put load on both replicas, then query the state of either; both report the same:
   {python} -m loadtest -url {first},{second} -model gpt-4 -rps 50 -duration 10s
   curl -s {second}/v1/admin/models/stats | python3 -m json.tool
   curl -s '{first}/v1/admin/explain?model=gpt-4' | python3 -m json.tool
 
-Look into the state itself (or use redis-cli -s {socket}):
+Read the state itself (or use redis-cli -s {socket}):
   {python} -m gateway state --url {store} gpt-4-failing
   {python} -m gateway state --url {store} HGETALL 'pllm:{{default}}:deployment:gpt-4-failing'
   {python} -m gateway state --url {store} XREVRANGE 'pllm:{{default}}:events' + - COUNT 5
@@ -75,6 +75,7 @@ Ctrl-C stops everything.
 
 
 def run(port: int = PORT) -> int:
+    """Runs the demo until SIGINT, SIGTERM or SIGHUP. Returns an exit code."""
     try:
         asyncio.run(_run((port, port + 1)))
     except ChildFailed as failed:
@@ -107,8 +108,8 @@ async def _run(ports: tuple[int, int]) -> None:
             flush=True,
         )
         while not stop.is_set():
-            for name in children.take_ended():  # people kill things to see what happens: the rest serves on
-                print(f"{name} has ended; the rest of the cluster serves on.", flush=True)
+            for name in children.take_ended():  # people kill processes to see the effect
+                print(f"{name} has ended; the rest of the cluster continues.", flush=True)
             await _sleep(stop, 1.0)
     finally:
         await children.stop()
@@ -136,13 +137,13 @@ async def _start_providers(children: Children) -> dict[str, str]:
         options = ("--port", "0", "--name", name, "--behaviour", behaviour, "--die-with-parent")
         children.start(name, "-m", "loadtest.provider", *options)
     urls: dict[str, str] = {}
-    give_up_at = time.monotonic() + START_TIMEOUT_S
+    ends_at = time.monotonic() + START_TIMEOUT_S
     while len(urls) < len(PROVIDERS):
         for name in PROVIDERS:
-            found = re.search(r"listening on (\S+)", children.said(name))
-            if found:
-                urls[name] = found[1] + "/v1"
-        await _wait(children, give_up_at)
+            match = re.search(r"listening on (\S+)", children.log(name))
+            if match:
+                urls[name] = match[1] + "/v1"
+        await _wait(children, ends_at)
     return urls
 
 
@@ -150,20 +151,20 @@ async def _start_replicas(
     children: Children, store: EmbeddedStore, urls: dict[str, str], ports: tuple[int, int]
 ) -> None:
     config = store.folder / "demo.yaml"
-    config.write_text(_CONFIG.format(store=store.url, **urls))
+    config.write_text(CONFIG.format(store=store.url, **urls))
     for port in ports:
         children.start(f"replica-{port}", "-m", "gateway", "serve", "--config", str(config), "--port", str(port))
-    give_up_at = time.monotonic() + START_TIMEOUT_S
+    ends_at = time.monotonic() + START_TIMEOUT_S
     for port in ports:
         while not await _listens(port):
-            await _wait(children, give_up_at)
+            await _wait(children, ends_at)
 
 
-async def _wait(children: Children, give_up_at: float) -> None:
-    """One step of waiting for a child. Raises ChildFailed."""
+async def _wait(children: Children, ends_at: float) -> None:
+    """Waits for a moment. Raises ChildFailed if a child has ended, or at ``ends_at``."""
     children.check()
-    if time.monotonic() > give_up_at:
-        raise ChildFailed("the demo did not start in time")
+    if time.monotonic() > ends_at:
+        raise ChildFailed(f"The demo did not start within {START_TIMEOUT_S:g} s.")
     await asyncio.sleep(0.05)
 
 

@@ -1,8 +1,7 @@
-"""`pllm check --probe`: queries every provider with its key, as the gateway would, and reports in words what came.
+"""`pllm check --probe`: queries every provider with its key, as the gateway would, and reports the results in words.
 
-A list of models costs nothing, so it is asked for first, once for all deployments with the same address and key. What
-it cannot answer is answered by a call of one token: there is no list, the key may not read it, or the model is not in
-it.
+A list of models costs nothing, so it is requested first, once for all deployments with the same address and key. A call
+of one token follows if there is no list, if the key may not read it, or if the model is not in it.
 """
 
 import asyncio
@@ -26,31 +25,31 @@ from gateway.upstream.providers.adapters import Adapter, adapter
 from gateway.upstream.upstream_errors import error_of, status_of
 
 PATIENCE_S = 10.0
-BODY_MOST = 8 * 1_048_576  # bytes: the longest lists of models have less than one MiB
+BODY_MOST = 8 * 1_048_576  # bytes; the longest lists of models have less than one MiB
 LIST_MOST = 1000  # models on a page of Anthropic's list, whose default is 20
 _NO_LIST = frozenset({404, 405, 501})
 _NO_ANSWER, _WRONG_KEY, _TOO_MANY = 0, 401, 429
 _CHEAPEST = (Kind.CHAT, Kind.MESSAGE, Kind.COMPLETION, Kind.RESPONSE, Kind.EMBEDDING)
 _MESSAGES = [{"role": "user", "content": "Hi"}]
-_RESPONSE_LEAST = 16  # tokens: OpenAI refuses fewer
-# Reasoning models that cannot finish within one token say so in a 400: the key and the model are right.
+_RESPONSE_LEAST = 16  # tokens; OpenAI refuses fewer
+# Reasoning models that cannot finish within one token answer 400 with this: key and model are right.
 _TOO_FEW_TOKENS = "model output limit was reached"
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """``words``: what came, without a key."""
+    """The result for one deployment."""
 
     deployment: str
     is_ok: bool
-    words: str
+    words: str  # for a reader, without keys
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    """``status`` is 0 when no answer came; ``words`` say what an answer that is not a success means."""
+    """A response of a provider."""
 
-    status: int
+    status: int  # 0: no response
     body: bytes = b""
-    words: str = ""
+    words: str = ""  # what a response that is not a success means
 
     @property
     def is_ok(self) -> bool:
@@ -58,7 +57,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
     @property
     def is_final(self) -> bool:
-        """Whether the answer for a list of models holds for calls too: a key may be right and not read lists."""
+        """Returns whether this response to a request for models holds for calls too: some valid keys cannot list."""
         return self.status in (_NO_ANSWER, _WRONG_KEY, _TOO_MANY) or 300 <= self.status < 400
 
 
@@ -75,13 +74,13 @@ async def _probe(settings: Settings, patience_s: float) -> list[Verdict]:
             groups.setdefault((provider.type, provider.base_url, str(provider.api_key)), []).append(entry)
     timeout = aiohttp.ClientTimeout(total=patience_s, sock_connect=patience_s / 2)
     async with session(patience_s) as client:
-        asker = _Asker(client, timeout, redact)
-        answered = await asyncio.gather(*(asker.group(entries) for entries in groups.values()))
-    verdicts = {verdict.deployment: verdict for group in answered for verdict in group}
+        prober = _Prober(client, timeout, redact)
+        results = await asyncio.gather(*(prober.group(entries) for entries in groups.values()))
+    verdicts = {verdict.deployment: verdict for group in results for verdict in group}
     return [verdicts.get(entry.id) or Verdict(entry.id, True, "disabled, not queried") for entry in settings.model_list]
 
 
-class _Asker:
+class _Prober:
     def __init__(self, client: aiohttp.ClientSession, timeout: aiohttp.ClientTimeout, redact: Redaction) -> None:
         self._client = client
         self._timeout = timeout
@@ -90,7 +89,7 @@ class _Asker:
     async def group(self, entries: list[DeploymentSettings]) -> list[Verdict]:
         """Returns the verdicts of deployments with one type, address and key."""
         provider = entries[0].provider
-        if provider.type == "azure":  # its list names models of the region, not deployments of the resource
+        if provider.type == "azure":  # its list holds the models of a region, not the deployments of the resource
             return await asyncio.gather(*(self._by_call(entry, "") for entry in entries))
         listed = await self._query("GET", _list_url(provider), inquiry.headers(provider))
         if listed.is_final:
@@ -149,7 +148,7 @@ def _list_url(provider: ProviderSettings) -> str:
 
 
 def _adapted(entry: DeploymentSettings) -> Adapter:
-    """Returns how the deployment is called for the cheapest kind that it has."""
+    """Returns how to call the deployment for the cheapest kind of request that it serves."""
     is_embedding = "embed" in entry.provider.model.lower()
     kinds = sorted(_CHEAPEST, key=lambda kind: kind is not Kind.EMBEDDING) if is_embedding else _CHEAPEST
     kinds = [kind for kind in kinds if not entry.endpoints or kind.label in entry.endpoints]
@@ -160,18 +159,18 @@ def _adapted(entry: DeploymentSettings) -> Adapter:
 
 def _body(provider: ProviderSettings, wire: Kind) -> bytes:
     limit = (azure if provider.type == "azure" else openai).limit_field(provider)
-    asked: dict[Kind, dict[str, object]] = {
+    fields: dict[Kind, dict[str, object]] = {
         Kind.CHAT: {limit: 1, "messages": _MESSAGES},
         Kind.MESSAGE: {"max_tokens": 1, "messages": _MESSAGES},
         Kind.COMPLETION: {"max_tokens": 1, "prompt": "Hi"},
         Kind.RESPONSE: {"max_output_tokens": _RESPONSE_LEAST, "input": "Hi"},
         Kind.EMBEDDING: {"input": "Hi"},
     }
-    return msgspec.json.encode({"model": provider.model, **asked[wire]})
+    return msgspec.json.encode({"model": provider.model, **fields[wire]})
 
 
 def _defect(wire: Kind, body: bytes) -> str:
-    """Returns why the body of a 200 is no answer, in words; nothing when it is one."""
+    """Returns in words why the body of a 200 is not a valid response; empty if it is one."""
     error = announced(wire, body)
     if error is None:
         try:
@@ -179,18 +178,20 @@ def _defect(wire: Kind, body: bytes) -> str:
         except NOT_DECODED:
             error = error_of(body)
             if error is None:
-                return no_reply(body, f"the answer's body is no reply of {wire.value}")
+                return no_reply(body, f"the response body is not a reply of {wire.value}")
     return reason_of(status_of(error), error, is_in_band=True) if error else ""
 
 
 def _models(body: bytes) -> frozenset[str] | None:
     """Returns the names in OpenAI's or Anthropic's list, or in a bare one; None for anything else."""
     try:
-        found = msgspec.json.decode(body)
+        document = msgspec.json.decode(body)
     except NOT_JSON:
         return None
-    entries = found.get("data") if isinstance(found, dict) else found
+    entries = document.get("data") if isinstance(document, dict) else document
     if not isinstance(entries, list):
         return None
     names = (entry.get("id") for entry in entries if isinstance(entry, dict))
-    return frozenset(name.removeprefix("models/") for name in names if isinstance(name, str))  # Gemini's begin so
+    return frozenset(
+        name.removeprefix("models/") for name in names if isinstance(name, str)
+    )  # the prefix of Gemini's names

@@ -1,5 +1,5 @@
-"""`pllm state`: the store itself in a terminal, without a gateway. No word: the domain. One word that is a deployment:
-that. Anything else: a command, as redis-cli would send it.
+"""`pllm state`: the content of the store in a terminal, without a gateway. Without words it shows the domain, and with
+the id of a deployment that deployment. Any other words are a command, sent as redis-cli would send it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,21 +11,21 @@ from shared_state.inspector import Inspected, Inspector, inspecting
 from shared_state.money import MICRO
 
 _MONEY = ("amount", "spent", "reserved")
-_WIDTH = 10_000  # lines are as long as they are
+_WIDTH = 10_000  # lines are not cut
 
 
 def shown(url: str, domain: str, words: Sequence[str]) -> list[str]:
-    """Raises StateError."""
+    """Returns the lines to print. Raises StateError."""
     with inspecting(url, domain, words[1] if len(words) > 1 else "") as inspector:
         if not words:
             return _domain(inspector, domain)
-        found = inspector.deployment(words[0]) if len(words) == 1 else None
-        return inspector.execute(words) if found is None else _deployment(found)
+        inspected = inspector.deployment(words[0]) if len(words) == 1 else None
+        return inspector.execute(words) if inspected is None else _deployment(inspected)
 
 
 def _domain(inspector: Inspector, domain: str) -> list[str]:
-    found = inspector.overview()
-    snapshot = found.snapshot
+    overview = inspector.overview()
+    snapshot = overview.snapshot
     view = ClusterView(
         at_ms=snapshot.now_ms,
         active=snapshot.active,
@@ -34,17 +34,17 @@ def _domain(inspector: Inspector, domain: str) -> list[str]:
         healthy_ratio=snapshot.healthy_ratio,
         shed_reasons=tuple(filter(None, snapshot.shed_reasons.split(","))),
         deployments=snapshot.deployments,
-        replicas=tuple(found.replicas),
-        events=tuple(found.events),
+        replicas=tuple(overview.replicas),
+        events=tuple(overview.events),
     )
     head = f"domain {domain}   epoch {tables.clean(snapshot.epoch) or '-'}   sequence {snapshot.sequence}"
     if snapshot.policy_version:
         head += f"   configured {tables.moment(snapshot.policy_version)}"
-    return [head, *(line.fit(_WIDTH, False) for line in tables.cluster(view)), *_budgets(found.budgets)]
+    return [head, *(line.fit(_WIDTH, False) for line in tables.cluster(view)), *_budgets(overview.budgets)]
 
 
 def _budgets(budgets: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """As they were written last: a period that has ended stays until the next call."""
+    """Returns the budgets as last written: a period that has ended stays until the next call."""
     if not budgets:
         return []
     rows: list[tuple[str, ...]] = [("BUDGET", "AMOUNT", "SPENT", "RESERVED", "PERIOD")]
@@ -64,22 +64,26 @@ def _money(micro: str) -> str:
         return micro
 
 
-def _deployment(found: Inspected) -> list[str]:
-    each = found.deployment
-    lines = [tables.clean(each.id), f"  {each.state}  {tables.clean(tables.reason_of(each))}".rstrip(), ""]
-    width = max(map(len, each.stored), default=0)
-    for name, value in sorted(each.stored.items()):
+def _deployment(inspected: Inspected) -> list[str]:
+    deployment = inspected.deployment
+    lines = [
+        tables.clean(deployment.id),
+        f"  {deployment.state}  {tables.clean(tables.reason_of(deployment))}".rstrip(),
+        "",
+    ]
+    width = max(map(len, deployment.stored), default=0)
+    for name, value in sorted(deployment.stored.items()):
         lines.append(
-            f"  {tables.clean(name):<{width}}  {tables.clean(value)}{_time(name, value, found.now_ms)}".rstrip()
+            f"  {tables.clean(name):<{width}}  {tables.clean(value)}{_time(name, value, inspected.now_ms)}".rstrip()
         )
-    if each.last_error:
-        ago = duration(max(0, found.now_ms - each.last_error_at_ms))
-        at = f"{tables.moment(each.last_error_at_ms)}, {ago} ago"
-        lines += ["", f"last error ({at})", f"  {tables.clean(each.last_error)}"]
-    lines += ["", f"latencies of the last minute ({sum(bucket.count for bucket in each.histogram):g} successes)"]
-    lines += tables.histogram(each.histogram)
-    lines += ["", f"active requests: {each.active} of at most {each.limit}"]
-    for lease in found.leases:
+    if deployment.last_error:
+        ago = duration(max(0, inspected.now_ms - deployment.last_error_at_ms))
+        at = f"{tables.moment(deployment.last_error_at_ms)}, {ago} ago"
+        lines += ["", f"last error ({at})", f"  {tables.clean(deployment.last_error)}"]
+    lines += ["", f"latencies of the last minute ({sum(bucket.count for bucket in deployment.histogram):g} successes)"]
+    lines += tables.histogram(deployment.histogram)
+    lines += ["", f"active requests: {deployment.active} of at most {deployment.limit}"]
+    for lease in inspected.leases:
         marks = [
             text for text, is_so in (("probe", lease.is_probe), ("first byte arrived", lease.is_answered)) if is_so
         ]
@@ -88,7 +92,7 @@ def _deployment(found: Inspected) -> list[str]:
 
 
 def _time(name: str, value: str, now_ms: int) -> str:
-    """What a time of the store is on a clock, and how far away."""
+    """Returns a time of the store as date and distance from now; empty for any other field."""
     if not name.endswith(("_at_ms", "_until_ms", "_deadline_ms", "_since_ms")) and not name.startswith("unsupported:"):
         return ""
     try:

@@ -1,5 +1,5 @@
-"""The cluster as lines of text, for terminals. What comes from outside (names, reasons) is shown without its control
-characters: a terminal would obey them.
+"""Shows the cluster as lines of text, for terminals. Names and reasons from outside are shown without their control
+characters, which a terminal would obey.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ import msgspec
 from gateway.views.model_stats import duration
 from shared_state.snapshots import Bucket, DeploymentSnapshot, Event, ReplicaSnapshot
 
-SILENT_MS = 5000  # after this a replica is taken for dead
+SILENT_MS = 5000  # after this time a replica counts as dead
 RECENT_MS = 300_000  # errors of the last few minutes are worth a line
 BAR_WIDTH = 40
 _PLAIN, _DIM, _RED, _YELLOW, _GREEN, _BOLD = "", "2", "31", "33", "32", "1"
@@ -18,12 +18,14 @@ _COLOURS = {"closed": _GREEN, "half_open": _YELLOW, "open": _RED, "forced_open":
 
 
 class ModelView(msgspec.Struct, frozen=True):
+    """A model and the ids of its deployments."""
+
     name: str
     deployments: tuple[str, ...]
 
 
 class BudgetView(msgspec.Struct, frozen=True):
-    """In the currency of the prices. ``turns_in_s``: None where its period never ends, or has not begun."""
+    """A budget, in the currency of the prices."""
 
     scope: str
     amount: float = 0.0
@@ -31,22 +33,20 @@ class BudgetView(msgspec.Struct, frozen=True):
     spent: float = 0.0
     reserved: float = 0.0
     left: float = 0.0
-    turns_in_s: float | None = None
+    turns_in_s: float | None = None  # None: its period never ends, or has not begun
 
 
 class AutoscaleView(msgspec.Struct, frozen=True):
-    """``desired_replicas`` 0: not known now."""
+    """The number of replicas that the cluster should have, and the reason."""
 
-    desired_replicas: int
+    desired_replicas: int  # 0: not known now
     why: str = ""
 
 
 class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
-    """The state at one moment, from the admin API or from the store itself. Without models: one list. ``at_ms``: the
-    store's time.
-    """
+    """The state at one moment, from the admin API or from the store."""
 
-    at_ms: int = 0
+    at_ms: int = 0  # by the store's clock
     active: int = 0
     requests: int = 0
     failures: int = 0
@@ -57,7 +57,7 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     deployments: tuple[DeploymentSnapshot, ...] = ()
     replicas: tuple[ReplicaSnapshot, ...] = ()
     events: tuple[Event, ...] = ()
-    models: tuple[ModelView, ...] = ()
+    models: tuple[ModelView, ...] = ()  # empty: deployments are listed without a model
     region: str = ""
     budgets: tuple[BudgetView, ...] = ()
     budgets_in_all: int = 0
@@ -65,10 +65,10 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """``colour``: an ANSI code, or empty."""
+    """One line of a table."""
 
     text: str
-    colour: str = _PLAIN
+    colour: str = _PLAIN  # an ANSI code, or empty
 
     def fit(self, width: int, is_coloured: bool) -> str:
         text = self.text[:width].rstrip()
@@ -76,10 +76,12 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def clean(text: str) -> str:
+    """Replaces characters that cannot be printed."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def cluster(view: ClusterView, events_most: int = 10) -> list[Line]:
+    """Returns the whole view, with its newest ``events_most`` events."""
     share = view.failures / view.requests if view.requests else 0
     shedding = ", ".join(view.shed_reasons) or "nothing"
     lines = [
@@ -99,18 +101,19 @@ def cluster(view: ClusterView, events_most: int = 10) -> list[Line]:
     if view.problem:
         lines.append(Line(clean(view.problem), _RED))
     lines += [Line(""), *deployments(view)]
-    if found := errors(view):
-        lines += [Line(""), *found]
+    if failing := errors(view):
+        lines += [Line(""), *failing]
     lines += [Line(""), *replicas(view.replicas)]
     if view.budgets:
         lines += [Line(""), *budgets(view)]
     if view.events:
-        newest = sorted(view.events, key=lambda each: [int(part) for part in each.id.split("-")])[-events_most:]
-        lines += [Line(""), *(Line(event_line(each)) for each in reversed(newest))]
+        newest = sorted(view.events, key=lambda event: [int(part) for part in event.id.split("-")])[-events_most:]
+        lines += [Line(""), *(Line(event_line(event)) for event in reversed(newest))]
     return lines
 
 
 def deployments(view: ClusterView) -> list[Line]:
+    """Returns a table of the deployments, with their models if they are known."""
     names = {name: model.name for model in view.models for name in model.deployments}
     head: tuple[str, ...] = (
         "MODEL",
@@ -128,88 +131,98 @@ def deployments(view: ClusterView) -> list[Line]:
     )
     rows: list[tuple[str, ...]] = []
     colours = []
-    for each in view.deployments:
-        calls = (str(each.requests), str(each.failures), str(each.slow))
-        latencies = (duration(ms) if ms else "-" for ms in (each.p50_ms, each.p95_ms, each.p99_ms))
-        load, health = f"{each.active}/{each.limit}", f"{each.health_score:.0f}"
-        rows.append((names.get(each.id, ""), each.id, each.state, health, load, *calls, *latencies, reason_of(each)))
-        colours.append(_COLOURS.get(each.state, _PLAIN))
+    for deployment in view.deployments:
+        calls = (str(deployment.requests), str(deployment.failures), str(deployment.slow))
+        latencies = (duration(ms) if ms else "-" for ms in (deployment.p50_ms, deployment.p95_ms, deployment.p99_ms))
+        load, health = f"{deployment.active}/{deployment.limit}", f"{deployment.health_score:.0f}"
+        which = (names.get(deployment.id, ""), deployment.id, deployment.state)
+        rows.append((*which, health, load, *calls, *latencies, reason_of(deployment)))
+        colours.append(_COLOURS.get(deployment.state, _PLAIN))
     if not names:
         head, rows = head[1:], [row[1:] for row in rows]
     left = len(head) - 9
-    if any(each.region for each in view.deployments):
+    if any(deployment.region for deployment in view.deployments):
         head = (*head[:-1], "REGION", "RTT", head[-1])
-        rows = [(*row[:-1], *_place(each), row[-1]) for row, each in zip(rows, view.deployments, strict=True)]
+        rows = [
+            (*row[:-1], *_place(deployment), row[-1]) for row, deployment in zip(rows, view.deployments, strict=True)
+        ]
     return _table(head, rows, colours, {*range(left), len(head) - 1})
 
 
-def _place(each: DeploymentSnapshot) -> tuple[str, str]:
-    """Its region, and how far that is from the one of who looks."""
-    return each.region or "-", "-" if each.rtt_ms is None else duration(each.rtt_ms)
+def _place(deployment: DeploymentSnapshot) -> tuple[str, str]:
+    """Returns its region and the round trip to it from the replica that reports."""
+    return deployment.region or "-", "-" if deployment.rtt_ms is None else duration(deployment.rtt_ms)
 
 
 def errors(view: ClusterView) -> list[Line]:
-    """Why calls of the last few minutes failed: one line per deployment, the newest first."""
-    found = [each for each in view.deployments if each.last_error and view.at_ms - each.last_error_at_ms <= RECENT_MS]
-    if not found:
+    """Returns why calls of the last few minutes failed: one line per deployment, the newest first."""
+    failing = [
+        deployment
+        for deployment in view.deployments
+        if deployment.last_error and view.at_ms - deployment.last_error_at_ms <= RECENT_MS
+    ]
+    if not failing:
         return []
-    found.sort(key=lambda each: each.last_error_at_ms, reverse=True)
-    ages = (duration(max(0, view.at_ms - each.last_error_at_ms)) for each in found)
-    rows = [(each.id, f"{age} ago", each.last_error) for each, age in zip(found, ages, strict=True)]
+    failing.sort(key=lambda deployment: deployment.last_error_at_ms, reverse=True)
+    ages = (duration(max(0, view.at_ms - deployment.last_error_at_ms)) for deployment in failing)
+    rows = [(deployment.id, f"{age} ago", deployment.last_error) for deployment, age in zip(failing, ages, strict=True)]
     return _table(("DEPLOYMENT", "WHEN", "LAST ERROR"), rows, [_PLAIN] * len(rows), {0, 2})
 
 
-def reason_of(each: DeploymentSnapshot) -> str:
-    return ", ".join(filter(None, (_breaker_reason(each), _missing(each))))
+def reason_of(deployment: DeploymentSnapshot) -> str:
+    return ", ".join(filter(None, (_breaker_reason(deployment), _missing(deployment))))
 
 
-def _missing(each: DeploymentSnapshot) -> str:
-    return f"no endpoint for {', '.join(each.unsupported)}" if each.unsupported else ""
+def _missing(deployment: DeploymentSnapshot) -> str:
+    return f"no endpoint for {', '.join(deployment.unsupported)}" if deployment.unsupported else ""
 
 
-def _breaker_reason(each: DeploymentSnapshot) -> str:
-    if each.state == "open":
-        return f"{each.open_reason}, probes in {duration(each.wait_ms)}" if each.wait_ms else each.open_reason
-    if each.state == "forced_open" and each.wait_ms:
-        return f"{each.open_reason}, for {duration(each.wait_ms)} more"
-    return "" if each.state in ("closed", "half_open") else each.open_reason
+def _breaker_reason(deployment: DeploymentSnapshot) -> str:
+    if deployment.state == "open":
+        probes = f", probes in {duration(deployment.wait_ms)}" if deployment.wait_ms else ""
+        return deployment.open_reason + probes
+    if deployment.state == "forced_open" and deployment.wait_ms:
+        return f"{deployment.open_reason}, for {duration(deployment.wait_ms)} more"
+    return "" if deployment.state in ("closed", "half_open") else deployment.open_reason
 
 
-def replicas(found: Sequence[ReplicaSnapshot]) -> list[Line]:
+def replicas(snapshots: Sequence[ReplicaSnapshot]) -> list[Line]:
+    """Returns a table of the replicas."""
     rows, colours = [], []
-    for each in found:
-        is_silent = each.silent_ms > SILENT_MS
-        status = "silent" if is_silent else "draining" if each.is_draining else "serving"
-        status += ", behind" if each.is_behind else ""
-        up, beat = duration(each.age_ms), f"{duration(each.silent_ms)} ago"
-        rows.append((each.id, each.address, each.version, status, each.store, up, beat))
-        colours.append(_RED if is_silent or each.is_behind or each.store == "standby" else _PLAIN)
+    for replica in snapshots:
+        is_silent = replica.silent_ms > SILENT_MS
+        status = "silent" if is_silent else "draining" if replica.is_draining else "serving"
+        status += ", behind" if replica.is_behind else ""
+        up, beat = duration(replica.age_ms), f"{duration(replica.silent_ms)} ago"
+        rows.append((replica.id, replica.address, replica.version, status, replica.store, up, beat))
+        colours.append(_RED if is_silent or replica.is_behind or replica.store == "standby" else _PLAIN)
     return _table(("REPLICA", "ADDRESS", "VERSION", "STATUS", "STORE", "UP", "HEARTBEAT"), rows, colours, set(range(5)))
 
 
 def budgets(view: ClusterView) -> list[Line]:
-    """Those that are nearest to their end."""
+    """Returns the budgets of the view, which are those with the least left."""
     rows, colours = [], []
-    for each in view.budgets:
-        money = (f"{value:.6f}" for value in (each.amount, each.spent, each.reserved, each.left))
-        turns = "-" if each.turns_in_s is None else str(timedelta(seconds=round(each.turns_in_s)))
-        rows.append((each.scope, *money, each.per, turns))
-        colours.append(_PLAIN if each.left else _RED)
+    for budget in view.budgets:
+        money = (f"{value:.6f}" for value in (budget.amount, budget.spent, budget.reserved, budget.left))
+        turns = "-" if budget.turns_in_s is None else str(timedelta(seconds=round(budget.turns_in_s)))
+        rows.append((budget.scope, *money, budget.per, turns))
+        colours.append(_PLAIN if budget.left else _RED)
     lines = _table(("BUDGET", "AMOUNT", "SPENT", "RESERVED", "LEFT", "PER", "TURNS IN"), rows, colours, {0, 5})
     more = view.budgets_in_all - len(view.budgets)
     return [*lines, Line(f"and {more} more")] if more > 0 else lines
 
 
-def event_line(each: Event) -> str:
-    at = moment(each.at_ms)
-    if each.reason == "configured":  # from one version to the next
-        return clean(f"{at}  {each.subject}  configured")
-    why = f"{each.reason}: {each.error}" if each.error else each.reason
-    return clean(f"{at}  {each.subject}  {each.before or '-'} > {each.to or '-'}  {why}")
+def event_line(event: Event) -> str:
+    """Returns one event with its time."""
+    at = moment(event.at_ms)
+    if event.reason == "configured":  # from one version to the next
+        return clean(f"{at}  {event.subject}  configured")
+    why = f"{event.reason}: {event.error}" if event.error else event.reason
+    return clean(f"{at}  {event.subject}  {event.before or '-'} > {event.to or '-'}  {why}")
 
 
 def moment(at_ms: float) -> str:
-    """By this machine's clock and zone."""
+    """Returns date and time in the time zone of this machine."""
     try:
         return datetime.fromtimestamp(at_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError, OSError):
@@ -217,7 +230,7 @@ def moment(at_ms: float) -> str:
 
 
 def histogram(buckets: Sequence[Bucket]) -> list[str]:
-    """One line each, its bar as long as it is heavy."""
+    """Returns a line for each bucket, with a bar as long as its share."""
     most = max((bucket.count for bucket in buckets), default=0)
     lines = []
     for bucket in buckets:
@@ -227,7 +240,7 @@ def histogram(buckets: Sequence[Bucket]) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], colours: Iterable[str], left: set[int]) -> list[Line]:
-    """``left``: the columns that are aligned to the left."""
+    """Aligns the columns of a table. ``left``: the numbers of those that are aligned to the left."""
     cleaned = [[clean(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *cleaned, strict=True)]
 

@@ -1,5 +1,5 @@
-"""`pllm tenants`: the tenants in the store, which of them the configuration has signed, and signing by hand those that
-a release before signatures wrote. Each is named with a digest of what was listed, so that nothing else is signed.
+"""`pllm tenants`: lists the tenants in the store and which of them are signed, and signs tenants that a release before
+signatures wrote. Each is named with a digest of its listed record, so that no other record is signed.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ def run(settings: Settings, wanted: Sequence[str]) -> list[str]:
     if not url:
         raise ConfigurationError([Problem("state.url", "missing: an embedded store ends with its replica")])
     if not secrets:
-        raise ConfigurationError([Problem("auth.signing_keys", "missing, and no admin key: nothing to sign with")])
+        raise ConfigurationError([Problem("auth.signing_keys", "missing, and there is no admin key: no key can sign")])
     seal = Seal(settings.state.domain, secrets)
     with inspecting(url, settings.state.domain) as inspector:
         texts = inspector.tenants("read")
@@ -36,10 +36,12 @@ def run(settings: Settings, wanted: Sequence[str]) -> list[str]:
 
 def _signed(inspector: Inspector, seal: Seal, texts: dict[str, bytes], wanted: Sequence[str]) -> dict[str, bytes]:
     by_id = {_id(name, text): (name, text) for name, text in texts.items()}
-    unknown = [each for each in wanted if each not in by_id or _record(*by_id[each]) is None]
+    unknown = [tenant for tenant in wanted if tenant not in by_id or _record(*by_id[tenant]) is None]
     if unknown:
-        raise ConfigurationError([Problem(each, "no tenant that can be read, or it has changed") for each in unknown])
-    chosen = [by_id[each] for each in wanted]
+        raise ConfigurationError(
+            [Problem(tenant, "not a readable tenant, or it has changed since it was listed") for tenant in unknown]
+        )
+    chosen = [by_id[tenant] for tenant in wanted]
     return inspector.tenants("sign", *((name, text, seal.signed(body_of(text))) for name, text in chosen))
 
 

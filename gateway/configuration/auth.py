@@ -1,4 +1,4 @@
-"""The keys of a configuration: of tenants and of those who administer."""
+"""The keys of a configuration: those of tenants and those of administrators."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -25,38 +25,58 @@ Priority = Literal["critical", "high", "normal", "low", "bulk"]
 
 
 class KeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """One tenant. No models means all of them, no limit means unlimited."""
+    """One tenant and its key."""
 
     name: Identifier
+    """The tenant's unique name, as logs, metrics and statistics show it."""
     key: RequiredSecret
+    """The API key. Keys that can be guessed are refused unless `server.host` is loopback."""
     priority: Priority = "normal"
+    """The class of its requests. When load is shed, lower classes are refused first."""
     rpm: Count | None = None
+    """The most requests per minute, over all replicas. Unlimited by default."""
     tpm: Count | None = None
+    """The most tokens per minute, over all replicas. Unlimited by default."""
     max_parallel: Count | None = None
-    weight: Weight = 1.0  # its share of a full model's turns, among tenants that wait
+    """The most requests at once, over all replicas. Unlimited by default."""
+    weight: Weight = 1.0
+    """Its share of the turns among tenants that wait for a full model."""
     models: tuple[Name, ...] = ()
+    """The models and aliases it may call. Empty means all of them."""
     budget: BudgetSettings | None = None
+    """What it may spend. Unlimited by default."""
 
 
 class AdminKeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """A key for the admin endpoints: a viewer reads, an operator moves breakers and reloads, an admin makes tenants."""
+    """A key for the admin endpoints."""
 
-    name: Identifier  # as logs and events show it
+    name: Identifier
+    """The unique name of its holder, as logs and events show it."""
     key: RequiredSecret
+    """The API key. Keys that can be guessed are refused unless `server.host` is loopback."""
     role: AdminRole
+    """A viewer reads; an operator also moves breakers and reloads; an admin also makes and removes tenants."""
 
 
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    """The keys of tenants and admins. Without any, the gateway serves its own machine only."""
+
     admin_key: OptionalSecret = Secret("")
+    """A key with the role `admin`. With `keys` and without an admin key the admin endpoints are off."""
     admin_keys: tuple[AdminKeySettings, ...] = ()
-    # What signs the tenants in the store: the first; the others verify as well. Then the keys of admins.
+    """Further keys for the admin endpoints, with names and roles. Since unreleased."""
     signing_keys: tuple[RequiredSecret, ...] = ()
-    admin: Literal["local"] | None = None  # with keys and without an admin key: callers on this machine administer
+    """The secrets for signatures of tenants in the store: the first signs, all verify, and so do admins' keys.
+    Since unreleased."""
+    admin: Literal["local"] | None = None
+    """`local` lets callers on this machine administer without a key, next to `keys`. Off by default.
+    Since unreleased."""
     keys: tuple[KeySettings, ...] = ()
+    """The tenants. With at least one, every request needs a key."""
 
 
 def keys_of(auth: AuthSettings) -> Iterator[tuple[str, Secret]]:
-    """Every key with its path, those of admins first."""
+    """Yields the path and the secret of every key, those of admins first."""
     if auth.admin_key:
         yield "auth.admin_key", auth.admin_key
     yield from ((f"{item_path('auth.admin_keys', i)}.key", entry.key) for i, entry in enumerate(auth.admin_keys))
@@ -65,7 +85,7 @@ def keys_of(auth: AuthSettings) -> Iterator[tuple[str, Secret]]:
 
 
 def signing_secrets(auth: AuthSettings) -> list[str]:
-    """The newest first: what only those know who may make tenants in any case."""
+    """Returns the secrets that sign tenants, the newest first. Only those who may create tenants anyway know them."""
     admins = [entry.key for entry in auth.admin_keys if entry.role == "admin"]
     return [str(key) for key in (*auth.signing_keys, auth.admin_key, *admins) if key]
 
@@ -77,6 +97,7 @@ def weak_keys(auth: AuthSettings) -> Iterator[Problem]:
 
 
 def key_problems(auth: AuthSettings) -> Iterator[Problem]:
+    """Yields names and keys that occur twice, and an `auth.admin` that an admin key contradicts."""
     tenants = [(item_path("auth.keys", index), entry) for index, entry in enumerate(auth.keys)]
     admins = [(item_path("auth.admin_keys", index), entry) for index, entry in enumerate(auth.admin_keys)]
     yield from rules.duplicates("name", [(f"{path}.name", entry.name) for path, entry in tenants])
@@ -84,4 +105,4 @@ def key_problems(auth: AuthSettings) -> Iterator[Problem]:
     yield from rules.duplicates("name", [*own_names, *((f"{path}.name", entry.name) for path, entry in admins)])
     yield from rules.duplicates("key", keys_of(auth))
     if auth.admin and (auth.admin_key or auth.admin_keys):
-        yield Problem("auth.admin", "not with an admin key: callers on this machine use the key as well")
+        yield Problem("auth.admin", "cannot be combined with an admin key: callers on this machine use the key as well")

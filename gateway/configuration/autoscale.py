@@ -1,4 +1,4 @@
-"""How many replicas the cluster should have: `router.autoscale`. Without it nothing is reckoned or shown."""
+"""How many replicas the cluster should have: `router.autoscale`. Without it nothing is computed or shown."""
 
 from collections.abc import Iterator
 
@@ -10,13 +10,18 @@ from shared_state.policies import AutoscalePolicy
 
 
 class AutoscaleSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """The formula is in lua/include/autoscale/desired.lua."""
+    """How many replicas the cluster should have. The formula is in `lua/include/autoscale/desired.lua`."""
 
-    target_concurrency: Count = 500  # streams of 20 chunks a second that one core carries at 60 % of its time
-    utilization: Threshold = 0.7  # the rest is for what comes while a new replica starts
-    min_replicas: Count = 2  # one may die
+    target_concurrency: Count = 500
+    """The requests at once that a replica carries: one core is 60 % busy with 500 streams of 20 chunks a second."""
+    utilization: Threshold = 0.7
+    """The share of `target_concurrency` to use. The rest is for arrivals while a new replica starts."""
+    min_replicas: Count = 2
+    """The fewest replicas. With the default one may die."""
     max_replicas: Count = 20
-    scale_down_delay_ms: Duration = 300_000  # longer than most lulls; a replica too many is cheap for that time
+    """The most replicas."""
+    scale_down_delay_ms: Duration = 300_000
+    """How long fewer replicas must have sufficed before the number falls. The default outlasts most lulls."""
 
 
 def autoscale_problems(path: str, settings: AutoscaleSettings | None) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Settings of the forecast: whether arrivals and latencies are foreseen, how far, and what may come of it."""
+"""Settings of the forecast of arrivals and latencies: whether it is on, how far it looks ahead, and its effect."""
 
 from typing import Annotated
 
@@ -19,6 +19,11 @@ EarlyCut = Annotated[float, msgspec.Meta(ge=0, le=0.3, description="a number fro
 
 
 class ForecastSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    """A forecast of arrivals and latency by the hour of the week."""
+
     enabled: bool = False
-    lookahead_ms: Lookahead = 300_000  # queues grow in minutes; what comes in an hour is not worth a shift now
-    early_cut: EarlyCut = 0.1  # low priorities go from 60 instead of 70 % of `max_active_requests`
+    """Whether the forecast is computed and used. Not allowed together with `router.capacity_leases`."""
+    lookahead_ms: Lookahead = 300_000
+    """How far ahead it predicts. Queues grow within minutes, so the load in an hour does not matter yet."""
+    early_cut: EarlyCut = 0.1
+    """How much earlier low priorities are shed, as a share of `max_active_requests`: from 60 % instead of 70 %."""

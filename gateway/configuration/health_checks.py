@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.configuration.value_types import Duration, duration_ms, yaml_key
 
-# Replicas learn from their heartbeats, once a second, which breakers are open.
+# Replicas learn from their heartbeats, once a second, which breakers are open, so 1 s is the least.
 Interval = Annotated[
     int,
     msgspec.Meta(
@@ -26,6 +26,11 @@ Path = Annotated[
 
 
 class HealthCheckSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    interval_ms: Interval = 30_000  # of the cluster: one replica sends each check
-    path: Path = "/models"  # appended to the provider's base_url; costs nothing at any known provider
+    """Requests to a provider while the deployment's breaker is open. A 2xx ends the cooldown early."""
+
+    interval_ms: Interval = 30_000
+    """The time between two checks of the whole cluster: one replica sends each."""
+    path: Path = "/models"
+    """The path that is appended to `base_url`. The default costs nothing at any known provider."""
     timeout_ms: Duration = 5_000
+    """The time limit of one check; at most `interval`."""

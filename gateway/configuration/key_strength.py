@@ -1,6 +1,6 @@
-"""Keys that anyone can guess or has read somewhere: refused where the network can try them."""
+"""Finds keys that can be guessed or are published. They are refused where the network can try them."""
 
-LEAST = 16  # characters; a random one of these takes longer to find than the keys of a cluster live
+LEAST = 16  # characters; finding a random key of this length takes longer than a key is in use
 HOW = "make one with: openssl rand -hex 24"
 DISTINCT_LEAST = 6  # different characters; a random key of 16 hexadecimal digits has 10 on average
 _PLACEHOLDERS = ("change-me", "change_me", "changeme", "replace-me", "replace_me")  # anywhere in a key
@@ -8,7 +8,7 @@ _BEGINNINGS = ("your-", "your_")
 _ORDER = "01234567890abcdefghijklmnopqrstuvwxyza"
 _STEPS = frozenset({*(_ORDER[at : at + 2] for at in range(len(_ORDER) - 1)), "9a"})
 _RUN_SHARE = 2 / 3  # of the steps from one character to the next
-# Of this project's own examples, past ones included.
+# Keys in examples of this project, past ones included.
 _PUBLISHED = frozenset({"check-admin-key-0123456789", "check-api-key-0123456789"})
 
 

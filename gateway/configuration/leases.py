@@ -1,4 +1,4 @@
-"""Capacity leases: permits in blocks, for a domain hotter than one core of the store. Off unless asked for."""
+"""Capacity leases: permits in blocks, for a domain whose load exceeds one core of the store. Off by default."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.configuration.value_types import duration_ms, yaml_key
 
-# A larger one would hold the store up for more than ten milliseconds where a chain is long.
+# A larger block would keep the store busy for more than ten milliseconds where a chain is long.
 Block = Annotated[int, msgspec.Meta(ge=0, le=100, description="a whole number from 0 (off) to 100")]
 Hold = Annotated[
     int,
@@ -20,5 +20,9 @@ Hold = Annotated[
 
 
 class CapacityLeaseSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    block: Block = 0  # of one deployment, so many permits of a replica may wait unused
-    for_ms: Hold = 1_000  # a breaker that opens, or shedding that begins, is obeyed by then
+    """Permits in blocks, for a domain that needs more than one core of the store."""
+
+    block: Block = 0
+    """The most unused permits of one deployment on one replica. 0 switches blocks off."""
+    for_ms: Hold = 1_000
+    """How long a permit may wait unused. Replicas obey an opened breaker or load shedding within this time."""

@@ -1,6 +1,6 @@
-"""The settings that are about money: prices, budgets, and what a call is reckoned to cost before it is known.
+"""Settings about money: prices, budgets, and the estimated cost of a call before its real cost is known.
 
-One currency, that of the prices. Nothing converts it, so nothing needs its name.
+There is one currency, that of the prices. Nothing converts it, so it needs no name.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,31 +14,39 @@ from gateway.configuration.yaml_source import Problem, item_path
 from shared_state.money import MICRO, Budget, Per
 
 _LARGEST = 1_000_000_000
-# Zero is said by leaving the price out: written down it is more often a mistake than a gift.
+# A free model leaves the price out: a written 0 is more often a mistake.
 Price = Annotated[
     float,
-    msgspec.Meta(gt=0, le=_LARGEST, description=f"a price above 0 and up to {_LARGEST}; what is free is left out"),
+    msgspec.Meta(gt=0, le=_LARGEST, description=f"a price above 0 and up to {_LARGEST}; leave it out for a free model"),
 ]
 BytesPerToken = Annotated[int, msgspec.Meta(ge=1, le=16, description="a whole number from 1 to 16")]
 
 
 class CostSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    """Prices, all in one currency, which is never converted and so has no name."""
+
     input_per_million: Price = 0
+    """The price of a million input tokens. Left out, they are free."""
     output_per_million: Price = 0
+    """The price of a million output tokens. Left out, they are free."""
 
 
 class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key, forbid_unknown_fields=True):
-    """Of 0, only what costs nothing may be called."""
+    """What may be spent in a period."""
 
     amount: Amount
+    """The most that may be spent, in the currency of the prices. With 0 only free calls are allowed."""
     per: Per
+    """The period, in UTC, after which spending starts again from zero; `total` never ends."""
 
 
 class CostEstimateSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """What is reserved of a budget before a call. A budget is never exceeded while these are upper bounds."""
+    """What a budget reserves before a call. No budget is exceeded while the estimates are upper bounds."""
 
-    bytes_per_token: BytesPerToken = 2  # English has four; code, Chinese and digits come near to two
-    max_output_tokens: Count = 4_096  # of requests that set no limit, where their deployment has none either
+    bytes_per_token: BytesPerToken = 2
+    """The bytes of a prompt that count as one token. English has four; code, Chinese and digits have about two."""
+    max_output_tokens: Count = 4_096
+    """The output tokens to reserve where neither the request nor the deployment sets a limit."""
 
 
 def budget_of(settings: BudgetSettings | None) -> Budget | None:
@@ -48,7 +56,7 @@ def budget_of(settings: BudgetSettings | None) -> Budget | None:
 
 
 def unpriced_problems(domain: BudgetSettings | None, keys: Iterable[BudgetSettings | None]) -> Iterator[Problem]:
-    """Where nothing has a price, a budget is a mistake: nothing could ever use it up."""
+    """Yields the budgets. Called when no deployment has a price, so that a budget would never be used."""
     paths = [item_path("auth.keys", index) for index, budget in enumerate(keys) if budget]
     for path in [*(["router"] if domain else []), *paths]:
-        yield Problem(f"{path}.budget", "no deployment has a cost, so that nothing would ever be spent")
+        yield Problem(f"{path}.budget", "no deployment has a cost, so nothing would ever be spent")

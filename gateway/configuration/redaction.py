@@ -1,4 +1,4 @@
-"""Secrets out of texts: those of the configuration, and what looks like a key."""
+"""Masks secrets in texts: those of the configuration, and any text that looks like a key."""
 
 import contextlib
 import re
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 MASK = "***"
-# Keys of OpenAI and Anthropic, and the word after `Bearer` in an authorization header, no matter whose they are.
+# Keys of OpenAI and Anthropic, and the word after `Bearer` in an authorization header, whether they are known or not.
 _LIKE_KEYS = re.compile(r"(?i)\b(?:sk-[a-z0-9_-]{8,}|bearer\s+[a-z0-9._~+/=-]+)")
 
-# Options of a store's address that say nothing worth hiding; what is not known here may be a password.
+# Options of a store's address that need not be hidden; any other may hold a password.
 _PLAIN_OPTIONS = (
     "db",
     "protocol",
@@ -23,7 +23,7 @@ _STORE = re.compile(r"(?:redis|rediss|unix)(?:\+[a-z]+)?://")
 
 
 def masked_address(address: str) -> str:
-    """`redis://user:password@host/0?option=…`, what may be secret in it masked."""
+    """Returns an address such as `redis://user:password@host/0?option=…` with its secrets masked."""
     try:
         parts = urlsplit(address)
         options = parse_qsl(parts.query, keep_blank_values=True)
@@ -36,37 +36,37 @@ def masked_address(address: str) -> str:
 
 
 def secrets_of_text(secret: str) -> set[str]:
-    """What must not be seen of a secret: the whole, and of an address its passwords also alone.
-    A store's address that holds nothing to mask is no secret.
+    """Returns the texts to mask for a secret: the whole and, of an address, its passwords alone. The address of a store
+    without a password is not a secret.
     """
     if _STORE.match(secret) and masked_address(secret) == secret:
         return set()
-    found = {secret}
+    masked = {secret}
     with contextlib.suppress(ValueError):
         parts = urlsplit(secret)
-        found |= {parts.password or "", unquote(parts.password or "")}
+        masked |= {parts.password or "", unquote(parts.password or "")}
         for option in parts.query.split("&"):
             name, _, value = option.partition("=")
             if parts.scheme and unquote(name).endswith("password"):
-                found |= {value, unquote(value)}
-    # As well as they are written into an address of our own.
-    return (found | {quote(each, safe="") for each in found}) - {""}
+                masked |= {value, unquote(value)}
+    # Percent-encoded as well, as an address that we compose holds them.
+    return (masked | {quote(text, safe="") for text in masked}) - {""}
 
 
 def without_keys(text: str, key: str = "") -> str:
-    """Masks this key, and whatever looks like one."""
+    """Masks ``key`` and any text that looks like a key."""
     return _LIKE_KEYS.sub(MASK, text.replace(key, MASK) if key else text)
 
 
 class Redaction:
-    """Takes the secrets of the configuration, and what looks like one, out of texts."""
+    """Masks the secrets of the configuration, and any text that looks like a key."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets: list[str] = []
         self.learn(secrets)
 
     def learn(self, secrets: Iterable[str]) -> None:
-        """Adds more of them; the earlier ones stay secret."""
+        """Adds secrets; the earlier ones stay masked."""
         known = {*self._secrets, *(secret for secret in secrets if secret)}
         self._secrets = sorted(known, key=len, reverse=True)
 

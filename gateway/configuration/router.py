@@ -1,6 +1,6 @@
-"""The router's part of the settings: strategy, breaker, score, fallbacks, retries, load shedding.
+"""The settings of the router: strategy, breaker, score, fallbacks, retries, load shedding.
 
-The numbers are defaults of formulas that live in Lua; the reason for each stands beside it.
+The numbers are defaults of formulas in Lua; the text beside each gives the reason.
 """
 
 from collections.abc import Mapping
@@ -40,77 +40,134 @@ RoutingStrategy = Literal[
 
 
 class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    min_calls: Count = 20  # below it a rate is chance
+    """When a circuit breaker opens by rate, and how it recovers."""
+
+    min_calls: Count = 20
+    """The calls in the window below which no rate opens a breaker. A rate of fewer calls is chance."""
     failure_rate: Threshold = 0.5
+    """The share of failed calls in the window that opens a breaker."""
     slow_rate: Threshold = 0.5
-    max_cooldown_ms: Duration = 300_000  # doubling stops here, or a long outage would outlive itself
+    """The share of slow calls in the window that opens a breaker while another candidate can take the traffic."""
+    max_cooldown_ms: Duration = 300_000
+    """The longest cooldown. It doubles with every trip, and would otherwise outlast the outage by far."""
     probes: Count = 3
-    probe_successes: Count = 2  # one lucky probe is no recovery, and one of three may still be cancelled
+    """The most calls through a half-open breaker, over all replicas."""
+    probe_successes: Count = 2
+    """The fast, successful probes that close a breaker. One may be luck, and one of three may be cancelled."""
     slow_start_ms: Duration = 30_000
-    trip_memory_ms: Duration = 60_000  # the length of the window: older trips left no trace in it
+    """How long a deployment takes to get its full traffic back after its breaker has closed."""
+    trip_memory_ms: Duration = 60_000
+    """The time in the closed state after which one trip no longer lengthens the cooldown. As long as the window."""
 
 
 class ScoreSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """The weights of the adaptive score, as in the original PLLM; only their proportion matters."""
+    """The weights of the adaptive score, the original PLLM's by default. Only their proportion matters."""
 
     load: Amount = 0.3
+    """The weight of the load in relation to the limit."""
     latency: Amount = 0.4
+    """The weight of the latency."""
     error: Amount = 0.3
+    """The weight of the error rate."""
 
 
 class FallbackSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    min_health: Score = 40  # what is left of 100 when half of the calls fail, though none is slow
-    advantage: Factor = 1.25  # less would let traffic swing between models of equal worth
+    """When a fallback model takes over from an unhealthy model that could still be called."""
+
+    min_health: Score = 40
+    """The health score below which a model is left. 40 remain of 100 when half of the calls fail and none is slow."""
+    advantage: Factor = 1.25
+    """How many times better a fallback must score. With less, traffic would swing between equal models."""
 
 
 class RetryBudgetSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    ratio: Ratio = 0.2  # an outage may add a fifth to the load, not multiply it
-    floor_per_second: Amount = 3  # with little traffic a fifth of it would be no retry at all
+    """How many further attempts the whole cluster makes."""
+
+    ratio: Ratio = 0.2
+    """The share of requests that may have a further attempt. An outage adds a fifth to the load, not a multiple."""
+    floor_per_second: Amount = 3
+    """The further attempts per second that are always allowed. A fifth of little traffic would be none."""
 
 
 class LoadSheddingSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """The first three as in the original PLLM, where they were reported and never obeyed."""
+    """When requests are refused. The first three are the original PLLM's, which reported and never obeyed them."""
 
     max_active_requests: Count = 1_000
+    """The most requests at once in the domain, over all replicas."""
     min_healthy_ratio: Ratio = 0.5
+    """The share of healthy deployments below which low and bulk requests are refused."""
     max_failure_rate: Ratio = 0.10
-    critical_reserve: Ratio = 0.2  # so a burst of ordinary calls cannot shut out a critical one
+    """The share of failed requests above which some of all but the critical requests are refused."""
+    critical_reserve: Ratio = 0.2
+    """The share of `max_active_requests` that is kept for critical requests, against bursts of ordinary ones."""
 
 
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """Of one model on one replica, for when all its deployments are full."""
+    """The queue of one model on one replica, for when all its deployments are full."""
 
-    max_waiting: Level = 100  # more would only wait for each other; 0 is no queue: full is refused at once
-    max_wait_ms: Duration = 10_000  # longer, and most people have given up
-    target_ms: Duration = 1_000  # what even the luckiest waits for when there is too much, not only a burst
+    max_waiting: Level = 100
+    """The most requests that wait. With 0 there is no queue, and requests to full deployments are refused."""
+    max_wait_ms: Duration = 10_000
+    """How long a request waits before it is refused. Most people do not wait for longer."""
+    target_ms: Duration = 1_000
+    """The wait of the oldest request that, exceeded for a whole second, is overload and not a burst."""
 
 
 class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    """How deployments are chosen, and when requests are refused."""
+
     routing_strategy: RoutingStrategy = "adaptive"
+    """How a deployment is picked among the eligible ones of a model."""
     circuit_breaker_enabled: bool = True
-    # As in the original PLLM, whose operators know what to expect of them; but a fixed threshold is only taken by name.
+    """Whether breakers open on failures, slow calls and overdue calls. Operators can open them in any case."""
     circuit_breaker_threshold: Count = 5
+    """The failures in a row that open a breaker. The default is the original PLLM's."""
     circuit_breaker_cooldown_ms: Duration = 30_000
-    latency_threshold_ms: Duration | None = None  # None: relative, so that a model that thinks is not slow
+    """How long a breaker stays open after its first trip. The default is the original PLLM's."""
+    latency_threshold_ms: Duration | None = None
+    """The latency above which a call is slow. By default three times a deployment's usual latency, at least 2 s."""
     slow_request_limit: Count = 3
-    token_allowance_ms: Allowance = 50  # 20 tokens a second; 0 calls every long answer slow
-    last_resort: bool = True  # may a request go to an open breaker when no other candidate is left
+    """The slow calls in a row that open a breaker while another candidate can take the traffic."""
+    token_allowance_ms: Allowance = 50
+    """The time per output token that a plain answer may take on top of the threshold. 0 makes long answers slow."""
+    last_resort: bool = True
+    """Whether a request may go to a deployment with an open breaker when no other candidate is left.
+    Since unreleased."""
     breaker: BreakerSettings = BreakerSettings()
+    """When breakers open by rate, and how they recover."""
     score: ScoreSettings = ScoreSettings()
+    """The weights of the adaptive score."""
     fallback: FallbackSettings = FallbackSettings()
+    """When a fallback model takes over from an unhealthy one."""
     retry_budget: RetryBudgetSettings = RetryBudgetSettings()
-    max_attempts: Count = 3  # a second deployment and one fallback; more only add waiting
-    request_timeout_ms: Duration = 600_000  # until the first content, with all attempts: as long as official SDKs wait
+    """How many further attempts the whole cluster makes."""
+    max_attempts: Count = 3
+    """The most attempts of one request: two deployments and a fallback by default. More only add waiting."""
+    request_timeout_ms: Duration = 600_000
+    """The time limit of all attempts together, until the first content. Official SDKs wait for as long."""
     fallbacks: Mapping[Name, tuple[Name, ...]] = {}
-    context_window_fallbacks: Mapping[Name, tuple[Name, ...]] = {}  # instead of `fallbacks`, when a prompt is too long
-    content_policy_fallbacks: Mapping[Name, tuple[Name, ...]] = {}  # and when the provider's filter refused it
-    fallbacks_within_key: bool = True  # no chain leads a key to a model that is not on its list
+    """The models that take over from a model, in order."""
+    context_window_fallbacks: Mapping[Name, tuple[Name, ...]] = {}
+    """The models for prompts that are too long for a model, in order, instead of `fallbacks`."""
+    content_policy_fallbacks: Mapping[Name, tuple[Name, ...]] = {}
+    """The models for requests that a provider's filter has refused, in order, instead of `fallbacks`."""
+    fallbacks_within_key: bool = True
+    """Whether fallbacks keep to the `models` of the request's key. Since unreleased."""
     load_shedding: LoadSheddingSettings = LoadSheddingSettings()
+    """When requests are refused."""
     queue: QueueSettings = QueueSettings()
+    """The queue of every model."""
     forecast: ForecastSettings = ForecastSettings()
-    model_queues: Mapping[Name, QueueSettings] = {}  # instead of `queue`, for a model
+    """A forecast that shifts traffic before a deployment is full."""
+    model_queues: Mapping[Name, QueueSettings] = {}
+    """The queues of single models, instead of `queue`."""
     aliases: Mapping[Name, Name] = {}
+    """Other names of models."""
     autoscale: AutoscaleSettings | None = None
-    budget: BudgetSettings | None = None  # of the whole domain
+    """How many replicas the cluster should have. By default nothing is computed or shown."""
+    budget: BudgetSettings | None = None
+    """What all tenants together may spend. Unlimited by default."""
     cost_estimate: CostEstimateSettings = CostEstimateSettings()
+    """What a budget reserves before a call."""
     capacity_leases: CapacityLeaseSettings = CapacityLeaseSettings()
+    """Permits in blocks, for a domain that needs more than one core of the store."""

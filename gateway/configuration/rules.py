@@ -1,7 +1,7 @@
-"""Rules that no single setting can break: what names one thing twice, and what names nothing at all.
+"""Rules about several settings: duplicate names, names that refer to nothing, chains that loop, numbers of deployments.
 
-They take plain values and yield problems, so they stay below the tree they judge. Names that were
-refused already are empty and are passed over.
+They take plain values and yield problems, so they do not depend on the tree of settings. Names that were refused before
+are empty and are passed over.
 """
 
 import ipaddress
@@ -13,13 +13,13 @@ import msgspec
 from gateway.configuration.struct_reader import did_you_mean
 from gateway.configuration.yaml_source import Problem, item_path, key_path
 
-# One acquire script looks at every candidate, and its work must stay bounded.
+# One acquire script reads every candidate, and its work must stay bounded.
 MAX_CANDIDATES = 16
-# One beat script looks at every deployment, and its work must stay well within the store's deadline.
+# One beat script reads every deployment, and its work must stay well within the store's deadline.
 MAX_DEPLOYMENTS = 300
-# Each is a connection and a heartbeat of every replica.
+# Each domain costs every replica a connection and a heartbeat.
 MAX_DOMAINS = 32
-# The longer first, where one ends in another.
+# The longer comes first where one is the end of another.
 ENDPOINTS = (
     *("/chat/completions", "/completions", "/embeddings", "/messages/count_tokens", "/messages", "/responses"),
     "/models",
@@ -27,21 +27,22 @@ ENDPOINTS = (
 
 
 class ModelNames(msgspec.Struct, frozen=True):
-    """What a name may refer to: a model, with the number of its enabled deployments, or an alias."""
+    """The names that a setting may refer to."""
 
-    enabled: Mapping[str, int]
-    aliases: Mapping[str, str]
+    enabled: Mapping[str, int]  # the number of enabled deployments by model
+    aliases: Mapping[str, str]  # the model by alias
 
     def unknown_model(self, path: str, name: str) -> Iterator[Problem]:
+        """Yields a problem unless ``name`` is a model."""
         if name in self.aliases and name not in self.enabled:
-            yield Problem(path, f"{name} is an alias, a model is wanted here")
+            yield Problem(path, f"{name} is an alias, expected a model")
         elif name and name not in self.enabled:
             hint = did_you_mean(name, self.enabled)
             yield Problem(path, f"no deployment serves the model {name}{hint}")
 
 
 def duplicates(what: str, values: Iterable[tuple[str, str]]) -> Iterator[Problem]:
-    """Takes (path, value) pairs and never shows a value: it may be a secret."""
+    """Takes (path, value) pairs. Yields problems without the value, which may be a secret."""
     first_paths: dict[str, str] = {}
     for path, value in values:
         if value and first_paths.setdefault(value, path) != path:
@@ -49,6 +50,7 @@ def duplicates(what: str, values: Iterable[tuple[str, str]]) -> Iterator[Problem
 
 
 def alias_problems(names: ModelNames, path: str) -> Iterator[Problem]:
+    """Yields aliases that hide a model or lead to none."""
     for alias, model in names.aliases.items():
         if alias in names.enabled:
             yield Problem(key_path(path, alias), "the alias hides the model of the same name")
@@ -57,14 +59,14 @@ def alias_problems(names: ModelNames, path: str) -> Iterator[Problem]:
 
 
 def allowed_model_problems(names: ModelNames, path: str, allowed: Iterable[str]) -> Iterator[Problem]:
-    """A tenant may be allowed a model or an alias."""
+    """Yields names in ``allowed`` that are neither a model nor an alias."""
     for index, name in enumerate(allowed):
         if name not in names.aliases:
             yield from names.unknown_model(item_path(path, index), name)
 
 
 def chain_problems(names: ModelNames, path: str, fallbacks: Mapping[str, tuple[str, ...]]) -> Iterator[Problem]:
-    """Chains are not followed from one to the next, so `a: [b]` beside `b: [a]` is no loop."""
+    """Chains do not continue in other chains, so `a: [b]` with `b: [a]` is not a loop."""
     for model, chain in fallbacks.items():
         chain_path = key_path(path, model)
         yield from names.unknown_model(chain_path, model)
@@ -80,7 +82,7 @@ def chain_problems(names: ModelNames, path: str, fallbacks: Mapping[str, tuple[s
 
 
 def deployment_count_problems(names: ModelNames, domains: Mapping[str, int], path: str) -> Iterator[Problem]:
-    """``domains``: the enabled deployments of each."""
+    """Yields too many deployments or domains, and models without one. ``domains``: enabled deployments by domain."""
     for domain, count in domains.items():
         if count > MAX_DEPLOYMENTS:
             where = f" ({domain})" if len(domains) > 1 else ""
@@ -96,18 +98,18 @@ def deployment_count_problems(names: ModelNames, domains: Mapping[str, int], pat
 
 
 def region_problems(path: str, region: str | None, served: Collection[str]) -> Iterator[Problem]:
-    """Of a replica: one that no enabled deployment has is a slip, and all of its traffic would go far away."""
+    """Yields a replica's region that no enabled deployment has: all of its traffic would leave the region."""
     if region and region not in served:
         yield Problem(path, f"no enabled deployment is in the region {region}{did_you_mean(region, served)}")
 
 
 def endpoint_problems(path: str, base_url: str, is_azure: bool) -> Iterator[Problem]:
-    """An address copied from an example of a call: the endpoint would be appended once more."""
+    """Yields an address that ends in an endpoint, as in examples of calls: the endpoint would be appended twice."""
     address = base_url.rstrip("/")
     for endpoint in ENDPOINTS:
         if address.lower().endswith(endpoint):
             address = address[: -len(endpoint)].rstrip("/")
-            if is_azure:  # a resource's own address ends before Azure's path
+            if is_azure:  # the address of a resource ends before Azure's path
                 address = re.sub(r"/openai(/.*)?$", "", address, flags=re.IGNORECASE)
             yield Problem(path, f"ends in the endpoint {endpoint}, which is appended for each call; write {address}")
             return

@@ -1,6 +1,6 @@
-"""The whole configuration: one frozen tree, read once at start, every mistake reported at once.
+"""The whole configuration: one frozen tree, read as a whole, with all mistakes reported at once.
 
-A YAML key is the field's name without its unit: `timeout: 60s` arrives as `timeout_ms = 60_000`.
+A YAML key is the field's name without its unit: `timeout: 60s` becomes `timeout_ms = 60_000`.
 """
 
 from collections import Counter
@@ -17,20 +17,16 @@ from gateway.configuration.health_checks import HealthCheckSettings
 from gateway.configuration.money import CostSettings, unpriced_problems
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.router import RouterSettings
+from gateway.configuration.server import ServerSettings
+from gateway.configuration.state import StateSettings
 from gateway.configuration.struct_reader import completed, read
-from gateway.configuration.tls import TlsSettings
 from gateway.configuration.value_types import (
     Count,
     Duration,
     Identifier,
     Level,
     Name,
-    Network,
-    OptionalSecret,
-    Port,
     Region,
-    Secret,
-    Size,
     Text,
     Weight,
     yaml_key,
@@ -38,83 +34,90 @@ from gateway.configuration.value_types import (
 from gateway.configuration.yaml_source import Problem
 from shared_state.connection.address import parse as parse_address
 
-Engine = Literal["hypercorn", "uvicorn"]
-Standby = Literal["embedded", "none"]
 ANTHROPIC_URL = "https://api.anthropic.com/v1"
 Concurrency = Literal["adaptive", "gradient", "fixed"]
 Endpoint = Literal["chat", "completions", "embeddings", "messages", "responses"]
 
 
-class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    host: Text = "127.0.0.1"  # a gateway without keys must not be found by the network
-    port: Port = 8080
-    engine: Engine = "hypercorn"  # the only one; "uvicorn" of earlier releases is read, and has no effect
-    max_connections: Count | None = None  # of clients; None: half of the open files allowed, 10,000 at most
-    max_connections_per_address: Count | None = None  # None: no bound, because a load balancer is one address
-    max_body_bytes: Size = 10 * 1_048_576  # a few images as base64; the whole body is held in memory
-    max_body_memory_bytes: Size | None = None  # of all bodies in memory; None: a quarter of the container's limit
-    max_messages: Count = 10_000  # of a request: no model's context holds as many
-    ping_interval_ms: Duration | None = None  # comments in a stream that waits; the first one commits its status
-    drain_delay_ms: Duration | None = None  # until a load balancer has seen /readyz; requests are still served
-    drain_timeout_ms: Duration = 60_000  # for the answers in flight; a supervisor that kills earlier has to know
-    region: Region | None = None  # when loaded without one: the environment's PLLM_REGION
-    access_log: bool = True  # one line for each request
-    trusted_proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For names the client
-    metrics_port: Port | None = None  # of its own, on the same host; /metrics is found there alone then
-    tls: TlsSettings | None = None  # on the port of the gateway; that of metrics stays plain
-
-
-class StateSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    url: OptionalSecret = Secret("")  # may hold a password; empty means an embedded store
-    domain: Identifier = "default"
-    standby: Standby = "embedded"
-    deadline_ms: Duration = 250  # for one decision: a store 40 ms away over TLS, and unnoticed before a model's answer
-    lost_after_ms: Duration | None = None  # of silence; None: 1 s, or the deadline where that is longer
-
-
 class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """One entry of model_list. When loaded, thresholds it leaves out are the router's."""
+    """One provider entry that serves a model."""
 
     id: Identifier
+    """The deployment's unique name, in keys of the store, headers, logs and metrics."""
     model_name: Name
+    """The name that clients request. Deployments with the same name share the load."""
     provider: ProviderSettings = ProviderSettings()
-    priority: Level = 50  # this and the timeout as in the original PLLM
+    """The provider that is called."""
+    priority: Level = 50
+    """The rank for the strategy `priority`; the highest comes first. The default is the original PLLM's."""
     weight: Weight = 1.0
-    # 600 s is what official SDKs wait for: a client must not be cut off earlier than it would be without a gateway.
-    timeout_ms: Duration = 600_000  # of a plain answer, and of a stream until its first content
-    connect_timeout_ms: Duration = 5_000  # outlives two lost SYNs, which are sent again after 1 s and 3 s
-    first_byte_timeout_ms: Duration = 600_000  # of streams: silence before the first byte; comments and pings end it
-    first_token_timeout_ms: Duration | None = None  # of streams: until the first content, whatever else has come
-    idle_timeout_ms: Duration = 600_000  # of streams: silence between any two bytes
-    endpoints: tuple[Endpoint, ...] = ()  # that the provider has; none: all of its type, and what it lacks is learned
+    """The share of traffic in relation to the other deployments of the model."""
+    timeout_ms: Duration = 600_000
+    """The time limit of a plain answer, and of a stream until its first content. Official SDKs wait for as long."""
+    connect_timeout_ms: Duration = 5_000
+    """The time limit to connect. The default outlives two lost SYNs, which are resent after 1 s and 3 s."""
+    first_byte_timeout_ms: Duration = 600_000
+    """The longest silence before a stream's first byte. Comments, pings and reasoning end it."""
+    first_token_timeout_ms: Duration | None = None
+    """The time limit of a stream until its first content, whatever else has arrived. Off by default.
+    Since unreleased."""
+    idle_timeout_ms: Duration = 600_000
+    """The longest silence between two bytes of a stream."""
+    endpoints: tuple[Endpoint, ...] = ()
+    """The endpoints that the provider has. Empty means all of its type; missing ones are learned.
+    Since unreleased."""
     rpm: Count | None = None
+    """The most requests per minute, over all replicas. Unlimited by default."""
     tpm: Count | None = None
-    max_parallel: Count = 200  # the ceiling of the adaptive limit, which finds the real one below it
-    concurrency: Concurrency = "adaptive"  # from errors; gradient: from latency, for one's own servers
-    latency_threshold_ms: Duration | None = None  # None: 3 x its own usual latency, at least 2 s
+    """The most tokens per minute, over all replicas. Unlimited by default."""
+    max_parallel: Count = 200
+    """The most requests at once, over all replicas. The adaptive limit finds the real one below it."""
+    concurrency: Concurrency = "adaptive"
+    """How the limit is found: from errors, from latency (`gradient`, for servers of your own), or not at all."""
+    latency_threshold_ms: Duration | None = None
+    """The latency above which a call is slow. By default the router's; if that has none, three times the
+    deployment's usual latency, at least 2 s."""
     cooldown_period_ms: Duration = 30_000
-    health_check: HealthCheckSettings | None = None  # None: only requests find out that a deployment has recovered
-    region: Region | None = None  # None: at home everywhere
-    domain: Identifier = ""  # left out: state.domain
+    """How long the breaker stays open after its first trip. By default the router's `circuit_breaker_cooldown`."""
+    health_check: HealthCheckSettings | None = None
+    """Requests to a provider whose breaker is open. Off by default: then only clients' requests find a recovery.
+    Since unreleased."""
+    region: Region | None = None
+    """The region of the deployment. By default it is local to every replica."""
+    domain: Identifier = ""
+    """The routing domain whose store keys hold the deployment. By default `state.domain`."""
     tags: tuple[Text, ...] = ()
+    """Labels for operators. Routing does not use them."""
     enabled: bool = True
+    """Whether the deployment takes part at all."""
     cost: CostSettings = CostSettings()
-    max_output_tokens: Count | None = None  # of one answer: what is reserved of a budget where a request says nothing
+    """The prices of its tokens. Tokens without a price are free."""
+    max_output_tokens: Count | None = None
+    """The most output tokens of one answer, which a budget reserves where a request sets no limit. By default the
+    `router.cost_estimate` has the number."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
+    """Everything that a gateway reads at start."""
+
     server: ServerSettings = ServerSettings()
+    """Where a replica listens, and how much it holds."""
     state: StateSettings = StateSettings()
+    """The store that all replicas share."""
     auth: AuthSettings = AuthSettings()
+    """The keys of tenants and admins."""
     router: RouterSettings = RouterSettings()
+    """How deployments are chosen, and when requests are refused."""
     model_list: tuple[DeploymentSettings, ...] = ()
+    """The deployments; at least one is needed, and at most 300 may be enabled in a domain."""
 
     def domains(self) -> tuple[str, ...]:
+        """Returns `state.domain` and the domains of the enabled deployments."""
         return tuple(dict.fromkeys((self.state.domain, *(each.domain for each in self.model_list if each.enabled))))
 
 
 class ConfigurationError(Exception):
-    """Everything that is wrong with a configuration; rendered as one `path: message` per line."""
+    """All problems of a configuration, rendered as one `path: message` per line."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -122,7 +125,7 @@ class ConfigurationError(Exception):
 
 
 def load(path: Path, environment: Mapping[str, str]) -> Settings:
-    """Raises ConfigurationError, also when the file cannot be read."""
+    """Reads a file. Raises ConfigurationError, also when the file cannot be read."""
     text = yaml_source.text_of(path)
     if isinstance(text, Problem):
         raise ConfigurationError([text])
@@ -130,7 +133,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
 
 
 def parse(text: str, environment: Mapping[str, str]) -> Settings:
-    """Raises ConfigurationError with every problem of the text, of its values, and between them."""
+    """Reads YAML. Raises ConfigurationError with all problems of the text, of its values, and between them."""
     source = yaml_source.read(text, environment)
     problems = list(source.problems)
     if source.document is None and problems:
@@ -146,8 +149,8 @@ def parse(text: str, environment: Mapping[str, str]) -> Settings:
 
 
 def exposure_problems(settings: Settings) -> Iterator[Problem]:
-    """What the network must not find: a gateway without keys, and keys that it can guess. To be checked again when the
-    command line replaces the host.
+    """Yields problems of a gateway that the network can reach: no keys, or keys that can be guessed. A host from the
+    command line is checked again.
     """
     if rules.is_loopback(settings.server.host):
         return
@@ -157,13 +160,13 @@ def exposure_problems(settings: Settings) -> Iterator[Problem]:
 
 
 def _report(problems: list[Problem], more: Iterable[Problem]) -> None:
-    """One problem per path is enough: the later ones are mostly consequences of the first."""
+    """Adds the first problem of each path; later ones are mostly consequences of the first."""
     known = {problem.path for problem in problems}
     problems.extend(problem for problem in more if problem.path not in known)
 
 
 def _with_inherited(document: object, environment: Mapping[str, str]) -> object:
-    """Entries of model_list filled in from the router, the environment and their own name."""
+    """Returns the document with defaults from the router, the environment and the model's name filled in."""
     entries = document.get("model_list") if isinstance(document, dict) else None
     if not isinstance(document, dict) or not isinstance(entries, list):
         return document
@@ -186,7 +189,7 @@ def _filled(entry: object, inherited: Mapping[str, object], environment: Mapping
         return entry
     model_name = entry.get("model_name")
     provider = {} if entry.get("provider") is None else entry["provider"]
-    # The keys of the environment are for the providers' own addresses: an entry that names another must name its own.
+    # Keys of the environment are for the providers' own addresses: an entry with another address needs its own key.
     provider_defaults: dict[str, object] = {"model": model_name if isinstance(model_name, str) else None}
     if isinstance(provider, dict) and provider.get("base_url") is None:
         match provider.get("type"):
@@ -204,7 +207,9 @@ def _rule_problems(settings: Settings) -> Iterator[Problem]:
     yield from state_problems(settings.state)
     memory = settings.server.max_body_memory_bytes
     if memory is not None and memory < settings.server.max_body_bytes:
-        yield Problem("server.max_body_memory", "less than server.max_body: no body of that size would be taken")
+        yield Problem(
+            "server.max_body_memory", "less than server.max_body: a body of that size would always be refused"
+        )
     yield from key_problems(settings.auth)
     yield from _router_problems(settings)
     yield from _model_problems(settings)
@@ -215,6 +220,7 @@ def _rule_problems(settings: Settings) -> Iterator[Problem]:
 
 
 def state_problems(state: StateSettings) -> Iterator[Problem]:
+    """Yields an invalid address of the store and time limits that contradict each other."""
     try:
         if state.url:
             parse_address(str(state.url))
@@ -228,7 +234,9 @@ def _router_problems(settings: Settings) -> Iterator[Problem]:
     router = settings.router
     yield from autoscale_problems("router.autoscale", router.autoscale)
     if router.forecast.enabled and router.capacity_leases.block:
-        yield Problem("router.forecast.enabled", "not with router.capacity_leases: permits that wait look like calls")
+        yield Problem(
+            "router.forecast.enabled", "cannot be combined with router.capacity_leases: unused permits look like calls"
+        )
     if not router.score.load + router.score.latency + router.score.error > 0:
         yield Problem("router.score", "at least one weight must be above 0")
     if router.breaker.probe_successes > router.breaker.probes:

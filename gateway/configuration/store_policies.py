@@ -1,4 +1,4 @@
-"""Settings become the policies that the store's scripts read. The only place that knows both vocabularies."""
+"""Translates settings into the policies that the store's scripts read. Only this module knows both vocabularies."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from gateway.configuration.settings import DeploymentSettings, Settings
 from shared_state.policies import Configuration, DeploymentPolicy, RouterPolicy, fingerprinted
 
 # A lease outlives the longest call, so it expires only when no replica is left to settle it. A stream that delivers
-# has no limit: the few that last longer than this no longer count as active before they end.
+# has no limit: the few that last longer stop counting as active before they end.
 LEASE_LEAST_MS = 900_000
 LEASE_MARGIN_MS = 15_000
 
@@ -65,7 +65,7 @@ def deployment_policy(deployment: DeploymentSettings, router: RouterSettings) ->
 
 
 def configuration(settings: Settings) -> Configuration:
-    """What the settings mean for the shared state; its version is the store's to give."""
+    """Returns the policies of the settings. The store assigns their version."""
     deployments = tuple(deployment_policy(d, settings.router) for d in settings.model_list if d.enabled)
     autoscale = autoscale_policy(settings.router.autoscale)
     region = settings.server.region or ""
@@ -73,7 +73,7 @@ def configuration(settings: Settings) -> Configuration:
 
 
 def served(settings: Settings, in_force: Configuration) -> Settings:
-    """This replica's settings under another configuration: deployments that are not in force are disabled."""
+    """Returns this replica's settings with the deployments disabled that are not in force."""
     ids = {policy.id for policy in in_force.deployments}
     entries = (
         entry if entry.id in ids else msgspec.structs.replace(entry, enabled=False) for entry in settings.model_list
@@ -82,7 +82,7 @@ def served(settings: Settings, in_force: Configuration) -> Settings:
 
 
 def uncovered(settings: Settings, in_force: Configuration) -> tuple[str, ...]:
-    """Models in force of which this replica has no deployment with a provider and a key of its own."""
+    """Returns the models in force of which this replica's settings have no enabled deployment."""
     own = {entry.id for entry in settings.model_list if entry.enabled}
     covered = {policy.model for policy in in_force.deployments if policy.id in own}
     return tuple(sorted({policy.model for policy in in_force.deployments} - covered))

@@ -1,7 +1,7 @@
-"""Plain values to frozen Structs, reporting every mistake with its path.
+"""Reads plain values into frozen Structs and reports every mistake with its path.
 
-msgspec.convert stops at the first error; a configuration is mended faster when all are shown at once.
-A refused value is replaced by its default, so that rules about several fields still see the rest.
+msgspec.convert stops at the first error; a configuration is fixed faster when all are shown at once. The default
+replaces a refused value, so that rules about several fields still see the rest.
 """
 
 import collections.abc
@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.configuration.yaml_source import Problem, item_path, key_path
 
-# Of the types that a setting may have without words of its own; numbers always have a range, and with it words.
+# Descriptions of the types that have none of their own; numbers always have a range with a description.
 _DESCRIPTIONS = {str: "text", bool: "true or false"}
 _NUMBERS = (int, float, bool)
 
@@ -23,19 +23,19 @@ _Section = TypeVar("_Section", bound=msgspec.Struct)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of a sentence: the known word that is most like this one, or nothing."""
+    """Returns the end of a sentence that suggests the most similar known word; empty if none is similar."""
     matches = difflib.get_close_matches(word, list(known), n=1)
     return f", did you mean {matches[0]}?" if matches else ""
 
 
 def read(section: type[_Section], value: object, path: str, problems: list[Problem]) -> _Section:
-    """A Struct from a mapping; appends to `problems` what is wrong. A null is a value left out.
+    """Returns a Struct from a mapping and appends to ``problems``. A null counts as left out.
 
     Fields without a default must be text: left out or refused, they are empty in the result.
     """
     if not isinstance(value, dict):
         problems.append(Problem(path, "expected a mapping"))
-        value, problems = {}, []  # what is missing from something else entirely is not worth a word
+        value, problems = {}, []  # missing fields of another type are not worth a report
     fields = _fields(section)
     names = [field.encode_name for field in fields]
     problems.extend(
@@ -45,8 +45,8 @@ def read(section: type[_Section], value: object, path: str, problems: list[Probl
     for field in fields:
         given = value.get(field.encode_name)
         field_path = key_path(path, field.encode_name)
-        kind = _without_null(field.type)
-        if given is None or (given == "" and _bare(kind) in _NUMBERS):
+        kind = without_null(field.type)
+        if given is None or (given == "" and bare(kind) in _NUMBERS):
             if field.required:
                 problems.append(Problem(field_path, "missing"))
             read_value = None
@@ -64,18 +64,27 @@ def _fields(section: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, .
     return msgspec.structs.fields(section)
 
 
-def _without_null(kind: Any) -> Any:
+def without_null(kind: Any) -> Any:
+    """Returns the type of a setting that may be left out."""
     if get_origin(kind) in (Union, types.UnionType):
         return next(option for option in get_args(kind) if option is not type(None))
     return kind
 
 
-def _bare(kind: Any) -> Any:
+def bare(kind: Any) -> Any:
+    """Returns the type without its bounds and words."""
     return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
+def described(kind: Any) -> msgspec.Meta:
+    """Returns the bounds and words of a scalar."""
+    meta = get_args(kind)[1] if get_origin(kind) is Annotated else msgspec.Meta(description=_DESCRIPTIONS[kind])
+    assert isinstance(meta, msgspec.Meta)
+    return meta
+
+
 def _read_value(kind: Any, value: object, path: str, problems: list[Problem]) -> object:
-    """None if the value was refused and nothing of it can be kept."""
+    """Returns None if the value was refused and nothing of it can be kept."""
     origin = get_origin(kind)
     if origin is tuple:
         return _read_items(get_args(kind)[0], value, path, problems)
@@ -89,7 +98,7 @@ def _read_value(kind: Any, value: object, path: str, problems: list[Problem]) ->
 
 
 def _read_items(kind: Any, value: object, path: str, problems: list[Problem]) -> tuple[object, ...] | None:
-    """A refused item leaves an empty text, so that the others keep their index."""
+    """Replaces a refused item by an empty text, so that the others keep their index."""
     if not isinstance(value, list):
         problems.append(Problem(path, "expected a list"))
         return None
@@ -121,21 +130,20 @@ def _read_choice(choices: tuple[str, ...], value: object, path: str, problems: l
 
 
 def _read_scalar(kind: Any, value: object, path: str, problems: list[Problem]) -> object:
-    """Text is read as a number or as true and false where those are expected: `${VAR}` is always text."""
-    bare = _bare(kind)
-    meta = get_args(kind)[1] if bare is not kind else msgspec.Meta(description=_DESCRIPTIONS[kind])
+    """Reads text as a number or a boolean where one is expected, because `${VAR}` is always text."""
+    meta = described(kind)
     written_form = (meta.extra or {}).get("read")
     try:
         stored = written_form(value) if written_form else value
         found: object = msgspec.convert(stored, kind, strict=not isinstance(stored, str))
-    except (ValueError, OverflowError, msgspec.ValidationError):  # the second: of a number with hundreds of digits
+    except (ValueError, OverflowError, msgspec.ValidationError):  # OverflowError: a number with hundreds of digits
         problems.append(Problem(path, f"expected {meta.description}"))
-        return value if bare is str and isinstance(value, str) else None
+        return value if bare(kind) is str and isinstance(value, str) else None
     return found
 
 
 def completed(section: object, defaults: Mapping[str, object]) -> object:
-    """With what it leaves out; a section that is no mapping as it is."""
+    """Returns a section with defaults for the keys that it leaves out; anything but a mapping is returned as it is."""
     if not isinstance(section, dict):
         return section
     return {**section, **{key: value for key, value in defaults.items() if section.get(key) is None}}

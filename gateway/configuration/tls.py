@@ -1,4 +1,4 @@
-"""Settings of TLS on the gateway's own port."""
+"""The settings of TLS on the gateway's port."""
 
 import msgspec
 
@@ -6,9 +6,13 @@ from gateway.configuration.value_types import OptionalSecret, Secret, Text, yaml
 
 
 class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """Paths of PEM files, which are read again whenever they change."""
+    """PEM files, which are read again whenever they change."""
 
-    certificate: Text  # the server's own first, then the intermediate ones
+    certificate: Text
+    """The path of the certificate chain: the server's own certificate first, then the intermediate ones."""
     key: Text
-    client_ca: Text | None = None  # clients must then present a certificate that one of these authorities has issued
-    key_passphrase: OptionalSecret = Secret("")  # of an encrypted key
+    """The path of the certificate's private key."""
+    client_ca: Text | None = None
+    """The path of the authorities whose certificates clients must present. By default clients need none."""
+    key_passphrase: OptionalSecret = Secret("")
+    """The passphrase of an encrypted private key."""

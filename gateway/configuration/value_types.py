@@ -1,7 +1,7 @@
-"""The types a setting may have: what each accepts, and the words that refuse the rest.
+"""The types of settings: the values that each accepts, and the message that refuses the rest.
 
-`description` completes the sentence "expected …"; `extra["read"]` turns the written form into the stored
-one and raises ValueError, always without the value itself, which may be a secret in the wrong place.
+`description` completes the sentence "expected …". `extra["read"]` turns the written form into the stored one and raises
+ValueError, always without the value, which may be a secret in the wrong place.
 """
 
 import ipaddress
@@ -15,10 +15,10 @@ import msgspec
 
 from gateway.configuration.redaction import secrets_of_text
 
-_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?) ?(ms|s|m|h)?", re.ASCII)
+DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?) ?(ms|s|m|h)?", re.ASCII)
 _DURATION_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 
-_SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,12})?) ?(B|KB|MB|GB|KiB|MiB|GiB)?", re.ASCII)
+SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,12})?) ?(B|KB|MB|GB|KiB|MiB|GiB)?", re.ASCII)
 _SIZE_UNITS = {
     "B": 1,
     "KB": 1_000,
@@ -31,12 +31,12 @@ _SIZE_UNITS = {
 
 
 def yaml_key(field: str) -> str:
-    """The unit is part of the stored field's name, and in YAML part of the value."""
+    """Returns a field's key in YAML. The unit is part of the field's name, but in YAML part of the value."""
     return field.removesuffix("_ms").removesuffix("_bytes")
 
 
 class Secret(str):
-    """Text that never shows in a repr, and so neither in the repr of a Struct that holds it."""
+    """Text that its repr does not show, and neither does the repr of a Struct that holds it."""
 
     __slots__ = ()
 
@@ -45,7 +45,7 @@ class Secret(str):
 
 
 def secrets(value: object) -> Iterator[str]:
-    """Every secret in a configuration; of an address that holds one also the password alone."""
+    """Yields every secret of a configuration; of an address with a password also the password alone."""
     if isinstance(value, Secret):
         yield from secrets_of_text(str(value))
     elif isinstance(value, msgspec.Struct):
@@ -57,13 +57,13 @@ def secrets(value: object) -> Iterator[str]:
 
 
 def duration_ms(value: object) -> int:
-    """`30s`, `250ms`, `2m`, `1h`, `1.5s` or a number of seconds; raises ValueError for anything else."""
-    return round(_amount(value, _DURATION, _DURATION_UNITS_MS, number_unit=1_000))
+    """Reads `30s`, `250ms`, `2m`, `1h`, `1.5s` or a number of seconds. Raises ValueError for anything else."""
+    return round(_amount(value, DURATION, _DURATION_UNITS_MS, number_unit=1_000))
 
 
 def size_bytes(value: object) -> int:
-    """`10MiB`, `512KiB`, `1MB` or a number of bytes; raises ValueError for anything else."""
-    return round(_amount(value, _SIZE, _SIZE_UNITS, number_unit=1))
+    """Reads `10MiB`, `512KiB`, `1MB` or a number of bytes. Raises ValueError for anything else."""
+    return round(_amount(value, SIZE, _SIZE_UNITS, number_unit=1))
 
 
 def _amount(value: object, pattern: re.Pattern[str], units: Mapping[str, int], number_unit: int) -> float:
@@ -78,7 +78,7 @@ def _amount(value: object, pattern: re.Pattern[str], units: Mapping[str, int], n
 
 
 def _secret(value: object) -> Secret:
-    """A line break or a space at its end would make every request fail, or add a header to it."""
+    """Refuses blanks and line breaks: they would make every request fail, or add a header to it. Raises ValueError."""
     if not isinstance(value, str) or not all("!" <= character <= "~" for character in value):
         raise ValueError
     return Secret(value)
@@ -91,7 +91,7 @@ def _given_secret(value: object) -> Secret:
 
 
 def _url(value: object) -> str:
-    """Without its last slash, as paths are appended to it."""
+    """Returns the address without its last slash, as paths are appended to it. Raises ValueError."""
     parts = urlsplit(_secret(value))
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
         raise ValueError
@@ -106,7 +106,7 @@ def _network(value: object) -> str:
     return str(ipaddress.ip_network(value))
 
 
-# Longer than any wait that makes sense, and a sign that milliseconds were written as seconds.
+# A longer wait makes no sense: the number was probably meant as milliseconds.
 _LONGEST_MS = 24 * _DURATION_UNITS_MS["h"]
 _LARGEST = 1_000_000_000
 
@@ -138,7 +138,7 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65_535, description="a port from 1 t
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1, description="a number from 0 to 1")]
 Threshold = Annotated[float, msgspec.Meta(gt=0, le=1, description="a number above 0 and up to 1")]
 Score = Annotated[float, msgspec.Meta(ge=0, le=100, description="a number from 0 to 100")]
-# Shares are divided by it: of less, Lua would make infinity, which is no JSON.
+# Lua divides shares by it: a smaller one could become infinity, which JSON does not have.
 Weight = Annotated[float, msgspec.Meta(ge=0.001, le=_LARGEST, description=f"a number from 0.001 to {_LARGEST}")]
 Amount = Annotated[float, msgspec.Meta(ge=0, le=_LARGEST, description=f"a number from 0 to {_LARGEST}")]
 Factor = Annotated[float, msgspec.Meta(ge=1, le=_LARGEST, description=f"a number from 1 to {_LARGEST}")]
@@ -154,7 +154,7 @@ Network = Annotated[
         extra={"read": _network},
     ),
 ]
-# Both become parts of Redis keys, where a brace would change the Cluster slot and a blank would end a word.
+# Both become parts of Redis keys: a brace would change the Cluster slot, and a blank would end a word.
 Identifier = Annotated[
     str,
     msgspec.Meta(
@@ -169,7 +169,7 @@ Name = Annotated[
         description="1 to 256 letters, digits or any of . _ : / @ -",
     ),
 ]
-# Not what Lua takes for a number.
+# A region must not look like a number to Lua.
 Region = Annotated[
     str,
     msgspec.Meta(

@@ -1,4 +1,4 @@
-"""What a configuration allows that its operator may not want: said by `pllm check` and at start, and not refused."""
+"""Finds settings that are allowed but that an operator may not want. `pllm check` and the start report them."""
 
 from collections.abc import Iterator
 
@@ -9,12 +9,13 @@ from gateway.configuration.yaml_source import Problem
 
 
 def warnings(settings: Settings) -> Iterator[Problem]:
+    """Yields warnings with the paths of their settings."""
     auth = settings.auth
     if auth.admin == "local":
         yield Problem(
             "auth.admin",
-            "every program on this machine administers without a key; so does every caller of a proxy on it that adds "
-            "no header of its own. Set auth.admin_key instead",
+            "every program on this machine can administer without a key, and so can every caller of a proxy on it that "
+            "adds no header of its own. Set auth.admin_key instead",
         )
     server = settings.server
     if is_loopback(server.host):
@@ -23,21 +24,21 @@ def warnings(settings: Settings) -> Iterator[Problem]:
     if is_shown and not is_loopback(server.host):
         yield Problem(
             "server.metrics_port",
-            "without it, and without an admin key, /metrics shows every caller the tenants and what they spend",
+            "without it and without an admin key, /metrics shows the tenants and their spending to every caller",
         )
     if settings.router.fallbacks_within_key:
         yield from _chains_cut_short(settings)
 
 
 def _chains_cut_short(settings: Settings) -> Iterator[Problem]:
-    """Fallbacks that a key's list of models leaves out, which nothing else shows before an outage."""
+    """Yields fallbacks that a key's list of models excludes. Nothing else shows them before an outage."""
     router = settings.router
     chains = (router.fallbacks, router.context_window_fallbacks, router.content_policy_fallbacks)
     for index, entry in enumerate(settings.auth.keys):
         own = {router.aliases.get(name, name) for name in entry.models}
-        targets = {name: None for each in chains for model in own for name in each.get(model, ()) if name not in own}
+        targets = {name: None for chain in chains for model in own for name in chain.get(model, ()) if name not in own}
         if targets:
             yield Problem(
                 f"auth.keys[{index}].models",
-                f"no fallback leads this key to {', '.join(targets)}, as router.fallbacks_within_key keeps to the list",
+                f"no fallback leads this key to {', '.join(targets)}: router.fallbacks_within_key keeps to the list",
             )

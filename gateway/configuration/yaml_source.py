@@ -1,7 +1,7 @@
-"""YAML text to plain values: duplicate keys refused, `${VAR}` replaced, every problem with its path.
+"""Reads YAML into plain values: refuses duplicate keys, replaces `${VAR}`, and reports every problem with its path.
 
-Variables are replaced after parsing and in values only, so what a variable holds can fill a value
-but never add a key, a list item or a comment.
+Variables are replaced after parsing and in values only, so their text can fill a value but never add a key, a list item
+or a comment.
 """
 
 import contextlib
@@ -14,27 +14,27 @@ import msgspec
 import yaml
 from yaml.constructor import SafeConstructor
 
-# `${NAME}` or `${NAME:-default}`; a `${` that begins neither matches with an empty name and is refused.
+# `${NAME}` or `${NAME:-default}`; any other `${` matches without a name and is refused.
 _VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
 
-# PyYAML quotes tags and aliases of the text in its complaints, and an unquoted secret may look like one.
+# PyYAML quotes tags and aliases of the text in its messages, and an unquoted secret may look like one.
 _QUOTED_TEXT = re.compile(r"""(['"])(?!<)\S{2,}?\1""")
 
-# The configuration needs six levels; far more would only exhaust the stack.
+# The configuration needs six levels; many more would exhaust the stack.
 _DEEPEST = 32
-_BYTES_MOST = 4 << 20  # four times as much as ten thousand deployments take
+_BYTES_MOST = 4 << 20  # four times the size of ten thousand deployments
 _NODES_MOST = 100_000  # ten thousand deployments; a few lines of anchors can stand for billions
 
-# Where libyaml and PyYAML's own parser do not read the same.
+# Characters that libyaml and PyYAML's own parser read differently.
 _READ_DIFFERENTLY = re.compile("[\t!?\x85\u2028\u2029\ufeff]|[|>][-+0-9]*#")
 
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One mistake of a configuration; `path` is empty when it concerns the whole text."""
+    """One mistake of a configuration."""
 
-    path: str
+    path: str  # of the setting; empty for the whole text
     message: str
 
     def __str__(self) -> str:
@@ -42,9 +42,9 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """A parsed document of dicts, lists and scalars; None if the text is empty or could not be parsed."""
+    """A parsed text and its problems."""
 
-    document: object
+    document: object  # of dicts, lists and scalars; None if the text is empty or could not be parsed
     problems: tuple[Problem, ...]
 
 
@@ -57,7 +57,7 @@ def item_path(path: str, index: int) -> str:
 
 
 def text_of(path: Path) -> str | Problem:
-    """What the file holds, byte for byte."""
+    """Returns the text of a file, byte for byte."""
     try:
         with path.open("rb") as file:
             data = file.read(_BYTES_MOST + 1)
@@ -71,13 +71,14 @@ def text_of(path: Path) -> str | Problem:
 
 
 def read(text: str, environment: Mapping[str, str]) -> Source:
+    """Reads one of our configurations."""
     problems: list[Problem] = []
     document = _parse(text, problems)
     return Source(_resolve(document, "", environment, problems), tuple(problems))
 
 
 def plain(text: str) -> Source:
-    """Without replacing variables: of a file that is not ours."""
+    """Reads the configuration of another program: its variables are not replaced."""
     problems: list[Problem] = []
     document = _parse(text, problems)
     return Source(document, tuple(problems))
@@ -89,7 +90,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def written(document: object) -> str:
-    """YAML, in ASCII and without anchors, whose keys stay in order."""
+    """Returns YAML in ASCII, without anchors, with its keys in order."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=110)
 
 
@@ -108,15 +109,15 @@ def _parse(text: str, problems: list[Problem]) -> object:
         problems.append(Problem(_position(error), f"not valid YAML: {_complaint(error)}"))
     except RecursionError:
         problems.append(Problem("", "not valid YAML: nested too deeply"))
-    # A tag such as !!int on text that is no number leaves PyYAML's constructors as any of these.
+    # PyYAML's constructors raise any of these for a tag such as !!int on text that is not a number.
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError):
         problems.append(Problem("", "not valid YAML: a character or a value that YAML does not allow"))
     return None
 
 
 def _root(text: str) -> yaml.Node | None:
-    """By libyaml where PyYAML was built with it: much faster, so that a reload holds no request up. It nests
-    calls without a bound, so depth is looked at first; and what it refuses is read again for PyYAML's own words.
+    """Parses with libyaml if PyYAML was built with it: much faster, so that a reload delays no request. It nests calls
+    without a bound, so the depth is checked first. A text that it refuses is parsed again for PyYAML's message.
     """
     fast = getattr(yaml, "CSafeLoader", None)
     if fast is not None and not _READ_DIFFERENTLY.search(text):
@@ -140,12 +141,12 @@ def _position(error: yaml.MarkedYAMLError) -> str:
 
 
 def _complaint(error: yaml.MarkedYAMLError) -> str:
-    """Without the source line that PyYAML would print: it may hold a secret."""
+    """Returns PyYAML's message without the source line, which may hold a secret."""
     return _QUOTED_TEXT.sub("…", str(error.problem or error.context))
 
 
 def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
-    """How many values the document has with every alias written out, without writing them out."""
+    """Counts the values of the document as if every alias were written out."""
     if id(node) not in sizes:
         sizes[id(node)] = 1  # an anchor inside itself counts once here, and is refused afterwards
         children: list[yaml.Node] = []
@@ -158,7 +159,7 @@ def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
 
 
 def _is_tree(node: yaml.Node, path: str, ancestors: tuple[int, ...], problems: list[Problem]) -> bool:
-    """False when an anchor holds itself. Also reports keys given twice, which PyYAML lets pass."""
+    """Returns False if an anchor contains itself. Also reports duplicate keys, which PyYAML accepts."""
     if id(node) in ancestors or len(ancestors) > _DEEPEST:
         problems.append(Problem(path, "nested too deeply, or an anchor that contains itself"))
         return False
@@ -173,7 +174,7 @@ def _is_tree(node: yaml.Node, path: str, ancestors: tuple[int, ...], problems: l
 
 
 def _pairs(node: yaml.MappingNode, path: str, problems: list[Problem]) -> list[tuple[str, yaml.Node]]:
-    """The children with their paths; those of a merged mapping keep its path and may be overridden."""
+    """Returns the children with their paths; a merged mapping has the path of its holder and may be overridden."""
     lines: dict[str, int] = {}
     pairs = []
     for key, child in node.value:
@@ -203,12 +204,12 @@ def _resolve(value: object, path: str, environment: Mapping[str, str], problems:
 
 
 def _resolve_text(text: str, path: str, environment: Mapping[str, str], problems: list[Problem]) -> str:
-    """As in a shell, `:-` also replaces a variable that is set but empty."""
+    """Replaces variables. As in a shell, `:-` also replaces a variable that is set but empty."""
 
     def replacement(match: re.Match[str]) -> str:
         name, default = match.group(1), match.group(2)
         if name is None:
-            problems.append(Problem(path, "${ must begin ${VAR} or ${VAR:-default}"))
+            problems.append(Problem(path, "${ must be part of ${VAR} or ${VAR:-default}"))
             return ""
         if default is not None:
             return environment.get(name) or default

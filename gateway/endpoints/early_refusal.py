@@ -1,5 +1,5 @@
-"""Sheds a request before it costs a task, a stream or a call of the store: from its bytes alone, while it is known that
-load of its priority is shed. Everything unusual about a request is left to the way that all requests take.
+"""Sheds a request before it costs a task, a stream or a call of the store: from its bytes alone, while requests of its
+priority are known to be shed. Any unusual request takes the ordinary path.
 """
 
 import time
@@ -8,9 +8,8 @@ from collections.abc import Callable
 import httptools
 import msgspec
 
-from gateway.configuration.settings import Settings
 from gateway.endpoints.error_forms import error_body
-from gateway.endpoints.reception import Reception
+from gateway.endpoints.services import Services
 from gateway.errors import GatewayError
 from gateway.http.asgi_messages import NO_STORE, Header, find
 from gateway.http.byte_bounds import HEAD_MOST
@@ -18,28 +17,25 @@ from gateway.http.error_bodies import headers_of
 from gateway.http.http_text import Address, date_line, status_line
 from gateway.http.request_head import InvalidHead, checked_head
 from gateway.request.calls import Kind
-from gateway.routing.dispatch import Dispatcher
 from gateway.routing.final_errors import rejected
-from gateway.routing.recent_shedding import ShedMemory
-from gateway.routing.tracing import Tracer
-from gateway.telemetry.request_counters import ClientRetries, RequestCounters
-from gateway.telemetry.request_log import RequestLine, RequestLog
+from gateway.routing.recent_shedding import RecentShedding
+from gateway.telemetry.request_log import RequestLine
 from shared_state.records import Rejection
 
 _KINDS = {f"/v1{kind.value}".encode(): kind for kind in Kind}
 _UNUSUAL = frozenset({b"expect", b"upgrade"})
-NAMED = b"request-id: %b\r\n"  # where Anthropic's clients look for it
+REQUEST_ID = b"request-id: %b\r\n"  # where Anthropic's clients expect it
 
 
 class _Template(msgspec.Struct, frozen=True):
-    """The answer to an error, but for id and date."""
+    """The whole response to an error, except its request id and date."""
 
     text: bytes
     error: GatewayError
 
 
 class _Collector:
-    """The one request in some bytes."""
+    """Collects the parts of the single request in some bytes."""
 
     def __init__(self) -> None:
         self.begin()
@@ -62,7 +58,7 @@ class _Collector:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.is_head_read:
-            return  # a trailer is no header
+            return  # a trailer is not a header
         name = name.lower()
         if name in _UNUSUAL or (name == b"connection" and value.lower() != b"keep-alive"):
             self.is_unusual = True
@@ -76,30 +72,25 @@ class _Collector:
 
 
 class EarlyRefusal:
-    """Called with what a connection received between two requests; the answer is complete, None when it has none."""
+    """Called with the bytes that a connection received between two requests; returns the whole response, or None for a
+    request that has to take the ordinary path.
+    """
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
-        reception: Reception,
-        shed: ShedMemory,
-        settings: Settings,
-        replica: str,
-        measures: RequestCounters,
-        retries: ClientRetries,
-        tracer: Tracer,
-        log: RequestLog,
+        services: Services,
+        recent_shedding: RecentShedding,
         now: Callable[[], float],
     ) -> None:
-        self._tracer = tracer
-        self._log = log
-        self._dispatcher = dispatcher
-        self._shed = shed
-        self._reception = reception
-        self._max_body = settings.server.max_body_bytes
-        self._replica = replica.encode()
-        self._measures = measures
-        self._retries = retries
+        self._tracer = services.tracer
+        self._log = services.log
+        self._dispatcher = services.dispatcher
+        self._shedding = recent_shedding
+        self._reception = services.reception
+        self._max_body = services.settings.server.max_body_bytes
+        self._replica = services.replica.encode()
+        self._counters = services.counters
+        self._client_retries = services.client_retries
         self._now = now
         self._collector = _Collector()
         self._parser = httptools.HttpRequestParser(self._collector)
@@ -107,7 +98,7 @@ class EarlyRefusal:
         self._templates_of: tuple[Rejection, str] | None = None
 
     def __call__(self, data: bytes, client: Address) -> bytes | None:
-        if not self._shed.is_shedding(self._now()):
+        if not self._shedding.is_shedding(self._now()):
             return None
         started = time.perf_counter()
         if not self._is_whole(data):
@@ -122,7 +113,7 @@ class EarlyRefusal:
             return None
 
     def _is_whole(self, data: bytes) -> bool:
-        """One POST of the usual form and no byte more."""
+        """Returns whether the bytes are one POST of the usual form, and no byte more."""
         collector, parser = self._collector, self._parser
         collector.begin()
         try:
@@ -138,18 +129,18 @@ class EarlyRefusal:
         return False
 
     def _refusal(self, kind: Kind, started: float, client: Address) -> bytes | None:
-        """Raises GatewayError for what is refused on other grounds."""
+        """Raises GatewayError for a request that is refused for another reason."""
         now, headers = self._now(), self._collector.headers
         tenant = self._reception.known(headers)
         self._reception.deadline(headers, now)
-        asked = self._reception.asked(kind, headers, self._collector.body, tenant)
-        call, route, priority = asked.call, asked.route, asked.priority
-        rejection = self._shed.told(priority, now)
-        if rejection is None or (route.queue and not self._shed.saturated(priority)):
+        parsed = self._reception.parse_inline(kind, headers, self._collector.body, tenant)
+        call, route, priority = parsed.call, parsed.route, parsed.priority
+        rejection = self._shedding.rejection(priority, now)
+        if rejection is None or (route.queue and not self._shedding.saturated(priority)):
             return None
-        self._retries.see(find(headers, b"x-stainless-retry-count"))
+        self._client_retries.see(find(headers, b"x-stainless-retry-count"))
         template, request_id = self._template(kind, rejection), self._reception.request_id()
-        self._measures.failed(template.error, priority)
+        self._counters.failed(template.error, priority)
         trace = self._tracer.begin(kind, headers, request_id)
         line = RequestLine(
             method="POST",
@@ -163,19 +154,19 @@ class EarlyRefusal:
             stream=call.is_stream,
         )
         line.failed(template.error)
-        trace.asked(call, tenant, priority)
+        trace.parsed(call, tenant, priority)
         trace.begin_route(self._dispatcher.strategy)
         trace.decided(rejection, (), 1)
         trace.end_route(line.error or "")
         trace.end(line.status, line.error or "")
         self._log.write(line, started)
-        named = NAMED % request_id if kind is Kind.MESSAGE else b""
-        return template.text % (request_id, named, date_line(int(time.time())))
+        repeated_id = REQUEST_ID % request_id if kind is Kind.MESSAGE else b""
+        return template.text % (request_id, repeated_id, date_line(int(time.time())))
 
     def _template(self, kind: Kind, rejection: Rejection) -> _Template:
-        drawn = (rejection, self._dispatcher.state)
-        if self._templates_of != drawn:
-            self._templates, self._templates_of = {}, drawn
+        source = (rejection, self._dispatcher.state)
+        if self._templates_of != source:
+            self._templates, self._templates_of = {}, source
         template = self._templates.get(kind)
         if template is None:
             template = self._templates[kind] = self._rendered(kind, rejected(rejection, (), ()))

@@ -1,4 +1,4 @@
-"""Errors in the form that each kind of call has for them."""
+"""Renders errors in the dialect of each kind of call."""
 
 import msgspec
 from starlette.requests import Request
@@ -12,8 +12,10 @@ _MESSAGES = f"/v1{Kind.MESSAGE.value}"
 
 
 def rendered(request: Request, error: GatewayError, headers: dict[str, str] | None = None) -> Response:
-    """Anthropic's clients know more endpoints under this path than there are here."""
-    path: str = request.scope["path"]  # request.url takes the Host header along, and breaks on some
+    """Returns the response to an error. Paths below /v1/messages get Anthropic's dialect, unknown ones as well: its
+    clients call more endpoints there than the gateway has.
+    """
+    path: str = request.scope["path"]  # request.url is built from the Host header, and raises for some
     is_message = f"{path}/".startswith(f"{_MESSAGES}/")
     body = error_body(Kind.MESSAGE if is_message else Kind.CHAT, error)
     response = Response(body, status_code=error.status, headers=headers)
@@ -22,17 +24,17 @@ def rendered(request: Request, error: GatewayError, headers: dict[str, str] | No
 
 
 def error_body(kind: Kind, error: GatewayError) -> bytes:
-    """In the dialect of the caller."""
+    """Returns the body in the dialect of the call."""
     return message_body_of(error) if kind is Kind.MESSAGE else body_of(error)
 
 
 def error_status(kind: Kind, error: GatewayError) -> int:
-    """In the dialect of the caller: Anthropic has a status of its own for a provider that is overloaded."""
+    """Returns the status in the dialect of the call: Anthropic has its own status for an overloaded provider."""
     return error.message_status or error.status if kind is Kind.MESSAGE else error.status
 
 
 def error_event(kind: Kind, error: GatewayError, sequence_number: int = 0) -> bytes:
-    """The last event of a stream that broke; ``sequence_number``: of an event of a response."""
+    """Returns the last event of a broken stream. ``sequence_number``: for the dialect of responses."""
     match kind:
         case Kind.MESSAGE:
             return b"event: error\ndata: %b\n\n" % message_body_of(error)

@@ -1,5 +1,5 @@
-"""Server-sent events for as long as somebody reads them. A client that leaves, or that takes nothing for a while, ends
-the stream, and what it held is given back.
+"""Server-sent events for as long as a client reads them. A client that disconnects, or reads nothing for a while, ends
+the stream, which then releases its resources.
 """
 
 import asyncio
@@ -9,17 +9,17 @@ from collections.abc import AsyncGenerator, Callable
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-TAKE_MOST_S = 30.0  # that a client may leave a chunk unread
+TAKE_MOST_S = 30.0  # for a client to read a chunk
 
 
 def event(kind: str, data: bytes, event_id: str = "") -> bytes:
-    """``data`` is JSON, so it has no line breaks."""
+    """Returns one event. ``data``: JSON, so it has no line breaks."""
     name = f"id: {event_id}\n" if event_id else ""
     return f"{name}event: {kind}\ndata: ".encode() + data + b"\n\n"
 
 
 class EventStream(Response):
-    """``close`` is called at the end, however that comes, also when nothing was sent."""
+    """A response that streams ``chunks``. ``close`` is called at the end in every case, even when nothing was sent."""
 
     media_type = "text/event-stream"
 

@@ -1,20 +1,19 @@
-"""The endpoints that are asked for answers. Plain ASGI callables: each owns the permit until the last byte is sent and
-sees the client leave in every phase.
+"""The endpoints that return a model's answers. Plain ASGI callables: each holds the permit until the last byte is sent
+and notices in every phase that the client disconnects.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
 from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.configuration.settings import Settings
-from gateway.endpoints.error_forms import error_body, error_event, error_status
+from gateway.endpoints.error_forms import error_event, error_status
+from gateway.endpoints.http_exchange import HttpExchange
 from gateway.endpoints.pings import MESSAGE_PING, PING, Pings
-from gateway.endpoints.reception import Reception
+from gateway.endpoints.services import Services
 from gateway.errors import (
     GatewayError,
     RequestTimedOut,
@@ -22,20 +21,15 @@ from gateway.errors import (
     UpstreamFailed,
     without_frames,
 )
-from gateway.http.asgi_messages import NO_STORE, ClientGone, Header, find, read_body, send_error, send_whole
-from gateway.request.auth import Tenant
-from gateway.request.body_memory import HeldBody
-from gateway.request.calls import Call, Kind
-from gateway.request.in_flight import Flight
+from gateway.http.asgi_messages import NO_STORE, ClientGone, Header, find, read_body, send_whole
+from gateway.request.calls import Kind
 from gateway.request.interrupt import Cause, Interrupt
 from gateway.routing.answer import Answer
+from gateway.routing.client_request import ClientRequest
 from gateway.routing.deadline import Deadline
-from gateway.routing.dispatch import Dispatcher
 from gateway.routing.final_errors import refused
 from gateway.routing.rate_limit_headers import rate_headers
-from gateway.routing.tracing import Trace, Tracer
-from gateway.telemetry.request_counters import ClientRetries, RequestCounters
-from gateway.telemetry.request_log import GONE, RequestLine, RequestLog
+from gateway.telemetry.request_log import GONE, RequestLine
 
 _log = logging.getLogger("pllm.inference")
 
@@ -45,174 +39,149 @@ THINKING_PING_S = 15.0  # half of the shortest idle timeout that load balancers 
 
 
 class Inference:
-    """POST /v1/chat/completions, /v1/messages and their kin: one object for each kind of call."""
+    """POST /v1/chat/completions, /v1/messages and the like: one object for each kind of call."""
 
-    def __init__(
-        self,
-        kind: Kind,
-        dispatcher: Dispatcher,
-        reception: Reception,
-        settings: Settings,
-        replica: str,
-        flight: Flight,
-        retries: ClientRetries,
-        measures: RequestCounters,
-        tracer: Tracer,
-        log: RequestLog,
-    ) -> None:
+    def __init__(self, kind: Kind, services: Services) -> None:
         self._kind = kind
         self._path = f"/v1{kind.value}"
-        self._tracer = tracer
-        self._log = log
-        self._measures = measures
-        self._retries = retries
-        self._dispatcher = dispatcher
-        self._reception = reception
-        self._max_body = settings.server.max_body_bytes
-        self._ping_s = (settings.server.ping_interval_ms or 0) / 1000
+        self._tracer = services.tracer
+        self._log = services.log
+        self._counters = services.counters
+        self._client_retries = services.client_retries
+        self._dispatcher = services.dispatcher
+        self._reception = services.reception
+        self._in_flight = services.in_flight
+        server = services.settings.server
+        self._max_body = server.max_body_bytes
+        self._ping_s = (server.ping_interval_ms or 0) / 1000
         self._thinking_ping_s = self._ping_s or THINKING_PING_S
         self._ping = MESSAGE_PING if kind is Kind.MESSAGE else PING
-        self._replica: Header = (b"x-pllm-replica", replica.encode())
-        self._flight = flight
+        self._replica: Header = (b"x-pllm-replica", services.replica.encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = time.perf_counter()
-        request_id = self._reception.request_id()
-        headers: list[Header] = [(b"x-request-id", request_id), self._replica, NO_STORE]
-        if self._kind is Kind.MESSAGE:
-            headers.append((b"request-id", request_id))  # where Anthropic's clients look for it
-        interrupt = Interrupt()
-        trace = self._tracer.begin(self._kind, scope["headers"], request_id)
-        line = RequestLine(method="POST", path=self._path, request_id=request_id.decode(), trace_id=trace.id)
-        line.client = self._reception.visitors.address(scope)
-        held = self._reception.held_body()
-        self._flight.begin()
+        http = self._begin(scope, receive, send)
+        interrupt, line = http.interrupt, http.line
+        self._in_flight.begin()
         try:
             try:
-                await self._serve(scope, receive, send, headers, interrupt, started, trace, line, held)
+                await self._serve(http)
             except GatewayError as error:
-                self._measures.failed(error, line.priority)
+                self._counters.failed(error, line.priority)
                 line.failed(error)
                 line.status = error_status(self._kind, error)
-                await send_error(send, error, error_status(self._kind, error), error_body(self._kind, error), headers)
+                await http.send_error(error)
                 without_frames(error)
         except ClientGone:
-            self._left(line)
+            self._note_disconnect(line)
         except asyncio.CancelledError:
-            self._left(line)
+            self._note_disconnect(line)
             if not any(interrupt.take(cause) for cause in Cause):
                 raise
         except Exception:
-            # Outermost: no framework stands above a hot endpoint to turn a defect into an answer.
+            # Outermost: a hot endpoint has no framework above it that turns a defect into an answer.
             _log.exception("defect while serving a request")
             defect = GatewayError("An internal error occurred.")
             line.failed(defect)
-            await send_error(send, defect, error_status(self._kind, defect), error_body(self._kind, defect), headers)
+            await http.send_error(defect)
         finally:
             interrupt.close()
-            held.release()
-            self._flight.end()
-            trace.end(line.status, line.error or "")
-            self._log.write(line, started)
+            http.held_body.release()
+            self._in_flight.end()
+            http.trace.end(line.status, line.error or "")
+            self._log.write(line, http.started_s)
 
-    def _left(self, line: RequestLine) -> None:
+    def _begin(self, scope: Scope, receive: Receive, send: Send) -> HttpExchange:
+        started_s = time.perf_counter()
+        request_id = self._reception.request_id()
+        headers: list[Header] = [(b"x-request-id", request_id), self._replica, NO_STORE]
+        if self._kind is Kind.MESSAGE:
+            headers.append((b"request-id", request_id))  # where Anthropic's clients expect it
+        trace = self._tracer.begin(self._kind, scope["headers"], request_id)
+        line = RequestLine(method="POST", path=self._path, request_id=request_id.decode(), trace_id=trace.id)
+        line.client = self._reception.visitors.address(scope)
+        held_body = self._reception.held_body()
+        return HttpExchange(self._kind, scope, receive, send, headers, started_s, Interrupt(), trace, line, held_body)
+
+    def _note_disconnect(self, line: RequestLine) -> None:
         line.error = GONE
         if line.model and not line.outcome and not line.status:
-            self._measures.left(line.model, line.priority)
+            self._counters.left(line.model, line.priority)
 
-    async def _serve(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        headers: list[Header],
-        interrupt: Interrupt,
-        started: float,
-        trace: Trace,
-        line: RequestLine,
-        held: HeldBody,
-    ) -> None:
-        told: list[Header] = scope["headers"]
-        tenant = self._reception.tenant(scope)
+    async def _serve(self, http: HttpExchange) -> None:
+        request_headers: list[Header] = http.scope["headers"]
+        interrupt, trace, line = http.interrupt, http.trace, http.line
+        tenant = self._reception.tenant(http.scope)
         line.tenant = tenant.name
-        deadline = self._reception.deadline(told, interrupt.time())
-        body = await self._body(scope, receive, interrupt, deadline, partial(held.add, tenant.name))
-        self._retries.see(find(told, b"x-stainless-retry-count"))
-        request = await self._reception.read(self._kind, told, body, tenant)
-        call, route, priority = request.call, request.route, request.priority
+        deadline = self._reception.deadline(request_headers, interrupt.time())
+        body = await self._body(http, deadline, tenant.name)
+        self._client_retries.see(find(request_headers, b"x-stainless-retry-count"))
+        parsed = await self._reception.parse(self._kind, request_headers, body, tenant)
+        call, route, priority = parsed.call, parsed.route, parsed.priority
         line.model, line.stream, line.priority = route.model, call.is_stream, priority
-        trace.asked(call, tenant, priority)
-        interrupt.watch_disconnect(receive)
-        pings = Pings(send, [*headers, *STREAM_HEADERS], self._ping_s if call.is_stream else 0)
+        trace.parsed(call, tenant, priority)
+        interrupt.watch_disconnect(http.receive)
+        pings = Pings(http.send, [*http.headers, *STREAM_HEADERS], self._ping_s if call.is_stream else 0)
+        request = ClientRequest(call, tenant, priority, deadline, interrupt, trace)
         try:
             with pings:
-                answer = await self._dispatcher.answer(call, route, tenant, priority, deadline, interrupt, trace)
+                answer = await self._dispatcher.answer(request, route)
         except GatewayError as error:
             await pings.ended()
             if not pings.has_begun:
                 if not isinstance(error, StateLost):
-                    headers.append((b"x-pllm-state", self._dispatcher.state.encode()))
+                    http.headers.append((b"x-pllm-state", self._dispatcher.state.encode()))
                 raise
-            self._measures.failed(error, priority)
+            self._counters.failed(error, priority)
             line.failed(error)
             line.status = 200
-            await send({"type": "http.response.body", "body": error_event(self._kind, error)})
+            await http.end_with(error)
             without_frames(error)
             return
-        overhead_s = time.perf_counter() - started - answer.upstream_s
+        overhead_s = time.perf_counter() - http.started_s - answer.upstream_s
         try:
             line.overhead_ms = round(overhead_s * 1000, 2)
-            await self._give(send, answer, call, line, tenant, headers, pings, interrupt, overhead_s)
+            await self._send_answer(http, request, answer, pings, overhead_s)
         finally:
             line.served(answer)
-            took_s = time.perf_counter() - started
-            seen = trace.id if trace.is_recording else ""
-            self._measures.served(answer, route.model, priority, call.is_stream, took_s, overhead_s, seen)
+            took_s = time.perf_counter() - http.started_s
+            trace_id = trace.id if trace.is_recording else ""
+            self._counters.served(answer, route.model, priority, call.is_stream, took_s, overhead_s, trace_id)
 
-    async def _give(
-        self,
-        send: Send,
-        answer: Answer,
-        call: Call,
-        line: RequestLine,
-        tenant: Tenant,
-        headers: list[Header],
-        pings: Pings,
-        interrupt: Interrupt,
-        overhead_s: float,
+    async def _send_answer(
+        self, http: HttpExchange, request: ClientRequest, answer: Answer, pings: Pings, overhead_s: float
     ) -> None:
-        """The answer in hand to its client, whole or as a stream."""
+        """Sends the answer in hand to its client, whole or as a stream."""
+        send, headers, line = http.send, http.headers, http.line
         async with answer:
             await pings.ended()
-            headers += _route_headers(answer, line.model, overhead_s) + rate_headers(tenant.limits, answer.used)
+            headers += _route_headers(answer, line.model, overhead_s) + rate_headers(request.tenant.limits, answer.used)
             if not answer.exchange.is_passed_on:
                 fault = refused(answer.candidate, answer.exchange, answer.has_tried_all)
                 line.failed(fault)
                 if pings.has_begun:
-                    await send({"type": "http.response.body", "body": error_event(self._kind, fault)})
+                    await http.end_with(fault)
                 else:
-                    await send_error(
-                        send, fault, error_status(self._kind, fault), error_body(self._kind, fault), headers
-                    )
-            elif call.is_stream:
+                    await http.send_error(fault)
+            elif request.call.is_stream:
                 if not pings.has_begun:
                     headers += [(b"content-type", answer.exchange.content_type), *STREAM_HEADERS]
                     await send({"type": "http.response.start", "status": 200, "headers": headers})
                 line.status = 200
-                await self._send_stream(send, answer, interrupt, line)
+                await self._send_stream(http, answer)
             else:
                 headers.append((b"content-type", answer.exchange.content_type))
-                interrupt.set_deadline(interrupt.time() + TAKE_MOST_S)
+                http.interrupt.set_deadline(http.interrupt.time() + TAKE_MOST_S)
                 line.status = 200
                 await send_whole(send, 200, headers, answer.exchange.body)
 
-    async def _body(
-        self, scope: Scope, receive: Receive, interrupt: Interrupt, deadline: Deadline, hold: Callable[[int], object]
-    ) -> bytes:
-        """A client that never finishes its body has the time of the whole request. Raises RequestTimedOut."""
+    async def _body(self, http: HttpExchange, deadline: Deadline, tenant: str) -> bytes:
+        """Reads the body. A client that never finishes it has the time of the whole request. Raises RequestTimedOut,
+        RequestTooLarge, ReplicaFault.
+        """
+        interrupt = http.interrupt
         interrupt.set_deadline(deadline.at)
         try:
-            return await read_body(scope, receive, self._max_body, hold)
+            return await read_body(http.scope, http.receive, self._max_body, partial(http.held_body.add, tenant))
         except asyncio.CancelledError:
             if not interrupt.take(Cause.DEADLINE):
                 raise
@@ -220,10 +189,11 @@ class Inference:
         finally:
             interrupt.clear_deadline()
 
-    async def _send_stream(self, send: Send, answer: Answer, interrupt: Interrupt, line: RequestLine) -> None:
-        """Chunk by chunk. What breaks after the first one ends in one error event without `[DONE]`."""
+    async def _send_stream(self, http: HttpExchange, answer: Answer) -> None:
+        """Sends the answer chunk by chunk. A failure after the first chunk ends in one error event without `[DONE]`."""
+        send, interrupt, line = http.send, http.interrupt, http.line
         try:
-            gaps, before = self._measures.gap(answer.candidate.deployment.id), 0.0
+            gaps, before = self._counters.gap(answer.candidate.deployment.id), 0.0
             sent, is_translated = time.perf_counter(), answer.exchange.is_translated
             async with contextlib.aclosing(answer.chunks()) as chunks:
                 async for chunk in chunks:
@@ -233,7 +203,7 @@ class Inference:
                     before = now
                     # Half of the interval, or a provider's signs just before it would double the client's silence.
                     if not chunk and is_translated and now - sent >= self._thinking_ping_s / 2:
-                        chunk = self._ping  # the model thinks, and the translation has no words for it
+                        chunk = self._ping  # the model thinks, and the client's dialect has no event for that
                     if chunk:
                         sent = now
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -251,7 +221,7 @@ class Inference:
                 raise
             line.error = late.code
             if not interrupt.is_waiting:
-                raise ClientGone from None  # it reads too slowly to be told
+                raise ClientGone from None  # it reads too slowly to get the error as well
             last = error_event(self._kind, late, answer.sequence_number)
         except Exception:
             _log.exception("defect while sending a stream")

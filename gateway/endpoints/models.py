@@ -1,4 +1,4 @@
-"""GET /v1/models and /v1/models/{id}, in OpenAI's words."""
+"""GET /v1/models and /v1/models/{id}, in OpenAI's format."""
 
 import msgspec
 from starlette.requests import Request
@@ -10,7 +10,7 @@ from gateway.routing.catalog import Catalog
 
 
 class Models:
-    """GET /v1/models and /v1/models/{id}: the names this key may ask for."""
+    """Lists the names of models that the caller's key may use."""
 
     def __init__(self, catalog: Catalog, reception: Reception, created: int) -> None:
         self._catalog = catalog

@@ -1,5 +1,5 @@
-"""`: ping` comments while a client waits for the first event of a stream, so that proxies between know it lives. The
-first one commits the status: what fails after it can only be told in the stream.
+"""`: ping` comments while a client waits for the first event of a stream, so that proxies keep the connection. The
+first one commits the status: a later error can only be an event of the stream.
 """
 
 import asyncio
@@ -11,13 +11,14 @@ from gateway.http.asgi_messages import Header
 from shared_state.background import once
 
 PING = b": ping\n\n"
-MESSAGE_PING = b'event: ping\ndata: {"type": "ping"}\n\n'  # as Anthropic's own streams have it
+MESSAGE_PING = b'event: ping\ndata: {"type": "ping"}\n\n'  # as in Anthropic's own streams
 
 
 class Pings:
-    """Sent from the entering to the leaving of the `with`. ``has_begun``: the answer's head has gone out.
+    """Sends pings within the `with` block.
 
-    Leaving does not wait: whoever leaves with an answer has nobody yet to settle it. ``ended`` does, when somebody has.
+    Leaving the block does not wait for the last ping: no one would settle an answer that arrives meanwhile. ``ended``
+    waits, once the answer is in safe hands.
     """
 
     def __init__(self, send: Send, headers: list[Header], interval_s: float) -> None:
@@ -25,7 +26,7 @@ class Pings:
         self._headers = headers
         self._interval_s = interval_s
         self._task: asyncio.Task[None] | None = None
-        self.has_begun = False
+        self.has_begun = False  # the response's status and headers have been sent
 
     def __enter__(self) -> "Pings":
         if self._interval_s:
@@ -39,7 +40,7 @@ class Pings:
             self._task.cancel()
 
     async def ended(self) -> None:
-        """The last ping has been sent, whole."""
+        """Returns when the last ping has been sent as a whole."""
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 

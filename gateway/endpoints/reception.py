@@ -1,5 +1,5 @@
-"""A request from its headers and its body: who asks, until when, for what. One way for those that are served and those
-that are shed from their bytes.
+"""Reads a request's headers and body: its tenant, its deadline, its model. Both the requests that are served and those
+that are shed from their bytes pass here.
 """
 
 import random
@@ -19,19 +19,19 @@ from gateway.request.calls import Call, Kind, edition_of, parse
 from gateway.request.off_loop import off_loop
 from gateway.request.same_origin import foreign_call
 from gateway.request.token_bounds import MESSAGES_MOST
-from gateway.routing.course import Route
 from gateway.routing.deadline import Deadline
 from gateway.routing.dispatch import Dispatcher
+from gateway.routing.routing_state import Route
 
 _LEVELS = {name.encode(): level for name, level in PRIORITY_LEVELS.items()}
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """``priority``: 0 critical to 100 bulk."""
+class ParsedRequest(msgspec.Struct, frozen=True):
+    """A call with the decisions that its headers and its tenant's key settle."""
 
     call: Call
     route: Route
-    priority: int
+    priority: int  # 0 critical to 100 bulk
 
 
 def authenticate(authenticator: Authenticator, headers: list[Header]) -> Tenant:
@@ -45,33 +45,35 @@ def authenticate(authenticator: Authenticator, headers: list[Header]) -> Tenant:
 
 
 def priority_of(headers: list[Header], tenant: Tenant) -> int:
-    """0 critical to 100 bulk. A request may lower its tenant's priority, never raise it. Raises InvalidRequest."""
-    asked = find(headers, b"x-pllm-priority")
-    if asked is None:
+    """Returns 0 (critical) to 100 (bulk). A request may lower its tenant's priority, never raise it. Raises
+    InvalidRequest.
+    """
+    name = find(headers, b"x-pllm-priority")
+    if name is None:
         return tenant.priority_level
-    level = _LEVELS.get(asked)
+    level = _LEVELS.get(name)
     if level is None:
         raise InvalidRequest(f"x-pllm-priority must be one of {', '.join(PRIORITY_LEVELS)}.", param="x-pllm-priority")
     return max(level, tenant.priority_level)
 
 
 def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
-    """A client may shorten its request's time, never extend it. Raises InvalidRequest."""
-    asked = find(headers, b"x-pllm-timeout")
-    if asked is None:
+    """Returns the deadline. A client may shorten its request's time, never extend it. Raises InvalidRequest."""
+    text = find(headers, b"x-pllm-timeout")
+    if text is None:
         return Deadline(now + most_ms / 1000)
     try:
-        asked_ms = duration_ms(asked.decode("ascii"))
+        timeout_ms = duration_ms(text.decode("ascii"))
     except (ValueError, UnicodeDecodeError):
-        asked_ms = 0
-    if asked_ms <= 0:
+        timeout_ms = 0
+    if timeout_ms <= 0:
         raise InvalidRequest("x-pllm-timeout must be a duration such as 30s.", param="x-pllm-timeout")
-    return Deadline(now + min(asked_ms, most_ms) / 1000, is_asked=asked_ms < most_ms)
+    return Deadline(now + min(timeout_ms, most_ms) / 1000, is_from_client=timeout_ms < most_ms)
 
 
 class Reception:
-    """``timeout_ms``: as long as a request may take at the most; ``memory``: of the bodies under way;
-    ``most_messages``: of a request.
+    """``timeout_ms``: the longest time that a request may take; ``memory``: of the bodies in flight;
+    ``most_messages``: the bound on the messages of one request.
     """
 
     def __init__(
@@ -96,35 +98,35 @@ class Reception:
         return b"req_%032x" % self._bits(128)
 
     def held_body(self) -> HeldBody:
-        """Released by the caller at the end of its request."""
+        """Returns the account of one body in memory; the caller releases it at the end of its request."""
         return HeldBody(self._memory)
 
     def tenant(self, scope: Scope) -> Tenant:
-        """Before the body is read. Raises Unauthorized, TooManyWrongKeys, CrossOrigin."""
+        """Authenticates the request, before its body is read. Raises Unauthorized, TooManyWrongKeys, CrossOrigin."""
         try:
             return self.known(scope["headers"])
         except Unauthorized as fault:
             raise self.visitors.refusal(scope, fault) from None
 
     def known(self, headers: list[Header]) -> Tenant:
-        """As `tenant`, and counts no wrong key. Raises Unauthorized, CrossOrigin."""
+        """Authenticates as `tenant` does, but counts no wrong key. Raises Unauthorized, CrossOrigin."""
         return authenticate(self._authenticator, headers)
 
     def deadline(self, headers: list[Header], now: float) -> Deadline:
         """Raises InvalidRequest."""
         return deadline_of(headers, now, self._timeout_ms)
 
-    def asked(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> Asked:
-        """Raises InvalidRequest, ModelNotFound, Forbidden."""
-        return self._asked(parse(kind, body, self._most_messages), headers, tenant)
+    def parse_inline(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> ParsedRequest:
+        """Parses on the event loop. Raises InvalidRequest, ModelNotFound, Forbidden."""
+        return self._resolved(parse(kind, body, self._most_messages), headers, tenant)
 
-    async def read(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> Asked:
-        """Returns and raises as `asked`; a large body is parsed off the event loop."""
+    async def parse(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> ParsedRequest:
+        """Returns and raises as `parse_inline`; a large body is parsed off the event loop."""
         if len(body) <= LARGE:
-            return self.asked(kind, headers, body, tenant)
-        return self._asked(await off_loop(parse, kind, body, self._most_messages), headers, tenant)
+            return self.parse_inline(kind, headers, body, tenant)
+        return self._resolved(await off_loop(parse, kind, body, self._most_messages), headers, tenant)
 
-    def _asked(self, call: Call, headers: list[Header], tenant: Tenant) -> Asked:
+    def _resolved(self, call: Call, headers: list[Header], tenant: Tenant) -> ParsedRequest:
         if call.kind is Kind.MESSAGE:
             call = msgspec.structs.replace(call, edition=edition_of(headers))
-        return Asked(call, self._dispatcher.resolve(call, tenant), priority_of(headers, tenant))
+        return ParsedRequest(call, self._dispatcher.resolve(call, tenant), priority_of(headers, tenant))

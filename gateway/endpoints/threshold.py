@@ -1,5 +1,5 @@
-"""Stands before every endpoint while there are no keys: a page of another site must neither spend the money of this
-machine's user nor read what is here, under whatever name it calls.
+"""Guards every endpoint while there are no keys: a page of another site must neither spend the money of this machine's
+user nor read the gateway's data, whatever host name it uses.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from gateway.request.same_origin import foreign_call
 
 
 class Threshold:
-    """``is_open``: whether callers without a key are served now."""
+    """Refuses requests from other sites. ``is_open`` returns whether callers without a key are served."""
 
     def __init__(self, app: ASGIApp, is_open: Callable[[], bool]) -> None:
         self._app = app

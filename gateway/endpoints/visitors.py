@@ -1,4 +1,4 @@
-"""Callers by their address, for the log and for what wrong keys get."""
+"""The addresses of clients, for the log and for the bound on wrong keys."""
 
 from collections.abc import Iterable
 
@@ -11,21 +11,22 @@ from gateway.request.wrong_keys import WrongKeys
 
 
 class Visitors:
-    """``trusted``: proxies, of the configuration in force."""
+    """Finds the address of each client. ``trusted``: the proxies whose reports count."""
 
     def __init__(self, trusted: Iterable[str], wrong_keys: WrongKeys) -> None:
         self._wrong_keys = wrong_keys
-        self.adopt(trusted)
+        self.trust_proxies(trusted)
 
-    def adopt(self, trusted: Iterable[str]) -> None:
+    def trust_proxies(self, trusted: Iterable[str]) -> None:
+        """Trusts these proxies from now on, and no others."""
         self._addresses = ClientAddress(trusted)
 
     def address(self, scope: Scope) -> str:
         return self._addresses.of(scope.get("client"), scope["headers"])
 
     def refusal(self, scope: Scope, fault: GatewayError) -> GatewayError:
-        """Returns the answer to a request that no key lets in: ``fault``, or after too many wrong keys from its address
-        that there were too many. A request without any key guesses nothing.
+        """Returns the error for a request without a valid key: ``fault``, or TooManyWrongKeys after too many of them
+        from its address. A request without any key is not an attempt to guess one.
         """
         if not any(presented_keys(scope["headers"])):
             return fault

@@ -1,5 +1,5 @@
-"""One request and its answer, as ASGI sees them. Hypercorn's own stream takes a queue, a task group and seven
-events for what is one call and one answer.
+"""One HTTP/1.1 request and its response as ASGI messages. Hypercorn's own stream uses a queue, a task group and seven
+events for the same exchange.
 """
 
 import asyncio
@@ -15,57 +15,55 @@ from gateway.http.http_text import Address, date_line, status_line
 
 Header = tuple[bytes, bytes]
 
-UNREAD_MOST = 262_144  # bytes of a body that nobody has asked for yet
+UNREAD_MOST = 262_144  # bytes of a body that the application has not read yet
 _ASGI = {"version": "3.0", "spec_version": "2.1"}
 _BODILESS = frozenset({204, 304})
-_NO_ANSWER: Message = {"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0"), NO_STORE]}
+_NO_RESPONSE: Message = {"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0"), NO_STORE]}
 
 _log = logging.getLogger("pllm.asgi")
 
 
 class Wire(Protocol):
-    """The connection as a cycle uses it. ``is_over``: no further request will be served on it; ``is_full``: its client
-    does not take what it was sent.
-    """
+    """The connection as a cycle uses it."""
 
-    is_over: bool
-    is_full: bool
+    is_over: bool  # it serves no further request
+    is_full: bool  # its client does not read the bytes that were sent
 
     def write(self, data: bytes) -> None: ...
 
     async def drained(self) -> None:
-        """Until the client takes more."""
+        """Returns once the client can take more bytes."""
 
     def wants_more(self) -> None:
-        """Of a body."""
+        """Resumes reading: the application has read the body so far."""
 
     def answered(self, cycle: "Cycle") -> None:
-        """The last byte has been written, or will never be."""
+        """Notes that the last byte of the response has been written, or never will be."""
 
     def finished(self, cycle: "Cycle") -> None:
-        """So is the application with it."""
+        """Notes that the application has returned."""
 
 
 class Cycle:
-    """Filled while its request is parsed; begun when its turn has come. ``is_complete``: the whole request is here;
-    ``is_begun``: something of its answer has been said, ``is_answered``: all; ``size``: bytes of its body so
-    far, of which ``unread`` wait for the application.
-    """
+    """One request, filled while it is parsed and begun when its turn comes, and its response."""
 
     def __init__(self, wire: Wire, scope: Scope, *, keeps_alive: bool, awaits_go: bool) -> None:
         self._wire = wire
         self._scope = scope
         self._keeps_alive = keeps_alive
-        self._awaits_go = awaits_go  # before it sends its body
+        self._awaits_go = awaits_go  # the client sends its body only after `100 Continue`
         self._body: list[bytes] = []
-        self.size = self.unread = 0
-        self._is_body_told = False
-        self._told: asyncio.Future[None] | None = None
+        self.size = 0  # bytes of the body so far
+        self.unread = 0  # bytes of it that the application has not read
+        self._is_body_read = False
+        self._arrived: asyncio.Future[None] | None = None
         self._has_left = False
         self._head = b""  # until the first chunk of the body goes out with it
         self._is_chunked = scope["http_version"] == "1.1"
         self._is_bodiless = scope["method"] == "HEAD"
-        self.is_complete = self.is_begun = self.is_answered = False
+        self.is_complete = False  # the whole request has arrived
+        self.is_begun = False  # the response has a status and headers
+        self.is_answered = False  # the response is complete, or never will be
         self.task: asyncio.Task[None] | None = None
 
     def begin(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
@@ -81,7 +79,7 @@ class Cycle:
             if not self.is_answered:
                 self._wire.is_over = True
                 if not self.is_begun and not self._has_left:
-                    self._begin_answer(_NO_ANSWER)
+                    self._begin_response(_NO_RESPONSE)
                     self._wire.write(self._head)
                 self._end()
             self._wire.finished(self)
@@ -89,41 +87,41 @@ class Cycle:
     # -- the request ------------------------------------------------------------------------------------------
 
     def take(self, data: bytes) -> None:
-        """Of the body."""
+        """Adds bytes of the body."""
         self._body.append(data)
         self.unread += len(data)
         self.size += len(data)
-        self._tell()
+        self._wake()
 
     def complete(self) -> None:
         self.is_complete = True
-        self._tell()
+        self._wake()
 
     def left(self) -> None:
-        """The client has."""
+        """Notes that the client has left."""
         self._has_left = True
-        self._tell()
+        self._wake()
 
-    def _tell(self) -> None:
-        if self._told is not None and not self._told.done():
-            self._told.set_result(None)
+    def _wake(self) -> None:
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
 
     async def _receive(self) -> Message:
         while True:
             if self._has_left or self.is_answered:
                 return {"type": "http.disconnect"}
-            if self._body or (self.is_complete and not self._is_body_told):
+            if self._body or (self.is_complete and not self._is_body_read):
                 return self._rest()
             if self._awaits_go and not self.is_begun:
                 # The application lets the request in by reading its body.
                 self._wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._awaits_go = False
-            self._told = asyncio.get_running_loop().create_future()
-            await self._told
+            self._arrived = asyncio.get_running_loop().create_future()
+            await self._arrived
 
     def _rest(self) -> Message:
         parts, self._body = self._body, []
-        self.unread, self._is_body_told = 0, self.is_complete
+        self.unread, self._is_body_read = 0, self.is_complete
         self._wire.wants_more()
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         return {"type": "http.request", "body": body, "more_body": not self.is_complete}
@@ -134,10 +132,10 @@ class Cycle:
         if self._has_left or self.is_answered:
             return
         if message["type"] == "http.response.start" and not self.is_begun:
-            self._begin_answer(message)
+            self._begin_response(message)
             return
         if message["type"] != "http.response.body" or not self.is_begun:
-            raise RuntimeError(f"an answer that does not go on with {message['type']}")
+            raise RuntimeError(f"unexpected ASGI message {message['type']}")
         data, is_last = message.get("body", b""), not message.get("more_body", False)
         if self._is_bodiless:
             data = b""
@@ -154,8 +152,8 @@ class Cycle:
         if is_last:
             self._end()
 
-    def _begin_answer(self, start: Message) -> None:
-        """Raises ValueError for a header that would end the head."""
+    def _begin_response(self, start: Message) -> None:
+        """Raises ValueError for a header with a line break, which would end the head early."""
         wire, parts, status = self._wire, [status_line(start["status"])], start["status"]
         wire.is_over = wire.is_over or not self.is_complete
         is_framed = self._is_bodiless = self._is_bodiless or status in _BODILESS
@@ -178,7 +176,7 @@ class Cycle:
     def _end(self) -> None:
         self.is_answered = True
         self._wire.is_over = self._wire.is_over or not self.is_complete
-        self._tell()
+        self._wake()
         self._wire.answered(self)
 
 
@@ -190,7 +188,7 @@ def address(transport: asyncio.BaseTransport, name: str) -> Address:
 def scope_of(
     method: str, target: bytes, version: str, headers: list[Header], client: Address, server: Address
 ) -> Scope:
-    """``target``: path and query as they came."""
+    """Returns the ASGI scope of a request. ``target``: path and query as the client sent them."""
     path, _, query = target.partition(b"?")
     return {
         "type": "http",

@@ -1,4 +1,4 @@
-"""Reading requests and sending answers over ASGI, for the hot endpoints that are plain callables."""
+"""Reads request bodies and sends responses over ASGI, for the hot endpoints, which are plain callables."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,11 +9,11 @@ from gateway.http.error_bodies import headers_of
 
 Header = tuple[bytes, bytes]
 
-NO_STORE = (b"cache-control", b"no-store")  # an answer belongs to one client: no cache may keep it
+NO_STORE = (b"cache-control", b"no-store")  # a response belongs to one client: no cache may keep it
 
 
 class ClientGone(Exception):
-    """The client left before its request was complete: there is nobody to answer."""
+    """The client left before its request was complete, so no response can be sent."""
 
 
 def find(headers: Iterable[Header], name: bytes) -> bytes | None:
@@ -26,8 +26,8 @@ def find(headers: Iterable[Header], name: bytes) -> bytes | None:
 async def read_body(
     scope: Scope, receive: Receive, most: int, hold: Callable[[int], object] = lambda _size: None
 ) -> bytes:
-    """The whole body, at most ``most`` bytes. ``hold`` is called with the size of each part. Raises RequestTooLarge,
-    ClientGone, and what ``hold`` raises.
+    """Returns the whole body, at most ``most`` bytes. Calls ``hold`` with the size in bytes of each chunk. Raises
+    RequestTooLarge, ClientGone, and any exception of ``hold``.
     """
     announced = find(scope["headers"], b"content-length")
     if announced is not None and announced.isdigit() and int(announced) > most:

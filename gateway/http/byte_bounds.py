@@ -1,17 +1,17 @@
-"""How many bytes a client may send that belong to no body."""
+"""Bounds the bytes of a request outside its body: its head, chunk extensions and trailers."""
 
 from collections.abc import Iterable
 
-HEAD_MOST = 65_536  # bytes of request line and headers: what OpenAI asks servers to take
-OTHER_MOST = 65_536  # bytes behind a head: chunk extensions and trailers
+HEAD_MOST = 65_536  # bytes of request line and headers; OpenAI recommends that servers accept 64 KiB
+OTHER_MOST = 65_536  # bytes after the head and outside the body: chunk extensions and trailers
 CHUNK_FRAME = 12  # bytes around a chunk: its size and two line ends
 HEAD_TOO_LARGE = 431, b"The request headers are too large."
-OTHER_TOO_LARGE = 413, b"The request holds too many bytes that belong to no body."
+OTHER_TOO_LARGE = 413, b"The request holds too many bytes outside its body."
 
 
 class ByteBounds:
-    """Counts the bytes of one request on a connection, then of the next. Bytes count as they come: neither the length
-    of a line nor the way in which it is cut into segments matters.
+    """Counts the bytes of one request on a connection, then of the next. Bytes count as they arrive: neither the length
+    of a line nor its split into segments matters.
     """
 
     def __init__(self) -> None:
@@ -19,6 +19,7 @@ class ByteBounds:
         self._head = self._last = self._other = self._chunks = self._body = 0
 
     def received(self, size: int) -> None:
+        """Counts bytes as they arrive."""
         self._last = size
         if self.is_in_head:
             self._head += size
@@ -26,8 +27,9 @@ class ByteBounds:
             self._other += size
 
     def fits_head(self, url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Ends the head. Returns whether it is within its bound; ``url`` and ``headers`` are what came of it."""
-        # The bytes that came may hold a body and other requests as well: only many of them are looked at closely.
+        """Ends the head. Returns whether it is within its bound. ``url`` and ``headers``: as parsed from it."""
+        # The received bytes may also hold a body and other requests, so the parsed head is only measured when there
+        # are more of them than the bound.
         is_small = max(self._head, self._last) <= HEAD_MOST
         self.is_in_head = False
         self._head = self._other = self._chunks = self._body = 0
@@ -42,11 +44,13 @@ class ByteBounds:
         self._other -= CHUNK_FRAME
 
     def end(self) -> None:
-        """The next head begins."""
+        """Begins the next head."""
         self.is_in_head, self._head = True, 0
 
     def excess(self) -> tuple[int, bytes] | None:
-        """Returns status and message for a client that has sent too much. Framing may be as large as its body."""
+        """Returns status and message for a client that has sent too much, else None. Framing may be as large as the
+        body.
+        """
         if self.is_in_head:
             return HEAD_TOO_LARGE if self._head > HEAD_MOST else None
         self._other = max(self._other, 0)  # the segment that ended the head was not counted

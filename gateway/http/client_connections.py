@@ -1,4 +1,4 @@
-"""The open connections of clients: how many there may be, and which one is closed for a new one."""
+"""The open connections of clients: bounds their number and closes an idle one for a new one."""
 
 from collections import Counter
 from typing import Protocol
@@ -9,20 +9,22 @@ Host = str | None
 
 
 class Closable(Protocol):
+    """A client's connection, as its keeper closes it."""
+
     def end(self) -> None:
         """Closes an idle connection now."""
 
 
 class ClientConnections:
-    """``most``: of all clients; ``most_per_address``: of one client address, without a bound when None. Beyond a bound
-    the connection that has been idle for longest is closed. Where none is idle, the new one is surplus.
+    """``most``: connections of all clients; ``most_per_address``: of one client address, None for no bound. Beyond a
+    bound the connection that has been idle for longest is closed. If none is idle, the new connection is surplus.
     """
 
     def __init__(self, most: float, most_per_address: int | None = None) -> None:
         self._most = most
         self._most_per_address = most_per_address
         self._open: dict[Closable, Host] = {}
-        self._idle: dict[Closable, Host] = {}  # the longest idle first
+        self._idle: dict[Closable, Host] = {}  # longest idle first
         self._per_address: Counter[Host] = Counter()
 
     def __len__(self) -> int:
@@ -32,11 +34,13 @@ class ClientConnections:
         return list(self._open)
 
     def handshakes_most(self) -> int:
-        """Returns how many TLS handshakes may be under way: each may become a connection, and takes as many files."""
+        """Returns how many TLS handshakes may be under way: each may become a connection and takes as many
+        open files.
+        """
         return int(min(HANDSHAKES_MOST, max(HANDSHAKES_LEAST, self._most / 4, self._most - len(self._open))))
 
     def opened(self, connection: Closable, host: Host) -> bool:
-        """Returns whether the connection is surplus: calls on it are refused."""
+        """Adds a connection. Returns whether it is surplus, in which case calls on it are refused."""
         self._open[connection] = host
         is_surplus = len(self._open) > self._most and not self._close_one(self._idle)
         if self._most_per_address is not None:
@@ -54,7 +58,7 @@ class ClientConnections:
         return True
 
     def idle(self, connection: Closable) -> None:
-        """The connection waits for a request from now on."""
+        """Notes that the connection waits for a request from now on."""
         host = self._open.get(connection)
         self._idle.pop(connection, None)
         if connection in self._open:
@@ -64,7 +68,7 @@ class ClientConnections:
         self._idle.pop(connection, None)
 
     def closed(self, connection: Closable) -> None:
-        """Forgets the connection; it may be closed once more."""
+        """Removes the connection; a second call has no effect."""
         self._idle.pop(connection, None)
         if connection not in self._open:
             return

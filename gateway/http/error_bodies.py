@@ -1,4 +1,4 @@
-"""The one renderer of errors: their bodies in each dialect, and their headers."""
+"""Renders errors: their bodies in each dialect, and their headers. No other module does."""
 
 import math
 
@@ -7,12 +7,12 @@ import msgspec
 from gateway.errors import Attempt, GatewayError
 
 JSON = (b"content-type", b"application/json")
-# With a longer wait, OpenAI's older clients come back at once, and Anthropic's sleep on it, for a day if need be.
+# Given a longer wait, OpenAI's older clients retry at once, and Anthropic's sleep for all of it, even for a day.
 WAIT_MOST_MS = 60_000
 
 
 def body_of(error: GatewayError) -> bytes:
-    """The OpenAI error object, as JSON; also the data of a stream's error event."""
+    """Returns the OpenAI error object as JSON; it is also the data of a stream's error event."""
     fields: dict[str, object] = {
         "message": error.message,
         "type": error.type,
@@ -45,7 +45,7 @@ _MESSAGE_TYPES = {
 
 
 def message_body_of(error: GatewayError) -> bytes:
-    """The same as Anthropic's error object; our code goes along, and the field in question into the message."""
+    """Returns Anthropic's error object as JSON, with our code added and the faulty field named in the message."""
     if error.provider is not None:
         own = error.provider.message
         whole = {"type": "error", "error": own | (_listed(error) if "attempts" not in own else {})}
@@ -61,6 +61,7 @@ def message_body_of(error: GatewayError) -> bytes:
 
 
 def headers_of(error: GatewayError) -> list[tuple[bytes, bytes]]:
+    """Returns the headers of an error's response, those for retries included."""
     headers = [JSON, *error.headers]
     if error.retry_after_ms is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_ms / 1000))))

@@ -1,4 +1,4 @@
-"""A Host header, parsed strictly: one name or address, perhaps a port, and nothing else. What two programs could read
+"""Parses a Host header strictly: one name or address with an optional port. Anything that two programs could read
 differently is refused: lists, user names, paths, blanks.
 """
 
@@ -40,7 +40,7 @@ def parse_host(value: bytes) -> Host | None:
 
 @lru_cache(maxsize=256)
 def is_this_machine(host: Host) -> bool:
-    """Returns whether the name can only mean this machine, whatever a name server answers."""
+    """Returns whether the name always means this machine, whatever a name server returns."""
     if host.name == "localhost" or host.name.endswith(".localhost"):
         return True
     try:

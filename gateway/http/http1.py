@@ -1,8 +1,8 @@
-"""HTTP/1.1 on one connection, parsed by httptools (llhttp) instead of h11, where most of hypercorn's time goes.
+"""HTTP/1.1 on one connection, parsed by httptools (llhttp) instead of h11, which takes most of Hypercorn's time.
 
-Every byte that a client sends is counted, and every wait for a client has an end. A client that closes its side has
-left: its request is cancelled, because a half-closed connection and a client that is gone look alike. WebSockets and
-HTTP/2 over cleartext are not spoken: the gateway has no use for them.
+Every byte that a client sends is counted, and every wait for a client has a timeout. A client that closes its side has
+left, and its request is cancelled: a half-closed connection and a client that has gone look alike. WebSockets and
+HTTP/2 over cleartext are not supported, as the gateway has no use for them.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from gateway.http.http_text import SURPLUS, Address, Refuse, refusal
 from gateway.http.request_head import InvalidHead, answer_to, checked_head, without_offer
 from gateway.http.surplus_calls import surplus_calls
 
-AHEAD_MOST = 65_536  # bytes sent ahead of the answer in flight; who sends more is told to come again
+AHEAD_MOST = 65_536  # bytes sent ahead of the response in flight; beyond, the connection closes after that response
 
 
 class _NoRoom(Exception):
@@ -30,9 +30,10 @@ class _NoRoom(Exception):
 
 
 class Http1(asyncio.Protocol):
-    """One client's connection, from accept to close: its requests one after the other. What a client sends ahead waits
-    for its turn here, so that its leaving is seen all the while. ``refuse`` may answer at once; ``closed`` is called at
-    the end. Calls on a connection beyond the bounds of ``connections`` are refused; probes are answered.
+    """One client's connection, from accept to close; it serves one request after the other. Requests that a client
+    sends ahead wait here for their turn, so that the gateway notices at any time when the client leaves. ``refuse`` may
+    answer a request at once. ``closed`` is called at the end. On a connection beyond the bounds of ``connections``
+    calls are refused and probes are answered.
     """
 
     def __init__(
@@ -53,14 +54,14 @@ class Http1(asyncio.Protocol):
         self._client = self._server = cast(Address, None)
         self._clock = ClientClock(self._loop, timeouts)
         self._parser = httptools.HttpRequestParser(self)
-        self._cycle: Cycle | None = None  # whose answer is in flight
+        self._cycle: Cycle | None = None  # whose response is in flight
         self._coming: Cycle | None = None  # whose body is being parsed
-        self._waiting: deque[Cycle | bytes] = deque()  # bytes: the answer to a refused request
+        self._waiting: deque[Cycle | bytes] = deque()  # bytes: the response to a refused request
         self._ahead_size = 0
         self._url = b""
         self._headers: list[Header] = []
         self._bounds = ByteBounds()
-        self._begun_s: float | None = None  # when a head began that is only partly here
+        self._begun_s: float | None = None  # when a head began that has only partly arrived
         self._is_begun = False  # is a request only partly parsed?
         self._drained: asyncio.Event | None = None
         self._running: set[Cycle] = set()
@@ -77,7 +78,7 @@ class Http1(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.is_over and self._cycle is None:
-            return  # refused or answered for the last time: read only until the client has seen it
+            return  # the last response is written: read only until the client has seen it
         self._receive(data)
 
     def connection_lost(self, _error: Exception | None) -> None:
@@ -119,24 +120,24 @@ class Http1(asyncio.Protocol):
             self._clock.await_head(self._begun_s, self._too_slow)
 
     def _too_slow(self) -> None:
-        self._give_up(refusal(408, b"The request did not arrive in time."))
+        self._end_with(refusal(408, b"The request did not arrive in time."))
 
     def end(self) -> None:
-        """Closes now when idle, otherwise after the answer in flight."""
+        """Closes now when idle, otherwise after the response in flight."""
         self.is_over = True
         if self._cycle is None:
             self._clock.stop()
             self._hang_up()
 
     def cut_off(self) -> None:
-        """Now, whatever is in flight."""
+        """Aborts the connection and cancels its requests."""
         for cycle in self._running:
             if cycle.task is not None:
                 cycle.task.cancel()
         self._transport.abort()
 
     def _hang_up(self) -> None:
-        """Closes once the client has taken what it was sent. One that takes nothing would hold it for ever."""
+        """Closes once the client has read all bytes; a timer aborts the connection of a client that reads nothing."""
         self._transport.close()
         self._clock.await_taking(self._transport)
 
@@ -149,7 +150,7 @@ class Http1(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._bounds.is_in_head:  # a trailer is no header
+        if self._bounds.is_in_head:  # a trailer is not a header
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -181,17 +182,17 @@ class Http1(asyncio.Protocol):
             self._coming = None
 
     def _receive(self, data: bytes) -> None:
-        """What the client sent. A malformed request is refused, and the connection over."""
+        """Takes bytes from the client. A malformed request is refused and ends the connection."""
         cycle = self._cycle
         if cycle is None and not self._is_begun and not self._waiting:
             refused = self._refuse(data, self._client)
             if refused is not None:
-                self._became_idle()  # for as long again
+                self._became_idle()  # and may stay so for another keep-alive time
                 self.write(refused)
                 return
         elif cycle is not None and cycle.is_complete:
             if self.is_over:
-                return  # nothing that follows will be served
+                return  # no further request will be served
             self._ahead_size += len(data)
             if self._ahead_size > AHEAD_MOST:
                 self._waiting.clear()
@@ -206,7 +207,7 @@ class Http1(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _parsed(self, data: bytes) -> bytes | None:
-        """Parses ``data``. Returns the answer to a request that is refused for it."""
+        """Parses ``data``. Returns the response to a request that is refused, else None."""
         self._bounds.received(len(data))
         try:
             self._feed(data)
@@ -232,13 +233,13 @@ class Http1(asyncio.Protocol):
                 self._parser = httptools.HttpRequestParser(self)
 
     def _pass_on(self) -> None:
-        """As far as it goes: a request's turn comes when the one before is answered."""
+        """Begins waiting requests: the turn of each comes when the one before is answered."""
         while self._waiting:
             if self._cycle is not None and (self._cycle.is_complete or isinstance(self._waiting[0], Cycle)):
                 return
             following = self._waiting.popleft()
             if isinstance(following, bytes):
-                self._give_up(following)
+                self._end_with(following)
                 return
             self._clock.stop()
             self._connections.busy(self)
@@ -249,7 +250,7 @@ class Http1(asyncio.Protocol):
                 self._clock.await_body(self._body_size, self._too_slow)
         self._ahead_size = 0
 
-    def _give_up(self, answer: bytes) -> None:
+    def _end_with(self, answer: bytes) -> None:
         self.is_over = True
         self._waiting.clear()
         cycle, self._cycle = self._cycle, None
@@ -260,7 +261,7 @@ class Http1(asyncio.Protocol):
         self._became_idle()
 
     def _body_size(self) -> int | None:
-        """Returns the bytes of a body that have come; None unless more are due and the application reads them."""
+        """Returns the size of the body so far; None unless more is due and the application reads it."""
         cycle = self._cycle
         return None if cycle is None or cycle.is_complete or self._is_paused else cycle.size
 
@@ -282,7 +283,7 @@ class Http1(asyncio.Protocol):
 
     def answered(self, cycle: Cycle) -> None:
         if cycle is not self._cycle:
-            return  # its request turned out to be malformed and has been refused
+            return  # its request was malformed and has been refused
         self._cycle = None
         if self.is_over:
             self._waiting.clear()

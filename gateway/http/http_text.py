@@ -1,4 +1,4 @@
-"""The texts of HTTP/1.1 that connections and early refusals write."""
+"""The HTTP/1.1 text that connections and early refusals write."""
 
 import http
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from email.utils import formatdate
 from functools import lru_cache
 
 Address = tuple[str, int] | None  # None: of a unix socket
-# An answer to a whole request, from the bytes that a connection received between two of them and the address of its
-# client; None to serve it.
+# Takes the bytes that a connection received between two requests and the address of its client. Returns the response
+# that refuses the request, or None to serve it.
 Refuse = Callable[[bytes, Address], bytes | None]
 _REFUSAL = (
     b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\ncache-control: no-store\r\n"

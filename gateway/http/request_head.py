@@ -1,5 +1,5 @@
-"""What RFC 9110 and 9112 demand of a request's head beyond its syntax: one valid Host, and a target that names a path
-of this server.
+"""Checks a request's head for what RFC 9110 and 9112 demand beyond its syntax: one valid Host, and a target that is a
+path of this server.
 """
 
 from collections.abc import Iterable
@@ -25,14 +25,12 @@ class InvalidHead(Exception):
 
 
 class Head(msgspec.Struct):
-    """``target``: path and query; ``headers``: with the Host that counts; ``keeps_alive``: the connection may serve
-    another request; ``awaits_go``: the client sends its body after `100 Continue`.
-    """
+    """A checked request head."""
 
-    target: bytes
-    headers: list[Header]
-    keeps_alive: bool
-    awaits_go: bool
+    target: bytes  # path and query
+    headers: list[Header]  # Host included; in absolute form the target's authority
+    keeps_alive: bool  # the connection may serve another request
+    awaits_go: bool  # the client sends its body only after `100 Continue`
 
 
 def checked_head(method: str, url: bytes, version: str, headers: list[Header]) -> Head:
@@ -47,7 +45,7 @@ def checked_head(method: str, url: bytes, version: str, headers: list[Header]) -
             keeps_alive = False
         elif name == b"expect":
             if value.lower() != _CONTINUE:
-                raise InvalidHead("The only expectation that is met is 100-continue.", 417)
+                raise InvalidHead("100-continue is the only supported expectation.", 417)
             awaits_go = version == "1.1"
         elif name == b"transfer-encoding" and version == "1.0":
             raise InvalidHead("HTTP/1.0 has no Transfer-Encoding.")
@@ -66,12 +64,12 @@ def checked_head(method: str, url: bytes, version: str, headers: list[Header]) -
 
 
 def _other_form(method: str, url: bytes, headers: list[Header]) -> tuple[bytes, list[Header]]:
-    """Returns target and headers of a request in absolute form, whose authority replaces the Host header (RFC 9112,
-    section 3.2.2), and of `OPTIONS *`.
+    """Returns target and headers of `OPTIONS *`, or of a request in absolute form, whose authority replaces the Host
+    header (RFC 9112, section 3.2.2). Raises InvalidHead.
     """
     if url == b"*":
         if method != "OPTIONS":
-            raise InvalidHead("Only OPTIONS may ask about the server as a whole.")
+            raise InvalidHead("Only OPTIONS may have the target *.")
         return url, headers
     scheme, has_authority, rest = url.partition(b"://")
     if not has_authority or scheme.lower() not in (b"http", b"https"):
@@ -86,7 +84,7 @@ def _other_form(method: str, url: bytes, headers: list[Header]) -> tuple[bytes, 
 
 
 def answer_to(error: httptools.HttpParserError) -> bytes:
-    """Returns the answer to a request that is refused."""
+    """Returns the response that refuses a malformed request."""
     cause = error.__context__
     if isinstance(cause, InvalidHead):
         return refusal(cause.status, str(cause).encode())
@@ -94,9 +92,9 @@ def answer_to(error: httptools.HttpParserError) -> bytes:
 
 
 def without_offer(parser: httptools.HttpRequestParser, url: bytes, headers: Iterable[Header]) -> bytes:
-    """An offer to change protocols is passed over, as HTTP allows. The parser would skip the body then (and Java's
-    client makes the offer with every POST by default), so it is given this head again, without the offer. Raises
-    HttpParserError for CONNECT, which is no offer.
+    """Returns the head without its offer to change protocols, which HTTP allows a server to ignore. The parser would
+    skip the body of such a request (and Java's client makes the offer with every POST by default), so it parses this
+    head instead. Raises HttpParserError for CONNECT, which is not an offer.
     """
     method, version = parser.get_method(), parser.get_http_version().encode()
     if method == b"CONNECT":

@@ -1,5 +1,5 @@
-"""Calls of this process that were refused because their connection is beyond `server.max_connections` or
-`server.max_connections_per_address`, for its metrics and its log.
+"""Counts and logs the calls that this process refused because their connection is beyond `server.max_connections` or
+`server.max_connections_per_address`.
 """
 
 import logging
@@ -12,6 +12,8 @@ _log = logging.getLogger("pllm.connections")
 
 
 class SurplusCalls:
+    """``count``: calls refused since the process started."""
+
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._logged_s = float("-inf")
@@ -19,7 +21,7 @@ class SurplusCalls:
         self.count = 0
 
     def note(self) -> None:
-        """Counts a call that is refused, and logs how many there were, at most once a second."""
+        """Counts a refused call and logs the number since the last line, at most once a second."""
         self.count += 1
         self._unlogged += 1
         now = self._now()

@@ -1,4 +1,4 @@
-"""What happened to TLS in this process, for its metrics."""
+"""Counters of TLS in this process, for its metrics."""
 
 from collections import Counter
 
@@ -6,13 +6,11 @@ import msgspec
 
 
 class TlsCounts(msgspec.Struct):
-    """``failed``: handshakes that failed, by reason; ``reloads``: of changed files, by result; ``expires_at_s``: of the
-    certificate in use, since 1970; 0 without TLS.
-    """
+    """Counters since the start of the process, and the expiry of the certificate in use."""
 
-    failed: Counter[str] = msgspec.field(default_factory=Counter)
-    reloads: Counter[str] = msgspec.field(default_factory=Counter)
-    expires_at_s: float = 0.0
+    failed: Counter[str] = msgspec.field(default_factory=Counter)  # failed handshakes by reason
+    reloads: Counter[str] = msgspec.field(default_factory=Counter)  # reloads of changed files by result
+    expires_at_s: float = 0.0  # since 1970; 0 without TLS
 
 
 counts = TlsCounts()

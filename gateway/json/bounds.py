@@ -1,4 +1,4 @@
-"""Bounds of what JSON may cost: the number of its parts, counted from the bytes before any of them becomes an object.
+"""Bounds the cost of JSON: counts its parts in the bytes before any of them becomes an object.
 
 The C code that reads JSON holds the interpreter's lock, in a thread as well. It reads long strings at a gigabyte per
 second and small parts at twenty million per second: a body with few parts cannot stop the event loop for long.
@@ -8,17 +8,17 @@ from collections.abc import Iterator
 
 from gateway.errors import InvalidRequest
 
-MEMBERS_MOST = 250_000  # keys and objects: reading that many takes 20 ms
-ITEMS_MOST = 1_000_000  # commas and lists, so of every value: a list of numbers is read faster
+MEMBERS_MOST = 250_000  # keys and objects; reading this number takes 20 ms
+ITEMS_MOST = 1_000_000  # commas and lists, so all values; a list of numbers is read faster
 # A translation makes objects of all parts, where a check skips most of them.
 TRANSLATED_MEMBERS_MOST = 100_000
 TRANSLATED_ITEMS_MOST = 300_000
-LARGE = 1_048_576  # bytes: reading a smaller text takes less than 20 ms, whatever it holds
+LARGE = 1_048_576  # bytes; reading a smaller text takes less than 20 ms, whatever it holds
 _SLICE = 262_144
 
 
 def has_too_many_parts(text: bytes, members_most: int = MEMBERS_MOST, items_most: int = ITEMS_MOST) -> bool:
-    """Whether JSON holds more parts than these outside of its strings. Exact for valid JSON."""
+    """Returns whether JSON holds more parts than these outside of its strings. Exact for valid JSON."""
     if len(text) <= min(members_most, items_most):
         return False
     if _members(text) <= members_most and _items(text) <= items_most:

@@ -1,7 +1,7 @@
-"""Answers of servers that imitate a provider, read as leniently as the official clients read them.
+"""Reads responses of servers that imitate a provider, as leniently as the official clients do.
 
-The decoders are strict and fast. What one of them refuses is read once more, brought into the form that the provider
-itself sends, and decoded again: only odd answers pay for that.
+The decoders are strict and fast. A response that a decoder refuses is read once more, brought into the form that the
+provider itself sends, and decoded again: only odd responses cost that.
 """
 
 import json
@@ -17,16 +17,16 @@ T = TypeVar("T")
 
 
 class TooManyParts(ValueError):
-    """Reading the JSON would hold the event loop up."""
+    """Reading the JSON would block the event loop for too long."""
 
 
 COUNT_MOST = 2**50  # a sum of several stays exact in every reader of JSON
-# What decoding raises: wrong UTF-8 and too many levels come as Python's own errors.
+# The errors of decoding: invalid UTF-8 and too many levels raise Python's own.
 NOT_DECODED = (msgspec.DecodeError, ValueError, RecursionError)
 
 
 def decoded(decoder: msgspec.json.Decoder[T], data: bytes, restored: Callable[[Any], Any]) -> T:
-    """Decodes ``data``; ``restored`` brings a value into the form of the decoder's type. Raises Malformed."""
+    """Decodes ``data``. ``restored`` brings a plain value into the form of the decoder's type. Raises Malformed."""
     if has_too_many_parts(data, MEMBERS_MOST, MEMBERS_MOST):
         raise Malformed("too many parts")
     try:
@@ -42,8 +42,8 @@ def decoded(decoder: msgspec.json.Decoder[T], data: bytes, restored: Callable[[A
 
 
 def read(data: bytes) -> Any:
-    """Reads JSON, odd JSON as `loaded` does, but the value can be written again: without halves of surrogate pairs and
-    without infinite numbers. Raises what is in NOT_DECODED, also where there are too many parts.
+    """Reads JSON, and odd JSON as `loaded` does, into a value that can be written again: it has no halves of surrogate
+    pairs and no infinite numbers. Raises the errors in NOT_DECODED, TooManyParts among them.
     """
     if has_too_many_parts(data, MEMBERS_MOST, MEMBERS_MOST):
         raise TooManyParts("too many parts")
@@ -75,7 +75,7 @@ def as_objects(value: object) -> list[dict[str, Any]]:
 
 
 def as_text(value: object) -> str | None:
-    """Numbers become text, for ids that are numbers."""
+    """Returns text, or a number as text, for ids that are numbers; None for anything else."""
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

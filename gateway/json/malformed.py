@@ -1,7 +1,7 @@
-"""What a provider sent is not of its dialect."""
+"""The error for a provider's response that does not follow its dialect."""
 
 
 class Malformed(Exception):
-    """``before``: the translation of the whole events that came before, in the same packet."""
+    """A provider's response does not follow its dialect."""
 
-    before = b""
+    before = b""  # the translation of the complete events before it in the same packet

@@ -1,8 +1,8 @@
-"""How many files, sockets among them, this process may open."""
+"""The limit of open files, sockets included, of this process."""
 
 import resource
 
-RESERVED = 100  # for the store, listeners, logs and what a library opens for a moment
+RESERVED = 100  # for the store, listeners, logs and files that a library opens for a moment
 CONNECTIONS_MOST = 10_000
 
 
@@ -19,7 +19,7 @@ def raise_limit() -> int:
 
 
 def connections_most(limit: int) -> int:
-    """Returns how many clients may be connected under a ``limit`` of open files: each takes a second one for its call
-    of a provider.
+    """Returns how many clients may be connected under a ``limit`` of open files: each needs a second one for its call
+    to a provider.
     """
     return max(1, min(CONNECTIONS_MOST, (limit - RESERVED) // 2))

@@ -1,5 +1,5 @@
-"""SIGHUP has two meanings: a terminal that closes, which ends what was started in it, and somebody who wants the
-configuration to be read again. After the first there is no terminal any more.
+"""SIGHUP has two meanings: the terminal closes, which ends the programs that were started in it, or an operator wants
+the configuration to be read again. A process that had a terminal and has none any more received the first.
 """
 
 import asyncio
@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 
 def block() -> None:
-    """In a process that is about to begin: it hears then what comes before it listens."""
+    """Blocks SIGHUP in a process that is about to begin: signals wait until `HangUp` unblocks them."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 
 class HangUp:
-    """Listens from when it is made inside a running loop. ``end``: for a terminal that closes; with nohup that is
-    ignored. Until somebody attends, a reload that is wanted waits.
+    """Handles SIGHUP from its construction in a running loop. Calls ``end`` when the terminal closes, unless nohup had
+    SIGHUP ignored. A reload that is requested before `attend` waits for it.
     """
 
     def __init__(self, end: Callable[[], object]) -> None:
@@ -24,15 +24,16 @@ class HangUp:
         self._is_wanted = False
         self._may_end = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
         self._had_terminal = _has_terminal()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._heard)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._received)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def attend(self, reload: Callable[[], object]) -> None:
+        """Calls ``reload`` for each request to reload, also for one that is waiting."""
         self._reload = reload
         if self._is_wanted:
             reload()
 
-    def _heard(self) -> None:
+    def _received(self) -> None:
         if self._had_terminal and not _has_terminal():
             self._had_terminal = False
             if self._may_end:

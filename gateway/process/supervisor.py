@@ -1,7 +1,8 @@
 """`pllm serve --replicas N`: N cores of one machine, one process each, behind one port.
 
-The listening sockets are made here, one for each process (SO_REUSEPORT: the kernel spreads connections among them), and
-stay open when a process dies: who connects in that second waits for the next one and is not refused.
+The supervisor opens the listening sockets, one for each process (SO_REUSEPORT: the kernel spreads connections among
+them), and keeps them open when a process dies: a client that connects in that second waits for the next process
+instead of being refused.
 """
 
 import asyncio
@@ -32,11 +33,11 @@ from shared_state.embedded import EmbeddedStore, die_with_parent
 from shared_state.errors import StateError
 
 BACKLOG = 1024
-LOOK_EVERY_S = 0.1
+CHECK_EVERY_S = 0.1
 PAUSE_LEAST_S, PAUSE_MOST_S = 0.2, 10.0  # before a process that died is started again, doubling
-YOUNG_S = 10.0  # one that ends sooner has a reason that starting it again will not mend
-STORE_PAUSE_S = 1.0  # between two tries to start the store again
-STOP_GRACE_S = 10.0  # beyond the drain
+YOUNG_S = 10.0  # a process that ends sooner has a fault that a restart does not fix
+STORE_PAUSE_S = 1.0  # between two attempts to restart the store
+STOP_GRACE_S = 10.0  # after the drain
 
 _log = logging.getLogger("pllm.supervisor")
 
@@ -55,24 +56,26 @@ class _Member:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        """Starts the process. Raises OSError, SubprocessError."""
         fd = self.listener.fileno()
-        command = [sys.executable, "-m", "gateway", "serve", *self._arguments, "--replica", self.name, "--fd", str(fd)]
+        command = [sys.executable, "-P", "-m", "gateway", "serve", *self._arguments]
+        command += ["--replica", self.name, "--fd", str(fd)]
         self.started_s = time.monotonic()
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             pass_fds=(fd,),
             env=os.environ | {PROCESSES: str(self._count)},
-            start_new_session=True,  # Ctrl-C is ours to pass on
+            start_new_session=True,  # Ctrl-C reaches the supervisor only, which passes it on
             preexec_fn=_begin,
         )
 
-    def look(self) -> int | None:
-        """Starts it again when its pause is over. Returns the code of one that gives up young."""
+    def check(self) -> int | None:
+        """Restarts the process once its pause is over. Returns the exit code of a process that failed when young."""
         now = time.monotonic()
         if self.process is None:
             if now >= self._due_s:
-                self._start_again()
+                self._restart()
             return None
         code = self.process.poll()
         if code is None:
@@ -80,14 +83,14 @@ class _Member:
                 self._pause_s = PAUSE_LEAST_S
             return None
         _log.error("replica %s ended with code %d", self.name, code)
-        if self._pause_s > PAUSE_LEAST_S:  # not for the first time: who connects must not wait for it
+        if self._pause_s > PAUSE_LEAST_S:  # a second failure in a row: clients must not wait for this process
             self._stop_listening()
         self.process = None
         self._wait()
         return code if code > 0 and now - self.started_s < YOUNG_S else None
 
-    def _start_again(self) -> None:
-        """The machine may be out of memory, processes or files just now: no reason to end the others."""
+    def _restart(self) -> None:
+        """Starts the process again. If the machine lacks memory, processes or files just now, it tries again later."""
         try:
             self.start()
         except (OSError, subprocess.SubprocessError) as error:
@@ -99,7 +102,7 @@ class _Member:
         self._pause_s = min(2 * self._pause_s, PAUSE_MOST_S)
 
     def _stop_listening(self) -> None:
-        """The kernel gives new connections to the others, until the next process listens itself."""
+        """Has the kernel give new connections to the other processes until the next one listens itself."""
         address, family = self.listener.getsockname(), self.listener.family
         self.listener.close()
         self.listener = _bound(family, address)
@@ -114,7 +117,7 @@ class _Member:
 
 
 def _bound(family: socket.AddressFamily | int, address: Any) -> socket.socket:
-    """One of several with this address. Raises OSError."""
+    """Returns a socket that shares the address with others. Raises OSError."""
     listener = socket.socket(family)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -132,9 +135,9 @@ def _begin() -> None:
 
 
 def listeners(host: str, port: int, count: int) -> list[socket.socket]:
-    """Raises OSError when the port is taken."""
+    """Returns ``count`` listening sockets on one address. Raises OSError when the port is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with contextlib.closing(socket.socket(family)) as probe:  # another's port is not shared
+    with contextlib.closing(socket.socket(family)) as probe:  # the port of another program must not be shared
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))
         port = port or probe.getsockname()[1]
@@ -152,8 +155,8 @@ def listeners(host: str, port: int, count: int) -> list[socket.socket]:
 
 def run(file: ConfigurationFile, count: int, arguments: Sequence[str]) -> int:
     """Serves until SIGTERM, SIGINT or the end of its terminal, then lets every process drain; passes any other SIGHUP
-    on. Returns an exit code: that of a process which gave up at the start, else 0. Raises ConfigurationError, OSError
-    when the port is taken, StateError without a store.
+    on. Returns an exit code: that of a process which failed at its start, else 0. Raises ConfigurationError, OSError
+    when the port is in use, StateError without a store.
     """
     settings = file.read().settings
     if settings.server.tls is not None:
@@ -163,7 +166,7 @@ def run(file: ConfigurationFile, count: int, arguments: Sequence[str]) -> int:
 
 
 def patience_s(file: ConfigurationFile, at_start: Settings) -> float:
-    """How long processes may take to end: they obey the settings of the start, or those of a reload since."""
+    """Returns the seconds that processes may take to end. They obey the settings of the start or of a later reload."""
     servers = [at_start.server]
     with contextlib.suppress(ConfigurationError):
         servers.append(file.read().settings.server)
@@ -192,7 +195,7 @@ async def _run(file: ConfigurationFile, settings: Settings, count: int, argument
 
 
 def _reload(members: Sequence[_Member]) -> None:
-    """Whoever is first asks the others; all hear it, because any of them may just be starting."""
+    """Passes SIGHUP to all: the first to handle it proposes the reload, and any of them may just be starting."""
     for member in members:
         member.signal(signal.SIGHUP)
 
@@ -205,7 +208,7 @@ def _of_member(settings: Settings, store: EmbeddedStore | None, number: int) -> 
 
 @contextlib.asynccontextmanager
 async def _store(settings: Settings) -> AsyncIterator[EmbeddedStore | None]:
-    """Without a url of their own the processes share an embedded store."""
+    """Yields the embedded store that the processes share, or None if `state.url` is set."""
     if settings.state.url:
         yield None
         return
@@ -229,12 +232,12 @@ async def _watch(
     has_served, store_due_s = False, 0.0
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
+            await asyncio.wait_for(stop.wait(), CHECK_EVERY_S)
         if store is not None and not store.is_running and time.monotonic() >= store_due_s:
             await _revive(store)
             store_due_s = time.monotonic() + STORE_PAUSE_S
         for member in members:
-            code = None if stop.is_set() else member.look()
+            code = None if stop.is_set() else member.check()
             if code is not None and not has_served:
                 return code
         has_served = has_served or any(member.is_settled for member in members)
@@ -242,8 +245,8 @@ async def _watch(
 
 
 async def _revive(store: EmbeddedStore) -> None:
-    """Where it cannot be started, the processes go on with their standby stores, and it is tried again."""
-    _log.error("the store has ended: it is started again")
+    """Restarts the store. If that fails, the processes continue on their standby stores until the next attempt."""
+    _log.error("the store has ended and is restarted")
     try:
         await store.revive()
     except StateError as error:
@@ -258,4 +261,4 @@ async def _end(members: Sequence[_Member], timeout_s: float) -> None:
         while member.process is not None and member.process.poll() is None:
             if time.monotonic() > ends_s:
                 member.signal(signal.SIGKILL)
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(CHECK_EVERY_S)

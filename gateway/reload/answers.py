@@ -1,4 +1,6 @@
-"""What is said of a configuration: by each replica to the others, and by all of them to whoever asked."""
+"""The answers to a proposed configuration: those of each replica, and the result that the caller of a reload gets."""
+
+from collections import Counter
 
 import msgspec
 
@@ -6,51 +8,60 @@ from gateway.configuration.yaml_source import Problem
 from gateway.errors import ConfigurationRefused, Objection
 from shared_state.snapshots import Agreement
 
-PREPARE_MS = 10_000  # to read a file and answer; one that dies meanwhile is missed after half of it
+PREPARE_MS = 10_000  # for reading a file and answering; a replica that dies is missed after half of it
 READY = "ready"
+RESULTS = ("applied", "refused", "unchanged")
 
 _problems = msgspec.json.Decoder(tuple[Problem, ...])
 
 
 class Runs(msgspec.Struct, frozen=True):
+    """The configuration that one replica runs."""
+
     version: int
     digest: str
 
 
 class InForce(msgspec.Struct, frozen=True):
-    """``replicas``: version and digest that each one which lives runs; ``behind``: those with another file."""
+    """The configuration in force, and the one that each replica runs."""
 
     version: int
     digest: str
-    replicas: dict[str, Runs]
-    behind: list[str]
+    replicas: dict[str, Runs]  # live replicas by name
+    behind: list[str]  # replicas whose file is another one
 
 
 class Reloaded(InForce, frozen=True):
-    """``changed``: names, no values."""
+    """The result of a reload."""
 
-    result: str
-    changed: list[str]
+    result: str  # applied or unchanged
+    changed: list[str]  # names of settings, without values
+
+
+def reload_counts() -> Counter[str]:
+    """Returns the numbers of reloads at this replica, by result: all of them 0."""
+    return Counter(dict.fromkeys(RESULTS, 0))
 
 
 def objections(seen: Agreement) -> dict[str, tuple[Problem, ...]]:
-    """By replica."""
-    found: dict[str, tuple[Problem, ...]] = {}
-    for name, each in sorted(seen.replicas.items()):
-        if not each.answer:
-            found[name] = (Problem("", f"no answer within {PREPARE_MS // 1000} s"),)
-        elif each.answer != READY:
-            found[name] = _problems.decode(each.answer)
-    return found
+    """Returns the problems by replica. A replica without an answer has one."""
+    problems: dict[str, tuple[Problem, ...]] = {}
+    for name, replica in sorted(seen.replicas.items()):
+        if not replica.answer:
+            problems[name] = (Problem("", f"no answer within {PREPARE_MS // 1000} s"),)
+        elif replica.answer != READY:
+            problems[name] = _problems.decode(replica.answer)
+    return problems
 
 
 def in_force_of(seen: Agreement) -> InForce:
-    replicas = {name: Runs(each.version, each.digest) for name, each in sorted(seen.replicas.items())}
+    """Returns the configuration in force and the one that each replica runs."""
+    replicas = {name: Runs(replica.version, replica.digest) for name, replica in sorted(seen.replicas.items())}
     meant = ("", seen.fingerprint)  # an earlier release reports none
     behind = [
         name
-        for name, each in sorted(seen.replicas.items())
-        if each.digest != seen.digest or each.fingerprint not in meant
+        for name, replica in sorted(seen.replicas.items())
+        if replica.digest != seen.digest or replica.fingerprint not in meant
     ]
     return InForce(seen.version, seen.digest, replicas, behind)
 
@@ -61,6 +72,9 @@ def reloaded(result: str, seen: Agreement, changed: list[str]) -> Reloaded:
 
 
 def refusal(problems: dict[str, tuple[Problem, ...]]) -> ConfigurationRefused:
-    details = tuple(Objection(name, each.path, each.message) for name, found in problems.items() for each in found)
-    told = "; ".join(f"{name}: {each}" for name, found in problems.items() for each in found[:1])
-    return ConfigurationRefused(f"The old configuration stays everywhere. {told}", details=details)
+    """Returns the error for problems by replica; its message names the first one of each."""
+    details = tuple(
+        Objection(name, problem.path, problem.message) for name, listed in problems.items() for problem in listed
+    )
+    first = "; ".join(f"{name}: {problem}" for name, listed in problems.items() for problem in listed[:1])
+    return ConfigurationRefused(f"The old configuration stays everywhere. {first}", details=details)

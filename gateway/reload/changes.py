@@ -1,4 +1,4 @@
-"""What is different between two configurations: the names, never the values, and what a running replica cannot take."""
+"""Compares two configurations: names the changed settings, without values, and those that need a restart."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -9,7 +9,7 @@ from gateway.configuration.settings import DeploymentSettings, Settings
 from gateway.configuration.value_types import yaml_key
 from gateway.configuration.yaml_source import Problem, key_path
 
-# What is not named here needs a restart: a new setting is refused until it is known to take effect.
+# Any other section needs a restart: a new setting is refused until it is known to take effect.
 _WHILE_RUNNING = ("auth", "router", "model_list")
 _SERVER_WHILE_RUNNING = frozenset(
     {
@@ -22,8 +22,8 @@ _Entry = DeploymentSettings | KeySettings | AdminKeySettings
 
 
 class Places:
-    """The routing domains that a replica has opened, and in which of them each deployment was since then: requests
-    may still run on one that is gone.
+    """The routing domains that a replica has opened, and the domain of every deployment since its start: requests may
+    still run on a deployment that has been removed.
     """
 
     def __init__(self, first: Settings) -> None:
@@ -31,11 +31,12 @@ class Places:
         self._homes: dict[str, str] = {}
         self.note(first)
 
-    def note(self, taken: Settings) -> None:
-        self._homes |= {entry.id: entry.domain for entry in taken.model_list}
+    def note(self, settings: Settings) -> None:
+        """Adds the deployments of settings that are in use from now on."""
+        self._homes |= {entry.id: entry.domain for entry in settings.model_list}
 
     def moved(self, after: Settings) -> Iterator[str]:
-        """Deployments in another routing domain than before, or in one that no replica has opened."""
+        """Yields deployments that have changed their routing domain, or whose domain no replica has opened."""
         for entry in after.model_list:
             is_closed = entry.enabled and entry.domain not in self._open
             if is_closed or self._homes.get(entry.id, entry.domain) != entry.domain:
@@ -43,10 +44,11 @@ class Places:
 
 
 def restart_problems(before: Settings, after: Settings, places: Places) -> list[Problem]:
+    """Returns the changed settings that a running replica cannot take."""
     paths = [
         *(f"server.{yaml_key(name)}" for name in _different(before.server, after.server, _SERVER_WHILE_RUNNING)),
         *(path for name in _sections() for path in _paths(name, getattr(before, name), getattr(after, name))),
-        *(places.moved(after) if before.state == after.state else ()),  # another store is refused as it is
+        *(places.moved(after) if before.state == after.state else ()),  # a change of the store is refused in any case
         *_paths("router.capacity_leases", before.router.capacity_leases, after.router.capacity_leases),
     ]
     return [Problem(path, "cannot change while running: it needs a restart") for path in paths]
@@ -63,11 +65,11 @@ def _different(before: msgspec.Struct, after: msgspec.Struct, but: frozenset[str
 
 
 def changes(before: Settings, after: Settings) -> list[str]:
-    """`model_list.gpt-4-b: added`, `router.breaker.probes`; in the order of the configuration."""
-    found: list[str] = []
+    """Returns what changed, such as `model_list.gpt-4-b: added` or `router.breaker.probes`, in the settings' order."""
+    changed: list[str] = []
     for name in Settings.__struct_fields__:
-        found += _paths(name, getattr(before, name), getattr(after, name))
-    return found
+        changed += _paths(name, getattr(before, name), getattr(after, name))
+    return changed
 
 
 def _paths(path: str, before: object, after: object) -> Iterator[str]:

@@ -1,5 +1,5 @@
-"""The file that a replica was started with, to be read again while it runs. Files are compared by the SHA-256 of their
-bytes, as `sha256sum` shows it: what `${VAR}` stands for is each replica's own.
+"""The configuration file of a replica, which is read again while it runs. Files are compared by the SHA-256 of their
+bytes, as `sha256sum` shows it, because the value of `${VAR}` may differ between replicas.
 """
 
 import hashlib
@@ -13,12 +13,14 @@ from gateway.configuration.yaml_source import Problem, text_of
 
 
 class Loaded(msgspec.Struct, frozen=True):
+    """Settings, and the digest of the file that they came from."""
+
     settings: Settings
     digest: str
 
 
 class ConfigurationFile:
-    """``adjusted``: with what the command line says instead; may raise ConfigurationError."""
+    """``adjusted`` applies the flags of the command line to the settings; it may raise ConfigurationError."""
 
     def __init__(
         self, path: Path, environment: Mapping[str, str], adjusted: Callable[[Settings], Settings] = lambda same: same
@@ -28,10 +30,10 @@ class ConfigurationFile:
         self._adjusted = adjusted
 
     def read(self) -> Loaded:
-        """Raises ConfigurationError."""
+        """Reads and checks the file. Raises ConfigurationError."""
         text = text_of(self._path)
         if isinstance(text, Problem):
             raise ConfigurationError([text])
         digest = hashlib.sha256(text.encode()).hexdigest()
-        # A letter first: Lua takes a text that looks like a number for one.
+        # The prefix keeps Lua from reading a digest as a number.
         return Loaded(self._adjusted(parse(text, self._environment)), f"sha256:{digest}")

@@ -1,5 +1,5 @@
-"""What this replica serves under the configuration in force. Where its file is another one, it serves as far as its own
-deployments allow, and is not ready without one for each model in force; its file waits until the replicas agree.
+"""The part of a replica in the configuration in force. If its file is another one, it serves the deployments in force
+that its file has as well, and is ready only with one for each model in force. Its file waits until the replicas agree.
 """
 
 import logging
@@ -11,20 +11,21 @@ from gateway.reload.file import Loaded
 from shared_state.in_force import File, InForce
 
 _WAY_OUT = (
-    "`pllm reload --take mine` at this replica puts its file in force; otherwise it takes over when the last replica "
-    "of the other file is gone"
+    "`pllm reload --take mine` at this replica puts its file in force; otherwise that happens when the last replica "
+    "with the other file is gone"
 )
 
 _log = logging.getLogger("pllm.configuration")
 
 
 def meaning(loaded: Loaded) -> File:
+    """Returns the file as the shared state compares it: its digest and its policies."""
     return File(loaded.digest, configuration(loaded.settings))
 
 
 class Participation:
-    """``serve`` puts settings to use from now on; it waits while ``is_standby``, because the standby store has no other
-    configuration. ``settings``: of this replica's file.
+    """Decides which settings this replica serves by. ``settings``: those of its file; ``serve`` puts settings to use;
+    ``is_standby`` returns True while the standby store is in use, which keeps its configuration.
     """
 
     def __init__(
@@ -42,11 +43,11 @@ class Participation:
         self._was_behind = False
 
     def change(self, loaded: Loaded) -> None:
-        """Another file of this replica, from the next `apply` on."""
+        """Replaces the file of this replica. The next `apply` puts it to use."""
         self.settings, self.in_force.file = loaded.settings, meaning(loaded)
 
     def apply(self) -> None:
-        """After each look at what is in force."""
+        """Follows the configuration in force. Called after each read of it."""
         self._report()
         target = self.in_force.configuration
         if target is None or self._is_standby():
@@ -59,18 +60,18 @@ class Participation:
 
     @property
     def is_ready(self) -> bool:
-        """Requests for every model in force can be served here; else other replicas are the better place for them."""
+        """Returns whether this replica can serve every model in force; otherwise other replicas serve better."""
         return not self._missing()
 
     def _missing(self) -> str:
-        """Why it cannot serve by the configuration in force; empty when it can."""
+        """Returns why this replica cannot serve the configuration in force; empty if it can."""
         if self.in_force.is_mine:
             return ""
         target = self.in_force.configuration
         if target is None:
             return "the deployments in force are not known yet"
         models = uncovered(self.settings, target)
-        return f"this file has no deployment in force of {', '.join(models)}" if models else ""
+        return f"its file has none of the deployments in force for {', '.join(models)}" if models else ""
 
     def _report(self) -> None:
         is_behind, known = self.in_force.is_behind, self.in_force.known
@@ -82,7 +83,7 @@ class Participation:
             return
         missing = self._missing()
         _log.warning(
-            "the file of this replica (%s) is not in force, configuration %d (%s) is: it serves by that one%s. %s",
+            "the file of this replica (%s) is not in force: it serves by configuration %d (%s)%s. %s",
             digest,
             known.version,
             known.digest,

@@ -1,9 +1,9 @@
-"""A new configuration while running, taken by all replicas or by none.
+"""Reloads the configuration of a running cluster: all replicas take a new one, or none does.
 
-Whoever is asked reads its own file and proposes its digest in the store; each replica reads its file, checks it and
-answers; the store commits when all that live are ready. News of each step come through the store; who misses them looks
-for himself. A replica that was away takes what is in force when it is back, if its file is that one. With `take` a
-replica puts its own file in force without the others.
+The replica that receives the request reads its file and proposes the digest in the store. Each replica reads its own
+file, checks it and answers. The store commits when all live replicas are ready. It publishes each step; replicas that
+miss a message poll. A replica that was away takes the configuration in force when it returns, if its file is that one.
+With `take` a replica puts its own file in force without the others.
 """
 
 import asyncio
@@ -26,59 +26,61 @@ from shared_state.errors import StateError, StoreTimeout
 from shared_state.snapshots import Agreement
 
 GRACE_S = 2.0
-LOOK_EVERY_S, LOOK_SOON_S = 2.0, 0.5  # for news that were missed; while this replica's file waits to be in force
+POLL_EVERY_S, POLL_SOON_S = 2.0, 0.5  # in case a message was missed; while this replica's file waits to be in force
 POLL_S, REMIND_EVERY = 0.05, 8
 CONVERGE_S = 5.0
+Learn = Callable[[Settings], None]
 
 _log = logging.getLogger("pllm.configuration")
 
 
 class Reloader:
-    """``name``: of this replica's life; ``learn`` hears of every configuration before anything is said of it, and
-    raises ConfigurationError for one that does not fit the store's tenants; ``counts``: how reloads ended here.
+    """``name``: this replica's name since its start; ``learn`` takes every configuration before it is used or logged,
+    and raises ConfigurationError for one that contradicts the store's tenants; ``counts``: reloads by result.
     """
 
     def __init__(
-        self, file: ConfigurationFile, name: str, participation: Participation, learn: Callable[[Settings], None]
+        self, file: ConfigurationFile, name: str, participation: Participation, learn: Learn, counts: Counter[str]
     ) -> None:
         self._file = file
         self._name = name
         self._part = participation
         self._in_force = participation.in_force
         self._learn = learn
-        self.counts: Counter[str] = Counter(dict.fromkeys(("applied", "refused", "unchanged"), 0))
+        self._counts = counts
         self._places = Places(participation.settings)
         self._candidate: Loaded | None = None
-        self._changed: list[str] | None = None  # by a file that was taken and whose policies are not yet in the store
-        self._answered = 0  # the version of a proposal that is not decided yet
-        self._examined = 0  # a version in force that this replica's file is not
+        self._changed: list[str] | None = None  # by a file in use whose policies are not yet in the store
+        self._answered = 0  # the version of an undecided proposal that this replica has answered; 0: none
+        self._examined = 0  # the last version in force that this replica's file did not match
         self._woken = asyncio.Event()
-        self._looking, self._asking = asyncio.Lock(), asyncio.Lock()
+        self._checking, self._reloading = asyncio.Lock(), asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._kept: Kept | None = None
 
     @property
     def version(self) -> int:
-        """Of the configuration that this replica serves by."""
+        """Returns the version of the configuration that this replica serves by."""
         return self._in_force.version
 
     @property
     def is_behind(self) -> bool:
-        """The file of this replica is not in force."""
+        """Returns whether the file of this replica is not in force."""
         return self._in_force.is_behind
 
     @property
     def is_ready(self) -> bool:
-        """This replica can serve by the configuration in force."""
+        """Returns whether this replica can serve by the configuration in force."""
         return self._part.is_ready
 
     async def start(self) -> None:
-        """Before anybody is served: what the others have agreed on, if the store can be asked."""
+        """Takes the configuration in force before the first request is served, unless the store fails."""
         with contextlib.suppress(StateError):
-            await self._look()
+            await self._check()
         self._kept = Kept("reloader", self._run)
 
     async def stop(self) -> None:
+        """Cancels the reloads that run in the background."""
         if self._kept is not None:
             await self._kept.stop()
         for task in self._tasks:
@@ -86,11 +88,11 @@ class Reloader:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def heard(self) -> None:
-        """Something happened."""
+        """Checks the store soon: it has published a message."""
         self._woken.set()
 
     def request(self) -> None:
-        """As `reload`, for somebody who does not wait for the answer: it is in the log."""
+        """Starts `reload` in the background. The result is in the log."""
         task = once("reload", self._requested())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -99,26 +101,28 @@ class Reloader:
         try:
             done = await self.reload()
         except ConfigurationRefused:
-            return  # logged where it was found
+            return  # logged where it was raised
         except (Conflict, StateError) as error:
-            _log.error("no reload: %s", error)
+            _log.error("the reload failed: %s", error)
             return
         if done.result == "unchanged":
             _log.info("the configuration has not changed")
 
-    # -- asked for here ---------------------------------------------------------------------------------------
+    # -- reloads that begin here ------------------------------------------------------------------------------
 
     async def reload(self, is_taken: bool = False) -> Reloaded:
-        """``is_taken``: without the others. Raises ConfigurationRefused, Conflict, StateError."""
-        async with self._asking:
+        """Reloads the cluster, or with ``is_taken`` puts this replica's file in force without the others. Raises
+        ConfigurationRefused, Conflict, StateError.
+        """
+        async with self._reloading:
             before, loaded = self._part.settings, await self._own()
             seen = await self._in_force.call("hold")
             mine = meaning(loaded)
             is_in_force = (seen.digest, seen.fingerprint) == (mine.digest, mine.configuration.fingerprint)
-            is_everywhere = all(each.digest == mine.digest for each in seen.replicas.values())
+            is_everywhere = all(replica.digest == mine.digest for replica in seen.replicas.values())
             if is_in_force and (is_everywhere or is_taken):
                 seen = await self._converged(seen.version, is_news=False)
-                self.counts["unchanged"] += 1
+                self._counts["unchanged"] += 1
                 return reloaded("unchanged", seen, [])
             seen = await self._propose(loaded, is_taken)
             version = seen.version if is_taken else seen.proposed_version
@@ -131,8 +135,8 @@ class Reloader:
             return reloaded("applied", seen, changes(before, self._part.settings))
 
     async def _propose(self, loaded: Loaded, is_taken: bool) -> Agreement:
-        """Raises Conflict, StateError."""
-        async with self._looking:
+        """Proposes the file, or takes it. Raises Conflict, StateError."""
+        async with self._checking:
             self._candidate, mine = loaded, meaning(loaded)
             file = (mine.digest, mine.configuration.fingerprint)
             if is_taken:
@@ -143,11 +147,11 @@ class Reloader:
                 is_mine, self._answered = seen.proposed_digest == mine.digest, seen.proposed_version
             if not is_mine:
                 self._answered = 0
-                raise Conflict(f"Replica {seen.proposed_by} is just reloading another file.", code="reload_in_progress")
+                raise Conflict(f"Replica {seen.proposed_by} is reloading another file now.", code="reload_in_progress")
             return seen
 
     async def _own(self) -> Loaded:
-        """Raises ConfigurationRefused."""
+        """Reads and checks this replica's file. Raises ConfigurationRefused."""
         try:
             loaded = await self._read()
             problems = tuple(restart_problems(self._part.settings, loaded.settings, self._places))
@@ -159,47 +163,47 @@ class Reloader:
         return loaded
 
     async def _read(self) -> Loaded:
-        """Raises ConfigurationError. In a thread: a long file must not hold up requests."""
+        """Reads the file in a thread: a long one must not delay requests. Raises ConfigurationError."""
         loaded = await asyncio.to_thread(self._file.read)
         self._learn(loaded.settings)
         return loaded
 
     async def _verdict(self, version: int) -> None:
-        """Returns when it is committed. Raises ConfigurationRefused, StateError."""
-        looks = 0
+        """Returns once the version is committed. Raises ConfigurationRefused, StateError."""
+        polls = 0
         while True:
-            seen = await self._in_force.call("hold" if looks % REMIND_EVERY else "remind")
+            seen = await self._in_force.call("hold" if polls % REMIND_EVERY else "remind")
             if seen.version >= version:
                 return
             if seen.phase != "prepare" or seen.proposed_version != version:
                 self._note(seen)
                 raise refusal(objections(seen))
-            looks += 1
+            polls += 1
             await asyncio.sleep(POLL_S)
 
     async def _converged(self, version: int, is_news: bool = True) -> Agreement:
-        """Returns when the store holds the policies of that version and, where they are news, the replicas serve by
-        them or are late. Raises StateError.
-        """
+        """Waits until the store has the version and, if ``is_news``, replicas run it or are late. Raises StateError."""
         loop = asyncio.get_running_loop()
         until = loop.time() + CONVERGE_S
         while True:
-            with contextlib.suppress(StateError):  # it is committed: whoever cannot take it now is told later
-                await self._look()
+            with contextlib.suppress(StateError):  # it is committed: this replica may take it later
+                await self._check()
             seen = await self._in_force.call("hold")
             is_held = seen.is_held and self.version >= version
             is_late = loop.time() > until
-            if is_held and (is_late or not is_news or all(each.version >= version for each in seen.replicas.values())):
+            if is_held and (
+                is_late or not is_news or all(replica.version >= version for replica in seen.replicas.values())
+            ):
                 return seen
             if is_late:
                 raise StoreTimeout("the store does not hold the policies of the configuration in force yet")
             await asyncio.sleep(POLL_S)
 
     async def in_force(self) -> InForce:
-        """Raises StateError."""
+        """Returns the configuration in force and who runs it. Raises StateError."""
         return in_force_of(await self._in_force.call("hold"))
 
-    # -- by whomever it was asked for -------------------------------------------------------------------------
+    # -- reloads that begin at any replica ----------------------------------------------------------------------
 
     async def _run(self) -> None:
         while True:
@@ -207,19 +211,19 @@ class Reloader:
                 await asyncio.wait_for(self._woken.wait(), self._pause_s())
             self._woken.clear()
             try:
-                await self._look()
+                await self._check()
             except StateError as error:
-                _log.debug("the configuration in force cannot be asked for: %s", error)
+                _log.debug("the configuration in force cannot be read: %s", error)
                 await asyncio.sleep(POLL_S)
 
     def _pause_s(self) -> float:
         if self._answered:
             return 2 * POLL_S
-        return LOOK_EVERY_S if self._in_force.is_mine else LOOK_SOON_S
+        return POLL_EVERY_S if self._in_force.is_mine else POLL_SOON_S
 
-    async def _look(self) -> Agreement:
-        """Answers what is proposed, takes what is in force."""
-        async with self._looking:
+    async def _check(self) -> Agreement:
+        """Reads the agreement in the store, answers a proposal, and takes the configuration in force."""
+        async with self._checking:
             seen = await self._in_force.call("hold")
             if seen.phase == "prepare" and not seen.replicas[self._name].answer:
                 seen = await self._answer(seen)
@@ -245,7 +249,7 @@ class Reloader:
         return await self._in_force.call("answer", str(seen.proposed_version), words)
 
     def _note(self, seen: Agreement) -> None:
-        """A proposal that this replica has answered may have been decided."""
+        """Counts a refusal once a proposal that this replica has answered is decided."""
         if not self._answered or (seen.phase == "prepare" and seen.proposed_version == self._answered):
             return
         version, self._answered = self._answered, 0
@@ -253,12 +257,12 @@ class Reloader:
             self._count_refusal(objections(seen))
 
     def _count_refusal(self, problems: dict[str, tuple[Problem, ...]]) -> None:
-        self.counts["refused"] += 1
-        told = "; ".join(f"{name}: {each}" for name, found in problems.items() for each in found)
-        _log.error("a new configuration was refused, the old one stays: %s", told)
+        self._counts["refused"] += 1
+        reasons = "; ".join(f"{name}: {problem}" for name, found in problems.items() for problem in found)
+        _log.error("a new configuration was refused, the old one stays: %s", reasons)
 
     async def _follow(self, seen: Agreement) -> bool:
-        """Takes what is in force; False when this replica serves by it already."""
+        """Takes the configuration in force. Returns False if this replica serves by it already."""
         if seen.digest != self._in_force.file.digest and self._examined != seen.version:
             if self._candidate is None or self._candidate.digest != seen.digest:
                 self._candidate = await self._found(seen)
@@ -275,7 +279,7 @@ class Reloader:
         return is_news or changed is not None
 
     async def _found(self, seen: Agreement) -> Loaded | None:
-        """This replica's file, if it is the one in force: it has changed since it was read."""
+        """Reads this replica's file, which may have changed. Returns it if it is the one in force and can be taken."""
         try:
             loaded = await self._read()
             if loaded.digest == seen.digest and not restart_problems(
@@ -285,13 +289,13 @@ class Reloader:
             reason = f"{loaded.digest} here"
         except ConfigurationError as error:
             reason = str(error)
-        if seen.fingerprint == self._in_force.file.configuration.fingerprint:  # else it is logged as behind
+        if seen.fingerprint == self._in_force.file.configuration.fingerprint:  # otherwise `Participation` logs it
             _log.warning(
-                "the others run configuration %d (%s), this replica does not: %s", seen.version, seen.digest, reason
+                "the other replicas run configuration %d (%s), this one does not: %s", seen.version, seen.digest, reason
             )
         return None
 
     def _taken(self, digest: str, changed: list[str]) -> None:
         self._places.note(self._part.settings)
-        self.counts["applied"] += 1
+        self._counts["applied"] += 1
         _log.info("configuration %d (%s) is in use: %s", self.version, digest, ", ".join(changed) or "the same")

@@ -1,5 +1,5 @@
-"""Who may administer, and how much: the holders of admin keys, each in a role; without any such key, callers on this
-machine where that is wanted.
+"""The admins and their roles: the holders of admin keys; without such a key, callers on this machine, where the
+configuration allows it.
 """
 
 import hmac
@@ -14,13 +14,13 @@ from gateway.request.presented_keys import digest, presented_keys
 from gateway.request.same_origin import is_relayed
 
 Mode = Literal["key", "local", "off"]
-ROLES: tuple[AdminRole, ...] = ("viewer", "operator", "admin")  # each may do what those before it may
+ROLES: tuple[AdminRole, ...] = ("viewer", "operator", "admin")  # each includes the rights of those before it
 
 
 class Admin(msgspec.Struct, frozen=True):
-    """``name``: as logs and events show it, never the key."""
+    """A caller of the admin endpoints."""
 
-    name: str
+    name: str  # as logs and events show it, never the key
     role: AdminRole = "admin"
 
     def may_act_as(self, role: AdminRole) -> bool:
@@ -31,9 +31,9 @@ ADMIN, LOCAL = Admin("admin"), Admin("local")  # the holder of auth.admin_key; a
 
 
 class Admins:
-    """``mode``: what the admin endpoints demand; `off`: they refuse everything. A gateway whose tenants have keys is
-    meant for others than its own machine, and a proxy on it makes all of them callers from loopback: so `local` has to
-    be configured there.
+    """The admins of the configuration in force. ``mode``: what the admin endpoints demand; `off`: they refuse every
+    request. A gateway whose tenants have keys serves other machines, and a proxy in front of it makes them callers from
+    loopback, so `local` has to be configured there.
     """
 
     def __init__(self, settings: AuthSettings) -> None:
@@ -44,7 +44,7 @@ class Admins:
         self.mode: Mode = "key" if self._by_digest else "local" if is_local else "off"
 
     def of(self, headers: Headers, client_host: str | None) -> Admin | None:
-        """``client_host`` None is a unix socket."""
+        """Returns the admin who sent a request; None for other callers. ``client_host``: None for a unix socket."""
         match self.mode:
             case "key":
                 return self._by_key(headers)
@@ -53,13 +53,13 @@ class Admins:
         return None
 
     def _by_key(self, headers: Headers) -> Admin | None:
-        """Compares with every key, so that the time shows neither which one nor how much of it was right."""
-        found = None
+        """Compares with every key, so that the time reveals neither which key matched nor how much of it."""
+        match = None
         for presented in (digest(key) for key in presented_keys(headers)):
             for known, admin in self._by_digest.items():
                 if hmac.compare_digest(presented, known):
-                    found = admin
-        return found
+                    match = admin
+        return match
 
     def has_key(self, key_digest: bytes) -> bool:
         return any(hmac.compare_digest(key_digest, known) for known in self._by_digest)

@@ -1,4 +1,4 @@
-"""An API key to the tenant it belongs to. Only digests of the keys are kept."""
+"""Finds the tenant that an API key belongs to. Only digests of the keys are kept."""
 
 from collections.abc import Iterator
 
@@ -18,26 +18,26 @@ PRIORITY_LEVELS: dict[Priority, int] = {"critical": 0, "high": 25, "normal": 50,
 
 
 class Tenant(msgspec.Struct, frozen=True, kw_only=True):
-    """Who calls. No models means all of them; ``key``: the digest of the one shown, empty for the anonymous."""
+    """The tenant of a request."""
 
     name: str
     priority: Priority = "normal"
     priority_level: int = PRIORITY_LEVELS["normal"]
-    models: frozenset[str] = frozenset()
+    models: frozenset[str] = frozenset()  # that it may use; empty: all of them
     limits: TenantLimits = UNLIMITED
-    key: bytes = b""
+    key: bytes = b""  # the digest of the key; empty for the anonymous tenant
 
     @property
     def weight(self) -> float:
         return self.limits.weight
 
     def may_use(self, *names: str) -> bool:
-        """One model under all the names it has: an alias's and its own."""
+        """Returns whether the tenant may use the model that has these names: its own and those of aliases."""
         return not self.models or not self.models.isdisjoint(names)
 
 
 class TenantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Body of a put: the whole tenant. Without a key an existing one keeps its own, and a new one gets one."""
+    """Body of a PUT: the whole tenant. Without ``key`` an existing tenant keeps its key, and a new one gets one."""
 
     key: str | None = None
     priority: Priority = "normal"
@@ -53,15 +53,15 @@ ANONYMOUS = Tenant(name="anonymous")
 
 
 class Authenticator:
-    """``admins``: those of the configuration in force."""
+    """The keys of the configuration in force, and those of tenants in the store."""
 
     def __init__(self, settings: AuthSettings) -> None:
         self._stored: dict[bytes, Tenant] = {}
         self._has_stored = False
-        self.adopt(settings)
+        self.apply_settings(settings)
 
-    def adopt(self, settings: AuthSettings) -> None:
-        """From now on; what the store holds goes on beside it."""
+    def apply_settings(self, settings: AuthSettings) -> None:
+        """Accepts the configured keys from now on, next to those of tenants in the store."""
         configured = [_tenant(entry) for entry in settings.keys]
         self._configured = {tenant.key: tenant for tenant in configured}
         self.admins = Admins(settings)
@@ -76,20 +76,20 @@ class Authenticator:
         return self._is_open
 
     def tenant(self, headers: Headers) -> Tenant | None:
-        """None for a missing or unknown key; everybody is anonymous where no keys are configured."""
+        """Returns None for a missing or unknown key. Every caller is anonymous where there are no keys."""
         if self._is_open:
             return ANONYMOUS
-        # How long the look-up takes depends on the digest, and nobody can choose a key by its digest,
-        # so the time tells nothing about how much of a key was right.
+        # The time of the look-up depends on the digest. No caller can choose a key by its digest, so the time reveals
+        # nothing about how much of a key was right.
         for key in presented_keys(headers):
             tenant = self._tenants.get(digest(key))
             if tenant is not None:
                 return tenant
         return None
 
-    def learn(self, records: dict[str, TenantRecord], version: int) -> None:
-        """The tenants that the store holds now. Once there has been one, nobody is anonymous any more: taking back the
-        last key must not open the door.
+    def replace_stored(self, records: dict[str, TenantRecord], version: int) -> None:
+        """Replaces the tenants of the store. Once there has been one, no caller is anonymous again: revoking the last
+        key must not admit every caller.
         """
         kept = [_recorded(record) for record in records.values()]
         self._stored = {tenant.key: tenant for tenant in kept}
@@ -97,30 +97,30 @@ class Authenticator:
         self._combine()
 
     def is_shared(self) -> bool:
-        """Is there more than one tenant?"""
+        """Returns whether there is more than one tenant."""
         return len(self._tenants) > 1
 
     def named(self, name: str) -> Tenant | None:
         return next((tenant for tenant in self._tenants.values() if tenant.name == name), None)
 
     def is_welcome(self, tenant: Tenant) -> bool:
-        """Would its key be let in now? It may have been taken back while its request waited."""
+        """Returns whether the tenant's key is still valid: it may have been revoked while its request waited."""
         return tenant.key in self._tenants if tenant.key else self._is_open
 
     def is_configured(self, name: str, key_hash: str) -> bool:
-        """Does the configuration have a tenant of this name, or with this key?"""
+        """Returns whether the configuration has a tenant with this name or this key, or an admin with this key."""
         names, key = {tenant.name for tenant in self._configured.values()}, bytes.fromhex(key_hash)
         return name in names or key in self._configured or self.admins.has_key(key)
 
     def clashes(self, settings: AuthSettings) -> Iterator[Problem]:
-        """Keys of admins that tenants in the store have: such a tenant would administer."""
+        """Yields a problem for each admin key that a tenant in the store has: such a tenant would be an admin."""
         for path, key in keys_of(settings):
             tenant = self._stored.get(digest(key.encode()))
             if tenant is not None and path.startswith("auth.admin_key"):
                 yield Problem(path, f"the tenant `{tenant.name}` in the store has the same key")
 
     def limits(self) -> list[TenantLimits]:
-        """Of every tenant that there is now."""
+        """Returns the limits of all tenants."""
         return [tenant.limits for tenant in self._tenants.values()]
 
 

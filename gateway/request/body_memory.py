@@ -1,10 +1,10 @@
-"""Bytes of request bodies that this replica holds in memory, from their first byte to the end of their request."""
+"""Counts the bytes of request bodies in this replica's memory, from their first byte to the end of their request."""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.configuration.settings import ServerSettings
+from gateway.configuration.server import ServerSettings
 from gateway.errors import ReplicaFault
 
 SHARE = 4  # the part of the memory limit that bodies may take by default: 1 / SHARE
@@ -14,8 +14,8 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 
 
 class BodyMemory:
-    """Bounds of a whole replica and of one tenant, which is half of it where ``is_shared`` by several. A request that
-    exceeds one is refused, not the next one: memory never ends.
+    """Bounds the bodies of the replica, and those of one tenant to half of that where ``is_shared`` returns that there
+    are several. The request that exceeds a bound is refused.
     """
 
     def __init__(self, most: int, is_shared: Callable[[], bool]) -> None:
@@ -25,12 +25,12 @@ class BodyMemory:
         self._of_tenants: dict[str, int] = {}
 
     def take(self, tenant: str, size: int) -> None:
-        """Raises ReplicaFault, and takes nothing then."""
+        """Counts the bytes. Raises ReplicaFault for bytes that exceed a bound, and does not count them."""
         of_tenant = self._of_tenants.get(tenant, 0) + size
         if self.size + size > self.most:
             raise ReplicaFault("The gateway has no memory left for this request body.", retry_after_ms=1000)
         if of_tenant > self.most // 2 and self._is_shared():
-            message = "The request bodies under way take the tenant's share of the gateway's memory."
+            message = "The request bodies in flight fill the tenant's share of the gateway's memory."
             raise ReplicaFault(message, retry_after_ms=1000)
         self.size += size
         self._of_tenants[tenant] = of_tenant
@@ -43,7 +43,7 @@ class BodyMemory:
 
 
 class HeldBody:
-    """The body of one request."""
+    """The account of one request's body."""
 
     __slots__ = ("_memory", "_size", "_tenant")
 
@@ -53,7 +53,7 @@ class HeldBody:
         self._size = 0
 
     def add(self, tenant: str, size: int) -> None:
-        """Raises ReplicaFault."""
+        """Counts further bytes. Raises ReplicaFault."""
         self._memory.take(tenant, size)
         self._tenant = tenant
         self._size += size
@@ -65,7 +65,7 @@ class HeldBody:
 
 
 def most_of(server: ServerSettings) -> int:
-    """Returns the bound of this process, in bytes."""
+    """Returns the bound of this process in bytes, by configuration or by default."""
     if server.max_body_memory_bytes is not None:
         return server.max_body_memory_bytes
     processes = os.environ.get(PROCESSES, "1")

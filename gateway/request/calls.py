@@ -1,4 +1,4 @@
-"""Wire schemas of requests and replies: only the fields the gateway looks at. Everything else passes as bytes."""
+"""Parses requests and replies: only the fields that the gateway reads. All others pass through as bytes."""
 
 import math
 import re
@@ -10,8 +10,8 @@ import msgspec
 
 from gateway.errors import InvalidRequest
 from gateway.json.bounds import LARGE, MEMBERS_MOST, has_too_many_parts
+from gateway.json.duplicate_keys import check_keys
 from gateway.json.lenient import as_text, loaded
-from gateway.json.twin_keys import check_keys
 from gateway.request.token_bounds import (
     MESSAGES_MOST,
     TOKENS_MOST,
@@ -25,7 +25,7 @@ from gateway.request.token_bounds import (
 
 
 class Kind(Enum):
-    """What is asked for; the value is its path, after `/v1` here and after `base_url` at a provider."""
+    """The kind of a call; its value is the path, after `/v1` here and after `base_url` at a provider."""
 
     CHAT = "/chat/completions"
     COMPLETION = "/completions"
@@ -35,7 +35,7 @@ class Kind(Enum):
 
     @property
     def label(self) -> str:
-        """Its name in settings and in the store."""
+        """The name in settings and in the store."""
         return _LABELS[self]
 
 
@@ -49,26 +49,23 @@ _LABELS = {
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One parsed request: what to route, and the body as it came. ``edition``: the headers that say how to read it;
-    ``tokens``: an estimate of all that it will take; ``output_most``: as many as each of its ``choices`` may have, 0
-    when it does not say.
-    """
+    """One parsed request, with the body as received."""
 
     model: str
     is_stream: bool
     body: bytes
     kind: Kind = Kind.CHAT
     include_usage: bool = False
-    edition: tuple[tuple[str, str], ...] = ()
-    tokens: int = 0
-    output_most: int = 0
+    edition: tuple[tuple[str, str], ...] = ()  # headers with the version of the API that the body is written for
+    tokens: int = 0  # an estimate of all tokens, in and out
+    output_most: int = 0  # tokens that each choice may have; 0 where the request sets no bound
     choices: int = 1
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """A float or null from an imitator of OpenAI makes no difference to the answer. Two names for one number: of chat
-    completions, and of messages and responses. What went into or came out of a cache is in those numbers, but for
-    Anthropic, who counts it apart.
+    """Token counts of a reply. Some imitators of OpenAI send floats or null. Each count has two names: one in chat
+    completions, one in messages and responses. Cached tokens are part of these counts, except at Anthropic, which
+    counts them separately.
     """
 
     prompt_tokens: float | None = None
@@ -80,7 +77,9 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class ChatReply(msgspec.Struct, frozen=True, rename={"items": "choices"}):
-    """A plain reply. Its list must be there: JSON of another kind is not an answer. `tokens_of` reads odd ones."""
+    """A plain reply. Its list is required: JSON of another kind is not an answer. `tokens_of` also reads odd
+    replies.
+    """
 
     items: msgspec.Raw
     usage: Usage | None = None
@@ -104,7 +103,7 @@ class ResponseReply(msgspec.Struct, frozen=True, rename={"items": "output"}):
 Reply = ChatReply | EmbeddingReply | MessageReply | ResponseReply
 
 
-# What decoding raises: wrong UTF-8 and too many levels come as Python's own errors.
+# The errors of decoding: invalid UTF-8 and too many levels raise Python's own errors.
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 BYTES_PER_TOKEN = 4  # of English text; corrected when the provider has counted
@@ -134,12 +133,12 @@ _replies: dict[Kind, msgspec.json.Decoder[Any]] = {
 
 
 def parse(kind: Kind, body: bytes, most_messages: int = MESSAGES_MOST) -> Call:
-    """Raises InvalidRequest, naming the field."""
+    """Returns the call in a request's body. Raises InvalidRequest, which names the field."""
     if len(body) > LARGE and has_too_many_parts(body, max(MEMBERS_MOST, _MEMBERS_PER_MESSAGE * most_messages)):
         raise InvalidRequest("The request body holds too many objects, keys or list items.")
     try:
         if not body.isascii():
-            body.decode()  # what is passed on unseen is not checked by the decoder
+            body.decode()  # msgspec does not check the UTF-8 of fields that pass through
         request: Request = _requests[kind].decode(body)
         check_keys(body, request.stream_options is not None)
         request.check(most_messages)
@@ -164,8 +163,8 @@ def parse(kind: Kind, body: bytes, most_messages: int = MESSAGES_MOST) -> Call:
 
 
 def edition_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
-    """The version and the betas of Anthropic's API that a body is written for; a header given twice is one list.
-    Raises InvalidRequest.
+    """Returns the headers with the version and the betas of Anthropic's API that a body is written for. A repeated
+    header is one list. Raises InvalidRequest.
     """
     given: dict[bytes, list[bytes]] = {}
     for name, value in headers:
@@ -181,8 +180,8 @@ def edition_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str],
 
 
 def tokens_of(kind: Kind, body: bytes) -> tuple[int, int, int]:
-    """Returns `usage_tokens` of a plain reply. Raises what is in NOT_DECODED when it is no reply of this kind; usage
-    that cannot be read is none.
+    """Returns `usage_tokens` of a plain reply, zeros where its usage is unreadable. Raises the errors in NOT_JSON when
+    the body is not a reply of this kind.
     """
     try:
         usage = _usage_of(kind, body)
@@ -195,7 +194,7 @@ def tokens_of(kind: Kind, body: bytes) -> tuple[int, int, int]:
 
 
 def _usage_of(kind: Kind, body: bytes) -> Usage | None:
-    """Raises what is in NOT_JSON. The list stays bytes: its length costs nothing."""
+    """Raises the errors in NOT_JSON. The list stays bytes, so its length costs nothing."""
     reply: Reply = _replies[kind].decode(body)
     if bytes(memoryview(reply.items)[:1]) != b"[":
         raise msgspec.ValidationError("no reply of this kind")
@@ -203,7 +202,9 @@ def _usage_of(kind: Kind, body: bytes) -> Usage | None:
 
 
 def _with_nulls(body: bytes) -> bytes:
-    """Vectors may hold numbers that JSON has no words for. In a text the change does no harm: only usage is read."""
+    """Vectors may hold numbers that JSON cannot express. The same change inside a text is harmless: only usage is
+    read.
+    """
     return body.replace(b"-Infinity", b"null").replace(b"Infinity", b"null").replace(b"NaN", b"null")
 
 
@@ -216,8 +217,8 @@ _OBJECTS = {
 
 
 def _usage_of_odd(kind: Kind, value: object) -> Usage | None:
-    """Raises ValidationError unless an official client would take the value for a reply. Some servers send a completion
-    without choices where the model wrote nothing.
+    """Raises ValidationError unless an official client would accept the value as a reply. Some servers send a
+    completion without choices where the model wrote nothing.
     """
     fields = value if isinstance(value, dict) else {}
     answer = fields.get(_ANSWER_NAMES.get(kind, "choices"))
@@ -228,7 +229,7 @@ def _usage_of_odd(kind: Kind, value: object) -> Usage | None:
 
 
 def lenient_usage(value: object) -> Usage | None:
-    """Returns usage with the counts that can be read: floats and numbers in quotes are."""
+    """Returns usage with the counts that are readable, including floats and numbers in quotes."""
     if not isinstance(value, dict):
         return None
     return Usage(**{name: _count(value.get(name)) for name in Usage.__struct_fields__})
@@ -243,8 +244,8 @@ def _count(value: object) -> float | None:
 
 
 def usage_tokens(usage: Usage) -> tuple[int, int, int]:
-    """Returns tokens in, out, and those of a cache that are not among them, as the provider counted them; 0 when it did
-    not, and within what the store can add up. ``prompt_tokens`` hold those of a cache, whatever stands next to them.
+    """Returns input tokens, output tokens, and the cached tokens that are not among them, as the provider counted them;
+    0 where it did not, and bounded by what the store can add up. ``prompt_tokens`` always include cached ones.
     """
     cached = 0.0
     if usage.prompt_tokens is None:
@@ -267,15 +268,15 @@ def not_json(error: Exception) -> InvalidRequest:
 
 
 def _explained(problem: str) -> InvalidRequest:
-    """msgspec's words name the field as `$.messages` or in backquotes; OpenAI's `param` wants it bare."""
-    found = _FIELD.search(problem)
-    param = found[1] or found[2] if found else None
+    """Returns the error with the field as its `param`. msgspec names it as `$.messages` or in backquotes."""
+    match = _FIELD.search(problem)
+    param = match[1] or match[2] if match else None
     return InvalidRequest(f"Invalid request body: {problem}", param=param)
 
 
 def with_fields(body: bytes, changed: dict[str, Any]) -> bytes:
-    """The same request with some fields replaced; every other value keeps its bytes. Raises InvalidRequest for one with
-    nearly as many levels as can be read: further up the stack, where it was parsed, there was room for them.
+    """Returns the body with some fields replaced; every other value keeps its bytes. Raises InvalidRequest for a body
+    with nearly as many levels as can be read: the stack is deeper here than where the body was parsed.
     """
     try:
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])

@@ -1,5 +1,5 @@
-"""The address of a client: that of its connection, and behind a proxy that the configuration trusts the one that the
-proxy reports. A header of anyone else is only a claim.
+"""The address of a client: that of its connection, or the one that a trusted proxy reports. The header of any other
+sender is only a claim.
 """
 
 import ipaddress
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from gateway.http.host_header import Headers
 
-HOPS_MOST = 32  # proxies that a request came through
+HOPS_MOST = 32  # proxies that are considered, from the right
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPV6_PREFIX = 64  # bits that a provider gives to one subscriber, who has all addresses below them
 
@@ -40,7 +40,7 @@ class ClientAddress:
 
 
 def network_of(address: str) -> str:
-    """Returns what one subscriber has: an IPv4 address, the first half of an IPv6 address."""
+    """Returns the network of one subscriber: an IPv4 address, or the first half of an IPv6 address."""
     parsed = _parsed(address)
     if isinstance(parsed, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False).network_address)
@@ -48,7 +48,7 @@ def network_of(address: str) -> str:
 
 
 def _parsed(text: str) -> _Address | None:
-    """Also with a port, as some proxies write it, and an IPv6 address in brackets."""
+    """Parses an address, also one with a port, as some proxies write it, or an IPv6 address in brackets."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -1,8 +1,8 @@
-"""Why a request's task was cancelled: by its client leaving, by its deadline, by a provider's silence, by a breaker
-that opened, or from outside.
+"""Cancels a request's task and remembers the cause: its client left, its deadline passed, its provider fell silent, or
+a breaker opened.
 
-One object per request holds the only causes the gateway itself has, so that a cancellation from outside
-(shutdown) is never mistaken for one of them.
+One object per request holds the causes that come from the gateway, so that a cancellation from outside (shutdown) is
+never mistaken for one of them.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from enum import Enum
 from typing import Any
 
-WATCH_AFTER_S = 0.02  # an answer that comes sooner need not pay for a task that watches its client
+WATCH_AFTER_S = 0.02  # a faster answer need not pay for a task that watches its client
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
@@ -22,7 +22,7 @@ class Cause(Enum):
 
 
 class Interrupt:
-    """Cancels the task that made it. ``cause`` is None unless it did."""
+    """Cancels the task that made it."""
 
     def __init__(self) -> None:
         task = asyncio.current_task()
@@ -36,14 +36,14 @@ class Interrupt:
         self._silence_timer: asyncio.TimerHandle | None = None
         self._waiting_since = 0.0
         self.is_waiting = False
-        self.cause: Cause | None = None
+        self.cause: Cause | None = None  # None unless this object cancelled the task
 
     def time(self) -> float:
-        """Seconds on the loop's clock, the one deadlines are on."""
+        """Returns seconds on the event loop's clock, which deadlines use."""
         return self._loop.time()
 
     def watch_disconnect(self, receive: Receive) -> None:
-        """From here on the client's leaving cancels the request, in every phase."""
+        """Cancels the request from now on, in every phase, when its client disconnects."""
         self._watch_timer = self._loop.call_later(WATCH_AFTER_S, self._start_watch, receive)
 
     def _start_watch(self, receive: Receive) -> None:
@@ -64,8 +64,8 @@ class Interrupt:
             self._timer = None
 
     def begin_waiting(self, silence_s: float = 0.0) -> None:
-        """For the next sign of a provider. Silence for longer than ``silence_s``, or than the last one given, cancels.
-        One timer that looks back costs less than one per sign.
+        """Waits for the next bytes of a provider. Silence for longer than ``silence_s``, or than the last value given,
+        cancels. One timer that checks afterwards costs less than one timer for each chunk.
         """
         self._waiting_since, self.is_waiting = self._loop.time(), True
         if silence_s and (silence_s != self._silence_s or self._silence_timer is None):
@@ -87,14 +87,14 @@ class Interrupt:
             self._silence_timer = self._loop.call_at(due, self._check_silence)
 
     def clear(self) -> None:
-        """No deadline, and silence may last."""
+        """Removes the deadline and the bound on silence."""
         self.clear_deadline()
         if self._silence_timer is not None:
             self._silence_timer.cancel()
             self._silence_timer = None
 
     def move_on(self) -> None:
-        """Its provider hangs, and another candidate may answer."""
+        """Cancels the attempt, because its provider hangs and another candidate may answer."""
         self._fire(Cause.OVERDUE)
 
     def _fire(self, cause: Cause) -> None:
@@ -103,7 +103,9 @@ class Interrupt:
             self._task.cancel()
 
     def take(self, cause: Cause) -> bool:
-        """Is this cancellation ours and for this cause? Then it is over: the task may go on."""
+        """Returns whether the cancellation had this cause. If so, the cancellation is undone and the task may
+        continue.
+        """
         if self.cause is not cause:
             return False
         self.cause = None

@@ -1,6 +1,6 @@
-"""Work on large bodies, off the event loop.
+"""Runs work on large bodies off the event loop.
 
-One thread for all of them: with several, the loop would have to win the interpreter's lock from each one in turn.
+All of it shares one thread: with several, the loop would have to wait for the interpreter's lock behind each of them.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ _thread = ThreadPoolExecutor(1, "pllm-bodies")
 
 
 async def off_loop(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Returns and raises as ``work`` does. A cancelled call leaves its work to end unheeded."""
+    """Returns and raises as ``work`` does. A cancelled call lets its work finish and ignores the result."""
     return await asyncio.get_running_loop().run_in_executor(_thread, lambda: work(*args, **kwargs))
 
 

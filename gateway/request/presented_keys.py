@@ -1,6 +1,6 @@
-"""The keys that a request presents, and the digests by which they are known.
+"""The API keys that a request presents, and the digests by which they are recognised.
 
-Only SHA-256 digests are kept: a dump of memory opens nothing, and keys of random characters need no slower hash.
+Only SHA-256 digests are kept: a dump of memory reveals no key, and keys of random characters need no slower hash.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from gateway.http.host_header import Headers
 
 _BEARER = b"bearer "
-_UNKNOWN = b"\xff"  # not UTF-8, and so no key of a configuration
+_UNKNOWN = b"\xff"  # not UTF-8, so it equals no configured key
 
 
 def digest(key: bytes) -> bytes:
@@ -20,15 +20,15 @@ def presented_keys(headers: Headers) -> Iterator[bytes]:
     """Yields at most one key of each header. A request that repeats one presents a wrong key instead: a single request
     could try thousands of keys otherwise.
     """
-    shown: dict[bytes, bytes] = {}
+    values: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in (b"authorization", b"x-api-key"):
-            if name in shown:
+            if name in values:
                 yield _UNKNOWN
                 return
-            shown[name] = value
-    bearer = shown.get(b"authorization", b"")
+            values[name] = value
+    bearer = values.get(b"authorization", b"")
     if bearer[: len(_BEARER)].lower() == _BEARER:
         yield bearer[len(_BEARER) :].strip()
-    if b"x-api-key" in shown:
-        yield shown[b"x-api-key"].strip()
+    if b"x-api-key" in values:
+        yield values[b"x-api-key"].strip()

@@ -1,5 +1,5 @@
-"""Where a call comes from, as its headers show. A browser lends its place in the network, and so what callers on this
-machine may do, to the scripts of every site it shows; clients that are not browsers send none of its headers.
+"""The origin of a request, as its headers show it. A browser lends its place in the network, and with it the rights of
+callers on this machine, to the scripts of every site that it shows; other clients send none of a browser's headers.
 """
 
 from functools import lru_cache
@@ -9,8 +9,8 @@ from gateway.http.host_header import Headers, is_this_machine, parse_host
 
 _BROWSER_HEADERS = frozenset({b"origin", b"sec-fetch-site"})
 _OWN_SITES = (b"same-origin", b"none")  # the page itself, and an address typed by a person
-# What proxies add to the requests they pass on. A proxy on this machine connects from loopback on behalf of callers
-# that may be anywhere.
+# Headers that proxies add to the requests they forward. A proxy on this machine connects from loopback on behalf of
+# callers that may be anywhere.
 _RELAY_HEADERS = frozenset(
     {
         *(b"via", b"forwarded", b"x-forwarded", b"forwarded-for", b"x-real-ip", b"x-client-ip", b"true-client-ip"),
@@ -29,8 +29,8 @@ _RELAY_PREFIXES = (
 
 
 def foreign_call(headers: Headers) -> CrossOrigin | None:
-    """Returns the refusal of a call that did not come from this machine's own programs and pages, as far as its headers
-    show. It guards whatever needs no key.
+    """Returns the refusal of a request that did not come from this machine's own programs and pages, as far as its
+    headers show. Guards the endpoints that need no key.
     """
     hosts, is_browser = [], False
     for name, value in headers:
@@ -46,7 +46,9 @@ def foreign_call(headers: Headers) -> CrossOrigin | None:
 
 
 def is_cross_origin(headers: Headers) -> bool:
-    """Made by a page of another origin. Browsers without Sec-Fetch-Site send the Origin of what changes anything."""
+    """Returns whether a page of another origin sent the request. Browsers without Sec-Fetch-Site send Origin with every
+    request that can change anything.
+    """
     sites = _all(headers, b"sec-fetch-site")
     if sites:
         return any(site not in _OWN_SITES for site in sites)
@@ -55,8 +57,8 @@ def is_cross_origin(headers: Headers) -> bool:
 
 
 def is_named_locally(headers: Headers) -> bool:
-    """Called by a name that can only mean this machine, or by none, as HTTP/1.0 allows. Any other name may be an
-    attacker's, whose name server points it here, and his page would be of the same origin as ours.
+    """Returns whether the Host header names only this machine, or is absent, as HTTP/1.0 allows. Any other name may
+    belong to an attacker, whose name server points it here: his page would have the same origin as ours.
     """
     hosts = _all(headers, b"host")
     return len(hosts) <= 1 and all(map(_names_this_machine, hosts))
@@ -69,6 +71,7 @@ def _names_this_machine(value: bytes) -> bool:
 
 
 def is_relayed(headers: Headers) -> bool:
+    """Returns whether a proxy forwarded the request."""
     return any(name in _RELAY_HEADERS or name.startswith(_RELAY_PREFIXES) for name, _ in headers)
 
 

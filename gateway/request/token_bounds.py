@@ -1,5 +1,5 @@
-"""The peeked part of each kind of request: what it is for, and how much it may make a provider do. Budgets reserve by
-that, so it has to be a bound however leniently a provider reads the same field.
+"""The fields that the gateway reads of each kind of request: its model, and how many tokens it may make a provider
+write. Budgets reserve by these counts, so they have to be upper bounds however leniently a provider reads the fields.
 
 Values that are only bounded or passed on stay bytes: no list of a million items becomes a million objects.
 """
@@ -13,8 +13,8 @@ import msgspec
 from gateway.errors import InvalidRequest
 
 TOKENS_MOST = 999_999_999  # a number with many digits must not be more than the store can add up
-SCALAR_MOST = 64  # characters of a count: longer ones are read differently, or not at all
-MESSAGES_MOST = 10_000  # of a request, unless `server.max_messages` is set: no model's context holds as many
+SCALAR_MOST = 64  # characters of a count: readers disagree about longer ones, or refuse them
+MESSAGES_MOST = 10_000  # of a request, unless `server.max_messages` is set: no model's context holds that many
 
 _TOKEN_ARRAY = re.compile(rb"\[[\s\d,-]*\]\s*")  # whole numbers and nothing else
 _NOT_EMPTY = re.compile(rb"\[\s*[^\s\]]")
@@ -22,24 +22,25 @@ _BASES = re.compile(r"\s*0[xXoObB][0-9a-fA-F]+\s*")  # JavaScript's Number() rea
 
 
 class AnyObject(msgspec.Struct, frozen=True, gc=False):
-    """An object whose content is the provider's to read."""
+    """An object whose content only the provider reads."""
 
 
 Objects = Annotated[list[AnyObject], msgspec.Meta(min_length=1)]
 Count = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["integer", "number", "string", "null"]})]
 TextOrList = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "array"]})]
-_NONE = cast(msgspec.Raw, None)  # of a field that is left out: nothing that would have to be made for each request
+_NONE = cast(msgspec.Raw, None)  # the value of an absent field, without an object for each request
 
 _objects = msgspec.json.Decoder(list[AnyObject])
 
 
-def _count(asked: msgspec.Raw, name: str) -> int:
-    """As the most lenient provider reads it, a number in quotes included; 0 where nothing is asked for, or what is no
-    number: that is the provider's to refuse. Raises InvalidRequest for a number that readers do not agree on.
+def _count(value: msgspec.Raw, name: str) -> int:
+    """Returns the count as the most lenient provider reads it, also from a number in quotes; 0 for an absent field and
+    for anything that is not a number, which the provider may refuse. Raises InvalidRequest for a number that readers
+    disagree about.
     """
-    if asked is _NONE:
+    if value is _NONE:
         return 0
-    text = bytes(memoryview(asked)[: SCALAR_MOST + 1])
+    text = bytes(memoryview(value)[: SCALAR_MOST + 1])
     if text == b"null" or text.startswith((b"{", b"[")):
         return 0
     if len(text) > SCALAR_MOST:
@@ -48,9 +49,9 @@ def _count(asked: msgspec.Raw, name: str) -> int:
         return min(int(text), TOKENS_MOST)
     if text in (b"true", b"false"):
         return int(text == b"true")
-    value: str = msgspec.json.decode(text) if text.startswith(b'"') else text.decode()
+    digits: str = msgspec.json.decode(text) if text.startswith(b'"') else text.decode()
     try:
-        number = int(value, 0) if _BASES.fullmatch(value) else float(value)
+        number = int(digits, 0) if _BASES.fullmatch(digits) else float(digits)
     except ValueError:
         return 0
     if math.isnan(number):
@@ -61,7 +62,7 @@ def _count(asked: msgspec.Raw, name: str) -> int:
 
 
 def _is_list(value: msgspec.Raw, name: str, may_be_empty: bool = False) -> bool:
-    """Whether the value is a list, not a text. Raises InvalidRequest for anything else."""
+    """Returns whether the value is a list, False for a text. Raises InvalidRequest for any other value."""
     view = memoryview(value)
     begin = bytes(view[:1])
     if begin == b'"':
@@ -84,12 +85,12 @@ class _TooMany(Exception):
 
 
 def _texts(value: msgspec.Raw, name: str, most: int) -> int:
-    """Returns the number of items of a list; one of tokens is one text. Raises InvalidRequest."""
+    """Returns the number of texts in a list; a list of tokens is one text. Raises InvalidRequest."""
     return 1 if _TOKEN_ARRAY.fullmatch(memoryview(value)) else _items(value, name, most)
 
 
 def _items(value: msgspec.Raw, name: str, most: int) -> int:
-    """Raises InvalidRequest before a large list costs more than ``most`` items."""
+    """Returns the number of items. Raises InvalidRequest before a large list costs more than ``most`` items."""
     item, number = _Item(), 0
 
     def counted(_kind: type, _value: object) -> _Item:
@@ -107,7 +108,7 @@ def _items(value: msgspec.Raw, name: str, most: int) -> int:
 
 
 class Request(msgspec.Struct, frozen=True):
-    """The peeked part of every request."""
+    """The fields that requests of every kind have."""
 
     model: str
     stream: bool | None = None
@@ -120,15 +121,15 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def most_tokens(self) -> int:
-        """Out. By the field of this kind of request only: another one binds nobody."""
+        """The bound on output tokens, by the field of this kind of request; providers ignore the other fields."""
         return _count(self.max_tokens, "max_tokens")
 
     def choices(self, _most: int) -> int:
-        """Answers that are asked for, and paid."""
+        """Returns the number of answers that the request orders, and pays for."""
         return max(1, _count(self.n, "n"), _count(self.best_of, "best_of"))
 
     def check(self, _most: int) -> None:
-        """Raises InvalidRequest for more than ``_most`` messages, and for content of another type."""
+        """Raises InvalidRequest for more than ``_most`` messages, and for content of a wrong type."""
 
 
 def _too_many(name: str, most: int) -> InvalidRequest:
@@ -148,7 +149,7 @@ class _Conversation(Request, frozen=True, kw_only=True):
 class ChatRequest(_Conversation, frozen=True, kw_only=True):
     @property
     def most_tokens(self) -> int:
-        """Of two, which one a provider obeys is not known."""
+        """The larger of two fields: which one a provider obeys is unknown."""
         newer = _count(self.max_completion_tokens, "max_completion_tokens")
         return max(_count(self.max_tokens, "max_tokens"), newer)
 
@@ -157,7 +158,7 @@ class CompletionRequest(Request, frozen=True, kw_only=True):
     prompt: TextOrList
 
     def choices(self, most: int) -> int:
-        """Of each prompt."""
+        """Returns the number of answers to all prompts."""
         prompts = _texts(self.prompt, "prompt", most) if _is_list(self.prompt, "prompt") else 1
         return prompts * super().choices(most)
 
@@ -166,7 +167,7 @@ class EmbeddingRequest(Request, frozen=True, kw_only=True):
     input: TextOrList
 
     def check(self, most: int) -> None:
-        """A list of texts, or of the numbers of one."""
+        """Accepts a text, a list of texts, or the tokens of one text. Raises InvalidRequest."""
         if _is_list(self.input, "input"):
             _texts(self.input, "input", most)
 
@@ -193,7 +194,7 @@ class ResponseRequest(Request, frozen=True, kw_only=True):
             return
         try:
             items = len(_objects.decode(self.input))
-        except msgspec.ValidationError:  # not objects only: the provider's to refuse
+        except msgspec.ValidationError:  # not only objects: the provider may refuse it
             items = _items(self.input, "input", most)
         if items > most:
             raise _too_many("input", most)

@@ -1,6 +1,6 @@
-"""Wrong keys, counted by where they come from. Twenty a minute are answered as such, further ones with a 429 at once:
-nothing is held open, and the table is bounded. A right key is never counted and never refused, whatever others behind
-the same address do; that keys have 16 characters is what makes guessing hopeless.
+"""Counts wrong keys by the network that they come from. Twenty a minute get the usual error, further ones a 429 at
+once: no connection is held open, and the table is bounded. A valid key is never counted and never refused, whatever
+other clients behind the same address send; the 16 characters of a key make guessing hopeless.
 """
 
 import time
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from gateway.request.client_address import network_of
 
 BURST, PER_S = 20, 60.0
-KNOWN_MOST = 10_000  # networks that are remembered, at this replica; the one that was heard of longest ago is forgotten
+KNOWN_MOST = 10_000  # networks that this replica remembers; the least recent one is forgotten first
 
 
 class WrongKeys:
@@ -21,7 +21,9 @@ class WrongKeys:
         self._due_s: OrderedDict[str, float] = OrderedDict()
 
     def note(self, address: str) -> int:
-        """Counts one more; returns the milliseconds until the next is answered as such, 0 while that is now."""
+        """Counts a wrong key. Returns 0 where it gets the usual error, else the milliseconds until the next one
+        would.
+        """
         network, now = network_of(address), self._now()
         due_s = max(self._due_s.pop(network, now), now) + PER_S / BURST
         wait_s = due_s - now - PER_S

@@ -1,4 +1,4 @@
-"""May this request be sent now? The store decides; where it has no room the request waits here for its turn to ask."""
+"""Admits requests: the store decides; where every deployment is full, the request waits here for its turn."""
 
 import asyncio
 from collections import Counter
@@ -10,42 +10,29 @@ from gateway.configuration.money import CostEstimateSettings
 from gateway.configuration.router import QueueSettings, RouterSettings
 from gateway.errors import StateLost, Unauthorized
 from gateway.request.auth import Tenant
-from gateway.request.calls import Call
-from gateway.request.interrupt import Cause, Interrupt
-from gateway.routing.deadline import Deadline
+from gateway.request.interrupt import Cause
+from gateway.routing.client_request import ClientRequest
 from gateway.routing.failure_log import FailureLog
 from gateway.routing.final_errors import FULL, Tried, attempts, failed
 from gateway.routing.prices import Prices
 from gateway.routing.queueing import Queue, Waiter
-from gateway.routing.recent_shedding import ShedMemory
-from gateway.routing.tracing import Attempt, Trace
+from gateway.routing.recent_shedding import RecentShedding
+from gateway.routing.tracing import Attempt
 from shared_state.errors import StateError
 from shared_state.failover import Failover
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
-
-
-class Asking(msgspec.Struct, frozen=True):
-    """Who asks for what, and until when."""
-
-    call: Call
-    tenant: Tenant
-    priority: int
-    deadline: Deadline
-    interrupt: Interrupt
-    trace: Trace
-
 
 NO_PRICES = Prices((), CostEstimateSettings(), None)
 
 
 def _is_full(decision: Permit | Rejection) -> bool:
-    """Would waiting help? A deployment that could take the request has no room."""
+    """Returns whether waiting would help: a deployment that could take the request has no room."""
     return isinstance(decision, Rejection) and decision.code == "none" and not FULL.isdisjoint(decision.verdicts)
 
 
 def _number(tried: Sequence[Tried]) -> int:
     """Returns the number of the next attempt, as acquire counts them: 0 for another candidate while no deployment has
-    failed. A call that was left because the breaker opened is no failure of this request: moving on is always allowed.
+    failed. A call that moved on because the breaker opened is no failure of this request: moving on is always allowed.
     """
     neutral = (Outcome.CLIENT_ERROR, Outcome.UNSUPPORTED)
     failures = sum(each.outcome not in neutral and not each.is_overdue for each in tried)
@@ -53,9 +40,8 @@ def _number(tried: Sequence[Tried]) -> int:
 
 
 class Admission:
-    """``queues``: those of this replica, by model; ``shed``: what the store has just said of shedding; ``attempts``:
-    calls of providers that have ended, by deployment and outcome; ``is_welcome``: may a tenant whose request has waited
-    still come in?
+    """``is_welcome`` returns whether the key of a tenant whose request has waited is still valid; ``is_saturated``
+    whether this replica's event loop is overloaded.
     """
 
     def __init__(
@@ -71,14 +57,14 @@ class Admission:
         self._store = store
         self._router = router
         self._failures = FailureLog()
-        self.shed = ShedMemory(is_saturated)
+        self.recent_shedding = RecentShedding(is_saturated)
         self._by_deployment: dict[str, list[Queue]] = {}
-        self.queues: dict[str, Queue] = {}
-        self.attempts: Counter[tuple[str, str]] = Counter()
+        self.queues: dict[str, Queue] = {}  # of this replica, by model
+        self.attempts: Counter[tuple[str, str]] = Counter()  # calls of providers that ended, by deployment and outcome
 
-    def adopt(self, router: RouterSettings, models: Iterable[str]) -> None:
-        """From now on, also for those who wait. ``models``: those that are left; whoever waits for another one stays
-        until his turn or his time is over.
+    def apply_settings(self, router: RouterSettings, models: Iterable[str]) -> None:
+        """Applies to waiting requests as well. ``models``: the configured models; requests that wait for a removed one
+        stay until their turn or the end of their time.
         """
         self._router = router
         left = set(models)
@@ -93,7 +79,7 @@ class Admission:
         return self._router.model_queues.get(model, self._router.queue)
 
     def queue(self, model: str, deployment_ids: Sequence[str]) -> Queue:
-        """One for all kinds of calls, and all names, of a model; woken by what these deployments free."""
+        """Returns the queue of a model, for all kinds of calls. A permit freed by one of these deployments wakes it."""
         if model not in self.queues:
             self.queues[model] = Queue(self._settings_of(model), asyncio.get_running_loop().time)
         queue = self.queues[model]
@@ -103,37 +89,37 @@ class Admission:
                 queues.append(queue)
         return queue
 
-    async def first(self, latest: Callable[[], Plan], queue: Queue, asking: Asking) -> Permit | Rejection:
-        """The first decision on a request; where every deployment is full, after its turn in the queue has come. Nobody
-        overtakes those who wait. ``latest``: by then there may be a new configuration. Raises QueueFull, Overloaded,
-        Unauthorized, and as `acquire`.
+    async def first(self, latest: Callable[[], Plan], queue: Queue, request: ClientRequest) -> Permit | Rejection:
+        """Returns the first decision on a request; where every deployment is full, after its turn in the queue has
+        come. No request overtakes the waiting ones. ``latest`` returns the plan of the configuration in force by then.
+        Raises QueueFull, Overloaded, Unauthorized, and as `acquire`.
         """
-        now, priority = asking.interrupt.time(), asking.priority
-        if shed := self.shed.saturated(priority):
+        now, priority = request.interrupt.time(), request.priority
+        if shed := self.recent_shedding.saturated(priority):
             return shed
         if not queue:
-            if shed := self.shed.told(priority, now):
+            if shed := self.recent_shedding.rejection(priority, now):
                 return shed
-            decision = await self.acquire(latest(), asking, ())
+            decision = await self.acquire(latest(), request, ())
             if isinstance(decision, Rejection):
-                self.shed.note(decision, priority, asking.interrupt.time())
+                self.recent_shedding.note(decision, priority, request.interrupt.time())
             if not queue.settings.max_waiting or not _is_full(decision):
                 return decision
-        with queue.enter(asking.tenant, priority, asking.deadline.at) as waiter:
+        with queue.enter(request.tenant, priority, request.deadline.at) as waiter:
             while True:
-                await self._turn(waiter, asking)
-                if not self._is_welcome(asking.tenant):
-                    raise Unauthorized("The API key was taken back while its request waited.")
-                decision = await self.acquire(latest(), asking, (), queue.standing(waiter))
+                await self._turn(waiter, request)
+                if not self._is_welcome(request.tenant):
+                    raise Unauthorized("The API key was revoked while its request waited.")
+                decision = await self.acquire(latest(), request, (), queue.standing(waiter))
                 if not _is_full(decision):
                     queue.granted(waiter)
                     return decision
                 assert isinstance(decision, Rejection)
                 waiter.refused(is_behind="behind" in decision.verdicts)
 
-    async def _turn(self, waiter: Waiter, asking: Asking) -> None:
-        interrupt = asking.interrupt
-        interrupt.set_deadline(asking.deadline.at)
+    async def _turn(self, waiter: Waiter, request: ClientRequest) -> None:
+        interrupt = request.interrupt
+        interrupt.set_deadline(request.deadline.at)
         try:
             await waiter.turn()
         except asyncio.CancelledError:
@@ -143,23 +129,25 @@ class Admission:
         finally:
             interrupt.clear_deadline()
 
-    async def acquire(self, plan: Plan, asking: Asking, tried: Sequence[Tried], waiting: int = 0) -> Permit | Rejection:
-        """A store that hangs may not take longer than the request has either. Raises StateLost, and what `failed` makes
-        of a time that is over.
+    async def acquire(
+        self, plan: Plan, request: ClientRequest, tried: Sequence[Tried], waiting: int = 0
+    ) -> Permit | Rejection:
+        """Returns the store's decision; a store that hangs is bounded by the request's deadline. Raises StateLost, and
+        the error of `failed` at the deadline.
         """
-        call, interrupt = asking.call, asking.interrupt
+        call, interrupt = request.call, request.interrupt
         ask = Ask(
-            asking.priority,
+            request.priority,
             call.is_stream,
             _number(tried),
             call.tokens,
-            asking.tenant.limits,
+            request.tenant.limits,
             waiting,
-            asking.trace.is_recording,
-            self._prices.spending(call, asking.tenant.limits, plan),
+            request.trace.is_recording,
+            self._prices.spending(call, request.tenant.limits, plan),
             call.kind.label,
         )
-        interrupt.set_deadline(asking.deadline.at)
+        interrupt.set_deadline(request.deadline.at)
         try:
             return await self._store.acquire(plan, ask)
         except StateError as error:
@@ -176,7 +164,7 @@ class Admission:
     def settle(
         self, permit: Permit, ending: Ending, attempt: Attempt, is_urgent: bool = False, is_sent: bool = True
     ) -> None:
-        """``is_sent``: the provider was called."""
+        """Reports the end of an attempt to the store. ``is_sent``: the provider was called."""
         self._failures.note(permit.deployment_id, ending.outcome, ending.reason)
         if is_sent:
             self.attempts[permit.deployment_id, ending.outcome.value] += 1
@@ -190,11 +178,11 @@ class Admission:
         attempt.settling(settled)
 
     def freed(self, deployment_id: str) -> None:
-        """A request of this deployment has ended, here or at another replica."""
+        """Wakes the queues of a deployment whose request has ended, here or at another replica."""
         for queue in self._by_deployment.get(deployment_id, ()):
             if queue:
                 queue.wake()
 
     def waiting(self) -> dict[str, int]:
-        """Requests that wait on this replica, by model."""
+        """Returns the number of requests that wait on this replica, by model."""
         return {model: queue.waiting for model, queue in self.queues.items() if queue}

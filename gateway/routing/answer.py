@@ -1,4 +1,4 @@
-"""An answer in hand, with the permit it was given under."""
+"""An answer of a provider that may be committed, with its permit."""
 
 import contextlib
 from collections.abc import AsyncGenerator, Callable
@@ -18,9 +18,8 @@ Settle = Callable[[Permit, Ending, Attempt], None]
 
 
 class Answer:
-    """What a deployment answered, with the permit it was answered under. Leaving the `async with` settles the permit:
-    after the last byte has been sent, on every way out, exactly once. ``has_tried_all``: of a refusal, whether no other
-    candidate is left that could answer otherwise.
+    """A deployment's answer. Leaving the `async with` settles its permit: after the last byte has been sent, on every
+    way out, exactly once.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class Answer:
         self.is_last_resort = permit.is_last_resort
         self.state: StoreName = store.state_of(permit.deployment_id)
         self.attempts = 1
-        self.has_tried_all = False
+        self.has_tried_all = False  # of a refusal: no candidate is left that could answer otherwise
         self.tried: tuple[Tried, ...] = ()
         self.sequence_number = 0
         self.upstream_s = 0.0
@@ -52,11 +51,11 @@ class Answer:
 
     @property
     def outcome(self) -> Outcome:
-        """Final once the `async with` has been left."""
+        """The outcome of the attempt, final after the `async with`."""
         return self._outcome
 
     async def chunks(self) -> AsyncGenerator[bytes]:
-        """A stream's bytes. Raises UpstreamFailed when it breaks: the answer is committed, so it cannot be saved."""
+        """Yields a stream's bytes. Raises UpstreamFailed when it breaks: a committed answer cannot fall back."""
         interrupt = self._interrupt
         async with contextlib.aclosing(self.exchange.chunks()) as chunks:
             interrupt.begin_waiting(self.candidate.deployment.idle_timeout_ms / 1000)
@@ -75,19 +74,21 @@ class Answer:
         self._outcome = self.exchange.outcome
 
     def silent(self) -> UpstreamFailed:
-        """The provider sent nothing for `idle_timeout` in the middle of its stream."""
+        """Ends a stream whose provider sent nothing for `idle_timeout`. Returns the error that the client gets."""
         self._outcome = Outcome.TIMEOUT
         idle_s = self.candidate.deployment.idle_timeout_ms / 1000
         self.exchange.reason = f"silent for {idle_s:g} s in the middle of its stream (idle_timeout)"
         return UpstreamTimedOut("The answer broke off: the provider's stream fell silent.")
 
     def out_of_time(self) -> UpstreamFailed:
-        """A stream was still running when the time that its client had set was over. Neutral."""
+        """Ends a stream that was still running at its client's deadline: no failure of the deployment. Returns the
+        error that the client gets.
+        """
         self._outcome = Outcome.CANCELLED
         return UpstreamTimedOut("The answer broke off: the time that x-pllm-timeout allows is over.")
 
     def defect(self) -> None:
-        """A fault of ours broke the stream: no outcome of the deployment."""
+        """Notes that a fault of the gateway broke the stream: no failure of the deployment."""
         self._outcome = Outcome.CANCELLED
 
     async def __aenter__(self) -> "Answer":

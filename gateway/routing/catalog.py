@@ -1,8 +1,7 @@
-"""A model's name to its candidates: aliases, then the model's deployments, then its fallback chain.
+"""Resolves a model's name to its candidates: aliases, then the model's deployments, then its fallback chain.
 
-Everything is worked out when the configuration is loaded, so that a request costs one dict look-up. Health
-is no concern here: which candidate is fit to serve is decided by the shared store at the same moment
-as it is taken.
+Routes are computed when the configuration is loaded, so that a request costs one dict look-up. Health plays no part
+here: the shared store decides which candidate can serve at the moment when it grants the permit.
 """
 
 from collections.abc import Collection, Sequence
@@ -16,18 +15,18 @@ from gateway.upstream.classify import Refusal
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A deployment that may serve; tier 0 is the model asked for, tier n the nth model of its chain."""
+    """A deployment that may serve a request."""
 
     deployment: DeploymentSettings
-    tier: int
+    tier: int  # 0 for the requested model, n for the nth model of its fallback chain
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Where a call may go. `model` is the name behind an alias; `chains` are for requests that the model refuses."""
+    """The candidates for a model, independent of the kind of call."""
 
-    model: str
+    model: str  # the name behind an alias
     candidates: tuple[Candidate, ...]
-    chains: dict[Refusal, tuple[Candidate, ...]] = {}
+    chains: dict[Refusal, tuple[Candidate, ...]] = {}  # the candidates after the model refused a request in this way
 
 
 class Catalog:
@@ -62,7 +61,7 @@ class Catalog:
 
     def resolve(self, model: str, allowed: frozenset[str] = frozenset()) -> Route | None:
         """Returns None if no deployment and no alias has this name. ``allowed``: the models and aliases on a key's
-        list; none: every one. The route and its chains leave out fallback models that are not on the list.
+        list; empty: all of them. The route and its chains leave out fallback models that are not on the list.
         """
         route = self._routes.get(model)
         if route is None or not allowed or not self._is_within_key:
@@ -75,11 +74,11 @@ class Catalog:
         return Route(route.model, candidates, {refusal: chain for refusal, chain in chains.items() if chain})
 
     def models(self) -> tuple[str, ...]:
-        """Every name a call may ask for: the models in the order of the configuration, then the aliases."""
+        """Returns every name that a call may use: the models in the order of the configuration, then the aliases."""
         return tuple(self._routes)
 
     def deployments(self) -> tuple[DeploymentSettings, ...]:
-        """All of them, the disabled ones too."""
+        """Returns all deployments, including disabled ones."""
         return self._deployments
 
 

@@ -1,4 +1,4 @@
-"""How long a request, with all its attempts, may take, and what it means when an attempt takes longer."""
+"""How long a request, with all its attempts, may take, and whose fault it is when an attempt takes longer."""
 
 import msgspec
 
@@ -12,22 +12,18 @@ _CUT_SHORT = Judgement(Outcome.CANCELLED)
 
 
 class Deadline(msgspec.Struct, frozen=True):
-    """When a request must be answered, by the loop's clock; all its attempts share it. ``is_asked``: its client set it,
-    so that it also bounds a stream that delivers.
-    """
+    """When a request must be answered; all its attempts share it."""
 
-    at: float
-    is_asked: bool = False
+    at: float  # seconds on the event loop's clock
+    is_from_client: bool = False  # set by the request's header, so it also bounds a stream that delivers
 
 
 class Limits:
-    """What bounds one attempt, and whose fault it is when a limit is reached.
+    """The limits of one attempt, and the outcome when one of them is reached.
 
-    The gateway's own limit is the provider's failure only where the provider was silent. A client that allows less time
-    than the deployment may take is like one that leaves, and so is an earlier attempt that has used the time up: the
-    limit says nothing about the deployment then.
-
-    ``has_heard``: the provider has sent something.
+    Reaching the gateway's own limit is the provider's failure only where the provider was silent. A client that allows
+    less time than the deployment may take is like a client that leaves, and so is an earlier attempt that has used up
+    the time: such a limit is no evidence against the deployment.
     """
 
     def __init__(
@@ -40,13 +36,13 @@ class Limits:
         self._is_first_token = first_token_ms is not None and now + first_token_ms / 1000 <= min(own_at, deadline.at)
         if first_token_ms is not None:
             own_at = min(own_at, now + first_token_ms / 1000)
-        self._is_cut_short = deadline.at < own_at and (deadline.is_asked or not is_first)
+        self._is_cut_short = deadline.at < own_at and (deadline.is_from_client or not is_first)
         self._is_request = deadline.at < own_at
-        self.has_heard = False
+        self.has_heard = False  # the provider has sent something
         self.at = min(own_at, deadline.at)
 
     def heard(self) -> None:
-        """The provider sent something."""
+        """Notes that the provider has sent something."""
         self.has_heard = True
 
     def silent(self) -> Exchange:
@@ -56,13 +52,13 @@ class Limits:
         return Exchange(_TIMED_OUT, reason=f"timed out: silent for {silence_ms / 1000:g} s ({name})")
 
     def overdue(self) -> Exchange:
-        """Returns the outcome of a call in hand when the breaker of its deployment opened as overdue."""
+        """Returns the outcome of a waiting call whose deployment's breaker opened because calls are overdue."""
         exchange = Exchange(_TIMED_OUT, reason="overdue: the breaker opened while the call waited for its first byte")
         exchange.is_overdue = True
         return exchange
 
     def over(self) -> Exchange:
-        """Returns the outcome of an attempt at ``at``."""
+        """Returns the outcome of an attempt that is still running at ``at``."""
         if self._is_first_token:
             first_token_ms = self._deployment.first_token_timeout_ms or 0
             words = f"timed out: no content within {first_token_ms / 1000:g} s (first_token_timeout)"

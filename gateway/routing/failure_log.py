@@ -1,4 +1,4 @@
-"""One warning for each deployment whose attempts begin to fail for another reason; never one for each request, not even
+"""Logs one warning when a deployment's attempts begin to fail for another reason; never one for each request, not even
 when the provider gives each failure a reason of its own.
 """
 
@@ -14,11 +14,11 @@ AGAIN_S = 60.0  # before a reason that alternates with others is logged again
 MINUTE_S = 60.0
 LINES_MOST = 6  # of one deployment in a minute, and one more that reports the limit
 REASONS_MOST = 32  # of one deployment, that are remembered
-_TOLD = frozenset({Outcome.FAILURE, Outcome.TIMEOUT, Outcome.THROTTLED, Outcome.OVERLOADED, Outcome.UNSUPPORTED})
+_LOGGED = frozenset({Outcome.FAILURE, Outcome.TIMEOUT, Outcome.THROTTLED, Outcome.OVERLOADED, Outcome.UNSUPPORTED})
 
 
 class FailureLog:
-    """``clock``: seconds, monotonic."""
+    """Remembers the reasons that were logged. ``clock``: monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -27,14 +27,14 @@ class FailureLog:
         self._lines: dict[str, tuple[float, int]] = {}  # when its minute began, and the lines in it
 
     def note(self, deployment_id: str, outcome: Outcome, reason: str) -> None:
-        """An attempt has ended. Reasons are equal when they are up to their first colon: what follows differs from call
-        to call.
+        """Notes the end of an attempt. Two reasons are equal when they agree up to their first colon: the rest differs
+        from call to call.
         """
         if outcome is Outcome.SUCCESS:
-            # After it, the same reason is news again.
+            # After a success the same reason is logged again.
             self._latest.pop(deployment_id, None)
             return
-        if outcome not in _TOLD:
+        if outcome not in _LOGGED:
             return
         kind = f"{outcome.value} {reason.partition(':')[0]}"
         if self._latest.get(deployment_id) == kind:
@@ -44,7 +44,7 @@ class FailureLog:
             self._latest[deployment_id] = kind
             return
         if not self._has_room(deployment_id, now):
-            return  # and the reason stays news, for the next minute
+            return  # the reason is logged in the next minute
         self._latest[deployment_id] = kind
         if len(logged_s) >= REASONS_MOST:
             logged_s.clear()

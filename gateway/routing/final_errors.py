@@ -1,4 +1,4 @@
-"""What a client is told when no candidate gave an answer: the first one's error, and what each of them said."""
+"""The errors of requests that no candidate answered: the first candidate's error, with the outcome of each attempt."""
 
 from collections.abc import Sequence
 
@@ -29,36 +29,33 @@ from shared_state.records import Outcome, Rejection
 
 PROVIDER_REQUEST_ID = b"x-pllm-provider-request-id"
 FIELD_MOST = 200  # characters of a provider's type, param or code
-_TOLD = (Outcome.CLIENT_ERROR, Outcome.UNSUPPORTED)
-_LASTING = (Outcome.FAILURE, *_TOLD)
+_REFUSALS = (Outcome.CLIENT_ERROR, Outcome.UNSUPPORTED)
+_PERMANENT = (Outcome.FAILURE, *_REFUSALS)
 
 
 class Tried(msgspec.Struct, frozen=True):
-    """A candidate that gave no answer. ``error``: what the client gets where this candidate decides it; ``is_sent``: it
-    was called, as it is not when its dialect lacks the words; ``is_passing``: it may answer a moment later;
-    ``is_overdue``: it was left while it waited, because its breaker opened.
-    """
+    """An attempt without an answer."""
 
     candidate: Candidate
     outcome: Outcome
     retry_after_ms: int = 0
     status: int = 0
     is_quota_exhausted: bool = False
-    error: GatewayError | None = None
-    is_sent: bool = True
+    error: GatewayError | None = None  # for the client, where this attempt decides its error
+    is_sent: bool = True  # False where the provider's dialect cannot express the request
     reason: str = ""
-    request_id: bytes = b""
-    is_passing: bool = False
-    is_overdue: bool = False
+    request_id: bytes = b""  # the provider's
+    is_passing: bool = False  # the provider may answer a moment later
+    is_overdue: bool = False  # the request moved on while the provider hung, because its breaker opened
 
     @property
     def is_lasting(self) -> bool:
-        """It would answer the same request the same way for the next minute."""
-        return self.is_quota_exhausted or (self.outcome in _LASTING and not self.is_passing)
+        """Whether the provider would answer the same request the same way for the next minute."""
+        return self.is_quota_exhausted or (self.outcome in _PERMANENT and not self.is_passing)
 
 
 def provider_fields(candidate: Candidate, wire: Kind, error: UpstreamError, status: int) -> ProviderFields:
-    """Returns the provider's error in both dialects: every field as it came, without keys."""
+    """Returns the provider's error in both dialects: every field as received, without API keys."""
     given: dict[str, object] = {**error.fields, "message": error.message or "The provider refused the request."}
     for name, value in (("type", error.type), ("param", error.param), ("code", error.code)):
         if value is not None:
@@ -66,7 +63,7 @@ def provider_fields(candidate: Candidate, wire: Kind, error: UpstreamError, stat
     try:
         text = msgspec.json.encode(given).decode()
         given = msgspec.json.decode(without_keys(text, str(candidate.deployment.provider.api_key)))
-    except (msgspec.DecodeError, RecursionError):  # a key that is a part of JSON's own signs, or too many levels
+    except (msgspec.DecodeError, RecursionError):  # a key equal to a part of JSON's syntax, or too many levels
         given = {"message": "The provider refused the request."}
     if wire is Kind.MESSAGE:
         return ProviderFields(chat_error_fields(given), {"type": "api_error", **given}, error.request_id)
@@ -80,7 +77,7 @@ def provider_fields(candidate: Candidate, wire: Kind, error: UpstreamError, stat
 
 
 def refused(candidate: Candidate, exchange: Exchange, has_tried_all: bool = True) -> UpstreamRefused:
-    """Returns the provider's objection to the request as an error of ours, with the provider's words."""
+    """Returns the provider's refusal of the request as an error of the gateway, with the provider's message."""
     error = exchange.error or UpstreamError()
     fields = provider_fields(candidate, exchange.wire, error, exchange.status)
     chat = fields.chat
@@ -98,7 +95,8 @@ def refused(candidate: Candidate, exchange: Exchange, has_tried_all: bool = True
 
 
 def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
-    error = refused(candidate, exchange) if exchange.outcome in _TOLD else None
+    """Returns the record of an attempt that reached the provider."""
+    error = refused(candidate, exchange) if exchange.outcome in _REFUSALS else None
     if error and exchange.request_id:
         error.headers.append((PROVIDER_REQUEST_ID, exchange.request_id))
     return Tried(
@@ -116,6 +114,7 @@ def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
 
 
 def attempts(tried: Sequence[Tried]) -> int:
+    """Returns how many of the attempts called a provider."""
     return sum(each.is_sent for each in tried)
 
 
@@ -124,8 +123,8 @@ def tried_list(tried: Sequence[Tried]) -> tuple[Attempt, ...]:
 
 
 def failed(tried: Sequence[Tried], has_tried_all: bool = False) -> GatewayError:
-    """Returns what the client gets: the primary's error, and what each of those tried answered. ``has_tried_all``:
-    whether no candidate is left that could answer the same request otherwise.
+    """Returns the error that the client gets after these attempts. ``has_tried_all``: no candidate is left that could
+    answer the same request otherwise.
     """
     error = _error_for(tried)
     error.is_in_vain = error.is_in_vain and has_tried_all and all(each.is_lasting for each in tried)
@@ -138,7 +137,7 @@ def failed(tried: Sequence[Tried], has_tried_all: bool = False) -> GatewayError:
 
 def _error_for(tried: Sequence[Tried]) -> GatewayError:
     if not tried:
-        return UpstreamTimedOut("The request's time was over before a provider was asked.")
+        return UpstreamTimedOut("The request's time was over before a provider was called.")
     # A missing endpoint means less to the client than another deployment's answer.
     primary, details = next((t for t in tried if t.outcome is not Outcome.UNSUPPORTED), tried[0]), tried_list(tried)
     if primary.error is not None:
@@ -160,14 +159,16 @@ def _error_for(tried: Sequence[Tried]) -> GatewayError:
     return failure
 
 
-FULL = frozenset({"full", "behind"})  # no room, or only for those who wait and have less
-LIMITED = frozenset({"cooling", "rate_limited"})  # by its provider, or by its own limits
-UNSUPPORTED = "unsupported"  # it does not have this endpoint: what the other deployments say counts
+# Verdicts of the store about a deployment.
+FULL = frozenset({"full", "behind"})  # no room, or room only for waiting tenants with a smaller share
+LIMITED = frozenset({"cooling", "rate_limited"})  # by its provider, or by its configured limits
+UNSUPPORTED = "unsupported"  # it lacks this endpoint: the other deployments' verdicts decide
 _BUDGETS = {"domain": "The gateway's budget", "tenant": "The budget of this API key"}
 _SHED = "The gateway is overloaded and sheds load ({})."
 
 
 def rejected(rejection: Rejection, candidates: Sequence[Candidate], tried: Sequence[Tried]) -> GatewayError:
+    """Returns the error that the client gets when the store grants no permit after these attempts."""
     if tried:
         return failed(tried)
     wait_ms = rejection.retry_after_ms
@@ -179,10 +180,10 @@ def rejected(rejection: Rejection, candidates: Sequence[Candidate], tried: Seque
         return BudgetExceeded(message, retry_after_ms=wait_ms or None, details=details)
     verdicts = set(rejection.verdicts)
     if verdicts == {UNSUPPORTED}:
-        message = "No deployment of this model has this endpoint: their providers have just said so."
+        message = "No deployment of this model has this endpoint, according to their providers."
         return EndpointNotSupported(message, param="model", details=details)
     if verdicts and verdicts - {UNSUPPORTED} <= LIMITED:
-        message = "Every deployment of this model is at its rate limit or cools down."
+        message = "Every deployment of this model is at its rate limit or cooling down."
         return RateLimited(message, retry_after_ms=wait_ms, details=details)
     if not FULL.isdisjoint(rejection.verdicts):
         message = "Every usable deployment of this model is at its concurrency limit."

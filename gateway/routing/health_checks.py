@@ -1,8 +1,9 @@
 """Recovery without traffic: while a deployment's breaker is open, one replica of the cluster queries its provider once
-per interval. A healthy answer ends the cooldown, so that the next request is the probe; no answer can do any harm.
+per interval. A healthy answer ends the cooldown, so that the next request is the probe; no other answer changes
+anything.
 
-The shared store decides who checks. On its standby store a replica checks nothing: without the shared store, every
-replica would, and its own cooldown ends the outage there.
+The shared store decides which replica checks. On its standby store a replica checks nothing: without the shared store
+every replica would, and the cooldown ends by itself there.
 """
 
 import asyncio
@@ -54,10 +55,10 @@ class HealthChecks:
         self._jitter = random.Random().uniform
         self._kept: Kept | None = None
         self._running: dict[str, asyncio.Task[None]] = {}
-        self.adopt(deployments)
+        self.replace_deployments(deployments)
 
-    def adopt(self, deployments: Iterable[DeploymentSettings]) -> None:
-        """Takes another configuration; a check under way ends as it began."""
+    def replace_deployments(self, deployments: Iterable[DeploymentSettings]) -> None:
+        """Checks other deployments from now on; a check in progress ends as it began."""
         self._checked = {each.id: each for each in deployments if each.enabled and each.health_check}
 
     def start(self) -> None:
@@ -73,11 +74,11 @@ class HealthChecks:
 
     async def _run(self) -> None:
         while True:
-            self.look()
+            self.check_open()
             await asyncio.sleep(LOOK_EVERY_S * self._jitter(0.8, 1.2))
 
-    def look(self) -> None:
-        """Begins a check of each deployment whose breaker is open, unless one is under way."""
+    def check_open(self) -> None:
+        """Begins a check of each deployment whose breaker is open, unless one is in progress."""
         for part in self._failover.parts.values():
             if part.state != "shared":
                 continue

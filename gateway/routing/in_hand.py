@@ -1,7 +1,7 @@
-"""Calls in hand: sent to a provider, with nothing for their client yet, and with another candidate left.
+"""Calls that wait for a provider, have sent nothing to their client yet, and have another candidate left.
 
-When the breaker of their deployment opens because such calls are overdue, they move on instead of waiting for a
-provider that hangs.
+When the breaker of their deployment opens because such calls are overdue, they move on to another candidate instead of
+waiting for a provider that hangs.
 """
 
 import contextlib
@@ -13,14 +13,14 @@ from gateway.routing.deadline import Limits
 
 
 class InHand:
-    """Those of this replica, by deployment."""
+    """The waiting calls of this replica, by deployment."""
 
     def __init__(self) -> None:
         self._calls: defaultdict[str, dict[Interrupt, Limits]] = defaultdict(dict)
 
     @contextlib.contextmanager
     def held(self, deployment_id: str, interrupt: Interrupt, limits: Limits) -> Iterator[None]:
-        """The call may be moved on within the block, while its provider has sent nothing."""
+        """Lets `move_on` interrupt the call within the block, as long as its provider has sent nothing."""
         calls = self._calls[deployment_id]
         calls[interrupt] = limits
         try:
@@ -29,7 +29,7 @@ class InHand:
             del calls[interrupt]
 
     def move_on(self, deployment_id: str) -> None:
-        """The deployment's breaker opened as overdue."""
+        """Moves the deployment's calls on, because its breaker opened as overdue."""
         for interrupt, limits in list(self._calls[deployment_id].items()):
             if not limits.has_heard:
                 interrupt.move_on()

@@ -1,5 +1,5 @@
-"""The way of one request through its candidates, leg by leg: a chain may walk from one routing domain into the next,
-but one decision looks at candidates of one domain only.
+"""The order in which one request may call its candidates, leg by leg: a fallback chain may lead from one routing domain
+into the next, but one decision considers the candidates of one domain only.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from gateway.routing.catalog import Candidate
 from gateway.upstream.classify import Refusal
 from shared_state.records import Plan
 
-Packed = Callable[[Sequence[Candidate], bool], Plan]  # of candidates, and whether more legs follow
+PackPlan = Callable[[Sequence[Candidate], bool], Plan]  # takes candidates, and whether more legs follow
 
 
 class Leg(msgspec.Struct, frozen=True):
@@ -22,72 +22,75 @@ class Leg(msgspec.Struct, frozen=True):
 
 
 def legs(candidates: Sequence[Candidate], first: int = 0) -> Iterator[tuple[Candidate, ...]]:
-    """Tier by tier, and in a tier domain by domain, beginning with the one of this number; neighbours of one domain are
-    one leg. With one domain that is all of them.
+    """Yields the candidates tier by tier, and in a tier domain by domain, from domain number ``first`` on; neighbours
+    of one domain are one leg. With a single domain there is one leg.
     """
     ordered: list[Candidate] = []
     for _, tier in groupby(candidates, key=lambda each: each.tier):
         members = list(tier)
         domains = list(dict.fromkeys(_domain(each) for each in members))
-        turned = domains[first % len(domains) :] + domains[: first % len(domains)]
-        ordered += sorted(members, key=lambda each: turned.index(_domain(each)))
+        rotated = domains[first % len(domains) :] + domains[: first % len(domains)]
+        ordered += sorted(members, key=lambda each: rotated.index(_domain(each)))
     for _, leg in groupby(ordered, key=_domain):
         yield tuple(leg)
 
 
-def ways(candidates: Sequence[Candidate], packed: Packed) -> tuple[tuple[Leg, ...], ...]:
-    """One for each domain that serves the model itself: as many requests begin in each."""
+def itineraries(candidates: Sequence[Candidate], pack: PackPlan) -> tuple[tuple[Leg, ...], ...]:
+    """Returns one itinerary for each domain that serves the model itself, so that requests begin equally often in
+    each.
+    """
     starts = len({_domain(each) for each in candidates if each.tier == candidates[0].tier}) if candidates else 1
     whole = [tuple(legs(candidates, first)) for first in range(starts)]
-    return tuple(tuple(Leg(leg, packed(leg, leg is not way[-1])) for leg in way) for way in whole)
+    return tuple(tuple(Leg(leg, pack(leg, leg is not order[-1])) for leg in order) for order in whole)
 
 
 def _domain(candidate: Candidate) -> str:
     return candidate.deployment.domain
 
 
-class Way:
-    """The candidates that are left. ``candidates``: of this leg, none when the way is over; ``plan``: the acquire of
-    one of them; ``has_more``: whether there is another leg; ``chains``: for requests that the model refuses;
-    ``turned``: the refusals whose chains have been taken.
+class Itinerary:
+    """The candidates that are left for one request. ``chains``: further candidates, by the refusal that leads to
+    them.
     """
 
     def __init__(
-        self, legs_left: Sequence[Leg], packed: Packed, chains: Mapping[Refusal, Sequence[Candidate]] | None = None
+        self, legs_left: Sequence[Leg], pack: PackPlan, chains: Mapping[Refusal, Sequence[Candidate]] | None = None
     ) -> None:
-        self._packed = packed
+        self._pack = pack
         self._chains = dict(chains or {})
-        self.turned: set[Refusal] = set()
+        self.turned: set[Refusal] = set()  # the refusals whose chains have been taken
         self._legs = list(legs_left)
-        self.candidates: tuple[Candidate, ...] = ()
+        self.candidates: tuple[Candidate, ...] = ()  # of this leg; empty when all have been tried
         self._plan: Plan | None = None
         self.skip()
 
     @property
     def has_more(self) -> bool:
+        """Whether there is another leg."""
         return bool(self._legs)
 
     @property
     def plan(self) -> Plan:
+        """The acquire of one of the candidates."""
         if self._plan is None:
-            self._plan = self._packed(self.candidates, self.has_more)
+            self._plan = self._pack(self.candidates, self.has_more)
         return self._plan
 
     def skip(self) -> None:
-        """To the next leg."""
+        """Moves on to the next leg."""
         if self._legs:
             leg = self._legs.pop(0)
             self.candidates, self._plan = leg.candidates, leg.plan
 
     def drop(self, candidate: Candidate) -> None:
-        """It has been tried. After the last one of a leg comes the next."""
+        """Removes a candidate that has been tried. The next leg follows the last candidate of a leg."""
         self.candidates, self._plan = tuple(each for each in self.candidates if each is not candidate), None
         if not self.candidates:
             self.skip()
 
     def turn(self, refusal: Refusal | None, tried: Sequence[Candidate]) -> bool:
-        """Takes the chain for this refusal instead, without the deployments that were tried. Returns whether the way
-        continues on it: a model of the chain may refuse as well, and the next one may have room.
+        """Takes the chain for this refusal instead, without the deployments that were tried. Returns whether the
+        request continues on it: a model of the chain may refuse as well, and the next one may have room.
         """
         if refusal is None:
             return False
@@ -95,7 +98,7 @@ class Way:
         if chain:
             self.turned.add(refusal)
             left = [c for c in chain if all(c.deployment is not each.deployment for each in tried)]
-            self._legs, self.candidates, self._plan = list(ways(left, self._packed)[0]), (), None
+            self._legs, self.candidates, self._plan = list(itineraries(left, self._pack)[0]), (), None
             self.skip()
         return refusal in self.turned
 
@@ -112,5 +115,5 @@ class Way:
         if later and len(later) < len(left):
             earlier = [each for each in left if each.tier <= tier]
             parts = [tuple(leg) for part in (later, earlier) for _, leg in groupby(part, key=_domain)]
-            self._legs = [Leg(part, self._packed(part, part is not parts[-1])) for part in parts]
+            self._legs = [Leg(part, self._pack(part, part is not parts[-1])) for part in parts]
             self.skip()

@@ -1,5 +1,5 @@
-"""The routes of the configuration in force, by model and kind of call: for keys that may use every model, and for those
-with a list, whose fallbacks keep to it.
+"""The routes of the configuration in force, by model and kind of call: for keys that may use every model, and for keys
+with a list of models, which also limits their fallbacks.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,50 +8,50 @@ from gateway.errors import Forbidden, InvalidRequest, ModelNotFound
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call, Kind
 from gateway.routing.catalog import Candidate, Catalog
-from gateway.routing.course import Route
-from gateway.routing.itinerary import Packed, ways
+from gateway.routing.itinerary import PackPlan, itineraries
 from gateway.routing.queueing import Queue
+from gateway.routing.routing_state import Route
 from gateway.upstream.client import UpstreamClient
 
-LISTS_MOST = 10_000  # routes kept for keys with a list: tenants that come and go must not fill the memory
+LISTED_MOST = 10_000  # routes kept for keys with a list: tenants that come and go must not fill the memory
 
 
 class Routes:
-    """``queue``: of a model, by its name and the ids of its candidates."""
+    """``queue`` returns the queue of a model, by its name and the ids of its candidates."""
 
     def __init__(
-        self, upstream: UpstreamClient, catalog: Catalog, queue: Callable[[str, Sequence[str]], Queue], plan: Packed
+        self, upstream: UpstreamClient, catalog: Catalog, queue: Callable[[str, Sequence[str]], Queue], pack: PackPlan
     ) -> None:
         self._upstream = upstream
         self._catalog = catalog
         self._queue = queue
-        self._plan = plan
-        self._whole = {(model, kind): self._made(model, kind) for model in catalog.models() for kind in Kind}
+        self._pack = pack
+        self._whole = {(model, kind): self._build(model, kind) for model in catalog.models() for kind in Kind}
         self._by_list: dict[tuple[str, Kind, frozenset[str]], Route] = {}
 
-    def _made(self, model: str, kind: Kind, allowed: frozenset[str] = frozenset()) -> Route:
+    def _build(self, model: str, kind: Kind, allowed: frozenset[str] = frozenset()) -> Route:
         route = self._catalog.resolve(model, allowed)
         assert route is not None
         candidates = self._serving(route.candidates, kind)
         chains = {refusal: self._serving(chain, kind) for refusal, chain in route.chains.items()}
         queue = self._queue(route.model, [candidate.deployment.id for candidate in candidates])
-        return Route(route.model, candidates, ways(candidates, self._plan), chains, queue, self._upstream)
+        return Route(route.model, candidates, itineraries(candidates, self._pack), chains, queue, self._upstream)
 
     def _serving(self, candidates: Sequence[Candidate], kind: Kind) -> tuple[Candidate, ...]:
         return tuple(c for c in candidates if self._upstream.serves(c.deployment.id, kind))
 
     def of(self, call: Call, tenant: Tenant) -> Route | None:
-        """Returns the route without what is outside the tenant's list; None for an unknown model."""
+        """Returns the route without models outside the tenant's list; None for an unknown model."""
         whole = self._whole.get((call.model, call.kind))
         if whole is None or not tenant.models:
             return whole
         key = (call.model, call.kind, tenant.models)
         route = self._by_list.get(key)
         if route is None:
-            if len(self._by_list) >= LISTS_MOST:
+            if len(self._by_list) >= LISTED_MOST:
                 self._by_list.clear()
             is_whole = self._catalog.resolve(call.model, tenant.models) is self._catalog.resolve(call.model)
-            route = self._by_list[key] = whole if is_whole else self._made(*key)
+            route = self._by_list[key] = whole if is_whole else self._build(*key)
         return route
 
     def resolve(self, call: Call, tenant: Tenant) -> Route:
@@ -75,6 +75,6 @@ class Routes:
 
 
 def _models_of(route: Route) -> list[str]:
-    """The models at which a request may end."""
+    """Returns the models that may answer a request."""
     parts = (route.candidates, *route.chains.values())
     return list(dict.fromkeys(each.deployment.model_name for part in parts for each in part))

@@ -1,5 +1,5 @@
-"""What calls cost by the prices of the configuration, in whole micro-units. A price per million tokens is the price of
-one token in micro-units; integers from there on, so that sums are exact. The store decides, this only reckons.
+"""The cost of calls by the configured prices, in whole micro-units. A price per million tokens is the price of one
+token in micro-units; from there on amounts are integers, so that sums are exact. The store decides on budgets.
 """
 
 import math
@@ -20,11 +20,11 @@ PROMPT_BYTES_MOST = PROMPT_TOKENS_MOST * BYTES_PER_TOKEN  # an image is many byt
 
 
 class _Price(msgspec.Struct, frozen=True):
-    """Of one token, in parts. ``output_most``: tokens of one answer, 0 when nobody says."""
+    """The price of a deployment."""
 
-    input_parts: int
+    input_parts: int  # of one token
     output_parts: int
-    output_most: int
+    output_most: int  # tokens of one answer; 0 where the configuration sets no bound
 
     def of(self, input_tokens: int, output_tokens: int) -> int:
         micro = -(-(input_tokens * self.input_parts + output_tokens * self.output_parts) // _PARTS)
@@ -39,24 +39,24 @@ def _price(entry: DeploymentSettings) -> _Price:
 
 
 class Prices:
-    """``budget``: the domain's."""
+    """The prices of all deployments, and the ``budget`` of the routing domain."""
 
     def __init__(
         self, deployments: Iterable[DeploymentSettings], estimate: CostEstimateSettings, budget: Budget | None
     ) -> None:
         self._prices: dict[str, _Price] = {}
-        self.adopt(deployments, estimate, budget)
+        self.replace_prices(deployments, estimate, budget)
 
-    def adopt(
+    def replace_prices(
         self, deployments: Iterable[DeploymentSettings], estimate: CostEstimateSettings, budget: Budget | None
     ) -> None:
-        """For calls from now on; what is no longer configured may still be under way."""
+        """Applies to calls from now on. Removed deployments keep their prices: calls may be in flight there."""
         self._prices |= {entry.id: _price(entry) for entry in deployments}
         self._estimate = estimate
         self.budget = budget
 
     def spending(self, call: Call, limits: TenantLimits, plan: Plan) -> Spending | None:
-        """What it costs at most with each of its candidates; None where nobody has set a budget."""
+        """Returns the highest cost with each of the candidates; None where no budget is set."""
         if self.budget is None and limits.budget is None:
             return None
         input_tokens = -(-min(len(call.body), PROMPT_BYTES_MOST) // self._estimate.bytes_per_token)
@@ -72,8 +72,8 @@ class Prices:
         return price.of(input_tokens, output_most * call.choices)
 
     def settled(self, permit: Permit, ending: Ending, is_sent: bool) -> Ending:
-        """With what it cost. A call that was not sent, was refused or used no tokens costs nothing; of an answer that
-        broke off the provider has not said what it will charge.
+        """Returns the ending with its cost. A call that was not sent, was refused or used no tokens costs nothing; the
+        cost of an answer that broke off is unknown.
         """
         if not permit.reserved or ending.cost >= 0:
             return ending

@@ -1,12 +1,12 @@
 """Requests that wait on this replica because every usable deployment of their model is full, though healthy.
 
-Whose turn it is: the highest priority first; inside it the tenant that has had the least for its weight (start-time
-fair queueing, Goyal 1996); inside a tenant the oldest, or under overload the newest, which still has time. Overload and
-what is dropped then are told by how long requests waited (CoDel after Nichols and Jacobson, in the form for servers
-that folly uses): when the oldest had waited for longer than ``target`` all through an interval, whoever waits for more
-than twice as long is dropped.
+The turn goes to the highest priority; within it to the tenant that was served least for its weight (start-time fair
+queueing, Goyal 1996); within a tenant to the oldest request, or under overload to the newest, which still has time.
+Overload is measured by waiting times (CoDel after Nichols and Jacobson, in the form for servers that folly uses): when
+the oldest request had waited for longer than ``target`` throughout an interval, requests that wait for more than twice
+as long are dropped.
 
-One waiting request at a time asks the store, when something was freed anywhere in the cluster: the store decides, not
+One waiting request at a time calls the store, after a permit was freed anywhere in the cluster: the store decides, not
 this module.
 """
 
@@ -21,15 +21,15 @@ from gateway.errors import Overloaded, QueueFull
 from gateway.request.auth import Tenant
 from shared_state.histogram import Histogram
 
-POLL_S = 0.25  # between two looks at a store that has told nothing
-INTERVAL_S = 1.0  # all of it the oldest must have waited for too long
+POLL_S = 0.25  # between two attempts while no message about a freed permit arrives
+INTERVAL_S = 1.0  # overload: throughout it, the oldest request had waited for too long
 SMOOTHING = 0.2  # of the time between two grants
 FULL_WAIT_MS = 1000
 WAIT_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Waiter:
-    """One waiting request. ``turn`` returns when it may ask; ``refused`` sends it back to its place."""
+    """One waiting request. ``turn`` returns when it may call the store; ``refused`` returns it to its place."""
 
     def __init__(self, queue: "Queue", tenant: Tenant, priority: int, since: float, until: float, number: int) -> None:
         self.queue = queue
@@ -42,11 +42,11 @@ class Waiter:
         self.expiry: asyncio.TimerHandle | None = None
 
     async def turn(self) -> None:
-        """Raises Overloaded when it has waited for too long."""
+        """Waits for the turn. Raises Overloaded when that takes too long."""
         await self.called
 
     def refused(self, is_behind: bool = False) -> None:
-        """``is_behind``: there is room, for a tenant that has less."""
+        """Returns to the queue. ``is_behind``: the free permit is for a tenant with a smaller share."""
         self.called = asyncio.get_running_loop().create_future()
         self.queue.refused(self, is_behind)
 
@@ -54,21 +54,21 @@ class Waiter:
         if self.expiry is not None:
             self.expiry.cancel()
         if not self.called.cancel() and not self.called.cancelled():
-            self.called.exception()  # it may have been dropped in the moment its client left
+            self.called.exception()  # it may have been dropped in the moment when its client left
 
 
 class Queue:
-    """The waiting requests of one model on one replica. Bounded by ``max_waiting``; 0 is no queue at all."""
+    """The waiting requests of one model on one replica, bounded by ``max_waiting``; with 0 no request may wait."""
 
     def __init__(self, settings: QueueSettings, time: Callable[[], float]) -> None:
         self.settings = settings
         self._time = time
         self._numbers = itertools.count()
         self._levels: dict[int, dict[str, deque[Waiter]]] = {}
-        self._served: dict[tuple[int, str], float] = {}  # start tags: what a tenant has had, by its weight
-        self._asking: Waiter | None = None
+        self._served: dict[tuple[int, str], float] = {}  # start tags: requests served, divided by the tenant's weight
+        self._current: Waiter | None = None  # whose turn it is
         self._is_woken = False
-        self._passed: set[tuple[int, str]] = set()  # tenants that had to let others go first this time
+        self._passed: set[tuple[int, str]] = set()  # tenants that the store passed over this time
         self._poll: asyncio.TimerHandle | None = None
         self._least_s = 0.0
         self._interval_ends = 0.0
@@ -86,7 +86,7 @@ class Queue:
 
     @contextlib.contextmanager
     def enter(self, tenant: Tenant, priority: int, until: float) -> Iterator[Waiter]:
-        """A place until the block is left. Raises QueueFull, also when waiting would be in vain."""
+        """Holds a place until the block is left. Raises QueueFull, also when waiting would be in vain."""
         now = self._time()
         expected_s = (self._ahead(tenant, priority) + 1) * self._between_s
         allowed_s = min(self.settings.max_wait_ms / 1000, until - now)
@@ -106,16 +106,16 @@ class Queue:
             waiter.close()
             self.waiting -= 1
             self._take(waiter)
-            if self._asking is waiter:
-                self._asking = None
+            if self._current is waiter:
+                self._current = None
                 self.wake()
 
     def standing(self, waiter: Waiter) -> int:
-        """Of one that asks: 2 when more of its tenant wait behind it, else 1."""
+        """Returns 2 when more requests of the waiter's tenant wait behind it, else 1: as acquire takes it."""
         return 2 if self._levels.get(waiter.priority, {}).get(waiter.tenant.name) else 1
 
     def granted(self, waiter: Waiter) -> None:
-        """It has got its permit: that counts for its tenant's share."""
+        """Notes that the waiter got its permit, which counts for its tenant's share."""
         self.granted_count += 1
         now = self._time()
         self.waits.observe(now - waiter.since)
@@ -129,9 +129,10 @@ class Queue:
         self._last_grant = now
 
     def refused(self, waiter: Waiter, is_behind: bool) -> None:
-        self._asking = None
-        # The first one's place goes to the next tenant, so that the store hears who else waits; unless something was
-        # freed meanwhile, which is for whoever comes first.
+        """Returns the waiter to its place, and gives the turn to the next one."""
+        self._current = None
+        # The next tenant may try, so that the store learns of all tenants that wait; unless a permit was freed
+        # meanwhile, which is for the first waiter again.
         if not self._is_woken and (is_behind or not self._passed):
             self._passed.add((waiter.priority, waiter.tenant.name))
             self._is_woken = True
@@ -142,7 +143,7 @@ class Queue:
         self._advance()
 
     def wake(self) -> None:
-        """Something was freed."""
+        """Gives the turn to a waiter, because a permit was freed."""
         self._is_woken = True
         self._passed.clear()
         self._advance()
@@ -150,7 +151,7 @@ class Queue:
     # -- whose turn it is -----------------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        if self._asking is not None or not self._is_woken:
+        if self._current is not None or not self._is_woken:
             return
         self._is_woken = False
         self._drop_late()
@@ -160,7 +161,7 @@ class Queue:
             waiter = self._next()
         if waiter is not None:
             self._take(waiter)
-            self._asking = waiter
+            self._current = waiter
             waiter.called.set_result(None)
 
     def _next(self) -> Waiter | None:
@@ -172,11 +173,13 @@ class Queue:
         return None
 
     def _put(self, waiter: Waiter, is_new: bool = False) -> None:
-        """To its place by age. A tenant that comes anew starts where the others are: what it left unused is gone."""
+        """Puts a waiter into its place by age. A tenant that comes anew starts level with the others: the share that it
+        left unused is lost.
+        """
         level, name = self._levels.setdefault(waiter.priority, {}), waiter.tenant.name
         key = (waiter.priority, name)
         if name not in level:
-            is_back = not is_new or self._is_asking(key)
+            is_back = not is_new or self._is_current(key)
             floor = 0.0 if is_back else min((self._served[waiter.priority, other] for other in level), default=0.0)
             self._served[key] = max(self._served.get(key, 0.0), floor)
             level[name] = deque()
@@ -186,8 +189,8 @@ class Queue:
             position -= 1
         line.insert(position, waiter)
 
-    def _is_asking(self, key: tuple[int, str]) -> bool:
-        return self._asking is not None and key == (self._asking.priority, self._asking.tenant.name)
+    def _is_current(self, key: tuple[int, str]) -> bool:
+        return self._current is not None and key == (self._current.priority, self._current.tenant.name)
 
     def _take(self, waiter: Waiter) -> None:
         level, name = self._levels.get(waiter.priority, {}), waiter.tenant.name
@@ -205,9 +208,9 @@ class Queue:
 
     def _watch(self) -> None:
         if self._poll is None:
-            self._poll = asyncio.get_running_loop().call_later(POLL_S, self._look)
+            self._poll = asyncio.get_running_loop().call_later(POLL_S, self._poll_now)
 
-    def _look(self) -> None:
+    def _poll_now(self) -> None:
         self._poll = None
         self._judge(self._time())
         if self.waiting or self.is_overloaded:
@@ -216,7 +219,9 @@ class Queue:
             self.wake()
 
     def _judge(self, now: float) -> None:
-        """By the oldest: served newest first, the waits of those served would tell that all is well."""
+        """Updates ``is_overloaded`` by the oldest request: under overload the newest is served first, and its short
+        wait would hide the overload.
+        """
         oldest_s = now - min((line[0].since for line in self._lines()), default=now)
         self._least_s = min(self._least_s, oldest_s)
         if now >= self._interval_ends:
@@ -243,8 +248,9 @@ class Queue:
             waiter.called.set_exception(Overloaded(message, "waited", retry_after_ms=self._retry_after_ms(0)))
 
     def _make_room(self, tenant: Tenant, priority: int) -> bool:
-        """The newest of the lowest priority goes for one of a higher priority, and inside of a priority the newest of
-        whoever has most for its weight for one who would still have less.
+        """Drops the newest request of the lowest priority for one of a higher priority; within a priority, the newest
+        request of the tenant with the longest line for its weight, for a tenant whose line would still be shorter.
+        Returns whether there is room now.
         """
         lowest = max(self._levels, default=-1)
         if lowest < priority:
@@ -259,8 +265,8 @@ class Queue:
         return True
 
     def _ahead(self, tenant: Tenant, priority: int) -> float:
-        """How many will be served before one who comes now: all of higher priorities, of its own as many of each other
-        tenant as come to its turn.
+        """Returns how many requests will be served before one that comes now: those of higher priorities, those of its
+        own tenant, and those of other tenants whose fair turn comes before.
         """
         higher = sum(len(line) for level, lines in self._levels.items() if level < priority for line in lines.values())
         lines = self._levels.get(priority, {})

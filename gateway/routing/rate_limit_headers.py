@@ -1,4 +1,4 @@
-"""What a tenant is told of its limits: OpenAI's `x-ratelimit-*` headers, and the error when one is reached."""
+"""A tenant's rate limits as clients see them: OpenAI's `x-ratelimit-*` headers, and the error at a limit."""
 
 from gateway.errors import RateLimited
 from shared_state.policies import TenantLimits
@@ -9,12 +9,12 @@ Header = tuple[bytes, bytes]
 
 
 def rate_headers(limits: TenantLimits, used: MinuteUsed) -> list[Header]:
-    """Limit, what remains of it, and when it will be whole again; nothing for what is unlimited."""
+    """Returns for each limit its value, the rest of it, and when it is whole again; nothing where there is no limit."""
     headers: list[Header] = []
     for name, limit, used_ms in ((b"requests", limits.rpm, used.requests_ms), (b"tokens", limits.tpm, used.tokens_ms)):
         if limit is None:
             continue
-        # The store tells whole ms, rounded up.
+        # The store returns whole milliseconds, rounded up.
         remaining = limit * max(0, MINUTE_MS - max(0, used_ms - 1)) // MINUTE_MS if used_ms else limit
         headers += [
             (b"x-ratelimit-limit-" + name, b"%d" % limit),
@@ -25,7 +25,7 @@ def rate_headers(limits: TenantLimits, used: MinuteUsed) -> list[Header]:
 
 
 def _duration(ms: int) -> bytes:
-    """As OpenAI writes it: 120ms, 1.5s, 6m0s."""
+    """Returns a duration in OpenAI's format: 120ms, 1.5s, 6m0s."""
     if ms < 1000:
         return b"%dms" % ms
     minutes, rest_ms = divmod(ms, MINUTE_MS)
@@ -34,7 +34,7 @@ def _duration(ms: int) -> bytes:
 
 
 def tenant_limited(limits: TenantLimits, rejection: Rejection) -> RateLimited:
-    """The tenant's own limit is reached, whatever the deployments could take."""
+    """Returns the error for a tenant that has reached its own limit, whether deployments have room or not."""
     reached = {
         "requests": f"{limits.rpm} requests per minute",
         "tokens": f"{limits.tpm} tokens per minute",

@@ -1,5 +1,6 @@
-"""How far each deployment is from this replica's region: TCP connects to its provider, a few every ten seconds, told to
-the store. Not the connects of requests: connections are kept, and where one is made TLS and names are in its time.
+"""Measures the distance from this replica's region to each deployment: TCP connects to its provider, a few every ten
+seconds, reported to the store. Requests cannot be measured instead: most reuse a connection, and a new one's time
+includes TLS and name resolution.
 """
 
 import asyncio
@@ -14,20 +15,20 @@ from gateway.configuration.settings import DeploymentSettings
 from shared_state.background import Kept
 from shared_state.errors import StateError
 
-EVERY_S = 10.0  # a path changes in minutes; a store that has forgotten knows it again before anybody minds
-CONNECTS = 3  # of which the fastest counts: in the others this process was busy
-CONNECT_MOST_S, LOOK_UP_MOST_S, TELL_MOST_S = 2.0, 5.0, 2.0
-AT_ONCE = 8  # of providers: a domain may have 300
+EVERY_S = 10.0  # a path changes in minutes, and a store that lost its data knows the times again soon
+CONNECTS = 3  # the fastest counts: during the others this process was busy
+CONNECT_MOST_S, LOOK_UP_MOST_S, REPORT_MOST_S = 2.0, 5.0, 2.0
+AT_ONCE = 8  # providers: a routing domain may have 300
 
 Place = tuple[str, int]  # host and port
 Address = tuple[object, ...]
-Found = Sequence[tuple[int, int, int, str, Address]]  # as getaddrinfo says it
-LookUp = Callable[[str, int], Awaitable[Found]]
-Told = Callable[[Mapping[str, float]], Awaitable[None]]
+Resolved = Sequence[tuple[int, int, int, str, Address]]  # as getaddrinfo returns it
+LookUp = Callable[[str, int], Awaitable[Resolved]]
+Report = Callable[[Mapping[str, float]], Awaitable[None]]
 
 
 def places(deployments: Iterable[DeploymentSettings]) -> dict[Place, list[str]]:
-    """Those that are enabled and have a region, by the address of their provider."""
+    """Returns the ids of the enabled deployments with a region, by the address of their provider."""
     found: dict[Place, list[str]] = {}
     for deployment in deployments:
         if deployment.enabled and deployment.region:
@@ -37,45 +38,45 @@ def places(deployments: Iterable[DeploymentSettings]) -> dict[Place, list[str]]:
     return found
 
 
-async def look_up(host: str, port: int) -> Found:
+async def look_up(host: str, port: int) -> Resolved:
     return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 class Addresses:
-    """Of places, looked up one at a time: requests share a few threads with it, of which a name server that is silent
-    holds one for half a minute, whoever still waits for it. Meanwhile what was found before is good enough.
+    """Resolves the names of providers one at a time: resolution shares a few threads with requests, and a silent name
+    server blocks one for half a minute, even after the wait for it was cancelled. Meanwhile the previous result serves.
     """
 
     def __init__(self, look_up: LookUp = look_up, most_s: float = LOOK_UP_MOST_S) -> None:
         self._look_up = look_up
         self._most_s = most_s
-        self._known: dict[Place, Found] = {}
+        self._known: dict[Place, Resolved] = {}
         self._turn = asyncio.Lock()
 
-    async def of(self, place: Place) -> Found:
+    async def of(self, place: Place) -> Resolved:
         with contextlib.suppress(OSError, TimeoutError, UnicodeError):
             async with asyncio.timeout(self._most_s):
                 await self._turn.acquire()
-                asked = asyncio.ensure_future(self._look_up(*place))
-                asked.add_done_callback(self._ended)
-                self._known[place] = await asyncio.shield(asked)
+                looking_up = asyncio.ensure_future(self._look_up(*place))
+                looking_up.add_done_callback(self._ended)
+                self._known[place] = await asyncio.shield(looking_up)
         return self._known.get(place, ())
 
-    def _ended(self, asked: asyncio.Future[Found]) -> None:
+    def _ended(self, looking_up: asyncio.Future[Resolved]) -> None:
         self._turn.release()
-        if not asked.cancelled():
-            asked.exception()  # whoever still waits is told
+        if not looking_up.cancelled():
+            looking_up.exception()  # retrieved here; a caller that still waits gets it as well
 
     def keep(self, known: Container[Place]) -> None:
         self._known = {place: found for place, found in self._known.items() if place in known}
 
 
-async def connect_ms(found: Found) -> float | None:
-    """The fastest of a few connects, by the first of the addresses that takes one; None when none does."""
-    for family, _, _, _, address in found[:CONNECTS]:
-        took = [each for each in [await _connect_ms(family, address) for _ in range(CONNECTS)] if each is not None]
-        if took:
-            return min(took)
+async def connect_ms(resolved: Resolved) -> float | None:
+    """Returns the time of the fastest of a few connects to the first address that accepts one; None when none does."""
+    for family, _, _, _, address in resolved[:CONNECTS]:
+        times_ms = [each for each in [await _connect_ms(family, address) for _ in range(CONNECTS)] if each is not None]
+        if times_ms:
+            return min(times_ms)
     return None
 
 
@@ -90,19 +91,19 @@ async def _connect_ms(family: int, address: Address) -> float | None:
 
 
 class RoundTrips:
-    """Measures from ``start`` to ``stop``. A provider out of reach is left out: that is for the breaker to see."""
+    """Measures from ``start`` to ``stop``. An unreachable provider is left out: the breaker detects it."""
 
     def __init__(
-        self, deployments: Iterable[DeploymentSettings], tell: Told, addresses: Addresses | None = None
+        self, deployments: Iterable[DeploymentSettings], report: Report, addresses: Addresses | None = None
     ) -> None:
-        self._tell = tell
+        self._report = report
         self._addresses = addresses or Addresses()
         self._kept: Kept | None = None
         self._few = asyncio.Semaphore(AT_ONCE)
-        self.adopt(deployments)
+        self.replace_deployments(deployments)
 
-    def adopt(self, deployments: Iterable[DeploymentSettings]) -> None:
-        """To be measured from the next time on."""
+    def replace_deployments(self, deployments: Iterable[DeploymentSettings]) -> None:
+        """Takes effect with the next round of measurements."""
         self._places = places(deployments)
         self._addresses.keep(self._places)
 
@@ -114,9 +115,9 @@ class RoundTrips:
             await self._kept.stop()
 
     async def measured(self) -> dict[str, float]:
-        """In ms, by deployment."""
+        """Returns round-trip times in ms, by deployment."""
         known = list(self._places.items())
-        random.shuffle(known)  # one that is never found must not come before the same others every time
+        random.shuffle(known)  # a name that never resolves must not delay the same others every time
         found = await asyncio.gather(*(self._measure(place) for place, _ in known))
         return {
             deployment_id: rtt_ms
@@ -135,6 +136,6 @@ class RoundTrips:
             measured = await self.measured()
             # The heartbeat reports the lost store; the next round sends these times.
             with contextlib.suppress(StateError, TimeoutError):
-                async with asyncio.timeout(TELL_MOST_S):
-                    await self._tell(measured)
+                async with asyncio.timeout(REPORT_MOST_S):
+                    await self._report(measured)
             await asyncio.sleep(EVERY_S * jitter(0.8, 1.2))

@@ -1,7 +1,7 @@
-"""What a request tells of itself while it goes: which candidates were looked at, what each attempt gave, how it ended.
+"""The events of a request's trace: which candidates were considered, how each attempt ended, how the request ended.
 
-These are the classes of a request that nobody traces, and do nothing; `otlp` has those that make spans. Who calls them
-need not know which they are.
+The classes here belong to requests without a trace, and do nothing; `otlp` has the subclasses that make spans. Callers
+need not know which of the two they hold.
 """
 
 import asyncio
@@ -19,57 +19,59 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Attempt:
-    """One call of a provider. ``context``: headers for a provider that is trusted with them."""
+    """One call of a provider."""
 
-    context: tuple[tuple[str, str], ...] = ()
+    context: tuple[tuple[str, str], ...] = ()  # headers, for a provider that is trusted with them
 
     def answered(self, exchange: Exchange) -> None:
-        """A plain answer or a stream's first event is here."""
+        """Notes that a plain answer or a stream's first event has arrived."""
 
     def end(self, outcome: Outcome, exchange: Exchange | None = None) -> None:
-        """Its last byte has come, or none will."""
+        """Notes that the last byte has arrived, or that no more bytes will."""
 
     def settling(self, settled: "asyncio.Future[list[object]]") -> None:
-        """The store is told how it ended."""
+        """Notes that the outcome is on its way to the store."""
 
 
 class Trace:
-    """One request. ``id``: of the trace, in hexadecimal, empty without one; ``is_recording``: is anybody interested?"""
+    """One request."""
 
-    id = ""
-    is_recording = False
+    id = ""  # of the trace, in hexadecimal; empty without one
+    is_recording = False  # spans are made and exported
 
-    def asked(self, call: Call, tenant: Tenant, priority: int) -> None:
-        """What is asked for, by whom."""
+    def parsed(self, call: Call, tenant: Tenant, priority: int) -> None:
+        """Notes the parsed request."""
 
     def begin_route(self, strategy: str) -> None:
-        """From here candidates are looked at."""
+        """Notes that the routing begins."""
 
     def decided(self, decision: Permit | Rejection, candidates: Sequence[Candidate], number: int) -> None:
-        """What the store said of the attempt of this number, from 1."""
+        """Notes the store's decision on attempt ``number``, which counts from 1."""
 
     def attempt(self, candidate: Candidate, call: Call) -> Attempt:
+        """Begins the call of a provider."""
         return NO_ATTEMPT
 
     def end_route(self, error: str = "") -> None:
-        """A candidate has answered, or none will."""
+        """Notes that a candidate has answered, or that no candidate will. ``error``: as in `end`."""
 
     def end(self, status: int, error: str = "") -> None:
-        """``status``: HTTP's, 0 when the client left before it got one; ``error``: what went wrong, as a code."""
+        """Ends the request. ``status``: of HTTP, 0 when the client left before it got one; ``error``: its code."""
 
 
 class Tracer:
     """Makes the trace of each request."""
 
     def begin(self, kind: Kind, headers: Headers, request_id: bytes) -> Trace:
-        """A request that has just come, with the headers that it came with."""
+        """Begins the trace of a request that has just arrived. ``headers``: of the request."""
         return NO_TRACE
 
     async def close(self) -> None:
-        """Sends what is left, in a bounded time."""
+        """Exports the spans that are left, within a bounded time."""
 
 
 def is_wanted(environment: Mapping[str, str]) -> bool:
+    """Returns whether OpenTelemetry's variables switch traces on."""
     is_off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
     is_elsewhere = environment.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp"
     return not is_off and not is_elsewhere and any(environment.get(name) for name in ENDPOINTS)

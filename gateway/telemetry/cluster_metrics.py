@@ -69,9 +69,9 @@ class ClusterMetrics:
         self._ledger = ledger
         self._scaling = scaling
         self._region = region
-        self.adopt(deployments)
+        self.replace_deployments(deployments)
 
-    def adopt(self, deployments: Iterable[DeploymentSettings]) -> None:
+    def replace_deployments(self, deployments: Iterable[DeploymentSettings]) -> None:
         self._deployments = tuple(deployments)
         self._away = {each.id: each.region for each in self._deployments if each.region and each.region != self._region}
 

@@ -17,7 +17,6 @@ from gateway.configuration.money import CostSettings
 from gateway.configuration.settings import Settings
 from gateway.http import tls_counts
 from gateway.http.surplus_calls import surplus_calls
-from gateway.reload.reloader import Reloader
 from gateway.routing.queueing import Queue
 from gateway.telemetry.cluster_metrics import ClusterMetrics
 from gateway.telemetry.exposition import pieces
@@ -27,6 +26,7 @@ from shared_state import background, subscription
 from shared_state.blocks import BlockCounts
 from shared_state.failover import Failover
 from shared_state.histogram import Histogram, together
+from shared_state.in_force import InForce
 from shared_state.snapshots import DomainSnapshot
 
 OVERLOADED = "503", "server_is_overloaded"
@@ -42,7 +42,8 @@ class Sources(NamedTuple):
     queues: Mapping[str, Queue]  # by model
     attempts: Mapping[tuple[str, str], int]  # by deployment and outcome
     lag: LoopLag
-    reloader: Reloader  # knows which configuration is in force
+    in_force: InForce  # the configuration in force
+    reloads: Mapping[str, int]  # by result
 
 
 class Metrics:
@@ -55,16 +56,17 @@ class Metrics:
         self._queues = sources.queues
         self._attempts = sources.attempts
         self._lag = sources.lag
-        self._reloader = sources.reloader
+        self._in_force = sources.in_force
+        self._reloads = sources.reloads
         self._cluster = cluster
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         GCCollector(registry=self._process)
-        self.adopt(settings)
+        self.apply_settings(settings)
 
-    def adopt(self, settings: Settings) -> None:
+    def apply_settings(self, settings: Settings) -> None:
         self._prices = {entry.id: entry.cost for entry in settings.model_list if entry.cost != CostSettings()}
-        self._cluster.adopt(settings.model_list)
+        self._cluster.replace_deployments(settings.model_list)
 
     def collect(self, snapshot: DomainSnapshot | None) -> Iterator[Metric]:
         """Yields all metrics. A large one comes in consecutive pieces. ``snapshot``: the cluster's state; without it
@@ -154,14 +156,16 @@ class Metrics:
             CounterMetricFamily, "pllm_state_deadline_misses", late, sum(each.deadlines_missed for each in shared)
         )
         lost = "Times that the shared store had lost its data"
-        yield _number(CounterMetricFamily, "pllm_state_epoch_changes", lost, sum(each.epoch_changes for each in shared))
+        yield _number(
+            CounterMetricFamily, "pllm_state_epoch_changes", lost, sum(each.recovery.epoch_changes for each in shared)
+        )
         duration = "From sending a script to its reply"
         yield from _histograms("pllm_script_seconds", duration, "script", together([each.latencies for each in shared]))
         running = "Version of the configuration that this replica runs; equal on all replicas"
-        yield _number(GaugeMetricFamily, "pllm_configuration_version", running, self._reloader.version)
+        yield _number(GaugeMetricFamily, "pllm_configuration_version", running, self._in_force.version)
         behind = "1 while this replica's file differs from the configuration in force, else 0"
-        yield _number(GaugeMetricFamily, "pllm_config_behind", behind, float(self._reloader.is_behind))
-        ended = {(result,): count for result, count in self._reloader.counts.items()}
+        yield _number(GaugeMetricFamily, "pllm_config_behind", behind, float(self._in_force.is_behind))
+        ended = {(result,): count for result, count in self._reloads.items()}
         yield from _counter("pllm_configuration_reloads", "Reloads of the configuration", ("result",), ended)
         yield from _blocks(failover.block_counts)
         failed = {(task,): count for task, count in background.failures.items()}

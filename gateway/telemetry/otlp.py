@@ -138,7 +138,7 @@ class OtlpTrace(Trace):
         self._span = span
         self._route = span
 
-    def asked(self, call: Call, tenant: Tenant, priority: int) -> None:
+    def parsed(self, call: Call, tenant: Tenant, priority: int) -> None:
         self._span.set_attributes(
             {
                 "gen_ai.request.model": call.model[:AGENT_MOST],

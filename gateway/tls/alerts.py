@@ -1,5 +1,5 @@
-"""The alert of a handshake that fails. The event loop drops it with the connection, and a client would see nothing but
-an end where TLS has a reason, such as a certificate that is required. Here it travels with the error.
+"""Attaches the TLS alert of a failed handshake to its error. The event loop would drop it with the connection, and a
+client would not learn the reason, such as a certificate that is required.
 """
 
 import ssl
@@ -9,7 +9,7 @@ _ALERT = "alert"
 
 
 def alert_of(error: ssl.SSLError) -> bytes:
-    """What OpenSSL wanted to send the client; nothing when it has no words for it."""
+    """Returns the alert that OpenSSL wanted to send to the client; empty if it had none."""
     alert: bytes = getattr(error, _ALERT, b"")
     return alert
 
@@ -28,6 +28,8 @@ class _Handshake(ssl.SSLObject):
 
 
 class HandshakeContext(ssl.SSLContext):
+    """A context whose handshakes keep their alert for `alert_of`."""
+
     sslobject_class = _Handshake
 
     def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *arguments: Any, **options: Any) -> _Handshake:

@@ -1,5 +1,5 @@
-"""Reads the PEM files of `server.tls` into an SSL context, and reports what is wrong with them by the name of the
-setting. The validity of certificates is read from their DER, because the ssl module shows it only for peers.
+"""Reads the PEM files of `server.tls` into an SSL context and reports their faults by the name of the setting. The
+validity of certificates is read from their DER, because the ssl module shows it only for peers.
 """
 
 import contextlib
@@ -28,10 +28,10 @@ _UTC_TIME, _VERSION_TAG = 0x17, 0xA0
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """``context``: for handshakes; ``expires_at_s``: the first end of a certificate in the chain, since 1970."""
+    """A certificate chain with its key."""
 
-    context: ssl.SSLContext
-    expires_at_s: float
+    context: ssl.SSLContext  # for handshakes
+    expires_at_s: float  # when the first certificate of the chain expires, since 1970
 
 
 class _Validity(msgspec.Struct, frozen=True):
@@ -42,7 +42,9 @@ class _Validity(msgspec.Struct, frozen=True):
 
 
 def load(tls: TlsSettings) -> Identity:
-    """Raises ConfigurationError. Certificates that have expired are loaded: some clients still accept them."""
+    """Loads the files of `server.tls`, expired certificates included: some clients still accept them. Raises
+    ConfigurationError.
+    """
     problems: list[Problem] = []
     chain = _validities(_CERTIFICATE, tls.certificate, problems)
     key = _text(_KEY, tls.key, problems)
@@ -52,24 +54,26 @@ def load(tls: TlsSettings) -> Identity:
     context = _context(tls, "ENCRYPTED" in key)
     if authorities:
         _demand_clients(context, str(tls.client_ca))
-    return Identity(context, min(each.ends_at_s for each in chain))
+    return Identity(context, min(certificate.ends_at_s for certificate in chain))
 
 
 def validity_problems(tls: TlsSettings, now_s: float) -> Iterator[Problem]:
-    """Of files that can be loaded: certificates that are not valid now."""
+    """Yields the certificates that are not valid now. Files that cannot be loaded are passed over."""
     for path, file in ((_CERTIFICATE, tls.certificate), (_CLIENT_CA, tls.client_ca)):
         validities = _validities(path, file, []) if file else []
         # One expired intermediate breaks the chain; one expired authority of several only refuses its own clients.
         is_current = all if path == _CERTIFICATE else any
-        if validities and not is_current(each.ends_at_s > now_s for each in validities):
-            yield Problem(path, f"{file} has expired on {_day(min(each.ends_at_s for each in validities))}")
-        elif validities and not is_current(each.begins_at_s <= now_s for each in validities):
-            yield Problem(path, f"{file} is not valid before {_day(max(each.begins_at_s for each in validities))}")
+        if validities and not is_current(validity.ends_at_s > now_s for validity in validities):
+            yield Problem(path, f"{file} expired on {_day(min(validity.ends_at_s for validity in validities))}")
+        elif validities and not is_current(validity.begins_at_s <= now_s for validity in validities):
+            yield Problem(
+                path, f"{file} is not valid before {_day(max(validity.begins_at_s for validity in validities))}"
+            )
 
 
 def warnings(tls: TlsSettings, now_s: float) -> Iterator[str]:
-    """Of files that are valid: what will break soon, or is open to others."""
-    ends_at_s = min((each.ends_at_s for each in _validities(_CERTIFICATE, tls.certificate, [])), default=0.0)
+    """Yields certificates that expire soon, and a key that other users can read."""
+    ends_at_s = min((validity.ends_at_s for validity in _validities(_CERTIFICATE, tls.certificate, [])), default=0.0)
     if now_s < ends_at_s < now_s + SOON_S:
         days = int((ends_at_s - now_s) // 86_400)
         yield f"{_CERTIFICATE}: {tls.certificate} expires in {days} days, on {_day(ends_at_s)}"
@@ -136,17 +140,17 @@ def _text(path: str, file: str, problems: list[Problem]) -> str:
 
 
 def _validities(path: str, file: str, problems: list[Problem]) -> list[_Validity]:
-    """Of each certificate in a file."""
+    """Returns the validity of each certificate in a file and appends problems."""
     known = len(problems)
     text = _text(path, file, problems)
     try:
-        found = [_validity(ssl.PEM_cert_to_DER_cert(block)) for block in _BLOCK.findall(text)]
+        validities = [_validity(ssl.PEM_cert_to_DER_cert(block)) for block in _BLOCK.findall(text)]
     except (ValueError, IndexError):
         problems.append(Problem(path, f"{file} holds a certificate that is damaged"))
         return []
-    if not found and len(problems) == known:
+    if not validities and len(problems) == known:
         problems.append(Problem(path, f"{file} holds no certificate in PEM form"))
-    return found
+    return validities
 
 
 def _validity(der: bytes) -> _Validity:
@@ -163,7 +167,7 @@ def _validity(der: bytes) -> _Validity:
 
 
 def _content(der: bytes, at: int) -> tuple[int, int]:
-    """Where the content of the element at this offset begins and ends."""
+    """Returns where the content of the element at this offset begins and ends."""
     length, begins = der[at + 1], at + 2
     if length & 0x80:
         size = length & 0x7F

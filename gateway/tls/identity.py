@@ -1,6 +1,6 @@
-"""The TLS identity of this process: its certificate and key, read again when their files change. Files that do not fit
-leave the former identity in use. `stat` follows symbolic links, so that a Kubernetes secret, whose directory is a link
-that is swapped, and certbot's `live/` are seen to change.
+"""The TLS identity of this process: its certificate and key, read again when their files change. Files that do not
+match leave the former identity in use. `stat` follows symbolic links, so changes of a Kubernetes secret, whose
+directory is a link that is swapped, and of certbot's `live/` are noticed.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from gateway.http.tls_counts import counts
 from gateway.tls.certificates import Identity, load, validity_problems, warnings
 from shared_state.background import Kept
 
-LOOK_EVERY_S = 2.0
+CHECK_EVERY_S = 2.0
 WARN_EVERY_S = 86_400.0
 
 _log = logging.getLogger("pllm.tls")
@@ -25,13 +25,13 @@ _Seen = tuple[tuple[int, int, int, int] | None, ...]
 
 
 class Tls:
-    """Raises ConfigurationError when it is made from files that cannot be used."""
+    """The identity in use. Its construction raises ConfigurationError for files that cannot be used."""
 
-    def __init__(self, settings: TlsSettings, look_every_s: float = LOOK_EVERY_S) -> None:
+    def __init__(self, settings: TlsSettings, check_every_s: float = CHECK_EVERY_S) -> None:
         self._settings = settings
-        self._look_every_s = look_every_s
+        self._check_every_s = check_every_s
         self._woken = asyncio.Event()
-        self._seen = self._refused = self._doubted = self._look()
+        self._seen = self._refused = self._doubted = self._marks()
         self._identity = load(settings)
         self._warned_s = float("-inf")
         self._kept: Kept | None = None
@@ -40,7 +40,7 @@ class Tls:
 
     @property
     def context(self) -> ssl.SSLContext:
-        """For the next handshake."""
+        """Returns the context for the next handshake."""
         return self._identity.context
 
     def start(self) -> None:
@@ -51,24 +51,24 @@ class Tls:
         if self._kept is not None:
             await self._kept.stop()
 
-    def look_soon(self) -> None:
-        """The files may have changed."""
+    def check_soon(self) -> None:
+        """Checks the files now instead of at the end of the interval."""
         self._woken.set()
 
     async def _run(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._look_every_s)
+                await asyncio.wait_for(self._woken.wait(), self._check_every_s)
             self._woken.clear()
             await self._follow()
             if time.monotonic() - self._warned_s >= WARN_EVERY_S:
                 self._warn()
 
     async def _follow(self) -> None:
-        """Takes changed files. Two that do not fit may be halfway through a renewal: that is an error only once they
-        have stayed so from one look to the next.
+        """Takes changed files. Two that do not match may be halfway through a renewal: that is an error only when they
+        are the same at the next check.
         """
-        seen = await asyncio.to_thread(self._look)
+        seen = await asyncio.to_thread(self._marks)
         if seen == self._seen or seen == self._refused:
             return
         try:
@@ -94,7 +94,7 @@ class Tls:
             raise ConfigurationError(problems)
         return identity
 
-    def _look(self) -> _Seen:
+    def _marks(self) -> _Seen:
         files = (self._settings.certificate, self._settings.key, self._settings.client_ca)
         return tuple(_mark(file) for file in files if file)
 
@@ -107,7 +107,7 @@ class Tls:
 
 
 def _mark(file: str) -> tuple[int, int, int, int] | None:
-    """Changes with the file's content; None while it cannot be read."""
+    """Returns a value that changes with the file's content; None while it cannot be read."""
     try:
         status = os.stat(file)
     except OSError:

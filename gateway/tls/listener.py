@@ -1,5 +1,5 @@
-"""Accepts TLS connections on one socket. Handshakes are made here one by one, because `loop.create_server` keeps the
-certificate that it began with, and reports neither a handshake that fails nor a client that speaks plain HTTP.
+"""Accepts TLS connections on one socket and makes their handshakes, because `loop.create_server` keeps the certificate
+that it began with and reports neither a failed handshake nor a client that speaks plain HTTP.
 """
 
 import asyncio
@@ -18,26 +18,26 @@ from gateway.tls.identity import Tls
 from shared_state.background import Kept
 
 HANDSHAKE_S = 10.0
-SHUTDOWN_S = 2.0  # for a client to say goodbye too
-ACCEPT_PAUSE_S = 0.1  # when there are no descriptors left
+SHUTDOWN_S = 2.0  # for a client to close its side
+ACCEPT_PAUSE_S = 0.1  # while no file descriptor is free
 LOG_EVERY_S = 1.0
 HTTPS_PLEASE = refusal(400, b"This port speaks TLS. Use an https:// address.")
 _HANDSHAKE_RECORD = b"\x16"
 _READ_MOST = 65_536
 _OWN_FAULTS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-# Takes the protocol that the client has chosen, if any.
+# Takes the ALPN protocol that was agreed upon, if any. Returns the protocol of the connection.
 Accepted = Callable[[str | None], asyncio.Protocol]
 
 _log = logging.getLogger("pllm.tls")
 
 
 class _NotTls(Exception):
-    """A client speaks something else."""
+    """The client does not speak TLS."""
 
 
-class _Chosen(asyncio.Protocol):
-    """Makes way for the protocol that was agreed upon in the handshake."""
+class _Handover(asyncio.Protocol):
+    """Replaces itself by the protocol that was agreed upon in the handshake."""
 
     def __init__(self, accepted: Accepted) -> None:
         self._accepted = accepted
@@ -50,7 +50,7 @@ class _Chosen(asyncio.Protocol):
 
 class TlsListener:
     """Listens from ``start`` to ``close``. ``accepted`` makes the protocol of a connection after its handshake.
-    ``handshakes_most``: at once; beyond, the oldest, which has had the longest time, makes room.
+    ``handshakes_most`` returns how many handshakes may be under way; beyond, the oldest is cancelled.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class TlsListener:
         self._kept = Kept("TLS listener", self._accept)
 
     async def close(self) -> None:
-        """Connections whose handshake is over stay."""
+        """Stops listening and cancels the handshakes. Established connections stay open."""
         await self._kept.stop()
         self._socket.close()
         for task in self._handshakes:
@@ -102,7 +102,9 @@ class TlsListener:
         most = self._handshakes_most()
         while len(self._handshakes) >= most:
             oldest = next(iter(self._handshakes))
-            del self._handshakes[oldest]  # now: its end comes two turns of the loop later, and clients come in each
+            del self._handshakes[
+                oldest
+            ]  # at once: the task ends two turns of the loop later, and each turn may accept clients
             oldest.cancel()
 
     def _ended(self, client: socket.socket, task: "asyncio.Task[None]") -> None:
@@ -117,16 +119,16 @@ class TlsListener:
             try:
                 async with asyncio.timeout(self._handshake_s):
                     await self._begun(client)
-                    twin = stack.enter_context(client.dup())  # the loop closes the other one when the handshake fails
+                    twin = stack.enter_context(client.dup())  # the loop closes the original when the handshake fails
                     await self._shake_hands(client)
             except _NotTls:
                 self._failed("not_tls", f"{host} speaks no TLS")
-                await self._say_last(client, HTTPS_PLEASE)
+                await self._send_last(client, HTTPS_PLEASE)
             except TimeoutError:
                 self._failed("timeout", f"{host} did not complete its handshake within {self._handshake_s:g} s")
             except ssl.SSLError as error:
                 self._failed(*_reason(error, host))
-                await self._say_last(twin, alert_of(error))
+                await self._send_last(twin, alert_of(error))
                 return
             except OSError as error:
                 self._failed(*_fault(error, host))
@@ -148,7 +150,7 @@ class TlsListener:
     async def _shake_hands(self, client: socket.socket) -> None:
         """Raises OSError, SSLError among them."""
         await self._loop.connect_accepted_socket(
-            partial(_Chosen, self._accepted),
+            partial(_Handover, self._accepted),
             client,
             ssl=self._tls.context,
             ssl_handshake_timeout=2 * self._handshake_s,  # the bound above comes first
@@ -156,7 +158,7 @@ class TlsListener:
         )
 
     async def _first_byte(self, client: socket.socket) -> bytes:
-        """Without taking it."""
+        """Returns the first byte and leaves it in the socket's buffer."""
         while True:
             with contextlib.suppress(BlockingIOError):
                 return client.recv(1, socket.MSG_PEEK)
@@ -167,8 +169,8 @@ class TlsListener:
             finally:
                 self._loop.remove_reader(fd)
 
-    async def _say_last(self, client: socket.socket, words: bytes) -> None:
-        """What the client still sends is read, or it would see a reset instead."""
+    async def _send_last(self, client: socket.socket, words: bytes) -> None:
+        """Sends the last bytes, then discards the client's: with unread bytes the client would see a reset instead."""
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(SHUTDOWN_S):
                 await self._loop.sock_sendall(client, words)
@@ -177,7 +179,7 @@ class TlsListener:
                     pass
 
     def _failed(self, reason: str, line: str) -> None:
-        """Counts all; logs at most one a second, because anything on a network can make them."""
+        """Counts all failures; logs at most one a second, because any client can cause them."""
         counts.failed[reason] += 1
         now = self._loop.time()
         if now - self._logged_s < LOG_EVERY_S:

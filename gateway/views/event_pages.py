@@ -18,14 +18,14 @@ def place(event_id: str) -> tuple[int, ...]:
 async def before(failover: Failover, event_id: str, most: int) -> list[Event]:
     """Returns the events before ``event_id``, or the latest ones if it is empty, newest first. Raises StateError."""
     stores = [part.active for part in failover.parts.values()]
-    pages = await asyncio.gather(*(store.events_before(event_id, most) for store in stores))
+    pages = await asyncio.gather(*(store.views.events_before(event_id, most) for store in stores))
     return _first(sorted(chain(*pages), key=_place, reverse=True), most)
 
 
 async def after(failover: Failover, event_id: str, most: int) -> list[Event]:
     """Returns the events after ``event_id``, oldest first. Raises StateError."""
     stores = [part.active for part in failover.parts.values()]
-    pages = await asyncio.gather(*(store.events_after(event_id, most) for store in stores))
+    pages = await asyncio.gather(*(store.views.events_after(event_id, most) for store in stores))
     return _first(sorted(chain(*pages), key=_place), most)
 
 

@@ -112,7 +112,7 @@ class LiveFeed:
         self.event_count = 0  # without the events before the first read
         self._last: dict[tuple[str, str], str] = {}  # last event id by domain and store: each has its own stream
 
-    def adopt(self, models: Sequence[ModelShown]) -> None:
+    def show_models(self, models: Sequence[ModelShown]) -> None:
         """Takes new models. The next frame is a full one for every listener."""
         self._models = models
         self._is_reset = True
@@ -198,7 +198,7 @@ class LiveFeed:
                 head |= {"active": snapshot.active, "requests": snapshot.requests, "failures": snapshot.failures}
                 head |= {"healthy_ratio": snapshot.healthy_ratio, "replicas_alive": snapshot.replicas_alive}
                 head |= {"shed_reasons": snapshot.shed_reasons.split(",") if snapshot.shed_reasons else []}
-                head["replicas"] = await self._store.active.roster()
+                head["replicas"] = await self._store.active.views.roster()
                 events = await self._new_events()
         except (StateError, TimeoutError) as error:
             head["problem"] = str(error) or "the store does not answer in time"
@@ -224,7 +224,7 @@ class LiveFeed:
         for domain, part in self._store.parts.items():
             seen = {store: last for (name, store), last in self._last.items() if name == domain}
             last = seen.get(part.state) or max(seen.values(), key=place)
-            page = await part.active.events_after(last, EVENTS_PAGE)
+            page = await part.active.views.events_after(last, EVENTS_PAGE)
             lasts[domain, part.state] = page[-1].id if page else last
             events += page
         self._last |= lasts  # only after all stores have answered

@@ -36,7 +36,7 @@ def _serving(port: int, *command: str) -> Iterator[str]:
 
 def _measure(folder: Path, url: str, *flags: str) -> dict[str, Any]:
     file = folder / "report.json"
-    command = [sys.executable, "-m", "loadtest", "-url", url, *flags, "-json", str(file), "-fail-over", "1"]
+    command = [sys.executable, "-P", "-m", "loadtest", "-url", url, *flags, "-json", str(file), "-fail-over", "1"]
     run = subprocess.run(command, stdout=subprocess.DEVNULL)
     if run.returncode:  # it has printed the reason
         raise SystemExit(run.returncode)
@@ -67,7 +67,8 @@ def _measure_plain(folder: Path, seconds: float, rate: float) -> None:
 
 def _measure_streams(folder: Path, seconds: float, streams: int) -> None:
     port, chunks = free_port(), round(seconds * CHUNKS_PER_S)
-    command = (sys.executable, "-m", "loadtest.bench.stream_source", "--port", str(port), "--rate", str(CHUNKS_PER_S))
+    options = ("--port", str(port), "--rate", str(CHUNKS_PER_S))
+    command = (sys.executable, "-P", "-m", "loadtest.bench.stream_source", *options)
     with _serving(port, *command) as url:
         flags = ["-stream", "-max-tokens", str(chunks), "-concurrent", str(streams), "-requests", str(streams)]
         report = _measure(folder, url, *flags, "-processes", "2")

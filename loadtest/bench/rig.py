@@ -143,6 +143,7 @@ class Bench:
             "-c",
             OTHER_CORE,
             sys.executable,
+            "-P",
             "-m",
             "loadtest",
             *flags,

@@ -18,7 +18,8 @@ SHORT = 10  # chunks of a stream when there are few: many streams, for their fir
 @contextlib.contextmanager
 def stream_source(bench: Bench) -> Iterator[int]:
     port = free_port()
-    command = (sys.executable, "-m", "loadtest.bench.stream_source", "--port", str(port), "--rate", str(CHUNKS_PER_S))
+    flags = ("--port", str(port), "--rate", str(CHUNKS_PER_S))
+    command = (sys.executable, "-P", "-m", "loadtest.bench.stream_source", *flags)
     with bench.running(OTHER_CORE, *command, port=port):
         yield port
 
@@ -26,7 +27,7 @@ def stream_source(bench: Bench) -> Iterator[int]:
 def read_streams(url: str, streams: int, turns: int, chunks: int, extra: Sequence[str] = ()) -> dict[str, Any]:
     flags = ["--url", url, "--streams", str(streams), "--turns", str(turns), "--chunks", str(chunks), *extra]
     seconds = turns * (chunks + 1) / CHUNKS_PER_S
-    command = ["taskset", "-c", OTHER_CORE, sys.executable, "-m", "loadtest.bench.stream_sink", *flags]
+    command = ["taskset", "-c", OTHER_CORE, sys.executable, "-P", "-m", "loadtest.bench.stream_sink", *flags]
     out = subprocess.run([*command, "--seconds", f"{seconds:.1f}"], capture_output=True, check=True).stdout
     report: dict[str, Any] = json.loads(out)
     return report

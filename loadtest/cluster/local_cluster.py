@@ -109,12 +109,12 @@ class LocalCluster:
 
     def _provider(self, name: str, behaviour: dict[str, Any]) -> list[str]:
         text = msgspec.json.encode(behaviour).decode()
-        command = [sys.executable, "-m", "loadtest.provider", "--port", str(self._ports[name]), "--name", name]
+        command = [sys.executable, "-P", "-m", "loadtest.provider", "--port", str(self._ports[name]), "--name", name]
         return [*command, "--behaviour", text]
 
     def _replica(self, name: str) -> list[str]:
         file, port = str(self._folder / "gateway.yaml"), str(self._ports[name])
-        return [sys.executable, "-m", "gateway", "serve", "--config", file, "--replica", name, "--port", port]
+        return [sys.executable, "-P", "-m", "gateway", "serve", "--config", file, "--replica", name, "--port", port]
 
     def _configuration(self, scenario: Scenario) -> dict[str, Any]:
         return {

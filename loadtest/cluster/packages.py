@@ -42,7 +42,7 @@ def install(package: Package, cache: Path = CACHE) -> Path:
         _run(package, "npm", "install", "--no-audit", "--no-fund", "--prefix", str(home))
     else:
         pip = (str(home / "bin/pip"), "install", "--quiet", "--disable-pip-version-check")
-        _run(package, sys.executable, "-m", "venv", str(home))
+        _run(package, sys.executable, "-P", "-m", "venv", str(home))
         _run(package, *pip, *package.requirement.split())
     done.write_text(package.requirement)
     return home

@@ -44,7 +44,7 @@ class Crew:
         processes: list[Process] = []
         try:
             for _ in range(self._options.processes):
-                command = (sys.executable, "-m", "loadtest.load.worker")
+                command = (sys.executable, "-P", "-m", "loadtest.load.worker")
                 processes.append(
                     await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, start_new_session=True)
                 )

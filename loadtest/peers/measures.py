@@ -126,7 +126,7 @@ def run_load(folder: Path, replicas: Sequence[Replica], seconds: float) -> dict[
     flags += ["-rps", str(OUTAGE_RATE), "-arrivals", "constant", "-duration", f"{seconds:g}s"]
     flags += ["-slo", f"latency={SLOW_S:g}s", "-timeout", f"{CALL_MOST_S}s", "-json", str(file)]
     # The report has the failed calls, so the exit code is not needed.
-    run = subprocess.run([sys.executable, "-m", "loadtest", *flags], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-P", "-m", "loadtest", *flags], capture_output=True, text=True)
     if not file.exists():
         raise PeerTrouble(f"the load test ended without a report: {run.stderr.strip()[-300:]}")
     report: dict[str, Any] = json.loads(file.read_text())
@@ -141,7 +141,7 @@ def _ports(bench: Bench, provider: int) -> ReplicaPorts:
 @contextlib.contextmanager
 def _provider() -> Iterator[int]:
     port = free_port()
-    command = (sys.executable, "-m", "loadtest.provider", "--port", str(port))
+    command = (sys.executable, "-P", "-m", "loadtest.provider", "--port", str(port))
     behaviour = ("--behaviour", json.dumps({"latency_ms": HEALTHY_MS}))
     process = subprocess.Popen(
         [*command, *behaviour], stdout=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent

@@ -75,7 +75,7 @@ def pllm(ports: ReplicaPorts, _home: Path) -> Launch:
         ],
     }
     return Launch(
-        command=[sys.executable, "-m", "gateway", "serve", "--config", "pllm.yaml", "--port", str(ports.port)],
+        command=[sys.executable, "-P", "-m", "gateway", "serve", "--config", "pllm.yaml", "--port", str(ports.port)],
         files={"pllm.yaml": yaml.safe_dump(configuration)},
         headers=_BEARER,
     )

@@ -59,12 +59,12 @@ def replica(folder: Path, descriptors: int | None = None, hostile: str = "") -> 
             return process
 
         start(store, store_binary(), "--port", str(store), "--save", "", "--dir", str(folder))
-        start(provider, sys.executable, "-m", "loadtest.provider", "--port", str(provider))
+        start(provider, sys.executable, "-P", "-m", "loadtest.provider", "--port", str(provider))
         if hostile:
-            start(other, sys.executable, "-m", "loadtest.trials.attack_providers", hostile, str(other))
+            start(other, sys.executable, "-P", "-m", "loadtest.trials.attack_providers", hostile, str(other))
         file = folder / f"{port}.yaml"
         file.write_text(yaml.safe_dump(_configuration(store, provider, other)))
-        serve = [sys.executable, "-m", "gateway", "serve", "--config", str(file), "--port", str(port)]
+        serve = [sys.executable, "-P", "-m", "gateway", "serve", "--config", str(file), "--port", str(port)]
         limit = ["prlimit", f"--nofile={descriptors}:{descriptors}"] if descriptors else []
         process = start(port, *limit, *serve)
         yield Replica(port, process.pid)
@@ -134,7 +134,7 @@ def fetch(port: int, path: str, body: bytes | None = None) -> tuple[str, float]:
 def attacked(watched: Replica, attack: str) -> Effect:
     with Watch(watched) as watch:
         time.sleep(CALM_S)
-        command = [sys.executable, "-m", "loadtest.trials.attack_clients", attack, str(watched.port)]
+        command = [sys.executable, "-P", "-m", "loadtest.trials.attack_clients", attack, str(watched.port)]
         sent = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout.strip()
         time.sleep(CALM_S)
     return Effect(

@@ -27,7 +27,7 @@ class Provider:
         self.start()
 
     def command(self) -> tuple[str, ...]:
-        return (sys.executable, "-m", "loadtest.provider", "--port", str(self.port))
+        return (sys.executable, "-P", "-m", "loadtest.provider", "--port", str(self.port))
 
     def start(self) -> None:
         """Starts the process and returns when it can serve."""

@@ -70,7 +70,7 @@ class World:
             for region, port in self._providers.items():
                 behaviour = json.dumps({"latency_ms": SERVICE_MS})
                 command = ("loadtest.provider", "--host", NEAR, "--name", region, "--behaviour", behaviour)
-                self._start(port, sys.executable, "-m", *command, "--port", str(port), host=NEAR)
+                self._start(port, sys.executable, "-P", "-m", *command, "--port", str(port), host=NEAR)
             self.replicas = {region: self._region(region) for region in self._providers}
             self._stack = self._stack.pop_all()
         return self
@@ -79,7 +79,7 @@ class World:
         self._stack.close()
 
     def _link(self) -> None:
-        command = [sys.executable, "-m", "loadtest.cluster.distant_link", "--die-with-parent"]
+        command = [sys.executable, "-P", "-m", "loadtest.cluster.distant_link", "--die-with-parent"]
         command += ["--round-trip-ms", f"{self._round_trip_ms:g}"]
         link = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self._stack.callback(_end, link)
@@ -96,7 +96,7 @@ class World:
         ports = [free_port() for _ in range(REPLICAS)]
         for port in ports:
             serve = ("gateway", "serve", "--config", str(folder / "gateway.yaml"), "--port", str(port))
-            self._start(port, sys.executable, "-m", *serve)
+            self._start(port, sys.executable, "-P", "-m", *serve)
         return ports
 
     def _configuration(self, own: str, store: int) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class World:
         """Runs a load of evenly spaced calls. Its report exists after the block."""
         urls = ",".join(f"http://127.0.0.1:{port}" for port in self.replicas[region])
         report = self._folder / f"{region}.json"
-        command = [sys.executable, "-m", "loadtest", "-url", urls, "-rps", f"{rate:g}", "-arrivals", "constant"]
+        command = [sys.executable, "-P", "-m", "loadtest", "-url", urls, "-rps", f"{rate:g}", "-arrivals", "constant"]
         command += ["-duration", f"{seconds}s", "-json", str(report), "-fail-over", "1"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:

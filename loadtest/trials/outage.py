@@ -49,13 +49,15 @@ def cluster(folder: Path, replicas: int, is_shared: bool) -> Iterator[tuple[list
         options = ("--port", str(store), "--save", "", "--dir", str(folder))
         stack.enter_context(running(store_binary(), *options, port=store))
         for port in (failing, healthy):
-            stack.enter_context(running(sys.executable, "-m", "loadtest.provider", "--port", str(port), port=port))
+            stack.enter_context(
+                running(sys.executable, "-P", "-m", "loadtest.provider", "--port", str(port), port=port)
+            )
         ports = [free_port() for _ in range(replicas)]
         for number, port in enumerate(ports):
             file = folder / f"{number}.yaml"
             domain = "all" if is_shared else f"own-{number}"
             file.write_text(_CONFIG.format(store=store, domain=domain, failing=failing, healthy=healthy))
-            serve = (sys.executable, "-m", "gateway", "serve", "--config", str(file), "--port", str(port))
+            serve = (sys.executable, "-P", "-m", "gateway", "serve", "--config", str(file), "--port", str(port))
             stack.enter_context(running(*serve, port=port))
         yield ports, failing
 

@@ -95,7 +95,7 @@ Results = dict[tuple[str, str, str], list[Trial]]
 def run_lane(lane: Lane, faults: Sequence[Fault], trials: int, connect: Connect) -> Results:
     provider = free_port()
     with contextlib.ExitStack() as stack:
-        command = (sys.executable, "-m", "loadtest.provider", "--port", str(provider), "--name", "fake")
+        command = (sys.executable, "-P", "-m", "loadtest.provider", "--port", str(provider), "--name", "fake")
         stack.enter_context(outage.running(*command, port=provider))
         port = provider
         if lane.way == "through":
@@ -159,7 +159,7 @@ def gateway(provider: int, client: str, models: int) -> Iterator[int]:
     with tempfile.TemporaryDirectory() as folder:
         file, port = Path(folder) / "gateway.yaml", free_port()
         file.write_text(yaml.safe_dump({"model_list": entries}))
-        command = (sys.executable, "-m", "gateway", "serve", "--config", str(file), "--port", str(port))
+        command = (sys.executable, "-P", "-m", "gateway", "serve", "--config", str(file), "--port", str(port))
         with outage.running(*command, port=port):
             yield port
 

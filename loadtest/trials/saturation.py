@@ -77,7 +77,7 @@ def cases() -> Iterator[Case]:
 
 @contextlib.contextmanager
 def hogs() -> Iterator[None]:
-    spin = (sys.executable, "-c", "while True: pass")
+    spin = (sys.executable, "-P", "-c", "while True: pass")
     busy = [subprocess.Popen(spin, preexec_fn=die_with_parent) for _ in os.sched_getaffinity(0)]
     try:
         for process, core in zip(busy, os.sched_getaffinity(0), strict=True):
@@ -143,7 +143,7 @@ def measure(case: Case, seconds: float, capacity: float) -> Outcome:
 def run_load(case: Case, urls: Sequence[str], report: Path, seconds: float, capacity: float) -> dict[str, Any]:
     load = case.load.format(rps=round(OVER * capacity))
     flags = shlex.split(f"-duration {seconds}s -warmup 2s -timeout 60s {load} {MODES[case.mode]}")
-    command = [sys.executable, "-m", "loadtest", "-url", ",".join(urls), *flags, "-json", str(report)]
+    command = [sys.executable, "-P", "-m", "loadtest", "-url", ",".join(urls), *flags, "-json", str(report)]
     subprocess.run(command, stdout=subprocess.DEVNULL, check=False, preexec_fn=die_with_parent)
     summary: dict[str, Any] = msgspec.json.decode(report.read_bytes())
     return summary

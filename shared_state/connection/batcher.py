@@ -1,146 +1,74 @@
-"""Pipelining on one connection, without a timer. Urgent calls (acquire) go out in the same turn of the event loop, so
-that none waits for the reply of another; the rest (settle) goes along with them or, group commit, once nothing is in
-flight.
+"""Pipelines script calls on one connection, without a timer. Urgent calls (acquire) go out in the same turn of the
+event loop, so that none waits for the reply of another. The rest (settle) goes along with them or, as a group commit,
+once nothing is in flight.
 
-The batcher owns the connection and request tasks only await futures: a cancelled request can never leave a reply
-behind that the next request would take for its own.
+The batcher owns the connection, and request tasks only await futures. A cancelled request therefore never leaves a
+reply behind that the next request would take for its own.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from shared_state.background import once
-from shared_state.connection.client import MOVED_ON, Client, command, pack
-from shared_state.connection.patience import TICK_S, Pace, Patience, PatienceClock
-from shared_state.errors import ScriptFailed, StateError, StoreRefuses, StoreTimeout, StoreUnavailable
+from shared_state.connection.call import Call, Lost, Orphaned, Reply
+from shared_state.connection.client import Client
+from shared_state.connection.commands import command, pack
+from shared_state.connection.link import MOVED_ON
+from shared_state.connection.patience import TICK_S, Pace, Patience, PatienceClock, overdue
+from shared_state.errors import ScriptFailed, StateError, StoreRefuses, StoreUnavailable
 from shared_state.histogram import Histogram
 from shared_state.scripts import Script
 
-IN_FLIGHT_MOST = 64  # calls, without the settles that go along: a few ms of the store's time
-# Turns of the event loop granted after the time is over: a reply that already waits in the socket is not late because
-# this process was busy.
+IN_FLIGHT_MOST = 64  # calls, not counting the settles that go along: a few ms of the store's time
+# Turns of the event loop to wait after a deadline: a reply that already lies in the socket is not late because this
+# process was busy.
 GRACE_TURNS = 8
 SCRIPT_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
-SENDINGS_MOST = 6  # of one call: each further one on a new connection
-ATTEMPTS_ALONE = 3  # to connect, one right after the other, where no standby store takes over
+SENDINGS_MOST = 6  # of one call, each after the first on a new connection
+ATTEMPTS_ALONE = 3  # to connect, without a pause between, where no standby store takes over
 LOADS_MOST = 3  # times that one call may find the store without its script
-REDIRECTS_MOST = 1  # times that one call may find that the topology has moved on
-
-Reply = list[object]
-Orphaned = Callable[[Reply], None]
-Lost = Callable[[bool], None]
-
-
-class Call:
-    """One script call. ``again`` is what to send when the first sending may have been carried out; ``orphaned``
-    gets the reply of a call whose caller was cancelled meanwhile, because a grant must not be lost; ``lost`` is told
-    when there will be no reply, and whether the call was sent: then it may have been carried out. ``has_era``: its last
-    argument, which is not in ``packed``, is the number of the connection that it goes out on. ``asked_at``: by the
-    clock of patience.
-    """
-
-    __slots__ = (
-        "again",
-        "asked_at",
-        "future",
-        "has_era",
-        "is_urgent",
-        "loads",
-        "lost",
-        "orphaned",
-        "packed",
-        "redirects",
-        "sendings",
-        "sent_at",
-    )
-
-    def __init__(
-        self,
-        packed: bytes,
-        again: bytes,
-        orphaned: Orphaned | None,
-        lost: Lost | None,
-        has_era: bool,
-        is_urgent: bool,
-        asked_at: float,
-        future: asyncio.Future[Reply],
-    ) -> None:
-        self.packed = packed
-        self.again = again
-        self.orphaned = orphaned
-        self.lost = lost
-        self.has_era = has_era
-        self.is_urgent = is_urgent
-        self.asked_at = asked_at
-        self.future = future
-        self.sendings = 0
-        self.loads = 0
-        self.redirects = 0
-        self.sent_at = 0.0
-
-    @property
-    def sha(self) -> bytes:
-        """Of its script: a call is an EVALSHA."""
-        return self.packed.split(b"\r\n", 5)[4]
-
-    def resolve(self, reply: object) -> None:
-        if self.future.done():
-            if self.orphaned is not None and isinstance(reply, list):
-                self.orphaned(reply)
-        elif isinstance(reply, list):
-            self.future.set_result(reply)
-        else:
-            self.fail(reply if isinstance(reply, StateError) else ScriptFailed(f"not a script's reply: {reply!r}"))
-
-    def fail(self, error: StateError) -> None:
-        if self.lost is not None and isinstance(error, StoreUnavailable):
-            self.lost(self.sendings > 0)
-        if not self.future.done():
-            self.future.set_exception(error)
-            self.future.exception()  # a settle that nobody awaits is not an error of the event loop's
+REDIRECTS_MOST = 1  # times that one call may find that the topology has changed
 
 
 class Batcher:
-    """Sends script calls to one store. ``round_trips`` counts pipelines sent, ``era`` connections made, ``late``
-    silences of a deadline or more; ``latencies``: by script, from sending to reply.
+    """Sends script calls to one store.
 
-    What has no reply when the connection breaks, or when nothing has come for the deadline, is sent again on a new one:
-    every script is idempotent by its token. While bytes come, a late reply is only waited for, because replies come in
-    order. A store from which nothing comes for ``lost_after`` is lost: all that waits fails at once.
+    A call without a reply is sent again on a new connection when the connection breaks, or when nothing has arrived for
+    the deadline: every script is idempotent by its token. While bytes arrive, a late reply is only waited for, because
+    replies come in order. A store that is silent for ``lost_after`` is lost: every waiting call fails at once.
     """
 
     def __init__(self, client: Client, scripts: Iterable[Script], patience: Patience) -> None:
         self._client = client
         self._patience = patience
         self._scripts = tuple(scripts)
-        self._deadline_s, self._lost_after_s = patience.deadline_ms / 1000, patience.lost_after_ms / 1000
-        self._clock = PatienceClock(min(TICK_S, self._deadline_s / 4), self._tick)
-        self._pace = Pace(self._deadline_s)
-        self._heard_at = 0.0
-        self._is_looking = False
+        self._deadline_s = deadline_s = patience.deadline_ms / 1000
+        self._clock, self._pace = PatienceClock(min(TICK_S, deadline_s / 4), self._tick), Pace(deadline_s)
+        self._received_at = 0.0  # the last bytes, by the clock of patience
+        self._is_checking = False
         self._took_s = 0.0
         self._urgent: deque[Call] = deque()
         self._later: deque[Call] = deque()
         self._in_flight: deque[Call | Script] = deque()
         self._loop = asyncio.get_running_loop()
-        self._forgotten: list[Call] = []
-        self._moved: list[Call] = []
-        self._refusals = 0
-        self._is_push_due = self._is_load_due = False
-        self._is_closing = self._is_closed = False
+        self._unloaded: list[Call] = []  # the store does not know their script
+        self._redirected: list[Call] = []  # the server does not take them any more
+        self._refusals = 0  # attempts to connect that failed in a row
+        self._is_push_due = self._is_load_due = self._is_closing = self._is_closed = False
         self._load_error = ""
         self._connecting: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
-        self.round_trips = self.late = 0
-        self.latencies = {script.name: Histogram(SCRIPT_S) for script in self._scripts}
+        self.round_trips = 0  # pipelines sent
+        self.late = 0  # deadlines that passed without any bytes
+        self.latencies = {script.name: Histogram(SCRIPT_S) for script in self._scripts}  # from sending to reply
         self._by_sha = {script.sha.encode(): self.latencies[script.name] for script in self._scripts}
-        self.era = 0
+        self.era = 0  # connections made
 
     async def close(self) -> None:
-        """Sends what is still queued, and what comes up while doing so (grants to give back, but no acquires), then
-        gives the connection back.
+        """Sends the queued calls and those that follow from their replies (grants to return, but no acquires), then
+        closes the connection.
         """
         self._is_closing = True
         while not self._idle.is_set():
@@ -184,15 +112,13 @@ class Batcher:
         self._is_push_due = False
         self._push()
 
-    def hurry(self) -> None:
-        """Sends at once what would go out at the end of this turn, unless something is in flight already: then what
-        comes up in the same turn may go along.
-        """
+    def flush(self) -> None:
+        """Sends now, not at the end of this turn, unless calls are in flight: then those of the same turn go along."""
         if not self._in_flight:
             self._push()
 
     def _push(self) -> None:
-        """Sends what may go out now."""
+        """Sends the calls that may go out now."""
         urgent, later, in_flight = self._urgent, self._later, self._in_flight
         if not (urgent or (later and not in_flight)):
             return
@@ -202,15 +128,15 @@ class Batcher:
             return
         room = IN_FLIGHT_MOST - len(in_flight)
         batch = [urgent.popleft() for _ in range(min(room, len(urgent)))]
-        # Each acquire takes a settle along, beyond the room: without a free moment none would go out, and requests that
-        # have ended would count as active.
+        # Each acquire takes a settle along, beyond the room: under constant load settles would otherwise never go out,
+        # and requests that have ended would count as active.
         batch += [later.popleft() for _ in range(min(max(room - len(batch), len(batch)), len(later)))]
         if batch:
             self._send(batch)
 
     def _send(self, batch: list[Call]) -> None:
         if self._is_load_due:
-            # Where a store knows only some of them, calls would overtake those that have to wait for their script.
+            # All scripts at once: if the store knew only some, other calls would overtake those that wait for a script.
             self._is_load_due = False
             self._load()
         now = self._loop.time()
@@ -230,38 +156,38 @@ class Batcher:
     def _on_reply(self, reply: object) -> None:
         if not self._in_flight:
             self._client.close()
-            self._on_lost(StoreUnavailable(f"the store sends what it was not asked for: {reply!r:.100}"))
+            self._on_lost(StoreUnavailable(f"the store sent a reply without a request: {reply!r:.100}"))
             return
         call = self._in_flight.popleft()
         if isinstance(call, Script):
             if reply != call.sha.encode():
                 self._load_error = f"the store did not load {call.name}: {reply}"
         elif isinstance(reply, ScriptFailed) and str(reply).startswith("NOSCRIPT"):
-            self._forgot(call)
+            self._load_and_resend(call)
         elif isinstance(reply, StoreRefuses) and str(reply).startswith(MOVED_ON) and call.redirects < REDIRECTS_MOST:
             call.redirects += 1
             call.sendings -= 1
-            self._moved.append(call)
+            self._redirected.append(call)
         else:
-            taken = self._by_sha.get(call.sha)
-            if taken is not None:
-                taken.observe(self._loop.time() - call.sent_at)
-            self._took_s = self._clock.now() - call.asked_at
+            latencies = self._by_sha.get(call.sha)
+            if latencies is not None:
+                latencies.observe(self._loop.time() - call.sent_at)
+            self._took_s = self._clock.now() - call.queued_at
             if call.is_urgent:
                 self._pace.note(self._took_s)
             call.resolve(reply)
 
-    def _forgot(self, call: Call) -> None:
-        """The store does not know the script: the call, which was not carried out, goes out again behind its load."""
+    def _load_and_resend(self, call: Call) -> None:
+        """Sends a call again whose script the store does not know, after loading the scripts."""
         call.loads += 1
         if call.loads > LOADS_MOST:
-            call.fail(ScriptFailed(self._load_error or "the store forgets its scripts as soon as they are loaded"))
+            call.fail(ScriptFailed(self._load_error or "the store drops its scripts as soon as they are loaded"))
         else:
             call.sendings -= 1
-            self._forgotten.append(call)
+            self._unloaded.append(call)
 
     def _load_again(self) -> None:
-        calls, self._forgotten = self._forgotten, []
+        calls, self._unloaded = self._unloaded, []
         if not any(isinstance(other, Script) for other in self._in_flight):
             self._load()
         self._send(calls)
@@ -271,16 +197,16 @@ class Batcher:
         self._client.send([command(b"SCRIPT", b"LOAD", script.text.encode()) for script in self._scripts])
         self._in_flight.extend(self._scripts)
 
-    def _on_heard(self) -> None:
-        self._heard_at = self._clock.now()
+    def _on_received(self) -> None:
+        self._received_at = self._clock.now()
         self._on_pause()
 
     def _on_pause(self) -> None:
-        if self._moved:
+        if self._redirected:
             self._client.close()
-            self._on_lost(StoreUnavailable("the topology has moved on"))
+            self._on_lost(StoreUnavailable("the topology has changed"))
             return
-        if self._forgotten:
+        if self._unloaded:
             self._load_again()
         if self._urgent or (self._later and not self._in_flight):
             self._push()
@@ -290,24 +216,24 @@ class Batcher:
     # -- trouble ----------------------------------------------------------------------------------------------
 
     def _tick(self) -> bool:
-        """Has anything waited for too long? Until nothing waits."""
+        """Checks for overdue calls; returns False, which stops the clock, when no call waits."""
         if not (self._in_flight or self._urgent or self._later):
             return False
-        self._pace.see(self._loop.time())
-        if self._overdue() and not self._is_looking:
-            self._is_looking = True
-            self._loop.call_soon(self._look, GRACE_TURNS)
+        self._pace.end_second(self._loop.time())
+        if self._overdue() and not self._is_checking:
+            self._is_checking = True
+            self._loop.call_soon(self._check_overdue, GRACE_TURNS)
         return True
 
-    def _look(self, turns: int) -> None:
-        """Acts on what is overdue once all that has arrived meanwhile is read."""
-        overdue = self._overdue()
-        if overdue and turns:
-            self._loop.call_soon(self._look, turns - 1)
+    def _check_overdue(self, turns: int) -> None:
+        """Reacts to an overdue call once all bytes that arrived meanwhile are read."""
+        verdict = self._overdue()
+        if verdict and turns:
+            self._loop.call_soon(self._check_overdue, turns - 1)
             return
-        self._is_looking = False
-        if overdue:
-            error, is_lost = overdue
+        self._is_checking = False
+        if verdict:
+            error, is_lost = verdict
             self.late += 1
             self._client.close()
             if is_lost:
@@ -315,39 +241,27 @@ class Batcher:
             else:
                 self._on_lost(error)
 
-    def _overdue(self) -> tuple[StoreTimeout, bool] | None:
-        """The error for the oldest call, and whether the store is lost or only its connection."""
+    def _overdue(self) -> tuple[StateError, bool] | None:
         sent = next((call for call in self._in_flight if isinstance(call, Call)), None)
-        oldest = sent or (self._urgent or self._later or (None,))[0]
-        if oldest is None:
-            return None
-        now_s, lost_after_s = self._clock.now(), self._lost_after_s
-        silent_s = now_s - max(self._heard_at, oldest.asked_at)
-        if silent_s >= lost_after_s:
-            return StoreTimeout(f"nothing came from the store for {lost_after_s:g} s"), True
-        if oldest.is_urgent and now_s - oldest.asked_at >= lost_after_s:
-            return StoreTimeout(f"the store did not decide within {lost_after_s:g} s"), True
-        if self._patience.has_standby and self._pace.is_slow:
-            return StoreTimeout(f"the store's decisions take longer than {self._patience.deadline_ms} ms"), True
-        if sent is not None and sent.sendings == 1 and silent_s >= self._deadline_s:
-            return StoreTimeout("the store missed its deadline"), False
-        return None
+        queued = (self._urgent or self._later or (None,))[0]
+        is_slow = self._patience.has_standby and self._pace.is_slow
+        return overdue(self._patience, self._clock.now(), self._received_at, sent, queued, is_slow)
 
     def _fail_all(self, error: StateError) -> None:
-        calls = [*self._moved, *self._forgotten, *(call for call in self._in_flight if isinstance(call, Call))]
-        for pending in (self._moved, self._forgotten, self._in_flight):
+        calls = [*self._redirected, *self._unloaded, *(call for call in self._in_flight if isinstance(call, Call))]
+        for pending in (self._redirected, self._unloaded, self._in_flight):
             pending.clear()
-        self._pace.forget()
+        self._pace.reset()
         for call in calls:
             call.fail(error)
         self._fail_queued(error)
         self._on_pause()
 
     def _on_lost(self, error: StateError) -> None:
-        """What was in flight goes out again, first and in its order, on a new connection."""
-        calls = [*self._moved, *self._forgotten, *(call for call in self._in_flight if isinstance(call, Call))]
-        self._moved.clear()
-        self._forgotten.clear()
+        """Sends the calls in flight again, first and in their order, on a new connection."""
+        calls = [*self._redirected, *self._unloaded, *(call for call in self._in_flight if isinstance(call, Call))]
+        self._redirected.clear()
+        self._unloaded.clear()
         self._in_flight.clear()
         self._urgent.extendleft(reversed([call for call in calls if call.sendings < SENDINGS_MOST]))
         for call in calls:
@@ -359,9 +273,9 @@ class Batcher:
             self._idle.set()
 
     async def _connect(self) -> None:
-        """Calls wait in their queue meanwhile, but not for longer than they can."""
+        """Opens the connection; calls wait in their queue meanwhile, and fail as overdue like any other."""
         try:
-            await self._client.connect(self._on_reply, self._on_heard, self._on_lost)
+            await self._client.connect(self._on_reply, self._on_received, self._on_lost)
             self.era += 1
             self._refusals = 0
             self._is_load_due = True

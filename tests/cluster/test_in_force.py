@@ -117,7 +117,7 @@ def test_replica_that_starts_with_an_old_file_and_ends_leaves_nothing(deployed: 
 
     assert while_it_lives == (7, "70", 1.0)
     assert served == 200
-    assert canary.said().count("is not in force, configuration") == 1
+    assert canary.said().count("is not in force: it serves by configuration") == 1
     assert "pllm reload --take mine" in canary.said()
     assert (deployed.threshold(), is_behind(first), deployed.behind(first)) == (7, 0.0, [])
     assert first.request("POST", RELOAD).json()["result"] == "unchanged"
@@ -155,7 +155,7 @@ def test_new_file_takes_over_when_the_last_replica_of_the_old_one_is_killed(depl
 def test_file_without_a_model_in_force_is_not_ready_until_it_is_taken(deployed: Deployed) -> None:
     provider, first = deployed.cluster.providers[0], deployed.cluster.replicas[0]
     lone = deployed.begun("lone", deployed.write("lone", 9, deployment("other-a", provider, "other")))
-    wait_until(lambda: "and is not ready: this file has no deployment in force of main" in lone.said())
+    wait_until(lambda: "and is not ready: its file has none of the deployments in force for main" in lone.said())
     wait_until(lambda: readiness(lone) == 503)
     command = [sys.executable, "-m", "gateway", "reload", "--take", "mine", "--url", lone.url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=os.environ.copy())

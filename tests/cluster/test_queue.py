@@ -144,7 +144,7 @@ def test_critical_goes_before_those_who_came_earlier(queues: Cluster) -> None:
         wait_until(lambda: waiting(replica) == {"wide": 4})
         provider.behave(stall_rate=1)
         calls[0].leave()
-        provider.wait_for(in_flight=PLACES, aborted=1)
+        provider.wait_for(requests=PLACES + 1, in_flight=PLACES, aborted=1)
 
         assert waiting(replica) == {"wide": 3}
         critical.leave()

@@ -340,11 +340,14 @@ def test_keys_of_the_file_come_and_go(reloadable: Reloadable) -> None:
 
 def test_admin_key_that_a_tenant_in_the_store_has_is_refused(reloadable: Reloadable) -> None:
     key, path = "sk-4f9d1c7a-of-the-store", "/v1/admin/tenants/stored"
+    bearer = {"authorization": f"Bearer {key}"}
     auth = {**reloadable.document["auth"], "admin_keys": [{"name": "ann", "key": key, "role": "viewer"}]}
     reloadable.write(reloadable.aliased("edition-1", auth=auth))
     made = reloadable.replicas[0].request("PUT", path, json.dumps({"key": key}).encode(), ADMIN)
     refused = reloadable.reload()
     removed = reloadable.replicas[0].request("DELETE", path, headers=ADMIN)
+    for replica in reloadable.replicas:  # each learns of it from the store
+        wait_until(lambda get=replica.get: get("/v1/models", bearer).status == 401)  # type: ignore[misc]
     reloadable.applied()
 
     assert (made.status, refused.status, removed.status) == (201, 409, 200)
@@ -397,7 +400,7 @@ def test_replica_that_starts_with_another_file_is_told(reloadable: Reloadable) -
     again = reloadable.cluster.restart(replica)
     wait_until(lambda: [name[:3] for name in reloadable.in_force()["behind"]] == ["r2-"])
 
-    assert "the others run configuration" in again.said()
+    assert "the other replicas run configuration" in again.said()
     reloadable.write(reloadable.aliased("edition-8"))
     assert reloadable.reload().json()["behind"] == []
     reloadable.wait_for("edition-8")

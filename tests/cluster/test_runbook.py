@@ -95,6 +95,13 @@ def test_setting_is_accepted(chapter: str, section: str) -> None:
     assert parse(MODELS + yaml.safe_dump(given), {}) != parse(MODELS, {})
 
 
+def test_every_command_of_the_page_is_run() -> None:
+    written = [line for line in TEXT.splitlines() if "curl " in line]
+
+    assert len(commands()) == len(written) == 21
+    assert re.findall(r"^ *```(?!(?:sh|yaml)?$).*", TEXT, flags=re.MULTILINE) == []
+
+
 def test_every_alert_is_answered() -> None:
     rules = (Path(__file__).resolve().parents[2] / "deploy/prometheus/alerts.yml").read_text()
     alerts = set(re.findall(r"alert: (\w+)", rules))

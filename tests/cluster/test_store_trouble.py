@@ -22,7 +22,7 @@ from tests.loadtest.process import ProviderProcess
 from tests.support import trouble
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
 from tests.support.topologies import Server, ending, until
-from tests.support.trouble import Line, Noted, ProbingCalls, SteadyCalls, Trouble, seconds_until
+from tests.support.trouble import CALLERS, Line, Noted, ProbingCalls, SteadyCalls, Trouble, seconds_until
 from tests.support.wire import Call
 
 DECISION_MOST_MS = 1000 + 100
@@ -178,14 +178,14 @@ def quiet_calls(cluster: Troubled, calls: SteadyCalls) -> list[Noted]:
 
 
 @contextlib.contextmanager
-def nobody_notices(cluster: Troubled, name: str, expects: str = "standby", losses: int = 0) -> Iterator[None]:
+def nobody_notices(cluster: Troubled, name: str, expects: str = "standby", losses: int = 0) -> Iterator[SteadyCalls]:
     """Calls go on through the block, which is the time of trouble, and until the replicas are back; streams are held,
     and a half-open breaker is asked for probes, all the while. ``losses``: how often the store forgets what it granted.
     """
     held = [call for replica in cluster.replicas for call in held_streams(cluster, replica, HELD)]
     try:
-        with _nobody_notices(cluster, name, expects, losses):
-            yield
+        with _nobody_notices(cluster, name, expects, losses) as calls:
+            yield calls
     finally:
         for call in held:
             call.leave()
@@ -193,7 +193,7 @@ def nobody_notices(cluster: Troubled, name: str, expects: str = "standby", losse
 
 
 @contextlib.contextmanager
-def _nobody_notices(cluster: Troubled, name: str, expects: str, losses: int) -> Iterator[None]:
+def _nobody_notices(cluster: Troubled, name: str, expects: str, losses: int) -> Iterator[SteadyCalls]:
     hung = cluster.providers[2]
     hung.behave(stall_rate=1)
     hung.request("POST", "/control/reset")
@@ -204,7 +204,7 @@ def _nobody_notices(cluster: Troubled, name: str, expects: str, losses: int) -> 
         quiet = quiet_calls(cluster, calls)
         begun = cluster.standbys_begun()
         before, probes = len(calls.noted), hung.counts()["requests"]
-        yield
+        yield calls
         calls.wait_for(5)
         calls.stop()
         held = HELD * len(cluster.replicas)
@@ -218,7 +218,9 @@ def _nobody_notices(cluster: Troubled, name: str, expects: str, losses: int) -> 
         hung.behave(stall_rate=0)
     noted = calls.noted[before:]
     assert [call for call in noted if call.status != 200] == []
-    assert {call.state for call in noted} - {"shared"} == ({"standby"} if expects == "standby" else set())
+    logged = [line for each in cluster.replicas for line in each.said().splitlines() if "shared store" in line]
+    elsewhere = {call.state for call in noted} - {"shared"}
+    assert elsewhere == ({"standby"} if expects == "standby" else set()), "\n".join(logged)
     # On a busy test machine a quiet call has its bad moments too; they are not the store's.
     worst_ms, noise_ms = max(call.decision_ms for call in noted), max(call.decision_ms for call in quiet)
     assert worst_ms <= DECISION_MOST_MS + noise_ms, (worst_ms, noise_ms)
@@ -297,9 +299,11 @@ FORGETTING: dict[str, Callable[[Server], object]] = {
 @pytest.mark.parametrize("name", FORGETTING)
 def test_store_that_forgets(troubled: Troubled, name: str) -> None:
     losses = 5 if name == "everything flushed" else 0
-    with nobody_notices(troubled, name, expects="shared", losses=losses):
+    with nobody_notices(troubled, name, expects="shared", losses=losses) as calls:
         for _ in range(5):
             FORGETTING[name](troubled.server)
+            if name == "connections killed":  # one that is closed in its handshake means that the store is lost
+                calls.wait_for(2 * CALLERS)
 
 
 def test_breaker_moved_by_hand_outlives_a_flush(troubled: Troubled) -> None:

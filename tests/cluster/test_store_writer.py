@@ -157,7 +157,7 @@ def test_record_of_a_former_release_is_signed_by_hand_and_served(
     assert main(command) == 0
     [first, second] = capsys.readouterr().out.splitlines()
     assert main([*command, "--sign", "team-a@000000000000"]) == 1
-    assert "no tenant that can be read, or it has changed" in capsys.readouterr().err
+    assert "not a readable tenant, or it has changed since it was listed" in capsys.readouterr().err
     assert asked(cluster.replicas[0], KEY) == 401
     assert main([*command, "--sign", first.split()[0]]) == 0
     after = capsys.readouterr().out.splitlines()

@@ -10,7 +10,14 @@ import pytest
 
 from shared_state.embedded import die_with_parent
 from tests.loadtest.process import wait_until
-from tests.support.cluster import ReplicaProcess, free_port
+from tests.support.cluster import (
+    ReplicaProcess,
+    deployment,
+    free_port,
+    running_cluster,
+    running_providers,
+    running_store,
+)
 from tests.support.programs import program
 from tests.support.wire import Address, Call, ask, chat_bytes, request_bytes
 
@@ -30,6 +37,16 @@ def adapted(text: str, port: int, replica: ReplicaProcess) -> str:
         text, count = re.subn(old, new, text)
         assert count == 1, old
     return text
+
+
+@pytest.fixture
+def replica() -> Iterator[ReplicaProcess]:
+    with (
+        running_store() as store,
+        running_providers(1) as providers,
+        running_cluster(store, providers, [deployment("a", providers[0], "gpt-4")]) as cluster,
+    ):
+        yield cluster.replicas[0]
 
 
 @pytest.fixture

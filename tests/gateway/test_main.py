@@ -1,4 +1,4 @@
-"""The command line: what `pllm check`, `pllm serve` and `pllm state` say and how they end."""
+"""The command line: output and exit codes of `pllm check`, `pllm serve` and `pllm state`."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "gateway.yaml"
 
 
-def test_check_of_a_valid_file_says_what_is_in_it(config: Path) -> None:
+def test_check_of_a_valid_file_counts_its_deployments(config: Path) -> None:
     config.write_text(GOOD)
     done = pllm("check", str(config))
 
@@ -48,7 +48,7 @@ def test_check_warns_of_what_is_allowed_and_risky(config: Path) -> None:
     done = pllm("check", str(config))
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert "warning: auth.admin: every program on this machine administers without a key" in done.stdout
+    assert "warning: auth.admin: every program on this machine can administer without a key" in done.stdout
 
 
 def test_check_prints_every_problem_with_its_path_and_ends_with_1(config: Path) -> None:
@@ -69,7 +69,7 @@ def test_check_prints_every_problem_with_its_path_and_ends_with_1(config: Path) 
 
 
 @pytest.mark.parametrize("text", ["", "{", "- 1", "model_list: []", "a: &a [*a]", "\x00"])
-def test_check_of_something_else_says_what_is_wrong(
+def test_check_of_an_invalid_file_reports_its_problems(
     config: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config.write_text(text)
@@ -105,7 +105,7 @@ def test_serve_of_a_wrong_file_ends_with_1_before_it_listens(config: Path, capsy
     assert "server.port" in capsys.readouterr().err
 
 
-def test_serve_on_a_port_that_is_taken_says_so(config: Path) -> None:
+def test_serve_on_a_port_in_use_reports_it(config: Path) -> None:
     config.write_text(GOOD)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -130,7 +130,7 @@ def test_serve_on_a_port_that_is_taken_says_so(config: Path) -> None:
         (["--replicas", "3", "--metrics-port", "8079"], 1, "8079 to 8081, and server.port is 8080"),
     ],
 )
-def test_serve_with_impossible_numbers_says_which(config: Path, flags: list[str], code: int, said: str) -> None:
+def test_serve_with_impossible_numbers_names_them(config: Path, flags: list[str], code: int, said: str) -> None:
     config.write_text(GOOD)
     done = pllm("serve", "--config", str(config), *flags)
 
@@ -140,7 +140,7 @@ def test_serve_with_impossible_numbers_says_which(config: Path, flags: list[str]
 
 
 @pytest.mark.parametrize("flags", [(), ("--engine", "uvicorn"), ("--replicas", "2")])
-def test_serve_says_once_where_it_listens(config: Path, flags: tuple[str, ...]) -> None:
+def test_serve_logs_once_where_it_listens(config: Path, flags: tuple[str, ...]) -> None:
     config.write_text(GOOD)
     port = free_port()
     serve = [sys.executable, "-m", "gateway", "serve", "--config", str(config), "--port", str(port), *flags]
@@ -186,7 +186,7 @@ def is_ready(port: int) -> bool:
         return False
 
 
-def test_serve_without_any_store_says_so_and_ends_with_1(config: Path) -> None:
+def test_serve_without_any_store_reports_it_and_ends_with_1(config: Path) -> None:
     config.write_text(GOOD + "state: {url: 'redis://127.0.0.1:1', standby: none}\n")
     done = pllm("serve", "--config", str(config), "--port", str(free_port()))
 
@@ -247,7 +247,7 @@ def test_state_of_one_word_may_be_a_command(cluster: Cluster, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("url", "words"), [("redis://127.0.0.1:1", ["PING"]), ("nonsense", ["PING"]), ("{store}", ["NONSENSE"])]
 )
-def test_state_that_cannot_be_read_says_why(
+def test_state_that_cannot_be_read_reports_the_reason(
     cluster: Cluster, url: str, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["state", "--url", url.format(store=cluster.store.url), *words]) == 1

@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
 
+from tests.support.ending import end
+
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 ANTHROPIC = {"anthropic-version": "2023-06-01"}
 
 
@@ -125,4 +127,4 @@ def running_provider(*flags: str) -> Iterator[ProviderProcess]:
             assert re.fullmatch(r"provider \S+ listening on http://127\.0\.0\.1:\d+\n", line), line
             yield ProviderProcess(process, line.strip())
         finally:
-            process.kill()
+            end(process)

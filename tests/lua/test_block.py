@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared_state import replies
+from shared_state.calls import replies
 from shared_state.errors import NotConfigured
 from shared_state.policies import UNLIMITED, TenantLimits
 from shared_state.records import Ask, Outcome, Permit, Settlement

@@ -2,7 +2,7 @@
 
 import json
 
-from shared_state.replies import agreed, published
+from shared_state.calls.replies import agreed, published
 from shared_state.snapshots import Agreed, Agreement, Stand
 from tests.support.state import DEAD_AFTER_MS, START_MS, Cluster
 

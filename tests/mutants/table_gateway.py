@@ -13,7 +13,7 @@ PROVIDER_HTTP = "tests/gateway/upstream/test_provider_http.py"
 QUEUEING = "tests/gateway/routing/test_queueing.py"
 ADMINS = "tests/gateway/request/test_admins.py"
 ORIGIN = "tests/gateway/request/test_same_origin.py"
-SHED_MEMORY = "tests/gateway/routing/test_recent_shedding.py"
+RECENT_SHEDDING = "tests/gateway/routing/test_recent_shedding.py"
 SLOW_READER = f"{INTERRUPT}::test_client_that_reads_slowly_gets_its_whole_stream"
 
 HEALTH_CHECKS = "tests/gateway/routing/test_health_checks.py"
@@ -151,7 +151,7 @@ GATEWAY: Table = {
             "a client that writes Bearer has no key",
         ),
         Slip(
-            "if name in shown:",
+            "if name in values:",
             "if False:",
             AUTH,
             "a request with a repeated header is no wrong key",
@@ -215,10 +215,10 @@ GATEWAY: Table = {
             "newcomers ask ahead of those who wait",
         ),
         Slip(
-            "if not self._is_welcome(asking.tenant):",
+            "if not self._is_welcome(request.tenant):",
             "if False:",
             ADMISSION,
-            "a request whose key was taken back while it waited is served",
+            "a request whose key was revoked while it waited is served",
         ),
         Slip(
             "        if is_sent:\n            self.attempts",
@@ -239,14 +239,14 @@ GATEWAY: Table = {
             "the deadline of a decision cuts what comes after it",
         ),
         Slip(
-            "self.shed.note(decision, priority, asking.interrupt.time())",
-            "self.shed.note(decision, priority, now)",
+            "self.recent_shedding.note(decision, priority, request.interrupt.time())",
+            "self.recent_shedding.note(decision, priority, now)",
             ADMISSION,
             "a slow store is asked again for each request that it sheds",
         ),
         Slip(
-            "interrupt = asking.interrupt\n        interrupt.set_deadline(asking.deadline.at)",
-            "interrupt = asking.interrupt",
+            "interrupt = request.interrupt\n        interrupt.set_deadline(request.deadline.at)",
+            "interrupt = request.interrupt",
             ADMISSION,
             "a request that waited until its client's deadline is told that the gateway is full",
         ),
@@ -301,8 +301,8 @@ GATEWAY: Table = {
             "a client that leaves in the moment of its turn breaks the queue",
         ),
         Slip(
-            "            if self._asking is waiter:\n                self._asking = None\n                self.wake()",
-            "            if self._asking is waiter:\n                self._asking = None",
+            "if self._current is waiter:\n                self._current = None\n                self.wake()",
+            "if self._current is waiter:\n                self._current = None",
             QUEUEING,
             "the turn of one that leaves is lost until the next look",
         ),
@@ -323,13 +323,13 @@ GATEWAY: Table = {
         Slip(
             'if rejection.code == "shed" and rejection.reason in _STANDING:',
             'if rejection.code == "shed":',
-            SHED_MEMORY,
+            RECENT_SHEDDING,
             "one unlucky draw sheds everybody for a moment",
         ),
         Slip(
             "if now < self._until and priority >= self._priority else None",
             "if now < self._until else None",
-            SHED_MEMORY,
+            RECENT_SHEDDING,
             "critical requests are shed with the bulk",
         ),
     ),
@@ -349,7 +349,7 @@ GATEWAY: Table = {
         Slip(
             "self._task.uncancel()",
             "pass",
-            f"{INTERRUPT}::test_cancellation_that_was_taken_is_over",
+            f"{INTERRUPT}::test_cancellation_ends_when_its_cause_is_taken",
             "a request that went on after a deadline counts as cancelled to what it starts",
         ),
     ),

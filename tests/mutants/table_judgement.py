@@ -10,7 +10,7 @@ CONTENT = "tests/gateway/upstream/test_stream_content.py"
 PROGRESS = "tests/gateway/upstream/test_stream_progress.py"
 SSE = "tests/gateway/upstream/test_sse.py"
 ERRORS = "tests/gateway/upstream/test_upstream_errors.py"
-EXHAUSTED = "tests/gateway/routing/test_final_errors.py"
+FINAL_ERRORS = "tests/gateway/routing/test_final_errors.py"
 DISPATCH = "tests/gateway/routing/test_dispatch.py"
 INTERRUPT = "tests/gateway/request/test_interrupt.py"
 UPSTREAM = "tests/gateway/upstream/test_client.py"
@@ -509,7 +509,7 @@ JUDGEMENTS: Table = {
     ),
     "gateway/routing/deadline.py": (
         Slip(
-            "_is_cut_short = deadline.at < own_at and (deadline.is_asked or not is_first)",
+            "_is_cut_short = deadline.at < own_at and (deadline.is_from_client or not is_first)",
             "_is_cut_short = deadline.at < own_at",
             DISPATCH,
             "a hang is never the provider's fault",
@@ -558,73 +558,25 @@ JUDGEMENTS: Table = {
             survives="the next attempt begins its silence anew; only a decision that takes as long would be cut",
         ),
         Slip(
-            "is_sent = not isinstance(error, ReplicaFault)",
-            "is_sent = True",
+            "is_sent=not isinstance(error, ReplicaFault)",
+            "is_sent=True",
             OWN_FAULTS,
             "what could not be sent is charged",
         ),
         Slip(
-            "is_last = not way.candidates or is_spent or not",
-            "is_last = not way.candidates or not",
-            DISPATCH,
-            "max_attempts bounds nothing",
-        ),
-        Slip(
-            "(has_chain or exchange.judgement.moves_on)",
-            "has_chain",
-            f"{UPSTREAM} {JUDGEMENT}",
-            "no failure falls back",
-        ),
-        Slip(
-            "or is_end",
-            "",
-            f"{COMMIT} {JUDGEMENT}",
-            "a failed response is replaced by an error of ours",
-        ),
-        Slip(
-            "is_last and not attempts(tried)",
-            "is_last",
-            DISPATCH,
-            "a client is told the fallback's objection, not the first one's failure",
-        ),
-        Slip(
-            "self._settle_unsent(permit, attempt, is_final=not way.candidates)",
-            "self._settle_unsent(permit, attempt, is_final=True)",
+            "self._settle_unsent(selected.permit, attempt, is_final=not itinerary.candidates)",
+            "self._settle_unsent(selected.permit, attempt, is_final=True)",
             f"{CHARGING} {DISPATCH} {_GATEWAY}endpoints",
             "a request that goes on after an unsent attempt is counted twice",
         ),
         Slip(
-            "course.again = None if is_spent else self._again",
-            "course.again = self._again",
-            f"{DISPATCH} {LAST_ATTEMPT}",
-            "max_attempts does not bound the second attempt",
-        ),
-        Slip(
-            "if course.has_repeated or exchange.is_documented_end",
-            "if exchange.is_documented_end",
-            f"{LAST_ATTEMPT} {UPSTREAM}",
-            "the last deployment is called until max_attempts or the retry budget is used up",
-        ),
-        Slip(
-            "if asking.interrupt.time() + wait_s >= asking.deadline.at:",
-            "if False:",
-            LAST_ATTEMPT,
-            "a client waits for a pause that its deadline does not allow",
-        ),
-        Slip(
-            "self._settle_failed(permit, exchange, attempt, is_last and again is None)",
-            "self._settle_failed(permit, exchange, attempt, is_last)",
+            "is_final=verdict.step is Step.FAIL)",
+            "is_final=verdict.step in (Step.FAIL, Step.REPEAT))",
             LAST_ATTEMPT,
             "a request that its second attempt saves counts as failed, and sheds others",
         ),
         Slip(
-            "elif not has_chain and attempts(tried) == self._max_attempts - 1:",
-            "elif False:",
-            LAST_ATTEMPT,
-            "all attempts go to the tier that fails",
-        ),
-        Slip(
-            'elif decision.code == "none" and course.again is not None:',
+            'elif decision.code == "none" and state.second_attempt is not None:',
             "elif False:",
             LAST_ATTEMPT,
             "an open neighbour takes the second attempt away",
@@ -636,10 +588,60 @@ JUDGEMENTS: Table = {
             "calls in hand wait for a provider that hangs",
         ),
         Slip(
-            "            if interrupt.take(Cause.OVERDUE):\n                return limits.overdue()",
-            "            interrupt.take(Cause.OVERDUE)",
+            "    if interrupt.take(Cause.OVERDUE):\n        return limits.overdue()",
+            "    interrupt.take(Cause.OVERDUE)",
             HUNG,
             "a call that moves on ends without an answer",
+        ),
+    ),
+    "gateway/routing/next_step.py": (
+        Slip(
+            "is_last = not state.itinerary.candidates or is_spent or not",
+            "is_last = not state.itinerary.candidates or not",
+            DISPATCH,
+            "max_attempts bounds nothing",
+        ),
+        Slip(
+            "(has_chain or exchange.judgement.moves_on)",
+            "has_chain",
+            f"{UPSTREAM} {JUDGEMENT}",
+            "no failure falls back",
+        ),
+        Slip(
+            "if is_last and exchange.is_documented_end:",
+            "if False:",
+            f"{COMMIT} {JUDGEMENT}",
+            "a failed response is replaced by an error of ours",
+        ),
+        Slip(
+            "is_last and number == 1",
+            "is_last",
+            DISPATCH,
+            "a client is told the fallback's objection, not the first one's failure",
+        ),
+        Slip(
+            "second_attempt = None if is_spent else _second_attempt",
+            "second_attempt = _second_attempt",
+            f"{DISPATCH} {LAST_ATTEMPT}",
+            "max_attempts does not bound the second attempt",
+        ),
+        Slip(
+            "if state.has_repeated or exchange.is_documented_end",
+            "if exchange.is_documented_end",
+            f"{LAST_ATTEMPT} {UPSTREAM}",
+            "the last deployment is called until max_attempts or the retry budget is used up",
+        ),
+        Slip(
+            "if request.interrupt.time() + wait_s >= request.deadline.at:",
+            "if False:",
+            LAST_ATTEMPT,
+            "a client waits for a pause that its deadline does not allow",
+        ),
+        Slip(
+            "is_next_last = not has_chain and number == max_attempts - 1",
+            "is_next_last = False",
+            LAST_ATTEMPT,
+            "all attempts go to the tier that fails",
         ),
     ),
     "gateway/routing/last_attempt.py": (
@@ -707,7 +709,7 @@ JUDGEMENTS: Table = {
             "the answer to another call is taken for this one's",
         ),
     ),
-    "gateway/routing/course.py": (
+    "gateway/routing/routing_state.py": (
         Slip(
             "for part in (self.route.candidates, *chains)",
             "for part in chains",
@@ -778,7 +780,7 @@ JUDGEMENTS: Table = {
         Slip(
             "next((t for t in tried if t.outcome is not Outcome.UNSUPPORTED), tried[0])",
             "tried[0]",
-            f"{JUDGEMENT} {EXHAUSTED}",
+            f"{JUDGEMENT} {FINAL_ERRORS}",
             "a missing endpoint hides what the next candidate answered",
         ),
         Slip(
@@ -796,7 +798,7 @@ JUDGEMENTS: Table = {
         Slip(
             "RateLimited(message, retry_after_ms=min(waits)",
             "RateLimited(message, retry_after_ms=max(waits)",
-            EXHAUSTED,
+            FINAL_ERRORS,
             "a client waits for the deployment that is back last",
         ),
     ),
@@ -821,7 +823,10 @@ JUDGEMENTS: Table = {
             "reasons that alternate flood the log",
         ),
         Slip(
-            "if outcome not in _TOLD:", "if False:", FAILURE_LOG, "a client's mistake is a warning about the deployment"
+            "if outcome not in _LOGGED:",
+            "if False:",
+            FAILURE_LOG,
+            "a client's mistake is a warning about the deployment",
         ),
     ),
 }

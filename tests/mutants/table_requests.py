@@ -2,11 +2,11 @@
 
 from tests.mutants.slip import Slip, Table
 
-BOUNDS, KEYS = "tests/gateway/json/test_bounds.py", "tests/gateway/json/test_twin_keys.py"
+BOUNDS, KEYS = "tests/gateway/json/test_bounds.py", "tests/gateway/json/test_duplicate_keys.py"
 PEEK = "tests/gateway/request/test_token_bounds.py"
 
 REQUESTS: Table = {
-    "gateway/json/twin_keys.py": (
+    "gateway/json/duplicate_keys.py": (
         Slip(
             "else name.upper().casefold()",
             "else name",

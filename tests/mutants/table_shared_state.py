@@ -58,9 +58,17 @@ SHARED_STATE: Table = {
             "nonsense on a channel breaks the connection that listens",
         ),
     ),
+    "shared_state/connection/call.py": (
+        Slip(
+            "self.lost(self.sendings > 0)",
+            "self.lost(True)",
+            STORE,
+            "what was never sent is asked about again and again",
+        ),
+    ),
     "shared_state/connection/batcher.py": (
         Slip(
-            "if overdue and turns:",
+            "if verdict and turns:",
             "if False:",
             BATCHER,
             "a busy gateway takes a store that has answered for lost",
@@ -84,8 +92,8 @@ SHARED_STATE: Table = {
             "a call that a replica refused is sent again as if it might have been carried out",
         ),
         Slip(
-            "        else:\n            call.sendings -= 1\n            self._forgotten.append(call)",
-            "        else:\n            self._forgotten.append(call)",
+            "        else:\n            call.sendings -= 1\n            self._unloaded.append(call)",
+            "        else:\n            self._unloaded.append(call)",
             BATCHER,
             "a call whose script was unknown is sent again as if it might have been carried out",
         ),
@@ -102,26 +110,14 @@ SHARED_STATE: Table = {
             "a store that is slow gets all calls at once, and all of them miss their deadline",
         ),
         Slip(
-            "silent_s = now_s - max(self._heard_at, oldest.asked_at)",
-            "silent_s = now_s - oldest.asked_at",
-            BATCHER,
-            "a store that answers slowly is taken for lost",
-        ),
-        Slip(
-            "if sent is not None and sent.sendings == 1 and silent_s >= self._deadline_s:",
-            "if sent is not None and silent_s >= self._deadline_s:",
-            BATCHER,
-            "a store that hangs gets a new connection for every deadline that passes",
-        ),
-        Slip(
             "if is_lost:\n                self._fail_all(error)",
             "if is_lost:\n                self._on_lost(error)",
             BATCHER,
             "calls wait three times as long for a store that is lost",
         ),
         Slip(
-            "if self._patience.has_standby and self._pace.is_slow:",
-            "if self._pace.is_slow:",
+            "self._patience.has_standby and self._pace.is_slow",
+            "self._pace.is_slow",
             BATCHER,
             "without a standby store, calls fail that a slow store would have answered",
         ),
@@ -132,7 +128,7 @@ SHARED_STATE: Table = {
             "a store that has become slow is used for ever",
         ),
         Slip(
-            "        self._heard_at = self._clock.now()\n        self._on_pause()",
+            "        self._received_at = self._clock.now()\n        self._on_pause()",
             "        self._on_pause()",
             BATCHER,
             "a late reply is not waited for though bytes come",
@@ -155,14 +151,8 @@ SHARED_STATE: Table = {
             BATCHER,
             "a call that is sent again may be granted twice",
         ),
-        Slip(
-            "self.lost(self.sendings > 0)",
-            "self.lost(True)",
-            STORE,
-            "what was never sent is asked about again and again",
-        ),
     ),
-    "shared_state/store.py": (
+    "shared_state/recovery.py": (
         Slip(
             "            if chunks == 1 or not count:\n                position += 1",
             "            position += 1",
@@ -181,12 +171,16 @@ SHARED_STATE: Table = {
             STORE,
             "a store that lost its last seconds is not put right before the next heartbeat",
         ),
+    ),
+    "shared_state/connection/lost_calls.py": (
         Slip(
-            "if (was_sent or is_sent) and len(self._doubtful) < OWED_MOST:",
-            "if len(self._doubtful) < OWED_MOST:",
+            "if (was_sent or is_sent) and len(self._unconfirmed) < KEPT_MOST:",
+            "if len(self._unconfirmed) < KEPT_MOST:",
             STORE,
             "decisions that were never sent are asked for again",
         ),
+    ),
+    "shared_state/store.py": (
         Slip(
             "            self._answered = answered | self._answered\n            raise",
             "            raise",
@@ -194,7 +188,7 @@ SHARED_STATE: Table = {
             "streams that have begun count as hanging after a lost heartbeat",
         ),
         Slip(
-            "        self._pay()\n",
+            "        self._lost_calls.resend()\n",
             "",
             STORE,
             "grants and settles that were lost stay active until their lease ends",
@@ -227,6 +221,18 @@ SHARED_STATE: Table = {
         ),
     ),
     "shared_state/connection/patience.py": (
+        Slip(
+            "silent_s = now_s - max(received_s, oldest.queued_at)",
+            "silent_s = now_s - oldest.queued_at",
+            BATCHER,
+            "a store that answers slowly is taken for lost",
+        ),
+        Slip(
+            "if sent is not None and sent.sendings == 1 and silent_s >= patience.deadline_ms / 1000:",
+            "if sent is not None and silent_s >= patience.deadline_ms / 1000:",
+            BATCHER,
+            "a store that hangs gets a new connection for every deadline that passes",
+        ),
         Slip(
             "min(self._loop.time() - self._ticked_at, self._most_s)",
             "(self._loop.time() - self._ticked_at)",
@@ -290,6 +296,14 @@ SHARED_STATE: Table = {
             "a replica returns to a store that is as slow as it was when it left",
         ),
     ),
+    "shared_state/standby.py": (
+        Slip(
+            "router.retry_floor_per_second / replicas",
+            "router.retry_floor_per_second",
+            FAILOVER,
+            "in an outage of the store each replica retries as much as the whole cluster may",
+        ),
+    ),
     "shared_state/failover.py": (
         Slip(
             "self._forced.clear()",
@@ -320,12 +334,6 @@ SHARED_STATE: Table = {
             "self.standby.store.settle(permit, Ending(Outcome.CANCELLED))",
             BUDGET_STANDBY,
             "a call that ends after an outage is charged on both stores",
-        ),
-        Slip(
-            "router.retry_floor_per_second / replicas",
-            "router.retry_floor_per_second",
-            FAILOVER,
-            "in an outage of the store each replica retries as much as the whole cluster may",
         ),
         Slip(
             "if done and self._active is not self.shared:",

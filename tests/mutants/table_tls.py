@@ -33,7 +33,7 @@ OVER_TLS: Table = {
         Slip("if length > FRAME_MOST:", "if False:", FRAMES, "16 MiB of a frame are buffered before it is refused"),
         Slip("if self._credit < 0:", "if False:", FRAMES, "floods of pings and resets are served for ever"),
     ),
-    "gateway/http/http2/answers.py": (
+    "gateway/http/http2/responses.py": (
         Slip("if stalled_s >= self._stall_s:", "if False:", HTTP2, "a closed window holds a lease for ever"),
         Slip(
             "window = max(self._h2.local_flow_control_window(stream.id), 0)",

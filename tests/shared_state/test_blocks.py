@@ -185,7 +185,7 @@ async def test_breaker_that_opened_gets_no_more_calls_of_a_replica_than_a_block(
         waiting = there._unused["a"]
         failing = [await granted(here, first) for _ in range(5)]
         await told(here, first, failing, FAILURE)
-        state_after = (await first.store.snapshot()).deployments[0].state
+        state_after = (await first.store.views.snapshot()).deployments[0].state
         decisions = [await there.acquire(second.plan, ASK) for _ in range(3 * BLOCK)]
         permits = [decision for decision in decisions if isinstance(decision, Permit)]
         late = [permit for permit in permits if not permit.is_last_resort]
@@ -196,7 +196,7 @@ async def test_breaker_that_opened_gets_no_more_calls_of_a_replica_than_a_block(
         assert len(late) == waiting <= BLOCK
         assert isinstance(decisions[-1], Rejection)
         await told(there, second, late, FAILURE)
-        assert (await first.store.snapshot()).deployments[0].generation == 1
+        assert (await first.store.views.snapshot()).deployments[0].generation == 1
 
 
 @on_loop
@@ -286,7 +286,7 @@ async def test_failures_of_a_block_open_the_breaker_within_the_time_they_are_gat
         assert all(permit.is_block for permit in permits)
         await told(blocks, state, permits, FAILURE)
 
-        assert (await state.store.snapshot()).deployments[0].state == "open"
+        assert (await state.store.views.snapshot()).deployments[0].state == "open"
 
 
 @on_loop
@@ -357,7 +357,7 @@ async def test_reserved_permits_survive_a_flush_and_end_once(server: EmbeddedSto
         waiting = blocks._unused["a"]
         for key in cli.do("KEYS", f"{state.keys.prefix}*"):
             cli.do("DEL", key)
-        await state.store.restore()
+        await state.store.recovery.restore()
         after = held(cli, state)
         blocks.give_back()
 

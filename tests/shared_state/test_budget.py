@@ -91,7 +91,7 @@ async def beating(state: OpenedState) -> None:
     while True:
         with contextlib.suppress(StateError):
             for dead in (await state.store.beat(BEAT)).dead_replicas:
-                await state.store.reap(dead)
+                await state.store.recovery.reap(dead)
         await asyncio.sleep(0.1)
 
 

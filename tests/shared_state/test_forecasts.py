@@ -14,11 +14,11 @@ MINUTE_MS = 60_000
 async def switch_on(state: OpenedState) -> None:
     before = state.store.configuration
     router = router_policy(forecast_ahead_ms=300_000)
-    await state.store.adopt(msgspec.structs.replace(before, version=before.version + 1, router=router))
+    await state.store.policies.adopt(msgspec.structs.replace(before, version=before.version + 1, router=router))
 
 
 async def domain_of(state: OpenedState) -> DomainSnapshot:
-    return await state.store.snapshot()
+    return await state.store.views.snapshot()
 
 
 @on_loop

@@ -108,8 +108,8 @@ class Replay:
 async def configured_domain(server: EmbeddedStore) -> str:
     domain = fresh_domain()
     async with opened_state(server.url, *configuration().deployments, domain=domain, is_configured=False) as state:
-        state.store.configuration = configuration()
-        await state.store.configure()
+        state.store.policies.configuration = configuration()
+        await state.store.policies.write()
     return domain
 
 

@@ -33,7 +33,7 @@ def beats_at_ms(cli: RedisCli, state: OpenedState, replica: str = "r1") -> float
 @on_loop
 async def test_start_configures_the_store_and_shows_the_replica(server: EmbeddedStore, cli: RedisCli) -> None:
     async with opened_state(server.url, "a", is_configured=False) as state, beating(state):
-        snapshot = await state.store.snapshot()
+        snapshot = await state.store.views.snapshot()
 
         assert (snapshot.policy_version, snapshot.replicas_alive) == (1, 1)
         assert cli.do("HGET", state.keys.replica("r1"), "address") == b"127.0.0.1:8080"
@@ -116,7 +116,7 @@ async def test_newest_configuration_comes_back_whoever_is_first_after_a_flush(
         beating(r2),
     ):
         cli.do("FLUSHALL")
-        await r1.store.configure()
+        await r1.store.policies.write()
 
         await eventually(lambda: cli.do("HGET", r1.keys.deployment("a"), "limit") == b"2")
 

@@ -33,7 +33,7 @@ async def asked(
     url: str, clock: Clock, waiting: Callable[[], int] = lambda: 3
 ) -> AsyncIterator[tuple[Scaling, OpenedState]]:
     async with opened_state(url, "a") as state:
-        state.store.configuration = msgspec.structs.replace(state.store.configuration, autoscale=POLICY)
+        state.store.policies.configuration = msgspec.structs.replace(state.store.configuration, autoscale=POLICY)
         yield Scaling(Failover(state.store, None), waiting, clock), state
 
 

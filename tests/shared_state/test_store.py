@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from shared_state.connection.batcher import Call
+from shared_state.calls.script_calls import REAP_CHUNK
+from shared_state.connection.call import Call
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import NotConfigured, StoreUnavailable
 from shared_state.memory import View
 from shared_state.policies import Configuration, TenantLimits
 from shared_state.records import Ask, Ending, Outcome, Permit, Rejection
-from shared_state.script_calls import REAP_CHUNK
 from shared_state.snapshots import Presence
 from tests.support.live_state import HASTY, OpenedState, opened_state
 from tests.support.state import deployment_policy
@@ -76,7 +76,7 @@ async def test_snapshot_shows_every_deployment(server: EmbeddedStore) -> None:
     ids = tuple(f"d{k}" for k in range(120))
     async with opened_state(server.url, *ids) as state:
         permit = await state.store.acquire(state.store.plan([("d99", 0)], "adaptive"), Ask(0))
-        snapshot = await state.store.snapshot()
+        snapshot = await state.store.views.snapshot()
 
         assert isinstance(permit, Permit)
         assert tuple(d.id for d in snapshot.deployments) == ids
@@ -106,7 +106,7 @@ async def test_force_says_whether_there_was_something_to_force(server: EmbeddedS
         ]
 
         assert forced == [True, False, False]
-        assert (await state.store.snapshot()).deployments[0].state == "forced_open"
+        assert (await state.store.views.snapshot()).deployments[0].state == "forced_open"
 
 
 @on_loop
@@ -114,7 +114,7 @@ async def test_actor_with_a_long_foreign_name_does_not_hide_the_state(server: Em
     async with opened_state(server.url, "a") as state:
         await state.store.force("a", "open", "Ž" * 40, "test")
 
-        assert (await state.store.snapshot()).deployments[0].open_reason.startswith("open by ŽŽŽ")
+        assert (await state.store.views.snapshot()).deployments[0].open_reason.startswith("open by ŽŽŽ")
 
 
 @on_loop
@@ -194,15 +194,15 @@ async def test_older_configuration_writes_nothing_whoever_comes_last(server: Emb
         opened_state(server.url, newer, domain=domain, replica="r1", version=2),
         opened_state(server.url, older, domain=domain, replica="r2", version=1) as state,
     ):
-        await state.store.configure()
+        await state.store.policies.write()
 
-        assert (await state.store.snapshot()).deployments[0].limit == 2
+        assert (await state.store.views.snapshot()).deployments[0].limit == 2
 
 
 @on_loop
 async def test_configuration_that_is_not_in_force_writes_nothing(server: EmbeddedStore, cli: RedisCli) -> None:
     async with opened_state(server.url, "a", version=0) as state:
-        await state.store.configure()
+        await state.store.policies.write()
 
         assert cli.do("KEYS", f"{state.keys.prefix}*") == []
 
@@ -225,7 +225,7 @@ async def test_deployment_that_is_gone_is_kept_until_its_last_request_has_ended(
         permit = await state.granted(is_stream=True)
         gone = permit.deployment_id
         await beat(state)
-        await state.store.adopt(without(state, gone))
+        await state.store.policies.adopt(without(state, gone))
         while_busy = known(state)
         state.store.answered(permit)
         await beat(state)
@@ -241,7 +241,7 @@ async def test_leases_on_a_deployment_that_is_gone_survive_a_flush(own_server: E
     async with opened_state(own_server.url, "a", "b") as state:
         permit = await state.granted()
         await beat(state)
-        await state.store.adopt(without(state, permit.deployment_id))
+        await state.store.policies.adopt(without(state, permit.deployment_id))
         with RedisCli(own_server.url) as cli:
             cli.do("FLUSHALL")
             await beat(state)
@@ -257,7 +257,7 @@ async def test_first_byte_on_a_deployment_that_is_forgotten_does_not_stop_the_he
         permit = await state.granted(is_stream=True)
         state.store.answered(permit)
         state.store.memory.end(permit.token)
-        await state.store.adopt(without(state, permit.deployment_id))
+        await state.store.policies.adopt(without(state, permit.deployment_id))
 
         await beat(state)
         assert permit.deployment_id not in known(state)
@@ -405,8 +405,8 @@ async def test_probe_of_a_cancelled_caller_is_given_back(server: EmbeddedStore) 
             await asyncio.sleep(0)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await state.store.snapshot()
-        row = (await state.store.snapshot()).deployments[0]
+            await state.store.views.snapshot()
+        row = (await state.store.views.snapshot()).deployments[0]
 
         assert first[0].is_probe
         assert (row.state, row.probes_issued, row.active) == ("half_open", 1, 1)
@@ -459,7 +459,7 @@ async def test_reap_goes_through_all_deployments_in_chunks(server: EmbeddedStore
     ):
         await asyncio.gather(*(dead.granted() for _ in range(3 * REAP_CHUNK)))
         await living.granted()
-        removed = await living.store.reap("dead")
+        removed = await living.store.recovery.reap("dead")
 
         assert removed == 3 * REAP_CHUNK
         assert active(cli, living, "a") + active(cli, living, "b") == 1
@@ -474,7 +474,7 @@ async def test_reap_misses_nothing_though_other_calls_end_meanwhile(server: Embe
     ):
         permits = [*await asyncio.gather(*(living.granted() for _ in range(REAP_CHUNK - 100)))]
         await asyncio.gather(*(dead.granted() for _ in range(REAP_CHUNK)))
-        reaping = asyncio.create_task(living.store.reap("dead"))
+        reaping = asyncio.create_task(living.store.recovery.reap("dead"))
         await asyncio.sleep(0)
         for permit in permits[:200]:
             living.store.settle(permit, SUCCESS)
@@ -495,7 +495,7 @@ async def test_deployments_that_only_the_dead_replica_had_are_reaped_as_well(
         await beat(dead)
         await dead.granted()
         cli.do("ZADD", dead.keys.replicas, 1, "dead")
-        removed = await living.store.reap("dead")
+        removed = await living.store.recovery.reap("dead")
 
         assert (removed, active(cli, dead, "old")) == (1, 0)
         assert cli.do("ZSCORE", dead.keys.replicas, "dead") is None
@@ -531,7 +531,7 @@ async def test_leases_are_those_that_their_replica_has_whatever_went_wrong(
         cli.do("ZREM", state.keys.deployment_leases("a"), lost.token)
         await beat(state)
         before = active(cli, state)
-        monkeypatch.setattr("shared_state.store.RECONCILE_EVERY_S", 0)
+        monkeypatch.setattr("shared_state.recovery.RECONCILE_EVERY_S", 0)
         await beat(state)
 
         assert (before, active(cli, state)) == (2, 2)
@@ -564,7 +564,7 @@ async def test_name_of_a_replica_may_hold_dots(server: EmbeddedStore, cli: Redis
     ):
         await dead.granted()
         await living.granted()
-        removed = await living.store.reap("gw.eu")
+        removed = await living.store.recovery.reap("gw.eu")
 
         assert (removed, active(cli, living)) == (1, 1)
 
@@ -585,7 +585,7 @@ async def test_restore_that_failed_is_tried_again_with_the_next_beat(
         with RedisCli(own_server.url) as cli:
             cli.do("HSET", state.keys.domain, "sequence", 0)
             cli.do("DEL", state.keys.leases, state.keys.deployment_leases("a"))
-            monkeypatch.setattr(state.store, "configure", fails)
+            monkeypatch.setattr(state.store.policies, "write", fails)
             with pytest.raises(StoreUnavailable):
                 await beat(state)
             monkeypatch.undo()
@@ -601,7 +601,7 @@ async def test_restore_outlives_a_flush_in_the_middle_of_it(
     async with opened_state(own_server.url, "a") as state:
         await beat(state)
         await state.granted()
-        configure, flushes = state.store.configure, [1, 1]
+        configure, flushes = state.store.policies.write, [1, 1]
         with RedisCli(own_server.url) as cli:
 
             async def configure_and_flush() -> None:
@@ -609,8 +609,8 @@ async def test_restore_outlives_a_flush_in_the_middle_of_it(
                 if flushes:
                     cli.do(*["FLUSHALL"] * flushes.pop())
 
-            monkeypatch.setattr(state.store, "configure", configure_and_flush)
-            await state.store.restore()
+            monkeypatch.setattr(state.store.policies, "write", configure_and_flush)
+            await state.store.recovery.restore()
 
             assert (flushes, active(cli, state)) == ([], 1)
 
@@ -641,17 +641,17 @@ async def test_doubt_that_cannot_be_asked_is_kept(own_server: EmbeddedStore) -> 
             await state.acquire()
         with RedisCli(own_server.url) as cli:
             await eventually(lambda: active(cli, state) == 1)
-        state.store._pay()
+        state.store._lost_calls.resend()
         with unreachable(own_server):
             await state.batcher._idle.wait()
-        state.store._pay()
+        state.store._lost_calls.resend()
         with RedisCli(own_server.url) as cli:
             await eventually(lambda: active(cli, state) == 0)
 
 
 @on_loop
 async def test_doubts_and_debts_are_bounded(own_server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared_state.store.OWED_MOST", 3)
+    monkeypatch.setattr("shared_state.connection.lost_calls.KEPT_MOST", 3)
     async with opened_state(own_server.url, "a", patience=HASTY) as state:
         permits = [await state.granted() for _ in range(5)]
         with stopped(own_server):
@@ -660,7 +660,7 @@ async def test_doubts_and_debts_are_bounded(own_server: EmbeddedStore, monkeypat
                 await asyncio.gather(state.store.settle(permit, SUCCESS), return_exceptions=True)
 
         assert all(isinstance(each, StoreUnavailable) for each in asked)
-        assert (len(state.store._doubtful), len(state.store._owed)) == (3, 3)
+        assert (len(state.store._lost_calls._unconfirmed), len(state.store._lost_calls._owed)) == (3, 3)
 
 
 @on_loop
@@ -670,7 +670,7 @@ async def test_call_that_was_never_sent_leaves_no_doubt(own_server: EmbeddedStor
             with pytest.raises(StoreUnavailable):
                 await state.acquire()
 
-            assert not state.store._doubtful
+            assert not state.store._lost_calls._unconfirmed
 
 
 @on_loop
@@ -686,9 +686,9 @@ async def test_long_list_of_leases_is_gone_through_again(
             asked.append((deployment_id, is_last))
             return next(found)
 
-        monkeypatch.setattr(state.store, "_reap", reap)
+        monkeypatch.setattr(state.store.recovery, "_reap", reap)
 
-        assert await state.store.reap("dead") == 5
+        assert await state.store.recovery.reap("dead") == 5
         assert asked == [("a", False)] * 3 + [("b", False), ("b", True)]
 
 
@@ -697,7 +697,7 @@ async def test_cooldown_that_is_reset_stays_reset_though_leases_are_reconciled(
     server: EmbeddedStore, cli: RedisCli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened_state(server.url, "a") as state:
-        key, reassert = state.keys.deployment("a"), state.store.reassert
+        key, reassert = state.keys.deployment("a"), state.store.recovery.reassert
         kept = await state.granted()
         await state.store.settlement(await state.granted(), Ending(Outcome.THROTTLED, 10, retry_after_ms=60_000))
         await beat(state)
@@ -707,8 +707,8 @@ async def test_cooldown_that_is_reset_stays_reset_though_leases_are_reconciled(
             cli.do("HDEL", key, "cool_until_ms")
             return reassert(seen, now, is_own)
 
-        monkeypatch.setattr(state.store, "reassert", reset_meanwhile)
-        monkeypatch.setattr("shared_state.store.RECONCILE_EVERY_S", 0.0)
+        monkeypatch.setattr(state.store.recovery, "reassert", reset_meanwhile)
+        monkeypatch.setattr("shared_state.recovery.RECONCILE_EVERY_S", 0.0)
         cli.do("ZREM", state.keys.deployment_leases("a"), kept.token)
         await beat(state)
 
@@ -721,10 +721,10 @@ async def test_cooldown_that_is_reset_stays_reset_though_leases_are_reconciled(
 async def test_number_that_is_not_above_the_last_is_doubted_at_once(server: EmbeddedStore) -> None:
     async with opened_state(server.url, "a") as state:
         await state.granted()
-        doubted = [state.store._is_doubted]
-        state.store._sequence += 1
+        doubted = [state.store.recovery._is_suspect]
+        state.store.recovery._sequence += 1
         await state.granted()
-        doubted.append(state.store._is_doubted)
+        doubted.append(state.store.recovery._is_suspect)
 
         assert doubted == [False, True]
 
@@ -739,12 +739,12 @@ async def test_epoch_that_changes_is_counted_once(server: EmbeddedStore, cli: Re
         counts = []
         for _ in range(3):
             await beat(state)
-        counts.append(state.store.epoch_changes)
+        counts.append(state.store.recovery.epoch_changes)
         cli.do("FLUSHALL")
         await beat(other)  # its epoch begins
         for _ in range(3):
             await beat(state)
-        counts.append(state.store.epoch_changes)
+        counts.append(state.store.recovery.epoch_changes)
 
         assert counts == [0, 1]
 
@@ -755,7 +755,7 @@ async def test_epoch_that_changes_is_counted_once(server: EmbeddedStore, cli: Re
 @on_loop
 async def test_epoch_never_looks_like_a_number(server: EmbeddedStore) -> None:
     async with opened_state(server.url, "a") as state:
-        epoch = (await state.store.snapshot()).epoch
+        epoch = (await state.store.views.snapshot()).epoch
 
         with pytest.raises(ValueError, match="could not convert"):
             float(epoch)
@@ -769,10 +769,10 @@ async def test_epoch_never_looks_like_a_number(server: EmbeddedStore) -> None:
 async def test_decisions_of_a_region_are_taken_by_its_own_round_trips(server: EmbeddedStore) -> None:
     places = [deployment_policy(name, region=name, limit=1) for name in ("eu", "us", "asia")]
     async with opened_state(server.url, *places, region="asia") as state:
-        await state.store.tell_round_trips({"eu": 200.0, "us": 150.0, "asia": 0.5})
+        await state.store.report_round_trips({"eu": 200.0, "us": 150.0, "asia": 0.5})
         served = [(await state.granted()).deployment_id for _ in range(3)]
         explained = await state.store.explain(state.plan, Ask(50))
-        snapshot = await state.store.snapshot()
+        snapshot = await state.store.views.snapshot()
 
         assert served == ["asia", "us", "eu"]
         assert [(c.region, c.rtt_ms) for c in explained.candidates] == [("eu", 200.0), ("us", 150.0), ("asia", 0.5)]
@@ -782,6 +782,6 @@ async def test_decisions_of_a_region_are_taken_by_its_own_round_trips(server: Em
 @on_loop
 async def test_nothing_measured_is_nothing_told(server: EmbeddedStore) -> None:
     async with opened_state(server.url, "a", region="eu") as state:
-        await state.store.tell_round_trips({})
+        await state.store.report_round_trips({})
 
-        assert (await state.store.snapshot()).deployments[0].rtt_ms is None
+        assert (await state.store.views.snapshot()).deployments[0].rtt_ms is None

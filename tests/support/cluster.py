@@ -22,6 +22,7 @@ import yaml
 
 from shared_state.embedded import EmbeddedStore, die_with_parent
 from tests.loadtest.process import PATIENCE_S, ProviderProcess, running_provider, wait_until
+from tests.support.ending import end
 from tests.support.wire import Address, Answer, Call, ask, chat_bytes, request_bytes
 
 START_TIMEOUT_S = 30.0
@@ -132,9 +133,7 @@ class ReplicaProcess:
         return self.process.wait(PATIENCE_S)
 
     def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        end(self.process)
 
 
 class Cluster:

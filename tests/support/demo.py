@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from gateway.cli.demo import PORT
 from shared_state.embedded import die_with_parent
+from tests.support.ending import end
 from tests.support.process_tree import children
 from tests.support.wire import Address
 
@@ -19,9 +21,10 @@ CHILDREN = 6  # a store, three providers, two replicas
 
 
 class Demo:
-    def __init__(self, *flags: str) -> None:
+    def __init__(self, *flags: str, folder: Path | None = None) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "demo", *flags],
+            [sys.executable, "-P", "-m", "gateway", "demo", *flags],
+            cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -41,8 +44,7 @@ class Demo:
         return children(self.process.pid)
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        end(self.process)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
@@ -52,7 +54,7 @@ class Demo:
 
 
 def is_running(pid: int) -> bool:
-    """A zombie nobody has waited for yet is not."""
+    """Returns False for a zombie too."""
     try:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -70,3 +72,14 @@ def running_demo() -> Iterator[Demo]:
             yield running
         finally:
             running.close()
+
+
+def free_port_pair() -> int:
+    """Returns the first of two neighbouring ports that nothing listens on."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                second.bind(("127.0.0.1", port + 1))
+                return port

@@ -13,7 +13,8 @@ from typing import Any
 
 import uvloop
 
-from shared_state.connection.batcher import Batcher, Lost, Orphaned, Reply
+from shared_state.connection.batcher import Batcher
+from shared_state.connection.call import Lost, Orphaned, Reply
 from shared_state.connection.client import Client
 from shared_state.connection.patience import Patience
 from shared_state.keys import Keys
@@ -161,7 +162,10 @@ async def run(url: str, domain: str, replica: str, seconds: float) -> None:
     scripts = assemble_all()
     batcher = NotingBatcher(Client(url), scripts)
     store = Store(batcher, scripts, Keys(domain), Memory(replica), configuration())
-    store._is_told, store._reconciled_s = True, math.inf  # by the test, and there is nothing to find
+    store.recovery._is_informed, store.recovery._reconciled_s = (
+        True,
+        math.inf,
+    )  # by the test, and there is nothing to find
     worker = Worker(store, batcher, seconds, random.Random(replica))
     await asyncio.gather(worker.beat(), worker.operate(), *(worker.hammer() for _ in range(CALLERS)))
     await batcher.close()

@@ -76,7 +76,7 @@ async def opened_state(
         configuration = Configuration(version, router_policy(max_active=100_000), policies, region=region)
         store = Store(batcher, scripts, keys, Memory(replica), configuration)
         if is_configured:
-            await store.configure()
+            await store.policies.write()
         yield OpenedState(store, batcher, keys, store.plan([(p.id, 0) for p in policies], "least-busy"))
 
 

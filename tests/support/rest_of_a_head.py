@@ -1,4 +1,4 @@
-"""A second request whose head begins together with the first request and goes on later, for an engine by itself."""
+"""A second request whose head begins together with the first request and continues later, for a server by itself."""
 
 import asyncio
 import socket
@@ -12,12 +12,12 @@ REQUEST = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n"
 BEGUN = b"GET /other HTTP/1.1\r\nx: "
 
 Drained = Callable[[], Awaitable[None]]
-# An engine on the listening socket of this number.
+# Serves on the listening socket of this number.
 Serve = Callable[[ASGIApp, int, Refuse, Drained], Awaitable[None]]
 
 
 async def asked_of_the_rest_of_a_head(serve: Serve) -> list[bytes]:
-    """What the engine took to stand alone."""
+    """Returns what the server took for requests."""
     asked: list[bytes] = []
     over = asyncio.Event()
 

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import msgspec
 
-from shared_state import replies
+from shared_state.calls import view_replies
+from shared_state.connection.call import Reply
 from shared_state.snapshots import Forecast
 from tests.support.state import Cluster
 
@@ -110,7 +111,7 @@ class Forecasting:
     def foreseen(self, *ids: str) -> list[Forecast | None]:
         names = [self.cluster.keys.domain, *(self.cluster.keys.forecast(each) for each in ids)]
         reply = self.cluster.run("foreseen", names, [VALID_MS], read_only=True)
-        return [replies.forecast(cast(replies.Reply, row)) for row in reply]
+        return [view_replies.forecast(cast(Reply, row)) for row in reply]
 
     def hours(self, series: Mapping[str, Sequence[Traffic]], gone: Container[int] = ()) -> Iterator[int]:
         """Each hour in turn; nobody ticks in those that are ``gone``. Yields when one is over."""

@@ -13,13 +13,13 @@ from typing import Any
 import hiredis
 import msgspec
 
-from shared_state import replies
-from shared_state.connection.client import pack
+from shared_state.calls import replies
+from shared_state.calls.script_calls import ScriptCalls
+from shared_state.connection.commands import pack
 from shared_state.embedded import EmbeddedStore
 from shared_state.keys import Keys
 from shared_state.policies import Configuration
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan
-from shared_state.script_calls import ScriptCalls
 from tests.support.fleet import ATTEMPTS_MOST, Behaviour, Deployment, Request
 from tests.support.state import START_MS, deployment_policy, router_policy, virtual_scripts
 from tests.support.stores import fresh_domain

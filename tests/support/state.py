@@ -13,7 +13,9 @@ from typing import Any
 
 import msgspec
 
-from shared_state import replies
+from shared_state.calls import replies, view_replies
+from shared_state.calls.decision_calls import scopes_of
+from shared_state.calls.script_calls import router_json
 from shared_state.keys import Keys
 from shared_state.money import Spending
 from shared_state.policies import (
@@ -25,7 +27,6 @@ from shared_state.policies import (
     TenantLimits,
 )
 from shared_state.records import Ask, Heartbeat, Outcome, Permit, Rejection, Settlement
-from shared_state.script_calls import router_json, scopes_of
 from shared_state.scripts import Script, assemble_all
 from shared_state.snapshots import DomainSnapshot, Event, Explanation, ReplicaSnapshot, ScalingSignal
 from tests.support.stores import RedisCli, fresh_domain
@@ -332,7 +333,7 @@ class Cluster:
         settings = [version, policy.target_concurrency, policy.utilization, policy.min_replicas, policy.max_replicas]
         arguments = [waiting, DEAD_AFTER_MS, *settings, policy.scale_down_delay_ms]
         arguments += [] if elsewhere is None else [elsewhere]
-        return replies.autoscaled(self.run("autoscale", names, arguments))
+        return view_replies.autoscaled(self.run("autoscale", names, arguments))
 
     def reap_chunk(
         self,
@@ -423,7 +424,7 @@ class Cluster:
         keys = self.keys
         names = [keys.domain, keys.policy, keys.leases, keys.window, keys.replicas, *self._candidate_keys(self.ids)]
         reply = self.run("snapshot", names + self._region_key(region), [DEAD_AFTER_MS, detail], read_only=read_only)
-        return replies.snapshot([reply], [tuple(self.ids)])
+        return view_replies.snapshot([reply], [tuple(self.ids)])
 
     def account(self, scope: str = "domain") -> Strings:
         """A budget as it is stored."""
@@ -435,11 +436,11 @@ class Cluster:
 
     def stored_events(self, direction: str, event_id: str = "", most: int = 100) -> list[Event]:
         reply = self.run("events", [self.keys.events], [direction, event_id, most], read_only=True)
-        return replies.events(reply)
+        return view_replies.events(reply)
 
     def roster(self, most: int = 100) -> list[ReplicaSnapshot]:
         reply = self.run("roster", [self.keys.domain, self.keys.replicas], [most], read_only=True)
-        return replies.roster(reply)
+        return view_replies.roster(reply)
 
     def explain(
         self,
@@ -456,7 +457,7 @@ class Cluster:
         ids, names, arguments = self._explain_call(candidates, strategy)
         names += self._region_key(region)
         arguments += [priority, self._seed(seed), tenant, _budgets(spending), kind]
-        return replies.explained(self.run("explain", names, arguments, read_only=read_only), ids)
+        return view_replies.explained(self.run("explain", names, arguments, read_only=read_only), ids)
 
     def draws(self, *candidates: Candidate, strategy: str = "adaptive", times: int, region: str = "") -> Counter[str]:
         """Whom so many requests of different seeds would get as things stand."""
@@ -464,7 +465,7 @@ class Cluster:
         names += self._region_key(region)
         head = ("EVALSHA", self._scripts["explain"].sha, len(names), *names, *arguments)
         drawn = self.cli.do_all((*head, 0, self._seed(None), "", "", "") for _ in range(times))
-        return Counter(replies.explained(reply, ids).picked or "none" for reply in drawn)
+        return Counter(view_replies.explained(reply, ids).picked or "none" for reply in drawn)
 
     def deployment(self, deployment_id: str) -> Strings:
         return self._hash(self.keys.deployment(deployment_id))

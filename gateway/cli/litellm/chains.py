@@ -1,5 +1,5 @@
-"""LiteLLM's aliases and fallback chains to ours. In ours every name is a model that something serves, and none is in a
-chain twice; whatever has to go for that is reported.
+"""Converts LiteLLM's aliases and fallback chains. In our chains every name is a served model and occurs once; names
+that have to be dropped for that are reported.
 """
 
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from gateway.configuration.rules import MAX_CANDIDATES
 from gateway.configuration.yaml_source import item_path, key_path
 
 CHAINS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
-_SERVES_NONE = "no deployment that was taken over serves it"
+_NOT_SERVED = "no deployment that was taken over serves it"
 
 
 def take_aliases(value: object, path: str, draft: Draft) -> None:
     """Raises Unusable."""
     if not isinstance(value, dict):
         raise Unusable("expected a mapping from names to models")
-    # An alias of an alias finds its model once that one is known.
+    # The second pass resolves aliases of aliases.
     for _ in range(2):
         for alias, target in value.items():
             alias_path = key_path(path, alias)
@@ -29,7 +29,7 @@ def _take_alias(alias: object, target: object, path: str, draft: Draft) -> None:
     name, hidden = str(alias), isinstance(target, dict) and target.get("hidden")
     model = draft.model(target.get("model") if isinstance(target, dict) else target)
     if model is None:
-        raise Unusable(_SERVES_NONE)
+        raise Unusable(_NOT_SERVED)
     if not name or name != plain_name(name):
         raise Unusable("expected letters, digits or any of . _ : / @ - in a name")
     if name in draft.models.values():
@@ -42,7 +42,7 @@ def _take_alias(alias: object, target: object, path: str, draft: Draft) -> None:
 
 
 def take_chains(value: object, ours: str, path: str, longest: int | None, draft: Draft) -> None:
-    """A list of mappings or one mapping from a model to its chain. Raises Unusable."""
+    """Takes a list of mappings, or one mapping, from a model to its chain. Raises Unusable."""
     everywhere: list[tuple[object, str]] = []
     for name, targets, chain_path in _pairs(value, path):
         if str(name) == "*":
@@ -57,9 +57,9 @@ def _pairs(value: object, path: str) -> Iterator[tuple[object, object, str]]:
     if isinstance(value, dict):
         for name, targets in value.items():
             yield name, targets, key_path(path, name)
-    elif isinstance(value, list) and all(isinstance(each, dict) for each in value):
-        for index, each in enumerate(value):
-            yield from _pairs(each, item_path(path, index))
+    elif isinstance(value, list) and all(isinstance(mapping, dict) for mapping in value):
+        for index, mapping in enumerate(value):
+            yield from _pairs(mapping, item_path(path, index))
     else:
         raise Unusable("expected mappings from a model to a list of models")
 
@@ -67,13 +67,13 @@ def _pairs(value: object, path: str) -> Iterator[tuple[object, object, str]]:
 def _take_chain(name: object, targets: object, ours: str, path: str, longest: int | None, draft: Draft) -> None:
     model = draft.model(name)
     if model is None:
-        raise Unusable(_SERVES_NONE)
+        raise Unusable(_NOT_SERVED)
     chains = draft.router.setdefault(ours, {})
     if model in chains:
-        raise Unusable("the model has such a chain already")
+        raise Unusable("the model already has a chain of this kind")
     chain, lost = _chain(model, targets, longest, draft)
     if not chain:
-        raise Unusable("; ".join(["nothing is left of it", *lost]))
+        raise Unusable("; ".join(["no model is left in it", *lost]))
     chains[model] = chain
     where = f"router.{ours}.{model}"
     if lost:
@@ -83,14 +83,14 @@ def _take_chain(name: object, targets: object, ours: str, path: str, longest: in
 
 
 def take_default(targets: object, ours: str, path: str, longest: int | None, draft: Draft) -> None:
-    """The chain of every model that has none. Raises Unusable."""
+    """Sets the chain of every model that has none. Raises Unusable."""
     chains = draft.router.setdefault(ours, {})
     lost: dict[str, None] = {}
     count = 0
     for model in sorted(draft.enabled()):
         if model not in chains:
             chain, without = _chain(model, targets, longest, draft)
-            lost |= dict.fromkeys(each for each in without if each != _ITSELF)
+            lost |= dict.fromkeys(target for target in without if target != _ITSELF)
             if chain:
                 chains[model] = chain
                 count += 1
@@ -104,7 +104,7 @@ _ITSELF = "the model itself"
 
 
 def _chain(model: str, targets: object, longest: int | None, draft: Draft) -> tuple[list[str], list[str]]:
-    """What is left of it, and in words what is not. A single name is a chain of one."""
+    """Returns the chain, and in words the targets that it lost. A single name is a chain of one."""
     chain: list[str] = []
     lost: list[str] = []
     enabled = draft.enabled()
@@ -113,7 +113,7 @@ def _chain(model: str, targets: object, longest: int | None, draft: Draft) -> tu
         if isinstance(target, dict | list):
             lost.append("a target with parameters of its own")
         elif found is None:
-            lost.append(f"{plain_name(str(target))} ({_SERVES_NONE})")
+            lost.append(f"{plain_name(str(target))} ({_NOT_SERVED})")
         elif found == model:
             lost.append(_ITSELF)
         elif found in chain:

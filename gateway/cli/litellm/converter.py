@@ -1,7 +1,7 @@
-"""A configuration of LiteLLM's proxy to one of ours, with a word about each of its keys.
+"""Converts a configuration of LiteLLM's proxy into one of ours, and reports on each of its keys.
 
-What is written passes `pllm check` once the variables that it names are set; a key that has nothing to become is never
-lost silently, and a secret that stood in the file is replaced by a variable.
+The result passes `pllm check` once the variables that it names are set. A key without an equivalent is always reported,
+and a variable replaces each secret of the file.
 """
 
 import re
@@ -24,17 +24,15 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Import(msgspec.Struct, frozen=True):
-    """``text``: our YAML, empty when no deployment could be taken over. ``samples``: for each variable that has to be
-    set a value of the kind that it stands for.
-    """
+    """A converted configuration."""
 
-    text: str
+    text: str  # our YAML; empty if no deployment could be taken over
     rows: tuple[Row, ...]
-    samples: dict[str, str]
+    samples: dict[str, str]  # a valid value for each variable that has to be set
 
 
 def read(path: Path) -> str:
-    """Raises ConfigurationError."""
+    """Returns the text of a file. Raises ConfigurationError."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -44,7 +42,7 @@ def read(path: Path) -> str:
 
 
 def convert(text: str) -> Import:
-    """Raises ConfigurationError for a text that is no configuration of LiteLLM's."""
+    """Converts a text. Raises ConfigurationError for one that is not a configuration of LiteLLM's proxy."""
     source = yaml_source.plain(text)
     if source.problems:
         raise ConfigurationError(source.problems)
@@ -80,14 +78,14 @@ def _take_store(document: dict[object, object], draft: Draft) -> None:
         if isinstance(section, dict):
             store.take(section.get(key), f"{path}.{key}", draft)
     if not draft.state:
-        draft.report.added("state.url", "none: without a store that they share, several replicas are several gateways")
+        draft.report.added("state.url", "none: replicas share state only through a store, so each would work alone")
 
 
 def _take_auth(section: object, draft: Draft) -> None:
     path = "general_settings.master_key"
     key = section.get("master_key") if isinstance(section, dict) else None
     if not key:
-        text = "none, so only this machine is let in; LiteLLM may have had LITELLM_MASTER_KEY in its environment"
+        text = "none, so only this machine may call; LiteLLM may read LITELLM_MASTER_KEY from its environment"
         draft.report.added("auth.keys", text)
         return
     ours, is_literal = draft.variables.secret(key, "LITELLM_MASTER_KEY")
@@ -95,8 +93,8 @@ def _take_auth(section: object, draft: Draft) -> None:
         "admin_key": f"${{{draft.variables.fresh('PLLM_ADMIN_KEY')}:-}}",
         "keys": [{"name": "master", "key": ours}],
     }
-    where = f"auth.keys[0] {ours}" + (": it stood in the file, put it into that variable" if is_literal else "")
-    draft.report.approximated(path, f"{where}; the admin endpoints want auth.admin_key, which has to be another")
+    where = f"auth.keys[0] {ours}" + (": the key was in the file, put it into this variable" if is_literal else "")
+    draft.report.approximated(path, f"{where}; the admin endpoints need auth.admin_key, a different key")
 
 
 def _finished(document: object, draft: Draft) -> Import:
@@ -111,33 +109,33 @@ def _finished(document: object, draft: Draft) -> Import:
 
 
 def _reason(draft: Draft, keys: tuple[str, ...]) -> str:
-    """Of a key that nothing was said of. What is known of the outermost part holds for all of it."""
+    """Returns why a key without a row has no equivalent. The reason of an outer key holds for its parts."""
     if not draft.deployments:
         return "there is no deployment"
     for key in keys:
         if key in router.KNOWN and keys[0] in _SECTIONS:
             return "not read in this section"
-        found = reason(key)
-        if found != UNKNOWN and key not in _SECTIONS:
-            return found
+        why = reason(key)
+        if why != UNKNOWN and key not in _SECTIONS:
+            return why
     return UNKNOWN
 
 
-def said(found: Import) -> list[str]:
-    """The report as lines of text."""
-    shown = list(lines(found.rows))
-    if not found.text:
+def report(imported: Import) -> list[str]:
+    """Returns the report as lines of text."""
+    shown = list(lines(imported.rows))
+    if not imported.text:
         return [*shown, "", "model_list: no deployment could be taken over, so nothing was written"]
-    if found.samples:
-        shown += ["", f"To be set before pllm check: {', '.join(sorted(found.samples))}"]
+    if imported.samples:
+        shown += ["", f"To be set before pllm check: {', '.join(sorted(imported.samples))}"]
     return shown
 
 
-def write(found: Import, out: Path, source: Path) -> None:
-    """Raises ConfigurationError."""
+def write(imported: Import, out: Path, source: Path) -> None:
+    """Writes the YAML to ``out``. Raises ConfigurationError."""
     try:
         if out.exists() and out.samefile(source):
-            raise ConfigurationError([Problem(str(out), "is the file that is read")])
-        out.write_text(found.text, encoding="utf-8")
+            raise ConfigurationError([Problem(str(out), "is the file to import")])
+        out.write_text(imported.text, encoding="utf-8")
     except OSError as error:
         raise ConfigurationError([Problem(str(out), f"cannot be written: {error.strerror}")]) from error

@@ -1,4 +1,4 @@
-"""LiteLLM's `model_list` to ours: one deployment for each entry whose provider we have."""
+"""Converts LiteLLM's `model_list`: one deployment for each entry whose provider we support."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -17,13 +17,13 @@ _WILDCARD = "PLLM has no wildcards: each model needs an entry with its name"
 
 
 class Key(NamedTuple):
-    """Ours, and what differs, if anything."""
+    """Our equivalent of a key."""
 
     ours: str
-    difference: str = ""
+    difference: str = ""  # of its meaning, in words
 
 
-# May stand in litellm_params, beside it, or in model_info; the first place wins.
+# In litellm_params, in the entry itself, or in model_info; the first place wins.
 KEYS = {
     "rpm": Key("rpm", "exact in the whole cluster: LiteLLM only routes by it"),
     "tpm": Key("tpm", "exact in the whole cluster: LiteLLM only routes by it"),
@@ -43,6 +43,7 @@ _AZURE_NEW_STYLE = ("v1", "latest", "preview")
 
 
 def take(entries: list[object], draft: Draft) -> None:
+    """Converts the entries and drops models without a deployment."""
     maps = [entry for entry in entries if isinstance(entry, dict)]
     draft.models = model_names(str(entry["model_name"]) for entry in maps if entry.get("model_name") is not None)
     for index, entry in enumerate(entries):
@@ -85,7 +86,7 @@ def _take_entry(entry: object, path: str, draft: Draft) -> None:
 def _model(value: object, draft: Draft) -> str:
     plain = draft.variables.plain(str(value), "text")
     if "${" in str(plain):
-        raise Unusable("its provider cannot be told from a variable")
+        raise Unusable("a variable does not show its provider")
     return str(plain)
 
 
@@ -100,7 +101,7 @@ def _id(given: object, name: str, found: Target, path: str, draft: Draft) -> str
     if ours == text:
         draft.report.taken(f"{path}.model_info.id", "id")
     else:
-        draft.report.approximated(f"{path}.model_info.id", f"id {ours}: made fit, or different from the others")
+        draft.report.approximated(f"{path}.model_info.id", f"id {ours}: changed to be valid and unique")
     return ours
 
 
@@ -108,16 +109,18 @@ def _report_names(theirs: str, ours: str, found: Target, path: str, draft: Draft
     if theirs == ours:
         draft.report.taken(f"{path}.model_name", "model_name")
     else:
-        draft.report.approximated(f"{path}.model_name", f"model_name {ours}, which has no characters that are refused")
+        draft.report.approximated(f"{path}.model_name", f"model_name {ours}, without characters that PLLM refuses")
     model = f"{path}.litellm_params.model"
     if found.is_like_openai:
-        draft.report.approximated(model, "provider.model, asked in OpenAI's dialect, which this provider has as well")
+        draft.report.approximated(
+            model, "provider.model, called in OpenAI's dialect, which this provider supports as well"
+        )
     else:
         draft.report.taken(model, f"provider.type {found.provider.type} and provider.model")
 
 
 def _provider(params: Mapping[str, Any], found: Target, entry: str, path: str, draft: Draft) -> dict[str, Any]:
-    """Raises Unusable without an address: what was meant for one server must not go to another."""
+    """Returns the provider. Raises Unusable without an address: calls for one server must not go to another."""
     ours: dict[str, Any] = {"type": found.provider.type}
     key = next((key for key in _ADDRESS if params.get(key)), None)
     if key is not None:
@@ -137,7 +140,7 @@ def _provider(params: Mapping[str, Any], found: Target, entry: str, path: str, d
 
 def _take_address(value: object, key: str, found: Target, path: str, ours: dict[str, Any], draft: Draft) -> None:
     if found.provider.is_fixed:
-        raise Unusable("behind an address of its own this provider does not speak OpenAI's dialect")
+        raise Unusable("at another address this provider does not support OpenAI's dialect")
     address = str(draft.variables.plain(value, "url")).rstrip("/")
     ending = found.provider.path
     draft.variables.put(ours, ProviderSettings, "base_url", address if address.endswith(ending) else address + ending)
@@ -154,11 +157,13 @@ def _take_secret(
         ours["api_key"], is_literal = draft.variables.secret(value, f"{entry}_API_KEY")
         text = f"provider.api_key {ours['api_key']}"
         if is_literal:
-            draft.report.approximated(f"{path}.api_key", f"{text}: it stood in the file, put it into that variable")
+            draft.report.approximated(f"{path}.api_key", f"{text}: the key was in the file, put it into this variable")
         else:
             draft.report.taken(f"{path}.api_key", text)
     elif found.provider.key and has_address and found.provider.type != "azure":
-        text = f"none; LiteLLM would send {found.provider.key} to this address, PLLM sends a key only where it is named"
+        text = (
+            f"none; LiteLLM would send {found.provider.key} to this address, PLLM sends only a key that the entry names"
+        )
         draft.report.added(f"{entry}: provider.api_key", text)
     elif found.provider.key:
         ours["api_key"] = draft.variables.named(found.provider.key, "text")
@@ -180,7 +185,7 @@ def _take_version(value: object, path: str, ours: dict[str, Any], draft: Draft) 
 
 
 def _take_key(key: object, value: object, path: str, ours: dict[str, Any], draft: Draft) -> None:
-    """One that is not of the provider; those of the provider have been reported already."""
+    """Converts a key outside the provider. Keys of the provider have been reported already."""
 
     def handle() -> None:
         if value is None or value == "":
@@ -190,7 +195,7 @@ def _take_key(key: object, value: object, path: str, ours: dict[str, Any], draft
         elif str(key) in COSTS:
             _take_cost(COSTS[str(key)], value, path, ours, draft)
         elif key == "order":
-            ours["order"] = (path, number(value))  # becomes a priority when all are known
+            ours["order"] = (path, number(value))  # becomes a priority once all orders are known
         elif key == "custom_llm_provider":
             draft.report.taken(path, "provider.type")
         elif key == "blocked":
@@ -210,12 +215,12 @@ def _take_known(known: Key, value: object, path: str, ours: dict[str, Any], draf
     kind: Kind = "text" if known.ours in ("region", "tags") else "number"
     plain: object
     if isinstance(value, list):
-        plain = [draft.variables.plain(each, kind) for each in value]
+        plain = [draft.variables.plain(item, kind) for item in value]
     else:
         plain = draft.variables.plain(value, kind)
     if known.ours == "weight" and plain == 0:
         draft.variables.put(ours, DeploymentSettings, "weight", SMALLEST_WEIGHT)
-        draft.report.approximated(path, f"weight {SMALLEST_WEIGHT}: there is no 0")
+        draft.report.approximated(path, f"weight {SMALLEST_WEIGHT}: 0 is not allowed")
         return
     draft.variables.put(ours, DeploymentSettings, known.ours, plain)
     if known.difference:
@@ -230,7 +235,7 @@ def _take_cost(ours_key: str, value: object, path: str, ours: dict[str, Any], dr
         raise Unusable("litellm_params has it as well, and wins")
     price = round(number(value) * 1_000_000, 6)
     if not price:
-        draft.report.taken(path, "nothing: what has no price is free")
+        draft.report.taken(path, "left out: a model without a price is free")
         return
     draft.variables.put(costs, CostSettings, ours_key, price)
     ours["cost"] = costs

@@ -1,4 +1,4 @@
-"""What is being written: our configuration so far, and what the names of theirs have become."""
+"""Our configuration so far, and our names for the names of the other configuration."""
 
 import re
 from collections import Counter
@@ -16,18 +16,18 @@ _NAME_LENGTH, _ID_LENGTH = 256, 64
 
 
 class Draft:
-    """``origins``: the path in their file of each deployment; ``models`` and ``aliases``: their name to our model."""
+    """A configuration that is being written. "Theirs" is the configuration that is read."""
 
     def __init__(self, document: object) -> None:
         self.report = Report()
         self.variables = Variables(document, {AZURE_BASE, *(each.key for each in PROVIDERS.values())})
         self.deployments: list[dict[str, Any]] = []
-        self.origins: list[str] = []
+        self.origins: list[str] = []  # the path of each deployment in their file
         self.router: dict[str, Any] = {}
         self.auth: dict[str, Any] = {}
         self.state: dict[str, Any] = {}
-        self.models: dict[str, str] = {}
-        self.aliases: dict[str, str] = {}
+        self.models: dict[str, str] = {}  # their name to our model
+        self.aliases: dict[str, str] = {}  # their alias to our model
         self.longest_chain: int | None = None
 
     def document(self) -> dict[str, Any]:
@@ -36,14 +36,14 @@ class Draft:
         return {name: section for name, section in {**sections, "router": router}.items() if section}
 
     def model(self, name: object) -> str | None:
-        """The model that this name of theirs leads to."""
+        """Returns our model for a name or an alias of theirs."""
         return self.models.get(str(name)) or self.aliases.get(str(name))
 
     def enabled(self) -> Counter[str]:
         return Counter(entry["model_name"] for entry in self.deployments if entry.get("enabled", True))
 
     def keep_within_limits(self) -> None:
-        """Too many deployments stay in the file, but disabled; a model of which none is enabled leaves it."""
+        """Disables surplus deployments, and removes models without an enabled one."""
         count: Counter[str] = Counter()
         for entry, origin in zip(self.deployments, self.origins, strict=True):
             if not entry.get("enabled", True):
@@ -63,19 +63,19 @@ class Draft:
         self.models = {theirs: ours for theirs, ours in self.models.items() if count[ours]}
 
     def each(self, path: str, handle: Callable[[], None]) -> None:
-        """Runs what takes over the value at a path; what it cannot take is reported."""
+        """Runs ``handle``, which converts the value at a path, and reports a value that it cannot use."""
         try:
             handle()
         except Unusable as problem:
             self.report.ignored(path, str(problem))
 
     def put(self, section: dict[str, Any], key: str, value: object) -> None:
-        """Sets one of our router's keys; raises Unusable if the settings refuse it."""
+        """Sets a key of our router. Raises Unusable if the settings refuse it."""
         self.variables.put(section, RouterSettings, key, value)
 
 
 def unique(name: str, used: Iterable[str], longest: int) -> str:
-    """This name, or one like it with a number at its end."""
+    """Returns the name, with a number at its end if it is used already."""
     found, count = name[:longest], 1
     while found in used:
         count += 1
@@ -85,7 +85,7 @@ def unique(name: str, used: Iterable[str], longest: int) -> str:
 
 
 def model_names(names: Iterable[str]) -> dict[str, str]:
-    """Their names to names that we allow, different ones to different ones. Wildcards have none."""
+    """Maps their names to valid names of ours, different ones to different ones. Wildcards have none."""
     wanted = [name for name in dict.fromkeys(names) if "*" not in name]
     fit = {name: name for name in wanted if name and name == plain_name(name)}
     for name in wanted:

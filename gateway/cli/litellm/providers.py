@@ -1,4 +1,4 @@
-"""LiteLLM's `model: prefix/name` to a provider of ours: OpenAI, Azure, Anthropic, and who speaks like OpenAI."""
+"""Converts LiteLLM's `model: prefix/name` to a provider: OpenAI, Azure, Anthropic, or an OpenAI-compatible one."""
 
 from typing import Literal, NamedTuple
 
@@ -8,16 +8,13 @@ Type = Literal["openai", "azure", "anthropic"]
 
 
 class Provider(NamedTuple):
-    """``base_url``: where it is asked unless the file says; empty: the file has to say it. ``key``: LiteLLM's variable
-    for its key. ``path``: what LiteLLM appends to an api_base that our base_url already ends in. ``is_fixed``: behind
-    another address LiteLLM speaks a dialect that we do not have.
-    """
+    """A provider by its prefix."""
 
     type: Type
-    base_url: str = ""
-    key: str = ""
-    path: str = ""
-    is_fixed: bool = False
+    base_url: str = ""  # default address; empty: the file has to give one
+    key: str = ""  # LiteLLM's variable for its key
+    path: str = ""  # the end of our base_url, which LiteLLM appends to an api_base
+    is_fixed: bool = False  # at any other address LiteLLM uses a dialect that we do not support
 
 
 _OPENAI = Provider("openai", "https://api.openai.com/v1", "OPENAI_API_KEY")
@@ -62,15 +59,15 @@ _OPENAI_NAMES = ("gpt-", "chatgpt-", "o1", "o3", "o4", "text-embedding-", "text-
 
 
 class Target(NamedTuple):
-    """``is_like_openai``: asked at its OpenAI-compatible address, not in the dialect that LiteLLM uses."""
+    """A model and its provider."""
 
     provider: Provider
     model: str
-    is_like_openai: bool
+    is_like_openai: bool  # called at its OpenAI-compatible address, not in the dialect that LiteLLM uses
 
 
 def target(model: str, custom: object) -> Target:
-    """``custom``: their custom_llm_provider. Raises Unusable for a provider that we do not have."""
+    """Returns the target of a model. ``custom``: their custom_llm_provider. Raises Unusable for other providers."""
     prefix, slash, name = model.partition("/")
     if isinstance(custom, str) and custom:
         prefix, name = custom, name if slash and prefix == custom else model
@@ -79,8 +76,7 @@ def target(model: str, custom: object) -> Target:
     provider = PROVIDERS.get(prefix)
     if provider is None:
         raise Unusable(
-            "no provider of PLLM: it has openai, azure and anthropic; an OpenAI-compatible address of this one can be "
-            "written by hand"
+            "not a provider of PLLM, which has openai, azure and anthropic; add an OpenAI-compatible address by hand"
         )
     if not name:
         raise Unusable("the name of the model is missing")
@@ -88,7 +84,7 @@ def target(model: str, custom: object) -> Target:
 
 
 def _guess(model: str) -> str:
-    """LiteLLM knows the models of a few providers by name."""
+    """Returns the provider of a model without a prefix: LiteLLM knows a few by the model's name."""
     if model.startswith(_OPENAI_NAMES):
         return "openai"
     return "anthropic" if model.startswith("claude-") else ""

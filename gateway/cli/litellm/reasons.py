@@ -1,23 +1,28 @@
-"""Why keys of LiteLLM have nothing that they could become. The first pattern that fits a key's name tells."""
+"""The reasons why keys of LiteLLM have no equivalent. The first pattern that matches a key's name gives the reason."""
 
 import re
 
 from gateway.cli.litellm.report import UNKNOWN
 
-_OF_EACH_CALL = "a parameter of calls: what the client sends passes as it is, and PLLM adds none"
+_OF_EACH_CALL = "a parameter of calls: PLLM passes the client's parameters on and adds none"
 _TENANTS = "teams, users and virtual keys: make tenants in auth.keys, or by PUT /v1/admin/tenants/NAME"
-_BUDGETS = "budgets are set in other words: docs/budgets.md"
+_BUDGETS = "budgets have other settings: docs/budgets.md"
 _LOGGING = "PLLM has its own log lines, /metrics and traces over OTLP, and no callbacks"
 _CACHE = "PLLM has no cache of answers"
 _HEALTH = "PLLM judges a deployment by its calls and probes; health_check of a deployment only ends a cooldown early"
 _DATABASE = "PLLM has no database: the store holds what is shared"
-_CLASSES = "which failures count, fall back or are tried again is one table for all: gateway/upstream/classify.py"
-_PROVIDER = "of a provider that PLLM does not have, or a way to sign in that it does not know"
-_DIALECTS = "fields pass as they are; what another dialect cannot say goes to the next candidate, or back as an error"
+_CLASSES = "one table decides for all which failures count, fall back or are retried: gateway/upstream/classify.py"
+_PROVIDER = "of a provider or a way to sign in that PLLM does not support"
+_DIALECTS = (
+    "fields are passed on; a request that another dialect cannot express goes to the next candidate, or is refused"
+)
 SHOWN = "only describes the model"
 
 _REASONS = (
-    (r"retry_after", "the next deployment is asked at once; the retry budget keeps an outage from being multiplied"),
+    (
+        r"retry_after",
+        "the next deployment is called at once; the retry budget keeps retries from multiplying an outage",
+    ),
     (r"(num_retries|max_retries)", "attempts are counted for a request as a whole: router.max_attempts"),
     (r"(model_group_)?retry_policy", _CLASSES),
     (r"allowed_fails(_policy)?", f"only for all deployments, router.circuit_breaker_threshold; {_CLASSES}"),
@@ -25,12 +30,12 @@ _REASONS = (
     (r"routing_groups|model_priorities", "one strategy for all models"),
     (
         r"enable_pre_call_checks?",
-        "a prompt that is too long is found by its provider's answer: context_window_fallbacks",
+        "the provider's response shows a prompt that is too long: context_window_fallbacks",
     ),
     (r"optional_pre_call_checks", "calls are not bound to a deployment; rpm and tpm are always exact"),
     (r"enable_tag_filtering|tag_filtering_match_any|tag_regex", "tags do not choose deployments"),
     (r"(default_)?priority|polling_interval", "PLLM queues by the tenant's priority: auth.keys[].priority"),
-    (r"redis_.*|cache_kwargs|coordination_redis", "nothing that the address of a store has"),
+    (r"redis_.*|cache_kwargs|coordination_redis", "the address of a store has no equivalent"),
     (
         r"(input|output)_cost_per_.*|cache_(read|creation)_.*|.*_cost(_.*)?",
         "prices are per input and output token only",
@@ -46,7 +51,7 @@ _REASONS = (
     ),
     (
         r"litellm_jwtauth|allowed_routes|.*_routes|ui_.*|.*sso.*|.*mcp.*",
-        "no user interface, sign-on or routes of its own",
+        "PLLM has no user interface, sign-on or routes of this kind",
     ),
     (r"(azure_)?ad_token.*|tenant_id|client_id|client_secret|aws_.*|vertex_.*|gcs_.*|s3_.*|watsonx_.*", _PROVIDER),
     (r"organization|extra_headers|headers|default_headers", "PLLM sends no headers of its own choosing to a provider"),
@@ -59,9 +64,9 @@ _REASONS = (
     (r"drop_params|modify_params|additional_drop_params", _DIALECTS),
     (r"guardrails?|.*moderation.*|.*prompt_injection.*", "no guardrails"),
     (r"max_in_flight_requests_per_worker", "router.load_shedding.max_active_requests is for the whole cluster"),
-    (r"cancel_on_disconnect", "always: a call whose client has left is given up"),
-    (r"environment_variables", "PLLM reads the environment it is started in: set it there"),
-    (r"include", "import each of these files by itself"),
+    (r"cancel_on_disconnect", "always on: PLLM aborts a call whose client has left"),
+    (r"environment_variables", "set them in the environment that PLLM starts in"),
+    (r"include", "import each of these files separately"),
     (r"mock_.*", "the fake provider answers instead: python -m loadtest.provider"),
     (r"silent_model", "no mirroring of traffic"),
 )

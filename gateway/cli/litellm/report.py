@@ -1,4 +1,4 @@
-"""What became of each key of a foreign configuration. It holds paths and our own words, never a value of theirs: that
+"""Reports the fate of each key of another gateway's configuration. It holds paths and our own text, never a value: that
 may be a secret in the wrong place.
 """
 
@@ -12,24 +12,24 @@ from gateway.cli.tables import clean
 from gateway.configuration.yaml_source import item_path, key_path
 
 Verdict = Literal["taken over", "approximated", "not taken over", "added"]
-UNKNOWN = "no key that is known here"
+UNKNOWN = "not a known key"
 _PATH_WIDTH = 60
 
 
 class Unusable(Exception):
-    """A value that cannot be taken over; the message says why, without the value."""
+    """A value that cannot be taken over; the message gives the reason, without the value."""
 
 
 class Row(msgspec.Struct, frozen=True):
-    """``path``: theirs, of something added ours."""
+    """One line of the report."""
 
-    path: str
+    path: str  # in their file; in ours for an added key
     verdict: Verdict
     text: str
 
 
 class Report:
-    """The last word about a path counts. What nothing was said of gets the word of what holds it."""
+    """Collects rows by path. A later row replaces an earlier one. A path without a row gets the row of its holder."""
 
     def __init__(self) -> None:
         self._rows: dict[str, Row] = {}
@@ -46,7 +46,7 @@ class Report:
         self._rows[path] = Row(path, "not taken over", why)
 
     def ignored_with_all(self, path: str, why: str) -> None:
-        """Also what was said of its parts no longer counts."""
+        """Reports a path as not taken over with all of its parts, whatever their own rows."""
         self._dropped[path] = Row(path, "not taken over", why)
 
     def added(self, path: str, text: str) -> None:
@@ -56,8 +56,8 @@ class Report:
         return path in self._rows
 
     def rows(self, document: object, explain: Callable[[tuple[str, ...]], str]) -> list[Row]:
-        """One for every key of the document that holds a value, in its order; then what was added. ``explain``: why
-        nothing was said of it, by the keys that lead to it.
+        """Returns a row for every key of the document with a value, in its order, then the added ones. ``explain``
+        gives the reason for a key without a row, from the keys that lead to it.
         """
         return [*(self._row(path, keys, explain) for path, keys in _leaves(document, "", ())), *self._added]
 
@@ -71,14 +71,14 @@ class Report:
 
 
 def _holders(path: str) -> Iterator[str]:
-    """The path itself, then what holds it, and so on."""
+    """Yields the path, then its holder, and so on."""
     while path:
         yield path
         path = path[: max(path.rfind("."), path.rfind("["), 0)]
 
 
 def _leaves(value: object, path: str, keys: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """A list of plain values is one leaf."""
+    """Yields path and keys of each leaf. A list of plain values is one leaf."""
     if isinstance(value, dict) and value:
         for key, child in value.items():
             yield from _leaves(child, key_path(path, key), (*keys, str(key)))
@@ -90,6 +90,7 @@ def _leaves(value: object, path: str, keys: tuple[str, ...]) -> Iterator[tuple[s
 
 
 def lines(rows: Iterable[Row]) -> Iterator[str]:
+    """Yields a line for each row, then the number of rows by verdict."""
     rows = list(rows)
     width = min(max((len(clean(row.path)) for row in rows), default=0), _PATH_WIDTH)
     for row in rows:

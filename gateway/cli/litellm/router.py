@@ -1,4 +1,4 @@
-"""LiteLLM's `router_settings`, and the same keys in `litellm_settings` and `general_settings`, to our router."""
+"""Converts LiteLLM's `router_settings`, and the same keys in `litellm_settings` and `general_settings`."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -34,17 +34,17 @@ _KINDS: Mapping[str, type[msgspec.Struct]] = {
 
 
 class Given(NamedTuple):
-    """A key's value and where it stood."""
+    """A key's value."""
 
     value: Any
-    path: str
+    path: str  # in their file
 
 
 Settings = Mapping[str, Given]
 
 
 def found_in(sections: Mapping[str, object], draft: Draft) -> dict[str, Given]:
-    """Each key that this module knows. ``sections``: by path, the one that wins first."""
+    """Returns each key that this module converts. ``sections``: by path, the one that takes precedence first."""
     found: dict[str, Given] = {}
     for path, section in sections.items():
         for key, value in section.items() if isinstance(section, dict) else ():
@@ -61,7 +61,7 @@ def found_in(sections: Mapping[str, object], draft: Draft) -> dict[str, Given]:
 
 
 def take(given: Settings, draft: Draft) -> None:
-    """In the order of the table: a chain needs the aliases, attempts need the chains."""
+    """Converts the keys in the order of the table: chains need the aliases, attempts need the chains."""
     for key, take_key in TAKES.items():
         if key in given:
             draft.each(given[key].path, partial(take_key, given[key].value, given[key].path, given, draft))
@@ -74,13 +74,13 @@ def _strategy(value: Any, path: str, _given: Settings, draft: Draft) -> None:
         raise Unusable("a strategy that PLLM does not have; adaptive is its default")
     draft.router["routing_strategy"] = ours
     if value == "simple-shuffle":
-        draft.report.approximated(path, "weighted: in turns instead of at random")
+        draft.report.approximated(path, "weighted: takes turns instead of a random draw")
     else:
         draft.report.taken(path, f"router.routing_strategy {ours}")
 
 
 def _for_all(key: str, difference: str, value: Any, path: str, _given: Settings, draft: Draft) -> None:
-    """A default of all deployments becomes the setting of each that has none."""
+    """Turns a default of all deployments into the setting of each deployment without one."""
     plain = draft.variables.plain(value, "number")
     draft.variables.put({}, DeploymentSettings, key, plain)
     for entry in draft.deployments:
@@ -89,7 +89,7 @@ def _for_all(key: str, difference: str, value: Any, path: str, _given: Settings,
 
 
 def _setting(section: str, key: str, difference: str) -> "TakeKey":
-    """``section``: of our router, or empty for the router itself."""
+    """Returns a converter to one setting. ``section``: of our router, or empty for the router itself."""
 
     def take_key(value: Any, path: str, _given: Settings, draft: Draft) -> None:
         holder = dict(draft.router.get(section, {})) if section else draft.router
@@ -166,7 +166,7 @@ _GENERAL = {
 
 
 def finish(draft: Draft) -> None:
-    """What follows from several keys together, and what LiteLLM does without being told."""
+    """Adds settings that follow from several keys, and those that LiteLLM has by default."""
     report, router = draft.report, draft.router
     is_given = "routing_strategy" in router
     if router.setdefault("routing_strategy", "weighted") == "weighted":
@@ -178,18 +178,18 @@ def finish(draft: Draft) -> None:
     longest = max(map(_seconds, cooldowns))
     if longest > _LONGEST_COOLDOWN_S:
         router["breaker"] = {"max_cooldown": _shortest(longest)}
-        report.added("router.breaker.max_cooldown", "as long as the longest cooldown of the file")
+        report.added("router.breaker.max_cooldown", "the longest cooldown of the file")
     attempt = max(_seconds(each.get("timeout")) for each in draft.deployments)
     if 2 * attempt > _LONGEST_DEFAULT_S:
         router["request_timeout"] = _shortest(min(2 * attempt, _DAY_S))
-        report.added("router.request_timeout", "two of the longest timeouts: all attempts together")
+        report.added("router.request_timeout", "for all attempts together: twice the longest timeout")
     for entry in draft.deployments if router["routing_strategy"] == "cost-based" else ():
         if "cost" not in entry:
-            report.added(f"{entry['id']}: cost", "none, so it is free: PLLM has no price list")
+            report.added(f"{entry['id']}: cost", "none, so the model is free: PLLM has no price list")
 
 
 def _seconds(value: object) -> float:
-    """0 for what is not set, or set by a variable."""
+    """Returns 0 for a setting that is left out or a variable."""
     try:
         return duration_ms(value) / 1000
     except ValueError:
@@ -201,28 +201,28 @@ def _shortest(seconds: float) -> float:
 
 
 def _weights(draft: Draft) -> None:
-    """simple-shuffle draws by weight, or else by rpm, or else by tpm."""
+    """Sets weights as simple-shuffle draws: by weight, else by rpm, else by tpm."""
     for model in draft.enabled():
-        group = [each for each in draft.deployments if each["model_name"] == model]
-        if any("weight" in each for each in group):
+        group = [entry for entry in draft.deployments if entry["model_name"] == model]
+        if any("weight" in entry for entry in group):
             continue
-        key = next((key for key in ("rpm", "tpm") if any(key in each for each in group)), None)
-        for each in group if key and len(group) > 1 else ():
-            if key in each:
-                each["weight"] = each[key]
-                draft.report.added(f"{each['id']}: weight", f"its {key}, by which simple-shuffle draws")
+        key = next((key for key in ("rpm", "tpm") if any(key in entry for entry in group)), None)
+        for entry in group if key and len(group) > 1 else ():
+            if key in entry:
+                entry["weight"] = entry[key]
+                draft.report.added(f"{entry['id']}: weight", f"its {key}, by which simple-shuffle draws")
 
 
 def _orders(draft: Draft) -> None:
-    """Lower first becomes higher first. Only the strategy `priority` obeys it."""
+    """Turns orders, lower first, into priorities, higher first. Only the strategy `priority` uses them."""
     orders = sorted({each["order"][1] for each in draft.deployments if "order" in each}, reverse=True)
     if not orders:
         return
-    is_obeyed = draft.router["routing_strategy"] == "weighted"
-    if is_obeyed:
+    is_used = draft.router["routing_strategy"] == "weighted"
+    if is_used:
         draft.router["routing_strategy"] = "priority"
         draft.report.added("router.routing_strategy", "priority, because there are orders; weights decide among equals")
-    where = "priority, by the strategy of this name" if is_obeyed else "priority, which this strategy does not obey"
+    where = "priority, for the strategy of this name" if is_used else "priority, which this strategy ignores"
     ordered = {entry["model_name"] for entry in draft.deployments if "order" in entry}
     for entry in draft.deployments:
         path, order = entry.pop("order", ("", None))

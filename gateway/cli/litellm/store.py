@@ -1,4 +1,4 @@
-"""LiteLLM's many spellings of one Redis to `state.url`. The first section that has an address wins."""
+"""Converts LiteLLM's many spellings of a Redis address to `state.url`. The first section with an address wins."""
 
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from gateway.cli.litellm.draft import Draft
 from gateway.cli.litellm.report import Unusable
 from gateway.cli.litellm.values import Kind
-from gateway.configuration.settings import StateSettings
+from gateway.configuration.state import StateSettings
 from gateway.configuration.yaml_source import key_path
 from shared_state.connection.address import parse
 
@@ -16,7 +16,7 @@ _SPELLINGS = {f"{prefix}{word}": word for word in _WORDS for prefix in ("", "red
 
 
 def take(section: object, path: str, draft: Draft, needs_prefix: bool = False) -> None:
-    """``needs_prefix``: only keys that begin with `redis_` are meant. The other keys of the section are left alone."""
+    """Converts the keys of a section. ``needs_prefix``: only keys that begin with `redis_` belong to the store."""
     if not isinstance(section, dict):
         return
     parts: dict[str, object] = {}
@@ -30,7 +30,7 @@ def take(section: object, path: str, draft: Draft, needs_prefix: bool = False) -
         return
     try:
         if draft.state.get("url"):
-            raise Unusable("state.url has an address from another section already")
+            raise Unusable("state.url already has an address from another section")
         kind = str(section.get("type", "redis"))
         if not kind.startswith("redis"):
             raise Unusable("PLLM has no cache of answers")
@@ -45,7 +45,7 @@ def take(section: object, path: str, draft: Draft, needs_prefix: bool = False) -
 
 
 def _used(parts: Mapping[str, object]) -> list[str]:
-    """What says where the store is and how to sign in, of what is given: a URL says all of it."""
+    """Returns the keys that address the store and sign in. A URL alone is enough."""
     if "url" in parts:
         return ["url"]
     place = next((nodes for nodes in ("sentinel_nodes", "startup_nodes") if nodes in parts), "host")
@@ -57,16 +57,16 @@ def _used(parts: Mapping[str, object]) -> list[str]:
 
 def _report(path: str, is_used: bool, is_literal: bool, draft: Draft) -> None:
     if not is_used:
-        draft.report.ignored(path, "state.url says it by what else is given here, or has no word for it")
+        draft.report.ignored(path, "other keys here give it to state.url already, or state.url has no equivalent")
     elif is_literal:
-        text = "state.url, a variable in its place: it stood in the file; percent-encode what is special in a URL"
+        text = "state.url, as a variable: the secret was in the file; percent-encode special characters of a URL"
         draft.report.approximated(path, text)
     else:
         draft.report.taken(path, "state.url")
 
 
 def _put_url(parts: Mapping[str, object], draft: Draft) -> set[str]:
-    """Which parts were secrets in their file. Raises Unusable."""
+    """Sets `state.url`. Returns the parts that were secrets in their file. Raises Unusable."""
     if "url" in parts:
         url, literals = _whole(parts["url"], draft)
     else:
@@ -76,7 +76,7 @@ def _put_url(parts: Mapping[str, object], draft: Draft) -> set[str]:
         parse(str(draft.variables.resolved(url)))
     except ValueError as problem:
         del draft.state["url"]
-        raise Unusable(f"no address of a store: {problem}") from problem
+        raise Unusable(f"not an address of a store: {problem}") from problem
     return literals
 
 
@@ -93,7 +93,7 @@ def _whole(value: object, draft: Draft) -> tuple[str, set[str]]:
 
 
 def _composed(parts: Mapping[str, object], draft: Draft) -> tuple[str, set[str]]:
-    """Raises Unusable."""
+    """Returns an address, and the parts that were secrets in their file. Raises Unusable."""
     literals: set[str] = set()
     password = ""
     if "password" in parts:
@@ -108,22 +108,22 @@ def _composed(parts: Mapping[str, object], draft: Draft) -> tuple[str, set[str]]
     if "startup_nodes" in parts:
         return f"{scheme}+cluster://{sign_in}{_nodes(parts['startup_nodes'], draft)}", literals
     if "host" not in parts:
-        raise Unusable("no host of a store beside it")
+        raise Unusable("the host of the store is missing")
     database = f"/{_plain(parts['db'], 'number', draft)}" if "db" in parts else ""
     return f"{scheme}://{sign_in}{_address(parts['host'], parts.get('port', 6379), draft)}{database}", literals
 
 
 def _nodes(value: object, draft: Draft) -> str:
-    """Mappings with host and port, or pairs of them. Raises Unusable."""
-    found = []
+    """Returns `HOST:PORT,…` from mappings with host and port, or pairs of them. Raises Unusable."""
+    addresses = []
     for node in value if isinstance(value, list) else []:
         if isinstance(node, dict):
-            found.append(_address(node.get("host"), node.get("port"), draft))
+            addresses.append(_address(node.get("host"), node.get("port"), draft))
         elif isinstance(node, list) and len(node) == 2:
-            found.append(_address(node[0], node[1], draft))
-    if not found:
+            addresses.append(_address(node[0], node[1], draft))
+    if not addresses:
         raise Unusable("no nodes with a host and a port")
-    return ",".join(found)
+    return ",".join(addresses)
 
 
 def _address(host: object, port: object, draft: Draft) -> str:

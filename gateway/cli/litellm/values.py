@@ -1,6 +1,6 @@
-"""Values of LiteLLM's configuration as ours: references to the environment, secrets, and whether a setting takes them.
+"""Converts values of LiteLLM's configuration: references to the environment, secrets, and checks by our settings.
 
-What a setting accepts is asked of the settings themselves, so that this importer never disagrees with `pllm check`.
+The settings themselves check each value, so that the import never disagrees with `pllm check`.
 """
 
 import datetime
@@ -14,7 +14,7 @@ from gateway.cli.litellm.report import Unusable
 from gateway.configuration.struct_reader import read
 from gateway.configuration.yaml_source import Problem
 
-# What a variable stands for, each with a value that such a setting takes: what is written is checked with these.
+# The kinds of values that variables hold, each with a sample that such a setting accepts, to check the result with.
 Kind = Literal["text", "number", "host", "url", "store"]
 SAMPLES: Mapping[Kind, str] = {
     "text": "x",
@@ -29,8 +29,8 @@ _OURS = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Variables:
-    """The environment variables that what is written asks for. ``reserved``: names that have a meaning already,
-    as have those in the file.
+    """The environment variables of the written configuration. ``reserved``: names with another meaning, like those
+    in the file.
     """
 
     def __init__(self, document: object, reserved: Iterable[str] = ()) -> None:
@@ -42,7 +42,7 @@ class Variables:
         return {name: SAMPLES[kind] for name, kind in self._kinds.items()}
 
     def fresh(self, wanted: str) -> str:
-        """A name like this that nothing else has."""
+        """Returns an unused name similar to ``wanted``."""
         stem = re.sub(r"[^A-Z0-9]+", "_", wanted.upper()).strip("_")
         stem = stem if stem[:1].isalpha() else f"KEY_{stem}"
         name, count = stem, 1
@@ -53,16 +53,18 @@ class Variables:
         return name
 
     def named(self, name: str, kind: Kind) -> str:
-        """`${NAME}`; raises Unusable when it stands for something else already."""
+        """Returns `${NAME}`. Raises Unusable if the variable already stands for another kind of value."""
         known = self._kinds.get(name, "text")
         if "text" not in (known, kind) and known != kind:
-            raise Unusable(f"the variable {name} stands for something else already")
+            raise Unusable(f"the variable {name} already stands for another kind of value")
         self._kinds[name] = known if kind == "text" else kind
         self._taken.add(name)
         return f"${{{name}}}"
 
     def plain(self, value: object, kind: Kind) -> object:
-        """A reference as ours, anything else as it is; raises Unusable for what our file could not say."""
+        """Returns a reference in our form, any other value as it is. Raises Unusable for a value that our file cannot
+        hold.
+        """
         if isinstance(value, datetime.date):  # an api_version without quotes
             return value.isoformat()
         if not isinstance(value, str):
@@ -70,14 +72,14 @@ class Variables:
         if value.startswith(_ANY_REFERENCE):
             match = _REFERENCE.fullmatch(value)
             if match is None:
-                raise Unusable("the name of its variable has other characters than letters, digits and _")
+                raise Unusable("the name of its variable has characters other than letters, digits and _")
             return self.named(match.group(1), kind)
         if "${" in value:
             raise Unusable("${ would begin a variable")
         return value
 
     def secret(self, value: object, wanted: str) -> tuple[str, bool]:
-        """A reference to it, and whether it stood in their file, in which case its variable is named here."""
+        """Returns a reference to a secret, and whether the secret was in their file, so that its variable is new."""
         text = str(value)
         if match := _REFERENCE.fullmatch(text):
             return self.named(match.group(1), "text"), False
@@ -86,14 +88,14 @@ class Variables:
         return self.named(self._secrets[text], "text"), True
 
     def resolved(self, value: object) -> object:
-        """With the samples in place of the variables."""
+        """Returns the value with samples in place of the variables."""
         if not isinstance(value, str):
             return value
         samples = self.samples()
         return _OURS.sub(lambda match: samples.get(match.group(1), ""), value)
 
     def put(self, target: dict[str, Any], section: type[msgspec.Struct], key: str, value: object) -> None:
-        """Sets one key of a section; raises Unusable in the words of the settings if they refuse it."""
+        """Sets one key of a section. Raises Unusable with the message of the settings if they refuse it."""
         problems: list[Problem] = []
         read(section, {key: self.resolved(value)}, "", problems)
         for problem in problems:
@@ -111,22 +113,22 @@ def _names(value: object) -> Iterator[str]:
 
 
 def number(value: object) -> float:
-    """For what has to be reckoned with; raises Unusable."""
+    """Returns a number to calculate with. Raises Unusable."""
     try:
-        found = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else float("nan")
+        result = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else float("nan")
     except (ValueError, OverflowError):
-        found = float("nan")
-    if not abs(found) < float("inf"):
-        raise Unusable("expected a number, and a variable cannot be reckoned with")
-    return found
+        result = float("nan")
+    if not abs(result) < float("inf"):
+        raise Unusable("expected a number; a variable cannot be used here")
+    return result
 
 
 def whole(value: object) -> int:
     """Raises Unusable."""
-    found = number(value)
-    if found != int(found) or not 0 <= found <= 1_000_000_000:
+    result = number(value)
+    if result != int(result) or not 0 <= result <= 1_000_000_000:
         raise Unusable("expected a whole number that is not negative")
-    return int(found)
+    return int(result)
 
 
 def switch(value: object) -> bool:

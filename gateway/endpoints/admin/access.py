@@ -1,6 +1,6 @@
-"""Who may use the admin endpoints: the holders of admin keys, as far as their roles go; without such a key, callers on
-this machine, and only where the tenants have no keys or `auth.admin: local` allows it; never a page of another site. A
-refusal is logged, but at most once a second; what changes anything always is.
+"""Access to the admin endpoints: for the holders of admin keys, within their roles; without such a key for callers on
+this machine, where the tenants have no keys or `auth.admin: local` allows it; never for a page of another site.
+Refusals are logged at most once a second, changes always.
 """
 
 import logging
@@ -20,13 +20,15 @@ OFF = (
     "The admin endpoints are off, because the configuration has auth.keys and no admin key. "
     "Set auth.admin_key, or auth.admin: local for callers on the gateway's own machine."
 )
-ADMIN_NAME = "pllm.admin"  # in the scope of a request: the name of its key, for its line in the log
+ADMIN_NAME = "pllm.admin"  # in the scope of a request: the name of its admin, for the log
 LOG_EVERY_S = 1.0  # a flood of wrong keys must not become a flood of lines
 
 _log = logging.getLogger("pllm.admin")
 
 
 class AdminAccess:
+    """Authorizes requests to the admin endpoints."""
+
     def __init__(
         self, authenticator: Authenticator, visitors: Visitors, now: Callable[[], float] = time.monotonic
     ) -> None:
@@ -37,28 +39,30 @@ class AdminAccess:
         self._unlogged = 0
 
     def authorize(self, request: Request, role: AdminRole = "admin") -> Admin:
-        """Returns the caller. Raises Unauthorized, AdminOnly, RoleRequired, AdminOff, CrossOrigin."""
-        found = self._found(request, role)
-        if isinstance(found, GatewayError):
-            self._log_refusal(request, found)
-            raise found
-        request.scope[ADMIN_NAME] = found.name
+        """Returns the admin who sent the request. Raises Unauthorized, AdminOnly, RoleRequired, AdminOff,
+        CrossOrigin.
+        """
+        admin = self._admin(request, role)
+        if isinstance(admin, GatewayError):
+            self._log_refusal(request, admin)
+            raise admin
+        request.scope[ADMIN_NAME] = admin.name
         if request.method not in ("GET", "HEAD"):
-            where = (request.method, request.scope["path"], found.name, found.role, self._caller(request))
-            _log.info("%s %.200a by %s (%s) from %s", *where)
-        return found
+            change = (request.method, request.scope["path"], admin.name, admin.role, self._caller(request))
+            _log.info("%s %.200a by %s (%s) from %s", *change)
+        return admin
 
     def authorize_scrape(self, request: Request) -> None:
-        """Of the metrics on the port of calls: a viewer's key where there are admin keys. Raises as `authorize`."""
+        """Authorizes a scrape on the port of calls: with admin keys it needs a viewer's. Raises as `authorize`."""
         if self._authenticator.admins.mode == "key":
             self.authorize(request, "viewer")
 
     def require_on(self) -> None:
-        """For what holds no data, such as the live page. Raises AdminOff."""
+        """Authorizes an endpoint that shows no data, such as the live page. Raises AdminOff."""
         if self._authenticator.admins.mode == "off":
             raise AdminOff(OFF)
 
-    def _found(self, request: Request, role: AdminRole) -> Admin | GatewayError:
+    def _admin(self, request: Request, role: AdminRole) -> Admin | GatewayError:
         headers, admins = list(request.scope["headers"]), self._authenticator.admins
         if admins.mode == "off":
             return AdminOff(OFF)
@@ -72,7 +76,9 @@ class AdminAccess:
         if admin is not None and admin.may_act_as(role):
             return admin
         if admin is not None:
-            return RoleRequired(f"This endpoint needs a key of the role {role}, and `{admin.name}` is {admin.role}.")
+            return RoleRequired(
+                f"This endpoint needs a key with the role {role}; `{admin.name}` has the role {admin.role}."
+            )
         if any(name in (b"authorization", b"x-api-key") for name, _ in headers):
             fault = AdminOnly("This endpoint needs the admin key.")
             is_tenant = self._authenticator.tenant(headers) is not None

@@ -1,4 +1,4 @@
-"""How many replicas there should be, for whoever starts and stops them."""
+"""The desired number of replicas, for the autoscaler that starts and stops them."""
 
 import asyncio
 
@@ -15,12 +15,16 @@ ANSWER_MOST_S = 5.0
 
 
 class ScalingView:
+    """GET /v1/admin/autoscale."""
+
     def __init__(self, access: AdminAccess, scaling: Scaling) -> None:
         self._access = access
         self._scaling = scaling
 
     async def show(self, request: Request) -> Response:
-        """GET /v1/admin/autoscale. On its standby store a replica sees itself alone: no answer is better then."""
+        """Raises NotFound, StateLost. On its standby store a replica sees only itself: an error is better than its
+        answer.
+        """
         self._access.authorize(request, "viewer")
         if not self._scaling.is_wanted:
             raise NotFound("The configuration has no router.autoscale.")
@@ -31,5 +35,5 @@ class ScalingView:
         except TimeoutError:
             pass
         if signal is None:
-            raise StateLost("How many replicas there should be is not known now.", retry_after_ms=1000)
+            raise StateLost("The desired number of replicas is not known at the moment.", retry_after_ms=1000)
         return answered(shown(signal))

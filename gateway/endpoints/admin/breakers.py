@@ -1,4 +1,4 @@
-"""The admin endpoints: what the cluster knows, and moving a breaker by hand."""
+"""The admin endpoints that show the deployments of all models, and set a breaker by hand."""
 
 import asyncio
 from typing import Annotated, TypeVar
@@ -11,7 +11,7 @@ from gateway.endpoints.admin.access import AdminAccess
 from gateway.endpoints.reception import deadline_of
 from gateway.errors import InvalidRequest, NotFound, RequestTimedOut
 from gateway.http.asgi_messages import ClientGone, read_body
-from gateway.json.twin_keys import check_all_keys
+from gateway.json.duplicate_keys import check_all_keys
 from gateway.request.calls import NOT_JSON
 from gateway.routing.admission import Admission
 from gateway.routing.catalog import Catalog
@@ -21,26 +21,24 @@ from shared_state.failover import Failover
 
 ACTIONS = ("open", "close", "disable", "drain", "reset")
 LONGEST_MS = 365 * 86_400_000  # the store's numbers must stay whole
-# What is asked of an admin endpoint is a few words: enough for any, and for the slowest line they come on.
+# Bodies of admin requests are short: these bounds suffice for any of them, on the slowest connection.
 BODY_MOST = 16_384
 BODY_WAIT_MS = 10_000
 
 
 class ForceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of a force. ``actor``: empty for the name of the key; ``for_ms``: how long an open lasts, 0 until it is
-    closed by hand.
-    """
+    """Body of a request that sets a breaker."""
 
     reason: str = ""
-    actor: str = ""
-    for_ms: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_MS)] = 0
+    actor: str = ""  # empty: the name of the admin key
+    for_ms: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_MS)] = 0  # the duration of `open`; 0: until it is closed
 
 
-_Asked = TypeVar("_Asked")
+_Body = TypeVar("_Body")
 
 
 class Admin:
-    """Every endpoint demands a role of its caller: a viewer's to read, an operator's to move a breaker."""
+    """Reading needs the role of a viewer, setting a breaker that of an operator."""
 
     def __init__(
         self,
@@ -58,11 +56,12 @@ class Admin:
         self._ids = {d.id for d in deployments}
 
     async def stats(self, request: Request) -> Response:
+        """GET /v1/admin/models/stats."""
         self._access.authorize(request, "viewer")
         return await self._statistics()
 
     async def _statistics(self) -> Response:
-        snapshot = await self._store.snapshot(ids=sorted(self._ids))  # another configuration may be in use by then
+        snapshot = await self._store.snapshot(ids=sorted(self._ids))  # another configuration may be in force by then
         own: dict[str, object] = {"state": self._store.worst.state, "waiting": self._admission.waiting()}
         own["budgets"] = budgets_shown(self._store.shared.memory.ledger)
         if len(self._store.parts) > 1:
@@ -80,24 +79,24 @@ class Admin:
                 f"No deployment `{deployment_id[:200]}` or no action `{action[:50]}` ({', '.join(ACTIONS)})."
             )
         try:
-            wanted = await request_of(request, ForceRequest)
+            change = await body_of(request, ForceRequest)
         except ClientGone:
-            return Response()  # nobody is there to read it
-        actor = (wanted.actor or admin.name)[:40]
-        await self._store.force(deployment_id, action, actor, wanted.reason[:200], wanted.for_ms)
+            return Response()  # the client has disconnected
+        actor = (change.actor or admin.name)[:40]
+        await self._store.force(deployment_id, action, actor, change.reason[:200], change.for_ms)
         return await self._statistics()
 
 
-async def request_of(request: Request, kind: type[_Asked]) -> _Asked:
-    """What the body asks for. Raises InvalidRequest, RequestTooLarge, RequestTimedOut, ClientGone."""
+async def body_of(request: Request, kind: type[_Body]) -> _Body:
+    """Returns the body, decoded as ``kind``. Raises InvalidRequest, RequestTooLarge, RequestTimedOut, ClientGone."""
     now = asyncio.get_running_loop().time()
     deadline = deadline_of(list(request.scope["headers"]), now, BODY_WAIT_MS)
     try:
         async with asyncio.timeout_at(deadline.at):
             body = await read_body(request.scope, request.receive, BODY_MOST)
-        wanted = msgspec.json.decode(body or b"{}", type=kind)
+        decoded = msgspec.json.decode(body or b"{}", type=kind)
         check_all_keys(body or b"{}")
-        return wanted
+        return decoded
     except TimeoutError:
         raise RequestTimedOut("The request body did not arrive in time.") from None
     except NOT_JSON as error:
@@ -105,4 +104,5 @@ async def request_of(request: Request, kind: type[_Asked]) -> _Asked:
 
 
 def answered(value: object, status: int = 200) -> Response:
+    """Returns a response with the value as JSON."""
     return Response(msgspec.json.encode(value), status, media_type="application/json")

@@ -1,5 +1,6 @@
-"""GET /v1/admin/explain: which deployment a chat, or a call of another kind, would get now, and why; with a tenant also
-what its budgets would say, and as `outside_key` the fallback models that its list leaves out. Nothing is taken.
+"""GET /v1/admin/explain: the deployment that a chat, or a call of another kind, would get now, and the reasons. With a
+tenant it includes the verdict of its budgets, and as `outside_key` the fallback models that are not on its list. No
+permit is taken.
 """
 
 import re
@@ -27,7 +28,7 @@ _KINDS = {kind.label: kind for kind in Kind}
 
 
 class Explainer:
-    """``prices``: those in force."""
+    """Explains decisions without making them."""
 
     def __init__(
         self,
@@ -73,7 +74,7 @@ class Explainer:
         return answered(shown | (self._money(tenant, costs) if costs else {}))
 
     def _money(self, tenant: Tenant, costs: dict[str, float]) -> dict[str, object]:
-        """``costs``: at most, by deployment. Budgets as of the last heartbeat; the verdicts are of now."""
+        """Returns the highest costs by deployment, and the budgets as of the last heartbeat; verdicts are current."""
         known = budgets_shown(self._store.shared.memory.ledger)
         scopes = (DOMAIN, tenant_scope(tenant.limits.name))
         return {"costs": costs, "budgets": {scope: known[scope] for scope in scopes if scope in known}}

@@ -1,5 +1,5 @@
-"""The settings in force as they would be written down, with every secret masked: those that are fields, and what an
-address holds before its host and among its options.
+"""Renders the settings in force as in the configuration file, with every secret masked: secret fields, and the
+credentials in the address of the store, before its host or among its options.
 """
 
 from collections.abc import Mapping
@@ -7,11 +7,13 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway.configuration.redaction import MASK, masked_address
-from gateway.configuration.settings import Settings, StateSettings
+from gateway.configuration.settings import Settings
+from gateway.configuration.state import StateSettings
 from gateway.configuration.value_types import Secret, yaml_key
 
 
 def masked(settings: Settings) -> dict[str, object]:
+    """Returns the settings as JSON values."""
     return _struct(settings)
 
 

@@ -1,4 +1,4 @@
-"""What an operator looks at: one deployment, events, replicas, the settings in force, and all of it live."""
+"""The views of an operator: one deployment, events, replicas, the settings in force, and the live state."""
 
 import asyncio
 import re
@@ -23,8 +23,8 @@ from shared_state.failover import Failover
 from shared_state.snapshots import Event
 
 EVENTS_MOST = 1000
-PAGES_MOST = 20  # to catch up with: more than the store keeps
-PING_FRAMES = 15  # seconds without an event: shorter than what proxies take for an idle connection
+PAGES_MOST = 20  # for a client that catches up: more events than the store keeps
+PING_FRAMES = 15  # seconds without an event: shorter than the idle timeout of proxies
 FRAMES_MOST = 1_000_000
 ANSWER_MOST_S = 5.0
 _WHOLE = re.compile(r"[0-9]{1,9}")
@@ -32,6 +32,8 @@ _EVENT_ID = re.compile(r"[0-9]{1,18}(-[0-9]{1,18})?")
 
 
 class Overview:
+    """The endpoints of an operator's views; each needs the role of a viewer."""
+
     def __init__(self, access: AdminAccess, store: Failover, feed: LiveFeed, settings: Settings) -> None:
         self._access = access
         self._store = store
@@ -40,7 +42,7 @@ class Overview:
         self._configuration = masked(settings)
 
     async def deployment(self, request: Request) -> Response:
-        """GET /v1/admin/deployments/{id}: everything that is known of it, the histogram of its window included."""
+        """GET /v1/admin/deployments/{id}: all that is known of it, including the histogram of its window."""
         self._access.authorize(request, "viewer")
         deployment_id = request.path_params["deployment"]
         if deployment_id not in self._ids:
@@ -54,11 +56,11 @@ class Overview:
         return answered(snapshot.deployments[0])
 
     async def replicas(self, request: Request) -> Response:
-        """GET /v1/admin/replicas. ``behind``: those whose file is not the configuration in force."""
+        """GET /v1/admin/replicas. `behind`: the replicas whose file is not the configuration in force."""
         self._access.authorize(request, "viewer")
-        found = await _in_time(self._store.active.roster())
-        behind = [each.id for each in found if each.is_behind]
-        return answered({"replicas": found, "state": self._store.worst.state, "behind": behind})
+        replicas = await _in_time(self._store.active.views.roster())
+        behind = [each.id for each in replicas if each.is_behind]
+        return answered({"replicas": replicas, "state": self._store.worst.state, "behind": behind})
 
     async def configuration(self, request: Request) -> Response:
         """GET /v1/admin/configuration: the settings in force, secrets masked."""
@@ -66,18 +68,20 @@ class Overview:
         return answered(self._configuration)
 
     async def events(self, request: Request) -> Response:
-        """GET /v1/admin/events?before=&limit=: newest first; as a stream where `text/event-stream` is accepted."""
+        """GET /v1/admin/events?before=&limit=: the newest first; a stream for clients that accept `text/event-
+        stream`.
+        """
         self._access.authorize(request, "viewer")
         if "text/event-stream" in request.headers.get("accept", ""):
             after = _event_id(request.headers.get("last-event-id", ""), "last-event-id")
             return self._streamed(request, lambda listener: self._event_chunks(listener, after))
         before = _event_id(request.query_params.get("before", ""), "before")
         limit = _number(request, "limit", EVENTS_PAGE, EVENTS_MOST)
-        found = await _in_time(event_pages.before(self._store, before, limit))
-        return answered({"events": found, "next_before": found[-1].id if len(found) >= limit else None})
+        page = await _in_time(event_pages.before(self._store, before, limit))
+        return answered({"events": page, "next_before": page[-1].id if len(page) >= limit else None})
 
     async def live(self, request: Request) -> Response:
-        """GET /v1/admin/live?frames=: the state once a second as server-sent events, first `full`, then `delta`."""
+        """GET /v1/admin/live?frames=: the state once a second as server-sent events, one `full`, then `delta` ones."""
         self._access.authorize(request, "viewer")
         frames = _number(request, "frames", FRAMES_MOST, FRAMES_MOST)
         return self._streamed(request, lambda listener: _frame_chunks(listener, frames))
@@ -89,21 +93,21 @@ class Overview:
         return EventStream(chunks(listener), listener.close)
 
     async def _event_chunks(self, listener: Listener, after: str) -> AsyncGenerator[bytes]:
-        """What came after the last event that the client has seen, then what comes. Whoever cannot be told all of it is
-        left to ask again.
+        """Yields the events after the last one that the client has seen, then new ones. Ends when it cannot deliver all
+        of them, so that the client reconnects.
         """
         if await listener.frame() is None:
             return
-        yield b"retry: 2000\n\n"  # only now: what happens from here on is told
-        known, told = place(after or "0-0"), set[Event]()
+        yield b"retry: 2000\n\n"  # only now, as the client gets every event from here on
+        known, sent = place(after or "0-0"), set[Event]()
         try:
             for _ in range(PAGES_MOST if after else 0):
-                found = await _in_time(event_pages.after(self._store, after, EVENTS_PAGE))
-                if not found:
+                page = await _in_time(event_pages.after(self._store, after, EVENTS_PAGE))
+                if not page:
                     break
-                after = found[-1].id
-                told.update(found)
-                yield _event_chunks(found)
+                after = page[-1].id
+                sent.update(page)
+                yield _event_chunks(page)
         except StateError:
             return
         quiet = 0
@@ -111,7 +115,7 @@ class Overview:
             fresh = listener.events()
             if fresh is None:
                 return
-            fresh = [each for each in fresh if place(each.id) > known and each not in told]
+            fresh = [each for each in fresh if place(each.id) > known and each not in sent]
             quiet = 0 if fresh else quiet + 1
             if fresh:
                 yield _event_chunks(fresh)
@@ -135,13 +139,13 @@ def _event_chunks(events: list[Event]) -> bytes:
     return b"".join(event("transition", msgspec.json.encode(each), each.id) for each in events)
 
 
-async def _in_time(question: Awaitable[_Answer]) -> _Answer:
+async def _in_time(query: Awaitable[_Answer]) -> _Answer:
     """Raises StateError."""
     try:
         async with asyncio.timeout(ANSWER_MOST_S):
-            return await question
+            return await query
     except TimeoutError:
-        raise StoreTimeout("the store does not answer in time") from None
+        raise StoreTimeout("the store did not answer in time") from None
 
 
 def _event_id(text: str, param: str) -> str:

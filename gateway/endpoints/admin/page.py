@@ -1,5 +1,5 @@
-"""GET /admin: the live page, in one piece. It holds no data and needs no key: what it shows it asks for, with the key
-that is typed into it. Nothing runs in it but its own script, and no other page may frame it.
+"""GET /admin: the live page, in one response. It holds no data and needs no key: its script requests the data, with the
+key that the user enters. No other script runs in it, and no other page may frame it.
 """
 
 import base64
@@ -19,6 +19,8 @@ def _hash(text: str) -> str:
 
 
 class LivePage:
+    """The page, with its style and its script in it."""
+
     def __init__(self, access: AdminAccess) -> None:
         self._access = access
         style, script = (_FOLDER / "admin.css").read_text("utf-8"), (_FOLDER / "admin.js").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""POST and GET /v1/admin/reload: the configuration is read again, by all replicas; which one each of them runs."""
+"""/v1/admin/reload: makes all replicas read their configuration again, and shows which one each of them runs."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,12 +10,16 @@ from gateway.reload.reloader import Reloader
 
 
 class Reload:
+    """POST and GET /v1/admin/reload."""
+
     def __init__(self, access: AdminAccess, reloader: Reloader) -> None:
         self._access = access
         self._reloader = reloader
 
     async def post(self, request: Request) -> Response:
-        """Answers when all replicas run it, or none will; with `?take=mine` this replica's file needs no other one."""
+        """Responds when all replicas run the new configuration, or none will. With `?take=mine` this replica's file is
+        put in force without the consent of the others.
+        """
         self._access.authorize(request, "operator")
         take = request.query_params.get("take", "")
         if take not in ("", "mine"):

@@ -49,16 +49,16 @@ def _state_paths() -> dict[str, Any]:
             parameters=[parameter("deployment", "path", _TEXT)],
         ),
         "/v1/admin/events": get(
-            "What happened to breakers, load shedding and replicas; as server-sent events where these are accepted",
+            "Events of breakers, load shedding and replicas; as server-sent events for clients that accept them",
             streamed(
-                events, "The newest first; next_before names the next page. A stream: what comes after Last-Event-ID"
+                events, "The newest first; next_before names the next page. As a stream: the events after Last-Event-ID"
             ),
             *("400", "401", "403", "429", "503"),
             parameters=[optional("before", event_id), optional("limit", whole(1000))],
         ),
         "/v1/admin/replicas": get("The replicas", as_json(replicas, "By id"), "401", "403", "503"),
         "/v1/admin/autoscale": get(
-            "How many replicas there should be, and why",
+            "The desired number of replicas, and the reasons",
             as_json({"type": "object", "required": ["desired_replicas"]}, "The same from every replica"),
             *("401", "403", "404", "503"),
         ),
@@ -66,8 +66,8 @@ def _state_paths() -> dict[str, Any]:
             "The settings in force, secrets masked", as_json(_ANYTHING, "As in the file"), "401", "403"
         ),
         "/v1/admin/live": get(
-            "The state once a second: what the page at /admin shows",
-            streamed(None, "First an event `full`, then `delta`: of the deployments those that have changed"),
+            "The state once a second, as the page at /admin shows it",
+            streamed(None, "First an event `full`, then `delta` events with the deployments that have changed"),
             *("400", "401", "403", "429"),
             parameters=[optional("frames", whole(1_000_000))],
         ),
@@ -75,11 +75,11 @@ def _state_paths() -> dict[str, Any]:
 
 
 def _explain_paths() -> dict[str, Any]:
-    told = "Each candidate's verdict; where there are budgets, what it costs at most, and what is left of them"
+    verdicts = "Each candidate's verdict; with budgets, its highest cost and the rest of each budget"
     return {
         "/v1/admin/explain": get(
             "Which deployment a request would get now",
-            as_json(_ANYTHING, told),
+            as_json(_ANYTHING, verdicts),
             *("400", "401", "403", "404", "503"),
             parameters=[
                 parameter("model", "query", _TEXT),
@@ -94,7 +94,7 @@ def _explain_paths() -> dict[str, Any]:
 
 def _force() -> dict[str, Any]:
     return {
-        "summary": "Moves a breaker by hand",
+        "summary": "Sets a breaker by hand",
         "parameters": [
             parameter("deployment", "path", _TEXT),
             parameter("action", "path", {"enum": _ACTIONS}),
@@ -118,10 +118,10 @@ def _in_force() -> dict[str, Any]:
 def _reload() -> dict[str, Any]:
     answer = {"type": "object", "required": ["result", "version", "digest", "changed", "replicas", "behind"]}
     return {
-        "summary": "All replicas read their configuration again; all of them take it, or none",
+        "summary": "Makes all replicas read their configuration again: all of them apply it, or none",
         "parameters": [parameter("take", "query", {"type": "string", "enum": ["mine"]}) | {"required": False}],
         "responses": {
-            "200": as_json(answer, "`applied` or `unchanged`; the names of what changed; what each replica runs"),
+            "200": as_json(answer, "`applied` or `unchanged`; the names of changed settings; what each replica runs"),
             **refusals("Error", "400", "401", "403", "409", "503"),
         },
     }
@@ -130,17 +130,17 @@ def _reload() -> dict[str, Any]:
 def _tenant_paths() -> dict[str, Any]:
     name = parameter("name", "path", _TEXT)
     put = {
-        "summary": "Makes or replaces a tenant; a key that is made here is shown once",
+        "summary": "Creates or replaces a tenant; a generated key is shown once",
         "parameters": [name],
         "requestBody": {"required": True, "content": {"application/json": {"schema": ref("TenantRequest")}}},
         "responses": {
             "200": as_json(_ANYTHING, "The tenant as it is now"),
-            "201": as_json(_ANYTHING, "The new tenant, with its key where none was given"),
+            "201": as_json(_ANYTHING, "The new tenant, with its key where one was generated"),
             **refusals("Error", "400", "401", "403", "408", "409", "413", "503"),
         },
     }
     remove = {
-        "summary": "Takes a tenant's key back",
+        "summary": "Removes a tenant and revokes its key",
         "parameters": [name],
         "responses": {"200": as_json(_ANYTHING, "Removed"), **refusals("Error", "400", "401", "403", "404", "503")},
     }

@@ -1,5 +1,5 @@
-"""The OpenAPI document of what is served. Requests are described by the very types that check them; of answers that
-pass as they are, only what every one of them has.
+"""The OpenAPI document of the endpoints. The types that validate requests describe them; replies that pass through are
+described by the fields that all of them have.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ _SUMMARIES = {
     Kind.COMPLETION: "A completion, plain or streamed",
     Kind.EMBEDDING: "Embeddings",
     Kind.MESSAGE: "A message in Anthropic's dialect, plain or streamed",
-    Kind.RESPONSE: "A response, plain or streamed, of providers that have them",
+    Kind.RESPONSE: "A response, plain or streamed, from providers with this endpoint",
 }
 # The field that tells a plain answer of one kind from another.
 _ANSWERS = {
@@ -39,7 +39,7 @@ _ERROR = {
                 "param": {"type": ["string", "null"]},
                 "code": {"type": ["string", "null"]},
                 "attempts": {"type": "array", "items": {"$ref": "#/components/schemas/Attempt"}},
-                "details": {"type": "array", "items": {"type": "object"}},  # what replicas object to
+                "details": {"type": "array", "items": {"type": "object"}},  # objections of replicas
             },
         }
     },
@@ -58,7 +58,7 @@ _MESSAGE_ERROR = {
                 "attempts": {"type": "array", "items": {"$ref": "#/components/schemas/Attempt"}},
             },
         },
-        "request_id": {"type": "string"},  # the provider's, of an error that it sent
+        "request_id": {"type": "string"},  # of a provider that sent the error
     },
 }
 _ATTEMPT = {
@@ -96,7 +96,7 @@ def _inference(kind: Kind, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def document(version: str) -> bytes:
-    """As JSON, OpenAPI 3.1."""
+    """Returns the document as JSON, OpenAPI 3.1."""
     kinds = list(REQUESTS)
     schemas, components = msgspec.json.schema_components(
         [*(REQUESTS[kind] for kind in kinds), TenantRequest], ref_template="#/components/schemas/{name}"
@@ -109,14 +109,14 @@ def document(version: str) -> bytes:
         f"/v1{kind.value}": {"post": _inference(kind, schema)} for kind, schema in zip(kinds, schemas, strict=False)
     }
     paths |= {
-        "/v1/models": get("The models that this key may ask for", as_json(models, "All of them"), "401"),
+        "/v1/models": get("The models that this key may use", as_json(models, "All of them"), "401"),
         "/v1/models/{model}": get(
             "One model", as_json(ref("Model"), "The model"), "401", "404", parameters=[parameter("model", "path", text)]
         ),
         **admin_paths(),
-        "/livez": get("Does it run?", plain_text),
-        "/readyz": get("May it get requests?", plain_text),
-        "/metrics": get("For Prometheus: a viewer may read them where there are admin keys", plain_text, "401"),
+        "/livez": get("Whether the replica runs", plain_text),
+        "/readyz": get("Whether the replica may get requests", plain_text),
+        "/metrics": get("Metrics for Prometheus; with admin keys they need the role of a viewer", plain_text, "401"),
     }
     components |= {"Error": _ERROR, "MessageError": _MESSAGE_ERROR, "Attempt": _ATTEMPT, "Model": _MODEL}
     components["Force"] = FORCE

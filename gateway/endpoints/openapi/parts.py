@@ -1,17 +1,17 @@
-"""The parts of which the OpenAPI document is made."""
+"""The building blocks of the OpenAPI document."""
 
 from typing import Any
 
 FAULTS = {
     "400": "The request is wrong; the error names the field",
-    "401": "No or a wrong API key",
-    "402": "A budget has no room for what the request may cost; retry-after says when its period turns",
-    "403": "The key may not use this model or endpoint, or a page of another site calls",
+    "401": "The API key is missing or wrong",
+    "402": "A budget has no room for the cost of the request; retry-after gives the end of its period",
+    "403": "The key may not use this model or endpoint, or the request comes from a page of another site",
     "404": "The model does not exist, or none of its deployments has this endpoint",
     "408": "The body did not arrive in time",
-    "409": "Somebody else has it, or a replica refuses it",
+    "409": "Another tenant or request holds it, or a replica refuses it",
     "413": "The body is too large",
-    "422": "The provider found fault with the request",
+    "422": "The provider refused the request",
     "429": "A rate limit is reached, or too many wrong keys came from this address, see retry-after",
     "500": "A defect of the gateway",
     "502": "Every candidate was tried and failed",
@@ -30,7 +30,9 @@ def ref(name: str) -> dict[str, Any]:
 
 
 def refusals(error: str, *statuses: str) -> dict[str, Any]:
-    """What demands a key refuses pages of other sites and too many wrong keys as well."""
+    """Returns responses for these statuses, or all of them. An endpoint that needs a key also refuses pages of other
+    sites and too many wrong keys.
+    """
     guarded = dict.fromkeys([*statuses, "403", "429"] if "401" in statuses else statuses)
     return {status: as_json(ref(error), FAULTS[status]) for status in guarded or FAULTS}
 
@@ -46,7 +48,7 @@ def listing(name: str, *fields: str) -> dict[str, Any]:
 
 
 def streamed(schema: dict[str, Any] | None, description: str) -> dict[str, Any]:
-    """Also as server-sent events, or only so."""
+    """Returns a response as JSON or server-sent events; without a schema only as events."""
     content: dict[str, Any] = {"application/json": {"schema": schema}} if schema else {}
     content["text/event-stream"] = {"schema": EVENT}
     return {"description": description, "content": content}

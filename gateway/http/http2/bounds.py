@@ -1,4 +1,4 @@
-"""What an HTTP/2 client may use of one connection, as an `h2` connection that has announced it."""
+"""The limits of one HTTP/2 connection, and an `h2` connection that announces them."""
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -9,21 +9,21 @@ from hpack.exceptions import HPACKError
 
 from gateway.http.http2.frames import PREFACE
 
-STREAMS_MOST = 128  # at once, those whose calls are still being aborted after a reset included
+STREAMS_MOST = 128  # at once, including those whose calls are still being aborted after a reset
 HEAD_MOST = 65_536  # bytes of a header list, as on HTTP/1.1
-STREAM_WINDOW, WINDOW = 262_144, 1_048_576  # bytes of bodies that no application has read: of one stream, of all
-WAITING_MOST = 1_048_576  # bytes of all answers that wait for the client; one more piece may exceed it
+STREAM_WINDOW, WINDOW = 262_144, 1_048_576  # unread bytes of bodies: of one stream, of all
+WAITING_MOST = 1_048_576  # bytes of all responses that wait for the client; one more chunk may exceed it
 _WINDOW_AT_START = 65_535  # RFC 9113, section 6.9.2
 
 
 def announced() -> H2Connection:
-    """What it has to send comes first on the wire. The preface of the client is expected elsewhere."""
+    """Returns a connection whose pending bytes must be sent first. `Frames` checks the client's preface."""
     connection = H2Connection(H2Configuration(client_side=False, header_encoding=None))
     initial = {SettingCodes.MAX_HEADER_LIST_SIZE: HEAD_MOST, SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW}
     connection.local_settings = Settings(client=False, initial_values=initial)
     connection.initiate_connection()
-    # In a frame of its own, so that `h2` holds a client to it once it has acknowledged it. Until then streams beyond
-    # are refused one by one.
+    # In a frame of its own, so that `h2` enforces the limit once the client has acknowledged it. Until then streams
+    # beyond it are refused one by one.
     connection.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_MOST})
     connection.increment_flow_control_window(WINDOW - _WINDOW_AT_START)
     connection.receive_data(PREFACE)
@@ -31,7 +31,7 @@ def announced() -> H2Connection:
 
 
 def code_of(error: ProtocolError) -> ErrorCodes:
-    """For the GOAWAY: `h2` has the code of any violation for blocks that cannot be decompressed."""
+    """Returns the code for the GOAWAY: `h2` reports a generic one for header blocks that cannot be decompressed."""
     if error.error_code == ErrorCodes.PROTOCOL_ERROR and isinstance(error.__cause__, HPACKError):
         return ErrorCodes.COMPRESSION_ERROR
     return error.error_code

@@ -1,6 +1,6 @@
-"""HTTP/2 on one TLS connection, on `h2`, the library of hypercorn's own HTTP/2. That one keeps an answer in memory
-without a bound while its client's window is closed, blocks the whole connection when an application does not read a
-body, and ends in a traceback when data arrive for a stream that has been answered; docs/tls.md has the whole list.
+"""HTTP/2 on one TLS connection, on `h2`, the library under Hypercorn's own HTTP/2. Hypercorn's keeps a response in
+memory without a bound while its client's window is closed, blocks the whole connection when an application does not
+read a body, and ends in a traceback when data arrive for a stream that has been answered; docs/tls.md has the list.
 """
 
 import asyncio
@@ -16,21 +16,21 @@ from starlette.types import ASGIApp
 from gateway.http.asgi_cycle import address
 from gateway.http.client_clock import ClientClock, Timeouts
 from gateway.http.client_connections import ClientConnections
-from gateway.http.http2.answers import Answers
 from gateway.http.http2.bounds import STREAMS_MOST, announced, code_of
 from gateway.http.http2.frames import GOAWAY, Frame, Frames, Violation, goaway
 from gateway.http.http2.reading import Reading
 from gateway.http.http2.request import request_of
+from gateway.http.http2.responses import Responses
 from gateway.http.http2.stream import Header, Http2Stream
 from gateway.http.http2.timers import Timers
 
-FRAMES_AT_ONCE = 64  # before other connections have their turn
+FRAMES_AT_ONCE = 64  # before other connections get their turn
 
 _log = logging.getLogger("pllm.http2")
 
 
 class Http2(asyncio.Protocol):
-    """One client's connection after its handshake. ``is_leaving``: new requests belong to another replica."""
+    """One client's connection after its handshake. While ``is_leaving``, it ends after its current requests."""
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class Http2(asyncio.Protocol):
         self._last_id = self._unfinished = 0
         self._timers = Timers()
         self._clock = ClientClock(self._loop, timeouts)
-        self._answers = Answers(
+        self._responses = Responses(
             self._h2, self._frames, self._timers, timeouts.stall, self._flush, self._finish, self._reset
         )
-        self._is_surplus = self._is_lost = self._is_working = self._has_said_goodbye = False
+        self._is_surplus = self._is_lost = self._is_working = self._has_sent_goaway = False
         self.is_over = False  # no further request will be served
 
     # -- the connection ---------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ class Http2(asyncio.Protocol):
         self._timers.close()
         self._clock.taken()
         self._connections.closed(self)
-        self._answers.clear()
+        self._responses.clear()
         for stream in self._streams.values():
             stream.left()
         self._streams.clear()
@@ -84,24 +84,24 @@ class Http2(asyncio.Protocol):
             self._closed(self)
 
     def pause_writing(self) -> None:
-        self._reading.hold("full")  # each ping wants an answer, and there is no room for one
-        self._answers.is_full = True
+        self._reading.hold("full")  # each ping needs a response, and there is no room for one
+        self._responses.is_full = True
         self._clock.await_taking(self._transport)
 
     def resume_writing(self) -> None:
-        self._answers.is_full = False
+        self._responses.is_full = False
         self._clock.taken()
-        self._answers.write()
+        self._responses.write()
         self._reading.release("full")
 
     def end(self) -> None:
-        """Closes now when idle, otherwise after the answers in flight."""
+        """Closes now when idle, otherwise after the responses in flight."""
         self.is_over = True
-        self._say_goodbye()
+        self._send_goaway()
         self._became_idle()
 
     def cut_off(self) -> None:
-        """Now, whatever is in flight."""
+        """Aborts the connection and cancels its requests."""
         for stream in self._running:
             if stream.task is not None:
                 stream.task.cancel()
@@ -120,18 +120,18 @@ class Http2(asyncio.Protocol):
         self._transport.close()
         self._timers.begin("close", self._timeouts.stall, self._transport.abort)
 
-    def _say_goodbye(self, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
-        """Not through `h2`, which would send nothing of any answer afterwards."""
-        if not self._has_said_goodbye and not self._is_lost:
-            self._has_said_goodbye = True
+    def _send_goaway(self, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
+        """Sends GOAWAY, but not through `h2`, which would send no response after it."""
+        if not self._has_sent_goaway and not self._is_lost:
+            self._has_sent_goaway = True
             self._transport.write(goaway(self._last_id, code))
 
     def _fail(self, code: ErrorCodes) -> None:
-        """The client breaks the protocol, or floods: nothing on this connection makes sense any more."""
+        """Ends the connection of a client that violates the protocol or floods."""
         self.is_over = True
         self._flush()
-        self._say_goodbye(code)
-        self._answers.clear()
+        self._send_goaway(code)
+        self._responses.clear()
         for stream in self._streams.values():
             stream.left()
         self._streams.clear()
@@ -145,7 +145,7 @@ class Http2(asyncio.Protocol):
             self._work()
 
     def _work(self) -> None:
-        """Some of the frames that are here; the rest after other connections have had their turn."""
+        """Handles some of the complete frames; the rest after other connections have had their turn."""
         self._is_working, count = False, 0
         if self._transport.is_closing():
             return
@@ -166,7 +166,7 @@ class Http2(asyncio.Protocol):
 
     def _worked(self, *, has_more: bool) -> None:
         self._flush()
-        self._answers.write()
+        self._responses.write()
         self._watch_unfinished()
         if has_more:
             self._is_working = True
@@ -178,7 +178,7 @@ class Http2(asyncio.Protocol):
     def _take(self, frame: Frame) -> None:
         """Raises ProtocolError, Violation."""
         if frame.kind == GOAWAY and frame.stream_id == 0 and len(frame.data) >= 9 + 8:
-            self.is_over = True  # `h2` would drop the answers in flight, which the client still waits for
+            self.is_over = True  # `h2` would drop the responses in flight, which the client still expects
             self._became_idle()
             return
         for event in self._h2.receive_data(frame.data):
@@ -211,7 +211,7 @@ class Http2(asyncio.Protocol):
             self.end()
 
     def _check_body(self, stream: Http2Stream, size_before: int) -> None:
-        """A client that has begun a body sends the rest of it at a minimal rate, unless it may not."""
+        """Resets the stream of a client that sends its body below the least rate although its window is open."""
         if stream.id not in self._streams or stream.is_complete or stream.is_ended:
             return
         may_send = self._h2.remote_flow_control_window(stream.id) > 0
@@ -241,13 +241,13 @@ class Http2(asyncio.Protocol):
         self._flush()
 
     def write(self, stream: Http2Stream) -> None:
-        self._answers.add(stream)
+        self._responses.add(stream)
 
     def room(self, stream: Http2Stream) -> int:
-        return self._answers.room(stream)
+        return self._responses.room(stream)
 
     async def wait_for_room(self, stream: Http2Stream) -> int:
-        return await self._answers.wait_for_room(stream)
+        return await self._responses.wait_for_room(stream)
 
     def consumed(self, stream: Http2Stream, size: int) -> None:
         if self._is_lost or stream.is_gone:
@@ -265,7 +265,7 @@ class Http2(asyncio.Protocol):
             self._became_idle()
 
     def _finish(self, stream: Http2Stream) -> None:
-        """Closes a stream whose answer is written. One whose request is not complete discards the rest for a while."""
+        """Closes a stream whose response is written. The rest of an incomplete request is discarded for a while."""
         if not stream.is_written:
             return
         stream.discard()
@@ -281,8 +281,8 @@ class Http2(asyncio.Protocol):
             self._flush()
 
     def _drop(self, stream: Http2Stream) -> None:
-        """Its application hears that the client has left, which aborts the provider's call."""
-        self._answers.drop(stream)
+        """Removes a stream. Its application receives a disconnect, which aborts the provider's call."""
+        self._responses.drop(stream)
         stream.discard()
         stream.left()
         self._forget(stream)

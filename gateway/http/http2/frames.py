@@ -1,5 +1,5 @@
-"""Cuts what an HTTP/2 client sends into frames, and bounds what it may send, before `h2` sees it: `h2` buffers a frame
-of 16 MiB before it refuses it, and neither counts frames that carry nothing nor serves streams after a GOAWAY.
+"""Cuts the bytes of an HTTP/2 client into frames and bounds them before `h2` sees them: `h2` buffers a frame of 16 MiB
+before it refuses it, does not count frames that carry no data, and serves no stream after a GOAWAY.
 """
 
 import time
@@ -14,8 +14,8 @@ DATA, HEADERS, SETTINGS, GOAWAY, CONTINUATION = 0x0, 0x1, 0x4, 0x7, 0x9
 _END_STREAM, _ACK, _END_HEADERS = 0x1, 0x1, 0x4
 _HEAD = 9
 TINY = 64  # bytes of a DATA frame that costs more to parse than it carries
-CREDIT_MOST, CREDIT_PER_S = 1_000.0, 100.0  # frames that carry nothing: pings, resets, settings, updates of windows
-CREDIT_PER_SENT = 4.0  # a client may answer each frame of ours with updates of both windows, and measure with a ping
+CREDIT_MOST, CREDIT_PER_S = 1_000.0, 100.0  # frames without data: pings, resets, settings, window updates
+CREDIT_PER_SENT = 4.0  # a client may follow each frame of ours with updates of both windows, and a ping to measure
 
 
 def goaway(last_stream_id: int, code: ErrorCodes) -> bytes:
@@ -24,6 +24,8 @@ def goaway(last_stream_id: int, code: ErrorCodes) -> bytes:
 
 
 class Frame(msgspec.Struct, frozen=True):
+    """One complete frame."""
+
     kind: int
     stream_id: int
     data: bytes  # with its head
@@ -38,7 +40,7 @@ class Violation(Exception):
 
 
 class Frames:
-    """What has been received and not yet been taken, and the credit of its sender."""
+    """The received bytes that are not handled yet, and the credit of their sender."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -54,18 +56,16 @@ class Frames:
 
     @property
     def unfinished(self) -> int:
-        """The number of the preface, the block of headers or the frame other than DATA that is not complete; 0 without
-        one.
-        """
+        """Returns the number of the incomplete preface, header block or frame other than DATA, else 0."""
         is_partial = len(self._buffer) > 0 and (len(self._buffer) < _HEAD or self._buffer[3] != DATA)
         return self._number if self._is_block_open or not self._is_begun or is_partial else 0
 
     def sent(self) -> None:
-        """A frame with a part of an answer."""
+        """Credits the client for a frame with a part of a response."""
         self._credit = min(CREDIT_MOST, self._credit + CREDIT_PER_SENT)
 
     def complete(self, most: int) -> Iterator[Frame]:
-        """At most that many complete frames. Raises Violation."""
+        """Yields at most ``most`` complete frames. Raises Violation."""
         if not self._has_preface:
             self._read_preface()
         while most and self._has_preface and len(self._buffer) >= _HEAD:
@@ -99,13 +99,13 @@ class Frames:
         if kind in (HEADERS, CONTINUATION):
             self._is_block_open = not flags & _END_HEADERS
             if kind == HEADERS:
-                return  # a request that is refused is charged when it is
+                return  # a refused request is charged when it is refused
         elif kind == DATA and (length > TINY or flags & _END_STREAM):
             return
         self.charge()
 
     def charge(self) -> None:
-        """For a frame that carries nothing. Raises Violation."""
+        """Takes credit for a frame without data. Raises Violation when none is left."""
         now = self._now()
         self._credit = min(CREDIT_MOST, self._credit + (now - self._counted_s) * CREDIT_PER_S) - 1
         self._counted_s = now

@@ -1,9 +1,11 @@
-"""Whether a connection reads: not while anything holds it."""
+"""Pauses and resumes the reading of a connection: it reads only while no holder has paused it."""
 
 import asyncio
 
 
 class Reading:
+    """The reading of one transport and its holders, by name."""
+
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._holders: set[str] = set()

@@ -1,4 +1,4 @@
-"""What an HTTP/2 request is in ASGI's terms, and the answers to those that no application gets."""
+"""Turns an HTTP/2 request into an ASGI scope, and answers the requests that the application does not get."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -13,8 +13,8 @@ from gateway.http.surplus_calls import surplus_calls
 def request_of(
     fields: list[Header], client: Address, server: Address, is_surplus: bool
 ) -> tuple[Scope, bool, ASGIApp | None]:
-    """Takes fields that `h2` has validated. Returns the scope, whether the client waits for 100 Continue and, where the
-    request is refused, the application that does so. ``is_surplus``: its connection is one too many.
+    """Takes fields that `h2` has validated. Returns the scope, whether the client waits for `100 Continue` and, for a
+    refused request, the application that refuses it. ``is_surplus``: the connection is beyond a bound.
     """
     pseudo = {name: value for name, value in fields if name.startswith(b":")}
     headers = [(name, value) for name, value in fields if not name.startswith(b":")]
@@ -35,7 +35,7 @@ def request_of(
 
 
 def _answering(status: int, text: bytes, retry_after: bytes = b"") -> ASGIApp:
-    """``text``: of HTTP/1.1, whose body is the answer."""
+    """Returns an application that sends the body of ``text``, an HTTP/1.1 response."""
     body = text.partition(b"\r\n\r\n")[2]
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), NO_STORE]
     if retry_after:

@@ -1,5 +1,5 @@
-"""Room for the answers of one HTTP/2 connection: while their waiting bytes reach the bound, further ones wait with
-their applications, in turn. A stream that its client takes bytes of need not wait.
+"""Bounds the memory that the responses of one HTTP/2 connection take: once their unwritten bytes reach the bound,
+further applications wait in turn. A stream whose client reads does not wait.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from gateway.http.http2.stream import OUT_MOST, Http2Stream
 
 
 class Room:
-    """``waiting``: bytes of all answers that wait for the client; ``window``: how many of a stream it takes now."""
+    """``waiting`` returns the unwritten bytes of all responses, ``window`` those that a stream may send now."""
 
     def __init__(self, waiting: Callable[[], int], window: Callable[[Http2Stream], int]) -> None:
         self._waiting = waiting
@@ -26,7 +26,7 @@ class Room:
         return min(self._window(stream), OUT_MOST)
 
     async def wait(self, stream: Http2Stream) -> int:
-        """Returns how many bytes the stream may append; 0 when it is dropped meanwhile."""
+        """Returns how many bytes the stream may append; 0 if it was dropped while it waited."""
         self._queue[stream] = self._loop.create_future()
         try:
             while True:
@@ -41,7 +41,7 @@ class Room:
             self.wake()
 
     def wake(self) -> None:
-        """Those that may go on: the next one if there is room, and each whose client takes something."""
+        """Wakes the next stream if there is room, and every stream whose client reads."""
         if not self._queue:
             return
         has_room = self._waiting() < WAITING_MOST
@@ -51,7 +51,7 @@ class Room:
             has_room = False
 
     def drop(self, stream: Http2Stream) -> None:
-        """Ends its wait: it is gone in a moment, and has no window any more."""
+        """Ends the wait of a stream that is about to be removed."""
         if stream in self._queue and not self._queue[stream].done():
             self._queue[stream].set_result(None)
 

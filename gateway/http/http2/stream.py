@@ -1,4 +1,4 @@
-"""One request and its answer on an HTTP/2 connection, as ASGI sees them."""
+"""One HTTP/2 request and its response as ASGI messages."""
 
 import asyncio
 import logging
@@ -12,9 +12,9 @@ from gateway.http.http_text import date_line
 
 Header = tuple[bytes, bytes]
 
-OUT_MOST = 65_536  # bytes of an answer that wait for its client's window
+OUT_MOST = 65_536  # bytes of a response that wait for the client's window
 _BODILESS = frozenset({204, 205, 304})
-_NO_ANSWER: Message = {"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0"), NO_STORE]}
+_NO_RESPONSE: Message = {"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0"), NO_STORE]}
 
 _log = logging.getLogger("pllm.asgi")
 
@@ -23,29 +23,26 @@ class Wire(Protocol):
     """The connection as a stream uses it."""
 
     def begin(self, stream: "Http2Stream", status: int, headers: list[Header]) -> None:
-        """Writes the head of an answer, or of an interim one."""
+        """Writes the head of a response, or of an interim one."""
 
     def write(self, stream: "Http2Stream") -> None:
-        """Writes of ``stream.out`` what its client takes, now and later."""
+        """Writes ``stream.out`` as the client takes it, now and later."""
 
     def room(self, stream: "Http2Stream") -> int:
         """Returns how many bytes ``stream.out`` may take now."""
 
     async def wait_for_room(self, stream: "Http2Stream") -> int:
-        """Returns how many bytes ``stream.out`` may take; 0 when the stream is gone."""
+        """Returns how many bytes ``stream.out`` may take; 0 if the stream is gone."""
 
     def consumed(self, stream: "Http2Stream", size: int) -> None:
-        """The client may send as many bytes more."""
+        """Lets the client send ``size`` more bytes."""
 
     def finished(self, stream: "Http2Stream") -> None:
-        """The application has ended."""
+        """Notes that the application has returned."""
 
 
 class Http2Stream:
-    """``out``: bytes of the answer that are not written yet; ``is_ended``: none will follow; ``is_written``: nor is any
-    left; ``is_complete``: the whole request is here; ``is_gone``: the client has reset the stream, or left;
-    ``size``: of its body so far, of which ``unread`` waits for the application.
-    """
+    """One request, filled while its frames arrive, and its response."""
 
     def __init__(self, wire: Wire, stream_id: int, scope: Scope, *, awaits_go: bool) -> None:
         self.id = stream_id
@@ -53,16 +50,20 @@ class Http2Stream:
         self._scope = scope
         self._awaits_go = awaits_go
         self._body: list[bytes] = []
-        self.size = self.unread = 0  # bytes of flow control, padding included
+        self.size = 0  # of the body so far, in bytes of flow control, padding included
+        self.unread = 0  # bytes of it that the application has not read
         self._is_body_read = False
         self._arrived: asyncio.Future[None] | None = None
         self._written: asyncio.Future[None] | None = None
         self._head: tuple[int, list[Header]] | None = None  # until the first part of the body goes out with it
         self._is_bodiless = scope["method"] == "HEAD"
         self._is_begun = False
-        self.out = bytearray()
-        self.progress_s = 0.0
-        self.is_complete = self.is_ended = self.is_written = self.is_gone = False
+        self.out = bytearray()  # bytes of the response that are not written yet
+        self.progress_s = 0.0  # when the client last took bytes, by the loop's clock
+        self.is_complete = False  # the whole request has arrived
+        self.is_ended = False  # no bytes will follow ``out``
+        self.is_written = False  # and all of ``out`` is written
+        self.is_gone = False  # the client has reset the stream, or left
         self.task: asyncio.Task[None] | None = None
 
     def begin(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
@@ -75,7 +76,7 @@ class Http2Stream:
             _log.exception("defect in the application")
         finally:
             if not self.is_ended and not self.is_gone and not self._is_begun:
-                self._begin_answer(_NO_ANSWER)
+                self._begin_response(_NO_RESPONSE)
                 self._write_head()
                 self._end()
             self._wire.finished(self)
@@ -83,7 +84,7 @@ class Http2Stream:
     # -- the request ------------------------------------------------------------------------------------------
 
     def take(self, data: bytes, size: int) -> None:
-        """``size``: what it takes of the windows."""
+        """Adds bytes of the body. ``size``: what they take of the windows, padding included."""
         if self.is_ended:
             self._wire.consumed(self, size)
             return
@@ -97,7 +98,7 @@ class Http2Stream:
         self._wake(self._arrived)
 
     def left(self) -> None:
-        """The client has reset the stream or left."""
+        """Notes that the client has reset the stream or left."""
         self.is_gone = True
         self.out.clear()
         self._wake(self._arrived)
@@ -127,7 +128,7 @@ class Http2Stream:
         return {"type": "http.request", "body": body, "more_body": not self.is_complete}
 
     def discard(self) -> None:
-        """What is unread."""
+        """Discards the unread bytes of the body."""
         size, self.unread = self.unread, 0
         self._body.clear()
         if size:
@@ -139,10 +140,10 @@ class Http2Stream:
         if self.is_gone or self.is_ended:
             return
         if message["type"] == "http.response.start" and not self._is_begun:
-            self._begin_answer(message)
+            self._begin_response(message)
             return
         if message["type"] != "http.response.body" or not self._is_begun:
-            raise RuntimeError(f"an answer that does not go on with {message['type']}")
+            raise RuntimeError(f"unexpected ASGI message {message['type']}")
         self._write_head()
         if not await self._append(b"" if self._is_bodiless else message.get("body", b"")):
             return
@@ -154,8 +155,8 @@ class Http2Stream:
         await self._wait_until_written(0 if is_last else OUT_MOST)
 
     async def _append(self, body: bytes) -> bool:
-        """To ``out``, piece by piece as the connection has room. The last piece is not written yet. Returns whether
-        the client is still there.
+        """Adds the body to ``out`` in chunks, as the connection has room. The last chunk is not written yet. Returns
+        whether the client is still there.
         """
         rest = memoryview(body)
         while rest and not self.is_gone:
@@ -170,17 +171,17 @@ class Http2Stream:
         return not self.is_gone
 
     async def _wait_until_written(self, most: int) -> None:
-        """All but ``most`` bytes."""
+        """Returns once at most ``most`` bytes of ``out`` are left."""
         while len(self.out) > most:
             self._written = asyncio.get_running_loop().create_future()
             await self._written
 
     def written(self) -> None:
-        """A part of ``out``."""
+        """Notes that a part of ``out`` has been written."""
         self._wake(self._written)
 
-    def _begin_answer(self, start: Message) -> None:
-        """Raises ValueError for a header that would end the head elsewhere."""
+    def _begin_response(self, start: Message) -> None:
+        """Raises ValueError for a header with a line break."""
         status, headers = start["status"], list[Header](start.get("headers", []))
         if any(b"\r" in value or b"\n" in value for _, value in headers):
             raise ValueError("line break in a response header")

@@ -1,10 +1,12 @@
-"""Timers by name: each is begun anew, or stopped, without keeping its handle."""
+"""Timers by name: starts, restarts and stops them, so that their owner keeps no handles."""
 
 import asyncio
 from collections.abc import Callable, Hashable
 
 
 class Timers:
+    """The timers of one connection."""
+
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._handles: dict[Hashable, asyncio.TimerHandle] = {}
@@ -24,7 +26,7 @@ class Timers:
             handle.cancel()
 
     def close(self) -> None:
-        """No timer begins from now on."""
+        """Stops all timers; none can begin afterwards."""
         self._is_closed = True
         for handle in self._handles.values():
             handle.cancel()

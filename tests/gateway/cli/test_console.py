@@ -157,7 +157,7 @@ def test_top_ends_and_gives_the_terminal_back(replica: ReplicaProcess, end: str)
         assert top.settings() == top.before
 
 
-def test_top_goes_on_when_its_gateway_comes_back(console_cluster: Cluster, replica: ReplicaProcess) -> None:
+def test_top_continues_when_its_gateway_returns(console_cluster: Cluster, replica: ReplicaProcess) -> None:
     with terminal("top", "--url", replica.url) as top:
         top.wait_for("live")
         replica.signal(signal.SIGSTOP)
@@ -174,7 +174,7 @@ def test_top_goes_on_when_its_gateway_comes_back(console_cluster: Cluster, repli
 
 
 @pytest.mark.parametrize("what", [["top"], ["events"], ["events", "--follow"]])
-def test_wrong_key_is_told_with_where_it_is_from(replica: ReplicaProcess, what: list[str]) -> None:
+def test_wrong_key_is_reported_with_its_source(replica: ReplicaProcess, what: list[str]) -> None:
     done = pllm(*what, "--url", replica.url, key="wrong")
 
     assert (done.returncode, done.stdout) == (1, "")
@@ -184,7 +184,7 @@ def test_wrong_key_is_told_with_where_it_is_from(replica: ReplicaProcess, what: 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "nonsense", "http://[broken"])
 @pytest.mark.parametrize("what", ["top", "events"])
-def test_gateway_that_is_not_there_is_told(what: str, url: str) -> None:
+def test_missing_gateway_is_reported(what: str, url: str) -> None:
     done = pllm(what, "--url", url)
 
     assert (done.returncode, done.stdout) == (1, "")
@@ -233,7 +233,7 @@ def reload(replica: ReplicaProcess) -> tuple[int, list[str]]:
     return done.returncode, done.stdout.splitlines()
 
 
-def test_reload_tells_what_changed_or_who_refuses_why(replica: ReplicaProcess) -> None:
+def test_reload_reports_changes_or_the_reasons_of_a_refusal(replica: ReplicaProcess) -> None:
     before = replica.config.read_text()
     try:
         replica.config.write_text(before + "\nserver: {max_body: 5MiB}\n")

@@ -46,11 +46,11 @@ def test_kill_of_the_demo_leaves_no_process(demo: Demo) -> None:
     wait_until(lambda: not [pid for pid in children if is_running(pid)])
 
 
-def test_death_of_a_child_is_said_and_the_rest_serves_on(demo: Demo) -> None:
+def test_death_of_a_child_is_reported_and_the_rest_continues(demo: Demo) -> None:
     children = demo.children()
     os.kill(children[-1], signal.SIGKILL)
     assert demo.process.stdout is not None
     said = next(line for line in demo.process.stdout if line.strip())
 
-    assert said == "replica-8081 has ended; the rest of the cluster serves on.\n"
+    assert said == "replica-8081 has ended; the rest of the cluster continues.\n"
     assert ask(REPLICAS[0], request_bytes("GET", "/readyz")).status == 200

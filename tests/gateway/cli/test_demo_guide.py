@@ -1,16 +1,15 @@
-"""What the demo shows and what its guide tells a reader to type."""
+"""The guide of the demo: its commands work as they stand."""
 
 import contextlib
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.demo import REPLICAS, Demo, running_demo
+from tests.support.demo import REPLICAS, Demo, free_port_pair, running_demo
 from tests.support.wire import Address, Answer, ask, chat_bytes, request_bytes
 
 
@@ -42,7 +41,7 @@ def test_replicas_show_one_state(demo: Demo) -> None:
     assert stats[0]["load_balancer"].keys() == stats[1]["load_balancer"].keys() == {"gpt-4", "claude-3-opus"}
 
 
-def test_commands_that_look_into_the_state_work_as_the_guide_gives_them(demo: Demo) -> None:
+def test_commands_that_read_the_state_work_as_the_guide_gives_them(demo: Demo) -> None:
     commands = re.findall(r"^  \S+ -m gateway (state .+)$", demo.guide, re.MULTILINE)
 
     assert len(commands) == 3
@@ -52,7 +51,7 @@ def test_commands_that_look_into_the_state_work_as_the_guide_gives_them(demo: De
 
 
 @pytest.mark.parametrize(("flags", "port"), [((), 8080), (("--port", "8079"), 8080), (("--port", "8081"), 8081)])
-def test_second_demo_is_told_which_port_is_taken(demo: Demo, flags: tuple[str, ...], port: int) -> None:
+def test_second_demo_names_the_port_in_use(demo: Demo, flags: tuple[str, ...], port: int) -> None:
     command = [sys.executable, "-m", "gateway", "demo", *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
 
@@ -60,7 +59,7 @@ def test_second_demo_is_told_which_port_is_taken(demo: Demo, flags: tuple[str, .
     assert done.stderr == f"Port {port} is in use. Stop the other process or pass --port.\n"
 
 
-def test_demo_on_another_port_listens_there_and_its_guide_says_so() -> None:
+def test_demo_on_another_port_listens_there_and_its_guide_shows_it() -> None:
     port = free_port_pair()
     with contextlib.closing(Demo("--port", str(port))) as other:
         other.read_guide()
@@ -79,14 +78,3 @@ def test_port_that_has_no_next_is_refused(port: str) -> None:
 
     assert done.returncode == 2
     assert "expected a number from 1 to 65534" in done.stderr
-
-
-def free_port_pair() -> int:
-    """Returns the first of two neighbouring ports that nothing listens on."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                second.bind(("127.0.0.1", port + 1))
-                return port

@@ -1,4 +1,4 @@
-"""What `pllm check --probe` says of providers that answer, refuse or are not there; every one of them over the wire."""
+"""`pllm check --probe` over the wire: providers that answer, refuse or are not there."""
 
 import contextlib
 import json
@@ -124,7 +124,7 @@ def verdict(url: str, model: str = "gpt-4", **fields: str) -> Verdict:
         ((599, b""), (200, ANSWER), True, "ok, gpt-4 answers; list of models: 599"),
     ],
 )
-def test_answer_is_said_in_words(listed: tuple[int, Any], called: Any, is_ok: bool, words: str) -> None:
+def test_response_is_described_in_words(listed: tuple[int, Any], called: Any, is_ok: bool, words: str) -> None:
     with provider(**{LIST: listed} | ({CHAT: called} if called else {})) as server:
         found = verdict(server.url)
 
@@ -136,8 +136,8 @@ def test_answer_is_said_in_words(listed: tuple[int, Any], called: Any, is_ok: bo
     ("answer", "words"),
     [
         (b"<html>Sign in</html>", "the answer is an HTML page (is base_url right?)"),
-        (b"ok", "the answer's body is no reply of /chat/completions"),
-        ({}, "the answer's body is no reply of /chat/completions"),
+        (b"ok", "the response body is not a reply of /chat/completions"),
+        ({}, "the response body is not a reply of /chat/completions"),
         ({"error": {"message": "no money", "code": 402}}, "error 402 within a 200: no money"),
         ({"choices": [{"error": {"message": "gone", "code": 502}}]}, "error 502 within a 200: gone"),
         ({"message": "no such route"}, "error 500 within a 200: no such route"),
@@ -185,7 +185,7 @@ def test_call_is_of_one_token_with_the_key() -> None:
     assert json.loads(body) == {"model": "gpt-4", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]}
 
 
-def test_embedding_model_is_asked_for_an_embedding() -> None:
+def test_embedding_model_is_called_for_an_embedding() -> None:
     with provider(**{"POST /v1/embeddings": (200, {"data": []})}) as server:
         found = verdict(server.url, "text-embedding-3-small")
 
@@ -194,7 +194,7 @@ def test_embedding_model_is_asked_for_an_embedding() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", "/v1"])
-def test_anthropic_is_asked_in_its_own_dialect_with_and_without_a_version(suffix: str) -> None:
+def test_anthropic_is_called_in_its_own_dialect_with_and_without_a_version(suffix: str) -> None:
     listing = "GET /v1/models?limit=1000"
     with provider(**{listing: (200, models("claude-a")), "POST /v1/messages": (200, {"content": []})}) as server:
         address = server.url.removesuffix("/v1") + suffix
@@ -208,7 +208,7 @@ def test_anthropic_is_asked_in_its_own_dialect_with_and_without_a_version(suffix
     assert {headers["x-api-key"] for _, headers, _ in server.requests} == {KEY}
 
 
-def test_azure_is_asked_for_its_deployment_at_once() -> None:
+def test_azure_deployment_is_called_at_once() -> None:
     call = "POST /openai/deployments/my%20gpt/chat/completions?api-version=2024-10-21"
     with provider(**{call: (200, ANSWER)}) as server:
         address = server.url.removesuffix("/v1")
@@ -219,7 +219,7 @@ def test_azure_is_asked_for_its_deployment_at_once() -> None:
     assert server.requests[0][1]["api-key"] == KEY
 
 
-def test_list_is_asked_for_once_for_all_deployments_of_one_key_and_verdicts_keep_their_order() -> None:
+def test_list_is_requested_once_for_all_deployments_of_one_key_and_verdicts_keep_their_order() -> None:
     with provider(**{LIST: (200, models("a", "b"))}) as server, socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         here, away = {"base_url": server.url}, {"base_url": f"http://127.0.0.1:{unused.getsockname()[1]}/v1"}
@@ -236,7 +236,7 @@ def test_list_is_asked_for_once_for_all_deployments_of_one_key_and_verdicts_keep
     assert server.asked == [LIST, LIST]
 
 
-def test_silent_providers_are_given_up_at_once() -> None:
+def test_silent_providers_time_out_together() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         addresses = [f"http://127.0.0.1:{silent.getsockname()[1]}/v1{number}" for number in range(10)]
         settings = parse(text(*((f"{n}", "a", {"base_url": url}) for n, url in enumerate(addresses))), {})
@@ -271,7 +271,7 @@ def run(config: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def test_deployment_that_is_disabled_is_not_asked() -> None:
+def test_disabled_deployment_is_not_queried() -> None:
     with provider() as server:
         given = {"base_url": server.url, "api_key": KEY}
         entries = [

@@ -34,7 +34,7 @@ def test_deployments_stand_in_columns_under_their_model() -> None:
     ]
 
 
-def test_what_is_shed_and_what_is_wrong_is_said() -> None:
+def test_shedding_and_problems_are_shown() -> None:
     view = ClusterView(
         requests=200, failures=3, active=7, healthy_ratio=0.25, shed_reasons=("healthy_ratio",), problem="x"
     )
@@ -46,7 +46,7 @@ def test_what_is_shed_and_what_is_wrong_is_said() -> None:
     ]
 
 
-def test_errors_of_the_last_minutes_are_told_the_newest_first() -> None:
+def test_errors_of_the_last_minutes_are_shown_newest_first() -> None:
     rows = (
         DeploymentSnapshot(id="old", last_error="long ago", last_error_at_ms=1_000_000 - 300_001),
         DeploymentSnapshot(id="a", last_error="connection refused", last_error_at_ms=1_000_000 - 300_000),
@@ -66,7 +66,7 @@ def test_without_errors_there_is_no_table_of_them() -> None:
     assert not [text for text in texts(ClusterView(deployments=(DeploymentSnapshot(id="a"),))) if "LAST ERROR" in text]
 
 
-def test_deployment_without_an_endpoint_says_so_whatever_its_breaker() -> None:
+def test_missing_endpoint_is_shown_whatever_the_breaker() -> None:
     lacking = DeploymentSnapshot(id="a", unsupported=("embeddings", "responses"))
     opened = DeploymentSnapshot(id="a", state="open", open_reason="slow_rate", unsupported=("chat",))
 
@@ -74,13 +74,13 @@ def test_deployment_without_an_endpoint_says_so_whatever_its_breaker() -> None:
     assert reason_of(opened) == "slow_rate, no endpoint for chat"
 
 
-def test_event_of_a_breaker_tells_what_opened_it() -> None:
+def test_event_of_a_breaker_shows_what_opened_it() -> None:
     line = event_line(Event("1-0", "a", "closed", "open", "consecutive_failures", 1, 1, 0, "name not found\n\x1b[2J"))
 
     assert line.endswith("a  closed > open  consecutive_failures: name not found??[2J")
 
 
-def test_newest_events_come_first_and_no_more_than_asked_for() -> None:
+def test_newest_events_come_first_and_no_more_than_requested() -> None:
     events = tuple(Event(id=f"{n}-0", subject=f"d{n}") for n in (9, 10, 11))
     shown = [line.text for line in cluster(ClusterView(events=events), 2)][-2:]
 
@@ -121,7 +121,7 @@ def test_replica_whose_file_is_not_in_force_stands_out() -> None:
     assert ("serving, behind" in line.text, line.colour) == (True, "31")
 
 
-def test_reason_says_how_long_it_lasts() -> None:
+def test_reason_shows_how_long_it_lasts() -> None:
     assert reason_of(DeploymentSnapshot(id="a", state="forced_open", open_reason="open by ann", wait_ms=60_000)) == (
         "open by ann, for 60s more"
     )
@@ -135,13 +135,13 @@ def test_bars_are_as_long_as_they_are_heavy() -> None:
     assert histogram([]) == []
 
 
-def test_configuration_is_told_in_a_word() -> None:
+def test_configuration_is_shown_in_a_word() -> None:
     assert event_line(Event(id="1-0", subject="a", before="0", to="17", reason="configured", at_ms=0)).endswith(
         "a  configured"
     )
 
 
-def test_time_that_is_none_is_not_shown() -> None:
+def test_invalid_time_is_not_shown() -> None:
     assert moment(1e30) == "?"
 
 

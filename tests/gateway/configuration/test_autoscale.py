@@ -1,4 +1,4 @@
-"""router.autoscale: defaults, what is refused with which path, and what of it the store is told."""
+"""router.autoscale: defaults, problems with their paths, and the policy in the store."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def read(router: str) -> Settings:
 
 
 @pytest.mark.parametrize("router", ["{}", "{autoscale: null}"])
-def test_without_the_section_the_store_is_asked_nothing(router: str) -> None:
+def test_without_the_section_the_store_gets_no_policy(router: str) -> None:
     assert configuration(read(router)).autoscale is None
 
 

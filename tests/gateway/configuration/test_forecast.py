@@ -1,4 +1,4 @@
-"""What the forecast's settings take, and how they refuse the rest."""
+"""The values that the settings of the forecast accept, and how they refuse others."""
 
 import pytest
 

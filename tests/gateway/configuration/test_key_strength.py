@@ -1,4 +1,4 @@
-"""Which keys may be found by the network, and what is said of the others; never the key itself."""
+"""Keys that may be exposed to the network, and the problems of the others, which never show the key."""
 
 from pathlib import Path
 

@@ -47,7 +47,7 @@ class TestModels:
 
         assert [entry.enabled for entry in parse(text, {}).model_list] == [False, True]
 
-    def test_more_deployments_than_a_heartbeat_can_look_at_are_refused(self) -> None:
+    def test_more_deployments_than_a_heartbeat_can_read_are_refused(self) -> None:
         entries = [f"- {{id: d{number}, model_name: m{number}}}\n" for number in range(301)]
         most = parse("model_list:\n" + "".join(entries[:300]), {})
 
@@ -69,8 +69,8 @@ class TestChains:
             ("{m: [m]}", "m[0]: the chain loops: it leads from m to itself"),
             ("{m: [gpt-4, m]}", "m[1]: the chain loops: it leads from m to itself"),
             ("{m: [gpt-4, n, gpt-4]}", "m[2]: the chain loops: gpt-4 is in it already"),
-            ("{m: [x]}", "m[0]: x is an alias, a model is wanted here"),
-            ("{x: [m]}", "x: x is an alias, a model is wanted here"),
+            ("{m: [x]}", "m[0]: x is an alias, expected a model"),
+            ("{x: [m]}", "x: x is an alias, expected a model"),
         ],
     )
     def test_chain_that_loops_or_leads_nowhere_is_refused(self, fallbacks: str, problem: str) -> None:
@@ -106,7 +106,7 @@ class TestAliases:
         [
             ("{m: n}", "m: the alias hides the model of the same name"),
             ("{fast: z}", "fast: no deployment serves the model z"),
-            ("{fast: quick, quick: m}", "fast: quick is an alias, a model is wanted here"),
+            ("{fast: quick, quick: m}", "fast: quick is an alias, expected a model"),
         ],
     )
     def test_alias_that_hides_a_model_or_points_nowhere_is_refused(self, aliases: str, problem: str) -> None:
@@ -153,7 +153,7 @@ class TestAddresses:
     @pytest.mark.parametrize(
         "base_url", ["https://host/v1", "https://messages/v1", "https://host/my-completions", "https://host/models/v1"]
     )
-    def test_address_that_only_looks_alike_is_taken(self, base_url: str) -> None:
+    def test_address_that_is_only_similar_is_accepted(self, base_url: str) -> None:
         text = f"model_list: [{{id: d, model_name: m, provider: {{base_url: '{base_url}'}}}}]"
 
         assert parse(text, {}).model_list[0].provider.base_url == base_url

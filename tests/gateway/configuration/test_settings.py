@@ -431,7 +431,7 @@ class TestUnknownAndMistyped:
 
     @pytest.mark.parametrize("limit", ["rpm", "tpm", "max_parallel"])
     @pytest.mark.parametrize("value", [-1, 0, 10**10])
-    def test_limit_out_of_range_is_told_the_range(self, limit: str, value: int) -> None:
+    def test_limit_out_of_range_names_the_range(self, limit: str, value: int) -> None:
         text = f"auth: {{keys: [{{name: a, key: k, {limit}: {value}}}]}}\nmodel_list: [{{id: m-1, model_name: m}}]"
 
         assert problems_of(text) == [f"auth.keys[0].{limit}: expected a whole number from 1 to 1000000000"]
@@ -530,7 +530,7 @@ class TestKeys:
         assert parse(f"auth: {{admin: local, {keys}}}\n{ONE_MODEL}", {}).auth.admin == "local"
         assert self.auth_problems(f"{{admin: yes, {keys}}}") == ["auth.admin: expected one of local"]
         assert self.auth_problems(f"{{admin: local, admin_key: adm, {keys}}}") == [
-            "auth.admin: not with an admin key: callers on this machine use the key as well"
+            "auth.admin: cannot be combined with an admin key: callers on this machine use the key as well"
         ]
 
     def test_admin_keys_have_a_name_a_key_and_a_role(self) -> None:
@@ -565,11 +565,11 @@ class TestKeys:
             ),
             (
                 "{admin: local, admin_keys: [{name: a, key: k, role: viewer}]}",
-                "auth.admin: not with an admin key: callers on this machine use the key as well",
+                "auth.admin: cannot be combined with an admin key: callers on this machine use the key as well",
             ),
         ],
     )
-    def test_admin_keys_that_cannot_be_told_apart_are_refused(self, auth: str, problem: str) -> None:
+    def test_ambiguous_admin_keys_are_refused(self, auth: str, problem: str) -> None:
         assert self.auth_problems(auth) == [problem]
 
     def test_secrets_that_sign_are_those_of_admins_and_the_signing_keys_first(self) -> None:
@@ -748,7 +748,7 @@ class TestRegion:
             ("{region: [eu]}", {}, "server.region: expected 1 to 64 letters"),
         ],
     )
-    def test_region_that_nobody_serves_or_that_is_no_name_is_refused(
+    def test_region_without_a_deployment_or_of_an_invalid_name_is_refused(
         self, server: str, environment: dict[str, str], problem: str
     ) -> None:
         (found,) = problems_of(f"server: {server}\nmodel_list:\n  {self.HOME}\n", environment)
@@ -776,7 +776,7 @@ class TestCapacityLeases:
     def test_forecast_is_refused_with_permits_in_blocks(self) -> None:
         """Permits that wait in a replica would look like calls, and calls as if they took many times longer."""
         (problem,) = router_problems("{forecast: {enabled: true}, capacity_leases: {block: 20}}")
-        assert problem.startswith("router.forecast.enabled: not with router.capacity_leases")
+        assert problem.startswith("router.forecast.enabled: cannot be combined with router.capacity_leases")
         for fine in ("forecast: {enabled: true}", "forecast: {enabled: false}, capacity_leases: {block: 20}"):
             with_router(f"{{{fine}}}")
 

@@ -1,4 +1,4 @@
-"""What `pllm check` says of a configuration that is valid and may still not be meant."""
+"""The warnings of `pllm check` about configurations that are valid but may not be intended."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_plain_configuration_has_nothing_to_warn_of() -> None:
 def test_local_administration_is_warned_of() -> None:
     [warning] = warned("auth: {admin: local, keys: [{name: t, key: sk-4f9d1c7ae2b05863}]}")
 
-    assert warning.startswith("auth.admin: every program on this machine administers without a key")
+    assert warning.startswith("auth.admin: every program on this machine can administer without a key")
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,6 @@ def test_local_administration_is_warned_of() -> None:
 )
 def test_fallbacks_outside_a_keys_list_are_warned_of(models: str, router: str, left_out: str | None) -> None:
     text = f"auth: {{keys: [{{name: t, key: sk-4f9d1c7ae2b05863, models: {models}}}]}}\nrouter: {{{router}}}"
-    warning = f"no fallback leads this key to {left_out}, as router.fallbacks_within_key keeps to the list"
+    warning = f"no fallback leads this key to {left_out}: router.fallbacks_within_key keeps to the list"
 
     assert warned(text) == ([f"auth.keys[0].models: {warning}"] if left_out else [])

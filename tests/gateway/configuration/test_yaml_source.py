@@ -54,7 +54,7 @@ def test_unset_variable_is_named_with_its_path() -> None:
 
 @pytest.mark.parametrize("text", ["${", "${}", "${1V}", "${V", "${V:default}", "${V-default}"])
 def test_malformed_variable_is_refused_without_showing_it(text: str) -> None:
-    assert problems_of(f"a: '{text}'") == ["a: ${ must begin ${VAR} or ${VAR:-default}"]
+    assert problems_of(f"a: '{text}'") == ["a: ${ must be part of ${VAR} or ${VAR:-default}"]
 
 
 def test_dollar_without_brace_is_plain_text() -> None:
@@ -144,7 +144,7 @@ def test_value_that_its_tag_does_not_allow_is_a_problem(text: str) -> None:
 
 @REPEATABLE
 @given(st.text(alphabet="ab:-[]{}&*!<>|'\"#%@,?~ \n\t0.$"))
-def test_no_text_raises_and_every_text_that_fails_says_why(text: str) -> None:
+def test_no_text_raises_and_every_text_that_fails_has_a_reason(text: str) -> None:
     source = read(text, {})
 
     assert source.problems or source.document == yaml.safe_load(text)

@@ -25,7 +25,7 @@ INPUTS = [{"city": f'Ålesund "{k}" 日本', "days": 2.5} for k in range(CALLS)]
 QUESTION = {"role": "user", "content": "What is it like?"}
 
 
-class Said(NamedTuple):
+class Reply(NamedTuple):
     """What both clients parse, in one form; ``message`` is what goes back into the conversation."""
 
     text: str
@@ -35,10 +35,10 @@ class Said(NamedTuple):
     message: dict[str, Any]
 
 
-Ask = Callable[[str, list[Any]], Said]
+Send = Callable[[str, list[Any]], Reply]
 
 
-def said_by_openai(completion: Any) -> Said:
+def reply_of_openai(completion: Any) -> Reply:
     choice, usage = completion.choices[0], completion.usage
     calls = [(c.id, c.function.name, json.loads(c.function.arguments)) for c in choice.message.tool_calls or []]
     message = {"role": "assistant", "content": choice.message.content}
@@ -47,7 +47,7 @@ def said_by_openai(completion: Any) -> Said:
             {"id": c.id, "type": "function", "function": {"name": c.function.name, "arguments": c.function.arguments}}
             for c in choice.message.tool_calls
         ]
-    return Said(
+    return Reply(
         choice.message.content or "",
         calls,
         choice.finish_reason,
@@ -56,59 +56,59 @@ def said_by_openai(completion: Any) -> Said:
     )
 
 
-def said_by_anthropic(message: anthropic.types.Message) -> Said:
+def reply_of_anthropic(message: anthropic.types.Message) -> Reply:
     text = "".join(block.text for block in message.content if block.type == "text")
     calls = [(block.id, block.name, block.input) for block in message.content if block.type == "tool_use"]
     content = [block.model_dump(include={"type", "text", "id", "name", "input"}) for block in message.content]
     tokens = (message.usage.input_tokens, message.usage.output_tokens)
-    return Said(text, calls, message.stop_reason, tokens, {"role": "assistant", "content": content})
+    return Reply(text, calls, message.stop_reason, tokens, {"role": "assistant", "content": content})
 
 
-def openai_asks(url: str, way: str) -> Ask:
+def call_openai(url: str, way: str) -> Send:
     key: Any = {"base_url": f"{url}/v1", "api_key": "any", "max_retries": 0}
 
     def fields(model: str, messages: list[Any]) -> Any:
         usage = {"stream_options": {"include_usage": True}} if "streamed" in way else {}
         return {"model": model, "messages": messages, "tools": FUNCTIONS, **usage}
 
-    def ask(model: str, messages: list[Any]) -> Said:
+    def send(model: str, messages: list[Any]) -> Reply:
         with openai.OpenAI(**key) as client:
             if way == "plain":
-                return said_by_openai(client.chat.completions.create(**fields(model, messages)))
+                return reply_of_openai(client.chat.completions.create(**fields(model, messages)))
             with client.chat.completions.stream(**fields(model, messages)) as events:
-                return said_by_openai(events.get_final_completion())
+                return reply_of_openai(events.get_final_completion())
 
-    async def ask_async(model: str, messages: list[Any]) -> Said:
+    async def send_async(model: str, messages: list[Any]) -> Reply:
         async with openai.AsyncOpenAI(**key) as client:
             if way == "plain, async":
-                return said_by_openai(await client.chat.completions.create(**fields(model, messages)))
+                return reply_of_openai(await client.chat.completions.create(**fields(model, messages)))
             async with client.chat.completions.stream(**fields(model, messages)) as events:
-                return said_by_openai(await events.get_final_completion())
+                return reply_of_openai(await events.get_final_completion())
 
-    return (lambda *asked: asyncio.run(ask_async(*asked))) if "async" in way else ask
+    return (lambda *args: asyncio.run(send_async(*args))) if "async" in way else send
 
 
-def anthropic_asks(url: str, way: str) -> Ask:
+def call_anthropic(url: str, way: str) -> Send:
     key: Any = {"base_url": url, "api_key": "any", "max_retries": 0}
 
     def fields(model: str, messages: list[Any]) -> Any:
         return {"model": model, "messages": messages, "tools": TOOLS, "max_tokens": 99}
 
-    def ask(model: str, messages: list[Any]) -> Said:
+    def send(model: str, messages: list[Any]) -> Reply:
         with anthropic.Anthropic(**key) as client:
             if way == "plain":
-                return said_by_anthropic(client.messages.create(**fields(model, messages)))
+                return reply_of_anthropic(client.messages.create(**fields(model, messages)))
             with client.messages.stream(**fields(model, messages)) as events:
-                return said_by_anthropic(events.get_final_message())
+                return reply_of_anthropic(events.get_final_message())
 
-    async def ask_async(model: str, messages: list[Any]) -> Said:
+    async def send_async(model: str, messages: list[Any]) -> Reply:
         async with anthropic.AsyncAnthropic(**key) as client:
             if way == "plain, async":
-                return said_by_anthropic(await client.messages.create(**fields(model, messages)))
+                return reply_of_anthropic(await client.messages.create(**fields(model, messages)))
             async with client.messages.stream(**fields(model, messages)) as events:
-                return said_by_anthropic(await events.get_final_message())
+                return reply_of_anthropic(await events.get_final_message())
 
-    return (lambda *asked: asyncio.run(ask_async(*asked))) if "async" in way else ask
+    return (lambda *args: asyncio.run(send_async(*args))) if "async" in way else send
 
 
 def chat_results(calls: list[tuple[str, str, Any]]) -> list[Any]:
@@ -125,7 +125,7 @@ class Client(NamedTuple):
     first provider, in its own dialect, and falls back to the second, in the other one.
     """
 
-    asks: Callable[[str, str], Ask]
+    sender: Callable[[str, str], Send]
     results: Callable[[list[tuple[str, str, Any]]], list[Any]]
     reasons: tuple[str, str]
     own: str
@@ -134,8 +134,8 @@ class Client(NamedTuple):
 
 
 CLIENTS = {
-    "openai": Client(openai_asks, chat_results, ("tool_calls", "stop"), "spare", "claude", "gpt-switch"),
-    "anthropic": Client(anthropic_asks, message_results, ("tool_use", "end_turn"), "claude", "spare", "claude-switch"),
+    "openai": Client(call_openai, chat_results, ("tool_calls", "stop"), "spare", "claude", "gpt-switch"),
+    "anthropic": Client(call_anthropic, message_results, ("tool_use", "end_turn"), "claude", "spare", "claude-switch"),
 }
 WAYS = ["plain", "streamed", "plain, async", "streamed, async"]
 each_client = pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
@@ -154,16 +154,16 @@ def providers(cluster: Cluster) -> list[ProviderProcess]:
 def test_parallel_calls_behind_text_are_the_same_from_either_dialect(
     replica: ReplicaProcess, providers: list[ProviderProcess], client: Client, way: str
 ) -> None:
-    ask = client.asks(replica.url, way)
-    own, other = ask(client.own, [QUESTION]), ask(client.other, [QUESTION])
+    send = client.sender(replica.url, way)
+    own, other = send(client.own, [QUESTION]), send(client.other, [QUESTION])
 
-    for said in (own, other):
-        assert said.text == "Hello from provider-1. word"
-        assert [name for _, name, _ in said.calls] == NAMES
-        assert [given for _, _, given in said.calls] == INPUTS
-        assert len({call_id for call_id, _, _ in said.calls}) == CALLS
-        assert said.reason == client.reasons[0]
-        assert said.tokens == (10, 2)
+    for reply in (own, other):
+        assert reply.text == "Hello from provider-1. word"
+        assert [name for _, name, _ in reply.calls] == NAMES
+        assert [given for _, _, given in reply.calls] == INPUTS
+        assert len({call_id for call_id, _, _ in reply.calls}) == CALLS
+        assert reply.reason == client.reasons[0]
+        assert reply.tokens == (10, 2)
 
 
 @each_way
@@ -174,19 +174,19 @@ def test_conversation_moves_between_dialects_in_the_middle_of_a_loop(
     """Two questions, each with calls and their results: every request is served by the other provider. Both refuse ids
     that they do not take, and calls without their results.
     """
-    ask, messages = client.asks(replica.url, way), []
+    send, messages = client.sender(replica.url, way), []
     first, second = providers
     for is_first_up in (True, False):
         first.behave(error_rate=0 if is_first_up else 1)
         messages.append(QUESTION)
-        asked = ask(client.switch, messages)
-        messages += [asked.message, *client.results(asked.calls)]
+        question_reply = send(client.switch, messages)
+        messages += [question_reply.message, *client.results(question_reply.calls)]
         first.behave(error_rate=1 if is_first_up else 0)
-        answered = ask(client.switch, messages)
+        answered = send(client.switch, messages)
         messages.append(answered.message)
 
-        assert asked.text == f"Hello from provider-{0 if is_first_up else 1}. word"
-        assert [given for _, _, given in asked.calls] == INPUTS
+        assert question_reply.text == f"Hello from provider-{0 if is_first_up else 1}. word"
+        assert [given for _, _, given in question_reply.calls] == INPUTS
         assert answered.text == f"Hello from provider-{1 if is_first_up else 0}. word"
         assert (answered.calls, answered.reason) == ([], client.reasons[1])
     assert (first.counts()["succeeded"], second.counts()["succeeded"]) == (2, 2)
@@ -200,8 +200,8 @@ def test_ids_that_the_other_provider_refuses_are_no_end_of_a_loop(
     client = CLIENTS[name]
     call = {"id": call_id, "type": "function", "function": {"name": "weather", "arguments": "{}"}}
     use = {"type": "tool_use", "id": call_id, "name": "weather", "input": {}}
-    said = {"content": None, "tool_calls": [call]} if name == "openai" else {"content": [use]}
-    made = {"role": "assistant", **said}
+    reply = {"content": None, "tool_calls": [call]} if name == "openai" else {"content": [use]}
+    made = {"role": "assistant", **reply}
     loop = [QUESTION, made, *client.results([(call_id, "weather", {})])]
 
-    assert client.asks(replica.url, way)(client.other, loop).reason == client.reasons[1]
+    assert client.sender(replica.url, way)(client.other, loop).reason == client.reasons[1]

@@ -1,4 +1,4 @@
-"""The official clients decide by our headers whether to try again and when: here with their own retries switched on."""
+"""The official clients decide by our headers whether and when to retry; here their own retries are switched on."""
 
 import asyncio
 import json
@@ -18,12 +18,12 @@ CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
 MESSAGE: dict[str, Any] = {**CHAT, "max_tokens": 50}
 
 
-def openai_asks(url: str, model: str, retries: int = RETRIES, **fields: Any) -> Any:
+def call_openai(url: str, model: str, retries: int = RETRIES, **fields: Any) -> Any:
     with openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=retries) as client:
         return client.chat.completions.create(model=model, **CHAT, **fields)
 
 
-def openai_asks_async(url: str, model: str, **fields: Any) -> Any:
+def call_openai_async(url: str, model: str, **fields: Any) -> Any:
     async def ask() -> Any:
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=RETRIES) as client:
             return await client.chat.completions.create(model=model, **CHAT, **fields)
@@ -31,12 +31,12 @@ def openai_asks_async(url: str, model: str, **fields: Any) -> Any:
     return asyncio.run(ask())
 
 
-def anthropic_asks(url: str, model: str, retries: int = RETRIES, **fields: Any) -> Any:
+def call_anthropic(url: str, model: str, retries: int = RETRIES, **fields: Any) -> Any:
     with anthropic.Anthropic(base_url=url, api_key="any", max_retries=retries) as client:
         return client.messages.create(model=model, **MESSAGE, **fields)
 
 
-def anthropic_asks_async(url: str, model: str, **fields: Any) -> Any:
+def call_anthropic_async(url: str, model: str, **fields: Any) -> Any:
     async def ask() -> Any:
         async with anthropic.AsyncAnthropic(base_url=url, api_key="any", max_retries=RETRIES) as client:
             return await client.messages.create(model=model, **MESSAGE, **fields)
@@ -47,16 +47,16 @@ def anthropic_asks_async(url: str, model: str, **fields: Any) -> Any:
 each_client = pytest.mark.parametrize(
     ("client", "errors"),
     [
-        (openai_asks, openai),
-        (openai_asks_async, openai),
-        (anthropic_asks, anthropic),
-        (anthropic_asks_async, anthropic),
+        (call_openai, openai),
+        (call_openai_async, openai),
+        (call_anthropic, anthropic),
+        (call_anthropic_async, anthropic),
     ],
 )
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 529, 408, 409])
-@pytest.mark.parametrize("client", [openai_asks, anthropic_asks])
+@pytest.mark.parametrize("client", [call_openai, call_anthropic])
 @pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
 def test_one_passing_fault_of_the_only_deployment_reaches_no_client(
     replica: ReplicaProcess, provider: ProviderProcess, client: Callable[..., Any], status: int, is_stream: bool
@@ -69,7 +69,7 @@ def test_one_passing_fault_of_the_only_deployment_reaches_no_client(
 
 
 @each_client
-def test_client_tries_again_what_failed_twice(
+def test_client_retries_a_request_that_failed_twice(
     replica: ReplicaProcess, provider: ProviderProcess, client: Callable[..., Any], errors: Any
 ) -> None:
     provider.behave(fail_first=2)
@@ -78,7 +78,7 @@ def test_client_tries_again_what_failed_twice(
     assert provider.counts()["requests"] == 3
 
 
-@pytest.mark.parametrize(("client", "errors", "status"), [(openai_asks, openai, 503), (anthropic_asks, anthropic, 529)])
+@pytest.mark.parametrize(("client", "errors", "status"), [(call_openai, openai, 503), (call_anthropic, anthropic, 529)])
 def test_overload_leaves_as_the_dialects_own_status(
     replica: ReplicaProcess, provider: ProviderProcess, client: Callable[..., Any], errors: Any, status: int
 ) -> None:
@@ -93,7 +93,7 @@ def test_overload_leaves_as_the_dialects_own_status(
 
 
 @each_client
-def test_throttled_request_is_tried_again_when_the_provider_said(
+def test_throttled_request_is_retried_when_the_provider_allows(
     cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess, client: Callable[..., Any], errors: Any
 ) -> None:
     provider.behave(fail_first=1, error_status=429, retry_after_s=0.2)

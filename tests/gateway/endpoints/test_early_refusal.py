@@ -14,9 +14,11 @@ import pytest
 from gateway.configuration.settings import parse
 from gateway.endpoints.early_refusal import EarlyRefusal
 from gateway.endpoints.reception import Reception
+from gateway.endpoints.services import Services
 from gateway.endpoints.visitors import Visitors
 from gateway.request.auth import Authenticator
 from gateway.request.body_memory import BodyMemory
+from gateway.request.in_flight import InFlight
 from gateway.request.wrong_keys import WrongKeys
 from gateway.routing.admission import Admission
 from gateway.routing.catalog import Catalog
@@ -41,7 +43,7 @@ SHED = Rejection("shed", "active_requests", 1500, 1, ())
 
 
 class NoStore:
-    """It is never asked: that is the point."""
+    """A store that must not be called."""
 
     state = "shared"
 
@@ -57,29 +59,29 @@ class Rig:
         settings = parse(config, {})
         store = cast(Failover, NoStore())
         self.admission = Admission(store, settings.router)
-        self.admission.shed.note(SHED, 50, 0.0)
+        self.admission.recent_shedding.note(SHED, 50, 0.0)
         self.now = 0.0
         self.upstream = UpstreamClient(settings.model_list)
         catalog = Catalog(settings)
         memory = BodyMemory(1 << 20, lambda: False)
         self.dispatcher = Dispatcher(store, self.admission, self.upstream, catalog, settings.router)
-        self.measures, self.retries = RequestCounters(), ClientRetries()
+        self.counters, self.client_retries = RequestCounters(), ClientRetries()
         visitors = Visitors((), WrongKeys(lambda: 0.0))
         reception = Reception(
             self.dispatcher, Authenticator(settings.auth), settings.router.request_timeout_ms, memory, visitors
         )
-        self._refusal = EarlyRefusal(
-            self.dispatcher,
-            reception,
-            self.admission.shed,
-            settings,
-            "r1",
-            self.measures,
-            self.retries,
-            Tracer(),
-            RequestLog(None),
-            lambda: self.now,
+        services = Services(
+            settings=settings,
+            replica="r1",
+            reception=reception,
+            dispatcher=self.dispatcher,
+            in_flight=InFlight(),
+            counters=self.counters,
+            client_retries=self.client_retries,
+            tracer=Tracer(),
+            log=RequestLog(None),
         )
+        self._refusal = EarlyRefusal(services, self.admission.recent_shedding, lambda: self.now)
 
     def refuse(self, data: bytes) -> bytes | None:
         return self._refusal(data, ("203.0.113.9", 4711))
@@ -87,7 +89,7 @@ class Rig:
 
 @pytest.fixture
 def rig() -> Iterator[Rig]:
-    """Everything between the bytes and the store, which has just said that load is shed."""
+    """Everything between the bytes and a store that has just shed load."""
 
     async def make() -> Rig:
         return Rig()
@@ -147,8 +149,8 @@ def test_every_answer_has_an_id_of_its_own_and_is_counted(rig: Rig) -> None:
     answers = {rig.refuse(call({"x-stainless-retry-count": "1"})) for _ in range(3)}
 
     assert len(answers) == 3
-    assert rig.measures.refused["503", "server_is_overloaded"] == 3
-    assert rig.retries.count == 3
+    assert rig.counters.refused["503", "server_is_overloaded"] == 3
+    assert rig.client_retries.count == 3
 
 
 def test_anthropic_clients_get_their_own_form(rig: Rig) -> None:
@@ -163,7 +165,7 @@ def test_anthropic_clients_get_their_own_form(rig: Rig) -> None:
     assert ids[0] == ids[1]
 
 
-def test_state_in_use_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_response_names_the_store_in_use(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.refuse(call())
     monkeypatch.setattr(NoStore, "state", "standby")
 
@@ -224,7 +226,7 @@ LEFT_ALONE = {
 
 
 @pytest.mark.parametrize("make", LEFT_ALONE.values(), ids=LEFT_ALONE)
-def test_unusual_request_is_left_to_the_long_way_and_spoils_nothing(rig: Rig, make: Callable[[], bytes]) -> None:
+def test_unusual_request_takes_the_ordinary_path_and_leaves_no_trace(rig: Rig, make: Callable[[], bytes]) -> None:
     assert rig.refuse(make()) is None
     assert rig.refuse(call()) is not None
 
@@ -235,7 +237,7 @@ def test_nothing_is_refused_once_the_moment_is_over(rig: Rig) -> None:
     assert rig.refuse(call()) is None
 
 
-def test_nobody_is_shed_past_those_who_wait(rig: Rig) -> None:
+def test_request_that_could_queue_is_not_shed_early(rig: Rig) -> None:
     rig.admission.queues["m"].waiting = 1
 
     assert rig.refuse(call()) is None

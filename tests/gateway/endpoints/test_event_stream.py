@@ -1,4 +1,4 @@
-"""A stream of events gives back what it holds, however it ends."""
+"""A stream of events releases its resources, however it ends."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -85,7 +85,7 @@ async def test_client_that_leaves_ends_it() -> None:
 
 
 @on_loop
-async def test_client_that_takes_nothing_is_left_alone() -> None:
+async def test_client_that_reads_nothing_is_disconnected() -> None:
     client, source = Client(is_stuck=True), Source()
     await stream(source, take_most_s=0.01)(SCOPE, client.receive, client.send)
 
@@ -105,7 +105,7 @@ async def test_cancelled_server_gives_it_back() -> None:
 
 
 @on_loop
-async def test_defect_is_told_to_who_logs_it_and_gives_it_back() -> None:
+async def test_defect_is_raised_to_the_caller_and_the_stream_is_closed() -> None:
     client, source = Client(), Source(most=1, defect=ValueError("a defect"))
     with pytest.raises(ValueError, match="a defect"):
         await stream(source)(SCOPE, client.receive, client.send)

@@ -172,22 +172,22 @@ def test_stream_of_responses_that_breaks_ends_in_an_error_event(
     assert (last["type"], last["code"], last["sequence_number"]) == ("error", "upstream_error", 5)
 
 
-def test_endpoint_that_no_provider_has_is_said(chatgpt: openai.OpenAI) -> None:
+def test_endpoint_that_no_provider_has_gets_its_own_error_code(chatgpt: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         chatgpt.embeddings.create(model="claude", input="hi")
 
     assert (caught.value.code, caught.value.param) == ("endpoint_not_supported", "model")
 
 
-def test_what_cannot_be_translated_is_the_clients_error(chatgpt: openai.OpenAI) -> None:
+def test_untranslatable_request_is_the_clients_error(chatgpt: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         chatgpt.chat.completions.create(model="claude", n=2, **CHAT)
 
     assert (caught.value.code, caught.value.param) == ("unsupported_value", "n")
 
 
-def test_what_one_provider_cannot_take_another_one_may(cluster: Cluster, replica: ReplicaProcess) -> None:
-    """The Messages client asks for a thing that only its own provider has: that one is away, and no other can."""
+def test_request_that_one_provider_cannot_express_goes_to_another(cluster: Cluster, replica: ReplicaProcess) -> None:
+    """The Messages client uses a feature that only its own provider has: that one is down, and no other can serve."""
     body = {**MESSAGE, "model": "claude-away", "tools": [{"type": "web_search_20250305", "name": "web_search"}]}
     answer = post(replica, "/v1/messages", body)
 
@@ -307,7 +307,7 @@ def test_clients_keys_and_headers_never_reach_a_provider(
     assert "provider-secret" in str(seen)
 
 
-def test_edition_of_an_untranslated_body_goes_with_it(cluster: Cluster, replica: ReplicaProcess) -> None:
+def test_edition_headers_accompany_an_untranslated_body(cluster: Cluster, replica: ReplicaProcess) -> None:
     edition = {"anthropic-version": "2026-10-21", "anthropic-beta": "context-1m-2025-08-07,other"}
     sent = []
     for model in ("claude", "spare"):
@@ -332,7 +332,7 @@ def test_edition_that_is_not_well_formed_is_refused(replica: ReplicaProcess, hea
     assert (answer.status, answer.json()["error"]["type"]) == (400, "invalid_request_error")
 
 
-def test_azure_is_asked_in_both_of_its_styles(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
+def test_azure_is_called_in_both_of_its_styles(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
     for model in ("azure-old", "azure-new"):
         assert replica.chat(model).status == 200
     (old, _), (new, body) = raw_provider.requests
@@ -344,7 +344,9 @@ def test_azure_is_asked_in_both_of_its_styles(replica: ReplicaProcess, raw_provi
     assert b"authorization" not in old.lower()
 
 
-def test_usage_is_asked_for_and_taken_out_again(replica: ReplicaProcess, provider: ProviderProcess) -> None:
+def test_usage_is_requested_and_removed_from_the_stream_again(
+    replica: ReplicaProcess, provider: ProviderProcess
+) -> None:
     answer = replica.chat(stream=True)
     sent = provider.request("GET", "/control").json()["counts"]["last_body"]
 
@@ -368,7 +370,7 @@ def test_asking_for_usage_leaves_the_other_options_of_a_stream_alone(
 @pytest.mark.parametrize(
     ("code", "served_by"), [("context_length_exceeded", "spare"), ("content_filter", "claude")], ids=str
 )
-def test_refused_request_goes_to_the_chain_for_it(
+def test_refused_request_continues_on_the_chain_for_its_refusal(
     replica: ReplicaProcess, raw_provider: RawProvider, code: str, served_by: str
 ) -> None:
     error = {"error": {"message": "no", "type": "invalid_request_error", "code": code}}
@@ -378,7 +380,7 @@ def test_refused_request_goes_to_the_chain_for_it(
     assert (answer.status, answer.headers["x-pllm-fallback"]) == (200, f"raw-chained>{served_by}")
 
 
-def test_refusal_in_the_words_of_vllm_goes_to_the_chain_for_it(
+def test_refusal_in_the_format_of_vllm_continues_on_its_chain(
     replica: ReplicaProcess, raw_provider: RawProvider
 ) -> None:
     error = {"object": "error", "message": "This model's maximum context length is 4096 tokens.", "code": 400}
@@ -395,7 +397,9 @@ def test_other_faults_of_a_request_go_nowhere(replica: ReplicaProcess, raw_provi
     assert (answer.status, answer.error["param"], len(raw_provider.requests)) == (400, "temperature", 1)
 
 
-def test_used_up_quota_is_told_and_not_to_be_retried(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
+def test_exhausted_quota_is_reported_and_must_not_be_retried(
+    replica: ReplicaProcess, raw_provider: RawProvider
+) -> None:
     error = {"error": {"message": "pay", "type": "insufficient_quota", "code": "insufficient_quota"}}
     raw_provider.answer = plain(json.dumps(error).encode(), "429 Too Many Requests")
     answer = replica.chat("raw")

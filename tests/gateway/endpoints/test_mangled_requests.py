@@ -1,5 +1,5 @@
 """Requests that are nearly right, at every endpoint, for providers of either dialect: whatever is wrong in them is the
-client's, told in the client's dialect.
+client's fault, reported in the client's dialect.
 """
 
 import json
@@ -59,7 +59,7 @@ BOTH = ("/v1/chat/completions", "/v1/messages")
 CASES = [(path, "gpt-4") for path in VALID] + [(path, "claude") for path in BOTH]
 
 
-def assert_told_in_its_dialect(path: str, answer: Answer) -> None:
+def assert_error_is_in_its_dialect(path: str, answer: Answer) -> None:
     fault = answer.json()
     assert 400 <= answer.status < 500, (answer.status, fault)
     assert fault["error"]["message"]
@@ -78,7 +78,7 @@ def test_request_that_is_nearly_right_is_served_or_refused(
     def check(body: bytes, key: dict[str, str]) -> None:
         answer = replica.request("POST", path, body, key)
         if answer.status != 200:
-            assert_told_in_its_dialect(path, answer)
+            assert_error_is_in_its_dialect(path, answer)
 
     check()
     assert "Traceback" not in replica.said()
@@ -93,7 +93,7 @@ def test_strange_model_is_unknown_and_nothing_of_it_gets_into_headers(
     answer = replica.request("POST", path, json.dumps(VALID[path] | {"model": name}).encode())
 
     assert answer.status == 404
-    assert_told_in_its_dialect(path, answer)
+    assert_error_is_in_its_dialect(path, answer)
     assert len(answer.body) < 2_000
     assert "set-cookie" not in answer.headers
 

@@ -88,7 +88,7 @@ def test_openai_client_sees_an_event_cut_in_half_as_an_error(client: openai.Open
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
-def test_answer_says_what_served_it(replica: ReplicaProcess, is_stream: bool) -> None:
+def test_response_names_the_deployment_that_served_it(replica: ReplicaProcess, is_stream: bool) -> None:
     headers = replica.chat(stream=is_stream).headers
 
     assert headers.keys() >= ROUTE_HEADERS

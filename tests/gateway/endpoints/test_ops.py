@@ -1,4 +1,4 @@
-"""Liveness, readiness and metrics. What draining does to them is in tests/gateway/process/test_server.py."""
+"""Liveness, readiness and metrics. What draining does to them is in tests/gateway/process/test_replica.py."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def test_metrics_are_in_prometheus_format(replica: ReplicaProcess) -> None:
     assert "pllm_state_standby 0.0" in answer.body.decode().splitlines()
 
 
-def test_metrics_are_open_metrics_for_who_asks(replica: ReplicaProcess) -> None:
+def test_metrics_are_in_openmetrics_format_for_clients_that_accept_it(replica: ReplicaProcess) -> None:
     answer = replica.get("/metrics", {"accept": "application/openmetrics-text;version=1.0.0,*/*;q=0.1"})
 
     assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
@@ -76,9 +76,7 @@ def changed(before: Samples, after: Samples, name: str, **labels: str) -> float:
     return sum(after[key] - before[key] for key in keys)
 
 
-def test_requests_are_counted_by_what_became_of_them(
-    cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
-) -> None:
+def test_requests_are_counted_by_outcome(cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess) -> None:
     before = scraped(replica)
     replica.chat()
     provider.behave(chunk_gap_ms=5)
@@ -122,7 +120,7 @@ def test_requests_are_counted_by_what_became_of_them(
 def test_words_of_providers_and_clients_are_no_labels(
     store: EmbeddedStore, provider_processes: list[ProviderProcess], raw_provider: RawProvider
 ) -> None:
-    """Names of every kind that somebody outside chooses, twenty of each: no series more than after the first."""
+    """Twenty names of every kind that clients choose: they add no more series than the first one."""
     with running_cluster(
         store,
         provider_processes,
@@ -155,19 +153,19 @@ def _flood(replica: ReplicaProcess, raw_provider: RawProvider, number: int) -> N
     word = f"word-{number}-of-a-stranger"
     body = json.dumps({"key": word}).encode()
     assert replica.request("PUT", f"/v1/admin/tenants/{word}", body).status == 201
-    told = {"authorization": f"Bearer {word}"}
+    headers = {"authorization": f"Bearer {word}"}
     raw_provider.answer = plain(b'{"error": {"message": "no", "code": "%s"}}' % word.encode(), "400 Bad Request")
-    assert replica.chat("raw", headers=told).status == 400
-    assert replica.chat("gpt-4", headers=told).status == 200
-    assert replica.chat(word, headers=told).status == 404
-    assert replica.chat("gpt-4", headers=told | {"x-pllm-priority": word}).status == 400
+    assert replica.chat("raw", headers=headers).status == 400
+    assert replica.chat("gpt-4", headers=headers).status == 200
+    assert replica.chat(word, headers=headers).status == 404
+    assert replica.chat("gpt-4", headers=headers | {"x-pllm-priority": word}).status == 400
     stranger = {"authorization": f"Bearer {word}-unknown", "x-forwarded-for": f"10.0.0.{number}"}
     assert replica.chat("gpt-4", headers=stranger).status == 401
     assert replica.get(f"/{word}").status == 404
-    replica.request(word.upper(), "/v1/models", headers=told)
+    replica.request(word.upper(), "/v1/models", headers=headers)
 
 
-def test_state_of_the_cluster_is_told(cluster: Cluster, replica: ReplicaProcess) -> None:
+def test_state_of_the_cluster_is_in_the_metrics(cluster: Cluster, replica: ReplicaProcess) -> None:
     replica.force("primary", "open")
     samples = scraped(replica)
 
@@ -209,7 +207,7 @@ def test_deadline_misses_and_the_way_to_the_standby_store_are_counted(
     assert ("pllm_deployment_limit", frozenset({("deployment", "primary")})) in meanwhile
 
 
-def test_scrape_without_any_store_tells_what_the_replica_knows_by_itself(
+def test_scrape_without_any_store_returns_the_replicas_own_counts(
     provider_processes: list[ProviderProcess],
 ) -> None:
     with (
@@ -259,7 +257,7 @@ def test_metrics_may_have_a_port_of_their_own(store: EmbeddedStore, provider_pro
         assert replica.stop() == 0
 
 
-def test_port_for_metrics_that_is_taken_is_said(
+def test_metrics_port_that_is_in_use_is_reported(
     store: EmbeddedStore, provider_processes: list[ProviderProcess], tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -279,7 +277,7 @@ def test_port_for_metrics_that_is_taken_is_said(
 def test_scrape_while_a_replica_starts_finds_nothing_or_everything(
     store: EmbeddedStore, provider_processes: list[ProviderProcess], tmp_path: Path
 ) -> None:
-    """Its store hangs: it starts on its standby store, and is asked for metrics from its first moment on."""
+    """Its store hangs: it starts on its standby store, and is scraped from its first moment on."""
     with running_store() as own:
         config = tmp_path / "starting.yaml"
         state = {"url": own.url, "domain": "starting", "deadline": "50ms"}

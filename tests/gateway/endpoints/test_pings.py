@@ -1,4 +1,4 @@
-"""Pings while a stream waits: the answer behind them is the same, and a failure is told in the stream."""
+"""Pings while a stream waits: the answer after them is the same, and a failure is an event of the stream."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A request from its bytes: small ones at once, large ones off the event loop, all of them by the same rules."""
+"""Parsing of a request from its bytes: small ones at once, large ones off the event loop, by the same rules."""
 
 import json
 from typing import Any, cast
@@ -58,7 +58,7 @@ class Read:
         """Returns the model, and releases what the request held."""
         try:
             tenant = self._reception.known(self._headers)
-            return (await self._reception.read(Kind.CHAT, self._headers, body, tenant)).route.model
+            return (await self._reception.parse(Kind.CHAT, self._headers, body, tenant)).route.model
         finally:
             await self.upstream.close()
 

@@ -1,4 +1,6 @@
-"""A gateway without keys serves its own machine's programs and pages, whatever they call; no page of another site."""
+"""A gateway without keys serves the programs and pages of its own machine under any name, and no page of another
+site.
+"""
 
 import json
 from collections.abc import Iterator

@@ -106,12 +106,12 @@ def test_message_calls_reach_a_chat_client_whole(
         event("message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 5}),
         event("message_stop"),
     )
-    told: dict[int, str] = {}
+    arguments: dict[int, str] = {}
     with openai.OpenAI(base_url=f"{replica.url}/v1", api_key="k", max_retries=0) as client:
         chunks = client.chat.completions.create(model="raw-claude", messages=HI, tools=[FUNCTION], stream=True)
         choices = [each.choices[0] for each in chunks if each.choices]
     for call in [call for choice in choices for call in choice.delta.tool_calls or ()]:
-        told[call.index] = told.get(call.index, "") + ((call.function and call.function.arguments) or "")
+        arguments[call.index] = arguments.get(call.index, "") + ((call.function and call.function.arguments) or "")
 
-    assert [json.loads(told[index]) for index in range(3)] == ARGUMENTS
+    assert [json.loads(arguments[index]) for index in range(3)] == ARGUMENTS
     assert choices[-1].finish_reason == "tool_calls"

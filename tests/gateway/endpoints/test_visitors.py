@@ -1,4 +1,6 @@
-"""Wrong keys over the wire, and whose address stands in the log: the connection's, or what a trusted proxy reports."""
+"""Wrong keys over the wire, and the client address in the log: the connection's, or that reported by a trusted
+proxy.
+"""
 
 import json
 from collections.abc import Iterator

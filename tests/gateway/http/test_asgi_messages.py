@@ -53,8 +53,8 @@ def test_huge_chunked_body_is_refused(replica: ReplicaProcess, megabytes: int) -
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/livez", "/v1/models"])
-def test_huge_body_nobody_reads_is_answered_and_let_go(replica: ReplicaProcess, path: str) -> None:
-    """Hypercorn holds such a connection for ever when its queue is bounded."""
+def test_huge_unread_body_is_answered_and_its_connection_closed(replica: ReplicaProcess, path: str) -> None:
+    """Hypercorn keeps such a connection without a bound when its queue is bounded."""
     before = open_files(replica)
     with Call(replica.address) as call:
         call.try_send(CHUNKED % path.encode() + PART * 256 + b"0\r\n\r\n")
@@ -82,7 +82,7 @@ def test_client_that_leaves_in_the_middle_of_its_body_is_forgotten(
     assert provider.counts()["requests"] == 0
 
 
-def test_body_that_never_ends_is_given_up_at_the_deadline(replica: ReplicaProcess, provider: ProviderProcess) -> None:
+def test_body_that_never_ends_is_aborted_at_the_deadline(replica: ReplicaProcess, provider: ProviderProcess) -> None:
     with Call(replica.address, chat_bytes(model="gpt-4", headers={"x-pllm-timeout": "100ms"})[:-1]) as call:
         answer = call.answer()
 
@@ -104,7 +104,7 @@ def test_headers_of_60_kb_are_taken(replica: ReplicaProcess) -> None:
 
 
 def test_flood_of_headers_is_refused(replica: ReplicaProcess) -> None:
-    """By a status, or by a closed connection when the client does not stop to listen."""
+    """It gets a status, or a closed connection when the client does not stop sending."""
     data = request_bytes("GET", "/livez", headers={f"x-{number}": "y" * 1000 for number in range(5000)})
     with Call(replica.address) as call, contextlib.suppress(ConnectionError):
         call.try_send(data)

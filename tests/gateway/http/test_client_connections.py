@@ -60,7 +60,7 @@ def test_address_has_a_bound_of_its_own() -> None:
     assert not connections.opened(Connection(), "c")
 
 
-def test_closed_connection_leaves_nothing_behind() -> None:
+def test_closed_connection_is_removed_from_all_counts() -> None:
     connections = ClientConnections(10, most_per_address=1)
     for _ in range(20):
         (made,) = opened(connections, 1)

@@ -30,7 +30,7 @@ def test_body_is_one_error_object_of_openai() -> None:
     }
 
 
-def test_attempts_are_listed_beside_the_message() -> None:
+def test_attempts_are_listed_next_to_the_message() -> None:
     body = json.loads(body_of(UpstreamFailed("No.", details=(Attempt("a", "timeout"), Attempt("b", "failure")))))
 
     assert body["error"]["attempts"] == [

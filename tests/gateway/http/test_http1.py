@@ -114,7 +114,7 @@ def test_pipelined_requests_are_answered_in_order(replica: ReplicaProcess) -> No
 def test_too_much_sent_ahead_is_left_unanswered_and_the_connection_closed(
     replica: ReplicaProcess, provider: ProviderProcess
 ) -> None:
-    """As HTTP allows: whoever sends ahead has to be ready to send again."""
+    """HTTP allows it: a client that pipelines must be ready to send again."""
     data = chat_bytes(model="gpt-4")
     provider.behave(stall_rate=1)
     with Call(replica.address, chat_bytes(model="gpt-4", headers={"x-pllm-timeout": "1s"})) as call:
@@ -152,7 +152,7 @@ def test_head_has_no_body(replica: ReplicaProcess) -> None:
     assert rest.startswith(b"HTTP/1.1 200")
 
 
-def test_client_that_waits_for_100_continue_is_told_to_go_on(replica: ReplicaProcess) -> None:
+def test_client_that_waits_for_100_continue_receives_it(replica: ReplicaProcess) -> None:
     data = chat_bytes(model="gpt-4", headers={"expect": "100-continue"})
     head, _, body = data.partition(b"\r\n\r\n")
     with Call(replica.address, head + b"\r\n\r\n") as call:
@@ -176,7 +176,7 @@ def test_connection_close_is_obeyed(replica: ReplicaProcess) -> None:
     assert (answer.headers["connection"], rest) == ("close", b"")
 
 
-def test_answer_ahead_of_the_body_says_that_it_is_the_last(replica: ReplicaProcess) -> None:
+def test_response_ahead_of_the_body_closes_the_connection(replica: ReplicaProcess) -> None:
     """Or its client would send the next request to a connection that is being closed."""
     head = request_bytes("POST", CHAT, headers={"content-length": "100000000"})
     with Call(replica.address, head) as call:

@@ -30,7 +30,7 @@ def test_case(gateway_cluster: Cluster, raw_provider_thread: RawProvider, case: 
     assert is_wanted(case, seen) is not bool(case.why)
 
 
-def test_no_case_leaves_anything_behind(gateway_cluster: Cluster) -> None:
+def test_no_case_leaves_a_lease_or_a_traceback(gateway_cluster: Cluster) -> None:
     gateway_cluster.check()
 
 

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.http.client_clock import Timeouts
 from gateway.http.client_connections import ClientConnections
-from gateway.process import hypercorn_engine
+from gateway.process import http_server
 
 LONG = 60.0  # not waited for
 LARGE = b"x" * 1_000_000
@@ -69,7 +69,7 @@ async def served(app: ASGIApp, timeouts: Timeouts) -> AsyncIterator[Client]:
     address, config = listener.getsockname(), hypercorn.config.Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.graceful_timeout = 0.05
-    serving = hypercorn_engine.serve(
+    serving = http_server.serve(
         app,
         config,
         lambda *_: None,
@@ -173,7 +173,7 @@ def test_answer_that_is_not_taken_ends(count: int) -> None:
     [(b"1.1", App(), True), (b"1.0", App(), False), (b"1.1", refuses, False)],
     ids=["let in", "HTTP/1.0", "refused"],
 )
-def test_only_who_has_been_let_in_is_asked_for_the_body(version: bytes, app: ASGIApp, continues: bool) -> None:
+def test_only_an_admitted_client_gets_100_continue(version: bytes, app: ASGIApp, continues: bool) -> None:
     async def run() -> bytes:
         async with served(app, hurried(body=0.1)) as client:
             await client.send(POST.replace(b"1.1", version).replace(b"\r\n\r\n", b"\r\nexpect: 100-continue\r\n\r\n"))
@@ -182,7 +182,7 @@ def test_only_who_has_been_let_in_is_asked_for_the_body(version: bytes, app: ASG
     assert asyncio.run(run()).startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 408") is continues
 
 
-def test_refused_client_sees_the_answer_whatever_it_goes_on_to_send() -> None:
+def test_refused_client_sees_the_response_whatever_it_still_sends() -> None:
     async def run() -> bytes:
         async with served(App(), hurried(linger=0.5)) as client:
             await client.send(b"nonsense\r\n\r\n")

@@ -57,7 +57,7 @@ class InTerminal:
         return False
 
     def has_reloaded(self) -> bool:
-        """Asked again until it is: the hang-up of the terminal may come after the first."""
+        """Sends SIGHUP at each call, because that of the closing terminal may arrive after the first."""
         self.process.send_signal(signal.SIGHUP)
         return "router.aliases.one: added" in self.said()
 

@@ -1,4 +1,4 @@
-"""What a gateway says when it starts, before anybody has called it."""
+"""The log lines of a start."""
 
 import pytest
 
@@ -16,11 +16,11 @@ def lines(text: str, processes: int = 1) -> list[str]:
     return start_lines(parse(text, {}), "1.2.3", processes)
 
 
-def test_gateway_without_keys_says_where_it_listens_and_that_it_does_on_loopback_only() -> None:
+def test_gateway_without_keys_reports_that_it_listens_on_loopback_only() -> None:
     assert lines(MODELS) == [
         "pllm 1.2.3 listens on http://127.0.0.1:8080: 2 models, 3 deployments, store embedded",
         "live page: http://127.0.0.1:8080/admin",
-        "without auth.keys every call is served, so it listens on loopback only",
+        "Every call is served: auth.keys is empty. The gateway listens on loopback only.",
     ]
 
 
@@ -52,7 +52,7 @@ def test_gateway_with_tls_is_found_under_https() -> None:
 def test_page_that_is_off_is_not_advertised(host: str) -> None:
     text = f"{MODELS}auth: {{keys: [{{name: team, key: key-4f9d1c7ae2b05863}}]}}\nserver: {{host: {host}}}\n"
 
-    assert lines(text)[1:] == ["without an admin key the live page and /v1/admin are off"]
+    assert lines(text)[1:] == ["The live page and /v1/admin are off: no admin key is set."]
 
 
 def test_page_that_is_for_this_machine_is_advertised() -> None:

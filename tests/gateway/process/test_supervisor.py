@@ -52,7 +52,7 @@ class Supervised:
         return 0
 
     def pids(self) -> list[int]:
-        """Of the replicas."""
+        """Returns the pids of the replicas."""
         return self.children("gateway serve")
 
     def children(self, words: str = "") -> list[int]:
@@ -84,7 +84,7 @@ def test_connections_are_spread_over_replicas_with_one_state(supervised: Supervi
     assert {name.rpartition("-")[2] for name in names} == {"0", "1", "2"}
 
 
-def test_replica_that_dies_is_replaced_and_nobody_is_refused_meanwhile(supervised: Supervised) -> None:
+def test_replica_that_dies_is_replaced_and_no_client_is_refused_meanwhile(supervised: Supervised) -> None:
     before = supervised.pids()
     os.kill(before[0], signal.SIGKILL)
     while set(supervised.pids()) & set(before) == set(before) or len(supervised.pids()) < COUNT:
@@ -95,14 +95,12 @@ def test_replica_that_dies_is_replaced_and_nobody_is_refused_meanwhile(supervise
     assert "ended with code -9" in supervised.said()
 
 
-def test_being_asked_to_end_lets_every_answer_end(
-    supervised: Supervised, provider_processes: list[ProviderProcess]
-) -> None:
+def test_sigterm_lets_every_response_end(supervised: Supervised, provider_processes: list[ProviderProcess]) -> None:
     provider_processes[0].behave(chunk_gap_ms=100)
     calls = [Call(("127.0.0.1", supervised.port), chat_bytes(model="m", stream=True)) for _ in range(6)]
     for call in calls:
         call.peek_until(b"data: ")
-    for _ in range(2):  # who is impatient asks twice
+    for _ in range(2):  # an impatient operator sends it twice
         supervised.process.send_signal(signal.SIGTERM)
     answers = [call.answer() for call in calls]
 
@@ -115,8 +113,8 @@ def test_being_asked_to_end_lets_every_answer_end(
 
 
 @pytest.mark.long
-def test_nobody_waits_for_a_replica_that_dies_again_and_again(supervised: Supervised) -> None:
-    """Two thirds of all connections went to sockets that nobody served."""
+def test_no_client_waits_for_a_replica_that_dies_again_and_again(supervised: Supervised) -> None:
+    """Without this, two thirds of all connections went to sockets that no process served."""
     survivor = supervised.pids()[0]
     for deaths in range(2, 12, 2):
         wait_until(lambda: len(supervised.pids()) == COUNT, supervised.said)
@@ -164,7 +162,7 @@ def wait_for_text(supervised: Supervised, text: str, times: int) -> None:
 
 @pytest.mark.long
 def test_replicas_live_on_while_a_new_one_cannot_start(supervised: Supervised, tmp_path: Path) -> None:
-    """Somebody writes the configuration anew, and it is not right yet."""
+    """An operator is editing the configuration, and it is not valid yet."""
     began_s = time.monotonic()
     while time.monotonic() < began_s + YOUNG_S:
         served_by(supervised)
@@ -221,7 +219,7 @@ def serve(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_port_that_is_taken_is_said(tmp_path: Path) -> None:
+def test_port_in_use_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = serve(tmp_path, "model_list: [{id: m-1, model_name: m}]\n", "--replicas", "2", "--port", port)
@@ -229,7 +227,7 @@ def test_port_that_is_taken_is_said(tmp_path: Path) -> None:
     assert (done.returncode, "in use" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
 
 
-def test_replicas_that_cannot_start_are_given_up(tmp_path: Path) -> None:
+def test_replicas_that_cannot_start_end_the_command(tmp_path: Path) -> None:
     nobody = f"redis://127.0.0.1:{free_port()}"
     text = f"state: {{url: '{nobody}', standby: none}}\nmodel_list: [{{id: m-1, model_name: m}}]\n"
     done = serve(tmp_path, text, "--replicas", "2", "--port", str(free_port()))

@@ -1,16 +1,17 @@
-"""What differs between two configurations: names, no values; and what a running replica cannot take."""
+"""The differences of two configurations by name, without values, and those that need a restart."""
 
 import pytest
 from msgspec.structs import fields
 
 from gateway.configuration.router import RouterSettings
-from gateway.configuration.settings import ServerSettings, Settings, parse
+from gateway.configuration.server import ServerSettings
+from gateway.configuration.settings import Settings, parse
 from gateway.configuration.store_policies import configuration
 from gateway.configuration.yaml_source import Problem
 from gateway.reload import changes as configuration_changes
 from gateway.reload.changes import Places, changes
 
-# Those that need a restart. Whoever adds a setting says here or in `configuration_changes` which kind it is.
+# Settings that need a restart. A new setting belongs here or in `gateway/reload/changes.py`.
 NEEDS_RESTART = {
     *("server.host", "server.port", "server.region", "server.access_log", "server.metrics_port"),
     *("server.max_connections", "server.max_connections_per_address", "server.tls"),
@@ -28,7 +29,7 @@ OTHER = {
     "forecast": "{enabled: true}",
     "autoscale": "{max_replicas: 7}",
 }
-# What of the router is not among the policies in the store: the replica goes over to it by itself, in `serving.adopt`.
+# Router settings that are not among the policies in the store: `Endpoints.apply_settings` applies them.
 BY_THE_REPLICA = {
     *("routing_strategy", "max_attempts", "request_timeout_ms", "fallbacks", "context_window_fallbacks"),
     *(
@@ -73,7 +74,7 @@ def settings(old: str = "", new: str = "") -> Settings:
         ("router: {", "router: {breaker: {probes: 9}, ", ["router.breaker.probes"]),
     ],
 )
-def test_changes_are_told_by_name(old: str, new: str, expected: list[str]) -> None:
+def test_changes_are_named(old: str, new: str, expected: list[str]) -> None:
     told = changes(settings(), settings(old, new))
 
     assert sorted(told) == sorted(expected)
@@ -105,7 +106,7 @@ def test_each_setting_is_known_to_need_a_restart_or_not() -> None:
 
 
 @pytest.mark.parametrize("name", sorted({*RouterSettings.__struct_fields__} - BY_THE_REPLICA - {"capacity_leases"}))
-def test_each_other_setting_of_the_router_is_told_to_the_store(name: str) -> None:
+def test_each_other_setting_of_the_router_reaches_the_store(name: str) -> None:
     key = next(field.encode_name for field in fields(RouterSettings) if field.name == name)
     other = f"router: {{{key}: {OTHER.get(name, 7)}}}\n"
     models = "model_list: [{id: m-1, model_name: m}]\n"

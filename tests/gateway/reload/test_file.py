@@ -32,7 +32,7 @@ def test_what_a_variable_stands_for_is_not_part_of_the_digest(path: Path) -> Non
     assert one.settings != other.settings
 
 
-def test_what_the_command_line_says_holds_at_each_reading(path: Path) -> None:
+def test_flags_of_the_command_line_apply_to_each_reading(path: Path) -> None:
     def moved(settings: Settings) -> Settings:
         return msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, port=9))
 

@@ -1,4 +1,4 @@
-"""Who may administer, by the configuration and by where a call comes from."""
+"""The admins, by the configuration and by the origin of a call."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def bearer(key: str) -> Headers:
     ("admins", "mode"),
     [(ADMINISTERED, "key"), (OPEN, "local"), (WITH_KEYS, "off"), (BY_CHOICE, "local")],
 )
-def test_mode_is_what_the_configuration_has(admins: Admins, mode: Mode) -> None:
+def test_mode_follows_from_the_configuration(admins: Admins, mode: Mode) -> None:
     assert admins.mode == mode
 
 

@@ -84,7 +84,7 @@ def test_missing_or_unknown_key_is_no_tenant(headers: Headers) -> None:
     assert TEAMS.tenant(headers) is None
 
 
-def test_tenant_carries_what_its_key_was_configured_with() -> None:
+def test_tenant_has_the_settings_of_its_key() -> None:
     assert TEAMS.tenant(bearer("sk-b")) == Tenant(
         name="team-b",
         priority="bulk",
@@ -127,7 +127,7 @@ def record(name: str, key: str, **fields: Any) -> TenantRecord:
 
 def test_key_of_an_admin_that_a_tenant_in_the_store_has_is_found() -> None:
     authenticator = Authenticator(AuthSettings(keys=(TEAM_A,)))
-    authenticator.learn({"team-s": record("team-s", "sk-s")}, 1)
+    authenticator.replace_stored({"team-s": record("team-s", "sk-s")}, 1)
     admins = (AdminKeySettings(name="ann", key=Secret("sk-s"), role="viewer"),)
     settings = AuthSettings(admin_key=Secret("sk-s"), admin_keys=admins, keys=(TEAM_B,))
 
@@ -137,7 +137,7 @@ def test_key_of_an_admin_that_a_tenant_in_the_store_has_is_found() -> None:
 
 def test_key_of_the_store_names_its_tenant() -> None:
     authenticator = Authenticator(AuthSettings(keys=(TEAM_A,)))
-    authenticator.learn({"team-s": record("team-s", "sk-s", priority="high", rpm=5, models=("fast",))}, 1)
+    authenticator.replace_stored({"team-s": record("team-s", "sk-s", priority="high", rpm=5, models=("fast",))}, 1)
     tenant = authenticator.tenant(bearer("sk-s"))
 
     assert tenant == Tenant(
@@ -152,34 +152,34 @@ def test_key_of_the_store_names_its_tenant() -> None:
 
 
 @pytest.mark.parametrize("headers", [[], bearer("whatever"), bearer("sk-s")])
-def test_last_stored_key_that_is_taken_back_opens_the_gateway_to_nobody(headers: Headers) -> None:
+def test_revoking_the_last_stored_key_admits_no_anonymous_caller(headers: Headers) -> None:
     authenticator = Authenticator(AuthSettings())
-    authenticator.learn({"team-s": record("team-s", "sk-s")}, 1)
-    authenticator.learn({}, 2)
-    authenticator.adopt(AuthSettings())
+    authenticator.replace_stored({"team-s": record("team-s", "sk-s")}, 1)
+    authenticator.replace_stored({}, 2)
+    authenticator.apply_settings(AuthSettings())
 
     assert authenticator.tenant(headers) is None
     assert not authenticator.is_welcome(ANONYMOUS)
 
 
-def test_replica_that_starts_after_the_last_stored_key_was_taken_back_is_not_open() -> None:
+def test_replica_that_starts_after_the_last_stored_key_was_revoked_is_not_open() -> None:
     authenticator = Authenticator(AuthSettings())
-    authenticator.learn({}, 2)
+    authenticator.replace_stored({}, 2)
 
     assert authenticator.tenant([]) is None
 
 
 def test_store_that_never_held_a_tenant_leaves_the_gateway_open() -> None:
     authenticator = Authenticator(AuthSettings())
-    authenticator.learn({}, 0)
+    authenticator.replace_stored({}, 0)
 
     assert authenticator.tenant([]) is ANONYMOUS
 
 
 def test_configured_key_beats_a_stored_record_of_the_same_key() -> None:
-    """Else whoever writes to the store could lift the limits of the configuration."""
+    """Otherwise any writer to the store could lift the limits of the configuration."""
     authenticator = Authenticator(AuthSettings(keys=(TEAM_B,)))
-    authenticator.learn({"other": record("other", "sk-b", priority="critical")}, 1)
+    authenticator.replace_stored({"other": record("other", "sk-b", priority="critical")}, 1)
     tenant = authenticator.tenant(bearer("sk-b"))
 
     assert tenant is not None
@@ -188,19 +188,19 @@ def test_configured_key_beats_a_stored_record_of_the_same_key() -> None:
 
 def test_stored_keys_survive_another_configuration() -> None:
     authenticator = Authenticator(AuthSettings(keys=(TEAM_A,)))
-    authenticator.learn({"team-s": record("team-s", "sk-s")}, 1)
-    authenticator.adopt(AuthSettings(keys=(TEAM_B,)))
+    authenticator.replace_stored({"team-s": record("team-s", "sk-s")}, 1)
+    authenticator.apply_settings(AuthSettings(keys=(TEAM_B,)))
 
     assert [authenticator.tenant(bearer(key)) is not None for key in ("sk-a", "sk-b", "sk-s")] == [False, True, True]
 
 
 def test_tenant_that_waits_is_welcome_as_long_as_its_key_is_known() -> None:
     authenticator = Authenticator(AuthSettings())
-    authenticator.learn({"team-s": record("team-s", "sk-s")}, 1)
+    authenticator.replace_stored({"team-s": record("team-s", "sk-s")}, 1)
     tenant = authenticator.tenant(bearer("sk-s"))
     assert tenant is not None
     before = authenticator.is_welcome(tenant)
-    authenticator.learn({}, 2)
+    authenticator.replace_stored({}, 2)
 
     assert (before, authenticator.is_welcome(tenant)) == (True, False)
 
@@ -208,7 +208,7 @@ def test_tenant_that_waits_is_welcome_as_long_as_its_key_is_known() -> None:
 def test_anonymous_request_that_waits_is_welcome_only_as_long_as_there_are_no_keys() -> None:
     authenticator = Authenticator(AuthSettings())
     before = authenticator.is_welcome(ANONYMOUS)
-    authenticator.adopt(AuthSettings(keys=(TEAM_A,)))
+    authenticator.apply_settings(AuthSettings(keys=(TEAM_A,)))
 
     assert (before, authenticator.is_welcome(ANONYMOUS)) == (True, False)
 

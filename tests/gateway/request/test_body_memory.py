@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.configuration.settings import ConfigurationError, ServerSettings, parse
+from gateway.configuration.server import ServerSettings
+from gateway.configuration.settings import ConfigurationError, parse
 from gateway.errors import ReplicaFault
 from gateway.request.body_memory import PROCESSES, BodyMemory, HeldBody, default_most, most_of
 from loadtest.bench.rig import rss_mib
@@ -39,7 +40,7 @@ class TestBounds:
             memory.take("a", 1)
         memory.take("b", 50)
 
-    def test_body_gives_back_what_it_took(self) -> None:
+    def test_body_releases_the_bytes_that_it_held(self) -> None:
         memory = BodyMemory(100, lambda: False)
         body, other = HeldBody(memory), HeldBody(memory)
         other.add("b", 10)
@@ -68,7 +69,7 @@ class TestDefault:
         ],
         ids=["cgroup 2", "four processes", "cgroup 1", "no limit", "more than there is", "no cgroup"],
     )
-    def test_is_a_quarter_of_what_there_is(
+    def test_default_is_a_quarter_of_the_memory(
         self, tmp_path: Path, limits: tuple[str, ...], processes: int, most: int
     ) -> None:
         (tmp_path / "meminfo").write_text("MemTotal:        8388608 kB\nMemFree:  1 kB\n")

@@ -1,4 +1,4 @@
-"""Requests and replies as far as the gateway looks into them."""
+"""Requests and replies, as far as the gateway reads them."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ BODY = {"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}]}
 
 
 @pytest.mark.parametrize(("stream", "is_stream"), [(True, True), (False, False), (None, False)])
-def test_stream_is_asked_for_by_true_only(stream: bool | None, is_stream: bool) -> None:
+def test_only_true_requests_a_stream(stream: bool | None, is_stream: bool) -> None:
     assert parse(Kind.CHAT, json.dumps({**BODY, "stream": stream}).encode()).is_stream is is_stream
 
 
@@ -132,7 +132,7 @@ MISTAKES: dict[Kind, list[tuple[str, Any]]] = {
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_request_of_each_kind_is_taken(kind: Kind) -> None:
+def test_request_of_each_kind_is_accepted(kind: Kind) -> None:
     call = parse(kind, json.dumps({**REQUESTS[kind], "stream": True, "unknown": 1}).encode())
 
     assert (call.kind, call.is_stream) == (kind, kind is not Kind.EMBEDDING)
@@ -164,7 +164,7 @@ def test_body_with_two_models_is_refused(second: str, is_first: bool) -> None:
 
 
 @pytest.mark.parametrize("content", ['{"model": "x", "Model": "y"}', '"model" "model"', "MODEL"])
-def test_model_inside_of_what_is_said_is_none(content: str) -> None:
+def test_model_inside_of_a_messages_content_is_ignored(content: str) -> None:
     body = {"model": "gpt-4", "messages": [{"role": "user", "content": content}], "metadata": {"model": "z"}}
 
     assert parse(Kind.CHAT, json.dumps(body).encode()).model == "gpt-4"

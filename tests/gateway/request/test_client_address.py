@@ -1,4 +1,4 @@
-"""Whose address a request has: its connection's, or what a trusted proxy reports, and nothing that a client claims."""
+"""The address of a request's client: the connection's, or that reported by a trusted proxy; never a client's claim."""
 
 import pytest
 

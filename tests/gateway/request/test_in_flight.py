@@ -4,15 +4,15 @@ import asyncio
 
 import pytest
 
-from gateway.request.in_flight import Flight
+from gateway.request.in_flight import InFlight
 
 
-def drained(flight: Flight, timeout_s: float) -> bool:
+def drained(flight: InFlight, timeout_s: float) -> bool:
     return asyncio.run(flight.drain(timeout_s))
 
 
 def test_nothing_in_flight_is_drained_at_once() -> None:
-    flight = Flight()
+    flight = InFlight()
 
     assert drained(flight, 10)
     assert flight.is_draining
@@ -20,7 +20,7 @@ def test_nothing_in_flight_is_drained_at_once() -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_flight_is_over_when_the_last_one_has_landed(count: int) -> None:
-    flight = Flight()
+    flight = InFlight()
     for _ in range(count):
         flight.begin()
     for _ in range(count - 1):
@@ -33,7 +33,7 @@ def test_flight_is_over_when_the_last_one_has_landed(count: int) -> None:
 
 def test_drain_waits_for_those_in_flight() -> None:
     async def run() -> bool:
-        flight = Flight()
+        flight = InFlight()
         flight.begin()
         asyncio.get_running_loop().call_soon(flight.end)
         return await flight.drain(10)

@@ -1,4 +1,6 @@
-"""A client that leaves: in every phase the provider's call ends at once, the lease goes, and nobody is blamed."""
+"""A client that leaves: in every phase the provider's call ends at once, the lease ends, and no deployment is
+blamed.
+"""
 
 import asyncio
 import json
@@ -18,7 +20,7 @@ from tests.support.store_proxy import StoreProxy, running_store_proxy
 from tests.support.wire import DONE, Call, chat_bytes, request_bytes
 
 
-def assert_nobody_is_blamed(cluster: Cluster, deployment: str = "primary") -> None:
+def assert_no_deployment_is_blamed(cluster: Cluster, deployment: str = "primary") -> None:
     cluster.wait_until_idle()
     fields = cluster.deployment(deployment)
     assert fields["state"] == "closed"
@@ -35,7 +37,7 @@ def test_leaving_while_waiting_ends_the_providers_call(
         provider.wait_for(in_flight=1)
 
     provider.wait_for(aborted=1, in_flight=0)
-    assert_nobody_is_blamed(cluster)
+    assert_no_deployment_is_blamed(cluster)
 
 
 def test_leaving_in_the_middle_of_a_stream_ends_the_providers_call(
@@ -46,7 +48,7 @@ def test_leaving_in_the_middle_of_a_stream_ends_the_providers_call(
         call.read_until(b"Hello from")
 
     provider.wait_for(aborted=1, in_flight=0)
-    assert_nobody_is_blamed(cluster)
+    assert_no_deployment_is_blamed(cluster)
 
 
 def test_leaving_a_stream_that_flows_ends_the_providers_call(
@@ -57,7 +59,7 @@ def test_leaving_a_stream_that_flows_ends_the_providers_call(
         call.read_until(b"Hello from")
 
     provider.wait_for(aborted=1, in_flight=0)
-    assert_nobody_is_blamed(cluster)
+    assert_no_deployment_is_blamed(cluster)
 
 
 def test_leaving_while_the_fallback_waits_ends_its_call(
@@ -69,7 +71,7 @@ def test_leaving_while_the_fallback_waits_ends_its_call(
         spare.wait_for(in_flight=1)
 
     spare.wait_for(aborted=1, in_flight=0)
-    assert_nobody_is_blamed(cluster, "spare")
+    assert_no_deployment_is_blamed(cluster, "spare")
 
 
 def test_leaving_with_a_large_body_sent_ends_the_providers_call(
@@ -92,7 +94,7 @@ def test_many_clients_leaving_at_once_leave_nothing(
         call.leave()
 
     provider.wait_for(aborted=60, in_flight=0)
-    assert_nobody_is_blamed(cluster)
+    assert_no_deployment_is_blamed(cluster)
 
 
 def test_clients_leaving_at_any_moment_leave_nothing(
@@ -132,7 +134,7 @@ def test_next_caller_is_served_after_many_left(replica: ReplicaProcess, provider
 Leave = Callable[[Call], None]
 
 
-class Asked(NamedTuple):
+class Sent(NamedTuple):
     path: str
     body: dict[str, Any]
 
@@ -141,14 +143,14 @@ class Asked(NamedTuple):
 
 
 TURN: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
-ASKED = {
-    "chat": Asked("/v1/chat/completions", TURN),
-    "chat stream": Asked("/v1/chat/completions", {**TURN, "stream": True}),
-    "completions stream": Asked("/v1/completions", {"prompt": "hi", "stream": True}),
-    "responses stream": Asked("/v1/responses", {"input": "hi", "stream": True}),
-    "messages": Asked("/v1/messages", {**TURN, "max_tokens": 5}),
-    "messages stream": Asked("/v1/messages", {**TURN, "max_tokens": 5, "stream": True}),
-    "embeddings": Asked("/v1/embeddings", {"input": "hi"}),
+CALLS_SENT = {
+    "chat": Sent("/v1/chat/completions", TURN),
+    "chat stream": Sent("/v1/chat/completions", {**TURN, "stream": True}),
+    "completions stream": Sent("/v1/completions", {"prompt": "hi", "stream": True}),
+    "responses stream": Sent("/v1/responses", {"input": "hi", "stream": True}),
+    "messages": Sent("/v1/messages", {**TURN, "max_tokens": 5}),
+    "messages stream": Sent("/v1/messages", {**TURN, "max_tokens": 5, "stream": True}),
+    "embeddings": Sent("/v1/embeddings", {"input": "hi"}),
 }
 BEGUN = {
     "nothing": b"",
@@ -164,7 +166,7 @@ def reset(call: Call) -> None:
 
 
 def half_close(call: Call) -> None:
-    """A client that says it has no more to say is taken for one that has left: what a half-closed connection shows is
+    """A client that closes its sending side counts as one that has left: what a half-closed connection shows is
     all that most clients' leaving shows.
     """
     call.socket.shutdown(socket.SHUT_WR)
@@ -172,7 +174,7 @@ def half_close(call: Call) -> None:
 
 
 each_way_of_leaving = pytest.mark.parametrize("leave", [Call.leave, reset, half_close])
-each_kind_of_call = pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+each_kind_of_call = pytest.mark.parametrize("sent", CALLS_SENT.values(), ids=CALLS_SENT)
 
 
 @pytest.fixture(scope="module")
@@ -222,46 +224,46 @@ def left(left_cluster: Cluster, raw_provider_thread: RawProvider) -> Iterator[Cl
 
 @each_way_of_leaving
 @each_kind_of_call
-def test_leaving_while_the_store_is_asked_leaves_no_lease(
-    left: Cluster, store_proxy: StoreProxy, raw_provider_thread: RawProvider, asked: Asked, leave: Leave
+def test_leaving_during_a_call_of_the_store_leaves_no_lease(
+    left: Cluster, store_proxy: StoreProxy, raw_provider_thread: RawProvider, sent: Sent, leave: Leave
 ) -> None:
     replica = left.replicas[0]
     store_proxy.forget()
-    with store_proxy.hung(), Call(replica.address, asked.bytes_for("held")) as call:
+    with store_proxy.hung(), Call(replica.address, sent.bytes_for("held")) as call:
         wait_until(lambda: any("acquire" in calls for calls in store_proxy.round_trips()))
         leave(call)
         # Whoever waits for this answer, waits for longer than a client's leaving takes to be noticed.
         assert replica.chat("held", headers={"x-pllm-timeout": "200ms"}).status == 504
 
-    assert_nobody_is_blamed(left, "held")
+    assert_no_deployment_is_blamed(left, "held")
     assert raw_provider_thread.requests == []
 
 
 @each_way_of_leaving
 @each_kind_of_call
-def test_leaving_while_the_provider_is_connected_to_leaves_no_lease(left: Cluster, asked: Asked, leave: Leave) -> None:
-    with Call(left.replicas[0].address, asked.bytes_for("unreached")) as call:
+def test_leaving_while_connecting_to_the_provider_leaves_no_lease(left: Cluster, sent: Sent, leave: Leave) -> None:
+    with Call(left.replicas[0].address, sent.bytes_for("unreached")) as call:
         left.wait_for_leases(1)
         leave(call)
 
-    assert_nobody_is_blamed(left, "unreached")
+    assert_no_deployment_is_blamed(left, "unreached")
 
 
 @each_way_of_leaving
 @each_kind_of_call
 @pytest.mark.parametrize("begun", BEGUN.values(), ids=BEGUN)
 def test_leaving_while_the_provider_answers_ends_its_call(
-    left: Cluster, raw_provider_thread: RawProvider, asked: Asked, begun: bytes, leave: Leave
+    left: Cluster, raw_provider_thread: RawProvider, sent: Sent, begun: bytes, leave: Leave
 ) -> None:
     raw_provider_thread.answer = begun
-    with Call(left.replicas[0].address, asked.bytes_for("held")) as call:
+    with Call(left.replicas[0].address, sent.bytes_for("held")) as call:
         wait_until(lambda: len(raw_provider_thread.requests) == 1)
-        if asked.body.get("stream") and b"Hello" in begun:
+        if sent.body.get("stream") and b"Hello" in begun:
             call.read_until(b"Hello")
         leave(call)
 
     wait_until(lambda: raw_provider_thread.left == 1)
-    assert_nobody_is_blamed(left, "held")
+    assert_no_deployment_is_blamed(left, "held")
 
 
 @each_way_of_leaving
@@ -270,7 +272,7 @@ def test_leaving_while_the_provider_answers_ends_its_call(
 def test_leaving_with_requests_sent_ahead_ends_the_providers_call(
     left: Cluster, raw_provider_thread: RawProvider, ahead: int, is_at_once: bool, leave: Leave
 ) -> None:
-    """What was sent ahead is asked of nobody."""
+    """What was sent ahead is sent of nobody."""
     raw_provider_thread.answer = BEGUN["nothing"]
     data = chat_bytes(model="held")
     with Call(left.replicas[0].address, data * 2 if is_at_once else data) as call:
@@ -279,7 +281,7 @@ def test_leaving_with_requests_sent_ahead_ends_the_providers_call(
         leave(call)
 
     wait_until(lambda: raw_provider_thread.left == 1)
-    assert_nobody_is_blamed(left, "held")
+    assert_no_deployment_is_blamed(left, "held")
     assert len(raw_provider_thread.requests) == 1
 
 
@@ -290,11 +292,11 @@ def test_leaving_without_having_read_ends_the_providers_call(
 ) -> None:
     raw_provider_thread.answer = BEGUN["headers"].replace(b"content-length: 9000\r\n", b"")
     raw_provider_thread.flood = chunk_event("Hello")
-    with Call(left.replicas[0].address, ASKED[name].bytes_for("held")) as call:
+    with Call(left.replicas[0].address, CALLS_SENT[name].bytes_for("held")) as call:
         wait_until(lambda: raw_provider_thread.is_stuck)
         leave(call)
 
-    assert_nobody_is_blamed(left, "held")
+    assert_no_deployment_is_blamed(left, "held")
     assert raw_provider_thread.flooded < FLOOD_MOST
 
 
@@ -343,7 +345,7 @@ async def cancellations_after_taking() -> tuple[bool, bool, int]:
     return *taken, task.cancelling()
 
 
-def test_cancellation_that_was_taken_is_over() -> None:
+def test_cancellation_ends_when_its_cause_is_taken() -> None:
     """Else task groups and time-outs of what follows would end as cancelled."""
     assert asyncio.run(cancellations_after_taking()) == (False, True, 0)
 

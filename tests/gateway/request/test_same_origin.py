@@ -1,4 +1,4 @@
-"""Admin calls from a browser: which pages make them, and by what name the gateway was asked for."""
+"""Admin calls from a browser: the origin of the page, and the host name that it used for the gateway."""
 
 import pytest
 
@@ -40,7 +40,7 @@ CLIENTS = [
         ((b"user-agent", b"curl"), False),
     ],
 )
-def test_browsers_tell_who_made_the_call(header: tuple[bytes, bytes], crosses: bool) -> None:
+def test_browser_headers_show_the_origin_of_a_call(header: tuple[bytes, bytes], crosses: bool) -> None:
     assert is_cross_origin([HOST, header]) is crosses
 
 
@@ -77,7 +77,7 @@ def test_names_of_this_machine_are_local(host: str) -> None:
         ),
     ],
 )
-def test_any_other_name_may_be_somebody_elses(host: str) -> None:
+def test_any_other_host_name_may_belong_to_an_attacker(host: str) -> None:
     assert not is_named_locally([(b"host", host.encode("latin-1"))])
 
 

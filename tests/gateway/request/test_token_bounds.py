@@ -1,4 +1,4 @@
-"""How much a request may make a provider do: bounds hold for the most lenient reader, and reading them costs little."""
+"""Bounds on the work that a request orders: they hold for the most lenient reader, and reading them costs little."""
 
 import tracemalloc
 

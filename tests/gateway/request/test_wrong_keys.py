@@ -1,4 +1,4 @@
-"""Wrong keys from one address: twenty a minute are answered, the rest waits; addresses do not know of each other."""
+"""Wrong keys from one address: twenty a minute get the usual error, further ones a 429. Addresses count separately."""
 
 import gc
 import sys
@@ -55,7 +55,7 @@ def test_addresses_of_one_ipv6_subscriber_are_one(clock: Clock) -> None:
     assert keys.note("2001:db8:1:3::1") == 0
 
 
-def test_table_is_bounded_and_keeps_who_was_heard_of_last(clock: Clock) -> None:
+def test_table_is_bounded_and_keeps_the_most_recent_networks(clock: Clock) -> None:
     keys = WrongKeys(clock)
     waits(keys, "203.0.113.9", 100)
     for number in range(3 * KNOWN_MOST):

@@ -1,4 +1,4 @@
-"""Who asks the store when, and what of its answers is remembered."""
+"""Admission: which requests call the store, and which of its decisions are remembered."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,8 @@ from gateway.errors import Unauthorized, UpstreamTimedOut
 from gateway.request.auth import ANONYMOUS, Tenant
 from gateway.request.calls import Call, Kind
 from gateway.request.interrupt import Interrupt
-from gateway.routing.admission import Admission, Asking
+from gateway.routing.admission import Admission
+from gateway.routing.client_request import ClientRequest
 from gateway.routing.deadline import Deadline
 from gateway.routing.recent_shedding import REMEMBERED_S
 from gateway.routing.tracing import NO_ATTEMPT, NO_TRACE
@@ -33,17 +34,17 @@ class SlowStore:
         return SHED
 
 
-async def told_after_a_slow_answer() -> Rejection | None:
+async def rejection_after_a_slow_answer() -> Rejection | None:
     admission = Admission(cast(Failover, SlowStore()), RouterSettings())
     interrupt = Interrupt()
-    asking = Asking(Call("m", False, b""), ANONYMOUS, 50, Deadline(interrupt.time() + 60), interrupt, NO_TRACE)
-    decision = await admission.first(lambda: cast(Plan, None), admission.queue("m", ["m-1"]), asking)
+    request = ClientRequest(Call("m", False, b""), ANONYMOUS, 50, Deadline(interrupt.time() + 60), interrupt, NO_TRACE)
+    decision = await admission.first(lambda: cast(Plan, None), admission.queue("m", ["m-1"]), request)
     assert decision is SHED
-    return admission.shed.told(50, interrupt.time())
+    return admission.recent_shedding.rejection(50, interrupt.time())
 
 
-def test_what_a_slow_store_says_of_shedding_is_remembered() -> None:
-    assert asyncio.run(told_after_a_slow_answer()) is SHED
+def test_rejection_of_a_slow_store_is_remembered() -> None:
+    assert asyncio.run(rejection_after_a_slow_answer()) is SHED
 
 
 def test_every_kind_of_call_has_the_name_by_which_the_store_knows_it() -> None:
@@ -57,18 +58,18 @@ MODEL, DEPLOYMENT = "m", "m-1"
 
 
 class NarrowStore:
-    """Grants as many as are free, and keeps who asked."""
+    """Grants the free permits, and records the tenants that called."""
 
     def __init__(self) -> None:
         self.free = 0
-        self.asked: list[str] = []
+        self.callers: list[str] = []
 
     async def acquire(self, _plan: Plan, ask: Ask) -> Permit | Rejection:
-        self.asked.append(ask.tenant.name)
+        self.callers.append(ask.tenant.name)
         if not self.free:
             return FULL
         self.free -= 1
-        return Permit(f"r.plain.{len(self.asked)}", 0, DEPLOYMENT, 0, False, ask, len(self.asked))
+        return Permit(f"r.plain.{len(self.callers)}", 0, DEPLOYMENT, 0, False, ask, len(self.callers))
 
     def settle(self, _permit: Permit, _ending: Ending, _is_urgent: bool) -> asyncio.Future[Any]:
         settled: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -89,14 +90,14 @@ class Door:
         interrupt = Interrupt()
         tenant = Tenant(name=name, limits=TenantLimits(name=name))
         deadline = Deadline(interrupt.time() + for_s)
-        asking = Asking(Call(MODEL, False, b""), tenant, 50, deadline, interrupt, NO_TRACE)
+        request = ClientRequest(Call(MODEL, False, b""), tenant, 50, deadline, interrupt, NO_TRACE)
         try:
-            return await self.admission.first(lambda: cast(Plan, None), self.queue, asking)
+            return await self.admission.first(lambda: cast(Plan, None), self.queue, request)
         finally:
             interrupt.close()
 
     async def comes(self, name: str) -> asyncio.Task[Permit | Rejection]:
-        """And has asked, or waits."""
+        """And has callers, or waits."""
         task = asyncio.create_task(self.ask(name))
         await turns()
         return task
@@ -118,10 +119,10 @@ async def order_of_asking() -> list[str]:
     door.store.free = 1
     door.admission.freed(DEPLOYMENT)
     await late
-    return door.store.asked
+    return door.store.callers
 
 
-def test_newcomer_does_not_ask_ahead_of_those_who_wait() -> None:
+def test_newcomer_does_not_overtake_waiting_requests() -> None:
     assert asyncio.run(order_of_asking()) == ["early", "early", "late", "late"]
 
 
@@ -133,7 +134,7 @@ async def ask_again_after_waiting(is_welcome: bool) -> None:
     await waiting
 
 
-def test_tenant_whose_key_was_taken_back_while_it_waited_is_not_let_in() -> None:
+def test_tenant_whose_key_was_revoked_while_it_waited_is_refused() -> None:
     asyncio.run(ask_again_after_waiting(is_welcome=True))
     with pytest.raises(Unauthorized):
         asyncio.run(ask_again_after_waiting(is_welcome=False))
@@ -154,8 +155,8 @@ async def outlive_the_deadline() -> int:
     door.store.free = 1
     interrupt = Interrupt()
     deadline = Deadline(interrupt.time() + 0.01)
-    asking = Asking(Call(MODEL, False, b""), ANONYMOUS, 50, deadline, interrupt, NO_TRACE)
-    await door.admission.acquire(cast(Plan, None), asking, ())
+    request = ClientRequest(Call(MODEL, False, b""), ANONYMOUS, 50, deadline, interrupt, NO_TRACE)
+    await door.admission.acquire(cast(Plan, None), request, ())
     while interrupt.time() < deadline.at + 0.01:
         await asyncio.sleep(0)
     interrupt.close()
@@ -196,5 +197,5 @@ async def waiting_after_a_settle() -> Permit | Rejection:
     return waiting.result()
 
 
-def test_settled_request_makes_way_for_one_that_waits_at_once() -> None:
+def test_settled_request_wakes_a_waiting_one_at_once() -> None:
     assert isinstance(asyncio.run(waiting_after_a_settle()), Permit)

@@ -128,7 +128,7 @@ def test_list_that_holds_the_whole_chain_has_the_models_own_route() -> None:
     assert whole.resolve("b", frozenset({"b", "c"})) is whole.resolve("b")
 
 
-def test_fallbacks_leave_the_list_where_the_configuration_says_so() -> None:
+def test_fallbacks_may_leave_the_list_by_configuration() -> None:
     route = within("fallbacks_within_key: false", "b", "b")
 
     assert tiers(route) == [("b-1", 0), ("c-1", 1), ("a-1", 2), ("a-2", 2)]

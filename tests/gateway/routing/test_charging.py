@@ -1,4 +1,6 @@
-"""What a request over the wire is charged: what the provider counted, and nothing for what it refused or never got."""
+"""The charge for a request over the wire: the tokens that the provider counted; nothing for a refused or unsent
+call.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -56,7 +58,7 @@ def account(cluster: Cluster) -> dict[str, int]:
     return {name: int(fields.get(name, 0)) for name in ("spent", "reserved")}
 
 
-def test_call_is_charged_what_its_provider_counted(
+def test_call_is_charged_by_its_providers_counts(
     charged: Cluster, replica: ReplicaProcess, raw_provider_thread: RawProvider
 ) -> None:
     raw_provider_thread.answer = plain(COUNTED)
@@ -83,17 +85,17 @@ def test_call_that_was_never_sent_costs_nothing(
     assert account(charged) == {"spent": 0, "reserved": 0}
 
 
-def test_call_whose_provider_counts_nothing_costs_what_was_reserved(
+def test_call_without_counts_of_its_provider_costs_the_reserved_amount(
     charged: Cluster, replica: ReplicaProcess, raw_provider_thread: RawProvider
 ) -> None:
     assert replica.chat("paid", max_tokens=50).status == 200
     assert 50 * 100 <= account(charged)["spent"] <= 50 * 100 + 200
 
 
-def test_call_whose_client_leaves_costs_what_was_reserved(
+def test_call_whose_client_leaves_costs_the_reserved_amount(
     charged: Cluster, replica: ReplicaProcess, raw_provider_thread: RawProvider
 ) -> None:
-    """The provider may charge for it, and nobody will say how much."""
+    """The provider may charge for it, and will not report how much."""
     raw_provider_thread.answer, raw_provider_thread.is_holding = b"", True
     with replica.begin_chat("paid", max_tokens=50):
         wait_until(lambda: len(raw_provider_thread.requests) == 1)
@@ -106,7 +108,7 @@ def test_call_whose_connection_was_refused_costs_nothing(charged: Cluster, repli
     assert account(charged) == {"spent": 0, "reserved": 0}
 
 
-def test_stream_of_messages_costs_what_its_provider_said_last(
+def test_stream_of_messages_costs_what_its_provider_reported_last(
     charged: Cluster, replica: ReplicaProcess, raw_provider_thread: RawProvider
 ) -> None:
     """Anthropic's client reads it so: a later count replaces an earlier one, nested ones are not the call's."""

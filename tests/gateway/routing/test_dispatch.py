@@ -1,4 +1,4 @@
-"""The request path from outside: how often the store is asked, how far a request falls back, and when it gives up."""
+"""The request path from outside: how often the store is called, how far a request falls back, and when it fails."""
 
 import time
 from collections.abc import Iterator
@@ -192,7 +192,7 @@ RETRIES = 120  # far more than the retry budget holds
 
 
 def test_candidate_that_lacks_the_words_is_no_attempt(watched: ReplicaProcess, watched_cluster: Cluster) -> None:
-    """Three of them are passed over, and no further attempt of anybody is used up."""
+    """Three of them are passed over, and no further attempt of the request is used up."""
     answers = [watched.chat("mute", n=2) for _ in range(RETRIES)]
 
     assert {(answer.status, answer.headers["x-pllm-attempts"]) for answer in answers} == {(200, "1")}
@@ -224,7 +224,7 @@ def test_client_gets_the_first_ones_failure_when_the_next_one_finds_fault(
 
 
 @pytest.mark.parametrize(
-    ("is_asked", "is_first", "outcome"),
+    ("is_from_client", "is_first", "outcome"),
     [
         (False, True, Outcome.TIMEOUT),
         (False, False, Outcome.CANCELLED),  # the one before has used the time up
@@ -233,9 +233,9 @@ def test_client_gets_the_first_ones_failure_when_the_next_one_finds_fault(
     ],
 )
 def test_deployment_that_had_less_than_its_time_is_not_to_blame(
-    is_asked: bool, is_first: bool, outcome: Outcome
+    is_from_client: bool, is_first: bool, outcome: Outcome
 ) -> None:
-    deadline, later, earlier = Deadline(10.0, is_asked), entry(timeout_ms=11_000), entry(timeout_ms=9_000)
+    deadline, later, earlier = Deadline(10.0, is_from_client), entry(timeout_ms=11_000), entry(timeout_ms=9_000)
 
     assert Limits(later, deadline, 0.0, False, is_first).over().outcome is outcome
     assert Limits(earlier, deadline, 0.0, False, is_first).over().outcome is Outcome.TIMEOUT
@@ -318,7 +318,7 @@ def test_clients_deadline_bounds_all_attempts_together(
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
-def test_clients_own_deadline_says_nothing_about_the_deployment(
+def test_clients_own_deadline_is_no_evidence_against_the_deployment(
     cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess, is_stream: bool
 ) -> None:
     """Else any client could open any breaker for everybody with a timeout of 1 ms."""
@@ -331,7 +331,7 @@ def test_clients_own_deadline_says_nothing_about_the_deployment(
     assert replica.stats()["adaptive_breakers"]["gpt-4"]["failures"] == 0
 
 
-def test_stream_cut_at_its_clients_deadline_says_nothing_about_the_deployment(
+def test_stream_cut_at_its_clients_deadline_is_no_evidence_against_the_deployment(
     cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
 ) -> None:
     provider.behave(stall_after_chunks=1)
@@ -368,7 +368,7 @@ def test_deadline_in_time_leaves_the_answer_alone(replica: ReplicaProcess) -> No
     assert answer.content.startswith("Hello")
 
 
-def test_request_whose_time_is_over_asks_neither_store_nor_provider(
+def test_request_past_its_deadline_calls_neither_store_nor_provider(
     watched: ReplicaProcess, watched_cluster: Cluster, store_proxy: StoreProxy
 ) -> None:
     data = chat_bytes(model="alone", headers={"x-pllm-timeout": "50ms"})

@@ -1,4 +1,4 @@
-"""When a failing deployment is worth a line in the log."""
+"""The failures of a deployment that are logged."""
 
 import logging
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ def test_reasons_that_alternate_are_logged_once_a_minute(
 
 
 @pytest.mark.parametrize("outcome", [Outcome.SUCCESS, Outcome.CLIENT_ERROR, Outcome.CANCELLED])
-def test_what_says_nothing_about_the_deployment_is_no_line(
+def test_outcome_that_is_no_failure_of_the_deployment_is_not_logged(
     log: FailureLog, caplog: pytest.LogCaptureFixture, outcome: Outcome
 ) -> None:
     log.note("a", outcome, "400 bad: words")

@@ -1,4 +1,4 @@
-"""Health checks over the wire: what counts as healthy, when one is sent, and that no check can do harm."""
+"""Health checks over the wire: which answers are healthy, when a check is sent, and that no check does harm."""
 
 import asyncio
 import contextlib
@@ -16,10 +16,11 @@ from gateway.configuration.value_types import Secret
 from gateway.routing.health_checks import HealthChecks, status_of
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StoreUnavailable
-from shared_state.failover import Failover, Standby
+from shared_state.failover import Failover
 from shared_state.records import Ask, Ending, Outcome, Permit
 from shared_state.scripts import assemble_all
 from shared_state.snapshots import Presence
+from shared_state.standby import Standby
 from tests.support.live_state import LENIENT, OpenedState, opened_state
 from tests.support.raw_provider import RawProvider, plain, running_raw_provider
 from tests.support.stores import eventually, on_loop
@@ -54,12 +55,12 @@ async def tripped(url: str) -> AsyncIterator[OpenedState]:
 
 async def is_over(state: OpenedState) -> bool:
     """Whether the next request would be the probe."""
-    return (await state.store.snapshot()).deployments[0].wait_ms == 0
+    return (await state.store.views.snapshot()).deployments[0].wait_ms == 0
 
 
 async def looked(checks: HealthChecks) -> None:
     """Until every check that was due has ended."""
-    checks.look()
+    checks.check_open()
     await eventually(lambda: not checks._running)
 
 
@@ -124,7 +125,7 @@ def test_any_other_answer_changes_nothing(store: EmbeddedStore, raw: RawProvider
     async def run() -> None:
         async with tripped(store.url) as state:
             await looked(HealthChecks([deployment(raw)], Failover(state.store, None)))
-            stored = (await state.store.snapshot(2)).deployments[0].stored
+            stored = (await state.store.views.snapshot(2)).deployments[0].stored
 
             assert not await is_over(state)
             assert (len(raw.requests), stored["check_status"]) == (1, status[:3])
@@ -177,7 +178,7 @@ def test_reload_adds_and_removes_checks(store: EmbeddedStore, raw: RawProvider) 
         async with tripped(store.url) as state:
             checks, sent = HealthChecks([], Failover(state.store, None)), []
             for entries in ([], [deployment(raw)], [deployment(raw, None)]):
-                checks.adopt(entries)
+                checks.replace_deployments(entries)
                 await looked(checks)
                 sent.append(len(raw.requests))
 

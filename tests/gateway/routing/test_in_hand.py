@@ -1,4 +1,4 @@
-"""Calls in hand when the breaker of their deployment opens. Whole requests that move on are in
+"""Waiting calls when the breaker of their deployment opens. Whole requests that move on are in
 tests/cluster/test_hung_provider.py.
 """
 

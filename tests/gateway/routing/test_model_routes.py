@@ -90,7 +90,7 @@ def explained(replica: ReplicaProcess, tenant: str) -> tuple[list[str], list[str
     return [each["deployment_id"] for each in shown["candidates"]], shown.get("outside_key", [])
 
 
-def test_explanation_shows_what_the_list_leaves_out(chained: ReplicaProcess, is_within: bool) -> None:
+def test_explanation_shows_the_models_outside_the_list(chained: ReplicaProcess, is_within: bool) -> None:
     everything = ["cheap-1", "dear-1", "spare-1"]
 
     assert explained(chained, "everything") == (everything, [])

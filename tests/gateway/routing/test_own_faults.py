@@ -1,4 +1,4 @@
-"""Faults of a replica itself: it says 503 and why, and no deployment is blamed."""
+"""Faults of a replica itself: the client gets a 503 with the reason, and no deployment is blamed."""
 
 import asyncio
 import contextlib
@@ -56,7 +56,7 @@ def assert_no_outcome(cluster: Cluster, *deployments: str) -> None:
 
 
 @pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
-def test_replica_without_descriptors_says_so_and_blames_no_deployment(
+def test_replica_without_descriptors_returns_503_and_blames_no_deployment(
     cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, is_stream: bool
 ) -> None:
     request = chat_bytes(model="raw-saved", stream=is_stream)

@@ -1,4 +1,4 @@
-"""What a call is reckoned to cost before it is sent, and what it did cost."""
+"""The estimated cost of a call before it is sent, and its cost afterwards."""
 
 from typing import Any
 
@@ -71,7 +71,7 @@ def test_output_is_bounded_by_the_request_or_the_setting(body: dict[str, Any], t
         (Kind.COMPLETION, {"max_tokens": 7, "prompt": [1, 2, 3]}, 7),
     ],
 )
-def test_nobody_gets_more_out_than_is_reckoned(kind: Kind, body: dict[str, Any], tokens: int) -> None:
+def test_no_request_gets_more_tokens_than_its_estimate(kind: Kind, body: dict[str, Any], tokens: int) -> None:
     """A field of another kind of request, and a number that only lenient providers take, make the bound no lower."""
     [cost] = costs({**MESSAGES, "prompt": "x", "input": "x", **body}, kind, deployment("a"))
 
@@ -89,7 +89,7 @@ def test_embedding_has_no_output() -> None:
     assert costs({"input": "some text"}, Kind.EMBEDDING)[0] <= 2
 
 
-def test_what_no_number_holds_fits_no_budget() -> None:
+def test_cost_beyond_every_number_fits_no_budget() -> None:
     call = parse(Kind.CHAT, msgspec.json.encode({"model": "m", **MESSAGES, "max_tokens": 10**30}))
     dear = deployment("a", cost=CostSettings(output_per_million=1e9))
     spending = Prices([dear], ESTIMATE, ANY).spending(call, UNLIMITED, Plan(("a",), (0,), "adaptive", b""))
@@ -130,7 +130,7 @@ def test_without_a_budget_nothing_is_reckoned() -> None:
         (Ending(Outcome.CLIENT_ERROR, cost=0), True, 0),
     ],
 )
-def test_true_cost_is_what_the_provider_counted(ending: Ending, is_sent: bool, cost: int) -> None:
+def test_true_cost_follows_from_the_providers_counts(ending: Ending, is_sent: bool, cost: int) -> None:
     ask = Ask(spending=Spending(ANY, None, (500,)))
     permit = Permit("r.plain.1", 0, "a", 0, False, ask, 1)
 

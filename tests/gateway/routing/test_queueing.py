@@ -1,4 +1,4 @@
-"""Whose turn it is, who is refused and who is dropped: time stands still unless a test moves it."""
+"""The turns, refusals and drops of a queue. Time stands still unless a test moves it."""
 
 import asyncio
 import contextlib
@@ -74,7 +74,7 @@ async def test_first_come_first_served() -> None:
 
 
 @on_loop
-async def test_nobody_asks_before_something_is_free_and_then_one_at_a_time() -> None:
+async def test_one_waiter_at_a_time_calls_the_store_after_a_permit_is_freed() -> None:
     room = Room()
     room.enter("one")
     room.enter("two")
@@ -86,7 +86,7 @@ async def test_nobody_asks_before_something_is_free_and_then_one_at_a_time() -> 
 
 
 @on_loop
-async def test_refused_goes_back_to_its_place() -> None:
+async def test_refused_waiter_returns_to_its_place() -> None:
     room = Room()
     room.enter("one")
     room.enter("two")
@@ -98,7 +98,7 @@ async def test_refused_goes_back_to_its_place() -> None:
 
 
 @on_loop
-async def test_what_is_freed_while_one_asks_is_asked_for_again() -> None:
+async def test_permit_freed_during_a_call_of_the_store_causes_another_call() -> None:
     room = Room()
     room.enter("one")
     room.queue.wake()
@@ -158,7 +158,7 @@ async def test_refusals_cost_a_tenant_nothing_of_its_share() -> None:
 
 
 @on_loop
-async def test_place_for_a_tenant_that_has_less_is_asked_for_by_the_next_one() -> None:
+async def test_permit_for_a_tenant_with_a_smaller_share_is_requested_by_the_next_tenant() -> None:
     room = Room()
     room.enter("a0", A)
     room.enter("b0", B)
@@ -172,7 +172,7 @@ async def test_place_for_a_tenant_that_has_less_is_asked_for_by_the_next_one() -
 
 
 @on_loop
-async def test_what_a_tenant_left_unused_is_gone() -> None:
+async def test_share_that_a_tenant_left_unused_is_lost() -> None:
     room = Room()
     for number in range(20):
         room.enter(f"a{number}", A)
@@ -237,7 +237,7 @@ async def test_full_queue_makes_no_room_for_a_tenant_that_would_have_as_much() -
 
 
 @on_loop
-async def test_place_of_one_who_leaves_is_free_again() -> None:
+async def test_place_of_a_request_that_leaves_is_free_again() -> None:
     room = Room(max_waiting=1)
     room.enter("one")
     room.leave("one")
@@ -247,7 +247,7 @@ async def test_place_of_one_who_leaves_is_free_again() -> None:
 
 
 @on_loop
-async def test_who_leaves_while_asking_hands_on_the_turn() -> None:
+async def test_request_that_leaves_during_its_turn_passes_the_turn_on() -> None:
     room = Room()
     room.enter("one")
     room.enter("two")
@@ -258,7 +258,7 @@ async def test_who_leaves_while_asking_hands_on_the_turn() -> None:
 
 
 @on_loop
-async def test_turn_of_one_whose_client_leaves_in_this_moment_goes_to_the_next() -> None:
+async def test_turn_of_a_request_whose_client_just_left_goes_to_the_next() -> None:
     """Its wait has been cancelled, but it has not gone yet."""
     room = Room()
     for name in ("one", "two", "three"):
@@ -275,7 +275,7 @@ async def test_turn_of_one_whose_client_leaves_in_this_moment_goes_to_the_next()
 
 
 @on_loop
-async def test_burst_is_served_in_order_and_nobody_dropped() -> None:
+async def test_burst_is_served_in_order_and_no_request_is_dropped() -> None:
     """The waits of a burst are long, and short again before the interval is over."""
     room = Room()
     for number in range(20):
@@ -351,7 +351,7 @@ async def test_overload_that_is_over_is_forgotten() -> None:
 
 
 @on_loop
-async def test_overload_is_over_though_nobody_comes_any_more() -> None:
+async def test_overload_ends_when_no_more_requests_come() -> None:
     """It is shown in the metrics."""
     room = Room()
     overload(room, 20)
@@ -364,7 +364,7 @@ async def test_overload_is_over_though_nobody_comes_any_more() -> None:
 
 
 @on_loop
-async def test_waiting_that_would_be_in_vain_is_not_begun() -> None:
+async def test_request_that_would_wait_in_vain_is_refused_at_once() -> None:
     room = Room(max_wait_ms=3000, target_ms=10_000)
     for number in range(11):
         room.enter(f"{number}")
@@ -382,7 +382,7 @@ async def test_waiting_that_would_be_in_vain_is_not_begun() -> None:
 
 
 @on_loop
-async def test_who_has_less_time_than_its_turn_will_take_is_not_let_in() -> None:
+async def test_request_with_less_time_than_its_turn_needs_is_refused() -> None:
     """One is granted every second; a longest wait of ten is no help to a client that has two."""
     room = Room(max_wait_ms=10_000, target_ms=100_000)
     for number in range(40):
@@ -398,7 +398,7 @@ async def test_who_has_less_time_than_its_turn_will_take_is_not_let_in() -> None
 
 
 @on_loop
-async def test_nobody_waits_beyond_the_longest_wait() -> None:
+async def test_no_request_waits_beyond_the_longest_wait() -> None:
     room = Room(max_wait_ms=20)
     room.enter("one")
     waiter = room.inside["one"][0]
@@ -409,7 +409,7 @@ async def test_nobody_waits_beyond_the_longest_wait() -> None:
 
 
 @on_loop
-async def test_who_is_refused_after_its_time_is_dropped() -> None:
+async def test_waiter_refused_after_its_time_is_dropped() -> None:
     room = Room(max_wait_ms=1000)
     room.enter("one")
     room.queue.wake()
@@ -420,7 +420,7 @@ async def test_who_is_refused_after_its_time_is_dropped() -> None:
 
 
 @on_loop
-async def test_silent_store_is_asked_all_the_same() -> None:
+async def test_store_that_announces_nothing_is_polled() -> None:
     room = Room()
     room.enter("one")
     await asyncio.wait_for(room.inside["one"][0].turn(), 5)

@@ -1,4 +1,4 @@
-"""Round trips are measured by connects to listening sockets, each provider once, and told."""
+"""Round trips are measured by connects to listening sockets, each provider once, and reported."""
 
 import asyncio
 import socket
@@ -8,7 +8,7 @@ import pytest
 
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.settings import DeploymentSettings
-from gateway.routing.round_trips import Addresses, Found, Place, RoundTrips, connect_ms, look_up, places
+from gateway.routing.round_trips import Addresses, Place, Resolved, RoundTrips, connect_ms, look_up, places
 from shared_state.errors import StoreTimeout
 from tests.support.stores import on_loop
 
@@ -31,7 +31,7 @@ def port(listening: socket.socket) -> int:
 
 @pytest.fixture
 def closed() -> Iterator[int]:
-    """A port on which nobody listens, and that nobody else can take."""
+    """A port without a listener, which no other process can take."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield port(bound)
@@ -76,21 +76,21 @@ async def test_provider_out_of_reach_has_no_round_trip(closed: int) -> None:
 
 
 @on_loop
-async def test_what_can_be_reached_is_measured_though_others_cannot(listener: socket.socket, closed: int) -> None:
+async def test_reachable_providers_are_measured_when_others_are_not(listener: socket.socket, closed: int) -> None:
     url = f"http://127.0.0.1:{port(listener)}"
     measured = await RoundTrips(
-        [deployment("a", url), deployment("b", f"{url}/v1"), deployment("c", f"http://127.0.0.1:{closed}")], _nobody
+        [deployment("a", url), deployment("b", f"{url}/v1"), deployment("c", f"http://127.0.0.1:{closed}")], _ignore
     ).measured()
 
     assert set(measured) == {"a", "b"}
 
 
 @on_loop
-async def test_silent_name_server_holds_one_look_up_and_what_was_found_is_measured_by(listener: socket.socket) -> None:
+async def test_silent_name_server_blocks_one_look_up_and_known_addresses_are_measured(listener: socket.socket) -> None:
     """However many wait: requests look up names by the same few threads."""
     under_way, most, is_silent, answered = 0, 0, False, asyncio.Event()
 
-    async def silent(host: str, port: int) -> Found:
+    async def silent(host: str, port: int) -> Resolved:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
@@ -103,7 +103,7 @@ async def test_silent_name_server_holds_one_look_up_and_what_was_found_is_measur
 
     url = f":{port(listener)}/v1"
     several = [deployment(name, f"http://{name}.example{url}") for name in "abcdefghijkl"]
-    round_trips = RoundTrips(several, _nobody, Addresses(silent, most_s=0.1))
+    round_trips = RoundTrips(several, _ignore, Addresses(silent, most_s=0.1))
     assert len(await round_trips.measured()) == len(several)
     is_silent = True
     measured = await asyncio.gather(round_trips.measured(), round_trips.measured())
@@ -115,29 +115,29 @@ async def test_silent_name_server_holds_one_look_up_and_what_was_found_is_measur
 
 @on_loop
 async def test_place_that_is_gone_is_forgotten(listener: socket.socket) -> None:
-    async def lost(host: str, port: int) -> Found:
+    async def lost(host: str, port: int) -> Resolved:
         if is_lost:
             raise socket.gaierror(host)
         return await look_up("127.0.0.1", port)
 
     is_lost = False
     one = [deployment("a", f"http://a.example:{port(listener)}")]
-    round_trips = RoundTrips(one, _nobody, Addresses(lost))
+    round_trips = RoundTrips(one, _ignore, Addresses(lost))
     assert set(await round_trips.measured()) == {"a"}
     is_lost = True
     assert set(await round_trips.measured()) == {"a"}
-    round_trips.adopt([])
-    round_trips.adopt(one)
+    round_trips.replace_deployments([])
+    round_trips.replace_deployments(one)
 
     assert await round_trips.measured() == {}
 
 
 @on_loop
-async def test_measured_round_trips_are_told_and_measuring_ends(listener: socket.socket) -> None:
-    told: asyncio.Queue[Mapping[str, float]] = asyncio.Queue()
-    round_trips = RoundTrips([deployment("a", f"http://127.0.0.1:{port(listener)}")], told.put)
+async def test_measured_round_trips_are_reported_until_the_stop(listener: socket.socket) -> None:
+    reported: asyncio.Queue[Mapping[str, float]] = asyncio.Queue()
+    round_trips = RoundTrips([deployment("a", f"http://127.0.0.1:{port(listener)}")], reported.put)
     round_trips.start()
-    first = await told.get()
+    first = await reported.get()
     await round_trips.stop()
 
     assert set(first) == {"a"}
@@ -146,15 +146,15 @@ async def test_measured_round_trips_are_told_and_measuring_ends(listener: socket
 
 @on_loop
 async def test_store_that_is_away_does_not_end_the_measuring(listener: socket.socket) -> None:
-    asked = asyncio.Event()
+    looked_up = asyncio.Event()
 
     async def lost(_measured: Mapping[str, float]) -> None:
-        asked.set()
+        looked_up.set()
         raise StoreTimeout("late")
 
     round_trips = RoundTrips([deployment("a", f"http://127.0.0.1:{port(listener)}")], lost)
     round_trips.start()
-    await asked.wait()
+    await looked_up.wait()
     await asyncio.sleep(0)
     (running,) = [task for task in asyncio.all_tasks() if task.get_name() == "round trips"]
     is_done = running.done()
@@ -163,5 +163,5 @@ async def test_store_that_is_away_does_not_end_the_measuring(listener: socket.so
     assert not is_done
 
 
-async def _nobody(_measured: Mapping[str, float]) -> None:
+async def _ignore(_measured: Mapping[str, float]) -> None:
     """Listens."""

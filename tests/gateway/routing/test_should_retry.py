@@ -75,7 +75,7 @@ def test_documentation_has_its_tables() -> None:
 
 
 @pytest.mark.parametrize(("answers", "status", "code", "header"), list(after_calls()))
-def test_header_after_calls_is_what_the_documentation_says(answers: str, status: str, code: str, header: str) -> None:
+def test_header_after_calls_agrees_with_the_documentation(answers: str, status: str, code: str, header: str) -> None:
     tried = [answered(text, f"d{number}") for number, text in enumerate(answers.split(" + "))]
     error = failed(tried, has_tried_all=True)
     statuses = [str(error_status(kind, error)) for kind in (Kind.CHAT, Kind.MESSAGE)]
@@ -111,7 +111,7 @@ def own_errors() -> dict[tuple[int, str], type[GatewayError]]:
     return found
 
 
-def test_header_without_a_call_is_what_the_documentation_says() -> None:
+def test_header_without_a_call_agrees_with_the_documentation() -> None:
     documented = {(int(status), code): header for status, code, _why, header in rows("status | code | why")}
     own = own_errors()
     made = {key: Overloaded("x", "full") if kind is Overloaded else kind("x") for key, kind in own.items()}
@@ -120,7 +120,7 @@ def test_header_without_a_call_is_what_the_documentation_says() -> None:
 
 
 @pytest.mark.parametrize(("wait_ms", "header"), [(60_000, ""), (60_001, "false")])
-def test_longest_wait_is_what_the_documentation_says(wait_ms: int, header: str) -> None:
+def test_longest_wait_agrees_with_the_documentation(wait_ms: int, header: str) -> None:
     assert f"`retry-after` is longer than {WAIT_MOST_MS // 1000} s" in TEXT
     assert should_retry(RateLimited("Later.", retry_after_ms=wait_ms)) == header
 

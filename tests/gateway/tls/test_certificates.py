@@ -1,4 +1,4 @@
-"""What is wrong with the files of `server.tls`, by the name of the setting."""
+"""Faults of the files of `server.tls`, by the name of the setting."""
 
 import ssl
 import time
@@ -11,7 +11,7 @@ from gateway.configuration.settings import ConfigurationError
 from gateway.configuration.tls import TlsSettings
 from gateway.tls import certificates
 from tests.support.certificates import PASSPHRASE, Authority, new_key, run
-from tests.support.tls_engine import Identity, identity
+from tests.support.tls_server import Identity, identity
 
 __all__ = ["identity"]
 
@@ -103,7 +103,7 @@ class TestPassphrase:
     def test_wrong_one_is_named(self, encrypted: dict[str, object]) -> None:
         assert problems(**encrypted, key_passphrase="wrong") == ["key_passphrase"]
 
-    def test_missing_one_is_asked_of_no_terminal(self, encrypted: dict[str, object]) -> None:
+    def test_missing_passphrase_is_not_requested_from_a_terminal(self, encrypted: dict[str, object]) -> None:
         assert problems(**encrypted) == ["key"]
 
 

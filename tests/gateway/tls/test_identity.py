@@ -16,7 +16,7 @@ from gateway.http.tls_counts import counts
 from tests.loadtest.process import wait_until
 from tests.support.certificates import Authority
 from tests.support.h2_wire import client_context
-from tests.support.tls_engine import Echo, Engine, Identity, echoing, identity
+from tests.support.tls_server import Echo, Identity, TlsServer, echoing, identity
 from tests.support.wire import ask, request_bytes
 
 __all__ = ["identity"]
@@ -25,7 +25,7 @@ GET = request_bytes("GET", "/x")
 
 
 @pytest.fixture
-def engine(identity: Identity) -> Iterator[Engine]:
+def server(identity: Identity) -> Iterator[TlsServer]:
     with echoing(identity) as (running, _):
         yield running
 
@@ -47,7 +47,7 @@ def connected_to(address: tuple[str, int], context: ssl.SSLContext) -> ssl.SSLSo
 
 
 def serial(address: tuple[str, int], authority: Path) -> str:
-    """Of the certificate that a new connection is shown."""
+    """Returns the serial number of the certificate that a new connection gets."""
     with connected_to(address, client_context(authority)) as connected:
         certificate = connected.getpeercert()
         assert certificate is not None
@@ -57,49 +57,49 @@ def serial(address: tuple[str, int], authority: Path) -> str:
 class TestProtocols:
     @pytest.mark.parametrize("protocols", [("http/1.1",), ("unheard-of", "http/1.1")])
     def test_http1_is_served_to_clients_that_choose_it(
-        self, engine: Engine, identity: Identity, protocols: tuple[str, ...]
+        self, server: TlsServer, identity: Identity, protocols: tuple[str, ...]
     ) -> None:
         context = client_context(identity.authority.certificate, protocols)
 
-        assert answer_over_tls(engine.address, context).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert answer_over_tls(server.address, context).startswith(b"HTTP/1.1 200 OK\r\n")
 
-    def test_http1_is_served_to_clients_that_choose_nothing(self, engine: Engine, identity: Identity) -> None:
+    def test_http1_is_served_to_clients_that_choose_nothing(self, server: TlsServer, identity: Identity) -> None:
         context = ssl.create_default_context(cafile=str(identity.authority.certificate))
 
-        assert answer_over_tls(engine.address, context).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert answer_over_tls(server.address, context).startswith(b"HTTP/1.1 200 OK\r\n")
 
     def test_scheme_of_http1_is_https(self, identity: Identity) -> None:
-        with echoing(identity) as (engine, app):
-            answer_over_tls(engine.address, client_context(identity.authority.certificate, ("http/1.1",)))
+        with echoing(identity) as (server, app):
+            answer_over_tls(server.address, client_context(identity.authority.certificate, ("http/1.1",)))
 
             assert [(scope["scheme"], scope["http_version"]) for scope in app.scopes] == [("https", "1.1")]
 
     @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-    def test_both_versions_are_spoken(self, engine: Engine, identity: Identity, version: ssl.TLSVersion) -> None:
+    def test_both_versions_are_spoken(self, server: TlsServer, identity: Identity, version: ssl.TLSVersion) -> None:
         context = client_context(identity.authority.certificate, ("http/1.1",))
         context.minimum_version = context.maximum_version = version
 
-        assert answer_over_tls(engine.address, context).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert answer_over_tls(server.address, context).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 class TestRefusals:
-    def test_client_of_an_older_version_learns_why(self, engine: Engine, identity: Identity) -> None:
+    def test_client_of_an_older_version_learns_why(self, server: TlsServer, identity: Identity) -> None:
         hello = bytes.fromhex("16030100330100002f0301" + "00" * 32 + "000002002f01000004") + b"\x00\x17\x00\x00"
-        with socket.create_connection(engine.address, timeout=10) as client:
+        with socket.create_connection(server.address, timeout=10) as client:
             client.sendall(hello)
 
             assert client.recv(100) == bytes.fromhex("1503010002") + b"\x02\x46"  # fatal, protocol_version
 
-    def test_plain_request_gets_a_hint(self, engine: Engine) -> None:
+    def test_plain_request_gets_a_hint(self, server: TlsServer) -> None:
         before = counts.failed["not_tls"]
-        answer = ask(engine.address, GET)
+        answer = ask(server.address, GET)
 
         assert answer.status == 400
         assert answer.error["message"] == "This port speaks TLS. Use an https:// address."
         assert counts.failed["not_tls"] == before + 1
 
-    def test_large_plain_request_gets_the_hint_as_well(self, engine: Engine) -> None:
-        with socket.create_connection(engine.address, timeout=10) as client:
+    def test_large_plain_request_gets_the_hint_as_well(self, server: TlsServer) -> None:
+        with socket.create_connection(server.address, timeout=10) as client:
             with contextlib.suppress(ConnectionError):
                 client.sendall(request_bytes("POST", "/x", bytes(500_000)))
 
@@ -107,10 +107,10 @@ class TestRefusals:
 
     @pytest.mark.parametrize("sent", [b"\x16\x03\x01\x00\x05hello", b"\x16" * 100, b"\x16\x03\x01"])
     def test_garbage_ends_the_connection_with_a_count_and_no_traceback(
-        self, engine: Engine, caplog: pytest.LogCaptureFixture, sent: bytes
+        self, server: TlsServer, caplog: pytest.LogCaptureFixture, sent: bytes
     ) -> None:
         before = counts.failed.total()
-        with socket.create_connection(engine.address, timeout=10) as client:
+        with socket.create_connection(server.address, timeout=10) as client:
             client.sendall(sent)
             client.shutdown(socket.SHUT_WR)
             with contextlib.suppress(ConnectionError):
@@ -119,9 +119,9 @@ class TestRefusals:
 
         assert "Traceback" not in caplog.text
 
-    def test_garbage_after_the_handshake_leaves_no_trace(self, engine: Engine, identity: Identity) -> None:
+    def test_garbage_after_the_handshake_leaves_no_trace(self, server: TlsServer, identity: Identity) -> None:
         """`echoing` asserts that the event loop had nothing to report."""
-        connected = connected_to(engine.address, client_context(identity.authority.certificate))
+        connected = connected_to(server.address, client_context(identity.authority.certificate))
         raw = socket.socket(fileno=connected.detach())
         raw.settimeout(10)
         raw.sendall(b"\x17\x03\x03\x00\x10" + bytes(16))
@@ -130,13 +130,13 @@ class TestRefusals:
                 pass
         raw.close()
 
-        assert answer_over_tls(engine.address, client_context(identity.authority.certificate, ("http/1.1",)))
+        assert answer_over_tls(server.address, client_context(identity.authority.certificate, ("http/1.1",)))
 
-    def test_lines_are_bounded_and_counted(self, engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    def test_lines_are_bounded_and_counted(self, server: TlsServer, caplog: pytest.LogCaptureFixture) -> None:
         before = counts.failed["not_tls"]
         with caplog.at_level(logging.WARNING, "pllm.tls"):
             for _ in range(20):
-                ask(engine.address, GET)
+                ask(server.address, GET)
 
         assert counts.failed["not_tls"] == before + 20
         assert 1 <= caplog.text.count("no TLS connection") <= 5
@@ -144,19 +144,19 @@ class TestRefusals:
 
 class TestClientCertificates:
     @pytest.fixture
-    def strict(self, identity: Identity) -> Iterator[Engine]:
+    def strict(self, identity: Identity) -> Iterator[TlsServer]:
         app = Echo()
-        with Engine(app, identity.settings(identity.authority.certificate)) as engine:
-            yield engine
-        assert engine.faults == []
+        with TlsServer(app, identity.settings(identity.authority.certificate)) as server:
+            yield server
+        assert server.faults == []
 
-    def test_certificate_of_the_authority_gets_in(self, strict: Engine, identity: Identity) -> None:
+    def test_certificate_of_the_authority_gets_in(self, strict: TlsServer, identity: Identity) -> None:
         context = client_context(identity.authority.certificate, ("http/1.1",))
         context.load_cert_chain(*identity.authority.issue("client"))
 
         assert answer_over_tls(strict.address, context).startswith(b"HTTP/1.1 200 OK\r\n")
 
-    def test_client_without_a_certificate_is_refused(self, strict: Engine, identity: Identity) -> None:
+    def test_client_without_a_certificate_is_refused(self, strict: TlsServer, identity: Identity) -> None:
         before = counts.failed["no_certificate"]
 
         with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):
@@ -165,7 +165,7 @@ class TestClientCertificates:
 
     @pytest.mark.parametrize("is_expired", [False, True])
     def test_other_certificate_is_refused(
-        self, strict: Engine, identity: Identity, tmp_path: Path, is_expired: bool
+        self, strict: TlsServer, identity: Identity, tmp_path: Path, is_expired: bool
     ) -> None:
         before = counts.failed["certificate"]
         issuer = identity.authority if is_expired else Authority(tmp_path, "stranger")
@@ -185,18 +185,18 @@ class Renewed:
         self.certificate, self.key = folder / "tls.crt", folder / "tls.key"
         shutil.copy(identity.certificate, self.certificate)
         shutil.copy(identity.key, self.key)
-        self.engine = Engine(Echo(), TlsSettings(certificate=str(self.certificate), key=str(self.key)))
+        self.server = TlsServer(Echo(), TlsSettings(certificate=str(self.certificate), key=str(self.key)))
 
     def serial(self) -> str:
-        return serial(self.engine.address, self.authority.certificate)
+        return serial(self.server.address, self.authority.certificate)
 
 
 @pytest.fixture
 def renewed(tmp_path: Path, identity: Identity) -> Iterator[Renewed]:
     made = Renewed(tmp_path, identity)
-    with made.engine:
+    with made.server:
         yield made
-    assert made.engine.faults == []
+    assert made.server.faults == []
 
 
 class TestReload:
@@ -223,12 +223,12 @@ class TestReload:
         for name in ("tls.crt", "tls.key"):
             (tmp_path / name).symlink_to(f"..data/{name}")
         settings = TlsSettings(certificate=str(tmp_path / "tls.crt"), key=str(tmp_path / "tls.key"))
-        with Engine(Echo(), settings) as engine:
-            before = serial(engine.address, identity.authority.certificate)
+        with TlsServer(Echo(), settings) as server:
+            before = serial(server.address, identity.authority.certificate)
             (tmp_path / "..next").symlink_to("..second")
             os.replace(tmp_path / "..next", tmp_path / "..data")
 
-            wait_until(lambda: serial(engine.address, identity.authority.certificate) != before)
+            wait_until(lambda: serial(server.address, identity.authority.certificate) != before)
 
     @pytest.mark.parametrize("broken", [b"", b"nonsense", None], ids=["empty", "nonsense", "missing"])
     def test_broken_file_leaves_the_former_certificate(
@@ -264,7 +264,7 @@ class TestReload:
 
     def test_open_connections_stay(self, renewed: Renewed) -> None:
         context = client_context(renewed.authority.certificate, ("http/1.1",))
-        with connected_to(renewed.engine.address, context) as connected:
+        with connected_to(renewed.server.address, context) as connected:
             before = renewed.serial()
             certificate, key = renewed.authority.issue("later")
             shutil.copy(key, renewed.key)

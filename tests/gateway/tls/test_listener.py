@@ -11,13 +11,13 @@ import uvloop
 from gateway.http.tls_counts import counts
 from gateway.tls.identity import Tls
 from gateway.tls.listener import TlsListener
-from tests.support.tls_engine import Identity, identity
+from tests.support.tls_server import Identity, identity
 
 __all__ = ["identity"]
 
 
 def reads_to_the_end(identity: Identity, clients: list[bytes], handshake_s: float, most: int) -> bytes:
-    """What the first of several clients is sent before its connection ends."""
+    """Returns the bytes that the first of several clients receives before its connection ends."""
 
     async def run() -> bytes:
         sock = socket.create_server(("127.0.0.1", 0))

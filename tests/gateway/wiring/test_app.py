@@ -1,5 +1,5 @@
-"""Routes: what is not there is said in OpenAI's words, and in Anthropic's where its clients look for it. A replica as a
-whole: its background tasks, and a store's address where something else answers.
+"""Errors for unknown paths, in OpenAI's dialect, and in Anthropic's where its clients expect it. A whole
+replica: its background tasks, and another service at the address of its store.
 """
 
 import asyncio
@@ -13,9 +13,10 @@ import yaml
 
 from gateway.configuration.redaction import Redaction
 from gateway.reload.file import ConfigurationFile
-from gateway.request.in_flight import Flight
+from gateway.request.in_flight import InFlight
 from gateway.telemetry.logs import Lines
-from gateway.wiring.app import Application, application
+from gateway.wiring.app import application
+from gateway.wiring.application import Application
 from shared_state import background
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import CHAT, ProviderProcess
@@ -35,7 +36,7 @@ def test_unknown_path_is_not_found(replica: ReplicaProcess, method: str, path: s
 
 
 @pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/messages/batches", "/v1/messages/"])
-def test_unknown_path_of_anthropics_clients_is_told_in_their_dialect(replica: ReplicaProcess, path: str) -> None:
+def test_unknown_path_of_anthropics_clients_gets_an_error_in_their_dialect(replica: ReplicaProcess, path: str) -> None:
     answer = replica.request("POST", path)
 
     assert answer.status == 404
@@ -92,7 +93,7 @@ async def serving(folder: Path, url: str) -> AsyncIterator[Application]:
     path.write_text(yaml.safe_dump(settings))
     file, lines = ConfigurationFile(path, {}), Lines(io.BytesIO(), is_plain=True)
     try:
-        async with application(file, file.read(), {}, Flight(), lines, Redaction(()), "r1") as app:
+        async with application(file, file.read(), {}, InFlight(), lines, Redaction(()), "r1") as app:
             yield app
     finally:
         lines.close()

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from shared_state.connection.batcher import IN_FLIGHT_MOST, Reply
-from shared_state.connection.client import Client, command
+from shared_state.connection.batcher import IN_FLIGHT_MOST
+from shared_state.connection.call import Reply
+from shared_state.connection.client import Client
+from shared_state.connection.commands import command
 from shared_state.connection.patience import Patience
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import ScriptFailed, StoreTimeout, StoreUnavailable
@@ -266,7 +268,7 @@ async def test_flushed_scripts_are_loaded_again_and_only_their_calls_resent(
 @on_loop
 async def test_script_that_no_list_holds_is_an_error(server: EmbeddedStore) -> None:
     async with opened_batcher(server.url, (ECHO,)) as batcher:
-        with pytest.raises(ScriptFailed, match="forgets its scripts"):
+        with pytest.raises(ScriptFailed, match="drops its scripts"):
             await batcher.call(packed(script("other", "return { 1, 2, 3 }\n"), ""))
 
         assert words([await batcher.call(packed(ECHO, "still"))]) == ["still"]

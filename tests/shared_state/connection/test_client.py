@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from shared_state.connection.client import Client, ask, command, pack
+from shared_state.connection.client import Client, ask
+from shared_state.connection.commands import command, pack
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import ScriptFailed, StoreRefuses, StoreUnavailable
 from tests.support.stores import RedisCli, eventually, on_loop, stopped

@@ -72,7 +72,7 @@ def seconds(pace: Pace, *took_s: tuple[float, ...]) -> list[bool]:
     for second, decisions in enumerate(took_s, 1):
         for took in decisions:
             pace.note(took)
-        pace.see(second + 0.5)
+        pace.end_second(second + 0.5)
         seen.append(pace.is_slow)
     return seen
 
@@ -99,6 +99,6 @@ def test_half_is_not_most() -> None:
 def test_store_that_was_left_begins_anew() -> None:
     pace = Pace(0.25)
     seconds(pace, *[SLOW] * 5)
-    pace.forget()
+    pace.reset()
 
     assert not pace.is_slow

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gateway.cli.litellm.converter import Import, convert, said
+from gateway.cli.litellm.converter import Import, convert, report
 from gateway.cli.litellm.report import UNKNOWN
 from gateway.configuration.settings import ConfigurationError, DeploymentSettings, Settings, parse
 from gateway.configuration.yaml_source import item_path, key_path
@@ -89,7 +89,7 @@ class TestExamples:
     )
     def test_secrets_of_the_file_are_shown_nowhere(self, name: str, secrets: list[str]) -> None:
         found = convert((EXAMPLES / f"{name}.yaml").read_text())
-        shown = "\n".join([found.text, *said(found)])
+        shown = "\n".join([found.text, *report(found)])
 
         assert [secret for secret in secrets if secret in shown] == []
 
@@ -278,7 +278,7 @@ class TestProviders:
             ("azure/eu", "", "http://localhost", "eu"),
         ],
     )
-    def test_prefix_tells_the_provider(self, model: str, more: str, base_url: str, name: str) -> None:
+    def test_prefix_names_the_provider(self, model: str, more: str, base_url: str, name: str) -> None:
         settings, _ = imported(f"model_list: [{{model_name: m, litellm_params: {{model: {model}, {more}}}}}]")
 
         assert (settings.model_list[0].provider.base_url, settings.model_list[0].provider.model) == (base_url, name)
@@ -379,12 +379,12 @@ class TestValues:
         assert settings.state.url == url
         assert of_the_store == {"taken over" if url else "not taken over"}
 
-    def test_keys_nobody_knows_are_named(self) -> None:
+    def test_unknown_keys_are_named(self) -> None:
         found = convert(one("wings: 2", "router_settings: {wheels: {count: [3, {spare: 1}]}}\nengine: on\n"))
 
-        assert texts(found, "model_list[0].litellm_params.wings") == ["no key that is known here"]
-        assert texts(found, "router_settings.wheels.count[1].spare") == ["no key that is known here"]
-        assert texts(found, "engine") == ["no key that is known here"]
+        assert texts(found, "model_list[0].litellm_params.wings") == ["not a known key"]
+        assert texts(found, "router_settings.wheels.count[1].spare") == ["not a known key"]
+        assert texts(found, "engine") == ["not a known key"]
 
     @pytest.mark.parametrize(
         ("params", "unused"),
@@ -407,7 +407,7 @@ class TestValues:
 
         assert sorted({key.partition("[")[0] for key in told if "general" not in key}) == sorted(unused)
 
-    def test_no_key_that_its_documentation_lists_is_unheard_of(self) -> None:
+    def test_every_key_of_its_documentation_is_known(self) -> None:
         found = convert((EXAMPLES / "every-key.yaml").read_text())
 
         assert [row.path for row in found.rows if row.text == UNKNOWN] == []
@@ -470,7 +470,7 @@ class TestBadInput:
 
         assert found.text == ""
         assert {row.verdict for row in found.rows} <= {"not taken over", "added"}
-        assert "nothing was written" in said(found)[-1]
+        assert "nothing was written" in report(found)[-1]
 
     @pytest.mark.parametrize(
         "section",
@@ -497,7 +497,7 @@ class TestBadInput:
     def test_control_characters_do_not_reach_the_terminal(self) -> None:
         found = convert(one("", '"\\e[31mred": 1\n'))
 
-        assert all(line.isprintable() for line in said(found))
+        assert all(line.isprintable() for line in report(found))
 
 
 class TestCommand:
@@ -515,7 +515,7 @@ class TestCommand:
         assert variables == ["OPENAI_API_KEY", "REDIS_HOST", "REDIS_PASSWORD"]
         assert (checked.returncode, checked.stderr) == (0, "")
 
-    def test_without_out_yaml_goes_to_standard_output_and_the_report_beside_it(self) -> None:
+    def test_without_out_yaml_goes_to_standard_output_and_the_report_to_standard_error(self) -> None:
         done = self.pllm("import", "litellm", str(EXAMPLES / "wildcards.yaml"))
 
         assert list(yaml.safe_load(done.stdout)) == ["router", "model_list"]

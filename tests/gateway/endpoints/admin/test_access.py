@@ -1,4 +1,4 @@
-"""Keys over the wire: who may call what, who may administer, and what a key never does."""
+"""Keys over the wire: which calls each key allows, which keys are admin keys, and that no key is ever shown."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Calls of the admin endpoints that somebody else's page makes, or nobody with a key: refused, and logged."""
+"""Calls of the admin endpoints from pages of other sites, or without a key: refused, and logged."""
 
 from collections.abc import Iterator
 
@@ -64,9 +64,9 @@ def test_page_of_our_own_may_act(replica: ReplicaProcess) -> None:
     assert replica.request("POST", FORCE, b"{}", own).status == 200
 
 
-def test_browser_that_asks_before_it_calls_is_not_encouraged(replica: ReplicaProcess) -> None:
-    asked = {"origin": "http://evil.example", "access-control-request-method": "POST"}
-    answer = replica.request("OPTIONS", FORCE, headers=asked)
+def test_preflight_request_of_a_browser_gets_no_permission(replica: ReplicaProcess) -> None:
+    preflight = {"origin": "http://evil.example", "access-control-request-method": "POST"}
+    answer = replica.request("OPTIONS", FORCE, headers=preflight)
 
     assert answer.status == 403
     assert not [name for name in answer.headers if name.startswith("access-control")]
@@ -153,7 +153,7 @@ def test_local_administration_by_choice_is_for_callers_that_no_proxy_relays(
 def test_local_administration_by_choice_is_warned_of_at_start(keyed_replicas: list[ReplicaProcess]) -> None:
     off, local = keyed_replicas
 
-    wait_until(lambda: "auth.admin: every program on this machine administers without a key" in local.said())
+    wait_until(lambda: "auth.admin: every program on this machine can administer without a key" in local.said())
     assert "auth.admin:" not in off.said()
 
 

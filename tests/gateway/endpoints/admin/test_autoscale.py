@@ -1,4 +1,4 @@
-"""GET /v1/admin/autoscale: who may ask, and what is said of each reason."""
+"""GET /v1/admin/autoscale: its access, and the text for each reason."""
 
 import msgspec
 import pytest

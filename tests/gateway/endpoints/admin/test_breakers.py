@@ -1,4 +1,4 @@
-"""The admin endpoints: statistics in their promised shape, explanations, and breakers moved by hand."""
+"""The admin endpoints: statistics in their documented shape, explanations, and breakers set by hand."""
 
 import re
 from typing import Any
@@ -71,7 +71,7 @@ def test_explain_names_the_pick_and_a_verdict_for_each_candidate(replica: Replic
     ]
 
 
-def test_explain_is_of_the_kind_of_call_asked_for(cluster: Cluster, replica: ReplicaProcess) -> None:
+def test_explain_is_for_the_requested_kind_of_call(cluster: Cluster, replica: ReplicaProcess) -> None:
     until_ms = int(cluster.redis.hget(cluster.key("global"), "clock_ms") or 0) + 600_000
     cluster.redis.hset(cluster.key("deployment:saved-primary"), "unsupported:embeddings", until_ms)
     kinds = ("", "&kind=chat", "&kind=embeddings")
@@ -98,7 +98,7 @@ def test_explain_takes_nothing(cluster: Cluster, replica: ReplicaProcess, provid
         ("?model=gpt-4&kind=images", 400, "kind"),
     ],
 )
-def test_explain_refuses_what_it_does_not_know(replica: ReplicaProcess, query: str, status: int, param: str) -> None:
+def test_explain_refuses_unknown_parameters(replica: ReplicaProcess, query: str, status: int, param: str) -> None:
     answer = replica.get(f"/v1/admin/explain{query}")
 
     assert (answer.status, answer.error["param"]) == (status, param)

@@ -1,4 +1,4 @@
-"""The settings as shown: what was written, without what must not be seen."""
+"""The settings as shown: as in the file, with secrets masked."""
 
 import json
 from typing import Any
@@ -72,7 +72,7 @@ def test_defaults_are_shown_too(shown: Any) -> None:
         ("redis://[broken", "***"),
     ],
 )
-def test_address_keeps_only_what_is_no_secret(address: str, shown: str) -> None:
+def test_address_of_the_store_is_shown_without_secrets(address: str, shown: str) -> None:
     assert masked_address(address) == shown
 
 

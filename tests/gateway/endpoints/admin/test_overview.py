@@ -1,4 +1,4 @@
-"""What an operator looks at, over the wire: one deployment, events, replicas, settings, and the live stream."""
+"""The views of an operator, over the wire: one deployment, events, replicas, settings, and the live stream."""
 
 import json
 from typing import Any
@@ -20,17 +20,17 @@ class Stream(Call):
 
     def __init__(self, replica: ReplicaProcess, path: str, **headers: str) -> None:
         super().__init__(replica.address, request_bytes("GET", path, headers=STREAM | headers))
-        self.said = b""
+        self.received = b""
         self.wait_for(b"\r\n\r\n")
-        assert b" 200 " in self.said.partition(b"\r\n")[0], self.said
+        assert b" 200 " in self.received.partition(b"\r\n")[0], self.received
 
     def wait_for(self, mark: bytes) -> None:
-        wait_until(lambda: mark in self.said or not self.read(), lambda: f"{mark!r}: {self.said[-500:]!r}")
+        wait_until(lambda: mark in self.received or not self.read(), lambda: f"{mark!r}: {self.received[-500:]!r}")
 
     def read(self) -> bytes:
         part = self.socket.recv(65536)
-        assert part, f"closed: {self.said!r}"
-        self.said += part
+        assert part, f"closed: {self.received!r}"
+        self.received += part
         return part
 
 
@@ -79,7 +79,7 @@ def test_unknown_deployment_is_not_found(replica: ReplicaProcess) -> None:
     assert replica.get("/v1/admin/deployments/nobody").status == 404
 
 
-def test_force_is_told_with_who_did_it_and_why(replica: ReplicaProcess) -> None:
+def test_event_of_a_forced_breaker_has_actor_and_reason(replica: ReplicaProcess) -> None:
     force(replica, "drain", "new certificate")
     newest = events(replica, "?limit=1")[0]
 
@@ -94,9 +94,9 @@ def test_breaker_that_opens_is_among_the_events_of_every_replica(
     for _ in range(5):
         replica.chat()
     cluster.wait_for_state("primary", "open")
-    told = [events(each, "?limit=1")[0] for each in cluster.replicas]
+    found = [events(each, "?limit=1")[0] for each in cluster.replicas]
 
-    assert {(event["subject"], event["to"], event["reason"]) for event in told} == {
+    assert {(event["subject"], event["to"], event["reason"]) for event in found} == {
         ("primary", "open", "consecutive_failures")
     }
 
@@ -105,9 +105,9 @@ def test_shedding_is_among_the_events(cluster: Cluster, replica: ReplicaProcess)
     for deployment in cluster.deployments():
         replica.force(deployment, "open")
     wait_until(lambda: any(event["subject"] == "load_shedding" for event in events(replica)))
-    told = next(event for event in events(replica) if event["subject"] == "load_shedding")
+    found = next(event for event in events(replica) if event["subject"] == "load_shedding")
 
-    assert (told["from"], told["to"]) == ("", "healthy_ratio")
+    assert (found["from"], found["to"]) == ("", "healthy_ratio")
 
 
 def test_events_come_in_pages(replica: ReplicaProcess) -> None:
@@ -134,10 +134,10 @@ def test_events_are_streamed_as_they_come(replica: ReplicaProcess) -> None:
         force(replica, "open", "seen live")
         stream.wait_for(b"seen live")
 
-    assert b"event: transition\ndata: {" in stream.said
+    assert b"event: transition\ndata: {" in stream.received
 
 
-def test_stream_goes_on_after_the_last_event_that_was_seen(replica: ReplicaProcess) -> None:
+def test_stream_continues_after_the_last_event_that_was_seen(replica: ReplicaProcess) -> None:
     for number in range(3):
         force(replica, "open", f"number {number}")
     seen = events(replica, "?limit=3")[-1]["id"]
@@ -146,10 +146,10 @@ def test_stream_goes_on_after_the_last_event_that_was_seen(replica: ReplicaProce
         force(replica, "close", "the end")
         stream.wait_for(b"the end")
 
-    assert [stream.said.count(b"number %d" % number) for number in range(3)] == [0, 1, 1]
+    assert [stream.received.count(b"number %d" % number) for number in range(3)] == [0, 1, 1]
 
 
-def test_nothing_that_was_seen_is_told_again_to_who_joins_others(replica: ReplicaProcess) -> None:
+def test_client_that_joins_others_gets_no_event_twice(replica: ReplicaProcess) -> None:
     with Stream(replica, EVENTS) as other:
         other.wait_for(b"retry: ")
         for number in range(5):  # some of them before the next look of the others' stream
@@ -158,7 +158,7 @@ def test_nothing_that_was_seen_is_told_again_to_who_joins_others(replica: Replic
             with Stream(replica, EVENTS, **{"last-event-id": seen}) as stream:
                 force(replica, "close", "the end")
                 stream.wait_for(b"the end")
-                assert f"seen {number}.".encode() not in stream.said
+                assert f"seen {number}.".encode() not in stream.received
 
 
 def test_last_event_that_is_no_event_is_refused(replica: ReplicaProcess) -> None:
@@ -171,17 +171,17 @@ def test_live_stream_shows_a_force(replica: ReplicaProcess) -> None:
         force(replica, "open", "to be seen")
         stream.wait_for(b"to be seen")
 
-    assert b'"id":"primary","state":"forced_open"' in stream.said
+    assert b'"id":"primary","state":"forced_open"' in stream.received
 
 
-def test_live_stream_may_be_asked_for_a_few_frames(replica: ReplicaProcess) -> None:
+def test_live_stream_may_be_limited_to_a_few_frames(replica: ReplicaProcess) -> None:
     answer = replica.get(f"{LIVE}?frames=1")
 
     assert (answer.status, answer.is_whole) == (200, True)
     assert [replica["id"][:2] for replica in json.loads(answer.events[0])["replicas"]] == ["r0", "r1"]
 
 
-def test_streams_are_bounded_and_who_leaves_makes_room(replica: ReplicaProcess) -> None:
+def test_number_of_streams_is_bounded_and_a_closed_one_makes_room(replica: ReplicaProcess) -> None:
     streams = [Stream(replica, LIVE) for _ in range(LISTENERS_MOST)]
     refused = replica.get(EVENTS, STREAM)
     for stream in streams:
@@ -192,7 +192,7 @@ def test_streams_are_bounded_and_who_leaves_makes_room(replica: ReplicaProcess) 
     wait_until(lambda: replica.get(f"{LIVE}?frames=1").status == 200)
 
 
-def test_replicas_tell_who_they_are(cluster: Cluster, replica: ReplicaProcess) -> None:
+def test_replicas_are_listed_with_address_and_version(cluster: Cluster, replica: ReplicaProcess) -> None:
     shown = replica.get("/v1/admin/replicas").json()
 
     assert [each["id"][:2] for each in shown["replicas"]] == ["r0", "r1"]

@@ -1,4 +1,4 @@
-"""The live page in a real browser, over a real cluster: what it shows, when that changes, and what it does."""
+"""The live page in a real browser, over a real cluster: its content, its updates, and its actions."""
 
 import base64
 import hashlib
@@ -86,7 +86,7 @@ def test_page_needs_no_key_and_holds_no_data(replica: ReplicaProcess) -> None:
     assert len(answer.body) < 60_000
 
 
-def test_only_its_own_script_may_run_and_nobody_may_frame_it(replica: ReplicaProcess) -> None:
+def test_only_its_own_script_may_run_and_no_page_may_frame_it(replica: ReplicaProcess) -> None:
     answer = replica.get("/admin")
     policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
     script = re.search(r"<script>(.*)</script>", answer.text, re.DOTALL)
@@ -99,7 +99,7 @@ def test_only_its_own_script_may_run_and_nobody_may_frame_it(replica: ReplicaPro
     assert answer.headers["x-frame-options"] == "DENY"
 
 
-def test_every_deployment_is_shown_with_what_it_did(page: Browser, replica: ReplicaProcess) -> None:
+def test_every_deployment_is_shown_with_its_counts(page: Browser, replica: ReplicaProcess) -> None:
     for _ in range(6):
         replica.chat()
     wait_until(lambda: "6 calls in the last minute" in page.text("#models"), lambda: page.text("#models"))
@@ -163,7 +163,7 @@ def test_provider_that_dies_is_seen(page: Browser, page_cluster: Cluster, replic
     assert page.text("#status") != "healthy"
 
 
-def test_action_is_done_once_it_is_confirmed_and_told_with_its_reason(page: Browser, page_cluster: Cluster) -> None:
+def test_action_is_done_once_it_is_confirmed_and_shown_with_its_reason(page: Browser, page_cluster: Cluster) -> None:
     page.click(f"{CARD.format('org/second')} [data-action=drain]")
     page.click("#action-confirm")  # a reason is missing
     is_open = page.run("return document.querySelector('#action-dialog').open")
@@ -203,7 +203,7 @@ def test_everything_is_done_by_keyboard(page: Browser, page_cluster: Cluster) ->
     assert page_cluster.deployment("main")["open_reason"] == "open by ann"
 
 
-def test_without_a_key_it_asks_and_a_wrong_one_is_told(browser: Browser, replica: ReplicaProcess) -> None:
+def test_page_prompts_for_a_key_and_reports_a_wrong_one(browser: Browser, replica: ReplicaProcess) -> None:
     browser.look(*WIDE)
     browser.open(f"{replica.url}/admin")
     browser.run("sessionStorage.clear()")

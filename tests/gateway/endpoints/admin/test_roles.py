@@ -1,4 +1,4 @@
-"""What the holders of admin keys may do, by role, over the wire; and what the log says of them."""
+"""The rights of each role of an admin key, over the wire, and the log lines about them."""
 
 import json
 from collections.abc import Iterator
@@ -57,7 +57,10 @@ def test_role_may_do_this_and_no_more(ranked: ReplicaProcess, method: str, path:
         assert answer.status in (200, 201, 404)  # a tenant that another role could not make is not there to remove
     else:
         assert (answer.status, answer.error["code"]) == (403, "admin_role_required")
-        assert answer.error["message"] == f"This endpoint needs a key of the role {least}, and `the-{role}` is {role}."
+        assert (
+            answer.error["message"]
+            == f"This endpoint needs a key with the role {least}; `the-{role}` has the role {role}."
+        )
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,7 @@ def lines(replica: ReplicaProcess) -> list[dict[str, object]]:
     return [json.loads(line) for line in replica.said().rpartition("\n")[0].splitlines()]
 
 
-def test_log_and_events_name_who_did_it_by_the_name_of_the_key(ranked: ReplicaProcess) -> None:
+def test_log_and_events_show_the_name_of_the_admin_key(ranked: ReplicaProcess) -> None:
     ranked.request("POST", "/v1/admin/deployments/primary/drain", b"{}", bearer("key-operator"))
     ranked.request("POST", "/v1/admin/deployments/primary/reset", b'{"actor": "ann"}', bearer("key-operator"))
     ranked.request("PUT", "/v1/admin/tenants/team-y", b"{}", bearer("key-viewer"))

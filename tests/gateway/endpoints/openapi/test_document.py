@@ -1,4 +1,4 @@
-"""The document against what is served: schemathesis makes requests from it, and judges the answers by it."""
+"""The document against the endpoints: schemathesis makes requests from it, and judges the responses by it."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 @pytest.fixture(scope="module")
 def described(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[ReplicaProcess]:
-    """Of its own: among the requests are some that make tenants, and from then on nobody is anonymous."""
+    """A replica of its own: some requests create tenants, and from then on no caller is anonymous."""
     first, second = provider_processes
     models = [
         deployment("gpt", first, "gpt-4"),
@@ -39,7 +39,7 @@ def described(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_what_is_served_is_what_the_document_says(described: ReplicaProcess, label: str) -> None:
+def test_endpoints_behave_as_the_document_describes_them(described: ReplicaProcess, label: str) -> None:
     @given(OPERATIONS[label].as_strategy())
     @settings(
         max_examples=25,

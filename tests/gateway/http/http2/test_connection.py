@@ -26,7 +26,7 @@ from tests.support.h2_wire import (
     number,
     settings,
 )
-from tests.support.tls_engine import Echo, Engine, Identity, echoing, identity
+from tests.support.tls_server import Echo, Identity, TlsServer, echoing, identity
 
 __all__ = ["identity"]
 
@@ -39,24 +39,24 @@ def to(path: str, method: str = "GET") -> tuple[tuple[str, str], ...]:
 
 
 @pytest.fixture
-def served(identity: Identity) -> Iterator[tuple[Engine, Echo]]:
+def served(identity: Identity) -> Iterator[tuple[TlsServer, Echo]]:
     with echoing(identity) as running:
         yield running
 
 
 @pytest.fixture
-def engine(served: tuple[Engine, Echo]) -> Engine:
+def server(served: tuple[TlsServer, Echo]) -> TlsServer:
     return served[0]
 
 
 @pytest.fixture
-def app(served: tuple[Engine, Echo]) -> Echo:
+def app(served: tuple[TlsServer, Echo]) -> Echo:
     return served[1]
 
 
 @pytest.fixture
-def wire(engine: Engine, identity: Identity) -> Iterator[H2Wire]:
-    with H2Wire(engine.address, client_context(identity.authority.certificate)) as connected:
+def wire(server: TlsServer, identity: Identity) -> Iterator[H2Wire]:
+    with H2Wire(server.address, client_context(identity.authority.certificate)) as connected:
         yield connected
 
 
@@ -112,14 +112,14 @@ class TestRequest:
 
         assert wire.fields[1][":status"] == "413"
 
-    def test_body_larger_than_the_windows_arrives(self, app: Echo, engine: Engine, identity: Identity) -> None:
+    def test_body_larger_than_the_windows_arrives(self, app: Echo, server: TlsServer, identity: Identity) -> None:
         body = bytes(3_000_000)
         with httpx.Client(http2=True, verify=client_context(identity.authority.certificate)) as client:
-            answer = client.post(f"https://localhost:{engine.address[1]}/x", content=body)
+            answer = client.post(f"https://localhost:{server.address[1]}/x", content=body)
 
         assert (answer.http_version, answer.status_code, answer.content == body) == ("HTTP/2", 200, True)
 
-    def test_body_that_nobody_reads_is_bounded_by_its_window(self, app: Echo, wire: H2Wire) -> None:
+    def test_unread_body_is_bounded_by_its_window(self, app: Echo, wire: H2Wire) -> None:
         assert wire.pong()  # our windows are acknowledged
         wire.send(headers(1, to("/deaf", "POST"), END_HEADERS))
         wire.send(*(data(1, bytes(16_384)) for _ in range(STREAM_WINDOW // 16_384)))
@@ -152,7 +152,7 @@ class TestAnswer:
         assert wire.answer(1) == ("200", b"")
         assert "date" in wire.fields[1]
 
-    def test_fields_of_connections_stay_behind(self, wire: H2Wire) -> None:
+    def test_connection_headers_are_not_sent(self, wire: H2Wire) -> None:
         wire.send(headers(1, to("/of-connections")))
 
         assert wire.answer(1) == ("204", b"")
@@ -188,9 +188,9 @@ class TestAnswer:
 
         assert wire.answer(3) == ("200", b"next")
 
-    def test_httpx_sees_an_early_answer(self, engine: Engine, identity: Identity) -> None:
+    def test_httpx_sees_an_early_answer(self, server: TlsServer, identity: Identity) -> None:
         with httpx.Client(http2=True, verify=client_context(identity.authority.certificate)) as client:
-            answer = client.post(f"https://localhost:{engine.address[1]}/early", content=bytes(3_000_000))
+            answer = client.post(f"https://localhost:{server.address[1]}/early", content=bytes(3_000_000))
 
         assert answer.status_code == 413
 
@@ -207,7 +207,7 @@ class TestLeaving:
         wait_until(lambda: app.begun == [path])
         wire.reset(1)
 
-        wait_until(lambda: app.heard == [path])
+        wait_until(lambda: app.left == [path])
         wire.send(headers(3))
         assert wire.answer(3)[0] == "200"
 
@@ -216,9 +216,9 @@ class TestLeaving:
         wait_until(lambda: len(app.begun) == 2)
         wire.socket.close()
 
-        wait_until(lambda: app.heard == ["/held", "/held"])
+        wait_until(lambda: app.left == ["/held", "/held"])
 
-    def test_client_that_says_goodbye_still_gets_its_answer(self, app: Echo, wire: H2Wire) -> None:
+    def test_client_that_sends_goaway_still_gets_its_response(self, app: Echo, wire: H2Wire) -> None:
         wire.send(headers(1, to("/held")), frame(0x7, 0, 0, number(0) + number(0)))
         wire.until(DataFrame, stream_id=1)
         app.release.set()
@@ -228,10 +228,10 @@ class TestLeaving:
 
 
 class TestEnd:
-    def test_answers_in_flight_are_finished(self, engine: Engine, app: Echo, wire: H2Wire) -> None:
+    def test_answers_in_flight_are_finished(self, server: TlsServer, app: Echo, wire: H2Wire) -> None:
         wire.send(headers(1, to("/held")))
         wire.until(DataFrame, stream_id=1)
-        engine.stop()
+        server.stop()
         goodbye = wire.until(GoAwayFrame)
         assert isinstance(goodbye, GoAwayFrame)
         assert (goodbye.last_stream_id, goodbye.error_code) == (1, 0)
@@ -242,15 +242,17 @@ class TestEnd:
         assert wire.answer(1) == ("200", b"first last")
         assert wire.next() is None
 
-    def test_idle_connection_is_told_and_closed(self, engine: Engine, wire: H2Wire) -> None:
+    def test_idle_connection_gets_goaway_and_is_closed(self, server: TlsServer, wire: H2Wire) -> None:
         assert wire.pong()
-        engine.stop()
+        server.stop()
 
         assert wire.until(GoAwayFrame) is not None
         assert wire.next() is None
 
-    def test_request_while_the_replica_leaves_is_the_last_of_its_connection(self, engine: Engine, wire: H2Wire) -> None:
-        engine.is_leaving = True
+    def test_request_while_the_replica_leaves_is_the_last_of_its_connection(
+        self, server: TlsServer, wire: H2Wire
+    ) -> None:
+        server.is_leaving = True
         wire.send(headers(1))
 
         assert wire.until(GoAwayFrame) is not None
@@ -259,11 +261,11 @@ class TestEnd:
 
     def test_what_does_not_end_is_cut_off(self, identity: Identity) -> None:
         context = client_context(identity.authority.certificate)
-        with echoing(identity, grace_s=0.05) as (engine, _), H2Wire(engine.address, context) as wire:
+        with echoing(identity, grace_s=0.05) as (server, _), H2Wire(server.address, context) as wire:
             wire.send(headers(1, to("/held")))
             wire.until(DataFrame, stream_id=1)
-            engine.stop()
-            engine.wait()
+            server.stop()
+            server.wait()
 
             assert wire.until(DataFrame) is None
 
@@ -271,9 +273,9 @@ class TestEnd:
 class TestSurplus:
     def test_idle_connection_makes_room(self, identity: Identity) -> None:
         context = client_context(identity.authority.certificate)
-        with echoing(identity, most=1) as (engine, _), H2Wire(engine.address, context) as first:
+        with echoing(identity, most=1) as (server, _), H2Wire(server.address, context) as first:
             assert first.pong()
-            with H2Wire(engine.address, context) as second:
+            with H2Wire(server.address, context) as second:
                 second.send(headers(1, POST, END_HEADERS), data(1, b"room", END_STREAM))
 
                 assert second.answer(1) == ("200", b"room")
@@ -281,10 +283,10 @@ class TestSurplus:
 
     def test_only_calls_on_surplus_connections_are_refused(self, identity: Identity) -> None:
         context = client_context(identity.authority.certificate)
-        with echoing(identity, most=1) as (engine, _), H2Wire(engine.address, context) as first:
+        with echoing(identity, most=1) as (server, _), H2Wire(server.address, context) as first:
             first.send(headers(1, to("/held")))
             first.until(DataFrame)
-            with H2Wire(engine.address, context) as second:
+            with H2Wire(server.address, context) as second:
                 second.send(headers(1), headers(3, POST, END_HEADERS), data(3, b"", END_STREAM))
                 statuses = [second.answer(stream_id)[0] for stream_id in (1, 3)]
 
@@ -344,7 +346,7 @@ class TestFloods:
         assert wire.answer(1)[0] == "200"
 
     def test_client_that_reads_no_answers_to_pings_is_not_read_either(self, app: Echo, wire: H2Wire) -> None:
-        """What it sends ends in its own buffers."""
+        """Its frames stay in its own buffers."""
         wire.window(0, 2**31 - 1 - 65_535)
         wire.send(settings([(4, 2**31 - 1)]), headers(1, to(f"/send/1000/{LARGE}")))
         wait_until(lambda: app.taken > 0)
@@ -356,7 +358,7 @@ class TestFloods:
 
 
 class TestTimeouts:
-    def test_stream_whose_window_stays_closed_is_reset_and_its_application_hears_of_it(self) -> None:
+    def test_stream_whose_window_stays_closed_is_reset_and_its_application_gets_a_disconnect(self) -> None:
         app = Echo()
         with Alone(app, Timeouts(stall=0.1)) as alone, H2Wire(alone.address, None) as wire:
             wire.send(settings([(4, 5)]), headers(1, to("/send/1/9")), headers(3, to("/send/1/5")))
@@ -365,7 +367,7 @@ class TestTimeouts:
             assert isinstance(reset, RstStreamFrame)
             assert (reset.stream_id, reset.error_code) == (1, 8)
             assert wire.bodies == {1: b"xxxxx", 3: b"xxxxx"}
-            wait_until(lambda: app.heard.count("/send/1/9") == 1)
+            wait_until(lambda: app.left.count("/send/1/9") == 1)
 
     def test_stream_whose_window_opens_in_time_is_served(self) -> None:
         with Alone(Echo(), Timeouts(stall=0.5)) as alone, H2Wire(alone.address, None) as wire:
@@ -383,7 +385,7 @@ class TestTimeouts:
             wire.send(settings([(4, 2**31 - 1)]), headers(1, to(f"/send/1000/{LARGE}")))
 
             wait_until(lambda: alone.closed == 1)
-            assert app.heard == [f"/send/1000/{LARGE}"]
+            assert app.left == [f"/send/1000/{LARGE}"]
 
     @pytest.mark.parametrize(
         "begun",
@@ -408,7 +410,7 @@ class TestTimeouts:
             reset = wire.until(RstStreamFrame)
             assert reset is not None
             assert reset.stream_id == 1
-            wait_until(lambda: app.heard == ["/x"])
+            wait_until(lambda: app.left == ["/x"])
             wire.send(headers(3))
             assert wire.answer(3)[0] == "200"
 
@@ -420,7 +422,7 @@ class TestTimeouts:
             assert wire.until(GoAwayFrame) is not None
             assert wire.next() is None
 
-    def test_body_that_goes_on_after_its_answer_is_ended(self) -> None:
+    def test_body_that_continues_after_its_response_is_ended(self) -> None:
         with Alone(Echo(), Timeouts(linger=0.1)) as alone, H2Wire(alone.address, None) as wire:
             wire.send(headers(1, to("/early", "POST"), END_HEADERS), data(1, b"more"))
             assert wire.answer(1) == ("413", b"no")

@@ -1,4 +1,4 @@
-"""Frames that no rule has thought of: whatever a client sends, the connection ends or goes on, without a defect, and
+"""Frames that no rule covers: whatever a client sends, the connection ends or continues, without a defect, and
 the server serves others.
 """
 
@@ -14,7 +14,7 @@ from gateway.http.http2.frames import PREFACE
 from shared_state import background
 from tests.support.h2_alone import Alone
 from tests.support.h2_wire import END_HEADERS, END_STREAM, GET, POST, H2Wire, block, data, frame, headers, settings
-from tests.support.tls_engine import Echo
+from tests.support.tls_server import Echo
 
 CONNECTIONS = 300
 TIMEOUTS = Timeouts(keep_alive=0.2, head=0.05, body=0.05, stall=0.05, linger=0.05)
@@ -37,7 +37,7 @@ def piece(random_: random.Random, stream_id: int) -> bytes:
 
 
 def connection(random_: random.Random) -> bytes:
-    """What one client sends: frames that are mostly right, some of them damaged."""
+    """The bytes of one client: frames that are mostly valid, some of them damaged."""
     parts = [PREFACE, settings([(random_.choice((1, 2, 3, 4, 5, 6, 9)), random_.choice((0, 1, 65_535, 2**31 - 1)))])]
     for _ in range(random_.randrange(1, 30)):
         parts.append(piece(random_, random_.choice((0, 1, 1, 3, 5, 7, 2))))

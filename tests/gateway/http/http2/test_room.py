@@ -1,4 +1,4 @@
-"""Answers that wait in memory for the client of one HTTP/2 connection: all together they have a bound."""
+"""Responses that wait in memory for the client of one HTTP/2 connection share one bound."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from gateway.http.http2.stream import OUT_MOST, Http2Stream
 from tests.loadtest.process import wait_until
 from tests.support.h2_alone import Alone
 from tests.support.h2_wire import GET, H2Wire, headers, settings
-from tests.support.tls_engine import Echo
+from tests.support.tls_server import Echo
 
 SIZE = 40_000  # of /openapi.json
 IDS = range(1, 2 * STREAMS_MOST, 2)
@@ -35,7 +35,7 @@ def alone() -> Iterator[Alone]:
 
 @pytest.fixture
 def wire(alone: Alone) -> Iterator[H2Wire]:
-    """As many answers as there may be have begun, and their client takes nothing of them."""
+    """The most possible responses have begun, and their client reads none of them."""
     with H2Wire(alone.address, None) as connected:
         connected.send(CLOSED, *map(get, IDS))
         for stream_id in IDS:
@@ -131,7 +131,7 @@ def test_client_that_takes_nothing_loses_those_that_wait_as_well() -> None:
             resets.add(made.stream_id)
         assert time.monotonic() - begun_s < 2.0
 
-        wait_until(lambda: len(app.heard) == STREAMS_MOST)
+        wait_until(lambda: len(app.left) == STREAMS_MOST)
         wire.send(settings([(4, SIZE)]), get(IDS[-1] + 2))
         assert wire.answer(IDS[-1] + 2)[1] == b"x" * SIZE
 

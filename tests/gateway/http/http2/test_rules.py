@@ -27,7 +27,7 @@ from tests.support.h2_wire import (
     number,
     settings,
 )
-from tests.support.tls_engine import Echo, Engine, Identity, echoing, identity
+from tests.support.tls_server import Echo, Identity, TlsServer, echoing, identity
 
 __all__ = ["identity"]
 
@@ -258,7 +258,7 @@ RULES: tuple[tuple[str, str, str, bytes, str], ...] = (
 
 
 @pytest.fixture(scope="module")
-def served(identity: Identity) -> Iterator[tuple[Engine, Echo]]:
+def served(identity: Identity) -> Iterator[tuple[TlsServer, Echo]]:
     with echoing(identity) as running:
         yield running
 
@@ -268,9 +268,9 @@ def served(identity: Identity) -> Iterator[tuple[Engine, Echo]]:
     [row[3:] for row in RULES],
     ids=[f"{suite} {section}: {what}" for suite, section, what, *_ in RULES],
 )
-def test_case_of_h2spec(served: tuple[Engine, Echo], identity: Identity, sent: bytes, outcome: str) -> None:
-    engine, _ = served
-    with H2Wire(engine.address, client_context(identity.authority.certificate)) as wire:
+def test_case_of_h2spec(served: tuple[TlsServer, Echo], identity: Identity, sent: bytes, outcome: str) -> None:
+    server, _ = served
+    with H2Wire(server.address, client_context(identity.authority.certificate)) as wire:
         wire.send(sent)
 
         assert wire.outcome() == outcome
@@ -279,9 +279,9 @@ def test_case_of_h2spec(served: tuple[Engine, Echo], identity: Identity, sent: b
 
 
 @pytest.mark.parametrize("begun", [b"INVALID CONNECTION PREFACE\r\n\r\n", PREFACE + headers(1)])
-def test_other_preface_ends_the_connection(served: tuple[Engine, Echo], identity: Identity, begun: bytes) -> None:
-    engine, _ = served
-    with H2Wire(engine.address, client_context(identity.authority.certificate), begins=False) as wire:
+def test_other_preface_ends_the_connection(served: tuple[TlsServer, Echo], identity: Identity, begun: bytes) -> None:
+    server, _ = served
+    with H2Wire(server.address, client_context(identity.authority.certificate), begins=False) as wire:
         wire.send(begun)
 
         assert wire.outcome() == PROTOCOL
@@ -297,11 +297,11 @@ def test_other_preface_ends_the_connection(served: tuple[Engine, Echo], identity
     ids=["DATA", "HEADERS", "CONTINUATION"],
 )
 def test_stream_that_has_ended_takes_no_frame(
-    served: tuple[Engine, Echo], identity: Identity, sent: bytes, outcomes: set[str]
+    served: tuple[TlsServer, Echo], identity: Identity, sent: bytes, outcomes: set[str]
 ) -> None:
     """RFC 9113, section 5.1: an error, of the stream or of the connection."""
-    engine, _ = served
-    with H2Wire(engine.address, client_context(identity.authority.certificate)) as wire:
+    server, _ = served
+    with H2Wire(server.address, client_context(identity.authority.certificate)) as wire:
         wire.send(headers(1))
         wire.answer(1)
         wire.send(sent)
@@ -309,10 +309,10 @@ def test_stream_that_has_ended_takes_no_frame(
         assert wire.outcome() in outcomes
 
 
-def test_answer_keeps_to_a_window_of_one_byte(served: tuple[Engine, Echo], identity: Identity) -> None:
+def test_answer_keeps_to_a_window_of_one_byte(served: tuple[TlsServer, Echo], identity: Identity) -> None:
     """Section 6.9.1."""
-    engine, _ = served
-    with H2Wire(engine.address, client_context(identity.authority.certificate)) as wire:
+    server, _ = served
+    with H2Wire(server.address, client_context(identity.authority.certificate)) as wire:
         wire.send(settings([(4, 1)]), OPEN, data(1, b"test", END_STREAM))
         wire.until(DataFrame, stream_id=1)
         assert wire.pong()
@@ -326,10 +326,10 @@ def test_answer_keeps_to_a_window_of_one_byte(served: tuple[Engine, Echo], ident
         assert wire.answer(1) == ("200", b"test")
 
 
-def test_window_changes_with_settings_and_may_be_negative(served: tuple[Engine, Echo], identity: Identity) -> None:
+def test_window_changes_with_settings_and_may_be_negative(served: tuple[TlsServer, Echo], identity: Identity) -> None:
     """Section 6.9.2: from 3 to 2 after three bytes it is at -1, and two more open it by one."""
-    engine, _ = served
-    with H2Wire(engine.address, client_context(identity.authority.certificate)) as wire:
+    server, _ = served
+    with H2Wire(server.address, client_context(identity.authority.certificate)) as wire:
         wire.send(settings([(4, 3)]), OPEN, data(1, b"test", END_STREAM))
         wire.until(DataFrame, stream_id=1)
         wire.send(settings([(4, 2)]))
@@ -342,10 +342,10 @@ def test_window_changes_with_settings_and_may_be_negative(served: tuple[Engine, 
         assert wire.answer(1) == ("200", b"test")
 
 
-def test_last_of_several_equal_settings_holds(served: tuple[Engine, Echo], identity: Identity) -> None:
+def test_last_of_several_equal_settings_holds(served: tuple[TlsServer, Echo], identity: Identity) -> None:
     """Section 6.5.3."""
-    engine, _ = served
-    with H2Wire(engine.address, client_context(identity.authority.certificate)) as wire:
+    server, _ = served
+    with H2Wire(server.address, client_context(identity.authority.certificate)) as wire:
         wire.send(settings([(4, 100), (4, 1)]), OPEN, data(1, b"test", END_STREAM))
         wire.until(DataFrame, stream_id=1)
         assert wire.pong()
@@ -353,10 +353,10 @@ def test_last_of_several_equal_settings_holds(served: tuple[Engine, Echo], ident
         assert wire.bodies[1] == b"t"
 
 
-def test_streams_beyond_the_limit_are_refused_one_by_one(served: tuple[Engine, Echo], identity: Identity) -> None:
+def test_streams_beyond_the_limit_are_refused_one_by_one(served: tuple[TlsServer, Echo], identity: Identity) -> None:
     """Section 5.1.2, by a client that has not acknowledged the limit yet: such a request may be sent again."""
-    engine, _ = served
-    with H2Wire(engine.address, client_context(identity.authority.certificate)) as wire:
+    server, _ = served
+    with H2Wire(server.address, client_context(identity.authority.certificate)) as wire:
         wire.send(*(headers(1 + 2 * each, POST, END_HEADERS) for each in range(STREAMS_MOST + 1)))
 
         assert wire.outcome() == "stream: REFUSED_STREAM"
@@ -365,10 +365,10 @@ def test_streams_beyond_the_limit_are_refused_one_by_one(served: tuple[Engine, E
 
 
 def test_streams_beyond_an_acknowledged_limit_end_the_connection(
-    served: tuple[Engine, Echo], identity: Identity
+    served: tuple[TlsServer, Echo], identity: Identity
 ) -> None:
-    engine, _ = served
-    with H2Wire(engine.address, client_context(identity.authority.certificate)) as wire:
+    server, _ = served
+    with H2Wire(server.address, client_context(identity.authority.certificate)) as wire:
         assert wire.pong()  # the limit is acknowledged
         wire.send(*(headers(1 + 2 * each, POST, END_HEADERS) for each in range(STREAMS_MOST + 1)))
 

@@ -1,6 +1,4 @@
-"""Serves one replica: its connections, signals and the drain. One process per replica, because hypercorn gives only its
-single-process form a shutdown of our own.
-"""
+"""Serves one replica in this process: its connections, signals and the drain."""
 
 import asyncio
 import contextlib
@@ -18,21 +16,26 @@ from gateway.configuration.settings import Settings
 from gateway.configuration.value_types import secrets
 from gateway.configuration.warnings import warnings
 from gateway.http.client_connections import ClientConnections
-from gateway.process import hypercorn_engine
+from gateway.process import http_server
 from gateway.process.open_files import connections_most, raise_limit
 from gateway.process.sighup import HangUp
 from gateway.process.start_lines import start_lines
 from gateway.reload.file import ConfigurationFile, Loaded
-from gateway.request.in_flight import Flight
+from gateway.request.in_flight import InFlight
 from gateway.telemetry.logs import Lines, written
 from gateway.tls import certificates
 from gateway.tls.identity import Tls
-from gateway.wiring.app import VERSION, Application, application
+from gateway.wiring.app import VERSION, application
+from gateway.wiring.application import Application
 from shared_state.background import report_of_loop
 
 BACKLOG = 1024
-METRICS_CONNECTIONS_MOST = 20  # of the port of their own
-GARBAGE_THRESHOLDS = 10_000, 10, 5  # objects: a hundred requests' worth; then of looks at the younger
+METRICS_CONNECTIONS_MOST = 20  # on `server.metrics_port`
+GARBAGE_THRESHOLDS = (
+    10_000,
+    10,
+    5,
+)  # new objects, about a hundred requests' worth; then runs over the younger generation
 
 _log = logging.getLogger("pllm.server")
 
@@ -41,7 +44,7 @@ def run(
     file: ConfigurationFile, environment: Mapping[str, str], replica: str | None = None, listener: int | None = None
 ) -> None:
     """Serves until SIGTERM, SIGINT or the end of its terminal, then drains; any other SIGHUP reads the file again.
-    ``listener``: a socket that somebody else has opened. Raises ConfigurationError.
+    ``listener``: the number of a listening socket that the parent process has opened. Raises ConfigurationError.
     """
     loaded = file.read()
     if loaded.settings.server.tls is not None:
@@ -61,7 +64,7 @@ async def _run(
     listener: int | None,
 ) -> None:
     asyncio.get_running_loop().set_exception_handler(report_of_loop)
-    flight, settings = Flight(), loaded.settings
+    flight, settings = InFlight(), loaded.settings
     async with (
         _signals() as (stop, hang_up),
         _tls(settings) as tls,
@@ -78,12 +81,12 @@ async def _run(
 
 
 async def _with_metrics(app: Application, settings: Settings, serving: Coroutine[None, None, None]) -> None:
-    """Metrics are served as long as the rest is, also while it drains. Raises OSError when a port is taken."""
+    """Serves metrics as long as the rest, also while it drains. Raises OSError when a port is in use."""
     main, tasks = asyncio.create_task(serving), set[asyncio.Task[None]]()
     if settings.server.metrics_port is not None:
         config = _hypercorn_config(settings.server.host, settings.server.metrics_port)
         few = ClientConnections(METRICS_CONNECTIONS_MOST)
-        serving_metrics = hypercorn_engine.serve(app.metrics, config, lambda *_: None, asyncio.Event().wait, few)
+        serving_metrics = http_server.serve(app.metrics, config, lambda *_: None, asyncio.Event().wait, few)
         tasks.add(asyncio.create_task(serving_metrics))
     try:
         await asyncio.wait({main, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -97,9 +100,9 @@ async def _with_metrics(app: Application, settings: Settings, serving: Coroutine
 
 
 def _spare_collector() -> None:
-    """What start-up made stays for good: the collector need not look at it again. A request makes few cycles, so a
-    look after 700 new objects (Python's default) would be several per request for nothing. A connection that ends is a
-    cycle, and old by then: without a full look, which is cheap once start-up is frozen, many of them would stay.
+    """Keeps the garbage collector from work in vain. Objects of the start stay for good, so they are frozen. A request
+    makes few cycles, but Python's default would collect after every 700 new objects, several times a request. A
+    connection that ends is an old cycle: full collections, cheap once the start is frozen, have to remove it.
     """
     gc.collect()
     gc.freeze()
@@ -131,11 +134,11 @@ async def _tls(settings: Settings) -> AsyncIterator[Tls | None]:
 def _reload(app: Application, tls: Tls | None) -> None:
     app.reloader.request()
     if tls is not None:
-        tls.look_soon()
+        tls.check_soon()
 
 
-async def _drained(stop: asyncio.Event, flight: Flight, app: Application, at_start: Sequence[str]) -> None:
-    """Begins when the server listens. Returns when it may close: stopped, with nothing in flight or no time left."""
+async def _drained(stop: asyncio.Event, flight: InFlight, app: Application, at_start: Sequence[str]) -> None:
+    """Runs from when the server listens. Returns when it may close: stopped, and drained or out of time."""
     for line in at_start:
         _log.info("%s", line)
     await stop.wait()
@@ -161,12 +164,12 @@ async def _serve(
         config.bind = [f"fd://{listener}"]
     most = settings.server.max_connections or connections_most(raise_limit())
     connections = ClientConnections(most, settings.server.max_connections_per_address)
-    await hypercorn_engine.serve(app, config, app.refuse, drained, connections, tls=tls, is_leaving=is_leaving)
+    await http_server.serve(app, config, app.refuse, drained, connections, tls=tls, is_leaving=is_leaving)
 
 
 def _hypercorn_config(host: str, port: int) -> hypercorn.config.Config:
     config = hypercorn.config.Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.backlog = BACKLOG
-    config.graceful_timeout = 1.0  # after our own drain nothing is worth waiting for
+    config.graceful_timeout = 1.0  # the drain has waited for the requests in flight already
     return config

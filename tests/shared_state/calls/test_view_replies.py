@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared_state import replies
+from shared_state.calls import replies, view_replies
 from shared_state.errors import NotConfigured
 from shared_state.policies import TenantLimits
 from shared_state.records import Ask, MinuteUsed, Permit, Rejection
@@ -28,12 +28,12 @@ def test_unconfigured_store_is_an_error(reply: list[object]) -> None:
     with pytest.raises(NotConfigured):
         replies.acquired(reply, "t", ASK, IDS)
     with pytest.raises(NotConfigured):
-        replies.explained(reply, IDS)
+        view_replies.explained(reply, IDS)
 
 
 def test_name_cut_in_the_middle_of_a_character_is_still_shown() -> None:
     head: list[object] = [b"e", 1, 2, 3, 4, 5, b"", b"1", 0, 0, b"30"]
     row: list[object] = [b"state", b"forced_open", b"open_reason", "open by Žofie".encode()[:9]]
-    snapshot = replies.snapshot([[head, row]], [("a",)])
+    snapshot = view_replies.snapshot([[head, row]], [("a",)])
 
     assert snapshot.deployments[0].open_reason.startswith("open by ")

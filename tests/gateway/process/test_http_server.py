@@ -1,4 +1,4 @@
-"""Connections of the hypercorn engine that end badly, without a gateway behind them."""
+"""Connections of the HTTP server that end badly, without a gateway behind them."""
 
 import asyncio
 import contextlib
@@ -11,17 +11,17 @@ from gateway.http.client_clock import Timeouts
 from gateway.http.client_connections import ClientConnections
 from gateway.http.http_text import Refuse
 from gateway.http.surplus_calls import surplus_calls
-from gateway.process import hypercorn_engine
+from gateway.process import http_server
 from tests.support.rest_of_a_head import BEGUN, REQUEST, Drained, asked_of_the_rest_of_a_head
 
 TOO_MUCH = b"x" * 20_000_000
 
 
-async def bytes_of_an_answer_given_up() -> int:
-    """What a client can read of it that begins to when its connection has ended at the other side."""
+async def bytes_of_an_aborted_response() -> int:
+    """Returns how many bytes a client can read that starts reading after the server has ended its connection."""
     over, begun = asyncio.Event(), asyncio.Event()
 
-    async def give_up(_scope: Scope, _receive: Receive, send: Send) -> None:
+    async def abort(_scope: Scope, _receive: Receive, send: Send) -> None:
         begun.set()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await asyncio.wait_for(send({"type": "http.response.body", "body": TOO_MUCH, "more_body": True}), 0.01)
@@ -36,7 +36,7 @@ async def bytes_of_an_answer_given_up() -> int:
     config.errorlog = None
     with socket.create_connection(address, timeout=5) as client:
         connections, hurried = ClientConnections(10), Timeouts(linger=0.01, stall=0.01)
-        serving = hypercorn_engine.serve(give_up, config, lambda *_: None, drained, connections, hurried)
+        serving = http_server.serve(abort, config, lambda *_: None, drained, connections, hurried)
         server = asyncio.create_task(serving)
         client.sendall(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
         await begun.wait()
@@ -49,7 +49,7 @@ async def bytes_of_an_answer_given_up() -> int:
 
 
 class Served:
-    """One application on the engine, and a client's connection to it."""
+    """One application on the server, and a client's connection to it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -71,8 +71,8 @@ class Served:
         self.client.close()
 
 
-async def sent_of_a_body_that_nobody_reads() -> tuple[int, bytes]:
-    """How many bytes of it the client gets rid of, and what it gets to read once the application answers."""
+async def sent_of_an_unread_body() -> tuple[int, bytes]:
+    """Returns how many bytes the client can send, and the bytes that it receives once the application answers."""
     begun, answer = asyncio.Event(), asyncio.Event()
 
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -108,8 +108,8 @@ async def read_from(app: ASGIApp) -> bytes:
 
 
 async def ends_when_cut_off() -> list[str]:
-    """What an application hears that does not end when the server does."""
-    heard, begun = list[str](), asyncio.Event()
+    """Returns what happened to an application that does not end with the server."""
+    events, begun = list[str](), asyncio.Event()
 
     async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
         begun.set()
@@ -117,24 +117,24 @@ async def ends_when_cut_off() -> list[str]:
             await asyncio.Event().wait()
         finally:
             await asyncio.sleep(0)
-            heard.append("cancelled")
+            events.append("cancelled")
 
     async with asyncio.timeout(10), Served(app) as client:
         client.sendall(REQUEST)
         await begun.wait()
-    return heard
+    return events
 
 
 async def serve(app: ASGIApp, listener: int, refuse: Refuse, drained: Drained) -> None:
     config = hypercorn.config.Config()
     config.bind = [f"fd://{listener}"]
     config.graceful_timeout = 0.05
-    await hypercorn_engine.serve(app, config, refuse, drained, ClientConnections(10))
+    await http_server.serve(app, config, refuse, drained, ClientConnections(10))
 
 
 async def answers_beyond_the_limit() -> list[bytes]:
-    """To a probe and a call of a second connection where one is the limit and the first is busy, then to a call of the
-    first.
+    """Returns the responses to a probe and a call on a second connection, where the limit is one and the first is busy,
+    then to the call on the first.
     """
     over, loop = asyncio.Event(), asyncio.get_running_loop()
     listener = socket.create_server(("127.0.0.1", 0))
@@ -153,7 +153,7 @@ async def answers_beyond_the_limit() -> list[bytes]:
     async def send(client: socket.socket, method: str) -> None:
         await loop.sock_sendall(client, f"{method} /x HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n".encode())
 
-    serving = hypercorn_engine.serve(app, config, lambda *_: None, over.wait, ClientConnections(1))
+    serving = http_server.serve(app, config, lambda *_: None, over.wait, ClientConnections(1))
     server = asyncio.create_task(serving)
     async with asyncio.timeout(10):
         answers = []
@@ -195,13 +195,13 @@ def test_rest_of_a_head_is_no_request_however_it_looks() -> None:
     assert asyncio.run(asked_of_the_rest_of_a_head(serve)) == [REQUEST + BEGUN, REQUEST]
 
 
-def test_connection_of_a_client_that_reads_nothing_is_given_up() -> None:
-    """Its answer stays incomplete, so nothing may follow it, and what is left of it would wait to be taken for ever."""
-    assert 0 < asyncio.run(bytes_of_an_answer_given_up()) < len(TOO_MUCH)
+def test_connection_of_a_client_that_reads_nothing_is_aborted() -> None:
+    """Its response stays incomplete: no other may follow it, and its rest would wait in memory without a bound."""
+    assert 0 < asyncio.run(bytes_of_an_aborted_response()) < len(TOO_MUCH)
 
 
-def test_body_that_nobody_reads_is_left_with_its_client() -> None:
-    sent, answer = asyncio.run(sent_of_a_body_that_nobody_reads())
+def test_unread_body_stays_with_its_client() -> None:
+    sent, answer = asyncio.run(sent_of_an_unread_body())
 
     assert sent < 100_000_000  # what two sockets hold, and a little
     assert answer.startswith(b"HTTP/1.1 204 No Content\r\n")

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.configuration.tls import TlsSettings
 from gateway.http.client_connections import ClientConnections
-from gateway.process import hypercorn_engine
+from gateway.process import http_server
 from gateway.tls.identity import Tls
 from tests.loadtest.process import PATIENCE_S, wait_until
 from tests.support.certificates import Authority
@@ -41,12 +41,12 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
 
 
 class Echo:
-    """Answers with what it was sent, or as the path says. ``heard``: paths of requests whose client left; ``scopes``:
-    of all; ``release`` lets `/held` answer.
+    """Responds with the request body, or as the path demands. ``left``: paths of requests whose client left;
+    ``scopes``: of all requests; ``release`` lets `/held` respond.
     """
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.left: list[str] = []
         self.scopes: list[Scope] = []
         self.begun: list[str] = []
         self.taken = 0
@@ -78,7 +78,7 @@ class Echo:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                self.heard.append(path)
+                self.left.append(path)
                 return b""
             body += bytes(message["body"])
             if not message["more_body"]:
@@ -92,7 +92,7 @@ class Echo:
         while not self.release.is_set() and not leaving.done():
             await asyncio.sleep(0.005)
         if leaving.done():
-            self.heard.append("/held")
+            self.left.append("/held")
         leaving.cancel()
         await send({"type": "http.response.body", "body": b"last"})
 
@@ -116,7 +116,7 @@ class Echo:
             self.taken += 1
         while (await receive())["type"] != "http.disconnect":
             pass
-        self.heard.append(path)
+        self.left.append(path)
 
 
 async def answer(send: Send, body: bytes, status: int = 200) -> None:
@@ -124,7 +124,7 @@ async def answer(send: Send, body: bytes, status: int = 200) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-class Engine:
+class TlsServer:
     """``tls``: in use; ``stop`` begins the end, ``is_leaving`` makes it come soon; ``faults``: of the event loop."""
 
     def __init__(self, app: ASGIApp, tls: TlsSettings, most: float = 100, grace_s: float = 5.0) -> None:
@@ -154,7 +154,7 @@ class Engine:
             await self._stopping.wait()
 
         connections = ClientConnections(self._most)
-        await hypercorn_engine.serve(
+        await http_server.serve(
             self._app,
             config,
             lambda _data, _client: None,
@@ -172,7 +172,7 @@ class Engine:
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
 
-    def __enter__(self) -> "Engine":
+    def __enter__(self) -> "TlsServer":
         self._thread.start()
         wait_until(self._is_listening.is_set)
         return self
@@ -184,8 +184,8 @@ class Engine:
 
 
 @contextlib.contextmanager
-def echoing(identity: Identity, **options: Any) -> Iterator[tuple[Engine, Echo]]:
+def echoing(identity: Identity, **options: Any) -> Iterator[tuple[TlsServer, Echo]]:
     app = Echo()
-    with Engine(app, identity.settings(), **options) as engine:
-        yield engine, app
-    assert engine.faults == []
+    with TlsServer(app, identity.settings(), **options) as server:
+        yield server, app
+    assert server.faults == []

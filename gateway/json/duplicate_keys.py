@@ -1,6 +1,6 @@
-"""One meaning for each request: its keys are read alike by every reader of JSON.
+"""Refuses requests whose keys JSON parsers could read differently: duplicates and keys that differ in case only.
 
-Readers disagree on an object that holds a key twice (the first one, the last one, an error), and some ignore case, as
+Parsers disagree on an object that holds a key twice (the first wins, the last wins, an error), and some ignore case, as
 Go's does. The gateway would check the models, limits and budgets of one value while the provider obeys the other.
 """
 
@@ -15,10 +15,10 @@ from gateway.errors import InvalidRequest
 
 KEYS_MOST = 1_000  # of a request: documented APIs have about 50
 NAME_MOST = 256  # characters; no documented field has more than 40
-_COUNTED_FROM = 65_536  # bytes: a shorter body has too few keys to cost more than 2 ms
+_COUNTED_FROM = 65_536  # bytes; a shorter body has too few keys to cost more than 2 ms
 _SHOWN_MOST = 60
 
-# Every field at the top of a request that is read here or translated; `test_request_keys` compares it with the types.
+# Every top-level field of a request that the gateway reads or translates; a test compares them with the types.
 FIELDS = frozenset((
     *("audio", "background", "best_of", "cache_control", "container", "context_management", "diagnostics"),
     *("frequency_penalty", "function_call", "functions", "include", "inference_geo", "input", "instructions"),
@@ -82,8 +82,8 @@ def _too_many() -> InvalidRequest:
 
 
 def check_keys(body: bytes, has_options: bool) -> None:
-    """Checks the keys of a request, and those of the one object in it that is read here as well, if it has that. The
-    body must have been decoded before. Raises InvalidRequest.
+    """Checks the keys of a request and, if ``has_options``, those of its `stream_options`, which the gateway reads as
+    well. The body must have been decoded before. Raises InvalidRequest.
     """
     pairs = _decoded(body)
     names = [*map(_text, pairs)]
@@ -106,7 +106,9 @@ def check_all_keys(text: bytes) -> None:
 
 
 def check_names(names: Iterable[str], known: frozenset[str], path: str = "") -> None:
-    """Raises InvalidRequest for two names that differ in case at most, and for one that differs so from a known one."""
+    """Raises InvalidRequest for two names that are equal without case, and for a name that equals a ``known`` one only
+    without case.
+    """
     seen: set[str] = set()
     for name in names:
         if len(name) > NAME_MOST:
@@ -121,5 +123,5 @@ def check_names(names: Iterable[str], known: frozenset[str], path: str = "") -> 
 
 
 def _folded(name: str) -> str:
-    """Without case, as any reader compares: small letters (the Kelvin sign is `k`), or capitals (dotless i is `I`)."""
+    """Folds case as any parser may: by small letters (the Kelvin sign is `k`) or by capitals (dotless i is `I`)."""
     return name.lower() if name.isascii() else name.upper().casefold()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
-from gateway.json.twin_keys import FIELDS, KEYS_MOST, NAME_MOST, check_all_keys
+from gateway.json.duplicate_keys import FIELDS, KEYS_MOST, NAME_MOST, check_all_keys
 from gateway.request.calls import REQUESTS, Call, Kind, parse, with_fields
 from gateway.upstream.dialects.chat_as_messages import schema
 from gateway.upstream.dialects.messages_as_chat import request

@@ -1,4 +1,4 @@
-"""The end of a replica: it says it is leaving, finishes what is in flight, and only then goes."""
+"""The end of a replica: it reports that it drains, finishes the requests in flight, and only then ends."""
 
 import contextlib
 import json
@@ -145,7 +145,7 @@ def test_replica_does_not_wait_for_ever(leaving: Replica) -> None:
 def test_replica_does_not_wait_for_a_client_that_reads_nothing(
     leaving: Replica, raw_provider_thread: RawProvider, is_stream: bool
 ) -> None:
-    """What it has been sent can never be flushed."""
+    """The bytes for this client can never be flushed."""
     cluster = leaving(drain_timeout="500ms")
     replica, text = cluster.replicas[0], "x" * 20_000_000
     raw_provider_thread.answer = plain(json.dumps({"choices": [{"message": {"content": text}}]}).encode())
@@ -160,12 +160,12 @@ def test_replica_does_not_wait_for_a_client_that_reads_nothing(
 
 
 @pytest.mark.parametrize(
-    ("host", "told"), [("0.0.0.0", socket.gethostname()), ("::", socket.gethostname()), ("127.0.0.1", "127.0.0.1")]
+    ("host", "expected"), [("0.0.0.0", socket.gethostname()), ("::", socket.gethostname()), ("127.0.0.1", "127.0.0.1")]
 )
-def test_replica_that_listens_everywhere_says_where_it_is_found(
-    store: EmbeddedStore, provider_processes: list[ProviderProcess], host: str, told: str
+def test_replica_that_listens_everywhere_names_a_local_address(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess], host: str, expected: str
 ) -> None:
-    """As in a container: all of them said 0.0.0.0:8080."""
+    """In containers all replicas would report 0.0.0.0:8080."""
     models = [deployment("primary", provider_processes[0])]
     keys = {"admin": "local", "keys": [{"name": "someone", "key": "key-4f9d1c7ae2b05863"}]}
     with running_cluster(
@@ -175,4 +175,4 @@ def test_replica_that_listens_everywhere_says_where_it_is_found(
         (shown,) = replica.get("/v1/admin/replicas").json()["replicas"]
         assert replica.stop() == 0
 
-    assert shown["address"] == f"{told}:{replica.port}"
+    assert shown["address"] == f"{expected}:{replica.port}"

@@ -1,8 +1,8 @@
-"""Serves an ASGI app on hypercorn's sockets, with connections of our own.
+"""The HTTP server: our own protocols, `Http1` and `Http2`, on sockets that Hypercorn opens.
 
-Hypercorn's connection costs a task per idle phase and two for each request, keeps the socket of a client that has left
-until its keep-alive time is over, and waits for ever for a body that nobody reads. `Http1` has a timer instead, and
-closes.
+Hypercorn's own connection costs a task for each idle phase and two for each request, keeps the socket of a client that
+has left until its keep-alive time is over, and waits without a bound for a body that the application does not read.
+`docs/decisions/one-server.md` has the whole reason.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from gateway.tls.identity import Tls
 from gateway.tls.listener import TlsListener
 
 TIMEOUTS = Timeouts()
-CUT_OFF_S = 1.0  # for requests to end once they have been cancelled
+CUT_OFF_S = 1.0  # for cancelled requests to end
 
 
 async def serve(
@@ -36,14 +36,14 @@ async def serve(
     tls: Tls | None = None,
     is_leaving: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Serves ``config.bind`` until ``drained`` returns; what is still in flight then is cancelled. ``is_leaving``:
-    HTTP/2 connections are to end after the requests that they have.
+    """Serves ``config.bind`` until ``drained`` returns, then cancels the requests still in flight. While ``is_leaving``
+    returns True, HTTP/2 connections end after their current requests.
     """
-    open_ones, all_closed = set[Http1 | Http2](), asyncio.Event()
+    open_connections, all_closed = set[Http1 | Http2](), asyncio.Event()
 
     def closed(connection: Http1 | Http2) -> None:
-        open_ones.discard(connection)
-        if not open_ones:
+        open_connections.discard(connection)
+        if not open_connections:
             all_closed.set()
 
     def accepted(protocol: str | None = None, app: ASGIApp = app) -> Http1 | Http2:
@@ -52,7 +52,7 @@ async def serve(
             connection = Http2(app, timeouts, connections, closed, is_leaving)
         else:
             connection = Http1(app, refuse, timeouts, connections, closed)
-        open_ones.add(connection)
+        open_connections.add(connection)
         return connection
 
     sockets = config.create_sockets().insecure_sockets
@@ -65,14 +65,14 @@ async def serve(
         await drained()
     finally:
         await stop_listening()
-        for connection in list(open_ones):
+        for connection in list(open_connections):
             connection.end()
-        if open_ones:
+        if open_connections:
             all_closed.clear()
             await _within(config.graceful_timeout, all_closed)
-        for connection in list(open_ones):
+        for connection in list(open_connections):
             connection.cut_off()
-        if open_ones:
+        if open_connections:
             await _within(CUT_OFF_S, all_closed)
 
 
@@ -109,7 +109,7 @@ def _listen_with_tls(
 
 
 def _secured(app: ASGIApp) -> ASGIApp:
-    """The application as TLS connections see it, whichever protocol they speak."""
+    """Returns the application with the scheme of TLS connections."""
 
     def with_scheme(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         scope["scheme"] = "https"

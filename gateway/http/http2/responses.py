@@ -1,5 +1,5 @@
-"""Answers on their way to one HTTP/2 client: streams take turns, a frame each, as far as windows and the socket allow.
-A client that takes nothing of a stream for too long loses it.
+"""Writes the responses of one HTTP/2 client: streams take turns, one frame each, as far as windows and the socket
+allow. A stream whose client reads nothing of it for too long is reset.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from gateway.http.http2.timers import Timers
 SENT_MOST = 16_384  # bytes of an answer in one frame, so that streams take turns
 
 
-class Answers:
-    """``flush`` writes what `h2` has made; ``ended``: all of a stream is written; ``stalled``: its client takes
-    nothing for ``stall_s``; ``is_full``: nor does the socket.
+class Responses:
+    """Calls ``flush`` to write the bytes that `h2` holds, ``ended`` when all of a stream is written, and ``stalled``
+    when its client has read nothing of it for ``stall_s``. ``is_full``: the socket takes no more bytes.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class Answers:
         self._ended = ended
         self._stalled = stalled
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[int, Http2Stream] = {}  # with something that is not written yet, in turn
+        self._waiting: dict[int, Http2Stream] = {}  # streams with unwritten bytes, in turn
         self._room = Room(self._size, self._window)
-        self._admitted: dict[int, float] = {}  # after a wait for room: the client's last progress
+        self._admitted: dict[int, float] = {}  # after a wait for room: when the client last read something
         self._progress_s = float("-inf")
         self.is_full = False
 
@@ -49,7 +49,7 @@ class Answers:
         return self._room.of(stream)
 
     async def wait_for_room(self, stream: Http2Stream) -> int:
-        """Returns how many bytes the stream may append; 0 when it is dropped meanwhile."""
+        """Returns how many bytes the stream may append; 0 if it was dropped while it waited."""
         since_s = self._loop.time()
         self._check_waiting(stream, since_s)
         try:
@@ -61,7 +61,7 @@ class Answers:
         return size
 
     def _check_waiting(self, stream: Http2Stream, since_s: float) -> None:
-        """The wait ends with the stream when the client takes nothing of any."""
+        """Resets a waiting stream once the client has read nothing of any stream for too long."""
         left_s = max(since_s, self._progress_s) + self._stall_s - self._loop.time()
         if left_s <= 0:
             self._stalled(stream)
@@ -75,7 +75,7 @@ class Answers:
         return 0 if self.is_full else max(self._h2.local_flow_control_window(stream.id), 0)
 
     def add(self, stream: Http2Stream) -> None:
-        """Of which there is more to write, or to end."""
+        """Adds a stream that has more bytes to write, or its end."""
         if stream.id not in self._waiting:
             self._waiting[stream.id] = stream
             stream.progress_s = self._admitted.pop(stream.id, self._loop.time())
@@ -85,11 +85,11 @@ class Answers:
             self._timers.begin(stream.id, left_s, self._check_progress, stream)
 
     def drop(self, stream: Http2Stream) -> None:
-        self._taken(stream)
+        self._remove(stream)
         self._room.drop(stream)
         self._room.wake()
 
-    def _taken(self, stream: Http2Stream) -> None:
+    def _remove(self, stream: Http2Stream) -> None:
         if self._waiting.pop(stream.id, None) is not None:
             self._timers.stop(stream.id)
 
@@ -98,7 +98,7 @@ class Answers:
         self._room.clear()
 
     def write(self) -> None:
-        """A frame of each stream in turn, until nothing is left or nothing more is taken."""
+        """Writes a frame of each stream in turn, until no bytes are left or the client takes no more."""
         has_written = True
         while has_written and self._waiting and not self.is_full:
             has_written = False
@@ -120,7 +120,7 @@ class Answers:
         self._progress_s = stream.progress_s = self._loop.time()
         stream.is_written = is_last
         if not stream.out:
-            self._taken(stream)
+            self._remove(stream)
         stream.written()
         if is_last:
             self._ended(stream)

@@ -1,0 +1,20 @@
+"""One request of a client, parsed and authenticated: what the decisions about it need to know."""
+
+import msgspec
+
+from gateway.request.auth import Tenant
+from gateway.request.calls import Call
+from gateway.request.interrupt import Interrupt
+from gateway.routing.deadline import Deadline
+from gateway.routing.tracing import Trace
+
+
+class ClientRequest(msgspec.Struct, frozen=True):
+    """All attempts of one request share this object."""
+
+    call: Call
+    tenant: Tenant
+    priority: int  # 0 critical to 100 bulk
+    deadline: Deadline
+    interrupt: Interrupt
+    trace: Trace

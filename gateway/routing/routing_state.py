@@ -1,0 +1,51 @@
+"""The state of one request while it is routed: the candidates that are left, and the attempts made so far."""
+
+import msgspec
+
+from gateway.routing.catalog import Candidate
+from gateway.routing.client_request import ClientRequest
+from gateway.routing.final_errors import Tried
+from gateway.routing.itinerary import Itinerary, Leg
+from gateway.routing.last_attempt import SecondAttempt
+from gateway.routing.queueing import Queue
+from gateway.upstream.classify import Refusal
+from gateway.upstream.client import UpstreamClient
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A model's candidates for one kind of call. A request keeps its route when the configuration changes."""
+
+    model: str
+    candidates: tuple[Candidate, ...]
+    itineraries: tuple[tuple[Leg, ...], ...]  # orders of the candidates; each request takes one of them at random
+    chains: dict[Refusal, tuple[Candidate, ...]]  # the candidates after the model refused a request in this way
+    queue: Queue
+    upstream: UpstreamClient
+
+
+class RoutingState(msgspec.Struct):
+    """One request: the candidates that are left, the attempts so far, and the time that they took."""
+
+    request: ClientRequest
+    route: Route
+    itinerary: Itinerary
+    tried: list[Tried] = []
+    upstream_s: float = 0.0
+    decision_s: float = 0.0
+    second_attempt: SecondAttempt | None = None  # for when no other candidate can be called
+    has_repeated: bool = False
+
+    def leave(self, candidate: Candidate, refusal: Refusal | None) -> bool:
+        """Drops the candidate, which has been tried. Returns whether the request continues on the chain for its
+        refusal.
+        """
+        self.itinerary.drop(candidate)
+        return self.itinerary.turn(refusal, [candidate, *(each.candidate for each in self.tried)])
+
+    def has_tried_all(self, last: Candidate) -> bool:
+        """Returns whether ``last`` was the only candidate left, of the route and of the chains taken: the same request
+        would meet the same answers again.
+        """
+        tried = {last.deployment.id, *(each.candidate.deployment.id for each in self.tried)}
+        chains = (self.route.chains[refusal] for refusal in self.itinerary.turned)
+        return all(each.deployment.id in tried for part in (self.route.candidates, *chains) for each in part)

@@ -1,0 +1,187 @@
+"""Calls of the scripts that decide on one request: acquire, settle and what belongs to them. They are packed once per
+request, so whatever is the same for all requests of a model or a deployment is packed ahead.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from shared_state.calls.packing import Packer
+from shared_state.connection.commands import pack
+from shared_state.keys import DOMAIN, Keys, tenant_scope
+from shared_state.ledger import Ledger
+from shared_state.policies import TenantLimits
+from shared_state.records import CALL_KINDS, REASON_MOST, Ask, BlockEnding, Ending, Outcome, Permit, Plan
+from shared_state.scripts import Script
+
+TENANTS_KEPT = 10_000  # packed limits
+_NO_SPENDING = pack(b"")
+_WAITING = tuple((pack(waiting, b"0"), pack(waiting, b"1")) for waiting in (b"0", b"1", b"2"))  # untraced, traced
+_KINDS = {kind: pack(kind.encode()) for kind in ("", *CALL_KINDS)}
+_UNUSED = Ending(Outcome.CANCELLED)
+
+
+def part(limit: int, replicas: int) -> int:
+    """Returns the share of a limit for each of N replicas that do not know of each other; at least 1."""
+    return max(1, limit // replicas)
+
+
+class DecisionCalls(Packer):
+    """Packs decisions. ``ledger``: given for a store that keeps only this replica's share of each budget."""
+
+    def __init__(self, scripts: Mapping[str, Script], keys: Keys, ledger: Ledger | None = None) -> None:
+        super().__init__(scripts, keys)
+        self._ledger = ledger
+        self._settle_prefixes: dict[str, bytes] = {}
+        self._tenants: dict[tuple[TenantLimits, int], bytes] = {}
+
+    def plan(
+        self, candidates: Sequence[tuple[str, int]], strategy: str, region: str = "", has_more: bool = False
+    ) -> Plan:
+        """Candidates as (deployment id, tier) in chain order; ``region``: of this replica; ``has_more``: others
+        follow, in another domain.
+        """
+        keys = self._keys
+        ids = tuple(deployment_id for deployment_id, _ in candidates)
+        tiers = tuple(tier for _, tier in candidates)
+        names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events]
+        for deployment_id in ids:
+            names += keys.candidate(deployment_id)
+        if region:
+            names.append(keys.round_trips(region))
+        chain = ",".join(map(str, tiers)) + "+" * has_more
+        static = pack(strategy.encode(), chain.encode(), self._epoch)
+        return Plan(ids, tiers, strategy, self._prefix("acquire", 18, *names) + static, region)
+
+    def acquire(self, plan: Plan, token: str, ask: Ask, replicas: int = 1) -> bytes:
+        """All but whether it is a resend, and the connection. ``replicas``: so many share the tenant's limits."""
+        head = pack(token.encode(), b"%d" % ask.priority, self._seed(), b"%d" % ask.attempt, b"%d" % ask.tokens)
+        spending = _NO_SPENDING if ask.spending is None else pack(self._spending(ask, replicas))
+        limits, waiting = self._limits(ask.tenant, replicas), _WAITING[ask.waiting][ask.is_traced]
+        return plan.prefix + head + limits + waiting + spending + _KINDS[ask.kind]
+
+    def _spending(self, ask: Ask, replicas: int) -> bytes:
+        assert ask.spending is not None
+        words = []
+        for scope, budget in ((DOMAIN, ask.spending.domain), (tenant_scope(ask.tenant.name), ask.spending.tenant)):
+            if budget is None:
+                words.append("- -")
+            else:
+                amount = budget.amount if self._ledger is None else self._ledger.part(scope, budget, replicas)
+                words.append(f"{amount} {budget.per}")
+        return " ".join([*words, *map(str, ask.spending.costs)]).encode()
+
+    def _limits(self, tenant: TenantLimits, replicas: int) -> bytes:
+        packed = self._tenants.get((tenant, replicas))
+        if packed is None:
+            limits = (tenant.rpm, tenant.tpm, tenant.max_parallel)
+            packed = pack(*(b"%d" % (0 if limit is None else part(limit, replicas)) for limit in limits))
+            packed += pack(str(tenant.weight).encode())
+            if len(self._tenants) >= TENANTS_KEPT:
+                self._tenants.clear()
+            self._tenants[tenant, replicas] = packed
+        return packed
+
+    def content(self, permit: Permit, latency_ms: int) -> bytes:
+        keys = self._keys
+        own, leases, window = keys.candidate(permit.deployment_id)
+        prefix = self._prefix("content", 5, keys.domain, keys.policy, keys.events, own, leases, window)
+        generation, latency = b"%d" % permit.generation, b"%d" % latency_ms
+        return prefix + pack(self._epoch, permit.token.encode(), generation, latency, self._seed())
+
+    def settle(self, permit: Permit, ending: Ending, replicas: int = 1) -> bytes:
+        prefix = self._settle_prefixes.get(permit.deployment_id)
+        if prefix is None:
+            keys = self._keys
+            names = (keys.domain, keys.policy, keys.leases, keys.window, keys.events)
+            prefix = self._prefix("settle", 17, *names, *keys.candidate(permit.deployment_id)) + pack(self._epoch)
+            self._settle_prefixes[permit.deployment_id] = prefix
+        return prefix + pack(
+            permit.token.encode(),
+            ending.outcome.encode(),
+            b"%d" % permit.generation,
+            b"1" if permit.is_probe else b"0",
+            b"%d" % ending.latency_ms,
+            b"1" if permit.is_stream else b"0",
+            b"%d" % ending.output_tokens,
+            b"%d" % ending.retry_after_ms,
+            b"1" if ending.is_final else b"0",
+            self._seed(),
+            b"%d" % permit.ask.tokens,
+            b"%d" % ending.tokens,
+            b"%d" % (part(permit.ask.tenant.tpm, replicas) if permit.ask.tenant.tpm else 0),
+            _charge(permit, ending) if permit.ask.spending else b"",
+            permit.ask.kind.encode(),
+            reason_of(ending),
+        )
+
+    def acquire_block(self, plan: Plan, tokens: Sequence[str], ask: Ask, hold_ms: int) -> tuple[bytes, ...]:
+        """Three calls: the first, sent again, and sent again only to learn what was granted; all but the connection."""
+        keys = self._keys
+        names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events]
+        for deployment_id in plan.ids:
+            names += keys.candidate(deployment_id)
+        if plan.region:
+            names.append(keys.round_trips(plan.region))
+        head = [plan.strategy.encode(), ",".join(map(str, plan.tiers)).encode(), self._epoch]
+        head += [b"%d" % ask.priority, self._seed(), b"%d" % hold_ms]
+        tail = [ask.kind.encode(), *(token.encode() for token in tokens)]
+        return tuple(
+            self._packed("acquire_block", names, [*head, resend, *tail], has_era=True) for resend in (b"0", b"1", b"2")
+        )
+
+    def settle_block(self, deployment_id: str, calls: Sequence[BlockEnding]) -> bytes:
+        keys = self._keys
+        names = (keys.domain, keys.policy, keys.leases, keys.window, keys.events, *keys.candidate(deployment_id))
+        arguments = [self._epoch, self._seed()]
+        for call in calls:
+            ending = call.ending or _UNUSED
+            arguments += [
+                call.permit.token.encode(),
+                ending.outcome.encode() if call.ending else b"unused",
+                b"%d" % call.permit.generation,
+                b"%d" % ending.latency_ms,
+                b"1" if call.permit.is_stream else b"0",
+                b"%d" % ending.output_tokens,
+                b"%d" % ending.retry_after_ms,
+                b"1" if ending.is_final and call.ending else b"0",
+                b"%d" % call.age_ms,
+                call.permit.ask.kind.encode(),
+                reason_of(ending),
+            ]
+        return self._packed("settle_block", names, arguments)
+
+    def explain(self, plan: Plan, ask: Ask, replicas: int = 1) -> bytes:
+        """``replicas``: as in `acquire`."""
+        names = [self._keys.domain, self._keys.policy, self._keys.leases]
+        for deployment_id in plan.ids:
+            names += self._keys.candidate(deployment_id)
+        if plan.region:
+            names.append(self._keys.round_trips(plan.region))
+        tiers = ",".join(map(str, plan.tiers)).encode()
+        arguments = [plan.strategy.encode(), tiers, b"%d" % ask.priority, self._seed(), ask.tenant.name.encode()]
+        arguments += [b"" if ask.spending is None else self._spending(ask, replicas), ask.kind.encode()]
+        return self._packed("explain", names, arguments)
+
+
+def reason_of(ending: Ending) -> bytes:
+    """Whole characters, on one line."""
+    return " ".join(ending.reason.split())[:REASON_MOST].encode(errors="replace") if ending.reason else b""
+
+
+def _charge(permit: Permit, ending: Ending) -> bytes:
+    """Nothing where nothing was reserved."""
+    if not permit.reserved:
+        return b""
+    return f"{ending.cost} {permit.reserved} {scopes_of(permit)}".encode()
+
+
+def scopes_of(permit: Permit) -> str:
+    """The budgets that a permit is reserved in, as `reservations` names them."""
+    spending = permit.ask.spending
+    named = (("domain", spending and spending.domain), ("tenant", spending and spending.tenant))
+    return " ".join(name for name, budget in named if budget is not None)
+
+
+def budgets_of(permit: Permit) -> list[str]:
+    """The same as scopes of the ledger."""
+    scopes = {"domain": DOMAIN, "tenant": tenant_scope(permit.ask.tenant.name)}
+    return [scopes[name] for name in scopes_of(permit).split()]

@@ -1,0 +1,158 @@
+"""Replies of the scripts that decide become Structs. Each function names the script whose reply it reads. Those of the
+scripts that show the state are in `view_replies`.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import cast
+
+import msgspec
+
+from shared_state.calls.reply_values import as_number, as_text
+from shared_state.connection.call import Reply
+from shared_state.errors import NotConfigured, ScriptFailed
+from shared_state.records import Ask, Breaker, Heartbeat, MinuteUsed, Permit, Rejection, Settlement
+from shared_state.snapshots import Agreement
+
+_NOTHING_USED = MinuteUsed()
+_PROBE, _RESORT_PROBE = 1, 2  # as in lua/include/select/grant.lua
+
+
+def acquired(reply: Reply, token: str, ask: Ask, ids: tuple[str, ...]) -> Permit | Rejection:
+    """acquire. Raises NotConfigured."""
+    code = reply[0]
+    if code == b"granted":
+        position, generation, sequence = as_number(reply[1]) - 1, as_number(reply[2]), as_number(reply[4])
+        used = MinuteUsed(as_number(reply[7]), as_number(reply[8])) if ask.tenant.name else _NOTHING_USED
+        verdicts, scores = _verdicts(reply[9:], ask) if ask.is_traced else ((), ())
+        kind = as_number(reply[3])
+        granted = (token, position, ids[position], generation, kind in (_PROBE, _RESORT_PROBE), ask, sequence, used)
+        return Permit(*granted, verdicts, scores, is_last_resort=kind >= _RESORT_PROBE)
+    if code == b"unconfigured":
+        raise NotConfigured("the store does not know this configuration")
+    verdicts, scores = _verdicts(reply[8:], ask)
+    return Rejection(
+        as_text(code),
+        as_text(reply[1]),
+        as_number(reply[2]),
+        as_number(reply[3]),
+        verdicts,
+        MinuteUsed(as_number(reply[6]), as_number(reply[7])),
+        scores,
+    )
+
+
+def block_acquired(
+    reply: Reply, tokens: Sequence[str], ask: Ask, ids: tuple[str, ...]
+) -> tuple[list[Permit], str, int]:
+    """acquire_block: permits in the order of their grants, why there is none, sequence. Raises NotConfigured."""
+    if reply[0] == b"unconfigured":
+        raise NotConfigured("the store does not know this configuration")
+    permits, sequence = [], as_number(reply[2])
+    for token, position, generation in zip(tokens, reply[5::2], reply[6::2], strict=False):
+        if place := as_number(position):
+            permit = Permit(
+                token, place - 1, ids[place - 1], as_number(generation), False, ask, sequence, is_block=True
+            )
+            permits.append(permit)
+    return permits, as_text(reply[1]), sequence
+
+
+def block_settled(reply: Reply) -> Settlement:
+    """settle_block; known when any was."""
+    return Settlement(as_number(reply[0]) > 0, as_text(reply[1]), as_number(reply[2]), as_number(reply[3]))
+
+
+def _verdicts(words: Reply, ask: Ask) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """With the scores, where they were asked for."""
+    verdicts = tuple(as_text(word) for word in words)
+    if not ask.is_traced:
+        return verdicts, ()
+    pairs = [verdict.partition("=") for verdict in verdicts]
+    return tuple(pair[0] for pair in pairs), tuple(float(pair[2]) for pair in pairs)
+
+
+def settled(reply: Reply) -> Settlement:
+    """settle."""
+    return Settlement(reply[0] == 1, as_text(reply[1]), as_number(reply[2]), as_number(reply[3]))
+
+
+def beaten(reply: Reply) -> Heartbeat:
+    """beat."""
+    return Heartbeat(
+        epoch=as_text(reply[0]),
+        sequence=as_number(reply[1]),
+        now_ms=as_number(reply[2]),
+        policy_version=as_number(reply[3]),
+        active=as_number(reply[4]),
+        replicas_alive=as_number(reply[5]),
+        shed_reasons=as_text(reply[6]),
+        is_known=reply[7] == 1,
+        dead_replicas=tuple(as_text(replica) for replica in cast(Reply, reply[8])),
+        breakers=_breakers(cast(Reply, reply[9])),
+        tenants_version=as_number(reply[10]),
+        fingerprint=as_text(reply[11]),
+    )
+
+
+_BREAKER_FIELDS = 9
+
+
+def _breakers(row: Reply) -> dict[int, Breaker]:
+    now_s, found = time.monotonic(), {}
+    for k in range(0, len(row), _BREAKER_FIELDS):
+        position, state, generation, remaining_ms, trips, reason, cool_ms, used_ms, error = row[k : k + _BREAKER_FIELDS]
+        found[as_number(position) - 1] = Breaker(
+            as_text(state),
+            as_number(generation),
+            now_s + as_number(remaining_ms) / 1000 if remaining_ms else 0.0,
+            as_number(trips),
+            as_text(reason),
+            now_s + as_number(cool_ms) / 1000,
+            now_s + as_number(used_ms) / 1000,
+            as_text(error),
+        )
+    return found
+
+
+def reasserted(reply: Reply) -> int:
+    """reassert: how many leases the store did not know. Raises NotConfigured."""
+    if reply[0] == b"unconfigured":
+        raise NotConfigured("the store does not know this configuration")
+    return as_number(reply[0])
+
+
+def configured(reply: Reply) -> bool:
+    """configure: whether the store holds the policy of that call now."""
+    return reply[4] == 1
+
+
+def reaped(reply: Reply) -> tuple[int, int, str]:
+    """reap: leases removed, next offset or -1 when done, ids of the replica's deployments with commas between."""
+    return as_number(reply[0]), as_number(reply[1]), as_text(reply[2])
+
+
+def forced(reply: Reply, ttl_ms: int, reason: str) -> Breaker | None:
+    """force: the breaker as it is now; None when the deployment or the action is unknown."""
+    if reply[0] != b"ok":
+        return None
+    ends_s = time.monotonic() + ttl_ms / 1000 if ttl_ms else 0.0
+    return Breaker(as_text(reply[1]), as_number(reply[2]), ends_s, reason=reason)
+
+
+def checked(reply: Reply) -> tuple[bool, int]:
+    """health_check: whether the check was claimed, or ended a cooldown; the breaker's generation."""
+    return as_number(reply[0]) == 1, as_number(reply[1])
+
+
+def agreed(reply: Reply) -> Agreement:
+    """reload. Raises ScriptFailed."""
+    try:
+        return msgspec.json.decode(cast(bytes, reply[0]), type=Agreement)
+    except msgspec.DecodeError as error:
+        raise ScriptFailed(f"the configuration in the store is corrupted: {error}") from error
+
+
+def published(reply: Reply) -> bytes:
+    """reload, when it is read: the configuration in force as JSON; empty where no replica has published it."""
+    return cast(bytes, reply[1])

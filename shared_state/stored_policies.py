@@ -1,0 +1,76 @@
+"""The policies that one store holds: how they are written, and how the replicas agree on them."""
+
+import asyncio
+
+import msgspec
+
+from shared_state.calls import replies
+from shared_state.calls.script_calls import Consent, ScriptCalls
+from shared_state.connection.batcher import Batcher
+from shared_state.memory import Memory
+from shared_state.policies import Configuration
+from shared_state.snapshots import Agreement, Stand
+
+
+class StoredPolicies:
+    """Writes the policies of this replica's configuration to one store. Raises StateError from every awaited call."""
+
+    def __init__(self, batcher: Batcher, calls: ScriptCalls, memory: Memory, configuration: Configuration) -> None:
+        self._batcher = batcher
+        self._calls = calls
+        self._memory = memory
+        self.configuration = configuration
+        self.held = (0, "")  # version and fingerprint that the store had at the last heartbeat
+
+    @property
+    def configuration(self) -> Configuration:
+        """The adopted configuration, and removed deployments as long as requests run on them."""
+        return self._configuration
+
+    @configuration.setter
+    def configuration(self, configuration: Configuration) -> None:
+        self._configuration = self._adopted = configuration
+
+    @property
+    def are_held(self) -> bool:
+        """The store had the policies of this version at the last heartbeat."""
+        return self.held == (self._configuration.version, self._configuration.fingerprint)
+
+    async def write(self) -> None:
+        """Writes the policies of the configuration in force; the store keeps those of a newer one."""
+        await self._write(self._configuration)
+
+    async def _write(self, configuration: Configuration) -> None:
+        calls = [self._batcher.call(packed) for packed in self._calls.configure(configuration)]
+        done = [replies.configured(reply) for reply in await asyncio.gather(*calls)]
+        if done and all(done):
+            self.held = (configuration.version, configuration.fingerprint)
+
+    async def adopt(self, configuration: Configuration) -> None:
+        """Changes the configuration while running. Removed deployments stay as long as requests run on them here."""
+        await self._write(self._with_busy(configuration))
+        self._adopted, self._configuration = configuration, self._with_busy(configuration)
+
+    def drop_idle(self) -> None:
+        """Forgets removed deployments whose last request has ended."""
+        if self._configuration is not self._adopted:
+            self._configuration = self._with_busy(self._adopted)
+
+    def _with_busy(self, configuration: Configuration) -> Configuration:
+        """Adds the present deployments that it does not have and on which requests still run."""
+        ids = {policy.id for policy in configuration.deployments}
+        busy = {live.permit.deployment_id for live in self._memory.live.values()} - ids
+        kept = tuple(policy for policy in self._configuration.deployments if policy.id in busy)
+        if not kept:
+            return configuration
+        return msgspec.structs.replace(configuration, deployments=configuration.deployments + kept)
+
+    async def agree(self, step: Consent, stand: Stand, *more: str) -> Agreement:
+        """Takes one step of the agreement on the configuration in force; the head of `reload` describes the steps."""
+        packed = self._calls.reload(step, self._memory.replica, stand, *more)
+        return replies.agreed(await self._batcher.call(packed))
+
+    async def published(self, stand: Stand) -> bytes:
+        """Returns the configuration in force as JSON; empty where no replica has published it yet."""
+        packed = self._calls.reload("read", self._memory.replica, stand)
+        return replies.published(await self._batcher.call(packed))
