@@ -47,7 +47,6 @@ class News:
         self._lost = asyncio.Event()
         self._is_answering = True
         self._is_refused = False
-        self.is_listening = False
 
     def start(self) -> None:
         self._kept = Kept("news", self._run)
@@ -67,7 +66,6 @@ class News:
                 _log.debug("no news: %s", error)
                 retry_s = min(2 * retry_s, RETRY_MOST_S)
             finally:
-                self.is_listening = False
                 self._client.close()
             await asyncio.sleep(retry_s)
 
@@ -93,9 +91,7 @@ class News:
                 _log.warning("no news from the store, which costs waiting requests a moment: %s", reply)
             return
         kind, *rest = cast(list[object], reply)
-        if kind == b"subscribe":
-            self.is_listening = True
-        elif kind == b"message":
+        if kind == b"message":
             self._take(cast(bytes, rest[0]), cast(bytes, rest[1]))
 
     def _take(self, channel: bytes, message: bytes) -> None:

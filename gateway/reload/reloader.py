@@ -64,11 +64,6 @@ class Reloader:
         return self._in_force.version
 
     @property
-    def is_behind(self) -> bool:
-        """Returns whether the file of this replica is not in force."""
-        return self._in_force.is_behind
-
-    @property
     def is_ready(self) -> bool:
         """Returns whether this replica can serve by the configuration in force."""
         return self._part.is_ready
