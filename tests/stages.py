@@ -106,7 +106,7 @@ def stages() -> dict[str, Callable[[], Any]]:
 
     by_sha = {script.sha.encode(): Histogram(SCRIPT_S) for script in scripts.values()}
     packed = calls.acquire(plan, "r.plain.1", ask)
-    call = Call(packed, packed, None, None, True, True, 0.0, asyncio.get_running_loop().create_future())
+    call = Call(packed, packed, None, None, True, True, asyncio.get_running_loop().create_future())
 
     def logged() -> None:
         line = RequestLine(

@@ -10,6 +10,7 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import NamedTuple
 
 from hypercorn.config import Config
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -26,6 +27,15 @@ TIMEOUTS = Timeouts()
 CUT_OFF_S = 1.0  # for cancelled requests to end
 
 
+class OverTls(NamedTuple):
+    """Serving TLS: the identity of this process, and whether it is leaving, so that HTTP/2 connections end after their
+    current requests.
+    """
+
+    identity: Tls
+    is_leaving: Callable[[], bool] = lambda: False
+
+
 async def serve(
     app: ASGIApp,
     config: Config,
@@ -33,12 +43,9 @@ async def serve(
     drained: Callable[[], Awaitable[object]],
     connections: ClientConnections,
     timeouts: Timeouts = TIMEOUTS,
-    tls: Tls | None = None,
-    is_leaving: Callable[[], bool] = lambda: False,
+    tls: OverTls | None = None,
 ) -> None:
-    """Serves ``config.bind`` until ``drained`` returns, then cancels the requests still in flight. While ``is_leaving``
-    returns True, HTTP/2 connections end after their current requests.
-    """
+    """Serves ``config.bind`` until ``drained`` returns, then cancels the requests still in flight."""
     open_connections, all_closed = set[Http1 | Http2](), asyncio.Event()
 
     def closed(connection: Http1 | Http2) -> None:
@@ -48,8 +55,8 @@ async def serve(
 
     def accepted(protocol: str | None = None, app: ASGIApp = app) -> Http1 | Http2:
         connection: Http1 | Http2
-        if protocol == "h2":
-            connection = Http2(app, timeouts, connections, closed, is_leaving)
+        if protocol == "h2" and tls is not None:
+            connection = Http2(app, timeouts, connections, closed, tls.is_leaving)
         else:
             connection = Http1(app, refuse, timeouts, connections, closed)
         open_connections.add(connection)
@@ -60,7 +67,7 @@ async def serve(
         stop_listening = await _listen(sockets, config.backlog, accepted)
     else:
         secured = partial(accepted, app=_secured(app))
-        stop_listening = _listen_with_tls(sockets, config.backlog, tls, secured, connections.handshakes_most)
+        stop_listening = _listen_with_tls(sockets, config.backlog, tls.identity, secured, connections.handshakes_most)
     try:
         await drained()
     finally:

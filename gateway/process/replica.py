@@ -164,7 +164,8 @@ async def _serve(
         config.bind = [f"fd://{listener}"]
     most = settings.server.max_connections or connections_most(raise_limit())
     connections = ClientConnections(most, settings.server.max_connections_per_address)
-    await http_server.serve(app, config, app.refuse, drained, connections, tls=tls, is_leaving=is_leaving)
+    over_tls = http_server.OverTls(tls, is_leaving) if tls is not None else None
+    await http_server.serve(app, config, app.refuse, drained, connections, tls=over_tls)
 
 
 def _hypercorn_config(host: str, port: int) -> hypercorn.config.Config:

@@ -42,8 +42,7 @@ class Reloader:
     def __init__(
         self, file: ConfigurationFile, name: str, participation: Participation, learn: Learn, counts: Counter[str]
     ) -> None:
-        self._file = file
-        self._name = name
+        self._file, self._name = file, name
         self._part = participation
         self._in_force = participation.in_force
         self._learn = learn
@@ -62,11 +61,6 @@ class Reloader:
     def version(self) -> int:
         """Returns the version of the configuration that this replica serves by."""
         return self._in_force.version
-
-    @property
-    def is_behind(self) -> bool:
-        """Returns whether the file of this replica is not in force."""
-        return self._in_force.is_behind
 
     @property
     def is_ready(self) -> bool:

@@ -96,8 +96,8 @@ class Batcher:
     ) -> asyncio.Future[Reply]:
         """Queues a call; urgent ones (acquire) go before the rest (settle). The future raises StateError."""
         self._clock.run()
-        future = self._loop.create_future()
-        call = Call(packed, again or packed, orphaned, lost, has_era, is_urgent, self._clock.now(), future)
+        call = Call(packed, again or packed, orphaned, lost, has_era, is_urgent, self._loop.create_future())
+        call.queued_at = self._clock.now()
         if self._is_closed or (self._is_closing and is_urgent):
             call.fail(StoreUnavailable("the connection to the store is closed"))
             return call.future

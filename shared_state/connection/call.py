@@ -36,7 +36,6 @@ class Call:
         lost: Lost | None,
         has_era: bool,
         is_urgent: bool,
-        queued_at: float,
         future: asyncio.Future[Reply],
     ) -> None:
         self.packed = packed
@@ -45,7 +44,7 @@ class Call:
         self.lost = lost
         self.has_era = has_era
         self.is_urgent = is_urgent
-        self.queued_at = queued_at
+        self.queued_at = 0.0
         self.future = future
         self.sendings = 0
         self.loads = 0

@@ -1,11 +1,16 @@
 """Every page for people: its fences, its links, and the files and make targets that it names exist."""
 
+import contextlib
 import importlib.util
+import io
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from gateway.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("docs", "deploy", ".github", "gateway", "shared_state", "loadtest", "lua", "tests")
@@ -49,6 +54,15 @@ def code_of(text: str) -> Iterator[str]:
 
 def targets() -> set[str]:
     return set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+
+
+@cache
+def commands() -> set[str]:
+    """Returns the commands that `pllm --help` lists."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), pytest.raises(SystemExit):
+        main(["--help"])
+    return set(re.findall(r"^    (\w+) ", text.getvalue(), flags=re.MULTILINE))
 
 
 def anchors(page: Path) -> set[str]:
@@ -95,10 +109,9 @@ def test_every_make_target_exists(page: Path) -> None:
 @pages
 def test_every_command_and_module_exists(page: Path) -> None:
     code = "\n".join(code_of(page.read_text()))
-    known = re.findall(r'add_parser\(\s*"(\w+)"', (ROOT / "gateway/__main__.py").read_text())
     modules = set(re.findall(r"python -m ((?:gateway|loadtest|tests)[\w.]*)", code))
 
-    assert set(re.findall(r"^ *(?:\S*/)?pllm ([a-z]+)", code, flags=re.MULTILINE)) <= set(known)
+    assert set(re.findall(r"^ *(?:\S*/)?pllm ([a-z]+)", code, flags=re.MULTILINE)) <= commands()
     assert {name for name in modules if importlib.util.find_spec(name) is None} == set()
 
 

@@ -160,8 +160,7 @@ class TlsServer:
             lambda _data, _client: None,
             drained,
             connections,
-            tls=self.tls,
-            is_leaving=lambda: self.is_leaving,
+            tls=http_server.OverTls(self.tls, lambda: self.is_leaving),
         )
         await self.tls.stop()
 
