@@ -15,8 +15,8 @@
 --- @include "store/era"
 --- @include "store/event"
 --- @include "select/verdict"
--- Grants one lease on one of the candidates, or says why not. Atomic, and idempotent by its token when resent.
--- Guarantees: no grant while active >= limit; outstanding probes of a half-open generation <= `probes`.
+-- Grants one lease on one of the candidates, or returns the reason for none. Atomic, and idempotent by its token when
+-- resent. Guarantees: no grant while active >= limit; outstanding probes of a half-open generation <= `probes`.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM,
 --       then per candidate: deployment HASH, leases ZSET, window STRING; with regions rtt:<region> HASH
@@ -27,7 +27,7 @@
 --       15 budgets and costs as in `budget`, or ''; 16 kind of call, or ''; 17 resend (0 | 1 | 2: if granted), 18 era
 -- reply granted: 'granted', position, generation, probe (as grant_code), sequence, epoch, now_ms, requests_used_ms,
 --                tokens_used_ms (of the tenant's minute); traced: verdict=score ...
---       no:      'shed' | 'retry_budget' | 'limited' | 'none' | 'over_budget' (reason: whose, 0 ms: until somebody
+--       no:      'shed' | 'retry_budget' | 'limited' | 'none' | 'over_budget' (reason: whose, 0 ms: until an operator
 --                raises it), reason, retry_after_ms, sequence, epoch, now_ms, requests_used_ms, tokens_used_ms,
 --                verdict ... (traced: verdict=score)
 --       'unconfigured' when policy or a deployment is unknown here

@@ -3,8 +3,8 @@
 --- @include "store/event"
 --- @include "autoscale/demand"
 --- @include "autoscale/scaling"
--- How many replicas the cluster should have. Each replica tells once a second how many requests wait in its queues, and
--- asks; whoever asks first in a second judges, all of them are told the same. Settings: the newest version wins.
+-- How many replicas the cluster should have. Each replica reports once a second how many requests wait in its
+-- queues. The first report of a second judges, and all replicas get the same result. Settings: the newest version wins.
 --
 -- KEYS  1 global HASH, 2 leases ZSET, 3 events STREAM, 4 replicas ZSET, 5 replica HASH (this one), 6 autoscale HASH,
 --       then per deployment: deployment HASH
@@ -30,7 +30,7 @@ local is_due = now - (scale.evaluated_at_ms or 0) >= JUDGE_EVERY_MS
 if version > (scale.version or 0) then desired_settings(scale, given, version, now) end
 if is_due then
   before = scale.desired
-  -- Its own number is told with this call; those of the others they have told themselves.
+  -- Its own number comes with this call; the others have reported theirs.
   local others = demand_told('waiting', replicas_key, replica_key, now - dead_after_ms)
   local away = elsewhere and elsewhere + demand_told('elsewhere', replicas_key, replica_key, now - dead_after_ms) or 0
   local replicas = redis.call('ZCOUNT', replicas_key, now - dead_after_ms, '+inf')

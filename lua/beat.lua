@@ -13,13 +13,13 @@
 --- @include "breaker/outcomes"
 --- @include "shed/shed"
 --- @include "store/event"
--- A replica's heartbeat. Marks its streams that have got their first byte, and once a second per cluster, whoever
--- beats first, judges what only time shows: hung deployments and the share of healthy ones.
+-- A replica's heartbeat. Marks its streams that have got their first byte, and once a second per cluster, the first
+-- beat judges what only time shows: hung deployments and the share of healthy ones.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM, 6 replicas ZSET,
 --       7 replica HASH (this one), then per deployment: deployment HASH, leases ZSET
 -- ARGV  1 epoch to set if none, 2 replica, 3 address, 4 version, 5 started_at_ms, 6 draining (0 | 1 | gone),
---       7 dead_after_ms, 8 seed, 9 store it decides on (shared | standby), 10 why, empty once told,
+--       7 dead_after_ms, 8 seed, 9 store it decides on (shared | standby), 10 why, empty once reported,
 --       11 its deployments (ids with commas between), 12 fingerprint of its own file,
 --       then (deployment position from 1, token) per stream answered since the last beat
 -- reply epoch, sequence, now_ms, policy version or 0, active, replicas alive, should_shed reasons,

@@ -38,7 +38,7 @@ end
 for k = 4, #ARGV, 2 do
   if ARGV[k + 1] == '' then record_set(own, ARGV[k], nil) else record_set(own, ARGV[k], ARGV[k + 1]) end
 end
--- What was foreseen of an older configuration is no longer to be heeded, nor which endpoints its addresses had.
+-- Forecasts for an older configuration are void, and so are the endpoints that its addresses lacked.
 unsupported_forget(own)
 for _, field in ipairs({ 'forecast_share', 'forecast_until_ms' }) do record_set(own, field, nil) end
 for _, field in ipairs({ 'forecast_cut', 'forecast_until_ms' }) do record_set(domain, field, nil) end

@@ -1,5 +1,5 @@
 --- @include "store/number"
--- Read-only: does this store have what the scripts use? What it lacks is named at the start of a replica, and does not
+-- Read-only: does this store have what the scripts use? A replica logs at its start what is missing, and does not
 -- fail a request later.
 -- Guarantees: writes nothing. A store that refuses a command for now, or to this user, does not lack it.
 --

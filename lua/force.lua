@@ -26,7 +26,7 @@ record_set(d, 'forced_by', ARGV[6])
 local transition
 if STATE[action] == 'closed' then
   transition = breaker_close(d, domain.now, action)
-  -- An operator who closes says that the trouble is over: full traffic now, no slow start, no trips to remember.
+  -- An operator who closes declares the trouble over: full traffic now, no slow start, no trips to remember.
   for _, field in ipairs({ 'changed_at_ms', 'trips' }) do record_set(d, field, nil) end
   if action == 'reset' then
     for _, field in ipairs({ 'cool_until_ms', 'arrival_at_ms', 'tokens_at_ms', 'current_weight', 'adapted',

@@ -2,8 +2,8 @@
 --- @include "store/policy"
 --- @include "forecast/minute"
 -- The minute's tick of the forecast: what came is learned, and what the coming minutes bring is written down for
--- `acquire` to weigh, a field or two that it reads anyway. Guarantees: a deployment's minute counts once, whoever asks,
--- however often; no breaker moves. Does nothing where the newest policy has no forecast.
+-- `acquire` to weigh, a field or two that it reads anyway. Guarantees: a deployment's minute counts once, whichever
+-- replica ticks, however often; no breaker moves. Does nothing where the newest policy has no forecast.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), then per deployment: deployment HASH, window STRING, forecast HASH,
 --       season STRING
@@ -37,7 +37,7 @@ end
 
 for _, record in ipairs(changed) do record_write(record) end
 if ticked > 0 then
-  -- Deployments may be told of in several calls: the domain's minute is their sum.
+  -- Deployments may come in several calls: the domain's minute is their sum.
   if domain.forecast_minute == minute then active = active + (domain.forecast_active or 0) end
   local cut = (policy.forecast_cut or 0) * clamp((active / policy.max_active - CUT_FROM) / (1 - CUT_FROM), 0, 1)
   record_set(domain, 'forecast_minute', minute)

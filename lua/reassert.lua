@@ -4,15 +4,15 @@
 --- @include "store/era"
 --- @include "breaker/probe"
 --- @include "store/event"
--- A replica tells a store what that store may not know of one deployment: the replica's live leases, and the breaker as
+-- A replica sends a store what that store may not know of one deployment: the replica's live leases, and the breaker as
 -- the replica last saw it. After a flush or a failover, and on the way to and from its standby store.
 --
--- Leases are taken when they are missing, and a probe of the current generation counts again. Of a breaker that the
--- store holds for closed, a later generation is taken when it is news: the store has seen no more than this replica saw
+-- Missing leases are added, and a probe of the current generation counts again. If the breaker is
+-- closed in the store, a later generation is taken when it is news: the store has seen no more than this replica saw
 -- there (what the store has lost, or what happened on the standby meanwhile), or is still learning the first seconds of
 -- a new epoch, or is the replica's own. After those seconds a replica that saw another epoch has news only of a breaker
--- that has moved since, on its standby: it may have left before it saw the new epoch. What cools or has used up its
--- rate limit goes on with that; which endpoints a deployment does not have is not passed on, because one call and its
+-- that has moved since, on its standby: it may have left before it saw the new epoch. Cooldowns and
+-- used-up rate limits continue; missing endpoints of a deployment are not passed on, because one call and its
 -- fallback find that out again.
 --
 -- KEYS  1 global HASH, 2 leases ZSET, 3 events STREAM, 4 deployment HASH, 5 its leases ZSET

@@ -2,9 +2,9 @@
 --- @include "budget/calendar"
 --- @include "budget/reservation"
 --- @include "store/event"
--- A replica tells a store what that store may not know of budgets: what was spent at least, as the replica last saw it,
--- after a flush or a failover; what was spent on its standby store; and what its live calls have reserved. Saying it
--- twice is saying it once: the first is a floor, the second is known by its id, the third by the lease's token.
+-- A replica sends a store what that store may not know of budgets: the least that was spent, as the replica last saw
+-- it, after a flush or a failover; what was spent on its standby store; and what its live calls have reserved. Sending
+-- it twice has the effect of once: the first is a floor, the second is known by its id, the third by the lease's token.
 --
 -- KEYS  1 global HASH, 2 leases ZSET, 3 events STREAM
 -- ARGV  1 id of what was spent elsewhere ('' none), then per item four words: 'spent', scope, 'per period', micro-units

@@ -1,7 +1,7 @@
 --- @include "store/domain"
--- Read-only: the replicas that have been heard of and not taken for dead, oldest heartbeat first.
+-- Read-only: the replicas that have beaten and are not taken for dead, oldest heartbeat first.
 --
--- KEYS  1 global HASH, 2 replicas ZSET; what each says of itself, replica:<id>, is found beside it
+-- KEYS  1 global HASH, 2 replicas ZSET; each report, replica:<id>, is found next to it
 -- ARGV  1 how many at most
 -- reply now_ms, then per replica { id, last heartbeat (ms), field, value ... }
 local global_key, replicas_key, most = KEYS[1], KEYS[2], tonumber(ARGV[1])

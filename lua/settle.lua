@@ -46,7 +46,7 @@ local sample = judge_sample(call, d)
 -- Nothing but a plain success, by far the most frequent ending, goes without the policy.
 local is_plain = d.state == 'closed' and call.outcome == 'success' and sample.slow == 0
 local policy = not is_plain and policy_read(policy_key)
--- A close starts a new window: what was granted before it says nothing about now.
+-- A close starts a new window: permits from before it show nothing about now.
 local is_late, sums = d.state == 'closed' and generation ~= d.generation, nil
 if not is_late and (now - (d.refreshed_at_ms or 0) >= SUMMARY_DUE_MS or sample.failures == 1 or sample.slow == 1) then
   sums = window_read(redis.call('GET', own_window_key) or '', now)

@@ -55,7 +55,7 @@ local totals, finals, transition = {}, { calls = 0, failures = 0 }, nil
 for k, call in ipairs(calls) do
   local sample = call.sample
   judge_slow(sample, d)  -- again, because the calls before it may have moved the baseline
-  -- A close starts a new window: what was granted before it says nothing about now.
+  -- A close starts a new window: permits from before it show nothing about now.
   if d.state ~= 'closed' or call.generation == d.generation then
     if call.outcome ~= 'unused' then window_gather(totals, sample) end
     if sums then window_include(sums, sample) end

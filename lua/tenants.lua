@@ -1,7 +1,8 @@
 --- @include "store/domain"
 --- @include "store/event"
 -- Tenants that were made while running, on top of those of the configuration: what all replicas hold of them, with the
--- hashes of their keys. Each change has a version and is told to all replicas on the channel `tenants` of the domain.
+-- hashes of their keys. Each change has a version and is published to all replicas on the channel `tenants` of the
+-- domain.
 --
 -- KEYS  1 global HASH, 2 tenants HASH (name -> JSON with `key_hash`), 3 events STREAM
 -- ARGV  1 epoch to set if none, 2 what (read | put | remove | restore | sign), 3 name (restore: version), 4 JSON,
@@ -18,7 +19,7 @@ local transition
 local function holder_of(hash)
   local all = redis.call('HGETALL', tenants_key)
   for k = 1, #all, 2 do
-    local is_read, record = pcall(cjson.decode, all[k + 1])  -- one that was written over is in nobody's way
+    local is_read, record = pcall(cjson.decode, all[k + 1])  -- a record that was overwritten blocks no other
     if all[k] ~= name and is_read and type(record) == 'table' and record.key_hash == hash then return all[k] end
   end
   return nil

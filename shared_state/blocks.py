@@ -1,8 +1,8 @@
 """Capacity leases: permits in blocks, for a domain hotter than one core of the store. Lua decides on each, with a lease
 of its own; here they only wait, in the order they were granted in, for the requests that use them.
 
-Of one deployment at most a block waits unused, and none of it for longer than it may be held. What has ended is told
-together.
+Of one deployment at most a block waits unused, and none of it for longer than it may be held. Endings are
+sent together.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from shared_state.errors import StateError
 from shared_state.records import Ask, BlockEnding, Ending, Outcome, Permit, Plan, Rejection
 from shared_state.store import Store
 
-TELL_AFTER_S = 0.05  # what has ended is told so soon: a breaker opens that much later
-PAUSE_S = 0.1  # until a block is asked for again where there was none
+SETTLE_AFTER_S = 0.05  # endings are sent after this time at the latest: a breaker opens that much later
+PAUSE_S = 0.1  # before the next request for a block where there was none
 CROWDED_S = 2.0  # as long after a deployment was found full, every decision on it is taken singly
 TURNS = 4  # that a request waits for a block of which others get everything
 LINES_MOST = 1000
@@ -77,12 +77,12 @@ class _Line:
 
 
 class _Group:
-    """Calls of one deployment that have ended; ``told`` is done when the store knows."""
+    """Calls of one deployment that have ended; ``settled`` is done when the store knows."""
 
-    def __init__(self, timer: asyncio.Handle, told: asyncio.Future[Reply]) -> None:
+    def __init__(self, timer: asyncio.Handle, settled: asyncio.Future[Reply]) -> None:
         self.calls: list[BlockEnding] = []
         self.timer = timer
-        self.told = told
+        self.settled = settled
 
 
 class Blocks:
@@ -96,11 +96,11 @@ class Blocks:
         self._hold_ms, self._hold_s = hold_ms, hold_ms / 1000
         self._lines: dict[tuple[bytes, int, bool, str, str], _Line] = {}
         self._groups: dict[str, _Group] = {}
-        self._unused: Counter[str] = Counter()  # by deployment, with those that are being asked for
+        self._unused: Counter[str] = Counter()  # by deployment, including those under request
         self._crowded: dict[str, float] = {}
         self._loop = asyncio.get_running_loop()
         self._is_closed = False
-        self._since_word: Counter[str] = Counter()  # handed out, by deployment
+        self._since_report: Counter[str] = Counter()  # handed out, by deployment
         self._granted = self._handed_out = self._given_back = self._late = 0
 
     @property
@@ -111,8 +111,8 @@ class Blocks:
     # -- permits ------------------------------------------------------------------------------------------------
 
     async def acquire(self, plan: Plan, ask: Ask) -> Permit | Rejection:
-        """One decision; raises StateError. What a block cannot know of is asked of the store as ever: further attempts,
-        requests that have waited or are traced, tenants with limits.
+        """Takes one decision; raises StateError. The store itself decides on further attempts, on requests that have
+        waited or are traced, and on tenants with limits: a block cannot know of them.
         """
         tenant = ask.tenant
         is_limited = (tenant.rpm, tenant.tpm, tenant.max_parallel) != (None, None, None)
@@ -153,20 +153,20 @@ class Blocks:
                 stale.append(held)
             else:
                 found = msgspec.structs.replace(held.permit, ask=ask)
-        self._give_back(stale)
+        self._return_unused(stale)
         if found is not None:
             self._unused[found.deployment_id] -= 1
-            self._since_word[found.deployment_id] += 1
+            self._since_report[found.deployment_id] += 1
             self._handed_out += 1
             self._store.memory.grant(found, is_shared=True)
         return found
 
     def _has_moved(self, permit: Permit) -> bool:
-        """Has a heartbeat told that the breaker has opened? What was used since the word before was late then."""
+        """A heartbeat has reported that the breaker opened. Permits used since the report before count as late."""
         breaker = self._store.view.breakers.get(permit.deployment_id)
         if breaker is None or breaker.state == "closed" or breaker.generation <= permit.generation:
             return False
-        self._late += self._since_word.pop(permit.deployment_id, 0)
+        self._late += self._since_report.pop(permit.deployment_id, 0)
         return True
 
     def _room(self, plan: Plan, line: _Line) -> int:
@@ -176,19 +176,19 @@ class Blocks:
         return min(line.demand, self._size - max(self._unused[name] for name in plan.ids))
 
     async def _refill(self, line: _Line, plan: Plan, ask: Ask, count: int) -> None:
-        asked = dict.fromkeys(plan.ids, count)
-        self._unused.update(asked)
+        requested = dict.fromkeys(plan.ids, count)
+        self._unused.update(requested)
         permits: list[Permit] = []
         try:
             permits = await self._store.acquire_block(plan, ask, count, self._hold_ms)
         finally:
-            self._unused.subtract(asked)
+            self._unused.subtract(requested)
             self._unused.update(permit.deployment_id for permit in permits)
             line.refill = None
         now_s = time.monotonic()
         self._granted += len(permits)
         for name in {permit.deployment_id for permit in permits}:
-            self._since_word.pop(name, None)
+            self._since_report.pop(name, None)
         if not permits:
             line.paused_until_s = now_s + PAUSE_S
         until_s, reasons = now_s + self._hold_s, self._store.shed_reasons
@@ -203,10 +203,10 @@ class Blocks:
             late.append(line.held.popleft())
         if line.held:
             line.timer = self._loop.call_later(line.held[0].until_s - now_s, self._expire, line)
-        self._give_back(late)
+        self._return_unused(late)
 
     def _refused(self, plan: Plan, rejection: Rejection) -> None:
-        """Where there is no room nothing may be held back from those who wait."""
+        """Drops the unused permits of a full deployment: requests wait for them elsewhere."""
         verdicts = zip(plan.ids, rejection.verdicts, strict=False)
         full = {name for name, verdict in verdicts if verdict in ("full", "behind")}
         if full:
@@ -218,75 +218,75 @@ class Blocks:
             dropped = [held for held in line.held if is_meant(held.permit)]
             if dropped:
                 line.held = deque(held for held in line.held if not is_meant(held.permit))
-                self._give_back(dropped)
+                self._return_unused(dropped)
 
-    def give_back(self) -> None:
-        """All that is unused, and tells all that has ended: before the replica leaves this store."""
+    def return_unused(self) -> None:
+        """Returns all unused permits and sends all endings, before the replica leaves this store."""
         self._drop(lambda _permit: True)
         for deployment_id in list(self._groups):
-            self._tell(deployment_id)
+            self._send_group(deployment_id)
 
     def close(self) -> None:
-        """What comes now goes singly."""
+        """From now on every decision is taken singly."""
         self._is_closed = True
-        self.give_back()
+        self.return_unused()
 
     # -- endings ------------------------------------------------------------------------------------------------
 
     def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
-        """As `Store.settle`. Endings of permits of a block are told together, at once where somebody may wait; any
-        other after those of its deployment that came before it.
+        """Ends a permit, like `Store.settle`. Endings of permits of a block are sent together, at once where a request
+        may wait; any other ending goes after those of its deployment that came before it.
         """
         name, now_s = permit.deployment_id, time.monotonic()
         is_unsupported = ending.outcome is Outcome.UNSUPPORTED
         if is_unsupported:
             self._drop(lambda held: held.deployment_id == name and held.ask.kind == permit.ask.kind)
         if not permit.is_block or self._is_closed:
-            self._tell(name)
+            self._send_group(name)
             return self._store.settle(permit, ending, is_urgent)
         live = self._store.memory.live.get(permit.token)
         age_ms = max(0, round((now_s - live.granted_s) * 1000)) if live else 0
         group = self._add(name, [BlockEnding(permit, ending, age_ms)])
         if is_urgent or is_unsupported or now_s < self._crowded.get(name, 0.0) or len(group.calls) >= self._size:
-            self._tell(name)
-        return group.told
+            self._send_group(name)
+        return group.settled
 
-    def _give_back(self, unused: Sequence[_Held]) -> None:
+    def _return_unused(self, unused: Sequence[_Held]) -> None:
         for deployment_id in {held.permit.deployment_id for held in unused}:
             calls = [BlockEnding(held.permit, None) for held in unused if held.permit.deployment_id == deployment_id]
             self._unused[deployment_id] -= len(calls)
             self._given_back += len(calls)
             self._add(deployment_id, calls)
-            self._tell(deployment_id)
+            self._send_group(deployment_id)
 
     def _add(self, deployment_id: str, calls: Iterable[BlockEnding]) -> _Group:
         group = self._groups.get(deployment_id)
         if group is None:
-            timer = self._loop.call_later(TELL_AFTER_S, self._tell, deployment_id)
+            timer = self._loop.call_later(SETTLE_AFTER_S, self._send_group, deployment_id)
             group = self._groups[deployment_id] = _Group(timer, self._loop.create_future())
         group.calls.extend(calls)
         return group
 
-    def _tell(self, deployment_id: str) -> None:
-        """In the order of what happened, and so ahead of every decision that follows."""
+    def _send_group(self, deployment_id: str) -> None:
+        """Sends the endings in their order, ahead of every decision that follows."""
         group = self._groups.pop(deployment_id, None)
         if group is not None:
             group.timer.cancel()
-            told = self._store.settle_block(deployment_id, group.calls, is_urgent=not self._is_closed)
-            told.add_done_callback(lambda done: self._told(deployment_id, group.told, done))
+            sent = self._store.settle_block(deployment_id, group.calls, is_urgent=not self._is_closed)
+            sent.add_done_callback(lambda done: self._pass_on(deployment_id, group.settled, done))
 
-    def _told(self, deployment_id: str, waiting: asyncio.Future[Reply], done: asyncio.Future[Reply]) -> None:
+    def _pass_on(self, deployment_id: str, waiting: asyncio.Future[Reply], done: asyncio.Future[Reply]) -> None:
         if done.cancelled() or waiting.done():
             waiting.cancel()
             return
         error = done.exception()
         if error is not None:
             waiting.set_exception(error)
-            waiting.exception()  # most settles are awaited by nobody
+            waiting.exception()  # most settles are not awaited
             return
         settlement = replies.block_settled(done.result())
-        since_word = self._since_word.pop(deployment_id, 0) if settlement.is_known else 0
+        since_report = self._since_report.pop(deployment_id, 0) if settlement.is_known else 0
         if settlement.is_known and settlement.state != "closed":
-            self._late += since_word
+            self._late += since_report
             self._drop(lambda p: p.deployment_id == deployment_id and p.generation < settlement.generation)
         waiting.set_result(done.result())

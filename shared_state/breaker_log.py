@@ -1,6 +1,6 @@
 """A log line for each breaker that has opened or closed since this replica's last heartbeat, whichever store decides.
 
-Heartbeats tell every replica of every transition, so each logs it once; what opened and closed between two of them is
+Heartbeats report every transition to every replica, so each logs it once; what opened and closed between two of them is
 in the events only.
 """
 
@@ -21,12 +21,12 @@ class _Logged(NamedTuple):
 
 
 class BreakerLog:
-    """What was open before the first look is no news. ``heard_overdue``: called with a deployment whose breaker has
-    opened because its calls in hand are overdue.
+    """A breaker that was open before the first heartbeat is not logged. ``on_overdue``: called with a deployment whose
+    breaker has opened because its calls in hand are overdue.
     """
 
     def __init__(self) -> None:
-        self.heard_overdue: Callable[[str], None] = lambda _deployment_id: None
+        self.on_overdue: Callable[[str], None] = lambda _deployment_id: None
         self._logged: dict[str, _Logged] = {}
         self._has_begun = False
 
@@ -43,7 +43,7 @@ class BreakerLog:
             if self._has_begun and (before.state != now.state or has_reopened):
                 _tell(name, breaker)
                 if (breaker.state, breaker.reason) == ("open", "overdue"):
-                    self.heard_overdue(name)
+                    self.on_overdue(name)
         self._has_begun = True
 
 

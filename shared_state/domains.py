@@ -1,6 +1,6 @@
 """Several routing domains as one: each has keys of its own in one slot, and so a core of its own in a Redis Cluster.
 
-A decision touches one domain only; what is asked of all of them is put together here. The home domain also keeps the
+A decision touches one domain only; reads of all domains are combined here. The home domain also keeps the
 tenants, and its replicas are the ones that are shown.
 """
 
@@ -21,7 +21,7 @@ from shared_state.store import Store
 
 
 class Domains(Failover):
-    """The home domain with others beside it. Each is lost, and comes back, for itself."""
+    """The home domain and others. Each is lost, and recovers, by itself."""
 
     def __init__(self, shared: Store, standby: Standby | None, others: Mapping[str, Failover]) -> None:
         super().__init__(shared, standby)
@@ -54,10 +54,10 @@ class Domains(Failover):
         other = self._away.get(permit.deployment_id)
         return other.settle(permit, ending, is_urgent) if other else super().settle(permit, ending, is_urgent)
 
-    def hear_overdue(self, heard: Callable[[str], None]) -> None:
+    def on_overdue(self, on_overdue: Callable[[str], None]) -> None:
         for each in self._others.values():
-            each.hear_overdue(heard)
-        super().hear_overdue(heard)
+            each.on_overdue(on_overdue)
+        super().on_overdue(on_overdue)
 
     def judge_content(self, permit: Permit, latency_ms: int) -> None:
         other = self._away.get(permit.deployment_id)
@@ -76,9 +76,9 @@ class Domains(Failover):
             each.watch(budget, tenants)
         super().watch(budget, tenants)
 
-    async def tell_round_trips(self, measured: Mapping[str, float]) -> None:
-        others = (each.tell_round_trips(measured) for each in self._others.values())
-        await asyncio.gather(super().tell_round_trips(measured), *others)
+    async def report_round_trips(self, measured: Mapping[str, float]) -> None:
+        others = (each.report_round_trips(measured) for each in self._others.values())
+        await asyncio.gather(super().report_round_trips(measured), *others)
 
     async def explain(self, plan: Plan, ask: Ask) -> Explanation:
         other = self._away.get(plan.ids[0])
@@ -103,12 +103,12 @@ class Domains(Failover):
     async def snapshot(self, detail: Detail = 0, ids: Sequence[str] | None = None) -> DomainSnapshot:
         """Of all domains; of some deployments: of theirs only, and of the home domain."""
         if ids is None:
-            asked: dict[str, Sequence[str] | None] = dict.fromkeys(self._others)
+            by_domain: dict[str, Sequence[str] | None] = dict.fromkeys(self._others)
             home = super().snapshot(detail)
         else:
-            asked = {name: [i for i in ids if self._away.get(i) is other] for name, other in self._others.items()}
+            by_domain = {name: [i for i in ids if self._away.get(i) is other] for name, other in self._others.items()}
             home = super().snapshot(detail, [each for each in ids if each not in self._away])
-        others = [self._others[name].snapshot(detail, own) for name, own in asked.items() if own is None or own]
+        others = [self._others[name].snapshot(detail, own) for name, own in by_domain.items() if own is None or own]
         first, *rest = await asyncio.gather(home, *others)
         return _together(first, rest)
 

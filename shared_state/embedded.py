@@ -1,7 +1,7 @@
 """A Valkey child process on a private unix socket: the store of a gateway without `state.url`, of the demo and of
 the tests.
 
-The child asks the kernel to be terminated when its parent dies, so that nothing stays behind after kill -9. Its
+The child asks the kernel to be terminated when its parent dies, so that no process stays behind after kill -9. Its
 folder is named after the parent's pid; what a killed parent left is removed by the next start.
 """
 

@@ -1,11 +1,11 @@
-"""What can go wrong with the store.
+"""Faults of the store.
 
 StateError
-├── StoreUnavailable    refused, reset, closed, name not found: nobody answers
+├── StoreUnavailable    refused, reset, closed, name not found: no server answers
 │   ├── StoreTimeout    the store did not answer within the deadline
 │   └── StoreRefuses    it answers, but takes no calls now: read-only, loading, out of memory, busy, no permission
 ├── ScriptFailed        the store answered with an error
-├── StoreUnfit          what is under our keys, or how the store is set up, cannot be used
+├── StoreUnfit          values under our keys, or the settings of the store, cannot be used
 ├── NotConfigured       the store does not know the policy or a deployment yet
 └── EmbeddedFailed      the embedded Valkey child did not start
 """
@@ -20,7 +20,7 @@ class StateError(Exception):
 
 
 class StoreUnavailable(StateError):
-    """Nobody answers at the store's address."""
+    """No server answers at the store's address."""
 
     @property
     def kind(self) -> str:
@@ -44,11 +44,11 @@ class StoreRefuses(StoreUnavailable):
 
 
 class ScriptFailed(StateError):
-    """The store refused a call; its message says why."""
+    """The store refused a call; its message has the reason."""
 
 
 class StoreUnfit(StateError):
-    """A foreign value under one of our keys, another schema, or a store that evicts keys: somebody has to look."""
+    """A foreign value under one of our keys, another schema, or a store that evicts keys: an operator must act."""
 
 
 class NotConfigured(StateError):

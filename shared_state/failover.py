@@ -27,7 +27,7 @@ from shared_state.standby import Standby
 from shared_state.store import Store
 
 RESCUE_S = 2.0  # that a call waits for a new standby store, when the shared one and that one are lost
-STORES_MOST = 3  # that a call is asked of: the shared one, the standby store, and the one that takes its place
+STORES_MOST = 3  # that one call may try: the shared one, the standby store, and the one that takes its place
 
 _log = logging.getLogger("pllm.state")
 
@@ -84,7 +84,7 @@ class Failover:
 
     async def acquire(self, plan: Plan, ask: Ask) -> Permit | Rejection:
         """Raises StateError only where no standby can help."""
-        return await self._ask(lambda store: self._source(store).acquire(plan, ask))
+        return await self._call(lambda store: self._source(store).acquire(plan, ask))
 
     def _source(self, store: Store) -> Store | Blocks:
         """Of permits of that store."""
@@ -92,7 +92,7 @@ class Failover:
 
     @property
     def block_counts(self) -> BlockCounts | None:
-        """None where permits are asked for one by one."""
+        """None where permits are requested one by one."""
         return self.blocks.counts if self.blocks is not None else None
 
     def stop(self) -> None:
@@ -100,8 +100,8 @@ class Failover:
         if self.blocks is not None:
             self.blocks.close()
 
-    async def _goes_on(self, store: Store, error: StateError) -> bool:
-        """Is there another store to ask by now, or is the shared one well again?"""
+    async def _may_continue(self, store: Store, error: StateError) -> bool:
+        """Waits until another store can take the call, or the shared one has recovered; False when neither happens."""
         if store is self.shared and self._active is self.shared:
             if self.enter(error):
                 return True
@@ -135,16 +135,16 @@ class Failover:
         return active.settle(permit, ending, is_urgent)
 
     def watch(self, budget: Budget | None, tenants: Sequence[TenantLimits]) -> None:
-        """Whose budgets and limits are read along with each heartbeat."""
+        """Sets whose budgets and limits are read with each heartbeat."""
         self.shared.memory.ledger.watch(budget, tenants)
 
-    async def tell_round_trips(self, measured: Mapping[str, float]) -> None:
+    async def report_round_trips(self, measured: Mapping[str, float]) -> None:
         """From this replica's region, in ms, by deployment. Raises StateError."""
         await self._active.report_round_trips(measured)
 
-    def hear_overdue(self, heard: Callable[[str], None]) -> None:
-        """``heard`` is called with each deployment whose breaker has opened because its calls in hand are overdue."""
-        self.shared.memory.breaker_log.heard_overdue = heard
+    def on_overdue(self, on_overdue: Callable[[str], None]) -> None:
+        """Sets the function called with each deployment whose breaker opened because its calls in hand are overdue."""
+        self.shared.memory.breaker_log.on_overdue = on_overdue
 
     def judge_content(self, permit: Permit, latency_ms: int) -> None:
         """The first content of a probe that is a stream is in hand: the store that decides judges it now."""
@@ -160,27 +160,27 @@ class Failover:
         return live is not None and live.is_shared
 
     async def snapshot(self, detail: Detail = 0, ids: Sequence[str] | None = None) -> DomainSnapshot:
-        return await self._ask(lambda store: store.views.snapshot(detail, ids))
+        return await self._call(lambda store: store.views.snapshot(detail, ids))
 
     async def explain(self, plan: Plan, ask: Ask) -> Explanation:
-        return await self._ask(lambda store: store.explain(plan, ask))
+        return await self._call(lambda store: store.explain(plan, ask))
 
     async def force(self, deployment_id: str, action: str, actor: str, reason: str, ttl_ms: int = 0) -> bool:
-        """By hand, on the standby store: the shared one is told when the replica is back."""
-        done = await self._ask(lambda store: store.force(deployment_id, action, actor, reason, ttl_ms))
+        """Moves a breaker by hand. On the standby store, the shared one gets the change when the replica is back."""
+        done = await self._call(lambda store: store.force(deployment_id, action, actor, reason, ttl_ms))
         if done and self._active is not self.shared:
             self._forced[deployment_id] = (action, actor, reason, ttl_ms, time.monotonic())
         return done
 
-    async def _ask(self, question: Callable[[Store], Awaitable[_Answered]]) -> _Answered:
+    async def _call(self, call: Callable[[Store], Awaitable[_Answered]]) -> _Answered:
         for _ in range(STORES_MOST - 1):
             store = self._active
             try:
-                return await question(store)
+                return await call(store)
             except StateError as error:
-                if not await self._goes_on(store, error):
+                if not await self._may_continue(store, error):
                     raise
-        return await question(self._active)
+        return await call(self._active)
 
     async def adopt(self, configuration: Configuration) -> None:
         """Raises StateError. A standby store that decides keeps the configuration it has until it is released."""
@@ -192,7 +192,7 @@ class Failover:
     # -- to and fro -------------------------------------------------------------------------------------------
 
     def enter(self, error: StateError) -> bool:
-        """To the standby store, unless the replica is there already. False when there is none to go to."""
+        """Changes to the standby store, unless the replica is there already; False when there is none."""
         if self._active is not self.shared:
             return True
         self.trouble.set()
@@ -200,7 +200,7 @@ class Failover:
             return False
         self._seen = self.shared.view
         if self.blocks is not None:
-            self.blocks.give_back()
+            self.blocks.return_unused()
         self.standby.take()
         self._stand(self.standby.store, self._seen)
         self.reason, self.lost_s = str(error), time.monotonic()
@@ -215,7 +215,7 @@ class Failover:
         self._changed()
 
     def recovered(self) -> None:
-        """The shared store is well, though it was thought lost: calls that wait go on there."""
+        """Continues waiting calls on the shared store, which turned out not to be lost."""
         if self.trouble.is_set():
             self.trouble.clear()
             self._changed()
@@ -225,7 +225,7 @@ class Failover:
         self._is_changed = asyncio.Event()
 
     async def prepare(self, replicas: int) -> None:
-        """Keeps the standby store ready. One that has died in use is replaced, and the new one is told what the old one
+        """Keeps the standby store ready. One that has died in use is replaced, and the new one gets what the old one
         was last seen to hold. Raises StateError.
         """
         if self.standby is None:
@@ -237,14 +237,14 @@ class Failover:
             _log.warning("on a new standby store: the one before did not answer")
 
     def leave(self) -> None:
-        """Back, telling the shared store what happened meanwhile before anything else is asked of it."""
+        """Returns to the shared store, which gets all changes made meanwhile before any other call."""
         assert self.standby is not None
-        self.tell()
+        self.send_changes()
         for deployment_id, (action, actor, reason, ttl_ms, at_s) in self._forced.items():
             left_ms = ttl_ms and ttl_ms - round((time.monotonic() - at_s) * 1000)
             if left_ms >= 0:
-                told = self.shared.send_force(deployment_id, action, actor, reason, left_ms)
-                told.add_done_callback(_log_failure)
+                sent = self.shared.send_force(deployment_id, action, actor, reason, left_ms)
+                sent.add_done_callback(_log_failure)
         self._forced.clear()
         self.shared.accounting.settle_up()
         self._active = self.shared
@@ -254,16 +254,16 @@ class Failover:
         self.switches["shared", ""] += 1
         _log.warning("back on the shared store after %.1f s", time.monotonic() - self.lost_s)
 
-    def tell(self) -> asyncio.Future[list[int]]:
-        """The shared store gets the live permits and the breakers that opened on the standby store."""
-        told = self.shared.recovery.reassert(self._seen, self._active.view)
-        told.add_done_callback(_log_failure)
-        return told
+    def send_changes(self) -> asyncio.Future[list[int]]:
+        """Sends the shared store the live permits and the breakers that opened on the standby store."""
+        sent = self.shared.recovery.reassert(self._seen, self._active.view)
+        sent.add_done_callback(_log_failure)
+        return sent
 
 
-def _log_failure(told: asyncio.Future[Any]) -> None:
+def _log_failure(sent: asyncio.Future[Any]) -> None:
     with contextlib.suppress(asyncio.CancelledError):
-        error = told.exception()
+        error = sent.exception()
         if isinstance(error, StateError):
             _log.debug("re-assert failed: %s", error)
         elif error is not None:

@@ -1,5 +1,5 @@
-"""The forecast of arrivals and latencies: who ticks, and what is foreseen. Learning and deciding are in Lua; of all the
-replicas that ask in a minute, the first does its work.
+"""The forecast of arrivals and latencies: the ticks, and the reads. Learning and deciding are in Lua; of all the
+replicas that tick in a minute, the first does its work.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _log = logging.getLogger("pllm.forecast")
 
 
 class Forecasts:
-    """Of one store. Where the configuration has none, nothing is asked."""
+    """The forecasts of one store. Nothing is sent where the configuration has none."""
 
     def __init__(self, batcher: Batcher, calls: ScriptCalls, configuration: Callable[[], Configuration]) -> None:
         self._batcher = batcher
@@ -38,8 +38,8 @@ class Forecasts:
         return self._configuration().router.forecast_ahead_ms is not None
 
     async def tick(self, now_ms: int) -> None:
-        """With each heartbeat; ``now_ms``: the domain's time. What fails is tried again with the next one, and said
-        once: no request depends on it.
+        """With each heartbeat; ``now_ms``: the domain's time. A failure is logged once and tried again with
+        the next heartbeat: no request depends on it.
         """
         minute = now_ms // MINUTE_MS
         if not self.is_on or minute == self._minute:
@@ -55,7 +55,7 @@ class Forecasts:
         self._minute, self._is_failing = minute, False
 
     async def foreseen(self, snapshot: DomainSnapshot) -> DomainSnapshot:
-        """The same with its forecasts; without, when they were written over, of which the tick tells. Raises
+        """Adds the forecasts; leaves them out when their keys were written over, which the tick logs. Raises
         StateError.
         """
         if not self.is_on:

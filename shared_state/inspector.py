@@ -96,9 +96,9 @@ class Inspector:
         }
 
     def _ids(self, roster: Sequence[ReplicaSnapshot]) -> list[str]:
-        """Those of the replicas; where none is left to tell, those that are found."""
-        told = (self._client.execute_command("HGET", self._keys.replica(each.id), "deployments") for each in roster)
-        ids = dict.fromkeys(name for names in told if names for name in names.decode().split(",") if name)
+        """Returns the deployments that replicas report; without any replica, those found by a search."""
+        ids_of = (self._client.execute_command("HGET", self._keys.replica(each.id), "deployments") for each in roster)
+        ids = dict.fromkeys(name for names in ids_of if names for name in names.decode().split(",") if name)
         if ids:
             return list(ids)
         prefix = self._keys.deployment("")
@@ -138,8 +138,8 @@ def _lease(member: bytes, score: float, now_ms: int) -> Lease:
 
 @contextlib.contextmanager
 def inspecting(url: str, domain: str, key: str = "") -> Iterator[Inspector]:
-    """``key`` tells the Cluster node where that is not the domain's. Raises StateError when the store does not answer
-    or refuses what it is asked.
+    """``key`` selects the Cluster node where that is not the domain's. Raises StateError when the store does not answer
+    or refuses a command.
     """
     try:
         located = asyncio.run(Topology(url, key.encode() or Keys(domain).domain).locate(ask))
@@ -150,7 +150,7 @@ def inspecting(url: str, domain: str, key: str = "") -> Iterator[Inspector]:
             yield Inspector(client, domain)
     except redis.exceptions.MovedError as moved:
         raise StateError(
-            f"this server is a node of a Cluster, and not the one that has these keys: ask redis+cluster://{moved.host}:"
+            f"this server is a node of a Cluster, but not the one that has these keys: use redis+cluster://{moved.host}:"
             f"{moved.port}"
         ) from moved
     except (redis.RedisError, ValueError) as error:

@@ -1,9 +1,9 @@
 """Every key name. The braces are the Cluster hash tag: all keys of a domain live in one slot, so that one script
 may touch all of them.
 
-Built in Lua from these, because a lease's token alone tells the tenant: `tenant_leases:<name>`, `limit:tenant:<name>`,
-`budget:tenant:<name>`, and with that `budget:domain` and `reservations`; because only the set of replicas tells who
-they are: `replica:<id>`; and because a success need not bring it: `last_error:<deployment>`.
+Built in Lua from these, because only the token of a lease names the tenant: `tenant_leases:<name>`,
+`limit:tenant:<name>`, `budget:tenant:<name>`, and with that `budget:domain` and `reservations`; because only the set of
+replicas has their names: `replica:<id>`; and because a success need not bring it: `last_error:<deployment>`.
 
 A lease's score in `leases:<id>` is its start in ms; the fraction marks it (.5 a probe, .25 first byte arrived).
 """
@@ -30,8 +30,8 @@ class Keys:
         self.events = self._key("events")
         self.replicas = self._key("replicas")
         self.autoscale = self._key("autoscale")
-        self.tenants = self._key("tenants")  # a HASH, and the channel on which its changes are told
-        self.reload = self._key("reload")  # a HASH, and the channel on which replicas agree on a configuration
+        self.tenants = self._key("tenants")  # a HASH, and the channel of its changes
+        self.reload = self._key("reload")  # a HASH, and the channel of the agreement on a configuration
         self.configuration = self._key("configuration")  # what is in force, whole, as JSON
         self.freed = self._key("freed")  # a channel: deployments of which a request has ended, while requests wait
 

@@ -1,6 +1,6 @@
 """What this replica knows of budgets and tenants' rate limits: as the shared store had them at one of the last beats.
-Statistics are read from here, so that nobody's curiosity costs the store anything; the standby store's part of a budget
-is reckoned from here; and a store that has lost its budgets is told.
+Statistics are read from here, so that reading them costs the store nothing; the standby store's part of a budget is
+computed from here; and a store that has lost its budgets gets them from here.
 """
 
 import time
@@ -17,7 +17,7 @@ READ_MOST = 200  # scopes each second: about 0.3 ms of the store's time
 
 class Ledger:
     """Scopes are `domain` and `tenant:<name>`. ``budgets``, ``limits``: those in force; ``owed``: micro-units spent on
-    the standby store that the shared one has not been told of.
+    the standby store that were not sent to the shared one yet.
     """
 
     def __init__(self) -> None:

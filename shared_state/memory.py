@@ -1,5 +1,5 @@
-"""What one replica knows by itself: its live permits, and breakers and budgets as it last saw them. It is told to a
-store that has forgotten, and to the one that stands in.
+"""What one replica knows by itself: its live permits, and breakers and budgets as it last saw them. It is sent to
+a store that has lost its state, and to the standby store.
 """
 
 import time

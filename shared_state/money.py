@@ -10,7 +10,7 @@ Per = Literal["hour", "day", "month", "total"]
 
 
 class Budget(msgspec.Struct, frozen=True):
-    """At most so many micro-units each hour, day or month (UTC), or ever."""
+    """At most ``amount`` micro-units each hour, day or month (UTC), or in total."""
 
     amount: Annotated[int, msgspec.Meta(ge=0, le=AMOUNT_MOST)]
     per: Per

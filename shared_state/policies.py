@@ -1,4 +1,4 @@
-"""What a configuration tells the scripts: settings of the router, of deployments and of tenants."""
+"""The part of a configuration that the scripts read: settings of the router, of deployments and of tenants."""
 
 import hashlib
 from typing import Annotated, Literal
@@ -76,7 +76,7 @@ class AutoscalePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 class TenantLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What one tenant may do in the whole domain; None means unlimited. ``weight``: its share of what is full. No name:
-    the anonymous one, not told apart, so it has no budget either.
+    the anonymous one, whose clients are not distinguished, so it has no budget either.
     """
 
     name: str = ""

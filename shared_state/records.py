@@ -1,4 +1,4 @@
-"""What decisions take and give: asks, permits and rejections, endings and what is learned of them, heartbeats.
+"""Values of decisions: requests for a permit, permits and rejections, endings and settlements, heartbeats.
 
 Field names are those of the store (docs in lua/include/store/policy.lua and deployment.lua), so that what a caller
 sets, what a script reads and what redis-cli shows are the same words.
@@ -32,8 +32,8 @@ class Outcome(StrEnum):
 
 class Ask(msgspec.Struct, frozen=True):
     """One request to be decided on. ``priority``: 0 critical to 100 bulk; ``attempt``: from 1, 0 for another candidate
-    while none has failed; ``tokens``: as many as it is estimated to take, in and out; ``waiting``: 0, 1 when it is in
-    this replica's queue, 2 when more of its tenant wait there behind it; ``is_traced``: tell of every candidate;
+    while none has failed; ``tokens``: the estimate, in and out; ``waiting``: 0, 1 when it is in
+    this replica's queue, 2 when more of its tenant wait there behind it; ``is_traced``: report every candidate;
     ``spending``: the budgets it has to fit, None where there is none; ``kind``: chat, completions, embeddings, messages
     or responses, empty when that does not matter.
     """
@@ -103,9 +103,9 @@ class Rejection(msgspec.Struct, frozen=True):
 class Ending(msgspec.Struct, frozen=True):
     """What `settle` learns. ``latency_ms``: first byte of a stream, total of the rest; ``retry_after_ms``: 0 when
     the provider named none; ``is_final``: this is the outcome of the whole request, not of an attempt; ``tokens``: in
-    and out, -1 when the provider did not tell; ``cached_tokens``: of the prompt, from or into a cache, that are not
-    among them: they cost, but are in no limit; ``cost``: micro-units that were spent, -1 when nobody knows, so that
-    what was reserved counts; ``reason``: why it was no success, in at most `REASON_MOST` characters without secrets.
+    and out, -1 when the provider did not report it; ``cached_tokens``: of the prompt, from or into a cache, that are
+    not among them: they cost, but are in no limit; ``cost``: micro-units that were spent, -1 when unknown, so that what
+    was reserved counts; ``reason``: why it was no success, in at most `REASON_MOST` characters without secrets.
     """
 
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""This replica's heartbeat: tells the cluster it lives, reaps the leases of replicas that died, and goes back to the
+"""This replica's heartbeat: reports that it is alive, reaps the leases of replicas that died, and goes back to the
 shared store when that can be used again.
 """
 
@@ -22,7 +22,7 @@ from shared_state.snapshots import Presence
 BEAT_EVERY_S = 1.0
 RETRY_FIRST_S, RETRY_MOST_S = 0.25, 5.0
 GOOD_BEATS = 3  # in a row, before a store that was lost is trusted again
-# One that is lost again within this time has to show twice as many: by a fault that beats do not meet, or by slowness,
+# One that is lost again within this time needs twice as many: by a fault that beats do not meet, or by slowness,
 # which beats need not meet where the decisions of busy seconds do.
 STABLE_S, STABLE_SLOW_S, GOOD_BEATS_MOST = 60.0, 15.0, 48
 REMEMBERED_BEATS = 30
@@ -32,8 +32,8 @@ _log = logging.getLogger("pllm.replicas")
 
 
 class Replica:
-    """Beats from ``start`` to ``stop``. What ``is_draining`` says is shown to the others; ``revive`` brings a store
-    back that is this process's own; ``check`` is asked once, before anything is written.
+    """Beats from ``start`` to ``stop``. The others see ``is_draining``; ``revive`` brings a store
+    back that is this process's own; ``check`` runs once, before anything is written.
     """
 
     def __init__(
@@ -83,8 +83,8 @@ class Replica:
             self._check = None
 
     async def stop(self) -> None:
-        """Says goodbye, so that nobody waits for the next beat. Not while permits are live: others reap what is left of
-        a replica that falls silent.
+        """Reports the end, so that no replica waits for the next beat. Not while permits are live: others reap what is
+        left of a replica that falls silent.
         """
         if self._kept is not None:
             await self._kept.stop()
@@ -186,14 +186,14 @@ class Replica:
             await self._beat_standby()
         if time.monotonic() < self._try_at_s:
             return
-        is_told = failover.shared.reported_store == "standby"
-        presence = self._presence(self._status(), "standby", "" if is_told else failover.reason)
+        is_reported = failover.shared.reported_store == "standby"
+        presence = self._presence(self._status(), "standby", "" if is_reported else failover.reason)
         try:
             await self._check_once()
             beat = await failover.shared.beat(presence)
             if failover.shared.is_slow:
                 raise StoreTimeout("the store answers, but not within the deadline")
-            await failover.tell()
+            await failover.send_changes()
             await self._reap(beat)
         except StateError as error:
             self._unfit(error)
@@ -211,7 +211,7 @@ class Replica:
         return failover.lost_s - self._returned_at_s < stable_s
 
     def _unfit(self, error: StateError) -> None:
-        """A store that answers, but that somebody has to look at, is said once."""
+        """Logs once that the store answers but needs an operator."""
         if isinstance(error, StoreUnfit) and not self._is_unfit:
             self._is_unfit = True
             _log.error("the shared store is back, but cannot be used: %s", error)

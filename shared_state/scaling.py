@@ -1,5 +1,5 @@
-"""How many replicas there should be, as the shared store says: this replica tells it once a second how many requests
-wait here, and keeps the answer for those who ask.
+"""How many replicas there should be, as the shared store computes it: this replica reports once a second how many
+requests wait here, and keeps the answer for those who ask.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ FRESH_S = 5.0  # as long as a silent replica is believed
 
 
 class Scaling:
-    """Asks from ``start`` to ``stop``. ``waiting``: how many requests wait on this replica."""
+    """Reports from ``start`` to ``stop``. ``waiting``: how many requests wait on this replica."""
 
     def __init__(
         self, failover: Failover, waiting: Callable[[], int], now: Callable[[], float] = time.monotonic
@@ -35,7 +35,7 @@ class Scaling:
 
     @property
     def latest(self) -> ScalingSignal | None:
-        """None once the shared store has not been heard for a while: what one replica sees alone is not the load."""
+        """None when the shared store has not answered for a while: one replica alone does not see the load."""
         return self._latest if self._now() - self._asked_s <= FRESH_S else None
 
     def start(self) -> None:
@@ -58,6 +58,6 @@ class Scaling:
 
     async def _run(self) -> None:
         while True:
-            with contextlib.suppress(StateError):  # the heartbeat says what is wrong with the store
+            with contextlib.suppress(StateError):  # the heartbeat logs the fault of the store
                 await self.ask()
             await asyncio.sleep(ASK_EVERY_S)

@@ -33,7 +33,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 class Bucket(msgspec.Struct, frozen=True, array_like=True):
-    """Of a latency histogram: calls that took at most so many ms, and longer than the bucket before."""
+    """Of a latency histogram: calls that took at most this many ms, and longer than the bucket before."""
 
     up_to_ms: float
     count: float
@@ -62,7 +62,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
 class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment now. Latencies in ms; requests, failures and slow count the sliding window, as does the
-    ``histogram``; that, the baselines and ``stored``, its whole hash, only where they were asked for. Of a rate limit
+    ``histogram``; that, the baselines and ``stored``, its whole hash, only on request. Of a rate limit
     the headroom is the share of a minute's that is left; ``unsupported``: the kinds of call whose endpoint it does not
     have, as its provider has just answered; ``last_error``: why its last call that was no success failed, 0 ms when
     none has.
@@ -95,7 +95,7 @@ class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     rpm_headroom: float = 1.0
     tpm_headroom: float = 1.0
     region: str = ""
-    rtt_ms: float | None = None  # from the region of who asks
+    rtt_ms: float | None = None  # from the region of the replica that reads
     histogram: tuple[Bucket, ...] = ()
     forecast: Forecast | None = None
     unsupported: tuple[str, ...] = ()
@@ -130,7 +130,7 @@ class DomainSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 class ScalingSignal(msgspec.Struct, frozen=True, kw_only=True):
     """How many replicas there should be, as the store judged at ``evaluated_at_ms``, and what it knew then. ``average``
     and ``peak`` of ``scale_down_delay_ms`` are of active requests and, up to the deployments' ``limit``, waiting ones;
-    ``wanted``: what the average asks for. ``changed_at_ms`` 0: ``desired`` has never changed.
+    ``wanted``: what the average requires. ``changed_at_ms`` 0: ``desired`` has never changed.
     """
 
     now_ms: int
@@ -172,7 +172,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class ReplicaSnapshot(msgspec.Struct, frozen=True):
-    """A replica as it last told of itself. ``silent_ms``: since its last heartbeat; ``age_ms``: since its start, by
+    """A replica as it last reported itself. ``silent_ms``: since its last heartbeat; ``age_ms``: since its start, by
     its own clock.
     """
 
@@ -187,8 +187,8 @@ class ReplicaSnapshot(msgspec.Struct, frozen=True):
 
 
 class Presence(msgspec.Struct, frozen=True):
-    """What a replica says of itself. ``status``: 0 serving, 1 draining, gone; ``store``: the one it decides on, and
-    ``reason`` why that is not the shared one.
+    """The report of a replica about itself. ``status``: 0 serving, 1 draining, gone; ``store``: the one it decides on,
+    and ``reason`` why that is not the shared one.
     """
 
     address: str

@@ -21,7 +21,7 @@ from shared_state.store import Store
 
 
 def share(configuration: Configuration, replicas: int, version: int) -> Configuration:
-    """What one of so many replicas may do when none of them knows of the others. One probe each."""
+    """Returns the limits of one of N replicas that do not know of each other. One probe each."""
     router = configuration.router
     return Configuration(
         version,
@@ -58,7 +58,7 @@ class _Opened(NamedTuple):
 
 class Standby:
     """An embedded store that is kept ready: running, empty, and configured for this replica's share of every limit.
-    ``is_used``: it has been decided upon since, so that it holds what must be given back there as well.
+    ``is_used``: it has been decided upon since, so that it has leases that must be settled there as well.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class Standby:
 
     @property
     def store(self) -> Store | None:
-        """None while there is none that works."""
+        """None while there is no working one."""
         opened = self._opened
         return opened.store if opened is not None and opened.embedded.is_running and not self._is_condemned else None
 
     def condemn(self) -> None:
-        """It does not answer: the next one takes its place."""
+        """Marks it as not answering: a new one takes its place."""
         self._is_condemned = True
 
     def take(self) -> None:
@@ -133,7 +133,7 @@ class Standby:
         self._replicas = replicas
 
     async def adopt(self, configuration: Configuration) -> None:
-        """Another configuration; not while this store decides. Raises StateError: then it is told at the next beat."""
+        """Another configuration; not while this store decides. Raises StateError: then the next beat sends it."""
         async with self._changing:
             replicas, self._replicas, self._configuration = self._replicas, 0, configuration
             if self.store is not None and not self._is_in_use:

@@ -1,6 +1,6 @@
-"""News of the other replicas through the store, as they happen: a connection that only listens. News may be lost with
-it, so a caller that waits for some also polls from time to time. Every client of the store may publish: what makes no
-sense is counted and ignored.
+"""Messages of the other replicas through the store: a connection that only listens. Messages may be lost with it, so
+a caller that waits for one also polls from time to time. Every client of the store may publish: messages without
+meaning are counted and ignored.
 """
 
 import asyncio
@@ -27,22 +27,22 @@ _log = logging.getLogger("pllm.state")
 
 
 class News:
-    """Listens to ``channels`` from ``start`` to ``stop``; ``heard`` is called with the channel and what was said, and
-    raises ValueError for what makes no sense.
+    """Listens to ``channels`` from ``start`` to ``stop``; ``on_message`` is called with the channel and the message,
+    and raises ValueError for an invalid message.
     """
 
     def __init__(
         self,
         client: Client,
         channels: tuple[bytes, ...],
-        heard: Callable[[bytes, bytes], None],
+        on_message: Callable[[bytes, bytes], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._now = now
         self._logged_s = float("-inf")
         self._client = client
         self._channels = channels
-        self._heard = heard
+        self._on_message = on_message
         self._kept: Kept | None = None
         self._lost = asyncio.Event()
         self._is_answering = True
@@ -96,7 +96,7 @@ class News:
 
     def _take(self, channel: bytes, message: bytes) -> None:
         try:
-            self._heard(channel, message)
+            self._on_message(channel, message)
         except ValueError:
             kind, now = channel.rpartition(b":")[2].decode(), self._now()
             ignored[kind] += 1

@@ -45,12 +45,12 @@ class TenantBook:
         self._failover = failover
         self._changed = changed
         self._reading: asyncio.Task[None] | None = None
-        self._told = 0
+        self._stored_version = 0
         self.version = 0
         self.records: dict[str, TenantRecord] = {}
 
     async def begin(self) -> None:
-        """Before anybody is served, if the store can be asked."""
+        """Reads the tenants before the first request is served, if the store answers."""
         with contextlib.suppress(StateError):
             await self.refresh()
             await self._sign()
@@ -63,7 +63,7 @@ class TenantBook:
             self.records, self._texts = {}, {}
             self._changed({}, self.version)
         self._seal, self._must_sign = seal, True
-        self.heard(self._told or self.version)
+        self.on_version(self._stored_version or self.version)
 
     async def _sign(self) -> None:
         """Once for each set of secrets, and nothing that changes meanwhile: replicas that disagree for a moment about
@@ -73,54 +73,54 @@ class TenantBook:
         words = [(name, text.decode(), self._seal.signed(body_of(text)).decode()) for name, text in old.items()]
         if words:
             parts = [word for each in words for word in each]
-            self._take(await self._ask("sign", "tenants", "", "the configuration", *parts))
+            self._take(await self._call("sign", "tenants", "", "the configuration", *parts))
         self._must_sign = False
 
     async def refresh(self) -> None:
-        """As the store has them now: what another replica was told may still be on its way. Raises StateError."""
-        self._take(await self._ask("read", "", "", ""))
+        """As the store has them now: the notice of a change may still be on its way. Raises StateError."""
+        self._take(await self._call("read", "", "", ""))
 
-    def heard(self, version: int) -> None:
+    def on_version(self, version: int) -> None:
         """The store holds this version now; called with every heartbeat and every piece of news."""
-        self._told = version
+        self._stored_version = version
         if (version != self.version or self._must_sign) and (self._reading is None or self._reading.done()):
             self._reading = once("tenants", self._catch_up())
 
     async def _catch_up(self) -> None:
         try:
-            while self._told != self.version:
-                if self._told < self.version:  # it has forgotten
+            while self._stored_version != self.version:
+                if self._stored_version < self.version:  # it has forgotten
                     records = [part for name, text in self._texts.items() for part in (name, text.decode())]
-                    reply = await self._ask("restore", str(self.version), "", "", *records)
+                    reply = await self._call("restore", str(self.version), "", "", *records)
                 else:
-                    reply = await self._ask("read", "", "", "")
+                    reply = await self._call("read", "", "", "")
                 self._take(reply)
-                self._told = self.version
+                self._stored_version = self.version
             if self._must_sign:
                 await self.refresh()
                 await self._sign()
         except StateError as error:
-            _log.debug("tenants cannot be read: %s", error)  # the next heartbeat asks again
+            _log.debug("tenants cannot be read: %s", error)  # the next heartbeat tries again
 
     async def put(self, record: TenantRecord, actor: str) -> None:
         """Creates or replaces. Raises KeyInUse, UnsignedTenants, StateError."""
         if not self._seal.is_signing and not self._seal.is_open:
             raise UnsignedTenants
         text = self._seal.signed(msgspec.json.encode(record)).decode()
-        reply = await self._ask("put", record.name, text, actor)
+        reply = await self._call("put", record.name, text, actor)
         if reply[0] == b"key_in_use":
             raise KeyInUse(cast(bytes, reply[1]).decode())
         self._take(reply)
 
     async def remove(self, name: str, actor: str) -> bool:
         """False when there is none of this name. Raises StateError."""
-        reply = await self._ask("remove", name, "", actor)
+        reply = await self._call("remove", name, "", actor)
         if reply[0] == b"unknown":
             return False
         self._take(reply)
         return True
 
-    async def _ask(self, what: str, name: str, text: str, actor: str, *more: str) -> Reply:
+    async def _call(self, what: str, name: str, text: str, actor: str, *more: str) -> Reply:
         return await self._failover.shared.tenants(what, name, text, actor, *more)
 
     def _take(self, reply: Reply) -> None:

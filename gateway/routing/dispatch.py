@@ -51,7 +51,7 @@ class Dispatcher:
         self._store = store
         self._admission = admission
         self._in_hand = InHand()
-        store.hear_overdue(self._in_hand.move_on)
+        store.on_overdue(self._in_hand.move_on)
         self.apply_settings(upstream, catalog, router)
 
     def apply_settings(self, upstream: UpstreamClient, catalog: Catalog, router: RouterSettings) -> None:

@@ -16,11 +16,11 @@ _PHASE = re.compile(rb"[a-z]{0,20}")
 def subscribe(stack: contextlib.AsyncExitStack, collaborators: Collaborators, reloader: Reloader) -> None:
     """Subscribes to the channels of the other replicas, until ``stack`` closes."""
     state, book, admission = collaborators.state, collaborators.tenancy.book, collaborators.routing.admission
-    state.failover.shared.on_tenants_version = book.heard
+    state.failover.shared.on_tenants_version = book.on_version
     keys = state.failover.shared.keys
     receivers: dict[bytes, Callable[[bytes], None]] = {
         **dict.fromkeys(state.freed, lambda message: admission.freed(_matched(_DEPLOYMENT, message))),
-        keys.tenants: lambda message: book.heard(int(_matched(_VERSION, message))),
+        keys.tenants: lambda message: book.on_version(int(_matched(_VERSION, message))),
         keys.reload: lambda message: _receive_reload(reloader, message),
     }
     subscription = News(state.client, tuple(receivers), lambda channel, message: receivers[channel](message))

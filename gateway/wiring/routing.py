@@ -45,7 +45,7 @@ def open_routing(stack: contextlib.AsyncExitStack, settings: Settings, failover:
     stack.callback(lag.stop)
     is_welcome = tenancy.authenticator.is_welcome
     admission = Admission(failover, settings.router, is_welcome, tenancy.prices, lag.is_saturated)
-    round_trips = RoundTrips(settings.model_list, failover.tell_round_trips)
+    round_trips = RoundTrips(settings.model_list, failover.report_round_trips)
     stack.push_async_callback(round_trips.stop)
     if settings.server.region:
         round_trips.start()

@@ -52,7 +52,7 @@ class DecisionCalls(Packer):
         return Plan(ids, tiers, strategy, self._prefix("acquire", 18, *names) + static, region)
 
     def acquire(self, plan: Plan, token: str, ask: Ask, replicas: int = 1) -> bytes:
-        """All but whether it is a resend, and the connection. ``replicas``: so many share the tenant's limits."""
+        """Packs all but the resend flag and the connection. ``replicas``: the number that share the tenant's limits."""
         head = pack(token.encode(), b"%d" % ask.priority, self._seed(), b"%d" % ask.attempt, b"%d" % ask.tokens)
         spending = _NO_SPENDING if ask.spending is None else pack(self._spending(ask, replicas))
         limits, waiting = self._limits(ask.tenant, replicas), _WAITING[ask.waiting][ask.is_traced]

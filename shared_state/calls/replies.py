@@ -64,7 +64,7 @@ def block_settled(reply: Reply) -> Settlement:
 
 
 def _verdicts(words: Reply, ask: Ask) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """With the scores, where they were asked for."""
+    """With the scores, where the request is traced."""
     verdicts = tuple(as_text(word) for word in words)
     if not ask.is_traced:
         return verdicts, ()

@@ -41,7 +41,7 @@ class ScriptCalls(DecisionCalls):
     def reassert(
         self, deployment_id: str, leases: Sequence[Live], seen: View, now: Breaker | None, is_own: bool, is_same: bool
     ) -> bytes:
-        """``is_same``: its rate limit is divided among as many replicas as when it was used."""
+        """``is_same``: its rate limit is divided among the same number of replicas as when it was used."""
         keys = self._keys
         own = (keys.deployment(deployment_id), keys.deployment_leases(deployment_id))
         arguments = self._breaker_arguments(seen, deployment_id, now, is_own)
@@ -163,11 +163,11 @@ class ScriptCalls(DecisionCalls):
     def budgets(self, scopes: Sequence[str]) -> bytes:
         return self._packed("budgets", [self._keys.domain, *self._keys.scopes(scopes)], [b""])
 
-    def recount(self, told: str, items: Sequence[tuple[str, str, str, int]]) -> bytes:
-        """``items``: as the head of the script says."""
+    def recount(self, nonce: str, items: Sequence[tuple[str, str, str, int]]) -> bytes:
+        """``items``: as the head of the script describes."""
         words = [word.encode() for item in items for word in (*item[:3], str(item[3]))]
         keys = self._keys
-        return self._packed("recount", [keys.domain, keys.leases, keys.events], [told.encode(), *words])
+        return self._packed("recount", [keys.domain, keys.leases, keys.events], [nonce.encode(), *words])
 
     def events(self, direction: Literal["newest", "after"], event_id: str, most: int) -> bytes:
         return self._packed("events", [self._keys.events], [direction.encode(), event_id.encode(), b"%d" % most])

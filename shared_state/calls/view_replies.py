@@ -77,18 +77,18 @@ def roster(reply: Reply) -> list[ReplicaSnapshot]:
     """roster, by id."""
     now_ms, found = as_number(reply[0]), []
     for replica_id, last_ms, *row in cast(list[Reply], reply[1:]):
-        said = as_fields(row)
-        started_at_ms = int(said.get("started_at_ms", "0"))
+        row_fields = as_fields(row)
+        started_at_ms = int(row_fields.get("started_at_ms", "0"))
         found.append(
             ReplicaSnapshot(
                 id=as_text(replica_id),
                 silent_ms=max(0, now_ms - as_number(last_ms)),
-                address=said.get("address", ""),
-                version=said.get("version", ""),
+                address=row_fields.get("address", ""),
+                version=row_fields.get("version", ""),
                 age_ms=max(0, now_ms - started_at_ms) if started_at_ms else 0,
-                is_draining=said.get("draining", "0") != "0",
-                store=said.get("store", ""),
-                is_behind=said.get("behind") == "1",
+                is_draining=row_fields.get("draining", "0") != "0",
+                store=row_fields.get("store", ""),
+                is_behind=row_fields.get("behind") == "1",
             )
         )
     return sorted(found, key=lambda replica: replica.id)
@@ -102,7 +102,7 @@ def autoscaled(reply: Reply) -> ScalingSignal | None:
 
 
 def budgets(reply: Reply) -> list[tuple[Account, MinuteUsed]]:
-    """budgets, in the order of the scopes that were asked for."""
+    """budgets, in the order of the requested scopes."""
     now_s, found = time.monotonic(), []
     for row in cast(list[Reply], reply):
         spent, reserved, per, period, left_ms, requests_ms, tokens_ms = row

@@ -21,7 +21,7 @@ from shared_state.connection.topology import Topology
 from shared_state.errors import StateError, StoreRefuses, StoreTimeout, StoreUnavailable
 
 # That a connection may stay silent before it is used. A balancer without a backend, a TLS port or a server that is full
-# accepts connections as well, and most of them show within it what they are.
+# accepts connections as well, and most of them reveal themselves within it.
 GREETING_S = 0.04
 
 
@@ -46,7 +46,7 @@ async def _exchange(link: Link, *commands: tuple[bytes, ...]) -> list[object]:
     except TimeoutError as error:
         raise StoreTimeout("the store does not answer in time") from error
     if len(replies) > len(commands):
-        raise StoreUnavailable(f"{NOT_REDIS}: it sends more than it was asked for")
+        raise StoreUnavailable(f"{NOT_REDIS}: it sends more replies than it got commands")
     return replies
 
 
@@ -62,7 +62,7 @@ async def ask(url: str, *commands: tuple[bytes, ...]) -> list[object]:
 
 
 def _unwelcome(greeting: object) -> StoreUnavailable | None:
-    """What the reply to a PING says about the connection. Any other error is for the calls to meet."""
+    """Returns the error that the reply to a PING reveals about the connection. Calls will meet any other error."""
     if isinstance(greeting, StateError):
         is_final = isinstance(greeting, StoreRefuses) and str(greeting).startswith(UNWELCOME)
         return cast(StoreRefuses, greeting) if is_final else None
@@ -70,8 +70,8 @@ def _unwelcome(greeting: object) -> StoreUnavailable | None:
 
 
 class Client:
-    """A single connection that is opened on demand and thrown away on any doubt. Where to is asked each time: what was
-    the master may be one no longer. ``key``: any key of the domain. Raises ValueError for a url that cannot be right.
+    """A single connection that is opened on demand and dropped after any fault. The server is located each time: the
+    master may have changed. ``key``: any key of the domain. Raises ValueError for a url that cannot be right.
     """
 
     def __init__(self, url: str, key: bytes = b"") -> None:

@@ -21,7 +21,7 @@ from shared_state.errors import ScriptFailed, StateError, StoreRefuses, StoreUna
 CONNECT_TIMEOUT_S = 1.0
 _DISCARD = struct.pack("ii", 1, 0)  # SO_LINGER of no time: unsent bytes are thrown away
 
-# What a store says that cannot work now: another may, or the same one later. Of MOVED_ON the topology is to blame.
+# Error codes of a store that cannot work now: another may, or the same one later. MOVED_ON: the topology has changed.
 MOVED_ON = ("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN")
 UNWELCOME = ("MAXCLIENTS", "DENIED", "NOAUTH", "WRONGPASS")  # nothing of this connection will ever be carried out
 _REFUSES = (*MOVED_ON, "OOM", "BUSY", "MISCONF", "NOREPLICAS", "NOPERM", *UNWELCOME)
@@ -40,8 +40,8 @@ def _error(message: str) -> StateError:
 
 
 class Wire(asyncio.Protocol):
-    """Hands over every reply in order, then reports that these were all for now, also when there was none among the
-    bytes; an error reply is a StateError. Deaf once its connection is closed or lost.
+    """Passes on every reply in order, then reports that these were all for now, also when there was none among the
+    bytes; an error reply is a StateError. Silent once its connection is closed or lost.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Link(NamedTuple):
             self.transport.write(data)
 
     def close(self) -> None:
-        """At once: what is still on its way out must not be carried out later, when nobody waits for it."""
+        """At once: what is still on its way out must not be carried out later, when no caller waits for it."""
         self.wire.close()
         with contextlib.suppress(OSError, ValueError):  # the latter: uvloop's, of a connection that is closed already
             if (opened := self.transport.get_extra_info("socket")) is not None:

@@ -1,5 +1,5 @@
 """Which product the store is, and whether it has what the scripts need: by trying it, because products that speak the
-Redis protocol differ in what their names and versions do not say.
+Redis protocol differ in ways that their names and versions do not show.
 """
 
 import re
@@ -18,7 +18,7 @@ _NAMES = {"keydb": "KeyDB", "redis": "Redis"}
 
 
 class Product(NamedTuple):
-    """``name``: of what answered INFO; empty where that does not say. ``lacks``: in words."""
+    """``name``: of what answered INFO; empty where it gives no name. ``lacks``: in words."""
 
     name: str
     version: str

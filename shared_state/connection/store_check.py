@@ -1,4 +1,4 @@
-"""Is this store fit to be shared? Asked before the first write: nothing of somebody else's is overwritten."""
+"""Checks before the first write that a store is fit to be shared, so that no foreign value is overwritten."""
 
 import logging
 import re
@@ -18,7 +18,7 @@ _log = logging.getLogger("pllm.state")
 
 
 async def check(client: Client, keys: Keys, deployments: Iterable[str]) -> None:
-    """Raises StoreUnfit with everything that somebody has to look at, StoreUnavailable."""
+    """Raises StoreUnfit with all problems, StoreUnavailable."""
     deployments = tuple(deployments)
     types = _types(keys, deployments)
     commands = [(b"INFO", b"memory"), (b"HMGET", keys.domain, b"epoch", b"schema"), (b"TYPE", keys.domain)]
@@ -97,8 +97,8 @@ async def _foreign_contents(client: Client, keys: Keys, deployments: Iterable[st
             (leases, (b"ZRANGE", leases, b"0", b"0"), _are_leases),
             (window, (b"GET", window), _is_window),
         ]
-    asked = [(b"TYPE", key) for key, _, _ in questions] + [command for _, command, _ in questions]
-    replies = await client.execute(*asked)
+    commands = [(b"TYPE", key) for key, _, _ in questions] + [command for _, command, _ in questions]
+    replies = await client.execute(*commands)
     kinds, values = replies[: len(questions)], replies[len(questions) :]
     return [
         f"key {key.decode()} holds something that is not ours: choose another state.domain"

@@ -29,7 +29,7 @@ class Topology:
         self._address = parse(url)
         self._slot = key_slot(key)
         self._seeds = list(self._address.seeds)
-        self._silent: set[Place] = set()  # as of the last time: they are asked, but not waited for
+        self._silent: set[Place] = set()  # as of the last time: they are queried, but not waited for
 
     @property
     def is_cluster(self) -> bool:
@@ -44,8 +44,8 @@ class Topology:
         return self._address.single
 
     async def _elected(self, ask: Ask, find: Callable[[Ask, Place], Awaitable[Place]]) -> Place:
-        """The place that most name of all that are asked at once, in doubt the one that the first of the address names:
-        a server that hangs, or that was cut off and names the master of yesterday, changes nothing.
+        """Queries all at once and returns the place that most of them name; on a tie, the choice of the first in the
+        address: a server that hangs, or that was cut off and names the master of yesterday, changes nothing.
         """
         seeds = {asyncio.ensure_future(find(ask, seed)): seed for seed in self._seeds}
         answers: dict[Place, Place] = {}
@@ -107,7 +107,7 @@ class Topology:
         raise LookupError(f"no node owns slot {self._slot}")
 
     def _learn(self, ranges: list[Any]) -> None:
-        """All nodes of now can be asked the next time, also when every seed is gone. A node that does not know its own
+        """Keeps the present nodes for the next query, also when every seed is gone. A node that does not know its own
         host leaves it out.
         """
         nodes: list[Place] = []

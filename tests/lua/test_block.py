@@ -139,7 +139,7 @@ def test_block_goes_on_with_the_next_tier_when_the_first_is_full(cluster: Cluste
 def test_block_goes_on_far_away_nearest_first_when_home_is_full(cluster: Cluster) -> None:
     limits = {"eu": 2, "us": 9, "asia": 9}
     cluster.configure(*(deployment_policy(name, region=name, limit=limit) for name, limit in limits.items()))
-    cluster.tell_round_trips("eu", eu=1, us=80, asia=200)
+    cluster.report_round_trips("eu", eu=1, us=80, asia=200)
     permits = block(cluster, "asia", "eu", "us", count=20, region="eu")
 
     assert [permit.deployment_id for permit in permits] == ["eu"] * 2 + ["us"] * 9 + ["asia"] * 9

@@ -17,7 +17,7 @@ def worldwide(cluster: Cluster, **limits: int) -> None:
     cluster.configure(
         *(deployment_policy(name, region=name, limit=limits.get(name, 200)) for name in CHAIN), max_active=100_000
     )
-    cluster.tell_round_trips("eu", eu=1, us=80, asia=200)
+    cluster.report_round_trips("eu", eu=1, us=80, asia=200)
 
 
 def filled(cluster: Cluster, *names: str, region: str = "eu") -> list[str]:
@@ -41,7 +41,7 @@ def test_what_home_cannot_carry_goes_to_the_nearest_and_then_farther(cluster: Cl
 
 def test_each_region_has_a_home_of_its_own(cluster: Cluster) -> None:
     worldwide(cluster, asia=1, us=1)
-    cluster.tell_round_trips("asia", eu=200, us=150, asia=1)
+    cluster.report_round_trips("asia", eu=200, us=150, asia=1)
 
     assert filled(cluster, *"abc", region="asia") == ["asia", "us", "eu"]
 
@@ -104,7 +104,7 @@ def test_ill_home_is_left_only_for_one_that_is_much_better(cluster: Cluster) -> 
     cluster.configure(
         *(deployment_policy(name, region=name) for name in CHAIN), breaker_enabled=False, max_failure_rate=1
     )
-    cluster.tell_round_trips("eu", eu=1, us=80, asia=200)
+    cluster.report_round_trips("eu", eu=1, us=80, asia=200)
     for name in CHAIN:
         cluster.call(name, "failure", times=20)
         cluster.call(name, times=10)
@@ -119,9 +119,9 @@ def test_ill_home_is_left_only_for_one_that_is_much_better(cluster: Cluster) -> 
 
 def test_those_that_are_as_near_share_what_is_spilled(cluster: Cluster) -> None:
     worldwide(cluster, eu=1)
-    cluster.tell_round_trips("eu", us=80)
+    cluster.report_round_trips("eu", us=80)
     for _ in range(20):
-        cluster.tell_round_trips("eu", asia=95)
+        cluster.report_round_trips("eu", asia=95)
     cluster.granted("eu")
 
     assert set(filled(cluster, *"abcdefghijkl")) == {"us", "asia"}
@@ -131,7 +131,7 @@ def test_those_that_are_as_near_share_what_is_spilled(cluster: Cluster) -> None:
 def test_few_ms_make_no_region_nearer(cluster: Cluster, asia_ms: float, served: set[str]) -> None:
     """As near as the nearest: a quarter and 5 ms more at most."""
     cluster.configure(*(deployment_policy(name, region=name) for name in CHAIN))
-    cluster.tell_round_trips("eu", us=1, asia=asia_ms)
+    cluster.report_round_trips("eu", us=1, asia=asia_ms)
     cluster.force("eu", "open")
 
     assert set(filled(cluster, *"abcdefghijkl")) == served
@@ -139,7 +139,7 @@ def test_few_ms_make_no_region_nearer(cluster: Cluster, asia_ms: float, served: 
 
 def test_distance_that_nobody_has_measured_is_the_farthest(cluster: Cluster) -> None:
     cluster.configure(*(deployment_policy(name, region=name) for name in CHAIN))
-    cluster.tell_round_trips("eu", asia=300)
+    cluster.report_round_trips("eu", asia=300)
     cluster.force("eu", "open")
 
     assert set(filled(cluster, *"abcd")) == {"asia"}
@@ -153,8 +153,8 @@ def test_without_any_measured_distance_all_that_are_away_are_equal(cluster: Clus
 
 
 def test_round_trips_are_smoothed_and_forgotten(cluster: Cluster) -> None:
-    cluster.tell_round_trips("eu", us=80, asia=200)
-    cluster.tell_round_trips("eu", us=90)
+    cluster.report_round_trips("eu", us=80, asia=200)
+    cluster.report_round_trips("eu", us=90)
     key = cluster.keys.round_trips("eu")
 
     assert cluster.cli.do("HMGET", key, "us", "asia") == [b"83.0", b"200.0"]
@@ -233,7 +233,7 @@ def test_with_a_store_for_each_region_what_is_far_has_limits_of_its_own_in_each(
     other_cluster = Cluster(cli, scripts)
     for each in (cluster, other_cluster):
         worldwide(each, eu=1, us=2)
-    other_cluster.tell_round_trips("us", us=1, eu=80, asia=120)
+    other_cluster.report_round_trips("us", us=1, eu=80, asia=120)
 
     assert filled(cluster, *"abcd") == ["eu", "us", "us", "asia"]
     assert filled(other_cluster, *"abcd", region="us") == ["us", "us", "eu", "asia"]

@@ -62,8 +62,8 @@ def two_regions(cluster: Cluster, **limits: int) -> None:
     cluster.configure(
         *(deployment_policy(name, region=name, limit=limits[name]) for name in ("eu", "us")), max_active=100_000
     )
-    cluster.tell_round_trips("eu", eu=1, us=LINE_MS)
-    cluster.tell_round_trips("us", us=1, eu=LINE_MS)
+    cluster.report_round_trips("eu", eu=1, us=LINE_MS)
+    cluster.report_round_trips("us", us=1, eu=LINE_MS)
 
 
 def test_spill_is_the_excess_and_recovery_moves_it_back(cluster: Cluster) -> None:
@@ -91,7 +91,7 @@ def test_random_arrivals_spill_what_finds_home_full(cluster: Cluster, per_second
 def test_rate_limited_home_spills_what_is_over_its_limit(cluster: Cluster) -> None:
     """120 a minute are 2 a second, once the minute's burst is used up."""
     cluster.configure(deployment_policy("eu", region="eu", rpm=120), deployment_policy("us", region="us"))
-    cluster.tell_round_trips("eu", eu=1, us=LINE_MS)
+    cluster.report_round_trips("eu", eu=1, us=LINE_MS)
     cluster.call("eu", times=120)
     counts = served(cluster, ((at_s, "eu") for at_s in evenly(5, 40)))
 

@@ -59,7 +59,7 @@ async def test_many_requests_are_few_calls_of_the_store(server: EmbeddedStore, c
         for _ in range(200):
             await end(blocks, state, await granted(blocks, state))
         calls = cli.do("INFO", "commandstats")["cmdstat_evalsha"]["calls"] - before
-        blocks.give_back()
+        blocks.return_unused()
         await eventually(lambda: held(cli, state) == 0)
 
         # Singly it would be 400.
@@ -145,7 +145,7 @@ async def test_limit_is_never_exceeded_and_a_block_of_each_replica_waits_at_most
 
         await asyncio.gather(*(caller(number) for number in range(40)))
         for blocks in all_blocks:
-            blocks.give_back()
+            blocks.return_unused()
         await eventually(lambda: held(cli, states[0]) == 0)
 
         assert served > 100
@@ -249,7 +249,7 @@ async def test_each_kind_of_call_has_blocks_of_its_own(server: EmbeddedStore, cl
         for kind in ("chat", "embeddings"):
             await warm(blocks, state, Ask(0, kind=kind))
         kinds = [{held.permit.ask.kind for held in line.held} for line in blocks._lines.values()]
-        blocks.give_back()
+        blocks.return_unused()
 
         assert kinds == [{"chat"}, {"embeddings"}]
 
@@ -269,7 +269,7 @@ async def test_missing_endpoint_takes_back_what_waits_for_that_kind_and_nothing_
             await blocks.settle(permit, Ending(Outcome.UNSUPPORTED))
         refused = await blocks.acquire(state.plan, embeddings)
         other = await granted(blocks, state, chat)
-        blocks.give_back()
+        blocks.return_unused()
 
         assert permit.is_block == is_block
         assert isinstance(refused, Rejection)
@@ -359,7 +359,7 @@ async def test_reserved_permits_survive_a_flush_and_end_once(server: EmbeddedSto
             cli.do("DEL", key)
         await state.store.recovery.restore()
         after = held(cli, state)
-        blocks.give_back()
+        blocks.return_unused()
 
         assert 0 < waiting <= after
         await eventually(lambda: held(cli, state) == 0)

@@ -410,7 +410,7 @@ class Cluster:
         names = [self.keys.domain, self.keys.events, self.keys.deployment(deployment_id)]
         return self.run("health_check", names, arguments)
 
-    def tell_round_trips(self, region: str, **measured: float) -> None:
+    def report_round_trips(self, region: str, **measured: float) -> None:
         """In ms, by deployment."""
         arguments: list[Any] = [600_000]
         for name, rtt_ms in measured.items():

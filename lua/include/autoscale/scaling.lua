@@ -1,6 +1,6 @@
 --- @include "autoscale/desired"
--- One judgement, of what `demand` has found: the average, what it asks for, and how many replicas there should be.
--- Reasons: load (as many as it asks for), held (it would fit on fewer, but barely or not for long enough), min, max,
+-- One judgement of the result of `demand`: the average, the replicas it requires, and how many there should be.
+-- Reasons: load (the required number), held (it would fit on fewer, but barely or not for long enough), min, max,
 -- learning (the store has just begun to know the cluster).
 local function scaling_average(scale, load, now)
   local passed = now - (scale.evaluated_at_ms or 0)
@@ -16,9 +16,9 @@ local function scaling_judge(scale, now, is_learning)
   local load = scale.active + math.min(scale.waiting, scale.limit)
   record_set(scale, 'average', tonumber(decimal(scaling_average(scale, load, now), 3)))
   record_set(scale, 'peak', desired_peak(scale, now))
-  local asked = math.ceil(scale.average / each - SLACK)
+  local required = math.ceil(scale.average / each - SLACK)
   local needed = math.ceil(scale.peak / (each * DOWN_ROOM) - SLACK)
-  local wanted, desired = scaling_within(scale, asked), before or 0
+  local wanted, desired = scaling_within(scale, required), before or 0
   if is_learning or not before then
     desired = math.max(desired, scale.replicas, wanted)
     record_set(scale, 'held_until_ms', now + scale.scale_down_delay_ms)
@@ -28,7 +28,7 @@ local function scaling_judge(scale, now, is_learning)
     desired = needed
   end
   desired = scaling_within(scale, desired)
-  local reason = asked > desired and 'max' or wanted < desired and 'held' or asked < desired and 'min' or 'load'
+  local reason = required > desired and 'max' or wanted < desired and 'held' or required < desired and 'min' or 'load'
   record_set(scale, 'reason', is_learning and 'learning' or reason)
   record_set(scale, 'wanted', wanted)
   record_set(scale, 'evaluated_at_ms', now)

@@ -31,7 +31,7 @@ local function breaker_half_open(d, now, reason)
   return breaker_move(d, now, 'half_open', reason)
 end
 
--- The caller deletes the window: what happened before the outage says nothing about now.
+-- The caller deletes the window: calls from before the outage show nothing about now.
 local function breaker_close(d, now, reason)
   for _, field in ipairs({ 'requests', 'failures', 'slow', 'p50_ms', 'p95_ms', 'p99_ms', 'avg_ms', 'ewma_ms',
     'ewma_at_ms', 'open_until_ms', 'open_reason', 'consecutive_failures', 'consecutive_slow' }) do

@@ -1,9 +1,9 @@
 --- @include "store/number"
 --- @include "breaker/last_error"
--- What a replica keeps of the breakers, to restore a store that forgets, and to log. For each deployment (keys from
--- `first` on, every other one) that ever moved, cools or is limited: position from 1, state, generation, ms until it
--- ends by itself or 0, trips, reason, ms that it cools, ms of its rate limit that are used up, the last error where it
--- is open.
+-- The breakers as a replica keeps them, to restore a store that lost its state, and to log. For each deployment (keys
+-- from `first` on, every other one) that ever moved, cools or is limited: position from 1, state, generation, ms until
+-- it ends by itself or 0, trips, reason, ms that it cools, ms of its rate limit that are used up, the last error where
+-- it is open.
 local function breakers_moved(keys, first, now)
   local moved = {}
   for k = first, #keys, 2 do

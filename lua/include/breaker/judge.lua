@@ -1,7 +1,7 @@
 --- @include "breaker/breaker"
 --- @include "breaker/sample"
 --- @include "breaker/relief"
--- What one finished call says about its deployment. Failures count for the breaker; slow successes count as slow;
+-- Judges a deployment by one finished call. Failures count for the breaker; slow successes count as slow;
 -- throttled, client_error, cancelled and unsupported are neutral.
 -- Slowness opens only with relief. The counts continue without it, so that the next slow answer with relief opens.
 local function judge_closed(d, policy, sample, sums, now)

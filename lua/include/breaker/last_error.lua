@@ -8,7 +8,7 @@ local function last_error_key(deployment_key)
   return (string.gsub(deployment_key, ':deployment:', ':last_error:', 1))
 end
 
--- Outcomes that say nothing of the deployment leave it as it is.
+-- Outcomes that do not concern the deployment leave it as it is.
 local function last_error_note(deployment_key, outcome, reason, now)
   if reason == '' or outcome == 'success' or outcome == 'client_error' or outcome == 'cancelled' then return end
   local text = string.format('%d ', now) .. string.sub(reason, 1, LAST_ERROR_MOST)

@@ -21,9 +21,9 @@ end
 local function overdue_is_waiting(token, start, wait_ms, alive, replicas_key, beats, now)
   local owner = lease_owner(token) or ''
   if not beats[owner] then beats[owner] = tonumber(redis.call('ZSCORE', replicas_key, owner) or 0) end
-  local told = beats[owner]
-  if not string.find(token, '.stream.', 1, true) then told = math.max(told, alive[owner] or 0) end
-  return told >= math.max(now - SILENT_AFTER_MS, start + wait_ms)
+  local reported_at = beats[owner]
+  if not string.find(token, '.stream.', 1, true) then reported_at = math.max(reported_at, alive[owner] or 0) end
+  return reported_at >= math.max(now - SILENT_AFTER_MS, start + wait_ms)
 end
 
 local function overdue_is_hung(d, policy, leases, active, replicas_key, beats, now)

@@ -3,7 +3,7 @@
 -- costs nothing always fits. Returns, when none fits: whose budget it is, and the ms until that may change, 0 when it
 -- will not by itself.
 local function budgets_apply(budgets, candidates, now)
-  local BUDGET_WAIT_MS = 1000  -- a call under way may give back what it does not need
+  local BUDGET_WAIT_MS = 1000  -- a call in flight may release what it does not need
   local scope, soonest_ms, over = nil, math.huge, 0
   for _, c in ipairs(candidates) do
     local cost, wait_ms = budgets.costs[c.position], nil

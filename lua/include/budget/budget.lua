@@ -6,7 +6,7 @@
 -- grant, so a period that turns takes along what is reserved, and what a call took counts in the one it ends in.
 -- A call brings its budgets and what it may cost with each candidate: 'amount per amount per cost ...', the domain's
 -- before the tenant's, '-' for none. One function that makes the others: a script makes its functions anew in every
--- call, and whoever has no budget does not pay for them.
+-- call, and requests without a budget do not pay for them.
 local function budgets_read(global_key, token, text, resend, now)
   if resend > 0 then reservation_end(global_key, token, -1) end  -- its lease has expired since
   local budgets, words = { scopes = '', costs = {} }, string.gmatch(text, '%S+')
@@ -15,7 +15,7 @@ local function budgets_read(global_key, token, text, resend, now)
     local b = record_read(key, { 'spent', 'reserved', 'amount', 'per', 'period', 'ends_at_ms' })
     local is_same = b.per == per
     if not is_same or (b.ends_at_ms and now >= b.ends_at_ms) then
-      -- Another kind of period begins with what was spent in the one before: nobody knows when.
+      -- Another kind of period begins with the spending of the one before: its time is unknown.
       if is_same then record_set(b, 'spent', nil) end
       record_set(b, 'per', per)
       local period, ends_at_ms = calendar_period(per, now)

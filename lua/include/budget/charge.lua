@@ -1,5 +1,5 @@
 --- @include "budget/reservation"
--- Settle brings 'cost estimate scopes'. A lease without a reservation was told by its replica to a store that had
+-- Settle brings 'cost estimate scopes'. A lease without a reservation was sent by its replica to a store that had
 -- forgotten it, or was granted elsewhere: it pays all the same.
 local function reservation_settle(global_key, token, known, text)
   local cost, estimate, scopes = string.match(text, '^(-?%d+) (%d+) (.+)$')

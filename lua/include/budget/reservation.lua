@@ -1,4 +1,4 @@
--- What the calls under way may cost at most: HASH `reservations`, by token the micro-units and the budgets they are
+-- The most that the calls in flight may cost: HASH `reservations`, by token the micro-units and the budgets they are
 -- reserved in ('400 domain tenant'). Ending a reservation twice is once. Keys built here, as those of tenants are.
 local function budget_charge(global_key, token, scopes, reserved, cost)
   local prefix = string.gsub(global_key, 'global$', 'budget:')
@@ -9,7 +9,7 @@ local function budget_charge(global_key, token, scopes, reserved, cost)
   end
 end
 
--- `cost`: what it was, negative when nobody knows: then what was reserved, because the provider may have worked.
+-- `cost`: of the call, negative when unknown: then the reservation counts, because the provider may have worked.
 local function reservation_end(global_key, token, cost)
   local key = string.gsub(global_key, 'global$', 'reservations')
   local text = redis.call('HGET', key, token)

@@ -1,7 +1,7 @@
 --- @include "forecast/learn"
 --- @include "limit/adaptive"
 --- @include "store/deployment"
--- What the coming minutes bring, and how far that is believed. Hours are points in the middle of each, with straight
+-- Forecast of the coming minutes, and its confidence. Hours are points in the middle of each, with straight
 -- lines between.
 local HOUR_MS, MINUTES_KEPT, SCORED_LEAST, SHARE_MOST, NAIVE_BETTER = 3600000, 5, 24, 0.95, 1.25
 
@@ -34,7 +34,7 @@ local function foresee_trust(f)
   return clamp(1 - 2 * off, 0, 1)
 end
 
--- Little's law: so many requests at a time. Its share of the adaptive score is what is left of the limit.
+-- Little's law: requests at a time. Its share of the adaptive score is what is left of the limit.
 local function foresee_use(f, d, arrivals, latency_ms, until_ms)
   local trust, active = foresee_trust(f), (arrivals or 0) / 60000 * (latency_ms or 0)
   local utilisation = active / adapt_limit(d)

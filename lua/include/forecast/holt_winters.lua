@@ -1,12 +1,12 @@
 -- Additive Holt-Winters, one step an hour, a season of the 168 hours of a week (Hyndman, Forecasting, 8.3):
 --   L = a (x - S) + (1 - a) (L + T)     T = b (L - L') + (1 - b) T     S = g (x - L) + (1 - g) S
 -- a and g are R's starting values; its b of 0.1 is for longer steps: an hour's trend is small against its noise. b is 0
--- until two seasons are seen, because a trend cannot be told from a season before; g is that of a plain mean while
--- there are few seasons to take one of.
+-- until two seasons are seen, because a trend cannot be distinguished from a season before; g is that of a plain mean
+-- while there are few seasons to take one of.
 local WEEK, HOLT_LEVEL, HOLT_TREND, HOLT_SEASON = 168, 0.3, 0.01, 0.1
 
 -- `s`: level, trend and how many hours were seen; `hours`: since the last one that was; `season`: nil of an hour that
--- never was, which tells of its season alone. Returns level, trend, season.
+-- never was, which shows its season alone. Returns level, trend, season.
 local function holt_step(s, x, season, hours)
   local expected = s.level + s.trend * hours
   if not season then return expected, s.trend, x - expected end

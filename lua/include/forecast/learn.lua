@@ -5,7 +5,8 @@ local function series_state(f, name)
   return { level = number('_level'), trend = number('_trend'), seen = number('_seen'), hour = number('_hour') }
 end
 
--- What comes at an hour; nil while nothing is known. A week without a word is no reason to follow a trend any longer.
+-- Expected value of an hour; nil while nothing is known. A week without a word is no reason to follow a trend any
+-- longer.
 local function series_ahead(f, name, hour, season)
   if not f[name .. '_level'] then return nil end
   local s = series_state(f, name)

@@ -3,7 +3,7 @@
 -- One minute of a deployment: what came goes into the hour that runs, by the clock on the wall. An hour of which little
 -- was seen, as the cluster was down or the breaker open, is missing; one that the clock brings twice counts so.
 local MINUTE_MS, SEEN_LEAST, WINDOW_MS = 60000, 10, 50000
-local FORGOTTEN_MS = 4 * 7 * 24 * 3600000  -- of a deployment that nobody ticks any more
+local FORGOTTEN_MS = 4 * 7 * 24 * 3600000  -- of a deployment that no replica ticks any more
 
 local function minute_close(f, season_key)
   if (f.measured or 0) >= SEEN_LEAST then

@@ -1,8 +1,8 @@
 --- @include "store/number"
 --- @include "forecast/holt_winters"
--- What is kept of each hour of a week: `season:<id>`, a STRING of 168 x 4 signed 32-bit hundredths (2688 bytes, whole
--- from the start). Of arrivals a minute, then of latency in ms: the seasonal part S, and 1 + what came that hour last.
--- Hour 0 of the week is Thursday, 0:00 UTC, as of 1970.
+-- One record per hour of a week: `season:<id>`, a STRING of 168 x 4 signed 32-bit hundredths (2688 bytes, whole
+-- from the start). For arrivals a minute, then for latency in ms: the seasonal part S, and 1 + what came that hour
+-- last. Hour 0 of the week is Thursday, 0:00 UTC, as of 1970.
 local SEASON_CELLS, SEASON_UNIT, SEASON_MOST = 4, 100, 2 ^ 31 - 1
 
 -- `cell`: 0 S of arrivals, 1 the last, 2 and 3 those of latency.
@@ -10,16 +10,16 @@ local function season_place(hour, cell)
   return '#' .. (hour % WEEK) * SEASON_CELLS + cell
 end
 
--- The four of each of so many hours.
+-- Reads the four values of each hour.
 local function season_read(key, hour, hours)
-  local asked, rows = {}, {}
+  local reads, rows = {}, {}
   for k = 0, hours - 1 do
     for cell = 0, SEASON_CELLS - 1 do
-      local n = #asked
-      asked[n + 1], asked[n + 2], asked[n + 3] = 'GET', 'i32', season_place(hour + k, cell)
+      local n = #reads
+      reads[n + 1], reads[n + 2], reads[n + 3] = 'GET', 'i32', season_place(hour + k, cell)
     end
   end
-  local values = redis.call('BITFIELD', key, unpack(asked))
+  local values = redis.call('BITFIELD', key, unpack(reads))
   for k = 0, hours - 1 do
     local function value(cell) return values[k * SEASON_CELLS + cell + 1] end
     local function last(cell) return value(cell) > 0 and (value(cell) - 1) / SEASON_UNIT or nil end

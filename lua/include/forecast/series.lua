@@ -22,14 +22,14 @@ local function series_begin(f, name, season_key)
   for _, error in ipairs({ '_error', '_error_hour', '_error_week', '_scored' }) do record_set(f, name .. error, nil) end
 end
 
--- How far off was what had been expected, and what the naive ones would have said: means of the last week.
+-- Errors of the forecast and of the naive forecasts: means of the last week.
 local function series_score(f, name, x)
   local expected, before, week_ago = f[name .. '_expected'], f[name .. '_before'], f[name .. '_week_ago']
   if not (expected and before and week_ago) then return end
   local scored = math.min((f[name .. '_scored'] or 0) + 1, ERRORS_KEPT)
-  for field, said in pairs({ _error = expected, _error_hour = before, _error_week = week_ago }) do
+  for field, predicted in pairs({ _error = expected, _error_hour = before, _error_week = week_ago }) do
     local error = tonumber(f[name .. field] or 0)
-    record_set(f, name .. field, decimal(error + (math.abs(x - said) - error) / scored, 4))
+    record_set(f, name .. field, decimal(error + (math.abs(x - predicted) - error) / scored, 4))
   end
   record_set(f, name .. '_scored', scored)
 end

@@ -15,7 +15,7 @@ local function block_add(domain_leases, leases, tokens, now, hold_ms, lease_ms)
   end
 end
 
--- Of a call that is sent again: per token position and generation, 0 where it has no lease, and how many have one.
+-- For a call that is sent again: position and generation per token, 0 where it has no lease, and how many have one.
 -- `keys` from `first` on: three per candidate, perhaps one more.
 local function block_find(keys, first, tokens, hold_ms)
   local rows, found = {}, 0

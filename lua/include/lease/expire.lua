@@ -1,5 +1,5 @@
 --- @include "budget/reservation"
--- Before expired leases are swept: nobody will tell what those calls took. Says how far may be swept.
+-- Before expired leases are swept: the cost of those calls stays unknown. Returns how far may be swept.
 local RESERVATIONS_ENDED = 500
 
 local function reservations_expire(global_key, leases_key, now)

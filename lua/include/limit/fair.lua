@@ -1,8 +1,9 @@
 --- @include "store/record"
--- Who waits for a full deployment, on whichever replica: `waiters` of its hash, JSON of priority, share (active
--- requests by weight, with the one that waits) and when that was said, by tenant. What is freed goes to the highest
--- priority and inside it to whoever has least: replicas put their own in order, this puts the replicas in order.
-local FAIR_MS, FAIR_MOST, FAIR_WAIT_MS = 400, 16, 100  -- a waiting request asks at least every 250 ms
+-- Tenants that wait for a full deployment, on any replica: `waiters` of its hash, JSON of priority, share (active
+-- requests by weight, with the one that waits) and the time of the report, by tenant. A free place goes to the
+-- highest priority and inside it to the tenant with the least: replicas put their own in order, this puts the replicas
+-- in order.
+local FAIR_MS, FAIR_MOST, FAIR_WAIT_MS = 400, 16, 100  -- a waiting request tries again at least every 250 ms
 
 local function fair_waiters(d, now)
   local waiters, count = d.waiters and cjson.decode(d.waiters) or {}, 0

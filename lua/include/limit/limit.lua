@@ -17,7 +17,7 @@ local function limit_check(arrival_at_ms, per_minute, amount, now)
   return nil, math.ceil(arrival - MINUTE_MS - now)
 end
 
--- The arrival time once it is known that `used` tokens, not the estimated ones, were meant; nil: nobody knows.
+-- The arrival time once it is known that `used` tokens, not the estimated ones, were used; nil: unknown.
 local function limit_correct(arrival_at_ms, per_minute, estimated, used, now)
   local step = used and (used - math.min(estimated, per_minute)) * MINUTE_MS / per_minute or 0
   return math.max(now, arrival_at_ms or 0) + step

@@ -1,7 +1,7 @@
 --- @include "limit/limit"
 local UNKNOWN_WAIT_MS = 1000
 
--- What is checked whatever the breaker says: the provider's own cooldown, room up to `limit`, requests and tokens a
+-- Checks besides the breaker: the provider's own cooldown, room up to `limit`, requests and tokens a
 -- minute. Returns the verdict and its wait, or nil where there is room.
 local function room_check(c, limit, now, tokens)
   local d, wait_ms = c.deployment, nil

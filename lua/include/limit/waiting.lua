@@ -1,6 +1,6 @@
 --- @include "limit/fair"
--- Requests wait somewhere in the cluster, in their replicas' queues: whoever frees something tells all replicas, on the
--- channel `freed` of the domain. Where nobody has found a deployment full for a while, nobody is told.
+-- Requests wait somewhere in the cluster, in their replicas' queues: a call that frees something is published to all
+-- replicas on the channel `freed` of the domain, unless no deployment was found full for a while.
 local WAITING_MS = 2000
 
 local function waiting_note(candidates, domain, ask)

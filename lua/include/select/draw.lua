@@ -12,9 +12,9 @@ local function draw_one(eligible, strategy, random)
   return eligible[math.floor(random() * #eligible) + 1]
 end
 
--- Of two draws the one that would answer sooner: the power of two choices. The shares alone are too much alike to keep
--- traffic from the slow, and among equals no better than chance. What is slow is still drawn twice now and then.
--- A forecast weighs where each of these has one that is still good; a fallback that idles never has.
+-- Takes the one of two draws that would answer sooner: the power of two choices. The shares alone are too much alike to
+-- keep traffic from the slow, and among equals no better than chance. What is slow is still drawn twice now and then. A
+-- forecast weighs where each of these has one that is still good; a fallback that idles never has.
 local function draw_sooner(eligible, strategy, now, random)
   local is_foreseen = true
   for _, c in ipairs(eligible) do

@@ -6,7 +6,7 @@ local function grant_code(probe, resort)
   return (probe and 1 or 0) + (resort and (probe and 1 or 3) or 0)
 end
 
--- What a grant leaves in the deployment's hash.
+-- Writes a grant to the deployment's hash.
 local function grant_note(picked, ask, now)
   local d = picked.deployment
   if picked.probe and not picked.resort then probe_issue(d, now) end

@@ -1,6 +1,6 @@
 --- @include "limit/limit"
 --- @include "select/score"
--- What each routing strategy looks at. Branches instead of tables of functions: a script builds all of its
+-- The measure of each routing strategy. Branches instead of tables of functions: a script builds all of its
 -- functions anew in every call, so each one costs every request.
 local EWMA_TAU_MS, LATENCY_UNKNOWN_MS = 10000, 2000
 

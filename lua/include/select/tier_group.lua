@@ -24,7 +24,7 @@ local function tier_group(candidates)
   return groups
 end
 
--- The same, with those that are away by distance: asked only when somebody has to go there.
+-- The same, with those that are away by distance: used only when a request has to go there.
 local function tier_group_far(groups, rtt_key)
   local all = {}
   for _, group in ipairs(groups) do

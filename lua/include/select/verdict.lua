@@ -1,5 +1,5 @@
 --- @include "store/number"
--- What a decision tells of its candidates: a refusal each one's verdict; when it is traced, a grant as well, and how
+-- What a decision reports of its candidates: a refusal each one's verdict; when it is traced, a grant as well, and how
 -- good each one looked.
 local function verdicts_tell(reply, candidates, picked, ask)
   if picked and not ask.traced then return end

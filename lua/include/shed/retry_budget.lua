@@ -3,7 +3,7 @@
 -- floor per second lets a quiet domain retry. Capped, so that a quiet hour does not buy a retry storm.
 local RETRY_TOKENS_START, RETRY_TOKENS_MOST = 30, 100
 
--- Returns the new balance, or nil when a further attempt is not covered. Attempt 0 repeats nobody's failure.
+-- Returns the new balance, or nil when a further attempt is not covered. Attempt 0 repeats no failure.
 local function retry_budget(domain, policy, attempt)
   local elapsed_s = (domain.now - (domain.retry_at_ms or domain.now)) / 1000
   local tokens = (domain.retry_tokens or RETRY_TOKENS_START) + elapsed_s * policy.retry_floor_per_second

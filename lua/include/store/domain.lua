@@ -3,10 +3,10 @@
 -- The domain's own hash: epoch, sequence and clock of every decision, waiting_until_ms, what load shedding remembers
 -- (shed_reasons, full_at_ms, healthy_ratio, evaluated_at_ms, window_requests, window_failures, window_at_ms,
 -- retry_tokens, retry_at_ms), of a forecast forecast_minute, _active, _cut and _until_ms. Until learning_until_ms of an
--- epoch replicas tell what the store has forgotten.
+-- epoch replicas send what the store has lost.
 -- `fields`: only these, when given; epoch, sequence and clock_ms are always needed.
 -- `domain.now` never runs back. Behind the recorded time it waits; after a step back of the store's clock (set by hand,
--- failover to another machine) it goes on from there, by an offset, or everything would stand still until then.
+-- failover to another machine) it continues from there, by an offset, or everything would stand still until then.
 local SCHEMA, LEARNING_MS, CLOCK_STEP_MS = 1, 5000, 1000
 
 local function domain_read(key, fields)
@@ -33,7 +33,7 @@ local function domain_advance(domain, epoch)
   if domain.offset_ms then record_set(domain, 'clock_offset_ms', domain.offset_ms) end
 end
 
--- What another version keeps under these keys must not be touched: the error to reply with, or nil.
+-- Values of another version under these keys must not be touched: returns the error to reply with, or nil.
 local function domain_foreign(domain)
   if not domain.epoch or domain.schema == SCHEMA then return nil end
   return redis.error_reply('SCHEMA of ' .. domain.key .. ' is ' .. tostring(domain.schema) .. ', this version writes '

@@ -1,6 +1,6 @@
 --- @include "store/record"
 -- A call carries the number of the connection it was sent on. One that arrives after calls of a later connection was
--- overtaken: its replica has asked again since, and has perhaps ended already what would be granted now.
+-- overtaken: its replica has sent it again since, and has perhaps ended already the lease that would be granted now.
 local function era_field(replica) return 'era:' .. replica end
 
 local function era_is_over(domain, replica, era)

@@ -1,5 +1,5 @@
 --- @include "lease/lease"
--- Who is there: a ZSET of last heartbeats and a HASH per replica of what it says of itself.
+-- The replicas: a ZSET of last heartbeats and a HASH per replica with its report.
 -- Returns the store it decided on at its last beat, or nil when that was too long ago: it was taken for dead.
 local function replica_beat(replicas_key, replica_key, replica, now, dead_after_ms)
   local last = tonumber(redis.call('ZSCORE', replicas_key, replica) or nil)

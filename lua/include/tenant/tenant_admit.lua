@@ -5,7 +5,7 @@
 -- between two attempts, however it ends. A further attempt takes them unchecked: its request is already in.
 local TENANT_WAIT_MS = 1000
 
--- What is asked for, from acquire's arguments; `share`: the tenant's active requests by its weight, when somebody is
+-- The request, from acquire's arguments; `share`: the tenant's active requests by its weight, when a request is
 -- to be compared with it.
 local function tenant_ask(arguments, leases_key, now)
   local token, number = arguments[4], tonumber

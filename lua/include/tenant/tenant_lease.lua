@@ -1,5 +1,5 @@
 -- The leases of one tenant, `tenant_leases:<name>`, by their expiry as those of the domain; the anonymous one has none.
--- A key built here: whoever ends a lease, its replica or another, knows the tenant from the token alone.
+-- A key built here: the replica that ends a lease, its own or another, knows the tenant from the token alone.
 local function tenant_lease_key(domain_leases, token)
   local tenant = string.match(token, ' (.+)$')
   return tenant and string.gsub(domain_leases, 'leases$', 'tenant_leases:') .. tenant

@@ -50,7 +50,7 @@ class NoStore:
     def plan(self, _candidates: object, _strategy: object, _has_more: bool) -> Plan | None:
         return None
 
-    def hear_overdue(self, _heard: object) -> None:
+    def on_overdue(self, _heard: object) -> None:
         """No breaker ever opens here."""
 
 

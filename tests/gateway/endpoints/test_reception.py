@@ -35,7 +35,7 @@ class NoStore:
     def plan(self, *_: object) -> None:
         return None
 
-    def hear_overdue(self, _heard: object) -> None:
+    def on_overdue(self, _heard: object) -> None:
         """No breaker ever opens here."""
 
 
