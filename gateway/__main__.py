@@ -33,8 +33,7 @@ from gateway.wiring.app import VERSION
 from shared_state.errors import StateError
 
 REPLICAS_MOST = 128
-PORT_MOST = 65_535
-INTERRUPTED = 130
+PORT_MOST, INTERRUPTED = 65_535, 130
 GATEWAY_URL = "http://127.0.0.1:8080"
 _REPLICA = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
