@@ -1,4 +1,7 @@
-"""The `pllm` command: reads flags and settings, then runs a replica, the demo, or a command that prints a result."""
+"""The `pllm` command: reads flags and settings, then runs a replica, the demo, or a command that prints a result.
+
+A command imports its module when it runs: all of them together would be an eighth of a replica's start.
+"""
 
 import argparse
 import os
@@ -10,8 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.cli import console, demo, provider_probe, stored_state, tenant_signing
-from gateway.cli.litellm import converter
+from gateway.cli import demo
 from gateway.configuration.server import ServerSettings
 from gateway.configuration.settings import (
     ConfigurationError,
@@ -110,7 +112,7 @@ def _tenants_flags(command: argparse.ArgumentParser) -> None:
 
 def _top_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
-    command.set_defaults(run=lambda options: console.top(options.url, os.environ.get("PLLM_ADMIN_KEY", "")))
+    command.set_defaults(run=_top)
 
 
 def _events_flags(command: argparse.ArgumentParser) -> None:
@@ -123,9 +125,7 @@ def _events_flags(command: argparse.ArgumentParser) -> None:
 def _reload_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
     command.add_argument("--take", choices=("mine",), default="", help="the file of that replica, without the others")
-    command.set_defaults(
-        run=lambda options: console.reload(options.url, os.environ.get("PLLM_ADMIN_KEY", ""), options.take)
-    )
+    command.set_defaults(run=_reload)
 
 
 def _import_flags(command: argparse.ArgumentParser) -> None:
@@ -233,17 +233,35 @@ def _limit(text: str) -> int:
     return int(text)
 
 
+def _top(options: argparse.Namespace) -> int:
+    from gateway.cli import console
+
+    return console.top(options.url, os.environ.get("PLLM_ADMIN_KEY", ""))
+
+
+def _reload(options: argparse.Namespace) -> int:
+    from gateway.cli import console
+
+    return console.reload(options.url, os.environ.get("PLLM_ADMIN_KEY", ""), options.take)
+
+
 def _events(options: argparse.Namespace) -> int:
+    from gateway.cli import console
+
     return console.events(options.url, os.environ.get("PLLM_ADMIN_KEY", ""), options.limit, options.follow)
 
 
 def _state(options: argparse.Namespace) -> int:
+    from gateway.cli import stored_state
+
     for line in stored_state.shown(options.url, options.domain, options.words):
         print(line)
     return 0
 
 
 def _tenants(options: argparse.Namespace) -> int:
+    from gateway.cli import tenant_signing
+
     for line in tenant_signing.run(load(options.config, os.environ), options.sign):
         print(line)
     return 0
@@ -256,13 +274,19 @@ def _check(options: argparse.Namespace) -> int:
     print(f"{options.file}: valid, {len(settings.model_list)} deployments of {models} models")
     for warning in (*warnings(settings), *of_tls):
         print(f"warning: {warning}")
-    verdicts = provider_probe.probe(settings) if options.probe else []
+    if not options.probe:
+        return 0
+    from gateway.cli import provider_probe
+
+    verdicts = provider_probe.probe(settings)
     for verdict in verdicts:
         print(f"{verdict.deployment}: {verdict.words}")
     return 0 if all(verdict.is_ok for verdict in verdicts) else 1
 
 
 def _import(options: argparse.Namespace) -> int:
+    from gateway.cli.litellm import converter
+
     imported = converter.convert(converter.read(options.file))
     for line in converter.report(imported):
         print(line, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`python -m loadtest`. Ctrl-C ends it without a traceback at any moment, while its modules are loaded too."""
+"""`python -m loadtest`. Ctrl-C ends it without a traceback at any moment, even while its modules load."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Processes that must not outlive the one that started them."""
+"""Child processes that must not outlive their parent."""
 
 import ctypes
 import os
@@ -9,8 +9,8 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def die_with_parent() -> None:
-    """Has the kernel end this process with its parent: for a `preexec_fn`, or at its start. Linux only; elsewhere it
-    does nothing. Ends the process at once if its parent has died already. Raises OSError.
+    """Makes the kernel end this process with its parent. Call it in a `preexec_fn` or at the start of the process. It
+    works on Linux and does nothing elsewhere. Ends the process at once if its parent has died already. Raises OSError.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -1,6 +1,6 @@
 """The command `python -m loadtest`: flags, a run, a report and the exit code.
 
-When what it prints can no longer be written, the run ends as it does at Ctrl-C: nobody looks at it any more.
+When standard output can no longer be written, the run ends as it does at Ctrl-C: its output has no reader any more.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _keep(options: Options, summary: Summary) -> bool:
-    """Writes the reports that are asked for; says which could not be."""
+    """Writes the requested reports. Returns whether all were written."""
     reports: list[tuple[str | None, Callable[[], bytes]]] = [
         (options.json_file, lambda: msgspec.json.format(msgspec.json.encode(summary)) + b"\n"),
         (options.html_file, lambda: draw_page(options, summary).encode()),
@@ -61,7 +61,7 @@ def _keep(options: Options, summary: Summary) -> bool:
 
 
 def draw_page(options: Options, summary: Summary) -> str:
-    """With what the cluster did, if an admin key is known."""
+    """Returns the HTML page, with the events of the cluster if there is an admin key."""
     plan, note = render_plan(options.target, options.load), ""
     events: Sequence[Event] = ()
     if options.admin_key is not None:
@@ -75,7 +75,7 @@ def draw_page(options: Options, summary: Summary) -> str:
 
 
 async def run(options: Options, output: Output) -> Summary:
-    """Ends early, with what has been measured so far, at SIGINT or SIGTERM."""
+    """Runs the load and returns its summary. SIGINT or SIGTERM ends the run early and keeps what was measured."""
     run_load = _run_crew if options.processes > 1 else _run_alone
     result, is_interrupted = await run_load(options, output)
     return summarise(options.target, options.load, result, is_interrupted=is_interrupted)
@@ -131,7 +131,7 @@ def choose_exit_code(summary: Summary, options: Options) -> int:
 
 
 async def _show(progress: Callable[[], Progress]) -> None:
-    """One line a second, rewritten in place, if a person watches."""
+    """Rewrites one line a second in place, if standard error is a terminal."""
     if not os.isatty(2):
         return
     seconds, before = 0, Progress()
@@ -139,6 +139,6 @@ async def _show(progress: Callable[[], Progress]) -> None:
         await asyncio.sleep(SHOW_S)
         seconds, now = seconds + 1, progress()
         rate = (now.ok + now.failed - before.ok - before.failed) / SHOW_S
-        line = f"{seconds} s: {now.ok:,} ok, {now.failed:,} failed, {now.under_way:,} under way, {rate:,.0f}/s"
+        line = f"{seconds} s: {now.ok:,} ok, {now.failed:,} failed, {now.under_way:,} in progress, {rate:,.0f}/s"
         print(f"\r{line:<78}\r", end="", file=sys.stderr, flush=True)
         before = now

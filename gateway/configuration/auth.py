@@ -72,7 +72,7 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     """`local` lets callers on this machine administer without a key, next to `keys`. Off by default.
     Since unreleased."""
     keys: tuple[KeySettings, ...] = ()
-    """The tenants. With at least one, every request needs a key."""
+    """The tenants. With at least one, every call of a model needs a key."""
 
 
 def keys_of(auth: AuthSettings) -> Iterator[tuple[str, Secret]]:

@@ -130,7 +130,7 @@ class Preamble:
             if BYTE_ORDER_MARK.startswith(begin):
                 return False
             if not begins_like_events(begin):
-                raise NotEvents("the body is no event stream")
+                raise NotEvents("the body is not an event stream")
             self._has_begun = len(begin) == _BEGIN
             if begin.startswith(BYTE_ORDER_MARK):
                 self._start = max(self._start, len(BYTE_ORDER_MARK))
@@ -164,7 +164,7 @@ class Preamble:
         if not isinstance(value, dict):
             if self._has_data:
                 return False
-            raise NotEvents("the first event is no object")
+            raise NotEvents("the first event is not an object")
         self._has_data = True
         self.error = error_in_event(self._wire, name, value)
         if self._wire in (Kind.CHAT, Kind.COMPLETION) and ended_empty_in_error(value):

@@ -65,7 +65,7 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
         error = error_of(body)
         if error is not None:
             return in_band(error, sent, body)
-        return Exchange(FAILURE, reason=no_reply(body, f"the answer's body is no reply of {adapter.wire.value}"))
+        return Exchange(FAILURE, reason=no_reply(body, f"the answer's body is not a reply of {adapter.wire.value}"))
     return exchange
 
 

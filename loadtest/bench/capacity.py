@@ -1,7 +1,7 @@
-"""`make capacity`: how much the load generator itself can drive, against servers that do next to nothing.
+"""`make capacity`: how much load the load generator itself can make, against servers that do next to nothing.
 
-Plain requests go to nginx, which answers from its configuration (Debian: nginx-light); streams to the stream source.
-Server and load share the machine's cores, so the figures are what is left for the load.
+Plain requests go to nginx, which answers from its configuration (Debian: nginx-light); streams go to the stream source.
+Server and load share the machine's cores, so the figures are the share of the load.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any
 from loadtest.cluster.programs import NGINX, free_port, wait_for
 
 CHUNKS_PER_S = 2
-# What one process of the load test takes at most, and more streams than a machine's ports allow to one address.
+# The limits of one process of the load test; a machine's ports allow about as many streams to one address.
 SECONDS_MOST, RATE_MOST, STREAMS_MOST = 600, 100_000, 25_000
 
 
@@ -38,7 +38,7 @@ def _measure(folder: Path, url: str, *flags: str) -> dict[str, Any]:
     file = folder / "report.json"
     command = [sys.executable, "-P", "-m", "loadtest", "-url", url, *flags, "-json", str(file), "-fail-over", "1"]
     run = subprocess.run(command, stdout=subprocess.DEVNULL)
-    if run.returncode:  # it has said why
+    if run.returncode:  # it has printed the reason
         raise SystemExit(run.returncode)
     report: dict[str, Any] = json.loads(file.read_text())
     return report

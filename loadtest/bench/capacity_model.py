@@ -1,7 +1,7 @@
-"""How much hardware a load takes, from what a request was measured to cost: `python -m loadtest.bench.capacity_model`.
+"""The hardware that a load needs, from the measured cost of a request: `python -m loadtest.bench.capacity_model`.
 
-A cell is a set of replicas and domains that know each other: every replica beats once a second in every domain, so a
-cell has an end. What is beyond it takes another cell, with a load balancer in front of them.
+A cell is a set of replicas and domains that know each other. Every replica sends a heartbeat once a second in every
+domain, which limits the size of a cell. A larger load needs more cells, with a load balancer in front of them.
 """
 
 import argparse
@@ -16,31 +16,33 @@ HOURS = 730  # in a month
 
 
 class Costs(msgspec.Struct, frozen=True):
-    """Measured, but for the last two. ``busy``: the share of a core that is used at the load planned for."""
+    """Costs of a request and a heartbeat; the last two fields are assumptions, the others are measured."""
 
     gateway_us: float
     store_us: float
     beat_us: float
     store_bytes: float
-    busy: float
+    busy: float  # share of a core that the planned load may use
     core_hour: float
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """``domains`` each have a core of the store, ``replicas`` one of their own; both of one cell."""
+    """The hardware for a load. Each replica has one core, and each domain one core of the store."""
 
     load: int
     cells: int
-    replicas: int
-    domains: int
-    beats: float
+    replicas: int  # of one cell
+    domains: int  # of one cell
+    beats: float  # share of a store core for heartbeats
     network_mib: float
     cores: int
     month: float
 
 
 def plan(load: int, costs: Costs) -> Plan:
-    """The fewest cells that carry it. A store core serves decisions, and a heartbeat of each replica of the cell."""
+    """Returns the plan with the fewest cells. A store core serves decisions, and a heartbeat of each replica of the
+    cell.
+    """
     cells = 1
     while True:
         part = load / cells
@@ -69,11 +71,11 @@ def table(costs: Costs) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtest.bench.capacity_model", description=__doc__)
     for flag, default, what in (
-        ("--gateway-us", 280.0, "CPU of a request in the gateway"),
-        ("--store-us", 120.0, "CPU of a request in the store"),
-        ("--beat-us", 200.0, "CPU of a heartbeat in the store"),
-        ("--store-bytes", 950.0, "bytes of a request on the way to the store and back"),
-        ("--busy", 0.6, "how much of a core may be used"),
+        ("--gateway-us", 280.0, "CPU time of a request in the gateway"),
+        ("--store-us", 120.0, "CPU time of a request in the store"),
+        ("--beat-us", 200.0, "CPU time of a heartbeat in the store"),
+        ("--store-bytes", 950.0, "bytes of a request to the store and back"),
+        ("--busy", 0.6, "share of a core that may be used"),
         ("--core-hour", 0.04, "price of a core for an hour"),
     ):
         parser.add_argument(flag, type=float, default=default, help=f"{what} ({default:g})")

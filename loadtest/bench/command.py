@@ -1,7 +1,7 @@
 """`make bench`: the figures of the README. One core runs the gateway; store, instant upstream and load share another.
 
-Needs wrk and nginx (Debian: wrk, nginx-light) and two cores. With `--yardstick DIR` a second gateway is measured in
-turn with ours, so that a noisy machine troubles both alike; DIR holds `app.py`, an ASGI app that takes UPSTREAM and
+It needs wrk and nginx (Debian: wrk, nginx-light) and two cores. With `--yardstick DIR` a second gateway is measured in
+turns with ours, so that a noisy machine disturbs both alike; DIR holds `app.py`, an ASGI app that takes UPSTREAM and
 REDIS_URL from its environment.
 """
 
@@ -61,7 +61,7 @@ def bench_memory(bench: Bench, requests: int) -> None:
             while done < requests / 4:
                 done += 5 * bench.throughput(url, 5)
             readings.append(rss_mib(pid))
-        time.sleep(1.2)  # the last settles are in
+        time.sleep(1.2)  # until the last settles have arrived
         bytes_kept = sum(
             int(bench.store_command("MEMORY", "USAGE", f"pllm:{{default}}:{key}:gpt-4-a")[1:].strip() or 0)
             for key in ("deployment", "window")
@@ -72,7 +72,7 @@ def bench_memory(bench: Bench, requests: int) -> None:
 
 
 def bench_rejections(bench: Bench, seconds: float) -> None:
-    """What a request costs the gateway that is served, and one that is shed: another's leases fill the cluster."""
+    """Measures the cost of a served and of a shed request. For the latter, a foreign lease fills the cluster."""
     print("\n| CPU per served request | CPU per shed request | share |\n|---|---|---|")
     with bench.gateway() as (url, pid):
         bench.throughput(url, 2)

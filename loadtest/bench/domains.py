@@ -1,7 +1,7 @@
-"""The part of `make bench` about several routing domains: what a request costs each master of a Cluster of three.
+"""The part of `make bench` about several routing domains: the cost of a request for each master of a Cluster of three.
 
-A decision is the work of one core of the store. Domains share it out: the busiest master is what ends a cluster's
-growth.
+Decisions of a domain run on one core of the store. Domains distribute them, so the busiest master limits the growth of
+a cluster.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ DOMAINS = ("west", "default", "east")  # one for each third of the slots
 
 @contextlib.contextmanager
 def _masters(bench: Bench) -> Iterator[tuple[list[int], list[int]]]:
-    """Their ports and pids, once they are one Cluster."""
+    """Yields the ports and pids of the masters, once they form one Cluster."""
     ports, buses = [free_port() for _ in DOMAINS], [free_port() for _ in DOMAINS]
     with contextlib.ExitStack() as stack:
         pids = []
@@ -33,9 +33,9 @@ def _masters(bench: Bench) -> Iterator[tuple[list[int], list[int]]]:
             send_command(port, "CLUSTER", "ADDSLOTSRANGE", first, last)
         for port in ports[1:]:
             send_command(port, "CLUSTER", "MEET", "127.0.0.1", ports[0], buses[0])
-        give_up_at = time.monotonic() + READY_S
+        ends_at_s = time.monotonic() + READY_S
         while not all("cluster_state:ok" in send_command(port, "CLUSTER", "INFO") for port in ports):
-            if time.monotonic() > give_up_at:
+            if time.monotonic() > ends_at_s:
                 raise SystemExit("the Cluster of the bench does not come up")
             time.sleep(0.1)
         yield ports, pids
@@ -64,13 +64,13 @@ def bench_domains(bench: Bench, turns: int, seconds: float) -> None:
                     before = [cpu_s(each) for each in (pid, *pids)]
                     rate = bench.throughput(url, seconds)
                     own, *masters = (cpu_s(each) - then for each, then in zip((pid, *pids), before, strict=True))
-                found = (
+                costs = (
                     sum(masters) / rate / seconds,
                     own / rate / seconds,
                     [each / rate / seconds for each in masters],
                 )
-                if best is None or found[0] < best[0]:
-                    best, best_rate = found, rate
+                if best is None or costs[0] < best[0]:
+                    best, best_rate = costs, rate
             assert best is not None
             shown = ", ".join(f"{each * 1e6:.0f}" for each in best[2])
             cells = f"{best_rate:.0f} | {best[1] * 1e6:.0f} µs | {shown} µs | {max(best[2]) * 1e6:.0f} µs"

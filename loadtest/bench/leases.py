@@ -1,4 +1,4 @@
-"""The part of `make bench` about capacity leases: what a request costs the store without them, and in blocks."""
+"""The part of `make bench` about capacity leases: the cost of a request for the store without leases, and in blocks."""
 
 import urllib.request
 
@@ -20,8 +20,8 @@ def bench_leases(bench: Bench, turns: int, seconds: float) -> None:
                 before = spent_s(pid), cpu_s(bench.store_pid)
                 rate = bench.throughput(url, seconds)
                 own, store = spent_s(pid) - before[0], cpu_s(bench.store_pid) - before[1]
-            found = store / rate / seconds, own / rate / seconds, rate
-            best[block] = min(best.get(block, found), found)
+            costs = store / rate / seconds, own / rate / seconds, rate
+            best[block] = min(best.get(block, costs), costs)
     print("\n| block | store CPU per request | of that without | gateway CPU per request | requests/s |")
     print("|---|---|---|---|---|")
     for block, (store_s, own_s, rate) in best.items():

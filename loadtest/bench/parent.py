@@ -1,4 +1,4 @@
-"""Another checkout of the gateway in turns with this one: what a change costs, on a machine that may be noisy."""
+"""Measures another checkout of the gateway in turns with this one: the cost of a change, even on a noisy machine."""
 
 import statistics
 from pathlib import Path
@@ -7,7 +7,7 @@ from loadtest.bench.rig import RATE, Bench
 
 
 def bench_parent(bench: Bench, parent: Path, turns: int, seconds: float) -> None:
-    """``parent``: the root of the other checkout, which runs with the packages of this one."""
+    """Prints the comparison. ``parent``: the root of the other checkout, which runs with the packages of this one."""
     sources: tuple[Path | None, ...] = (parent, None)
     rates: list[list[float]] = [[], []]
     decisions: list[list[dict[str, float]]] = [[], []]

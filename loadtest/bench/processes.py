@@ -1,7 +1,7 @@
-"""The part of `make bench` about several processes: what a request costs them and the store as they become more.
+"""The part of `make bench` about several processes: the cost of a request for them and the store as their number grows.
 
-Here load, upstream and store run on the same cores, so requests per second stop growing where the cores end. What
-shows whether processes get in each other's way is the CPU time of a request.
+Load, upstream and store run on the same cores here, so the number of cores limits the requests per second. The CPU time
+of a request shows whether processes slow each other down.
 """
 
 import re
@@ -26,8 +26,8 @@ def bench_processes(bench: Bench, turns: int, seconds: float) -> None:
                 before = spent_s(pid), cpu_s(bench.store_pid)
                 rate = bench.throughput(url, seconds)
                 own, store = spent_s(pid) - before[0], cpu_s(bench.store_pid) - before[1]
-            found = own / rate / seconds, store / rate / seconds, rate
-            best[count] = min(best.get(count, found), found)
+            costs = own / rate / seconds, store / rate / seconds, rate
+            best[count] = min(best.get(count, costs), costs)
     with bench.gateway(core="", more=("--replicas", str(COUNTS[-1]))) as (url, _):
         bench.throughput(url, 3)
         beat_us, sent, received = _quiet_and_busy(bench, url, seconds)
@@ -42,7 +42,7 @@ def bench_processes(bench: Bench, turns: int, seconds: float) -> None:
 
 
 def _quiet_and_busy(bench: Bench, url: str, seconds: float) -> tuple[float, float, float]:
-    """What a script takes while there is nothing but heartbeats, and the bytes of a request to and from the store."""
+    """Returns the µs of a script while only heartbeats run, and the bytes of a request to and from the store."""
     bench.store_command("CONFIG", "RESETSTAT")
     time.sleep(BEATS_S)
     (beat_us,) = re.findall(r"cmdstat_evalsha:.*usec_per_call=([\d.]+)", bench.store_command("INFO", "commandstats"))

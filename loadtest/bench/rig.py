@@ -1,4 +1,4 @@
-"""The processes of the bench, each pinned to its core: what is measured, what surrounds it and what asks."""
+"""The processes of the bench, each pinned to its core: the gateway, its store and upstream, and the load."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ RATE = 500
 
 
 class Bench:
-    """The processes that are measured, each pinned to its core, and what they are asked."""
+    """Starts the processes of the bench and measures them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -58,7 +58,10 @@ class Bench:
         block: int = 0,
         source: Path | None = None,
     ) -> Iterator[tuple[str, int]]:
-        """``source``: the root of another checkout, to run instead of this one."""
+        """Runs the gateway. Yields the URL of its chat completions and its pid. ``core``: empty for any core; ``more``:
+        further arguments; ``text``: its configuration, instead of the usual one; ``block``: as for `config`;
+        ``source``: the root of another checkout to run instead of this one.
+        """
         port = free_port()
         file = self.folder / "bench.yaml"
         file.write_text(text or config(self.store, upstream or self.upstream, max_active, block))
@@ -84,14 +87,14 @@ class Bench:
         return f"http://127.0.0.1:{self.upstream}/v1/chat/completions"
 
     def throughput(self, url: str, seconds: float, script: str = wrk_script()) -> float:
-        """Requests per second that wrk gets through 32 connections; an error of any kind ends the bench."""
+        """Returns the requests per second of wrk on 32 connections. Raises SystemExit at an error of any kind."""
         out = self._wrk(url, seconds, script)
         if "Non-2xx" in out or "Socket errors" in out:
             raise SystemExit(f"errors under load:\n{out}")
         return float(re.findall(r"Requests/sec:\s+([\d.]+)", out)[0])
 
     def refusals(self, url: str, seconds: float) -> int:
-        """How many requests were refused; one that was served ends the bench."""
+        """Returns the number of refused requests. Raises SystemExit if a request was served."""
         out = self._wrk(url, seconds)
         done, refused = (re.findall(pattern, out) for pattern in (r"(\d+) requests in", r"Non-2xx.*: (\d+)"))
         if done != refused or "Socket errors" in out:
@@ -110,7 +113,7 @@ class Bench:
             f"-c{CONNECTIONS}",
             f"-d{seconds:.0f}s",
             "--timeout",
-            "10s",  # of a connection, for gateways that are slow
+            "10s",  # of a connection, for slow gateways
             "-s",
             str(file),
         ]
@@ -125,11 +128,13 @@ class Bench:
         request_flags: Sequence[str] = ("-model", MODEL),
         warmup_s: float = 2,
     ) -> dict[str, dict[str, float]]:
-        """Latencies in ms of an open loop at a fixed rate, evenly spaced (constant) or in bursts (poisson)."""
+        """Returns the report of an open loop at a fixed rate, with latencies in ms. ``arrivals``: evenly spaced
+        (constant) or random (poisson).
+        """
         file = self.folder / "report.json"
         flags = ["-url", url, *request_flags, "-rps", f"{rate:g}", "-arrivals", arrivals]
         flags += ["-duration", f"{seconds}s", "-warmup", f"{warmup_s}s", "-json", str(file)]
-        # Last in line on the core it shares with the store, or its own work would be measured as the decision's.
+        # The lowest priority on the core that it shares with the store, or its own work would count as the decision's.
         command = [
             "nice",
             "-n",
@@ -152,7 +157,7 @@ class Bench:
 
 
 def send_command(port: int, *words: object) -> str:
-    """What a store says to one command, as it came."""
+    """Sends one command to a store. Returns the raw reply."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as link:
         parts = [f"${len(str(word))}\r\n{word}\r\n" for word in words]
         link.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())
@@ -160,7 +165,7 @@ def send_command(port: int, *words: object) -> str:
 
 
 def family(pid: int) -> Iterator[int]:
-    """A process and those that it has started."""
+    """Yields a process and its descendants."""
     yield pid
     for file in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in file.read_text().split():
@@ -173,6 +178,6 @@ def rss_mib(pid: int) -> float:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of a process so far."""
+    """Returns the user and system time of a process so far."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")

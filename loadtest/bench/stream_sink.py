@@ -1,5 +1,6 @@
-"""The command `python -m loadtest.bench.stream_sink`: reads many streams of the stream source at once and reports how
-late their chunks came, as JSON. Protocols and arrays only: it has to keep up on its part of one core.
+"""The command `python -m loadtest.bench.stream_sink`: reads many streams of the stream source at once and reports as
+JSON how late their chunks arrived. It uses protocols and arrays only, because it has to keep up on its share of one
+core.
 """
 
 import argparse
@@ -17,12 +18,12 @@ from loadtest.cluster.programs import DUE, DUE_DIGITS, MODEL
 from loadtest.load.histogram import percentile
 
 STALLED_S = 1.0
-RAMP_S = 2.0  # over which the streams begin
+RAMP_S = 2.0  # in which the streams begin
 GRACE_S = 10.0  # for the last chunks of a run that lags
 
 
 class Run:
-    """What the streams of a run are asked and what they have shown, in ms."""
+    """The request of the streams of a run, and their measurements in ms."""
 
     def __init__(self, url: str, chunks: int, model: str = MODEL, headers: Sequence[str] = ()) -> None:
         address = urlsplit(url)
@@ -53,13 +54,13 @@ class Sink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._last = self._asked = time.monotonic()
+        self._last = self._requested = time.monotonic()
         self._transport.write(self._run.request)
 
     def data_received(self, data: bytes) -> None:
         now, run = time.monotonic(), self._run
         gap = now - self._last
-        (run.gaps if self._last > self._asked else run.first_byte).append(1000 * gap)
+        (run.gaps if self._last > self._requested else run.first_byte).append(1000 * gap)
         self._last, self._longest = now, max(gap, self._longest)
         data = self._rest + data
         position = data.find(DUE)
@@ -87,7 +88,7 @@ async def _streams_in_turn(run: Run, start_s: float, turns: int) -> None:
 
 
 async def read(run: Run, streams: int, turns: int, seconds: float) -> dict[str, Any]:
-    """A stream that does not end in time has stalled, whatever it has shown before."""
+    """Reads all streams. Returns the report. A stream that does not end in time counts as stalled."""
     tasks = [asyncio.create_task(_streams_in_turn(run, RAMP_S * n / streams, turns)) for n in range(streams)]
     _, late = await asyncio.wait(tasks, timeout=RAMP_S + seconds + GRACE_S)
     report = run.report()
@@ -104,9 +105,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtest.bench.stream_sink", description=__doc__)
     parser.add_argument("--url", required=True)
     parser.add_argument("--streams", type=int, required=True, help="at once")
-    parser.add_argument("--turns", type=int, default=1, help="streams one after the other in each place")
+    parser.add_argument("--turns", type=int, default=1, help="consecutive streams in each place")
     parser.add_argument("--chunks", type=int, required=True, help="of each stream")
-    parser.add_argument("--seconds", type=float, required=True, help="that all of it should take")
+    parser.add_argument("--seconds", type=float, required=True, help="expected duration of all turns")
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--header", action="append", default=[], metavar="'K: V'", help="repeatable")
     options = parser.parse_args()

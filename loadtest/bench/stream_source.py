@@ -1,7 +1,7 @@
-"""The command `python -m loadtest.bench.stream_source`: a provider for many streams at an even pace, and nothing else.
+"""The command `python -m loadtest.bench.stream_source`: a provider of many streams at an even pace, and nothing else.
 
-Every chunk says when it was due, so that a reader on the same machine knows how late it came. One timer serves all
-streams: the fake provider of the tests, with a task and a timer for each, would be the bottleneck itself.
+Every chunk holds the time at which it was due, so that a reader on the same machine knows how late it arrived. One
+timer serves all streams: the fake provider, with a task and a timer for each stream, would be the bottleneck itself.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import uvloop
 
 from loadtest.cluster.programs import DUE, DUE_DIGITS
 
-SLOTS = 50  # per period: streams that began at another time go on at another time
+SLOTS = 50  # per period: streams that began at different times continue at different times
 _CHUNK = (
     b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1764000000,"model":"gpt-4",'
     b'"choices":[{"index":0,"delta":{"content":" word ' + DUE + b"%0" + str(DUE_DIGITS).encode() + b'd"},'
@@ -30,7 +30,7 @@ _USAGE = (
 )
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-_CHUNKS = re.compile(rb'"max_(?:completion_)?tokens": *(\d+)')  # gateways may turn the older name into the newer
+_CHUNKS = re.compile(rb'"max_(?:completion_)?tokens": *(\d+)')  # gateways may replace the older name by the newer
 
 
 class Pace:
@@ -45,7 +45,7 @@ class Pace:
         self._tick()
 
     def join(self, source: "Source") -> set["Source"]:
-        """One period from now it is the stream's turn."""
+        """Adds a stream, whose next chunk is due one period from now. Returns its slot."""
         slot = self._slots[self._number % SLOTS]
         slot.add(source)
         return slot
@@ -60,7 +60,7 @@ class Pace:
 
 
 class Source(asyncio.Protocol):
-    """One connection, one stream after the other."""
+    """One connection with consecutive streams."""
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
@@ -80,8 +80,8 @@ class Source(asyncio.Protocol):
         if not blank or length is None or len(body) < int(length[1]):
             return
         self._received = b""
-        asked = _CHUNKS.search(body)
-        self._left = self._chunks = int(asked[1]) if asked else 1
+        limit = _CHUNKS.search(body)
+        self._left = self._chunks = int(limit[1]) if limit else 1
         self._has_usage = b'"include_usage":true' in body.replace(b" ", b"")
         self._field = b',"usage":null' if self._has_usage else b""
         self._transport.write(_HEAD)

@@ -1,4 +1,4 @@
-"""The streaming part of `make bench`: what a chunk's way through the gateway adds to a direct one."""
+"""The streaming part of `make bench`: the delay that the gateway adds to a chunk."""
 
 import contextlib
 import json
@@ -57,7 +57,9 @@ def _bench_few(urls: dict[str, str], seconds: float) -> None:
 
 
 def _bench_many(urls: dict[str, str], pid: int, streams: int, seconds: float) -> None:
-    """Lateness is against the source's schedule, so it holds the source's and the reader's own: see the direct way."""
+    """Prints the lateness of chunks. It includes that of the source and the reader themselves, which the direct way
+    shows.
+    """
     heads = ("way", "chunks", "late p50", "p99", "max", "complete", "stalled", "CPU per chunk", "core busy", "RSS")
     _print_heads(f"{streams} streams of {CHUNKS_PER_S} chunks/s at once:\n\n", heads)
     chunks = round(seconds * CHUNKS_PER_S)

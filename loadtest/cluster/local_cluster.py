@@ -1,4 +1,4 @@
-"""A cluster on this machine for the length of a run: store, fake providers and replicas, a process each."""
+"""A cluster on this machine for one run: store, fake providers and replicas, one process each."""
 
 import json
 import subprocess
@@ -22,8 +22,8 @@ ANSWER_MOST_S = 5.0
 
 
 class LocalCluster:
-    """Use as a context manager. Its processes are `store`, `replica-1` and so on, and the providers' names. Of the
-    replicas all are started, or only the first ones: ``begins_with``.
+    """Use it as a context manager. Its processes are `store`, `replica-1` and so on, and the providers' names. All
+    replicas start, or the first ``begins_with``.
     """
 
     def __init__(self, scenario: Scenario, folder: Path, begins_with: int | None = None) -> None:
@@ -59,7 +59,7 @@ class LocalCluster:
 
     def start(self, name: str, *, is_awaited: bool = False) -> None:
         with (self._folder / f"{name}.log").open("ab") as log:
-            # A session of its own: Ctrl-C is for the one who reports, and who ends the cluster then.
+            # A separate session: Ctrl-C goes to the reporting process only, which then ends the cluster.
             self._processes[name] = subprocess.Popen(
                 self._commands[name], stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent
             )
@@ -70,11 +70,11 @@ class LocalCluster:
         try:
             wait_for(self._ports[name], self._processes[name])
         except SystemExit:
-            said = (self._folder / f"{name}.log").read_text(errors="replace").strip()
-            raise SystemExit(f"{name} did not start: {said[-LOG_SHOWN:]}") from None
+            log = (self._folder / f"{name}.log").read_text(errors="replace").strip()
+            raise SystemExit(f"{name} did not start: {log[-LOG_SHOWN:]}") from None
 
     def kill(self, name: str) -> None:
-        """Like a crash."""
+        """Ends a process like a crash."""
         self._processes[name].kill()
         self._processes[name].wait(STOP_S)
 
@@ -82,7 +82,7 @@ class LocalCluster:
         self._processes[name].send_signal(number)
 
     def stop(self, name: str) -> None:
-        """As an orchestrator does: it finishes what it has. Not waited for."""
+        """Asks a process to drain and end, as an orchestrator does, without waiting for it."""
         self._processes[name].terminate()
 
     def has_ended(self, name: str) -> bool:
@@ -108,9 +108,9 @@ class LocalCluster:
         return [store_binary(), "--port", str(self._ports["store"]), "--save", "", "--dir", str(self._folder)]
 
     def _provider(self, name: str, behaviour: dict[str, Any]) -> list[str]:
-        told = msgspec.json.encode(behaviour).decode()
+        text = msgspec.json.encode(behaviour).decode()
         command = [sys.executable, "-P", "-m", "loadtest.provider", "--port", str(self._ports[name]), "--name", name]
-        return [*command, "--behaviour", told]
+        return [*command, "--behaviour", text]
 
     def _replica(self, name: str) -> list[str]:
         file, port = str(self._folder / "gateway.yaml"), str(self._ports[name])

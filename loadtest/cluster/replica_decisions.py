@@ -1,5 +1,5 @@
-"""What the replicas of a cluster do to single requests, as their metrics count it. Events tell of changes only; whom a
-cluster sheds, puts in a queue or sends elsewhere while nothing changes would not be seen.
+"""Decisions of replicas about single requests, from their metrics. Events show changes only, not the requests that a
+cluster sheds, queues or sends elsewhere while its state is constant.
 """
 
 import http.client
@@ -16,12 +16,12 @@ _TEXTS = {
     "pllm_shed_total": "{count} requests of priority {class} shed ({reason})",
     "pllm_attempts_total": "{deployment}: {count} calls ended in {outcome}",
     "pllm_fallbacks_total": "{count} requests for {from} served by {to}",
-    _SWITCHES: "{count} times a replica went to the {to} store",
+    _SWITCHES: "{count} times a replica switched to the {to} store",
     "pllm_queue_granted_total": "{count} requests for {model} waited for their turn",
     "pllm_queue_dropped_total": "{count} requests for {model} waited for too long",
     "pllm_queue_refused_total": "{count} requests for {model} found the queue full",
 }
-# Outcomes of a provider's call that say nothing of trouble.
+# Outcomes of provider calls that are no sign of a fault.
 _USUAL = ("success", "cancelled", "client_error")
 _LINE = re.compile(r"^(\w+)\{(.*)\} ([\d.e+]+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -31,20 +31,20 @@ Counts = Mapping[tuple[str, str], float]
 
 
 class Decision(msgspec.Struct):
-    """One kind of thing that was done, from its first to its last time."""
+    """One kind of decision, from its first to its last time."""
 
-    told: str
+    text: str
     """With a place for the count."""
     first_ms: float
     last_ms: float
     count: int = 0
 
     def render(self) -> str:
-        return self.told.replace("{count}", f"{self.count:,}")
+        return self.text.replace("{count}", f"{self.count:,}")
 
 
 class Decisions:
-    """Looks again and again: a replica that dies takes its counts with it, and begins anew from nothing."""
+    """Collects decisions by repeated reads: the counts of a replica end with it and begin at zero after a restart."""
 
     def __init__(self) -> None:
         self._before: dict[str, Counts] = {}
@@ -59,18 +59,18 @@ class Decisions:
         self._before[replica] = counts
 
     def between(self, since_ms: float, until_ms: float) -> list[Decision]:
-        """In the order in which they began."""
-        found: dict[tuple[str, str], Decision] = {}
+        """Returns the decisions within a period, in the order in which they began."""
+        decisions: dict[tuple[str, str], Decision] = {}
         for at_ms, key, grown in self._grown:
             if since_ms <= at_ms <= until_ms:
-                decision = found.setdefault(key, Decision(_text(*key), at_ms, at_ms))
+                decision = decisions.setdefault(key, Decision(_text(*key), at_ms, at_ms))
                 decision.last_ms = at_ms
                 decision.count += round(grown)
-        return sorted(found.values(), key=lambda decision: decision.first_ms)
+        return sorted(decisions.values(), key=lambda decision: decision.first_ms)
 
 
 def read_counts(url: str) -> Counts | None:
-    """Of the replica behind this address; None if it does not tell."""
+    """Returns the counts of the replica at this address, None if it does not answer."""
     parts = urlsplit(url)
     try:
         with urllib.request.urlopen(f"{parts.scheme}://{parts.netloc}/metrics", timeout=ANSWER_MOST_S) as answer:
@@ -81,12 +81,12 @@ def read_counts(url: str) -> Counts | None:
 
 def _parse(text: str) -> Iterator[tuple[tuple[str, str], float]]:
     for name, labels, value in _LINE.findall(text):
-        if name in _TEXTS and _is_trouble(dict(_LABEL.findall(labels)), name):
+        if name in _TEXTS and _is_fault(dict(_LABEL.findall(labels)), name):
             yield (name, labels), float(value)
 
 
-def _is_trouble(labels: Mapping[str, str], name: str) -> bool:
-    # The way back to the shared store is an event: it can be told there at once.
+def _is_fault(labels: Mapping[str, str], name: str) -> bool:
+    # The return to the shared store is not: it is an event of that store.
     return labels["to"] == "standby" if name == _SWITCHES else labels.get("outcome") not in _USUAL
 
 

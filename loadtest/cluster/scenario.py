@@ -1,4 +1,4 @@
-"""A chaos scenario as a file: a small cluster, a load, and what is done to the cluster meanwhile."""
+"""A chaos scenario from a file: a local cluster, a load, and steps that change the cluster meanwhile."""
 
 import re
 import shlex
@@ -11,20 +11,21 @@ from loadtest.load.flag_values import parse_duration
 from loadtest.provider.behaviour import Behaviour, merge
 
 FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
-REPLICAS_MOST = 16  # on one machine that runs all the rest as well
-NOT_HERE = ("url", "failover", "scenario", "json", "html", "admin-key", "fail-over", "slo-under", "h", "help")
+REPLICAS_MOST = 16  # on one machine that also runs all the rest
+NOT_ALLOWED = ("url", "failover", "scenario", "json", "html", "admin-key", "fail-over", "slo-under", "h", "help")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of a deployment, a process and its log
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One thing that is done, by one of `provider`, `kill` and `start`; without any it is only said."""
+    """One change, by one of `provider`, `kill` and `start`; without any of them, a note only."""
 
     at: str
     """From the start of the load."""
     says: str
+    """Text for the tables."""
     provider: str | None = None
     behaviour: dict[str, Any] = {}
-    """What of the provider's behaviour changes."""
+    """Fields of the provider's behaviour that change."""
     kill: str | None = None
     """`store`, or a replica such as `replica-2`."""
     start: str | None = None
@@ -49,20 +50,20 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Settings of every deployment."""
     steps: list[Step] = []
     note: str = ""
-    """What a reader of the tables should know."""
+    """Remarks for readers of the tables."""
 
 
 class BadScenario(Exception):
-    """Says which file, and what is wrong with it."""
+    """The message has the file and the fault in it."""
 
 
 def names() -> list[str]:
-    """Of the scenarios that come with the load test."""
+    """Returns the names of the scenarios that come with the load test."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def read_scenario(name: str) -> Scenario:
-    """By its name, or from a file. Raises BadScenario."""
+    """Reads a scenario by its name or from a file. Raises BadScenario."""
     path = FOLDER / f"{name}.yaml" if name in names() else Path(name)
     try:
         scenario = msgspec.yaml.decode(path.read_bytes(), type=Scenario)
@@ -86,13 +87,13 @@ def _check_cluster(scenario: Scenario) -> None:
     for name, behaviour in scenario.providers.items():
         if not _NAME.fullmatch(name) or name in _processes(scenario):
             raise ValueError(
-                f"providers: {name!r} is no name: letters, digits, '.', '_' and '-', and none of a replica"
+                f"providers: {name!r} is not a valid name: use letters, digits, '.', '_' and '-', but no replica's name"
             )
         merge(Behaviour(), behaviour)
     for word in shlex.split(scenario.load):
         name = word.lstrip("-").partition("=")[0]
-        if word.startswith("-") and name in NOT_HERE:
-            raise ValueError(f"load: {word} means nothing here, where the cluster and its report are the scenario's")
+        if word.startswith("-") and name in NOT_ALLOWED:
+            raise ValueError(f"load: {word} is not allowed, because the scenario has its own cluster and report")
 
 
 def _check(step: Step, scenario: Scenario) -> None:
@@ -102,21 +103,23 @@ def _check(step: Step, scenario: Scenario) -> None:
     if sum(part is not None for part in (step.provider, step.kill, step.start)) > 1:
         raise ValueError(f"the step at {step.at} may name only one of provider, kill and start")
     if step.provider is not None and step.provider not in scenario.providers:
-        raise ValueError(f"the step at {step.at} names the provider {step.provider!r}, which is none of the providers")
+        raise ValueError(
+            f"the step at {step.at} names the provider {step.provider!r}, which is not one of the providers"
+        )
     known = _processes(scenario)
     for name in (step.kill, step.start):
         if name is not None and name not in known:
-            raise ValueError(f"the step at {step.at} names {name!r}, which is none of {', '.join(known)}")
+            raise ValueError(f"the step at {step.at} names {name!r}, which is not one of {', '.join(known)}")
 
 
 def _check_order(scenario: Scenario) -> None:
-    """What runs cannot be started: its second process would find the port taken, and nobody would end the first."""
+    """Refuses to start a running process: a second one would find the port in use, and nothing would end the first."""
     running: set[str | None] = set(_processes(scenario))
     for step in sorted(scenario.steps, key=lambda step: step.at_s):
         if step.start is not None and step.start in running:
-            raise ValueError(f"the step at {step.at} starts {step.start}, which runs")
+            raise ValueError(f"the step at {step.at} starts {step.start}, which is running")
         if step.kill is not None and step.kill not in running:
-            raise ValueError(f"the step at {step.at} kills {step.kill}, which does not run")
+            raise ValueError(f"the step at {step.at} kills {step.kill}, which is not running")
         running = (running | {step.start}) - {step.kill}
 
 

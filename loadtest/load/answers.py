@@ -1,12 +1,12 @@
-"""Judges an answer as a strict client would: is it whole, is it an error in disguise, what did it cost?
+"""Judges an answer as a strict client would: whether it is whole, whether it is an error in disguise, and its tokens.
 
 Status 200 is not enough: a gateway under test may cut a stream, or send an error after the headers.
 """
 
 import msgspec
 
-NAME_MOST = 60  # characters of an error's code: a code is a word
-TOKENS_MOST = 10**9  # a server that counts more has miscounted, and sums of it fit no report
+NAME_MOST = 60  # characters of an error's code
+TOKENS_MOST = 10**9  # a larger count is an error of the server, and its sums would fit no report
 
 
 class _Content(msgspec.Struct):
@@ -31,7 +31,7 @@ class _Error(msgspec.Struct):
 
     @property
     def name(self) -> str:
-        """On one line of a terminal, whatever the server wrote."""
+        """The code on one line of printable characters."""
         name = str(self.code or self.type or "without a code")[:NAME_MOST]
         return "".join(character if character.isprintable() else "?" for character in name)
 
@@ -47,13 +47,13 @@ class Verdict(msgspec.Struct, frozen=True):
     tokens: int = 0
 
 
-# msgspec lets wrong UTF-8 inside a string through as Python's own error.
+# For invalid UTF-8 inside a string msgspec raises Python's own error.
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError)
 _decoder = msgspec.json.Decoder(_Answer)
 
 
 def judge_error(status: int, body: bytes) -> str:
-    """The status, and the error's code if the body has one."""
+    """Returns the status, and the error's code if the body has one."""
     try:
         error = _decoder.decode(body).error
     except NOT_JSON:
@@ -74,7 +74,7 @@ def judge_plain(body: bytes) -> Verdict:
 
 
 class StreamReader:
-    """Feed it the bytes of an event stream as they come, then ask for the verdict."""
+    """Takes the bytes of an event stream as they arrive, and judges the stream at its end."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -90,7 +90,7 @@ class StreamReader:
                 self._read_event(line[5:].strip())
 
     def judge(self) -> Verdict:
-        """Tokens as the server counted them, or else one for each event with content."""
+        """Returns the verdict. Its tokens are the server's count, or else the number of events with content."""
         tokens = self.content_events if self._usage_tokens is None else self._usage_tokens
         if self._fault is None and not self._is_done:
             return Verdict("stream without [DONE]", tokens)

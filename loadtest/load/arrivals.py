@@ -1,7 +1,7 @@
-"""When open-loop calls are due, decided before the first one is sent.
+"""Plans when open-loop calls are due, before the first one is sent.
 
-The plan never looks at answers: a slow server must not slow its own load down, or the overload it
-was tested for disappears from the numbers (coordinated omission).
+The plan is independent of answers: if a slow server slowed its own load down, the overload under test would disappear
+from the figures (coordinated omission).
 """
 
 import math
@@ -21,7 +21,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     ramp_from: float = 0.0
     """Calls per second at the start of a ramp."""
     ramp_s: float = 1.0
-    """How long the ramp takes; afterwards the rate stays."""
+    """Duration of the ramp; afterwards the rate is constant."""
     spike_times: float = 10.0
     """The rate in the spike, as a multiple of the rate around it."""
     spike_at_s: float = 0.0
@@ -41,7 +41,7 @@ def plan_arrivals(
     shape: Shape = STEADY,
     share: tuple[int, int] = (0, 1),
 ) -> Iterator[float]:
-    """Seconds from the start at which each call is due; ends at whichever limit comes first.
+    """Yields the seconds from the start at which each call is due, until the first limit is reached.
 
     `share` (n, of) keeps every of-th call, beginning with the nth: all shares together are exactly the whole plan.
     """
@@ -78,9 +78,9 @@ def poisson(rate: float, seed: int) -> Iterator[float]:
 
 
 def ramp(first: float, last: float, over_s: float) -> Iterator[float]:
-    """Evenly spaced at each moment, while the rate goes from `first` to `last` in a straight line and then stays.
+    """Spaces calls evenly while the rate changes linearly from `first` to `last` and then stays there.
 
-    Until t, first·t + growth·t²/2 calls are due; each call's time is that solved for t.
+    Until t, first·t + growth·t²/2 calls are due; each call's time is this formula solved for t.
     """
     growth = (last - first) / over_s
     in_ramp = (first + last) / 2 * over_s
@@ -92,7 +92,7 @@ def ramp(first: float, last: float, over_s: float) -> Iterator[float]:
 
 
 def spike(rate: float, times: float, at_s: float, for_s: float) -> Iterator[float]:
-    """Evenly spaced, but `times` as many from `at_s` for `for_s` seconds."""
+    """Spaces calls evenly, with `times` the rate from `at_s` for `for_s` seconds."""
     before, within = rate * at_s, rate * times * for_s
     for index in count():
         if index < before:

@@ -1,6 +1,6 @@
-"""Sends one chat completion and judges its answer; every way it can end becomes one Sample.
+"""Sends one chat completion and judges its answer. Every possible end of a call becomes one Sample.
 
-One deadline covers a call from the moment it is due, so nothing here waits longer than the time-out.
+One deadline covers a call from the moment it is due, so nothing here waits longer than the timeout.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from loadtest.load.connection import Answer, Connection
 from loadtest.load.measure import Sample
 from loadtest.load.requests import Address, Request, Requests, Target
 
-GIVE_UP_WITHIN = 4  # events with content: what most streams reach
+GIVE_UP_WITHIN = 4  # events with content: most streams have that many
 UNREACHABLE = "cannot connect"
-# What this machine has no more of: not the server's fault, and not "nobody there".
+# Resources of this machine that have run out, which is neither the server's fault nor a refused connection.
 _USED_UP = {errno.EMFILE: "no file is left here", errno.EADDRNOTAVAIL: "no port is left here"}
 
 
 class _Call:
-    """How far a call has come; read when it ends early."""
+    """The progress of a call, which is read when it ends early."""
 
     def __init__(self, due_s: float, answer: Answer) -> None:
         self.due_s = due_s
@@ -46,7 +46,7 @@ class Client:
         self._target = target
         self._requests = Requests(target, seed)
         self._gate = asyncio.Semaphore(connections)
-        # Not the same draws as those of the requests, or it would always be the same model that is given up.
+        # A generator apart from that of the requests, or the abandoned calls would always be of the same model.
         self._random = random.Random(f"{seed} given up")
         self._idle: dict[str, list[Connection]] = {url: [] for url in target.urls}
         self._secure = ssl.create_default_context() if any(url.startswith("https:") for url in target.urls) else None
@@ -62,7 +62,7 @@ class Client:
                 connection.close()
 
     async def call(self, due_s: float) -> Sample:
-        """`due_s` is a time of the monotonic clock; the call counts from then, even if it is past."""
+        """Makes one call. `due_s`: from when the call is timed, on the monotonic clock; it may have passed."""
         request = self._requests.next()
         call = _Call(due_s, Answer(self._target.is_stream, self._draw_end()))
         try:
@@ -79,7 +79,7 @@ class Client:
         return _sample(request, verdict, call)
 
     def _draw_end(self) -> int | None:
-        """After how many events with content this call is given up, if it is."""
+        """Draws the number of events with content after which this call is given up, None for most calls."""
         if not self._target.give_up_ratio or self._random.random() >= self._target.give_up_ratio:
             return None
         return self._random.randint(1, GIVE_UP_WITHIN)
@@ -90,9 +90,9 @@ class Client:
             idle.pop()
         try:
             connection = idle.pop() if idle else await self._connect(request.address)
-        except OSError as error:  # the system's own time-out among them: the call's deadline comes as a cancellation
-            why = _why_not(error)
-            return Verdict(f"{UNREACHABLE}: {why}" if why else UNREACHABLE)
+        except OSError as error:  # includes the system's own timeout; the call's deadline is a cancellation
+            reason = _connect_reason(error)
+            return Verdict(f"{UNREACHABLE}: {reason}" if reason else UNREACHABLE)
         try:
             failure = await connection.send(request.wire, answer)
         except asyncio.CancelledError:
@@ -109,8 +109,8 @@ class Client:
         return connection
 
 
-def _why_not(error: OSError) -> str:
-    """Nothing where nobody listens: anything else is no reason to look for a server that is down."""
+def _connect_reason(error: OSError) -> str:
+    """Returns why a connect failed, empty where no server listens. Any other reason is not a server that is down."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, ssl.SSLError):
@@ -153,7 +153,7 @@ def _text(value: bytes | None) -> str | None:
 
 
 def _parse_number(value: bytes | None) -> float | None:
-    """None as well for what is no duration: not a number, endless, less than nothing."""
+    """Returns a duration, None for anything else: not a number, infinite or negative."""
     try:
         number = math.nan if value is None else float(value)
     except ValueError:

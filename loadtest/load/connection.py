@@ -1,6 +1,6 @@
-"""One HTTP/1.1 connection, on httptools and no more than a load generator needs: one call at a time.
+"""One HTTP/1.1 connection on httptools, with only what a load generator needs: one call at a time.
 
-A general client costs more for each call than the servers that are to be measured.
+A general client costs more for each call than the servers under measurement.
 """
 
 import asyncio
@@ -11,16 +11,16 @@ import httptools
 
 from loadtest.load.answers import StreamReader, Verdict, judge_error, judge_plain
 
-ANSWER_MOST = 16 * 2**20  # bytes, head included: no chat completion has as many, and a server without end has more
+ANSWER_MOST = 16 * 2**20  # bytes, head included: above any chat completion, and a bound for endless answers
 
 
 class Answer:
-    """What has come so far for one call; read when it ends early, too."""
+    """The answer to one call so far, which is read even if the call ends early."""
 
     def __init__(self, is_stream: bool, give_up_after: int | None = None) -> None:
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
-        """Only those that a gateway adds, names in lower case."""
+        """Headers that a gateway adds, names in lower case."""
         self.first_byte_s: float | None = None
         self.first_token_s: float | None = None
         self.gaps_ms: list[float] = []
@@ -32,7 +32,7 @@ class Answer:
         self._last_token_s = 0.0
 
     def take(self, data: bytes) -> None:
-        """A part of the body."""
+        """Takes a part of the body."""
         if not self._is_stream or self.status != 200:
             self._parts.append(data)
             return
@@ -58,7 +58,7 @@ class Answer:
 
 
 class Connection(asyncio.Protocol):
-    """`ask` gives a future: None when the answer is whole or given up, else the name of what went wrong."""
+    """`send` returns a future: None when the answer is whole or given up, else the name of the failure."""
 
     def __init__(self) -> None:
         self.is_open = False
@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
         return self._ended
 
     def close(self) -> None:
-        """At once; whatever the other side still sends is not read."""
+        """Closes at once, without reading what the other side still sends."""
         self.is_open = False
         self._answer = None
         self._transport.abort()
@@ -115,7 +115,7 @@ class Connection(asyncio.Protocol):
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(failure)
 
-    # What httptools calls, by the names it looks for.
+    # Callbacks of httptools, which finds them by name.
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -136,7 +136,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._parser.get_status_code() < 200:
-            self._has_begun = False  # an interim answer
+            self._has_begun = False  # an interim response
             return
         if not self._parser.should_keep_alive():
             self.is_open = False

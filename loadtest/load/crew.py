@@ -1,6 +1,6 @@
-"""Several processes that share one load and begin at one moment; what they measured is added up exactly.
+"""Several processes that share one load and begin at the same moment; their measurements are added up exactly.
 
-One Python process keeps one core busy at most. The workers end when the pipe to them closes, however that happens.
+One Python process keeps one core busy at most. The workers end when the pipe to them closes, for any reason.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from loadtest.load.runner import Result
 from loadtest.load.share import share_out
 from loadtest.load.worker import Begin, Done, Line, Message, Progress, Ready, frame, read_frame
 
-HEAD_START_S = 0.05  # for the word to begin to reach all of them
-LAST_WORDS_S = 10.0
+HEAD_START_S = 0.05  # for the start message to reach all workers
+LAST_RESULTS_S = 10.0  # for the results of a run that was ended early
 
 
 class Crew:
     def __init__(self, options: Options, show: Callable[[str], None] = print) -> None:
-        """`show`: for the lines that the workers have to tell."""
+        """`show`: prints the lines that the workers send."""
         self._options, self._show = options, show
         self._progress = [Progress() for _ in range(options.processes)]
         self._results: list[Result] = []
@@ -33,13 +33,13 @@ class Crew:
 
     @property
     def progress(self) -> Progress:
-        """Of all of them together."""
-        counts = [msgspec.structs.astuple(each) for each in self._progress]
+        """The progress of all workers together."""
+        counts = [msgspec.structs.astuple(progress) for progress in self._progress]
         return Progress(*(sum(column) for column in zip(*counts, strict=True)))
 
     async def run(self) -> None:
-        """A cancellation ends the run early; what was measured until then is in `result` all the same. So is what the
-        others measured when a process dies; SystemExit if none is left.
+        """Runs the load. A cancellation ends it early, and `result` still has all measurements so far. When a process
+        dies, `result` has those of the others. Raises SystemExit if none is left.
         """
         processes: list[Process] = []
         try:
@@ -57,10 +57,10 @@ class Crew:
 
     def result(self) -> Result:
         whole = Result(Measurement(slo=self._options.slo), processes=0)
-        for each in self._results:
-            whole.merge(each)
+        for result in self._results:
+            whole.merge(result)
         whole.missing = self._options.processes - whole.processes
-        whole.processes = max(whole.processes, 1)  # none has told anything when the run ended before it began
+        whole.processes = max(whole.processes, 1)  # without any result, when the run ended before it began
         return whole
 
     async def _direct(self, processes: list[Process]) -> None:
@@ -78,8 +78,8 @@ class Crew:
         except asyncio.CancelledError:
             for process in processes:
                 _input(process).close()
-            _, silent = await asyncio.wait([listening], timeout=LAST_WORDS_S)
-            if silent:  # what the others have told stands
+            _, silent = await asyncio.wait([listening], timeout=LAST_RESULTS_S)
+            if silent:  # the results of the others are kept
                 listening.cancel()
                 await asyncio.wait([listening])
             with contextlib.suppress(asyncio.CancelledError):
@@ -89,8 +89,8 @@ class Crew:
             beginning.cancel()
 
     async def _begin(self, processes: list[Process], ready: list[asyncio.Event]) -> None:
-        for each in ready:
-            await each.wait()
+        for event in ready:
+            await event.wait()
         began_s = time.monotonic() + HEAD_START_S
         for process in processes:
             _input(process).write(frame(Begin(began_s)))
@@ -102,7 +102,7 @@ class Crew:
             try:
                 message = msgspec.msgpack.decode(await read_frame(process.stdout), type=Message)
             except asyncio.IncompleteReadError:
-                ready.set()  # nobody waits for it any more
+                ready.set()  # the others must not wait for it
                 return
             match message:
                 case Ready():

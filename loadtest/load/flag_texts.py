@@ -1,4 +1,4 @@
-"""Flags of the load test that are text: addresses, files, keys, headers. What cannot be meant is told before a run."""
+"""Flags of the load test that are text: addresses, files, keys, headers. Invalid values are refused before a run."""
 
 import argparse
 import os
@@ -10,44 +10,46 @@ from urllib.parse import urlsplit
 
 CHAT_PATH = "/v1/chat/completions"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_FRAMING = ("content-length", "transfer-encoding")  # ours to say: a wrong one turns a body into further requests
+_FRAMING = ("content-length", "transfer-encoding")  # set by the client: a wrong one turns a body into more requests
 
 
 def with_scenario(arguments: Sequence[str]) -> list[str]:
-    """The flags of the file that `-scenario FILE` names stand before all others. Raises ValueError."""
+    """Returns the arguments with the flags of the file that `-scenario FILE` names before all others. Raises
+    ValueError.
+    """
     names = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     names.add_argument("-scenario", "--scenario")
     try:
-        found, others = names.parse_known_args(arguments)
+        flags, others = names.parse_known_args(arguments)
     except argparse.ArgumentError as error:
         raise ValueError(str(error)) from error
-    if found.scenario is None:
+    if flags.scenario is None:
         return list(arguments)
     try:
-        words = shlex.split(Path(found.scenario).read_text(encoding="utf-8"), comments=True)
+        words = shlex.split(Path(flags.scenario).read_text(encoding="utf-8"), comments=True)
     except (OSError, ValueError) as error:
-        raise ValueError(f"-scenario {found.scenario}: {error}") from error
+        raise ValueError(f"-scenario {flags.scenario}: {error}") from error
     if any(re.match("--?scenario(=|$)", word) for word in words):
-        raise ValueError(f"-scenario {found.scenario}: names a further one")
+        raise ValueError(f"-scenario {flags.scenario}: names another scenario")
     return [*words, *others]
 
 
 def parse_urls(text: str) -> list[str]:
-    """A bare host, its /v1 or the full path all mean the chat completions of that gateway."""
+    """Returns addresses of chat completions from bare hosts, from addresses ending in /v1, or from full paths."""
     return [_complete(url.strip()) for url in text.split(",")]
 
 
 def _complete(url: str) -> str:
     try:
         parts = urlsplit(url)
-        name = (parts.hostname or "").encode("idna")  # as it will be looked up: no part empty or too long
+        name = (parts.hostname or "").encode("idna")  # as for the lookup: refuses empty and too long parts
         is_address = parts.scheme in ("http", "https") and bool(name) and parts.port != 0
     except ValueError:
         is_address = False
     if not is_address or not url.isascii() or any(character.isspace() for character in url):
         raise argparse.ArgumentTypeError(f"{url!r} is not an http or https address")
-    if "@" in parts.netloc:  # it would stand in every report, and be sent to nobody
-        raise argparse.ArgumentTypeError("an address has no user and password here: -key and -header have")
+    if "@" in parts.netloc:  # it would stand in every report and never be sent
+        raise argparse.ArgumentTypeError("user and password in an address are not supported: use -key or -header")
     path = parts.path.rstrip("/") or "/v1"
     return parts._replace(
         path=path + CHAT_PATH.removeprefix("/v1") if path.endswith("/v1") else path, fragment=""
@@ -55,7 +57,7 @@ def _complete(url: str) -> str:
 
 
 def parse_file(text: str) -> str:
-    """Told before the run: afterwards it would be lost."""
+    """Checks that a report can be written. Afterwards the result of the run would be lost."""
     path = Path(text)
     try:
         is_writable = "\0" not in text and not path.is_dir()
@@ -78,5 +80,5 @@ def parse_header(text: str) -> tuple[str, str]:
     if not colon or not _NAME.fullmatch(name) or not value.isprintable():
         raise argparse.ArgumentTypeError(f"{text!r} is not a header such as 'x-pllm-priority: high'")
     if name.lower() in _FRAMING:
-        raise argparse.ArgumentTypeError(f"{name} follows from the body")
+        raise argparse.ArgumentTypeError(f"{name} is computed from the body")
     return name.lower(), value

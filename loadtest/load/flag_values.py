@@ -1,6 +1,6 @@
-"""Values of flags and scenario files that are more than a number: durations, shares, objectives.
+"""Parses values of flags and scenario files that are more than a number: durations, mixes, objectives.
 
-All raise ValueError with a reason that can be shown.
+All functions raise ValueError with a reason for the user.
 """
 
 import math
@@ -21,7 +21,7 @@ def parse_number(text: str) -> float:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds, from 30s, 500ms, 1m30s or a plain number of seconds."""
+    """Returns seconds, from 30s, 500ms, 1m30s or a plain number of seconds."""
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return parse_positive(text)
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
@@ -33,16 +33,16 @@ def parse_duration(text: str) -> float:
 def parse_positive(text: str) -> float:
     value = parse_number(text)
     if math.isinf(value) and value > 0:
-        raise ValueError(f"{text} has no end")
+        raise ValueError(f"{text} is infinite")
     if not value > 0:
         raise ValueError(f"{text} is not more than 0")
     return value
 
 
 def parse_mix(text: str) -> tuple[Choice, ...]:
-    """From a=70,b=30 or a,b or a alone; the numbers are relative to each other."""
+    """Parses a=70,b=30 or a,b or a alone; the numbers are relative to each other."""
     if not text.strip():
-        raise ValueError(f"{text!r} names nothing")
+        raise ValueError(f"{text!r} has no name")
     if "=" not in text and "," not in text:
         return (Choice(text),)
     shares = []
@@ -52,18 +52,18 @@ def parse_mix(text: str) -> tuple[Choice, ...]:
             raise ValueError(f"{text!r} is not a mix such as a=70,b=30")
         shares.append(Choice(name.strip(), parse_positive(weight)))
     if len({share.name for share in shares}) < len(shares):
-        raise ValueError(f"{text!r} names one twice")
+        raise ValueError(f"{text!r} has a name twice")
     return tuple(shares)
 
 
 def parse_slo(text: str) -> Slo:
-    """From ttft=500ms,latency=5s."""
+    """Parses ttft=500ms,latency=5s."""
     limits = {}
     for part in text.split(","):
         name, _, limit = part.partition("=")
         if name.strip() not in _OBJECTIVES:
             raise ValueError(
-                f"{name.strip()!r} is none of {', '.join(_OBJECTIVES)}: an objective is such as ttft=500ms"
+                f"{name.strip()!r} is not one of {', '.join(_OBJECTIVES)}; an objective is, for example, ttft=500ms"
             )
         if f"{name.strip()}_ms" in limits:
             raise ValueError(f"{name.strip()} has two limits")

@@ -1,4 +1,4 @@
-"""The command line of the load test; every flag is accepted with one dash or two."""
+"""The command line of the load test. Every flag is accepted with one dash or two."""
 
 import argparse
 import os
@@ -17,16 +17,16 @@ from loadtest.load.runner import Load
 from loadtest.load.slo import Slo
 
 CALLERS = 10
-# Enough that only a real backlog is held back, and within the usual limit of 1024 open files.
+# High enough to hold back only a real backlog, and within the usual limit of 1024 open files.
 OPEN_LOOP_CONNECTIONS = 1000
 REQUESTS = 100
-# Beyond these a number is a slip of the finger: no machine does it, and planning it would take all memory.
+# A larger number is a typing error: no machine reaches it, and planning it would take all memory.
 RPS_MOST = 1_000_000
 PROCESS_RPS_MOST = 100_000
 REQUESTS_MOST = 10**10
 PROCESSES_MOST = 64
 DURATION_MOST_S = 30 * 86_400
-FILES_OF_OUR_OWN = 64
+OWN_FILES = 64
 PRIORITIES = ("critical", "high", "normal", "low", "bulk")
 _Value = TypeVar("_Value")
 
@@ -46,8 +46,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_flags(arguments: Sequence[str]) -> Options:
-    """Prints the reason and exits with 2 when a flag is wrong."""
-    # Two dashes only for argparse: it would take one-dash flags for abbreviations of each other.
+    """Returns the options. Prints the reason and exits with 2 when a flag is wrong."""
+    # argparse gets two dashes only: it would take flags with one dash for abbreviations of each other.
     parser = _build_parser()
     try:
         arguments = with_scenario(arguments)
@@ -58,9 +58,9 @@ def parse_flags(arguments: Sequence[str]) -> Options:
             parser.error(f"{argument!r} is not UTF-8")
     flags = parser.parse_args([re.sub("^-(?=[a-z]{2})", "--", argument) for argument in arguments])
     concurrent = flags.concurrent or (CALLERS if flags.rps is None else OPEN_LOOP_CONNECTIONS)
-    complaint = _find_contradiction(flags, concurrent)
-    if complaint is not None:
-        parser.error(complaint)
+    contradiction = _find_contradiction(flags, concurrent)
+    if contradiction is not None:
+        parser.error(contradiction)
     return Options(
         target=_target(flags),
         load=_load(flags, concurrent),
@@ -105,20 +105,22 @@ def _load(flags: argparse.Namespace, concurrent: int) -> Load:
 
 
 def _find_contradiction(flags: argparse.Namespace, concurrent: int) -> str | None:
-    """What argparse cannot see: flags that do not go together."""
+    """Returns the reason why flags contradict each other, which argparse cannot check, or None."""
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     has_shape = flags.arrivals in ("ramp", "spike")
-    if concurrent // flags.processes + FILES_OF_OUR_OWN > files != resource.RLIM_INFINITY:
+    if concurrent // flags.processes + OWN_FILES > files != resource.RLIM_INFINITY:
         return f"-concurrent {concurrent} needs more open files than the {files} that this machine allows a process"
     if flags.processes > min(concurrent, PROCESSES_MOST):
         most = min(concurrent, PROCESSES_MOST)
-        return f"-processes {flags.processes}: {most} is the most, as each needs a caller of -concurrent {concurrent}"
+        return f"-processes {flags.processes}: at most {most}, as each needs a caller of -concurrent {concurrent}"
     if flags.rps is not None and flags.rps > PROCESS_RPS_MOST * flags.processes:
-        return f"-rps {flags.rps:g} is more than a process can: at most {PROCESS_RPS_MOST:,} for each of -processes"
+        return (
+            f"-rps {flags.rps:g} is more than a process can send: at most {PROCESS_RPS_MOST:,} for each of -processes"
+        )
     if None not in (flags.json, flags.html) and os.path.realpath(flags.json) == os.path.realpath(flags.html):
         return f"-json and -html would both be written to {flags.json}"
     if flags.cancel and not flags.stream:
-        return "-cancel needs -stream: a plain answer has no middle"
+        return "-cancel needs -stream: only a stream can be given up midway"
     if flags.slo_under is not None and flags.slo is None:
         return "-slo-under needs -slo"
     if has_shape and flags.rps is None:
@@ -130,7 +132,7 @@ def _find_contradiction(flags: argparse.Namespace, concurrent: int) -> str | Non
     if flags.arrivals == "spike" and flags.duration is not None and (flags.spike_at or 0.0) >= flags.duration:
         return "the spike would begin after -duration"
     if flags.arrivals == "spike" and flags.rps * flags.spike_times > RPS_MOST:
-        return f"the spike would be more than {RPS_MOST:,} requests/s"
+        return f"the spike would exceed {RPS_MOST:,} requests/s"
     return None
 
 
@@ -149,9 +151,9 @@ def _shape(flags: argparse.Namespace) -> Shape:
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m loadtest",
-        description="Load test of chat completions. With -rps arrivals do not wait for answers (open loop).",
-        epilog="Flags take one dash or two. Exit code: 0, 1 too many calls failed or too few kept -slo, 2 wrong flags, "
-        "130 interrupted.",
+        description="Load test of chat completions. With -rps, calls arrive without waiting for answers (open loop).",
+        epilog="Flags take one dash or two. Exit codes: 0 success; 1 too many calls failed or too few kept -slo; "
+        "2 wrong flags; 130 interrupted.",
         allow_abbrev=False,
     )
     _add_requests(parser)
@@ -162,40 +164,58 @@ def _build_parser() -> argparse.ArgumentParser:
 
 def _add_requests(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--scenario", metavar="FILE", help="more flags, # begins a comment; those of the command line win")
-    add("--url", type=parse_urls, action="append", help="gateway; repeat or separate by commas to take turns")
-    add("--failover", action="store_true", help="to the next -url when one refuses the connection, as balancers do")
-    add("--model", type=_explained(parse_mix), default=(Choice("gpt-4"),), help="one, or a mix such as a=70,b=30")
+    add("--scenario", metavar="FILE", help="file with more flags, # begins a comment; flags of the command line win")
+    add(
+        "--url", type=parse_urls, action="append", help="gateway; repeat or separate with commas to use several in turn"
+    )
+    add(
+        "--failover",
+        action="store_true",
+        help="use the next -url when one refuses the connection, as load balancers do",
+    )
+    add("--model", type=_explained(parse_mix), default=(Choice("gpt-4"),), help="one model, or a mix such as a=70,b=30")
     add("--stream", action="store_true")
     add("--cancel", type=parse_ratio, default=0.0, metavar="RATIO", help="share of streams given up midway")
     add("--max-tokens", type=parse_count)
-    add("--timeout", type=_duration, default=120.0, help="of one call, queueing included (default 120s)")
+    add("--timeout", type=_duration, default=120.0, help="for one call, queueing included (default 120s)")
     add(
         "--key",
         type=parse_key,
         action="append",
         default=[],
-        help="sent as a bearer token; repeat for several tenants, each as often",
+        help="sent as a bearer token; repeat for several tenants, which get equal shares",
     )
-    add("--priority", type=parse_priorities, default=(), help="x-pllm-priority; one, or a mix such as high=20,low=80")
+    add("--priority", type=parse_priorities, default=(), help="x-pllm-priority: one, or a mix such as high=20,low=80")
     add("--header", type=parse_header, action="append", default=[], metavar="'K: V'", help="repeatable")
 
 
 def _add_load(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--concurrent", type=parse_count, help="callers; with -rps: calls on the wire at once")
-    add("--requests", type=parse_count, help=f"end after so many (default {REQUESTS} without -duration)")
+    add("--concurrent", type=parse_count, help="number of callers; with -rps: most calls in progress at once")
+    add("--requests", type=parse_count, help=f"end after this many calls (default {REQUESTS} without -duration)")
     add("--rps", type=parse_rate, help="open loop: calls per second")
     add("--duration", type=_duration, help="end after this time, such as 30s, 500ms or 1m30s")
     add("--arrivals", choices=["poisson", "constant", "ramp", "spike"], default="poisson", help="spacing with -rps")
-    add("--ramp-from", type=parse_rate, default=0.0, metavar="RPS", help="a ramp climbs from here to -rps (default 0)")
-    add("--ramp-over", type=_duration, metavar="DURATION", help="of the climb (default: all of -duration)")
-    add("--spike-times", type=_explained(parse_positive), default=10.0, metavar="N", help="times -rps (default 10)")
-    add("--spike-at", type=_duration, metavar="DURATION", help="from the start (default: a third of -duration)")
+    add(
+        "--ramp-from",
+        type=parse_rate,
+        default=0.0,
+        metavar="RPS",
+        help="rate at which a ramp to -rps begins (default 0)",
+    )
+    add("--ramp-over", type=_duration, metavar="DURATION", help="length of the ramp (default: -duration)")
+    add(
+        "--spike-times",
+        type=_explained(parse_positive),
+        default=10.0,
+        metavar="N",
+        help="rate of the spike, as a multiple of -rps (default 10)",
+    )
+    add("--spike-at", type=_duration, metavar="DURATION", help="start of the spike (default: a third of -duration)")
     add("--spike-for", type=_duration, metavar="DURATION", help="length of the spike (default: a third of -duration)")
-    add("--seed", type=int, default=1, help="of all that is drawn by lot")
+    add("--seed", type=int, default=1, help="of all random choices")
     add("--warmup", type=_duration, default=0.0, help="run this long before measuring")
-    add("--processes", type=parse_count, default=1, help="share the load among so many processes")
+    add("--processes", type=parse_count, default=1, help="share the load among this many processes")
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
@@ -204,12 +224,12 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
         "--slo",
         type=_explained(parse_slo),
         metavar="'ttft=500ms,gap=200ms,latency=5s'",
-        help="what a good answer keeps",
+        help="limits of a good answer",
     )
     add("--fail-over", type=parse_ratio, metavar="RATIO", help="exit with 1 if more calls fail (default: all)")
     add("--slo-under", type=parse_ratio, metavar="RATIO", help="exit with 1 if a smaller share of calls keeps -slo")
-    add("--json", type=parse_file, metavar="FILE", help="write the report there too")
-    add("--html", type=parse_file, metavar="FILE", help="write a page with charts there")
+    add("--json", type=parse_file, metavar="FILE", help="also write the report to this file")
+    add("--html", type=parse_file, metavar="FILE", help="write a page with charts to this file")
     add(
         "--admin-key",
         type=parse_key,
@@ -220,7 +240,7 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 
 
 def _explained(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
-    """argparse tells the reason of an ArgumentTypeError only."""
+    """Returns a parser for argparse, which shows the reason of an ArgumentTypeError only."""
 
     def parse_explained(text: str) -> _Value:
         try:
@@ -268,5 +288,5 @@ def parse_priorities(text: str) -> tuple[Choice, ...]:
     shares = _explained(parse_mix)(text)
     for share in shares:
         if share.name not in PRIORITIES:
-            raise argparse.ArgumentTypeError(f"{share.name!r} is none of {', '.join(PRIORITIES)}")
+            raise argparse.ArgumentTypeError(f"{share.name!r} is not one of {', '.join(PRIORITIES)}")
     return shares

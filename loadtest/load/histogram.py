@@ -1,8 +1,8 @@
-"""Durations counted in buckets, so that those of several processes can be added and nothing is kept for each call.
+"""Durations counted in buckets, so that those of several processes can be added and no call takes memory of its own.
 
-Each power of two is cut into STEPS even buckets (log-linear, as HDR histograms are). A percentile is the middle of its
-bucket and therefore at most MOST_ERROR off, as a share of itself; the smallest and largest values are exact. Adding is
-exact: the histogram of two parts together is the same as that of the whole.
+Each power of two has STEPS even buckets (log-linear, as in HDR histograms). A percentile is the middle of its bucket,
+so its relative error is at most MOST_ERROR; the smallest and largest values are exact. Adding is exact: the sum of two
+histograms equals the histogram of all values.
 """
 
 import math
@@ -55,23 +55,23 @@ class Histogram(msgspec.Struct):
         return Percentiles(p50_ms, p90_ms, p99_ms, p999_ms, self.most_ms)
 
     def at(self, ratio: float) -> float:
-        """0 if there is nothing."""
+        """Returns the percentile at ``ratio`` (0 to 1), 0 without values."""
         return self._at((ratio,))[0] if self.count else 0.0
 
     def _at(self, ratios: Sequence[float]) -> list[float]:
-        """`ratios` in rising order."""
-        found: list[float] = []
+        """Returns the percentiles at `ratios`, which must be in rising order."""
+        values: list[float] = []
         buckets, reached, middle = iter(sorted(self.buckets.items())), 0, 0.0
         for ratio in ratios:
             while reached < rank(self.count, ratio):
                 bucket, count = next(buckets)
                 reached, middle = reached + count, _middle(bucket)
-            found.append(min(max(middle, self.least_ms), self.most_ms))
-        return found
+            values.append(min(max(middle, self.least_ms), self.most_ms))
+        return values
 
 
 def _bucket(value_ms: float) -> int:
-    """The mantissa of a float lies from a half up to one, so that half of a power of two has STEPS buckets."""
+    """Returns the bucket of a value. The mantissa of a float is from a half up to one: that range has STEPS buckets."""
     mantissa, exponent = math.frexp(value_ms)
     return exponent * STEPS + int((mantissa - 0.5) * 2 * STEPS) if value_ms > 0 else -(2**31)
 
@@ -82,11 +82,11 @@ def _middle(bucket: int) -> float:
 
 
 def rank(count: int, ratio: float) -> int:
-    """Nearest rank: that of the smallest value that at least `ratio` of all values do not exceed."""
-    # Rounded first: 0.07 * 100 is a little more than 7 and would reach for the eighth value.
+    """Returns the nearest rank: the rank of the smallest value that at least `ratio` of all values do not exceed."""
+    # Rounded first: 0.07 * 100 is a little more than 7 and would give the eighth value.
     return max(math.ceil(round(ratio * count, 9)), 1)
 
 
 def percentile(ordered: Sequence[float], ratio: float) -> float:
-    """Exact, of values that are all at hand."""
+    """Returns the exact percentile of values in rising order."""
     return ordered[rank(len(ordered), ratio) - 1]

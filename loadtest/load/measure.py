@@ -1,4 +1,4 @@
-"""Collects what every call took. All of it can be encoded, sent to another process and added there to another's."""
+"""Collects the measurements of all calls. They can be encoded, sent to another process and added to others."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,13 +7,13 @@ import msgspec
 from loadtest.load.histogram import Histogram
 from loadtest.load.slo import Slo
 
-NAMES_MOST = 200  # told apart in each list; a server that invents a name for each answer must not fill the memory
+NAMES_MOST = 200  # distinct names in each list; a server that invents a name for each answer must not fill the memory
 OTHERS = "(others)"
 DIMENSIONS = ("deployment", "replica", "fallback", "url", "model", "tenant", "priority")
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """One finished call. Times start when the call was due, so waiting to be sent is part of them."""
+    """One finished call. Times start when the call was due, so they include waiting to be sent."""
 
     url: str
     failure: str | None
@@ -21,7 +21,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     queue_ms: float
     """From due to sent: the load generator's own share of `total_ms`."""
     is_given_up: bool = False
-    """A stream that the client left midway, as it was told to; neither good nor failed."""
+    """A stream that the client left midway on purpose (-cancel): neither good nor failed."""
     first_byte_ms: float | None = None
     first_token_ms: float | None = None
     gaps_ms: Sequence[float] = ()
@@ -38,7 +38,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Group(msgspec.Struct):
-    """Calls that share a deployment, a replica or the like."""
+    """Calls that share a deployment, a replica or another dimension."""
 
     ok: int = 0
     failed: int = 0
@@ -66,7 +66,7 @@ class Group(msgspec.Struct):
 
 
 class Moment(Group):
-    """Calls that ended within one second of the run, and who served them."""
+    """Calls that ended within one second of the run, with the deployments and replicas that served them."""
 
     served: dict[str, dict[str, int]] = {}
     failures: dict[str, int] = {}
@@ -101,7 +101,7 @@ class Measurement(Group):
     sent: Histogram = msgspec.field(default_factory=Histogram)
     queue: Histogram = msgspec.field(default_factory=Histogram)
     late: Histogram = msgspec.field(default_factory=Histogram)
-    """Open loop: from due to when the load generator came to it."""
+    """Open loop: from due to when the load generator began the call."""
     overhead: Histogram = msgspec.field(default_factory=Histogram)
     decision: Histogram = msgspec.field(default_factory=Histogram)
     groups: dict[str, dict[str, Group]] = msgspec.field(default_factory=lambda: {name: {} for name in DIMENSIONS})
@@ -157,7 +157,7 @@ class Measurement(Group):
 
 
 def is_kept(slo: Slo, sample: Sample) -> bool:
-    """A plain answer has its first token when it is there."""
+    """Returns whether a call kept the objectives. The first token of a plain answer arrives with the answer."""
     first_ms = sample.total_ms if sample.first_token_ms is None else sample.first_token_ms
     return slo.is_kept(first_ms, max(sample.gaps_ms, default=0.0), sample.total_ms)
 

@@ -1,6 +1,6 @@
 """The requests of a run as bytes, rendered once: every combination of address, model, tenant and priority.
 
-Which one comes next is drawn from a seeded generator, so that a run can be repeated; addresses take turns.
+A seeded generator draws the next one, so that a run can be repeated; addresses take turns.
 """
 
 import itertools
@@ -15,14 +15,14 @@ PROMPT = "Say hello."
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """One of several, and how often it comes relative to the others."""
+    """One entry of a mix."""
 
     name: str
-    weight: float = 1.0
+    weight: float = 1.0  # relative to the other entries
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the calls go and what they ask for."""
+    """The addresses of the calls and the fields of their requests."""
 
     urls: Sequence[str]
     models: Sequence[Choice] = (Choice("gpt-4"),)
@@ -31,7 +31,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Choice of streams that the client leaves midway."""
     max_tokens: int | None = None
     keys: Sequence[str] = ()
-    """One of each tenant; each is drawn as often."""
+    """One key of each tenant; all are drawn equally often."""
     priorities: Sequence[Choice] = ()
     headers: dict[str, str] = {}
     timeout_s: float = 120.0
@@ -40,7 +40,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def model(self) -> str:
-        """As text, with shares if there are several."""
+        """The models as text, with shares if there are several."""
         return _render_mix(self.models)
 
 
@@ -53,7 +53,7 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """The bytes, and what is counted apart: None where all requests of the run share it."""
+    """The bytes of a request, and the dimensions it counts for: None where all requests of the run share one."""
 
     address: Address
     wire: bytes
@@ -63,7 +63,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Requests:
-    """An endless supply."""
+    """An endless supply of requests."""
 
     def __init__(self, target: Target, seed: int) -> None:
         self._random = random.Random(seed)
@@ -89,7 +89,7 @@ class Requests:
         return self._random.choices(rendered, cum_weights=self._weights)[0]
 
     def elsewhere(self, request: Request) -> Request:
-        """The same one for the address after its own, whatever the turn of other calls is."""
+        """Returns the same request for the next address after its own, whatever the turn of other calls."""
         return self._elsewhere[id(request)]
 
 
@@ -120,7 +120,7 @@ def _render(target: Target, address: Address, model: Choice, key: Choice | None,
         address=address,
         wire=f"POST {address.path} HTTP/1.1\r\n{lines}\r\n".encode() + body,
         model=model.name if len(target.models) > 1 else None,
-        # Never the key itself: a report is passed around.
+        # Never the key itself, because reports are shared.
         tenant=f"key {target.keys.index(key.name) + 1}" if key is not None and len(target.keys) > 1 else None,
         priority=priority.name if priority is not None and len(target.priorities) > 1 else None,
     )

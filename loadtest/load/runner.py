@@ -1,6 +1,6 @@
-"""Makes the calls of a run: open loop when a rate is asked for, else a closed loop of callers.
+"""Makes the calls of a run: an open loop when a rate is given, else a closed loop of callers.
 
-What has been measured so far is readable at any time, because Ctrl-C must not lose it.
+The measurement so far is readable at any time, because Ctrl-C must not lose it.
 """
 
 import asyncio
@@ -13,19 +13,19 @@ from loadtest.load.arrivals import STEADY, Arrivals, Shape, plan_arrivals
 from loadtest.load.measure import Measurement, Sample
 from loadtest.load.slo import Slo
 
-BACKLOG_MOST = 100_000  # calls begun and not ended: more would take all memory, and none of them would be in time
-BURST = 32  # overdue calls that are begun before answers get their turn
+BACKLOG_MOST = 100_000  # calls in progress: more would take all memory, and none of them would be in time
+BURST = 32  # overdue calls that begin before answers get their turn
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """How much to ask for; the run ends at `requests` or `duration_s`, whichever comes first."""
+    """The amount of load; the run ends at `requests` or `duration_s`, whichever comes first."""
 
     concurrent: int
-    """Closed loop: callers. Open loop: calls on the wire at once; the rest wait in the client queue."""
+    """Closed loop: callers. Open loop: most calls in progress; the others wait in the client queue."""
     requests: int | None = None
     duration_s: float | None = None
     rate: float | None = None
-    """Calls per second, whatever the answers do; None means closed loop."""
+    """Calls per second, independent of answers; None means closed loop."""
     arrivals: Arrivals = "poisson"
     shape: Shape = STEADY
     seed: int = 1
@@ -34,30 +34,30 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct):
-    """What came of a run so far, in one process or in several."""
+    """The result of a run so far, of one process or of several."""
 
     measurement: Measurement
     started: int = 0
     elapsed_s: float = 0.0
     """From the start to the last finished call."""
     due_s: float = 0.0
-    """From the start to when the last call was due; in a closed loop, was begun."""
+    """From the start to when the last call was due; in a closed loop, when it began."""
     ok_s: float = 0.0
     """From the start to the last good answer."""
     cpu_s: float = 0.0
-    """What the load generator used meanwhile."""
+    """CPU time of the load generator meanwhile."""
     processes: int = 1
     missing: int = 0
-    """Further processes, which did not tell what they measured."""
+    """Further processes, whose measurements are missing."""
     began_at_ms: float = 0.0
-    """By the clock on the wall."""
+    """Wall clock, since 1970."""
 
     @property
     def unfinished(self) -> int:
         return self.started - self.measurement.requests
 
     def merge(self, other: "Result") -> None:
-        """Of another process whose run began at the same moment."""
+        """Adds the result of another process whose run began at the same moment."""
         self.measurement.merge(other.measurement)
         self.started += other.started
         self.elapsed_s = max(self.elapsed_s, other.elapsed_s)
@@ -69,7 +69,7 @@ class Result(msgspec.Struct):
 
 
 class Runner:
-    """One run and what came of it so far."""
+    """Makes the calls of one run and collects their measurement."""
 
     def __init__(
         self,
@@ -106,9 +106,9 @@ class Runner:
         )
 
     async def run(self, load: Load, began_s: float | None = None) -> None:
-        """Returns when the last call has ended; a cancellation ends those still running.
+        """Makes all calls and returns when the last one has ended. A cancellation ends those in progress.
 
-        `began_s`: when to begin, if not now.
+        `began_s`: when to begin, if not now; a time of the monotonic clock.
         """
         now_s = time.monotonic()
         if began_s is not None:
@@ -133,13 +133,13 @@ class Runner:
         async with asyncio.TaskGroup() as calls:
             for due_s in due:
                 wait_s = self._began_s + due_s - time.monotonic()
-                # Late or not, the loop must get its turn. The event loop rounds to milliseconds, down to
-                # none at all: without the lower bound it would spin, and take its CPU from the server.
+                # Answers must get their turn even if calls are late. The event loop rounds waits down to milliseconds:
+                # without the lower bound it would spin and take CPU from the server.
                 if wait_s > 0 or burst >= BURST:
                     await asyncio.sleep(max(wait_s, 0.001) if wait_s > 0 else 0)
                     burst = 0
                 while self.unfinished >= self._backlog:
-                    await asyncio.sleep(0.001)  # the plan stays as it is, so that the wait is part of their times
+                    await asyncio.sleep(0.001)  # due times do not move, so this wait is part of the calls' times
                 burst += 1
                 calls.create_task(self._make_planned_call(self._began_s + due_s))
 

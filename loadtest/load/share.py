@@ -1,4 +1,4 @@
-"""One process's part of a run: its share of the calls, warm-up first."""
+"""One process's share of a run: warm-up, then its share of the calls."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -12,11 +12,11 @@ from loadtest.load.measure import Sample
 from loadtest.load.requests import Target
 from loadtest.load.runner import Load, Runner
 
-SEEDS_APART = 7919  # any number that people's own seeds are unlikely to be apart
+SEEDS_APART = 7919  # any distance that users' own seeds are unlikely to have
 
 
 class ProcessShare:
-    """Use as an async context manager."""
+    """The share of one process. Use it as an async context manager."""
 
     def __init__(self, options: Options, observe: Callable[[Sample], None]) -> None:
         load = options.load
@@ -53,7 +53,7 @@ def render_sample(sample: Sample) -> str:
 
 
 def share_out(options: Options) -> list[Options]:
-    """What each process is to do. An open loop's plan is the same in all of them, and each takes its turns in it."""
+    """Returns the options of each process. An open loop has the same plan in all, and each process takes its turns."""
     shares = []
     for number in range(options.processes):
         load, target = _share_load(options.load, number, options.processes), _turn(options.target, number)
@@ -74,6 +74,6 @@ def _even_share(amount: int, number: int, of: int) -> int:
 
 
 def _turn(target: Target, number: int) -> Target:
-    """Each process begins with another address."""
+    """Rotates the addresses, so that each process begins with another one."""
     first = number % len(target.urls)
     return msgspec.structs.replace(target, urls=(*target.urls[first:], *target.urls[:first]))

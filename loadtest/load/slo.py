@@ -1,10 +1,10 @@
-"""What a good answer may take at most: the objectives that goodput is counted against."""
+"""Limits of a good answer: the objectives that goodput is counted against."""
 
 import msgspec
 
 
 class Slo(msgspec.Struct, frozen=True, kw_only=True):
-    """All in ms, None where anything goes; counted from when the call was due, except for the gap."""
+    """All in ms, None without a limit; counted from when the call was due, except for the gap."""
 
     ttft_ms: float | None = None
     """Until the first token of a stream; until the end of a plain answer."""

@@ -1,8 +1,8 @@
 """The command `python -m loadtest.load.worker`: one of the processes that share a load. `loadtest.load.crew` starts and
 ends it.
 
-It reads its share from standard input and answers on standard output, in frames: four bytes of length, then msgpack.
-When its input ends, so does its run: whoever started it may have died.
+It reads its share from standard input and sends messages on standard output, in frames: four bytes of length, then
+msgpack. When its input ends, so does its run, because its parent may have died.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ REPORT_S = 0.5
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """Warm, and waiting for the time to begin."""
+    """The worker is warm and waits for Begin."""
 
 
 class Begin(msgspec.Struct, frozen=True):
-    """To the worker; the monotonic clock is the machine's, the same in all processes."""
+    """To the worker. All processes of a machine share its monotonic clock."""
 
     at_s: float
 
@@ -38,7 +38,7 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
 
 
 class Line(msgspec.Struct, frozen=True, tag=True):
-    """To be printed."""
+    """A line to print."""
 
     text: str
 
@@ -56,7 +56,7 @@ def frame(message: msgspec.Struct) -> bytes:
 
 
 async def read_frame(reader: asyncio.StreamReader) -> bytes:
-    """Raises asyncio.IncompleteReadError at the end."""
+    """Returns the content of the next frame. Raises asyncio.IncompleteReadError at the end."""
     return await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
 
 
@@ -78,7 +78,7 @@ async def work() -> None:
 
 
 async def _work(share: ProcessShare, reader: asyncio.StreamReader) -> None:
-    """Raises IncompleteReadError if the input ends before the beginning."""
+    """Runs the share. Raises IncompleteReadError if the input ends before Begin."""
     begin = asyncio.create_task(read_frame(reader))
     await _until(asyncio.create_task(share.warm_up()), begin)
     send(Ready())
@@ -91,7 +91,7 @@ async def _work(share: ProcessShare, reader: asyncio.StreamReader) -> None:
 
 
 async def _until(doing: asyncio.Task[None], end: asyncio.Task[bytes]) -> None:
-    """Whichever is first; what is done is given up when the end comes before it."""
+    """Waits for ``doing``; cancels it when ``end`` comes first."""
     await asyncio.wait([doing, end], return_when=asyncio.FIRST_COMPLETED)
     if not doing.done():
         doing.cancel()
@@ -108,7 +108,7 @@ async def _report_progress(share: ProcessShare) -> None:
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the crew ends its workers itself
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes; the crew ends its workers
     allow_many()
     with contextlib.suppress(BrokenPipeError):
         uvloop.run(work())

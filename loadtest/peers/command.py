@@ -1,7 +1,7 @@
-"""`make bench-peers`: our gateway beside others, each installed from its package into an environment of its own.
+"""`make bench-peers`: compares our gateway with others, each installed from its package into its own environment.
 
-Needs wrk, nginx and two cores, node and npm for Portkey, and for the first run the package indexes. A gateway that
-cannot be installed or started is named in the report, with the reason.
+It needs wrk, nginx and two cores, node and npm for Portkey, and the package indexes for the first run. The report names
+each gateway that cannot be installed or started, with the reason.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from loadtest.report.output import Output
 PARTS = ("plain", "streams", "outage")
 REPLICAS = (1, 2, 4)
 QUICK_S = 2.0
-# More is a slip of the finger: each turn takes minutes, and all replicas of a gateway share two cores.
+# A larger number is a typing error: each turn takes minutes, and all replicas of a gateway share two cores.
 TURNS_MOST, SECONDS_MOST, REPLICAS_MOST = 100, 600, 16
 INTERRUPTED = 130
 _Figure = TypeVar("_Figure")
@@ -43,12 +43,12 @@ def parse_flags(arguments: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--only", choices=ALL, nargs="+", metavar="NAME", help=f"these gateways: {', '.join(ALL)}")
     add("--parts", choices=PARTS, nargs="+", default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
-    add("--turns", type=int, default=2, help="of the parts on one core; an outage has one")
-    add("--seconds", type=float, default=3, help="of each measure on one core")
-    add("--replicas", type=int, nargs="+", default=REPLICAS, help="of each gateway in an outage (default: 1 2 4)")
-    add("--quick", action="store_true", help="one turn of two seconds, one replica: does all of it work?")
-    add("--cache", type=Path, default=Path(".peers"), metavar="DIR", help="where the gateways are installed")
-    add("--out", type=parse_file, metavar="FILE", help="write the report there too")
+    add("--turns", type=int, default=2, help="turns of the parts on one core; an outage has one")
+    add("--seconds", type=float, default=3, help="duration of each measure on one core")
+    add("--replicas", type=int, nargs="+", default=REPLICAS, help="numbers of replicas in an outage (default: 1 2 4)")
+    add("--quick", action="store_true", help="one turn of two seconds, one replica: a check that all works")
+    add("--cache", type=Path, default=Path(".peers"), metavar="DIR", help="folder of the installed gateways")
+    add("--out", type=parse_file, metavar="FILE", help="also write the report to this file")
     options = parser.parse_args(arguments)
     if options.quick:
         options.turns, options.seconds, options.replicas = 1, QUICK_S, [1]
@@ -64,7 +64,7 @@ def parse_flags(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 class Suite:
-    """The gateways in turn, and what came of it so far."""
+    """Measures the gateways in turn and collects the results."""
 
     def __init__(self, bench: Bench, cache: Path, peers: Sequence[Peer]) -> None:
         self.results = Results()
@@ -96,17 +96,17 @@ class Suite:
         peer: Peer,
         what: str,
         measure: Callable[[Bench, Peer, Path, float], _Figure],
-        found: dict[str, list[_Figure]],
+        figures: dict[str, list[_Figure]],
         seconds: float,
     ) -> None:
         figure = self._try(peer, what, partial(measure, self.bench, peer, self._home(peer), seconds))
         if figure is not None:
-            found.setdefault(peer.name, []).append(figure)
+            figures.setdefault(peer.name, []).append(figure)
 
     def _outages(self, kind: str, replicas: int) -> None:
         for peer in self.peers:
             if peer.is_ours and peer is not OURS:
-                continue  # what reads HTTP decides nothing
+                continue  # a variant of ours decides like ours
             what = f"a provider {kind}, {replicas} replica{'s' if replicas > 1 else ''}"
             measure = partial(measure_outage, self.bench, peer, self._home(peer), OUTAGES[kind], replicas)
             outage = self._try(peer, what, measure)
@@ -117,8 +117,8 @@ class Suite:
         print(f"{time.monotonic() - self._began:4.0f} s  {peer.title}: {what}", file=sys.stderr, flush=True)
         try:
             return act()
-        # The bench's own way of giving up is SystemExit; the others are of a gateway that dies while it is measured, or
-        # of a disk. What the other gateways did must not be lost with this one.
+        # The bench itself raises SystemExit; the others come from a gateway that dies while it is measured, or from a
+        # disk. The results of the other gateways must not be lost.
         except (PeerTrouble, SystemExit, OSError, subprocess.SubprocessError, ValueError) as trouble:
             print(f"        {trouble}", file=sys.stderr, flush=True)
             self.results.troubles.append(Trouble(f"{peer.title}, {what}", " ".join(str(trouble).split())))
@@ -129,8 +129,8 @@ class Suite:
 
 
 def describe_machine() -> str:
-    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    cpu = found[1] if found else platform.machine()
+    named = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    cpu = named[1] if named else platform.machine()
     busy = f"load average {os.getloadavg()[0]:.1f} before"
     return f"{os.cpu_count()} cores ({cpu}), Linux {platform.release()}, Python {platform.python_version()}; {busy}"
 
@@ -142,7 +142,7 @@ def main(arguments: Sequence[str]) -> int:
     if missing or (os.cpu_count() or 1) < 2:
         raise SystemExit(
             f"make bench-peers needs two cores and {', '.join(missing) or 'nothing else'} "
-            "(Debian: wrk, nginx-light, nodejs, npm; --only can leave Portkey out, which alone needs the last two)"
+            "(Debian: wrk, nginx-light, nodejs, npm; only Portkey needs the last two, and --only can leave it out)"
         )
     run = Run(
         command=shlex.join(["python", "-m", "loadtest.peers", *arguments]),
@@ -165,7 +165,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def publish(report: str, file: str | None) -> bool:
-    """On paper as well, whichever of the two cannot be written."""
+    """Writes the report to the file and prints it, even if one of the two fails. Returns whether the file is there."""
     is_kept = True
     if file is not None:
         try:

@@ -1,4 +1,4 @@
-"""Envoy's configuration for `make bench-peers`: no LLM in it, but what a plain proxy can do in an outage."""
+"""Envoy's configuration for `make bench-peers`: nothing about LLMs, only what a plain proxy can do in an outage."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ def envoy(ports: ReplicaPorts, home: Path) -> Launch:
     listener = {"name": "bench", "address": _address(ports.port), "filter_chains": [{"filters": [_filter()]}]}
     resources = {"listeners": [listener], "clusters": [_cluster(ports)]}
     return Launch(
-        # The base id is what several Envoys on one machine would quarrel about.
+        # Several Envoys on one machine need different base ids.
         command=[
             str(home / "bin/envoy"),
             "-c",
@@ -41,7 +41,7 @@ def _filter() -> dict[str, Any]:
         "retry_on": "5xx,reset,connect-failure",
         "num_retries": 1,
         "per_try_timeout": f"{ATTEMPT_S}s",
-        # Without it the retry goes to the same priority, and so to the provider that has just failed.
+        # Without it the retry goes to the same priority, so to the provider that has just failed.
         "retry_priority": {
             "name": "envoy.retry_priorities.previous_priorities",
             "typed_config": {"@type": _PRIORITIES, "update_frequency": 1},
@@ -75,7 +75,7 @@ def _cluster(ports: ReplicaPorts) -> dict[str, Any]:
             "base_ejection_time": f"{COOLDOWN_S}s",
             "max_ejection_percent": 100,
         },
-        # Its default of three retries at a time is meant for clusters of many hosts, and would make errors of the rest.
+        # Its default of three concurrent retries is for clusters of many hosts; further retries would be errors.
         "circuit_breakers": {
             "thresholds": [
                 {"priority": "DEFAULT", **dict.fromkeys(("max_connections", "max_pending_requests"), _MANY)}

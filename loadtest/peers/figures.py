@@ -1,4 +1,4 @@
-"""What `make bench-peers` has found out, gateway by gateway."""
+"""The results of `make bench-peers` for each gateway."""
 
 import statistics
 from collections.abc import Sequence
@@ -11,37 +11,37 @@ class Plain(msgspec.Struct, frozen=True, kw_only=True):
 
     per_s: float
     rate: float
-    """At which the latencies were taken: half of it, or what the load test can do."""
+    """Requests per second of the latencies: half of ``per_s``, or the maximum of the load test."""
     added_p50_ms: float
     added_p99_ms: float
-    """To what the provider takes by itself at that rate."""
+    """Added to the provider's own latency at that rate."""
     rss_mib: float
-    """After all of that."""
+    """After these measurements."""
     late_p99_ms: float = 0.0
     """How much later than planned the load test sent."""
 
 
 class Streams(msgspec.Struct, frozen=True, kw_only=True):
     cpu_us: float
-    """Of the gateway, for each chunk that arrived."""
+    """CPU time of the gateway for each chunk that arrived."""
     late_p99_ms: float
     whole_ratio: float
-    """Of the chunks, or of the streams that came to their end, whichever is less."""
+    """Share of the chunks that arrived, or of the streams that were complete, whichever is less."""
 
 
 class Outage(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the calls while the first of two providers was out."""
+    """Results of the calls while the first of two providers was out."""
 
     calls: int
     failed: int
     slow: int
     """Good answers that took longer than SLOW_S."""
     paid: int
-    """Calls that the provider which was out received all the same."""
+    """Calls that the failing provider still received."""
     healthy_p99_ms: float
-    """Just before."""
+    """Just before the outage."""
     failures: dict[str, int] = {}
-    """What clients were told, and how often."""
+    """Errors that clients got, with their counts."""
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -58,5 +58,5 @@ class Results(msgspec.Struct, kw_only=True):
 
 
 def median(of: Sequence[msgspec.Struct], field: str) -> float | None:
-    """None where nothing was measured."""
+    """Returns the median of a field, None without measurements."""
     return statistics.median(getattr(each, field) for each in of) if of else None

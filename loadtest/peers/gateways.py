@@ -1,4 +1,4 @@
-"""The gateways of `make bench-peers`: which release of each, what it is given, and how it gets its own environment."""
+"""The gateways of `make bench-peers`: their releases, their features against an outage, and their environments."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from loadtest.peers.envoy import envoy
 from loadtest.peers.recipes import THRESHOLD_MS, Launch, ReplicaPorts
 
 _LIMITS = f"{recipes.FAILURES} failures in a row, {recipes.COOLDOWN_S} s"
-# Without these two its own streams fail: TypeError "immutable". They are what its own lock file names.
+# Without these two releases its own streams fail: TypeError "immutable". Its own lock file names them.
 _PORTKEY = """\
 {"private": true, "dependencies": {"@portkey-ai/gateway": "1.15.2"},
  "overrides": {"@hono/node-server": "1.13.5", "hono": "4.9.7"}}
@@ -29,11 +29,11 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     release: str
     given: str
-    """Against an outage: the best that its own documentation offers."""
+    """Its configuration against an outage: the best that its own documentation offers."""
     launch: Callable[[ReplicaPorts, Path], Launch]
-    """From the ports around it and its environment's folder."""
+    """Makes the launch from the ports around a replica and the folder of its environment."""
     requirement: str = ""
-    """For pip; a package file for npm, and nothing for ours."""
+    """For pip; a package file for npm; empty for ours."""
 
     @property
     def is_ours(self) -> bool:
@@ -113,7 +113,7 @@ def missing_tools(peers: Sequence[Peer]) -> list[str]:
 
 
 def install(peer: Peer, cache: Path) -> Path:
-    """The folder of its environment, made if it is not there yet. Raises PeerTrouble."""
+    """Returns the folder of the gateway's environment, which is made if it does not exist. Raises PeerTrouble."""
     if peer.is_ours:
         return cache / peer.name
     try:

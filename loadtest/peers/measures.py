@@ -1,4 +1,4 @@
-"""The measures of `make bench-peers`, each of one gateway in fresh processes: alone on a core, in an outage."""
+"""The measurements of `make bench-peers`, each of one gateway in new processes: alone on a core, or in an outage."""
 
 import contextlib
 import json
@@ -21,18 +21,18 @@ from loadtest.peers.recipes import ATTEMPT_S, SLOW_S, ReplicaPorts
 from loadtest.peers.replica import Replica, running, several
 
 WARMUP_S = 2
-RATE_MOST = 4000.0  # beyond, the load test on its half of a core would measure itself
+RATE_MOST = 4000.0  # above, the load test on its half of a core would measure itself
 STREAMS = 40
 HEALTHY_MS = 50
-OUTAGE_RATE = 25  # calls per second on all replicas together: a sixth of what the slowest can on one core
+OUTAGE_RATE = 25  # calls per second on all replicas together: a sixth of the slowest gateway's rate on one core
 CALL_MOST_S = 15  # longer than both attempts together
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """What the first provider does, and for how long: until time-outs and breakers have done their work."""
+    """An outage of the first provider."""
 
     behaviour: dict[str, float]
-    lasts_s: float
+    lasts_s: float  # long enough for timeouts and breakers to take effect
     warmup_s: float = WARMUP_S
 
 
@@ -40,7 +40,7 @@ OUTAGES = {
     "answers 500 at once": Trial({"error_rate": 1, "latency_ms": 5}, 4),
     "hangs": Trial(
         {"stall_rate": 1}, 2 * ATTEMPT_S, 5
-    ),  # of a gateway that has been up for so long that it knows what is usual
+    ),  # with a warm-up that is long enough to learn the usual latency
 }
 
 
@@ -84,7 +84,7 @@ def measure_streams(bench: Bench, peer: Peer, home: Path, seconds: float) -> Str
 
 
 def _sink_flags(replica: Replica) -> list[str]:
-    """Flags of the stream sink."""
+    """Returns flags of the stream sink."""
     headers = replica.launch.headers.items()
     return [
         "--model",
@@ -94,7 +94,7 @@ def _sink_flags(replica: Replica) -> list[str]:
 
 
 def measure_outage(bench: Bench, peer: Peer, home: Path, trial: Trial, replicas: int) -> Outage:
-    bench.store_command("FLUSHALL")  # nobody starts with what the one before knew
+    bench.store_command("FLUSHALL")  # no gateway starts with the state of the previous one
     with _provider() as primary, _provider() as backup:
         replica_ports = [
             ReplicaPorts(port=free_port(), primary=primary, backup=backup, store=bench.store, is_cluster=True)
@@ -119,16 +119,16 @@ def measure_outage(bench: Bench, peer: Peer, home: Path, trial: Trial, replicas:
 
 
 def run_load(folder: Path, replicas: Sequence[Replica], seconds: float) -> dict[str, Any]:
-    """An open loop that takes turns among the replicas, as the load test reports it."""
+    """Runs an open loop that uses the replicas in turn. Returns the report of the load test."""
     file = folder / "outage.json"
     file.unlink(missing_ok=True)
     flags = ["-url", ",".join(replica.url for replica in replicas), *replicas[0].flags()]
     flags += ["-rps", str(OUTAGE_RATE), "-arrivals", "constant", "-duration", f"{seconds:g}s"]
     flags += ["-slo", f"latency={SLOW_S:g}s", "-timeout", f"{CALL_MOST_S}s", "-json", str(file)]
-    # Its exit code tells whether calls failed, and so does the report.
+    # The report has the failed calls, so the exit code is not needed.
     run = subprocess.run([sys.executable, "-P", "-m", "loadtest", *flags], capture_output=True, text=True)
     if not file.exists():
-        raise PeerTrouble(f"the load test gave up: {run.stderr.strip()[-300:]}")
+        raise PeerTrouble(f"the load test ended without a report: {run.stderr.strip()[-300:]}")
     report: dict[str, Any] = json.loads(file.read_text())
     return report
 
@@ -142,9 +142,9 @@ def _ports(bench: Bench, provider: int) -> ReplicaPorts:
 def _provider() -> Iterator[int]:
     port = free_port()
     command = (sys.executable, "-P", "-m", "loadtest.provider", "--port", str(port))
-    told = ("--behaviour", json.dumps({"latency_ms": HEALTHY_MS}))
+    behaviour = ("--behaviour", json.dumps({"latency_ms": HEALTHY_MS}))
     process = subprocess.Popen(
-        [*command, *told], stdout=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent
+        [*command, *behaviour], stdout=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent
     )
     try:
         wait_for(port, process)

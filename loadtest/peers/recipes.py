@@ -1,7 +1,7 @@
-"""How each gateway of `make bench-peers` is started: its configuration, command and address, for one place in a run.
+"""How each gateway of `make bench-peers` is started: configuration, command and address of one replica.
 
-All know the same: two providers in order, a time-out for one attempt and, where they can, when to leave a provider
-alone and for how long. Nothing here starts or writes anything.
+All get the same settings: two providers in order, a timeout for one attempt and, where they support it, a threshold and
+a cooldown for a failing provider. Nothing here starts or writes anything.
 """
 
 import json
@@ -15,33 +15,31 @@ import yaml
 
 from loadtest.cluster.programs import MODEL
 
-ATTEMPT_S = 4  # a provider that has not answered by then has failed; shorter ones would cut good answers of models
-SLOW_S = 1.0  # what is called slow here: twenty times what the healthy provider takes
-THRESHOLD_MS = (
-    500  # ours only: a provider that takes longer for the first byte, or for no more than a few tokens, is slow
-)
-FAILURES = 5  # in a row, before a provider is left alone
+ATTEMPT_S = 4  # timeout of an attempt; a shorter one would cut good answers of models
+SLOW_S = 1.0  # above it an answer counts as slow: twenty times the healthy provider's latency
+THRESHOLD_MS = 500  # ours only: a provider is slow if it takes longer for the first byte or for a few tokens
+FAILURES = 5  # consecutive ones before a provider cools down
 COOLDOWN_S = 30
 CHAT = "/v1/chat/completions"
 BACKUP_MODEL = "backup"
-_KEY = "fgw_5Yc0kQm2Zt7Hs9Wb3Nx8Lr4Vd6Pj1Fe"  # opens nothing but the gateways started here; LiteLLM refuses weak ones
+_KEY = "fgw_5Yc0kQm2Zt7Hs9Wb3Nx8Lr4Vd6Pj1Fe"  # valid only for the gateways started here; LiteLLM refuses weak keys
 _BEARER = {"authorization": f"Bearer {_KEY}"}
 _PORT_FILE = "tensorzero.port"
 
 
 class ReplicaPorts(msgspec.Struct, frozen=True, kw_only=True):
-    """The ports around one replica. Both providers are the same one where nothing is going to fail."""
+    """The ports of one replica and its neighbours. Without an outage, both providers are the same."""
 
     port: int
     primary: int
     backup: int
     store: int
     is_cluster: bool
-    """There are other replicas: who can share state gets the store."""
+    """There are other replicas, so gateways that can share state get the store."""
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run, in a folder of its own that holds `files`."""
+    """A command to run in a separate folder that holds `files`."""
 
     command: Sequence[str]
     files: Mapping[str, str] = {}
@@ -84,11 +82,11 @@ def pllm(ports: ReplicaPorts, _home: Path) -> Launch:
 
 
 def litellm(ports: ReplicaPorts, home: Path) -> Launch:
-    # Fallbacks count only once a group's own retries are used up, and here they would ask the provider that has failed.
+    # Fallbacks follow only after a group's own retries, which would call the failed provider here.
     router: dict[str, Any] = {
         "fallbacks": [{MODEL: [BACKUP_MODEL]}],
         "num_retries": 0,
-        "allowed_fails": FAILURES - 1,  # those that are forgiven
+        "allowed_fails": FAILURES - 1,  # failures without a cooldown
         "cooldown_time": COOLDOWN_S,
         "timeout": ATTEMPT_S,
     }
@@ -160,7 +158,7 @@ def portkey(ports: ReplicaPorts, home: Path) -> Launch:
 
 
 def tensorzero(ports: ReplicaPorts, home: Path) -> Launch:
-    """Its wheel holds the gateway behind a private function that picks a port of its own."""
+    """Launches the gateway through a private function of its wheel, which picks the port itself."""
     limit = f"{{non_streaming.total_ms = {1000 * ATTEMPT_S}, streaming.ttft_ms = {1000 * ATTEMPT_S}}}"
     lines = ["[gateway]", "observability.enabled = false", f"[models.{MODEL}]", 'routing = ["primary", "backup"]']
     for name, port in (("primary", ports.primary), ("backup", ports.backup)):
@@ -193,7 +191,7 @@ def ferrogw(ports: ReplicaPorts, home: Path) -> Launch:
     names = {"openai": ports.primary, "groq": ports.backup}
     targets = [{"virtual_key": name, **target} for name in names]
     environment = {"PORT": str(ports.port), "GATEWAY_CONFIG": "ferrogw.yaml", "MASTER_KEY": _KEY}
-    # Its limit of requests for each address would be the load's, and a line for each is more than others write.
+    # Its limit of requests per address would limit the load, and no other gateway logs each request.
     environment |= {"RATE_LIMIT_RPS": "0", "LOG_LEVEL": "error"}
     for name, port in names.items():
         environment |= {f"{name.upper()}_API_KEY": "none", f"{name.upper()}_BASE_URL": _base(port)}

@@ -1,4 +1,4 @@
-"""One replica of a gateway under measurement: started, awaited until it answers, watched and ended."""
+"""Starts a replica of a gateway, waits until it answers, measures its use of CPU and memory, and ends it."""
 
 import contextlib
 import http.client
@@ -21,7 +21,7 @@ from loadtest.peers.recipes import Launch, ReplicaPorts
 
 READY_S = 90.0  # LiteLLM takes a quarter of that on one core, four of them on two cores more
 ANSWER_S = 5.0
-STOP_S = 1.0  # nothing is in flight any more
+STOP_S = 1.0  # no call is in flight any more
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -31,12 +31,12 @@ class Replica(msgspec.Struct, frozen=True):
     launch: Launch
 
     def flags(self) -> list[str]:
-        """For `python -m loadtest`, but for the address."""
+        """Returns flags for `python -m loadtest`, except for the address."""
         headers = [part for name, value in self.launch.headers.items() for part in ("-header", f"{name}: {value}")]
         return ["-model", self.launch.model, *headers]
 
     def cpu_s(self) -> float:
-        """Of all its threads so far, to the nanosecond."""
+        """Returns the CPU time of all its threads so far, to the nanosecond."""
         return sum(int(text.split()[0]) for text in self._read("task/*/schedstat")) / 1e9
 
     def rss_mib(self) -> float:
@@ -53,14 +53,14 @@ class Replica(msgspec.Struct, frozen=True):
 def running(
     peer: Peer, home: Path, folder: Path, ports: ReplicaPorts, core: str | None = None, *, is_stream: bool = False
 ) -> Iterator[Replica]:
-    """Raises PeerTrouble if it does not start. `is_stream`: its provider knows nothing but streams."""
+    """Runs a replica. Raises PeerTrouble if it does not start. `is_stream`: its provider supports streams only."""
     with started(peer, home, folder, ports, core) as (launch, process):
         yield _await(peer, folder, ports, launch, process, is_stream)
 
 
 @contextlib.contextmanager
 def several(peer: Peer, home: Path, folder: Path, replica_ports: Sequence[ReplicaPorts]) -> Iterator[list[Replica]]:
-    """Started side by side, on any core."""
+    """Runs several replicas at once, on any core."""
     folders = [folder / f"{peer.name}-{ports.port}" for ports in replica_ports]
     with contextlib.ExitStack() as stack:
         begun = [
@@ -90,7 +90,7 @@ def started(
                 stderr=log,
                 cwd=folder,
                 env=os.environ | launch.environment,
-                start_new_session=True,  # so that all it starts itself can be ended with it
+                start_new_session=True,  # so that its own children can be ended with it
                 preexec_fn=die_with_parent,
             )
         except OSError as error:
@@ -112,9 +112,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _await(
     peer: Peer, folder: Path, ports: ReplicaPorts, launch: Launch, process: subprocess.Popen[bytes], is_stream: bool
 ) -> Replica:
-    """Until it answers a call as it should: an open port is not yet a gateway."""
-    give_up_at, fault = time.monotonic() + READY_S, "no answer"
-    while time.monotonic() < give_up_at:
+    """Waits until the replica answers a call correctly, because an open port is not yet a working gateway."""
+    ends_at_s, fault = time.monotonic() + READY_S, "no answer"
+    while time.monotonic() < ends_at_s:
         if process.poll() is not None:
             break
         port = _port(folder, ports, launch)
@@ -136,7 +136,7 @@ def _port(folder: Path, ports: ReplicaPorts, launch: Launch) -> int | None:
 
 
 def fault_of(port: int, launch: Launch, *, is_stream: bool) -> str:
-    """What is wrong with its answer to one call; nothing if all is well."""
+    """Makes one call. Returns the fault of its answer, empty if it is correct."""
     call = {"model": launch.model, "max_tokens": 2, "messages": [{"role": "user", "content": "hi"}]}
     body = json.dumps(call | ({"stream": True} if is_stream else {}))
     headers = {"content-type": "application/json", **launch.headers}

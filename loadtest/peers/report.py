@@ -1,4 +1,4 @@
-"""The report of `make bench-peers` as Markdown; every figure and every sentence about one comes from the run."""
+"""Renders the report of `make bench-peers` as Markdown. Every figure and sentence about one comes from the run."""
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ MISSING = "–"
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """What the figures depend on."""
+    """The circumstances of the figures."""
 
     command: str
     date: str
@@ -70,7 +70,7 @@ def _one_core(run: Run, peers: Sequence[Peer], results: Results) -> Iterator[str
             yield f"\n{title} than {OURS.title}: {', '.join(lower)}."
 
 
-# Where less is better; latencies each at its own rate.
+# Figures of which less is better. Latencies are each at the gateway's own rate.
 _COSTS = (
     ("Less added latency at the median", "plain", "added_p50_ms"),
     ("Less added latency at p99", "plain", "added_p99_ms"),
@@ -80,7 +80,7 @@ _COSTS = (
 
 
 def _is_of_the_load(plain: Sequence[Plain]) -> bool:
-    """Who comes late to send comes late to read."""
+    """Returns whether the added latency may come from the load test itself: if it sends late, it also reads late."""
     added, late = median(plain, "added_p99_ms"), median(plain, "late_p99_ms")
     return added is not None and late is not None and added < late
 
@@ -91,7 +91,9 @@ def _is_lower(peer: Peer, figures: Mapping[str, Sequence[msgspec.Struct]], field
 
 
 def _ratio(peer: Peer, results: Results) -> float | None:
-    """Turn by turn, so that a slow moment of the machine troubles both; of the medians where a turn has no figure."""
+    """Returns the median of the ratios turn by turn, because a slow moment of the machine affects both gateways; the
+    ratio of medians where a turn has no figure.
+    """
     ours, theirs = (results.plain.get(name, []) for name in (OURS.name, peer.name))
     if not ours or not theirs:
         return None
@@ -142,9 +144,9 @@ def _outage(run: Run, peers: Sequence[Peer], results: Results, kind: str) -> Ite
     if early:
         yield f"\nSlow already before, so that its slow answers say nothing of the outage: {', '.join(early)}."
     for peer in shown:
-        told = [f"{_failures(outage)} ({count})" for count, outage in _of(peer, kind, results) if outage.failed]
-        if told:
-            yield f"\nWhat clients of {peer.title} were told, by replicas: {'; '.join(told)}."
+        errors = [f"{_failures(outage)} ({count})" for count, outage in _of(peer, kind, results) if outage.failed]
+        if errors:
+            yield f"\nErrors that clients of {peer.title} got, by replicas: {'; '.join(errors)}."
     for what, count_of in _BAD.items():
         better = [peer.title for peer in shown if _is_better(peer, kind, run, results, count_of)]
         if better:
@@ -182,7 +184,7 @@ def _cell(outage: Outage | None) -> str:
 
 
 def _setting(peer: Peer, kind: str, results: Results) -> Sequence[str]:
-    """How many calls, and with healthy providers the worst p99: more than a little says that the machine was busy."""
+    """Returns the number of calls, and the worst p99 with healthy providers, which is high if the machine was busy."""
     outages = [outage for _, outage in _of(peer, kind, results)]
     return [str(max(each.calls for each in outages)), f"{max(each.healthy_p99_ms for each in outages):.0f} ms"]
 

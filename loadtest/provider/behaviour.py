@@ -1,7 +1,6 @@
-"""The scripted behaviour of the fake provider: what to do with the next call, decided without I/O.
+"""The scripted behaviour of the fake provider: decides about the next call, without I/O.
 
-Every random decision is drawn from one seeded generator in the order the calls arrive, so a run can
-be repeated.
+One seeded generator makes all random decisions in the order in which calls arrive, so a run can be repeated.
 """
 
 import math
@@ -16,49 +15,49 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the provider does with each call. The defaults are a healthy provider that answers at once."""
+    """The behaviour for each call. The defaults are a healthy provider that answers at once."""
 
     latency_ms: NonNegative = 0.0
     """Mean time to the first byte, of answers and errors alike."""
     latency_distribution: Literal["fixed", "uniform", "exponential", "lognormal"] = "fixed"
     latency_spread: Ratio = 0.5
-    """How far the distribution strays from the mean: 0 not at all, 1 fully."""
+    """How far the distribution spreads from the mean: 0 not at all, 1 fully."""
     chunk_gap_ms: NonNegative = 0.0
     """Pause between the content chunks of a stream."""
     chunks: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 8
     """Content chunks of a stream; completion tokens of every answer."""
     tool_calls: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
-    """A caller that offers tools is answered with so many calls of them, until it sends their results."""
+    """Number of tool calls in an answer to a caller that offers tools, until it sends their results."""
     slots: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """Answers under way at once, as of an engine of one's own: further calls wait."""
+    """Concurrent answers, as of a self-hosted engine; further calls wait."""
 
     error_rate: Ratio = 0.0
     error_status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 500
     retry_after_s: NonNegative | None = None
     """Sent as `retry-after` with every scripted error."""
     error_body: str | None = None
-    """Sent as it is, instead of the dialect's JSON error."""
+    """Sent unchanged, instead of the dialect's JSON error."""
     fail_first: Count = 0
-    """The next calls, so many of them, fail with `error_status`; counted down."""
+    """The next N calls fail with `error_status`; counted down."""
     close_first: Count = 0
     """The connections of the next N calls close before any byte of an answer; counted down."""
     keep_alive: bool = True
-    """False closes each connection after its answer, so that every call comes on a new one."""
+    """False closes each connection after its answer, so that every call needs a new one."""
 
     stall_rate: Ratio = 0.0
-    """Share of calls that get no first byte until the client leaves."""
+    """Share of calls that get no first byte until the client disconnects."""
     stall_after_chunks: Count | None = None
-    """A stream says nothing more after so many content chunks; 0 sends only the headers."""
+    """A stream stalls after this many content chunks; 0 sends only the headers."""
     cut_after_chunks: Count | None = None
-    """The connection closes after so many content chunks; a plain answer is cut in half."""
+    """The connection closes after this many content chunks; a plain answer is cut in half."""
     malformed: Literal["html", "half_json", "empty"] | None = None
-    """An answer with status 200 whose body is not what the dialect promises."""
+    """An answer with status 200 whose body breaks the dialect."""
 
     seed: int = 1
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What happens to one call before its first byte: wait, then fail with a status, stall, close or answer."""
+    """The fate of one call before its first byte: wait, then fail with a status, stall, close or answer."""
 
     delay_s: float = 0.0
     error_status: int | None = None
@@ -74,9 +73,9 @@ class Script:
         self._random = random.Random(behaviour.seed)
 
     def change(self, patch: dict[str, Any]) -> None:
-        """Merge `patch` into the behaviour; naming `seed` restarts the random decisions.
+        """Merges `patch` into the behaviour; a `seed` restarts the random decisions.
 
-        Raises msgspec.ValidationError, and then nothing has changed.
+        Raises msgspec.ValidationError and then changes nothing.
         """
         self.behaviour = merge(self.behaviour, patch)
         if "seed" in patch:
@@ -99,7 +98,7 @@ class Script:
         )
 
     def _draw_delay_s(self) -> float:
-        """Every distribution keeps the mean, so that changing the spread does not change the load."""
+        """Draws a delay. Every distribution has the same mean, so that the spread does not change the load."""
         mean_s = self.behaviour.latency_ms / 1000
         if not mean_s:
             return 0.0
@@ -117,5 +116,5 @@ class Script:
 
 
 def merge(behaviour: Behaviour, patch: dict[str, Any]) -> Behaviour:
-    """Raises msgspec.ValidationError naming the field that is unknown or wrong."""
+    """Returns the changed behaviour. Raises msgspec.ValidationError, which names the unknown or invalid field."""
     return msgspec.convert({**msgspec.structs.asdict(behaviour), **patch}, Behaviour)

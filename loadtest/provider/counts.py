@@ -1,6 +1,6 @@
-"""What the fake provider saw: every call ends in exactly one of succeeded, errors, aborted or cut.
+"""Counts of the fake provider: every call ends in exactly one of succeeded, errors, aborted or cut.
 
-So `requests` always equals those four plus `in_flight`, and a test can assert that nothing leaked.
+So `requests` always equals those four plus `in_flight`, and a test can assert that no call leaked.
 """
 
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ class Counts(msgspec.Struct):
     errors: int = 0
     """Answered with an error status."""
     aborted: int = 0
-    """The client left before the end."""
+    """The client disconnected before the end."""
     cut: int = 0
     """The script closed the connection before the end."""
     by_status: dict[int, int] = {}
     """Answers begun, by status."""
-    # Kept as they came and rendered on demand, because most calls are never looked at.
+    # Kept unchanged and rendered on demand, because most are never shown.
     last_headers: Mapping[str, str] = {}
     last_body: bytes = b""
 
@@ -37,7 +37,7 @@ class Counts(msgspec.Struct):
         self.by_status[status] = self.by_status.get(status, 0) + 1
 
     def reset(self) -> None:
-        """Calls still running stay in flight; they belong to the new counts."""
+        """Starts new counts. Calls in progress stay in flight and belong to the new counts."""
         in_flight = self.in_flight
         fresh = Counts(requests=in_flight, in_flight=in_flight, max_in_flight=in_flight)
         for field in self.__struct_fields__:

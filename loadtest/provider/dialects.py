@@ -1,7 +1,7 @@
 """The wire formats of the fake provider: OpenAI and Anthropic calls in, answers, streams and errors out.
 
-Pure values, so that a test can read what goes over the wire without a server. A call is checked as
-the real service would check it, because a gateway that forgets a required field should see a 400.
+Pure values, so that a test can read the wire format without a server. A call is checked as the real service would check
+it, because a gateway that omits a required field should get a 400.
 """
 
 import time
@@ -17,7 +17,7 @@ from loadtest.provider.tool_calls import ToolCall
 
 PROMPT_TOKENS = 10
 EMBEDDING = [0.1, -0.2, 0.3, -0.4, 0.5, -0.6, 0.7, -0.8]
-# msgspec lets wrong UTF-8 inside a string through as Python's own error.
+# For invalid UTF-8 inside a string msgspec raises Python's own error.
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError)
 DONE = b"data: [DONE]\n\n"
 
@@ -25,7 +25,7 @@ _encode = msgspec.json.encode
 
 
 class Kind(Enum):
-    """What is asked for; the value is the path it is asked at."""
+    """The kind of endpoint; the value is its path."""
 
     CHAT = "/v1/chat/completions"
     COMPLETION = "/v1/completions"
@@ -35,7 +35,7 @@ class Kind(Enum):
 
 
 class InvalidCallError(Exception):
-    """The service answers 400; the message says which field is wrong."""
+    """The service answers 400; the message names the invalid field."""
 
 
 class StreamOptions(msgspec.Struct):
@@ -61,7 +61,7 @@ class Call(msgspec.Struct, frozen=True):
     include_usage: bool
     inputs: int
     tools: tuple[str, ...] = ()
-    """Names of those that may be called: none once the conversation holds their results."""
+    """Names of tools that may be called: none once the conversation holds their results."""
 
 
 _REQUIRED = {
@@ -75,7 +75,7 @@ _decoder = msgspec.json.Decoder(_Request)
 
 
 def parse(kind: Kind, headers: Mapping[str, str], body: bytes) -> Call:
-    """Raises InvalidCallError."""
+    """Parses and checks a call. Raises InvalidCallError."""
     try:
         request = _decoder.decode(body)
     except NOT_JSON as error:
@@ -100,7 +100,7 @@ def parse(kind: Kind, headers: Mapping[str, str], body: bytes) -> Call:
 
 
 def _offered(kind: Kind, request: _Request, body: bytes) -> tuple[str, ...]:
-    """Looks into the messages only where tools are spoken of: most calls are not worth it."""
+    """Returns the tools that may be called. Decodes messages only where a tool is mentioned, for the sake of speed."""
     if not request.messages or b'"tool' not in body:
         return ()
     check = tool_calls.check_messages if kind is Kind.MESSAGE else tool_calls.check_chat
@@ -110,19 +110,19 @@ def _offered(kind: Kind, request: _Request, body: bytes) -> tuple[str, ...]:
 
 @lru_cache(maxsize=64)
 def words(name: str, chunks: int) -> tuple[str, ...]:
-    """One string per content chunk; the first names the provider, so that a person sees who answered."""
+    """Returns one string per content chunk. The first names the provider, so that a person sees which one answered."""
     return (f"Hello from {name}.", *(" word" for _ in range(chunks - 1)))
 
 
 def render_answer(call: Call, number: int, content: tuple[str, ...], calls: int = 0) -> bytes:
-    """With so many calls of the tools that the caller offers, if any, behind the text."""
+    """Renders a plain answer. ``calls``: the number of tool calls after the text, if the caller offers tools."""
     text = "".join(content)
     match call.kind:
         case Kind.CHAT:
-            said: dict[str, Any] = {"role": "assistant", "content": text}
+            reply: dict[str, Any] = {"role": "assistant", "content": text}
             if made := tool_calls.made(call.tools, number, calls, "call"):
-                said["tool_calls"] = [each.in_chat(each.arguments) for each in made]
-            return _openai_answer(call, number, content, {"message": said}, "tool_calls" if made else "stop")
+                reply["tool_calls"] = [each.in_chat(each.arguments) for each in made]
+            return _openai_answer(call, number, content, {"message": reply}, "tool_calls" if made else "stop")
         case Kind.COMPLETION:
             return _openai_answer(call, number, content, {"text": text})
         case Kind.EMBEDDING:
@@ -141,8 +141,8 @@ def render_answer(call: Call, number: int, content: tuple[str, ...], calls: int 
 
 
 def render_stream(call: Call, number: int, content: tuple[str, ...], calls: int = 0) -> list[bytes]:
-    """One write per content chunk, per piece of a tool call, and one to end with; the first carries the opening events
-    too.
+    """Returns the writes of a stream: one for each content chunk and piece of a tool call, and one for the end. The
+    first includes the opening events.
     """
     if call.kind is Kind.MESSAGE:
         return _anthropic_stream(call, number, content, tool_calls.made(call.tools, number, calls, "toolu"))
@@ -152,7 +152,7 @@ def render_stream(call: Call, number: int, content: tuple[str, ...], calls: int 
 
 
 def render_error(kind: Kind | None, status: int, message: str) -> bytes:
-    """`kind` is None for a path that no dialect knows."""
+    """Renders an error. `kind`: None for an unknown path."""
     if kind is Kind.MESSAGE:
         error_type = _ANTHROPIC_ERRORS.get(status, "api_error")
         return _encode({"type": "error", "error": {"type": error_type, "message": message}})
@@ -227,7 +227,7 @@ def _openai_stream(call: Call, number: int, content: tuple[str, ...], made: tupl
         return _data({**head, "choices": [choice]})
 
     if call.include_usage:
-        head["usage"] = None  # the service says so in every chunk but the last
+        head["usage"] = None  # as the service sends it in every chunk except for the last
     frames = [frame({"content": text}) for text in content]
     if is_chat:
         frames[0] = frame({"role": "assistant", "content": ""}) + frames[0]

@@ -1,7 +1,7 @@
 """One call at the fake provider, from its body to the last byte of its answer.
 
-Every ending but the client's leaving is a return value; leaving is a cancellation, because the server
-cancels the handler as soon as the connection is lost.
+Every ending is a return value, except for a disconnect of the client: the server cancels the handler as soon as the
+connection is lost.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from loadtest.provider.dialects import Call, Kind
 HTML_PAGE = b"<html><body><h1>Bad Gateway</h1></body></html>"
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
-HALF_EVENT = 20  # bytes of the first event's JSON: enough to look like one, never a whole one
+HALF_EVENT = 20  # bytes of the first event's JSON: enough to resemble an event, never a whole one
 _KINDS = {kind.value: kind for kind in Kind}
 
 
@@ -32,7 +32,7 @@ class Ending(Enum):
 
 
 class Slots:
-    """The slots of an engine. How many there are is known call by call, because the script may change."""
+    """The slots of an engine. Each call has the present limit, because the script may change."""
 
     def __init__(self) -> None:
         self._in_use = 0
@@ -73,7 +73,7 @@ class Exchange:
         self._number = counts.requests
 
     async def run(self) -> tuple[web.StreamResponse, Ending]:
-        """Raises CancelledError or ConnectionError when the client leaves."""
+        """Answers the call. Raises CancelledError or ConnectionError when the client disconnects."""
         request = self._request
         body = await request.read()
         self._counts.last_headers, self._counts.last_body = request.headers, body
@@ -137,7 +137,7 @@ class Exchange:
                 await _stall()
             if index == behaviour.cut_after_chunks:
                 return self._cut(response)
-            # The last frame only ends the stream: it follows the last chunk at once.
+            # The last frame only ends the stream, so it follows the last chunk at once.
             if gap_s and 0 < index < behaviour.chunks:
                 await asyncio.sleep(gap_s)
             await response.write(frame)
@@ -150,7 +150,7 @@ class Exchange:
         return self._cut(response)
 
     def _cut(self, response: web.StreamResponse) -> tuple[web.StreamResponse, Ending]:
-        # close, not abort: what was written before the cut must reach the client.
+        # close, not abort: bytes written before the cut must reach the client.
         if self._request.transport is not None:
             self._request.transport.close()
         return response, Ending.CUT
@@ -165,7 +165,7 @@ class Exchange:
     async def _send(
         self, body: bytes, content_type: str, status: int = 200, headers: dict[str, str] | None = None
     ) -> web.Response:
-        """Sent here, not by the server after the handler: what is counted has left this process."""
+        """Sends the response here, not after the handler, so that a counted response has left this process."""
         response = web.Response(body=body, content_type=content_type, status=status, headers=headers)
         self._limit_connection(response)
         await response.prepare(self._request)
@@ -182,6 +182,6 @@ class Exchange:
 
 
 async def _stall() -> Never:
-    """Until the client leaves: then the server cancels the handler."""
+    """Waits until the client disconnects and the server cancels the handler."""
     await asyncio.get_running_loop().create_future()
-    raise AssertionError("nobody ends a stall")
+    raise AssertionError("a stall ends by cancellation only")

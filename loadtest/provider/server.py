@@ -1,7 +1,7 @@
 """The command `python -m loadtest.provider`: a fake LLM provider whose behaviour is scripted.
 
-It is a process of its own, not a mock, because what it is for (hangs, cuts, clients that leave) only
-happens on real sockets.
+It is a separate process, not a mock, because the faults under test (hangs, cuts, disconnects) only happen on real
+sockets.
 """
 
 import argparse
@@ -30,15 +30,15 @@ class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Door:
-    """The listening socket. A door shut for a moment refuses new connections and closes the others, as a provider that
-    restarts does.
+    """The listening socket. While it is shut it refuses new connections and has closed the others, as a provider during
+    a restart.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
 
     async def open(self, runner: web.AppRunner) -> int:
-        """Returns the port, which stays the same from now on."""
+        """Starts to listen. Returns the port, which stays the same from now on."""
         self._runner = runner
         self._site = web.TCPSite(runner, self._host, self._port, backlog=1024)
         await self._site.start()
@@ -46,7 +46,7 @@ class Door:
         return self._port
 
     async def shut(self, seconds: float, but: object) -> None:
-        """Spares ``but``, the connection on which the order came."""
+        """Closes the socket and all connections except for ``but``, the connection of the request to shut it."""
         await self._site.stop()
         for connection in self._runner.server.connections if self._runner.server else ():
             if connection is not but:
@@ -69,7 +69,7 @@ class Provider:
         self._slots = Slots()
 
     def build(self) -> web.Application:
-        # No size limit: how much may be sent is for the gateway to decide.
+        # No size limit, because the gateway decides how large a request may be.
         application = web.Application(client_max_size=0)
         application.router.add_get("/control", self._show)
         application.router.add_patch("/control", self._change)
@@ -103,7 +103,7 @@ class Provider:
         return await self._show(request)
 
     async def _list_models(self, _request: web.Request) -> web.Response:
-        """Always answers and is not counted: health checks must not use up the script."""
+        """Lists the model, uncounted and without a fault: health checks must not use up the script."""
         return web.Response(body=dialects.render_models(self._name), content_type=JSON)
 
     async def _call(self, request: web.Request) -> web.StreamResponse:
@@ -132,7 +132,7 @@ def _rejection(error: Exception) -> web.Response:
 
 
 async def serve(provider: Provider, name: str, host: str, door: Door) -> None:
-    """Serve until SIGTERM or SIGINT; calls still running are cut off."""
+    """Serves until SIGTERM or SIGINT; calls in progress are cut off."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)

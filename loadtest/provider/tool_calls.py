@@ -1,5 +1,5 @@
-"""Tools at the fake provider: the calls that an answer makes, and the rules by which the real services refuse a
-conversation whose calls and results do not fit together.
+"""Tools at the fake provider: the calls in an answer, and the rules by which the real services refuse a conversation
+whose calls and results do not match.
 """
 
 import re
@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-PIECE = 7  # characters of arguments in one event: so short that names, numbers and escapes are cut in two
+PIECE = 7  # characters of arguments in one event: short enough to cut names, numbers and escapes in two
 _ANTHROPIC_ID = re.compile(r"[a-zA-Z0-9_-]+")
 _OPENAI_ID_MOST = 40
 
@@ -59,13 +59,13 @@ class _Message(msgspec.Struct):
 
 
 def tool_names(tools: list[msgspec.Raw]) -> tuple[str, ...]:
-    found = [msgspec.json.decode(tool, type=_Tool) for tool in tools]
-    return tuple(tool.function.name if tool.function else tool.name or "" for tool in found)
+    decoded = [msgspec.json.decode(tool, type=_Tool) for tool in tools]
+    return tuple(tool.function.name if tool.function else tool.name or "" for tool in decoded)
 
 
 def made(names: tuple[str, ...], number: int, count: int, prefix: str) -> tuple[ToolCall, ...]:
-    """The tools in turn. Their arguments hold what is easily lost on the way: escapes, a number's digits, letters of
-    several bytes.
+    """Returns ``count`` calls of the tools in turn. Their arguments hold characters that a translation easily loses:
+    escapes, a number's digits, letters of several bytes.
     """
     return tuple(
         ToolCall(f"{prefix}_{number}_{k}", names[k % len(names)], f'{{"city": "Ålesund \\"{k}\\" 日本", "days": 2.50}}')
@@ -74,7 +74,7 @@ def made(names: tuple[str, ...], number: int, count: int, prefix: str) -> tuple[
 
 
 def has_results(messages: Messages) -> bool:
-    """Does the conversation end with what tools gave back?"""
+    """Returns whether the conversation ends with results of tools."""
     last = msgspec.json.decode(messages[-1], type=_Message)
     return last.role == "tool" or bool(last.parts("tool_result"))
 
@@ -109,6 +109,6 @@ def check_messages(messages: Messages) -> None:
     _refuse(unanswered, "`tool_use` ids were found without `tool_result` blocks immediately after")
 
 
-def _refuse(ids: Any, why: str) -> None:
+def _refuse(ids: Any, reason: str) -> None:
     if ids:
-        raise ValueError(f"{why}: {sorted(map(str, ids))}")
+        raise ValueError(f"{reason}: {sorted(map(str, ids))}")

@@ -1,4 +1,4 @@
-"""Timelines as SVG text: panels above each other over one axis of seconds, with marks through all of them."""
+"""Draws timelines as SVG: stacked panels over one axis of seconds, with marks through all of them."""
 
 import math
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ COLOURS = ("#1f6f54", "#3465a4", "#c17d11", "#75507b", "#5c7d0e", "#06989a", "#8
 WARM = ("#b5452c", "#e08e45", "#8c2f39", "#d4a017", "#a05195", "#665191", "#5e3c2c", "#c06c84")
 RED, GREY = "#b5452c", "#888888"
 MARKS_NAMED = 40
-# Characters that fit beside a panel, into half of the width below it and into all of it, in the widest usual font.
+# Characters that fit next to a panel, into half of the width below it and into all of it, in the widest usual font.
 NAME_MOST, HALF_MOST, MARK_MOST = 29, 46, 104
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One value a second; a gap where there is None."""
+    """One value a second; None is a gap."""
 
     name: str
     colour: str
@@ -32,7 +32,7 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """Something that happened at a moment, numbered in the picture."""
+    """An event at a moment, numbered in the picture."""
 
     at_s: float
     text: str
@@ -40,7 +40,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 def draw_timeline(title: str, panels: Sequence[Panel], marks: Sequence[Mark], seconds: int) -> str:
-    """An SVG document that needs nothing else."""
+    """Returns a self-contained SVG document."""
     seconds = max(seconds, 1)
     body_height = TOP + len(panels) * (PANEL + GAP)
     named = marks[:MARKS_NAMED]
@@ -76,7 +76,7 @@ def _draw_panel(panel: Panel, top: int, seconds: int) -> str:
         x = _x(number * step, seconds)
         label = f"{number * step:g} s" if number else "0"
         parts.append(f'<text x="{x:.1f}" y="{bottom + 15}" text-anchor="middle" fill="#666">{label}</text>')
-    # The last of a stack reaches highest: drawn first, the others cover what is theirs.
+    # The last line of a stack is the highest: it is drawn first, and the others cover their parts.
     for line in reversed(stacked):
         parts.append(_draw_line(line, bottom, most, seconds, panel.is_stacked))
     for index, line in enumerate(panel.lines[:8]):
@@ -120,7 +120,7 @@ def _draw_line(line: Line, bottom: int, most: float, seconds: int, is_area: bool
 
 
 def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
-    """Stretches without a gap, each value with its second."""
+    """Returns the stretches without a gap, each value with its second."""
     runs: list[list[tuple[int, float]]] = [[]]
     for at_s, value in enumerate(values):
         if value is None:
@@ -131,7 +131,7 @@ def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
 
 
 def _draw_marks(marks: Sequence[Mark], rows: int, bottom: int, seconds: int) -> str:
-    """A line for each, its number above it, and below what the numbers mean, in columns of so many rows."""
+    """Draws a numbered line for each mark, and below the panels the texts of the numbers, in columns of ``rows``."""
     parts = []
     for index, mark in enumerate(marks):
         x = _x(mark.at_s, seconds)
@@ -149,7 +149,7 @@ def _draw_marks(marks: Sequence[Mark], rows: int, bottom: int, seconds: int) -> 
 
 
 def _round_up(value: float) -> float:
-    """To 1, 2 or 5 of its power of ten; 1 if there is nothing."""
+    """Rounds up to 1, 2 or 5 times a power of ten; 1 for 0."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))

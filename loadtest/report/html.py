@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: figures, a timeline, tables."""
+"""Renders the report as one self-contained HTML page: figures, a timeline, tables."""
 
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
@@ -19,7 +19,7 @@ _OPENED = ("open", "forced_open", "standby", "on", "shedding")
 
 
 def render_page(plan: str, summary: Summary, events: Sequence[Event], note: str = "") -> str:
-    """`note`: why there are no events, if they were asked for."""
+    """Returns the page. `note`: why there are no events, if they were requested."""
     return "".join(_render_parts(plan, summary, events, note))
 
 
@@ -57,7 +57,7 @@ def _render_parts(plan: str, summary: Summary, events: Sequence[Event], note: st
 
 
 def draw_run(title: str, summary: Summary, marks: Sequence[Mark]) -> str:
-    """The timeline of a run as SVG: what clients got, how fast, from whom."""
+    """Returns the timeline of a run as SVG: answers, latency, errors, and the deployments and replicas that served."""
     seconds = _seconds_drawn(summary)
     panels = [
         Panel(
@@ -89,7 +89,9 @@ def draw_run(title: str, summary: Summary, marks: Sequence[Mark]) -> str:
 
 
 def _seconds_drawn(summary: Summary) -> int:
-    """Good answers that came after the last call was due would look like a slump."""
+    """Returns the length of the timeline. Good answers after the last call was due are left out: they would look like a
+    drop of the load.
+    """
     ends_s = summary.load.duration_s or 0.0
     shown = [moment.at_s for moment in summary.timeline if moment.failed or not ends_s or moment.at_s < ends_s]
     return max(shown, default=0) + 1

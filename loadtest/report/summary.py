@@ -1,4 +1,4 @@
-"""Turns what came of a run into the figures of the report, as they are written to JSON."""
+"""Turns the result of a run into the figures of the report, which are also its JSON."""
 
 from collections.abc import Sequence
 
@@ -36,7 +36,7 @@ class Goodput(msgspec.Struct, frozen=True, kw_only=True):
     slo: Slo
     kept: int
     kept_ratio: float
-    """Of all calls but those given up."""
+    """Share of all calls except those given up."""
     kept_per_s: float
 
 
@@ -47,7 +47,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     load: Load
     is_interrupted: bool
     began_at_ms: float
-    """By the clock on the wall."""
+    """Wall clock, since 1970."""
     elapsed_s: float
     requests: int
     ok: int
@@ -56,14 +56,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     unfinished: int
     failure_ratio: float
     requests_per_s: float
-    """As they arrived, answered or not."""
+    """Arrivals, answered or not."""
     ok_per_s: float
-    """Over the time in which calls began or good answers came; a straggler that times out is left out of it."""
+    """Over the time in which calls began or good answers arrived, without waiting for calls that time out."""
     tokens_per_s: float
     goodput: Goodput | None
     processes: int
     missing_processes: int
-    """What they measured is not in here."""
+    """Processes whose measurements are missing here."""
     cpu_ratio: float
     """Share of one core that each process of the load generator used."""
     latency: Percentiles | None
@@ -73,10 +73,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     gap: Percentiles | None
     """Between arrivals of content in a stream."""
     sent: Percentiles | None
-    """Open loop: from sent to the end, what a closed loop would call latency."""
+    """Open loop: from sent to the end, which a closed loop would call latency."""
     queue: Percentiles | None
     late: Percentiles | None
-    """Open loop: how much later than planned the load generator came to a call."""
+    """Open loop: how much later than planned the load generator began a call."""
     overhead: Percentiles | None
     decision: Percentiles | None
     failures: dict[str, int]
@@ -88,7 +88,7 @@ def summarise(target: Target, load: Load, result: Result, *, is_interrupted: boo
     measured = result.measurement
     is_open = load.rate is not None
     begun_s = _begun_s(load, result, is_interrupted)
-    # Answers that stopped coming while calls still did are no reason to end the time: it is what went wrong.
+    # If answers stop while calls continue, the time still counts: the missing answers are the fault under test.
     good_s = max(result.ok_s, begun_s)
     return Summary(
         urls=target.urls,
@@ -132,13 +132,13 @@ def summarise(target: Target, load: Load, result: Result, *, is_interrupted: boo
 
 
 def _begun_s(load: Load, result: Result, is_interrupted: bool) -> float:
-    """For how long calls began, however long their answers took after that."""
+    """Returns for how long calls began, however long their answers took after that."""
     if load.rate is None:
         return result.due_s
     is_cut = is_interrupted or (load.requests is not None and result.started >= load.requests)
     if load.duration_s is not None and not is_cut:
         return load.duration_s
-    # A gap after the last one, too: n calls that are evenly spaced have only n - 1 gaps between them.
+    # Includes a gap after the last call: n evenly spaced calls have only n - 1 gaps between them.
     return result.due_s * _ratio(result.started, result.started - 1)
 
 

@@ -1,4 +1,4 @@
-"""The summary of a run as text for a terminal."""
+"""Renders the summary of a run as text for a terminal."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,15 +9,15 @@ from loadtest.load.requests import Target
 from loadtest.load.runner import Load
 from loadtest.report.summary import GroupSummary, Summary
 
-# Above these the load generator itself may be what was measured.
+# Above these limits, the load generator itself may be the bottleneck.
 BUSY_CPU_RATIO = 0.85
-BUSY_S = 0.5  # a shorter run is all beginning
+BUSY_S = 0.5  # a shorter run consists of its start only
 LATE_MS = 50.0
 FAILURES_SHOWN = 20
 
 
 def render_plan(target: Target, load: Load) -> str:
-    """One line that says what is about to happen."""
+    """Returns the plan of a run before it begins."""
     if load.rate is None:
         mode = f"closed loop, {load.concurrent} callers"
     else:
@@ -64,7 +64,7 @@ def _render_lines(summary: Summary) -> Iterator[str]:
 
 
 def render_head(summary: Summary) -> Iterator[str]:
-    """How many, how fast."""
+    """Yields the counts and the rates."""
     ending = "; interrupted" if summary.is_interrupted else ""
     given_up = f", {summary.given_up:,} given up" if summary.given_up else ""
     left = f", {summary.unfinished:,} unfinished" if summary.unfinished else ""
@@ -85,30 +85,30 @@ def render_goodput(summary: Summary) -> Iterator[str]:
 
 
 def render_doubts(summary: Summary) -> Iterator[str]:
-    """When the figures do not tell of a server: nobody was there, or the load generator could no more."""
+    """Yields warnings when the figures do not describe a server: none was there, or the load generator was too slow."""
     if not summary.requests and not summary.is_interrupted:
         yield ""
         yield "No call was made: the first was due after the end."
     if summary.missing_processes and summary.requests:
         yield ""
-        yield f"{summary.missing_processes} of the load generator's processes did not tell what they measured."
+        yield f"{summary.missing_processes} of the load generator's processes did not report their measurements."
     if summary.failed and set(summary.failures) == {UNREACHABLE}:
         yield ""
         yield f"Nothing listens at {', '.join(summary.urls)}."
     if summary.cpu_ratio > BUSY_CPU_RATIO and summary.elapsed_s > BUSY_S:
         cores = f"{summary.cpu_ratio:.0%} of a core" + (" in each process" if summary.processes > 1 else "")
         yield ""
-        yield f"The load generator used {cores}: it may have measured itself. More -processes can do more."
+        yield f"The load generator used {cores}: it may have measured itself. Use more -processes."
     if summary.late is not None and summary.late.p99_ms > LATE_MS:
         yield ""
         yield (
             f"The load generator was late (p99 {render_ms(summary.late.p99_ms)}): "
-            "it was the bottleneck, or had too little of the machine."
+            "it was the bottleneck, or had too little CPU."
         )
 
 
 def latency_rows(summary: Summary) -> Iterator[tuple[str, Sequence[float]]]:
-    """What was measured, each with its p50, p90, p99, p99.9 and maximum in ms."""
+    """Yields each measured series with its p50, p90, p99, p99.9 and maximum in ms."""
     rows = {
         "latency": summary.latency,
         "first byte": summary.first_byte,

@@ -1,5 +1,5 @@
-"""Clients that attack a replica's memory, connections or event loop, in a process of their own:
-`python -m loadtest.trials.attack_clients NAME PORT`. Each prints at its end what it sent.
+"""The command `python -m loadtest.trials.attack_clients NAME PORT`: a client that attacks a replica's memory,
+connections or event loop, and prints at its end what it sent.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
 MIB = 1_048_576
 ENDLESS_MOST = 80 * MIB
 HOLD_S = 12.0
-UNREAD_S = 65  # an answer that is not taken is checked every 30 s
+UNREAD_S = 65  # the server checks unread answers every 30 s
 DRIP_S = 0.5
 
 
@@ -68,7 +68,7 @@ def endless_header(port: int) -> str:
 
 
 def unread_answers(port: int) -> str:
-    """Reads only when the server has had the time to end the connection."""
+    """Reads only after the server has had time to end the connection."""
     with _connect(port) as connection:
         _send_all(connection, b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n" * 700)
         time.sleep(UNREAD_S)
@@ -141,7 +141,7 @@ def many_objects(port: int) -> str:
 
 
 def hostile_provider(port: int) -> str:
-    """Calls of the model whose provider is hostile, 20 at once."""
+    """Calls the model whose provider is hostile, 20 times at once."""
     body = b'{"model":"hostile","stream":%b,"messages":[{"role":"user","content":"hi"}]}'
     statuses: dict[str, int] = {}
     with _many(port, 20) as sockets:

@@ -1,4 +1,6 @@
-"""A provider that wants a replica's memory or event loop: `python -m loadtest.trials.attack_providers NAME PORT`."""
+"""The command `python -m loadtest.trials.attack_providers NAME PORT`: a provider that attacks a replica's memory or
+event loop.
+"""
 
 import contextlib
 import socket
@@ -12,7 +14,7 @@ WHOLE = CHUNKED + b"%x\r\n%b\r\n0\r\n" % (len(ANSWER), ANSWER)
 PLAIN = b"HTTP/1.1 200 OK\r\nconnection: keep-alive\r\ncontent-length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER)
 FLOOD_S = 8.0
 
-# Start of the answer, what follows over and over, and the pause between two of them in seconds.
+# Start of the answer, the part that follows repeatedly, and the pause between two of those in seconds.
 ANSWERS = {
     "endless 1xx": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2000, 0.0),
     "endless header line": (b"HTTP/1.1 200 OK\r\nx: ", b"y" * 65_536, 0.0),

@@ -1,4 +1,4 @@
-"""One replica under attack: its memory, the latency of /livez and what a normal client sees meanwhile."""
+"""One replica under attack: its memory, the latency of /livez, and the results of a normal client."""
 
 import contextlib
 import json
@@ -25,15 +25,15 @@ PATIENCE_S = 60.0
 BODY_MEMORY = 128 * 1_048_576  # a quarter of a container of 512 MiB
 
 
-class Seen(msgspec.Struct):
-    """``statuses``: of the normal client's calls; ``state``: of the normal deployment's breaker afterwards."""
+class Effect(msgspec.Struct):
+    """The effect of an attack."""
 
     before_mib: float
     peak_mib: float
     livez_ms: float
-    statuses: dict[str, int]
+    statuses: dict[str, int]  # of the normal client's calls
     slowest_call_ms: float
-    state: str
+    state: str  # of the normal deployment's breaker afterwards
     sent: str
 
 
@@ -44,7 +44,9 @@ class Replica(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def replica(folder: Path, descriptors: int | None = None, hostile: str = "") -> Iterator[Replica]:
-    """``descriptors``: its limit of open files; ``hostile``: the answer of the model `hostile`'s provider."""
+    """Starts a replica. ``descriptors``: its limit of open files; ``hostile``: the answer of the hostile model's
+    provider.
+    """
     store, provider, port, other = (free_port() for _ in range(4))
     with contextlib.ExitStack() as stack:
 
@@ -81,12 +83,12 @@ def _configuration(store: int, provider: int, hostile: int) -> dict[str, object]
 
 
 class Watch:
-    """Samples in threads until it is stopped."""
+    """Measures a replica in threads until it is stopped."""
 
     def __init__(self, watched: Replica) -> None:
         self._watched = watched
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=each) for each in (self._look, self._call)]
+        self._threads = [threading.Thread(target=loop) for loop in (self._measure, self._call)]
         self.before_mib = self.peak_mib = rss_mib(watched.pid)
         self.livez_ms = self.slowest_call_ms = 0.0
         self.statuses: Counter[str] = Counter()
@@ -101,7 +103,7 @@ class Watch:
         for each in self._threads:
             each.join()
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         while not self._over.wait(LIVEZ_EVERY_S):
             _, took_ms = fetch(self._watched.port, "/livez")
             self.livez_ms = max(self.livez_ms, took_ms)
@@ -115,7 +117,7 @@ class Watch:
 
 
 def fetch(port: int, path: str, body: bytes | None = None) -> tuple[str, float]:
-    """Returns status, or the name of an error, and milliseconds, on a connection of its own."""
+    """Makes a request on a new connection. Returns the status, or the name of an error, and milliseconds."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, {"content-type": "application/json"})
     began = time.perf_counter()
     try:
@@ -129,13 +131,13 @@ def fetch(port: int, path: str, body: bytes | None = None) -> tuple[str, float]:
     return status, (time.perf_counter() - began) * 1000
 
 
-def attacked(watched: Replica, attack: str) -> Seen:
+def attacked(watched: Replica, attack: str) -> Effect:
     with Watch(watched) as watch:
         time.sleep(CALM_S)
         command = [sys.executable, "-P", "-m", "loadtest.trials.attack_clients", attack, str(watched.port)]
         sent = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout.strip()
         time.sleep(CALM_S)
-    return Seen(
+    return Effect(
         watch.before_mib,
         watch.peak_mib,
         watch.livez_ms,

@@ -1,5 +1,5 @@
-"""What attacks on its resources do to a replica: `make attacks` writes docs/attacks.md; ARGS="slow idle" takes those
-attacks whose names contain one of the words.
+"""Measures the effect of attacks on a replica's resources. `make attacks` writes docs/attacks.md; ARGS="slow idle" runs
+the attacks whose names contain one of the words.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from loadtest.trials.attack_clients import ATTACKS
 from loadtest.trials.attack_providers import ANSWERS
-from loadtest.trials.attack_rig import BODY_MEMORY, Seen, attacked, replica
+from loadtest.trials.attack_rig import BODY_MEMORY, Effect, attacked, replica
 
 LIVEZ_MOST_MS = 1000.0
 GROWTH_MOST_MIB = 64.0
@@ -38,41 +38,41 @@ def names() -> list[str]:
     return [*clients, *(BY_PROVIDER + name for name in ANSWERS)]
 
 
-def run(name: str, folder: Path) -> Seen:
+def run(name: str, folder: Path) -> Effect:
     hostile = name.removeprefix(BY_PROVIDER) if name.startswith(BY_PROVIDER) else ""
     descriptors = DESCRIPTORS if name == "idle_connections" else None
     with replica(folder, descriptors, hostile) as watched:
         return attacked(watched, "hostile_provider" if hostile else name)
 
 
-def held(name: str, seen: Seen) -> bool:
+def held(name: str, effect: Effect) -> bool:
     growth = 3 * BODY_MEMORY / 1_048_576 if name == "held_bodies" else GROWTH_MOST_MIB
-    is_calm = seen.livez_ms < LIVEZ_MOST_MS and seen.peak_mib - seen.before_mib <= growth
-    return is_calm and seen.statuses.keys() == {"200"} and seen.state == "CLOSED"
+    is_calm = effect.livez_ms < LIVEZ_MOST_MS and effect.peak_mib - effect.before_mib <= growth
+    return is_calm and effect.statuses.keys() == {"200"} and effect.state == "CLOSED"
 
 
-def row(name: str, seen: Seen) -> str:
-    calls = ", ".join(f"{count} x {status}" for status, count in sorted(seen.statuses.items()))
+def row(name: str, effect: Effect) -> str:
+    calls = ", ".join(f"{count} x {status}" for status, count in sorted(effect.statuses.items()))
     if name == "idle_connections":
         name = f"idle_connections, {DESCRIPTORS} descriptors"
-    memory = f"{seen.before_mib:.0f}, {seen.peak_mib:.0f}"
-    client = f"{calls}; {seen.slowest_call_ms:.0f} ms"
-    cells = (name.replace("_", " "), seen.sent, memory, f"{seen.livez_ms:.0f} ms", client, seen.state.lower(), "")
+    memory = f"{effect.before_mib:.0f}, {effect.peak_mib:.0f}"
+    client = f"{calls}; {effect.slowest_call_ms:.0f} ms"
+    cells = (name.replace("_", " "), effect.sent, memory, f"{effect.livez_ms:.0f} ms", client, effect.state.lower(), "")
     return f"| {' | '.join(cells)}"
 
 
 def rows(chosen: Sequence[str]) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="pllm-attacks-") as folder:
         for name in chosen:
-            seen = run(name, Path(folder))
-            yield row(name, seen) + ("holds |" if held(name, seen) else "**does not hold** |")
+            effect = run(name, Path(folder))
+            yield row(name, effect) + ("holds |" if held(name, effect) else "**does not hold** |")
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m loadtest.trials.attacks", description="Attacks on a replica's resources."
     )
-    parser.add_argument("words", nargs="*", help="take attacks whose names contain one of these")
+    parser.add_argument("words", nargs="*", help="run the attacks whose names contain one of these")
     parser.add_argument("--out", type=Path, help="a Markdown file to write")
     options = parser.parse_args(arguments)
     chosen = [name for name in names() if not options.words or any(word in name for word in options.words)]

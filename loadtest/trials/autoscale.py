@@ -1,6 +1,6 @@
-"""A surge and its decay against a cluster that follows its own autoscaling signal: replicas are really started and
-stopped as `GET /v1/admin/autoscale` asks. Prints what happened second by second; `--plot FILE` draws it. Exit code 1
-when the curve of desired replicas changed its direction more than once.
+"""A surge and its decay against a cluster that follows its own autoscaling signal: real replicas start and stop as
+`GET /v1/admin/autoscale` requests. Prints each change; `--plot FILE` draws the run. Exit code 1 when the curve of
+desired replicas changed its direction more than once.
 """
 
 import argparse
@@ -25,9 +25,9 @@ from loadtest.report.charts import COLOURS, RED, Line, Panel, draw_timeline
 
 REPLICAS_MOST, SEED = 5, 1
 LATENCY_MS = 500
-# Seconds, and calls per second at their end; in between a straight line. On average half as many are active.
+# Seconds, and calls per second at their end, with straight lines in between. Half as many calls are active on average.
 COURSE = ((8, 8), (20, 70), (36, 70), (51, 8), (75, 8))
-OUT_OF_TURN_S = 0.5  # between the last call that a replica gets and its SIGTERM, as behind a load balancer
+OUT_OF_TURN_S = 0.5  # between a replica's last call and its SIGTERM, as with a load balancer
 CALL_MOST_S = 30.0
 AUTOSCALE = {
     "target_concurrency": 10,
@@ -64,11 +64,11 @@ class Signal(msgspec.Struct):
 
 
 class Moment(msgspec.Struct):
-    """One second. ``in_turn``: replicas that get calls."""
+    """One second."""
 
     rate: float
     signal: Signal | None
-    in_turn: int
+    in_turn: int  # number of replicas that get calls
     ok: int = 0
     failed: int = 0
 
@@ -82,44 +82,44 @@ def rate_at(second: float) -> float:
 
 
 def turns(curve: Sequence[int]) -> int:
-    """How often it changes its direction."""
+    """Returns how often the curve changes its direction."""
     steps = [after - before for before, after in itertools.pairwise(curve) if after != before]
     return sum((before > 0) != (after > 0) for before, after in itertools.pairwise(steps))
 
 
 class Run:
-    """``turn``: the replicas that get calls, by number from 0."""
+    """One run. ``turn``: the replicas that get calls, by number from 0."""
 
     def __init__(self, cluster: LocalCluster, http: aiohttp.ClientSession) -> None:
         self._cluster = cluster
         self._http = http
-        self._asked = itertools.count()
+        self._requests = itertools.count()
         self.turn = [0]
         self.moments = [Moment(rate_at(0), None, 1)]
 
     async def follow(self) -> None:
-        """To the end of the course."""
+        """Runs the load to its end and starts and stops replicas."""
         began_s = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             calls = tasks.create_task(self._call_all(began_s, tasks))
             for second in range(1, COURSE[-1][0] + 1):
                 await asyncio.sleep(max(0.0, began_s + second - time.monotonic()))
-                signal = await self._ask()
-                await self._obey(signal, tasks)
+                signal = await self._fetch_signal()
+                await self._scale(signal, tasks)
                 self.moments.append(Moment(rate_at(second), signal, len(self.turn)))
             await calls
 
     async def _call_all(self, began_s: float, tasks: asyncio.TaskGroup) -> None:
-        """Independent callers: the time between two is drawn for the rate of the moment."""
-        lots, due_s = random.Random(SEED), 0.0
+        """Makes calls like independent callers: gaps are drawn for the rate of the moment."""
+        draw, due_s = random.Random(SEED), 0.0
         while due_s < COURSE[-1][0]:
-            due_s += lots.expovariate(rate_at(due_s))
+            due_s += draw.expovariate(rate_at(due_s))
             await asyncio.sleep(max(0.0, began_s + due_s - time.monotonic()))
             tasks.create_task(self._call())
 
     async def _call(self) -> None:
-        """By the next replica in turn; by another one where nobody listens, as balancers do."""
-        number, is_ok = next(self._asked), False
+        """Calls the next replica in turn, or another one where none listens, as load balancers do."""
+        number, is_ok = next(self._requests), False
         for position in range(REPLICAS_MOST):
             url = self._cluster.urls[self.turn[(number + position) % len(self.turn)]]
             try:
@@ -134,9 +134,9 @@ class Run:
         moment = self.moments[-1]
         moment.ok, moment.failed = moment.ok + is_ok, moment.failed + (not is_ok)
 
-    async def _ask(self) -> Signal | None:
-        """Any replica: they all say the same."""
-        url = self._cluster.urls[self.turn[next(self._asked) % len(self.turn)]].replace(
+    async def _fetch_signal(self) -> Signal | None:
+        """Returns the signal from any replica, because all return the same."""
+        url = self._cluster.urls[self.turn[next(self._requests) % len(self.turn)]].replace(
             "/v1/chat/completions", "/v1/admin/autoscale"
         )
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
@@ -145,7 +145,7 @@ class Run:
                     return msgspec.json.decode(await answer.read(), type=Signal)
         return None
 
-    async def _obey(self, signal: Signal | None, tasks: asyncio.TaskGroup) -> None:
+    async def _scale(self, signal: Signal | None, tasks: asyncio.TaskGroup) -> None:
         if signal is None:
             return
         for number in range(REPLICAS_MOST):
@@ -172,7 +172,7 @@ class Run:
 
 
 def render(moments: Sequence[Moment]) -> Iterator[str]:
-    """A row for each change, in Markdown."""
+    """Yields a Markdown table with a row for each change, and the verdict."""
     yield "| after | calls/s | active | average | the load asks for | desired | alive | in turn | why |"
     yield "|---|---|---|---|---|---|---|---|---|"
     before: tuple[int, int] | None = None
@@ -222,7 +222,7 @@ def draw(moments: Sequence[Moment]) -> str:
 async def observe(cluster: LocalCluster) -> Sequence[Moment]:
     limits = aiohttp.ClientTimeout(total=CALL_MOST_S)
     headers = {"content-type": "application/json"}
-    # A connection for each call: one that is kept would end under a call when its replica goes.
+    # A new connection for each call: a kept one could close under a call when its replica stops.
     connector = aiohttp.TCPConnector(force_close=True, limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=limits, headers=headers) as http:
         run = Run(cluster, http)

@@ -1,5 +1,5 @@
-"""The command `python -m loadtest.trials.chaos SCENARIO`, also `make chaos`: what clients see and what the cluster does
-while something goes wrong. Starts its own cluster on this machine and ends it; `--plot` draws the run.
+"""The command `python -m loadtest.trials.chaos SCENARIO`, also `make chaos`: the results of clients and the events of
+the cluster during faults. Starts its own cluster on this machine and ends it; `--plot` draws the run.
 """
 
 import argparse
@@ -36,17 +36,17 @@ EVENTS_SHOWN = 24
 
 
 class Record(msgspec.Struct):
-    """What was done and what the cluster told of itself, each with the time on the wall in ms."""
+    """The steps that were taken and the events of the cluster, each with its wall clock time in ms."""
 
     done: list[tuple[float, Step]] = []
     events: list[Event] = []
     decisions: Decisions = msgspec.field(default_factory=Decisions)
     moments: dict[int, Moment] = {}
-    """What clients saw, by the second of the run."""
+    """Results of clients by the second of the run."""
 
 
 async def run(scenario: Scenario, cluster: LocalCluster) -> tuple[Summary, Record]:
-    """Ctrl-C ends the load early; what was measured until then is reported."""
+    """Runs a scenario. Ctrl-C ends the load early and keeps what was measured."""
     options = parse_flags(["-url", ",".join(cluster.urls), "-failover", *shlex.split(scenario.load)])
     record, crew, is_interrupted = Record(), Crew(options), False
     running = asyncio.create_task(crew.run())
@@ -60,12 +60,12 @@ async def run(scenario: Scenario, cluster: LocalCluster) -> tuple[Summary, Recor
         is_interrupted = running.cancelled()
         for each in (running, stepping):
             if each.done() and not each.cancelled():
-                each.result()  # raises what went wrong
+                each.result()  # raises its exception
     finally:
         for task in (running, *meanwhile):
             task.cancel()
         await asyncio.wait([running, *meanwhile])
-    await asyncio.to_thread(_look, cluster, record)
+    await asyncio.to_thread(_read, cluster, record)
     result = crew.result()
     record.moments = result.measurement.moments
     return summarise(options.target, options.load, result, is_interrupted=is_interrupted), record
@@ -90,37 +90,37 @@ def _take(step: Step, cluster: LocalCluster) -> None:
 
 
 async def _watch(cluster: LocalCluster, record: Record) -> None:
-    """Again and again: a store that dies takes its events with it, a replica its counts."""
+    """Reads repeatedly, because events end with their store and counts with their replica."""
     while True:
-        await asyncio.to_thread(_look, cluster, record)
+        await asyncio.to_thread(_read, cluster, record)
         await asyncio.sleep(POLL_S)
 
 
-def _look(cluster: LocalCluster, record: Record) -> None:
+def _read(cluster: LocalCluster, record: Record) -> None:
     for url in cluster.urls:
         with contextlib.suppress(EventsUnknown):
-            found = fetch_events([url], None, 0, sys.maxsize)
-            record.events += [event for event in found if event not in record.events]
+            events = fetch_events([url], None, 0, sys.maxsize)
+            record.events += [event for event in events if event not in record.events]
         counts = read_counts(url)
         if counts is not None:
             record.decisions.see(url, counts, 1000 * time.time())
 
 
 def render(scenario: Scenario, summary: Summary, record: Record) -> Iterator[str]:
-    """Two tables in Markdown: what the clients saw in each part of the run, what the cluster did."""
+    """Yields two Markdown tables: the results of clients in each part of the run, and what the cluster did."""
     began_ms = summary.began_at_ms
     yield f"## {scenario.title}\n"
     yield f"`python -m loadtest {scenario.load}`, {scenario.replicas} replicas. {next(render_head(summary))}."
     yield "".join(f"{line}.\n" for line in render_goodput(summary))
     yield "| from | what happens | answers | failed | p50 | worst second's p99 | served by |"
     yield "|---|---|---|---|---|---|---|"
-    begins = [(0.0, "all is well"), *(((at_ms - began_ms) / 1000, step.says) for at_ms, step in record.done)]
+    begins = [(0.0, "no fault"), *(((at_ms - began_ms) / 1000, step.says) for at_ms, step in record.done)]
     for (begin_s, says), (end_s, _) in zip(begins, [*begins[1:], (float("inf"), "")], strict=True):
         moments = [moment for at_s, moment in sorted(record.moments.items()) if begin_s <= at_s + 0.5 < end_s]
         yield f"| {begin_s:.1f} s | {_escape(says)} | {' | '.join(_cells(moments))} |"
     if summary.failures:
-        told = ", ".join(f"{count} × {name}" for name, count in summary.failures.items())
-        yield f"\nWhat failed: {told}."
+        failures = ", ".join(f"{count} × {name}" for name, count in summary.failures.items())
+        yield f"\nWhat failed: {failures}."
     for name, group in summary.groups.get("priority", {}).items():
         yield f"\nOf priority {name}: {group.ok:,} answers, {group.failed:,} failed."
     yield "\n| after | what the cluster did |\n|---|---|"
@@ -130,7 +130,7 @@ def render(scenario: Scenario, summary: Summary, record: Record) -> Iterator[str
     if len(acts) > EVENTS_SHOWN:
         yield f"| | and {len(acts) - EVENTS_SHOWN} more |"
     if not acts:
-        yield "| | nothing: no breaker moved, nobody was shed or had to wait, and no provider's call failed |"
+        yield "| | nothing: no breaker moved, no request was shed or queued, and no provider call failed |"
     if scenario.note:
         yield f"\n{scenario.note}"
 
@@ -148,7 +148,7 @@ def _cells(moments: Sequence[Moment]) -> Iterator[str]:
 
 
 def _escape(text: str) -> str:
-    """As a cell of a table in Markdown."""
+    """Escapes text for a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 
@@ -158,7 +158,7 @@ def _events(summary: Summary, record: Record) -> list[Event]:
 
 
 def _decisions(summary: Summary, record: Record) -> list[Decision]:
-    # What the last calls led to is counted by the look after them.
+    # The effects of the last calls are in the read after them.
     return record.decisions.between(summary.began_at_ms, summary.began_at_ms + 1000 * (summary.elapsed_s + 2 * POLL_S))
 
 
@@ -192,13 +192,13 @@ def main(arguments: Sequence[str]) -> int:
     try:
         scenarios = {Path(name).stem: read_scenario(name) for name in chosen}
         if len(scenarios) < len(chosen):
-            parser.error("two scenarios have one name, and would have one picture")
+            parser.error("two scenarios have the same name, so their pictures would overwrite each other")
     except BadScenario as error:
         parser.error(str(error))
     if options.plot is not None and not os.access(options.plot, os.W_OK | os.X_OK):
-        parser.error(f"--plot: nothing can be written in {options.plot}")
+        parser.error(f"--plot: {options.plot} is not a writable folder")
     for scenario in scenarios.values():
-        parse_flags(shlex.split(scenario.load))  # ends here if one is wrong, before anything is started
+        parse_flags(shlex.split(scenario.load))  # exits if a flag is wrong, before any cluster starts
     output, code = Output(), 0
     for name, scenario in scenarios.items():
         with tempfile.TemporaryDirectory() as folder, LocalCluster(scenario, Path(folder)) as cluster:
@@ -215,7 +215,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _plot(file: Path, title: str, picture: str, output: Output) -> int:
-    """The exit code: what has been printed stands, and further scenarios may have room."""
+    """Writes a picture. Returns the exit code: printed tables are kept, and further scenarios may succeed."""
     try:
         file.write_text(picture, encoding="utf-8")
     except OSError as error:
@@ -228,5 +228,5 @@ def _plot(file: Path, title: str, picture: str, output: Output) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:  # while a cluster started or ended
+    except KeyboardInterrupt:  # while a cluster starts or ends
         sys.exit(128 + signal.SIGINT)

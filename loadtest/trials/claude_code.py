@@ -1,5 +1,5 @@
-"""Claude Code as one more client of the table of recoveries: one process that holds a conversation, of which each call
-is a turn. It streams, and retries by rules of its own.
+"""Claude Code as a client of the table of recoveries: one process with one conversation, in which each call is a turn.
+It streams and retries by its own rules.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ PACKAGE = Package(
     "Claude Code",
     f'{{"private": true, "dependencies": {{"@anthropic-ai/claude-code": "{RELEASE}"}}}}\n',
 )
-TURN_S = 60.0  # with its start, on a machine that runs several at once
+TURN_S = 60.0  # including its start, on a machine that runs several at once
 _COMMAND = ("-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose", "--tools", "")
 _QUIET = (
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
@@ -37,7 +37,9 @@ class ClaudeCodeError(Exception):
 
 
 class ClaudeCode:
-    """A home of its own and nothing of the environment but PATH: no settings and no key of this machine's user."""
+    """A process with its own home folder and no environment except for PATH: it has no settings and no key of this
+    machine's user.
+    """
 
     def __init__(self, url: str, program: Path) -> None:
         self._url = url
@@ -51,12 +53,12 @@ class ClaudeCode:
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.kill()
-            with contextlib.suppress(BrokenPipeError), self._process:  # of a turn that was not sent
+            with contextlib.suppress(BrokenPipeError), self._process:  # from a turn that was not sent
                 pass
         self._home.cleanup()
 
     def call(self, model: str, is_stream: bool) -> str:
-        """Every call of one object names the same model. Raises ClaudeCodeError."""
+        """Makes one call. All calls of one object must name the same model. Raises ClaudeCodeError."""
         assert is_stream, "Claude Code streams"
         if self._process is None:
             self._process = self._start(model)
@@ -89,7 +91,7 @@ class ClaudeCode:
 
 
 def program(home: Path) -> Path:
-    """Returns its path in the folder where the package was installed."""
+    """Returns the path of the program in the package's folder."""
     return (home / "node_modules/.bin/claude").resolve()
 
 
@@ -99,14 +101,14 @@ def _turn(process: subprocess.Popen[str], line: str) -> str:
         stdin.write(f"{line}\n")
         stdin.flush()
     except OSError as error:
-        raise ClaudeCodeError(f"it has ended: {error}") from error
+        raise ClaudeCodeError(f"the process has ended: {error}") from error
     for event in stdout:
         result: dict[str, Any] = msgspec.json.decode(event)
         if result.get("type") == "result":
             if result.get("is_error") or "result" not in result:
                 raise ClaudeCodeError(str(result.get("result") or result.get("subtype")))
             return str(result["result"])
-    raise ClaudeCodeError("it ended before its turn was over")
+    raise ClaudeCodeError("the process ended before its turn was complete")
 
 
 def _pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str]]:

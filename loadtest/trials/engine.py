@@ -1,5 +1,5 @@
-"""Providers of `make side-by-side` as processes that can be stopped, killed and started again on their port: the fake
-one, and llama.cpp.
+"""Providers of `make side-by-side` as processes that can be stopped, killed and restarted on their port: the fake
+provider and llama.cpp.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ SCRIPT = Path(__file__).with_name("llama_engine.py")
 
 
 class Provider:
-    """The fake one."""
+    """The fake provider."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -30,7 +30,7 @@ class Provider:
         return (sys.executable, "-P", "-m", "loadtest.provider", "--port", str(self.port))
 
     def start(self) -> None:
-        """Returns when it can serve."""
+        """Starts the process and returns when it can serve."""
         self._process = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(self.port, self._process)
 
@@ -46,7 +46,7 @@ class Provider:
 
 
 class Llama(Provider):
-    """llama.cpp with two slots. ``home``: where its packages are installed."""
+    """llama.cpp with two slots. ``home``: the folder of its packages."""
 
     def __init__(self, port: int, home: Path) -> None:
         self._home = home
@@ -57,7 +57,7 @@ class Llama(Provider):
         return (str(python), str(SCRIPT), "--model", str(model), "--port", str(self.port))
 
     def start(self) -> None:
-        """While it loads its model, it listens and refuses."""
+        """Starts the process and waits for its model: it listens and refuses calls while it loads."""
         super().start()
         ends_at_s = time.monotonic() + READY_S
         while not self._is_healthy():
@@ -75,4 +75,4 @@ class Llama(Provider):
         return False
 
     def behave(self, **patch: Any) -> None:
-        """Does nothing: it is no fake."""
+        """Does nothing: a real engine has no scripted behaviour."""

@@ -1,5 +1,5 @@
-"""`make geography`: two regions with a long line between them, each with a store, two replicas and a fake provider of
-its own. The load of one rises over what its provider has places for, and falls again. Linux, as root.
+"""`make geography`: two regions with a distant link between them, each with its own store, two replicas and a fake
+provider. The load of one region rises above its provider's capacity and falls again. It needs Linux and root.
 """
 
 import argparse
@@ -21,24 +21,22 @@ from loadtest.cluster.distant_link import FAR, NEAR
 from loadtest.cluster.programs import free_port, store_binary, wait_for
 
 EU, US = "eu", "us"
-# Of each provider: 20 requests a second. A machine that stalls for a moment must not leave many of the places empty.
+# Capacity of each provider: 20 requests a second. A short stall of the machine must not leave many places empty.
 PLACES, SERVICE_MS = 40, 2000
-PHASES = (12, 30, 12)  # requests a second of the eu
+PHASES = (12, 30, 12)  # requests per second in the eu
 US_RATE = 6
 ROUND_TRIP_MS = 80
 REPLICAS = 2
 MEASURED_MOST_S = 20.0
 SAMPLE_S = 0.1
-START_S = 1.0  # of a load
+START_S = 1.0  # that a load needs to start
 
 
 class Phase(msgspec.Struct, frozen=True):
-    """What became of the requests of one region, per second. ``in_use``: of the places at home, on average; 0: nobody
-    has looked.
-    """
+    """Results of the requests of one region, per second."""
 
-    asked: float
-    in_use: float
+    requested: float
+    in_use: float  # average number of places in use at home; 0 if not measured
     at_home: float
     spilled: float
     failed: int
@@ -46,13 +44,15 @@ class Phase(msgspec.Struct, frozen=True):
     p99_ms: float
 
     def cells(self) -> list[str]:
-        """``carried``: what all places at home are enough for, by the time that a call has taken one (Little's law)."""
+        """Returns the cells of the table. ``carried``: the rate that all places at home can serve, by the time for
+        which a call holds one (Little's law).
+        """
         home = ["–", "–", "–"]
         if self.in_use:
             carried = self.at_home * PLACES / self.in_use
-            home = [f"{self.in_use:.1f}", f"{carried:.1f}", f"{max(0.0, self.asked - carried):.1f}"]
-        went = [f"{self.at_home:.1f}", f"{self.spilled:.1f}", str(self.failed)]
-        return [f"{self.asked:g}", *home, *went, f"{self.p50_ms:.0f} ms", f"{self.p99_ms:.0f} ms"]
+            home = [f"{self.in_use:.1f}", f"{carried:.1f}", f"{max(0.0, self.requested - carried):.1f}"]
+        results = [f"{self.at_home:.1f}", f"{self.spilled:.1f}", str(self.failed)]
+        return [f"{self.requested:g}", *home, *results, f"{self.p50_ms:.0f} ms", f"{self.p99_ms:.0f} ms"]
 
 
 class World:
@@ -66,7 +66,7 @@ class World:
 
     def __enter__(self) -> "World":
         with self._stack:
-            self._line()
+            self._link()
             for region, port in self._providers.items():
                 behaviour = json.dumps({"latency_ms": SERVICE_MS})
                 command = ("loadtest.provider", "--host", NEAR, "--name", region, "--behaviour", behaviour)
@@ -78,17 +78,17 @@ class World:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _line(self) -> None:
+    def _link(self) -> None:
         command = [sys.executable, "-P", "-m", "loadtest.cluster.distant_link", "--die-with-parent"]
         command += ["--round-trip-ms", f"{self._round_trip_ms:g}"]
-        line = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self._stack.callback(_end, line)
-        assert line.stdout is not None
-        if not line.stdout.readline():
-            raise SystemExit(1)  # it has said why
+        link = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._stack.callback(_end, link)
+        assert link.stdout is not None
+        if not link.stdout.readline():
+            raise SystemExit(1)  # it has printed the reason
 
     def _region(self, region: str) -> list[int]:
-        """A store and replicas; their ports."""
+        """Starts a store and replicas. Returns the ports of the replicas."""
         store, folder = free_port(), self._folder / region
         folder.mkdir()
         self._start(store, store_binary(), "--port", str(store), "--save", "", "--dir", str(folder))
@@ -102,7 +102,7 @@ class World:
     def _configuration(self, own: str, store: int) -> dict[str, Any]:
         return {
             "server": {"region": own},
-            # The machine runs the load, the line and the providers as well.
+            # The machine also runs the load, the link and the providers.
             "state": {"url": f"redis://127.0.0.1:{store}", "deadline": "1s"},
             "router": {"latency_threshold": "30s"},
             "model_list": [
@@ -125,28 +125,28 @@ class World:
         wait_for(port, process, host)
 
     def explained(self, region: str) -> dict[str, Any]:
-        """Each deployment as the region sees it."""
-        told = json.loads(_get(self.replicas[region][0], "/v1/admin/explain?model=gpt-4"))
-        return {each["deployment_id"]: each for each in told["candidates"]}
+        """Returns each deployment as replicas of the region see it."""
+        explanation = json.loads(_get(self.replicas[region][0], "/v1/admin/explain?model=gpt-4"))
+        return {each["deployment_id"]: each for each in explanation["candidates"]}
 
     def wait_until_measured(self) -> None:
-        give_up_at = time.monotonic() + MEASURED_MOST_S
+        ends_at_s = time.monotonic() + MEASURED_MOST_S
         while any(each["rtt_ms"] is None for region in self.replicas for each in self.explained(region).values()):
-            if time.monotonic() > give_up_at:
-                raise SystemExit("the replicas do not know how far the providers are")
+            if time.monotonic() > ends_at_s:
+                raise SystemExit("the replicas have not measured the round trips to the providers")
             time.sleep(0.1)
 
     def in_use(self, region: str, seconds: float) -> float:
-        """Places at home that are taken during one phase, on average, once the first calls have had time to end."""
-        home, taken = f"gpt-4-{region}", list[int]()
+        """Returns the average number of places in use at home during one phase, after the first calls could end."""
+        home, samples = f"gpt-4-{region}", list[int]()
         while not self.explained(region)[home]["active"]:
             time.sleep(SAMPLE_S)
         ends = time.monotonic() + seconds
         time.sleep(SERVICE_MS / 1000)
         while time.monotonic() < ends:
-            taken.append(self.explained(region)[home]["active"])
+            samples.append(self.explained(region)[home]["active"])
             time.sleep(SAMPLE_S)
-        return sum(taken) / len(taken)
+        return sum(samples) / len(samples)
 
     def phase(self, region: str, rate: float, seconds: float) -> Phase:
         with self.load(region, rate, seconds) as report:
@@ -155,7 +155,7 @@ class World:
 
     @contextlib.contextmanager
     def load(self, region: str, rate: float, seconds: float) -> Iterator[Path]:
-        """Evenly spaced; the report is there when it has ended."""
+        """Runs a load of evenly spaced calls. Its report exists after the block."""
         urls = ",".join(f"http://127.0.0.1:{port}" for port in self.replicas[region])
         report = self._folder / f"{region}.json"
         command = [sys.executable, "-P", "-m", "loadtest", "-url", urls, "-rps", f"{rate:g}", "-arrivals", "constant"]
@@ -169,12 +169,12 @@ class World:
             _end(process)
 
 
-def _phase(report: dict[str, Any], region: str, asked: float, in_use: float) -> Phase:
+def _phase(report: dict[str, Any], region: str, requested: float, in_use: float) -> Phase:
     served = {name: group["ok"] for name, group in report["groups"]["deployment"].items()}
-    each, latency = asked / report["requests"], report["latency"]
-    at_home = served.pop(f"gpt-4-{region}", 0) * each
-    spilled = sum(served.values()) * each
-    return Phase(asked, in_use, at_home, spilled, report["failed"], latency["p50_ms"], latency["p99_ms"])
+    rate_of_one, latency = requested / report["requests"], report["latency"]
+    at_home = served.pop(f"gpt-4-{region}", 0) * rate_of_one
+    spilled = sum(served.values()) * rate_of_one
+    return Phase(requested, in_use, at_home, spilled, report["failed"], latency["p50_ms"], latency["p99_ms"])
 
 
 def _get(port: int, path: str) -> bytes:
@@ -193,7 +193,7 @@ def _end(process: subprocess.Popen[Any]) -> None:
 
 
 def measure(world: World, seconds: float) -> Iterator[tuple[str, Phase]]:
-    """Of the eu phase by phase; last of the us, which had the same load all the time."""
+    """Yields the phases of the eu, and then the us, which had the same load all the time."""
     world.wait_until_measured()
     whole = len(PHASES) * (seconds + SERVICE_MS / 1000 + START_S)
     with world.load(US, US_RATE, whole) as report:
@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument("--round-trip-ms", type=float, default=ROUND_TRIP_MS)
     options = parser.parse_args()
     if not options.seconds > SERVICE_MS / 1000:
-        parser.error(f"a phase lasts longer than a call: more than {SERVICE_MS / 1000:g} seconds")
+        parser.error(f"--seconds: a phase must last longer than a call, which takes {SERVICE_MS / 1000:g} seconds")
     with tempfile.TemporaryDirectory() as folder, World(Path(folder), options.round_trip_ms) as world:
         head = ("region", "asked /s", f"of {PLACES} places taken", "home can carry", "over that", "at home", "spilled")
         print(f"| {' | '.join((*head, 'failed', 'p50', 'p99'))} |\n{'|---' * 10}|", flush=True)

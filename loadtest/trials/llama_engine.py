@@ -1,8 +1,8 @@
 """A real inference engine as a process: llama.cpp with two slots, serving a model of random weights.
 
 `make side-by-side` runs this file with the interpreter of a folder that has the packages `xllamacpp` and `gguf`
-(`loadtest.trials.engine`); no other module imports it. Random weights cost as much as trained ones, and
-any text will do.
+(`loadtest.trials.engine`); no other module imports it. Random weights cost as much as trained ones, and the text of
+answers does not matter.
 """
 
 import argparse
@@ -16,13 +16,13 @@ import xllamacpp
 EMBEDDING, LAYERS, HEADS, FEED_FORWARD = 512, 8, 8, 1536
 SLOT_TOKENS = 1024
 END = "<|end|>"
-# Bytes that are whole characters, or an answer could be cut within one: "Ġ" and "Ċ" are GPT-2's blank and line feed.
+# Tokens are whole characters, so that no answer ends within one. "Ġ" and "Ċ" are GPT-2's blank and line feed.
 TOKENS = [END, "Ġ", "Ċ", *map(chr, range(33, 127)), "Ġa"]
 TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
 
 
 def write_model(path: Path) -> None:
-    """A llama whose tokens are printable characters."""
+    """Writes a Llama model whose tokens are printable characters."""
     random, size = np.random.default_rng(1), EMBEDDING
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(SLOT_TOKENS)
@@ -67,7 +67,7 @@ def write_model(path: Path) -> None:
 
 
 def serve(model: Path, port: int, slots: int, tokens: int) -> None:
-    """Until the process is ended. ``tokens``: of an answer whose request does not limit them."""
+    """Serves until the process is ended. ``tokens``: the length of an answer whose request has no limit."""
     params = xllamacpp.CommonParams()
     params.model.path = str(model)
     params.hostnames, params.port = ["127.0.0.1"], port

@@ -1,8 +1,8 @@
-"""What a provider outage costs clients, by number of replicas: with one truth for all of them, and with each replica
-judging for itself (a domain of its own). `make outage` writes the table, and the plot to docs/outage.svg.
+"""The cost of a provider outage for clients, by number of replicas: with one shared truth, and with each replica
+judging for itself (in its own domain). `make outage` writes the table, and the plot to docs/outage.svg.
 
-One of two deployments of a model begins to fail every call; nothing is retried, so each call that still goes there is
-an error of a client's.
+One of two deployments of a model begins to fail every call. Nothing is retried, so each call that still goes there is
+an error for a client.
 """
 
 import argparse
@@ -25,8 +25,8 @@ _CONFIG = """\
 state: {{url: "redis://127.0.0.1:{store}", domain: "{domain}", standby: none, deadline: 2s}}
 router: {{routing_strategy: round-robin, max_attempts: 1, load_shedding: {{max_failure_rate: 1}}}}
 model_list:
-  - {{id: sick, model_name: m, provider: {{base_url: "http://127.0.0.1:{sick}/v1", api_key: x}}}}
-  - {{id: well, model_name: m, provider: {{base_url: "http://127.0.0.1:{well}/v1", api_key: x}}}}
+  - {{id: failing, model_name: m, provider: {{base_url: "http://127.0.0.1:{failing}/v1", api_key: x}}}}
+  - {{id: healthy, model_name: m, provider: {{base_url: "http://127.0.0.1:{healthy}/v1", api_key: x}}}}
 """
 
 
@@ -43,26 +43,27 @@ def running(*command: str, port: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def cluster(folder: Path, replicas: int, is_shared: bool) -> Iterator[tuple[list[int], int]]:
-    """Ports of the replicas, and of the provider that will fail."""
-    store, sick, well = free_port(), free_port(), free_port()
+    """Yields the ports of the replicas, and of the provider that will fail."""
+    store, failing, healthy = free_port(), free_port(), free_port()
     with contextlib.ExitStack() as stack:
         options = ("--port", str(store), "--save", "", "--dir", str(folder))
         stack.enter_context(running(store_binary(), *options, port=store))
-        for port in (sick, well):
-            provider = (sys.executable, "-P", "-m", "loadtest.provider", "--port", str(port))
-            stack.enter_context(running(*provider, port=port))
+        for port in (failing, healthy):
+            stack.enter_context(
+                running(sys.executable, "-P", "-m", "loadtest.provider", "--port", str(port), port=port)
+            )
         ports = [free_port() for _ in range(replicas)]
         for number, port in enumerate(ports):
             file = folder / f"{number}.yaml"
             domain = "all" if is_shared else f"own-{number}"
-            file.write_text(_CONFIG.format(store=store, domain=domain, sick=sick, well=well))
+            file.write_text(_CONFIG.format(store=store, domain=domain, failing=failing, healthy=healthy))
             serve = (sys.executable, "-P", "-m", "gateway", "serve", "--config", str(file), "--port", str(port))
             stack.enter_context(running(*serve, port=port))
-        yield ports, sick
+        yield ports, failing
 
 
 def call(port: int, path: str, body: object, method: str = "POST") -> int:
-    """The status of the answer, 0 for any error."""
+    """Returns the status of the answer, 0 for any error."""
     url, headers = f"http://127.0.0.1:{port}{path}", {"content-type": "application/json"}
     request = urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)
     with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=30) as answer:
@@ -71,12 +72,12 @@ def call(port: int, path: str, body: object, method: str = "POST") -> int:
 
 
 def errors(folder: Path, replicas: int, is_shared: bool) -> int:
-    """Calls in turn through all replicas, one after the other; how many of them failed once the provider is down."""
+    """Makes calls through the replicas in turn. Returns how many failed after the provider began to fail."""
     chat = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-    with cluster(folder, replicas, is_shared) as (ports, sick):
+    with cluster(folder, replicas, is_shared) as (ports, failing):
         for port in ports * 2:
             call(port, "/v1/chat/completions", chat)
-        call(sick, "/control", {"error_rate": 1.0}, "PATCH")
+        call(failing, "/control", {"error_rate": 1.0}, "PATCH")
         failed = 0
         for number in range(CALLS):
             failed += call(ports[number % replicas], "/v1/chat/completions", chat) != 200
@@ -85,7 +86,7 @@ def errors(folder: Path, replicas: int, is_shared: bool) -> int:
 
 
 def plot(one_truth: list[int], each_alone: list[int]) -> str:
-    """An SVG of two lines over the number of replicas."""
+    """Returns an SVG with two lines over the number of replicas."""
     width, height, left, bottom = 560, 320, 60, 270
     most = max(*one_truth, *each_alone, 1)
 

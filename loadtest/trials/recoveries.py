@@ -1,8 +1,8 @@
-"""Which passing faults of a provider a client recovers from, without the gateway and through it. `make recoveries`
+"""Measures from which transient faults of a provider a client recovers, with and without the gateway. `make recoveries`
 prints the tables; `--out FILE` writes them.
 
-One deployment, default settings, one fault: the first call fails, the next one would succeed. Every trial has a client
-and a deployment of its own, so that no trial knows of another's fault. Claude Code comes from npm into .peers/; without
+One deployment, default settings, one fault: the first call fails, the next one would succeed. Every trial has its own
+client and deployment, so that no trial is affected by another's fault. Claude Code comes from npm into .peers/; without
 npm, its column is left out.
 """
 
@@ -33,7 +33,7 @@ from loadtest.trials import claude_code, outage
 from loadtest.trials.claude_code import ClaudeCode
 from loadtest.trials.sdks import SDKS, Client
 
-AT_ONCE = 4  # lanes; most of a trial is the pause before a retry
+AT_ONCE = 4  # lanes at once: most of a trial is the pause before a retry
 TRIALS, QUICK_TRIALS = 12, 2
 REFUSED_S = 0.25  # less than the 0.375 s after which an official SDK retries at the earliest
 CONTROL_S = 5.0
@@ -48,15 +48,15 @@ succeed. The client has called once before. **Recovered** is a call that ends in
 OpenAI (chat, responses) and Anthropic (messages) with their own settings.
 """
 Connect = Callable[[str], Client]
-"""From the base URL."""
+"""Makes a client from a base URL."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     once: dict[str, Any] = {}
-    """The provider's behaviour from the call that fails."""
+    """The provider's behaviour from the failing call on."""
     settings: dict[str, Any] = {}
-    """Its behaviour before that call as well."""
+    """The provider's behaviour in all calls."""
     refused_s: float = 0.0
 
 
@@ -72,7 +72,7 @@ CALM = {"fail_first": 0, "close_first": 0, "keep_alive": True, "retry_after_s": 
 
 
 class Lane(msgspec.Struct, frozen=True):
-    """All trials of one client in one way. Lanes share no process, so they run next to each other."""
+    """All trials of one client in one way. Lanes share no process, so they run concurrently."""
 
     client: str
     is_stream: bool
@@ -116,14 +116,14 @@ def run_trial(provider: int, fault: Fault, client: Client, model: str, is_stream
         before = requests(provider)
         client.call(model, is_stream)
         if requests(provider) != before + 1:
-            raise SystemExit("One call is more than one request: another one than the call's could meet the fault.")
+            raise SystemExit("One call makes more than one request, so another request could meet the fault.")
         control(provider, "/control", fault.once, "PATCH")
         if fault.refused_s:
             control(provider, "/control/refuse", {"seconds": fault.refused_s}, "POST")
         began_s, error = time.monotonic(), None
         try:
             text = client.call(model, is_stream)
-        except Exception as caught:  # an SDK lets errors of its HTTP library through
+        except Exception as caught:  # SDKs also raise errors of their HTTP libraries
             error = f"{type(caught).__name__}: {caught}"
         else:
             error = None if text == ANSWER else f"not the whole answer: {text[:50]!r}"
@@ -135,7 +135,7 @@ def run_trial(provider: int, fault: Fault, client: Client, model: str, is_stream
 
 
 def control(provider: int, path: str, body: object, method: str) -> dict[str, Any]:
-    """Returns the provider's behaviour."""
+    """Calls the provider's control endpoint. Returns its behaviour."""
     url = f"http://127.0.0.1:{provider}{path}"
     request = urllib.request.Request(url, msgspec.json.encode(body), method=method)
     with urllib.request.urlopen(request, timeout=CONTROL_S) as answer:
@@ -144,7 +144,7 @@ def control(provider: int, path: str, body: object, method: str) -> dict[str, An
 
 
 def requests(provider: int) -> int:
-    """Returns how many it has received."""
+    """Returns the number of requests that the provider has received."""
     with urllib.request.urlopen(f"http://127.0.0.1:{provider}/control", timeout=CONTROL_S) as answer:
         count: int = msgspec.json.decode(answer.read())["counts"]["requests"]
         return count
@@ -152,7 +152,7 @@ def requests(provider: int) -> int:
 
 @contextlib.contextmanager
 def gateway(provider: int, client: str, models: int) -> Iterator[int]:
-    """`pllm serve` with its embedded store and one deployment for each model. Yields its port."""
+    """Runs `pllm serve` with its embedded store and one deployment for each model. Yields its port."""
     kind = "openai" if client in ("chat", "responses") else "anthropic"
     target = {"type": kind, "base_url": f"http://127.0.0.1:{provider}/v1", "api_key": "none"}
     entries = [{"id": f"d-{n}", "model_name": f"model-{n}", "provider": target} for n in range(models)]
@@ -165,7 +165,7 @@ def gateway(provider: int, client: str, models: int) -> Iterator[int]:
 
 
 def render(results: Results, trials: int, about: str = ABOUT) -> str:
-    """Two tables: recovered calls, and the seconds they took; each cell direct / through."""
+    """Returns two tables: recovered calls, and the seconds they took; each cell is direct / through."""
     faults = list(dict.fromkeys(fault for fault, _, _ in results))
     columns = list(dict.fromkeys(column for _, column, _ in results))
 
@@ -196,7 +196,7 @@ def render(results: Results, trials: int, about: str = ABOUT) -> str:
 
 
 def clients() -> tuple[dict[str, Connect], str]:
-    """Returns those that can be measured here, and what is left out and why."""
+    """Returns the clients that can be measured here, and a note about Claude Code."""
     connects: dict[str, Connect] = dict(SDKS)
     try:
         program = claude_code.program(install(claude_code.PACKAGE))
@@ -207,7 +207,7 @@ def clients() -> tuple[dict[str, Connect], str]:
 
 
 def lanes_of(connects: Mapping[str, Connect]) -> list[Lane]:
-    """Claude Code has no plain calls."""
+    """Returns the lanes. Claude Code has no plain calls."""
     forms = {name: (True,) if name == CLAUDE_CODE else (False, True) for name in connects}
     return [Lane(name, is_stream, way) for name in connects for is_stream in forms[name] for way in WAYS]
 

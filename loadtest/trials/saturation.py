@@ -1,7 +1,7 @@
-"""What a machine without CPU to spare does to the shared truth. `make saturation` prints the table.
+"""Measures the shared truth on a machine without spare CPU. `make saturation` prints the table.
 
 Replicas, store, fake provider and load share the cores of this machine. No replica may leave the shared store while
-that answers, no call may fail but those that are shed, and afterwards no lease may be left.
+that answers, only shed calls may fail, and afterwards no lease may be left.
 """
 
 import argparse
@@ -38,10 +38,10 @@ MODES = {"plain": "", "streamed": "-stream"}
 class Case(msgspec.Struct, frozen=True):
     replicas: int
     load: str
-    """Flags of the load test; `{rps}` is twice what the first case of these replicas reached."""
+    """Flags of the load test; `{rps}` is twice the rate that the first case with these replicas reached."""
     mode: str = "plain"
     trouble: str = ""
-    """`hog`: a busy process on each core; `stops`: the store stands still now and then."""
+    """`hog`: a busy process on each core; `stops`: the store is paused now and then."""
 
     @property
     def name(self) -> str:
@@ -57,7 +57,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """p50 and p99."""
     leases_left: int
     states: Sequence[str]
-    """Of the breaker, as each replica shows it; one word when all agree."""
+    """States of the breaker as the replicas show it; one entry when all agree."""
 
     @property
     def is_good(self) -> bool:
@@ -91,7 +91,7 @@ def hogs() -> Iterator[None]:
 
 @contextlib.contextmanager
 def stops(cluster: LocalCluster) -> Iterator[None]:
-    """Of the store, one after the other, each of a length drawn by lot."""
+    """Pauses the store repeatedly, for random times."""
     is_over, draw = threading.Event(), random.Random(1)
 
     def run() -> None:
@@ -150,7 +150,7 @@ def run_load(case: Case, urls: Sequence[str], report: Path, seconds: float, capa
 
 
 def wait_until_settled(urls: Sequence[str]) -> list[dict[str, Any]]:
-    """The deployment as each replica shows it, when all calls have ended."""
+    """Returns the deployment as each replica shows it, after all calls have ended."""
     ends_s = time.monotonic() + SETTLED_S
     while True:
         pages = [msgspec.json.decode(fetch(url, "/v1/admin/models/stats")) for url in urls]
@@ -167,8 +167,8 @@ def fetch(url: str, path: str) -> str:
 
 
 def switches(scrape: str) -> int:
-    found = re.findall(r'^pllm_state_switches_total\{.*to="standby".*\} (\S+)$', scrape, re.MULTILINE)
-    return round(sum(map(float, found)))
+    counts = re.findall(r'^pllm_state_switches_total\{.*to="standby".*\} (\S+)$', scrape, re.MULTILINE)
+    return round(sum(map(float, counts)))
 
 
 def row(case: Case, found: Outcome) -> str:

@@ -1,5 +1,5 @@
-"""One call with an official SDK, as an application makes it: every setting is the SDK's own but for the address, and a
-timeout that ends a hanging call within the patience of a measurement.
+"""One call with an official SDK, as an application makes it. All settings are the SDK's defaults, except for the
+address and a timeout, which ends a hanging call in time for the measurement.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ TIMEOUT_S = 20.0
 
 
 class Client(Protocol):
-    """A client of the base URL it is made with. It keeps its connection between calls; leave it to close that."""
+    """A client of a base URL. It keeps its connection between calls; leaving the context closes it."""
 
     def __init__(self, url: str) -> None: ...
 
@@ -24,7 +24,7 @@ class Client(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def call(self, model: str, is_stream: bool) -> str:
-        """Returns the whole text. Raises the SDK's errors, and those of its HTTP library."""
+        """Returns the whole text. Raises errors of the SDK and of its HTTP library."""
         ...
 
 

@@ -1,8 +1,8 @@
-"""What clients get from a slow, a small, a stopped and a killed provider, without the gateway and through it.
+"""Measures what clients get from a slow, a small, a stopped and a killed provider, with and without the gateway.
 `make side-by-side` prints the table.
 
-One deployment, default settings. The client retries nothing, so that the table shows what is sent to it. llama.cpp
-comes from its package into .peers/; its rows are left out where that cannot be installed.
+One deployment, default settings. The client retries nothing, so the table shows what it receives. llama.cpp comes from
+its package into .peers/; its rows are left out where the package cannot be installed.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from loadtest.trials.recoveries import WAYS, gateway, measured
 
 BODY = msgspec.json.encode({"model": "model-0", "stream": True, "messages": [{"role": "user", "content": "hi"}]})
 TIMEOUT_S = 60.0
-CALLS_MOST = 500  # threads: calls under way at once
+CALLS_MOST = 500  # threads: calls in progress at once
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 QUICK = Pace(think_ms=500, streams=2, clients=4, chunk_gap_ms=20, before_s=1, down_s=1, after_s=4)
-LLAMA_PACE = Pace(per_s=1)  # an answer takes its slot a second
+LLAMA_PACE = Pace(per_s=1)  # an answer occupies its slot for a second
 LLAMA_QUICK = Pace(clients=2, per_s=1, before_s=1, down_s=1, after_s=4)
 ABOUT = """\
 # Direct beside through
@@ -79,14 +79,16 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def recovered_s(self) -> float | None:
-        """From then until the last call that failed was due, 0 if all later calls were served; None without trouble."""
+        """Time from ``healthy_s`` until the last failed call was due, 0 if all later calls were served; None without an
+        outage.
+        """
         if self.healthy_s is None:
             return None
         return max([0.0, *(each.due_s - self.healthy_s for each in self.answers if each.failure is not None)])
 
 
 def call(port: int, due_s: float) -> Answer:
-    """One stream, read to its end."""
+    """Reads one stream to its end."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
         connection.request("POST", "/v1/chat/completions", BODY, {"content-type": "application/json"})
@@ -136,7 +138,7 @@ def killed(provider: Provider, port: int, pace: Pace) -> Run:
 
 
 def troubled(port: int, pace: Pace, begin: Callable[[], None], end: Callable[[], None]) -> Run:
-    """Steady calls in an open loop while the trouble begins and ends."""
+    """Makes steady calls in an open loop while an outage begins and ends."""
     steps = [(pace.before_s, begin), (pace.before_s + pace.down_s, end)]
     began_s, healthy_s = time.monotonic(), 0.0
     answers: list[Future[Answer]] = []
@@ -157,7 +159,7 @@ def troubled(port: int, pace: Pace, begin: Callable[[], None], end: Callable[[],
 class Scenario(msgspec.Struct, frozen=True):
     run: Callable[[Provider, int, Pace], Run]
     is_real: bool = False
-    """On llama.cpp: each way has the machine for itself, because an engine takes all that it gets."""
+    """On llama.cpp. The ways run one after the other, because an engine uses all CPU that it gets."""
 
 
 SCENARIOS = {
@@ -174,7 +176,7 @@ SCENARIOS = {
 
 @contextlib.contextmanager
 def provider_of(way: str, start: Callable[[int], Provider] = Provider) -> Iterator[tuple[Provider, int]]:
-    """A provider, and the port at which clients call it."""
+    """Yields a provider, and the port at which clients call it."""
     provider = start(free_port())
     try:
         if way == "direct":
@@ -201,7 +203,7 @@ def row(name: str, way: str, found: Run) -> str:
 
 
 def rows(name: str, is_quick: bool, home: Path | None) -> Iterator[str]:
-    """``home``: where llama.cpp is installed."""
+    """Yields the rows of a scenario. ``home``: the folder of llama.cpp."""
     start: Callable[[int], Provider] = Provider
     pace = QUICK if is_quick else Pace()
     if SCENARIOS[name].is_real:
@@ -213,7 +215,7 @@ def rows(name: str, is_quick: bool, home: Path | None) -> Iterator[str]:
 
 
 def llama_home(names: Sequence[str]) -> tuple[Path | None, str]:
-    """Returns where llama.cpp is installed, if one of the scenarios wants it, and why it is not."""
+    """Returns the folder of llama.cpp if a scenario needs it, and the reason if it cannot be installed."""
     if not any(SCENARIOS[name].is_real for name in names):
         return None, ""
     try:
@@ -224,7 +226,7 @@ def llama_home(names: Sequence[str]) -> tuple[Path | None, str]:
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtest.trials.side_by_side", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="shorter, to see that it works; no file")
+    parser.add_argument("--quick", action="store_true", help="a short run that checks that all works; no file")
     parser.add_argument("--scenario", action="append", choices=list(SCENARIOS), help="only this one; no file")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table there")
     options = parser.parse_args(arguments)

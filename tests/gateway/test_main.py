@@ -261,3 +261,10 @@ def test_replica_whose_name_would_break_headers_or_keys_does_not_start(config: P
 
     assert done.returncode == 2
     assert "--replica: expected 1 to 128 letters" in done.stderr
+
+
+def test_replica_starts_without_what_only_other_commands_need() -> None:
+    listed = "import sys, gateway.__main__; print(*({'httpx', 'valkey', 'gateway.cli.console'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-P", "-c", listed], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == []

@@ -23,7 +23,7 @@ def run(*flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*flags), capture_output=True, text=True, timeout=PATIENCE_S)
 
 
-def test_closed_loop_makes_exactly_the_requests_asked_for(provider: ProviderProcess) -> None:
+def test_closed_loop_makes_exactly_the_requested_number(provider: ProviderProcess) -> None:
     done = run("-url", provider.url, "-model", "gpt-9", "-concurrent", "4", "-requests", "50")
 
     assert done.returncode == 0, done.stderr
@@ -56,7 +56,7 @@ def test_capped_open_loop_reports_the_wait_for_a_connection(provider: ProviderPr
     assert report["latency"]["max_ms"] > report["sent"]["max_ms"] + 400
 
 
-def test_json_report_holds_what_the_table_shows(provider: ProviderProcess, tmp_path: Path) -> None:
+def test_json_report_has_the_figures_of_the_table(provider: ProviderProcess, tmp_path: Path) -> None:
     provider.behave(fail_first=5, error_status=429)
     out = tmp_path / "report.json"
     run("-url", provider.url, "-requests", "20", "-concurrent", "1", "-json", str(out))
@@ -119,7 +119,7 @@ def test_mixed_models_and_tenants_are_counted_apart_without_showing_keys(provide
 
 
 @pytest.mark.parametrize("loop", [["-concurrent", "5"], ["-rps", "400", "-arrivals", "ramp", "-ramp-over", "200ms"]])
-def test_processes_make_exactly_the_requests_asked_for(
+def test_processes_make_exactly_the_requested_number(
     provider: ProviderProcess, loop: list[str], tmp_path: Path
 ) -> None:
     provider.behave(fail_first=7)
@@ -157,7 +157,7 @@ def test_person_at_a_terminal_sees_the_run_go_on(provider: ProviderProcess) -> N
         process.send_signal(signal.SIGINT)
     os.close(screen)
 
-    assert re.search(r"\r1 s: \d+ ok, 0 failed, 10 under way, \d+/s", shown), shown
+    assert re.search(r"\r1 s: \d+ ok, 0 failed, 10 in progress, \d+/s", shown), shown
 
 
 def test_wrong_flag_exits_with_2() -> None:
@@ -216,7 +216,7 @@ def test_ctrl_c_prints_the_report_so_far(provider: ProviderProcess, loop: list[s
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_run_ends_when_nobody_reads_it_any_more_and_keeps_its_report(
+def test_run_ends_when_its_output_has_no_reader_and_keeps_its_report(
     provider: ProviderProcess, processes: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "report.json"
@@ -250,7 +250,7 @@ def test_closed_standard_streams_lead_nowhere(
     assert json.loads(out.read_text())["ok"] == 20
 
 
-def test_full_standard_output_is_told_before_the_run(provider: ProviderProcess) -> None:
+def test_full_standard_output_is_reported_before_the_run(provider: ProviderProcess) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command("-url", provider.url), stdout=full, stderr=subprocess.PIPE, text=True)
 
@@ -261,7 +261,7 @@ def test_full_standard_output_is_told_before_the_run(provider: ProviderProcess) 
 
 
 @pytest.mark.parametrize("flag", ["-json", "-html"])
-def test_report_that_cannot_be_written_is_told_and_the_table_stands(provider: ProviderProcess, flag: str) -> None:
+def test_report_that_cannot_be_written_is_named_and_the_table_is_kept(provider: ProviderProcess, flag: str) -> None:
     done = run("-url", provider.url, "-requests", "20", flag, "/dev/full")
 
     assert done.returncode == 1
@@ -276,9 +276,9 @@ def _heeds_ctrl_c() -> None:
 
 
 def test_ctrl_c_while_modules_are_loaded_shows_no_traceback() -> None:
-    told = [sys.executable, "-X", "importtime", "-m", "loadtest", "-url", "http://127.0.0.1:1"]
+    command = [sys.executable, "-X", "importtime", "-m", "loadtest", "-url", "http://127.0.0.1:1"]
     with subprocess.Popen(
-        told, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=_heeds_ctrl_c
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=_heeds_ctrl_c
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -301,7 +301,7 @@ def test_process_that_hangs_does_not_take_the_report_of_the_others_with_it(provi
 
     assert process.returncode == 130
     assert re.search(r"interrupted: [1-9][0-9,]* ok", out), out
-    assert "1 of the load generator's processes did not tell what they measured." in out
+    assert "1 of the load generator's processes did not report their measurements." in out
     assert err == ""
 
 
@@ -316,13 +316,13 @@ def test_process_that_is_killed_does_not_take_the_report_of_the_others_with_it(
         out, err = process.communicate(timeout=3 * PATIENCE_S)
 
     assert (process.returncode, err) == (1, "")
-    assert "1 of the load generator's processes did not tell what they measured." in out
+    assert "1 of the load generator's processes did not report their measurements." in out
     kept = json.loads(report.read_text())
     assert (kept["processes"], kept["missing_processes"]) == (1, 1)
     assert 10 < kept["ok"] < 100
 
 
-def test_run_all_of_whose_processes_are_killed_says_so(provider: ProviderProcess) -> None:
+def test_run_whose_processes_are_all_killed_is_reported(provider: ProviderProcess) -> None:
     flags = ["-url", provider.url, "-duration", "60s", "-processes", "2"]
     with subprocess.Popen(command(*flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: provider.counts()["succeeded"] > 10)

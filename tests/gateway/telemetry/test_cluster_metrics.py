@@ -1,4 +1,4 @@
-"""What metrics say of regions."""
+"""Metrics of regions."""
 
 from gateway.configuration.settings import DeploymentSettings
 from gateway.telemetry.cluster_metrics import ClusterMetrics

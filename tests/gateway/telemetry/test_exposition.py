@@ -1,4 +1,4 @@
-"""Metrics as text: the same whether they come whole or in pieces, and nobody waits for all of them."""
+"""Metrics as text: the same whole or in pieces, and no other response waits for all of them."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
@@ -29,13 +29,13 @@ def gauges(count: int) -> Iterator[Metric]:
 @pytest.mark.parametrize("kind", PARSERS)
 @pytest.mark.parametrize("count", [0, 1, PIECE, PIECE + 1, 300])
 def test_pieces_of_one_metric_stand_under_one_head(kind: str, count: int) -> None:
-    told = whole([*gauges(count), GaugeMetricFamily("pllm_one", "Another", 7)], kind)
+    rendered = whole([*gauges(count), GaugeMetricFamily("pllm_one", "Another", 7)], kind)
 
-    many, one = PARSERS[kind](told)
+    many, one = PARSERS[kind](rendered)
     assert [sample.value for sample in many.samples] == list(range(count))
     assert [sample.value for sample in one.samples] == [7]
-    assert told.count("# HELP pllm_many ") == told.count("# TYPE pllm_many ") == 1
-    assert told.count("# EOF") == (kind == OPEN_METRICS)
+    assert rendered.count("# HELP pllm_many ") == rendered.count("# TYPE pllm_many ") == 1
+    assert rendered.count("# EOF") == (kind == OPEN_METRICS)
 
 
 def test_others_have_their_turn_between_two_pieces() -> None:
@@ -49,7 +49,7 @@ def test_others_have_their_turn_between_two_pieces() -> None:
     assert asyncio.run(turns_of_another()) >= 10
 
 
-def test_pieces_are_of_what_was_there_at_first() -> None:
+def test_pieces_are_a_copy_of_the_items() -> None:
     counts = dict.fromkeys(range(2 * PIECE), 1)
     parts = pieces(counts.items())
     seen = list(next(parts))
@@ -72,13 +72,13 @@ def test_scraper_gets_the_format_that_it_names(accept: str, kind: str) -> None:
     assert content_type(accept) == kind
 
 
-def test_exemplars_are_for_who_reads_open_metrics() -> None:
+def test_exemplars_are_in_open_metrics_only() -> None:
     exemplar = Exemplar({"trace_id": "ab" * 16}, 0.3, 1_700_000_000.5)
     metric = HistogramMetricFamily("pllm_wait_seconds", "Waits", [("0.5", 1, exemplar), ("+Inf", 1)], 0.3)
     (open_family,) = PARSERS[OPEN_METRICS](whole([metric], OPEN_METRICS))
-    told = whole([metric], TEXT)
+    rendered = whole([metric], TEXT)
 
     found = open_family.samples[0].exemplar
     assert found is not None
     assert (found.labels, found.value) == ({"trace_id": "ab" * 16}, 0.3)
-    assert "trace_id" not in told
+    assert "trace_id" not in rendered

@@ -1,4 +1,4 @@
-"""What the cluster foresees, for Prometheus."""
+"""The cluster's forecast, for Prometheus."""
 
 from gateway.telemetry.cluster_metrics import ClusterMetrics
 from shared_state.ledger import Ledger

@@ -1,4 +1,4 @@
-"""What a replica says: JSON lines on a pipe, text on a terminal, never a secret, and never at a request's cost."""
+"""A replica's logs: JSON lines on a pipe, text on a terminal, no secrets, and no delay for a request."""
 
 import contextlib
 import io
@@ -83,7 +83,7 @@ def test_request_is_one_line_of_json(replica: ReplicaProcess) -> None:
     }
 
 
-def test_fallback_and_refusal_are_told(replica: ReplicaProcess, logged_cluster: Cluster) -> None:
+def test_fallback_and_refusal_are_logged(replica: ReplicaProcess, logged_cluster: Cluster) -> None:
     logged_cluster.providers[0].behave(error_rate=1)
     fallback = line_of(replica, replica.chat(headers=KEY).headers["x-request-id"])
     refused = line_of(replica, replica.chat("none", headers=KEY).headers["x-request-id"])
@@ -109,7 +109,7 @@ def test_every_endpoint_has_its_line_but_for_probes(replica: ReplicaProcess) -> 
     assert "/livez" not in replica.said()
 
 
-def test_client_that_leaves_is_told(replica: ReplicaProcess, logged_cluster: Cluster) -> None:
+def test_client_that_disconnects_is_logged(replica: ReplicaProcess, logged_cluster: Cluster) -> None:
     logged_cluster.providers[0].behave(stall_rate=1)
     before = replica.said().count("client_disconnected")
     with Call(replica.address, chat_bytes(model="gpt-4", headers=KEY)):
@@ -118,7 +118,7 @@ def test_client_that_leaves_is_told(replica: ReplicaProcess, logged_cluster: Clu
     wait_until(lambda: replica.said().count("client_disconnected") == before + 1)
 
 
-def test_no_secret_is_ever_told(replica: ReplicaProcess) -> None:
+def test_no_secret_is_ever_logged(replica: ReplicaProcess) -> None:
     answer = replica.chat("sk-pasted-into-the-model", headers=KEY)
     line_of(replica, answer.headers["x-request-id"])
 
@@ -151,7 +151,7 @@ def test_key_in_a_path_is_masked(replica: ReplicaProcess, path: str, shown: str)
         ("a task-force of bearers", "a task-force of bearers"),
     ],
 )
-def test_secrets_and_what_looks_like_one_are_masked(text: str, shown: str) -> None:
+def test_secrets_and_lookalikes_are_masked(text: str, shown: str) -> None:
     assert Redaction(["hunter22", "", "hunter22-and-more"])(text) == shown
 
 
@@ -177,10 +177,10 @@ def test_record_with_an_exception_is_one_line_without_its_secrets() -> None:
             raise ValueError("hunter22\nis wrong")
         except ValueError:
             handler.emit(logging.LogRecord("pllm.x", logging.ERROR, "", 1, "no %s", ("hunter22",), sys.exc_info()))
-        told = json.loads(source.read(65536) or b"")
+        line = json.loads(source.read(65536) or b"")
 
-    assert (told["level"], told["logger"], told["message"]) == ("error", "pllm.x", "no ***")
-    assert "ValueError: ***\nis wrong" in told["exception"]
+    assert (line["level"], line["logger"], line["message"]) == ("error", "pllm.x", "no ***")
+    assert "ValueError: ***\nis wrong" in line["exception"]
 
 
 def test_lines_of_two_processes_do_not_run_into_each_other() -> None:
@@ -200,7 +200,7 @@ def test_lines_of_two_processes_do_not_run_into_each_other() -> None:
     assert all(line == line[:1] * len(line) for line in read.splitlines())
 
 
-def test_pipe_that_nobody_reads_holds_nobody_up_and_losses_are_told() -> None:
+def test_unread_pipe_delays_no_request_and_losses_are_logged() -> None:
     with piped() as (source, lines):
         for _ in range(2 * WAITING_MOST + 1000):  # more than the pipe and the queue hold together
             lines.put(b"x" * 1000)

@@ -1,4 +1,4 @@
-"""How late the event loop is, and when that is too much."""
+"""The lag of the event loop, and when the loop is saturated."""
 
 import asyncio
 import time

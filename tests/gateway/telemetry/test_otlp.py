@@ -129,7 +129,7 @@ def test_plain_answer_is_one_tree_below_its_caller(replica: ReplicaProcess, coll
     assert server.resource.items() >= {"service.name": "pllm-gateway", "service.instance.id": replica.name}.items()
 
 
-def test_route_says_why_this_deployment(replica: ReplicaProcess, collector: Collector) -> None:
+def test_route_span_explains_the_chosen_deployment(replica: ReplicaProcess, collector: Collector) -> None:
     trace_id, headers = caller()
     replica.force("saved-primary", "open")
     replica.chat("saved", headers=headers)
@@ -254,17 +254,17 @@ def test_refused_request_is_no_error_of_the_server(replica: ReplicaProcess, coll
     assert server.attributes["error.type"] == "model_not_found"
 
 
-def test_trusted_provider_is_told_the_trace_and_no_other(
+def test_trace_is_sent_to_trusted_providers_only(
     replica: ReplicaProcess, raw_provider_thread: RawProvider, collector: Collector
 ) -> None:
     raw_provider_thread.forget()
     trace_id, headers = caller()
     replica.chat("trusted", headers=headers)
-    told = raw_provider_thread.requests[-1][0]
+    head = raw_provider_thread.requests[-1][0]
     replica.chat("stranger", headers=headers)
 
     call = next(span for span in collector.trace(trace_id, 4) if span.name == "chat trusted")
-    assert f"traceparent: 00-{trace_id}-{call.id}-01\r\n".encode() in told
+    assert f"traceparent: 00-{trace_id}-{call.id}-01\r\n".encode() in head
     assert b"traceparent" not in raw_provider_thread.requests[-1][0]
 
 
@@ -336,7 +336,7 @@ def test_collector_that_hangs_or_is_not_there_delays_neither_requests_nor_the_en
 
 
 @pytest.mark.parametrize("endpoint", ["nonsense", "ftp://collector:4318", "http://"])
-def test_endpoint_that_is_none_is_refused(endpoint: str) -> None:
+def test_invalid_endpoint_is_refused(endpoint: str) -> None:
     with pytest.raises(ConfigurationError, match="OTEL_EXPORTER_OTLP_ENDPOINT: must be an http or https URL"):
         tracer({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, "r", "1", Redaction(()))
 
@@ -350,7 +350,7 @@ def test_endpoint_that_is_none_is_refused(endpoint: str) -> None:
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_TRACES_EXPORTER": "none"},
     ],
 )
-def test_nothing_is_traced_unless_asked_for(environment: dict[str, str]) -> None:
+def test_nothing_is_traced_unless_requested(environment: dict[str, str]) -> None:
     assert not is_wanted(environment)
     assert Tracer().begin(Kind.CHAT, [], b"req_1") is NO_TRACE
 

@@ -1,4 +1,4 @@
-"""What is counted under which name, and what a bucket remembers of those it counts."""
+"""The names that requests are counted under, and the exemplars of buckets."""
 
 from gateway.errors import UpstreamRefused
 from gateway.telemetry.request_counters import RequestCounters, TracedHistogram
@@ -23,7 +23,7 @@ def test_bucket_remembers_the_last_one_that_had_a_trace() -> None:
     assert seen == [("second", 0.7), None, ("slow", 9.0)]
 
 
-def test_what_is_on_a_bound_is_in_the_bucket_that_counts_it() -> None:
+def test_value_on_a_bound_is_in_the_bucket_that_counts_it() -> None:
     histogram = TracedHistogram((1.0, 2.0))
     histogram.observe(1.0)
     histogram.exemplify(1.0, "one")

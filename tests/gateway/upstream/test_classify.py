@@ -1,4 +1,4 @@
-"""What an answer means: each row of docs/judgement.md, the words of each provider, and the faults of the transport."""
+"""The meaning of answers: each row of docs/judgement.md, the words of each provider, and transport faults."""
 
 import errno
 import os
@@ -47,7 +47,7 @@ def test_documentation_has_its_table() -> None:
 
 
 @pytest.mark.parametrize(("status", "error", "is_named", "outcome", "next_one", "chain"), rows())
-def test_answer_means_what_the_documentation_says(
+def test_answer_has_the_documented_meaning(
     status: int, error: UpstreamError | None, is_named: bool, outcome: str, next_one: str, chain: str
 ) -> None:
     assert next_one in ("yes", "yes, again", "no")
@@ -324,7 +324,7 @@ def test_words_of_the_request_that_a_provider_echoes_say_nothing_of_the_deployme
         (500, UpstreamError("Conversation roles must alternate user/assistant/user/assistant/...")),
     ],
 )
-def test_failure_of_what_the_request_brought_along_is_neutral(status: int, error: UpstreamError) -> None:
+def test_failure_of_the_requests_own_tools_is_neutral(status: int, error: UpstreamError) -> None:
     """A connector, a tool server, a template: another provider may take them."""
     assert judge(status, error) == Judgement(Outcome.CLIENT_ERROR)
 

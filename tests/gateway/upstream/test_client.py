@@ -1,5 +1,5 @@
-"""What providers do wrong: hidden behind the next candidate before the first byte, told honestly after it, and judged
-by what it says about the provider.
+"""Faults of providers: before the first byte the next candidate hides them, after it the client gets them, and the
+breaker learns only from those that the provider caused.
 """
 
 import gzip
@@ -175,7 +175,7 @@ def test_429_cools_the_deployment_for_its_retry_after(
     assert outcomes(cluster, "saved-primary") == ("0", "0")
 
 
-def test_429_without_a_fallback_tells_the_client_when_to_come_back(
+def test_429_without_a_fallback_has_retry_after(
     cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
 ) -> None:
     provider.behave(error_rate=1, error_status=429, retry_after_s=42)
@@ -189,7 +189,7 @@ def test_429_without_a_fallback_tells_the_client_when_to_come_back(
     assert provider.counts()["requests"] == 1
 
 
-def test_provider_that_says_nothing_is_left_is_spared(
+def test_provider_whose_limit_is_used_up_is_spared(
     cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, spare: ProviderProcess
 ) -> None:
     """Its last answer is good; the next call goes elsewhere, without its 429."""
@@ -272,7 +272,7 @@ def test_strange_retry_after_does_no_harm(replica: ReplicaProcess, raw_provider:
     ids=["closed", "garbage", "bad length", "bad chunk", "long header", "101", "cut", "redirect", "999", "204", "gzip",
          "error in a 200", "null choices", "deep", "array"],
 )  # fmt: skip
-def test_answer_that_is_none_is_saved_by_the_fallback(
+def test_invalid_answer_is_saved_by_the_fallback(
     cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, answer: bytes
 ) -> None:
     raw_provider.answer = answer
@@ -443,11 +443,11 @@ def test_token_count_without_end_does_not_break_a_stream(replica: ReplicaProcess
 def test_text_that_talks_of_done_and_error_is_only_text(
     cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider
 ) -> None:
-    said = 'data: [DONE]\n\ndata: {"error": {"message": "x"}}'
-    raw_provider.answer = stream(chunk_event(said), chunk_event("b"), DONE_EVENT)
+    text = 'data: [DONE]\n\ndata: {"error": {"message": "x"}}'
+    raw_provider.answer = stream(chunk_event(text), chunk_event("b"), DONE_EVENT)
     answer = replica.chat("raw", stream=True)
 
-    assert answer.content == said + "b"
+    assert answer.content == text + "b"
     assert outcomes(cluster, "raw") == ("0", "0")
 
 

@@ -1,5 +1,5 @@
-"""When an answer is committed, over the wire: what goes wrong before the first content is hidden behind the next
-candidate, what a stream's clocks bound, and what a client gets of streams that are framed or ended in odd ways.
+"""The commit of an answer, over the wire: the next candidate hides faults before the first content, clocks bound a
+stream, and clients get a defined result of streams with odd framing or endings.
 """
 
 import json
@@ -116,7 +116,7 @@ def test_preamble_of_more_than_64_kib_is_committed(replica: ReplicaProcess, raw_
 def test_event_of_several_megabytes_passes(
     chatgpt: openai.OpenAI, cluster: Cluster, raw_provider: RawProvider, place: str
 ) -> None:
-    """An image, or a whole answer told at once."""
+    """An image, or a whole answer in one chunk."""
     url = "data:image/png;base64," + "iVBORw0KGgo" * 300_000
     image = delta(content="", images=[{"type": "image_url", "image_url": {"url": url}}])
     begun = [] if place == "first" else [delta(content="begin")]
@@ -207,7 +207,7 @@ def test_silence_after_a_preamble_goes_to_the_next_candidate(
     ],
     ids=["chat", "messages", "responses"],
 )
-def test_error_after_content_is_told_and_goes_nowhere_else(
+def test_error_after_content_reaches_the_client_and_is_not_retried(
     cluster: Cluster,
     replica: ReplicaProcess,
     raw_provider: RawProvider,

@@ -1,4 +1,4 @@
-"""Kept connections are used again; what they must not be used for is shown in test_provider_http.py."""
+"""Kept connections are used again; test_provider_http.py shows when they must not be."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
 
 async def connections_for(calls: int) -> int:
-    """How many a provider sees that keeps them all."""
+    """Returns the number of connections that a provider sees, which keeps them all open."""
     opened = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""How long a provider asks to be left alone."""
+"""How long a provider's headers tell callers to wait."""
 
 import datetime
 import email.utils

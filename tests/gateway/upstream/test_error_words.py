@@ -1,4 +1,4 @@
-"""What a message says that no status tells."""
+"""Meanings of error messages that no status has."""
 
 import pytest
 

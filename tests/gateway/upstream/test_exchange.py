@@ -57,8 +57,8 @@ CONVERTERS: dict[Kind, Callable[[], Any]] = {Kind.CHAT: messages_as_chat.Stream,
 UNTOLD = (b'"id":"msg_', b'"created":')  # made up anew for each answer
 
 
-async def told(name: str, cuts: list[int], is_translated: bool) -> tuple[bytes, Outcome, bool]:
-    """What a client gets of the stream, how it counts, and whether it broke."""
+async def received(name: str, cuts: list[int], is_translated: bool) -> tuple[bytes, Outcome, bool]:
+    """Returns the client's bytes of the stream, its outcome, and whether it broke."""
     wire, events, _ = STREAMS[name]
     text = b"".join(events)
     places = [0, *sorted({min(cut, len(text)) for cut in cuts} - {0}), len(text)]
@@ -82,13 +82,13 @@ async def told(name: str, cuts: list[int], is_translated: bool) -> tuple[bytes, 
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_stream_counts_as_its_end_says(name: str) -> None:
-    assert asyncio.run(told(name, [], False))[1] is STREAMS[name][2]
+def test_stream_is_judged_by_its_end(name: str) -> None:
+    assert asyncio.run(received(name, [], False))[1] is STREAMS[name][2]
 
 
 @given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(1, 1500), max_size=12))
-def test_what_a_client_gets_does_not_depend_on_packets(name: str, cuts: list[int]) -> None:
-    assert asyncio.run(told(name, cuts, False)) == asyncio.run(told(name, [], False))
+def test_clients_bytes_do_not_depend_on_packets(name: str, cuts: list[int]) -> None:
+    assert asyncio.run(received(name, cuts, False)) == asyncio.run(received(name, [], False))
 
 
 @given(
@@ -100,11 +100,11 @@ def test_translation_does_not_depend_on_packets(name: str, cuts: list[int]) -> N
         lines = [line for line in answer[0].splitlines() if not any(mark in line for mark in UNTOLD)]
         return lines, *answer[1:]
 
-    assert undated(asyncio.run(told(name, cuts, True))) == undated(asyncio.run(told(name, [], True)))
+    assert undated(asyncio.run(received(name, cuts, True))) == undated(asyncio.run(received(name, [], True)))
 
 
-def test_what_came_before_a_malformed_event_of_the_same_packet_reaches_the_client() -> None:
-    got, outcome, has_broken = asyncio.run(told("chat finish reason error", [], True))
+def test_events_before_a_malformed_one_in_the_same_packet_reach_the_client() -> None:
+    got, outcome, has_broken = asyncio.run(received("chat finish reason error", [], True))
 
     assert "grüße".encode() in got
     assert (outcome, has_broken) == (Outcome.FAILURE, True)

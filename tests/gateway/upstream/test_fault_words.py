@@ -1,4 +1,4 @@
-"""Every kind of transport fault has its words, and nothing of an exception's own text is among them."""
+"""Every kind of transport fault has its description, without any part of an exception's own text."""
 
 import asyncio
 import errno

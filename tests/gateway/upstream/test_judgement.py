@@ -1,5 +1,5 @@
-"""What answers of providers mean, over the wire: what the client gets, who is tried next, and what the shared breaker
-learns. docs/judgement.md is the table; test_classify.py checks each of its rows.
+"""The meaning of providers' answers, over the wire: the client's response, the next candidate, and the lesson for the
+shared breaker. docs/judgement.md is the table; test_classify.py checks each of its rows.
 """
 
 import json
@@ -284,7 +284,7 @@ def test_413_of_a_request_that_never_fits_takes_the_chain(
         (400, {"error": {"code": "OperationNotSupported", "message": "It does not work with the specified model"}}),
     ],
 )  # fmt: skip
-def test_endpoint_that_a_server_does_not_have_is_asked_once_and_chat_goes_on(
+def test_missing_endpoint_is_called_once_and_chat_continues(
     cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, status: int, error: Any
 ) -> None:
     def embed() -> Answer:
@@ -403,7 +403,7 @@ def test_429_cools_for_the_time_that_its_headers_name_at_every_replica(
         "x-ratelimit-limit-tokens: 0\r\nx-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 0",
     ],
 )
-def test_served_call_whose_headers_name_no_reset_cools_nobody(
+def test_served_call_whose_headers_name_no_reset_cools_no_deployment(
     cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, headers: str
 ) -> None:
     raw_provider.answer = plain(ANSWER, extra=f"{headers}\r\n")
@@ -437,14 +437,14 @@ def test_words_of_each_shape_reach_both_clients_without_keys(
 ) -> None:
     body = json.dumps(shape).replace(WORDS, WORDS + " (provider-secret)").encode()
     raw_provider.answer = plain(body, "400 Bad Request")
-    with pytest.raises(openai.BadRequestError) as told_chat:
+    with pytest.raises(openai.BadRequestError) as chat_error:
         chatgpt.chat.completions.create(model=model, messages=HI)
-    with pytest.raises(anthropic.BadRequestError) as told_messages:
+    with pytest.raises(anthropic.BadRequestError) as messages_error:
         claude.messages.create(model=model, max_tokens=9, messages=HI)
 
-    for told in (str(told_chat.value), str(told_messages.value)):
-        assert f"{WORDS} (***)" in told
-        assert "provider-secret" not in told
+    for error_text in (str(chat_error.value), str(messages_error.value)):
+        assert f"{WORDS} (***)" in error_text
+        assert "provider-secret" not in error_text
 
 
 def test_details_and_request_id_of_anthropic_reach_its_client_as_they_are(
@@ -538,18 +538,18 @@ def test_error_in_the_middle_of_a_stream_keeps_its_kind_and_words(
     chatgpt: openai.OpenAI, claude: anthropic.Anthropic, cluster: Cluster, raw_provider: RawProvider, model: str
 ) -> None:
     """Clients retry on `overloaded_error`."""
-    raw_provider.answer, said, chat_type, message_type, words = BROKEN[model]
+    raw_provider.answer, content, chat_type, message_type, words = BROKEN[model]
     chunks = chatgpt.chat.completions.create(model=model, messages=HI, stream=True)
-    heard: list[str] = []
-    with pytest.raises(openai.APIError) as told_chat:
-        heard.extend(chunk.choices[0].delta.content or "" for chunk in chunks)
+    received: list[str] = []
+    with pytest.raises(openai.APIError) as chat_error:
+        received.extend(chunk.choices[0].delta.content or "" for chunk in chunks)
     events = claude.messages.create(model=model, max_tokens=9, messages=HI, stream=True)
-    with pytest.raises(anthropic.APIStatusError) as told_messages:
-        heard.extend(each.delta.text for each in events if each.type == "content_block_delta")  # type: ignore[union-attr]
+    with pytest.raises(anthropic.APIStatusError) as messages_error:
+        received.extend(each.delta.text for each in events if each.type == "content_block_delta")  # type: ignore[union-attr]
 
-    assert [each for each in heard if each] == [said, said]
-    assert (told_chat.value.type, told_chat.value.message) == (chat_type, words)
-    body: Any = told_messages.value.body
+    assert [each for each in received if each] == [content, content]
+    assert (chat_error.value.type, chat_error.value.message) == (chat_type, words)
+    body: Any = messages_error.value.body
     assert (body["error"]["type"], body["error"]["message"]) == (message_type, words)
     cluster.wait_until_idle()
     assert cluster.deployment(model)["failures"] == "2"
@@ -607,7 +607,7 @@ HALF = b'{"choices": [{"index": 0, "message": {"role": "assistant", "content": "
 
 
 @pytest.mark.parametrize("error", [{}, {"message": "", "code": None}, {"message": "success", "code": 0}])
-def test_error_object_that_says_there_is_none_is_none(
+def test_blank_error_object_is_no_error(
     cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, error: dict[str, Any]
 ) -> None:
     raw_provider.answer = plain(ANSWER[:-1] + b', "error": %b}' % json.dumps(error).encode())
@@ -626,7 +626,7 @@ def test_answer_that_an_official_client_takes_passes_byte_for_byte(
     assert failures(cluster, "raw") == "0"
 
 
-def test_no_output_at_all_may_be_asked_of_a_provider_that_allows_it(
+def test_zero_tokens_may_be_requested_from_a_provider_that_allows_it(
     claude: anthropic.Anthropic, raw_provider: RawProvider
 ) -> None:
     """`max_tokens: 0` fills Anthropic's cache."""
@@ -672,7 +672,7 @@ def test_answer_that_ends_in_an_error_is_better_than_none(replica: ReplicaProces
 REFUSED = plain(b'{"error": {"message": "too long", "code": "context_length_exceeded"}}', "400 Bad Request")
 
 
-def test_chain_goes_on_where_one_of_its_models_refuses_as_well(
+def test_chain_continues_where_one_of_its_models_also_refuses(
     replica: ReplicaProcess, raw_provider: RawProvider
 ) -> None:
     raw_provider.answer, raw_provider.then = REFUSED, [REFUSED]

@@ -1,4 +1,4 @@
-"""A server that ignores `stream`: its whole answer is the stream that was asked for."""
+"""A server that ignores `stream`: its whole answer becomes the requested stream."""
 
 import json
 from typing import Any

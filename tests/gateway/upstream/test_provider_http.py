@@ -1,4 +1,4 @@
-"""Providers whose HTTP is odd: what is legal is understood, what is not is no answer, none of it reaches a client."""
+"""Providers with odd HTTP: legal responses are understood, illegal ones are failures, and none reaches a client."""
 
 import json
 from collections.abc import Iterator
@@ -54,10 +54,10 @@ EVENTS = chunk_event("raw") + DONE_EVENT
 )
 def test_odd_but_legal_answer_is_understood(replica: ReplicaProcess, raw_provider: RawProvider, answer: bytes) -> None:
     raw_provider.answer = answer
-    told = replica.chat("raw")
+    response = replica.chat("raw")
 
-    assert (told.status, told.body) == (200, ANSWER)
-    assert "set-cookie" not in told.headers
+    assert (response.status, response.body) == (200, ANSWER)
+    assert "set-cookie" not in response.headers
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_odd_but_legal_answer_is_understood(replica: ReplicaProcess, raw_provide
 )
 def test_odd_but_legal_stream_is_understood(replica: ReplicaProcess, raw_provider: RawProvider, answer: bytes) -> None:
     raw_provider.answer = answer
-    told = replica.chat("raw", stream=True)
+    response = replica.chat("raw", stream=True)
 
-    assert (told.status, told.content, told.events.count(DONE)) == (200, "raw", 1)
+    assert (response.status, response.content, response.events.count(DONE)) == (200, "raw", 1)
 
 
 @pytest.mark.parametrize(
@@ -105,14 +105,14 @@ def test_odd_but_legal_stream_is_understood(replica: ReplicaProcess, raw_provide
          "endless chunk", "NUL in a header", "CR in a header", "headers", "205", "206", "304"],
 )  # fmt: skip
 @pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
-def test_what_is_no_answer_is_saved_by_the_fallback(
+def test_response_that_is_not_an_answer_is_saved_by_the_fallback(
     cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, answer: bytes, is_stream: bool
 ) -> None:
     raw_provider.answer = answer
-    told = replica.chat("raw-saved", stream=is_stream)
+    response = replica.chat("raw-saved", stream=is_stream)
     cluster.wait_until_idle()
 
-    assert (told.status, told.headers.get("x-pllm-fallback")) == (200, "raw-saved>spare")
+    assert (response.status, response.headers.get("x-pllm-fallback")) == (200, "raw-saved>spare")
     assert cluster.deployment("raw-saved")["failures"] == "1"
     assert len(raw_provider.requests) == 1
 
@@ -152,15 +152,15 @@ def test_nothing_of_a_providers_headers_reaches_a_client(
     theirs = {"set-cookie": "a=b", "x-api-key": "provider-secret", "server": "theirs", "request-id": "theirs-1"}
     extra = "".join(f"{name}: {value}\r\n" for name, value in theirs.items())
     raw_provider.answer = plain(b'{"error": {"message": "no"}}', "400 Bad", extra=extra)
-    told = replica.request(
+    response = replica.request(
         "POST",
         path,
         b'{"model": "%b", "max_tokens": 5, "messages": [{"role": "user", "content": "a"}]}' % model.encode(),
     )
 
-    assert (told.status, told.json()["type"]) == (400, "error")
-    assert told.headers["x-pllm-provider-request-id"] == "theirs-1"
-    assert not set(theirs.values()) & set(told.headers.values()) - {"theirs-1"}
+    assert (response.status, response.json()["type"]) == (400, "error")
+    assert response.headers["x-pllm-provider-request-id"] == "theirs-1"
+    assert not set(theirs.values()) & set(response.headers.values()) - {"theirs-1"}
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_nothing_of_a_providers_headers_reaches_a_client(
     [plain(b'{"choices": ["of another call"]}'), b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n", b"garbage"],
     ids=["an answer", "half a head", "garbage"],
 )
-def test_what_comes_unasked_is_not_the_answer_to_the_next_call(
+def test_unrequested_bytes_are_not_the_answer_to_the_next_call(
     replica: ReplicaProcess, raw_provider: RawProvider, unasked: bytes
 ) -> None:
     """On a connection that waits for it: which may be another tenant's."""
@@ -206,13 +206,13 @@ def test_content_type_is_ours(replica: ReplicaProcess, raw_provider: RawProvider
     assert replica.chat("raw").headers["content-type"] == "application/json"
 
 
-def test_refusal_is_told_bounded_and_without_our_key(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
+def test_refusal_is_bounded_and_without_our_key(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
     error = {"message": "provider-secret is wrong " + "x" * 9000, "type": "t" * 9000, "code": "provider-secret"}
     raw_provider.answer = plain(json.dumps({"error": error | {"param": "p" * 9000}}).encode(), "400 Bad Request")
-    told = replica.chat("raw")
+    response = replica.chat("raw")
 
-    assert (told.status, told.error["code"], told.error["message"][:12]) == (400, "***", "*** is wrong")
-    assert len(told.body) < 3000
+    assert (response.status, response.error["code"], response.error["message"][:12]) == (400, "***", "*** is wrong")
+    assert len(response.body) < 3000
 
 
 FLOODS = (b" " * 65_536, b"data: " * 10_000, b": ping\n\n" * 8000)
@@ -309,7 +309,7 @@ def test_one_byte_a_chunk_is_an_answer(replica: ReplicaProcess, raw_provider: Ra
     assert replica.chat("raw").body == body
 
 
-def test_what_follows_an_answer_does_not_spoil_it(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
+def test_bytes_after_an_answer_do_not_affect_it(replica: ReplicaProcess, raw_provider: RawProvider) -> None:
     raw_provider.answer = plain(ANSWER, extra="connection: keep-alive\r\n") + b"garbage" * 100
 
     assert replica.chat("raw").body == ANSWER

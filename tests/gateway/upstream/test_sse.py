@@ -64,5 +64,5 @@ def test_event_without_data_is_none(event: bytes) -> None:
         (b"\xef\xbb\xbfid: 1", True), (b"{", False), (b"<html>", False), (b"hello", False), (b" data: x", False),
     ],
 )  # fmt: skip
-def test_first_line_tells_whether_events_follow(data: bytes, is_like_events: bool) -> None:
+def test_first_line_shows_whether_events_follow(data: bytes, is_like_events: bool) -> None:
     assert begins_like_events(data) is is_like_events

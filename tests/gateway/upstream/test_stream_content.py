@@ -1,4 +1,4 @@
-"""Where a stream's first content is, however its bytes are cut."""
+"""The position of a stream's first content, however its bytes are cut."""
 
 import itertools
 import json

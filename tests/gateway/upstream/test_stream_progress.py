@@ -112,7 +112,7 @@ def test_progress_does_not_depend_on_packets(name: str, cuts: list[int]) -> None
         b'data: "error" and no JSON\n\n',
     ],
 )
-def test_what_only_looks_like_an_error_passes(text: bytes) -> None:
+def test_text_that_resembles_an_error_passes(text: bytes) -> None:
     progress = Progress(Kind.CHAT)
 
     assert progress.see(text) == text
@@ -222,7 +222,7 @@ def usage_of(kind: Kind, *events: bytes) -> tuple[int, int, int]:
     return seen(kind, b"".join(events), [])[0].tokens()
 
 
-def test_usage_of_messages_is_what_was_said_last_of_each_field() -> None:
+def test_usage_of_messages_has_the_last_value_of_each_field() -> None:
     start = event("message_start", message={"usage": {"input_tokens": 90_000, "output_tokens": 1}})
     usage = {"input_tokens": 500, "cache_read_input_tokens": 89_500, "output_tokens": 10}
     end = event("message_delta", delta={"stop_reason": "end_turn"}, usage=usage)

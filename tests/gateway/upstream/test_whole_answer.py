@@ -1,6 +1,4 @@
-"""Large requests and answers on their whole way to a provider and back: what comes through, and what it costs the
-thread of the event loop.
-"""
+"""Large requests and answers on their way to a provider and back: they arrive whole, and cost the event loop little."""
 
 import asyncio
 import json

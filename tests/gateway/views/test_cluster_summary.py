@@ -1,4 +1,4 @@
-"""What a live view shows around the deployments: of many budgets those that are nearest to their end."""
+"""The summary of a live view: it holds the budgets nearest to their end."""
 
 from gateway.views.cluster_summary import BUDGETS_MOST, cluster_summary
 from shared_state.embedded import EmbeddedStore

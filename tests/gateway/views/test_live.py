@@ -1,4 +1,4 @@
-"""The live feed on a real store: one look a second for all who watch, and none while nobody does."""
+"""The live feed on a real store: one read a second for all listeners, and none without listeners."""
 
 import asyncio
 import contextlib
@@ -36,19 +36,19 @@ async def watched(store: EmbeddedStore, patience: Patience = LENIENT) -> AsyncIt
             await feed.stop()
 
 
-async def told(listener: Listener) -> tuple[str, Any]:
+async def next_frame(listener: Listener) -> tuple[str, Any]:
     encoded = await listener.encoded()
     assert encoded is not None
     return encoded[0], json.loads(encoded[1])
 
 
 @on_loop
-async def test_first_frame_is_whole_and_the_next_one_tells_what_changed(store: EmbeddedStore) -> None:
+async def test_first_frame_is_full_and_the_next_one_is_a_delta(store: EmbeddedStore) -> None:
     async with watched(store) as (feed, state, _):
         listener = feed.listen()
-        kind, whole = await told(listener)
+        kind, whole = await next_frame(listener)
         await state.store.force("b", "open", "ann", "maintenance")
-        next_kind, change = await told(listener)
+        next_kind, change = await next_frame(listener)
 
     assert (kind, next_kind) == ("full", "delta")
     assert [row["id"] for row in whole["deployments"]] == ["a", "b"]
@@ -62,14 +62,14 @@ async def test_first_frame_is_whole_and_the_next_one_tells_what_changed(store: E
 async def test_many_listeners_cost_one_look(store: EmbeddedStore) -> None:
     async with watched(store) as (feed, state, _):
         alone = feed.listen()
-        await told(alone)
+        await next_frame(alone)
         before = state.batcher.round_trips
-        await told(alone)
+        await next_frame(alone)
         price = state.batcher.round_trips - before
         others = [feed.listen() for _ in range(LISTENERS_MOST - 1)]
-        await asyncio.gather(*(told(listener) for listener in others))
+        await asyncio.gather(*(next_frame(listener) for listener in others))
         before = state.batcher.round_trips
-        await asyncio.gather(*(told(listener) for listener in [alone, *others]))
+        await asyncio.gather(*(next_frame(listener) for listener in [alone, *others]))
 
         assert state.batcher.round_trips - before == price
 
@@ -88,10 +88,10 @@ async def test_listeners_are_bounded_and_leaving_makes_room(store: EmbeddedStore
 
 
 @on_loop
-async def test_nothing_is_asked_while_nobody_watches(store: EmbeddedStore) -> None:
+async def test_store_is_not_read_without_listeners(store: EmbeddedStore) -> None:
     async with watched(store) as (feed, state, _):
         listener = feed.listen()
-        await told(listener)
+        await next_frame(listener)
         listener.close()
         task = next(each for each in asyncio.all_tasks() if each.get_name() == "live feed")
         await task
@@ -99,11 +99,11 @@ async def test_nothing_is_asked_while_nobody_watches(store: EmbeddedStore) -> No
         again = feed.listen()
 
         assert state.batcher.round_trips == before
-        assert (await told(again))[0] == "full"
+        assert (await next_frame(again))[0] == "full"
 
 
 @on_loop
-async def test_feed_that_fails_is_reported_and_goes_on_for_its_listeners(store: EmbeddedStore) -> None:
+async def test_failed_feed_is_reported_and_continues_for_its_listeners(store: EmbeddedStore) -> None:
     defects, before = [ValueError("a defect")], background.failures["live feed"]
 
     def cluster_summary() -> dict[str, object]:
@@ -113,7 +113,7 @@ async def test_feed_that_fails_is_reported_and_goes_on_for_its_listeners(store: 
 
     async with opened_state(store.url, "a", "b") as state:
         feed = LiveFeed(Failover(state.store, None), [ModelShown("m", ("a",))], "r1", cluster_summary, lambda: False)
-        kind, _ = await told(feed.listen())
+        kind, _ = await next_frame(feed.listen())
         await feed.stop()
 
     assert kind == "full"
@@ -124,32 +124,32 @@ async def test_feed_that_fails_is_reported_and_goes_on_for_its_listeners(store: 
 async def test_who_missed_a_frame_gets_the_whole(store: EmbeddedStore) -> None:
     async with watched(store) as (feed, _, _):
         slow, fast = feed.listen(), feed.listen()
-        await told(slow)
-        kinds = [(await told(fast))[0] for _ in range(3)]
+        await next_frame(slow)
+        kinds = [(await next_frame(fast))[0] for _ in range(3)]
 
         assert kinds == ["full", "delta", "delta"]
-        assert (await told(slow))[0] == "full"
+        assert (await next_frame(slow))[0] == "full"
 
 
 @on_loop
-async def test_events_of_before_are_shown_once_and_told_to_nobody_as_new(store: EmbeddedStore) -> None:
+async def test_earlier_events_are_shown_once_and_never_as_new(store: EmbeddedStore) -> None:
     async with watched(store) as (feed, state, _):
         await state.store.force("a", "open", "ann", "before")
         listener = feed.listen()
-        _, whole = await told(listener)
+        _, whole = await next_frame(listener)
 
         assert whole["events"][-1]["reason"] == "open by ann: before"
         assert listener.events() == []
 
 
 @on_loop
-async def test_store_that_does_not_answer_is_said(store: EmbeddedStore) -> None:
+async def test_store_that_does_not_answer_is_named_in_the_frame(store: EmbeddedStore) -> None:
     async with watched(store, HASTY) as (feed, _, _):
         listener = feed.listen()
-        await told(listener)
+        await next_frame(listener)
         with stopped(store):
-            _, frame = await told(listener)
-        _, after = await told(listener)
+            _, frame = await next_frame(listener)
+        _, after = await next_frame(listener)
 
     assert "problem" in frame
     assert frame["replica"] == "r1"
@@ -160,7 +160,7 @@ async def test_store_that_does_not_answer_is_said(store: EmbeddedStore) -> None:
 async def test_drain_ends_the_streams(store: EmbeddedStore) -> None:
     async with watched(store) as (feed, _, draining):
         listener = feed.listen()
-        await told(listener)
+        await next_frame(listener)
         draining.set()
 
         assert await listener.encoded() is None

@@ -86,7 +86,7 @@ def test_deployment_shows_its_last_error_and_the_endpoints_it_lacks_where_there_
     assert not {"last_error", "last_error_at", "unsupported"} & shown["b"].keys()
 
 
-def test_forecast_is_told_with_its_errors_and_only_where_there_is_one() -> None:
+def test_forecast_has_its_errors_and_exists_only_where_there_is_one() -> None:
     forecast = Forecast(
         arrivals_ahead=540.5,
         latency_ahead=1200,
@@ -97,14 +97,14 @@ def test_forecast_is_told_with_its_errors_and_only_where_there_is_one() -> None:
         latency_error=30,
     )
     balancer, _ = merged(DeploymentSnapshot(id="a", forecast=forecast), DeploymentSnapshot(id="b"))
-    told = balancer["deployments"]["a"]["forecast"]
+    forecast = balancer["deployments"]["a"]["forecast"]
 
-    assert (told["arrivals_per_minute"], told["latency"], told["utilisation"], told["trust"]) == (
+    assert (forecast["arrivals_per_minute"], forecast["latency"], forecast["utilisation"], forecast["trust"]) == (
         540.5,
         "1.2s",
         0.9,
         0.7,
     )
-    assert told["arrivals_error_per_minute"] == {"forecast": 40, "last_hour": 0, "last_week": 60}
-    assert told["latency_error"]["forecast"] == "30ms"
+    assert forecast["arrivals_error_per_minute"] == {"forecast": 40, "last_hour": 0, "last_week": 60}
+    assert forecast["latency_error"]["forecast"] == "30ms"
     assert "forecast" not in balancer["deployments"]["b"]

@@ -1,4 +1,4 @@
-"""`make capacity`: what cannot be meant is told before anything is measured."""
+"""`make capacity`: invalid flags are refused before anything is measured."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a load takes, by arithmetic that can be done by hand."""
+"""The hardware for a load, by arithmetic that can be done by hand."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ def test_small_load_still_has_two_replicas() -> None:
     assert (found.cells, found.replicas, found.domains, found.cores) == (1, 2, 1, 3)
 
 
-def test_cores_follow_from_what_a_request_costs() -> None:
+def test_cores_follow_from_the_cost_of_a_request() -> None:
     found = plan(10_000, COSTS)
 
     assert found.replicas == 6  # 10,000 x 300 us are 3 cores, half busy

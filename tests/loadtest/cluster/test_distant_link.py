@@ -1,4 +1,4 @@
-"""The long line: packets come back with sender and receiver exchanged, and as true as they went."""
+"""The distant link: packets return with sender and receiver exchanged, and with valid checksums."""
 
 import socket
 import struct
@@ -28,7 +28,7 @@ def test_packet_comes_back_from_where_it_was_sent_to() -> None:
     assert back[20:] == b"hello, far side"
 
 
-def test_checksum_of_what_comes_back_is_true() -> None:
+def test_checksum_of_a_returned_packet_is_valid() -> None:
     sent = packet(b"")
     back = exchanged(sent)
 
@@ -36,5 +36,5 @@ def test_checksum_of_what_comes_back_is_true() -> None:
     assert (checksum(sent[:20]), checksum(back[:20])) == (0, 0)
 
 
-def test_what_is_not_ipv4_does_not_come_back() -> None:
+def test_packet_that_is_not_ipv4_does_not_come_back() -> None:
     assert exchanged(b"\x60" + bytes(39)) is None

@@ -1,4 +1,4 @@
-"""What replicas count, taken together over a run."""
+"""Counts of replicas, added up over a run."""
 
 from loadtest.cluster.replica_decisions import Decisions, read_counts
 from tests.loadtest.report.test_cluster_events import answering, whole
@@ -17,7 +17,7 @@ pllm_retry_budget 100.0
 STANDBY = ("pllm_state_switches_total", 'reason="refused",to="standby"')
 
 
-def test_counts_are_read_without_what_is_usual() -> None:
+def test_counts_are_read_without_usual_outcomes() -> None:
     with answering(whole(METRICS)) as (url, _):
         counts = read_counts(url)
 
@@ -25,7 +25,7 @@ def test_counts_are_read_without_what_is_usual() -> None:
     assert counts == {SHED: 144.0, throttled: 3.0, STANDBY: 1.0}
 
 
-def test_replica_that_does_not_tell_has_no_counts() -> None:
+def test_replica_that_does_not_answer_has_no_counts() -> None:
     assert read_counts("http://127.0.0.1:1/v1/chat/completions") is None
     for answer in (b"\0garbage\r\n\r\n", whole(b"\xff")):
         with answering(answer) as (url, _):

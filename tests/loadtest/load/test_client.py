@@ -1,4 +1,4 @@
-"""One call against the provider: every way it can end becomes one sample."""
+"""One call to the provider: every possible end becomes one sample."""
 
 import asyncio
 import contextlib
@@ -64,7 +64,7 @@ def test_stream_that_is_given_up_is_left_midway(provider: ProviderProcess) -> No
     provider.wait_for(aborted=1, in_flight=0)
 
 
-def test_which_streams_are_given_up_has_nothing_to_do_with_what_they_ask_for(provider: ProviderProcess) -> None:
+def test_given_up_streams_are_independent_of_their_requests(provider: ProviderProcess) -> None:
     mix = [Choice("a"), Choice("b")]
     target = Target(urls=[provider.url + CHAT], models=mix, is_stream=True, give_up_ratio=0.5)
 
@@ -135,7 +135,7 @@ def test_refused_connection_has_a_name() -> None:
     assert call("http://127.0.0.1:1" + CHAT).failure == "cannot connect"
 
 
-def test_name_or_protocol_that_does_not_fit_is_not_called_nobody_there(provider: ProviderProcess) -> None:
+def test_wrong_name_or_protocol_is_not_an_unreachable_server(provider: ProviderProcess) -> None:
     assert call("http://nobody.invalid" + CHAT).failure == "cannot connect: name not found"
     failure = call(provider.url.replace("http:", "https:") + CHAT).failure
     assert failure is not None
@@ -258,7 +258,7 @@ def test_refused_call_goes_to_the_next_address_as_a_balancer_would_send_it(provi
     assert asyncio.run(run(False)) == ["cannot connect", "ok"]
 
 
-def test_where_nobody_answers_failover_ends(provider: ProviderProcess) -> None:
+def test_failover_ends_where_no_server_answers(provider: ProviderProcess) -> None:
     async def run() -> Sample:
         urls = ["http://127.0.0.1:1" + CHAT, "http://127.0.0.1:2" + CHAT]
         async with Client(Target(urls=urls, is_failover=True), 1) as client:
@@ -308,7 +308,7 @@ def test_gateway_headers_are_read(gateway_url: str) -> None:
 
 
 @pytest.mark.parametrize("overhead_ms", ["nan", "1e999", "-1", "soon"])
-def test_duration_that_is_none_is_left_out(gateway_url: str, overhead_ms: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_duration_is_left_out(gateway_url: str, overhead_ms: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GatewayHandler, "overhead_ms", overhead_ms)
 
     assert call(gateway_url).overhead_ms is None

@@ -69,7 +69,7 @@ def test_arrivals_have_a_shape(dash: str) -> None:
     assert parse_flags(spike.split()).load.shape == Shape(spike_times=4, spike_at_s=3, spike_s=2)
 
 
-def test_shape_fills_the_duration_unless_told_otherwise() -> None:
+def test_shape_fills_the_duration_by_default() -> None:
     flags = ["-rps", "9", "-duration", "30s", "-arrivals"]
 
     assert parse_flags([*flags, "ramp"]).load.shape == Shape(ramp_from=0, ramp_s=30)
@@ -105,9 +105,9 @@ def test_broken_admin_key_of_the_environment_is_refused_and_not_shown(
     with pytest.raises(SystemExit):
         parse_flags([])
 
-    told = capsys.readouterr().err
-    assert "a key is one line of text" in told
-    assert "hush" not in told
+    err = capsys.readouterr().err
+    assert "a key is one line of text" in err
+    assert "hush" not in err
 
 
 def test_defaults_are_a_short_closed_loop() -> None:
@@ -172,11 +172,11 @@ def test_durations_read_like_those_of_go(text: str, seconds: float) -> None:
         (["-duration", "0s"], "not more than 0"),
         (["-duration", "5s!"], "not a duration"),
         (["-rps", "0"], "not more than 0"),
-        (["-rps", "inf"], "inf has no end"),
+        (["-rps", "inf"], "inf is infinite"),
         (["-rps", "nan"], "nan is not more than 0"),
         (["-rps", "-5"], "-5 is not more than 0"),
-        (["-duration", "9" * 400], "has no end"),
-        (["-url", "http://user:hush@a"], "no user and password"),
+        (["-duration", "9" * 400], "is infinite"),
+        (["-url", "http://user:hush@a"], "user and password in an address"),
         (["-json", "/tmp/" + "a" * 300], "cannot be written"),
         (["-json", "a\0b"], "cannot be written"),
         (["-json", "out", "-html", "./out"], "would both be written to out"),
@@ -196,7 +196,7 @@ def test_durations_read_like_those_of_go(text: str, seconds: float) -> None:
         (["-requests", "99999999999"], "is more than"),
         (["-rps", "1e12"], "more than 1,000,000 requests/s"),
         (["-rps", "200000"], "more than a process can"),
-        (["-processes", "65", "-concurrent", "100"], "64 is the most"),
+        (["-processes", "65", "-concurrent", "100"], "at most 64"),
         (["-duration", "10000h"], "more than 30 days"),
         (["-concurrent", "9999999999"], "open files"),
         (["-url", "http://a:99999"], "not an http or https address"),
@@ -208,24 +208,24 @@ def test_durations_read_like_those_of_go(text: str, seconds: float) -> None:
         (["-header", "a: 1\r\nb: 2"], "not a header"),
         (["-header", "a b: 1"], "not a header"),
         (["-header", "a: b\0c"], "not a header"),
-        (["-header", "Content-Length: 5"], "follows from the body"),
-        (["-model", ""], "names nothing"),
+        (["-header", "Content-Length: 5"], "is computed from the body"),
+        (["-model", ""], "has no name"),
         (["-model", "a\udcff"], "not UTF-8"),
         (["-rps", "5", "-duration", "3s", "-arrivals", "spike", "-spike-at", "3s"], "begin after -duration"),
         (["-model", "a=0,b=1"], "not more than 0"),
         (["-model", "a=x"], "not a number"),
         (["-model", "a,,b"], "not a mix"),
-        (["-model", "a=1,a=2"], "names one twice"),
-        (["-priority", "urgent"], "none of critical, high"),
+        (["-model", "a=1,a=2"], "has a name twice"),
+        (["-priority", "urgent"], "not one of critical, high"),
         (["-cancel", "0.5"], "needs -stream"),
         (["-cancel", "x", "-stream"], "not a number"),
         (["-slo", "ttft"], "not a duration"),
-        (["-slo", "speed=3s"], "none of ttft"),
+        (["-slo", "speed=3s"], "not one of ttft"),
         (["-slo-under", "0.9"], "needs -slo"),
         (["-arrivals", "ramp"], "needs -rps"),
         (["-rps", "5", "-arrivals", "ramp"], "needs -duration"),
         (["-rps", "5", "-arrivals", "spike", "-spike-at", "3s"], "needs -duration"),
-        (["-rps", "200000", "-processes", "2", "-duration", "3s", "-arrivals", "spike"], "the spike would be"),
+        (["-rps", "200000", "-processes", "2", "-duration", "3s", "-arrivals", "spike"], "the spike would exceed"),
         (["-processes", "20"], "each needs a caller"),
         (["-scenario"], "expected one argument"),
         (["-json", "/nowhere/out.json"], "cannot be written"),
@@ -258,7 +258,7 @@ def test_scenario_file_holds_flags_and_those_of_the_command_line_win(tmp_path: P
         (b"-rps 'five", "No closing quotation"),
         (b"-rsp 5", "unrecognized arguments: --rsp"),
         (b"-rps nan", "not more than 0"),
-        (b"-scenario other", "names a further one"),
+        (b"-scenario other", "names another scenario"),
         (b"\xff\xfe", "can't decode"),
         (None, "No such file"),
     ],

@@ -1,4 +1,4 @@
-"""Percentiles: how far off they may be, and that adding loses nothing."""
+"""Percentiles: the bound of their error, and that adding loses nothing."""
 
 import random
 
@@ -56,7 +56,7 @@ def test_sum_of_histograms_is_the_histogram_of_all() -> None:
     assert merged == histogram(values)
 
 
-def test_zero_and_nothing_are_told_apart() -> None:
+def test_zero_and_nothing_are_distinct() -> None:
     assert Histogram().percentiles() is None
     assert histogram([0.0]).percentiles() == Percentiles(0, 0, 0, 0, 0)
 

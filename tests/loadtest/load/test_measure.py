@@ -1,4 +1,4 @@
-"""What is counted where, and that parts add up to the whole."""
+"""Counts of samples, and that parts add up to the whole."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def test_groups_split_by_header_and_leave_out_calls_without_it() -> None:
     assert measurement.groups["fallback"] == {}
 
 
-def test_what_several_processes_counted_adds_up_to_what_one_would_have() -> None:
+def test_counts_of_several_processes_add_up_to_those_of_one() -> None:
     whole, parts = Measurement(slo=Slo(latency_ms=100)), [Measurement(slo=Slo(latency_ms=100)) for _ in range(3)]
     for number in range(300):
         each = sample(

@@ -1,4 +1,4 @@
-"""What is sent: the mixes, and what of it is counted apart."""
+"""Requests: the mixes, and the dimensions that are counted separately."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""The two loops, with calls that end when the test says so."""
+"""The two loops, with calls whose end the test controls."""
 
 import asyncio
 import time
@@ -97,7 +97,7 @@ def test_open_loop_sends_at_its_rate() -> None:
     assert 0.29 <= runner.result().elapsed_s < 5
 
 
-def test_cancelled_run_keeps_what_it_measured() -> None:
+def test_cancelled_run_keeps_its_measurement() -> None:
     async def calls(due_s: float) -> Sample:
         if runner.measurement.ok == 3:
             await asyncio.sleep(60)

@@ -1,4 +1,4 @@
-"""`make bench-peers` but for the others' packages: how each gateway is started, what is said of it; ours measured."""
+"""`make bench-peers` without the others' packages: how each gateway is started and reported; ours is measured."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def peer(*command: str, requirement: str = "") -> Peer:
 
 
 def parsed(launch: Launch) -> Any:
-    """The one configuration file, or header, that a gateway is told by."""
+    """Returns the one configuration file or header of a gateway."""
     texts = {**launch.files, **{name: text for name, text in launch.headers.items() if name.endswith("config")}}
     ((name, text),) = texts.items()
     return tomllib.loads(text) if name.endswith("toml") else yaml.safe_load(text)
@@ -63,17 +63,17 @@ def rows(report: str, title: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_each_gateway_is_told_of_both_providers(name: str) -> None:
+def test_each_gateway_gets_both_providers(name: str) -> None:
     launch = ALL[name].launch(PORTS, Path("/home-of-it"))
-    told = json.dumps([parsed(launch), launch.environment])
+    configured = json.dumps([parsed(launch), launch.environment])
 
-    assert str(PORTS.primary) in told
-    assert str(PORTS.backup) in told
-    assert str(PORTS.port) in json.dumps([told, launch.command]) or launch.port_file
+    assert str(PORTS.primary) in configured
+    assert str(PORTS.backup) in configured
+    assert str(PORTS.port) in json.dumps([configured, launch.command]) or launch.port_file
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_each_release_is_pinned_and_said(name: str) -> None:
+def test_each_release_is_pinned_and_named(name: str) -> None:
     each = ALL[name]
 
     assert each.is_ours or each.release.split(" ")[0] in each.requirement
@@ -111,14 +111,14 @@ def test_the_report_holds_medians_and_ratios_of_each_turn() -> None:
     assert "Less CPU for a chunk than" not in report  # ours has no figure
 
 
-def test_the_report_says_where_the_load_test_was_later_than_what_it_measured() -> None:
+def test_the_report_names_figures_below_the_lateness_of_the_load_test() -> None:
     late = msgspec.structs.replace(plain(4000), late_p99_ms=9)
     report = render(RUN, [OURS, ALL["envoy"]], Results(plain={"pllm": [plain(1000)], "envoy": [late]}))
 
     assert "so that it may be the load's: added p99 of Envoy." in report
 
 
-def test_the_report_says_where_others_cost_less() -> None:
+def test_the_report_names_gateways_that_cost_less() -> None:
     slim = msgspec.structs.replace(plain(500), added_p99_ms=1, rss_mib=40)
     streams = {
         "pllm": [Streams(cpu_us=100, late_p99_ms=1, whole_ratio=1)],
@@ -132,7 +132,7 @@ def test_the_report_says_where_others_cost_less() -> None:
     assert "at the median" not in report
 
 
-def test_the_report_says_where_others_do_better_in_an_outage_and_only_there() -> None:
+def test_the_report_names_gateways_that_do_better_in_an_outage() -> None:
     results = Results(
         outages={
             ("pllm", HANGING, 1): outage(0, 9, 9),
@@ -145,7 +145,7 @@ def test_the_report_says_where_others_do_better_in_an_outage_and_only_there() ->
     assert rows(report, "PLLM")[0] == ["PLLM", "0 / 9 / 9", "1 / 9 / 9", "100", "55 ms"]
     assert rows(report, "hardcap")[0] == ["hardcap", "–", "0 / 20 / 20", "100", "55 ms"]
     assert "Fewer failed calls than PLLM with 4 replicas: hardcap." in report
-    assert "What clients of PLLM were told, by replicas: 1 × 504 upstream_timeout (4)." in report
+    assert "Errors that clients of PLLM got, by replicas: 1 × 504 upstream_timeout (4)." in report
     assert "Fewer slow" not in report
     assert f"## A provider {FAILING}" not in report
 
@@ -158,7 +158,7 @@ def test_a_gateway_that_was_slow_before_the_outage_is_named() -> None:
     assert "Slow already before, so that its slow answers say nothing of the outage: LiteLLM proxy." in report
 
 
-def test_what_has_no_figure_is_named_with_its_reason() -> None:
+def test_missing_figure_is_named_with_its_reason() -> None:
     report = render(RUN, [OURS], Results(troubles=[Trouble("LiteLLM proxy, everything", "no such release")]))
 
     assert "* LiteLLM proxy, everything: no such release" in report
@@ -251,7 +251,7 @@ def test_a_wrong_flag_is_refused(flags: Sequence[str], words: str, capsys: pytes
     assert words in capsys.readouterr().err
 
 
-def test_a_gateway_that_fails_in_any_way_does_not_lose_what_others_did(tmp_path: Path) -> None:
+def test_a_gateway_that_fails_in_any_way_does_not_lose_others_results(tmp_path: Path) -> None:
     nowhere = tmp_path / "file"
     nowhere.touch()
     suite = Suite(Bench(tmp_path), nowhere, [peer("true", requirement="anything")])
@@ -270,12 +270,12 @@ def test_a_turn_without_a_figure_does_not_pair_the_others_wrongly() -> None:
     assert rows(report, "Envoy")[0][3] == "6.00 ×"
 
 
-def test_a_report_that_cannot_be_written_is_on_paper(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_that_cannot_be_written_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert not command.publish("what was found\n", "/dev/full")
 
-    told = capsys.readouterr()
-    assert told.out == "what was found\n"
-    assert told.err.startswith("The report could not be written: ")
+    configured = capsys.readouterr()
+    assert configured.out == "what was found\n"
+    assert configured.err.startswith("The report could not be written: ")
 
 
 def test_a_missing_tool_is_named_before_anything_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,7 +196,7 @@ def test_cut_plain_answer_ends_after_half_of_the_body(provider: ProviderProcess)
     ("malformed", "content_type", "start"),
     [("html", "text/html", b"<html>"), ("half_json", None, None), ("empty", None, b"")],
 )
-def test_malformed_answer_is_a_200_that_nobody_can_parse(
+def test_malformed_answer_is_a_200_that_no_client_can_parse(
     provider: ProviderProcess, malformed: str, content_type: str | None, start: bytes | None, stream: bool
 ) -> None:
     provider.behave(malformed=malformed)

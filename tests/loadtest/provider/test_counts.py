@@ -1,4 +1,4 @@
-"""The counts: every call ends in exactly one of them, and a client that leaves is noticed at once."""
+"""The counts: every call ends in exactly one of them, and a disconnect of a client is noticed at once."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack

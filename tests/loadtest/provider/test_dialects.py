@@ -1,4 +1,4 @@
-"""What a healthy provider says, dialect by dialect, over the wire."""
+"""The answers of a healthy provider over the wire, dialect by dialect."""
 
 import json
 from typing import Any
@@ -42,7 +42,7 @@ def test_stream_carries_the_content_of_the_plain_answer(provider: ProviderProces
     assert text == provider.chat().json()["choices"][0]["message"]["content"]
 
 
-def test_stream_reports_usage_only_when_asked(provider: ProviderProcess) -> None:
+def test_stream_reports_usage_only_on_request(provider: ProviderProcess) -> None:
     silent = chunks(provider.chat(stream=True))
     asked = chunks(provider.chat(stream=True, stream_options={"include_usage": True}))
 

@@ -47,9 +47,7 @@ def test_patch_changes_only_what_it_names(provider: ProviderProcess) -> None:
         (b"", "truncated"),
     ],
 )
-def test_wrong_patch_says_what_is_wrong_and_changes_nothing(
-    provider: ProviderProcess, patch: Any, complaint: str
-) -> None:
+def test_wrong_patch_is_explained_and_changes_nothing(provider: ProviderProcess, patch: Any, complaint: str) -> None:
     before = provider.request("GET", "/control").json()["behaviour"]
     reply = provider.request("PATCH", "/control", patch)
 
@@ -149,7 +147,7 @@ def test_dies_with_its_parent() -> None:
         ([], "--port"),
     ],
 )
-def test_wrong_flag_says_what_is_wrong(flags: list[str], complaint: str) -> None:
+def test_wrong_flag_is_explained(flags: list[str], complaint: str) -> None:
     command = [sys.executable, "-m", "loadtest.provider", *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=10)
 

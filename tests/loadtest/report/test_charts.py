@@ -54,7 +54,7 @@ def test_marks_are_numbered_and_explained() -> None:
     assert {"1", "2", "1: 1.0 s azure: closed → open", "2: 3.0 s <b>&"} <= set(texts)
 
 
-def test_names_that_do_not_fit_beside_a_panel_are_shortened_and_look_it() -> None:
+def test_names_too_long_for_a_panel_are_visibly_shortened() -> None:
     names = ["disconnected before an answer", "a deployment with a name as long as it gets"]
     drawn = draw([Panel(title="p", lines=[Line(name, "red", [1.0]) for name in names])])
 

@@ -1,4 +1,4 @@
-"""What is asked of a cluster for its events, and what may come back."""
+"""The request for a cluster's events, and possible answers."""
 
 import contextlib
 import socket
@@ -49,12 +49,12 @@ def whole(body: bytes) -> bytes:
         whole(b"\xff"),
     ],
 )
-def test_whatever_comes_back_is_told(answer: bytes) -> None:
+def test_any_invalid_answer_is_explained(answer: bytes) -> None:
     with answering(answer) as (url, _), pytest.raises(EventsUnknown, match=r"127\.0\.0\.1"):
         fetch_events([url], None, 0, 10)
 
 
-def test_next_replica_is_asked_when_one_does_not_tell() -> None:
+def test_next_replica_is_queried_when_one_does_not_answer() -> None:
     with answering(whole(EVENTS)) as (url, _):
         events = fetch_events(["http://127.0.0.1:1/v1/chat/completions", url], None, 0, 10)
 

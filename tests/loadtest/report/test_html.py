@@ -1,4 +1,4 @@
-"""The page: whole in itself, and nothing of what servers say gets into its markup."""
+"""The page: self-contained, and no text from servers becomes markup."""
 
 import re
 from typing import Any

@@ -149,7 +149,7 @@ def test_run_without_calls_is_reported() -> None:
     assert "0 requests in 0.00 s; interrupted: 0 ok, 0 failed (0.00%)" in render_table(summary)
 
 
-def test_late_load_generator_is_said_aloud() -> None:
+def test_late_load_generator_is_reported() -> None:
     summary = summary_of([sample()], rate=100)
 
     assert "it was the bottleneck" not in render_table(summary)
@@ -157,14 +157,14 @@ def test_late_load_generator_is_said_aloud() -> None:
     assert "late (p99 80.0 ms): it was the bottleneck" in render_table(msgspec.structs.replace(summary, late=late))
 
 
-def test_load_against_nothing_says_so() -> None:
+def test_load_without_a_server_is_reported() -> None:
     unreachable = sample(failure="cannot connect")
 
     assert "Nothing listens at http://a/x." in render_table(summary_of([unreachable]))
     assert "Nothing listens" not in render_table(summary_of([unreachable, sample(failure="502")]))
 
 
-def test_busy_load_generator_is_said_aloud() -> None:
+def test_busy_load_generator_is_reported() -> None:
     idle = msgspec.structs.replace(summary_of([sample()]), elapsed_s=5.0)
 
     assert "measured itself" in render_table(msgspec.structs.replace(idle, cpu_ratio=0.97))
@@ -181,7 +181,7 @@ def test_busy_load_generator_is_said_aloud() -> None:
         ),
     ],
 )
-def test_plan_says_what_will_happen(load: Load, words: str) -> None:
+def test_plan_describes_the_run(load: Load, words: str) -> None:
     assert words in render_plan(TARGET, load)
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from loadtest.trials.attack_rig import Seen
+from loadtest.trials.attack_rig import Effect
 from loadtest.trials.attacks import held, names, row, run
 
-CALM = Seen(70, 90, 12, {"200": 20}, 30, "CLOSED", "1 request")
+CALM = Effect(70, 90, 12, {"200": 20}, 30, "CLOSED", "1 request")
 
 
 def test_calm_replica_holds() -> None:

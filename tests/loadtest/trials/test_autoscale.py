@@ -41,7 +41,7 @@ def test_report_has_a_row_for_each_change_and_the_verdict() -> None:
     assert lines[-1].startswith("Desired replicas changed direction 0 time(s); what the load alone asks for, 2 times")
 
 
-def test_picture_is_whole_also_where_nothing_was_told() -> None:
+def test_picture_is_whole_even_without_a_signal() -> None:
     drawn = ElementTree.fromstring(draw([Moment(8.0, None, 1), moment(1, 1), moment(2, 2)]))
 
     assert drawn.tag.endswith("svg")

@@ -35,7 +35,7 @@ def processes_of(folder: Path) -> list[str]:
     """All that were started with the folder for their temporary files: the run's, and those that it has started."""
     found = []
     for environment in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):  # ended meanwhile, or somebody else's
+        with contextlib.suppress(OSError):  # ended meanwhile, or of another user
             if f"TMPDIR={folder}".encode() in environment.read_bytes().split(b"\0"):
                 found.append(environment.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode())
     return found
@@ -64,7 +64,7 @@ def test_tables_and_picture_show_clients_and_cluster(tmp_path: Path, own_folder:
     assert processes_of(own_folder) == []
 
 
-def test_who_is_shed_is_told_though_no_event_does(tmp_path: Path, own_folder: Path) -> None:
+def test_shed_requests_are_shown_although_no_event_is(tmp_path: Path, own_folder: Path) -> None:
     file = tmp_path / "shed.yaml"
     file.write_text(
         "title: More than it can carry\nload: -rps 60 -duration 2s\nreplicas: 2\n"
@@ -80,7 +80,7 @@ def test_who_is_shed_is_told_though_no_event_does(tmp_path: Path, own_folder: Pa
     assert sum(map(int, shed)) == int(failed[1]) > 0, done.stdout
 
 
-def test_ctrl_c_prints_what_there_is_and_ends_the_cluster(tmp_path: Path, own_folder: Path) -> None:
+def test_ctrl_c_prints_the_results_and_ends_the_cluster(tmp_path: Path, own_folder: Path) -> None:
     with subprocess.Popen(
         command(tmp_path, "60s"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -104,14 +104,14 @@ def test_wrong_scenario_exits_with_2() -> None:
 
 
 @pytest.mark.parametrize(
-    ("load", "flags", "told"),
+    ("load", "flags", "complaint"),
     [
         ("-rps nan", [], "nan is not more than 0"),
-        ("-rps 5", ["--plot", "/nowhere"], "nothing can be written in /nowhere"),
+        ("-rps 5", ["--plot", "/nowhere"], "/nowhere is not a writable folder"),
     ],
 )
-def test_what_cannot_be_run_or_drawn_is_told_before_anything_is_started(
-    load: str, flags: list[str], told: str, tmp_path: Path
+def test_invalid_run_or_picture_is_refused_before_anything_starts(
+    load: str, flags: list[str], complaint: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "s.yaml"
     file.write_text(f"title: t\nload: {load}\nproviders: {{a: {{}}}}\n")
@@ -119,7 +119,7 @@ def test_what_cannot_be_run_or_drawn_is_told_before_anything_is_started(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert told in done.stderr
+    assert complaint in done.stderr
 
 
 def short(folder: Path, *names: str) -> list[str]:
@@ -131,7 +131,7 @@ def short(folder: Path, *names: str) -> list[str]:
     return [sys.executable, "-m", "loadtest.trials.chaos", *(str(folder / name) for name in names)]
 
 
-def test_picture_that_cannot_be_written_is_told_and_the_tables_stand(tmp_path: Path, own_folder: Path) -> None:
+def test_picture_that_cannot_be_written_is_named_and_the_tables_are_kept(tmp_path: Path, own_folder: Path) -> None:
     (tmp_path / "chaos-a.svg").symlink_to("/dev/full")
     command = [*short(tmp_path, "a.yaml", "b.yaml"), "--plot", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=6 * PATIENCE_S)
@@ -157,4 +157,4 @@ def test_two_scenarios_of_one_name_are_refused(tmp_path: Path) -> None:
     done = subprocess.run(short(tmp_path, "a.yaml", "other/a.yaml"), capture_output=True, text=True)
 
     assert done.returncode == 2
-    assert "two scenarios have one name" in done.stderr
+    assert "two scenarios have the same name" in done.stderr

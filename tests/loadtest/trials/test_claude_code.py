@@ -54,7 +54,7 @@ def test_program_that_ends_raises(tmp_path: Path) -> None:
     path.write_text("#!/bin/sh\nread turn\n")
     path.chmod(0o755)
     with ClaudeCode("http://127.0.0.1:9", path) as client:
-        with pytest.raises(ClaudeCodeError, match="ended before its turn was over"):
+        with pytest.raises(ClaudeCodeError, match="ended before its turn was complete"):
             client.call("m", is_stream=True)
         with pytest.raises(ClaudeCodeError, match="ended"):
             client.call("m", is_stream=True)

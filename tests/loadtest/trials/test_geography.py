@@ -1,4 +1,4 @@
-"""`make geography` as a person runs it: real clusters, a real line of 80 ms. It needs root, as the command does."""
+"""`make geography` as a person runs it: real clusters, a real link of 80 ms. It needs root, as the command does."""
 
 import re
 import subprocess
@@ -10,13 +10,13 @@ SECONDS = 8
 
 
 @pytest.mark.long
-def test_spill_is_what_home_cannot_carry_and_ends_with_it() -> None:
+def test_spill_is_the_load_beyond_home_and_ends_with_it() -> None:
     command = [sys.executable, "-m", "loadtest.trials.geography", "--seconds", str(SECONDS)]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert said.returncode == 0, said.stderr
-    rows = re.findall(r"^\| eu " + r"\| ([\d.]+) " * 7 + r"\|", said.stdout, re.M)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^\| eu " + r"\| ([\d.]+) " * 7 + r"\|", done.stdout, re.M)
     before, (asked, in_use, carried, over, at_home, spilled, failed), after = (tuple(map(float, row)) for row in rows)
-    distances = re.findall(r"^\| (eu|us) \| ([\d.]+) ms \| ([\d.]+) ms \|$", said.stdout, re.M)
+    distances = re.findall(r"^\| (eu|us) \| ([\d.]+) ms \| ([\d.]+) ms \|$", done.stdout, re.M)
 
     assert in_use == pytest.approx(40, rel=0.05)
     assert asked > 1.3 * carried

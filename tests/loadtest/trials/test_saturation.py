@@ -48,7 +48,7 @@ def test_open_loop_follows_the_case_that_measures_the_capacity() -> None:
     assert all("rps" not in load for load in first.values())
 
 
-def test_row_shows_what_was_found() -> None:
+def test_row_shows_the_outcome() -> None:
     case = Case(2, "-rps {rps}", "streamed", "hog")
 
     assert row(case, GOOD) == (

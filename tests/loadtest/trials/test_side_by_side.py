@@ -14,7 +14,7 @@ def test_recovery_counts_from_the_healthy_provider_to_the_last_call_that_failed(
     assert Run(answers).recovered_s is None
 
 
-def test_row_counts_what_was_served_and_names_what_was_not() -> None:
+def test_row_counts_served_calls_and_names_failures() -> None:
     answers = [Answer(0, 1, None), Answer(0, 3, "503 x"), Answer(1, 2, "502 y"), Answer(1, 2, "503 x")]
 
     assert row("n", "direct", Run(answers)) == "| n | direct | 1 of 4 | 3.0 s | – | 2 × 503 x, 1 × 502 y |"

@@ -1,4 +1,4 @@
-"""Ids that both sides take stay; others are replaced, always by the same."""
+"""Ids that both sides accept are kept; others are replaced, always by the same id."""
 
 import re
 
@@ -15,7 +15,7 @@ def test_id_that_is_fine_stays(call_id: str) -> None:
 
 
 @given(st.text(), st.text())
-def test_what_is_told_is_always_taken_and_tells_ids_apart(one: str, other: str) -> None:
+def test_translated_ids_are_valid_and_distinct(one: str, other: str) -> None:
     assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", call_ids.for_messages(one))
     assert len(call_ids.for_chat(one)) <= 40
     assert (call_ids.for_messages(one) == call_ids.for_messages(other)) == (one == other)

@@ -1,5 +1,5 @@
-"""Nothing that the official clients can send is passed over in silence: every field of their request types is in our
-tables, and what happens to it is what they say.
+"""No field that the official clients can send is ignored silently: every field of their request types is in our
+tables, with its documented fate.
 """
 
 import json
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
     @property
     def is_settled(self) -> bool:
-        """Whatever these hold, wherever they stand: they are dropped or refused as a whole."""
+        """Fields that are dropped or refused as a whole, whatever they hold and wherever they stand."""
         rest = re.sub(r"`[^`]+`|,|anywhere", "", self.field)
         return not rest.strip() and self.outcome.startswith(("dropped", "refused"))
 
@@ -86,7 +86,7 @@ def structures(hint: Any) -> Iterator[Any]:
 
 
 def tags(structure: Any) -> set[str]:
-    """What tells it from its siblings: its type, or its role."""
+    """Returns the field that distinguishes it from its siblings: its type, or its role."""
     hints = get_type_hints(structure)
     literal = [hints[name] for name in ("type", "role") if get_origin(hints.get(name)) is Literal]
     return set(get_args(literal[0])) if literal else set()

@@ -1,4 +1,4 @@
-"""What both dialects can say comes back unchanged from a journey through the other one."""
+"""Content that both dialects can express survives a translation to the other one and back."""
 
 import json
 from typing import Any
@@ -25,14 +25,16 @@ def conversations(draw: st.DrawFn) -> dict[str, Any]:
     for _ in range(draw(st.integers(1, 4))):
         messages.append({"role": "user", "content": draw(WORDS)})
         names = draw(st.lists(NAMES, max_size=2))
-        said: dict[str, Any] = {"role": "assistant", "content": draw(WORDS)}
+        message: dict[str, Any] = {"role": "assistant", "content": draw(WORDS)}
         results = []
         for name in names:
             calls += 1
             function = {"name": name, "arguments": json.dumps(draw(INPUTS))}
-            said.setdefault("tool_calls", []).append({"id": f"call_{calls}", "type": "function", "function": function})
+            message.setdefault("tool_calls", []).append(
+                {"id": f"call_{calls}", "type": "function", "function": function}
+            )
             results.append({"role": "tool", "tool_call_id": f"call_{calls}", "content": draw(WORDS)})
-        messages += [said, *results]
+        messages += [message, *results]
         if names:
             messages.append({"role": "assistant", "content": draw(WORDS)})
     messages.append({"role": "user", "content": draw(WORDS)})

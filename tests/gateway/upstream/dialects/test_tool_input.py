@@ -1,4 +1,4 @@
-"""Against jiter, by which the official clients read the pieces of a streamed input."""
+"""Compared with jiter, with which the official clients read the pieces of a streamed input."""
 
 import json
 import re
@@ -98,5 +98,5 @@ def test_too_many_levels_are_kept_as_text(arguments: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "value"), [('{"a": "x\\ud83d"}', "x\ufffd"), ('{"a": NaN}', None), ('{"a": -Infinity}', None)]
 )
-def test_what_only_lenient_readers_accept_is_read(arguments: str, value: object) -> None:
+def test_json_that_only_lenient_readers_accept_is_read(arguments: str, value: object) -> None:
     assert read(arguments) == {"a": value}

@@ -1,4 +1,4 @@
-"""Usage that a client did not ask for is not in its stream."""
+"""Usage that a client did not request is not in its stream."""
 
 import json
 
@@ -41,12 +41,12 @@ def test_null_as_openai_writes_it_leaves_every_other_byte() -> None:
 )
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_null_is_taken_out_wherever_it_stands(data: bytes, end: bytes) -> None:
-    told = without_usage(event(data, b"id: 7" + end, end) + DONE)
+    rest = without_usage(event(data, b"id: 7" + end, end) + DONE)
 
-    assert told.startswith(b"id: 7" + end + b"data: {")
-    assert told.endswith(DONE)
-    assert json.loads(told.splitlines()[1][5:]) == json.loads(TEXT)
-    assert told.count(b"\n\n") + told.count(b"\r\n\r\n") == 2
+    assert rest.startswith(b"id: 7" + end + b"data: {")
+    assert rest.endswith(DONE)
+    assert json.loads(rest.splitlines()[1][5:]) == json.loads(TEXT)
+    assert rest.count(b"\n\n") + rest.count(b"\r\n\r\n") == 2
 
 
 @pytest.mark.parametrize("before", [b"", b"id: 7\n", b"event: message\n", b": counted\nid: 7\n", b"retry: 9\n"])
@@ -77,7 +77,7 @@ def test_chunk_of_nothing_but_usage_is_dropped_with_its_event(data: bytes, befor
         b'{"choices":["\xff"],%b}' % COUNTS,
     ],
 )
-def test_what_is_more_or_else_keeps_its_bytes(data: bytes) -> None:
+def test_event_with_anything_but_usage_keeps_its_bytes(data: bytes) -> None:
     events = event(data, b"id: 7\n") + DONE
 
     assert without_usage(events) == events

@@ -1,4 +1,4 @@
-"""Which addresses a provider could fetch."""
+"""Addresses that a provider could fetch."""
 
 import pytest
 
@@ -28,5 +28,5 @@ def test_web_address_has_a_scheme_and_a_host(url: str) -> None:
      " https://a/", "https://a/\n", "https://a/\x7f", "https://a/\x85", "https://a/\u2028", "https://a\\b/", "https://[::1/",
      "https://a:x/", "https://a:0/", "https://a:65536/", "https://a%00b/", "https://<a>/"],
 )  # fmt: skip
-def test_what_no_provider_could_fetch_is_no_web_address(url: str) -> None:
+def test_address_that_no_provider_could_fetch_is_refused(url: str) -> None:
     assert not is_web_address(url)

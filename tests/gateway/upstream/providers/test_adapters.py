@@ -1,4 +1,4 @@
-"""What a deployment is asked, by its provider's type, address and model."""
+"""The request to a deployment, by its provider's type, address and model."""
 
 import json
 from typing import Any
@@ -60,9 +60,7 @@ def test_limit_has_the_name_that_the_provider_knows(provider: dict[str, Any], fi
         ("http://v1", "http://v1/v1/messages"),
     ],
 )
-def test_anthropic_is_asked_below_its_version_whether_the_address_has_it_or_not(
-    kind: Kind, base_url: str, url: str
-) -> None:
+def test_anthropic_url_has_the_version_whether_the_address_has_it_or_not(kind: Kind, base_url: str, url: str) -> None:
     assert adapted(kind, type="anthropic", base_url=base_url).url == url
 
 
@@ -83,7 +81,7 @@ def test_anthropic_is_asked_below_its_version_whether_the_address_has_it_or_not(
         ("something-new", False),
     ],
 )
-def test_sampling_is_told_to_models_that_know_it(model: str, has_sampling: bool) -> None:
+def test_sampling_is_sent_to_models_that_accept_it(model: str, has_sampling: bool) -> None:
     assert ("temperature" in asked(Kind.CHAT, CHAT, type="anthropic", model=model)) is has_sampling
 
 
@@ -97,7 +95,7 @@ def test_setting_goes_before_the_models_name(kind: Kind, type_: str, is_told: bo
 
 
 @pytest.mark.parametrize("has_usage", [True, False])
-def test_stream_is_asked_for_its_usage_unless_the_server_refuses_that(has_usage: bool) -> None:
+def test_stream_requests_its_usage_unless_the_server_refuses_that(has_usage: bool) -> None:
     assert ("stream_options" in asked(Kind.MESSAGE, MESSAGE, stream_usage=has_usage)) is has_usage
 
 

@@ -94,7 +94,7 @@ def test_texts_are_joined_and_uses_of_tools_are_calls() -> None:
 
 
 @pytest.mark.parametrize(("content", "sent"), [(TOOLS[-1:], None), ([], ""), (TOOLS[:2], "")])
-def test_content_is_null_only_beside_calls(content: list[Any], sent: str | None) -> None:
+def test_content_is_null_only_next_to_calls(content: list[Any], sent: str | None) -> None:
     assert answered(content=content)["choices"][0]["message"]["content"] == sent
 
 
@@ -112,7 +112,7 @@ def test_content_is_null_only_beside_calls(content: list[Any], sent: str | None)
         (None, "stop"),
     ],
 )
-def test_reason_of_the_end_is_said_in_the_clients_words(stop_reason: str | None, finish_reason: str) -> None:
+def test_stop_reason_is_translated_for_the_client(stop_reason: str | None, finish_reason: str) -> None:
     assert answered(stop_reason=stop_reason)["choices"][0]["finish_reason"] == finish_reason
 
 
@@ -214,7 +214,7 @@ def test_tokens_of_reasoning_are_never_more_than_those_of_the_answer() -> None:
     [b"", b"<html>", b"[]", b"[" * 100_000, b"\xff",
      json.dumps({**HELLO, "content": TOOLS}, ensure_ascii=False).encode("latin-1")],
 )  # fmt: skip
-def test_what_is_no_json_is_malformed(body: bytes) -> None:
+def test_invalid_json_is_malformed(body: bytes) -> None:
     with pytest.raises(Malformed):
         reply(body)
 

@@ -1,4 +1,4 @@
-"""Options of a chat request, and what no request may do."""
+"""Options of a chat request, and the limits of every request."""
 
 import json
 from typing import Any
@@ -120,7 +120,7 @@ def test_full_request_is_one_the_provider_knows() -> None:
 
 
 @pytest.mark.parametrize("name", TUNING)
-def test_what_only_tunes_or_labels_is_dropped(name: str) -> None:
+def test_field_that_only_tunes_or_labels_is_dropped(name: str) -> None:
     assert translated(**{name: TUNING[name]}) == translated()
 
 
@@ -145,11 +145,11 @@ def test_temperature_above_the_providers_most_is_its_most(temperature: float, se
 @pytest.mark.parametrize(
     ("fields", "sent"), [({"top_p": 0.9}, 0.9), ({"top_p": 0.9, "temperature": 0}, None), ({"top_p": None}, None)]
 )
-def test_top_p_is_dropped_beside_a_temperature(fields: dict[str, Any], sent: float | None) -> None:
+def test_top_p_is_dropped_next_to_a_temperature(fields: dict[str, Any], sent: float | None) -> None:
     assert translated(**fields).get("top_p") == sent
 
 
-def test_model_that_knows_no_sampling_is_told_none() -> None:
+def test_model_without_sampling_gets_none() -> None:
     body = json.dumps({**HELLO, "temperature": 0.2, "top_p": 0.9}).encode()
 
     assert json.loads(request(body, "claude-sonnet-4-5", has_sampling=False)) == translated()
@@ -170,7 +170,7 @@ def test_stop_becomes_a_list(stop: Any, sent: Any) -> None:
 
 
 @pytest.mark.parametrize(("stream", "sent"), [(True, True), (False, None), (None, None)])
-def test_stream_is_asked_for_where_the_client_does(stream: bool | None, sent: bool | None) -> None:
+def test_stream_is_requested_where_the_client_requests_it(stream: bool | None, sent: bool | None) -> None:
     assert translated(stream=stream).get("stream") == sent
 
 
@@ -185,7 +185,7 @@ def test_stream_is_asked_for_where_the_client_does(stream: bool | None, sent: bo
         ({"user": "a" * 257}, None),
     ],
 )
-def test_user_is_told_to_the_provider(fields: dict[str, Any], user: str | None) -> None:
+def test_user_is_sent_to_the_provider(fields: dict[str, Any], user: str | None) -> None:
     assert translated(**fields).get("metadata") == ({"user_id": user} if user else None)
 
 
@@ -218,7 +218,7 @@ def test_one_system_message_is_plain_text() -> None:
         ({"stop": ["a", " \n"]}, "stop[1]"),
     ],
 )
-def test_what_would_change_the_answer_is_refused(fields: dict[str, Any], param: str) -> None:
+def test_field_that_would_change_the_answer_is_refused(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         translated(**fields)
 

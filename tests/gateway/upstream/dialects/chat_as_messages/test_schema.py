@@ -1,4 +1,4 @@
-"""Mistakes of type are named by their place."""
+"""Errors of type name their place."""
 
 import json
 from typing import Any
@@ -91,7 +91,7 @@ def test_unknown_role_or_type_is_an_unsupported_value(fields: dict[str, Any], pa
     [b"", b"{", b"\xff", b'{"messages": "\xff"}', b'{"messages": [{"role": "user", "content": "\\ud800 lone"}]}',
      b'{"messages": [{"role": "user", "content": "x"}], "tools": [%b]}' % TOOL, b'{"audio": ' + b"[" * 100_000],
 )  # fmt: skip
-def test_what_is_no_json_is_called_so(body: bytes) -> None:
+def test_invalid_json_is_named(body: bytes) -> None:
     assert refusal(body).code == "invalid_json"
 
 

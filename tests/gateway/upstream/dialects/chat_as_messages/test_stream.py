@@ -134,7 +134,7 @@ def test_chunks_share_id_model_and_time() -> None:
     assert [(id_, model) for id_, model, _ in sent] == [(START["message"]["id"], START["message"]["model"])]
 
 
-def test_usage_is_sent_only_where_it_was_asked_for() -> None:
+def test_usage_is_sent_only_where_it_was_requested() -> None:
     sent = streamed(*TEXT, include_usage=False)
 
     assert b'"usage"' not in sent
@@ -155,7 +155,7 @@ def test_calls_are_counted_apart_from_other_blocks() -> None:
     ]
 
 
-def test_thinking_and_what_the_provider_did_itself_are_left_out() -> None:
+def test_thinking_and_the_providers_own_tools_are_left_out() -> None:
     assert [piece["content"] for piece in deltas(streamed(*TOOLS)) if "content" in piece] == ["", "Okay"]
 
 
@@ -169,12 +169,12 @@ def test_text_and_input_that_come_with_the_start_of_a_block_are_not_lost() -> No
 
 def arguments_of(*events: dict[str, Any]) -> list[str]:
     """Those of each call, put together."""
-    told: dict[int, str] = {}
+    sent: dict[int, str] = {}
     for call in [
         call for delta in deltas(streamed(START, *events, finished("tool_use"), STOP)) for call in calls(delta)
     ]:
-        told[call["index"]] = told.get(call["index"], "") + call["function"]["arguments"]
-    return [told[index] for index in sorted(told)]
+        sent[call["index"]] = sent.get(call["index"], "") + call["function"]["arguments"]
+    return [sent[index] for index in sorted(sent)]
 
 
 def calls(delta: dict[str, Any]) -> list[dict[str, Any]]:
@@ -182,7 +182,7 @@ def calls(delta: dict[str, Any]) -> list[dict[str, Any]]:
     return made
 
 
-def test_calls_told_by_turns_or_cut_anywhere_stay_apart() -> None:
+def test_interleaved_calls_stay_apart_however_they_are_cut() -> None:
     first = json.dumps({"a": 'é "}\\ \n'})
     second = json.dumps({"b": [{}]}).ljust(len(first))
     pieces = [
@@ -198,16 +198,16 @@ def test_calls_told_by_turns_or_cut_anywhere_stay_apart() -> None:
 @pytest.mark.parametrize("given", [{}, None, {"a": 1}])
 @pytest.mark.parametrize("end", [[ended(1)], []], ids=["stopped", "left open"])
 def test_call_without_a_piece_of_input_has_that_of_its_start(given: object, end: list[dict[str, Any]]) -> None:
-    told = arguments_of(began(1, "tool_use", id="toolu_1", name="f", input=given), *end)
+    sent = arguments_of(began(1, "tool_use", id="toolu_1", name="f", input=given), *end)
 
-    assert [json.loads(arguments) for arguments in told] == [given or {}]
+    assert [json.loads(arguments) for arguments in sent] == [given or {}]
 
 
 def test_usage_may_be_null() -> None:
     start = {**START, "message": {**START["message"], "usage": None}}
-    told = chunks(streamed(start, began(0), ended(0), {**finished(), "usage": None}, STOP))
+    sent = chunks(streamed(start, began(0), ended(0), {**finished(), "usage": None}, STOP))
 
-    assert told[-1]["usage"]["total_tokens"] == 0
+    assert sent[-1]["usage"]["total_tokens"] == 0
 
 
 def test_later_counts_hold() -> None:
@@ -233,7 +233,7 @@ def test_unknown_events_are_ignored(event: str) -> None:
         [START, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}],
     ],
 )
-def test_what_no_client_could_use_is_malformed(events: list[dict[str, Any]]) -> None:
+def test_stream_that_no_client_could_use_is_malformed(events: list[dict[str, Any]]) -> None:
     with pytest.raises(Malformed):
         streamed(*events)
 
@@ -316,7 +316,7 @@ def test_mark_of_the_other_dialect_is_ignored_anywhere() -> None:
     assert sent.count(DONE) == 1
 
 
-def test_usage_is_what_was_said_last_of_each_count() -> None:
+def test_usage_has_the_last_value_of_each_count() -> None:
     start = {**START, "message": {**START["message"], "usage": {"input_tokens": 90_000, "output_tokens": 1}}}
     end = {"input_tokens": 500, "cache_read_input_tokens": 89_500, "cache_creation_input_tokens": None}
     usage = chunks(streamed(start, finished(**end, output_tokens=10), STOP))[-1]["usage"]
@@ -337,7 +337,7 @@ def test_counts_of_iterations_are_not_those_of_the_call() -> None:
 
 @pytest.mark.parametrize("data", [b"{", b"\xff", b"[" * 100_000])
 @pytest.mark.parametrize("name", ["", "message_start"])
-def test_what_is_no_json_is_malformed(name: str, data: bytes) -> None:
+def test_invalid_json_is_malformed(name: str, data: bytes) -> None:
     with pytest.raises(Malformed):
         Stream().feed(name, data)
 

@@ -22,7 +22,7 @@ def allowed(mode: str, *tools: Any) -> Any:
     return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
 
 
-def test_tools_are_told_by_name_description_and_schema() -> None:
+def test_tools_have_name_description_and_schema() -> None:
     schema = {"type": "object", "properties": {}}
 
     assert use() == {
@@ -43,7 +43,7 @@ def test_tools_are_told_by_name_description_and_schema() -> None:
         (b'{"type": "object", "$defs": {"n": 1e3}}', {"type": "object", "$defs": {"n": 1000.0}}),
     ],
 )
-def test_schema_says_that_it_is_an_object(parameters: bytes, schema: Any) -> None:
+def test_schema_has_the_type_object(parameters: bytes, schema: Any) -> None:
     tool = b'{"type": "function", "function": {"name": "f", "parameters": %b}}' % parameters
     body = b'{"messages": [{"role": "user", "content": "x"}], "tools": [%b]}' % tool
     tools = tool_use(msgspec.json.decode(body, type=ChatRequest)).tools
@@ -61,7 +61,7 @@ def test_schema_says_that_it_is_an_object(parameters: bytes, schema: Any) -> Non
         (F, {"type": "tool", "name": "f"}),
     ],
 )
-def test_choice_is_said_in_the_providers_words(choice: Any, sent: Any) -> None:
+def test_choice_is_translated_for_the_provider(choice: Any, sent: Any) -> None:
     assert use(tool_choice=choice)["choice"] == sent
     assert use(tool_choice=choice, parallel_tool_calls=True)["choice"] == sent
 

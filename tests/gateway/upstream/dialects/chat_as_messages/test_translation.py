@@ -1,4 +1,4 @@
-"""The whole pair: an answer goes back into the next request."""
+"""The whole translation: an answer becomes part of the next request."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Who speaks when: system messages, merged turns, tool calls with their results, prefill."""
+"""The order of turns: system messages, merged turns, tool calls with their results, prefill."""
 
 import re
 from typing import Any
@@ -42,23 +42,23 @@ def answer(id_: str) -> dict[str, Any]:
 
 
 def test_system_messages_are_collected_in_order() -> None:
-    told = talk(
+    translated = talk(
         {"role": "system", "content": "a"},
         USER,
         {"role": "developer", "content": [{"type": "text", "text": "b"}, {"type": "text", "text": "c"}]},
         USER,
     )
 
-    assert [block["text"] for block in told["system"]] == ["a", "b", "c"]
-    assert len(told["messages"]) == 1
+    assert [block["text"] for block in translated["system"]] == ["a", "b", "c"]
+    assert len(translated["messages"]) == 1
 
 
 def test_neighbours_of_one_role_are_one_turn() -> None:
-    said = [
+    messages = [
         {"role": role, "content": text} for role, text in zip(["user", "user", "assistant"] * 2, "abcdef", strict=True)
     ]
 
-    assert turns(*said) == [("user", ["a", "b"]), ("assistant", ["c"]), ("user", ["d", "e"]), ("assistant", ["f"])]
+    assert turns(*messages) == [("user", ["a", "b"]), ("assistant", ["c"]), ("user", ["d", "e"]), ("assistant", ["f"])]
 
 
 @pytest.mark.parametrize("content", ["", "  ", None, []])
@@ -66,13 +66,13 @@ def test_message_without_content_is_left_out(content: Any) -> None:
     assert turns(USER, {"role": "assistant", "content": content}, USER) == [("user", ["go", "go"])]
 
 
-def test_refusals_are_text_the_assistant_said() -> None:
-    said = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}], "refusal": "Never."}
+def test_refusals_are_text_of_the_assistant() -> None:
+    message = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}], "refusal": "Never."}
 
-    assert turns(USER, said) == [("user", ["go"]), ("assistant", ["No.", "Never."])]
+    assert turns(USER, message) == [("user", ["go"]), ("assistant", ["No.", "Never."])]
 
 
-def test_results_are_merged_into_one_turn_with_what_the_user_says_after_them() -> None:
+def test_results_are_merged_into_one_turn_with_the_users_next_message() -> None:
     assert turns(USER, calling("a", "b", content="I see."), result("b"), result("a"), USER) == [
         ("user", ["go"]),
         ("assistant", ["I see.", use("a"), use("b")]),
@@ -81,9 +81,9 @@ def test_results_are_merged_into_one_turn_with_what_the_user_says_after_them() -
 
 
 def test_system_message_among_results_is_no_interruption() -> None:
-    said = turns(calling("a", "b"), result("a"), {"role": "system", "content": "x"}, result("b"))
+    messages = turns(calling("a", "b"), result("a"), {"role": "system", "content": "x"}, result("b"))
 
-    assert said[1] == ("user", [answer("a"), answer("b")])
+    assert messages[1] == ("user", [answer("a"), answer("b")])
 
 
 @pytest.mark.parametrize(
@@ -150,14 +150,14 @@ def test_prefill_ends_without_white_space() -> None:
 
 
 def test_id_that_the_provider_does_not_take_is_replaced_for_call_and_result() -> None:
-    told = turns(USER, calling("functions.f:0"), result("functions.f:0"))
-    use_id = told[1][1][0]["id"]
+    translated = turns(USER, calling("functions.f:0"), result("functions.f:0"))
+    use_id = translated[1][1][0]["id"]
 
     assert re.fullmatch(r"toolu_[0-9a-f]{32}", use_id)
-    assert told[1:] == [("assistant", [use(use_id)]), ("user", [answer(use_id)])]
+    assert translated[1:] == [("assistant", [use(use_id)]), ("user", [answer(use_id)])]
 
 
-def test_id_that_comes_again_in_a_later_turn_is_told_apart() -> None:
+def test_id_that_recurs_in_a_later_turn_gets_another_id() -> None:
     once = [USER, calling("call_0"), result("call_0")]
     (_, [first]), (_, [second]) = turns(*once, *once)[1::2]
     again = turns(*once, *once, *once)

@@ -1,4 +1,4 @@
-"""Content blocks and the parts that say the same."""
+"""Content blocks and their equivalent parts."""
 
 import msgspec
 import pytest
@@ -97,7 +97,7 @@ def test_citations_that_are_off_change_nothing() -> None:
         {"type": "search_result", "source": "https://example.com", "title": "a", "content": []},
     ],
 )
-def test_what_has_no_counterpart_is_refused(block: Block) -> None:
+def test_block_without_a_counterpart_is_refused(block: Block) -> None:
     with pytest.raises(msgspec.ValidationError):
         parts(block)
 

@@ -41,9 +41,9 @@ CALL: dict[str, Any] = {
 
 
 def translated(body: object) -> Any:
-    told = reply(json.dumps(body).encode())
-    Message.model_validate_json(told)
-    return json.loads(told)
+    message = reply(json.dumps(body).encode())
+    Message.model_validate_json(message)
+    return json.loads(message)
 
 
 def answered(message: dict[str, object], finish_reason: str | None = "stop", **more: object) -> Any:
@@ -69,10 +69,10 @@ def test_plain_reply_becomes_a_message() -> None:
 
 
 def test_calls_become_tool_use_behind_the_text() -> None:
-    told = answered({"content": "I look.", "tool_calls": [CALL, {**CALL, "id": "call_2"}]}, "tool_calls")
+    message = answered({"content": "I look.", "tool_calls": [CALL, {**CALL, "id": "call_2"}]}, "tool_calls")
 
-    assert told["stop_reason"] == "tool_use"
-    assert told["content"] == [
+    assert message["stop_reason"] == "tool_use"
+    assert message["content"] == [
         {"type": "text", "text": "I look."},
         {"type": "tool_use", "id": "call_abc123", "name": "get_weather", "input": {"location": "Boston, MA"}},
         {"type": "tool_use", "id": "call_2", "name": "get_weather", "input": {"location": "Boston, MA"}},
@@ -85,10 +85,10 @@ def test_empty_content_gives_no_block(content: str | None) -> None:
 
 
 def test_refusal_becomes_text_and_the_reason() -> None:
-    told = answered({"content": None, "refusal": "I'm sorry, I can't assist with that."})
+    message = answered({"content": None, "refusal": "I'm sorry, I can't assist with that."})
 
-    assert told["content"] == [{"type": "text", "text": "I'm sorry, I can't assist with that."}]
-    assert told["stop_reason"] == "refusal"
+    assert message["content"] == [{"type": "text", "text": "I'm sorry, I can't assist with that."}]
+    assert message["stop_reason"] == "refusal"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_finish_reason_has_its_stop_reason(finish_reason: Any, stop_reason: str)
     assert answered({"content": "a"}, finish_reason)["stop_reason"] == stop_reason
 
 
-def test_calls_are_a_reason_of_their_own_where_the_provider_says_stop() -> None:
+def test_calls_set_the_stop_reason_where_the_provider_sends_stop() -> None:
     assert answered({"tool_calls": [CALL]}, "stop")["stop_reason"] == "tool_use"
 
 
@@ -141,12 +141,12 @@ def test_arguments_nested_beyond_all_measure_are_the_answer_all_the_same() -> No
 
 
 @pytest.mark.parametrize(("finish_reason", "stop_reason"), [("length", "max_tokens"), ("content_filter", "refusal")])
-def test_answer_cut_inside_a_call_has_its_text_and_what_is_readable(finish_reason: str, stop_reason: str) -> None:
+def test_answer_cut_inside_a_call_has_its_text_and_the_readable_part(finish_reason: str, stop_reason: str) -> None:
     cut = {**CALL, "function": {"name": "f", "arguments": '{"city": "Paris", "days": [1, 2, {"a'}}
-    told = answered({"content": "I look.", "tool_calls": [cut]}, finish_reason)
+    message = answered({"content": "I look.", "tool_calls": [cut]}, finish_reason)
 
-    assert told["stop_reason"] == stop_reason
-    assert told["content"] == [
+    assert message["stop_reason"] == stop_reason
+    assert message["content"] == [
         {"type": "text", "text": "I look."},
         {"type": "tool_use", "id": CALL["id"], "name": "f", "input": {"city": "Paris", "days": [1, 2, {}]}},
     ]
@@ -157,10 +157,10 @@ def test_arguments_may_be_an_object_already() -> None:
 
 
 def test_call_without_an_id_gets_one() -> None:
-    told = answered({"tool_calls": [{**CALL, "id": ""}, {"function": CALL["function"]}]})["content"]
+    blocks = answered({"tool_calls": [{**CALL, "id": ""}, {"function": CALL["function"]}]})["content"]
 
-    assert all(block["id"].startswith("toolu_") for block in told)
-    assert told[0]["id"] != told[1]["id"]
+    assert all(block["id"].startswith("toolu_") for block in blocks)
+    assert blocks[0]["id"] != blocks[1]["id"]
 
 
 def test_id_that_is_given_twice_is_replaced() -> None:
@@ -180,7 +180,7 @@ def test_reply_without_an_id_gets_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("counted", "told"),
+    ("counted", "expected"),
     [
         (None, (0, 0, 0)),
         ({}, (0, 0, 0)),
@@ -192,10 +192,10 @@ def test_reply_without_an_id_gets_one() -> None:
         ({"prompt_tokens": -3, "completion_tokens": 1e300}, (0, 0, 999_999_999)),
     ],
 )
-def test_usage_is_whole_and_bounded(counted: object, told: tuple[int, int, int]) -> None:
+def test_usage_is_whole_and_bounded(counted: object, expected: tuple[int, int, int]) -> None:
     usage = translated({**PLAIN, "usage": counted})["usage"]
 
-    assert (usage["input_tokens"], usage["cache_read_input_tokens"], usage["output_tokens"]) == told
+    assert (usage["input_tokens"], usage["cache_read_input_tokens"], usage["output_tokens"]) == expected
 
 
 @pytest.mark.parametrize(
@@ -212,21 +212,21 @@ def test_usage_is_whole_and_bounded(counted: object, told: tuple[int, int, int])
         b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
 )
-def test_what_is_no_chat_completion_is_malformed(body: bytes) -> None:
+def test_body_that_is_not_a_chat_completion_is_malformed(body: bytes) -> None:
     with pytest.raises(Malformed):
         reply(body)
 
 
 def test_call_without_a_name_is_the_answer_all_the_same() -> None:
-    told = answered({"tool_calls": [{"id": "a", "function": {"name": ""}}, {"id": "b"}]}, "tool_calls")["content"]
+    blocks = answered({"tool_calls": [{"id": "a", "function": {"name": ""}}, {"id": "b"}]}, "tool_calls")["content"]
 
-    assert [(block["id"], block["name"], block["input"]) for block in told] == [("a", "", {}), ("b", "", {})]
+    assert [(block["id"], block["name"], block["input"]) for block in blocks] == [("a", "", {}), ("b", "", {})]
 
 
 def test_answer_that_was_blocked_may_lack_its_message() -> None:
-    told = translated({**PLAIN, "choices": [{"index": 0, "finish_reason": "content_filter: OTHER"}]})
+    message = translated({**PLAIN, "choices": [{"index": 0, "finish_reason": "content_filter: OTHER"}]})
 
-    assert (told["content"], told["stop_reason"]) == ([], "refusal")
+    assert (message["content"], message["stop_reason"]) == ([], "refusal")
 
 
 @pytest.mark.parametrize(
@@ -247,12 +247,12 @@ def test_content_without_text_gives_no_block(content: object) -> None:
 
 
 def test_ids_that_are_numbers_become_text() -> None:
-    told = translated({**PLAIN, "id": 7, "model": 4})
+    message = translated({**PLAIN, "id": 7, "model": 4})
 
-    assert (told["id"], told["model"]) == ("msg_7", "4")
+    assert (message["id"], message["model"]) == ("msg_7", "4")
 
 
-def test_what_only_lenient_readers_of_json_accept_leaves_the_text_readable() -> None:
+def test_json_that_only_lenient_readers_accept_leaves_the_text_readable() -> None:
     choice = (
         b'{"message":{"content":"a \\ud83d"},"finish_reason":"stop","logprobs":{"content":[{"logprob":-Infinity}]}}'
     )
@@ -266,14 +266,14 @@ def test_what_only_lenient_readers_of_json_accept_leaves_the_text_readable() -> 
 @given(mangled([{**PLAIN, "choices": [{"message": {"content": "a", "tool_calls": [CALL]}, "finish_reason": "stop"}]}]))
 def test_damaged_reply_is_malformed_or_good(body: bytes) -> None:
     try:
-        told = reply(body)
+        message = reply(body)
     except Malformed:
         return
 
-    Message.model_validate_json(told)
+    Message.model_validate_json(message)
 
 
-def test_tokens_written_to_the_cache_and_of_reasoning_are_told_apart() -> None:
+def test_tokens_written_to_the_cache_and_of_reasoning_are_separate() -> None:
     counted = {"prompt_tokens": 100, "completion_tokens": 50}
     prompt = {"cached_tokens": 30, "cache_write_tokens": 20}
     usage = {**counted, "prompt_tokens_details": prompt, "completion_tokens_details": {"reasoning_tokens": 40}}

@@ -94,7 +94,7 @@ FULL: dict[str, Any] = {
 }
 
 
-def asked(**more: object) -> Any:
+def translated(**more: object) -> Any:
     return json.loads(request(json.dumps({**PLAIN, **more}).encode(), "gpt-4o"))
 
 
@@ -112,8 +112,8 @@ def block(content: object, role: str = "user") -> dict[str, object]:
     return {"messages": [{"role": role, "content": [content]}]}
 
 
-def test_plain_request_says_the_same_for_the_providers_model() -> None:
-    assert asked() == {
+def test_plain_request_is_the_same_for_the_providers_model() -> None:
+    assert translated() == {
         "model": "gpt-4o",
         "messages": [{"role": "user", "content": "Hello, Claude"}],
         "max_tokens": 1024,
@@ -125,40 +125,40 @@ def test_official_types_know_the_request() -> None:
 
 
 def test_words_that_only_tune_or_label_are_dropped() -> None:
-    names = set(asked(**{**FULL, "top_k": 5}))
+    names = set(translated(**{**FULL, "top_k": 5}))
 
     assert names & {"top_k", "thinking", "service_tier", "container", "mcp_servers", "context_management"} == set()
-    assert "cache_control" not in json.dumps(asked(**FULL))
+    assert "cache_control" not in json.dumps(translated(**FULL))
 
 
 @pytest.mark.parametrize("system", ["a\n\nb", [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]])
 def test_system_becomes_one_first_message(system: object) -> None:
-    assert asked(system=system)["messages"][0] == {"role": "system", "content": "a\n\nb"}
+    assert translated(system=system)["messages"][0] == {"role": "system", "content": "a\n\nb"}
 
 
 @pytest.mark.parametrize("system", [None, "", []])
 def test_empty_system_gives_no_message(system: object) -> None:
-    assert len(asked(system=system)["messages"]) == 1
+    assert len(translated(system=system)["messages"]) == 1
 
 
 def test_sampling_and_stops_keep_their_values() -> None:
-    told = asked(temperature=0.5, top_p=0.9, stop_sequences=["a", "b"])
+    sent = translated(temperature=0.5, top_p=0.9, stop_sequences=["a", "b"])
 
-    assert (told["temperature"], told["top_p"], told["stop"]) == (0.5, 0.9, ["a", "b"])
+    assert (sent["temperature"], sent["top_p"], sent["stop"]) == (0.5, 0.9, ["a", "b"])
 
 
-def test_stream_always_asks_for_usage() -> None:
-    told = asked(stream=True)
+def test_stream_always_requests_usage() -> None:
+    sent = translated(stream=True)
 
-    assert (told["stream"], told["stream_options"]) == (True, {"include_usage": True})
+    assert (sent["stream"], sent["stream_options"]) == (True, {"include_usage": True})
 
 
 def test_tools_become_functions() -> None:
-    assert asked(tools=[WEATHER])["tools"] == [WEATHER_FUNCTION]
+    assert translated(tools=[WEATHER])["tools"] == [WEATHER_FUNCTION]
 
 
 def test_tool_without_properties_is_given_none() -> None:
-    sent = asked(tools=[{"name": "now", "input_schema": {"type": "object"}}])["tools"][0]["function"]["parameters"]
+    sent = translated(tools=[{"name": "now", "input_schema": {"type": "object"}}])["tools"][0]["function"]["parameters"]
 
     assert sent == {"type": "object", "properties": {}}
 
@@ -169,19 +169,19 @@ def test_newer_name_of_the_limit_is_used_where_it_is_known() -> None:
     assert (sent["max_completion_tokens"], "max_tokens" in sent) == (1024, False)
 
 
-def test_provider_without_stream_usage_or_sampling_is_asked_for_neither() -> None:
+def test_provider_without_stream_usage_or_sampling_gets_neither() -> None:
     body = json.dumps({**PLAIN, "stream": True, "temperature": 0.5, "top_p": 0.5}).encode()
     known = Vocabulary(has_stream_usage=False, has_sampling=False)
 
-    assert json.loads(request(body, "gpt-4o", known)) == asked() | {"stream": True}
+    assert json.loads(request(body, "gpt-4o", known)) == translated() | {"stream": True}
 
 
 def test_strict_tool_stays_strict() -> None:
-    assert asked(tools=[{**WEATHER, "strict": True}])["tools"][0]["function"]["strict"] is True
+    assert translated(tools=[{**WEATHER, "strict": True}])["tools"][0]["function"]["strict"] is True
 
 
 def test_no_tools_are_no_field() -> None:
-    assert asked(tools=[], tool_choice={"type": "auto"}).keys() == asked().keys()
+    assert translated(tools=[], tool_choice={"type": "auto"}).keys() == translated().keys()
 
 
 @pytest.mark.parametrize(
@@ -194,27 +194,27 @@ def test_no_tools_are_no_field() -> None:
     ],
 )
 def test_tool_choice_has_its_counterpart(choice: object, written: object) -> None:
-    assert asked(tools=[WEATHER], tool_choice=choice)["tool_choice"] == written
+    assert translated(tools=[WEATHER], tool_choice=choice)["tool_choice"] == written
 
 
 @pytest.mark.parametrize(("disabled", "written"), [(True, False), (False, None), (None, None)])
 def test_parallel_calls_can_be_switched_off(disabled: bool | None, written: bool | None) -> None:
-    told = asked(tools=[WEATHER], tool_choice={"type": "auto", "disable_parallel_tool_use": disabled})
+    sent = translated(tools=[WEATHER], tool_choice={"type": "auto", "disable_parallel_tool_use": disabled})
 
-    assert told.get("parallel_tool_calls") is written
+    assert sent.get("parallel_tool_calls") is written
 
 
 @pytest.mark.parametrize(("user_id", "written"), [("u" * 64, "u" * 64), ("u" * 65, None), ("", None), (None, None)])
-def test_user_is_told_as_far_as_openai_takes_it(user_id: str | None, written: str | None) -> None:
-    assert asked(metadata={"user_id": user_id}).get("user") == written
+def test_user_is_sent_if_openai_accepts_it(user_id: str | None, written: str | None) -> None:
+    assert translated(metadata={"user_id": user_id}).get("user") == written
 
 
 @pytest.mark.parametrize("place", ["output_format", "output_config"])
 def test_format_of_the_answer_becomes_a_strict_schema(place: str) -> None:
     wanted: dict[str, object] = {"type": "json_schema", "schema": {"type": "object", "properties": {}}}
-    told = asked(**{place: wanted if place == "output_format" else {"format": wanted}})
+    sent = translated(**{place: wanted if place == "output_format" else {"format": wanted}})
 
-    assert told["response_format"] == {
+    assert sent["response_format"] == {
         "type": "json_schema",
         "json_schema": {"name": "answer", "schema": wanted["schema"], "strict": True},
     }
@@ -262,7 +262,7 @@ def test_block_without_counterpart_is_refused_by_its_place(wrong: dict[str, obje
         ),
     ],
 )
-def test_what_would_change_the_answer_is_refused(wrong: dict[str, object], param: str) -> None:
+def test_field_that_would_change_the_answer_is_refused(wrong: dict[str, object], param: str) -> None:
     error = refused(**wrong)
 
     assert (error.param, error.code) == (param, "unsupported_value")
@@ -332,7 +332,7 @@ def test_long_nonsense_is_not_repeated_at_length() -> None:
         json.dumps({**PLAIN, "system": "\ud800"}).encode(),
     ],
 )
-def test_what_is_not_json_is_refused(body: bytes) -> None:
+def test_body_that_is_not_json_is_refused(body: bytes) -> None:
     assert refusal(body).code == "invalid_json"
 
 
@@ -346,19 +346,19 @@ def test_input_of_a_call_keeps_its_exact_numbers() -> None:
     result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]}
     body = json.dumps({**PLAIN, "messages": [used, result]})
     exact = '{"big":123456789012345678901234567890,"small":0.10000000000000000001}'
-    told = json.loads(request(body.replace('"input": {}', f'"input": {exact}').encode(), "m"))
+    sent = json.loads(request(body.replace('"input": {}', f'"input": {exact}').encode(), "m"))
 
-    assert told["messages"][0]["tool_calls"][0]["function"]["arguments"] == exact
+    assert sent["messages"][0]["tool_calls"][0]["function"]["arguments"] == exact
 
 
 @given(mangled([FULL]))
 def test_damaged_request_is_refused_or_good(body: bytes) -> None:
     try:
-        told = request(body, "gpt-4o")
+        sent = request(body, "gpt-4o")
     except InvalidRequest:
         return
 
-    assert json.loads(told)["model"] == "gpt-4o"
+    assert json.loads(sent)["model"] == "gpt-4o"
 
 
 def test_filling_the_prompt_cache_without_an_answer_is_refused_in_words() -> None:

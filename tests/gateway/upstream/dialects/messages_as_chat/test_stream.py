@@ -43,16 +43,16 @@ def call(index: int | None, call_id: str | None, name: str | None, arguments: st
 
 
 def events(*fed: object) -> list[Any]:
-    """What the client reads; each event is checked to be whole, rightly named and known to the official types."""
+    """Returns the events for the client, after a check that each is whole, correctly named and of an official type."""
     stream = Stream()
     body = b"".join(stream.feed("", as_bytes(data)) for data in fed)
-    told = []
+    sent = []
     for event in body.decode().split("\n\n")[:-1]:
         name, data = event.split("\n")
-        told.append(json.loads(data.removeprefix("data: ")))
-        OFFICIAL.validate_python(told[-1])
-        assert name == f"event: {told[-1]['type']}"
-    return told
+        sent.append(json.loads(data.removeprefix("data: ")))
+        OFFICIAL.validate_python(sent[-1])
+        assert name == f"event: {sent[-1]['type']}"
+    return sent
 
 
 def as_bytes(data: object) -> bytes:
@@ -61,9 +61,9 @@ def as_bytes(data: object) -> bytes:
 
 def inner(*fed: object) -> list[Any]:
     """The events between the first and the last two."""
-    told = events(*fed, DONE)
-    assert [event["type"] for event in (told[0], *told[-2:])] == ["message_start", "message_delta", "message_stop"]
-    return told[1:-2]
+    sent = events(*fed, DONE)
+    assert [event["type"] for event in (sent[0], *sent[-2:])] == ["message_start", "message_delta", "message_stop"]
+    return sent[1:-2]
 
 
 def begun(index: int, block: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def ending(*fed: object) -> Any:
 
 
 def test_text_stream_becomes_a_message() -> None:
-    told = events(
+    sent = events(
         chunk({"role": "assistant", "content": "", "refusal": None}),
         chunk({"content": "Hel"}),
         chunk({"content": "lo"}),
@@ -101,7 +101,7 @@ def test_text_stream_becomes_a_message() -> None:
         DONE,
     )
 
-    assert told == [
+    assert sent == [
         {
             "type": "message_start",
             "message": {
@@ -137,7 +137,7 @@ def test_chunk_that_names_no_message_does_not_begin_it() -> None:
 
 
 def test_calls_follow_the_text_in_blocks_of_their_own() -> None:
-    told = inner(
+    sent = inner(
         chunk({"content": "I look."}),
         call(0, "call_1", "get_weather", ""),
         call(0, None, None, '{"city":'),
@@ -147,7 +147,7 @@ def test_calls_follow_the_text_in_blocks_of_their_own() -> None:
         chunk({}, "tool_calls"),
     )
 
-    assert told == [
+    assert sent == [
         *text_block(0, "I look."),
         *tool_block(1, "call_1", "get_weather", '{"city":', '"Paris"}'),
         *tool_block(2, "call_2", "get_time", "{}"),
@@ -155,14 +155,14 @@ def test_calls_follow_the_text_in_blocks_of_their_own() -> None:
 
 
 def test_text_behind_a_call_is_a_new_block() -> None:
-    told = inner(chunk({"content": "a"}), call(0, "call_1", "f", "{}"), chunk({"content": "b"}))
+    sent = inner(chunk({"content": "a"}), call(0, "call_1", "f", "{}"), chunk({"content": "b"}))
 
-    assert told == [*text_block(0, "a"), *tool_block(1, "call_1", "f", "{}"), *text_block(2, "b")]
+    assert sent == [*text_block(0, "a"), *tool_block(1, "call_1", "f", "{}"), *text_block(2, "b")]
 
 
 @pytest.mark.parametrize("first", [0, 1, 7])
-def test_calls_told_by_turns_are_blocks_one_after_the_other(first: int) -> None:
-    told = inner(
+def test_interleaved_calls_are_consecutive_blocks(first: int) -> None:
+    sent = inner(
         call(first, "call_1", "f", ""),
         call(first + 1, "call_2", "g", ""),
         call(first, None, None, '{"a":'),
@@ -174,30 +174,30 @@ def test_calls_told_by_turns_are_blocks_one_after_the_other(first: int) -> None:
         chunk({}, "tool_calls"),
     )
 
-    assert told == [
+    assert sent == [
         *tool_block(0, "call_1", "f", '{"a":', "1}"),
         *tool_block(1, "call_2", "g", '{"b":', "2}"),
         *text_block(2, "behind"),
     ]
 
 
-def test_call_that_is_never_complete_is_told_with_what_waited_for_it() -> None:
-    told = inner(call(0, "call_1", "f", '{"a":'), call(1, "call_2", "g", "{}"), chunk({}, "length"))
+def test_incomplete_call_is_sent_at_the_end_with_the_blocks_behind_it() -> None:
+    sent = inner(call(0, "call_1", "f", '{"a":'), call(1, "call_2", "g", "{}"), chunk({}, "length"))
 
-    assert told == [*tool_block(0, "call_1", "f", '{"a":'), *tool_block(1, "call_2", "g", "{}")]
+    assert sent == [*tool_block(0, "call_1", "f", '{"a":'), *tool_block(1, "call_2", "g", "{}")]
 
 
 def test_arguments_may_be_cut_anywhere() -> None:
     arguments = json.dumps({"a": 'é "}\\ \n', "b": {}})
-    told = inner(call(0, "call_1", "f", ""), *[call(0, None, None, letter) for letter in arguments])
+    sent = inner(call(0, "call_1", "f", ""), *[call(0, None, None, letter) for letter in arguments])
 
-    assert told == tool_block(0, "call_1", "f", *arguments)
+    assert sent == tool_block(0, "call_1", "f", *arguments)
 
 
 def test_name_may_come_behind_the_arguments() -> None:
-    told = inner(call(0, "call_1", None, "{"), call(0, None, "f", "}"), call(1, "call_2", "g", "{}"))
+    sent = inner(call(0, "call_1", None, "{"), call(0, None, "f", "}"), call(1, "call_2", "g", "{}"))
 
-    assert told == [*tool_block(0, "call_1", "f", "{}"), *tool_block(1, "call_2", "g", "{}")]
+    assert sent == [*tool_block(0, "call_1", "f", "{}"), *tool_block(1, "call_2", "g", "{}")]
 
 
 def test_index_may_be_missing_at_first() -> None:
@@ -227,19 +227,19 @@ def test_whole_calls_in_one_chunk_are_whole_blocks() -> None:
 
 
 @pytest.mark.parametrize("later", [(0, "call_1", None), (0, "call_1", "f"), (0, "other", "f"), (0, "", "")])
-def test_index_says_which_call_goes_on_whatever_else_is_repeated(later: tuple[int, str, str | None]) -> None:
+def test_index_identifies_the_call_whatever_else_is_repeated(later: tuple[int, str, str | None]) -> None:
     assert inner(call(0, "call_1", "f", "{"), call(*later, "}")) == tool_block(0, "call_1", "f", "{", "}")
 
 
 def test_ids_tell_calls_apart_where_there_is_no_index() -> None:
-    told = inner(
+    sent = inner(
         call(None, "call_1", "f", "{"),
         call(None, "call_1", None, ""),
         call(None, None, None, "}"),
         call(None, "call_2", "f", "{}"),
     )
 
-    assert told == [*tool_block(0, "call_1", "f", "{", "}"), *tool_block(1, "call_2", "f", "{}")]
+    assert sent == [*tool_block(0, "call_1", "f", "{", "}"), *tool_block(1, "call_2", "f", "{}")]
 
 
 def test_names_tell_calls_apart_where_there_is_nothing_else() -> None:
@@ -265,7 +265,7 @@ def test_refusal_becomes_text_and_the_reason() -> None:
     assert ending(*fed)["delta"]["stop_reason"] == "refusal"
 
 
-def test_chunk_without_a_delta_still_says_how_it_ended() -> None:
+def test_chunk_without_a_delta_still_has_the_finish_reason() -> None:
     assert ending(chunk(None, "length"))["delta"]["stop_reason"] == "max_tokens"
 
 
@@ -283,11 +283,11 @@ def test_reasoning_is_dropped() -> None:
         (None, "end_turn"),
     ],
 )
-def test_finish_reason_is_told_at_the_end(finish_reason: str | None, stop_reason: str) -> None:
+def test_finish_reason_is_sent_at_the_end(finish_reason: str | None, stop_reason: str) -> None:
     assert ending(chunk({"content": "a"}, finish_reason), USAGE)["delta"]["stop_reason"] == stop_reason
 
 
-def test_calls_are_a_reason_of_their_own_where_the_provider_says_stop() -> None:
+def test_calls_set_the_stop_reason_where_the_provider_sends_stop() -> None:
     assert ending(call(0, "call_1", "f", "{}"), chunk({}, "stop"))["delta"]["stop_reason"] == "tool_use"
 
 
@@ -299,13 +299,13 @@ def test_stream_without_usage_ends_with_zeros() -> None:
     }
 
 
-def test_usage_told_in_every_chunk_counts_once() -> None:
+def test_usage_in_every_chunk_counts_once() -> None:
     counting = [{**chunk({"content": "a"}), "usage": {"prompt_tokens": 7, "completion_tokens": n}} for n in (1, 2)]
 
     assert ending(*counting)["usage"] == {"input_tokens": 7, "cache_read_input_tokens": 0, "output_tokens": 2}
 
 
-def test_nothing_is_told_after_the_end() -> None:
+def test_nothing_is_sent_after_the_end() -> None:
     fed: Sequence[object] = [chunk({"content": "a"}, "stop"), DONE]
 
     assert events(*fed, DONE, chunk({"content": "b"})) == events(*fed)
@@ -320,7 +320,7 @@ def test_nothing_is_told_after_the_end() -> None:
         ['{"choices": [], "a": ' + "[" * 100_000 + "]" * 100_000 + "}"],
     ],
 )
-def test_what_no_client_could_use_is_malformed(fed: list[object]) -> None:
+def test_stream_that_no_client_could_use_is_malformed(fed: list[object]) -> None:
     with pytest.raises(Malformed):
         events(*fed)
 
@@ -338,7 +338,7 @@ def test_arguments_behind_a_complete_object_are_left_out(fed: list[object]) -> N
 
 @pytest.mark.parametrize("name", [None, ""])
 @pytest.mark.parametrize("arguments", ["{}", '{"a"'])
-def test_call_without_a_name_is_told_at_the_end(name: str | None, arguments: str) -> None:
+def test_call_without_a_name_is_sent_at_the_end(name: str | None, arguments: str) -> None:
     assert inner(call(0, "call_1", name, arguments), chunk({}, "length")) == tool_block(0, "call_1", "", arguments)
 
 
@@ -352,18 +352,18 @@ def test_call_without_a_name_is_told_at_the_end(name: str | None, arguments: str
         (['"', '{}"'], {"INVALID_JSON": '"{}"'}),
     ],
 )
-def test_arguments_that_are_no_object_are_told_whole(pieces: list[str], whole: dict[str, Any]) -> None:
+def test_arguments_that_are_not_an_object_are_sent_whole(pieces: list[str], whole: dict[str, Any]) -> None:
     fed = [call(0, "call_1", "f", ""), *[call(0, None, None, piece) for piece in pieces], chunk({}, "tool_calls")]
-    start, told, stop = inner(*fed)
+    start, sent, stop = inner(*fed)
 
     assert [start, stop] == tool_block(0, "call_1", "f")
-    assert json.loads(told["delta"]["partial_json"]) == whole
+    assert json.loads(sent["delta"]["partial_json"]) == whole
 
 
-def test_odd_arguments_that_waited_are_told_whole_as_well() -> None:
-    told = inner(call(0, "call_1", "f", '{"a"'), call(1, "call_2", "g", "[]"), chunk({}, "tool_calls"))
+def test_odd_arguments_that_waited_are_also_sent_whole() -> None:
+    sent = inner(call(0, "call_1", "f", '{"a"'), call(1, "call_2", "g", "[]"), chunk({}, "tool_calls"))
 
-    assert told == [*tool_block(0, "call_1", "f", '{"a"'), *tool_block(1, "call_2", "g", '{"INVALID_JSON":"[]"}')]
+    assert sent == [*tool_block(0, "call_1", "f", '{"a"'), *tool_block(1, "call_2", "g", '{"INVALID_JSON":"[]"}')]
 
 
 @pytest.mark.parametrize(
@@ -382,8 +382,8 @@ def test_odd_arguments_that_waited_are_told_whole_as_well() -> None:
 )
 def test_fields_of_another_type_count_as_left_out(more: dict[str, Any]) -> None:
     odd = {**{key: HEAD[key] for key in HEAD}, **more, "usage": None}
-    told = inner(chunk({"content": "Hel"}), odd, chunk({"content": "lo"}, "stop"))
-    text = [event["delta"]["text"] for event in told if event.get("delta", {}).get("type") == "text_delta"]
+    sent = inner(chunk({"content": "Hel"}), odd, chunk({"content": "lo"}, "stop"))
+    text = [event["delta"]["text"] for event in sent if event.get("delta", {}).get("type") == "text_delta"]
 
     assert text == ["Hel", "lo"]
 
@@ -392,21 +392,21 @@ def test_fields_of_another_type_count_as_left_out(more: dict[str, Any]) -> None:
 @pytest.mark.parametrize("done", [[DONE], [DONE, DONE], ["[DONE] "]])
 def test_usage_may_come_in_a_chunk_without_choices(choices: dict[str, Any], done: list[object]) -> None:
     counted = {**HEAD, **choices, "usage": {"prompt_tokens": 7, "completion_tokens": 2}}
-    told = events(chunk({"content": "a"}), chunk({}, "stop"), counted, *done)
+    sent = events(chunk({"content": "a"}), chunk({}, "stop"), counted, *done)
 
-    assert told[-2]["usage"] == {"input_tokens": 7, "cache_read_input_tokens": 0, "output_tokens": 2}
-    assert [event["type"] for event in told].count("message_stop") == 1
+    assert sent[-2]["usage"] == {"input_tokens": 7, "cache_read_input_tokens": 0, "output_tokens": 2}
+    assert [event["type"] for event in sent].count("message_stop") == 1
 
 
 @pytest.mark.parametrize("usage", [[], "none", {"prompt_tokens": "7", "completion_tokens": None}, {}])
 def test_usage_of_another_type_counts_as_left_out(usage: object) -> None:
-    told = ending(chunk({"content": "a"}, "stop"), {**HEAD, "choices": [], "usage": usage})
+    sent = ending(chunk({"content": "a"}, "stop"), {**HEAD, "choices": [], "usage": usage})
 
-    assert told["usage"]["output_tokens"] == 0
+    assert sent["usage"]["output_tokens"] == 0
 
 
 @pytest.mark.parametrize("data", ["", " ", "{}", "[]", "null", '"ping"', "7"])
-def test_data_that_says_nothing_is_ignored(data: str) -> None:
+def test_data_without_content_is_ignored(data: str) -> None:
     assert inner(data, chunk({"content": "a"}), data, chunk({}, "stop")) == text_block(0, "a")
 
 
@@ -459,13 +459,13 @@ def test_damaged_stream_is_malformed_or_good(fed: list[bytes]) -> None:
         OFFICIAL.validate_json(event.split("\ndata: ")[1])
 
 
-def test_calls_that_share_an_index_are_told_apart_once_the_first_is_complete() -> None:
-    told = inner(call(0, "call_1", "f", '{"a":'), call(0, None, None, "1}"), call(0, "call_2", "f", '{"a":2}'))
+def test_calls_that_share_an_index_are_separate_once_the_first_is_complete() -> None:
+    sent = inner(call(0, "call_1", "f", '{"a":'), call(0, None, None, "1}"), call(0, "call_2", "f", '{"a":2}'))
 
-    assert told == [*tool_block(0, "call_1", "f", '{"a":', "1}"), *tool_block(1, "call_2", "f", '{"a":2}')]
+    assert sent == [*tool_block(0, "call_1", "f", '{"a":', "1}"), *tool_block(1, "call_2", "f", '{"a":2}')]
 
 
-def test_error_beside_choices_is_no_end_of_the_turn() -> None:
+def test_error_next_to_choices_does_not_end_the_turn() -> None:
     error = {"code": 502, "message": "gone"}
 
     with pytest.raises(Malformed):

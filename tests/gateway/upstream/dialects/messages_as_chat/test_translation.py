@@ -1,4 +1,4 @@
-"""The whole pair under Anthropic's own client: what it sends is translated, and it understands what comes back."""
+"""The whole translation with Anthropic's own client: its requests are translated, and it understands the answers."""
 
 import json
 from collections.abc import Callable

@@ -68,22 +68,22 @@ def test_texts_of_the_assistant_are_one_string_without_gaps() -> None:
     ]
 
 
-def test_calls_are_told_beside_the_text() -> None:
-    told = messages(assistant(text("I look."), tool_use(1), tool_use(2)), user(tool_result(1), tool_result(2)))
+def test_calls_are_sent_next_to_the_text() -> None:
+    sent = messages(assistant(text("I look."), tool_use(1), tool_use(2)), user(tool_result(1), tool_result(2)))
 
-    assert told[0] == {"role": "assistant", "content": "I look.", "tool_calls": [call(1), call(2)]}
+    assert sent[0] == {"role": "assistant", "content": "I look.", "tool_calls": [call(1), call(2)]}
 
 
 def test_calls_alone_have_null_content() -> None:
-    told = messages(assistant(tool_use(1)), user(tool_result(1)))
+    sent = messages(assistant(tool_use(1)), user(tool_result(1)))
 
-    assert told[0] == {"role": "assistant", "content": None, "tool_calls": [call(1)]}
+    assert sent[0] == {"role": "assistant", "content": None, "tool_calls": [call(1)]}
 
 
-def test_results_come_before_what_else_the_user_says() -> None:
-    told = messages(assistant(tool_use(1), tool_use(2)), user(text("here"), tool_result(2), tool_result(1)))
+def test_results_come_before_other_content_of_the_user() -> None:
+    sent = messages(assistant(tool_use(1), tool_use(2)), user(text("here"), tool_result(2), tool_result(1)))
 
-    assert told[1:] == [tool_message(2), tool_message(1), {"role": "user", "content": "here"}]
+    assert sent[1:] == [tool_message(2), tool_message(1), {"role": "user", "content": "here"}]
 
 
 def test_results_alone_give_no_user_message() -> None:
@@ -91,14 +91,14 @@ def test_results_alone_give_no_user_message() -> None:
 
 
 def test_results_over_several_turns_come_directly_behind_their_calls() -> None:
-    told = messages(
+    sent = messages(
         assistant(tool_use(1)),
         assistant(text("and"), tool_use(2)),
         user(tool_result(1), text("a")),
         user(tool_result(2)),
     )
 
-    assert told == [
+    assert sent == [
         {"role": "assistant", "content": "and", "tool_calls": [call(1), call(2)]},
         tool_message(1),
         tool_message(2),
@@ -114,19 +114,19 @@ def test_content_of_a_result_is_one_text(content: object, written: str) -> None:
     assert messages(assistant(tool_use(1)), user(tool_result(1, content)))[1:] == [tool_message(1, written)]
 
 
-def test_failed_result_says_so() -> None:
-    told = messages(assistant(tool_use(1)), user(tool_result(1, "no such city", is_error=True)))
+def test_failed_result_is_marked() -> None:
+    sent = messages(assistant(tool_use(1)), user(tool_result(1, "no such city", is_error=True)))
 
-    assert told[1:] == [tool_message(1, "Error: no such city")]
+    assert sent[1:] == [tool_message(1, "Error: no such city")]
 
 
 def test_images_of_results_move_to_the_user() -> None:
-    told = messages(
+    sent = messages(
         assistant(tool_use(1), tool_use(2)),
         user(tool_result(1, [text("a shot"), IMAGE]), tool_result(2, [IMAGE]), text("look")),
     )
 
-    assert told[1:] == [
+    assert sent[1:] == [
         tool_message(1, "a shot"),
         tool_message(2, ""),
         {"role": "user", "content": [IMAGE_PART, IMAGE_PART, text("look")]},
@@ -201,7 +201,7 @@ def test_id_may_come_again_in_a_later_turn() -> None:
 def test_id_that_is_too_long_for_openai_is_replaced_for_call_and_result() -> None:
     long = "toolu_" + "a" * 40
     used = {"type": "tool_use", "id": long, "name": "f", "input": {}}
-    told = messages(user(text("go")), assistant(used), user({"type": "tool_result", "tool_use_id": long}))
+    sent = messages(user(text("go")), assistant(used), user({"type": "tool_result", "tool_use_id": long}))
 
-    assert told[1]["tool_calls"][0]["id"] == told[2]["tool_call_id"]
-    assert len(told[2]["tool_call_id"]) <= 40
+    assert sent[1]["tool_calls"][0]["id"] == sent[2]["tool_call_id"]
+    assert len(sent[2]["tool_call_id"]) <= 40
