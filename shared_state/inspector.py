@@ -14,7 +14,7 @@ import redis
 
 from shared_state.calls import view_replies
 from shared_state.calls.script_calls import DEAD_AFTER_MS, REPLICAS_SHOWN, Detail
-from shared_state.connection.client import ask
+from shared_state.connection.client import query
 from shared_state.connection.topology import Topology
 from shared_state.errors import StateError
 from shared_state.keys import Keys
@@ -142,7 +142,7 @@ def inspecting(url: str, domain: str, key: str = "") -> Iterator[Inspector]:
     or refuses a command.
     """
     try:
-        located = asyncio.run(Topology(url, key.encode() or Keys(domain).domain).locate(ask))
+        located = asyncio.run(Topology(url, key.encode() or Keys(domain).domain).locate(query))
         # The older protocol, so that replies look the same on every server.
         with redis.Redis.from_url(
             located, protocol=2, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S

@@ -26,7 +26,7 @@ ignored: Counter[str] = Counter(dict.fromkeys(("freed", "reload", "tenants"), 0)
 _log = logging.getLogger("pllm.state")
 
 
-class News:
+class Subscription:
     """Listens to ``channels`` from ``start`` to ``stop``; ``on_message`` is called with the channel and the message,
     and raises ValueError for an invalid message.
     """

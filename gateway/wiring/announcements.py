@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gateway.reload.reloader import Reloader
 from gateway.wiring.collaborators import Collaborators
-from shared_state.subscription import News
+from shared_state.subscription import Subscription
 
 # The messages that replicas publish, by channel.
 _DEPLOYMENT, _VERSION = re.compile(rb"[A-Za-z0-9._:/@-]{1,64}"), re.compile(rb"[0-9]{1,15}")
@@ -23,7 +23,7 @@ def subscribe(stack: contextlib.AsyncExitStack, collaborators: Collaborators, re
         keys.tenants: lambda message: book.on_version(int(_matched(_VERSION, message))),
         keys.reload: lambda message: _receive_reload(reloader, message),
     }
-    subscription = News(state.client, tuple(receivers), lambda channel, message: receivers[channel](message))
+    subscription = Subscription(state.client, tuple(receivers), lambda channel, message: receivers[channel](message))
     stack.push_async_callback(subscription.stop)
     subscription.start()
 

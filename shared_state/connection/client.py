@@ -50,7 +50,7 @@ async def _exchange(link: Link, *commands: tuple[bytes, ...]) -> list[object]:
     return replies
 
 
-async def ask(url: str, *commands: tuple[bytes, ...]) -> list[object]:
+async def query(url: str, *commands: tuple[bytes, ...]) -> list[object]:
     """Replies of the server at ``url``, on a connection of their own; an error reply is a StateError in the list.
     Raises StoreUnavailable.
     """
@@ -96,7 +96,7 @@ class Client:
         called once, unless `close` came first. Takes two seconds at most. Raises StoreUnavailable.
         """
         self.close()  # of a caller that failed before
-        link = await open_link(await self._topology.locate(ask))
+        link = await open_link(await self._topology.locate(query))
         losses: list[StoreUnavailable] = []
         answered = asyncio.Event()
 
@@ -133,8 +133,8 @@ class Client:
         self._link.write(b"".join(packed))
 
     async def execute(self, *commands: tuple[bytes, ...]) -> list[object]:
-        """As `ask`, of the server that takes our calls now."""
-        return await ask(await self._topology.locate(ask), *commands)
+        """As `query`, of the server that takes our calls now."""
+        return await query(await self._topology.locate(query), *commands)
 
     def close(self) -> None:
         """No reply comes any more."""

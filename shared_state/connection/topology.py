@@ -16,7 +16,7 @@ ANSWER_TIMEOUT_S = 0.5
 PROBLEMS_SHOWN = 3
 
 # Runs commands on the server at an address; raises StateError. An error reply is a StateError in the list.
-Ask = Callable[..., Awaitable[list[Any]]]
+Query = Callable[..., Awaitable[list[Any]]]
 
 
 class Topology:
@@ -35,19 +35,19 @@ class Topology:
     def is_cluster(self) -> bool:
         return self._address.kind == "cluster"
 
-    async def locate(self, ask: Ask) -> str:
+    async def locate(self, query: Query) -> str:
         """The address of the server to connect to now. Raises StoreUnavailable."""
         if self._address.kind == "sentinel":
-            return self._address.server(await self._elected(ask, self._ask_sentinel))
+            return self._address.server(await self._elected(query, self._query_sentinel))
         if self.is_cluster:
-            return self._address.server(await self._elected(ask, self._ask_node))
+            return self._address.server(await self._elected(query, self._query_node))
         return self._address.single
 
-    async def _elected(self, ask: Ask, find: Callable[[Ask, Place], Awaitable[Place]]) -> Place:
+    async def _elected(self, query: Query, find: Callable[[Query, Place], Awaitable[Place]]) -> Place:
         """Queries all at once and returns the place that most of them name; on a tie, the choice of the first in the
         address: a server that hangs, or that was cut off and names the master of yesterday, changes nothing.
         """
-        seeds = {asyncio.ensure_future(find(ask, seed)): seed for seed in self._seeds}
+        seeds = {asyncio.ensure_future(find(query, seed)): seed for seed in self._seeds}
         answers: dict[Place, Place] = {}
         problems = dict.fromkeys(seeds.values(), "no answer in time")
         waiting = set(seeds)
@@ -85,9 +85,9 @@ class Topology:
         awaited = sum(seed not in self._silent for seed in waiting)
         return awaited == 0 or most > awaited + (others[0][1] if others else 0)
 
-    async def _ask_sentinel(self, ask: Ask, seed: Place) -> Place:
+    async def _query_sentinel(self, query: Query, seed: Place) -> Place:
         command = (b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self._address.service.encode())
-        [reply] = await ask(self._address.sentinel(seed), command)
+        [reply] = await query(self._address.sentinel(seed), command)
         match reply:
             case [bytes(host), bytes(port)] if host and port.isdigit():
                 return host.decode(errors="replace"), int(port)
@@ -95,8 +95,8 @@ class Topology:
                 raise LookupError(f"no service named {self._address.service}")
         raise LookupError(str(reply) if isinstance(reply, StateError) else "the answer of something else")
 
-    async def _ask_node(self, ask: Ask, seed: Place) -> Place:
-        [ranges] = await ask(self._address.server(seed), (b"CLUSTER", b"SLOTS"))
+    async def _query_node(self, query: Query, seed: Place) -> Place:
+        [ranges] = await query(self._address.server(seed), (b"CLUSTER", b"SLOTS"))
         if not isinstance(ranges, list):
             raise LookupError(str(ranges) if isinstance(ranges, StateError) else "the answer of something else")
         for each in ranges:

@@ -6,7 +6,7 @@ import pytest
 
 from shared_state import subscription
 from shared_state.connection.client import Client
-from shared_state.subscription import LOG_EVERY_S, News
+from shared_state.subscription import LOG_EVERY_S, Subscription
 
 
 class Clock:
@@ -16,21 +16,21 @@ class Clock:
         return self.now_s
 
 
-def told(listener: News, channel: bytes, message: bytes) -> None:
+def received(listener: Subscription, channel: bytes, message: bytes) -> None:
     listener._on_reply([b"message", channel, message])
 
 
 def test_message_that_makes_no_sense_is_counted_and_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
     clock, before = Clock(), subscription.ignored.copy()
 
-    def heard(_channel: bytes, message: bytes) -> None:
+    def on_message(_channel: bytes, message: bytes) -> None:
         int(message)
 
-    listener = News(cast(Client, cast(Any, None)), (b"pllm:{d}:tenants",), heard, clock)
+    listener = Subscription(cast(Client, cast(Any, None)), (b"pllm:{d}:tenants",), on_message, clock)
     for at_s in (0.0, 1.0, LOG_EVERY_S - 1, LOG_EVERY_S):
         clock.now_s = at_s
-        told(listener, b"pllm:{d}:tenants", b"\xff\nforged " + b"x" * 1000)
-    told(listener, b"pllm:{d}:tenants", b"5")
+        received(listener, b"pllm:{d}:tenants", b"\xff\nforged " + b"x" * 1000)
+    received(listener, b"pllm:{d}:tenants", b"5")
 
     assert subscription.ignored["tenants"] - before["tenants"] == 4
     assert len(caplog.messages) == 2
@@ -42,10 +42,10 @@ def test_message_that_makes_no_sense_is_counted_and_logged_once_in_a_while(caplo
 
 
 def test_defect_is_not_taken_for_nonsense() -> None:
-    def heard(_channel: bytes, _message: bytes) -> None:
+    def on_message(_channel: bytes, _message: bytes) -> None:
         raise KeyError
 
-    listener = News(cast(Client, cast(Any, None)), (b"c",), heard)
+    listener = Subscription(cast(Client, cast(Any, None)), (b"c",), on_message)
 
     with pytest.raises(KeyError):
-        told(listener, b"c", b"1")
+        received(listener, b"c", b"1")

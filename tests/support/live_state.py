@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 from shared_state.connection.batcher import Batcher
-from shared_state.connection.client import Client, ask
+from shared_state.connection.client import Client, query
 from shared_state.connection.patience import Patience
 from shared_state.keys import Keys
 from shared_state.memory import Memory
@@ -82,5 +82,5 @@ async def opened_state(
 
 async def run_command(url: str, *parts: bytes) -> object:
     """One command on a connection of its own."""
-    [reply] = await ask(url, parts)
+    [reply] = await query(url, parts)
     return reply

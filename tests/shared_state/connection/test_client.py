@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from shared_state.connection.client import Client, ask
+from shared_state.connection.client import Client, query
 from shared_state.connection.commands import command, pack
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import ScriptFailed, StoreRefuses, StoreUnavailable
@@ -143,7 +143,7 @@ async def test_what_only_accepts_connections_is_no_store(kind: str, user: str) -
             with pytest.raises(StoreUnavailable, match=None if user else reason):
                 await Opened.at(f"redis://{user}127.0.0.1:{port}/0")
             with pytest.raises(StoreUnavailable):
-                await ask(f"redis://{user}127.0.0.1:{port}/0", (b"PING",), (b"PING",))
+                await query(f"redis://{user}127.0.0.1:{port}/0", (b"PING",), (b"PING",))
 
 
 @on_loop
@@ -152,7 +152,7 @@ async def test_more_replies_than_questions_are_no_answer() -> None:
         with pytest.raises(StoreUnavailable, match="does not speak the Redis protocol"):
             await Opened.at(f"redis://127.0.0.1:{port}")
         with pytest.raises(StoreUnavailable, match="does not speak the Redis protocol"):
-            await ask(f"redis://127.0.0.1:{port}", (b"PING",))
+            await query(f"redis://127.0.0.1:{port}", (b"PING",))
 
 
 @on_loop
