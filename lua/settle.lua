@@ -4,7 +4,7 @@
 --- @include "breaker/judge_move"
 --- @include "lease/lease"
 --- @include "tenant/tenant"
---- @include "budget/charge"
+--- @include "budget/reservation"
 --- @include "limit/waiting"
 --- @include "breaker/cool"
 --- @include "breaker/unsupported"

@@ -19,10 +19,10 @@ from shared_state.connection.store_check import check
 from shared_state.domains import Domains
 from shared_state.embedded import EmbeddedStore
 from shared_state.failover import Failover
+from shared_state.heartbeat import Replica
 from shared_state.keys import Keys
 from shared_state.memory import Memory
 from shared_state.policies import Configuration
-from shared_state.replicas import Replica
 from shared_state.scripts import Script, assemble_all
 from shared_state.standby import Standby
 from shared_state.store import Store

@@ -1218,7 +1218,7 @@ LUA: Table = {
             "one candidate that is too dear refuses a request that another one could take",
         ),
     ),
-    "lua/include/budget/charge.lua": (
+    "lua/include/budget/reservation.lua": (
         Slip(
             "if reservation_end(global_key, token, cost) or not known then return end",
             "reservation_end(global_key, token, cost)\n  if not known then return end",

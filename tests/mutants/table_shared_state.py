@@ -258,41 +258,41 @@ SHARED_STATE: Table = {
             "a store that nobody asks for a second counts as fast again",
         ),
     ),
-    "shared_state/replicas.py": (
+    "shared_state/heartbeat.py": (
         Slip(
             "self._good, self._retry_s, self._try_at_s = 0, RETRY_FIRST_S, 0.0",
             "self._good, self._try_at_s = 0, 0.0",
-            f"{_STATE}failover.py {_STATE}replicas.py",
+            f"{_STATE}failover.py {_STATE}heartbeat.py",
             "after a long outage the next short one lasts as long",
         ),
         Slip(
             "        self._good = 0\n        self._try_at_s = time.monotonic() + self._retry_s",
             "        self._try_at_s = time.monotonic() + self._retry_s",
-            f"{_STATE}failover.py {_STATE}replicas.py",
+            f"{_STATE}failover.py {_STATE}heartbeat.py",
             "a store that answers every other heartbeat is trusted again",
         ),
         Slip(
             "min(2 * self._wanted, GOOD_BEATS_MOST) if self._is_flapping() else GOOD_BEATS",
             "GOOD_BEATS",
-            f"{_STATE}failover.py {_STATE}replicas.py",
+            f"{_STATE}failover.py {_STATE}heartbeat.py",
             "a replica returns again and again to a store that loses its decisions",
         ),
         Slip(
             "for dead in beat.dead_replicas:",
             "for dead in beat.dead_replicas[1:]:",
-            f"{_STATE}failover.py {_STATE}replicas.py",
+            f"{_STATE}failover.py {_STATE}heartbeat.py",
             "the leases of a dead replica stay until they expire",
         ),
         Slip(
             "            if not self._failover.enter(error):\n                raise",
             "            raise",
-            f"{_STATE}failover.py {_STATE}replicas.py",
+            f"{_STATE}failover.py {_STATE}heartbeat.py",
             "a replica does not start while the shared store is away",
         ),
         Slip(
             "            if failover.shared.is_slow:\n                raise StoreTimeout",
             "            if False:\n                raise StoreTimeout",
-            f"{_STATE}failover.py {_STATE}replicas.py",
+            f"{_STATE}failover.py {_STATE}heartbeat.py",
             "a replica returns to a store that is as slow as it was when it left",
         ),
     ),

@@ -14,7 +14,7 @@ BUDGET = Budget(1000, "total")
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared_state.replicas.BEAT_EVERY_S", 0.1)
+    monkeypatch.setattr("shared_state.heartbeat.BEAT_EVERY_S", 0.1)
 
 
 async def ask(state: Opened, cost: int) -> Permit | Rejection:

@@ -16,11 +16,11 @@ from shared_state.connection.patience import Patience
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StateError, StoreUnavailable, StoreUnfit
 from shared_state.failover import Failover
+from shared_state.heartbeat import RETRY_FIRST_S, Replica
 from shared_state.keys import Keys
 from shared_state.memory import Memory, View
 from shared_state.policies import Configuration
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
-from shared_state.replicas import RETRY_FIRST_S, Replica
 from shared_state.scripts import assemble_all
 from shared_state.snapshots import Presence
 from shared_state.standby import Standby, share
@@ -92,7 +92,7 @@ async def opened(
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared_state.replicas.BEAT_EVERY_S", 0.1)
+    monkeypatch.setattr("shared_state.heartbeat.BEAT_EVERY_S", 0.1)
 
 
 @pytest.fixture

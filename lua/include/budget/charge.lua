@@ -1,9 +1,10 @@
---- @include "budget/reservation"
--- Settle brings 'cost estimate scopes'. A lease without a reservation was sent by its replica to a store that had
--- forgotten it, or was granted elsewhere: it pays all the same.
-local function reservation_settle(global_key, token, known, text)
-  local cost, estimate, scopes = string.match(text, '^(-?%d+) (%d+) (.+)$')
-  cost = tonumber(cost)
-  if reservation_end(global_key, token, cost) or not known then return end
-  budget_charge(global_key, token, scopes, 0, cost < 0 and tonumber(estimate) or cost)
+-- Takes a cost, and what was reserved for it, from each budget of a call ('domain tenant'). Keys are built here, as
+-- those of tenants are.
+local function budget_charge(global_key, token, scopes, reserved, cost)
+  local prefix = string.gsub(global_key, 'global$', 'budget:')
+  for scope in string.gmatch(scopes, '%a+') do
+    local key = prefix .. (scope == 'domain' and scope or scope .. ':' .. string.match(token, ' (.+)$'))
+    if reserved ~= 0 then redis.call('HINCRBY', key, 'reserved', -reserved) end
+    if cost > 0 then redis.call('HINCRBY', key, 'spent', cost) end
+  end
 end

@@ -1,13 +1,6 @@
+--- @include "budget/charge"
 -- The most that the calls in flight may cost: HASH `reservations`, by token the micro-units and the budgets they are
--- reserved in ('400 domain tenant'). Ending a reservation twice is once. Keys built here, as those of tenants are.
-local function budget_charge(global_key, token, scopes, reserved, cost)
-  local prefix = string.gsub(global_key, 'global$', 'budget:')
-  for scope in string.gmatch(scopes, '%a+') do
-    local key = prefix .. (scope == 'domain' and scope or scope .. ':' .. string.match(token, ' (.+)$'))
-    if reserved ~= 0 then redis.call('HINCRBY', key, 'reserved', -reserved) end
-    if cost > 0 then redis.call('HINCRBY', key, 'spent', cost) end
-  end
-end
+-- reserved in ('400 domain tenant'). Ending a reservation twice is once.
 
 -- `cost`: of the call, negative when unknown: then the reservation counts, because the provider may have worked.
 local function reservation_end(global_key, token, cost)
@@ -18,4 +11,13 @@ local function reservation_end(global_key, token, cost)
   redis.call('HDEL', key, token)
   budget_charge(global_key, token, text, reserved, cost < 0 and reserved or cost)
   return true
+end
+
+-- Settle brings 'cost estimate scopes'. A lease without a reservation was sent by its replica to a store that had
+-- forgotten it, or was granted elsewhere: it pays all the same.
+local function reservation_settle(global_key, token, known, text)
+  local cost, estimate, scopes = string.match(text, '^(-?%d+) (%d+) (.+)$')
+  cost = tonumber(cost)
+  if reservation_end(global_key, token, cost) or not known then return end
+  budget_charge(global_key, token, scopes, 0, cost < 0 and tonumber(estimate) or cost)
 end

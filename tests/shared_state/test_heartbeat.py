@@ -9,8 +9,8 @@ import pytest
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import StoreUnfit
 from shared_state.failover import Failover
+from shared_state.heartbeat import Replica
 from shared_state.records import Ending, Outcome
-from shared_state.replicas import Replica
 from tests.support.live_state import HASTY, OpenedState, opened_state
 from tests.support.state import deployment_policy
 from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop, stopped
