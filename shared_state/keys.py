@@ -1,9 +1,13 @@
 """Every key name. The braces are the Cluster hash tag: all keys of a domain live in one slot, so that one script
 may touch all of them.
 
-Built in Lua from these, because only the token of a lease names the tenant: `tenant_leases:<name>`,
-`limit:tenant:<name>`, `budget:tenant:<name>`, and with that `budget:domain` and `reservations`; because only the set of
-replicas has their names: `replica:<id>`; and because a success need not bring it: `last_error:<deployment>`.
+Scripts derive some names from these themselves:
+- `tenant_leases:<name>`, `limit:tenant:<name>`, `budget:tenant:<name>`, and with them `budget:domain` and
+  `reservations`, because the token of a lease names the tenant;
+- `replica:<id>`, because the set of replicas has their names;
+- `last_error:<deployment>`, because a success does not need it;
+- `told:<id>`, the sign that a `recount` has been applied, because a recount without an id has none;
+- the channels `tenants`, `reload` and `freed`.
 
 A lease's score in `leases:<id>` is its start in ms; the fraction marks it (.5 a probe, .25 first byte arrived).
 """

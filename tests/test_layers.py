@@ -33,7 +33,7 @@ ORDER = {
         "http",  # the bytes of clients
         "errors",
     ),
-    "shared_state": (),  # one flat folder
+    "shared_state": (),  # no order of its folders: only circles are refused
     "loadtest": (
         *("__main__", "command"),
         "trials",  # what clients see while something goes wrong
@@ -46,7 +46,7 @@ ORDER = {
         "children",
     ),
 }
-LARGEST_FOLDER = 31  # modules: shared_state, flat on purpose
+LARGEST_FOLDER = 31  # modules: those of shared_state outside of calls/ and connection/
 MAY_IMPORT = {"gateway": {"gateway", "shared_state"}, "shared_state": {"shared_state"}, "loadtest": {"loadtest"}}
 
 # Who else may be asked, and by whom: each library behind one door.

@@ -1,5 +1,5 @@
-"""The request path after parsing: resolve, acquire, send, judge, settle. The only module that knows the order; a
-fallback is one turn of a loop.
+"""The attempts of one request: acquire a permit, send, judge the outcome. The only module that knows this order; a
+fallback is one turn of a loop. `Reception` resolves the model before, and an `Answer` settles its permit afterwards.
 """
 
 import asyncio
