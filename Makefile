@@ -30,7 +30,7 @@ demo: $(RUNS)
 	exec $(BIN)/pllm demo $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long"
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not long"
 
 # What takes minutes, then the other tests once more to measure what they cover.
 test-long: lint
@@ -41,7 +41,7 @@ test-long: lint
 # files from the least covered one on, and fails below the `fail_under` of pyproject.toml.
 coverage: $(READY)
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n 2 --dist loadfile -m "not long"
+	$(BIN)/coverage run -m pytest -n 3 --dist loadfile -m "not long"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/python -m tests.coverage_report docs/coverage.md
 	$(BIN)/coverage report --skip-covered --sort=cover

@@ -28,6 +28,12 @@ def provider_processes() -> Iterator[list[ProviderProcess]]:
         yield running
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _healed(provider_processes: list[ProviderProcess]) -> None:
+    """A module begins with healthy providers, however the one before has left them."""
+    heal(provider_processes)
+
+
 @pytest.fixture(scope="session")
 def standard_cluster(store: EmbeddedStore, provider_processes: list[ProviderProcess]) -> Iterator[Cluster]:
     """Four replicas, the product's defaults but for what a test needs shorter."""
