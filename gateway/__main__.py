@@ -1,6 +1,6 @@
 """The `pllm` command: reads flags and settings, then runs a replica, the demo, or a command that prints a result.
 
-A command imports its module when it runs: all of them together would be an eighth of a replica's start.
+A command imports its module when it runs: importing all of them would take an eighth of a replica's start.
 """
 
 import argparse
@@ -59,13 +59,13 @@ def _parser() -> argparse.ArgumentParser:
     for name, summary, add_flags in (
         ("serve", "run one replica", _serve_flags),
         ("check", "validate a configuration", _check_flags),
-        ("state", "what the store holds, decoded; or one command to it, like redis-cli", _state_flags),
-        ("tenants", "the tenants in the store; sign those of releases before signatures", _tenants_flags),
-        ("top", "the cluster live, in a terminal (PLLM_ADMIN_KEY)", _top_flags),
-        ("events", "what happened to breakers, load shedding and replicas", _events_flags),
-        ("reload", "all replicas read their configuration again; all take it, or none", _reload_flags),
-        ("import", "another gateway's configuration as one of ours", _import_flags),
-        ("demo", "a whole cluster on this machine, nothing to set up", _demo_flags),
+        ("state", "show the state in the store, or send it one command, like redis-cli", _state_flags),
+        ("tenants", "list the tenants in the store; sign those of releases before signatures", _tenants_flags),
+        ("top", "show the cluster live, in a terminal (PLLM_ADMIN_KEY)", _top_flags),
+        ("events", "list the events of breakers, load shedding and replicas", _events_flags),
+        ("reload", "make all replicas read their configuration again; all apply it, or none", _reload_flags),
+        ("import", "convert another gateway's configuration", _import_flags),
+        ("demo", "run a whole cluster on this machine, nothing to set up", _demo_flags),
     ):
         add_flags(commands.add_parser(name, help=summary))
     return parser
@@ -90,7 +90,7 @@ def _serve_flags(command: argparse.ArgumentParser) -> None:
 
 def _check_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", type=Path, metavar="FILE")
-    command.add_argument("--probe", action="store_true", help="and query every provider with its key")
+    command.add_argument("--probe", action="store_true", help="also query every provider with its key")
     command.set_defaults(run=_check)
 
 
@@ -105,7 +105,7 @@ def _state_flags(command: argparse.ArgumentParser) -> None:
 
 def _tenants_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", type=Path, required=True, metavar="FILE")
-    command.add_argument("--sign", nargs="+", default=[], metavar="NAME@DIGEST", help="as listed: after a look at them")
+    command.add_argument("--sign", nargs="+", default=[], metavar="NAME@DIGEST", help="as listed; inspect them first")
     command.set_defaults(run=_tenants)
 
 
@@ -116,14 +116,14 @@ def _top_flags(command: argparse.ArgumentParser) -> None:
 
 def _events_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
-    command.add_argument("--limit", default=50, type=_limit, metavar="N", help="of those before now (default: 50)")
-    command.add_argument("--follow", action="store_true", help="and whatever comes")
+    command.add_argument("--limit", default=50, type=_limit, metavar="N", help="number of past events (default: 50)")
+    command.add_argument("--follow", action="store_true", help="also print new events as they come")
     command.set_defaults(run=_events)
 
 
 def _reload_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--url", default=GATEWAY_URL, help=f"of a replica (default: {GATEWAY_URL})")
-    command.add_argument("--take", choices=("mine",), default="", help="the file of that replica, without the others")
+    command.add_argument("--take", choices=("mine",), default="", help="put its file in force, without the others")
     command.set_defaults(run=_reload)
 
 
@@ -155,7 +155,7 @@ def _replica(name: str) -> str:
 
 
 def _count(text: str) -> int:
-    """Raises ArgumentTypeError."""
+    """Parses a number of replicas. Raises ArgumentTypeError."""
     if not text.isdecimal() or not 1 <= int(text) <= REPLICAS_MOST:
         raise argparse.ArgumentTypeError(f"expected a number from 1 to {REPLICAS_MOST}")
     return int(text)

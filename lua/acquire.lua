@@ -20,10 +20,10 @@
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM,
 --       then per candidate: deployment HASH, leases ZSET, window STRING; with regions rtt:<region> HASH
--- ARGV  1 strategy, 2 tiers ('0,0,1', one per candidate; '+' behind them: more follow), 3 epoch to set if none,
+-- ARGV  1 strategy, 2 tiers ('0,0,1', one per candidate; '+' after them: more follow), 3 epoch to set if none,
 --       4 token, 5 priority (0..100), 6 seed (31-bit), 7 attempt (from 1; 0: another candidate, none has failed),
 --       8 tokens (estimated), limits of the tenant (0 none): 9 requests, 10 tokens a minute, 11 requests at a time;
---       12 its weight, 13 waiting (0 | 1: in its replica's queue | 2: and more behind it), 14 traced (0 | 1),
+--       12 its weight, 13 waiting (0 | 1: in its replica's queue | 2: and more after it), 14 traced (0 | 1),
 --       15 budgets and costs as in `budget`, or ''; 16 kind of call, or ''; 17 resend (0 | 1 | 2: if granted), 18 era
 -- reply granted: 'granted', position, generation, probe (as grant_code), sequence, epoch, now_ms, requests_used_ms,
 --                tokens_used_ms (of the tenant's minute); traced: verdict=score ...
@@ -48,7 +48,7 @@ if resend == 2 then return refused('not_granted') end
 local active = redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now), '+inf')
 outcomes_refresh(domain, window_key, OUTCOMES_FRESH_MS)
 local reasons = shed_reasons(domain, policy, active)
--- A further attempt belongs to a request that is already in: it is bounded by the retry budget, not shed.
+-- A further attempt belongs to an admitted request: the retry budget bounds it, and it is not shed.
 local shed = attempt == 1 and shed_reject(domain, policy, reasons, active, priority, random)
 local budget = not shed and retry_budget(domain, policy, attempt)
 local tenant, limited, limited_ms = tenant_read(global_key, token, ask), nil, nil

@@ -9,11 +9,11 @@
 --- @include "lease/block"
 --- @include "store/era"
 --- @include "store/event"
--- Grants a block: the leases that N first attempts of one kind would be granted if they came in this moment, each with
--- a lease of its own. It ends where the first would be refused. Idempotent by its tokens when resent. Guarantees: as
--- acquire, no grant while active >= limit. No probe is granted, no breaker moved and no request refused: where a probe
--- is free, requests wait, a deployment counts tokens or the first would be refused, nothing is granted, and acquire
--- must decide.
+-- Grants a block: the leases that N first attempts of one kind would get if they came now, one lease each. The block
+-- ends at the first attempt that would be refused. Idempotent by its tokens when resent. Guarantees: as in acquire, no
+-- grant while active >= limit. It grants no probe, moves no breaker and refuses no request: where a probe is free,
+-- requests wait, a deployment counts tokens or the first attempt would be refused, it grants nothing, and acquire must
+-- decide.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM,
 --       then per candidate: deployment HASH, leases ZSET, window STRING; with regions rtt:<region> HASH

@@ -3,8 +3,9 @@
 --- @include "store/event"
 --- @include "autoscale/demand"
 --- @include "autoscale/scaling"
--- How many replicas the cluster should have. Each replica reports once a second how many requests wait in its
--- queues. The first report of a second judges, and all replicas get the same result. Settings: the newest version wins.
+-- Computes how many replicas the cluster should have. Each replica reports once a second how many requests wait in its
+-- queues. The first report of a second triggers the computation; all replicas get the same result. The newest settings
+-- win.
 --
 -- KEYS  1 global HASH, 2 leases ZSET, 3 events STREAM, 4 replicas ZSET, 5 replica HASH (this one), 6 autoscale HASH,
 --       then per deployment: deployment HASH

@@ -13,8 +13,8 @@
 --- @include "breaker/outcomes"
 --- @include "shed/shed"
 --- @include "store/event"
--- A replica's heartbeat. Marks its streams that have got their first byte, and once a second per cluster, the first
--- beat judges what only time shows: hung deployments and the share of healthy ones.
+-- A replica's heartbeat. Marks those of its streams whose first byte has arrived. The first beat of each second in the
+-- cluster judges what only time shows: hung deployments and the share of healthy ones.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM, 6 replicas ZSET,
 --       7 replica HASH (this one), then per deployment: deployment HASH, leases ZSET

@@ -1,5 +1,5 @@
 --- @include "store/domain"
--- Read-only: what is spent and reserved of budgets now, and what tenants have used of their minute.
+-- Read-only: the spending and the reservations of budgets now, and the used part of tenants' minutes.
 --
 -- KEYS  1 global HASH, then per scope: budget HASH, limit HASH
 -- ARGV  1 nothing

@@ -2,9 +2,9 @@
 --- @include "store/policy"
 --- @include "breaker/unsupported"
 --- @include "store/event"
--- Writes the policy of the router and of one deployment, as they are in force: versions come from the agreement of the
--- replicas (`reload`) and only grow, and a version has one fingerprint. Anything else is of a configuration that is not
--- in force, and writes nothing. An empty value removes the field.
+-- Writes the policies in force of the router and of one deployment. Versions come from the agreement of the replicas
+-- (`reload`) and only grow, and a version has one fingerprint. A call with an older version, or with another
+-- fingerprint of the version in force, writes nothing. An empty value removes the field.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 events STREAM, 4 deployment HASH
 -- ARGV  1 epoch to set if none, 2 version (number), 3 router policy (JSON object holding that version and its

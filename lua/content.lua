@@ -4,8 +4,8 @@
 --- @include "lease/lease"
 --- @include "breaker/judge_move"
 --- @include "store/event"
--- Judges a probe that is a stream by its first content, so that a long answer does not keep a recovered deployment
--- half-open. The lease is marked: settle counts it no second time, unless the stream fails in the same generation.
+-- Judges a streamed probe by its first content, so that a long answer does not keep a recovered deployment half-open.
+-- The lease is marked, so that settle does not count it again unless the stream fails in the same generation.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 events STREAM,
 --       4 deployment HASH, 5 its leases ZSET, 6 its window STRING

@@ -1,7 +1,7 @@
 --- @include "store/number"
--- Read-only: does this store have what the scripts use? A replica logs at its start what is missing, and does not
--- fail a request later.
--- Guarantees: writes nothing. A store that refuses a command for now, or to this user, does not lack it.
+-- Read-only: reports the features that the scripts use and this store lacks, so that a replica refuses the store at its
+-- start instead of failing requests later.
+-- Guarantees: writes nothing. A command that the store refuses for now, or to this user, is not missing.
 --
 -- KEYS  1 global HASH, 2 window STRING, 3 events STREAM, 4 leases ZSET
 -- ARGV  1 name of a key of the domain that is not among KEYS

@@ -4,7 +4,7 @@
 --- @include "breaker/last_error"
 --- @include "store/event"
 -- An operator moves a breaker: open (until closed, or for ttl_ms), close, disable or drain (no new requests, active
--- ones finish), reset (closed, all that was learned forgotten).
+-- ones finish), reset (closed, everything learned is forgotten).
 --
 -- KEYS  1 global HASH, 2 events STREAM, 3 deployment HASH, 4 its window STRING
 -- ARGV  1 epoch to set if none, 2 action, 3 actor, 4 reason, 5 ttl_ms (0 for ever; open only), 6 token: a call that is

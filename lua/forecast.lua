@@ -1,13 +1,13 @@
 --- @include "store/domain"
 --- @include "store/policy"
 --- @include "forecast/minute"
--- The minute's tick of the forecast: what came is learned, and what the coming minutes bring is written down for
--- `acquire` to weigh, a field or two that it reads anyway. Guarantees: a deployment's minute counts once, whichever
--- replica ticks, however often; no breaker moves. Does nothing where the newest policy has no forecast.
+-- The forecast's tick: learns from the last minute, and writes the forecast of the coming minutes to fields that
+-- `acquire` reads anyway. Guarantees: a deployment's minute counts once, whichever replica ticks and however often; no
+-- breaker moves. Does nothing where the newest policy has no forecast.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), then per deployment: deployment HASH, window STRING, forecast HASH,
 --       season STRING
--- ARGV  1 for how long (ms) a forecast is used when no other one follows
+-- ARGV  1 how long (ms) a forecast is used when no newer one follows
 -- reply deployments ticked, now_ms
 local global_key, policy_key, FIRST, valid_ms = KEYS[1], KEYS[2], 3, tonumber(ARGV[1])
 local CUT_FROM = 0.7

@@ -2,7 +2,7 @@
 -- Read-only: the forecasts of deployments as their last tick left them.
 --
 -- KEYS  1 global HASH, then per deployment: forecast HASH
--- ARGV  1 for how long (ms) a forecast is good when no other one follows
+-- ARGV  1 how long (ms) a forecast is used when no newer one follows
 -- reply per deployment a flat list: field, value ... ({} when there is none, or only an old one)
 local global_key, valid_ms = KEYS[1], tonumber(ARGV[1])
 local MINUTE_MS = 60000

@@ -8,7 +8,7 @@
 --- @include "store/event"
 -- Removes the leases of a dead replica from one deployment, a bounded chunk at a time; a reaped probe gives its
 -- permit back. Does nothing while the replica's heartbeat is fresh. The last call removes the replica and logs it once.
--- A replica that has been away removes its own leases of before then, but for the live ones: the others have ended.
+-- A replica that has been away removes its own leases of the time before, except the live ones: the others have ended.
 --
 -- KEYS  1 global HASH, 2 leases ZSET, 3 replicas ZSET, 4 replica HASH, 5 deployment HASH, 6 its leases ZSET,
 --       7 events STREAM

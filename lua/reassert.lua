@@ -4,8 +4,8 @@
 --- @include "store/era"
 --- @include "breaker/probe"
 --- @include "store/event"
--- A replica sends a store what that store may not know of one deployment: the replica's live leases, and the breaker as
--- the replica last saw it. After a flush or a failover, and on the way to and from its standby store.
+-- A replica sends a store the state of one deployment that the store may not know: the replica's live leases, and the
+-- breaker as it last saw it. It does so after a flush or a failover, and on the way to and from its standby store.
 --
 -- Missing leases are added, and a probe of the current generation counts again. If the breaker is
 -- closed in the store, a later generation is taken when it is news: the store has seen no more than this replica saw

@@ -2,9 +2,9 @@
 --- @include "budget/calendar"
 --- @include "budget/reservation"
 --- @include "store/event"
--- A replica sends a store what that store may not know of budgets: the least that was spent, as the replica last saw
--- it, after a flush or a failover; what was spent on its standby store; and what its live calls have reserved. Sending
--- it twice has the effect of once: the first is a floor, the second is known by its id, the third by the lease's token.
+-- A replica sends a store amounts of budgets that the store may not know: after a flush or a failover the least that
+-- was spent, as the replica last saw it; the spending on its standby store; and the reservations of its live calls. A
+-- repeated call has no further effect: the first is a floor, the second has an id, the third the lease's token.
 --
 -- KEYS  1 global HASH, 2 leases ZSET, 3 events STREAM
 -- ARGV  1 id of what was spent elsewhere ('' none), then per item four words: 'spent', scope, 'per period', micro-units

@@ -1,6 +1,6 @@
 --- @include "store/number"
--- What one replica has measured from its region, smoothed together with what the others there measure. Expires when
--- no replica measures any more.
+-- The round trips that one replica has measured from its region, smoothed with those of the other replicas there. They
+-- expire when no replica measures any more.
 --
 -- KEYS  1 rtt:<region> HASH
 -- ARGV  1 ms until it is forgotten, then deployment, round trip in ms ...

@@ -11,7 +11,7 @@
 --- @include "breaker/last_error"
 --- @include "limit/gradient"
 --- @include "store/event"
--- Ends one lease and learns from its outcome. Settling twice is once: removing the lease is the gate.
+-- Ends one lease and learns from its outcome. A second settle has no effect: removing the lease is the gate.
 -- Only results of the generation in which the lease was granted move the breaker.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM,
@@ -21,7 +21,7 @@
 --       else total), 7 stream (0 | 1), 8 output_tokens, 9 retry_after_ms (0 unknown), 10 final outcome of its
 --       request (0 | 1), 11 seed (31-bit), 12 tokens as estimated at acquire, 13 as they were (-1 unknown), 14 the
 --       tenant's limit of them per minute (0 none), 15 'cost estimate scopes' where money is reserved (cost -1
---       unknown), 16 kind of call ('' unknown), 17 why it was no success, in words, or ''
+--       unknown), 16 kind of call ('' unknown), 17 reason of a failure, in words, or ''
 -- reply known (0 | 1), state, generation, sequence, epoch, now_ms
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local deployment_key, own_leases_key, own_window_key = KEYS[6], KEYS[7], KEYS[8]
@@ -43,7 +43,7 @@ if not known or not d.config_version then
   return { 0, d.state or '', d.generation or 0, domain.sequence, domain.epoch, now }
 end
 local sample = judge_sample(call, d)
--- Nothing but a plain success, by far the most frequent ending, goes without the policy.
+-- Only a plain success, by far the most frequent ending, needs no policy.
 local is_plain = d.state == 'closed' and call.outcome == 'success' and sample.slow == 0
 local policy = not is_plain and policy_read(policy_key)
 -- A close starts a new window: permits from before it show nothing about now.
@@ -65,7 +65,7 @@ unsupported_learn(d, call.outcome, kind, now)
 if used < 0 then used = sample.is_unused and 0 or nil end
 if d.tpm then record_set(d, 'tokens_at_ms', decimal(limit_correct(d.tokens_at_ms, d.tpm, estimated, used, now), 3)) end
 if tpm > 0 then tenant_correct(global_key, token, tpm, estimated, used, now) end
--- A stream's probe was judged at its first content; what breaks afterwards still counts.
+-- A streamed probe was judged at its first content; a break afterwards still counts.
 if start and lease_is_judged(start) and sample.failures == 0 then probe = false end
 local is_own = generation == d.generation
 local transition = is_own and judge_move(d, policy, sample, sums, probe, now, random, why) or nil

@@ -12,15 +12,15 @@
 --- @include "window/window_block"
 --- @include "limit/limit"
 --- @include "store/event"
--- Ends leases of blocks, many of one deployment at a time, and learns from their outcomes in their order, as settle
--- would from each. Settling twice is once: removing the lease is the gate. The breaker is moved by results of its
--- generation only. `unused`: the permit comes back as it was granted, with what it took of rate limit and retry budget.
+-- Ends many leases of blocks of one deployment, and learns from their outcomes in order, as settle would from each. A
+-- second settle has no effect: removing the lease is the gate. Only results of its own generation move the breaker.
+-- `unused`: the permit returns as it was granted, with its part of the rate limit and the retry budget.
 --
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET, 4 window STRING, 5 events STREAM,
 --       6 deployment HASH, 7 its leases ZSET, 8 its window STRING
 -- ARGV  1 epoch to set if none, 2 seed (31-bit), then per call: token, outcome (as for settle | unused), generation,
 --       latency_ms, stream (0 | 1), output_tokens, retry_after_ms (0 unknown), final outcome of its request (0 | 1),
---       ms since it was handed out, kind of call ('' unknown), why it was no success in words or ''
+--       ms since it was handed out, kind of call ('' unknown), reason of a failure in words, or ''
 -- reply known (how many), state, generation, sequence, epoch, now_ms
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local deployment_key, own_leases_key, own_window_key = KEYS[6], KEYS[7], KEYS[8]

@@ -1,8 +1,7 @@
 --- @include "store/domain"
 --- @include "store/event"
--- Tenants that were made while running, on top of those of the configuration: what all replicas hold of them, with the
--- hashes of their keys. Each change has a version and is published to all replicas on the channel `tenants` of the
--- domain.
+-- Tenants created at run time, in addition to those of the configuration, as all replicas hold them: with the hashes of
+-- their keys. Each change has a version and is published to all replicas on the channel `tenants` of the domain.
 --
 -- KEYS  1 global HASH, 2 tenants HASH (name -> JSON with `key_hash`), 3 events STREAM
 -- ARGV  1 epoch to set if none, 2 what (read | put | remove | restore | sign), 3 name (restore: version), 4 JSON,

@@ -1,4 +1,6 @@
-"""Budgets of one store next to its decisions: read at each heartbeat, and sent to a store that may not know them."""
+"""The budgets of one store: reads them at each heartbeat, and sends the store spending and reservations that it may not
+know.
+"""
 
 import asyncio
 import secrets
@@ -21,7 +23,7 @@ Items: TypeAlias = list[tuple[str, str, str, int]]
 
 
 class Accounting:
-    """Of the shared store. Raises StateError from every awaited call."""
+    """The budgets of one store. Every awaited call may raise StateError."""
 
     def __init__(self, batcher: Batcher, calls: ScriptCalls, ledger: Ledger, owe: Owe) -> None:
         self._batcher = batcher
@@ -38,14 +40,14 @@ class Accounting:
                 self._ledger.note(scope, account, used)
 
     async def restore(self) -> None:
-        """Writes the known spending, before a store that has lost it may grant anything."""
+        """Writes the known spending before a store that has lost it can grant a permit."""
         known = ((scope, self._ledger.current(scope)) for scope in self._ledger.budgets)
         items = [("spent", scope, f"{a.per} {a.period}", a.spent) for scope, a in known if a.spent and a.period]
         for call in self._send("", items):
             await call
 
     def settle_up(self) -> None:
-        """Adds the spending of the standby store. The call is sent until it has arrived."""
+        """Adds the spending of the standby store. Repeats the call until it has arrived."""
         owed = [("add", scope, "", cost) for scope, cost in self._ledger.owed.items() if cost]
         self._ledger.owed.clear()
         for k in range(0, len(owed), ITEMS_MOST):
@@ -54,7 +56,7 @@ class Accounting:
             self._batcher.call(packed, lost=partial(self._owe, nonce, packed))
 
     def reserve(self, live: Iterable[Live]) -> list[asyncio.Future[Reply]]:
-        """Reserves the cost of permits that were reasserted. The calls are queued before this returns."""
+        """Reserves the cost of reasserted permits. Queues the calls before it returns."""
         permits = (each.permit for each in live)
         return self._send("", [("reserve", p.token, scopes_of(p), p.reserved) for p in permits if p.reserved])
 

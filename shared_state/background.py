@@ -1,5 +1,5 @@
-"""Background tasks. One that ends although nothing stopped it is an error that is logged with its name and counted;
-one that must last as long as the process is begun again after a pause.
+"""Background tasks. An unexpected end is logged with the task's name and counted; a permanent task starts again after a
+pause.
 """
 
 import asyncio
@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-PAUSE_FIRST_S, PAUSE_MOST_S = 0.25, 2.0  # at most: others take a replica for dead that does not beat for 5 s
-STABLE_S = 30.0  # a task that has lasted for so long is begun again after the first pause
+PAUSE_FIRST_S, PAUSE_MOST_S = 0.25, 2.0  # at most, because a replica without a heartbeat for 5 s counts as dead
+STABLE_S = 30.0  # a task that lasted this long starts again after the first pause
 
 # Of this process, by the name of the task.
 failures: Counter[str] = Counter({"event loop": 0})
@@ -20,8 +20,8 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Kept:
-    """Work that lasts from now to ``stop``, or for as long as it ``is_wanted``: while it is, it is begun again whenever
-    it ends. Work that is always wanted never returns by itself.
+    """A task that runs until ``stop``, or until it ends while it is no longer ``is_wanted``; before that it starts
+    again. Without ``is_wanted`` it never returns by itself.
     """
 
     def __init__(self, name: str, work: Work, is_wanted: Callable[[], bool] | None = None) -> None:
@@ -52,7 +52,7 @@ class Kept:
             return
         if self._loop.time() - self._began_s >= STABLE_S:
             self._pause_s = PAUSE_FIRST_S
-        report(self._name, error or RuntimeError("it has returned"), f"again in {self._pause_s:g} s")
+        report(self._name, error or RuntimeError("the task has returned"), f"again in {self._pause_s:g} s")
         self._timer = self._loop.call_later(self._pause_s, self._begin)
         self._pause_s = min(2 * self._pause_s, PAUSE_MOST_S)
 
@@ -67,7 +67,7 @@ class Kept:
 def once(
     name: str, work: Coroutine[Any, Any, None], expected: type[Exception] | tuple[type[Exception], ...] = ()
 ) -> "asyncio.Task[None]":
-    """A task for one purpose: it may end, and may be cancelled. ``expected``: errors that are no defect."""
+    """Starts a task that may end or be cancelled. ``expected``: errors that are not defects."""
 
     def ended(task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()
@@ -86,6 +86,6 @@ def report(name: str, error: BaseException, what_now: str = "") -> None:
 
 
 def report_of_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """The event loop's handler of what no task and no caller has caught."""
+    """Counts and logs the exceptions that no task and no caller has caught; the event loop calls it."""
     failures["event loop"] += 1
     loop.default_exception_handler(context)

@@ -1,8 +1,8 @@
-"""Capacity leases: permits in blocks, for a domain hotter than one core of the store. Lua decides on each, with a lease
-of its own; here they only wait, in the order they were granted in, for the requests that use them.
+"""Capacity leases: permits in blocks, for a domain whose load exceeds one core of the store. Lua grants each permit
+with a lease of its own; here the permits wait, in the order of their grants, for the requests that use them.
 
-Of one deployment at most a block waits unused, and none of it for longer than it may be held. Endings are
-sent together.
+At most one block of each deployment waits unused, and no permit waits longer than its hold time. Endings are sent
+together.
 """
 
 import asyncio
@@ -23,21 +23,19 @@ from shared_state.store import Store
 
 SETTLE_AFTER_S = 0.05  # endings are sent after this time at the latest: a breaker opens that much later
 PAUSE_S = 0.1  # before the next request for a block where there was none
-CROWDED_S = 2.0  # as long after a deployment was found full, every decision on it is taken singly
-TURNS = 4  # that a request waits for a block of which others get everything
+CROWDED_S = 2.0  # after a deployment was found full, the store decides on each of its requests
+TURNS = 4  # tries of a request whose blocks other requests use up
 LINES_MOST = 1000
 
 
 class BlockCounts(msgspec.Struct, frozen=True):
-    """Of one replica: permits that came in blocks, those that requests used, those that went back unused, those that
-    wait now. ``late``: those used between the last word that a breaker was closed and the one that it had opened.
-    """
+    """The permits of one replica that came in blocks."""
 
     granted: int = 0
-    handed_out: int = 0
-    given_back: int = 0
-    held: int = 0
-    late: int = 0
+    handed_out: int = 0  # to requests
+    given_back: int = 0  # unused
+    held: int = 0  # waiting now
+    late: int = 0  # handed out between the last report of a closed breaker and the report that it had opened
 
     def and_those(self, other: "BlockCounts") -> "BlockCounts":
         return BlockCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
@@ -46,12 +44,12 @@ class BlockCounts(msgspec.Struct, frozen=True):
 class _Held(NamedTuple):
     permit: Permit
     until_s: float
-    shed_reasons: tuple[str, ...]  # as known when it came
+    shed_reasons: tuple[str, ...]  # as known at its grant
 
 
 class _Line:
-    """Requests that one block may serve: same candidates, priority, kind and tenant. It counts them by periods, because
-    a block is as large as the demand of one.
+    """Requests that one block may serve: all have the same candidates, priority, kind, tenant and mode (plain or
+    stream). It counts them by period, because a block is as large as the demand of one period.
     """
 
     def __init__(self) -> None:
@@ -77,7 +75,7 @@ class _Line:
 
 
 class _Group:
-    """Calls of one deployment that have ended; ``settled`` is done when the store knows."""
+    """Ended calls of one deployment, sent together; ``settled`` resolves when the store has processed them."""
 
     def __init__(self, timer: asyncio.Handle, settled: asyncio.Future[Reply]) -> None:
         self.calls: list[BlockEnding] = []
@@ -86,8 +84,8 @@ class _Group:
 
 
 class Blocks:
-    """Between requests and the shared store, where `capacity_leases` are on: ``size`` permits at most, each for
-    ``hold_ms`` at most.
+    """Hands out permits of blocks where `capacity_leases` are on: blocks of at most ``size`` permits, each permit held
+    for at most ``hold_ms``.
     """
 
     def __init__(self, store: Store, size: int, hold_ms: int) -> None:
@@ -111,8 +109,8 @@ class Blocks:
     # -- permits ------------------------------------------------------------------------------------------------
 
     async def acquire(self, plan: Plan, ask: Ask) -> Permit | Rejection:
-        """Takes one decision; raises StateError. The store itself decides on further attempts, on requests that have
-        waited or are traced, and on tenants with limits: a block cannot know of them.
+        """Takes one decision. The store itself decides on further attempts, on requests that have waited or are traced,
+        and on tenants with limits or budgets, because a block does not know of them. Raises StateError.
         """
         tenant = ask.tenant
         is_limited = (tenant.rpm, tenant.tpm, tenant.max_parallel) != (None, None, None)
@@ -162,7 +160,9 @@ class Blocks:
         return found
 
     def _has_moved(self, permit: Permit) -> bool:
-        """A heartbeat has reported that the breaker opened. Permits used since the report before count as late."""
+        """Returns whether a heartbeat has reported that the breaker opened. Permits used since the report before it
+        count as late.
+        """
         breaker = self._store.view.breakers.get(permit.deployment_id)
         if breaker is None or breaker.state == "closed" or breaker.generation <= permit.generation:
             return False
@@ -206,7 +206,7 @@ class Blocks:
         self._return_unused(late)
 
     def _refused(self, plan: Plan, rejection: Rejection) -> None:
-        """Drops the unused permits of a full deployment: requests wait for them elsewhere."""
+        """Returns the unused permits of full deployments to the store, because other requests wait for them."""
         verdicts = zip(plan.ids, rejection.verdicts, strict=False)
         full = {name for name, verdict in verdicts if verdict in ("full", "behind")}
         if full:
@@ -227,15 +227,15 @@ class Blocks:
             self._send_group(deployment_id)
 
     def close(self) -> None:
-        """From now on every decision is taken singly."""
+        """Returns the unused permits. From now on the store takes every decision singly."""
         self._is_closed = True
         self.return_unused()
 
     # -- endings ------------------------------------------------------------------------------------------------
 
     def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
-        """Ends a permit, like `Store.settle`. Endings of permits of a block are sent together, at once where a request
-        may wait; any other ending goes after those of its deployment that came before it.
+        """Ends a permit as `Store.settle` does. Endings of a block's permits are sent together, or at once where a
+        request may be waiting; any other ending is sent after the earlier ones of its deployment.
         """
         name, now_s = permit.deployment_id, time.monotonic()
         is_unsupported = ending.outcome is Outcome.UNSUPPORTED

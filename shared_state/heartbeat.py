@@ -1,5 +1,5 @@
-"""This replica's heartbeat: reports that it is alive, reaps the leases of replicas that died, and goes back to the
-shared store when that can be used again.
+"""This replica's heartbeat: reports that the replica is alive, reaps the leases of dead replicas, and returns to the
+shared store once that is usable again.
 """
 
 import asyncio
@@ -32,8 +32,8 @@ _log = logging.getLogger("pllm.replicas")
 
 
 class Replica:
-    """Beats from ``start`` to ``stop``. The others see ``is_draining``; ``revive`` brings a store
-    back that is this process's own; ``check`` runs once, before anything is written.
+    """The heartbeat, from ``start`` to ``stop``. ``is_draining``: shown to the other replicas; ``revive``: restarts a
+    store that belongs to this process; ``check``: runs once, before anything is written.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class Replica:
         self._jitter = random.Random().uniform
 
     async def start(self) -> None:
-        """Raises StateError, unless a standby store can take the place of a shared store that is away. A standby store
-        that is not ready yet is tried again at each beat.
+        """Starts the heartbeat. Raises StateError, unless a standby store can replace an unreachable shared store. A
+        standby store that is not ready is tried again at each heartbeat.
         """
         await self._prepare()
         try:
@@ -83,8 +83,8 @@ class Replica:
             self._check = None
 
     async def stop(self) -> None:
-        """Reports the end, so that no replica waits for the next beat. Not while permits are live: others reap what is
-        left of a replica that falls silent.
+        """Stops the heartbeat and reports the end, so that no replica waits for the next one. With live permits it
+        reports nothing: the other replicas reap the leases of a replica that falls silent.
         """
         if self._kept is not None:
             await self._kept.stop()
@@ -115,7 +115,7 @@ class Replica:
                 await self._lost(error)
 
     async def _wait(self, beat_at_s: float) -> None:
-        """Until the next beat, the next try, or trouble that a request has run into."""
+        """Waits for the next heartbeat, the next try, or a fault that a request has met."""
         on_standby = self._failover.state == "standby"
         until_s = min(beat_at_s, self._try_at_s) if on_standby else beat_at_s
         timeout_s = max(0.0, until_s - time.monotonic())
@@ -135,12 +135,14 @@ class Replica:
         await self._reap(beat)
         await self._failover.shared.forecasts.tick(beat.now_ms)
         if self._preparing is None or self._preparing.done():
-            # Beside the heart: the start of a process takes seconds on a busy machine, and the others would take this
+            # In its own task: starting a process takes seconds on a busy machine, and the others would take this
             # replica for dead.
             self._preparing = once("standby store", self._prepare())
 
     async def _prepare(self) -> None:
-        """Those that were seen within the last half minute share: a replica that is cut off as well is not seen."""
+        """Prepares the standby store. Limits are divided among the most replicas that were alive within the last half
+        minute, because a replica that is cut off as well is not seen now.
+        """
         try:
             await self._failover.prepare(max(self._alive))
             self._prepare_at_s = 0.0
@@ -222,7 +224,9 @@ class Replica:
         self._retry_s = min(RETRY_MOST_S, 2 * self._retry_s)
 
     async def _beat_standby(self) -> None:
-        """Judges what only time shows. A standby store that has died is replaced."""
+        """Beats on the standby store, because some judgements depend on time alone. Replaces a standby store that has
+        died.
+        """
         try:
             await self._failover.active.beat(self._presence(self._status(), "standby"))
         except StateError as error:
@@ -242,4 +246,4 @@ class Replica:
         self._good, self._retry_s, self._try_at_s = 0, RETRY_FIRST_S, 0.0
         self._returned_at_s = time.monotonic()
         await self._beat()
-        await self._failover.shared.recovery.restore()  # what was granted over there while this replica was going back
+        await self._failover.shared.recovery.restore()  # the permits that the standby store granted during the return

@@ -1,5 +1,5 @@
-"""Counts of durations by upper bound, as Prometheus has them. Plain numbers, because a request must not pay for being
-counted: an increment and a bisection.
+"""Counts durations by upper bound, as Prometheus does, in plain numbers, so that counting costs a request only an
+increment and a bisection.
 """
 
 from bisect import bisect_left
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 
 class Histogram:
-    """``bounds`` in seconds, ascending; ``counts`` has one more, for what is above all of them."""
+    """A histogram. ``bounds``: in seconds, ascending; ``counts`` has one more entry, for values above all bounds."""
 
     __slots__ = ("bounds", "counts", "total_s")
 
@@ -22,7 +22,7 @@ class Histogram:
 
 
 def together(parts: Sequence[Mapping[str, Histogram]]) -> Mapping[str, Histogram]:
-    """By name, what all of them have counted. Their names and bounds are the same."""
+    """Adds up histograms by name. All of them have the same names and bounds."""
     first, *others = parts
     if not others:
         return first

@@ -1,5 +1,5 @@
-"""The configuration in force, as one replica knows it, and what the replica's own file is to it. Every replica works by
-the policies in force, also one whose file is another: it takes part with its file only when the replicas agree on it.
+"""The configuration in force as one replica knows it, and its relation to the replica's own file. Every replica works
+by the policies in force, even when its file differs: that file takes effect only when the replicas agree on it.
 """
 
 import asyncio
@@ -29,7 +29,9 @@ class File(msgspec.Struct, frozen=True):
 
 
 class InForce:
-    """``stores``: the shared ones, the home domain's first; ``adopt`` puts a configuration into all of them."""
+    """The configuration in force at one replica. ``stores``: the shared stores, the home domain's first; ``adopt``
+    passes a configuration to all of them.
+    """
 
     def __init__(self, stores: Sequence[Store], file: File, adopt: Callable[[Configuration], Awaitable[None]]) -> None:
         self._home, self._stores = stores[0], stores
@@ -39,14 +41,14 @@ class InForce:
         self._read = Agreed()  # the agreement whose published configuration was read last
         self._following = asyncio.Lock()
         self.known = Agreed()
-        self.configuration: Configuration | None = None  # that this replica works by; None: not known yet
+        self.configuration: Configuration | None = None  # in use at this replica; None: not known yet
         self.file = file
         for store in stores:
             store.recovery.before_restore = partial(self._agree, store)
 
     @property
     def file(self) -> File:
-        """Of this replica."""
+        """The file of this replica."""
         return self._file
 
     @file.setter
@@ -57,23 +59,23 @@ class InForce:
 
     @property
     def version(self) -> int:
-        """That this replica works by; 0: none that is known."""
+        """The version that this replica works by; 0 while none is known."""
         return self.configuration.version if self.configuration else 0
 
     @property
     def is_mine(self) -> bool:
-        """The file of this replica is in force, or means the same, as far as is known."""
+        """Whether the file of this replica is in force or equivalent to it, as far as is known."""
         return self.known.fingerprint in ("", self._file.configuration.fingerprint)
 
     @property
     def is_behind(self) -> bool:
-        """The store holds other policies than this replica's file means, as of the last heartbeat."""
+        """Whether the policies in the store differ from those of this replica's file, as of the last heartbeat."""
         held = self._home.policies.held[1] or self.known.fingerprint
         return bool(held) and held != self._file.configuration.fingerprint
 
     async def _agree(self, store: Store) -> None:
-        """Before policies are written to a store. Raises StateError where it is the home domain's and does not answer;
-        another domain does not wait for it.
+        """Takes part in the agreement before policies are written to a store. Raises StateError if the store is the
+        home domain's and does not answer; another domain does not wait for it.
         """
         if self._is_over:
             return
@@ -92,7 +94,7 @@ class InForce:
         return await self.call("hold") if await self.follow(seen) else seen
 
     async def call(self, what: Consent, *more: str) -> Agreement:
-        """Raises StateError."""
+        """Takes one step of the agreement, with retries after timeouts. Raises StateError."""
         for _ in range(TRIES - 1):
             try:
                 return await self._call(what, *more)
@@ -115,7 +117,7 @@ class InForce:
         )
 
     async def follow(self, seen: Agreement) -> bool:
-        """Adopts the policies in force; False when this replica works by them already, or cannot know them yet."""
+        """Adopts the policies in force. Returns False if this replica has them already, or cannot know them yet."""
         async with self._following:
             if seen.version < self.known.version:  # another call has brought news meanwhile
                 return False
@@ -131,7 +133,7 @@ class InForce:
             return is_news
 
     async def _wanted(self, seen: Agreement) -> Configuration | None:
-        if not seen.fingerprint:  # an earlier release has agreed on it
+        if not seen.fingerprint:  # agreed on by an earlier release
             return None
         for same in (self._file.configuration, self.configuration):
             if same is not None and same.fingerprint == seen.fingerprint:
@@ -152,7 +154,9 @@ class InForce:
         return msgspec.structs.replace(found, version=version)
 
     async def leave(self) -> None:
-        """This replica ends: where it was the last one with the file in force, another file may take its place."""
+        """Reports that this replica ends. If it was the last one with the file in force, another file may take its
+        place.
+        """
         self._is_over = True
         if self.known.version:
             await self._home.policies.agree("leave", self._stand())

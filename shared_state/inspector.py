@@ -1,5 +1,6 @@
-"""A look into the store from outside: what `pllm state` shows where no redis-cli is installed, decoded by the scripts
-that decide on it, or one command and its reply as lines. Nothing is written but signatures of tenants.
+"""Reads the store from outside, for `pllm state` where no redis-cli is installed: either the deciding scripts decode
+the state, or one command is sent and its reply shown as lines. Apart from that command, only signatures of tenants are
+written.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ _PROBE, _ANSWERED = 0.5, 0.25  # as in lua/include/lease/lease.lua
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """A domain now. ``events``: the newest, newest first; ``budgets``: by scope, as they are stored."""
+    """A domain now. ``events``: the latest, newest first; ``budgets``: by scope, as stored."""
 
     snapshot: DomainSnapshot
     replicas: list[ReplicaSnapshot]
@@ -54,7 +55,7 @@ class Inspected(msgspec.Struct, frozen=True):
 
 
 class Inspector:
-    """One domain of one store. Every method raises StateError."""
+    """One domain of one store. Every method may raise StateError."""
 
     def __init__(self, client: Any, domain: str) -> None:
         self._client = client
@@ -66,7 +67,7 @@ class Inspector:
         return Overview(self._snapshot(self._ids(roster), 0), roster, events, self._budgets())
 
     def deployment(self, deployment_id: str) -> Inspected | None:
-        """None when the domain has none of this name."""
+        """Returns None when the domain has no deployment with this id."""
         if self._client.execute_command("TYPE", self._keys.deployment(deployment_id)) != b"hash":
             return None
         snapshot = self._snapshot([deployment_id], 2)
@@ -81,11 +82,13 @@ class Inspector:
             return _lines(self._client.execute_command(*words))
         except redis.ResponseError as error:
             if len(words) == 1 and "unknown command" in str(error):
-                raise StateError(f"neither a deployment of this domain nor a command is named {words[0]}") from error
+                raise StateError(f"no deployment of this domain and no command is named {words[0]}") from error
             raise
 
     def tenants(self, what: str, *changes: tuple[str, bytes, bytes]) -> dict[str, bytes]:
-        """Returns the JSON of each by name. ``what`` `read`, or `sign` with a name, its JSON and the signed one."""
+        """Returns the JSON of each tenant by name. ``what``: `read`, or `sign` with changes of (name, JSON, signed
+        JSON).
+        """
         epoch = f"e{secrets.token_hex(8)}"  # for a store that has none
         arguments = [epoch, what, "tenants", "", "pllm tenants", *(part for change in changes for part in change)]
         names = [self._keys.domain, self._keys.tenants, self._keys.events]
@@ -106,7 +109,7 @@ class Inspector:
         return sorted(key.removeprefix(prefix).decode(errors="replace") for key in found)
 
     def _budgets(self) -> dict[str, dict[str, str]]:
-        """The first of them; none where this user may not search."""
+        """Returns some budgets as stored; none where this user may not search."""
         prefix, found = self._keys.scopes([""])[0], {}
         with contextlib.suppress(redis.exceptions.NoPermissionError):
             keys = self._client.scan_iter(match=prefix.replace(b"[", b"\\[") + b"*", count=1000)
@@ -123,7 +126,7 @@ class Inspector:
         return view_replies.snapshot(answers, chunks)
 
     def _run(self, name: str, names: Sequence[bytes], arguments: Sequence[object]) -> list[object]:
-        """With no more rights than a gateway has."""
+        """Runs a script with no more rights than a gateway has."""
         script = assemble(name)
         self._client.execute_command("SCRIPT LOAD", script.text)
         reply: list[object] = self._client.execute_command("EVALSHA", script.sha, len(names), *names, *arguments)
@@ -138,8 +141,8 @@ def _lease(member: bytes, score: float, now_ms: int) -> Lease:
 
 @contextlib.contextmanager
 def inspecting(url: str, domain: str, key: str = "") -> Iterator[Inspector]:
-    """``key`` selects the Cluster node where that is not the domain's. Raises StateError when the store does not answer
-    or refuses a command.
+    """Opens an inspector. ``key`` selects the Cluster node where that is not the domain's. Raises StateError when the
+    store does not answer or refuses a command.
     """
     try:
         located = asyncio.run(Topology(url, key.encode() or Keys(domain).domain).locate(query))
@@ -150,7 +153,7 @@ def inspecting(url: str, domain: str, key: str = "") -> Iterator[Inspector]:
             yield Inspector(client, domain)
     except redis.exceptions.MovedError as moved:
         raise StateError(
-            f"this server is a node of a Cluster, but not the one that has these keys: use redis+cluster://{moved.host}:"
+            f"this server is a node of a Cluster, but another one has these keys: use redis+cluster://{moved.host}:"
             f"{moved.port}"
         ) from moved
     except (redis.RedisError, ValueError) as error:

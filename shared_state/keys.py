@@ -1,15 +1,11 @@
-"""Every key name. The braces are the Cluster hash tag: all keys of a domain live in one slot, so that one script
-may touch all of them.
+"""Every key name. The braces are the Cluster hash tag: all keys of a domain live in one slot, so that one script may
+touch all of them.
 
-Scripts derive some names from these themselves:
-- `tenant_leases:<name>`, `limit:tenant:<name>`, `budget:tenant:<name>`, and with them `budget:domain` and
-  `reservations`, because the token of a lease names the tenant;
-- `replica:<id>`, because the set of replicas has their names;
-- `last_error:<deployment>`, because a success does not need it;
-- `told:<id>`, the sign that a `recount` has been applied, because a recount without an id has none;
-- the channels `tenants`, `reload` and `freed`.
+Lua builds some names from these. Only the token of a lease names its tenant, hence `tenant_leases:<name>`,
+`limit:tenant:<name>`, `budget:tenant:<name>`, `budget:domain` and `reservations`. Only the set of replicas has their
+ids, hence `replica:<id>`. A success need not send `last_error:<deployment>`.
 
-A lease's score in `leases:<id>` is its start in ms; the fraction marks it (.5 a probe, .25 first byte arrived).
+A lease's score in `leases:<id>` is its start in ms; its fraction holds the marks of lua/include/lease/lease.lua.
 """
 
 from collections.abc import Iterable
@@ -46,7 +42,7 @@ class Keys:
         return self._key(f"replica:{replica}")
 
     def round_trips(self, region: str) -> bytes:
-        """From a region to each deployment, in ms."""
+        """Returns the key of the round trips from a region, in ms by deployment."""
         return self._key(f"rtt:{region}")
 
     def deployment(self, deployment_id: str) -> bytes:
@@ -62,11 +58,11 @@ class Keys:
         return self._key(f"last_error:{deployment_id}")
 
     def scopes(self, scopes: Iterable[str]) -> list[bytes]:
-        """Budget and rate limit of each, in the order in which `budgets` takes them."""
+        """Returns the keys of each scope's budget and rate limit, in the order in which `budgets` takes them."""
         return [self._key(f"{kind}:{scope}") for scope in scopes for kind in ("budget", "limit")]
 
     def candidate(self, deployment_id: str) -> tuple[bytes, bytes, bytes]:
-        """The three keys of a deployment in the order in which scripts take them."""
+        """Returns the three keys of a deployment, in the order in which scripts take them."""
         return (
             self.deployment(deployment_id),
             self.deployment_leases(deployment_id),
@@ -80,7 +76,7 @@ class Keys:
         return self._key(f"season:{deployment_id}")
 
     def snapshot(self, deployment_ids: Iterable[str], region: str = "") -> list[bytes]:
-        """What `snapshot` reads, in its order."""
+        """Returns the keys that `snapshot` reads, in its order."""
         names = [self.domain, self.policy, self.leases, self.window, self.replicas]
         for deployment_id in deployment_ids:
             names += self.candidate(deployment_id)

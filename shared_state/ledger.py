@@ -1,6 +1,6 @@
-"""What this replica knows of budgets and tenants' rate limits: as the shared store had them at one of the last beats.
-Statistics are read from here, so that reading them costs the store nothing; the standby store's part of a budget is
-computed from here; and a store that has lost its budgets gets them from here.
+"""This replica's copy of budgets and tenants' rate limits, as the shared store had them at a recent heartbeat.
+Statistics read it, so that they cost the store nothing; the standby store's shares of budgets are computed from it; and
+a store that has lost its budgets gets them from it.
 """
 
 import time
@@ -17,7 +17,7 @@ READ_MOST = 200  # scopes each second: about 0.3 ms of the store's time
 
 class Ledger:
     """Scopes are `domain` and `tenant:<name>`. ``budgets``, ``limits``: those in force; ``owed``: micro-units spent on
-    the standby store that were not sent to the shared one yet.
+    the standby store and not yet sent to the shared one.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Ledger:
         self._next = 0
 
     def watch(self, domain: Budget | None, tenants: Iterable[TenantLimits]) -> None:
-        """Whom to read from now on: who has anything that can be used up."""
+        """Sets the scopes to read from now on: all that have a budget or a rate limit."""
         limits = {tenant_scope(each.name): each for each in tenants if each.name}
         self.limits = {scope: each for scope, each in limits.items() if each.rpm or each.tpm}
         self.budgets = {scope: each.budget for scope, each in limits.items() if each.budget is not None}
@@ -39,7 +39,7 @@ class Ledger:
         self.used = {scope: used for scope, used in self.used.items() if scope in self.limits}
 
     def due(self) -> list[str]:
-        """Those to be read at this beat; in turns, where there are many."""
+        """Returns the scopes to read at this heartbeat; many scopes take turns."""
         scopes = list(self.budgets | self.limits)
         if len(scopes) <= READ_MOST:
             return scopes
@@ -55,13 +55,15 @@ class Ledger:
             self.used[scope] = used
 
     def current(self, scope: str) -> Account:
-        """Nothing is spent of a period that has begun since."""
+        """Returns the account, with nothing spent if a new period has begun since it was read."""
         account = self.accounts.get(scope, Account())
         if account.ends_s and time.monotonic() >= account.ends_s:
             return Account(reserved=account.reserved, per=account.per)
         return account
 
     def part(self, scope: str, budget: Budget, replicas: int) -> int:
-        """This replica's part of what was left when the shared store was last seen. What is used up stays closed."""
+        """Returns this replica's share of what was left when the shared store was last seen. An exhausted budget stays
+        exhausted.
+        """
         account = self.current(scope)
         return max(0, budget.amount - account.spent - account.reserved) // max(1, replicas)

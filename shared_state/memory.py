@@ -1,5 +1,5 @@
-"""What one replica knows by itself: its live permits, and breakers and budgets as it last saw them. It is sent to
-a store that has lost its state, and to the standby store.
+"""The state that one replica knows by itself: its live permits, and breakers and budgets as it last saw them. A store
+that has lost its state gets it, and so does the standby store.
 """
 
 import time
@@ -23,14 +23,16 @@ class Live(msgspec.Struct):
 
 
 class View(msgspec.Struct, frozen=True):
-    """The breakers of one store at one beat: those that ever moved, by deployment."""
+    """The breakers of one store at one heartbeat, by deployment; only those that have moved, cool or are limited."""
 
     epoch: str = ""
     breakers: dict[str, Breaker] = {}
 
 
 class Memory:
-    """Times by the monotonic clock, because a store has one of its own. Tokens are this replica's, whatever store."""
+    """Times are by the monotonic clock, because each store has a clock of its own. Tokens name this replica, whichever
+    store grants them.
+    """
 
     def __init__(self, replica: str) -> None:
         self.replica = replica
@@ -48,7 +50,9 @@ class Memory:
         self.live[permit.token] = Live(permit, time.monotonic(), is_shared)
 
     def reserve(self, permit: Permit, hold_s: float, is_shared: bool) -> None:
-        """One that may be handed out within that time: its lease starts then, and so does its age."""
+        """Records a permit that may be handed out within ``hold_s``: its lease, and so its age, starts at the end of
+        that time.
+        """
         self.live[permit.token] = Live(permit, time.monotonic() + hold_s, is_shared)
 
     def end(self, token: str) -> Live | None:

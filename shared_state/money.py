@@ -1,4 +1,6 @@
-"""Money, in whole micro-units of the currency of the prices: sums of them are exact. One currency, never named."""
+"""Money in whole micro-units of the currency of the prices, so that sums are exact. There is one currency, and it needs
+no name.
+"""
 
 from typing import Annotated, Literal
 
@@ -17,7 +19,7 @@ class Budget(msgspec.Struct, frozen=True):
 
 
 class Spending(msgspec.Struct, frozen=True):
-    """What one request may spend: the domain's budget and its tenant's, and what it costs at most with each candidate
+    """The budgets that one request has to fit, the domain's and its tenant's, and its highest cost with each candidate
     of its plan, in micro-units.
     """
 

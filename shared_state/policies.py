@@ -9,7 +9,7 @@ from shared_state.money import Budget
 
 
 class RouterPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What every replica must apply alike. Rates, ratios and weights 0..1, times in ms, health 0..100."""
+    """The settings that every replica must apply alike. Rates, ratios and weights 0..1, times in ms, health 0..100."""
 
     breaker_enabled: bool
     last_resort: bool
@@ -34,15 +34,15 @@ class RouterPolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_failure_rate: float
     retry_ratio: float
     retry_floor_per_second: float
-    forecast_ahead_ms: int | None = None  # none: what is not there costs no decision anything
+    forecast_ahead_ms: int | None = None  # None: an absent field costs decisions nothing
     forecast_cut: float | None = None
 
 
 class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Policy of one deployment; a limit of None means unlimited.
 
-    ``lease_ms``: after this a lease expires by itself; longer than the longest call. ``price``: currency per
-    million tokens, input and output added, only compared.
+    ``lease_ms``: a lease expires after this time, which is longer than the longest call. ``price``: currency per
+    million tokens, input and output added, used for comparison only.
     """
 
     id: str
@@ -58,13 +58,13 @@ class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
     tpm: int | None = None
     concurrency: str = "adaptive"
     region: str | None = None
-    domain: str = ""  # which keys it is kept under
-    model: str = ""  # that it serves
+    domain: str = ""  # the routing domain whose keys hold it
+    model: str = ""  # the model that it serves
 
 
 class AutoscalePolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How many replicas the cluster should have: each at most ``utilization`` (0..1) of its ``target_concurrency``, and
-    fewer than now only after ``scale_down_delay_ms``.
+    """The rule for the number of replicas: each carries at most ``utilization`` (0..1) of ``target_concurrency``, and
+    the number falls only after ``scale_down_delay_ms``.
     """
 
     target_concurrency: int
@@ -75,8 +75,8 @@ class AutoscalePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TenantLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one tenant may do in the whole domain; None means unlimited. ``weight``: its share of what is full. No name:
-    the anonymous one, whose clients are not distinguished, so it has no budget either.
+    """The limits of one tenant in the whole domain; None means unlimited. ``weight``: its share of full deployments.
+    The anonymous tenant has no name; its clients are not distinguished, so it has no budget either.
     """
 
     name: str = ""
@@ -94,8 +94,8 @@ _Limit = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
 
 class TenantRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A tenant as the store keeps it. ``key_hash``: SHA-256 of its key, hexadecimal; no models means all of them. What
-    was written over must not be believed, so every field has its bounds.
+    """A tenant as the store keeps it. ``key_hash``: SHA-256 of its key, hexadecimal; no models means all of them. Every
+    field has bounds, because the record may have been overwritten.
     """
 
     name: str
@@ -110,8 +110,8 @@ class TenantRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class Configuration(msgspec.Struct, frozen=True):
-    """What a configuration file means for the shared state. ``version``: the store's number for it while it is in
-    force, 0 before; it is not written then. ``region``: where this replica is, empty: nowhere. ``fingerprint``: see
+    """The meaning of a configuration file for the shared state. ``version``: the store's number for it while it is in
+    force, else 0, and then it is never written. ``region``: this replica's, or empty. ``fingerprint``: see
     `fingerprinted`.
     """
 
@@ -123,7 +123,7 @@ class Configuration(msgspec.Struct, frozen=True):
     fingerprint: str = ""
 
     def of(self, *domains: str) -> "Configuration":
-        """The part of it that belongs to these."""
+        """Returns the part that belongs to these domains."""
         return msgspec.structs.replace(self, deployments=tuple(d for d in self.deployments if d.domain in domains))
 
 
@@ -136,14 +136,16 @@ class Published(msgspec.Struct, frozen=True):
 
 
 def fingerprinted(configuration: Configuration) -> Configuration:
-    """With the hash of everything that replicas must have in common; the order of the deployments is no part of it."""
+    """Returns the configuration with the hash of everything that replicas must have in common; the order of the
+    deployments does not matter.
+    """
     digest = hashlib.sha256(published(configuration)).hexdigest()[:16]
-    # A letter first: Lua takes a text that looks like a number for one.
+    # A letter comes first, because Lua converts text that looks like a number.
     return msgspec.structs.replace(configuration, fingerprint=f"f{digest}")
 
 
 def published(configuration: Configuration) -> bytes:
-    """As JSON, in one form: a whole number in a field of fractions has its `.0`, as when it has been read again."""
+    """Returns canonical JSON: a whole number in a field of floats keeps its `.0`, as after it was read again."""
     deployments = sorted(configuration.deployments, key=lambda policy: policy.id)
     autoscale = None if configuration.autoscale is None else _fields(configuration.autoscale)
     return msgspec.json.encode(Published(_fields(configuration.router), [_fields(d) for d in deployments], autoscale))
@@ -155,8 +157,8 @@ def _fields(policy: msgspec.Struct) -> dict[str, object]:
 
 
 def from_published(text: bytes, own: Configuration) -> Configuration:
-    """What another replica has published, in force for this one as well: fields and deployments that this release
-    does not know are left out, and what that one does not know is as in this replica's own file. Raises
+    """Returns a configuration that another replica has published, for use by this one. Fields that this release does
+    not know are left out; fields that the other release does not know are taken from this replica's own file. Raises
     msgspec.MsgspecError.
     """
     given = msgspec.json.decode(text, type=Published)

@@ -16,8 +16,8 @@ REASON_MOST = 200  # characters
 
 
 class Outcome(StrEnum):
-    """How a call of an upstream ended. Failure, timeout and overloaded count against the deployment; unsupported means
-    that it does not have the endpoint of this kind of call.
+    """The end of a provider's call. Failure, timeout and overloaded count against the deployment; unsupported means
+    that it lacks the endpoint of this kind of call.
     """
 
     SUCCESS = "success"
@@ -31,35 +31,30 @@ class Outcome(StrEnum):
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """One request to be decided on. ``priority``: 0 critical to 100 bulk; ``attempt``: from 1, 0 for another candidate
-    while none has failed; ``tokens``: the estimate, in and out; ``waiting``: 0, 1 when it is in
-    this replica's queue, 2 when more of its tenant wait there behind it; ``is_traced``: report every candidate;
-    ``spending``: the budgets it has to fit, None where there is none; ``kind``: chat, completions, embeddings, messages
-    or responses, empty when that does not matter.
-    """
+    """One request for a permit."""
 
-    priority: int = 50
+    priority: int = 50  # 0 critical to 100 bulk
     is_stream: bool = False
-    attempt: int = 1
-    tokens: int = 0
+    attempt: int = 1  # from 1; 0 for another candidate while none has failed
+    tokens: int = 0  # estimated, input and output
     tenant: TenantLimits = UNLIMITED
-    waiting: int = 0
-    is_traced: bool = False
-    spending: Spending | None = None
-    kind: str = ""
+    waiting: int = 0  # 1 when it is in this replica's queue, 2 when more requests of its tenant wait after it
+    is_traced: bool = False  # the reply reports every candidate
+    spending: Spending | None = None  # the budgets that it has to fit
+    kind: str = ""  # chat, completions, embeddings, messages or responses; empty when it does not matter
 
 
 class MinuteUsed(msgspec.Struct, frozen=True):
-    """How many ms of a tenant's minute are used up, of its requests and of its tokens."""
+    """The used part of a tenant's minute in ms, by requests and by tokens."""
 
     requests_ms: int = 0
     tokens_ms: int = 0
 
 
 class Permit(msgspec.Struct, frozen=True):
-    """One granted lease: the right to send one call to one deployment, to be settled exactly once. ``ask``: what it was
-    granted for; ``verdicts``, ``scores``: one per candidate, where that is traced; ``is_block``: it came with others;
-    ``is_last_resort``: no candidate was eligible.
+    """One granted lease: the right to send one call to one deployment, to be settled exactly once. ``ask``: the request
+    it was granted for; ``verdicts``, ``scores``: one per candidate of a traced request; ``is_block``: it came in a
+    block; ``is_last_resort``: no candidate was eligible.
     """
 
     token: str
@@ -81,14 +76,14 @@ class Permit(msgspec.Struct, frozen=True):
 
     @property
     def reserved(self) -> int:
-        """Micro-units, of the budgets it was granted under."""
+        """The reservation in the budgets under which it was granted, in micro-units."""
         return self.ask.spending.costs[self.position] if self.ask.spending else 0
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """No lease. ``code``: shed, limited (the tenant), none, retry_budget or over_budget (``reason``: domain or tenant;
-    ``retry_after_ms`` 0: no waiting helps); one verdict per candidate when they were looked at, with its score where
-    that is traced.
+    """A refused permit. ``code``: shed, limited (the tenant), none, retry_budget or over_budget. ``reason``: of the
+    code; for over_budget, domain or tenant, and then ``retry_after_ms`` 0 means that waiting does not help.
+    ``verdicts``: one per candidate that was considered, with ``scores`` when the request is traced.
     """
 
     code: str
@@ -101,26 +96,21 @@ class Rejection(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """What `settle` learns. ``latency_ms``: first byte of a stream, total of the rest; ``retry_after_ms``: 0 when
-    the provider named none; ``is_final``: this is the outcome of the whole request, not of an attempt; ``tokens``: in
-    and out, -1 when the provider did not report it; ``cached_tokens``: of the prompt, from or into a cache, that are
-    not among them: they cost, but are in no limit; ``cost``: micro-units that were spent, -1 when unknown, so that what
-    was reserved counts; ``reason``: why it was no success, in at most `REASON_MOST` characters without secrets.
-    """
+    """The end of a call, as `settle` learns from it."""
 
     outcome: Outcome
-    latency_ms: int = 0
+    latency_ms: int = 0  # to the first byte of a stream, to the end of a plain response
     output_tokens: int = 0
-    retry_after_ms: int = 0
-    is_final: bool = True
-    tokens: int = -1
-    cached_tokens: int = 0
-    cost: int = -1
-    reason: str = ""
+    retry_after_ms: int = 0  # 0 when the provider sent none
+    is_final: bool = True  # the outcome of the whole request, not of one attempt
+    tokens: int = -1  # input and output, -1 when the provider did not report them
+    cached_tokens: int = 0  # prompt tokens read from or written to a cache, outside ``tokens``: priced, but not limited
+    cost: int = -1  # in micro-units, -1 when unknown: then the reservation counts
+    reason: str = ""  # of a failure, at most `REASON_MOST` characters, without secrets
 
 
 class BlockEnding(msgspec.Struct, frozen=True):
-    """The end of a permit of a block, ``age_ms`` after it was handed out; no ending: it was not used."""
+    """The end of a block's permit, ``age_ms`` after it was handed out; without an ``ending`` it was not used."""
 
     permit: Permit
     ending: Ending | None
@@ -128,7 +118,7 @@ class BlockEnding(msgspec.Struct, frozen=True):
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """``is_known``: False when the lease had ended before (settled twice, expired, reaped)."""
+    """The effect of a settle. ``is_known``: False when the lease had ended before (settled twice, expired, reaped)."""
 
     is_known: bool
     state: str
@@ -137,9 +127,9 @@ class Settlement(msgspec.Struct, frozen=True):
 
 
 class Breaker(msgspec.Struct, frozen=True):
-    """A breaker that has moved, or a deployment that is limited. ``ends_s``: when its state ends by itself, by the
-    monotonic clock of this process; 0 never. ``cools_s``, ``used_s``: until when it cools, and its rate limit is used
-    up; ``error``: why its last call failed, where it is open.
+    """A breaker that has moved, or a deployment that is limited. Times are by the monotonic clock of this process.
+    ``ends_s``: when its state ends by itself, 0: never; ``cools_s``: until when it cools; ``used_s``: until when its
+    rate limit is used up; ``error``: of the call that opened it.
     """
 
     state: str
@@ -153,9 +143,9 @@ class Breaker(msgspec.Struct, frozen=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """The cluster as the store sees it at one beat. ``policy_version`` 0: the store has no configuration;
-    ``is_known``: False when this replica has been silent for so long that it was taken for dead; ``breakers``: by
-    position of the deployment, from 0; ``fingerprint``: of the policies, empty where an earlier release wrote them.
+    """The cluster as the store sees it at one heartbeat. ``policy_version`` 0: the store has no configuration;
+    ``is_known``: False when this replica was silent for so long that it was taken for dead; ``breakers``: by position
+    of the deployment, from 0; ``fingerprint``: of the policies, empty where an earlier release wrote them.
     """
 
     epoch: str

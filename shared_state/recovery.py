@@ -1,5 +1,5 @@
-"""Brings one store back in line with this replica: writes again what the store has lost, and removes leases that ended
-while it could not be reached.
+"""Brings one store back in line with this replica: writes the state that the store has lost, and removes leases that
+ended while the store could not be reached.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ def _newest(before: dict[str, Breaker], fresh: dict[str, Breaker]) -> dict[str, 
 
 
 class Recovery:
-    """The recovery of one store. Raises StateError from every awaited call."""
+    """The recovery of one store. Every awaited call may raise StateError."""
 
     def __init__(
         self,
@@ -58,7 +58,9 @@ class Recovery:
         self.before_restore: Callable[[], Awaitable[None]] | None = None  # adopts the configuration in force
 
     def follow(self, sequence: int) -> None:
-        """Notes the number of a decision. One that is not above the last shows that the store has lost decisions."""
+        """Notes the sequence number of a decision. A number that is not above the last one shows that the store has
+        lost decisions.
+        """
         if sequence <= self._sequence:
             self._is_informed, self._is_suspect = False, True
             once("restore", self.restore(), expected=StateError)
@@ -96,9 +98,9 @@ class Recovery:
             done.exception()
 
     def reassert(self, seen: View, now: View, is_own: bool = False) -> asyncio.Future[list[int]]:
-        """Sends the live permits, and the breakers as they are ``now``; ``seen`` is what this store was last seen to
-        have. ``is_own``: a store that only this replica uses. The calls are queued before this returns, ahead of every
-        decision that follows. The future has the number of leases that the store did not know, per call.
+        """Sends the live permits, and the breakers as they are ``now``. ``seen``: the breakers that this store was last
+        seen to have; ``is_own``: only this replica uses the store. Queues the calls before it returns, ahead of every
+        later decision. The future resolves to the number of leases that the store did not know, per call.
         """
         calls = []
         live: dict[str, list[Live]] = {}
@@ -154,7 +156,7 @@ class Recovery:
 
     async def _reap_all(self, replica: str, own_before_ms: int = 0) -> int:
         """Reaps on our deployments and on others that the dead replica had. The last call removes the replica itself.
-        ``own_before_ms``: the replica is this one, and only leases from before that time which have ended here go.
+        ``own_before_ms``: the replica is this one, and only its ended leases from before that time are removed.
         """
         removed, ids, position = 0, [policy.id for policy in self._policies.configuration.deployments], 0
         while position < len(ids):
@@ -170,8 +172,8 @@ class Recovery:
         return removed
 
     async def _reap(self, replica: str, deployment_id: str, is_last: bool, own_before_ms: int) -> tuple[int, int, str]:
-        """Reads the leases of one deployment once; returns the number removed, the number of chunks, and the ids of the
-        replica's deployments with commas between.
+        """Reads the leases of one deployment once. Returns the number removed, the number of chunks, and the ids of the
+        replica's deployments, separated by commas.
         """
         removed = chunks = offset = 0
         deployments = ""

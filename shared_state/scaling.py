@@ -1,5 +1,5 @@
-"""How many replicas there should be, as the shared store computes it: this replica reports once a second how many
-requests wait here, and keeps the answer for those who ask.
+"""The number of replicas that the cluster should have, as the shared store computes it. This replica reports its
+waiting requests once a second, and keeps the latest result for its readers.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from shared_state.failover import Failover
 from shared_state.snapshots import ScalingSignal
 
 ASK_EVERY_S = 1.0
-FRESH_S = 5.0  # as long as a silent replica is believed
+FRESH_S = 5.0  # for as long as the report of a silent replica counts
 
 
 class Scaling:
-    """Reports from ``start`` to ``stop``. ``waiting``: how many requests wait on this replica."""
+    """Reports from ``start`` to ``stop``. ``waiting``: returns the number of requests that wait on this replica."""
 
     def __init__(
         self, failover: Failover, waiting: Callable[[], int], now: Callable[[], float] = time.monotonic
@@ -35,7 +35,9 @@ class Scaling:
 
     @property
     def latest(self) -> ScalingSignal | None:
-        """None when the shared store has not answered for a while: one replica alone does not see the load."""
+        """The latest result; None when the shared store has not answered for a while, because one replica alone does
+        not see the load.
+        """
         return self._latest if self._now() - self._asked_s <= FRESH_S else None
 
     def start(self) -> None:
@@ -46,7 +48,9 @@ class Scaling:
             await self._kept.stop()
 
     async def ask(self) -> ScalingSignal | None:
-        """None while the shared store is not in use, or knows of no cluster yet. Raises StateError."""
+        """Reports and returns the result; None while the shared store is not in use, or knows of no cluster yet. Raises
+        StateError.
+        """
         if self._failover.state != "shared":
             return None
         others = [each.shared.memory for each in self._failover.parts.values() if each is not self._failover]

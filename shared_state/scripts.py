@@ -28,8 +28,8 @@ class Script(msgspec.Struct, frozen=True):
 
 
 def assemble(name: str, folder: Path = LUA, replaced: Mapping[str, str] | None = None) -> Script:
-    """One script with those functions of its includes that it uses: a store defines every function anew at each call.
-    ``replaced`` gives other texts for includes (tests replace `store/clock`).
+    """Returns one script with those functions of its includes that it uses, because a store defines every function anew
+    at each call. ``replaced`` gives other texts for includes (tests replace `store/clock`).
 
     Raises IncludeError.
     """
@@ -66,7 +66,7 @@ def _used(text: str) -> str:
 
 @cache
 def _words(text: str) -> frozenset[str]:
-    """Of a piece that many scripts have; comments do not count."""
+    """Returns the names in a piece of code without its comments. Cached, because many scripts share their pieces."""
     return frozenset(re.findall(r"\w+", re.sub(r"--.*", "", text)))
 
 

@@ -1,5 +1,5 @@
 """Signatures of the tenants in the store. A key is as good as the record that holds its hash, so a replica believes a
-record only if it was written by a holder of the configuration's secrets: write access to the store makes no key.
+record only if a holder of the configuration's secrets wrote it: write access to the store creates no valid key.
 
 The last field of a record is `signature`: HMAC-SHA256, in hexadecimal, of everything before it, together with the
 routing domain. The text is signed as it stands, so fields that another release adds change nothing.
@@ -15,8 +15,8 @@ _SIGNED = re.compile(rb'(\{.+),"signature":"([0-9a-f]{64})"\}', re.DOTALL)
 
 
 class Seal:
-    """``secrets``: of which the first signs and each verifies; none: records are neither signed nor verified, unless
-    ``is_required``, when there is no record to believe.
+    """Signs and verifies records. ``secrets``: the first signs, and each verifies. Without secrets every record is
+    believed unsigned; with ``is_required`` none is.
     """
 
     def __init__(self, domain: str, secrets: Sequence[str] = (), is_required: bool = False) -> None:
@@ -29,7 +29,7 @@ class Seal:
         return isinstance(other, Seal) and (self._keys, self.is_open) == (other._keys, other.is_open)
 
     def signed(self, text: bytes) -> bytes:
-        """Takes the JSON of a record without a signature."""
+        """Returns the JSON of a record with its signature, or unchanged where no secret can sign it."""
         if not self._keys:
             return text
         return text[:-1] + b',"signature":"' + self._signature(self._keys[0], text).encode() + b'"}'
@@ -57,6 +57,6 @@ def body_of(text: bytes) -> bytes:
 
 
 def _derived(secret: bytes) -> bytes:
-    """HKDF (RFC 5869) with SHA-256: what signs records is no use for anything else that the secret opens."""
+    """Derives a key with HKDF (RFC 5869) and SHA-256, useless for anything else that the secret protects."""
     extracted = hmac.new(_SALT, secret, hashlib.sha256).digest()
     return hmac.new(extracted, _PURPOSE + b"\x01", hashlib.sha256).digest()

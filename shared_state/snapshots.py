@@ -1,4 +1,6 @@
-"""What can be seen of a domain: its deployments, events and replicas, why a request would go where, and who agrees."""
+"""The visible state of a domain: its deployments, events and replicas, explanations of decisions, and the agreement on
+the configuration.
+"""
 
 from typing import Literal
 
@@ -7,7 +9,7 @@ import msgspec
 
 class CandidateVerdict(msgspec.Struct, frozen=True):
     """One candidate in an explanation. ``verdict``: eligible, open, probing, forced_open, disabled, cooling, full,
-    rate_limited, unsupported (it does not have the endpoint), or remote: a nearer one has room. ``rtt_ms``: from this
+    rate_limited, unsupported (it lacks the endpoint), or remote (a nearer one has room). ``rtt_ms``: from this
     replica's region, where that is known.
     """
 
@@ -25,7 +27,7 @@ class CandidateVerdict(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """A dry run of `acquire`. ``shed_reason`` is empty when the request would be let in."""
+    """A dry run of `acquire`. ``shed_reason``: empty when the request would be admitted."""
 
     shed_reason: str
     picked: str | None
@@ -33,23 +35,22 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 class Bucket(msgspec.Struct, frozen=True, array_like=True):
-    """Of a latency histogram: calls that took at most this many ms, and longer than the bucket before."""
+    """One bucket of a latency histogram: calls that took at most ``up_to_ms`` and longer than the bucket before."""
 
     up_to_ms: float
     count: float
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
-    """What is foreseen of a deployment, minutes ahead: arrivals a minute, how long each holds its permit (ms), the
-    share of its limit that they take together, and how far that is trusted (0..1). ``…_error``: the mean absolute
-    error of the last week's hours; `_hour`, of the guess that it will be as in the last hour; `_week`, as in the same
-    hour last week.
+    """A deployment's forecast, minutes ahead. ``…_error``: the mean absolute error over the last week's hours;
+    ``…_error_hour``: of the guess that the last hour repeats itself; ``…_error_week``: that the same hour of last week
+    does.
     """
 
-    arrivals_ahead: float = 0.0
-    latency_ahead: float = 0.0
-    utilisation: float = 0.0
-    trust: float = 0.0
+    arrivals_ahead: float = 0.0  # per minute
+    latency_ahead: float = 0.0  # ms for which a call holds its permit
+    utilisation: float = 0.0  # share of the limit that the arrivals take together
+    trust: float = 0.0  # 0..1
     arrivals_seen: int = 0  # hours
     arrivals_scored: int = 0
     arrivals_error: float = 0.0
@@ -61,11 +62,10 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """One deployment now. Latencies in ms; requests, failures and slow count the sliding window, as does the
-    ``histogram``; that, the baselines and ``stored``, its whole hash, only on request. Of a rate limit
-    the headroom is the share of a minute's that is left; ``unsupported``: the kinds of call whose endpoint it does not
-    have, as its provider has just answered; ``last_error``: why its last call that was no success failed, 0 ms when
-    none has.
+    """One deployment now. Latencies in ms; requests, failures, slow and ``histogram`` count the sliding window.
+    ``histogram``, the baselines and ``stored``, the whole hash, are read only on request. ``…_headroom``: the unused
+    share of a minute's rate limit; ``unsupported``: the kinds of call whose endpoint the provider has recently reported
+    missing; ``last_error``: of the last failed call, at 0 ms when none has failed.
     """
 
     id: str
@@ -128,9 +128,10 @@ class DomainSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScalingSignal(msgspec.Struct, frozen=True, kw_only=True):
-    """How many replicas there should be, as the store judged at ``evaluated_at_ms``, and what it knew then. ``average``
-    and ``peak`` of ``scale_down_delay_ms`` are of active requests and, up to the deployments' ``limit``, waiting ones;
-    ``wanted``: what the average requires. ``changed_at_ms`` 0: ``desired`` has never changed.
+    """The number of replicas that the cluster should have, as the store judged it at ``evaluated_at_ms``, with the
+    inputs. ``average``, and ``peak`` within ``scale_down_delay_ms``, count active requests and, up to the deployments'
+    ``limit``, waiting ones; ``wanted``: the number that the average requires; ``changed_at_ms`` 0: ``desired`` has
+    never changed.
     """
 
     now_ms: int
@@ -155,9 +156,9 @@ class ScalingSignal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A transition: of a deployment's breaker, of load shedding (subject `load_shedding`), of the replicas that there
-    should be (`desired_replicas`), or of a replica, between the stores or from `alive` to `dead`. ``id`` is its place
-    in the stream, ``at_ms`` the domain's time; ``error``: of the call that opened a breaker.
+    """A transition: of a deployment's breaker, of load shedding (subject `load_shedding`), of the desired number of
+    replicas (`desired_replicas`), or of a replica, between stores or from `alive` to `dead`. ``id``: its place in the
+    stream; ``at_ms``: the domain's time; ``error``: of the call that opened a breaker.
     """
 
     id: str
@@ -187,8 +188,8 @@ class ReplicaSnapshot(msgspec.Struct, frozen=True):
 
 
 class Presence(msgspec.Struct, frozen=True):
-    """The report of a replica about itself. ``status``: 0 serving, 1 draining, gone; ``store``: the one it decides on,
-    and ``reason`` why that is not the shared one.
+    """The report of a replica about itself. ``status``: 0 serving, 1 draining, gone; ``store``: the store in use, with
+    the ``reason`` when it is not the shared one.
     """
 
     address: str
@@ -200,8 +201,8 @@ class Presence(msgspec.Struct, frozen=True):
 
 
 class Agreed(msgspec.Struct, frozen=True):
-    """The configuration in force as a replica knows it; ``version`` 0: it does not. ``is_first``: the first one of an
-    empty store, which yields to one that was in force before a flush.
+    """The configuration in force as a replica knows it; ``version`` 0: unknown. ``is_first``: the first one of an empty
+    store, which yields to one that was in force before a flush.
     """
 
     version: int = 0
@@ -211,9 +212,9 @@ class Agreed(msgspec.Struct, frozen=True):
 
 
 class Stand(msgspec.Struct, frozen=True):
-    """What a replica reports of configurations: digest and fingerprint of its file, the version that it runs, when it
-    registered by the store's time (0: not yet), the newest version of policies that it has seen in any domain, and
-    what it knows to be in force.
+    """A replica's report on configurations: digest and fingerprint of its file, the version that it runs, when it
+    registered by the store's time (0: not yet), the newest version of policies that it has seen in other domains, and
+    the configuration that it knows to be in force.
     """
 
     digest: str
@@ -236,9 +237,9 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Agreement(msgspec.Struct, frozen=True):
-    """The configuration in force, and the one that was proposed last. ``is_held``: the policies of the home domain are
-    those of the one in force; ``is_published``: so is what replicas with another file can read; ``registered_ms``: when
-    this replica registered; ``replicas``: those that live.
+    """The configuration in force, and the last one proposed. ``is_held``: the home domain holds the policies of the
+    configuration in force; ``is_published``: replicas with another file can read it; ``registered_ms``: when this
+    replica registered; ``replicas``: the living ones.
     """
 
     version: int

@@ -21,7 +21,7 @@ from shared_state.store import Store
 
 
 def share(configuration: Configuration, replicas: int, version: int) -> Configuration:
-    """Returns the limits of one of N replicas that do not know of each other. One probe each."""
+    """Returns the limits of one of N replicas that do not know of each other, with one probe each."""
     router = configuration.router
     return Configuration(
         version,
@@ -51,14 +51,14 @@ class _Opened(NamedTuple):
     store: Store
 
     async def close(self) -> None:
-        """The process first: what is still on its way to it need not arrive."""
+        """Stops the process first: bytes on their way to it need not arrive."""
         self.embedded.stop()
         await self.batcher.close()
 
 
 class Standby:
     """An embedded store that is kept ready: running, empty, and configured for this replica's share of every limit.
-    ``is_used``: it has been decided upon since, so that it has leases that must be settled there as well.
+    ``is_used``: it has been in use since, so that it may hold leases that must be settled there as well.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class Standby:
 
     @property
     def store(self) -> Store | None:
-        """None while there is no working one."""
+        """The store; None while none works."""
         opened = self._opened
         return opened.store if opened is not None and opened.embedded.is_running and not self._is_condemned else None
 
     def condemn(self) -> None:
-        """Marks it as not answering: a new one takes its place."""
+        """Marks the store as unresponsive, so that a new one takes its place."""
         self._is_condemned = True
 
     def take(self) -> None:
@@ -91,8 +91,8 @@ class Standby:
         self._is_in_use = False
 
     async def prepare(self, replicas: int) -> None:
-        """Replaces one that has died or was used before: that one serves until the new one stands. Divides limits anew
-        when the number of replicas has changed. Raises StateError.
+        """Replaces a store that has died or was used before; a used one serves until the new one is ready. Divides the
+        limits again when the number of replicas has changed. Raises StateError.
         """
         async with self._changing:
             if self.store is None or (self.is_used and not self._is_in_use):
@@ -102,7 +102,7 @@ class Standby:
 
     async def _replace(self, replicas: int) -> None:
         fresh = await self._open(replicas)
-        is_needed = self._is_in_use and self.store is not None  # again, meanwhile
+        is_needed = self._is_in_use and self.store is not None  # it has been used again meanwhile
         unused = fresh if is_needed else self._opened
         if not is_needed:
             self._opened, self.is_used, self._is_condemned = fresh, self._is_in_use, False
@@ -113,7 +113,7 @@ class Standby:
         try:
             embedded = EmbeddedStore()
         except OSError as error:
-            raise EmbeddedFailed(f"no place for the embedded store: {error}") from error
+            raise EmbeddedFailed(f"the embedded store cannot be created: {error}") from error
         batcher = Batcher(Client(embedded.url), self._scripts.values(), self._patience)
         store = Store(batcher, self._scripts, self._keys, self._memory, self._configuration, is_shared=False)
         opened = _Opened(embedded, batcher, store)
@@ -133,7 +133,9 @@ class Standby:
         self._replicas = replicas
 
     async def adopt(self, configuration: Configuration) -> None:
-        """Another configuration; not while this store decides. Raises StateError: then the next beat sends it."""
+        """Adopts another configuration, unless this store is in use. Raises StateError; the next heartbeat then applies
+        it.
+        """
         async with self._changing:
             replicas, self._replicas, self._configuration = self._replicas, 0, configuration
             if self.store is not None and not self._is_in_use:

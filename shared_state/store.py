@@ -1,5 +1,5 @@
-"""The port of one store: one method per script. Lua takes the decisions; this module knows which call is sent when, and
-what happens to a call whose reply was lost.
+"""The port of one store: one method per script. Lua takes the decisions; this module decides which call is sent when,
+and what happens after a lost reply.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ OVERTAKEN = "overtaken"  # the reason of a rejection: a later connection has sen
 
 
 class Store:
-    """Decisions on one domain for one replica. Raises StateError from every awaited call."""
+    """The decisions on one domain for one replica. Every awaited call may raise StateError."""
 
     def __init__(
         self,
@@ -65,17 +65,17 @@ class Store:
 
     @property
     def configuration(self) -> Configuration:
-        """With removed deployments as long as requests run on them."""
+        """The configuration, with removed deployments for as long as requests run on them."""
         return self.policies.configuration
 
     @property
     def view(self) -> View:
-        """The breakers that this store was last seen to have."""
+        """The breakers of this store as they were last seen."""
         return self.recovery.view
 
     @property
     def latencies(self) -> dict[str, Histogram]:
-        """By script, as this replica measures them."""
+        """The latencies of each script, as this replica measures them."""
         return self._batcher.latencies
 
     @property
@@ -84,7 +84,7 @@ class Store:
 
     @property
     def is_slow(self) -> bool:
-        """The last reply took longer than the deadline."""
+        """Whether the last reply took longer than the deadline."""
         return self._batcher.is_slow
 
     def plan(self, candidates: Sequence[tuple[str, int]], strategy: str, has_more: bool = False) -> Plan:
@@ -165,8 +165,8 @@ class Store:
         return self._batcher.call(packed, lost=partial(self._owe, calls[0].permit.token, packed), is_urgent=is_urgent)
 
     def settle(self, permit: Permit, ending: Ending, is_urgent: bool = False) -> asyncio.Future[Reply]:
-        """Ends the permit. The reply need not be awaited (`settlement` does). Urgent: before the next acquire. A settle
-        that is lost is sent again after the next heartbeat that succeeds.
+        """Ends the permit. The reply need not be awaited (`settlement` does so). Urgent: sent before the next acquire.
+        A lost settle is sent again after the next successful heartbeat.
         """
         token = permit.token
         self._answered.pop(token, None)
@@ -175,8 +175,8 @@ class Store:
         return self._batcher.call(packed, lost=partial(self._owe, token, packed), is_urgent=is_urgent)
 
     def owe(self, permit: Permit, ending: Ending) -> None:
-        """Ends a permit that was settled on another store: its lease ends here when this store is back, and reports
-        only its tokens and cost.
+        """Ends a permit that was settled on another store: its lease ends here when this store is back, and only its
+        tokens and cost are reported.
         """
         self._answered.pop(permit.token, None)
         used = Ending(Outcome.CANCELLED, tokens=ending.tokens, cost=ending.cost)
@@ -196,7 +196,7 @@ class Store:
         self._answered[permit.token] = permit.deployment_id
 
     def _return_grant(self, token: str, ask: Ask, plan: Plan, reply: Reply) -> None:
-        """Ends a grant as cancelled whose request was cancelled before it arrived."""
+        """Ends a grant as cancelled when it arrives after its request was cancelled."""
         with contextlib.suppress(NotConfigured):
             decision = replies.acquired(reply, token, ask, plan.ids)
             if isinstance(decision, Permit):
@@ -248,8 +248,9 @@ class Store:
             await self._batcher.call(self._calls.round_trips(self.configuration.region, measured))
 
     async def autoscale(self, waiting: int, elsewhere: int | None = None) -> ScalingSignal | None:
-        """Returns how many replicas there should be. ``waiting``: requests in this replica's queues; ``elsewhere``: its
-        active ones in other domains. None where the configuration has no autoscaling, or the store is new.
+        """Returns the number of replicas that the cluster should have. ``waiting``: requests in this replica's queues;
+        ``elsewhere``: its active requests in other domains. None where the configuration has no autoscaling, or the
+        store is new.
         """
         configuration = self.configuration
         if configuration.autoscale is None:

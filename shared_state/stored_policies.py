@@ -13,7 +13,7 @@ from shared_state.snapshots import Agreement, Stand
 
 
 class StoredPolicies:
-    """Writes the policies of this replica's configuration to one store. Raises StateError from every awaited call."""
+    """Writes the policies of this replica's configuration to one store. Every awaited call may raise StateError."""
 
     def __init__(self, batcher: Batcher, calls: ScriptCalls, memory: Memory, configuration: Configuration) -> None:
         self._batcher = batcher
@@ -24,7 +24,7 @@ class StoredPolicies:
 
     @property
     def configuration(self) -> Configuration:
-        """The adopted configuration, and removed deployments as long as requests run on them."""
+        """The adopted configuration, with removed deployments for as long as requests run on them."""
         return self._configuration
 
     @configuration.setter
@@ -33,11 +33,11 @@ class StoredPolicies:
 
     @property
     def are_held(self) -> bool:
-        """The store had the policies of this version at the last heartbeat."""
+        """Whether the store had the policies of this version at the last heartbeat."""
         return self.held == (self._configuration.version, self._configuration.fingerprint)
 
     async def write(self) -> None:
-        """Writes the policies of the configuration in force; the store keeps those of a newer one."""
+        """Writes the policies of the configuration in force; a store with newer policies keeps them."""
         await self._write(self._configuration)
 
     async def _write(self, configuration: Configuration) -> None:
@@ -57,7 +57,7 @@ class StoredPolicies:
             self._configuration = self._with_busy(self._adopted)
 
     def _with_busy(self, configuration: Configuration) -> Configuration:
-        """Adds the present deployments that it does not have and on which requests still run."""
+        """Adds the present deployments that the configuration lacks and on which requests still run."""
         ids = {policy.id for policy in configuration.deployments}
         busy = {live.permit.deployment_id for live in self._memory.live.values()} - ids
         kept = tuple(policy for policy in self._configuration.deployments if policy.id in busy)

@@ -1,6 +1,6 @@
-"""Messages of the other replicas through the store: a connection that only listens. Messages may be lost with it, so
-a caller that waits for one also polls from time to time. Every client of the store may publish: messages without
-meaning are counted and ignored.
+"""Receives messages of the other replicas through the store, over a connection that only listens. A lost connection
+loses messages, so a caller that waits for one also polls from time to time. Every client of the store may publish, so
+invalid messages are counted and ignored.
 """
 
 import asyncio
@@ -63,14 +63,14 @@ class Subscription:
                 await self._listen()
                 retry_s = RETRY_FIRST_S
             except StateError as error:
-                _log.debug("no news: %s", error)
+                _log.debug("no messages from the store: %s", error)
                 retry_s = min(2 * retry_s, RETRY_MOST_S)
             finally:
                 self._client.close()
             await asyncio.sleep(retry_s)
 
     async def _listen(self) -> None:
-        """Until the connection is lost, or does not answer any more. Raises StateError."""
+        """Listens until the connection is lost or no longer answers. Raises StateError."""
         self._lost.clear()
         await self._client.connect(self._on_reply, lambda: None, lambda _error: self._lost.set())
         self._client.send([command(b"SUBSCRIBE", *self._channels)])
@@ -88,7 +88,7 @@ class Subscription:
         if isinstance(reply, StateError):
             if not self._is_refused:
                 self._is_refused = True
-                _log.warning("no news from the store, which costs waiting requests a moment: %s", reply)
+                _log.warning("no messages from the store, so waiting requests wait a moment longer: %s", reply)
             return
         kind, *rest = cast(list[object], reply)
         if kind == b"message":

@@ -1,6 +1,7 @@
-"""Tenants that are kept in the shared store, so that all replicas obey at once what one of them has stored. Each holds
-a copy: keys are checked without the store, and a store that forgets gets them back. A record counts only if it is
-signed, or equals what this replica has believed before: the others may have another configuration for a moment.
+"""Tenants in the shared store, so that all replicas obey at once what one of them has stored. Each replica holds a
+copy: keys are checked without the store, and a store that has lost the tenants gets them back. A record counts only if
+it is signed, or equals one that this replica has believed before, because replicas may have different secrets for a
+moment.
 """
 
 import asyncio
@@ -29,12 +30,12 @@ class KeyInUse(Exception):
 
 
 class UnsignedTenants(Exception):
-    """The configuration has nothing to sign a record with."""
+    """The configuration has no secret that could sign a record."""
 
 
 class TenantBook:
-    """``version`` 0: there have never been any. ``changed`` is called with every new set, ``records`` by name;
-    ``unsigned``: the names of those in the store that are not believed.
+    """The tenants of the store. ``version`` 0: there have never been any. ``changed``: called with every new set, the
+    ``records`` by name; ``unsigned``: the names of records that are not believed.
     """
 
     def __init__(self, failover: Failover, changed: Callable[[dict[str, TenantRecord], int], None], seal: Seal) -> None:
@@ -56,7 +57,7 @@ class TenantBook:
             await self._sign()
 
     def adopt(self, seal: Seal) -> None:
-        """Other secrets of the configuration, from now on."""
+        """Uses other secrets of the configuration from now on."""
         if seal == self._seal:
             return
         if self._seal.is_open:  # no secret vouches for these
@@ -66,8 +67,8 @@ class TenantBook:
         self.on_version(self._stored_version or self.version)
 
     async def _sign(self) -> None:
-        """Once for each set of secrets, and nothing that changes meanwhile: replicas that disagree for a moment about
-        the newest secret would do it for ever.
+        """Signs once for each set of secrets, and ignores later changes: replicas that disagree for a moment about the
+        newest secret would otherwise sign in turns for ever.
         """
         old = {name: text for name, text in self._texts.items() if not self._seal.is_current(text)}
         words = [(name, text.decode(), self._seal.signed(body_of(text)).decode()) for name, text in old.items()]
@@ -77,11 +78,11 @@ class TenantBook:
         self._must_sign = False
 
     async def refresh(self) -> None:
-        """As the store has them now: the notice of a change may still be on its way. Raises StateError."""
+        """Reads the tenants now, because the notice of a change may still be on its way. Raises StateError."""
         self._take(await self._call("read", "", "", ""))
 
     def on_version(self, version: int) -> None:
-        """The store holds this version now; called with every heartbeat and every piece of news."""
+        """Notes the version that the store holds now; called with every heartbeat and every message."""
         self._stored_version = version
         if (version != self.version or self._must_sign) and (self._reading is None or self._reading.done()):
             self._reading = once("tenants", self._catch_up())
@@ -103,7 +104,7 @@ class TenantBook:
             _log.debug("tenants cannot be read: %s", error)  # the next heartbeat tries again
 
     async def put(self, record: TenantRecord, actor: str) -> None:
-        """Creates or replaces. Raises KeyInUse, UnsignedTenants, StateError."""
+        """Creates or replaces a tenant. Raises KeyInUse, UnsignedTenants, StateError."""
         if not self._seal.is_signing and not self._seal.is_open:
             raise UnsignedTenants
         text = self._seal.signed(msgspec.json.encode(record)).decode()
@@ -113,7 +114,7 @@ class TenantBook:
         self._take(reply)
 
     async def remove(self, name: str, actor: str) -> bool:
-        """False when there is none of this name. Raises StateError."""
+        """Removes a tenant. Returns False when none has this name. Raises StateError."""
         reply = await self._call("remove", name, "", actor)
         if reply[0] == b"unknown":
             return False
@@ -149,10 +150,10 @@ class TenantBook:
         return self._seal.is_believed(text) or (known is not None and body_of(known) == body_of(text))
 
     def _log_refused(self, refused: dict[bytes, str]) -> None:
-        """Once for each: a client that can write to the store could fill the log."""
+        """Logs each name once, because a client that can write to the store could fill the log."""
         names = {name.decode(errors="backslashreplace")[:NAME_SHOWN]: why for name, why in refused.items()}
         for name in sorted(names.keys() - self.unsigned)[:REFUSED_SHOWN]:
-            _log.warning("the tenant %r in the store %s: its key opens nothing", name, names[name])
+            _log.warning("the tenant %r in the store %s: its key is refused", name, names[name])
         self.unsigned = frozenset(names)
 
 

@@ -14,7 +14,7 @@ SNAPSHOT_CHUNK = 50  # deployments per call: about 1 ms of the store's time
 
 
 class Views:
-    """Raises StateError from every call."""
+    """The readers of one domain. Every call may raise StateError."""
 
     def __init__(self, batcher: Batcher, calls: ScriptCalls, policies: StoredPolicies, forecasts: Forecasts) -> None:
         self._batcher = batcher
@@ -32,11 +32,11 @@ class Views:
         return await self._forecasts.foreseen(view_replies.snapshot(await asyncio.gather(*calls), chunks))
 
     async def events_before(self, event_id: str, most: int) -> list[Event]:
-        """Returns the newest first, of those before this one; of all when the id is empty."""
+        """Returns the events before ``event_id``, or the latest ones if it is empty, newest first."""
         return view_replies.events(await self._batcher.call(self._calls.events("newest", event_id, most)))
 
     async def events_after(self, event_id: str, most: int) -> list[Event]:
-        """Returns the oldest first, of those after this one."""
+        """Returns the events after ``event_id``, oldest first."""
         return view_replies.events(await self._batcher.call(self._calls.events("after", event_id, most)))
 
     async def roster(self) -> list[ReplicaSnapshot]:

@@ -133,7 +133,7 @@ async def _check(answer: httpx.Response) -> None:
         message = answer.json()["error"]["message"]
     except (ValueError, KeyError, TypeError):
         message = f"the gateway answered {answer.status_code}"
-    hint = " Is PLLM_ADMIN_KEY set and right?" if answer.status_code in (401, 403) else ""
+    hint = " Check PLLM_ADMIN_KEY." if answer.status_code in (401, 403) else ""
     raise ApiRefused(tables.clean(message) + hint)
 
 
@@ -178,7 +178,7 @@ def _read_key(done: asyncio.Event) -> None:
 
 
 async def _draw(url: str, key: str) -> None:
-    """Draws until the API refuses; a gateway that cannot be reached may return."""
+    """Draws until the API refuses. Tries again after a lost or failed connection."""
     view = ClusterView()
     while True:
         problem = "the gateway has ended the stream"

@@ -57,7 +57,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
     @property
     def is_final(self) -> bool:
-        """Returns whether this response to a request for models holds for calls too: some valid keys cannot list."""
+        """Whether this response to a request for models holds for calls too: some valid keys cannot list."""
         return self.status in (_NO_ANSWER, _WRONG_KEY, _TOO_MANY) or 300 <= self.status < 400
 
 

@@ -150,7 +150,7 @@ def deployments(view: ClusterView) -> list[Line]:
 
 
 def _place(deployment: DeploymentSnapshot) -> tuple[str, str]:
-    """Returns its region and the round trip to it from the replica that reports."""
+    """Returns the deployment's region, and the round trip to it from the reporting replica."""
     return deployment.region or "-", "-" if deployment.rtt_ms is None else duration(deployment.rtt_ms)
 
 
@@ -240,7 +240,7 @@ def histogram(buckets: Sequence[Bucket]) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], colours: Iterable[str], left: set[int]) -> list[Line]:
-    """Aligns the columns of a table. ``left``: the numbers of those that are aligned to the left."""
+    """Aligns the columns of a table. ``left``: the indexes of the columns that are aligned to the left."""
     cleaned = [[clean(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *cleaned, strict=True)]
 

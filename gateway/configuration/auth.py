@@ -44,7 +44,7 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     models: tuple[Name, ...] = ()
     """The models and aliases it may call. Empty means all of them."""
     budget: BudgetSettings | None = None
-    """What it may spend. Unlimited by default."""
+    """Its budget. Unlimited by default."""
 
 
 class AdminKeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
@@ -85,7 +85,7 @@ def keys_of(auth: AuthSettings) -> Iterator[tuple[str, Secret]]:
 
 
 def signing_secrets(auth: AuthSettings) -> list[str]:
-    """Returns the secrets that sign tenants, the newest first. Only those who may create tenants anyway know them."""
+    """Returns the secrets that sign tenants, the newest first. Only people who may create tenants anyway know them."""
     admins = [entry.key for entry in auth.admin_keys if entry.role == "admin"]
     return [str(key) for key in (*auth.signing_keys, auth.admin_key, *admins) if key]
 

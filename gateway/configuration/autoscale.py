@@ -1,4 +1,4 @@
-"""How many replicas the cluster should have: `router.autoscale`. Without it nothing is computed or shown."""
+"""Settings of the desired number of replicas: `router.autoscale`. Without it nothing is computed or shown."""
 
 from collections.abc import Iterator
 

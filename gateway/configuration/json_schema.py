@@ -28,7 +28,7 @@ _BOOLEAN_TEXT = {"type": "string", "pattern": r"^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][
 
 
 def schema(kind: type[msgspec.Struct], meanings: Meanings) -> _Schema:
-    """``meanings``: of the fields of a Struct, in their order."""
+    """Returns the schema. ``meanings``: of the fields of a Struct, in their order."""
     return {"$schema": DRAFT, "title": "PLLM Gateway Cluster", **_mapping(kind, meanings), "definitions": _DEFINITIONS}
 
 
@@ -83,7 +83,7 @@ def _scalar(kind: Any) -> list[_Schema]:
 
 
 def _number(kind: str, meta: msgspec.Meta, unit: int) -> _Schema:
-    """``unit``: how much of what is stored one written unit is."""
+    """Returns the schema of a number. ``unit``: the stored amount that equals one written unit."""
     bounds = {"exclusiveMinimum": meta.gt, "minimum": meta.ge, "maximum": meta.le}
     written = {name: bound / unit if unit > 1 else bound for name, bound in bounds.items() if bound is not None}
     return {"type": kind, **written}

@@ -13,7 +13,7 @@ _PUBLISHED = frozenset({"check-admin-key-0123456789", "check-api-key-0123456789"
 
 
 def weakness(key: str) -> str | None:
-    """Returns what is wrong with a key, in words without the key; None for one that may be exposed."""
+    """Returns the weakness of a key in words, without the key; None for a key that may be exposed to the network."""
     lower = key.lower()
     if lower.startswith(_BEGINNINGS) or any(word in lower for word in _PLACEHOLDERS):
         return f"a placeholder and not a key; {HOW}"

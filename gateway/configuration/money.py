@@ -32,7 +32,7 @@ class CostSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
 
 
 class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key, forbid_unknown_fields=True):
-    """What may be spent in a period."""
+    """The spending limit of a period."""
 
     amount: Amount
     """The most that may be spent, in the currency of the prices. With 0 only free calls are allowed."""
@@ -41,7 +41,7 @@ class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key,
 
 
 class CostEstimateSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
-    """What a budget reserves before a call. No budget is exceeded while the estimates are upper bounds."""
+    """The amount that a budget reserves before a call. No budget is exceeded while the estimates are upper bounds."""
 
     bytes_per_token: BytesPerToken = 2
     """The bytes of a prompt that count as one token. English has four; code, Chinese and digits have about two."""

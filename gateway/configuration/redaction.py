@@ -36,8 +36,8 @@ def masked_address(address: str) -> str:
 
 
 def secrets_of_text(secret: str) -> set[str]:
-    """Returns the texts to mask for a secret: the whole and, of an address, its passwords alone. The address of a store
-    without a password is not a secret.
+    """Returns the texts to mask for a secret: the whole text and, for an address, also its passwords alone. The address
+    of a store without a password is not a secret.
     """
     if _STORE.match(secret) and masked_address(secret) == secret:
         return set()

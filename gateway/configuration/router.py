@@ -166,8 +166,8 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     autoscale: AutoscaleSettings | None = None
     """How many replicas the cluster should have. By default nothing is computed or shown."""
     budget: BudgetSettings | None = None
-    """What all tenants together may spend. Unlimited by default."""
+    """The budget of all tenants together. Unlimited by default."""
     cost_estimate: CostEstimateSettings = CostEstimateSettings()
-    """What a budget reserves before a call."""
+    """The amount that a budget reserves before a call."""
     capacity_leases: CapacityLeaseSettings = CapacityLeaseSettings()
     """Permits in blocks, for a domain that needs more than one core of the store."""

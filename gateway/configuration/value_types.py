@@ -45,7 +45,7 @@ class Secret(str):
 
 
 def secrets(value: object) -> Iterator[str]:
-    """Yields every secret of a configuration; of an address with a password also the password alone."""
+    """Yields every secret of a configuration; for an address with a password, also the password alone."""
     if isinstance(value, Secret):
         yield from secrets_of_text(str(value))
     elif isinstance(value, msgspec.Struct):

@@ -72,8 +72,8 @@ class _Collector:
 
 
 class EarlyRefusal:
-    """Called with the bytes that a connection received between two requests; returns the whole response, or None for a
-    request that has to take the ordinary path.
+    """Sheds requests from their bytes. Called with the bytes that a connection received between two requests; returns
+    the whole response, or None for a request that has to take the ordinary path.
     """
 
     def __init__(
@@ -129,7 +129,9 @@ class EarlyRefusal:
         return False
 
     def _refusal(self, kind: Kind, started: float, client: Address) -> bytes | None:
-        """Raises GatewayError for a request that is refused for another reason."""
+        """Returns the whole response to a shed request, None for any other. Raises GatewayError for a request that is
+        refused for another reason.
+        """
         now, headers = self._now(), self._collector.headers
         tenant = self._reception.known(headers)
         self._reception.deadline(headers, now)

@@ -150,7 +150,7 @@ class Inference:
     async def _send_answer(
         self, http: HttpExchange, request: ClientRequest, answer: Answer, pings: Pings, overhead_s: float
     ) -> None:
-        """Sends the answer in hand to its client, whole or as a stream."""
+        """Sends the answer to its client, whole or as a stream."""
         send, headers, line = http.send, http.headers, http.line
         async with answer:
             await pings.ended()

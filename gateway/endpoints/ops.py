@@ -1,6 +1,6 @@
-"""Liveness, readiness and metrics. A replica is ready when it can serve by the configuration in force and does not
-drain. A lost store does not make it unready: the load balancer would lose all replicas at once, although each of them
-can still serve.
+"""Liveness, readiness and metrics. A replica is ready when it can serve by the configuration in force and is not
+draining. A lost store does not make it unready: the load balancer would lose all replicas at once, although each of
+them can still serve.
 """
 
 import asyncio

@@ -17,8 +17,8 @@ MESSAGE_PING = b'event: ping\ndata: {"type": "ping"}\n\n'  # as in Anthropic's o
 class Pings:
     """Sends pings within the `with` block.
 
-    Leaving the block does not wait for the last ping: no one would settle an answer that arrives meanwhile. ``ended``
-    waits, once the answer is in safe hands.
+    Leaving the block does not wait for the last ping: otherwise an answer that arrives meanwhile would never be
+    settled. ``ended`` waits, once the answer has an owner.
     """
 
     def __init__(self, send: Send, headers: list[Header], interval_s: float) -> None:

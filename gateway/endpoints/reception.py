@@ -35,7 +35,7 @@ class ParsedRequest(msgspec.Struct, frozen=True):
 
 
 def authenticate(authenticator: Authenticator, headers: list[Header]) -> Tenant:
-    """Raises Unauthorized, CrossOrigin."""
+    """Returns the tenant of a request. Raises Unauthorized, CrossOrigin."""
     if authenticator.is_open() and (fault := foreign_call(headers)):
         raise fault
     tenant = authenticator.tenant(headers)
@@ -72,8 +72,8 @@ def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
 
 
 class Reception:
-    """``timeout_ms``: the longest time that a request may take; ``memory``: of the bodies in flight;
-    ``most_messages``: the bound on the messages of one request.
+    """Reads the headers and bodies of requests. ``timeout_ms``: the longest time that a request may take; ``memory``:
+    of the bodies in flight; ``most_messages``: the bound on the messages of one request.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Reception:
         return authenticate(self._authenticator, headers)
 
     def deadline(self, headers: list[Header], now: float) -> Deadline:
-        """Raises InvalidRequest."""
+        """Returns the request's deadline. Raises InvalidRequest."""
         return deadline_of(headers, now, self._timeout_ms)
 
     def parse_inline(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> ParsedRequest:

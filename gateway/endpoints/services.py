@@ -12,7 +12,7 @@ from gateway.telemetry.request_log import RequestLog
 
 
 class Services(msgspec.Struct, frozen=True):
-    """Shared by the endpoints of one replica."""
+    """The services that the endpoints of one replica share."""
 
     settings: Settings
     replica: str  # its name, as the header x-pllm-replica shows it

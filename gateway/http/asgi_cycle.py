@@ -153,7 +153,7 @@ class Cycle:
             self._end()
 
     def _begin_response(self, start: Message) -> None:
-        """Raises ValueError for a header with a line break, which would end the head early."""
+        """Begins the response. Raises ValueError for a header with a line break, which would end the head early."""
         wire, parts, status = self._wire, [status_line(start["status"])], start["status"]
         wire.is_over = wire.is_over or not self.is_complete
         is_framed = self._is_bodiless = self._is_bodiless or status in _BODILESS

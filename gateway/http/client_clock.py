@@ -9,7 +9,7 @@ CHECKS = 6  # of progress within ``stall``: the connection ends after that time,
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """In seconds. Each comment states what must have happened by then."""
+    """The timeouts in seconds. Each comment states what must have happened by then."""
 
     keep_alive: float = (
         75.0  # the next request has begun; longer than load balancers wait, or they write to a closed one

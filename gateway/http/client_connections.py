@@ -9,15 +9,16 @@ Host = str | None
 
 
 class Closable(Protocol):
-    """A client's connection, as its keeper closes it."""
+    """A client's connection, as its owner closes it."""
 
     def end(self) -> None:
         """Closes an idle connection now."""
 
 
 class ClientConnections:
-    """``most``: connections of all clients; ``most_per_address``: of one client address, None for no bound. Beyond a
-    bound the connection that has been idle for longest is closed. If none is idle, the new connection is surplus.
+    """The open connections. ``most``: of all clients; ``most_per_address``: of one client address, None for no bound.
+    Beyond a bound the connection that has been idle for longest is closed. If none is idle, the new connection is
+    surplus.
     """
 
     def __init__(self, most: float, most_per_address: int | None = None) -> None:

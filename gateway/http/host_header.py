@@ -17,7 +17,7 @@ _HOST = re.compile(rb"(?:\[([0-9A-Fa-f:.]{2,45})(?:%25[A-Za-z0-9._~-]{1,64})?\]|
 
 
 class Host(NamedTuple):
-    """``name``: in lower case, an IPv6 address without its brackets and zone."""
+    """A parsed Host header. ``name``: in lower case, an IPv6 address without its brackets and zone."""
 
     name: str
     port: int | None

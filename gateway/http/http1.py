@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one connection, parsed by httptools (llhttp) instead of h11, which takes most of Hypercorn's time.
+"""HTTP/1.1 on one connection, parsed by httptools (llhttp), because h11 takes most of Hypercorn's time.
 
 Every byte that a client sends is counted, and every wait for a client has a timeout. A client that closes its side has
 left, and its request is cancelled: a half-closed connection and a client that has gone look alike. WebSockets and

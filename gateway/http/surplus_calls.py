@@ -12,7 +12,7 @@ _log = logging.getLogger("pllm.connections")
 
 
 class SurplusCalls:
-    """``count``: calls refused since the process started."""
+    """The counter of refused calls. ``count``: since the process started."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now

@@ -33,7 +33,7 @@ def has_too_many_parts(text: bytes, members_most: int = MEMBERS_MOST, items_most
 
 
 def check_translatable(body: bytes) -> None:
-    """Raises InvalidRequest for more parts than a translation may have."""
+    """Bounds the parts of a body that has to be translated. Raises InvalidRequest."""
     if has_too_many_parts(body, TRANSLATED_MEMBERS_MOST, TRANSLATED_ITEMS_MOST):
         raise InvalidRequest("The request body holds too many parts to be translated for this model's provider.")
 

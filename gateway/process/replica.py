@@ -81,7 +81,9 @@ async def _run(
 
 
 async def _with_metrics(app: Application, settings: Settings, serving: Coroutine[None, None, None]) -> None:
-    """Serves metrics as long as the rest, also while it drains. Raises OSError when a port is in use."""
+    """Serves metrics for as long as the other endpoints, also while the replica drains. Raises OSError when a port is
+    in use.
+    """
     main, tasks = asyncio.create_task(serving), set[asyncio.Task[None]]()
     if settings.server.metrics_port is not None:
         config = _hypercorn_config(settings.server.host, settings.server.metrics_port)
@@ -100,7 +102,7 @@ async def _with_metrics(app: Application, settings: Settings, serving: Coroutine
 
 
 def _spare_collector() -> None:
-    """Keeps the garbage collector from work in vain. Objects of the start stay for good, so they are frozen. A request
+    """Spares the garbage collector useless work. Objects from the start live for ever, so they are frozen. A request
     makes few cycles, but Python's default would collect after every 700 new objects, several times a request. A
     connection that ends is an old cycle: full collections, cheap once the start is frozen, have to remove it.
     """
@@ -119,7 +121,7 @@ async def _signals() -> AsyncIterator[tuple[asyncio.Event, HangUp]]:
 
 @contextlib.asynccontextmanager
 async def _tls(settings: Settings) -> AsyncIterator[Tls | None]:
-    """Raises ConfigurationError."""
+    """Yields the TLS identity while it follows its files; None without TLS. Raises ConfigurationError."""
     if settings.server.tls is None:
         yield None
         return

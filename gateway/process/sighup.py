@@ -1,5 +1,5 @@
 """SIGHUP has two meanings: the terminal closes, which ends the programs that were started in it, or an operator wants
-the configuration to be read again. A process that had a terminal and has none any more received the first.
+the configuration to be read again. A process that has lost its terminal has received the first.
 """
 
 import asyncio

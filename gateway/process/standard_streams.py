@@ -5,7 +5,7 @@ import sys
 
 
 def open_standard_streams() -> None:
-    """Opens the closed ones on /dev/null. Otherwise the next socket would take their number, and libuv ends a process
+    """Opens closed streams on /dev/null. Otherwise the next socket would take their number, and libuv ends a process
     that closes one of these numbers.
     """
     for number in range(3):

@@ -71,7 +71,9 @@ class _Member:
         )
 
     def check(self) -> int | None:
-        """Restarts the process once its pause is over. Returns the exit code of a process that failed when young."""
+        """Restarts the process once its pause is over. Returns the exit code of a process that failed soon after its
+        start.
+        """
         now = time.monotonic()
         if self.process is None:
             if now >= self._due_s:
@@ -246,7 +248,7 @@ async def _watch(
 
 async def _revive(store: EmbeddedStore) -> None:
     """Restarts the store. If that fails, the processes continue on their standby stores until the next attempt."""
-    _log.error("the store has ended and is restarted")
+    _log.error("the store has ended and is being restarted")
     try:
         await store.revive()
     except StateError as error:

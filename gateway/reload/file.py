@@ -20,7 +20,9 @@ class Loaded(msgspec.Struct, frozen=True):
 
 
 class ConfigurationFile:
-    """``adjusted`` applies the flags of the command line to the settings; it may raise ConfigurationError."""
+    """The configuration file of this replica. ``adjusted`` applies the flags of the command line to the settings; it
+    may raise ConfigurationError.
+    """
 
     def __init__(
         self, path: Path, environment: Mapping[str, str], adjusted: Callable[[Settings], Settings] = lambda same: same

@@ -1,5 +1,5 @@
-"""The part of a replica in the configuration in force. If its file is another one, it serves the deployments in force
-that its file has as well, and is ready only with one for each model in force. Its file waits until the replicas agree.
+"""A replica's part in the configuration in force. A replica whose file differs serves the deployments in force that its
+file has as well, and is ready only with one for each model in force. Its file waits until the replicas agree.
 """
 
 import logging
@@ -60,7 +60,7 @@ class Participation:
 
     @property
     def is_ready(self) -> bool:
-        """Returns whether this replica can serve every model in force; otherwise other replicas serve better."""
+        """Whether this replica can serve every model in force; otherwise other replicas serve better."""
         return not self._missing()
 
     def _missing(self) -> str:

@@ -35,8 +35,9 @@ _log = logging.getLogger("pllm.configuration")
 
 
 class Reloader:
-    """``name``: this replica's name since its start; ``learn`` takes every configuration before it is used or logged,
-    and raises ConfigurationError for one that contradicts the store's tenants; ``counts``: reloads by result.
+    """Reloads the configuration. ``name``: this replica's name since its start; ``learn`` takes every configuration
+    before it is used or logged, and raises ConfigurationError for one that contradicts the store's tenants; ``counts``:
+    reloads by result.
     """
 
     def __init__(
@@ -59,12 +60,12 @@ class Reloader:
 
     @property
     def version(self) -> int:
-        """Returns the version of the configuration that this replica serves by."""
+        """The version of the configuration that this replica serves by."""
         return self._in_force.version
 
     @property
     def is_ready(self) -> bool:
-        """Returns whether this replica can serve by the configuration in force."""
+        """Whether this replica can serve by the configuration in force."""
         return self._part.is_ready
 
     async def start(self) -> None:
@@ -82,7 +83,7 @@ class Reloader:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def heard(self) -> None:
-        """Checks the store soon: it has published a message."""
+        """Checks the store soon, because it has published a message."""
         self._woken.set()
 
     def request(self) -> None:
@@ -124,7 +125,7 @@ class Reloader:
                 async with asyncio.timeout(PREPARE_MS / 1000 + GRACE_S):
                     await self._verdict(version)
             except TimeoutError:
-                raise StoreTimeout("the replicas have not decided in time") from None
+                raise StoreTimeout("the replicas did not decide in time") from None
             seen = await self._converged(version)
             return reloaded("applied", seen, changes(before, self._part.settings))
 
@@ -232,7 +233,7 @@ class Reloader:
         try:
             loaded = await self._read()
             if loaded.digest != seen.proposed_digest:
-                problems = (Problem("", f"the file of this replica is another one ({loaded.digest})"),)
+                problems = (Problem("", f"the file of this replica differs ({loaded.digest})"),)
             else:
                 problems = tuple(restart_problems(self._part.settings, loaded.settings, self._places))
                 self._candidate = loaded

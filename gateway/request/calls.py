@@ -35,7 +35,7 @@ class Kind(Enum):
 
     @property
     def label(self) -> str:
-        """The name in settings and in the store."""
+        """The kind's name in settings and in the store."""
         return _LABELS[self]
 
 
@@ -49,7 +49,7 @@ _LABELS = {
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One parsed request, with the body as received."""
+    """One parsed request, with the body as it was received."""
 
     model: str
     is_stream: bool

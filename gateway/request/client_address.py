@@ -13,7 +13,9 @@ IPV6_PREFIX = 64  # bits that a provider gives to one subscriber, who has all ad
 
 
 class ClientAddress:
-    """``trusted``: addresses and networks of proxies; each appends its own client to X-Forwarded-For."""
+    """Finds the address of a client. ``trusted``: addresses and networks of proxies; each appends its own client to
+    X-Forwarded-For.
+    """
 
     def __init__(self, trusted: Iterable[str]) -> None:
         self._trusted = [ipaddress.ip_network(each, strict=False) for each in trusted]

@@ -58,7 +58,7 @@ def is_cross_origin(headers: Headers) -> bool:
 
 def is_named_locally(headers: Headers) -> bool:
     """Returns whether the Host header names only this machine, or is absent, as HTTP/1.0 allows. Any other name may
-    belong to an attacker, whose name server points it here: his page would have the same origin as ours.
+    belong to an attacker, whose name server points it here: the attacker's page would have the same origin as ours.
     """
     hosts = _all(headers, b"host")
     return len(hosts) <= 1 and all(map(_names_this_machine, hosts))

@@ -40,8 +40,8 @@ def _number(tried: Sequence[Tried]) -> int:
 
 
 class Admission:
-    """``is_welcome`` returns whether the key of a tenant whose request has waited is still valid; ``is_saturated``
-    whether this replica's event loop is overloaded.
+    """Admits requests. ``is_welcome`` returns whether the key of a tenant whose request has waited is still valid;
+    ``is_saturated`` returns whether this replica's event loop is overloaded.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class Admission:
         self.attempts: Counter[tuple[str, str]] = Counter()  # calls of providers that ended, by deployment and outcome
 
     def apply_settings(self, router: RouterSettings, models: Iterable[str]) -> None:
-        """Applies to waiting requests as well. ``models``: the configured models; requests that wait for a removed one
-        stay until their turn or the end of their time.
+        """Applies settings to new and waiting requests. ``models``: the configured models; requests that wait for a
+        removed one stay until their turn or the end of their time.
         """
         self._router = router
         left = set(models)

@@ -81,14 +81,14 @@ class Answer:
         return UpstreamTimedOut("The answer broke off: the provider's stream fell silent.")
 
     def out_of_time(self) -> UpstreamFailed:
-        """Ends a stream that was still running at its client's deadline: no failure of the deployment. Returns the
-        error that the client gets.
+        """Ends a stream that was still running at its client's deadline, which is no failure of the deployment. Returns
+        the error that the client gets.
         """
         self._outcome = Outcome.CANCELLED
         return UpstreamTimedOut("The answer broke off: the time that x-pllm-timeout allows is over.")
 
     def defect(self) -> None:
-        """Notes that a fault of the gateway broke the stream: no failure of the deployment."""
+        """Notes that a fault of the gateway broke the stream, which is no failure of the deployment."""
         self._outcome = Outcome.CANCELLED
 
     async def __aenter__(self) -> "Answer":

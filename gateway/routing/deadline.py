@@ -1,4 +1,4 @@
-"""How long a request, with all its attempts, may take, and whose fault it is when an attempt takes longer."""
+"""The time that a request may take with all its attempts, and whose fault it is when an attempt takes longer."""
 
 import msgspec
 

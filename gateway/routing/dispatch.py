@@ -43,7 +43,7 @@ class Selected(msgspec.Struct, frozen=True):
 
 
 class Dispatcher:
-    """Takes a request to an answer, or raises the GatewayError that the client gets instead."""
+    """Finds the answer to a request, or raises the GatewayError that the client gets instead."""
 
     def __init__(
         self, store: Failover, admission: Admission, upstream: UpstreamClient, catalog: Catalog, router: RouterSettings
@@ -64,7 +64,7 @@ class Dispatcher:
         return self._store.plan([(c.deployment.id, c.tier) for c in candidates], self.strategy, has_more)
 
     def resolve(self, call: Call, tenant: Tenant) -> Route:
-        """Raises ModelNotFound, Forbidden, InvalidRequest."""
+        """Returns the route of a call. Raises ModelNotFound, Forbidden, InvalidRequest."""
         return self.routes.resolve(call, tenant)
 
     @property

@@ -176,7 +176,7 @@ def rejected(rejection: Rejection, candidates: Sequence[Candidate], tried: Seque
         return Overloaded(_SHED.format(rejection.reason), rejection.reason, retry_after_ms=wait_ms)
     details = tuple(Attempt(c.deployment.id, v) for c, v in zip(candidates, rejection.verdicts, strict=True))
     if rejection.code == "over_budget":
-        message = f"{_BUDGETS[rejection.reason]} has no room for what this request may cost."
+        message = f"{_BUDGETS[rejection.reason]} has no room for the possible cost of this request."
         return BudgetExceeded(message, retry_after_ms=wait_ms or None, details=details)
     verdicts = set(rejection.verdicts)
     if verdicts == {UNSUPPORTED}:

@@ -104,4 +104,4 @@ class HealthChecks:
             if await store.checks.report(deployment.id, generation, status, is_healthy):
                 _log.info("health check ended a cooldown deployment=%s status=%d", deployment.id, status)
         except StateError as error:
-            _log.debug("no health check deployment=%s: %s", deployment.id, error)
+            _log.debug("health check not possible deployment=%s: %s", deployment.id, error)

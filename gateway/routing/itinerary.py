@@ -22,8 +22,8 @@ class Leg(msgspec.Struct, frozen=True):
 
 
 def legs(candidates: Sequence[Candidate], first: int = 0) -> Iterator[tuple[Candidate, ...]]:
-    """Yields the candidates tier by tier, and in a tier domain by domain, from domain number ``first`` on; neighbours
-    of one domain are one leg. With a single domain there is one leg.
+    """Yields the candidates tier by tier, and in a tier domain by domain, from domain number ``first`` on; adjacent
+    candidates of one domain form one leg. With a single domain there is one leg.
     """
     ordered: list[Candidate] = []
     for _, tier in groupby(candidates, key=lambda each: each.tier):

@@ -1,7 +1,7 @@
 """The second attempt on the same deployment, for a request that has no other candidate left.
 
-A client without the gateway recovers from a transient fault because its SDK retries; through the gateway it must as
-well. The pause is that of the official SDKs of OpenAI and Anthropic before their first retry
+A client without the gateway recovers from a transient fault because its SDK retries; through the gateway it must
+recover as well. The pause is that of the official SDKs of OpenAI and Anthropic before their first retry
 (`_calculate_retry_timeout`).
 """
 

@@ -17,7 +17,9 @@ LISTED_MOST = 10_000  # routes kept for keys with a list: tenants that come and 
 
 
 class Routes:
-    """``queue`` returns the queue of a model, by its name and the ids of its candidates."""
+    """The routes of one configuration. ``queue`` returns the queue of a model, by its name and the ids of its
+    candidates.
+    """
 
     def __init__(
         self, upstream: UpstreamClient, catalog: Catalog, queue: Callable[[str, Sequence[str]], Queue], pack: PackPlan
@@ -55,7 +57,7 @@ class Routes:
         return route
 
     def resolve(self, call: Call, tenant: Tenant) -> Route:
-        """Raises ModelNotFound, Forbidden, InvalidRequest."""
+        """Returns the route of a call. Raises ModelNotFound, Forbidden, InvalidRequest."""
         whole = self._whole.get((call.model, call.kind))
         if whole is None:
             raise ModelNotFound(f"The model `{call.model[:200]}` does not exist.", param="model")

@@ -50,7 +50,9 @@ class Prices:
     def replace_prices(
         self, deployments: Iterable[DeploymentSettings], estimate: CostEstimateSettings, budget: Budget | None
     ) -> None:
-        """Applies to calls from now on. Removed deployments keep their prices: calls may be in flight there."""
+        """Applies new prices to calls from now on. Removed deployments keep their prices, because calls may be in
+        flight there.
+        """
         self._prices |= {entry.id: _price(entry) for entry in deployments}
         self._estimate = estimate
         self.budget = budget

@@ -111,7 +111,7 @@ class Queue:
                 self.wake()
 
     def standing(self, waiter: Waiter) -> int:
-        """Returns 2 when more requests of the waiter's tenant wait behind it, else 1: as acquire takes it."""
+        """Returns 2 when more requests of the waiter's tenant wait after it, else 1, as acquire expects."""
         return 2 if self._levels.get(waiter.priority, {}).get(waiter.tenant.name) else 1
 
     def granted(self, waiter: Waiter) -> None:
@@ -173,7 +173,7 @@ class Queue:
         return None
 
     def _put(self, waiter: Waiter, is_new: bool = False) -> None:
-        """Puts a waiter into its place by age. A tenant that comes anew starts level with the others: the share that it
+        """Puts a waiter into its place by age. A newly arriving tenant starts level with the others: a share that it
         left unused is lost.
         """
         level, name = self._levels.setdefault(waiter.priority, {}), waiter.tenant.name
@@ -265,8 +265,8 @@ class Queue:
         return True
 
     def _ahead(self, tenant: Tenant, priority: int) -> float:
-        """Returns how many requests will be served before one that comes now: those of higher priorities, those of its
-        own tenant, and those of other tenants whose fair turn comes before.
+        """Returns how many requests will be served before a request that arrives now: those of higher priorities, those
+        of its own tenant, and those of other tenants whose fair turn comes before.
         """
         higher = sum(len(line) for level, lines in self._levels.items() if level < priority for line in lines.values())
         lines = self._levels.get(priority, {})

@@ -14,7 +14,7 @@ _SATURATED = Rejection("shed", "event_loop", 1000, 0, ())
 
 
 class RecentShedding:
-    """``is_saturated`` returns whether this replica's event loop is overloaded."""
+    """Remembers the latest rejection. ``is_saturated`` returns whether this replica's event loop is overloaded."""
 
     def __init__(self, is_saturated: Callable[[], bool] = lambda: False) -> None:
         self._is_saturated = is_saturated

@@ -103,7 +103,7 @@ class RoundTrips:
         self.replace_deployments(deployments)
 
     def replace_deployments(self, deployments: Iterable[DeploymentSettings]) -> None:
-        """Takes effect with the next round of measurements."""
+        """Measures other deployments from the next round on."""
         self._places = places(deployments)
         self._addresses.keep(self._places)
 

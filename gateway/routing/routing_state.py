@@ -24,7 +24,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class RoutingState(msgspec.Struct):
-    """One request: the candidates that are left, the attempts so far, and the time that they took."""
+    """The state of one request: the candidates that are left, the attempts so far, and the time that they took."""
 
     request: ClientRequest
     route: Route

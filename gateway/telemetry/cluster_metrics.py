@@ -129,7 +129,7 @@ def _gauges(fields: Iterable[tuple[str, str, str]], values: object) -> Iterator[
 
 
 def _budgets(ledger: Ledger) -> Iterator[Metric]:
-    """A scope is `domain` or `tenant:<name>`, both named by operators."""
+    """Yields the metrics of budgets. A scope is `domain` or `tenant:<name>`, both named by operators."""
     shown = budgets_shown(ledger)
     for name, help_text, field in _BUDGET:
         for piece in pieces(shown.items()):

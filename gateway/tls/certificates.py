@@ -35,7 +35,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class _Validity(msgspec.Struct, frozen=True):
-    """Seconds since 1970."""
+    """The validity of a certificate, in seconds since 1970."""
 
     begins_at_s: float
     ends_at_s: float
@@ -93,7 +93,7 @@ def check(tls: TlsSettings) -> list[str]:
 
 
 def _context(tls: TlsSettings, is_encrypted: bool) -> ssl.SSLContext:
-    """Raises ConfigurationError."""
+    """Returns the context for handshakes. Raises ConfigurationError."""
     context = HandshakeContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
@@ -122,7 +122,7 @@ def _mismatch(error: ssl.SSLError, tls: TlsSettings, is_encrypted: bool) -> Prob
 
 
 def _demand_clients(context: ssl.SSLContext, client_ca: str) -> None:
-    """Raises ConfigurationError."""
+    """Demands certificates of clients. Raises ConfigurationError."""
     try:
         context.load_verify_locations(cafile=client_ca)
     except (ssl.SSLError, OSError):
@@ -154,8 +154,8 @@ def _validities(path: str, file: str, problems: list[Problem]) -> list[_Validity
 
 
 def _validity(der: bytes) -> _Validity:
-    """RFC 5280, section 4.1: Certificate { TBSCertificate { [0] version, serial, algorithm, issuer, validity ... } }.
-    Raises ValueError, IndexError.
+    """Reads the validity of a certificate (RFC 5280, section 4.1): Certificate { TBSCertificate { [0] version, serial,
+    algorithm, issuer, validity ... } }. Raises ValueError, IndexError.
     """
     at, _ = _content(der, _content(der, 0)[0])
     if der[at] == _VERSION_TAG:

@@ -40,7 +40,7 @@ class Tls:
 
     @property
     def context(self) -> ssl.SSLContext:
-        """Returns the context for the next handshake."""
+        """The context for the next handshake."""
         return self._identity.context
 
     def start(self) -> None:

@@ -122,7 +122,7 @@ class TlsListener:
                     twin = stack.enter_context(client.dup())  # the loop closes the original when the handshake fails
                     await self._shake_hands(client)
             except _NotTls:
-                self._failed("not_tls", f"{host} speaks no TLS")
+                self._failed("not_tls", f"{host} does not speak TLS")
                 await self._send_last(client, HTTPS_PLEASE)
             except TimeoutError:
                 self._failed("timeout", f"{host} did not complete its handshake within {self._handshake_s:g} s")
@@ -137,7 +137,7 @@ class TlsListener:
             client.close()
 
     async def _begun(self, client: socket.socket) -> None:
-        """Returns when the first byte of a handshake is here. Raises _NotTls, OSError."""
+        """Returns when the first byte of a handshake has arrived. Raises _NotTls, OSError."""
         client.setblocking(False)
         with contextlib.suppress(OSError):
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -148,7 +148,7 @@ class TlsListener:
             raise _NotTls
 
     async def _shake_hands(self, client: socket.socket) -> None:
-        """Raises OSError, SSLError among them."""
+        """Makes the handshake. Raises OSError, of which SSLError is one."""
         await self._loop.connect_accepted_socket(
             partial(_Handover, self._accepted),
             client,

@@ -1,4 +1,5 @@
-"""The one table of judgement: from (phase, status or in-band code, words, kind of endpoint) to what an answer means.
+"""The one table of judgement: maps (phase, status or in-band code, words, kind of endpoint) to the meaning of an
+answer.
 
 docs/judgement.md is the table as users read it; a test calls `judge` with each of its rows. The shared breaker
 multiplies a wrong judgement over the cluster, so it learns only from evidence about the deployment.

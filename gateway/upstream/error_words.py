@@ -145,7 +145,7 @@ def reports_too_long(status: int, error: UpstreamError) -> bool:
 
 
 def names_limit_with_room(error: UpstreamError) -> bool:
-    """Returns whether the request fits into the limit that the error names, once others have passed."""
+    """Returns whether the request fits into the limit that the error names, once other requests have passed."""
     requested = _REQUESTED.search(error.message.lower())
     return requested is not None and int(requested[2]) <= int(requested[1])
 
@@ -160,7 +160,7 @@ def reports_flagged(error: UpstreamError) -> bool:
 
 
 def reports_quota_exhausted(error: UpstreamError) -> bool:
-    """Returns whether the account has no money or quota left, which waiting does not cure."""
+    """Returns whether the account has no money or quota left, so that waiting does not help."""
     return bool(_QUOTA_CODES & _codes(error) or _QUOTA.search(_own_words(error)[:_BEGIN_MOST]))
 
 

@@ -1,4 +1,4 @@
-"""A transport fault in a few words that an operator understands at once.
+"""A short description of a transport fault that an operator understands at once.
 
 The words are fixed texts, the system's names of error numbers and names of types only: an exception's own text may hold
 an address, a header or a key.
@@ -83,8 +83,8 @@ _GENERAL: tuple[tuple[type[BaseException], str], ...] = (
 
 
 def fault_words(error: BaseException) -> str:
-    """Returns a description of the fault: at most 120 characters, lower case but for names, without any part of the
-    exception's message.
+    """Returns a description of the fault: at most 120 characters, in lower case except for names, without any part of
+    the exception's message.
     """
     chain = list(_chain(error))
     is_connecting = any(isinstance(link, aiohttp.ClientConnectorError) for link in chain)

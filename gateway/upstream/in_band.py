@@ -1,4 +1,4 @@
-"""Whether a plain body with status 200 is an answer or an error."""
+"""Decides whether a plain body with status 200 is an answer or an error."""
 
 import re
 
@@ -47,5 +47,5 @@ def is_response(body: bytes) -> bool:
 
 
 def no_reply(body: bytes, reason: str) -> str:
-    """Returns the reason why a body is not a reply. An HTML page shows that base_url is not the provider's API."""
+    """Returns why a body is not a reply. An HTML page shows that base_url is not the provider's API."""
     return "the answer is an HTML page (is base_url right?)" if body.lstrip()[:1] == b"<" else reason

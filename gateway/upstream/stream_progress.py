@@ -1,4 +1,4 @@
-"""A stream after its first content: whether it is complete, whether it has failed, and its usage.
+"""The progress of a stream after its first content: whether it is complete, whether it has failed, and its usage.
 
 Events are searched for marks as bytes, many at a time; only events with a mark are parsed.
 """

@@ -1,4 +1,4 @@
-"""Receives what other replicas announce through the store: freed permits, changed tenants, reloads."""
+"""Receives the announcements of other replicas through the store: freed permits, changed tenants, reloads."""
 
 import contextlib
 import re
@@ -34,7 +34,7 @@ def _receive_reload(reloader: Reloader, message: bytes) -> None:
 
 
 def _matched(pattern: re.Pattern[bytes], message: bytes) -> str:
-    """Raises ValueError for a message that no replica sends."""
+    """Returns the message as text. Raises ValueError for a message that no replica sends."""
     if not pattern.fullmatch(message):
         raise ValueError
     return message.decode()

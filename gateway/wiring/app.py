@@ -1,5 +1,5 @@
-"""The composition root: this folder is the only one that builds collaborators and connects them. It reads bottom-up:
-state, tenancy, routing and views are opened, endpoints stand on them, the reloader and the application come last.
+"""The composition root: this folder is the only one that builds collaborators and connects them. It opens state,
+tenancy, routing and views, builds the endpoints on them, and at last the reloader and the application.
 """
 
 import asyncio

@@ -1,4 +1,6 @@
-"""Builds what routes requests: the way to providers, admission, dispatch, and the tasks that measure deployments."""
+"""Builds the objects that route requests: connections to providers, admission, dispatch, and the tasks that measure
+deployments.
+"""
 
 import contextlib
 

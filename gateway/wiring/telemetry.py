@@ -38,7 +38,7 @@ def open_telemetry(
 
 
 def _tracer(environment: Mapping[str, str], replica: ThisReplica, redact: Redaction) -> Tracer:
-    """Raises ConfigurationError."""
+    """Returns the tracer for this environment. Raises ConfigurationError."""
     if not is_wanted(environment):
         return Tracer()
     from gateway.telemetry import otlp  # importing the SDK takes a tenth of a second: only tracing pays for it

@@ -1,4 +1,6 @@
-"""Builds what decides about callers: who may call, how much memory their bodies may take, and what their calls cost."""
+"""Builds the objects that decide about callers: who may call, how much memory their bodies may take, and the cost of
+their calls.
+"""
 
 import msgspec
 
@@ -58,7 +60,7 @@ async def open_tenancy(settings: Settings, failover: Failover) -> Tenancy:
 
 
 async def _book(failover: Failover, authenticator: Authenticator, prices: Prices, seal: Seal) -> TenantBook:
-    """Returns the stored tenants. Heartbeats read the budgets and limits of all tenants that are known."""
+    """Returns the stored tenants. Heartbeats read the budgets and limits of all known tenants."""
 
     def replace_tenants(records: dict[str, TenantRecord], version: int) -> None:
         authenticator.replace_stored(records, version)

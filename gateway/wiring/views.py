@@ -1,4 +1,4 @@
-"""Builds what shows the state of the replica and of the cluster: metrics and the live view."""
+"""Builds the objects that show the state of the replica and of the cluster: metrics and the live view."""
 
 import contextlib
 from collections import Counter

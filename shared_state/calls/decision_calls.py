@@ -1,5 +1,5 @@
-"""Calls of the scripts that decide on one request: acquire, settle and what belongs to them. They are packed once per
-request, so whatever is the same for all requests of a model or a deployment is packed ahead.
+"""Packs the calls of the scripts that decide on one request, such as acquire and settle. A call is packed once per
+request, so the parts common to all requests of a model or deployment are packed in advance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,8 +36,8 @@ class DecisionCalls(Packer):
     def plan(
         self, candidates: Sequence[tuple[str, int]], strategy: str, region: str = "", has_more: bool = False
     ) -> Plan:
-        """Candidates as (deployment id, tier) in chain order; ``region``: of this replica; ``has_more``: others
-        follow, in another domain.
+        """Packs the common part of an acquire. ``candidates``: (deployment id, tier) in chain order; ``region``: this
+        replica's; ``has_more``: further candidates follow in another domain.
         """
         keys = self._keys
         ids = tuple(deployment_id for deployment_id, _ in candidates)
@@ -52,7 +52,9 @@ class DecisionCalls(Packer):
         return Plan(ids, tiers, strategy, self._prefix("acquire", 18, *names) + static, region)
 
     def acquire(self, plan: Plan, token: str, ask: Ask, replicas: int = 1) -> bytes:
-        """Packs all but the resend flag and the connection. ``replicas``: the number that share the tenant's limits."""
+        """Packs all arguments but the resend flag and the connection's number. ``replicas``: the number that share the
+        tenant's limits.
+        """
         head = pack(token.encode(), b"%d" % ask.priority, self._seed(), b"%d" % ask.attempt, b"%d" % ask.tokens)
         spending = _NO_SPENDING if ask.spending is None else pack(self._spending(ask, replicas))
         limits, waiting = self._limits(ask.tenant, replicas), _WAITING[ask.waiting][ask.is_traced]
@@ -114,7 +116,9 @@ class DecisionCalls(Packer):
         )
 
     def acquire_block(self, plan: Plan, tokens: Sequence[str], ask: Ask, hold_ms: int) -> tuple[bytes, ...]:
-        """Three calls: the first, sent again, and sent again only to learn what was granted; all but the connection."""
+        """Returns three calls without the connection's number: the first, its repetition, and a repetition that only
+        returns what was granted.
+        """
         keys = self._keys
         names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events]
         for deployment_id in plan.ids:
@@ -150,7 +154,7 @@ class DecisionCalls(Packer):
         return self._packed("settle_block", names, arguments)
 
     def explain(self, plan: Plan, ask: Ask, replicas: int = 1) -> bytes:
-        """``replicas``: as in `acquire`."""
+        """Packs a dry run of acquire. ``replicas``: as in `acquire`."""
         names = [self._keys.domain, self._keys.policy, self._keys.leases]
         for deployment_id in plan.ids:
             names += self._keys.candidate(deployment_id)
@@ -163,25 +167,25 @@ class DecisionCalls(Packer):
 
 
 def reason_of(ending: Ending) -> bytes:
-    """Whole characters, on one line."""
+    """Returns the reason on one line, cut to whole characters."""
     return " ".join(ending.reason.split())[:REASON_MOST].encode(errors="replace") if ending.reason else b""
 
 
 def _charge(permit: Permit, ending: Ending) -> bytes:
-    """Nothing where nothing was reserved."""
+    """Returns cost, reservation and budgets of the call; empty without a reservation."""
     if not permit.reserved:
         return b""
     return f"{ending.cost} {permit.reserved} {scopes_of(permit)}".encode()
 
 
 def scopes_of(permit: Permit) -> str:
-    """The budgets that a permit is reserved in, as `reservations` names them."""
+    """Returns the budgets in which a permit is reserved, as `reservations` names them."""
     spending = permit.ask.spending
     named = (("domain", spending and spending.domain), ("tenant", spending and spending.tenant))
     return " ".join(name for name, budget in named if budget is not None)
 
 
 def budgets_of(permit: Permit) -> list[str]:
-    """The same as scopes of the ledger."""
+    """Returns the same budgets by their scopes in the ledger."""
     scopes = {"domain": DOMAIN, "tenant": tenant_scope(permit.ask.tenant.name)}
     return [scopes[name] for name in scopes_of(permit).split()]

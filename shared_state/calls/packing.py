@@ -17,7 +17,7 @@ class Packer:
     def __init__(self, scripts: Mapping[str, Script], keys: Keys) -> None:
         self._scripts = scripts
         self._keys = keys
-        # The epoch of a store that has none yet. A letter first: Lua takes a text that looks like a number for one.
+        # The epoch of a store without one. It begins with a letter: Lua converts text that looks like a number.
         self._epoch = f"e{secrets.token_hex(8)}".encode()
         self._draw = random.Random(secrets.randbits(64)).getrandbits
 

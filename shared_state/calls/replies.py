@@ -1,5 +1,5 @@
-"""Replies of the scripts that decide become Structs. Each function names the script whose reply it reads. Those of the
-scripts that show the state are in `view_replies`.
+"""Converts replies of the deciding scripts to Structs. Each docstring names the script whose reply the function reads.
+`view_replies` reads the replies of the scripts that show the state.
 """
 
 import time
@@ -19,7 +19,7 @@ _PROBE, _RESORT_PROBE = 1, 2  # as in lua/include/select/grant.lua
 
 
 def acquired(reply: Reply, token: str, ask: Ask, ids: tuple[str, ...]) -> Permit | Rejection:
-    """acquire. Raises NotConfigured."""
+    """Reads the reply of acquire. Raises NotConfigured."""
     code = reply[0]
     if code == b"granted":
         position, generation, sequence = as_number(reply[1]) - 1, as_number(reply[2]), as_number(reply[4])
@@ -45,7 +45,9 @@ def acquired(reply: Reply, token: str, ask: Ask, ids: tuple[str, ...]) -> Permit
 def block_acquired(
     reply: Reply, tokens: Sequence[str], ask: Ask, ids: tuple[str, ...]
 ) -> tuple[list[Permit], str, int]:
-    """acquire_block: permits in the order of their grants, why there is none, sequence. Raises NotConfigured."""
+    """Reads the reply of acquire_block: permits in the order of their grants, the reason for none, and the sequence.
+    Raises NotConfigured.
+    """
     if reply[0] == b"unconfigured":
         raise NotConfigured("the store does not know this configuration")
     permits, sequence = [], as_number(reply[2])
@@ -59,12 +61,12 @@ def block_acquired(
 
 
 def block_settled(reply: Reply) -> Settlement:
-    """settle_block; known when any was."""
+    """Reads the reply of settle_block; ``is_known`` if the store knew any of the leases."""
     return Settlement(as_number(reply[0]) > 0, as_text(reply[1]), as_number(reply[2]), as_number(reply[3]))
 
 
 def _verdicts(words: Reply, ask: Ask) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """With the scores, where the request is traced."""
+    """Returns the verdicts, and the scores where the request is traced."""
     verdicts = tuple(as_text(word) for word in words)
     if not ask.is_traced:
         return verdicts, ()
@@ -73,12 +75,12 @@ def _verdicts(words: Reply, ask: Ask) -> tuple[tuple[str, ...], tuple[float, ...
 
 
 def settled(reply: Reply) -> Settlement:
-    """settle."""
+    """Reads the reply of settle."""
     return Settlement(reply[0] == 1, as_text(reply[1]), as_number(reply[2]), as_number(reply[3]))
 
 
 def beaten(reply: Reply) -> Heartbeat:
-    """beat."""
+    """Reads the reply of beat."""
     return Heartbeat(
         epoch=as_text(reply[0]),
         sequence=as_number(reply[1]),
@@ -116,24 +118,26 @@ def _breakers(row: Reply) -> dict[int, Breaker]:
 
 
 def reasserted(reply: Reply) -> int:
-    """reassert: how many leases the store did not know. Raises NotConfigured."""
+    """Reads the reply of reassert: the number of leases that the store did not know. Raises NotConfigured."""
     if reply[0] == b"unconfigured":
         raise NotConfigured("the store does not know this configuration")
     return as_number(reply[0])
 
 
 def configured(reply: Reply) -> bool:
-    """configure: whether the store holds the policy of that call now."""
+    """Reads the reply of configure: whether the store now holds the policies of the call."""
     return reply[4] == 1
 
 
 def reaped(reply: Reply) -> tuple[int, int, str]:
-    """reap: leases removed, next offset or -1 when done, ids of the replica's deployments with commas between."""
+    """Reads the reply of reap: the number of removed leases, the next offset (-1 when done), and the ids of the
+    replica's deployments, separated by commas.
+    """
     return as_number(reply[0]), as_number(reply[1]), as_text(reply[2])
 
 
 def forced(reply: Reply, ttl_ms: int, reason: str) -> Breaker | None:
-    """force: the breaker as it is now; None when the deployment or the action is unknown."""
+    """Reads the reply of force: the breaker as it is now; None when the deployment or the action is unknown."""
     if reply[0] != b"ok":
         return None
     ends_s = time.monotonic() + ttl_ms / 1000 if ttl_ms else 0.0
@@ -141,12 +145,14 @@ def forced(reply: Reply, ttl_ms: int, reason: str) -> Breaker | None:
 
 
 def checked(reply: Reply) -> tuple[bool, int]:
-    """health_check: whether the check was claimed, or ended a cooldown; the breaker's generation."""
+    """Reads the reply of health_check: whether the check was claimed or has ended a cooldown, and the breaker's
+    generation.
+    """
     return as_number(reply[0]) == 1, as_number(reply[1])
 
 
 def agreed(reply: Reply) -> Agreement:
-    """reload. Raises ScriptFailed."""
+    """Reads the reply of reload. Raises ScriptFailed."""
     try:
         return msgspec.json.decode(cast(bytes, reply[0]), type=Agreement)
     except msgspec.DecodeError as error:
@@ -154,5 +160,5 @@ def agreed(reply: Reply) -> Agreement:
 
 
 def published(reply: Reply) -> bytes:
-    """reload, when it is read: the configuration in force as JSON; empty where no replica has published it."""
+    """Reads the reply of reload to `read`: the configuration in force as JSON; empty until a replica publishes it."""
     return cast(bytes, reply[1])

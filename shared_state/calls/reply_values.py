@@ -7,12 +7,12 @@ from shared_state.errors import ScriptFailed
 
 
 def as_text(value: object) -> str:
-    """Whatever an operator wrote: a name cut in the middle of a character must not hide the state from everybody."""
+    """Decodes text from an operator leniently: a name cut in the middle of a character must not hide the state."""
     return cast(bytes, value).decode(errors="replace")
 
 
 def as_number(value: object) -> int:
-    """Raises ScriptFailed: what was a number in the store has been written over."""
+    """Returns the number. Raises ScriptFailed if the stored number was overwritten with something else."""
     if not isinstance(value, int):
         raise ScriptFailed(f"the state is corrupted: {value!r} is not a number")
     return value

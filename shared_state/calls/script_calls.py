@@ -1,5 +1,5 @@
-"""Calls of all scripts on one domain: values become packed calls, as in `replies` replies become values. The contract
-of KEYS and ARGV stands at the head of each script.
+"""Packs the calls of all scripts on one domain, the counterpart of `replies`. The head of each script is the contract
+of its KEYS and ARGV.
 """
 
 import secrets
@@ -26,7 +26,9 @@ Detail = Literal[0, 1, 2]  # of a snapshot, as the head of the script describes
 
 
 def router_json(configuration: Configuration) -> bytes:
-    """The router's policy as the store keeps it. What is not set is left out: every decision reads all of it."""
+    """Returns the router's policy as the store keeps it. Unset fields are left out, because every decision reads the
+    whole policy.
+    """
     fields = msgspec.structs.asdict(configuration.router).items()
     given = {name: value for name, value in fields if value is not None}
     named = {"fingerprint": configuration.fingerprint} if configuration.fingerprint else {}
@@ -34,14 +36,16 @@ def router_json(configuration: Configuration) -> bytes:
 
 
 class ScriptCalls(DecisionCalls):
-    """The calls on one domain by one process. Those of `acquire` and `reassert` get one more argument when they are
-    sent: the number of their connection.
+    """The calls of one process on one domain. Calls of acquire, acquire_block and reassert get one more argument when
+    they are sent: the number of their connection.
     """
 
     def reassert(
         self, deployment_id: str, leases: Sequence[Live], seen: View, now: Breaker | None, is_own: bool, is_same: bool
     ) -> bytes:
-        """``is_same``: its rate limit is divided among the same number of replicas as when it was used."""
+        """Packs live leases and a breaker. ``is_same``: the rate limit is divided among the same number of replicas as
+        when it was used.
+        """
         keys = self._keys
         own = (keys.deployment(deployment_id), keys.deployment_leases(deployment_id))
         arguments = self._breaker_arguments(seen, deployment_id, now, is_own)
@@ -66,7 +70,7 @@ class ScriptCalls(DecisionCalls):
         ]
 
     def configure(self, configuration: Configuration) -> list[bytes]:
-        """One call a deployment; none for a configuration that is not in force."""
+        """Returns one call per deployment; none for a configuration that is not in force."""
         if not configuration.version:
             return []
         keys, calls = self._keys, []
@@ -83,7 +87,9 @@ class ScriptCalls(DecisionCalls):
     def beat(
         self, replica: str, presence: Presence, ids: Sequence[str], answered: Mapping[str, str], fingerprint: str = ""
     ) -> bytes:
-        """``answered``: deployments by token, whose first byte has arrived; ``fingerprint``: of this replica's file."""
+        """Packs a heartbeat. ``answered``: the deployments of calls whose first byte has arrived, by token;
+        ``fingerprint``: of this replica's file.
+        """
         keys = self._keys
         names = [keys.domain, keys.policy, keys.leases, keys.window, keys.events, keys.replicas, keys.replica(replica)]
         for deployment_id in ids:
@@ -112,7 +118,7 @@ class ScriptCalls(DecisionCalls):
         keys = self._keys
         names = (keys.domain, keys.events, keys.deployment(deployment_id), keys.deployment_window(deployment_id))
         arguments = [self._epoch, action.encode(), actor.encode(), reason.encode(), b"%d" % ttl_ms]
-        # A letter first: Lua takes a text that looks like a number for one.
+        # A letter comes first, because Lua converts text that looks like a number.
         arguments.append(f"f{secrets.token_hex(4)}".encode())
         return self._packed("force", names, arguments)
 
@@ -151,7 +157,7 @@ class ScriptCalls(DecisionCalls):
         return self._packed("reload", names, [self._epoch, *(word.encode() for word in words)])
 
     def round_trips(self, region: str, measured: Mapping[str, float]) -> bytes:
-        """In ms, by deployment."""
+        """Packs round trips in ms, by deployment."""
         arguments = [b"%d" % ROUND_TRIPS_KEPT_MS]
         for deployment_id, rtt_ms in measured.items():
             arguments += (deployment_id.encode(), b"%.2f" % rtt_ms)
@@ -164,7 +170,7 @@ class ScriptCalls(DecisionCalls):
         return self._packed("budgets", [self._keys.domain, *self._keys.scopes(scopes)], [b""])
 
     def recount(self, nonce: str, items: Sequence[tuple[str, str, str, int]]) -> bytes:
-        """``items``: as the head of the script describes."""
+        """Packs changes of budgets. ``items``: as the head of the script describes."""
         words = [word.encode() for item in items for word in (*item[:3], str(item[3]))]
         keys = self._keys
         return self._packed("recount", [keys.domain, keys.leases, keys.events], [nonce.encode(), *words])
@@ -194,7 +200,9 @@ class ScriptCalls(DecisionCalls):
 
 
 def _limit_arguments(breaker: Breaker | None, is_same_share: bool) -> list[bytes]:
-    """How long it cools, and its rate limit is used up. The latter is of no use where another share was in force."""
+    """Returns the ms that the deployment cools and the ms of its rate limit that are used up; the latter are 0 when the
+    limit was divided differently.
+    """
     now_s = time.monotonic()
     cool_s = breaker.cools_s - now_s if breaker else 0.0
     used_s = breaker.used_s - now_s if breaker and is_same_share else 0.0

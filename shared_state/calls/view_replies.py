@@ -1,4 +1,6 @@
-"""Replies of the scripts that show the state become Structs. Each function names the script whose reply it reads."""
+"""Converts replies of the scripts that show the state to Structs. Each docstring names the script whose reply the
+function reads.
+"""
 
 import time
 from typing import cast
@@ -24,7 +26,7 @@ from shared_state.snapshots import (
 
 
 def snapshot(replies: list[Reply], ids: list[tuple[str, ...]]) -> DomainSnapshot:
-    """snapshot, called once per chunk of deployments; the domain is the newest chunk's."""
+    """Reads the replies of snapshot, one per chunk of deployments; the domain's fields come from the newest chunk."""
     head = cast(Reply, replies[-1][0])
     deployments: list[DeploymentSnapshot] = []
     for reply, chunk in zip(replies, ids, strict=True):
@@ -61,12 +63,12 @@ def _deployment(deployment_id: str, row: dict[str, str]) -> DeploymentSnapshot:
 
 
 def forecast(row: Reply) -> Forecast | None:
-    """foreseen, of one deployment."""
+    """Reads one deployment's part of the reply of foreseen."""
     return msgspec.convert(as_fields(row), Forecast, strict=False) if row else None
 
 
 def events(reply: Reply) -> list[Event]:
-    """events."""
+    """Reads the reply of events."""
     found = []
     for event_id, row in cast(list[tuple[object, Reply]], reply):
         found.append(msgspec.convert({**as_fields(row), "id": as_text(event_id)}, Event, strict=False))
@@ -74,7 +76,7 @@ def events(reply: Reply) -> list[Event]:
 
 
 def roster(reply: Reply) -> list[ReplicaSnapshot]:
-    """roster, by id."""
+    """Reads the reply of roster, sorted by id."""
     now_ms, found = as_number(reply[0]), []
     for replica_id, last_ms, *row in cast(list[Reply], reply[1:]):
         row_fields = as_fields(row)
@@ -95,14 +97,14 @@ def roster(reply: Reply) -> list[ReplicaSnapshot]:
 
 
 def autoscaled(reply: Reply) -> ScalingSignal | None:
-    """autoscale. None: the store knows of no cluster yet."""
+    """Reads the reply of autoscale; None when the store knows of no cluster yet."""
     if not reply:
         return None
     return msgspec.convert({**as_fields(reply[1:]), "now_ms": as_number(reply[0])}, ScalingSignal, strict=False)
 
 
 def budgets(reply: Reply) -> list[tuple[Account, MinuteUsed]]:
-    """budgets, in the order of the requested scopes."""
+    """Reads the reply of budgets, in the order of the requested scopes."""
     now_s, found = time.monotonic(), []
     for row in cast(list[Reply], reply):
         spent, reserved, per, period, left_ms, requests_ms, tokens_ms = row
@@ -116,7 +118,7 @@ _VERDICT_FIELDS = 10
 
 
 def explained(reply: Reply, ids: tuple[str, ...]) -> Explanation:
-    """explain. Raises NotConfigured."""
+    """Reads the reply of explain. Raises NotConfigured."""
     if reply[0] == b"unconfigured":
         raise NotConfigured("the store does not know this configuration")
     picked = as_number(reply[1])

@@ -1,6 +1,6 @@
-"""The address of a store, read once and strictly. redis-py passes over what it cannot read (a database that is not a
-number, everything after a `#`) and connects elsewhere; here it is refused. Each part is decoded once and encoded once,
-so a password may hold any character.
+"""The address of a store, parsed once and strictly. redis-py ignores what it cannot parse (a database that is not a
+number, everything after a `#`) and connects elsewhere; such addresses are refused here. Each part is decoded once and
+encoded once, so a password may hold any character.
 """
 
 import re
@@ -17,17 +17,17 @@ _SENTINEL_PORT, _PORT = 26379, 6379
 _URL = re.compile(r"([^:]+)://([^/?#]*)([^?#]*)(?:\?([^#]*))?")
 _DATABASE = re.compile(r"[0-9]{1,9}")
 
-# The part in question may belong to a password: no message repeats it.
+# The invalid part may belong to a password, so no message repeats it.
 _UNREADABLE = "the address cannot be read (special characters of a password must be percent-encoded)"
-_UNKNOWN_OPTION = "the address has an option that does not exist, or one with a value that it cannot have"
+_UNKNOWN_OPTION = "the address has an unknown option, or an option with an invalid value"
 _NO_NUMBER = "the database in the address must be a number, as in redis://host:6379/0"
 
 Place = tuple[str, int]  # host and port
 
 
 class StoreAddress(msgspec.Struct, frozen=True, kw_only=True):
-    """``kind``: sentinel, cluster or empty; ``where``: host and port of a single server as they were written, or the
-    path of its socket; ``seeds``: the Sentinels, or nodes of the Cluster. Everything is decoded.
+    """An address in decoded parts. ``kind``: sentinel, cluster or empty; ``where``: host and port of a single server as
+    written, or the path of its socket; ``seeds``: the Sentinels, or the nodes of the Cluster.
     """
 
     scheme: str
@@ -42,7 +42,7 @@ class StoreAddress(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def single(self) -> str:
-        """The address of the only server."""
+        """The URL of the only server."""
         path = self.database and f"/{self.database}"
         if self.scheme != "unix":
             return self._url(self.user, self.where, path, self.options)
@@ -50,11 +50,11 @@ class StoreAddress(msgspec.Struct, frozen=True, kw_only=True):
         return self._url(self.user, "", quote(self.where), (*self.options, *database))
 
     def server(self, place: Place) -> str:
-        """The address of one server of several."""
+        """Returns the URL of one of several servers."""
         return self._url(self.user, netloc(place), self.database and f"/{self.database}", self.options)
 
     def sentinel(self, place: Place) -> str:
-        """The address of one Sentinel, which never gets the password of the store."""
+        """Returns the URL of one Sentinel, which never gets the password of the store."""
         return self._url(self.sentinel_user, netloc(place), "", self.options)
 
     def _url(self, user: tuple[str, str], where: str, path: str, options: Iterable[tuple[str, str]]) -> str:
@@ -65,7 +65,7 @@ class StoreAddress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(url: str) -> StoreAddress:
-    """Raises ValueError, which never shows a part of the address."""
+    """Parses an address. Raises ValueError, whose message never shows a part of the address."""
     if url.partition("://")[0].lower() not in _SCHEMES:
         raise ValueError(f"the address must begin with one of {', '.join(f'{s}://' for s in _SCHEMES)}")
     if (parts := _URL.fullmatch(url)) is None:
@@ -84,7 +84,7 @@ def parse(url: str) -> StoreAddress:
     service, path = _service(path) if kind == "sentinel" else ("", path)
     database = _database("" if scheme == "unix" else path, options.pop("db", ""))
     if kind == "cluster" and int(database or 0):
-        raise ValueError("a Cluster has no database but 0")
+        raise ValueError("a Cluster has only database 0")
     address = StoreAddress(
         scheme=scheme,
         kind=kind,
@@ -106,7 +106,7 @@ def netloc(place: Place) -> str:
 
 
 def without_passwords(text: str, url: str) -> str:
-    """A server may repeat in its errors what it was sent. ``url``: the address of one server."""
+    """Masks the passwords of one server's ``url`` in a text: a server may repeat what it received in its errors."""
     parts = urlsplit(url)
     for secret in (parts.password or "", unquote(parts.password or "")):
         text = text.replace(secret, "***") if secret else text
@@ -114,7 +114,9 @@ def without_passwords(text: str, url: str) -> str:
 
 
 def _decoded(text: str) -> str:
-    """Raises ValueError for what is not UTF-8. A plus stays one: passwords hold more of them than blanks."""
+    """Decodes percent-encoding. Raises ValueError for invalid UTF-8. A plus stays a plus: passwords hold more of them
+    than blanks.
+    """
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:
@@ -122,7 +124,7 @@ def _decoded(text: str) -> str:
 
 
 def _options(query: str) -> dict[str, str]:
-    """Raises ValueError."""
+    """Returns the options of the query. Raises ValueError."""
     options: dict[str, str] = {}
     for pair in query.split("&") if query else ():
         name, is_given, value = pair.partition("=")
@@ -135,7 +137,7 @@ def _options(query: str) -> dict[str, str]:
 
 
 def _service(path: str) -> tuple[str, str]:
-    """The name of the service, and the path of the database. Raises ValueError."""
+    """Returns the name of the service, and the path of the database. Raises ValueError."""
     name, _, database = path.removeprefix("/").partition("/")
     if not name:
         raise ValueError("a Sentinel address ends in the name of its service: redis+sentinel://host:26379/name")
@@ -143,7 +145,7 @@ def _service(path: str) -> tuple[str, str]:
 
 
 def _database(path: str, option: str) -> str:
-    """Raises ValueError."""
+    """Returns the number of the database, empty without one. Raises ValueError."""
     given = {found for found in (path.strip("/"), option) if found}
     if len(given) > 1 or "//" in path or not all(_DATABASE.fullmatch(found) for found in given):
         raise ValueError(_NO_NUMBER)
@@ -151,14 +153,16 @@ def _database(path: str, option: str) -> str:
 
 
 def _socket(host: str, path: str) -> str:
-    """Raises ValueError: what stands between the second and the third slash would be passed over."""
+    """Returns the path of the socket. Raises ValueError for text between the second and the third slash, which redis-py
+    would ignore.
+    """
     if host or path in ("", "/"):
         raise ValueError("the path of a socket follows three slashes: unix:///run/store.sock")
     return _decoded(path)
 
 
 def _single(hosts: str) -> str:
-    """Raises ValueError. Without a host: localhost, as the scheme has it."""
+    """Returns host and port as written, with localhost where the host is left out. Raises ValueError."""
     if "," in hosts:
         raise ValueError("redis:// has one host; redis+sentinel:// and redis+cluster:// have several")
     place = _place(hosts, _PORT) if hosts.partition(":")[0] else _place(f"localhost{hosts}", _PORT)
@@ -166,7 +170,7 @@ def _single(hosts: str) -> str:
 
 
 def _seeds(hosts: str, port: int) -> tuple[Place, ...]:
-    """Raises ValueError."""
+    """Returns the hosts of the address, each once. Raises ValueError."""
     seeds = tuple(dict.fromkeys(_place(host, port) for host in hosts.split(",")))
     if len(seeds) > SEEDS_MOST:
         raise ValueError(f"the address has {len(seeds)} hosts, at most {SEEDS_MOST} are allowed")
@@ -174,7 +178,7 @@ def _seeds(hosts: str, port: int) -> tuple[Place, ...]:
 
 
 def _place(text: str, port: int) -> Place:
-    """Raises ValueError."""
+    """Returns host and port. Raises ValueError."""
     try:
         parts = urlsplit(f"//{text.strip()}")
         host, given = parts.hostname, parts.port
@@ -186,7 +190,7 @@ def _place(text: str, port: int) -> Place:
 
 
 def _try_options(address: StoreAddress) -> None:
-    """Raises ValueError for options that redis-py does not have."""
+    """Tries the options. Raises ValueError for options that redis-py does not have."""
     url = address.server(("localhost", _PORT)) if address.kind else address.single
     try:
         ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]

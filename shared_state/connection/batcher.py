@@ -53,7 +53,7 @@ class Batcher:
         self._in_flight: deque[Call | Script] = deque()
         self._loop = asyncio.get_running_loop()
         self._unloaded: list[Call] = []  # the store does not know their script
-        self._redirected: list[Call] = []  # the server does not take them any more
+        self._redirected: list[Call] = []  # the server no longer takes them
         self._refusals = 0  # attempts to connect that failed in a row
         self._is_push_due = self._is_load_due = self._is_closing = self._is_closed = False
         self._load_error = ""
@@ -82,7 +82,7 @@ class Batcher:
 
     @property
     def is_slow(self) -> bool:
-        """The last reply took longer than the deadline."""
+        """Whether the last reply took longer than the deadline."""
         return self._took_s > self._deadline_s
 
     def call(
@@ -113,7 +113,7 @@ class Batcher:
         self._push()
 
     def flush(self) -> None:
-        """Sends now, not at the end of this turn, unless calls are in flight: then those of the same turn go along."""
+        """Sends now. While calls are in flight the queued ones wait, so that those of this turn go out together."""
         if not self._in_flight:
             self._push()
 

@@ -1,5 +1,5 @@
-"""The client of one store: one connection, opened on demand. It never retries: a call of the hot path has a deadline of
-milliseconds and is sent again only by its owner, who knows whether that is safe.
+"""The client of one store: a single connection, opened on demand. It never retries: a call of the hot path has a
+deadline of milliseconds, and only its owner, who knows whether that is safe, sends it again.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ GREETING_S = 0.04
 
 
 async def _exchange(link: Link, *commands: tuple[bytes, ...]) -> list[object]:
-    """Raises StoreUnavailable."""
+    """Sends commands and returns their replies. Raises StoreUnavailable."""
     replies: list[object] = []
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -46,13 +46,13 @@ async def _exchange(link: Link, *commands: tuple[bytes, ...]) -> list[object]:
     except TimeoutError as error:
         raise StoreTimeout("the store does not answer in time") from error
     if len(replies) > len(commands):
-        raise StoreUnavailable(f"{NOT_REDIS}: it sends more replies than it got commands")
+        raise StoreUnavailable(f"{NOT_REDIS}: it sent more replies than it received commands")
     return replies
 
 
 async def query(url: str, *commands: tuple[bytes, ...]) -> list[object]:
-    """Replies of the server at ``url``, on a connection of their own; an error reply is a StateError in the list.
-    Raises StoreUnavailable.
+    """Returns the replies of the server at ``url``, over a separate connection; an error reply is a StateError in the
+    list. Raises StoreUnavailable.
     """
     link = await open_link(url)
     try:
@@ -70,8 +70,8 @@ def _unwelcome(greeting: object) -> StoreUnavailable | None:
 
 
 class Client:
-    """A single connection that is opened on demand and dropped after any fault. The server is located each time: the
-    master may have changed. ``key``: any key of the domain. Raises ValueError for a url that cannot be right.
+    """A single connection, opened on demand and dropped after any fault. The server is located each time, because the
+    master may have changed. ``key``: any key of the domain. Raises ValueError for an invalid url.
     """
 
     def __init__(self, url: str, key: bytes = b"") -> None:
@@ -92,8 +92,8 @@ class Client:
         on_pause: Callable[[], None],
         on_lost: Callable[[StoreUnavailable], None],
     ) -> None:
-        """``on_reply`` gets every reply, ``on_pause`` follows the last of those that came in together, ``on_lost`` is
-        called once, unless `close` came first. Takes two seconds at most. Raises StoreUnavailable.
+        """Connects within two seconds. ``on_reply`` gets every reply; ``on_pause`` follows the last of the replies that
+        arrived together; ``on_lost`` is called once, unless `close` came first. Raises StoreUnavailable.
         """
         self.close()  # of a caller that failed before
         link = await open_link(await self._topology.locate(query))
@@ -116,7 +116,7 @@ class Client:
         link.wire.listen(on_reply, on_pause, lambda reason: lost(lost_connection(reason)))
         link.write(command(b"PING"))
         try:
-            with contextlib.suppress(TimeoutError):  # far away, or hung: that is for deadlines to find out
+            with contextlib.suppress(TimeoutError):  # a distant or hung store: deadlines decide
                 async with asyncio.timeout(GREETING_S):
                     await answered.wait()
         except asyncio.CancelledError:
@@ -128,16 +128,16 @@ class Client:
         self._link = link
 
     def send(self, packed: Iterable[bytes]) -> None:
-        """Replies come in the order of what was sent; when the connection is lost, none comes."""
+        """Sends calls. Replies arrive in the order of the calls; none arrives after the connection is lost."""
         assert self._link is not None
         self._link.write(b"".join(packed))
 
     async def execute(self, *commands: tuple[bytes, ...]) -> list[object]:
-        """As `query`, of the server that takes our calls now."""
+        """Queries the server that takes our calls now, as `query` does."""
         return await query(await self._topology.locate(query), *commands)
 
     def close(self) -> None:
-        """No reply comes any more."""
+        """Closes the connection. No reply arrives afterwards."""
         link, self._link = self._link, None
         if link is not None:
             link.close()

@@ -2,7 +2,7 @@
 
 
 def pack(*parts: bytes) -> bytes:
-    """Parts of a command in the wire's form (RESP bulk strings), without the leading count."""
+    """Returns the parts of a command as RESP bulk strings, without the leading count."""
     return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
 
 

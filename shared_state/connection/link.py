@@ -1,4 +1,4 @@
-"""An open connection to one server: redis-py opens it (TLS, AUTH, database), hiredis reads it, and replies are passed
+"""An open connection to one server: redis-py opens it (TLS, AUTH, database), hiredis parses it, and replies are passed
 on as they arrive.
 """
 
@@ -26,7 +26,7 @@ MOVED_ON = ("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", 
 UNWELCOME = ("MAXCLIENTS", "DENIED", "NOAUTH", "WRONGPASS")  # nothing of this connection will ever be carried out
 _REFUSES = (*MOVED_ON, "OOM", "BUSY", "MISCONF", "NOREPLICAS", "NOPERM", *UNWELCOME)
 _CLOSED = "closed by the store"
-NOT_REDIS = "what answers does not speak the Redis protocol"
+NOT_REDIS = "the server does not speak the Redis protocol"
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")  # alert, handshake: the first bytes of a TLS server
 
 # redis-py's own, the operating system's, uvloop's (RuntimeError: the peer closed first) and those of impossible names.
@@ -40,8 +40,8 @@ def _error(message: str) -> StateError:
 
 
 class Wire(asyncio.Protocol):
-    """Passes on every reply in order, then reports that these were all for now, also when there was none among the
-    bytes; an error reply is a StateError. Silent once its connection is closed or lost.
+    """Passes on every reply in order, then reports that no more are complete, even after bytes that completed none. An
+    error reply becomes a StateError. Silent once its connection is closed or lost.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Wire(asyncio.Protocol):
         self._on_lost = on_lost
 
     def expect(self, greeted: Callable[[object], None]) -> None:
-        """The next reply is for ``greeted``, whenever it comes."""
+        """Passes the next reply to ``greeted``, whenever it arrives."""
         self._greeted = greeted
 
     def data_received(self, data: bytes) -> None:
@@ -103,7 +103,7 @@ class Link(NamedTuple):
             self.transport.write(data)
 
     def close(self) -> None:
-        """At once: what is still on its way out must not be carried out later, when no caller waits for it."""
+        """Closes at once: bytes that are still queued must not be executed later, when no caller waits for them."""
         self.wire.close()
         with contextlib.suppress(OSError, ValueError):  # the latter: uvloop's, of a connection that is closed already
             if (opened := self.transport.get_extra_info("socket")) is not None:
@@ -115,14 +115,14 @@ class Link(NamedTuple):
 
 
 async def open_link(url: str) -> Link:
-    """Raises StoreUnavailable."""
+    """Opens a connection. Raises StoreUnavailable."""
     pool = ConnectionPool.from_url(
         url,
         protocol=2,
         socket_timeout=None,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
-        driver_info=None,  # two round trips, and rights that a user of few has not
+        driver_info=None,  # saves two round trips, and rights that the user may lack
     )
     connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
     try:
@@ -151,12 +151,12 @@ def _why_not(error: BaseException) -> str:
     elif isinstance(error, RuntimeError):
         reason = _CLOSED
     elif "WRONG_VERSION_NUMBER" in reason:
-        reason += " (it does not speak TLS: redis:// is for such a port)"
+        reason += " (the server does not speak TLS: use redis:// for this port)"
     return f"the store does not answer: {reason}"
 
 
 def _take_over(link: Link, reader: asyncio.StreamReader) -> None:
-    """Checks redis-py's stream, which alone has seen what the peer sent or did unasked: it refuses or has closed the
+    """Checks redis-py's stream for bytes or an end that the peer sent unasked: then the peer refuses or has closed the
     connection. Raises StoreUnavailable.
     """
     replies: list[object] = []
@@ -172,7 +172,7 @@ def _take_over(link: Link, reader: asyncio.StreamReader) -> None:
 
 
 def refusal(replies: list[object], reason: str) -> StoreUnavailable:
-    """A server that closes may have sent a reason."""
+    """Returns the error of a closed connection, with the reason if the server sent one."""
     last = replies[-1] if replies else None
     if isinstance(last, StoreUnavailable):
         return last

@@ -9,7 +9,7 @@ KEPT_MOST = 10_000  # settles, and decisions: the rest expires with its lease
 
 
 class LostCalls:
-    """Settles that the store has not confirmed, and decisions whose result is unknown. Both by token."""
+    """Settles that the store has not confirmed, and decisions with an unknown result, both by token."""
 
     def __init__(self, batcher: Batcher) -> None:
         self._batcher = batcher
@@ -27,8 +27,8 @@ class LostCalls:
             self._unconfirmed[token] = (again, orphaned)
 
     def resend(self) -> None:
-        """Sends the settles again, and queries the decisions. The same token gets the same grant, which ``orphaned``
-        returns at once; a decision that was not granted stays so.
+        """Sends the settles and the decisions again. The same token gets the same grant, which ``orphaned`` returns at
+        once; a decision that was not granted is not granted now either.
         """
         owed, self._owed = self._owed, {}
         for token, packed in owed.items():

@@ -1,7 +1,7 @@
-"""How long a store is waited for, measured in time during which a reply could have been received.
+"""Decides how long to wait for a store, measured in time during which a reply could have been received.
 
 A replica without CPU time, or with a blocked event loop, receives a reply late through no fault of the store. Waiting
-is therefore counted in ticks, and a late tick counts no more than one in time.
+is therefore counted in ticks, and a late tick counts no more than a punctual one.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ SLOW_SECONDS = 5  # in a row, in each of which most decisions missed the deadlin
 
 
 class Patience(NamedTuple):
-    """The time-outs of one store."""
+    """The timeouts of one store."""
 
     deadline_ms: int = 250  # of silence, then a call is sent again; a decision that took longer counts as slow
     lost_after_ms: int = 1000  # of silence, or without a decision, then the store is lost
-    has_standby: bool = False  # another store takes over: one refused connection is enough, and a slow store is left
+    has_standby: bool = False  # another store takes over after one refused connection, or when this one is slow
 
 
 def overdue(
@@ -37,7 +37,7 @@ def overdue(
     lost_after_s = patience.lost_after_ms / 1000
     silent_s = now_s - max(received_s, oldest.queued_at)
     if silent_s >= lost_after_s:
-        return StoreTimeout(f"nothing came from the store for {lost_after_s:g} s"), True
+        return StoreTimeout(f"the store was silent for {lost_after_s:g} s"), True
     if oldest.is_urgent and now_s - oldest.queued_at >= lost_after_s:
         return StoreTimeout(f"the store did not decide within {lost_after_s:g} s"), True
     if is_slow:

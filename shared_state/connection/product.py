@@ -1,5 +1,5 @@
-"""Which product the store is, and whether it has what the scripts need: by trying it, because products that speak the
-Redis protocol differ in ways that their names and versions do not show.
+"""Finds out which product the store is, and whether it has what the scripts need. It tries each feature, because
+products that speak the Redis protocol differ in ways that their names and versions do not show.
 """
 
 import re
@@ -11,14 +11,16 @@ from shared_state.keys import Keys
 from shared_state.scripts import assemble
 
 TESTED_FROM = (7, 0)  # of Redis and Valkey
-WANTED = "Redis or Valkey, 7.0 or later, is wanted"
+WANTED = "use Redis or Valkey 7.0 or later"
 _VERSIONS = re.compile(r"^([a-z]+)_version:(\S+)", re.MULTILINE)
 _NOT_PRODUCTS = ("redis", "gcc", "engine", "os")  # every imitator names a version of Redis as well
 _NAMES = {"keydb": "KeyDB", "redis": "Redis"}
 
 
 class Product(NamedTuple):
-    """``name``: of what answered INFO; empty where it gives no name. ``lacks``: in words."""
+    """The product of a server. ``name``: from INFO, empty where INFO has none; ``lacks``: the missing features, in
+    words.
+    """
 
     name: str
     version: str
@@ -35,7 +37,7 @@ class Product(NamedTuple):
 
 
 async def product_of(client: Client, keys: Keys) -> Product:
-    """Raises StoreUnavailable."""
+    """Returns the product. Raises StoreUnavailable."""
     script = assemble("fitness")
     names = (keys.domain, keys.window, keys.events, keys.leases)
     call = (b"EVALSHA", script.sha.encode(), b"%d" % len(names), *names, b"told:")
@@ -51,7 +53,7 @@ async def product_of(client: Client, keys: Keys) -> Product:
 
 
 def named(info: str) -> tuple[str, str]:
-    """Name and version by the section `server` of INFO."""
+    """Returns name and version from the section `server` of INFO."""
     versions = dict(_VERSIONS.findall(info))
     if "keydb-server" in info:
         return _NAMES["keydb"], versions.get("redis", "")

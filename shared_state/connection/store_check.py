@@ -18,14 +18,14 @@ _log = logging.getLogger("pllm.state")
 
 
 async def check(client: Client, keys: Keys, deployments: Iterable[str]) -> None:
-    """Raises StoreUnfit with all problems, StoreUnavailable."""
+    """Checks the store. Raises StoreUnfit with all problems, or StoreUnavailable."""
     deployments = tuple(deployments)
     types = _types(keys, deployments)
     commands = [(b"INFO", b"memory"), (b"HMGET", keys.domain, b"epoch", b"schema"), (b"TYPE", keys.domain)]
     memory, schema, domain, *found = await client.execute(*commands, *((b"TYPE", key) for key in types))
     refused = next((reply for reply in (memory, schema, *found) if isinstance(reply, StoreRefuses)), None)
     if refused is not None and str(refused).startswith("MOVED") and not client.is_cluster:
-        raise StoreUnfit("the store is a node of a Cluster, and another one has the domain: use redis+cluster://")
+        raise StoreUnfit("the store is a node of a Cluster, and another node holds the domain: use redis+cluster://")
     if refused is not None:
         raise refused
     product = await product_of(client, keys)
@@ -34,7 +34,7 @@ async def check(client: Client, keys: Keys, deployments: Iterable[str]) -> None:
     if not product.is_tested:
         _log.warning("the store is %s, which is not tested with this gateway: %s", product.full_name, WANTED)
     problems = [
-        f"key {key.decode()} holds a {_text(kind)}, not a {wanted}: it is not ours, choose another state.domain"
+        f"key {key.decode()} holds a {_text(kind)}, not a {wanted}: it is foreign, choose another state.domain"
         for (key, wanted), kind in zip(types.items(), found, strict=True)
         if _text(kind) not in (wanted, "none")
     ]
@@ -81,8 +81,8 @@ def _are_leases(first: list[bytes]) -> bool:
 
 
 async def _foreign_contents(client: Client, keys: Keys, deployments: Iterable[str]) -> list[str]:
-    """Values of the right type that are not of our making. Absent ones are welcome, and what the cluster, which works
-    meanwhile, has emptied between the two questions.
+    """Returns a problem for each value of the right type that this gateway did not write. Absent values are accepted,
+    and so are values that the running cluster removes between the two commands.
     """
     questions: list[tuple[bytes, tuple[bytes, ...], Callable[[Any], bool]]] = [
         (keys.policy, (b"GET", keys.policy), _is_policy),
@@ -101,7 +101,7 @@ async def _foreign_contents(client: Client, keys: Keys, deployments: Iterable[st
     replies = await client.execute(*commands)
     kinds, values = replies[: len(questions)], replies[len(questions) :]
     return [
-        f"key {key.decode()} holds something that is not ours: choose another state.domain"
+        f"key {key.decode()} holds a value of another program: choose another state.domain"
         for (key, _, is_ours), kind, value in zip(questions, kinds, values, strict=True)
         if _text(kind) != "none" and not isinstance(value, StateError) and value and not is_ours(value)
     ]

@@ -1,5 +1,5 @@
-"""Where the server is that takes our calls: one address, the master that Sentinels name, or the Cluster node that owns
-the domain's slot. A domain has one hash tag, so all of its keys are in one slot and one connection is enough.
+"""Finds the server that takes our calls: one address, the master that Sentinels name, or the Cluster node that owns the
+domain's slot. A domain has one hash tag, so all of its keys are in one slot and one connection is enough.
 """
 
 import asyncio
@@ -20,23 +20,23 @@ Query = Callable[..., Awaitable[list[Any]]]
 
 
 class Topology:
-    """``url``: redis://, rediss:// (TLS) or unix://; redis+sentinel://host:port,host:port/service; or
-    redis+cluster://host:port,host:port. User and password as usual; TLS files in the query (ssl_ca_certs, …).
-    ``key`` is any key of the domain. Raises ValueError for a url that cannot be right.
+    """The servers of one store. ``url``: redis://, rediss:// (TLS) or unix://;
+    redis+sentinel://host:port,host:port/service; or redis+cluster://host:port,host:port. User and password as usual;
+    TLS files in the query (ssl_ca_certs, …). ``key``: any key of the domain. Raises ValueError for an invalid url.
     """
 
     def __init__(self, url: str, key: bytes = b"") -> None:
         self._address = parse(url)
         self._slot = key_slot(key)
         self._seeds = list(self._address.seeds)
-        self._silent: set[Place] = set()  # as of the last time: they are queried, but not waited for
+        self._silent: set[Place] = set()  # in the last query: they are queried again, but not awaited
 
     @property
     def is_cluster(self) -> bool:
         return self._address.kind == "cluster"
 
     async def locate(self, query: Query) -> str:
-        """The address of the server to connect to now. Raises StoreUnavailable."""
+        """Returns the address of the server to connect to now. Raises StoreUnavailable."""
         if self._address.kind == "sentinel":
             return self._address.server(await self._elected(query, self._query_sentinel))
         if self.is_cluster:
@@ -44,8 +44,8 @@ class Topology:
         return self._address.single
 
     async def _elected(self, query: Query, find: Callable[[Query, Place], Awaitable[Place]]) -> Place:
-        """Queries all at once and returns the place that most of them name; on a tie, the choice of the first in the
-        address: a server that hangs, or that was cut off and names the master of yesterday, changes nothing.
+        """Queries all addresses at once and returns the server that most of them name; on a tie, the choice of the
+        first address. A server that hangs, or that was cut off and names a former master, changes nothing.
         """
         seeds = {asyncio.ensure_future(find(query, seed)): seed for seed in self._seeds}
         answers: dict[Place, Place] = {}
@@ -75,10 +75,10 @@ class Topology:
             shown = "; ".join(f"{netloc(seed)}: {problem}" for seed, problem in [*problems.items()][:PROBLEMS_SHOWN])
             raise StoreUnavailable(f"no {self._address.kind} address names the store: {shown}")
         votes = Counter(answers[seed] for seed in seeds.values() if seed in answers)
-        return votes.most_common(1)[0][0]  # of equals the first that was counted
+        return votes.most_common(1)[0][0]  # on a tie, the first one counted
 
     def _is_settled(self, answers: dict[Place, Place], waiting: list[Place]) -> bool:
-        """Those who are waited for cannot change it any more."""
+        """Returns whether the outstanding answers can no longer change the result."""
         if not answers:
             return False
         (_, most), *others = Counter(answers.values()).most_common(2)
@@ -93,12 +93,12 @@ class Topology:
                 return host.decode(errors="replace"), int(port)
             case None | []:
                 raise LookupError(f"no service named {self._address.service}")
-        raise LookupError(str(reply) if isinstance(reply, StateError) else "the answer of something else")
+        raise LookupError(str(reply) if isinstance(reply, StateError) else "an unexpected answer")
 
     async def _query_node(self, query: Query, seed: Place) -> Place:
         [ranges] = await query(self._address.server(seed), (b"CLUSTER", b"SLOTS"))
         if not isinstance(ranges, list):
-            raise LookupError(str(ranges) if isinstance(ranges, StateError) else "the answer of something else")
+            raise LookupError(str(ranges) if isinstance(ranges, StateError) else "an unexpected answer")
         for each in ranges:
             match each:
                 case [int(first), int(last), [bytes(host), int(port), *_], *_] if first <= self._slot <= last:
@@ -107,8 +107,8 @@ class Topology:
         raise LookupError(f"no node owns slot {self._slot}")
 
     def _learn(self, ranges: list[Any]) -> None:
-        """Keeps the present nodes for the next query, also when every seed is gone. A node that does not know its own
-        host leaves it out.
+        """Keeps the present nodes for the next query, so that it succeeds even when every seed is gone. Skips a node
+        that does not know its own host.
         """
         nodes: list[Place] = []
         for member in [member for each in ranges if isinstance(each, list) for member in each[2:]]:

@@ -101,7 +101,7 @@ def test_anthropic_client_gets_its_own_form(money: Cluster) -> None:
     assert answer.status == 402
     assert answer.json()["error"] == {
         "type": "billing_error",
-        "message": "The budget of this API key has no room for what this request may cost.",
+        "message": "The budget of this API key has no room for the possible cost of this request.",
         "code": "budget_exceeded",
         "attempts": [{"deployment": "dear", "outcome": "over_budget"}],
     }

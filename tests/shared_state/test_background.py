@@ -49,7 +49,7 @@ async def test_work_that_ends_is_reported_and_begun_again(
     assert record.levelname == "ERROR"
     assert "task 'heart' failed" in record.getMessage()
     assert record.exc_info is not None
-    assert str(ending or "it has returned") in str(record.exc_info[1])
+    assert str(ending or "the task has returned") in str(record.exc_info[1])
 
 
 @on_loop

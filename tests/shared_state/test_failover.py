@@ -669,7 +669,7 @@ async def test_replica_starts_though_its_standby_store_is_not_ready(
         standby = state.failover.standby
         assert standby is not None
         assert (served_by, permit.deployment_id) == ("shared", "a")
-        assert "the standby store is not ready: no place for the embedded store: no space left" in caplog.text
+        assert "the standby store is not ready: the embedded store cannot be created: no space left" in caplog.text
         await eventually(lambda: standby.store is not None)
     finally:
         await opening.__aexit__(None, None, None)

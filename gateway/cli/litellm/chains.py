@@ -15,7 +15,7 @@ _NOT_SERVED = "no deployment that was taken over serves it"
 
 
 def take_aliases(value: object, path: str, draft: Draft) -> None:
-    """Raises Unusable."""
+    """Converts the aliases, aliases of aliases included. Raises Unusable."""
     if not isinstance(value, dict):
         raise Unusable("expected a mapping from names to models")
     # The second pass resolves aliases of aliases.

@@ -58,7 +58,7 @@ def take(entries: list[object], draft: Draft) -> None:
 
 
 def _take_entry(entry: object, path: str, draft: Draft) -> None:
-    """Raises Unusable when there can be no deployment."""
+    """Converts one entry. Raises Unusable when no deployment can be made of it."""
     if not isinstance(entry, dict):
         raise Unusable("an entry is a mapping with model_name and litellm_params")
     params, info = entry.get("litellm_params"), entry.get("model_info")
@@ -129,7 +129,7 @@ def _provider(params: Mapping[str, Any], found: Target, entry: str, path: str, d
         ours["base_url"] = draft.variables.named(AZURE_BASE, "url")
         draft.report.added(f"{entry}: provider.base_url", f"{ours['base_url']}, which LiteLLM reads")
     elif not found.provider.base_url:
-        raise Unusable("api_base is missing: where is this server?")
+        raise Unusable("api_base is missing: set the address of this server")
     else:
         ours["base_url"] = found.provider.base_url
     draft.variables.put(ours, ProviderSettings, "model", found.model)

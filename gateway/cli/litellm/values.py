@@ -124,7 +124,7 @@ def number(value: object) -> float:
 
 
 def whole(value: object) -> int:
-    """Raises Unusable."""
+    """Returns a whole number that is not negative. Raises Unusable."""
     result = number(value)
     if result != int(result) or not 0 <= result <= 1_000_000_000:
         raise Unusable("expected a whole number that is not negative")
@@ -132,7 +132,7 @@ def whole(value: object) -> int:
 
 
 def switch(value: object) -> bool:
-    """Raises Unusable."""
+    """Returns a boolean. Raises Unusable."""
     if not isinstance(value, bool):
         raise Unusable("expected true or false")
     return value

@@ -15,15 +15,15 @@ ANSWER_MOST_S = 5.0
 
 
 class ScalingView:
-    """GET /v1/admin/autoscale."""
+    """The endpoint GET /v1/admin/autoscale."""
 
     def __init__(self, access: AdminAccess, scaling: Scaling) -> None:
         self._access = access
         self._scaling = scaling
 
     async def show(self, request: Request) -> Response:
-        """Raises NotFound, StateLost. On its standby store a replica sees only itself: an error is better than its
-        answer.
+        """Returns the desired number. Raises NotFound, StateLost: on its standby store a replica sees only itself, so
+        an error is better than its answer.
         """
         self._access.authorize(request, "viewer")
         if not self._scaling.is_wanted:

@@ -38,7 +38,7 @@ _Body = TypeVar("_Body")
 
 
 class Admin:
-    """Reading needs the role of a viewer, setting a breaker that of an operator."""
+    """The endpoints of deployments. Reading needs the role of a viewer, setting a breaker that of an operator."""
 
     def __init__(
         self,

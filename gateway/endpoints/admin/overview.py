@@ -140,7 +140,7 @@ def _event_chunks(events: list[Event]) -> bytes:
 
 
 async def _in_time(query: Awaitable[_Answer]) -> _Answer:
-    """Raises StateError."""
+    """Awaits the reply of the store for a limited time. Raises StateError."""
     try:
         async with asyncio.timeout(ANSWER_MOST_S):
             return await query
@@ -149,14 +149,14 @@ async def _in_time(query: Awaitable[_Answer]) -> _Answer:
 
 
 def _event_id(text: str, param: str) -> str:
-    """Raises InvalidRequest."""
+    """Checks the id of an event, which may be empty. Raises InvalidRequest."""
     if text and not _EVENT_ID.fullmatch(text):
         raise InvalidRequest(f"{param} must be the id of an event.", param=param)
     return text
 
 
 def _number(request: Request, param: str, default: int, most: int) -> int:
-    """Raises InvalidRequest."""
+    """Returns a whole number of the query. Raises InvalidRequest."""
     text = request.query_params.get(param, str(default))
     if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= most:
         raise InvalidRequest(f"{param} must be a whole number from 1 to {most}.", param=param)

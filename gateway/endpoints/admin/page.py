@@ -41,6 +41,6 @@ class LivePage:
         }
 
     async def show(self, _request: Request) -> Response:
-        """Raises AdminOff."""
+        """Returns the page. Raises AdminOff."""
         self._access.require_on()
         return Response(self._body, media_type="text/html", headers=self._headers)

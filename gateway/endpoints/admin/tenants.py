@@ -29,7 +29,7 @@ _KEY = re.compile(rf"[!-~]{{{LEAST},}}")  # a header could not hold other charac
 
 
 class Tenants:
-    """Reading needs the role of a viewer, changes that of an admin."""
+    """The endpoints of tenants. Reading needs the role of a viewer, changes that of an admin."""
 
     def __init__(self, access: AdminAccess, book: TenantBook, authenticator: Authenticator, catalog: Catalog) -> None:
         self._access = access
@@ -88,7 +88,7 @@ class Tenants:
 
 
 def _name(request: Request) -> str:
-    """Raises InvalidRequest for an invalid name."""
+    """Returns the tenant's name in the path. Raises InvalidRequest for an invalid name."""
     name: str = request.path_params["name"]
     try:
         return msgspec.convert(name, Identifier)

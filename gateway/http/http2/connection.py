@@ -1,6 +1,6 @@
-"""HTTP/2 on one TLS connection, on `h2`, the library under Hypercorn's own HTTP/2. Hypercorn's keeps a response in
-memory without a bound while its client's window is closed, blocks the whole connection when an application does not
-read a body, and ends in a traceback when data arrive for a stream that has been answered; docs/tls.md has the list.
+"""HTTP/2 on one TLS connection, with `h2`, the library that Hypercorn's own HTTP/2 uses as well. Hypercorn's keeps a
+response in memory without a bound while its client's window is closed, blocks the whole connection when an application
+does not read a body, and ends in a traceback when data arrives for an answered stream; docs/tls.md has the list.
 """
 
 import asyncio
@@ -176,7 +176,7 @@ class Http2(asyncio.Protocol):
             self._reading.release("work")
 
     def _take(self, frame: Frame) -> None:
-        """Raises ProtocolError, Violation."""
+        """Handles one frame. Raises ProtocolError, Violation."""
         if frame.kind == GOAWAY and frame.stream_id == 0 and len(frame.data) >= 9 + 8:
             self.is_over = True  # `h2` would drop the responses in flight, which the client still expects
             self._became_idle()

@@ -56,7 +56,7 @@ class Frames:
 
     @property
     def unfinished(self) -> int:
-        """Returns the number of the incomplete preface, header block or frame other than DATA, else 0."""
+        """The number of the incomplete preface, header block or frame other than DATA, else 0."""
         is_partial = len(self._buffer) > 0 and (len(self._buffer) < _HEAD or self._buffer[3] != DATA)
         return self._number if self._is_block_open or not self._is_begun or is_partial else 0
 

@@ -10,7 +10,9 @@ from gateway.http.http2.stream import OUT_MOST, Http2Stream
 
 
 class Room:
-    """``waiting`` returns the unwritten bytes of all responses, ``window`` those that a stream may send now."""
+    """The bound on unwritten bytes of one connection. ``waiting`` returns the unwritten bytes of all responses,
+    ``window`` those that a stream may send now.
+    """
 
     def __init__(self, waiting: Callable[[], int], window: Callable[[Http2Stream], int]) -> None:
         self._waiting = waiting

@@ -181,7 +181,7 @@ class Http2Stream:
         self._wake(self._written)
 
     def _begin_response(self, start: Message) -> None:
-        """Raises ValueError for a header with a line break."""
+        """Begins the response. Raises ValueError for a header with a line break."""
         status, headers = start["status"], list[Header](start.get("headers", []))
         if any(b"\r" in value or b"\n" in value for _, value in headers):
             raise ValueError("line break in a response header")

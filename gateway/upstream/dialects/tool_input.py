@@ -1,8 +1,8 @@
 """Converts the arguments of a tool call, a text in chat completions, to the object of the Messages API.
 
-A model may write any text there, which is its answer and no fault of the deployment. An unreadable text becomes an
-object that holds it, as Anthropic advises for passing invalid JSON back to a model. Where the answer ended at a limit,
-the input holds every complete value, which is what the official client reads from the same pieces of a stream.
+A model may write any text there, and that is no fault of the deployment. An unreadable text becomes an object that
+holds it, as Anthropic advises for passing invalid JSON back to a model. Where the answer ended at a limit, the input
+holds every complete value, as the official client reads it from the same pieces of a stream.
 """
 
 import re

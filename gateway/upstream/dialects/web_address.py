@@ -1,4 +1,4 @@
-"""Checks addresses of images on the web before a provider is requested to fetch them."""
+"""Checks addresses of images on the web before a provider fetches them."""
 
 import re
 from urllib.parse import urlsplit

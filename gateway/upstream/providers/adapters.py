@@ -1,4 +1,4 @@
-"""Which provider serves which kind of call, and how: the one table of dialects.
+"""The one table of dialects: which provider serves which kind of call, and how.
 
 A stage without a translation is None: its bytes pass unchanged.
 """

@@ -1,12 +1,12 @@
 --- @include "limit/adaptive"
--- The load of the replicas: active requests, those that wait in the replicas' queues, and how many the
--- deployments that are well can serve at once.
+-- The load of the replicas: active requests, requests that wait in the replicas' queues, and how many requests the
+-- deployments with closed breakers can serve at once.
 local function demand_active(leases_key, now)
   return redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now), '+inf')
 end
 
--- As each living replica last reported, except that of `own_key`: of its queues (waiting), of other domains
--- (elsewhere).
+-- Adds up a field of the living replicas' last reports, except that of `own_key`: `waiting`, requests in its queues, or
+-- `elsewhere`, active ones in other domains.
 local function demand_told(field, replicas_key, own_key, since_ms)
   local prefix, sum = string.gsub(replicas_key, 'replicas$', 'replica:'), 0
   for _, replica in ipairs(redis.call('ZRANGEBYSCORE', replicas_key, since_ms, '+inf')) do

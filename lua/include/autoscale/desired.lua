@@ -1,9 +1,9 @@
 --- @include "store/record"
--- The concurrency rule, as of Knative's autoscaler: wanted = ceil(average concurrency / (target * utilization)).
--- Up at once, by an average whose memory is that of a window of 6 s; down only to what would have carried the highest
--- average of all the last `scale_down_delay`, with a tenth to spare: load that swings by less moves nothing.
--- Waiting requests count up to what the deployments serve at once: a longer queue more replicas would only lengthen.
--- A cluster whose memory is young (first start, a flush) keeps the replicas it has for as long as the delay.
+-- The concurrency rule of Knative's autoscaler: wanted = ceil(average concurrency / (target * utilization)).
+-- The number rises at once, by an average with the memory of a 6 s window. It falls only to a number that would have
+-- carried the highest average within `scale_down_delay` with a tenth to spare, so that smaller swings change nothing.
+-- Waiting requests count up to what the deployments serve at once: more replicas would only lengthen a longer queue.
+-- A cluster with a young memory (first start, a flush) keeps its replicas for as long as the delay.
 local AVERAGE_MS, SLOTS, DOWN_ROOM, SLACK = 3000, 10, 0.9, 0.005
 local DESIRED_FIELDS = { 'version', 'target_concurrency', 'utilization', 'min_replicas', 'max_replicas',
   'scale_down_delay_ms', 'evaluated_at_ms', 'active', 'waiting', 'limit', 'replicas', 'average', 'peak', 'wanted',

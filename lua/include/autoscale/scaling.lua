@@ -1,5 +1,5 @@
 --- @include "autoscale/desired"
--- One judgement of the result of `demand`: the average, the replicas it requires, and how many there should be.
+-- Turns the result of `demand` into the average, the replicas that it requires, and the number that there should be.
 -- Reasons: load (the required number), held (it would fit on fewer, but barely or not for long enough), min, max,
 -- learning (the store has just begun to know the cluster).
 local function scaling_average(scale, load, now)

@@ -11,8 +11,8 @@ local function breaker_move(d, now, state, reason)
   return transition
 end
 
--- Cooldown doubles with every trip in a row, jittered by 10 % so that several do not probe in step. `why`: the words of
--- the call that opened it, where it was one and has any.
+-- Cooldown doubles with every trip in a row, jittered by 10 % so that deployments do not probe in step. `why`: the
+-- error of the call that opened it, if there was one.
 local function breaker_open(d, policy, now, reason, random, why)
   local trips = d.trips or 0
   if d.state == 'closed' then trips = trips - math.floor((now - (d.changed_at_ms or now)) / policy.trip_memory_ms) end

@@ -1,5 +1,5 @@
 --- @include "store/record"
--- A deployment cools as long as its provider requires, or a moment when it throttles and names no time.
+-- A deployment cools for as long as its provider demands, or for a moment when it throttles without a Retry-After.
 local COOL_DEFAULT_MS = 1000
 
 local function cool_note(d, call, policy, now)

@@ -15,8 +15,8 @@ local function health_score(d, state)
   return 100 * (0.6 * error_factor(d) + 0.4 * clamp(1 - slow_rate / 0.5, 0, 1)) * STATE_FACTOR[state]
 end
 
--- Counts as healthy for load shedding. A breaker that waits for a probe does: otherwise shedding could keep away the
--- very requests it needs to recover.
+-- Returns whether it counts as healthy for load shedding. A breaker that waits for a probe does, because otherwise
+-- shedding could keep away the very requests that it needs to recover.
 local function health_is_good(d, policy, now)
   local state = d.state
   if state == 'open' or state == 'half_open' then

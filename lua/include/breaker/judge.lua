@@ -3,7 +3,7 @@
 --- @include "breaker/relief"
 -- Judges a deployment by one finished call. Failures count for the breaker; slow successes count as slow;
 -- throttled, client_error, cancelled and unsupported are neutral.
--- Slowness opens only with relief. The counts continue without it, so that the next slow answer with relief opens.
+-- Slowness opens only with relief. The counts continue without it, so that the next slow response with relief opens it.
 local function judge_closed(d, policy, sample, sums, now)
   if sample.own_ms then baseline_learn(d, sample.stream, math.max(0, sample.own_ms), now) end
   if sample.failures == 1 then

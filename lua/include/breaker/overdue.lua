@@ -1,11 +1,11 @@
 --- @include "store/deployment"
 --- @include "lease/lease"
 --- @include "breaker/overdue_wait"
--- Overdue in flight: at least `slow_limit` calls have waited too long for their first byte, and they are at least half
--- of the active ones or nothing has come back since. Without relief no active stream may have begun either.
+-- A deployment hangs when at least `slow_limit` calls have waited too long for their first byte and nothing has come
+-- back since, and, without relief, no active stream has begun. With relief, half of the active calls suffice as well.
 local SILENT_AFTER_MS, OVERDUE_SEEN, NEWEST_SEEN, OVERDUE_SAMPLES = 2500, 1000, 64, 20
 
--- Each replica's last sign of life among these leases, and when the last call was taken that has its first byte.
+-- Returns each replica's last sign of life among these leases, and the start of the latest call with its first byte.
 local function overdue_signs(leases)
   local newest, alive, answered = redis.call('ZRANGE', leases, -NEWEST_SEEN, -1, 'WITHSCORES'), {}, 0
   for k = 1, #newest, 2 do
@@ -16,8 +16,8 @@ local function overdue_signs(leases)
   return alive, answered
 end
 
--- A call is as old as it was when its replica would last have reported its first byte: with a beat or, as plain calls
--- end at once, when it took another lease. Calls of a replica that missed two beats do not count: it may be dead.
+-- A call's age ends when its replica would last have reported its first byte: with a heartbeat or, as plain calls end
+-- at once, with another lease. Calls of a replica that missed two heartbeats do not count: it may be dead.
 local function overdue_is_waiting(token, start, wait_ms, alive, replicas_key, beats, now)
   local owner = lease_owner(token) or ''
   if not beats[owner] then beats[owner] = tonumber(redis.call('ZSCORE', replicas_key, owner) or 0) end
@@ -42,7 +42,7 @@ local function overdue_is_hung(d, policy, leases, active, replicas_key, beats, n
       overdue, first = overdue + 1, math.min(first, start)
     end
   end
-  -- The oldest are looked at one by one; of the rest the same share is taken to wait.
+  -- Only the oldest are inspected one by one; of the rest, the same share counts as waiting.
   if #old == 2 * OVERDUE_SEEN then overdue = overdue / OVERDUE_SEEN * redis.call('ZCOUNT', leases, from, to) end
   local nothing_came = answered < first and d.ewma_at_ms and d.ewma_at_ms <= now - wait_ms
   return overdue >= policy.slow_limit

@@ -1,9 +1,9 @@
 --- @include "window/baseline"
 --- @include "breaker/relief"
--- How long a call waits before it is overdue: twice the threshold of slowness and twice the p99. While a relative
--- threshold is unknown its least value counts; of streams and plain calls the larger one, because they wait together.
--- Without relief at least 30 s, and twice the usual latency, which outlives the minute of the p99: a queue that makes
--- progress and a model that thinks do not hang, and no caller gains when they are closed to it.
+-- The wait after which a call is overdue: twice the threshold of slowness and twice the p99. An unknown relative
+-- threshold counts as its least value; streams and plain calls share the larger threshold, because they wait together.
+-- Without relief the wait is at least 30 s and twice the usual latency, which is remembered longer than the p99: a
+-- queue that makes progress and a model that thinks do not hang, and no caller gains when their breaker opens.
 local OVERDUE_ALONE_MS = 30000
 
 local function overdue_wait_ms(d, has_relief)

@@ -1,6 +1,6 @@
 --- @include "store/record"
--- Probes of one half-open generation: `probes_issued` counts those granted and not given back, `probes_succeeded` those
--- of them that came back well. Their deadline runs only while one is out, so that a quiet hour is not a failure.
+-- The probes of one half-open generation: `probes_issued` counts the granted and not returned ones, `probes_succeeded`
+-- the successful ones. Their deadline runs only while a probe is in flight, so that a quiet hour is not a failure.
 -- A probe that hangs must not keep a deployment half-open for as long as a call may take: it has 75 s, or twice the p99
 -- from before the trip. A stream whose provider has sent its first byte does not hang, and has its whole lease.
 local PROBE_MS = 75000  -- a minute, as long as most models think, and a quarter of it for the way

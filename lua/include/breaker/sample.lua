@@ -1,5 +1,5 @@
 --- @include "window/baseline"
--- The sample that one finished call is to its deployment: what it adds to the counts of the window.
+-- The sample of one finished call: its additions to the counts of the deployment's window.
 local JUDGE_FAILED = { failure = true, timeout = true, overloaded = true }
 
 -- A call is slow when it exceeds its own allowance: a long answer is not a slow provider. Unknown threshold: not slow.

@@ -1,13 +1,13 @@
 --- @include "store/record"
--- Kinds of call whose endpoint a deployment does not have: `unsupported:<kind>` in its hash, the ms until which it gets
--- none of them. A success clears it at once. The mark is not reasserted to a store that has lost it, and each store
--- learns it by itself: one call and its fallback find it again.
--- Five seconds at first, twice as long each time that it is found missing again, a minute at most
--- (`unsupported_for:<kind>`): a route that is missing while a server starts costs seconds, one that was never there one
+-- Kinds of call whose endpoint a deployment lacks: `unsupported:<kind>` in its hash, the time until which it gets none
+-- of them. A success clears the mark at once. It is not reasserted to a store that has lost it, and each store learns
+-- it by itself: one call and its fallback find it again.
+-- It lasts five seconds at first, twice as long each time that the endpoint is found missing again, a minute at most
+-- (`unsupported_for:<kind>`): a route that is missing while a server starts costs seconds, one that never existed one
 -- call a minute.
 local UNSUPPORTED_FIRST_MS, UNSUPPORTED_MOST_MS = 5000, 60000
--- One request's 404 means little for an endpoint that has served: `missing:<kind>` counts those since the last success,
--- and is absent before the first one. Other kinds are never written, or a hash could grow without end.
+-- A single 404 means little for an endpoint that has served: `missing:<kind>` counts those since the last success, and
+-- is absent before the first one. Other kinds are never written, or a hash could grow without end.
 local UNSUPPORTED_AFTER = 3
 local UNSUPPORTED_KINDS = { chat = true, completions = true, embeddings = true, messages = true, responses = true }
 
@@ -37,7 +37,7 @@ local function unsupported_forget(d)
   end
 end
 
--- The kinds that it does not get now, with spaces between; nil if none.
+-- Returns the kinds that it gets none of now, separated by spaces; nil if there are none.
 local function unsupported_now(d, now)
   local kinds = {}
   for kind in pairs(UNSUPPORTED_KINDS) do

@@ -1,6 +1,6 @@
 --- @include "budget/budget"
--- Candidates whose estimate does not fit are none, so that a cheaper one or a cheaper model of the chain is taken. What
--- costs nothing always fits. Returns, when none fits: whose budget it is, and the ms until that may change, 0 when it
+-- Marks candidates whose estimate does not fit, so that a cheaper one or a cheaper model of the chain is picked. A free
+-- candidate always fits. When none fits, returns whose budget is used up, and the ms until that may change, 0 when it
 -- will not by itself.
 local function budgets_apply(budgets, candidates, now)
   local BUDGET_WAIT_MS = 1000  -- a call in flight may release what it does not need

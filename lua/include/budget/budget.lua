@@ -3,9 +3,9 @@
 --- @include "budget/reservation"
 -- Money, in whole micro-units of the currency of the prices: HASH `budget:domain`, `budget:tenant:<name>` with spent,
 -- reserved, and as of the last grant amount, per, period, ends_at_ms. Guarantee: spent + reserved <= amount at each
--- grant, so a period that turns takes along what is reserved, and what a call took counts in the one it ends in.
--- A call brings its budgets and what it may cost with each candidate: 'amount per amount per cost ...', the domain's
--- before the tenant's, '-' for none. One function that makes the others: a script makes its functions anew in every
+-- grant. Reservations carry over into a new period, and a call's cost counts in the period in which the call ends.
+-- A call brings its budgets and its highest cost with each candidate: 'amount per amount per cost ...', the domain's
+-- before the tenant's, '-' for none. One function creates the others: a script creates its functions anew in every
 -- call, and requests without a budget do not pay for them.
 local function budgets_read(global_key, token, text, resend, now)
   if resend > 0 then reservation_end(global_key, token, -1) end  -- its lease has expired since

@@ -1,6 +1,6 @@
 --- @include "budget/charge"
--- The most that the calls in flight may cost: HASH `reservations`, by token the micro-units and the budgets they are
--- reserved in ('400 domain tenant'). Ending a reservation twice is once.
+-- The highest cost of the calls in flight: HASH `reservations`, by token the micro-units and the budgets in which they
+-- are reserved ('400 domain tenant'). A second end of a reservation has no effect.
 
 -- `cost`: of the call, negative when unknown: then the reservation counts, because the provider may have worked.
 local function reservation_end(global_key, token, cost)

@@ -1,7 +1,7 @@
 --- @include "configuration/in_force"
--- A rolling upgrade: when no living replica has the file in force any more, the file of the one that registered last
--- takes its place. At once when the last one has left; otherwise after ORPHANED_MS, in which replicas that were cut off
--- from the store, or that a flush has hidden, show themselves.
+-- A rolling upgrade: when no living replica has the file in force, the file of the last one that registered takes its
+-- place. It does so at once when the last one has left; otherwise after ORPHANED_MS, in which replicas report again
+-- that were cut off from the store, or that a flush has hidden.
 -- Returns the replica whose file is in force from now on, or nil. Where that file means the same for the shared state,
 -- only the digest changes.
 local function inherit(reload, living, now, is_leaving, next_version)

@@ -5,7 +5,7 @@
 -- lines between.
 local HOUR_MS, MINUTES_KEPT, SCORED_LEAST, SHARE_MOST, NAIVE_BETTER = 3600000, 5, 24, 0.95, 1.25
 
--- `rows`: of the hours from the one before `wall_ms` on.
+-- `rows`: of the hours, beginning with the one before `wall_ms`.
 local function foresee(f, name, rows, wall_ms, at_ms)
   local first, point = math.floor(wall_ms / HOUR_MS - 0.5), at_ms / HOUR_MS - 0.5
   local hour = math.floor(point)
@@ -14,8 +14,8 @@ local function foresee(f, name, rows, wall_ms, at_ms)
   return a and a + (b - a) * (point - hour)
 end
 
--- The error of the last minutes, as a part of what was there or expected. A minute that was wrong counts whole and at
--- once, one that was right makes up for a fifth of it.
+-- The error of the last minutes, relative to the larger of observed and expected arrivals. A worse minute counts fully
+-- and at once; a better one moves the error by a fifth.
 local function foresee_miss(f, arrivals, expected)
   local most = math.max(arrivals, expected)
   local miss = most > 0 and math.abs(arrivals - expected) / most or 0
@@ -23,8 +23,9 @@ local function foresee_miss(f, arrivals, expected)
   record_set(f, 'miss', decimal(math.max(miss, before + (miss - before) / MINUTES_KEPT), 4))
 end
 
--- 0 to 1. Nothing before a season and a day; nothing where a naive guess is much better (if a little, there is hardly a
--- season); and the less the larger the errors are, of the week and of the last minutes: off by half is no forecast.
+-- The confidence, 0 to 1. It is 0 before a season and a day, and where a naive guess is much better (a slightly better
+-- guess means that there is hardly a season). It falls with the errors of the week and of the last minutes, to 0 at an
+-- error of half.
 local function foresee_trust(f)
   if not (f.arrivals_trend and f.latency_trend) or (f.arrivals_scored or 0) < SCORED_LEAST then return 0 end
   local error = tonumber(f.arrivals_error)

@@ -5,8 +5,8 @@
 -- while there are few seasons to take one of.
 local WEEK, HOLT_LEVEL, HOLT_TREND, HOLT_SEASON = 168, 0.3, 0.01, 0.1
 
--- `s`: level, trend and how many hours were seen; `hours`: since the last one that was; `season`: nil of an hour that
--- never was, which shows its season alone. Returns level, trend, season.
+-- `s`: level, trend and the number of observed hours; `hours`: since the last observed one; `season`: nil for an hour
+-- that was never observed before, which shows its season alone. Returns level, trend, season.
 local function holt_step(s, x, season, hours)
   local expected = s.level + s.trend * hours
   if not season then return expected, s.trend, x - expected end

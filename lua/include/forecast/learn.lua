@@ -1,12 +1,12 @@
 --- @include "forecast/series"
--- An hour that is over goes into a series; the next one begins.
+-- Adds a finished hour to a series and opens the next one.
 local function series_state(f, name)
   local function number(field) return tonumber(f[name .. field] or 0) end
   return { level = number('_level'), trend = number('_trend'), seen = number('_seen'), hour = number('_hour') }
 end
 
--- Expected value of an hour; nil while nothing is known. A week without a word is no reason to follow a trend any
--- longer.
+-- Returns the expected value of an hour; nil while nothing is known. A trend is followed for a week without
+-- observations at most.
 local function series_ahead(f, name, hour, season)
   if not f[name .. '_level'] then return nil end
   local s = series_state(f, name)

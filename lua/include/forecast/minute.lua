@@ -1,9 +1,10 @@
 --- @include "window/window_read"
 --- @include "forecast/foresee"
--- One minute of a deployment: what came goes into the hour that runs, by the clock on the wall. An hour of which little
--- was seen, as the cluster was down or the breaker open, is missing; one that the clock brings twice counts so.
+-- One minute of a deployment: its numbers are added to the current hour of the wall clock. An hour with too few
+-- measured minutes, because the cluster was down or the breaker open, is missing; an hour that the clock repeats counts
+-- twice.
 local MINUTE_MS, SEEN_LEAST, WINDOW_MS = 60000, 10, 50000
-local FORGOTTEN_MS = 4 * 7 * 24 * 3600000  -- of a deployment that no replica ticks any more
+local FORGOTTEN_MS = 4 * 7 * 24 * 3600000  -- data of a deployment that no replica ticks expire
 
 local function minute_close(f, season_key)
   if (f.measured or 0) >= SEEN_LEAST then
@@ -22,9 +23,9 @@ local function minute_open(f, season_key, hour, row)
   for _, key in ipairs({ f.key, season_key }) do redis.call('PEXPIRE', key, FORGOTTEN_MS) end
 end
 
--- Arrivals are what ended in the window, refused by the provider or not. The latency is how long a call holds its
--- permit, of streams too: how many there are at a time by how many come (Little's law). Not measured: what an open
--- breaker kept away, and the minute in which it moved, because its window begins anew.
+-- Arrivals are the calls that ended in the window, refused by the provider or not. The latency, also of streams, is the
+-- time for which a call holds its permit: the active calls divided by the arrivals (Little's law). Not measured: calls
+-- kept away by an open breaker, and the minute after it moved, because its window starts again.
 local function minute_measure(f, d, window, now, expected)
   if d.state ~= 'closed' or now - (d.changed_at_ms or 0) < MINUTE_MS then return end
   local sums = window_read(window, now)
@@ -35,7 +36,7 @@ local function minute_measure(f, d, window, now, expected)
   if expected then foresee_miss(f, arrivals, expected) end
 end
 
--- `ahead_ms`: how far to look.
+-- `ahead_ms`: how far ahead to predict.
 local function minute_run(f, d, keys, now, wall_ms, ahead_ms, until_ms)
   local hour, first = math.floor(wall_ms / HOUR_MS), math.floor(wall_ms / HOUR_MS - 0.5)
   if f.hour and f.hour ~= hour then minute_close(f, keys.season) end

@@ -1,11 +1,11 @@
 --- @include "store/number"
 --- @include "forecast/holt_winters"
--- One record per hour of a week: `season:<id>`, a STRING of 168 x 4 signed 32-bit hundredths (2688 bytes, whole
--- from the start). For arrivals a minute, then for latency in ms: the seasonal part S, and 1 + what came that hour
--- last. Hour 0 of the week is Thursday, 0:00 UTC, as of 1970.
+-- One record per hour of a week: `season:<id>`, a STRING of 168 x 4 signed 32-bit hundredths (2688 bytes, in full
+-- length from the start). For arrivals a minute, then for latency in ms: the seasonal part S, and 1 + the last value of
+-- that hour. Hour 0 of the week is Thursday, 0:00 UTC, as of 1970.
 local SEASON_CELLS, SEASON_UNIT, SEASON_MOST = 4, 100, 2 ^ 31 - 1
 
--- `cell`: 0 S of arrivals, 1 the last, 2 and 3 those of latency.
+-- `cell`: 0 S of arrivals, 1 their last value, 2 and 3 the same of latency.
 local function season_place(hour, cell)
   return '#' .. (hour % WEEK) * SEASON_CELLS + cell
 end
@@ -33,7 +33,8 @@ local function season_word(value, more)
   return string.format('%d', clamp(round(value * SEASON_UNIT) + more, -SEASON_MOST, SEASON_MOST))
 end
 
--- `first`: the cell of S; what is nil stays as it is. The last cell of all is named so that the string is whole.
+-- `first`: the cell of S; a nil value changes nothing. The last cell of all is named so that the string has its full
+-- length.
 local function season_write(key, hour, first, season, last)
   local words = { 'OVERFLOW', 'SAT', 'INCRBY', 'i32', season_place(WEEK - 1, SEASON_CELLS - 1), 0 }
   local function set(cell, word)

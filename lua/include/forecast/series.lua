@@ -4,7 +4,7 @@
 -- One series of a forecast's hash, `name` arrivals or latency: _level, _trend, _seen (hours), _since and _hour (the
 -- first and the last), _before (the last one's value), _expected and _week_ago (of the hour that runs), _error,
 -- _error_hour, _error_week, _scored. In the first week nothing is known but the last hour; then the mean of the week
--- becomes the level, and what each hour had more the season. Until then there is no _trend.
+-- becomes the level, and each hour's excess the season. Until then there is no _trend.
 local ERRORS_KEPT, WEEK_LEAST, SERIES_CELL = 168, 84, { arrivals = 0, latency = 2 }
 
 local function series_begin(f, name, season_key)

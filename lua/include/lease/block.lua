@@ -1,6 +1,7 @@
 --- @include "lease/lease"
 -- Leases of a block, many tokens at a time. They start when the last of them may be handed out, `hold_ms` after the
--- grant: a permit that waits in its replica is no call that hangs, and the last call has the whole time of its lease.
+-- grant: a permit that waits in its replica does not look like a hanging call, and the last call has the whole time of
+-- its lease.
 local function block_add(domain_leases, leases, tokens, now, hold_ms, lease_ms)
   local own, all, start = {}, {}, now + hold_ms
   for _, token in ipairs(tokens) do
@@ -33,7 +34,7 @@ local function block_find(keys, first, tokens, hold_ms)
   return rows, found
 end
 
--- Ends the leases, and keeps of the calls those that had one: settling twice is once.
+-- Ends the leases and keeps only the calls that had one, so that a second settle has no effect.
 local function block_end(domain_leases, leases, calls)
   local known, all = {}, {}
   for k, call in ipairs(calls) do

@@ -1,5 +1,6 @@
 --- @include "tenant/tenant_lease"
--- Active requests are leases, never a counter: releasing twice is once, a crash expires, ages come for free.
+-- Active requests are leases, never a counter: a second release has no effect, the leases of a dead replica expire, and
+-- ages come for free.
 -- The fraction of a lease's score (start in ms) marks it: .5 a probe, .25 its first byte has arrived, .125 a probe
 -- whose first content has been judged, .0625 a last resort.
 local LEASE_PROBE, LEASE_ANSWERED, LEASE_JUDGED, LEASE_RESORT = 0.5, 0.25, 0.125, 0.0625
@@ -15,7 +16,7 @@ local function lease_is_resort(score) return score % LEASE_JUDGED >= LEASE_RESOR
 -- Tokens are `replica.kind.number`, the replica's own name may hold dots; then, for a tenant with a name, ` tenant`.
 local function lease_owner(token) return string.match(token, '^([^ ]*)%.%a+%.%w+') end
 
--- The generation a lease was granted in; of an older one only that it is not the current one.
+-- Returns the generation in which a lease was granted; for any older one, a number that is not the current one.
 local function lease_generation(deployment, start)
   return start >= (deployment.changed_at_ms or 0) and deployment.generation or deployment.generation - 1
 end

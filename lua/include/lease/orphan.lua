@@ -1,7 +1,7 @@
 --- @include "lease/lease"
 -- A replica may die before its first heartbeat reaches a store that has lost its state: no replica would miss it, and
--- its leases would last until they expire. A replica with one of the oldest leases that is unknown is noted as silent
--- since then, so that it is found dead. `beats` remembers who beat when.
+-- its leases would last until they expire. An unknown replica with one of the oldest leases is noted as silent since
+-- then, so that it is found dead. `beats`: the last heartbeat of each replica.
 local ORPHANS_SEEN = 64
 
 local function orphans_note(replicas_key, leases_key, beats, before_ms)

@@ -4,8 +4,8 @@
 --- @include "select/grant"
 --- @include "lease/lease"
 --- @include "tenant/tenant"
--- What a call that is sent again was granted the first time: the position of the candidate, its deployment and the
--- lease's start, or nil. `keys` from `first` on: three per candidate, perhaps one more.
+-- Returns the first grant of a call that is sent again: the position of the candidate, its deployment and the lease's
+-- start, or nil. `keys` from `first` on: three per candidate, perhaps one more.
 local function resend_find(keys, first, token, now)
   for k = first, #keys - 2, 3 do
     local start = tonumber(redis.call('ZSCORE', keys[k + 1], token) or nil)
@@ -15,7 +15,7 @@ local function resend_find(keys, first, token, now)
   return nil
 end
 
--- The same grant again, as acquire replies it; nil when there was none.
+-- Returns the same grant again, as acquire replies it; nil when there was none.
 local function resend_reply(keys, first, token, epoch, domain, era, ask)
   local position, d, start = resend_find(keys, first, token, domain.now)
   if not position then return nil end

@@ -1,9 +1,9 @@
 --- @include "store/record"
 -- The concurrency limit in force: found between 1 and `limit`, the same for all replicas. AIMD as in Netflix's
 -- concurrency-limits: + 1 a second while at least half of it is used, x 0.9 when a call ends throttled, overloaded or
--- timed out, once per round trip: calls that began before the last cut met the limit before it. The first cut starts
--- from what was in use, or a far too high ceiling would take minutes to come down from.
--- `adapted` is absent at the ceiling. `cut_at_ms` is a time of its own: a timeout began before many a + 1.
+-- timed out, once per round trip: calls that began before the last cut met the limit before it. A cut starts from at
+-- most twice the active calls, because coming down from a far too high ceiling would take minutes.
+-- `adapted` is absent at the ceiling. `cut_at_ms` is separate, because a timed-out call began before many a + 1.
 local ADAPT_EVERY_MS, ADAPT_BACKOFF, ADAPT_FROM = 1000, 0.9, 20
 local ADAPT_DROPS = { throttled = true, overloaded = true, timeout = true }
 

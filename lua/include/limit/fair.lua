@@ -1,8 +1,8 @@
 --- @include "store/record"
 -- Tenants that wait for a full deployment, on any replica: `waiters` of its hash, JSON of priority, share (active
--- requests by weight, with the one that waits) and the time of the report, by tenant. A free place goes to the
--- highest priority and inside it to the tenant with the least: replicas put their own in order, this puts the replicas
--- in order.
+-- requests by weight, with the one that waits) and the time of the report, by tenant. A free place goes to the highest
+-- priority, and within it to the tenant with the smallest share. Each replica orders its own tenants; this orders them
+-- across replicas.
 local FAIR_MS, FAIR_MOST, FAIR_WAIT_MS = 400, 16, 100  -- a waiting request tries again at least every 250 ms
 
 local function fair_waiters(d, now)
@@ -13,7 +13,7 @@ local function fair_waiters(d, now)
   return waiters, count
 end
 
--- A dry run has no share, and waits behind no tenant.
+-- A dry run has no share, and waits for no other tenant.
 local function fair_is_behind(d, ask, now)
   if not d.waiters or not ask.share then return false end
   for name, w in pairs((fair_waiters(d, now))) do
@@ -23,7 +23,7 @@ local function fair_is_behind(d, ask, now)
   return false
 end
 
--- A candidate with room has none for a tenant that is not the next one.
+-- A candidate with room has none for a tenant that is not next.
 local function fair_apply(candidates, ask, now)
   for _, c in ipairs(candidates) do
     if c.verdict == 'eligible' and not c.probe and fair_is_behind(c.deployment, ask, now) then
@@ -32,7 +32,8 @@ local function fair_apply(candidates, ask, now)
   end
 end
 
--- One that waits in its replica's queue for this deployment, or has got it, and perhaps more of its tenant behind it.
+-- Notes a request that waits in its replica's queue for this deployment, or has got its permit, and whether more of its
+-- tenant's requests wait after it.
 local function fair_note(d, ask, is_granted, now)
   if not d.waiters and not ask.waits then return end
   local waiters, count = fair_waiters(d, now)

@@ -1,5 +1,5 @@
 --- @include "limit/adaptive"
--- The other way to find the limit, for servers of one's own, whose latency shows their queue: Gradient2 of Netflix's
+-- The other way to find the limit, for self-hosted servers, whose latency shows their queue: Gradient2 of Netflix's
 -- concurrency-limits. Once a second of at least ten calls: gradient = clamp(1.5 * long / short, 0.5, 1), limit = 0.8 *
 -- limit + 0.2 * (limit * gradient + 4), while at least half of it is used. `long` is an average of hundreds of calls.
 local GRADIENT_CALLS, GRADIENT_MEMORY, GRADIENT_ROOM = 10, 600, 4

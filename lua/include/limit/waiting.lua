@@ -1,6 +1,6 @@
 --- @include "limit/fair"
--- Requests wait somewhere in the cluster, in their replicas' queues: a call that frees something is published to all
--- replicas on the channel `freed` of the domain, unless no deployment was found full for a while.
+-- Requests wait in the queues of their replicas: a call that frees a place is published to all replicas on the channel
+-- `freed` of the domain, unless no deployment was found full for a while.
 local WAITING_MS = 2000
 
 local function waiting_note(candidates, domain, ask)
@@ -12,7 +12,7 @@ local function waiting_note(candidates, domain, ask)
   end
 end
 
--- Without the right to publish replicas look for themselves, a few times a second.
+-- Without the right to publish, replicas poll a few times a second.
 local function waiting_tell(domain, deployment_id)
   if (domain.waiting_until_ms or 0) <= domain.now then return end
   redis.pcall('PUBLISH', (string.gsub(domain.key, 'global$', 'freed')), deployment_id)

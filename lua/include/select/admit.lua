@@ -1,6 +1,6 @@
 --- @include "breaker/breaker"
 --- @include "limit/room"
--- May this candidate take one more request now? Sets verdict, wait_ms (until it may change), state (as
+-- Decides whether this candidate may take one more request now. Sets verdict, wait_ms (until it may change), state (as
 -- this request sees it) and, where the breaker must move first, `becomes`. Nothing is written here.
 
 local function admit_breaker(c, d, policy, now)

@@ -20,7 +20,7 @@ local function candidate_read(position, tier, keys, policy, now, tokens, kind)
 end
 
 -- KEYS from `first` on hold (deployment, leases, window) per candidate, and perhaps rtt:<region>; tiers is '0,0,1'.
--- Nil when a candidate is not configured yet (flush, first start). `is_first`: a first attempt, which notes relief.
+-- Returns nil when a candidate is not configured (flush, first start). `is_first`: a first attempt notes relief.
 local function candidates_read(keys, first, tiers, policy, now, tokens, kind, is_first)
   local candidates = {}
   for tier in string.gmatch(tiers, '%d+') do
@@ -36,7 +36,7 @@ local function candidates_read(keys, first, tiers, policy, now, tokens, kind, is
   return candidates
 end
 
--- Earliest time at which one may take a request again; of those without the endpoint only where all are without it.
+-- The earliest time at which one may take a request again. Those without the endpoint count only if all lack it.
 local function candidates_wait_ms(candidates)
   local wait, rest
   for _, c in ipairs(candidates) do

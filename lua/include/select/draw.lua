@@ -1,5 +1,5 @@
 --- @include "select/strategy"
--- Picks by chance, each of the eligible candidates by its share.
+-- Picks one of the eligible candidates at random, weighted by its share.
 local function draw_one(eligible, strategy, random)
   local total = 0
   for _, c in ipairs(eligible) do total = total + strategy_share(strategy, c) end
@@ -8,13 +8,13 @@ local function draw_one(eligible, strategy, random)
     point = point - strategy_share(strategy, c)
     if point < 0 then return c end
   end
-  -- All are worth nothing, and so equal.
+  -- All shares are 0, and so equal.
   return eligible[math.floor(random() * #eligible) + 1]
 end
 
--- Takes the one of two draws that would answer sooner: the power of two choices. The shares alone are too much alike to
--- keep traffic from the slow, and among equals no better than chance. What is slow is still drawn twice now and then. A
--- forecast weighs where each of these has one that is still good; a fallback that idles never has.
+-- Picks the one of two draws that would respond sooner: the power of two choices. The shares alone are too similar to
+-- keep traffic from slow candidates, and among equals no better than chance. A slow candidate is still drawn twice now
+-- and then. Forecasts count only when all candidates have a valid one; an idle fallback never has.
 local function draw_sooner(eligible, strategy, now, random)
   local is_foreseen = true
   for _, c in ipairs(eligible) do

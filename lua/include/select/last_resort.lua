@@ -1,10 +1,10 @@
 --- @include "select/resort_serving"
--- The last resort, when no candidate of any tier is eligible: first those that serve, though badly or on trial. Else
--- one probe a second for all candidates that are open for other reasons, before the cooldown is over, so that a
--- recovered provider serves again soon. The breaker stays as it is; settle moves it.
+-- The last resort, when no candidate of any tier is eligible: first a deployment that serves, though slowly or on
+-- trial. Otherwise one probe a second for all candidates that are open for other reasons, before the cooldown is over,
+-- so that a recovered provider serves again soon. The breaker stays as it is; settle moves it.
 local RESORT_EVERY_MS = 1000
 
--- Where a request could wait for room, that serves it better than a provider that fails.
+-- Waiting for room, where that is possible, serves a request better than a failing provider.
 local function resort_probe(candidates, now, ask)
   local last, picked = 0, nil
   for _, c in ipairs(candidates) do

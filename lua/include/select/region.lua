@@ -1,7 +1,7 @@
 --- @include "store/record"
--- Local first. Where replicas have a region, a decision has one key more than its candidates have, `rtt:<region>`: a
--- HASH of round trips in ms from there, by deployment. A candidate of another region is `away`; one without a region
--- is at home everywhere.
+-- Local candidates first. Where replicas have a region, a decision has one more key than its candidates have,
+-- `rtt:<region>`: a HASH of round trips in ms from there, by deployment. A candidate of another region is `away`; one
+-- without a region is at home everywhere.
 local REGION_NEAR, REGION_NEAR_MS = 1.25, 5  -- as near as the nearest: a smaller difference is chance
 
 -- `keys` from `first` on: three per candidate, and that one.
@@ -21,7 +21,7 @@ local function region_rtts(candidates, rtt_key)
   for position, c in ipairs(candidates) do c.rtt_ms = tonumber(values[position] or nil) end
 end
 
--- Those of one tier that are away, as groups of the same distance, nearest first; what was not measured is farthest.
+-- Returns those of one tier that are away, as groups of the same distance, nearest first; unmeasured ones are farthest.
 local function region_rings(group, rtt_key)
   region_rtts(group, rtt_key)
   table.sort(group, function(one, other)

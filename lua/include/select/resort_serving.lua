@@ -1,14 +1,14 @@
 --- @include "select/admit"
 --- @include "limit/fair"
--- Deployments that serve although their breaker is not closed: opened for slowness, or half-open after a good probe.
--- Each within half its limit, the earliest tier first, in it the one that would answer soonest.
+-- Deployments that serve although their breaker is not closed: opened for slowness, or half-open after a successful
+-- probe. Each serves up to half its limit; the earliest tier comes first, within it the one that would respond soonest.
 local RESORT_SLOW = { consecutive_slow = true, slow_rate = true, probe_slow = true }
 
 local function resort_serves(d)
   return d.state == 'open' and RESORT_SLOW[d.open_reason] or d.state == 'half_open' and (d.probes_succeeded or 0) > 0
 end
 
--- One without room gets the verdict of its limits, so that a request may wait for it as for any other.
+-- A deployment without room gets the verdict of its limits, so that a request may wait for it as for any other.
 local function resort_serving(candidates, now, ask)
   local picked
   for _, c in ipairs(candidates) do

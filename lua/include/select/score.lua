@@ -1,7 +1,7 @@
 --- @include "breaker/health"
 -- merit = health * (w_load * load_factor + w_latency * latency_factor + w_error * error_factor). Candidates see the
--- same mix of calls, so their raw latencies compare. The score is that times the slow start of a breaker that closed a
--- moment ago (10 % rising to 100 %).
+-- same mix of calls, so their raw latencies can be compared. The score is the merit times the slow start of a breaker
+-- that closed a moment ago (10 % rising to 100 %).
 local SLOW_START_FROM = 0.1
 
 local function score_ramp(d, policy, now)

@@ -14,7 +14,7 @@ local function select_least(eligible, strategy, now, random)
   return best
 end
 
--- Smooth weighted round robin (nginx): everyone gains its share, the richest is picked and pays the total.
+-- Smooth weighted round robin (nginx): each candidate gains its share, the richest is picked and pays the total.
 local function select_turn(eligible, strategy)
   local total, best = 0, nil
   for _, c in ipairs(eligible) do

@@ -17,7 +17,7 @@ local function slow_start_healthy(group, policy, above)
   return healthy
 end
 
--- Those of the first group, or those of a later one, that this decision is between.
+-- Returns the candidates for this decision: those of the first group, or of a later one.
 local function slow_start(groups, policy, rtt_key, random)
   local home, is_starting = groups[1], false
   for _, c in ipairs(home) do is_starting = is_starting or c.ramp < 1 end

@@ -12,7 +12,7 @@ local function strategy_latency(c, now)
   return d.ewma_ms * math.exp(-math.max(0, now - d.ewma_at_ms) / EWMA_TAU_MS)
 end
 
--- The cost that decides, then the one that decides between equals; nil for strategies that draw or take turns.
+-- Returns the deciding cost, then the cost that breaks ties; nil for strategies that draw or take turns.
 -- `active` is read and raised in the same script, so there is no herd on stale numbers.
 local function strategy_cost(strategy, c, now)
   local d, busy = c.deployment, (c.active + 1) / ((c.deployment.weight or 1) * c.ramp)

@@ -1,6 +1,6 @@
 --- @include "select/region"
--- The eligible candidates in the order in which they are turned to: by tier, and in each tier those at home before
--- those that are away.
+-- Groups the eligible candidates in the order of preference: by tier, and in each tier those at home before those that
+-- are away.
 local function tier_group(candidates)
   local groups, tier, home, away = {}, nil, nil, nil
   for _, c in ipairs(candidates) do
@@ -24,7 +24,7 @@ local function tier_group(candidates)
   return groups
 end
 
--- The same, with those that are away by distance: used only when a request has to go there.
+-- Returns the same groups, those that are away split by distance: used only when a request has to go there.
 local function tier_group_far(groups, rtt_key)
   local all = {}
   for _, group in ipairs(groups) do

@@ -1,6 +1,6 @@
 --- @include "store/number"
--- What a decision reports of its candidates: a refusal each one's verdict; when it is traced, a grant as well, and how
--- good each one looked.
+-- A decision's report on its candidates: a refusal lists each one's verdict; a traced decision lists them for a grant
+-- as well, with their scores.
 local function verdicts_tell(reply, candidates, picked, ask)
   if picked and not ask.traced then return end
   for _, c in ipairs(candidates) do

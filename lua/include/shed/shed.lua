@@ -1,8 +1,8 @@
 --- @include "store/number"
 -- Load shedding on numbers of the whole domain, so that every replica sheds alike. The reasons are kept and each
 -- has hysteresis: it ends a margin below where it began.
---   active_requests  active >= max_active; ends under 90 % of it, when it has not been so for SHED_HOLD_MS: calls that
---                    are over in a moment leave more than a tenth free, and a moment later it is full again
+--   active_requests  active >= max_active; ends under 90 % of it, SHED_HOLD_MS after it was last full: short calls
+--                    leave more than a tenth free, and a moment later it is full again
 --   healthy_ratio    share of healthy deployments < min_healthy_ratio; ends at the ratio + 0.05
 --   failure_rate     requests by final outcome > max_failure_rate with >= 20 in the window and 5 per second;
 --                    ends under 80 % of it
@@ -28,7 +28,7 @@ local function shed_reasons(domain, policy, active)
   return table.concat(reasons, ',')
 end
 
--- Keeps the reasons; the transition, if they have changed.
+-- Stores the reasons; returns the transition if they have changed.
 local function shed_change(domain, reasons, cause)
   local before = domain.shed_reasons or ''
   if reasons == before then return nil end

@@ -1,7 +1,7 @@
 --- @include "shed/shed"
--- The reason to reject a request of this priority (0 critical to 100 bulk), or nil. Cubic priority cut after
--- Netflix, random rejection after Google SRE's client throttling. Where more than the domain can carry
--- is foreseen, the cut begins a little earlier.
+-- The reason to reject a request of this priority (0 critical to 100 bulk), or nil. Cubic priority cut after Netflix,
+-- random rejection after Google SRE's client throttling. Where the forecast exceeds the capacity of the domain, the cut
+-- begins a little earlier.
 local function shed_reject(domain, policy, reasons, active, priority, random)
   local draw = random()
   if active >= policy.max_active then return 'active_requests' end

@@ -5,8 +5,8 @@
 -- retry_tokens, retry_at_ms), of a forecast forecast_minute, _active, _cut and _until_ms. Until learning_until_ms of an
 -- epoch replicas send what the store has lost.
 -- `fields`: only these, when given; epoch, sequence and clock_ms are always needed.
--- `domain.now` never runs back. Behind the recorded time it waits; after a step back of the store's clock (set by hand,
--- failover to another machine) it continues from there, by an offset, or everything would stand still until then.
+-- `domain.now` never runs back. When the store's clock is behind the recorded time, it waits; after a longer step back
+-- (set by hand, failover to another machine) it continues from there by an offset, or everything would stand still.
 local SCHEMA, LEARNING_MS, CLOCK_STEP_MS = 1, 5000, 1000
 
 local function domain_read(key, fields)
@@ -20,7 +20,7 @@ local function domain_read(key, fields)
   return domain
 end
 
--- Every call that may write gets the next sequence number: replies sorted by it are the true order of events.
+-- Every call that may write gets the next sequence number: sorting replies by it gives the true order of events.
 -- An absent epoch (first start, flush, empty replica promoted) is replaced by the caller's.
 local function domain_advance(domain, epoch)
   if not domain.epoch then

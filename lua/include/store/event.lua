@@ -2,7 +2,7 @@
 -- One entry per transition. The stream is capped so that a flapping provider cannot fill the store.
 local EVENTS_KEPT = 1000
 
--- `words`: of the error behind it, or nil.
+-- `words`: of the error that caused it, or nil.
 local function event_add(key, domain, subject, from, to, reason, generation, words)
   local entry = { 'subject', subject, 'from', from, 'to', to, 'reason', reason, 'generation', generation,
     'sequence', domain.sequence or 0, 'at_ms', domain.now }

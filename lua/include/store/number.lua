@@ -1,4 +1,4 @@
--- Number shapes that stay readable in redis-cli: 17 digits only where nothing may be lost.
+-- Number formats that stay readable in redis-cli: 17 digits only where nothing may be lost.
 local unpack = unpack or table.unpack
 
 local function clamp(value, low, high)

@@ -1,6 +1,7 @@
 --- @include "lease/lease"
 -- The replicas: a ZSET of last heartbeats and a HASH per replica with its report.
--- Returns the store it decided on at its last beat, or nil when that was too long ago: it was taken for dead.
+-- Notes a heartbeat. Returns the store in use at the previous one, or nil after too long a silence, which counts as
+-- death.
 local function replica_beat(replicas_key, replica_key, replica, now, dead_after_ms)
   local last = tonumber(redis.call('ZSCORE', replicas_key, replica) or nil)
   redis.call('ZADD', replicas_key, now, replica)
@@ -18,8 +19,8 @@ local function replica_leave(replicas_key, replica_key, replica)
   redis.call('DEL', replica_key)
 end
 
--- Replicas silent for `dead_after_ms`. One that was granted a lease just now is not dead: it lacks the CPU to beat in
--- time. It counts as last seen at that grant. `keys` from `first` on: (deployment, leases).
+-- Returns replicas silent for `dead_after_ms`. A replica that was granted a lease just now is not dead: it lacks the
+-- CPU to beat in time, and counts as last seen at that grant. `keys` from `first` on: (deployment, leases).
 local SILENT_MOST, GRANTS_SEEN, GRANTED_MS = 16, 256, 2000
 
 local function replica_dead(replicas_key, keys, first, now, dead_after_ms)

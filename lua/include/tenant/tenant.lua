@@ -1,8 +1,8 @@
 --- @include "limit/limit"
 --- @include "store/record"
--- What one tenant has used of its minute in the whole domain: HASH limit:tenant:<name> with requests_at_ms and
--- tokens_at_ms, arrival times as in `limit`. The limits themselves come with each call (0 is unlimited), because every
--- replica has the same tenants.
+-- One tenant's use of its minute in the whole domain: HASH limit:tenant:<name> with requests_at_ms and tokens_at_ms,
+-- arrival times as in `limit`. The limits themselves come with each call (0 is unlimited), because every replica has
+-- the same tenants.
 local function tenant_read(global_key, token, limits)
   local name = string.match(token, ' (.+)$')
   if not name or limits.rpm + limits.tpm == 0 then return { changes = {} } end
@@ -17,7 +17,7 @@ local function tenant_write(tenant, now)
   redis.call('PEXPIRE', tenant.key, math.ceil(math.max(0, until_ms - now)) + MINUTE_MS)
 end
 
--- How many ms of a minute are used up, for the client's headers: of requests and of tokens.
+-- Returns the used ms of a minute for the client's headers: of requests and of tokens.
 local function tenant_used(tenant, now)
   return math.max(0, math.ceil((tenant.requests_at_ms or 0) - now)),
     math.max(0, math.ceil((tenant.tokens_at_ms or 0) - now))

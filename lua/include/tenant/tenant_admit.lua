@@ -1,8 +1,8 @@
 --- @include "tenant/tenant"
 --- @include "tenant/tenant_lease"
--- May this tenant send one more request now? A request counts once, however many attempts it takes. Its tokens belong
--- to its leases: each grant takes the estimate, each settle corrects it. So nothing stays taken of a request that ends
--- between two attempts, however it ends. A further attempt takes them unchecked: its request is already in.
+-- Decides whether this tenant may send one more request now. A request counts once, however many attempts it takes. Its
+-- tokens belong to its leases: each grant takes the estimate, each settle corrects it, so a request that ends between
+-- two attempts leaves none taken. A further attempt takes them unchecked: its request has been admitted.
 local TENANT_WAIT_MS = 1000
 
 -- The request, from acquire's arguments; `share`: the tenant's active requests by its weight, when a request is
@@ -18,7 +18,7 @@ local function tenant_ask(arguments, leases_key, now)
   return ask
 end
 
--- Why not, and the ms to wait; nil when it may, and what it would take is noted.
+-- Returns the limit reached and the ms to wait; nil when the request may pass, and its use is noted.
 local function tenant_refuse(tenant, limits, leases_key, token, now)
   if limits.attempt ~= 1 then
     local taken = limits.tpm > 0 and limit_take(tenant.tokens_at_ms, limits.tpm, limits.tokens, now) or nil

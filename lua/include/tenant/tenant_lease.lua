@@ -1,5 +1,5 @@
 -- The leases of one tenant, `tenant_leases:<name>`, by their expiry as those of the domain; the anonymous one has none.
--- A key built here: the replica that ends a lease, its own or another, knows the tenant from the token alone.
+-- The key is built here: the replica that ends a lease, its own or another's, knows the tenant from the token alone.
 local function tenant_lease_key(domain_leases, token)
   local tenant = string.match(token, ' (.+)$')
   return tenant and string.gsub(domain_leases, 'leases$', 'tenant_leases:') .. tenant
@@ -10,7 +10,7 @@ local function tenant_lease_add(domain_leases, token, now, lease_ms)
   if not key then return end
   redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
   redis.call('ZADD', key, now + lease_ms, token)
-  -- Another deployment's calls may last longer: those already there must not go with this one.
+  -- Another deployment's calls may last longer: their leases must not expire with this one.
   local last_ms = tonumber(redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2])
   redis.call('PEXPIRE', key, math.ceil(last_ms - now))
 end

@@ -1,6 +1,6 @@
 --- @include "window/baseline"
--- Shows in `baseline_ms` what is usual for each kind of call and in `slow_above_ms` the threshold of slowness in force,
--- as 'plain:812 stream:3100'. A kind is absent from either while it is unknown.
+-- Shows in `baseline_ms` the usual latency of each kind of call and in `slow_above_ms` the threshold of slowness in
+-- force, as 'plain:812 stream:3100'. A kind is absent from either while it is unknown.
 local function baseline_show(d)
   local usual, slow = {}, {}
   for _, kind in ipairs({ 'plain', 'stream' }) do

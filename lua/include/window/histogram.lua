@@ -1,6 +1,6 @@
 --- @include "window/window_read"
--- The latencies of a window for those who look at it: of each bucket that holds something its upper end in ms and its
--- count, as '38.1:2 45.3:0.5'. Counts are fractions while a slice slides out.
+-- The latencies of a window for display: the upper end in ms and the count of each bucket that is not empty, as '38.1:2
+-- 45.3:0.5'. Counts are fractions while a slice slides out.
 local function histogram_text(sums)
   local parts = {}
   for k = 0, BUCKETS - 1 do

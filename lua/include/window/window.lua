@@ -27,8 +27,8 @@ local function window_add(key, now, sample)
       'INCRBY', 'u16', bit + WORDS * 32 + window_bucket(latency_ms or 0) * 16, latency_ms and 1 or 0)[1]
   end
   if add() == index then return end
-  -- First call of its slice: what was added to an old one goes with it. The string is whole from the start, because
-  -- one that grows slice by slice is given twice the memory.
+  -- The first call of a slice removes the counts of the old one. The string has its full length from the start, because
+  -- one that grows slice by slice is allocated twice the memory.
   local whole = SLICES * SLICE_BYTES
   local raw = redis.call('GETRANGE', key, 0, whole - 1)
   raw = raw .. string.rep('\0', whole - #raw)

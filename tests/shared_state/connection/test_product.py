@@ -62,7 +62,7 @@ async def test_store_that_lacks_a_command_is_refused_by_name(tmp_path: Path, com
     with ending([server]):
         until(lambda: server.redis.ping(), repr(server))
         keys = Keys(fresh_domain())
-        with pytest.raises(StoreUnfit, match=f"the store, Redis 7.*, lacks {lack}.*: Redis or Valkey, 7.0 or later"):
+        with pytest.raises(StoreUnfit, match=f"the store, Redis 7.*, lacks {lack}.*: use Redis or Valkey 7.0 or later"):
             await check(Client(f"redis://127.0.0.1:{server.port}", keys.domain), keys, ["a"])
 
 
