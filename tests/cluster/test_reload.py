@@ -206,7 +206,7 @@ def test_file_that_is_good_at_one_replica_only_is_refused_by_all(reloadable: Rel
 def test_other_file_at_one_replica_is_refused_by_all(reloadable: Reloadable) -> None:
     reloadable.write(reloadable.aliased("edition-1"), *reloadable.replicas[:2])
     answer = reloadable.reload(0)
-    [detail] = [each for each in answer.json()["error"]["details"] if "another" in each["message"]]
+    [detail] = [each for each in answer.json()["error"]["details"] if "differs" in each["message"]]
 
     assert (answer.status, detail["replica"][:3], detail["path"]) == (409, "r2-", "")
     assert reloadable.aliases() == [{"edition-0"}] * 3

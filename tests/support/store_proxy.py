@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from shared_state.embedded import EmbeddedStore
 from shared_state.scripts import assemble_all
 
+HEARTBEAT = ("beat", "reap", "reload")
+
 
 class StoreProxy:
     """``url`` is what a gateway is configured with."""
@@ -39,13 +41,13 @@ class StoreProxy:
         self._sent.clear()
 
     def round_trips(self) -> list[list[str]]:
-        """The scripts called in each round trip, heartbeats and looks for a new configuration left out."""
+        """The scripts called in each round trip, without what heartbeats and looks for a new configuration call."""
         calls = [self._scripts(item) for item in list(self._sent)]
         return [names for names in calls if names]
 
     def _scripts(self, item: bytes) -> list[str]:
         words = item.split(b"\r\n")
-        return [self._names[word] for word in words if self._names.get(word, "beat") not in ("beat", "reload")]
+        return [self._names[word] for word in words if self._names.get(word, "beat") not in HEARTBEAT]
 
     @contextlib.contextmanager
     def hung(self) -> Iterator[None]:
