@@ -1,6 +1,7 @@
 """The programs that measurements run: their configuration, where they are found, and how to wait until they listen."""
 
 import contextlib
+import random
 import socket
 import subprocess
 import time
@@ -71,9 +72,13 @@ def store_binary() -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Returns a port that nothing listens on, below those that the system gives to outgoing connections: one of them
+    could take the port before it is used.
+    """
+    while True:
+        port = random.randrange(30_000, 32_768)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], host: str = "127.0.0.1") -> None:

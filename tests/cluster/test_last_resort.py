@@ -9,7 +9,8 @@ import pytest
 
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, running_provider
-from tests.support.cluster import Cluster, deployment, free_port, in_turn, running_cluster
+from tests.support.cluster import Cluster, deployment, in_turn, running_cluster
+from tests.support.ports import free_port
 from tests.support.wire import Answer
 
 SOON_S, SLACK_S = 2.0, 1.0  # what is promised, and what a busy machine may take besides

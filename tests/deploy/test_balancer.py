@@ -10,14 +10,8 @@ import pytest
 
 from shared_state.embedded import die_with_parent
 from tests.loadtest.process import wait_until
-from tests.support.cluster import (
-    ReplicaProcess,
-    deployment,
-    free_port,
-    running_cluster,
-    running_providers,
-    running_store,
-)
+from tests.support.cluster import ReplicaProcess, deployment, running_cluster, running_providers, running_store
+from tests.support.ports import free_port
 from tests.support.programs import program
 from tests.support.wire import Address, Call, ask, chat_bytes, request_bytes
 

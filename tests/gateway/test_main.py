@@ -12,7 +12,8 @@ import pytest
 
 from gateway.__main__ import main
 from tests.loadtest.process import wait_until
-from tests.support.cluster import Cluster, free_port
+from tests.support.cluster import Cluster
+from tests.support.ports import free_port
 from tests.support.wire import ask, request_bytes
 
 GOOD = "model_list: [{id: a, model_name: gpt-4, provider: {base_url: 'http://127.0.0.1:1/v1', api_key: s3cret}}]\n"

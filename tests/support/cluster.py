@@ -9,7 +9,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ import yaml
 from shared_state.embedded import EmbeddedStore, die_with_parent
 from tests.loadtest.process import PATIENCE_S, ProviderProcess, running_provider, wait_until
 from tests.support.ending import end
+from tests.support.ports import free_port
 from tests.support.wire import Address, Answer, Call, ask, chat_bytes, request_bytes
 
 START_TIMEOUT_S = 30.0
@@ -225,12 +225,6 @@ def deployment(deployment_id: str, provider: ProviderProcess | str, model: str =
     url = provider if isinstance(provider, str) else provider.url
     upstream = {"base_url": f"{url}/v1", "api_key": "provider-secret", **fields.pop("provider_fields", {})}
     return {"id": deployment_id, "model_name": model, "provider": upstream, **fields}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def in_turn(replicas: Sequence[ReplicaProcess], calls: int) -> Iterator[ReplicaProcess]:

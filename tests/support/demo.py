@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -72,14 +71,3 @@ def running_demo() -> Iterator[Demo]:
             yield running
         finally:
             running.close()
-
-
-def free_port_pair() -> int:
-    """Returns the first of two neighbouring ports that nothing listens on."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                second.bind(("127.0.0.1", port + 1))
-                return port

@@ -13,7 +13,7 @@ import yaml
 
 from shared_state.embedded import die_with_parent
 from tests.loadtest.process import wait_until
-from tests.support.cluster import free_port
+from tests.support.ports import free_port
 from tests.support.programs import program
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"

@@ -12,7 +12,7 @@ from typing import Any
 import redis
 
 from shared_state.embedded import die_with_parent, valkey_server
-from tests.support.cluster import free_port
+from tests.support.ports import free_port
 from tests.support.programs import program
 
 PATIENCE_S = 60.0  # a replica that has just switched several times stays on its standby store for longer

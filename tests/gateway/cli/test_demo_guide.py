@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.demo import REPLICAS, Demo, free_port_pair, running_demo
+from tests.support.demo import REPLICAS, Demo, running_demo
+from tests.support.ports import free_port
 from tests.support.wire import Address, Answer, ask, chat_bytes, request_bytes
 
 
@@ -60,7 +61,7 @@ def test_second_demo_names_the_port_in_use(demo: Demo, flags: tuple[str, ...], p
 
 
 def test_demo_on_another_port_listens_there_and_its_guide_shows_it() -> None:
-    port = free_port_pair()
+    port = free_port(2)
     with contextlib.closing(Demo("--port", str(port))) as other:
         other.read_guide()
         statuses = [ask(("127.0.0.1", number), request_bytes("GET", "/readyz")).status for number in (port, port + 1)]

@@ -18,15 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
-from tests.support.cluster import (
-    START_TIMEOUT_S,
-    Cluster,
-    ReplicaProcess,
-    deployment,
-    free_port,
-    running_cluster,
-    running_store,
-)
+from tests.support.cluster import START_TIMEOUT_S, Cluster, ReplicaProcess, deployment, running_cluster, running_store
+from tests.support.ports import free_port
 from tests.support.raw_provider import RawProvider, plain
 from tests.support.wire import ask, request_bytes
 

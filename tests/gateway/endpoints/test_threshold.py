@@ -10,7 +10,8 @@ import pytest
 from shared_state.embedded import EmbeddedStore
 from tests.gateway.endpoints.admin.test_admin_access import CALLS, FOREIGN
 from tests.loadtest.process import CHAT, ProviderProcess, chat_body
-from tests.support.cluster import ReplicaProcess, deployment, free_port, running_cluster
+from tests.support.cluster import ReplicaProcess, deployment, running_cluster
+from tests.support.ports import free_port
 from tests.support.wire import ask, request_bytes
 
 BODY = json.dumps(chat_body()).encode()

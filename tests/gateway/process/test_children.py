@@ -11,8 +11,9 @@ import pytest
 
 from shared_state.embedded import die_with_parent
 from tests.loadtest.process import wait_until
-from tests.support.cluster import STATS, free_port
-from tests.support.demo import CHILDREN, Demo, free_port_pair
+from tests.support.cluster import STATS
+from tests.support.demo import CHILDREN, Demo
+from tests.support.ports import free_port
 from tests.support.wire import ask, request_bytes
 
 HOSTILE = "raise SystemExit('imported from the current folder')\n"
@@ -63,7 +64,7 @@ def test_replicas_of_serve_import_nothing_from_the_current_folder(hostile_folder
 
 
 def test_cluster_of_the_demo_imports_nothing_from_the_current_folder(hostile_folder: Path) -> None:
-    port = free_port_pair()
+    port = free_port(2)
     demo = Demo("--port", str(port), folder=hostile_folder)
     with contextlib.closing(demo):
         demo.read_guide()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.loadtest.process import wait_until
-from tests.support.cluster import free_port
+from tests.support.ports import free_port
 from tests.support.wire import ask, request_bytes
 
 

@@ -18,7 +18,8 @@ import pytest
 from gateway.process.supervisor import STOP_GRACE_S, YOUNG_S, patience_s
 from gateway.reload.file import ConfigurationFile
 from tests.loadtest.process import ProviderProcess, wait_until
-from tests.support.cluster import STATS, free_port
+from tests.support.cluster import STATS
+from tests.support.ports import free_port
 from tests.support.process_tree import children
 from tests.support.wire import Answer, Call, ask, chat_bytes, request_bytes
 

@@ -20,7 +20,8 @@ from gateway.configuration.redaction import Redaction
 from gateway.telemetry.logs import WAITING_MOST, LineLogging, Lines, timestamp
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
-from tests.support.cluster import Cluster, ReplicaProcess, deployment, free_port, running_cluster
+from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
+from tests.support.ports import free_port
 from tests.support.wire import Call, ask, chat_bytes, request_bytes
 
 KEY = {"authorization": "Bearer team-a-secret"}

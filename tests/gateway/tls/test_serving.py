@@ -22,9 +22,10 @@ from openai.types.chat import ChatCompletionUserMessageParam
 
 from shared_state.embedded import EmbeddedStore, die_with_parent
 from tests.loadtest.process import CHAT, PATIENCE_S, ProviderProcess, chat_body, wait_until
-from tests.support.cluster import START_TIMEOUT_S, deployment, free_port
+from tests.support.cluster import START_TIMEOUT_S, deployment
 from tests.support.ending import end
 from tests.support.h2_wire import END_HEADERS, END_STREAM, H2Wire, client_context, data, headers
+from tests.support.ports import free_port
 from tests.support.programs import program
 from tests.support.tls_server import Identity, identity
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from loadtest.bench.rig import Bench
-from loadtest.cluster.programs import free_port, store_binary, wrk_script
+from loadtest.cluster.programs import store_binary, wrk_script
 from loadtest.peers import command
 from loadtest.peers.command import Suite, parse_flags
 from loadtest.peers.figures import Outage, Plain, Results, Streams, Trouble
@@ -25,6 +25,7 @@ from loadtest.peers.replica import Replica, running, started
 from loadtest.peers.report import Run, render
 from loadtest.trials.outage import running as running_process
 from tests.loadtest.process import wait_until
+from tests.support.ports import free_port
 
 RUN = Run(command="x", date="2026-11-25", machine="2 cores", turns=2, seconds=3, replicas=(1, 4))
 PORTS = ReplicaPorts(port=40011, primary=40012, backup=40013, store=40014, is_cluster=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.cluster.programs import free_port
 from loadtest.trials import engine
 from loadtest.trials.engine import Llama
+from tests.support.ports import free_port
 
 # Listens at once and loads its model for the first two requests, as llama.cpp does.
 STAND_IN = """\
