@@ -82,7 +82,7 @@ class Reloader:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def heard(self) -> None:
+    def wake(self) -> None:
         """Checks the store soon, because it has published a message."""
         self._woken.set()
 

@@ -38,17 +38,17 @@ class Limits:
             own_at = min(own_at, now + first_token_ms / 1000)
         self._is_cut_short = deadline.at < own_at and (deadline.is_from_client or not is_first)
         self._is_request = deadline.at < own_at
-        self.has_heard = False  # the provider has sent something
+        self.has_received = False  # the provider has sent something
         self.at = min(own_at, deadline.at)
 
-    def heard(self) -> None:
+    def note_received(self) -> None:
         """Notes that the provider has sent something."""
-        self.has_heard = True
+        self.has_received = True
 
     def silent(self) -> Exchange:
         """Returns the outcome of a stream that was silent for too long before its first content."""
-        name = "idle_timeout" if self.has_heard else "first_byte_timeout"
-        silence_ms = self._deployment.idle_timeout_ms if self.has_heard else self._deployment.first_byte_timeout_ms
+        name = "idle_timeout" if self.has_received else "first_byte_timeout"
+        silence_ms = self._deployment.idle_timeout_ms if self.has_received else self._deployment.first_byte_timeout_ms
         return Exchange(_TIMED_OUT, reason=f"timed out: silent for {silence_ms / 1000:g} s ({name})")
 
     def overdue(self) -> Exchange:
@@ -65,5 +65,5 @@ class Limits:
             return Exchange(_TIMED_OUT, reason=words)
         awaited = "content" if self._is_stream else "answer"
         limit = "the request's time" if self._is_request else f"{self._deployment.timeout_ms / 1000:g} s (timeout)"
-        is_neutral = self._is_cut_short or self.has_heard
+        is_neutral = self._is_cut_short or self.has_received
         return Exchange(_CUT_SHORT if is_neutral else _TIMED_OUT, reason=f"timed out: no {awaited} within {limit}")

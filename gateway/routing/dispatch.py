@@ -205,15 +205,15 @@ class Dispatcher:
         deployment, now = selected.candidate.deployment, interrupt.time()
         limits = Limits(deployment, deadline, now, call.is_stream, is_first=not state.tried)
         interrupt.set_deadline(limits.at)
-        on_progress = limits.heard
+        on_progress = limits.note_received
         if call.is_stream:
             interrupt.begin_waiting(deployment.first_byte_timeout_ms / 1000)
             idle_s = deployment.idle_timeout_ms / 1000
 
             def on_progress() -> None:
-                if not limits.has_heard:
+                if not limits.has_received:
                     self._store.answered(permit)  # a provider that sends anything does not hang
-                limits.heard()
+                limits.note_received()
                 interrupt.begin_waiting(idle_s)
 
         has_other = len(state.itinerary.candidates) > 1 or state.itinerary.has_more

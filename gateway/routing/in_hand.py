@@ -31,5 +31,5 @@ class InHand:
     def move_on(self, deployment_id: str) -> None:
         """Moves the deployment's calls on, because its breaker opened as overdue."""
         for interrupt, limits in list(self._calls[deployment_id].items()):
-            if not limits.has_heard:
+            if not limits.has_received:
                 interrupt.move_on()

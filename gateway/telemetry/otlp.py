@@ -118,7 +118,7 @@ def _id(span: Span) -> str:
 
 
 class UnsampledTrace(Trace):
-    """A trace that is not recorded. It has an id for the logs, and its context tells providers not to record it."""
+    """A trace that is not recorded. It has an id for the logs, and its context marks it as unsampled for providers."""
 
     def __init__(self, span: Span) -> None:
         self.id = _id(span)

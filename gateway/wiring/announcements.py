@@ -30,7 +30,7 @@ def subscribe(stack: contextlib.AsyncExitStack, collaborators: Collaborators, re
 
 def _receive_reload(reloader: Reloader, message: bytes) -> None:
     _matched(_PHASE, message)
-    reloader.heard()
+    reloader.wake()
 
 
 def _matched(pattern: re.Pattern[bytes], message: bytes) -> str:

@@ -19,9 +19,9 @@ SCHEMA = "local SCHEMA, LEARNING_MS, CLOCK_STEP_MS = {},"
 def newer(tmp_path_factory: pytest.TempPathFactory) -> Version:
     """Every script that writes has another text, and keeps a field that the older ones do not know."""
     version = Version(tmp_path_factory.mktemp("versions"), NEWER)
-    told = "record_set(domain, 'clock_ms', domain.now)"
+    line = "record_set(domain, 'clock_ms', domain.now)"
     version.change(
-        "lua/include/store/domain.lua", told, f"{told}\n  record_set(domain, 'novel', (domain.novel or 0) + 1)"
+        "lua/include/store/domain.lua", line, f"{line}\n  record_set(domain, 'novel', (domain.novel or 0) + 1)"
     )
     return version
 

@@ -1,5 +1,5 @@
 """Random histories of several replicas, compared after every step with a second, independent model of the domain. Calls
-follow one another, so the model needs no locks: it is told what the scripts are told.
+follow one another, so the model needs no locks: it gets the calls that the scripts get.
 """
 
 import dataclasses
@@ -478,9 +478,9 @@ class Trouble(Calls):
                     remaining_ms=remaining_ms,
                     trips=trips,
                 )
-                told = {permit.token: lease for permit, lease in pairs}
+                sent = {permit.token: lease for permit, lease in pairs}
                 view = (state, generation, remaining_ms, trips)
-                assert taken == self.model.reassert(name, told, seen_generation, is_other_epoch, view, self.now_ms)
+                assert taken == self.model.reassert(name, sent, seen_generation, is_other_epoch, view, self.now_ms)
 
 
 class Resort(Trouble):

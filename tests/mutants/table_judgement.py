@@ -515,7 +515,7 @@ JUDGEMENTS: Table = {
             "a hang is never the provider's fault",
         ),
         Slip(
-            "is_neutral = self._is_cut_short or self.has_heard",
+            "is_neutral = self._is_cut_short or self.has_received",
             "is_neutral = self._is_cut_short",
             DISPATCH,
             "a provider that was cut off while it sent is to blame",
@@ -672,7 +672,9 @@ JUDGEMENTS: Table = {
         ),
     ),
     "gateway/routing/in_hand.py": (
-        Slip("if not limits.has_heard:", "if True:", IN_HAND, "a stream that has begun is cut when the breaker opens"),
+        Slip(
+            "if not limits.has_received:", "if True:", IN_HAND, "a stream that has begun is cut when the breaker opens"
+        ),
         Slip("del calls[interrupt]", "pass", IN_HAND, "a call that has its answer is cut when the breaker opens"),
     ),
     "gateway/upstream/connections.py": (

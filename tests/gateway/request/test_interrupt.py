@@ -272,7 +272,7 @@ def test_leaving_while_the_provider_answers_ends_its_call(
 def test_leaving_with_requests_sent_ahead_ends_the_providers_call(
     left: Cluster, raw_provider_thread: RawProvider, ahead: int, is_at_once: bool, leave: Leave
 ) -> None:
-    """What was sent ahead is sent of nobody."""
+    """Requests that were sent ahead never reach the provider."""
     raw_provider_thread.answer = BEGUN["nothing"]
     data = chat_bytes(model="held")
     with Call(left.replicas[0].address, data * 2 if is_at_once else data) as call:

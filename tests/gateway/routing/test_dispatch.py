@@ -243,7 +243,7 @@ def test_deployment_that_had_less_than_its_time_is_not_to_blame(
 
 def test_provider_that_was_cut_off_while_it_sent_is_not_to_blame() -> None:
     limits = Limits(entry(timeout_ms=9_000), Deadline(10.0), 0.0, False, True)
-    limits.heard()
+    limits.note_received()
 
     assert limits.over().outcome is Outcome.CANCELLED
 
@@ -251,7 +251,7 @@ def test_provider_that_was_cut_off_while_it_sent_is_not_to_blame() -> None:
 def test_time_without_content_is_a_timeout_where_the_operator_set_one() -> None:
     """Pings alone do not count: that is what first_token_timeout is for."""
     limits = Limits(entry(first_token_timeout_ms=5_000), Deadline(10.0), 0.0, True, True)
-    limits.heard()
+    limits.note_received()
     exchange = limits.over()
 
     assert (limits.at, exchange.outcome) == (5.0, Outcome.TIMEOUT)
@@ -263,16 +263,16 @@ def test_first_token_timeout_does_not_bound_a_plain_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("has_heard", "reason"),
+    ("has_received", "reason"),
     [
         (False, "timed out: silent for 3 s (first_byte_timeout)"),
         (True, "timed out: silent for 2 s (idle_timeout)"),
     ],
 )
-def test_silence_is_a_timeout_that_names_its_limit(has_heard: bool, reason: str) -> None:
+def test_silence_is_a_timeout_that_names_its_limit(has_received: bool, reason: str) -> None:
     limits = Limits(entry(first_byte_timeout_ms=3_000, idle_timeout_ms=2_000), Deadline(9.0), 0.0, True, True)
-    if has_heard:
-        limits.heard()
+    if has_received:
+        limits.note_received()
     exchange = limits.silent()
 
     assert (exchange.outcome, exchange.reason) == (Outcome.TIMEOUT, reason)

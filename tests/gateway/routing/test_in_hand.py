@@ -13,13 +13,13 @@ from gateway.routing.in_hand import InHand
 DEPLOYMENT = DeploymentSettings(id="d", model_name="m")
 
 
-async def is_moved_on(*, has_heard: bool = False, opened: str = "d", has_answer: bool = False) -> bool:
+async def is_moved_on(*, has_received: bool = False, opened: str = "d", has_answer: bool = False) -> bool:
     """Holds one call of the deployment `d`, and opens the breaker of a deployment."""
     in_hand, interrupt = InHand(), Interrupt()
     limits = Limits(DEPLOYMENT, Deadline(60), 0, is_stream=True, is_first=True)
     with in_hand.held("d", interrupt, limits):
-        if has_heard:
-            limits.heard()
+        if has_received:
+            limits.note_received()
         if not has_answer:
             in_hand.move_on(opened)
     if has_answer:
@@ -34,7 +34,7 @@ def test_call_whose_provider_has_sent_nothing_moves_on() -> None:
 
 
 def test_call_whose_provider_has_sent_a_preamble_stays() -> None:
-    assert not asyncio.run(is_moved_on(has_heard=True))
+    assert not asyncio.run(is_moved_on(has_received=True))
 
 
 def test_call_of_another_deployment_stays() -> None:
