@@ -22,7 +22,7 @@ from gateway.errors import (
     UpstreamFailed,
     without_frames,
 )
-from gateway.http.asgi_messages import NO_STORE, ClientGone, Header, find, read_body, send_whole
+from gateway.http.asgi_messages import NO_STORE, ON_LEFT, ClientGone, Header, find, read_body, send_whole
 from gateway.request.calls import Kind
 from gateway.request.interrupt import Cause, Interrupt
 from gateway.routing.answer import Answer
@@ -120,7 +120,7 @@ class Inference:
         call, route, priority = parsed.call, parsed.route, parsed.priority
         line.model, line.stream, line.priority = route.model, call.is_stream, priority
         trace.parsed(call, tenant, priority)
-        interrupt.watch_disconnect(http.receive)
+        http.scope[ON_LEFT](interrupt.disconnected)
         pings = Pings(http.send, [*http.headers, *STREAM_HEADERS], self._ping_s if call.is_stream else 0)
         request = ClientRequest(call, tenant, priority, deadline, interrupt, trace)
         try:

@@ -5,12 +5,13 @@ events for the same exchange.
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Scope
 
-from gateway.http.asgi_messages import NO_STORE
+from gateway.http.asgi_messages import NO_STORE, ON_LEFT
 from gateway.http.http_text import Address, date_line, status_line
 
 Header = tuple[bytes, bytes]
@@ -59,6 +60,8 @@ class Cycle:
         self._is_body_read = False
         self._arrived: asyncio.Future[None] | None = None
         self._has_left = False
+        self._on_left: Callable[[], object] | None = None
+        scope[ON_LEFT] = self._call_when_left
         self._head = b""  # until the first chunk of the body goes out with it
         self._is_chunked = scope["http_version"] == "1.1"
         self._is_bodiless = scope["method"] == "HEAD"
@@ -104,6 +107,13 @@ class Cycle:
         """Notes that the client has left."""
         self._has_left = True
         self._wake()
+        if self._on_left is not None:
+            self._on_left()
+
+    def _call_when_left(self, act: Callable[[], object]) -> None:
+        self._on_left = act
+        if self._has_left:
+            act()
 
     def _wake(self) -> None:
         if self._arrived is not None and not self._arrived.done():

@@ -11,6 +11,10 @@ Header = tuple[bytes, bytes]
 
 NO_STORE = (b"cache-control", b"no-store")  # a response belongs to one client: no cache may keep it
 
+# In a scope: takes a function that is called when the client leaves, at once if it has left. A task that waits for the
+# message `http.disconnect` costs more than most other steps of a request.
+ON_LEFT = "pllm.on_left"
+
 
 class ClientGone(Exception):
     """The client left before its request was complete, so no response can be sent."""

@@ -21,6 +21,7 @@ from gateway.http.client_connections import ClientConnections
 from gateway.http.http_text import SURPLUS, Address, Refuse, refusal
 from gateway.http.request_head import InvalidHead, answer_to, checked_head, without_offer
 from gateway.http.surplus_calls import surplus_calls
+from gateway.http.timer_wheel import running_wheel
 
 AHEAD_MOST = 65_536  # bytes sent ahead of the response in flight; beyond, the connection closes after that response
 
@@ -52,7 +53,7 @@ class Http1(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport = cast(asyncio.Transport, None)
         self._client = self._server = cast(Address, None)
-        self._clock = ClientClock(self._loop, timeouts)
+        self._clock = ClientClock(running_wheel(), timeouts)
         self._parser = httptools.HttpRequestParser(self)
         self._cycle: Cycle | None = None  # whose response is in flight
         self._coming: Cycle | None = None  # whose body is being parsed
@@ -82,8 +83,7 @@ class Http1(asyncio.Protocol):
         self._receive(data)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._clock.stop()
-        self._clock.taken()
+        self._clock.close()
         self._connections.closed(self)
         self.is_over = self._is_lost = True
         self._waiting.clear()

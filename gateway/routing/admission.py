@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.configuration.money import CostEstimateSettings
 from gateway.configuration.router import QueueSettings, RouterSettings
-from gateway.errors import StateLost, Unauthorized
+from gateway.errors import Overloaded, StateLost, Unauthorized
 from gateway.request.auth import Tenant
 from gateway.request.interrupt import Cause
 from gateway.routing.client_request import ClientRequest
@@ -126,6 +126,10 @@ class Admission:
             if not interrupt.take(Cause.DEADLINE):
                 raise
             raise failed(()) from None
+        except Overloaded:
+            if interrupt.time() < request.deadline.at:
+                raise
+            raise failed(()) from None  # the queue drops it at its deadline, a moment before the interrupt
         finally:
             interrupt.clear_deadline()
 

@@ -329,8 +329,8 @@ GATEWAY: Table = {
     ),
     "gateway/request/interrupt.py": (
         Slip(
-            "due = (self._waiting_since if self.is_waiting else now) + self._silence_s",
-            "due = self._waiting_since + self._silence_s",
+            "silent_s = (self._waiting_since if self.is_waiting else now_s) + self._silence_s",
+            "silent_s = self._waiting_since + self._silence_s",
             SLOW_READER,
             "the stream of a slow reader is cut after idle_timeout",
         ),
