@@ -756,8 +756,8 @@ JUDGEMENTS: Table = {
             "a provider's endless trailer holds a call and its connection",
         ),
         Slip(
-            "if self.is_idle:\n            self.abort()\n            return\n        self.has_received",
-            "self.has_received",
+            "if self.is_idle:\n            self.abort()\n            return\n        if self._backlog",
+            "if self._backlog",
             f"{HTTP_CONNECTION} {HTTP}",
             "the answer to another call is taken for this one's",
         ),

@@ -92,10 +92,10 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        self.has_received = True
         if self.is_idle:
             self.abort()
             return
-        self.has_received = True
         if self._backlog or self._is_paused:
             self._backlog += data
         elif len(data) <= SLICE:
