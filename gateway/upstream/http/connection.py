@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Closes the connection; a request in progress breaks."""
         if self.is_idle:
-            self._transport.close()
+            self._transport.abort()  # TLS would wait for the server's farewell
         else:
             self._break(BodyBroken() if self._response is not None else Disconnected())
 

@@ -96,6 +96,20 @@ def test_idle_connection_is_kept_as_long_as_both_sides_allow(
     assert on_loop(run()) == accepted
 
 
+def test_connection_that_is_idle_for_too_long_is_not_used(on_loop: Runner) -> None:
+    async def run() -> int:
+        server, loop = Counted(), asyncio.get_running_loop()
+        async with listening(server.serve) as port, HttpClient(0.001) as http:
+            for _ in range(2):
+                await fetched(http, f"http://127.0.0.1:{port}/")
+                until_s = loop.time() + 0.002
+                while loop.time() < until_s:
+                    await asyncio.sleep(0)
+        return server.accepted
+
+    assert on_loop(run()) == 2
+
+
 def test_connection_that_is_idle_for_too_long_is_closed(on_loop: Runner) -> None:
     async def run() -> int:
         server = Counted()
