@@ -144,7 +144,9 @@ class Cycle:
     def pass_on(self, data: bytes) -> bool:
         """Writes bytes of a begun response without waiting. Returns whether the client has room for more."""
         if data and not self._has_left and not self.is_answered:
-            self._wire.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+            framed = b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data
+            head, self._head = self._head, b""
+            self._wire.write(head + framed if head else framed)
         return not self._wire.is_full
 
     async def _send(self, message: Message) -> None:

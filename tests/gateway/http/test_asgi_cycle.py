@@ -27,13 +27,13 @@ class Wire:
     def finished(self, cycle: Cycle) -> None: ...
 
 
-def body_of(version: str, *, is_full: bool = False, leaves: bool = False) -> tuple[bytes, bool]:
+def body_of(version: str, *, first: bytes = b"one", is_full: bool = False, leaves: bool = False) -> tuple[bytes, bool]:
     """Returns the bytes of a response whose second chunk is passed on, without its head, and what passing returned."""
     rooms: list[bool] = []
 
     async def app(scope: Any, _receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+        await send({"type": "http.response.body", "body": first, "more_body": True})
         wire.is_full = is_full
         if leaves:
             cycle.left()
@@ -51,7 +51,9 @@ def body_of(version: str, *, is_full: bool = False, leaves: bool = False) -> tup
     cycle = Cycle(wire, scope_of("POST", b"/", version, [], None, None), keeps_alive=True, awaits_go=False)
     asyncio.run(run())
     assert rooms[0] == rooms[1]
-    return wire.written.partition(b"\r\n\r\n")[2], rooms[0]
+    head, _, body = wire.written.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    return body, rooms[0]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,10 @@ def body_of(version: str, *, is_full: bool = False, leaves: bool = False) -> tup
 )
 def test_chunk_is_framed_as_any_other(version: str, body: bytes) -> None:
     assert body_of(version) == (body, True)
+
+
+def test_head_goes_before_a_first_chunk_that_is_passed_on() -> None:
+    assert body_of("1.1", first=b"") == (b"3\r\ntwo\r\n0\r\n\r\n", True)
 
 
 def test_client_that_does_not_read_has_no_room() -> None:
