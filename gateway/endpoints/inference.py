@@ -10,6 +10,7 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
+from gateway.endpoints.chunk_clock import ChunkClock
 from gateway.endpoints.error_forms import error_event, error_status
 from gateway.endpoints.http_exchange import HttpExchange
 from gateway.endpoints.pings import MESSAGE_PING, PING, Pings
@@ -193,19 +194,13 @@ class Inference:
         """Sends the answer chunk by chunk. A failure after the first chunk ends in one error event without `[DONE]`."""
         send, interrupt, line = http.send, http.interrupt, http.line
         try:
-            gaps, before = self._counters.gap(answer.candidate.deployment.id), 0.0
-            sent, is_translated = time.perf_counter(), answer.exchange.is_translated
-            async with contextlib.aclosing(answer.chunks()) as chunks:
+            ping = self._ping if answer.exchange.is_translated else b""
+            clock = ChunkClock(self._counters.gap(answer.candidate.deployment.id), ping, self._thinking_ping_s)
+            outlet = clock.outlet(http.scope)
+            async with contextlib.aclosing(answer.chunks(outlet)) as chunks:
                 async for chunk in chunks:
-                    now = time.perf_counter()
-                    if before:
-                        gaps.observe(now - before)
-                    before = now
-                    # Half of the interval, or a provider's signs just before it would double the client's silence.
-                    if not chunk and is_translated and now - sent >= self._thinking_ping_s / 2:
-                        chunk = self._ping  # the model thinks, and the client's dialect has no event for that
-                    if chunk:
-                        sent = now
+                    chunk = clock.passed(chunk)
+                    if chunk or outlet:  # without bytes this waits until the client has room for what the outlet took
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
             last = b""
         except UpstreamFailed as error:

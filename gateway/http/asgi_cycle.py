@@ -16,6 +16,7 @@ from gateway.http.http_text import Address, date_line, status_line
 
 Header = tuple[bytes, bytes]
 
+PASS_ON = "pllm.pass_on"  # the extension by which an endpoint passes on chunks of a stream without waiting
 UNREAD_MOST = 262_144  # bytes of a body that the application has not read yet
 _ASGI = {"version": "3.0", "spec_version": "2.1"}
 _BODILESS = frozenset({204, 304})
@@ -74,8 +75,10 @@ class Cycle:
         self.task = loop.create_task(self._run(app))
 
     async def _run(self, app: ASGIApp) -> None:
+        scope, self._scope = self._scope, {}
+        scope["extensions"] = {PASS_ON: self.pass_on}
         try:
-            await app(self._scope, self._receive, self._send)
+            await app(scope, self._receive, self._send)
         except Exception:
             _log.exception("defect in the application")
         finally:
@@ -137,6 +140,14 @@ class Cycle:
         return {"type": "http.request", "body": body, "more_body": not self.is_complete}
 
     # -- the answer -------------------------------------------------------------------------------------------
+
+    def pass_on(self, data: bytes) -> bool:
+        """Writes bytes of a begun response without waiting. Returns whether the client has room for more."""
+        if data and not self._has_left and not self.is_answered:
+            framed = b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data
+            head, self._head = self._head, b""
+            self._wire.write(head + framed if head else framed)
+        return not self._wire.is_full
 
     async def _send(self, message: Message) -> None:
         if self._has_left or self.is_answered:

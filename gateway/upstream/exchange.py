@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from typing import Protocol
 
 from gateway.json.lenient import NOT_DECODED, read
 from gateway.json.malformed import Malformed
@@ -21,6 +20,7 @@ from gateway.upstream.classify import (
 from gateway.upstream.fault_words import fault_words
 from gateway.upstream.http.faults import HttpFault
 from gateway.upstream.providers.adapters import Converter
+from gateway.upstream.shortcut import Body, Outlet, Shortcut
 from gateway.upstream.sse import DONE, WholeEvents, parsed
 from gateway.upstream.stream_progress import Progress
 from gateway.upstream.upstream_errors import UpstreamError
@@ -44,14 +44,6 @@ class StreamBroken(Exception):
         self.error = error
         self.status = status
         self.sequence_number = sequence_number
-
-
-class Body(Protocol):
-    """The body of an answer as it arrives. `Response` has the contracts."""
-
-    async def chunk(self) -> bytes: ...
-
-    def close(self) -> None: ...
 
 
 class Exchange:
@@ -115,12 +107,16 @@ class Exchange:
         """Attaches the unread rest of a stream."""
         self._body = body
 
-    async def chunks(self) -> AsyncGenerator[bytes]:
+    async def chunks(self, outlet: Outlet | None = None) -> AsyncGenerator[bytes]:
         """Yields the stream's bytes from first to last in whole events, because half an event would make an error after
         it unreadable. An empty chunk shows that the provider sent bytes, but none for the client yet. Raises
         StreamBroken when the stream does not end properly; ``judgement`` and ``reason`` are final then.
+
+        ``outlet``: takes chunks in the callback that receives them, instead of the caller. An empty chunk is yielded
+        when it has no room; it may be called again once the caller wants the next chunk.
         """
         progress, held, convert = Progress(self.wire, self.choices), WholeEvents(), self.convert
+        shortcut = None if outlet is None else Shortcut(progress, held, convert, outlet)
         chunk = self.body
         try:
             while chunk and not progress.has_error:
@@ -134,8 +130,11 @@ class Exchange:
                     whole = held.rest()
                     progress.skip()
                 yield await off_loop_if(is_large, convert, whole) if whole and convert else whole
+                if shortcut is not None and self._body is not None:
+                    while await shortcut.is_stopped_by_reader(self._body):
+                        yield b""
                 if not progress.has_error:
-                    chunk = await self._following(progress.is_done)
+                    chunk = await self._following(progress.is_done, shortcut)
             rest = progress.see(_completed(held.rest()))
             await off_loop_if(self.is_large, self._end, progress)
             if not progress.is_done:
@@ -167,10 +166,12 @@ class Exchange:
             self.judgement, self.reason = FAILURE, "the stream ended before the answer was complete"
             raise StreamBroken(None, sequence_number=progress.sequence_number + 1)
 
-    async def _following(self, is_done: bool) -> bytes:
+    async def _following(self, is_done: bool, shortcut: Shortcut | None) -> bytes:
         """Returns the next bytes, empty at the end. A complete stream lacks only the end of its body: that is worth a
         short wait, so that the connection can be kept, but its absence is no error.
         """
+        if shortcut is not None and shortcut.left:
+            return shortcut.taken()
         if self._body is None:
             return b""
         if not is_done:

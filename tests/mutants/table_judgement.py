@@ -19,6 +19,9 @@ COMMIT = "tests/gateway/upstream/test_commit.py"
 HTTP = "tests/gateway/upstream/test_provider_http.py"
 OWN_FAULTS = "tests/gateway/routing/test_own_faults.py"
 LAST_ATTEMPT = "tests/gateway/routing/test_last_attempt.py"
+ASGI_CYCLE = "tests/gateway/http/test_asgi_cycle.py"
+CHUNK_CLOCK = "tests/gateway/endpoints/test_chunk_clock.py"
+SHORTCUT = "tests/gateway/upstream/test_shortcut.py"
 HTTP_CLIENT = "tests/gateway/upstream/http/test_client.py"
 HTTP_CONNECT = "tests/gateway/upstream/http/test_connect.py"
 HTTP_CONNECTION = "tests/gateway/upstream/http/test_connection.py"
@@ -677,6 +680,48 @@ JUDGEMENTS: Table = {
         ),
         Slip("del calls[interrupt]", "pass", IN_HAND, "a call that has its answer is cut when the breaker opens"),
     ),
+    "gateway/upstream/shortcut.py": (
+        Slip(
+            "if len(chunk) + self._held.size > LARGE_CHUNK:",
+            "if False:",
+            SHORTCUT,
+            "a chunk of thousands of events holds the loop",
+        ),
+        Slip(
+            "or self._progress.has_error)",
+            ")",
+            SHORTCUT,
+            "an error in a stream does not end it on the short way",
+        ),
+        Slip(
+            "return self._is_full",
+            "return False",
+            f"{SHORTCUT} {INTERRUPT}",
+            "a client that reads slowly fills the memory",
+        ),
+    ),
+    "gateway/endpoints/chunk_clock.py": (
+        Slip(
+            "if self._is_full:",
+            "if False:",
+            CHUNK_CLOCK,
+            "a slow client's pauses are counted as chunks",
+        ),
+        Slip(
+            "write(self.passed(chunk))",
+            "write(chunk)",
+            CHUNK_CLOCK,
+            "gaps on the short way are not counted",
+        ),
+    ),
+    "gateway/http/asgi_cycle.py": (
+        Slip(
+            "return not self._wire.is_full",
+            "return True",
+            f"{ASGI_CYCLE} {INTERRUPT}",
+            "a client that reads nothing fills the memory",
+        ),
+    ),
     "gateway/upstream/http/client.py": (
         Slip(
             "if kept.has_received:",
@@ -711,8 +756,8 @@ JUDGEMENTS: Table = {
             "a provider's endless trailer holds a call and its connection",
         ),
         Slip(
-            "if self.is_idle:\n            self.abort()\n            return\n        self.has_received",
-            "self.has_received",
+            "if self.is_idle:\n            self.abort()\n            return\n        if self._backlog",
+            "if self._backlog",
             f"{HTTP_CONNECTION} {HTTP}",
             "the answer to another call is taken for this one's",
         ),

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from gateway.upstream.http.connect import Connector
 from gateway.upstream.http.connection import Connection
-from gateway.upstream.http.faults import Disconnected
+from gateway.upstream.http.faults import Disconnected, NotHttp
 from gateway.upstream.http.proxies import Proxies, Proxy
 from gateway.upstream.http.request import Origin, Request
 from gateway.upstream.http.response import Response
@@ -62,7 +62,7 @@ class HttpClient:
         fresh = Connection(self)
         await self._connector.connect(origin, proxy, fresh, connect_most_s)
         if not fresh.is_open:
-            raise Disconnected
+            raise NotHttp if fresh.has_received else Disconnected  # a server that speaks first is another protocol's
         self._open[fresh] = origin
         return await fresh.send(head, body)
 

@@ -92,10 +92,10 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        self.has_received = True
         if self.is_idle:
             self.abort()
             return
-        self.has_received = True
         if self._backlog or self._is_paused:
             self._backlog += data
         elif len(data) <= SLICE:
@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Closes the connection; a request in progress breaks."""
         if self.is_idle:
-            self._transport.close()
+            self._transport.abort()  # TLS would wait for the server's farewell
         else:
             self._break(BodyBroken() if self._response is not None else Disconnected())
 

@@ -5,10 +5,10 @@ A call to this machine itself takes no proxy, as in Go's programs: local provide
 """
 
 import ipaddress
+import os
 from base64 import b64encode
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment
 
 import msgspec
 
@@ -32,12 +32,12 @@ class Proxy(msgspec.Struct, frozen=True):
 
 
 class Proxies:
-    """Finds the proxy of a call. ``named``: addresses by scheme, and exceptions under `no`, as urllib names them.
-    Raises ConfigurationError for an address that is not an http proxy's.
+    """Finds the proxy of a call. ``named``: addresses by scheme, and exceptions under `no`, in place of the
+    environment's. Raises ConfigurationError for an address that is not an http proxy's.
     """
 
     def __init__(self, named: Mapping[str, str] | None = None) -> None:
-        named = getproxies_environment() if named is None else named
+        named = _named() if named is None else named
         self._proxies = {scheme: proxy(scheme, named[scheme]) for scheme in ("http", "https") if named.get(scheme)}
         self._excepted = [entry.strip().lower() for entry in named.get("no", "").split(",") if entry.strip()]
 
@@ -47,6 +47,12 @@ class Proxies:
         if named is None or _is_here(origin.host) or any(_fits(origin, entry) for entry in self._excepted):
             return None
         return named
+
+
+def _named() -> Mapping[str, str]:
+    """Returns what the environment names. Small letters win, as in curl."""
+    names = ("http", "https", "no")
+    return {name: os.environ.get(f"{name}_proxy") or os.environ.get(f"{name}_PROXY".upper(), "") for name in names}
 
 
 def proxy(scheme: str, address: str) -> Proxy:

@@ -9,6 +9,7 @@ import pytest
 from gateway.upstream.http.client import HttpClient
 from gateway.upstream.http.faults import Disconnected, HttpFault
 from gateway.upstream.http.request import request
+from tests.gateway.upstream.http.conftest import Runner
 from tests.support.http_servers import CONNECT_S, answering, fetched, listening, request_of
 
 GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
@@ -47,7 +48,7 @@ class Counted:
                 await self.changed.wait()
 
 
-def test_one_connection_serves_calls_one_after_the_other() -> None:
+def test_one_connection_serves_calls_one_after_the_other(on_loop: Runner) -> None:
     async def run() -> int:
         server = Counted()
         async with listening(server.serve) as port, HttpClient() as http:
@@ -55,10 +56,10 @@ def test_one_connection_serves_calls_one_after_the_other() -> None:
                 assert await fetched(http, f"http://127.0.0.1:{port}/") == (200, b"{}")
         return server.accepted
 
-    assert asyncio.run(run()) == 1
+    assert on_loop(run()) == 1
 
 
-def test_calls_at_once_have_connections_of_their_own_and_the_newest_is_used_first() -> None:
+def test_calls_at_once_have_connections_of_their_own_and_the_newest_is_used_first(on_loop: Runner) -> None:
     async def run() -> list[int]:
         server = Counted()
         async with listening(server.serve) as port, HttpClient() as http:
@@ -68,7 +69,7 @@ def test_calls_at_once_have_connections_of_their_own_and_the_newest_is_used_firs
                 await fetched(http, url)
         return server.numbers
 
-    numbers = asyncio.run(run())
+    numbers = on_loop(run())
     assert sorted(numbers[:3]) == [1, 2, 3]
     assert len(set(numbers[3:])) == 1
 
@@ -82,7 +83,9 @@ def test_calls_at_once_have_connections_of_their_own_and_the_newest_is_used_firs
         (30.0, b"Keep-Alive: timeout=1\r\n", 2),
     ],
 )
-def test_idle_connection_is_kept_as_long_as_both_sides_allow(keep_alive_s: float, header: bytes, accepted: int) -> None:
+def test_idle_connection_is_kept_as_long_as_both_sides_allow(
+    on_loop: Runner, keep_alive_s: float, header: bytes, accepted: int
+) -> None:
     async def run() -> int:
         server = Counted(GOOD.replace(b"\r\n\r\n", b"\r\n" + header + b"\r\n", 1))
         async with listening(server.serve) as port, HttpClient(keep_alive_s) as http:
@@ -90,10 +93,24 @@ def test_idle_connection_is_kept_as_long_as_both_sides_allow(keep_alive_s: float
                 await fetched(http, f"http://127.0.0.1:{port}/")
         return server.accepted
 
-    assert asyncio.run(run()) == accepted
+    assert on_loop(run()) == accepted
 
 
-def test_connection_that_is_idle_for_too_long_is_closed() -> None:
+def test_connection_that_is_idle_for_too_long_is_not_used(on_loop: Runner) -> None:
+    async def run() -> int:
+        server, loop = Counted(), asyncio.get_running_loop()
+        async with listening(server.serve) as port, HttpClient(0.001) as http:
+            for _ in range(2):
+                await fetched(http, f"http://127.0.0.1:{port}/")
+                until_s = loop.time() + 0.002
+                while loop.time() < until_s:
+                    await asyncio.sleep(0)
+        return server.accepted
+
+    assert on_loop(run()) == 2
+
+
+def test_connection_that_is_idle_for_too_long_is_closed(on_loop: Runner) -> None:
     async def run() -> int:
         server = Counted()
         async with listening(server.serve) as port, HttpClient(0.01) as http:
@@ -101,10 +118,10 @@ def test_connection_that_is_idle_for_too_long_is_closed() -> None:
             await server.until(lambda: server.open == 0)
         return server.accepted
 
-    assert asyncio.run(run()) == 1
+    assert on_loop(run()) == 1
 
 
-def test_connection_that_its_server_closes_is_forgotten_at_once() -> None:
+def test_connection_that_its_server_closes_is_forgotten_at_once(on_loop: Runner) -> None:
     async def run() -> tuple[int, int]:
         async with listening(answering(GOOD)) as port, HttpClient() as http:
             await fetched(http, f"http://127.0.0.1:{port}/")
@@ -113,7 +130,7 @@ def test_connection_that_its_server_closes_is_forgotten_at_once() -> None:
                     await asyncio.sleep(0)
             return len(http._open), sum(map(len, http._idle.values()))
 
-    assert asyncio.run(run()) == (0, 0)
+    assert on_loop(run()) == (0, 0)
 
 
 async def kept_and_closed(begun: bytes, *answers: bytes) -> tuple[object, int, int]:
@@ -133,24 +150,24 @@ async def kept_and_closed(begun: bytes, *answers: bytes) -> tuple[object, int, i
     return outcome, server.accepted, len(server.numbers)
 
 
-def test_request_on_a_kept_connection_that_closes_unanswered_is_sent_again_on_a_new_one() -> None:
+def test_request_on_a_kept_connection_that_closes_unanswered_is_sent_again_on_a_new_one(on_loop: Runner) -> None:
     """Not on the other kept one, which the server may have closed as well."""
-    assert asyncio.run(kept_and_closed(b"", GOOD)) == ((200, b"{}"), 3, 4)
+    assert on_loop(kept_and_closed(b"", GOOD)) == ((200, b"{}"), 3, 4)
 
 
-def test_request_is_sent_again_only_once() -> None:
-    assert asyncio.run(kept_and_closed(b"", b"", GOOD)) == (Disconnected, 3, 4)
+def test_request_is_sent_again_only_once(on_loop: Runner) -> None:
+    assert on_loop(kept_and_closed(b"", b"", GOOD)) == (Disconnected, 3, 4)
 
 
 @pytest.mark.parametrize("begun", [b"H", GOOD[:-4], GOOD[:-1]])
-def test_request_is_not_sent_again_once_a_byte_of_its_answer_has_come(begun: bytes) -> None:
-    outcome, accepted, requests = asyncio.run(kept_and_closed(begun, GOOD))
+def test_request_is_not_sent_again_once_a_byte_of_its_answer_has_come(on_loop: Runner, begun: bytes) -> None:
+    outcome, accepted, requests = on_loop(kept_and_closed(begun, GOOD))
 
     assert isinstance(outcome, type)
     assert (accepted, requests) == (2, 3)
 
 
-def test_body_that_is_not_read_to_its_end_closes_its_connection() -> None:
+def test_body_that_is_not_read_to_its_end_closes_its_connection(on_loop: Runner) -> None:
     async def run() -> tuple[int, int]:
         server = Counted(GOOD[:-1])
         async with listening(server.serve) as port, HttpClient() as http:
@@ -159,10 +176,10 @@ def test_body_that_is_not_read_to_its_end_closes_its_connection() -> None:
             await server.until(lambda: server.open == 0)
             return server.accepted, len(http._open)
 
-    assert asyncio.run(run()) == (1, 0)
+    assert on_loop(run()) == (1, 0)
 
 
-def test_closing_the_client_ends_calls_in_progress() -> None:
+def test_closing_the_client_ends_calls_in_progress(on_loop: Runner) -> None:
     async def run() -> BaseException | None:
         async with listening(Counted(GOOD[:-1]).serve) as port:
             http = HttpClient()
@@ -174,4 +191,4 @@ def test_closing_the_client_ends_calls_in_progress() -> None:
                 await calling
             return calling.exception()
 
-    assert isinstance(asyncio.run(run()), HttpFault)
+    assert isinstance(on_loop(run()), HttpFault)

@@ -16,6 +16,7 @@ from gateway.upstream.http.connect import Connector, interleaved
 from gateway.upstream.http.faults import ConnectTimeout, HttpFault, NotConnected
 from gateway.upstream.http.proxies import Proxies
 from gateway.upstream.http.request import request
+from tests.gateway.upstream.http.conftest import Runner
 from tests.support.certificates import Authority
 from tests.support.http_servers import answering, fetched, listening
 
@@ -37,15 +38,15 @@ async def raced(addresses: Sequence[str], port: int) -> str:
         return str(won.getpeername()[0])
 
 
-def test_refused_address_is_followed_by_the_next() -> None:
+def test_refused_address_is_followed_by_the_next(on_loop: Runner) -> None:
     async def run() -> str:
         async with listening(answering(GOOD)) as port:
             return await raced(["127.0.0.2", "127.0.0.1"], port)
 
-    assert asyncio.run(run()) == "127.0.0.1"
+    assert on_loop(run()) == "127.0.0.1"
 
 
-def test_silent_address_is_overtaken_by_the_next() -> None:
+def test_silent_address_is_overtaken_by_the_next(on_loop: Runner) -> None:
     """A full backlog: the first address answers no SYN."""
 
     async def run() -> str:
@@ -59,19 +60,19 @@ def test_silent_address_is_overtaken_by_the_next() -> None:
             async with listening(answering(GOOD), port=port):
                 return await raced(["127.0.0.3", "127.0.0.1"], port)
 
-    assert asyncio.run(run()) == "127.0.0.1"
+    assert on_loop(run()) == "127.0.0.1"
 
 
-def test_addresses_that_are_all_refused_are_one_refusal() -> None:
+def test_addresses_that_are_all_refused_are_one_refusal(on_loop: Runner) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(OSError, match=r"127") as caught:
-            asyncio.run(raced(["127.0.0.2", "127.0.0.1"], unused.getsockname()[1]))
+            on_loop(raced(["127.0.0.2", "127.0.0.1"], unused.getsockname()[1]))
 
     assert caught.value.errno == errno.ECONNREFUSED
 
 
-def test_name_is_looked_up_once_for_calls_at_once_and_again_after_a_failure() -> None:
+def test_name_is_looked_up_once_for_calls_at_once_and_again_after_a_failure(on_loop: Runner) -> None:
     class Counting(Addresses):
         lookups = 0
 
@@ -88,22 +89,22 @@ def test_name_is_looked_up_once_for_calls_at_once_and_again_after_a_failure() ->
         await addresses.of("localhost", 1)
         return [*counts, addresses.lookups]
 
-    assert asyncio.run(run()) == [1, 2]
+    assert on_loop(run()) == [1, 2]
 
 
 @pytest.mark.parametrize("url", ["http://no-such-host.invalid/", "http://a..b/", "http://" + "x" * 70 + "/"])
-def test_name_without_an_address_is_named(url: str) -> None:
+def test_name_without_an_address_is_named(on_loop: Runner, url: str) -> None:
     async def run() -> None:
         async with HttpClient() as http:
             await fetched(http, url)
 
     with pytest.raises(NotConnected) as caught:
-        asyncio.run(run())
+        on_loop(run())
 
     assert fault_words(caught.value).startswith("name not found")
 
 
-def test_handshake_that_hangs_ends_with_the_time_to_connect() -> None:
+def test_handshake_that_hangs_ends_with_the_time_to_connect(on_loop: Runner) -> None:
     async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
@@ -112,7 +113,7 @@ def test_handshake_that_hangs_ends_with_the_time_to_connect() -> None:
             await http.send(request("GET", f"https://127.0.0.1:{port}/"), b"", 0.05)
 
     with pytest.raises(ConnectTimeout) as caught:
-        asyncio.run(run())
+        on_loop(run())
 
     assert fault_words(caught.value) == "timed out while connecting"
 
@@ -128,7 +129,7 @@ def contexts(folder: Path, *, days: int = 90) -> tuple[ssl.SSLContext, ssl.SSLCo
     return server, client
 
 
-def test_calls_over_tls_share_a_connection_of_http_1_1(tmp_path: Path) -> None:
+def test_calls_over_tls_share_a_connection_of_http_1_1(on_loop: Runner, tmp_path: Path) -> None:
     server, client = contexts(tmp_path)
     protocols = []
 
@@ -140,7 +141,7 @@ def test_calls_over_tls_share_a_connection_of_http_1_1(tmp_path: Path) -> None:
         async with listening(handle, ssl=server) as port, HttpClient(tls=client) as http:
             return [await fetched(http, f"https://localhost:{port}/", b"x" * 100_000) for _ in range(3)]
 
-    assert asyncio.run(run()) == [(200, b"{}")] * 3
+    assert on_loop(run()) == [(200, b"{}")] * 3
     assert protocols == ["http/1.1"]
 
 
@@ -153,7 +154,7 @@ def test_calls_over_tls_share_a_connection_of_http_1_1(tmp_path: Path) -> None:
     ],
 )
 def test_certificate_that_does_not_hold_is_refused(
-    tmp_path: Path, host: str, days: int, is_trusted: bool, words: str
+    on_loop: Runner, tmp_path: Path, host: str, days: int, is_trusted: bool, words: str
 ) -> None:
     server, client = contexts(tmp_path, days=days)
     heads = []
@@ -167,12 +168,12 @@ def test_certificate_that_does_not_hold_is_refused(
             await fetched(http, f"https://{host}:{port}/")
 
     with pytest.raises(HttpFault) as caught:
-        asyncio.run(run())
+        on_loop(run())
 
     assert (fault_words(caught.value), heads) == (words, [])
 
 
-def test_tls_call_passes_a_proxy_by_a_tunnel(tmp_path: Path) -> None:
+def test_tls_call_passes_a_proxy_by_a_tunnel(on_loop: Runner, tmp_path: Path) -> None:
     server, client = contexts(tmp_path)
     heads = []
 
@@ -193,7 +194,7 @@ def test_tls_call_passes_a_proxy_by_a_tunnel(tmp_path: Path) -> None:
                     url = f"https://localhost.:{port}/"  # without the dot it takes no proxy
                     return [await fetched(http, url) for _ in range(2)]
 
-    assert asyncio.run(run()) == [(200, b"{}")] * 2
+    assert on_loop(run()) == [(200, b"{}")] * 2
     assert len(heads) == 1
     assert heads[0].startswith(b"CONNECT localhost.:")
     assert b"\r\nproxy-authorization: Basic dXNlcjpwYXNz\r\n" in heads[0]

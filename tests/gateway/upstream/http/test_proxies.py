@@ -14,6 +14,7 @@ from gateway.upstream.http.client import HttpClient
 from gateway.upstream.http.faults import ProxyRefused
 from gateway.upstream.http.proxies import Proxies, Proxy, proxy
 from gateway.upstream.http.request import Origin, request
+from tests.gateway.upstream.http.conftest import Runner
 from tests.support.http_servers import CONNECT_S, listening, whole
 
 NAMED = {"http": "http://plain:3128", "https": "secure:3129"}
@@ -93,8 +94,8 @@ async def through(url: str, answer: bytes) -> tuple[bytes, int, bytes]:
             return heads[0], response.status, await whole(response)
 
 
-def test_plain_call_names_the_whole_address_to_its_proxy() -> None:
-    assert asyncio.run(through("http://api.invalid:81/a?b", GOOD)) == (
+def test_plain_call_names_the_whole_address_to_its_proxy(on_loop: Runner) -> None:
+    assert on_loop(through("http://api.invalid:81/a?b", GOOD)) == (
         b"GET http://api.invalid:81/a?b HTTP/1.1\r\nhost: api.invalid:81\r\nx: y\r\nproxy-authorization: %b\r\n\r\n"
         % b"Basic dXNlcjpwYXNz",
         200,
@@ -116,8 +117,8 @@ def test_plain_call_names_the_whole_address_to_its_proxy() -> None:
     ],
     ids=["407", "502", "bytes after the head", "no HTTP", "head without end"],
 )
-def test_proxy_that_refuses_is_named(answer: bytes, words: str) -> None:
+def test_proxy_that_refuses_is_named(on_loop: Runner, answer: bytes, words: str) -> None:
     with pytest.raises(ProxyRefused) as caught:
-        asyncio.run(through("https://api.invalid/", answer))
+        on_loop(through("https://api.invalid/", answer))
 
     assert fault_words(caught.value) == words
