@@ -112,4 +112,5 @@ class Answer:
         )
         self._attempt.end(self._outcome, exchange)
         self._settle(self._permit, ending, self._attempt)
-        await exchange.close()
+        if exchange.is_open:
+            await exchange.close()
