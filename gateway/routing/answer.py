@@ -112,5 +112,4 @@ class Answer:
         )
         self._attempt.end(self._outcome, exchange)
         self._settle(self._permit, ending, self._attempt)
-        if exchange.is_open:
-            await exchange.close()
+        exchange.close()

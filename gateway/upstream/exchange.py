@@ -1,9 +1,8 @@
 """The answer of one deployment: a plain body, or a stream whose first content has arrived."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-
-import aiohttp
+from collections.abc import AsyncGenerator, Callable
+from typing import Protocol
 
 from gateway.json.lenient import NOT_DECODED, read
 from gateway.json.malformed import Malformed
@@ -20,6 +19,7 @@ from gateway.upstream.classify import (
     reason_of,
 )
 from gateway.upstream.fault_words import fault_words
+from gateway.upstream.http.faults import HttpFault
 from gateway.upstream.providers.adapters import Converter
 from gateway.upstream.sse import DONE, WholeEvents, parsed
 from gateway.upstream.stream_progress import Progress
@@ -29,7 +29,7 @@ from shared_state.records import Outcome
 HELD_MOST = 1_048_576  # bytes of an incomplete event: a larger one, such as an image's, is passed on in parts
 EVENT_MOST = 16 * HELD_MOST  # bytes of an event that has to be translated
 BODY_END_S = 0.1  # wait for the end of the body after a stream's last event
-FAULTS = (aiohttp.ClientError, OSError)
+FAULTS = (HttpFault, OSError)
 
 
 class _TooLarge(Exception):
@@ -44,6 +44,14 @@ class StreamBroken(Exception):
         self.error = error
         self.status = status
         self.sequence_number = sequence_number
+
+
+class Body(Protocol):
+    """The body of an answer as it arrives. `Response` has the contracts."""
+
+    async def chunk(self) -> bytes: ...
+
+    def close(self) -> None: ...
 
 
 class Exchange:
@@ -70,8 +78,7 @@ class Exchange:
         self.names: Callable[[UpstreamError], bool] = lambda _error: False  # as for `judge`
         self.is_large = False  # whether the request is large
         self.convert: Converter | None = None
-        self._response: aiohttp.ClientResponse | None = None
-        self._chunks: AsyncIterator[bytes] | None = None
+        self._body: Body | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -97,16 +104,16 @@ class Exchange:
     @property
     def is_open(self) -> bool:
         """Whether a stream has more to read."""
-        return self._response is not None
+        return self._body is not None
 
     @property
     def tokens(self) -> int:
         """The sum of input and output tokens; -1 when the provider did not count them."""
         return self.input_tokens + self.output_tokens or (0 if self.is_free else -1)
 
-    def open(self, response: aiohttp.ClientResponse, chunks: AsyncIterator[bytes]) -> None:
+    def open(self, body: Body) -> None:
         """Attaches the unread rest of a stream."""
-        self._response, self._chunks = response, chunks
+        self._body = body
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """Yields the stream's bytes from first to last in whole events, because half an event would make an error after
@@ -164,27 +171,21 @@ class Exchange:
         """Returns the next bytes, empty at the end. A complete stream lacks only the end of its body: that is worth a
         short wait, so that the connection can be kept, but its absence is no error.
         """
-        if self._chunks is None:
+        if self._body is None:
             return b""
         if not is_done:
-            return await anext(self._chunks, b"")
+            return await self._body.chunk()
         try:
             async with asyncio.timeout(BODY_END_S):
-                return await anext(self._chunks, b"")
+                return await self._body.chunk()
         except (TimeoutError, *FAULTS):
             return b""
 
-    async def close(self) -> None:
-        """Releases the connection, or closes it if the answer was not read to its end."""
-        response, self._response = self._response, None
-        if response is not None:
-            await release(response)
-
-
-async def release(response: aiohttp.ClientResponse) -> None:
-    """Releases the connection of a response, or closes it if the response was not read to its end."""
-    response.release()
-    await response.wait_for_close()
+    def close(self) -> None:
+        """Closes the connection if the answer was not read to its end."""
+        body, self._body = self._body, None
+        if body is not None:
+            body.close()
 
 
 def _completed(rest: bytes) -> bytes:

@@ -27,12 +27,6 @@ GATEWAY: Table = {
             "a refused key or a rate limit ends the cooldown",
         ),
         Slip(
-            "allow_redirects=False",
-            "allow_redirects=True",
-            HEALTH_CHECKS,
-            "a redirect takes the provider's key to another host",
-        ),
-        Slip(
             "if each.enabled and each.health_check}",
             "if each.health_check}",
             HEALTH_CHECKS,

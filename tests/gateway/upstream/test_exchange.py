@@ -2,8 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -57,6 +57,19 @@ CONVERTERS: dict[Kind, Callable[[], Any]] = {Kind.CHAT: messages_as_chat.Stream,
 UNTOLD = (b'"id":"msg_', b'"created":')  # made up anew for each answer
 
 
+class Packets:
+    """The rest of a body."""
+
+    def __init__(self, packets: list[bytes]) -> None:
+        self._packets = packets
+
+    async def chunk(self) -> bytes:
+        return self._packets.pop(0) if self._packets else b""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 async def received(name: str, cuts: list[int], is_translated: bool) -> tuple[bytes, Outcome, bool]:
     """Returns the client's bytes of the stream, its outcome, and whether it broke."""
     wire, events, _ = STREAMS[name]
@@ -64,14 +77,10 @@ async def received(name: str, cuts: list[int], is_translated: bool) -> tuple[byt
     places = [0, *sorted({min(cut, len(text)) for cut in cuts} - {0}), len(text)]
     packets = [text[start:end] for start, end in itertools.pairwise(places) if start < end]
 
-    async def rest() -> AsyncIterator[bytes]:
-        for each in packets[1:]:
-            yield each
-
     exchange = Exchange(SUCCESS, body=packets[0])
     exchange.wire = wire
     exchange.convert = translated(CONVERTERS[wire]().feed) if is_translated else None
-    exchange.open(cast("Any", None), rest())
+    exchange.open(Packets(packets[1:]))
     got, has_broken = [], False
     try:
         async for chunk in exchange.chunks():
