@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Scope
 
-from gateway.http.asgi_messages import NO_STORE, ON_LEFT
+from gateway.http.asgi_messages import NO_STORE, ON_LEFT, WHOLE_BODY
 from gateway.http.http_text import Address, date_line, status_line
 
 Header = tuple[bytes, bytes]
@@ -72,6 +72,8 @@ class Cycle:
 
     def begin(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
         self._wire.is_over = self._wire.is_over or not self._keeps_alive
+        if self.is_complete and len(self._body) == 1 and self.size <= UNREAD_MOST:
+            self._scope[WHOLE_BODY] = self._body[0]
         self.task = loop.create_task(self._run(app))
 
     async def _run(self, app: ASGIApp) -> None:
@@ -88,6 +90,8 @@ class Cycle:
                     self._begin_response(_NO_RESPONSE)
                     self._wire.write(self._head)
                 self._end()
+            self._on_left = None
+            del self._scope[ON_LEFT]  # it refers to this object: a circle would keep the request's memory
             self._wire.finished(self)
 
     # -- the request ------------------------------------------------------------------------------------------
@@ -175,23 +179,21 @@ class Cycle:
 
     def _begin_response(self, start: Message) -> None:
         """Begins the response. Raises ValueError for a header with a line break, which would end the head early."""
-        wire, parts, status = self._wire, [status_line(start["status"])], start["status"]
-        wire.is_over = wire.is_over or not self.is_complete
-        is_framed = self._is_bodiless = self._is_bodiless or status in _BODILESS
+        wire, status = self._wire, start["status"]
         headers: list[Header] = start.get("headers", [])
-        for name, value in headers:
-            if b"\r" in value or b"\n" in value:
-                raise ValueError("line break in a response header")
-            is_framed = is_framed or name == b"content-length"
-            parts += (name, b": ", value, b"\r\n")
-        if is_framed:
+        lines = [status_line(status)[:-2], *[b": ".join(header) for header in headers]]
+        head = b"\r\n".join(lines) + b"\r\n"
+        if head.count(b"\r") != len(lines) or head.count(b"\n") != len(lines):
+            raise ValueError("line break in a response header")
+        wire.is_over = wire.is_over or not self.is_complete
+        self._is_bodiless = self._is_bodiless or status in _BODILESS
+        if self._is_bodiless or b"\ncontent-length: " in head:
             self._is_chunked = False
         elif self._is_chunked:
-            parts.append(b"transfer-encoding: chunked\r\n")
+            head += b"transfer-encoding: chunked\r\n"
         if wire.is_over:
-            parts.append(b"connection: close\r\n")
-        parts += (date_line(int(time.time())), b"\r\n")
-        self._head = b"".join(parts)
+            head += b"connection: close\r\n"
+        self._head = b"%b%b\r\n" % (head, date_line(int(time.time())))
         self.is_begun = True
 
     def _end(self) -> None:

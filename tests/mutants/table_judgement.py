@@ -585,7 +585,7 @@ JUDGEMENTS: Table = {
             "an open neighbour takes the second attempt away",
         ),
         Slip(
-            "in_hand = self._in_hand.held(deployment.id, interrupt, limits) if may_move else nullcontext()",
+            "in_hand = self._in_hand.held(deployment.id, interrupt, limits) if may_move else _NOT_HELD",
             "in_hand = nullcontext()",
             HUNG,
             "calls in hand wait for a provider that hangs",

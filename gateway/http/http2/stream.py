@@ -82,6 +82,8 @@ class Http2Stream:
                 self._begin_response(_NO_RESPONSE)
                 self._write_head()
                 self._end()
+            self._on_left = None
+            del self._scope[ON_LEFT]  # it refers to this object
             self._wire.finished(self)
 
     # -- the request ------------------------------------------------------------------------------------------
