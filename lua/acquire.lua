@@ -1,3 +1,4 @@
+--- @library "decisions"
 --- @include "store/domain"
 --- @include "store/policy"
 --- @include "store/random"

@@ -1,3 +1,5 @@
+--- @flag "allow-oom"
+--- @library "decisions"
 --- @include "store/domain"
 --- @include "store/policy"
 --- @include "store/random"

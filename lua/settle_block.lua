@@ -1,3 +1,5 @@
+--- @flag "allow-oom"
+--- @library "decisions"
 --- @include "store/domain"
 --- @include "store/policy"
 --- @include "store/random"
@@ -8,9 +10,9 @@
 --- @include "breaker/unsupported"
 --- @include "breaker/last_error"
 --- @include "limit/gradient"
+--- @include "limit/limit"
 --- @include "shed/retry_budget"
 --- @include "window/window_block"
---- @include "limit/limit"
 --- @include "store/event"
 -- Ends many leases of blocks of one deployment, and learns from their outcomes in order, as settle would from each. A
 -- second settle has no effect: removing the lease is the gate. Only results of its own generation move the breaker.
@@ -42,7 +44,6 @@ if #calls == 0 or not d.config_version then
   record_write(domain)
   return { 0, d.state or '', d.generation or 0, domain.sequence, domain.epoch, now }
 end
-
 local policy, is_due, sums = policy_read(policy_key), now - (d.refreshed_at_ms or 0) >= SUMMARY_DUE_MS, nil
 for _, call in ipairs(calls) do
   call.sample = judge_sample(call, d)
@@ -82,9 +83,8 @@ if ewma ~= d.ewma_ms or ewma_at ~= d.ewma_at_ms then
   record_set(d, 'ewma_ms', decimal(ewma, 1))
   record_set(d, 'ewma_at_ms', ewma_at)
 end
-if unused > 0 and d.rpm then
-  record_set(d, 'arrival_at_ms', decimal(limit_correct(d.arrival_at_ms, d.rpm, unused, 0, now), 3))
-end
+local arrival_at_ms = unused > 0 and d.rpm and limit_correct(d.arrival_at_ms, d.rpm, unused, 0, now)
+if arrival_at_ms then record_set(d, 'arrival_at_ms', decimal(arrival_at_ms, 3)) end
 if unused > 0 and policy then
   retry_take(domain, math.max(0, retry_budget(domain, policy, 0) - unused * policy.retry_ratio))
 end
