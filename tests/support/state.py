@@ -33,6 +33,7 @@ from tests.support.stores import RedisCli, fresh_domain
 
 START_MS = 1_700_000_000_000  # the begin of a slice of the window
 DEAD_AFTER_MS = 5000
+KEPT_MS = 250  # as in lua/include/store/kept.lua
 CLOCK = """
 local function clock_ms(global_key)
   return tonumber(redis.call('HGET', global_key, 'test_clock_ms'))

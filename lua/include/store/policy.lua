@@ -8,7 +8,9 @@
 -- A library decodes a text once. No script changes what it gets.
 local POLICIES_MOST = 16  -- domains share a store
 
-local function policy_read(key)
+-- `domain`: where the library keeps it, if given.
+local function policy_read(key, domain)
+  if domain and domain.policy then return domain.policy end
   local text = redis.call('GET', key)
   if not text then return text end
   local policies = remembered.policies or { count = 0 }
@@ -17,5 +19,6 @@ local function policy_read(key)
     if policies.count >= POLICIES_MOST then policies = { count = 0 } end
     policies[text], policies.count, remembered.policies = policy, policies.count + 1, policies
   end
+  if domain and outlives then domain.policy = policy end
   return policy
 end
