@@ -90,9 +90,10 @@ autoscale: $(READY)
 forecast: $(READY)
 	$(BIN)/python -m tests.forecast_report
 
-# What each stage of a request's way costs: a report.
+# What each stage of a request's way costs, in the gateway and in the store: a report.
 stages: $(READY)
 	$(BIN)/python -m tests.stages
+	$(BIN)/python -m tests.store_costs
 
 # The routing strategies on the same simulated traffic: takes minutes, writes docs/strategies.md.
 strategies: $(READY)

@@ -1,4 +1,4 @@
---- @include "store/domain"
+--- @library "decisions"
 --- @include "store/policy"
 --- @include "store/random"
 --- @include "select/candidate"
@@ -35,7 +35,8 @@ local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS
 local strategy, tiers, epoch, token, seed = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[6])
 local priority, attempt, resend, era = tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[17]), tonumber(ARGV[18])
 local replica, OUTCOMES_FRESH_MS = lease_owner(token) or '', 250
-local policy, domain = policy_read(policy_key), domain_read(global_key)
+local domain = domain_read(global_key)
+local policy = policy_read(policy_key, domain)
 local now, random, transitions = domain.now, random_from(seed), {}
 local ask = tenant_ask(ARGV, leases_key, now)
 if not policy then return { 'unconfigured' } end
@@ -56,7 +57,7 @@ if not shed then limited, limited_ms = tenant_refuse(tenant, ask, leases_key, to
 local candidates, picked, reply, over, over_ms = {}, nil, nil, nil, nil
 local budgets = ARGV[15] ~= '' and budgets_read(global_key, token, ARGV[15], resend, now)
 if not shed and budget and not limited then
-  candidates = candidates_read(KEYS, 6, tiers, policy, now, ask.tokens, ask.kind, attempt == 1)
+  candidates = candidates_read(KEYS, 6, tiers, policy, domain, ask.tokens, ask.kind, attempt == 1)
   if not candidates then return { 'unconfigured' } end
   fair_apply(candidates, ask, now)
   if budgets then over, over_ms = budgets_apply(budgets, candidates, now) end
@@ -95,4 +96,5 @@ verdicts_tell(reply, candidates, picked, ask)
 for _, c in ipairs(candidates) do record_write(c.deployment) end
 record_write(domain)
 events_add(events_key, domain, transitions)
+kept_put(domain)
 return reply

@@ -1,3 +1,4 @@
+--- @library "decisions"
 --- @include "store/domain"
 --- @include "store/policy"
 --- @include "store/random"
@@ -30,8 +31,8 @@ local era, tokens = tonumber(ARGV[#ARGV]), {}
 for k = 9, #ARGV - 1 do tokens[#tokens + 1] = ARGV[k] end
 local replica, OUTCOMES_FRESH_MS = lease_owner(tokens[1]) or '', 250
 
-local policy, domain = policy_read(policy_key), domain_read(global_key)
-local now = domain.now
+local domain = domain_read(global_key)
+local policy, now = policy_read(policy_key, domain), domain.now
 if not policy then return { 'unconfigured' } end
 local function answer(code, why, rows)
   return { code, why, domain.sequence or 0, domain.epoch or epoch, now, unpack(rows or {}) }
@@ -51,7 +52,7 @@ end
 local active = redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now), '+inf')
 outcomes_refresh(domain, window_key, OUTCOMES_FRESH_MS)
 local reasons = shed_reasons(domain, policy, active)
-local candidates = candidates_read(KEYS, 6, tiers, policy, now, 0, kind, true)
+local candidates = candidates_read(KEYS, 6, tiers, policy, domain, 0, kind, true)
 if not candidates then return { 'unconfigured' } end
 local is_exact = (domain.waiting_until_ms or 0) > now
 for _, c in ipairs(candidates) do
@@ -93,4 +94,5 @@ for _, c in ipairs(candidates) do
 end
 record_write(domain)
 events_add(events_key, domain, { change })
+kept_put(domain)
 return answer('granted', '', rows)

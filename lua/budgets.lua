@@ -1,3 +1,4 @@
+--- @flag "no-writes"
 --- @include "store/domain"
 -- Read-only: the spending and the reservations of budgets now, and the used part of tenants' minutes.
 --

@@ -1,3 +1,4 @@
+--- @library "decisions"
 --- @include "store/domain"
 --- @include "store/policy"
 --- @include "store/random"
@@ -16,8 +17,8 @@ local leases_key, window_key = KEYS[5], KEYS[6]
 local epoch, token, generation, random = ARGV[1], ARGV[2], tonumber(ARGV[3]), random_from(tonumber(ARGV[5]))
 local call = { outcome = 'success', latency_ms = tonumber(ARGV[4]), stream = true, output_tokens = 0 }
 
-local domain = domain_read(global_key, { 'epoch', 'sequence', 'clock_ms', 'clock_offset_ms' })
-local d, now = deployment_read(deployment_key), domain.now
+local domain = domain_read(global_key, not outlives and { 'epoch', 'sequence', 'clock_ms', 'clock_offset_ms' })
+local d, now = deployment_read(deployment_key, domain), domain.now
 local start = tonumber(redis.call('ZSCORE', leases_key, token) or nil)
 local is_due = start and d.config_version and d.generation == generation and lease_is_probe(start)
   and not lease_is_judged(start)
@@ -27,10 +28,11 @@ if not is_due then
   return { 0, d.state or '', d.generation or 0, domain.sequence, domain.epoch, now }
 end
 
-local transition = judge_move(d, policy_read(policy_key), judge_sample(call, d), nil, true, now, random)
+local transition = judge_move(d, policy_read(policy_key, domain), judge_sample(call, d), nil, true, now, random)
 redis.call('ZADD', leases_key, 'XX', start + LEASE_JUDGED, token)
 if transition and transition.to == 'closed' then redis.call('DEL', window_key) end
 record_write(d)
 record_write(domain)
 if transition then events_add(events_key, domain, { transition }) end
+kept_put(domain)
 return { 1, d.state, d.generation, domain.sequence, domain.epoch, now }

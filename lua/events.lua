@@ -1,3 +1,4 @@
+--- @flag "no-writes"
 -- Read-only: a page of the events of the domain.
 --
 -- KEYS  1 events STREAM

@@ -1,3 +1,4 @@
+--- @flag "no-writes"
 --- @include "store/domain"
 --- @include "store/policy"
 --- @include "store/random"
@@ -17,7 +18,7 @@
 local strategy, tiers, priority, random = ARGV[1], ARGV[2], tonumber(ARGV[3]), random_from(tonumber(ARGV[4]))
 local policy, domain = policy_read(KEYS[2]), domain_read(KEYS[1])
 local now = domain.now
-local candidates = policy and candidates_read(KEYS, 4, tiers, policy, now, 0, ARGV[7])
+local candidates = policy and candidates_read(KEYS, 4, tiers, policy, domain, 0, ARGV[7])
 if not candidates then return { 'unconfigured' } end
 
 local active = redis.call('ZCOUNT', KEYS[3], '(' .. string.format('%d', now), '+inf')

@@ -1,3 +1,4 @@
+--- @flag "no-writes"
 --- @include "store/number"
 -- Read-only: reports the features that the scripts use and this store lacks, so that a replica refuses the store at its
 -- start instead of failing requests later.

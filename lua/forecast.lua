@@ -12,7 +12,7 @@
 local global_key, policy_key, FIRST, valid_ms = KEYS[1], KEYS[2], 3, tonumber(ARGV[1])
 local CUT_FROM = 0.7
 
-local policy, domain = policy_read(policy_key), domain_read(global_key, { 'epoch', 'schema', 'clock_ms',
+local policy, domain = policy_read(policy_key), domain_read(global_key, { 'epoch', 'schema', 'sequence', 'clock_ms',
   'clock_offset_ms', 'forecast_minute', 'forecast_active', 'forecast_cut', 'forecast_until_ms' })
 if domain_foreign(domain) then return domain_foreign(domain) end
 local now, wall_ms = domain.now, clock_ms(global_key)
@@ -40,6 +40,7 @@ if ticked > 0 then
   -- Deployments may come in several calls: the domain's minute is their sum.
   if domain.forecast_minute == minute then active = active + (domain.forecast_active or 0) end
   local cut = (policy.forecast_cut or 0) * clamp((active / policy.max_active - CUT_FROM) / (1 - CUT_FROM), 0, 1)
+  domain_advance(domain, domain.epoch)
   record_set(domain, 'forecast_minute', minute)
   record_set(domain, 'forecast_active', decimal(active, 1))
   record_set(domain, 'forecast_cut', cut > 0 and decimal(cut, 3) or nil)

@@ -1,3 +1,4 @@
+--- @flag "no-writes"
 --- @include "store/domain"
 -- Read-only: the forecasts of deployments as their last tick left them.
 --

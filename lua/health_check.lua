@@ -27,7 +27,9 @@ if mode == 'claim' then
   if is_cooling or was_wrong or not is_due then return { 0, generation } end
   record_set(d, 'checked_at_ms', now)
   record_set(d, 'check_status', nil)
+  domain_advance(domain, domain.epoch)
   record_write(d)
+  record_write(domain)
   return { 1, generation }
 end
 
@@ -38,7 +40,9 @@ if is_healthy then
   record_set(d, 'open_until_ms', now)
   record_set(d, 'check_ended', generation)
 end
+domain_advance(domain, domain.epoch)
 record_write(d)
+record_write(domain)
 if is_healthy then
   local id = string.match(deployment_key, ':deployment:(.+)$')
   event_add(events_key, domain, id, 'open', 'open', 'health_check', generation)

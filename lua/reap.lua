@@ -1,3 +1,4 @@
+--- @flag "allow-oom"
 --- @include "store/domain"
 --- @include "store/deployment"
 --- @include "breaker/probe"

@@ -1,3 +1,4 @@
+--- @flag "no-writes"
 --- @include "store/domain"
 -- Read-only: the replicas that have beaten and are not taken for dead, oldest heartbeat first.
 --

@@ -1,3 +1,5 @@
+--- @flag "allow-oom"
+--- @library "decisions"
 --- @include "store/domain"
 --- @include "store/policy"
 --- @include "store/random"
@@ -32,8 +34,9 @@ local final, random, kind, why = ARGV[10] == '1', random_from(tonumber(ARGV[11])
 local estimated, used, tpm = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local SUMMARY_DUE_MS, EWMA_TAU_MS = 250, 10000
 
-local domain = domain_read(global_key, { 'epoch', 'sequence', 'clock_ms', 'clock_offset_ms', 'waiting_until_ms' })
-local d, now = deployment_read(deployment_key), domain.now
+local domain = domain_read(global_key,
+  not outlives and { 'epoch', 'sequence', 'clock_ms', 'clock_offset_ms', 'waiting_until_ms' })
+local d, now = deployment_read(deployment_key, domain), domain.now
 local start = tonumber(redis.call('ZSCORE', own_leases_key, token) or nil)
 local known = lease_remove(leases_key, own_leases_key, token)
 if ARGV[15] ~= '' then reservation_settle(global_key, token, known, ARGV[15]) end
@@ -45,7 +48,7 @@ end
 local sample = judge_sample(call, d)
 -- Only a plain success, by far the most frequent ending, needs no policy.
 local is_plain = d.state == 'closed' and call.outcome == 'success' and sample.slow == 0
-local policy = not is_plain and policy_read(policy_key)
+local policy = not is_plain and policy_read(policy_key, domain)
 -- A close starts a new window: permits from before it show nothing about now.
 local is_late, sums = d.state == 'closed' and generation ~= d.generation, nil
 if not is_late and (now - (d.refreshed_at_ms or 0) >= SUMMARY_DUE_MS or sample.failures == 1 or sample.slow == 1) then
@@ -85,4 +88,5 @@ record_write(d)
 record_write(domain)
 waiting_tell(domain, d.id)
 if transition then events_add(events_key, domain, { transition }) end
+kept_put(domain)
 return { 1, d.state, d.generation, domain.sequence, domain.epoch, now }

@@ -1,3 +1,5 @@
+--- @flag "allow-oom"
+--- @library "decisions"
 --- @include "store/domain"
 --- @include "store/policy"
 --- @include "store/random"
@@ -8,9 +10,9 @@
 --- @include "breaker/unsupported"
 --- @include "breaker/last_error"
 --- @include "limit/gradient"
+--- @include "limit/limit"
 --- @include "shed/retry_budget"
 --- @include "window/window_block"
---- @include "limit/limit"
 --- @include "store/event"
 -- Ends many leases of blocks of one deployment, and learns from their outcomes in order, as settle would from each. A
 -- second settle has no effect: removing the lease is the gate. Only results of its own generation move the breaker.
@@ -27,9 +29,9 @@ local deployment_key, own_leases_key, own_window_key = KEYS[6], KEYS[7], KEYS[8]
 local epoch, random, calls, FIELDS = ARGV[1], random_from(tonumber(ARGV[2])), {}, 11
 local SUMMARY_DUE_MS, EWMA_TAU_MS = 250, 10000
 
-local domain = domain_read(global_key, { 'epoch', 'sequence', 'clock_ms', 'clock_offset_ms', 'waiting_until_ms',
-  'retry_tokens', 'retry_at_ms' })
-local d, now, unused = deployment_read(deployment_key), domain.now, 0
+local domain = domain_read(global_key, not outlives and { 'epoch', 'sequence', 'clock_ms', 'clock_offset_ms',
+  'waiting_until_ms', 'retry_tokens', 'retry_at_ms' })
+local d, now, unused = deployment_read(deployment_key, domain), domain.now, 0
 for k = 3, #ARGV, FIELDS do
   calls[#calls + 1] = { token = ARGV[k], outcome = ARGV[k + 1], generation = tonumber(ARGV[k + 2]),
     latency_ms = tonumber(ARGV[k + 3]), stream = ARGV[k + 4] == '1', output_tokens = tonumber(ARGV[k + 5]),
@@ -42,8 +44,7 @@ if #calls == 0 or not d.config_version then
   record_write(domain)
   return { 0, d.state or '', d.generation or 0, domain.sequence, domain.epoch, now }
 end
-
-local policy, is_due, sums = policy_read(policy_key), now - (d.refreshed_at_ms or 0) >= SUMMARY_DUE_MS, nil
+local policy, is_due, sums = policy_read(policy_key, domain), now - (d.refreshed_at_ms or 0) >= SUMMARY_DUE_MS, nil
 for _, call in ipairs(calls) do
   call.sample = judge_sample(call, d)
   is_due = is_due or call.sample.failures == 1 or call.sample.slow == 1
@@ -82,12 +83,10 @@ if ewma ~= d.ewma_ms or ewma_at ~= d.ewma_at_ms then
   record_set(d, 'ewma_ms', decimal(ewma, 1))
   record_set(d, 'ewma_at_ms', ewma_at)
 end
-if unused > 0 and d.rpm then
-  record_set(d, 'arrival_at_ms', decimal(limit_correct(d.arrival_at_ms, d.rpm, unused, 0, now), 3))
-end
-if unused > 0 and policy then
-  retry_take(domain, math.max(0, retry_budget(domain, policy, 0) - unused * policy.retry_ratio))
-end
+local arrival_at_ms = unused > 0 and d.rpm and limit_correct(d.arrival_at_ms, d.rpm, unused, 0, now)
+if arrival_at_ms then record_set(d, 'arrival_at_ms', decimal(arrival_at_ms, 3)) end
+local balance = unused > 0 and policy and retry_budget(domain, policy, 0) - unused * policy.retry_ratio
+if balance then retry_take(domain, math.max(0, balance)) end
 record_set(d, 'active', active)
 
 for _, call in ipairs(calls) do last_error_note(deployment_key, call.outcome, call.why, now) end
@@ -97,4 +96,5 @@ record_write(d)
 record_write(domain)
 waiting_tell(domain, d.id)
 if transition then events_add(events_key, domain, { transition }) end
+kept_put(domain)
 return { #calls, d.state, d.generation, domain.sequence, domain.epoch, now }

@@ -1,3 +1,4 @@
+--- @flag "no-writes"
 --- @include "store/domain"
 --- @include "store/policy"
 --- @include "select/candidate"

@@ -1,19 +1,25 @@
-"""Loads the Lua scripts: resolves `--- @include "folder/name"`, each once and before its user, and names each script by
-its SHA-1.
+"""Loads the Lua scripts: resolves `--- @include "folder/name"`, each once and before its user, and makes from the same
+files two forms of each script: a text for EVALSHA, and a function of a library for FCALL.
 
-Scripts are addressed by content (EVALSHA), so replicas of two versions can run side by side.
+Both are named by their content, so replicas of two versions can run side by side. A store defines the functions of a
+text anew at each call, those of a library once. Scripts with the same `--- @library "name"` share one library, and with
+it what `lua/include/store/kept.lua` keeps between calls. `--- @flag "name"` declares a flag of the function.
 """
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
 import msgspec
 
 LUA = Path(__file__).resolve().parent.parent / "lua"
-_INCLUDE = re.compile(r'^--- @include "([a-z_/]+)"\s*$')
+LIBRARY_PREFIX = "pllm_"  # of the name of each library
+COUNTER = "_calls"  # the suffix of the function that returns how often a library was called since it was loaded
+_REMEMBERED = "store/remembered"  # the include that a library replaces
+_REMEMBERED_BY_ALL = "local remembered, outlives = remembered_by_all, true\n"
+_DIRECTIVE = re.compile(r'^--- @(include|library|flag) "([a-z_/-]+)"\s*$')
 _FUNCTION = re.compile(r"^local function (\w+)\((?:[^\n]* end|.*?\nend)\n", re.MULTILINE | re.DOTALL)
 
 
@@ -21,39 +27,104 @@ class IncludeError(Exception):
     """An include is missing or includes itself; the message names the chain of files."""
 
 
+class Library(msgspec.Struct, frozen=True):
+    """The text of FUNCTION LOAD."""
+
+    name: str
+    text: str
+
+
 class Script(msgspec.Struct, frozen=True):
+    """One script in both forms. ``sha``: of its text, for EVALSHA; ``function``: its name in ``library``, for FCALL."""
+
     name: str
     text: str
     sha: str
+    function: str
+    library: Library
 
 
-def assemble(name: str, folder: Path = LUA, replaced: Mapping[str, str] | None = None) -> Script:
-    """Returns one script with those functions of its includes that it uses, because a store defines every function anew
-    at each call. ``replaced`` gives other texts for includes (tests replace `store/clock`).
+class Source(msgspec.Struct, frozen=True):
+    """A script as its files have it. ``includes``: texts by name, each after those that it includes; ``library``: the
+    name that scripts of one library share.
+    """
+
+    name: str
+    body: str
+    includes: Mapping[str, str] = {}
+    library: str = ""
+    flags: tuple[str, ...] = ()
+
+
+def read_source(name: str, folder: Path = LUA, replaced: Mapping[str, str] | None = None) -> Source:
+    """Reads a script and its includes. ``replaced`` gives other texts for includes (tests replace `store/clock`).
 
     Raises IncludeError.
     """
-    done: list[str] = []
-    texts: list[str] = []
+    texts: dict[str, str] = {}
+    own: dict[str, list[str]] = {"library": [], "flag": []}
 
-    def add(name: str, path: Path, chain: tuple[str, ...]) -> None:
+    def add(name: str, path: Path, chain: tuple[str, ...]) -> str:
         if name in chain:
             raise IncludeError(f"include cycle: {' > '.join((*chain, name))}")
         lines = _read(name, path, chain, replaced or {}).splitlines()
-        for line in lines:
-            found = _INCLUDE.match(line)
-            if found and found[1] not in done:
-                add(found[1], folder / "include" / f"{found[1]}.lua", (*chain, name))
-        done.append(name)
-        texts.append("\n".join(line for line in lines if not _INCLUDE.match(line)))
+        for found in filter(None, map(_DIRECTIVE.match, lines)):
+            if found[1] != "include":
+                own[found[1]].append(found[2])
+            elif found[2] not in texts:
+                text = add(found[2], folder / "include" / f"{found[2]}.lua", (*chain, name))
+                texts[found[2]] = text
+        return "".join(f"{line}\n" for line in lines if not _DIRECTIVE.match(line))
 
-    add(name, folder / f"{name}.lua", ())
-    text = _used("\n".join(texts) + "\n")
-    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    body = add(name, folder / f"{name}.lua", ())
+    return Source(name, body, texts, "".join(own["library"]), tuple(own["flag"]))
 
 
-def _used(text: str) -> str:
-    """Drops every function that no other code of the script reaches."""
+def bundle(sources: Iterable[Source]) -> dict[str, Script]:
+    """Makes the scripts and their libraries, by the names of the scripts. Each has those functions of its includes that
+    it uses.
+    """
+    shared: dict[str, list[Source]] = {}
+    for source in sources:
+        shared.setdefault(source.library or source.name, []).append(source)
+    scripts = {}
+    for members in shared.values():
+        library = _library(members)
+        for source in members:
+            text = "".join(_used(source.includes.values(), source.body))
+            sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+            scripts[source.name] = Script(source.name, text, sha, f"{library.name}_{source.name}", library)
+    return scripts
+
+
+def _library(members: list[Source]) -> Library:
+    """Defines the functions of a script at its first call: while a library loads, a store offers no global but
+    `redis.register_function`.
+    """
+    parts = ["local remembered_by_all, calls = {}, 0\n"]
+    for source in members:
+        includes = (_REMEMBERED_BY_ALL if name == _REMEMBERED else text for name, text in source.includes.items())
+        text, body = _used(includes, source.body)
+        flags = ", ".join(f"'{flag}'" for flag in source.flags)
+        parts += [
+            f"local {source.name}_script\nlocal function {source.name}_define()\n{text}",
+            f"return function(KEYS, ARGV)\n{body}end\nend\n",
+            f"redis.register_function({{ function_name = 'LIBRARY_{source.name}', flags = {{ {flags} }},\n",
+            "callback = function(keys, arguments)\ncalls = calls + 1\n",
+            f"if not {source.name}_script then {source.name}_script = {source.name}_define() end\n",
+            f"return {source.name}_script(keys, arguments)\nend }})\n",
+        ]
+    parts.append(f"redis.register_function({{ function_name = 'LIBRARY{COUNTER}', flags = {{ 'no-writes' }},\n")
+    parts.append("callback = function() return { calls } end })\n")
+    code = "".join(parts)
+    name = LIBRARY_PREFIX + hashlib.sha1(code.encode(), usedforsecurity=False).hexdigest()
+    return Library(name, f"#!lua name={name}\n" + code.replace("'LIBRARY", f"'{name}"))
+
+
+def _used(includes: Iterable[str], body: str) -> tuple[str, str]:
+    """Returns includes and body without the functions that no other code of them reaches."""
+    before = "".join(includes)
+    text = before + body
     functions = {found[1]: found[0] for found in _FUNCTION.finditer(text)}
     reached: set[str] = set()
     pieces = [_FUNCTION.sub("", text)]
@@ -61,7 +132,11 @@ def _used(text: str) -> str:
         new = (_words(pieces.pop()) & functions.keys()) - reached
         reached |= new
         pieces += (functions[name] for name in new)
-    return _FUNCTION.sub(lambda found: found[0] if found[1] in reached else "", text)
+
+    def kept(part: str) -> str:
+        return _FUNCTION.sub(lambda found: found[0] if found[1] in reached else "", part)
+
+    return kept(before), kept(body)
 
 
 @cache
@@ -83,5 +158,16 @@ def names(folder: Path = LUA) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in folder.glob("*.lua")))
 
 
+def assemble(name: str, folder: Path = LUA, replaced: Mapping[str, str] | None = None) -> Script:
+    """Returns one script, alone in its library. Raises IncludeError."""
+    return bundle([read_source(name, folder, replaced)])[name]
+
+
 def assemble_all(folder: Path = LUA, replaced: Mapping[str, str] | None = None) -> dict[str, Script]:
-    return {name: assemble(name, folder, replaced) for name in names(folder)}
+    """Returns all scripts by name. Raises IncludeError."""
+    return bundle(read_source(name, folder, replaced) for name in names(folder))
+
+
+def libraries(scripts: Iterable[Script]) -> list[Library]:
+    """Returns the libraries of these scripts, each once."""
+    return list({script.library.name: script.library for script in scripts}.values())

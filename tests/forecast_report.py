@@ -63,8 +63,7 @@ def main() -> None:
     scripts = virtual_scripts()
     for store in running_server("valkey"):
         with RedisQueue(store.url) as queue:
-            for script in scripts.values():
-                queue.do("SCRIPT", "LOAD", script.text)
+            queue.load(scripts.values())
             guesses = "forecast | last hour | last week"
             print(f"| series | missing | arrivals/min: {guesses} | latency, ms: {guesses} |")
             print("|" + 8 * "---|")

@@ -115,7 +115,7 @@ def stages() -> dict[str, Callable[[], Any]]:
     ending = Ending(Outcome.SUCCESS, 100, 9, tokens=18)
     counters, tracer, log = RequestCounters(), Tracer(), RequestLog(NoLines())
 
-    by_sha = {script.sha.encode(): Histogram(SCRIPT_S) for script in scripts.values()}
+    by_function = {script.function.encode(): Histogram(SCRIPT_S) for script in scripts.values()}
     packed = calls.acquire(plan, "r.plain.1", ask)
     call = Call(packed, packed, None, None, True, True, asyncio.get_running_loop().create_future())
 
@@ -150,7 +150,7 @@ def stages() -> dict[str, Callable[[], Any]]:
         "a stream's chunk": lambda: Progress(Kind.CHAT).see(CHUNK),
         "metrics": lambda: counters.served(answer, "gpt-4", 50, True, 0.2, 0.0005),
         "metrics, with a trace": lambda: counters.served(answer, "gpt-4", 50, True, 0.2, 0.0005, "ab" * 16),
-        "metrics, a script's time": lambda: by_sha[call.sha].observe(0.0005),
+        "metrics, a script's time": lambda: by_function[call.function].observe(0.0005),
         "metrics, a stream's chunk": lambda: counters.gap("gpt-4-a").observe(0.02),
         "log line": logged,
         "traces, switched off": untraced,

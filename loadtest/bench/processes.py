@@ -45,7 +45,7 @@ def _quiet_and_busy(bench: Bench, url: str, seconds: float) -> tuple[float, floa
     """Returns the µs of a script while only heartbeats run, and the bytes of a request to and from the store."""
     bench.store_command("CONFIG", "RESETSTAT")
     time.sleep(BEATS_S)
-    (beat_us,) = re.findall(r"cmdstat_evalsha:.*usec_per_call=([\d.]+)", bench.store_command("INFO", "commandstats"))
+    (beat_us,) = re.findall(r"cmdstat_fcall:.*usec_per_call=([\d.]+)", bench.store_command("INFO", "commandstats"))
     bench.store_command("CONFIG", "RESETSTAT")
     count = seconds * bench.throughput(url, seconds)
     stats = bench.store_command("INFO", "stats")

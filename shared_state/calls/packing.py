@@ -1,4 +1,6 @@
-"""Script calls in the form of the Redis protocol: an EVALSHA with its keys and arguments."""
+"""Script calls in the form of the Redis protocol: an FCALL with its keys and arguments. The batcher sends it as an
+EVALSHA to a store that takes no libraries.
+"""
 
 import random
 import secrets
@@ -25,7 +27,7 @@ class Packer:
         return b"%d" % self._draw(_SEED_BITS)
 
     def _prefix(self, script: str, argument_count: int, *names: bytes) -> bytes:
-        head = (b"EVALSHA", self._scripts[script].sha.encode(), b"%d" % len(names), *names)
+        head = (b"FCALL", self._scripts[script].function.encode(), b"%d" % len(names), *names)
         return b"*%d\r\n%b" % (len(head) + argument_count, pack(*head))
 
     def _packed(self, script: str, names: Sequence[bytes], arguments: Sequence[bytes], has_era: bool = False) -> bytes:

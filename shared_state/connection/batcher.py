@@ -13,12 +13,13 @@ from collections.abc import Iterable
 from shared_state.background import once
 from shared_state.connection.call import Call, Lost, Orphaned, Reply
 from shared_state.connection.client import Client
-from shared_state.connection.commands import command, pack
+from shared_state.connection.commands import pack
 from shared_state.connection.link import MOVED_ON
+from shared_state.connection.loading import Loaded, Loader
 from shared_state.connection.patience import TICK_S, Pace, Patience, PatienceClock, overdue
 from shared_state.errors import ScriptFailed, StateError, StoreRefuses, StoreUnavailable
 from shared_state.histogram import Histogram
-from shared_state.scripts import Script
+from shared_state.scripts import Library, Script
 
 IN_FLIGHT_MOST = 64  # calls, not counting the settles that go along: a few ms of the store's time
 # Turns of the event loop to wait after a deadline: a reply that already lies in the socket is not late because this
@@ -42,7 +43,7 @@ class Batcher:
     def __init__(self, client: Client, scripts: Iterable[Script], patience: Patience) -> None:
         self._client = client
         self._patience = patience
-        self._scripts = tuple(scripts)
+        self._loader = Loader(scripts)
         self._deadline_s = deadline_s = patience.deadline_ms / 1000
         self._clock, self._pace = PatienceClock(min(TICK_S, deadline_s / 4), self._tick), Pace(deadline_s)
         self._received_at = 0.0  # the last bytes, by the clock of patience
@@ -50,20 +51,19 @@ class Batcher:
         self._took_s = 0.0
         self._urgent: deque[Call] = deque()
         self._later: deque[Call] = deque()
-        self._in_flight: deque[Call | Script] = deque()
+        self._in_flight: deque[Call | Loaded] = deque()
         self._loop = asyncio.get_running_loop()
         self._unloaded: list[Call] = []  # the store does not know their script
         self._redirected: list[Call] = []  # the server no longer takes them
         self._refusals = 0  # attempts to connect that failed in a row
         self._is_push_due = self._is_load_due = self._is_closing = self._is_closed = False
-        self._load_error = ""
         self._connecting: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self.round_trips = 0  # pipelines sent
         self.late = 0  # deadlines that passed without any bytes
-        self.latencies = {script.name: Histogram(SCRIPT_S) for script in self._scripts}  # from sending to reply
-        self._by_sha = {script.sha.encode(): self.latencies[script.name] for script in self._scripts}
+        self.latencies = {name: Histogram(SCRIPT_S) for name in self._loader.names.values()}  # from sending to reply
+        self._by_function = {function: self.latencies[name] for function, name in self._loader.names.items()}
         self.era = 0  # connections made
 
     async def close(self) -> None:
@@ -143,9 +143,9 @@ class Batcher:
         for call in batch:
             call.sent_at = now
         self.round_trips += 1
-        era = pack(b"%d" % self.era)
+        era, form = pack(b"%d" % self.era), self._loader.form
         self._client.send(
-            [(call.again if call.sendings else call.packed) + (era if call.has_era else b"") for call in batch]
+            [form(call.again if call.sendings else call.packed) + (era if call.has_era else b"") for call in batch]
         )
         for call in batch:
             call.sendings += 1
@@ -159,17 +159,16 @@ class Batcher:
             self._on_lost(StoreUnavailable(f"the store sent a reply without a request: {reply!r:.100}"))
             return
         call = self._in_flight.popleft()
-        if isinstance(call, Script):
-            if reply != call.sha.encode():
-                self._load_error = f"the store did not load {call.name}: {reply}"
-        elif isinstance(reply, ScriptFailed) and str(reply).startswith("NOSCRIPT"):
+        if isinstance(call, Library | Script):
+            self._loader.note(call, reply)
+        elif self._loader.is_unknown(reply):
             self._load_and_resend(call)
         elif isinstance(reply, StoreRefuses) and str(reply).startswith(MOVED_ON) and call.redirects < REDIRECTS_MOST:
             call.redirects += 1
             call.sendings -= 1
             self._redirected.append(call)
         else:
-            latencies = self._by_sha.get(call.sha)
+            latencies = self._by_function.get(call.function)
             if latencies is not None:
                 latencies.observe(self._loop.time() - call.sent_at)
             self._took_s = self._clock.now() - call.queued_at
@@ -181,21 +180,21 @@ class Batcher:
         """Sends a call again whose script the store does not know, after loading the scripts."""
         call.loads += 1
         if call.loads > LOADS_MOST:
-            call.fail(ScriptFailed(self._load_error or "the store drops its scripts as soon as they are loaded"))
+            call.fail(ScriptFailed(self._loader.error or "the store drops its scripts as soon as they are loaded"))
         else:
             call.sendings -= 1
             self._unloaded.append(call)
 
     def _load_again(self) -> None:
         calls, self._unloaded = self._unloaded, []
-        if not any(isinstance(other, Script) for other in self._in_flight):
+        if not self._loader.is_loading(self._in_flight):
             self._load()
         self._send(calls)
 
     def _load(self) -> None:
-        self._load_error = ""
-        self._client.send([command(b"SCRIPT", b"LOAD", script.text.encode()) for script in self._scripts])
-        self._in_flight.extend(self._scripts)
+        commands, loaded = self._loader.load()
+        self._client.send(commands)
+        self._in_flight.extend(loaded)
 
     def _on_received(self) -> None:
         self._received_at = self._clock.now()
@@ -279,6 +278,7 @@ class Batcher:
             self.era += 1
             self._refusals = 0
             self._is_load_due = True
+            self._loader.begin()
         except StoreUnavailable as error:
             self._refused(error)
         except BaseException as error:

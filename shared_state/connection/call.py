@@ -52,8 +52,8 @@ class Call:
         self.sent_at = 0.0
 
     @property
-    def sha(self) -> bytes:
-        """Identifies the script: every call is an EVALSHA."""
+    def function(self) -> bytes:
+        """Identifies the script: every call is packed as an FCALL."""
         return self.packed.split(b"\r\n", 5)[4]
 
     def resolve(self, reply: object) -> None:

@@ -80,7 +80,7 @@ def test_limit_breaker_crash_and_lost_store_with_capacity_leases(leasing: Cluste
         for _ in range(30):
             hot.wait_for(5)
             active.append(int(leasing.redis.zcard(leasing.key("leases:hot"))))
-        calls = leasing.redis.info("commandstats")["cmdstat_evalsha"]["calls"]
+        calls = leasing.redis.info("commandstats")["cmdstat_fcall"]["calls"]
         served = len(hot.statuses)
     leasing.wait_until_idle()
 

@@ -1,4 +1,4 @@
-"""Each script test runs on every kind of store, in a domain of its own, on a clock that stands still."""
+"""Each script test runs on every kind of store and in both forms, in a domain of its own. The clock stands still."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from shared_state.embedded import EmbeddedStore
 from shared_state.scripts import Script
 from tests.support.state import Cluster, virtual_scripts
-from tests.support.stores import SERVERS, RedisCli, running_server
+from tests.support.stores import FORMS, SERVERS, RedisCli, running_server
 
 HERE = Path(__file__).parent
 SIMULATIONS = frozenset(HERE / name for name in ("test_forecast.py", "test_autoscale.py", "test_adaptive.py"))
@@ -19,16 +19,20 @@ def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedStore]:
     yield from running_server(request.param)
 
 
+@pytest.fixture(scope="session", params=FORMS)
+def form(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
 def scripts() -> dict[str, Script]:
     return virtual_scripts()
 
 
 @pytest.fixture(scope="session")
-def cli(server: EmbeddedStore, scripts: dict[str, Script]) -> Iterator[RedisCli]:
-    with RedisCli(server.url) as cli:
-        for script in scripts.values():
-            cli.do("SCRIPT", "LOAD", script.text)
+def cli(server: EmbeddedStore, form: str, scripts: dict[str, Script]) -> Iterator[RedisCli]:
+    with RedisCli(server.url, form) as cli:
+        cli.load(scripts.values())
         yield cli
 
 
@@ -38,7 +42,12 @@ def cluster(cli: RedisCli, scripts: dict[str, Script]) -> Cluster:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Simulations of weeks take minutes: in `make test` on one kind of store, in `make test-long` on the other."""
+    """`make test` runs everything in both forms, each on one kind of store; `make test-long` runs the other pairs.
+    Simulations of weeks take minutes: in `make test` on one kind of store only.
+    """
     for item in items:
-        if item.path in SIMULATIONS and "[redis" in item.name:
+        params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        kind, form = params.get("server"), params.get("form")
+        is_other = form is not None and kind is not None and (kind == "valkey") != (form == "library")
+        if is_other or (item.path in SIMULATIONS and kind == "redis"):
             item.add_marker(pytest.mark.long)

@@ -24,8 +24,7 @@ def server() -> Iterator[EmbeddedStore]:
 @pytest.fixture(scope="module")
 def queue(server: EmbeddedStore, scripts: dict[str, Script]) -> Iterator[RedisQueue]:
     with RedisQueue(server.url) as queue:
-        for script in scripts.values():
-            queue.do("SCRIPT", "LOAD", script.text)
+        queue.load(scripts.values())
         yield queue
 
 

@@ -11,6 +11,7 @@ from tests.support.stores import RedisCli
 SCRIPTS = names()
 GATEWAY_ACL = LUA.parent / "docs" / "gateway.acl"
 ASKED_BY_THE_GATEWAY = {"evalsha", "script|load", "info", "type", "cluster|slots", "subscribe", "ping"}
+LIBRARIES = {"fcall", "function|load", "function|list", "function|delete"}
 INCLUDES = tuple(
     sorted(str(path.relative_to(LUA / "include").with_suffix("")) for path in (LUA / "include").rglob("*.lua"))
 )
@@ -32,6 +33,15 @@ def test_script_loads_under_the_name_of_its_content(cli: RedisCli, name: str) ->
     script = assemble_all()[name]
 
     assert cli.do("SCRIPT", "LOAD", script.text) == script.sha.encode()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_function_is_in_a_library_under_the_name_of_its_content(cli: RedisCli, name: str) -> None:
+    script = assemble_all()[name]
+    library = script.library.name.encode()
+
+    assert cli.do("FUNCTION", "LOAD", "REPLACE", script.library.text) == library
+    assert script.function.encode() == b"%b_%b" % (library, name.encode())
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -60,7 +70,7 @@ def test_header_tells_keys_arguments_and_reply(name: str, word: str) -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_header_begins_with_a_sentence(name: str) -> None:
-    lines = [line for line in text_of(name).splitlines() if not line.startswith("--- @include")]
+    lines = [line for line in text_of(name).splitlines() if not line.startswith("--- @")]
 
     assert re.match(r"-- [A-Z][^.]+", lines[0])
 
@@ -131,4 +141,4 @@ def test_acl_of_the_gateway_has_every_command_that_a_script_calls_and_no_other()
     indirect = [path.name for path in LUA.rglob("*.lua") if re.search(r"redis\.p?call\((?!')", path.read_text())]
 
     assert indirect == []
-    assert allowed == called | ASKED_BY_THE_GATEWAY
+    assert allowed == called | ASKED_BY_THE_GATEWAY | LIBRARIES

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from shared_state.snapshots import DeploymentSnapshot
-from tests.support.state import Cluster, deployment_policy
+from tests.support.state import KEPT_MS, Cluster, deployment_policy
 
 NEUTRAL = ("throttled", "client_error", "cancelled")
 COUNTED = ("failure", "timeout", "overloaded")
@@ -46,6 +46,7 @@ def test_settle_of_a_flushed_deployment_is_unknown(cluster: Cluster) -> None:
     cluster.configure("a")
     permit = cluster.granted("a")
     cluster.cli.do("DEL", cluster.keys.deployment("a"))
+    cluster.advance(KEPT_MS)
 
     assert not cluster.settle(permit).is_known
 

@@ -14,7 +14,58 @@ RESORT, SLOW_START = f"{_LUA}test_last_resort.py", f"{_LUA}test_slow_start.py"
 
 HEALTH_CHECK = f"{_LUA}test_health_check.py"
 
+KEPT = f"{_LUA}test_kept.py"
+
 LUA: Table = {
+    "lua/include/store/kept.lua": (
+        Slip(
+            "tonumber(stored[1]) == domain.sequence and",
+            "",
+            KEPT,
+            "decisions work by what another script has changed since",
+        ),
+        Slip(
+            " and tonumber(stored[2]) == domain.clock_ms",
+            "",
+            KEPT,
+            "a master that comes back works by another history of the same length",
+        ),
+        Slip(
+            "and stored[3] == domain.epoch",
+            "",
+            KEPT,
+            "a flushed store is taken for the one before",
+        ),
+        Slip(
+            "or age_ms >= KEPT_MS",
+            "",
+            KEPT,
+            "what an operator writes by hand is overwritten by what was there before",
+        ),
+        Slip(
+            "if not domain or domain.is_taken then return nil end",
+            "if not domain then return nil end",
+            KEPT,
+            "what a failed call has not written counts",
+        ),
+    ),
+    "lua/include/store/record.lua": (
+        Slip(
+            "record[set[k]] = tonumber(set[k + 1]) or set[k + 1]",
+            "record[set[k]] = set[k + 1]",
+            f"{KEPT} {MODEL}",
+            "the next decision compares text with numbers",
+        ),
+    ),
+    "lua/include/store/deployment.lua": (
+        Slip(
+            "if records then records[key] = deployment end",
+            "if records then records[1] = deployment end",
+            KEPT,
+            "nothing is kept of a deployment",
+            "only slower",
+        ),
+    ),
     "lua/health_check.lua": (
         Slip(
             "math.max(d.checked_at_ms or 0, d.changed_at_ms or 0)",
@@ -781,8 +832,8 @@ LUA: Table = {
             "a deployment that becomes slow is its own measure within minutes",
         ),
         Slip(
-            "math.min(1, (now - b.at_ms)",
-            "math.min(24, (now - b.at_ms)",
+            "BASELINE_HOUR_MS, 0, 1)",
+            "BASELINE_HOUR_MS, 0, 24)",
             BASELINE,
             "after an idle day the baseline takes any value at once",
         ),
@@ -793,8 +844,8 @@ LUA: Table = {
             "a configured threshold is ignored",
         ),
         Slip(
-            "if b.is_changed then d[b.field] = text else",
-            "if b.is_changed then d[b.field] = nil else",
+            "if b.changes == d.changes then d[b.field] = text else",
+            "if b.changes == d.changes then d[b.field] = nil else",
             BASELINE,
             "a block of calls removes the baseline",
         ),

@@ -55,10 +55,10 @@ async def test_many_requests_are_few_calls_of_the_store(server: EmbeddedStore, c
     async with opened_state(server.url, deployment_policy("a", limit=1000)) as state:
         blocks = Blocks(state.store, BLOCK, HOLD_MS)
         await warm(blocks, state)
-        before = cli.do("INFO", "commandstats")["cmdstat_evalsha"]["calls"]
+        before = cli.do("INFO", "commandstats")["cmdstat_fcall"]["calls"]
         for _ in range(200):
             await end(blocks, state, await granted(blocks, state))
-        calls = cli.do("INFO", "commandstats")["cmdstat_evalsha"]["calls"] - before
+        calls = cli.do("INFO", "commandstats")["cmdstat_fcall"]["calls"] - before
         blocks.return_unused()
         await eventually(lambda: held(cli, state) == 0)
 

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from shared_state.scripts import LUA, IncludeError, assemble, assemble_all, names
+from shared_state.scripts import (
+    LUA,
+    IncludeError,
+    Source,
+    assemble,
+    assemble_all,
+    bundle,
+    libraries,
+    names,
+    read_source,
+)
 
 
 def written(folder: Path, **texts: str) -> Path:
@@ -109,3 +119,27 @@ def test_replaced_include_is_used_instead_of_the_file(tmp_path: Path) -> None:
 def test_every_file_beside_the_includes_is_a_script() -> None:
     assert set(assemble_all()) == set(names()) == {path.stem for path in LUA.glob("*.lua")}
     assert {"acquire", "settle", "beat", "reap", "configure", "force", "snapshot", "explain"} <= set(names())
+
+
+def test_flag_and_library_are_read_from_the_script_and_kept_out_of_its_text(tmp_path: Path) -> None:
+    written(tmp_path, main='--- @flag "no-writes"\n--- @library "both"\n' + wants("a") + "return a", a="local a = 1")
+    source = read_source("main", tmp_path)
+
+    assert (source.flags, source.library, source.body) == (("no-writes",), "both", "return a\n")
+    assert "flags = { 'no-writes' }" in assemble("main", tmp_path).library.text
+
+
+def test_scripts_of_one_library_share_what_they_remember(tmp_path: Path) -> None:
+    texts = {"store/remembered": "local remembered, outlives = {}, false\n"}
+    members = [Source(name, "return remembered\n", texts, "both") for name in ("one", "other")]
+    scripts = bundle([*members, Source("alone", "return 1\n")])
+
+    assert scripts["one"].library == scripts["other"].library != scripts["alone"].library
+    assert scripts["one"].library.text.count("local remembered, outlives = remembered_by_all, true\n") == 2
+    assert scripts["one"].text == "local remembered, outlives = {}, false\nreturn remembered\n"
+
+
+def test_libraries_are_listed_once_each() -> None:
+    scripts = assemble_all()
+
+    assert len(libraries(scripts.values())) == len({script.library.name for script in scripts.values()}) < len(scripts)

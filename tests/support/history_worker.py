@@ -59,7 +59,7 @@ class NotingBatcher(Batcher):
 
     def __init__(self, client: Client, scripts: dict[str, Script]) -> None:
         super().__init__(client, tuple(scripts.values()), Patience(10_000, 60_000))
-        self.names = {script.sha: name for name, script in scripts.items()}
+        self.names = {script.function: name for name, script in scripts.items()}
         self.again: dict[str, bytes] = {}
         self.notes: list[tuple[str, list[str], Any]] = []
 
@@ -90,7 +90,7 @@ class NotingBatcher(Batcher):
         return future
 
     def _words(self, packed: bytes) -> tuple[str, list[str]]:
-        """The script's name, and what follows the keys of an EVALSHA."""
+        """The script's name, and what follows the keys of an FCALL."""
         words = [word.decode() for word in packed.split(b"\r\n")[2::2]]
         return self.names[words[1]], words[3 + int(words[2]) :]
 

@@ -1,9 +1,10 @@
 """The shared state as a gateway opens it: real scripts, real sockets, the store's own clock."""
 
 import contextlib
-import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
+
+import msgspec
 
 from shared_state.connection.batcher import Batcher
 from shared_state.connection.client import Client, query
@@ -12,7 +13,7 @@ from shared_state.keys import Keys
 from shared_state.memory import Memory
 from shared_state.policies import Configuration, DeploymentPolicy
 from shared_state.records import Ask, Permit, Plan, Rejection
-from shared_state.scripts import Script, assemble_all
+from shared_state.scripts import Script, bundle, names, read_source
 from shared_state.store import Store
 from tests.support.state import deployment_policy, router_policy
 from tests.support.stores import fresh_domain
@@ -42,9 +43,11 @@ class OpenedState(NamedTuple):
         return await self.store.acquire(self.plan, ask)
 
 
-def _released(script: Script, release: str) -> Script:
-    text = f"{script.text}-- {release}\n"
-    return Script(script.name, text, hashlib.sha1(text.encode()).hexdigest()) if release else script
+def _scripts_of(release: str) -> dict[str, Script]:
+    sources = map(read_source, names())
+    if not release:
+        return bundle(sources)
+    return bundle(msgspec.structs.replace(each, body=f"{each.body}-- {release}\n") for each in sources)
 
 
 @contextlib.asynccontextmanager
@@ -70,7 +73,7 @@ async def opened_state(
 ) -> AsyncIterator[OpenedState]:
     """The plan has all deployments in one tier, least busy first. ``release``: scripts of another text do the same."""
     policies = tuple(deployment_policy(d) if isinstance(d, str) else d for d in deployments)
-    scripts = {name: _released(script, release) for name, script in assemble_all().items()}
+    scripts = _scripts_of(release)
     keys = Keys(domain or fresh_domain())
     async with opened_batcher(url, tuple(scripts.values()), patience) as batcher:
         configuration = Configuration(version, router_policy(max_active=100_000), policies, region=region)

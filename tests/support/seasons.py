@@ -61,7 +61,7 @@ class Forecasting:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self._sha = cluster.sha("forecast")
+        self._head = cluster.head("forecast")
         self._draw = random.Random(1)
 
     def tick(self, *ids: str) -> int:
@@ -75,7 +75,7 @@ class Forecasting:
         names = [keys.domain, keys.policy]
         for each in ids:
             names += [keys.deployment(each), keys.deployment_window(each), keys.forecast(each), keys.season(each)]
-        return ("EVALSHA", self._sha, len(names), *names, VALID_MS)
+        return (*self._head, len(names), *names, VALID_MS)
 
     def _writes(self, deployment_id: str, traffic: Traffic, at_ms: int) -> Iterator[tuple[Any, ...]]:
         """The window of the last minute, and what is active."""

@@ -15,11 +15,12 @@ import msgspec
 
 from shared_state.calls import replies
 from shared_state.calls.script_calls import ScriptCalls
-from shared_state.connection.commands import pack
+from shared_state.connection.commands import command, pack
 from shared_state.embedded import EmbeddedStore
 from shared_state.keys import Keys
 from shared_state.policies import Configuration
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan
+from shared_state.scripts import libraries
 from tests.support.fleet import ATTEMPTS_MOST, Behaviour, Deployment, Request
 from tests.support.state import START_MS, deployment_policy, router_policy, virtual_scripts
 from tests.support.stores import fresh_domain
@@ -67,8 +68,8 @@ class _Line:
         self._socket.connect(str(store.socket))
         self._reader = hiredis.Reader()
         self._clock = b"*4\r\n" + pack(b"HSET", keys.domain, b"test_clock_ms")
-        for script in virtual_scripts().values():
-            self._ask(b"*3\r\n" + pack(b"SCRIPT", b"LOAD", script.text.encode()), 1)
+        for library in libraries(virtual_scripts().values()):
+            self._ask(command(b"FUNCTION", b"LOAD", b"REPLACE", library.text.encode()), 1)
 
     def call(self, at_ms: float, packed: bytes) -> Any:
         return self._ask(self._clock + pack(b"%d" % (START_MS + at_ms)) + packed, 2)

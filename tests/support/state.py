@@ -33,6 +33,7 @@ from tests.support.stores import RedisCli, fresh_domain
 
 START_MS = 1_700_000_000_000  # the begin of a slice of the window
 DEAD_AFTER_MS = 5000
+KEPT_MS = 250  # as in lua/include/store/kept.lua
 CLOCK = """
 local function clock_ms(global_key)
   return tonumber(redis.call('HGET', global_key, 'test_clock_ms'))
@@ -244,7 +245,7 @@ class Cluster:
         rest += [permit.ask.tokens, tokens, permit.ask.tenant.tpm or 0]
         rest.append(f"{cost} {permit.reserved} {scopes_of(permit)}" if permit.reserved else "")
         rest += [permit.ask.kind, reason]
-        return ("EVALSHA", self.sha("settle"), len(names), *names, "epoch-1", permit.token, *call, *rest)
+        return (*self.head("settle"), len(names), *names, "epoch-1", permit.token, *call, *rest)
 
     def content(self, permit: Permit, latency_ms: int = 100) -> Settlement:
         """The first content of a probe that is a stream."""
@@ -463,7 +464,7 @@ class Cluster:
         """Whom so many requests of different seeds would get as things stand."""
         ids, names, arguments = self._explain_call(candidates, strategy)
         names += self._region_key(region)
-        head = ("EVALSHA", self._scripts["explain"].sha, len(names), *names, *arguments)
+        head = (*self.head("explain"), len(names), *names, *arguments)
         drawn = self.cli.do_all((*head, 0, self._seed(None), "", "", "") for _ in range(times))
         return Counter(view_replies.explained(reply, ids).picked or "none" for reply in drawn)
 
@@ -490,12 +491,12 @@ class Cluster:
 
     # -- the wire -------------------------------------------------------------------------------------------
 
-    def sha(self, script: str) -> str:
-        return self._scripts[script].sha
+    def head(self, script: str, read_only: bool = False) -> tuple[str, str]:
+        """The first two words of a call."""
+        return self.cli.head(self._scripts[script], read_only)
 
     def run(self, script: str, names: Names, arguments: list[Any], *, read_only: bool = False) -> list[object]:
-        command = "EVALSHA_RO" if read_only else "EVALSHA"
-        reply = self.cli.do(command, self._scripts[script].sha, len(names), *names, *arguments)
+        reply = self.cli.do(*self.head(script, read_only), len(names), *names, *arguments)
         assert isinstance(reply, list), reply
         return reply
 

@@ -19,7 +19,7 @@ class StoreProxy:
 
     def __init__(self, store: EmbeddedStore) -> None:
         self._store = store
-        self._names = {script.sha.encode(): script.name for script in assemble_all().values()}
+        self._names = {script.function.encode(): script.name for script in assemble_all().values()}
         self._path = store.folder / "proxy.sock"
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self._path))

@@ -14,9 +14,11 @@ import redis
 import uvloop
 
 from shared_state.embedded import EmbeddedStore
+from shared_state.scripts import Script, libraries
 from tests.support.programs import program
 
 SERVERS = ("valkey", "redis")  # every script must run on both
+FORMS = ("library", "script")  # and in both of its forms
 PATIENCE_S = 10.0
 _P = ParamSpec("_P")
 _domains = itertools.count(1)
@@ -56,9 +58,12 @@ def unreachable(store: EmbeddedStore) -> Iterator[None]:
 
 
 class RedisCli:
-    """Any command, and its reply as redis-py gives it: bytes, numbers, lists; a dict for a hash."""
+    """Any command, and its reply as redis-py gives it: bytes, numbers, lists; a dict for a hash. ``form``: one of
+    FORMS, in which it loads and calls scripts.
+    """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, form: str = "library") -> None:
+        self.form = form
         self._redis: Any = redis.Redis.from_url(url, protocol=2, socket_timeout=PATIENCE_S)
 
     def __enter__(self) -> Self:
@@ -69,6 +74,19 @@ class RedisCli:
 
     def do(self, *words: Any) -> Any:
         return self._redis.execute_command(*words)
+
+    def load(self, scripts: Iterable[Script]) -> None:
+        if self.form == "script":
+            for script in scripts:
+                self._redis.execute_command("SCRIPT", "LOAD", script.text)
+        else:
+            for library in libraries(scripts):
+                self._redis.execute_command("FUNCTION", "LOAD", "REPLACE", library.text)
+
+    def head(self, script: Script, read_only: bool = False) -> tuple[str, str]:
+        """The first two words of a call."""
+        command, name = ("EVALSHA", script.sha) if self.form == "script" else ("FCALL", script.function)
+        return (f"{command}_RO" if read_only else command), name
 
     def do_all(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
         """In one round trip."""
@@ -82,8 +100,8 @@ class RedisCli:
 class RedisQueue(RedisCli):
     """Saves round trips: a HSET, and what is held, goes out with the command that follows; nobody sees its reply."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
+    def __init__(self, url: str, form: str = "library") -> None:
+        super().__init__(url, form)
         self._held: list[tuple[Any, ...]] = []
 
     def hold(self, *words: Any) -> None:

@@ -9,8 +9,12 @@
 -- lacks.
 -- Policy, by `configure`: config_version, lease_ms, limit, priority, weight, price, rpm, tpm, concurrency, cooldown_ms,
 -- latency_threshold_ms (absent: relative), token_allowance_ms, region. Any other absent field means its zero.
-local function deployment_read(key)
+-- `domain`: where the library keeps it, if given.
+local function deployment_read(key, domain)
+  local records = domain and domain.records
+  if records and records[key] then return records[key] end
   local deployment = record_read(key)
+  if records then records[key] = deployment end
   deployment.id = string.match(key, ':deployment:(.+)$')
   return deployment
 end

@@ -1,4 +1,5 @@
 --- @include "store/clock"
+--- @include "store/kept"
 --- @include "store/record"
 -- The domain's own hash: epoch, sequence and clock of every decision, waiting_until_ms, what load shedding remembers
 -- (shed_reasons, full_at_ms, healthy_ratio, evaluated_at_ms, window_requests, window_failures, window_at_ms,
@@ -10,9 +11,10 @@
 local SCHEMA, LEARNING_MS, CLOCK_STEP_MS = 1, 5000, 1000
 
 local function domain_read(key, fields)
-  local domain = record_read(key, fields)
-  local store_ms, recorded_ms = clock_ms(key), domain.clock_ms or 0
-  domain.now = store_ms + (domain.clock_offset_ms or 0)
+  local store_ms = clock_ms(key)
+  local domain = kept_take(key, store_ms) or kept_begin(record_read(key, fields), store_ms)
+  local recorded_ms = domain.clock_ms or 0
+  domain.now, domain.offset_ms = store_ms + (domain.clock_offset_ms or 0), nil
   if domain.now < recorded_ms then
     if recorded_ms - domain.now > CLOCK_STEP_MS then domain.offset_ms = recorded_ms - store_ms end
     domain.now = recorded_ms

@@ -1,4 +1,5 @@
 --- @include "store/number"
+--- @include "store/remembered"
 -- A HASH, or only some fields of it, read once into a table; changes are collected and written in one go at the end
 -- of a script.
 local function record_read(key, fields)
@@ -26,16 +27,23 @@ local function record_set(record, field, value)
   record.changes[#record.changes + 1] = field
 end
 
+-- A record that outlives the call holds afterwards what reading it would give.
 local function record_write(record)
-  local set, removed = {}, {}
-  for _, field in ipairs(record.changes) do
-    if record[field] == nil then
+  local changes, set, size, removed = record.changes, {}, 0, nil
+  if not changes[1] then return end
+  for position = 1, #changes do
+    local field = changes[position]
+    local value = record[field]
+    if value == nil then
+      removed = removed or {}
       removed[#removed + 1] = field
     else
-      set[#set + 1], set[#set + 2] = field, record[field]
+      set[size + 1], set[size + 2], size = field, value, size + 2
     end
   end
-  if #set > 0 then redis.call('HSET', record.key, unpack(set)) end
-  if #removed > 0 then redis.call('HDEL', record.key, unpack(removed)) end
+  if size > 0 then redis.call('HSET', record.key, unpack(set)) end
+  if removed then redis.call('HDEL', record.key, unpack(removed)) end
   record.changes = {}
+  if not outlives then return end
+  for k = 1, size, 2 do record[set[k]] = tonumber(set[k + 1]) or set[k + 1] end
 end

@@ -7,9 +7,8 @@
 --   ceiling            min(ceiling * 1.2 ^ hours, 1.25 * mean), hours since the last sample, at most 1
 -- and the mean never exceeds the ceiling. So it grows by at most half in any hour (1.25 * 1.2) and falls freely: a
 -- deployment that becomes slow does not become its own measure. A cap on each step instead would let ordinary jitter
--- pull the mean down to the fastest call, because only steps upwards would be cut.
--- Stored as one readable field for each kind: mean in us, samples (at most 20), ceiling in us, time of the last sample
--- in ms. Whole numbers, because they are read and written three times as fast.
+-- pull the mean down to the fastest call. Stored as one readable field for each kind, in whole numbers: mean in us,
+-- samples (at most 20), ceiling in us, time of the last sample in ms.
 local BASELINE_SAMPLES, BASELINE_GAIN, BASELINE_TIMES, BASELINE_LEAST_MS, BASELINE_HOUR_MS = 20, 0.01, 3, 2000, 3600000
 local BASELINE_HEADROOM, BASELINE_HOURLY = 1.25, 1.2
 
@@ -39,12 +38,13 @@ local function baseline_learn(d, stream, x, now)
     b.samples = b.samples + 1
     b.mean, b.ceiling = b.mean + (x - b.mean) / b.samples, math.huge
   else
-    local hours = math.max(0, math.min(1, (now - b.at_ms) / BASELINE_HOUR_MS))
-    b.ceiling = b.ceiling * BASELINE_HOURLY ^ hours
+    b.ceiling = b.ceiling * BASELINE_HOURLY ^ clamp((now - b.at_ms) / BASELINE_HOUR_MS, 0, 1)
     b.mean = math.min(b.ceiling, b.mean + BASELINE_GAIN * (x - b.mean))
   end
-  b.ceiling, b.at_ms = math.min(b.ceiling, BASELINE_HEADROOM * b.mean), now
-  local text = string.format('%d %d %d %d', 1000 * b.mean, b.samples, 1000 * b.ceiling, now)
-  if b.is_changed then d[b.field] = text else record_set(d, b.field, text) end  -- a block learns it many times
-  b.is_changed = true
+  local mean_us = math.floor(1000 * b.mean)
+  local ceiling_us = math.floor(1000 * math.min(b.ceiling, BASELINE_HEADROOM * b.mean))
+  b.mean, b.ceiling, b.at_ms = mean_us / 1000, ceiling_us / 1000, now  -- as they are stored
+  local text = string.format('%d %d %d %d', mean_us, b.samples, ceiling_us, now)
+  if b.changes == d.changes then d[b.field] = text else record_set(d, b.field, text) end  -- a block learns many times
+  b.changes = d.changes
 end

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import socket
 import time
 from collections.abc import Iterator
@@ -17,14 +16,14 @@ from shared_state.connection.commands import command
 from shared_state.connection.patience import Patience
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import ScriptFailed, StoreTimeout, StoreUnavailable
-from shared_state.scripts import Script
+from shared_state.scripts import Script, Source, bundle
 from tests.support.live_state import HASTY, LENIENT, opened_batcher
 from tests.support.store_proxy import running_store_proxy
 from tests.support.stores import RedisCli, eventually, fresh_domain, on_loop, stopped
 
 
 def script(name: str, text: str) -> Script:
-    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    return bundle([Source(name, text)])[name]
 
 
 ECHO = script("echo", "return { ARGV[1] }\n")
@@ -40,7 +39,7 @@ SCRIPTS = (ECHO, PUSH, BREAK, NUMBER)
 
 
 def packed(script: Script, word: str, key: str = "unused") -> bytes:
-    return command(b"EVALSHA", script.sha.encode(), b"1", key.encode(), word.encode())
+    return command(b"FCALL", script.function.encode(), b"1", key.encode(), word.encode())
 
 
 def block(for_s: float) -> None:
