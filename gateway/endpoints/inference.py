@@ -59,7 +59,7 @@ class Inference:
         self._thinking_ping_s = self._ping_s or THINKING_PING_S
         self._ping = MESSAGE_PING if kind is Kind.MESSAGE else PING
         self._replica: Header = (b"x-pllm-replica", services.replica.encode())
-        self._same_headers: dict[str, tuple[Header, Header]] = {}  # by the deployment that answered
+        self._same_headers: dict[tuple[str, str], tuple[Header, Header]] = {}  # by model and deployment that answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         http = self._begin(scope, receive, send)
@@ -240,10 +240,11 @@ class Inference:
 
     def _route_headers(self, answer: Answer, model: str, overhead_s: float) -> list[Header]:
         deployment = answer.candidate.deployment
-        same = self._same_headers.get(deployment.id)
+        named = (deployment.model_name, deployment.id)  # a reload may give a deployment to another model
+        same = self._same_headers.get(named)
         if same is None:
             names = (b"x-pllm-model", deployment.model_name.encode()), (b"x-pllm-deployment", deployment.id.encode())
-            same = self._same_headers[deployment.id] = names
+            same = self._same_headers[named] = names
         headers = [
             *same,
             (b"x-pllm-attempts", b"%d" % answer.attempts),
