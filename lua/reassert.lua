@@ -28,6 +28,7 @@ local cool_ms, used_ms, FIRST, era = tonumber(ARGV[10]), tonumber(ARGV[11]), 12,
 local AGE_SLACK_MS = 100  -- ages are measured by another clock, and travel
 
 local domain, d = domain_read(global_key), deployment_read(deployment_key)
+if domain_foreign(domain) then return domain_foreign(domain) end
 if not d.config_version then return { 'unconfigured' } end
 local now, replica = domain.now, lease_owner(ARGV[FIRST]) or ''
 if era_is_over(domain, replica, era) then return { 0, 0, domain.sequence, domain.epoch, now } end

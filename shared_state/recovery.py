@@ -81,9 +81,9 @@ class Recovery:
                     await self._accounting.restore()  # before the configuration, without which nothing is granted
                 if self.before_restore is not None:
                     await self.before_restore()
-                await self._policies.write()
                 try:
-                    await self.reassert(self.view, self.view)
+                    # In one pipeline: other replicas must not find a breaker closed that this one knows to be open.
+                    await asyncio.gather(self._policies.write(), self.reassert(self.view, self.view))
                     break
                 except NotConfigured:  # flushed in between
                     if not tries_left:

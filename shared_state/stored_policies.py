@@ -7,6 +7,7 @@ import msgspec
 from shared_state.calls import replies
 from shared_state.calls.script_calls import Consent, ScriptCalls
 from shared_state.connection.batcher import Batcher
+from shared_state.connection.call import Reply
 from shared_state.memory import Memory
 from shared_state.policies import Configuration
 from shared_state.snapshots import Agreement, Stand
@@ -36,12 +37,17 @@ class StoredPolicies:
         """Whether the store had the policies of this version at the last heartbeat."""
         return self.held == (self._configuration.version, self._configuration.fingerprint)
 
-    async def write(self) -> None:
-        """Writes the policies of the configuration in force; a store with newer policies keeps them."""
-        await self._write(self._configuration)
+    def write(self) -> asyncio.Future[None]:
+        """Writes the policies of the configuration in force; a store with newer policies keeps them. Queues the calls
+        before it returns, ahead of every later decision.
+        """
+        return self._write(self._configuration)
 
-    async def _write(self, configuration: Configuration) -> None:
-        calls = [self._batcher.call(packed) for packed in self._calls.configure(configuration)]
+    def _write(self, configuration: Configuration) -> asyncio.Future[None]:
+        calls = [self._batcher.call(packed, is_urgent=True) for packed in self._calls.configure(configuration)]
+        return asyncio.ensure_future(self._written(configuration, calls))
+
+    async def _written(self, configuration: Configuration, calls: list[asyncio.Future[Reply]]) -> None:
         done = [replies.configured(reply) for reply in await asyncio.gather(*calls)]
         if done and all(done):
             self.held = (configuration.version, configuration.fingerprint)

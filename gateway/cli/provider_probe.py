@@ -5,8 +5,8 @@ of one token follows if there is no list, if the key may not read it, or if the 
 """
 
 import asyncio
+from typing import Literal
 
-import aiohttp
 import msgspec
 
 from gateway.cli.tables import clean
@@ -17,8 +17,11 @@ from gateway.configuration.value_types import secrets
 from gateway.json.lenient import NOT_DECODED
 from gateway.request.calls import NOT_JSON, Kind, tokens_of
 from gateway.upstream.classify import reason_of
-from gateway.upstream.connections import session
 from gateway.upstream.fault_words import fault_words
+from gateway.upstream.http.client import HttpClient
+from gateway.upstream.http.faults import HttpFault
+from gateway.upstream.http.request import request
+from gateway.upstream.http.response import Response
 from gateway.upstream.in_band import announced, no_reply
 from gateway.upstream.providers import azure, inquiry, openai
 from gateway.upstream.providers.adapters import Adapter, adapter
@@ -72,18 +75,17 @@ async def _probe(settings: Settings, patience_s: float) -> list[Verdict]:
         if entry.enabled:
             provider = entry.provider
             groups.setdefault((provider.type, provider.base_url, str(provider.api_key)), []).append(entry)
-    timeout = aiohttp.ClientTimeout(total=patience_s, sock_connect=patience_s / 2)
-    async with session(patience_s) as client:
-        prober = _Prober(client, timeout, redact)
+    async with HttpClient() as http:
+        prober = _Prober(http, patience_s, redact)
         results = await asyncio.gather(*(prober.group(entries) for entries in groups.values()))
     verdicts = {verdict.deployment: verdict for group in results for verdict in group}
     return [verdicts.get(entry.id) or Verdict(entry.id, True, "disabled, not queried") for entry in settings.model_list]
 
 
 class _Prober:
-    def __init__(self, client: aiohttp.ClientSession, timeout: aiohttp.ClientTimeout, redact: Redaction) -> None:
-        self._client = client
-        self._timeout = timeout
+    def __init__(self, http: HttpClient, patience_s: float, redact: Redaction) -> None:
+        self._http = http
+        self._patience_s = patience_s
         self._redact = redact
 
     async def group(self, entries: list[DeploymentSettings]) -> list[Verdict]:
@@ -117,28 +119,31 @@ class _Prober:
         shown = f"ok, {entry.provider.model} answers" if is_ok else words
         return Verdict(entry.id, is_ok, self._shown(shown + remark))
 
-    async def _query(self, method: str, url: str, headers: dict[str, str], body: bytes | None = None) -> _Answer:
+    async def _query(
+        self, method: Literal["GET", "POST"], url: str, headers: dict[str, str], body: bytes = b""
+    ) -> _Answer:
         try:
-            async with self._client.request(
-                method, url, headers=headers, data=body, allow_redirects=False, timeout=self._timeout
-            ) as response:
+            async with asyncio.timeout(self._patience_s):
+                query = request(method, url, headers.items())
+                response = await self._http.send(query, body, self._patience_s / 2)
                 content = await _read(response)
-                if 200 <= response.status < 300:
-                    return _Answer(response.status, content)
-                return _Answer(response.status, words=self._shown(reason_of(response.status, error_of(content))))
-        except (aiohttp.ClientError, OSError) as error:
+        except (HttpFault, OSError) as error:
             return _Answer(0, words=fault_words(error))
+        if 200 <= response.status < 300:
+            return _Answer(response.status, content)
+        return _Answer(response.status, words=self._shown(reason_of(response.status, error_of(content))))
 
     def _shown(self, words: str) -> str:
         return clean(self._redact(words))
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: Response) -> bytes:
     content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > BODY_MOST:
-            break
+    try:
+        while len(content) <= BODY_MOST and (chunk := await response.chunk()):
+            content += chunk
+    finally:
+        response.close()
     return bytes(content)
 
 

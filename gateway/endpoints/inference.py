@@ -10,9 +10,10 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
+from gateway.endpoints.chunk_clock import ChunkClock
 from gateway.endpoints.error_forms import error_event, error_status
 from gateway.endpoints.http_exchange import HttpExchange
-from gateway.endpoints.pings import MESSAGE_PING, PING, Pings
+from gateway.endpoints.pings import MESSAGE_PING, NO_PINGS, PING, Pings
 from gateway.endpoints.services import Services
 from gateway.errors import (
     GatewayError,
@@ -21,7 +22,8 @@ from gateway.errors import (
     UpstreamFailed,
     without_frames,
 )
-from gateway.http.asgi_messages import NO_STORE, ClientGone, Header, find, read_body, send_whole
+from gateway.http.asgi_messages import NO_STORE, ON_LEFT, WHOLE_BODY, ClientGone, Header, find, read_body, send_whole
+from gateway.json.bounds import LARGE
 from gateway.request.calls import Kind
 from gateway.request.interrupt import Cause, Interrupt
 from gateway.routing.answer import Answer
@@ -57,6 +59,7 @@ class Inference:
         self._thinking_ping_s = self._ping_s or THINKING_PING_S
         self._ping = MESSAGE_PING if kind is Kind.MESSAGE else PING
         self._replica: Header = (b"x-pllm-replica", services.replica.encode())
+        self._same_headers: dict[tuple[str, str], tuple[Header, Header]] = {}  # by model and deployment that answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         http = self._begin(scope, receive, send)
@@ -115,12 +118,17 @@ class Inference:
         deadline = self._reception.deadline(request_headers, interrupt.time())
         body = await self._body(http, deadline, tenant.name)
         self._client_retries.see(find(request_headers, b"x-stainless-retry-count"))
-        parsed = await self._reception.parse(self._kind, request_headers, body, tenant)
+        if len(body) <= LARGE:
+            parsed = self._reception.parse_inline(self._kind, request_headers, body, tenant)
+        else:
+            parsed = await self._reception.parse(self._kind, request_headers, body, tenant)
         call, route, priority = parsed.call, parsed.route, parsed.priority
         line.model, line.stream, line.priority = route.model, call.is_stream, priority
         trace.parsed(call, tenant, priority)
-        interrupt.watch_disconnect(http.receive)
-        pings = Pings(http.send, [*http.headers, *STREAM_HEADERS], self._ping_s if call.is_stream else 0)
+        http.scope[ON_LEFT](interrupt.disconnected)
+        pings = NO_PINGS
+        if self._ping_s and call.is_stream:
+            pings = Pings(http.send, [*http.headers, *STREAM_HEADERS], self._ping_s)
         request = ClientRequest(call, tenant, priority, deadline, interrupt, trace)
         try:
             with pings:
@@ -153,8 +161,10 @@ class Inference:
         """Sends the answer to its client, whole or as a stream."""
         send, headers, line = http.send, http.headers, http.line
         async with answer:
-            await pings.ended()
-            headers += _route_headers(answer, line.model, overhead_s) + rate_headers(request.tenant.limits, answer.used)
+            if pings is not NO_PINGS:
+                await pings.ended()
+            headers += self._route_headers(answer, line.model, overhead_s)
+            headers += rate_headers(request.tenant.limits, answer.used)
             if not answer.exchange.is_passed_on:
                 fault = refused(answer.candidate, answer.exchange, answer.has_tried_all)
                 line.failed(fault)
@@ -178,6 +188,10 @@ class Inference:
         """Reads the body. A client that never finishes it has the time of the whole request. Raises RequestTimedOut,
         RequestTooLarge, ReplicaFault.
         """
+        whole: bytes | None = http.scope.get(WHOLE_BODY)
+        if whole is not None and len(whole) <= self._max_body:
+            http.held_body.add(tenant, len(whole))
+            return whole
         interrupt = http.interrupt
         interrupt.set_deadline(deadline.at)
         try:
@@ -193,19 +207,13 @@ class Inference:
         """Sends the answer chunk by chunk. A failure after the first chunk ends in one error event without `[DONE]`."""
         send, interrupt, line = http.send, http.interrupt, http.line
         try:
-            gaps, before = self._counters.gap(answer.candidate.deployment.id), 0.0
-            sent, is_translated = time.perf_counter(), answer.exchange.is_translated
-            async with contextlib.aclosing(answer.chunks()) as chunks:
+            ping = self._ping if answer.exchange.is_translated else b""
+            clock = ChunkClock(self._counters.gap(answer.candidate.deployment.id), ping, self._thinking_ping_s)
+            outlet = clock.outlet(http.scope)
+            async with contextlib.aclosing(answer.chunks(outlet)) as chunks:
                 async for chunk in chunks:
-                    now = time.perf_counter()
-                    if before:
-                        gaps.observe(now - before)
-                    before = now
-                    # Half of the interval, or a provider's signs just before it would double the client's silence.
-                    if not chunk and is_translated and now - sent >= self._thinking_ping_s / 2:
-                        chunk = self._ping  # the model thinks, and the client's dialect has no event for that
-                    if chunk:
-                        sent = now
+                    chunk = clock.passed(chunk)
+                    if chunk or outlet:  # without bytes this waits until the client has room for what the outlet took
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
             last = b""
         except UpstreamFailed as error:
@@ -230,21 +238,24 @@ class Inference:
             last = error_event(self._kind, GatewayError("An internal error occurred."), answer.sequence_number)
         await send({"type": "http.response.body", "body": last})
 
-
-def _route_headers(answer: Answer, model: str, overhead_s: float) -> list[Header]:
-    deployment = answer.candidate.deployment
-    headers = [
-        (b"x-pllm-model", deployment.model_name.encode()),
-        (b"x-pllm-deployment", deployment.id.encode()),
-        (b"x-pllm-attempts", b"%d" % answer.attempts),
-        (b"x-pllm-overhead-ms", b"%.2f" % (overhead_s * 1000)),
-        (b"x-pllm-decision-ms", b"%.2f" % (answer.decision_s * 1000)),
-        (b"x-pllm-state", answer.state.encode()),
-    ]
-    if answer.exchange.request_id:
-        headers.append((b"x-pllm-provider-request-id", answer.exchange.request_id))
-    if answer.is_last_resort:
-        headers.append((b"x-pllm-last-resort", b"1"))
-    if answer.candidate.tier:
-        headers.append((b"x-pllm-fallback", f"{model}>{deployment.model_name}".encode()))
-    return headers
+    def _route_headers(self, answer: Answer, model: str, overhead_s: float) -> list[Header]:
+        deployment = answer.candidate.deployment
+        named = (deployment.model_name, deployment.id)  # a reload may give a deployment to another model
+        same = self._same_headers.get(named)
+        if same is None:
+            names = (b"x-pllm-model", deployment.model_name.encode()), (b"x-pllm-deployment", deployment.id.encode())
+            same = self._same_headers[named] = names
+        headers = [
+            *same,
+            (b"x-pllm-attempts", b"%d" % answer.attempts),
+            (b"x-pllm-overhead-ms", b"%.2f" % (overhead_s * 1000)),
+            (b"x-pllm-decision-ms", b"%.2f" % (answer.decision_s * 1000)),
+            (b"x-pllm-state", answer.state.encode()),
+        ]
+        if answer.exchange.request_id:
+            headers.append((b"x-pllm-provider-request-id", answer.exchange.request_id))
+        if answer.is_last_resort:
+            headers.append((b"x-pllm-last-resort", b"1"))
+        if answer.candidate.tier:
+            headers.append((b"x-pllm-fallback", f"{model}>{deployment.model_name}".encode()))
+        return headers

@@ -5,7 +5,7 @@ first one commits the status: a later error can only be an event of the stream.
 import asyncio
 from types import TracebackType
 
-from starlette.types import Send
+from starlette.types import Message, Send
 
 from gateway.http.asgi_messages import Header
 from shared_state.background import once
@@ -21,12 +21,13 @@ class Pings:
     settled. ``ended`` waits, once the answer has an owner.
     """
 
+    has_begun = False  # the response's status and headers have been sent
+    _task: "asyncio.Task[None] | None" = None
+
     def __init__(self, send: Send, headers: list[Header], interval_s: float) -> None:
         self._send = send
         self._headers = headers
         self._interval_s = interval_s
-        self._task: asyncio.Task[None] | None = None
-        self.has_begun = False  # the response's status and headers have been sent
 
     def __enter__(self) -> "Pings":
         if self._interval_s:
@@ -52,3 +53,10 @@ class Pings:
                 headers = [*self._headers, (b"content-type", b"text/event-stream")]
                 await self._send({"type": "http.response.start", "status": 200, "headers": headers})
             await self._send({"type": "http.response.body", "body": PING, "more_body": True})
+
+
+async def _no_client(_message: Message) -> None:
+    pass
+
+
+NO_PINGS = Pings(_no_client, [], 0)  # of all requests that get none

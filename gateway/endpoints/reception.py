@@ -104,7 +104,7 @@ class Reception:
     def tenant(self, scope: Scope) -> Tenant:
         """Authenticates the request, before its body is read. Raises Unauthorized, TooManyWrongKeys, CrossOrigin."""
         try:
-            return self.known(scope["headers"])
+            return authenticate(self._authenticator, scope["headers"])
         except Unauthorized as fault:
             raise self.visitors.refusal(scope, fault) from None
 

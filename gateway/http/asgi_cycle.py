@@ -5,16 +5,18 @@ events for the same exchange.
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Scope
 
-from gateway.http.asgi_messages import NO_STORE
+from gateway.http.asgi_messages import NO_STORE, ON_LEFT, WHOLE_BODY
 from gateway.http.http_text import Address, date_line, status_line
 
 Header = tuple[bytes, bytes]
 
+PASS_ON = "pllm.pass_on"  # the extension by which an endpoint passes on chunks of a stream without waiting
 UNREAD_MOST = 262_144  # bytes of a body that the application has not read yet
 _ASGI = {"version": "3.0", "spec_version": "2.1"}
 _BODILESS = frozenset({204, 304})
@@ -58,6 +60,8 @@ class Cycle:
         self._is_body_read = False
         self._arrived: asyncio.Future[None] | None = None
         self._has_left = False
+        self._on_left: Callable[[], object] | None = None
+        scope[ON_LEFT] = self._call_when_left
         self._head = b""  # until the first chunk of the body goes out with it
         self._is_chunked = scope["http_version"] == "1.1"
         self._is_bodiless = scope["method"] == "HEAD"
@@ -68,11 +72,15 @@ class Cycle:
 
     def begin(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
         self._wire.is_over = self._wire.is_over or not self._keeps_alive
+        if self.is_complete and len(self._body) == 1 and self.size <= UNREAD_MOST:
+            self._scope[WHOLE_BODY] = self._body[0]
         self.task = loop.create_task(self._run(app))
 
     async def _run(self, app: ASGIApp) -> None:
+        scope, self._scope = self._scope, {}
+        scope["extensions"] = {PASS_ON: self.pass_on}
         try:
-            await app(self._scope, self._receive, self._send)
+            await app(scope, self._receive, self._send)
         except Exception:
             _log.exception("defect in the application")
         finally:
@@ -82,6 +90,8 @@ class Cycle:
                     self._begin_response(_NO_RESPONSE)
                     self._wire.write(self._head)
                 self._end()
+            self._on_left = None
+            del self._scope[ON_LEFT]  # it refers to this object: a circle would keep the request's memory
             self._wire.finished(self)
 
     # -- the request ------------------------------------------------------------------------------------------
@@ -101,6 +111,13 @@ class Cycle:
         """Notes that the client has left."""
         self._has_left = True
         self._wake()
+        if self._on_left is not None:
+            self._on_left()
+
+    def _call_when_left(self, act: Callable[[], object]) -> None:
+        self._on_left = act
+        if self._has_left:
+            act()
 
     def _wake(self) -> None:
         if self._arrived is not None and not self._arrived.done():
@@ -128,6 +145,14 @@ class Cycle:
 
     # -- the answer -------------------------------------------------------------------------------------------
 
+    def pass_on(self, data: bytes) -> bool:
+        """Writes bytes of a begun response without waiting. Returns whether the client has room for more."""
+        if data and not self._has_left and not self.is_answered:
+            framed = b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data
+            head, self._head = self._head, b""
+            self._wire.write(head + framed if head else framed)
+        return not self._wire.is_full
+
     async def _send(self, message: Message) -> None:
         if self._has_left or self.is_answered:
             return
@@ -154,23 +179,21 @@ class Cycle:
 
     def _begin_response(self, start: Message) -> None:
         """Begins the response. Raises ValueError for a header with a line break, which would end the head early."""
-        wire, parts, status = self._wire, [status_line(start["status"])], start["status"]
-        wire.is_over = wire.is_over or not self.is_complete
-        is_framed = self._is_bodiless = self._is_bodiless or status in _BODILESS
+        wire, status = self._wire, start["status"]
         headers: list[Header] = start.get("headers", [])
-        for name, value in headers:
-            if b"\r" in value or b"\n" in value:
-                raise ValueError("line break in a response header")
-            is_framed = is_framed or name == b"content-length"
-            parts += (name, b": ", value, b"\r\n")
-        if is_framed:
+        lines = [status_line(status)[:-2], *[b": ".join(header) for header in headers]]
+        head = b"\r\n".join(lines) + b"\r\n"
+        if head.count(b"\r") != len(lines) or head.count(b"\n") != len(lines):
+            raise ValueError("line break in a response header")
+        wire.is_over = wire.is_over or not self.is_complete
+        self._is_bodiless = self._is_bodiless or status in _BODILESS
+        if self._is_bodiless or b"\ncontent-length: " in head:
             self._is_chunked = False
         elif self._is_chunked:
-            parts.append(b"transfer-encoding: chunked\r\n")
+            head += b"transfer-encoding: chunked\r\n"
         if wire.is_over:
-            parts.append(b"connection: close\r\n")
-        parts += (date_line(int(time.time())), b"\r\n")
-        self._head = b"".join(parts)
+            head += b"connection: close\r\n"
+        self._head = b"%b%b\r\n" % (head, date_line(int(time.time())))
         self.is_begun = True
 
     def _end(self) -> None:

@@ -21,6 +21,7 @@ from gateway.http.client_connections import ClientConnections
 from gateway.http.http_text import SURPLUS, Address, Refuse, refusal
 from gateway.http.request_head import InvalidHead, answer_to, checked_head, without_offer
 from gateway.http.surplus_calls import surplus_calls
+from gateway.http.timer_wheel import running_wheel
 
 AHEAD_MOST = 65_536  # bytes sent ahead of the response in flight; beyond, the connection closes after that response
 
@@ -52,7 +53,7 @@ class Http1(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport = cast(asyncio.Transport, None)
         self._client = self._server = cast(Address, None)
-        self._clock = ClientClock(self._loop, timeouts)
+        self._clock = ClientClock(running_wheel(), timeouts)
         self._parser = httptools.HttpRequestParser(self)
         self._cycle: Cycle | None = None  # whose response is in flight
         self._coming: Cycle | None = None  # whose body is being parsed
@@ -62,7 +63,7 @@ class Http1(asyncio.Protocol):
         self._headers: list[Header] = []
         self._bounds = ByteBounds()
         self._begun_s: float | None = None  # when a head began that has only partly arrived
-        self._is_begun = False  # is a request only partly parsed?
+        self._is_begun = self._is_in_head = False  # is a request, or its head, only partly parsed?
         self._drained: asyncio.Event | None = None
         self._running: set[Cycle] = set()
         self._is_paused = self._is_lost = False
@@ -82,14 +83,14 @@ class Http1(asyncio.Protocol):
         self._receive(data)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._clock.stop()
-        self._clock.taken()
+        self._clock.close()
         self._connections.closed(self)
         self.is_over = self._is_lost = True
         self._waiting.clear()
         if self._cycle is not None:
             self._cycle.left()
         self.resume_writing()
+        self._parser = cast(httptools.HttpRequestParser, None)  # it refers to this object: without it no circle is left
         if not self._running:
             self._closed(self)
 
@@ -144,17 +145,18 @@ class Http1(asyncio.Protocol):
     # -- bytes in: httptools calls these while it is fed ------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self._url, self._headers, self._is_begun = b"", [], True
+        self._url, self._headers = b"", []
+        self._is_begun = self._is_in_head = True
 
     def on_url(self, url: bytes) -> None:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._bounds.is_in_head:  # a trailer is not a header
+        if self._is_in_head:  # a trailer is not a header
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self._begun_s = None
+        self._begun_s, self._is_in_head = None, False
         version, method = self._parser.get_http_version(), self._parser.get_method().decode("ascii")
         if not self._bounds.fits_head(self._url, self._headers):
             raise InvalidHead(HEAD_TOO_LARGE[1].decode(), HEAD_TOO_LARGE[0])

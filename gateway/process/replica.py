@@ -102,9 +102,9 @@ async def _with_metrics(app: Application, settings: Settings, serving: Coroutine
 
 
 def _spare_collector() -> None:
-    """Spares the garbage collector useless work. Objects from the start live for ever, so they are frozen. A request
-    makes few cycles, but Python's default would collect after every 700 new objects, several times a request. A
-    connection that ends is an old cycle: full collections, cheap once the start is frozen, have to remove it.
+    """Spares the garbage collector useless work. Objects from the start live for ever, so they are frozen. Requests and
+    connections leave next to no cycles, but Python's default would collect after every 700 new objects, several times
+    a request.
     """
     gc.collect()
     gc.freeze()

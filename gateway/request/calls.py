@@ -33,19 +33,12 @@ class Kind(Enum):
     MESSAGE = "/messages"
     RESPONSE = "/responses"
 
-    @property
-    def label(self) -> str:
-        """The kind's name in settings and in the store."""
-        return _LABELS[self]
+    label: str  # the kind's name in settings and in the store
 
+    def __init__(self, path: str) -> None:
+        self.label = "chat" if path == "/chat/completions" else path[1:]
 
-_LABELS = {
-    Kind.CHAT: "chat",
-    Kind.COMPLETION: "completions",
-    Kind.EMBEDDING: "embeddings",
-    Kind.MESSAGE: "messages",
-    Kind.RESPONSE: "responses",
-}
+    __hash__ = object.__hash__  # each member is one object; Enum's own hash is a function of Python, and slower
 
 
 class Call(msgspec.Struct, frozen=True):

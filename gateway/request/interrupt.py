@@ -6,12 +6,9 @@ never mistaken for one of them.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
 from enum import Enum
-from typing import Any
 
-WATCH_AFTER_S = 0.02  # a faster answer need not pay for a task that watches its client
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+from gateway.http.timer_wheel import NEVER, Timed, running_wheel
 
 
 class Cause(Enum):
@@ -21,77 +18,61 @@ class Cause(Enum):
     OVERDUE = "overdue"
 
 
-class Interrupt:
+class Interrupt(Timed):
     """Cancels the task that made it."""
 
     def __init__(self) -> None:
+        super().__init__(running_wheel())
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._loop = task.get_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._watch_timer: asyncio.TimerHandle | None = None
-        self._watch: asyncio.Task[None] | None = None
-        self._silence_s = 0.0
-        self._silence_timer: asyncio.TimerHandle | None = None
+        self.time = self.wheel.loop.time  # returns seconds on the event loop's clock, which deadlines use
+        self._deadline_s = NEVER
+        self._silence_s = 0.0  # 0 for no bound
         self._waiting_since = 0.0
         self.is_waiting = False
         self.cause: Cause | None = None  # None unless this object cancelled the task
 
-    def time(self) -> float:
-        """Returns seconds on the event loop's clock, which deadlines use."""
-        return self._loop.time()
-
-    def watch_disconnect(self, receive: Receive) -> None:
-        """Cancels the request from now on, in every phase, when its client disconnects."""
-        self._watch_timer = self._loop.call_later(WATCH_AFTER_S, self._start_watch, receive)
-
-    def _start_watch(self, receive: Receive) -> None:
-        self._watch = self._loop.create_task(self._disconnected(receive))
-
-    async def _disconnected(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+    def disconnected(self) -> None:
+        """Cancels the request, because its client has left."""
         self._fire(Cause.DISCONNECT)
 
     def set_deadline(self, at: float) -> None:
-        self.clear_deadline()
-        self._timer = self._loop.call_at(at, self._fire, Cause.DEADLINE)
+        self._deadline_s = at
+        if at < self.check_s:
+            self.watch(at)
 
     def clear_deadline(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline_s = NEVER
 
     def begin_waiting(self, silence_s: float = 0.0) -> None:
         """Waits for the next bytes of a provider. Silence for longer than ``silence_s``, or than the last value given,
-        cancels. One timer that checks afterwards costs less than one timer for each chunk.
+        cancels.
         """
-        self._waiting_since, self.is_waiting = self._loop.time(), True
-        if silence_s and (silence_s != self._silence_s or self._silence_timer is None):
-            if self._silence_timer is not None:
-                self._silence_timer.cancel()
+        self._waiting_since, self.is_waiting = self.time(), True
+        if silence_s and silence_s != self._silence_s:
             self._silence_s = silence_s
-            self._silence_timer = self._loop.call_later(silence_s, self._check_silence)
+            self.watch(self._waiting_since + silence_s)
 
     def end_waiting(self) -> None:
         self.is_waiting = False
 
-    def _check_silence(self) -> None:
-        now = self._loop.time()
-        due = (self._waiting_since if self.is_waiting else now) + self._silence_s
-        if now >= due:
-            self._silence_timer = None
-            self._fire(Cause.SILENCE)
-        else:
-            self._silence_timer = self._loop.call_at(due, self._check_silence)
+    def due(self, now_s: float) -> float:
+        """Acts on what is due. Returns when to look again: the wheel does not hear of bytes that arrive."""
+        if self._deadline_s <= now_s:
+            self._deadline_s = NEVER
+            self._fire(Cause.DEADLINE)
+        silent_s = NEVER
+        if self._silence_s:
+            silent_s = (self._waiting_since if self.is_waiting else now_s) + self._silence_s
+            if silent_s <= now_s:
+                self._silence_s, silent_s = 0.0, NEVER
+                self._fire(Cause.SILENCE)
+        return min(self._deadline_s, silent_s)
 
     def clear(self) -> None:
         """Removes the deadline and the bound on silence."""
-        self.clear_deadline()
-        if self._silence_timer is not None:
-            self._silence_timer.cancel()
-            self._silence_timer = None
+        self._deadline_s, self._silence_s = NEVER, 0.0
 
     def move_on(self) -> None:
         """Cancels the attempt, because its provider hangs and another candidate may answer."""
@@ -114,7 +95,4 @@ class Interrupt:
 
     def close(self) -> None:
         self.clear()
-        if self._watch_timer is not None:
-            self._watch_timer.cancel()
-        if self._watch is not None:
-            self._watch.cancel()
+        self.unwatch()

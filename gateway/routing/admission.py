@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.configuration.money import CostEstimateSettings
 from gateway.configuration.router import QueueSettings, RouterSettings
-from gateway.errors import StateLost, Unauthorized
+from gateway.errors import Overloaded, StateLost, Unauthorized
 from gateway.request.auth import Tenant
 from gateway.request.interrupt import Cause
 from gateway.routing.client_request import ClientRequest
@@ -36,7 +36,7 @@ def _number(tried: Sequence[Tried]) -> int:
     """
     neutral = (Outcome.CLIENT_ERROR, Outcome.UNSUPPORTED)
     failures = sum(each.outcome not in neutral and not each.is_overdue for each in tried)
-    return failures + 1 if failures or not tried else 0
+    return failures + 1 if failures else 0
 
 
 class Admission:
@@ -95,8 +95,6 @@ class Admission:
         Raises QueueFull, Overloaded, Unauthorized, and as `acquire`.
         """
         now, priority = request.interrupt.time(), request.priority
-        if shed := self.recent_shedding.saturated(priority):
-            return shed
         if not queue:
             if shed := self.recent_shedding.rejection(priority, now):
                 return shed
@@ -105,6 +103,8 @@ class Admission:
                 self.recent_shedding.note(decision, priority, request.interrupt.time())
             if not queue.settings.max_waiting or not _is_full(decision):
                 return decision
+        elif shed := self.recent_shedding.saturated(priority):
+            return shed
         with queue.enter(request.tenant, priority, request.deadline.at) as waiter:
             while True:
                 await self._turn(waiter, request)
@@ -126,6 +126,10 @@ class Admission:
             if not interrupt.take(Cause.DEADLINE):
                 raise
             raise failed(()) from None
+        except Overloaded:
+            if interrupt.time() < request.deadline.at:
+                raise
+            raise failed(()) from None  # the queue drops it at its deadline, a moment before the interrupt
         finally:
             interrupt.clear_deadline()
 
@@ -139,7 +143,7 @@ class Admission:
         ask = Ask(
             request.priority,
             call.is_stream,
-            _number(tried),
+            _number(tried) if tried else 1,
             call.tokens,
             request.tenant.limits,
             waiting,
@@ -167,7 +171,7 @@ class Admission:
         """Reports the end of an attempt to the store. ``is_sent``: the provider was called."""
         self._failures.note(permit.deployment_id, ending.outcome, ending.reason)
         if is_sent:
-            self.attempts[permit.deployment_id, ending.outcome.value] += 1
+            self.attempts[permit.deployment_id, ending.outcome] += 1
         else:
             ending = msgspec.structs.replace(ending, tokens=0)
         if permit.ask.spending is not None:

@@ -10,6 +10,7 @@ from gateway.routing.catalog import Candidate
 from gateway.routing.final_errors import Tried, provider_fields
 from gateway.routing.tracing import Attempt
 from gateway.upstream.exchange import Exchange, StreamBroken
+from gateway.upstream.shortcut import Outlet
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit
 
@@ -54,10 +55,18 @@ class Answer:
         """The outcome of the attempt, final after the `async with`."""
         return self._outcome
 
-    async def chunks(self) -> AsyncGenerator[bytes]:
-        """Yields a stream's bytes. Raises UpstreamFailed when it breaks: a committed answer cannot fall back."""
+    async def chunks(self, outlet: Outlet | None = None) -> AsyncGenerator[bytes]:
+        """Yields a stream's bytes, except for those that ``outlet`` takes (`Exchange.chunks`). Raises UpstreamFailed
+        when the stream breaks: a committed answer cannot fall back.
+        """
         interrupt = self._interrupt
-        async with contextlib.aclosing(self.exchange.chunks()) as chunks:
+
+        def passed(chunk: bytes) -> bool:
+            interrupt.begin_waiting()
+            assert outlet is not None
+            return outlet(chunk)
+
+        async with contextlib.aclosing(self.exchange.chunks(passed if outlet else None)) as chunks:
             interrupt.begin_waiting(self.candidate.deployment.idle_timeout_ms / 1000)
             try:
                 async for chunk in chunks:
@@ -112,4 +121,4 @@ class Answer:
         )
         self._attempt.end(self._outcome, exchange)
         self._settle(self._permit, ending, self._attempt)
-        await exchange.close()
+        exchange.close()

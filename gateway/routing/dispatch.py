@@ -34,6 +34,8 @@ from gateway.upstream.exchange import Exchange
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit, Plan, Rejection
 
+_NOT_HELD = nullcontext()
+
 
 class Selected(msgspec.Struct, frozen=True):
     """A candidate, with the permit to call it."""
@@ -126,7 +128,8 @@ class Dispatcher:
                 decision = await self._first(state)
             state.decision_s += time.perf_counter() - started
             candidates = state.itinerary.candidates
-            request.trace.decided(decision, candidates, attempts(tried) + 1)
+            if request.trace.is_recording:
+                request.trace.decided(decision, candidates, attempts(tried) + 1)
             if isinstance(decision, Permit):
                 return Selected(candidates[decision.position], decision)
             if decision.code == "limited":
@@ -218,7 +221,7 @@ class Dispatcher:
 
         has_other = len(state.itinerary.candidates) > 1 or state.itinerary.has_more
         may_move = has_other and attempts(state.tried) + 1 < self._max_attempts
-        in_hand = self._in_hand.held(deployment.id, interrupt, limits) if may_move else nullcontext()
+        in_hand = self._in_hand.held(deployment.id, interrupt, limits) if may_move else _NOT_HELD
         try:
             with in_hand:
                 exchange = await state.route.upstream.send(deployment.id, call, attempt.context, on_progress)

@@ -115,7 +115,7 @@ def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
 
 def attempts(tried: Sequence[Tried]) -> int:
     """Returns how many of the attempts called a provider."""
-    return sum(each.is_sent for each in tried)
+    return sum(each.is_sent for each in tried) if tried else 0
 
 
 def tried_list(tried: Sequence[Tried]) -> tuple[Attempt, ...]:

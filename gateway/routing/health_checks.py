@@ -12,11 +12,11 @@ import random
 from collections.abc import Iterable
 from functools import partial
 
-import aiohttp
-
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.settings import DeploymentSettings
-from gateway.upstream.connections import session
+from gateway.upstream.http.client import HttpClient
+from gateway.upstream.http.faults import HttpFault
+from gateway.upstream.http.request import request
 from gateway.upstream.providers import inquiry
 from shared_state.background import Kept, once
 from shared_state.errors import StateError
@@ -33,17 +33,11 @@ async def status_of(provider: ProviderSettings, path: str, timeout_s: float) -> 
     """Queries the provider; returns the status of its answer, 0 when none came in time."""
     try:
         # A connection of its own: a kept one may be as dead as the provider was.
-        async with (
-            session(timeout_s) as client,
-            client.get(
-                inquiry.address(provider, path),
-                headers=inquiry.headers(provider),
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=timeout_s),
-            ) as response,
-        ):
+        async with asyncio.timeout(timeout_s), HttpClient() as http:
+            query = request("GET", inquiry.address(provider, path), inquiry.headers(provider).items())
+            response = await http.send(query, b"", timeout_s)
             return response.status
-    except (aiohttp.ClientError, OSError):
+    except (HttpFault, OSError):
         return _NO_ANSWER
 
 

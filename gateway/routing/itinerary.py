@@ -57,7 +57,7 @@ class Itinerary:
         self, legs_left: Sequence[Leg], pack: PackPlan, chains: Mapping[Refusal, Sequence[Candidate]] | None = None
     ) -> None:
         self._pack = pack
-        self._chains = dict(chains or {})
+        self._chains = dict(chains) if chains else {}
         self.turned: set[Refusal] = set()  # the refusals whose chains have been taken
         self._legs = list(legs_left)
         self.candidates: tuple[Candidate, ...] = ()  # of this leg; empty when all have been tried

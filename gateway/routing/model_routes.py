@@ -58,13 +58,14 @@ class Routes:
 
     def resolve(self, call: Call, tenant: Tenant) -> Route:
         """Returns the route of a call. Raises ModelNotFound, Forbidden, InvalidRequest."""
-        whole = self._whole.get((call.model, call.kind))
-        if whole is None:
+        route = whole = self._whole.get((call.model, call.kind))
+        if whole is None or route is None:
             raise ModelNotFound(f"The model `{call.model[:200]}` does not exist.", param="model")
-        if not tenant.may_use(call.model, whole.model):
-            raise Forbidden(f"This API key may not use the model `{call.model}`.", param="model")
-        route = self.of(call, tenant)
-        assert route is not None
+        if tenant.models:
+            if not tenant.may_use(call.model, whole.model):
+                raise Forbidden(f"This API key may not use the model `{call.model}`.", param="model")
+            route = self.of(call, tenant)
+            assert route is not None
         if not route.candidates:
             message = f"No provider of the model `{call.model}` has the endpoint /v1{call.kind.value}."
             raise InvalidRequest(message, param="model", code="endpoint_not_supported")

@@ -11,6 +11,8 @@ Header = tuple[bytes, bytes]
 def rate_headers(limits: TenantLimits, used: MinuteUsed) -> list[Header]:
     """Returns for each limit its value, the rest of it, and when it is whole again; nothing where there is no limit."""
     headers: list[Header] = []
+    if limits.rpm is None and limits.tpm is None:
+        return headers
     for name, limit, used_ms in ((b"requests", limits.rpm, used.requests_ms), (b"tokens", limits.tpm, used.tokens_ms)):
         if limit is None:
             continue

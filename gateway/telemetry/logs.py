@@ -25,6 +25,9 @@ PAUSE_S = 0.05  # between two writes: many lines go out as one
 CLOSE_MOST_S = 1.0
 
 
+_MS = [f".{ms:03d}Z" for ms in range(1000)]
+
+
 @lru_cache(maxsize=2)
 def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -33,7 +36,7 @@ def _second(second: int) -> str:
 def timestamp(at_s: float) -> str:
     """Returns a Unix time as RFC 3339 in UTC, with milliseconds."""
     whole = int(at_s)
-    return f"{_second(whole)}.{int((at_s - whole) * 1000):03d}Z"
+    return _second(whole) + _MS[int((at_s - whole) * 1000)]
 
 
 def _parts(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -66,7 +69,8 @@ class Lines:
             self.dropped += 1
             return
         self._waiting.append(line)
-        self._is_wanted.set()
+        if not self._is_wanted.is_set():  # far cheaper than setting it again
+            self._is_wanted.set()
 
     def _write(self) -> None:
         while not self._is_closing or self._waiting:

@@ -47,15 +47,28 @@ class TracedHistogram(Histogram):
         self.examples[bisect_left(self.bounds, seconds)] = Example(trace_id, seconds, time.time())
 
 
-class RequestCounters:
-    """Counters and histograms of one replica. A class is a level of priority."""
+class _Tally:
+    """Counts of one model's requests of one class that one deployment answered."""
+
+    __slots__ = ("answers", "input_tokens", "outcomes", "output_tokens")
 
     def __init__(self) -> None:
-        self.requests: Counter[tuple[str, str, str, str]] = Counter()  # model, deployment, outcome, class
+        self.outcomes = dict.fromkeys(Outcome, 0)
+        self.input_tokens = self.output_tokens = 0
+        self.answers: TracedHistogram | None = None  # of all models and classes of the deployment
+
+
+class RequestCounters:
+    """Counters and histograms of one replica. A class is a level of priority. Labels are resolved at a scrape: a
+    request finds its numbers in one step.
+    """
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[str, str, int], _Tally] = {}  # by model, deployment and priority
+        self._left: Counter[tuple[str, int]] = Counter()  # model, priority
         self.refused: Counter[tuple[str, str]] = Counter(dict.fromkeys(_KNOWN, 0))  # status, code
         self.shed: Counter[tuple[str, str]] = Counter()  # reason, class
         self.fallbacks: Counter[tuple[str, str]] = Counter()  # requested model, model that served
-        self.tokens: Counter[tuple[str, str, str]] = Counter()  # deployment, direction, class
         self.answers: dict[str, TracedHistogram] = {}  # by deployment, as are the next two
         self.first_bytes: dict[str, Histogram] = {}
         self.gaps: dict[str, Histogram] = {}
@@ -75,25 +88,47 @@ class RequestCounters:
         """Counts a request with an answer, after its last byte was sent or its client disconnected. ``trace_id``: empty
         unless the trace is recorded.
         """
-        deployment, exchange, kind = answer.candidate.deployment, answer.exchange, _CLASSES[priority]
-        self.requests[model, deployment.id, answer.outcome.value, kind] += 1
+        deployment, exchange, outcome = answer.candidate.deployment, answer.exchange, answer.outcome
+        tally = self._tallies.get((model, deployment.id, priority))
+        if tally is None:
+            tally = self._tallies[model, deployment.id, priority] = _Tally()
+        tally.outcomes[outcome] += 1
+        tally.input_tokens += exchange.input_tokens
+        tally.output_tokens += exchange.output_tokens
         if deployment.model_name != model:
             self.fallbacks[model, deployment.model_name] += 1
-        if exchange.input_tokens:
-            self.tokens[deployment.id, "input", kind] += exchange.input_tokens
-        if exchange.output_tokens:
-            self.tokens[deployment.id, "output", kind] += exchange.output_tokens
         self.overhead.observe(overhead_s)
         self.decision.observe(answer.decision_s)
-        if answer.outcome is Outcome.SUCCESS:
-            answers = self.answers.get(deployment.id)
+        if outcome is Outcome.SUCCESS:
+            answers = tally.answers
             if answers is None:
-                answers = self.answers[deployment.id] = TracedHistogram(ANSWER_S)
+                answers = tally.answers = self.answers.setdefault(deployment.id, TracedHistogram(ANSWER_S))
             answers.observe(took_s)
             if trace_id:
                 answers.exemplify(took_s, trace_id)
             if is_stream:
                 _of(self.first_bytes, deployment.id, ANSWER_S).observe(exchange.latency_ms / 1000)
+
+    @property
+    def requests(self) -> dict[tuple[str, str, str, str], int]:
+        """The requests by model, deployment (empty without one), outcome and class."""
+        counts: dict[tuple[str, str, str, str], int] = {
+            (model, deployment_id, outcome.value, _CLASSES[priority]): count
+            for (model, deployment_id, priority), tally in self._tallies.items()
+            for outcome, count in tally.outcomes.items()
+            if count
+        }
+        left = Outcome.CANCELLED.value
+        return counts | {(model, "", left, _CLASSES[level]): count for (model, level), count in self._left.items()}
+
+    @property
+    def tokens(self) -> Counter[tuple[str, str, str]]:
+        """The tokens by deployment, direction and class."""
+        tokens: Counter[tuple[str, str, str]] = Counter()
+        for (_, deployment_id, priority), tally in self._tallies.items():
+            tokens[deployment_id, "input", _CLASSES[priority]] += tally.input_tokens
+            tokens[deployment_id, "output", _CLASSES[priority]] += tally.output_tokens
+        return +tokens  # without zeros
 
     def gap(self, deployment_id: str) -> Histogram:
         """Returns the histogram of the time between two chunks of a stream, in seconds."""
@@ -101,7 +136,7 @@ class RequestCounters:
 
     def left(self, model: str, priority: int) -> None:
         """Counts a request whose client disconnected before the answer."""
-        self.requests[model, "", Outcome.CANCELLED.value, _CLASSES[priority]] += 1
+        self._left[model, priority] += 1
 
     def failed(self, error: GatewayError, priority: int = -1) -> None:
         """Counts a request that the gateway answered with an error. A provider's own codes are not labels: they are

@@ -58,7 +58,8 @@ class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
         self.deployment = deployment.id
         self.fallback = deployment.model_name if answer.candidate.tier else ""
         self.attempts = answer.attempts
-        self.failed_attempts = tried_list(answer.tried)
+        if answer.tried:
+            self.failed_attempts = tried_list(answer.tried)
         if answer.outcome is not Outcome.SUCCESS and exchange.reason:
             last = Attempt(deployment.id, answer.outcome.value, exchange.status, exchange.reason)
             self.failed_attempts = (*self.failed_attempts, last)

@@ -1,4 +1,4 @@
-"""One call to one deployment, over aiohttp.
+"""One call to one deployment.
 
 A plain answer is read whole, and a stream up to its first content, before it is judged: until then the next candidate
 can still hide a fault. The holder of an Exchange closes it.
@@ -6,9 +6,7 @@ can still hide a fault. The holder of an Exchange closes it.
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-
-import aiohttp
+from collections.abc import Callable, Iterable
 
 from gateway.configuration.redaction import without_keys
 from gateway.configuration.settings import DeploymentSettings
@@ -23,22 +21,25 @@ from gateway.upstream.classify import (
     is_own_fault,
     judge_fault,
 )
-from gateway.upstream.connections import fresh_connection, is_closed_unanswered, session
 from gateway.upstream.cooldowns import retry_after_ms, served_ms, throttled_ms
 from gateway.upstream.error_words import try_again_ms
-from gateway.upstream.exchange import FAULTS, Exchange, release
+from gateway.upstream.exchange import FAULTS, Exchange
 from gateway.upstream.fault_words import fault_words
+from gateway.upstream.http.client import HttpClient
+from gateway.upstream.http.connect import system_tls
+from gateway.upstream.http.faults import NotConnected
+from gateway.upstream.http.request import lines
+from gateway.upstream.http.response import Response
 from gateway.upstream.in_band import no_reply
 from gateway.upstream.sse import NotEvents
 from gateway.upstream.stream_content import Preamble
-from gateway.upstream.targets import Target, target
+from gateway.upstream.targets import target
 from gateway.upstream.whole_answer import Defect, Sent, answered_whole, in_band, judged_no_stream, refused_whole
 from shared_state.records import Outcome
 
 _log = logging.getLogger("pllm.upstream")
 
 REPLY_MOST = 64 * 1_048_576  # bytes: a plain answer is held in memory
-KEEP_ALIVE_S = 30.0
 _NO_ANSWER = (204, 205, 206)  # no body, or a part of one that was not requested
 _REQUEST_IDS = frozenset(
     {b"x-request-id", b"request-id", b"apim-request-id", b"x-amzn-requestid", b"x-goog-request-id"}
@@ -51,19 +52,19 @@ Pairs = tuple[tuple[str, str], ...]
 class UpstreamClient:
     """Sends calls to deployments. Create it inside a running loop; ``close`` ends its connections."""
 
-    def __init__(
-        self, deployments: Iterable[DeploymentSettings], connections: aiohttp.ClientSession | None = None
-    ) -> None:
-        self._session = connections or session(KEEP_ALIVE_S)
+    def __init__(self, deployments: Iterable[DeploymentSettings], http: HttpClient | None = None) -> None:
+        self._http = http or HttpClient()
         targets = {(each.id, kind): target(each, kind) for each in deployments for kind in Kind}
         self._targets = {key: target for key, target in targets.items() if target is not None}
+        if any(each.request.origin.is_tls for each in self._targets.values()):
+            system_tls()  # now, because loading certificates would hold the first call
 
     def with_deployments(self, deployments: Iterable[DeploymentSettings]) -> "UpstreamClient":
         """Returns a client for other deployments over the same connections: calls in progress continue."""
-        return UpstreamClient(deployments, self._session)
+        return UpstreamClient(deployments, self._http)
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._http.close()
 
     def serves(self, deployment_id: str, kind: Kind) -> bool:
         return (deployment_id, kind) in self._targets
@@ -86,17 +87,16 @@ class UpstreamClient:
         except Exception as defect:
             raise _defect(deployment_id) from defect
         more = (call.edition if target.adapter.has_editions else ()) + context
-        headers = {**target.headers, **dict(more)} if more else target.headers
         started = time.perf_counter()
         try:
-            response = await self._post(target, body, headers)
+            response = await self._http.send(target.request, body, target.connect_s, lines(more) if more else b"")
             exchange = await _read(response, Sent(call, target, body, on_activity))
         except (*FAULTS, MemoryError) as fault:
             if is_own_fault(fault):
                 _log.error("deployment %s: %s", deployment_id, fault_words(fault))
                 raise ReplicaFault(f"This replica cannot send: {fault_words(fault)}.") from fault
             exchange = Exchange(judge_fault(fault), reason=fault_words(fault))
-            exchange.is_sent = not isinstance(fault, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+            exchange.is_sent = not isinstance(fault, NotConnected)
             exchange.is_free = exchange.outcome is Outcome.FAILURE or not exchange.is_sent
         except Defect as defect:
             raise _defect(deployment_id) from defect.__cause__
@@ -105,31 +105,13 @@ class UpstreamClient:
         exchange.latency_ms = round((time.perf_counter() - started) * 1000)
         return exchange
 
-    async def _post(self, target: Target, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        """Sends the request, and repeats it on a new connection if a kept one was closed before any byte of the answer.
-        aiohttp does that for GET only.
-        """
-
-        async def post() -> aiohttp.ClientResponse:
-            return await self._session.post(
-                target.adapter.url, data=body, headers=headers, timeout=target.timeout, allow_redirects=False
-            )
-
-        try:
-            return await post()
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if not is_closed_unanswered():
-                raise
-        with fresh_connection():
-            return await post()
-
 
 def _defect(deployment_id: str) -> ReplicaFault:
     _log.exception("defect in the translation of a call to deployment %s", deployment_id)
     return ReplicaFault("An internal error occurred.", code="internal_error")
 
 
-async def _read(response: aiohttp.ClientResponse, sent: Sent) -> Exchange:
+async def _read(response: Response, sent: Sent) -> Exchange:
     is_answer = 200 <= response.status < 300 and response.status not in _NO_ANSWER
     is_open = False
     try:
@@ -140,7 +122,7 @@ async def _read(response: aiohttp.ClientResponse, sent: Sent) -> Exchange:
             exchange = await _read_whole(response, is_answer, sent)
     finally:
         if not is_open:
-            await release(response)
+            response.close()
     exchange.status = exchange.status or response.status
     exchange.content_type = b"text/event-stream" if sent.call.is_stream else b"application/json"
     exchange.wire, exchange.choices, exchange.names = sent.target.adapter.wire, sent.call.choices, sent.names
@@ -153,26 +135,28 @@ async def _read(response: aiohttp.ClientResponse, sent: Sent) -> Exchange:
     return exchange
 
 
-def _read_headers(exchange: Exchange, response: aiohttp.ClientResponse) -> None:
+def _read_headers(exchange: Exchange, response: Response) -> None:
     waits: dict[bytes, bytes] = {}
-    for name, value in response.raw_headers:
-        lowered = name.lower()
-        if b"ratelimit" in lowered or lowered.startswith(b"retry-after"):
-            waits.setdefault(lowered, value)
-        elif lowered in _REQUEST_IDS and not exchange.request_id and value.isascii() and value.decode().isprintable():
+    for name, value in response.headers:
+        if b"ratelimit" in name or name.startswith(b"retry-after"):
+            waits.setdefault(name, value)
+        elif name in _REQUEST_IDS and not exchange.request_id and value.isascii() and value.decode().isprintable():
             exchange.request_id = value[:_REQUEST_ID_MOST]
+    if exchange.outcome is Outcome.SUCCESS and not waits:
+        return
+    dated = {"date": response.date}
     if exchange.outcome is Outcome.SUCCESS:
-        exchange.retry_after_ms = served_ms(waits, response.headers) if waits else 0
+        exchange.retry_after_ms = served_ms(waits, dated)
     elif not exchange.retry_after_ms:
-        exchange.retry_after_ms = retry_after_ms(waits, response.headers)
+        exchange.retry_after_ms = retry_after_ms(waits, dated)
         if exchange.outcome is Outcome.THROTTLED and not exchange.retry_after_ms:
             named_ms = try_again_ms(exchange.error) if exchange.error else 0
-            exchange.retry_after_ms = throttled_ms(waits, response.headers) or named_ms
+            exchange.retry_after_ms = throttled_ms(waits, dated) or named_ms
 
 
-async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, sent: Sent) -> Exchange:
+async def _read_whole(response: Response, is_answer: bool, sent: Sent) -> Exchange:
     parts, size = [], 0
-    while part := await response.content.readany():
+    while part := await response.chunk():
         sent.on_activity()
         parts.append(part)
         size += len(part)
@@ -185,33 +169,31 @@ async def _read_whole(response: aiohttp.ClientResponse, is_answer: bool, sent: S
     return await off_loop_if(is_large, refused_whole, response.status, response.content_type, sent, body)
 
 
-async def _read_preamble(response: aiohttp.ClientResponse, sent: Sent) -> Exchange:
-    chunks, preamble = aiter(response.content.iter_any()), Preamble(sent.target.adapter.wire)
+async def _read_preamble(response: Response, sent: Sent) -> Exchange:
+    preamble = Preamble(sent.target.adapter.wire)
     try:
         is_over = False
-        async for chunk in chunks:
+        while not is_over and (chunk := await response.chunk()):
             sent.on_activity()
             is_large = len(preamble.body) + len(chunk) > LARGE_CHUNK
             is_over = await off_loop_if(is_large, preamble.feed, chunk)
-            if is_over:
-                break
         if not is_over and not preamble.end():
             return Exchange(PASSING, reason="the stream ended before its first content")
     except NotEvents as fault:
-        return await _read_no_stream(chunks, preamble, sent, str(fault))
+        return await _read_no_stream(response, preamble, sent, str(fault))
     body = bytes(preamble.body)
     if preamble.error is not None:
         return await off_loop_if(sent.is_large, in_band, preamble.error, sent, body, preamble.is_documented_end)
     exchange = Exchange(SUCCESS, body=body)
-    exchange.open(response, chunks)
+    exchange.open(response)
     return exchange
 
 
-async def _read_no_stream(chunks: AsyncIterator[bytes], preamble: Preamble, sent: Sent, reason: str) -> Exchange:
+async def _read_no_stream(response: Response, preamble: Preamble, sent: Sent, reason: str) -> Exchange:
     """Reads a plain body that answers a streaming request: an error object, or the whole answer."""
     body = preamble.body
     if bytes(body.lstrip()[:1]) in (b"{", b"["):
-        async for chunk in chunks:
+        while chunk := await response.chunk():
             sent.on_activity()
             body += chunk
             if len(body) > REPLY_MOST:

@@ -1,9 +1,7 @@
 """The answer of one deployment: a plain body, or a stream whose first content has arrived."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-
-import aiohttp
+from collections.abc import AsyncGenerator, Callable
 
 from gateway.json.lenient import NOT_DECODED, read
 from gateway.json.malformed import Malformed
@@ -20,7 +18,9 @@ from gateway.upstream.classify import (
     reason_of,
 )
 from gateway.upstream.fault_words import fault_words
+from gateway.upstream.http.faults import HttpFault
 from gateway.upstream.providers.adapters import Converter
+from gateway.upstream.shortcut import Body, Outlet, Shortcut
 from gateway.upstream.sse import DONE, WholeEvents, parsed
 from gateway.upstream.stream_progress import Progress
 from gateway.upstream.upstream_errors import UpstreamError
@@ -29,7 +29,7 @@ from shared_state.records import Outcome
 HELD_MOST = 1_048_576  # bytes of an incomplete event: a larger one, such as an image's, is passed on in parts
 EVENT_MOST = 16 * HELD_MOST  # bytes of an event that has to be translated
 BODY_END_S = 0.1  # wait for the end of the body after a stream's last event
-FAULTS = (aiohttp.ClientError, OSError)
+FAULTS = (HttpFault, OSError)
 
 
 class _TooLarge(Exception):
@@ -70,8 +70,7 @@ class Exchange:
         self.names: Callable[[UpstreamError], bool] = lambda _error: False  # as for `judge`
         self.is_large = False  # whether the request is large
         self.convert: Converter | None = None
-        self._response: aiohttp.ClientResponse | None = None
-        self._chunks: AsyncIterator[bytes] | None = None
+        self._body: Body | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -97,23 +96,27 @@ class Exchange:
     @property
     def is_open(self) -> bool:
         """Whether a stream has more to read."""
-        return self._response is not None
+        return self._body is not None
 
     @property
     def tokens(self) -> int:
         """The sum of input and output tokens; -1 when the provider did not count them."""
         return self.input_tokens + self.output_tokens or (0 if self.is_free else -1)
 
-    def open(self, response: aiohttp.ClientResponse, chunks: AsyncIterator[bytes]) -> None:
+    def open(self, body: Body) -> None:
         """Attaches the unread rest of a stream."""
-        self._response, self._chunks = response, chunks
+        self._body = body
 
-    async def chunks(self) -> AsyncGenerator[bytes]:
+    async def chunks(self, outlet: Outlet | None = None) -> AsyncGenerator[bytes]:
         """Yields the stream's bytes from first to last in whole events, because half an event would make an error after
         it unreadable. An empty chunk shows that the provider sent bytes, but none for the client yet. Raises
         StreamBroken when the stream does not end properly; ``judgement`` and ``reason`` are final then.
+
+        ``outlet``: takes chunks in the callback that receives them, instead of the caller. An empty chunk is yielded
+        when it has no room; it may be called again once the caller wants the next chunk.
         """
         progress, held, convert = Progress(self.wire, self.choices), WholeEvents(), self.convert
+        shortcut = None if outlet is None else Shortcut(progress, held, convert, outlet)
         chunk = self.body
         try:
             while chunk and not progress.has_error:
@@ -127,8 +130,11 @@ class Exchange:
                     whole = held.rest()
                     progress.skip()
                 yield await off_loop_if(is_large, convert, whole) if whole and convert else whole
+                if shortcut is not None and self._body is not None:
+                    while await shortcut.is_stopped_by_reader(self._body):
+                        yield b""
                 if not progress.has_error:
-                    chunk = await self._following(progress.is_done)
+                    chunk = await self._following(progress.is_done, shortcut)
             rest = progress.see(_completed(held.rest()))
             await off_loop_if(self.is_large, self._end, progress)
             if not progress.is_done:
@@ -160,31 +166,27 @@ class Exchange:
             self.judgement, self.reason = FAILURE, "the stream ended before the answer was complete"
             raise StreamBroken(None, sequence_number=progress.sequence_number + 1)
 
-    async def _following(self, is_done: bool) -> bytes:
+    async def _following(self, is_done: bool, shortcut: Shortcut | None) -> bytes:
         """Returns the next bytes, empty at the end. A complete stream lacks only the end of its body: that is worth a
         short wait, so that the connection can be kept, but its absence is no error.
         """
-        if self._chunks is None:
+        if shortcut is not None and shortcut.left:
+            return shortcut.taken()
+        if self._body is None:
             return b""
         if not is_done:
-            return await anext(self._chunks, b"")
+            return await self._body.chunk()
         try:
             async with asyncio.timeout(BODY_END_S):
-                return await anext(self._chunks, b"")
+                return await self._body.chunk()
         except (TimeoutError, *FAULTS):
             return b""
 
-    async def close(self) -> None:
-        """Releases the connection, or closes it if the answer was not read to its end."""
-        response, self._response = self._response, None
-        if response is not None:
-            await release(response)
-
-
-async def release(response: aiohttp.ClientResponse) -> None:
-    """Releases the connection of a response, or closes it if the response was not read to its end."""
-    response.release()
-    await response.wait_for_close()
+    def close(self) -> None:
+        """Closes the connection if the answer was not read to its end."""
+        body, self._body = self._body, None
+        if body is not None:
+            body.close()
 
 
 def _completed(rest: bytes) -> bytes:

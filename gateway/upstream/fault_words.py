@@ -11,16 +11,18 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-import aiohttp
-from aiohttp.http_exceptions import LineTooLong
+from gateway.upstream.http.faults import (
+    BodyBroken,
+    ConnectTimeout,
+    Disconnected,
+    EndlessAnswer,
+    HeadTooLarge,
+    NotConnected,
+    NotHttp,
+    ProxyRefused,
+)
 
 WORDS_MOST = 120  # characters
-
-
-class EndlessAnswer(aiohttp.ClientPayloadError):
-    """A provider sends more headers, trailers or chunk framing than this replica takes."""
-
-
 _CHAIN_MOST = 8  # causes of causes
 
 _BY_ERRNO = {
@@ -62,12 +64,9 @@ _BY_TLS_REASON = {
 }
 # The first type that fits an exception of the chain wins, so the most specific stands first.
 _SPECIFIC: tuple[tuple[type[BaseException], str], ...] = (
-    (aiohttp.ConnectionTimeoutError, "timed out while connecting"),
-    (aiohttp.ServerDisconnectedError, "connection closed before the answer"),
-    (aiohttp.ServerFingerprintMismatch, "certificate: not trusted"),
-    (aiohttp.InvalidURL, "invalid address"),
+    (ConnectTimeout, "timed out while connecting"),
     (EndlessAnswer, "answer with headers, trailers or chunks without end"),
-    (LineTooLong, "answer headers too long"),
+    (HeadTooLarge, "answer headers too long"),
     (ConnectionRefusedError, "connection refused"),
     (ConnectionResetError, "connection reset"),
     (ConnectionAbortedError, "connection aborted"),
@@ -75,9 +74,10 @@ _SPECIFIC: tuple[tuple[type[BaseException], str], ...] = (
 )
 # Words for exceptions without a more exact cause.
 _GENERAL: tuple[tuple[type[BaseException], str], ...] = (
+    (Disconnected, "connection closed before the answer"),
     (TimeoutError, "timed out"),
-    (aiohttp.ClientPayloadError, "answer cut short"),
-    (aiohttp.ClientResponseError, "answer is not HTTP"),
+    (BodyBroken, "answer cut short"),
+    (NotHttp, "answer is not HTTP"),
     (EOFError, "connection closed"),
 )
 
@@ -87,7 +87,7 @@ def fault_words(error: BaseException) -> str:
     the exception's message.
     """
     chain = list(_chain(error))
-    is_connecting = any(isinstance(link, aiohttp.ClientConnectorError) for link in chain)
+    is_connecting = any(isinstance(link, NotConnected) for link in chain)
     for link in chain:
         words = _specific(link, is_connecting)
         if words:
@@ -98,14 +98,8 @@ def fault_words(error: BaseException) -> str:
     return f"unknown fault ({type(error).__name__})"[:WORDS_MOST]
 
 
-_LASTING = (
-    EndlessAnswer,
-    ssl.SSLError,
-    aiohttp.ClientSSLError,
-    aiohttp.InvalidURL,
-    aiohttp.ClientResponseError,
-    TimeoutError,
-)
+_LASTING = (EndlessAnswer, NotHttp, ssl.SSLError, TimeoutError)
+_PASSING = (BodyBroken, Disconnected, NotConnected, OSError)
 
 
 def may_pass(error: BaseException) -> bool:
@@ -115,7 +109,9 @@ def may_pass(error: BaseException) -> bool:
     for link in _chain(error):
         if isinstance(link, _LASTING) or (isinstance(link, socket.gaierror) and link.errno != socket.EAI_AGAIN):
             return False
-    return isinstance(error, OSError | aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError)
+        if isinstance(link, ProxyRefused) and link.status < 500:
+            return False
+    return isinstance(error, _PASSING)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -129,15 +125,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         yield current
         if isinstance(current, BaseExceptionGroup):
             waiting.extend(current.exceptions)
-        # aiohttp holds the cause in an attribute as well, where it survives a copy.
-        causes = (getattr(current, "certificate_error", None), getattr(current, "os_error", None), current.__cause__)
         context = None if current.__suppress_context__ else current.__context__
-        waiting.extend(cause for cause in (*causes, context) if isinstance(cause, BaseException))
+        waiting.extend(cause for cause in (current.__cause__, context) if cause is not None)
 
 
 def _specific(error: BaseException, is_connecting: bool) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return ""  # it holds the more exact error of TLS, of a lookup or of a connect
+    if isinstance(error, ProxyRefused):
+        return f"the proxy refused to connect ({error.status or 'no HTTP'})"
     if isinstance(error, ssl.SSLCertVerificationError):
         return _BY_VERIFY_CODE.get(error.verify_code, "certificate: not trusted")
     if isinstance(error, ssl.SSLError):

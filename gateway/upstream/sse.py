@@ -33,6 +33,8 @@ class WholeEvents:
 
     def take(self, chunk: bytes) -> bytes:
         """Returns the events that this chunk completes."""
+        if not self.size and chunk.endswith(b"\n\n"):
+            return chunk
         seen = self._tail + chunk
         end = whole_events_end(seen)
         if not end:

@@ -1,10 +1,10 @@
 """The common part of every request to one deployment, prepared once: URL, headers, timeouts."""
 
 import msgspec
-from aiohttp import ClientTimeout
 
 from gateway.configuration.settings import DeploymentSettings
 from gateway.request.calls import Kind
+from gateway.upstream.http.request import Request, request
 from gateway.upstream.providers.adapters import Adapter, adapter
 
 
@@ -12,8 +12,8 @@ class Target(msgspec.Struct, frozen=True):
     """The common part of every request to a deployment."""
 
     adapter: Adapter
-    headers: dict[str, str]
-    timeout: ClientTimeout
+    request: Request
+    connect_s: float  # for a new connection, TLS included
     key: str  # the provider's, to be masked in its error messages
     model: str  # its name at the provider
 
@@ -34,8 +34,8 @@ def target(deployment: DeploymentSettings, kind: Kind) -> Target | None:
     if adapted is None or (deployment.endpoints and adapted.wire.label not in deployment.endpoints):
         return None
     headers = {**_OURS, **adapted.headers}
-    connect_s = deployment.connect_timeout_ms / 1000
-    # The request's own clocks limit the answer's duration, because they know how much of it has arrived.
-    timeout = ClientTimeout(connect=connect_s, sock_connect=connect_s)
     provider = deployment.provider
-    return Target(adapted, headers, timeout, str(provider.api_key), provider.model)
+    # The request's own clocks limit the answer's duration, because they know how much of it has arrived.
+    connect_s = deployment.connect_timeout_ms / 1000
+    prepared = request("POST", adapted.url, headers.items())
+    return Target(adapted, prepared, connect_s, str(provider.api_key), provider.model)

@@ -10,11 +10,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from loadtest.cluster.programs import MODEL, NGINX, config, free_port, store_binary, wait_for, wrk_script
 
 GATEWAY_CORE, OTHER_CORE = "0", "1"
 CONNECTIONS = 32
 RATE = 500
+
+
+class Closed(msgspec.Struct, frozen=True, kw_only=True):
+    """The results of a closed loop."""
+
+    per_s: float
+    p50_ms: float
+    p99_ms: float
 
 
 class Bench:
@@ -89,9 +99,8 @@ class Bench:
     def throughput(self, url: str, seconds: float, script: str = wrk_script()) -> float:
         """Returns the requests per second of wrk on 32 connections. Raises SystemExit at an error of any kind."""
         out = self._wrk(url, seconds, script)
-        if "Non-2xx" in out or "Socket errors" in out:
-            raise SystemExit(f"errors under load:\n{out}")
-        return float(re.findall(r"Requests/sec:\s+([\d.]+)", out)[0])
+        _check_served(out)
+        return _per_s(out)
 
     def refusals(self, url: str, seconds: float) -> int:
         """Returns the number of refused requests. Raises SystemExit if a request was served."""
@@ -101,7 +110,14 @@ class Bench:
             raise SystemExit(f"not all were refused:\n{out}")
         return int(done[0])
 
-    def _wrk(self, url: str, seconds: float, script: str = wrk_script()) -> str:
+    def at_concurrency(self, url: str, connections: int, seconds: float, script: str = wrk_script()) -> Closed:
+        """Returns what wrk gets on so many connections. Raises SystemExit at an error of any kind."""
+        out = self._wrk(url, seconds, script, connections)
+        _check_served(out)
+        p50_ms, p99_ms = (_milliseconds(*re.findall(rf"\b{share}%\s+([\d.]+)(us|ms|s)", out)[0]) for share in (50, 99))
+        return Closed(per_s=_per_s(out), p50_ms=p50_ms, p99_ms=p99_ms)
+
+    def _wrk(self, url: str, seconds: float, script: str = wrk_script(), connections: int = CONNECTIONS) -> str:
         file = self.folder / "post.lua"
         file.write_text(script)
         command = [
@@ -110,8 +126,9 @@ class Bench:
             OTHER_CORE,
             "wrk",
             "-t1",
-            f"-c{CONNECTIONS}",
+            f"-c{connections}",
             f"-d{seconds:.0f}s",
+            "--latency",
             "--timeout",
             "10s",  # of a connection, for slow gateways
             "-s",
@@ -181,3 +198,17 @@ def cpu_s(pid: int) -> float:
     """Returns the user and system time of a process so far."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def _check_served(out: str) -> None:
+    """Raises SystemExit where wrk reports an error."""
+    if "Non-2xx" in out or "Socket errors" in out:
+        raise SystemExit(f"errors under load:\n{out}")
+
+
+def _per_s(out: str) -> float:
+    return float(re.findall(r"Requests/sec:\s+([\d.]+)", out)[0])
+
+
+def _milliseconds(number: str, unit: str) -> float:
+    return float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit]

@@ -25,11 +25,11 @@ from loadtest.bench.rig import Bench
 from loadtest.load.flag_texts import parse_file
 from loadtest.peers.figures import Results, Trouble
 from loadtest.peers.gateways import ALL, OURS, Peer, PeerTrouble, install, missing_tools
-from loadtest.peers.measures import OUTAGES, measure_outage, measure_plain, measure_streams
+from loadtest.peers.measures import OUTAGES, measure_closed, measure_outage, measure_plain, measure_streams
 from loadtest.peers.report import Run, render
 from loadtest.report.output import Output
 
-PARTS = ("plain", "streams", "outage")
+PARTS = ("plain", "streams", "closed", "outage")
 REPLICAS = (1, 2, 4)
 QUICK_S = 2.0
 # A larger number is a typing error: each turn takes minutes, and all replicas of a gateway share two cores.
@@ -86,6 +86,8 @@ class Suite:
                     self._turn(peer, f"plain requests, turn {turn}", measure_plain, self.results.plain, seconds)
                 if "streams" in options.parts:
                     self._turn(peer, f"streams, turn {turn}", measure_streams, self.results.streams, seconds)
+                if "closed" in options.parts:
+                    self._closed(peer, turn, seconds)
         if "outage" in options.parts:
             for kind in OUTAGES:
                 for count in options.replicas:
@@ -102,6 +104,11 @@ class Suite:
         figure = self._try(peer, what, partial(measure, self.bench, peer, self._home(peer), seconds))
         if figure is not None:
             figures.setdefault(peer.name, []).append(figure)
+
+    def _closed(self, peer: Peer, turn: int, seconds: float) -> None:
+        measure = partial(measure_closed, self.bench, peer, self._home(peer), seconds)
+        for callers, figure in (self._try(peer, f"closed loop, turn {turn}", measure) or {}).items():
+            self.results.closed.setdefault((peer.name, callers), []).append(figure)
 
     def _outages(self, kind: str, replicas: int) -> None:
         for peer in self.peers:

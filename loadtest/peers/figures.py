@@ -29,6 +29,15 @@ class Streams(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the chunks that arrived, or of the streams that were complete, whichever is less."""
 
 
+class Closed(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn of a closed loop with some callers, before a provider that takes the same time for each call."""
+
+    per_s: float
+    added_p50_ms: float
+    """Added to what the same callers get from the provider itself."""
+    added_p99_ms: float
+
+
 class Outage(msgspec.Struct, frozen=True, kw_only=True):
     """Results of the calls while the first of two providers was out."""
 
@@ -52,6 +61,8 @@ class Trouble(msgspec.Struct, frozen=True):
 class Results(msgspec.Struct, kw_only=True):
     plain: dict[str, list[Plain]] = {}
     streams: dict[str, list[Streams]] = {}
+    closed: dict[tuple[str, int], list[Closed]] = {}
+    """By gateway and number of callers."""
     outages: dict[tuple[str, str, int], Outage] = {}
     """By gateway, what the provider does, and number of replicas."""
     troubles: list[Trouble] = []

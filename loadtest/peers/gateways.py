@@ -20,6 +20,9 @@ _PORTKEY = """\
 """
 
 
+NOT_MEASURABLE = "Bifrost: not measured, because its npm package fetches the program from elsewhere when it is started."
+
+
 class PeerTrouble(Exception):
     """Why a gateway has no figure."""
 
@@ -32,6 +35,8 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """Its configuration against an outage: the best that its own documentation offers."""
     launch: Callable[[ReplicaPorts, Path], Launch]
     """Makes the launch from the ports around a replica and the folder of its environment."""
+    remark: str = ""
+    """About the release."""
     requirement: str = ""
     """For pip; a package file for npm; empty for ours."""
 
@@ -61,6 +66,8 @@ ALL = {
             release="1.108.7 (Python)",
             given=f"fallback group, cooldown shared through Redis ({_LIMITS}; counted by each replica)",
             launch=recipes.litellm,
+            remark="the newest release whose proxy can be installed from its package: later ones, up to 1.110.2, need "
+            "packages that are not published.",
             requirement="litellm[proxy]==1.108.7",
         ),
         Peer(
@@ -77,6 +84,7 @@ ALL = {
             release="1.15.2 (Node)",
             given="fallback strategy and request_timeout; its breaker is not in the open-source gateway",
             launch=recipes.portkey,
+            remark="the newest release; no longer developed.",
             requirement=_PORTKEY,
         ),
         Peer(
@@ -85,6 +93,7 @@ ALL = {
             release="2026.6.0 (Rust)",
             given="routing over two providers with time-outs; it has no breaker",
             launch=recipes.tensorzero,
+            remark="the newest release; no longer developed.",
             requirement="tensorzero==2026.6.0",
         ),
         Peer(

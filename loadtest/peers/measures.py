@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from loadtest.bench.rig import GATEWAY_CORE, Bench
+from loadtest.bench.rig import GATEWAY_CORE, OTHER_CORE, Bench
 from loadtest.bench.streams import CHUNKS_PER_S, read_streams, stream_source
 from loadtest.children import die_with_parent
 from loadtest.cluster.programs import free_port, wait_for, wrk_script
-from loadtest.peers.figures import Outage, Plain, Streams
+from loadtest.peers.figures import Closed, Outage, Plain, Streams
 from loadtest.peers.gateways import Peer, PeerTrouble
 from loadtest.peers.recipes import ATTEMPT_S, SLOW_S, ReplicaPorts
 from loadtest.peers.replica import Replica, running, several
@@ -25,6 +25,8 @@ RATE_MOST = 4000.0  # above, the load test on its half of a core would measure i
 STREAMS = 40
 HEALTHY_MS = 50
 OUTAGE_RATE = 25  # calls per second on all replicas together: a sixth of the slowest gateway's rate on one core
+PROVIDER_MS = 20  # with CALLERS the load of the public ai-gateway-bench
+CALLERS = (1, 4, 16, 64)
 CALL_MOST_S = 15  # longer than both attempts together
 
 
@@ -63,6 +65,28 @@ def measure_plain(bench: Bench, peer: Peer, home: Path, seconds: float) -> Plain
             rss_mib=replica.rss_mib(),
             late_p99_ms=report["late"]["p99_ms"],
         )
+
+
+def measure_closed(bench: Bench, peer: Peer, home: Path, seconds: float) -> dict[int, Closed]:
+    """Returns the figures by number of callers."""
+    port = free_port()
+    source = (sys.executable, "-P", "-m", "loadtest.bench.delayed_source", "--port", str(port))
+    direct, found = f"http://127.0.0.1:{port}/v1/chat/completions", {}
+    with (
+        bench.running(OTHER_CORE, *source, "--delay-ms", str(PROVIDER_MS), port=port),
+        running(peer, home, bench.folder / peer.name, _ports(bench, port), GATEWAY_CORE) as replica,
+    ):
+        script = wrk_script(replica.launch.model, replica.launch.headers)
+        bench.at_concurrency(replica.url, max(CALLERS), WARMUP_S, script)
+        for callers in CALLERS:
+            alone = bench.at_concurrency(direct, callers, seconds)
+            through = bench.at_concurrency(replica.url, callers, seconds, script)
+            found[callers] = Closed(
+                per_s=through.per_s,
+                added_p50_ms=through.p50_ms - alone.p50_ms,
+                added_p99_ms=through.p99_ms - alone.p99_ms,
+            )
+    return found
 
 
 def measure_streams(bench: Bench, peer: Peer, home: Path, seconds: float) -> Streams:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from loadtest.peers import measures
-from loadtest.peers.figures import Outage, Plain, Results, median
-from loadtest.peers.gateways import OURS, Peer
+from loadtest.peers.figures import Closed, Outage, Plain, Results, median
+from loadtest.peers.gateways import NOT_MEASURABLE, OURS, Peer
 from loadtest.peers.recipes import ATTEMPT_S, SLOW_S
 
 MISSING = "–"
@@ -35,10 +35,12 @@ def _lines(run: Run, peers: Sequence[Peer], results: Results) -> Iterator[str]:
     yield f"`{run.command}` on {run.date}; {run.machine}.{ending}"
     if results.plain or results.streams:
         yield from _one_core(run, peers, results)
+    if results.closed:
+        yield from _closed(run, peers, results)
     for kind in measures.OUTAGES:
         if any(kind == each for _, each, _ in results.outages):
             yield from _outage(run, peers, results, kind)
-    if not (results.plain or results.streams or results.outages):
+    if not (results.plain or results.streams or results.closed or results.outages):
         yield "\nNothing was measured."
     yield from _given(peers)
     if results.troubles:
@@ -118,6 +120,27 @@ def _core_row(peer: Peer, results: Results) -> list[str]:
     ]
 
 
+def _closed(run: Run, peers: Sequence[Peer], results: Results) -> Iterator[str]:
+    yield "\n## With a fixed number of callers\n"
+    yield (
+        f"The load of the public ai-gateway-bench: each caller sends its next call when it has its answer, and the "
+        f"provider takes {measures.PROVIDER_MS} ms. Requests/s / added p50 / added p99 on one core, medians of "
+        f"{run.turns} turns; added to what the same callers get from the provider itself.\n"
+    )
+    heads = ["gateway", *(f"{callers} caller{'s' if callers > 1 else ''}" for callers in measures.CALLERS)]
+    measured = [peer for peer in peers if any(name == peer.name for name, _ in results.closed)]
+    cells = (
+        [_closed_cell(results.closed.get((peer.name, callers), [])) for callers in measures.CALLERS]
+        for peer in measured
+    )
+    yield from _table(heads, [[peer.title, *row] for peer, row in zip(measured, cells, strict=True)])
+
+
+def _closed_cell(turns: Sequence[Closed]) -> str:
+    forms = {"per_s": "{:,.0f}/s", "added_p50_ms": "{:.2f}", "added_p99_ms": "{:.2f} ms"}
+    return " / ".join(_shown(median(turns, field), form) for field, form in forms.items())
+
+
 def _outage(run: Run, peers: Sequence[Peer], results: Results, kind: str) -> Iterator[str]:
     yield f"\n## A provider {kind}\n"
     lasts_s = measures.OUTAGES[kind].lasts_s
@@ -192,6 +215,9 @@ def _setting(peer: Peer, kind: str, results: Results) -> Sequence[str]:
 def _given(peers: Sequence[Peer]) -> Iterator[str]:
     yield "\n## What each is given against an outage\n"
     yield from _table(["gateway", "release", "given"], [[peer.title, peer.release, peer.given] for peer in peers])
+    yield "\n## Releases\n"
+    yield from (f"* {peer.title}: {peer.remark}" for peer in peers if peer.remark)
+    yield f"* {NOT_MEASURABLE}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

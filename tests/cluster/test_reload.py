@@ -302,6 +302,18 @@ def test_requests_end_on_a_deployment_that_is_gone(reloadable: Reloadable) -> No
     reloadable.cluster.wait_until_idle()
 
 
+def test_deployment_of_another_model_is_named_with_that_model(reloadable: Reloadable) -> None:
+    replica = reloadable.replicas[0]
+    answers = [replica.chat("main", headers=TEAM) for _ in range(8)]  # all deployments answer
+    assert {answer.headers["x-pllm-model"] for answer in answers} == {"main"}
+    models = [{**each, "model_name": "renamed"} for each in reloadable.document["model_list"]]
+    reloadable.write(reloadable.changed(model_list=models))
+    reloadable.applied()
+    answer = replica.chat("renamed", headers=TEAM)
+
+    assert (answer.status, answer.headers["x-pllm-model"]) == (200, "renamed")
+
+
 def test_requests_that_wait_take_what_is_new(reloadable: Reloadable) -> None:
     first, second, _ = reloadable.cluster.providers
     full = deployment("full", first, "main", max_parallel=1, concurrency="fixed")

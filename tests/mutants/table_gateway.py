@@ -27,12 +27,6 @@ GATEWAY: Table = {
             "a refused key or a rate limit ends the cooldown",
         ),
         Slip(
-            "allow_redirects=False",
-            "allow_redirects=True",
-            HEALTH_CHECKS,
-            "a redirect takes the provider's key to another host",
-        ),
-        Slip(
             "if each.enabled and each.health_check}",
             "if each.health_check}",
             HEALTH_CHECKS,
@@ -335,8 +329,8 @@ GATEWAY: Table = {
     ),
     "gateway/request/interrupt.py": (
         Slip(
-            "due = (self._waiting_since if self.is_waiting else now) + self._silence_s",
-            "due = self._waiting_since + self._silence_s",
+            "silent_s = (self._waiting_since if self.is_waiting else now_s) + self._silence_s",
+            "silent_s = self._waiting_since + self._silence_s",
             SLOW_READER,
             "the stream of a slow reader is cut after idle_timeout",
         ),

@@ -19,7 +19,13 @@ COMMIT = "tests/gateway/upstream/test_commit.py"
 HTTP = "tests/gateway/upstream/test_provider_http.py"
 OWN_FAULTS = "tests/gateway/routing/test_own_faults.py"
 LAST_ATTEMPT = "tests/gateway/routing/test_last_attempt.py"
-CONNECTIONS = "tests/gateway/upstream/test_connections.py"
+ASGI_CYCLE = "tests/gateway/http/test_asgi_cycle.py"
+CHUNK_CLOCK = "tests/gateway/endpoints/test_chunk_clock.py"
+SHORTCUT = "tests/gateway/upstream/test_shortcut.py"
+HTTP_CLIENT = "tests/gateway/upstream/http/test_client.py"
+HTTP_CONNECT = "tests/gateway/upstream/http/test_connect.py"
+HTTP_CONNECTION = "tests/gateway/upstream/http/test_connection.py"
+HTTP_REQUEST = "tests/gateway/upstream/http/test_request.py"
 SHOULD_RETRY = "tests/gateway/routing/test_should_retry.py"
 HUNG, IN_HAND = "tests/cluster/test_hung_provider.py", "tests/gateway/routing/test_in_hand.py"
 FIRST_BYTE = "tests/gateway/endpoints/test_inference.py::test_stream_without_a_first_byte_in_time_falls_back"
@@ -439,9 +445,6 @@ JUDGEMENTS: Table = {
         ),
     ),
     "gateway/upstream/client.py": (
-        Slip(
-            "allow_redirects=False", "allow_redirects=True", HTTP, "a redirect takes the provider's key to another host"
-        ),
         Slip("if is_own_fault(fault):", "if False:", OWN_FAULTS, "a replica without descriptors opens breakers"),
         Slip(
             "exchange.is_free = exchange.outcome is Outcome.FAILURE or not exchange.is_sent",
@@ -462,8 +465,8 @@ JUDGEMENTS: Table = {
             "a part of an answer is an answer",
         ),
         Slip(
-            "if exchange.outcome is Outcome.SUCCESS:\n        exchange.retry_after_ms = served_ms",
-            "if False:\n        exchange.retry_after_ms = served_ms",
+            "exchange.retry_after_ms = served_ms(waits, dated)",
+            "pass",
             UPSTREAM,
             "a provider with nothing left is called again",
         ),
@@ -474,7 +477,7 @@ JUDGEMENTS: Table = {
             "the provider's Retry-After shortens a quota's hour",
         ),
         Slip(
-            "throttled_ms(waits, response.headers) or named_ms",
+            "throttled_ms(waits, dated) or named_ms",
             "named_ms",
             JUDGEMENT,
             "a 429's own headers do not count",
@@ -582,7 +585,7 @@ JUDGEMENTS: Table = {
             "an open neighbour takes the second attempt away",
         ),
         Slip(
-            "in_hand = self._in_hand.held(deployment.id, interrupt, limits) if may_move else nullcontext()",
+            "in_hand = self._in_hand.held(deployment.id, interrupt, limits) if may_move else _NOT_HELD",
             "in_hand = nullcontext()",
             HUNG,
             "calls in hand wait for a provider that hangs",
@@ -677,38 +680,126 @@ JUDGEMENTS: Table = {
         ),
         Slip("del calls[interrupt]", "pass", IN_HAND, "a call that has its answer is cut when the breaker opens"),
     ),
-    "gateway/upstream/connections.py": (
+    "gateway/upstream/shortcut.py": (
         Slip(
-            "return wire is not None and not wire.has_received",
-            "return wire is not None",
-            f"{CONNECTIONS} {UPSTREAM}",
+            "if len(chunk) + self._held.size > LARGE_CHUNK:",
+            "if False:",
+            SHORTCUT,
+            "a chunk of thousands of events holds the loop",
+        ),
+        Slip(
+            "or self._progress.has_error)",
+            ")",
+            SHORTCUT,
+            "an error in a stream does not end it on the short way",
+        ),
+        Slip(
+            "return self._is_full",
+            "return False",
+            f"{SHORTCUT} {INTERRUPT}",
+            "a client that reads slowly fills the memory",
+        ),
+    ),
+    "gateway/endpoints/chunk_clock.py": (
+        Slip(
+            "if self._is_full:",
+            "if False:",
+            CHUNK_CLOCK,
+            "a slow client's pauses are counted as chunks",
+        ),
+        Slip(
+            "write(self.passed(chunk))",
+            "write(chunk)",
+            CHUNK_CLOCK,
+            "gaps on the short way are not counted",
+        ),
+    ),
+    "gateway/http/asgi_cycle.py": (
+        Slip(
+            "return not self._wire.is_full",
+            "return True",
+            f"{ASGI_CYCLE} {INTERRUPT}",
+            "a client that reads nothing fills the memory",
+        ),
+    ),
+    "gateway/upstream/http/client.py": (
+        Slip(
+            "if kept.has_received:",
+            "if False:",
+            f"{HTTP_CLIENT} {UPSTREAM}",
             "a request is sent twice although its answer had begun",
         ),
         Slip(
-            "if _is_fresh_required.get():",
-            "if False:",
-            CONNECTIONS,
-            "a second kept connection that is closed as well fails the request",
+            "now_s < connection.idle_until_s:\n                return connection",
+            "True:\n                return connection",
+            HTTP_CLIENT,
+            "a connection that its server will close is used",
+        ),
+        Slip(
+            "        kept = self._kept(origin)",
+            "        kept = None",
+            HTTP_CLIENT,
+            "each call takes a new connection",
         ),
     ),
-    "gateway/upstream/provider_wire.py": (
+    "gateway/upstream/http/connection.py": (
         Slip(
-            "self._received > HEAD_MOST or self._interim > INTERIM_MOST",
-            "self._received > HEAD_MOST",
-            HTTP,
+            "if self._interim > INTERIM_MOST:",
+            "if False:",
+            f"{HTTP_CONNECTION} {HTTP}",
             "a provider's endless interim answers freeze a replica",
         ),
         Slip(
-            "is_excess = self._received - unparsed - body > OTHER_MOST + body",
-            "is_excess = False",
-            HTTP,
+            "elif self._received - self._body_size > OTHER_MOST + self._body_size:",
+            "elif False:",
+            f"{HTTP_CONNECTION} {HTTP}",
             "a provider's endless trailer holds a call and its connection",
         ),
         Slip(
-            "if self.is_idle:\n            self.close()\n            return\n        self.has_received",
-            "self.has_received",
-            HTTP,
+            "if self.is_idle:\n            self.abort()\n            return\n        if self._backlog",
+            "if self._backlog",
+            f"{HTTP_CONNECTION} {HTTP}",
             "the answer to another call is taken for this one's",
+        ),
+        Slip(
+            "if self._due is due:\n                self.abort()",
+            "if True:\n                self.abort()",
+            HTTP_CONNECTION,
+            "a cancelled call breaks the next call on its connection",
+        ),
+        Slip(
+            "if may_keep and not self._transport.get_write_buffer_size():",
+            "if may_keep:",
+            HTTP_CONNECTION,
+            "the rest of a request is read as the next one",
+        ),
+        Slip(
+            "may_keep = self._keeps_alive and not self._is_surplus and",
+            "may_keep = self._keeps_alive and",
+            HTTP_CONNECTION,
+            "bytes after an answer begin the next one",
+        ),
+        Slip(
+            "self._lasts_until_close and error is None",
+            "True",
+            HTTP_CONNECTION,
+            "a body that is cut is whole",
+        ),
+    ),
+    "gateway/upstream/http/request.py": (
+        Slip(
+            "or _NOT_IN_VALUES.search(value)",
+            "",
+            HTTP_REQUEST,
+            "a value breaks out of its line",
+        ),
+    ),
+    "gateway/upstream/http/connect.py": (
+        Slip(
+            "server_hostname=name)",
+            'server_hostname="localhost" if name else None)',
+            HTTP_CONNECT,
+            "a certificate of any name is taken",
         ),
     ),
     "gateway/routing/routing_state.py": (

@@ -23,6 +23,7 @@ SITUATIONS = {
 }
 SLOW = {"an upgrade that has begun", "an upgrade that is nearly over"}  # half a minute each: left to make test-long
 LONGEST_S = 1800
+ORPHANED_S = 3  # lua/include/configuration/in_force.lua
 
 
 @asynccontextmanager
@@ -35,10 +36,12 @@ async def clusters(url: str) -> AsyncIterator[Callable[[], VirtualCluster]]:
 
 
 async def happened(cluster: VirtualCluster, *history: Deed) -> VirtualCluster:
-    """Each deed is over before the next: a crash when the heartbeat is too old, everything else after two beats."""
+    """Each deed is over before the next: a crash when the heartbeat is too old, everything else after the three seconds
+    for which a file stays in force that no living replica has.
+    """
     for deed in history:
         await cluster.do(deed)
-        await cluster.settle(SETTLED_S if deed.action == "crash" else 2)
+        await cluster.settle(SETTLED_S if deed.action == "crash" else ORPHANED_S)
     return cluster
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from shared_state.calls.script_calls import REAP_CHUNK
 from shared_state.connection.call import Call
+from shared_state.connection.client import Client
 from shared_state.embedded import EmbeddedStore
 from shared_state.errors import NotConfigured, StoreUnavailable
 from shared_state.memory import View
@@ -595,21 +596,51 @@ async def test_restore_that_failed_is_tried_again_with_the_next_beat(
 
 
 @on_loop
+async def test_configuration_and_breakers_are_restored_in_one_pipeline(
+    own_server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipelines: list[list[bytes]] = []
+    send = Client.send
+
+    def recorded(self: Client, commands: list[bytes]) -> None:
+        pipelines.append(commands)
+        send(self, commands)
+
+    async with opened_state(own_server.url, "a") as state:
+        await beat(state)
+        await state.granted()
+        with RedisCli(own_server.url) as cli:
+            cli.do("FLUSHALL")
+            monkeypatch.setattr(Client, "send", recorded)
+            await state.store.recovery.restore()
+
+            assert active(cli, state) == 1
+            assert [len(commands) for commands in pipelines] == [2]  # configure, reassert
+
+
+@on_loop
 async def test_restore_outlives_a_flush_in_the_middle_of_it(
     own_server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened_state(own_server.url, "a") as state:
         await beat(state)
         await state.granted()
-        configure, flushes = state.store.policies.write, [1, 1]
+        configure, reassert, flushes = state.store.policies.write, state.store.recovery.reassert, [1, 1]
         with RedisCli(own_server.url) as cli:
+            written: list[asyncio.Future[None]] = []
 
-            async def configure_and_flush() -> None:
-                await configure()
+            async def flush_and_reassert(seen: View, now: View) -> list[int]:
+                await written[-1]
                 if flushes:
                     cli.do(*["FLUSHALL"] * flushes.pop())
+                return await reassert(seen, now)
 
-            monkeypatch.setattr(state.store.policies, "write", configure_and_flush)
+            def write() -> asyncio.Future[None]:
+                written.append(configure())
+                return written[-1]
+
+            monkeypatch.setattr(state.store.policies, "write", write)
+            monkeypatch.setattr(state.store.recovery, "reassert", flush_and_reassert)
             await state.store.recovery.restore()
 
             assert (flushes, active(cli, state)) == ([], 1)

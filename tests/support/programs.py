@@ -17,6 +17,7 @@ PACKAGES = {
     "chromedriver": "chromium-driver",
     "curl": "curl",
     "haproxy": "haproxy",
+    "nginx": "nginx-light",
     "openssl": "openssl",
     "prometheus": "prometheus",
     "promtool": "prometheus",

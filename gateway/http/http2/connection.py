@@ -23,6 +23,7 @@ from gateway.http.http2.request import request_of
 from gateway.http.http2.responses import Responses
 from gateway.http.http2.stream import Header, Http2Stream
 from gateway.http.http2.timers import Timers
+from gateway.http.timer_wheel import running_wheel
 
 FRAMES_AT_ONCE = 64  # before other connections get their turn
 
@@ -53,7 +54,7 @@ class Http2(asyncio.Protocol):
         self._running: set[Http2Stream] = set()
         self._last_id = self._unfinished = 0
         self._timers = Timers()
-        self._clock = ClientClock(self._loop, timeouts)
+        self._clock = ClientClock(running_wheel(), timeouts)
         self._responses = Responses(
             self._h2, self._frames, self._timers, timeouts.stall, self._flush, self._finish, self._reset
         )
@@ -74,7 +75,7 @@ class Http2(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         self.is_over = self._is_lost = True
         self._timers.close()
-        self._clock.taken()
+        self._clock.close()
         self._connections.closed(self)
         self._responses.clear()
         for stream in self._streams.values():

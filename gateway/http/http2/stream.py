@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Scope
 
-from gateway.http.asgi_messages import NO_STORE
+from gateway.http.asgi_messages import NO_STORE, ON_LEFT
 from gateway.http.http_text import date_line
 
 Header = tuple[bytes, bytes]
@@ -64,6 +65,8 @@ class Http2Stream:
         self.is_ended = False  # no bytes will follow ``out``
         self.is_written = False  # and all of ``out`` is written
         self.is_gone = False  # the client has reset the stream, or left
+        self._on_left: Callable[[], object] | None = None
+        scope[ON_LEFT] = self._call_when_left
         self.task: asyncio.Task[None] | None = None
 
     def begin(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
@@ -79,6 +82,8 @@ class Http2Stream:
                 self._begin_response(_NO_RESPONSE)
                 self._write_head()
                 self._end()
+            self._on_left = None
+            del self._scope[ON_LEFT]  # it refers to this object
             self._wire.finished(self)
 
     # -- the request ------------------------------------------------------------------------------------------
@@ -103,6 +108,13 @@ class Http2Stream:
         self.out.clear()
         self._wake(self._arrived)
         self._wake(self._written)
+        if self._on_left is not None:
+            self._on_left()
+
+    def _call_when_left(self, act: Callable[[], object]) -> None:
+        self._on_left = act
+        if self.is_gone:
+            act()
 
     def _wake(self, waiting: "asyncio.Future[None] | None") -> None:
         if waiting is not None and not waiting.done():

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from gateway.http.client_clock import ClientClock, Timeouts
+from gateway.http.timer_wheel import TimerWheel
 
 TIMEOUTS = Timeouts(keep_alive=75, head=10, body=20, body_bytes=1000, stall=30, linger=2)
 
@@ -58,7 +59,7 @@ def loop() -> Loop:
 
 @pytest.fixture
 def clock(loop: Loop) -> ClientClock:
-    return ClientClock(cast(asyncio.AbstractEventLoop, loop), TIMEOUTS)
+    return ClientClock(TimerWheel(cast(asyncio.AbstractEventLoop, loop)), TIMEOUTS)
 
 
 def test_head_has_its_time_from_its_first_byte(clock: ClientClock, loop: Loop) -> None:

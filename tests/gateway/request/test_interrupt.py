@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.request.interrupt import WATCH_AFTER_S, Cause, Interrupt
+from gateway.http.timer_wheel import GRAIN_S
+from gateway.request.interrupt import Cause, Interrupt
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess, wait_until
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
@@ -307,19 +308,16 @@ async def cause_of_two(first: Cause, second: Cause) -> tuple[Cause | None, int]:
     """The cause, and how often the task was cancelled, when the second one comes while the first is being handled."""
     interrupt = Interrupt()
 
-    async def leaves() -> dict[str, Any]:
-        return {"type": "http.disconnect"}
-
     def fire(cause: Cause) -> None:
         if cause is Cause.DEADLINE:
             interrupt.set_deadline(interrupt.time())
         else:
-            interrupt.watch_disconnect(leaves)
+            interrupt.disconnected()
 
     cancelled = 0
     for cause in (first, second):
         fire(cause)
-        ends = interrupt.time() + 5 * WATCH_AFTER_S
+        ends = interrupt.time() + 5 * GRAIN_S
         while interrupt.time() < ends:
             try:
                 await asyncio.sleep(0)

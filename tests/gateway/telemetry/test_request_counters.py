@@ -1,7 +1,12 @@
 """The names that requests are counted under, and the exemplars of buckets."""
 
+from types import SimpleNamespace
+from typing import cast
+
 from gateway.errors import UpstreamRefused
+from gateway.routing.answer import Answer
 from gateway.telemetry.request_counters import RequestCounters, TracedHistogram
+from shared_state.records import Outcome
 
 
 def test_a_code_of_a_provider_is_no_label() -> None:
@@ -30,3 +35,44 @@ def test_value_on_a_bound_is_in_the_bucket_that_counts_it() -> None:
 
     assert histogram.counts == [1, 0, 0]
     assert histogram.examples[0] is not None
+
+
+def answer(deployment_id: str, outcome: Outcome = Outcome.SUCCESS, tokens: tuple[int, int] = (0, 0)) -> Answer:
+    deployment = SimpleNamespace(id=deployment_id, model_name="gpt-4")
+    exchange = SimpleNamespace(input_tokens=tokens[0], output_tokens=tokens[1], latency_ms=100)
+    made = SimpleNamespace(
+        candidate=SimpleNamespace(deployment=deployment), exchange=exchange, outcome=outcome, decision_s=0.0005
+    )
+    return cast(Answer, made)
+
+
+def test_requests_and_tokens_are_counted_by_their_labels() -> None:
+    counters = RequestCounters()
+    for served, priority in (
+        (answer("a", tokens=(9, 4)), 50),
+        (answer("a", tokens=(1, 1)), 50),
+        (answer("a", tokens=(5, 0)), 0),
+        (answer("b", Outcome.TIMEOUT), 50),
+    ):
+        counters.served(served, "gpt-4", priority, False, 0.2, 0.0005)
+    counters.left("gpt-4", 100)
+
+    assert counters.requests == {
+        ("gpt-4", "a", "success", "normal"): 2,
+        ("gpt-4", "a", "success", "critical"): 1,
+        ("gpt-4", "b", "timeout", "normal"): 1,
+        ("gpt-4", "", "cancelled", "bulk"): 1,
+    }
+    assert counters.tokens == {
+        ("a", "input", "normal"): 10,
+        ("a", "output", "normal"): 5,
+        ("a", "input", "critical"): 5,
+    }
+    assert {deployment: sum(each.counts) for deployment, each in counters.answers.items()} == {"a": 3}
+
+
+def test_fallback_is_counted_by_both_models() -> None:
+    counters = RequestCounters()
+    counters.served(answer("a"), "gpt-5", 50, False, 0.2, 0.0005)
+
+    assert counters.fallbacks == {("gpt-5", "gpt-4"): 1}

@@ -8,7 +8,6 @@ import socket
 import ssl
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from gateway.upstream.classify import (
@@ -21,6 +20,16 @@ from gateway.upstream.classify import (
     judge_fault,
     judge_in_band,
     reason_of,
+)
+from gateway.upstream.http.faults import (
+    BodyBroken,
+    ConnectTimeout,
+    Disconnected,
+    EndlessAnswer,
+    HeadTooLarge,
+    NotConnected,
+    NotHttp,
+    ProxyRefused,
 )
 from gateway.upstream.upstream_errors import UpstreamError
 from shared_state.records import Outcome
@@ -213,7 +222,7 @@ def test_rate_limit_of_tokens_is_no_prompt_that_is_too_long(words: str) -> None:
 def test_fault_of_this_process_is_known_behind_the_library_that_hid_it(number: int) -> None:
 
     assert is_own_fault(OSError(number, ""))
-    hidden = aiohttp.ClientConnectionError()
+    hidden = NotConnected()
     hidden.__cause__ = OSError(number, "")
     assert is_own_fault(hidden)
     assert is_own_fault(MemoryError())
@@ -247,14 +256,27 @@ def test_name_that_is_not_found_for_want_of_descriptors_is_our_fault() -> None:
     assert is_ours
 
 
+def caused_by(cause: OSError) -> NotConnected:
+    fault = NotConnected()
+    fault.__cause__ = cause
+    return fault
+
+
 @pytest.mark.parametrize(
     ("fault", "outcome", "is_passing"),
     [
         (TimeoutError(), Outcome.TIMEOUT, False),
-        (aiohttp.SocketTimeoutError(), Outcome.TIMEOUT, False),
-        (aiohttp.ConnectionTimeoutError(), Outcome.TIMEOUT, False),
-        (aiohttp.ServerDisconnectedError(), Outcome.FAILURE, True),
-        (aiohttp.ClientPayloadError(), Outcome.FAILURE, True),
+        (ConnectTimeout(), Outcome.TIMEOUT, False),
+        (Disconnected(), Outcome.FAILURE, True),
+        (BodyBroken(), Outcome.FAILURE, True),
+        (EndlessAnswer(), Outcome.FAILURE, False),
+        (NotHttp(), Outcome.FAILURE, False),
+        (HeadTooLarge(), Outcome.FAILURE, False),
+        (ProxyRefused(407), Outcome.FAILURE, False),
+        (ProxyRefused(502), Outcome.FAILURE, True),
+        (caused_by(ConnectionRefusedError(errno.ECONNREFUSED, "")), Outcome.FAILURE, True),
+        (caused_by(ssl.SSLCertVerificationError()), Outcome.FAILURE, False),
+        (caused_by(socket.gaierror(socket.EAI_NONAME, "")), Outcome.FAILURE, False),
         (ConnectionResetError(), Outcome.FAILURE, True),
         (ConnectionRefusedError(errno.ECONNREFUSED, ""), Outcome.FAILURE, True),
         (ssl.SSLCertVerificationError(), Outcome.FAILURE, False),

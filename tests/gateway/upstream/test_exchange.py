@@ -2,8 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -57,24 +57,44 @@ CONVERTERS: dict[Kind, Callable[[], Any]] = {Kind.CHAT: messages_as_chat.Stream,
 UNTOLD = (b'"id":"msg_', b'"created":')  # made up anew for each answer
 
 
-async def received(name: str, cuts: list[int], is_translated: bool) -> tuple[bytes, Outcome, bool]:
-    """Returns the client's bytes of the stream, its outcome, and whether it broke."""
+class Packets:
+    """The rest of a body."""
+
+    def __init__(self, packets: list[bytes]) -> None:
+        self._packets = packets
+
+    async def chunk(self) -> bytes:
+        return self._packets.pop(0) if self._packets else b""
+
+    async def pass_on(self, sink: Callable[[bytes], bool]) -> None:
+        while self._packets and sink(self._packets.pop(0)):
+            pass
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+async def received(name: str, cuts: list[int], is_translated: bool, room: int = 0) -> tuple[bytes, Outcome, bool]:
+    """Returns the client's bytes of the stream, its outcome, and whether it broke. ``room``: the client takes chunks
+    the short way, and has room for that many at a time.
+    """
     wire, events, _ = STREAMS[name]
     text = b"".join(events)
     places = [0, *sorted({min(cut, len(text)) for cut in cuts} - {0}), len(text)]
     packets = [text[start:end] for start, end in itertools.pairwise(places) if start < end]
 
-    async def rest() -> AsyncIterator[bytes]:
-        for each in packets[1:]:
-            yield each
-
     exchange = Exchange(SUCCESS, body=packets[0])
     exchange.wire = wire
     exchange.convert = translated(CONVERTERS[wire]().feed) if is_translated else None
-    exchange.open(cast("Any", None), rest())
+    exchange.open(Packets(packets[1:]))
     got, has_broken = [], False
+
+    def outlet(chunk: bytes) -> bool:
+        got.append(chunk)
+        return len(got) % room > 0
+
     try:
-        async for chunk in exchange.chunks():
+        async for chunk in exchange.chunks(outlet if room else None):
             got.append(chunk)
     except StreamBroken:
         has_broken = True
@@ -91,16 +111,23 @@ def test_clients_bytes_do_not_depend_on_packets(name: str, cuts: list[int]) -> N
     assert asyncio.run(received(name, cuts, False)) == asyncio.run(received(name, [], False))
 
 
+@given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(1, 1500), max_size=12), st.integers(1, 9))
+def test_short_way_gives_the_same(name: str, cuts: list[int], room: int) -> None:
+    assert asyncio.run(received(name, cuts, False, room)) == asyncio.run(received(name, [], False))
+
+
 @given(
     st.sampled_from(sorted(each for each in STREAMS if "response" not in each)),
     st.lists(st.integers(1, 1500), max_size=12),
 )
-def test_translation_does_not_depend_on_packets(name: str, cuts: list[int]) -> None:
+def test_translation_depends_neither_on_packets_nor_on_the_way(name: str, cuts: list[int]) -> None:
     def undated(answer: tuple[bytes, Outcome, bool]) -> tuple[list[bytes], Outcome, bool]:
         lines = [line for line in answer[0].splitlines() if not any(mark in line for mark in UNTOLD)]
         return lines, *answer[1:]
 
-    assert undated(asyncio.run(received(name, cuts, True))) == undated(asyncio.run(received(name, [], True)))
+    expected = undated(asyncio.run(received(name, [], True)))
+    assert undated(asyncio.run(received(name, cuts, True))) == expected
+    assert undated(asyncio.run(received(name, cuts, True, 3))) == expected
 
 
 def test_events_before_a_malformed_one_in_the_same_packet_reach_the_client() -> None:

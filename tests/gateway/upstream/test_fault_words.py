@@ -5,37 +5,27 @@ import errno
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
-from aiohttp.client_reqrep import ConnectionKey
-from aiohttp.http_exceptions import BadStatusLine, LineTooLong, TransferEncodingError
 
-from gateway.upstream.fault_words import WORDS_MOST, EndlessAnswer, fault_words
+from gateway.upstream.fault_words import WORDS_MOST, fault_words
+from gateway.upstream.http.client import HttpClient
+from gateway.upstream.http.faults import (
+    BodyBroken,
+    ConnectTimeout,
+    Disconnected,
+    EndlessAnswer,
+    HeadTooLarge,
+    HttpFault,
+    NotConnected,
+    NotHttp,
+    ProxyRefused,
+)
+from tests.support.http_servers import CONNECT_S, Handler, fetched, listening
 from tests.support.programs import program
 
-KEY = ConnectionKey("api.example.com", 443, True, True, None, None, None)
 SECRET = "sk-secret-0123456789"
-
-
-def connector(error: OSError, kind: type[aiohttp.ClientConnectorError] = aiohttp.ClientConnectorError) -> Exception:
-    return kind(KEY, error)
-
-
-def certificate(verify_code: int) -> Exception:
-    error = ssl.SSLCertVerificationError(1, f"certificate verify failed: {SECRET}")
-    error.verify_code, error.verify_message = verify_code, SECRET
-    return aiohttp.ClientConnectorCertificateError(KEY, error)
-
-
-def tls(reason: str) -> Exception:
-    error = ssl.SSLError(1, f"[SSL: {reason}] {SECRET}")
-    error.reason = reason
-    return aiohttp.ClientConnectorSSLError(KEY, error)
 
 
 def caused(error: BaseException, cause: BaseException) -> BaseException:
@@ -43,9 +33,20 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
     return error
 
 
-def response(cause: BaseException) -> BaseException:
-    info = aiohttp.RequestInfo(None, "GET", None, None)  # type: ignore[arg-type]
-    return caused(aiohttp.ClientResponseError(info, (), status=400, message=SECRET), cause)
+def connector(error: OSError) -> BaseException:
+    return caused(NotConnected(SECRET), error)
+
+
+def certificate(verify_code: int) -> BaseException:
+    error = ssl.SSLCertVerificationError(1, f"certificate verify failed: {SECRET}")
+    error.verify_code, error.verify_message = verify_code, SECRET
+    return connector(error)
+
+
+def tls(reason: str) -> BaseException:
+    error = ssl.SSLError(1, f"[SSL: {reason}] {SECRET}")
+    error.reason = reason
+    return connector(error)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def response(cause: BaseException) -> BaseException:
             connector(OSError(f"Multiple exceptions: [Errno 111] {SECRET}, [Errno 101] x, [Errno 111] y")),
             "connection refused, network unreachable",
         ),
-        (connector(socket.gaierror(socket.EAI_NONAME, SECRET), aiohttp.ClientConnectorDNSError), "name not found"),
+        (connector(socket.gaierror(socket.EAI_NONAME, SECRET)), "name not found"),
         (connector(socket.gaierror(socket.EAI_NODATA, SECRET)), "name not found"),
         (connector(socket.gaierror(socket.EAI_AGAIN, SECRET)), "name not found (no answer from the name server)"),
         (connector(socket.gaierror(socket.EAI_FAIL, SECRET)), "name lookup failed"),
@@ -74,24 +75,21 @@ def response(cause: BaseException) -> BaseException:
         (certificate(9), "certificate: not yet valid"),
         (certificate(18), "certificate: not trusted"),
         (certificate(20), "certificate: not trusted"),
-        (aiohttp.ServerFingerprintMismatch(b"a", b"b", SECRET, 443), "certificate: not trusted"),
         (tls("WRONG_VERSION_NUMBER"), "no TLS on this port (http instead of https?)"),
         (tls("TLSV1_ALERT_PROTOCOL_VERSION"), "TLS: tlsv1 alert protocol version"),
         (connector(ConnectionResetError(errno.ECONNRESET, SECRET)), "connection reset"),
-        (aiohttp.ClientOSError(errno.ECONNRESET, SECRET), "connection reset"),
-        (aiohttp.ClientConnectionResetError(SECRET), "connection reset"),
+        (caused(Disconnected(), ConnectionResetError(errno.ECONNRESET, SECRET)), "connection reset"),
         (ConnectionAbortedError(SECRET), "connection aborted"),
         (BrokenPipeError(errno.EPIPE, SECRET), "connection closed before the answer"),
-        (aiohttp.ServerDisconnectedError(SECRET), "connection closed before the answer"),
-        (caused(aiohttp.ConnectionTimeoutError(SECRET), TimeoutError()), "timed out while connecting"),
-        (aiohttp.SocketTimeoutError(SECRET), "timed out"),
+        (Disconnected(SECRET), "connection closed before the answer"),
+        (caused(ConnectTimeout(SECRET), TimeoutError()), "timed out while connecting"),
         (TimeoutError(SECRET), "timed out"),
-        (aiohttp.ClientPayloadError(SECRET), "answer cut short"),
-        (caused(aiohttp.ClientPayloadError(SECRET), TransferEncodingError(SECRET)), "answer cut short"),
-        (caused(aiohttp.ClientPayloadError(SECRET), ConnectionResetError(104, SECRET)), "connection reset"),
-        (response(BadStatusLine(SECRET)), "answer is not HTTP"),
-        (response(LineTooLong(SECRET)), "answer headers too long"),
-        (aiohttp.InvalidURL(SECRET), "invalid address"),
+        (BodyBroken(SECRET), "answer cut short"),
+        (caused(BodyBroken(SECRET), ConnectionResetError(104, SECRET)), "connection reset"),
+        (NotHttp(SECRET), "answer is not HTTP"),
+        (HeadTooLarge(SECRET), "answer headers too long"),
+        (ProxyRefused(407), "the proxy refused to connect (407)"),
+        (ProxyRefused(0), "the proxy refused to connect (no HTTP)"),
         (RuntimeError(SECRET), "unknown fault (RuntimeError)"),
     ],
 )
@@ -114,26 +112,16 @@ def test_exceptions_that_cause_each_other_end() -> None:
     assert fault_words(first) == "connection refused"
 
 
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
-
-
-@asynccontextmanager
-async def _listening(handle: Handler, **options: Any) -> AsyncIterator[int]:
-    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await handle(reader, writer)
-        writer.close()
-
-    server = await asyncio.start_server(served, "127.0.0.1", 0, **options)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
-async def _fault(url: str, **options: Any) -> BaseException:
-    async with aiohttp.ClientSession() as session:
-        with pytest.raises((aiohttp.ClientError, OSError)) as caught:
-            async with session.get(url, **options) as answer:
-                await answer.read()
+async def _fault(url: str, tls: ssl.SSLContext | None = None, most_s: float = CONNECT_S) -> BaseException:
+    async with HttpClient(tls=tls) as http:
+        with pytest.raises((HttpFault, OSError)) as caught:
+            async with asyncio.timeout(most_s):
+                await fetched(http, url)
     return caught.value
+
+
+async def _keep_silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    await reader.read()
 
 
 async def _hang_up(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
@@ -166,7 +154,7 @@ async def _speak_plain(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 )
 def test_faults_of_real_connections_have_these_words(scheme: str, handle: Handler, words: str) -> None:
     async def run() -> str:
-        async with _listening(handle) as port:
+        async with listening(handle) as port:
             return fault_words(await _fault(f"{scheme}://127.0.0.1:{port}/"))
 
     assert asyncio.run(run()) == words
@@ -177,10 +165,8 @@ def test_a_real_refusal_a_real_lookup_and_a_real_timeout_have_these_words() -> N
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             refused = await _fault(f"http://127.0.0.1:{unused.getsockname()[1]}/")
-        never = asyncio.Event()
-        async with _listening(lambda _reader, _writer: never.wait()) as port:
-            silent = await _fault(f"http://127.0.0.1:{port}/", timeout=aiohttp.ClientTimeout(sock_read=0.05))
-            never.set()
+        async with listening(_keep_silent) as port:
+            silent = await _fault(f"http://127.0.0.1:{port}/", most_s=0.05)
         unnamed = await _fault("http://no-such-host.invalid/")
         return [fault_words(each) for each in (refused, silent, unnamed)]
 
@@ -199,9 +185,9 @@ def test_real_certificates_have_these_words(tmp_path: Path) -> None:
     own.load_cert_chain(certificate, key)
 
     async def run() -> list[str]:
-        async with _listening(_hang_up, ssl=own) as port:
+        async with listening(_hang_up, ssl=own) as port:
             urls = [f"https://{host}:{port}/" for host in ("localhost", "127.0.0.1")]
-            return [fault_words(await _fault(url, ssl=given)) for url in urls for given in (True, trusting)]
+            return [fault_words(await _fault(url, given)) for url in urls for given in (None, trusting)]
 
     assert asyncio.run(run()) == 2 * ["certificate: not trusted", "certificate: hostname mismatch"]
 

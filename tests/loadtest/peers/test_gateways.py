@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+import time
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from loadtest.bench.rig import Bench
 from loadtest.cluster.programs import store_binary, wrk_script
 from loadtest.peers import command
 from loadtest.peers.command import Suite, parse_flags
-from loadtest.peers.figures import Outage, Plain, Results, Streams, Trouble
+from loadtest.peers.figures import Closed, Outage, Plain, Results, Streams, Trouble
 from loadtest.peers.gateways import ALL, OURS, Peer, PeerTrouble, missing_tools
 from loadtest.peers.measures import OUTAGES, Trial, measure_outage
 from loadtest.peers.recipes import Launch, ReplicaPorts
@@ -159,6 +160,30 @@ def test_a_gateway_that_was_slow_before_the_outage_is_named() -> None:
     assert "Slow already before, so that its slow answers say nothing of the outage: LiteLLM proxy." in report
 
 
+def test_closed_loop_is_a_table_by_number_of_callers() -> None:
+    def turn(per_s: float) -> Closed:
+        return Closed(per_s=per_s, added_p50_ms=0.5, added_p99_ms=2)
+
+    closed = {("pllm", 1): [turn(40), turn(48), turn(49)], ("pllm", 64): [turn(2900)]}
+    report = render(RUN, [OURS, ALL["envoy"]], Results(closed=closed))
+
+    assert rows(report, "PLLM")[0] == [
+        "PLLM",
+        "48/s / 0.50 / 2.00 ms",
+        "– / – / –",
+        "– / – / –",
+        "2,900/s / 0.50 / 2.00 ms",
+    ]
+    assert "the provider takes 20 ms" in report
+
+
+def test_releases_without_a_successor_and_what_cannot_be_measured_are_named() -> None:
+    report = render(RUN, list(ALL.values()), Results())
+
+    assert "* TensorZero: the newest release; no longer developed." in report
+    assert "* Bifrost: not measured" in report
+
+
 def test_missing_figure_is_named_with_its_reason() -> None:
     report = render(RUN, [OURS], Results(troubles=[Trouble("LiteLLM proxy, everything", "no such release")]))
 
@@ -218,6 +243,26 @@ def test_the_stream_source_knows_both_names_of_the_limit(field: str) -> None:
         answer = ask_for_chunks(port, json.dumps({field: 3}).encode())
 
     assert answer.count(b'"content"') == 3
+
+
+def test_the_delayed_source_answers_after_its_time() -> None:
+    port = free_port()
+    command = (sys.executable, "-m", "loadtest.bench.delayed_source", "--port", str(port), "--delay-ms", "200")
+    request = b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}"
+    with (
+        running_process(*command, port=port),
+        socket.create_connection(("127.0.0.1", port), timeout=10) as link,
+        link.makefile("rb") as answers,
+    ):
+        for _ in range(2):  # on one connection
+            began = time.monotonic()
+            link.sendall(request)
+
+            assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+            assert time.monotonic() - began >= 0.19
+            head = list(iter(answers.readline, b"\r\n"))
+            (length,) = (int(line.split(b":")[1]) for line in head if line.startswith(b"content-length"))
+            assert json.loads(answers.read(length))["usage"]["total_tokens"] == 10
 
 
 def test_an_outage_of_ours_costs_no_client_an_error_and_few_calls(tmp_path: Path) -> None:
