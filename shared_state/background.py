@@ -65,11 +65,11 @@ class Kept:
 
 
 def once(
-    name: str, work: Coroutine[Any, Any, None], expected: type[Exception] | tuple[type[Exception], ...] = ()
-) -> "asyncio.Task[None]":
+    name: str, work: Coroutine[Any, Any, Any], expected: type[Exception] | tuple[type[Exception], ...] = ()
+) -> "asyncio.Task[Any]":
     """Starts a task that may end or be cancelled. ``expected``: errors that are not defects."""
 
-    def ended(task: "asyncio.Task[None]") -> None:
+    def ended(task: "asyncio.Task[Any]") -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, expected):
             report(name, error)

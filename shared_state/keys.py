@@ -33,6 +33,7 @@ class Keys:
         self.tenants = self._key("tenants")  # a HASH, and the channel of its changes
         self.reload = self._key("reload")  # a HASH, and the channel of the agreement on a configuration
         self.configuration = self._key("configuration")  # what is in force, whole, as JSON
+        self.libraries = self._key("libraries")  # a HASH: the libraries of other versions, and when they were last used
         self.freed = self._key("freed")  # a channel: deployments of which a request has ended, while requests wait
 
     def _key(self, name: str) -> bytes:

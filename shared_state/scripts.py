@@ -16,7 +16,7 @@ import msgspec
 
 LUA = Path(__file__).resolve().parent.parent / "lua"
 LIBRARY_PREFIX = "pllm_"  # of the name of each library
-COUNTER = "_calls"  # the suffix of the function that returns how often a library was called since it was loaded
+COUNTER = "_calls"  # the suffix of the function that returns how often a library was used since it was loaded
 _REMEMBERED = "store/remembered"  # the include that a library replaces
 _REMEMBERED_BY_ALL = "local remembered, outlives = remembered_by_all, true\n"
 _DIRECTIVE = re.compile(r'^--- @(include|library|flag) "([a-z_/-]+)"\s*$')
@@ -115,7 +115,8 @@ def _library(members: list[Source]) -> Library:
             f"return {source.name}_script(keys, arguments)\nend }})\n",
         ]
     parts.append(f"redis.register_function({{ function_name = 'LIBRARY{COUNTER}', flags = {{ 'no-writes' }},\n")
-    parts.append("callback = function() return { calls } end })\n")
+    # With an argument a replica of this version calls: that counts as a use.
+    parts.append("callback = function(keys, arguments)\ncalls = calls + #arguments\nreturn { calls }\nend })\n")
     code = "".join(parts)
     name = LIBRARY_PREFIX + hashlib.sha1(code.encode(), usedforsecurity=False).hexdigest()
     return Library(name, f"#!lua name={name}\n" + code.replace("'LIBRARY", f"'{name}"))

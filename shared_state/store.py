@@ -4,15 +4,18 @@ and what happens after a lost reply.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from shared_state.accounting import Accounting
+from shared_state.background import once
 from shared_state.calls import replies, view_replies
 from shared_state.calls.script_calls import ScriptCalls
 from shared_state.checks import Checks
 from shared_state.connection.batcher import Batcher
 from shared_state.connection.call import Lost, Orphaned, Reply
+from shared_state.connection.libraries import ROUND_EVERY_S, remove_unused
 from shared_state.connection.lost_calls import LostCalls
 from shared_state.errors import NotConfigured, StateError
 from shared_state.forecasts import Forecasts
@@ -22,7 +25,7 @@ from shared_state.memory import Memory, View
 from shared_state.policies import Configuration
 from shared_state.records import Ask, BlockEnding, Ending, Heartbeat, Outcome, Permit, Plan, Rejection, Settlement
 from shared_state.recovery import TRIES, Recovery
-from shared_state.scripts import Script
+from shared_state.scripts import Script, libraries
 from shared_state.snapshots import Explanation, Presence, ScalingSignal
 from shared_state.stored_policies import StoredPolicies
 from shared_state.views import Views
@@ -56,6 +59,8 @@ class Store:
         self.checks = Checks(batcher, calls)
         self.forecasts = Forecasts(batcher, calls, lambda: self.configuration)
         self.views = Views(batcher, calls, self.policies, self.forecasts)
+        self._libraries = libraries(scripts.values())
+        self._tidy_at_s = 0.0
         self._answered: dict[str, str] = {}  # deployments by token, since the last heartbeat
         self.replicas = 1  # that share each tenant's limits without knowing of each other
         self.shed_reasons: tuple[str, ...] = ()  # as of the last heartbeat
@@ -213,6 +218,10 @@ class Store:
         except StateError:
             self._answered = answered | self._answered
             raise
+        if self._is_shared and time.monotonic() >= self._tidy_at_s:
+            self._tidy_at_s = time.monotonic() + ROUND_EVERY_S
+            removal = remove_unused(self._batcher.execute, self.keys, self._libraries)
+            self._tidying = once("libraries", removal, StateError)
         self.reported_store, self.policies.held = presence.store, (beat.policy_version, beat.fingerprint)
         self._lost_calls.resend()
         self.on_tenants_version(beat.tenants_version)

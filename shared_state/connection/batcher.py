@@ -47,8 +47,8 @@ class Batcher:
         self._deadline_s = deadline_s = patience.deadline_ms / 1000
         self._clock, self._pace = PatienceClock(min(TICK_S, deadline_s / 4), self._tick), Pace(deadline_s)
         self._received_at = 0.0  # the last bytes, by the clock of patience
-        self._is_checking = False
-        self._took_s = 0.0
+        self._is_checking, self._took_s = False, 0.0
+        self.execute = client.execute  # of other commands, on a connection of their own
         self._urgent: deque[Call] = deque()
         self._later: deque[Call] = deque()
         self._in_flight: deque[Call | Loaded] = deque()

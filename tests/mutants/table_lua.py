@@ -844,8 +844,8 @@ LUA: Table = {
             "a configured threshold is ignored",
         ),
         Slip(
-            "if b.changes == d.changes then d[b.field] = text else",
-            "if b.changes == d.changes then d[b.field] = nil else",
+            "if b.writes == d.writes then d[b.field] = text else",
+            "if b.writes == d.writes then d[b.field] = nil else",
             BASELINE,
             "a block of calls removes the baseline",
         ),
@@ -912,8 +912,8 @@ LUA: Table = {
             "calls of the last minute are forgotten after 50 s without traffic",
         ),
         Slip(
-            "if add() == index then return end",
-            "if add() >= index then return end",
+            "unpack(words))[1] == index then return end",
+            "unpack(words))[1] >= index then return end",
             WINDOW,
             "a slice of a clock that was ahead is never emptied",
             survives="the domain's clock never runs back, so no slice is ahead of it",

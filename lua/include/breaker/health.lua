@@ -9,10 +9,11 @@ local function error_factor(d)
   return clamp(1 - (((d.failures or 0) + 0.1) / ((d.requests or 0) + 10)) / 0.5, 0, 1)
 end
 
-local function health_score(d, state)
+-- `errors`: its error factor, where the caller knows it.
+local function health_score(d, state, errors)
   local requests = d.requests or 0
   local slow_rate = requests > 0 and (d.slow or 0) / requests or 0
-  return 100 * (0.6 * error_factor(d) + 0.4 * clamp(1 - slow_rate / 0.5, 0, 1)) * STATE_FACTOR[state]
+  return 100 * (0.6 * (errors or error_factor(d)) + 0.4 * clamp(1 - slow_rate / 0.5, 0, 1)) * STATE_FACTOR[state]
 end
 
 -- Returns whether it counts as healthy for load shedding. A breaker that waits for a probe does, because otherwise

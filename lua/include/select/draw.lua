@@ -2,10 +2,13 @@
 -- Picks one of the eligible candidates at random, weighted by its share.
 local function draw_one(eligible, strategy, random)
   local total = 0
-  for _, c in ipairs(eligible) do total = total + strategy_share(strategy, c) end
+  for _, c in ipairs(eligible) do
+    c.share = strategy_share(strategy, c)
+    total = total + c.share
+  end
   local point = random() * total
   for _, c in ipairs(eligible) do
-    point = point - strategy_share(strategy, c)
+    point = point - c.share
     if point < 0 then return c end
   end
   -- All shares are 0, and so equal.
@@ -32,6 +35,7 @@ local function draw_sooner(eligible, strategy, now, random)
   local first = draw_one(eligible, strategy, random)
   if #eligible == 1 then return first end
   local second = draw_one(eligible, strategy, random)
-  local function wait_ms(c) return strategy_latency(c, now) * (c.active + 1) end
-  return wait_ms(second) < wait_ms(first) and second or first
+  if second == first then return first end
+  local first_ms = strategy_latency(first, now) * (first.active + 1)
+  return strategy_latency(second, now) * (second.active + 1) < first_ms and second or first
 end

@@ -18,10 +18,11 @@ local function score_all(candidates, policy, now)
   for _, c in ipairs(candidates) do
     local d = c.deployment
     local latency = d.ewma_ms and fastest and d.ewma_ms > 0 and clamp(fastest / d.ewma_ms, 0.1, 1) or 1
-    c.health = health_score(d, c.state)
+    local errors = error_factor(d)
+    c.health = health_score(d, c.state, errors)
     c.ramp = c.state == 'closed' and score_ramp(d, policy, now) or 1
     c.merit = c.health * (policy.load_weight * clamp(1 - c.active / c.limit, 0, 1)
-      + policy.latency_weight * latency + policy.error_weight * error_factor(d))
+      + policy.latency_weight * latency + policy.error_weight * errors)
     c.score = c.merit * c.ramp
   end
 end

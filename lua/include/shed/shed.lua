@@ -13,9 +13,11 @@ local function shed_busy_enough(n)
 end
 
 local function shed_reasons(domain, policy, active)
-  local before, reasons = domain.shed_reasons or '', {}
+  local before, reasons = domain.shed_reasons or '', ''
   local function holds(name, on, still_on)
-    if on or (still_on and string.find(before, name, 1, true)) then reasons[#reasons + 1] = name end
+    if on or (still_on and string.find(before, name, 1, true)) then
+      reasons = reasons == '' and name or reasons .. ',' .. name
+    end
   end
   local n, failures = domain.window_requests or 0, domain.window_failures or 0
   local rate, ratio = n > 0 and failures / n or 0, tonumber(domain.healthy_ratio or 1)
@@ -25,7 +27,7 @@ local function shed_reasons(domain, policy, active)
   holds('healthy_ratio', ratio < policy.min_healthy_ratio, ratio < policy.min_healthy_ratio + 0.05 and ratio < 1)
   holds('failure_rate', shed_busy_enough(n) and rate > policy.max_failure_rate,
     shed_busy_enough(n) and rate > 0.8 * policy.max_failure_rate)
-  return table.concat(reasons, ',')
+  return reasons
 end
 
 -- Stores the reasons; returns the transition if they have changed.

@@ -2,7 +2,8 @@
 local unpack = unpack or table.unpack
 
 local function clamp(value, low, high)
-  return math.max(low, math.min(high, value))
+  if value < low then return low end
+  return value > high and high or value
 end
 
 local function round(value)
@@ -15,6 +16,8 @@ local function exact(value)
   return tonumber(short) == value and short or string.format('%.17g', value)
 end
 
+local FORMATS = { [0] = '%.0f', '%.1f', '%.2f', '%.3f', '%.4f', '%.5f', '%.6f' }  -- by decimal places
+
 local function decimal(value, digits)
-  return string.format('%.' .. digits .. 'f', value)
+  return string.format(FORMATS[digits], value)
 end

@@ -5,7 +5,7 @@
 -- the same tenants.
 local function tenant_read(global_key, token, limits)
   local name = string.match(token, ' (.+)$')
-  if not name or limits.rpm + limits.tpm == 0 then return { changes = {} } end
+  if not name or limits.rpm + limits.tpm == 0 then return { changes = {}, changed = 0 } end
   return record_read(string.gsub(global_key, 'global$', 'limit:tenant:') .. name)
 end
 

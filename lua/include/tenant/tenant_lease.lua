@@ -1,8 +1,8 @@
 -- The leases of one tenant, `tenant_leases:<name>`, by their expiry as those of the domain; the anonymous one has none.
 -- The key is built here: the replica that ends a lease, its own or another's, knows the tenant from the token alone.
 local function tenant_lease_key(domain_leases, token)
-  local tenant = string.match(token, ' (.+)$')
-  return tenant and string.gsub(domain_leases, 'leases$', 'tenant_leases:') .. tenant
+  local blank = string.find(token, ' ', 1, true)
+  return blank and string.gsub(domain_leases, 'leases$', 'tenant_leases:') .. string.sub(token, blank + 1)
 end
 
 local function tenant_lease_add(domain_leases, token, now, lease_ms)

@@ -45,6 +45,6 @@ local function baseline_learn(d, stream, x, now)
   local ceiling_us = math.floor(1000 * math.min(b.ceiling, BASELINE_HEADROOM * b.mean))
   b.mean, b.ceiling, b.at_ms = mean_us / 1000, ceiling_us / 1000, now  -- as they are stored
   local text = string.format('%d %d %d %d', mean_us, b.samples, ceiling_us, now)
-  if b.changes == d.changes then d[b.field] = text else record_set(d, b.field, text) end  -- a block learns many times
-  b.changes = d.changes
+  if b.writes == d.writes then d[b.field] = text else record_set(d, b.field, text) end  -- a block learns many times
+  b.writes = d.writes
 end

@@ -1,3 +1,4 @@
+--- @include "store/number"
 -- The sliding window: 60 s as 6 slices of 10 s packed into one string (756 bytes), so its size never grows.
 -- Per slice 7 unsigned 32-bit numbers (slice index, calls, failures, slow, throttled, tokens, total latency ms)
 -- and 49 unsigned 16-bit latency buckets: bucket k ends at 32 ms * 2^(k/4), the mapping of OpenTelemetry's
@@ -18,15 +19,19 @@ local function window_add(key, now, sample)
   local index = math.floor(now / SLICE_MS)
   local start = (index % SLICES) * SLICE_BYTES
   local bit = start * 8
-  local latency_ms = sample.latency_ms
-  local function add()
-    return redis.call('BITFIELD', key, 'OVERFLOW', 'SAT', 'GET', 'u32', bit,
-      'INCRBY', 'u32', bit + 32, sample.calls, 'INCRBY', 'u32', bit + 64, sample.failures,
-      'INCRBY', 'u32', bit + 96, sample.slow or 0, 'INCRBY', 'u32', bit + 128, sample.throttled or 0,
-      'INCRBY', 'u32', bit + 160, sample.tokens or 0, 'INCRBY', 'u32', bit + 192, latency_ms or 0,
-      'INCRBY', 'u16', bit + WORDS * 32 + window_bucket(latency_ms or 0) * 16, latency_ms and 1 or 0)[1]
+  local words, size, latency_ms = { 'OVERFLOW', 'SAT', 'GET', 'u32', bit }, 5, sample.latency_ms
+  local function add(kind, at, amount)
+    if not amount or amount == 0 then return end
+    words[size + 1], words[size + 2], words[size + 3], words[size + 4], size = 'INCRBY', kind, at, amount, size + 4
   end
-  if add() == index then return end
+  add('u32', bit + 32, sample.calls)
+  add('u32', bit + 64, sample.failures)
+  add('u32', bit + 96, sample.slow)
+  add('u32', bit + 128, sample.throttled)
+  add('u32', bit + 160, sample.tokens)
+  add('u32', bit + 192, latency_ms)
+  if latency_ms then add('u16', bit + WORDS * 32 + window_bucket(latency_ms) * 16, 1) end
+  if redis.call('BITFIELD', key, unpack(words))[1] == index then return end
   -- The first call of a slice removes the counts of the old one. The string has its full length from the start, because
   -- one that grows slice by slice is allocated twice the memory.
   local whole = SLICES * SLICE_BYTES
@@ -35,5 +40,5 @@ local function window_add(key, now, sample)
   redis.call('SET', key, string.sub(raw, 1, start) .. string.rep('\0', SLICE_BYTES)
     .. string.sub(raw, start + SLICE_BYTES + 1), 'PX', (SLICES + 1) * SLICE_MS)
   redis.call('BITFIELD', key, 'SET', 'u32', bit, index)
-  add()
+  redis.call('BITFIELD', key, unpack(words))
 end
