@@ -37,6 +37,7 @@ class HttpClient:
         self._open: dict[Connection, Origin] = {}
         self._found: dict[Origin, Proxy | None] = {}
         self._sweep: asyncio.TimerHandle | None = None
+        self._is_closed = False
         self._all_lost: asyncio.Future[None] | None = None
 
     async def send(self, request: Request, body: bytes, connect_most_s: float, more: bytes = b"") -> Response:
@@ -57,7 +58,7 @@ class HttpClient:
             try:
                 return await kept.send(head, body)
             except Disconnected:
-                if kept.has_received:
+                if kept.has_received or self._is_closed:
                     raise
         fresh = Connection(self)
         await self._connector.connect(origin, proxy, fresh, connect_most_s)
@@ -68,6 +69,7 @@ class HttpClient:
 
     async def close(self) -> None:
         """Closes all connections; calls in progress break."""
+        self._is_closed = True
         if self._sweep is not None:
             self._sweep.cancel()
         self._idle.clear()
@@ -94,7 +96,7 @@ class HttpClient:
         """Keeps a connection for another request."""
         # A server may close a second early by its clock.
         kept_s = self._keep_alive_s if keep_alive_s is None else min(self._keep_alive_s, keep_alive_s - 1)
-        if kept_s <= 0 or self._all_lost is not None:
+        if kept_s <= 0 or self._is_closed:
             connection.close()
             return
         connection.idle_until_s = self._loop.time() + kept_s

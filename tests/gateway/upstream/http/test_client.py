@@ -192,3 +192,25 @@ def test_closing_the_client_ends_calls_in_progress(on_loop: Runner) -> None:
             return calling.exception()
 
     assert isinstance(on_loop(run()), HttpFault)
+
+
+def test_closing_the_client_sends_no_request_again(on_loop: Runner) -> None:
+    """Its kept connection ends without a byte of the answer, but not by the server."""
+
+    async def run() -> tuple[int, BaseException | None]:
+        server = Counted()
+        async with listening(server.serve) as port:
+            http = HttpClient()
+            await fetched(http, f"http://127.0.0.1:{port}/")
+            server.answer = b""
+            calling = asyncio.create_task(fetched(http, f"http://127.0.0.1:{port}/"))
+            while len(server.numbers) < 2:
+                await asyncio.sleep(0)
+            await http.close()
+            with contextlib.suppress(HttpFault):
+                await asyncio.wait_for(calling, CONNECT_S)
+        return len(server.numbers), calling.exception()
+
+    requests, fault = on_loop(run())
+
+    assert (requests, type(fault)) == (2, Disconnected)
