@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.upstream import error_words
 from gateway.upstream.fault_words import may_pass
+from gateway.upstream.http.faults import AddressesFailed
 from gateway.upstream.upstream_errors import UpstreamError, status_of
 from shared_state.records import Outcome
 
@@ -167,7 +168,10 @@ def is_own_fault(fault: BaseException) -> bool:
     """Returns whether this process is at fault, not the deployment: out of descriptors, ports, buffers or memory."""
     cause: BaseException | None = fault
     while cause is not None:
-        if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in _OWN_ERRNOS):
+        several = cause.faults if isinstance(cause, AddressesFailed) else (cause,)
+        if any(isinstance(each, OSError) and each.errno in _OWN_ERRNOS for each in several):
+            return True
+        if isinstance(cause, MemoryError):
             return True
         if isinstance(cause, socket.gaierror) and not _has_descriptor():
             return True

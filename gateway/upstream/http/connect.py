@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from gateway.upstream.http.addresses import Address, Addresses
-from gateway.upstream.http.faults import ConnectTimeout, HttpFault, NotConnected, ProxyRefused
+from gateway.upstream.http.faults import AddressesFailed, ConnectTimeout, HttpFault, NotConnected, ProxyRefused
 from gateway.upstream.http.proxies import Proxy
 from gateway.upstream.http.request import Origin
 
@@ -153,10 +153,10 @@ def _status(answer: bytes) -> int:
 
 
 def _joined(faults: Sequence[OSError]) -> OSError:
-    """Returns one error for several, as asyncio does."""
+    """Returns one error for several."""
     if len({(type(fault), fault.errno) for fault in faults}) == 1:
         return faults[0]
-    return OSError("Multiple exceptions: " + ", ".join(map(str, faults)))
+    return AddressesFailed(faults)
 
 
 async def _end(attempts: Iterable["asyncio.Task[socket.socket]"]) -> None:

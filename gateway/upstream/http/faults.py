@@ -11,6 +11,8 @@ HttpFault
     └── EndlessAnswer    interim answers, chunk framing or trailers without end
 """
 
+from collections.abc import Sequence
+
 
 class HttpFault(Exception):
     """An exchange with a provider failed."""
@@ -18,6 +20,14 @@ class HttpFault(Exception):
 
 class NotConnected(HttpFault):
     """No connection was made."""
+
+
+class AddressesFailed(OSError):
+    """The addresses of one server failed differently. ``faults``: one for each."""
+
+    def __init__(self, faults: Sequence[OSError]) -> None:
+        super().__init__("Multiple exceptions: " + ", ".join(map(str, faults)))
+        self.faults = tuple(faults)
 
 
 class ConnectTimeout(NotConnected, TimeoutError):

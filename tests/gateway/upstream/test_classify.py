@@ -22,6 +22,7 @@ from gateway.upstream.classify import (
     reason_of,
 )
 from gateway.upstream.http.faults import (
+    AddressesFailed,
     BodyBroken,
     ConnectTimeout,
     Disconnected,
@@ -226,6 +227,14 @@ def test_fault_of_this_process_is_known_behind_the_library_that_hid_it(number: i
     hidden.__cause__ = OSError(number, "")
     assert is_own_fault(hidden)
     assert is_own_fault(MemoryError())
+
+
+def test_fault_of_this_process_at_one_of_several_addresses_is_known() -> None:
+    """No local port is left for the address of the one family, and there is no route to the other."""
+    faults = [OSError(errno.ENETUNREACH, ""), OSError(errno.EADDRNOTAVAIL, "")]
+
+    assert is_own_fault(caused_by(AddressesFailed(faults)))
+    assert not is_own_fault(caused_by(AddressesFailed([faults[0], OSError(errno.ECONNREFUSED, "")])))
 
 
 @pytest.mark.parametrize(

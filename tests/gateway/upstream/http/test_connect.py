@@ -13,7 +13,7 @@ from gateway.upstream.fault_words import fault_words
 from gateway.upstream.http.addresses import Address, Addresses
 from gateway.upstream.http.client import HttpClient
 from gateway.upstream.http.connect import Connector, interleaved
-from gateway.upstream.http.faults import ConnectTimeout, HttpFault, NotConnected
+from gateway.upstream.http.faults import AddressesFailed, ConnectTimeout, HttpFault, NotConnected
 from gateway.upstream.http.proxies import Proxies
 from gateway.upstream.http.request import request
 from tests.gateway.upstream.http.conftest import Runner
@@ -61,6 +61,21 @@ def test_silent_address_is_overtaken_by_the_next(on_loop: Runner) -> None:
                 return await raced(["127.0.0.3", "127.0.0.1"], port)
 
     assert on_loop(run()) == "127.0.0.1"
+
+
+def test_addresses_that_fail_differently_keep_their_faults(on_loop: Runner) -> None:
+    async def run() -> list[int | None]:
+        connector = Connector()
+        try:
+            await connector._race([(V4, ("127.0.0.1", 1)), (V6, ("127.0.0.1", 1))])
+        except AddressesFailed as failed:
+            return [each.errno for each in failed.faults]
+        return []
+
+    numbers = on_loop(run())
+
+    assert numbers[0] == errno.ECONNREFUSED
+    assert len(numbers) == 2
 
 
 def test_addresses_that_are_all_refused_are_one_refusal(on_loop: Runner) -> None:
