@@ -724,10 +724,16 @@ JUDGEMENTS: Table = {
     ),
     "gateway/upstream/http/client.py": (
         Slip(
-            "if kept.has_received:",
-            "if False:",
+            "if kept.has_received or self._is_closed:",
+            "if self._is_closed:",
             f"{HTTP_CLIENT} {UPSTREAM}",
             "a request is sent twice although its answer had begun",
+        ),
+        Slip(
+            "if kept.has_received or self._is_closed:",
+            "if kept.has_received:",
+            HTTP_CLIENT,
+            "a client that closes sends requests again, on connections that nobody closes",
         ),
         Slip(
             "now_s < connection.idle_until_s:\n                return connection",
