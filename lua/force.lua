@@ -1,3 +1,4 @@
+--- @flag "allow-oom"
 --- @include "store/domain"
 --- @include "breaker/breaker"
 --- @include "breaker/unsupported"

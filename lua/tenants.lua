@@ -1,3 +1,4 @@
+--- @flag "allow-oom"
 --- @include "store/domain"
 --- @include "store/event"
 -- Tenants created at run time, in addition to those of the configuration, as all replicas hold them: with the hashes of
