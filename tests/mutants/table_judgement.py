@@ -736,8 +736,14 @@ JUDGEMENTS: Table = {
             "a client that closes sends requests again, on connections that nobody closes",
         ),
         Slip(
-            "now_s < connection.idle_until_s:\n                return connection",
-            "True:\n                return connection",
+            " and connection.is_silent",
+            "",
+            HTTP_CLIENT,
+            "an answer that lies in the socket is taken for the next one",
+        ),
+        Slip(
+            "now_s < connection.idle_until_s and",
+            "True and",
             HTTP_CLIENT,
             "a connection that its server will close is used",
         ),

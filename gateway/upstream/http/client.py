@@ -118,7 +118,7 @@ class HttpClient:
         idle, now_s = self._idle.get(origin), self._loop.time()
         while idle:
             connection = idle.pop()
-            if connection.is_open and now_s < connection.idle_until_s:
+            if connection.is_open and now_s < connection.idle_until_s and connection.is_silent:
                 return connection
             connection.close()
         return None

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import socket
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +16,7 @@ from tests.gateway.upstream.http.conftest import Runner
 from tests.support.http_servers import CONNECT_S, answering, fetched, listening, request_of
 
 GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+LATE_S = 0.1
 
 
 class Counted:
@@ -119,6 +123,40 @@ def test_connection_that_is_idle_for_too_long_is_closed(on_loop: Runner) -> None
         return server.accepted
 
     assert on_loop(run()) == 1
+
+
+def answering_twice(listener: socket.socket) -> None:
+    """Sends each request back, and a moment later another answer."""
+    while True:
+        try:
+            connected = listener.accept()[0]
+        except OSError:
+            return
+        with connected, contextlib.suppress(OSError):
+            connected.settimeout(CONNECT_S)
+            body = connected.recv(65_536)[-2:]
+            connected.sendall(GOOD[:-2] + body)
+            time.sleep(LATE_S)
+            connected.sendall(GOOD[:-2] + b"??")
+            connected.recv(1)
+
+
+def test_late_answer_that_the_loop_has_yet_to_read_is_not_taken_for_the_next(on_loop: Runner) -> None:
+    """The loop is busy while it arrives."""
+
+    async def run() -> list[tuple[int, bytes]]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            threading.Thread(target=answering_twice, args=(listener,), daemon=True).start()
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            async with HttpClient() as http:
+                answers = []
+                for body in (b"{}", b"[]"):
+                    answers.append(await fetched(http, url, body))
+                    time.sleep(2 * LATE_S)  # noqa: ASYNC251
+            listener.shutdown(socket.SHUT_RDWR)
+        return answers
+
+    assert on_loop(run()) == [(200, b"{}"), (200, b"[]")]
 
 
 def test_connection_that_its_server_closes_is_forgotten_at_once(on_loop: Runner) -> None:
