@@ -721,6 +721,12 @@ JUDGEMENTS: Table = {
             f"{ASGI_CYCLE} {INTERRUPT}",
             "a client that reads nothing fills the memory",
         ),
+        Slip(
+            "scope, self._scope = self._scope, {}",
+            "scope = self._scope",
+            "tests/gateway/http/test_request_ends.py",
+            "an answered request stays in memory until the collector runs",
+        ),
     ),
     "gateway/upstream/http/client.py": (
         Slip(
