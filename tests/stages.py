@@ -39,7 +39,7 @@ from shared_state.scripts import assemble_all
 from tests.stage_path import endpoint, fixed, path_us
 
 ROUNDS, CALLS = 7, 5_000
-SERVED_US = 250  # about what `make bench ARGS="--only rejections"` says of a whole request, for the shares
+SERVED_US = 200  # about what `make bench ARGS="--only rejections"` says of a whole request, for the shares
 CONFIG = """
 auth: {keys: [{name: team-a, key: key-a, rpm: 100000}]}
 model_list: [{id: gpt-4-a, model_name: gpt-4}, {id: gpt-4-b, model_name: gpt-4}]
@@ -73,10 +73,10 @@ class NoLines(Lines):
 def best_us(stage: Callable[[], Any]) -> float:
     rounds = []
     for _ in range(ROUNDS):
-        started = time.perf_counter()
+        started = time.thread_time()
         for _ in range(CALLS):
             stage()
-        rounds.append((time.perf_counter() - started) / CALLS * 1e6)
+        rounds.append((time.thread_time() - started) / CALLS * 1e6)
     return min(rounds)
 
 

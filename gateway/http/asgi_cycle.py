@@ -77,7 +77,7 @@ class Cycle:
         self.task = loop.create_task(self._run(app))
 
     async def _run(self, app: ASGIApp) -> None:
-        scope, self._scope = self._scope, {}
+        scope, self._scope = self._scope, {}  # it refers to this object: a circle would keep the request's memory
         scope["extensions"] = {PASS_ON: self.pass_on}
         try:
             await app(scope, self._receive, self._send)
@@ -91,7 +91,6 @@ class Cycle:
                     self._wire.write(self._head)
                 self._end()
             self._on_left = None
-            del self._scope[ON_LEFT]  # it refers to this object: a circle would keep the request's memory
             self._wire.finished(self)
 
     # -- the request ------------------------------------------------------------------------------------------

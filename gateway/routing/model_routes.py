@@ -58,14 +58,13 @@ class Routes:
 
     def resolve(self, call: Call, tenant: Tenant) -> Route:
         """Returns the route of a call. Raises ModelNotFound, Forbidden, InvalidRequest."""
-        route = whole = self._whole.get((call.model, call.kind))
-        if whole is None or route is None:
+        whole = self._whole.get((call.model, call.kind))
+        if whole is None:
             raise ModelNotFound(f"The model `{call.model[:200]}` does not exist.", param="model")
-        if tenant.models:
-            if not tenant.may_use(call.model, whole.model):
-                raise Forbidden(f"This API key may not use the model `{call.model}`.", param="model")
-            route = self.of(call, tenant)
-            assert route is not None
+        if not tenant.may_use(call.model, whole.model):
+            raise Forbidden(f"This API key may not use the model `{call.model}`.", param="model")
+        route = self.of(call, tenant) if tenant.models else whole
+        assert route is not None
         if not route.candidates:
             message = f"No provider of the model `{call.model}` has the endpoint /v1{call.kind.value}."
             raise InvalidRequest(message, param="model", code="endpoint_not_supported")
