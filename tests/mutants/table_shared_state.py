@@ -61,6 +61,12 @@ SHARED_STATE: Table = {
     ),
     "shared_state/connection/call.py": (
         Slip(
+            "return self.again if self.sendings else self.packed",
+            "return self.packed",
+            BATCHER,
+            "a call that is sent again may be granted twice",
+        ),
+        Slip(
             "self.lost(self.sendings > 0)",
             "self.lost(True)",
             STORE,
@@ -180,14 +186,14 @@ SHARED_STATE: Table = {
             BATCHER,
             "one refused connection fails all calls that wait",
         ),
-        Slip(
-            "(call.again if call.sendings else call.packed)",
-            "call.packed",
-            BATCHER,
-            "a call that is sent again may be granted twice",
-        ),
     ),
     "shared_state/recovery.py": (
+        Slip(
+            "live = self._memory.only_live(leases)",
+            "live = leases",
+            f"{_STATE}store.py::test_settle_that_overtakes_a_reassert_leaves_no_lease",
+            "an ended lease comes back and counts as active",
+        ),
         Slip(
             "            if chunks == 1 or not count:\n                position += 1",
             "            position += 1",
