@@ -71,6 +71,9 @@ def without_frames(error: BaseException) -> None:
             left += (each.__cause__, each.__context__)
 
 
+RETRY_AFTER_MS = 1000  # where nothing says when a retry may succeed
+
+
 class GatewayError(Exception):
     """An error with a status and a code; the base of all others, and itself a defect of the gateway."""
 

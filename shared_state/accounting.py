@@ -13,8 +13,7 @@ from shared_state.calls.decision_calls import scopes_of
 from shared_state.calls.script_calls import ScriptCalls
 from shared_state.connection.batcher import Batcher
 from shared_state.connection.call import Reply
-from shared_state.ledger import Ledger
-from shared_state.memory import Live
+from shared_state.memory import Live, Memory
 
 ITEMS_MOST = 200  # items in a call: about 1 ms of the store's time
 
@@ -25,10 +24,11 @@ Items: TypeAlias = list[tuple[str, str, str, int]]
 class Accounting:
     """The budgets of one store. Every awaited call may raise StateError."""
 
-    def __init__(self, batcher: Batcher, calls: ScriptCalls, ledger: Ledger, owe: Owe) -> None:
+    def __init__(self, batcher: Batcher, calls: ScriptCalls, memory: Memory, owe: Owe) -> None:
         self._batcher = batcher
         self._calls = calls
-        self._ledger = ledger
+        self._memory = memory
+        self._ledger = memory.ledger
         self._owe = owe
 
     async def read(self) -> None:
@@ -56,9 +56,18 @@ class Accounting:
             self._batcher.call(packed, lost=partial(self._owe, nonce, packed))
 
     def reserve(self, live: Iterable[Live]) -> list[asyncio.Future[Reply]]:
-        """Reserves the cost of reasserted permits. Queues the calls before it returns."""
-        permits = (each.permit for each in live)
-        return self._send("", [("reserve", p.token, scopes_of(p), p.reserved) for p in permits if p.reserved])
+        """Reserves the cost of reasserted permits, if they have not ended when the calls are sent. Queues the calls
+        before it returns.
+        """
+        costly, calls = [each for each in live if each.permit.reserved], []
+        for k in range(0, len(costly), ITEMS_MOST):
+            repack = partial(self._reservations, costly[k : k + ITEMS_MOST])
+            calls.append(self._batcher.call(repack(), is_urgent=True, repack=repack))
+        return calls
+
+    def _reservations(self, live: list[Live]) -> bytes:
+        permits = (each.permit for each in self._memory.only_live(live))
+        return self._calls.recount("", [("reserve", p.token, scopes_of(p), p.reserved) for p in permits])
 
     def _send(self, nonce: str, items: Items) -> list[asyncio.Future[Reply]]:
         chunks = (items[k : k + ITEMS_MOST] for k in range(0, len(items), ITEMS_MOST))

@@ -3,6 +3,7 @@ that has lost its state gets it, and so does the standby store.
 """
 
 import time
+from collections.abc import Iterable
 
 import msgspec
 
@@ -62,6 +63,10 @@ class Memory:
         live = self.live.get(token)
         if live is not None:
             live.is_answered = True
+
+    def only_live(self, permits: Iterable[Live]) -> list[Live]:
+        """Returns those of them that have not ended."""
+        return [each for each in permits if each.permit.token in self.live]
 
     def of(self, deployment_id: str) -> list[Live]:
         return [live for live in self.live.values() if live.permit.deployment_id == deployment_id]

@@ -5,6 +5,7 @@ ended while the store could not be reached.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from shared_state.accounting import Accounting
 from shared_state.background import once
@@ -113,11 +114,18 @@ class Recovery:
                 continue
             for k in range(0, len(leases) or 1, REASSERT_CHUNK):
                 chunk, is_same = leases[k : k + REASSERT_CHUNK], is_own or seen is now
-                packed = self._calls.reassert(policy.id, chunk, seen, breaker, is_own, is_same)
-                calls.append(self._batcher.call(packed, is_urgent=True, has_era=True))
+                repack = partial(self._packed, policy.id, chunk, seen, breaker, is_own, is_same)
+                calls.append(self._batcher.call(repack(), is_urgent=True, has_era=True, repack=repack))
         if self._is_shared:
             self._accounting.reserve(self._memory.live.values())
         return asyncio.ensure_future(self._reasserted(calls))
+
+    def _packed(
+        self, deployment_id: str, leases: list[Live], seen: View, breaker: Breaker | None, is_own: bool, is_same: bool
+    ) -> bytes:
+        """Leaves out the leases that have ended since the call was queued: their settles may have overtaken it."""
+        live = self._memory.only_live(leases)
+        return self._calls.reassert(deployment_id, live, seen, breaker, is_own, is_same)
 
     async def _reasserted(self, calls: list[asyncio.Future[Reply]]) -> list[int]:
         return [replies.reasserted(reply) for reply in await asyncio.gather(*calls)]

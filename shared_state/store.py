@@ -53,7 +53,7 @@ class Store:
         self._lost_calls = LostCalls(batcher)
         self._owe, self._discard = self._lost_calls.owe, self._lost_calls.discard
         self.policies = StoredPolicies(batcher, calls, memory, configuration)
-        self.accounting = Accounting(batcher, calls, memory.ledger, self._owe)
+        self.accounting = Accounting(batcher, calls, memory, self._owe)
         self.recovery = Recovery(batcher, calls, memory, self.policies, self.accounting, is_shared)
         self._follow = self.recovery.follow
         self.checks = Checks(batcher, calls)

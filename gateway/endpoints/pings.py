@@ -21,13 +21,12 @@ class Pings:
     settled. ``ended`` waits, once the answer has an owner.
     """
 
-    has_begun = False  # the response's status and headers have been sent
-    _task: "asyncio.Task[None] | None" = None
-
     def __init__(self, send: Send, headers: list[Header], interval_s: float) -> None:
         self._send = send
         self._headers = headers
         self._interval_s = interval_s
+        self._task: asyncio.Task[None] | None = None
+        self.has_begun = False  # the response's status and headers have been sent
 
     def __enter__(self) -> "Pings":
         if self._interval_s:

@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.configuration.money import CostEstimateSettings
 from gateway.configuration.router import QueueSettings, RouterSettings
-from gateway.errors import Overloaded, StateLost, Unauthorized
+from gateway.errors import RETRY_AFTER_MS, Overloaded, StateLost, Unauthorized
 from gateway.request.auth import Tenant
 from gateway.request.interrupt import Cause
 from gateway.routing.client_request import ClientRequest
@@ -155,7 +155,7 @@ class Admission:
         try:
             return await self._store.acquire(plan, ask)
         except StateError as error:
-            lost = StateLost("The gateway's shared state cannot be reached.", retry_after_ms=1000)
+            lost = StateLost("The gateway's shared state cannot be reached.", retry_after_ms=RETRY_AFTER_MS)
             lost.attempts = attempts(tried)
             raise lost from error
         except asyncio.CancelledError:

@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.configuration.redaction import without_keys
 from gateway.errors import (
+    RETRY_AFTER_MS,
     Attempt,
     BudgetExceeded,
     EndpointNotSupported,
@@ -148,10 +149,12 @@ def _error_for(tried: Sequence[Tried]) -> GatewayError:
         if not waits:
             return QuotaExhausted("The quota at the provider is used up.", details=details)
         message = "The provider's rate limit is reached."
-        return RateLimited(message, retry_after_ms=min(waits) or 1000, details=details)
+        return RateLimited(message, retry_after_ms=min(waits) or RETRY_AFTER_MS, details=details)
     if primary.outcome is Outcome.OVERLOADED:
         waits = [t.retry_after_ms for t in tried if t.outcome is Outcome.OVERLOADED]
-        return UpstreamOverloaded("The provider is overloaded.", retry_after_ms=min(waits) or 1000, details=details)
+        return UpstreamOverloaded(
+            "The provider is overloaded.", retry_after_ms=min(waits) or RETRY_AFTER_MS, details=details
+        )
     if primary.outcome in (Outcome.TIMEOUT, Outcome.CANCELLED):
         return UpstreamTimedOut("The provider did not answer in time.", details=details)
     failure = UpstreamFailed("The provider failed to answer.", details=details)

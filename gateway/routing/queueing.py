@@ -17,14 +17,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from gateway.configuration.router import QueueSettings
-from gateway.errors import Overloaded, QueueFull
+from gateway.errors import RETRY_AFTER_MS, Overloaded, QueueFull
 from gateway.request.auth import Tenant
 from shared_state.histogram import Histogram
 
 POLL_S = 0.25  # between two attempts while no message about a freed permit arrives
 INTERVAL_S = 1.0  # overload: throughout it, the oldest request had waited for too long
 SMOOTHING = 0.2  # of the time between two grants
-FULL_WAIT_MS = 1000
 WAIT_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -280,7 +279,7 @@ class Queue:
         return QueueFull("The queue of this model is full.", retry_after_ms=self._retry_after_ms(expected_s))
 
     def _retry_after_ms(self, expected_s: float) -> int:
-        return max(FULL_WAIT_MS, round(1000 * max(expected_s, self.waiting * self._between_s)))
+        return max(RETRY_AFTER_MS, round(1000 * max(expected_s, self.waiting * self._between_s)))
 
 
 def _share(line: deque[Waiter]) -> float:

@@ -5,12 +5,13 @@ requests.
 
 from collections.abc import Callable
 
+from gateway.errors import RETRY_AFTER_MS
 from shared_state.records import Rejection
 
 REMEMBERED_S = 0.02
 # Reasons that hold for all requests of a priority and below; other reasons reject requests at random.
 _STANDING = frozenset({"active_requests", "critical_reserve", "priority", "healthy_ratio"})
-_SATURATED = Rejection("shed", "event_loop", 1000, 0, ())
+_SATURATED = Rejection("shed", "event_loop", RETRY_AFTER_MS, 0, ())
 
 
 class RecentShedding:

@@ -21,7 +21,6 @@ from gateway.upstream.classify import (
     is_own_fault,
     judge_fault,
 )
-from gateway.upstream.cooldowns import retry_after_ms, served_ms, throttled_ms
 from gateway.upstream.error_words import try_again_ms
 from gateway.upstream.exchange import FAULTS, Exchange
 from gateway.upstream.fault_words import fault_words
@@ -31,6 +30,7 @@ from gateway.upstream.http.faults import NotConnected
 from gateway.upstream.http.request import lines
 from gateway.upstream.http.response import Response
 from gateway.upstream.in_band import no_reply
+from gateway.upstream.retry_after import retry_after_ms, served_ms, throttled_ms
 from gateway.upstream.sse import NotEvents
 from gateway.upstream.stream_content import Preamble
 from gateway.upstream.targets import target

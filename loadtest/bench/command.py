@@ -62,13 +62,14 @@ def bench_memory(bench: Bench, requests: int) -> None:
                 done += 5 * bench.throughput(url, 5)
             readings.append(rss_mib(pid))
         time.sleep(1.2)  # until the last settles have arrived
-        bytes_kept = sum(
+        record, window = (
             int(bench.store_command("MEMORY", "USAGE", f"pllm:{{default}}:{key}:gpt-4-a")[1:].strip() or 0)
             for key in ("deployment", "window")
         )
     shown = ", ".join(f"{value:.0f}" for value in readings)
     print(f"\nReplica RSS after each quarter of {requests} requests: {shown} MiB")
-    print(f"Store memory of one deployment after them: {bytes_kept} bytes")
+    print(f"Store memory of one deployment after them: {record + window} bytes; of an idle one, whose window has")
+    print(f"expired 70 s after its last call: {record} bytes")
 
 
 def bench_rejections(bench: Bench, seconds: float) -> None:

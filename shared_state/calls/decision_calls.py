@@ -5,7 +5,7 @@ request, so the parts common to all requests of a model or deployment are packed
 from collections.abc import Mapping, Sequence
 
 from shared_state.calls.packing import Packer
-from shared_state.connection.commands import pack
+from shared_state.connection.commands import pack, pack_number
 from shared_state.keys import DOMAIN, Keys, tenant_scope
 from shared_state.ledger import Ledger
 from shared_state.policies import TenantLimits
@@ -13,7 +13,8 @@ from shared_state.records import CALL_KINDS, REASON_MOST, Ask, BlockEnding, Endi
 from shared_state.scripts import Script
 
 TENANTS_KEPT = 10_000  # packed limits
-_NO_SPENDING = pack(b"")
+_NOTHING = pack(b"")
+_OUTCOMES = {outcome: pack(outcome.encode()) for outcome in Outcome}
 _WAITING = tuple((pack(waiting, b"0"), pack(waiting, b"1")) for waiting in (b"0", b"1", b"2"))  # untraced, traced
 _KINDS = {kind: pack(kind.encode()) for kind in ("", *CALL_KINDS)}
 _UNUSED = Ending(Outcome.CANCELLED)
@@ -56,7 +57,7 @@ class DecisionCalls(Packer):
         tenant's limits.
         """
         head = pack(token.encode(), b"%d" % ask.priority, self._seed(), b"%d" % ask.attempt, b"%d" % ask.tokens)
-        spending = _NO_SPENDING if ask.spending is None else pack(self._spending(ask, replicas))
+        spending = _NOTHING if ask.spending is None else pack(self._spending(ask, replicas))
         limits, waiting = self._limits(ask.tenant, replicas), _WAITING[ask.waiting][ask.is_traced]
         return plan.prefix + head + limits + waiting + spending + _KINDS[ask.kind]
 
@@ -96,23 +97,27 @@ class DecisionCalls(Packer):
             names = (keys.domain, keys.policy, keys.leases, keys.window, keys.events)
             prefix = self._prefix("settle", 17, *names, *keys.candidate(permit.deployment_id)) + pack(self._epoch)
             self._settle_prefixes[permit.deployment_id] = prefix
-        return prefix + pack(
-            permit.token.encode(),
-            ending.outcome.encode(),
-            b"%d" % permit.generation,
-            b"1" if permit.is_probe else b"0",
-            b"%d" % ending.latency_ms,
-            b"1" if permit.is_stream else b"0",
-            b"%d" % ending.output_tokens,
-            b"%d" % ending.retry_after_ms,
-            b"1" if ending.is_final else b"0",
-            self._seed(),
-            b"%d" % permit.ask.tokens,
-            b"%d" % ending.tokens,
-            b"%d" % (part(permit.ask.tenant.tpm, replicas) if permit.ask.tenant.tpm else 0),
-            _charge(permit, ending) if permit.ask.spending else b"",
-            permit.ask.kind.encode(),
-            reason_of(ending),
+        ask = permit.ask
+        return b"".join(
+            (
+                prefix,
+                pack(permit.token.encode()),
+                _OUTCOMES[ending.outcome],
+                pack_number(permit.generation),
+                pack_number(permit.is_probe),
+                pack_number(ending.latency_ms),
+                pack_number(permit.is_stream),
+                pack_number(ending.output_tokens),
+                pack_number(ending.retry_after_ms),
+                pack_number(ending.is_final),
+                pack(self._seed()),
+                pack_number(ask.tokens),
+                pack_number(ending.tokens),
+                pack_number(part(ask.tenant.tpm, replicas) if ask.tenant.tpm else 0),
+                pack(_charge(permit, ending)) if ask.spending else _NOTHING,
+                _KINDS[ask.kind],
+                pack(reason_of(ending)) if ending.reason else _NOTHING,
+            )
         )
 
     def acquire_block(self, plan: Plan, tokens: Sequence[str], ask: Ask, hold_ms: int) -> tuple[bytes, ...]:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from shared_state.background import once
-from shared_state.connection.call import Call, Lost, Orphaned, Reply
+from shared_state.connection.call import Call, Lost, Orphaned, Repack, Reply
 from shared_state.connection.client import Client
 from shared_state.connection.commands import pack
 from shared_state.connection.link import MOVED_ON
@@ -93,10 +93,13 @@ class Batcher:
         lost: Lost | None = None,
         is_urgent: bool = False,
         has_era: bool = False,
+        repack: Repack | None = None,
     ) -> asyncio.Future[Reply]:
-        """Queues a call; urgent ones (acquire) go before the rest (settle). The future raises StateError."""
+        """Queues a call; urgent ones (acquire) go before the rest (settle). ``repack``: packs the request when it is
+        sent, because others may overtake it in its queue. The future raises StateError.
+        """
         self._clock.run()
-        call = Call(packed, again or packed, orphaned, lost, has_era, is_urgent, self._loop.create_future())
+        call = Call(packed, again or packed, orphaned, lost, has_era, is_urgent, self._loop.create_future(), repack)
         call.queued_at = self._clock.now()
         if self._is_closed or (self._is_closing and is_urgent):
             call.fail(StoreUnavailable("the connection to the store is closed"))
@@ -144,9 +147,7 @@ class Batcher:
             call.sent_at = now
         self.round_trips += 1
         era, form = pack(b"%d" % self.era), self._loader.form
-        self._client.send(
-            [form(call.again if call.sendings else call.packed) + (era if call.has_era else b"") for call in batch]
-        )
+        self._client.send([form(call.request) + (era if call.has_era else b"") for call in batch])
         for call in batch:
             call.sendings += 1
         self._in_flight.extend(batch)

@@ -8,6 +8,7 @@ from shared_state.errors import ScriptFailed, StateError, StoreUnavailable
 Reply = list[object]
 Orphaned = Callable[[Reply], None]
 Lost = Callable[[bool], None]
+Repack = Callable[[], bytes]
 
 
 class Call:
@@ -24,6 +25,7 @@ class Call:
         "packed",  # the request of the first sending
         "queued_at",  # by the clock of patience
         "redirects",  # times that the topology had changed
+        "repack",  # packs the request anew at each sending; None where it is the same at any time
         "sendings",
         "sent_at",  # by the event loop's clock
     )
@@ -37,6 +39,7 @@ class Call:
         has_era: bool,
         is_urgent: bool,
         future: asyncio.Future[Reply],
+        repack: Repack | None = None,
     ) -> None:
         self.packed = packed
         self.again = again
@@ -46,10 +49,18 @@ class Call:
         self.is_urgent = is_urgent
         self.queued_at = 0.0
         self.future = future
+        self.repack = repack
         self.sendings = 0
         self.loads = 0
         self.redirects = 0
         self.sent_at = 0.0
+
+    @property
+    def request(self) -> bytes:
+        """The request of the next sending."""
+        if self.repack is not None:
+            return self.repack()
+        return self.again if self.sendings else self.packed
 
     @property
     def function(self) -> bytes:

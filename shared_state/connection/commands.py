@@ -10,6 +10,13 @@ def pack(*parts: bytes) -> bytes:
     return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
 
 
+_NUMBERS = tuple(pack(b"%d" % number) for number in range(256))  # most numbers of a call
+
+
+def pack_number(number: int) -> bytes:
+    return _NUMBERS[number] if 0 <= number < len(_NUMBERS) else pack(b"%d" % number)
+
+
 def command(*parts: bytes) -> bytes:
     return b"*%d\r\n%b" % (len(parts), pack(*parts))
 

@@ -29,7 +29,7 @@ def forgetful(forgetful_cluster: Cluster) -> Iterator[Cluster]:
     yield from fresh(forgetful_cluster)
 
 
-@pytest.mark.parametrize("command", ["FLUSHALL", "SCRIPT FLUSH"])
+@pytest.mark.parametrize("command", ["FLUSHALL", "SCRIPT FLUSH", "FUNCTION FLUSH"])
 def test_calls_right_after_a_flush_are_answered(forgetful: Cluster, command: str) -> None:
     statuses = []
     for replica in in_turn(forgetful.replicas, 10):

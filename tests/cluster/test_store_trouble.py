@@ -291,6 +291,7 @@ def test_replica_that_is_cut_off_alone(troubled: Troubled) -> None:
 
 FORGETTING: dict[str, Callable[[Server], object]] = {
     "scripts flushed": lambda server: server.redis.script_flush(),
+    "libraries flushed": lambda server: server.redis.function_flush(),
     "connections killed": lambda server: server.redis.execute_command("CLIENT", "KILL", "TYPE", "normal"),
     "everything flushed": lambda server: server.redis.flushall(),
 }

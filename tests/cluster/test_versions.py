@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from shared_state.scripts import assemble
+from shared_state.scripts import assemble_all
 from tests.cluster.conftest import PATIENT, fresh
 from tests.loadtest.process import ProviderProcess
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, in_turn, running_cluster, running_store
-from tests.support.versions import Version
+from tests.support.versions import ROOT, Version
 
 NEWER = "0.2.0"
 SCHEMA = "local SCHEMA, LEARNING_MS, CLOCK_STEP_MS = {},"
@@ -66,7 +66,7 @@ def versions(replica: ReplicaProcess) -> list[str]:
 def test_versions_side_by_side_are_one_gateway(cluster: Cluster, newer: Version) -> None:
     replace(cluster, 1, newer.environment)
     provider = cluster.providers[0]
-    texts = [assemble("acquire").sha, assemble("acquire", newer.folder / "lua").sha]
+    acquires = [assemble_all(folder / "lua")["acquire"] for folder in (ROOT, newer.folder)]
     provider.behave(stall_rate=1)
     held = [replica.begin_chat("narrow", stream=True) for replica in in_turn(cluster.replicas, 5)]
     provider.wait_for(in_flight=5)
@@ -81,9 +81,11 @@ def test_versions_side_by_side_are_one_gateway(cluster: Cluster, newer: Version)
         failed.append(replica.chat("dead").status)
         cluster.wait_until_idle()
 
+    loaded = {dict(zip(each[::2], each[1::2], strict=True))["library_name"] for each in cluster.redis.function_list()}
+
     assert versions(cluster.replicas[0]) == ["0.1.0", NEWER]
     assert versions(cluster.replicas[1]) == ["0.1.0", NEWER]
-    assert cluster.redis.script_exists(*texts) == [True, True]
+    assert {acquire.library.name for acquire in acquires} <= loaded
     assert int(cluster.redis.hget(cluster.key("global"), "novel")) > 0
     assert refused == [503] * 2
     assert provider.counts()["requests"] == 5  # of both versions together

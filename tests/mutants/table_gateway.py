@@ -13,6 +13,7 @@ PROVIDER_HTTP = "tests/gateway/upstream/test_provider_http.py"
 QUEUEING = "tests/gateway/routing/test_queueing.py"
 ADMINS = "tests/gateway/request/test_admins.py"
 ORIGIN = "tests/gateway/request/test_same_origin.py"
+TIMER_WHEEL = "tests/gateway/http/test_timer_wheel.py"
 RECENT_SHEDDING = "tests/gateway/routing/test_recent_shedding.py"
 SLOW_READER = f"{INTERRUPT}::test_client_that_reads_slowly_gets_its_whole_stream"
 
@@ -325,6 +326,26 @@ GATEWAY: Table = {
             "if now < self._until else None",
             RECENT_SHEDDING,
             "critical requests are shed with the bulk",
+        ),
+    ),
+    "gateway/http/timer_wheel.py": (
+        Slip(
+            "if timed.check_s <= now_s:  # it has not ended meanwhile",
+            "if True:",
+            TIMER_WHEEL,
+            "a connection that another deadline has just closed is closed again",
+        ),
+        Slip(
+            "except Exception as defect:  # the other deadlines must not suffer",
+            "except KeyError as defect:",
+            TIMER_WHEEL,
+            "one defect takes the deadlines of all requests away",
+        ),
+        Slip(
+            "math.floor(min(at_s, now_s + AHEAD_S))",
+            "at_s",
+            TIMER_WHEEL,
+            "every answered request leaves an empty slot for ten minutes",
         ),
     ),
     "gateway/request/interrupt.py": (

@@ -4,7 +4,7 @@ from tests.mutants.slip import Slip, Table
 
 _GATEWAY = "tests/gateway/"
 CLASSIFY = "tests/gateway/upstream/test_classify.py"
-COOLDOWNS = "tests/gateway/upstream/test_cooldowns.py"
+COOLDOWNS = "tests/gateway/upstream/test_retry_after.py"
 WORDS = "tests/gateway/upstream/test_error_words.py"
 CONTENT = "tests/gateway/upstream/test_stream_content.py"
 PROGRESS = "tests/gateway/upstream/test_stream_progress.py"
@@ -172,7 +172,7 @@ JUDGEMENTS: Table = {
         Slip('(1 if wait[3] == "ms" else 1000)', "1000", WORDS, "a wait in ms is a thousand times as long"),
         Slip("int(wait[1] or 0) * 60_000 +", "", WORDS, "the minutes of a wait are forgotten"),
     ),
-    "gateway/upstream/cooldowns.py": (
+    "gateway/upstream/retry_after.py": (
         Slip(
             'if b"remaining" in name and left.strip() == b"0"',
             'if b"remaining" in name',
@@ -720,6 +720,12 @@ JUDGEMENTS: Table = {
             "return True",
             f"{ASGI_CYCLE} {INTERRUPT}",
             "a client that reads nothing fills the memory",
+        ),
+        Slip(
+            "scope, self._scope = self._scope, {}",
+            "scope = self._scope",
+            "tests/gateway/http/test_request_ends.py",
+            "an answered request stays in memory until the collector runs",
         ),
     ),
     "gateway/upstream/http/client.py": (

@@ -8,6 +8,7 @@ _CONNECTION = "tests/shared_state/connection/test_"
 BATCHER, STORE = f"{_CONNECTION}batcher.py", f"{_STATE}store.py"
 ADDRESS, TOPOLOGY = f"{_CONNECTION}address.py", f"{_CONNECTION}topology.py"
 BACKGROUND = f"{_STATE}background.py"
+LOADING, LIBRARIES = f"{_CONNECTION}loading.py", f"{_CONNECTION}libraries.py"
 FORCED = f"{FAILOVER}::test_what_was_moved_by_hand_in_one_outage_is_not_moved_again_after_the_next"
 FORCED_FOR = f"{FAILOVER}::test_breaker_that_is_forced_open_for_a_time_has_what_is_left_of_it_on_the_shared_store"
 FORCED_SHARED = f"{FAILOVER}::test_what_was_moved_by_hand_on_the_shared_store_is_not_moved_again_after_an_outage"
@@ -60,10 +61,50 @@ SHARED_STATE: Table = {
     ),
     "shared_state/connection/call.py": (
         Slip(
+            "return self.again if self.sendings else self.packed",
+            "return self.packed",
+            BATCHER,
+            "a call that is sent again may be granted twice",
+        ),
+        Slip(
             "self.lost(self.sendings > 0)",
             "self.lost(True)",
             STORE,
             "what was never sent is asked about again and again",
+        ),
+    ),
+    "shared_state/connection/loading.py": (
+        Slip(
+            'if "fcall" in text.lower():',
+            "if False:",
+            LOADING,
+            "a store that refuses FCALL fails every request",
+        ),
+        Slip(
+            ' and not str(reply).endswith("already exists")',
+            "",
+            LOADING,
+            "a library that another replica has loaded counts as refused, and the store works twice as long",
+        ),
+        Slip(
+            'or text == "ERR Function not found"',
+            "",
+            LOADING,
+            "flushed libraries fail every request",
+        ),
+    ),
+    "shared_state/connection/libraries.py": (
+        Slip(
+            "elif now_ms - int(since_ms) >= UNUSED_MS:",
+            "else:",
+            LIBRARIES,
+            "a library goes after an hour without a call",
+        ),
+        Slip(
+            ', *([b"own"] * (name in ours))',
+            "",
+            LIBRARIES,
+            "a script that is seldom called loses its library while its version runs",
         ),
     ),
     "shared_state/connection/batcher.py": (
@@ -145,14 +186,14 @@ SHARED_STATE: Table = {
             BATCHER,
             "one refused connection fails all calls that wait",
         ),
-        Slip(
-            "(call.again if call.sendings else call.packed)",
-            "call.packed",
-            BATCHER,
-            "a call that is sent again may be granted twice",
-        ),
     ),
     "shared_state/recovery.py": (
+        Slip(
+            "live = self._memory.only_live(leases)",
+            "live = leases",
+            f"{_STATE}store.py::test_settle_that_overtakes_a_reassert_leaves_no_lease",
+            "an ended lease comes back and counts as active",
+        ),
         Slip(
             "            if chunks == 1 or not count:\n                position += 1",
             "            position += 1",

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from shared_state.calls.script_calls import REAP_CHUNK
+from shared_state.connection.batcher import IN_FLIGHT_MOST
 from shared_state.connection.call import Call
 from shared_state.connection.client import Client
 from shared_state.embedded import EmbeddedStore
@@ -593,6 +594,24 @@ async def test_restore_that_failed_is_tried_again_with_the_next_beat(
             await beat(state)
 
             assert active(cli, state) == 1
+
+
+@on_loop
+async def test_settle_that_overtakes_a_reassert_leaves_no_lease(own_server: EmbeddedStore) -> None:
+    async with opened_state(own_server.url, "a") as state:
+        await beat(state)
+        ended = [await state.granted() for _ in range(3)]
+        # More decisions than may be in flight: the reassert waits behind them, and settles go along with them.
+        decisions = [asyncio.ensure_future(state.acquire()) for _ in range(4 * IN_FLIGHT_MOST)]
+        await asyncio.sleep(0)
+        reasserted = state.store.recovery.reassert(View(), View())
+        settled = [state.store.settle(permit, SUCCESS) for permit in ended]
+        permits = [permit for permit in await asyncio.gather(*decisions) if isinstance(permit, Permit)]
+        await asyncio.gather(reasserted, *settled)
+        with RedisCli(own_server.url) as cli:
+            assert active(cli, state) == len(permits) > 0
+        for permit in permits:
+            await state.store.settlement(permit, SUCCESS)
 
 
 @on_loop

@@ -181,6 +181,11 @@ class Cluster:
         """As if its breaker had closed a minute earlier."""
         closed_at_ms = int(self.deployment(deployment)["changed_at_ms"])
         self.redis.hset(self.key(f"deployment:{deployment}"), "changed_at_ms", closed_at_ms - 60_000)
+        self.read_anew()
+
+    def read_anew(self) -> None:
+        """Makes the next decision read what was written by hand, which it would otherwise see after 250 ms."""
+        self.redis.hincrby(self.key("global"), "sequence", 1)
 
     def wait_for_beats(self, count: int) -> None:
         """Until the cluster has judged what only time shows, that many times more."""
@@ -212,6 +217,7 @@ class Cluster:
                 self._forgotten[deployment] = self.deployment(deployment)
         self.redis.delete(self.key("window"), self.key("events"))
         self.redis.hdel(self.key("global"), "shed_reasons", "retry_tokens", "window_requests", "window_failures")
+        self.read_anew()
 
     def check(self) -> None:
         """What must hold after every test: no lease left, no traceback in any log."""

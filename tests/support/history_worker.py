@@ -14,7 +14,7 @@ from typing import Any
 import uvloop
 
 from shared_state.connection.batcher import Batcher
-from shared_state.connection.call import Lost, Orphaned, Reply
+from shared_state.connection.call import Lost, Orphaned, Repack, Reply
 from shared_state.connection.client import Client
 from shared_state.connection.patience import Patience
 from shared_state.keys import Keys
@@ -71,6 +71,7 @@ class NotingBatcher(Batcher):
         lost: Lost | None = None,
         is_urgent: bool = False,
         has_era: bool = False,
+        repack: Repack | None = None,
     ) -> asyncio.Future[Reply]:
         name, words = self._words(packed)
         if again is not None:
@@ -85,7 +86,13 @@ class NotingBatcher(Batcher):
             if orphaned:
                 orphaned(reply)
 
-        future = super().call(packed, again, note_orphan, lost, is_urgent, has_era)
+        def noted() -> bytes:
+            assert repack is not None
+            sent = repack()
+            words[:] = self._words(sent)[1]
+            return sent
+
+        future = super().call(packed, again, note_orphan, lost, is_urgent, has_era, noted if repack else None)
         future.add_done_callback(lambda done: None if done.cancelled() else note(done.result()))
         return future
 

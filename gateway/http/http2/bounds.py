@@ -7,10 +7,10 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hpack.exceptions import HPACKError
 
+from gateway.http.byte_bounds import HEAD_MOST
 from gateway.http.http2.frames import PREFACE
 
 STREAMS_MOST = 128  # at once, including those whose calls are still being aborted after a reset
-HEAD_MOST = 65_536  # bytes of a header list, as on HTTP/1.1
 STREAM_WINDOW, WINDOW = 262_144, 1_048_576  # unread bytes of bodies: of one stream, of all
 WAITING_MOST = 1_048_576  # bytes of all responses that wait for the client; one more chunk may exceed it
 _WINDOW_AT_START = 65_535  # RFC 9113, section 6.9.2

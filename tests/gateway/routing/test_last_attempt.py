@@ -142,6 +142,7 @@ def served_by(answer: Answer) -> tuple[int, str, str]:
 def test_used_up_retry_budget_leaves_the_first_error(frugal: Cluster, is_stream: bool) -> None:
     [replica], provider = frugal.replicas, frugal.providers[0]
     frugal.redis.hset(frugal.key("global"), "retry_tokens", 1)
+    frugal.read_anew()
     provider.behave(error_rate=1)
     covered = replica.chat("alone", stream=is_stream)
     refused = replica.chat("alone", stream=is_stream)

@@ -181,7 +181,7 @@ class TestExamples:
         assert settings.model_list[2].id == "the-third"
         assert verdicts["model_list[2].model_info.rpm"] == "not taken over"
 
-    def test_cooldowns_may_be_longer_than_our_longest(self) -> None:
+    def test_retry_after_may_be_longer_than_our_longest(self) -> None:
         settings, verdicts = example("cooldown")
 
         assert settings.router.circuit_breaker_enabled is False

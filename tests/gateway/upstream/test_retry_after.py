@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gateway.upstream.cooldowns import retry_after_ms, served_ms, throttled_ms
+from gateway.upstream.retry_after import retry_after_ms, served_ms, throttled_ms
 
 
 def after(value: str | None) -> dict[bytes, bytes]:
