@@ -742,7 +742,7 @@ JUDGEMENTS: Table = {
             "a client that closes sends requests again, on connections that nobody closes",
         ),
         Slip(
-            " and connection.is_silent",
+            " and _is_silent(connection)",
             "",
             HTTP_CLIENT,
             "an answer that lies in the socket is taken for the next one",

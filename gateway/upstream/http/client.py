@@ -5,6 +5,7 @@ they would carry one tenant's traces to the next. Redirects are not followed: th
 """
 
 import asyncio
+import select
 import ssl
 from types import TracebackType
 
@@ -118,7 +119,7 @@ class HttpClient:
         idle, now_s = self._idle.get(origin), self._loop.time()
         while idle:
             connection = idle.pop()
-            if connection.is_open and now_s < connection.idle_until_s and connection.is_silent:
+            if connection.is_open and now_s < connection.idle_until_s and _is_silent(connection):
                 return connection
             connection.close()
         return None
@@ -143,3 +144,10 @@ class HttpClient:
         if origin not in self._found:
             self._found[origin] = self._proxies.of(origin)
         return self._found[origin]
+
+
+def _is_silent(connection: Connection) -> bool:
+    """Returns whether its socket holds nothing that the event loop has yet to read: late bytes, or the end."""
+    arrivals = select.poll()
+    arrivals.register(connection, select.POLLIN)
+    return not arrivals.poll(0)

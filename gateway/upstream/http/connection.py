@@ -5,7 +5,6 @@ connection: they would be taken for the answer to the next request, which may be
 """
 
 import asyncio
-import select
 import time
 from typing import Protocol, cast
 
@@ -50,7 +49,6 @@ class Connection(asyncio.Protocol):
         self._backlog = b""  # received, to be parsed in a later turn
         self._turn: asyncio.Handle | None = None
         self._is_paused = self._is_lost = False
-        self._arrivals: select.poll | None = None
         self.idle_until_s = 0.0  # by the loop's clock
         self.is_idle = True
         self._begin()
@@ -67,13 +65,9 @@ class Connection(asyncio.Protocol):
     def is_open(self) -> bool:
         return not self._is_lost and not self._transport.is_closing()
 
-    @property
-    def is_silent(self) -> bool:
-        """Whether nothing lies in the socket that the event loop has yet to read: late bytes, or the server's end."""
-        if self._arrivals is None:
-            self._arrivals = select.poll()
-            self._arrivals.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not self._arrivals.poll(0)
+    def fileno(self) -> int:
+        number: int = self._transport.get_extra_info("socket").fileno()
+        return number
 
     async def send(self, head: bytes, body: bytes) -> Response:
         """Sends a request; returns its answer once the head has arrived. Raises HttpFault. Cancellation closes the
