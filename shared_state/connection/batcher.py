@@ -96,11 +96,10 @@ class Batcher:
         repack: Repack | None = None,
     ) -> asyncio.Future[Reply]:
         """Queues a call; urgent ones (acquire) go before the rest (settle). ``repack``: packs the request when it is
-        sent, because others may overtake it in its queue. The future raises StateError.
-        """
+        sent, as others may overtake it. The future raises StateError."""
         self._clock.run()
-        call = Call(packed, again or packed, orphaned, lost, has_era, is_urgent, self._loop.create_future(), repack)
-        call.queued_at = self._clock.now()
+        call = Call(packed, again or packed, orphaned, lost, has_era, is_urgent, self._loop.create_future())
+        call.repack, call.queued_at = repack, self._clock.now()
         if self._is_closed or (self._is_closing and is_urgent):
             call.fail(StoreUnavailable("the connection to the store is closed"))
             return call.future

@@ -39,7 +39,6 @@ class Call:
         has_era: bool,
         is_urgent: bool,
         future: asyncio.Future[Reply],
-        repack: Repack | None = None,
     ) -> None:
         self.packed = packed
         self.again = again
@@ -49,7 +48,7 @@ class Call:
         self.is_urgent = is_urgent
         self.queued_at = 0.0
         self.future = future
-        self.repack = repack
+        self.repack: Repack | None = None
         self.sendings = 0
         self.loads = 0
         self.redirects = 0
