@@ -110,7 +110,7 @@ JUDGEMENTS: Table = {
             CLASSIFY,
             "a timeout is a failure",
         ),
-        Slip("isinstance(cause, MemoryError) or", "", CLASSIFY, "a replica without memory blames its providers"),
+        Slip("isinstance(cause, MemoryError)", "False", CLASSIFY, "a replica without memory blames its providers"),
         Slip("errno.EMFILE, ", "", CLASSIFY, "a replica without descriptors blames its providers"),
         Slip("errno.EADDRNOTAVAIL, ", "", CLASSIFY, "a replica without ports blames its providers"),
         Slip(
@@ -730,14 +730,20 @@ JUDGEMENTS: Table = {
     ),
     "gateway/upstream/http/client.py": (
         Slip(
-            "if kept.has_received or self._is_closed:",
+            " or self._loop.time() - sent_s > IDLE_CLOSE_MOST_S:",
+            ":",
+            "tests/gateway/upstream/http/test_client.py",
+            "a provider that dies at work is paid twice",
+        ),
+        Slip(
+            "if kept.has_received or self._is_closed or self._loop.time() - sent_s > IDLE_CLOSE_MOST_S:",
             "if self._is_closed:",
             f"{HTTP_CLIENT} {UPSTREAM}",
             "a request is sent twice although its answer had begun",
         ),
         Slip(
-            "if kept.has_received or self._is_closed:",
-            "if kept.has_received:",
+            "if kept.has_received or self._is_closed or self._loop.time() - sent_s > IDLE_CLOSE_MOST_S:",
+            "if kept.has_received or self._loop.time() - sent_s > IDLE_CLOSE_MOST_S:",
             HTTP_CLIENT,
             "a client that closes sends requests again, on connections that nobody closes",
         ),

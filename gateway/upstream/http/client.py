@@ -18,6 +18,7 @@ from gateway.upstream.http.response import Response
 
 KEEP_ALIVE_S = 30.0
 SWEEP_S = 1.0
+IDLE_CLOSE_MOST_S = 2.0  # after a request was sent: news of a close takes a round trip
 _CLOSE_MOST_S = 1.0
 
 
@@ -45,8 +46,9 @@ class HttpClient:
         """Sends a request; returns its answer once the head has arrived. Raises HttpFault, and OSError for a fault of
         this process. ``connect_most_s``: for a new connection; ``more``: lines of further headers.
 
-        A request whose kept connection is closed before any byte of the answer is sent again on a new one: the server
-        had closed it for being idle, which blames neither the server nor the request.
+        A request whose kept connection is closed at once, before any byte of the answer, is sent again on a new one:
+        the server had closed it for being idle, which blames neither the server nor the request. A server that closes
+        later may have worked on the request.
         """
         origin = request.origin
         proxy = self._proxy(origin)
@@ -56,10 +58,11 @@ class HttpClient:
         head = request.head(len(body), more, is_absolute=is_absolute)
         kept = self._kept(origin)
         if kept is not None:
+            sent_s = self._loop.time()
             try:
                 return await kept.send(head, body)
             except Disconnected:
-                if kept.has_received or self._is_closed:
+                if kept.has_received or self._is_closed or self._loop.time() - sent_s > IDLE_CLOSE_MOST_S:
                     raise
         fresh = Connection(self)
         await self._connector.connect(origin, proxy, fresh, connect_most_s)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.upstream.http import client
 from gateway.upstream.http.client import HttpClient
 from gateway.upstream.http.faults import Disconnected, HttpFault
 from gateway.upstream.http.request import request
@@ -191,6 +192,15 @@ async def kept_and_closed(begun: bytes, *answers: bytes) -> tuple[object, int, i
 def test_request_on_a_kept_connection_that_closes_unanswered_is_sent_again_on_a_new_one(on_loop: Runner) -> None:
     """Not on the other kept one, which the server may have closed as well."""
     assert on_loop(kept_and_closed(b"", GOOD)) == ((200, b"{}"), 3, 4)
+
+
+def test_request_that_its_server_may_have_worked_on_is_not_sent_again(
+    on_loop: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "IDLE_CLOSE_MOST_S", -1.0)
+    outcome, _, requests = on_loop(kept_and_closed(b"", GOOD))
+
+    assert (outcome, requests) == (Disconnected, 3)
 
 
 def test_request_is_sent_again_only_once(on_loop: Runner) -> None:
