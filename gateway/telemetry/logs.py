@@ -23,8 +23,6 @@ WAITING_MOST = 20_000  # lines not yet written
 PIPE_WHOLE = 4096  # bytes: POSIX's PIPE_BUF on Linux
 PAUSE_S = 0.05  # between two writes: many lines go out as one
 CLOSE_MOST_S = 1.0
-
-
 _MS = [f".{ms:03d}Z" for ms in range(1000)]
 
 

@@ -205,8 +205,7 @@ def test_unread_pipe_delays_no_request_and_losses_are_logged() -> None:
     with piped() as (source, lines):
         for _ in range(2 * WAITING_MOST + 1000):  # more than the pipe and the queue hold together
             lines.put(b"x" * 1000)
-        assert lines.dropped > 0
-        read = b""
+        read = b""  # the count of the losses is taken as soon as it is logged
         while b"log lines dropped" not in read:
             assert select.select([source], [], [], 20)[0]
             read = read[-100:] + (source.read(1_000_000) or b"")
