@@ -33,7 +33,7 @@ demo: $(RUNS)
 
 # In the order of the folders: the long modules of tests/cluster begin first, and no worker is left alone with one at the end.
 test: check
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long"
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long"
 
 # What takes minutes, then the other tests once more to measure what they cover.
 test-long: lint
@@ -44,7 +44,7 @@ test-long: lint
 # files from the least covered one on, and fails below the `fail_under` of pyproject.toml.
 coverage: $(READY)
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long"
+	$(BIN)/coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/python -m tests.coverage_report docs/coverage.md
 	$(BIN)/coverage report --skip-covered --sort=cover

@@ -56,7 +56,8 @@ def chained_cluster(
 
 
 @pytest.fixture
-def chained(chained_cluster: Cluster) -> Iterator[ReplicaProcess]:
+def chained(chained_cluster: Cluster, raw_provider_thread: RawProvider) -> Iterator[ReplicaProcess]:
+    raw_provider_thread.forget()  # other modules may have left it with their orders
     chained_cluster.providers[0].behave(error_rate=1.0)
     yield chained_cluster.replicas[0]
     chained_cluster.providers[0].behave(error_rate=0.0)
