@@ -5,6 +5,7 @@ for each phase of a request costs more than most phases do.
 import asyncio
 import heapq
 import math
+from abc import ABC, abstractmethod
 
 GRAIN_S = 0.01  # a deadline is at most this much late, and never early
 FAR_S = 1.0  # a later deadline is first checked at a whole second, so that few slots exist
@@ -12,7 +13,7 @@ AHEAD_S = 10.0  # the latest first check: a request that ends leaves no empty sl
 NEVER = math.inf
 
 
-class Timed:
+class Timed(ABC):
     """An object with deadlines. Subclasses keep them; the wheel calls ``due`` in time for the next one. An object that
     ends calls ``unwatch``.
     """
@@ -33,9 +34,9 @@ class Timed:
             self.slot.discard(self)
             self.slot, self.check_s = None, NEVER
 
+    @abstractmethod
     def due(self, now_s: float) -> float:
         """Acts on the deadlines up to ``now_s``. Returns the next one, `NEVER` without one."""
-        raise NotImplementedError
 
 
 class TimerWheel:

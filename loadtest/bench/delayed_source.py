@@ -5,10 +5,10 @@ One process answers tens of thousands of calls a second, which the fake provider
 
 import argparse
 import asyncio
-import re
-from typing import cast
 
 import uvloop
+
+from loadtest.bench.source import Connection
 
 _BODY = (
     b'{"id":"chatcmpl-1","object":"chat.completion","created":1764000000,"model":"gpt-4","choices":[{"index":0,'
@@ -16,27 +16,18 @@ _BODY = (
     b'"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}}'
 )
 _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
-_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
-class Delayed(asyncio.Protocol):
-    """One connection, with one call at a time."""
+class Delayed(Connection):
+    """A connection whose answers take ``delay_s``."""
 
     def __init__(self, delay_s: float) -> None:
+        super().__init__()
         self._delay_s = delay_s
-        self._received = b""
         self._loop = asyncio.get_running_loop()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        head, blank, body = self._received.partition(b"\r\n\r\n")
-        length = _LENGTH.search(head)
-        if blank and length is not None and len(body) >= int(length[1]):
-            self._received = b""
-            self._loop.call_later(self._delay_s, self._transport.write, _ANSWER)
+    def answer(self, _body: bytes, /) -> None:
+        self._loop.call_later(self._delay_s, self._transport.write, _ANSWER)
 
 
 async def serve(port: int, delay_s: float) -> None:

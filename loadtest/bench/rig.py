@@ -111,7 +111,7 @@ class Bench:
         return int(done[0])
 
     def at_concurrency(self, url: str, connections: int, seconds: float, script: str = wrk_script()) -> Closed:
-        """Returns what wrk gets on so many connections. Raises SystemExit at an error of any kind."""
+        """Returns the figures of wrk with that many connections. Raises SystemExit at an error of any kind."""
         out = self._wrk(url, seconds, script, connections)
         _check_served(out)
         p50_ms, p99_ms = (_milliseconds(*re.findall(rf"\b{share}%\s+([\d.]+)(us|ms|s)", out)[0]) for share in (50, 99))

@@ -8,10 +8,10 @@ import argparse
 import asyncio
 import re
 import time
-from typing import cast
 
 import uvloop
 
+from loadtest.bench.source import Connection
 from loadtest.cluster.programs import DUE, DUE_DIGITS
 
 SLOTS = 50  # per period: streams that began at different times continue at different times
@@ -29,7 +29,6 @@ _USAGE = (
     b'"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":%d,"total_tokens":%d}}\n\n'
 )
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _CHUNKS = re.compile(rb'"max_(?:completion_)?tokens": *(\d+)')  # gateways may replace the older name by the newer
 
 
@@ -59,27 +58,18 @@ class Pace:
         self._loop.call_at(due, self._tick)
 
 
-class Source(asyncio.Protocol):
+class Source(Connection):
     """One connection with consecutive streams."""
 
     def __init__(self, pace: Pace) -> None:
+        super().__init__()
         self._pace = pace
         self._slot: set[Source] | None = None
-        self._received = b""
         self._left = self._chunks = 0
         self._field = b""
         self._has_usage = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        head, blank, body = self._received.partition(b"\r\n\r\n")
-        length = _LENGTH.search(head)
-        if not blank or length is None or len(body) < int(length[1]):
-            return
-        self._received = b""
+    def answer(self, body: bytes, /) -> None:
         limit = _CHUNKS.search(body)
         self._left = self._chunks = int(limit[1]) if limit else 1
         self._has_usage = b'"include_usage":true' in body.replace(b" ", b"")

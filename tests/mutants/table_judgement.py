@@ -745,7 +745,7 @@ JUDGEMENTS: Table = {
             "if kept.has_received or self._is_closed or self._loop.time() - sent_s > IDLE_CLOSE_MOST_S:",
             "if kept.has_received or self._loop.time() - sent_s > IDLE_CLOSE_MOST_S:",
             HTTP_CLIENT,
-            "a client that closes sends requests again, on connections that nobody closes",
+            "a client that closes sends requests again, on connections that stay open",
         ),
         Slip(
             " and _is_silent(connection)",

@@ -1,4 +1,4 @@
-"""Libraries of versions that nobody runs go after a day; those of a version in use stay."""
+"""Libraries of versions that no replica runs go after a day; those of a version in use stay."""
 
 import functools
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -17,7 +16,6 @@ from tests.gateway.upstream.http.conftest import Runner
 from tests.support.http_servers import CONNECT_S, answering, fetched, listening, request_of
 
 GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
-LATE_S = 0.1
 
 
 class Counted:
@@ -126,8 +124,8 @@ def test_connection_that_is_idle_for_too_long_is_closed(on_loop: Runner) -> None
     assert on_loop(run()) == 1
 
 
-def answering_twice(listener: socket.socket) -> None:
-    """Sends each request back, and a moment later another answer."""
+def answering_twice(listener: socket.socket, is_read: threading.Event, is_late: threading.Event) -> None:
+    """Sends each request back, and another answer once the first is read."""
     while True:
         try:
             connected = listener.accept()[0]
@@ -137,8 +135,10 @@ def answering_twice(listener: socket.socket) -> None:
             connected.settimeout(CONNECT_S)
             body = connected.recv(65_536)[-2:]
             connected.sendall(GOOD[:-2] + body)
-            time.sleep(LATE_S)
+            assert is_read.wait(CONNECT_S)
+            is_read.clear()
             connected.sendall(GOOD[:-2] + b"??")
+            is_late.set()
             connected.recv(1)
 
 
@@ -147,13 +147,16 @@ def test_late_answer_that_the_loop_has_yet_to_read_is_not_taken_for_the_next(on_
 
     async def run() -> list[tuple[int, bytes]]:
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            threading.Thread(target=answering_twice, args=(listener,), daemon=True).start()
+            is_read, is_late = threading.Event(), threading.Event()
+            threading.Thread(target=answering_twice, args=(listener, is_read, is_late), daemon=True).start()
             url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
             async with HttpClient() as http:
                 answers = []
                 for body in (b"{}", b"[]"):
                     answers.append(await fetched(http, url, body))
-                    time.sleep(2 * LATE_S)  # noqa: ASYNC251
+                    is_read.set()
+                    assert is_late.wait(CONNECT_S)  # without a turn of the loop
+                    is_late.clear()
             listener.shutdown(socket.SHUT_RDWR)
         return answers
 
