@@ -16,6 +16,7 @@ GatewayError               500  a defect of the gateway
 ├── RequestTimedOut        408  the body did not arrive in time
 ├── Conflict               409  the configuration, another tenant or another reload holds it
 ├── ConfigurationRefused   409  at least one replica refuses the configuration, so none applies it
+├── StateOwnerUnavailable  409  the account that holds what the request names cannot serve it
 ├── RequestTooLarge        413
 ├── RateLimited            429
 │   ├── QuotaExhausted     429  the quota at the provider is used up: waiting does not help
@@ -179,6 +180,13 @@ class ConfigurationRefused(GatewayError):
     status = 409
     type = "invalid_request_error"
     code = "configuration_refused"
+
+
+class StateOwnerUnavailable(GatewayError):
+    status = 409
+    type = "invalid_request_error"
+    code = "state_owner_unavailable"
+    is_in_vain = True
 
 
 class MethodNotAllowed(GatewayError):

@@ -129,7 +129,7 @@ class Inference:
         pings = NO_PINGS
         if self._ping_s and call.is_stream:
             pings = Pings(http.send, [*http.headers, *STREAM_HEADERS], self._ping_s)
-        request = ClientRequest(call, tenant, priority, deadline, interrupt, trace)
+        request = ClientRequest(call, tenant, priority, deadline, interrupt, trace, parsed.only)
         try:
             with pings:
                 answer = await self._dispatcher.answer(request, route)
@@ -161,6 +161,8 @@ class Inference:
         """Sends the answer to its client, whole or as a stream."""
         send, headers, line = http.send, http.headers, http.line
         async with answer:
+            if answer.remembering:
+                await answer.remembered()
             if pings is not NO_PINGS:
                 await pings.ended()
             headers += self._route_headers(answer, line.model, overhead_s)

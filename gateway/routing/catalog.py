@@ -11,6 +11,7 @@ import msgspec
 from gateway.configuration.router import RouterSettings
 from gateway.configuration.rules import MAX_CANDIDATES
 from gateway.configuration.settings import DeploymentSettings, Settings
+from gateway.configuration.state_owners import account_of
 from gateway.upstream.classify import Refusal
 
 
@@ -80,6 +81,11 @@ class Catalog:
     def deployments(self) -> tuple[DeploymentSettings, ...]:
         """Returns all deployments, including disabled ones."""
         return self._deployments
+
+
+def is_same_account(one: Candidate, other: Candidate) -> bool:
+    """Returns whether either can serve what the other's provider keeps."""
+    return account_of(one.deployment.provider) == account_of(other.deployment.provider)
 
 
 def _of_models(names: Collection[str], candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:

@@ -18,3 +18,9 @@ class ClientRequest(msgspec.Struct, frozen=True):
     deadline: Deadline
     interrupt: Interrupt
     trace: Trace
+    only: tuple[str, ...] = ()  # the deployments that its headers allow; empty: all
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether only some of the model's deployments may be able to serve it."""
+        return bool(self.only or self.call.names)

@@ -26,6 +26,7 @@ from gateway.routing.itinerary import Itinerary
 from gateway.routing.last_attempt import SecondAttempt
 from gateway.routing.model_routes import Routes
 from gateway.routing.next_step import Step, Verdict, judge
+from gateway.routing.owners import KEEPERS, Owners
 from gateway.routing.rate_limit_headers import tenant_limited
 from gateway.routing.routing_state import Route, RoutingState
 from gateway.routing.tracing import Attempt
@@ -53,12 +54,14 @@ class Dispatcher:
         self._store = store
         self._admission = admission
         self._in_hand = InHand()
+        self._owners = Owners(store)
         store.on_overdue(self._in_hand.move_on)
         self.apply_settings(upstream, catalog, router)
 
     def apply_settings(self, upstream: UpstreamClient, catalog: Catalog, router: RouterSettings) -> None:
         """Routes the requests that come from now on, and those that wait; others end as they began."""
         self._max_attempts = router.max_attempts
+        self._owners.apply_settings(catalog, router)
         self.strategy = router.routing_strategy
         self.routes = Routes(upstream, catalog, self._admission.queue, self._pack)
 
@@ -86,7 +89,7 @@ class Dispatcher:
         trace.begin_route(self.strategy)
         error = "cancelled"
         try:
-            answer = await self._answer(RoutingState(request, route, self._itinerary(route)))
+            answer = await self._answer(RoutingState(request, route, self._itinerary(route, request.only)))
             error = ""
         except GatewayError as failure:
             error = failure.code or failure.type
@@ -104,7 +107,7 @@ class Dispatcher:
                 continue
             if exchange.outcome is Outcome.SUCCESS:
                 return self._answered(state, selected, exchange, attempt)
-            has_chain = state.leave(selected.candidate, exchange.refusal)
+            has_chain = state.leave(selected.candidate, exchange)
             verdict = judge(state, selected.candidate, exchange, has_chain, self._max_attempts)
             if verdict.step is Step.ANSWER:
                 answer = self._answered(state, selected, exchange, attempt)
@@ -131,13 +134,18 @@ class Dispatcher:
             if request.trace.is_recording:
                 request.trace.decided(decision, candidates, attempts(tried) + 1)
             if isinstance(decision, Permit):
-                return Selected(candidates[decision.position], decision)
+                candidate = candidates[decision.position]
+                state.restrict(candidate, decision.is_owned)
+                return Selected(candidate, decision)
             if decision.code == "limited":
                 raise tenant_limited(request.tenant.limits, decision)
-            if decision.code == "none" and state.itinerary.has_more:
+            has_no_candidate, is_elsewhere = decision.code in ("none", "owner"), decision.reason != "owned"
+            if has_no_candidate and state.itinerary.has_more and is_elsewhere:
                 state.itinerary.skip()
-            elif decision.code == "none" and state.second_attempt is not None:
+            elif has_no_candidate and state.second_attempt is not None:
                 await self._repeat(state, state.second_attempt)
+            elif decision.code == "owner" and not tried:
+                raise self._owners.unavailable(request, decision.reason, state.route.model)
             else:
                 raise rejected(decision, candidates, tried)
 
@@ -150,7 +158,7 @@ class Dispatcher:
         def latest() -> Plan:
             now = self.routes.of(call, tenant)
             if now is not None and now is not state.route and now.queue is state.route.queue and now.candidates:
-                state.route, state.itinerary = now, self._itinerary(now)
+                state.route, state.itinerary = now, self._itinerary(now, state.request.only)
             return state.itinerary.plan
 
         return await self._admission.first(latest, state.route.queue, state.request)
@@ -195,11 +203,16 @@ class Dispatcher:
         answer.attempts = attempts(state.tried) + 1
         answer.upstream_s, answer.decision_s = state.upstream_s, state.decision_s
         answer.tried = tuple(state.tried)
+        if exchange.made or state.tried or exchange.wire in KEEPERS:
+            self._owners.watch(state.request, answer, state.tried)
         return answer
 
-    def _itinerary(self, route: Route) -> Itinerary:
+    def _itinerary(self, route: Route, only: Sequence[str] = ()) -> Itinerary:
         legs = random.choice(route.itineraries) if len(route.itineraries) > 1 else route.itineraries[0]
-        return Itinerary(legs, self._pack, route.chains)
+        itinerary = Itinerary(legs, self._pack, route.chains)
+        if only and itinerary.has_more:  # in one leg the store leaves the others out
+            itinerary.restrict(lambda each: each.deployment.id in only)
+        return itinerary
 
     async def _send(self, state: RoutingState, selected: Selected, attempt: Attempt) -> Exchange:
         """Makes one attempt within its time. Settles the permit itself when it is cancelled or a defect breaks it."""

@@ -15,6 +15,7 @@ from gateway.upstream.classify import FAILURE, SUCCESS, judge, judge_in_band, re
 from gateway.upstream.error_words import names_part_of
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.in_band import announced, has_words, is_response, no_reply
+from gateway.upstream.made_state import made_by_plain_message, made_by_plain_response
 from gateway.upstream.plain_as_stream import as_stream
 from gateway.upstream.providers.adapters import Adapter
 from gateway.upstream.targets import Target
@@ -61,6 +62,10 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
     try:
         exchange.input_tokens, exchange.output_tokens, exchange.cached_tokens = tokens_of(adapter.wire, body)
         exchange.body = _translated(adapter, body)
+        if adapter.wire is Kind.RESPONSE:
+            exchange.made = made_by_plain_response(body)
+        elif adapter.wire is Kind.MESSAGE and adapter.reply is None:
+            exchange.made = made_by_plain_message(body)
     except (*NOT_DECODED, Malformed):
         error = error_of(body)
         if error is not None:
