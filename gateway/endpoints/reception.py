@@ -134,10 +134,11 @@ class Reception:
             edition = edition_of(headers)
             names = (*call.names, *files_of_messages(call.body)) if _has_files(edition) else call.names
             call = msgspec.structs.replace(call, edition=edition, names=names)
-        return self.routed(call, self._dispatcher.resolve(call, tenant), headers, tenant)
+        return self.resolved(call, headers, tenant)
 
-    def routed(self, call: Call, route: Route, headers: list[Header], tenant: Tenant) -> ParsedRequest:
-        """Reads the headers that depend on the route. Raises InvalidRequest, AdminOnly."""
+    def resolved(self, call: Call, headers: list[Header], tenant: Tenant) -> ParsedRequest:
+        """Adds the route and what the headers decide. Raises InvalidRequest, ModelNotFound, Forbidden."""
+        route = self._dispatcher.resolve(call, tenant)
 
         def may_name() -> bool:
             return tenant.may_name_deployment or self._authenticator.admins.has_presented_key(headers)

@@ -45,7 +45,8 @@ class Resource(msgspec.Struct, frozen=True):
     """What a call without a body addresses, under the path of its kind."""
 
     method: str
-    path: str  # with its query, from the slash on
+    path: str  # from the slash on
+    query: str = ""  # from the question mark on
 
 
 class Call(msgspec.Struct, frozen=True):

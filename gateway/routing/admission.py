@@ -174,18 +174,22 @@ class Admission:
         the error of `failed` at the deadline.
         """
         call, interrupt = request.call, request.interrupt
+        is_neutral, limits = call.resource is not None, request.tenant.limits
+        if is_neutral:
+            limits = msgspec.structs.replace(limits, tpm=None, budget=None)
         ask = Ask(
             request.priority,
             call.is_stream,
             _number(tried) if tried else 1,
             call.tokens,
-            request.tenant.limits,
+            limits,
             waiting,
             request.trace.is_recording,
-            self._prices.spending(call, request.tenant.limits, plan),
+            None if is_neutral else self._prices.spending(call, limits, plan),
             call.kind.label,
             request.only,
             tuple(digest_of(request.tenant.name, name) for name in call.names) if call.names else (),
+            is_neutral,
         )
         interrupt.set_deadline(request.deadline.at)
         try:
@@ -210,6 +214,8 @@ class Admission:
             self.attempts[permit.deployment_id, ending.outcome] += 1
         else:
             ending = msgspec.structs.replace(ending, tokens=0)
+        if permit.ask.is_neutral:
+            ending = Ending(Outcome.CANCELLED, is_final=ending.is_final, tokens=0)
         if permit.ask.spending is not None:
             ending = self._prices.settled(permit, ending, is_sent)
         settled = self._store.settle(permit, ending, is_urgent)

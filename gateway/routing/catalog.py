@@ -78,6 +78,12 @@ class Catalog:
         """Returns every name that a call may use: the models in the order of the configuration, then the aliases."""
         return tuple(self._routes)
 
+    def of_key(self, allowed: frozenset[str]) -> tuple[Candidate, ...]:
+        """Returns the enabled deployments of all models on a key's list; empty: of every model."""
+        own = {self._aliases.get(name, name) for name in allowed}
+        enabled = (each for each in self._deployments if each.enabled)
+        return tuple(Candidate(each, 0) for each in enabled if not own or each.model_name in own)
+
     def deployments(self) -> tuple[DeploymentSettings, ...]:
         """Returns all deployments, including disabled ones."""
         return self._deployments

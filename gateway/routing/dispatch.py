@@ -254,7 +254,7 @@ class Dispatcher:
         else:
             interrupt.set_deadline(deadline.at)
         attempt.answered(exchange)
-        if permit.is_probe and exchange.is_open:
+        if permit.is_probe and exchange.is_open and not permit.ask.is_neutral:
             self._store.judge_content(permit, exchange.latency_ms)
         return exchange
 

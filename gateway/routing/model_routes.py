@@ -2,13 +2,16 @@
 with a list of models, which also limits their fallbacks.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 
+from gateway.configuration.router import QueueSettings
+from gateway.configuration.rules import MAX_CANDIDATES
 from gateway.errors import Forbidden, InvalidRequest, ModelNotFound
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call, Kind
 from gateway.routing.catalog import Candidate, Catalog
-from gateway.routing.itinerary import PackPlan, itineraries
+from gateway.routing.itinerary import Leg, PackPlan, itineraries, legs
 from gateway.routing.queueing import Queue
 from gateway.routing.routing_state import Route
 from gateway.upstream.client import UpstreamClient
@@ -42,8 +45,27 @@ class Routes:
     def _serving(self, candidates: Sequence[Candidate], kind: Kind) -> tuple[Candidate, ...]:
         return tuple(c for c in candidates if self._upstream.serves(c.deployment.id, kind))
 
+    def _stored(self, allowed: frozenset[str]) -> Route:
+        """Returns the route of stored responses: every deployment of the key that has the endpoint, in legs that one
+        decision may consider. No request waits on it, as its model is unknown.
+        """
+        key = ("", Kind.RESPONSE, allowed)
+        route = self._by_list.get(key)
+        if route is None:
+            candidates = self._serving(self._catalog.of_key(allowed), Kind.RESPONSE)
+            most = MAX_CANDIDATES
+            parts = [leg[k : k + most] for leg in legs(candidates) for k in range(0, len(leg), most)]
+            order = tuple(Leg(part, self._pack(part, part is not parts[-1])) for part in parts)
+            if len(self._by_list) >= LISTED_MOST:
+                self._by_list.clear()
+            queue = Queue(QueueSettings(max_waiting=0), asyncio.get_running_loop().time)
+            route = self._by_list[key] = Route("", candidates, (order,), {}, queue, self._upstream)
+        return route
+
     def of(self, call: Call, tenant: Tenant) -> Route | None:
         """Returns the route without models outside the tenant's list; None for an unknown model."""
+        if call.resource is not None:
+            return self._stored(tenant.models)
         whole = self._whole.get((call.model, call.kind))
         if whole is None or not tenant.models:
             return whole
@@ -58,6 +80,12 @@ class Routes:
 
     def resolve(self, call: Call, tenant: Tenant) -> Route:
         """Returns the route of a call. Raises ModelNotFound, Forbidden, InvalidRequest."""
+        if call.resource is not None:
+            stored = self._stored(tenant.models)
+            if not stored.candidates:
+                message = "No provider that this key may use has the endpoint /v1/responses."
+                raise InvalidRequest(message, code="endpoint_not_supported")
+            return stored
         whole = self._whole.get((call.model, call.kind))
         if whole is None:
             raise ModelNotFound(f"The model `{call.model[:200]}` does not exist.", param="model")

@@ -62,6 +62,8 @@ class Owners:
             why = "is disabled"
         elif request.only:
             why = "is not among the deployments that x-pllm-deployment and x-pllm-tags allow"
+        elif not model:
+            why = "is not open to this key"
         else:
             why = f"does not serve the model `{model}` to this key"
         name = request.call.names[0][:_SHOWN_MOST]

@@ -33,7 +33,7 @@ from gateway.upstream.in_band import no_reply
 from gateway.upstream.retry_after import retry_after_ms, served_ms, throttled_ms
 from gateway.upstream.sse import NotEvents
 from gateway.upstream.stream_content import Preamble
-from gateway.upstream.targets import target
+from gateway.upstream.targets import Target, target
 from gateway.upstream.whole_answer import Defect, Sent, answered_whole, in_band, judged_no_stream, refused_whole
 from shared_state.records import Outcome
 
@@ -80,16 +80,15 @@ class UpstreamClient:
         fault of this process.
         """
         target = self._targets[deployment_id, call.kind]
-        try:
-            body = await off_loop_if(len(call.body) > LARGE, target.adapter.request, call)
-        except InvalidRequest:
-            raise
-        except Exception as defect:
-            raise _defect(deployment_id) from defect
+        prepared, body = target.request, b""
+        if call.resource is not None:
+            prepared = prepared.below(call.resource.method, call.resource.path, call.resource.query)
+        else:
+            body = await self._body(deployment_id, call, target)
         more = (call.edition if target.adapter.has_editions else ()) + context
         started = time.perf_counter()
         try:
-            response = await self._http.send(target.request, body, target.connect_s, lines(more) if more else b"")
+            response = await self._http.send(prepared, body, target.connect_s, lines(more) if more else b"")
             exchange = await _read(response, Sent(call, target, body, on_activity))
         except (*FAULTS, MemoryError) as fault:
             if is_own_fault(fault):
@@ -104,6 +103,15 @@ class UpstreamClient:
             exchange.reason = without_keys(exchange.reason, target.key)
         exchange.latency_ms = round((time.perf_counter() - started) * 1000)
         return exchange
+
+    async def _body(self, deployment_id: str, call: Call, target: Target) -> bytes:
+        """Returns the body in the provider's dialect. Raises InvalidRequest, ReplicaFault."""
+        try:
+            return await off_loop_if(len(call.body) > LARGE, target.adapter.request, call)
+        except InvalidRequest:
+            raise
+        except Exception as defect:
+            raise _defect(deployment_id) from defect
 
 
 def _defect(deployment_id: str) -> ReplicaFault:

@@ -2,6 +2,7 @@
 and headers restrict a request to some of its candidates.
 """
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,10 +11,10 @@ import pytest
 
 from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess
-from tests.support.cluster import Cluster, ReplicaProcess, deployment, in_turn, running_cluster
+from tests.support.cluster import Cluster, ReplicaProcess, deployment, in_turn, running_cluster, running_store
 from tests.support.wire import Answer
 
-ADMIN, TEAM, OTHER = "admin-key-0123456789", "team-key-0123456789", "other-key-0123456789"
+ADMIN, TEAM, OTHER, MINI = (f"{name}-key-0123456789" for name in ("admin", "team", "other", "mini"))
 CHAINS, TURNS = 14, 4
 
 
@@ -36,7 +37,7 @@ def accounts(store: EmbeddedStore, provider_processes: list[ProviderProcess]) ->
         "keys": [
             {"name": "team", "key": TEAM},
             {"name": "other", "key": OTHER, "may_name_deployment": True},
-            {"name": "mini-only", "key": "mini-key-0123456789", "models": ["mini"]},
+            {"name": "mini-only", "key": MINI, "models": ["mini"]},
         ],
     }
     listed = models(*provider_processes[:2])
@@ -54,6 +55,15 @@ def cluster(accounts: Cluster) -> Iterator[Cluster]:
     accounts.check()
     for provider in accounts.providers:
         provider.behave(keeps_state=False, error_rate=0)
+
+
+@contextlib.contextmanager
+def keeping_state(*providers: ProviderProcess) -> Iterator[None]:
+    for provider in providers:
+        provider.behave(keeps_state=True)
+    yield
+    for provider in providers:
+        provider.behave(keeps_state=False)
 
 
 def post(replica: ReplicaProcess, path: str, body: Any, key: str = TEAM, **headers: str) -> Answer:
@@ -230,24 +240,152 @@ def test_owner_that_left_the_configuration_is_a_conflict(
     store: EmbeddedStore, provider_processes: list[ProviderProcess]
 ) -> None:
     first, second = provider_processes[:2]
-    for provider in (first, second):
-        provider.behave(keeps_state=True)
     owned: dict[str, str] = {}
-    with running_cluster(store, provider_processes, models(first, second)[:2], domain="leaving", replicas=1) as running:
+    listed = models(first, second)[:2]
+    with keeping_state(first, second), running_cluster(store, provider_processes, listed, domain="leaving") as running:
         while owned.keys() != {"north", "south"}:
             answer = respond(running.replicas[0])
             owned[answer.headers["x-pllm-deployment"]] = made(answer)["id"]
         running.wait_until_idle()
-        assert running.replicas[0].stop() == 0
-    with running_cluster(store, provider_processes, models(first, second)[:1], domain="leaving", replicas=1) as running:
+        assert [replica.stop() for replica in running.replicas] == [0, 0]
+    with (
+        keeping_state(first, second),
+        running_cluster(store, provider_processes, listed[:1], domain="leaving", replicas=1) as running,
+    ):
         answer = respond(running.replicas[0], previous_response_id=owned["south"])
         stays = respond(running.replicas[0], previous_response_id=owned["north"])
+        read = running.replicas[0].get(f"/v1/responses/{owned['south']}")
 
-    for provider in (first, second):
-        provider.behave(keeps_state=False)
     assert (answer.status, answer.error["code"]) == (409, "state_owner_unavailable")
     assert "is no longer in the configuration" in answer.error["message"]
     assert stays.status == 200
+    assert (read.status, read.error["code"]) == (409, "state_owner_unavailable")
+
+
+def test_standby_store_knows_no_owner_and_tries_each_account(provider_processes: list[ProviderProcess]) -> None:
+    first, second = provider_processes[:2]
+    with (
+        keeping_state(first, second),
+        running_store() as own,
+        running_cluster(own, provider_processes, models(first, second)[:2], domain="alone", replicas=1) as running,
+    ):
+        ids = [made(respond(running.replicas[0]))["id"] for _ in range(6)]
+        running.wait_until_idle()
+        own.stop()
+        answers = [respond(running.replicas[0], previous_response_id=each) for each in ids]
+        again = [respond(running.replicas[0], previous_response_id=made(each)["id"]) for each in answers]
+
+    assert {answer.status for answer in answers + again} == {200}
+    assert {answer.headers["x-pllm-state"] for answer in again} == {"standby"}
+    assert {answer.headers["x-pllm-attempts"] for answer in again} == {"1"}
+
+
+def test_owner_in_another_routing_domain_is_found(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess]
+) -> None:
+    first, second = provider_processes[:2]
+    listed = [{**entry, "domain": f"part-{number}"} for number, entry in enumerate(models(first, second)[:2])]
+    with keeping_state(first, second), running_cluster(store, provider_processes, listed, domain="home") as running:
+        for provider in (first, second):
+            provider.request("POST", "/control/reset")
+        answers = [respond(replica) for replica in running.replicas * 6]
+        ids = {made(answer)["id"]: answer.headers["x-pllm-deployment"] for answer in answers}
+        turns = {each: respond(running.replicas[0], previous_response_id=each) for each in ids}
+        lost = refused(running)
+        names = {answer.headers["x-pllm-deployment"] for answer in answers}
+
+    assert names == {"north", "south"}
+    assert {each: turn.headers["x-pllm-deployment"] for each, turn in turns.items()} == ids
+    assert lost == 0
+
+
+# -- stored responses -------------------------------------------------------------------------------------------------
+
+
+def stored(replica: ReplicaProcess, method: str, path: str, key: str = TEAM) -> Answer:
+    return replica.request(method, f"/v1/responses/{path}", headers={"authorization": f"Bearer {key}"})
+
+
+def test_stored_response_is_read_cancelled_listed_and_deleted_at_its_owner(cluster: Cluster) -> None:
+    for replica in in_turn(cluster.replicas, 10):
+        answer = respond(replica)
+        name, owner = made(answer)["id"], answer.headers["x-pllm-deployment"]
+        read, listed = stored(replica, "GET", name), stored(replica, "GET", f"{name}/input_items?limit=5&order=asc")
+        cancelled, deleted = stored(replica, "POST", f"{name}/cancel"), stored(replica, "DELETE", name)
+
+        assert (read.json()["id"], read.status) == (name, 200)
+        assert (listed.json()["object"], cancelled.json()["status"]) == ("list", "cancelled")
+        assert deleted.json()["deleted"] is True
+        answers = (read, listed, cancelled, deleted)
+        assert {each.headers["x-pllm-deployment"].removesuffix("-mini") for each in answers} == {owner}
+
+    assert refused(cluster) == 0
+    assert stored(cluster.replicas[0], "GET", name).status == 404
+    assert refused(cluster) == 1
+
+
+def test_stored_response_of_an_unknown_owner_is_found_by_trying(cluster: Cluster) -> None:
+    south = cluster.providers[1]
+    name = south.request("POST", "/v1/responses", {"model": "gpt", "input": "hello"}).json()["id"]
+    answers = [stored(replica, "GET", name) for replica in cluster.replicas * 4]
+
+    assert {answer.status for answer in answers} == {200}
+    assert refused(cluster) <= 8
+    missing = stored(cluster.replicas[0], "GET", "resp_of_nobody")
+    assert (missing.status, missing.error["message"]) == (404, "Response with id 'resp_of_nobody' not found.")
+
+
+def test_stored_response_needs_a_key_and_teaches_nothing(cluster: Cluster) -> None:
+    name = made(respond(cluster.replicas[0]))["id"]
+    cluster.wait_until_idle()
+    before = {each: cluster.deployment(each).get("ewma_ms") for each in ("north", "south")}
+    assert stored(cluster.replicas[0], "GET", name, "wrong").status == 401
+    assert stored(cluster.replicas[0], "GET", name).status == 200
+    cluster.wait_until_idle()
+
+    assert {each: cluster.deployment(each).get("ewma_ms") for each in ("north", "south")} == before
+
+
+def test_failure_of_a_stored_response_moves_no_breaker(cluster: Cluster) -> None:
+    name = made(respond(cluster.replicas[0]))["id"]
+    for provider in cluster.providers:
+        provider.behave(keeps_state=False)
+    answers = [stored(cluster.replicas[0], "GET", name) for _ in range(6)]
+
+    assert {answer.status for answer in answers} == {404}
+    assert {cluster.state(each) for each in ("north", "south", "north-mini")} == {"closed"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "field"),
+    [
+        ("GET", "a b", 400, "response_id"),
+        ("GET", "..", 400, "response_id"),
+        ("GET", "r" * 600, 400, "response_id"),
+        ("GET", "resp_1?drop=1", 400, "drop"),
+        ("GET", f"resp_1?limit={'9' * 3000}", 400, None),
+        ("PUT", "resp_1", 405, None),
+        ("GET", "resp_1/cancel", 405, None),
+        ("GET", "resp_1/other", 404, None),
+        ("DELETE", "resp_1/input_items", 405, None),
+    ],
+)
+def test_odd_request_for_a_stored_response_is_refused(
+    cluster: Cluster, method: str, path: str, status: int, field: str | None
+) -> None:
+    answer = stored(cluster.replicas[0], method, path.replace(" ", "%20"))
+
+    assert answer.status == status
+    assert answer.error["param"] == field
+    assert sum(provider.counts()["requests"] for provider in cluster.providers) == 0
+
+
+def test_key_reads_stored_responses_of_its_own_models_only(cluster: Cluster) -> None:
+    south = cluster.providers[1]
+    name = south.request("POST", "/v1/responses", {"model": "gpt", "input": "hello"}).json()["id"]
+
+    assert stored(cluster.replicas[0], "GET", name, MINI).status == 404
+    assert stored(cluster.replicas[0], "GET", name, TEAM).status == 200
 
 
 # -- headers ----------------------------------------------------------------------------------------------------------
