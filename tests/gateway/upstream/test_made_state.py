@@ -58,8 +58,10 @@ def test_stream_names_its_response_before_the_first_content_and_the_rest_at_its_
     assert preamble.made == ("resp_1",)
 
     progress.see(event("response.output_text.delta", delta="hi"))
-    assert progress.made == ()
+    before = list(progress.made)
     progress.see(event("response.completed", response=RESPONSE))
+
+    assert before == []
     assert progress.made == ALL
 
 
