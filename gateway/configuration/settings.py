@@ -272,8 +272,9 @@ def _model_problems(settings: Settings) -> Iterator[Problem]:
         ("content_policy_fallbacks", router.content_policy_fallbacks),
     ):
         yield from rules.chain_problems(names, f"router.{field}", chains)
-    for model in router.model_queues:
-        yield from names.unknown_model(yaml_source.key_path("router.model_queues", model), model)
+    for field, named in (("model_queues", router.model_queues), ("model_strategies", router.model_strategies)):
+        for model in named:
+            yield from names.unknown_model(yaml_source.key_path(f"router.{field}", model), model)
     for index, entry in enumerate(settings.auth.keys):
         yield from rules.allowed_model_problems(names, f"auth.keys[{index}].models", entry.models)
 

@@ -129,7 +129,7 @@ class Inference:
         pings = NO_PINGS
         if self._ping_s and call.is_stream:
             pings = Pings(http.send, [*http.headers, *STREAM_HEADERS], self._ping_s)
-        request = ClientRequest(call, tenant, priority, deadline, interrupt, trace)
+        request = ClientRequest(call, tenant, priority, deadline, interrupt, trace, parsed.wishes)
         try:
             with pings:
                 answer = await self._dispatcher.answer(request, route)

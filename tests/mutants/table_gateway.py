@@ -80,7 +80,7 @@ GATEWAY: Table = {
             "a key that names a model by its alias loses it as a fallback",
         ),
         Slip(
-            "chains = {refusal: _of_models(own, chain) for refusal, chain in route.chains.items()}",
+            "chains = {refusal: of_models(own, chain) for refusal, chain in route.chains.items()}",
             "chains = route.chains",
             "tests/gateway/routing/test_catalog.py",
             "a prompt that is too long leads a key to a model that is not on its list",
@@ -92,6 +92,18 @@ GATEWAY: Table = {
             "key = (call.model, call.kind, frozenset[str]())",
             "tests/gateway/routing/test_model_routes.py",
             "one key falls back by the list of another",
+        ),
+        Slip(
+            "if not tenant.may_use(name, other.model):",
+            "if False:",
+            "tests/gateway/routing/test_wished_routes.py",
+            "a header leads a key to a model that is not on its list",
+        ),
+        Slip(
+            "{refusal: of_models(models, chain) for refusal, chain in route.chains.items()}",
+            "route.chains",
+            "tests/gateway/routing/test_wished_routes.py",
+            "a request that names its fallbacks leaves them when its prompt is too long",
         ),
     ),
     "gateway/request/client_address.py": (
