@@ -166,7 +166,7 @@ class Inference:
             headers += self._route_headers(answer, line.model, overhead_s)
             headers += rate_headers(request.tenant.limits, answer.used)
             if not answer.exchange.is_passed_on:
-                fault = refused(answer.candidate, answer.exchange, answer.has_tried_all)
+                fault = refused(answer.exchange, answer.has_tried_all)
                 line.failed(fault)
                 if pings.has_begun:
                     await http.end_with(fault)

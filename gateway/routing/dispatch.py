@@ -12,7 +12,7 @@ from functools import partial
 import msgspec
 
 from gateway.configuration.router import RouterSettings
-from gateway.errors import GatewayError, InvalidRequest, ReplicaFault
+from gateway.errors import GatewayError, InvalidRequest, KeyUnavailable, ReplicaFault
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call
 from gateway.request.interrupt import Cause, Interrupt
@@ -167,13 +167,13 @@ class Dispatcher:
         return await self._admission.first(latest, state.route.queue, state.request)
 
     async def _attempt(self, state: RoutingState, selected: Selected, attempt: Attempt) -> Exchange | None:
-        """Returns None where the provider's dialect cannot express the request and another candidate is left. Raises
-        the error that the client gets when none is.
+        """Returns None where the provider's dialect cannot express the request, or its key cannot be read, and another
+        candidate is left. Raises the error that the client gets when none is.
         """
         started, itinerary = time.perf_counter(), state.itinerary
         try:
             exchange = await self._send(state, selected, attempt)
-        except InvalidRequest as error:
+        except (InvalidRequest, KeyUnavailable) as error:
             itinerary.drop(selected.candidate)
             state.tried.append(Tried(selected.candidate, Outcome.CLIENT_ERROR, error=error, is_sent=False))
             self._settle_unsent(selected.permit, attempt, is_final=not itinerary.candidates)
@@ -241,7 +241,7 @@ class Dispatcher:
             interrupt.clear()
             if (late := _late(interrupt, limits)) is not None:
                 return late
-            if not isinstance(error, InvalidRequest):
+            if not isinstance(error, InvalidRequest | KeyUnavailable):
                 self._settle_broken(permit, attempt, is_sent=not isinstance(error, ReplicaFault))
             raise
         interrupt.end_waiting()

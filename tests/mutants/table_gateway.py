@@ -106,6 +106,36 @@ GATEWAY: Table = {
             "a request that names its fallbacks leaves them when its prompt is too long",
         ),
     ),
+    "gateway/upstream/credentials.py": (
+        Slip(
+            "if self.key == refused and (self._reading or self._time() - self._read_at_s >= EVERY_S):",
+            "if self.key == refused:",
+            "tests/gateway/upstream/test_credentials.py",
+            "every 401 runs the command again",
+        ),
+        Slip(
+            "            self._on_key(self.source, key)\n",
+            "",
+            "tests/gateway/upstream/test_credentials.py",
+            "a log line shows an hourly token",
+        ),
+    ),
+    "gateway/upstream/key_source.py": (
+        Slip(
+            "start_new_session=True,",
+            "start_new_session=False,",
+            "tests/gateway/upstream/test_key_source.py",
+            "a command that hangs leaves its children behind, or ends the gateway with it",
+        ),
+    ),
+    "gateway/configuration/provider_rules.py": (
+        Slip(
+            "hashlib.blake2b(key.encode(),",
+            "hashlib.blake2b(b'',",
+            "tests/gateway/configuration/test_provider_rules.py",
+            "two keys of an entry are one deployment",
+        ),
+    ),
     "gateway/request/client_address.py": (
         Slip(
             "while hops and self._is_trusted(peer):",
