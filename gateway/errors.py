@@ -10,13 +10,13 @@ GatewayError               500  a defect of the gateway
 │   ├── AdminOff           403  the configuration has no admins
 │   └── CrossOrigin        403  a page of another site sent the request
 ├── ModelNotFound          404
-├── EndpointNotSupported   404  no deployment of the model has the endpoint
 ├── NotFound               404  an unknown path, deployment or tenant
+│   └── EndpointNotSupported 404  no deployment of the model has the endpoint
 ├── MethodNotAllowed       405
 ├── RequestTimedOut        408  the body did not arrive in time
 ├── Conflict               409  the configuration, another tenant or another reload holds it
+│   └── StateOwnerUnavailable 409  the account that holds what the request names cannot serve it
 ├── ConfigurationRefused   409  at least one replica refuses the configuration, so none applies it
-├── StateOwnerUnavailable  409  the account that holds what the request names cannot serve it
 ├── RequestTooLarge        413
 ├── RateLimited            429
 │   ├── QuotaExhausted     429  the quota at the provider is used up: waiting does not help
@@ -29,6 +29,7 @@ GatewayError               500  a defect of the gateway
 ├── Overloaded             503  load shedding
 ├── NoHealthyDeployment    503  every candidate is open or cooling
 ├── ReplicaFault           503  this replica is out of descriptors, ports or memory, or has a defect
+├── KeyUnavailable         503  this replica cannot read the key of a deployment
 └── StateLost              503  the store cannot be reached
 """
 
@@ -154,16 +155,14 @@ class ModelNotFound(GatewayError):
     code = "model_not_found"
 
 
-class EndpointNotSupported(GatewayError):
-    status = 404
-    type = "invalid_request_error"
-    code = "endpoint_not_supported"
-
-
 class NotFound(GatewayError):
     status = 404
     type = "invalid_request_error"
     code = "not_found"
+
+
+class EndpointNotSupported(NotFound):
+    code = "endpoint_not_supported"
 
 
 class Conflict(GatewayError):
@@ -182,9 +181,7 @@ class ConfigurationRefused(GatewayError):
     code = "configuration_refused"
 
 
-class StateOwnerUnavailable(GatewayError):
-    status = 409
-    type = "invalid_request_error"
+class StateOwnerUnavailable(Conflict):
     code = "state_owner_unavailable"
     is_in_vain = True
 
@@ -287,6 +284,14 @@ class ReplicaFault(GatewayError):
     def __init__(self, message: str, *, code: str | None = None, retry_after_ms: int | None = None) -> None:
         super().__init__(message, retry_after_ms=retry_after_ms)
         self.code = code or self.code
+
+
+class KeyUnavailable(GatewayError):
+    """The provider was not called. Other candidates may serve, and no deployment is at fault."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "provider_key_unavailable"
 
 
 class StateLost(GatewayError):

@@ -6,10 +6,9 @@ from itertools import chain
 from gateway.configuration.settings import DeploymentSettings
 from gateway.errors import AdminOnly, InvalidRequest
 from gateway.http.asgi_messages import Header
+from gateway.request.wishes import DEPLOYMENT, TAGS
 from gateway.routing.routing_state import Route
 
-DEPLOYMENT, TAGS = "x-pllm-deployment", "x-pllm-tags"
-_NAMES = frozenset({DEPLOYMENT.encode(), TAGS.encode()})
 _SHOWN_MOST = 200
 
 
@@ -17,11 +16,10 @@ def only_of(headers: list[Header], route: Route, may_name: Callable[[], bool]) -
     """Returns the deployments that the headers allow; empty without these headers. ``may_name``: whether the caller may
     name a deployment. Raises InvalidRequest, AdminOnly.
     """
-    given = [header for header in headers if header[0] in _NAMES]
-    if not given:
+    name, tags = _values(headers, DEPLOYMENT), _values(headers, TAGS)
+    if not name and not tags:
         return ()
     allowed = {candidate.deployment.id: candidate.deployment for candidate in route.candidates}
-    name, tags = _values(given, DEPLOYMENT), _values(given, TAGS)
     if name:
         if not may_name():
             raise AdminOnly(f"{DEPLOYMENT} needs an admin key, or a key that may name deployments.", param=DEPLOYMENT)
@@ -34,10 +32,10 @@ def only_of(headers: list[Header], route: Route, may_name: Callable[[], bool]) -
     return tuple(allowed)
 
 
-def _values(given: list[Header], name: str) -> list[str]:
+def _values(headers: list[Header], name: str) -> list[str]:
     """Returns the items of a header; a repeated header is one list."""
     wanted = name.encode()
-    values = [value for key, value in given if key == wanted]
+    values = [value for key, value in headers if key == wanted]
     return [item.strip() for item in b",".join(values).decode("utf-8", "replace").split(",")] if values else []
 
 

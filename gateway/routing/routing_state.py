@@ -7,7 +7,7 @@ import msgspec
 from gateway.routing.catalog import Candidate, is_same_account
 from gateway.routing.client_request import ClientRequest
 from gateway.routing.final_errors import Tried
-from gateway.routing.itinerary import Itinerary, Leg
+from gateway.routing.itinerary import Itinerary, Leg, PackPlan
 from gateway.routing.last_attempt import SecondAttempt
 from gateway.routing.queueing import Queue
 from gateway.upstream.classify import Refusal
@@ -24,6 +24,7 @@ class Route(msgspec.Struct, frozen=True):
     chains: dict[Refusal, tuple[Candidate, ...]]  # the candidates after the model refused a request in this way
     queue: Queue
     upstream: UpstreamClient
+    pack: PackPlan
 
 
 class RoutingState(msgspec.Struct):
@@ -37,6 +38,7 @@ class RoutingState(msgspec.Struct):
     decision_s: float = 0.0
     second_attempt: SecondAttempt | None = None  # for when no other candidate can be called
     has_repeated: bool = False
+    max_attempts: int = 1
 
     def restrict(self, candidate: Candidate, is_owned: bool) -> None:
         """Leaves only the candidates that the request allows, after the store has picked one. ``is_owned``: only the

@@ -445,6 +445,12 @@ JUDGEMENTS: Table = {
         ),
     ),
     "gateway/upstream/client.py": (
+        Slip(
+            "if _is_key_refused(exchange) and await credential.renew(target.key):",
+            "if False:",
+            "tests/gateway/upstream/test_credentials.py",
+            "each token that expires opens a breaker",
+        ),
         Slip("if is_own_fault(fault):", "if False:", OWN_FAULTS, "a replica without descriptors opens breakers"),
         Slip(
             "exchange.is_free = exchange.outcome is Outcome.FAILURE or not exchange.is_sent",
@@ -511,6 +517,12 @@ JUDGEMENTS: Table = {
         ),
     ),
     "gateway/routing/deadline.py": (
+        Slip(
+            "        if interrupt.take(Cause.OVERDUE):\n            return self.overdue()",
+            "        interrupt.take(Cause.OVERDUE)",
+            HUNG,
+            "a call that moves on ends without an answer",
+        ),
         Slip(
             "_is_cut_short = deadline.at < own_at and (deadline.is_from_client or not is_first)",
             "_is_cut_short = deadline.at < own_at",
@@ -589,12 +601,6 @@ JUDGEMENTS: Table = {
             "in_hand = nullcontext()",
             HUNG,
             "calls in hand wait for a provider that hangs",
-        ),
-        Slip(
-            "    if interrupt.take(Cause.OVERDUE):\n        return limits.overdue()",
-            "    interrupt.take(Cause.OVERDUE)",
-            HUNG,
-            "a call that moves on ends without an answer",
         ),
     ),
     "gateway/routing/next_step.py": (
@@ -907,7 +913,7 @@ JUDGEMENTS: Table = {
             "a provider's fields have no bound",
         ),
         Slip(
-            "without_keys(text, str(candidate.deployment.provider.api_key))",
+            "without_keys(text, key)",
             "text",
             HTTP,
             "an error shows the provider's key",
