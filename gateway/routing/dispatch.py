@@ -270,7 +270,7 @@ class Dispatcher:
 
     def _settle_broken(self, permit: Permit, attempt: Attempt, is_sent: bool) -> None:
         attempt.end(Outcome.CANCELLED)
-        ending = Ending(Outcome.CANCELLED, tokens=-1 if is_sent else 0)
+        ending = Ending(Outcome.CANCELLED, tokens=-1)
         self._admission.settle(permit, ending, attempt, is_sent=is_sent)
 
     def _settle_unsent(self, permit: Permit, attempt: Attempt, is_final: bool) -> None:

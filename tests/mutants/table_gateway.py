@@ -282,8 +282,8 @@ GATEWAY: Table = {
             "a slow store is asked again for each request that it sheds",
         ),
         Slip(
-            "interrupt = request.interrupt\n        interrupt.set_deadline(request.deadline.at)",
-            "interrupt = request.interrupt",
+            "if request.interrupt.time() < request.deadline.at - TIMER_TICK_S:",
+            "if True:",
             ADMISSION,
             "a request that waited until its client's deadline is told that the gateway is full",
         ),
