@@ -19,7 +19,16 @@ SLOW_READER = f"{INTERRUPT}::test_client_that_reads_slowly_gets_its_whole_stream
 
 HEALTH_CHECKS = "tests/gateway/routing/test_health_checks.py"
 
+NAMED, MADE = "tests/gateway/request/test_named_state.py", "tests/gateway/upstream/test_made_state.py"
+
 GATEWAY: Table = {
+    "gateway/request/named_state.py": (
+        Slip("0 < len(value) <= ID_MOST", "len(value) > 0", NAMED, "ids of a megabyte are kept with their request"),
+        Slip("encrypted[::-1]", "encrypted", NAMED, "a conversation that has moved goes back to its first account"),
+    ),
+    "gateway/upstream/made_state.py": (
+        Slip("response.store is not False", "True", MADE, "ids that no request can use fill the store"),
+    ),
     "gateway/routing/health_checks.py": (
         Slip(
             "is_healthy = 200 <= status < 300",
