@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from gateway.cli.tables import clean
+from gateway.configuration.patterns import is_pattern
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import DeploymentSettings, Settings
@@ -119,12 +120,16 @@ class _Prober:
 
     async def _verdict(self, entry: DeploymentSettings, models: frozenset[str]) -> Verdict:
         model = entry.provider.model
+        if is_pattern(entry.model_name):
+            return Verdict(entry.id, True, f"ok, {len(models)} models, for a pattern")
         counted = f"{len(models)} {'model' if len(models) == 1 else 'models'}"
         if model in models:
             return Verdict(entry.id, True, self._shown(f"ok, {counted}, has {model}"))
         return await self._by_call(entry, f"; not in the list of {counted}")
 
     async def _by_call(self, entry: DeploymentSettings, remark: str) -> Verdict:
+        if is_pattern(entry.model_name):
+            return Verdict(entry.id, True, self._shown(f"not called, because a pattern names no model{remark}"))
         adapted = _adapted(entry)
         headers = {"content-type": "application/json", **inquiry.headers(entry.provider)}
         answer = await self._query("POST", adapted.url, headers, _body(entry.provider, adapted.wire))
