@@ -22,6 +22,10 @@ class Candidate(msgspec.Struct, frozen=True):
     model: str = ""  # the model's name where the deployment serves all that match a pattern
     upstream: str = ""  # the same model's name at the provider
 
+    def is_same(self, other: "Candidate") -> bool:
+        """Returns whether another candidate, perhaps of another tier, is the same deployment for the same model."""
+        return self.deployment is other.deployment and self.model == other.model
+
 
 class Route(msgspec.Struct, frozen=True):
     """The candidates for a model, independent of the kind of call."""

@@ -48,6 +48,8 @@ class RoutingState(msgspec.Struct):
         """Returns whether ``last`` was the only candidate left, of the route and of the chains taken: the same request
         would meet the same answers again.
         """
-        tried = {last.deployment.id, *(each.candidate.deployment.id for each in self.tried)}
+        tried = {(each.deployment.id, each.model) for each in (last, *(each.candidate for each in self.tried))}
         chains = (self.route.chains[refusal] for refusal in self.itinerary.turned)
-        return all(each.deployment.id in tried for part in (self.route.candidates, *chains) for each in part)
+        return all(
+            (each.deployment.id, each.model) in tried for part in (self.route.candidates, *chains) for each in part
+        )
