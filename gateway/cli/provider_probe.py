@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from gateway.cli.tables import clean
-from gateway.configuration.patterns import is_pattern
+from gateway.configuration.patterns import is_further_slot, is_pattern
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import DeploymentSettings, Settings
@@ -73,9 +73,11 @@ def probe(settings: Settings, patience_s: float = PATIENCE_S) -> list[Verdict]:
 
 
 async def _probe(settings: Settings, patience_s: float) -> list[Verdict]:
+    # The deployments of an entry with a pattern differ in nothing that a provider sees.
+    deployments = [entry for entry in settings.model_list if not is_further_slot(entry.id, entry.model_name)]
     redact, groups = Redaction(secrets(settings)), dict[tuple[str, str, str], list[DeploymentSettings]]()
     unreadable: dict[str, Verdict] = {}
-    for entry in settings.model_list:
+    for entry in deployments:
         if entry.enabled:
             try:
                 provider = await asyncio.to_thread(_keyed, entry.provider)
@@ -89,7 +91,7 @@ async def _probe(settings: Settings, patience_s: float) -> list[Verdict]:
         prober = _Prober(http, patience_s, redact)
         results = await asyncio.gather(*(prober.group(entries) for entries in groups.values()))
     verdicts = unreadable | {verdict.deployment: verdict for group in results for verdict in group}
-    return [verdicts.get(entry.id) or Verdict(entry.id, True, "disabled, not queried") for entry in settings.model_list]
+    return [verdicts.get(entry.id) or Verdict(entry.id, True, "disabled, not queried") for entry in deployments]
 
 
 def _keyed(provider: ProviderSettings) -> ProviderSettings:

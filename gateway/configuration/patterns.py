@@ -38,6 +38,11 @@ def slot_ids(deployment_id: str) -> list[str]:
     return [f"{deployment_id}:slot-{number:x}" for number in range(SLOTS)]
 
 
+def is_further_slot(deployment_id: str, model_name: str) -> bool:
+    """Returns whether this is one of the deployments of an entry with a pattern, but not the first."""
+    return is_pattern(model_name) and not deployment_id.endswith(slot_ids("")[0])
+
+
 def upstream_model(template: str, pattern: str, name: str) -> str:
     """Returns the model's name at the provider: ``template`` with the part that `*` stands for."""
     return template.replace("*", name[len(pattern) - 1 :])

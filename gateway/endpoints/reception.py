@@ -19,7 +19,7 @@ from gateway.request.calls import Call, Kind, edition_of, parse
 from gateway.request.off_loop import off_loop
 from gateway.request.same_origin import foreign_call
 from gateway.request.token_bounds import MESSAGES_MOST
-from gateway.request.wishes import PRIORITY, Wishes, routing_headers, wishes_of
+from gateway.request.wishes import NO_WISHES, PRIORITY, Wishes, routing_headers, wishes_of
 from gateway.routing.deadline import Deadline
 from gateway.routing.dispatch import Dispatcher
 from gateway.routing.routing_state import Route
@@ -33,7 +33,7 @@ class ParsedRequest(msgspec.Struct, frozen=True):
     call: Call
     route: Route
     priority: int  # 0 critical to 100 bulk
-    wishes: Wishes
+    wishes: Wishes = NO_WISHES
 
 
 def authenticate(authenticator: Authenticator, headers: list[Header]) -> Tenant:
@@ -132,5 +132,7 @@ class Reception:
         if call.kind is Kind.MESSAGE:
             call = msgspec.structs.replace(call, edition=edition_of(headers))
         ours = routing_headers(headers)
+        if not ours:
+            return ParsedRequest(call, self._dispatcher.resolve(call, tenant), tenant.priority_level)
         wishes = wishes_of(ours)
         return ParsedRequest(call, self._dispatcher.resolve(call, tenant, wishes), priority_of(ours, tenant), wishes)

@@ -97,7 +97,7 @@ class Routes:
 
     def resolve(self, call: Call, tenant: Tenant, wishes: Wishes = NO_WISHES) -> Route:
         """Returns the route of a call. Raises ModelNotFound, Forbidden, InvalidRequest."""
-        whole = self._unlisted(call.model, call.kind)
+        whole = self._whole.get((call.model, call.kind)) or self._unlisted(call.model, call.kind)
         if whole is None:
             raise ModelNotFound(f"The model `{call.model[:200]}` does not exist.", param="model")
         if not tenant.may_use(call.model, whole.model):
