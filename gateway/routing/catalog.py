@@ -11,6 +11,7 @@ import msgspec
 from gateway.configuration import patterns
 from gateway.configuration.rules import MAX_CANDIDATES
 from gateway.configuration.settings import DeploymentSettings, Settings
+from gateway.configuration.state_owners import account_of
 from gateway.upstream.classify import Refusal
 
 
@@ -111,9 +112,21 @@ class Catalog:
         """Returns the name behind an alias, or the name itself."""
         return self._aliases.get(name, name)
 
+    def of_key(self, allowed: frozenset[str]) -> tuple[Candidate, ...]:
+        """Returns the enabled deployments of all models on a key's list; empty: of every model."""
+        own = {self._aliases.get(name, name) for name in allowed}
+        own |= {pattern for name in own if (pattern := patterns.pattern_of(name, self._patterns))}
+        enabled = (each for each in self._deployments if each.enabled)
+        return tuple(Candidate(each, 0) for each in enabled if not own or each.model_name in own)
+
     def deployments(self) -> tuple[DeploymentSettings, ...]:
         """Returns all deployments, including disabled ones."""
         return self._deployments
+
+
+def is_same_account(one: Candidate, other: Candidate) -> bool:
+    """Returns whether either can serve what the other's provider keeps."""
+    return account_of(one.deployment.provider) == account_of(other.deployment.provider)
 
 
 def of_models(names: Collection[str], candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:

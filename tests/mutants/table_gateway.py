@@ -74,8 +74,8 @@ GATEWAY: Table = {
     ),
     "gateway/routing/catalog.py": (
         Slip(
-            "own = {self._aliases.get(name, name) for name in allowed}",
-            "own = set(allowed)",
+            "            return route\n        own = {self._aliases.get(name, name) for name in allowed}\n",
+            "            return route\n        own = set(allowed)\n",
             "tests/gateway/routing/test_catalog.py",
             "a key that names a model by its alias loses it as a fallback",
         ),
@@ -254,7 +254,7 @@ GATEWAY: Table = {
     ),
     "gateway/routing/admission.py": (
         Slip(
-            "        if not queue:\n            if shed",
+            "        if not queue or request.is_restricted:\n            if shed",
             "        if True:\n            if shed",
             ADMISSION,
             "newcomers ask ahead of those who wait",
