@@ -247,7 +247,8 @@ class Dispatcher:
         in_hand = self._in_hand.held(deployment.id, interrupt, limits) if may_move else _NOT_HELD
         try:
             with in_hand:
-                exchange = await state.route.upstream.send(deployment.id, call, attempt.context, on_progress)
+                sent_as = selected.candidate.upstream
+                exchange = await state.route.upstream.send(deployment.id, call, attempt.context, on_progress, sent_as)
         except BaseException as error:
             interrupt.end_waiting()
             interrupt.clear()

@@ -83,8 +83,8 @@ GATEWAY: Table = {
     ),
     "gateway/routing/catalog.py": (
         Slip(
-            "own = {route.model, *(self._aliases.get(name, name) for name in allowed)}",
-            "own = {route.model, *allowed}",
+            "            return route\n        own = {self._aliases.get(name, name) for name in allowed}\n",
+            "            return route\n        own = set(allowed)\n",
             "tests/gateway/routing/test_catalog.py",
             "a key that names a model by its alias loses it as a fallback",
         ),
@@ -113,6 +113,14 @@ GATEWAY: Table = {
             "route.chains",
             "tests/gateway/routing/test_wished_routes.py",
             "a request that names its fallbacks leaves them when its prompt is too long",
+        ),
+    ),
+    "gateway/configuration/patterns.py": (
+        Slip(
+            "return next((each for each in patterns if name.startswith(each[:-1]) and len(name) >= len(each)), None)",
+            "return next((each for each in reversed(tuple(patterns)) if name.startswith(each[:-1])), None)",
+            "tests/gateway/configuration/test_patterns.py",
+            "a pattern for everything hides the others",
         ),
     ),
     "gateway/upstream/credentials.py": (
