@@ -14,6 +14,7 @@ from gateway.configuration import rules, yaml_source
 from gateway.configuration.auth import AuthSettings, key_problems, weak_keys
 from gateway.configuration.autoscale import autoscale_problems
 from gateway.configuration.health_checks import HealthCheckSettings
+from gateway.configuration.metrics import MetricsSettings
 from gateway.configuration.money import CostSettings, unpriced_problems
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.router import RouterSettings
@@ -108,6 +109,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     """The keys of tenants and admins."""
     router: RouterSettings = RouterSettings()
     """How deployments are chosen, and when requests are refused."""
+    metrics: MetricsSettings = MetricsSettings()
+    """What metrics name."""
     model_list: tuple[DeploymentSettings, ...] = ()
     """The deployments; at least one is needed, and at most 300 may be enabled in a domain."""
 

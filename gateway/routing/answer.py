@@ -15,7 +15,7 @@ from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit
 
 _COOLING = (Outcome.SUCCESS, Outcome.THROTTLED, Outcome.OVERLOADED)
-Settle = Callable[[Permit, Ending, Attempt], None]
+Settle = Callable[[Permit, Ending, Attempt], int]  # returns the cost in micro-units
 
 
 class Answer:
@@ -49,6 +49,7 @@ class Answer:
         self.sequence_number = 0
         self.upstream_s = 0.0
         self.decision_s = 0.0
+        self.cost = 0  # in micro-units, known after the `async with`
 
     @property
     def outcome(self) -> Outcome:
@@ -116,9 +117,9 @@ class Answer:
             exchange.output_tokens,
             retry_after_ms=exchange.retry_after_ms if self._outcome in _COOLING else 0,
             tokens=exchange.tokens,
-            cached_tokens=exchange.cached_tokens,
+            counts=exchange.counts,
             reason=exchange.reason,
         )
         self._attempt.end(self._outcome, exchange)
-        self._settle(self._permit, ending, self._attempt)
+        self.cost = self._settle(self._permit, ending, self._attempt)
         exchange.close()

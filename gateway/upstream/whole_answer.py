@@ -59,7 +59,7 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
         return in_band(error, sent, body, is_documented_end=is_end)
     exchange = Exchange(SUCCESS, body=body)
     try:
-        exchange.input_tokens, exchange.output_tokens, exchange.cached_tokens = tokens_of(adapter.wire, body)
+        exchange.counts = tokens_of(adapter.wire, body)
         exchange.body = _translated(adapter, body)
     except (*NOT_DECODED, Malformed):
         error = error_of(body)
