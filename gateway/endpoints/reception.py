@@ -19,6 +19,7 @@ from gateway.request.calls import Call, Kind, edition_of, parse
 from gateway.request.off_loop import off_loop
 from gateway.request.same_origin import foreign_call
 from gateway.request.token_bounds import MESSAGES_MOST
+from gateway.request.wishes import PRIORITY, Wishes, routing_headers, wishes_of
 from gateway.routing.deadline import Deadline
 from gateway.routing.dispatch import Dispatcher
 from gateway.routing.routing_state import Route
@@ -32,6 +33,7 @@ class ParsedRequest(msgspec.Struct, frozen=True):
     call: Call
     route: Route
     priority: int  # 0 critical to 100 bulk
+    wishes: Wishes
 
 
 def authenticate(authenticator: Authenticator, headers: list[Header]) -> Tenant:
@@ -48,7 +50,7 @@ def priority_of(headers: list[Header], tenant: Tenant) -> int:
     """Returns 0 (critical) to 100 (bulk). A request may lower its tenant's priority, never raise it. Raises
     InvalidRequest.
     """
-    name = find(headers, b"x-pllm-priority")
+    name = find(headers, PRIORITY)
     if name is None:
         return tenant.priority_level
     level = _LEVELS.get(name)
@@ -129,4 +131,6 @@ class Reception:
     def _resolved(self, call: Call, headers: list[Header], tenant: Tenant) -> ParsedRequest:
         if call.kind is Kind.MESSAGE:
             call = msgspec.structs.replace(call, edition=edition_of(headers))
-        return ParsedRequest(call, self._dispatcher.resolve(call, tenant), priority_of(headers, tenant))
+        ours = routing_headers(headers)
+        wishes = wishes_of(ours)
+        return ParsedRequest(call, self._dispatcher.resolve(call, tenant, wishes), priority_of(ours, tenant), wishes)

@@ -21,6 +21,7 @@ class Telemetry(msgspec.Struct, frozen=True):
     client_retries: ClientRetries
     tracer: Tracer
     log: RequestLog
+    redact: Redaction
 
 
 def open_telemetry(
@@ -36,7 +37,7 @@ def open_telemetry(
     tracer = _tracer(environment, replica, redact)
     stack.push_async_callback(tracer.close)
     labels = TenantLabels(0)  # until the tenants are known
-    return Telemetry(RequestCounters(labels), labels, ClientRetries(), tracer, log)
+    return Telemetry(RequestCounters(labels), labels, ClientRetries(), tracer, log, redact)
 
 
 def _tracer(environment: Mapping[str, str], replica: ThisReplica, redact: Redaction) -> Tracer:

@@ -118,6 +118,7 @@ class TestTree:
             "fallbacks_within_key": True,
             "queue": {"max_waiting": 100, "max_wait": 10_000, "target": 1_000},
             "model_queues": {},
+            "model_strategies": {},
             "forecast": {"enabled": False, "lookahead": 300_000, "early_cut": 0.1},
             "load_shedding": {
                 "max_active_requests": 1_000,
