@@ -42,6 +42,7 @@ class Ask(msgspec.Struct, frozen=True):
     is_traced: bool = False  # the reply reports every candidate
     spending: Spending | None = None  # the budgets that it has to fit
     kind: str = ""  # chat, completions, embeddings, messages or responses; empty when it does not matter
+    session: tuple[bytes, ...] = ()  # names of its session, and of its prompt's prefixes from the longest on
 
 
 class MinuteUsed(msgspec.Struct, frozen=True):
@@ -69,6 +70,7 @@ class Permit(msgspec.Struct, frozen=True):
     scores: tuple[float, ...] = ()
     is_block: bool = False
     is_last_resort: bool = False
+    affinity: str = ""  # pinned, new, moved(<why>) or none; empty where the request names no session
 
     @property
     def is_stream(self) -> bool:
@@ -107,6 +109,7 @@ class Ending(msgspec.Struct, frozen=True):
     cached_tokens: int = 0  # prompt tokens read from or written to a cache, outside ``tokens``: priced, but not limited
     cost: int = -1  # in micro-units, -1 when unknown: then the reservation counts
     reason: str = ""  # of a failure, at most `REASON_MOST` characters, without secrets
+    cache_share: float = -1.0  # of the prompt, 0..1, that the provider read from its cache; negative when unknown
 
 
 class BlockEnding(msgspec.Struct, frozen=True):
@@ -160,6 +163,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     breakers: dict[int, Breaker]
     tenants_version: int = 0
     fingerprint: str = ""
+    secret: bytes = b""  # of the keyed hashes of sessions
 
 
 class Plan(msgspec.Struct, frozen=True):

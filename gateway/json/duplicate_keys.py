@@ -26,7 +26,7 @@ FIELDS = frozenset((
     *("messages", "metadata", "modalities", "model", "moderation", "n", "output_config", "output_format"),
     *("parallel_tool_calls", "prediction", "presence_penalty", "previous_response_id", "prompt", "prompt_cache_key"),
     *("prompt_cache_options", "prompt_cache_retention", "reasoning", "reasoning_effort", "response_format"),
-    *("safety_identifier", "seed", "service_tier", "speed", "stop", "stop_sequences", "store", "stream"),
+    *("safety_identifier", "seed", "service_tier", "session_id", "speed", "stop", "stop_sequences", "store", "stream"),
     *("stream_options", "system", "temperature", "text", "thinking", "tool_choice", "tools", "top_k", "top_logprobs"),
     *("top_p", "truncation", "user", "user_profile_id", "verbosity", "web_search_options", "workspace_id"),
 ))  # fmt: skip

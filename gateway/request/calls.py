@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any
 
@@ -53,6 +53,8 @@ class Call(msgspec.Struct, frozen=True):
     tokens: int = 0  # an estimate of all tokens, in and out
     output_most: int = 0  # tokens that each choice may have; 0 where the request sets no bound
     choices: int = 1
+    session: tuple[bytes, ...] = ()  # names of its session and of its prompt's prefixes
+    passed: tuple[tuple[str, str], ...] = ()  # headers of the client's that providers get
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -93,6 +95,7 @@ class ResponseReply(msgspec.Struct, frozen=True, rename={"items": "output"}):
     usage: Usage | None = None
 
 
+Named = Callable[[Request], tuple[bytes, ...]]
 Reply = ChatReply | EmbeddingReply | MessageReply | ResponseReply
 
 
@@ -125,8 +128,10 @@ _replies: dict[Kind, msgspec.json.Decoder[Any]] = {
 }
 
 
-def parse(kind: Kind, body: bytes, most_messages: int = MESSAGES_MOST) -> Call:
-    """Returns the call in a request's body. Raises InvalidRequest, which names the field."""
+def parse(kind: Kind, body: bytes, most_messages: int = MESSAGES_MOST, named: Named = lambda _request: ()) -> Call:
+    """Returns the call in a request's body. ``named`` returns the names of its session. Raises InvalidRequest, which
+    names the field.
+    """
     if len(body) > LARGE and has_too_many_parts(body, max(MEMBERS_MOST, _MEMBERS_PER_MESSAGE * most_messages)):
         raise InvalidRequest("The request body holds too many objects, keys or list items.")
     try:
@@ -152,6 +157,7 @@ def parse(kind: Kind, body: bytes, most_messages: int = MESSAGES_MOST) -> Call:
         tokens=tokens,
         output_most=most,
         choices=choices,
+        session=named(request),
     )
 
 

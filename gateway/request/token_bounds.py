@@ -4,6 +4,7 @@ write. Budgets reserve by these counts, so they have to be upper bounds however 
 Values that are only bounded or passed on stay bytes: no list of a million items becomes a million objects.
 """
 
+import contextlib
 import math
 import re
 from typing import Annotated, cast
@@ -21,16 +22,48 @@ _NOT_EMPTY = re.compile(rb"\[\s*[^\s\]]")
 _BASES = re.compile(r"\s*0[xXoObB][0-9a-fA-F]+\s*")  # JavaScript's Number() reads them
 
 
+Given = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={})]  # of any type
+ABSENT = cast(msgspec.Raw, None)  # the value of an absent field, without an object for each request
+
+
 class AnyObject(msgspec.Struct, frozen=True, gc=False):
     """An object whose content only the provider reads."""
 
 
-Objects = Annotated[list[AnyObject], msgspec.Meta(min_length=1)]
+OF_USER = msgspec.Raw(b'"user"')  # a role
+
+
+class Turn(msgspec.Struct, frozen=True, gc=False):
+    """A message of a conversation."""
+
+    role: Given = ABSENT
+    content: Given = ABSENT
+
+
+Turns = Annotated[list[Turn], msgspec.Meta(min_length=1)]
 Count = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["integer", "number", "string", "null"]})]
 TextOrList = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "array"]})]
-_NONE = cast(msgspec.Raw, None)  # the value of an absent field, without an object for each request
-
 _objects = msgspec.json.Decoder(list[AnyObject])
+
+
+class _FirstTurn(Exception):
+    pass
+
+
+def first_turns(value: msgspec.Raw, most: int) -> list[Turn]:
+    """Returns the items of a list up to the first that is a turn of the user, at most ``most`` of them."""
+    turns: list[Turn] = []
+
+    def seen(_kind: type, item: object) -> _Item:
+        fields = item if isinstance(item, dict) else {}
+        turns.append(Turn(*(msgspec.Raw(msgspec.json.encode(fields.get(name))) for name in ("role", "content"))))
+        if turns[-1].role == OF_USER or len(turns) >= most:
+            raise _FirstTurn
+        return _Item()
+
+    with contextlib.suppress(_FirstTurn, msgspec.ValidationError):
+        msgspec.json.Decoder(list[_Item], dec_hook=seen).decode(value)
+    return turns
 
 
 def _count(value: msgspec.Raw, name: str) -> int:
@@ -38,7 +71,7 @@ def _count(value: msgspec.Raw, name: str) -> int:
     for anything that is not a number, which the provider may refuse. Raises InvalidRequest for a number that readers
     disagree about.
     """
-    if value is _NONE:
+    if value is ABSENT:
         return 0
     text = bytes(memoryview(value)[: SCALAR_MOST + 1])
     if text == b"null" or text.startswith((b"{", b"[")):
@@ -113,11 +146,18 @@ class Request(msgspec.Struct, frozen=True):
     model: str
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: Count = _NONE
-    max_completion_tokens: Count = _NONE
-    max_output_tokens: Count = _NONE
-    n: Count = _NONE
-    best_of: Count = _NONE
+    max_tokens: Count = ABSENT
+    max_completion_tokens: Count = ABSENT
+    max_output_tokens: Count = ABSENT
+    n: Count = ABSENT
+    best_of: Count = ABSENT
+    session_id: Given = ABSENT
+    prompt_cache_key: Given = ABSENT
+    metadata: Given = ABSENT
+    user: Given = ABSENT
+    tools: Given = ABSENT
+    system: Given = ABSENT
+    instructions: Given = ABSENT
 
     @property
     def most_tokens(self) -> int:
@@ -139,7 +179,7 @@ def _too_many(name: str, most: int) -> InvalidRequest:
 class _Conversation(Request, frozen=True, kw_only=True):
     """Messages are checked to be a non-empty list of objects."""
 
-    messages: Objects
+    messages: Turns
 
     def check(self, most: int) -> None:
         if len(self.messages) > most:
@@ -181,14 +221,14 @@ class MessageRequest(_Conversation, frozen=True, kw_only=True):
 
 
 class ResponseRequest(Request, frozen=True, kw_only=True):
-    input: TextOrList = _NONE
+    input: TextOrList = ABSENT
 
     @property
     def most_tokens(self) -> int:
         return _count(self.max_output_tokens, "max_output_tokens")
 
     def check(self, most: int) -> None:
-        if self.input is _NONE or bytes(memoryview(self.input)[:5]) == b"null":
+        if self.input is ABSENT or bytes(memoryview(self.input)[:5]) == b"null":
             return
         if not _is_list(self.input, "input", may_be_empty=True):
             return

@@ -150,6 +150,7 @@ class Admission:
             request.trace.is_recording,
             self._prices.spending(call, request.tenant.limits, plan),
             call.kind.label,
+            call.session,
         )
         interrupt.set_deadline(request.deadline.at)
         try:

@@ -42,6 +42,7 @@ class Answer:
         self.candidate = candidate
         self.used = permit.used
         self.is_last_resort = permit.is_last_resort
+        self.affinity = permit.affinity or "none"
         self.state: StoreName = store.state_of(permit.deployment_id)
         self.attempts = 1
         self.has_tried_all = False  # of a refusal: no candidate is left that could answer otherwise

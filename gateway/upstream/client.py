@@ -86,7 +86,7 @@ class UpstreamClient:
             raise
         except Exception as defect:
             raise _defect(deployment_id) from defect
-        more = (call.edition if target.adapter.has_editions else ()) + context
+        more = (call.edition if target.adapter.has_editions else ()) + call.passed + context
         started = time.perf_counter()
         try:
             response = await self._http.send(target.request, body, target.connect_s, lines(more) if more else b"")

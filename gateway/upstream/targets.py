@@ -28,7 +28,7 @@ _OURS = {
 
 def target(deployment: DeploymentSettings, kind: Kind) -> Target | None:
     """Returns the target, None where the deployment lacks the endpoint. The headers are the gateway's own: from the
-    client's headers only those that name the edition of its body may reach a provider.
+    client's headers only those that name the edition of its body or its session may reach a provider.
     """
     adapted = adapter(deployment, kind)
     if adapted is None or (deployment.endpoints and adapted.wire.label not in deployment.endpoints):

@@ -182,6 +182,7 @@ class Cluster:
         region: str = "",
         kind: str = "",
         has_more: bool = False,
+        session: str = "",
     ) -> Permit | Rejection:
         """Candidates as ids (tier 0) or (id, tier); ``has_more``: others follow in another domain."""
         ids, tiers = self._chain(candidates)
@@ -192,9 +193,11 @@ class Cluster:
         limits = [limit or 0 for limit in (tenant.rpm, tenant.tpm, tenant.max_parallel)]
         names = [self.keys.domain, self.keys.policy, self.keys.leases, self.keys.window, self.keys.events]
         arguments = [strategy, tiers, "epoch-1", token, priority, self._seed(seed), attempt, tokens]
-        arguments += [*limits, tenant.weight, int(waiting), int(traced), _budgets(spending), kind, int(resend), era]
+        arguments += [*limits, tenant.weight, int(waiting), int(traced), _budgets(spending), kind, session]
+        arguments += [int(resend), era]
         reply = self.run("acquire", names + self._candidate_keys(ids) + self._region_key(region), arguments)
-        ask = Ask(priority, stream, attempt, tokens, tenant, waiting, traced, spending, kind)
+        names_of = tuple(session.encode().split())
+        ask = Ask(priority, stream, attempt, tokens, tenant, waiting, traced, spending, kind, names_of)
         return replies.acquired(reply, token, ask, ids)
 
     def granted(self, *candidates: Candidate, **options: Any) -> Permit:
@@ -220,8 +223,9 @@ class Cluster:
         tokens: int = -1,
         cost: int = -1,
         reason: str = "",
+        learned: str = "",
     ) -> Settlement:
-        fields = (outcome, latency_ms, output_tokens, retry_after_ms, final, seed, tokens, cost, reason)
+        fields = (outcome, latency_ms, output_tokens, retry_after_ms, final, seed, tokens, cost, reason, learned)
         return replies.settled(self.cli.do(*self.settling(permit, *fields)))
 
     def settling(
@@ -236,6 +240,7 @@ class Cluster:
         tokens: int = -1,
         cost: int = -1,
         reason: str = "",
+        learned: str = "",
     ) -> tuple[Any, ...]:
         """The command of a settle."""
         keys = self.keys
@@ -244,7 +249,7 @@ class Cluster:
         rest: list[Any] = [output_tokens, retry_after_ms, int(final), self._seed(seed)]
         rest += [permit.ask.tokens, tokens, permit.ask.tenant.tpm or 0]
         rest.append(f"{cost} {permit.reserved} {scopes_of(permit)}" if permit.reserved else "")
-        rest += [permit.ask.kind, reason]
+        rest += [permit.ask.kind, reason, learned]
         return (*self.head("settle"), len(names), *names, "epoch-1", permit.token, *call, *rest)
 
     def content(self, permit: Permit, latency_ms: int = 100) -> Settlement:
@@ -314,6 +319,7 @@ class Cluster:
             "why",
             ",".join(self.ids),
             fingerprint,
+            "secret",
         ]
         for permit in answered:
             arguments += [self.ids.index(permit.deployment_id) + 1, permit.token]
@@ -454,10 +460,11 @@ class Cluster:
         tenant: str = "",
         spending: Spending | None = None,
         kind: str = "",
+        session: str = "",
     ) -> Explanation:
         ids, names, arguments = self._explain_call(candidates, strategy)
         names += self._region_key(region)
-        arguments += [priority, self._seed(seed), tenant, _budgets(spending), kind]
+        arguments += [priority, self._seed(seed), tenant, _budgets(spending), kind, session]
         return view_replies.explained(self.run("explain", names, arguments, read_only=read_only), ids)
 
     def draws(self, *candidates: Candidate, strategy: str = "adaptive", times: int, region: str = "") -> Counter[str]:
@@ -465,7 +472,7 @@ class Cluster:
         ids, names, arguments = self._explain_call(candidates, strategy)
         names += self._region_key(region)
         head = (*self.head("explain"), len(names), *names, *arguments)
-        drawn = self.cli.do_all((*head, 0, self._seed(None), "", "", "") for _ in range(times))
+        drawn = self.cli.do_all((*head, 0, self._seed(None), "", "", "", "") for _ in range(times))
         return Counter(view_replies.explained(reply, ids).picked or "none" for reply in drawn)
 
     def deployment(self, deployment_id: str) -> Strings:
