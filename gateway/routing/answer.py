@@ -119,6 +119,7 @@ class Answer:
             tokens=exchange.tokens,
             cached_tokens=exchange.cached_tokens,
             reason=exchange.reason,
+            cache_share=exchange.cache_share,
         )
         self._attempt.end(self._outcome, exchange)
         self._settle(self._permit, ending, self._attempt)

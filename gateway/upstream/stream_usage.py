@@ -5,7 +5,8 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.json.lenient import NOT_DECODED, as_object, as_objects, read
-from gateway.request.calls import NOT_JSON, Kind, Usage, lenient_usage, usage_tokens
+from gateway.request.calls import NOT_JSON, Kind
+from gateway.request.usage import Usage, cache_share, lenient_usage, usage_tokens
 
 
 class _Chunk(msgspec.Struct, frozen=True):
@@ -93,3 +94,7 @@ class StreamUsage:
     def tokens(self) -> tuple[int, int, int]:
         """Returns input, output and cached tokens as `usage_tokens` does."""
         return usage_tokens(self._usage)
+
+    def cache_share(self) -> float:
+        """Returns it as the function of this name does."""
+        return cache_share(self._usage)

@@ -9,8 +9,9 @@ import msgspec
 
 from gateway.json.lenient import NOT_DECODED
 from gateway.json.malformed import Malformed
-from gateway.request.calls import Call, Kind, tokens_of
+from gateway.request.calls import Call, Kind, usage_of
 from gateway.request.off_loop import LARGE
+from gateway.request.usage import cache_share, usage_tokens
 from gateway.upstream.classify import FAILURE, SUCCESS, judge, judge_in_band, reason_of
 from gateway.upstream.error_words import names_part_of
 from gateway.upstream.exchange import Exchange
@@ -59,7 +60,9 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
         return in_band(error, sent, body, is_documented_end=is_end)
     exchange = Exchange(SUCCESS, body=body)
     try:
-        exchange.input_tokens, exchange.output_tokens, exchange.cached_tokens = tokens_of(adapter.wire, body)
+        usage = usage_of(adapter.wire, body)
+        exchange.input_tokens, exchange.output_tokens, exchange.cached_tokens = usage_tokens(usage)
+        exchange.cache_share = cache_share(usage)
         exchange.body = _translated(adapter, body)
     except (*NOT_DECODED, Malformed):
         error = error_of(body)

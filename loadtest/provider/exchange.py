@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator
 from enum import Enum
 from typing import Never
 
+import msgspec
 from aiohttp import web
 
 from loadtest.provider import dialects
 from loadtest.provider.behaviour import Behaviour, Script
 from loadtest.provider.counts import Counts
 from loadtest.provider.dialects import Call, Kind
+from loadtest.provider.prompt_cache import HIT_DIVIDES_BY, PromptCache
 
 HTML_PAGE = b"<html><body><h1>Bad Gateway</h1></body></html>"
 JSON = "application/json"
@@ -63,13 +65,21 @@ class Slots:
             self._waiting.popleft().set()
 
 
+class Stock:
+    """What the calls of one provider share."""
+
+    def __init__(self) -> None:
+        self.slots = Slots()
+        self.cache = PromptCache()
+
+
 class Exchange:
-    def __init__(self, request: web.Request, name: str, script: Script, counts: Counts, slots: Slots) -> None:
+    def __init__(self, request: web.Request, name: str, script: Script, counts: Counts, stock: Stock) -> None:
         self._request = request
         self._name = name
         self._script = script
         self._counts = counts
-        self._slots = slots
+        self._slots, self._cache = stock.slots, stock.cache
         self._number = counts.requests
 
     async def run(self) -> tuple[web.StreamResponse, Ending]:
@@ -87,6 +97,10 @@ class Exchange:
 
         behaviour = self._script.behaviour
         plan = self._script.plan_call()
+        if behaviour.prompt_cache and plan.error_status is None:
+            call = self._cache.used(call, behaviour.prompt_cache)
+            if call.cached:
+                plan = msgspec.structs.replace(plan, delay_s=plan.delay_s / HIT_DIVIDES_BY)
         if plan.is_stalled:
             await _stall()
         if plan.delay_s:

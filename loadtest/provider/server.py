@@ -18,7 +18,7 @@ from loadtest.children import die_with_parent
 from loadtest.provider import dialects
 from loadtest.provider.behaviour import Behaviour, NonNegative, Script, merge
 from loadtest.provider.counts import Counts
-from loadtest.provider.exchange import JSON, Ending, Exchange, Slots
+from loadtest.provider.exchange import JSON, Ending, Exchange, Stock
 
 SHUTDOWN_S = 0.01  # not 0, which aiohttp takes for "no limit"
 
@@ -66,7 +66,7 @@ class Provider:
         self._door = door
         self._script = Script(behaviour)
         self._counts = Counts()
-        self._slots = Slots()
+        self._stock = Stock()
 
     def build(self) -> web.Application:
         # No size limit, because the gateway decides how large a request may be.
@@ -110,7 +110,7 @@ class Provider:
         counts = self._counts
         counts.begin()
         try:
-            response, ending = await Exchange(request, self._name, self._script, counts, self._slots).run()
+            response, ending = await Exchange(request, self._name, self._script, counts, self._stock).run()
         except (asyncio.CancelledError, ConnectionError):
             counts.aborted += 1
             raise

@@ -137,6 +137,16 @@ def test_open_breaker_moves_each_session_once_and_none_runs_back(pool: Cluster) 
     assert [each.deployment_id for each in after] == [each.deployment_id for each in during.values()]
 
 
+def test_idle_deployment_that_recovers_takes_no_session_away(pool: Cluster) -> None:
+    pool.trip("a")
+    homes = {f"s{k}": turn(pool, f"s{k}").deployment_id for k in range(20)}
+    for name in "bcd":
+        occupied(pool, name, 5)
+    pool.recover("a")
+
+    assert {session: turn(pool, session).deployment_id for session in homes} == homes
+
+
 def test_failed_attempt_moves_the_session_to_the_one_that_served(pool: Cluster) -> None:
     home = turn(pool, "s").deployment_id
     others = [name for name in POOL if name != home]

@@ -11,11 +11,12 @@ local function affinity_rank(strategy, d)
   return strategy == 'cost-based' and d.price or 0
 end
 
--- Returns why `c` is not preferred to others of `home`, or nil.
+-- Returns why `c` is not preferred to others of `home`, or nil. A deployment that recovers has little load because it
+-- gets little traffic: no session runs back for that.
 local function affinity_against(c, home, policy, strategy)
   local least, rank = math.huge, math.huge
   for _, each in ipairs(home) do
-    least = math.min(least, each.active / each.limit)
+    if each.ramp == 1 then least = math.min(least, each.active / each.limit) end
     rank = math.min(rank, affinity_rank(strategy, each.deployment))
   end
   if affinity_rank(strategy, c.deployment) > rank then return 'strategy' end
