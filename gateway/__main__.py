@@ -29,6 +29,7 @@ from gateway.process import replica, supervisor
 from gateway.process.standard_streams import open_standard_streams
 from gateway.reload.file import ConfigurationFile
 from gateway.tls import certificates
+from gateway.upstream import key_source
 from gateway.wiring.app import VERSION
 from shared_state.errors import StateError
 
@@ -269,16 +270,15 @@ def _tenants(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     settings = load(options.file, os.environ)
     of_tls = certificates.check(settings.server.tls) if settings.server.tls is not None else []
-    models = len({deployment.model_name for deployment in settings.model_list})
-    print(f"{options.file}: valid, {len(settings.model_list)} deployments of {models} models")
-    for warning in (*warnings(settings), *of_tls):
+    models = {deployment.model_name for deployment in settings.model_list}
+    print(f"{options.file}: valid, {len(settings.model_list)} deployments of {len(models)} models")
+    for warning in (*warnings(settings), *of_tls, *key_source.warnings(settings.model_list)):
         print(f"warning: {warning}")
     if not options.probe:
         return 0
     from gateway.cli import provider_probe
 
-    verdicts = provider_probe.probe(settings)
-    for verdict in verdicts:
+    for verdict in (verdicts := provider_probe.probe(settings)):
         print(f"{verdict.deployment}: {verdict.words}")
     return 0 if all(verdict.is_ok for verdict in verdicts) else 1
 

@@ -28,6 +28,7 @@ GatewayError               500  a defect of the gateway
 ├── Overloaded             503  load shedding
 ├── NoHealthyDeployment    503  every candidate is open or cooling
 ├── ReplicaFault           503  this replica is out of descriptors, ports or memory, or has a defect
+├── KeyUnavailable         503  this replica cannot read the key of a deployment
 └── StateLost              503  the store cannot be reached
 """
 
@@ -279,6 +280,14 @@ class ReplicaFault(GatewayError):
     def __init__(self, message: str, *, code: str | None = None, retry_after_ms: int | None = None) -> None:
         super().__init__(message, retry_after_ms=retry_after_ms)
         self.code = code or self.code
+
+
+class KeyUnavailable(GatewayError):
+    """The provider was not called. Other candidates may serve, and no deployment is at fault."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "provider_key_unavailable"
 
 
 class StateLost(GatewayError):

@@ -241,5 +241,5 @@ def test_python_children_import_nothing_from_the_current_folder(module: str) -> 
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "lua").rglob("*.lua")), ids=lambda path: path.stem)
-def test_scripts_know_nobody_above(path: Path) -> None:
+def test_scripts_import_nothing_from_above(path: Path) -> None:
     assert re.findall(r"\brequire\b|\bloadfile\b|\bdofile\b|\.py\b", path.read_text()) == []

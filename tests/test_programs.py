@@ -68,7 +68,7 @@ def test_missing_program_fails_the_run_in_ci(tmp_path: Path) -> None:
     assert lines[-5:] == [*LINES, "FAILED: with CI set, a missing program fails the run."]
 
 
-def test_nothing_is_said_when_nothing_is_missing(tmp_path: Path) -> None:
+def test_nothing_is_printed_when_nothing_is_missing(tmp_path: Path) -> None:
     code, lines = run(tmp_path, "-k", "here", ci="true")
 
     assert code == 0

@@ -17,12 +17,14 @@ from gateway.configuration.value_types import secrets
 from gateway.json.lenient import NOT_DECODED
 from gateway.request.calls import NOT_JSON, Kind, tokens_of
 from gateway.upstream.classify import reason_of
+from gateway.upstream.credentials import with_key
 from gateway.upstream.fault_words import fault_words
 from gateway.upstream.http.client import HttpClient
 from gateway.upstream.http.faults import HttpFault
 from gateway.upstream.http.request import request
 from gateway.upstream.http.response import Response
 from gateway.upstream.in_band import announced, no_reply
+from gateway.upstream.key_source import KeyUnreadable, read_key
 from gateway.upstream.providers import azure, inquiry, openai
 from gateway.upstream.providers.adapters import Adapter, adapter
 from gateway.upstream.upstream_errors import error_of, status_of
@@ -71,15 +73,27 @@ def probe(settings: Settings, patience_s: float = PATIENCE_S) -> list[Verdict]:
 
 async def _probe(settings: Settings, patience_s: float) -> list[Verdict]:
     redact, groups = Redaction(secrets(settings)), dict[tuple[str, str, str], list[DeploymentSettings]]()
+    unreadable: dict[str, Verdict] = {}
     for entry in settings.model_list:
         if entry.enabled:
-            provider = entry.provider
+            try:
+                provider = await asyncio.to_thread(_keyed, entry.provider)
+            except KeyUnreadable as error:
+                unreadable[entry.id] = Verdict(entry.id, False, f"{entry.provider.source}: {error}")
+                continue
+            redact.learn((provider.api_key,))
+            entry = msgspec.structs.replace(entry, provider=provider)
             groups.setdefault((provider.type, provider.base_url, str(provider.api_key)), []).append(entry)
     async with HttpClient() as http:
         prober = _Prober(http, patience_s, redact)
         results = await asyncio.gather(*(prober.group(entries) for entries in groups.values()))
-    verdicts = {verdict.deployment: verdict for group in results for verdict in group}
+    verdicts = unreadable | {verdict.deployment: verdict for group in results for verdict in group}
     return [verdicts.get(entry.id) or Verdict(entry.id, True, "disabled, not queried") for entry in settings.model_list]
+
+
+def _keyed(provider: ProviderSettings) -> ProviderSettings:
+    """Returns the provider with the key of its source. Raises KeyUnreadable."""
+    return provider if provider.source is None else with_key(provider, read_key(provider.source))
 
 
 class _Prober:

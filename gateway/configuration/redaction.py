@@ -62,13 +62,25 @@ class Redaction:
     """Masks the secrets of the configuration, and any text that looks like a key."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets: list[str] = []
+        self._lasting: set[str] = set()
+        self._changing: dict[object, tuple[str, ...]] = {}  # the newest two of each source
         self.learn(secrets)
 
     def learn(self, secrets: Iterable[str]) -> None:
         """Adds secrets; the earlier ones stay masked."""
-        known = {*self._secrets, *(secret for secret in secrets if secret)}
-        self._secrets = sorted(known, key=len, reverse=True)
+        self._lasting.update(secret for secret in secrets if secret)
+        self._sort()
+
+    def renew(self, source: object, secret: str) -> None:
+        """Adds the newest secret of a source. Its last one stays masked; older ones are void and forgotten, because
+        tokens change every hour.
+        """
+        self._changing[source] = (*self._changing.get(source, ())[-1:], secret)
+        self._sort()
+
+    def _sort(self) -> None:
+        changing = (secret for secrets in self._changing.values() for secret in secrets)
+        self._secrets = sorted({*self._lasting, *changing}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         for secret in self._secrets:

@@ -119,6 +119,8 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
 
     routing_strategy: RoutingStrategy = "adaptive"
     """How a deployment is picked among the eligible ones of a model."""
+    model_strategies: Mapping[Name, RoutingStrategy] = {}
+    """The strategies of single models, also among their fallbacks, instead of `routing_strategy`. Since unreleased."""
     circuit_breaker_enabled: bool = True
     """Whether breakers open on failures, slow calls and overdue calls. Operators can open them in any case."""
     circuit_breaker_threshold: Count = 5

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.configuration import rules, yaml_source
+from gateway.configuration import provider_rules, rules, yaml_source
 from gateway.configuration.auth import AuthSettings, key_problems, weak_keys
 from gateway.configuration.autoscale import autoscale_problems
 from gateway.configuration.health_checks import HealthCheckSettings
@@ -145,7 +145,13 @@ def parse(text: str, environment: Mapping[str, str]) -> Settings:
     _report(problems, _rule_problems(settings))
     if problems:
         raise ConfigurationError(problems)
-    return settings
+    return msgspec.structs.replace(settings, model_list=tuple(_one_key_each(settings.model_list)))
+
+
+def _one_key_each(entries: Iterable[DeploymentSettings]) -> Iterator[DeploymentSettings]:
+    for entry in entries:
+        for deployment_id, provider in provider_rules.one_key_each(entry.id, entry.provider):
+            yield msgspec.structs.replace(entry, id=deployment_id, provider=provider)
 
 
 def exposure_problems(settings: Settings) -> Iterator[Problem]:
@@ -195,9 +201,13 @@ def _filled(entry: object, inherited: Mapping[str, object], environment: Mapping
         match provider.get("type"):
             case "anthropic":
                 provider_defaults["base_url"] = ANTHROPIC_URL
-                provider_defaults["api_key"] = environment.get("ANTHROPIC_API_KEY")
+                variable = "ANTHROPIC_API_KEY"
             case "openai" | None:
-                provider_defaults["api_key"] = environment.get("OPENAI_API_KEY")
+                variable = "OPENAI_API_KEY"
+            case _:
+                variable = ""
+        if not provider_rules.has_source(provider):
+            provider_defaults["api_key"] = environment.get(variable)
     provider = completed(provider, provider_defaults)
     return completed({**entry, "provider": provider}, inherited)
 
@@ -256,14 +266,19 @@ def _model_problems(settings: Settings) -> Iterator[Problem]:
     if not settings.model_list:
         yield Problem("model_list", "at least one deployment is needed")
         return
-    yield from rules.duplicates("id", [(f"{path}.id", entry.id) for path, entry in _entries(settings)])
+    ids = [(f"{path}.id", each.id) for path, entry in _entries(settings) for each in _one_key_each([entry])]
+    yield from rules.duplicates("id", ids)
     enabled = Counter({entry.model_name: 0 for entry in settings.model_list if entry.model_name})
-    enabled.update(entry.model_name for entry in settings.model_list if entry.enabled and entry.model_name)
+    domains: Counter[str] = Counter()
+    for deployment in settings.model_list:
+        if deployment.enabled:
+            domains[deployment.domain] += provider_rules.key_count(deployment.provider)
+            if deployment.model_name:
+                enabled[deployment.model_name] += provider_rules.key_count(deployment.provider)
     for path, deployment in _entries(settings):
-        yield from _provider_problems(f"{path}.provider", deployment.provider)
+        yield from provider_rules.problems(path, deployment.id, deployment.provider)
     router = settings.router
     names = rules.ModelNames(enabled=enabled, aliases=router.aliases)
-    domains = Counter(entry.domain for entry in settings.model_list if entry.enabled)
     yield from rules.deployment_count_problems(names, domains, "model_list")
     yield from rules.alias_problems(names, "router.aliases")
     yield from rules.chain_problems(names, "router.fallbacks", router.fallbacks)
@@ -272,18 +287,11 @@ def _model_problems(settings: Settings) -> Iterator[Problem]:
         ("content_policy_fallbacks", router.content_policy_fallbacks),
     ):
         yield from rules.chain_problems(names, f"router.{field}", chains)
-    for model in router.model_queues:
-        yield from names.unknown_model(yaml_source.key_path("router.model_queues", model), model)
+    for field, of_models in (("model_queues", router.model_queues), ("model_strategies", router.model_strategies)):
+        for model in of_models:
+            yield from names.unknown_model(yaml_source.key_path(f"router.{field}", model), model)
     for index, entry in enumerate(settings.auth.keys):
         yield from rules.allowed_model_problems(names, f"auth.keys[{index}].models", entry.models)
-
-
-def _provider_problems(path: str, provider: ProviderSettings) -> Iterator[Problem]:
-    if provider.type == "azure" and provider.base_url == ProviderSettings().base_url:
-        yield Problem(f"{path}.base_url", "missing: the address of the Azure resource")
-    yield from rules.endpoint_problems(f"{path}.base_url", provider.base_url, provider.type == "azure")
-    if provider.type != "azure" and provider.api_version:
-        yield Problem(f"{path}.api_version", "only Azure has one")
 
 
 def _entries(settings: Settings) -> list[tuple[str, DeploymentSettings]]:

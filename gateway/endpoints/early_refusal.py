@@ -157,7 +157,7 @@ class EarlyRefusal:
         )
         line.failed(template.error)
         trace.parsed(call, tenant, priority)
-        trace.begin_route(self._dispatcher.strategy)
+        trace.begin_route(self._dispatcher.strategy_of(route.model))
         trace.decided(rejection, (), 1)
         trace.end_route(line.error or "")
         trace.end(line.status, line.error or "")

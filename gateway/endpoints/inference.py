@@ -131,7 +131,7 @@ class Inference:
         pings = NO_PINGS
         if self._ping_s and call.is_stream:
             pings = Pings(http.send, [*http.headers, *STREAM_HEADERS], self._ping_s)
-        request = ClientRequest(call, tenant, priority, deadline, interrupt, trace)
+        request = ClientRequest(call, tenant, priority, deadline, interrupt, trace, parsed.wishes)
         try:
             with pings:
                 answer = await self._dispatcher.answer(request, route)
@@ -168,7 +168,7 @@ class Inference:
             headers += self._route_headers(answer, line.model, overhead_s)
             headers += rate_headers(request.tenant.limits, answer.used)
             if not answer.exchange.is_passed_on:
-                fault = refused(answer.candidate, answer.exchange, answer.has_tried_all)
+                fault = refused(answer.exchange, answer.has_tried_all)
                 line.failed(fault)
                 if pings.has_begun:
                     await http.end_with(fault)

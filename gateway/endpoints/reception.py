@@ -20,6 +20,7 @@ from gateway.request.off_loop import off_loop
 from gateway.request.same_origin import foreign_call
 from gateway.request.sessions import NO_SESSIONS, Sessions
 from gateway.request.token_bounds import MESSAGES_MOST, Request
+from gateway.request.wishes import PRIORITY, Wishes, routing_headers, wishes_of
 from gateway.routing.deadline import Deadline
 from gateway.routing.dispatch import Dispatcher
 from gateway.routing.routing_state import Route
@@ -33,6 +34,7 @@ class ParsedRequest(msgspec.Struct, frozen=True):
     call: Call
     route: Route
     priority: int  # 0 critical to 100 bulk
+    wishes: Wishes
 
 
 def authenticate(authenticator: Authenticator, headers: list[Header]) -> Tenant:
@@ -49,7 +51,7 @@ def priority_of(headers: list[Header], tenant: Tenant) -> int:
     """Returns 0 (critical) to 100 (bulk). A request may lower its tenant's priority, never raise it. Raises
     InvalidRequest.
     """
-    name = find(headers, b"x-pllm-priority")
+    name = find(headers, PRIORITY)
     if name is None:
         return tenant.priority_level
     level = _LEVELS.get(name)
@@ -141,4 +143,6 @@ class Reception:
             call = msgspec.structs.replace(call, edition=edition_of(headers))
         if own and (passed := self._sessions.passed(own)):
             call = msgspec.structs.replace(call, passed=passed)
-        return ParsedRequest(call, self._dispatcher.resolve(call, tenant), priority_of(headers, tenant))
+        ours = routing_headers(headers)
+        wishes = wishes_of(ours)
+        return ParsedRequest(call, self._dispatcher.resolve(call, tenant, wishes), priority_of(ours, tenant), wishes)

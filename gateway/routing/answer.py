@@ -79,7 +79,7 @@ class Answer:
                 failure = UpstreamFailed("The answer broke off: the provider's stream ended too early.")
                 if broken.error is not None:
                     wire = self.exchange.wire
-                    failure.provider = provider_fields(self.candidate, wire, broken.error, broken.status)
+                    failure.provider = provider_fields(self.exchange.key, wire, broken.error, broken.status)
                 raise failure from broken
         self._outcome = self.exchange.outcome
 

@@ -67,8 +67,8 @@ class Catalog:
         if route is None or not allowed or not self._is_within_key:
             return route
         own = {route.model, *(self._aliases.get(name, name) for name in allowed)}
-        candidates = _of_models(own, route.candidates)
-        chains = {refusal: _of_models(own, chain) for refusal, chain in route.chains.items()}
+        candidates = of_models(own, route.candidates)
+        chains = {refusal: of_models(own, chain) for refusal, chain in route.chains.items()}
         if (candidates, chains) == (route.candidates, route.chains):
             return route
         return Route(route.model, candidates, {refusal: chain for refusal, chain in chains.items() if chain})
@@ -82,5 +82,6 @@ class Catalog:
         return self._deployments
 
 
-def _of_models(names: Collection[str], candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+def of_models(names: Collection[str], candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Returns the candidates that serve one of these models."""
     return tuple(each for each in candidates if each.deployment.model_name in names)

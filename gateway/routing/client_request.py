@@ -5,6 +5,7 @@ import msgspec
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call
 from gateway.request.interrupt import Interrupt
+from gateway.request.wishes import NO_WISHES, Wishes
 from gateway.routing.deadline import Deadline
 from gateway.routing.tracing import Trace
 
@@ -18,3 +19,4 @@ class ClientRequest(msgspec.Struct, frozen=True):
     deadline: Deadline
     interrupt: Interrupt
     trace: Trace
+    wishes: Wishes = NO_WISHES

@@ -7,14 +7,16 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 
 import msgspec
 
 from gateway.configuration.router import RouterSettings
-from gateway.errors import GatewayError, InvalidRequest, ReplicaFault
+from gateway.errors import GatewayError, InvalidRequest, KeyUnavailable, ReplicaFault
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call
 from gateway.request.interrupt import Cause, Interrupt
+from gateway.request.wishes import NO_WISHES, Wishes
 from gateway.routing.admission import Admission
 from gateway.routing.answer import Answer
 from gateway.routing.catalog import Candidate, Catalog
@@ -22,7 +24,7 @@ from gateway.routing.client_request import ClientRequest
 from gateway.routing.deadline import Limits
 from gateway.routing.final_errors import Tried, attempts, failed, rejected, tried_with
 from gateway.routing.in_hand import InHand
-from gateway.routing.itinerary import Itinerary
+from gateway.routing.itinerary import Itinerary, PackPlan
 from gateway.routing.last_attempt import SecondAttempt
 from gateway.routing.model_routes import Routes
 from gateway.routing.next_step import Step, Verdict, judge
@@ -58,16 +60,22 @@ class Dispatcher:
 
     def apply_settings(self, upstream: UpstreamClient, catalog: Catalog, router: RouterSettings) -> None:
         """Routes the requests that come from now on, and those that wait; others end as they began."""
-        self._max_attempts = router.max_attempts
-        self.strategy = router.routing_strategy
-        self.routes = Routes(upstream, catalog, self._admission.queue, self._pack)
+        self._router = router
+        self.routes = Routes(upstream, catalog, self._admission.queue, self._packer)
 
-    def _pack(self, candidates: Sequence[Candidate], has_more: bool) -> Plan:
-        return self._store.plan([(c.deployment.id, c.tier) for c in candidates], self.strategy, has_more)
+    def strategy_of(self, model: str) -> str:
+        """Returns the strategy by which requests for a model are routed, also among its fallback models."""
+        return self._router.model_strategies.get(model, self._router.routing_strategy)
 
-    def resolve(self, call: Call, tenant: Tenant) -> Route:
+    def _packer(self, model: str) -> PackPlan:
+        return partial(self._pack, self.strategy_of(model))
+
+    def _pack(self, strategy: str, candidates: Sequence[Candidate], has_more: bool) -> Plan:
+        return self._store.plan([(c.deployment.id, c.tier) for c in candidates], strategy, has_more)
+
+    def resolve(self, call: Call, tenant: Tenant, wishes: Wishes = NO_WISHES) -> Route:
         """Returns the route of a call. Raises ModelNotFound, Forbidden, InvalidRequest."""
-        return self.routes.resolve(call, tenant)
+        return self.routes.resolve(call, tenant, wishes)
 
     @property
     def state(self) -> StoreName:
@@ -83,10 +91,13 @@ class Dispatcher:
         settled.
         """
         trace = request.trace
-        trace.begin_route(self.strategy)
+        trace.begin_route(self.strategy_of(route.model))
         error = "cancelled"
         try:
-            answer = await self._answer(RoutingState(request, route, self._itinerary(route)))
+            state = RoutingState(request, route, self._itinerary(route))
+            most = self._router.max_attempts
+            state.max_attempts = min(most, request.wishes.max_attempts or most)
+            answer = await self._answer(state)
             error = ""
         except GatewayError as failure:
             error = failure.code or failure.type
@@ -105,7 +116,7 @@ class Dispatcher:
             if exchange.outcome is Outcome.SUCCESS:
                 return self._answered(state, selected, exchange, attempt)
             has_chain = state.leave(selected.candidate, exchange.refusal)
-            verdict = judge(state, selected.candidate, exchange, has_chain, self._max_attempts)
+            verdict = judge(state, selected.candidate, exchange, has_chain, state.max_attempts)
             if verdict.step is Step.ANSWER:
                 answer = self._answered(state, selected, exchange, attempt)
                 answer.has_tried_all = verdict.has_tried_all
@@ -145,10 +156,10 @@ class Dispatcher:
         """Returns the first decision. A request may wait for it, at the last leg of its itinerary only. The
         configuration may change meanwhile, so the newest route counts.
         """
-        call, tenant = state.request.call, state.request.tenant
+        call, tenant, wishes = state.request.call, state.request.tenant, state.request.wishes
 
         def latest() -> Plan:
-            now = self.routes.of(call, tenant)
+            now = self.routes.of(call, tenant, wishes)
             if now is not None and now is not state.route and now.queue is state.route.queue and now.candidates:
                 state.route, state.itinerary = now, self._itinerary(now)
             return state.itinerary.plan
@@ -156,13 +167,13 @@ class Dispatcher:
         return await self._admission.first(latest, state.route.queue, state.request)
 
     async def _attempt(self, state: RoutingState, selected: Selected, attempt: Attempt) -> Exchange | None:
-        """Returns None where the provider's dialect cannot express the request and another candidate is left. Raises
-        the error that the client gets when none is.
+        """Returns None where the provider's dialect cannot express the request, or its key cannot be read, and another
+        candidate is left. Raises the error that the client gets when none is.
         """
         started, itinerary = time.perf_counter(), state.itinerary
         try:
             exchange = await self._send(state, selected, attempt)
-        except InvalidRequest as error:
+        except (InvalidRequest, KeyUnavailable) as error:
             itinerary.drop(selected.candidate)
             state.tried.append(Tried(selected.candidate, Outcome.CLIENT_ERROR, error=error, is_sent=False))
             self._settle_unsent(selected.permit, attempt, is_final=not itinerary.candidates)
@@ -199,7 +210,7 @@ class Dispatcher:
 
     def _itinerary(self, route: Route) -> Itinerary:
         legs = random.choice(route.itineraries) if len(route.itineraries) > 1 else route.itineraries[0]
-        return Itinerary(legs, self._pack, route.chains)
+        return Itinerary(legs, route.pack, route.chains)
 
     async def _send(self, state: RoutingState, selected: Selected, attempt: Attempt) -> Exchange:
         """Makes one attempt within its time. Settles the permit itself when it is cancelled or a defect breaks it."""
@@ -220,7 +231,7 @@ class Dispatcher:
                 interrupt.begin_waiting(idle_s)
 
         has_other = len(state.itinerary.candidates) > 1 or state.itinerary.has_more
-        may_move = has_other and attempts(state.tried) + 1 < self._max_attempts
+        may_move = has_other and attempts(state.tried) + 1 < state.max_attempts
         in_hand = self._in_hand.held(deployment.id, interrupt, limits) if may_move else _NOT_HELD
         try:
             with in_hand:
@@ -230,7 +241,7 @@ class Dispatcher:
             interrupt.clear()
             if (late := _late(interrupt, limits)) is not None:
                 return late
-            if not isinstance(error, InvalidRequest):
+            if not isinstance(error, InvalidRequest | KeyUnavailable):
                 self._settle_broken(permit, attempt, is_sent=not isinstance(error, ReplicaFault))
             raise
         interrupt.end_waiting()

@@ -55,15 +55,15 @@ class Tried(msgspec.Struct, frozen=True):
         return self.is_quota_exhausted or (self.outcome in _PERMANENT and not self.is_passing)
 
 
-def provider_fields(candidate: Candidate, wire: Kind, error: UpstreamError, status: int) -> ProviderFields:
-    """Returns the provider's error in both dialects: every field as received, without API keys."""
+def provider_fields(key: str, wire: Kind, error: UpstreamError, status: int) -> ProviderFields:
+    """Returns the provider's error in both dialects: every field as received, without the ``key`` that was sent."""
     given: dict[str, object] = {**error.fields, "message": error.message or "The provider refused the request."}
     for name, value in (("type", error.type), ("param", error.param), ("code", error.code)):
         if value is not None:
             given[name] = value[:FIELD_MOST] if isinstance(value, str) else value
     try:
         text = msgspec.json.encode(given).decode()
-        given = msgspec.json.decode(without_keys(text, str(candidate.deployment.provider.api_key)))
+        given = msgspec.json.decode(without_keys(text, key))
     except (msgspec.DecodeError, RecursionError):  # a key equal to a part of JSON's syntax, or too many levels
         given = {"message": "The provider refused the request."}
     if wire is Kind.MESSAGE:
@@ -77,10 +77,10 @@ def provider_fields(candidate: Candidate, wire: Kind, error: UpstreamError, stat
     )
 
 
-def refused(candidate: Candidate, exchange: Exchange, has_tried_all: bool = True) -> UpstreamRefused:
+def refused(exchange: Exchange, has_tried_all: bool = True) -> UpstreamRefused:
     """Returns the provider's refusal of the request as an error of the gateway, with the provider's message."""
     error = exchange.error or UpstreamError()
-    fields = provider_fields(candidate, exchange.wire, error, exchange.status)
+    fields = provider_fields(exchange.key, exchange.wire, error, exchange.status)
     chat = fields.chat
     refusal = UpstreamRefused(
         exchange.status,
@@ -97,7 +97,7 @@ def refused(candidate: Candidate, exchange: Exchange, has_tried_all: bool = True
 
 def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
     """Returns the record of an attempt that reached the provider."""
-    error = refused(candidate, exchange) if exchange.outcome in _REFUSALS else None
+    error = refused(exchange) if exchange.outcome in _REFUSALS else None
     if error and exchange.request_id:
         error.headers.append((PROVIDER_REQUEST_ID, exchange.request_id))
     return Tried(

@@ -9,7 +9,7 @@ every replica would, and the cooldown ends by itself there.
 import asyncio
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from gateway.configuration.provider import ProviderSettings
@@ -42,10 +42,16 @@ async def status_of(provider: ProviderSettings, path: str, timeout_s: float) -> 
 
 
 class HealthChecks:
-    """Checks from ``start`` to ``stop``."""
+    """Checks from ``start`` to ``stop``. ``keyed`` returns a provider with its present key."""
 
-    def __init__(self, deployments: Iterable[DeploymentSettings], failover: Failover) -> None:
+    def __init__(
+        self,
+        deployments: Iterable[DeploymentSettings],
+        failover: Failover,
+        keyed: Callable[[ProviderSettings], ProviderSettings] = lambda provider: provider,
+    ) -> None:
         self._failover = failover
+        self._keyed = keyed
         self._jitter = random.Random().uniform
         self._kept: Kept | None = None
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -93,7 +99,7 @@ class HealthChecks:
             generation = await store.checks.claim(deployment.id, settings.interval_ms)
             if generation is None:
                 return
-            status = await status_of(deployment.provider, settings.path, settings.timeout_ms / 1000)
+            status = await status_of(self._keyed(deployment.provider), settings.path, settings.timeout_ms / 1000)
             is_healthy = 200 <= status < 300
             if await store.checks.report(deployment.id, generation, status, is_healthy):
                 _log.info("health check ended a cooldown deployment=%s status=%d", deployment.id, status)

@@ -4,32 +4,41 @@ with a list of models, which also limits their fallbacks.
 
 from collections.abc import Callable, Sequence
 
-from gateway.errors import Forbidden, InvalidRequest, ModelNotFound
+from gateway.configuration.rules import MAX_CANDIDATES
+from gateway.errors import Forbidden, GatewayError, InvalidRequest, ModelNotFound
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call, Kind
-from gateway.routing.catalog import Candidate, Catalog
+from gateway.request.wishes import FALLBACKS, NO_WISHES, Wishes
+from gateway.routing.catalog import Candidate, Catalog, of_models
 from gateway.routing.itinerary import PackPlan, itineraries
 from gateway.routing.queueing import Queue
 from gateway.routing.routing_state import Route
+from gateway.upstream.classify import Refusal
 from gateway.upstream.client import UpstreamClient
 
 LISTED_MOST = 10_000  # routes kept for keys with a list: tenants that come and go must not fill the memory
+WISHED_MOST = 1_000  # routes kept for requests that name their fallbacks: clients must not fill it either
 
 
 class Routes:
     """The routes of one configuration. ``queue`` returns the queue of a model, by its name and the ids of its
-    candidates.
+    candidates; ``packer`` returns what packs the decisions about a model.
     """
 
     def __init__(
-        self, upstream: UpstreamClient, catalog: Catalog, queue: Callable[[str, Sequence[str]], Queue], pack: PackPlan
+        self,
+        upstream: UpstreamClient,
+        catalog: Catalog,
+        queue: Callable[[str, Sequence[str]], Queue],
+        packer: Callable[[str], PackPlan],
     ) -> None:
         self._upstream = upstream
         self._catalog = catalog
         self._queue = queue
-        self._pack = pack
+        self._packer = packer
         self._whole = {(model, kind): self._build(model, kind) for model in catalog.models() for kind in Kind}
         self._by_list: dict[tuple[str, Kind, frozenset[str]], Route] = {}
+        self._by_wish: dict[tuple[str, Kind, frozenset[str], tuple[str, ...]], Route] = {}
 
     def _build(self, model: str, kind: Kind, allowed: frozenset[str] = frozenset()) -> Route:
         route = self._catalog.resolve(model, allowed)
@@ -37,13 +46,30 @@ class Routes:
         candidates = self._serving(route.candidates, kind)
         chains = {refusal: self._serving(chain, kind) for refusal, chain in route.chains.items()}
         queue = self._queue(route.model, [candidate.deployment.id for candidate in candidates])
-        return Route(route.model, candidates, itineraries(candidates, self._pack), chains, queue, self._upstream)
+        return self._routed(route.model, candidates, chains, queue)
+
+    def _routed(
+        self,
+        model: str,
+        candidates: tuple[Candidate, ...],
+        chains: dict[Refusal, tuple[Candidate, ...]],
+        queue: Queue,
+    ) -> Route:
+        pack = self._packer(model)
+        return Route(model, candidates, itineraries(candidates, pack), chains, queue, self._upstream, pack)
 
     def _serving(self, candidates: Sequence[Candidate], kind: Kind) -> tuple[Candidate, ...]:
         return tuple(c for c in candidates if self._upstream.serves(c.deployment.id, kind))
 
-    def of(self, call: Call, tenant: Tenant) -> Route | None:
-        """Returns the route without models outside the tenant's list; None for an unknown model."""
+    def of(self, call: Call, tenant: Tenant, wishes: Wishes = NO_WISHES) -> Route | None:
+        """Returns the route without models outside the tenant's list; None for a model or a wished fallback that is
+        unknown.
+        """
+        if wishes.fallbacks is not None:
+            try:
+                return self.resolve(call, tenant, wishes)
+            except GatewayError:
+                return None
         whole = self._whole.get((call.model, call.kind))
         if whole is None or not tenant.models:
             return whole
@@ -56,7 +82,7 @@ class Routes:
             route = self._by_list[key] = whole if is_whole else self._build(*key)
         return route
 
-    def resolve(self, call: Call, tenant: Tenant) -> Route:
+    def resolve(self, call: Call, tenant: Tenant, wishes: Wishes = NO_WISHES) -> Route:
         """Returns the route of a call. Raises ModelNotFound, Forbidden, InvalidRequest."""
         whole = self._whole.get((call.model, call.kind))
         if whole is None:
@@ -65,15 +91,51 @@ class Routes:
             raise Forbidden(f"This API key may not use the model `{call.model}`.", param="model")
         route = self.of(call, tenant) if tenant.models else whole
         assert route is not None
+        if wishes.fallbacks is not None:
+            route = self._wished(call, tenant, route, wishes.fallbacks)
         if not route.candidates:
             message = f"No provider of the model `{call.model}` has the endpoint /v1{call.kind.value}."
             raise InvalidRequest(message, param="model", code="endpoint_not_supported")
         return route
 
+    def _wished(self, call: Call, tenant: Tenant, route: Route, fallbacks: tuple[str, ...]) -> Route:
+        """Returns the route with these fallbacks instead of the configured ones. Raises InvalidRequest."""
+        key = (call.model, call.kind, tenant.models, fallbacks)
+        wished = self._by_wish.get(key)
+        if wished is None:
+            if len(self._by_wish) >= WISHED_MOST:
+                self._by_wish.clear()
+            wished = self._by_wish[key] = self._with_fallbacks(call, tenant, route, fallbacks)
+        return wished
+
+    def _with_fallbacks(self, call: Call, tenant: Tenant, route: Route, fallbacks: Sequence[str]) -> Route:
+        candidates = [each for each in route.candidates if each.deployment.model_name == route.model]
+        models = {route.model}
+        for name in fallbacks:
+            other = self._whole.get((name, call.kind))
+            if other is None:
+                raise _wrong_fallback(f"the model `{name[:200]}`, which does not exist")
+            if not tenant.may_use(name, other.model):
+                raise _wrong_fallback(f"the model `{name}`, which this API key may not use")
+            if other.model not in models:
+                tier = len(models)
+                own = [each.deployment for each in other.candidates if each.deployment.model_name == other.model]
+                candidates += (Candidate(deployment, tier) for deployment in own)
+                models.add(other.model)
+        if len(candidates) > MAX_CANDIDATES:
+            raise _wrong_fallback(f"models with {len(candidates)} deployments in all; at most {MAX_CANDIDATES} fit")
+        chains = {refusal: of_models(models, chain) for refusal, chain in route.chains.items()}
+        kept = {refusal: chain for refusal, chain in chains.items() if chain}
+        return self._routed(route.model, tuple(candidates), kept, route.queue)
+
     def outside_key(self, call: Call, tenant: Tenant) -> list[str]:
         """Returns the fallback models that the tenant's list leaves out. Raises as `resolve`."""
         kept = _models_of(self.resolve(call, tenant))
         return [name for name in _models_of(self._whole[call.model, call.kind]) if name not in kept]
+
+
+def _wrong_fallback(what: str) -> InvalidRequest:
+    return InvalidRequest(f"{FALLBACKS} names {what}.", param=FALLBACKS)
 
 
 def _models_of(route: Route) -> list[str]:

@@ -5,7 +5,7 @@ import msgspec
 from gateway.routing.catalog import Candidate
 from gateway.routing.client_request import ClientRequest
 from gateway.routing.final_errors import Tried
-from gateway.routing.itinerary import Itinerary, Leg
+from gateway.routing.itinerary import Itinerary, Leg, PackPlan
 from gateway.routing.last_attempt import SecondAttempt
 from gateway.routing.queueing import Queue
 from gateway.upstream.classify import Refusal
@@ -21,6 +21,7 @@ class Route(msgspec.Struct, frozen=True):
     chains: dict[Refusal, tuple[Candidate, ...]]  # the candidates after the model refused a request in this way
     queue: Queue
     upstream: UpstreamClient
+    pack: PackPlan
 
 
 class RoutingState(msgspec.Struct):
@@ -34,6 +35,7 @@ class RoutingState(msgspec.Struct):
     decision_s: float = 0.0
     second_attempt: SecondAttempt | None = None  # for when no other candidate can be called
     has_repeated: bool = False
+    max_attempts: int = 1
 
     def leave(self, candidate: Candidate, refusal: Refusal | None) -> bool:
         """Drops the candidate, which has been tried. Returns whether the request continues on the chain for its

@@ -6,11 +6,11 @@ can still hide a fault. The holder of an Exchange closes it.
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Sequence
 
 from gateway.configuration.redaction import without_keys
 from gateway.configuration.settings import DeploymentSettings
-from gateway.errors import InvalidRequest, ReplicaFault
+from gateway.errors import InvalidRequest, KeyUnavailable, ReplicaFault
 from gateway.request.calls import Call, Kind
 from gateway.request.off_loop import LARGE, LARGE_CHUNK, off_loop_if
 from gateway.upstream.classify import (
@@ -21,6 +21,7 @@ from gateway.upstream.classify import (
     is_own_fault,
     judge_fault,
 )
+from gateway.upstream.credentials import Credentials
 from gateway.upstream.error_words import try_again_ms
 from gateway.upstream.exchange import FAULTS, Exchange
 from gateway.upstream.fault_words import fault_words
@@ -33,7 +34,8 @@ from gateway.upstream.in_band import no_reply
 from gateway.upstream.retry_after import retry_after_ms, served_ms, throttled_ms
 from gateway.upstream.sse import NotEvents
 from gateway.upstream.stream_content import Preamble
-from gateway.upstream.targets import target
+from gateway.upstream.targets import Target
+from gateway.upstream.targets import target as make_target
 from gateway.upstream.whole_answer import Defect, Sent, answered_whole, in_band, judged_no_stream, refused_whole
 from shared_state.records import Outcome
 
@@ -45,6 +47,7 @@ _REQUEST_IDS = frozenset(
     {b"x-request-id", b"request-id", b"apim-request-id", b"x-amzn-requestid", b"x-goog-request-id"}
 )
 _REQUEST_ID_MOST = 200
+_KEY_REFUSED = (400, 401, 403)  # 403: an expired token at some; 400: Gemini's words for a wrong key
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -52,34 +55,83 @@ Pairs = tuple[tuple[str, str], ...]
 class UpstreamClient:
     """Sends calls to deployments. Create it inside a running loop; ``close`` ends its connections."""
 
-    def __init__(self, deployments: Iterable[DeploymentSettings], http: HttpClient | None = None) -> None:
+    def __init__(
+        self,
+        deployments: Sequence[DeploymentSettings],
+        http: HttpClient | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
         self._http = http or HttpClient()
-        targets = {(each.id, kind): target(each, kind) for each in deployments for kind in Kind}
+        self.credentials = credentials = credentials or Credentials(deployments)
+        targets = {
+            (each.id, kind): make_target(each, kind, credentials.of(each.provider))
+            for each in deployments
+            for kind in Kind
+        }
         self._targets = {key: target for key, target in targets.items() if target is not None}
+        self._changing = {each.id: each for each in deployments if each.provider.source}
         if any(each.request.origin.is_tls for each in self._targets.values()):
             system_tls()  # now, because loading certificates would hold the first call
 
-    def with_deployments(self, deployments: Iterable[DeploymentSettings]) -> "UpstreamClient":
-        """Returns a client for other deployments over the same connections: calls in progress continue."""
-        return UpstreamClient(deployments, self._http)
+    def with_deployments(self, deployments: Sequence[DeploymentSettings]) -> "UpstreamClient":
+        """Returns a client for other deployments over the same connections and with the same keys: calls in progress
+        continue.
+        """
+        self.credentials.adopt(deployments)
+        return UpstreamClient(deployments, self._http, self.credentials)
 
     async def close(self) -> None:
+        await self.credentials.stop()
         await self._http.close()
 
     def serves(self, deployment_id: str, kind: Kind) -> bool:
         return (deployment_id, kind) in self._targets
 
-    async def send(
+    def send(
         self, deployment_id: str, call: Call, context: Pairs = (), on_activity: Callable[[], None] = lambda: None
-    ) -> Exchange:
+    ) -> Coroutine[None, None, Exchange]:
         """Sends a call and reads its answer, a stream up to its first content. A fault of the provider or the network
         is an outcome, not an exception. Cancellation aborts the call.
 
         ``context``: headers that name the trace of the call; ``on_activity``: called whenever bytes of the answer
-        arrive. Raises InvalidRequest for a call that the provider's dialect cannot express, and ReplicaFault for a
-        fault of this process.
+        arrive. Raises InvalidRequest for a call that the provider's dialect cannot express, KeyUnavailable for a
+        deployment whose key cannot be read, and ReplicaFault for a fault of this process.
         """
         target = self._targets[deployment_id, call.kind]
+        send = self._sent if target.credential is None else self._sent_with_present_key
+        return send(target, deployment_id, call, context, on_activity)
+
+    async def _sent_with_present_key(
+        self, target: Target, deployment_id: str, call: Call, context: Pairs, on_activity: Callable[[], None]
+    ) -> Exchange:
+        """Sends a call with a key that changes. A refusal of a key that has changed since is no outcome: the call is
+        sent again with the present one.
+        """
+        credential = target.credential
+        assert credential is not None
+        target = await self._keyed(target, deployment_id, call.kind)
+        exchange = await self._sent(target, deployment_id, call, context, on_activity)
+        if _is_key_refused(exchange) and await credential.renew(target.key):
+            target = await self._keyed(target, deployment_id, call.kind)
+            exchange = await self._sent(target, deployment_id, call, context, on_activity)
+        return exchange
+
+    async def _keyed(self, target: Target, deployment_id: str, kind: Kind) -> Target:
+        """Returns the target with the present key of its source. Raises KeyUnavailable."""
+        credential = target.credential
+        assert credential is not None
+        if credential.key == target.key and target.key:
+            return target
+        if not await credential.renew():
+            raise KeyUnavailable(f"The provider's key of the deployment {deployment_id} cannot be read.")
+        keyed = make_target(self._changing[deployment_id], kind, credential)
+        assert keyed is not None
+        self._targets[deployment_id, kind] = keyed
+        return keyed
+
+    async def _sent(
+        self, target: Target, deployment_id: str, call: Call, context: Pairs, on_activity: Callable[[], None]
+    ) -> Exchange:
         try:
             body = await off_loop_if(len(call.body) > LARGE, target.adapter.request, call)
         except InvalidRequest:
@@ -106,6 +158,13 @@ class UpstreamClient:
         return exchange
 
 
+def _is_key_refused(exchange: Exchange) -> bool:
+    """Returns whether the provider refused the key: of the statuses below, only a 400 may mean something else, and then
+    its judgement is another one.
+    """
+    return exchange.outcome is Outcome.FAILURE and exchange.status in _KEY_REFUSED
+
+
 def _defect(deployment_id: str) -> ReplicaFault:
     _log.exception("defect in the translation of a call to deployment %s", deployment_id)
     return ReplicaFault("An internal error occurred.", code="internal_error")
@@ -125,6 +184,7 @@ async def _read(response: Response, sent: Sent) -> Exchange:
             response.close()
     exchange.status = exchange.status or response.status
     exchange.content_type = b"text/event-stream" if sent.call.is_stream else b"application/json"
+    exchange.key = sent.target.key
     exchange.wire, exchange.choices, exchange.names = sent.target.adapter.wire, sent.call.choices, sent.names
     exchange.is_large = sent.is_large
     if exchange.outcome is Outcome.FAILURE:

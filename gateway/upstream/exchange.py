@@ -66,6 +66,7 @@ class Exchange:
         self.is_documented_end = False  # an error that is an end of the dialect (`response.failed`)
         self.request_id = b""  # the provider's
         self.late = Outcome.TIMEOUT  # the outcome of a stream that is cut off at its deadline
+        self.key = ""  # that was sent, to be masked in the provider's words
         self.wire = Kind.CHAT  # the kind of endpoint at the provider
         self.choices = 1  # the number of answers requested
         self.names: Callable[[UpstreamError], bool] = lambda _error: False  # as for `judge`

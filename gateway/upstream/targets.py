@@ -4,6 +4,7 @@ import msgspec
 
 from gateway.configuration.settings import DeploymentSettings
 from gateway.request.calls import Kind
+from gateway.upstream.credentials import Credential, with_key
 from gateway.upstream.http.request import Request, request
 from gateway.upstream.providers.adapters import Adapter, adapter
 
@@ -16,6 +17,7 @@ class Target(msgspec.Struct, frozen=True):
     connect_s: float  # for a new connection, TLS included
     key: str  # the provider's, to be masked in its error messages
     model: str  # its name at the provider
+    credential: Credential | None = None  # a key that changes
 
 
 _OURS = {
@@ -26,10 +28,14 @@ _OURS = {
 }
 
 
-def target(deployment: DeploymentSettings, kind: Kind) -> Target | None:
+def target(deployment: DeploymentSettings, kind: Kind, credential: Credential | None = None) -> Target | None:
     """Returns the target, None where the deployment lacks the endpoint. The headers are the gateway's own: from the
-    client's headers only those that name the edition of its body or its session may reach a provider.
+    client's headers only those that name the edition of its body or its session may reach a provider. ``credential``:
+    the key is the present one of that.
     """
+    if credential is not None:
+        keyed = with_key(deployment.provider, credential.key)
+        deployment = msgspec.structs.replace(deployment, provider=keyed)
     adapted = adapter(deployment, kind)
     if adapted is None or (deployment.endpoints and adapted.wire.label not in deployment.endpoints):
         return None
@@ -38,4 +44,4 @@ def target(deployment: DeploymentSettings, kind: Kind) -> Target | None:
     # The request's own clocks limit the answer's duration, because they know how much of it has arrived.
     connect_s = deployment.connect_timeout_ms / 1000
     prepared = request("POST", adapted.url, headers.items())
-    return Target(adapted, prepared, connect_s, str(provider.api_key), provider.model)
+    return Target(adapted, prepared, connect_s, str(provider.api_key), provider.model, credential)

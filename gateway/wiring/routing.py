@@ -6,6 +6,7 @@ import contextlib
 
 import msgspec
 
+from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import Settings
 from gateway.routing.admission import Admission
 from gateway.routing.catalog import Catalog
@@ -14,6 +15,7 @@ from gateway.routing.health_checks import HealthChecks
 from gateway.routing.round_trips import RoundTrips
 from gateway.telemetry.loop_lag import LoopLag
 from gateway.upstream.client import UpstreamClient
+from gateway.upstream.credentials import Credentials
 from gateway.wiring.tenancy import Tenancy
 from shared_state.failover import Failover
 from shared_state.scaling import Scaling
@@ -40,9 +42,12 @@ class Routing(msgspec.Struct, frozen=True):
         self.dispatcher.apply_settings(upstream, catalog, settings.router)
 
 
-def open_routing(stack: contextlib.AsyncExitStack, settings: Settings, failover: Failover, tenancy: Tenancy) -> Routing:
+def open_routing(
+    stack: contextlib.AsyncExitStack, settings: Settings, failover: Failover, tenancy: Tenancy, redact: Redaction
+) -> Routing:
     """Opens connections and starts the background tasks, until ``stack`` closes."""
-    upstream, lag = UpstreamClient(settings.model_list), LoopLag()
+    credentials = Credentials(settings.model_list, redact.renew)
+    upstream, lag = UpstreamClient(settings.model_list, credentials=credentials), LoopLag()
     stack.push_async_callback(upstream.close)
     stack.callback(lag.stop)
     is_welcome = tenancy.authenticator.is_welcome
@@ -54,7 +59,7 @@ def open_routing(stack: contextlib.AsyncExitStack, settings: Settings, failover:
     scaling = Scaling(failover, lambda: sum(admission.waiting().values()))
     stack.push_async_callback(scaling.stop)
     scaling.start()
-    health_checks = HealthChecks(settings.model_list, failover)
+    health_checks = HealthChecks(settings.model_list, failover, credentials.keyed)
     stack.push_async_callback(health_checks.stop)
     health_checks.start()
     return Routing(

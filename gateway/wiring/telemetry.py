@@ -20,6 +20,7 @@ class Telemetry(msgspec.Struct, frozen=True):
     client_retries: ClientRetries
     tracer: Tracer
     log: RequestLog
+    redact: Redaction
 
 
 def open_telemetry(
@@ -34,7 +35,7 @@ def open_telemetry(
     """
     tracer = _tracer(environment, replica, redact)
     stack.push_async_callback(tracer.close)
-    return Telemetry(RequestCounters(), ClientRetries(), tracer, RequestLog(lines, redact))
+    return Telemetry(RequestCounters(), ClientRetries(), tracer, RequestLog(lines, redact), redact)
 
 
 def _tracer(environment: Mapping[str, str], replica: ThisReplica, redact: Redaction) -> Tracer:

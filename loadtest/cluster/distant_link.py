@@ -13,12 +13,14 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from loadtest.children import die_with_parent
 
 NEAR, FAR = "198.18.0.1", "198.18.0.2"  # from the block reserved for measurements (RFC 2544)
 DEVICE = "pllm-link"
+STOP_S = 5.0
+PRIORITY = -15  # a network does not wait for the processors of the machines that it connects
 # linux/if_tun.h
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 _PACKET_MOST = 65_536
@@ -55,9 +57,25 @@ async def run(round_trip_ms: float) -> None:
         link = opened()
     except (OSError, subprocess.CalledProcessError) as error:
         raise SystemExit(_MISSING + str(error)) from error
+    os.nice(PRIORITY)
     asyncio.get_running_loop().add_reader(link, carry, link, round_trip_ms / 2000)
     print(f"{FAR} is {round_trip_ms:g} ms away", flush=True)
     await asyncio.Event().wait()
+
+
+@contextlib.contextmanager
+def distant_link(round_trip_ms: float) -> Iterator[None]:
+    """Makes FAR reachable in a process of its own. Raises SystemExit after the command has printed what is missing."""
+    command = [sys.executable, "-P", "-m", __spec__.name, "--die-with-parent", "--round-trip-ms", f"{round_trip_ms:g}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise SystemExit(1)
+        yield
+    finally:
+        process.terminate()
+        process.wait(STOP_S)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -23,11 +23,18 @@ ANSWER_MOST_S = 5.0
 
 class LocalCluster:
     """Use it as a context manager. Its processes are `store`, `replica-1` and so on, and the providers' names. All
-    replicas start, or the first ``begins_with``.
+    replicas start, or the first ``begins_with``. ``store``: the address on which the store listens, and the one at
+    which the replicas find it.
     """
 
-    def __init__(self, scenario: Scenario, folder: Path, begins_with: int | None = None) -> None:
-        self._folder = folder
+    def __init__(
+        self,
+        scenario: Scenario,
+        folder: Path,
+        begins_with: int | None = None,
+        store: tuple[str, str] = ("127.0.0.1", "127.0.0.1"),
+    ) -> None:
+        self._folder, self._store_host = folder, store
         self._ports = {name: free_port() for name in ("store", *scenario.providers, *_replicas(scenario))}
         self._replicas = _replicas(scenario)
         self._first = self._replicas[:begins_with]
@@ -68,7 +75,7 @@ class LocalCluster:
 
     def _await(self, name: str) -> None:
         try:
-            wait_for(self._ports[name], self._processes[name])
+            wait_for(self._ports[name], self._processes[name], self._store_host[0] if name == "store" else "127.0.0.1")
         except SystemExit:
             log = (self._folder / f"{name}.log").read_text(errors="replace").strip()
             raise SystemExit(f"{name} did not start: {log[-LOG_SHOWN:]}") from None
@@ -105,7 +112,8 @@ class LocalCluster:
                 process.wait(STOP_S)
 
     def _store(self) -> list[str]:
-        return [store_binary(), "--port", str(self._ports["store"]), "--save", "", "--dir", str(self._folder)]
+        listens = ("--bind", self._store_host[0], "--protected-mode", "no", "--port", str(self._ports["store"]))
+        return [store_binary(), *listens, "--save", "", "--dir", str(self._folder)]
 
     def _provider(self, name: str, behaviour: dict[str, Any]) -> list[str]:
         text = msgspec.json.encode(behaviour).decode()
@@ -119,7 +127,7 @@ class LocalCluster:
     def _configuration(self, scenario: Scenario) -> dict[str, Any]:
         return {
             "server": {"drain_timeout": "1s", **scenario.server},
-            "state": {"url": f"redis://127.0.0.1:{self._ports['store']}"},
+            "state": {"url": f"redis://{self._store_host[1]}:{self._ports['store']}"},
             "router": scenario.router,
             "auth": scenario.auth,
             "model_list": [

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from loadtest.cluster.distant_link import FAR, NEAR
+from loadtest.cluster.distant_link import FAR, NEAR, distant_link
 from loadtest.cluster.programs import free_port, store_binary, wait_for
 
 EU, US = "eu", "us"
@@ -66,7 +66,7 @@ class World:
 
     def __enter__(self) -> "World":
         with self._stack:
-            self._link()
+            self._stack.enter_context(distant_link(self._round_trip_ms))
             for region, port in self._providers.items():
                 behaviour = json.dumps({"latency_ms": SERVICE_MS})
                 command = ("loadtest.provider", "--host", NEAR, "--name", region, "--behaviour", behaviour)
@@ -77,15 +77,6 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def _link(self) -> None:
-        command = [sys.executable, "-P", "-m", "loadtest.cluster.distant_link", "--die-with-parent"]
-        command += ["--round-trip-ms", f"{self._round_trip_ms:g}"]
-        link = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self._stack.callback(_end, link)
-        assert link.stdout is not None
-        if not link.stdout.readline():
-            raise SystemExit(1)  # it has printed the reason
 
     def _region(self, region: str) -> list[int]:
         """Starts a store and replicas. Returns the ports of the replicas."""

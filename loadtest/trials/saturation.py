@@ -1,4 +1,5 @@
-"""Measures the shared truth on a machine without spare CPU. `make saturation` prints the table.
+"""Measures the shared truth on a machine without spare CPU. `make saturation` prints the table; the case with a distant
+store needs Linux and root.
 
 Replicas, store, fake provider and load share the cores of this machine. No replica may leave the shared store while
 that answers, only shed calls may fail, and afterwards no lease may be left.
@@ -24,6 +25,7 @@ from typing import Any
 import msgspec
 
 from loadtest.children import die_with_parent
+from loadtest.cluster.distant_link import FAR, NEAR, distant_link
 from loadtest.cluster.local_cluster import LocalCluster
 from loadtest.cluster.scenario import Scenario
 
@@ -31,6 +33,7 @@ REPLICAS = (2, 4)
 CALLERS = (64, 256)
 OVER = 2  # times the capacity, in an open loop
 STOPS_S, STOP_EVERY_S = (0.2, 0.5, 0.9), 3.0
+FAR_MS = 40
 SETTLED_S = 15.0
 MODES = {"plain": "", "streamed": "-stream"}
 
@@ -41,7 +44,7 @@ class Case(msgspec.Struct, frozen=True):
     """Flags of the load test; `{rps}` is twice the rate that the first case with these replicas reached."""
     mode: str = "plain"
     trouble: str = ""
-    """`hog`: a busy process on each core; `stops`: the store is paused now and then."""
+    """`hog`: a busy process on each core; `stops`: the store is paused now and then; `far`: it is FAR_MS away."""
 
     @property
     def name(self) -> str:
@@ -67,11 +70,12 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def cases() -> Iterator[Case]:
     for replicas in REPLICAS:
-        for mode in MODES:
-            for callers in CALLERS:
-                yield Case(replicas, f"-concurrent {callers}", mode)
-            yield Case(replicas, "-rps {rps} -concurrent 1000 -arrivals constant", mode)
-        for trouble in ("hog", "stops"):
+        for trouble in ("", "hog"):
+            for mode in MODES:
+                for callers in CALLERS:
+                    yield Case(replicas, f"-concurrent {callers}", mode, trouble)
+                yield Case(replicas, "-rps {rps} -concurrent 1000 -arrivals constant", mode, trouble)
+        for trouble in ("stops", "far"):
             yield Case(replicas, f"-concurrent {CALLERS[0]}", trouble=trouble)
 
 
@@ -123,7 +127,12 @@ def measure(case: Case, seconds: float, capacity: float) -> Outcome:
     scenario = Scenario(
         title="", load="", providers={"only": {}}, replicas=case.replicas, deployment={"max_parallel": 2000}
     )
-    with tempfile.TemporaryDirectory() as name, LocalCluster(scenario, folder := Path(name)) as cluster:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if is_far := case.trouble == "far":
+            stack.enter_context(distant_link(FAR_MS))
+        store = (NEAR, FAR) if is_far else ("127.0.0.1", "127.0.0.1")
+        cluster = stack.enter_context(LocalCluster(scenario, folder, store=store))
         with trouble(case, cluster):
             summary = run_load(case, cluster.urls, folder / "summary.json", seconds, capacity)
         shown = wait_until_settled(cluster.urls)

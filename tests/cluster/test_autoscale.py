@@ -79,7 +79,7 @@ def test_active_and_waiting_requests_of_all_replicas_ask_for_more(cluster: Clust
     assert signal(cluster.replicas[2])["desired_replicas"] == 5
 
 
-def test_every_replica_says_the_same(cluster: Cluster) -> None:
+def test_every_replica_reports_the_same(cluster: Cluster) -> None:
     with held(cluster, 5):
         looks: list[list[dict[str, Any]]] = []
 
@@ -114,7 +114,7 @@ def test_metrics_tell_the_signal_and_what_it_is_made_of(cluster: Cluster) -> Non
         }
 
 
-def test_replica_on_its_standby_store_says_nothing(provider_processes: list[ProviderProcess]) -> None:
+def test_replica_on_its_standby_store_reports_nothing(provider_processes: list[ProviderProcess]) -> None:
     first = provider_processes[0]
     models = [deployment("alone", first, "alone")]
     with (

@@ -85,7 +85,7 @@ def test_call_is_charged_what_the_provider_has_counted(money: Cluster) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_what_does_not_fit_is_a_402_that_says_when_to_come_back(money: Cluster, number: int) -> None:
+def test_call_over_budget_is_a_402_with_the_wait(money: Cluster, number: int) -> None:
     answer = chat(money.replicas[number], "broke")
 
     assert (answer.status, answer.json()["error"]["code"]) == (402, "budget_exceeded")
@@ -174,7 +174,7 @@ def test_tenant_of_the_store_gets_a_budget(money: Cluster) -> None:
     assert ["$.budget" in each.json()["error"]["message"] for each in refused] == [True] * 3
 
 
-def test_lost_budget_is_told_again(money: Cluster) -> None:
+def test_lost_budget_is_reported_again(money: Cluster) -> None:
     """What was spent is told to a store that has forgotten everything, before it grants anything."""
     chat(money.replicas[0], "counted")
     money.wait_until_idle()
@@ -187,7 +187,7 @@ def test_lost_budget_is_told_again(money: Cluster) -> None:
     assert "budget:domain" in {fields["subject"] for _, fields in money.redis.xrange(money.key("events"))}
 
 
-def test_explain_says_what_budgets_would_refuse(money: Cluster) -> None:
+def test_explain_shows_what_budgets_would_refuse(money: Cluster) -> None:
     """And takes nothing."""
     replica = money.replicas[0]
 
@@ -213,7 +213,7 @@ def test_explain_says_what_budgets_would_refuse(money: Cluster) -> None:
 @pytest.mark.parametrize(
     "bad", ["tenant=nobody", "prompt_bytes=-1", "max_tokens=1e3", "max_tokens=", "priority=urgent"]
 )
-def test_explain_refuses_what_it_cannot_reckon_with(money: Cluster, bad: str) -> None:
+def test_explain_refuses_values_it_cannot_compute_with(money: Cluster, bad: str) -> None:
     answer = money.replicas[0].get(f"/v1/admin/explain?model=dear&{bad}")
 
     assert (answer.status, answer.json()["error"]["param"]) == (400, bad.partition("=")[0])

@@ -99,7 +99,7 @@ def test_model_of_several_domains_is_served_by_each(cluster: Cluster) -> None:
     wait_until(lambda: {served_by(cluster.replicas[1], "wide") for _ in range(10)} == {"both-west"})
 
 
-def test_what_is_asked_of_all_domains_is_put_together(cluster: Cluster) -> None:
+def test_answers_of_all_domains_are_merged(cluster: Cluster) -> None:
     explained = cluster.replicas[0].get("/v1/admin/explain?model=gpt-4").json()
     assert [each["deployment_id"] for each in explained["candidates"]] == ["here", "there", "home"]
     assert explained["picked"] == "here"
@@ -148,7 +148,7 @@ def test_events_of_all_domains_are_shown_in_their_order(cluster: Cluster) -> Non
     assert '"subject":"both-west"' in live
 
 
-def test_stream_of_events_goes_on_behind_the_last_one_of_any_domain(cluster: Cluster) -> None:
+def test_stream_of_events_continues_after_the_last_one_of_any_domain(cluster: Cluster) -> None:
     replica = cluster.replicas[0]
     replica.force("here", "disable")
     last = replica.get("/v1/admin/events?limit=1").json()["events"][0]["id"]
@@ -170,7 +170,7 @@ def told(stream: bytes) -> list[str]:
     return [event["subject"] for event in map(json.loads, lines) if " by local" in event["reason"]]
 
 
-def test_node_that_has_other_domains_says_whom_to_ask(sharded: Sharded, cluster: Cluster) -> None:
+def test_node_with_other_domains_redirects(sharded: Sharded, cluster: Cluster) -> None:
     owner = sharded.owner(sharded.slot(f"pllm:{{{EAST}}}:global"))
     other = next(server for server in sharded.masters if server is not owner)
     with (
@@ -180,7 +180,7 @@ def test_node_that_has_other_domains_says_whom_to_ask(sharded: Sharded, cluster:
         inspector.execute(["HGETALL", f"pllm:{{{EAST}}}:global"])
 
 
-def test_replicas_are_asked_for_by_the_requests_of_all_domains(cluster: Cluster) -> None:
+def test_desired_replicas_follow_the_requests_of_all_domains(cluster: Cluster) -> None:
     first, _, third = cluster.providers
     for provider in (first, third):
         provider.behave(latency_ms=5000)
@@ -192,7 +192,7 @@ def test_replicas_are_asked_for_by_the_requests_of_all_domains(cluster: Cluster)
 
 
 @on_loop
-async def test_plain_address_of_the_wrong_node_is_told(sharded: Sharded) -> None:
+async def test_plain_address_of_the_wrong_node_is_reported(sharded: Sharded) -> None:
     keys = Keys(WEST)
     owner = sharded.owner(sharded.slot(keys.domain.decode()))
     wrong = next(server for server in sharded.masters if server is not owner)
@@ -201,7 +201,7 @@ async def test_plain_address_of_the_wrong_node_is_told(sharded: Sharded) -> None
     await check(Client(sharded.url, keys.domain), keys, [])
 
 
-def test_domain_that_stands_by_is_said(sharded: Sharded, cluster: Cluster) -> None:
+def test_domain_on_standby_is_reported(sharded: Sharded, cluster: Cluster) -> None:
     replica, owner = cluster.replicas[0], sharded.owner(sharded.slot(f"pllm:{{{WEST}}}:global"))
     owner.process.send_signal(signal.SIGSTOP)
     try:
@@ -218,7 +218,7 @@ def test_domain_that_stands_by_is_said(sharded: Sharded, cluster: Cluster) -> No
     assert "pllm_state_standby 1.0" in scraped
 
 
-def test_master_that_dies_costs_nobody_an_answer(sharded: Sharded, cluster: Cluster, tmp_path: Path) -> None:
+def test_master_that_dies_costs_no_client_an_answer(sharded: Sharded, cluster: Cluster, tmp_path: Path) -> None:
     dying = sharded.owner(sharded.slot(f"pllm:{{{WEST}}}:global"))
     slot = sharded.slot(f"pllm:{{{WEST}}}:global")
     dying.kill()

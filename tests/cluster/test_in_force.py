@@ -187,7 +187,7 @@ def test_clock_that_is_a_day_ahead_decides_nothing(deployed: Deployed, tmp_path:
     assert fresh.request("POST", RELOAD).json()["result"] == "unchanged"
 
 
-def test_flushed_store_gets_back_what_was_in_force_whoever_starts_then(deployed: Deployed) -> None:
+def test_flushed_store_gets_back_what_was_in_force_in_any_order_of_starts(deployed: Deployed) -> None:
     first = deployed.cluster.replicas[0]
     file = deployed.write("late", 1, *models(deployed.cluster.providers[0], 3))
     late = deployed.begun("late", file)

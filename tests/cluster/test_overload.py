@@ -103,7 +103,7 @@ def test_surge_costs_goodput_nothing_and_is_over_when_it_is_over(surged: Cluster
 
 
 @pytest.mark.parametrize("only", [None, 0], ids=["in turn", "one replica"])
-def test_tenant_that_floods_gets_its_share_and_no_more(surged: Cluster, only: int | None) -> None:
+def test_tenant_that_floods_gets_exactly_its_share(surged: Cluster, only: int | None) -> None:
     """Ten times what there is room for, through all replicas, against a quarter of it: the quarter is served, also
     where it comes through one of them, and the flood has the rest.
     """

@@ -94,7 +94,7 @@ def test_client_that_leaves_no_longer_waits(queues: Cluster) -> None:
     assert queues.providers[0].counts()["requests"] == PLACES
 
 
-def test_full_queue_is_refused_at_once_and_says_when_to_come_back(queues: Cluster) -> None:
+def test_full_queue_is_refused_at_once_with_the_wait(queues: Cluster) -> None:
     replica = queues.replicas[0]
     with filled(queues, "short", replica), replica.begin_chat("short"), replica.begin_chat("short"):
         wait_until(lambda: waiting(replica) == {"short": 2})
@@ -117,7 +117,7 @@ def test_model_without_a_queue_refuses_at_once(queues: Cluster) -> None:
     assert (refused.status, refused.error["code"]) == (503, "server_is_overloaded")
 
 
-def test_nobody_waits_for_longer_than_the_queue_allows(queues: Cluster) -> None:
+def test_no_request_waits_longer_than_the_queue_allows(queues: Cluster) -> None:
     replica = queues.replicas[0]
     with filled(queues, "brief", replica):
         late = replica.chat("brief")
@@ -126,7 +126,7 @@ def test_nobody_waits_for_longer_than_the_queue_allows(queues: Cluster) -> None:
     assert "waited" in late.error["message"]
 
 
-def test_nobody_waits_beyond_its_own_deadline(queues: Cluster) -> None:
+def test_no_request_waits_beyond_its_own_deadline(queues: Cluster) -> None:
     replica = queues.replicas[0]
     with filled(queues, "wide", replica):
         late = replica.chat("wide", headers={"x-pllm-timeout": "100ms"})

@@ -266,7 +266,7 @@ def test_bad_file_is_refused_with_its_path(reloadable: Reloadable, text: bytes, 
     assert reloadable.aliases() == [{"edition-0"}] * 3
 
 
-def test_replica_that_dies_while_it_asks_leaves_all_others_alike(reloadable: Reloadable) -> None:
+def test_replica_that_dies_while_it_proposes_leaves_all_others_alike(reloadable: Reloadable) -> None:
     dying, *others = reloadable.replicas
     redis, key = reloadable.cluster.redis, reloadable.cluster.key("reload")
     before = redis.hget(key, "proposed_version")
@@ -388,7 +388,7 @@ def test_same_file_again_changes_nothing(reloadable: Reloadable) -> None:
     assert reloadable.in_force() == before
 
 
-def test_whoever_was_away_takes_it_when_it_is_back(reloadable: Reloadable) -> None:
+def test_replica_that_was_away_takes_it_on_return(reloadable: Reloadable) -> None:
     away = reloadable.replicas[2]
     away.signal(signal.SIGSTOP)
     try:
@@ -405,7 +405,7 @@ def test_whoever_was_away_takes_it_when_it_is_back(reloadable: Reloadable) -> No
     reloadable.wait_for("edition-1")
 
 
-def test_replica_that_starts_with_another_file_is_told(reloadable: Reloadable) -> None:
+def test_replica_that_starts_with_another_file_is_reported(reloadable: Reloadable) -> None:
     replica = reloadable.replicas[2]
     reloadable.write(reloadable.aliased("edition-7"), replica)
     replica.stop()
@@ -418,7 +418,7 @@ def test_replica_that_starts_with_another_file_is_told(reloadable: Reloadable) -
     reloadable.wait_for("edition-8")
 
 
-def test_how_reloads_ended_is_counted_and_told(reloadable: Reloadable) -> None:
+def test_how_reloads_ended_is_counted_and_shown(reloadable: Reloadable) -> None:
     reloadable.write(reloadable.aliased("edition-1"))
     version = reloadable.applied(1)["version"]
     scraped = reloadable.replicas[0].get("/metrics", ADMIN).body.decode()

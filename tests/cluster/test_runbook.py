@@ -72,7 +72,7 @@ def sick_cluster(store: EmbeddedStore, provider_processes: list[ProviderProcess]
 
 
 @pytest.mark.parametrize("command", commands(), ids=lambda c: f"{c.chapter}: {c.line[:60]}")
-def test_command_shows_what_it_is_said_to_show(sick_cluster: Cluster, command: Command) -> None:
+def test_command_shows_what_the_page_promises(sick_cluster: Cluster, command: Command) -> None:
     done = subprocess.run(
         [program("bash", "curl"), "-c", command.line],
         env={"G": sick_cluster.replicas[1].url, "PATH": os.environ["PATH"]},

@@ -105,7 +105,7 @@ def test_bulk_calls_are_shed_before_normal_ones(small: Cluster, held: list[Call]
     assert (bulk.status, normal.status) == (503, 200)
 
 
-def test_at_the_limit_critical_calls_are_shed_too_and_every_replica_says_so(small: Cluster, held: list[Call]) -> None:
+def test_at_the_limit_critical_calls_are_shed_too_on_every_replica(small: Cluster, held: list[Call]) -> None:
     small.providers[0].behave(stall_rate=1)
     calls = [
         replica.begin_chat("only", headers=CRITICAL) for replica in in_turn(small.replicas, MOST - WITHOUT_RESERVE)
@@ -133,7 +133,7 @@ def test_burst_never_exceeds_the_limit(small: Cluster) -> None:
     assert set(statuses) == {200, 503}
 
 
-def test_steady_overload_is_told_once(small: Cluster) -> None:
+def test_steady_overload_is_logged_once(small: Cluster) -> None:
     """Twice what there is room for, by calls so short that a tenth of them is over while a rejection is remembered."""
     small.providers[0].behave(latency_ms=100)
     told = len(small.transitions("load_shedding"))

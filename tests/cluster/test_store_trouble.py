@@ -406,7 +406,7 @@ def test_store_whose_name_is_unknown_is_no_reason_not_to_start(troubled: Trouble
         )
 
 
-def test_without_a_standby_the_error_says_why(troubled: Troubled) -> None:
+def test_without_a_standby_the_error_carries_the_reason(troubled: Troubled) -> None:
     state = {
         "url": f"redis://127.0.0.1:{troubled.server.port}",
         "domain": "bare",

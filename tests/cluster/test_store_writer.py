@@ -213,7 +213,7 @@ def test_without_anything_to_sign_with_no_tenant_is_made_or_believed(
         ("state: {url: 'redis://127.0.0.1:1'}", "auth.signing_keys: missing"),
     ],
 )
-def test_command_says_what_is_missing(
+def test_command_names_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
 ) -> None:
     config = tmp_path / "gateway.yaml"

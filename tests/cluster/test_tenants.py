@@ -232,7 +232,7 @@ def test_unknown_tenant_cannot_be_removed(governed: Cluster) -> None:
     assert change(governed.replicas[0], "DELETE", "nobody").status == 404
 
 
-def test_flood_of_wrong_keys_locks_nobody_out(governed: Cluster) -> None:
+def test_flood_of_wrong_keys_locks_no_tenant_out(governed: Cluster) -> None:
     """Each is looked up once by its hash: no list is gone through, the store is not asked. Most from one address get
     a 429; its right keys are served.
     """

@@ -53,7 +53,7 @@ def kind(name: str) -> Any:
 
 
 @pytest.mark.parametrize("manifest", BUILT_IN, ids=lambda manifest: manifest["kind"])
-def test_manifest_is_what_its_schema_asks_for(manifest: dict[str, Any]) -> None:
+def test_manifest_satisfies_its_schema(manifest: dict[str, Any]) -> None:
     kubernetes_validate.validate(manifest, VERSION, strict=True)
 
 
@@ -106,7 +106,7 @@ def test_autoscalers_agree_with_the_settings_and_scale_the_same_deployment() -> 
     assert {*names, *(m["metadata"]["name"] for m in MANIFESTS if m["kind"] == "HorizontalPodAutoscaler")} == {"pllm"}
 
 
-def test_keda_asks_the_gateway_for_what_it_answers() -> None:
+def test_keda_queries_an_endpoint_of_the_gateway() -> None:
     (trigger,) = [
         trigger
         for manifest in KEDA
@@ -213,7 +213,7 @@ def test_compose_check_excuses_what_a_killed_replica_had_in_hand_and_nothing_els
         (["--compose", "v2"], "docker compose: not here"),
     ],
 )
-def test_compose_check_says_which_compose_is_missing(wanted: list[str], told: str, tmp_path: Path) -> None:
+def test_compose_check_names_the_missing_compose(wanted: list[str], told: str, tmp_path: Path) -> None:
     command = [sys.executable, str(DEPLOY / "compose/check.py"), *wanted]
     done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
 

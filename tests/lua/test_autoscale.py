@@ -139,7 +139,7 @@ def test_load_a_little_lower_than_what_a_replica_less_would_carry_moves_nothing(
     assert follow(settled, [80] * 200)[-1] == 9
 
 
-def test_no_replica_that_asks_for_a_while_is_no_load(settled: Cluster) -> None:
+def test_silence_of_all_replicas_is_not_idleness(settled: Cluster) -> None:
     follow(settled, [100] * 30)
     settled.advance(200_000)
 
@@ -157,7 +157,7 @@ def test_formula_is_average_over_the_used_share_of_the_target(settled: Cluster) 
     assert (exact, follow(settled, [142] * 30, settings, version=2)[-1]) == (2, 3)
 
 
-def test_every_replica_is_told_the_same_and_one_a_second_judges(settled: Cluster) -> None:
+def test_every_replica_gets_the_same_answer_computed_once_a_second(settled: Cluster) -> None:
     carry(settled, 40)
     settled.advance(1000)
     settled.beat("r2")
@@ -279,7 +279,7 @@ def test_flush_takes_no_replica_away(settled: Cluster) -> None:
     assert told(settled, replica="r0").desired == 8
 
 
-def test_store_that_knows_of_no_cluster_says_nothing_and_is_not_written_to(cluster: Cluster) -> None:
+def test_store_without_a_cluster_answers_nothing_and_stays_unwritten(cluster: Cluster) -> None:
     before = cluster.dump()
 
     assert cluster.autoscale(POLICY) is None

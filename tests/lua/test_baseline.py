@@ -166,7 +166,7 @@ def test_baseline_never_grows_by_more_than_half_in_an_hour(cluster: Cluster, pau
         assert baseline <= 1.5 * min(before for when, before in seen if at_ms - HOUR_MS <= when <= at_ms) + 0.1
 
 
-def test_pause_of_a_day_lets_it_grow_no_more_than_an_hour_does(cluster: Cluster) -> None:
+def test_pause_of_a_day_lets_it_grow_as_much_as_an_hour(cluster: Cluster) -> None:
     relative(cluster)
     learn(cluster, 1000)
     cluster.advance(24 * HOUR_MS)

@@ -99,7 +99,7 @@ def test_replica_shows_who_it_is(cluster: Cluster) -> None:
     }
 
 
-def test_many_dead_replicas_are_told_in_parts(cluster: Cluster) -> None:
+def test_many_dead_replicas_are_reported_in_parts(cluster: Cluster) -> None:
     cluster.configure("a")
     for k in range(40):
         cluster.beat(f"dead{k:02}")
@@ -121,7 +121,7 @@ def test_replica_that_never_beat_is_missed_by_its_leases(cluster: Cluster) -> No
     assert cluster.beat().dead_replicas == ()
 
 
-def test_young_lease_of_an_unknown_replica_says_nothing(cluster: Cluster) -> None:
+def test_young_lease_of_an_unknown_replica_is_left_alone(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.granted("a", replica="r7")
     cluster.advance(DEAD_AFTER_MS)
@@ -129,7 +129,7 @@ def test_young_lease_of_an_unknown_replica_says_nothing(cluster: Cluster) -> Non
     assert cluster.beat().dead_replicas == ()
 
 
-def test_store_without_policy_says_so(cluster: Cluster) -> None:
+def test_store_without_policy_is_reported(cluster: Cluster) -> None:
     before = cluster.beat().policy_version
     cluster.configure("a", version=7)
 
@@ -372,7 +372,7 @@ def test_stream_that_has_begun_shows_that_the_others_only_take_long(cluster: Clu
     assert cluster.state("a") == "closed"
 
 
-def test_stream_that_began_before_them_says_nothing_of_calls_that_wait(cluster: Cluster) -> None:
+def test_stream_that_began_earlier_does_not_vouch_for_waiting_calls(cluster: Cluster) -> None:
     cluster.configure(deployment_policy("a", limit=1000), "spare")
     wait(cluster, 1000, *streams(cluster, 1))
     hung_among_fresh(cluster, stream=True)
@@ -445,7 +445,7 @@ def test_answered_stream_stays_active(cluster: Cluster) -> None:
     assert cluster.settle(permit).is_known
 
 
-def test_settled_stream_told_of_late_does_not_come_back(cluster: Cluster) -> None:
+def test_late_report_does_not_bring_back_a_settled_stream(cluster: Cluster) -> None:
     cluster.configure("a")
     permit = streams(cluster, 1)[0]
     cluster.settle(permit)
@@ -454,7 +454,7 @@ def test_settled_stream_told_of_late_does_not_come_back(cluster: Cluster) -> Non
     assert cluster.active("a") == 0
 
 
-def test_first_byte_told_of_twice_is_once(cluster: Cluster) -> None:
+def test_first_byte_reported_twice_counts_once(cluster: Cluster) -> None:
     cluster.configure("a")
     permits = streams(cluster, 3)
     for _ in range(4):

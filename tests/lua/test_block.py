@@ -129,14 +129,14 @@ def test_block_is_spread_as_single_requests_would_be(cluster: Cluster, strategy:
         assert spread == ["a", "b"] * 10
 
 
-def test_block_goes_on_with_the_next_tier_when_the_first_is_full(cluster: Cluster) -> None:
+def test_block_continues_in_the_next_tier_when_the_first_is_full(cluster: Cluster) -> None:
     cluster.configure(deployment_policy("a", limit=5), "b")
     permits = block(cluster, "a", ("b", 1), count=12)
 
     assert [permit.deployment_id for permit in permits] == ["a"] * 5 + ["b"] * 7
 
 
-def test_block_goes_on_far_away_nearest_first_when_home_is_full(cluster: Cluster) -> None:
+def test_block_continues_far_away_nearest_first_when_home_is_full(cluster: Cluster) -> None:
     limits = {"eu": 2, "us": 9, "asia": 9}
     cluster.configure(*(deployment_policy(name, region=name, limit=limit) for name, limit in limits.items()))
     cluster.report_round_trips("eu", eu=1, us=80, asia=200)
@@ -187,7 +187,7 @@ def test_tenant_of_a_block_has_its_leases(cluster: Cluster) -> None:
     assert (before, cluster.cli.do("EXISTS", key)) == (3, 0)
 
 
-def test_block_before_the_configuration_is_none(cluster: Cluster) -> None:
+def test_block_before_the_configuration_is_empty(cluster: Cluster) -> None:
     with pytest.raises(NotConfigured):
         block(cluster, "a", count=2)
 
@@ -271,7 +271,7 @@ def test_doubtful_block_that_was_not_granted_stays_so(cluster: Cluster) -> None:
     assert leases(cluster) == 0
 
 
-def test_block_that_was_overtaken_is_none(cluster: Cluster) -> None:
+def test_overtaken_block_is_empty(cluster: Cluster) -> None:
     cluster.configure("a")
     block(cluster, "a", count=2, era=3)
 

@@ -378,7 +378,7 @@ def test_probes_that_never_report_open_again(cluster: Cluster) -> None:
     assert cluster.deployment("a")["trips"] == "2"
 
 
-def test_caller_who_finds_the_deadline_passed_is_told_the_new_cooldown(cluster: Cluster) -> None:
+def test_caller_that_finds_the_deadline_passed_gets_the_new_cooldown(cluster: Cluster) -> None:
     half_open(cluster)
     for _ in range(3):
         cluster.granted("a")

@@ -49,7 +49,7 @@ def test_estimate_is_reserved_and_true_cost_is_spent(cluster: Cluster) -> None:
     assert (before, money(cluster), reservations(cluster)) == ((0, 400), (150, 0), {})
 
 
-def test_of_a_call_of_which_nobody_knows_the_cost_the_estimate_is_spent(cluster: Cluster) -> None:
+def test_call_of_unknown_cost_spends_its_estimate(cluster: Cluster) -> None:
     cluster.settle(cluster.granted("a", spending=spending(400, domain=1000)), "timeout")
 
     assert money(cluster) == (400, 0)
@@ -219,7 +219,7 @@ def test_of_two_candidates_the_sooner_one_counts(cluster: Cluster) -> None:
         assert cluster.rejected("a", "b", spending=spending(*costs, domain=1000, per="day")).retry_after_ms == 1000
 
 
-def test_when_a_candidate_that_fits_is_well_again_counts_where_there_is_one(cluster: Cluster) -> None:
+def test_recovery_of_a_candidate_that_fits_sets_the_wait(cluster: Cluster) -> None:
     cluster.settle(cluster.granted("a", spending=spending(0, domain=1000)), "throttled", retry_after_ms=20_000)
     cluster.granted("b", spending=spending(900, domain=1000))
     rejection = cluster.rejected("a", "b", spending=spending(100, 200, domain=1000))
@@ -266,7 +266,7 @@ def test_more_leases_than_one_beat_ends_go_with_the_next(cluster: Cluster) -> No
 # -- what a store is told ---------------------------------------------------------------------------------------
 
 
-def test_store_that_lost_its_budget_is_told_what_was_spent_at_least(cluster: Cluster) -> None:
+def test_store_that_lost_its_budget_learns_the_least_that_was_spent(cluster: Cluster) -> None:
     cluster.recount(("spent", "domain", "total total", 700))
     cluster.recount(("spent", "domain", "total total", 600))
 
@@ -276,13 +276,13 @@ def test_store_that_lost_its_budget_is_told_what_was_spent_at_least(cluster: Clu
     ]
 
 
-def test_what_was_spent_in_a_period_that_is_over_is_not_told(cluster: Cluster) -> None:
+def test_spending_of_a_past_period_is_not_reported(cluster: Cluster) -> None:
     cluster.recount(("spent", "domain", "day 2023-11-13", 700))
 
     assert cluster.account() == {}
 
 
-def test_what_was_spent_in_another_kind_of_period_is_not_told(cluster: Cluster) -> None:
+def test_spending_of_another_kind_of_period_is_not_reported(cluster: Cluster) -> None:
     cluster.settle(cluster.granted("a", spending=spending(100, domain=1000, per="month")), cost=100)
     cluster.recount(("spent", "domain", "day 2023-11-14", 700))
 

@@ -12,7 +12,7 @@ def test_clock_set_back_stands_still_in_every_reply(cluster: Cluster) -> None:
     assert cluster.beat().now_ms == START_MS + 5000
 
 
-def test_time_goes_on_after_a_step_back(cluster: Cluster) -> None:
+def test_time_continues_after_a_step_back(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.advance(5000)
     cluster.granted("a")

@@ -20,7 +20,7 @@ def test_event_tells_who_from_where_to_where_why_and_when(cluster: Cluster) -> N
     }
 
 
-def test_id_with_colons_is_told_whole(cluster: Cluster) -> None:
+def test_id_with_colons_is_reported_whole(cluster: Cluster) -> None:
     cluster.configure("org/model:8k:deployment:x")
     cluster.trip("org/model:8k:deployment:x")
 

@@ -19,7 +19,7 @@ def test_newest_come_first_and_in_pages(cluster: Cluster) -> None:
     assert [event.id for event in first + second] == ids[:0:-1]
 
 
-def test_what_came_after_is_told_oldest_first(cluster: Cluster) -> None:
+def test_later_events_come_oldest_first(cluster: Cluster) -> None:
     ids = cluster_with_events(cluster)
 
     assert [event.id for event in cluster.stored_events("after", ids[1])] == ids[2:]

@@ -50,7 +50,7 @@ def test_those_behind_one_that_got_it_still_wait(cluster: Cluster, full: list[Pe
     assert isinstance(cluster.acquire("a", tenant=TEAM, waiting=1), Permit)
 
 
-def test_shares_become_equal_and_then_nobody_is_held_back(cluster: Cluster, full: list[Permit]) -> None:
+def test_equal_shares_hold_no_tenant_back(cluster: Cluster, full: list[Permit]) -> None:
     for permit in full[:2]:
         waits(cluster, TEAM)
         cluster.settle(permit)
@@ -69,7 +69,7 @@ def test_weight_counts(cluster: Cluster, full: list[Permit]) -> None:
         cluster.granted("a", tenant=HEAVY, waiting=1)
 
 
-def test_waiting_that_is_not_said_again_is_over(cluster: Cluster, full: list[Permit]) -> None:
+def test_waiting_that_is_not_reported_again_is_over(cluster: Cluster, full: list[Permit]) -> None:
     waits(cluster, TEAM)
     cluster.settle(full[0])
     cluster.advance(401)
@@ -87,7 +87,7 @@ def test_higher_priority_that_waits_goes_first_whatever_its_share(
     assert isinstance(cluster.acquire("a", tenant=TEAM), Permit) is is_granted
 
 
-def test_who_is_refused_without_waiting_holds_nobody_back(cluster: Cluster, full: list[Permit]) -> None:
+def test_tenant_refused_without_waiting_holds_no_other_back(cluster: Cluster, full: list[Permit]) -> None:
     cluster.rejected("a", tenant=TEAM)
     cluster.settle(full[0])
 
@@ -109,7 +109,7 @@ def test_refusal_of_one_that_is_held_back_tells_it_to_wait(cluster: Cluster, ful
     assert cluster.domain()["waiting_until_ms"]
 
 
-def test_probe_is_held_back_for_nobody(cluster: Cluster, full: list[Permit]) -> None:
+def test_probe_is_never_held_back(cluster: Cluster, full: list[Permit]) -> None:
     """Who waits with less may never come; without its probe the breaker stays open."""
     waits(cluster, TEAM)
     cluster.settle(full[0], "cancelled")

@@ -116,7 +116,7 @@ def test_a_week_of_silence_leaves_the_season(forecasting: Forecasting) -> None:
 # -- the tick ---------------------------------------------------------------------------------------------------
 
 
-def test_a_minute_counts_once_whoever_asks(forecasting: Forecasting) -> None:
+def test_a_minute_counts_once_for_all_replicas(forecasting: Forecasting) -> None:
     assert [forecasting.tick() for _ in range(3)] == [1, 0, 0]
 
     forecasting.cluster.advance(MINUTE_MS)
@@ -285,7 +285,7 @@ def test_an_old_forecast_is_no_longer_used(two: Forecasting) -> None:
     assert drawn["a"] == pytest.approx(200, abs=50)
 
 
-def test_one_that_nobody_knows_is_not_preferred_for_it(two: Forecasting) -> None:
+def test_unknown_deployment_is_not_preferred_for_being_unknown(two: Forecasting) -> None:
     cluster = two.cluster
     cluster.cli.do("HDEL", cluster.keys.deployment("b"), "forecast_share", "forecast_until_ms")
 

@@ -48,7 +48,7 @@ def learned(queue: RedisQueue, scripts: dict[str, Script], without: Rig, forecas
 
 
 @pytest.mark.long
-def test_right_forecast_is_heeded_and_harms_nobody(queue: RedisQueue, scripts: dict[str, Script], without: Rig) -> None:
+def test_right_forecast_is_followed_without_harm(queue: RedisQueue, scripts: dict[str, Script], without: Rig) -> None:
     rig = learned(queue, scripts, without, "right")
 
     assert max(rig.shares) > 1.5 * min(rig.shares)

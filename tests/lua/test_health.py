@@ -121,7 +121,7 @@ def test_score_weighs_load_latency_and_errors(cluster: Cluster) -> None:
     assert b.score == pytest.approx(health_b * (0.3 * 0.6 + 0.4 * 0.25 + 0.3 * error_b), abs=0.06)
 
 
-def test_fast_deployment_that_is_away_makes_nobody_look_slow(cluster: Cluster) -> None:
+def test_fast_deployment_that_is_away_makes_no_other_look_slow(cluster: Cluster) -> None:
     cluster.configure("a", "b")
     cluster.call("a", latency_ms=30)
     cluster.call("b", latency_ms=300)

@@ -36,7 +36,7 @@ def test_first_check_is_due_one_interval_after_the_breaker_opened(tripped: Clust
     assert tripped.claim_check("a", INTERVAL_MS) == int(tripped.deployment("a")["generation"])
 
 
-def test_check_is_claimed_once_per_interval_whoever_claims_it(tripped: Cluster) -> None:
+def test_check_is_claimed_once_per_interval_by_any_replica(tripped: Cluster) -> None:
     claims = []
     for _ in range(5):
         tripped.advance(INTERVAL_MS // 2)

@@ -27,7 +27,7 @@ def test_words_of_the_last_failed_call_are_kept_with_its_time(cluster: Cluster, 
 
 
 @pytest.mark.parametrize("outcome", ["success", "client_error", "cancelled"])
-def test_what_says_nothing_of_the_deployment_leaves_it(cluster: Cluster, outcome: str) -> None:
+def test_neutral_outcome_leaves_the_last_error(cluster: Cluster, outcome: str) -> None:
     cluster.configure("a")
     cluster.call("a", "failure", reason=WHY)
     cluster.advance(1_000)

@@ -257,7 +257,7 @@ def test_slow_one_at_half_its_limit_is_waited_for(cluster: Cluster) -> None:
     assert cluster.granted("a", waiting=1).is_last_resort
 
 
-def test_slow_one_serves_whoever_waits_with_less_first(cluster: Cluster) -> None:
+def test_slow_one_with_fewer_calls_serves_first(cluster: Cluster) -> None:
     cluster.configure(deployment_policy("a", limit=4), "b", last_resort=True)
     slow_down(cluster, "a", relief="b")
     busy, other = TenantLimits(name="busy"), TenantLimits(name="other")

@@ -79,7 +79,7 @@ def test_expired_leases_are_removed_by_a_heartbeat(cluster: Cluster) -> None:
     assert cluster.cli.do("EXISTS", cluster.keys.leases) == 0
 
 
-def test_leases_last_as_long_as_their_own_deployment_says(cluster: Cluster) -> None:
+def test_leases_last_as_long_as_their_deployment_allows(cluster: Cluster) -> None:
     cluster.configure(deployment_policy("a", lease_ms=10_000), deployment_policy("b", lease_ms=100_000))
     cluster.granted("a")
     cluster.granted("b")

@@ -41,7 +41,7 @@ def test_any_limit_admits_exactly_itself_at_once(cluster: Cluster, rpm: int) -> 
 
 
 @pytest.mark.parametrize("rpm", [7, 9])
-def test_greedy_callers_get_the_limit_and_no_more_in_an_hour(cluster: Cluster, rpm: int) -> None:
+def test_greedy_callers_get_exactly_the_limit_in_an_hour(cluster: Cluster, rpm: int) -> None:
     cluster.configure(deployment_policy("a", rpm=rpm))
     count = admitted(cluster, rpm)
     for _ in range(180):
@@ -120,7 +120,7 @@ def test_refusal_names_the_wait_of_the_limit_that_is_used_up(cluster: Cluster) -
     assert cluster.rejected("a", tokens=1).retry_after_ms == 60_000
 
 
-def test_correction_returns_no_more_than_the_estimate_took(cluster: Cluster) -> None:
+def test_correction_returns_at_most_what_the_estimate_took(cluster: Cluster) -> None:
     """The estimate of one call is more than a minute has, so it took a whole minute and no more."""
     cluster.configure(deployment_policy("a", tpm=1000))
     large = cluster.granted("a", tokens=5000)

@@ -201,7 +201,7 @@ def test_store_that_lost_its_last_seconds_gets_the_trip_back(cluster: Cluster) -
     assert cluster.deployment("a")["generation"] == "3"
 
 
-def test_trip_on_the_standby_is_told_where_nothing_moved_meanwhile(cluster: Cluster) -> None:
+def test_trip_on_the_standby_counts_where_nothing_moved_meanwhile(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.trip("a")
     cluster.recover("a")
@@ -221,7 +221,7 @@ def test_trip_on_the_standby_is_old_news_where_the_breaker_has_moved(cluster: Cl
     assert cluster.state("a") == "closed"
 
 
-def test_trip_on_the_standby_is_told_by_a_replica_that_missed_a_new_epoch(cluster: Cluster) -> None:
+def test_trip_on_the_standby_counts_from_a_replica_that_missed_a_new_epoch(cluster: Cluster) -> None:
     """The store was flushed, and lost again before the replica's next beat."""
     cluster.configure("a")
     cluster.advance(LEARNING_MS)
@@ -282,7 +282,7 @@ def test_limit_counts_what_came_back(cluster: Cluster) -> None:
     assert cluster.rejected("a").verdicts == ("full",)
 
 
-def test_leases_that_were_told_too_late_are_not_taken(cluster: Cluster) -> None:
+def test_leases_reported_too_late_are_not_taken(cluster: Cluster) -> None:
     cluster.configure("a")
     permits = granted(cluster, 2)
     cluster.flush()
@@ -295,7 +295,7 @@ def test_leases_that_were_told_too_late_are_not_taken(cluster: Cluster) -> None:
     assert cluster.active("a") == 0
 
 
-def test_what_cools_or_is_used_up_goes_on_with_that(cluster: Cluster) -> None:
+def test_cooldown_and_used_limits_are_kept(cluster: Cluster) -> None:
     cluster.configure(deployment_policy("a", rpm=2), "b")
     cluster.reassert("a", used_ms=61_000)
     cluster.reassert("b", cool_ms=9_000)
@@ -307,7 +307,7 @@ def test_what_cools_or_is_used_up_goes_on_with_that(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(("used_ms", "wait_ms"), [(30_000, 60_000), (80_000, 50_000)])
-def test_what_is_used_up_here_is_given_back_to_nobody(cluster: Cluster, used_ms: int, wait_ms: int) -> None:
+def test_used_limits_are_not_returned(cluster: Cluster, used_ms: int, wait_ms: int) -> None:
     cluster.configure(deployment_policy("a", rpm=1))
     cluster.granted("a")
     cluster.reassert("a", used_ms=used_ms)

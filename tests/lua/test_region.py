@@ -67,7 +67,7 @@ def test_freed_place_at_home_is_taken_before_one_far_away(cluster: Cluster) -> N
     assert cluster.granted(*CHAIN, region="eu").deployment_id == "eu"
 
 
-def test_far_away_the_model_asked_for_comes_before_its_fallback_at_home(cluster: Cluster) -> None:
+def test_requested_model_far_away_comes_before_its_fallback_at_home(cluster: Cluster) -> None:
     worldwide(cluster)
     chain = (("us", 0), ("eu", 1))
 
@@ -137,7 +137,7 @@ def test_few_ms_make_no_region_nearer(cluster: Cluster, asia_ms: float, served: 
     assert set(filled(cluster, *"abcdefghijkl")) == served
 
 
-def test_distance_that_nobody_has_measured_is_the_farthest(cluster: Cluster) -> None:
+def test_unmeasured_distance_is_the_farthest(cluster: Cluster) -> None:
     cluster.configure(*(deployment_policy(name, region=name) for name in CHAIN))
     cluster.report_round_trips("eu", asia=300)
     cluster.force("eu", "open")
@@ -185,7 +185,7 @@ def test_resent_call_that_was_not_granted_is_decided_anew(cluster: Cluster) -> N
     assert cluster.granted(*CHAIN, region="eu", token="r1.plain.lost", resend=1).deployment_id == "eu"
 
 
-def test_explanation_says_who_is_passed_over_for_a_nearer_one(cluster: Cluster) -> None:
+def test_explanation_names_those_passed_over_for_a_nearer_one(cluster: Cluster) -> None:
     worldwide(cluster, eu=1)
     told = cluster.explain(*CHAIN, region="eu", read_only=True)
     assert [(c.verdict, c.region, c.rtt_ms) for c in told.candidates] == [

@@ -141,7 +141,7 @@ def test_replica_that_dies_meanwhile_does_not_block(cluster: Cluster) -> None:
     assert (decided.phase, set(decided.replicas)) == ("committed", {"r0", "r1"})
 
 
-def test_replica_that_lives_and_says_nothing_refuses_when_the_time_is_over(cluster: Cluster) -> None:
+def test_live_replica_without_an_answer_refuses_at_the_deadline(cluster: Cluster) -> None:
     in_force = living(cluster, "r0", "r1")
     propose(cluster, "r0")
     beaten(cluster, WITHIN_MS, "r0", "r1")
@@ -153,7 +153,7 @@ def test_replica_that_lives_and_says_nothing_refuses_when_the_time_is_over(clust
     assert reasons(cluster) == ["no answer of r1"]
 
 
-def test_replica_that_starts_meanwhile_is_asked_too(cluster: Cluster) -> None:
+def test_replica_that_starts_meanwhile_must_answer_too(cluster: Cluster) -> None:
     living(cluster, "r0", "r1")
     version = propose(cluster, "r0").proposed_version
     cluster.beat("r2")
@@ -162,7 +162,7 @@ def test_replica_that_starts_meanwhile_is_asked_too(cluster: Cluster) -> None:
     assert answer(cluster, "r2", version).phase == "committed"
 
 
-def test_answer_to_an_older_proposal_says_nothing(cluster: Cluster) -> None:
+def test_answer_to_an_older_proposal_is_ignored(cluster: Cluster) -> None:
     living(cluster, "r0", "r1")
     version = propose(cluster, "r0").proposed_version
     answer(cluster, "r1", version, "[]")

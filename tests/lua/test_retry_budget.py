@@ -88,7 +88,7 @@ def test_outage_adds_a_fifth_to_the_load(cluster: Cluster) -> None:
     assert further == pytest.approx(40, abs=1)
 
 
-def test_refused_further_attempt_says_why(cluster: Cluster) -> None:
+def test_refused_further_attempt_carries_its_reason(cluster: Cluster) -> None:
     exhausted(cluster)
     rejection = cluster.rejected("a", attempt=2)
 
@@ -112,7 +112,7 @@ def test_first_attempts_are_never_refused_by_the_budget(cluster: Cluster) -> Non
     assert cluster.granted("a").position == 0
 
 
-def test_another_candidate_for_what_nobody_has_failed_takes_nothing(cluster: Cluster) -> None:
+def test_another_candidate_without_a_failure_takes_nothing(cluster: Cluster) -> None:
     before = exhausted(cluster).snapshot().failures
     first_attempts(cluster, 10)
     granted = cluster.acquire("a", attempt=0)

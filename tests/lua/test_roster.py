@@ -12,7 +12,7 @@ def test_replicas_are_shown_with_the_age_of_their_last_heartbeat(cluster: Cluste
     assert [(replica.id, replica.silent_ms) for replica in cluster.roster()] == [("r1", 0), ("r2", 1200)]
 
 
-def test_what_a_replica_says_of_itself_is_told(cluster: Cluster) -> None:
+def test_roster_shows_what_a_replica_reports(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.beat("r1")
     said = cluster.cli.do("HGETALL", cluster.keys.replica("r1"))
@@ -31,7 +31,7 @@ def test_replica_whose_hash_has_expired_is_still_named(cluster: Cluster) -> None
     assert (replica.id, replica.address, replica.age_ms) == ("r1", "", 0)
 
 
-def test_no_more_are_shown_than_asked_for(cluster: Cluster) -> None:
+def test_roster_is_limited_to_the_requested_number(cluster: Cluster) -> None:
     cluster.configure("a")
     for name in ("r1", "r2", "r3"):
         cluster.beat(name)

@@ -123,7 +123,7 @@ def test_throttled_deployment_cools_until_retry_after(cluster: Cluster) -> None:
     cluster.granted("a")
 
 
-def test_throttled_deployment_cools_a_second_when_not_told_how_long(cluster: Cluster) -> None:
+def test_throttled_deployment_cools_a_second_without_a_retry_after(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.call("a", "throttled")
 
@@ -162,7 +162,7 @@ def test_overloaded_provider_that_names_a_time_gets_it(cluster: Cluster) -> None
     assert cluster.rejected("a").verdicts == ("cooling",)
 
 
-def test_provider_whose_answer_says_that_nothing_is_left_of_its_limit_cools(cluster: Cluster) -> None:
+def test_provider_whose_answer_reports_an_empty_limit_cools(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.call("a", "success", retry_after_ms=9000)
     rejection = cluster.rejected("a")
@@ -213,7 +213,7 @@ def test_final_failure_is_a_failed_request(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["client_error", "cancelled"])
-def test_request_that_its_client_spoilt_is_nobodys_failure(cluster: Cluster, outcome: str) -> None:
+def test_invalid_request_is_no_failure_of_a_deployment(cluster: Cluster, outcome: str) -> None:
     cluster.configure("a")
     cluster.call("a", outcome)
 
@@ -289,7 +289,7 @@ def test_failure_shows_in_the_hash_at_once(cluster: Cluster) -> None:
     assert (cluster.deployment("a")["requests"], cluster.deployment("a")["failures"]) == ("2", "1")
 
 
-def test_hash_is_no_more_than_a_quarter_second_behind_its_calls(cluster: Cluster) -> None:
+def test_hash_is_at_most_a_quarter_second_behind_its_calls(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.call("a", times=3)
     cluster.advance(250)

@@ -177,7 +177,7 @@ def test_failures_shed_from_five_requests_a_second_on(busy: Cluster, count: int,
     assert busy.snapshot().shed_reasons == reasons
 
 
-def test_failure_rate_ends_when_hardly_anyone_calls_any_more(busy: Cluster) -> None:
+def test_failure_rate_ends_when_calls_become_rare(busy: Cluster) -> None:
     """Most of the window has passed; the few requests that are left in it failed as often."""
     requests(busy, 300, failures=150)
     before = busy.beat().shed_reasons
@@ -187,7 +187,7 @@ def test_failure_rate_ends_when_hardly_anyone_calls_any_more(busy: Cluster) -> N
     assert busy.snapshot().failures > 0
 
 
-def test_failures_that_fallbacks_save_shed_nobody(busy: Cluster) -> None:
+def test_failures_that_fallbacks_save_shed_nothing(busy: Cluster) -> None:
     for _ in range(150):
         busy.call("b", "failure", final=False)
         busy.call("a")
@@ -289,7 +289,7 @@ def test_disabled_deployment_is_not_counted(cluster: Cluster) -> None:
     assert cluster.snapshot().healthy_ratio == 1
 
 
-def test_domain_without_a_deployment_in_use_sheds_nobody(cluster: Cluster) -> None:
+def test_domain_without_a_deployment_in_use_sheds_nothing(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.force("a", "disable")
 
@@ -367,7 +367,7 @@ def test_bulk_traffic_alone_is_not_shed_for_ever_after_a_bad_minute(cluster: Clu
     cluster.granted("a", priority=BULK)
 
 
-def test_reasons_are_told_together(cluster: Cluster) -> None:
+def test_all_reasons_are_reported_together(cluster: Cluster) -> None:
     cluster.configure("a", "b", max_active=2, min_healthy_ratio=1.0)
     cluster.trip("b")
     for _ in range(2):
@@ -379,7 +379,7 @@ def test_reasons_are_told_together(cluster: Cluster) -> None:
 # -- a forecast -------------------------------------------------------------------------------------------------
 
 
-def test_forecast_that_is_over_sheds_nobody(cluster: Cluster) -> None:
+def test_expired_forecast_sheds_nothing(cluster: Cluster) -> None:
     cluster.configure("a", max_active=100)
     for _ in range(65):
         cluster.granted("a", priority=CRITICAL)

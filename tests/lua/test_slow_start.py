@@ -55,9 +55,7 @@ def test_whole_tier_that_recovers_follows_the_ramp_however_many_it_has(cluster: 
 
 @MEMBERS
 @pytest.mark.parametrize("settled", [1, 3])
-def test_recovering_members_get_of_their_usual_share_what_the_ramp_says(
-    cluster: Cluster, members: int, settled: int
-) -> None:
+def test_recovering_members_get_the_ramps_part_of_their_share(cluster: Cluster, members: int, settled: int) -> None:
     names, others = [f"m{k}" for k in range(members)], [f"s{k}" for k in range(settled)]
     cluster.configure(*names, *others)
     recovered(cluster, *names)

@@ -86,7 +86,7 @@ def test_replicas_alive_are_counted(cluster: Cluster) -> None:
     assert alive == [2, 0]
 
 
-def test_should_shed_load_is_told_with_its_reasons(cluster: Cluster) -> None:
+def test_should_shed_load_comes_with_its_reasons(cluster: Cluster) -> None:
     cluster.configure("a", max_active=2)
     for _ in range(2):
         cluster.granted("a", priority=0)
@@ -95,7 +95,7 @@ def test_should_shed_load_is_told_with_its_reasons(cluster: Cluster) -> None:
     assert (snapshot.should_shed_load, snapshot.shed_reasons) == (True, "active_requests")
 
 
-def test_deployments_come_in_the_order_asked_for(cluster: Cluster) -> None:
+def test_deployments_come_in_the_requested_order(cluster: Cluster) -> None:
     cluster.configure(*(deployment_policy(name, limit=k + 1) for k, name in enumerate("zamb")))
 
     assert [(d.id, d.limit) for d in cluster.snapshot().deployments] == [("z", 1), ("a", 2), ("m", 3), ("b", 4)]
@@ -132,7 +132,7 @@ def test_histogram_slides_out_with_the_window(cluster: Cluster) -> None:
     assert counts == [[4], [2], []]
 
 
-def test_what_is_stored_is_shown_only_to_who_asks(cluster: Cluster) -> None:
+def test_stored_records_are_shown_only_on_request(cluster: Cluster) -> None:
     cluster.configure("a")
     cluster.trip("a")
     plain, full = cluster.snapshot().deployments[0], cluster.snapshot(detail=2, read_only=True).deployments[0]

@@ -91,7 +91,7 @@ def _number(cell: str) -> float:
     return float(re.sub(r"[^\d.]", "", cell))
 
 
-def test_the_report_says_what_its_tables_say() -> None:
+def test_the_report_agrees_with_its_tables() -> None:
     different, equal = reported("Different deployments"), reported("Equal deployments")
     assert set(different) == set(equal) == set(STRATEGIES)
     p99_ms = {strategy: row["p99"] for strategy, row in different.items()}

@@ -61,7 +61,7 @@ def test_unlimited_tenant_is_never_refused(cluster: Cluster, tenant: TenantLimit
         (TenantLimits(name="t", max_parallel=1), "parallel"),
     ],
 )
-def test_refusal_says_which_limit_and_when_to_come_back(cluster: Cluster, tenant: TenantLimits, reason: str) -> None:
+def test_refusal_names_the_limit_and_the_wait(cluster: Cluster, tenant: TenantLimits, reason: str) -> None:
     cluster.granted("a", tenant=tenant, tokens=100)
     rejection = cluster.rejected("a", tenant=tenant, tokens=50)
 
@@ -136,7 +136,7 @@ def test_further_attempts_of_a_request_count_once(cluster: Cluster) -> None:
     assert admitted(cluster, tenant, 5) == 1
 
 
-def test_caller_is_told_what_is_used_up(cluster: Cluster) -> None:
+def test_decision_reports_the_use_of_each_limit(cluster: Cluster) -> None:
     permit = cluster.granted("a", tenant=TEAM, tokens=250)
 
     assert permit.used == MinuteUsed(6_000, 15_000)
@@ -358,7 +358,7 @@ def test_tokens_beyond_the_minute_are_remembered_until_they_are_paid(cluster: Cl
 
 
 @pytest.mark.parametrize("outcome", ["success", "cancelled"])
-def test_estimate_beyond_the_minute_counts_as_a_minute_where_nobody_tells_more(cluster: Cluster, outcome: str) -> None:
+def test_estimate_beyond_the_minute_counts_as_a_minute_without_a_reported_size(cluster: Cluster, outcome: str) -> None:
     tenant = TenantLimits(name="t", tpm=100)
     cluster.settle(cluster.granted("a", tenant=tenant, tokens=100_000), outcome)
 

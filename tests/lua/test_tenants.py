@@ -78,7 +78,7 @@ def test_heartbeat_tells_the_version(cluster: Cluster) -> None:
     assert (before, cluster.beat().tenants_version) == (0, 1)
 
 
-def test_record_that_cannot_be_read_is_in_nobodys_way(cluster: Cluster) -> None:
+def test_unreadable_record_does_not_hide_the_others(cluster: Cluster) -> None:
     for name, text in (("broken", "{"), ("number", "7"), ("empty", "{}")):
         cluster.cli.do("HSET", cluster.keys.tenants, name, text)
 

@@ -89,7 +89,7 @@ def test_fallback_must_score_more_than_a_quarter_better(chain: Cluster) -> None:
     assert all(should == did for should, did in seen)
 
 
-def test_next_fallback_is_asked_when_the_first_is_no_better(chain: Cluster) -> None:
+def test_next_fallback_serves_when_the_first_is_no_better(chain: Cluster) -> None:
     for name in "ab":
         sicken(chain, name, failures=20, successes=10)
         chain.call(name, latency_ms=2001, times=2)
@@ -97,7 +97,7 @@ def test_next_fallback_is_asked_when_the_first_is_no_better(chain: Cluster) -> N
     assert served(chain) == {"c": 20}
 
 
-def test_return_to_the_first_tier_when_it_is_well_again(chain: Cluster) -> None:
+def test_return_to_the_first_tier_when_it_is_healthy_again(chain: Cluster) -> None:
     sicken(chain, "a", failures=20, successes=10)
     chain.call("a", latency_ms=2001, times=2)
     chain.advance(60_000)

@@ -78,7 +78,7 @@ def test_each_percentile_is_its_own_rank(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("latency_ms", [27, 32, 33, 64, 65, 1000, 1024, 60_000, 110_000, 120_000, 131_072])
-def test_every_latency_up_to_two_minutes_is_told_within_a_bucket(cluster: Cluster, latency_ms: int) -> None:
+def test_every_latency_up_to_two_minutes_is_exact_to_a_bucket(cluster: Cluster, latency_ms: int) -> None:
     cluster.configure(deployment_policy("a", latency_threshold_ms=NEVER_SLOW_MS))
     cluster.call("a", latency_ms=latency_ms)
 
@@ -86,7 +86,7 @@ def test_every_latency_up_to_two_minutes_is_told_within_a_bucket(cluster: Cluste
 
 
 @pytest.mark.parametrize(("latency_ms", "told_ms"), [(0, 29), (1, 29), (3_600_000, 120_000)])
-def test_latency_beyond_the_buckets_is_told_as_the_nearest(cluster: Cluster, latency_ms: int, told_ms: int) -> None:
+def test_latency_beyond_the_buckets_reads_as_the_nearest(cluster: Cluster, latency_ms: int, told_ms: int) -> None:
     cluster.configure(deployment_policy("a", latency_threshold_ms=NEVER_SLOW_MS))
     cluster.call("a", latency_ms=latency_ms)
 

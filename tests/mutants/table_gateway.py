@@ -80,7 +80,7 @@ GATEWAY: Table = {
             "a key that names a model by its alias loses it as a fallback",
         ),
         Slip(
-            "chains = {refusal: _of_models(own, chain) for refusal, chain in route.chains.items()}",
+            "chains = {refusal: of_models(own, chain) for refusal, chain in route.chains.items()}",
             "chains = route.chains",
             "tests/gateway/routing/test_catalog.py",
             "a prompt that is too long leads a key to a model that is not on its list",
@@ -92,6 +92,48 @@ GATEWAY: Table = {
             "key = (call.model, call.kind, frozenset[str]())",
             "tests/gateway/routing/test_model_routes.py",
             "one key falls back by the list of another",
+        ),
+        Slip(
+            "if not tenant.may_use(name, other.model):",
+            "if False:",
+            "tests/gateway/routing/test_wished_routes.py",
+            "a header leads a key to a model that is not on its list",
+        ),
+        Slip(
+            "{refusal: of_models(models, chain) for refusal, chain in route.chains.items()}",
+            "route.chains",
+            "tests/gateway/routing/test_wished_routes.py",
+            "a request that names its fallbacks leaves them when its prompt is too long",
+        ),
+    ),
+    "gateway/upstream/credentials.py": (
+        Slip(
+            "if self.key == refused and (self._reading or self._time() - self._read_at_s >= EVERY_S):",
+            "if self.key == refused:",
+            "tests/gateway/upstream/test_credentials.py",
+            "every 401 runs the command again",
+        ),
+        Slip(
+            "            self._on_key(self.source, key)\n",
+            "",
+            "tests/gateway/upstream/test_credentials.py",
+            "a log line shows an hourly token",
+        ),
+    ),
+    "gateway/upstream/key_source.py": (
+        Slip(
+            "start_new_session=True,",
+            "start_new_session=False,",
+            "tests/gateway/upstream/test_key_source.py",
+            "a command that hangs leaves its children behind, or ends the gateway with it",
+        ),
+    ),
+    "gateway/configuration/provider_rules.py": (
+        Slip(
+            "hashlib.blake2b(key.encode(),",
+            "hashlib.blake2b(b'',",
+            "tests/gateway/configuration/test_provider_rules.py",
+            "two keys of an entry are one deployment",
         ),
     ),
     "gateway/request/client_address.py": (

@@ -445,6 +445,12 @@ JUDGEMENTS: Table = {
         ),
     ),
     "gateway/upstream/client.py": (
+        Slip(
+            "if _is_key_refused(exchange) and await credential.renew(target.key):",
+            "if False:",
+            "tests/gateway/upstream/test_credentials.py",
+            "each token that expires opens a breaker",
+        ),
         Slip("if is_own_fault(fault):", "if False:", OWN_FAULTS, "a replica without descriptors opens breakers"),
         Slip(
             "exchange.is_free = exchange.outcome is Outcome.FAILURE or not exchange.is_sent",
@@ -907,7 +913,7 @@ JUDGEMENTS: Table = {
             "a provider's fields have no bound",
         ),
         Slip(
-            "without_keys(text, str(candidate.deployment.provider.api_key))",
+            "without_keys(text, key)",
             "text",
             HTTP,
             "an error shows the provider's key",

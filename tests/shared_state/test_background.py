@@ -94,7 +94,7 @@ async def test_stopped_work_is_not_begun_again_and_no_failure(
 
 
 @on_loop
-async def test_work_that_is_not_wanted_any_more_may_end(caplog: pytest.LogCaptureFixture) -> None:
+async def test_work_that_is_no_longer_wanted_may_end(caplog: pytest.LogCaptureFixture) -> None:
     wanted, runs = [True], Runs(None, None)
 
     def is_wanted() -> bool:

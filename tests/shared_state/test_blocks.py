@@ -89,7 +89,7 @@ async def test_request_that_comes_alone_is_decided_on_by_itself(server: Embedded
     ],
 )
 @on_loop
-async def test_what_a_block_cannot_know_of_is_asked_singly(server: EmbeddedStore, ask: Ask) -> None:
+async def test_calls_that_a_block_cannot_cover_are_decided_singly(server: EmbeddedStore, ask: Ask) -> None:
     async with opened_state(server.url, deployment_policy("a", limit=1000)) as state:
         blocks = Blocks(state.store, BLOCK, HOLD_MS)
         await warm(blocks, state)
@@ -170,7 +170,7 @@ async def test_unused_permits_come_back_when_their_time_is_over(server: Embedded
 
 
 @on_loop
-async def test_breaker_that_opened_gets_no_more_calls_of_a_replica_than_a_block(
+async def test_open_breaker_gets_at_most_one_block_of_calls_from_a_replica(
     server: EmbeddedStore, cli: RedisCli
 ) -> None:
     """That replica has not heard of it. It is told by its next heartbeat, and knows by itself when the block ends."""

@@ -51,7 +51,7 @@ def test_without_words_of_an_error_there_are_none(log: BreakerLog, caplog: pytes
     assert lines(caplog) == [("WARNING", "breaker opened deployment=a reason=consecutive_failures")]
 
 
-def test_closed_breaker_is_told_as_well(log: BreakerLog, caplog: pytest.LogCaptureFixture) -> None:
+def test_closed_breaker_is_logged_too(log: BreakerLog, caplog: pytest.LogCaptureFixture) -> None:
     log.see("e1", opened_with(1))
     log.see("e1", {"a": CLOSED})
 

@@ -42,7 +42,7 @@ def watch(*states: Opened) -> None:
 
 
 @on_loop
-async def test_part_of_what_was_left_may_be_spent_and_is_told_once(own_server: EmbeddedStore) -> None:
+async def test_part_of_the_rest_may_be_spent_and_is_reported_once(own_server: EmbeddedStore) -> None:
     async with opened(own_server, "r1") as one, opened(own_server, "r2") as two:
         watch(one, two)
         await spend(one, 400, 400)
@@ -96,7 +96,7 @@ async def test_calls_that_cross_over_are_charged_where_they_were_reserved(own_se
 
 
 @on_loop
-async def test_flushed_store_is_told_before_it_grants_anything(own_server: EmbeddedStore) -> None:
+async def test_flushed_store_learns_the_spending_before_it_grants_anything(own_server: EmbeddedStore) -> None:
     async with opened(own_server) as state:
         watch(state)
         await spend(state, 900, 900)

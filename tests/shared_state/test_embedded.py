@@ -120,7 +120,7 @@ def test_hung_store_ends_as_well(store: EmbeddedStore) -> None:
     assert not is_running(pid)
 
 
-def test_nobody_else_can_reach_it(store: EmbeddedStore) -> None:
+def test_no_other_process_can_reach_it(store: EmbeddedStore) -> None:
     assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
     assert stat.S_IMODE(store.socket.stat().st_mode) == 0o700
 
@@ -141,7 +141,7 @@ def test_terminals_interrupt_does_not_reach_it(store: EmbeddedStore) -> None:
 
 
 @on_loop
-async def test_binary_that_ends_at_once_says_why() -> None:
+async def test_binary_that_ends_at_once_is_reported_with_its_reason() -> None:
     store = EmbeddedStore(binary="/bin/false")
     with pytest.raises(EmbeddedFailed, match="did not start"):
         await store.start()

@@ -221,7 +221,7 @@ async def test_replica_on_its_standby_store_gives_last_resorts(shared: EmbeddedS
 
 
 @on_loop
-async def test_breaker_that_opened_on_the_standby_store_is_told(shared: EmbeddedStore) -> None:
+async def test_breaker_that_opened_on_the_standby_store_is_reported(shared: EmbeddedStore) -> None:
     async with opened(shared) as state:
         with stopped(shared):
             await state.fail(5)
@@ -422,9 +422,7 @@ async def test_replaced_standby_knows_the_breakers_that_opened_on_it(shared: Emb
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 @on_loop
-async def test_call_goes_on_when_the_standby_store_is_lost_as_well(
-    shared: EmbeddedStore, number: signal.Signals
-) -> None:
+async def test_call_continues_when_the_standby_store_is_lost_too(shared: EmbeddedStore, number: signal.Signals) -> None:
     async with opened(shared, standby_patience=HASTY) as state:
         standby = state.failover.standby
         assert standby is not None
@@ -441,7 +439,7 @@ async def test_call_goes_on_when_the_standby_store_is_lost_as_well(
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 @on_loop
-async def test_call_goes_on_when_the_standby_store_was_lost_before(
+async def test_call_continues_when_the_standby_store_was_lost_before(
     shared: EmbeddedStore, number: signal.Signals
 ) -> None:
     async with opened(shared, standby_patience=HASTY) as state:
@@ -458,7 +456,7 @@ async def test_call_goes_on_when_the_standby_store_was_lost_before(
 
 
 @on_loop
-async def test_call_that_waits_for_a_standby_store_goes_on_where_the_shared_one_is_well_again(
+async def test_call_waiting_for_a_standby_store_continues_on_a_recovered_shared_one(
     shared: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running_store_proxy(shared) as proxy:
@@ -627,7 +625,7 @@ async def test_replaced_standby_knows_the_newest_of_each_breaker(shared: Embedde
 
 
 @on_loop
-async def test_first_byte_on_the_standby_store_is_told_to_the_shared_one(shared: EmbeddedStore) -> None:
+async def test_first_byte_on_the_standby_store_is_reported_to_the_shared_one(shared: EmbeddedStore) -> None:
     async with opened(shared) as state:
         permit = await state.granted(is_stream=True)
         with stopped(shared):
@@ -733,7 +731,7 @@ async def test_replica_that_ends_with_live_permits_is_reaped_by_the_others(share
 
 
 @on_loop
-async def test_store_that_came_back_unfit_is_said_once(shared: EmbeddedStore, caplog: pytest.LogCaptureFixture) -> None:
+async def test_unfit_store_on_return_is_logged_once(shared: EmbeddedStore, caplog: pytest.LogCaptureFixture) -> None:
     said = "the shared store is back, but cannot be used: looked at"
 
     async def unfit() -> None:

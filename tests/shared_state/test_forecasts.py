@@ -53,7 +53,7 @@ async def test_what_is_left_ticks_when_the_other_is_gone(server: EmbeddedStore, 
 
 
 @on_loop
-async def test_a_replica_asks_once_a_minute(server: EmbeddedStore) -> None:
+async def test_a_replica_queries_once_a_minute(server: EmbeddedStore) -> None:
     async with opened_state(server.url, "a") as state:
         await switch_on(state)
         await state.store.forecasts.tick(5 * MINUTE_MS)
@@ -66,7 +66,7 @@ async def test_a_replica_asks_once_a_minute(server: EmbeddedStore) -> None:
 
 
 @on_loop
-async def test_nothing_is_asked_where_it_is_off(server: EmbeddedStore) -> None:
+async def test_nothing_is_queried_where_it_is_off(server: EmbeddedStore) -> None:
     async with opened_state(server.url, "a") as state:
         trips = state.batcher.round_trips
         await state.store.forecasts.tick(MINUTE_MS)

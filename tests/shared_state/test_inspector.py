@@ -57,7 +57,7 @@ def test_number_is_a_line(server: EmbeddedStore) -> None:
     assert inspect(server.url, ["EXISTS", fresh_domain()]) == ["0"]
 
 
-def test_refused_command_says_why(server: EmbeddedStore) -> None:
+def test_refused_command_carries_its_reason(server: EmbeddedStore) -> None:
     with pytest.raises(StateError, match="wrong number of arguments"):
         inspect(server.url, ["GET"])
 

@@ -38,7 +38,7 @@ async def asked(
 
 
 @on_loop
-async def test_what_waits_here_is_told_and_the_answer_kept(server: EmbeddedStore, cli: RedisCli) -> None:
+async def test_waiting_requests_are_reported_and_the_answer_kept(server: EmbeddedStore, cli: RedisCli) -> None:
     async with asked(server.url, Clock()) as (scaling, state):
         signal = await scaling.ask()
 
@@ -63,7 +63,7 @@ async def test_answer_grows_old(server: EmbeddedStore) -> None:
 
 
 @on_loop
-async def test_without_the_setting_nothing_is_asked(server: EmbeddedStore, cli: RedisCli) -> None:
+async def test_without_the_setting_nothing_is_queried(server: EmbeddedStore, cli: RedisCli) -> None:
     async with opened_state(server.url, "a") as state:
         scaling = Scaling(Failover(state.store, None), lambda: 3)
         calls = state.batcher.round_trips

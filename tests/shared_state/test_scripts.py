@@ -49,7 +49,7 @@ def test_include_wanted_twice_is_there_once(tmp_path: Path) -> None:
     assert assemble("main", tmp_path).text.count("local c") == 1
 
 
-def test_function_that_nobody_uses_is_left_out_and_what_only_it_uses(tmp_path: Path) -> None:
+def test_unused_function_is_left_out_with_its_dependencies(tmp_path: Path) -> None:
     one = "local function one() return 1 end\n"
     two = "local function two()\n  if true then\n    return one()\n  end\nend\n"
     three = "-- As two() does.\nlocal function three() return 3 end\n"

@@ -99,7 +99,7 @@ async def test_explanation_shows_the_plan_in_its_order(server: EmbeddedStore) ->
 
 
 @on_loop
-async def test_force_says_whether_there_was_something_to_force(server: EmbeddedStore) -> None:
+async def test_force_returns_whether_it_changed_anything(server: EmbeddedStore) -> None:
     async with opened_state(server.url, "a") as state:
         forced = [
             await state.store.force("a", "open", "ann", "test", ttl_ms=60_000),
@@ -130,7 +130,7 @@ async def test_beat_tells_about_the_cluster(server: EmbeddedStore) -> None:
 
 
 @on_loop
-async def test_first_bytes_are_told_by_the_next_beat(server: EmbeddedStore, cli: RedisCli) -> None:
+async def test_first_bytes_are_reported_by_the_next_beat(server: EmbeddedStore, cli: RedisCli) -> None:
     async with opened_state(server.url, "a", "b") as state:
         permits = [await state.granted(is_stream=True) for _ in range(4)]
         for permit in permits[:3]:
@@ -179,7 +179,7 @@ async def test_acquire_after_a_flush_brings_the_configuration_back(own_server: E
 
 
 @on_loop
-async def test_deployment_that_nobody_configured_is_an_error(server: EmbeddedStore) -> None:
+async def test_unconfigured_deployment_is_an_error(server: EmbeddedStore) -> None:
     async with opened_state(server.url, "a") as state:
         plan = state.store.plan([("nobody", 0)], "adaptive")
         with pytest.raises(NotConfigured):
@@ -189,7 +189,7 @@ async def test_deployment_that_nobody_configured_is_an_error(server: EmbeddedSto
 
 
 @on_loop
-async def test_older_configuration_writes_nothing_whoever_comes_last(server: EmbeddedStore) -> None:
+async def test_older_configuration_writes_nothing_in_any_order(server: EmbeddedStore) -> None:
     domain = fresh_domain()
     newer, older = deployment_policy("a", limit=2), deployment_policy("a", limit=1)
     async with (
@@ -685,7 +685,7 @@ async def test_lease_that_a_rollback_brings_back_is_removed(own_server: Embedded
 
 
 @on_loop
-async def test_doubt_that_cannot_be_asked_is_kept(own_server: EmbeddedStore) -> None:
+async def test_doubtful_call_is_kept_while_the_store_is_away(own_server: EmbeddedStore) -> None:
     async with opened_state(own_server.url, "a", patience=HASTY) as state:
         with stopped(own_server), pytest.raises(StoreUnavailable):
             await state.acquire()
@@ -830,7 +830,7 @@ async def test_decisions_of_a_region_are_taken_by_its_own_round_trips(server: Em
 
 
 @on_loop
-async def test_nothing_measured_is_nothing_told(server: EmbeddedStore) -> None:
+async def test_nothing_measured_is_nothing_reported(server: EmbeddedStore) -> None:
     async with opened_state(server.url, "a", region="eu") as state:
         await state.store.report_round_trips({})
 

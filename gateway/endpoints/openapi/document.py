@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.endpoints.openapi.admin import FORCE, admin_paths
 from gateway.endpoints.openapi.parts import EVENT, as_json, get, parameter, ref, refusals
+from gateway.endpoints.openapi.request_headers import REQUEST_HEADERS
 from gateway.request.auth import TenantRequest
 from gateway.request.calls import REQUESTS, Kind
 
@@ -90,6 +91,7 @@ def _inference(kind: Kind, request: dict[str, Any]) -> dict[str, Any]:
     return {
         "summary": _SUMMARIES[kind],
         "security": [{"key": []}, {}],
+        "parameters": REQUEST_HEADERS,
         "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
         "responses": {"200": served, **refusals(error)},
     }

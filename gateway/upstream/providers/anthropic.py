@@ -22,8 +22,10 @@ def address(provider: ProviderSettings) -> str:
 
 
 def headers(provider: ProviderSettings) -> dict[str, str]:
-    key = {"x-api-key": str(provider.api_key)} if provider.api_key else {}
-    return {"anthropic-version": VERSION, **key}
+    if not provider.api_key:
+        return {"anthropic-version": VERSION}
+    key = f"Bearer {provider.api_key}" if provider.bearer else str(provider.api_key)
+    return {"anthropic-version": VERSION, "authorization" if provider.bearer else "x-api-key": key}
 
 
 def has_sampling(provider: ProviderSettings) -> bool:

@@ -26,7 +26,9 @@ def resource_address(provider: ProviderSettings, path: str) -> str:
 
 
 def headers(provider: ProviderSettings) -> dict[str, str]:
-    return {"api-key": str(provider.api_key)} if provider.api_key else {}
+    if not provider.api_key:
+        return {}
+    return {"authorization": f"Bearer {provider.api_key}"} if provider.bearer else {"api-key": str(provider.api_key)}
 
 
 def limit_field(provider: ProviderSettings) -> LimitField:

@@ -80,7 +80,7 @@ def test_event_of_a_breaker_shows_what_opened_it() -> None:
     assert line.endswith("a  closed > open  consecutive_failures: name not found??[2J")
 
 
-def test_newest_events_come_first_and_no_more_than_requested() -> None:
+def test_newest_events_come_first_up_to_the_requested_number() -> None:
     events = tuple(Event(id=f"{n}-0", subject=f"d{n}") for n in (9, 10, 11))
     shown = [line.text for line in cluster(ClusterView(events=events), 2)][-2:]
 

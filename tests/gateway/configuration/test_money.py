@@ -61,5 +61,5 @@ def test_amount_is_kept_in_whole_micro_units(amount: float, micro: int) -> None:
     assert budget_of(BudgetSettings(amount=amount, per="month")) == Budget(micro, "month")
 
 
-def test_no_budget_is_none() -> None:
+def test_absent_budget_is_none() -> None:
     assert budget_of(None) is None

@@ -117,6 +117,7 @@ class TestTree:
             "fallbacks_within_key": True,
             "queue": {"max_waiting": 100, "max_wait": 10_000, "target": 1_000},
             "model_queues": {},
+            "model_strategies": {},
             "affinity": {
                 "mode": "session",
                 "ttl": 600_000,

@@ -135,7 +135,7 @@ def test_official_client_reads_over_the_pings(pinging: Cluster, raw_provider_thr
         assert events.get_final_text() == "done"
 
 
-def test_client_of_the_same_dialect_hears_the_thoughts_themselves(
+def test_client_of_the_same_dialect_gets_the_thoughts_themselves(
     pinging: Cluster, raw_provider_thread: RawProvider
 ) -> None:
     raw_provider_thread.answer_in_drips(*CHAT_THOUGHTS, delta("stop"), DONE_EVENT)

@@ -93,7 +93,7 @@ def test_body_must_come_at_a_rate(clock: ClientClock, loop: Loop, rate: float, e
     assert over == ([] if ends is None else [ends])
 
 
-def test_body_that_stops_has_no_more_than_two_intervals(clock: ClientClock, loop: Loop) -> None:
+def test_body_that_stops_has_at_most_two_intervals(clock: ClientClock, loop: Loop) -> None:
     over: list[float] = []
     clock.await_body(lambda: min(int(loop.now * 500), 12_000), lambda: over.append(loop.now))
     loop.run_until(500)

@@ -112,7 +112,7 @@ def test_object_that_has_ended_is_left_alone_and_let_go(wheel: TimerWheel, loop:
     assert (deadline.checks, deadline.slot, loop.timers) == (0, None, [])
 
 
-def test_deadlines_that_nobody_meets_share_their_timers(wheel: TimerWheel, loop: Loop) -> None:
+def test_cancelled_deadlines_share_their_timers(wheel: TimerWheel, loop: Loop) -> None:
     """A thousand requests a second, each with a minute to go, which are answered after a millisecond."""
     for number in range(3000):
         loop.run_until(number / 1000)

@@ -293,7 +293,7 @@ def test_failed_attempts_and_the_saved_request_are_all_settled(cluster: Cluster,
     assert stats["load_balancer"]["spare"]["deployments"]["spare"]["requests"] == 4
 
 
-def test_request_gives_up_at_its_clients_deadline(
+def test_request_aborts_at_its_clients_deadline(
     cluster: Cluster, replica: ReplicaProcess, provider: ProviderProcess
 ) -> None:
     provider.behave(stall_rate=1)

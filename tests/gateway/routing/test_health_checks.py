@@ -87,7 +87,7 @@ def test_path_may_leave_the_version(raw: RawProvider) -> None:
 
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n"])
-def test_answer_that_is_none_has_no_status(raw: RawProvider, answer: bytes) -> None:
+def test_missing_answer_has_no_status(raw: RawProvider, answer: bytes) -> None:
     raw.answer = answer
 
     assert asyncio.run(status_of(deployment(raw).provider, "/models", 5)) == 0

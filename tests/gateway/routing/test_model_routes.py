@@ -97,3 +97,31 @@ def test_explanation_shows_the_models_outside_the_list(chained: ReplicaProcess, 
     assert explained(chained, "everything") == (everything, [])
     assert explained(chained, "cheap-only") == ((["cheap-1"], ["dear", "spare"]) if is_within else (everything, []))
     assert explained(chained, "with-spare") == ((["cheap-1", "spare-1"], ["dear"]) if is_within else (everything, []))
+
+
+def wish(replica: ReplicaProcess, key: str, **headers: str) -> tuple[int, str | None, str | None]:
+    """Returns the status, the model that served, and the number of attempts."""
+    named = {f"x-pllm-{name.replace('_', '-')}": value for name, value in headers.items()}
+    answer = replica.chat("cheap", headers=bearer(key) | named)
+    return answer.status, answer.headers.get("x-pllm-model"), answer.headers.get("x-pllm-attempts")
+
+
+def test_request_names_its_fallbacks(chained: ReplicaProcess) -> None:
+    assert wish(chained, "key-everything", fallbacks="spare,dear") == (200, "spare", "2")
+    assert wish(chained, "key-everything", fallbacks="none")[0] == 502
+    assert wish(chained, "key-spare", fallbacks="alias-of-spare") == (200, "spare", "2")
+
+
+def test_request_names_no_fallback_that_its_key_may_not_use(chained: ReplicaProcess) -> None:
+    answer = chained.chat("cheap", headers=bearer("key-cheap") | {"x-pllm-fallbacks": "dear"})
+
+    assert (answer.status, answer.json()["error"]["param"]) == (400, "x-pllm-fallbacks")
+
+
+def test_request_limits_its_attempts(chained: ReplicaProcess, chained_cluster: Cluster) -> None:
+    chained_cluster.providers[0].request("POST", "/control/reset")
+    chained_cluster.providers[0].behave(error_rate=1.0)
+
+    assert wish(chained, "key-everything", max_attempts="1")[0] == 502
+    assert wish(chained, "key-everything", max_attempts="2") == (200, "dear", "2")
+    assert chained.chat("cheap", headers=bearer("key-everything") | {"x-pllm-max-attempts": "0"}).status == 400

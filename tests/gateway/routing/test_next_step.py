@@ -37,7 +37,15 @@ def judged(judgement: Judgement, number: int, left: int, is_over: bool = False, 
         interrupt = Interrupt()
         deadline = Deadline(interrupt.time() + (-1 if is_over else 60))
         request = ClientRequest(Call("m0", False, b""), ANONYMOUS, 50, deadline, interrupt, NO_TRACE)
-        route = Route("m0", CANDIDATES, (), {}, cast(Queue, None), cast(UpstreamClient, None))
+        route = Route(
+            "m0",
+            CANDIDATES,
+            (),
+            {},
+            cast(Queue, None),
+            cast(UpstreamClient, None),
+            lambda _left, _has_more: cast(Plan, None),
+        )
         legs = [Leg(CANDIDATES[len(CANDIDATES) - left :], cast(Plan, None))] if left else []
         itinerary = Itinerary(legs, lambda _left, _has_more: cast(Plan, None))
         tried = [Tried(candidate, Outcome.FAILURE) for candidate in CANDIDATES[: number - 1]]

@@ -70,7 +70,7 @@ def test_replica_without_descriptors_returns_503_and_blames_no_deployment(
     assert replica.chat("raw-saved").headers["x-pllm-deployment"] == "raw-saved"
 
 
-def test_client_of_messages_hears_of_it_as_overload(cluster: Cluster, replica: ReplicaProcess) -> None:
+def test_client_of_messages_gets_an_overload_error(cluster: Cluster, replica: ReplicaProcess) -> None:
     body: Any = {"model": "raw-claude", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
     request = request_bytes("POST", "/v1/messages", json.dumps(body).encode())
     answer = ask_without_descriptors(replica, request_bytes("GET", "/v1/models"), request)

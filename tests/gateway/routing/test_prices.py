@@ -98,7 +98,7 @@ def test_cost_beyond_every_number_fits_no_budget() -> None:
     assert spending.costs == (AMOUNT_MOST + 1,)
 
 
-def test_no_price_is_so_small_that_it_is_none() -> None:
+def test_smallest_price_is_still_charged() -> None:
     call = parse(Kind.EMBEDDING, b'{"model": "m", "input": "x"}')
     least = deployment("a", cost=CostSettings(input_per_million=1e-9))
     spending = Prices([least], ESTIMATE, ANY).spending(call, UNLIMITED, Plan(("a",), (0,), "adaptive", b""))
@@ -107,7 +107,7 @@ def test_no_price_is_so_small_that_it_is_none() -> None:
     assert spending.costs == (1,)
 
 
-def test_without_a_budget_nothing_is_reckoned() -> None:
+def test_without_a_budget_nothing_is_priced() -> None:
     call = parse(Kind.CHAT, msgspec.json.encode({"model": "m", **MESSAGES}))
     prices = Prices(FREE_B, ESTIMATE, None)
 

@@ -351,7 +351,7 @@ async def test_overload_that_is_over_is_forgotten() -> None:
 
 
 @on_loop
-async def test_overload_ends_when_no_more_requests_come() -> None:
+async def test_overload_ends_when_requests_stop() -> None:
     """It is shown in the metrics."""
     room = Room()
     overload(room, 20)

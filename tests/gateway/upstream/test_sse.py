@@ -53,7 +53,7 @@ def test_events_are_taken_apart(line_end: bytes) -> None:
 
 
 @pytest.mark.parametrize("event", [b"", b": ping", b"event: x", b"data:", b"data: ", b"\n\n"])
-def test_event_without_data_is_none(event: bytes) -> None:
+def test_event_without_data_is_ignored(event: bytes) -> None:
     assert parsed(event) is None
 
 

@@ -146,7 +146,7 @@ def test_answer_of_a_million_parts_is_passed_on_but_not_translated(
     assert longest_s < TURN_MOST_S
 
 
-def test_error_of_a_million_parts_is_none_of_known_shape(raw_provider: RawProvider, many_parts: bytes) -> None:
+def test_error_of_a_million_parts_has_no_known_shape(raw_provider: RawProvider, many_parts: bytes) -> None:
     raw_provider.answer = plain(b'{"error":{"message":"no","x":%b}}' % many_parts, "400 Bad Request")
     exchange = exchanged(raw_provider.url, Kind.CHAT, "openai")[0]
 

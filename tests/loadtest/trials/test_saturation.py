@@ -48,6 +48,15 @@ def test_open_loop_follows_the_case_that_measures_the_capacity() -> None:
     assert all("rps" not in load for load in first.values())
 
 
+def test_every_load_is_tried_with_a_busy_machine_as_well() -> None:
+    loads = {
+        trouble: [(c.replicas, c.load, c.mode) for c in cases() if c.trouble == trouble] for trouble in ("", "hog")
+    }
+
+    assert loads[""] == loads["hog"]
+    assert len(loads[""]) == 12
+
+
 def test_row_shows_the_outcome() -> None:
     case = Case(2, "-rps {rps}", "streamed", "hog")
 

@@ -174,7 +174,7 @@ async def test_urgent_calls_go_first(server: EmbeddedStore, cli: RedisCli) -> No
 
 
 @on_loop
-async def test_reply_of_a_cancelled_caller_goes_to_whoever_gives_it_back(server: EmbeddedStore, cli: RedisCli) -> None:
+async def test_reply_of_a_cancelled_caller_goes_to_its_release(server: EmbeddedStore, cli: RedisCli) -> None:
     orphans: list[Reply] = []
     async with opened_batcher(server.url, SCRIPTS) as batcher:
         await batcher.call(packed(ECHO, "warm"))
@@ -200,7 +200,7 @@ async def test_cancelled_callers_do_not_shift_the_replies_of_others(server: Embe
 
 
 @on_loop
-async def test_reply_that_was_awaited_is_nobody_elses(server: EmbeddedStore) -> None:
+async def test_reply_that_was_awaited_goes_nowhere_else(server: EmbeddedStore) -> None:
     orphans: list[Reply] = []
     async with opened_batcher(server.url, SCRIPTS) as batcher:
         await batcher.call(packed(ECHO, "grant"), orphaned=orphans.append)
@@ -229,7 +229,7 @@ async def test_reply_that_is_no_list_is_an_error(server: EmbeddedStore) -> None:
 
 
 @on_loop
-async def test_failure_that_nobody_awaits_is_no_error_of_the_event_loop(server: EmbeddedStore) -> None:
+async def test_unawaited_failure_is_no_error_of_the_event_loop(server: EmbeddedStore) -> None:
     problems: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
     async with opened_batcher(server.url, SCRIPTS) as batcher:
@@ -427,7 +427,7 @@ async def test_hiccup_of_the_store_costs_no_call(server: EmbeddedStore, cli: Red
 
 
 @on_loop
-async def test_store_that_hangs_is_told_in_well_under_a_second(own_server: EmbeddedStore) -> None:
+async def test_store_that_hangs_is_reported_in_well_under_a_second(own_server: EmbeddedStore) -> None:
     async with opened_batcher(own_server.url, SCRIPTS, patience=HASTY) as batcher:
         await batcher.call(packed(ECHO, "warm"))
         began_s = time.monotonic()
@@ -537,7 +537,7 @@ async def test_store_that_stays_slow_is_left_where_another_takes_over(
 
 
 @on_loop
-async def test_store_that_says_nothing_is_lost_for_all_calls_at_once(server: EmbeddedStore, cli: RedisCli) -> None:
+async def test_silent_store_is_lost_for_all_calls_at_once(server: EmbeddedStore, cli: RedisCli) -> None:
     async with opened_batcher(server.url, SCRIPTS, patience=Patience(100, 400)) as batcher:
         await batcher.call(packed(ECHO, "warm"))
         began_s = time.monotonic()
@@ -580,7 +580,7 @@ async def test_close_sends_what_a_reply_brings_up(server: EmbeddedStore, cli: Re
 
 
 @on_loop
-async def test_close_takes_no_acquire_any_more(server: EmbeddedStore, cli: RedisCli) -> None:
+async def test_closed_batcher_accepts_no_acquire(server: EmbeddedStore, cli: RedisCli) -> None:
     """Its grant would belong to nobody; what ends calls is still sent."""
     key = fresh_domain()
     async with opened_batcher(server.url, SCRIPTS) as batcher:

@@ -96,7 +96,7 @@ def kill_others(cli: RedisCli) -> None:
 
 
 @on_loop
-async def test_lost_connection_is_told_once_and_gone(server: EmbeddedStore, cli: RedisCli) -> None:
+async def test_lost_connection_is_reported_once_and_gone(server: EmbeddedStore, cli: RedisCli) -> None:
     opened = await Opened.at(server.url)
     kill_others(cli)
     await eventually(lambda: bool(opened.lost))
@@ -156,7 +156,7 @@ async def test_more_replies_than_questions_are_no_answer() -> None:
 
 
 @on_loop
-async def test_store_that_is_silent_at_first_is_used_and_its_greeting_is_nobodys_reply(
+async def test_late_greeting_of_a_store_answers_no_call(
     own_server: EmbeddedStore,
 ) -> None:
     with stopped(own_server):

@@ -37,7 +37,7 @@ REDIS = "# Server\r\nredis_version:{}\r\nredis_git_sha1:00000000\r\nredis_mode:s
         ("OK", "", "", False),
     ],
 )
-def test_product_is_known_by_what_it_says(info: str, name: str, version: str, is_tested: bool) -> None:
+def test_product_is_known_by_its_own_report(info: str, name: str, version: str, is_tested: bool) -> None:
     assert named(info) == (name, version)
     assert Product(name, version, ()).is_tested is is_tested
 

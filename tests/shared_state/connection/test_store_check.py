@@ -47,7 +47,7 @@ async def test_store_in_use_by_tenants_is_fit(server: EmbeddedStore) -> None:
 
 
 @on_loop
-async def test_other_peoples_keys_are_nobodys_business(server: EmbeddedStore, keys: Keys, cli: RedisCli) -> None:
+async def test_keys_of_other_applications_are_ignored(server: EmbeddedStore, keys: Keys, cli: RedisCli) -> None:
     cli.do_all([("SET", f"{keys.prefix}other:{k}", "x") for k in range(100)])
 
     await fit(server, keys)
@@ -118,7 +118,7 @@ async def test_foreign_contents_of_the_right_type_are_named_and_kept(
 
 @pytest.mark.parametrize("schema", ["2", "", "x"])
 @on_loop
-async def test_other_schema_is_told(server: EmbeddedStore, cli: RedisCli, keys: Keys, schema: str) -> None:
+async def test_other_schema_is_reported(server: EmbeddedStore, cli: RedisCli, keys: Keys, schema: str) -> None:
     cli.do("HSET", keys.domain, "epoch", "e1", "schema", schema)
 
     with pytest.raises(StoreUnfit, match=r"has schema .*, this version writes 1"):
@@ -126,7 +126,7 @@ async def test_other_schema_is_told(server: EmbeddedStore, cli: RedisCli, keys: 
 
 
 @on_loop
-async def test_store_that_evicts_is_told(own_server: EmbeddedStore, keys: Keys) -> None:
+async def test_store_that_evicts_is_reported(own_server: EmbeddedStore, keys: Keys) -> None:
     with RedisCli(own_server.url) as cli:
         cli.do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     with pytest.raises(StoreUnfit, match="maxmemory-policy is allkeys-lru"):
@@ -134,7 +134,7 @@ async def test_store_that_evicts_is_told(own_server: EmbeddedStore, keys: Keys) 
 
 
 @on_loop
-async def test_user_without_rights_is_told(own_server: EmbeddedStore, keys: Keys) -> None:
+async def test_user_without_rights_is_reported(own_server: EmbeddedStore, keys: Keys) -> None:
     with RedisCli(own_server.url) as cli:
         cli.do("ACL", "SETUSER", "poor", "on", ">secret", "+ping")
     client = Client(own_server.url.replace("unix://", "unix://poor:secret@"), keys.domain)
@@ -144,7 +144,7 @@ async def test_user_without_rights_is_told(own_server: EmbeddedStore, keys: Keys
 
 
 @on_loop
-async def test_wrong_password_is_told(own_server: EmbeddedStore, keys: Keys) -> None:
+async def test_wrong_password_is_reported(own_server: EmbeddedStore, keys: Keys) -> None:
     client = Client(own_server.url.replace("unix://", "unix://nobody:secret@"), keys.domain)
 
     with pytest.raises(StoreUnavailable, match="password") as raised:

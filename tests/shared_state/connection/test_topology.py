@@ -27,7 +27,7 @@ class Answers:
 
 @pytest.mark.parametrize("url", ["redis://a:1/2", "rediss://u:p@a?ssl_cert_reqs=none", "unix:///run/store.sock"])
 @on_loop
-async def test_single_server_is_where_its_address_says(url: str) -> None:
+async def test_single_server_is_at_its_address(url: str) -> None:
     answers = Answers()
 
     assert await Topology(url).locate(answers) == url
@@ -59,13 +59,13 @@ async def test_sentinels_have_a_password_of_their_own() -> None:
     ("answer", "said"), [(None, "no service named main"), (StoreRefuses("NOAUTH needed"), "NOAUTH needed")]
 )
 @on_loop
-async def test_sentinel_that_does_not_know_is_told(answer: object, said: str) -> None:
+async def test_sentinel_that_does_not_know_is_reported(answer: object, said: str) -> None:
     with pytest.raises(StoreUnavailable, match=said):
         await Topology("redis+sentinel://s:1/main").locate(Answers(port_1=answer))
 
 
 @on_loop
-async def test_nobody_answers() -> None:
+async def test_no_sentinel_answers() -> None:
     with pytest.raises(StoreUnavailable, match="address names the store: a:1: refused; b:2: refused"):
         await Topology("redis+cluster://a:1,b:2").locate(Answers())
 
@@ -87,12 +87,12 @@ async def test_cluster_node_that_owns_the_slot_is_taken() -> None:
 
 
 @on_loop
-async def test_node_that_leaves_its_host_out_is_the_one_that_was_asked() -> None:
+async def test_node_without_a_host_is_the_one_that_answered() -> None:
     assert await Topology("redis+cluster://a:1").locate(Answers(port_1=slots((0, 16383, b"", 7)))) == "redis://a:7"
 
 
 @on_loop
-async def test_other_nodes_are_asked_when_every_seed_is_gone() -> None:
+async def test_other_nodes_are_queried_when_every_seed_is_gone() -> None:
     topology = Topology("redis+cluster://a:1")
     await topology.locate(Answers(port_1=slots((0, 16383, b"x", 11))))
 
@@ -100,7 +100,7 @@ async def test_other_nodes_are_asked_when_every_seed_is_gone() -> None:
 
 
 @on_loop
-async def test_slot_without_an_owner_is_told() -> None:
+async def test_slot_without_an_owner_is_reported() -> None:
     with pytest.raises(StoreUnavailable, match="no node owns slot 0"):
         await Topology("redis+cluster://a:1").locate(Answers(port_1=slots((1, 2, b"x", 11))))
 

@@ -55,7 +55,7 @@ def test_reason_is_a_sentence(reason: str, says: str) -> None:
     assert why(signal).endswith(says)
 
 
-def test_last_change_is_told_once_there_was_one() -> None:
+def test_last_change_is_shown_once_there_was_one() -> None:
     changed = msgspec.structs.replace(SIGNAL, changed_at_ms=4_000, changed_from=3)
 
     assert shown(SIGNAL)["changed"] is None

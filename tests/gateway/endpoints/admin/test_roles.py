@@ -48,7 +48,7 @@ def bearer(key: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("role", [*ROLES, "of-the-admin"])
 @pytest.mark.parametrize(("method", "path", "least"), TABLE)
-def test_role_may_do_this_and_no_more(ranked: ReplicaProcess, method: str, path: str, least: str, role: str) -> None:
+def test_role_may_do_exactly_this(ranked: ReplicaProcess, method: str, path: str, least: str, role: str) -> None:
     may = role == "of-the-admin" or ROLES.index(role) >= ROLES.index(least)
     path = f"{path}?frames=1" if path.endswith("/live") else path
     answer = ranked.request(method, path, b"{}" if method != "GET" else b"", bearer(f"key-{role}"))

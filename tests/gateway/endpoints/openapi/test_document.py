@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from shared_state.embedded import EmbeddedStore
 from tests.loadtest.process import ProviderProcess
 from tests.support.cluster import ReplicaProcess, deployment, running_cluster
 
+ROOT = Path(__file__).resolve().parents[4]
 SCHEMA = schemathesis.openapi.from_dict(json.loads(document("test")))
 OPERATIONS: dict[str, Any] = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations()}  # type: ignore[union-attr]
 # Whether a request is good is for the provider to say, and the document cannot know.
@@ -52,6 +54,8 @@ def test_endpoints_behave_as_the_document_describes_them(described: ReplicaProce
     def check(case: Any) -> None:
         if isinstance(case.body, dict) and "model" in case.body:
             case.body["model"] = "claude" if case.path == "/v1/messages" else "gpt-4"
+        if case.headers:
+            case.headers.pop("x-pllm-timeout", None)  # a limit of a microsecond ends in a 504
         if case.path == "/v1/admin/live":
             case.query["frames"] = 1  # or it would not end
         case.call_and_validate(base_url=described.url, checks=CHECKS)
@@ -63,3 +67,12 @@ def test_document_is_served(replica: ReplicaProcess) -> None:
     paths = replica.get("/openapi.json").json()["paths"]
 
     assert {"/v1/chat/completions", "/v1/messages", "/v1/models/{model}", "/metrics"} <= set(paths)
+
+
+def test_request_headers_are_described() -> None:
+    paths = json.loads(document("test"))["paths"]
+    described = [each["name"] for each in paths["/v1/messages"]["post"]["parameters"]]
+
+    page = (ROOT / "docs" / "request-headers.md").read_text()
+    assert {"x-pllm-priority", "x-pllm-timeout", "x-pllm-fallbacks", "x-pllm-max-attempts"} <= set(described)
+    assert all(f"`{name}`" in page for name in described)
