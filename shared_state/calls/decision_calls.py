@@ -151,7 +151,8 @@ class DecisionCalls(Packer):
     def _learned(self, permit: Permit, ending: Ending) -> bytes:
         """Returns what the end of a call shows of its pins, as `settle` takes it."""
         if ending.outcome in _NOT_SERVED:
-            return self._hashes(permit.ask.session)
+            # Where another attempt follows, its decision moves the pin.
+            return self._hashes(permit.ask.session) if ending.is_final else b""
         if ending.cache_share < 0 or permit.affinity != "pinned" or ending.outcome is not Outcome.SUCCESS:
             return b""
         self._measured += 1
