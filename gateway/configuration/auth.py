@@ -45,6 +45,8 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     """The models and aliases it may call. Empty means all of them."""
     budget: BudgetSettings | None = None
     """Its budget. Unlimited by default."""
+    may_name_deployment: bool = False
+    """Whether its requests may name a deployment in the header `x-pllm-deployment`. Since unreleased."""
 
 
 class AdminKeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):

@@ -13,6 +13,7 @@ from gateway.configuration.autoscale import AutoscaleSettings
 from gateway.configuration.forecast import ForecastSettings
 from gateway.configuration.leases import CapacityLeaseSettings
 from gateway.configuration.money import BudgetSettings, CostEstimateSettings
+from gateway.configuration.state_owners import StateOwnerSettings
 from gateway.configuration.value_types import (
     Allowance,
     Amount,
@@ -174,5 +175,7 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     """The budget of all tenants together. Unlimited by default."""
     cost_estimate: CostEstimateSettings = CostEstimateSettings()
     """The amount that a budget reserves before a call."""
+    state_owners: StateOwnerSettings = StateOwnerSettings()
+    """The memory of who holds responses, conversations and containers. Since unreleased."""
     capacity_leases: CapacityLeaseSettings = CapacityLeaseSettings()
     """Permits in blocks, for a domain that needs more than one core of the store."""

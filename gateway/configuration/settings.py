@@ -87,7 +87,7 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
     domain: Identifier = ""
     """The routing domain whose store keys hold the deployment. By default `state.domain`."""
     tags: tuple[Text, ...] = ()
-    """Labels for operators. Routing does not use them."""
+    """Labels, which a request may demand in the header `x-pllm-tags`."""
     enabled: bool = True
     """Whether the deployment takes part at all."""
     cost: CostSettings = CostSettings()

@@ -15,6 +15,7 @@ from gateway.endpoints.chunk_clock import ChunkClock
 from gateway.endpoints.error_forms import error_event, error_status
 from gateway.endpoints.http_exchange import HttpExchange
 from gateway.endpoints.pings import MESSAGE_PING, NO_PINGS, PING, Pings
+from gateway.endpoints.reception import ParsedRequest
 from gateway.endpoints.services import Services
 from gateway.errors import (
     GatewayError,
@@ -25,6 +26,7 @@ from gateway.errors import (
 )
 from gateway.http.asgi_messages import NO_STORE, ON_LEFT, WHOLE_BODY, ClientGone, Header, find, read_body, send_whole
 from gateway.json.bounds import LARGE
+from gateway.request.auth import Tenant
 from gateway.request.calls import Kind
 from gateway.request.interrupt import Cause, Interrupt
 from gateway.routing.answer import Answer
@@ -118,12 +120,7 @@ class Inference:
         tenant = self._reception.tenant(http.scope)
         line.tenant = tenant.name
         deadline = self._reception.deadline(request_headers, interrupt.time())
-        body = await self._body(http, deadline, tenant.name)
-        self._client_retries.see(find(request_headers, b"x-stainless-retry-count"))
-        if len(body) <= LARGE:
-            parsed = self._reception.parse_inline(self._kind, request_headers, body, tenant)
-        else:
-            parsed = await self._reception.parse(self._kind, request_headers, body, tenant)
+        parsed = await self._parsed(http, tenant, deadline)
         call, route, priority = parsed.call, parsed.route, parsed.priority
         line.model, line.stream, line.priority = route.model, call.is_stream, priority
         trace.parsed(call, tenant, priority)
@@ -131,7 +128,7 @@ class Inference:
         pings = NO_PINGS
         if self._ping_s and call.is_stream:
             pings = Pings(http.send, [*http.headers, *STREAM_HEADERS], self._ping_s)
-        request = ClientRequest(call, tenant, priority, deadline, interrupt, trace, parsed.wishes)
+        request = ClientRequest(call, tenant, priority, deadline, interrupt, trace, parsed.wishes, parsed.only)
         try:
             with pings:
                 answer = await self._dispatcher.answer(request, route)
@@ -155,7 +152,16 @@ class Inference:
             line.served(answer)
             took_s = time.perf_counter() - http.started_s
             trace_id = trace.id if trace.is_recording else ""
-            self._counters.served(answer, route.model, priority, call.is_stream, took_s, overhead_s, trace_id)
+            if call.resource is None:
+                self._counters.served(answer, route.model, priority, call.is_stream, took_s, overhead_s, trace_id)
+
+    async def _parsed(self, http: HttpExchange, tenant: Tenant, deadline: Deadline) -> ParsedRequest:
+        """Reads the request. Raises InvalidRequest, ModelNotFound, Forbidden, and as `_body`."""
+        headers, body = http.scope["headers"], await self._body(http, deadline, tenant.name)
+        self._client_retries.see(find(headers, b"x-stainless-retry-count"))
+        if len(body) <= LARGE:
+            return self._reception.parse_inline(self._kind, headers, body, tenant)
+        return await self._reception.parse(self._kind, headers, body, tenant)
 
     async def _send_answer(
         self, http: HttpExchange, request: ClientRequest, answer: Answer, pings: Pings, overhead_s: float
@@ -163,6 +169,8 @@ class Inference:
         """Sends the answer to its client, whole or as a stream."""
         send, headers, line = http.send, http.headers, http.line
         async with answer:
+            if answer.remembering:
+                await answer.remembered()
             if pings is not NO_PINGS:
                 await pings.ended()
             headers += self._route_headers(answer, line.model, overhead_s)

@@ -26,6 +26,7 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     models: frozenset[str] = frozenset()  # that it may use; empty: all of them
     limits: TenantLimits = UNLIMITED
     key: bytes = b""  # the digest of the key; empty for the anonymous tenant
+    may_name_deployment: bool = False
 
     @property
     def weight(self) -> float:
@@ -49,7 +50,7 @@ class TenantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     budget: BudgetSettings | None = None
 
 
-ANONYMOUS = Tenant(name="anonymous")
+ANONYMOUS = Tenant(name="anonymous", may_name_deployment=True)
 
 
 class Authenticator:
@@ -132,6 +133,7 @@ def _tenant(entry: KeySettings) -> Tenant:
         models=frozenset(entry.models),
         limits=_limits(entry),
         key=digest(entry.key.encode()),
+        may_name_deployment=entry.may_name_deployment,
     )
 
 

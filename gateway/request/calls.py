@@ -40,6 +40,14 @@ class Kind(Enum):
     __hash__ = object.__hash__  # each member is one object; Enum's own hash is a function of Python, and slower
 
 
+class Resource(msgspec.Struct, frozen=True):
+    """What a call without a body addresses, under the path of its kind."""
+
+    method: str
+    path: str  # from the slash on
+    query: str = ""  # from the question mark on
+
+
 class Call(msgspec.Struct, frozen=True):
     """One parsed request, with the body as it was received."""
 
@@ -54,6 +62,8 @@ class Call(msgspec.Struct, frozen=True):
     choices: int = 1
     session: tuple[bytes, ...] = ()  # names of its session and of its prompt's prefixes
     passed: tuple[tuple[str, str], ...] = ()  # headers of the client's that providers get
+    names: tuple[str, ...] = ()  # ids of what a provider keeps, the strongest first
+    resource: "Resource | None" = None  # of a call that is no POST of a body
 
 
 class ChatReply(msgspec.Struct, frozen=True, rename={"items": "choices"}):
@@ -124,7 +134,7 @@ def parse(kind: Kind, body: bytes, most_messages: int = MESSAGES_MOST, named: Na
             body.decode()  # msgspec does not check the UTF-8 of fields that pass through
         request: Request = _requests[kind].decode(body)
         check_keys(body, request.stream_options is not None)
-        request.check(most_messages)
+        names = request.check(most_messages)
         most, choices = request.most_tokens, request.choices(most_messages)
     except msgspec.ValidationError as error:
         raise _explained(str(error)) from error
@@ -143,6 +153,7 @@ def parse(kind: Kind, body: bytes, most_messages: int = MESSAGES_MOST, named: Na
         output_most=most,
         choices=choices,
         session=named(request),
+        names=names,
     )
 
 

@@ -9,10 +9,11 @@ from gateway.configuration.rules import MAX_CANDIDATES
 from gateway.errors import InvalidRequest
 
 FALLBACKS, MAX_ATTEMPTS = "x-pllm-fallbacks", "x-pllm-max-attempts"
+DEPLOYMENT, TAGS = "x-pllm-deployment", "x-pllm-tags"  # read where the candidates are known
 PRIORITY = b"x-pllm-priority"
 NONE = "none"
 _FALLBACKS, _MAX_ATTEMPTS = FALLBACKS.encode(), MAX_ATTEMPTS.encode()
-_NAMES = frozenset({PRIORITY, _FALLBACKS, _MAX_ATTEMPTS})
+_NAMES = frozenset({PRIORITY, _FALLBACKS, _MAX_ATTEMPTS, DEPLOYMENT.encode(), TAGS.encode()})
 _COUNT = re.compile(r"[1-9][0-9]{0,8}")
 
 Headers = list[tuple[bytes, bytes]]

@@ -1,8 +1,9 @@
 """Admits requests: the store decides; where every deployment is full, the request waits here for its turn."""
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -13,11 +14,12 @@ from gateway.request.auth import Tenant
 from gateway.request.interrupt import Cause
 from gateway.routing.client_request import ClientRequest
 from gateway.routing.failure_log import FailureLog
-from gateway.routing.final_errors import FULL, Tried, attempts, failed
+from gateway.routing.final_errors import EXCLUDED, FULL, Tried, attempts, failed
 from gateway.routing.prices import Prices
 from gateway.routing.queueing import Queue, Waiter
 from gateway.routing.recent_shedding import RecentShedding
 from gateway.routing.tracing import Attempt
+from shared_state.calls.owned import digest_of
 from shared_state.errors import StateError
 from shared_state.failover import Failover
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
@@ -28,6 +30,12 @@ NO_PRICES = Prices((), CostEstimateSettings(), None)
 def _is_full(decision: Permit | Rejection) -> bool:
     """Returns whether waiting would help: a deployment that could take the request has no room."""
     return isinstance(decision, Rejection) and decision.code == "none" and not FULL.isdisjoint(decision.verdicts)
+
+
+def narrowed(ids: Sequence[str], rejection: Rejection) -> tuple[str, ...]:
+    """Returns the deployments that a restricted request may use; empty where that is all of them."""
+    left = tuple(id_ for id_, verdict in zip(ids, rejection.verdicts, strict=False) if verdict != EXCLUDED)
+    return left if len(left) < len(rejection.verdicts) else ()
 
 
 def _number(tried: Sequence[Tried]) -> int:
@@ -60,6 +68,7 @@ class Admission:
         self.recent_shedding = RecentShedding(is_saturated)
         self._by_deployment: dict[str, list[Queue]] = {}
         self.queues: dict[str, Queue] = {}  # of this replica, by model
+        self._narrow: dict[tuple[str, tuple[str, ...]], Queue] = {}  # of restricted requests, by the deployments left
         self.attempts: Counter[tuple[str, str]] = Counter()  # calls of providers that ended, by deployment and outcome
 
     def apply_settings(self, router: RouterSettings, models: Iterable[str]) -> None:
@@ -95,17 +104,20 @@ class Admission:
         Raises QueueFull, Overloaded, Unauthorized, and as `acquire`.
         """
         now, priority = request.interrupt.time(), request.priority
-        if not queue:
+        narrow: tuple[str, ...] = ()
+        if not queue or request.is_restricted:
             if shed := self.recent_shedding.rejection(priority, now):
                 return shed
-            decision = await self.acquire(latest(), request, ())
+            plan = latest()
+            decision = await self.acquire(plan, request, ())
             if isinstance(decision, Rejection):
                 self.recent_shedding.note(decision, priority, request.interrupt.time())
+                narrow = narrowed(plan.ids, decision) if request.is_restricted else ()
             if not queue.settings.max_waiting or not _is_full(decision):
                 return decision
         elif shed := self.recent_shedding.saturated(priority):
             return shed
-        with queue.enter(request.tenant, priority, request.deadline.at) as waiter:
+        with self._line(queue, narrow) as queue, queue.enter(request.tenant, priority, request.deadline.at) as waiter:
             while True:
                 await self._turn(waiter, request)
                 if not self._is_welcome(request.tenant):
@@ -116,6 +128,28 @@ class Admission:
                     return decision
                 assert isinstance(decision, Rejection)
                 waiter.refused(is_behind="behind" in decision.verdicts)
+
+    @contextlib.contextmanager
+    def _line(self, queue: Queue, narrow: tuple[str, ...]) -> Iterator[Queue]:
+        """Yields the queue to wait in: that of the model, or one of the requests that only some of its deployments may
+        serve. These would hold up all others there while the rest of the deployments have room.
+        """
+        if not narrow:
+            yield queue
+            return
+        key = (next((model for model, each in self.queues.items() if each is queue), ""), narrow)
+        own = self._narrow.get(key)
+        if own is None:
+            own = self._narrow[key] = Queue(queue.settings, asyncio.get_running_loop().time)
+            for deployment_id in narrow:
+                self._by_deployment.setdefault(deployment_id, []).append(own)
+        try:
+            yield own
+        finally:
+            if not own and self._narrow.pop(key, None) is not None:
+                for deployment_id in narrow:
+                    left = self._by_deployment.get(deployment_id, [])
+                    self._by_deployment[deployment_id] = [each for each in left if each is not own]
 
     async def _turn(self, waiter: Waiter, request: ClientRequest) -> None:
         interrupt = request.interrupt
@@ -140,17 +174,23 @@ class Admission:
         the error of `failed` at the deadline.
         """
         call, interrupt = request.call, request.interrupt
+        is_neutral, limits = call.resource is not None, request.tenant.limits
+        if is_neutral:
+            limits = msgspec.structs.replace(limits, tpm=None, budget=None)
         ask = Ask(
             request.priority,
             call.is_stream,
             _number(tried) if tried else 1,
             call.tokens,
-            request.tenant.limits,
+            limits,
             waiting,
             request.trace.is_recording,
-            self._prices.spending(call, request.tenant.limits, plan),
+            None if is_neutral else self._prices.spending(call, limits, plan),
             call.kind.label,
-            call.session,
+            request.only,
+            tuple(digest_of(request.tenant.name, name) for name in call.names) if call.names else (),
+            is_neutral,
+            session=call.session,
         )
         interrupt.set_deadline(request.deadline.at)
         try:
@@ -175,6 +215,8 @@ class Admission:
             self.attempts[permit.deployment_id, ending.outcome] += 1
         else:
             ending = msgspec.structs.replace(ending, tokens=0)
+        if permit.ask.is_neutral:
+            ending = Ending(Outcome.CANCELLED, is_final=ending.is_final, tokens=0)
         if permit.ask.spending is not None:
             ending = self._prices.settled(permit, ending, is_sent)
         settled = self._store.settle(permit, ending, is_urgent)
@@ -190,4 +232,7 @@ class Admission:
 
     def waiting(self) -> dict[str, int]:
         """Returns the number of requests that wait on this replica, by model."""
-        return {model: queue.waiting for model, queue in self.queues.items() if queue}
+        counts = Counter({model: queue.waiting for model, queue in self.queues.items() if queue})
+        for (model, _), queue in self._narrow.items():
+            counts[model] += queue.waiting
+        return dict(counts)

@@ -11,6 +11,7 @@ import msgspec
 from gateway.configuration.router import RouterSettings
 from gateway.configuration.rules import MAX_CANDIDATES
 from gateway.configuration.settings import DeploymentSettings, Settings
+from gateway.configuration.state_owners import account_of
 from gateway.upstream.classify import Refusal
 
 
@@ -77,9 +78,20 @@ class Catalog:
         """Returns every name that a call may use: the models in the order of the configuration, then the aliases."""
         return tuple(self._routes)
 
+    def of_key(self, allowed: frozenset[str]) -> tuple[Candidate, ...]:
+        """Returns the enabled deployments of all models on a key's list; empty: of every model."""
+        own = {self._aliases.get(name, name) for name in allowed}
+        enabled = (each for each in self._deployments if each.enabled)
+        return tuple(Candidate(each, 0) for each in enabled if not own or each.model_name in own)
+
     def deployments(self) -> tuple[DeploymentSettings, ...]:
         """Returns all deployments, including disabled ones."""
         return self._deployments
+
+
+def is_same_account(one: Candidate, other: Candidate) -> bool:
+    """Returns whether either can serve what the other's provider keeps."""
+    return account_of(one.deployment.provider) == account_of(other.deployment.provider)
 
 
 def of_models(names: Collection[str], candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:

@@ -58,6 +58,7 @@ class Itinerary:
     ) -> None:
         self._pack = pack
         self._chains = dict(chains) if chains else {}
+        self._admits: Callable[[Candidate], bool] | None = None
         self.turned: set[Refusal] = set()  # the refusals whose chains have been taken
         self._legs = list(legs_left)
         self.candidates: tuple[Candidate, ...] = ()  # of this leg; empty when all have been tried
@@ -88,6 +89,20 @@ class Itinerary:
         if not self.candidates:
             self.skip()
 
+    def admits(self, candidate: Candidate) -> bool:
+        """Returns whether the request allows the candidate."""
+        return self._admits is None or self._admits(candidate)
+
+    def restrict(self, admits: Callable[[Candidate], bool]) -> None:
+        """Leaves only the candidates that are admitted, of all legs and chains."""
+        before = self._admits
+        self._admits = admits if before is None else lambda each: before(each) and admits(each)
+        parts = [part for leg in self._legs if (part := tuple(filter(admits, leg.candidates)))]
+        self._legs = [Leg(part, self._pack(part, part is not parts[-1])) for part in parts]
+        self.candidates, self._plan = tuple(filter(admits, self.candidates)), None
+        if not self.candidates:
+            self.skip()
+
     def turn(self, refusal: Refusal | None, tried: Sequence[Candidate]) -> bool:
         """Takes the chain for this refusal instead, without the deployments that were tried. Returns whether the
         request continues on it: a model of the chain may refuse as well, and the next one may have room.
@@ -98,6 +113,7 @@ class Itinerary:
         if chain:
             self.turned.add(refusal)
             left = [c for c in chain if all(c.deployment is not each.deployment for each in tried)]
+            left = [c for c in left if self.admits(c)]
             self._legs, self.candidates, self._plan = list(itineraries(left, self._pack)[0]), (), None
             self.skip()
         return refusal in self.turned

@@ -2,15 +2,17 @@
 with a list of models, which also limits their fallbacks.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 
+from gateway.configuration.router import QueueSettings
 from gateway.configuration.rules import MAX_CANDIDATES
 from gateway.errors import Forbidden, GatewayError, InvalidRequest, ModelNotFound
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call, Kind
 from gateway.request.wishes import FALLBACKS, NO_WISHES, Wishes
 from gateway.routing.catalog import Candidate, Catalog, of_models
-from gateway.routing.itinerary import PackPlan, itineraries
+from gateway.routing.itinerary import Leg, PackPlan, itineraries, legs
 from gateway.routing.queueing import Queue
 from gateway.routing.routing_state import Route
 from gateway.upstream.classify import Refusal
@@ -61,10 +63,29 @@ class Routes:
     def _serving(self, candidates: Sequence[Candidate], kind: Kind) -> tuple[Candidate, ...]:
         return tuple(c for c in candidates if self._upstream.serves(c.deployment.id, kind))
 
+    def _stored(self, allowed: frozenset[str]) -> Route:
+        """Returns the route of stored responses: every deployment of the key that has the endpoint, in legs that one
+        decision may consider. No request waits on it, as its model is unknown.
+        """
+        key = ("", Kind.RESPONSE, allowed)
+        route = self._by_list.get(key)
+        if route is None:
+            candidates, pack = self._serving(self._catalog.of_key(allowed), Kind.RESPONSE), self._packer("")
+            most = MAX_CANDIDATES
+            parts = [leg[k : k + most] for leg in legs(candidates) for k in range(0, len(leg), most)]
+            order = tuple(Leg(part, pack(part, part is not parts[-1])) for part in parts)
+            if len(self._by_list) >= LISTED_MOST:
+                self._by_list.clear()
+            queue = Queue(QueueSettings(max_waiting=0), asyncio.get_running_loop().time)
+            route = self._by_list[key] = Route("", candidates, (order,), {}, queue, self._upstream, pack)
+        return route
+
     def of(self, call: Call, tenant: Tenant, wishes: Wishes = NO_WISHES) -> Route | None:
         """Returns the route without models outside the tenant's list; None for a model or a wished fallback that is
         unknown.
         """
+        if call.resource is not None:
+            return self._stored(tenant.models)
         if wishes.fallbacks is not None:
             try:
                 return self.resolve(call, tenant, wishes)
@@ -84,6 +105,12 @@ class Routes:
 
     def resolve(self, call: Call, tenant: Tenant, wishes: Wishes = NO_WISHES) -> Route:
         """Returns the route of a call. Raises ModelNotFound, Forbidden, InvalidRequest."""
+        if call.resource is not None:
+            stored = self._stored(tenant.models)
+            if not stored.candidates:
+                message = "No provider that this key may use has the endpoint /v1/responses."
+                raise InvalidRequest(message, code="endpoint_not_supported")
+            return stored
         whole = self._whole.get((call.model, call.kind))
         if whole is None:
             raise ModelNotFound(f"The model `{call.model[:200]}` does not exist.", param="model")

@@ -132,16 +132,15 @@ class UpstreamClient:
     async def _sent(
         self, target: Target, deployment_id: str, call: Call, context: Pairs, on_activity: Callable[[], None]
     ) -> Exchange:
-        try:
-            body = await off_loop_if(len(call.body) > LARGE, target.adapter.request, call)
-        except InvalidRequest:
-            raise
-        except Exception as defect:
-            raise _defect(deployment_id) from defect
+        prepared, body = target.request, b""
+        if call.resource is not None:
+            prepared = prepared.below(call.resource.method, call.resource.path, call.resource.query)
+        else:
+            body = await self._body(deployment_id, call, target)
         more = (call.edition if target.adapter.has_editions else ()) + call.passed + context
         started = time.perf_counter()
         try:
-            response = await self._http.send(target.request, body, target.connect_s, lines(more) if more else b"")
+            response = await self._http.send(prepared, body, target.connect_s, lines(more) if more else b"")
             exchange = await _read(response, Sent(call, target, body, on_activity))
         except (*FAULTS, MemoryError) as fault:
             if is_own_fault(fault):
@@ -156,6 +155,15 @@ class UpstreamClient:
             exchange.reason = without_keys(exchange.reason, target.key)
         exchange.latency_ms = round((time.perf_counter() - started) * 1000)
         return exchange
+
+    async def _body(self, deployment_id: str, call: Call, target: Target) -> bytes:
+        """Returns the body in the provider's dialect. Raises InvalidRequest, ReplicaFault."""
+        try:
+            return await off_loop_if(len(call.body) > LARGE, target.adapter.request, call)
+        except InvalidRequest:
+            raise
+        except Exception as defect:
+            raise _defect(deployment_id) from defect
 
 
 def _is_key_refused(exchange: Exchange) -> bool:
@@ -245,6 +253,7 @@ async def _read_preamble(response: Response, sent: Sent) -> Exchange:
     if preamble.error is not None:
         return await off_loop_if(sent.is_large, in_band, preamble.error, sent, body, preamble.is_documented_end)
     exchange = Exchange(SUCCESS, body=body)
+    exchange.made = preamble.made
     exchange.open(response)
     return exchange
 

@@ -65,6 +65,7 @@ class Exchange:
         self.is_overdue = False  # aborted because its breaker opened as overdue
         self.is_documented_end = False  # an error that is an end of the dialect (`response.failed`)
         self.request_id = b""  # the provider's
+        self.made: tuple[str, ...] = ()  # the ids of what the provider keeps, as far as they are known
         self.late = Outcome.TIMEOUT  # the outcome of a stream that is cut off at its deadline
         self.key = ""  # that was sent, to be masked in the provider's words
         self.wire = Kind.CHAT  # the kind of endpoint at the provider
@@ -81,6 +82,11 @@ class Exchange:
     @property
     def refusal(self) -> Refusal | None:
         return self.judgement.refusal
+
+    @property
+    def is_state_unknown(self) -> bool:
+        """Whether the account lacks what the request names by its id."""
+        return self.judgement.is_state_unknown
 
     @property
     def is_quota_exhausted(self) -> bool:
@@ -157,6 +163,7 @@ class Exchange:
         finally:
             self.input_tokens, self.output_tokens, self.cached_tokens = progress.tokens()
             self.cache_share = progress.cache_share()
+            self.made = progress.made
 
     def _end(self, progress: Progress) -> None:
         """Judges the end. Raises StreamBroken unless the dialect documents it."""

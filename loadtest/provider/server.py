@@ -66,7 +66,7 @@ class Provider:
         self._door = door
         self._script = Script(behaviour)
         self._counts = Counts()
-        self._stock = Stock()
+        self._stock = Stock(name)
 
     def build(self) -> web.Application:
         # No size limit, because the gateway decides how large a request may be.

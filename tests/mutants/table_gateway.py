@@ -246,7 +246,7 @@ GATEWAY: Table = {
     ),
     "gateway/routing/admission.py": (
         Slip(
-            "        if not queue:\n            if shed",
+            "        if not queue or request.is_restricted:\n            if shed",
             "        if True:\n            if shed",
             ADMISSION,
             "newcomers ask ahead of those who wait",

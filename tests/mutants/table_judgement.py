@@ -518,6 +518,12 @@ JUDGEMENTS: Table = {
     ),
     "gateway/routing/deadline.py": (
         Slip(
+            "        if interrupt.take(Cause.OVERDUE):\n            return self.overdue()",
+            "        interrupt.take(Cause.OVERDUE)",
+            HUNG,
+            "a call that moves on ends without an answer",
+        ),
+        Slip(
             "_is_cut_short = deadline.at < own_at and (deadline.is_from_client or not is_first)",
             "_is_cut_short = deadline.at < own_at",
             DISPATCH,
@@ -585,7 +591,7 @@ JUDGEMENTS: Table = {
             "a request that its second attempt saves counts as failed, and sheds others",
         ),
         Slip(
-            'elif decision.code == "none" and state.second_attempt is not None:',
+            "elif has_no_candidate and state.second_attempt is not None:",
             "elif False:",
             LAST_ATTEMPT,
             "an open neighbour takes the second attempt away",
@@ -595,12 +601,6 @@ JUDGEMENTS: Table = {
             "in_hand = nullcontext()",
             HUNG,
             "calls in hand wait for a provider that hangs",
-        ),
-        Slip(
-            "    if interrupt.take(Cause.OVERDUE):\n        return limits.overdue()",
-            "    interrupt.take(Cause.OVERDUE)",
-            HUNG,
-            "a call that moves on ends without an answer",
         ),
     ),
     "gateway/routing/next_step.py": (
@@ -647,7 +647,7 @@ JUDGEMENTS: Table = {
             "a client waits for a pause that its deadline does not allow",
         ),
         Slip(
-            "is_next_last = not has_chain and number == max_attempts - 1",
+            "is_next_last = not has_chain and not exchange.is_state_unknown and counted == max_attempts - 1",
             "is_next_last = False",
             LAST_ATTEMPT,
             "all attempts go to the tier that fails",
@@ -834,14 +834,14 @@ JUDGEMENTS: Table = {
     ),
     "gateway/routing/routing_state.py": (
         Slip(
-            "for part in (self.route.candidates, *chains)",
-            "for part in chains",
+            "chain.from_iterable((self.route.candidates, *chains))",
+            "chain.from_iterable(chains)",
             f"{DISPATCH} {SHOULD_RETRY}",
             "a client is kept from a retry that another candidate would answer",
         ),
         Slip(
-            "for part in (self.route.candidates, *chains)",
-            "for part in (self.route.candidates,)",
+            "chain.from_iterable((self.route.candidates, *chains))",
+            "self.route.candidates",
             SHOULD_RETRY,
             "a client is kept from a retry that the rest of its chain would answer",
         ),
@@ -901,8 +901,8 @@ JUDGEMENTS: Table = {
             "a prompt that no rate limit can hold is sent three times",
         ),
         Slip(
-            "next((t for t in tried if t.outcome is not Outcome.UNSUPPORTED), tried[0])",
-            "tried[0]",
+            "[t for t in tried if t.outcome is not Outcome.UNSUPPORTED] or tried",
+            "tried",
             f"{JUDGEMENT} {FINAL_ERRORS}",
             "a missing endpoint hides what the next candidate answered",
         ),

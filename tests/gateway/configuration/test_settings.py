@@ -115,6 +115,7 @@ class TestTree:
             "context_window_fallbacks": {},
             "content_policy_fallbacks": {},
             "fallbacks_within_key": True,
+            "state_owners": {"ttl": 2_592_000_000, "max_entries": 200_000},
             "queue": {"max_waiting": 100, "max_wait": 10_000, "target": 1_000},
             "model_queues": {},
             "model_strategies": {},
