@@ -1,6 +1,5 @@
 """Parses requests and replies: only the fields that the gateway reads. All others pass through as bytes."""
 
-import math
 import re
 from collections.abc import Iterable
 from enum import Enum
@@ -11,10 +10,9 @@ import msgspec
 from gateway.errors import InvalidRequest
 from gateway.json.bounds import LARGE, MEMBERS_MOST, has_too_many_parts
 from gateway.json.duplicate_keys import check_keys
-from gateway.json.lenient import as_text, loaded
+from gateway.json.lenient import loaded
 from gateway.request.token_bounds import (
     MESSAGES_MOST,
-    TOKENS_MOST,
     ChatRequest,
     CompletionRequest,
     EmbeddingRequest,
@@ -22,6 +20,8 @@ from gateway.request.token_bounds import (
     Request,
     ResponseRequest,
 )
+from gateway.request.usage import Usage, lenient_usage, token_counts
+from shared_state.records import NO_TOKENS, TokenCounts
 
 
 class Kind(Enum):
@@ -63,20 +63,6 @@ class Call(msgspec.Struct, frozen=True):
     choices: int = 1
     names: tuple[str, ...] = ()  # ids of what a provider keeps, the strongest first
     resource: "Resource | None" = None  # of a call that is no POST of a body
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """Token counts of a reply. Some imitators of OpenAI send floats or null. Each count has two names: one in chat
-    completions, one in messages and responses. Cached tokens are part of these counts, except at Anthropic, which
-    counts them separately.
-    """
-
-    prompt_tokens: float | None = None
-    completion_tokens: float | None = None
-    input_tokens: float | None = None
-    output_tokens: float | None = None
-    cache_creation_input_tokens: float | None = None
-    cache_read_input_tokens: float | None = None
 
 
 class ChatReply(msgspec.Struct, frozen=True, rename={"items": "choices"}):
@@ -183,8 +169,8 @@ def edition_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str],
     return tuple(edition)
 
 
-def tokens_of(kind: Kind, body: bytes) -> tuple[int, int, int]:
-    """Returns `usage_tokens` of a plain reply, zeros where its usage is unreadable. Raises the errors in NOT_JSON when
+def tokens_of(kind: Kind, body: bytes) -> TokenCounts:
+    """Returns `token_counts` of a plain reply, zeros where its usage is unreadable. Raises the errors in NOT_JSON when
     the body is not a reply of this kind.
     """
     try:
@@ -194,7 +180,7 @@ def tokens_of(kind: Kind, body: bytes) -> tuple[int, int, int]:
             usage = _usage_of(kind, _with_nulls(body))
         else:
             usage = _usage_of_odd(kind, loaded(body))
-    return (0, 0, 0) if usage is None else usage_tokens(usage)
+    return NO_TOKENS if usage is None else token_counts(usage)
 
 
 def _usage_of(kind: Kind, body: bytes) -> Usage | None:
@@ -230,39 +216,6 @@ def _usage_of_odd(kind: Kind, value: object) -> Usage | None:
     if not isinstance(answer, list) and not is_empty and not (kind is Kind.MESSAGE and isinstance(answer, str)):
         raise msgspec.ValidationError("no reply of this kind")
     return lenient_usage(fields.get("usage"))
-
-
-def lenient_usage(value: object) -> Usage | None:
-    """Returns usage with the counts that are readable, including floats and numbers in quotes."""
-    if not isinstance(value, dict):
-        return None
-    return Usage(**{name: _count(value.get(name)) for name in Usage.__struct_fields__})
-
-
-def _count(value: object) -> float | None:
-    try:
-        count = float(as_text(value) or "nothing")
-    except ValueError:
-        return None
-    return count if math.isfinite(count) else None
-
-
-def usage_tokens(usage: Usage) -> tuple[int, int, int]:
-    """Returns input tokens, output tokens, and the cached tokens that are not among them, as the provider counted them;
-    0 where it did not, and bounded by what the store can add up. ``prompt_tokens`` always include cached ones.
-    """
-    cached = 0.0
-    if usage.prompt_tokens is None:
-        cached = (usage.cache_creation_input_tokens or 0) + (usage.cache_read_input_tokens or 0)
-    return (
-        _whole(usage.prompt_tokens or usage.input_tokens or 0),
-        _whole(usage.completion_tokens or usage.output_tokens or 0),
-        _whole(cached),
-    )
-
-
-def _whole(count: float) -> int:
-    return int(min(max(count, 0), TOKENS_MOST))
 
 
 def not_json(error: Exception) -> InvalidRequest:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.json.lenient import NOT_DECODED, as_object, as_objects, read
-from gateway.request.calls import NOT_JSON, Kind, Usage, lenient_usage, usage_tokens
+from gateway.request.calls import NOT_JSON, Kind
+from gateway.request.usage import Usage, lenient_usage, token_counts
+from shared_state.records import TokenCounts
 
 
 class _Chunk(msgspec.Struct, frozen=True):
@@ -90,6 +92,6 @@ class StreamUsage:
             usage = msgspec.structs.replace(self._usage, **named)
         self._usage = usage
 
-    def tokens(self) -> tuple[int, int, int]:
-        """Returns input, output and cached tokens as `usage_tokens` does."""
-        return usage_tokens(self._usage)
+    def tokens(self) -> TokenCounts:
+        """Returns the tokens as `token_counts` does."""
+        return token_counts(self._usage)

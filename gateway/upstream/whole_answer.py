@@ -66,7 +66,7 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
         return in_band(error, sent, body, is_documented_end=is_end)
     exchange = Exchange(SUCCESS, body=body)
     try:
-        exchange.input_tokens, exchange.output_tokens, exchange.cached_tokens = tokens_of(adapter.wire, body)
+        exchange.counts = tokens_of(adapter.wire, body)
         exchange.body = _translated(adapter, body)
         if adapter.wire is Kind.RESPONSE:
             exchange.made = made_by_plain_response(body)
