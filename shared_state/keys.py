@@ -3,7 +3,8 @@ touch all of them.
 
 Lua builds some names from these. Only the token of a lease names its tenant, hence `tenant_leases:<name>`,
 `limit:tenant:<name>`, `budget:tenant:<name>`, `budget:domain` and `reservations`. Only the set of replicas has their
-ids, hence `replica:<id>`. A success need not send `last_error:<deployment>`.
+ids, hence `replica:<id>`. A success need not send `last_error:<deployment>`. Only a deployment's hash names its group,
+hence `group:<name>`.
 
 A lease's score in `leases:<id>` is its start in ms; its fraction holds the marks of lua/include/lease/lease.lua.
 """

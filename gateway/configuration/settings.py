@@ -23,6 +23,7 @@ from gateway.configuration.struct_reader import completed, read
 from gateway.configuration.value_types import (
     Count,
     Duration,
+    Group,
     Identifier,
     Level,
     Name,
@@ -82,6 +83,9 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
     health_check: HealthCheckSettings | None = None
     """Requests to a provider whose breaker is open. Off by default: then only clients' requests find a recovery.
     Since unreleased."""
+    provider_group: Group | None = None
+    """The deployments of its domain that fail together, by a name that they share. By default those with the same
+    provider address: scheme, host and port of `provider.base_url`. Since unreleased."""
     region: Region | None = None
     """The region of the deployment. By default it is local to every replica."""
     domain: Identifier = ""

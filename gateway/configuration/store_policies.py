@@ -3,6 +3,7 @@
 import msgspec
 
 from gateway.configuration.autoscale import autoscale_policy
+from gateway.configuration.groups import group_of, grouped
 from gateway.configuration.router import RouterSettings
 from gateway.configuration.settings import DeploymentSettings, Settings
 from shared_state.policies import Configuration, DeploymentPolicy, RouterPolicy, fingerprinted
@@ -24,6 +25,7 @@ def router_policy(router: RouterSettings) -> RouterPolicy:
         slow_limit=router.slow_request_limit,
         slow_rate=router.breaker.slow_rate,
         max_cooldown_ms=router.breaker.max_cooldown_ms,
+        group_share=router.breaker.group_share,
         probes=router.breaker.probes,
         probe_successes=router.breaker.probe_successes,
         slow_start_ms=router.breaker.slow_start_ms,
@@ -66,7 +68,9 @@ def deployment_policy(deployment: DeploymentSettings, router: RouterSettings) ->
 
 def configuration(settings: Settings) -> Configuration:
     """Returns the policies of the settings. The store assigns their version."""
-    deployments = tuple(deployment_policy(d, settings.router) for d in settings.model_list if d.enabled)
+    enabled = [entry for entry in settings.model_list if entry.enabled]
+    policies = [deployment_policy(entry, settings.router) for entry in enabled]
+    deployments = grouped(policies, [group_of(entry) for entry in enabled])
     autoscale = autoscale_policy(settings.router.autoscale)
     region = settings.server.region or ""
     return fingerprinted(Configuration(0, router_policy(settings.router), deployments, autoscale, region))
