@@ -56,7 +56,8 @@ local candidates = candidates_read(KEYS, 6, tiers, policy, domain, 0, kind, true
 if not candidates then return { 'unconfigured' } end
 local is_exact = (domain.waiting_until_ms or 0) > now
 for _, c in ipairs(candidates) do
-  is_exact = is_exact or c.becomes == 'open' or c.deployment.tpm or (c.probe and c.verdict == 'eligible')
+  is_exact = is_exact or c.suspect_ms or c.becomes == 'open' or c.deployment.tpm
+    or (c.probe and c.verdict == 'eligible')
 end
 local rows, budget, granted = {}, retry_budget(domain, policy, 0), 0
 for k = 1, #tokens do

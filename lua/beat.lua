@@ -3,6 +3,7 @@
 --- @include "store/random"
 --- @include "breaker/breaker"
 --- @include "breaker/breaker_view"
+--- @include "breaker/group"
 --- @include "lease/lease"
 --- @include "breaker/overdue"
 --- @include "breaker/probe"
@@ -64,6 +65,7 @@ if policy and now - (domain.evaluated_at_ms or 0) >= EVALUATE_EVERY_MS then
       if d.state == 'closed' and policy.breaker_enabled
         and overdue_is_hung(d, policy, KEYS[k + 1], own_active, replicas_key, beats, now) then
         transitions[#transitions + 1] = breaker_open(d, policy, now, 'overdue', random)
+        transitions[#transitions + 1] = d.group and group_failed(domain, d, policy, now, true) or nil
       end
       counted = counted + 1
       if health_is_good(d, policy, now) then healthy = healthy + 1 end

@@ -1,6 +1,7 @@
 --- @flag "allow-oom"
 --- @include "store/domain"
 --- @include "breaker/breaker"
+--- @include "breaker/group_note"
 --- @include "breaker/unsupported"
 --- @include "breaker/last_error"
 --- @include "store/event"
@@ -38,6 +39,7 @@ if STATE[action] == 'closed' then
     redis.call('DEL', last_error_key(deployment_key))
   end
   redis.call('DEL', window_key)
+  group_forget(domain, d)
 else
   transition = breaker_move(d, domain.now, STATE[action], action)
   record_set(d, 'open_until_ms', ttl_ms > 0 and domain.now + ttl_ms or nil)

@@ -4,6 +4,7 @@
 --- @include "store/policy"
 --- @include "store/random"
 --- @include "breaker/judge_move"
+--- @include "breaker/group_note"
 --- @include "lease/lease"
 --- @include "tenant/tenant"
 --- @include "budget/reservation"
@@ -37,7 +38,8 @@ local estimated, used, tpm = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(AR
 local SUMMARY_DUE_MS, EWMA_TAU_MS = 250, 10000
 
 local domain = domain_read(global_key,
-  not outlives and { 'epoch', 'sequence', 'clock_ms', 'clock_offset_ms', 'waiting_until_ms' })
+  not outlives and { 'epoch', 'sequence', 'clock_ms', 'clock_offset_ms', 'waiting_until_ms',
+    'failing_until_ms', 'suspect_until_ms' })
 local d, now = deployment_read(deployment_key, domain), domain.now
 local start = tonumber(redis.call('ZSCORE', own_leases_key, token) or nil)
 local known = lease_remove(leases_key, own_leases_key, token)
@@ -50,6 +52,7 @@ end
 local sample = judge_sample(call, d)
 -- Only a plain success, by far the most frequent ending, needs no policy.
 local is_plain = d.state == 'closed' and call.outcome == 'success' and sample.slow == 0
+  and not group_is_failing(domain, d)
 local policy = not is_plain and policy_read(policy_key, domain)
 -- A close starts a new window: permits from before it show nothing about now.
 local is_late, sums = d.state == 'closed' and generation ~= d.generation, nil
@@ -75,6 +78,7 @@ if tpm > 0 then tenant_correct(global_key, token, tpm, estimated, used, now) end
 if start and lease_is_judged(start) and sample.failures == 0 then probe = false end
 local is_own = generation == d.generation
 local transition = is_own and judge_move(d, policy, sample, sums, probe, now, random, why) or nil
+local suspicion = is_own and group_note(domain, d, policy, sample, start, transition) or nil
 record_set(d, 'active', deployment_active(own_leases_key, d, now))
 adapt(d, call, start, d.active + 1, now)
 
@@ -90,6 +94,6 @@ last_error_note(deployment_key, call.outcome, why, now)
 record_write(d)
 record_write(domain)
 waiting_tell(domain, d.id)
-if transition then events_add(events_key, domain, { transition }) end
+events_add(events_key, domain, { transition or suspicion, transition and suspicion })
 kept_put(domain)
 return { 1, d.state, d.generation, domain.sequence, domain.epoch, now }

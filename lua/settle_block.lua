@@ -4,6 +4,7 @@
 --- @include "store/policy"
 --- @include "store/random"
 --- @include "breaker/judge"
+--- @include "breaker/group_note"
 --- @include "lease/block"
 --- @include "limit/waiting"
 --- @include "breaker/cool"
@@ -28,9 +29,8 @@ local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS
 local deployment_key, own_leases_key, own_window_key = KEYS[6], KEYS[7], KEYS[8]
 local epoch, random, calls, FIELDS = ARGV[1], random_from(tonumber(ARGV[2])), {}, 11
 local SUMMARY_DUE_MS, EWMA_TAU_MS = 250, 10000
-
 local domain = domain_read(global_key, not outlives and { 'epoch', 'sequence', 'clock_ms', 'clock_offset_ms',
-  'waiting_until_ms', 'retry_tokens', 'retry_at_ms' })
+  'waiting_until_ms', 'retry_tokens', 'retry_at_ms', 'failing_until_ms', 'suspect_until_ms' })
 local d, now, unused = deployment_read(deployment_key, domain), domain.now, 0
 for k = 3, #ARGV, FIELDS do
   calls[#calls + 1] = { token = ARGV[k], outcome = ARGV[k + 1], generation = tonumber(ARGV[k + 2]),
@@ -52,7 +52,7 @@ for _, call in ipairs(calls) do
 end
 if is_due then sums = window_read(redis.call('GET', own_window_key) or '', now) end
 local active, ewma, ewma_at = deployment_active(own_leases_key, d, now), d.ewma_ms, d.ewma_at_ms
-local totals, finals, transition = {}, { calls = 0, failures = 0 }, nil
+local totals, finals, transitions = {}, { calls = 0, failures = 0 }, {}
 for k, call in ipairs(calls) do
   local sample = call.sample
   judge_slow(sample, d)  -- again, because the calls before it may have moved the baseline
@@ -60,9 +60,8 @@ for k, call in ipairs(calls) do
   if d.state ~= 'closed' or call.generation == d.generation then
     if call.outcome ~= 'unused' then window_gather(totals, sample) end
     if sums then window_include(sums, sample) end
-    local x = sample.latency_ms
+    local x = sample.latency_ms  -- peak EWMA, as in settle
     if x then
-      -- Peak EWMA, as in settle: up at once, down with time.
       if ewma and x < ewma then x = ewma + (x - ewma) * (1 - math.exp(-(now - ewma_at) / EWMA_TAU_MS)) end
       ewma, ewma_at = x, now
     end
@@ -71,7 +70,9 @@ for k, call in ipairs(calls) do
   unsupported_learn(d, call.outcome, call.kind, now)
   if call.generation == d.generation and d.state == 'closed' then
     local reason = judge_closed(d, policy, sample, sums, now)
-    transition = reason and breaker_open(d, policy, now, reason, random, call.why) or transition
+    local opened = reason and breaker_open(d, policy, now, reason, random, call.why) or nil
+    transitions[#transitions + 1] = opened
+    transitions[#transitions + 1] = group_note(domain, d, policy, sample, call.start, opened)
   end
   adapt(d, call, call.start, active + #calls - k + 1, now)
   if call.final and (sample.calls == 1 or sample.throttled == 1) then
@@ -88,13 +89,12 @@ if arrival_at_ms then record_set(d, 'arrival_at_ms', decimal(arrival_at_ms, 3)) 
 local balance = unused > 0 and policy and retry_budget(domain, policy, 0) - unused * policy.retry_ratio
 if balance then retry_take(domain, math.max(0, balance)) end
 record_set(d, 'active', active)
-
 for _, call in ipairs(calls) do last_error_note(deployment_key, call.outcome, call.why, now) end
 window_add_totals(own_window_key, now, totals)
 if finals.calls > 0 then window_add(window_key, now, finals) end
 record_write(d)
 record_write(domain)
 waiting_tell(domain, d.id)
-if transition then events_add(events_key, domain, { transition }) end
+events_add(events_key, domain, transitions)
 kept_put(domain)
 return { #calls, d.state, d.generation, domain.sequence, domain.epoch, now }

@@ -19,6 +19,7 @@ class RouterPolicy(msgspec.Struct, frozen=True, kw_only=True):
     slow_limit: int
     slow_rate: float
     max_cooldown_ms: int
+    group_share: float = 0.5
     probes: int
     probe_successes: int
     slow_start_ms: int
@@ -45,7 +46,8 @@ class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Policy of one deployment; a limit of None means unlimited.
 
     ``lease_ms``: a lease expires after this time, which is longer than the longest call. ``price``: currency per
-    million tokens, input and output added, used for comparison only.
+    million tokens, input and output added, used for comparison only. ``group``: the deployments of its domain that
+    fail together; None where it is alone. ``group_size``: how many they are.
     """
 
     id: str
@@ -62,6 +64,8 @@ class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: str = "adaptive"
     region: str | None = None
     account: str | None = None  # `@` and the first deployment with the same provider and key; None: it is the first
+    group: str | None = None
+    group_size: int | None = None
     domain: str = ""  # the routing domain whose keys hold it
     model: str = ""  # the model that it serves
 

@@ -23,6 +23,10 @@ _REMEMBERED_BY_ALL = "local remembered, outlives = remembered_by_all, true\n"
 _TEXT = "{}local function run(KEYS, ARGV)\n{}end\nreturn run(KEYS, ARGV)\n"
 _DIRECTIVE = re.compile(r'^--- @(include|library|flag) "([a-z_/-]+)"\s*$')
 _FUNCTION = re.compile(r"^local function (\w+)\((?:[^\n]* end|.*?\nend)\n", re.MULTILINE | re.DOTALL)
+# One line of constants. A table over several lines is kept as it stands.
+_CONSTANTS = re.compile(
+    r"^local ([A-Z][A-Z_]*(?:, [A-Z][A-Z_]*)*) = (?:[^{}\n,]|, (?=\S)|\{[^{}\n]*\})+\n", re.MULTILINE
+)
 
 
 class IncludeError(Exception):
@@ -125,19 +129,24 @@ def _library(members: list[Source]) -> Library:
 
 
 def _used(includes: Iterable[str], body: str) -> tuple[str, str]:
-    """Returns includes and body without the functions that no other code of them reaches."""
+    """Returns includes and body without the functions and constants that no other code of them reaches. A script may
+    have at most 200 local names.
+    """
     before = "".join(includes)
     text = before + body
-    functions = {found[1]: found[0] for found in _FUNCTION.finditer(text)}
+    found = [match for pattern in (_FUNCTION, _CONSTANTS) for match in pattern.finditer(text)]
+    pieces_by_name = {name: match[0] for match in found for name in match[1].split(", ")}
     reached: set[str] = set()
-    pieces = [_FUNCTION.sub("", text)]
+    pieces = [_CONSTANTS.sub("", _FUNCTION.sub("", text))]
     while pieces:
-        new = (_words(pieces.pop()) & functions.keys()) - reached
+        new = (_words(pieces.pop()) & pieces_by_name.keys()) - reached
         reached |= new
-        pieces += (functions[name] for name in new)
+        pieces += (pieces_by_name[name] for name in new)
 
     def kept(part: str) -> str:
-        return _FUNCTION.sub(lambda found: found[0] if found[1] in reached else "", part)
+        for pattern in (_FUNCTION, _CONSTANTS):
+            part = pattern.sub(lambda match: "" if reached.isdisjoint(match[1].split(", ")) else match[0], part)
+        return part
 
     return kept(before), kept(body)
 

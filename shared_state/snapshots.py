@@ -9,8 +9,8 @@ import msgspec
 
 class CandidateVerdict(msgspec.Struct, frozen=True):
     """One candidate in an explanation. ``verdict``: eligible, open, probing, forced_open, disabled, cooling, full,
-    rate_limited, unsupported (it lacks the endpoint), or remote (a nearer one has room). ``rtt_ms``: from this
-    replica's region, where that is known.
+    rate_limited, unsupported (it lacks the endpoint), suspect (its group fails), or remote (a nearer one has room).
+    ``rtt_ms``: from this replica's region, where that is known.
     """
 
     deployment_id: str
@@ -173,8 +173,9 @@ class ScalingSignal(msgspec.Struct, frozen=True, kw_only=True):
 
 class Event(msgspec.Struct, frozen=True):
     """A transition: of a deployment's breaker, of load shedding (subject `load_shedding`), of the desired number of
-    replicas (`desired_replicas`), or of a replica, between stores or from `alive` to `dead`. ``id``: its place in the
-    stream; ``at_ms``: the domain's time; ``error``: of the call that opened a breaker.
+    replicas (`desired_replicas`), of a provider's deployments (`group:<name>`), or of a replica, between stores or from
+    `alive` to `dead`. ``id``: its place in the stream; ``at_ms``: the domain's time; ``error``: of the call that opened
+    a breaker.
     """
 
     id: str

@@ -53,6 +53,9 @@ class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key
     """The share of slow calls in the window that opens a breaker while another candidate can take the traffic."""
     max_cooldown_ms: Duration = 300_000
     """The longest cooldown. It doubles with every trip, and would otherwise outlast the outage by far."""
+    group_share: Threshold = 0.5
+    """The share of a `provider_group`, at least two, that must fail before its other deployments are only probed.
+    Since unreleased."""
     probes: Count = 3
     """The most calls through a half-open breaker, over all replicas."""
     probe_successes: Count = 2

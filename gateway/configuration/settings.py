@@ -24,6 +24,7 @@ from gateway.configuration.struct_reader import completed, read
 from gateway.configuration.value_types import (
     Count,
     Duration,
+    Group,
     Identifier,
     Level,
     ModelName,
@@ -84,6 +85,8 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
     health_check: HealthCheckSettings | None = None
     """Requests to a provider whose breaker is open. Off by default: then only clients' requests find a recovery.
     Since unreleased."""
+    provider_group: Group | None = None
+    """The name that deployments which fail together share. By default the address of `base_url`. Since unreleased."""
     region: Region | None = None
     """The region of the deployment. By default it is local to every replica."""
     domain: Identifier = ""
@@ -159,9 +162,7 @@ def _one_key_each(entries: Iterable[DeploymentSettings]) -> Iterator[DeploymentS
 
 
 def exposure_problems(settings: Settings) -> Iterator[Problem]:
-    """Yields problems of a gateway that the network can reach: no keys, or keys that can be guessed. A host from the
-    command line is checked again.
-    """
+    """Yields problems of a gateway that the network can reach: no keys, or keys that can be guessed."""
     if rules.is_loopback(settings.server.host):
         return
     yield from weak_keys(settings.auth)

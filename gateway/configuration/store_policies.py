@@ -3,6 +3,7 @@
 import msgspec
 
 from gateway.configuration.autoscale import autoscale_policy
+from gateway.configuration.groups import group_of, grouped
 from gateway.configuration.router import RouterSettings
 from gateway.configuration.settings import DeploymentSettings, Settings
 from gateway.configuration.state_owners import account_of
@@ -25,6 +26,7 @@ def router_policy(router: RouterSettings) -> RouterPolicy:
         slow_limit=router.slow_request_limit,
         slow_rate=router.breaker.slow_rate,
         max_cooldown_ms=router.breaker.max_cooldown_ms,
+        group_share=router.breaker.group_share,
         probes=router.breaker.probes,
         probe_successes=router.breaker.probe_successes,
         slow_start_ms=router.breaker.slow_start_ms,
@@ -79,7 +81,8 @@ def configuration(settings: Settings) -> Configuration:
     """Returns the policies of the settings. The store assigns their version."""
     enabled = [deployment for deployment in settings.model_list if deployment.enabled]
     first = {account_of(each.provider): each.id for each in reversed(enabled)}
-    deployments = tuple(deployment_policy(each, settings.router, first[account_of(each.provider)]) for each in enabled)
+    policies = [deployment_policy(each, settings.router, first[account_of(each.provider)]) for each in enabled]
+    deployments = grouped(policies, [group_of(each) for each in enabled])
     autoscale = autoscale_policy(settings.router.autoscale)
     region = settings.server.region or ""
     return fingerprinted(Configuration(0, router_policy(settings.router), deployments, autoscale, region))

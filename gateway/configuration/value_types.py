@@ -185,12 +185,19 @@ ModelName = Annotated[
         description="1 to 256 letters, digits or any of . _ : / @ -, or a pattern that ends in *",
     ),
 ]
-# A region must not look like a number to Lua.
+# Neither a region nor a group may look like a number to Lua.
 Region = Annotated[
     str,
     msgspec.Meta(
         pattern=r"\A(?!(?i:nan|inf|infinity)\Z)[A-Za-z][A-Za-z0-9._-]{0,63}\Z",
         description="1 to 64 letters, digits or any of . _ -, beginning with a letter",
+    ),
+]
+Group = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"\A(?!(?i:nan|inf|infinity)\Z)[A-Za-z][A-Za-z0-9._:/@-]{0,63}\Z",
+        description="1 to 64 letters, digits or any of . _ : / @ -, beginning with a letter",
     ),
 ]
 OptionalSecret = Annotated[

@@ -2,7 +2,8 @@
 judging for itself (in its own domain). `make outage` writes the table, and the plot to docs/outage.svg.
 
 One of two deployments of a model begins to fail every call. Nothing is retried, so each call that still goes there is
-an error for a client.
+an error for a client. A second table has eight keys of the failing provider instead of one deployment, each on its own
+and as one group, with one shared truth.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 from loadtest.cluster.programs import free_port, store_binary, wait_for
 
 REPLICAS = (1, 2, 4, 8)
+KEYS, KEYS_REPLICAS = 8, (1, 4)
 CALLS, GAP_S = 400, 0.01
 _CONFIG = """\
 state: {{url: "redis://127.0.0.1:{store}", domain: "{domain}", standby: none, deadline: 2s}}
@@ -29,8 +31,12 @@ router:
   max_attempts: 1
   load_shedding: {{max_failure_rate: 1}}
 model_list:
-  - {{id: failing, model_name: m, provider: {{base_url: "http://127.0.0.1:{failing}/v1", api_key: x}}}}
-  - {{id: healthy, model_name: m, provider: {{base_url: "http://127.0.0.1:{healthy}/v1", api_key: x}}}}
+"""
+_ENTRY = """\
+  - id: {name}
+    model_name: m
+    provider_group: {group}
+    provider: {{base_url: "http://127.0.0.1:{port}/v1", api_key: x}}
 """
 
 
@@ -46,8 +52,8 @@ def running(*command: str, port: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def cluster(folder: Path, replicas: int, is_shared: bool) -> Iterator[tuple[list[int], int]]:
-    """Yields the ports of the replicas, and of the provider that will fail."""
+def cluster(folder: Path, replicas: int, is_shared: bool, groups: list[str]) -> Iterator[tuple[list[int], int]]:
+    """Yields the ports of the replicas, and of the provider that will fail. ``groups``: of each deployment there."""
     store, failing, healthy = free_port(), free_port(), free_port()
     with contextlib.ExitStack() as stack:
         options = ("--port", str(store), "--save", "", "--dir", str(folder))
@@ -60,7 +66,10 @@ def cluster(folder: Path, replicas: int, is_shared: bool) -> Iterator[tuple[list
         for number, port in enumerate(ports):
             file = folder / f"{number}.yaml"
             domain = "all" if is_shared else f"own-{number}"
-            file.write_text(_CONFIG.format(store=store, domain=domain, failing=failing, healthy=healthy))
+            entries = [(f"failing-{position}", group, failing) for position, group in enumerate(groups)]
+            entries.append(("healthy", "healthy", healthy))
+            listed = (_ENTRY.format(name=name, group=group, port=port) for name, group, port in entries)
+            file.write_text(_CONFIG.format(store=store, domain=domain) + "".join(listed))
             serve = (sys.executable, "-P", "-m", "gateway", "serve", "--config", str(file), "--port", str(port))
             stack.enter_context(running(*serve, port=port))
         yield ports, failing
@@ -75,10 +84,15 @@ def call(port: int, path: str, body: object, method: str = "POST") -> int:
     return 0
 
 
-def errors(folder: Path, replicas: int, is_shared: bool) -> int:
+def errors(replicas: int, is_shared: bool, groups: list[str]) -> int:
     """Makes calls through the replicas in turn. Returns how many failed after the provider began to fail."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _errors(Path(folder), replicas, is_shared, groups)
+
+
+def _errors(folder: Path, replicas: int, is_shared: bool, groups: list[str]) -> int:
     chat = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-    with cluster(folder, replicas, is_shared) as (ports, failing):
+    with cluster(folder, replicas, is_shared, groups) as (ports, failing):
         for port in ports * 2:
             call(port, "/v1/chat/completions", chat)
         call(failing, "/control", {"error_rate": 1.0}, "PATCH")
@@ -134,9 +148,12 @@ def main() -> None:
     print("| replicas | errors, one truth | errors, each for itself |\n|---|---|---|")
     for replicas in REPLICAS:
         for is_shared in (True, False):
-            with tempfile.TemporaryDirectory() as folder:
-                counted[is_shared].append(errors(Path(folder), replicas, is_shared))
+            counted[is_shared].append(errors(replicas, is_shared, ["failing"]))
         print(f"| {replicas} | {counted[True][-1]} | {counted[False][-1]} |", flush=True)
+    print(f"\n| replicas | errors, {KEYS} keys each on its own | errors, {KEYS} keys as one group |\n|---|---|---|")
+    for replicas in KEYS_REPLICAS:
+        alone = errors(replicas, True, [f"failing-{position}" for position in range(KEYS)])
+        print(f"| {replicas} | {alone} | {errors(replicas, True, ['failing'] * KEYS)} |", flush=True)
     if options.plot:
         options.plot.write_text(plot(counted[True], counted[False]))
 

@@ -4,7 +4,7 @@ follow one another, so the model needs no locks: it gets the calls that the scri
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -82,6 +82,7 @@ class Calls(RuleBasedStateMachine):
     """Requests, time, and replicas that crash."""
 
     router = ROUTER
+    deployed: ClassVar = RULES
 
     def __init__(self, cli: RedisCli, scripts: dict[str, Script]) -> None:
         super().__init__()
@@ -89,7 +90,7 @@ class Calls(RuleBasedStateMachine):
         self.held: dict[str, tuple[Permit, Lease]] = {}
         self.spent: list[Permit] = []
         self.version = 1
-        self.wanted = dict(RULES)
+        self.wanted = dict(self.deployed)
         self.begin()
 
     def begin(self) -> None:
@@ -355,6 +356,7 @@ class Calls(RuleBasedStateMachine):
                 verdicts[name] = model.verdict(self.now_ms, kind)
                 if name in overdue:
                     verdicts[name] = "open", model.rules.cooldown_ms  # before its jitter
+            self.model.avoid(verdicts, self.now_ms)
             is_shed = self.model.active(self.now_ms) >= self.router.max_active
             resort = None if is_shed else self.model.last_resort([list(RULES)], verdicts, overdue, self.now_ms)
             rows = self.cluster.explain(*RULES, priority=0, kind=kind).candidates
@@ -395,9 +397,15 @@ class Calls(RuleBasedStateMachine):
             assert self.cluster.deployment(name).get("relief_at_ms") == (model.relief_ms and str(model.relief_ms))
 
     @invariant()
+    def every_suspicion_is_one_event(self) -> None:
+        for name, group in self.model.groups.items():
+            events = [(e["from"], e["to"], int(e["at_ms"])) for e in self.cluster.events(f"group:{name}")]
+            assert events == group.moves
+
+    @invariant()
     def keys_are_few(self) -> None:
         keys = self.cluster.cli.do("KEYS", f"{self.cluster.keys.prefix}*")
-        assert len(keys) <= 6 + 2 * len(REPLICAS) + 4 * len(RULES) + 2 * len(TENANTS)
+        assert len(keys) <= 6 + 2 * len(REPLICAS) + 4 * len(RULES) + 2 * len(TENANTS) + len(self.model.groups)
 
 
 class Trouble(Calls):
@@ -489,6 +497,14 @@ class Resort(Trouble):
     router = dataclasses.replace(ROUTER, last_resort=True)
 
 
+class Together(Resort):
+    """And deployments that fail together."""
+
+    deployed: ClassVar = {
+        name: dataclasses.replace(rules, group="p", group_size=len(RULES)) for name, rules in RULES.items()
+    }
+
+
 def check(cli: RedisCli, scripts: dict[str, Script], machine: type[Calls], examples: int) -> None:
     run_state_machine_as_test(
         lambda: machine(cli, scripts),  # type: ignore[arg-type]
@@ -503,7 +519,7 @@ def check(cli: RedisCli, scripts: dict[str, Script], machine: type[Calls], examp
 
 
 # With more that may happen it takes more histories until much of it has.
-MACHINES = pytest.mark.parametrize(("machine", "share"), [(Calls, 1), (Trouble, 2), (Resort, 1)])
+MACHINES = pytest.mark.parametrize(("machine", "share"), [(Calls, 1), (Trouble, 2), (Resort, 1), (Together, 2)])
 
 
 @MACHINES

@@ -10,6 +10,7 @@ REASSERT, REGION, RETRY, SELECT = (f"{_LUA}test_{name}.py" for name in ("reasser
 SETTLE, SHED, TENANT, TIER = (f"{_LUA}test_{name}.py" for name in ("settle", "shed", "tenant", "tier"))
 BUDGET, WINDOW, FORECAST = (f"{_LUA}test_{name}.py" for name in ("budget", "window", "forecast"))
 BASELINE, CONTENT, RELIEF = (f"{_LUA}test_{name}.py" for name in ("baseline", "content", "relief"))
+GROUP = f"{_LUA}test_group.py"
 RESORT, SLOW_START = f"{_LUA}test_last_resort.py", f"{_LUA}test_slow_start.py"
 OWNER = f"{_LUA}test_owner.py"
 
@@ -1320,6 +1321,138 @@ LUA: Table = {
             "if #healthy > 0 and furthest == home then",
             SLOW_START,
             "while a tier and its fallback recover, the fallback that began last is flooded",
+        ),
+    ),
+    "lua/include/breaker/group.lua": (
+        Slip(
+            "math.max(2, math.ceil(policy.group_share * d.group_size))",
+            "math.max(1, math.ceil(policy.group_share * d.group_size))",
+            GROUP,
+            "one key that is bad makes the other one a suspect",
+        ),
+        Slip(
+            "(g.failures or 0) >= policy.failure_threshold, {}, 0",
+            "true, {}, 0",
+            f"{GROUP} {MODEL}",
+            "single failures on half of the keys are taken for an outage",
+        ),
+        Slip(
+            "and now - at_ms <= GROUP_MS and not seen[id]",
+            "and not seen[id]",
+            f"{GROUP} {MODEL}",
+            "breakers that opened minutes ago are taken for an outage",
+        ),
+        Slip(
+            "and not seen[id] then",
+            "then",
+            f"{GROUP} {MODEL}",
+            "a deployment that has opened counts twice",
+        ),
+        Slip(
+            "if now - (g.at_ms or 0) > GROUP_MS and (g.until_ms or 0) <= now then",
+            "if false then",
+            MODEL,
+            "failures of an hour ago begin the row",
+        ),
+        Slip(
+            "until_ms + d.cooldown_ms)",
+            "until_ms)",
+            f"{GROUP} {MODEL}",
+            "a suspicion ends before its deployments may be probed again",
+        ),
+        Slip(
+            "record_set(g, 'since_ms', g.since_ms or now)",
+            "record_set(g, 'since_ms', now)",
+            MODEL,
+            "each failure makes a suspect again of those that have succeeded since",
+        ),
+        Slip(
+            "redis.call('PEXPIRE', g.key, until_ms - now)",
+            "",
+            GROUP,
+            "groups that are no longer configured stay in the store",
+        ),
+    ),
+    "lua/include/breaker/group_note.lua": (
+        Slip(
+            "or since_ms and start < tonumber(since_ms) then",
+            "then",
+            f"{GROUP} {MODEL}",
+            "a long answer from before the outage ends the suspicion",
+        ),
+        Slip(
+            "{ 'failures', 'opened:' .. d.id }",
+            "{ 'failures' }",
+            MODEL,
+            "a deployment that has recovered still counts as failing",
+        ),
+        Slip(
+            "since_ms and not select(2, group_failing(g, d, policy, now))",
+            "since_ms",
+            f"{GROUP} {MODEL}",
+            "one good key clears all others while half of them are open",
+        ),
+        Slip(
+            "and not FOR_SLOWNESS[opened.reason]",
+            "",
+            f"{GROUP} {MODEL}",
+            "slow deployments are taken for an outage",
+        ),
+        Slip(
+            "if not d.group or not policy or not policy.breaker_enabled then",
+            "if not d.group or not policy then",
+            GROUP,
+            "groups are suspected although breakers are disabled",
+        ),
+        Slip(
+            "if d.group then redis.call('DEL', group_key(domain, d)) end",
+            "",
+            f"{GROUP} {MODEL}",
+            "an operator who closes a breaker cannot end a suspicion",
+        ),
+    ),
+    "lua/include/select/suspect.lua": (
+        Slip(
+            "if rest_ms > 0 then return rest_ms end",
+            "",
+            f"{GROUP} {MODEL}",
+            "suspects are probed without a pause",
+        ),
+        Slip(
+            "if math.max(d.ewma_at_ms or 0, d.changed_at_ms or 0) >= since_ms then return nil end",
+            "",
+            f"{GROUP} {MODEL}",
+            "a probe that succeeds gives nothing back while enough breakers are open",
+        ),
+        Slip(
+            "local from = math.max(since_ms, now - d.lease_ms + 1)",
+            "local from = since_ms",
+            f"{GROUP} {MODEL}",
+            "a probe whose replica died keeps a suspect out",
+        ),
+        Slip(
+            "if first[2] and lease_is_answered(tonumber(first[2])) then return nil end",
+            "",
+            GROUP,
+            "a stream keeps its deployment a suspect until its end",
+        ),
+        Slip(
+            "return first[1] and UNKNOWN_WAIT_MS or 0",
+            "return 0",
+            f"{GROUP} {MODEL}",
+            "suspects get full traffic as probes",
+        ),
+        Slip(
+            "if others == 0 then return end",
+            "",
+            f"{GROUP} {MODEL}",
+            "requests are refused for a suspicion",
+        ),
+        Slip(
+            "if d.group and d.state == 'closed' and c.verdict == 'eligible' then",
+            "if d.group and c.verdict == 'eligible' then",
+            MODEL,
+            "half-open breakers get fewer probes during an outage",
         ),
     ),
     "lua/include/select/tier.lua": (

@@ -47,6 +47,8 @@ class Rules:
     cooldown_ms: int
     priority: int = 50
     rpm: int | None = None
+    group: str | None = None
+    group_size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Lease:
 class Deployment:
     """``moves``: from, to, generation, at_ms of each transition; ``unsupported``: until when, by kind of call;
     ``relief_ms``: when a decision last noted that another candidate could take its traffic; ``resort_ms``: when a
-    probe of the last resort last came here; ``is_slow``: slowness opened it.
+    probe of the last resort last came here; ``is_slow``: slowness opened it; ``served_ms``: when it last succeeded.
     """
 
     router: Router
@@ -77,6 +79,7 @@ class Deployment:
     relief_ms: int | None = None
     resort_ms: int = 0
     is_slow: bool = False
+    served_ms: int | None = None
     issued: int = 0
     succeeded: int = 0
     deadline_ms: int | None = None
@@ -125,7 +128,7 @@ class Deployment:
 
     def close(self, now_ms: int) -> None:
         self.move("closed", now_ms)
-        self.failures, self.slow, self.ends_ms = 0, 0, None
+        self.failures, self.slow, self.ends_ms, self.served_ms = 0, 0, None, None
 
     def is_over(self, now_ms: int) -> bool:
         """Has an open or forced state ended by itself?"""
@@ -222,6 +225,8 @@ class Deployment:
                 self.unsupported[kind], self.unsupported_for[kind] = now_ms + for_ms, for_ms
         if outcome == "throttled" or (outcome in ("overloaded", "success") and retry_after_ms):
             self.cool_until_ms = max(self.cool_until_ms, now_ms + (retry_after_ms or WAIT_MS))
+        if outcome == "success" and (self.state != "closed" or lease.generation == self.generation):
+            self.served_ms = now_ms
         if lease.generation != self.generation:
             return
         if self.state == "closed":

@@ -19,6 +19,7 @@ from tests.support.deployment_model import (
     Rules,
     Until,
 )
+from tests.support.group_model import Group
 
 NO_TOKENS = (*FAILED, "throttled", "unsupported")  # that an attempt has used, where its provider does not say
 FORCED = {"open": "forced_open", "disable": "disabled", "drain": "disabled", "close": "closed", "reset": "closed"}
@@ -67,6 +68,7 @@ class Domain:
     deployments: dict[str, Deployment] = dataclasses.field(default_factory=dict)
     beats: dict[str, int] = dataclasses.field(default_factory=dict)
     minutes: dict[str, float] = dataclasses.field(default_factory=dict)
+    groups: dict[str, Group] = dataclasses.field(default_factory=dict)
 
     def advance(self, now_ms: int) -> None:
         assert now_ms >= self.now_ms, "the clock runs back"
@@ -123,6 +125,7 @@ class Domain:
         verdicts = {name: self.deployments[name].verdict(now_ms, kind) for name in names}
         if is_first:
             self.note_relief(tiers, {name for name in names if self.is_able(name, verdicts[name][0])}, now_ms)
+        self.avoid(verdicts, now_ms)
         choice = self.choice(tiers, verdicts, strategy, now_ms) or self.last_resort(tiers, verdicts, overdue, now_ms)
         if choice:
             if minute:
@@ -133,6 +136,34 @@ class Domain:
         waits = [wait_ms for verdict, wait_ms in verdicts.values() if verdict != "unsupported"]
         wait_ms = min(waits or [wait_ms for _, wait_ms in verdicts.values()])
         return Refusal("none", max(1, math.ceil(wait_ms)), tuple(verdict for verdict, _ in verdicts.values()))
+
+    def avoid(self, verdicts: dict[str, tuple[str, float]], now_ms: int) -> None:
+        """Sets the suspects aside that cannot be probed now, if another candidate is eligible."""
+        able = [name for name, (verdict, _) in verdicts.items() if verdict == "eligible"]
+        held = {name: wait_ms for name in able if (wait_ms := self.suspicion(name, now_ms))}
+        if len(held) < len(able):
+            verdicts |= {name: ("suspect", wait_ms) for name, wait_ms in held.items()}
+
+    def suspicion(self, name: str, now_ms: int) -> int | None:
+        deployment = self.deployments[name]
+        group = self.groups.get(deployment.rules.group or "")
+        if group is None or deployment.state != "closed":
+            return None
+        served_ms = max(deployment.served_ms or 0, deployment.changed_ms or 0)
+        started_ms = [lease.started_ms for lease in deployment.live(now_ms).values()]
+        return group.wait_ms(name, now_ms, deployment.rules.cooldown_ms, served_ms, started_ms)
+
+    def learn(self, deployment: Deployment, name: str, lease: Lease, outcome: str, before: int, now_ms: int) -> None:
+        """What an outcome shows of the whole group. ``before``: the generation of the deployment."""
+        rules = deployment.rules
+        if rules.group is None or rules.group_size is None or lease.generation != before:
+            return
+        group = self.groups.setdefault(rules.group, Group(rules.group_size, self.router.failures))
+        if outcome in FAILED:
+            has_opened = deployment.generation != before and deployment.state == "open" and not deployment.is_slow
+            group.fail(name, now_ms, rules.cooldown_ms, has_opened)
+        elif outcome == "success":
+            group.succeed(name, now_ms, lease.started_ms)
 
     def is_overdue(self, name: str, kind: str, now_ms: int) -> bool:
         return self.deployments[name].is_overdue(now_ms) and not self.deployments[name].lacks(kind, now_ms)
@@ -261,7 +292,9 @@ class Domain:
         deployment = self.deployments[name]
         lease = deployment.leases.pop(token, None)
         if lease:
+            before = deployment.generation
             deployment.settle(lease, outcome, is_slow, retry_after_ms, now_ms, until, kind)
+            self.learn(deployment, name, lease, outcome, before, now_ms)
         if lease and minute:
             estimated = min(minute.tokens, minute.limit)
             used = tokens if tokens >= 0 else 0 if outcome in NO_TOKENS else estimated
@@ -278,6 +311,8 @@ class Domain:
             deployment.ends_ms = now_ms + ttl_ms if ttl_ms else None
             return
         deployment.close(now_ms)
+        if deployment.rules.group in self.groups:
+            self.groups[deployment.rules.group].forget()
         deployment.trips, deployment.changed_ms = 0, None
         if action == "reset":
             deployment.cool_until_ms, deployment.arrival_ms = 0, 0

@@ -3,11 +3,10 @@
 --- @include "limit/adaptive"
 --- @include "select/score"
 --- @include "select/region"
+--- @include "select/suspect"
 --- @include "breaker/relief"
--- One deployment as `acquire` sees it. A summary older than a second is read anew from the window, so that a
--- deployment without traffic is not judged for ever by its last bad minute.
+-- One deployment as `acquire` sees it. A summary older than a second is read anew: its last bad minute is over.
 local SUMMARY_FRESH_MS = 1000
-
 local function candidate_read(position, tier, keys, k, policy, domain, tokens, kind)
   local d, now, leases_key = deployment_read(keys[k], domain), domain.now, keys[k + 1]
   if not d.config_version then return nil end
@@ -33,6 +32,7 @@ local function candidates_read(keys, first, tiers, policy, domain, tokens, kind,
     candidates[position] = c
   end
   if restriction and restriction ~= '' then restrict_apply(restriction, candidates, domain.key) end
+  suspects_note(candidates, domain)
   score_all(candidates, policy, now)
   if is_first then relief_note(candidates, policy, now) end
   region_apply(candidates, keys, first)

@@ -1,11 +1,13 @@
 --- @include "select/select"
 --- @include "select/slow_start"
 --- @include "affinity/pick"
+--- @include "select/suspect"
 -- The fallback chain: candidates come in tier order. A half-open candidate with a free probe is picked first, or it
 -- would never recover. A group (tier 0; with regions, its local part) is left only while its best health is under
 -- `min_health` and a later one scores `fallback_advantage` times better: hysteresis, so that two groups do not take
 -- turns.
 local function tier_pick(candidates, policy, strategy, now, random)
+  suspects_avoid(candidates)
   local groups = tier_group(candidates)
   if not groups[1] then return nil end
   if groups[1][1].away then groups = tier_group_far(groups, candidates.rtt_key) end

@@ -8,7 +8,8 @@
 -- no answer), check_ended (the generation whose cooldown one ended), and `unsupported:<kind>` of a call whose endpoint
 -- it lacks.
 -- Policy, by `configure`: config_version, lease_ms, limit, priority, weight, price, rpm, tpm, concurrency, cooldown_ms,
--- latency_threshold_ms (absent: relative), token_allowance_ms, region. Any other absent field means its zero.
+-- latency_threshold_ms (absent: relative), token_allowance_ms, region, group (absent: alone in it), group_size. Any
+-- other absent field means its zero.
 -- `domain`: where the library keeps it, if given.
 local function deployment_read(key, domain)
   local records = domain and domain.records

@@ -102,6 +102,7 @@ class TestTree:
                 "failure_rate": 0.5,
                 "slow_rate": 0.5,
                 "max_cooldown": 300_000,
+                "group_share": 0.5,
                 "probes": 3,
                 "probe_successes": 2,
                 "slow_start": 30_000,
