@@ -10,11 +10,12 @@ GatewayError               500  a defect of the gateway
 │   ├── AdminOff           403  the configuration has no admins
 │   └── CrossOrigin        403  a page of another site sent the request
 ├── ModelNotFound          404
-├── EndpointNotSupported   404  no deployment of the model has the endpoint
 ├── NotFound               404  an unknown path, deployment or tenant
+│   └── EndpointNotSupported 404  no deployment of the model has the endpoint
 ├── MethodNotAllowed       405
 ├── RequestTimedOut        408  the body did not arrive in time
 ├── Conflict               409  the configuration, another tenant or another reload holds it
+│   └── StateOwnerUnavailable 409  the account that holds what the request names cannot serve it
 ├── ConfigurationRefused   409  at least one replica refuses the configuration, so none applies it
 ├── RequestTooLarge        413
 ├── RateLimited            429
@@ -154,16 +155,14 @@ class ModelNotFound(GatewayError):
     code = "model_not_found"
 
 
-class EndpointNotSupported(GatewayError):
-    status = 404
-    type = "invalid_request_error"
-    code = "endpoint_not_supported"
-
-
 class NotFound(GatewayError):
     status = 404
     type = "invalid_request_error"
     code = "not_found"
+
+
+class EndpointNotSupported(NotFound):
+    code = "endpoint_not_supported"
 
 
 class Conflict(GatewayError):
@@ -180,6 +179,11 @@ class ConfigurationRefused(GatewayError):
     status = 409
     type = "invalid_request_error"
     code = "configuration_refused"
+
+
+class StateOwnerUnavailable(Conflict):
+    code = "state_owner_unavailable"
+    is_in_vain = True
 
 
 class MethodNotAllowed(GatewayError):

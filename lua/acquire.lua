@@ -24,16 +24,17 @@
 --       4 token, 5 priority (0..100), 6 seed (31-bit), 7 attempt (from 1; 0: another candidate, none has failed),
 --       8 tokens (estimated), limits of the tenant (0 none): 9 requests, 10 tokens a minute, 11 requests at a time;
 --       12 its weight, 13 waiting (0 | 1: in its replica's queue | 2: and more after it), 14 traced (0 | 1),
---       15 budgets and costs as in `budget`, or ''; 16 kind of call, or ''; 17 resend (0 | 1 | 2: if granted), 18 era
+--       15 budgets and costs as in `budget`, or ''; 16 kind of call, or ''; 17 restriction, as restrict_apply takes it;
+--       18 resend (0 | 1 | 2: if granted), 19 era
 -- reply granted: 'granted', position, generation, probe (as grant_code), sequence, epoch, now_ms, requests_used_ms,
---                tokens_used_ms (of the tenant's minute); traced: verdict=score ...
---       no:      'shed' | 'retry_budget' | 'limited' | 'none' | 'over_budget' (reason: whose, 0 ms: until an operator
---                raises it), reason, retry_after_ms, sequence, epoch, now_ms, requests_used_ms, tokens_used_ms,
---                verdict ... (traced: verdict=score)
+--                tokens_used_ms (of the tenant's minute); traced: verdict=score ..., as for a refusal
+--       no:      'shed' | 'retry_budget' | 'limited' | 'none' (reason `owned`: the owner is a candidate) | 'owner'
+--                (reason: its id; it is no candidate) | 'over_budget' (reason: whose, 0 ms: until an operator raises
+--                it), reason, retry_after_ms, sequence, epoch, now_ms, requests_used_ms, tokens_used_ms, verdict ...
 --       'unconfigured' when policy or a deployment is unknown here
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local strategy, tiers, epoch, token, seed = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[6])
-local priority, attempt, resend, era = tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[17]), tonumber(ARGV[18])
+local priority, attempt, resend, era = tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[18]), tonumber(ARGV[19])
 local replica, OUTCOMES_FRESH_MS = lease_owner(token) or '', 250
 local domain = domain_read(global_key)
 local policy = policy_read(policy_key, domain)
@@ -57,7 +58,7 @@ if not shed then limited, limited_ms = tenant_refuse(tenant, ask, leases_key, to
 local candidates, picked, reply, over, over_ms = {}, nil, nil, nil, nil
 local budgets = ARGV[15] ~= '' and budgets_read(global_key, token, ARGV[15], resend, now)
 if not shed and budget and not limited then
-  candidates = candidates_read(KEYS, 6, tiers, policy, domain, ask.tokens, ask.kind, attempt == 1)
+  candidates = candidates_read(KEYS, 6, tiers, policy, domain, ask.tokens, ask.kind, attempt == 1, ARGV[17])
   if not candidates then return { 'unconfigured' } end
   fair_apply(candidates, ask, now)
   if budgets then over, over_ms = budgets_apply(budgets, candidates, now) end
@@ -82,12 +83,11 @@ if picked then
   retry_take(domain, budget)
   if budgets then budgets_take(budgets, global_key, token, picked.position) end
   lease_add(leases_key, picked.leases_key, token, now, d.lease_ms, picked.probe, picked.resort)
-  reply = { 'granted', picked.position, d.generation, grant_code(picked.probe, picked.resort), domain.sequence,
-    domain.epoch, now, tenant_used(tenant, now) }
+  reply = { 'granted', picked.position, d.generation, grant_code(picked.probe, picked.resort, candidates.owner),
+    domain.sequence, domain.epoch, now, tenant_used(tenant, now) }
 else
-  local code = shed and 'shed' or limited and 'limited' or over and 'over_budget' or budget and 'none' or 'retry_budget'
+  local code, why = refusal_of(candidates, shed, limited, over, budget)
   local wait_ms = limited_ms or over_ms or code == 'none' and candidates_wait_ms(candidates) or SHED_RETRY_AFTER_MS
-  local why = shed or limited or over or code
   reply = { code, why, wait_ms, domain.sequence, domain.epoch, now, tenant_used(tenant, now) }
   waiting_note(candidates, domain, ask)
   if attempt > 1 then window_add(window_key, now, { calls = 1, failures = 1 }) end  -- it has failed for good

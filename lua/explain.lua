@@ -12,13 +12,13 @@
 -- KEYS  1 global HASH, 2 policy STRING (JSON), 3 leases ZSET,
 --       then per candidate: deployment HASH, leases ZSET, window STRING; with regions rtt:<region> HASH
 -- ARGV  1 strategy, 2 tiers, 3 priority (0..100), 4 seed (31-bit), 5 tenant, 6 budgets and costs as in `budget`, or '',
---       7 kind of call ('' unknown)
+--       7 kind of call ('' unknown), 8 restriction as in acquire
 -- reply shed reason or '', position picked or 0, then per candidate: verdict, tier, state, active, limit, wait_ms,
 --       health, score (both as decimals), region, round trip in ms (or '')  |  'unconfigured'
 local strategy, tiers, priority, random = ARGV[1], ARGV[2], tonumber(ARGV[3]), random_from(tonumber(ARGV[4]))
 local policy, domain = policy_read(KEYS[2]), domain_read(KEYS[1])
 local now = domain.now
-local candidates = policy and candidates_read(KEYS, 4, tiers, policy, domain, 0, ARGV[7])
+local candidates = policy and candidates_read(KEYS, 4, tiers, policy, domain, 0, ARGV[7], false, ARGV[8])
 if not candidates then return { 'unconfigured' } end
 
 local active = redis.call('ZCOUNT', KEYS[3], '(' .. string.format('%d', now), '+inf')

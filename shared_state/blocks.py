@@ -109,12 +109,13 @@ class Blocks:
     # -- permits ------------------------------------------------------------------------------------------------
 
     async def acquire(self, plan: Plan, ask: Ask) -> Permit | Rejection:
-        """Takes one decision. The store itself decides on further attempts, on requests that have waited or are traced,
-        and on tenants with limits or budgets, because a block does not know of them. Raises StateError.
+        """Takes one decision. The store itself decides on further attempts, on requests that have waited, are traced
+        or restricted, and on tenants with limits or budgets, because a block does not know of them. Raises StateError.
         """
         tenant = ask.tenant
         is_limited = (tenant.rpm, tenant.tpm, tenant.max_parallel) != (None, None, None)
-        is_plain = not (ask.waiting or ask.is_traced or is_limited or ask.spending)
+        is_restricted = bool(ask.only or ask.owned)
+        is_plain = not (ask.waiting or ask.is_traced or is_limited or ask.spending or is_restricted)
         if ask.attempt == 1 and is_plain and not self._is_closed:
             line = self._line(plan, ask)
             for _ in range(TURNS):

@@ -15,6 +15,7 @@ import msgspec
 from shared_state import background
 from shared_state.blocks import BlockCounts, Blocks
 from shared_state.calls.decision_calls import budgets_of
+from shared_state.calls.owned import Kept
 from shared_state.calls.script_calls import Detail
 from shared_state.connection.call import Reply
 from shared_state.errors import StateError, StoreTimeout, StoreUnavailable
@@ -157,6 +158,15 @@ class Failover:
     def judge_content(self, permit: Permit, latency_ms: int) -> None:
         """Has the store in use judge a streamed probe whose first content has arrived."""
         self._active.judge_content(permit, latency_ms).add_done_callback(_log_failure)
+
+    def remember(self, deployment_id: str, owned: Sequence[str], kept: Kept) -> list[asyncio.Future[Reply]]:
+        """Remembers in every domain, because a fallback chain may lead through several: the deployment holds what these
+        digests stand for. A standby store forgets it when it is released. No failure of the futures is reported.
+        """
+        sent = [part.active.remember(deployment_id, owned, kept) for part in self.parts.values()]
+        for each in sent:
+            each.add_done_callback(_log_failure)
+        return sent
 
     def answered(self, permit: Permit) -> None:
         self._active.answered(permit)

@@ -2,7 +2,8 @@
 touch all of them.
 
 Lua builds some names from these. Only the token of a lease names its tenant, hence `tenant_leases:<name>`,
-`limit:tenant:<name>`, `budget:tenant:<name>`, `budget:domain` and `reservations`. Only the set of replicas has their
+`limit:tenant:<name>`, `budget:tenant:<name>`, `budget:domain` and `reservations`. Parts of `owners` are numbered in the
+store, hence `owners:<part>`. Only the set of replicas has their
 ids, hence `replica:<id>`. A success need not send `last_error:<deployment>`. Only the store's clock knows the day of
 `usage:<day>`, next to which is `usage_sent:<replica>`.
 
@@ -35,6 +36,7 @@ class Keys:
         self.reload = self._key("reload")  # a HASH, and the channel of the agreement on a configuration
         self.configuration = self._key("configuration")  # what is in force, whole, as JSON
         self.libraries = self._key("libraries")  # a HASH: the libraries of other versions, and when they were last used
+        self.owners = self._key("owners")  # a HASH, and parts `owners:<number>`: who holds what answers have named
         self.freed = self._key("freed")  # a channel: deployments of which a request has ended, while requests wait
 
     def _key(self, name: str) -> bytes:

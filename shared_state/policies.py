@@ -58,6 +58,7 @@ class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):
     tpm: int | None = None
     concurrency: str = "adaptive"
     region: str | None = None
+    account: str | None = None  # `@` and the first deployment with the same provider and key; None: it is the first
     domain: str = ""  # the routing domain whose keys hold it
     model: str = ""  # the model that it serves
 

@@ -42,6 +42,9 @@ class Ask(msgspec.Struct, frozen=True):
     is_traced: bool = False  # the reply reports every candidate
     spending: Spending | None = None  # the budgets that it has to fit
     kind: str = ""  # chat, completions, embeddings, messages or responses; empty when it does not matter
+    only: tuple[str, ...] = ()  # the deployments that may be picked; empty: all
+    owned: tuple[str, ...] = ()  # digests of the ids that the request names: their owner's account has to serve it
+    is_neutral: bool = False  # its outcome says nothing about calls of a model
 
 
 class MinuteUsed(msgspec.Struct, frozen=True):
@@ -54,7 +57,7 @@ class MinuteUsed(msgspec.Struct, frozen=True):
 class Permit(msgspec.Struct, frozen=True):
     """One granted lease: the right to send one call to one deployment, to be settled exactly once. ``ask``: the request
     it was granted for; ``verdicts``, ``scores``: one per candidate of a traced request; ``is_block``: it came in a
-    block; ``is_last_resort``: no candidate was eligible.
+    block; ``is_last_resort``: no candidate was eligible; ``is_owned``: only the deployment's account can serve it.
     """
 
     token: str
@@ -69,6 +72,7 @@ class Permit(msgspec.Struct, frozen=True):
     scores: tuple[float, ...] = ()
     is_block: bool = False
     is_last_resort: bool = False
+    is_owned: bool = False
 
     @property
     def is_stream(self) -> bool:
@@ -81,8 +85,10 @@ class Permit(msgspec.Struct, frozen=True):
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """A refused permit. ``code``: shed, limited (the tenant), none, retry_budget or over_budget. ``reason``: of the
-    code; for over_budget, domain or tenant, and then ``retry_after_ms`` 0 means that waiting does not help.
+    """A refused permit. ``code``: shed, limited (the tenant), none, retry_budget, over_budget, or owner: the request
+    names what only the deployment ``reason`` holds, which is no candidate. ``reason``: of the code; for over_budget,
+    domain or tenant, and then ``retry_after_ms`` 0 means that waiting does not help; for none, `owned` where the owner
+    is a candidate.
     ``verdicts``: one per candidate that was considered, with ``scores`` when the request is traced.
     """
 

@@ -19,6 +19,8 @@ LIBRARY_PREFIX = "pllm_"  # of the name of each library
 COUNTER = "_calls"  # the suffix of the function that returns how often a library was used since it was loaded
 _REMEMBERED = "store/remembered"  # the include that a library replaces
 _REMEMBERED_BY_ALL = "local remembered, outlives = remembered_by_all, true\n"
+# The body is a function of its own, because a function has at most 200 local variables and the includes need most.
+_TEXT = "{}local function run(KEYS, ARGV)\n{}end\nreturn run(KEYS, ARGV)\n"
 _DIRECTIVE = re.compile(r'^--- @(include|library|flag) "([a-z_/-]+)"\s*$')
 _FUNCTION = re.compile(r"^local function (\w+)\((?:[^\n]* end|.*?\nend)\n", re.MULTILINE | re.DOTALL)
 
@@ -91,7 +93,7 @@ def bundle(sources: Iterable[Source]) -> dict[str, Script]:
     for members in shared.values():
         library = _library(members)
         for source in members:
-            text = "".join(_used(source.includes.values(), source.body))
+            text = _TEXT.format(*_used(source.includes.values(), source.body))
             sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
             scripts[source.name] = Script(source.name, text, sha, f"{library.name}_{source.name}", library)
     return scripts

@@ -11,6 +11,7 @@ from functools import partial
 from shared_state.accounting import Accounting
 from shared_state.background import once
 from shared_state.calls import replies, view_replies
+from shared_state.calls.owned import Kept
 from shared_state.calls.script_calls import ScriptCalls
 from shared_state.checks import Checks
 from shared_state.connection.batcher import Batcher
@@ -192,6 +193,12 @@ class Store:
     async def settlement(self, permit: Permit, ending: Ending) -> Settlement:
         """Settles and returns the effect."""
         return replies.settled(await self.settle(permit, ending))
+
+    def remember(self, deployment_id: str, owned: Sequence[str], kept: Kept) -> asyncio.Future[Reply]:
+        """Remembers who holds the ids of an answer, before any decision that follows. The reply need not be awaited:
+        while an id is unknown, its request tries one account after the other.
+        """
+        return self._batcher.call(self._calls.remember(deployment_id, owned, kept), is_urgent=True)
 
     def judge_content(self, permit: Permit, latency_ms: int) -> asyncio.Future[Reply]:
         """Judges a streamed probe by its first content. If the reply is lost, the end of the stream decides."""

@@ -5,6 +5,7 @@ import msgspec
 from gateway.configuration.autoscale import autoscale_policy
 from gateway.configuration.router import RouterSettings
 from gateway.configuration.settings import DeploymentSettings, Settings
+from gateway.configuration.state_owners import account_of
 from shared_state.policies import Configuration, DeploymentPolicy, RouterPolicy, fingerprinted
 
 # A lease outlives the longest call, so it expires only when no replica is left to settle it. A stream that delivers
@@ -44,7 +45,8 @@ def router_policy(router: RouterSettings) -> RouterPolicy:
     )
 
 
-def deployment_policy(deployment: DeploymentSettings, router: RouterSettings) -> DeploymentPolicy:
+def deployment_policy(deployment: DeploymentSettings, router: RouterSettings, account: str = "") -> DeploymentPolicy:
+    """``account``: the first deployment of its account, if that is another one."""
     return DeploymentPolicy(
         id=deployment.id,
         lease_ms=max(deployment.timeout_ms, LEASE_LEAST_MS) + LEASE_MARGIN_MS,
@@ -59,6 +61,7 @@ def deployment_policy(deployment: DeploymentSettings, router: RouterSettings) ->
         tpm=deployment.tpm,
         concurrency=deployment.concurrency,
         region=deployment.region,
+        account=f"@{account}" if account not in ("", deployment.id) else None,
         domain=deployment.domain,
         model=deployment.model_name,
     )
@@ -66,7 +69,9 @@ def deployment_policy(deployment: DeploymentSettings, router: RouterSettings) ->
 
 def configuration(settings: Settings) -> Configuration:
     """Returns the policies of the settings. The store assigns their version."""
-    deployments = tuple(deployment_policy(d, settings.router) for d in settings.model_list if d.enabled)
+    enabled = [deployment for deployment in settings.model_list if deployment.enabled]
+    first = {account_of(each.provider): each.id for each in reversed(enabled)}
+    deployments = tuple(deployment_policy(each, settings.router, first[account_of(each.provider)]) for each in enabled)
     autoscale = autoscale_policy(settings.router.autoscale)
     region = settings.server.region or ""
     return fingerprinted(Configuration(0, router_policy(settings.router), deployments, autoscale, region))

@@ -15,8 +15,8 @@ import msgspec
 
 from gateway.configuration.redaction import secrets_of_text
 
-DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?) ?(ms|s|m|h)?", re.ASCII)
-_DURATION_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
+DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?) ?(ms|s|m|h|d)?", re.ASCII)
+_DURATION_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,12})?) ?(B|KB|MB|GB|KiB|MiB|GiB)?", re.ASCII)
 _SIZE_UNITS = {
@@ -57,7 +57,7 @@ def secrets(value: object) -> Iterator[str]:
 
 
 def duration_ms(value: object) -> int:
-    """Reads `30s`, `250ms`, `2m`, `1h`, `1.5s` or a number of seconds. Raises ValueError for anything else."""
+    """Reads `30s`, `250ms`, `2m`, `1h`, `30d`, `1.5s` or a number of seconds. Raises ValueError for anything else."""
     return round(_amount(value, DURATION, _DURATION_UNITS_MS, number_unit=1_000))
 
 
@@ -128,6 +128,15 @@ Allowance = Annotated[
         extra={"read": duration_ms},
     ),
 ]
+Retention = Annotated[
+    int,
+    msgspec.Meta(
+        ge=60_000,
+        le=400 * _DURATION_UNITS_MS["d"],
+        description="a duration from 1m to 400d, such as 30d, 12h or a number of seconds",
+        extra={"read": duration_ms},
+    ),
+]
 Size = Annotated[
     int,
     msgspec.Meta(gt=0, description="a size above 0, such as 10MiB or a number of bytes", extra={"read": size_bytes}),
@@ -167,6 +176,13 @@ Name = Annotated[
     msgspec.Meta(
         pattern=r"\A[A-Za-z0-9._:/@-]{1,256}\Z",
         description="1 to 256 letters, digits or any of . _ : / @ -",
+    ),
+]
+ModelName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"\A[A-Za-z0-9._:/@-]{0,255}[A-Za-z0-9._:/@*-]\Z",
+        description="1 to 256 letters, digits or any of . _ : / @ -, or a pattern that ends in *",
     ),
 ]
 # A region must not look like a number to Lua.

@@ -14,6 +14,7 @@ from gateway.endpoints.chunk_clock import ChunkClock
 from gateway.endpoints.error_forms import error_event, error_status
 from gateway.endpoints.http_exchange import HttpExchange
 from gateway.endpoints.pings import MESSAGE_PING, NO_PINGS, PING, Pings
+from gateway.endpoints.reception import ParsedRequest
 from gateway.endpoints.services import Services
 from gateway.errors import (
     GatewayError,
@@ -24,6 +25,7 @@ from gateway.errors import (
 )
 from gateway.http.asgi_messages import NO_STORE, ON_LEFT, WHOLE_BODY, ClientGone, Header, find, read_body, send_whole
 from gateway.json.bounds import LARGE
+from gateway.request.auth import Tenant
 from gateway.request.calls import Kind
 from gateway.request.interrupt import Cause, Interrupt
 from gateway.routing.answer import Answer
@@ -32,6 +34,7 @@ from gateway.routing.deadline import Deadline
 from gateway.routing.final_errors import refused
 from gateway.routing.rate_limit_headers import rate_headers
 from gateway.telemetry.request_log import GONE, RequestLine
+from shared_state.records import NO_TOKENS
 
 _log = logging.getLogger("pllm.inference")
 
@@ -119,12 +122,7 @@ class Inference:
         tenant = self._reception.tenant(http.scope)
         line.tenant = tenant.name
         deadline = self._reception.deadline(request_headers, interrupt.time())
-        body = await self._body(http, deadline, tenant.name)
-        self._client_retries.see(find(request_headers, b"x-stainless-retry-count"))
-        if len(body) <= LARGE:
-            parsed = self._reception.parse_inline(self._kind, request_headers, body, tenant)
-        else:
-            parsed = await self._reception.parse(self._kind, request_headers, body, tenant)
+        parsed = await self._parsed(http, tenant, deadline)
         call, route, priority = parsed.call, parsed.route, parsed.priority
         line.model, line.stream, line.priority = route.model, call.is_stream, priority
         trace.parsed(call, tenant, priority)
@@ -132,7 +130,7 @@ class Inference:
         pings = NO_PINGS
         if self._ping_s and call.is_stream:
             pings = Pings(http.send, [*http.headers, *STREAM_HEADERS], self._ping_s)
-        request = ClientRequest(call, tenant, priority, deadline, interrupt, trace, parsed.wishes)
+        request = ClientRequest(call, tenant, priority, deadline, interrupt, trace, parsed.wishes, parsed.only)
         try:
             with pings:
                 answer = await self._dispatcher.answer(request, route)
@@ -153,10 +151,21 @@ class Inference:
             line.overhead_ms = round(overhead_s * 1000, 2)
             await self._send_answer(http, request, answer, pings, overhead_s)
         finally:
+            if call.resource is not None:
+                answer.exchange.counts = NO_TOKENS  # of the call that made what it reads, which has counted them
             line.served(answer)
             took_s = time.perf_counter() - http.started_s
             trace_id = trace.id if trace.is_recording else ""
-            self._counters.served(answer, line, took_s, overhead_s, trace_id)
+            if call.resource is None:
+                self._counters.served(answer, line, took_s, overhead_s, trace_id)
+
+    async def _parsed(self, http: HttpExchange, tenant: Tenant, deadline: Deadline) -> ParsedRequest:
+        """Reads the request. Raises InvalidRequest, ModelNotFound, Forbidden, and as `_body`."""
+        headers, body = http.scope["headers"], await self._body(http, deadline, tenant.name)
+        self._client_retries.see(find(headers, b"x-stainless-retry-count"))
+        if len(body) <= LARGE:
+            return self._reception.parse_inline(self._kind, headers, body, tenant)
+        return await self._reception.parse(self._kind, headers, body, tenant)
 
     async def _send_answer(
         self, http: HttpExchange, request: ClientRequest, answer: Answer, pings: Pings, overhead_s: float
@@ -164,6 +173,8 @@ class Inference:
         """Sends the answer to its client, whole or as a stream."""
         send, headers, line = http.send, http.headers, http.line
         async with answer:
+            if answer.remembering:
+                await answer.remembered()
             if pings is not NO_PINGS:
                 await pings.ended()
             headers += self._route_headers(answer, line.model, overhead_s)
@@ -245,7 +256,9 @@ class Inference:
         deployment = answer.candidate.deployment
         named = (deployment.model_name, deployment.id)  # a reload may give a deployment to another model
         same = self._same_headers.get(named)
-        if same is None:
+        if concrete := answer.candidate.model:  # clients choose the models of a pattern, so these are not kept
+            same = (b"x-pllm-model", concrete.encode()), (b"x-pllm-deployment", deployment.id.encode())
+        elif same is None:
             names = (b"x-pllm-model", deployment.model_name.encode()), (b"x-pllm-deployment", deployment.id.encode())
             same = self._same_headers[named] = names
         headers = [
@@ -260,5 +273,5 @@ class Inference:
         if answer.is_last_resort:
             headers.append((b"x-pllm-last-resort", b"1"))
         if answer.candidate.tier:
-            headers.append((b"x-pllm-fallback", f"{model}>{deployment.model_name}".encode()))
+            headers.append((b"x-pllm-fallback", f"{model}>{concrete or deployment.model_name}".encode()))
         return headers

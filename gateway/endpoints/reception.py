@@ -9,6 +9,7 @@ import msgspec
 from starlette.types import Scope
 
 from gateway.configuration.value_types import duration_ms
+from gateway.endpoints.candidate_headers import only_of
 from gateway.endpoints.visitors import Visitors
 from gateway.errors import InvalidRequest, Unauthorized
 from gateway.http.asgi_messages import Header, find
@@ -16,10 +17,11 @@ from gateway.json.bounds import LARGE
 from gateway.request.auth import PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.request.body_memory import BodyMemory, HeldBody
 from gateway.request.calls import Call, Kind, edition_of, parse
+from gateway.request.named_state import files_of_messages
 from gateway.request.off_loop import off_loop
 from gateway.request.same_origin import foreign_call
 from gateway.request.token_bounds import MESSAGES_MOST
-from gateway.request.wishes import PRIORITY, Wishes, routing_headers, wishes_of
+from gateway.request.wishes import NO_WISHES, PRIORITY, Wishes, routing_headers, wishes_of
 from gateway.routing.deadline import Deadline
 from gateway.routing.dispatch import Dispatcher
 from gateway.routing.routing_state import Route
@@ -33,7 +35,8 @@ class ParsedRequest(msgspec.Struct, frozen=True):
     call: Call
     route: Route
     priority: int  # 0 critical to 100 bulk
-    wishes: Wishes
+    wishes: Wishes = NO_WISHES
+    only: tuple[str, ...] = ()  # the deployments that its headers allow; empty: all
 
 
 def authenticate(authenticator: Authenticator, headers: list[Header]) -> Tenant:
@@ -130,7 +133,24 @@ class Reception:
 
     def _resolved(self, call: Call, headers: list[Header], tenant: Tenant) -> ParsedRequest:
         if call.kind is Kind.MESSAGE:
-            call = msgspec.structs.replace(call, edition=edition_of(headers))
+            edition = edition_of(headers)
+            names = (*call.names, *files_of_messages(call.body)) if _has_files(edition) else call.names
+            call = msgspec.structs.replace(call, edition=edition, names=names)
+        return self.resolved(call, headers, tenant)
+
+    def resolved(self, call: Call, headers: list[Header], tenant: Tenant) -> ParsedRequest:
+        """Adds the route and what the headers decide. Raises InvalidRequest, ModelNotFound, Forbidden."""
         ours = routing_headers(headers)
+        if not ours:
+            return ParsedRequest(call, self._dispatcher.resolve(call, tenant), tenant.priority_level)
         wishes = wishes_of(ours)
-        return ParsedRequest(call, self._dispatcher.resolve(call, tenant, wishes), priority_of(ours, tenant), wishes)
+        route = self._dispatcher.resolve(call, tenant, wishes)
+
+        def may_name() -> bool:
+            return tenant.may_name_deployment or self._authenticator.admins.has_presented_key(headers)
+
+        return ParsedRequest(call, route, priority_of(ours, tenant), wishes, only_of(ours, route, may_name))
+
+
+def _has_files(edition: tuple[tuple[str, str], ...]) -> bool:
+    return any("files-api" in value for _, value in edition)

@@ -20,15 +20,16 @@ _SHOWN_MOST = 60
 
 # Every top-level field of a request that the gateway reads or translates; a test compares them with the types.
 FIELDS = frozenset((
-    *("audio", "background", "best_of", "cache_control", "container", "context_management", "diagnostics"),
-    *("frequency_penalty", "function_call", "functions", "include", "inference_geo", "input", "instructions"),
-    *("logit_bias", "logprobs", "max_completion_tokens", "max_output_tokens", "max_tokens", "mcp_servers"),
-    *("messages", "metadata", "modalities", "model", "moderation", "n", "output_config", "output_format"),
-    *("parallel_tool_calls", "prediction", "presence_penalty", "previous_response_id", "prompt", "prompt_cache_key"),
-    *("prompt_cache_options", "prompt_cache_retention", "reasoning", "reasoning_effort", "response_format"),
-    *("safety_identifier", "seed", "service_tier", "speed", "stop", "stop_sequences", "store", "stream"),
-    *("stream_options", "system", "temperature", "text", "thinking", "tool_choice", "tools", "top_k", "top_logprobs"),
-    *("top_p", "truncation", "user", "user_profile_id", "verbosity", "web_search_options", "workspace_id"),
+    *("audio", "background", "best_of", "cache_control", "container", "context_management", "conversation"),
+    *("diagnostics", "frequency_penalty", "function_call", "functions", "include", "inference_geo", "input"),
+    *("instructions", "logit_bias", "logprobs", "max_completion_tokens", "max_output_tokens", "max_tokens"),
+    *("mcp_servers", "messages", "metadata", "modalities", "model", "moderation", "n", "output_config"),
+    *("output_format", "parallel_tool_calls", "prediction", "presence_penalty", "previous_response_id", "prompt"),
+    *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning", "reasoning_effort"),
+    *("response_format", "safety_identifier", "seed", "service_tier", "speed", "stop", "stop_sequences", "store"),
+    *("stream", "stream_options", "system", "temperature", "text", "thinking", "thread", "tool_choice", "tools"),
+    *("top_k", "top_logprobs", "top_p", "truncation", "user", "user_profile_id", "verbosity", "web_search_options"),
+    "workspace_id",
 ))  # fmt: skip
 STREAM_FIELDS = frozenset({"include_usage", "include_obfuscation"})
 _PLAIN_OPTIONS = frozenset({b'{"include_usage":true}', b'{"include_usage": true}'})  # as clients write them

@@ -52,6 +52,11 @@ class Admins:
                 return LOCAL if _is_local(client_host) and not is_relayed(headers) else None
         return None
 
+    def has_presented_key(self, headers: Headers) -> bool:
+        """Returns whether the request has an admin key that is more than a viewer's."""
+        admin = self._by_key(headers) if self._by_digest else None
+        return admin is not None and admin.may_act_as("operator")
+
     def _by_key(self, headers: Headers) -> Admin | None:
         """Compares with every key, so that the time reveals neither which key matched nor how much of it."""
         match = None

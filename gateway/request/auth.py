@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.configuration.auth import AuthSettings, KeySettings, Priority, keys_of
 from gateway.configuration.money import BudgetSettings, budget_of
-from gateway.configuration.value_types import Count, Name, Weight
+from gateway.configuration.value_types import Count, ModelName, Weight
 from gateway.configuration.yaml_source import Problem
 from gateway.http.host_header import Headers
 from gateway.request.admins import Admins
@@ -26,6 +26,7 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     models: frozenset[str] = frozenset()  # that it may use; empty: all of them
     limits: TenantLimits = UNLIMITED
     key: bytes = b""  # the digest of the key; empty for the anonymous tenant
+    may_name_deployment: bool = False
 
     @property
     def weight(self) -> float:
@@ -41,7 +42,7 @@ class TenantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     key: str | None = None
     priority: Priority = "normal"
-    models: tuple[Name, ...] = ()
+    models: tuple[ModelName, ...] = ()
     rpm: Count | None = None
     tpm: Count | None = None
     max_parallel: Count | None = None
@@ -49,7 +50,7 @@ class TenantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     budget: BudgetSettings | None = None
 
 
-ANONYMOUS = Tenant(name="anonymous")
+ANONYMOUS = Tenant(name="anonymous", may_name_deployment=True)
 
 
 class Authenticator:
@@ -137,6 +138,7 @@ def _tenant(entry: KeySettings) -> Tenant:
         models=frozenset(entry.models),
         limits=_limits(entry),
         key=digest(entry.key.encode()),
+        may_name_deployment=entry.may_name_deployment,
     )
 
 

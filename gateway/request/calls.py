@@ -41,6 +41,14 @@ class Kind(Enum):
     __hash__ = object.__hash__  # each member is one object; Enum's own hash is a function of Python, and slower
 
 
+class Resource(msgspec.Struct, frozen=True):
+    """What a call without a body addresses, under the path of its kind."""
+
+    method: str
+    path: str  # from the slash on
+    query: str = ""  # from the question mark on
+
+
 class Call(msgspec.Struct, frozen=True):
     """One parsed request, with the body as it was received."""
 
@@ -53,6 +61,8 @@ class Call(msgspec.Struct, frozen=True):
     tokens: int = 0  # an estimate of all tokens, in and out
     output_most: int = 0  # tokens that each choice may have; 0 where the request sets no bound
     choices: int = 1
+    names: tuple[str, ...] = ()  # ids of what a provider keeps, the strongest first
+    resource: "Resource | None" = None  # of a call that is no POST of a body
 
 
 class ChatReply(msgspec.Struct, frozen=True, rename={"items": "choices"}):
@@ -120,7 +130,7 @@ def parse(kind: Kind, body: bytes, most_messages: int = MESSAGES_MOST) -> Call:
             body.decode()  # msgspec does not check the UTF-8 of fields that pass through
         request: Request = _requests[kind].decode(body)
         check_keys(body, request.stream_options is not None)
-        request.check(most_messages)
+        names = request.check(most_messages)
         most, choices = request.most_tokens, request.choices(most_messages)
     except msgspec.ValidationError as error:
         raise _explained(str(error)) from error
@@ -138,6 +148,7 @@ def parse(kind: Kind, body: bytes, most_messages: int = MESSAGES_MOST) -> Call:
         tokens=tokens,
         output_most=most,
         choices=choices,
+        names=names,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, cast
 import msgspec
 
 from gateway.errors import InvalidRequest
+from gateway.request.named_state import NAMES_MOST, Item, given, id_in, named_by_items, named_by_tools
 
 TOKENS_MOST = 999_999_999  # a number with many digits must not be more than the store can add up
 SCALAR_MOST = 64  # characters of a count: readers disagree about longer ones, or refuse them
@@ -28,9 +29,11 @@ class AnyObject(msgspec.Struct, frozen=True, gc=False):
 Objects = Annotated[list[AnyObject], msgspec.Meta(min_length=1)]
 Count = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["integer", "number", "string", "null"]})]
 TextOrList = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "array"]})]
+Name = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "object", "null"]})]
+List = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["array", "null"]})]
 _NONE = cast(msgspec.Raw, None)  # the value of an absent field, without an object for each request
 
-_objects = msgspec.json.Decoder(list[AnyObject])
+_response_items = msgspec.json.Decoder(list[Item])
 
 
 def _count(value: msgspec.Raw, name: str) -> int:
@@ -128,8 +131,11 @@ class Request(msgspec.Struct, frozen=True):
         """Returns the number of answers that the request orders, and pays for."""
         return max(1, _count(self.n, "n"), _count(self.best_of, "best_of"))
 
-    def check(self, _most: int) -> None:
-        """Raises InvalidRequest for more than ``_most`` messages, and for content of a wrong type."""
+    def check(self, _most: int) -> tuple[str, ...]:
+        """Returns the ids by which the request names what a provider keeps. Raises InvalidRequest for more than
+        ``_most`` messages, and for content of a wrong type.
+        """
+        return ()
 
 
 def _too_many(name: str, most: int) -> InvalidRequest:
@@ -141,9 +147,10 @@ class _Conversation(Request, frozen=True, kw_only=True):
 
     messages: Objects
 
-    def check(self, most: int) -> None:
+    def check(self, most: int) -> tuple[str, ...]:
         if len(self.messages) > most:
             raise _too_many("messages", most)
+        return ()
 
 
 class ChatRequest(_Conversation, frozen=True, kw_only=True):
@@ -166,35 +173,60 @@ class CompletionRequest(Request, frozen=True, kw_only=True):
 class EmbeddingRequest(Request, frozen=True, kw_only=True):
     input: TextOrList
 
-    def check(self, most: int) -> None:
+    def check(self, most: int) -> tuple[str, ...]:
         """Accepts a text, a list of texts, or the tokens of one text. Raises InvalidRequest."""
         if _is_list(self.input, "input"):
             _texts(self.input, "input", most)
+        return ()
 
 
 class MessageRequest(_Conversation, frozen=True, kw_only=True):
     max_tokens: Annotated[int, msgspec.Meta(ge=0)]  # type: ignore[assignment]  # 0 fills the prompt cache, no answer
 
+    container: Name = _NONE
+    thread: Name = _NONE
+
     @property
     def most_tokens(self) -> int:
         return min(self.max_tokens, TOKENS_MOST)
 
+    def check(self, most: int) -> tuple[str, ...]:
+        super().check(most)
+        if self.container is _NONE and self.thread is _NONE:
+            return ()
+        return given((id_in(self.container), id_in(self.thread)), NAMES_MOST)
+
 
 class ResponseRequest(Request, frozen=True, kw_only=True):
     input: TextOrList = _NONE
+    previous_response_id: Name = _NONE
+    conversation: Name = _NONE
+    tools: List = _NONE
 
     @property
     def most_tokens(self) -> int:
         return _count(self.max_output_tokens, "max_output_tokens")
 
-    def check(self, most: int) -> None:
+    def check(self, most: int) -> tuple[str, ...]:
+        items = self._input(most)
+        if not items and self.previous_response_id is _NONE and self.conversation is _NONE and self.tools is _NONE:
+            return ()
+        by_tools = list(named_by_tools(self.tools)) if self.tools is not _NONE else []
+        names = [id_in(self.previous_response_id), id_in(self.conversation), *by_tools, *named_by_items(items)]
+        return given(names, NAMES_MOST)
+
+    def _input(self, most: int) -> list[Item]:
+        """Returns the items of the input, none where it is no list of items. Raises InvalidRequest."""
         if self.input is _NONE or bytes(memoryview(self.input)[:5]) == b"null":
-            return
+            return []
         if not _is_list(self.input, "input", may_be_empty=True):
-            return
+            return []
+        items: list[Item] = []
         try:
-            items = len(_objects.decode(self.input))
+            items = _response_items.decode(self.input)
+            count = len(items)
         except msgspec.ValidationError:  # not only objects: the provider may refuse it
-            items = _items(self.input, "input", most)
-        if items > most:
+            count = _items(self.input, "input", most)
+        if count > most:
             raise _too_many("input", most)
+        return items

@@ -9,10 +9,11 @@ from gateway.configuration.rules import MAX_CANDIDATES
 from gateway.errors import InvalidRequest
 
 FALLBACKS, MAX_ATTEMPTS = "x-pllm-fallbacks", "x-pllm-max-attempts"
+DEPLOYMENT, TAGS = "x-pllm-deployment", "x-pllm-tags"  # read where the candidates are known
 PRIORITY = b"x-pllm-priority"
 NONE = "none"
 _FALLBACKS, _MAX_ATTEMPTS = FALLBACKS.encode(), MAX_ATTEMPTS.encode()
-_NAMES = frozenset({PRIORITY, _FALLBACKS, _MAX_ATTEMPTS})
+_NAMES = frozenset({PRIORITY, _FALLBACKS, _MAX_ATTEMPTS, DEPLOYMENT.encode(), TAGS.encode()})
 _COUNT = re.compile(r"[1-9][0-9]{0,8}")
 
 Headers = list[tuple[bytes, bytes]]
@@ -37,8 +38,6 @@ def wishes_of(headers: Headers) -> Wishes:
     """Returns the wishes in these headers. A repeated header is one list. Raises InvalidRequest, which names the
     header.
     """
-    if not headers:
-        return NO_WISHES
     fallbacks, max_attempts = _values(headers, _FALLBACKS), _values(headers, _MAX_ATTEMPTS)
     return Wishes(
         None if fallbacks is None else _fallbacks(fallbacks), 0 if max_attempts is None else _count(max_attempts)

@@ -1,8 +1,9 @@
 """Admits requests: the store decides; where every deployment is full, the request waits here for its turn."""
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -14,21 +15,29 @@ from gateway.request.interrupt import Cause
 from gateway.request.tenant_labels import NO_LABELS, TenantLabels
 from gateway.routing.client_request import ClientRequest
 from gateway.routing.failure_log import FailureLog
-from gateway.routing.final_errors import FULL, Tried, attempts, failed
+from gateway.routing.final_errors import EXCLUDED, FULL, Tried, attempts, failed
 from gateway.routing.prices import Price, Prices
 from gateway.routing.queueing import Queue, Waiter
 from gateway.routing.recent_shedding import RecentShedding
 from gateway.routing.tracing import Attempt
+from shared_state.calls.owned import digest_of
 from shared_state.errors import StateError
 from shared_state.failover import Failover
 from shared_state.records import NO_TOKENS, Ask, Ending, Outcome, Permit, Plan, Rejection
 
 NO_PRICES = Prices((), CostEstimateSettings(), None)
+TIMER_TICK_S = 0.001  # by which a timer of the event loop may be early
 
 
 def _is_full(decision: Permit | Rejection) -> bool:
     """Returns whether waiting would help: a deployment that could take the request has no room."""
     return isinstance(decision, Rejection) and decision.code == "none" and not FULL.isdisjoint(decision.verdicts)
+
+
+def narrowed(ids: Sequence[str], rejection: Rejection) -> tuple[str, ...]:
+    """Returns the deployments that a restricted request may use; empty where that is all of them."""
+    left = tuple(id_ for id_, verdict in zip(ids, rejection.verdicts, strict=False) if verdict != EXCLUDED)
+    return left if len(left) < len(rejection.verdicts) else ()
 
 
 def _number(tried: Sequence[Tried]) -> int:
@@ -63,6 +72,7 @@ class Admission:
         self.recent_shedding = RecentShedding(is_saturated)
         self._by_deployment: dict[str, list[Queue]] = {}
         self.queues: dict[str, Queue] = {}  # of this replica, by model
+        self._narrow: dict[tuple[str, tuple[str, ...]], Queue] = {}  # of restricted requests, by the deployments left
         self.attempts: Counter[tuple[str, str]] = Counter()  # calls of providers that ended, by deployment and outcome
         self.costs: Counter[tuple[str, int, str]] = Counter()  # of calls, by deployment, priority and tenant's label
 
@@ -99,17 +109,20 @@ class Admission:
         Raises QueueFull, Overloaded, Unauthorized, and as `acquire`.
         """
         now, priority = request.interrupt.time(), request.priority
-        if not queue:
+        narrow: tuple[str, ...] = ()
+        if not queue or request.is_restricted:
             if shed := self.recent_shedding.rejection(priority, now):
                 return shed
-            decision = await self.acquire(latest(), request, ())
+            plan = latest()
+            decision = await self.acquire(plan, request, ())
             if isinstance(decision, Rejection):
                 self.recent_shedding.note(decision, priority, request.interrupt.time())
+                narrow = narrowed(plan.ids, decision) if request.is_restricted else ()
             if not queue.settings.max_waiting or not _is_full(decision):
                 return decision
         elif shed := self.recent_shedding.saturated(priority):
             return shed
-        with queue.enter(request.tenant, priority, request.deadline.at) as waiter:
+        with self._line(queue, narrow) as queue, queue.enter(request.tenant, priority, request.deadline.at) as waiter:
             while True:
                 await self._turn(waiter, request)
                 if not self._is_welcome(request.tenant):
@@ -121,21 +134,36 @@ class Admission:
                 assert isinstance(decision, Rejection)
                 waiter.refused(is_behind="behind" in decision.verdicts)
 
+    @contextlib.contextmanager
+    def _line(self, queue: Queue, narrow: tuple[str, ...]) -> Iterator[Queue]:
+        """Yields the queue to wait in: that of the model, or one of the requests that only some of its deployments may
+        serve. These would hold up all others there while the rest of the deployments have room.
+        """
+        if not narrow:
+            yield queue
+            return
+        key = (next((model for model, each in self.queues.items() if each is queue), ""), narrow)
+        own = self._narrow.get(key)
+        if own is None:
+            own = self._narrow[key] = Queue(queue.settings, asyncio.get_running_loop().time)
+            for deployment_id in narrow:
+                self._by_deployment.setdefault(deployment_id, []).append(own)
+        try:
+            yield own
+        finally:
+            if not own and self._narrow.pop(key, None) is not None:
+                for deployment_id in narrow:
+                    left = self._by_deployment.get(deployment_id, [])
+                    self._by_deployment[deployment_id] = [each for each in left if each is not own]
+
     async def _turn(self, waiter: Waiter, request: ClientRequest) -> None:
-        interrupt = request.interrupt
-        interrupt.set_deadline(request.deadline.at)
+        """Waits, until the request's deadline at most. Raises Overloaded, and what `failed` makes of the deadline."""
         try:
             await waiter.turn()
-        except asyncio.CancelledError:
-            if not interrupt.take(Cause.DEADLINE):
+        except Overloaded:
+            if request.interrupt.time() < request.deadline.at - TIMER_TICK_S:
                 raise
             raise failed(()) from None
-        except Overloaded:
-            if interrupt.time() < request.deadline.at:
-                raise
-            raise failed(()) from None  # the queue drops it at its deadline, a moment before the interrupt
-        finally:
-            interrupt.clear_deadline()
 
     async def acquire(
         self, plan: Plan, request: ClientRequest, tried: Sequence[Tried], waiting: int = 0
@@ -144,16 +172,22 @@ class Admission:
         the error of `failed` at the deadline.
         """
         call, interrupt = request.call, request.interrupt
+        is_neutral, limits = call.resource is not None, request.tenant.limits
+        if is_neutral:
+            limits = msgspec.structs.replace(limits, tpm=None, budget=None)
         ask = Ask(
             request.priority,
             call.is_stream,
             _number(tried) if tried else 1,
             call.tokens,
-            request.tenant.limits,
+            limits,
             waiting,
             request.trace.is_recording,
-            self._prices.spending(call, request.tenant.limits, plan),
+            None if is_neutral else self._prices.spending(call, limits, plan),
             call.kind.label,
+            request.only,
+            tuple(digest_of(request.tenant.name, name) for name in call.names) if call.names else (),
+            is_neutral,
         )
         interrupt.set_deadline(request.deadline.at)
         try:
@@ -180,6 +214,8 @@ class Admission:
             self.attempts[permit.deployment_id, ending.outcome] += 1
         else:
             ending = msgspec.structs.replace(ending, tokens=0)
+        if permit.ask.is_neutral:
+            ending = Ending(Outcome.CANCELLED, is_final=ending.is_final, tokens=0)
         price = self._prices.of(permit.deployment_id)
         if permit.ask.spending is not None or not price.is_free:
             ending = self._prices.settled(permit, ending, is_sent)
@@ -217,4 +253,7 @@ class Admission:
 
     def waiting(self) -> dict[str, int]:
         """Returns the number of requests that wait on this replica, by model."""
-        return {model: queue.waiting for model, queue in self.queues.items() if queue}
+        counts = Counter({model: queue.waiting for model, queue in self.queues.items() if queue})
+        for (model, _), queue in self._narrow.items():
+            counts[model] += queue.waiting
+        return dict(counts)

@@ -1,7 +1,8 @@
 """An answer of a provider that may be committed, with its permit."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 
 from gateway.errors import UpstreamFailed, UpstreamTimedOut
@@ -11,9 +12,11 @@ from gateway.routing.final_errors import Tried, provider_fields
 from gateway.routing.tracing import Attempt
 from gateway.upstream.exchange import Exchange, StreamBroken
 from gateway.upstream.shortcut import Outlet
+from shared_state.connection.call import Reply
 from shared_state.failover import Failover, StoreName
 from shared_state.records import Ending, Outcome, Permit
 
+REMEMBERED_MOST_S = 0.05
 _COOLING = (Outcome.SUCCESS, Outcome.THROTTLED, Outcome.OVERLOADED)
 Settle = Callable[[Permit, Ending, Attempt], int]  # returns the cost in micro-units
 
@@ -50,11 +53,19 @@ class Answer:
         self.upstream_s = 0.0
         self.decision_s = 0.0
         self.cost = 0  # in micro-units, known after the `async with`
+        self.at_end: Callable[[], None] | None = None  # called when the last byte has been sent
+        self.remembering: Sequence[asyncio.Future[Reply]] = ()  # who holds what it names
 
     @property
     def outcome(self) -> Outcome:
         """The outcome of the attempt, final after the `async with`."""
         return self._outcome
+
+    async def remembered(self) -> None:
+        """Waits until every replica knows the owner of what the answer names: a client may name it at once. A store
+        that is slow holds no answer up, as an unknown owner is found by trying.
+        """
+        await asyncio.wait(self.remembering, timeout=REMEMBERED_MOST_S)
 
     async def chunks(self, outlet: Outlet | None = None) -> AsyncGenerator[bytes]:
         """Yields a stream's bytes, except for those that ``outlet`` takes (`Exchange.chunks`). Raises UpstreamFailed
@@ -122,4 +133,6 @@ class Answer:
         )
         self._attempt.end(self._outcome, exchange)
         self.cost = self._settle(self._permit, ending, self._attempt)
+        if self.at_end is not None:
+            self.at_end()
         exchange.close()

@@ -20,3 +20,9 @@ class ClientRequest(msgspec.Struct, frozen=True):
     interrupt: Interrupt
     trace: Trace
     wishes: Wishes = NO_WISHES
+    only: tuple[str, ...] = ()  # the deployments that its headers allow; empty: all
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether only some of the model's deployments may be able to serve it."""
+        return bool(self.only or self.call.names)

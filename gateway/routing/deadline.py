@@ -3,6 +3,7 @@
 import msgspec
 
 from gateway.configuration.settings import DeploymentSettings
+from gateway.request.interrupt import Cause, Interrupt
 from gateway.upstream.classify import Judgement
 from gateway.upstream.exchange import Exchange
 from shared_state.records import Outcome
@@ -67,3 +68,13 @@ class Limits:
         limit = "the request's time" if self._is_request else f"{self._deployment.timeout_ms / 1000:g} s (timeout)"
         is_neutral = self._is_cut_short or self.has_received
         return Exchange(_CUT_SHORT if is_neutral else _TIMED_OUT, reason=f"timed out: no {awaited} within {limit}")
+
+    def reached(self, interrupt: Interrupt) -> Exchange | None:
+        """Returns the outcome of an attempt that reached one of its limits; None when something else ended it."""
+        if interrupt.take(Cause.SILENCE):
+            return self.silent()
+        if interrupt.take(Cause.DEADLINE):
+            return self.over()
+        if interrupt.take(Cause.OVERDUE):
+            return self.overdue()
+        return None

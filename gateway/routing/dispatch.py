@@ -15,7 +15,6 @@ from gateway.configuration.router import RouterSettings
 from gateway.errors import GatewayError, InvalidRequest, KeyUnavailable, ReplicaFault
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call
-from gateway.request.interrupt import Cause, Interrupt
 from gateway.request.wishes import NO_WISHES, Wishes
 from gateway.routing.admission import Admission
 from gateway.routing.answer import Answer
@@ -28,6 +27,7 @@ from gateway.routing.itinerary import Itinerary, PackPlan
 from gateway.routing.last_attempt import SecondAttempt
 from gateway.routing.model_routes import Routes
 from gateway.routing.next_step import Step, Verdict, judge
+from gateway.routing.owners import KEEPERS, Owners
 from gateway.routing.rate_limit_headers import tenant_limited
 from gateway.routing.routing_state import Route, RoutingState
 from gateway.routing.tracing import Attempt
@@ -55,12 +55,14 @@ class Dispatcher:
         self._store = store
         self._admission = admission
         self._in_hand = InHand()
+        self._owners = Owners(store)
         store.on_overdue(self._in_hand.move_on)
         self.apply_settings(upstream, catalog, router)
 
     def apply_settings(self, upstream: UpstreamClient, catalog: Catalog, router: RouterSettings) -> None:
         """Routes the requests that come from now on, and those that wait; others end as they began."""
         self._router = router
+        self._owners.apply_settings(catalog, router)
         self.routes = Routes(upstream, catalog, self._admission.queue, self._packer)
 
     def strategy_of(self, model: str) -> str:
@@ -98,7 +100,7 @@ class Dispatcher:
         trace.begin_route(self.strategy_of(route.model))
         error = "cancelled"
         try:
-            state = RoutingState(request, route, self._itinerary(route))
+            state = RoutingState(request, route, self._itinerary(route, request.only))
             most = self._router.max_attempts
             state.max_attempts = min(most, request.wishes.max_attempts or most)
             answer = await self._answer(state)
@@ -119,7 +121,7 @@ class Dispatcher:
                 continue
             if exchange.outcome is Outcome.SUCCESS:
                 return self._answered(state, selected, exchange, attempt)
-            has_chain = state.leave(selected.candidate, exchange.refusal)
+            has_chain = state.leave(selected.candidate, exchange)
             verdict = judge(state, selected.candidate, exchange, has_chain, state.max_attempts)
             if verdict.step is Step.ANSWER:
                 answer = self._answered(state, selected, exchange, attempt)
@@ -146,13 +148,18 @@ class Dispatcher:
             if request.trace.is_recording:
                 request.trace.decided(decision, candidates, attempts(tried) + 1)
             if isinstance(decision, Permit):
-                return Selected(candidates[decision.position], decision)
+                candidate = candidates[decision.position]
+                state.restrict(candidate, decision.is_owned)
+                return Selected(candidate, decision)
             if decision.code == "limited":
                 raise tenant_limited(request.tenant.limits, decision)
-            if decision.code == "none" and state.itinerary.has_more:
+            has_no_candidate, is_elsewhere = decision.code in ("none", "owner"), decision.reason != "owned"
+            if has_no_candidate and state.itinerary.has_more and is_elsewhere:
                 state.itinerary.skip()
-            elif decision.code == "none" and state.second_attempt is not None:
+            elif has_no_candidate and state.second_attempt is not None:
                 await self._repeat(state, state.second_attempt)
+            elif decision.code == "owner" and not tried:
+                raise self._owners.unavailable(request, decision.reason, state.route.model)
             else:
                 raise rejected(decision, candidates, tried)
 
@@ -165,7 +172,7 @@ class Dispatcher:
         def latest() -> Plan:
             now = self.routes.of(call, tenant, wishes)
             if now is not None and now is not state.route and now.queue is state.route.queue and now.candidates:
-                state.route, state.itinerary = now, self._itinerary(now)
+                state.route, state.itinerary = now, self._itinerary(now, state.request.only)
             return state.itinerary.plan
 
         return await self._admission.first(latest, state.route.queue, state.request)
@@ -210,11 +217,16 @@ class Dispatcher:
         answer.attempts = attempts(state.tried) + 1
         answer.upstream_s, answer.decision_s = state.upstream_s, state.decision_s
         answer.tried = tuple(state.tried)
+        if exchange.made or state.tried or exchange.wire in KEEPERS:
+            self._owners.watch(state.request, answer, state.tried)
         return answer
 
-    def _itinerary(self, route: Route) -> Itinerary:
+    def _itinerary(self, route: Route, only: Sequence[str] = ()) -> Itinerary:
         legs = random.choice(route.itineraries) if len(route.itineraries) > 1 else route.itineraries[0]
-        return Itinerary(legs, route.pack, route.chains)
+        itinerary = Itinerary(legs, route.pack, route.chains)
+        if only and itinerary.has_more:  # in one leg the store leaves the others out
+            itinerary.restrict(lambda each: each.deployment.id in only)
+        return itinerary
 
     async def _send(self, state: RoutingState, selected: Selected, attempt: Attempt) -> Exchange:
         """Makes one attempt within its time. Settles the permit itself when it is cancelled or a defect breaks it."""
@@ -239,11 +251,12 @@ class Dispatcher:
         in_hand = self._in_hand.held(deployment.id, interrupt, limits) if may_move else _NOT_HELD
         try:
             with in_hand:
-                exchange = await state.route.upstream.send(deployment.id, call, attempt.context, on_progress)
+                sent_as = selected.candidate.upstream
+                exchange = await state.route.upstream.send(deployment.id, call, attempt.context, on_progress, sent_as)
         except BaseException as error:
             interrupt.end_waiting()
             interrupt.clear()
-            if (late := _late(interrupt, limits)) is not None:
+            if (late := limits.reached(interrupt)) is not None:
                 return late
             if not isinstance(error, InvalidRequest | KeyUnavailable):
                 self._settle_broken(permit, attempt, is_sent=not isinstance(error, ReplicaFault))
@@ -256,13 +269,13 @@ class Dispatcher:
         else:
             interrupt.set_deadline(deadline.at)
         attempt.answered(exchange)
-        if permit.is_probe and exchange.is_open:
+        if permit.is_probe and exchange.is_open and not permit.ask.is_neutral:
             self._store.judge_content(permit, exchange.latency_ms)
         return exchange
 
     def _settle_broken(self, permit: Permit, attempt: Attempt, is_sent: bool) -> None:
         attempt.end(Outcome.CANCELLED)
-        ending = Ending(Outcome.CANCELLED, tokens=-1 if is_sent else 0)
+        ending = Ending(Outcome.CANCELLED, tokens=-1)
         self._admission.settle(permit, ending, attempt, is_sent=is_sent)
 
     def _settle_unsent(self, permit: Permit, attempt: Attempt, is_final: bool) -> None:
@@ -283,14 +296,3 @@ class Dispatcher:
         )
         # Before the acquire that follows, in the same flush: the next decision already counts it.
         self._admission.settle(permit, ending, attempt, is_urgent=not is_final)
-
-
-def _late(interrupt: Interrupt, limits: Limits) -> Exchange | None:
-    """Returns the outcome of an attempt that reached one of its limits; None when something else ended it."""
-    if interrupt.take(Cause.SILENCE):
-        return limits.silent()
-    if interrupt.take(Cause.DEADLINE):
-        return limits.over()
-    if interrupt.take(Cause.OVERDUE):
-        return limits.overdue()
-    return None

@@ -48,6 +48,7 @@ class Tried(msgspec.Struct, frozen=True):
     request_id: bytes = b""  # the provider's
     is_passing: bool = False  # the provider may answer a moment later
     is_overdue: bool = False  # the request moved on while the provider hung, because its breaker opened
+    is_state_unknown: bool = False  # the account lacks what the request names by its id
 
     @property
     def is_lasting(self) -> bool:
@@ -111,6 +112,7 @@ def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
         request_id=exchange.request_id,
         is_passing=exchange.judgement.is_passing,
         is_overdue=exchange.is_overdue,
+        is_state_unknown=exchange.is_state_unknown,
     )
 
 
@@ -139,8 +141,9 @@ def failed(tried: Sequence[Tried], has_tried_all: bool = False) -> GatewayError:
 def _error_for(tried: Sequence[Tried]) -> GatewayError:
     if not tried:
         return UpstreamTimedOut("The request's time was over before a provider was called.")
-    # A missing endpoint means less to the client than another deployment's answer.
-    primary, details = next((t for t in tried if t.outcome is not Outcome.UNSUPPORTED), tried[0]), tried_list(tried)
+    # A missing endpoint means less to the client than another deployment's answer, and so does a missing response.
+    judged = [t for t in tried if t.outcome is not Outcome.UNSUPPORTED] or tried
+    primary, details = next((t for t in judged if not t.is_state_unknown), judged[0]), tried_list(tried)
     if primary.error is not None:
         primary.error.details = details
         return primary.error
@@ -165,23 +168,33 @@ def _error_for(tried: Sequence[Tried]) -> GatewayError:
 # Verdicts of the store about a deployment.
 FULL = frozenset({"full", "behind"})  # no room, or room only for waiting tenants with a smaller share
 LIMITED = frozenset({"cooling", "rate_limited"})  # by its provider, or by its configured limits
+EXCLUDED = "excluded"  # by the request: it names what another account holds, or other deployments
 UNSUPPORTED = "unsupported"  # it lacks this endpoint: the other deployments' verdicts decide
 _BUDGETS = {"domain": "The gateway's budget", "tenant": "The budget of this API key"}
 _SHED = "The gateway is overloaded and sheds load ({})."
 
 
 def rejected(rejection: Rejection, candidates: Sequence[Candidate], tried: Sequence[Tried]) -> GatewayError:
-    """Returns the error that the client gets when the store grants no permit after these attempts."""
-    if tried:
-        return failed(tried)
+    """Returns the error that the client gets when the store grants no permit after these attempts. Where the accounts
+    tried so far lack what the request names, one of the others may hold it.
+    """
+    if tried and (rejection.code != "none" or not all(each.is_state_unknown for each in tried)):
+        return failed(tried, has_tried_all=rejection.code == "owner")
+    error = _refusal(rejection, candidates, tried)
+    error.attempts = attempts(tried)
+    return error
+
+
+def _refusal(rejection: Rejection, candidates: Sequence[Candidate], tried: Sequence[Tried]) -> GatewayError:
     wait_ms = rejection.retry_after_ms
     if rejection.code == "shed":
         return Overloaded(_SHED.format(rejection.reason), rejection.reason, retry_after_ms=wait_ms)
-    details = tuple(Attempt(c.deployment.id, v) for c, v in zip(candidates, rejection.verdicts, strict=True))
+    refused_by = zip(candidates, rejection.verdicts, strict=True)
+    details = (*tried_list(tried), *(Attempt(c.deployment.id, v) for c, v in refused_by if v != EXCLUDED))
     if rejection.code == "over_budget":
         message = f"{_BUDGETS[rejection.reason]} has no room for the possible cost of this request."
         return BudgetExceeded(message, retry_after_ms=wait_ms or None, details=details)
-    verdicts = set(rejection.verdicts)
+    verdicts = set(rejection.verdicts) - {EXCLUDED}
     if verdicts == {UNSUPPORTED}:
         message = "No deployment of this model has this endpoint, according to their providers."
         return EndpointNotSupported(message, param="model", details=details)

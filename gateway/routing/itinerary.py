@@ -31,7 +31,18 @@ def legs(candidates: Sequence[Candidate], first: int = 0) -> Iterator[tuple[Cand
         domains = list(dict.fromkeys(_domain(each) for each in members))
         rotated = domains[first % len(domains) :] + domains[: first % len(domains)]
         ordered += sorted(members, key=lambda each: rotated.index(_domain(each)))
-    for _, leg in groupby(ordered, key=_domain):
+    yield from _split(ordered)
+
+
+def _split(ordered: Sequence[Candidate]) -> Iterator[tuple[Candidate, ...]]:
+    """Yields legs of one domain each, in which no deployment occurs twice, as it may for two models of a pattern."""
+    leg: list[Candidate] = []
+    for each in ordered:
+        if leg and (_domain(each) != _domain(leg[0]) or any(each.deployment is other.deployment for other in leg)):
+            yield tuple(leg)
+            leg = []
+        leg.append(each)
+    if leg:
         yield tuple(leg)
 
 
@@ -58,6 +69,7 @@ class Itinerary:
     ) -> None:
         self._pack = pack
         self._chains = dict(chains) if chains else {}
+        self._admits: Callable[[Candidate], bool] | None = None
         self.turned: set[Refusal] = set()  # the refusals whose chains have been taken
         self._legs = list(legs_left)
         self.candidates: tuple[Candidate, ...] = ()  # of this leg; empty when all have been tried
@@ -88,6 +100,20 @@ class Itinerary:
         if not self.candidates:
             self.skip()
 
+    def admits(self, candidate: Candidate) -> bool:
+        """Returns whether the request allows the candidate."""
+        return self._admits is None or self._admits(candidate)
+
+    def restrict(self, admits: Callable[[Candidate], bool]) -> None:
+        """Leaves only the candidates that are admitted, of all legs and chains."""
+        before = self._admits
+        self._admits = admits if before is None else lambda each: before(each) and admits(each)
+        parts = [part for leg in self._legs if (part := tuple(filter(admits, leg.candidates)))]
+        self._legs = [Leg(part, self._pack(part, part is not parts[-1])) for part in parts]
+        self.candidates, self._plan = tuple(filter(admits, self.candidates)), None
+        if not self.candidates:
+            self.skip()
+
     def turn(self, refusal: Refusal | None, tried: Sequence[Candidate]) -> bool:
         """Takes the chain for this refusal instead, without the deployments that were tried. Returns whether the
         request continues on it: a model of the chain may refuse as well, and the next one may have room.
@@ -97,7 +123,8 @@ class Itinerary:
         chain = self._chains.pop(refusal, None)
         if chain:
             self.turned.add(refusal)
-            left = [c for c in chain if all(c.deployment is not each.deployment for each in tried)]
+            left = [c for c in chain if all(not c.is_same(each) for each in tried)]
+            left = [c for c in left if self.admits(c)]
             self._legs, self.candidates, self._plan = list(itineraries(left, self._pack)[0]), (), None
             self.skip()
         return refusal in self.turned
@@ -114,6 +141,6 @@ class Itinerary:
         later = [each for each in left if each.tier > tier]
         if later and len(later) < len(left):
             earlier = [each for each in left if each.tier <= tier]
-            parts = [tuple(leg) for part in (later, earlier) for _, leg in groupby(part, key=_domain)]
+            parts = [leg for part in (later, earlier) for leg in _split(part)]
             self._legs = [Leg(part, self._pack(part, part is not parts[-1])) for part in parts]
             self.skip()

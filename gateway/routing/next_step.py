@@ -35,7 +35,9 @@ def judge(state: RoutingState, candidate: Candidate, exchange: Exchange, has_cha
     continues on the chain for its refusal.
     """
     request, number = state.request, attempts(state.tried) + 1
-    is_spent = number >= max_attempts or request.interrupt.time() >= request.deadline.at
+    # Every account may be asked for what one of them holds.
+    counted = number - sum(each.is_state_unknown for each in state.tried) - exchange.is_state_unknown
+    is_spent = counted >= max_attempts or request.interrupt.time() >= request.deadline.at
     is_last = not state.itinerary.candidates or is_spent or not (has_chain or exchange.judgement.moves_on)
     is_own_mistake = exchange.outcome is Outcome.CLIENT_ERROR and is_last and number == 1
     if is_own_mistake:
@@ -44,7 +46,7 @@ def judge(state: RoutingState, candidate: Candidate, exchange: Exchange, has_cha
         return Verdict(Step.ANSWER)
     second_attempt = None if is_spent else _second_attempt(state, candidate, exchange)
     if not is_last:
-        is_next_last = not has_chain and number == max_attempts - 1
+        is_next_last = not has_chain and not exchange.is_state_unknown and counted == max_attempts - 1
         return Verdict(Step.LATER_TIER if is_next_last else Step.NEXT, second_attempt)
     if second_attempt is not None:
         return Verdict(Step.REPEAT, second_attempt)

@@ -39,6 +39,7 @@ class Judgement(msgspec.Struct, frozen=True):
     refusal: Refusal | None = None  # names the fallback chain to take instead, where one is configured
     cools_ms: int = 0  # a fixed cooldown, 0 where headers decide
     is_passing: bool = False  # the same deployment may answer the same request a moment later
+    is_state_unknown: bool = False  # the account lacks what the request names by its id
 
     @property
     def is_quota_exhausted(self) -> bool:
@@ -51,8 +52,10 @@ PASSING = Judgement(Outcome.FAILURE, is_passing=True)
 _CLIENT_ERROR = Judgement(Outcome.CLIENT_ERROR, moves_on=False)
 _TOO_LONG = Judgement(Outcome.CLIENT_ERROR, moves_on=False, refusal=Refusal.CONTEXT_WINDOW)
 _FLAGGED = Judgement(Outcome.CLIENT_ERROR, moves_on=False, refusal=Refusal.CONTENT_POLICY)
+UNKNOWN_MODEL = Judgement(Outcome.CLIENT_ERROR)  # of a pattern: it says nothing about the provider's other models
 _TOO_EXPENSIVE = Judgement(Outcome.CLIENT_ERROR)  # another account may afford it
 _LACKS_FEATURE = Judgement(Outcome.CLIENT_ERROR)  # of this request: another model may have it
+STATE_UNKNOWN = Judgement(Outcome.CLIENT_ERROR, is_state_unknown=True)  # another account may have it
 _QUOTA = Judgement(Outcome.THROTTLED, cools_ms=QUOTA_COOL_MS)
 _UNSUPPORTED = Judgement(Outcome.UNSUPPORTED)
 _THROTTLED = Judgement(Outcome.THROTTLED)
@@ -60,6 +63,7 @@ _THROTTLED = Judgement(Outcome.THROTTLED)
 _REQUEST_FAILED = Judgement(Outcome.CLIENT_ERROR)  # another provider may reach the tool, or take the field
 OUR_LIMIT = Judgement(Outcome.CANCELLED)
 _MAY_NAME = (403, 409)
+_MAY_LACK_STATE = (400, 404, 410, 422)
 _MAY_BLAME_REQUEST = (401, 403, 409, 424, 500, 502)
 
 # Statuses below 500 that official clients retry, or that announce that a later call may succeed.
@@ -100,6 +104,8 @@ def judge(
         judged = _by_words(status, error)
         if judged is not None:
             return judged
+        if status in _MAY_LACK_STATE and error_words.reports_state_unknown(error, names):
+            return STATE_UNKNOWN
         if (outcome is Outcome.UNSUPPORTED or status in _MAY_NAME) and names(error):
             return _CLIENT_ERROR
     if status == 413:

@@ -1,6 +1,7 @@
 """The meaning of providers' error codes and messages: one list for each meaning that a status alone does not give."""
 
 import re
+from collections.abc import Callable
 
 from gateway.upstream.upstream_errors import UpstreamError, status_of
 
@@ -23,7 +24,6 @@ _TOO_LONG = re.compile(
     r"|(?:input|prompt) length[^.]{0,60}exceeds"
     r"|maximum number of (?:input )?tokens"
     r"|too many (?:input )?tokens"
-    r"|input tokens exceeded|number of input tokens exceeds"
     r"|`?inputs`? (?:tokens \+ `?max_new_tokens`? must be|must have less than)"
     r"|range of input length"
     r"|model token limit"
@@ -106,6 +106,24 @@ _FEATURE = re.compile(
 # Faults of a tool, a connector or a template of the client's own request.
 _REQUEST_CODES = {"conversation_locked", "external_connector_error"}
 _REQUEST = re.compile(r"\bmcp server\b|external connector|retrieving tool list|roles must alternate")
+# What a provider keeps for its account, and another account does not have.
+_STATE_CODES = {
+    "previous_response_not_found",
+    "response_not_found",
+    "conversation_not_found",
+    "item_not_found",
+    "container_not_found",
+    "container_expired",
+    "file_not_found",
+    "vector_store_not_found",
+    "invalid_encrypted_content",
+}
+_STATE = re.compile(
+    r"\b(?:response|conversation|item|container|file|thread|vector store)s?\b(?: with id)?"
+    r"[^.]{0,120}?\b(?:not found|does not exist|doesn't exist|could not be found|(?:is|has) expired|no longer exists)"
+    r"|no such (?:file|response|conversation|container|vector store)"
+    r"|encrypted content\b[^.]{0,80}\b(?:could not|cannot|can't|not) be (?:verified|decrypted|parsed)"
+)
 _THROTTLED = re.compile(r"throttl|rate limit|too many requests|wait before trying again")
 _QUOTED = re.compile(r"'([^']{1,300})'|\"([^\"]{1,300})\"|`([^`]{1,300})`")
 # Characters: providers name an endpoint in their first sentence, a key or an account at its beginning.
@@ -203,6 +221,15 @@ def names_part_of(request: bytes, error: UpstreamError, model: str) -> bool:
     words += [word.rstrip(".:") for word in _NAME.findall(error.message) if len(word) >= _NAME_LEAST]
     names = [word for word in dict.fromkeys(words) if word and word not in model]
     return any(b'"%b"' % name.encode("utf-8", "replace") in request for name in names[:_NAMES_MOST])
+
+
+def reports_state_unknown(error: UpstreamError, names: Callable[[UpstreamError], bool]) -> bool:
+    """Returns whether the account lacks something that the request names by its id, and another one may have it.
+    ``names``: as for `classify.judge`.
+    """
+    if _STATE_CODES & _codes(error):
+        return True
+    return _STATE.search(error.message.lower()) is not None and names(error)
 
 
 def reports_request_failed(error: UpstreamError) -> bool:

@@ -64,6 +64,7 @@ class Exchange:
         self.is_overdue = False  # aborted because its breaker opened as overdue
         self.is_documented_end = False  # an error that is an end of the dialect (`response.failed`)
         self.request_id = b""  # the provider's
+        self.made: tuple[str, ...] = ()  # the ids of what the provider keeps, as far as they are known
         self.late = Outcome.TIMEOUT  # the outcome of a stream that is cut off at its deadline
         self.key = ""  # that was sent, to be masked in the provider's words
         self.wire = Kind.CHAT  # the kind of endpoint at the provider
@@ -80,6 +81,11 @@ class Exchange:
     @property
     def refusal(self) -> Refusal | None:
         return self.judgement.refusal
+
+    @property
+    def is_state_unknown(self) -> bool:
+        """Whether the account lacks what the request names by its id."""
+        return self.judgement.is_state_unknown
 
     @property
     def is_quota_exhausted(self) -> bool:
@@ -164,6 +170,7 @@ class Exchange:
             raise StreamBroken(None, sequence_number=progress.sequence_number + 1) from fault
         finally:
             self.counts = progress.tokens()
+            self.made = progress.made
 
     def _end(self, progress: Progress) -> None:
         """Judges the end. Raises StreamBroken unless the dialect documents it."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.json.lenient import NOT_DECODED, read
 from gateway.request.calls import Kind
+from gateway.upstream.made_state import made_by_first_event
 from gateway.upstream.sse import BYTE_ORDER_MARK, DONE, EVENT_END, NotEvents, begins_like_events, parsed
 from gateway.upstream.upstream_errors import UpstreamError, announced_error, error_in
 
@@ -119,6 +120,7 @@ class Preamble:
         self.body = bytearray()  # all bytes so far
         self.error: UpstreamError | None = None  # in place of content
         self.is_documented_end = False  # the error is an end that the dialect documents (`response.failed`)
+        self.made: tuple[str, ...] = ()  # the ids of what the provider keeps, as its first event has them
 
     def feed(self, chunk: bytes) -> bool:
         """Returns whether the preamble is over: by content, by an error, or because it is too long to hold. Raises
@@ -165,6 +167,8 @@ class Preamble:
             if self._has_data:
                 return False
             raise NotEvents("the first event is not an object")
+        if not self._has_data and self._wire in (Kind.RESPONSE, Kind.MESSAGE):
+            self.made = made_by_first_event(value)
         self._has_data = True
         self.error = error_in_event(self._wire, name, value)
         if self._wire in (Kind.CHAT, Kind.COMPLETION) and ended_empty_in_error(value):

@@ -7,6 +7,7 @@ import re
 
 from gateway.json.lenient import NOT_DECODED, read
 from gateway.request.calls import Kind
+from gateway.upstream.made_state import made_by_message, made_by_response
 from gateway.upstream.sse import DONE, EVENT_END, events, parsed, split
 from gateway.upstream.stream_content import ENDED_IN_ERROR, error_in_event, event_type
 from gateway.upstream.stream_usage import StreamUsage
@@ -45,6 +46,7 @@ class Progress:
         self.has_finished = False  # the answer is complete, so the body may end here
         self.error: UpstreamError | None = None  # with which the provider ended it
         self.has_error = False  # and the client cannot read it in the stream itself
+        self.made: tuple[str, ...] = ()  # the ids of what the provider keeps, as the end names them
 
     def tokens(self) -> TokenCounts:
         """Returns the tokens as the provider counted them so far."""
@@ -138,9 +140,11 @@ class Progress:
                 delta = value.get("delta")
                 is_end = kind == "message_delta" and isinstance(delta, dict) and bool(delta.get("stop_reason"))
                 self.has_finished = self.has_finished or is_end
+                self.made = made_by_message(delta) or self.made
                 self.is_done = kind == "message_stop"
             case Kind.RESPONSE:
                 self.is_done = kind in _RESPONSE_ENDS
+                self.made = made_by_response(value.get("response")) if self.is_done else ()
             case _:
                 choices = value.get("choices")
                 for each in choices if isinstance(choices, list) else ():

@@ -11,10 +11,11 @@ from gateway.json.lenient import NOT_DECODED
 from gateway.json.malformed import Malformed
 from gateway.request.calls import Call, Kind, tokens_of
 from gateway.request.off_loop import LARGE
-from gateway.upstream.classify import FAILURE, SUCCESS, judge, judge_in_band, reason_of
+from gateway.upstream.classify import FAILURE, STATE_UNKNOWN, SUCCESS, judge, judge_in_band, reason_of
 from gateway.upstream.error_words import names_part_of
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.in_band import announced, has_words, is_response, no_reply
+from gateway.upstream.made_state import made_by_plain_message, made_by_plain_response
 from gateway.upstream.plain_as_stream import as_stream
 from gateway.upstream.providers.adapters import Adapter
 from gateway.upstream.targets import Target
@@ -47,12 +48,18 @@ def refused_whole(status: int, content_type: str, sent: Sent, body: bytes) -> Ex
     """Judges an answer with an error status."""
     error = error_of(body) or _plain_text(content_type, body)
     reason = reason_of(status, error)
-    return _refused(Exchange(judge(status, error, sent.names), body=body, reason=reason), error)
+    is_missing = sent.call.resource is not None and status == 404
+    judgement = STATE_UNKNOWN if is_missing else judge(status, error, sent.names)
+    return _refused(Exchange(judgement, body=body, reason=reason), error)
 
 
 def answered_whole(sent: Sent, body: bytes) -> Exchange:
     """Judges a plain answer. Raises Defect."""
     adapter = sent.target.adapter
+    if sent.call.resource is not None:
+        if body.lstrip()[:1] == b"{":
+            return Exchange(SUCCESS, body=body)
+        return Exchange(FAILURE, reason=no_reply(body, "the answer's body is not an object"))
     error = announced(adapter.wire, body)
     if error is not None:
         is_end = is_response(body) if adapter.wire is Kind.RESPONSE else adapter.reply is None and has_words(body)
@@ -61,6 +68,10 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
     try:
         exchange.counts = tokens_of(adapter.wire, body)
         exchange.body = _translated(adapter, body)
+        if adapter.wire is Kind.RESPONSE:
+            exchange.made = made_by_plain_response(body)
+        elif adapter.wire is Kind.MESSAGE and adapter.reply is None:
+            exchange.made = made_by_plain_message(body)
     except (*NOT_DECODED, Malformed):
         error = error_of(body)
         if error is not None:

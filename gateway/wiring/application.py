@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.configuration.settings import Settings
 from gateway.endpoints.admin.access import ADMIN_NAME
 from gateway.endpoints.error_forms import rendered
+from gateway.endpoints.stored_responses import PREFIX, addressed
 from gateway.endpoints.threshold import Threshold
 from gateway.endpoints.visitors import Visitors
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost
@@ -78,6 +79,9 @@ class Application(Starlette):
             if endpoint is not None:
                 await endpoint(scope, receive, send)
                 return
+        if scope["type"] == "http" and scope["path"].startswith(PREFIX) and addressed(scope["method"], scope["path"]):
+            await self._endpoints.stored(scope, receive, send)
+            return
         await self._serve_identified(scope, receive, send)
 
     async def _serve_identified(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -24,6 +24,7 @@ from gateway.endpoints.openapi.document import document
 from gateway.endpoints.ops import Probes
 from gateway.endpoints.reception import Reception
 from gateway.endpoints.services import Services
+from gateway.endpoints.stored_responses import METHODS, PREFIX, StoredResponses, refuse
 from gateway.http.http_text import Refuse
 from gateway.request.calls import Kind
 from gateway.routing.catalog import Catalog
@@ -35,6 +36,7 @@ class Endpoints:
 
     settings: Settings
     hot: dict[str, ASGIApp]  # the inference endpoints by path
+    stored: ASGIApp  # the endpoints below a response's id
     refuse: Refuse  # sheds a request from its bytes
     router: Router  # all endpoints; hot ones stand here too, for the methods that they refuse
 
@@ -55,12 +57,14 @@ class Endpoints:
         shedding, now = collaborators.routing.admission.recent_shedding, asyncio.get_running_loop().time
         routes = [
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in hot.items()),
+            *(Route(f"{PREFIX}{{id}}{action}", refuse, methods=[*methods]) for action, methods in METHODS.items()),
             *_model_routes(Models(catalog, services.reception, collaborators.replica.started_s)),
             *_breaker_routes(settings, catalog, collaborators),
             *_tenant_routes(catalog, collaborators),
         ]
         self.settings = settings
         self.hot = hot
+        self.stored = StoredResponses(services)
         self.refuse = EarlyRefusal(services, shedding, now)
         self.router = Router(routes, redirect_slashes=False)
 

@@ -53,6 +53,9 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     malformed: Literal["html", "half_json", "empty"] | None = None
     """An answer with status 200 whose body breaks the dialect."""
 
+    keeps_state: bool = False
+    """Only the ids of responses, items, containers and encrypted reasoning that this provider has made are known."""
+
     seed: int = 1
 
 

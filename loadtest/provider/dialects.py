@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import msgspec
 
 from loadtest.provider import tool_calls
+from loadtest.provider.errors import error_fields
+from loadtest.provider.state import NO_STATE, State
 from loadtest.provider.tool_calls import ToolCall
 
 PROMPT_TOKENS = 10
@@ -62,6 +64,7 @@ class Call(msgspec.Struct, frozen=True):
     inputs: int
     tools: tuple[str, ...] = ()
     """Names of tools that may be called: none once the conversation holds their results."""
+    state: State = NO_STATE
 
 
 _REQUIRED = {
@@ -153,13 +156,7 @@ def render_stream(call: Call, number: int, content: tuple[str, ...], calls: int 
 
 def render_error(kind: Kind | None, status: int, message: str) -> bytes:
     """Renders an error. `kind`: None for an unknown path."""
-    if kind is Kind.MESSAGE:
-        error_type = _ANTHROPIC_ERRORS.get(status, "api_error")
-        return _encode({"type": "error", "error": {"type": error_type, "message": message}})
-    error_type, code = _OPENAI_ERRORS.get(status, ("server_error", None))
-    if kind is None:
-        code = "unknown_url"
-    return _encode({"error": {"message": message, "type": error_type, "param": None, "code": code}})
+    return _encode(error_fields(kind is Kind.MESSAGE, status, message, code="" if kind else "unknown_url"))
 
 
 def render_models(name: str) -> bytes:
@@ -167,21 +164,6 @@ def render_models(name: str) -> bytes:
     return _encode({"object": "list", "data": [model]})
 
 
-_ANTHROPIC_ERRORS = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    529: "overloaded_error",
-}
-_OPENAI_ERRORS = {
-    400: ("invalid_request_error", None),
-    401: ("invalid_request_error", "invalid_api_key"),
-    404: ("invalid_request_error", "model_not_found"),
-    429: ("requests", "rate_limit_exceeded"),
-}
 _OPENAI_OBJECTS = {Kind.CHAT: ("chatcmpl", "chat.completion"), Kind.COMPLETION: ("cmpl", "text_completion")}
 
 
@@ -241,11 +223,13 @@ def _openai_stream(call: Call, number: int, content: tuple[str, ...], made: tupl
 
 
 def _response(call: Call, number: int, content: tuple[str, ...]) -> dict[str, Any]:
+    own, state = call.state.own(number), call.state
     part = {"type": "output_text", "text": "".join(content), "annotations": []}
-    item = {"type": "message", "id": "msg", "role": "assistant", "status": "completed", "content": [part]}
+    item = {"type": "message", "id": f"msg_{own}", "role": "assistant", "status": "completed", "content": [part]}
     usage = {"input_tokens": PROMPT_TOKENS, "output_tokens": len(content), "total_tokens": PROMPT_TOKENS + len(content)}
-    head = {"id": f"resp_{number}", "object": "response", "created_at": int(time.time()), "model": call.model}
-    return {**head, "status": "completed", "output": [item], "usage": usage}
+    head = {"id": f"resp_{own}", "object": "response", "created_at": int(time.time()), "model": call.model}
+    output = [*state.reasoning(number), item]
+    return {**head, **state.in_response(), "status": "completed", "output": output, "usage": usage}
 
 
 def _response_stream(call: Call, number: int, content: tuple[str, ...]) -> list[bytes]:
@@ -266,6 +250,7 @@ def _anthropic_message(call: Call, number: int, output_tokens: int) -> dict[str,
         "stop_reason": None,
         "stop_sequence": None,
         "usage": {"input_tokens": PROMPT_TOKENS, "output_tokens": output_tokens},
+        **call.state.in_message(number),
     }
 
 
@@ -292,7 +277,11 @@ def _anthropic_stream(call: Call, number: int, content: tuple[str, ...], made: t
         _named_event("content_block_stop", index=len(made))
         + _named_event(
             "message_delta",
-            delta={"stop_reason": "tool_use" if made else "end_turn", "stop_sequence": None},
+            delta={
+                "stop_reason": "tool_use" if made else "end_turn",
+                "stop_sequence": None,
+                **call.state.in_message(number),
+            },
             usage={"output_tokens": len(content)},
         )
         + _named_event("message_stop")

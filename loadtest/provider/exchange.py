@@ -11,12 +11,15 @@ from collections.abc import AsyncIterator
 from enum import Enum
 from typing import Never
 
+import msgspec
 from aiohttp import web
 
 from loadtest.provider import dialects
+from loadtest.provider.account import Account
 from loadtest.provider.behaviour import Behaviour, Script
 from loadtest.provider.counts import Counts
 from loadtest.provider.dialects import Call, Kind
+from loadtest.provider.errors import Refusal, error_fields
 
 HTML_PAGE = b"<html><body><h1>Bad Gateway</h1></body></html>"
 JSON = "application/json"
@@ -64,7 +67,10 @@ class Slots:
 
 
 class Exchange:
-    def __init__(self, request: web.Request, name: str, script: Script, counts: Counts, slots: Slots) -> None:
+    def __init__(
+        self, request: web.Request, name: str, script: Script, counts: Counts, slots: Slots, account: Account
+    ) -> None:
+        self._account = account
         self._request = request
         self._name = name
         self._script = script
@@ -78,6 +84,8 @@ class Exchange:
         body = await request.read()
         self._counts.last_headers, self._counts.last_body = request.headers, body
         kind = _KINDS.get(request.path)
+        if kind is None and self._script.behaviour.keeps_state and request.path.startswith("/v1/responses/"):
+            return await self._stored()
         if kind is None or request.method != "POST":
             return await self._refuse(None, 404, f"Unknown request URL: {request.method} {request.path}")
         try:
@@ -86,6 +94,11 @@ class Exchange:
             return await self._refuse(kind, 400, str(error))
 
         behaviour = self._script.behaviour
+        if behaviour.keeps_state:
+            try:
+                call, self._number = self._account.with_state(call, body), self._account.number()
+            except Refusal as refusal:
+                return await self._refuse_with(kind, refusal)
         plan = self._script.plan_call()
         if plan.is_stalled:
             await _stall()
@@ -95,6 +108,7 @@ class Exchange:
             return self._cut(web.Response())
         if plan.error_status is not None:
             return await self._fail(kind, plan.error_status, behaviour)
+        self._keep(call, behaviour)
         async with self._slots.taken(behaviour.slots):
             if call.is_stream and behaviour.malformed not in ("html", "empty"):
                 return await self._stream(call, behaviour)
@@ -102,6 +116,24 @@ class Exchange:
 
     async def _refuse(self, kind: Kind | None, status: int, message: str) -> tuple[web.Response, Ending]:
         return await self._send(dialects.render_error(kind, status, message), JSON, status), Ending.ERROR
+
+    async def _refuse_with(self, kind: Kind, refusal: Refusal) -> tuple[web.Response, Ending]:
+        is_message = kind is Kind.MESSAGE
+        fields = error_fields(is_message, refusal.status, refusal.message, refusal.param, refusal.code)
+        return await self._send(msgspec.json.encode(fields), JSON, refusal.status), Ending.ERROR
+
+    async def _stored(self) -> tuple[web.Response, Ending]:
+        try:
+            body = self._account.stored(self._request.method, self._request.path)
+        except Refusal as refusal:
+            return await self._refuse_with(Kind.RESPONSE, refusal)
+        return await self._send(body, JSON), Ending.SUCCEEDED
+
+    def _keep(self, call: Call, behaviour: Behaviour) -> None:
+        """Keeps a response, which a client may name as soon as it has the first bytes."""
+        if behaviour.keeps_state and call.kind is Kind.RESPONSE and call.state.is_stored:
+            plain = dialects.render_answer(call, self._number, self._content(behaviour))
+            self._account.keep(self._number, plain)
 
     async def _fail(self, kind: Kind, status: int, behaviour: Behaviour) -> tuple[web.Response, Ending]:
         headers = {}

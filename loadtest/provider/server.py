@@ -16,6 +16,7 @@ from aiohttp import web
 
 from loadtest.children import die_with_parent
 from loadtest.provider import dialects
+from loadtest.provider.account import Account
 from loadtest.provider.behaviour import Behaviour, NonNegative, Script, merge
 from loadtest.provider.counts import Counts
 from loadtest.provider.exchange import JSON, Ending, Exchange, Slots
@@ -67,6 +68,7 @@ class Provider:
         self._script = Script(behaviour)
         self._counts = Counts()
         self._slots = Slots()
+        self._account = Account(name)
 
     def build(self) -> web.Application:
         # No size limit, because the gateway decides how large a request may be.
@@ -110,7 +112,8 @@ class Provider:
         counts = self._counts
         counts.begin()
         try:
-            response, ending = await Exchange(request, self._name, self._script, counts, self._slots).run()
+            exchange = Exchange(request, self._name, self._script, counts, self._slots, self._account)
+            response, ending = await exchange.run()
         except (asyncio.CancelledError, ConnectionError):
             counts.aborted += 1
             raise

@@ -2,8 +2,12 @@
 request, so the parts common to all requests of a model or deployment are packed in advance.
 """
 
+import secrets
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
+from shared_state.calls.owned import OWNED_MOST, Kept
 from shared_state.calls.packing import Packer
 from shared_state.connection.commands import pack, pack_number
 from shared_state.keys import DOMAIN, Keys, tenant_scope
@@ -50,7 +54,7 @@ class DecisionCalls(Packer):
             names.append(keys.round_trips(region))
         chain = ",".join(map(str, tiers)) + "+" * has_more
         static = pack(strategy.encode(), chain.encode(), self._epoch)
-        return Plan(ids, tiers, strategy, self._prefix("acquire", 18, *names) + static, region)
+        return Plan(ids, tiers, strategy, self._prefix("acquire", 19, *names) + static, region)
 
     def acquire(self, plan: Plan, token: str, ask: Ask, replicas: int = 1) -> bytes:
         """Packs all arguments but the resend flag and the connection's number. ``replicas``: the number that share the
@@ -59,7 +63,8 @@ class DecisionCalls(Packer):
         head = pack(token.encode(), b"%d" % ask.priority, self._seed(), b"%d" % ask.attempt, b"%d" % ask.tokens)
         spending = _NOTHING if ask.spending is None else pack(self._spending(ask, replicas))
         limits, waiting = self._limits(ask.tenant, replicas), _WAITING[ask.waiting][ask.is_traced]
-        return plan.prefix + head + limits + waiting + spending + _KINDS[ask.kind]
+        restriction = pack(restriction_of(ask)) if ask.only or ask.owned else _NOTHING
+        return plan.prefix + head + limits + waiting + spending + _KINDS[ask.kind] + restriction
 
     def _spending(self, ask: Ask, replicas: int) -> bytes:
         assert ask.spending is not None
@@ -120,6 +125,12 @@ class DecisionCalls(Packer):
             )
         )
 
+    def remember(self, deployment_id: str, owned: Sequence[str], kept: Kept) -> bytes:
+        names, head = (self._keys.domain, self._keys.owners), (deployment_id.encode(), b"%d" % kept.ttl_ms)
+        secret = secrets.token_hex(16).encode()
+        digests = (digest.encode() for digest in owned[:OWNED_MOST])
+        return self._packed("remember", names, [*head, b"%d" % kept.most, secret, *digests])
+
     def acquire_block(self, plan: Plan, tokens: Sequence[str], ask: Ask, hold_ms: int) -> tuple[bytes, ...]:
         """Returns three calls without the connection's number: the first, its repetition, and a repetition that only
         returns what was granted.
@@ -168,7 +179,14 @@ class DecisionCalls(Packer):
         tiers = ",".join(map(str, plan.tiers)).encode()
         arguments = [plan.strategy.encode(), tiers, b"%d" % ask.priority, self._seed(), ask.tenant.name.encode()]
         arguments += [b"" if ask.spending is None else self._spending(ask, replicas), ask.kind.encode()]
+        arguments.append(restriction_of(ask))
         return self._packed("explain", names, arguments)
+
+
+def restriction_of(ask: Ask) -> bytes:
+    """Returns what restricts the candidates, as lua/include/select/restrict.lua reads it; empty without that."""
+    given = {name: words for name, words in (("only", ask.only), ("owned", ask.owned)) if words}
+    return msgspec.json.encode(given) if given else b""
 
 
 def reason_of(ending: Ending) -> bytes:

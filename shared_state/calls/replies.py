@@ -15,7 +15,7 @@ from shared_state.records import Ask, Breaker, Heartbeat, MinuteUsed, Permit, Re
 from shared_state.snapshots import Agreement
 
 _NOTHING_USED = MinuteUsed()
-_PROBE, _RESORT_PROBE = 1, 2  # as in lua/include/select/grant.lua
+_PROBE, _RESORT_PROBE, _OWNED = 1, 2, 4  # as in lua/include/select/grant.lua
 
 
 def acquired(reply: Reply, token: str, ask: Ask, ids: tuple[str, ...]) -> Permit | Rejection:
@@ -25,9 +25,9 @@ def acquired(reply: Reply, token: str, ask: Ask, ids: tuple[str, ...]) -> Permit
         position, generation, sequence = as_number(reply[1]) - 1, as_number(reply[2]), as_number(reply[4])
         used = MinuteUsed(as_number(reply[7]), as_number(reply[8])) if ask.tenant.name else _NOTHING_USED
         verdicts, scores = _verdicts(reply[9:], ask) if ask.is_traced else ((), ())
-        kind = as_number(reply[3])
+        is_owned, kind = divmod(as_number(reply[3]), _OWNED)
         granted = (token, position, ids[position], generation, kind in (_PROBE, _RESORT_PROBE), ask, sequence, used)
-        return Permit(*granted, verdicts, scores, is_last_resort=kind >= _RESORT_PROBE)
+        return Permit(*granted, verdicts, scores, is_last_resort=kind >= _RESORT_PROBE, is_owned=is_owned > 0)
     if code == b"unconfigured":
         raise NotConfigured("the store does not know this configuration")
     verdicts, scores = _verdicts(reply[8:], ask)

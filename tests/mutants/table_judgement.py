@@ -138,7 +138,7 @@ JUDGEMENTS: Table = {
         Slip("|model token limit", "", CLASSIFY, "Moonshot's words are not known"),
         Slip("|range of input length", "", CLASSIFY, "DashScope's words are not known"),
         Slip("|max(?:imum)? (?:prompt|input|context) length", "", CLASSIFY, "xAI's words are not known"),
-        Slip("|input tokens exceeded|number of input tokens exceeds", "", CLASSIFY, "Nova's words are not known"),
+        Slip("|exceeds max(?:imum)? length", "", CLASSIFY, "Nova's words are not known"),
         Slip(
             'if error.param not in (None, "", "model") or "previous_response_not_found"',
             'if error.param is not None or "previous_response_not_found"',
@@ -400,8 +400,8 @@ JUDGEMENTS: Table = {
         ),
         Slip('line[5:].removeprefix(b" ")', "line[6:]", SSE, "data without a blank after its colon loses a byte"),
         Slip(
-            'data.removeprefix(BYTE_ORDER_MARK).split(b"\\n\\n")',
-            'data.split(b"\\n\\n")',
+            "event.removeprefix(BYTE_ORDER_MARK).splitlines()",
+            "event.splitlines()",
             SSE,
             "the first event behind a BOM is lost",
         ),
@@ -446,10 +446,16 @@ JUDGEMENTS: Table = {
     ),
     "gateway/upstream/client.py": (
         Slip(
-            "if _is_key_refused(exchange) and await credential.renew(target.key):",
+            "if target.credential and _is_key_refused(exchange) and await target.credential.renew(target.key):",
             "if False:",
             "tests/gateway/upstream/test_credentials.py",
             "each token that expires opens a breaker",
+        ),
+        Slip(
+            "if model and exchange.outcome is Outcome.UNSUPPORTED:",
+            "if False:",
+            "tests/gateway/routing/test_patterns.py",
+            "a client closes a pattern for all by a name that does not exist",
         ),
         Slip("if is_own_fault(fault):", "if False:", OWN_FAULTS, "a replica without descriptors opens breakers"),
         Slip(
@@ -518,6 +524,12 @@ JUDGEMENTS: Table = {
     ),
     "gateway/routing/deadline.py": (
         Slip(
+            "        if interrupt.take(Cause.OVERDUE):\n            return self.overdue()",
+            "        interrupt.take(Cause.OVERDUE)",
+            HUNG,
+            "a call that moves on ends without an answer",
+        ),
+        Slip(
             "_is_cut_short = deadline.at < own_at and (deadline.is_from_client or not is_first)",
             "_is_cut_short = deadline.at < own_at",
             DISPATCH,
@@ -585,7 +597,7 @@ JUDGEMENTS: Table = {
             "a request that its second attempt saves counts as failed, and sheds others",
         ),
         Slip(
-            'elif decision.code == "none" and state.second_attempt is not None:',
+            "elif has_no_candidate and state.second_attempt is not None:",
             "elif False:",
             LAST_ATTEMPT,
             "an open neighbour takes the second attempt away",
@@ -595,12 +607,6 @@ JUDGEMENTS: Table = {
             "in_hand = nullcontext()",
             HUNG,
             "calls in hand wait for a provider that hangs",
-        ),
-        Slip(
-            "    if interrupt.take(Cause.OVERDUE):\n        return limits.overdue()",
-            "    interrupt.take(Cause.OVERDUE)",
-            HUNG,
-            "a call that moves on ends without an answer",
         ),
     ),
     "gateway/routing/next_step.py": (
@@ -647,7 +653,7 @@ JUDGEMENTS: Table = {
             "a client waits for a pause that its deadline does not allow",
         ),
         Slip(
-            "is_next_last = not has_chain and number == max_attempts - 1",
+            "is_next_last = not has_chain and not exchange.is_state_unknown and counted == max_attempts - 1",
             "is_next_last = False",
             LAST_ATTEMPT,
             "all attempts go to the tier that fails",
@@ -834,14 +840,14 @@ JUDGEMENTS: Table = {
     ),
     "gateway/routing/routing_state.py": (
         Slip(
-            "for part in (self.route.candidates, *chains)",
-            "for part in chains",
+            "chain.from_iterable((self.route.candidates, *chains))",
+            "chain.from_iterable(chains)",
             f"{DISPATCH} {SHOULD_RETRY}",
             "a client is kept from a retry that another candidate would answer",
         ),
         Slip(
-            "for part in (self.route.candidates, *chains)",
-            "for part in (self.route.candidates,)",
+            "chain.from_iterable((self.route.candidates, *chains))",
+            "self.route.candidates",
             SHOULD_RETRY,
             "a client is kept from a retry that the rest of its chain would answer",
         ),
@@ -901,8 +907,8 @@ JUDGEMENTS: Table = {
             "a prompt that no rate limit can hold is sent three times",
         ),
         Slip(
-            "next((t for t in tried if t.outcome is not Outcome.UNSUPPORTED), tried[0])",
-            "tried[0]",
+            "[t for t in tried if t.outcome is not Outcome.UNSUPPORTED] or tried",
+            "tried",
             f"{JUDGEMENT} {FINAL_ERRORS}",
             "a missing endpoint hides what the next candidate answered",
         ),

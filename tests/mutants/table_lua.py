@@ -11,6 +11,7 @@ SETTLE, SHED, TENANT, TIER = (f"{_LUA}test_{name}.py" for name in ("settle", "sh
 BUDGET, WINDOW, FORECAST = (f"{_LUA}test_{name}.py" for name in ("budget", "window", "forecast"))
 BASELINE, CONTENT, RELIEF = (f"{_LUA}test_{name}.py" for name in ("baseline", "content", "relief"))
 RESORT, SLOW_START = f"{_LUA}test_last_resort.py", f"{_LUA}test_slow_start.py"
+OWNER = f"{_LUA}test_owner.py"
 
 HEALTH_CHECK = f"{_LUA}test_health_check.py"
 
@@ -480,14 +481,14 @@ LUA: Table = {
     ),
     "lua/include/select/last_resort.lua": (
         Slip(
-            "if not policy.last_resort or string.find(tiers, '+', 1, true) then return nil end",
-            "if string.find(tiers, '+', 1, true) then return nil end",
+            "if not policy.last_resort or has_more then return nil end",
+            "if has_more then return nil end",
             RESORT,
             "router.last_resort: false is not obeyed",
         ),
         Slip(
-            "or string.find(tiers, '+', 1, true) then return nil end",
-            "then return nil end",
+            "policy.last_resort or has_more then return nil end",
+            "policy.last_resort then return nil end",
             RESORT,
             "a provider that fails is called although another domain has a healthy one",
         ),
@@ -709,12 +710,70 @@ LUA: Table = {
             HEALTH,
             "a deployment without traffic is judged for ever by its last bad minute",
         ),
+    ),
+    "lua/include/select/verdict.lua": (
         Slip(
             "wait = math.min(wait or c.wait_ms, c.wait_ms)",
             "wait = math.max(wait or c.wait_ms, c.wait_ms)",
             ACQUIRE,
             "a client is told to wait for the last deployment instead of the first",
         ),
+        Slip(
+            "candidates.owner and 'owned' or 'none'",
+            "'none'",
+            OWNER,
+            "a request of several domains leaves the one where its owner is",
+        ),
+    ),
+    "lua/include/select/restrict.lua": (
+        Slip(
+            "return account or '@' .. id",
+            "return '@' .. id",
+            OWNER,
+            "another model of the same account is refused what the first has made",
+        ),
+        Slip(
+            "(not restriction.only or restriction.only[d.id])",
+            "true",
+            OWNER,
+            "a request that demands the EU goes anywhere",
+        ),
+        Slip(
+            "c.verdict, c.wait_ms, c.probe = 'excluded', false, nil",
+            "c.verdict, c.wait_ms, c.probe = 'eligible', false, nil",
+            OWNER,
+            "a request goes to an account that does not know what it names",
+        ),
+    ),
+    "lua/include/store/owner.lua": (
+        Slip(
+            "for part = newest, newest - OWNER_PARTS + 1, -1 do",
+            "for part = newest, newest, -1 do",
+            OWNER,
+            "an owner is forgotten as soon as a part is full",
+        ),
+        Slip(
+            "if found and k < first then first, owner = k, found end",
+            "if found then first, owner = k, found end",
+            OWNER,
+            "a file decides instead of the response before",
+        ),
+        Slip(
+            "redis.sha1hex(secret .. digest)",
+            "digest",
+            OWNER,
+            "whoever reads the store can tell which ids a tenant has used",
+        ),
+    ),
+    "lua/remember.lua": (
+        Slip(
+            "if is_new then redis.call('DEL', owner_key(global_key, part - OWNER_PARTS)) end",
+            "",
+            OWNER,
+            "ids fill the store until they expire",
+        ),
+        Slip("redis.call('PEXPIRE', key, ttl_ms)", "", OWNER, "ids of a store that nobody uses stay for ever"),
+        Slip("secret = kept[1] or secret", "", OWNER, "every replica forgets what the others have remembered"),
     ),
     "lua/include/breaker/probe.lua": (
         Slip(
@@ -1211,7 +1270,7 @@ LUA: Table = {
         Slip(
             "if not c.probe and c.health >= policy.min_health and",
             "if not c.probe and",
-            TIER,
+            f"{TIER} {SLOW_START}",
             "the slow start sends traffic to a fallback that fails",
         ),
         Slip(

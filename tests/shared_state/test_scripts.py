@@ -28,6 +28,11 @@ def written(folder: Path, **texts: str) -> Path:
     return folder
 
 
+def whole(includes: str, body: str) -> str:
+    """The text for EVALSHA."""
+    return f"{includes}local function run(KEYS, ARGV)\n{body}end\nreturn run(KEYS, ARGV)\n"
+
+
 def wants(*names: str) -> str:
     return "".join(f'--- @include "{name}"\n' for name in names)
 
@@ -35,7 +40,7 @@ def wants(*names: str) -> str:
 def test_include_comes_before_its_user(tmp_path: Path) -> None:
     written(tmp_path, main=wants("a") + "return a()", a=wants("b") + "local a = b", b="local b")
 
-    assert assemble("main", tmp_path).text == "local b\nlocal a = b\nreturn a()\n"
+    assert assemble("main", tmp_path).text == whole("local b\nlocal a = b\n", "return a()\n")
 
 
 def test_include_wanted_twice_is_there_once(tmp_path: Path) -> None:
@@ -50,7 +55,7 @@ def test_unused_function_is_left_out_with_its_dependencies(tmp_path: Path) -> No
     three = "-- As two() does.\nlocal function three() return 3 end\n"
     written(tmp_path, main=wants("a") + "return three()", a=one + two + three)
 
-    assert assemble("main", tmp_path).text == three + "return three()\n"
+    assert assemble("main", tmp_path).text == whole(three, "return three()\n")
 
 
 @pytest.mark.parametrize("name", names())
@@ -106,14 +111,14 @@ def test_include_stands_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "include" / "x").mkdir()
     (tmp_path / "include" / "x" / "a.lua").write_text("local a = 1\n")
 
-    assert assemble("main", tmp_path).text == "local a = 1\nreturn a\n"
-    assert assemble("main", tmp_path, {"x/a": "local a = 2"}).text == "local a = 2\nreturn a\n"
+    assert assemble("main", tmp_path).text == whole("local a = 1\n", "return a\n")
+    assert assemble("main", tmp_path, {"x/a": "local a = 2"}).text == whole("local a = 2\n", "return a\n")
 
 
 def test_replaced_include_is_used_instead_of_the_file(tmp_path: Path) -> None:
     written(tmp_path, main=wants("a") + "return a", a="local a = 1")
 
-    assert assemble("main", tmp_path, {"a": "local a = 2"}).text == "local a = 2\nreturn a\n"
+    assert assemble("main", tmp_path, {"a": "local a = 2"}).text == whole("local a = 2\n", "return a\n")
 
 
 def test_every_file_beside_the_includes_is_a_script() -> None:
@@ -136,7 +141,7 @@ def test_scripts_of_one_library_share_what_they_remember(tmp_path: Path) -> None
 
     assert scripts["one"].library == scripts["other"].library != scripts["alone"].library
     assert scripts["one"].library.text.count("local remembered, outlives = remembered_by_all, true\n") == 2
-    assert scripts["one"].text == "local remembered, outlives = {}, false\nreturn remembered\n"
+    assert scripts["one"].text == whole("local remembered, outlives = {}, false\n", "return remembered\n")
 
 
 def test_libraries_are_listed_once_each() -> None:

@@ -31,7 +31,9 @@ class Authority:
         self._name = name
         self._issued = 0
         self.key, self.certificate = new_key(folder / f"{name}.key"), folder / f"{name}.pem"
+        # Python 3.13 and later check certificates strictly: a CA has a key usage, what it issues names its key.
         subject = ["-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE"]
+        subject += ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
         run("req", "-x509", "-new", "-key", self.key, "-days", 3650, *subject, "-out", self.certificate)
 
     def issue(
@@ -48,8 +50,9 @@ class Authority:
         database, settings = self._folder / f"{name}.db", self._folder / f"{name}.cnf"
         database.write_text("")
         settings.write_text(
-            "[ca]\ndefault_ca=one\n[one]\ndefault_md=sha256\npolicy=any\ncopy_extensions=copy\nemail_in_dn=no\n"
+            "[ca]\ndefault_ca=one\n[one]\ndefault_md=sha256\npolicy=any\ncopy_extensions=copy\nx509_extensions=extensions\nemail_in_dn=no\n"
             f"database={database}\nrand_serial=yes\nnew_certs_dir={self._folder}\n[any]\ncommonName=supplied\n"
+            "[extensions]\nauthorityKeyIdentifier=keyid\n"
         )
         signed = ["-cert", self.certificate, "-keyfile", self.key, "-in", request, "-out", certificate]
         extra = ["-startdate", dates[0], "-enddate", dates[1], "-notext", "-batch"]

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from shared_state.calls import replies, view_replies
-from shared_state.calls.decision_calls import scopes_of
+from shared_state.calls.decision_calls import restriction_of, scopes_of
+from shared_state.calls.reply_values import as_number
 from shared_state.calls.script_calls import router_json
 from shared_state.keys import Keys
 from shared_state.money import Spending
@@ -182,6 +183,8 @@ class Cluster:
         region: str = "",
         kind: str = "",
         has_more: bool = False,
+        only: tuple[str, ...] = (),
+        owned: tuple[str, ...] = (),
     ) -> Permit | Rejection:
         """Candidates as ids (tier 0) or (id, tier); ``has_more``: others follow in another domain."""
         ids, tiers = self._chain(candidates)
@@ -192,10 +195,17 @@ class Cluster:
         limits = [limit or 0 for limit in (tenant.rpm, tenant.tpm, tenant.max_parallel)]
         names = [self.keys.domain, self.keys.policy, self.keys.leases, self.keys.window, self.keys.events]
         arguments = [strategy, tiers, "epoch-1", token, priority, self._seed(seed), attempt, tokens]
-        arguments += [*limits, tenant.weight, int(waiting), int(traced), _budgets(spending), kind, int(resend), era]
+        ask = Ask(priority, stream, attempt, tokens, tenant, waiting, traced, spending, kind, only, owned)
+        arguments += [*limits, tenant.weight, int(waiting), int(traced), _budgets(spending), kind, restriction_of(ask)]
+        arguments += [int(resend), era]
         reply = self.run("acquire", names + self._candidate_keys(ids) + self._region_key(region), arguments)
-        ask = Ask(priority, stream, attempt, tokens, tenant, waiting, traced, spending, kind)
         return replies.acquired(reply, token, ask, ids)
+
+    def remember(self, deployment_id: str, *owned: str, ttl_ms: int = 60_000, most: int = 1000) -> tuple[int, int]:
+        """Returns the part that the digests were written to, and how many are in it."""
+        names = [self.keys.domain, self.keys.owners]
+        reply = self.run("remember", names, [deployment_id, ttl_ms, most, "secret", *owned])
+        return as_number(reply[0]), as_number(reply[1])
 
     def granted(self, *candidates: Candidate, **options: Any) -> Permit:
         decision = self.acquire(*candidates, **options)
@@ -454,10 +464,13 @@ class Cluster:
         tenant: str = "",
         spending: Spending | None = None,
         kind: str = "",
+        only: tuple[str, ...] = (),
+        owned: tuple[str, ...] = (),
     ) -> Explanation:
         ids, names, arguments = self._explain_call(candidates, strategy)
         names += self._region_key(region)
         arguments += [priority, self._seed(seed), tenant, _budgets(spending), kind]
+        arguments.append(restriction_of(Ask(only=only, owned=owned)))
         return view_replies.explained(self.run("explain", names, arguments, read_only=read_only), ids)
 
     def draws(self, *candidates: Candidate, strategy: str = "adaptive", times: int, region: str = "") -> Counter[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from gateway.endpoints.openapi.admin import FORCE, admin_paths
-from gateway.endpoints.openapi.parts import EVENT, as_json, get, parameter, ref, refusals
+from gateway.endpoints.openapi.parts import EVENT, as_json, get, parameter, ref, refusals, streamed
 from gateway.endpoints.openapi.request_headers import REQUEST_HEADERS
 from gateway.request.auth import TenantRequest
 from gateway.request.calls import REQUESTS, Kind
@@ -97,6 +97,27 @@ def _inference(kind: Kind, request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _stored_paths() -> dict[str, Any]:
+    """Returns the endpoints of a response that its provider keeps."""
+    name = parameter("id", "path", {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.:=-]{0,511}$"})
+    anything = {"type": "object"}
+
+    def operation(summary: str, served: dict[str, Any]) -> dict[str, Any]:
+        responses = {"200": served, **refusals("Error")}
+        return {"summary": summary, "security": [{"key": []}, {}], "parameters": [name], "responses": responses}
+
+    response = streamed(anything, "The response; as server-sent events with `stream=true`")
+    path = f"/v1{Kind.RESPONSE.value}/{{id}}"
+    return {
+        path: {
+            "get": operation("A stored response, from the account that made it", response),
+            "delete": operation("Deletes a stored response", as_json(anything, "Deleted")),
+        },
+        f"{path}/cancel": {"post": operation("Cancels a background response", as_json(anything, "The response"))},
+        f"{path}/input_items": {"get": operation("The input of a stored response", as_json(anything, "The items"))},
+    }
+
+
 def document(version: str) -> bytes:
     """Returns the document as JSON, OpenAPI 3.1."""
     kinds = list(REQUESTS)
@@ -111,6 +132,7 @@ def document(version: str) -> bytes:
         f"/v1{kind.value}": {"post": _inference(kind, schema)} for kind, schema in zip(kinds, schemas, strict=False)
     }
     paths |= {
+        **_stored_paths(),
         "/v1/models": get("The models that this key may use", as_json(models, "All of them"), "401"),
         "/v1/models/{model}": get(
             "One model", as_json(ref("Model"), "The model"), "401", "404", parameters=[parameter("model", "path", text)]

@@ -9,7 +9,7 @@ FAULTS = {
     "403": "The key may not use this model or endpoint, or the request comes from a page of another site",
     "404": "The model does not exist, or none of its deployments has this endpoint",
     "408": "The body did not arrive in time",
-    "409": "Another tenant or request holds it, or a replica refuses it",
+    "409": "Another tenant or request holds it, a replica refuses it, or its account cannot serve it",
     "413": "The body is too large",
     "422": "The provider refused the request",
     "429": "A rate limit is reached, or too many wrong keys came from this address, see retry-after",

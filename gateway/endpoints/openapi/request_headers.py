@@ -3,7 +3,7 @@
 from typing import Any
 
 from gateway.request.auth import PRIORITY_LEVELS
-from gateway.request.wishes import FALLBACKS, MAX_ATTEMPTS
+from gateway.request.wishes import DEPLOYMENT, FALLBACKS, MAX_ATTEMPTS, TAGS
 
 
 def _header(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -31,5 +31,15 @@ REQUEST_HEADERS = [
         MAX_ATTEMPTS,
         "Lowers the number of attempts of this request",
         {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+    ),
+    _header(
+        TAGS,
+        "Only deployments that have all of these tags, separated by commas",
+        {"type": "string", "minLength": 1},
+    ),
+    _header(
+        DEPLOYMENT,
+        "Only this deployment, which can serve the model; needs an admin key, or a key that may name deployments",
+        {"type": "string", "minLength": 1},
     ),
 ]

@@ -45,9 +45,17 @@ class Request(msgspec.Struct, frozen=True):
         ``is_absolute``: the target names the origin, as a proxy needs it.
         """
         target = b"http://" + self.origin.authority.encode() + self.target if is_absolute else self.target
-        if self.method == b"GET":
-            return b"GET %b HTTP/1.1\r\n%b%b\r\n" % (target, self.fields, more)
+        if self.method != b"POST":
+            return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (self.method, target, self.fields, more)
         return b"POST %b HTTP/1.1\r\n%b%bcontent-length: %d\r\n\r\n" % (target, self.fields, more, size)
+
+    def below(self, method: str, path: str, query: str) -> "Request":
+        """Returns a request for what is below this address. ``path``: of letters, digits and a few marks; ``query``:
+        encoded, from the question mark on.
+        """
+        base, mark, own = self.target.partition(b"?")
+        given = query.encode() if not mark else query.replace("?", "&", 1).encode()
+        return msgspec.structs.replace(self, method=method.encode(), target=base + path.encode() + mark + own + given)
 
 
 def request(method: Literal["GET", "POST"], url: str, headers: Iterable[tuple[str, str]] = ()) -> Request:

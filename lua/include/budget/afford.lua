@@ -14,7 +14,9 @@ local function budgets_apply(budgets, candidates, now)
         scope, wait_ms = scope or b.scope, math.max(wait_ms or 0, turns_ms)
       end
     end
-    if wait_ms then
+    if c.verdict == 'excluded' then
+      over = over + 1
+    elseif wait_ms then
       c.verdict, c.wait_ms, over, soonest_ms = 'over_budget', nil, over + 1, math.min(soonest_ms, wait_ms)
     end
   end

@@ -1,4 +1,5 @@
 --- @include "select/admit"
+--- @include "select/restrict"
 --- @include "limit/adaptive"
 --- @include "select/score"
 --- @include "select/region"
@@ -22,7 +23,8 @@ end
 
 -- KEYS from `first` on hold (deployment, leases, window) per candidate, and perhaps rtt:<region>; tiers is '0,0,1'.
 -- Returns nil when a candidate is not configured (flush, first start). `is_first`: a first attempt notes relief.
-local function candidates_read(keys, first, tiers, policy, domain, tokens, kind, is_first)
+-- `restriction`: as restrict_apply takes it.
+local function candidates_read(keys, first, tiers, policy, domain, tokens, kind, is_first, restriction)
   local candidates, now = {}, domain.now
   for tier in string.gmatch(tiers, '%d+') do
     local position = #candidates + 1
@@ -30,21 +32,9 @@ local function candidates_read(keys, first, tiers, policy, domain, tokens, kind,
     if not c then return nil end
     candidates[position] = c
   end
+  if restriction and restriction ~= '' then restrict_apply(restriction, candidates, domain.key) end
   score_all(candidates, policy, now)
   if is_first then relief_note(candidates, policy, now) end
   region_apply(candidates, keys, first)
   return candidates
-end
-
--- The earliest time at which one may take a request again. Those without the endpoint count only if all lack it.
-local function candidates_wait_ms(candidates)
-  local wait, rest
-  for _, c in ipairs(candidates) do
-    if c.verdict == 'unsupported' then
-      rest = math.min(rest or c.wait_ms, c.wait_ms)
-    elseif c.wait_ms then
-      wait = math.min(wait or c.wait_ms, c.wait_ms)
-    end
-  end
-  return math.max(1, math.ceil(wait or rest or UNKNOWN_WAIT_MS))
 end

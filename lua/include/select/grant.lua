@@ -1,9 +1,9 @@
 --- @include "breaker/probe"
 --- @include "limit/fair"
 -- The code in acquire's reply: 0 an ordinary call, 1 a probe, 2 a last resort that counts as a probe, 3 any other last
--- resort.
-local function grant_code(probe, resort)
-  return (probe and 1 or 0) + (resort and (probe and 1 or 3) or 0)
+-- resort; 4 more where the request names what only the account of this deployment holds.
+local function grant_code(probe, resort, is_owned)
+  return (probe and 1 or 0) + (resort and (probe and 1 or 3) or 0) + (is_owned and 4 or 0)
 end
 
 -- Writes a grant to the deployment's hash.

@@ -25,9 +25,11 @@ local function resort_probe(candidates, now, ask)
   return picked
 end
 
--- `tiers`: as of `acquire`; with a `+` at their end more candidates follow, in another domain.
+-- `tiers`: as of `acquire`; with a `+` at their end more candidates follow, in another domain. A deployment there does
+-- not have what an owner holds.
 local function resort_pick(candidates, policy, tiers, now, ask)
-  if not policy.last_resort or string.find(tiers, '+', 1, true) then return nil end
+  local has_more = string.find(tiers, '+', 1, true) and not candidates.owner
+  if not policy.last_resort or has_more then return nil end
   local picked = resort_serving(candidates, now, ask) or resort_probe(candidates, now, ask)
   if picked then
     picked.verdict, picked.resort, picked.probe = 'last_resort', true, picked.deployment.state == 'open'

@@ -80,8 +80,8 @@ class NarrowStore:
 class Door:
     """A replica with one model, in front of a store."""
 
-    def __init__(self, is_welcome: Callable[[Tenant], bool] = lambda _: True) -> None:
-        self.store = NarrowStore()
+    def __init__(self, is_welcome: Callable[[Tenant], bool] = lambda _: True, store: NarrowStore | None = None) -> None:
+        self.store = store or NarrowStore()
         router = RouterSettings(queue=QueueSettings(max_waiting=10, max_wait_ms=60_000))
         self.admission = Admission(cast(Failover, self.store), router, is_welcome)
         self.queue = self.admission.queue(MODEL, [DEPLOYMENT])
@@ -199,3 +199,43 @@ async def waiting_after_a_settle() -> Permit | Rejection:
 
 def test_settled_request_wakes_a_waiting_one_at_once() -> None:
     assert isinstance(asyncio.run(waiting_after_a_settle()), Permit)
+
+
+# -- restricted requests ----------------------------------------------------------------------------------------
+
+
+class PinnedStore(NarrowStore):
+    """Of two deployments one is full, to which requests with ids are restricted; the other has room for all."""
+
+    async def acquire(self, _plan: Plan, ask: Ask) -> Permit | Rejection:
+        self.callers.append(ask.tenant.name)
+        if ask.owned and not self.free:
+            return Rejection("none", "owned", 1000, 1, ("full", "excluded"))
+        return Permit(f"r.plain.{len(self.callers)}", 0, DEPLOYMENT, 0, False, ask, len(self.callers))
+
+
+def plan_of_two() -> Plan:
+    return Plan((DEPLOYMENT, "m-2"), (0, 0), "adaptive", b"")
+
+
+async def restricted_and_free() -> tuple[bool, bool, dict[str, int], dict[str, int]]:
+    door = Door(store=PinnedStore())
+    interrupt = Interrupt()
+
+    def request(*names: str) -> ClientRequest:
+        call = Call(MODEL, False, b"", names=names)
+        return ClientRequest(call, ANONYMOUS, 50, Deadline(interrupt.time() + 60), interrupt, NO_TRACE)
+
+    pinned = asyncio.create_task(door.admission.first(plan_of_two, door.queue, request("resp_1")))
+    await turns()
+    free = await door.admission.first(plan_of_two, door.queue, request())
+    waiting = door.admission.waiting()
+    door.store.free = 1
+    door.admission.freed(DEPLOYMENT)
+    served = await pinned
+    interrupt.close()
+    return isinstance(free, Permit), isinstance(served, Permit), waiting, door.admission.waiting()
+
+
+def test_request_that_waits_for_its_owner_holds_up_no_other() -> None:
+    assert asyncio.run(restricted_and_free()) == (True, True, {MODEL: 1}, {})

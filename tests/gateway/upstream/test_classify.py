@@ -60,7 +60,7 @@ def test_documentation_has_its_table() -> None:
 def test_answer_has_the_documented_meaning(
     status: int, error: UpstreamError | None, is_named: bool, outcome: str, next_one: str, chain: str
 ) -> None:
-    assert next_one in ("yes", "yes, again", "no")
+    assert next_one in ("yes", "yes, again", "yes, other accounts", "no")
     name, _, hour = outcome.partition(", ")
     expected = Judgement(
         Outcome(name),
@@ -68,6 +68,7 @@ def test_answer_has_the_documented_meaning(
         Refusal(chain) if chain else None,
         QUOTA_COOL_MS if hour == "an hour" else 0,
         next_one == "yes, again",
+        next_one == "yes, other accounts",
     )
 
     assert judge(status, error, lambda _error: is_named) == expected

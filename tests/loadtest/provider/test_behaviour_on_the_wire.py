@@ -237,6 +237,7 @@ ALL_FIELDS: dict[str, Any] = {
     "stall_after_chunks": 9,
     "cut_after_chunks": 9,
     "malformed": "empty",
+    "keeps_state": True,
     "seed": 3,
 }
 
