@@ -8,7 +8,7 @@ READY := .venv/.ready
 export PYTHONDONTWRITEBYTECODE :=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: setup demo test test-long coverage compose-test lint check bench bench-peers capacity attacks chaos autoscale stages strategies forecast outage recoveries side-by-side geography saturation faults mutants screenshots configuration lock clean
+.PHONY: setup demo test test-long coverage compose-test lint check bench bench-peers capacity attacks chaos autoscale stages strategies forecast affinity outage recoveries side-by-side geography saturation faults mutants screenshots configuration lock clean
 
 setup: $(READY)
 
@@ -99,6 +99,10 @@ stages: $(READY)
 # The routing strategies on the same simulated traffic: takes minutes, writes docs/strategies.md.
 strategies: $(READY)
 	$(BIN)/python -m tests.strategies --out docs/strategies.md $(ARGS)
+
+# What soft affinity gains and costs, on simulated conversations: takes minutes, writes docs/affinity.md.
+affinity: $(READY)
+	$(BIN)/python -m tests.affinity --out docs/affinity.md $(ARGS)
 
 outage: $(READY)
 	$(BIN)/python -m loadtest.trials.outage --plot docs/outage.svg

@@ -11,6 +11,7 @@
 --- @include "breaker/outcomes"
 --- @include "lease/resend"
 --- @include "select/grant"
+--- @include "affinity/note"
 --- @include "limit/waiting"
 --- @include "store/era"
 --- @include "store/event"
@@ -24,17 +25,17 @@
 --       4 token, 5 priority (0..100), 6 seed (31-bit), 7 attempt (from 1; 0: another candidate, none has failed),
 --       8 tokens (estimated), limits of the tenant (0 none): 9 requests, 10 tokens a minute, 11 requests at a time;
 --       12 its weight, 13 waiting (0 | 1: in its replica's queue | 2: and more after it), 14 traced (0 | 1),
---       15 budgets and costs as in `budget`, or ''; 16 kind of call, or ''; 17 restriction, as restrict_apply takes it;
---       18 resend (0 | 1 | 2: if granted), 19 era
+--       15 budgets and costs as in `budget`, 16 kind of call, 17 restriction as for restrict_apply, 18 its pins' keyed
+--       hashes, each or ''; 19 resend (0 | 1 | 2: if granted), 20 era
 -- reply granted: 'granted', position, generation, probe (as grant_code), sequence, epoch, now_ms, requests_used_ms,
---                tokens_used_ms (of the tenant's minute); traced: verdict=score ..., as for a refusal
+--                tokens_used_ms (of the tenant's minute), with pins `affinity_word`; traced: verdict=score ...
 --       no:      'shed' | 'retry_budget' | 'limited' | 'none' (reason `owned`: the owner is a candidate) | 'owner'
 --                (reason: its id; it is no candidate) | 'over_budget' (reason: whose, 0 ms: until an operator raises
 --                it), reason, retry_after_ms, sequence, epoch, now_ms, requests_used_ms, tokens_used_ms, verdict ...
 --       'unconfigured' when policy or a deployment is unknown here
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local strategy, tiers, epoch, token, seed = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[6])
-local priority, attempt, resend, era = tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[18]), tonumber(ARGV[19])
+local priority, attempt, resend, era = tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[19]), tonumber(ARGV[20])
 local replica, OUTCOMES_FRESH_MS = lease_owner(token) or '', 250
 local domain = domain_read(global_key)
 local policy = policy_read(policy_key, domain)
@@ -62,19 +63,14 @@ if not shed and budget and not limited then
   if not candidates then return { 'unconfigured' } end
   fair_apply(candidates, ask, now)
   if budgets then over, over_ms = budgets_apply(budgets, candidates, now) end
+  candidates.pins = pins_read(domain, policy, ask.pins, now)
   picked = tier_pick(candidates, policy, strategy, now, random)
     or resort_pick(candidates, policy, tiers, now, ask)
 end
 domain_advance(domain, epoch)
 era_note(domain, replica, era)
 transitions[1] = shed_change(domain, reasons, 'acquire')
-for _, c in ipairs(candidates) do
-  if c.becomes == 'open' then
-    transitions[#transitions + 1] = breaker_open(c.deployment, policy, now, 'probe_deadline', random)
-    c.wait_ms = c.deployment.open_until_ms - now
-  end
-  if picked and picked.turn and c.turn then record_set(c.deployment, 'current_weight', exact(c.turn)) end
-end
+candidates_note(candidates, picked, policy, now, random, transitions)
 if picked then
   local d = picked.deployment
   if picked.becomes == 'half_open' then transitions[#transitions + 1] = breaker_half_open(d, now, 'cooldown_over') end
@@ -85,6 +81,7 @@ if picked then
   lease_add(leases_key, picked.leases_key, token, now, d.lease_ms, picked.probe, picked.resort)
   reply = { 'granted', picked.position, d.generation, grant_code(picked.probe, picked.resort, candidates.owner),
     domain.sequence, domain.epoch, now, tenant_used(tenant, now) }
+  if ask.pins ~= '' then reply[10] = affinity_note(domain, policy, candidates, picked, attempt) end
 else
   local code, why = refusal_of(candidates, shed, limited, over, budget)
   local wait_ms = limited_ms or over_ms or code == 'none' and candidates_wait_ms(candidates) or SHED_RETRY_AFTER_MS

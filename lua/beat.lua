@@ -20,13 +20,13 @@
 --       7 replica HASH (this one), then per deployment: deployment HASH, leases ZSET
 -- ARGV  1 epoch to set if none, 2 replica, 3 address, 4 version, 5 started_at_ms, 6 draining (0 | 1 | gone),
 --       7 dead_after_ms, 8 seed, 9 store it decides on (shared | standby), 10 why, empty once reported,
---       11 its deployments (ids with commas between), 12 fingerprint of its own file,
+--       11 its deployments (ids with commas between), 12 fingerprint of its own file, 13 secret to set if none,
 --       then (deployment position from 1, token) per stream answered since the last beat
 -- reply epoch, sequence, now_ms, policy version or 0, active, replicas alive, should_shed reasons,
 --       known (0 | 1: it was not taken for dead), { dead replicas ... }, { deployment position from 1,
 --       state, generation, ms until it ends by itself or 0, trips, reason, ms that it cools, ms of its rate limit that
 --       are used up ... of each that ever moved, cools or is limited }, version of the tenants,
---       fingerprint of the policies
+--       fingerprint of the policies, secret of the pins' hashes
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local replicas_key, replica_key, FIRST = KEYS[6], KEYS[7], 8
 local epoch, replica, dead_after_ms, random = ARGV[1], ARGV[2], tonumber(ARGV[7]), random_from(tonumber(ARGV[8]))
@@ -37,7 +37,7 @@ if domain_foreign(domain) then return domain_foreign(domain) end
 local now, transitions, changed, beats = domain.now, {}, {}, {}
 beats[replica] = now
 
-for k = 13, #ARGV, 2 do
+for k = 14, #ARGV, 2 do
   local own = FIRST + 2 * (tonumber(ARGV[k]) - 1)
   local leases = KEYS[own + 1]
   local score = tonumber(redis.call('ZSCORE', leases, ARGV[k + 1]) or nil)
@@ -47,6 +47,7 @@ for k = 13, #ARGV, 2 do
   end
 end
 domain_advance(domain, epoch)
+if not domain.affinity_secret then record_set(domain, 'affinity_secret', ARGV[13]) end
 local active = redis.call('ZCOUNT', leases_key, '(' .. string.format('%d', now), '+inf')
 if policy and now - (domain.evaluated_at_ms or 0) >= EVALUATE_EVERY_MS then
   local counted, healthy = 0, 0
@@ -93,4 +94,4 @@ local dead = replica_dead(replicas_key, KEYS, FIRST, now, dead_after_ms)
 local alive = redis.call('ZCOUNT', replicas_key, now - dead_after_ms, '+inf')
 return { domain.epoch, domain.sequence, now, policy and policy.version or 0, active, alive, domain.shed_reasons or '',
   before and 1 or 0, dead, breakers_moved(KEYS, FIRST, now), domain.tenants_version or 0,
-  policy and policy.fingerprint or '' }
+  policy and policy.fingerprint or '', domain.affinity_secret }

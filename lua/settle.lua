@@ -12,6 +12,7 @@
 --- @include "breaker/unsupported"
 --- @include "breaker/last_error"
 --- @include "limit/gradient"
+--- @include "affinity/learn"
 --- @include "store/event"
 -- Ends one lease and learns from its outcome. A second settle has no effect: removing the lease is the gate.
 -- Only results of the generation in which the lease was granted move the breaker.
@@ -23,7 +24,8 @@
 --       else total), 7 stream (0 | 1), 8 output_tokens, 9 retry_after_ms (0 unknown), 10 final outcome of its
 --       request (0 | 1), 11 seed (31-bit), 12 tokens as estimated at acquire, 13 as they were (-1 unknown), 14 the
 --       tenant's limit of them per minute (0 none), 15 'cost estimate scopes' where money is reserved (cost -1
---       unknown), 16 kind of call ('' unknown), 17 reason of a failure, in words, or ''
+--       unknown), 16 kind of call ('' unknown), 17 reason of a failure, in words, or '', 18 of its pins, as in
+--       `affinity_learn`
 -- reply known (0 | 1), state, generation, sequence, epoch, now_ms
 local global_key, policy_key, leases_key, window_key, events_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local deployment_key, own_leases_key, own_window_key = KEYS[6], KEYS[7], KEYS[8]
@@ -64,6 +66,7 @@ if sample.latency_ms and not is_late then
   record_set(d, 'ewma_at_ms', now)
 end
 cool_note(d, call, policy, now)
+if ARGV[18] ~= '' then affinity_learn(global_key, d, ARGV[18]) end
 unsupported_learn(d, call.outcome, kind, now)
 if used < 0 then used = sample.is_unused and 0 or nil end
 if d.tpm then record_set(d, 'tokens_at_ms', decimal(limit_correct(d.tokens_at_ms, d.tpm, estimated, used, now), 3)) end

@@ -30,7 +30,7 @@ local reply = { { domain.epoch or '', domain.sequence or 0, now, policy and poli
 local ROW = { 'state', 'generation', 'health_score', 'active', 'limit', 'requests', 'failures', 'slow',
   'consecutive_failures', 'consecutive_slow', 'probes_issued', 'probes_succeeded', 'trips', 'open_reason', 'wait_ms',
   'oldest_ms', 'avg_ms', 'p50_ms', 'p95_ms', 'p99_ms', 'ewma_ms', 'baseline_ms', 'slow_above_ms',
-  'rpm_headroom', 'tpm_headroom', 'region', 'rtt_ms', 'unsupported', 'last_error', 'last_error_at_ms' }
+  'rpm_headroom', 'tpm_headroom', 'region', 'rtt_ms', 'unsupported', 'last_error', 'last_error_at_ms', 'cache_hit' }
 local rtt_key = (#KEYS - 6) % 3 == 0 and KEYS[#KEYS]
 for k = 6, #KEYS - 2, 3 do
   local d, row = deployment_read(KEYS[k]), {}

@@ -3,9 +3,9 @@ touch all of them.
 
 Lua builds some names from these. Only the token of a lease names its tenant, hence `tenant_leases:<name>`,
 `limit:tenant:<name>`, `budget:tenant:<name>`, `budget:domain` and `reservations`. Parts of `owners` are numbered in the
-store, hence `owners:<part>`. Only the set of replicas has their
-ids, hence `replica:<id>`. A success need not send `last_error:<deployment>`. Only the store's clock knows the day of
-`usage:<day>`, next to which is `usage_sent:<replica>`.
+store, hence `owners:<part>`. Only the set of replicas has their ids, hence `replica:<id>`. A success need not send
+`last_error:<deployment>`. Only the store's clock knows the day of `usage:<day>`, next to which is
+`usage_sent:<replica>`. Only requests with a session need `affinity:0` and `affinity:1`.
 
 A lease's score in `leases:<id>` is its start in ms; its fraction holds the marks of lua/include/lease/lease.lua.
 """

@@ -36,6 +36,9 @@ class RouterPolicy(msgspec.Struct, frozen=True, kw_only=True):
     retry_floor_per_second: float
     forecast_ahead_ms: int | None = None  # None: an absent field costs decisions nothing
     forecast_cut: float | None = None
+    affinity_ttl_ms: int | None = None  # None: sessions have no pins
+    affinity_band: float | None = None
+    affinity_entries: int | None = None
 
 
 class DeploymentPolicy(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,6 +45,7 @@ class Ask(msgspec.Struct, frozen=True):
     only: tuple[str, ...] = ()  # the deployments that may be picked; empty: all
     owned: tuple[str, ...] = ()  # digests of the ids that the request names: their owner's account has to serve it
     is_neutral: bool = False  # its outcome says nothing about calls of a model
+    session: tuple[bytes, ...] = ()  # names of its session, and of its prompt's prefixes from the longest on
 
 
 class MinuteUsed(msgspec.Struct, frozen=True):
@@ -73,6 +74,7 @@ class Permit(msgspec.Struct, frozen=True):
     is_block: bool = False
     is_last_resort: bool = False
     is_owned: bool = False
+    affinity: str = ""  # pinned, new, moved(<why>) or none; empty where the request names no session
 
     @property
     def is_stream(self) -> bool:
@@ -141,6 +143,7 @@ class Ending(msgspec.Struct, frozen=True):
     counts: TokenCounts = NO_TOKENS  # what is priced; ``tokens`` is what is limited
     cost: int = -1  # in micro-units, -1 when unknown: then the reservation counts
     reason: str = ""  # of a failure, at most `REASON_MOST` characters, without secrets
+    cache_share: float = -1.0  # of the prompt, 0..1, that the provider read from its cache; negative when unknown
 
 
 class BlockEnding(msgspec.Struct, frozen=True):
@@ -194,6 +197,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     breakers: dict[int, Breaker]
     tenants_version: int = 0
     fingerprint: str = ""
+    secret: bytes = b""  # of the keyed hashes of sessions
 
 
 class Plan(msgspec.Struct, frozen=True):

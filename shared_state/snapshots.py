@@ -32,6 +32,7 @@ class Explanation(msgspec.Struct, frozen=True):
     shed_reason: str
     picked: str | None
     candidates: tuple[CandidateVerdict, ...]
+    affinity: str = "none"  # of the session that the request names
 
 
 class Bucket(msgspec.Struct, frozen=True, array_like=True):
@@ -101,6 +102,7 @@ class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     unsupported: tuple[str, ...] = ()
     last_error: str = ""
     last_error_at_ms: int = 0
+    cache_hit: float | None = None  # of pinned calls: the share of the prompt read from the cache; None until measured
     stored: dict[str, str] = {}
 
 

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+import msgspec
+
 from shared_state.accounting import Accounting
 from shared_state.background import once
 from shared_state.calls import replies, view_replies
@@ -104,6 +106,8 @@ class Store:
     async def acquire(self, plan: Plan, ask: Ask) -> Permit | Rejection:
         """Takes one decision."""
         token = self.memory.token(ask.is_stream, ask.tenant.name)
+        if ask.session and not self._calls.has_secret:
+            ask = msgspec.structs.replace(ask, session=())
         packed = self._calls.acquire(plan, token, ask, self.replicas)
         sent, again = packed + b"$1\r\n0\r\n", packed + b"$1\r\n1\r\n"
         orphaned = partial(self._return_grant, token, ask, plan)
@@ -231,6 +235,7 @@ class Store:
             self._tidy_at_s = time.monotonic() + ROUND_EVERY_S
             removal = remove_unused(self._batcher.execute, self.keys, self._libraries)
             self._tidying = once("libraries", removal, StateError)
+        self._calls.use_secret(beat.secret)
         self.reported_store, self.policies.held = presence.store, (beat.policy_version, beat.fingerprint)
         self._lost_calls.resend()
         self.on_tenants_version(beat.tenants_version)
@@ -279,5 +284,7 @@ class Store:
 
     async def explain(self, plan: Plan, ask: Ask) -> Explanation:
         """Returns what `acquire` would decide now, without deciding it."""
+        if not self._calls.has_secret:
+            ask = msgspec.structs.replace(ask, session=())
         reply = await self._batcher.call(self._calls.explain(plan, ask, self.replicas))
         return view_replies.explained(reply, plan.ids)

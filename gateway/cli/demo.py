@@ -28,6 +28,7 @@ CONFIG = """\
 state: {{url: "{store}"}}
 router:
   routing_strategy: adaptive
+  affinity: {{mode: "off"}}        # the same request goes to every provider
   latency_threshold: 1s          # so that the slow provider counts as slow
   token_allowance: 0s
   circuit_breaker_cooldown: 10s  # short, to see breakers recover

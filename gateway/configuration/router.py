@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from gateway.configuration.affinity import AffinitySettings
 from gateway.configuration.autoscale import AutoscaleSettings
 from gateway.configuration.forecast import ForecastSettings
 from gateway.configuration.leases import CapacityLeaseSettings
@@ -161,6 +162,8 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     """When requests are refused."""
     queue: QueueSettings = QueueSettings()
     """The queue of every model."""
+    affinity: AffinitySettings = AffinitySettings()
+    """Sessions stay with the deployment that served them. Since unreleased."""
     forecast: ForecastSettings = ForecastSettings()
     """A forecast that shifts traffic before a deployment is full."""
     model_queues: Mapping[ModelName, QueueSettings] = {}

@@ -284,11 +284,8 @@ def _model_problems(settings: Settings) -> Iterator[Problem]:
     yield from rules.deployment_count_problems(names, domains, "model_list")
     yield from rules.alias_problems(names, "router.aliases")
     yield from rules.chain_problems(names, "router.fallbacks", router.fallbacks)
-    for field, chains in (
-        ("context_window_fallbacks", router.context_window_fallbacks),
-        ("content_policy_fallbacks", router.content_policy_fallbacks),
-    ):
-        yield from rules.chain_problems(names, f"router.{field}", chains)
+    for field in ("context_window_fallbacks", "content_policy_fallbacks"):
+        yield from rules.chain_problems(names, f"router.{field}", getattr(router, field))
     for field, of_models in (("model_queues", router.model_queues), ("model_strategies", router.model_strategies)):
         for model in of_models:
             yield from names.unknown_model(yaml_source.key_path(f"router.{field}", model), model)

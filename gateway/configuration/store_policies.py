@@ -15,7 +15,7 @@ LEASE_MARGIN_MS = 15_000
 
 
 def router_policy(router: RouterSettings) -> RouterPolicy:
-    shedding = router.load_shedding
+    shedding, affinity = router.load_shedding, router.affinity if has_affinity(router) else None
     return RouterPolicy(
         breaker_enabled=router.circuit_breaker_enabled,
         last_resort=router.last_resort,
@@ -42,7 +42,15 @@ def router_policy(router: RouterSettings) -> RouterPolicy:
         retry_floor_per_second=router.retry_budget.floor_per_second,
         forecast_ahead_ms=router.forecast.lookahead_ms if router.forecast.enabled else None,
         forecast_cut=router.forecast.early_cut if router.forecast.enabled else None,
+        affinity_ttl_ms=affinity.ttl_ms if affinity else None,
+        affinity_band=affinity.band if affinity else None,
+        affinity_entries=affinity.max_entries if affinity else None,
     )
+
+
+def has_affinity(router: RouterSettings) -> bool:
+    """Returns whether sessions have pins. A permit of a block is granted before it is known which session uses it."""
+    return router.affinity.mode != "off" and not router.capacity_leases.block
 
 
 def deployment_policy(deployment: DeploymentSettings, router: RouterSettings, account: str = "") -> DeploymentPolicy:

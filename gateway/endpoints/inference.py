@@ -10,6 +10,7 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
+from gateway.configuration.store_policies import has_affinity
 from gateway.endpoints.chunk_clock import ChunkClock
 from gateway.endpoints.error_forms import error_event, error_status
 from gateway.endpoints.http_exchange import HttpExchange
@@ -58,6 +59,7 @@ class Inference:
         self._in_flight = services.in_flight
         server = services.settings.server
         self._max_body = server.max_body_bytes
+        self._has_affinity = has_affinity(services.settings.router)
         self._ping_s = (server.ping_interval_ms or 0) / 1000
         self._thinking_ping_s = self._ping_s or THINKING_PING_S
         self._ping = MESSAGE_PING if kind is Kind.MESSAGE else PING
@@ -270,6 +272,8 @@ class Inference:
         ]
         if answer.exchange.request_id:
             headers.append((b"x-pllm-provider-request-id", answer.exchange.request_id))
+        if self._has_affinity:
+            headers.append((b"x-pllm-affinity", answer.affinity.encode()))
         if answer.is_last_resort:
             headers.append((b"x-pllm-last-resort", b"1"))
         if answer.candidate.tier:

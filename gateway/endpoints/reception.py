@@ -20,7 +20,8 @@ from gateway.request.calls import Call, Kind, edition_of, parse
 from gateway.request.named_state import files_of_messages
 from gateway.request.off_loop import off_loop
 from gateway.request.same_origin import foreign_call
-from gateway.request.token_bounds import MESSAGES_MOST
+from gateway.request.sessions import NO_SESSIONS, Sessions
+from gateway.request.token_bounds import MESSAGES_MOST, Request
 from gateway.request.wishes import NO_WISHES, PRIORITY, Wishes, routing_headers, wishes_of
 from gateway.routing.deadline import Deadline
 from gateway.routing.dispatch import Dispatcher
@@ -78,7 +79,7 @@ def deadline_of(headers: list[Header], now: float, most_ms: int) -> Deadline:
 
 class Reception:
     """Reads the headers and bodies of requests. ``timeout_ms``: the longest time that a request may take; ``memory``:
-    of the bodies in flight; ``most_messages``: the bound on the messages of one request.
+    of the bodies in flight; ``most_messages``: the bound on the messages of one request; ``sessions``: names theirs.
     """
 
     def __init__(
@@ -89,10 +90,12 @@ class Reception:
         memory: BodyMemory,
         visitors: Visitors,
         most_messages: int = MESSAGES_MOST,
+        sessions: Sessions = NO_SESSIONS,
     ) -> None:
         self._memory = memory
         self.visitors = visitors
         self._most_messages = most_messages
+        self._sessions = sessions
         self._dispatcher = dispatcher
         self._authenticator = authenticator
         self._timeout_ms = timeout_ms
@@ -123,19 +126,28 @@ class Reception:
 
     def parse_inline(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> ParsedRequest:
         """Parses on the event loop. Raises InvalidRequest, ModelNotFound, Forbidden."""
-        return self._resolved(parse(kind, body, self._most_messages), headers, tenant)
+        own = self._sessions.headers(headers)
+        call = parse(kind, body, self._most_messages, lambda request: self._sessions.names(request, own, tenant.name))
+        return self._resolved(call, headers, own, tenant)
 
     async def parse(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> ParsedRequest:
         """Returns and raises as `parse_inline`; a large body is parsed off the event loop."""
         if len(body) <= LARGE:
             return self.parse_inline(kind, headers, body, tenant)
-        return self._resolved(await off_loop(parse, kind, body, self._most_messages), headers, tenant)
+        own = self._sessions.headers(headers)
 
-    def _resolved(self, call: Call, headers: list[Header], tenant: Tenant) -> ParsedRequest:
+        def named(request: Request) -> tuple[bytes, ...]:
+            return self._sessions.names(request, own, tenant.name)
+
+        return self._resolved(await off_loop(parse, kind, body, self._most_messages, named), headers, own, tenant)
+
+    def _resolved(self, call: Call, headers: list[Header], own: list[Header], tenant: Tenant) -> ParsedRequest:
         if call.kind is Kind.MESSAGE:
             edition = edition_of(headers)
             names = (*call.names, *files_of_messages(call.body)) if _has_files(edition) else call.names
             call = msgspec.structs.replace(call, edition=edition, names=names)
+        if own and (passed := self._sessions.passed(own)):
+            call = msgspec.structs.replace(call, passed=passed)
         return self.resolved(call, headers, tenant)
 
     def resolved(self, call: Call, headers: list[Header], tenant: Tenant) -> ParsedRequest:

@@ -29,7 +29,7 @@ FIELDS = frozenset((
     *("response_format", "safety_identifier", "seed", "service_tier", "speed", "stop", "stop_sequences", "store"),
     *("stream", "stream_options", "system", "temperature", "text", "thinking", "thread", "tool_choice", "tools"),
     *("top_k", "top_logprobs", "top_p", "truncation", "user", "user_profile_id", "verbosity", "web_search_options"),
-    "workspace_id",
+    *("session_id", "workspace_id"),
 ))  # fmt: skip
 STREAM_FIELDS = frozenset({"include_usage", "include_obfuscation"})
 _PLAIN_OPTIONS = frozenset({b'{"include_usage":true}', b'{"include_usage": true}'})  # as clients write them

@@ -1,7 +1,7 @@
 """Parses requests and replies: only the fields that the gateway reads. All others pass through as bytes."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any
 
@@ -61,6 +61,8 @@ class Call(msgspec.Struct, frozen=True):
     tokens: int = 0  # an estimate of all tokens, in and out
     output_most: int = 0  # tokens that each choice may have; 0 where the request sets no bound
     choices: int = 1
+    session: tuple[bytes, ...] = ()  # names of its session and of its prompt's prefixes
+    passed: tuple[tuple[str, str], ...] = ()  # headers of the client's that providers get
     names: tuple[str, ...] = ()  # ids of what a provider keeps, the strongest first
     resource: "Resource | None" = None  # of a call that is no POST of a body
 
@@ -89,6 +91,7 @@ class ResponseReply(msgspec.Struct, frozen=True, rename={"items": "output"}):
     usage: Usage | None = None
 
 
+Named = Callable[[Request], tuple[bytes, ...]]
 Reply = ChatReply | EmbeddingReply | MessageReply | ResponseReply
 
 
@@ -121,8 +124,10 @@ _replies: dict[Kind, msgspec.json.Decoder[Any]] = {
 }
 
 
-def parse(kind: Kind, body: bytes, most_messages: int = MESSAGES_MOST) -> Call:
-    """Returns the call in a request's body. Raises InvalidRequest, which names the field."""
+def parse(kind: Kind, body: bytes, most_messages: int = MESSAGES_MOST, named: Named = lambda _request: ()) -> Call:
+    """Returns the call in a request's body. ``named`` returns the names of its session. Raises InvalidRequest, which
+    names the field.
+    """
     if len(body) > LARGE and has_too_many_parts(body, max(MEMBERS_MOST, _MEMBERS_PER_MESSAGE * most_messages)):
         raise InvalidRequest("The request body holds too many objects, keys or list items.")
     try:
@@ -148,6 +153,7 @@ def parse(kind: Kind, body: bytes, most_messages: int = MESSAGES_MOST) -> Call:
         tokens=tokens,
         output_most=most,
         choices=choices,
+        session=named(request),
         names=names,
     )
 
@@ -173,6 +179,12 @@ def tokens_of(kind: Kind, body: bytes) -> TokenCounts:
     """Returns `token_counts` of a plain reply, zeros where its usage is unreadable. Raises the errors in NOT_JSON when
     the body is not a reply of this kind.
     """
+    usage = usage_of(kind, body)
+    return NO_TOKENS if usage is None else token_counts(usage)
+
+
+def usage_of(kind: Kind, body: bytes) -> Usage | None:
+    """Returns the usage of a plain reply; None where it is missing or unreadable. Raises as `tokens_of`."""
     try:
         usage = _usage_of(kind, body)
     except NOT_JSON:
@@ -180,7 +192,7 @@ def tokens_of(kind: Kind, body: bytes) -> TokenCounts:
             usage = _usage_of(kind, _with_nulls(body))
         else:
             usage = _usage_of_odd(kind, loaded(body))
-    return NO_TOKENS if usage is None else token_counts(usage)
+    return usage
 
 
 def _usage_of(kind: Kind, body: bytes) -> Usage | None:

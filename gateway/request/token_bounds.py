@@ -4,6 +4,7 @@ write. Budgets reserve by these counts, so they have to be upper bounds however 
 Values that are only bounded or passed on stay bytes: no list of a million items becomes a million objects.
 """
 
+import contextlib
 import math
 import re
 from typing import Annotated, cast
@@ -22,18 +23,51 @@ _NOT_EMPTY = re.compile(rb"\[\s*[^\s\]]")
 _BASES = re.compile(r"\s*0[xXoObB][0-9a-fA-F]+\s*")  # JavaScript's Number() reads them
 
 
+Given = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={})]  # of any type
+ABSENT = cast(msgspec.Raw, None)  # the value of an absent field, without an object for each request
+
+
 class AnyObject(msgspec.Struct, frozen=True, gc=False):
     """An object whose content only the provider reads."""
 
 
-Objects = Annotated[list[AnyObject], msgspec.Meta(min_length=1)]
+OF_USER = msgspec.Raw(b'"user"')  # a role
+
+
+class Turn(msgspec.Struct, frozen=True, gc=False):
+    """A message of a conversation."""
+
+    role: Given = ABSENT
+    content: Given = ABSENT
+
+
+Turns = Annotated[list[Turn], msgspec.Meta(min_length=1)]
 Count = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["integer", "number", "string", "null"]})]
 TextOrList = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "array"]})]
 Name = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "object", "null"]})]
 List = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["array", "null"]})]
-_NONE = cast(msgspec.Raw, None)  # the value of an absent field, without an object for each request
 
 _response_items = msgspec.json.Decoder(list[Item])
+
+
+class _FirstTurn(Exception):
+    pass
+
+
+def first_turns(value: msgspec.Raw, most: int) -> list[Turn]:
+    """Returns the items of a list up to the first that is a turn of the user, at most ``most`` of them."""
+    turns: list[Turn] = []
+
+    def seen(_kind: type, item: object) -> _Item:
+        fields = item if isinstance(item, dict) else {}
+        turns.append(Turn(*(msgspec.Raw(msgspec.json.encode(fields.get(name))) for name in ("role", "content"))))
+        if turns[-1].role == OF_USER or len(turns) >= most:
+            raise _FirstTurn
+        return _Item()
+
+    with contextlib.suppress(_FirstTurn, msgspec.ValidationError):
+        msgspec.json.Decoder(list[_Item], dec_hook=seen).decode(value)
+    return turns
 
 
 def _count(value: msgspec.Raw, name: str) -> int:
@@ -41,7 +75,7 @@ def _count(value: msgspec.Raw, name: str) -> int:
     for anything that is not a number, which the provider may refuse. Raises InvalidRequest for a number that readers
     disagree about.
     """
-    if value is _NONE:
+    if value is ABSENT:
         return 0
     text = bytes(memoryview(value)[: SCALAR_MOST + 1])
     if text == b"null" or text.startswith((b"{", b"[")):
@@ -116,11 +150,18 @@ class Request(msgspec.Struct, frozen=True):
     model: str
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: Count = _NONE
-    max_completion_tokens: Count = _NONE
-    max_output_tokens: Count = _NONE
-    n: Count = _NONE
-    best_of: Count = _NONE
+    max_tokens: Count = ABSENT
+    max_completion_tokens: Count = ABSENT
+    max_output_tokens: Count = ABSENT
+    n: Count = ABSENT
+    best_of: Count = ABSENT
+    session_id: Given = ABSENT
+    prompt_cache_key: Given = ABSENT
+    metadata: Given = ABSENT
+    user: Given = ABSENT
+    tools: Given = ABSENT
+    system: Given = ABSENT
+    instructions: Given = ABSENT
 
     @property
     def most_tokens(self) -> int:
@@ -145,7 +186,7 @@ def _too_many(name: str, most: int) -> InvalidRequest:
 class _Conversation(Request, frozen=True, kw_only=True):
     """Messages are checked to be a non-empty list of objects."""
 
-    messages: Objects
+    messages: Turns
 
     def check(self, most: int) -> tuple[str, ...]:
         if len(self.messages) > most:
@@ -183,8 +224,8 @@ class EmbeddingRequest(Request, frozen=True, kw_only=True):
 class MessageRequest(_Conversation, frozen=True, kw_only=True):
     max_tokens: Annotated[int, msgspec.Meta(ge=0)]  # type: ignore[assignment]  # 0 fills the prompt cache, no answer
 
-    container: Name = _NONE
-    thread: Name = _NONE
+    container: Name = ABSENT
+    thread: Name = ABSENT
 
     @property
     def most_tokens(self) -> int:
@@ -192,16 +233,15 @@ class MessageRequest(_Conversation, frozen=True, kw_only=True):
 
     def check(self, most: int) -> tuple[str, ...]:
         super().check(most)
-        if self.container is _NONE and self.thread is _NONE:
+        if self.container is ABSENT and self.thread is ABSENT:
             return ()
         return given((id_in(self.container), id_in(self.thread)), NAMES_MOST)
 
 
 class ResponseRequest(Request, frozen=True, kw_only=True):
-    input: TextOrList = _NONE
-    previous_response_id: Name = _NONE
-    conversation: Name = _NONE
-    tools: List = _NONE
+    input: TextOrList = ABSENT
+    previous_response_id: Name = ABSENT
+    conversation: Name = ABSENT
 
     @property
     def most_tokens(self) -> int:
@@ -209,15 +249,15 @@ class ResponseRequest(Request, frozen=True, kw_only=True):
 
     def check(self, most: int) -> tuple[str, ...]:
         items = self._input(most)
-        if not items and self.previous_response_id is _NONE and self.conversation is _NONE and self.tools is _NONE:
+        if not items and self.previous_response_id is ABSENT and self.conversation is ABSENT and self.tools is ABSENT:
             return ()
-        by_tools = list(named_by_tools(self.tools)) if self.tools is not _NONE else []
+        by_tools = list(named_by_tools(self.tools)) if self.tools is not ABSENT else []
         names = [id_in(self.previous_response_id), id_in(self.conversation), *by_tools, *named_by_items(items)]
         return given(names, NAMES_MOST)
 
     def _input(self, most: int) -> list[Item]:
         """Returns the items of the input, none where it is no list of items. Raises InvalidRequest."""
-        if self.input is _NONE or bytes(memoryview(self.input)[:5]) == b"null":
+        if self.input is ABSENT or bytes(memoryview(self.input)[:5]) == b"null":
             return []
         if not _is_list(self.input, "input", may_be_empty=True):
             return []

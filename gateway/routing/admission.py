@@ -188,6 +188,7 @@ class Admission:
             request.only,
             tuple(digest_of(request.tenant.name, name) for name in call.names) if call.names else (),
             is_neutral,
+            session=call.session,
         )
         interrupt.set_deadline(request.deadline.at)
         try:

@@ -45,6 +45,7 @@ class Answer:
         self.candidate = candidate
         self.used = permit.used
         self.is_last_resort = permit.is_last_resort
+        self.affinity = permit.affinity or "none"
         self.state: StoreName = store.state_of(permit.deployment_id)
         self.attempts = 1
         self.has_tried_all = False  # of a refusal: no candidate is left that could answer otherwise
@@ -52,9 +53,9 @@ class Answer:
         self.sequence_number = 0
         self.upstream_s = 0.0
         self.decision_s = 0.0
-        self.cost = 0  # in micro-units, known after the `async with`
         self.at_end: Callable[[], None] | None = None  # called when the last byte has been sent
         self.remembering: Sequence[asyncio.Future[Reply]] = ()  # who holds what it names
+        self.cost = 0  # in micro-units, known after the `async with`
 
     @property
     def outcome(self) -> Outcome:
@@ -130,6 +131,7 @@ class Answer:
             tokens=exchange.tokens,
             counts=exchange.counts,
             reason=exchange.reason,
+            cache_share=exchange.cache_share,
         )
         self._attempt.end(self._outcome, exchange)
         self.cost = self._settle(self._permit, ending, self._attempt)

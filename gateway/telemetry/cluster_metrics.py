@@ -100,6 +100,7 @@ class ClusterMetrics:
         yield from _gauges(_DOMAIN, snapshot)
         yield from _breakers(snapshot.deployments)
         yield from self._round_trips(snapshot.deployments)
+        yield from self._cache_hits(snapshot.deployments)
         for field, help_text in _DEPLOYMENT:
             for piece in pieces(snapshot.deployments):
                 family = GaugeMetricFamily(f"pllm_deployment_{field}", help_text, labels=["deployment"])
@@ -117,6 +118,15 @@ class ClusterMetrics:
             )
             for each in piece:
                 family.add_metric([self._region or "", each.id], (each.rtt_ms or 0.0) / 1000)
+            yield family
+
+    def _cache_hits(self, deployments: Iterable[DeploymentSnapshot]) -> Iterator[Metric]:
+        models = {each.id: each.model_name for each in self._deployments}
+        for piece in pieces([each for each in deployments if each.cache_hit is not None]):
+            help_text = "Share of the prompts of pinned sessions that the provider read from its cache"
+            family = GaugeMetricFamily("pllm_cache_hit_ratio", help_text, labels=["deployment", "model"])
+            for each in piece:
+                family.add_metric([each.id, models.get(each.id, "")], each.cache_hit or 0.0)
             yield family
 
 

@@ -163,6 +163,7 @@ class OtlpTrace(Trace):
             attributes["pllm.deployment"] = decision.deployment_id
             attributes["pllm.is_probe"] = decision.is_probe
             attributes["pllm.is_last_resort"] = decision.is_last_resort
+            attributes["pllm.affinity"] = decision.affinity or "none"
         else:
             attributes["pllm.rejection"] = decision.code
             attributes["pllm.rejection.reason"] = decision.reason

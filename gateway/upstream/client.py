@@ -157,7 +157,7 @@ class UpstreamClient:
             prepared = prepared.below(call.resource.method, call.resource.path, call.resource.query)
         else:
             body = await self._body(deployment_id, call, target)
-        more = (call.edition if target.adapter.has_editions else ()) + context
+        more = (call.edition if target.adapter.has_editions else ()) + call.passed + context
         started = time.perf_counter()
         try:
             response = await self._http.send(prepared, body, target.connect_s, lines(more) if more else b"")

@@ -57,6 +57,7 @@ class Exchange:
         self.content_type = b"application/json"
         self.latency_ms = 0  # until ``body`` was complete
         self.counts = NO_TOKENS  # as the provider counted them
+        self.cache_share = -1.0  # of the prompt, 0..1, that the provider read from its cache; -1 unknown
         self.retry_after_ms = judgement.cools_ms
         self.error: UpstreamError | None = None  # the provider's error object
         self.is_sent = True  # the request reached the provider
@@ -170,6 +171,7 @@ class Exchange:
             raise StreamBroken(None, sequence_number=progress.sequence_number + 1) from fault
         finally:
             self.counts = progress.tokens()
+            self.cache_share = progress.cache_share()
             self.made = progress.made
 
     def _end(self, progress: Progress) -> None:

@@ -52,6 +52,10 @@ class Progress:
         """Returns the tokens as the provider counted them so far."""
         return self._usage.tokens()
 
+    def cache_share(self) -> float:
+        """Returns the share of the prompt that the provider read from its cache, -1 where it did not report it."""
+        return self._usage.cache_share()
+
     @property
     def sequence_number(self) -> int:
         """The sequence number of a response's last event, -1 without one."""

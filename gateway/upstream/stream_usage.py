@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.json.lenient import NOT_DECODED, as_object, as_objects, read
 from gateway.request.calls import NOT_JSON, Kind
-from gateway.request.usage import Usage, lenient_usage, token_counts
+from gateway.request.usage import Usage, cache_share, lenient_usage, token_counts
 from shared_state.records import TokenCounts
 
 
@@ -95,3 +95,7 @@ class StreamUsage:
     def tokens(self) -> TokenCounts:
         """Returns the tokens as `token_counts` does."""
         return token_counts(self._usage)
+
+    def cache_share(self) -> float:
+        """Returns it as the function of this name does."""
+        return cache_share(self._usage)

@@ -30,8 +30,8 @@ _OURS = {
 
 def target(deployment: DeploymentSettings, kind: Kind, credential: Credential | None = None) -> Target | None:
     """Returns the target, None where the deployment lacks the endpoint. The headers are the gateway's own: from the
-    client's headers only those that name the edition of its body may reach a provider. ``credential``: the key is the
-    present one of that.
+    client's headers only those that name the edition of its body or its session may reach a provider. ``credential``:
+    the key is the present one of that.
     """
     if credential is not None:
         keyed = with_key(deployment.provider, credential.key)

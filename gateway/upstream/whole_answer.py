@@ -9,8 +9,9 @@ import msgspec
 
 from gateway.json.lenient import NOT_DECODED
 from gateway.json.malformed import Malformed
-from gateway.request.calls import Call, Kind, tokens_of
+from gateway.request.calls import Call, Kind, usage_of
 from gateway.request.off_loop import LARGE
+from gateway.request.usage import cache_share, token_counts
 from gateway.upstream.classify import FAILURE, STATE_UNKNOWN, SUCCESS, judge, judge_in_band, reason_of
 from gateway.upstream.error_words import names_part_of
 from gateway.upstream.exchange import Exchange
@@ -66,7 +67,9 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
         return in_band(error, sent, body, is_documented_end=is_end)
     exchange = Exchange(SUCCESS, body=body)
     try:
-        exchange.counts = tokens_of(adapter.wire, body)
+        usage = usage_of(adapter.wire, body)
+        if usage is not None:
+            exchange.counts, exchange.cache_share = token_counts(usage), cache_share(usage)
         exchange.body = _translated(adapter, body)
         if adapter.wire is Kind.RESPONSE:
             exchange.made = made_by_plain_response(body)

@@ -27,7 +27,7 @@ EVENTS_KEPT, EVENTS_SHOWN, EVENTS_PAGE = 200, 50, 100
 _ROW = (
     *("health_score", "active", "limit", "requests", "failures", "slow", "avg_ms", "p50_ms", "p95_ms", "p99_ms"),
     *("wait_ms", "open_reason", "trips", "generation", "oldest_ms", "histogram", "region", "rtt_ms"),
-    *("unsupported", "last_error", "last_error_at_ms"),
+    *("unsupported", "last_error", "last_error_at_ms", "cache_hit"),
 )
 
 

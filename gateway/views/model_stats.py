@@ -78,6 +78,7 @@ def _deployment(m: DeploymentSnapshot) -> dict[str, object]:
     place: dict[str, object] = {"region": m.region} if m.region else {}
     if m.rtt_ms is not None:
         place["round_trip"] = duration(m.rtt_ms)
+    cache = {} if m.cache_hit is None else {"cache_hit": m.cache_hit}
     trouble: dict[str, object] = {"unsupported": m.unsupported} if m.unsupported else {}
     if m.last_error:
         trouble |= {"last_error": m.last_error, "last_error_at": iso(m.last_error_at_ms)}
@@ -99,6 +100,7 @@ def _deployment(m: DeploymentSnapshot) -> dict[str, object]:
         "open_reason": m.open_reason,
         "open_for": duration(m.wait_ms),
         **place,
+        **cache,
         **trouble,
     }
 

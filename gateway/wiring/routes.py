@@ -9,6 +9,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
 from gateway.configuration.settings import Settings
+from gateway.configuration.store_policies import has_affinity
 from gateway.endpoints.admin.autoscale import ScalingView
 from gateway.endpoints.admin.breakers import Admin
 from gateway.endpoints.admin.explain import Explainer
@@ -27,6 +28,7 @@ from gateway.endpoints.services import Services
 from gateway.endpoints.stored_responses import METHODS, PREFIX, StoredResponses, refuse
 from gateway.http.http_text import Refuse
 from gateway.request.calls import Kind
+from gateway.request.sessions import Sessions
 from gateway.routing.catalog import Catalog
 from gateway.wiring.collaborators import Collaborators
 
@@ -69,6 +71,11 @@ class Endpoints:
         self.router = Router(routes, redirect_slashes=False)
 
 
+def _sessions(settings: Settings) -> Sessions:
+    affinity = settings.router.affinity
+    return Sessions(affinity.mode if has_affinity(settings.router) else "off", affinity.pass_headers)
+
+
 def _services(settings: Settings, collaborators: Collaborators) -> Services:
     tenancy, telemetry = collaborators.tenancy, collaborators.telemetry
     dispatcher = collaborators.routing.dispatcher
@@ -79,6 +86,7 @@ def _services(settings: Settings, collaborators: Collaborators) -> Services:
         tenancy.body_memory,
         tenancy.visitors,
         settings.server.max_messages,
+        _sessions(settings),
     )
     return Services(
         settings=settings,
@@ -102,7 +110,9 @@ def _breaker_routes(settings: Settings, catalog: Catalog, collaborators: Collabo
     access = tenancy.access
     admin = Admin(failover, catalog, routing.admission, access)
     overview = Overview(access, failover, collaborators.views.feed, settings)
-    explainer = Explainer(access, failover, routing.dispatcher, tenancy.authenticator, tenancy.prices)
+    explainer = Explainer(
+        access, failover, routing.dispatcher, tenancy.authenticator, tenancy.prices, _sessions(settings)
+    )
     return [
         get("/admin", LivePage(access).show),
         get("/v1/admin/models/stats", admin.stats),

@@ -128,7 +128,8 @@ class LocalCluster:
         return {
             "server": {"drain_timeout": "1s", **scenario.server},
             "state": {"url": f"redis://{self._store_host[1]}:{self._ports['store']}"},
-            "router": scenario.router,
+            # The requests of a load are all alike, which affinity takes for one session.
+            "router": {"affinity": {"mode": "off"}} | scenario.router,
             "auth": scenario.auth,
             "model_list": [
                 {

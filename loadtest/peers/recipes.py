@@ -57,6 +57,7 @@ def pllm(ports: ReplicaPorts, _home: Path) -> Launch:
         "state": {"url": f"redis://127.0.0.1:{ports.store}", "deadline": "250ms"},
         "auth": {"keys": [{"name": "bench", "key": _KEY}]},
         "router": {
+            "affinity": {"mode": "off"},  # as at the others: every request is the same
             "fallbacks": {MODEL: [BACKUP_MODEL]},
             "circuit_breaker_threshold": FAILURES,
             "circuit_breaker_cooldown": f"{COOLDOWN_S}s",

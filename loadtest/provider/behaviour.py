@@ -28,6 +28,9 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Content chunks of a stream; completion tokens of every answer."""
     tool_calls: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
     """Number of tool calls in an answer to a caller that offers tools, until it sends their results."""
+    prompt_cache: Count = 0
+    """Prompts that the provider keeps, the last used ones: a call whose prompt begins with one of them waits for a
+    quarter of the latency, and its usage has the cached tokens. 0 keeps none."""
     slots: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """Concurrent answers, as of a self-hosted engine; further calls wait."""
 

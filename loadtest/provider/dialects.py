@@ -16,6 +16,7 @@ from loadtest.provider import tool_calls
 from loadtest.provider.errors import error_fields
 from loadtest.provider.state import NO_STATE, State
 from loadtest.provider.tool_calls import ToolCall
+from loadtest.provider.usage import anthropic_usage, openai_usage
 
 PROMPT_TOKENS = 10
 EMBEDDING = [0.1, -0.2, 0.3, -0.4, 0.5, -0.6, 0.7, -0.8]
@@ -65,6 +66,12 @@ class Call(msgspec.Struct, frozen=True):
     tools: tuple[str, ...] = ()
     """Names of tools that may be called: none once the conversation holds their results."""
     state: State = NO_STATE
+    prompt: tuple[bytes, ...] = ()
+    """The parts of the prompt in order, where a cache is to find them."""
+    tokens: int = PROMPT_TOKENS
+    """Of the prompt."""
+    cached: int | None = None
+    """Tokens of the prompt that came from the cache; None without one."""
 
 
 _REQUIRED = {
@@ -99,6 +106,7 @@ def parse(kind: Kind, headers: Mapping[str, str], body: bytes) -> Call:
         include_usage=request.stream_options is not None and request.stream_options.include_usage,
         inputs=len(request.input) if isinstance(request.input, list) else 1,
         tools=tools,
+        prompt=tuple(bytes(each) for each in request.messages or ()),
     )
 
 
@@ -179,19 +187,11 @@ def _openai_head(call: Call, number: int) -> dict[str, Any]:
     }
 
 
-def _openai_usage(tokens: int) -> dict[str, int]:
-    return {
-        "prompt_tokens": PROMPT_TOKENS,
-        "completion_tokens": tokens,
-        "total_tokens": PROMPT_TOKENS + tokens,
-    }
-
-
 def _openai_answer(
     call: Call, number: int, content: tuple[str, ...], part: dict[str, Any], finish_reason: str = "stop"
 ) -> bytes:
     choice = {"index": 0, **part, "logprobs": None, "finish_reason": finish_reason}
-    usage = _openai_usage(len(content))
+    usage = openai_usage(call.tokens, call.cached, len(content))
     return _encode({**_openai_head(call, number), "choices": [choice], "usage": usage})
 
 
@@ -218,7 +218,7 @@ def _openai_stream(call: Call, number: int, content: tuple[str, ...], made: tupl
         frames += [frame({"tool_calls": [piece]}) for piece in ({"index": index, **each.in_chat("")}, *pieces)]
     ending = frame({}, "tool_calls" if made else "stop")
     if call.include_usage:
-        ending += _data({**head, "choices": [], "usage": _openai_usage(len(content))})
+        ending += _data({**head, "choices": [], "usage": openai_usage(call.tokens, call.cached, len(content))})
     return [*frames, ending + DONE]
 
 
@@ -249,7 +249,7 @@ def _anthropic_message(call: Call, number: int, output_tokens: int) -> dict[str,
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": {"input_tokens": PROMPT_TOKENS, "output_tokens": output_tokens},
+        "usage": anthropic_usage(call.tokens, call.cached, output_tokens),
         **call.state.in_message(number),
     }
 

@@ -20,6 +20,7 @@ from loadtest.provider.behaviour import Behaviour, Script
 from loadtest.provider.counts import Counts
 from loadtest.provider.dialects import Call, Kind
 from loadtest.provider.errors import Refusal, error_fields
+from loadtest.provider.prompt_cache import HIT_DIVIDES_BY, PromptCache
 
 HTML_PAGE = b"<html><body><h1>Bad Gateway</h1></body></html>"
 JSON = "application/json"
@@ -66,16 +67,23 @@ class Slots:
             self._waiting.popleft().set()
 
 
+class Stock:
+    """What the calls of one provider share."""
+
+    def __init__(self, name: str) -> None:
+        self.account = Account(name)
+        self.slots = Slots()
+        self.cache = PromptCache()
+
+
 class Exchange:
-    def __init__(
-        self, request: web.Request, name: str, script: Script, counts: Counts, slots: Slots, account: Account
-    ) -> None:
-        self._account = account
+    def __init__(self, request: web.Request, name: str, script: Script, counts: Counts, stock: Stock) -> None:
+        self._account = stock.account
         self._request = request
         self._name = name
         self._script = script
         self._counts = counts
-        self._slots = slots
+        self._slots, self._cache = stock.slots, stock.cache
         self._number = counts.requests
 
     async def run(self) -> tuple[web.StreamResponse, Ending]:
@@ -100,6 +108,10 @@ class Exchange:
             except Refusal as refusal:
                 return await self._refuse_with(kind, refusal)
         plan = self._script.plan_call()
+        if behaviour.prompt_cache and plan.error_status is None:
+            call = self._cache.used(call, behaviour.prompt_cache)
+            if call.cached:
+                plan = msgspec.structs.replace(plan, delay_s=plan.delay_s / HIT_DIVIDES_BY)
         if plan.is_stalled:
             await _stall()
         if plan.delay_s:

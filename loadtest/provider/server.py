@@ -16,10 +16,9 @@ from aiohttp import web
 
 from loadtest.children import die_with_parent
 from loadtest.provider import dialects
-from loadtest.provider.account import Account
 from loadtest.provider.behaviour import Behaviour, NonNegative, Script, merge
 from loadtest.provider.counts import Counts
-from loadtest.provider.exchange import JSON, Ending, Exchange, Slots
+from loadtest.provider.exchange import JSON, Ending, Exchange, Stock
 
 SHUTDOWN_S = 0.01  # not 0, which aiohttp takes for "no limit"
 
@@ -67,8 +66,7 @@ class Provider:
         self._door = door
         self._script = Script(behaviour)
         self._counts = Counts()
-        self._slots = Slots()
-        self._account = Account(name)
+        self._stock = Stock(name)
 
     def build(self) -> web.Application:
         # No size limit, because the gateway decides how large a request may be.
@@ -112,8 +110,7 @@ class Provider:
         counts = self._counts
         counts.begin()
         try:
-            exchange = Exchange(request, self._name, self._script, counts, self._slots, self._account)
-            response, ending = await exchange.run()
+            response, ending = await Exchange(request, self._name, self._script, counts, self._stock).run()
         except (asyncio.CancelledError, ConnectionError):
             counts.aborted += 1
             raise

@@ -95,7 +95,7 @@ class World:
             "server": {"region": own},
             # The machine also runs the load, the link and the providers.
             "state": {"url": f"redis://127.0.0.1:{store}", "deadline": "1s"},
-            "router": {"latency_threshold": "30s"},
+            "router": {"latency_threshold": "30s", "affinity": {"mode": "off"}},
             "model_list": [
                 {
                     "id": f"gpt-4-{region}",

@@ -23,7 +23,11 @@ REPLICAS = (1, 2, 4, 8)
 CALLS, GAP_S = 400, 0.01
 _CONFIG = """\
 state: {{url: "redis://127.0.0.1:{store}", domain: "{domain}", standby: none, deadline: 2s}}
-router: {{routing_strategy: round-robin, max_attempts: 1, load_shedding: {{max_failure_rate: 1}}}}
+router:
+  affinity: {{mode: off}}
+  routing_strategy: round-robin
+  max_attempts: 1
+  load_shedding: {{max_failure_rate: 1}}
 model_list:
   - {{id: failing, model_name: m, provider: {{base_url: "http://127.0.0.1:{failing}/v1", api_key: x}}}}
   - {{id: healthy, model_name: m, provider: {{base_url: "http://127.0.0.1:{healthy}/v1", api_key: x}}}}

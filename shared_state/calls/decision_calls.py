@@ -4,6 +4,7 @@ request, so the parts common to all requests of a model or deployment are packed
 
 import secrets
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 
 import msgspec
 
@@ -22,6 +23,9 @@ _OUTCOMES = {outcome: pack(outcome.encode()) for outcome in Outcome}
 _WAITING = tuple((pack(waiting, b"0"), pack(waiting, b"1")) for waiting in (b"0", b"1", b"2"))  # untraced, traced
 _KINDS = {kind: pack(kind.encode()) for kind in ("", *CALL_KINDS)}
 _UNUSED = Ending(Outcome.CANCELLED)
+_NOT_SERVED = frozenset({Outcome.FAILURE, Outcome.TIMEOUT, Outcome.THROTTLED, Outcome.OVERLOADED, Outcome.UNSUPPORTED})
+_SAMPLED = 4  # one of this many cache shares is reported: each one is a write
+_DIGEST = 12  # bytes: of a million sessions, two have the same hash once in 10^17
 
 
 def part(limit: int, replicas: int) -> int:
@@ -35,6 +39,8 @@ class DecisionCalls(Packer):
     def __init__(self, scripts: Mapping[str, Script], keys: Keys, ledger: Ledger | None = None) -> None:
         super().__init__(scripts, keys)
         self._ledger = ledger
+        self._keyed: blake2b | None = None
+        self._measured = 0  # cache shares of pinned calls
         self._settle_prefixes: dict[str, bytes] = {}
         self._tenants: dict[tuple[TenantLimits, int], bytes] = {}
 
@@ -54,7 +60,7 @@ class DecisionCalls(Packer):
             names.append(keys.round_trips(region))
         chain = ",".join(map(str, tiers)) + "+" * has_more
         static = pack(strategy.encode(), chain.encode(), self._epoch)
-        return Plan(ids, tiers, strategy, self._prefix("acquire", 19, *names) + static, region)
+        return Plan(ids, tiers, strategy, self._prefix("acquire", 20, *names) + static, region)
 
     def acquire(self, plan: Plan, token: str, ask: Ask, replicas: int = 1) -> bytes:
         """Packs all arguments but the resend flag and the connection's number. ``replicas``: the number that share the
@@ -63,8 +69,29 @@ class DecisionCalls(Packer):
         head = pack(token.encode(), b"%d" % ask.priority, self._seed(), b"%d" % ask.attempt, b"%d" % ask.tokens)
         spending = _NOTHING if ask.spending is None else pack(self._spending(ask, replicas))
         limits, waiting = self._limits(ask.tenant, replicas), _WAITING[ask.waiting][ask.is_traced]
+        session = pack(self._hashes(ask.session)) if ask.session else _NOTHING
         restriction = pack(restriction_of(ask)) if ask.only or ask.owned else _NOTHING
-        return plan.prefix + head + limits + waiting + spending + _KINDS[ask.kind] + restriction
+        return plan.prefix + head + limits + waiting + spending + _KINDS[ask.kind] + restriction + session
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether sessions can be named to the store; not before its first heartbeat."""
+        return self._keyed is not None
+
+    def use_secret(self, secret: bytes) -> None:
+        """Sets the secret of the hashes under which the store keeps pins."""
+        self._keyed = blake2b(key=secret, digest_size=_DIGEST) if secret else None
+
+    def _hashes(self, names: Sequence[bytes]) -> bytes:
+        """Returns the hashes of names. No name of a client's is stored."""
+        if self._keyed is None:
+            return b""
+        hashes = []
+        for name in names:
+            digest = self._keyed.copy()
+            digest.update(name)
+            hashes.append(digest.hexdigest())
+        return " ".join(hashes).encode()
 
     def _spending(self, ask: Ask, replicas: int) -> bytes:
         assert ask.spending is not None
@@ -100,7 +127,7 @@ class DecisionCalls(Packer):
         if prefix is None:
             keys = self._keys
             names = (keys.domain, keys.policy, keys.leases, keys.window, keys.events)
-            prefix = self._prefix("settle", 17, *names, *keys.candidate(permit.deployment_id)) + pack(self._epoch)
+            prefix = self._prefix("settle", 18, *names, *keys.candidate(permit.deployment_id)) + pack(self._epoch)
             self._settle_prefixes[permit.deployment_id] = prefix
         ask = permit.ask
         return b"".join(
@@ -122,8 +149,19 @@ class DecisionCalls(Packer):
                 pack(_charge(permit, ending)) if ask.spending else _NOTHING,
                 _KINDS[ask.kind],
                 pack(reason_of(ending)) if ending.reason else _NOTHING,
+                pack(self._learned(permit, ending)) if ask.session else _NOTHING,
             )
         )
+
+    def _learned(self, permit: Permit, ending: Ending) -> bytes:
+        """Returns what the end of a call shows of its pins, as `settle` takes it."""
+        if ending.outcome in _NOT_SERVED:
+            # Where another attempt follows, its decision moves the pin.
+            return self._hashes(permit.ask.session) if ending.is_final else b""
+        if ending.cache_share < 0 or permit.affinity != "pinned" or ending.outcome is not Outcome.SUCCESS:
+            return b""
+        self._measured += 1
+        return b"" if self._measured % _SAMPLED else b"=%.3f" % ending.cache_share
 
     def remember(self, deployment_id: str, owned: Sequence[str], kept: Kept) -> bytes:
         names, head = (self._keys.domain, self._keys.owners), (deployment_id.encode(), b"%d" % kept.ttl_ms)
@@ -179,7 +217,7 @@ class DecisionCalls(Packer):
         tiers = ",".join(map(str, plan.tiers)).encode()
         arguments = [plan.strategy.encode(), tiers, b"%d" % ask.priority, self._seed(), ask.tenant.name.encode()]
         arguments += [b"" if ask.spending is None else self._spending(ask, replicas), ask.kind.encode()]
-        arguments.append(restriction_of(ask))
+        arguments += [restriction_of(ask), self._hashes(ask.session)]
         return self._packed("explain", names, arguments)
 
 

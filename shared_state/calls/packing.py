@@ -21,6 +21,7 @@ class Packer:
         self._keys = keys
         # The epoch of a store without one. It begins with a letter: Lua converts text that looks like a number.
         self._epoch = f"e{secrets.token_hex(8)}".encode()
+        self._secret = f"s{secrets.token_hex(16)}".encode()  # of the hashes of a store that has none yet
         self._draw = random.Random(secrets.randbits(64)).getrandbits
 
     def _seed(self) -> bytes:

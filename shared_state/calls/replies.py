@@ -24,10 +24,12 @@ def acquired(reply: Reply, token: str, ask: Ask, ids: tuple[str, ...]) -> Permit
     if code == b"granted":
         position, generation, sequence = as_number(reply[1]) - 1, as_number(reply[2]), as_number(reply[4])
         used = MinuteUsed(as_number(reply[7]), as_number(reply[8])) if ask.tenant.name else _NOTHING_USED
-        verdicts, scores = _verdicts(reply[9:], ask) if ask.is_traced else ((), ())
+        affinity = as_text(reply[9]) if ask.session else ""
+        verdicts, scores = _verdicts(reply[9 + bool(ask.session) :], ask) if ask.is_traced else ((), ())
         is_owned, kind = divmod(as_number(reply[3]), _OWNED)
         granted = (token, position, ids[position], generation, kind in (_PROBE, _RESORT_PROBE), ask, sequence, used)
-        return Permit(*granted, verdicts, scores, is_last_resort=kind >= _RESORT_PROBE, is_owned=is_owned > 0)
+        more = (verdicts, scores, False, kind >= _RESORT_PROBE, is_owned > 0, affinity)
+        return Permit(*granted, *more)
     if code == b"unconfigured":
         raise NotConfigured("the store does not know this configuration")
     verdicts, scores = _verdicts(reply[8:], ask)
@@ -94,6 +96,7 @@ def beaten(reply: Reply) -> Heartbeat:
         breakers=_breakers(cast(Reply, reply[9])),
         tenants_version=as_number(reply[10]),
         fingerprint=as_text(reply[11]),
+        secret=as_text(reply[12]).encode(),
     )
 
 

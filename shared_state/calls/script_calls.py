@@ -98,7 +98,7 @@ class ScriptCalls(DecisionCalls):
         arguments = [self._epoch, replica.encode(), presence.address.encode(), presence.version.encode()]
         arguments += [b"%d" % presence.started_at_ms, presence.status.encode(), b"%d" % DEAD_AFTER_MS]
         arguments += [self._seed(), presence.store.encode(), presence.reason[:200].encode(), ",".join(ids).encode()]
-        arguments.append(fingerprint.encode())
+        arguments += [fingerprint.encode(), self._secret]
         for token, deployment_id in answered.items():
             if deployment_id in positions:  # else it is no longer configured, and its last request has just ended
                 arguments += (positions[deployment_id], token.encode())

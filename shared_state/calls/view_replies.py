@@ -136,7 +136,7 @@ def explained(reply: Reply, ids: tuple[str, ...]) -> Explanation:
     picked = as_number(reply[1])
     candidates = []
     for position, deployment_id in enumerate(ids):
-        row = reply[2 + position * _VERDICT_FIELDS :][:_VERDICT_FIELDS]
+        row = reply[3 + position * _VERDICT_FIELDS :][:_VERDICT_FIELDS]
         candidates.append(
             CandidateVerdict(
                 deployment_id=deployment_id,
@@ -152,4 +152,4 @@ def explained(reply: Reply, ids: tuple[str, ...]) -> Explanation:
                 rtt_ms=float(as_text(row[9])) if row[9] else None,
             )
         )
-    return Explanation(as_text(reply[0]), ids[picked - 1] if picked else None, tuple(candidates))
+    return Explanation(as_text(reply[0]), ids[picked - 1] if picked else None, tuple(candidates), as_text(reply[2]))

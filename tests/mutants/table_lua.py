@@ -17,7 +17,49 @@ HEALTH_CHECK = f"{_LUA}test_health_check.py"
 
 KEPT = f"{_LUA}test_kept.py"
 
+AFFINITY = f"{_LUA}test_affinity.py"
+
 LUA: Table = {
+    "lua/include/affinity/note.lua": (
+        Slip(
+            "if not candidates.pins or picked.probe or picked.resort then",
+            "if not candidates.pins or picked.resort then",
+            AFFINITY,
+            "a probe moves its session to a deployment that may not serve",
+        ),
+    ),
+    "lua/include/affinity/pick.lua": (
+        Slip(
+            "return policy.affinity_band * (d.cache_hit or 1)",
+            "return policy.affinity_band",
+            AFFINITY,
+            "a deployment whose cache does not hold is worth a detour",
+        ),
+    ),
+    "lua/include/affinity/pins.lua": (
+        Slip(
+            "redis.call('UNLINK', pins_key(domain, turn))",
+            "",
+            AFFINITY,
+            "the number of pins has no bound",
+        ),
+    ),
+    "lua/include/affinity/learn.lua": (
+        Slip(
+            "if value and string.match(value, '^%d+ (.+)$') == id then",
+            "if value then",
+            AFFINITY,
+            "a late failure ends the pin that the session has elsewhere",
+        ),
+    ),
+    "lua/include/select/grant.lua": (
+        Slip(
+            "c.wait_ms = c.deployment.open_until_ms - now",
+            "",
+            BREAKER,
+            "a client that finds the probes overdue is told to come back before the breaker lets it through",
+        ),
+    ),
     "lua/include/store/kept.lua": (
         Slip(
             "tonumber(stored[1]) == domain.sequence and",
@@ -141,12 +183,6 @@ LUA: Table = {
             "",
             ACQUIRE,
             "a call that was overtaken by its repetition takes a second lease",
-        ),
-        Slip(
-            "c.wait_ms = c.deployment.open_until_ms - now",
-            "",
-            BREAKER,
-            "a client that finds the probes overdue is told to come back before the breaker lets it through",
         ),
         Slip(
             "if attempt > 1 then window_add(",

@@ -284,6 +284,8 @@ def running_cluster(
     """
     whole_state = {"url": store.url, "domain": domain, "deadline": _STATE_DEADLINE, **(state or {})}
     config = store.folder / f"{domain}.yaml"
+    # Most tests send the same request again, which affinity takes for one session.
+    sections["router"] = {"affinity": {"mode": "off"}} | sections.get("router", {})
     text = yaml.safe_dump({"state": whole_state, "model_list": list(model_list), **sections})
     config.write_text(text)
     cluster = Cluster(store, providers, domain)

@@ -185,6 +185,7 @@ class Cluster:
         has_more: bool = False,
         only: tuple[str, ...] = (),
         owned: tuple[str, ...] = (),
+        session: str = "",
     ) -> Permit | Rejection:
         """Candidates as ids (tier 0) or (id, tier); ``has_more``: others follow in another domain."""
         ids, tiers = self._chain(candidates)
@@ -196,8 +197,9 @@ class Cluster:
         names = [self.keys.domain, self.keys.policy, self.keys.leases, self.keys.window, self.keys.events]
         arguments = [strategy, tiers, "epoch-1", token, priority, self._seed(seed), attempt, tokens]
         ask = Ask(priority, stream, attempt, tokens, tenant, waiting, traced, spending, kind, only, owned)
+        ask = msgspec.structs.replace(ask, session=tuple(session.encode().split()))
         arguments += [*limits, tenant.weight, int(waiting), int(traced), _budgets(spending), kind, restriction_of(ask)]
-        arguments += [int(resend), era]
+        arguments += [session, int(resend), era]
         reply = self.run("acquire", names + self._candidate_keys(ids) + self._region_key(region), arguments)
         return replies.acquired(reply, token, ask, ids)
 
@@ -230,8 +232,9 @@ class Cluster:
         tokens: int = -1,
         cost: int = -1,
         reason: str = "",
+        learned: str = "",
     ) -> Settlement:
-        fields = (outcome, latency_ms, output_tokens, retry_after_ms, final, seed, tokens, cost, reason)
+        fields = (outcome, latency_ms, output_tokens, retry_after_ms, final, seed, tokens, cost, reason, learned)
         return replies.settled(self.cli.do(*self.settling(permit, *fields)))
 
     def settling(
@@ -246,6 +249,7 @@ class Cluster:
         tokens: int = -1,
         cost: int = -1,
         reason: str = "",
+        learned: str = "",
     ) -> tuple[Any, ...]:
         """The command of a settle."""
         keys = self.keys
@@ -254,7 +258,7 @@ class Cluster:
         rest: list[Any] = [output_tokens, retry_after_ms, int(final), self._seed(seed)]
         rest += [permit.ask.tokens, tokens, permit.ask.tenant.tpm or 0]
         rest.append(f"{cost} {permit.reserved} {scopes_of(permit)}" if permit.reserved else "")
-        rest += [permit.ask.kind, reason]
+        rest += [permit.ask.kind, reason, learned]
         return (*self.head("settle"), len(names), *names, "epoch-1", permit.token, *call, *rest)
 
     def content(self, permit: Permit, latency_ms: int = 100) -> Settlement:
@@ -324,6 +328,7 @@ class Cluster:
             "why",
             ",".join(self.ids),
             fingerprint,
+            "secret",
         ]
         for permit in answered:
             arguments += [self.ids.index(permit.deployment_id) + 1, permit.token]
@@ -466,11 +471,12 @@ class Cluster:
         kind: str = "",
         only: tuple[str, ...] = (),
         owned: tuple[str, ...] = (),
+        session: str = "",
     ) -> Explanation:
         ids, names, arguments = self._explain_call(candidates, strategy)
         names += self._region_key(region)
         arguments += [priority, self._seed(seed), tenant, _budgets(spending), kind]
-        arguments.append(restriction_of(Ask(only=only, owned=owned)))
+        arguments += [restriction_of(Ask(only=only, owned=owned)), session]
         return view_replies.explained(self.run("explain", names, arguments, read_only=read_only), ids)
 
     def draws(self, *candidates: Candidate, strategy: str = "adaptive", times: int, region: str = "") -> Counter[str]:
@@ -478,7 +484,7 @@ class Cluster:
         ids, names, arguments = self._explain_call(candidates, strategy)
         names += self._region_key(region)
         head = (*self.head("explain"), len(names), *names, *arguments)
-        drawn = self.cli.do_all((*head, 0, self._seed(None), "", "", "") for _ in range(times))
+        drawn = self.cli.do_all((*head, 0, self._seed(None), "", "", "", "", "") for _ in range(times))
         return Counter(view_replies.explained(reply, ids).picked or "none" for reply in drawn)
 
     def deployment(self, deployment_id: str) -> Strings:

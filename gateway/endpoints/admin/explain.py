@@ -1,6 +1,6 @@
 """GET /v1/admin/explain: the deployment that a chat, or a call of another kind, would get now, and the reasons. With a
 tenant it includes the verdict of its budgets, and as `outside_key` the fallback models that are not on its list. No
-permit is taken.
+permit is taken. With `session`, an id as `x-session-id` gives it, it includes what its pin decides.
 """
 
 import re
@@ -14,6 +14,7 @@ from gateway.endpoints.admin.breakers import answered
 from gateway.errors import InvalidRequest
 from gateway.request.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.request.calls import Call, Kind
+from gateway.request.sessions import NO_SESSIONS, Sessions
 from gateway.routing.dispatch import Dispatcher
 from gateway.routing.prices import PROMPT_BYTES_MOST, Prices
 from gateway.views.budgets import budgets_shown
@@ -37,12 +38,14 @@ class Explainer:
         dispatcher: Dispatcher,
         authenticator: Authenticator,
         prices: Prices,
+        sessions: Sessions = NO_SESSIONS,
     ) -> None:
         self._access = access
         self._store = store
         self._dispatcher = dispatcher
         self._authenticator = authenticator
         self._prices = prices
+        self._sessions = sessions
 
     async def show(self, request: Request) -> Response:
         self._access.authorize(request, "viewer")
@@ -54,15 +57,18 @@ class Explainer:
         if kind not in _KINDS:
             raise InvalidRequest(f"kind must be one of {', '.join(_KINDS)}.", param="kind")
         call = Call(model, False, bytes(prompt_bytes), _KINDS[kind], output_most=_number(request, "max_tokens"))
+        session = self._sessions.name(request.query_params.get("session", ""), tenant.name, model)
         plans = self._dispatcher.explain_plans(call, tenant)
+        limits = tenant.limits
         asks = [
-            Ask(level, tenant=tenant.limits, spending=self._prices.spending(call, tenant.limits, plan), kind=kind)
+            Ask(level, tenant=limits, spending=self._prices.spending(call, limits, plan), kind=kind, session=session)
             for plan in plans
         ]
         legs = [await self._store.explain(plan, ask) for plan, ask in zip(plans, asks, strict=True)]
         candidates = tuple(verdict for leg in legs for verdict in leg.candidates)
-        picked = next((leg.picked for leg in legs if leg.picked), None)
-        shown = msgspec.structs.asdict(Explanation(legs[0].shed_reason, picked, candidates))
+        deciding = next((leg for leg in legs if leg.picked), legs[0])
+        explanation = Explanation(legs[0].shed_reason, deciding.picked, candidates, deciding.affinity)
+        shown = msgspec.structs.asdict(explanation)
         if outside := self._dispatcher.routes.outside_key(call, tenant):
             shown["outside_key"] = outside
         costs = {

@@ -23,6 +23,7 @@ local function resend_reply(keys, first, token, epoch, domain, era, ask)
   era_note(domain, lease_owner(token) or '', era)
   record_write(domain)
   local code = grant_code(lease_is_probe(start), lease_is_resort(start))
+  local requests_ms, tokens_ms = tenant_used(tenant_read(domain.key, token, ask), domain.now)
   return { 'granted', position, lease_generation(d, start), code, domain.sequence, domain.epoch, domain.now,
-    tenant_used(tenant_read(domain.key, token, ask), domain.now) }
+    requests_ms, tokens_ms, ask.pins ~= '' and 'none' or nil }
 end

@@ -1,5 +1,6 @@
 --- @include "select/select"
 --- @include "select/slow_start"
+--- @include "affinity/pick"
 -- The fallback chain: candidates come in tier order. A half-open candidate with a free probe is picked first, or it
 -- would never recover. A group (tier 0; with regions, its local part) is left only while its best health is under
 -- `min_health` and a later one scores `fallback_advantage` times better: hysteresis, so that two groups do not take
@@ -25,5 +26,6 @@ local function tier_pick(candidates, policy, strategy, now, random)
       if #healthy > 0 and tier_best(healthy, 'score') > bar then return select_one(healthy, strategy, now, random) end
     end
   end
-  return select_one(home, strategy, now, random)
+  return candidates.pins and affinity_pick(candidates, home, policy, strategy)
+    or select_one(home, strategy, now, random)
 end

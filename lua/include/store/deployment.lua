@@ -4,9 +4,9 @@
 -- p99_ms, avg_ms, health_score, refreshed_at_ms, ewma_ms, ewma_at_ms, active, cool_until_ms, arrival_at_ms,
 -- tokens_at_ms, current_weight, forced_by, waiters, adapted, adapted_at_ms, cut_at_ms, of a gradient long_ms,
 -- short_sum_ms, short_calls, short_since_ms, of a forecast forecast_share, forecast_until_ms, relief_at_ms,
--- last_resort_at_ms, baseline_plain, baseline_stream, of health checks checked_at_ms, check_status (HTTP, 0: no
--- answer), check_ended (the generation whose cooldown one ended), and `unsupported:<kind>` of a call whose endpoint it
--- lacks.
+-- last_resort_at_ms, cache_hit, baseline_plain, baseline_stream, of health checks checked_at_ms, check_status (HTTP, 0:
+-- no answer), check_ended (the generation whose cooldown one ended), and `unsupported:<kind>` of a call whose endpoint
+-- it lacks.
 -- Policy, by `configure`: config_version, lease_ms, limit, priority, weight, price, rpm, tpm, concurrency, cooldown_ms,
 -- latency_threshold_ms (absent: relative), token_allowance_ms, region. Any other absent field means its zero.
 -- `domain`: where the library keeps it, if given.

@@ -13,7 +13,7 @@ local function tenant_ask(arguments, leases_key, now)
     attempt = number(arguments[7]), kind = arguments[16],
     tokens = number(arguments[8]), rpm = number(arguments[9]), tpm = number(arguments[10]),
     parallel = number(arguments[11]), weight = number(arguments[12]), waits = arguments[13] ~= '0',
-    more = arguments[13] == '2', traced = arguments[14] == '1' }
+    more = arguments[13] == '2', traced = arguments[14] == '1', pins = arguments[18] }
   ask.share = tenant_lease_active(leases_key, token, now) / ask.weight
   return ask
 end

@@ -120,6 +120,13 @@ class TestTree:
             "queue": {"max_waiting": 100, "max_wait": 10_000, "target": 1_000},
             "model_queues": {},
             "model_strategies": {},
+            "affinity": {
+                "mode": "session",
+                "ttl": 600_000,
+                "band": 0.3,
+                "max_entries": 200_000,
+                "pass_headers": ("x-session-affinity", "x-session-id"),
+            },
             "forecast": {"enabled": False, "lookahead": 300_000, "early_cut": 0.1},
             "load_shedding": {
                 "max_active_requests": 1_000,

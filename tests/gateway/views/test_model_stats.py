@@ -86,6 +86,13 @@ def test_deployment_shows_its_last_error_and_the_endpoints_it_lacks_where_there_
     assert not {"last_error", "last_error_at", "unsupported"} & shown["b"].keys()
 
 
+def test_deployment_shows_its_cache_hits_once_they_are_measured() -> None:
+    balancer, _ = merged(DeploymentSnapshot(id="a", cache_hit=0.8), DeploymentSnapshot(id="b"))
+
+    assert balancer["deployments"]["a"]["cache_hit"] == 0.8
+    assert "cache_hit" not in balancer["deployments"]["b"]
+
+
 def test_forecast_has_its_errors_and_exists_only_where_there_is_one() -> None:
     forecast = Forecast(
         arrivals_ahead=540.5,

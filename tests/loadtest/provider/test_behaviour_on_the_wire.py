@@ -225,6 +225,7 @@ ALL_FIELDS: dict[str, Any] = {
     "chunk_gap_ms": 1.0,
     "chunks": 2,
     "tool_calls": 1,
+    "prompt_cache": 9,
     "slots": 2,
     "error_rate": 0.0,
     "error_status": 503,

@@ -196,7 +196,8 @@ function showCard(row) {
   say(shown.state, label);
   tone(shown.element, failing ? "warn" : kind);
   const place = row.region ? row.region + (row.rtt_ms ? `, ${time(row.rtt_ms)} away` : "") : "";
-  say(shown.why, [detailOf(row), place].filter(Boolean).join(" · "));
+  const cache = row.cache_hit ? `cache ${Math.round(100 * row.cache_hit)} %` : "";
+  say(shown.why, [detailOf(row), place, cache].filter(Boolean).join(" · "));
   shown.health.show(String(Math.round(score)), score / 100);
   shown.load.show(`${whole(row.active || 0)} / ${whole(row.limit || 0)}`, row.limit ? (row.active || 0) / row.limit : 0);
   const values = { p50: time(row.p50_ms), p95: time(row.p95_ms), p99: time(row.p99_ms), calls: whole(row.requests || 0), failed: whole(row.failures || 0), slow: whole(row.slow || 0) };

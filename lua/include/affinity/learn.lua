@@ -1,0 +1,28 @@
+--- @include "store/record"
+-- What a call's end shows of its pins. `text`: '=<0..1>', the share of a pinned call's prompt that the provider read
+-- from its cache, or the keyed hashes of a call that its deployment did not serve, or ''.
+-- `cache_hit` of a deployment is the moving average of that share over about AFFINITY_CALLS samples; absent, it is 1: a
+-- cache is taken to hold until it was measured.
+local AFFINITY_CALLS, AFFINITY_DIGITS = 8, 3
+
+local function affinity_measure(d, share)
+  local before = d.cache_hit or 1
+  local after = decimal(before + (share - before) / AFFINITY_CALLS, AFFINITY_DIGITS)
+  if tonumber(after) ~= before then record_set(d, 'cache_hit', after) end
+end
+
+-- Nothing is learned from what was asked: a pin ends with a call that its deployment did not serve.
+local function affinity_unpin(global_key, id, words)
+  for hash in string.gmatch(words, '%S+') do
+    for turn = 0, 1 do
+      local key = string.gsub(global_key, 'global$', 'affinity:') .. turn
+      local value = redis.call('HGET', key, hash)
+      if value and string.match(value, '^%d+ (.+)$') == id then redis.call('HDEL', key, hash) end
+    end
+  end
+end
+
+local function affinity_learn(global_key, d, text)
+  local share = tonumber(string.match(text, '^=(.+)$'))
+  if share then affinity_measure(d, clamp(share, 0, 1)) else affinity_unpin(global_key, d.id, text) end
+end

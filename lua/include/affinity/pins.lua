@@ -1,0 +1,42 @@
+--- @include "store/record"
+-- Pins: the deployment of a session, or of a prompt's prefix, in two HASHes `affinity:0` and `affinity:1`: by keyed
+-- hash '<ms of the last use> <deployment>'. Writes go to one of them. After `ttl`, or when it holds half of the allowed
+-- entries, they change places and the older one is removed as a whole: number and time are bounded without a sweep. The
+-- domain's record keeps affinity_turn (the one in use, by parity) and affinity_since_ms.
+local PINS_REFRESH = 8  -- a pin is written again after this part of its ttl: most turns only read
+
+local function pins_key(domain, turn)
+  if not domain.pins_prefix then domain.pins_prefix = string.gsub(domain.key, 'global$', 'affinity:') end
+  return domain.pins_prefix .. turn % 2
+end
+
+-- `words`: keyed hashes, the session's first, then those of prefixes, the longest first; '' without any. Returns per
+-- hash the deployment that it is pinned to, or none, and whether it must be written again soon.
+local function pins_read(domain, policy, words, now)
+  local ttl_ms, turn, pins = policy.affinity_ttl_ms, domain.affinity_turn or 0, {}
+  if words == '' or not ttl_ms then return nil end
+  for hash in string.gmatch(words, '%S+') do
+    local value = redis.call('HGET', pins_key(domain, turn), hash)
+    local older = not value and redis.call('HGET', pins_key(domain, turn + 1), hash)
+    local at_ms, id = string.match(value or older or '', '^(%d+) (.+)$')
+    local age_ms = id and now - at_ms or ttl_ms
+    pins[#pins + 1] = { hash = hash, id = age_ms < ttl_ms and id or nil,
+      is_due = not value or age_ms * PINS_REFRESH >= ttl_ms }
+  end
+  return pins
+end
+
+-- `entries`: hash, value ...
+local function pins_write(domain, policy, entries, now)
+  local turn = domain.affinity_turn or 0
+  local is_over = now - (domain.affinity_since_ms or 0) >= policy.affinity_ttl_ms
+    or redis.call('HLEN', pins_key(domain, turn)) * 2 >= policy.affinity_entries
+  if is_over then
+    turn = turn + 1
+    redis.call('UNLINK', pins_key(domain, turn))
+    record_set(domain, 'affinity_turn', turn)
+    record_set(domain, 'affinity_since_ms', now)
+  end
+  redis.call('HSET', pins_key(domain, turn), unpack(entries))
+  if is_over then redis.call('PEXPIRE', pins_key(domain, turn), 2 * policy.affinity_ttl_ms) end
+end
