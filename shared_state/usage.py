@@ -22,7 +22,7 @@ from shared_state.snapshots import UsageRow
 SEND_EVERY_S = 0.05  # counts that a replica loses when it is killed
 RETRY_S = 1.0  # as often as the heartbeat
 CLOSE_MOST_S = 0.5
-ROWS_A_CALL = 200  # about 1 ms of the store's time
+ROWS_A_CALL = 100  # about 1 ms of the store's time
 ROWS_MOST = 10_000  # tenants by model, while the store is away; as many as the store keeps of a day
 OTHER = "other"
 

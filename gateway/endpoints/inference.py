@@ -35,6 +35,7 @@ from gateway.routing.deadline import Deadline
 from gateway.routing.final_errors import refused
 from gateway.routing.rate_limit_headers import rate_headers
 from gateway.telemetry.request_log import GONE, RequestLine
+from shared_state.records import NO_TOKENS
 
 _log = logging.getLogger("pllm.inference")
 
@@ -152,6 +153,8 @@ class Inference:
             line.overhead_ms = round(overhead_s * 1000, 2)
             await self._send_answer(http, request, answer, pings, overhead_s)
         finally:
+            if call.resource is not None:
+                answer.exchange.counts = NO_TOKENS  # of the call that made what it reads, which has counted them
             line.served(answer)
             took_s = time.perf_counter() - http.started_s
             trace_id = trace.id if trace.is_recording else ""
