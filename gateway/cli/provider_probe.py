@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from gateway.cli.tables import clean
+from gateway.configuration.patterns import is_further_slot, is_pattern
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.redaction import Redaction
 from gateway.configuration.settings import DeploymentSettings, Settings
@@ -72,9 +73,11 @@ def probe(settings: Settings, patience_s: float = PATIENCE_S) -> list[Verdict]:
 
 
 async def _probe(settings: Settings, patience_s: float) -> list[Verdict]:
+    # The deployments of an entry with a pattern differ in nothing that a provider sees.
+    deployments = [entry for entry in settings.model_list if not is_further_slot(entry.id, entry.model_name)]
     redact, groups = Redaction(secrets(settings)), dict[tuple[str, str, str], list[DeploymentSettings]]()
     unreadable: dict[str, Verdict] = {}
-    for entry in settings.model_list:
+    for entry in deployments:
         if entry.enabled:
             try:
                 provider = await asyncio.to_thread(_keyed, entry.provider)
@@ -88,7 +91,7 @@ async def _probe(settings: Settings, patience_s: float) -> list[Verdict]:
         prober = _Prober(http, patience_s, redact)
         results = await asyncio.gather(*(prober.group(entries) for entries in groups.values()))
     verdicts = unreadable | {verdict.deployment: verdict for group in results for verdict in group}
-    return [verdicts.get(entry.id) or Verdict(entry.id, True, "disabled, not queried") for entry in settings.model_list]
+    return [verdicts.get(entry.id) or Verdict(entry.id, True, "disabled, not queried") for entry in deployments]
 
 
 def _keyed(provider: ProviderSettings) -> ProviderSettings:
@@ -119,12 +122,16 @@ class _Prober:
 
     async def _verdict(self, entry: DeploymentSettings, models: frozenset[str]) -> Verdict:
         model = entry.provider.model
+        if is_pattern(entry.model_name):
+            return Verdict(entry.id, True, f"ok, {len(models)} models, for a pattern")
         counted = f"{len(models)} {'model' if len(models) == 1 else 'models'}"
         if model in models:
             return Verdict(entry.id, True, self._shown(f"ok, {counted}, has {model}"))
         return await self._by_call(entry, f"; not in the list of {counted}")
 
     async def _by_call(self, entry: DeploymentSettings, remark: str) -> Verdict:
+        if is_pattern(entry.model_name):
+            return Verdict(entry.id, True, self._shown(f"not called, because a pattern names no model{remark}"))
         adapted = _adapted(entry)
         headers = {"content-type": "application/json", **inquiry.headers(entry.provider)}
         answer = await self._query("POST", adapted.url, headers, _body(entry.provider, adapted.wire))

@@ -11,7 +11,7 @@ from gateway.configuration.money import BudgetSettings
 from gateway.configuration.value_types import (
     Count,
     Identifier,
-    Name,
+    ModelName,
     OptionalSecret,
     RequiredSecret,
     Secret,
@@ -41,7 +41,7 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     """The most requests at once, over all replicas. Unlimited by default."""
     weight: Weight = 1.0
     """Its share of the turns among tenants that wait for a full model."""
-    models: tuple[Name, ...] = ()
+    models: tuple[ModelName, ...] = ()
     """The models and aliases it may call. Empty means all of them."""
     budget: BudgetSettings | None = None
     """Its budget. Unlimited by default."""

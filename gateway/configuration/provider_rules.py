@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from gateway.configuration import rules
+from gateway.configuration import patterns, rules
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.yaml_source import Problem, item_path
 
@@ -29,9 +29,9 @@ def key_count(provider: ProviderSettings) -> int:
     return max(1, len(provider.api_keys))
 
 
-def problems(path: str, deployment_id: str, provider: ProviderSettings) -> Iterator[Problem]:
-    """Yields an unusable address, keys from two sources, keys that occur twice, and an id without room for a hash.
-    ``path``: of the entry.
+def problems(path: str, deployment_id: str, provider: ProviderSettings, model_name: str) -> Iterator[Problem]:
+    """Yields an unusable address, keys from two sources, keys that occur twice, and an id without room for what its
+    deployments append. ``path``: of the entry.
     """
     own = f"{path}.provider"
     if provider.type == "azure" and provider.base_url == ProviderSettings().base_url:
@@ -45,9 +45,15 @@ def problems(path: str, deployment_id: str, provider: ProviderSettings) -> Itera
     yield from rules.duplicates(
         "key", [(item_path(f"{own}.api_keys", index), key) for index, key in enumerate(provider.api_keys)]
     )
-    suffix = len(_suffix("", ""))
-    if provider.api_keys and len(deployment_id) + suffix > ID_MOST:
-        yield Problem(f"{path}.id", f"longer than {ID_MOST - suffix} characters, and api_keys lengthen it")
+    is_pattern = patterns.is_pattern(model_name)
+    suffix = len(_suffix("", "")) * bool(provider.api_keys) + len(patterns.slot_ids("")[0]) * is_pattern
+    if suffix and len(deployment_id) + suffix > ID_MOST:
+        reason = "api_keys lengthen it" if provider.api_keys else "a pattern lengthens it"
+        yield Problem(f"{path}.id", f"longer than {ID_MOST - suffix} characters, and {reason}")
+    if is_pattern and provider.type == "azure" and provider.api_version:
+        yield Problem(f"{own}.api_version", "cannot be combined with a pattern: the address names the deployment")
+    if not is_pattern and "*" in provider.model:
+        yield Problem(f"{own}.model", "only a pattern in model_name has a * to put here")
 
 
 def one_key_each(deployment_id: str, provider: ProviderSettings) -> list[tuple[str, ProviderSettings]]:

@@ -21,6 +21,7 @@ from gateway.configuration.value_types import (
     Duration,
     Factor,
     Level,
+    ModelName,
     Name,
     Ratio,
     Score,
@@ -120,7 +121,7 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
 
     routing_strategy: RoutingStrategy = "adaptive"
     """How a deployment is picked among the eligible ones of a model."""
-    model_strategies: Mapping[Name, RoutingStrategy] = {}
+    model_strategies: Mapping[ModelName, RoutingStrategy] = {}
     """The strategies of single models, also among their fallbacks, instead of `routing_strategy`. Since unreleased."""
     circuit_breaker_enabled: bool = True
     """Whether breakers open on failures, slow calls and overdue calls. Operators can open them in any case."""
@@ -149,11 +150,11 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     """The most attempts of one request: two deployments and a fallback by default. More only add waiting."""
     request_timeout_ms: Duration = 600_000
     """The time limit of all attempts together, until the first content. Official SDKs wait for as long."""
-    fallbacks: Mapping[Name, tuple[Name, ...]] = {}
+    fallbacks: Mapping[ModelName, tuple[Name, ...]] = {}
     """The models that take over from a model, in order."""
-    context_window_fallbacks: Mapping[Name, tuple[Name, ...]] = {}
+    context_window_fallbacks: Mapping[ModelName, tuple[Name, ...]] = {}
     """The models for prompts that are too long for a model, in order, instead of `fallbacks`."""
-    content_policy_fallbacks: Mapping[Name, tuple[Name, ...]] = {}
+    content_policy_fallbacks: Mapping[ModelName, tuple[Name, ...]] = {}
     """The models for requests that a provider's filter has refused, in order, instead of `fallbacks`."""
     fallbacks_within_key: bool = True
     """Whether fallbacks keep to the `models` of the request's key. Since unreleased."""
@@ -165,7 +166,7 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     """Sessions stay with the deployment that served them. Since unreleased."""
     forecast: ForecastSettings = ForecastSettings()
     """A forecast that shifts traffic before a deployment is full."""
-    model_queues: Mapping[Name, QueueSettings] = {}
+    model_queues: Mapping[ModelName, QueueSettings] = {}
     """The queues of single models, instead of `queue`."""
     aliases: Mapping[Name, Name] = {}
     """Other names of models."""

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
+from gateway.configuration.patterns import by_length, pattern_of
 from gateway.configuration.struct_reader import did_you_mean
 from gateway.configuration.yaml_source import Problem, item_path, key_path
 
@@ -36,9 +37,13 @@ class ModelNames(msgspec.Struct, frozen=True):
         """Yields a problem unless ``name`` is a model."""
         if name in self.aliases and name not in self.enabled:
             yield Problem(path, f"{name} is an alias, expected a model")
-        elif name and name not in self.enabled:
+        elif name and name not in self.enabled and pattern_of(name, by_length(self.enabled)) is None:
             hint = did_you_mean(name, self.enabled)
             yield Problem(path, f"no deployment serves the model {name}{hint}")
+
+    def count(self, name: str) -> int:
+        """Returns the number of candidates for a model."""
+        return self.enabled.get(name) or self.enabled.get(pattern_of(name, by_length(self.enabled)) or "", 0)
 
 
 def duplicates(what: str, values: Iterable[tuple[str, str]]) -> Iterator[Problem]:
@@ -78,7 +83,7 @@ def chain_problems(names: ModelNames, path: str, fallbacks: Mapping[str, tuple[s
                 yield Problem(target_path, f"the chain loops: {target} is in it already")
             else:
                 yield from names.unknown_model(target_path, target)
-        yield from _too_many(chain_path, sum(names.enabled.get(name, 0) for name in {model, *chain}))
+        yield from _too_many(chain_path, sum(names.count(name) for name in {model, *chain}))
 
 
 def deployment_count_problems(names: ModelNames, domains: Mapping[str, int], path: str) -> Iterator[Problem]:

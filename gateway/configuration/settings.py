@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.configuration import provider_rules, rules, yaml_source
+from gateway.configuration import patterns, provider_rules, rules, yaml_source
 from gateway.configuration.auth import AuthSettings, key_problems, weak_keys
 from gateway.configuration.autoscale import autoscale_problems
 from gateway.configuration.health_checks import HealthCheckSettings
@@ -25,7 +25,7 @@ from gateway.configuration.value_types import (
     Duration,
     Identifier,
     Level,
-    Name,
+    ModelName,
     Region,
     Text,
     Weight,
@@ -44,8 +44,9 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
 
     id: Identifier
     """The deployment's unique name, in keys of the store, headers, logs and metrics."""
-    model_name: Name
-    """The name that clients request. Deployments with the same name share the load."""
+    model_name: ModelName
+    """The name that clients request. Deployments with the same name share the load. `openai/*` stands for every name
+    that begins so."""
     provider: ProviderSettings = ProviderSettings()
     """The provider that is called."""
     priority: Level = 50
@@ -151,7 +152,8 @@ def parse(text: str, environment: Mapping[str, str]) -> Settings:
 def _one_key_each(entries: Iterable[DeploymentSettings]) -> Iterator[DeploymentSettings]:
     for entry in entries:
         for deployment_id, provider in provider_rules.one_key_each(entry.id, entry.provider):
-            yield msgspec.structs.replace(entry, id=deployment_id, provider=provider)
+            ids = patterns.slot_ids(deployment_id) if patterns.is_pattern(entry.model_name) else [deployment_id]
+            yield from (msgspec.structs.replace(entry, id=each, provider=provider) for each in ids)
 
 
 def exposure_problems(settings: Settings) -> Iterator[Problem]:
@@ -272,11 +274,11 @@ def _model_problems(settings: Settings) -> Iterator[Problem]:
     domains: Counter[str] = Counter()
     for deployment in settings.model_list:
         if deployment.enabled:
-            domains[deployment.domain] += provider_rules.key_count(deployment.provider)
+            domains[deployment.domain] += len(list(_one_key_each([deployment])))
             if deployment.model_name:
                 enabled[deployment.model_name] += provider_rules.key_count(deployment.provider)
     for path, deployment in _entries(settings):
-        yield from provider_rules.problems(path, deployment.id, deployment.provider)
+        yield from provider_rules.problems(path, deployment.id, deployment.provider, deployment.model_name)
     router = settings.router
     names = rules.ModelNames(enabled=enabled, aliases=router.aliases)
     yield from rules.deployment_count_problems(names, domains, "model_list")

@@ -12,7 +12,7 @@ class StateOwnerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
     ttl_ms: Retention = 2_592_000_000
     """How long an id is known after an answer has named it. The default is as long as OpenAI keeps a response."""
     max_entries: Count = 200_000
-    """The most ids in a domain, about 100 bytes each. The oldest are dropped first."""
+    """The most ids in a domain, about 70 bytes each. The oldest are dropped first."""
 
 
 def account_of(provider: ProviderSettings) -> ProviderSettings:

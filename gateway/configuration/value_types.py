@@ -178,6 +178,13 @@ Name = Annotated[
         description="1 to 256 letters, digits or any of . _ : / @ -",
     ),
 ]
+ModelName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"\A[A-Za-z0-9._:/@-]{0,255}[A-Za-z0-9._:/@*-]\Z",
+        description="1 to 256 letters, digits or any of . _ : / @ -, or a pattern that ends in *",
+    ),
+]
 # A region must not look like a number to Lua.
 Region = Annotated[
     str,

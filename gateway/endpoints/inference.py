@@ -252,7 +252,9 @@ class Inference:
         deployment = answer.candidate.deployment
         named = (deployment.model_name, deployment.id)  # a reload may give a deployment to another model
         same = self._same_headers.get(named)
-        if same is None:
+        if concrete := answer.candidate.model:  # clients choose the models of a pattern, so these are not kept
+            same = (b"x-pllm-model", concrete.encode()), (b"x-pllm-deployment", deployment.id.encode())
+        elif same is None:
             names = (b"x-pllm-model", deployment.model_name.encode()), (b"x-pllm-deployment", deployment.id.encode())
             same = self._same_headers[named] = names
         headers = [
@@ -269,5 +271,5 @@ class Inference:
         if answer.is_last_resort:
             headers.append((b"x-pllm-last-resort", b"1"))
         if answer.candidate.tier:
-            headers.append((b"x-pllm-fallback", f"{model}>{deployment.model_name}".encode()))
+            headers.append((b"x-pllm-fallback", f"{model}>{concrete or deployment.model_name}".encode()))
         return headers

@@ -10,7 +10,7 @@ from gateway.routing.catalog import Catalog
 
 
 class Models:
-    """Lists the names of models that the caller's key may use."""
+    """Lists the names of models that the caller's key may use, and the patterns of names."""
 
     def __init__(self, catalog: Catalog, reception: Reception, created: int) -> None:
         self._catalog = catalog
@@ -20,7 +20,14 @@ class Models:
     def _visible(self, request: Request) -> list[str]:
         tenant = self._reception.tenant(request.scope)
         routes = {model: self._catalog.resolve(model) for model in self._catalog.models()}
-        return [name for name, route in routes.items() if route and tenant.may_use(name, route.model)]
+        names = [name for name, route in routes.items() if route and tenant.may_use(name, route.model)]
+        return names + [pattern for pattern in self._catalog.patterns if tenant.may_use(pattern)]
+
+    def _is_visible(self, model: str, request: Request) -> bool:
+        """Returns whether the caller's key may use a model. One that matches a pattern need not exist."""
+        tenant = self._reception.tenant(request.scope)
+        route = self._catalog.resolve(model)
+        return route is not None and tenant.may_use(model, route.model)
 
     def _describe(self, model: str) -> dict[str, object]:
         return {"id": model, "object": "model", "created": self._created, "owned_by": "pllm"}
@@ -31,7 +38,7 @@ class Models:
 
     async def show(self, request: Request) -> Response:
         model = request.path_params["model"]
-        if model not in self._visible(request):
+        if not self._is_visible(model, request) and model not in self._visible(request):
             raise ModelNotFound(f"The model `{model[:200]}` does not exist.", param="model")
         return _json(self._describe(model))
 

@@ -22,7 +22,7 @@ from gateway.request.off_loop import off_loop
 from gateway.request.same_origin import foreign_call
 from gateway.request.sessions import NO_SESSIONS, Sessions
 from gateway.request.token_bounds import MESSAGES_MOST, Request
-from gateway.request.wishes import PRIORITY, Wishes, routing_headers, wishes_of
+from gateway.request.wishes import NO_WISHES, PRIORITY, Wishes, routing_headers, wishes_of
 from gateway.routing.deadline import Deadline
 from gateway.routing.dispatch import Dispatcher
 from gateway.routing.routing_state import Route
@@ -36,7 +36,7 @@ class ParsedRequest(msgspec.Struct, frozen=True):
     call: Call
     route: Route
     priority: int  # 0 critical to 100 bulk
-    wishes: Wishes
+    wishes: Wishes = NO_WISHES
     only: tuple[str, ...] = ()  # the deployments that its headers allow; empty: all
 
 
@@ -153,16 +153,15 @@ class Reception:
     def resolved(self, call: Call, headers: list[Header], tenant: Tenant) -> ParsedRequest:
         """Adds the route and what the headers decide. Raises InvalidRequest, ModelNotFound, Forbidden."""
         ours = routing_headers(headers)
+        if not ours:
+            return ParsedRequest(call, self._dispatcher.resolve(call, tenant), tenant.priority_level)
         wishes = wishes_of(ours)
         route = self._dispatcher.resolve(call, tenant, wishes)
-        only: tuple[str, ...] = ()
-        if ours:
 
-            def may_name() -> bool:
-                return tenant.may_name_deployment or self._authenticator.admins.has_presented_key(headers)
+        def may_name() -> bool:
+            return tenant.may_name_deployment or self._authenticator.admins.has_presented_key(headers)
 
-            only = only_of(ours, route, may_name)
-        return ParsedRequest(call, route, priority_of(ours, tenant), wishes, only)
+        return ParsedRequest(call, route, priority_of(ours, tenant), wishes, only_of(ours, route, may_name))
 
 
 def _has_files(edition: tuple[tuple[str, str], ...]) -> bool:

@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.configuration.auth import AuthSettings, KeySettings, Priority, keys_of
 from gateway.configuration.money import BudgetSettings, budget_of
-from gateway.configuration.value_types import Count, Name, Weight
+from gateway.configuration.value_types import Count, ModelName, Weight
 from gateway.configuration.yaml_source import Problem
 from gateway.http.host_header import Headers
 from gateway.request.admins import Admins
@@ -42,7 +42,7 @@ class TenantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     key: str | None = None
     priority: Priority = "normal"
-    models: tuple[Name, ...] = ()
+    models: tuple[ModelName, ...] = ()
     rpm: Count | None = None
     tpm: Count | None = None
     max_parallel: Count | None = None

@@ -60,13 +60,22 @@ def id_in(raw: bytes | None) -> str | None:
         return None
 
 
-def named_by_items(items: Sequence[Item]) -> Iterator[str | None]:
-    """Yields what the items of an input name, the newest encrypted content first."""
-    yield from (as_id(item.container_id) for item in items)
-    yield from (as_id(item.id) for item in items if _is_reference(item))
-    yield from (as_encrypted(item.encrypted_content) for item in reversed(items))
-    parts = (part for item in items if isinstance(item.content, list) for part in item.content)
-    yield from (as_id(part.file_id) for part in parts)
+def named_by_items(items: Sequence[Item]) -> list[str | None]:
+    """Returns what the items of an input name, the newest encrypted content first. Most items name nothing."""
+    containers: list[str | None] = []
+    references: list[str | None] = []
+    encrypted: list[str | None] = []
+    files: list[str | None] = []
+    for item in items:
+        if item.container_id is not None:
+            containers.append(as_id(item.container_id))
+        if item.id is not None and _is_reference(item):
+            references.append(as_id(item.id))
+        if item.encrypted_content is not None:
+            encrypted.append(as_encrypted(item.encrypted_content))
+        if type(item.content) is list:
+            files += [as_id(part.file_id) for part in item.content if part.file_id is not None]
+    return containers + references + encrypted[::-1] + files
 
 
 def _is_reference(item: Item) -> bool:

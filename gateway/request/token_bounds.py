@@ -251,8 +251,8 @@ class ResponseRequest(Request, frozen=True, kw_only=True):
         items = self._input(most)
         if not items and self.previous_response_id is ABSENT and self.conversation is ABSENT and self.tools is ABSENT:
             return ()
-        names = [id_in(self.previous_response_id), id_in(self.conversation)]
-        names += [*named_by_tools(self.tools), *named_by_items(items)]
+        by_tools = list(named_by_tools(self.tools)) if self.tools is not ABSENT else []
+        names = [id_in(self.previous_response_id), id_in(self.conversation), *by_tools, *named_by_items(items)]
         return given(names, NAMES_MOST)
 
     def _input(self, most: int) -> list[Item]:

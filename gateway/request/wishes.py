@@ -38,8 +38,6 @@ def wishes_of(headers: Headers) -> Wishes:
     """Returns the wishes in these headers. A repeated header is one list. Raises InvalidRequest, which names the
     header.
     """
-    if not headers:
-        return NO_WISHES
     fallbacks, max_attempts = _values(headers, _FALLBACKS), _values(headers, _MAX_ATTEMPTS)
     return Wishes(
         None if fallbacks is None else _fallbacks(fallbacks), 0 if max_attempts is None else _count(max_attempts)

@@ -25,6 +25,7 @@ from shared_state.failover import Failover
 from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
 
 NO_PRICES = Prices((), CostEstimateSettings(), None)
+TIMER_TICK_S = 0.001  # by which a timer of the event loop may be early
 
 
 def _is_full(decision: Permit | Rejection) -> bool:
@@ -152,20 +153,13 @@ class Admission:
                     self._by_deployment[deployment_id] = [each for each in left if each is not own]
 
     async def _turn(self, waiter: Waiter, request: ClientRequest) -> None:
-        interrupt = request.interrupt
-        interrupt.set_deadline(request.deadline.at)
+        """Waits, until the request's deadline at most. Raises Overloaded, and what `failed` makes of the deadline."""
         try:
             await waiter.turn()
-        except asyncio.CancelledError:
-            if not interrupt.take(Cause.DEADLINE):
+        except Overloaded:
+            if request.interrupt.time() < request.deadline.at - TIMER_TICK_S:
                 raise
             raise failed(()) from None
-        except Overloaded:
-            if interrupt.time() < request.deadline.at:
-                raise
-            raise failed(()) from None  # the queue drops it at its deadline, a moment before the interrupt
-        finally:
-            interrupt.clear_deadline()
 
     async def acquire(
         self, plan: Plan, request: ClientRequest, tried: Sequence[Tried], waiting: int = 0

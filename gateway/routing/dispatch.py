@@ -247,7 +247,8 @@ class Dispatcher:
         in_hand = self._in_hand.held(deployment.id, interrupt, limits) if may_move else _NOT_HELD
         try:
             with in_hand:
-                exchange = await state.route.upstream.send(deployment.id, call, attempt.context, on_progress)
+                sent_as = selected.candidate.upstream
+                exchange = await state.route.upstream.send(deployment.id, call, attempt.context, on_progress, sent_as)
         except BaseException as error:
             interrupt.end_waiting()
             interrupt.clear()
@@ -270,7 +271,7 @@ class Dispatcher:
 
     def _settle_broken(self, permit: Permit, attempt: Attempt, is_sent: bool) -> None:
         attempt.end(Outcome.CANCELLED)
-        ending = Ending(Outcome.CANCELLED, tokens=-1 if is_sent else 0)
+        ending = Ending(Outcome.CANCELLED, tokens=-1)
         self._admission.settle(permit, ending, attempt, is_sent=is_sent)
 
     def _settle_unsent(self, permit: Permit, attempt: Attempt, is_final: bool) -> None:

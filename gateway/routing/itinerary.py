@@ -31,7 +31,18 @@ def legs(candidates: Sequence[Candidate], first: int = 0) -> Iterator[tuple[Cand
         domains = list(dict.fromkeys(_domain(each) for each in members))
         rotated = domains[first % len(domains) :] + domains[: first % len(domains)]
         ordered += sorted(members, key=lambda each: rotated.index(_domain(each)))
-    for _, leg in groupby(ordered, key=_domain):
+    yield from _split(ordered)
+
+
+def _split(ordered: Sequence[Candidate]) -> Iterator[tuple[Candidate, ...]]:
+    """Yields legs of one domain each, in which no deployment occurs twice, as it may for two models of a pattern."""
+    leg: list[Candidate] = []
+    for each in ordered:
+        if leg and (_domain(each) != _domain(leg[0]) or any(each.deployment is other.deployment for other in leg)):
+            yield tuple(leg)
+            leg = []
+        leg.append(each)
+    if leg:
         yield tuple(leg)
 
 
@@ -112,7 +123,7 @@ class Itinerary:
         chain = self._chains.pop(refusal, None)
         if chain:
             self.turned.add(refusal)
-            left = [c for c in chain if all(c.deployment is not each.deployment for each in tried)]
+            left = [c for c in chain if all(not c.is_same(each) for each in tried)]
             left = [c for c in left if self.admits(c)]
             self._legs, self.candidates, self._plan = list(itineraries(left, self._pack)[0]), (), None
             self.skip()
@@ -130,6 +141,6 @@ class Itinerary:
         later = [each for each in left if each.tier > tier]
         if later and len(later) < len(left):
             earlier = [each for each in left if each.tier <= tier]
-            parts = [tuple(leg) for part in (later, earlier) for _, leg in groupby(part, key=_domain)]
+            parts = [leg for part in (later, earlier) for leg in _split(part)]
             self._legs = [Leg(part, self._pack(part, part is not parts[-1])) for part in parts]
             self.skip()

@@ -5,6 +5,8 @@ with a list of models, which also limits their fallbacks.
 import asyncio
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from gateway.configuration.router import QueueSettings
 from gateway.configuration.rules import MAX_CANDIDATES
 from gateway.errors import Forbidden, GatewayError, InvalidRequest, ModelNotFound
@@ -19,6 +21,7 @@ from gateway.upstream.classify import Refusal
 from gateway.upstream.client import UpstreamClient
 
 LISTED_MOST = 10_000  # routes kept for keys with a list: tenants that come and go must not fill the memory
+MATCHED_MOST = 1_000  # routes kept for models that match a pattern
 WISHED_MOST = 1_000  # routes kept for requests that name their fallbacks: clients must not fill it either
 
 
@@ -39,6 +42,7 @@ class Routes:
         self._queue = queue
         self._packer = packer
         self._whole = {(model, kind): self._build(model, kind) for model in catalog.models() for kind in Kind}
+        self._of_patterns: dict[tuple[str, Kind], Route] = {}
         self._by_list: dict[tuple[str, Kind, frozenset[str]], Route] = {}
         self._by_wish: dict[tuple[str, Kind, frozenset[str], tuple[str, ...]], Route] = {}
 
@@ -62,6 +66,15 @@ class Routes:
 
     def _serving(self, candidates: Sequence[Candidate], kind: Kind) -> tuple[Candidate, ...]:
         return tuple(c for c in candidates if self._upstream.serves(c.deployment.id, kind))
+
+    def _unlisted(self, model: str, kind: Kind) -> Route | None:
+        """Returns the route of a model for a key that may use every model; None for an unknown model."""
+        route = self._whole.get((model, kind)) or self._of_patterns.get((model, kind))
+        if route is None and self._catalog.is_of_pattern(model):
+            if len(self._of_patterns) >= MATCHED_MOST:
+                self._of_patterns.clear()
+            route = self._of_patterns[model, kind] = self._build(model, kind)
+        return route
 
     def _stored(self, allowed: frozenset[str]) -> Route:
         """Returns the route of stored responses: every deployment of the key that has the endpoint, in legs that one
@@ -91,7 +104,7 @@ class Routes:
                 return self.resolve(call, tenant, wishes)
             except GatewayError:
                 return None
-        whole = self._whole.get((call.model, call.kind))
+        whole = self._unlisted(call.model, call.kind)
         if whole is None or not tenant.models:
             return whole
         key = (call.model, call.kind, tenant.models)
@@ -111,7 +124,7 @@ class Routes:
                 message = "No provider that this key may use has the endpoint /v1/responses."
                 raise InvalidRequest(message, code="endpoint_not_supported")
             return stored
-        whole = self._whole.get((call.model, call.kind))
+        whole = self._whole.get((call.model, call.kind)) or self._unlisted(call.model, call.kind)
         if whole is None:
             raise ModelNotFound(f"The model `{call.model[:200]}` does not exist.", param="model")
         if not tenant.may_use(call.model, whole.model):
@@ -136,19 +149,18 @@ class Routes:
         return wished
 
     def _with_fallbacks(self, call: Call, tenant: Tenant, route: Route, fallbacks: Sequence[str]) -> Route:
-        candidates = [each for each in route.candidates if each.deployment.model_name == route.model]
-        models = {route.model}
+        candidates = [each for each in route.candidates if not each.tier]
+        models = {self._catalog.name_behind(call.model)}
         for name in fallbacks:
-            other = self._whole.get((name, call.kind))
+            other, model = self._unlisted(name, call.kind), self._catalog.name_behind(name)
             if other is None:
                 raise _wrong_fallback(f"the model `{name[:200]}`, which does not exist")
             if not tenant.may_use(name, other.model):
                 raise _wrong_fallback(f"the model `{name}`, which this API key may not use")
-            if other.model not in models:
-                tier = len(models)
-                own = [each.deployment for each in other.candidates if each.deployment.model_name == other.model]
-                candidates += (Candidate(deployment, tier) for deployment in own)
-                models.add(other.model)
+            if model not in models:
+                own = [each for each in other.candidates if not each.tier]
+                candidates += (msgspec.structs.replace(each, tier=len(models)) for each in own)
+                models.add(model)
         if len(candidates) > MAX_CANDIDATES:
             raise _wrong_fallback(f"models with {len(candidates)} deployments in all; at most {MAX_CANDIDATES} fit")
         chains = {refusal: of_models(models, chain) for refusal, chain in route.chains.items()}
@@ -157,8 +169,9 @@ class Routes:
 
     def outside_key(self, call: Call, tenant: Tenant) -> list[str]:
         """Returns the fallback models that the tenant's list leaves out. Raises as `resolve`."""
-        kept = _models_of(self.resolve(call, tenant))
-        return [name for name in _models_of(self._whole[call.model, call.kind]) if name not in kept]
+        kept, whole = _models_of(self.resolve(call, tenant)), self._unlisted(call.model, call.kind)
+        assert whole is not None
+        return [name for name in _models_of(whole) if name not in kept]
 
 
 def _wrong_fallback(what: str) -> InvalidRequest:
@@ -168,4 +181,4 @@ def _wrong_fallback(what: str) -> InvalidRequest:
 def _models_of(route: Route) -> list[str]:
     """Returns the models that may answer a request."""
     parts = (route.candidates, *route.chains.values())
-    return list(dict.fromkeys(each.deployment.model_name for part in parts for each in part))
+    return list(dict.fromkeys(each.model or each.deployment.model_name for part in parts for each in part))

@@ -63,7 +63,7 @@ class RoutingState(msgspec.Struct):
         """Returns whether ``last`` was the only candidate left, of the route and of the chains taken: the same request
         would meet the same answers again.
         """
-        tried = {last.deployment.id, *(each.candidate.deployment.id for each in self.tried)}
+        tried = {(each.deployment.id, each.model) for each in (last, *(each.candidate for each in self.tried))}
         chains = (self.route.chains[refusal] for refusal in self.itinerary.turned)
         allowed = filter(self.itinerary.admits, chain.from_iterable((self.route.candidates, *chains)))
-        return all(each.deployment.id in tried for each in allowed)
+        return all((each.deployment.id, each.model) in tried for each in allowed)

@@ -8,6 +8,9 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
 
+import msgspec
+
+from gateway.configuration.patterns import is_pattern
 from gateway.configuration.redaction import without_keys
 from gateway.configuration.settings import DeploymentSettings
 from gateway.errors import InvalidRequest, KeyUnavailable, ReplicaFault
@@ -18,6 +21,7 @@ from gateway.upstream.classify import (
     OUR_LIMIT,
     PASSING,
     SUCCESS,
+    UNKNOWN_MODEL,
     is_own_fault,
     judge_fault,
 )
@@ -41,6 +45,7 @@ from shared_state.records import Outcome
 
 _log = logging.getLogger("pllm.upstream")
 
+PREPARED_MOST = 1_000  # targets kept: clients choose the models of a pattern
 REPLY_MOST = 64 * 1_048_576  # bytes: a plain answer is held in memory
 _NO_ANSWER = (204, 205, 206)  # no body, or a part of one that was not requested
 _REQUEST_IDS = frozenset(
@@ -69,7 +74,10 @@ class UpstreamClient:
             for kind in Kind
         }
         self._targets = {key: target for key, target in targets.items() if target is not None}
-        self._changing = {each.id: each for each in deployments if each.provider.source}
+        self._unprepared = {
+            each.id: each for each in deployments if each.provider.source or is_pattern(each.model_name)
+        }
+        self._prepared: dict[tuple[str, Kind, str], Target] = {}  # for present keys, and models of patterns
         if any(each.request.origin.is_tls for each in self._targets.values()):
             system_tls()  # now, because loading certificates would hold the first call
 
@@ -88,46 +96,58 @@ class UpstreamClient:
         return (deployment_id, kind) in self._targets
 
     def send(
-        self, deployment_id: str, call: Call, context: Pairs = (), on_activity: Callable[[], None] = lambda: None
+        self,
+        deployment_id: str,
+        call: Call,
+        context: Pairs = (),
+        on_activity: Callable[[], None] = lambda: None,
+        model: str = "",
     ) -> Coroutine[None, None, Exchange]:
         """Sends a call and reads its answer, a stream up to its first content. A fault of the provider or the network
         is an outcome, not an exception. Cancellation aborts the call.
 
         ``context``: headers that name the trace of the call; ``on_activity``: called whenever bytes of the answer
-        arrive. Raises InvalidRequest for a call that the provider's dialect cannot express, KeyUnavailable for a
-        deployment whose key cannot be read, and ReplicaFault for a fault of this process.
+        arrive; ``model``: its name at the provider, for a deployment that serves a pattern. Raises InvalidRequest for a
+        call that the provider's dialect cannot express, KeyUnavailable for a deployment whose key cannot be read, and
+        ReplicaFault for a fault of this process.
         """
         target = self._targets[deployment_id, call.kind]
-        send = self._sent if target.credential is None else self._sent_with_present_key
-        return send(target, deployment_id, call, context, on_activity)
+        if target.credential is None and not model:
+            return self._sent(target, deployment_id, call, context, on_activity)
+        return self._sent_prepared(deployment_id, call, context, on_activity, model)
 
-    async def _sent_with_present_key(
-        self, target: Target, deployment_id: str, call: Call, context: Pairs, on_activity: Callable[[], None]
+    async def _sent_prepared(
+        self, deployment_id: str, call: Call, context: Pairs, on_activity: Callable[[], None], model: str
     ) -> Exchange:
-        """Sends a call with a key that changes. A refusal of a key that has changed since is no outcome: the call is
-        sent again with the present one.
+        """Sends a call with a key that changes, or for a model of a pattern. A refusal of a key that has changed since
+        is no outcome: the call is sent again with the present one.
         """
-        credential = target.credential
-        assert credential is not None
-        target = await self._keyed(target, deployment_id, call.kind)
+        target = await self._target(deployment_id, call.kind, model)
         exchange = await self._sent(target, deployment_id, call, context, on_activity)
-        if _is_key_refused(exchange) and await credential.renew(target.key):
-            target = await self._keyed(target, deployment_id, call.kind)
+        if target.credential and _is_key_refused(exchange) and await target.credential.renew(target.key):
+            target = await self._target(deployment_id, call.kind, model)
             exchange = await self._sent(target, deployment_id, call, context, on_activity)
+        if model and exchange.outcome is Outcome.UNSUPPORTED:
+            exchange.judgement = UNKNOWN_MODEL
         return exchange
 
-    async def _keyed(self, target: Target, deployment_id: str, kind: Kind) -> Target:
-        """Returns the target with the present key of its source. Raises KeyUnavailable."""
-        credential = target.credential
-        assert credential is not None
-        if credential.key == target.key and target.key:
-            return target
-        if not await credential.renew():
+    async def _target(self, deployment_id: str, kind: Kind, model: str) -> Target:
+        """Returns the target with the present key of its source, and for one model. Raises KeyUnavailable."""
+        deployment = self._unprepared[deployment_id]
+        credential = self.credentials.of(deployment.provider)
+        if credential is not None and not await credential.renew():
             raise KeyUnavailable(f"The provider's key of the deployment {deployment_id} cannot be read.")
-        keyed = make_target(self._changing[deployment_id], kind, credential)
-        assert keyed is not None
-        self._targets[deployment_id, kind] = keyed
-        return keyed
+        target = self._prepared.get((deployment_id, kind, model))
+        if target is None or (credential is not None and target.key != credential.key):
+            if model:
+                named = msgspec.structs.replace(deployment.provider, model=model)
+                deployment = msgspec.structs.replace(deployment, provider=named)
+            target = make_target(deployment, kind, credential)
+            assert target is not None
+            if len(self._prepared) >= PREPARED_MOST:
+                self._prepared.clear()
+            self._prepared[deployment_id, kind, model] = target
+        return target
 
     async def _sent(
         self, target: Target, deployment_id: str, call: Call, context: Pairs, on_activity: Callable[[], None]

@@ -24,7 +24,6 @@ _TOO_LONG = re.compile(
     r"|(?:input|prompt) length[^.]{0,60}exceeds"
     r"|maximum number of (?:input )?tokens"
     r"|too many (?:input )?tokens"
-    r"|input tokens exceeded|number of input tokens exceeds"
     r"|`?inputs`? (?:tokens \+ `?max_new_tokens`? must be|must have less than)"
     r"|range of input length"
     r"|model token limit"

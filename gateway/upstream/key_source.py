@@ -37,7 +37,10 @@ def read_key(source: KeySource, command_s: float = COMMAND_S) -> str:
 
 def warnings(entries: Sequence[DeploymentSettings]) -> Iterator[Problem]:
     """Yields the sources that yield no key on this machine, without running a command: a replica's may have them."""
-    firsts = {source: entry.id for entry in reversed(entries) if (source := entry.provider.source)}
+    firsts: dict[KeySource, str] = {}
+    for entry in entries:
+        if (source := entry.provider.source) is not None:
+            firsts.setdefault(source, entry.id)
     for source, deployment_id in firsts.items():
         if fault := _fault_of(source):
             name = "api_key_file" if source.file else "api_key_command"

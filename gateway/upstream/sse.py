@@ -86,7 +86,7 @@ def events(data: bytes) -> Iterator[tuple[str, bytes]]:
     """Yields name (empty if none) and data of each of these whole events, except for those without data."""
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    for block in data.removeprefix(BYTE_ORDER_MARK).split(b"\n\n"):
+    for block in data.split(b"\n\n"):
         event = parsed(block)
         if event is not None:
             yield event

@@ -52,6 +52,26 @@ def test_check_warns_of_what_is_allowed_and_risky(config: Path) -> None:
     assert "warning: auth.admin: every program on this machine can administer without a key" in done.stdout
 
 
+def test_check_warns_of_keys_that_cannot_be_read_here(config: Path) -> None:
+    config.write_text(
+        """
+model_list:
+  - {id: a, model_name: m, provider: {api_key_file: /no/such/key}}
+  - {id: b, model_name: m, provider: {api_key_command: [no-such-program, secret-argument]}}
+  - {id: c, model_name: m, provider: {api_key_command: ["true"]}}
+  - {id: d, model_name: m, provider: {api_keys: [one-of-two, two-of-two]}}
+"""
+    )
+    done = pllm("check", str(config))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].endswith("valid, 5 deployments of 1 models")
+    assert done.stdout.splitlines()[1:] == [
+        "warning: model_list.a.provider.api_key_file: no key: No such file or directory",
+        "warning: model_list.b.provider.api_key_command: no key: there is no such program",
+    ]
+
+
 def test_check_prints_every_problem_with_its_path_and_ends_with_1(config: Path) -> None:
     config.write_text(BAD)
     done = pllm("check", str(config))

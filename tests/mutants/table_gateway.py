@@ -19,7 +19,16 @@ SLOW_READER = f"{INTERRUPT}::test_client_that_reads_slowly_gets_its_whole_stream
 
 HEALTH_CHECKS = "tests/gateway/routing/test_health_checks.py"
 
+NAMED, MADE = "tests/gateway/request/test_named_state.py", "tests/gateway/upstream/test_made_state.py"
+
 GATEWAY: Table = {
+    "gateway/request/named_state.py": (
+        Slip("0 < len(value) <= ID_MOST", "len(value) > 0", NAMED, "ids of a megabyte are kept with their request"),
+        Slip("encrypted[::-1]", "encrypted", NAMED, "a conversation that has moved goes back to its first account"),
+    ),
+    "gateway/upstream/made_state.py": (
+        Slip("response.store is not False", "True", MADE, "ids that no request can use fill the store"),
+    ),
     "gateway/routing/health_checks.py": (
         Slip(
             "is_healthy = 200 <= status < 300",
@@ -74,8 +83,8 @@ GATEWAY: Table = {
     ),
     "gateway/routing/catalog.py": (
         Slip(
-            "own = {route.model, *(self._aliases.get(name, name) for name in allowed)}",
-            "own = {route.model, *allowed}",
+            "            return route\n        own = {self._aliases.get(name, name) for name in allowed}\n",
+            "            return route\n        own = set(allowed)\n",
             "tests/gateway/routing/test_catalog.py",
             "a key that names a model by its alias loses it as a fallback",
         ),
@@ -104,6 +113,14 @@ GATEWAY: Table = {
             "route.chains",
             "tests/gateway/routing/test_wished_routes.py",
             "a request that names its fallbacks leaves them when its prompt is too long",
+        ),
+    ),
+    "gateway/configuration/patterns.py": (
+        Slip(
+            "return next((each for each in patterns if name.startswith(each[:-1]) and len(name) >= len(each)), None)",
+            "return next((each for each in reversed(tuple(patterns)) if name.startswith(each[:-1])), None)",
+            "tests/gateway/configuration/test_patterns.py",
+            "a pattern for everything hides the others",
         ),
     ),
     "gateway/upstream/credentials.py": (
@@ -282,8 +299,8 @@ GATEWAY: Table = {
             "a slow store is asked again for each request that it sheds",
         ),
         Slip(
-            "interrupt = request.interrupt\n        interrupt.set_deadline(request.deadline.at)",
-            "interrupt = request.interrupt",
+            "if request.interrupt.time() < request.deadline.at - TIMER_TICK_S:",
+            "if True:",
             ADMISSION,
             "a request that waited until its client's deadline is told that the gateway is full",
         ),

@@ -1306,7 +1306,7 @@ LUA: Table = {
         Slip(
             "if not c.probe and c.health >= policy.min_health and",
             "if not c.probe and",
-            TIER,
+            f"{TIER} {SLOW_START}",
             "the slow start sends traffic to a fallback that fails",
         ),
         Slip(

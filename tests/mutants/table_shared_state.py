@@ -16,7 +16,13 @@ NEWEST = f"{FAILOVER}::test_replaced_standby_knows_the_newest_of_each_breaker"
 
 SEAL, WRITER = f"{_STATE}seal.py", "tests/cluster/test_store_writer.py"
 
+OWNED = "tests/shared_state/calls/test_owned.py"
+
 SHARED_STATE: Table = {
+    "shared_state/calls/owned.py": (
+        Slip('f"{tenant}\\0{name}"', "name", OWNED, "a tenant is served by the account of another one"),
+        Slip('f"{tenant}\\0{name}"', 'f"{tenant}{name}"', OWNED, "two tenants share an id whose parts fit together"),
+    ),
     "shared_state/seal.py": (
         Slip(
             'self._domain + b"\\0" + body',

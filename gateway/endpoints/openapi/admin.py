@@ -136,7 +136,9 @@ def _tenant_paths() -> dict[str, Any]:
         "responses": {
             "200": as_json(_ANYTHING, "The tenant as it is now"),
             "201": as_json(_ANYTHING, "The new tenant, with its key where one was generated"),
-            **refusals("Error", "400", "401", "403", "408", "409", "413", "503"),
+            **refusals(
+                "Error", "400", "401", "403", "404", "408", "409", "413", "503"
+            ),  # 404: a line break ends a path
         },
     }
     remove = {

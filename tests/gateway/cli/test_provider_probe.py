@@ -282,3 +282,33 @@ def test_disabled_deployment_is_not_queried() -> None:
 
     assert (on.is_ok, off) == (False, Verdict("off", True, "disabled, not queried"))
     assert {headers["authorization"] for _, headers, _ in server.requests} == {f"Bearer {KEY}"}
+
+
+def test_key_of_a_file_is_read_and_masked(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("ya29.token-of-a-file\n")
+    refusal = {"error": {"message": "expired: ya29.token-of-a-file", "code": "unauthenticated"}}
+    with provider(**{LIST: (401, refusal)}) as server:
+        fields = {"base_url": server.url, "api_key": "", "api_key_file": str(key)}
+        (found,) = probe(parse(text(("d", "gpt-4", fields)), {}))
+        sent = server.requests[0][1]["authorization"]
+
+    assert sent == "Bearer ya29.token-of-a-file"
+    assert (found.is_ok, found.words) == (False, "401 unauthenticated: expired: ***")
+
+
+def test_key_that_cannot_be_read_is_the_verdict(tmp_path: Path) -> None:
+    fields = {"base_url": "http://127.0.0.1:1", "api_key": "", "api_key_file": str(tmp_path / "key")}
+    (found,) = probe(parse(text(("d", "gpt-4", fields)), {}))
+
+    assert (found.is_ok, found.words) == (False, f"api_key_file {tmp_path}/key: No such file or directory")
+
+
+def test_entry_with_a_pattern_has_one_verdict() -> None:
+    with provider(**{LIST: (200, models("gpt-4", "o1"))}) as server:
+        entry = {"id": "o", "model_name": "openai/*", "provider": {"base_url": server.url, "api_key": KEY}}
+        verdicts = probe(parse(json.dumps({"model_list": [entry]}), {}))
+
+    assert [(each.deployment, each.is_ok, each.words) for each in verdicts] == [
+        ("o:slot-0", True, "ok, 2 models, for a pattern")
+    ]

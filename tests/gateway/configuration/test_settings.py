@@ -460,9 +460,9 @@ class TestUnknownAndMistyped:
 
     @pytest.mark.parametrize("name", ["a{b}", "a b"])
     def test_model_name_that_cannot_be_a_redis_key_is_refused(self, name: str) -> None:
-        assert problems_of(f"model_list: [{{id: m-1, model_name: '{name}'}}]") == [
-            "model_list[0].model_name: expected 1 to 256 letters, digits or any of . _ : / @ -"
-        ]
+        (problem,) = problems_of(f"model_list: [{{id: m-1, model_name: '{name}'}}]")
+
+        assert problem.startswith("model_list[0].model_name: expected 1 to 256 letters, digits or any of . _ : / @ -")
 
     @pytest.mark.parametrize("name", ["@cf/meta/llama-3.1:8b_q4", "x" * 64])
     def test_id_of_allowed_characters_is_kept(self, name: str) -> None:

@@ -37,6 +37,7 @@ BY_THE_REPLICA = {
         "fallbacks_within_key",
         "queue",
         "model_queues",
+        "model_strategies",
         "aliases",
         "budget",
         "cost_estimate",

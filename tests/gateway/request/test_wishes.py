@@ -12,7 +12,7 @@ PLAIN = [(b"host", b"gateway"), (b"x-stainless-retry-count", b"0"), (b"x-pllm-ti
 
 def test_plain_request_has_no_wishes() -> None:
     assert routing_headers(PLAIN) == []
-    assert wishes_of([]) is NO_WISHES
+    assert wishes_of([]) == NO_WISHES
 
 
 @pytest.mark.parametrize(

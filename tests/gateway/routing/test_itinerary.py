@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from gateway.configuration.patterns import slot_of
 from gateway.configuration.settings import parse
 from gateway.routing.catalog import Candidate, Catalog
 from gateway.routing.itinerary import Itinerary, Leg, itineraries, legs
@@ -133,3 +134,13 @@ def test_second_attempt_is_for_this_candidate_only() -> None:
     itinerary.repeat(only)
 
     assert itinerary.candidates == (only,)
+
+
+def test_deployment_that_serves_two_models_of_a_pattern_is_in_two_legs() -> None:
+    names = [f"p/{number}" for number in range(99)]
+    first = names[0]
+    same = next(name for name in names[1:] if slot_of(name) == slot_of(first))
+    router = f"router: {{fallbacks: {{a: [{first}, {same}]}}}}"
+    text = f"{router}\nmodel_list: [{{id: a, model_name: a}}, {{id: p, model_name: p/*}}]"
+
+    assert [[each.model for each in leg] for leg in legs(candidates("a", text))] == [["", first], [same]]

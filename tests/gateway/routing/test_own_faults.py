@@ -5,20 +5,32 @@ import contextlib
 import json
 import resource
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.settings import DeploymentSettings
+from gateway.configuration.settings import parse as parse_settings
 from gateway.configuration.value_types import Secret
 from gateway.errors import ReplicaFault
+from gateway.request.auth import ANONYMOUS
 from gateway.request.calls import Kind, parse
+from gateway.request.interrupt import Interrupt
+from gateway.routing.admission import Admission
+from gateway.routing.catalog import Catalog
+from gateway.routing.client_request import ClientRequest
+from gateway.routing.deadline import Deadline
+from gateway.routing.dispatch import Dispatcher
+from gateway.routing.tracing import NO_TRACE
 from gateway.upstream.client import UpstreamClient
+from gateway.upstream.exchange import Exchange
 from gateway.upstream.providers.adapters import Adapter
 from shared_state.embedded import EmbeddedStore
+from shared_state.records import Ending, Outcome
 from tests.loadtest.process import ProviderProcess, wait_until
+from tests.stage_path import GrantingStore, InstantUpstream
 from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_cluster
 from tests.support.raw_provider import ANSWER, RawProvider, plain
 from tests.support.wire import Answer, Call, chat_bytes, request_bytes
@@ -119,6 +131,43 @@ def test_defect_in_a_translation_is_a_fault_of_ours_and_logged(
     assert "KeyError" not in fault.message
     assert [record.getMessage() for record in caplog.records] == ["defect in the translation of a call to deployment d"]
     assert caplog.records[0].exc_info is not None
+
+
+class ExhaustedUpstream(InstantUpstream):
+    """The replica has no descriptor left for a call."""
+
+    async def send(self, *_call: object) -> Exchange:
+        raise ReplicaFault("no descriptor is left")
+
+
+class RecordingStore(GrantingStore):
+    def __init__(self) -> None:
+        super().__init__()
+        self.endings: list[Ending] = []
+
+    def settle(self, *ending: Any) -> Any:
+        self.endings.append(ending[1])
+        return super().settle()
+
+
+async def ending_of_a_call_without_descriptors() -> Ending:
+    settings = parse_settings("model_list: [{id: d, model_name: m}]", {})
+    store = RecordingStore()
+    admission = Admission(cast(Any, store), settings.router)
+    upstream, catalog = cast(Any, ExhaustedUpstream(b"")), Catalog(settings)
+    dispatcher = Dispatcher(cast(Any, store), admission, upstream, catalog, settings.router)
+    interrupt = Interrupt()
+    request = ClientRequest(CALL, ANONYMOUS, 50, Deadline(interrupt.time() + 60), interrupt, NO_TRACE)
+    with pytest.raises(ReplicaFault):
+        await dispatcher.answer(request, dispatcher.resolve(CALL, ANONYMOUS))
+    (ending,) = store.endings
+    return ending
+
+
+def test_call_that_could_not_be_sent_is_not_charged() -> None:
+    ending = asyncio.run(ending_of_a_call_without_descriptors())
+
+    assert (ending.outcome, ending.tokens) == (Outcome.CANCELLED, 0)
 
 
 def test_idle_connections_take_no_descriptor_from_those_that_call(

@@ -4,6 +4,7 @@ from typing import cast
 
 import pytest
 
+from gateway.configuration.patterns import slot_of
 from gateway.configuration.settings import ConfigurationError, parse
 from gateway.errors import InvalidRequest
 from gateway.request.auth import ANONYMOUS, Tenant
@@ -12,7 +13,7 @@ from gateway.request.wishes import NO_WISHES, Wishes
 from gateway.routing.admission import Admission
 from gateway.routing.catalog import Catalog
 from gateway.routing.dispatch import Dispatcher
-from gateway.routing.model_routes import WISHED_MOST
+from gateway.routing.model_routes import MATCHED_MOST, WISHED_MOST
 from gateway.routing.routing_state import Route
 from gateway.upstream.classify import Refusal
 from gateway.upstream.client import UpstreamClient
@@ -33,6 +34,7 @@ model_list:
   - {id: b-1, model_name: b}
   - {id: c-1, model_name: c}
   - {id: e-1, model_name: e, endpoints: [embeddings]}
+  - {id: p, model_name: p/*}
 """ + "\n".join(f"  - {{id: many-{n}, model_name: many}}" for n in range(15))
 LISTED = Tenant(name="listed", models=frozenset({"a", "second"}))
 
@@ -79,6 +81,7 @@ OWN = [("a-1", 0), ("a-2", 0)]
         (("second",), [*OWN, ("b-1", 1)]),  # an alias
         (("a", "b", "second"), [*OWN, ("b-1", 1)]),  # itself, and one model by two names
         (("e", "b"), [*OWN, ("b-1", 2)]),  # one without this endpoint
+        (("p/m", "b"), [*OWN, (f"p:slot-{slot_of('p/m'):x}", 1), ("b-1", 2)]),  # one of a pattern
     ],
 )
 @on_loop
@@ -154,6 +157,18 @@ async def test_routes_of_wishes_are_kept_up_to_a_bound() -> None:
     for number in range(WISHED_MOST):
         routed(*(names[number // 4**place % 4] for place in range(5)))
     assert routed("b") is not first
+    await routed.upstream.close()
+
+
+@on_loop
+async def test_routes_of_names_that_match_a_pattern_are_kept_up_to_a_bound() -> None:
+    routed = Routed()
+    calls = [Call(f"p/{number}", False, b"") for number in range(MATCHED_MOST + 1)]
+    first, again, *_ = [routed.dispatcher.resolve(call, ANONYMOUS) for call in (calls[0], calls[0], *calls[1:])]
+
+    assert again is first
+    assert routed.dispatcher.resolve(calls[0], ANONYMOUS) is not first
+    assert routed.dispatcher.routes.of(calls[0], Tenant(name="t", models=frozenset({"p/*"}))) is not None
     await routed.upstream.close()
 
 

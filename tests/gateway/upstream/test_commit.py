@@ -355,6 +355,7 @@ FRAMINGS: dict[str, list[bytes]] = {
     "empty lines": [b"\n\n".join(CHAT_EVENTS)],
     "no end": CHAT_EVENTS[:-1],
     "no end, no blank line": [b"".join(CHAT_EVENTS[:-1]).rstrip()],
+    "one event, no end, no blank line": [delta("stop", role="assistant", content=WORDS).rstrip()],
     "usage last, no end": [*CHAT_EVENTS[:-1], USAGE],
     "null choices": [*CHAT_EVENTS[:-1], USAGE.replace(b"[]", b"null"), DONE_EVENT],
 }
