@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.cli import demo
+from gateway.cli import demo, usage
 from gateway.configuration.server import ServerSettings
 from gateway.configuration.settings import (
     ConfigurationError,
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         ("tenants", "list the tenants in the store; sign those of releases before signatures", _tenants_flags),
         ("top", "show the cluster live, in a terminal (PLLM_ADMIN_KEY)", _top_flags),
         ("events", "list the events of breakers, load shedding and replicas", _events_flags),
+        ("usage", "show what tenants used, by day", partial(usage.add_flags, url=GATEWAY_URL)),
         ("reload", "make all replicas read their configuration again; all apply it, or none", _reload_flags),
         ("import", "convert another gateway's configuration", _import_flags),
         ("demo", "run a whole cluster on this machine, nothing to set up", _demo_flags),
@@ -136,13 +137,8 @@ def _import_flags(command: argparse.ArgumentParser) -> None:
 
 
 def _demo_flags(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--port",
-        type=_demo_port,
-        default=demo.PORT,
-        metavar="N",
-        help=f"of the first replica; the second takes the next one (default: {demo.PORT})",
-    )
+    text = f"of the first replica; the second takes the next one (default: {demo.PORT})"
+    command.add_argument("--port", type=_demo_port, default=demo.PORT, metavar="N", help=text)
     command.set_defaults(run=lambda options: demo.run(options.port))
 
 

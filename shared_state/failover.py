@@ -26,6 +26,7 @@ from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
 from shared_state.snapshots import DomainSnapshot, Explanation
 from shared_state.standby import Standby
 from shared_state.store import Store
+from shared_state.usage import Usage
 
 RESCUE_S = 2.0  # wait of a call for a new standby store when both stores are lost
 STORES_MOST = 3  # tries of one call: the shared store, the standby store and its replacement
@@ -60,6 +61,11 @@ class Failover:
     @property
     def state(self) -> StoreName:
         return "shared" if self._active is self.shared else "standby"
+
+    @property
+    def usage(self) -> Usage:
+        """The usage of tenants, which the shared store of the home domain keeps."""
+        return self.shared.usage
 
     @property
     def active(self) -> Store:

@@ -3,9 +3,9 @@ touch all of them.
 
 Lua builds some names from these. Only the token of a lease names its tenant, hence `tenant_leases:<name>`,
 `limit:tenant:<name>`, `budget:tenant:<name>`, `budget:domain` and `reservations`. Parts of `owners` are numbered in the
-store, hence `owners:<part>`. Only the set of replicas has their
-ids, hence `replica:<id>`. A success need not send `last_error:<deployment>`. Only requests with a session need
-`affinity:0` and `affinity:1`.
+store, hence `owners:<part>`. Only the set of replicas has their ids, hence `replica:<id>`. A success need not send
+`last_error:<deployment>`. Only the store's clock knows the day of `usage:<day>`, next to which is
+`usage_sent:<replica>`. Only requests with a session need `affinity:0` and `affinity:1`.
 
 A lease's score in `leases:<id>` is its start in ms; its fraction holds the marks of lua/include/lease/lease.lua.
 """
@@ -72,6 +72,10 @@ class Keys:
             self.deployment_leases(deployment_id),
             self.deployment_window(deployment_id),
         )
+
+    def usage(self, day: str) -> bytes:
+        """Returns the key of what tenants used on a day, such as `2026-11-30`."""
+        return self._key(f"usage:{day}")
 
     def forecast(self, deployment_id: str) -> bytes:
         return self._key(f"forecast:{deployment_id}")

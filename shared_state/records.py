@@ -1,4 +1,4 @@
-"""Values of decisions: requests for a permit, permits and rejections, endings and settlements, heartbeats.
+"""Values of decisions: requests for a permit, permits and rejections, tokens, endings and settlements, heartbeats.
 
 Field names are those of the store (docs in lua/include/store/policy.lua and deployment.lua), so that what a caller
 sets, what a script reads and what redis-cli shows are the same words.
@@ -103,6 +103,34 @@ class Rejection(msgspec.Struct, frozen=True):
     scores: tuple[float, ...] = ()
 
 
+class TokenCounts(msgspec.Struct, frozen=True):
+    """The tokens of one call. ``plain``: of the prompt, neither read from a cache nor written to one; ``output``:
+    reasoning included; ``read``, ``written``: of the prompt, by the cache; ``kept``: the part of ``written`` that is
+    kept for an hour, which costs more; ``outside``: the part of ``read`` and ``written`` that the provider does not
+    count among the tokens in, as Anthropic does.
+    """
+
+    plain: int = 0
+    output: int = 0
+    read: int = 0
+    written: int = 0
+    kept: int = 0
+    outside: int = 0
+
+    @property
+    def prompt(self) -> int:
+        """All tokens in."""
+        return self.plain + self.read + self.written
+
+    @property
+    def limited(self) -> int:
+        """The tokens that count against limits per minute."""
+        return self.plain + self.output + self.read + self.written - self.outside
+
+
+NO_TOKENS = TokenCounts()
+
+
 class Ending(msgspec.Struct, frozen=True):
     """The end of a call, as `settle` learns from it."""
 
@@ -111,8 +139,8 @@ class Ending(msgspec.Struct, frozen=True):
     output_tokens: int = 0
     retry_after_ms: int = 0  # 0 when the provider sent none
     is_final: bool = True  # the outcome of the whole request, not of one attempt
-    tokens: int = -1  # input and output, -1 when the provider did not report them
-    cached_tokens: int = 0  # prompt tokens read from or written to a cache, outside ``tokens``: priced, but not limited
+    tokens: int = -1  # as limited, -1 when the provider did not report them
+    counts: TokenCounts = NO_TOKENS  # what is priced; ``tokens`` is what is limited
     cost: int = -1  # in micro-units, -1 when unknown: then the reservation counts
     reason: str = ""  # of a failure, at most `REASON_MOST` characters, without secrets
     cache_share: float = -1.0  # of the prompt, 0..1, that the provider read from its cache; negative when unknown

@@ -129,6 +129,20 @@ class DomainSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.shed_reasons)
 
 
+class UsageRow(msgspec.Struct):
+    """What one tenant used of one model. ``cached`` and ``written``: the part of ``input`` that was read from a cache
+    and written to one; ``cost``: in micro-units.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    written: int = 0
+    cost: int = 0
+
+
 class ScalingSignal(msgspec.Struct, frozen=True, kw_only=True):
     """The number of replicas that the cluster should have, as the store judged it at ``evaluated_at_ms``, with the
     inputs. ``average``, and ``peak`` within ``scale_down_delay_ms``, count active requests and, up to the deployments'

@@ -31,6 +31,7 @@ from shared_state.recovery import TRIES, Recovery
 from shared_state.scripts import Script, libraries
 from shared_state.snapshots import Explanation, Presence, ScalingSignal
 from shared_state.stored_policies import StoredPolicies
+from shared_state.usage import Usage
 from shared_state.views import Views
 
 OVERTAKEN = "overtaken"  # the reason of a rejection: a later connection has sent calls before this one arrived
@@ -61,6 +62,7 @@ class Store:
         self._follow = self.recovery.follow
         self.checks = Checks(batcher, calls)
         self.forecasts = Forecasts(batcher, calls, lambda: self.configuration)
+        self.usage = Usage(batcher, calls, memory.replica)
         self.views = Views(batcher, calls, self.policies, self.forecasts)
         self._libraries = libraries(scripts.values())
         self._tidy_at_s = 0.0

@@ -7,7 +7,7 @@ from shared_state.calls import view_replies
 from shared_state.calls.script_calls import Detail, ScriptCalls
 from shared_state.connection.batcher import Batcher
 from shared_state.forecasts import Forecasts
-from shared_state.snapshots import DomainSnapshot, Event, ReplicaSnapshot
+from shared_state.snapshots import DomainSnapshot, Event, ReplicaSnapshot, UsageRow
 from shared_state.stored_policies import StoredPolicies
 
 SNAPSHOT_CHUNK = 50  # deployments per call: about 1 ms of the store's time
@@ -38,6 +38,10 @@ class Views:
     async def events_after(self, event_id: str, most: int) -> list[Event]:
         """Returns the events after ``event_id``, oldest first."""
         return view_replies.events(await self._batcher.call(self._calls.events("after", event_id, most)))
+
+    async def usage(self, day: str) -> dict[tuple[str, str], UsageRow]:
+        """Returns what tenants used on a day, by tenant and model."""
+        return view_replies.usage(await self._batcher.call(self._calls.usage(day)))
 
     async def roster(self) -> list[ReplicaSnapshot]:
         """Returns the replicas by id."""

@@ -34,7 +34,7 @@ from shared_state.connection.call import Call
 from shared_state.histogram import Histogram
 from shared_state.keys import Keys
 from shared_state.policies import TenantLimits
-from shared_state.records import Ask, Ending, Outcome, Permit
+from shared_state.records import Ask, Ending, Outcome, Permit, TokenCounts
 from shared_state.scripts import assemble_all
 from tests.stage_path import endpoint, fixed, path_us
 
@@ -83,7 +83,7 @@ def best_us(stage: Callable[[], Any]) -> float:
 def answer_of(catalog: Catalog) -> Answer:
     route = catalog.resolve("gpt-4")
     assert route is not None
-    exchange = SimpleNamespace(input_tokens=9, output_tokens=9, latency_ms=100)
+    exchange = SimpleNamespace(counts=TokenCounts(9, 9), latency_ms=100)
     made = SimpleNamespace(
         candidate=route.candidates[0],
         exchange=exchange,
@@ -92,8 +92,15 @@ def answer_of(catalog: Catalog) -> Answer:
         decision_s=0.0005,
         state="shared",
         tried=(),
+        cost=0,
     )
     return cast(Answer, made)
+
+
+def line_of() -> RequestLine:
+    return RequestLine(
+        method="POST", path="/v1/chat/completions", request_id="req_1", tenant="team-a", model="gpt-4", priority=50
+    )
 
 
 def stages() -> dict[str, Callable[[], Any]]:
@@ -119,11 +126,12 @@ def stages() -> dict[str, Callable[[], Any]]:
     packed = calls.acquire(plan, "r.plain.1", ask)
     call = Call(packed, packed, None, None, True, True, asyncio.get_running_loop().create_future())
 
+    streamed = line_of()
+    streamed.stream = True
+
     def logged() -> None:
-        line = RequestLine(
-            method="POST", path="/v1/chat/completions", request_id="req_1", tenant="team-a", model="gpt-4"
-        )
-        line.status, line.priority = 200, 50
+        line = line_of()
+        line.status = 200
         line.served(answer)
         log.write(line, 0.0)
 
@@ -148,8 +156,8 @@ def stages() -> dict[str, Callable[[], Any]]:
         "settle: packed": lambda: calls.settle(permit, ending),
         "a plain reply's tokens": lambda: tokens_of(Kind.CHAT, REPLY),
         "a stream's chunk": lambda: Progress(Kind.CHAT).see(CHUNK),
-        "metrics": lambda: counters.served(answer, "gpt-4", 50, True, 0.2, 0.0005),
-        "metrics, with a trace": lambda: counters.served(answer, "gpt-4", 50, True, 0.2, 0.0005, "ab" * 16),
+        "metrics": lambda: counters.served(answer, streamed, 0.2, 0.0005),
+        "metrics, with a trace": lambda: counters.served(answer, streamed, 0.2, 0.0005, "ab" * 16),
         "metrics, a script's time": lambda: by_function[call.function].observe(0.0005),
         "metrics, a stream's chunk": lambda: counters.gap("gpt-4-a").observe(0.02),
         "log line": logged,

@@ -1,4 +1,6 @@
-"""`pllm top`, `pllm events`, `pllm reload`: the admin API in a terminal. The admin key comes from PLLM_ADMIN_KEY."""
+"""`pllm top`, `pllm events`, `pllm usage`, `pllm reload`: the admin API in a terminal. The admin key comes from
+PLLM_ADMIN_KEY.
+"""
 
 import asyncio
 import contextlib
@@ -10,6 +12,7 @@ import sys
 import termios
 import tty
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from typing import Literal
 
 import httpx
 import msgspec
@@ -21,6 +24,7 @@ from shared_state.snapshots import DeploymentSnapshot, Event
 SILENT_S = 10.0  # the live stream sends a frame every second
 QUIET_S = 40.0  # the stream of events sends comments more often
 RETRY_S = 1.0
+USAGE_S = 15.0  # the gateway waits for its store for ten seconds
 RELOAD_S = 30.0  # replicas have ten seconds to answer and five to follow
 EVENTS_SHOWN = 10
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
@@ -90,6 +94,12 @@ class Api:
         behind = [f"not yet: {name}" for name in done["behind"]]
         return int(bool(behind) and not take), [tables.clean(line) for line in (head, *done["changed"], *behind)]
 
+    async def usage(self, params: Mapping[str, str]) -> bytes:
+        """Returns the usage of tenants in the format that ``params`` names. Raises ApiRefused, httpx.HTTPError."""
+        answer = await self._client.get("/v1/admin/usage", params=params, timeout=USAGE_S)
+        await _check(answer)
+        return answer.content
+
     async def frames(self, most: int | None = None) -> AsyncGenerator[ClusterView]:
         """Yields the whole state once a second, ``most`` times. Raises ApiRefused, httpx.HTTPError."""
         kept = ClusterView()
@@ -123,6 +133,21 @@ async def _reload(url: str, key: str, take: str) -> int:
     for line in lines:
         _write(f"{line}\n")
     return code
+
+
+def usage(url: str, key: str, params: Mapping[str, str], form: Literal["table", "json", "csv"]) -> int:
+    """Prints the usage of tenants. ``params``: of the endpoint. Raises OSError."""
+    text = asyncio.run(_usage(url, key, {**params, "format": "csv" if form == "csv" else "json"}))
+    if form == "table":
+        text = b"".join(f"{line.text}\n".encode() for line in tables.usage(msgspec.json.decode(text)))
+    _write(text.decode().rstrip() + "\n")
+    return 0
+
+
+async def _usage(url: str, key: str, params: Mapping[str, str]) -> bytes:
+    with _faults(url):
+        async with Api(url, key) as api:
+            return await api.usage(params)
 
 
 async def _check(answer: httpx.Response) -> None:

@@ -2,8 +2,9 @@
 characters, which a terminal would obey.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -210,6 +211,19 @@ def budgets(view: ClusterView) -> list[Line]:
     lines = _table(("BUDGET", "AMOUNT", "SPENT", "RESERVED", "LEFT", "PER", "TURNS IN"), rows, colours, {0, 5})
     more = view.budgets_in_all - len(view.budgets)
     return [*lines, Line(f"and {more} more")] if more > 0 else lines
+
+
+def usage(report: Mapping[str, Any]) -> list[Line]:
+    """Returns a table of the usage that the admin API reported, with its total."""
+    names, counts = list(report["by"]), list(report["total"])
+    rows = [[*(str(row[name]) for name in names), *_usage_cells(row, counts)] for row in report["usage"]]
+    rows.append([*("total" if k == 0 else "" for k in range(len(names))), *_usage_cells(report["total"], counts)])
+    head = [name.upper().replace("_", " ") for name in (*names, *counts)]
+    return _table(head, rows, [_PLAIN] * len(rows), set(range(len(names))))
+
+
+def _usage_cells(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    return [f"{row[name]:.6f}" if name == "cost" else f"{row[name]:,}" for name in names]
 
 
 def event_line(event: Event) -> str:

@@ -19,6 +19,7 @@ Price = Annotated[
     float,
     msgspec.Meta(gt=0, le=_LARGEST, description=f"a price above 0 and up to {_LARGEST}; leave it out for a free model"),
 ]
+CachePrice = Annotated[float, msgspec.Meta(ge=0, le=_LARGEST, description=f"a price from 0 to {_LARGEST}")]
 BytesPerToken = Annotated[int, msgspec.Meta(ge=1, le=16, description="a whole number from 1 to 16")]
 
 
@@ -28,7 +29,16 @@ class CostSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     input_per_million: Price = 0
     """The price of a million input tokens. Left out, they are free."""
     output_per_million: Price = 0
-    """The price of a million output tokens. Left out, they are free."""
+    """The price of a million output tokens, reasoning included. Left out, they are free."""
+    cache_read_per_million: CachePrice | None = None
+    """The price of a million input tokens that the provider read from its prompt cache. By default a share of
+    `input_per_million`: 0.1 for `anthropic`, 0.5 for `openai` and `azure`. Since unreleased."""
+    cache_write_per_million: CachePrice | None = None
+    """The price of a million input tokens that the provider wrote to its prompt cache; those that Anthropic keeps for
+    an hour cost 1.6 times as much. By default a multiple of `input_per_million`: 1.25 for `anthropic`, 1 for `openai`
+    and `azure`. Since unreleased."""
+    per_request: Price = 0
+    """The price of a call, in addition to its tokens. Left out, there is none. Since unreleased."""
 
 
 class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key, forbid_unknown_fields=True):

@@ -44,6 +44,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     """The region of this replica. By default the environment variable `PLLM_REGION`."""
     access_log: bool = True
     """Whether each request writes one log line."""
+    access_log_file: Text | None = None
+    """A file for these lines, one JSON object each, for those who load them elsewhere. By default they go to stderr.
+    Since unreleased."""
     trusted_proxies: tuple[Network, ...] = ()
     """The proxies whose `X-Forwarded-For` names the client's address. Since unreleased."""
     metrics_port: Port | None = None

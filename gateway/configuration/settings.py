@@ -14,6 +14,7 @@ from gateway.configuration import patterns, provider_rules, rules, yaml_source
 from gateway.configuration.auth import AuthSettings, key_problems, weak_keys
 from gateway.configuration.autoscale import autoscale_problems
 from gateway.configuration.health_checks import HealthCheckSettings
+from gateway.configuration.metrics import MetricsSettings
 from gateway.configuration.money import CostSettings, unpriced_problems
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.router import RouterSettings
@@ -94,8 +95,7 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
     cost: CostSettings = CostSettings()
     """The prices of its tokens. Tokens without a price are free."""
     max_output_tokens: Count | None = None
-    """The most output tokens of one answer, which a budget reserves where a request sets no limit. By default the
-    `router.cost_estimate` has the number."""
+    """The most output tokens of one answer, which a budget reserves. By default the `router.cost_estimate` has it."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
@@ -109,6 +109,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
     """The keys of tenants and admins."""
     router: RouterSettings = RouterSettings()
     """How deployments are chosen, and when requests are refused."""
+    metrics: MetricsSettings = MetricsSettings()
+    """What metrics name."""
     model_list: tuple[DeploymentSettings, ...] = ()
     """The deployments; at least one is needed, and at most 300 may be enabled in a domain."""
 
@@ -284,11 +286,8 @@ def _model_problems(settings: Settings) -> Iterator[Problem]:
     yield from rules.deployment_count_problems(names, domains, "model_list")
     yield from rules.alias_problems(names, "router.aliases")
     yield from rules.chain_problems(names, "router.fallbacks", router.fallbacks)
-    for field, chains in (
-        ("context_window_fallbacks", router.context_window_fallbacks),
-        ("content_policy_fallbacks", router.content_policy_fallbacks),
-    ):
-        yield from rules.chain_problems(names, f"router.{field}", chains)
+    for field in ("context_window_fallbacks", "content_policy_fallbacks"):
+        yield from rules.chain_problems(names, f"router.{field}", getattr(router, field))
     for field, of_models in (("model_queues", router.model_queues), ("model_strategies", router.model_strategies)):
         for model in of_models:
             yield from names.unknown_model(yaml_source.key_path(f"router.{field}", model), model)

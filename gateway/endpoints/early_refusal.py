@@ -156,6 +156,7 @@ class EarlyRefusal:
             stream=call.is_stream,
         )
         line.failed(template.error)
+        self._dispatcher.ended(tenant.name, route.model, True)
         trace.parsed(call, tenant, priority)
         trace.begin_route(self._dispatcher.strategy_of(route.model))
         trace.decided(rejection, (), 1)

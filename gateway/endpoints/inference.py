@@ -95,6 +95,9 @@ class Inference:
             http.held_body.release()
             self._in_flight.end()
             http.trace.end(line.status, line.error or "")
+            if line.model:  # a name that no deployment has is the client's own, and there is no end of them
+                is_error = line.error is not None and line.error != GONE
+                self._dispatcher.ended(line.tenant, line.fallback or line.model, is_error)
             self._log.write(line, http.started_s)
 
     def _begin(self, scope: Scope, receive: Receive, send: Send) -> HttpExchange:
@@ -112,7 +115,7 @@ class Inference:
     def _note_disconnect(self, line: RequestLine) -> None:
         line.error = GONE
         if line.model and not line.outcome and not line.status:
-            self._counters.left(line.model, line.priority)
+            self._counters.left(line)
 
     async def _serve(self, http: HttpExchange) -> None:
         request_headers: list[Header] = http.scope["headers"]
@@ -153,7 +156,7 @@ class Inference:
             took_s = time.perf_counter() - http.started_s
             trace_id = trace.id if trace.is_recording else ""
             if call.resource is None:
-                self._counters.served(answer, route.model, priority, call.is_stream, took_s, overhead_s, trace_id)
+                self._counters.served(answer, line, took_s, overhead_s, trace_id)
 
     async def _parsed(self, http: HttpExchange, tenant: Tenant, deadline: Deadline) -> ParsedRequest:
         """Reads the request. Raises InvalidRequest, ModelNotFound, Forbidden, and as `_body`."""

@@ -10,7 +10,7 @@ from gateway.configuration.value_types import yaml_key
 from gateway.configuration.yaml_source import Problem, key_path
 
 # Any other section needs a restart: a new setting is refused until it is known to take effect.
-_WHILE_RUNNING = ("auth", "router", "model_list")
+_WHILE_RUNNING = ("auth", "router", "metrics", "model_list")
 _SERVER_WHILE_RUNNING = frozenset(
     {
         *("max_body_bytes", "max_body_memory_bytes", "max_messages", "ping_interval_ms"),

@@ -120,6 +120,11 @@ class Authenticator:
             if tenant is not None and path.startswith("auth.admin_key"):
                 yield Problem(path, f"the tenant `{tenant.name}` in the store has the same key")
 
+    def names(self) -> list[str]:
+        """Returns the names of all tenants: those of the configuration in its order, then those of the store."""
+        configured = [tenant.name for tenant in self._configured.values()]
+        return [*configured, *sorted({tenant.name for tenant in self._stored.values()}.difference(configured))]
+
     def limits(self) -> list[TenantLimits]:
         """Returns the limits of all tenants."""
         return [tenant.limits for tenant in self._tenants.values()]

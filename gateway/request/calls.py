@@ -20,7 +20,8 @@ from gateway.request.token_bounds import (
     Request,
     ResponseRequest,
 )
-from gateway.request.usage import Usage, lenient_usage, usage_tokens
+from gateway.request.usage import Usage, lenient_usage, token_counts
+from shared_state.records import NO_TOKENS, TokenCounts
 
 
 class Kind(Enum):
@@ -174,15 +175,16 @@ def edition_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str],
     return tuple(edition)
 
 
-def tokens_of(kind: Kind, body: bytes) -> tuple[int, int, int]:
-    """Returns `usage_tokens` of a plain reply, zeros where its usage is unreadable. Raises the errors in NOT_JSON when
+def tokens_of(kind: Kind, body: bytes) -> TokenCounts:
+    """Returns `token_counts` of a plain reply, zeros where its usage is unreadable. Raises the errors in NOT_JSON when
     the body is not a reply of this kind.
     """
-    return usage_tokens(usage_of(kind, body))
+    usage = usage_of(kind, body)
+    return NO_TOKENS if usage is None else token_counts(usage)
 
 
-def usage_of(kind: Kind, body: bytes) -> Usage:
-    """Returns the usage of a plain reply, an empty one where it is unreadable. Raises as `tokens_of`."""
+def usage_of(kind: Kind, body: bytes) -> Usage | None:
+    """Returns the usage of a plain reply; None where it is missing or unreadable. Raises as `tokens_of`."""
     try:
         usage = _usage_of(kind, body)
     except NOT_JSON:
@@ -190,7 +192,7 @@ def usage_of(kind: Kind, body: bytes) -> Usage:
             usage = _usage_of(kind, _with_nulls(body))
         else:
             usage = _usage_of_odd(kind, loaded(body))
-    return usage or Usage()
+    return usage
 
 
 def _usage_of(kind: Kind, body: bytes) -> Usage | None:

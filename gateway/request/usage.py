@@ -1,4 +1,4 @@
-"""Reads the usage of replies, in the dialects of all providers."""
+"""Reads the usage of replies, in the dialects of all providers, as one form: `TokenCounts`."""
 
 import math
 
@@ -6,10 +6,26 @@ import msgspec
 
 from gateway.json.lenient import as_text
 from gateway.request.token_bounds import TOKENS_MOST
+from shared_state.records import NO_TOKENS, TokenCounts
 
 
-class CacheDetails(msgspec.Struct, frozen=True):
+class InputDetails(msgspec.Struct, frozen=True):
+    """Parts of the tokens in."""
+
     cached_tokens: float | None = None
+    cache_write_tokens: float | None = None
+
+
+class OutputDetails(msgspec.Struct, frozen=True):
+    """Parts of the tokens out."""
+
+    reasoning_tokens: float | None = None
+
+
+class CacheCreation(msgspec.Struct, frozen=True):
+    """Parts of the tokens that Anthropic wrote to its cache."""
+
+    ephemeral_1h_input_tokens: float | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -22,10 +38,26 @@ class Usage(msgspec.Struct, frozen=True):
     completion_tokens: float | None = None
     input_tokens: float | None = None
     output_tokens: float | None = None
+    total_tokens: float | None = None
     cache_creation_input_tokens: float | None = None
     cache_read_input_tokens: float | None = None
-    prompt_tokens_details: CacheDetails | None = None
-    input_tokens_details: CacheDetails | None = None
+    prompt_cache_hit_tokens: float | None = None  # DeepSeek's
+    cached_tokens: float | None = None  # Moonshot's
+    prompt_tokens_details: InputDetails | None = None
+    input_tokens_details: InputDetails | None = None
+    completion_tokens_details: OutputDetails | None = None
+    output_tokens_details: OutputDetails | None = None
+    cache_creation: CacheCreation | None = None
+
+
+_DETAILS: dict[str, type[InputDetails] | type[OutputDetails] | type[CacheCreation]] = {
+    "prompt_tokens_details": InputDetails,
+    "input_tokens_details": InputDetails,
+    "completion_tokens_details": OutputDetails,
+    "output_tokens_details": OutputDetails,
+    "cache_creation": CacheCreation,
+}
+_COUNTS = [name for name in Usage.__struct_fields__ if name not in _DETAILS]
 
 
 def lenient_usage(value: object) -> Usage | None:
@@ -33,13 +65,12 @@ def lenient_usage(value: object) -> Usage | None:
     if not isinstance(value, dict):
         return None
     counts = {name: _count(value.get(name)) for name in _COUNTS}
-    parts = {name: value[name] for name in _DETAILS if isinstance(value.get(name), dict)}
-    details = {name: CacheDetails(_count(part.get("cached_tokens"))) for name, part in parts.items()}
+    details = {
+        name: kind(**{part: _count(given.get(part)) for part in kind.__struct_fields__})
+        for name, kind in _DETAILS.items()
+        if isinstance(given := value.get(name), dict)
+    }
     return msgspec.convert(counts | details, Usage)
-
-
-_DETAILS = ("prompt_tokens_details", "input_tokens_details")
-_COUNTS = [name for name in Usage.__struct_fields__ if name not in _DETAILS]
 
 
 def _count(value: object) -> float | None:
@@ -50,18 +81,25 @@ def _count(value: object) -> float | None:
     return count if math.isfinite(count) else None
 
 
-def usage_tokens(usage: Usage) -> tuple[int, int, int]:
-    """Returns input tokens, output tokens, and the cached tokens that are not among them, as the provider counted them;
-    0 where it did not, and bounded by what the store can add up. ``prompt_tokens`` always include cached ones.
+def token_counts(usage: Usage) -> TokenCounts:
+    """Returns the counts of a usage: 0 where the provider did not count, and bounded by what the store can add up. A
+    part never exceeds its whole.
     """
-    cached = 0.0
-    if usage.prompt_tokens is None:
-        cached = (usage.cache_creation_input_tokens or 0) + (usage.cache_read_input_tokens or 0)
-    return (
-        _whole(usage.prompt_tokens or usage.input_tokens or 0),
-        _whole(usage.completion_tokens or usage.output_tokens or 0),
-        _whole(cached),
-    )
+    prompt = _whole(usage.prompt_tokens or usage.input_tokens)
+    output = _whole(usage.completion_tokens or usage.output_tokens)
+    details = usage.prompt_tokens_details or usage.input_tokens_details
+    is_apart = usage.prompt_tokens is None and details is None
+    if usage.total_tokens is not None and not is_apart:
+        output += _reasoning_apart(usage, _whole(usage.total_tokens) - prompt - output)
+    if is_apart:
+        read, written = _whole(usage.cache_read_input_tokens), _whole(usage.cache_creation_input_tokens)
+        if not (prompt or output or read or written):
+            return NO_TOKENS
+        kept = _whole(usage.cache_creation.ephemeral_1h_input_tokens) if usage.cache_creation else 0
+        return TokenCounts(prompt, output, read, written, min(kept, written), read + written)
+    read = min(prompt, _read_of(usage, details))
+    written = min(prompt - read, _whole(details.cache_write_tokens) if details else 0)
+    return TokenCounts(prompt - read - written, output, read, written) if prompt or output else NO_TOKENS
 
 
 def cache_share(usage: Usage) -> float:
@@ -76,5 +114,20 @@ def cache_share(usage: Usage) -> float:
     return -1.0 if read is None or prompt <= 0 else min(1.0, max(0.0, read / prompt))
 
 
-def _whole(count: float) -> int:
-    return int(min(max(count, 0), TOKENS_MOST))
+def _read_of(usage: Usage, details: InputDetails | None) -> int:
+    if details is not None and details.cached_tokens is not None:
+        return _whole(details.cached_tokens)
+    return _whole(usage.cache_read_input_tokens or usage.prompt_cache_hit_tokens or usage.cached_tokens)
+
+
+def _reasoning_apart(usage: Usage, rest: int) -> int:
+    """Returns the reasoning tokens that are part of the total, but not of the tokens out: xAI and Gemini count so.
+    ``rest``: of the total, after the tokens in and out.
+    """
+    details = usage.completion_tokens_details or usage.output_tokens_details
+    reasoning = None if details is None else details.reasoning_tokens
+    return max(0, rest if reasoning is None else min(rest, _whole(reasoning)))
+
+
+def _whole(count: float | None) -> int:
+    return int(min(max(count, 0), TOKENS_MOST)) if count else 0

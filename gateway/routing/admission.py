@@ -10,19 +10,20 @@ import msgspec
 from gateway.configuration.money import CostEstimateSettings
 from gateway.configuration.router import QueueSettings, RouterSettings
 from gateway.errors import RETRY_AFTER_MS, Overloaded, StateLost, Unauthorized
-from gateway.request.auth import Tenant
+from gateway.request.auth import ANONYMOUS, Tenant
 from gateway.request.interrupt import Cause
+from gateway.request.tenant_labels import NO_LABELS, TenantLabels
 from gateway.routing.client_request import ClientRequest
 from gateway.routing.failure_log import FailureLog
 from gateway.routing.final_errors import EXCLUDED, FULL, Tried, attempts, failed
-from gateway.routing.prices import Prices
+from gateway.routing.prices import Price, Prices
 from gateway.routing.queueing import Queue, Waiter
 from gateway.routing.recent_shedding import RecentShedding
 from gateway.routing.tracing import Attempt
 from shared_state.calls.owned import digest_of
 from shared_state.errors import StateError
 from shared_state.failover import Failover
-from shared_state.records import Ask, Ending, Outcome, Permit, Plan, Rejection
+from shared_state.records import NO_TOKENS, Ask, Ending, Outcome, Permit, Plan, Rejection
 
 NO_PRICES = Prices((), CostEstimateSettings(), None)
 TIMER_TICK_S = 0.001  # by which a timer of the event loop may be early
@@ -60,7 +61,9 @@ class Admission:
         is_welcome: Callable[[Tenant], bool] = lambda _tenant: True,
         prices: Prices = NO_PRICES,
         is_saturated: Callable[[], bool] = lambda: False,
+        labels: TenantLabels = NO_LABELS,
     ) -> None:
+        self._labels = labels
         self._prices = prices
         self._is_welcome = is_welcome
         self._store = store
@@ -71,6 +74,7 @@ class Admission:
         self.queues: dict[str, Queue] = {}  # of this replica, by model
         self._narrow: dict[tuple[str, tuple[str, ...]], Queue] = {}  # of restricted requests, by the deployments left
         self.attempts: Counter[tuple[str, str]] = Counter()  # calls of providers that ended, by deployment and outcome
+        self.costs: Counter[tuple[str, int, str]] = Counter()  # of calls, by deployment, priority and tenant's label
 
     def apply_settings(self, router: RouterSettings, models: Iterable[str]) -> None:
         """Applies settings to new and waiting requests. ``models``: the configured models; requests that wait for a
@@ -202,8 +206,10 @@ class Admission:
 
     def settle(
         self, permit: Permit, ending: Ending, attempt: Attempt, is_urgent: bool = False, is_sent: bool = True
-    ) -> None:
-        """Reports the end of an attempt to the store. ``is_sent``: the provider was called."""
+    ) -> int:
+        """Reports the end of an attempt to the store. ``is_sent``: the provider was called. Returns the cost of the
+        attempt, in micro-units.
+        """
         self._failures.note(permit.deployment_id, ending.outcome, ending.reason)
         if is_sent:
             self.attempts[permit.deployment_id, ending.outcome] += 1
@@ -211,12 +217,34 @@ class Admission:
             ending = msgspec.structs.replace(ending, tokens=0)
         if permit.ask.is_neutral:
             ending = Ending(Outcome.CANCELLED, is_final=ending.is_final, tokens=0)
-        if permit.ask.spending is not None:
+        price = self._prices.of(permit.deployment_id)
+        if permit.ask.spending is not None or not price.is_free:
             ending = self._prices.settled(permit, ending, is_sent)
         settled = self._store.settle(permit, ending, is_urgent)
         if any(self._by_deployment.get(permit.deployment_id, ())):
             settled.add_done_callback(lambda _settled: self.freed(permit.deployment_id))
         attempt.settling(settled)
+        return self._accounted(permit, ending, price) if permit.ask.tenant.name or self._prices.has_prices else 0
+
+    def _accounted(self, permit: Permit, ending: Ending, price: Price) -> int:
+        """Adds the attempt to its tenant's usage and to the metrics. Returns the cost: what a budget is charged or,
+        without a budget, the price of what the provider has counted.
+        """
+        tenant, counts, cost = permit.ask.tenant.name or ANONYMOUS.name, ending.counts, ending.cost
+        if cost < 0:
+            cost = permit.reserved or (price.of(counts) if counts is not NO_TOKENS else 0)
+        if cost:
+            self.costs[permit.deployment_id, permit.ask.priority, self._labels.of(tenant)] += cost
+        if cost or counts is not NO_TOKENS:
+            self._store.usage.spent(tenant, price.model, counts, cost)
+        return cost
+
+    def ended(self, tenant: str, model: str, is_error: bool) -> None:
+        """Adds a request to its tenant's usage. ``model``: the one that answered it, or that it named. Without keys and
+        without prices there is nothing to add up.
+        """
+        if tenant != ANONYMOUS.name or self._prices.has_prices:
+            self._store.usage.ended(tenant, model, is_error)
 
     def freed(self, deployment_id: str) -> None:
         """Wakes the queues of a deployment whose request has ended, here or at another replica."""

@@ -18,7 +18,7 @@ from shared_state.records import Ending, Outcome, Permit
 
 REMEMBERED_MOST_S = 0.05
 _COOLING = (Outcome.SUCCESS, Outcome.THROTTLED, Outcome.OVERLOADED)
-Settle = Callable[[Permit, Ending, Attempt], None]
+Settle = Callable[[Permit, Ending, Attempt], int]  # returns the cost in micro-units
 
 
 class Answer:
@@ -55,6 +55,7 @@ class Answer:
         self.decision_s = 0.0
         self.at_end: Callable[[], None] | None = None  # called when the last byte has been sent
         self.remembering: Sequence[asyncio.Future[Reply]] = ()  # who holds what it names
+        self.cost = 0  # in micro-units, known after the `async with`
 
     @property
     def outcome(self) -> Outcome:
@@ -128,12 +129,12 @@ class Answer:
             exchange.output_tokens,
             retry_after_ms=exchange.retry_after_ms if self._outcome in _COOLING else 0,
             tokens=exchange.tokens,
-            cached_tokens=exchange.cached_tokens,
+            counts=exchange.counts,
             reason=exchange.reason,
             cache_share=exchange.cache_share,
         )
         self._attempt.end(self._outcome, exchange)
-        self._settle(self._permit, ending, self._attempt)
+        self.cost = self._settle(self._permit, ending, self._attempt)
         if self.at_end is not None:
             self.at_end()
         exchange.close()

@@ -84,6 +84,10 @@ class Dispatcher:
         """The store that decides now."""
         return self._store.state
 
+    def ended(self, tenant: str, model: str, is_error: bool) -> None:
+        """Adds a request to its tenant's usage, as `Admission.ended` does."""
+        self._admission.ended(tenant, model, is_error)
+
     def explain_plans(self, call: Call, tenant: Tenant) -> list[Plan]:
         """Returns one plan for each leg of the first itinerary. Raises as `resolve`."""
         return [leg.plan for leg in self.resolve(call, tenant).itineraries[0]]
@@ -287,6 +291,7 @@ class Dispatcher:
             retry_after_ms=exchange.retry_after_ms,
             is_final=is_final,
             tokens=exchange.tokens,
+            counts=exchange.counts,
             reason=exchange.reason,
         )
         # Before the acquire that follows, in the same flush: the next decision already counts it.

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import BinaryIO
+from typing import Protocol
 
 import msgspec
 
@@ -49,10 +49,34 @@ def _parts(lines: Iterable[bytes]) -> Iterator[bytes]:
         yield part
 
 
+class Sink(Protocol):
+    """A place for bytes."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+
+class AppendedFile:
+    """Appends to a file. It opens the file anew for each write, so that log rotation may move it away at any time."""
+
+    def __init__(self, path: str) -> None:
+        """Raises OSError for a file that cannot be opened."""
+        self._path = path
+        self.write(b"")
+
+    def write(self, data: bytes, /) -> None:
+        with open(self._path, "ab", buffering=0) as file:
+            file.write(data)
+
+    def flush(self) -> None:
+        """Does nothing: each write is flushed."""
+
+
 class Lines:
     """Accepts lines at any rate and writes them as fast as the reader takes them. ``is_plain``: text for people."""
 
-    def __init__(self, out: BinaryIO, is_plain: bool) -> None:
+    def __init__(self, out: Sink, is_plain: bool) -> None:
         self._out = out
         self.is_plain = is_plain
         self._waiting: deque[bytes] = deque()

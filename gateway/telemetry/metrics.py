@@ -1,7 +1,7 @@
 """This replica's metrics for Prometheus.
 
 Each scrape reads the numbers from their owners, so counting costs a request little. Every label is a name from the
-configuration or from this program, so no client can create new series.
+configuration, of a tenant or from this program, so no client can create new series.
 """
 
 from collections import Counter
@@ -13,20 +13,21 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.samples import Exemplar
 
-from gateway.configuration.money import CostSettings
 from gateway.configuration.settings import Settings
 from gateway.http import tls_counts
 from gateway.http.surplus_calls import surplus_calls
+from gateway.request.tenant_labels import TenantLabels
 from gateway.routing.queueing import Queue
 from gateway.telemetry.cluster_metrics import ClusterMetrics
 from gateway.telemetry.exposition import pieces
 from gateway.telemetry.loop_lag import LoopLag
-from gateway.telemetry.request_counters import ClientRetries, RequestCounters, TracedHistogram
+from gateway.telemetry.request_counters import CLASSES, ClientRetries, RequestCounters, TracedHistogram
 from shared_state import background, subscription
 from shared_state.blocks import BlockCounts
 from shared_state.failover import Failover
 from shared_state.histogram import Histogram, together
 from shared_state.in_force import InForce
+from shared_state.money import MICRO
 from shared_state.snapshots import DomainSnapshot
 
 OVERLOADED = "503", "server_is_overloaded"
@@ -41,6 +42,8 @@ class Sources(NamedTuple):
     counters: RequestCounters
     queues: Mapping[str, Queue]  # by model
     attempts: Mapping[tuple[str, str], int]  # by deployment and outcome
+    costs: Counter[tuple[str, int, str]]  # in micro-units, by deployment, priority and tenant's label
+    labels: TenantLabels
     lag: LoopLag
     in_force: InForce  # the configuration in force
     reloads: Mapping[str, int]  # by result
@@ -55,6 +58,8 @@ class Metrics:
         self._counters = sources.counters
         self._queues = sources.queues
         self._attempts = sources.attempts
+        self._costs = sources.costs
+        self._labels = sources.labels
         self._lag = sources.lag
         self._in_force = sources.in_force
         self._reloads = sources.reloads
@@ -65,7 +70,6 @@ class Metrics:
         self.apply_settings(settings)
 
     def apply_settings(self, settings: Settings) -> None:
-        self._prices = {entry.id: entry.cost for entry in settings.model_list if entry.cost != CostSettings()}
         self._cluster.replace_deployments(settings.model_list)
 
     def collect(self, snapshot: DomainSnapshot | None) -> Iterator[Metric]:
@@ -82,7 +86,7 @@ class Metrics:
 
     def _collect_requests(self) -> Iterator[Metric]:
         own = self._counters
-        labels = ("model", "deployment", "outcome", "class")
+        labels = ("model", "deployment", "outcome", "class", "tenant")
         yield from _counter(
             "pllm_requests", "Requests that got an answer or whose client disconnected first", labels, own.requests
         )
@@ -90,23 +94,22 @@ class Metrics:
         yield from _counter("pllm_errors", "Requests that got an error of the gateway", ("status", "code"), refused)
         yield from _counter("pllm_shed", "Requests refused because of overload", ("reason", "class"), own.shed)
         yield from _counter("pllm_fallbacks", "Requests that another model served", ("from", "to"), own.fallbacks)
-        tokens = ("deployment", "direction", "class")
+        tokens = ("deployment", "direction", "class", "tenant")
         yield from _counter("pllm_tokens", "Tokens as providers counted them", tokens, own.tokens)
-        cost = "Cost of those tokens at the configured prices, in their currency"
-        yield from _counter("pllm_cost", cost, ("deployment", "class"), self._cost())
+        cost = "Cost of calls at the configured prices, in their currency, as budgets are charged"
+        yield from _counter("pllm_cost", cost, ("deployment", "class", "tenant"), self._cost())
         yield from _counter("pllm_attempts", "Calls of providers", ("deployment", "outcome"), self._attempts)
         spilled = "Provider calls sent to another region because this one had no deployment or no capacity"
         yield from _counter("pllm_spilled", spilled, ("from", "to"), self._cluster.spilled(self._attempts))
         again = "Requests that clients had sent before"
         yield _number(CounterMetricFamily, "pllm_client_retries", again, self._retries.count)
 
-    def _cost(self) -> dict[tuple[str, str], float]:
-        cost: dict[tuple[str, str], float] = {}
-        for (deployment_id, direction, kind), count in self._counters.tokens.items():
-            if deployment_id in self._prices:
-                spent = count * _price(self._prices[deployment_id], direction)
-                cost[deployment_id, kind] = cost.get((deployment_id, kind), 0.0) + spent
-        return cost
+    def _cost(self) -> dict[tuple[str, str, str], float]:
+        for key in [key for key in self._costs if not self._labels.is_current(key[2])]:
+            del self._costs[key]
+        return {
+            (name, CLASSES[priority], tenant): cost / MICRO for (name, priority, tenant), cost in self._costs.items()
+        }
 
     def _collect_latencies(self) -> Iterator[Metric]:
         own = self._counters
@@ -210,11 +213,6 @@ def _blocks(counts: BlockCounts | None) -> Iterator[Metric]:
     yield _number(GaugeMetricFamily, "pllm_block_held", "Permits of blocks that wait for requests", counts.held)
     late = "Permits of blocks that were used although the breaker had already opened"
     yield _number(CounterMetricFamily, "pllm_block_late_permits", late, counts.late)
-
-
-def _price(cost: CostSettings, direction: str) -> float:
-    """Returns the price of one token."""
-    return (cost.input_per_million if direction == "input" else cost.output_per_million) / 1e6
 
 
 def _number(family: type[CounterMetricFamily] | type[GaugeMetricFamily], name: str, what: str, value: float) -> Metric:

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from gateway.errors import GatewayError, Overloaded, UpstreamRefused
 from gateway.request.auth import PRIORITY_LEVELS
+from gateway.request.tenant_labels import NO_LABELS, TenantLabels
 from gateway.routing.answer import Answer
+from gateway.telemetry.request_log import RequestLine
 from shared_state.histogram import Histogram
-from shared_state.records import Outcome
+from shared_state.records import NO_TOKENS, Outcome
 
 # Seconds. A model's answer takes from a tenth of a second to minutes, and its chunks arrive tens of milliseconds apart;
 # the gateway adds fractions of a millisecond.
@@ -22,7 +24,7 @@ _KNOWN = (
     *(("503", "no_healthy_deployment"), ("503", "server_is_overloaded"), ("503", "state_unavailable")),
     *(("429", "queue_full"), ("429", "rate_limit_exceeded"), ("502", "upstream_error"), ("504", "upstream_timeout")),
 )
-_CLASSES = {level: name for name, level in PRIORITY_LEVELS.items()}
+CLASSES = {level: name for name, level in PRIORITY_LEVELS.items()}
 
 
 class Example(NamedTuple):
@@ -48,13 +50,13 @@ class TracedHistogram(Histogram):
 
 
 class _Tally:
-    """Counts of one model's requests of one class that one deployment answered."""
+    """Counts of one model's requests of one class and tenant that one deployment answered."""
 
-    __slots__ = ("answers", "input_tokens", "outcomes", "output_tokens")
+    __slots__ = ("answers", "input", "outcomes", "output", "read", "written")
 
     def __init__(self) -> None:
         self.outcomes = dict.fromkeys(Outcome, 0)
-        self.input_tokens = self.output_tokens = 0
+        self.input = self.output = self.read = self.written = 0  # tokens; ``input`` are neither of the last two
         self.answers: TracedHistogram | None = None  # of all models and classes of the deployment
 
 
@@ -63,9 +65,10 @@ class RequestCounters:
     request finds its numbers in one step.
     """
 
-    def __init__(self) -> None:
-        self._tallies: dict[tuple[str, str, int], _Tally] = {}  # by model, deployment and priority
-        self._left: Counter[tuple[str, int]] = Counter()  # model, priority
+    def __init__(self, labels: TenantLabels = NO_LABELS) -> None:
+        self._labels = labels
+        self._tallies: dict[tuple[str, str, int, str], _Tally] = {}  # by model, deployment, priority and tenant's label
+        self._left: Counter[tuple[str, int, str]] = Counter()  # model, priority, tenant's label
         self.refused: Counter[tuple[str, str]] = Counter(dict.fromkeys(_KNOWN, 0))  # status, code
         self.shed: Counter[tuple[str, str]] = Counter()  # reason, class
         self.fallbacks: Counter[tuple[str, str]] = Counter()  # requested model, model that served
@@ -75,26 +78,22 @@ class RequestCounters:
         self.overhead = Histogram(OVERHEAD_S)
         self.decision = Histogram(OVERHEAD_S)
 
-    def served(
-        self,
-        answer: Answer,
-        model: str,
-        priority: int,
-        is_stream: bool,
-        took_s: float,
-        overhead_s: float,
-        trace_id: str = "",
-    ) -> None:
+    def served(self, answer: Answer, line: RequestLine, took_s: float, overhead_s: float, trace_id: str = "") -> None:
         """Counts a request with an answer, after its last byte was sent or its client disconnected. ``trace_id``: empty
         unless the trace is recorded.
         """
         deployment, exchange, outcome = answer.candidate.deployment, answer.exchange, answer.outcome
-        tally = self._tallies.get((model, deployment.id, priority))
+        model, key = line.model, (line.model, deployment.id, line.priority, self._labels.of(line.tenant))
+        tally = self._tallies.get(key)
         if tally is None:
-            tally = self._tallies[model, deployment.id, priority] = _Tally()
+            tally = self._tallies[key] = _Tally()
         tally.outcomes[outcome] += 1
-        tally.input_tokens += exchange.input_tokens
-        tally.output_tokens += exchange.output_tokens
+        counts = exchange.counts
+        if counts is not NO_TOKENS:
+            tally.input += counts.plain
+            tally.output += counts.output
+            tally.read += counts.read
+            tally.written += counts.written
         if deployment.model_name != model:
             self.fallbacks[model, deployment.model_name] += 1
         self.overhead.observe(overhead_s)
@@ -106,37 +105,52 @@ class RequestCounters:
             answers.observe(took_s)
             if trace_id:
                 answers.exemplify(took_s, trace_id)
-            if is_stream:
+            if line.stream:
                 _of(self.first_bytes, deployment.id, ANSWER_S).observe(exchange.latency_ms / 1000)
 
     @property
-    def requests(self) -> dict[tuple[str, str, str, str], int]:
-        """The requests by model, deployment (empty without one), outcome and class."""
-        counts: dict[tuple[str, str, str, str], int] = {
-            (model, deployment_id, outcome.value, _CLASSES[priority]): count
-            for (model, deployment_id, priority), tally in self._tallies.items()
+    def requests(self) -> dict[tuple[str, str, str, str, str], int]:
+        """The requests by model, deployment (empty without one), outcome, class and tenant."""
+        self._forget_tenants()
+        counts: dict[tuple[str, str, str, str, str], int] = {
+            (model, deployment_id, outcome.value, CLASSES[priority], tenant): count
+            for (model, deployment_id, priority, tenant), tally in self._tallies.items()
             for outcome, count in tally.outcomes.items()
             if count
         }
         left = Outcome.CANCELLED.value
-        return counts | {(model, "", left, _CLASSES[level]): count for (model, level), count in self._left.items()}
+        return counts | {
+            (model, "", left, CLASSES[level], tenant): count for (model, level, tenant), count in self._left.items()
+        }
 
     @property
-    def tokens(self) -> Counter[tuple[str, str, str]]:
-        """The tokens by deployment, direction and class."""
-        tokens: Counter[tuple[str, str, str]] = Counter()
-        for (_, deployment_id, priority), tally in self._tallies.items():
-            tokens[deployment_id, "input", _CLASSES[priority]] += tally.input_tokens
-            tokens[deployment_id, "output", _CLASSES[priority]] += tally.output_tokens
+    def tokens(self) -> Counter[tuple[str, str, str, str]]:
+        """The tokens by deployment, direction, class and tenant. The directions have no token in common."""
+        tokens: Counter[tuple[str, str, str, str]] = Counter()
+        for (_, deployment_id, priority, tenant), tally in self._tallies.items():
+            for direction, count in (
+                ("input", tally.input),
+                ("output", tally.output),
+                ("cache_read", tally.read),
+                ("cache_write", tally.written),
+            ):
+                tokens[deployment_id, direction, CLASSES[priority], tenant] += count
         return +tokens  # without zeros
+
+    def _forget_tenants(self) -> None:
+        """Drops the series of tenants that no longer have a label: their number would grow without bound."""
+        for key in [key for key in self._tallies if not self._labels.is_current(key[3])]:
+            del self._tallies[key]
+        for left in [left for left in self._left if not self._labels.is_current(left[2])]:
+            del self._left[left]
 
     def gap(self, deployment_id: str) -> Histogram:
         """Returns the histogram of the time between two chunks of a stream, in seconds."""
         return _of(self.gaps, deployment_id, GAP_S)
 
-    def left(self, model: str, priority: int) -> None:
+    def left(self, line: RequestLine) -> None:
         """Counts a request whose client disconnected before the answer."""
-        self._left[model, priority] += 1
+        self._left[line.model, line.priority, self._labels.of(line.tenant)] += 1
 
     def failed(self, error: GatewayError, priority: int = -1) -> None:
         """Counts a request that the gateway answered with an error. A provider's own codes are not labels: they are
@@ -145,7 +159,7 @@ class RequestCounters:
         code = "upstream_refused" if isinstance(error, UpstreamRefused) else error.code or error.type
         self.refused[str(error.status), code] += 1
         if isinstance(error, Overloaded):
-            self.shed[error.reason, _CLASSES.get(priority, "unknown")] += 1
+            self.shed[error.reason, CLASSES.get(priority, "unknown")] += 1
 
 
 class ClientRetries:

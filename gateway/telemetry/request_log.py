@@ -9,7 +9,8 @@ from gateway.errors import Attempt, GatewayError
 from gateway.routing.answer import Answer
 from gateway.routing.final_errors import tried_list
 from gateway.telemetry.logs import Lines, timestamp
-from shared_state.records import Outcome
+from shared_state.money import MICRO
+from shared_state.records import NO_TOKENS, Outcome
 
 GONE = "client_disconnected"
 PATH_MOST = 200
@@ -44,8 +45,11 @@ class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
     overhead_ms: float = 0.0
     decision_ms: float = 0.0
     first_byte_ms: int = 0
-    input_tokens: int = 0
+    input_tokens: int = 0  # cached ones included
     output_tokens: int = 0
+    cached_tokens: int = 0  # read from the provider's cache
+    cache_write_tokens: int = 0
+    cost: float = 0.0  # of the answer, in the currency of the prices
     state: str = ""
 
     def failed(self, error: GatewayError) -> None:
@@ -66,7 +70,12 @@ class RequestLine(msgspec.Struct, omit_defaults=True, kw_only=True):
         self.outcome = answer.outcome.value
         self.decision_ms = round(answer.decision_s * 1000, 2)
         self.first_byte_ms = exchange.latency_ms if self.stream else 0
-        self.input_tokens, self.output_tokens = exchange.input_tokens, exchange.output_tokens
+        counts = exchange.counts
+        if counts is not NO_TOKENS:
+            self.input_tokens, self.output_tokens = counts.prompt, counts.output
+            self.cached_tokens, self.cache_write_tokens = counts.read, counts.written
+        if answer.cost:
+            self.cost = answer.cost / MICRO
         self.state = answer.state
 
 

@@ -24,7 +24,7 @@ from gateway.upstream.shortcut import Body, Outlet, Shortcut
 from gateway.upstream.sse import DONE, WholeEvents, parsed
 from gateway.upstream.stream_progress import Progress
 from gateway.upstream.upstream_errors import UpstreamError
-from shared_state.records import Outcome
+from shared_state.records import NO_TOKENS, Outcome
 
 HELD_MOST = 1_048_576  # bytes of an incomplete event: a larger one, such as an image's, is passed on in parts
 EVENT_MOST = 16 * HELD_MOST  # bytes of an event that has to be translated
@@ -56,7 +56,7 @@ class Exchange:
         self.reason = reason  # of a failure, in words without keys
         self.content_type = b"application/json"
         self.latency_ms = 0  # until ``body`` was complete
-        self.input_tokens = self.output_tokens = self.cached_tokens = 0
+        self.counts = NO_TOKENS  # as the provider counted them
         self.cache_share = -1.0  # of the prompt, 0..1, that the provider read from its cache; -1 unknown
         self.retry_after_ms = judgement.cools_ms
         self.error: UpstreamError | None = None  # the provider's error object
@@ -108,8 +108,17 @@ class Exchange:
 
     @property
     def tokens(self) -> int:
-        """The sum of input and output tokens; -1 when the provider did not count them."""
-        return self.input_tokens + self.output_tokens or (0 if self.is_free else -1)
+        """The tokens that count against limits; -1 when the provider did not count them."""
+        return self.counts.limited or (0 if self.is_free else -1)
+
+    @property
+    def input_tokens(self) -> int:
+        """All tokens in, cached ones included."""
+        return self.counts.prompt
+
+    @property
+    def output_tokens(self) -> int:
+        return self.counts.output
 
     def open(self, body: Body) -> None:
         """Attaches the unread rest of a stream."""
@@ -161,7 +170,7 @@ class Exchange:
             self.judgement, self.reason = FAILURE, f"the stream is malformed: {fault}"[:200]
             raise StreamBroken(None, sequence_number=progress.sequence_number + 1) from fault
         finally:
-            self.input_tokens, self.output_tokens, self.cached_tokens = progress.tokens()
+            self.counts = progress.tokens()
             self.cache_share = progress.cache_share()
             self.made = progress.made
 

@@ -12,6 +12,7 @@ from gateway.upstream.sse import DONE, EVENT_END, events, parsed, split
 from gateway.upstream.stream_content import ENDED_IN_ERROR, error_in_event, event_type
 from gateway.upstream.stream_usage import StreamUsage
 from gateway.upstream.upstream_errors import UpstreamError
+from shared_state.records import TokenCounts
 
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 _MESSAGE_DONE = re.compile(rb"message_stop|message_delta")
@@ -47,8 +48,8 @@ class Progress:
         self.has_error = False  # and the client cannot read it in the stream itself
         self.made: tuple[str, ...] = ()  # the ids of what the provider keeps, as the end names them
 
-    def tokens(self) -> tuple[int, int, int]:
-        """Returns input tokens, output tokens, and cached tokens that are not among them."""
+    def tokens(self) -> TokenCounts:
+        """Returns the tokens as the provider counted them so far."""
         return self._usage.tokens()
 
     def cache_share(self) -> float:

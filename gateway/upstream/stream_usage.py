@@ -6,7 +6,8 @@ import msgspec
 
 from gateway.json.lenient import NOT_DECODED, as_object, as_objects, read
 from gateway.request.calls import NOT_JSON, Kind
-from gateway.request.usage import Usage, cache_share, lenient_usage, usage_tokens
+from gateway.request.usage import Usage, cache_share, lenient_usage, token_counts
+from shared_state.records import TokenCounts
 
 
 class _Chunk(msgspec.Struct, frozen=True):
@@ -91,9 +92,9 @@ class StreamUsage:
             usage = msgspec.structs.replace(self._usage, **named)
         self._usage = usage
 
-    def tokens(self) -> tuple[int, int, int]:
-        """Returns input, output and cached tokens as `usage_tokens` does."""
-        return usage_tokens(self._usage)
+    def tokens(self) -> TokenCounts:
+        """Returns the tokens as `token_counts` does."""
+        return token_counts(self._usage)
 
     def cache_share(self) -> float:
         """Returns it as the function of this name does."""

@@ -11,7 +11,7 @@ from gateway.json.lenient import NOT_DECODED
 from gateway.json.malformed import Malformed
 from gateway.request.calls import Call, Kind, usage_of
 from gateway.request.off_loop import LARGE
-from gateway.request.usage import cache_share, usage_tokens
+from gateway.request.usage import cache_share, token_counts
 from gateway.upstream.classify import FAILURE, STATE_UNKNOWN, SUCCESS, judge, judge_in_band, reason_of
 from gateway.upstream.error_words import names_part_of
 from gateway.upstream.exchange import Exchange
@@ -68,8 +68,8 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
     exchange = Exchange(SUCCESS, body=body)
     try:
         usage = usage_of(adapter.wire, body)
-        exchange.input_tokens, exchange.output_tokens, exchange.cached_tokens = usage_tokens(usage)
-        exchange.cache_share = cache_share(usage)
+        if usage is not None:
+            exchange.counts, exchange.cache_share = token_counts(usage), cache_share(usage)
         exchange.body = _translated(adapter, body)
         if adapter.wire is Kind.RESPONSE:
             exchange.made = made_by_plain_response(body)

@@ -18,7 +18,8 @@ from gateway.reload.file import ConfigurationFile, Loaded
 from gateway.reload.participation import Participation, meaning
 from gateway.reload.reloader import Reloader
 from gateway.request.in_flight import InFlight
-from gateway.telemetry.logs import Lines
+from gateway.telemetry.logs import AppendedFile, Lines
+from gateway.telemetry.request_log import RequestLog
 from gateway.wiring.announcements import subscribe
 from gateway.wiring.application import Application, metrics_app
 from gateway.wiring.collaborators import Collaborators, open_collaborators
@@ -50,7 +51,7 @@ async def application(
     """
     settings, mine, replica = loaded.settings, meaning(loaded), _this_replica(name, in_flight)
     async with contextlib.AsyncExitStack() as stack:
-        telemetry = open_telemetry(stack, environment, replica, lines if settings.server.access_log else None, redact)
+        telemetry = open_telemetry(stack, environment, replica, _request_log(stack, settings, lines, redact), redact)
         state = await open_state(stack, settings, replica, mine.configuration)
         reloads = Reloads(await _join(stack, state, mine), reload_counts())
         collaborators = await open_collaborators(stack, settings, replica, state, telemetry, reloads)
@@ -61,6 +62,17 @@ async def application(
         stack.push_async_callback(reloader.stop)
         await reloader.start()
         yield app
+
+
+def _request_log(stack: contextlib.AsyncExitStack, settings: Settings, lines: Lines, redact: Redaction) -> RequestLog:
+    """Opens the log of requests until ``stack`` closes. Raises OSError for a file that cannot be opened."""
+    server = settings.server
+    if not server.access_log:
+        return RequestLog(None, redact)
+    if server.access_log_file is not None:
+        lines = Lines(AppendedFile(server.access_log_file), is_plain=False)
+        stack.callback(lines.close)
+    return RequestLog(lines, redact)
 
 
 def _this_replica(name: str | None, in_flight: InFlight) -> ThisReplica:

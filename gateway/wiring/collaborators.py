@@ -41,7 +41,7 @@ async def open_collaborators(
     reloads: Reloads,
 ) -> Collaborators:
     """Opens the groups that are not open yet, until ``stack`` closes."""
-    tenancy = await open_tenancy(settings, state.failover)
+    tenancy = await open_tenancy(settings, state.failover, telemetry.labels)
     routing = open_routing(stack, settings, state.failover, tenancy, telemetry.redact)
     views = open_views(stack, settings, replica, state, telemetry, routing, reloads)
     return Collaborators(replica, state, telemetry, tenancy, routing, views)

@@ -17,6 +17,7 @@ from gateway.endpoints.admin.overview import Overview
 from gateway.endpoints.admin.page import LivePage
 from gateway.endpoints.admin.reload import Reload
 from gateway.endpoints.admin.tenants import Tenants
+from gateway.endpoints.admin.usage import UsageView
 from gateway.endpoints.early_refusal import EarlyRefusal
 from gateway.endpoints.inference import Inference
 from gateway.endpoints.models import Models
@@ -122,6 +123,7 @@ def _breaker_routes(settings: Settings, catalog: Catalog, collaborators: Collabo
         get("/v1/admin/configuration", overview.configuration),
         get("/v1/admin/live", overview.live),
         get("/v1/admin/explain", explainer.show),
+        get("/v1/admin/usage", UsageView(access, failover).show),
         get("/v1/admin/autoscale", ScalingView(access, routing.scaling).show),
     ]
 

@@ -51,7 +51,7 @@ def open_routing(
     stack.push_async_callback(upstream.close)
     stack.callback(lag.stop)
     is_welcome = tenancy.authenticator.is_welcome
-    admission = Admission(failover, settings.router, is_welcome, tenancy.prices, lag.is_saturated)
+    admission = Admission(failover, settings.router, is_welcome, tenancy.prices, lag.is_saturated, tenancy.labels)
     round_trips = RoundTrips(settings.model_list, failover.report_round_trips)
     stack.push_async_callback(round_trips.stop)
     if settings.server.region:

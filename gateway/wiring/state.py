@@ -89,7 +89,9 @@ class _Opener:
         batcher = Batcher(client, self._scripts.values(), patience._replace(has_standby=standby is not None))
         self._stack.push_async_callback(batcher.close)
         self._checks[domain] = partial(check, client, keys, [policy.id for policy in policies.deployments])
-        return Store(batcher, self._scripts, keys, memory, policies), standby
+        store = Store(batcher, self._scripts, keys, memory, policies)
+        self._stack.push_async_callback(store.usage.close)
+        return store, standby
 
     def heartbeat(self, domain: str, failover: Failover) -> Replica:
         """Returns the heartbeat in a domain that has been opened."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway.configuration.redaction import Redaction
+from gateway.request.tenant_labels import TenantLabels
 from gateway.routing.tracing import Tracer, is_wanted
-from gateway.telemetry.logs import Lines
 from gateway.telemetry.request_counters import ClientRetries, RequestCounters
 from gateway.telemetry.request_log import RequestLog
 from gateway.wiring.state import ThisReplica
@@ -17,6 +17,7 @@ class Telemetry(msgspec.Struct, frozen=True):
     """The recorders of requests."""
 
     counters: RequestCounters
+    labels: TenantLabels
     client_retries: ClientRetries
     tracer: Tracer
     log: RequestLog
@@ -27,15 +28,16 @@ def open_telemetry(
     stack: contextlib.AsyncExitStack,
     environment: Mapping[str, str],
     replica: ThisReplica,
-    lines: Lines | None,
+    log: RequestLog,
     redact: Redaction,
 ) -> Telemetry:
-    """Opens the recorders until ``stack`` closes. ``lines``: None where the request log is off. Raises
-    ConfigurationError where the environment names an invalid trace collector.
+    """Opens the recorders until ``stack`` closes. Raises ConfigurationError where the environment names an invalid
+    trace collector.
     """
     tracer = _tracer(environment, replica, redact)
     stack.push_async_callback(tracer.close)
-    return Telemetry(RequestCounters(), ClientRetries(), tracer, RequestLog(lines, redact), redact)
+    labels = TenantLabels(0)  # until the tenants are known
+    return Telemetry(RequestCounters(labels), labels, ClientRetries(), tracer, log, redact)
 
 
 def _tracer(environment: Mapping[str, str], replica: ThisReplica, redact: Redaction) -> Tracer:

@@ -2,6 +2,8 @@
 their calls.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from gateway.configuration.auth import signing_secrets
@@ -11,6 +13,7 @@ from gateway.endpoints.admin.access import AdminAccess
 from gateway.endpoints.visitors import Visitors
 from gateway.request.auth import Authenticator
 from gateway.request.body_memory import BodyMemory, most_of
+from gateway.request.tenant_labels import TenantLabels
 from gateway.request.wrong_keys import WrongKeys
 from gateway.routing.prices import Prices
 from shared_state.failover import Failover
@@ -29,6 +32,7 @@ class Tenancy(msgspec.Struct, frozen=True):
     body_memory: BodyMemory
     visitors: Visitors
     access: AdminAccess
+    labels: TenantLabels
 
     def apply_settings(self, settings: Settings) -> None:
         """Applies another configuration to the requests that come from now on."""
@@ -39,14 +43,22 @@ class Tenancy(msgspec.Struct, frozen=True):
         router = settings.router
         self.prices.replace_prices(settings.model_list, router.cost_estimate, budget_of(router.budget))
         self.failover.watch(self.prices.budget, self.authenticator.limits())
+        self.labels.most = settings.metrics.max_tenants
+        self.labels.show(self.authenticator.names())
 
 
-async def open_tenancy(settings: Settings, failover: Failover) -> Tenancy:
+async def open_tenancy(settings: Settings, failover: Failover, labels: TenantLabels) -> Tenancy:
     """Reads the tenants in the shared state, if it can be reached."""
     router = settings.router
     authenticator = Authenticator(settings.auth)
     prices = Prices(settings.model_list, router.cost_estimate, budget_of(router.budget))
-    book = await _book(failover, authenticator, prices, _seal(settings))
+    labels.most = settings.metrics.max_tenants
+
+    def watch_tenants() -> None:
+        failover.watch(prices.budget, authenticator.limits())
+        labels.show(authenticator.names())
+
+    book = await _book(failover, authenticator, watch_tenants, _seal(settings))
     visitors = Visitors(settings.server.trusted_proxies, WrongKeys())
     return Tenancy(
         failover=failover,
@@ -56,17 +68,22 @@ async def open_tenancy(settings: Settings, failover: Failover) -> Tenancy:
         body_memory=BodyMemory(most_of(settings.server), authenticator.is_shared),
         visitors=visitors,
         access=AdminAccess(authenticator, visitors),
+        labels=labels,
     )
 
 
-async def _book(failover: Failover, authenticator: Authenticator, prices: Prices, seal: Seal) -> TenantBook:
-    """Returns the stored tenants. Heartbeats read the budgets and limits of all known tenants."""
+async def _book(
+    failover: Failover, authenticator: Authenticator, watch_tenants: Callable[[], None], seal: Seal
+) -> TenantBook:
+    """Returns the stored tenants. ``watch_tenants``: has heartbeats read the budgets and limits of all known tenants,
+    and metrics name them.
+    """
 
     def replace_tenants(records: dict[str, TenantRecord], version: int) -> None:
         authenticator.replace_stored(records, version)
-        failover.watch(prices.budget, authenticator.limits())
+        watch_tenants()
 
-    failover.watch(prices.budget, authenticator.limits())
+    watch_tenants()
     book = TenantBook(failover, replace_tenants, seal)
     await book.begin()
     return book

@@ -59,6 +59,8 @@ def open_views(
         counters=telemetry.counters,
         queues=admission.queues,
         attempts=admission.attempts,
+        costs=admission.costs,
+        labels=telemetry.labels,
         lag=routing.loop_lag,
         in_force=reloads.in_force,
         reloads=reloads.counts,

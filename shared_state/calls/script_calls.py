@@ -175,6 +175,17 @@ class ScriptCalls(DecisionCalls):
         keys = self._keys
         return self._packed("recount", [keys.domain, keys.leases, keys.events], [nonce.encode(), *words])
 
+    def usage_add(
+        self, replica: str, number: int, age_ms: int, rows: Sequence[tuple[str, str, tuple[int, ...]]]
+    ) -> bytes:
+        """Packs counts. ``rows``: tenant, model and the counts in the order of `UsageRow`."""
+        words = [word for tenant, model, counts in rows for word in (tenant, model, *map(str, counts))]
+        arguments = [replica.encode(), b"%d" % number, b"%d" % age_ms, *(word.encode() for word in words)]
+        return self._packed("usage_add", [self._keys.domain], arguments)
+
+    def usage(self, day: str) -> bytes:
+        return self._packed("usage", [self._keys.usage(day)], [b""])
+
     def events(self, direction: Literal["newest", "after"], event_id: str, most: int) -> bytes:
         return self._packed("events", [self._keys.events], [direction.encode(), event_id.encode(), b"%d" % most])
 

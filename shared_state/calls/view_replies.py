@@ -22,6 +22,7 @@ from shared_state.snapshots import (
     Forecast,
     ReplicaSnapshot,
     ScalingSignal,
+    UsageRow,
 )
 
 
@@ -112,6 +113,17 @@ def budgets(reply: Reply) -> list[tuple[Account, MinuteUsed]]:
         account = Account(as_number(spent), as_number(reserved), as_text(per), as_text(period), ends_s)
         found.append((account, MinuteUsed(as_number(requests_ms), as_number(tokens_ms))))
     return found
+
+
+def usage(reply: Reply) -> dict[tuple[str, str], UsageRow]:
+    """Reads the reply of usage: the counts by tenant and model. Skips fields that are not such counts."""
+    rows: dict[tuple[str, str], UsageRow] = {}
+    for name, text in as_fields(reply).items():
+        tenant, _, model = name.partition(" ")
+        counts = text.split()
+        if model and len(counts) == len(UsageRow.__struct_fields__) and all(map(str.isdecimal, counts)):
+            rows[tenant, model] = UsageRow(*map(int, counts))
+    return rows
 
 
 _VERDICT_FIELDS = 10

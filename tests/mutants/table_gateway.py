@@ -435,14 +435,14 @@ GATEWAY: Table = {
             "a call that was never sent is charged",
         ),
         Slip(
-            "if not permit.reserved or ending.cost >= 0:",
-            "if not permit.reserved:",
+            "if ending.cost >= 0:\n            return ending",
+            "if ending.cost > 0:\n            return ending",
             f"{PRICES} {CHARGING}",
             "a call that its provider refused is charged",
         ),
         Slip(
-            "ending.tokens - ending.output_tokens + ending.cached_tokens",
-            "ending.tokens - ending.output_tokens",
+            "parts += tokens.read * self.read + brief",
+            "parts += brief",
             PRICES,
             "what comes from the cache costs nothing",
         ),

@@ -62,6 +62,7 @@ def _state_paths() -> dict[str, Any]:
             as_json({"type": "object", "required": ["desired_replicas"]}, "The same from every replica"),
             *("401", "403", "404", "503"),
         ),
+        "/v1/admin/usage": _usage(),
         "/v1/admin/configuration": get(
             "The settings in force, secrets masked", as_json(_ANYTHING, "As in the file"), "401", "403"
         ),
@@ -72,6 +73,23 @@ def _state_paths() -> dict[str, Any]:
             parameters=[optional("frames", whole(1_000_000))],
         ),
     }
+
+
+def _usage() -> dict[str, Any]:
+    day = {"type": "string", "format": "date"}
+    rows = listing("usage", "requests", "errors", "input_tokens", "output_tokens", "cached_tokens", "cost")
+    answer = as_json(rows, "By the values of `by`, and their total; cost in the currency of the prices")
+    answer["content"]["text/csv"] = {"schema": {"type": "string"}}
+    return get(
+        "What tenants used, by day (UTC); as CSV with format=csv or for clients that accept it",
+        answer,
+        *("400", "401", "403", "503"),
+        parameters=[
+            *(optional(name, day) for name in ("from", "to")),
+            optional("by", {"type": "string", "default": "tenant,model", "example": "tenant,model,day"}),
+            optional("format", {"enum": ["json", "csv"]}),
+        ],
+    )
 
 
 def _explain_paths() -> dict[str, Any]:

@@ -63,3 +63,26 @@ def test_amount_is_kept_in_whole_micro_units(amount: float, micro: int) -> None:
 
 def test_absent_budget_is_none() -> None:
     assert budget_of(None) is None
+
+
+@pytest.mark.parametrize("field", ["output_per_million", "per_request"])
+@pytest.mark.parametrize("price", ["0", "-1", ".nan", ".inf", "-.inf", "2 EUR", "1e400"])
+def test_every_bad_price_is_refused_with_its_path(field: str, price: str) -> None:
+    assert problems(MODEL.replace("input_per_million: 2.5", f"{field}: {price}")) == [f"model_list[0].cost.{field}"]
+
+
+@pytest.mark.parametrize("field", ["cache_read_per_million", "cache_write_per_million"])
+@pytest.mark.parametrize("price", ["-1", "-0.001", ".nan", ".inf", "none at all", "[1]"])
+def test_bad_price_of_cached_tokens_is_refused_with_its_path(field: str, price: str) -> None:
+    assert problems(MODEL.replace("2.5", f"2.5, {field}: {price}")) == [f"model_list[0].cost.{field}"]
+
+
+def test_cached_tokens_may_cost_nothing() -> None:
+    [entry] = parse(MODEL.replace("2.5", "2.5, cache_read_per_million: 0"), {}).model_list
+
+    assert (entry.cost.cache_read_per_million, entry.cost.cache_write_per_million) == (0, None)
+
+
+@pytest.mark.parametrize("most", ["-1", "10001", "1.5", "many"])
+def test_bad_number_of_named_tenants_is_refused_with_its_path(most: str) -> None:
+    assert problems(f"metrics: {{max_tenants: {most}}}\n" + MODEL) == ["metrics.max_tenants"]

@@ -73,6 +73,7 @@ class TestTree:
             "drain_timeout_ms": 60_000,
             "region": None,
             "access_log": True,
+            "access_log_file": None,
             "metrics_port": None,
             "tls": None,
         }

@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -43,9 +44,13 @@ SHED = Rejection("shed", "active_requests", 1500, 1, ())
 
 
 class NoStore:
-    """A store that must not be called."""
+    """A store that must not be called. ``ended``: the requests that would be sent to it later as usage."""
 
     state = "shared"
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[str, str, bool]] = []
+        self.usage = SimpleNamespace(ended=lambda *request: self.ended.append(request))
 
     def plan(self, _candidates: object, _strategy: object, _has_more: bool) -> Plan | None:
         return None
@@ -57,7 +62,8 @@ class NoStore:
 class Rig:
     def __init__(self, config: str = CONFIG) -> None:
         settings = parse(config, {})
-        store = cast(Failover, NoStore())
+        self.no_store = NoStore()
+        store = cast(Failover, self.no_store)
         self.admission = Admission(store, settings.router)
         self.admission.recent_shedding.note(SHED, 50, 0.0)
         self.now = 0.0
@@ -151,6 +157,12 @@ def test_every_answer_has_an_id_of_its_own_and_is_counted(rig: Rig) -> None:
     assert len(answers) == 3
     assert rig.counters.refused["503", "server_is_overloaded"] == 3
     assert rig.client_retries.count == 3
+
+
+def test_refusal_is_an_error_of_its_tenant(rig: Rig) -> None:
+    rig.refuse(call())
+
+    assert rig.no_store.ended == [("team", "m", True)]
 
 
 def test_anthropic_clients_get_their_own_form(rig: Rig) -> None:

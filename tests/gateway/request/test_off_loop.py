@@ -15,6 +15,7 @@ from gateway.request.off_loop import off_loop, off_loop_if
 from gateway.upstream.dialects.chat_as_messages import translation as chat_as_messages
 from gateway.upstream.dialects.messages_as_chat import translation as messages_as_chat
 from tests.support.stores import on_loop
+from tests.support.token_counts import as_counted
 
 # CPU time, of all threads of this process, between two turns of the loop: 20 ms is the aim. Other processes do not
 # count, but where they keep the loop's thread from its core, the other thread runs meanwhile: the least of some runs is
@@ -106,7 +107,7 @@ ANSWERS: dict[str, tuple[Kind, bytes]] = {
 @on_loop
 async def test_answer_holds_the_loop_for_a_moment_at_most(name: str) -> None:
     counted: list[tuple[int, int, int]] = []
-    longest_s = await stall_s(lambda: counted.append(tokens_of(*ANSWERS[name])))
+    longest_s = await stall_s(lambda: counted.append(as_counted(tokens_of(*ANSWERS[name]))))
 
     assert longest_s < STALL_MOST_S
     assert set(counted) == {(7, 0, 0)}

@@ -106,7 +106,7 @@ def own_errors() -> dict[tuple[int, str], type[GatewayError]]:
         one = classes.pop()
         classes += one.__subclasses__()
         is_retried = one.is_in_vain or one.status in RETRIED or one.status >= 500
-        if one.code and is_retried and not issubclass(one, ELSEWHERE + ADMINISTRATIVE):
+        if one.code and is_retried and not issubclass(one, ELSEWHERE) and one not in ADMINISTRATIVE:
             found[one.status, one.code] = one
     return found
 

@@ -6,7 +6,8 @@ from typing import cast
 from gateway.errors import UpstreamRefused
 from gateway.routing.answer import Answer
 from gateway.telemetry.request_counters import RequestCounters, TracedHistogram
-from shared_state.records import Outcome
+from gateway.telemetry.request_log import RequestLine
+from shared_state.records import Outcome, TokenCounts
 
 
 def test_a_code_of_a_provider_is_no_label() -> None:
@@ -39,11 +40,17 @@ def test_value_on_a_bound_is_in_the_bucket_that_counts_it() -> None:
 
 def answer(deployment_id: str, outcome: Outcome = Outcome.SUCCESS, tokens: tuple[int, int] = (0, 0)) -> Answer:
     deployment = SimpleNamespace(id=deployment_id, model_name="gpt-4")
-    exchange = SimpleNamespace(input_tokens=tokens[0], output_tokens=tokens[1], latency_ms=100)
+    exchange = SimpleNamespace(counts=TokenCounts(*tokens), latency_ms=100)
     made = SimpleNamespace(
         candidate=SimpleNamespace(deployment=deployment), exchange=exchange, outcome=outcome, decision_s=0.0005
     )
     return cast(Answer, made)
+
+
+def line_of(model: str, priority: int, tenant: str = "anonymous") -> RequestLine:
+    line = RequestLine(method="POST", path="/", request_id="r", tenant=tenant)
+    line.model, line.priority = model, priority
+    return line
 
 
 def test_requests_and_tokens_are_counted_by_their_labels() -> None:
@@ -54,25 +61,25 @@ def test_requests_and_tokens_are_counted_by_their_labels() -> None:
         (answer("a", tokens=(5, 0)), 0),
         (answer("b", Outcome.TIMEOUT), 50),
     ):
-        counters.served(served, "gpt-4", priority, False, 0.2, 0.0005)
-    counters.left("gpt-4", 100)
+        counters.served(served, line_of("gpt-4", priority), 0.2, 0.0005)
+    counters.left(line_of("gpt-4", 100))
 
     assert counters.requests == {
-        ("gpt-4", "a", "success", "normal"): 2,
-        ("gpt-4", "a", "success", "critical"): 1,
-        ("gpt-4", "b", "timeout", "normal"): 1,
-        ("gpt-4", "", "cancelled", "bulk"): 1,
+        ("gpt-4", "a", "success", "normal", "anonymous"): 2,
+        ("gpt-4", "a", "success", "critical", "anonymous"): 1,
+        ("gpt-4", "b", "timeout", "normal", "anonymous"): 1,
+        ("gpt-4", "", "cancelled", "bulk", "anonymous"): 1,
     }
     assert counters.tokens == {
-        ("a", "input", "normal"): 10,
-        ("a", "output", "normal"): 5,
-        ("a", "input", "critical"): 5,
+        ("a", "input", "normal", "anonymous"): 10,
+        ("a", "output", "normal", "anonymous"): 5,
+        ("a", "input", "critical", "anonymous"): 5,
     }
     assert {deployment: sum(each.counts) for deployment, each in counters.answers.items()} == {"a": 3}
 
 
 def test_fallback_is_counted_by_both_models() -> None:
     counters = RequestCounters()
-    counters.served(answer("a"), "gpt-5", 50, False, 0.2, 0.0005)
+    counters.served(answer("a"), line_of("gpt-5", 50), 0.2, 0.0005)
 
     assert counters.fallbacks == {("gpt-5", "gpt-4"): 1}

@@ -28,6 +28,7 @@ from tests.support.recorded_streams import (
     delta,
     event,
 )
+from tests.support.token_counts import as_counted
 
 HI = delta(content="hi")
 CHAT = [ROLE, HI, delta("stop"), USAGE, DONE]
@@ -66,7 +67,7 @@ def test_complete_stream_passes_as_it_is_with_its_usage(name: str, line_end: byt
     for cuts in ([], list(range(len(text)))):
         progress, passed = seen(kind, text, cuts)
 
-        assert (progress.is_done, progress.error, progress.tokens()) == (True, None, (9, 4, 0))
+        assert (progress.is_done, progress.error, as_counted(progress.tokens())) == (True, None, (9, 4, 0))
         assert passed.replace(b"\r", b"").replace(b"\n", b"") == text.replace(b"\r", b"").replace(b"\n", b"")
 
 
@@ -97,7 +98,7 @@ def test_progress_does_not_depend_on_packets(name: str, cuts: list[int]) -> None
     text = b"".join(events) + b": bye\n\n" + events[0]
     progress, passed = seen(kind, text, cuts)
 
-    assert (progress.is_done, progress.error, progress.tokens()) == (True, None, (9, 4, 0))
+    assert (progress.is_done, progress.error, as_counted(progress.tokens())) == (True, None, (9, 4, 0))
     assert passed == b"".join(events)
 
 
@@ -178,7 +179,7 @@ def test_event_behind_a_stop_reason_leaves_the_message_complete() -> None:
     progress, _ = seen(Kind.MESSAGE, START + MESSAGE_END + more, [])
 
     assert progress.has_finished
-    assert progress.tokens() == (9, 9, 0)
+    assert as_counted(progress.tokens()) == (9, 9, 0)
 
 
 def test_response_that_failed_is_passed_on_and_complete() -> None:
@@ -215,11 +216,11 @@ def test_null_choices_of_a_usage_chunk_become_an_empty_list() -> None:
     chunk = b'data: {"id": "c", "choices": null, "usage": {"prompt_tokens": 9, "completion_tokens": 4}}\n\n'
 
     assert progress.see(chunk) == chunk.replace(b'"choices": null', b'"choices":[]')
-    assert progress.tokens() == (9, 4, 0)
+    assert as_counted(progress.tokens()) == (9, 4, 0)
 
 
 def usage_of(kind: Kind, *events: bytes) -> tuple[int, int, int]:
-    return seen(kind, b"".join(events), [])[0].tokens()
+    return as_counted(seen(kind, b"".join(events), [])[0].tokens())
 
 
 def test_usage_of_messages_has_the_last_value_of_each_field() -> None:

@@ -53,6 +53,7 @@ def test_both_dialects_report_the_share_that_was_read(kind: Kind, wire: GatewayK
     usage = usage_of(wire, render_answer(used, 1, ("word",)))
 
     assert used.cached
+    assert usage is not None
     assert cache_share(usage) == pytest.approx(used.cached / used.tokens)
 
 

@@ -2,6 +2,7 @@
 // State comes as server-sent events over fetch, because EventSource cannot send the key. Text from the cluster is only
 // ever set as text.
 const KEPT_POINTS = 120, FEWEST_POINTS = 30, EVENTS_SHOWN = 60, SILENT_MS = 6000, DEAD_MS = 5000, ERROR_SHOWN_MS = 3600000;
+const USAGE_EVERY_MS = 5000, TENANTS_SHOWN = 10;
 const KEY = "pllm-admin-key", ACTOR = "pllm-actor";
 const STATES = {
   closed: ["closed", "good"], half_open: ["half open", "warn"], open: ["open", "bad"],
@@ -15,7 +16,7 @@ const ACTIONS = {
 };
 const byId = id => document.getElementById(id);
 const models = new Map(), rows = new Map(), cards = new Map(), histories = new Map(), seen = new Set();
-let current = {}, lastHeard = 0, stop = null;
+let current = {}, lastHeard = 0, stop = null, usageAt = 0;
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -299,6 +300,29 @@ function showBudgets() {
 }
 const money = amount => amount.toLocaleString("en", { maximumFractionDigits: amount < 1 ? 6 : 2 });
 
+// Today's usage of tenants is no part of the live state: it is read now and then.
+async function readUsage() {
+  if (Date.now() - usageAt < USAGE_EVERY_MS) return;
+  usageAt = Date.now();
+  const today = new Date(current.at_ms || Date.now()).toISOString().slice(0, 10);
+  try {
+    const answer = await fetch(`/v1/admin/usage?by=tenant&from=${today}&to=${today}`, {
+      headers: authorization(), cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(15000),
+    });
+    if (answer.ok) showUsage((await answer.json()).usage);
+  } catch { /* the next one may succeed, and the status shows a gateway that is away */ }
+}
+function showUsage(tenants) {
+  tenants.sort((one, other) => other.cost - one.cost || other.requests - one.requests);
+  byId("usage-panel").hidden = !tenants.length;
+  const list = tenants.slice(0, TENANTS_SHOWN).map(each => make("li", { "data-tenant": each.tenant },
+    make("div", { class: "line" }, make("b", {}, each.tenant), make("span", { class: "badge" }, money(each.cost))),
+    make("p", {}, `${whole(each.requests)} requests · ${whole(each.errors)} errors · ${whole(each.input_tokens)} tokens in, ${whole(each.cached_tokens)} cached · ${whole(each.output_tokens)} out`)));
+  const more = tenants.length - TENANTS_SHOWN;
+  if (more > 0) list.push(make("li", { class: "empty" }, `and ${more} more with a lower cost`));
+  byId("usage").replaceChildren(...list);
+}
+
 // -- what comes in
 
 function take(kind, state) {
@@ -321,6 +345,7 @@ function take(kind, state) {
   showSummary();
   showReplicas();
   showBudgets();
+  readUsage();
   const trouble = showTrouble();
   const status = current.problem ? ["no state", "bad"] : current.state === "standby" ? ["standby", "bad"]
     : current.shed_reasons?.length ? ["shedding load", "bad"] : trouble ? ["degraded", "warn"] : ["healthy", "good"];

@@ -56,7 +56,7 @@ def test_defaults_are_shown_too(shown: Any) -> None:
     assert shown["auth"]["keys"] == [
         {
             "name": "team-a", "key": "***", "priority": "normal", "rpm": 600, "tpm": None, "max_parallel": None,
-            "weight": 1.0, "models": [], "budget": None,
+            "weight": 1.0, "models": [], "budget": None, "may_name_deployment": False,
         }
     ]  # fmt: skip
 

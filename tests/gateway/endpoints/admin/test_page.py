@@ -125,6 +125,14 @@ def test_money_places_and_wanted_replicas_are_shown(page: Browser) -> None:
     assert page.complaints() == []
 
 
+def test_usage_of_today_is_shown_by_tenant(page: Browser, replica: ReplicaProcess) -> None:
+    assert replica.chat("gpt-4").status == 200
+    page.wait_for_text("#usage [data-tenant=anonymous]", "tokens in")
+
+    assert "errors" in page.text("#usage")
+    assert page.complaints() == []
+
+
 def test_last_error_and_missing_endpoints_are_shown_on_the_card(page: Browser, page_cluster: Cluster) -> None:
     at_ms = int(page_cluster.redis.hget(page_cluster.key("global"), "clock_ms") or 0)
     page_cluster.redis.set(page_cluster.key("last_error:alone"), f"{at_ms} <b>connection refused</b>")

@@ -13,7 +13,8 @@ from tests.support.cluster import Cluster, ReplicaProcess, deployment, running_c
 ROLES = ("viewer", "operator", "admin")
 METRICS = ("GET", "/metrics")
 # By the least role that may make them, and the status of success.
-VIEWED = [(*call, "viewer") for call in (*CALLS, METRICS, ("GET", "/v1/admin/autoscale"), ("GET", "/v1/admin/reload"))]
+READ = ("autoscale", "reload", "usage")
+VIEWED = [(*call, "viewer") for call in (*CALLS, METRICS, *(("GET", f"/v1/admin/{name}") for name in READ))]
 TABLE = [
     *(call for call in VIEWED if call[0] == "GET"),
     *(("POST", f"/v1/admin/deployments/primary/{action}", "operator") for action in ("drain", "close", "reset")),
