@@ -17,6 +17,7 @@ from gateway.upstream.classify import (
     judge_in_band,
     reason_of,
 )
+from gateway.upstream.error_words import try_again_ms
 from gateway.upstream.fault_words import fault_words
 from gateway.upstream.http.faults import HttpFault
 from gateway.upstream.providers.adapters import Converter
@@ -179,6 +180,9 @@ class Exchange:
         if progress.error is not None:
             status, self.judgement = judge_in_band(progress.error, self.names)
             self.error, self.reason = progress.error, reason_of(status, progress.error, is_in_band=True)
+            self.retry_after_ms = self.judgement.cools_ms or self.retry_after_ms
+            if self.outcome is Outcome.THROTTLED and not self.retry_after_ms:
+                self.retry_after_ms = try_again_ms(progress.error)
             if progress.has_error:
                 raise StreamBroken(progress.error, status, progress.sequence_number + 1)
         elif not progress.is_done and not progress.has_finished:

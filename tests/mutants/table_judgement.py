@@ -889,7 +889,7 @@ JUDGEMENTS: Table = {
         Slip(
             "if self._outcome in _COOLING else 0",
             "if self._outcome is Outcome.SUCCESS else 0",
-            JUDGEMENT,
+            f"{JUDGEMENT} {COMMIT}",
             "a documented end that is throttled does not cool",
         ),
     ),

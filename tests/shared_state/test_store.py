@@ -790,13 +790,16 @@ async def test_epoch_that_changes_is_counted_once(server: EmbeddedStore, cli: Re
         for _ in range(3):
             await beat(state)
         counts.append(state.store.recovery.epoch_changes)
+        cli.do("ZREM", state.keys.replicas, "r1")  # taken for dead, in the same epoch
+        await beat(state)
+        counts.append(state.store.recovery.epoch_changes)
         cli.do("FLUSHALL")
         await beat(other)  # its epoch begins
         for _ in range(3):
             await beat(state)
         counts.append(state.store.recovery.epoch_changes)
 
-        assert counts == [0, 1]
+        assert counts == [0, 0, 1]
 
 
 # -- the epoch --------------------------------------------------------------------------------------------------

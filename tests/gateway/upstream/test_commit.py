@@ -251,6 +251,35 @@ def test_official_client_sees_how_a_response_failed(chatgpt: openai.OpenAI, raw_
     assert [each.type for each in events] == ["response.created", "response.in_progress", "response.failed"]
 
 
+LIMITED = {"code": "rate_limit_exceeded", "message": "Rate limit reached. Please try again in 20s."}
+LIMITED_RESPONSE = event("response.failed", sequence_number=2, response={"id": "r", "error": LIMITED})
+
+
+@pytest.mark.parametrize(
+    ("path", "events"),
+    [
+        (
+            RESPONSES,
+            [CREATED, TEXT, event("response.failed", sequence_number=2, response={"id": "r", "error": LIMITED})],
+        ),
+        (CHAT, [ROLE, delta(content="hi"), data({"error": LIMITED})]),
+    ],
+    ids=["documented end", "error event"],
+)
+def test_rate_limit_in_mid_stream_cools_the_deployment_for_the_time_in_its_words(
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, path: str, events: list[bytes]
+) -> None:
+    raw_provider.answer = stream(*events)
+    answer = ask(replica, path, "raw")
+    cluster.wait_until_idle()
+    later = ask(replica, path, "raw")
+
+    assert (answer.status, answer.body.startswith(events[0] + events[1])) == (200, True)
+    assert (later.status, len(raw_provider.requests)) == (429, 1)
+    assert 15 <= int(later.headers["retry-after"]) <= 20
+    assert failures(cluster, "raw") == "0"
+
+
 def test_response_that_failed_at_a_server_is_hidden_where_another_candidate_is_left(
     cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider
 ) -> None:

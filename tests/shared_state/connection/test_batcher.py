@@ -247,6 +247,12 @@ async def test_store_that_refuses_is_unavailable_at_once(server: EmbeddedStore) 
                 await batcher.call(packed(ECHO, ""))
 
 
+def forget_scripts(cli: RedisCli) -> None:
+    """In both forms."""
+    cli.do("FUNCTION", "FLUSH", "SYNC")
+    cli.do("SCRIPT", "FLUSH", "SYNC")
+
+
 # -- scripts ----------------------------------------------------------------------------------------------------
 
 
@@ -257,7 +263,7 @@ async def test_flushed_scripts_are_loaded_again_and_only_their_calls_resent(
     key = fresh_domain()
     async with opened_batcher(server.url, SCRIPTS) as batcher:
         await batcher.call(packed(PUSH, "before", key))
-        cli.do("SCRIPT", "FLUSH", "SYNC")
+        forget_scripts(cli)
         replies = await asyncio.gather(*(batcher.call(packed(PUSH, str(k), key)) for k in range(40)))
 
     assert words(replies) == [str(k) for k in range(40)]
@@ -354,7 +360,7 @@ async def test_call_that_was_not_carried_out_is_sent_in_its_first_form(server: E
     """Its other form would be refused what was never granted; and it has all of its deadlines."""
     async with opened_batcher(server.url, (*SCRIPTS, MOVES)) as batcher:
         await batcher.call(packed(ECHO, "warm"))
-        cli.do("SCRIPT", "FLUSH", "SYNC")
+        forget_scripts(cli)
         forgotten = await batcher.call(packed(ECHO, "first"), packed(ECHO, "again"))
         key = fresh_domain()
         moved = await batcher.call(packed(MOVES, "first", key), packed(MOVES, "again", key))
@@ -372,7 +378,7 @@ async def test_flushed_scripts_and_a_killed_connection_at_once_lose_no_call(
             calls.append(batcher.call(packed(ECHO, str(k))))
             await asyncio.sleep(0)
             if k % 60 == 20:
-                cli.do("SCRIPT", "FLUSH", "SYNC")
+                forget_scripts(cli)
             if k % 60 == 22:
                 kill_others(cli)
             if k % 60 == 59:
