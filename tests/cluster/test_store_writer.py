@@ -91,10 +91,10 @@ def test_record_that_was_written_without_the_secret_opens_nothing(cluster: Clust
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [('"rpm":5', '"rpm":5000'), (digest(KEY.encode()).hex(), digest(FORGED.encode()).hex())]
+    ("old", "new"), [('"rpm":500', '"rpm":5000'), (digest(KEY.encode()).hex(), digest(FORGED.encode()).hex())]
 )
 def test_record_that_was_changed_opens_nothing(cluster: Cluster, old: str, new: str) -> None:
-    put(cluster.replicas[0], "team-a", key=KEY, rpm=5)
+    put(cluster.replicas[0], "team-a", key=KEY, rpm=500)
     wait_for(cluster, KEY, 200)
     text = cluster.redis.hget(cluster.key("tenants"), "team-a")
     assert old in text

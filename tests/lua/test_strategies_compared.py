@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from gateway.configuration.affinity import AffinitySettings
 from gateway.configuration.router import RouterSettings, RoutingStrategy
 from gateway.configuration.store_policies import router_policy as product_policy
 from shared_state.embedded import EmbeddedStore
@@ -72,7 +73,9 @@ def test_adaptive_and_latency_based_beat_round_robin_and_random_at_p99_and_no_st
 
 
 def test_the_simulation_runs_on_the_defaults_of_the_product() -> None:
-    assert router_policy() == product_policy(RouterSettings())
+    router = RouterSettings(affinity=AffinitySettings(mode="off"))  # each simulated request is alone
+
+    assert router_policy() == product_policy(router)
     assert RouterSettings().max_attempts == ATTEMPTS_MOST
 
 

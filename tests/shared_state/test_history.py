@@ -48,7 +48,7 @@ class Replay:
         assert self.model.sequence == sequence(note)
 
     def check_acquire(self, arguments: list[str], reply: list[Any]) -> None:
-        strategy, token, is_again, now_ms = arguments[0], arguments[3], arguments[16] == "1", self.time(reply)
+        strategy, token, is_again, now_ms = arguments[0], arguments[3], arguments[18] == "1", self.time(reply)
         self.seen["left"] += arguments[-1] == "left"
         if is_again and (held := self.model.resent(IDS, token, now_ms)):
             self.seen["resent"] += 1

@@ -126,6 +126,7 @@ def test_words_of_providers_and_clients_are_no_labels(
             "keys": [{"name": "first", "key": "key-of-the-first"}],
         },
         server={"trusted_proxies": ["127.0.0.0/8"]},
+        metrics={"max_tenants": 1},
     ) as cluster:
         replica = cluster.replicas[0]
         _flood(replica, raw_provider, 0)

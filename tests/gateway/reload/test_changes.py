@@ -14,13 +14,15 @@ from gateway.reload.changes import Places, changes
 # Settings that need a restart. A new setting belongs here or in `gateway/reload/changes.py`.
 NEEDS_RESTART = {
     *("server.host", "server.port", "server.region", "server.access_log", "server.metrics_port"),
+    "server.access_log_file",
     *("server.max_connections", "server.max_connections_per_address", "server.tls"),
     *("state", "router.capacity_leases"),
 }
-RELOADED = {"auth", "router", "model_list"}
+RELOADED = {"auth", "router", "metrics", "model_list"}
 OTHER = {
     "circuit_breaker_enabled": "false",
     "last_resort": "false",
+    "affinity": "{ttl: 1m}",
     "breaker": "{probes: 7}",
     "score": "{load: 0.7}",
     "fallback": "{min_health: 7}",
@@ -38,6 +40,7 @@ BY_THE_REPLICA = {
         "queue",
         "model_queues",
         "model_strategies",
+        "state_owners",
         "aliases",
         "budget",
         "cost_estimate",
