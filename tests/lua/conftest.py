@@ -11,7 +11,8 @@ from tests.support.state import Cluster, virtual_scripts
 from tests.support.stores import FORMS, SERVERS, RedisCli, running_server
 
 HERE = Path(__file__).parent
-SIMULATIONS = frozenset(HERE / name for name in ("test_forecast.py", "test_autoscale.py", "test_adaptive.py"))
+_SIMULATED = ("forecast", "autoscale", "adaptive", "slow_start", "group", "shed")
+SIMULATIONS = frozenset(HERE / f"test_{name}.py" for name in _SIMULATED)
 
 
 @pytest.fixture(scope="session", params=SERVERS)
@@ -43,7 +44,7 @@ def cluster(cli: RedisCli, scripts: dict[str, Script]) -> Cluster:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`make test` runs everything in both forms, each on one kind of store; `make test-long` runs the other pairs.
-    Simulations of weeks take minutes: in `make test` on one kind of store only.
+    Simulations take long: in `make test` on one kind of store only.
     """
     for item in items:
         params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}

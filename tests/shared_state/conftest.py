@@ -24,3 +24,13 @@ def cli(server: EmbeddedStore) -> Iterator[RedisCli]:
     """Sees what the store holds, beside the connections under test."""
     with RedisCli(server.url) as cli:
         yield cli
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a replica does without its store depends on sockets and processes, not on the product: `make test` loses
+    one product only, `make test-long` the other as well.
+    """
+    for item in items:
+        params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        if item.path.name == "test_failover.py" and "redis" in params.values():
+            item.add_marker(pytest.mark.long)
