@@ -45,7 +45,7 @@ def occupied(cluster: Cluster, deployment_id: str, count: int) -> list[Permit]:
 
 @pytest.mark.parametrize(
     "strategy",
-    ["adaptive", "latency-based", "least-busy", "priority", "weighted", "random", "usage-based", "cost-based"],
+    ["adaptive", "latency-based", "least-busy", "priority", "random", "usage-based", "cost-based"],
 )
 def test_session_stays_where_its_first_turn_went(pool: Cluster, strategy: str) -> None:
     for session in ("s1", "s2", "s3", "s4", "s5"):
@@ -219,6 +219,13 @@ def test_strategy_of_fixed_values_keeps_to_its_best(cluster: Cluster, strategy: 
     permit = turn(cluster, "s", "a", "b", strategy=strategy)
 
     assert (permit.deployment_id, permit.affinity) == ("a", "moved(strategy)")
+
+
+def test_weights_are_exact_whatever_the_sessions(cluster: Cluster) -> None:
+    cluster.configure(deployment_policy("a", weight=1), deployment_policy("b", weight=3), **AFFINITY)
+    counts = Counter(turn(cluster, "s", "a", "b", strategy="weighted").deployment_id for _ in range(400))
+
+    assert counts["b"] / 400 == pytest.approx(0.75, abs=0.07)
 
 
 def test_pin_to_a_removed_deployment_moves(pool: Cluster) -> None:

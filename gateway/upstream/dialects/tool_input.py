@@ -16,7 +16,9 @@ Object = dict[str, msgspec.Raw]
 
 _object = msgspec.json.Decoder(Object)
 _SPACE = r"[ \t\n\r]*"
-_IN_STRING = r'(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+'
+# Python before 3.11.5 matches possessive repeats of a group wrongly. This form is linear without them.
+_PLAIN = r'[^"\\\x00-\x1f]*'
+_IN_STRING = rf'{_PLAIN}(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{{4}}){_PLAIN})*'
 _TOKEN = re.compile(
     rf'{_SPACE}(?:(?P<string>"{_IN_STRING}")|(?P<mark>[{{}}\[\],:])'
     r"|(?P<scalar>(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?=[ \t\n\r,\]}]|\Z)))"

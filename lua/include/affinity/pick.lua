@@ -14,6 +14,7 @@ end
 -- Returns why `c` is not preferred to others of `home`, or nil. A deployment that recovers has little load because it
 -- gets little traffic: no session runs back for that.
 local function affinity_against(c, home, policy, strategy)
+  if strategy == 'weighted' then return 'strategy' end  -- weights are exact: no session changes the shares
   local least, rank = math.huge, math.huge
   for _, each in ipairs(home) do
     if each.ramp == 1 then least = math.min(least, each.active / each.limit) end

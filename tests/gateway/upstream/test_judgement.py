@@ -321,8 +321,8 @@ def test_missing_endpoint_is_called_once_and_chat_continues(
         (
             "/v1/responses",
             "raw",
-            {"input": "a", "previous_response_id": "resp_1"},
-            {"error": {"message": "Not found: 'resp_1'.", "code": "previous_response_not_found"}},
+            {"input": "a", "previous_response_id": "resp_judged"},
+            {"error": {"message": "Not found: 'resp_judged'.", "code": "previous_response_not_found"}},
         ),
     ],
     ids=["file", "vector store", "response"],
