@@ -44,7 +44,7 @@ class Ask(msgspec.Struct, frozen=True):
     kind: str = ""  # chat, completions, embeddings, messages or responses; empty when it does not matter
     only: tuple[str, ...] = ()  # the deployments that may be picked; empty: all
     owned: tuple[str, ...] = ()  # digests of the ids that the request names: their owner's account has to serve it
-    is_neutral: bool = False  # its outcome says nothing about calls of a model
+    is_neutral: bool = False  # its outcome does not judge calls of a model
     session: tuple[bytes, ...] = ()  # names of its session, and of its prompt's prefixes from the longest on
 
 

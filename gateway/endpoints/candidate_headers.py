@@ -6,7 +6,7 @@ from itertools import chain
 from gateway.configuration.settings import DeploymentSettings
 from gateway.errors import AdminOnly, InvalidRequest
 from gateway.http.asgi_messages import Header
-from gateway.request.wishes import DEPLOYMENT, TAGS
+from gateway.request.wishes import DEPLOYMENT, TAGS, value_of
 from gateway.routing.routing_state import Route
 
 _SHOWN_MOST = 200
@@ -16,7 +16,7 @@ def only_of(headers: list[Header], route: Route, may_name: Callable[[], bool]) -
     """Returns the deployments that the headers allow; empty without these headers. ``may_name``: whether the caller may
     name a deployment. Raises InvalidRequest, AdminOnly.
     """
-    name, tags = _values(headers, DEPLOYMENT), _values(headers, TAGS)
+    name, tags = _items(headers, DEPLOYMENT), _items(headers, TAGS)
     if not name and not tags:
         return ()
     allowed = {candidate.deployment.id: candidate.deployment for candidate in route.candidates}
@@ -32,11 +32,9 @@ def only_of(headers: list[Header], route: Route, may_name: Callable[[], bool]) -
     return tuple(allowed)
 
 
-def _values(headers: list[Header], name: str) -> list[str]:
-    """Returns the items of a header; a repeated header is one list."""
-    wanted = name.encode()
-    values = [value for key, value in headers if key == wanted]
-    return [item.strip() for item in b",".join(values).decode("utf-8", "replace").split(",")] if values else []
+def _items(headers: list[Header], name: str) -> list[str]:
+    text = value_of(headers, name)
+    return [] if text is None else [item.strip() for item in text.split(",")]
 
 
 def _named(allowed: dict[str, DeploymentSettings], name: list[str], model: str) -> dict[str, DeploymentSettings]:

@@ -4,6 +4,7 @@ that are shed from their bytes pass here.
 
 import random
 import secrets
+from functools import partial
 
 import msgspec
 from starlette.types import Scope
@@ -16,12 +17,12 @@ from gateway.http.asgi_messages import Header, find
 from gateway.json.bounds import LARGE
 from gateway.request.auth import PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.request.body_memory import BodyMemory, HeldBody
-from gateway.request.calls import Call, Kind, edition_of, parse
+from gateway.request.calls import Call, Kind, Named, edition_of, parse
 from gateway.request.named_state import files_of_messages
 from gateway.request.off_loop import off_loop
 from gateway.request.same_origin import foreign_call
 from gateway.request.sessions import NO_SESSIONS, Sessions
-from gateway.request.token_bounds import MESSAGES_MOST, Request
+from gateway.request.token_bounds import MESSAGES_MOST
 from gateway.request.wishes import NO_WISHES, PRIORITY, Wishes, routing_headers, wishes_of
 from gateway.routing.deadline import Deadline
 from gateway.routing.dispatch import Dispatcher
@@ -127,7 +128,7 @@ class Reception:
     def parse_inline(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> ParsedRequest:
         """Parses on the event loop. Raises InvalidRequest, ModelNotFound, Forbidden."""
         own = self._sessions.headers(headers)
-        call = parse(kind, body, self._most_messages, lambda request: self._sessions.names(request, own, tenant.name))
+        call = parse(kind, body, self._most_messages, self._named(own, tenant))
         return self._resolved(call, headers, own, tenant)
 
     async def parse(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> ParsedRequest:
@@ -135,11 +136,11 @@ class Reception:
         if len(body) <= LARGE:
             return self.parse_inline(kind, headers, body, tenant)
         own = self._sessions.headers(headers)
+        call = await off_loop(parse, kind, body, self._most_messages, self._named(own, tenant))
+        return self._resolved(call, headers, own, tenant)
 
-        def named(request: Request) -> tuple[bytes, ...]:
-            return self._sessions.names(request, own, tenant.name)
-
-        return self._resolved(await off_loop(parse, kind, body, self._most_messages, named), headers, own, tenant)
+    def _named(self, own: list[Header], tenant: Tenant) -> Named:
+        return partial(self._sessions.names, headers=own, tenant=tenant.name)
 
     def _resolved(self, call: Call, headers: list[Header], own: list[Header], tenant: Tenant) -> ParsedRequest:
         if call.kind is Kind.MESSAGE:

@@ -64,7 +64,7 @@ class Call(msgspec.Struct, frozen=True):
     session: tuple[bytes, ...] = ()  # names of its session and of its prompt's prefixes
     passed: tuple[tuple[str, str], ...] = ()  # headers of the client's that providers get
     names: tuple[str, ...] = ()  # ids of what a provider keeps, the strongest first
-    resource: "Resource | None" = None  # of a call that is no POST of a body
+    resource: Resource | None = None  # of a call that is no POST of a body
 
 
 class ChatReply(msgspec.Struct, frozen=True, rename={"items": "choices"}):

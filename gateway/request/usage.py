@@ -102,16 +102,14 @@ def token_counts(usage: Usage) -> TokenCounts:
     return TokenCounts(prompt - read - written, output, read, written) if prompt or output else NO_TOKENS
 
 
-def cache_share(usage: Usage) -> float:
+def cache_share(usage: Usage, counts: TokenCounts) -> float:
     """Returns the share of the prompt that was read from the provider's cache; -1 where the provider did not report
-    it.
+    it. ``counts``: of this usage.
     """
     details = usage.prompt_tokens_details or usage.input_tokens_details
-    read = usage.cache_read_input_tokens if details is None else details.cached_tokens
-    prompt = usage.prompt_tokens or usage.input_tokens or 0
-    if details is None and usage.prompt_tokens is None:
-        prompt += (usage.cache_creation_input_tokens or 0) + (read or 0)
-    return -1.0 if read is None or prompt <= 0 else min(1.0, max(0.0, read / prompt))
+    reported = (details and details.cached_tokens, usage.cache_read_input_tokens, usage.prompt_cache_hit_tokens)
+    is_reported = usage.cached_tokens is not None or any(count is not None for count in reported)
+    return counts.read / counts.prompt if is_reported and counts.prompt else -1.0
 
 
 def _read_of(usage: Usage, details: InputDetails | None) -> int:

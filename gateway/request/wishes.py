@@ -1,7 +1,6 @@
 """The wishes of one request for its own routing, from its headers. They only narrow what the configuration allows."""
 
 import re
-from collections.abc import Iterable
 
 import msgspec
 
@@ -12,8 +11,7 @@ FALLBACKS, MAX_ATTEMPTS = "x-pllm-fallbacks", "x-pllm-max-attempts"
 DEPLOYMENT, TAGS = "x-pllm-deployment", "x-pllm-tags"  # read where the candidates are known
 PRIORITY = b"x-pllm-priority"
 NONE = "none"
-_FALLBACKS, _MAX_ATTEMPTS = FALLBACKS.encode(), MAX_ATTEMPTS.encode()
-_NAMES = frozenset({PRIORITY, _FALLBACKS, _MAX_ATTEMPTS, DEPLOYMENT.encode(), TAGS.encode()})
+_NAMES = frozenset({PRIORITY, *(name.encode() for name in (FALLBACKS, MAX_ATTEMPTS, DEPLOYMENT, TAGS))})
 _COUNT = re.compile(r"[1-9][0-9]{0,8}")
 
 Headers = list[tuple[bytes, bytes]]
@@ -38,15 +36,17 @@ def wishes_of(headers: Headers) -> Wishes:
     """Returns the wishes in these headers. A repeated header is one list. Raises InvalidRequest, which names the
     header.
     """
-    fallbacks, max_attempts = _values(headers, _FALLBACKS), _values(headers, _MAX_ATTEMPTS)
+    fallbacks, max_attempts = value_of(headers, FALLBACKS), value_of(headers, MAX_ATTEMPTS)
     return Wishes(
         None if fallbacks is None else _fallbacks(fallbacks), 0 if max_attempts is None else _count(max_attempts)
     )
 
 
-def _values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
-    values = [value for key, value in headers if key == name]
-    return b",".join(values).decode("latin-1") if values else None
+def value_of(headers: Headers, name: str) -> str | None:
+    """Returns the value of a header; a repeated one is one list."""
+    wanted = name.encode()
+    values = [value for key, value in headers if key == wanted]
+    return b",".join(values).decode("utf-8", "replace") if values else None
 
 
 def _fallbacks(text: str) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ def judge(state: RoutingState, candidate: Candidate, exchange: Exchange, has_cha
     continues on the chain for its refusal.
     """
     request, number = state.request, attempts(state.tried) + 1
-    # Every account may be asked for what one of them holds.
+    # Any account may be called for what one of them holds.
     counted = number - sum(each.is_state_unknown for each in state.tried) - exchange.is_state_unknown
     is_spent = counted >= max_attempts or request.interrupt.time() >= request.deadline.at
     is_last = not state.itinerary.candidates or is_spent or not (has_chain or exchange.judgement.moves_on)

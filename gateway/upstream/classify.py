@@ -52,7 +52,7 @@ PASSING = Judgement(Outcome.FAILURE, is_passing=True)
 _CLIENT_ERROR = Judgement(Outcome.CLIENT_ERROR, moves_on=False)
 _TOO_LONG = Judgement(Outcome.CLIENT_ERROR, moves_on=False, refusal=Refusal.CONTEXT_WINDOW)
 _FLAGGED = Judgement(Outcome.CLIENT_ERROR, moves_on=False, refusal=Refusal.CONTENT_POLICY)
-UNKNOWN_MODEL = Judgement(Outcome.CLIENT_ERROR)  # of a pattern: it says nothing about the provider's other models
+UNKNOWN_MODEL = Judgement(Outcome.CLIENT_ERROR)  # of a pattern: the provider's other models are not judged by it
 _TOO_EXPENSIVE = Judgement(Outcome.CLIENT_ERROR)  # another account may afford it
 _LACKS_FEATURE = Judgement(Outcome.CLIENT_ERROR)  # of this request: another model may have it
 STATE_UNKNOWN = Judgement(Outcome.CLIENT_ERROR, is_state_unknown=True)  # another account may have it

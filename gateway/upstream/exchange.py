@@ -172,7 +172,7 @@ class Exchange:
             raise StreamBroken(None, sequence_number=progress.sequence_number + 1) from fault
         finally:
             self.counts = progress.tokens()
-            self.cache_share = progress.cache_share()
+            self.cache_share = progress.cache_share(self.counts)
             self.made = progress.made
 
     def _end(self, progress: Progress) -> None:

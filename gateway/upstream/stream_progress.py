@@ -52,9 +52,9 @@ class Progress:
         """Returns the tokens as the provider counted them so far."""
         return self._usage.tokens()
 
-    def cache_share(self) -> float:
+    def cache_share(self, counts: TokenCounts) -> float:
         """Returns the share of the prompt that the provider read from its cache, -1 where it did not report it."""
-        return self._usage.cache_share()
+        return self._usage.cache_share(counts)
 
     @property
     def sequence_number(self) -> int:

@@ -96,6 +96,6 @@ class StreamUsage:
         """Returns the tokens as `token_counts` does."""
         return token_counts(self._usage)
 
-    def cache_share(self) -> float:
+    def cache_share(self, counts: TokenCounts) -> float:
         """Returns it as the function of this name does."""
-        return cache_share(self._usage)
+        return cache_share(self._usage, counts)

@@ -69,7 +69,8 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
     try:
         usage = usage_of(adapter.wire, body)
         if usage is not None:
-            exchange.counts, exchange.cache_share = token_counts(usage), cache_share(usage)
+            exchange.counts = token_counts(usage)
+            exchange.cache_share = cache_share(usage, exchange.counts)
         exchange.body = _translated(adapter, body)
         if adapter.wire is Kind.RESPONSE:
             exchange.made = made_by_plain_response(body)

@@ -123,7 +123,7 @@ def test_other_model_of_the_same_account_serves_what_the_first_has_made(cluster:
     assert served == {200: "north", 409: "south"}
 
 
-def test_request_that_no_deployment_of_its_model_can_serve_is_a_conflict_that_says_so(cluster: Cluster) -> None:
+def test_request_that_no_deployment_of_its_model_can_serve_is_a_conflict_with_the_reason(cluster: Cluster) -> None:
     owned = {}
     for replica in in_turn(cluster.replicas, 20):
         answer = respond(replica)
@@ -157,7 +157,7 @@ def test_unknown_id_is_tried_at_each_account_and_then_known(cluster: Cluster) ->
 
 
 def test_id_that_no_account_has_is_refused_as_the_provider_does(cluster: Cluster) -> None:
-    answer = respond(cluster.replicas[0], previous_response_id="resp_of_nobody")
+    answer = respond(cluster.replicas[0], previous_response_id="resp_unknown_here")
 
     assert (answer.status, answer.error["code"]) == (400, "previous_response_not_found")
     assert refused(cluster) == 2
@@ -331,8 +331,8 @@ def test_stored_response_of_an_unknown_owner_is_found_by_trying(cluster: Cluster
 
     assert {answer.status for answer in answers} == {200}
     assert refused(cluster) <= 8
-    missing = stored(cluster.replicas[0], "GET", "resp_of_nobody")
-    assert (missing.status, missing.error["message"]) == (404, "Response with id 'resp_of_nobody' not found.")
+    missing = stored(cluster.replicas[0], "GET", "resp_unknown_here")
+    assert (missing.status, missing.error["message"]) == (404, "Response with id 'resp_unknown_here' not found.")
 
 
 def test_stored_response_needs_a_key_and_teaches_nothing(cluster: Cluster) -> None:

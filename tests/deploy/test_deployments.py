@@ -206,18 +206,18 @@ def test_compose_check_excuses_what_a_killed_replica_had_in_hand_and_nothing_els
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "message"),
     [
         ([], "docker compose or docker-compose: not here"),
         (["--compose", "v1"], "docker-compose: not here"),
         (["--compose", "v2"], "docker compose: not here"),
     ],
 )
-def test_compose_check_names_the_missing_compose(wanted: list[str], told: str, tmp_path: Path) -> None:
+def test_compose_check_names_the_missing_compose(wanted: list[str], message: str, tmp_path: Path) -> None:
     command = [sys.executable, str(DEPLOY / "compose/check.py"), *wanted]
     done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
 
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{told}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{message}\n")
 
 
 def test_prometheus_scrapes_the_port_for_metrics_which_the_balancer_does_not_pass_on() -> None:

@@ -205,6 +205,14 @@ def test_two_of_two_fail_together(cluster: Cluster) -> None:
     assert suspects(cluster, "a", "b", ("other", 1)) == {"a", "b"}
 
 
+def test_one_of_two_that_is_bad_leaves_the_other_alone(cluster: Cluster) -> None:
+    cluster.configure(*members("a", "b"), "other")
+    fail(cluster, "a", times=5)
+
+    assert cluster.state("a") == "open"
+    assert group_events(cluster) == []
+
+
 def test_share_of_the_router_decides_how_many_are_enough(cluster: Cluster) -> None:
     cluster.configure(*members(*KEYS), "other", group_share=0.75)
     fail(cluster, *KEYS[:5], times=2)

@@ -39,10 +39,22 @@ LUA: Table = {
     ),
     "lua/include/affinity/pins.lua": (
         Slip(
-            "redis.call('UNLINK', pins_key(domain, turn))",
+            "redis.call('DEL', pins_key(domain, turn))",
             "",
             AFFINITY,
             "the number of pins has no bound",
+        ),
+        Slip(
+            "or count * 2 >= policy.affinity_entries",
+            "",
+            AFFINITY,
+            "pins in a short time have no bound",
+        ),
+        Slip(
+            "turn, count = turn + 1, 0",
+            "turn, count = turn + 1, count",
+            AFFINITY,
+            "once full, every new pin removes the older ones",
         ),
     ),
     "lua/include/affinity/learn.lua": (
@@ -58,7 +70,7 @@ LUA: Table = {
             "c.wait_ms = c.deployment.open_until_ms - now",
             "",
             BREAKER,
-            "a client that finds the probes overdue is told to come back before the breaker lets it through",
+            "a client that finds the probes overdue gets a wait that ends before the breaker lets it through",
         ),
     ),
     "lua/include/store/kept.lua": (
@@ -799,7 +811,7 @@ LUA: Table = {
             "redis.sha1hex(secret .. digest)",
             "digest",
             OWNER,
-            "whoever reads the store can tell which ids a tenant has used",
+            "a reader of the store learns which ids a tenant has used",
         ),
     ),
     "lua/remember.lua": (
@@ -809,7 +821,7 @@ LUA: Table = {
             OWNER,
             "ids fill the store until they expire",
         ),
-        Slip("redis.call('PEXPIRE', key, ttl_ms)", "", OWNER, "ids of a store that nobody uses stay for ever"),
+        Slip("redis.call('PEXPIRE', key, ttl_ms)", "", OWNER, "ids of an unused store stay for ever"),
         Slip("secret = kept[1] or secret", "", OWNER, "every replica forgets what the others have remembered"),
     ),
     "lua/include/breaker/probe.lua": (

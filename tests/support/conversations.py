@@ -2,7 +2,6 @@
 real store whose clock is set to each event.
 """
 
-import heapq
 import itertools
 import math
 import random
@@ -21,6 +20,7 @@ from shared_state.records import Ask, Ending, Outcome, Permit, Plan
 from tests.support.simulation import _NOT_A_RESEND, _Line, _SeededCalls
 from tests.support.state import deployment_policy, router_policy
 from tests.support.stores import fresh_domain
+from tests.support.timeline import Timeline
 
 CAPACITY, LIMIT, ERROR_MS, ATTEMPTS_MOST = 20, 40, 150, 3
 CACHED_MS = 300_000  # a provider keeps a prompt for 5 minutes after its last use
@@ -138,7 +138,7 @@ class Conversations:
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._caches, self._active = defaultdict[str, _Cache](_Cache), Counter[str]()
         self._busy_ms = defaultdict[str, float](float)
-        self._events: list[tuple[float, int, Any]] = []
+        self._timeline = Timeline()
         self._numbers = itertools.count(1)
         self._home: dict[int, str] = {}
         self._stayed, self._later, self._fled = 0, 0, Counter[int]()
@@ -152,10 +152,9 @@ class Conversations:
     def run(self, turns: list[Turn]) -> Result:
         for turn in turns:
             is_early = self._scenario.joins_ms and turn.at_ms < self._scenario.joins_ms
-            self._at(turn.at_ms, _Flight(turn, self._ids[:-1] if is_early else self._ids))
+            self._timeline.add(turn.at_ms, _Flight(turn, self._ids[:-1] if is_early else self._ids))
         try:
-            while self._events:
-                at_ms, _, event = heapq.heappop(self._events)
+            for at_ms, event in self._timeline:
                 if isinstance(event, _Flight):
                     self._acquire(at_ms, event)
                 else:
@@ -174,9 +173,6 @@ class Conversations:
             hottest=max(busy) / (sum(busy) / len(busy)),
             cost=(plain * PRICE + self._cached * CACHED_PRICE) / 1e6 / len(turns) * 1000,
         )
-
-    def _at(self, at_ms: float, event: Any) -> None:
-        heapq.heappush(self._events, (at_ms, next(self._numbers), event))
 
     def _plan(self, flight: _Flight) -> Plan:
         """Returns the candidates; by consistent hash each one is a tier of its own, so that a session's order counts
@@ -210,7 +206,7 @@ class Conversations:
         self._active[name] += 1
         begins_ms, ends_ms = (1000 * each for each in self._scenario.out)
         if name == self._ids[0] and begins_ms <= at_ms < ends_ms:
-            self._at(at_ms + ERROR_MS, (flight, decision, Outcome.FAILURE, ERROR_MS, -1.0, at_ms))
+            self._timeline.add(at_ms + ERROR_MS, (flight, decision, Outcome.FAILURE, ERROR_MS, -1.0, at_ms))
             return
         tokens, cached = self._caches[name].read(turn, at_ms)
         self._tokens, self._cached = self._tokens + tokens, self._cached + cached
@@ -218,7 +214,9 @@ class Conversations:
         first_ms = FIRST_MS * math.exp(SIGMA * turn.noise[0]) * (1 - 0.75 * cached / tokens) * crowd
         took_ms = first_ms + REST_MS * math.exp(SIGMA * turn.noise[1]) * crowd
         self._first_ms.append(at_ms + first_ms - turn.at_ms)
-        self._at(at_ms + took_ms, (flight, decision, Outcome.SUCCESS, round(first_ms), cached / tokens, at_ms))
+        self._timeline.add(
+            at_ms + took_ms, (flight, decision, Outcome.SUCCESS, round(first_ms), cached / tokens, at_ms)
+        )
 
     def _settle(
         self,

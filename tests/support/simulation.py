@@ -2,7 +2,6 @@
 event, so a simulated hour takes as long as its decisions do.
 """
 
-import heapq
 import itertools
 import random
 import socket
@@ -24,6 +23,7 @@ from shared_state.scripts import libraries
 from tests.support.fleet import ATTEMPTS_MOST, Behaviour, Deployment, Request
 from tests.support.state import START_MS, deployment_policy, router_policy, virtual_scripts
 from tests.support.stores import fresh_domain
+from tests.support.timeline import Timeline
 
 TOKENS = 1000  # of a call, in and out
 ANSWER_TOKENS = 20
@@ -107,7 +107,7 @@ class Simulation:
         self._line, self._calls = _Line(store, keys), _SeededCalls(keys, seed)
         self._strategy, self._plans = strategy, dict[tuple[str, ...], Plan]()
         self._fleet = {each.id: Deployment(each, seed, until_s) for each in fleet}
-        self._events: list[tuple[float, int, Any]] = []
+        self._timeline = Timeline()
         self._numbers = itertools.count(1)
         self._latencies_ms: list[float] = []
         self._cost, self._attempts, self._failed_calls = 0.0, 0, 0
@@ -117,10 +117,9 @@ class Simulation:
 
     def run(self, requests: Sequence[Request]) -> Result:
         for request in requests:
-            self._at(request.at_ms, _Flight(request, tuple(self._fleet)))
+            self._timeline.add(request.at_ms, _Flight(request, tuple(self._fleet)))
         try:
-            while self._events:
-                at_ms, _, event = heapq.heappop(self._events)
+            for at_ms, event in self._timeline:
                 if isinstance(event, _Flight):
                     self._acquire(at_ms, event)
                 else:
@@ -136,9 +135,6 @@ class Simulation:
             calls=self._by_deployment,
             refusals=self._refusals,
         )
-
-    def _at(self, at_ms: float, event: Any) -> None:
-        heapq.heappush(self._events, (at_ms, next(self._numbers), event))
 
     def _acquire(self, at_ms: float, flight: _Flight) -> None:
         plan = self._plans.get(flight.candidates)
@@ -156,7 +152,7 @@ class Simulation:
         self._attempts += 1
         self._by_deployment[decision.deployment_id] += 1
         outcome, took_ms = deployment.answer(at_ms, flight.request.draws[flight.attempt - 1])
-        self._at(at_ms + took_ms, (flight, decision, outcome, took_ms))
+        self._timeline.add(at_ms + took_ms, (flight, decision, outcome, took_ms))
 
     def _settle(self, at_ms: float, flight: _Flight, permit: Permit, outcome: str, took_ms: int) -> None:
         deployment = self._fleet[permit.deployment_id]

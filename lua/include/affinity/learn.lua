@@ -11,7 +11,7 @@ local function affinity_measure(d, share)
   if tonumber(after) ~= before then record_set(d, 'cache_hit', after) end
 end
 
--- Nothing is learned from what was asked: a pin ends with a call that its deployment did not serve.
+-- Only served calls make pins: a pin ends with a call that its deployment did not serve.
 local function affinity_unpin(global_key, id, words)
   for hash in string.gmatch(words, '%S+') do
     for turn = 0, 1 do

@@ -9,7 +9,7 @@ local function affinity_why(pin, candidates, attempt)
   return attempt == 1 and 'gone' or 'failed'
 end
 
--- Returns what a grant did to the pins: 'pinned', 'new', 'moved(<why>)', or 'none' where it says nothing of them. A
+-- Returns what a grant did to the pins: 'pinned', 'new', 'moved(<why>)', or 'none' where it leaves them alone. A
 -- probe or a last resort moves no pin: it may not serve, and a session would run back with it.
 local function affinity_word(candidates, picked, attempt)
   if not candidates.pins or picked.probe or picked.resort then return 'none' end

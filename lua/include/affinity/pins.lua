@@ -2,7 +2,7 @@
 -- Pins: the deployment of a session, or of a prompt's prefix, in two HASHes `affinity:0` and `affinity:1`: by keyed
 -- hash '<ms of the last use> <deployment>'. Writes go to one of them. After `ttl`, or when it holds half of the allowed
 -- entries, they change places and the older one is removed as a whole: number and time are bounded without a sweep. The
--- domain's record keeps affinity_turn (the one in use, by parity) and affinity_since_ms.
+-- domain's record keeps affinity_turn (the one in use, by parity), affinity_since_ms and affinity_count.
 local PINS_REFRESH = 8  -- a pin is written again after this part of its ttl: most turns only read
 
 local function pins_key(domain, turn)
@@ -28,15 +28,16 @@ end
 
 -- `entries`: hash, value ...
 local function pins_write(domain, policy, entries, now)
-  local turn = domain.affinity_turn or 0
-  local is_over = now - (domain.affinity_since_ms or 0) >= policy.affinity_ttl_ms
-    or redis.call('HLEN', pins_key(domain, turn)) * 2 >= policy.affinity_entries
+  local turn, count = domain.affinity_turn or 0, domain.affinity_count or 0
+  local age_ms = now - (domain.affinity_since_ms or 0)
+  local is_over = age_ms >= policy.affinity_ttl_ms or count * 2 >= policy.affinity_entries
   if is_over then
-    turn = turn + 1
-    redis.call('UNLINK', pins_key(domain, turn))
+    turn, count = turn + 1, 0
+    redis.call('DEL', pins_key(domain, turn))
     record_set(domain, 'affinity_turn', turn)
     record_set(domain, 'affinity_since_ms', now)
   end
-  redis.call('HSET', pins_key(domain, turn), unpack(entries))
+  count = count + redis.call('HSET', pins_key(domain, turn), unpack(entries))
+  if count ~= domain.affinity_count then record_set(domain, 'affinity_count', count) end
   if is_over then redis.call('PEXPIRE', pins_key(domain, turn), 2 * policy.affinity_ttl_ms) end
 end

@@ -25,7 +25,7 @@ def test_plain_request_has_no_wishes() -> None:
         (b" b , org/c:1 ", ("b", "org/c:1")),
         (b"b,b,c", ("b", "c")),
         (b"none,b", ("none", "b")),  # `none` is only alone a word of the gateway
-        (b"\xff", ("\xff",)),  # an unknown model, like any other
+        (b"\xff", ("\ufffd",)),  # an unknown model, like any other
         (b",".join(b"m%d" % n for n in range(MAX_CANDIDATES - 1)), tuple(f"m{n}" for n in range(MAX_CANDIDATES - 1))),
     ],
 )

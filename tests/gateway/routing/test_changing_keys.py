@@ -50,7 +50,7 @@ def keyed_cluster(
         deployment("spare", healthy, "spare"),
         deployment("many", url, "many", provider_fields={"api_key": None, "api_keys": KEYS}),
     ]
-    (folder / "key").write_text("ya29.file-key-of-nobody")
+    (folder / "key").write_text("ya29.refused-file-key")
     router: dict[str, Any] = {"fallbacks": {"missing": ["spare"]}}
     with running_cluster(store, provider_processes, models, domain="keyed", replicas=1, router=router) as running:
         yield running

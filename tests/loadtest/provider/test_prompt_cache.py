@@ -7,7 +7,7 @@ import pytest
 
 from gateway.request.calls import Kind as GatewayKind
 from gateway.request.calls import usage_of
-from gateway.request.usage import cache_share, lenient_usage
+from gateway.request.usage import cache_share, lenient_usage, token_counts
 from loadtest.provider.dialects import Call, Kind, parse, render_answer
 from loadtest.provider.prompt_cache import PromptCache
 
@@ -54,7 +54,7 @@ def test_both_dialects_report_the_share_that_was_read(kind: Kind, wire: GatewayK
 
     assert used.cached
     assert usage is not None
-    assert cache_share(usage) == pytest.approx(used.cached / used.tokens)
+    assert cache_share(usage, token_counts(usage)) == pytest.approx(used.cached / used.tokens)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,8 @@ def test_both_dialects_report_the_share_that_was_read(kind: Kind, wire: GatewayK
         ({"input_tokens": 10, "input_tokens_details": {"cached_tokens": 5}}, 0.5),
         ({"input_tokens": 10, "cache_read_input_tokens": 80, "cache_creation_input_tokens": 10}, 0.8),
         ({"input_tokens": 10, "cache_read_input_tokens": 0}, 0),
+        ({"prompt_tokens": 10, "prompt_cache_hit_tokens": 5}, 0.5),
+        ({"prompt_tokens": 10, "cached_tokens": 5}, 0.5),
         ({"input_tokens": 10}, -1),
         ({}, -1),
     ],
@@ -80,4 +82,4 @@ def test_share_of_the_prompt(usage: dict[str, Any], share: float) -> None:
     found = lenient_usage(usage)
 
     assert found is not None
-    assert cache_share(found) == pytest.approx(share)
+    assert cache_share(found, token_counts(found)) == pytest.approx(share)
