@@ -87,7 +87,7 @@ chaos: $(READY)
 autoscale: $(READY)
 	$(BIN)/python -m loadtest.trials.autoscale --plot docs/autoscale.svg
 
-# How good the forecast is, and what it does to clients: a report.
+# What the autoscaler's memory of last week does to requests and to replica-hours: a report, some minutes.
 forecast: $(READY)
 	$(BIN)/python -m tests.forecast_report
 

@@ -8,18 +8,19 @@
 -- win.
 --
 -- KEYS  1 global HASH, 2 leases ZSET, 3 events STREAM, 4 replicas ZSET, 5 replica HASH (this one), 6 autoscale HASH,
---       then per deployment: deployment HASH
+--       7 autoscale week STRING, then per deployment: deployment HASH
 -- ARGV  1 requests that wait on this replica, 2 dead_after_ms, 3 version of the settings, 4 target_concurrency of a
---       replica, 5 utilization (0..1), 6 min_replicas, 7 max_replicas, 8 scale_down_delay_ms, 9 active requests of this
---       replica in other domains, where there are any: deployments there serve as many at once as they do now
+--       replica, 5 utilization (0..1), 6 min_replicas, 7 max_replicas, 8 scale_down_delay_ms, 9 ahead_ms (0: last week's
+--       load is not looked at), 10 active requests of this replica in other domains, where there are any: deployments there serve as many at once as they do now
 -- reply now_ms, then what the autoscale hash holds: field, value ...; {} where the store knows of no cluster yet
 local global_key, leases_key, events_key, replicas_key, replica_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local scale_key, FIRST, JUDGE_EVERY_MS = KEYS[6], 7, 900
+local scale_key, week_key, FIRST, JUDGE_EVERY_MS = KEYS[6], KEYS[7], 8, 900
 local waiting, dead_after_ms, version = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local given = { target_concurrency = tonumber(ARGV[4]), utilization = tonumber(ARGV[5]),
-  min_replicas = tonumber(ARGV[6]), max_replicas = tonumber(ARGV[7]), scale_down_delay_ms = tonumber(ARGV[8]) }
+  min_replicas = tonumber(ARGV[6]), max_replicas = tonumber(ARGV[7]), scale_down_delay_ms = tonumber(ARGV[8]),
+  ahead_ms = tonumber(ARGV[9]) }
 
-local elsewhere = tonumber(ARGV[9] or '')
+local elsewhere = tonumber(ARGV[10] or '')
 
 local domain = domain_read(global_key,
   { 'epoch', 'schema', 'sequence', 'clock_ms', 'clock_offset_ms', 'learning_until_ms' })
@@ -39,7 +40,7 @@ if is_due then
   record_set(scale, 'waiting', others + waiting)
   record_set(scale, 'limit', demand_limit(KEYS, FIRST) + away)
   record_set(scale, 'replicas', replicas)
-  scaling_judge(scale, now, now < (domain.learning_until_ms or 0))
+  scaling_judge(scale, now, now < (domain.learning_until_ms or 0), week_key, clock_ms(global_key))
 end
 
 replica_show(replica_key, dead_after_ms, { 'waiting', waiting })

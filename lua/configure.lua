@@ -38,12 +38,8 @@ end
 for k = 4, #ARGV, 2 do
   if ARGV[k + 1] == '' then record_set(own, ARGV[k], nil) else record_set(own, ARGV[k], ARGV[k + 1]) end
 end
--- Forecasts for an older configuration are void, and so are the endpoints that its addresses lacked.
-unsupported_forget(own)
-for _, field in ipairs({ 'forecast_share', 'forecast_until_ms' }) do record_set(own, field, nil) end
-for _, field in ipairs({ 'forecast_cut', 'forecast_until_ms' }) do record_set(domain, field, nil) end
+unsupported_forget(own) -- the addresses that lacked an endpoint may have changed
 record_set(own, 'config_version', version)
-record_write(domain)
 record_write(own)
 if is_news then
   local id = string.match(deployment_key, ':deployment:(.+)$')

@@ -133,7 +133,6 @@ class Replica:
         beat = await self._failover.shared.beat(self._presence(self._status()))
         self._alive.append(max(1, beat.replicas_alive))
         await self._reap(beat)
-        await self._failover.shared.forecasts.tick(beat.now_ms)
         if self._preparing is None or self._preparing.done():
             # In its own task: starting a process takes seconds on a busy machine, and the others would take this
             # replica for dead.

@@ -33,6 +33,7 @@ class Keys:
         self.events = self._key("events")
         self.replicas = self._key("replicas")
         self.autoscale = self._key("autoscale")
+        self.autoscale_week = self._key("autoscale_week")  # a STRING: the load of each five minutes of a week
         self.tenants = self._key("tenants")  # a HASH, and the channel of its changes
         self.reload = self._key("reload")  # a HASH, and the channel of the agreement on a configuration
         self.configuration = self._key("configuration")  # what is in force, whole, as JSON
@@ -77,12 +78,6 @@ class Keys:
     def usage(self, day: str) -> bytes:
         """Returns the key of what tenants used on a day, such as `2026-11-30`."""
         return self._key(f"usage:{day}")
-
-    def forecast(self, deployment_id: str) -> bytes:
-        return self._key(f"forecast:{deployment_id}")
-
-    def season(self, deployment_id: str) -> bytes:
-        return self._key(f"season:{deployment_id}")
 
     def snapshot(self, deployment_ids: Iterable[str], region: str = "") -> list[bytes]:
         """Returns the keys that `snapshot` reads, in its order."""

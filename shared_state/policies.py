@@ -35,9 +35,7 @@ class RouterPolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_failure_rate: float
     retry_ratio: float
     retry_floor_per_second: float
-    forecast_ahead_ms: int | None = None  # None: an absent field costs decisions nothing
-    forecast_cut: float | None = None
-    affinity_ttl_ms: int | None = None  # None: sessions have no pins
+    affinity_ttl_ms: int | None = None  # None: sessions have no pins, and an absent field costs decisions nothing
     affinity_band: float | None = None
     affinity_entries: int | None = None
 
@@ -80,6 +78,7 @@ class AutoscalePolicy(msgspec.Struct, frozen=True, kw_only=True):
     min_replicas: int
     max_replicas: int
     scale_down_delay_ms: int
+    ahead_ms: int = 0
 
 
 class TenantLimits(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,26 +42,6 @@ class Bucket(msgspec.Struct, frozen=True, array_like=True):
     count: float
 
 
-class Forecast(msgspec.Struct, frozen=True, kw_only=True):
-    """A deployment's forecast, minutes ahead. ``…_error``: the mean absolute error over the last week's hours;
-    ``…_error_hour``: of the guess that the last hour repeats itself; ``…_error_week``: that the same hour of last week
-    does.
-    """
-
-    arrivals_ahead: float = 0.0  # per minute
-    latency_ahead: float = 0.0  # ms for which a call holds its permit
-    utilisation: float = 0.0  # share of the limit that the arrivals take together
-    trust: float = 0.0  # 0..1
-    arrivals_seen: int = 0  # hours
-    arrivals_scored: int = 0
-    arrivals_error: float = 0.0
-    arrivals_error_hour: float = 0.0
-    arrivals_error_week: float = 0.0
-    latency_error: float = 0.0
-    latency_error_hour: float = 0.0
-    latency_error_week: float = 0.0
-
-
 class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment now. Latencies in ms; requests, failures, slow and ``histogram`` count the sliding window.
     ``histogram``, the baselines and ``stored``, the whole hash, are read only on request. ``…_headroom``: the unused
@@ -98,7 +78,6 @@ class DeploymentSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     region: str = ""
     rtt_ms: float | None = None  # from the region of the replica that reads
     histogram: tuple[Bucket, ...] = ()
-    forecast: Forecast | None = None
     unsupported: tuple[str, ...] = ()
     last_error: str = ""
     last_error_at_ms: int = 0
@@ -146,21 +125,22 @@ class UsageRow(msgspec.Struct):
 class ScalingSignal(msgspec.Struct, frozen=True, kw_only=True):
     """The number of replicas that the cluster should have, as the store judged it at ``evaluated_at_ms``, with the
     inputs. ``average``, and ``peak`` within ``scale_down_delay_ms``, count active requests and, up to the deployments'
-    ``limit``, waiting ones; ``wanted``: the number that the average requires; ``changed_at_ms`` 0: ``desired`` has
-    never changed.
+    ``limit``, waiting ones; ``foreseen``: the highest average of last week from now to ``ahead_ms`` later;
+    ``wanted``: the number that the average requires; ``changed_at_ms`` 0: ``desired`` has never changed.
     """
 
     now_ms: int
     evaluated_at_ms: int
     desired: int
     wanted: int
-    reason: Literal["load", "held", "min", "max", "learning"]
+    reason: Literal["load", "held", "foreseen", "min", "max", "learning"]
     active: int
     waiting: int
     limit: int
     replicas: int
     average: float
     peak: float
+    foreseen: float = 0.0
     held_until_ms: int = 0
     changed_at_ms: int = 0
     changed_from: int = 0
@@ -169,6 +149,7 @@ class ScalingSignal(msgspec.Struct, frozen=True, kw_only=True):
     min_replicas: int
     max_replicas: int
     scale_down_delay_ms: int
+    ahead_ms: int = 0
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -21,7 +21,6 @@ from shared_state.connection.call import Lost, Orphaned, Reply
 from shared_state.connection.libraries import ROUND_EVERY_S, remove_unused
 from shared_state.connection.lost_calls import LostCalls
 from shared_state.errors import NotConfigured, StateError
-from shared_state.forecasts import Forecasts
 from shared_state.histogram import Histogram
 from shared_state.keys import Keys
 from shared_state.memory import Memory, View
@@ -61,9 +60,8 @@ class Store:
         self.recovery = Recovery(batcher, calls, memory, self.policies, self.accounting, is_shared)
         self._follow = self.recovery.follow
         self.checks = Checks(batcher, calls)
-        self.forecasts = Forecasts(batcher, calls, lambda: self.configuration)
         self.usage = Usage(batcher, calls, memory.replica)
-        self.views = Views(batcher, calls, self.policies, self.forecasts)
+        self.views = Views(batcher, calls, self.policies)
         self._libraries = libraries(scripts.values())
         self._tidy_at_s = 0.0
         self._answered: dict[str, str] = {}  # deployments by token, since the last heartbeat

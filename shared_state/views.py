@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from shared_state.calls import view_replies
 from shared_state.calls.script_calls import Detail, ScriptCalls
 from shared_state.connection.batcher import Batcher
-from shared_state.forecasts import Forecasts
 from shared_state.snapshots import DomainSnapshot, Event, ReplicaSnapshot, UsageRow
 from shared_state.stored_policies import StoredPolicies
 
@@ -16,11 +15,10 @@ SNAPSHOT_CHUNK = 50  # deployments per call: about 1 ms of the store's time
 class Views:
     """The readers of one domain. Every call may raise StateError."""
 
-    def __init__(self, batcher: Batcher, calls: ScriptCalls, policies: StoredPolicies, forecasts: Forecasts) -> None:
+    def __init__(self, batcher: Batcher, calls: ScriptCalls, policies: StoredPolicies) -> None:
         self._batcher = batcher
         self._calls = calls
         self._policies = policies
-        self._forecasts = forecasts
 
     async def snapshot(self, detail: Detail = 0, ids: Sequence[str] | None = None) -> DomainSnapshot:
         """Returns the state of all deployments, or of the given ones."""
@@ -29,7 +27,7 @@ class Views:
             ids = [policy.id for policy in configuration.deployments]
         chunks = [tuple(ids[k : k + SNAPSHOT_CHUNK]) for k in range(0, len(ids), SNAPSHOT_CHUNK)] or [()]
         calls = [self._batcher.call(self._calls.snapshot(chunk, detail, configuration.region)) for chunk in chunks]
-        return await self._forecasts.foreseen(view_replies.snapshot(await asyncio.gather(*calls), chunks))
+        return view_replies.snapshot(await asyncio.gather(*calls), chunks)
 
     async def events_before(self, event_id: str, most: int) -> list[Event]:
         """Returns the events before ``event_id``, or the latest ones if it is empty, newest first."""

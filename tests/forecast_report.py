@@ -1,81 +1,33 @@
-"""`make forecast`: how good the forecast is, and what it does to clients when it is right and when it is wrong. A
-report, not a test.
-"""
+"""`make forecast`: what the autoscaler's memory of last week does to requests and replica-hours. No test."""
 
-from collections.abc import Mapping
-from statistics import mean
-
-from shared_state.scripts import Script
-from tests.support.foresight import Forecast, Rig, percentile
-from tests.support.seasons import MINUTE_MS, WEEK, Forecasting, missing, recorded
+from tests.support.recurring import Week, Weeks, policy
 from tests.support.state import Cluster, virtual_scripts
-from tests.support.stores import RedisCli, RedisQueue, running_server
+from tests.support.stores import RedisQueue, running_server
 
-ACCURACY_SEEDS = range(1, 6)
-COST_SEEDS = (1, 2)
-WRONG_SEEDS = range(1, 9)  # one p99 of ten thousand requests is chance by 2 or 3 %
-LOAD = 0.9
-HOURS = range(0, 24, 6)
-FORECASTS: tuple[Forecast, ...] = ("off", "right", "shuffled", "learned shuffled")
-
-
-def accuracy(cli: RedisCli, scripts: Mapping[str, Script], seed: int) -> str:
-    cluster = Cluster(cli, scripts)
-    cluster.configure("a", forecast_ahead_ms=5 * MINUTE_MS)
-    cluster.beat()
-    forecasting, gone = Forecasting(cluster), missing(seed, 7 * WEEK)
-    for _ in forecasting.hours({"a": recorded(seed)}, gone):
-        pass
-    shown = forecasting.shown("a")
-    cells = [
-        f"{float(shown[f'{name}_error{guess}']):.1f}"
-        for name in ("arrivals", "latency")
-        for guess in ("", "_hour", "_week")
-    ]
-    return f"| {seed} | {len(gone)} | " + " | ".join(cells) + " |"
-
-
-def cost(queue: RedisQueue, scripts: Mapping[str, Script], seed: int) -> list[str]:
-    lines, seen, base = [], None, 0.0
-    for forecast in FORECASTS:
-        rig = Rig(queue, scripts, seed, LOAD, forecast)
-        if seen is not None:
-            rig.learn(seen)
-        rig.run(HOURS)
-        seen = seen or rig.seen
-        p50, p95, p99 = (percentile(rig.latencies, share) for share in (0.5, 0.95, 0.99))
-        base = base or p99
-        figures = f"{len(rig.latencies)} | {p50:.0f} | {p95:.0f} | {p99:.0f} | {p99 / base - 1:+.1%}"
-        lines.append(f"| {seed} | {forecast} | {figures} |")
-    return lines
-
-
-def wrong(queue: RedisQueue, scripts: Mapping[str, Script], seed: int) -> float:
-    """What a shuffled forecast adds to the p99, as a share of it."""
-    without, shuffled = (Rig(queue, scripts, seed, LOAD, forecast) for forecast in ("off", "shuffled"))
-    without.run(HOURS)
-    shuffled.learn(without.seen)
-    shuffled.run(HOURS)
-    return percentile(shuffled.latencies, 0.99) / percentile(without.latencies, 0.99) - 1
+WEEKS = {
+    "climbs in 10 minutes": Week(),
+    "climbs in 2 minutes": Week(climb_s=120),
+    "climbs in 2 minutes, each week 10 minutes later": Week(climb_s=120, late_s=600),
+    "climbs in 2 minutes, another hour each day": Week(climb_s=120, is_shuffled=True),
+}
+SEED = 1
 
 
 def main() -> None:
     scripts = virtual_scripts()
+    print("| surge | `ahead` | shed | late | shed in known surges | late | replica-hours | against 0 |")
+    print("|" + 8 * "---|")
     for store in running_server("valkey"):
-        with RedisQueue(store.url) as queue:
-            queue.load(scripts.values())
-            guesses = "forecast | last hour | last week"
-            print(f"| series | missing | arrivals/min: {guesses} | latency, ms: {guesses} |")
-            print("|" + 8 * "---|")
-            for seed in ACCURACY_SEEDS:
-                print(accuracy(queue, scripts, seed), flush=True)
-            print("\n| requests | forecast | measured | p50 ms | p95 | p99 | p99 against off |")
-            print("|" + 7 * "---|")
-            for seed in COST_SEEDS:
-                print("\n".join(cost(queue, scripts, seed)), flush=True)
-            added = [wrong(queue, scripts, seed) for seed in WRONG_SEEDS]
-            each = ", ".join(f"{share:+.1%}" for share in added)
-            print(f"\nshuffled, of seeds {min(WRONG_SEEDS)} to {max(WRONG_SEEDS)}: {each}; mean {mean(added):+.1%}")
+        for name, week in WEEKS.items():
+            base = 0.0
+            for ahead_s in (0, 60):
+                with RedisQueue(store.url) as queue:
+                    queue.load(scripts.values())
+                    seen = Weeks(Cluster(queue, scripts), policy(ahead_ms=1000 * ahead_s), week, SEED).run()
+                base = base or seen.replica_hours
+                figures = (seen.shed, seen.late, seen.known_shed, seen.known_late, f"{seen.replica_hours:.0f}")
+                cells = " | ".join(map(str, figures))
+                print(f"| {name} | {ahead_s} s | {cells} | {seen.replica_hours / base - 1:+.2%} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import msgspec
 
 from gateway.configuration.affinity import AffinitySettings
 from gateway.configuration.autoscale import AutoscaleSettings
-from gateway.configuration.forecast import ForecastSettings
 from gateway.configuration.leases import CapacityLeaseSettings
 from gateway.configuration.money import BudgetSettings, CostEstimateSettings
 from gateway.configuration.state_owners import StateOwnerSettings
@@ -167,8 +166,6 @@ class RouterSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     """The queue of every model."""
     affinity: AffinitySettings = AffinitySettings()
     """Sessions stay with the deployment that served them. Since unreleased."""
-    forecast: ForecastSettings = ForecastSettings()
-    """A forecast that shifts traffic before a deployment is full."""
     model_queues: Mapping[ModelName, QueueSettings] = {}
     """The queues of single models, instead of `queue`."""
     aliases: Mapping[Name, Name] = {}

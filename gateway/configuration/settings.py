@@ -248,10 +248,6 @@ def state_problems(state: StateSettings) -> Iterator[Problem]:
 def _router_problems(settings: Settings) -> Iterator[Problem]:
     router = settings.router
     yield from autoscale_problems("router.autoscale", router.autoscale)
-    if router.forecast.enabled and router.capacity_leases.block:
-        yield Problem(
-            "router.forecast.enabled", "cannot be combined with router.capacity_leases: unused permits look like calls"
-        )
     if not router.score.load + router.score.latency + router.score.error > 0:
         yield Problem("router.score", "at least one weight must be above 0")
     if router.breaker.probe_successes > router.breaker.probes:

@@ -42,8 +42,6 @@ def router_policy(router: RouterSettings) -> RouterPolicy:
         max_failure_rate=shedding.max_failure_rate,
         retry_ratio=router.retry_budget.ratio,
         retry_floor_per_second=router.retry_budget.floor_per_second,
-        forecast_ahead_ms=router.forecast.lookahead_ms if router.forecast.enabled else None,
-        forecast_cut=router.forecast.early_cut if router.forecast.enabled else None,
         affinity_ttl_ms=affinity.ttl_ms if affinity else None,
         affinity_band=affinity.band if affinity else None,
         affinity_entries=affinity.max_entries if affinity else None,

@@ -1,6 +1,6 @@
 """The cluster's metrics for Prometheus. Every replica that reaches the store shows the same values."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import cast
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -26,13 +26,6 @@ _DEPLOYMENT = (
     ("rpm_headroom", "Unused share of the requests per minute"),
     ("tpm_headroom", "Unused share of the tokens per minute"),
 )
-_FORECAST = (
-    ("arrivals_per_minute", "Forecast of arrivals per minute", "arrivals_ahead", 1.0),
-    ("latency_seconds", "Forecast of the time for which a call holds its permit", "latency_ahead", 0.001),
-    ("utilisation", "Forecast share of the limit that is in use", "utilisation", 1.0),
-    ("trust", "Weight of the forecast in decisions, 0 to 1", "trust", 1.0),
-)
-_GUESSES = (("forecast", ""), ("last_hour", "_hour"), ("last_week", "_week"))
 
 
 _SCALING = (
@@ -40,6 +33,7 @@ _SCALING = (
     ("pllm_autoscale_wanted_replicas", "Replicas that the present load needs", "wanted"),
     ("pllm_autoscale_average", "Average number of active and waiting requests in the last seconds", "average"),
     ("pllm_autoscale_peak", "Highest average within scale_down_delay", "peak"),
+    ("pllm_autoscale_foreseen", "Highest average of last week in the time ahead", "foreseen"),
     ("pllm_autoscale_waiting", "Requests that wait on all replicas", "waiting"),
     ("pllm_autoscale_limit", "Concurrent requests that the healthy deployments can serve", "limit"),
 )
@@ -107,7 +101,6 @@ class ClusterMetrics:
                 for each in piece:
                     family.add_metric([each.id], getattr(each, field))
                 yield family
-        yield from _forecasts([each for each in snapshot.deployments if each.forecast])
 
     def _round_trips(self, deployments: Iterable[DeploymentSnapshot]) -> Iterator[Metric]:
         for piece in pieces([each for each in deployments if each.rtt_ms is not None]):
@@ -180,26 +173,3 @@ def _breakers(deployments: Iterable[DeploymentSnapshot]) -> Iterator[Metric]:
             probes.add_metric([each.id, "issued"], each.probes_issued)
             probes.add_metric([each.id, "succeeded"], each.probes_succeeded)
         yield probes
-
-
-def _forecasts(deployments: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
-    """Yields nothing where the forecast is off. Errors are mean absolute errors over the hours of a week, next to those
-    of two naive guesses.
-    """
-    if not deployments:
-        return
-    for name, help_text, field, unit in _FORECAST:
-        for piece in pieces(deployments):
-            family = GaugeMetricFamily(f"pllm_forecast_{name}", help_text, labels=["deployment"])
-            for each in piece:
-                family.add_metric([each.id], unit * getattr(each.forecast, field))
-            yield family
-    for name, kind, unit in (("arrivals_per_minute", "arrivals", 1.0), ("latency_seconds", "latency", 0.001)):
-        for piece in pieces(deployments):
-            family = GaugeMetricFamily(
-                f"pllm_forecast_error_{name}", "Mean absolute error of a guess", labels=["deployment", "guess"]
-            )
-            for each in piece:
-                for guess, suffix in _GUESSES:
-                    family.add_metric([each.id, guess], unit * getattr(each.forecast, f"{kind}_error{suffix}"))
-            yield family

@@ -17,6 +17,7 @@ def shown(signal: ScalingSignal) -> dict[str, object]:
             "replicas": signal.replicas,
             "average": signal.average,
             "peak": signal.peak,
+            "foreseen": signal.foreseen,
         },
         "settings": {
             "target_concurrency": signal.target_concurrency,
@@ -24,6 +25,7 @@ def shown(signal: ScalingSignal) -> dict[str, object]:
             "min_replicas": signal.min_replicas,
             "max_replicas": signal.max_replicas,
             "scale_down_delay": f"{signal.scale_down_delay_ms / 1000:g}s",
+            "ahead": f"{signal.ahead_ms / 1000:g}s",
         },
         "changed": {"from": signal.changed_from, "ago_ms": changed_ms} if signal.changed_at_ms else None,
         "age_ms": signal.now_ms - signal.evaluated_at_ms,
@@ -39,6 +41,8 @@ def why(signal: ScalingSignal) -> str:
     match signal.reason:
         case "held":
             return f"{load}; {signal.desired} stay because of the peak of {signal.peak:.1f} in the last {delay}."
+        case "foreseen":
+            return f"{load}; {signal.desired} are there because {signal.foreseen:.1f} came at this time last week."
         case "max":
             return f"{load}, more than max_replicas."
         case "min":

@@ -7,7 +7,7 @@ open only when all are; `deployments` lists each. Durations are strings.
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from shared_state.snapshots import DeploymentSnapshot, DomainSnapshot, Forecast
+from shared_state.snapshots import DeploymentSnapshot, DomainSnapshot
 
 # From usable to unusable; a model is as usable as its best deployment.
 _STATES = ("closed", "half_open", "open", "forced_open", "disabled")
@@ -61,7 +61,7 @@ def _load_balancer(members: Sequence[DeploymentSnapshot]) -> dict[str, object]:
         "p95_latency": duration(max(m.p95_ms for m in members)),
         "p99_latency": duration(max(m.p99_ms for m in members)),
         "circuit_open": _merged_state(members) not in _USABLE,
-        "deployments": {m.id: _deployment(m) | _forecast(m.forecast) for m in members},
+        "deployments": {m.id: _deployment(m) for m in members},
     }
 
 
@@ -102,24 +102,4 @@ def _deployment(m: DeploymentSnapshot) -> dict[str, object]:
         **place,
         **cache,
         **trouble,
-    }
-
-
-def _forecast(f: Forecast | None) -> dict[str, object]:
-    """Returns the forecast. Errors are mean absolute errors, of the forecast and of two naive guesses."""
-    if f is None:
-        return {}
-    arrivals = {"forecast": f.arrivals_error, "last_hour": f.arrivals_error_hour, "last_week": f.arrivals_error_week}
-    latencies = {"forecast": f.latency_error, "last_hour": f.latency_error_hour, "last_week": f.latency_error_week}
-    return {
-        "forecast": {
-            "arrivals_per_minute": f.arrivals_ahead,
-            "latency": duration(f.latency_ahead),
-            "utilisation": f.utilisation,
-            "trust": f.trust,
-            "hours_seen": f.arrivals_seen,
-            "hours_scored": f.arrivals_scored,
-            "arrivals_error_per_minute": arrivals,
-            "latency_error": {name: duration(ms) for name, ms in latencies.items()},
-        }
     }

@@ -18,7 +18,6 @@ from shared_state.snapshots import Presence, Stand
 DEAD_AFTER_MS = 5000
 REAP_CHUNK = 500
 ROUND_TRIPS_KEPT_MS = 600_000  # distances change slowly: a region that restarts need not measure first
-FORECAST_GOOD_MS = 180_000  # two ticks may be missed
 REPLICAS_SHOWN = 200  # about 1 ms of the store's time
 
 Consent = Literal["hold", "propose", "take", "remind", "answer", "publish", "read", "leave"]
@@ -127,17 +126,6 @@ class ScriptCalls(DecisionCalls):
         encoded = [self._epoch, *(argument.encode() for argument in arguments)]
         return self._packed("tenants", (keys.domain, keys.tenants, keys.events), encoded)
 
-    def forecast(self, ids: Sequence[str]) -> bytes:
-        keys = self._keys
-        names = [keys.domain, keys.policy]
-        for each in ids:
-            names += (keys.deployment(each), keys.deployment_window(each), keys.forecast(each), keys.season(each))
-        return self._packed("forecast", names, [b"%d" % FORECAST_GOOD_MS])
-
-    def foreseen(self, ids: Sequence[str]) -> bytes:
-        names = [self._keys.domain, *(self._keys.forecast(each) for each in ids)]
-        return self._packed("foreseen", names, [b"%d" % FORECAST_GOOD_MS])
-
     def claim_check(self, deployment_id: str, interval_ms: int) -> bytes:
         return self._health_check(deployment_id, b"claim", b"%d" % interval_ms)
 
@@ -201,11 +189,19 @@ class ScriptCalls(DecisionCalls):
         policy: AutoscalePolicy,
     ) -> bytes:
         keys = self._keys
-        names = [keys.domain, keys.leases, keys.events, keys.replicas, keys.replica(replica), keys.autoscale]
+        names = [
+            keys.domain,
+            keys.leases,
+            keys.events,
+            keys.replicas,
+            keys.replica(replica),
+            keys.autoscale,
+            keys.autoscale_week,
+        ]
         names += (keys.deployment(deployment.id) for deployment in configuration.deployments)
         arguments = [b"%d" % waiting, b"%d" % DEAD_AFTER_MS, b"%d" % configuration.version]
         arguments += [b"%d" % policy.target_concurrency, b"%g" % policy.utilization, b"%d" % policy.min_replicas]
-        arguments += [b"%d" % policy.max_replicas, b"%d" % policy.scale_down_delay_ms]
+        arguments += [b"%d" % policy.max_replicas, b"%d" % policy.scale_down_delay_ms, b"%d" % policy.ahead_ms]
         arguments += [] if elsewhere is None else [b"%d" % elsewhere]
         return self._packed("autoscale", names, arguments)
 

@@ -19,7 +19,6 @@ from shared_state.snapshots import (
     DomainSnapshot,
     Event,
     Explanation,
-    Forecast,
     ReplicaSnapshot,
     ScalingSignal,
     UsageRow,
@@ -61,11 +60,6 @@ def _deployment(deployment_id: str, row: dict[str, str]) -> DeploymentSnapshot:
         fields[name] = dict(word.split(":") for word in row.get(name, "").split())
     fields["unsupported"] = row.get("unsupported", "").split()
     return msgspec.convert(fields, DeploymentSnapshot, strict=False)
-
-
-def forecast(row: Reply) -> Forecast | None:
-    """Reads one deployment's part of the reply of foreseen."""
-    return msgspec.convert(as_fields(row), Forecast, strict=False) if row else None
 
 
 def events(reply: Reply) -> list[Event]:

@@ -51,7 +51,6 @@ def cluster(sharded: Sharded, store: EmbeddedStore, provider_processes: list[Pro
         "fallbacks": {"gpt-4": ["backup"]},
         "circuit_breaker_cooldown": "60s",
         "latency_threshold": "8s",
-        "forecast": {"enabled": True},
     }
     router["autoscale"] = {"target_concurrency": 1, "utilization": 1, "min_replicas": 1}
     # Lost before the Cluster's own node timeout, after which all of its domains may be down for a moment.
@@ -110,20 +109,6 @@ def test_answers_of_all_domains_are_merged(cluster: Cluster) -> None:
     assert shown == {"here", "there", "home", "both-east", "both-west", "west"}
     one = cluster.replicas[0].get("/v1/admin/deployments/both-west").json()
     assert json.dumps(one).count("both-west") >= 1
-
-
-def test_each_domain_foresees_its_own(sharded: Sharded, cluster: Cluster) -> None:
-    domains = {"here": EAST, "both-east": EAST, "there": WEST, "both-west": WEST, "west": WEST, "home": HOME}
-
-    def ticked() -> set[str]:
-        owners = {d: sharded.owner(sharded.slot(f"pllm:{{{d}}}:global")).redis for d in set(domains.values())}
-        return {name for name, d in domains.items() if owners[d].hexists(f"pllm:{{{d}}}:forecast:{name}", "minute")}
-
-    wait_until(lambda: ticked() == set(domains))
-    for replica in cluster.replicas:
-        models = replica.stats()["load_balancer"].values()
-        shown = {name: each for model in models for name, each in model["deployments"].items()}
-        assert {name for name, each in shown.items() if "forecast" in each} == set(domains)
 
 
 def test_events_of_all_domains_are_shown_in_their_order(cluster: Cluster) -> None:

@@ -11,7 +11,7 @@ from tests.support.state import Cluster, virtual_scripts
 from tests.support.stores import FORMS, SERVERS, RedisCli, running_server
 
 HERE = Path(__file__).parent
-_SIMULATED = ("forecast", "autoscale", "adaptive", "slow_start", "group", "shed")
+_SIMULATED = ("autoscale", "autoscale_week", "adaptive", "slow_start", "group", "shed")
 SIMULATIONS = frozenset(HERE / f"test_{name}.py" for name in _SIMULATED)
 
 

@@ -11,6 +11,7 @@ import redis
 
 from shared_state.policies import AutoscalePolicy
 from shared_state.snapshots import ScalingSignal
+from tests.support.recurring import carry
 from tests.support.state import DEAD_AFTER_MS, Cluster
 
 # Ten a replica, none to spare, so that the numbers are easy to follow.
@@ -18,21 +19,10 @@ POLICY = AutoscalePolicy(
     target_concurrency=10, utilization=1.0, min_replicas=1, max_replicas=50, scale_down_delay_ms=60_000
 )
 LIMIT = 200
-NEVER_MS = 9_000_000_000_000
 
 
 def policy(**changed: Any) -> AutoscalePolicy:
     return msgspec.structs.replace(POLICY, **changed)
-
-
-def carry(cluster: Cluster, active: int) -> None:
-    """So many requests are active, whoever has them."""
-    before = cluster.cli.do("ZCARD", cluster.keys.leases)
-    if active > before:
-        names = (f"r1.x.{k:05}" for k in range(before, active))
-        cluster.cli.do("ZADD", cluster.keys.leases, *(word for name in names for word in (NEVER_MS, name)))
-    elif active < before:
-        cluster.cli.do("ZREMRANGEBYRANK", cluster.keys.leases, active, -1)
 
 
 def told(cluster: Cluster, settings: AutoscalePolicy = POLICY, **options: Any) -> ScalingSignal:

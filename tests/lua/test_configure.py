@@ -117,15 +117,3 @@ def test_policy_reads_as_words(cluster: Cluster) -> None:
 
     assert policy(cluster)["max_active"] == 123
     assert policy(cluster)["version"] == 1
-
-
-def test_new_configuration_forgets_what_was_foreseen(cluster: Cluster) -> None:
-    """It may be of another size; a forecast of the old one must neither shed nor steer."""
-    cluster.configure("a")
-    until_ms = cluster.now_ms + 60_000
-    cluster.cli.do("HSET", cluster.keys.domain, "forecast_cut", "0.2", "forecast_until_ms", until_ms)
-    cluster.cli.do("HSET", cluster.keys.deployment("a"), "forecast_share", "0.1", "forecast_until_ms", until_ms)
-    cluster.configure("a")
-    left = {*cluster.domain(), *cluster.deployment("a")}
-
-    assert not left & {"forecast_cut", "forecast_until_ms", "forecast_share"}

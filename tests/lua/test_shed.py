@@ -374,19 +374,3 @@ def test_all_reasons_are_reported_together(cluster: Cluster) -> None:
         cluster.granted("a", priority=CRITICAL)
 
     assert cluster.beat().shed_reasons == "active_requests,healthy_ratio"
-
-
-# -- a forecast -------------------------------------------------------------------------------------------------
-
-
-def test_expired_forecast_sheds_nothing(cluster: Cluster) -> None:
-    cluster.configure("a", max_active=100)
-    for _ in range(65):
-        cluster.granted("a", priority=CRITICAL)
-    cluster.cli.do("HSET", cluster.keys.domain, "forecast_cut", "0.1", "forecast_until_ms", cluster.now_ms + 60_000)
-    cluster.advance(59_999)
-    before = let_in(cluster)
-    cluster.advance(1)
-
-    assert BULK not in before
-    assert let_in(cluster) == list(ALL)

@@ -8,9 +8,9 @@ CONFIGURE, FAIR, FORCE, HEALTH = (f"{_LUA}test_{name}.py" for name in ("configur
 LEASE, LIMIT, MODEL, REAP = (f"{_LUA}test_{name}.py" for name in ("lease", "limit", "model", "reap"))
 REASSERT, REGION, RETRY, SELECT = (f"{_LUA}test_{name}.py" for name in ("reassert", "region", "retry_budget", "select"))
 SETTLE, SHED, TENANT, TIER = (f"{_LUA}test_{name}.py" for name in ("settle", "shed", "tenant", "tier"))
-BUDGET, WINDOW, FORECAST = (f"{_LUA}test_{name}.py" for name in ("budget", "window", "forecast"))
+BUDGET, WINDOW = (f"{_LUA}test_{name}.py" for name in ("budget", "window"))
 BASELINE, CONTENT, RELIEF = (f"{_LUA}test_{name}.py" for name in ("baseline", "content", "relief"))
-GROUP = f"{_LUA}test_group.py"
+GROUP, WEEK = f"{_LUA}test_group.py", f"{_LUA}test_autoscale_week.py"
 RESORT, SLOW_START = f"{_LUA}test_last_resort.py", f"{_LUA}test_slow_start.py"
 OWNER = f"{_LUA}test_owner.py"
 
@@ -21,6 +21,37 @@ KEPT = f"{_LUA}test_kept.py"
 AFFINITY = f"{_LUA}test_affinity.py"
 
 LUA: Table = {
+    "lua/include/autoscale/week.lua": (
+        Slip("KEPT * before", "before", WEEK, "a surge that is gone is never forgotten"),
+        Slip("math.max(peak, KEPT * before)", "peak", WEEK, "one holiday erases the surge"),
+        Slip(
+            "return 2 * math.ceil(peak / each) < math.ceil(before / each)",
+            "return false",
+            WEEK,
+            "a surge that does not come keeps its replicas",
+        ),
+        Slip("if not scale.missed then", "do", WEEK, "a memory that was wrong is followed all day"),
+        Slip("week_slot(wall_ms + scale.ahead_ms)", "slot", WEEK, "replicas come when the surge does, not before"),
+        Slip("record_set(scale, 'slot_peak', nil)", "", WEEK, "a surge spreads to all later slots"),
+        Slip(
+            "local from = slot % SLOTS_OF_WEEK * BYTES\n  local cell",
+            "local from = slot * BYTES\n  local cell",
+            WEEK,
+            "last week is never found",
+        ),
+    ),
+    "lua/include/autoscale/scaling.lua": (
+        Slip(
+            "local rises = math.max(wanted, ahead)", "local rises = wanted", WEEK, "what is foreseen starts no replica"
+        ),
+        Slip(
+            "elseif math.max(needed, ahead) < before",
+            "elseif needed < before",
+            WEEK,
+            "foreseen replicas leave before the surge",
+        ),
+        Slip("local ahead = scaling_within(scale, ", "local ahead = (", WEEK, "what is foreseen exceeds max_replicas"),
+    ),
     "lua/include/affinity/note.lua": (
         Slip(
             "if not candidates.pins or picked.probe or picked.resort then",
@@ -304,18 +335,6 @@ LUA: Table = {
             "if version <= own_version then return",
             CONFIGURE,
             "what a clock that was ahead has written stays",
-        ),
-        Slip(
-            "for _, field in ipairs({ 'forecast_cut', 'forecast_until_ms' }) do record_set(domain",
-            "for _, field in ipairs({}) do record_set(domain",
-            CONFIGURE,
-            "a forecast of the old configuration goes on shedding",
-        ),
-        Slip(
-            "for _, field in ipairs({ 'forecast_share', 'forecast_until_ms' }) do record_set(own",
-            "for _, field in ipairs({}) do record_set(own",
-            CONFIGURE,
-            "a forecast of the old configuration goes on steering traffic",
         ),
         Slip(
             "if version < in_force or is_other then return",
@@ -1146,12 +1165,6 @@ LUA: Table = {
         ),
     ),
     "lua/include/shed/shed_reject.lua": (
-        Slip(
-            "if domain.forecast_cut and domain.now < domain.forecast_until_ms then",
-            "if domain.forecast_cut then",
-            SHED,
-            "an old forecast goes on shedding",
-        ),
         Slip(
             "if active >= policy.max_active then return",
             "if active > policy.max_active then return",

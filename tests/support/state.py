@@ -344,10 +344,18 @@ class Cluster:
         version: int = 1,
     ) -> ScalingSignal | None:
         keys = self.keys
-        names = [keys.domain, keys.leases, keys.events, keys.replicas, keys.replica(replica), keys.autoscale]
+        names = [
+            keys.domain,
+            keys.leases,
+            keys.events,
+            keys.replicas,
+            keys.replica(replica),
+            keys.autoscale,
+            keys.autoscale_week,
+        ]
         names += [keys.deployment(deployment_id) for deployment_id in self.ids]
         settings = [version, policy.target_concurrency, policy.utilization, policy.min_replicas, policy.max_replicas]
-        arguments = [waiting, DEAD_AFTER_MS, *settings, policy.scale_down_delay_ms]
+        arguments = [waiting, DEAD_AFTER_MS, *settings, policy.scale_down_delay_ms, policy.ahead_ms]
         arguments += [] if elsewhere is None else [elsewhere]
         return view_replies.autoscaled(self.run("autoscale", names, arguments))
 

@@ -17,21 +17,8 @@ end
 
 -- Picks the one of two draws that would respond sooner: the power of two choices. The shares alone are too similar to
 -- keep traffic from slow candidates, and among equals no better than chance. A slow candidate is still drawn twice now
--- and then. Forecasts count only when all candidates have a valid one; an idle fallback never has.
+-- and then.
 local function draw_sooner(eligible, strategy, now, random)
-  local is_foreseen = true
-  for _, c in ipairs(eligible) do
-    if now >= (c.deployment.forecast_until_ms or 0) then
-      is_foreseen = false
-      break
-    end
-  end
-  if is_foreseen then
-    for _, c in ipairs(eligible) do
-      local share = c.deployment.forecast_share or 1
-      c.merit, c.score = c.merit * share, c.score * share
-    end
-  end
   local first = draw_one(eligible, strategy, random)
   if #eligible == 1 then return first end
   local second = draw_one(eligible, strategy, random)

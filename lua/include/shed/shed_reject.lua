@@ -1,14 +1,11 @@
 --- @include "shed/shed"
 -- The reason to reject a request of this priority (0 critical to 100 bulk), or nil. Cubic priority cut after Netflix,
--- random rejection after Google SRE's client throttling. Where the forecast exceeds the capacity of the domain, the cut
--- begins a little earlier.
+-- random rejection after Google SRE's client throttling.
 local function shed_reject(domain, policy, reasons, active, priority, random)
   local draw = random()
   if active >= policy.max_active then return 'active_requests' end
   if priority > 0 and active >= policy.max_active * (1 - policy.critical_reserve) then return 'critical_reserve' end
-  local from = 0.7
-  if domain.forecast_cut and domain.now < domain.forecast_until_ms then from = from - domain.forecast_cut end
-  local cut = 100 * (1 - clamp((active / policy.max_active - from) / 0.3, 0, 1) ^ 3)
+  local cut = 100 * (1 - clamp((active / policy.max_active - 0.7) / 0.3, 0, 1) ^ 3)
   if priority > cut then return 'priority' end
   if priority > 50 and string.find(reasons, 'healthy_ratio', 1, true) then return 'healthy_ratio' end
   if priority > 0 and string.find(reasons, 'failure_rate', 1, true) then

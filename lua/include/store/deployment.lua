@@ -3,7 +3,7 @@
 -- consecutive_slow, probes_issued, probes_succeeded, probe_deadline_ms, requests, failures, slow, p50_ms, p95_ms,
 -- p99_ms, avg_ms, health_score, refreshed_at_ms, ewma_ms, ewma_at_ms, active, cool_until_ms, arrival_at_ms,
 -- tokens_at_ms, current_weight, forced_by, waiters, adapted, adapted_at_ms, cut_at_ms, of a gradient long_ms,
--- short_sum_ms, short_calls, short_since_ms, of a forecast forecast_share, forecast_until_ms, relief_at_ms,
+-- short_sum_ms, short_calls, short_since_ms, relief_at_ms,
 -- last_resort_at_ms, cache_hit, baseline_plain, baseline_stream, of health checks checked_at_ms, check_status (HTTP, 0:
 -- no answer), check_ended (the generation whose cooldown one ended), and `unsupported:<kind>` of a call whose endpoint
 -- it lacks.

@@ -4,7 +4,7 @@
 -- the configuration, breaker_enabled, last_resort, failure_threshold, min_calls, failure_rate, slow_limit, slow_rate,
 -- max_cooldown_ms, group_share, probes, probe_successes, slow_start_ms, trip_memory_ms, load_weight, latency_weight,
 -- error_weight, min_health, fallback_advantage, max_active, critical_reserve, min_healthy_ratio, max_failure_rate,
--- retry_ratio, retry_floor_per_second, where there is a forecast forecast_ahead_ms, forecast_cut, and with affinity
+-- retry_ratio, retry_floor_per_second, and with affinity
 -- affinity_ttl_ms, affinity_band, affinity_entries.
 -- A library decodes a text once. No script changes what it gets.
 local POLICIES_MOST = 16  -- domains share a store

@@ -28,15 +28,27 @@ def test_without_the_section_the_store_gets_no_policy(router: str) -> None:
 def test_empty_section_means_the_defaults() -> None:
     assert read("{autoscale: {}}").router.autoscale == AutoscaleSettings()
     assert configuration(read("{autoscale: {}}")).autoscale == AutoscalePolicy(
-        target_concurrency=500, utilization=0.7, min_replicas=2, max_replicas=20, scale_down_delay_ms=300_000
+        target_concurrency=500,
+        utilization=0.7,
+        min_replicas=2,
+        max_replicas=20,
+        scale_down_delay_ms=300_000,
+        ahead_ms=60_000,
     )
 
 
 def test_every_setting_arrives() -> None:
-    text = "{target_concurrency: 9, utilization: 0.5, min_replicas: 3, max_replicas: 4, scale_down_delay: 90s}"
+    text = (
+        "{target_concurrency: 9, utilization: 0.5, min_replicas: 3, max_replicas: 4, scale_down_delay: 90s, ahead: 2m}"
+    )
 
     assert configuration(read(f"{{autoscale: {text}}}")).autoscale == AutoscalePolicy(
-        target_concurrency=9, utilization=0.5, min_replicas=3, max_replicas=4, scale_down_delay_ms=90_000
+        target_concurrency=9,
+        utilization=0.5,
+        min_replicas=3,
+        max_replicas=4,
+        scale_down_delay_ms=90_000,
+        ahead_ms=120_000,
     )
 
 
@@ -51,6 +63,8 @@ def test_every_setting_arrives() -> None:
         ("{max_replicas: -1}", "max_replicas: expected a whole number from 1"),
         ("{scale_down_delay: 0}", "scale_down_delay: expected a duration above 0"),
         ("{scale_down_delay: soon}", "scale_down_delay: expected a duration above 0"),
+        ("{ahead: 61m}", "ahead: expected a duration from 0 to 1h"),
+        ("{ahead: -1}", "ahead: expected a duration from 0 to 1h"),
         ("{scale_up_delay: 5s}", "scale_up_delay: unknown key, did you mean scale_down_delay?"),
         ("{min_replicas: 5, max_replicas: 4}", "max_replicas: less than router.autoscale.min_replicas"),
         ("{min_replicas: 50}", "max_replicas: less than router.autoscale.min_replicas"),

@@ -128,7 +128,6 @@ class TestTree:
                 "max_entries": 200_000,
                 "pass_headers": ("x-session-affinity", "x-session-id"),
             },
-            "forecast": {"enabled": False, "lookahead": 300_000, "early_cut": 0.1},
             "load_shedding": {
                 "max_active_requests": 1_000,
                 "min_healthy_ratio": 0.5,
@@ -783,13 +782,6 @@ class TestCapacityLeases:
         leases = with_router("{capacity_leases: {block: 20, for: 250ms}}").router.capacity_leases
 
         assert (leases.block, leases.for_ms) == (20, 250)
-
-    def test_forecast_is_refused_with_permits_in_blocks(self) -> None:
-        """Permits that wait in a replica would look like calls, and calls as if they took many times longer."""
-        (problem,) = router_problems("{forecast: {enabled: true}, capacity_leases: {block: 20}}")
-        assert problem.startswith("router.forecast.enabled: cannot be combined with router.capacity_leases")
-        for fine in ("forecast: {enabled: true}", "forecast: {enabled: false}, capacity_leases: {block: 20}"):
-            with_router(f"{{{fine}}}")
 
     def test_what_they_cannot_be_is_refused_with_its_path(self) -> None:
         problems = router_problems("{capacity_leases: {block: 101, for: 6s, size: 3}}")

@@ -28,7 +28,6 @@ OTHER = {
     "fallback": "{min_health: 7}",
     "retry_budget": "{ratio: 0.7}",
     "load_shedding": "{max_active_requests: 7}",
-    "forecast": "{enabled: true}",
     "autoscale": "{max_replicas: 7}",
 }
 # Router settings that are not among the policies in the store: `Endpoints.apply_settings` applies them.

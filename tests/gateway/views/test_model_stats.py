@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.views.model_stats import duration, model_stats
-from shared_state.snapshots import DeploymentSnapshot, Forecast
+from shared_state.snapshots import DeploymentSnapshot
 from tests.support.snapshots import snapshot_of
 
 
@@ -91,27 +91,3 @@ def test_deployment_shows_its_cache_hits_once_they_are_measured() -> None:
 
     assert balancer["deployments"]["a"]["cache_hit"] == 0.8
     assert "cache_hit" not in balancer["deployments"]["b"]
-
-
-def test_forecast_has_its_errors_and_exists_only_where_there_is_one() -> None:
-    forecast = Forecast(
-        arrivals_ahead=540.5,
-        latency_ahead=1200,
-        utilisation=0.9,
-        trust=0.7,
-        arrivals_error=40,
-        arrivals_error_week=60,
-        latency_error=30,
-    )
-    balancer, _ = merged(DeploymentSnapshot(id="a", forecast=forecast), DeploymentSnapshot(id="b"))
-    forecast = balancer["deployments"]["a"]["forecast"]
-
-    assert (forecast["arrivals_per_minute"], forecast["latency"], forecast["utilisation"], forecast["trust"]) == (
-        540.5,
-        "1.2s",
-        0.9,
-        0.7,
-    )
-    assert forecast["arrivals_error_per_minute"] == {"forecast": 40, "last_hour": 0, "last_week": 60}
-    assert forecast["latency_error"]["forecast"] == "30ms"
-    assert "forecast" not in balancer["deployments"]["b"]

@@ -19,6 +19,7 @@ SIGNAL = ScalingSignal(
     replicas=4,
     average=62.5,
     peak=131.25,
+    foreseen=140.0,
     target_concurrency=50,
     utilization=0.7,
     min_replicas=1,
@@ -43,6 +44,7 @@ def test_page_of_another_site_may_not_ask(replica: ReplicaProcess) -> None:
     ("reason", "says"),
     [
         ("held", "need 1.79 replicas; 4 stay because of the peak of 131.2 in the last 300 s."),
+        ("foreseen", "need 1.79 replicas; 4 are there because 140.0 came at this time last week."),
         ("max", "need 1.79 replicas, more than max_replicas."),
         ("min", "need 1.79 replicas, fewer than min_replicas."),
         ("load", "62.5 requests at 35 per replica need 1.79 replicas."),
