@@ -8,10 +8,11 @@
 -- win.
 --
 -- KEYS  1 global HASH, 2 leases ZSET, 3 events STREAM, 4 replicas ZSET, 5 replica HASH (this one), 6 autoscale HASH,
---       7 autoscale week STRING, then per deployment: deployment HASH
+--       7 autoscale week HASH, then per deployment: deployment HASH
 -- ARGV  1 requests that wait on this replica, 2 dead_after_ms, 3 version of the settings, 4 target_concurrency of a
---       replica, 5 utilization (0..1), 6 min_replicas, 7 max_replicas, 8 scale_down_delay_ms, 9 ahead_ms (0: last week's
---       load is not looked at), 10 active requests of this replica in other domains, where there are any: deployments there serve as many at once as they do now
+--       replica, 5 utilization (0..1), 6 min_replicas, 7 max_replicas, 8 scale_down_delay_ms, 9 ahead_ms (0: last
+--       week's load is not looked at), 10 active requests of this replica in other domains, where there are any:
+--       deployments there serve as many at once as they do now
 -- reply now_ms, then what the autoscale hash holds: field, value ...; {} where the store knows of no cluster yet
 local global_key, leases_key, events_key, replicas_key, replica_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local scale_key, week_key, FIRST, JUDGE_EVERY_MS = KEYS[6], KEYS[7], 8, 900

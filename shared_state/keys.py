@@ -33,7 +33,7 @@ class Keys:
         self.events = self._key("events")
         self.replicas = self._key("replicas")
         self.autoscale = self._key("autoscale")
-        self.autoscale_week = self._key("autoscale_week")  # a STRING: the load of each five minutes of a week
+        self.autoscale_week = self._key("autoscale_week")  # the load of each five minutes of a week
         self.tenants = self._key("tenants")  # a HASH, and the channel of its changes
         self.reload = self._key("reload")  # a HASH, and the channel of the agreement on a configuration
         self.configuration = self._key("configuration")  # what is in force, whole, as JSON

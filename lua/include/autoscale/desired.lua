@@ -6,8 +6,8 @@
 -- A cluster with a young memory (first start, a flush) keeps its replicas for as long as the delay.
 local AVERAGE_MS, SLOTS, DOWN_ROOM, SLACK = 3000, 10, 0.9, 0.005
 local DESIRED_FIELDS = { 'version', 'target_concurrency', 'utilization', 'min_replicas', 'max_replicas',
-  'scale_down_delay_ms', 'ahead_ms', 'evaluated_at_ms', 'active', 'waiting', 'limit', 'replicas', 'average', 'peak', 'foreseen', 'wanted',
-  'desired', 'reason', 'held_until_ms', 'changed_at_ms', 'changed_from' }
+  'scale_down_delay_ms', 'ahead_ms', 'evaluated_at_ms', 'active', 'waiting', 'limit', 'replicas', 'average',
+  'peak', 'foreseen', 'wanted', 'desired', 'reason', 'held_until_ms', 'changed_at_ms', 'changed_from' }
 
 local function desired_settings(scale, given, version, now)
   if given.scale_down_delay_ms ~= scale.scale_down_delay_ms then -- what is remembered is counted in parts of it

@@ -1,8 +1,8 @@
 --- @include "autoscale/desired"
 --- @include "autoscale/week"
 -- Turns the result of `demand` into the average, the replicas that it requires, and the number that there should be.
--- Reasons: load (the required number), held (it would fit on fewer, but barely or not for long enough), foreseen (as many
--- as last week's load requires), min, max, learning (the store has just begun to know the cluster).
+-- Reasons: load (the required number), held (it would fit on fewer, but barely or not for long enough), foreseen (as
+-- many as last week's load requires), min, max, learning (the store has just begun to know the cluster).
 local function scaling_average(scale, load, now)
   local passed = now - (scale.evaluated_at_ms or 0)
   return load + ((scale.average or load) - load) * math.exp(-passed / AVERAGE_MS)

@@ -3,8 +3,8 @@
 --- @include "store/record"
 -- The domain's own hash: epoch, sequence and clock of every decision, waiting_until_ms, what load shedding remembers
 -- (shed_reasons, full_at_ms, healthy_ratio, evaluated_at_ms, window_requests, window_failures, window_at_ms,
--- retry_tokens, retry_at_ms), of groups of deployments failing_until_ms and suspect_until_ms, of pins affinity_turn, _since_ms, _count and
--- _secret. Until learning_until_ms of an epoch replicas send what the store has lost.
+-- retry_tokens, retry_at_ms), of groups of deployments failing_until_ms and suspect_until_ms, of pins affinity_turn,
+-- _since_ms, _count and _secret. Until learning_until_ms of an epoch replicas send what the store has lost.
 -- `fields`: only these, when given; epoch, sequence and clock_ms are always needed.
 -- `domain.now` never runs back. When the store's clock is behind the recorded time, it waits; after a longer step back
 -- (set by hand, failover to another machine) it continues from there by an offset, or everything would stand still.
