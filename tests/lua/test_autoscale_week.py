@@ -141,7 +141,9 @@ def test_memory_is_of_one_size(cluster: Cluster) -> None:
     cluster.advance((WEEK_S - cluster.now_ms // 1000 % WEEK_S - SLOT_S) * 1000)
     slots(cluster, [8] * 20)
 
-    assert cluster.cli.do("HKEYS", cluster.keys.autoscale_week) == [b"167", b"0"]
+    hours = cluster.cli.do("HKEYS", cluster.keys.autoscale_week)
+    assert hours == [b"167", b"0", b"1"]  # 168 at most
+    assert {cluster.cli.do("HSTRLEN", cluster.keys.autoscale_week, hour) for hour in hours} == {48}
 
 
 def test_flush_forgets_and_harms_nothing(cluster: Cluster) -> None:

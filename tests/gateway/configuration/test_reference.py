@@ -131,7 +131,7 @@ def test_schema_and_parser_accept_every_written_form(text: str) -> None:
         "auth: {keys: [{name: a}]}",
         "router: {routing_strategy: fastest}",
         "router: {fallbacks: {m: n}}",
-        "router: {autoscale: {ahead: 61m}}",
+        "router: {autoscale: {ahead: 3601}}",
         "router: {capacity_leases: {block: 101}}",
         "router: {breaker: {failure_rate: 0}}",
     ],
