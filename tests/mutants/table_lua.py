@@ -55,8 +55,8 @@ LUA: Table = {
             "local rises = math.max(wanted, ahead)", "local rises = wanted", WEEK, "what is foreseen starts no replica"
         ),
         Slip(
-            "elseif math.max(needed, ahead) < before",
-            "elseif needed < before",
+            "desired = math.max(needed, ahead)",
+            "desired = needed",
             WEEK,
             "foreseen replicas leave before the surge",
         ),

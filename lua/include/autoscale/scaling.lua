@@ -28,7 +28,7 @@ local function scaling_judge(scale, now, is_learning, week_key, wall_ms)
     record_set(scale, 'held_until_ms', now + scale.scale_down_delay_ms)
   elseif rises > before then
     desired = rises
-  elseif math.max(needed, ahead) < before and now >= (scale.held_until_ms or 0) then
+  elseif needed < before and now >= (scale.held_until_ms or 0) then
     desired = math.max(needed, ahead)
   end
   desired = scaling_within(scale, desired)
