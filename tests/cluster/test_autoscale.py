@@ -63,7 +63,7 @@ def test_quiet_cluster_has_as_many_as_must_be(cluster: Cluster) -> None:
 
     assert (found["desired_replicas"], found["wanted_replicas"]) == (3, 3)
     assert found["inputs"]["limit"] == 5
-    assert found["settings"] == AUTOSCALE | {"utilization": 1.0, "scale_down_delay": "3600s"}
+    assert found["settings"] == AUTOSCALE | {"utilization": 1.0, "scale_down_delay": "3600s", "ahead": "60s"}
 
 
 def test_active_and_waiting_requests_of_all_replicas_ask_for_more(cluster: Cluster) -> None:
@@ -110,7 +110,7 @@ def test_metrics_tell_the_signal_and_what_it_is_made_of(cluster: Cluster) -> Non
         assert found["desired_replicas"] == signal(replica)["desired_replicas"]
         assert found.keys() == {
             "desired_replicas",
-            *(f"autoscale_{name}" for name in ("wanted_replicas", "average", "peak", "waiting", "limit")),
+            *(f"autoscale_{name}" for name in ("wanted_replicas", "average", "peak", "foreseen", "waiting", "limit")),
         }
 
 
