@@ -167,6 +167,18 @@ def test_session_whose_only_call_failed_has_no_pin(pool: Cluster) -> None:
     assert turn(pool, "s").affinity == "new"
 
 
+def test_failure_after_a_move_does_not_bring_back_the_pin_from_before(cluster: Cluster) -> None:
+    cluster.configure(*POOL, **AFFINITY | {"affinity_entries": 100})
+    turn(cluster, "s", "a")
+    for k in range(60):
+        turn(cluster, f"s{k}")  # the pin is in the older one of two hashes
+    moved = cluster.granted("b", session="s")
+    cluster.settle(moved, "failure", learned="s")
+
+    assert moved.affinity == "moved(gone)"
+    assert turn(cluster, "s").affinity == "new"
+
+
 def test_failure_elsewhere_leaves_a_pin_that_moved_meanwhile(pool: Cluster) -> None:
     slow = pool.granted("a", session="s")
     served = turn(pool, "s", "b")

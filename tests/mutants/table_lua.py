@@ -64,6 +64,12 @@ LUA: Table = {
             AFFINITY,
             "a late failure ends the pin that the session has elsewhere",
         ),
+        Slip(
+            "redis.call('HDEL', pins_key(domain, turn + 1), hash)",
+            "",
+            AFFINITY,
+            "a turn that fails sends its session back to the deployment from which it moved",
+        ),
     ),
     "lua/include/select/grant.lua": (
         Slip(
