@@ -217,10 +217,9 @@ class Calls(RuleBasedStateMachine):
         turn = int(self.cluster.domain().get("affinity_turn", 0))
         stored: dict[str, tuple[int, str]] = {}
         for parity in ((turn + 1) % 2, turn % 2):
-            held = self.cluster.cli.do("HGETALL", f"{self.cluster.keys.prefix}affinity:{parity}")
-            for name, value in held.items():
-                at_ms, deployment = value.decode().split()
-                stored[name.decode()] = int(at_ms), deployment
+            for name, value in self.cluster.pins(parity).items():
+                at_ms, deployment = value.split()
+                stored[name] = int(at_ms), deployment
         return stored
 
     def check_resort(self, name: str, chain: list[str]) -> None:
@@ -429,9 +428,8 @@ class Calls(RuleBasedStateMachine):
     @invariant()
     def pins_are_few(self) -> None:
         """A request may write as many as it names into each of the two hashes when the last place is taken."""
-        keys = [f"{self.cluster.keys.prefix}affinity:{parity}" for parity in (0, 1)]
-        counts = [self.cluster.cli.do("HLEN", key) for key in keys]
-        assert sum(counts) <= (self.affinity.entries + 2 * (NAMES_MOST - 1) if self.affinity else 0)
+        count = sum(len(self.cluster.pins(parity)) for parity in (0, 1))
+        assert count <= (self.affinity.entries + 2 * (NAMES_MOST - 1) if self.affinity else 0)
 
     @invariant()
     def verdicts_are_those_of_the_model(self) -> None:
