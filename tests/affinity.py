@@ -1,4 +1,4 @@
-"""`make affinity`: what soft affinity gains and costs, simulated, as tables: a report, not a test."""
+"""`make affinity`: what soft affinity gains and costs, simulated and over the wire, as tables: a report, not a test."""
 
 import argparse
 import asyncio
@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from shared_state.embedded import EmbeddedStore
+from tests import affinity_wire
 from tests.support.conversations import Conversations, Result, Scenario, turns_of
 
 MODES = {
@@ -23,7 +24,8 @@ SCENARIOS = (
     Scenario(title="From three to four deployments", joins_ms=240_000),
     Scenario(title="Skewed sessions (Zipf)", zipf=0.8),
 )
-BEGIN, END = "<!-- make affinity writes from here -->", "<!-- to here -->"
+PARTS = ("simulated", "wire")
+BEGIN, END = "<!-- make affinity writes {} from here -->", "<!-- to here -->"
 HEAD = [
     "",
     "cached",
@@ -71,25 +73,33 @@ def report(seeds: int) -> str:
             for seed in range(1, seeds + 1)
         }
         for scenario in SCENARIOS:
-            lines = [f"### {scenario.title}", "", f"| {' | '.join(HEAD)} |", "|---" + "|---:" * (len(HEAD) - 1) + "|"]
+            lines = [f"#### {scenario.title}", "", f"| {' | '.join(HEAD)} |", "|---" + "|---:" * (len(HEAD) - 1) + "|"]
             for mode in MODES:
                 found = [runs[scenario.title, mode, seed].result() for seed in range(1, seeds + 1)]
                 lines.append(line(mode, found))
             parts.append("\n".join([*lines, ""]))
-            print(parts[-1], flush=True)
     return "\n".join(parts)
+
+
+def write(page: Path, part: str, tables: str) -> None:
+    begin = BEGIN.format(part)
+    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
+    if not found:
+        raise SystemExit(f"{page} has no line {begin}")
+    page.write_text(f"{before}{begin}\n\n{tables}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.affinity", description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", choices=PARTS, help="the simulation, or the run over the wire")
     parser.add_argument("--out", type=Path, help="write the tables into this page as well")
     options = parser.parse_args()
-    tables = report(options.seeds)
-    if options.out:
-        before, _, rest = options.out.read_text(encoding="utf-8").partition(BEGIN)
-        after = rest.partition(END)[2]
-        options.out.write_text(f"{before}{BEGIN}\n\n{tables}\n{END}{after}", encoding="utf-8")
+    for part in (options.only,) if options.only else PARTS:
+        tables = report(options.seeds) if part == "simulated" else affinity_wire.report()
+        print(tables, flush=True)
+        if options.out:
+            write(options.out, part, tables)
 
 
 if __name__ == "__main__":
