@@ -9,11 +9,12 @@ from statistics import median
 
 from shared_state.embedded import EmbeddedStore
 from tests import affinity_wire
-from tests.support.conversations import Conversations, Result, Scenario, turns_of
+from tests.support.conversations import PINNED, Conversations, Result, Scenario, turns_of
 
 MODES = {
     "off": "`off` (adaptive alone)",
     "session": "`session`",
+    "first-reads": "`session`, if first turns read every pin",
     "prefix": "`prefix`",
     "hash": "consistent hash",
     "round-robin": "round robin",
@@ -23,6 +24,8 @@ SCENARIOS = (
     Scenario(title="One of four out for a minute", out=(200, 260)),
     Scenario(title="From three to four deployments", joins_ms=240_000),
     Scenario(title="Skewed sessions (Zipf)", zipf=0.8),
+    Scenario(title="Identical single requests", singles_per_s=6),
+    Scenario(title="Conversations that begin alike", beginnings=100),
 )
 PARTS = ("simulated", "wire")
 BEGIN, END = "<!-- make affinity writes {} from here -->", "<!-- to here -->"
@@ -39,6 +42,10 @@ HEAD = [
 ]
 
 
+def modes_of(scenario: Scenario) -> list[str]:
+    return [mode for mode in MODES if mode != "first-reads" or scenario.has_beginnings]
+
+
 def simulated(mode: str, scenario: Scenario, seed: int) -> Result:
     store = EmbeddedStore()
     asyncio.run(store.start())
@@ -53,7 +60,7 @@ def line(mode: str, runs: list[Result]) -> str:
         MODES[mode],
         f"{median(run.cached for run in runs):.0%}",
         f"{median(run.stayed for run in runs):.1%}",
-        f"{max(run.fled for run in runs)} times" if mode in ("session", "prefix") else "",
+        f"{max(run.fled for run in runs)} times" if mode in PINNED else "",
         f"{median(run.percentile(0.5) for run in runs):,.0f} ms",
         f"{median(run.percentile(0.99) for run in runs):,.0f} ms",
         f"{median(run.hottest for run in runs):.2f}",
@@ -69,12 +76,12 @@ def report(seeds: int) -> str:
         runs = {
             (scenario.title, mode, seed): pool.submit(simulated, mode, scenario, seed)
             for scenario in SCENARIOS
-            for mode in MODES
+            for mode in modes_of(scenario)
             for seed in range(1, seeds + 1)
         }
         for scenario in SCENARIOS:
             lines = [f"#### {scenario.title}", "", f"| {' | '.join(HEAD)} |", "|---" + "|---:" * (len(HEAD) - 1) + "|"]
-            for mode in MODES:
+            for mode in modes_of(scenario):
                 found = [runs[scenario.title, mode, seed].result() for seed in range(1, seeds + 1)]
                 lines.append(line(mode, found))
             parts.append("\n".join([*lines, ""]))

@@ -22,7 +22,7 @@ STRATEGIES = ("adaptive", "weighted", "latency-based", "least-busy", "usage-base
 OUTCOMES = ("success", "success", "success", "failure", "timeout", "throttled", "cancelled", "unsupported")
 ACTIONS = ("open", "close", "disable", "drain", "reset")
 AFFINITY: dict[str, Any] = {"affinity_ttl_ms": 20_000, "affinity_band": 0.5, "affinity_entries": 12}
-SESSIONS = ("", "s1", "s2", "s3 p1", "s4 p2 p1", "s5", "s6", "s7 p1")
+SESSIONS = ("", "s1", "s2", "s3 p1", "s4 p2 p1", "s5", "+s1", "+s6", "+s7 p1")
 MOST_KEPT = 32  # as in kept.lua
 STEPS, SEEDS = 250, range(6)
 TENANT = TenantLimits(name="team", rpm=10_000, tpm=100_000)

@@ -4,6 +4,7 @@ follow one another, so the model needs no locks: it gets the calls that the scri
 
 import dataclasses
 import math
+import re
 from hashlib import blake2b
 from typing import Any, ClassVar
 
@@ -30,7 +31,7 @@ from tests.support.deployment_model import (
     drawn,
 )
 from tests.support.model import Choice, Domain, Minute, Refusal
-from tests.support.pin_model import InForce, Pins, Stored, measure
+from tests.support.pin_model import FIRST, InForce, Pins, Placed, measure
 from tests.support.state import Cluster, deployment_policy
 from tests.support.stores import RedisCli
 
@@ -69,8 +70,8 @@ SERIES = [
 SERIES += [("throttled", "success"), ("timeout", "overloaded")]
 OUTCOMES = ["success", *FAILED, *NEUTRAL]
 NOT_SERVED = (*FAILED, "throttled", "unsupported")  # an outcome that ends a pin, where no other attempt follows
-# The names of a request: its session, then the beginnings of its prompt.
-SESSIONS: list[tuple[str, ...]] = [(), ("s1",), ("s2",), ("s1", "p1"), ("s2", "p2", "p1"), ("s3", "p1")]
+# The names of a request: its session, with a mark if this is a first turn, then the beginnings of its prompt.
+SESSIONS: list[tuple[str, ...]] = [(), ("s1",), ("s2",), ("+s2",), ("s1", "p1"), ("s2", "p2", "p1"), ("+s3", "p1")]
 NAMES_MOST = max(map(len, SESSIONS))
 SHARES = (0.9, 0.5, 0.0)  # of a prompt, read from a cache
 SEEDS = st.integers(0, 2**31 - 1)
@@ -85,8 +86,12 @@ def minute_of(tenant: TenantLimits, tokens: int) -> Minute | None:
 def hashes_of(names: tuple[str, ...], tenant: TenantLimits) -> tuple[str, ...]:
     """As the product names sessions to the store."""
     sessions = Sessions("session")
-    named = [name for each in names for name in sessions.name(each, tenant.name, "m")]
-    return tuple(blake2b(name, key=b"secret", digest_size=12).hexdigest() for name in named)
+    hashes = []
+    for each in names:
+        [name] = sessions.name(each.removeprefix(FIRST), tenant.name, "m")
+        digest = blake2b(name, key=b"secret", digest_size=12).hexdigest()
+        hashes.append(FIRST * each.startswith(FIRST) + digest)
+    return tuple(hashes)
 
 
 def policy(name: str, rules: Rules) -> DeploymentPolicy:
@@ -170,7 +175,7 @@ class Calls(RuleBasedStateMachine):
     ) -> Permit | None:
         chain = [(name, tier) for tier, names in enumerate(tiers) for name in names]
         hashes = hashes_of(session, tenant)
-        pins = self.model.pins.in_force(hashes, self.stored_pins(), self.now_ms) if self.model.pins else ()
+        pins = self.model.pins.in_force(hashes, self.now_ms, self.stored_pins()) if self.model.pins else ()
         call |= {"kind": kind, "tenant": tenant, "tokens": tokens, "attempt": attempt, "session": " ".join(hashes)}
         decision = self.cluster.acquire(*chain, strategy=strategy, priority=0, **call)
         minute, is_first = minute_of(tenant, tokens), attempt == 1
@@ -212,14 +217,14 @@ class Calls(RuleBasedStateMachine):
         if self.model.pins:
             self.model.pins.check(stored, self.now_ms)
 
-    def stored_pins(self) -> Stored:
+    def stored_pins(self) -> Placed:
         """The pins that are in force unless they are too old: those of the hash in use, then those of the older one."""
         turn = int(self.cluster.domain().get("affinity_turn", 0))
-        stored: dict[str, tuple[int, str]] = {}
+        stored: dict[str, tuple[int, str, bool]] = {}
         for parity in ((turn + 1) % 2, turn % 2):
             for name, value in self.cluster.pins(parity).items():
-                at_ms, deployment = value.split()
-                stored[name] = int(at_ms), deployment
+                at_ms, sign, deployment = re.split("([ ?])", value)
+                stored[name] = int(at_ms), deployment, sign == "?"
         return stored
 
     def check_resort(self, name: str, chain: list[str]) -> None:
@@ -607,6 +612,8 @@ class Pinned(Trouble):
         """
         crowd: list[Permit] = []
         for number, outcome in enumerate(turns):
+            if number:
+                session = tuple(name.removeprefix(FIRST) for name in session)
             permit = self.decide(tiers, strategy, tenant=tenant, session=session)
             for each in crowd:
                 self.end(each, "success")

@@ -5,6 +5,7 @@ thing after the other: the model gives the same ones.
 import asyncio
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -65,7 +66,7 @@ class Replay:
             )
             return
         kind, hashes = arguments[15], arguments[17].split()
-        pins = [(each, self.pins.placed.get(each, (0, None))[1]) for each in hashes]
+        pins = self.pins.in_force(hashes, now_ms)
         expected = self.model.acquire([IDS], strategy, now_ms, self.fail_on_deadline, kind, pins=pins)
         if reply[0] != "granted":
             self.seen.update(reply[8:])
@@ -125,7 +126,7 @@ class Replay:
 
     def homes(self) -> dict[str, str]:
         """The deployment of each pin."""
-        return {each: name for each, (_, name) in self.pins.placed.items()}
+        return {each: name for each, (_, name, _) in self.pins.placed.items()}
 
     def time(self, reply: list[Any]) -> int:
         return int(reply[6 if reply[0] == "granted" else 5])
@@ -162,7 +163,8 @@ async def check(server: EmbeddedStore, cli: RedisCli, processes: int, seconds: f
         replay.check(note)
     keys = Keys(domain)
     stored = cli.do("HGETALL", f"{keys.prefix}affinity:1")
-    assert {each.decode(): value.split()[1].decode() for each, value in stored.items()} == replay.homes()
+    homes = {each.decode(): re.split("[ ?]", value.decode())[1] for each, value in stored.items()}
+    assert homes == replay.homes()
     assert cli.do("ZCARD", keys.leases) == replay.model.active(replay.model.now_ms) == 0
     events = [fields for _, fields in cli.do("XRANGE", keys.events, "-", "+")]
     for name, model in replay.model.deployments.items():

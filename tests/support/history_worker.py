@@ -20,7 +20,7 @@ from shared_state.connection.patience import Patience
 from shared_state.keys import Keys
 from shared_state.memory import Memory
 from shared_state.policies import Configuration
-from shared_state.records import Ask, Ending, Outcome, Permit
+from shared_state.records import FIRST_TURN, Ask, Ending, Outcome, Permit
 from shared_state.scripts import Script, assemble_all
 from shared_state.snapshots import Presence
 from shared_state.store import Store
@@ -132,8 +132,7 @@ class Worker:
             if self.chance.random() < 0.05:
                 await self.leave()
             kind = RARE_KIND if self.chance.random() < 0.2 else "chat"
-            session = (b"s%d" % self.chance.randrange(SESSIONS),) if self.chance.random() < 0.7 else ()
-            ask = Ask(0, self.chance.random() < 0.5, kind=kind, session=session)
+            ask = Ask(0, self.chance.random() < 0.5, kind=kind, session=self.session())
             decision = await self.store.acquire(self.plan, ask)
             if not isinstance(decision, Permit):
                 await asyncio.sleep(0)
@@ -144,6 +143,11 @@ class Worker:
                 await asyncio.sleep(self.chance.choice(PAUSES_MS) / 1000)
             for _ in range(2 if self.chance.random() < 0.1 else 1):
                 await self.store.settle(decision, self.ending(kind))
+
+    def session(self) -> tuple[bytes, ...]:
+        """A session, a first turn that only its beginning names, or none."""
+        mark = FIRST_TURN if self.chance.random() < 0.3 else b""
+        return (mark + b"s%d" % self.chance.randrange(SESSIONS),) if self.chance.random() < 0.7 else ()
 
     def ending(self, kind: str) -> Ending:
         share, is_final = self.chance.choice(SHARES), self.chance.random() < 0.8

@@ -275,13 +275,14 @@ class Domain:
         None where a deployment does not take part.
         """
         passed: dict[str, str | None] = {}
-        for pin, name in pins:
+        for pin in pins:
+            name = pin.home
             if name is None:
                 continue
             why = self.against(name, pool, strategy, now_ms) if name in pool else None
             if name in pool and why is None:
                 return name, passed
-            passed[pin] = why
+            passed[pin.name] = why
         return None, passed
 
     def against(self, name: str, pool: set[str], strategy: str, now_ms: int) -> str | None:
@@ -302,14 +303,17 @@ class Domain:
         is_first: bool,
         now_ms: int,
     ) -> str:
-        pin, home = next(((pin, home) for pin, home in pins if home), ("", ""))
-        if home in ("", name):
-            return "pinned" if home else "new"
+        pin = next((pin for pin in pins if pin.home), None)
+        if pin is None or pin.home is None:
+            return "new"
+        home = pin.home
+        if home == name:
+            return "pinned"
         if home not in verdicts:
             return "moved(gone)" if is_first else "moved(failed)"
         is_recovering = self.deployments[home].ramp(now_ms) < 1
         absent = verdicts[home] if verdicts[home] != "eligible" else "recovering" if is_recovering else "tier"
-        return f"moved({passed[pin] or absent})"
+        return f"moved({passed[pin.name] or absent})"
 
     def taking_part(self, groups: Sequence[set[str]], draw: float, now_ms: int) -> set[str]:
         """The slow start: each deployment takes part while its ramp is above the draw. Where none does, the group that

@@ -16,10 +16,10 @@ end
 -- still have where the session was before, so the pin is removed from both.
 local function affinity_unpin(domain, id, words)
   local turn = domain.affinity_turn or 0
-  for hash in string.gmatch(words, '%S+') do
+  for hash in string.gmatch(words, '[^%s+]+') do
     local value = redis.call('HGET', pins_key(domain, turn), hash)
       or redis.call('HGET', pins_key(domain, turn + 1), hash)
-    if value and string.match(value, '^%d+ (.+)$') == id then
+    if value and select(3, string.match(value, PIN)) == id then
       redis.call('HDEL', pins_key(domain, turn), hash)
       redis.call('HDEL', pins_key(domain, turn + 1), hash)
     end
