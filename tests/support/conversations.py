@@ -126,18 +126,23 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Cache:
-    """When one deployment last read the prompt of a session, the beginning of a conversation, and a document."""
+    """When one deployment last read the prompt of a session, a document and, ``with_beginnings``, the beginning of a
+    conversation.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, with_beginnings: bool) -> None:
+        self._with_beginnings = with_beginnings
         self._used: dict[tuple[str, int | str], tuple[float, int]] = {}  # when, and how many tokens
 
     def read(self, turn: Turn, at_ms: float) -> tuple[int, int]:
         """Returns the tokens of the prompt and those that were cached."""
         tokens, document = DOCUMENT + TURN_TOKENS * (1 + turn.number), turn.session % DOCUMENTS
-        session, first, shared = ("session", turn.session), ("beginning", turn.beginning), ("document", document)
-        cached = max(self._kept(session, at_ms) if turn.number else 0, *(self._kept(k, at_ms) for k in (first, shared)))
+        session, shared, first = ("session", turn.session), ("document", document), ("beginning", turn.beginning)
+        cached = max(self._kept(session, at_ms) if turn.number else 0, self._kept(shared, at_ms))
         self._used[session], self._used[shared] = (at_ms, tokens), (at_ms, DOCUMENT)
-        self._used[first] = at_ms, DOCUMENT + TURN_TOKENS
+        if self._with_beginnings:
+            cached = max(cached, self._kept(first, at_ms))
+            self._used[first] = at_ms, DOCUMENT + TURN_TOKENS
         return tokens, min(tokens, cached)
 
     def _kept(self, key: tuple[str, int | str], at_ms: float) -> int:
@@ -163,7 +168,8 @@ class Conversations:
         self._calls.use_secret(b"secret")
         self._ids = tuple(f"d{k}" for k in range(scenario.deployments))
         self._plans: dict[tuple[str, ...], Plan] = {}
-        self._caches, self._active = defaultdict[str, _Cache](_Cache), Counter[str]()
+        self._caches = {each: _Cache(scenario.has_beginnings) for each in self._ids}
+        self._active = Counter[str]()
         self._busy_ms = defaultdict[str, float](float)
         self._timeline = Timeline()
         self._numbers = itertools.count(1)
