@@ -53,7 +53,8 @@ def turn(
         response = connection.getresponse()
         if response.status != 200:
             raise SystemExit(f"{replica.name} answered {response.status}: {response.read()!r}")
-        first_s, words, usage = 0.0, [], {}
+        first_s, words = 0.0, list[str]()
+        usage: dict[str, Any] = {}
         for line in response:
             if not line.startswith(b"data: {"):
                 continue
