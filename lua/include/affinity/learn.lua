@@ -12,8 +12,8 @@ local function affinity_measure(d, share)
   if tonumber(after) ~= before then record_set(d, 'cache_hit', after) end
 end
 
--- Only served calls make pins: a pin ends with a call that its deployment did not serve. The older of the two HASHes may
--- still have where the session was before, so the pin is removed from both.
+-- Only served calls make pins: a pin ends with a call that its deployment did not serve. The older of the two HASHes
+-- may still have where the session was before, so the pin is removed from both.
 local function affinity_unpin(domain, id, words)
   local turn = domain.affinity_turn or 0
   for hash in string.gmatch(words, '[^%s+]+') do
