@@ -100,7 +100,8 @@ stages: $(READY)
 strategies: $(READY)
 	$(BIN)/python -m tests.strategies --out docs/strategies.md $(ARGS)
 
-# What soft affinity gains and costs, on simulated conversations: takes minutes, writes docs/affinity.md.
+# What soft affinity gains and costs, on simulated conversations and over the wire: takes minutes, writes
+# docs/affinity.md. ARGS="--only wire" takes one.
 affinity: $(READY)
 	$(BIN)/python -m tests.affinity --out docs/affinity.md $(ARGS)
 

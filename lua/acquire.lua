@@ -26,7 +26,7 @@
 --       8 tokens (estimated), limits of the tenant (0 none): 9 requests, 10 tokens a minute, 11 requests at a time;
 --       12 its weight, 13 waiting (0 | 1: in its replica's queue | 2: and more after it), 14 traced (0 | 1),
 --       15 budgets and costs as in `budget`, 16 kind of call, 17 restriction as for restrict_apply, 18 its pins' keyed
---       hashes, each or ''; 19 resend (0 | 1 | 2: if granted), 20 era
+--       hashes as for pins_read, or ''; 19 resend (0 | 1 | 2: if granted), 20 era
 -- reply granted: 'granted', position, generation, probe (as grant_code), sequence, epoch, now_ms, requests_used_ms,
 --                tokens_used_ms (of the tenant's minute), with pins `affinity_word`; traced: verdict=score ...
 --       no:      'shed' | 'retry_budget' | 'limited' | 'none' (reason `owned`: the owner is a candidate) | 'owner'

@@ -39,7 +39,7 @@ local SUMMARY_DUE_MS, EWMA_TAU_MS = 250, 10000
 
 local domain = domain_read(global_key,
   not outlives and { 'epoch', 'sequence', 'clock_ms', 'clock_offset_ms', 'waiting_until_ms',
-    'failing_until_ms', 'suspect_until_ms' })
+    'failing_until_ms', 'suspect_until_ms', 'affinity_turn' })
 local d, now = deployment_read(deployment_key, domain), domain.now
 local start = tonumber(redis.call('ZSCORE', own_leases_key, token) or nil)
 local known = lease_remove(leases_key, own_leases_key, token)
@@ -69,7 +69,7 @@ if sample.latency_ms and not is_late then
   record_set(d, 'ewma_at_ms', now)
 end
 cool_note(d, call, policy, now)
-if ARGV[18] ~= '' then affinity_learn(global_key, d, ARGV[18]) end
+if ARGV[18] ~= '' then affinity_learn(domain, d, ARGV[18]) end
 unsupported_learn(d, call.outcome, kind, now)
 if used < 0 then used = sample.is_unused and 0 or nil end
 if d.tpm then record_set(d, 'tokens_at_ms', decimal(limit_correct(d.tokens_at_ms, d.tpm, estimated, used, now), 3)) end

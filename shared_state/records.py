@@ -13,6 +13,7 @@ from shared_state.policies import UNLIMITED, TenantLimits
 
 CALL_KINDS = ("chat", "completions", "embeddings", "messages", "responses")
 REASON_MOST = 200  # characters
+FIRST_TURN = b"+"  # before the name of a session: its first turn, which only its beginning names
 
 
 class Outcome(StrEnum):

@@ -24,6 +24,7 @@ from gateway.request.token_bounds import (
     Turn,
     first_turns,
 )
+from shared_state.records import FIRST_TURN
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -69,7 +70,8 @@ class Sessions:
         if self._mode == "off" or isinstance(request, EmbeddingRequest):
             return ()
         scope = _scope(tenant, request.model)
-        session = scope + (_given(request, headers) or _begun(request))
+        given = _given(request, headers)
+        session = scope + given if given else _begun(scope, request)
         return (session, *_prefixes(scope, request)) if self._mode == "prefix" else (session,)
 
     def name(self, session_id: str, tenant: str, model: str) -> tuple[bytes, ...]:
@@ -133,36 +135,39 @@ def _text(raw: msgspec.Raw) -> bytes:
     return text if len(text) > 2 and text.startswith(b'"') else b""
 
 
-def _begun(request: Request) -> bytes:
+def _begun(scope: bytes, request: Request) -> bytes:
     """Returns the beginning of the conversation, which its later turns repeat: the system prompt, the tools and the
-    first turn of the user.
+    first turn of the user. The first turn is marked, as it may be a single request like many others.
     """
+    pieces, is_first = _beginning(request)
     parts = [b"9"]
-    for part in _beginning(request):
+    for part in pieces:
         if len(part) > PIECE_MOST:
             view = memoryview(part)
             parts += (b"%d" % len(view), bytes(view[: PIECE_MOST // 2]), bytes(view[-PIECE_MOST // 2 :]))
         else:
             parts.append(bytes(part))
-    return b"\n".join(parts)
+    return (FIRST_TURN if is_first else b"") + scope + b"\n".join(parts)
 
 
-def _beginning(request: Request) -> list[msgspec.Raw]:
+def _beginning(request: Request) -> tuple[list[msgspec.Raw], bool]:
+    """Returns its parts, and whether no answer follows."""
     pieces = _before_turns(request)
     if isinstance(request, _CONVERSATIONS):
         turns: Sequence[Turn] = request.messages
     elif isinstance(request, ResponseRequest) and request.input is not ABSENT:
         turns = first_turns(request.input, TURNS_MOST)
         if not turns:
-            pieces.append(request.input)
+            return [*pieces, request.input], True
     else:
-        return [*pieces, request.prompt] if isinstance(request, CompletionRequest) else pieces
-    for turn in turns if len(turns) <= TURNS_MOST else turns[:TURNS_MOST]:
+        return [*pieces, request.prompt] if isinstance(request, CompletionRequest) else pieces, True
+    begin = turns if len(turns) <= TURNS_MOST else turns[:TURNS_MOST]
+    for position, turn in enumerate(begin, 1):
         if turn.content is not ABSENT:
             pieces.append(turn.content)
         if turn.role == OF_USER:
-            break
-    return pieces
+            return pieces, not any(each.is_answer for each in turns[position : position + TURNS_MOST])
+    return pieces, not any(each.is_answer for each in begin)
 
 
 def _before_turns(request: Request) -> list[msgspec.Raw]:

@@ -32,6 +32,7 @@ class AnyObject(msgspec.Struct, frozen=True, gc=False):
 
 
 OF_USER = msgspec.Raw(b'"user"')  # a role
+_OF_CLIENTS = (OF_USER, msgspec.Raw(b'"system"'), msgspec.Raw(b'"developer"'))
 
 
 class Turn(msgspec.Struct, frozen=True, gc=False):
@@ -39,6 +40,11 @@ class Turn(msgspec.Struct, frozen=True, gc=False):
 
     role: Given = ABSENT
     content: Given = ABSENT
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it comes from a model or a tool."""
+        return self.role not in _OF_CLIENTS
 
 
 Turns = Annotated[list[Turn], msgspec.Meta(min_length=1)]
@@ -55,14 +61,18 @@ class _FirstTurn(Exception):
 
 
 def first_turns(value: msgspec.Raw, most: int) -> list[Turn]:
-    """Returns the items of a list up to the first that is a turn of the user, at most ``most`` of them."""
+    """Returns the items of a list up to the first answer to the user, at most ``most`` of them."""
     turns: list[Turn] = []
+    has_user = False
 
     def seen(_kind: type, item: object) -> _Item:
+        nonlocal has_user
         fields = item if isinstance(item, dict) else {}
-        turns.append(Turn(*(msgspec.Raw(msgspec.json.encode(fields.get(name))) for name in ("role", "content"))))
-        if turns[-1].role == OF_USER or len(turns) >= most:
+        turn = Turn(*(msgspec.Raw(msgspec.json.encode(fields.get(name))) for name in ("role", "content")))
+        turns.append(turn)
+        if len(turns) >= most or (has_user and turn.is_answer):
             raise _FirstTurn
+        has_user = has_user or turn.role == OF_USER
         return _Item()
 
     with contextlib.suppress(_FirstTurn, msgspec.ValidationError):

@@ -14,7 +14,7 @@ from shared_state.connection.commands import pack, pack_number
 from shared_state.keys import DOMAIN, Keys, tenant_scope
 from shared_state.ledger import Ledger
 from shared_state.policies import TenantLimits
-from shared_state.records import CALL_KINDS, REASON_MOST, Ask, BlockEnding, Ending, Outcome, Permit, Plan
+from shared_state.records import CALL_KINDS, FIRST_TURN, REASON_MOST, Ask, BlockEnding, Ending, Outcome, Permit, Plan
 from shared_state.scripts import Script
 
 TENANTS_KEPT = 10_000  # packed limits
@@ -83,15 +83,15 @@ class DecisionCalls(Packer):
         self._keyed = blake2b(key=secret, digest_size=_DIGEST) if secret else None
 
     def _hashes(self, names: Sequence[bytes]) -> bytes:
-        """Returns the hashes of names. No name of a client's is stored."""
-        if self._keyed is None:
+        """Returns the hashes of names, the session's with its mark. No name of a client's is stored."""
+        if self._keyed is None or not names:
             return b""
-        hashes = []
-        for name in names:
+        hashes, is_first = [], names[0].startswith(FIRST_TURN)
+        for name in (names[0].removeprefix(FIRST_TURN), *names[1:]):
             digest = self._keyed.copy()
             digest.update(name)
             hashes.append(digest.hexdigest())
-        return " ".join(hashes).encode()
+        return ("+" * is_first + " ".join(hashes)).encode()
 
     def _spending(self, ask: Ask, replicas: int) -> bytes:
         assert ask.spending is not None

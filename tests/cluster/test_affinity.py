@@ -83,3 +83,12 @@ def test_beginning_names_a_session_without_an_id(cluster: Cluster) -> None:
 
     assert [answer.headers["x-pllm-affinity"] for answer in answers] == ["new", "pinned"]
     assert len(served_by(answers)) == 1
+
+
+def test_identical_single_requests_are_spread(cluster: Cluster) -> None:
+    answers = [
+        replica.chat(messages=[{"role": "user", "content": "Ping"}]) for replica in in_turn(cluster.replicas, 40)
+    ]
+
+    assert {answer.headers["x-pllm-affinity"] for answer in answers} == {"new"}
+    assert len(served_by(answers)) == len(cluster.providers)

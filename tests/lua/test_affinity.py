@@ -1,5 +1,6 @@
 """Soft affinity: a session stays with the deployment that served it, within bounds of load, number and time."""
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -32,7 +33,7 @@ def pins(cluster: Cluster) -> dict[str, str]:
     found = {}
     for key in ("affinity:0", "affinity:1"):
         for name, value in cluster.cli.do("HGETALL", f"{cluster.keys.prefix}{key}").items():
-            found[name.decode()] = value.decode().split()[1]
+            found[name.decode()] = re.split("[ ?]", value.decode())[1]
     return found
 
 
@@ -167,6 +168,18 @@ def test_session_whose_only_call_failed_has_no_pin(pool: Cluster) -> None:
     assert turn(pool, "s").affinity == "new"
 
 
+def test_failure_after_a_move_does_not_bring_back_the_pin_from_before(cluster: Cluster) -> None:
+    cluster.configure(*POOL, **AFFINITY | {"affinity_entries": 100})
+    turn(cluster, "s", "a")
+    for k in range(60):
+        turn(cluster, f"s{k}")  # the pin is in the older one of two hashes
+    moved = cluster.granted("b", session="s")
+    cluster.settle(moved, "failure", learned="s")
+
+    assert moved.affinity == "moved(gone)"
+    assert turn(cluster, "s").affinity == "new"
+
+
 def test_failure_elsewhere_leaves_a_pin_that_moved_meanwhile(pool: Cluster) -> None:
     slow = pool.granted("a", session="s")
     served = turn(pool, "s", "b")
@@ -234,6 +247,57 @@ def test_pin_to_a_removed_deployment_moves(pool: Cluster) -> None:
 
     assert turn(pool, "s", *left).affinity == "moved(gone)"
     assert turn(pool, "s", *left).affinity == "pinned"
+
+
+# -- first turns that only their beginning names ------------------------------------------------------------------
+
+
+def test_later_turn_finds_the_first_turn_of_its_beginning(pool: Cluster) -> None:
+    first = turn(pool, "+s")
+    later = [turn(pool, "s") for _ in range(4)]
+
+    assert first.affinity == "new"
+    assert {(each.deployment_id, each.affinity) for each in later} == {(first.deployment_id, "pinned")}
+
+
+def test_identical_single_requests_are_spread_and_the_first_of_them_writes_the_pin(pool: Cluster) -> None:
+    first = turn(pool, "+s")
+    singles = [turn(pool, "+s") for _ in range(200)]
+    counts = Counter(each.deployment_id for each in singles)
+
+    assert {each.affinity for each in singles} == {"new"}
+    assert set(counts) == set(POOL)
+    assert max(counts.values()) < 1.5 * 50
+    assert pins(pool) == {"s": first.deployment_id}
+
+
+def test_beginning_of_a_conversation_that_has_a_later_turn_attracts_further_first_turns(pool: Cluster) -> None:
+    home = turn(pool, "+s").deployment_id
+    turn(pool, "s")
+
+    assert {(each.deployment_id, each.affinity) for each in (turn(pool, "+s") for _ in range(8))} == {(home, "pinned")}
+
+
+def test_first_turn_that_moves_a_known_beginning_leaves_it_known(pool: Cluster) -> None:
+    home = turn(pool, "s").deployment_id
+    occupied(pool, home, 5)
+    moved = turn(pool, "+s")
+
+    assert moved.affinity == "moved(load)"
+    assert (turn(pool, "+s").deployment_id, turn(pool, "+s").affinity) == (moved.deployment_id, "pinned")
+
+
+def test_failed_first_turn_ends_its_pin(pool: Cluster) -> None:
+    pool.settle(pool.granted("a", session="+s"), "failure", learned="+s")
+
+    assert pins(pool) == {}
+
+
+def test_hidden_pin_expires(pool: Cluster) -> None:
+    turn(pool, "+s", "a")
+    pool.advance(TTL_MS)
+
+    assert turn(pool, "s", "b").affinity == "new"
 
 
 # -- prefixes ---------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ nothing.
 
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -20,6 +21,8 @@ IDS = ("a", "b", "c")
 STRATEGIES = ("adaptive", "weighted", "latency-based", "least-busy", "usage-based", "random")
 OUTCOMES = ("success", "success", "success", "failure", "timeout", "throttled", "cancelled", "unsupported")
 ACTIONS = ("open", "close", "disable", "drain", "reset")
+AFFINITY: dict[str, Any] = {"affinity_ttl_ms": 20_000, "affinity_band": 0.5, "affinity_entries": 12}
+SESSIONS = ("", "s1", "s2", "s3 p1", "s4 p2 p1", "s5", "+s1", "+s6", "+s7 p1")
 MOST_KEPT = 32  # as in kept.lua
 STEPS, SEEDS = 250, range(6)
 TENANT = TenantLimits(name="team", rpm=10_000, tpm=100_000)
@@ -57,24 +60,29 @@ class Pair:
 
     def stored(self, number: int) -> list[Strings]:
         cluster = self.clusters[number]
-        return [cluster.domain(), *(cluster.deployment(name) for name in IDS)]
+        pins = [cluster.pins(parity) for parity in (0, 1)]
+        return [cluster.domain(), *(cluster.deployment(name) for name in IDS), *pins]
 
     def step(self, number: int) -> None:
         chance = self.chance
         kind, strategy, pick = chance.random(), chance.choice(STRATEGIES), chance.random()
         outcome, latency_ms = chance.choice(OUTCOMES), chance.randrange(20, 4000)
-        name, call = chance.choice(IDS), chance.choice(("", "chat"))
+        name, call, session = chance.choice(IDS), chance.choice(("", "chat")), chance.choice(SESSIONS)
 
         def acquire(cluster: Cluster, permits: list[Permit]) -> object:
-            decision = cluster.acquire("a", "b", ("c", 1), strategy=strategy, tenant=TENANT, tokens=9, kind=call)
+            ask: dict[str, Any] = {"tenant": TENANT, "tokens": 9, "kind": call, "session": session}
+            decision = cluster.acquire("a", "b", ("c", 1), strategy=strategy, **ask)
             if isinstance(decision, Rejection):
                 return decision
             permits.append(decision)
-            return decision.position, decision.generation, decision.sequence, decision.is_probe
+            return decision.position, decision.generation, decision.sequence, decision.is_probe, decision.affinity
 
         def settle(cluster: Cluster, permits: list[Permit]) -> object:
             permit = permits.pop(int(pick * len(permits))) if permits else None
-            return permit and cluster.settle(permit, outcome, latency_ms=latency_ms, tokens=7, reason="why")
+            if permit is None:
+                return None
+            learned = f"={pick:.3f}" if outcome == "success" else b" ".join(permit.ask.session).decode()
+            return cluster.settle(permit, outcome, latency_ms=latency_ms, tokens=7, reason="why", learned=learned)
 
         def blocks(cluster: Cluster, _: list[Permit]) -> object:
             permits = block(cluster, "a", "b", count=3)
@@ -93,7 +101,7 @@ class Pair:
         elif kind < 0.95:
             self.each(lambda cluster, _: cluster.force(name, ACTIONS[int(pick * len(ACTIONS))]))
         elif kind < 0.97:
-            self.each(lambda cluster, _: cluster.configure(*(policy(each, 3 + number % 5) for each in IDS)))
+            self.each(lambda cluster, _: cluster.configure(*(policy(each, 3 + number % 5) for each in IDS), **AFFINITY))
         else:
             self.each(lambda cluster, _: cluster.beat() and None)
 
@@ -110,10 +118,11 @@ def test_library_and_scripts_decide_alike_and_leave_the_same(
     clis: list[RedisCli], scripts: dict[str, Script], seed: int
 ) -> None:
     pair = Pair(clis, scripts, seed)
-    pair.each(lambda cluster, _: cluster.configure(*(policy(each, 4) for each in IDS)))
+    pair.each(lambda cluster, _: cluster.configure(*(policy(each, 4) for each in IDS), **AFFINITY))
     for number in range(STEPS):
         pair.step(number)
 
+    assert int(pair.clusters[0].domain()["affinity_turn"]) > 1, "the two hashes of pins changed places"
     assert pair.clusters[0].domain()["sequence"] == pair.clusters[1].domain()["sequence"]
 
 

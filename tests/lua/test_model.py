@@ -4,6 +4,8 @@ follow one another, so the model needs no locks: it gets the calls that the scri
 
 import dataclasses
 import math
+import re
+from hashlib import blake2b
 from typing import Any, ClassVar
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from gateway.request.sessions import Sessions
 from shared_state.policies import UNLIMITED, DeploymentPolicy, TenantLimits
 from shared_state.records import Permit
 from shared_state.scripts import Script
@@ -28,6 +31,7 @@ from tests.support.deployment_model import (
     drawn,
 )
 from tests.support.model import Choice, Domain, Minute, Refusal
+from tests.support.pin_model import FIRST, InForce, Pins, Placed, measure
 from tests.support.state import Cluster, deployment_policy
 from tests.support.stores import RedisCli
 
@@ -65,6 +69,11 @@ SERIES = [
 ]
 SERIES += [("throttled", "success"), ("timeout", "overloaded")]
 OUTCOMES = ["success", *FAILED, *NEUTRAL]
+NOT_SERVED = (*FAILED, "throttled", "unsupported")  # an outcome that ends a pin, where no other attempt follows
+# The names of a request: its session, with a mark if this is a first turn, then the beginnings of its prompt.
+SESSIONS: list[tuple[str, ...]] = [(), ("s1",), ("s2",), ("+s2",), ("s1", "p1"), ("s2", "p2", "p1"), ("+s3", "p1")]
+NAMES_MOST = max(map(len, SESSIONS))
+SHARES = (0.9, 0.5, 0.0)  # of a prompt, read from a cache
 SEEDS = st.integers(0, 2**31 - 1)
 BREAKER = ("state", "generation", "active", "limit", "trips", "wait_ms")
 ROW = (*BREAKER, "consecutive_failures", "consecutive_slow", "probes_issued", "probes_succeeded")
@@ -72,6 +81,17 @@ ROW = (*BREAKER, "consecutive_failures", "consecutive_slow", "probes_issued", "p
 
 def minute_of(tenant: TenantLimits, tokens: int) -> Minute | None:
     return Minute(tenant.name, tokens, tenant.tpm) if tenant.tpm else None
+
+
+def hashes_of(names: tuple[str, ...], tenant: TenantLimits) -> tuple[str, ...]:
+    """As the product names sessions to the store."""
+    sessions = Sessions("session")
+    hashes = []
+    for each in names:
+        [name] = sessions.name(each.removeprefix(FIRST), tenant.name, "m")
+        digest = blake2b(name, key=b"secret", digest_size=12).hexdigest()
+        hashes.append(FIRST * each.startswith(FIRST) + digest)
+    return tuple(hashes)
 
 
 def policy(name: str, rules: Rules) -> DeploymentPolicy:
@@ -83,18 +103,20 @@ class Calls(RuleBasedStateMachine):
 
     router = ROUTER
     deployed: ClassVar = RULES
+    affinity: Pins | None = None
 
     def __init__(self, cli: RedisCli, scripts: dict[str, Script]) -> None:
         super().__init__()
         self.cluster = Cluster(cli, scripts)
         self.held: dict[str, tuple[Permit, Lease]] = {}
         self.spent: list[Permit] = []
+        self.sessions: dict[str, tuple[str, ...]] = {}
         self.version = 1
         self.wanted = dict(self.deployed)
         self.begin()
 
     def begin(self) -> None:
-        self.model = Domain(self.router)
+        self.model = Domain(self.router, pins=self.affinity and dataclasses.replace(self.affinity, placed={}))
         self.probed: dict[str, int] = {}
         self.chained: dict[str, list[int]] = {}
         for name in RULES:
@@ -102,6 +124,9 @@ class Calls(RuleBasedStateMachine):
 
     def put(self, name: str, version: int) -> None:
         wanted, router = policy(name, self.wanted[name]), POLICY | {"last_resort": self.router.last_resort}
+        if self.affinity:
+            ttl_ms, band, entries = self.affinity.ttl_ms, self.affinity.band, self.affinity.entries
+            router |= {"affinity_ttl_ms": ttl_ms, "affinity_band": band, "affinity_entries": entries}
         [is_applied] = self.cluster.configure(wanted, version=version, **router)
         assert is_applied == self.model.configure(name, self.wanted[name], version, self.now_ms)
 
@@ -129,6 +154,7 @@ class Calls(RuleBasedStateMachine):
         tenant=st.sampled_from(TENANTS),
         tokens=st.sampled_from([0, 20, 200]),
         attempt=st.sampled_from([1, 1, 0]),
+        session=st.sampled_from(SESSIONS),
     )
     def acquire(self, tiers: Tiers, strategy: str, calls: list[tuple[str, bool]], **ask: Any) -> None:
         """``attempt`` 0: the one after an attempt that was no failure."""
@@ -144,16 +170,19 @@ class Calls(RuleBasedStateMachine):
         tenant: TenantLimits = UNLIMITED,
         tokens: int = 0,
         attempt: int = 1,
+        session: tuple[str, ...] = (),
         **call: Any,
     ) -> Permit | None:
         chain = [(name, tier) for tier, names in enumerate(tiers) for name in names]
-        call |= {"kind": kind, "tenant": tenant, "tokens": tokens, "attempt": attempt}
+        hashes = hashes_of(session, tenant)
+        pins = self.model.pins.in_force(hashes, self.now_ms, self.stored_pins()) if self.model.pins else ()
+        call |= {"kind": kind, "tenant": tenant, "tokens": tokens, "attempt": attempt, "session": " ".join(hashes)}
         decision = self.cluster.acquire(*chain, strategy=strategy, priority=0, **call)
         minute, is_first = minute_of(tenant, tokens), attempt == 1
         if is_first and len(chain) > 1:
             for name in tiers[0]:
                 self.chained.setdefault(name, []).append(self.now_ms)
-        expected = self.model.acquire(tiers, strategy, self.now_ms, self.read, kind, minute, is_first)
+        expected = self.model.acquire(tiers, strategy, self.now_ms, self.read, kind, minute, is_first, pins)
         assert decision.sequence == self.model.sequence
         if not isinstance(decision, Permit):
             assert Refusal(decision.code, decision.retry_after_ms, decision.verdicts) == expected
@@ -163,11 +192,40 @@ class Calls(RuleBasedStateMachine):
         assert decision.is_last_resort == expected.is_last_resort
         if decision.is_last_resort:
             self.check_resort(decision.deployment_id, [candidate for candidate, _ in chain])
+        self.check_pins(decision, expected, pins)
         model = self.model.deployments[decision.deployment_id]
         lease = model.grant(decision.token, self.now_ms, decision.is_last_resort)
         assert (decision.generation, decision.is_probe) == (lease.generation, lease.is_probe)
         self.held[decision.token] = decision, lease
+        self.sessions[decision.token] = session
         return decision
+
+    def check_pins(self, permit: Permit, choice: Choice, pins: InForce) -> None:
+        """The pins are those of one of the ways in which the deployment may have been chosen."""
+        if not permit.ask.session:
+            assert permit.affinity == ""
+            return
+        grants = choice.grants.get(permit.deployment_id, set()) if pins else set()
+        assert permit.affinity in ({grant.word for grant in grants} or {"none"})
+        stored, ways = self.stored_pins(), []
+        for grant in grants:
+            if self.model.pins and grant.word == permit.affinity:
+                ways.append(self.model.pins.after(pins, permit.deployment_id, grant, self.now_ms))
+        for after in ways:
+            if not after.problems(stored, self.now_ms):
+                self.model.pins = after
+        if self.model.pins:
+            self.model.pins.check(stored, self.now_ms)
+
+    def stored_pins(self) -> Placed:
+        """The pins that are in force unless they are too old: those of the hash in use, then those of the older one."""
+        turn = int(self.cluster.domain().get("affinity_turn", 0))
+        stored: dict[str, tuple[int, str, bool]] = {}
+        for parity in ((turn + 1) % 2, turn % 2):
+            for name, value in self.cluster.pins(parity).items():
+                at_ms, sign, deployment = re.split("([ ?])", value)
+                stored[name] = int(at_ms), deployment, sign == "?"
+        return stored
 
     def check_resort(self, name: str, chain: list[str]) -> None:
         """At most half the limit for one that serves; of those that fail one probe a second for all candidates."""
@@ -229,6 +287,7 @@ class Calls(RuleBasedStateMachine):
             self.cluster.advance(max(0, lease.started_ms + model.rules.lease_ms - self.now_ms))
         if not self.model.resent(tiers[0], permit.token, self.now_ms):
             ask: dict[str, Any] = {"kind": permit.ask.kind, "tenant": permit.ask.tenant, "tokens": permit.ask.tokens}
+            ask["session"] = self.sessions.get(permit.token, ())
             self.decide(tiers, "adaptive", token=permit.token, resend=True, **ask)
             return
         tenant = permit.ask.tenant
@@ -279,12 +338,29 @@ class Calls(RuleBasedStateMachine):
         if self.held.pop(permit.token, None):
             self.spent.append(permit)
         ending: dict[str, Any] = {"latency_ms": THRESHOLD_MS + is_slow, "retry_after_ms": retry_after_ms, "seed": seed}
-        done = self.cluster.settle(permit, outcome, tokens=tokens, final=is_final, reason=f"as {outcome}", **ending)
+        ending |= {"final": is_final, "learned": self.learned(permit, outcome, is_final)}
+        done = self.cluster.settle(permit, outcome, tokens=tokens, reason=f"as {outcome}", **ending)
         until, name, ask = drawn(seed, self.now_ms), permit.deployment_id, permit.ask
         of_ask = (ask.kind, minute_of(ask.tenant, ask.tokens), tokens)
         expected = self.model.settle(name, permit.token, outcome, self.now_ms, until, is_slow, retry_after_ms, *of_ask)
         assert (done.is_known, done.state, done.generation) == expected
         assert done.sequence == self.model.sequence
+        if done.is_known:
+            self.learn(permit, ending["learned"])
+
+    def learned(self, permit: Permit, outcome: str, is_final: bool) -> str:
+        """What a settle reports of pins: the share of the prompt that was cached, or those that end."""
+        if outcome in NOT_SERVED:
+            return b" ".join(permit.ask.session).decode() if is_final else ""
+        return (
+            f"={SHARES[permit.sequence % len(SHARES)]}" if outcome == "success" and permit.affinity == "pinned" else ""
+        )
+
+    def learn(self, permit: Permit, learned: str) -> None:
+        if learned.startswith("="):
+            measure(self.model.deployments[permit.deployment_id], float(learned[1:]))
+        elif learned and self.model.pins:
+            self.model.pins.end(learned.split(), permit.deployment_id)
 
     @rule(replica=st.sampled_from(REPLICAS))
     def beat(self, replica: str) -> None:
@@ -341,12 +417,24 @@ class Calls(RuleBasedStateMachine):
             assert row.probes_issued - row.probes_succeeded <= ROUTER.probes
             lacking = [kind for kind in KINDS if self.model.deployments[row.id].lacks(kind, self.now_ms)]
             assert list(row.unsupported) == lacking
+            assert (1.0 if row.cache_hit is None else row.cache_hit) == self.model.deployments[row.id].cache_hit
 
     def row(self, model: Deployment) -> dict[str, Any]:
         ends_ms = model.ends_ms or 0
         breaker = (model.state, model.generation, model.active(self.now_ms), model.rules.limit, model.trips)
         counts = (max(0, ends_ms - self.now_ms), model.failures, model.slow, model.issued, model.succeeded)
         return dict(zip(ROW, breaker + counts, strict=True))
+
+    @invariant()
+    def pins_are_those_of_the_model(self) -> None:
+        if self.model.pins:
+            self.model.pins.check(self.stored_pins(), self.now_ms)
+
+    @invariant()
+    def pins_are_few(self) -> None:
+        """A request may write as many as it names into each of the two hashes when the last place is taken."""
+        count = sum(len(self.cluster.pins(parity)) for parity in (0, 1))
+        assert count <= (self.affinity.entries + 2 * (NAMES_MOST - 1) if self.affinity else 0)
 
     @invariant()
     def verdicts_are_those_of_the_model(self) -> None:
@@ -405,7 +493,7 @@ class Calls(RuleBasedStateMachine):
     @invariant()
     def keys_are_few(self) -> None:
         keys = self.cluster.cli.do("KEYS", f"{self.cluster.keys.prefix}*")
-        assert len(keys) <= 6 + 2 * len(REPLICAS) + 4 * len(RULES) + 2 * len(TENANTS) + len(self.model.groups)
+        assert len(keys) <= 6 + 2 * len(REPLICAS) + 4 * len(RULES) + 2 * len(TENANTS) + len(self.model.groups) + 2
 
 
 class Trouble(Calls):
@@ -497,6 +585,79 @@ class Resort(Trouble):
     router = dataclasses.replace(ROUTER, last_resort=True)
 
 
+class Pinned(Trouble):
+    """And sessions that stay."""
+
+    affinity = Pins(ttl_ms=40_000, band=0.3, entries=1_000)
+
+    @rule(
+        session=st.sampled_from(SESSIONS[1:]),
+        tenant=st.sampled_from(TENANTS),
+        turns=st.lists(st.sampled_from(["success", "success", *OUTCOMES]), min_size=2, max_size=5),
+        tiers=st.sampled_from(CHAINS[3:]),
+        strategy=st.sampled_from(["adaptive", "least-busy", "priority"]),
+        crowds=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    )
+    def converse(
+        self,
+        session: tuple[str, ...],
+        tenant: TenantLimits,
+        turns: list[str],
+        tiers: Tiers,
+        strategy: str,
+        crowds: tuple[int, int],
+    ) -> None:
+        """Turns of one session, after each of which the deployment that served it may get busier for one turn. A failed
+        attempt is followed by another one.
+        """
+        crowd: list[Permit] = []
+        for number, outcome in enumerate(turns):
+            if number:
+                session = tuple(name.removeprefix(FIRST) for name in session)
+            permit = self.decide(tiers, strategy, tenant=tenant, session=session)
+            for each in crowd:
+                self.end(each, "success")
+            crowd = []
+            if permit is None:
+                continue
+            left = tuple(tuple(name for name in tier if name != permit.deployment_id) for tier in tiers)
+            left = tuple(tier for tier in left if tier)
+            has_more = outcome in NOT_SERVED and bool(left)
+            self.end(permit, outcome, is_final=not has_more)
+            if has_more and (again := self.decide(left, strategy, tenant=tenant, session=session, attempt=0)):
+                self.end(again, "success")
+            home = ((permit.deployment_id,),)
+            decisions = [self.decide(home, "least-busy") for _ in range(crowds[number % 2])]
+            crowd = [each for each in decisions if each]
+        for each in crowd:
+            self.end(each, "success")
+
+
+class Crowded(Pinned):
+    """And more sessions than there may be pins."""
+
+    affinity = Pins(ttl_ms=40_000, band=0.3, entries=8, may_lose=True)
+
+    @rule(first=st.integers(0, 90), count=st.integers(1, 9), name=NAMES)
+    def flood(self, first: int, count: int, name: str) -> None:
+        for number in range(first, first + count):
+            if permit := self.decide(((name,),), "least-busy", session=(f"flood{number}",)):
+                self.end(permit, "success")
+
+    @rule(
+        session=st.sampled_from(SESSIONS[1:]),
+        homes=st.permutations(sorted(RULES)),
+        outcome=st.sampled_from(OUTCOMES),
+        first=st.integers(0, 90),
+    )
+    def move(self, session: tuple[str, ...], homes: list[str], outcome: str, first: int) -> None:
+        """A session moves while its former pin is in the older hash, and the turn that moves it may fail."""
+        for name, ending in zip(homes, ("success", outcome), strict=False):
+            if permit := self.decide(((name,),), "least-busy", session=session):
+                self.end(permit, ending)
+            self.flood(first, 5, homes[-1])
+
+
 class Together(Resort):
     """And deployments that fail together."""
 
@@ -519,7 +680,9 @@ def check(cli: RedisCli, scripts: dict[str, Script], machine: type[Calls], examp
 
 
 # With more that may happen it takes more histories until much of it has.
-MACHINES = pytest.mark.parametrize(("machine", "share"), [(Calls, 1), (Trouble, 2), (Resort, 1), (Together, 2)])
+MACHINES = pytest.mark.parametrize(
+    ("machine", "share"), [(Calls, 1), (Trouble, 2), (Resort, 1), (Together, 2), (Pinned, 1), (Crowded, 1)]
+)
 
 
 @MACHINES

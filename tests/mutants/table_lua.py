@@ -69,6 +69,18 @@ LUA: Table = {
             AFFINITY,
             "a probe moves its session to a deployment that may not serve",
         ),
+        Slip(
+            "local sign = pin.is_first and not pin.id and '?' or ' '",
+            "local sign = ' '",
+            AFFINITY,
+            "identical single requests go to one deployment",
+        ),
+        Slip(
+            "not pin.is_hidden and (position",
+            "(position",
+            AFFINITY,
+            "each first turn takes the pin of the conversations that begin alike",
+        ),
     ),
     "lua/include/affinity/pick.lua": (
         Slip(
@@ -100,10 +112,16 @@ LUA: Table = {
     ),
     "lua/include/affinity/learn.lua": (
         Slip(
-            "if value and string.match(value, '^%d+ (.+)$') == id then",
+            "if value and select(3, string.match(value, PIN)) == id then",
             "if value then",
             AFFINITY,
             "a late failure ends the pin that the session has elsewhere",
+        ),
+        Slip(
+            "redis.call('HDEL', pins_key(domain, turn + 1), hash)",
+            "",
+            AFFINITY,
+            "a turn that fails sends its session back to the deployment from which it moved",
         ),
     ),
     "lua/include/select/grant.lua": (

@@ -3,7 +3,9 @@ thing after the other: the model gives the same ones.
 """
 
 import asyncio
+import dataclasses
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -14,9 +16,10 @@ import pytest
 from shared_state.embedded import EmbeddedStore
 from shared_state.keys import Keys
 from tests.support.deployment_model import Until, drawn
-from tests.support.history_worker import ROUTER, RULES, configuration
+from tests.support.history_worker import AFFINITY, ROUTER, RULES, configuration
 from tests.support.live_state import opened_state
 from tests.support.model import Choice, Domain, Refusal
+from tests.support.pin_model import Grant, InForce, Pins, measure
 from tests.support.stores import RedisCli, fresh_domain, on_loop
 
 Note = tuple[str, list[str], list[Any]]
@@ -35,7 +38,8 @@ class Replay:
     """The model of the whole domain, asked in the order in which the store did it."""
 
     def __init__(self, first: int) -> None:
-        self.model = Domain(ROUTER)
+        self.pins: Pins = dataclasses.replace(AFFINITY, placed={})
+        self.model = Domain(ROUTER, pins=self.pins)
         for name, rules in RULES.items():
             self.model.configure(name, rules, 1, 0)
         assert self.model.sequence == first - 1
@@ -52,6 +56,7 @@ class Replay:
         self.seen["left"] += arguments[-1] == "left"
         if is_again and (held := self.model.resent(IDS, token, now_ms)):
             self.seen["resent"] += 1
+            assert reply[9:] == (["none"] if arguments[17] else [])
             name, lease = held
             assert (reply[0], IDS[reply[1] - 1], *MARKS[reply[3]]) == (
                 "granted",
@@ -60,8 +65,9 @@ class Replay:
                 lease.is_last_resort,
             )
             return
-        kind = arguments[15]
-        expected = self.model.acquire([IDS], strategy, now_ms, self.fail_on_deadline, kind)
+        kind, hashes = arguments[15], arguments[17].split()
+        pins = self.pins.in_force(hashes, now_ms)
+        expected = self.model.acquire([IDS], strategy, now_ms, self.fail_on_deadline, kind, pins=pins)
         if reply[0] != "granted":
             self.seen.update(reply[8:])
             assert Refusal(reply[0], reply[2], tuple(reply[8:])) == expected
@@ -69,10 +75,21 @@ class Replay:
         name = IDS[reply[1] - 1]
         assert isinstance(expected, Choice)
         assert name in expected.names
+        self.check_pins(name, pins, expected, reply)
         lease = self.model.deployments[name].grant(token, now_ms, expected.is_last_resort)
         assert (reply[2], *MARKS[reply[3]]) == (lease.generation, lease.is_probe, lease.is_last_resort)
         self.holder[token] = name
         self.seen["last resort" if lease.is_last_resort else "probe" if lease.is_probe else "granted"] += 1
+
+    def check_pins(self, name: str, pins: InForce, choice: Choice, reply: list[Any]) -> None:
+        """A request names its session only, so each way to the same word leaves the same pins."""
+        if not pins:
+            assert len(reply) == 9
+            return
+        grants = choice.grants.get(name, {Grant("none")})
+        [grant] = {Grant(grant.word) for grant in grants if grant.word == reply[9]}
+        self.pins = self.model.pins = self.pins.after(pins, name, grant, self.time(reply))
+        self.seen[grant.word] += 1
 
     def fail_on_deadline(self, name: str) -> Until:
         raise AssertionError(f"probes of {name} have a minute")
@@ -83,6 +100,12 @@ class Replay:
         lease, generation = self.model.deployments[name].leases.get(token), self.model.deployments[name].generation
         expected = self.model.settle(name, token, outcome, now_ms, drawn(seed, now_ms), kind=arguments[15])
         assert (reply[0] == 1, *reply[1:3]) == expected
+        learned = arguments[17]
+        if lease and learned.startswith("="):
+            measure(self.model.deployments[name], float(learned[1:]))
+        elif lease:
+            self.pins.end(learned.split(), name)
+        self.seen["measured" if learned.startswith("=") else "unpinned" if learned else ""] += 1
         self.seen["late" if lease and lease.generation != generation else "settled" if lease else "settled twice"] += 1
         self.seen["opened"] += reply[1] == "open" and reply[2] != generation
 
@@ -100,6 +123,10 @@ class Replay:
         assert [row[:3] for row in rows] == [[position, model.state, model.generation] for position, model in moved]
         assert [row[4] for row in rows] == [model.trips for _, model in moved]
         self.seen["beat"] += 1
+
+    def homes(self) -> dict[str, str]:
+        """The deployment of each pin."""
+        return {each: name for each, (_, name, _) in self.pins.placed.items()}
 
     def time(self, reply: list[Any]) -> int:
         return int(reply[6 if reply[0] == "granted" else 5])
@@ -135,6 +162,9 @@ async def check(server: EmbeddedStore, cli: RedisCli, processes: int, seconds: f
     for note in notes:
         replay.check(note)
     keys = Keys(domain)
+    stored = cli.do("HGETALL", f"{keys.prefix}affinity:1")
+    homes = {each.decode(): re.split("[ ?]", value.decode())[1] for each, value in stored.items()}
+    assert homes == replay.homes()
     assert cli.do("ZCARD", keys.leases) == replay.model.active(replay.model.now_ms) == 0
     events = [fields for _, fields in cli.do("XRANGE", keys.events, "-", "+")]
     for name, model in replay.model.deployments.items():
@@ -158,6 +188,15 @@ COMMON = {
     "forced",
     "left",
     "unsupported",
+    "new",
+    "pinned",
+    "none",
+    "measured",
+    "unpinned",
+    "moved(load)",
+    "moved(open)",
+    "moved(full)",
+    "moved(recovering)",
 }
 
 

@@ -284,7 +284,7 @@ def running_cluster(
     """
     whole_state = {"url": store.url, "domain": domain, "deadline": _STATE_DEADLINE, **(state or {})}
     config = store.folder / f"{domain}.yaml"
-    # Most tests send the same request again, which affinity takes for one session.
+    # Most tests count what a strategy does with each request; affinity has tests of its own.
     sections["router"] = {"affinity": {"mode": "off"}} | sections.get("router", {})
     text = yaml.safe_dump({"state": whole_state, "model_list": list(model_list), **sections})
     config.write_text(text)

@@ -16,7 +16,7 @@ from shared_state.calls import replies
 from shared_state.embedded import EmbeddedStore
 from shared_state.keys import Keys
 from shared_state.policies import Configuration
-from shared_state.records import Ask, Ending, Outcome, Permit, Plan
+from shared_state.records import FIRST_TURN, Ask, Ending, Outcome, Permit, Plan
 from tests.support.simulation import _NOT_A_RESEND, _Line, _SeededCalls
 from tests.support.state import deployment_policy, router_policy
 from tests.support.stores import fresh_domain
@@ -27,21 +27,27 @@ CACHED_MS = 300_000  # a provider keeps a prompt for 5 minutes after its last us
 FIRST_MS, REST_MS, SIGMA = 800, 1_500, 0.3  # medians of a call whose prompt is not cached
 DOCUMENT, TURN_TOKENS, DOCUMENTS = 4_000, 2_000, 12  # tokens of a system prompt with its documents, and of a turn
 PRICE, CACHED_PRICE = 3.0, 0.3  # of a million tokens of the prompt
+PINNED = ("session", "prefix", "first-reads")
 AFFINITY: dict[str, Any] = {"affinity_ttl_ms": 600_000, "affinity_band": 0.3, "affinity_entries": 200_000}
 
 
 class Turn(msgspec.Struct, order=True):
-    """One request of a session, ``number`` from 0; ``noise``: of its times, the same wherever it goes."""
+    """One request of a session, ``number`` from 0; ``noise``: of its times, the same wherever it goes; ``beginning``:
+    of its conversation, which others may share.
+    """
 
     at_ms: float
     session: int
     number: int
     noise: tuple[float, float]
+    beginning: str
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """``out``: when the first deployment fails every call; ``joins_ms``: when the last deployment joins; ``zipf``: the
-    exponent of how unequal sessions are, 0 for conversations of about ten turns.
+    exponent of how unequal sessions are, 0 for conversations of about ten turns; ``singles_per_s``: the rate of further
+    requests that are all the same and have no later turn; ``beginnings``: how many the conversations have between them,
+    0 for one each.
     """
 
     title: str
@@ -51,11 +57,28 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     out: tuple[int, int] = (0, 0)
     joins_ms: int = 0
     zipf: float = 0.0
+    singles_per_s: float = 0.0
+    beginnings: int = 0
+
+    @property
+    def has_beginnings(self) -> bool:
+        """Whether nothing but their beginnings names the sessions."""
+        return bool(self.singles_per_s or self.beginnings)
 
 
 def turns_of(scenario: Scenario, seed: int) -> list[Turn]:
     chance = random.Random(f"{seed} {scenario.zipf}")
-    return sorted(_skewed(scenario, chance) if scenario.zipf else _conversations(scenario, chance))
+    turns = [*(_skewed(scenario, chance) if scenario.zipf else _conversations(scenario, chance))]
+    return sorted([*turns, *_singles(scenario, chance)])
+
+
+def _singles(scenario: Scenario, chance: random.Random) -> Iterator[Turn]:
+    at_s = 0.0
+    for number in itertools.count(1):
+        at_s += chance.expovariate(scenario.singles_per_s) if scenario.singles_per_s else scenario.seconds
+        if at_s >= scenario.seconds:
+            return
+        yield Turn(1000 * at_s, -number, 0, (chance.gauss(0, 1), chance.gauss(0, 1)), "single")
 
 
 def _conversations(scenario: Scenario, chance: random.Random) -> Iterator[Turn]:
@@ -67,7 +90,8 @@ def _conversations(scenario: Scenario, chance: random.Random) -> Iterator[Turn]:
         now_s = at_s
         for number in range(1 + int(chance.expovariate(1 / 10))):
             if 0 <= now_s < scenario.seconds:
-                yield Turn(1000 * now_s, session, number, (chance.gauss(0, 1), chance.gauss(0, 1)))
+                beginning = session % scenario.beginnings if scenario.beginnings else session
+                yield Turn(1000 * now_s, session, number, (chance.gauss(0, 1), chance.gauss(0, 1)), f"s{beginning}")
             now_s += 4 + chance.expovariate(1 / 12)
 
 
@@ -79,7 +103,7 @@ def _skewed(scenario: Scenario, chance: random.Random) -> Iterator[Turn]:
         [session] = chance.choices(range(300), weights)
         number = numbers[session] % 10
         numbers[session] += 1
-        yield Turn(1000 * at_s, session, number, (chance.gauss(0, 1), chance.gauss(0, 1)))
+        yield Turn(1000 * at_s, session, number, (chance.gauss(0, 1), chance.gauss(0, 1)), f"s{session}")
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,20 +126,26 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Cache:
-    """When one deployment last read the prompt of a session, and a document."""
+    """When one deployment last read the prompt of a session, a document and, ``with_beginnings``, the beginning of a
+    conversation.
+    """
 
-    def __init__(self) -> None:
-        self._used: dict[tuple[str, int], tuple[float, int]] = {}  # by session or document: when, and how many tokens
+    def __init__(self, with_beginnings: bool) -> None:
+        self._with_beginnings = with_beginnings
+        self._used: dict[tuple[str, int | str], tuple[float, int]] = {}  # when, and how many tokens
 
     def read(self, turn: Turn, at_ms: float) -> tuple[int, int]:
         """Returns the tokens of the prompt and those that were cached."""
         tokens, document = DOCUMENT + TURN_TOKENS * (1 + turn.number), turn.session % DOCUMENTS
-        session, shared = ("session", turn.session), ("document", document)
+        session, shared, first = ("session", turn.session), ("document", document), ("beginning", turn.beginning)
         cached = max(self._kept(session, at_ms) if turn.number else 0, self._kept(shared, at_ms))
         self._used[session], self._used[shared] = (at_ms, tokens), (at_ms, DOCUMENT)
+        if self._with_beginnings:
+            cached = max(cached, self._kept(first, at_ms))
+            self._used[first] = at_ms, DOCUMENT + TURN_TOKENS
         return tokens, min(tokens, cached)
 
-    def _kept(self, key: tuple[str, int], at_ms: float) -> int:
+    def _kept(self, key: tuple[str, int | str], at_ms: float) -> int:
         used_ms, tokens = self._used.get(key, (-math.inf, 0))
         return tokens if at_ms - used_ms < CACHED_MS else 0
 
@@ -127,7 +157,9 @@ class _Flight(msgspec.Struct):
 
 
 class Conversations:
-    """``mode``: off, session, prefix, hash (consistent, blind to load) or round-robin."""
+    """``mode``: off, session, prefix, first-reads (as session, but first turns read every pin), hash (consistent, blind
+    to load) or round-robin.
+    """
 
     def __init__(self, store: EmbeddedStore, mode: str, scenario: Scenario, seed: int) -> None:
         keys = Keys(fresh_domain())
@@ -136,7 +168,8 @@ class Conversations:
         self._calls.use_secret(b"secret")
         self._ids = tuple(f"d{k}" for k in range(scenario.deployments))
         self._plans: dict[tuple[str, ...], Plan] = {}
-        self._caches, self._active = defaultdict[str, _Cache](_Cache), Counter[str]()
+        self._caches = {each: _Cache(scenario.has_beginnings) for each in self._ids}
+        self._active = Counter[str]()
         self._busy_ms = defaultdict[str, float](float)
         self._timeline = Timeline()
         self._numbers = itertools.count(1)
@@ -144,7 +177,7 @@ class Conversations:
         self._stayed, self._later, self._fled = 0, 0, Counter[int]()
         self._first_ms: list[float] = []
         self._tokens = self._cached = self._refused = 0
-        policy = router_policy(**AFFINITY if mode in ("session", "prefix") else {}, max_active=10_000)
+        policy = router_policy(**AFFINITY if mode in PINNED else {}, max_active=10_000)
         deployments = tuple(deployment_policy(each, limit=LIMIT, latency_threshold_ms=None) for each in self._ids)
         for call in self._calls.configure(Configuration(1, policy, deployments)):
             self._line.call(0, call)
@@ -187,9 +220,10 @@ class Conversations:
         return self._plans[order]
 
     def _names(self, turn: Turn) -> tuple[bytes, ...]:
-        if self._mode not in ("session", "prefix"):
+        if self._mode not in PINNED:
             return ()
-        session = b"s%d" % turn.session
+        is_marked = self._scenario.has_beginnings and not turn.number and self._mode != "first-reads"
+        session = FIRST_TURN * is_marked + turn.beginning.encode()
         return (session, b"d%d" % (turn.session % DOCUMENTS)) if self._mode == "prefix" else (session,)
 
     def _acquire(self, at_ms: float, flight: _Flight) -> None:

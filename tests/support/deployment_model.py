@@ -80,6 +80,7 @@ class Deployment:
     resort_ms: int = 0
     is_slow: bool = False
     served_ms: int | None = None
+    cache_hit: float = 1.0
     issued: int = 0
     succeeded: int = 0
     deadline_ms: int | None = None

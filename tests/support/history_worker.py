@@ -20,15 +20,20 @@ from shared_state.connection.patience import Patience
 from shared_state.keys import Keys
 from shared_state.memory import Memory
 from shared_state.policies import Configuration
-from shared_state.records import Ask, Ending, Outcome, Permit
+from shared_state.records import FIRST_TURN, Ask, Ending, Outcome, Permit
 from shared_state.scripts import Script, assemble_all
 from shared_state.snapshots import Presence
 from shared_state.store import Store
 from tests.support.deployment_model import Router, Rules
+from tests.support.pin_model import Pins
 from tests.support.state import deployment_policy, router_policy
 
 RULES = {name: Rules(limit, lease_ms=60_000, cooldown_ms=50) for name, limit in {"a": 3, "b": 5, "c": 8}.items()}
 ROUTER = Router(failures=3, slow=10**6, probes=2, successes=2, max_active=100_000, last_resort=True)
+# No pin ends by itself during a history.
+AFFINITY = Pins(ttl_ms=3_600_000, band=0.3, entries=100_000)
+SESSIONS = 12
+SHARES = (0.9, 0.5, 0.0)  # of a prompt, read from a cache
 CALLERS, BEAT_EVERY_S, FORCE_EVERY_S = 12, 0.05, 0.1
 # In ms, two of them long enough to outlive the generation that a permit was granted in.
 PAUSES_MS = [1, 2, 50, 150]
@@ -46,6 +51,9 @@ def configuration() -> Configuration:
         failure_threshold=ROUTER.failures,
         probes=ROUTER.probes,
         probe_successes=ROUTER.successes,
+        affinity_ttl_ms=AFFINITY.ttl_ms,
+        affinity_band=AFFINITY.band,
+        affinity_entries=AFFINITY.entries,
     )
     policies = [
         deployment_policy(name, latency_threshold_ms=10**6, **dataclasses.asdict(rules))
@@ -124,7 +132,8 @@ class Worker:
             if self.chance.random() < 0.05:
                 await self.leave()
             kind = RARE_KIND if self.chance.random() < 0.2 else "chat"
-            decision = await self.store.acquire(self.plan, Ask(0, self.chance.random() < 0.5, kind=kind))
+            ask = Ask(0, self.chance.random() < 0.5, kind=kind, session=self.session())
+            decision = await self.store.acquire(self.plan, ask)
             if not isinstance(decision, Permit):
                 await asyncio.sleep(0)
                 continue
@@ -133,7 +142,16 @@ class Worker:
             if self.chance.random() < 0.2:
                 await asyncio.sleep(self.chance.choice(PAUSES_MS) / 1000)
             for _ in range(2 if self.chance.random() < 0.1 else 1):
-                await self.store.settle(decision, Ending(self.outcome(kind), 10))
+                await self.store.settle(decision, self.ending(kind))
+
+    def session(self) -> tuple[bytes, ...]:
+        """A session, a first turn that only its beginning names, or none."""
+        mark = FIRST_TURN if self.chance.random() < 0.3 else b""
+        return (mark + b"s%d" % self.chance.randrange(SESSIONS),) if self.chance.random() < 0.7 else ()
+
+    def ending(self, kind: str) -> Ending:
+        share, is_final = self.chance.choice(SHARES), self.chance.random() < 0.8
+        return Ending(self.outcome(kind), 10, is_final=is_final, cache_share=share)
 
     def outcome(self, kind: str) -> Outcome:
         is_missing = kind == RARE_KIND and self.chance.random() < 0.3

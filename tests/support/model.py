@@ -20,6 +20,7 @@ from tests.support.deployment_model import (
     Until,
 )
 from tests.support.group_model import Group
+from tests.support.pin_model import Grant, InForce, Pins
 
 NO_TOKENS = (*FAILED, "throttled", "unsupported")  # that an attempt has used, where its provider does not say
 FORCED = {"open": "forced_open", "disable": "disabled", "drain": "disabled", "close": "closed", "reset": "closed"}
@@ -35,10 +36,11 @@ class Refusal:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """The deployments one of which the request gets."""
+    """The deployments one of which the request gets. ``grants``: by each of them, what that does to pins."""
 
     names: set[str]
     is_last_resort: bool = False
+    grants: dict[str, set[Grant]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Domain:
     beats: dict[str, int] = dataclasses.field(default_factory=dict)
     minutes: dict[str, float] = dataclasses.field(default_factory=dict)
     groups: dict[str, Group] = dataclasses.field(default_factory=dict)
+    pins: Pins | None = None
 
     def advance(self, now_ms: int) -> None:
         assert now_ms >= self.now_ms, "the clock runs back"
@@ -111,8 +114,11 @@ class Domain:
         kind: str = "",
         minute: Minute | None = None,
         is_first: bool = True,
+        pins: InForce = (),
     ) -> Refusal | Choice:
-        """No, or the deployments one of which the request gets. A further attempt belongs to a request that is in."""
+        """No, or the deployments one of which the request gets. A further attempt belongs to a request that is in.
+        ``pins``: those of the request.
+        """
         self.advance(now_ms)
         if is_first and self.active(now_ms) >= self.router.max_active:
             return Refusal("shed", WAIT_MS)
@@ -126,7 +132,9 @@ class Domain:
         if is_first:
             self.note_relief(tiers, {name for name in names if self.is_able(name, verdicts[name][0])}, now_ms)
         self.avoid(verdicts, now_ms)
-        choice = self.choice(tiers, verdicts, strategy, now_ms) or self.last_resort(tiers, verdicts, overdue, now_ms)
+        able = {name: verdict for name, (verdict, _) in verdicts.items()}
+        choice = self.choice(tiers, able, strategy, now_ms, pins, is_first)
+        choice = choice or self.last_resort(tiers, verdicts, overdue, now_ms)
         if choice:
             if minute:
                 self.minutes[minute.tenant] = self.used_up(minute, now_ms)
@@ -233,10 +241,16 @@ class Domain:
         return max(now_ms, self.minutes.get(minute.tenant, 0)) + minute.ms(min(minute.tokens, minute.limit))
 
     def choice(
-        self, tiers: Sequence[Sequence[str]], verdicts: dict[str, tuple[str, float]], strategy: str, now_ms: int
+        self,
+        tiers: Sequence[Sequence[str]],
+        verdicts: dict[str, str],
+        strategy: str,
+        now_ms: int,
+        pins: InForce = (),
+        is_first: bool = True,
     ) -> Choice | None:
         """Of the first tier that has any; while some of it is in its slow start, of those that take part by chance."""
-        groups = [{name for name in tier if verdicts[name][0] == "eligible"} for tier in tiers]
+        groups = [{name for name in tier if verdicts[name] == "eligible"} for tier in tiers]
         groups = [group for group in groups if group]
         if not groups:
             return None
@@ -246,7 +260,60 @@ class Domain:
         bounds = sorted({0.0, 1.0, *(self.deployments[name].ramp(now_ms) for group in groups for name in group)})
         draws = [(low + high) / 2 for low, high in itertools.pairwise(bounds)]
         pools = [self.taking_part(groups, draw, now_ms) for draw in draws]
-        return Choice({name for pool in pools for name in self.cheapest(pool, strategy, now_ms)})
+        grants: dict[str, set[Grant]] = {}
+        for pool in pools:
+            preferred, passed = self.preferred(pool, strategy, now_ms, pins)
+            for name in {preferred} if preferred else self.cheapest(pool, strategy, now_ms):
+                word = self.word(name, pins, passed, verdicts, is_first, now_ms)
+                grants.setdefault(name, set()).add(Grant(word, frozenset(passed)))
+        return Choice(set(grants), grants=grants)
+
+    def preferred(
+        self, pool: set[str], strategy: str, now_ms: int, pins: InForce
+    ) -> tuple[str | None, dict[str, str | None]]:
+        """The first pinned deployment that is near enough to the least loaded one, and why those before it are not:
+        None where a deployment does not take part.
+        """
+        passed: dict[str, str | None] = {}
+        for pin in pins:
+            name = pin.home
+            if name is None:
+                continue
+            why = self.against(name, pool, strategy, now_ms) if name in pool else None
+            if name in pool and why is None:
+                return name, passed
+            passed[pin.name] = why
+        return None, passed
+
+    def against(self, name: str, pool: set[str], strategy: str, now_ms: int) -> str | None:
+        assert self.pins
+        mine = self.deployments[name]
+        loads = [d.active(now_ms) / d.rules.limit for d in map(self.deployments.get, pool) if d and d.ramp(now_ms) == 1]
+        if strategy == "priority" and mine.rules.priority < max(self.deployments[each].rules.priority for each in pool):
+            return "strategy"
+        most = min(loads, default=math.inf) + self.pins.band * mine.cache_hit
+        return "load" if mine.active(now_ms) / mine.rules.limit > most else None
+
+    def word(
+        self,
+        name: str,
+        pins: InForce,
+        passed: dict[str, str | None],
+        verdicts: dict[str, str],
+        is_first: bool,
+        now_ms: int,
+    ) -> str:
+        pin = next((pin for pin in pins if pin.home), None)
+        if pin is None or pin.home is None:
+            return "new"
+        home = pin.home
+        if home == name:
+            return "pinned"
+        if home not in verdicts:
+            return "moved(gone)" if is_first else "moved(failed)"
+        is_recovering = self.deployments[home].ramp(now_ms) < 1
+        absent = verdicts[home] if verdicts[home] != "eligible" else "recovering" if is_recovering else "tier"
+        return f"moved({passed[pin.name] or absent})"
 
     def taking_part(self, groups: Sequence[set[str]], draw: float, now_ms: int) -> set[str]:
         """The slow start: each deployment takes part while its ramp is above the draw. Where none does, the group that

@@ -501,6 +501,10 @@ class Cluster:
     def domain(self) -> Strings:
         return self._hash(self.keys.domain)
 
+    def pins(self, parity: int) -> Strings:
+        """One of the two hashes of pins as it is stored."""
+        return self._hash(f"{self.keys.prefix}affinity:{parity}".encode())
+
     def state(self, deployment_id: str) -> str:
         return self.deployment(deployment_id)["state"]
 

@@ -20,14 +20,16 @@ local function affinity_word(candidates, picked, attempt)
   return 'new'
 end
 
--- Pins the session to the picked deployment, and those prefixes that have no pin or whose pin was passed over.
+-- Pins the session to the picked deployment, and those prefixes that have no pin or whose pin was passed over. A first
+-- turn leaves the pin that it does not see.
 local function affinity_note(domain, policy, candidates, picked, attempt)
   local word, id, entries = affinity_word(candidates, picked, attempt), picked.deployment.id, {}
   if word == 'none' then return word end
   for position, pin in ipairs(candidates.pins) do
-    local is_free = position == 1 or not pin.id or pin.why
+    local is_free = not pin.is_hidden and (position == 1 or not pin.id or pin.why)
     if pin.id == id and pin.is_due or pin.id ~= id and is_free then
-      entries[#entries + 1], entries[#entries + 2] = pin.hash, string.format('%d %s', domain.now, id)
+      local sign = pin.is_first and not pin.id and '?' or ' '
+      entries[#entries + 1], entries[#entries + 2] = pin.hash, string.format('%d%s%s', domain.now, sign, id)
     end
   end
   if #entries > 0 then pins_write(domain, policy, entries, domain.now) end

@@ -1,8 +1,11 @@
 --- @include "store/record"
 -- Pins: the deployment of a session, or of a prompt's prefix, in two HASHes `affinity:0` and `affinity:1`: by keyed
 -- hash '<ms of the last use> <deployment>'. Writes go to one of them. After `ttl`, or when it holds half of the allowed
--- entries, they change places and the older one is removed as a whole: number and time are bounded without a sweep. The
--- domain's record keeps affinity_turn (the one in use, by parity), affinity_since_ms and affinity_count.
+-- entries, they change places and the older one is removed: number and time are bounded without a sweep. The domain's
+-- record keeps affinity_turn (the one in use, by parity), affinity_since_ms and affinity_count.
+-- '?' instead of the space: only first turns have used the pin, each known only by its beginning ('+' before the hash).
+-- They may be single requests, so other first turns do not see it.
+local PIN = '^(%d+)([ ?])(.+)$'
 local PINS_REFRESH = 8  -- a pin is written again after this part of its ttl: most turns only read
 
 local function pins_key(domain, turn)
@@ -11,17 +14,20 @@ local function pins_key(domain, turn)
 end
 
 -- `words`: keyed hashes, the session's first, then those of prefixes, the longest first; '' without any. Returns per
--- hash the deployment that it is pinned to, or none, and whether it must be written again soon.
+-- hash the deployment that it is pinned to, or none, and whether it must be written again soon. `is_first`: of '+hash'.
 local function pins_read(domain, policy, words, now)
   local ttl_ms, turn, pins = policy.affinity_ttl_ms, domain.affinity_turn or 0, {}
   if words == '' or not ttl_ms then return nil end
-  for hash in string.gmatch(words, '%S+') do
+  for mark, hash in string.gmatch(words, '(%+?)([^%s+]+)') do
     local value = redis.call('HGET', pins_key(domain, turn), hash)
     local older = not value and redis.call('HGET', pins_key(domain, turn + 1), hash)
-    local at_ms, id = string.match(value or older or '', '^(%d+) (.+)$')
-    local age_ms = id and now - at_ms or ttl_ms
-    pins[#pins + 1] = { hash = hash, id = age_ms < ttl_ms and id or nil,
-      is_due = not value or age_ms * PINS_REFRESH >= ttl_ms }
+    local at_ms, sign, id = string.match(value or older or '', PIN)
+    local age_ms, is_first = id and now - at_ms or ttl_ms, mark == '+'
+    if age_ms >= ttl_ms then id, sign = nil, nil end
+    local is_due = not value or age_ms * PINS_REFRESH >= ttl_ms or sign == '?'
+    local is_hidden = is_first and sign == '?'
+    pins[#pins + 1] = { hash = hash, id = not is_hidden and id or nil, is_due = is_due, is_first = is_first,
+      is_hidden = is_hidden }
   end
   return pins
 end

@@ -9,6 +9,7 @@ import pytest
 from gateway.configuration.affinity import AffinityMode
 from gateway.request.calls import Kind, parse
 from gateway.request.sessions import BLOCKS_KIB, NAME_MOST, PASSED_MOST, Sessions
+from shared_state.records import FIRST_TURN
 
 HI = {"role": "user", "content": "Hi"}
 ANSWER = {"role": "assistant", "content": "Hello"}
@@ -128,7 +129,38 @@ TOOLS = [{"type": "function", "function": {"name": "f"}}]
     ],
 )
 def test_later_turns_have_the_name_of_the_first(kind: Kind, first: dict[str, Any], later: dict[str, Any]) -> None:
-    assert name(first, kind=kind) == name(later, kind=kind)
+    assert name(first, kind=kind) == FIRST_TURN + name(later, kind=kind)
+
+
+TOOL_CALL = {"type": "function_call", "name": "f", "arguments": "{}", "call_id": "c"}
+TOOL_RESULT = {"role": "tool", "content": "5", "tool_call_id": "c"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_first", "body"),
+    [
+        (Kind.CHAT, True, {"messages": [HI]}),
+        (Kind.CHAT, True, {"messages": [SYSTEM, HI, HI]}),
+        (Kind.CHAT, True, {"messages": [ANSWER, HI]}),
+        (Kind.CHAT, True, {"messages": [SYSTEM]}),
+        (Kind.CHAT, False, {"messages": [HI, ANSWER]}),
+        (Kind.CHAT, False, {"messages": [HI, HI, ANSWER, HI]}),
+        (Kind.CHAT, False, {"messages": [HI, SYSTEM, TOOL_RESULT]}),
+        (Kind.CHAT, False, {"messages": [HI, {"content": "no role"}]}),
+        (Kind.CHAT, False, {"messages": [ANSWER] * 100}),
+        (Kind.MESSAGE, True, {"messages": [HI]}),
+        (Kind.MESSAGE, False, {"messages": [HI, ANSWER, MORE]}),
+        (Kind.RESPONSE, True, {"input": "Hi"}),
+        (Kind.RESPONSE, True, {"input": [HI]}),
+        (Kind.RESPONSE, True, {"input": [HI, HI]}),
+        (Kind.RESPONSE, False, {"input": [HI, HI, ANSWER, HI]}),
+        (Kind.RESPONSE, False, {"input": [HI, TOOL_CALL]}),
+        (Kind.COMPLETION, True, {"prompt": "once"}),
+    ],
+)
+def test_first_turn_is_marked_where_its_beginning_names_it(kind: Kind, is_first: bool, body: dict[str, Any]) -> None:
+    assert name(body, kind=kind).startswith(FIRST_TURN) == is_first
+    assert not name(body, ("x-session-id", "s"), kind=kind).startswith(FIRST_TURN)
 
 
 @pytest.mark.parametrize(
