@@ -42,7 +42,7 @@ def vertex(vertex_cluster: Cluster, provider: ProviderProcess) -> Iterator[Repli
     vertex_cluster.check()
 
 
-def asked(replica: ReplicaProcess, path: str, model: str, **fields: Any) -> Any:
+def called(replica: ReplicaProcess, path: str, model: str, **fields: Any) -> Any:
     body = json.dumps({"model": model, **MESSAGES, **fields}).encode()
     return replica.request("POST", path, body, {"content-type": "application/json", **CLIENT})
 
@@ -55,7 +55,7 @@ def asked(replica: ReplicaProcess, path: str, model: str, **fields: Any) -> Any:
 def test_call_names_its_model_in_the_address_and_its_version_in_the_body(
     vertex: ReplicaProcess, provider: ProviderProcess, model: str, upstream: str, path: str, is_stream: bool
 ) -> None:
-    answer = asked(vertex, path, model, stream=is_stream)
+    answer = called(vertex, path, model, stream=is_stream)
     counts = provider.counts()
     sent = counts["last_body"]
 
@@ -70,7 +70,7 @@ def test_call_names_its_model_in_the_address_and_its_version_in_the_body(
 
 def test_other_fields_of_a_message_keep_their_bytes(vertex: ReplicaProcess, provider: ProviderProcess) -> None:
     odd = {"temperature": 1.0, "metadata": {"user_id": "ü"}, "anthropic_version": "2023-06-01"}
-    asked(vertex, "/v1/messages", "claude", **odd)
+    called(vertex, "/v1/messages", "claude", **odd)
 
     assert provider.counts()["last_body"] == {**MESSAGES, **odd, "anthropic_version": VERSION}
 
