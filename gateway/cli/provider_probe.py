@@ -26,7 +26,7 @@ from gateway.upstream.http.request import request
 from gateway.upstream.http.response import Response
 from gateway.upstream.in_band import announced, no_reply
 from gateway.upstream.key_source import KeyUnreadable, read_key
-from gateway.upstream.providers import azure, inquiry, openai
+from gateway.upstream.providers import anthropic, azure, inquiry, openai
 from gateway.upstream.providers.adapters import Adapter, adapter
 from gateway.upstream.upstream_errors import error_of, status_of
 
@@ -134,7 +134,10 @@ class _Prober:
             return Verdict(entry.id, True, self._shown(f"not called, because a pattern names no model{remark}"))
         adapted = _adapted(entry)
         headers = {"content-type": "application/json", **inquiry.headers(entry.provider)}
-        answer = await self._query("POST", adapted.url, headers, _body(entry.provider, adapted.wire))
+        body = _body(entry.provider, adapted.wire)
+        if entry.provider.type == "anthropic":
+            body = anthropic.placed(entry.provider, body)
+        answer = await self._query("POST", adapted.url, headers, body)
         words = _defect(adapted.wire, answer.body) if answer.is_ok else answer.words
         is_ok = not words or (answer.status == 400 and _TOO_FEW_TOKENS in words)
         shown = f"ok, {entry.provider.model} answers" if is_ok else words

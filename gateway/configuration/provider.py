@@ -17,7 +17,8 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_ke
     """The dialect: OpenAI and servers compatible with it, Azure OpenAI, or Anthropic."""
     base_url: Url = "https://api.openai.com/v1"
     """The address before an endpoint's path: with `/v1` for `openai`, with or without it for `anthropic` (whose
-    default is Anthropic's own address), the resource's address for `azure` (required)."""
+    default is Anthropic's own address), the resource's address for `azure` (required). For Claude on Vertex it ends in
+    `/publishers/anthropic`."""
     api_key: OptionalSecret = Secret("")
     """The provider's key. By default, without a `base_url`, `OPENAI_API_KEY` or `ANTHROPIC_API_KEY`."""
     api_keys: tuple[RequiredSecret, ...] = ()
@@ -28,7 +29,8 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_ke
     """A program and its arguments that prints the key, without a shell; run again when the provider refuses the key.
     Since unreleased."""
     bearer: bool = False
-    """Whether `azure` and `anthropic` get the key as `Authorization: Bearer`, as tokens need it; `openai` always does.
+    """Whether `azure` and `anthropic` get the key as `Authorization: Bearer`, as tokens need it; `openai` always does,
+    and `anthropic` on Vertex.
     Since unreleased."""
     model: Text = ""
     """The model's name at the provider. By default the deployment's `model_name`."""

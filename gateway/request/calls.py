@@ -243,14 +243,17 @@ def _explained(problem: str) -> InvalidRequest:
     return InvalidRequest(f"Invalid request body: {problem}", param=param)
 
 
-def with_fields(body: bytes, changed: dict[str, Any]) -> bytes:
-    """Returns the body with some fields replaced; every other value keeps its bytes. Raises InvalidRequest for a body
-    with nearly as many levels as can be read: the stack is deeper here than where the body was parsed.
+def with_fields(body: bytes, changed: dict[str, Any], without: Iterable[str] = ()) -> bytes:
+    """Returns the body with some fields replaced and ``without`` some; every other value keeps its bytes. Raises
+    InvalidRequest for a body with nearly as many levels as can be read: the stack is deeper here than where the body
+    was parsed.
     """
     try:
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except NOT_JSON as error:
         raise not_json(error) from error
+    for name in without:
+        fields.pop(name, None)
     for name, value in changed.items():
         fields[name] = msgspec.Raw(msgspec.json.encode(value))
     return msgspec.json.encode(fields)

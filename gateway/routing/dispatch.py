@@ -88,10 +88,6 @@ class Dispatcher:
         """Adds a request to its tenant's usage, as `Admission.ended` does."""
         self._admission.ended(tenant, model, is_error)
 
-    def explain_plans(self, call: Call, tenant: Tenant) -> list[Plan]:
-        """Returns one plan for each leg of the first itinerary. Raises as `resolve`."""
-        return [leg.plan for leg in self.resolve(call, tenant).itineraries[0]]
-
     async def answer(self, request: ClientRequest, route: Route) -> Answer:
         """Returns the first answer that may be committed. On every other way out each permit taken here has been
         settled.

@@ -152,7 +152,7 @@ class UpstreamClient:
     async def _sent(
         self, target: Target, deployment_id: str, call: Call, context: Pairs, on_activity: Callable[[], None]
     ) -> Exchange:
-        prepared, body = target.request, b""
+        prepared, body = target.stream_request if call.is_stream else target.request, b""
         if call.resource is not None:
             prepared = prepared.below(call.resource.method, call.resource.path, call.resource.query)
         else:

@@ -14,6 +14,7 @@ class Target(msgspec.Struct, frozen=True):
 
     adapter: Adapter
     request: Request
+    stream_request: Request  # the same for most providers
     connect_s: float  # for a new connection, TLS included
     key: str  # the provider's, to be masked in its error messages
     model: str  # its name at the provider
@@ -44,4 +45,5 @@ def target(deployment: DeploymentSettings, kind: Kind, credential: Credential | 
     # The request's own clocks limit the answer's duration, because they know how much of it has arrived.
     connect_s = deployment.connect_timeout_ms / 1000
     prepared = request("POST", adapted.url, headers.items())
-    return Target(adapted, prepared, connect_s, str(provider.api_key), provider.model, credential)
+    streamed = request("POST", adapted.stream_url, headers.items()) if adapted.stream_url else prepared
+    return Target(adapted, prepared, streamed, connect_s, str(provider.api_key), provider.model, credential)

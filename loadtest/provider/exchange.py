@@ -7,14 +7,14 @@ connection is lost.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from enum import Enum
 from typing import Never
 
 import msgspec
 from aiohttp import web
 
-from loadtest.provider import dialects
+from loadtest.provider import dialects, vertex
 from loadtest.provider.account import Account
 from loadtest.provider.behaviour import Behaviour, Script
 from loadtest.provider.counts import Counts
@@ -92,12 +92,18 @@ class Exchange:
         body = await request.read()
         self._counts.last_headers, self._counts.last_body = request.headers, body
         kind = _KINDS.get(request.path)
+        headers: Mapping[str, str] = request.headers
+        if kind is None and (on_vertex := vertex.message_of(request.path, body)):
+            kind, (body, wrong) = Kind.MESSAGE, on_vertex
+            if wrong:
+                return await self._refuse(kind, 400, wrong)
+            headers = {"anthropic-version": vertex.VERSION}
         if kind is None and self._script.behaviour.keeps_state and request.path.startswith("/v1/responses/"):
             return await self._stored()
         if kind is None or request.method != "POST":
             return await self._refuse(None, 404, f"Unknown request URL: {request.method} {request.path}")
         try:
-            call = dialects.parse(kind, request.headers, body)
+            call = dialects.parse(kind, headers, body)
         except dialects.InvalidCallError as error:
             return await self._refuse(kind, 400, str(error))
 

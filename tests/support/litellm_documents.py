@@ -2,7 +2,9 @@
 
 from hypothesis import strategies as st
 
-NAMES = st.sampled_from(["gpt-4", "gpt-4o", "claude", "my model", "a.b", "*", "openai/*", "gpt-4-2", "", "ü"])
+NAMES = st.sampled_from(
+    ["gpt-4", "gpt-4o", "claude", "my model", "a.b", "*", "openai/*", "openai/o3", "gpt-4-2", "", "ü"]
+)
 REFERENCES = st.sampled_from(
     ["os.environ/A", "os.environ/B", "os.environ/OPENAI_API_KEY", "os.environ/-", "${A}", "${"]
 )
@@ -23,6 +25,7 @@ MODELS = st.sampled_from(
         "anthropic/claude-3",
         "ollama/llama3",
         "openai/*",
+        "*",
         "bedrock/x",
         "hosted_vllm/m",
         *("claude-3", "openai/", "/", "os.environ/MODEL", "gemini/g", "groq/l"),
@@ -33,6 +36,7 @@ PARAMS = {
         ("rpm", "tpm", "weight", "order", "timeout", "stream_timeout", "cooldown_time"), NUMBERS | REFERENCES
     ),
     **dict.fromkeys(("max_parallel_requests", "num_retries", "input_cost_per_token", "output_cost_per_token"), NUMBERS),
+    **dict.fromkeys(("cache_read_input_token_cost", "cache_creation_input_token_cost"), NUMBERS | REFERENCES),
     **dict.fromkeys(("api_key", "organization", "region_name"), TEXTS | REFERENCES),
     "custom_llm_provider": st.sampled_from(["", "openai", "azure", "anthropic", "cohere"]),
     **dict.fromkeys(("api_base", "base_url"), ADDRESSES | REFERENCES),

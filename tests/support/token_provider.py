@@ -71,7 +71,7 @@ def _handler(provider: TokenProvider) -> type[BaseHTTPRequestHandler]:
             token = self.headers.get(name, "").removeprefix("Bearer ")
             status = 200 if token in provider.valid else provider.refusal
             provider.calls.append((self.path, name, status))
-            answer: dict[str, Any] = MESSAGE if self.path.split("?")[0].endswith("/messages") else CHAT
+            answer: dict[str, Any] = MESSAGE if self.path.endswith(("/messages", ":rawPredict")) else CHAT
             if status != 200:
                 answer = {"error": {"message": f"The token {token} has expired", "code": "unauthenticated"}}
             self._answer(status, json.dumps(answer).encode())

@@ -7,7 +7,7 @@ from functools import partial
 
 from gateway.cli.litellm.draft import Draft, plain_name
 from gateway.cli.litellm.report import Unusable
-from gateway.configuration.rules import MAX_CANDIDATES
+from gateway.configuration.rules import MAX_CANDIDATES, ModelNames
 from gateway.configuration.yaml_source import item_path, key_path
 
 CHAINS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
@@ -27,7 +27,7 @@ def take_aliases(value: object, path: str, draft: Draft) -> None:
 
 def _take_alias(alias: object, target: object, path: str, draft: Draft) -> None:
     name, hidden = str(alias), isinstance(target, dict) and target.get("hidden")
-    model = draft.model(target.get("model") if isinstance(target, dict) else target)
+    model = draft.target(target.get("model") if isinstance(target, dict) else target)
     if model is None:
         raise Unusable(_NOT_SERVED)
     if not name or name != plain_name(name):
@@ -107,9 +107,9 @@ def _chain(model: str, targets: object, longest: int | None, draft: Draft) -> tu
     """Returns the chain, and in words the targets that it lost. A single name is a chain of one."""
     chain: list[str] = []
     lost: list[str] = []
-    enabled = draft.enabled()
+    count = ModelNames(draft.enabled(), {}).count
     for target in targets if isinstance(targets, list) else [targets]:
-        found = None if isinstance(target, dict | list) else draft.model(target)
+        found = None if isinstance(target, dict | list) else draft.target(target)
         if isinstance(target, dict | list):
             lost.append("a target with parameters of its own")
         elif found is None:
@@ -120,7 +120,7 @@ def _chain(model: str, targets: object, longest: int | None, draft: Draft) -> tu
             lost.append(f"{found} a second time")
         elif longest is not None and len(chain) >= longest:
             lost.append(f"{found} (max_fallbacks)")
-        elif sum(enabled[name] for name in (model, *chain, found)) > MAX_CANDIDATES:
+        elif sum(map(count, (model, *chain, found))) > MAX_CANDIDATES:
             lost.append(f"{found} (a chain has at most {MAX_CANDIDATES} deployments)")
         else:
             chain.append(found)

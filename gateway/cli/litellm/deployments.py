@@ -4,16 +4,20 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gateway.cli.litellm.draft import Draft, deployment_id, model_names, plain_name
-from gateway.cli.litellm.providers import AZURE_BASE, Target, target
+from gateway.cli.litellm.providers import AZURE_BASE, PROVIDERS, Target, target
 from gateway.cli.litellm.reasons import SHOWN, reason
 from gateway.cli.litellm.report import UNKNOWN, Unusable
 from gateway.cli.litellm.values import Kind, number, switch
 from gateway.configuration.money import CostSettings
+from gateway.configuration.patterns import is_pattern, slot_ids
 from gateway.configuration.provider import ProviderSettings
+from gateway.configuration.provider_rules import ID_MOST
 from gateway.configuration.settings import DeploymentSettings
 from gateway.configuration.yaml_source import item_path, key_path
 
-_WILDCARD = "PLLM has no wildcards: each model needs an entry with its name"
+_PATTERN = "a pattern of PLLM has one *, at its end, after letters, digits or any of . _ : / @ -"
+_NO_PATTERN = "provider.model has no * where model_name has none"
+_ANY_PROVIDER = "the requested name would choose the provider: write an entry for each provider"
 
 
 class Key(NamedTuple):
@@ -33,9 +37,15 @@ KEYS = {
     "max_parallel_requests": Key("max_parallel", "of the whole cluster, not of each process"),
     "cooldown_time": Key("cooldown_period", "doubles with every trip, and ends in probes"),
     "region_name": Key("region", "a replica with a server.region prefers its own"),
-    "tags": Key("tags", "shown; they do not choose deployments"),
+    "tags": Key("tags", "a request demands them by the header x-pllm-tags, all of them"),
 }
-COSTS = {"input_cost_per_token": "input_per_million", "output_cost_per_token": "output_per_million"}
+COSTS = {
+    "input_cost_per_token": "input_per_million",
+    "output_cost_per_token": "output_per_million",
+    "cache_read_input_token_cost": "cache_read_per_million",
+    "cache_creation_input_token_cost": "cache_write_per_million",
+}
+_MAY_BE_0 = ("cache_read_per_million", "cache_write_per_million")  # left out, they are a share of the input's price
 SMALLEST_WEIGHT = 0.001
 EMPTY = "empty, as if it were left out"
 _ADDRESS = ("api_base", "base_url")
@@ -66,21 +76,30 @@ def _take_entry(entry: object, path: str, draft: Draft) -> None:
         raise Unusable("model_name is missing")
     if not isinstance(params, dict) or params.get("model") is None:
         raise Unusable("litellm_params is missing, or has no model")
-    if "*" in str(entry["model_name"]) or "*" in str(params["model"]):
-        raise Unusable(_WILDCARD)
     name = draft.models.get(str(entry["model_name"]))
     if name is None:
-        raise Unusable("no letter or digit in model_name")
+        raise Unusable(_PATTERN if "*" in str(entry["model_name"]) else "no letter or digit in model_name")
+    _check_wildcards(name, str(params["model"]))
     info = info if isinstance(info, dict) else {}
     found = target(_model(params["model"], draft), params.get("custom_llm_provider"))
     ours: dict[str, Any] = {"id": _id(info.get("id"), name, found, path, draft), "model_name": name}
-    ours["provider"] = _provider(params, found, ours["id"], f"{path}.litellm_params", draft)
+    ours["provider"] = _provider(params, found, ours["id"], name, f"{path}.litellm_params", draft)
     _report_names(str(entry["model_name"]), name, found, path, draft)
     for holder, place in ((params, f"{path}.litellm_params"), (entry, path), (info, f"{path}.model_info")):
         for key, value in holder.items():
             _take_key(key, value, key_path(place, key), ours, draft)
     draft.deployments.append(ours)
     draft.origins.append(path)
+
+
+def _check_wildcards(name: str, model: str) -> None:
+    """Raises Unusable for a model with a * that nothing replaces."""
+    if model == "*":
+        raise Unusable(_ANY_PROVIDER)
+    if "*" in model and not is_pattern(name):
+        raise Unusable(_NO_PATTERN)
+    if model.count("*") > 1:
+        raise Unusable(_PATTERN)
 
 
 def _model(value: object, draft: Draft) -> str:
@@ -94,10 +113,14 @@ def _id(given: object, name: str, found: Target, path: str, draft: Draft) -> str
     used = {entry["id"] for entry in draft.deployments}
     longer = max((name, found.model), key=len)
     wanted = longer if name in longer and found.model in longer else f"{name}-{found.model}"
+    most = ID_MOST
+    if is_pattern(name):
+        wanted = wanted.replace("*", "").strip("/-") or found.provider.type
+        most -= len(slot_ids("")[0])
     if given is None:
-        return deployment_id(wanted, used)
+        return deployment_id(wanted, used, most)
     text = str(given)
-    ours = deployment_id(plain_name(text), used)
+    ours = deployment_id(plain_name(text), used, most)
     if ours == text:
         draft.report.taken(f"{path}.model_info.id", "id")
     else:
@@ -106,7 +129,10 @@ def _id(given: object, name: str, found: Target, path: str, draft: Draft) -> str
 
 
 def _report_names(theirs: str, ours: str, found: Target, path: str, draft: Draft) -> None:
-    if theirs == ours:
+    if is_pattern(ours) and ours.removesuffix("/*") in PROVIDERS:
+        text = f"model_name {ours}: only for names that begin so, not for names without the provider"
+        draft.report.approximated(f"{path}.model_name", text)
+    elif theirs == ours:
         draft.report.taken(f"{path}.model_name", "model_name")
     else:
         draft.report.approximated(f"{path}.model_name", f"model_name {ours}, without characters that PLLM refuses")
@@ -119,7 +145,9 @@ def _report_names(theirs: str, ours: str, found: Target, path: str, draft: Draft
         draft.report.taken(model, f"provider.type {found.provider.type} and provider.model")
 
 
-def _provider(params: Mapping[str, Any], found: Target, entry: str, path: str, draft: Draft) -> dict[str, Any]:
+def _provider(
+    params: Mapping[str, Any], found: Target, entry: str, name: str, path: str, draft: Draft
+) -> dict[str, Any]:
     """Returns the provider. Raises Unusable without an address: calls for one server must not go to another."""
     ours: dict[str, Any] = {"type": found.provider.type}
     key = next((key for key in _ADDRESS if params.get(key)), None)
@@ -134,7 +162,7 @@ def _provider(params: Mapping[str, Any], found: Target, entry: str, path: str, d
         ours["base_url"] = found.provider.base_url
     draft.variables.put(ours, ProviderSettings, "model", found.model)
     _take_secret(params.get("api_key"), key is not None, found, entry, path, ours, draft)
-    _take_version(params.get("api_version"), path, ours, draft)
+    _take_version(params.get("api_version"), path, ours, is_pattern(name), draft)
     return ours
 
 
@@ -170,13 +198,15 @@ def _take_secret(
         draft.report.added(f"{entry}: provider.api_key", f"{ours['api_key']}, which LiteLLM reads")
 
 
-def _take_version(value: object, path: str, ours: dict[str, Any], draft: Draft) -> None:
+def _take_version(value: object, path: str, ours: dict[str, Any], is_for_pattern: bool, draft: Draft) -> None:
     def handle() -> None:
         if ours["type"] != "azure":
             raise Unusable("only Azure has one")
         if value in _AZURE_NEW_STYLE:
             draft.report.taken(f"{path}.api_version", "the newer addresses, which PLLM uses without api_version")
             return
+        if is_for_pattern:
+            raise Unusable("a pattern has only the newer addresses, which PLLM uses without api_version")
         draft.variables.put(ours, ProviderSettings, "api_version", draft.variables.plain(value, "text"))
         draft.report.taken(f"{path}.api_version", "provider.api_version")
 
@@ -234,7 +264,7 @@ def _take_cost(ours_key: str, value: object, path: str, ours: dict[str, Any], dr
     if ours_key in costs:
         raise Unusable("litellm_params has it as well, and wins")
     price = round(number(value) * 1_000_000, 6)
-    if not price:
+    if not price and ours_key not in _MAY_BE_0:
         draft.report.taken(path, "left out: a model without a price is free")
         return
     draft.variables.put(costs, CostSettings, ours_key, price)

@@ -8,11 +8,13 @@ from typing import Any
 from gateway.cli.litellm.providers import AZURE_BASE, PROVIDERS
 from gateway.cli.litellm.report import Report, Unusable
 from gateway.cli.litellm.values import Variables
+from gateway.configuration.patterns import SLOTS, by_length, is_pattern, pattern_of
 from gateway.configuration.router import RouterSettings
 from gateway.configuration.rules import MAX_CANDIDATES, MAX_DEPLOYMENTS
 
+_PATTERN = re.compile(r"[A-Za-z0-9._:/@-]{0,255}\*")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._:/@-]+")
-_NAME_LENGTH, _ID_LENGTH = 256, 64
+_NAME_LENGTH = 256
 
 
 class Draft:
@@ -39,16 +41,25 @@ class Draft:
         """Returns our model for a name or an alias of theirs."""
         return self.models.get(str(name)) or self.aliases.get(str(name))
 
+    def target(self, name: object) -> str | None:
+        """Returns our model for a name, an alias, or a name that matches a pattern; a pattern itself is no target."""
+        model = self.model(name)
+        if model is None and pattern_of(str(name), by_length(self.models.values())):
+            return str(name)
+        return None if model is None or is_pattern(model) else model
+
     def enabled(self) -> Counter[str]:
         return Counter(entry["model_name"] for entry in self.deployments if entry.get("enabled", True))
 
     def keep_within_limits(self) -> None:
         """Disables surplus deployments, and removes models without an enabled one."""
         count: Counter[str] = Counter()
+        total = 0
         for entry, origin in zip(self.deployments, self.origins, strict=True):
             if not entry.get("enabled", True):
                 continue
-            if count[entry["model_name"]] == MAX_CANDIDATES or count.total() == MAX_DEPLOYMENTS:
+            size = SLOTS if is_pattern(entry["model_name"]) else 1
+            if count[entry["model_name"]] == MAX_CANDIDATES or total + size > MAX_DEPLOYMENTS:
                 entry["enabled"] = False
                 self.report.approximated(
                     f"{origin}.model_name",
@@ -56,6 +67,7 @@ class Draft:
                 )
             else:
                 count[entry["model_name"]] += 1
+                total += size
         for k in reversed(range(len(self.deployments))):
             if not count[self.deployments[k]["model_name"]]:
                 self.report.ignored_with_all(self.origins.pop(k), "no deployment of its model is enabled")
@@ -85,9 +97,13 @@ def unique(name: str, used: Iterable[str], longest: int) -> str:
 
 
 def model_names(names: Iterable[str]) -> dict[str, str]:
-    """Maps their names to valid names of ours, different ones to different ones. Wildcards have none."""
-    wanted = [name for name in dict.fromkeys(names) if "*" not in name]
+    """Maps their names to valid names of ours, different ones to different ones. Wildcards that our patterns cannot
+    express have none.
+    """
+    given = dict.fromkeys(names)
+    wanted = [name for name in given if "*" not in name]
     fit = {name: name for name in wanted if name and name == plain_name(name)}
+    fit |= {name: name for name in given if _PATTERN.fullmatch(name)}
     for name in wanted:
         if name not in fit and (plain := plain_name(name)):
             fit[name] = unique(plain, fit.values(), _NAME_LENGTH)
@@ -98,5 +114,5 @@ def plain_name(name: str) -> str:
     return _NOT_IN_A_NAME.sub("-", name).strip("-")[:_NAME_LENGTH]
 
 
-def deployment_id(wanted: str, used: Iterable[str]) -> str:
-    return unique(plain_name(wanted) or "deployment", used, _ID_LENGTH)
+def deployment_id(wanted: str, used: Iterable[str], longest: int) -> str:
+    return unique(plain_name(wanted) or "deployment", used, longest)

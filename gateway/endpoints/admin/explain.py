@@ -1,6 +1,8 @@
 """GET /v1/admin/explain: the deployment that a chat, or a call of another kind, would get now, and the reasons. With a
 tenant it includes the verdict of its budgets, and as `outside_key` the fallback models that are not on its list. No
-permit is taken. With `session`, an id as `x-session-id` gives it, it includes what its pin decides.
+permit is taken. With `session`, an id as `x-session-id` gives it, it includes what its pin decides. `tags` and
+`deployment` restrict the candidates as the headers `x-pllm-tags` and `x-pllm-deployment` do; an explanation calls no
+provider, so a viewer may name a deployment.
 """
 
 import re
@@ -11,6 +13,7 @@ from starlette.responses import Response
 
 from gateway.endpoints.admin.access import AdminAccess
 from gateway.endpoints.admin.breakers import answered
+from gateway.endpoints.candidate_headers import Names, restricted
 from gateway.errors import InvalidRequest
 from gateway.request.auth import ANONYMOUS, PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.request.calls import Call, Kind
@@ -26,6 +29,7 @@ from shared_state.snapshots import Explanation
 
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _KINDS = {kind.label: kind for kind in Kind}
+_RESTRICTION = Names("deployment", "tags")
 
 
 class Explainer:
@@ -58,12 +62,12 @@ class Explainer:
             raise InvalidRequest(f"kind must be one of {', '.join(_KINDS)}.", param="kind")
         call = Call(model, False, bytes(prompt_bytes), _KINDS[kind], output_most=_number(request, "max_tokens"))
         session = self._sessions.name(request.query_params.get("session", ""), tenant.name, model)
-        plans = self._dispatcher.explain_plans(call, tenant)
+        route = self._dispatcher.resolve(call, tenant)
+        only = restricted(route, _list(request, "deployment"), _list(request, "tags"), _RESTRICTION)
+        plans = [leg.plan for leg in route.itineraries[0]]
         limits = tenant.limits
-        asks = [
-            Ask(level, tenant=limits, spending=self._prices.spending(call, limits, plan), kind=kind, session=session)
-            for plan in plans
-        ]
+        ask = Ask(level, tenant=limits, kind=kind, session=session, only=only)
+        asks = [msgspec.structs.replace(ask, spending=self._prices.spending(call, limits, plan)) for plan in plans]
         legs = [await self._store.explain(plan, ask) for plan, ask in zip(plans, asks, strict=True)]
         candidates = tuple(verdict for leg in legs for verdict in leg.candidates)
         deciding = next((leg for leg in legs if leg.picked), legs[0])
@@ -103,6 +107,12 @@ def _level(request: Request, tenant: Tenant) -> int:
     if level is None:
         raise InvalidRequest(f"priority must be one of {', '.join(PRIORITY_LEVELS)}.", param="priority")
     return int(level)
+
+
+def _list(request: Request, name: str) -> str | None:
+    """Returns the value of a parameter; a repeated one is one list, as a header is."""
+    values = request.query_params.getlist(name)
+    return ",".join(values) if values else None
 
 
 def _number(request: Request, name: str) -> int:

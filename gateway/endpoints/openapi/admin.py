@@ -103,7 +103,7 @@ def _explain_paths() -> dict[str, Any]:
                 parameter("model", "query", _TEXT),
                 optional("priority", {"enum": list(PRIORITY_LEVELS)}),
                 optional("kind", {"enum": list(CALL_KINDS)}),
-                optional("tenant", _TEXT),
+                *(optional(name, _TEXT) for name in ("tenant", "session", "tags", "deployment")),
                 *(optional(name, {"type": "integer", "minimum": 0}) for name in ("prompt_bytes", "max_tokens")),
             ],
         )

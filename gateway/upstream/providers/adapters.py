@@ -29,6 +29,7 @@ class Adapter(msgspec.Struct, frozen=True):
     request: Callable[[Call], bytes]  # raises InvalidRequest for a call that the dialect cannot express
     reply: Callable[[bytes], bytes] | None = None  # translates a plain answer; raises Malformed
     stream: Callable[[Call], Converter | None] = lambda _call: None  # makes a converter of whole events
+    stream_url: str = ""  # where streams have another address
     has_editions: bool = False  # the body is the client's own, so the headers that name its edition are sent along
 
 
@@ -70,6 +71,7 @@ def _anthropic(provider: ProviderSettings, kind: Kind) -> Adapter | None:
         url=anthropic.address(provider),
         headers=anthropic.headers(provider),
         request=partial(anthropic.body, provider),
+        stream_url=anthropic.address(provider, is_stream=True) if anthropic.is_on_vertex(provider) else "",
     )
     if kind is Kind.MESSAGE:
         return msgspec.structs.replace(own, has_editions=True)
@@ -78,7 +80,9 @@ def _anthropic(provider: ProviderSettings, kind: Kind) -> Adapter | None:
     has_sampling = anthropic.has_sampling(provider)
     return msgspec.structs.replace(
         own,
-        request=lambda call: chat_as_messages.request(call.body, provider.model, has_sampling=has_sampling),
+        request=lambda call: anthropic.placed(
+            provider, chat_as_messages.request(call.body, provider.model, has_sampling=has_sampling)
+        ),
         reply=chat_as_messages.reply,
         stream=lambda call: translated(chat_as_messages.Stream(call.include_usage).feed),
     )

@@ -1,31 +1,46 @@
-"""Anthropic: one endpoint. Bodies from Anthropic's own clients pass as bytes."""
+"""Anthropic: one endpoint. Bodies from Anthropic's own clients pass as bytes.
+
+On Vertex the address names the model and whether the answer is a stream, and the body names the version. An address
+that ends in `/publishers/anthropic` is one of Vertex.
+"""
 
 import re
+from urllib.parse import quote
 
 from gateway.configuration.provider import ProviderSettings
 from gateway.request.calls import Call, Kind, with_fields
 
 VERSION = "2023-06-01"  # the version of the translation, and the default for clients that name none
+_VERTEX_VERSION = "vertex-2023-10-16"
+_IS_VERTEX = re.compile(r"/publishers/anthropic/?$")
 _HAS_VERSION = re.compile(r"[^/]/v\d[^/]*$")  # in its path: `http://v1` is a host
 # Claude 4.6 and earlier models. Later models refuse the fields, so an unknown name gets none of them.
 _HAS_SAMPLING = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:$|@|-(?:[01456]\b|\d{8})))")
 
 
+def is_on_vertex(provider: ProviderSettings) -> bool:
+    return bool(_IS_VERTEX.search(provider.base_url))
+
+
 def base(provider: ProviderSettings) -> str:
     """Returns the address with a version at its end: Anthropic's own clients are configured without it."""
     url = provider.base_url.rstrip("/")
-    return url if _HAS_VERSION.search(url) else f"{url}/v1"
+    return url if is_on_vertex(provider) or _HAS_VERSION.search(url) else f"{url}/v1"
 
 
-def address(provider: ProviderSettings) -> str:
+def address(provider: ProviderSettings, *, is_stream: bool = False) -> str:
+    if is_on_vertex(provider):
+        method = "streamRawPredict" if is_stream else "rawPredict"
+        return f"{base(provider)}/models/{quote(provider.model, safe='@')}:{method}"
     return base(provider) + Kind.MESSAGE.value
 
 
 def headers(provider: ProviderSettings) -> dict[str, str]:
     if not provider.api_key:
         return {"anthropic-version": VERSION}
-    key = f"Bearer {provider.api_key}" if provider.bearer else str(provider.api_key)
-    return {"anthropic-version": VERSION, "authorization" if provider.bearer else "x-api-key": key}
+    is_bearer = provider.bearer or is_on_vertex(provider)
+    key = f"Bearer {provider.api_key}" if is_bearer else str(provider.api_key)
+    return {"anthropic-version": VERSION, "authorization" if is_bearer else "x-api-key": key}
 
 
 def has_sampling(provider: ProviderSettings) -> bool:
@@ -33,5 +48,14 @@ def has_sampling(provider: ProviderSettings) -> bool:
     return bool(_HAS_SAMPLING.search(provider.model)) if provider.sampling is None else provider.sampling
 
 
+def placed(provider: ProviderSettings, body: bytes) -> bytes:
+    """Returns the body as the provider's address needs it. Raises InvalidRequest as `with_fields` does."""
+    if not is_on_vertex(provider):
+        return body
+    return with_fields(body, {"anthropic_version": _VERTEX_VERSION}, without=("model",))
+
+
 def body(provider: ProviderSettings, call: Call) -> bytes:
+    if is_on_vertex(provider):
+        return placed(provider, call.body)
     return call.body if provider.model == call.model else with_fields(call.body, {"model": provider.model})

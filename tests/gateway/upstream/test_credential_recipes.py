@@ -21,13 +21,14 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "credentials.md"
 RECIPES = re.findall(r"```yaml\n(model_list:.*?)```", PAGE.read_text().partition("## Recipes")[2], re.DOTALL)
 ENTRIES = {entry.id: entry for recipe in RECIPES for entry in parse(recipe, {}).model_list}
 VERTEX = "/v1/projects/PROJECT/locations/europe-west1/endpoints/openapi"
+CLAUDE = "/v1/projects/PROJECT/locations/europe-west1/publishers/anthropic/models/claude-haiku-4-5@20251001"
 # What each provider documents: the path of its endpoint and the header of the key.
 DOCUMENTED = {
     "bedrock-runtime": ("/openai/v1/chat/completions", "authorization"),
     "bedrock-mantle": ("/v1/chat/completions", "authorization"),
     "bedrock-claude": ("/anthropic/v1/messages", "x-api-key"),
     "vertex": (f"{VERTEX}/chat/completions", "authorization"),
-    "vertex-claude": ("/v1/messages", "authorization"),
+    "vertex-claude": (f"{CLAUDE}:rawPredict", "authorization"),
     "azure": ("/openai/v1/chat/completions", "authorization"),
     "azure-claude": ("/anthropic/v1/messages", "authorization"),
 }

@@ -154,11 +154,20 @@ class TestExamples:
         assert (third.first_byte_timeout_ms, settings.router.request_timeout_ms) == (5_000, 600_000)
         assert verdicts["model_list[2].litellm_params.organization"] == "not taken over"
 
-    def test_wildcards_are_reported_and_the_rest_is_taken_over(self) -> None:
+    def test_wildcards_become_patterns_and_chains_hold_for_them(self) -> None:
         settings, verdicts = example("wildcards")
+        catalog = Catalog(settings)
+        routes = {name: catalog.resolve(name) for name in ("o3", "anthropic/claude-x", "gpt-4o-mini")}
+        served = {name: [(each.deployment.id.partition(":")[0], each.upstream) for each in route.candidates]
+                  for name, route in routes.items() if route}  # fmt: skip
 
-        assert [each.model_name for each in settings.model_list] == ["gpt-4o-mini"]
-        assert verdicts["model_list[0].litellm_params.api_key"] == "not taken over"
+        assert served == {
+            "o3": [("openai", "o3"), ("gpt-4o-mini", "")],
+            "anthropic/claude-x": [("anthropic", "claude-x"), ("gpt-4o-mini", "")],
+            "gpt-4o-mini": [("gpt-4o-mini", "")],
+        }
+        assert verdicts["model_list[0].model_name"] == "taken over"
+        assert verdicts["model_list[1].model_name"] == "approximated"  # LiteLLM finds it for `claude-x` as well
 
     def test_redis_of_the_router_wins_over_that_of_the_cache(self) -> None:
         settings, verdicts = example("redis")
@@ -193,9 +202,13 @@ class TestExamples:
 
     def test_costs_are_of_a_million_tokens(self) -> None:
         settings, verdicts = example("cost")
-        costs = [(each.cost.input_per_million, each.cost.output_per_million) for each in settings.model_list]
+        costs = [
+            (cost.input_per_million, cost.output_per_million, cost.cache_read_per_million, cost.cache_write_per_million)
+            for cost in (each.cost for each in settings.model_list)
+        ]
 
-        assert costs == [(2.5, 10), (2.75, 0)]
+        assert costs == [(2.5, 10, None, None), (2.75, 0, 1, None)]
+        assert verdicts["model_list[1].model_info.cache_read_input_token_cost"] == "taken over"
         assert verdicts["router_settings.provider_budget_config.openai.budget_limit"] == "not taken over"
 
     def test_limits_of_the_whole_proxy(self) -> None:
@@ -255,11 +268,113 @@ class TestNames:
         assert [each.model_name for each in settings.model_list] == ["n"]
         assert verdicts["model_list[0].model_name"] == verdicts["litellm_settings.fallbacks[0].n"] == "not taken over"
 
+    @pytest.mark.parametrize("price", [0.000000375, 0])
+    @pytest.mark.parametrize("place", ["litellm_params", "model_info"])
+    @pytest.mark.parametrize(
+        ("theirs", "ours"),
+        [
+            ("cache_read_input_token_cost", "cache_read_per_million"),
+            ("cache_creation_input_token_cost", "cache_write_per_million"),
+        ],
+    )
+    def test_price_of_cached_tokens_is_taken_over_from_either_place(
+        self, theirs: str, ours: str, place: str, price: float
+    ) -> None:
+        params = {"litellm_params": {"model": "openai/m"}, "model_info": {}}
+        params[place][theirs] = price  # type: ignore[assignment]
+        settings, verdicts = imported(yaml.safe_dump({"model_list": [{"model_name": "m", **params}]}))
+
+        assert getattr(settings.model_list[0].cost, ours) == round(price * 1_000_000, 6)
+        assert verdicts[f"model_list[0].{place}.{theirs}"] == "taken over"
+
     def test_what_is_free_has_no_price(self) -> None:
         settings, verdicts = imported(one("input_cost_per_token: 0"))
 
         assert settings.model_list[0].cost.input_per_million == 0
         assert verdicts["model_list[0].litellm_params.input_cost_per_token"] == "taken over"
+
+
+WILD = """
+model_list:
+- {model_name: 'openai/*', litellm_params: {model: 'openai/*'}, model_info: {id: %s}}
+- {model_name: small, litellm_params: {model: openai/small}}
+"""
+
+
+class TestWildcards:
+    @pytest.mark.parametrize(
+        ("name", "model", "requested", "upstream"),
+        [
+            ("*", "openai/*", "o3", "o3"),
+            ("openai/*", "openai/*", "openai/o3", "o3"),
+            ("openai/ft:*", "openai/ft:*", "openai/ft:mine", "ft:mine"),
+            ("mine/*", "groq/llama-*", "mine/70b", "llama-70b"),
+            ("any-*", "openai/gpt-4o", "any-name", "gpt-4o"),
+            ("claude-*", "claude-*", "claude-3", "claude-3"),
+        ],
+    )
+    def test_model_that_matches_is_called_as_there(self, name: str, model: str, requested: str, upstream: str) -> None:
+        settings, _ = imported(f"model_list: [{{model_name: '{name}', litellm_params: {{model: '{model}'}}}}]")
+        route = Catalog(settings).resolve(requested)
+
+        assert route is not None
+        assert [each.upstream for each in route.candidates] == [upstream]
+
+    @pytest.mark.parametrize(
+        ("name", "model", "reason"),
+        [
+            ("fo::*:static::*", "openai/fo::*:static::*", "one *, at its end"),
+            ("*-mini", "openai/*-mini", "one *, at its end"),
+            ("my models/*", "openai/*", "one *, at its end"),
+            ("a/*", "openai/*-*", "one *, at its end"),
+            ("a", "openai/*", "where model_name has none"),
+            ("*", "*", "for each provider"),
+            ("openai/*", "*", "for each provider"),
+            ("bedrock/*", "bedrock/*", "not a provider of PLLM"),
+        ],
+    )
+    def test_wildcard_that_no_pattern_expresses_is_reported_and_the_rest_is_taken_over(
+        self, name: str, model: str, reason: str
+    ) -> None:
+        found = convert(
+            f"model_list:\n- {{model_name: '{name}', litellm_params: {{model: '{model}'}}}}\n"
+            "- {model_name: small, litellm_params: {model: openai/small}}\n"
+        )
+
+        assert [each.model_name for each in parse(found.text, found.samples).model_list] == ["small"]
+        assert reason in texts(found, "model_list[0].model_name")[0]
+
+    def test_aliases_and_chains_may_lead_to_a_model_of_a_pattern_but_not_to_the_pattern(self) -> None:
+        more = (
+            "router_settings: {model_group_alias: {best: openai/o3, each: 'openai/*'}}\n"
+            "litellm_settings: {fallbacks: [{small: [openai/o4, 'openai/*']}]}\n"
+        )
+        settings, verdicts = imported(WILD % "w" + more)
+
+        assert settings.router.aliases == {"best": "openai/o3"}
+        assert settings.router.fallbacks == {"small": ("openai/o4",)}
+        assert verdicts["router_settings.model_group_alias.each"] == "not taken over"
+        assert verdicts["litellm_settings.fallbacks[0].small"] == "approximated"
+
+    @pytest.mark.parametrize("given", ["w" * 57, "w" * 58, "w" * 200])
+    def test_id_of_a_pattern_leaves_room_for_its_deployments(self, given: str) -> None:
+        settings, _ = imported(WILD % given)
+
+        assert settings.model_list[0].id == f"{'w' * 57}:slot-0"
+
+    def test_patterns_beyond_the_limit_of_deployments_are_disabled(self) -> None:
+        entries = [{"model_name": f"p{k}/*", "litellm_params": {"model": "openai/*"}} for k in range(20)]
+        settings, verdicts = imported(yaml.safe_dump({"model_list": entries}))
+
+        assert {each.model_name for each in settings.model_list} == {f"p{k}/*" for k in range(18)}
+        assert verdicts["model_list[18].model_name"] == "not taken over"
+
+    def test_pattern_at_azure_has_the_newer_addresses(self) -> None:
+        params = "{model: 'azure/*', api_base: 'https://a.openai.azure.com', api_version: '2024-02-01'}"
+        settings, verdicts = imported(f"model_list: [{{model_name: 'azure/*', litellm_params: {params}}}]")
+
+        assert settings.model_list[0].provider.api_version == ""
+        assert verdicts["model_list[0].litellm_params.api_version"] == "not taken over"
 
 
 class TestProviders:
@@ -519,7 +634,7 @@ class TestCommand:
         done = self.pllm("import", "litellm", str(EXAMPLES / "wildcards.yaml"))
 
         assert list(yaml.safe_load(done.stdout)) == ["router", "model_list"]
-        assert "not taken over  model_list[0].model_name" in done.stderr
+        assert "approximated    model_list[1].model_name" in done.stderr
 
     def test_nothing_to_write_ends_with_1(self, tmp_path: Path) -> None:
         source = tmp_path / "config.yaml"
