@@ -59,7 +59,7 @@ class Endpoints:
         shedding, now = collaborators.routing.admission.recent_shedding, asyncio.get_running_loop().time
         routes = [
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in hot.items()),
-            *(Route(f"{PREFIX}{{id}}{action}", refuse, methods=[*methods]) for action, methods in METHODS.items()),
+            *(_stored(f"{PREFIX}{{id}}{action}", methods) for action, methods in METHODS.items()),
             *_model_routes(Models(catalog, services.reception, collaborators.replica.started_s)),
             *_breaker_routes(settings, catalog, collaborators),
             *_tenant_routes(catalog, collaborators),
@@ -69,6 +69,12 @@ class Endpoints:
         self.stored = StoredResponses(services)
         self.refuse = EarlyRefusal(services, shedding, now)
         self.router = Router(routes, redirect_slashes=False)
+
+
+def _stored(path: str, methods: tuple[str, ...]) -> Route:
+    route = Route(path, refuse, methods=[*methods])
+    route.methods = {*methods}  # without HEAD, which would call the provider for nothing
+    return route
 
 
 def _sessions(settings: Settings) -> Sessions:
