@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from gateway.configuration.cors import CorsSettings
 from gateway.configuration.tls import TlsSettings
 from gateway.configuration.value_types import Count, Duration, Network, Port, Region, Size, Text, yaml_key
 
@@ -51,5 +52,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     """The proxies whose `X-Forwarded-For` names the client's address. Since unreleased."""
     metrics_port: Port | None = None
     """A port of its own for `/metrics`, on the same host. By default `/metrics` is on the gateway's port."""
+    cors: CorsSettings | None = None
+    """Web pages that may call the gateway. Off by default. Since unreleased."""
     tls: TlsSettings | None = None
     """TLS and HTTP/2 on the gateway's port; the port for metrics stays plain. Off by default. Since unreleased."""

@@ -75,6 +75,13 @@ class Application(Starlette):
         return [*self.router.routes, *self._endpoints.router.routes]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        cors = self._endpoints.cors
+        if cors is None or scope["type"] != "http":
+            await self._serve(scope, receive, send)
+        else:
+            await cors(self._serve, scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "*":  # OPTIONS, about the server as a whole
             headers = {"allow": METHODS, "cache-control": "no-store"}
             await Response(status_code=204, headers=headers)(scope, receive, send)

@@ -18,6 +18,7 @@ from gateway.endpoints.admin.page import LivePage
 from gateway.endpoints.admin.reload import Reload
 from gateway.endpoints.admin.tenants import Tenants
 from gateway.endpoints.admin.usage import UsageView
+from gateway.endpoints.cors import Cors
 from gateway.endpoints.early_refusal import EarlyRefusal
 from gateway.endpoints.inference import Inference
 from gateway.endpoints.models import Models
@@ -37,6 +38,7 @@ class Endpoints:
     """The endpoints of the configuration in force."""
 
     settings: Settings
+    cors: Cors | None
     hot: dict[str, ASGIApp]  # the inference endpoints by path
     stored: ASGIApp  # the endpoints below a response's id
     refuse: Refuse  # sheds a request from its bytes
@@ -65,6 +67,7 @@ class Endpoints:
             *_tenant_routes(catalog, collaborators),
         ]
         self.settings = settings
+        self.cors = Cors(settings.server.cors) if settings.server.cors is not None else None
         self.hot = hot
         self.stored = StoredResponses(services)
         self.refuse = EarlyRefusal(services, shedding, now)

@@ -67,6 +67,7 @@ class TestTree:
             "trusted_proxies": (),
             "max_body_memory_bytes": None,
             "max_body_bytes": 10 * 2**20,
+            "cors": None,
             "max_messages": 10_000,
             "ping_interval_ms": None,
             "drain_delay_ms": None,
