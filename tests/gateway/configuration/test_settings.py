@@ -66,7 +66,7 @@ class TestTree:
             "max_connections_per_address": None,
             "trusted_proxies": (),
             "max_body_memory_bytes": None,
-            "max_body_bytes": 10 * 2**20,
+            "max_body_bytes": 32 * 2**20,
             "cors": None,
             "max_messages": 10_000,
             "ping_interval_ms": None,
