@@ -18,7 +18,6 @@ GatewayError               500  a defect of the gateway
 │   └── StateOwnerUnavailable 409  the account that holds what the request names cannot serve it
 ├── ConfigurationRefused   409  at least one replica refuses the configuration, so none applies it
 ├── RequestTooLarge        413
-├── UnsupportedCoding      415  the gateway cannot decode the body
 ├── RateLimited            429
 │   ├── QuotaExhausted     429  the quota at the provider is used up: waiting does not help
 │   ├── TooManyWrongKeys   429  too many wrong keys came from this address, and this one is wrong as well
@@ -203,12 +202,6 @@ class RequestTooLarge(GatewayError):
     status = 413
     type = "invalid_request_error"
     code = "request_too_large"
-
-
-class UnsupportedCoding(GatewayError):
-    status = 415
-    type = "invalid_request_error"
-    code = "unsupported_content_encoding"
 
 
 class RateLimited(GatewayError):

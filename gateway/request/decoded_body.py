@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedCoding
+from gateway.errors import GatewayError, InvalidRequest, RequestTooLarge
 from gateway.http.asgi_messages import Header
 from gateway.http.content_codings import CODINGS, Decoder, NotDecodable, coding_of
 from gateway.request.body_memory import HeldBody
@@ -12,6 +12,14 @@ SMALL = 65_536  # bytes that are decoded on the event loop, before and after: le
 STEP = 1_048_576  # bytes that are decoded at once off the event loop, before they are counted
 
 _NAME = "content-encoding"
+
+
+class UnsupportedCoding(GatewayError):
+    """The gateway cannot decode the body."""
+
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_content_encoding"
 
 
 def accepted_coding(headers: Iterable[Header]) -> str:

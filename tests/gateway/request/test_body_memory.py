@@ -136,7 +136,7 @@ def test_bodies_without_their_last_byte_leave_room_for_others(narrow: Cluster) -
 def test_thousand_large_uploads_stay_within_the_memory_for_bodies(
     store: EmbeddedStore, provider_processes: list[ProviderProcess]
 ) -> None:
-    """Each announces 32 MiB, the default bound of one body, and sends the first 256 KiB: four times the bound of all."""
+    """Each announces 32 MiB, the default bound of one, and sends the first 256 KiB: four times the bound of all."""
     head = request_bytes("POST", CHAT, headers={"content-length": str(32 * MIB)})
     models = [deployment("primary", provider_processes[0], "gpt-4")]
     server = {"max_body_memory": "64MiB"}
