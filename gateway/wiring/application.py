@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, Router
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.configuration.settings import Settings
@@ -22,6 +22,7 @@ from gateway.http.asgi_messages import NO_STORE, find
 from gateway.http.http_text import Address
 from gateway.reload.reloader import Reloader
 from gateway.telemetry.request_log import RequestLine, RequestLog
+from gateway.wiring.addresses import meant_by, methods_of
 from gateway.wiring.routes import Endpoints
 from shared_state.errors import StateError
 
@@ -69,7 +70,18 @@ class Application(Starlette):
         """
         return self._endpoints.refuse(data, client)
 
+    @property
+    def all_routes(self) -> list[BaseRoute]:
+        return [*self.router.routes, *self._endpoints.router.routes]
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        cors = self._endpoints.cors
+        if cors is None or scope["type"] != "http":
+            await self._serve(scope, receive, send)
+        else:
+            await cors(self._serve, scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "*":  # OPTIONS, about the server as a whole
             headers = {"allow": METHODS, "cache-control": "no-store"}
             await Response(status_code=204, headers=headers)(scope, receive, send)
@@ -114,12 +126,18 @@ async def _gateway_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        headers = dict(error.headers or {})
+        headers = {"allow": methods_of(_routes(request), request.scope)}
         if request.method == "OPTIONS":
-            return Response(status_code=204, headers={"allow": f"{headers.get('Allow', '')}, OPTIONS"})
+            return Response(status_code=204, headers=headers)
         refused = MethodNotAllowed(f"{request.method} is not allowed here.")
         return rendered(request, refused, headers)
-    return rendered(request, NotFound("There is no such endpoint."))
+    meant = meant_by(_routes(request), request.scope)
+    return rendered(request, NotFound(f"There is no such endpoint.{f' Did you mean {meant}?' if meant else ''}"))
+
+
+def _routes(request: Request) -> list[BaseRoute]:
+    app = request.app
+    return app.all_routes if isinstance(app, Application) else [*app.routes]
 
 
 async def _state_error(request: Request, _error: Exception) -> Response:

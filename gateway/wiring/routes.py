@@ -18,6 +18,7 @@ from gateway.endpoints.admin.page import LivePage
 from gateway.endpoints.admin.reload import Reload
 from gateway.endpoints.admin.tenants import Tenants
 from gateway.endpoints.admin.usage import UsageView
+from gateway.endpoints.cors import Cors
 from gateway.endpoints.early_refusal import EarlyRefusal
 from gateway.endpoints.inference import Inference
 from gateway.endpoints.models import Models
@@ -37,6 +38,7 @@ class Endpoints:
     """The endpoints of the configuration in force."""
 
     settings: Settings
+    cors: Cors | None
     hot: dict[str, ASGIApp]  # the inference endpoints by path
     stored: ASGIApp  # the endpoints below a response's id
     refuse: Refuse  # sheds a request from its bytes
@@ -59,16 +61,23 @@ class Endpoints:
         shedding, now = collaborators.routing.admission.recent_shedding, asyncio.get_running_loop().time
         routes = [
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in hot.items()),
-            *(Route(f"{PREFIX}{{id}}{action}", refuse, methods=[*methods]) for action, methods in METHODS.items()),
+            *(_stored(f"{PREFIX}{{id}}{action}", methods) for action, methods in METHODS.items()),
             *_model_routes(Models(catalog, services.reception, collaborators.replica.started_s)),
             *_breaker_routes(settings, catalog, collaborators),
             *_tenant_routes(catalog, collaborators),
         ]
         self.settings = settings
+        self.cors = Cors(settings.server.cors) if settings.server.cors is not None else None
         self.hot = hot
         self.stored = StoredResponses(services)
         self.refuse = EarlyRefusal(services, shedding, now)
         self.router = Router(routes, redirect_slashes=False)
+
+
+def _stored(path: str, methods: tuple[str, ...]) -> Route:
+    route = Route(path, refuse, methods=[*methods])
+    route.methods = {*methods}  # without HEAD, which would call the provider for nothing
+    return route
 
 
 def _sessions(settings: Settings) -> Sessions:

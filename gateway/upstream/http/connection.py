@@ -251,7 +251,7 @@ class Connection(asyncio.Protocol):
             return
         self._lasts_until_close = self._framing.lasts_until_close(status)
         self._is_head_due = False
-        self._response = Response(self, status, self._headers)
+        self._response = self._framing.response(self, status, self._headers)
         due, self._due = self._due, None
         if due is None or due.done():
             self._response.close()  # its call was cancelled a moment ago

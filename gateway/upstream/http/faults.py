@@ -8,6 +8,7 @@ HttpFault
 ├── NotHttp              the head of the answer is malformed
 │   └── HeadTooLarge
 └── BodyBroken           the body ended early, or its framing is malformed
+    ├── BodyNotDecodable  the body is not what its content coding names
     └── EndlessAnswer    interim answers, chunk framing or trailers without end
 """
 
@@ -56,6 +57,10 @@ class HeadTooLarge(NotHttp):
 
 class BodyBroken(HttpFault):
     """The body ended early, or its framing is malformed."""
+
+
+class BodyNotDecodable(BodyBroken):
+    """The body is not what its content coding names, or ends too early for it."""
 
 
 class EndlessAnswer(BodyBroken):

@@ -2,7 +2,10 @@
 
 import re
 
+from gateway.http.content_codings import CODINGS, coding_of
+from gateway.upstream.http.decoded_response import DecodedResponse
 from gateway.upstream.http.faults import NotHttp
+from gateway.upstream.http.response import Header, Line, Response
 
 HEAD_MOST = 131_072  # bytes before the body: content policies and traces of proxies take tens of KB
 HEADERS_MOST = 512
@@ -15,10 +18,10 @@ _TIMEOUT = re.compile(rb"timeout\s*=\s*(\d{1,6})", re.IGNORECASE)
 class Framing:
     """The framing of one answer."""
 
-    __slots__ = ("_codings", "_has_length", "keep_alive_s")
+    __slots__ = ("_codings", "_has_length", "_is_encoded", "keep_alive_s")
 
     def __init__(self) -> None:
-        self._has_length = False
+        self._has_length = self._is_encoded = False
         self._codings: list[bytes] = []
         self.keep_alive_s: int | None = None  # how long the server keeps an idle connection, if it says so
 
@@ -29,6 +32,8 @@ class Framing:
                 self._has_length = True
             case b"transfer-encoding":
                 self._codings += [coding.strip().lower() for coding in value.split(b",")]
+            case b"content-encoding":
+                self._is_encoded = True
             case b"keep-alive":
                 timeout = _TIMEOUT.search(value)
                 self.keep_alive_s = int(timeout[1]) if timeout else None
@@ -42,5 +47,13 @@ class Framing:
             raise NotHttp
         return not self._has_length and b"chunked" not in codings and status not in _BODILESS
 
+    def response(self, line: Line, status: int, headers: list[Header]) -> Response:
+        """Returns the response to read. A coding that the gateway does not know is left as it is: servers write
+        `utf-8` there.
+        """
+        if self._is_encoded and (coding := coding_of(headers)) in CODINGS:
+            return DecodedResponse(line, status, headers, coding)
+        return Response(line, status, headers)
 
-SEEN = frozenset({b"content-length", b"transfer-encoding", b"keep-alive"})
+
+SEEN = frozenset({b"content-length", b"content-encoding", b"transfer-encoding", b"keep-alive"})

@@ -133,6 +133,29 @@ def test_bodies_without_their_last_byte_leave_room_for_others(narrow: Cluster) -
     assert narrow.deployment("primary")["state"] == "closed"
 
 
+def test_thousand_large_uploads_stay_within_the_memory_for_bodies(
+    store: EmbeddedStore, provider_processes: list[ProviderProcess]
+) -> None:
+    """Each announces 32 MiB, the default bound of one, and sends the first 256 KiB: four times the bound of all."""
+    head = request_bytes("POST", CHAT, headers={"content-length": str(32 * MIB)})
+    models = [deployment("primary", provider_processes[0], "gpt-4")]
+    server = {"max_body_memory": "64MiB"}
+    with (
+        running_cluster(store, provider_processes, models, domain="uploads", replicas=1, server=server) as cluster,
+        contextlib.ExitStack() as held,
+    ):
+        replica = cluster.replicas[0]
+        assert replica.chat().status == 200
+        before = rss_mib(replica.process.pid)
+        for _ in range(1_000):
+            held.enter_context(Call(replica.address)).try_send(head + bytes(MIB // 4))
+        wait_until(lambda: replica.said().count("replica_exhausted") >= 700)
+
+        assert rss_mib(replica.process.pid) - before < 64 + 96  # connections and buffers of sockets take some as well
+        assert replica.get("/livez").status == 200
+    assert '"status":503' in replica.said().replace(" ", "")
+
+
 def test_refused_request_leaves_nothing_in_memory(
     store: EmbeddedStore, provider_processes: list[ProviderProcess]
 ) -> None:

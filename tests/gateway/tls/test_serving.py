@@ -175,7 +175,7 @@ def test_start_line_names_https(gateway: Gateway) -> None:
 
 
 def test_large_body_is_refused_as_on_http1(gateway: Gateway) -> None:
-    body = json.dumps(chat_body(user="x" * (10 * 2**20 + 1)))
+    body = json.dumps(chat_body(user="x" * (32 * 2**20 + 1)))
     answers = []
     for http2 in (True, False):
         with gateway.client(http2=http2) as client:

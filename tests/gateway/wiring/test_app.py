@@ -23,6 +23,7 @@ from tests.loadtest.process import CHAT, ProviderProcess
 from tests.support.cluster import STATS, ReplicaProcess
 from tests.support.stores import eventually, fresh_domain, on_loop
 from tests.support.strangers import STRANGERS, listening
+from tests.support.wire import Call, request_bytes
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,71 @@ def test_options_of_a_path_names_its_methods(replica: ReplicaProcess) -> None:
 
     assert (answer.status, answer.body) == (204, b"")
     assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/chat/completions", {"POST"}),
+        ("/v1/messages", {"POST"}),
+        ("/v1/models/gpt-4", {"GET", "HEAD"}),
+        ("/v1/responses/resp_1", {"GET", "DELETE"}),
+        ("/v1/responses/resp_1/cancel", {"POST"}),
+        ("/v1/admin/reload", {"GET", "HEAD", "POST"}),
+        ("/v1/admin/tenants/a", {"PUT", "DELETE"}),
+        ("/livez", {"GET", "HEAD"}),
+        ("/openapi.json", {"GET", "HEAD"}),
+    ],
+)
+def test_allow_names_all_methods_of_a_path(replica: ReplicaProcess, path: str, allowed: set[str]) -> None:
+    options, wrong = replica.request("OPTIONS", path), replica.request("PATCH", path)
+
+    assert (options.status, options.body, wrong.status) == (204, b"", 405)
+    assert {each.strip() for each in options.headers["allow"].split(",")} == allowed | {"OPTIONS"}
+    assert wrong.headers["allow"] == options.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/v1/models", 200), ("/livez", 200), (CHAT, 405), ("/v1/responses/resp_1", 405), ("/nowhere", 404)],
+)
+def test_answer_to_head_has_no_body(replica: ReplicaProcess, path: str, status: int) -> None:
+    with Call(replica.address, request_bytes("HEAD", path, headers={"connection": "close"})) as call:
+        head, _, body = call.read_to_end().partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert body == b""
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/v1/chat/completions/", "/v1/chat/completions"),
+        ("//v1/chat/completions", "/v1/chat/completions"),
+        ("/v1/v1/messages", "/v1/messages"),
+        ("/messages/", "/v1/messages"),
+        ("/models/gpt-4", "/v1/models/gpt-4"),
+        ("/v1/livez", ""),
+        ("/v2/chat/completions", ""),
+        ("/", ""),
+        ("/" + "v1/" * 3_000, ""),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_unknown_path_names_the_one_that_was_meant(replica: ReplicaProcess, method: str, path: str, meant: str) -> None:
+    answer = replica.request(method, path)
+
+    assert answer.status == 404
+    words = answer.json()["error"]["message"]
+    assert words == f"There is no such endpoint.{f' Did you mean {meant}?' if meant else ''}"
+
+
+def test_list_of_models_with_a_surplus_slash_names_the_right_path(replica: ReplicaProcess) -> None:
+    answer = replica.get("/v1/models/")
+
+    assert (answer.status, answer.error["code"]) == (404, "not_found")
+    assert answer.error["message"].endswith("Did you mean /v1/models?")
 
 
 def test_websocket_is_refused(replica: ReplicaProcess, provider: ProviderProcess) -> None:
