@@ -9,6 +9,7 @@ from gateway.configuration.tls import TlsSettings
 from gateway.configuration.value_types import Count, Duration, Network, Port, Region, Size, Text, yaml_key
 
 Engine = Literal["hypercorn", "uvicorn"]
+DEFAULT_BODY = 32 * 1_048_576
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
@@ -26,7 +27,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key)
     max_connections_per_address: Count | None = None
     """The most connections from one address. Unlimited by default, because a load balancer is one address.
     Since unreleased."""
-    max_body_bytes: Size = 32 * 1_048_576
+    max_body_bytes: Size = DEFAULT_BODY
     """The largest request body, decoded. The default is the limit of Anthropic's API; a replica keeps the whole body in
     memory."""
     max_body_memory_bytes: Size | None = None

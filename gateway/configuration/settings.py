@@ -18,7 +18,7 @@ from gateway.configuration.metrics import MetricsSettings
 from gateway.configuration.money import CostSettings, unpriced_problems
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.router import RouterSettings
-from gateway.configuration.server import ServerSettings
+from gateway.configuration.server import DEFAULT_BODY, ServerSettings
 from gateway.configuration.state import StateSettings
 from gateway.configuration.struct_reader import completed, read
 from gateway.configuration.value_types import (
@@ -191,7 +191,10 @@ def _with_inherited(document: object, environment: Mapping[str, str]) -> object:
     }
     filled = [_filled(entry, inherited, environment) for entry in entries]
     server = {} if document.get("server") is None else document["server"]
-    server = completed(server, {"region": environment.get("PLLM_REGION") or None})
+    memory = read(ServerSettings, server, "server", []).max_body_memory_bytes
+    is_small = memory is not None and memory < DEFAULT_BODY
+    defaults = {"region": environment.get("PLLM_REGION") or None, "max_body": memory if is_small else None}
+    server = completed(server, defaults)
     return {**document, "server": server, "model_list": filled}
 
 

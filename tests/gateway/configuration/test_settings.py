@@ -505,6 +505,14 @@ class TestBreakerAndScore:
         ]
 
 
+class TestBodies:
+    def test_default_body_is_no_larger_than_the_memory_for_bodies(self) -> None:
+        small = parse("server: {max_body_memory: 16MiB}\nmodel_list: [{id: a, model_name: a}]", {}).server
+        large = parse("server: {max_body_memory: 64MiB}\nmodel_list: [{id: a, model_name: a}]", {}).server
+
+        assert (small.max_body_bytes, large.max_body_bytes) == (16 << 20, 32 << 20)
+
+
 class TestTrustedProxies:
     def test_addresses_and_networks_are_taken(self) -> None:
         text = "server: {trusted_proxies: [10.0.0.0/8, 192.0.2.1, 'fd00::/8', '::1']}\n"

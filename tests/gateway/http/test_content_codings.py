@@ -3,13 +3,19 @@
 import contextlib
 import gzip
 import random
+import sys
 import zlib
 from collections.abc import Callable
 
 import brotli
 import pytest
 
-from gateway.http.content_codings import CODINGS, MEMBERS_MOST, Decoder, NotDecodable, coding_of, zstd
+from gateway.http.content_codings import CODINGS, MEMBERS_MOST, Decoder, NotDecodable, coding_of
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
@@ -114,7 +120,7 @@ def test_changed_bytes_are_refused_or_decoded_and_raise_nothing_else(coding: str
 
 
 def test_zstd_that_needs_a_large_window_is_refused() -> None:
-    options = {zstd.CompressionParameter.window_log: 27}
+    options: dict[int, int] = {zstd.CompressionParameter.window_log: 27}
     with pytest.raises(NotDecodable):
         decoded(Decoder("zstd"), [zstd.compress(bytes(1 << 25), options=options)])
 
