@@ -95,6 +95,11 @@ class UpstreamClient:
     def serves(self, deployment_id: str, kind: Kind) -> bool:
         return (deployment_id, kind) in self._targets
 
+    def speaks(self, deployment_id: str, kind: Kind) -> bool:
+        """Returns whether the deployment gets the client's own body: calls of this kind are not translated."""
+        target = self._targets.get((deployment_id, kind))
+        return target is not None and target.adapter.wire is kind
+
     def send(
         self,
         deployment_id: str,
@@ -155,7 +160,7 @@ class UpstreamClient:
         prepared, body = target.request, b""
         if call.resource is not None:
             prepared = prepared.below(call.resource.method, call.resource.path, call.resource.query)
-        else:
+        if call.resource is None or call.resource.counts_body:
             body = await self._body(deployment_id, call, target)
         more = (call.edition if target.adapter.has_editions else ()) + call.passed + context
         started = time.perf_counter()

@@ -26,6 +26,7 @@ from gateway.endpoints.ops import Probes
 from gateway.endpoints.reception import Reception
 from gateway.endpoints.services import Services
 from gateway.endpoints.stored_responses import METHODS, PREFIX, StoredResponses, refuse
+from gateway.endpoints.token_count import COUNTED, TokenCount
 from gateway.http.http_text import Refuse
 from gateway.request.calls import Kind
 from gateway.request.sessions import Sessions
@@ -56,6 +57,7 @@ class Endpoints:
         collaborators = self._collaborators
         services = _services(settings, collaborators)
         hot: dict[str, ASGIApp] = {f"/v1{kind.value}": Inference(kind, services) for kind in Kind}
+        hot |= {path: TokenCount(kind, services) for path, kind in COUNTED.items()}
         shedding, now = collaborators.routing.admission.recent_shedding, asyncio.get_running_loop().time
         routes = [
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in hot.items()),
