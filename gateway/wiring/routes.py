@@ -35,7 +35,7 @@ from gateway.wiring.collaborators import Collaborators
 
 
 class Endpoints:
-    """The endpoints of the configuration in force."""
+    """The endpoints of the configuration in force. ``written_s`` returns when its file was written, since 1970."""
 
     settings: Settings
     hot: dict[str, ASGIApp]  # the inference endpoints by path
@@ -43,8 +43,9 @@ class Endpoints:
     refuse: Refuse  # sheds a request from its bytes
     router: Router  # all endpoints; hot ones stand here too, for the methods that they refuse
 
-    def __init__(self, settings: Settings, collaborators: Collaborators) -> None:
+    def __init__(self, settings: Settings, collaborators: Collaborators, written_s: Callable[[], int]) -> None:
         self._collaborators = collaborators
+        self._written_s = written_s
         self._build(settings, Catalog(settings))
 
     def apply_settings(self, settings: Settings) -> None:
@@ -62,7 +63,7 @@ class Endpoints:
         routes = [
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in hot.items()),
             *(Route(f"{PREFIX}{{id}}{action}", refuse, methods=[*methods]) for action, methods in METHODS.items()),
-            *_model_routes(Models(catalog, services.reception, collaborators.replica.started_s)),
+            *_model_routes(Models(catalog, services.reception, self._written_s())),
             *_breaker_routes(settings, catalog, collaborators),
             *_tenant_routes(catalog, collaborators),
         ]
