@@ -41,7 +41,7 @@ _ERROR = {
                 "param": {"type": ["string", "null"]},
                 "code": {"type": ["string", "null"]},
                 "attempts": {"type": "array", "items": {"$ref": "#/components/schemas/Attempt"}},
-                "details": {"type": "array", "items": {"type": "object"}},  # objections of replicas
+                "details": {"type": ["array", "object"], "items": {"type": "object"}},  # a list: objections of replicas
             },
         }
     },
