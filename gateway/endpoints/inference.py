@@ -277,8 +277,7 @@ class Inference:
             (b"x-pllm-decision-ms", b"%.2f" % (answer.decision_s * 1000)),
             (b"x-pllm-state", answer.state.encode()),
         ]
-        if answer.exchange.request_id:
-            headers.append((b"x-pllm-provider-request-id", answer.exchange.request_id))
+        headers += answer.exchange.provider_headers
         if self._has_affinity:
             headers.append((b"x-pllm-affinity", answer.affinity.encode()))
         if answer.is_last_resort:

@@ -18,6 +18,7 @@ from gateway.json.bounds import LARGE
 from gateway.request.auth import PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.request.body_memory import BodyMemory, HeldBody
 from gateway.request.calls import Call, Kind, Named, edition_of, parse
+from gateway.request.client_headers import provider_headers
 from gateway.request.named_state import files_of_messages
 from gateway.request.off_loop import off_loop_if
 from gateway.request.same_origin import foreign_call
@@ -146,12 +147,12 @@ class Reception:
         return partial(self._sessions.names, headers=own, tenant=tenant.name)
 
     def _resolved(self, call: Call, headers: list[Header], own: list[Header], tenant: Tenant) -> ParsedRequest:
+        known, agent = provider_headers(headers)
+        edition, names, passed = call.edition, call.names, self._sessions.passed(own) if own else call.passed
         if call.kind is Kind.MESSAGE:
             edition = edition_of(headers)
-            names = (*call.names, *files_of_messages(call.body)) if _has_files(edition) else call.names
-            call = msgspec.structs.replace(call, edition=edition, names=names)
-        if own and (passed := self._sessions.passed(own)):
-            call = msgspec.structs.replace(call, passed=passed)
+            names = (*names, *files_of_messages(call.body)) if _has_files(edition) else names
+        call = msgspec.structs.replace(call, edition=edition, names=names, passed=passed, known=known, agent=agent)
         return self.resolved(call, headers, tenant)
 
     def resolved(self, call: Call, headers: list[Header], tenant: Tenant) -> ParsedRequest:

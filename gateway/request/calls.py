@@ -65,6 +65,8 @@ class Call(msgspec.Struct, frozen=True):
     choices: int = 1
     session: tuple[bytes, ...] = ()  # names of its session and of its prompt's prefixes
     passed: tuple[tuple[str, str], ...] = ()  # headers of the client's that providers get
+    known: tuple[tuple[str, str], ...] = ()  # headers of the client's that providers get which know them
+    agent: bytes = b""  # the client's user agent
     names: tuple[str, ...] = ()  # ids of what a provider keeps, the strongest first
     resource: Resource | None = None  # of a call that makes no answer
 

@@ -19,6 +19,7 @@ from gateway.reload.reloader import Reloader
 from gateway.request.in_flight import InFlight
 from gateway.telemetry.logs import AppendedFile, Lines
 from gateway.telemetry.request_log import RequestLog
+from gateway.version import VERSION
 from gateway.wiring.announcements import subscribe
 from gateway.wiring.application import Application, metrics_app
 from gateway.wiring.collaborators import Collaborators, open_collaborators
@@ -30,7 +31,6 @@ from shared_state.errors import StateError
 from shared_state.in_force import File, InForce
 from shared_state.policies import Configuration
 
-VERSION = "0.1.0"
 LEAVE_S = 0.5
 
 

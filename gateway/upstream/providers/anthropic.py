@@ -6,6 +6,7 @@ from gateway.configuration.provider import ProviderSettings
 from gateway.request.calls import Call, Kind, with_fields
 
 VERSION = "2023-06-01"  # the version of the translation, and the default for clients that name none
+KNOWN_HEADERS = frozenset({"anthropic-beta", "idempotency-key"})
 _HAS_VERSION = re.compile(r"[^/]/v\d[^/]*$")  # in its path: `http://v1` is a host
 # Claude 4.6 and earlier models. Later models refuse the fields, so an unknown name gets none of them.
 _HAS_SAMPLING = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:$|@|-(?:[01456]\b|\d{8})))")
