@@ -30,7 +30,7 @@ from gateway.process.standard_streams import open_standard_streams
 from gateway.reload.file import ConfigurationFile
 from gateway.tls import certificates
 from gateway.upstream import key_source
-from gateway.wiring.app import VERSION
+from gateway.version import VERSION
 from shared_state.errors import StateError
 
 REPLICAS_MOST = 128

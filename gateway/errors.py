@@ -98,6 +98,7 @@ class GatewayError(Exception):
         self.param = param
         self.retry_after_ms = retry_after_ms  # sent as retry-after headers
         self.details = details  # a list next to the message; named `attempts` where it holds outcomes of candidates
+        self.facts: dict[str, object] | None = None  # for programs; an object that is named `details`
         self.attempts = 0  # calls of providers for this request
         self.headers: list[tuple[bytes, bytes]] = []  # further ones
         self.provider: ProviderFields | None = None  # the provider's own error, which the client gets instead
@@ -232,9 +233,7 @@ class UpstreamRefused(GatewayError):
 
     def __init__(self, status: int, message: str, *, type: str, param: str | None, code: str | None) -> None:  # noqa: A002
         super().__init__(message, param=param)
-        self.status = status
-        self.type = type
-        self.code = code
+        self.status, self.type, self.code = status, type, code
 
 
 class UpstreamFailed(GatewayError):

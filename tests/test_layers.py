@@ -33,6 +33,7 @@ ORDER = {
         "configuration",  # the settings
         "http",  # the bytes of clients
         "errors",
+        "version",
     ),
     "shared_state": (),  # no order of its folders: only circles are refused
     "loadtest": (

@@ -12,15 +12,22 @@ _MESSAGES = f"/v1{Kind.MESSAGE.value}"
 
 
 def rendered(request: Request, error: GatewayError, headers: dict[str, str] | None = None) -> Response:
-    """Returns the response to an error. Paths below /v1/messages get Anthropic's dialect, unknown ones as well: its
-    clients call more endpoints there than the gateway has.
-    """
-    path: str = request.scope["path"]  # request.url is built from the Host header, and raises for some
-    is_message = f"{path}/".startswith(f"{_MESSAGES}/")
-    body = error_body(Kind.MESSAGE if is_message else Kind.CHAT, error)
+    """Returns the response to an error."""
+    body = error_body(Kind.MESSAGE if expects_message_dialect(request) else Kind.CHAT, error)
     response = Response(body, status_code=error.status, headers=headers)
     response.raw_headers.extend(headers_of(error))
     return response
+
+
+def expects_message_dialect(request: Request) -> bool:
+    """Returns whether the client is one of Anthropic's. Paths below /v1/messages are theirs, unknown ones as well: they
+    call more endpoints there than the gateway has. Both kinds of clients list models at one address, so there the
+    header decides that all of Anthropic's send.
+    """
+    path: str = request.scope["path"]  # request.url is built from the Host header, and raises for some
+    if f"{path}/".startswith("/v1/models/"):
+        return "anthropic-version" in request.headers
+    return f"{path}/".startswith(f"{_MESSAGES}/")
 
 
 def error_body(kind: Kind, error: GatewayError) -> bytes:

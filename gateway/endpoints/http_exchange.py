@@ -26,6 +26,7 @@ class HttpExchange(msgspec.Struct):
     trace: Trace
     line: RequestLine  # its line in the log
     held_body: HeldBody
+    counted: bytes | None = None  # the body, of a request to count its tokens that has been accepted
 
     async def send_error(self, error: GatewayError) -> None:
         """Sends the whole response, in the client's dialect."""

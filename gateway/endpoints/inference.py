@@ -48,6 +48,8 @@ THINKING_PING_S = 15.0  # half of the shortest idle timeout that load balancers 
 class Inference:
     """POST /v1/chat/completions, /v1/messages and the like: one object for each kind of call."""
 
+    adds_usage = True  # its requests count in the usage of their tenants
+
     def __init__(self, kind: Kind, services: Services) -> None:
         self._kind = kind
         self._path = f"/v1{kind.value}"
@@ -97,7 +99,9 @@ class Inference:
             http.held_body.release()
             self._in_flight.end()
             http.trace.end(line.status, line.error or "")
-            if line.model:  # a name that no deployment has is the client's own, and there is no end of them
+            if (
+                line.model and self.adds_usage
+            ):  # a name that no deployment has is the client's own, and there is no end of them
                 is_error = line.error is not None and line.error != GONE
                 self._dispatcher.ended(line.tenant, line.fallback or line.model, is_error)
             self._log.write(line, http.started_s)
@@ -120,11 +124,10 @@ class Inference:
             self._counters.left(line)
 
     async def _serve(self, http: HttpExchange) -> None:
-        request_headers: list[Header] = http.scope["headers"]
         interrupt, trace, line = http.interrupt, http.trace, http.line
         tenant = self._reception.tenant(http.scope)
         line.tenant = tenant.name
-        deadline = self._reception.deadline(request_headers, interrupt.time())
+        deadline = self._deadline(http)
         parsed = await self._parsed(http, tenant, deadline)
         call, route, priority = parsed.call, parsed.route, parsed.priority
         line.model, line.stream, line.priority = route.model, call.is_stream, priority
@@ -161,6 +164,10 @@ class Inference:
             trace_id = trace.id if trace.is_recording else ""
             if call.resource is None:
                 self._counters.served(answer, line, took_s, overhead_s, trace_id)
+
+    def _deadline(self, http: HttpExchange) -> Deadline:
+        """Raises InvalidRequest."""
+        return self._reception.deadline(http.scope["headers"], http.interrupt.time())
 
     async def _parsed(self, http: HttpExchange, tenant: Tenant, deadline: Deadline) -> ParsedRequest:
         """Reads the request. Raises InvalidRequest, UnsupportedCoding, ModelNotFound, Forbidden, and as `_body`."""
@@ -275,8 +282,7 @@ class Inference:
             (b"x-pllm-decision-ms", b"%.2f" % (answer.decision_s * 1000)),
             (b"x-pllm-state", answer.state.encode()),
         ]
-        if answer.exchange.request_id:
-            headers.append((b"x-pllm-provider-request-id", answer.exchange.request_id))
+        headers += answer.exchange.provider_headers
         if self._has_affinity:
             headers.append((b"x-pllm-affinity", answer.affinity.encode()))
         if answer.is_last_resort:

@@ -18,8 +18,9 @@ from gateway.json.bounds import LARGE
 from gateway.request.auth import PRIORITY_LEVELS, Authenticator, Tenant
 from gateway.request.body_memory import BodyMemory, HeldBody
 from gateway.request.calls import Call, Kind, Named, edition_of, parse
+from gateway.request.client_headers import provider_headers
 from gateway.request.named_state import files_of_messages
-from gateway.request.off_loop import off_loop
+from gateway.request.off_loop import off_loop_if
 from gateway.request.same_origin import foreign_call
 from gateway.request.sessions import NO_SESSIONS, Sessions
 from gateway.request.token_bounds import MESSAGES_MOST
@@ -131,24 +132,27 @@ class Reception:
         call = parse(kind, body, self._most_messages, self._named(own, tenant))
         return self._resolved(call, headers, own, tenant)
 
-    async def parse(self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant) -> ParsedRequest:
-        """Returns and raises as `parse_inline`; a large body is parsed off the event loop."""
-        if len(body) <= LARGE:
-            return self.parse_inline(kind, headers, body, tenant)
+    async def parse(
+        self, kind: Kind, headers: list[Header], body: bytes, tenant: Tenant, is_count: bool = False
+    ) -> ParsedRequest:
+        """Returns and raises as `parse_inline`; a large body is parsed off the event loop. ``is_count``: the request
+        orders no answer, only the number of its tokens.
+        """
         own = self._sessions.headers(headers)
-        call = await off_loop(parse, kind, body, self._most_messages, self._named(own, tenant))
+        named, is_large = self._named(own, tenant), len(body) > LARGE
+        call = await off_loop_if(is_large, parse, kind, body, self._most_messages, named, is_count)
         return self._resolved(call, headers, own, tenant)
 
     def _named(self, own: list[Header], tenant: Tenant) -> Named:
         return partial(self._sessions.names, headers=own, tenant=tenant.name)
 
     def _resolved(self, call: Call, headers: list[Header], own: list[Header], tenant: Tenant) -> ParsedRequest:
+        known, agent = provider_headers(headers)
+        edition, names, passed = call.edition, call.names, self._sessions.passed(own) if own else call.passed
         if call.kind is Kind.MESSAGE:
             edition = edition_of(headers)
-            names = (*call.names, *files_of_messages(call.body)) if _has_files(edition) else call.names
-            call = msgspec.structs.replace(call, edition=edition, names=names)
-        if own and (passed := self._sessions.passed(own)):
-            call = msgspec.structs.replace(call, passed=passed)
+            names = (*names, *files_of_messages(call.body)) if _has_files(edition) else names
+        call = msgspec.structs.replace(call, edition=edition, names=names, passed=passed, known=known, agent=agent)
         return self.resolved(call, headers, tenant)
 
     def resolved(self, call: Call, headers: list[Header], tenant: Tenant) -> ParsedRequest:

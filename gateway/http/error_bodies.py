@@ -25,9 +25,10 @@ def body_of(error: GatewayError) -> bytes:
 
 
 def _listed(error: GatewayError) -> dict[str, object]:
-    if not error.details:
-        return {}
-    return {"attempts" if isinstance(error.details[0], Attempt) else "details": error.details}
+    fields: dict[str, object] = {} if error.facts is None else {"details": error.facts}
+    if error.details:
+        fields["attempts" if isinstance(error.details[0], Attempt) else "details"] = error.details
+    return fields
 
 
 _MESSAGE_TYPES = {

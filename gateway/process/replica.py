@@ -25,7 +25,8 @@ from gateway.request.in_flight import InFlight
 from gateway.telemetry.logs import Lines, written
 from gateway.tls import certificates
 from gateway.tls.identity import Tls
-from gateway.wiring.app import VERSION, application
+from gateway.version import VERSION
+from gateway.wiring.app import application
 from gateway.wiring.application import Application
 from shared_state.background import report_of_loop
 

@@ -28,7 +28,7 @@ from gateway.reload.file import ConfigurationFile
 from gateway.request.body_memory import PROCESSES
 from gateway.telemetry.logs import written
 from gateway.tls import certificates
-from gateway.wiring.app import VERSION
+from gateway.version import VERSION
 from shared_state.embedded import EmbeddedStore, die_with_parent
 from shared_state.errors import StateError
 

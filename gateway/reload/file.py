@@ -30,12 +30,14 @@ class ConfigurationFile:
         self._path = path
         self._environment = environment
         self._adjusted = adjusted
+        self.written_s = 0  # when the file that was read last was written, since 1970
 
     def read(self) -> Loaded:
         """Reads and checks the file. Raises ConfigurationError."""
         text = text_of(self._path)
         if isinstance(text, Problem):
             raise ConfigurationError([text])
+        self.written_s = int(self._path.stat().st_mtime) if self._path.exists() else 0
         digest = hashlib.sha256(text.encode()).hexdigest()
         # The prefix keeps Lua from reading a digest as a number.
         return Loaded(self._adjusted(parse(text, self._environment)), f"sha256:{digest}")

@@ -15,6 +15,7 @@ from gateway.request.token_bounds import (
     MESSAGES_MOST,
     ChatRequest,
     CompletionRequest,
+    CountRequest,
     EmbeddingRequest,
     MessageRequest,
     Request,
@@ -42,11 +43,12 @@ class Kind(Enum):
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """What a call without a body addresses, under the path of its kind."""
+    """What a call that makes no answer addresses, under the path of its kind."""
 
     method: str
     path: str  # from the slash on
     query: str = ""  # from the question mark on
+    counts_body: bool = False  # it counts the tokens of a body of its kind, which is sent along
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -63,8 +65,10 @@ class Call(msgspec.Struct, frozen=True):
     choices: int = 1
     session: tuple[bytes, ...] = ()  # names of its session and of its prompt's prefixes
     passed: tuple[tuple[str, str], ...] = ()  # headers of the client's that providers get
+    known: tuple[tuple[str, str], ...] = ()  # headers of the client's that providers get which know them
+    agent: bytes = b""  # the client's user agent
     names: tuple[str, ...] = ()  # ids of what a provider keeps, the strongest first
-    resource: Resource | None = None  # of a call that is no POST of a body
+    resource: Resource | None = None  # of a call that makes no answer
 
 
 class ChatReply(msgspec.Struct, frozen=True, rename={"items": "choices"}):
@@ -115,6 +119,7 @@ REQUESTS: dict[Kind, type[Request]] = {
     Kind.RESPONSE: ResponseRequest,
 }
 _requests = {kind: msgspec.json.Decoder(request) for kind, request in REQUESTS.items()}
+_counts = _requests | {Kind.MESSAGE: msgspec.json.Decoder(CountRequest)}
 _replies: dict[Kind, msgspec.json.Decoder[Any]] = {
     Kind.CHAT: msgspec.json.Decoder(ChatReply),
     Kind.COMPLETION: msgspec.json.Decoder(ChatReply),
@@ -124,16 +129,22 @@ _replies: dict[Kind, msgspec.json.Decoder[Any]] = {
 }
 
 
-def parse(kind: Kind, body: bytes, most_messages: int = MESSAGES_MOST, named: Named = lambda _request: ()) -> Call:
-    """Returns the call in a request's body. ``named`` returns the names of its session. Raises InvalidRequest, which
-    names the field.
+def parse(
+    kind: Kind,
+    body: bytes,
+    most_messages: int = MESSAGES_MOST,
+    named: Named = lambda _request: (),
+    is_count: bool = False,
+) -> Call:
+    """Returns the call in a request's body. ``named`` returns the names of its session; ``is_count``: the request
+    orders no answer, only the number of its tokens. Raises InvalidRequest, which names the field.
     """
     if len(body) > LARGE and has_too_many_parts(body, max(MEMBERS_MOST, _MEMBERS_PER_MESSAGE * most_messages)):
         raise InvalidRequest("The request body holds too many objects, keys or list items.")
     try:
         if not body.isascii():
             body.decode()  # msgspec does not check the UTF-8 of fields that pass through
-        request: Request = _requests[kind].decode(body)
+        request: Request = (_counts if is_count else _requests)[kind].decode(body)
         check_keys(body, request.stream_options is not None)
         names = request.check(most_messages)
         most, choices = request.most_tokens, request.choices(most_messages)

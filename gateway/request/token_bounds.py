@@ -248,6 +248,12 @@ class MessageRequest(_Conversation, frozen=True, kw_only=True):
         return given((id_in(self.container), id_in(self.thread)), NAMES_MOST)
 
 
+class CountRequest(MessageRequest, frozen=True, kw_only=True):
+    """A request for the number of its tokens."""
+
+    max_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
 class ResponseRequest(Request, frozen=True, kw_only=True):
     input: TextOrList = ABSENT
     previous_response_id: Name = ABSENT

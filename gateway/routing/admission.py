@@ -174,7 +174,8 @@ class Admission:
         call, interrupt = request.call, request.interrupt
         is_neutral, limits = call.resource is not None, request.tenant.limits
         if is_neutral:
-            limits = msgspec.structs.replace(limits, tpm=None, budget=None)
+            rpm = None if call.resource is not None and call.resource.counts_body else limits.rpm
+            limits = msgspec.structs.replace(limits, rpm=rpm, tpm=None, budget=None)
         ask = Ask(
             request.priority,
             call.is_stream,

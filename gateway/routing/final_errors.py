@@ -28,7 +28,6 @@ from gateway.upstream.exchange import Exchange
 from gateway.upstream.upstream_errors import UpstreamError
 from shared_state.records import Outcome, Rejection
 
-PROVIDER_REQUEST_ID = b"x-pllm-provider-request-id"
 FIELD_MOST = 200  # characters of a provider's type, param or code
 _REFUSALS = (Outcome.CLIENT_ERROR, Outcome.UNSUPPORTED)
 _PERMANENT = (Outcome.FAILURE, *_REFUSALS)
@@ -45,7 +44,7 @@ class Tried(msgspec.Struct, frozen=True):
     error: GatewayError | None = None  # for the client, where this attempt decides its error
     is_sent: bool = True  # False where the provider's dialect cannot express the request
     reason: str = ""
-    request_id: bytes = b""  # the provider's
+    headers: tuple[tuple[bytes, bytes], ...] = ()  # for the client, about the provider
     is_passing: bool = False  # the provider may answer a moment later
     is_overdue: bool = False  # the request moved on while the provider hung, because its breaker opened
     is_state_unknown: bool = False  # the account lacks what the request names by its id
@@ -99,8 +98,8 @@ def refused(exchange: Exchange, has_tried_all: bool = True) -> UpstreamRefused:
 def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
     """Returns the record of an attempt that reached the provider."""
     error = refused(exchange) if exchange.outcome in _REFUSALS else None
-    if error and exchange.request_id:
-        error.headers.append((PROVIDER_REQUEST_ID, exchange.request_id))
+    if error:
+        error.headers += exchange.provider_headers
     return Tried(
         candidate,
         exchange.outcome,
@@ -109,7 +108,7 @@ def tried_with(candidate: Candidate, exchange: Exchange) -> Tried:
         exchange.is_quota_exhausted,
         error,
         reason=exchange.reason,
-        request_id=exchange.request_id,
+        headers=exchange.provider_headers,
         is_passing=exchange.judgement.is_passing,
         is_overdue=exchange.is_overdue,
         is_state_unknown=exchange.is_state_unknown,
@@ -132,9 +131,8 @@ def failed(tried: Sequence[Tried], has_tried_all: bool = False) -> GatewayError:
     error = _error_for(tried)
     error.is_in_vain = error.is_in_vain and has_tried_all and all(each.is_lasting for each in tried)
     error.attempts = attempts(tried)
-    request_id = next((each.request_id for each in tried if each.request_id), b"")
-    if request_id and all(name != PROVIDER_REQUEST_ID for name, _ in error.headers):
-        error.headers.append((PROVIDER_REQUEST_ID, request_id))
+    headers, has = next((each.headers for each in tried if each.headers), ()), {name for name, _ in error.headers}
+    error.headers += [header for header in headers if header[0] not in has]
     return error
 
 

@@ -97,7 +97,7 @@ class Routes:
         """Returns the route without models outside the tenant's list; None for a model or a wished fallback that is
         unknown.
         """
-        if call.resource is not None:
+        if call.resource is not None and not call.resource.counts_body:
             return self._stored(tenant.models)
         if wishes.fallbacks is not None:
             try:
@@ -118,7 +118,7 @@ class Routes:
 
     def resolve(self, call: Call, tenant: Tenant, wishes: Wishes = NO_WISHES) -> Route:
         """Returns the route of a call. Raises ModelNotFound, Forbidden, InvalidRequest."""
-        if call.resource is not None:
+        if call.resource is not None and not call.resource.counts_body:
             stored = self._stored(tenant.models)
             if not stored.candidates:
                 message = "No provider that this key may use has the endpoint /v1/responses."

@@ -60,7 +60,7 @@ _QUOTA = Judgement(Outcome.THROTTLED, cools_ms=QUOTA_COOL_MS)
 _UNSUPPORTED = Judgement(Outcome.UNSUPPORTED)
 _THROTTLED = Judgement(Outcome.THROTTLED)
 
-_REQUEST_FAILED = Judgement(Outcome.CLIENT_ERROR)  # another provider may reach the tool, or take the field
+REQUEST_FAILED = Judgement(Outcome.CLIENT_ERROR)  # another provider may reach the tool, or take the field
 OUR_LIMIT = Judgement(Outcome.CANCELLED)
 _MAY_NAME = (403, 409)
 _MAY_LACK_STATE = (400, 404, 410, 422)
@@ -125,7 +125,7 @@ def _is_passing(status: int) -> bool:
 
 def _by_words(status: int, error: UpstreamError) -> Judgement | None:
     if status in _MAY_BLAME_REQUEST and error_words.reports_request_failed(error):
-        return _REQUEST_FAILED
+        return REQUEST_FAILED
     if status in (401, 407, 408, 409):
         return None
     if status == 413 and error_words.reports_rate_limited(error) and error_words.names_limit_with_room(error):

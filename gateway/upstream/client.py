@@ -16,26 +16,26 @@ from gateway.configuration.settings import DeploymentSettings
 from gateway.errors import InvalidRequest, KeyUnavailable, ReplicaFault
 from gateway.request.calls import Call, Kind
 from gateway.request.off_loop import LARGE, LARGE_CHUNK, off_loop_if
+from gateway.upstream.answer_headers import read_headers
 from gateway.upstream.classify import (
     FAILURE,
     OUR_LIMIT,
     PASSING,
+    REQUEST_FAILED,
     SUCCESS,
     UNKNOWN_MODEL,
     is_own_fault,
     judge_fault,
 )
 from gateway.upstream.credentials import Credentials
-from gateway.upstream.error_words import try_again_ms
 from gateway.upstream.exchange import FAULTS, Exchange
 from gateway.upstream.fault_words import fault_words
 from gateway.upstream.http.client import HttpClient
 from gateway.upstream.http.connect import system_tls
 from gateway.upstream.http.faults import NotConnected
-from gateway.upstream.http.request import lines
 from gateway.upstream.http.response import Response
 from gateway.upstream.in_band import no_reply
-from gateway.upstream.retry_after import retry_after_ms, served_ms, throttled_ms
+from gateway.upstream.sent_headers import blames_chosen_account, header_lines
 from gateway.upstream.sse import NotEvents
 from gateway.upstream.stream_content import Preamble
 from gateway.upstream.targets import Target
@@ -48,10 +48,6 @@ _log = logging.getLogger("pllm.upstream")
 PREPARED_MOST = 1_000  # targets kept: clients choose the models of a pattern
 REPLY_MOST = 64 * 1_048_576  # bytes: a plain answer is held in memory
 _NO_ANSWER = (204, 205, 206)  # no body, or a part of one that was not requested
-_REQUEST_IDS = frozenset(
-    {b"x-request-id", b"request-id", b"apim-request-id", b"x-amzn-requestid", b"x-goog-request-id"}
-)
-_REQUEST_ID_MOST = 200
 _KEY_REFUSED = (400, 401, 403)  # 403: an expired token at some; 400: Gemini's words for a wrong key
 
 Pairs = tuple[tuple[str, str], ...]
@@ -94,6 +90,11 @@ class UpstreamClient:
 
     def serves(self, deployment_id: str, kind: Kind) -> bool:
         return (deployment_id, kind) in self._targets
+
+    def speaks(self, deployment_id: str, kind: Kind) -> bool:
+        """Returns whether the deployment gets the client's own body: calls of this kind are not translated."""
+        target = self._targets.get((deployment_id, kind))
+        return target is not None and target.adapter.wire is kind
 
     def send(
         self,
@@ -155,12 +156,12 @@ class UpstreamClient:
         prepared, body = target.stream_request if call.is_stream else target.request, b""
         if call.resource is not None:
             prepared = prepared.below(call.resource.method, call.resource.path, call.resource.query)
-        else:
+        if call.resource is None or call.resource.counts_body:
             body = await self._body(deployment_id, call, target)
-        more = (call.edition if target.adapter.has_editions else ()) + call.passed + context
+        more = header_lines(call, target.adapter, context)
         started = time.perf_counter()
         try:
-            response = await self._http.send(prepared, body, target.connect_s, lines(more) if more else b"")
+            response = await self._http.send(prepared, body, target.connect_s, more)
             exchange = await _read(response, Sent(call, target, body, on_activity))
         except (*FAULTS, MemoryError) as fault:
             if is_own_fault(fault):
@@ -171,6 +172,8 @@ class UpstreamClient:
             exchange.is_free = exchange.outcome is Outcome.FAILURE or not exchange.is_sent
         except Defect as defect:
             raise _defect(deployment_id) from defect.__cause__
+        if blames_chosen_account(exchange, call, target.adapter):
+            exchange.judgement = REQUEST_FAILED
         if exchange.reason:
             exchange.reason = without_keys(exchange.reason, target.key)
         exchange.latency_ms = round((time.perf_counter() - started) * 1000)
@@ -190,7 +193,8 @@ def _is_key_refused(exchange: Exchange) -> bool:
     """Returns whether the provider refused the key: of the statuses below, only a 400 may mean something else, and then
     its judgement is another one.
     """
-    return exchange.outcome is Outcome.FAILURE and exchange.status in _KEY_REFUSED
+    may_be_key = exchange.outcome is Outcome.FAILURE or exchange.judgement is REQUEST_FAILED
+    return may_be_key and exchange.status in _KEY_REFUSED
 
 
 def _defect(deployment_id: str) -> ReplicaFault:
@@ -219,27 +223,8 @@ async def _read(response: Response, sent: Sent) -> Exchange:
         exchange.is_free = True  # no part of an answer has arrived
     if exchange.is_passed_on and sent.call.is_stream:
         exchange.convert = sent.target.adapter.stream(sent.call)
-    _read_headers(exchange, response)
+    read_headers(exchange, response)
     return exchange
-
-
-def _read_headers(exchange: Exchange, response: Response) -> None:
-    waits: dict[bytes, bytes] = {}
-    for name, value in response.headers:
-        if b"ratelimit" in name or name.startswith(b"retry-after"):
-            waits.setdefault(name, value)
-        elif name in _REQUEST_IDS and not exchange.request_id and value.isascii() and value.decode().isprintable():
-            exchange.request_id = value[:_REQUEST_ID_MOST]
-    if exchange.outcome is Outcome.SUCCESS and not waits:
-        return
-    dated = {"date": response.date}
-    if exchange.outcome is Outcome.SUCCESS:
-        exchange.retry_after_ms = served_ms(waits, dated)
-    elif not exchange.retry_after_ms:
-        exchange.retry_after_ms = retry_after_ms(waits, dated)
-        if exchange.outcome is Outcome.THROTTLED and not exchange.retry_after_ms:
-            named_ms = try_again_ms(exchange.error) if exchange.error else 0
-            exchange.retry_after_ms = throttled_ms(waits, dated) or named_ms
 
 
 async def _read_whole(response: Response, is_answer: bool, sent: Sent) -> Exchange:

@@ -29,6 +29,7 @@ from shared_state.records import NO_TOKENS, Outcome
 
 HELD_MOST = 1_048_576  # bytes of an incomplete event: a larger one, such as an image's, is passed on in parts
 EVENT_MOST = 16 * HELD_MOST  # bytes of an event that has to be translated
+PROVIDER_REQUEST_ID = b"x-pllm-provider-request-id"
 BODY_END_S = 0.1  # wait for the end of the body after a stream's last event
 FAULTS = (HttpFault, OSError)
 
@@ -66,6 +67,7 @@ class Exchange:
         self.is_overdue = False  # aborted because its breaker opened as overdue
         self.is_documented_end = False  # an error that is an end of the dialect (`response.failed`)
         self.request_id = b""  # the provider's
+        self.limits: tuple[tuple[bytes, bytes], ...] = ()  # the provider's rate limits, as headers for the client
         self.made: tuple[str, ...] = ()  # the ids of what the provider keeps, as far as they are known
         self.late = Outcome.TIMEOUT  # the outcome of a stream that is cut off at its deadline
         self.key = ""  # that was sent, to be masked in the provider's words
@@ -97,6 +99,11 @@ class Exchange:
     def is_passed_on(self) -> bool:
         """Whether the client gets ``body`` itself: an answer, or an end that the dialect documents."""
         return self.judgement is SUCCESS or self.is_documented_end
+
+    @property
+    def provider_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """What the client gets to know of the provider's own headers."""
+        return ((PROVIDER_REQUEST_ID, self.request_id), *self.limits) if self.request_id else self.limits
 
     @property
     def is_translated(self) -> bool:

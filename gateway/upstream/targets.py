@@ -25,14 +25,12 @@ _OURS = {
     "content-type": "application/json",
     "accept": "application/json, text/event-stream",
     "accept-encoding": "identity",
-    "user-agent": "pllm-gateway",
 }
 
 
 def target(deployment: DeploymentSettings, kind: Kind, credential: Credential | None = None) -> Target | None:
-    """Returns the target, None where the deployment lacks the endpoint. The headers are the gateway's own: from the
-    client's headers only those that name the edition of its body or its session may reach a provider. ``credential``:
-    the key is the present one of that.
+    """Returns the target, None where the deployment lacks the endpoint. Its headers are the gateway's own: those that
+    depend on the call are in `sent_headers`. ``credential``: the key is the present one of that.
     """
     if credential is not None:
         keyed = with_key(deployment.provider, credential.key)

@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.json.lenient import NOT_DECODED
 from gateway.json.malformed import Malformed
-from gateway.request.calls import Call, Kind, usage_of
+from gateway.request.calls import NOT_JSON, Call, Kind, usage_of
 from gateway.request.off_loop import LARGE
 from gateway.request.usage import cache_share, token_counts
 from gateway.upstream.classify import FAILURE, STATE_UNKNOWN, SUCCESS, judge, judge_in_band, reason_of
@@ -23,6 +23,15 @@ from gateway.upstream.targets import Target
 from gateway.upstream.upstream_errors import UpstreamError, error_of
 
 TEXT_MOST = 500  # of an error in plain text
+
+
+class _Count(msgspec.Struct, frozen=True):
+    """The answer to a request to count tokens."""
+
+    input_tokens: int
+
+
+_count = msgspec.json.Decoder(_Count)
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -49,7 +58,8 @@ def refused_whole(status: int, content_type: str, sent: Sent, body: bytes) -> Ex
     """Judges an answer with an error status."""
     error = error_of(body) or _plain_text(content_type, body)
     reason = reason_of(status, error)
-    is_missing = sent.call.resource is not None and status == 404
+    resource = sent.call.resource
+    is_missing = resource is not None and not resource.counts_body and status == 404
     judgement = STATE_UNKNOWN if is_missing else judge(status, error, sent.names)
     return _refused(Exchange(judgement, body=body, reason=reason), error)
 
@@ -58,6 +68,8 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
     """Judges a plain answer. Raises Defect."""
     adapter = sent.target.adapter
     if sent.call.resource is not None:
+        if sent.call.resource.counts_body:
+            return _counted(body)
         if body.lstrip()[:1] == b"{":
             return Exchange(SUCCESS, body=body)
         return Exchange(FAILURE, reason=no_reply(body, "the answer's body is not an object"))
@@ -82,6 +94,14 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
             return in_band(error, sent, body)
         return Exchange(FAILURE, reason=no_reply(body, f"the answer's body is not a reply of {adapter.wire.value}"))
     return exchange
+
+
+def _counted(body: bytes) -> Exchange:
+    try:
+        _count.decode(body)
+    except NOT_JSON:
+        return Exchange(FAILURE, reason=no_reply(body, "the answer's body has no input_tokens"))
+    return Exchange(SUCCESS, body=body)
 
 
 def _translated(adapter: Adapter, body: bytes) -> bytes:

@@ -5,7 +5,6 @@ tenancy, routing and views, builds the endpoints on them, and at last the reload
 import asyncio
 import contextlib
 import secrets
-import time
 from collections.abc import AsyncIterator, Mapping
 
 from gateway.configuration.redaction import Redaction
@@ -20,6 +19,7 @@ from gateway.reload.reloader import Reloader
 from gateway.request.in_flight import InFlight
 from gateway.telemetry.logs import AppendedFile, Lines
 from gateway.telemetry.request_log import RequestLog
+from gateway.version import VERSION
 from gateway.wiring.announcements import subscribe
 from gateway.wiring.application import Application, metrics_app
 from gateway.wiring.collaborators import Collaborators, open_collaborators
@@ -31,7 +31,6 @@ from shared_state.errors import StateError
 from shared_state.in_force import File, InForce
 from shared_state.policies import Configuration
 
-VERSION = "0.1.0"
 LEAVE_S = 0.5
 
 
@@ -55,7 +54,7 @@ async def application(
         state = await open_state(stack, settings, replica, mine.configuration)
         reloads = Reloads(await _join(stack, state, mine), reload_counts())
         collaborators = await open_collaborators(stack, settings, replica, state, telemetry, reloads)
-        endpoints = Endpoints(settings, collaborators)
+        endpoints = Endpoints(settings, collaborators, lambda: file.written_s)
         reloader = _reloader(file, settings, endpoints, collaborators, reloads, redact)
         subscribe(stack, collaborators, reloader)
         app = _application(settings, endpoints, collaborators, reloader)
@@ -77,7 +76,7 @@ def _request_log(stack: contextlib.AsyncExitStack, settings: Settings, lines: Li
 
 def _this_replica(name: str | None, in_flight: InFlight) -> ThisReplica:
     known_as = name or secrets.token_hex(3)
-    return ThisReplica(known_as, f"{known_as}-{secrets.token_hex(2)}", VERSION, int(time.time()), in_flight)
+    return ThisReplica(known_as, f"{known_as}-{secrets.token_hex(2)}", VERSION, in_flight)
 
 
 async def _join(stack: contextlib.AsyncExitStack, state: State, mine: File) -> InForce:

@@ -17,6 +17,7 @@ from gateway.endpoints.error_forms import rendered
 from gateway.endpoints.stored_responses import PREFIX, addressed
 from gateway.endpoints.threshold import Threshold
 from gateway.endpoints.visitors import Visitors
+from gateway.endpoints.websocket_offers import refused_websocket
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StateLost
 from gateway.http.asgi_messages import NO_STORE, find
 from gateway.http.http_text import Address
@@ -125,6 +126,8 @@ async def _gateway_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 405 and (offer := refused_websocket(request)) is not None:
+        return rendered(request, offer)
     if error.status_code == 405:
         headers = {"allow": methods_of(_routes(request), request.scope)}
         if request.method == "OPTIONS":

@@ -27,6 +27,7 @@ from gateway.endpoints.ops import Probes
 from gateway.endpoints.reception import Reception
 from gateway.endpoints.services import Services
 from gateway.endpoints.stored_responses import METHODS, PREFIX, StoredResponses, refuse
+from gateway.endpoints.token_count import COUNTED, TokenCount
 from gateway.http.http_text import Refuse
 from gateway.request.calls import Kind
 from gateway.request.sessions import Sessions
@@ -35,7 +36,7 @@ from gateway.wiring.collaborators import Collaborators
 
 
 class Endpoints:
-    """The endpoints of the configuration in force."""
+    """The endpoints of the configuration in force. ``written_s`` returns when its file was written, since 1970."""
 
     settings: Settings
     cors: Cors | None
@@ -44,8 +45,9 @@ class Endpoints:
     refuse: Refuse  # sheds a request from its bytes
     router: Router  # all endpoints; hot ones stand here too, for the methods that they refuse
 
-    def __init__(self, settings: Settings, collaborators: Collaborators) -> None:
+    def __init__(self, settings: Settings, collaborators: Collaborators, written_s: Callable[[], int]) -> None:
         self._collaborators = collaborators
+        self._written_s = written_s
         self._build(settings, Catalog(settings))
 
     def apply_settings(self, settings: Settings) -> None:
@@ -58,11 +60,12 @@ class Endpoints:
         collaborators = self._collaborators
         services = _services(settings, collaborators)
         hot: dict[str, ASGIApp] = {f"/v1{kind.value}": Inference(kind, services) for kind in Kind}
+        hot |= {path: TokenCount(kind, services) for path, kind in COUNTED.items()}
         shedding, now = collaborators.routing.admission.recent_shedding, asyncio.get_running_loop().time
         routes = [
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in hot.items()),
             *(_stored(f"{PREFIX}{{id}}{action}", methods) for action, methods in METHODS.items()),
-            *_model_routes(Models(catalog, services.reception, collaborators.replica.started_s)),
+            *_model_routes(Models(catalog, services.reception, self._written_s())),
             *_breaker_routes(settings, catalog, collaborators),
             *_tenant_routes(catalog, collaborators),
         ]

@@ -39,7 +39,6 @@ class ThisReplica(msgspec.Struct, frozen=True):
         str  # in the shared state, different after each start: what an earlier life left behind is never taken for ours
     )
     version: str
-    started_s: int  # since 1970
     in_flight: InFlight
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.wiring.app import VERSION
+from gateway.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

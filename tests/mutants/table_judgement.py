@@ -30,6 +30,7 @@ SHOULD_RETRY = "tests/gateway/routing/test_should_retry.py"
 HUNG, IN_HAND = "tests/cluster/test_hung_provider.py", "tests/gateway/routing/test_in_hand.py"
 FIRST_BYTE = "tests/gateway/endpoints/test_inference.py::test_stream_without_a_first_byte_in_time_falls_back"
 FAILURE_LOG = "tests/gateway/routing/test_failure_log.py"
+PROVIDER_HEADERS = "tests/gateway/endpoints/test_provider_headers.py"
 CHARGING = "tests/gateway/routing/test_charging.py"
 
 JUDGEMENTS: Table = {
@@ -444,6 +445,40 @@ JUDGEMENTS: Table = {
             "a stream that is cut is a success",
         ),
     ),
+    "gateway/upstream/answer_headers.py": (
+        Slip(
+            "exchange.retry_after_ms = served_ms(waits, dated)",
+            "pass",
+            UPSTREAM,
+            "a provider with nothing left is called again",
+        ),
+        Slip(
+            "elif not exchange.retry_after_ms:",
+            "else:",
+            f"{UPSTREAM} {JUDGEMENT}",
+            "the provider's Retry-After shortens a quota's hour",
+        ),
+        Slip(
+            "throttled_ms(waits, dated) or named_ms",
+            "named_ms",
+            JUDGEMENT,
+            "a 429's own headers do not count",
+        ),
+    ),
+    "gateway/upstream/sent_headers.py": (
+        Slip(
+            "return any(name in _CHOOSES_ACCOUNT & adapter.knows for name, _ in call.known)",
+            "return False",
+            PROVIDER_HEADERS,
+            "a client opens a breaker by an organization that does not exist",
+        ),
+        Slip(
+            "if header[0] in adapter.knows",
+            "if header[0]",
+            PROVIDER_HEADERS,
+            "a provider gets the client's organization at another",
+        ),
+    ),
     "gateway/upstream/client.py": (
         Slip(
             "if target.credential and _is_key_refused(exchange) and await target.credential.renew(target.key):",
@@ -475,24 +510,6 @@ JUDGEMENTS: Table = {
             "200 <= response.status < 300",
             HTTP,
             "a part of an answer is an answer",
-        ),
-        Slip(
-            "exchange.retry_after_ms = served_ms(waits, dated)",
-            "pass",
-            UPSTREAM,
-            "a provider with nothing left is called again",
-        ),
-        Slip(
-            "elif not exchange.retry_after_ms:",
-            "else:",
-            f"{UPSTREAM} {JUDGEMENT}",
-            "the provider's Retry-After shortens a quota's hour",
-        ),
-        Slip(
-            "throttled_ms(waits, dated) or named_ms",
-            "named_ms",
-            JUDGEMENT,
-            "a 429's own headers do not count",
         ),
         Slip(
             "if not is_over and not preamble.end():",

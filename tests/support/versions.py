@@ -12,7 +12,7 @@ class Version:
         self.folder = folder / name
         for package in PACKAGES:
             shutil.copytree(ROOT / package, self.folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-        self.change("gateway/wiring/app.py", 'VERSION = "0.1.0"', f'VERSION = "{name}"')
+        self.change("gateway/version.py", 'VERSION = "0.1.0"', f'VERSION = "{name}"')
 
     def change(self, file: str, old: str, new: str) -> None:
         path = self.folder / file

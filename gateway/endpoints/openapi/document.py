@@ -11,6 +11,7 @@ from gateway.endpoints.openapi.parts import EVENT, as_json, get, parameter, ref,
 from gateway.endpoints.openapi.request_headers import REQUEST_HEADERS
 from gateway.request.auth import TenantRequest
 from gateway.request.calls import REQUESTS, Kind
+from gateway.request.token_bounds import CountRequest
 
 _SUMMARIES = {
     Kind.CHAT: "A chat completion, plain or streamed",
@@ -40,7 +41,7 @@ _ERROR = {
                 "param": {"type": ["string", "null"]},
                 "code": {"type": ["string", "null"]},
                 "attempts": {"type": "array", "items": {"$ref": "#/components/schemas/Attempt"}},
-                "details": {"type": "array", "items": {"type": "object"}},  # objections of replicas
+                "details": {"type": ["array", "object"], "items": {"type": "object"}},  # a list: objections of replicas
             },
         }
     },
@@ -118,11 +119,24 @@ def _stored_paths() -> dict[str, Any]:
     }
 
 
+def _count(schema: dict[str, Any], error: str) -> dict[str, Any]:
+    answer = {"type": "object", "required": ["input_tokens"], "properties": {"input_tokens": {"type": "integer"}}}
+    estimated = {"description": "1 where the gateway has estimated the count", "schema": {"type": "string"}}
+    return {
+        "summary": "The number of tokens of a request, counted by its provider or estimated",
+        "security": [{"key": []}, {}],
+        "parameters": REQUEST_HEADERS,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {"200": {**as_json(answer, "The count"), "headers": {"x-pllm-estimate": estimated}}}
+        | refusals(error),
+    }
+
+
 def document(version: str) -> bytes:
     """Returns the document as JSON, OpenAPI 3.1."""
     kinds = list(REQUESTS)
     schemas, components = msgspec.json.schema_components(
-        [*(REQUESTS[kind] for kind in kinds), TenantRequest], ref_template="#/components/schemas/{name}"
+        [*(REQUESTS[kind] for kind in kinds), TenantRequest, CountRequest], ref_template="#/components/schemas/{name}"
     )
     text = {"type": "string", "minLength": 1}
     models = {"type": "object", "required": ["object", "data"]}
@@ -133,6 +147,8 @@ def document(version: str) -> bytes:
     }
     paths |= {
         **_stored_paths(),
+        "/v1/messages/count_tokens": {"post": _count(schemas[-1], "MessageError")},
+        "/v1/responses/input_tokens": {"post": _count(schemas[kinds.index(Kind.RESPONSE)], "Error")},
         "/v1/models": get("The models that this key may use", as_json(models, "All of them"), "401"),
         "/v1/models/{model}": get(
             "One model", as_json(ref("Model"), "The model"), "401", "404", parameters=[parameter("model", "path", text)]

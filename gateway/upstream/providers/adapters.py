@@ -31,6 +31,7 @@ class Adapter(msgspec.Struct, frozen=True):
     stream: Callable[[Call], Converter | None] = lambda _call: None  # makes a converter of whole events
     stream_url: str = ""  # where streams have another address
     has_editions: bool = False  # the body is the client's own, so the headers that name its edition are sent along
+    knows: frozenset[str] = frozenset()  # the headers of clients that the provider knows
 
 
 def adapter(deployment: DeploymentSettings, kind: Kind) -> Adapter | None:
@@ -61,6 +62,7 @@ def _openai(provider: ProviderSettings, kind: Kind) -> Adapter:
         url=azure.address(provider, kind) if is_azure else openai.address(provider, kind),
         headers=azure.headers(provider) if is_azure else openai.headers(provider),
         request=partial(openai.body, provider),
+        knows=azure.KNOWN_HEADERS if is_azure else openai.KNOWN_HEADERS,
         stream=lambda call: without_usage if openai.requests_usage(provider, call) else None,
     )
 
@@ -72,9 +74,10 @@ def _anthropic(provider: ProviderSettings, kind: Kind) -> Adapter | None:
         headers=anthropic.headers(provider),
         request=partial(anthropic.body, provider),
         stream_url=anthropic.address(provider, is_stream=True) if anthropic.is_on_vertex(provider) else "",
+        knows=anthropic.KNOWN_HEADERS,
     )
     if kind is Kind.MESSAGE:
-        return msgspec.structs.replace(own, has_editions=True)
+        return msgspec.structs.replace(own, has_editions=True, knows=own.knows - {"anthropic-beta"})
     if kind is not Kind.CHAT:
         return None
     has_sampling = anthropic.has_sampling(provider)

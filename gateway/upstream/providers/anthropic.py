@@ -11,6 +11,7 @@ from gateway.configuration.provider import ProviderSettings
 from gateway.request.calls import Call, Kind, with_fields
 
 VERSION = "2023-06-01"  # the version of the translation, and the default for clients that name none
+KNOWN_HEADERS = frozenset({"anthropic-beta", "idempotency-key"})
 _VERTEX_VERSION = "vertex-2023-10-16"
 _IS_VERTEX = re.compile(r"/publishers/anthropic/?$")
 _HAS_VERSION = re.compile(r"[^/]/v\d[^/]*$")  # in its path: `http://v1` is a host

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from gateway.configuration.provider import LimitField, ProviderSettings
 from gateway.request.calls import Kind
 
+KNOWN_HEADERS = frozenset({"openai-beta", "idempotency-key"})  # a key of Azure belongs to no organization of OpenAI
 _NEW_LIMIT_SINCE = "2024-09-01"
 
 

@@ -2,9 +2,10 @@
 
 from gateway.configuration.provider import ProviderSettings
 from gateway.upstream.providers import anthropic, azure, openai
+from gateway.version import VERSION
 
 MODELS = "/models"
-_OURS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "pllm-gateway"}
+_OURS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": f"pllm/{VERSION}"}
 
 
 def address(provider: ProviderSettings, path: str = MODELS) -> str:

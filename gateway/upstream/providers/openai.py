@@ -11,6 +11,7 @@ from gateway.configuration.provider import LimitField, ProviderSettings
 from gateway.request.calls import NOT_JSON, Call, Kind, not_json, with_fields
 
 KINDS = frozenset({Kind.CHAT, Kind.COMPLETION, Kind.EMBEDDING, Kind.RESPONSE})
+KNOWN_HEADERS = frozenset({"openai-organization", "openai-project", "openai-beta", "idempotency-key"})
 _HAS_USAGE_OPTION = frozenset({Kind.CHAT, Kind.COMPLETION})
 
 

@@ -298,7 +298,7 @@ def test_stream_that_breaks_is_an_error_of_the_client(
 def test_clients_keys_and_headers_never_reach_a_provider(
     cluster: Cluster, replica: ReplicaProcess, path: str, body: dict[str, Any], model: str
 ) -> None:
-    names = ("x-api-key", "cookie", "anthropic-user-profile-id", "openai-organization")
+    names = ("x-api-key", "cookie", "anthropic-user-profile-id", "openai-other")
     secrets = {"authorization": "Bearer client-secret", **dict.fromkeys(names, "client-secret")}
     assert post(replica, path, {**body, "model": model}, secrets).status == 200
     seen = cluster.providers[model == "claude"].request("GET", "/control").json()["counts"]["last_headers"]

@@ -1,6 +1,7 @@
 """The file that a replica was started with is read again as it is then."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import msgspec
@@ -50,3 +51,14 @@ def test_file_that_is_gone_or_no_text_is_a_problem(path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match="cannot be read"):
         file.read()
+
+
+def test_time_of_the_file_is_that_of_the_last_reading(path: Path) -> None:
+    file, times = ConfigurationFile(path, {"KEY": "sk-1"}), (1_700_000_000, 1_800_000_000)
+    seen = []
+    for written_s in times:
+        os.utime(path, (written_s, written_s))
+        file.read()
+        seen.append(file.written_s)
+
+    assert tuple(seen) == times

@@ -36,7 +36,7 @@ def test_unknown_path_is_not_found(replica: ReplicaProcess, method: str, path: s
     assert (answer.status, answer.error["code"]) == (404, "not_found")
 
 
-@pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/messages/batches", "/v1/messages/"])
+@pytest.mark.parametrize("path", ["/v1/messages/count_words", "/v1/messages/batches", "/v1/messages/"])
 def test_unknown_path_of_anthropics_clients_gets_an_error_in_their_dialect(replica: ReplicaProcess, path: str) -> None:
     answer = replica.request("POST", path)
 

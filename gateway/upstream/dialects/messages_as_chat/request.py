@@ -13,10 +13,13 @@ from gateway.configuration.provider import LimitField
 from gateway.errors import InvalidRequest
 from gateway.json.bounds import check_translatable
 from gateway.upstream.dialects.messages_as_chat.blocks import Labelled, Object, TextBlock, Unsupported
-from gateway.upstream.dialects.messages_as_chat.turns import ChatMessage, Turn, chat_messages, paragraphs
+from gateway.upstream.dialects.messages_as_chat.system import system_text
+from gateway.upstream.dialects.messages_as_chat.turns import ChatMessage, Turn, chat_messages
 
 _STOPS_MOST = 4  # OpenAI refuses more
 _USER_MOST = 64  # characters; OpenAI refuses longer ids, which some clients send
+# Fields of betas that change what the request means. Official clients send it without them after this refusal.
+_BETAS = ("thread", "container", "mcp_servers")
 _PROBLEM_MOST = 200  # characters of a client's value that an error repeats
 
 
@@ -104,6 +107,7 @@ class _MessagesRequest(_Tuning, frozen=True):
     metadata: _Metadata | None = None
     container: str | Object | None = None
     mcp_servers: list[Object] | None = None
+    thread: str | Object | None = None
     inference_geo: str | None = None
 
 
@@ -215,7 +219,7 @@ def _translated(source: _MessagesRequest, model: str, vocabulary: Vocabulary) ->
     if not messages:
         raise InvalidRequest("These messages have no content.", param="messages")
     if source.system:
-        messages.insert(0, ChatMessage("system", paragraphs(source.system)))
+        messages.insert(0, ChatMessage("system", system_text(source.system)))
     user = source.metadata.user_id if source.metadata else None
     has_tools = bool(source.tools)
     choice = source.tool_choice if has_tools else None
@@ -243,9 +247,12 @@ def _refuse_unsupported(source: _MessagesRequest) -> None:
         raise _unsupported(message, "max_tokens")
     if len(source.stop_sequences or ()) > _STOPS_MOST:
         raise _unsupported(f"This model's provider takes at most {_STOPS_MOST} stop sequences.", "stop_sequences")
-    for name in ("container", "mcp_servers", "inference_geo"):
-        if getattr(source, name):
-            raise _unsupported("This model's provider has no counterpart for this field.", name)
+    if betas := [name for name in _BETAS if getattr(source, name)]:
+        refusal = _unsupported(f"This model's provider has no counterpart for {', '.join(betas)}.", betas[0])
+        refusal.facts = {"error_code": "thread_unsupported_request", "unsupported": betas}
+        raise refusal
+    if source.inference_geo:
+        raise _unsupported("This model's provider has no counterpart for this field.", "inference_geo")
     names = {tool.name for tool in source.tools or ()}
     if isinstance(source.tool_choice, _ThisTool) and source.tool_choice.name not in names:
         raise InvalidRequest("No tool has this name.", param="tool_choice.name")
