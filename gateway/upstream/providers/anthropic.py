@@ -1,9 +1,11 @@
 """Anthropic: one endpoint. Bodies from Anthropic's own clients pass as bytes."""
 
 import re
+from typing import Any
 
 from gateway.configuration.provider import ProviderSettings
 from gateway.request.calls import Call, Kind, with_fields
+from gateway.upstream.dialects.own_marks import without_thoughts_in_messages
 
 VERSION = "2023-06-01"  # the version of the translation, and the default for clients that name none
 _HAS_VERSION = re.compile(r"[^/]/v\d[^/]*$")  # in its path: `http://v1` is a host
@@ -34,4 +36,11 @@ def has_sampling(provider: ProviderSettings) -> bool:
 
 
 def body(provider: ProviderSettings, call: Call) -> bytes:
-    return call.body if provider.model == call.model else with_fields(call.body, {"model": provider.model})
+    """Returns the client's body. Only the model's name, a limit above the model's, and thoughts of other providers'
+    models may change.
+    """
+    kept = without_thoughts_in_messages(call.body)
+    changed: dict[str, Any] = {} if provider.model == call.model else {"model": provider.model}
+    if provider.max_output and call.output_most > provider.max_output:
+        changed["max_tokens"] = provider.max_output
+    return with_fields(kept, changed) if changed else kept

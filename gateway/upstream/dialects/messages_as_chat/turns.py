@@ -12,7 +12,7 @@ from itertools import groupby
 import msgspec
 
 from gateway.errors import InvalidRequest
-from gateway.upstream.dialects import call_ids
+from gateway.upstream.dialects import call_ids, tool_names
 from gateway.upstream.dialects.messages_as_chat.blocks import (
     Document,
     Image,
@@ -25,9 +25,12 @@ from gateway.upstream.dialects.messages_as_chat.blocks import (
     ToolUse,
     parts_of,
 )
+from gateway.upstream.dialects.origin import family_of
+from gateway.upstream.dialects.thoughts import field_for
 
-# A tool message has no field for failure; models understand the word.
+# A tool message has no field for failure; models understand the word, which many tools write themselves.
 ERROR_PREFIX = "Error: "
+_ERROR = ERROR_PREFIX.strip(": ").lower()
 
 
 class UserTurn(msgspec.Struct, frozen=True, tag_field="role", tag="user"):
@@ -50,9 +53,18 @@ class CalledFunction(msgspec.Struct, frozen=True):
     arguments: str
 
 
-class ToolCall(msgspec.Struct, frozen=True, tag="function"):
+class GoogleContent(msgspec.Struct, frozen=True):
+    thought_signature: str
+
+
+class ExtraContent(msgspec.Struct, frozen=True):
+    google: GoogleContent
+
+
+class ToolCall(msgspec.Struct, frozen=True, tag="function", omit_defaults=True):
     id: str
     function: CalledFunction
+    extra_content: ExtraContent | None = None  # for Gemini, which refuses its calls without it
 
 
 class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -62,10 +74,14 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     content: str | list[Part] | None  # null next to calls without text: some servers require the field
     tool_calls: list[ToolCall] = []
     tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
 
 
-def chat_messages(turns: Sequence[Turn]) -> list[ChatMessage]:
-    """Translates all turns. Raises InvalidRequest for a call without its result and for a result without its call."""
+def chat_messages(turns: Sequence[Turn], model: str) -> list[ChatMessage]:
+    """Translates all turns for a model of the provider. Raises InvalidRequest for a call without its result and for a
+    result without its call.
+    """
     messages: list[ChatMessage] = []
     unanswered: dict[str, str] = {}  # places of calls, by their ids
     for kind, group in groupby(enumerate(turns), key=lambda numbered: type(numbered[1])):
@@ -75,7 +91,7 @@ def chat_messages(turns: Sequence[Turn]) -> list[ChatMessage]:
         _refuse_unanswered(unanswered)
         if kind is AssistantTurn:
             unanswered = _calls(numbered_turns)
-            message = _assistant_message([turn for _, turn in numbered_turns])
+            message = _assistant_message([turn for _, turn in numbered_turns], model)
             if message.content or message.tool_calls:
                 messages.append(message)
         else:
@@ -89,16 +105,36 @@ def paragraphs(content: str | Sequence[Part]) -> str:
     return content if isinstance(content, str) else "\n\n".join(part.text for part in content if isinstance(part, Text))
 
 
-def _assistant_message(turns: Sequence[Turn]) -> ChatMessage:
+def _assistant_message(turns: Sequence[Turn], model: str) -> ChatMessage:
     """Joins the turns of an assistant. Text blocks may end within a sentence, so nothing is inserted between them."""
     blocks = [block for turn in turns for block in _blocks(turn)]
     text = "".join(block.text for block in blocks if isinstance(block, Text))
-    calls = [
-        ToolCall(call_ids.for_chat(block.id), CalledFunction(block.name, msgspec.json.encode(block.input).decode()))
-        for block in blocks
-        if isinstance(block, ToolUse)
-    ]
-    return ChatMessage("assistant", text or None, calls)
+    calls = [_call(block, model) for block in blocks if isinstance(block, ToolUse)]
+    thoughts = _thoughts(blocks, model) if calls else {}
+    return ChatMessage("assistant", text or None, calls, **thoughts)
+
+
+def _call(block: ToolUse, model: str) -> ToolCall:
+    arguments = msgspec.json.encode(block.input).decode()
+    signature = call_ids.signature_in(block.id)
+    is_own = signature is not None and signature.family == family_of(model)
+    extra = ExtraContent(GoogleContent(signature.text)) if signature and is_own else None
+    return ToolCall(
+        call_ids.for_chat(block.id), CalledFunction(tool_names.for_chat(block.name), arguments), extra_content=extra
+    )
+
+
+def _thoughts(blocks: Sequence[object], model: str) -> dict[str, str]:
+    """Returns the reasoning that the model gets back, by its field. A turn with calls is one that the model continues;
+    the reasoning of others would only lengthen the prompt.
+    """
+    thoughts: dict[str, str] = {}
+    for block in blocks:
+        if isinstance(block, Thinking) and block.thinking:
+            field = field_for(model, block.signature)
+            if field is not None:
+                thoughts[field] = thoughts.get(field, "") + block.thinking
+    return thoughts
 
 
 def _calls(numbered_turns: Sequence[tuple[int, Turn]]) -> dict[str, str]:
@@ -138,8 +174,9 @@ def _results(numbered_turns: Sequence[tuple[int, Turn]], unanswered: dict[str, s
                     "No tool_use block of this id, still without its result, is in the turn directly before.",
                 )
             del unanswered[call_id]
-            prefix = ERROR_PREFIX if block.is_error else ""
-            yield ChatMessage("tool", prefix + paragraphs(_result_parts(block)), tool_call_id=call_id)
+            text = paragraphs(_result_parts(block))
+            is_marked = not block.is_error or text.lstrip().lower().startswith(_ERROR)
+            yield ChatMessage("tool", text if is_marked else ERROR_PREFIX + text, tool_call_id=call_id)
 
 
 def _result_parts(result: ToolResult) -> Sequence[Part]:

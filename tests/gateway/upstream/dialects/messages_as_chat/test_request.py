@@ -211,12 +211,13 @@ def test_user_is_sent_if_openai_accepts_it(user_id: str | None, written: str | N
 
 @pytest.mark.parametrize("place", ["output_format", "output_config"])
 def test_format_of_the_answer_becomes_a_strict_schema(place: str) -> None:
-    wanted: dict[str, object] = {"type": "json_schema", "schema": {"type": "object", "properties": {}}}
+    schema = {"type": "object", "properties": {}, "additionalProperties": False, "required": []}
+    wanted: dict[str, object] = {"type": "json_schema", "schema": schema}
     sent = translated(**{place: wanted if place == "output_format" else {"format": wanted}})
 
     assert sent["response_format"] == {
         "type": "json_schema",
-        "json_schema": {"name": "answer", "schema": wanted["schema"], "strict": True},
+        "json_schema": {"name": "answer", "schema": schema, "strict": True},
     }
 
 

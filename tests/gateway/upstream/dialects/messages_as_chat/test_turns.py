@@ -14,7 +14,7 @@ IMAGE_PART = {"type": "image_url", "image_url": {"url": "https://example.com/a.p
 
 
 def messages(*turns: dict[str, Any]) -> Any:
-    return msgspec.to_builtins(chat_messages(msgspec.json.decode(msgspec.json.encode(turns), type=list[Turn])))
+    return msgspec.to_builtins(chat_messages(msgspec.json.decode(msgspec.json.encode(turns), type=list[Turn]), "m"))
 
 
 def user(*blocks: object) -> dict[str, Any]:
