@@ -22,6 +22,8 @@ SIGNATURE_MOST = 32_768  # characters; a longer thought signature is dropped
 _MESSAGES_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # Anthropic refuses other ids
 _MESSAGES_ID_MOST = 64
 _CHAT_ID_MOST = 40  # characters; OpenAI refuses longer ids
+_MISTRAL_ID = re.compile(r"[a-zA-Z0-9]{9}")  # Mistral's models refuse other ids
+_MISTRALS = frozenset({"mistral", "ministral", "magistral", "mixtral", "codestral", "devstral", "pixtral", "voxtral"})
 _WRAPPED = re.compile(r"pllm-id-[0-9a-f]{6}-([a-zA-Z0-9_-]+)")
 _SIGNED = re.compile(rf"(?P<id>[a-zA-Z0-9_-]{{1,64}}?)-{MARK}-(?P<family>[a-z]+)-(?P<signature>[a-zA-Z0-9_-]+)")
 
@@ -38,11 +40,13 @@ def for_messages(call_id: str) -> str:
     return own if _MESSAGES_ID.fullmatch(own) else f"toolu_{_digest(own)}"
 
 
-def for_chat(call_id: str) -> str:
-    """Returns the id that the provider made, where the client's holds it."""
+def for_chat(call_id: str, family: str = "") -> str:
+    """Returns the id that the provider made, where the client's holds it. ``family``: of the model that reads it."""
     own = _unsigned(call_id)
     wrapped = _WRAPPED.fullmatch(own)
     own = (_decoded(wrapped[1]) or own) if wrapped else own
+    if family in _MISTRALS:
+        return own if _MISTRAL_ID.fullmatch(own) else _digest(own)[:9]
     return own if len(own) <= _CHAT_ID_MOST else f"call_{_digest(own)}"
 
 

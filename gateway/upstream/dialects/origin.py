@@ -4,7 +4,7 @@ import re
 
 import msgspec
 
-from gateway.upstream.dialects.tool_names import may_be_shortened, original
+from gateway.upstream.dialects.tool_names import may_be_shortened, originals
 
 _FAMILY = re.compile(r"[a-z]+")
 
@@ -27,12 +27,13 @@ class _Tools(msgspec.Struct, frozen=True):
 _tools = msgspec.json.Decoder(_Tools)
 
 
-class Origin(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct):
     """The request behind an answer."""
 
     model: str = ""  # the client's name of the model
     provider_model: str = ""  # the provider's name of it
     body: bytes = b"{}"  # as the client sent it
+    tool_names: dict[str, str] | None = None  # the client's, by the provider's, once an answer needs them
 
     @property
     def family(self) -> str:
@@ -42,7 +43,17 @@ class Origin(msgspec.Struct, frozen=True):
         """Returns the client's name of a tool that the provider calls ``name``."""
         if not may_be_shortened(name):
             return name
-        return original(name, [tool.name or tool.function.name for tool in _tools.decode(self.body).tools or ()])
+        if self.tool_names is None:
+            self.tool_names = originals(_names_in(self.body))
+        return self.tool_names.get(name, name)
+
+
+def _names_in(body: bytes) -> list[str]:
+    """Returns the names of the tools of a request, which its translation has checked already."""
+    try:
+        return [tool.name or tool.function.name for tool in _tools.decode(body).tools or ()]
+    except msgspec.DecodeError:  # an additional field with the name of one of the other dialect
+        return []
 
 
 def family_of(model: str) -> str:

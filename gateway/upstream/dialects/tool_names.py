@@ -27,12 +27,11 @@ def may_be_shortened(name: str) -> bool:
     return _SHORTENED.match(name) is not None
 
 
-def original(name: str, names: Iterable[str]) -> str:
-    """Returns the one of ``names``, the client's, that a provider calls ``name``; ``name`` itself without one."""
-    candidates = list(names)
-    if name in candidates:
-        return name
-    return next((each for each in candidates if name in (for_chat(each), for_messages(each))), name)
+def originals(names: Iterable[str]) -> dict[str, str]:
+    """Returns the client's ``names`` by those that providers know them by."""
+    known = list(names)
+    translated = {translate(name): name for translate in (for_chat, for_messages) for name in known}
+    return translated | {name: name for name in known}
 
 
 def _accepted(name: str, most: int) -> str:

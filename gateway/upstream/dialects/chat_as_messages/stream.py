@@ -26,6 +26,7 @@ from gateway.upstream.dialects.chat_as_messages.reply import (
 from gateway.upstream.dialects.messages_imitators import as_event
 from gateway.upstream.dialects.origin import UNKNOWN, Origin
 
+THOUGHT_MOST = 4 * 1_048_576  # characters of a thought that is kept for the next turn: more than any model generates
 DONE = b"data: [DONE]\n\n"
 _DONE_DATA = b"[DONE]"
 _EVENTS = {f"message_{part}" for part in ("start", "delta", "stop")} | {
@@ -78,7 +79,17 @@ class OpenThought(msgspec.Struct):
     data: str | None
     pieces: list[str]
     signature: str = ""
+    size: int = 0  # characters of the pieces and the signature
     is_over: bool = False
+
+    def add(self, text: str | None, signature: str | None) -> None:
+        """Adds a piece. A thought that is too long to be kept is shown only."""
+        self.size += len(text or "") + len(signature or "")
+        if self.size > THOUGHT_MOST:
+            self.pieces, self.signature, self.is_over = [], "", True
+        elif not self.is_over:
+            self.signature += signature or ""
+            self.pieces.append(text or "")
 
 
 _event = msgspec.json.Decoder(Event)
@@ -174,9 +185,7 @@ class Stream:
     def _thought(self, index: int, text: str | None, signature: str | None = None) -> bytes:
         thought = self._blocks.get(index)
         if isinstance(thought, OpenThought):
-            thought.signature += signature or ""
-            if text:
-                thought.pieces.append(text)
+            thought.add(text, signature)
         return self._chunk(_encode({"reasoning_content": text})) if text else b""
 
     def _message_delta(self, delta: Delta, usage: Usage) -> bytes:

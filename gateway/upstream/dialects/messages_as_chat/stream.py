@@ -37,6 +37,7 @@ from gateway.upstream.dialects.thoughts import Source
 from gateway.upstream.upstream_errors import is_blank
 
 _DONE = b"[DONE]"
+_EXPLANATION_MOST = 8192  # characters of a refusal that are sent again at the end
 
 
 class _Function(msgspec.Struct, frozen=True):
@@ -78,7 +79,8 @@ class Stream:
         self._origin = origin
         self._has_begun = False
         self._has_ended = False
-        self._refusal: list[str] = []
+        self._has_refused = False
+        self._explanation = ""
         self._finish_reason: str | None = None
         self._usage: ChatUsage | None = None
         self._order = Order(origin)
@@ -119,7 +121,8 @@ class Stream:
         if delta.content:
             events += self._order.add_text("content", delta.content)
         if delta.refusal:
-            self._refusal.append(delta.refusal)
+            self._has_refused = True
+            self._explanation = (self._explanation + delta.refusal)[:_EXPLANATION_MOST]
             events += self._order.add_text("refusal", delta.refusal)
         for piece in delta.tool_calls or ():
             events += self._called(piece, piece.function or _NO_FUNCTION)
@@ -161,9 +164,8 @@ class Stream:
         if self._finish_reason == "error":
             raise Malformed(ENDED_IN_ERROR)
         self._has_ended = True
-        refusal = "".join(self._refusal)
-        reason = stop_reason(self._finish_reason, has_refused=bool(refusal), has_calls=bool(self._calls))
-        ending = Ending(reason, stop_details=stop_details(refusal))
+        reason = stop_reason(self._finish_reason, has_refused=self._has_refused, has_calls=bool(self._calls))
+        ending = Ending(reason, stop_details=stop_details(self._explanation))
         return [*self._order.end(), MessageDelta(ending, usage(self._usage)), MessageStop()]
 
 

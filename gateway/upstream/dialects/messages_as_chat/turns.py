@@ -83,14 +83,15 @@ def chat_messages(turns: Sequence[Turn], model: str) -> list[ChatMessage]:
     result without its call.
     """
     messages: list[ChatMessage] = []
+    family = family_of(model)
     unanswered: dict[str, str] = {}  # places of calls, by their ids
     for kind, group in groupby(enumerate(turns), key=lambda numbered: type(numbered[1])):
         numbered_turns = list(group)
         if kind is UserTurn:
-            messages += _results(numbered_turns, unanswered)
+            messages += _results(numbered_turns, unanswered, family)
         _refuse_unanswered(unanswered)
         if kind is AssistantTurn:
-            unanswered = _calls(numbered_turns)
+            unanswered = _calls(numbered_turns, family)
             message = _assistant_message([turn for _, turn in numbered_turns], model)
             if message.content or message.tool_calls:
                 messages.append(message)
@@ -109,19 +110,18 @@ def _assistant_message(turns: Sequence[Turn], model: str) -> ChatMessage:
     """Joins the turns of an assistant. Text blocks may end within a sentence, so nothing is inserted between them."""
     blocks = [block for turn in turns for block in _blocks(turn)]
     text = "".join(block.text for block in blocks if isinstance(block, Text))
-    calls = [_call(block, model) for block in blocks if isinstance(block, ToolUse)]
+    calls = [_call(block, family_of(model)) for block in blocks if isinstance(block, ToolUse)]
     thoughts = _thoughts(blocks, model) if calls else {}
     return ChatMessage("assistant", text or None, calls, **thoughts)
 
 
-def _call(block: ToolUse, model: str) -> ToolCall:
+def _call(block: ToolUse, family: str) -> ToolCall:
     arguments = msgspec.json.encode(block.input).decode()
     signature = call_ids.signature_in(block.id)
-    is_own = signature is not None and signature.family == family_of(model)
+    is_own = signature is not None and signature.family == family
     extra = ExtraContent(GoogleContent(signature.text)) if signature and is_own else None
-    return ToolCall(
-        call_ids.for_chat(block.id), CalledFunction(tool_names.for_chat(block.name), arguments), extra_content=extra
-    )
+    function = CalledFunction(tool_names.for_chat(block.name), arguments)
+    return ToolCall(call_ids.for_chat(block.id, family), function, extra_content=extra)
 
 
 def _thoughts(blocks: Sequence[object], model: str) -> dict[str, str]:
@@ -137,7 +137,7 @@ def _thoughts(blocks: Sequence[object], model: str) -> dict[str, str]:
     return thoughts
 
 
-def _calls(numbered_turns: Sequence[tuple[int, Turn]]) -> dict[str, str]:
+def _calls(numbered_turns: Sequence[tuple[int, Turn]], family: str) -> dict[str, str]:
     """Returns the places of calls by their ids, which must be unique among calls that wait for their results. An id may
     recur later: some servers count their calls anew in each turn, and clients got those ids from this gateway.
     """
@@ -146,7 +146,7 @@ def _calls(numbered_turns: Sequence[tuple[int, Turn]]) -> dict[str, str]:
         for position, block in enumerate(_blocks(turn)):
             if not isinstance(block, ToolUse):
                 continue
-            call_id, place = call_ids.for_chat(block.id), f"messages[{number}].content[{position}]"
+            call_id, place = call_ids.for_chat(block.id, family), f"messages[{number}].content[{position}]"
             if call_id in places:
                 raise _refused(f"{place}.id", f"The tool_use block at {places[call_id]} has the same id.")
             places[call_id] = place
@@ -162,12 +162,14 @@ def _refused(param: str, message: str) -> InvalidRequest:
     return InvalidRequest(message, param=param, code="unsupported_value")
 
 
-def _results(numbered_turns: Sequence[tuple[int, Turn]], unanswered: dict[str, str]) -> Iterator[ChatMessage]:
+def _results(
+    numbered_turns: Sequence[tuple[int, Turn]], unanswered: dict[str, str], family: str
+) -> Iterator[ChatMessage]:
     for number, turn in numbered_turns:
         for position, block in enumerate(_blocks(turn)):
             if not isinstance(block, ToolResult):
                 continue
-            call_id = call_ids.for_chat(block.tool_use_id)
+            call_id = call_ids.for_chat(block.tool_use_id, family)
             if call_id not in unanswered:
                 raise _refused(
                     f"messages[{number}].content[{position}].tool_use_id",

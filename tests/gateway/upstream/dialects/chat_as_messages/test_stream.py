@@ -434,3 +434,16 @@ def test_tokens_of_thinking_are_streamed_as_tokens_of_reasoning() -> None:
     sent = chunks(streamed(START, finished(output_tokens_details={"thinking_tokens": 9}), STOP))
 
     assert sent[-1]["usage"]["completion_tokens_details"] == {"reasoning_tokens": 9}
+
+
+def test_thought_that_is_too_long_to_be_kept_is_shown_only() -> None:
+    long = delta(0, "thinking_delta", thinking="x" * 1_048_576)
+    fed = [
+        began(0, "thinking", thinking="", signature=""),
+        *[long] * 5,
+        delta(0, "signature_delta", signature="s"),
+        ended(0),
+    ]
+    sent = [piece for piece in deltas(streamed(START, *fed, finished(), STOP)) if piece.keys() & {*REASONING}]
+
+    assert [len(piece["reasoning_content"]) for piece in sent] == [1_048_576] * 5

@@ -1,6 +1,7 @@
 """The turns of a conversation as chat messages."""
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -298,3 +299,16 @@ def test_failed_result_is_marked_once(content: str, sent: str) -> None:
     turns = [assistant(tool_use(1)), user(tool_result(1, content, is_error=True))]
 
     assert messages(*turns)[1]["content"] == sent
+
+
+@pytest.mark.parametrize("model", ["mistral-large-latest", "mistralai/magistral-small", "codestral"])
+@pytest.mark.parametrize("given", ["toolu_1", "D681PevKs", "functions.f:0"])
+def test_id_for_a_model_of_mistral_has_nine_letters_in_call_and_result(model: str, given: str) -> None:
+    used = {"type": "tool_use", "id": given, "name": "f", "input": {}}
+    turns = [assistant(used), user({"type": "tool_result", "tool_use_id": given})]
+    decoded = msgspec.json.decode(msgspec.json.encode(turns), type=list[Turn])
+    call, result = msgspec.to_builtins(chat_messages(decoded, model))
+
+    assert call["tool_calls"][0]["id"] == result["tool_call_id"]
+    assert re.fullmatch("[a-zA-Z0-9]{9}", result["tool_call_id"])
+    assert result["tool_call_id"] == given or given != "D681PevKs"
