@@ -9,6 +9,8 @@ from gateway.configuration.provider import Reasoning
 
 MAX_TOKENS_OF_OTHERS = 4096  # the highest that the smallest models on sale accept
 _MAX_TOKENS_OF_NEWER_CLAUDES = 32_000  # of models that are not in the tables: every Claude since 4 accepts it
+_CONTEXT = 200_000  # tokens, of Claude before 4.6
+_BYTES_PER_TOKEN_LEAST = 2  # of most languages, so that a prompt is rather shorter than estimated
 
 _CLAUDE = re.compile(r"claude-(?:[a-z]+-)*?(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
 _NEWEST = (99, 0)  # of a Claude without a number in its name
@@ -49,10 +51,17 @@ def messages_limit(model: str) -> int | None:
     return next(opus if "opus" in model else others for since, opus, others in _CLAUDE_LIMITS if version >= since)
 
 
-def messages_default(model: str) -> int:
-    """Returns the `max_tokens` of a request that has none: messages require it."""
-    others = MAX_TOKENS_OF_OTHERS if _claude_version(model) is None else _MAX_TOKENS_OF_NEWER_CLAUDES
-    return messages_limit(model) or others
+def messages_default(model: str, size: int) -> int:
+    """Returns the `max_tokens` of a request of ``size`` bytes that has none: messages require it. Earlier models refuse
+    a limit for which their context has no room after the prompt.
+    """
+    version = _claude_version(model)
+    if version is None:
+        return MAX_TOKENS_OF_OTHERS
+    most = messages_limit(model) or _MAX_TOKENS_OF_NEWER_CLAUDES
+    if version >= _EFFORT_SINCE:
+        return most
+    return min(most, max(_CONTEXT - size // _BYTES_PER_TOKEN_LEAST, MAX_TOKENS_OF_OTHERS))
 
 
 def chat_limit(model: str) -> int | None:

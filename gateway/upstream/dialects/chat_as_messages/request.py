@@ -55,7 +55,7 @@ def request(body: bytes, model: str, abilities: Abilities = _USUAL) -> bytes:
     talk = conversation(chat.messages)
     use = tool_use(chat)
     user = chat.safety_identifier or chat.user
-    max_tokens = _max_tokens(chat, model, abilities)
+    max_tokens = _max_tokens(chat, model, abilities, len(body))
     style = abilities.reasoning or known_models.messages_reasoning(model)
     thought = wanted(chat.reasoning_effort, model, style, max_tokens, use.choice, talk.messages)
     turns = talk.messages if thought.thinking else without_thoughts(talk.messages)
@@ -82,10 +82,10 @@ def request(body: bytes, model: str, abilities: Abilities = _USUAL) -> bytes:
     )
 
 
-def _max_tokens(chat: ChatRequest, model: str, abilities: Abilities) -> int:
+def _max_tokens(chat: ChatRequest, model: str, abilities: Abilities, size: int) -> int:
     most = abilities.max_output or known_models.messages_limit(model)
     given = chat.max_completion_tokens or chat.max_tokens or abilities.max_output
-    given = given or known_models.messages_default(model)
+    given = given or known_models.messages_default(model, size)
     return min(given, most) if most else given
 
 

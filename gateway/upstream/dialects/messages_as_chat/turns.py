@@ -6,6 +6,7 @@ to be answered before the conversation continues. A request that breaks the rule
 named.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -61,6 +62,11 @@ class ExtraContent(msgspec.Struct, frozen=True):
     google: GoogleContent
 
 
+# What Google documents for calls of other models, which Gemini 3 refuses without any signature.
+_UNSIGNED = ExtraContent(GoogleContent("skip_thought_signature_validator"))
+_DEMANDS_SIGNATURE = re.compile(r"gemini-[3-9]")
+
+
 class ToolCall(msgspec.Struct, frozen=True, tag="function", omit_defaults=True):
     id: str
     function: CalledFunction
@@ -111,6 +117,8 @@ def _assistant_message(turns: Sequence[Turn], model: str) -> ChatMessage:
     blocks = [block for turn in turns for block in _blocks(turn)]
     text = "".join(block.text for block in blocks if isinstance(block, Text))
     calls = [_call(block, family_of(model)) for block in blocks if isinstance(block, ToolUse)]
+    if calls and _DEMANDS_SIGNATURE.search(model) and not any(call.extra_content for call in calls):
+        calls[0] = msgspec.structs.replace(calls[0], extra_content=_UNSIGNED)
     thoughts = _thoughts(blocks, model) if calls else {}
     return ChatMessage("assistant", text or None, calls, **thoughts)
 

@@ -381,3 +381,17 @@ def test_at_most_four_marks_of_the_cache_are_kept_the_last_ones() -> None:
     assert "cache_control" not in sent["tools"][0]
     assert sent["messages"][0]["content"] == messages[1]["content"]
     assert "cache_control" in translated(tools=tools)["tools"][0]
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "default"),
+    [
+        ("claude-sonnet-4-5", 272_000, 64_000), ("claude-sonnet-4-5", 300_000, 50_000),
+        ("claude-sonnet-4", 1_000_000, 4096), ("claude-opus-4-6", 1_000_000, 128_000),
+        ("claude-3-haiku-20240307", 1_000_000, 4096), ("other", 1_000_000, 4096),
+    ],
+)  # fmt: skip
+def test_default_limit_leaves_room_for_a_long_prompt(model: str, size: int, default: int) -> None:
+    body = json.dumps(HELLO).encode()
+
+    assert json.loads(request(body + b" " * (size - len(body)), model))["max_tokens"] == default

@@ -312,3 +312,21 @@ def test_id_for_a_model_of_mistral_has_nine_letters_in_call_and_result(model: st
     assert call["tool_calls"][0]["id"] == result["tool_call_id"]
     assert re.fullmatch("[a-zA-Z0-9]{9}", result["tool_call_id"])
     assert result["tool_call_id"] == given or given != "D681PevKs"
+
+
+def test_calls_of_other_models_reach_gemini_3_with_the_documented_signature() -> None:
+    signed = {"type": "tool_use", "id": "call_1-pllm-thought-gemini-YzJsbg", "name": "f", "input": {}}
+    turns = [
+        assistant(tool_use(1), tool_use(2)), user(tool_result(1), tool_result(2)),
+        assistant(tool_use(3), signed), user(tool_result(3), {"type": "tool_result", "tool_use_id": signed["id"]}),
+    ]  # fmt: skip
+    decoded = msgspec.json.decode(msgspec.json.encode(turns), type=list[Turn])
+
+    def signatures(model: str) -> list[Any]:
+        messages = msgspec.to_builtins(chat_messages(decoded, model))
+        calls = [call for message in messages for call in message.get("tool_calls", [])]
+        return [call.get("extra_content", {}).get("google", {}).get("thought_signature") for call in calls]
+
+    assert signatures("google/gemini-3-pro") == ["skip_thought_signature_validator", None, None, "c2ln"]
+    assert signatures("gemini-2.5-pro") == [None, None, None, "c2ln"]
+    assert signatures("gpt-5") == [None] * 4
