@@ -30,7 +30,7 @@ _KEPT_IN_CHAT = _KEPT_IN_MESSAGES | frozenset(
     {"pattern", "multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems"}
 )
 _NULL = "null"
-_TYPED = ("enum", "const", "$ref", "anyOf", "oneOf", "allOf")  # a type next to them says nothing more
+_TYPED = ("enum", "const", "$ref", "anyOf", "oneOf", "allOf")  # a type next to them adds nothing
 _OWNED = {
     "object": ("properties", "required", "additionalProperties"),
     "array": ("items", "prefixItems", "minItems", "maxItems"),

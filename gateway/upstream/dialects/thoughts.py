@@ -28,7 +28,7 @@ class Source(msgspec.Struct, frozen=True):
 
 def field_for(model: str, signature: str | None) -> str | None:
     """Returns the field in which a model gets back a thought with this signature; None for a thought of another
-    family. DeepSeek's and Kimi's models demand one, whoever thought it.
+    family. DeepSeek's and Kimi's models demand one, of any origin.
     """
     mark, _, rest = (signature or "").partition(".")
     family, _, field = rest.partition(".")

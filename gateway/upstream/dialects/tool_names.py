@@ -1,7 +1,7 @@
 """Names of tools that one dialect accepts and the other refuses.
 
 A shortened name ends in a digest of the whole one, so that it is the same in every turn: cached prompts still match.
-The name that the client knows is found again among the tools of its request.
+The tools of its request give back the name that the client knows.
 """
 
 import hashlib

@@ -56,8 +56,7 @@ def test_conversation_moves_from_a_chat_model_to_anthropic(replica: ReplicaProce
         first = claude.messages.create(model="raw", max_tokens=9, messages=HI, tools=TOOLS)
         result = {"type": "tool_result", "tool_use_id": first.content[1].id, "content": "sun"}  # type: ignore[union-attr]
         turns: list[Any] = [*HI, {"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
-        claude_says = {"type": "message", "role": "assistant", "content": [], "usage": {}}
-        raw_provider.answer = plain(json.dumps(claude_says).encode())
+        raw_provider.answer = plain(b'{"type": "message", "role": "assistant", "content": [], "usage": {}}')
         claude.messages.create(model="raw-claude", max_tokens=9, messages=turns, tools=TOOLS)
     sent = json.loads(raw_provider.requests[-1][1])["messages"]
 

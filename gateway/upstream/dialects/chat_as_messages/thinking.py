@@ -52,17 +52,17 @@ def thought_blocks(details: msgspec.Raw) -> list[Block]:
     Claude's is left out.
     """
     try:
-        found = _details.decode(details)
+        decoded = _details.decode(details)
     except NOT_DECODED:
         return []
     blocks: list[Block] = []
-    for each in found:
-        if not (each.format or "").startswith(_FORMATS):
+    for detail in decoded:
+        if not (detail.format or "").startswith(_FORMATS):
             continue
-        if each.type == "reasoning.text" and each.signature:
-            blocks.append(ThinkingBlock(each.text or "", each.signature))
-        elif each.type == "reasoning.encrypted" and each.data:
-            blocks.append(RedactedThinkingBlock(each.data))
+        if detail.type == "reasoning.text" and detail.signature:
+            blocks.append(ThinkingBlock(detail.text or "", detail.signature))
+        elif detail.type == "reasoning.encrypted" and detail.data:
+            blocks.append(RedactedThinkingBlock(detail.data))
     return blocks
 
 

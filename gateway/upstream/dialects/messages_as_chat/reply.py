@@ -71,7 +71,7 @@ class _ToolCall(msgspec.Struct, frozen=True):
     extra_content: ExtraContent | None = None
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True):
+class AnswerText(msgspec.Struct, frozen=True, kw_only=True):
     """The text and the reasoning of a message or of its delta."""
 
     content: str | None = None
@@ -88,7 +88,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
         return (PARTS, self.thoughts) if self.thoughts else None
 
 
-class _ChatMessage(Said, frozen=True, kw_only=True):
+class _ChatMessage(AnswerText, frozen=True, kw_only=True):
     tool_calls: list[_ToolCall] | None = None
 
 

@@ -20,11 +20,11 @@ from gateway.upstream.dialects.messages_as_chat.events import (
 from gateway.upstream.dialects.messages_as_chat.order import Block, Order
 from gateway.upstream.dialects.messages_as_chat.reply import (
     ENDED_IN_ERROR,
+    AnswerText,
     ChatUsage,
     ExtraContent,
     Message,
     Numbered,
-    Said,
     Usage,
     first_choice,
     message_id,
@@ -52,7 +52,7 @@ class _CallPiece(msgspec.Struct, frozen=True):
     extra_content: ExtraContent | None = None
 
 
-class _Delta(Said, frozen=True, kw_only=True):
+class _Delta(AnswerText, frozen=True, kw_only=True):
     tool_calls: list[_CallPiece] | None = None
 
 

@@ -1,4 +1,4 @@
-"""Names of tools that both dialects accept stay; others are shortened, always in the same way, and found again."""
+"""Names of tools that both dialects accept stay; others are shortened, always in the same way, and restored."""
 
 import re
 

@@ -347,10 +347,10 @@ def test_reply_has_the_requested_model_where_it_names_none() -> None:
 
 def test_long_name_of_a_tool_comes_back_as_the_client_knows_it() -> None:
     name = "mcp__" + "long" * 20
-    asked = json.dumps({"tools": [{"name": "short"}, {"name": name}]}).encode()
+    request = json.dumps({"tools": [{"name": "short"}, {"name": name}]}).encode()
     calls = [{"id": "a", "function": {"name": each}} for each in ("short", tool_names.for_chat(name), "no_0123456789")]
     body = json.dumps({"choices": [{"message": {"tool_calls": calls}}]}).encode()
-    blocks = json.loads(reply(body, Origin("m", "m", asked)))["content"]
+    blocks = json.loads(reply(body, Origin("m", "m", request)))["content"]
 
     assert [block["name"] for block in blocks] == ["short", name, "no_0123456789"]
 
