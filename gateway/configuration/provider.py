@@ -4,10 +4,11 @@ from typing import Literal
 
 import msgspec
 
-from gateway.configuration.value_types import OptionalSecret, RequiredSecret, Secret, Text, Url, yaml_key
+from gateway.configuration.value_types import Count, OptionalSecret, RequiredSecret, Secret, Text, Url, yaml_key
 
 ProviderType = Literal["openai", "azure", "anthropic"]
 LimitField = Literal["max_tokens", "max_completion_tokens"]
+Reasoning = Literal["effort", "thinking", "none"]
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_key):
@@ -40,6 +41,12 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_ke
     """The name of the output limit in translated chat completions. By default chosen by the provider's address."""
     sampling: bool | None = None
     """Whether a translation may set `temperature` and `top_p`. By default chosen by the model's name."""
+    max_output: Count | None = None
+    """The most output tokens that the model accepts. Requests for more get this number, and translated chat completions
+    without a limit too. By default known from the model's name, in translations only. Since unreleased."""
+    reasoning: Reasoning | None = None
+    """How a translation sets reasoning: by an effort, by `thinking` (with a budget in Anthropic's dialect), or not at
+    all. By default chosen by the model's name and the provider's address. Since unreleased."""
     stream_usage: bool = True
     """Whether streams request their usage. A few old compatible servers refuse the field."""
     trace_context: bool = False

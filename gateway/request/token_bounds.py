@@ -213,11 +213,12 @@ class ChatRequest(_Conversation, frozen=True, kw_only=True):
 
 
 class CompletionRequest(Request, frozen=True, kw_only=True):
-    prompt: TextOrList
+    prompt: TextOrList  # or null, which stands for the beginning of a document
 
     def choices(self, most: int) -> int:
         """Returns the number of answers to all prompts."""
-        prompts = _texts(self.prompt, "prompt", most) if _is_list(self.prompt, "prompt") else 1
+        is_null = bytes(memoryview(self.prompt)[:5]) == b"null"
+        prompts = _texts(self.prompt, "prompt", most) if not is_null and _is_list(self.prompt, "prompt") else 1
         return prompts * super().choices(most)
 
 

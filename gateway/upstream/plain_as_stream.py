@@ -54,7 +54,7 @@ def _events(message: dict[str, Any]) -> Iterator[bytes]:
         for delta in deltas:
             yield _event("content_block_delta", index=index, delta=delta)
         yield _event("content_block_stop", index=index)
-    ending = {name: message.get(name) for name in ("stop_reason", "stop_sequence")}
+    ending = {name: message.get(name) for name in ("stop_reason", "stop_sequence", "stop_details")}
     yield _event("message_delta", delta=ending, usage=as_object(message.get("usage")))
     yield _event("message_stop")
 

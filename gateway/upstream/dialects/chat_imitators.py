@@ -7,8 +7,10 @@ import json
 from typing import Any
 
 from gateway.json.lenient import as_count, as_index, as_object, as_objects, as_text
+from gateway.upstream.dialects.thoughts import FIELDS
 
 _TEXT_PARTS = (None, "text", "output_text")
+_THOUGHT_PARTS = ("thinking",)
 
 
 def as_chat_reply(value: object) -> object:
@@ -37,15 +39,17 @@ def _choice(choice: dict[str, Any], answer: str) -> dict[str, Any]:
     finish_reason = choice.get("finish_reason")
     finish_reason = finish_reason if isinstance(finish_reason, str) else None
     message = choice.get(answer)
-    restored: dict[str, Any] = {"finish_reason": finish_reason}
+    restored: dict[str, Any] = {"finish_reason": finish_reason, "index": as_index(choice.get("index"))}
     if isinstance(message, dict) or finish_reason:
         restored[answer] = _message(as_object(message))
     return restored
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
-    return {
+    thoughts = {name: _text(message.get(name)) for name in FIELDS}
+    return thoughts | {
         "content": _text(message.get("content")),
+        "thoughts": _thoughts(message.get("content")),
         "refusal": _text(message.get("refusal")),
         "tool_calls": [_call(call) for call in as_objects(message.get("tool_calls"))],
     }
@@ -63,6 +67,12 @@ def _text(content: object) -> str | None:
     return "".join(text for text in texts if isinstance(text, str))
 
 
+def _thoughts(content: object) -> str | None:
+    """Returns the reasoning among the parts of a content."""
+    parts = [part for part in as_objects(content) if part.get("type") in _THOUGHT_PARTS]
+    return "".join(_text(part.get("thinking")) or "" for part in parts) or None
+
+
 def _call(call: dict[str, Any]) -> dict[str, Any]:
     """Normalizes a tool call: some servers send the arguments as an object instead of its text."""
     function = as_object(call.get("function"))
@@ -70,7 +80,14 @@ def _call(call: dict[str, Any]) -> dict[str, Any]:
     if arguments is not None and not isinstance(arguments, str):
         arguments = json.dumps(arguments, ensure_ascii=False)
     named = {"name": as_text(function.get("name")), "arguments": arguments}
-    return {"index": as_index(call.get("index")), "id": as_text(call.get("id")), "function": named}
+    google = as_object(as_object(call.get("extra_content")).get("google"))
+    extra = {"google": {"thought_signature": as_text(google.get("thought_signature"))}}
+    return {
+        "index": as_index(call.get("index")),
+        "id": as_text(call.get("id")),
+        "function": named,
+        "extra_content": extra,
+    }
 
 
 def _usage(usage: object) -> dict[str, Any] | None:

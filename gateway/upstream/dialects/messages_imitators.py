@@ -8,6 +8,8 @@ from typing import Any
 from gateway.json.lenient import as_count, as_index, as_object, as_objects, as_text
 
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
+_BLOCK_TEXTS = ("text", "id", "name", "thinking", "signature", "data")
+_DELTA_TEXTS = ("text", "partial_json", "thinking", "signature")
 
 
 def as_message(value: object) -> object:
@@ -50,12 +52,12 @@ def _blocks(content: object) -> list[dict[str, Any]] | None:
 
 
 def _block(block: dict[str, Any]) -> dict[str, Any]:
-    restored: dict[str, Any] = {name: as_text(block.get(name)) for name in ("text", "id", "name")}
+    restored: dict[str, Any] = {name: as_text(block.get(name)) for name in _BLOCK_TEXTS}
     return restored | {"type": as_text(block.get("type")) or "", "input": block.get("input")}
 
 
 def _delta(delta: dict[str, Any]) -> dict[str, Any]:
-    texts = {name: as_text(delta.get(name)) for name in ("text", "partial_json")}
+    texts = {name: as_text(delta.get(name)) for name in _DELTA_TEXTS}
     return texts | {"type": as_text(delta.get("type")) or ""} | _ending(delta)
 
 

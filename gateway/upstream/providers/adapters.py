@@ -11,8 +11,10 @@ import msgspec
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.settings import DeploymentSettings
 from gateway.request.calls import Call, Kind
+from gateway.upstream.dialects import known_models
 from gateway.upstream.dialects.chat_as_messages import translation as chat_as_messages
 from gateway.upstream.dialects.messages_as_chat import translation as messages_as_chat
+from gateway.upstream.dialects.origin import Origin
 from gateway.upstream.dialects.usage import without_usage
 from gateway.upstream.providers import anthropic, azure, openai
 from gateway.upstream.sse import translated
@@ -27,7 +29,7 @@ class Adapter(msgspec.Struct, frozen=True):
     url: str
     headers: dict[str, str]
     request: Callable[[Call], bytes]  # raises InvalidRequest for a call that the dialect cannot express
-    reply: Callable[[bytes], bytes] | None = None  # translates a plain answer; raises Malformed
+    reply: Callable[[Call, bytes], bytes] | None = None  # translates a plain answer; raises Malformed
     stream: Callable[[Call], Converter | None] = lambda _call: None  # makes a converter of whole events
     stream_url: str = ""  # where streams have another address
     has_editions: bool = False  # the body is the client's own, so the headers that name its edition are sent along
@@ -40,19 +42,30 @@ def adapter(deployment: DeploymentSettings, kind: Kind) -> Adapter | None:
     if provider.type == "anthropic":
         return _anthropic(provider, kind)
     if kind is Kind.MESSAGE:
-        chat = _openai(provider, Kind.CHAT)
-        vocabulary = messages_as_chat.Vocabulary(
-            limit_field=(azure if provider.type == "azure" else openai).limit_field(provider),
-            has_stream_usage=provider.stream_usage,
-            has_sampling=provider.sampling is not False,
-        )
+        vocabulary = _vocabulary(provider)
         return msgspec.structs.replace(
-            chat,
+            _openai(provider, Kind.CHAT),
             request=lambda call: messages_as_chat.request(call.body, provider.model, vocabulary),
-            reply=messages_as_chat.reply,
-            stream=lambda _call: translated(messages_as_chat.Stream().feed),
+            reply=lambda call, body: messages_as_chat.reply(body, _origin(provider, call)),
+            stream=lambda call: translated(messages_as_chat.Stream(origin=_origin(provider, call)).feed),
         )
     return _openai(provider, kind) if kind in openai.KINDS else None
+
+
+def _origin(provider: ProviderSettings, call: Call) -> Origin:
+    return Origin(call.model, provider.model, call.body)
+
+
+def _vocabulary(provider: ProviderSettings) -> messages_as_chat.Vocabulary:
+    host = openai.host(provider)
+    return messages_as_chat.Vocabulary(
+        limit_field=(azure if provider.type == "azure" else openai).limit_field(provider),
+        has_stream_usage=provider.stream_usage,
+        has_sampling=provider.sampling is not False,
+        max_output=provider.max_output,
+        reasoning=provider.reasoning or known_models.chat_reasoning(provider.model, host),
+        limits_effort_with_tools=not known_models.is_router(host),
+    )
 
 
 def _openai(provider: ProviderSettings, kind: Kind) -> Adapter:
@@ -80,12 +93,10 @@ def _anthropic(provider: ProviderSettings, kind: Kind) -> Adapter | None:
         return msgspec.structs.replace(own, has_editions=True, knows=own.knows - {"anthropic-beta"})
     if kind is not Kind.CHAT:
         return None
-    has_sampling = anthropic.has_sampling(provider)
+    abilities = chat_as_messages.Abilities(anthropic.has_sampling(provider), provider.max_output, provider.reasoning)
     return msgspec.structs.replace(
         own,
-        request=lambda call: anthropic.placed(
-            provider, chat_as_messages.request(call.body, provider.model, has_sampling=has_sampling)
-        ),
-        reply=chat_as_messages.reply,
-        stream=lambda call: translated(chat_as_messages.Stream(call.include_usage).feed),
+        request=lambda call: anthropic.placed(provider, chat_as_messages.request(call.body, provider.model, abilities)),
+        reply=lambda call, body: chat_as_messages.reply(body, _origin(provider, call)),
+        stream=lambda call: translated(chat_as_messages.Stream(call.include_usage, _origin(provider, call)).feed),
     )

@@ -5,10 +5,12 @@ that ends in `/publishers/anthropic` is one of Vertex.
 """
 
 import re
+from typing import Any
 from urllib.parse import quote
 
 from gateway.configuration.provider import ProviderSettings
 from gateway.request.calls import Call, Kind, with_fields
+from gateway.upstream.dialects.own_marks import without_thoughts_in_messages
 
 VERSION = "2023-06-01"  # the version of the translation, and the default for clients that name none
 KNOWN_HEADERS = frozenset({"anthropic-beta", "idempotency-key"})
@@ -57,6 +59,11 @@ def placed(provider: ProviderSettings, body: bytes) -> bytes:
 
 
 def body(provider: ProviderSettings, call: Call) -> bytes:
-    if is_on_vertex(provider):
-        return placed(provider, call.body)
-    return call.body if provider.model == call.model else with_fields(call.body, {"model": provider.model})
+    """Returns the client's body. Only the model's name, a limit above the model's, and thoughts of other providers'
+    models may change.
+    """
+    kept = without_thoughts_in_messages(call.body)
+    changed: dict[str, Any] = {} if provider.model == call.model else {"model": provider.model}
+    if provider.max_output and call.output_most > provider.max_output:
+        changed["max_tokens"] = provider.max_output
+    return placed(provider, with_fields(kept, changed) if changed else kept)

@@ -425,7 +425,7 @@ def test_stream_that_falls_silent_ends_in_one_error(replica: ReplicaProcess, pro
 
 
 def test_stream_that_thinks_aloud_is_not_silent(claude: anthropic.Anthropic, raw_provider: RawProvider) -> None:
-    """A Messages client sees nothing of a chat provider's reasoning, and yet something comes all the time."""
+    """Reasoning comes all the time, and the text after it."""
     thought = b'data: {"id": "c", "choices": [{"index": 0, "delta": {"reasoning_content": "hm"}}]}\n\n'
     raw_provider.answer_in_drips(*[thought] * 16, chunk_event("done"), DONE_EVENT)
     with claude.messages.stream(model="raw-lively", **MESSAGE) as events:

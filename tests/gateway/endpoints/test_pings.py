@@ -102,6 +102,14 @@ HI = [{"role": "user", "content": "hi"}]
 CHAT_THOUGHTS = [delta(reasoning_content="hm")] * 8
 THOUGHT = event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": "hm"})
 MESSAGE_THOUGHTS = [START, THINKING_BLOCK, *[THOUGHT] * 8, BLOCK_STOP]
+AUDIO = [delta(audio={"id": "a", "data": "AAAA"})] * 8
+SEARCH_BLOCK = event(
+    "content_block_start",
+    index=0,
+    content_block={"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}},
+)
+QUERY = event("content_block_delta", index=0, delta={"type": "input_json_delta", "partial_json": " "})
+SEARCH = [START, SEARCH_BLOCK, *[QUERY] * 8, BLOCK_STOP]
 
 
 def streamed(cluster: Cluster, path: str, model: str) -> bytes:
@@ -111,13 +119,13 @@ def streamed(cluster: Cluster, path: str, model: str) -> bytes:
     return answer
 
 
-def test_client_of_another_dialect_is_pinged_while_the_model_thinks(
+def test_client_of_another_dialect_is_pinged_while_the_provider_sends_nothing_for_it(
     pinging: Cluster, raw_provider_thread: RawProvider
 ) -> None:
-    """The provider sends all the while what the client's dialect has no words for."""
-    raw_provider_thread.answer_in_drips(*CHAT_THOUGHTS, chunk_event("done"), delta("stop"), DONE_EVENT)
+    """Audio and searches at the provider: the client's dialect has no words for them."""
+    raw_provider_thread.answer_in_drips(*AUDIO, chunk_event("done"), delta("stop"), DONE_EVENT)
     message = streamed(pinging, "/v1/messages", "raw")
-    raw_provider_thread.answer_in_drips(*MESSAGE_THOUGHTS, TEXT_BLOCK, HELLO, MESSAGE_END, MESSAGE_STOP)
+    raw_provider_thread.answer_in_drips(*SEARCH, TEXT_BLOCK, HELLO, MESSAGE_END, MESSAGE_STOP)
     chat = streamed(pinging, "/v1/chat/completions", "raw-claude")
 
     assert message.count(MESSAGE_PING) >= 3

@@ -127,7 +127,7 @@ REQUESTS: dict[Kind, dict[str, Any]] = {
 }
 MISTAKES: dict[Kind, list[tuple[str, Any]]] = {
     Kind.CHAT: [("messages", []), ("messages", None), ("messages", [1]), ("model", 5), ("stream", "yes")],
-    Kind.COMPLETION: [("prompt", None), ("prompt", []), ("prompt", 5)],
+    Kind.COMPLETION: [("prompt", []), ("prompt", 5)],
     Kind.EMBEDDING: [("input", None), ("input", []), ("input", {})],
     Kind.MESSAGE: [("max_tokens", -1), ("max_tokens", "5"), ("max_tokens", None), ("messages", "hi")],
     Kind.RESPONSE: [("input", 5), ("model", None)],

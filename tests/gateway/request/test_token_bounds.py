@@ -64,15 +64,20 @@ def test_number_that_readers_do_not_agree_on_is_refused(field: str, value: bytes
     ("prompt", "choices"),
     [
         *[(b'"hi"', 2), (b'["a","b","c"]', 6), (b"[1,2,3]", 2), (b"[ 1 ]", 2), (b"[[1],[2]]", 4)],
-        *[(b"[1.5,2]", 4), (b'[1,"a"]', 4)],
+        *[(b"[1.5,2]", 4), (b'[1,"a"]', 4), (b"null", 2)],
     ],
 )
 def test_each_prompt_is_answered(prompt: bytes, choices: int) -> None:
     assert parse(Kind.COMPLETION, b'{"model":"m","n":2,"prompt":%b}' % prompt).choices == choices
 
 
-@pytest.mark.parametrize("value", [b"[ ]", b"[]", b"{}", b"null", b"5", b"true"])
-@pytest.mark.parametrize(("kind", "field"), [(Kind.COMPLETION, "prompt"), (Kind.EMBEDDING, "input")])
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        *[(Kind.COMPLETION, "prompt", value) for value in (b"[ ]", b"[]", b"{}", b"5", b"true")],
+        *[(Kind.EMBEDDING, "input", value) for value in (b"[ ]", b"[]", b"{}", b"null", b"5", b"true")],
+    ],
+)
 def test_content_is_a_text_or_a_list(kind: Kind, field: str, value: bytes) -> None:
     with pytest.raises(InvalidRequest) as caught:
         parse(kind, b'{"model":"m","%b":%b}' % (field.encode(), value))

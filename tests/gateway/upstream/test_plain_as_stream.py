@@ -110,3 +110,12 @@ def test_block_of_another_type_comes_whole() -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"choices": []}', b'{"output": [], "content": "a"}'])
 def test_anything_else_is_no_stream(kind: Kind, body: bytes) -> None:
     assert as_stream(kind, body) is None
+
+
+def test_explanation_of_a_refusal_is_in_the_stream() -> None:
+    details = {"type": "refusal", "category": None, "explanation": "I may not."}
+    refused = {**json.loads(MESSAGE), "content": [], "stop_reason": "refusal", "stop_details": details}
+    stream = as_stream(Kind.MESSAGE, json.dumps(refused).encode())
+
+    assert stream is not None
+    assert b'"stop_details":{"type":"refusal","category":null,"explanation":"I may not."}' in stream

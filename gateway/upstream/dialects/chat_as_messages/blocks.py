@@ -4,8 +4,14 @@ from typing import Literal
 
 import msgspec
 
+Object = dict[str, msgspec.Raw]
 
-class TextBlock(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
+
+class Cached(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    cache_control: Object | None = None
+
+
+class TextBlock(Cached, frozen=True, tag_field="type", tag="text"):
     text: str
 
 
@@ -18,27 +24,37 @@ class InlineSource(msgspec.Struct, frozen=True, tag_field="type", tag="base64"):
     data: str
 
 
-class ImageBlock(msgspec.Struct, frozen=True, tag_field="type", tag="image"):
+class ImageBlock(Cached, frozen=True, tag_field="type", tag="image"):
     source: UrlSource | InlineSource
 
 
-class DocumentBlock(msgspec.Struct, frozen=True, tag_field="type", tag="document", omit_defaults=True):
+class DocumentBlock(Cached, frozen=True, tag_field="type", tag="document"):
     source: InlineSource
     title: str | None = None
 
 
-class ToolUseBlock(msgspec.Struct, frozen=True, tag_field="type", tag="tool_use"):
+class ToolUseBlock(Cached, frozen=True, tag_field="type", tag="tool_use"):
     id: str
     name: str
     input: msgspec.Raw
 
 
-class ToolResultBlock(msgspec.Struct, frozen=True, tag_field="type", tag="tool_result", omit_defaults=True):
+class ToolResultBlock(Cached, frozen=True, tag_field="type", tag="tool_result"):
     tool_use_id: str
     content: str | list[TextBlock] = ""
 
 
-Block = TextBlock | ImageBlock | DocumentBlock | ToolUseBlock | ToolResultBlock
+class ThinkingBlock(msgspec.Struct, frozen=True, tag_field="type", tag="thinking"):
+    thinking: str
+    signature: str
+
+
+class RedactedThinkingBlock(msgspec.Struct, frozen=True, tag_field="type", tag="redacted_thinking"):
+    data: str
+
+
+CachedBlock = TextBlock | ImageBlock | DocumentBlock | ToolUseBlock | ToolResultBlock
+Block = CachedBlock | ThinkingBlock | RedactedThinkingBlock
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -53,9 +69,9 @@ class Conversation(msgspec.Struct, frozen=True):
     messages: list[Turn]
 
 
-class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
+class Tool(Cached, frozen=True):
     name: str
-    input_schema: dict[str, msgspec.Raw]
+    input_schema: Object
     description: str | None = None
     strict: bool = False
 
@@ -78,11 +94,17 @@ class Metadata(msgspec.Struct, frozen=True):
 
 
 class JsonFormat(msgspec.Struct, frozen=True, tag_field="type", tag="json_schema"):
-    schema: dict[str, msgspec.Raw]
+    schema: Object
 
 
-class OutputConfig(msgspec.Struct, frozen=True):
-    format: JsonFormat
+class OutputConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+    format: JsonFormat | None = None
+    effort: str | None = None
+
+
+class Thinking(msgspec.Struct, frozen=True, omit_defaults=True):
+    type: Literal["adaptive", "enabled"]
+    budget_tokens: int | None = None
 
 
 class MessagesRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -97,4 +119,5 @@ class MessagesRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     tools: list[Tool] | None = None
     tool_choice: ToolChoice | None = None
     output_config: OutputConfig | None = None
+    thinking: Thinking | None = None
     metadata: Metadata | None = None

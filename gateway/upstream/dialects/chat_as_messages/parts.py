@@ -11,6 +11,7 @@ from gateway.upstream.dialects.chat_as_messages.blocks import (
     DocumentBlock,
     ImageBlock,
     InlineSource,
+    Object,
     TextBlock,
     UrlSource,
 )
@@ -32,8 +33,8 @@ def text_blocks(content: str | Sequence[TextPart | RefusalPart] | None) -> list[
         return []
     if isinstance(content, str):
         return _text(content)
-    texts = (part.text if isinstance(part, TextPart) else part.refusal for part in content)
-    return [block for text in texts for block in _text(text)]
+    texts = ((part.text if isinstance(part, TextPart) else part.refusal, part.cache_control) for part in content)
+    return [block for text, cache_control in texts for block in _text(text, cache_control)]
 
 
 def user_blocks(content: str | Sequence[TextPart | ImagePart | FilePart], param: str) -> list[Block]:
@@ -45,30 +46,32 @@ def user_blocks(content: str | Sequence[TextPart | ImagePart | FilePart], param:
         place = f"{param}[{position}]"
         match part:
             case TextPart():
-                blocks += _text(part.text)
+                blocks += _text(part.text, part.cache_control)
             case ImagePart():
-                blocks.append(_image(part.image_url.url, f"{place}.image_url.url"))
+                image = _image(part.image_url.url, f"{place}.image_url.url")
+                blocks.append(ImageBlock(image, cache_control=part.cache_control))
             case _:
                 blocks.append(_document(part, f"{place}.file"))
     return blocks
 
 
-def _text(text: str) -> list[TextBlock]:
-    return [] if not text or text.isspace() else [TextBlock(text)]
+def _text(text: str, cache_control: Object | None = None) -> list[TextBlock]:
+    return [] if not text or text.isspace() else [TextBlock(text, cache_control=cache_control)]
 
 
-def _image(url: str, param: str) -> ImageBlock:
+def _image(url: str, param: str) -> UrlSource | InlineSource:
     if url[:5].lower() == "data:":
-        return ImageBlock(_inline(url, IMAGE_TYPES, param))
+        return _inline(url, IMAGE_TYPES, param)
     if is_web_address(url):
-        return ImageBlock(UrlSource(url))
+        return UrlSource(url)
     raise unsupported(param, "An image must be an http(s) URL with a host, or a data URL.")
 
 
 def _document(part: FilePart, param: str) -> DocumentBlock:
     if part.file.file_data is None:
         raise unsupported(param, "A file must be given as file_data: references to uploaded files are not supported.")
-    return DocumentBlock(_inline(part.file.file_data, PDF, f"{param}.file_data"), part.file.filename or None)
+    source = _inline(part.file.file_data, PDF, f"{param}.file_data")
+    return DocumentBlock(source, part.file.filename or None, cache_control=part.cache_control)
 
 
 def _inline(url: str, media_types: dict[str, str], param: str) -> InlineSource:

@@ -1,14 +1,16 @@
-"""Translates a messages reply to a chat completion. Blocks without a counterpart, such as thinking, are left out."""
+"""Translates a messages reply to a chat completion. Blocks without a counterpart are left out."""
 
 import json
 import time
 import uuid
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from gateway.json.lenient import COUNT_MOST, decoded
+from gateway.upstream.dialects.call_ids import MARK
 from gateway.upstream.dialects.messages_imitators import as_message
+from gateway.upstream.dialects.origin import UNKNOWN, Origin
 
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MOST)]
 
@@ -44,10 +46,13 @@ class StopDetails(msgspec.Struct, frozen=True):
 
 
 class Block(msgspec.Struct, frozen=True):
-    """A content block of any type; only text and tool_use are read."""
+    """A content block of any type; text, thinking and tool_use are read."""
 
     type: str
     text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None  # of thinking that is encrypted
     id: str | None = None
     name: str | None = None
     input: msgspec.Raw = msgspec.Raw(b"{}")
@@ -89,10 +94,23 @@ class ToolCall(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
     function: CalledFunction
 
 
+class ReasoningDetail(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A thinking block for the client's next turn, as OpenRouter shows it: OpenAI's dialect has no place for it."""
+
+    type: Literal["reasoning.text", "reasoning.encrypted"]
+    index: int
+    text: str | None = None
+    signature: str | None = None
+    data: str | None = None
+    format: str = ""
+
+
 class ChatMessage(msgspec.Struct, frozen=True, tag_field="role", tag="assistant"):
     content: str | None
     tool_calls: list[ToolCall] | msgspec.UnsetType = msgspec.UNSET
     refusal: str | None = None
+    reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
+    reasoning_details: list[ReasoningDetail] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -110,22 +128,31 @@ class ChatReply(msgspec.Struct, frozen=True, tag_field="object", tag="chat.compl
     usage: ChatUsage
 
 
+THOUGHTS = ("thinking", "redacted_thinking")  # types of blocks
+
 _reply = msgspec.json.Decoder(MessagesReply)
 
 
-def reply(body: bytes) -> bytes:
+def reply(body: bytes, origin: Origin = UNKNOWN) -> bytes:
     """Translates a whole reply. Raises Malformed."""
     message = decoded(_reply, body, as_message)
-    calls = [call_of(block, arguments_of(block)) for block in message.content if block.type == "tool_use"]
+    used = [block for block in message.content if block.type == "tool_use"]
+    calls = [call_of(block, arguments_of(block), origin) for block in used]
     text = "".join([block.text or "" for block in message.content if block.type == "text"])
+    thoughts = [block for block in message.content if block.type in THOUGHTS]
+    details = [detail for index, block in enumerate(thoughts) if (detail := detail_of(block, index))]
     chat = ChatReply(
         id=reply_id(message.id),
         created=int(time.time()),
-        model=message.model or "",
+        model=message.model or origin.model,
         choices=[
             Choice(
                 ChatMessage(
-                    None if calls and not text else text, calls or msgspec.UNSET, explanation(message.stop_details)
+                    None if calls and not text else text,
+                    calls or msgspec.UNSET,
+                    explanation(message.stop_details),
+                    "".join(block.thinking or "" for block in thoughts) or msgspec.UNSET,
+                    details or msgspec.UNSET,
                 ),
                 finish_reason(message.stop_reason),
             )
@@ -133,6 +160,15 @@ def reply(body: bytes) -> bytes:
         usage=chat_usage(message.usage or Usage()),
     )
     return msgspec.json.encode(chat)
+
+
+def detail_of(block: Block, index: int) -> ReasoningDetail | None:
+    """Returns what the next turn needs of a thinking block; None for one that the provider did not sign."""
+    if block.type == "redacted_thinking":
+        return ReasoningDetail("reasoning.encrypted", index, data=block.data, format=MARK) if block.data else None
+    if not block.signature:
+        return None
+    return ReasoningDetail("reasoning.text", index, block.thinking or "", block.signature, format=MARK)
 
 
 def reply_id(provider_id: str | None) -> str:
@@ -177,6 +213,7 @@ def arguments_of(block: Block) -> str:
     return "{}" if arguments.strip() in ("", "null") else arguments
 
 
-def call_of(block: Block, arguments: str) -> ToolCall:
+def call_of(block: Block, arguments: str, origin: Origin) -> ToolCall:
     """Returns the call, with a new id where the server sent none: a client's result names its call by the id."""
-    return ToolCall(block.id or f"call_{uuid.uuid4().hex}", CalledFunction(block.name or "", arguments))
+    name = origin.tool_name(block.name or "")
+    return ToolCall(block.id or f"call_{uuid.uuid4().hex}", CalledFunction(name, arguments))

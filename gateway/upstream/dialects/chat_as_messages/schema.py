@@ -19,6 +19,7 @@ Object = dict[str, msgspec.Raw]
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     prompt_cache_breakpoint: Object | None = None
+    cache_control: Object | None = None  # Anthropic's, which clients of many providers add
 
 
 class TextPart(Part, frozen=True, tag_field="type", tag="text"):
@@ -50,7 +51,7 @@ class FilePart(Part, frozen=True, tag_field="type", tag="file"):
 
 class CalledFunction(msgspec.Struct, frozen=True):
     name: str
-    arguments: str  # JSON in a string
+    arguments: str | Object  # JSON in a string; some servers send the object itself, and clients send it back
 
 
 class ToolCall(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
@@ -60,6 +61,7 @@ class ToolCall(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
 
 class Named(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
+    cache_control: Object | None = None
 
 
 class SystemMessage(Named, frozen=True, tag_field="role", tag="system"):
@@ -78,6 +80,7 @@ class AssistantMessage(Named, frozen=True, tag_field="role", tag="assistant"):
     content: str | list[TextPart | RefusalPart] | None = None
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
+    reasoning_details: msgspec.Raw = msgspec.Raw(b"null")
     function_call: object = None
     audio: object = None
 
@@ -95,10 +98,12 @@ class Function(msgspec.Struct, frozen=True):
     description: str | None = None
     parameters: Object | None = None
     strict: bool | None = None
+    cache_control: Object | None = None
 
 
 class Tool(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
     function: Function
+    cache_control: Object | None = None
 
 
 class FunctionName(msgspec.Struct, frozen=True):
@@ -144,7 +149,6 @@ class StreamOptions(msgspec.Struct, frozen=True):
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """Fields that are dropped."""
 
-    reasoning_effort: str | None = None
     verbosity: str | None = None
     seed: int | None = None
     frequency_penalty: float | None = None
@@ -173,6 +177,7 @@ class ChatRequest(Tuning, frozen=True):
     tools: list[Tool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | AllowedToolsChoice | None = None
     parallel_tool_calls: bool | None = None
+    reasoning_effort: str | None = None
     user: str | None = None
     safety_identifier: str | None = None
     n: int | None = None

@@ -11,18 +11,22 @@ import msgspec
 from gateway.json.lenient import decoded
 from gateway.json.malformed import Malformed
 from gateway.upstream.dialects.chat_as_messages.reply import (
+    THOUGHTS,
     Block,
     StopDetails,
     Usage,
     arguments_of,
     call_of,
     chat_usage,
+    detail_of,
     explanation,
     finish_reason,
     reply_id,
 )
 from gateway.upstream.dialects.messages_imitators import as_event
+from gateway.upstream.dialects.origin import UNKNOWN, Origin
 
+THOUGHT_MOST = 4 * 1_048_576  # characters of a thought that is kept for the next turn: more than any model generates
 DONE = b"data: [DONE]\n\n"
 _DONE_DATA = b"[DONE]"
 _EVENTS = {f"message_{part}" for part in ("start", "delta", "stop")} | {
@@ -37,10 +41,12 @@ class StartedMessage(msgspec.Struct, frozen=True):
 
 
 class Delta(msgspec.Struct, frozen=True):
-    """A delta of a block, of which only text_delta and input_json_delta are read, or that of a message."""
+    """A delta of a block, of which those of text, thinking and input are read, or that of a message."""
 
     type: str = ""
     text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
     partial_json: str | None = None
     stop_reason: str | None = None
     stop_details: StopDetails | None = None
@@ -65,6 +71,27 @@ class OpenCall(msgspec.Struct):
     has_arguments: bool = False
 
 
+class OpenThought(msgspec.Struct):
+    """A thinking block that has not stopped."""
+
+    type: str
+    index: int  # among the thoughts of the answer
+    data: str | None
+    pieces: list[str]
+    signature: str = ""
+    size: int = 0  # characters of the pieces and the signature
+    is_over: bool = False
+
+    def add(self, text: str | None, signature: str | None) -> None:
+        """Adds a piece. A thought that is too long to be kept is shown only."""
+        self.size += len(text or "") + len(signature or "")
+        if self.size > THOUGHT_MOST:
+            self.pieces, self.signature, self.is_over = [], "", True
+        elif not self.is_over:
+            self.signature += signature or ""
+            self.pieces.append(text or "")
+
+
 _event = msgspec.json.Decoder(Event)
 _encode = msgspec.json.Encoder().encode
 
@@ -72,14 +99,15 @@ _encode = msgspec.json.Encoder().encode
 class Stream:
     """The translation of one stream."""
 
-    def __init__(self, include_usage: bool = True) -> None:
+    def __init__(self, include_usage: bool = True, origin: Origin = UNKNOWN) -> None:
         self._include_usage = include_usage
+        self._origin = origin
         self._start = b""  # of every chunk, once the message has begun
         self._end = b"}]" + (b',"usage":null' if include_usage else b"") + b"}\n\n"
         self._usage = Usage()
-        self._blocks: dict[int, OpenCall | None] = {}  # None for a block that is not a call
+        self._blocks: dict[int, OpenCall | OpenThought | None] = {}  # None for a block of any other type
         self._latest = 0  # index of the block that started last
-        self._calls = 0
+        self._calls = self._thoughts = 0
         self._has_finished = False
         self._is_done = False
 
@@ -118,17 +146,21 @@ class Stream:
         self._start = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
             _encode(reply_id(message.id)),
             int(time.time()),
-            _encode(message.model or ""),
+            _encode(message.model or self._origin.model),
         )
         self._usage = message.usage or self._usage
         return self._chunk(b'{"role":"assistant","content":"","refusal":null}')
 
     def _block_start(self, given: int | None, block: Block) -> bytes:
         index = self._latest = self._latest_and_one() if given is None else given
+        if block.type in THOUGHTS:
+            self._blocks[index] = OpenThought(block.type, self._thoughts, block.data, [], block.signature or "")
+            self._thoughts += 1
+            return self._thought(index, block.thinking)
         if block.type != "tool_use":
             self._blocks[index] = None
             return self._text(block.text) if block.type == "text" and block.text else b""
-        first = call_of(block, "")
+        first = call_of(block, "", self._origin)
         call = self._blocks[index] = OpenCall(self._calls, arguments_of(block))
         self._calls += 1
         function = {"name": first.function.name, "arguments": ""}
@@ -141,12 +173,20 @@ class Stream:
         if delta.type == "text_delta":
             return self._text(delta.text)
         index = self._index(given)
+        if delta.type in ("thinking_delta", "signature_delta"):
+            return self._thought(index, delta.thinking, delta.signature)
         if delta.type != "input_json_delta":
             return b""
         if index not in self._blocks:
             raise Malformed("the input of a tool call that has not begun")
         call = self._blocks[index]
-        return self._arguments(call, delta.partial_json) if call else b""
+        return self._arguments(call, delta.partial_json) if isinstance(call, OpenCall) else b""
+
+    def _thought(self, index: int, text: str | None, signature: str | None = None) -> bytes:
+        thought = self._blocks.get(index)
+        if isinstance(thought, OpenThought):
+            thought.add(text, signature)
+        return self._chunk(_encode({"reasoning_content": text})) if text else b""
 
     def _message_delta(self, delta: Delta, usage: Usage) -> bytes:
         self._usage = _later(self._usage, usage)
@@ -164,9 +204,18 @@ class Stream:
             return finish + DONE
         return finish + self._start + b'],"usage":%b}\n\n' % _encode(chat_usage(self._usage)) + DONE
 
-    def _ended(self, call: OpenCall | None) -> bytes:
-        """Completes a call. A tool without parameters may have sent no input at all, but clients expect JSON."""
-        return self._arguments(call, call.input_at_start) if call and not call.has_arguments else b""
+    def _ended(self, block: OpenCall | OpenThought | None) -> bytes:
+        """Completes a block. A tool without parameters may have sent no input at all, but clients expect JSON. A
+        thought is sent once more, with its signature, for the next turn.
+        """
+        if isinstance(block, OpenCall):
+            return self._arguments(block, block.input_at_start) if not block.has_arguments else b""
+        if block is None or block.is_over:
+            return b""
+        block.is_over = True
+        whole = Block(block.type, thinking="".join(block.pieces), signature=block.signature, data=block.data)
+        detail = detail_of(whole, block.index)
+        return self._chunk(_encode({"reasoning_details": [detail]})) if detail else b""
 
     def _text(self, text: str | None) -> bytes:
         return self._chunk(_encode({"content": text})) if text else b""

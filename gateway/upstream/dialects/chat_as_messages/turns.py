@@ -5,14 +5,16 @@ Both dialects require every call to be answered before the conversation continue
 refused here, where the place can be named.
 """
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
-from gateway.upstream.dialects import call_ids
+from gateway.upstream.dialects import call_ids, tool_names
 from gateway.upstream.dialects.chat_as_messages.blocks import (
     Block,
+    CachedBlock,
     Conversation,
+    Object,
     TextBlock,
     ToolResultBlock,
     ToolUseBlock,
@@ -27,6 +29,7 @@ from gateway.upstream.dialects.chat_as_messages.schema import (
     UserMessage,
     unsupported,
 )
+from gateway.upstream.dialects.chat_as_messages.thinking import thought_blocks
 from gateway.upstream.dialects.tool_input import is_whole, tool_input
 
 
@@ -47,20 +50,33 @@ def conversation(messages: list[Message]) -> Conversation:
         place = f"messages[{position}]"
         match message:
             case SystemMessage():
-                system += text_blocks(message.content)
+                system += _cached(text_blocks(message.content), message.cache_control)
             case ToolMessage():
                 _add(turns, "user", [_result(message, unanswered, place)])
             case UserMessage():
                 _refuse_unanswered(unanswered)
-                _add(turns, "user", user_blocks(message.content, f"{place}.content"))
+                own = user_blocks(message.content, f"{place}.content")
+                _add(turns, "user", _cached(own, message.cache_control))
             case _:
                 _refuse_unanswered(unanswered)
-                _add(turns, "assistant", _assistant_blocks(message, unanswered, use_ids, place))
+                own = _assistant_blocks(message, unanswered, use_ids, place)
+                _add(turns, "assistant", _cached(own, message.cache_control))
     _refuse_unanswered(unanswered)
     if not turns:
         raise unsupported("messages", "At least one message of a user or assistant must have content.")
     _strip_prefill(turns[-1])
     return Conversation(system, turns)
+
+
+B = TypeVar("B", bound=Block)
+
+
+def _cached(blocks: list[B], cache_control: Object | None) -> list[B]:
+    """Returns the blocks of a message with its own cache control, which marks their end."""
+    if cache_control is None or not blocks or not isinstance(blocks[-1], CachedBlock):
+        return blocks
+    last = msgspec.structs.replace(blocks[-1], cache_control=cache_control)
+    return [*blocks[:-1], last]
 
 
 def _add(turns: list[Turn], role: Literal["user", "assistant"], blocks: list[Block]) -> None:
@@ -84,8 +100,9 @@ def _assistant_blocks(
             raise unsupported(f"{call_place}.id", "Two tool calls of a message have the same id.")
         use_id = _use_id(call.id, use_ids)
         unanswered[call.id] = OpenCall(call_place, use_id)
-        blocks.append(ToolUseBlock(use_id, call.function.name, _input(call.function.arguments)))
-    return blocks
+        name = tool_names.for_messages(call.function.name)
+        blocks.append(ToolUseBlock(use_id, name, _input(call.function.arguments)))
+    return [*thought_blocks(message.reasoning_details), *blocks] if blocks else []
 
 
 def _use_id(call_id: str, use_ids: set[str]) -> str:
@@ -99,10 +116,12 @@ def _use_id(call_id: str, use_ids: set[str]) -> str:
     return use_id
 
 
-def _input(arguments: str) -> msgspec.Raw:
+def _input(arguments: str | Object) -> msgspec.Raw:
     """Returns the input object. Arguments that are an object keep their bytes: decoding and encoding could change a
     number. Others come from a model that was cut short or wrote invalid JSON; OpenAI accepts them unchanged.
     """
+    if not isinstance(arguments, str):
+        return msgspec.Raw(msgspec.json.encode(arguments))
     return msgspec.Raw(arguments.encode() if is_whole(arguments) else msgspec.json.encode(tool_input(arguments)))
 
 
@@ -112,7 +131,8 @@ def _result(message: ToolMessage, unanswered: dict[str, OpenCall], place: str) -
         raise unsupported(f"{place}.tool_call_id", "No unanswered tool call before this message has this id.")
     blocks = text_blocks(message.content)
     is_plain = isinstance(message.content, str)
-    return ToolResultBlock(call.use_id, blocks[0].text if blocks and is_plain else blocks or "")
+    content = blocks[0].text if blocks and is_plain else blocks or ""
+    return ToolResultBlock(call.use_id, content, cache_control=message.cache_control)
 
 
 def _refuse_unanswered(unanswered: dict[str, OpenCall]) -> None:
@@ -124,4 +144,4 @@ def _strip_prefill(last: Turn) -> None:
     """Strips an assistant's last text: the provider refuses to continue an answer that ends in white space."""
     block = last.content[-1]
     if last.role == "assistant" and isinstance(block, TextBlock):
-        last.content[-1] = TextBlock(block.text.rstrip())
+        last.content[-1] = msgspec.structs.replace(block, text=block.text.rstrip())

@@ -110,7 +110,7 @@ class ToolResult(Labelled, frozen=True, tag="tool_result"):
 
 
 class Thinking(msgspec.Struct, frozen=True, tag="thinking"):
-    """Left out: it is signed for the model that produced it."""
+    """Left out, except for models that need their own: it is signed for the model that produced it."""
 
     thinking: str | None = None
     signature: str | None = None

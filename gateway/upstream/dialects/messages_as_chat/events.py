@@ -4,7 +4,14 @@ from collections.abc import Iterable
 
 import msgspec
 
-from gateway.upstream.dialects.messages_as_chat.reply import Message, TextBlock, ToolUseBlock, Usage
+from gateway.upstream.dialects.messages_as_chat.reply import (
+    Message,
+    StopDetails,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+    Usage,
+)
 
 
 class MessageStart(msgspec.Struct, frozen=True, tag="message_start"):
@@ -13,11 +20,19 @@ class MessageStart(msgspec.Struct, frozen=True, tag="message_start"):
 
 class BlockStart(msgspec.Struct, frozen=True, tag="content_block_start"):
     index: int
-    content_block: TextBlock | ToolUseBlock
+    content_block: ThinkingBlock | TextBlock | ToolUseBlock
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag="text_delta"):
     text: str
+
+
+class ThinkingDelta(msgspec.Struct, frozen=True, tag="thinking_delta"):
+    thinking: str
+
+
+class SignatureDelta(msgspec.Struct, frozen=True, tag="signature_delta"):
+    signature: str
 
 
 class InputDelta(msgspec.Struct, frozen=True, tag="input_json_delta"):
@@ -26,7 +41,7 @@ class InputDelta(msgspec.Struct, frozen=True, tag="input_json_delta"):
 
 class BlockDelta(msgspec.Struct, frozen=True, tag="content_block_delta"):
     index: int
-    delta: TextDelta | InputDelta
+    delta: TextDelta | ThinkingDelta | SignatureDelta | InputDelta
 
 
 class BlockStop(msgspec.Struct, frozen=True, tag="content_block_stop"):
@@ -36,6 +51,7 @@ class BlockStop(msgspec.Struct, frozen=True, tag="content_block_stop"):
 class Ending(msgspec.Struct, frozen=True):
     stop_reason: str
     stop_sequence: None = None
+    stop_details: StopDetails | msgspec.UnsetType = msgspec.UNSET
 
 
 class MessageDelta(msgspec.Struct, frozen=True, tag="message_delta"):

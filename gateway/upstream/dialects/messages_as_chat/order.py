@@ -16,9 +16,12 @@ from gateway.upstream.dialects.messages_as_chat.events import (
     BlockStop,
     Event,
     InputDelta,
+    SignatureDelta,
     TextDelta,
+    ThinkingDelta,
 )
-from gateway.upstream.dialects.messages_as_chat.reply import TextBlock, ToolUseBlock, tool_use_id
+from gateway.upstream.dialects.messages_as_chat.reply import TextBlock, ThinkingBlock, ToolUseBlock, UseIds
+from gateway.upstream.dialects.origin import Origin
 from gateway.upstream.dialects.tool_input import is_object, is_whole, tool_input
 
 HELD_MOST = 4 * 1_048_576  # characters of the open call and all that waits for it: more than any model generates
@@ -26,14 +29,16 @@ _BLOCK_COST = 256  # characters that an empty block counts as
 
 
 class Block(msgspec.Struct):
-    """A stretch of text or a call."""
+    """A stretch of text or of reasoning, or a call."""
 
     key: str  # distinguishes it from other blocks
     is_call: bool
+    signature: str = ""  # of reasoning, and of a call that Gemini signed
     id: str | None = None  # of a call, as far as it has arrived
     name: str | None = None  # of a call, as far as it has arrived
     pieces: list[str] = []  # of text only while it waits
     is_over: bool = False
+    has_new_name: bool = False  # its name came again after its arguments were complete
 
     def is_complete(self) -> bool:
         if self.is_over or not self.is_call:
@@ -48,17 +53,18 @@ class Block(msgspec.Struct):
 class Order:
     """The blocks of one message. Methods return the events to send now, and raise Malformed for an invalid stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, origin: Origin) -> None:
         self._open: Block | None = None
         self._waiting: deque[Block] = deque()
         self._begun = 0
         self._held = 0
-        self._use_ids: set[str] = set()
+        self._use_ids = UseIds(origin)
 
-    def add_text(self, key: str, text: str) -> list[Event]:
+    def add_text(self, key: str, text: str, signature: str = "") -> list[Event]:
+        """Adds text, or reasoning with its ``signature``."""
         last = self._waiting[-1] if self._waiting else self._open
         if last is None or last.key != key:
-            last = self.add(Block(key, is_call=False))
+            last = self.add(Block(key, is_call=False, signature=signature))
         return self.grow(last, text)
 
     def add(self, block: Block) -> Block:
@@ -104,20 +110,26 @@ class Order:
             events.append(self._delta(block, "".join(block.pieces)))
         return events
 
-    def _started(self, block: Block) -> TextBlock | ToolUseBlock:
-        if not block.is_call:
-            return TextBlock("")
-        return ToolUseBlock(tool_use_id(block.id, self._use_ids), block.name or "", {})
+    def _started(self, block: Block) -> TextBlock | ThinkingBlock | ToolUseBlock:
+        if block.is_call:
+            name = self._use_ids.origin.tool_name(block.name or "")
+            return ToolUseBlock(self._use_ids.made(block.id, block.signature), name, {})
+        return ThinkingBlock("", "") if block.signature else TextBlock("")
 
     def _delta(self, block: Block, piece: str) -> BlockDelta:
-        return BlockDelta(self._begun - 1, InputDelta(piece) if block.is_call else TextDelta(piece))
+        index = self._begun - 1
+        if block.is_call:
+            return BlockDelta(index, InputDelta(piece))
+        return BlockDelta(index, ThinkingDelta(piece) if block.signature else TextDelta(piece))
 
     def _close(self) -> list[Event]:
         block, self._open = self._open, None
         if block is None:
             return []
         self._held -= sum(map(len, block.pieces)) + _BLOCK_COST
-        events = [self._delta(block, _input(block))] if block.is_odd() else []
+        events: list[Event] = [self._delta(block, _input(block))] if block.is_odd() else []
+        if block.signature and not block.is_call:
+            events.append(BlockDelta(self._begun - 1, SignatureDelta(block.signature)))
         block.pieces, block.is_over = [], True
         return [*events, BlockStop(self._begun - 1)]
 

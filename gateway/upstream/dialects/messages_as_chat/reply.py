@@ -1,13 +1,17 @@
 """Translates a chat completion to an Anthropic message."""
 
 import uuid
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from gateway.json.lenient import decoded
 from gateway.json.malformed import Malformed
+from gateway.upstream.dialects import call_ids
 from gateway.upstream.dialects.chat_imitators import as_chat_reply
+from gateway.upstream.dialects.origin import UNKNOWN, Origin
+from gateway.upstream.dialects.thoughts import FIELDS, PARTS, Source
 from gateway.upstream.dialects.tool_input import tool_input
 
 # Any other reason, null included, is the end of a turn.
@@ -47,20 +51,56 @@ class _Function(msgspec.Struct, frozen=True):
     arguments: str | None = None
 
 
+class _Google(msgspec.Struct, frozen=True):
+    thought_signature: str | None = None
+
+
+class ExtraContent(msgspec.Struct, frozen=True):
+    """What Gemini adds to a call."""
+
+    google: _Google | None = None
+
+    @property
+    def thought_signature(self) -> str:
+        return (self.google and self.google.thought_signature) or ""
+
+
 class _ToolCall(msgspec.Struct, frozen=True):
     function: _Function | None = None
     id: str | None = None
+    extra_content: ExtraContent | None = None
 
 
-class _ChatMessage(msgspec.Struct, frozen=True):
+class AnswerText(msgspec.Struct, frozen=True, kw_only=True):
+    """The text and the reasoning of a message or of its delta."""
+
     content: str | None = None
     refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    thoughts: str | None = None  # of the parts of the content, as `chat_imitators` finds them
+
+    def thought(self) -> tuple[str, str] | None:
+        """Returns the reasoning and the field that holds it. Some servers send the same in two fields."""
+        for field in FIELDS:
+            if text := getattr(self, field):
+                return field, text
+        return (PARTS, self.thoughts) if self.thoughts else None
+
+
+class _ChatMessage(AnswerText, frozen=True, kw_only=True):
     tool_calls: list[_ToolCall] | None = None
 
 
-class _Choice(msgspec.Struct, frozen=True):
-    message: _ChatMessage
+class Numbered(msgspec.Struct, frozen=True, kw_only=True):
+    """A choice, with its number among several."""
+
+    index: int | None = None
     finish_reason: str | None = None
+
+
+class _Choice(Numbered, frozen=True, kw_only=True):
+    message: _ChatMessage
 
 
 class _ChatReply(msgspec.Struct, frozen=True):
@@ -72,6 +112,11 @@ class _ChatReply(msgspec.Struct, frozen=True):
 
 class TextBlock(msgspec.Struct, frozen=True, tag="text"):
     text: str
+
+
+class ThinkingBlock(msgspec.Struct, frozen=True, tag="thinking"):
+    thinking: str
+    signature: str
 
 
 class ToolUseBlock(msgspec.Struct, frozen=True, tag="tool_use"):
@@ -94,51 +139,72 @@ class Usage(msgspec.Struct, frozen=True):
     output_tokens_details: OutputDetails | msgspec.UnsetType = msgspec.UNSET
 
 
+class StopDetails(msgspec.Struct, frozen=True, tag="refusal"):
+    """Why the model refused, in its own words."""
+
+    explanation: str
+    category: None = None
+
+
 class Message(msgspec.Struct, frozen=True, tag="message"):
     id: str
     model: str
-    content: list[TextBlock | ToolUseBlock]
+    content: list[ThinkingBlock | TextBlock | ToolUseBlock]
     stop_reason: str | None
     usage: Usage
     role: str = "assistant"
     stop_sequence: None = None
+    stop_details: StopDetails | msgspec.UnsetType = msgspec.UNSET
 
+
+C = TypeVar("C", bound=Numbered)
 
 _NO_FUNCTION = _Function()
 _reply = msgspec.json.Decoder(_ChatReply)
 _encoder = msgspec.json.Encoder()
 
 
-def reply(body: bytes) -> bytes:
+def reply(body: bytes, origin: Origin = UNKNOWN) -> bytes:
     """Translates a whole reply. Raises Malformed."""
-    return _encoder.encode(_message(decoded(_reply, body, as_chat_reply)))
+    return _encoder.encode(_message(decoded(_reply, body, as_chat_reply), origin))
 
 
-def _message(answer: _ChatReply) -> Message:
-    choice = answer.choices[0]
+def _message(answer: _ChatReply, origin: Origin) -> Message:
+    choice = first_choice(answer.choices) or answer.choices[0]
     if choice.finish_reason == "error":
         raise Malformed(ENDED_IN_ERROR)
     message = choice.message
     texts = [TextBlock(text) for text in (message.content, message.refusal) if text]
     reason = stop_reason(choice.finish_reason, has_refused=bool(message.refusal), has_calls=bool(message.tool_calls))
-    use_ids: set[str] = set()
-    calls = [
-        _tool_use(call.id, call.function or _NO_FUNCTION, use_ids, is_cut=reason in _CUT_SHORT)
-        for call in message.tool_calls or ()
-    ]
+    ids = UseIds(origin)
+    calls = [_tool_use(call, ids, is_cut=reason in _CUT_SHORT) for call in message.tool_calls or ()]
+    thought = message.thought()
+    thoughts = [ThinkingBlock(thought[1], Source(origin.family, thought[0]).signature)] if thought else []
     return Message(
         id=message_id(answer.id),
-        model=answer.model or "",
-        content=[*texts, *calls],
+        model=answer.model or origin.model,
+        content=[*thoughts, *texts, *calls],
         stop_reason=reason,
         usage=usage(answer.usage),
+        stop_details=stop_details(message.refusal),
     )
 
 
-def _tool_use(call_id: str | None, function: _Function, use_ids: set[str], *, is_cut: bool) -> ToolUseBlock:
+def first_choice(choices: Sequence[C]) -> C | None:
+    """Returns the choice that counts: the one of index 0, which some servers leave out."""
+    return next((choice for choice in choices if not choice.index), None)
+
+
+def _tool_use(call: _ToolCall, ids: "UseIds", *, is_cut: bool) -> ToolUseBlock:
     """Translates a call, even without a name: the client answers that it has no such tool, and the model may retry."""
+    function = call.function or _NO_FUNCTION
+    signature = call.extra_content.thought_signature if call.extra_content else ""
     used = tool_input(function.arguments, is_cut=is_cut)
-    return ToolUseBlock(tool_use_id(call_id, use_ids), function.name or "", used)
+    return ToolUseBlock(ids.made(call.id, signature), ids.origin.tool_name(function.name or ""), used)
+
+
+def stop_details(refusal: str | None) -> StopDetails | msgspec.UnsetType:
+    return StopDetails(refusal) if refusal else msgspec.UNSET
 
 
 def stop_reason(finish_reason: str | None, *, has_refused: bool, has_calls: bool) -> str:
@@ -175,13 +241,21 @@ def message_id(provider_id: str | None) -> str:
     return given if given.startswith("msg_") else f"msg_{given}"
 
 
-def tool_use_id(call_id: str | None, used: set[str]) -> str:
-    """Returns the call's id, or a new one where it is missing or already ``used`` in the message: a client's result
-    names its call by the id. Adds the id to ``used``.
-    """
-    use_id = call_id if call_id and call_id not in used else f"toolu_{uuid.uuid4().hex}"
-    used.add(use_id)
-    return use_id
+class UseIds:
+    """The ids of the calls of one message."""
+
+    def __init__(self, origin: Origin) -> None:
+        self.origin = origin
+        self._used: set[str] = set()
+
+    def made(self, call_id: str | None, signature: str = "") -> str:
+        """Returns the id that the client gets for a call, a new one where the provider's is missing or already used in
+        the message: a client's result names its call by the id. ``signature``: the call's thought signature.
+        """
+        is_new = not call_id or call_id in self._used
+        own = f"toolu_{uuid.uuid4().hex}" if is_new or not call_id else call_id
+        self._used.add(own)
+        return call_ids.for_client(own, call_ids.Signature(signature, self.origin.family) if signature else None)
 
 
 def _tokens(count: float | None, most: int = TOKENS_MOST) -> int:

@@ -9,9 +9,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from gateway.configuration.provider import LimitField
+from gateway.configuration.provider import LimitField, Reasoning
 from gateway.errors import InvalidRequest
 from gateway.json.bounds import check_translatable
+from gateway.upstream.dialects import json_schemas, known_models, tool_names
+from gateway.upstream.dialects.messages_as_chat import thinking as thoughts
 from gateway.upstream.dialects.messages_as_chat.blocks import Labelled, Object, TextBlock, Unsupported
 from gateway.upstream.dialects.messages_as_chat.system import system_text
 from gateway.upstream.dialects.messages_as_chat.turns import ChatMessage, Turn, chat_messages
@@ -70,17 +72,10 @@ class _Metadata(msgspec.Struct, frozen=True):
     user_id: str | None = None
 
 
-class _Thinking(msgspec.Struct, frozen=True):
-    type: str
-    budget_tokens: int | None = None
-    display: str | None = None
-
-
 class _Tuning(Labelled, frozen=True, kw_only=True):
     """Fields that are dropped."""
 
     top_k: int | None = None
-    thinking: _Thinking | None = None
     service_tier: str | None = None
     speed: str | None = None
     context_management: Object | None = None
@@ -102,6 +97,7 @@ class _MessagesRequest(_Tuning, frozen=True):
     stream: bool | None = None
     tools: list[_Tool] | None = None
     tool_choice: _Auto | _Any | _NoTool | _ThisTool | None = None
+    thinking: thoughts.Thinking | None = None
     output_config: _OutputConfig | None = None
     output_format: _JsonFormat | None = None
     metadata: _Metadata | None = None
@@ -158,6 +154,8 @@ class _ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     tools: list[_FunctionTool] | None = None
     tool_choice: str | _ThisFunction | None = None
     parallel_tool_calls: bool | None = None
+    reasoning_effort: str | None = None
+    thinking: thoughts.Switch | None = None
     response_format: _ResponseFormat | None = None
 
 
@@ -174,6 +172,9 @@ class Vocabulary(msgspec.Struct, frozen=True):
     limit_field: LimitField = "max_tokens"  # name of the token limit
     has_stream_usage: bool = True  # a stream may request its usage
     has_sampling: bool = True  # `temperature` and `top_p` may be set
+    max_output: int | None = None  # the most output tokens; None: as the model's name shows
+    reasoning: Reasoning = "none"
+    limits_effort_with_tools: bool = True  # as OpenAI does
 
 
 _COMMON = Vocabulary()
@@ -215,7 +216,7 @@ def _explained(error: msgspec.ValidationError) -> InvalidRequest:
 
 def _translated(source: _MessagesRequest, model: str, vocabulary: Vocabulary) -> _ChatRequest:
     _refuse_unsupported(source)
-    messages = chat_messages(source.messages)
+    messages = chat_messages(source.messages, model)
     if not messages:
         raise InvalidRequest("These messages have no content.", param="messages")
     if source.system:
@@ -223,11 +224,13 @@ def _translated(source: _MessagesRequest, model: str, vocabulary: Vocabulary) ->
     user = source.metadata.user_id if source.metadata else None
     has_tools = bool(source.tools)
     choice = source.tool_choice if has_tools else None
+    most = vocabulary.max_output or known_models.chat_limit(model)
+    max_tokens = min(source.max_tokens, most) if most else source.max_tokens
     return _ChatRequest(
         model=model,
         messages=messages,
-        max_tokens=source.max_tokens if vocabulary.limit_field == "max_tokens" else None,
-        max_completion_tokens=source.max_tokens if vocabulary.limit_field == "max_completion_tokens" else None,
+        max_tokens=max_tokens if vocabulary.limit_field == "max_tokens" else None,
+        max_completion_tokens=max_tokens if vocabulary.limit_field == "max_completion_tokens" else None,
         temperature=source.temperature if vocabulary.has_sampling else None,
         top_p=source.top_p if vocabulary.has_sampling else None,
         stop=source.stop_sequences or None,
@@ -237,8 +240,16 @@ def _translated(source: _MessagesRequest, model: str, vocabulary: Vocabulary) ->
         tools=[_function(tool) for tool in source.tools] if source.tools else None,
         tool_choice=_tool_choice(choice) if choice else None,
         parallel_tool_calls=False if choice and choice.disable_parallel_tool_use else None,
+        reasoning_effort=_effort(source, model, vocabulary) if vocabulary.reasoning == "effort" else None,
+        thinking=thoughts.switch(source.thinking) if vocabulary.reasoning == "thinking" else None,
         response_format=_response_format(source),
     )
+
+
+def _effort(source: _MessagesRequest, model: str, vocabulary: Vocabulary) -> str | None:
+    given = source.output_config.effort if source.output_config else None
+    has_limited_tools = vocabulary.limits_effort_with_tools and bool(source.tools)
+    return thoughts.effort(given, source.thinking, model, has_limited_tools)
 
 
 def _refuse_unsupported(source: _MessagesRequest) -> None:
@@ -268,16 +279,18 @@ def _function(tool: _Tool) -> _FunctionTool:
     """Translates a tool. OpenAI requires `properties` in every object, even if it has none."""
     is_bare = tool.input_schema.get("type") == _OBJECT and "properties" not in tool.input_schema
     schema = {**tool.input_schema, "properties": msgspec.Raw(b"{}")} if is_bare else tool.input_schema
-    return _FunctionTool(_Function(tool.name, schema, tool.description, tool.strict))
+    if tool.strict:
+        schema = json_schemas.for_chat(schema)
+    return _FunctionTool(_Function(tool_names.for_chat(tool.name), schema, tool.description, tool.strict))
 
 
 def _tool_choice(choice: _Choice) -> str | _ThisFunction:
     if isinstance(choice, _ThisTool):
-        return _ThisFunction(_Name(choice.name))
+        return _ThisFunction(_Name(tool_names.for_chat(choice.name)))
     return {_Auto: "auto", _Any: "required", _NoTool: "none"}[type(choice)]
 
 
 def _response_format(source: _MessagesRequest) -> _ResponseFormat | None:
     """Translates an output format. It is strict, because the Messages API promises an answer that fits the schema."""
     wanted = source.output_format or (source.output_config.format if source.output_config else None)
-    return _ResponseFormat(_JsonSchema("answer", wanted.schema, strict=True)) if wanted else None
+    return _ResponseFormat(_JsonSchema("answer", json_schemas.for_chat(wanted.schema), strict=True)) if wanted else None

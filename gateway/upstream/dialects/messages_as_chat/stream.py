@@ -20,16 +20,24 @@ from gateway.upstream.dialects.messages_as_chat.events import (
 from gateway.upstream.dialects.messages_as_chat.order import Block, Order
 from gateway.upstream.dialects.messages_as_chat.reply import (
     ENDED_IN_ERROR,
+    AnswerText,
     ChatUsage,
+    ExtraContent,
     Message,
+    Numbered,
     Usage,
+    first_choice,
     message_id,
+    stop_details,
     stop_reason,
     usage,
 )
+from gateway.upstream.dialects.origin import UNKNOWN, Origin
+from gateway.upstream.dialects.thoughts import Source
 from gateway.upstream.upstream_errors import is_blank
 
 _DONE = b"[DONE]"
+_EXPLANATION_MOST = 8192  # characters of a refusal that are sent again at the end
 
 
 class _Function(msgspec.Struct, frozen=True):
@@ -41,17 +49,15 @@ class _CallPiece(msgspec.Struct, frozen=True):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
+    extra_content: ExtraContent | None = None
 
 
-class _Delta(msgspec.Struct, frozen=True):
-    content: str | None = None
-    refusal: str | None = None
+class _Delta(AnswerText, frozen=True, kw_only=True):
     tool_calls: list[_CallPiece] | None = None
 
 
-class _Choice(msgspec.Struct, frozen=True):
+class _Choice(Numbered, frozen=True, kw_only=True):
     delta: _Delta | None = None
-    finish_reason: str | None = None
 
 
 class _Chunk(msgspec.Struct, frozen=True):
@@ -69,13 +75,15 @@ _chunk = msgspec.json.Decoder(_Chunk)
 class Stream:
     """The translation of one stream. ``include_usage`` is for other dialects: a message always ends with its usage."""
 
-    def __init__(self, include_usage: bool = True) -> None:  # noqa: ARG002
+    def __init__(self, include_usage: bool = True, origin: Origin = UNKNOWN) -> None:  # noqa: ARG002
+        self._origin = origin
         self._has_begun = False
         self._has_ended = False
         self._has_refused = False
+        self._explanation = ""
         self._finish_reason: str | None = None
         self._usage: ChatUsage | None = None
-        self._order = Order()
+        self._order = Order(origin)
         self._calls: dict[str, Block] = {}
         self._latest: Block | None = None
         self._key_of_index: dict[int, str] = {}
@@ -96,8 +104,10 @@ class Stream:
         # Azure's first chunk has neither id nor choices: it does not begin the message.
         if not self._has_begun and (chunk.choices or chunk.id):
             self._has_begun = True
-            events.append(MessageStart(Message(message_id(chunk.id), chunk.model or "", [], None, Usage())))
-        for choice in (chunk.choices or ())[:1]:
+            model = chunk.model or self._origin.model
+            events.append(MessageStart(Message(message_id(chunk.id), model, [], None, Usage())))
+        choice = first_choice(chunk.choices or ())
+        if choice is not None:
             self._finish_reason = choice.finish_reason or self._finish_reason
             if choice.delta:
                 events += self._grown(choice.delta)
@@ -105,21 +115,30 @@ class Stream:
 
     def _grown(self, delta: _Delta) -> list[Event]:
         events: list[Event] = []
+        thought = delta.thought()
+        if thought:
+            events += self._order.add_text("thought", thought[1], Source(self._origin.family, thought[0]).signature)
         if delta.content:
             events += self._order.add_text("content", delta.content)
         if delta.refusal:
             self._has_refused = True
+            self._explanation = (self._explanation + delta.refusal)[:_EXPLANATION_MOST]
             events += self._order.add_text("refusal", delta.refusal)
         for piece in delta.tool_calls or ():
             events += self._called(piece, piece.function or _NO_FUNCTION)
         return events
 
     def _called(self, piece: _CallPiece, function: _Function) -> list[Event]:
+        before = self._latest
         key = self._call_key(piece, function)
         call = self._calls.get(key)
         if call is None:
             call = self._calls[key] = self._order.add(Block(key, is_call=True))
+            if before is not None and before.has_new_name and not (piece.id or function.name):
+                call.name = before.name
         call.id, call.name = call.id or piece.id, call.name or function.name
+        if piece.extra_content is not None:
+            call.signature = call.signature or piece.extra_content.thought_signature
         self._latest = call
         return self._order.grow(call, function.arguments or "")
 
@@ -133,7 +152,7 @@ class Stream:
             key_at_first = latest.key if latest and continues else f"index {piece.index}"
             key = self._key_of_index.setdefault(piece.index, key_at_first)
             if key in self._calls and _is_another(piece, function, self._calls[key]):
-                key = self._key_of_index[piece.index] = f"index {piece.index} id {piece.id}"
+                key = self._key_of_index[piece.index] = f"index {piece.index} call {len(self._calls)}"
             return key
         if piece.id:
             return f"id {piece.id}"
@@ -146,11 +165,21 @@ class Stream:
             raise Malformed(ENDED_IN_ERROR)
         self._has_ended = True
         reason = stop_reason(self._finish_reason, has_refused=self._has_refused, has_calls=bool(self._calls))
-        return [*self._order.end(), MessageDelta(Ending(reason), usage(self._usage)), MessageStop()]
+        ending = Ending(reason, stop_details=stop_details(self._explanation))
+        return [*self._order.end(), MessageDelta(ending, usage(self._usage)), MessageStop()]
 
 
 def _is_another(piece: _CallPiece, function: _Function, call: Block) -> bool:
-    """Returns whether a piece begins another call under the same index: it has a new id and a name, and the call before
-    it is complete.
+    """Returns whether a piece begins another call under the same index, after the call before it is complete: with a
+    name and a new id, or with a name alone where the server sends no ids. There a repeated name is another call only
+    once it has arguments, for some servers repeat the name in each piece.
     """
-    return bool(piece.id and piece.id != call.id and function.name) and call.is_complete()
+    if piece.id:
+        return bool(piece.id != call.id and function.name) and call.is_complete()
+    has_arguments = bool(function.arguments and not function.arguments.isspace())
+    if not function.name:
+        return has_arguments and call.has_new_name
+    if not call.is_complete():
+        return function.name != call.name and bool(call.name) and not call.pieces
+    call.has_new_name = True
+    return function.name != call.name or has_arguments

@@ -187,7 +187,7 @@ def test_field_whose_value_means_nothing_is_refused_even_where_it_would_be_dropp
 
 DROPPED: dict[str, dict[str, Any]] = {
     "chat": {
-        "reasoning_effort": "high", "verbosity": "low", "seed": 10**30, "frequency_penalty": -0.5,
+        "verbosity": "low", "seed": 10**30, "frequency_penalty": -0.5,
         "presence_penalty": 1, "logit_bias": {"50256": -100}, "prediction": {"type": "content", "content": "a"},
         "store": False, "metadata": {"a": "b"}, "service_tier": "flex", "prompt_cache_key": "k",
         "prompt_cache_options": {}, "prompt_cache_retention": "24h",

@@ -8,7 +8,7 @@ import pytest
 from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.settings import DeploymentSettings
 from gateway.configuration.value_types import Secret
-from gateway.request.calls import Call, Kind
+from gateway.request.calls import Call, Kind, parse
 from gateway.upstream.providers.adapters import Adapter, adapter
 
 CHAT = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.5}'
@@ -105,3 +105,86 @@ def test_own_dialect_passes_as_bytes() -> None:
 
         assert found.request(Call("m", False, body, kind)) is body
         assert found.reply is None
+
+
+@pytest.mark.parametrize(
+    ("provider", "body", "sent"),
+    [
+        ({}, {"max_tokens": 9}, {"max_tokens": 5}),
+        ({}, {"max_completion_tokens": 9, "max_tokens": 3}, {"max_completion_tokens": 5, "max_tokens": 3}),
+        ({}, {"max_tokens": 5}, {"max_tokens": 5}),
+        ({}, {}, {}),
+        ({"type": "anthropic"}, {"max_tokens": 9}, {"max_tokens": 5}),
+        ({"type": "anthropic"}, {"max_tokens": 4}, {"max_tokens": 4}),
+    ],
+)
+def test_limit_above_the_models_is_lowered_in_the_providers_own_dialect(
+    provider: dict[str, Any], body: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    kind = Kind.MESSAGE if provider else Kind.CHAT
+    call = parse(kind, json.dumps({**json.loads(CHAT), **body}).encode())
+    written = json.loads(adapted(kind, max_output=5, **provider).request(call))
+
+    assert {name: written[name] for name in written if name.startswith("max")} == sent
+    assert json.loads(adapted(kind, **provider).request(call)) == {**json.loads(call.body), "model": "up"}
+
+
+def test_limit_of_a_response_is_lowered_too() -> None:
+    call = parse(Kind.RESPONSE, b'{"model": "m", "input": "hi", "max_output_tokens": 9}')
+
+    assert json.loads(adapted(Kind.RESPONSE, max_output=5).request(call))["max_output_tokens"] == 5
+
+
+THINKING: dict[str, Any] = {"thinking": {"type": "enabled", "budget_tokens": 5000}}
+
+
+@pytest.mark.parametrize(
+    ("model", "base_url", "fields"),
+    [
+        ("o3", "https://api.openai.com/v1", {"reasoning_effort": "medium"}),
+        ("gpt-5-mini", "https://api.openai.com/v1", {"reasoning_effort": "medium"}),
+        ("o1-mini", "https://api.openai.com/v1", {}),
+        ("gpt-5-chat-latest", "https://api.openai.com/v1", {}),
+        ("gpt-5-pro", "https://api.openai.com/v1", {}),
+        ("gpt-4o", "https://api.openai.com/v1", {}),
+        ("openai/gpt-oss-120b", "https://api.groq.com/openai/v1", {"reasoning_effort": "medium"}),
+        ("moonshotai/kimi-k2", "https://api.groq.com/openai/v1", {}),
+        ("gemini-2.5-pro", "https://generativelanguage.googleapis.com/v1beta/openai", {"reasoning_effort": "medium"}),
+        ("gemini-2.0-flash", "https://generativelanguage.googleapis.com/v1beta/openai", {}),
+        ("anything", "https://openrouter.ai/api/v1", {"reasoning_effort": "medium"}),
+        ("deepseek-chat", "https://api.deepseek.com/v1", {"thinking": {"type": "enabled"}}),
+        ("kimi-k2.5", "https://api.moonshot.ai/v1", {"thinking": {"type": "enabled"}}),
+        ("glm-4.6", "https://open.bigmodel.cn/api/paas/v4", {"thinking": {"type": "enabled"}}),
+        ("mistral-large", "https://api.mistral.ai/v1", {}),
+        ("deepseek-chat", "https://notdeepseek.com/v1", {}),
+    ],
+)
+def test_reasoning_is_set_where_the_model_and_its_server_know_how(
+    model: str, base_url: str, fields: dict[str, Any]
+) -> None:
+    body = json.dumps({**json.loads(MESSAGE), **THINKING}).encode()
+    sent = asked(Kind.MESSAGE, body, model=model, base_url=base_url)
+
+    assert {name: sent[name] for name in ("reasoning_effort", "thinking") if name in sent} == fields
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "names"), [("effort", {"reasoning_effort"}), ("thinking", {"thinking"}), ("none", set())]
+)
+def test_setting_of_reasoning_goes_before_the_models_name(reasoning: str, names: set[str]) -> None:
+    body = json.dumps({**json.loads(MESSAGE), **THINKING}).encode()
+    sent = asked(Kind.MESSAGE, body, model="new", reasoning=reasoning)
+
+    assert {"reasoning_effort", "thinking"} & sent.keys() == names
+
+
+def test_thoughts_for_other_models_do_not_pass() -> None:
+    detail = {"type": "reasoning.text", "signature": "s", "format": "pllm-thought", "index": 0}
+    chat = {"role": "assistant", "content": "a", "reasoning_content": "hm", "reasoning_details": [detail]}
+    block = {"type": "thinking", "thinking": "hm", "signature": "pllm-thought.qwen.reasoning"}
+    turn = {"role": "assistant", "content": [block, {"type": "text", "text": "a"}]}
+    sent = asked(Kind.CHAT, json.dumps({"model": "m", "messages": [chat]}).encode())
+    passed = asked(Kind.MESSAGE, json.dumps({"model": "m", "messages": [turn]}).encode(), type="anthropic")
+
+    assert sent["messages"] == [{"role": "assistant", "content": "a"}]
+    assert passed["messages"][0]["content"] == [{"type": "text", "text": "a"}]

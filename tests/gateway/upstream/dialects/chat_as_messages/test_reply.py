@@ -39,6 +39,13 @@ TOOLS = [
     {"type": "tool_use", "id": "toolu_01A09q90qw90lq917835lq9", "name": "get_weather", "input": {"location": "Zürich"}},
     {"type": "tool_use", "id": "toolu_02", "name": "now", "input": {}},
 ]
+THOUGHTS = {
+    "reasoning_content": "Hm.",
+    "reasoning_details": [
+        {"type": "reasoning.text", "index": 0, "text": "Hm.", "signature": "EqQB", "format": "pllm-thought"},
+        {"type": "reasoning.encrypted", "index": 1, "data": "EmwK", "format": "pllm-thought"},
+    ],
+}
 
 
 def answered(**fields: Any) -> dict[str, Any]:
@@ -90,6 +97,7 @@ def test_texts_are_joined_and_uses_of_tools_are_calls() -> None:
             },
             {"id": "toolu_02", "type": "function", "function": {"name": "now", "arguments": "{}"}},
         ],
+        **THOUGHTS,
     }
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from pydantic import TypeAdapter
 
 from gateway.errors import InvalidRequest
-from gateway.upstream.dialects.chat_as_messages.request import request
+from gateway.upstream.dialects.chat_as_messages.request import JSON_ONLY, Abilities, request
 from tests.support.mangled_json import mangled
 
 HELLO: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello!"}]}
@@ -78,7 +78,6 @@ TUNING = {
     "prediction": {"type": "content", "content": "x"},
     "presence_penalty": 0.1,
     "prompt_cache_key": "k",
-    "reasoning_effort": "high",
     "seed": 7,
     "service_tier": "flex",
     "store": True,
@@ -96,7 +95,7 @@ def translated(**fields: Any) -> dict[str, Any]:
 def test_plain_request_needs_only_model_limit_and_messages() -> None:
     assert translated() == {
         "model": "claude-sonnet-4-5",
-        "max_tokens": 4096,
+        "max_tokens": 64_000,
         "messages": [{"role": "user", "content": [{"type": "text", "text": "Hello!"}]}],
     }
 
@@ -130,7 +129,7 @@ def test_field_that_only_tunes_or_labels_is_dropped(name: str) -> None:
         ({"max_tokens": 7}, 7),
         ({"max_completion_tokens": 8}, 8),
         ({"max_tokens": 7, "max_completion_tokens": 8}, 8),
-        ({"max_tokens": None}, 4096),
+        ({"max_tokens": None}, 64_000),
     ],
 )
 def test_newer_name_of_the_limit_goes_first(fields: dict[str, Any], limit: int) -> None:
@@ -152,7 +151,7 @@ def test_top_p_is_dropped_next_to_a_temperature(fields: dict[str, Any], sent: fl
 def test_model_without_sampling_gets_none() -> None:
     body = json.dumps({**HELLO, "temperature": 0.2, "top_p": 0.9}).encode()
 
-    assert json.loads(request(body, "claude-sonnet-4-5", has_sampling=False)) == translated()
+    assert json.loads(request(body, "claude-sonnet-4-5", Abilities(has_sampling=False))) == translated()
 
 
 def test_schema_of_the_answer_becomes_its_format() -> None:
@@ -208,7 +207,6 @@ def test_one_system_message_is_plain_text() -> None:
         ({"function_call": "auto"}, "function_call"),
         ({"moderation": {"model": "m"}}, "moderation"),
         ({"web_search_options": {}}, "web_search_options"),
-        ({"response_format": {"type": "json_object"}}, "response_format.type"),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
             "response_format.json_schema.schema",
@@ -234,3 +232,166 @@ def test_bad_request_is_an_error_of_the_request_and_nothing_else(body: bytes) ->
         return
 
     assert json.loads(sent)["model"] == "claude"
+
+
+def test_json_object_becomes_an_instruction() -> None:
+    assert translated(response_format={"type": "json_object"})["system"] == JSON_ONLY
+    system = {"role": "system", "content": "Be brief."}
+    sent = translated(response_format={"type": "json_object"}, messages=[system, *HELLO["messages"]])
+
+    assert [block["text"] for block in sent["system"]] == ["Be brief.", JSON_ONLY]
+    assert "output_config" not in sent
+
+
+@pytest.mark.parametrize(
+    ("model", "default", "most"),
+    [
+        ("claude-3-haiku-20240307", 4096, 4096), ("claude-3-5-sonnet-20241022", 8192, 8192),
+        ("claude-3-7-sonnet-latest", 64_000, 64_000), ("claude-opus-4-20250514", 32_000, 32_000),
+        ("claude-opus-4-1", 32_000, 32_000), ("claude-sonnet-4@20250514", 64_000, 64_000),
+        ("anthropic.claude-haiku-4-5-20251001-v1:0", 64_000, 64_000), ("claude-opus-4-5", 64_000, 64_000),
+        ("claude-opus-4-6", 128_000, 128_000), ("us.anthropic.claude-sonnet-5", 128_000, 128_000),
+        ("claude-haiku-5-5", 32_000, 200_000), ("claude-mythos-preview", 32_000, 200_000),
+        ("claude-instant-1.2", 4096, 4096), ("kimi-k2", 4096, 200_000),
+    ],
+)  # fmt: skip
+def test_limit_comes_from_the_model(model: str, default: int, most: int) -> None:
+    def limit(given: int | None, max_output: int | None = None) -> int:
+        body = json.dumps({**HELLO, "max_tokens": given}).encode()
+        return int(json.loads(request(body, model, Abilities(max_output=max_output)))["max_tokens"])
+
+    assert (limit(None), limit(200_000), limit(5)) == (default, most, 5)
+    assert (limit(None, 7000), limit(200_000, 7000), limit(5, 7000)) == (7000, 7000, 5)
+
+
+def thought(effort: str | None, model: str, **fields: Any) -> tuple[Any, Any]:
+    body = json.dumps({**HELLO, "reasoning_effort": effort, **fields}).encode()
+    sent = json.loads(request(body, model))
+    return sent.get("thinking"), (sent.get("output_config") or {}).get("effort")
+
+
+def enabled(budget: int) -> dict[str, Any]:
+    return {"type": "enabled", "budget_tokens": budget}
+
+
+ADAPTIVE = {"type": "adaptive"}
+
+
+@pytest.mark.parametrize(
+    ("effort", "budget", "newer", "newest"),
+    [
+        (None, None, None, None), ("none", None, None, None), ("minimal", 1024, "low", "low"),
+        ("low", 2048, "low", "low"), ("medium", 8192, "medium", "medium"), ("high", 16_384, "high", "high"),
+        ("xhigh", 32_768, "high", "xhigh"), ("max", 32_768, "max", "max"), ("of the future", None, None, None),
+    ],
+)  # fmt: skip
+def test_effort_becomes_thinking_as_the_model_knows_it(
+    effort: str | None, budget: int | None, newer: str | None, newest: str | None
+) -> None:
+    assert thought(effort, "claude-sonnet-4-5") == (enabled(budget) if budget else None, None)
+    assert thought(effort, "claude-opus-4-6") == (ADAPTIVE if newer else None, newer)
+    assert thought(effort, "claude-fable-5-1") == (ADAPTIVE if newest else None, newest)
+    assert thought(effort, "claude-3-5-haiku-latest") == (None, None)
+
+
+@pytest.mark.parametrize(("limit", "budget"), [(1365, None), (1366, 1024), (4000, 3000), (50_000, 16_384)])
+def test_budget_leaves_room_for_the_answer(limit: int, budget: int | None) -> None:
+    assert thought("high", "claude-sonnet-4-5", max_tokens=limit)[0] == (enabled(budget) if budget else None)
+
+
+def test_setting_goes_before_the_name_of_the_model() -> None:
+    body = json.dumps({**HELLO, "reasoning_effort": "low", "max_tokens": 9000}).encode()
+    styles: list[Any] = [
+        json.loads(request(body, "new", Abilities(reasoning=r))) for r in ("effort", "thinking", "none")
+    ]
+
+    assert [sent.get("thinking") for sent in styles] == [ADAPTIVE, enabled(2048), None]
+
+
+TOOL = {"type": "function", "function": {"name": "f"}}
+CALL = {
+    "role": "assistant",
+    "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+}
+SIGNED = [{"type": "reasoning.text", "text": "hm", "signature": "c2ln", "format": "pllm-thought", "index": 0}]
+SIGNED_CALL = {**CALL, "reasoning_details": SIGNED}
+RESULT = {"role": "tool", "tool_call_id": "a", "content": "1"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "older", "newer"),
+    [
+        ({"tools": [TOOL], "tool_choice": "auto"}, enabled(16_384), (ADAPTIVE, "high")),
+        ({"tools": [TOOL], "tool_choice": "required"}, None, (None, "high")),
+        ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}}, None, (None, "high")),
+        ({"messages": [*HELLO["messages"], {"role": "assistant", "content": "I"}]}, None, (None, "high")),
+        ({"messages": [*HELLO["messages"], CALL, RESULT]}, None, (ADAPTIVE, "high")),
+        ({"messages": [*HELLO["messages"], SIGNED_CALL, RESULT]}, enabled(16_384), (ADAPTIVE, "high")),
+        ({"messages": [*HELLO["messages"], CALL, RESULT, *HELLO["messages"]]}, None, (ADAPTIVE, "high")),
+    ],
+)  # fmt: skip
+def test_request_goes_without_thinking_where_the_provider_would_refuse_it(
+    fields: dict[str, Any], older: Any, newer: Any
+) -> None:
+    assert thought("high", "claude-opus-4-5", **fields) == (older, None)
+    assert thought("high", "claude-opus-4-7", **fields) == newer
+
+
+@pytest.mark.parametrize("effort", ["high", None])
+def test_thoughts_of_the_history_are_sent_only_next_to_thinking(effort: str | None) -> None:
+    messages = [*HELLO["messages"], SIGNED_CALL, RESULT]
+    sent = translated(reasoning_effort=effort, messages=messages)["messages"][1]["content"]
+
+    assert [block["type"] for block in sent] == (["thinking", "tool_use"] if effort else ["tool_use"])
+
+
+@pytest.mark.parametrize("model", ["claude-sonnet-4-5", "claude-opus-4-6"])
+def test_thinking_excludes_sampling(model: str) -> None:
+    body = json.dumps({**HELLO, "reasoning_effort": "low", "temperature": 0.5, "top_p": 0.9}).encode()
+
+    assert not {"temperature", "top_p"} & json.loads(request(body, model)).keys()
+
+
+def test_schema_of_the_answer_is_one_that_anthropic_accepts() -> None:
+    schema = {"type": "object", "properties": {"age": {"type": "integer", "minimum": 0}}, "required": ["age"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    sent = translated(response_format=wanted, reasoning_effort="low")
+
+    assert sent["output_config"]["format"]["schema"] == {
+        "type": "object",
+        "properties": {"age": {"type": "integer", "description": "(minimum: 0)"}},
+        "required": ["age"],
+        "additionalProperties": False,
+    }
+
+
+def marked(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}
+
+
+def test_at_most_four_marks_of_the_cache_are_kept_the_last_ones() -> None:
+    tools = [{**TOOL, "cache_control": {"type": "ephemeral"}}]
+    messages = [
+        {"role": "system", "content": [marked("s")]},
+        {"role": "user", "content": [marked(text) for text in "abcd"]},
+    ]
+    sent = translated(messages=messages, tools=tools)
+
+    assert sent["system"] == "s"
+    assert "cache_control" not in sent["tools"][0]
+    assert sent["messages"][0]["content"] == messages[1]["content"]
+    assert "cache_control" in translated(tools=tools)["tools"][0]
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "default"),
+    [
+        ("claude-sonnet-4-5", 272_000, 64_000), ("claude-sonnet-4-5", 300_000, 50_000),
+        ("claude-sonnet-4", 1_000_000, 4096), ("claude-opus-4-6", 1_000_000, 128_000),
+        ("claude-3-haiku-20240307", 1_000_000, 4096), ("other", 1_000_000, 4096),
+    ],
+)  # fmt: skip
+def test_default_limit_leaves_room_for_a_long_prompt(model: str, size: int, default: int) -> None:
+    body = json.dumps(HELLO).encode()
+
+    assert json.loads(request(body + b" " * (size - len(body)), model))["max_tokens"] == default

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
 
 from gateway.json.malformed import Malformed
+from gateway.upstream.dialects import tool_names
 from gateway.upstream.dialects.chat_as_messages.stream import DONE, Stream
+from gateway.upstream.dialects.origin import Origin
 from tests.support.mangled_json import mangled
 
 START: dict[str, Any] = {
@@ -155,8 +157,63 @@ def test_calls_are_counted_apart_from_other_blocks() -> None:
     ]
 
 
-def test_thinking_and_the_providers_own_tools_are_left_out() -> None:
+def test_the_providers_own_tools_are_left_out() -> None:
     assert [piece["content"] for piece in deltas(streamed(*TOOLS)) if "content" in piece] == ["", "Okay"]
+
+
+SIGNED = {"type": "reasoning.text", "index": 0, "text": "Hm. Yes.", "signature": "EqQB", "format": "pllm-thought"}
+
+
+@pytest.mark.parametrize("has_stop", [True, False])
+def test_thinking_is_streamed_as_reasoning_and_then_whole_with_its_signature(has_stop: bool) -> None:
+    fed = [
+        began(0, "thinking", thinking="", signature=""),
+        delta(0, "thinking_delta", thinking="Hm."),
+        delta(0, "thinking_delta", thinking=" Yes."),
+        delta(0, "signature_delta", signature="Eq"),
+        delta(0, "signature_delta", signature="QB"),
+        *([ended(0), ended(0)] if has_stop else []),
+    ]
+    sent = [piece for piece in deltas(streamed(START, *fed, finished(), STOP)) if piece.keys() & {*REASONING}]
+
+    assert sent == [{"reasoning_content": "Hm."}, {"reasoning_content": " Yes."}, {"reasoning_details": [SIGNED]}]
+
+
+def test_encrypted_thinking_is_kept_for_the_next_turn() -> None:
+    fed = [began(0, "redacted_thinking", data="EmwK"), ended(0), *TOOLS[1:]]
+    sent = [piece["reasoning_details"][0] for piece in deltas(streamed(START, *fed)) if "reasoning_details" in piece]
+    encrypted = {"type": "reasoning.encrypted", "index": 0, "data": "EmwK", "format": "pllm-thought"}
+
+    assert sent == [encrypted, {**SIGNED, "text": "Hm.", "index": 1}]
+
+
+def test_thinking_without_a_signature_is_shown_only() -> None:
+    fed = [began(0, "thinking", thinking="Hm."), ended(0)]
+    sent = [piece for piece in deltas(streamed(START, *fed, finished(), STOP)) if piece.keys() & {*REASONING}]
+
+    assert sent == [{"reasoning_content": "Hm."}]
+
+
+REASONING = ("reasoning_content", "reasoning_details")
+
+
+def test_chunks_have_the_requested_model_where_the_message_names_none() -> None:
+    start = json.dumps({"type": "message_start", "message": {"id": "m"}}).encode()
+
+    assert (
+        json.loads(Stream(origin=Origin("mine")).feed("message_start", start).removeprefix(b"data: "))["model"]
+        == "mine"
+    )
+
+
+def test_long_name_of_a_tool_comes_back_as_the_client_knows_it() -> None:
+    name = "files.read"
+    body = json.dumps({"tools": [{"type": "function", "function": {"name": name}}]}).encode()
+    stream = Stream(origin=Origin("m", "m", body))
+    used = began(0, "tool_use", id="a", name=tool_names.for_messages(name), input={})
+    sent = stream.feed("", json.dumps(used).encode()).split(b"data: ")[2]
+
+    assert json.loads(sent)["choices"][0]["delta"]["tool_calls"][0]["function"]["name"] == name
 
 
 def test_text_and_input_that_come_with_the_start_of_a_block_are_not_lost() -> None:
@@ -377,3 +434,16 @@ def test_tokens_of_thinking_are_streamed_as_tokens_of_reasoning() -> None:
     sent = chunks(streamed(START, finished(output_tokens_details={"thinking_tokens": 9}), STOP))
 
     assert sent[-1]["usage"]["completion_tokens_details"] == {"reasoning_tokens": 9}
+
+
+def test_thought_that_is_too_long_to_be_kept_is_shown_only() -> None:
+    long = delta(0, "thinking_delta", thinking="x" * 1_048_576)
+    fed = [
+        began(0, "thinking", thinking="", signature=""),
+        *[long] * 5,
+        delta(0, "signature_delta", signature="s"),
+        ended(0),
+    ]
+    sent = [piece for piece in deltas(streamed(START, *fed, finished(), STOP)) if piece.keys() & {*REASONING}]
+
+    assert [len(piece["reasoning_content"]) for piece in sent] == [1_048_576] * 5

@@ -28,7 +28,12 @@ def test_tools_have_name_description_and_schema() -> None:
     assert use() == {
         "tools": [
             {"name": "f", "input_schema": schema},
-            {"name": "g", "description": "Does g.", "input_schema": schema, "strict": True},
+            {
+                "name": "g",
+                "description": "Does g.",
+                "input_schema": {**schema, "additionalProperties": False},
+                "strict": True,
+            },
         ],
         "choice": None,
     }

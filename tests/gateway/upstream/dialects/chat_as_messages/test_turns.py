@@ -14,7 +14,9 @@ USER = {"role": "user", "content": "go"}
 
 
 def talk(*messages: dict[str, Any]) -> Any:
-    return msgspec.json.decode(msgspec.json.encode(conversation(msgspec.convert(messages, list[Message]))))
+    return msgspec.json.decode(
+        msgspec.json.encode(conversation(msgspec.json.decode(msgspec.json.encode(messages), type=list[Message])))
+    )
 
 
 def turns(*messages: dict[str, Any]) -> list[tuple[str, list[Any]]]:
@@ -165,3 +167,75 @@ def test_id_that_recurs_in_a_later_turn_gets_another_id() -> None:
     assert first["id"] == "call_0" != second["id"]
     assert again[3] == ("assistant", [second])
     assert again[4][1][0]["tool_use_id"] == second["id"]
+
+
+def detail(**fields: Any) -> dict[str, Any]:
+    return {"type": "reasoning.text", "text": "hm", "signature": "c2ln", "format": "pllm-thought", "index": 0, **fields}
+
+
+ENCRYPTED = {"type": "reasoning.encrypted", "data": "x", "format": "pllm-thought"}
+
+
+@pytest.mark.parametrize(
+    ("details", "blocks"),
+    [
+        ([detail()], [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}]),
+        ([detail(format="anthropic-claude-v1")], [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}]),
+        ([detail(text=None)], [{"type": "thinking", "thinking": "", "signature": "c2ln"}]),
+        ([ENCRYPTED], [{"type": "redacted_thinking", "data": "x"}]),
+        ([detail(signature=None)], []),
+        ([detail(format="google-gemini-v1")], []),
+        ([detail(format=None)], []),
+        ([{"type": "reasoning.summary", "summary": "a", "format": "pllm-thought"}], []),
+        ([7], []), ("x", []), (None, []), ({}, []), ([detail(text=7)], []),
+    ],
+)  # fmt: skip
+def test_signed_thoughts_come_before_what_they_led_to(details: Any, blocks: list[Any]) -> None:
+    translated = talk(USER, calling("a", content="I look.", reasoning_details=details), result("a"))
+
+    assert translated["messages"][1]["content"] == [*blocks, {"type": "text", "text": "I look."}, use("a")]
+
+
+def test_thoughts_alone_are_no_turn() -> None:
+    assert turns(USER, {"role": "assistant", "content": "", "reasoning_details": [detail()]}, USER) == [
+        ("user", ["go", "go"])
+    ]
+
+
+def test_arguments_may_be_an_object() -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": {"n": 1.50, "o": {}}}}
+    used = talk(USER, {"role": "assistant", "tool_calls": [call]}, result("a"))["messages"][1]["content"][0]
+
+    assert used["input"] == {"n": 1.5, "o": {}}
+
+
+MARK = {"type": "ephemeral", "ttl": "1h"}
+
+
+def test_cache_control_of_parts_and_messages_is_kept() -> None:
+    part = {"type": "text", "text": "x", "cache_control": MARK}
+    image = {"type": "image_url", "image_url": {"url": "https://a.example/x.png"}, "cache_control": MARK}
+    pdf = {"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}, "cache_control": MARK}
+    translated = talk(
+        {"role": "system", "content": [part]},
+        {"role": "system", "content": "y", "cache_control": MARK},
+        {"role": "user", "content": [part, image, pdf]},
+        calling("a", content="z", cache_control=MARK),
+        {**result("a", [part]), "cache_control": MARK},
+        {"role": "user", "content": "last", "cache_control": MARK},
+    )
+    blocks = [*translated["system"], *[block for turn in translated["messages"] for block in turn["content"]]]
+
+    assert [(block["type"], block.get("cache_control")) for block in blocks] == [
+        *[("text", MARK)] * 3, ("image", MARK), ("document", MARK), ("text", None), ("tool_use", MARK),
+        ("tool_result", MARK), ("text", MARK),
+    ]  # fmt: skip
+    assert blocks[-2]["content"] == [{"type": "text", "text": "x", "cache_control": MARK}]
+
+
+@pytest.mark.parametrize("name", ["files.read", "a b", "x" * 129])
+def test_name_of_a_tool_that_anthropic_refuses_is_replaced(name: str) -> None:
+    call = {"id": "a", "type": "function", "function": {"name": name, "arguments": "{}"}}
+    used = talk(USER, {"role": "assistant", "tool_calls": [call]}, result("a"))["messages"][1]["content"][0]
+
+    assert re.fullmatch(r"[a-zA-Z0-9_-]{1,128}", used["name"])

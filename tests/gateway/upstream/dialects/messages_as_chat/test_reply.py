@@ -8,7 +8,9 @@ from anthropic.types import Message
 from hypothesis import given
 
 from gateway.json.malformed import Malformed
+from gateway.upstream.dialects import call_ids, tool_names
 from gateway.upstream.dialects.messages_as_chat.translation import reply
+from gateway.upstream.dialects.origin import Origin
 from tests.support.mangled_json import mangled
 
 PLAIN: dict[str, Any] = {
@@ -232,12 +234,11 @@ def test_answer_that_was_blocked_may_lack_its_message() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "hello"}],
         ["hel", {"text": "lo"}, {"type": "reference", "reference_ids": [1]}, None, {"type": "text", "text": 7}],
         "hello",
     ],
 )
-def test_content_may_be_a_list_of_parts(content: object) -> None:
+def test_content_may_be_a_list_of_texts(content: object) -> None:
     assert answered({"content": content})["content"] == [{"type": "text", "text": "hello"}]
 
 
@@ -299,3 +300,73 @@ def test_parts_of_a_count_are_never_more_than_the_whole() -> None:
         "output_tokens": 5,
         "output_tokens_details": {"thinking_tokens": 5},
     }
+
+
+THOUGHT = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "42"}]
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ({"reasoning_content": "Hm.", "content": "42"}, "reasoning_content"),
+        ({"reasoning": "Hm.", "content": "42"}, "reasoning"),
+        ({"reasoning": "Hm.", "reasoning_content": "Hm.", "content": "42"}, "reasoning_content"),
+        ({"content": THOUGHT}, "content"),
+        ({"content": [{"type": "thinking", "thinking": "Hm."}, "42"]}, "content"),
+    ],
+)
+def test_reasoning_becomes_a_thinking_block_before_the_text(message: dict[str, object], field: str) -> None:
+    assert answered(message)["content"] == [
+        {"type": "thinking", "thinking": "Hm.", "signature": f"pllm-thought.model.{field}"},
+        {"type": "text", "text": "42"},
+    ]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (None, 1), (1, None)])
+def test_choice_of_index_0_counts(order: tuple[int | None, int | None]) -> None:
+    choices = [
+        {"index": index, "message": {"content": "second" if index else "first"}, "finish_reason": "stop"}
+        for index in order
+    ]
+
+    assert translated({**PLAIN, "choices": choices})["content"] == [{"type": "text", "text": "first"}]
+
+
+def test_refusal_is_explained() -> None:
+    explained = {"type": "refusal", "category": None, "explanation": "I cannot."}
+
+    assert answered({"content": None, "refusal": "I cannot."})["stop_details"] == explained
+    assert "stop_details" not in answered({"content": "a"})
+
+
+def test_reply_has_the_requested_model_where_it_names_none() -> None:
+    body = json.dumps({"choices": [{"message": {"content": "a"}}]}).encode()
+
+    assert json.loads(reply(body, Origin("mine", "theirs")))["model"] == "mine"
+
+
+def test_long_name_of_a_tool_comes_back_as_the_client_knows_it() -> None:
+    name = "mcp__" + "long" * 20
+    request = json.dumps({"tools": [{"name": "short"}, {"name": name}]}).encode()
+    calls = [{"id": "a", "function": {"name": each}} for each in ("short", tool_names.for_chat(name), "no_0123456789")]
+    body = json.dumps({"choices": [{"message": {"tool_calls": calls}}]}).encode()
+    blocks = json.loads(reply(body, Origin("m", "m", request)))["content"]
+
+    assert [block["name"] for block in blocks] == ["short", name, "no_0123456789"]
+
+
+def test_thought_signature_is_kept_in_the_id_of_the_call() -> None:
+    extra = {"google": {"thought_signature": "c2ln"}}
+    call = {"id": "function-call-1", "function": {"name": "f", "arguments": "{}"}, "extra_content": extra}
+    body = json.dumps({"choices": [{"message": {"tool_calls": [call]}}]}).encode()
+    given = json.loads(reply(body, Origin("m", "gemini-3-pro")))["content"][0]["id"]
+
+    assert call_ids.signature_in(given) == call_ids.Signature("c2ln", "gemini")
+    assert call_ids.for_chat(given) == "function-call-1"
+
+
+@pytest.mark.parametrize("extra", [None, [], {"google": None}, {"google": {"thought_signature": 7}}, {"google": "x"}])
+def test_odd_signature_counts_as_left_out(extra: object) -> None:
+    call = {"id": "a", "function": {"name": "f", "arguments": "{}"}, "extra_content": extra}
+
+    assert answered({"tool_calls": [call]})["content"][0]["name"] == "f"

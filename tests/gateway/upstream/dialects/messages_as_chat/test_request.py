@@ -9,6 +9,7 @@ from openai.types.chat import completion_create_params
 from pydantic import TypeAdapter
 
 from gateway.errors import InvalidRequest
+from gateway.upstream.dialects import tool_names
 from gateway.upstream.dialects.messages_as_chat.translation import Vocabulary, request
 from tests.support.mangled_json import mangled
 
@@ -211,12 +212,13 @@ def test_user_is_sent_if_openai_accepts_it(user_id: str | None, written: str | N
 
 @pytest.mark.parametrize("place", ["output_format", "output_config"])
 def test_format_of_the_answer_becomes_a_strict_schema(place: str) -> None:
-    wanted: dict[str, object] = {"type": "json_schema", "schema": {"type": "object", "properties": {}}}
+    schema = {"type": "object", "properties": {}, "additionalProperties": False, "required": []}
+    wanted: dict[str, object] = {"type": "json_schema", "schema": schema}
     sent = translated(**{place: wanted if place == "output_format" else {"format": wanted}})
 
     assert sent["response_format"] == {
         "type": "json_schema",
-        "json_schema": {"name": "answer", "schema": wanted["schema"], "strict": True},
+        "json_schema": {"name": "answer", "schema": schema, "strict": True},
     }
 
 
@@ -369,3 +371,92 @@ def test_filling_the_prompt_cache_without_an_answer_is_refused_in_words() -> Non
 
     assert (refused.value.param, refused.value.code) == ("max_tokens", "unsupported_value")
     assert "prompt cache" in refused.value.message
+
+
+def test_long_name_of_a_tool_is_shortened_wherever_it_stands() -> None:
+    name = "mcp__" + "long" * 20
+    sent = translated(tools=[{**WEATHER, "name": name}], tool_choice={"type": "tool", "name": name})
+
+    assert sent["tools"][0]["function"]["name"] == sent["tool_choice"]["function"]["name"] == tool_names.for_chat(name)
+
+
+def test_schema_of_a_strict_tool_is_one_that_openai_accepts() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "required": ["a"]}
+    sent = translated(tools=[{"name": "f", "input_schema": schema, "strict": True}])["tools"][0]["function"]
+
+    assert sent["parameters"]["required"] == ["a", "b"]
+    assert sent["parameters"]["additionalProperties"] is False
+    assert sent["parameters"]["properties"]["b"] == {"type": ["string", "null"]}
+
+
+@pytest.mark.parametrize(
+    ("model", "most", "sent"),
+    [
+        ("gpt-4o", None, 16_384), ("openai/gpt-4o-mini-2024-07-18", None, 16_384), ("gpt-4o-2024-05-13", None, 4096),
+        ("gpt-4.1-mini", None, 32_768), ("gpt-3.5-turbo", None, 4096), ("gpt-5", None, 50_000),
+        ("my-gpt-4o", None, 50_000), ("llama", None, 50_000), ("llama", 8192, 8192), ("gpt-4o", 20_000, 20_000),
+        ("llama", 60_000, 50_000),
+    ],
+)  # fmt: skip
+def test_limit_is_at_most_what_the_model_accepts(model: str, most: int | None, sent: int) -> None:
+    body = json.dumps({**PLAIN, "max_tokens": 50_000}).encode()
+
+    assert json.loads(request(body, model, Vocabulary(max_output=most)))["max_tokens"] == sent
+
+
+def budget(tokens: int) -> dict[str, Any]:
+    return {"thinking": {"type": "enabled", "budget_tokens": tokens}}
+
+
+def effort(word: str) -> dict[str, Any]:
+    return {"output_config": {"effort": word}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "sent"),
+    [
+        ({}, None), (effort("low"), "low"), (effort("medium"), "medium"), (effort("high"), "high"),
+        (effort("xhigh"), "high"), (effort("max"), "high"), (effort("of the future"), None),
+        (budget(0), "low"), (budget(1024), "low"), (budget(4095), "low"), (budget(4096), "medium"),
+        (budget(16_383), "medium"), (budget(16_384), "high"), (budget(31_999), "high"),
+        ({**budget(31_999), **effort("low")}, "low"), ({"thinking": {"type": "adaptive"}}, None),
+        ({"thinking": {"type": "disabled"}}, None), ({"thinking": {"type": "adaptive"}, **effort("max")}, "high"),
+    ],
+)  # fmt: skip
+def test_effort_or_budget_becomes_the_effort(fields: dict[str, Any], sent: str | None) -> None:
+    body = json.dumps({**PLAIN, **fields}).encode()
+    written = json.loads(request(body, "o3", Vocabulary(reasoning="effort")))
+
+    assert (written.get("reasoning_effort"), written.get("thinking")) == (sent, None)
+    assert "reasoning_effort" not in json.loads(request(body, "o3"))
+
+
+@pytest.mark.parametrize(
+    ("model", "sent", "with_tools"),
+    [
+        ("o3", "high", "high"), ("gpt-5", "high", "high"), ("gpt-5.1", "high", "high"), ("gpt-5.2", "high", None),
+        ("gpt-5.4-mini", "high", None), ("gpt-5.6", "high", "none"), ("gpt-6", "high", "none"),
+    ],
+)  # fmt: skip
+def test_effort_next_to_tools_is_one_that_openai_accepts(model: str, sent: str, with_tools: str | None) -> None:
+    def effort_of(tools: list[Any], **more: Any) -> Any:
+        body = json.dumps({**PLAIN, **effort("max"), "tools": tools}).encode()
+        return json.loads(request(body, model, Vocabulary(reasoning="effort", **more))).get("reasoning_effort")
+
+    assert (effort_of([]), effort_of([WEATHER])) == (sent, with_tools)
+    assert effort_of([WEATHER], limits_effort_with_tools=False) == sent
+
+
+@pytest.mark.parametrize(
+    ("thinking", "sent"),
+    [
+        (None, None), ({"type": "enabled", "budget_tokens": 1024}, {"type": "enabled"}),
+        ({"type": "adaptive"}, {"type": "enabled"}), ({"type": "disabled"}, {"type": "disabled"}),
+        ({"type": "between_tools"}, None),
+    ],
+)  # fmt: skip
+def test_thinking_is_switched_where_the_provider_has_a_switch(thinking: Any, sent: Any) -> None:
+    body = json.dumps({**PLAIN, "thinking": thinking}).encode()
+    written = json.loads(request(body, "glm-4.6", Vocabulary(reasoning="thinking")))
+
+    assert (written.get("thinking"), written.get("reasoning_effort")) == (sent, None)

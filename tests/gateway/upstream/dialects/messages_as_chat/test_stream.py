@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from gateway.json.malformed import Malformed
+from gateway.upstream.dialects import call_ids
 from gateway.upstream.dialects.messages_as_chat.translation import Stream
+from gateway.upstream.dialects.origin import Origin
 from tests.support.mangled_json import mangled
 
 OFFICIAL: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
@@ -85,6 +87,20 @@ def tool_block(index: int, call_id: str, name: str, *pieces: str) -> list[dict[s
     ]
     block = {"type": "tool_use", "id": call_id, "name": name, "input": {}}
     return [begun(index, block), *deltas, {"type": "content_block_stop", "index": index}]
+
+
+def thinking_block(index: int, family: str, field: str, *pieces: str) -> list[dict[str, Any]]:
+    deltas = [
+        {"type": "content_block_delta", "index": index, "delta": {"type": "thinking_delta", "thinking": piece}}
+        for piece in pieces
+    ]
+    signature = {"type": "signature_delta", "signature": f"pllm-thought.{family}.{field}"}
+    return [
+        begun(index, {"type": "thinking", "thinking": "", "signature": ""}),
+        *deltas,
+        {"type": "content_block_delta", "index": index, "delta": signature},
+        {"type": "content_block_stop", "index": index},
+    ]
 
 
 def ending(*fed: object) -> Any:
@@ -231,6 +247,80 @@ def test_index_identifies_the_call_whatever_else_is_repeated(later: tuple[int, s
     assert inner(call(0, "call_1", "f", "{"), call(*later, "}")) == tool_block(0, "call_1", "f", "{", "}")
 
 
+@pytest.mark.parametrize(
+    ("pieces", "calls"),
+    [
+        ([("", "f", '{"a":1}'), ("", "g", "{}")], [("f", '{"a":1}'), ("g", "{}")]),
+        ([("", "f", "{}"), ("", "f", "{}")], [("f", "{}"), ("f", "{}")]),
+        ([("", "f", "{"), ("", "f", "}"), ("", "g", "{"), ("", "", "}")], [("f", "{}"), ("g", "{}")]),
+        ([("", "f", "{"), ("", "f", "}"), ("", "f", "")], [("f", "{}")]),
+        ([(None, "f", ""), ("", "", "{}"), (None, "f", ""), ("", "", "{}")], [("f", "{}"), ("f", "{}")]),
+        ([("", "f", ""), ("", "g", "")], [("f", ""), ("g", "")]),
+        ([("a", "f", "{}"), ("", "g", "{}")], [("f", "{}"), ("g", "{}")]),
+        ([("a", "f", "{}"), ("a", "f", "")], [("f", "{}")]),
+    ],
+)
+def test_new_name_after_a_complete_call_is_another_call(
+    pieces: list[tuple[str | None, str, str]], calls: list[tuple[str, str]]
+) -> None:
+    """All at one index and without ids that distinguish them."""
+    sent = inner(*[call(0, *piece) for piece in pieces])
+    names = [event["content_block"]["name"] for event in sent if event["type"] == "content_block_start"]
+    inputs = ["" for _ in names]
+    for event in sent:
+        if event["type"] == "content_block_delta":
+            inputs[event["index"]] += event["delta"]["partial_json"]
+
+    assert list(zip(names, inputs, strict=True)) == calls
+
+
+def test_of_several_choices_the_one_of_index_0_counts() -> None:
+    def choice(index: int, text: str) -> dict[str, Any]:
+        return {"index": index, "delta": {"content": text}, "finish_reason": "length" if index else "stop"}
+
+    fed = [
+        {**HEAD, "choices": [choice(1, "x")]},
+        {**HEAD, "choices": [choice(0, "a")]},
+        {**HEAD, "choices": [choice(1, "y"), choice(0, "b")]},
+    ]
+
+    assert inner(*fed) == text_block(0, "a", "b")
+    assert ending(*fed)["delta"]["stop_reason"] == "end_turn"
+
+
+def test_message_has_the_requested_model_where_the_chunks_name_none() -> None:
+    body = Stream(origin=Origin("mine", "theirs")).feed("", b'{"id": "c", "choices": [{"delta": {"content": "a"}}]}')
+
+    assert json.loads(body.decode().split("\n")[1].removeprefix("data: "))["message"]["model"] == "mine"
+
+
+def test_refusal_explains_itself_at_the_end() -> None:
+    fed = [chunk({"refusal": "I can"}), chunk({"refusal": "not."}), chunk({}, "stop")]
+
+    explained = {"type": "refusal", "category": None, "explanation": "I cannot."}
+    assert ending(*fed)["delta"]["stop_details"] == explained
+    assert "stop_details" not in ending(chunk({"content": "a"}, "stop"))["delta"]
+
+
+def test_id_that_anthropic_refuses_is_wrapped_for_the_client() -> None:
+    starts = inner(call(0, "functions.Bash:0", "Bash", "{}"), call(1, "functions.Bash:1", "Bash", "{}"))[::3]
+    given = [start["content_block"]["id"] for start in starts]
+
+    assert [call_ids.for_chat(each) for each in given] == ["functions.Bash:0", "functions.Bash:1"]
+    assert [call_ids.for_messages(each) for each in given] == given
+
+
+def test_thought_signature_is_kept_in_the_id_of_its_call() -> None:
+    signed: dict[str, Any] = {"index": 0, "id": "call_1", "function": {"name": "f", "arguments": "{}"}}
+    signed["extra_content"] = {"google": {"thought_signature": "c2ln+/="}}
+    stream = Stream(origin=Origin("m", "google/gemini-3-pro"))
+    sent = stream.feed("", as_bytes(chunk({"tool_calls": [signed]}))).decode()
+    given = json.loads(sent.split("data: ")[2].split("\n")[0])["content_block"]["id"]
+
+    assert call_ids.signature_in(given) == call_ids.Signature("c2ln+/=", "gemini")
+    assert call_ids.for_chat(given) == call_ids.for_messages(given) == "call_1"
+
+
 def test_ids_tell_calls_apart_where_there_is_no_index() -> None:
     sent = inner(
         call(None, "call_1", "f", "{"),
@@ -269,8 +359,27 @@ def test_chunk_without_a_delta_still_has_the_finish_reason() -> None:
     assert ending(chunk(None, "length"))["delta"]["stop_reason"] == "max_tokens"
 
 
-def test_reasoning_is_dropped() -> None:
-    assert inner(chunk({"reasoning_content": "hm"}), chunk({"reasoning": "hm"})) == []
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_reasoning_becomes_a_thinking_block_that_names_its_source(field: str) -> None:
+    fed = [chunk({field: "Let me "}), chunk({field: "see.", "content": ""}), chunk({field: "", "content": "42"})]
+
+    assert inner(*fed) == [*thinking_block(0, "model", field, "Let me ", "see."), *text_block(1, "42")]
+
+
+def test_reasoning_that_comes_twice_is_sent_once() -> None:
+    both = chunk({"reasoning_content": "hm", "reasoning": "hm"})
+
+    assert inner(both) == thinking_block(0, "model", "reasoning_content", "hm")
+
+
+def test_reasoning_between_calls_is_a_block_of_its_own() -> None:
+    fed = [chunk({"reasoning": "a"}), call(0, "call_1", "f", "{}"), chunk({"reasoning": "b"})]
+
+    assert inner(*fed) == [
+        *thinking_block(0, "model", "reasoning", "a"),
+        *tool_block(1, "call_1", "f", "{}"),
+        *thinking_block(2, "model", "reasoning", "b"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -418,7 +527,7 @@ def test_content_may_be_a_list_of_parts() -> None:
         chunk({"content": "lo"}),
     ]
 
-    assert inner(*fed) == text_block(0, "hel", "lo")
+    assert inner(*fed) == [*thinking_block(0, "model", "content", "hm"), *text_block(1, "hel", "lo")]
 
 
 def test_arguments_may_be_an_object_already() -> None:

@@ -1,12 +1,14 @@
 """The turns of a conversation as chat messages."""
 
 import json
+import re
 from typing import Any
 
 import msgspec
 import pytest
 
 from gateway.errors import InvalidRequest
+from gateway.upstream.dialects import call_ids, tool_names
 from gateway.upstream.dialects.messages_as_chat.turns import Turn, chat_messages
 
 IMAGE = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
@@ -14,7 +16,7 @@ IMAGE_PART = {"type": "image_url", "image_url": {"url": "https://example.com/a.p
 
 
 def messages(*turns: dict[str, Any]) -> Any:
-    return msgspec.to_builtins(chat_messages(msgspec.json.decode(msgspec.json.encode(turns), type=list[Turn])))
+    return msgspec.to_builtins(chat_messages(msgspec.json.decode(msgspec.json.encode(turns), type=list[Turn]), "m"))
 
 
 def user(*blocks: object) -> dict[str, Any]:
@@ -205,3 +207,126 @@ def test_id_that_is_too_long_for_openai_is_replaced_for_call_and_result() -> Non
 
     assert sent[1]["tool_calls"][0]["id"] == sent[2]["tool_call_id"]
     assert len(sent[2]["tool_call_id"]) <= 40
+
+
+def thinking(words: str, family: str = "m", field: str = "reasoning_content") -> dict[str, Any]:
+    return {"type": "thinking", "thinking": words, "signature": f"pllm-thought.{family}.{field}"}
+
+
+SIGNED = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}  # by Claude
+
+
+def sent_back(model: str, *blocks: dict[str, Any]) -> dict[str, str]:
+    """The reasoning of an assistant's message that has these blocks and a call."""
+    turns = [assistant(*blocks, tool_use(1)), user(tool_result(1))]
+    decoded = msgspec.json.decode(msgspec.json.encode(turns), type=list[Turn])
+    message = msgspec.to_builtins(chat_messages(decoded, model))[0]
+    return {name: message[name] for name in ("reasoning_content", "reasoning") if name in message}
+
+
+@pytest.mark.parametrize(
+    ("model", "blocks", "fields"),
+    [
+        ("m-2", [thinking("a"), text("b"), thinking("c")], {"reasoning_content": "ac"}),
+        ("qwen/qwen3-30b", [thinking("a", "qwen")], {"reasoning_content": "a"}),
+        ("qwen/qwen3-30b", [thinking("a", "deepseek")], {}),
+        ("qwen3", [thinking("a", "qwen", "reasoning")], {}),
+        ("qwen3", [thinking("a", "qwen", "content")], {}),
+        ("qwen3", [thinking("a", "qwen", "tool_call_id")], {}),
+        ("qwen3", [SIGNED], {}),
+        ("deepseek-chat", [thinking("a", "deepseek")], {"reasoning_content": "a"}),
+        ("moonshotai/Kimi-K2-Thinking", [thinking("a", "kimi", "reasoning")], {"reasoning": "a"}),
+        ("deepseek-reasoner", [SIGNED], {"reasoning_content": "hm"}),
+        ("kimi-k2", [{"type": "thinking", "thinking": "hm"}], {"reasoning_content": "hm"}),
+        ("kimi-k2", [{"type": "thinking", "thinking": "", "signature": "c2ln"}], {}),
+    ],
+)
+def test_reasoning_goes_back_to_the_family_that_made_it_or_demands_it(
+    model: str, blocks: list[dict[str, Any]], fields: dict[str, str]
+) -> None:
+    assert sent_back(model, *blocks) == fields
+
+
+def test_reasoning_of_a_turn_without_calls_is_left_out() -> None:
+    assert messages(assistant(thinking("a"), text("b"))) == [{"role": "assistant", "content": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("model", "extra"),
+    [
+        ("gemini-3-pro", {"google": {"thought_signature": "c2ln"}}),
+        ("google/gemini-2.5-flash", {"google": {"thought_signature": "c2ln"}}),
+        ("gpt-5", None),
+    ],
+)
+def test_thought_signature_goes_back_to_its_family(model: str, extra: object) -> None:
+    used = {"type": "tool_use", "id": "call_1-pllm-thought-gemini-YzJsbg", "name": "f", "input": {}}
+    turns = [assistant(used), user({"type": "tool_result", "tool_use_id": used["id"], "content": "sun"})]
+    decoded = msgspec.json.decode(msgspec.json.encode(turns), type=list[Turn])
+    sent = msgspec.to_builtins(chat_messages(decoded, model))
+
+    assert sent[0]["tool_calls"][0].get("extra_content") == extra
+    assert sent[0]["tool_calls"][0]["id"] == sent[1]["tool_call_id"] == "call_1"
+
+
+def test_id_that_held_another_one_goes_back_as_the_provider_made_it() -> None:
+    given = call_ids.for_client("functions.Bash:0")
+    used = {"type": "tool_use", "id": given, "name": "f", "input": {}}
+    sent = messages(assistant(used), user({"type": "tool_result", "tool_use_id": given}))
+
+    assert sent[0]["tool_calls"][0]["id"] == sent[1]["tool_call_id"] == "functions.Bash:0"
+
+
+def test_long_name_of_a_tool_is_shortened_in_the_history() -> None:
+    name = "mcp__" + "long" * 20
+    used = {**tool_use(1), "name": name}
+    sent = messages(assistant(used), user(tool_result(1)))
+
+    assert sent[0]["tool_calls"][0]["function"]["name"] == tool_names.for_chat(name) != name
+
+
+@pytest.mark.parametrize(
+    ("content", "sent"),
+    [
+        ("no", "Error: no"),
+        ("Error: no", "Error: no"),
+        (" error - no", " error - no"),
+        ("ERROR 5", "ERROR 5"),
+        ("", "Error: "),
+    ],
+)
+def test_failed_result_is_marked_once(content: str, sent: str) -> None:
+    turns = [assistant(tool_use(1)), user(tool_result(1, content, is_error=True))]
+
+    assert messages(*turns)[1]["content"] == sent
+
+
+@pytest.mark.parametrize("model", ["mistral-large-latest", "mistralai/magistral-small", "codestral"])
+@pytest.mark.parametrize("given", ["toolu_1", "D681PevKs", "functions.f:0"])
+def test_id_for_a_model_of_mistral_has_nine_letters_in_call_and_result(model: str, given: str) -> None:
+    used = {"type": "tool_use", "id": given, "name": "f", "input": {}}
+    turns = [assistant(used), user({"type": "tool_result", "tool_use_id": given})]
+    decoded = msgspec.json.decode(msgspec.json.encode(turns), type=list[Turn])
+    call, result = msgspec.to_builtins(chat_messages(decoded, model))
+
+    assert call["tool_calls"][0]["id"] == result["tool_call_id"]
+    assert re.fullmatch("[a-zA-Z0-9]{9}", result["tool_call_id"])
+    assert result["tool_call_id"] == given or given != "D681PevKs"
+
+
+def test_calls_of_other_models_reach_gemini_3_with_the_documented_signature() -> None:
+    signed = {"type": "tool_use", "id": "call_1-pllm-thought-gemini-YzJsbg", "name": "f", "input": {}}
+    turns = [
+        assistant(tool_use(1), tool_use(2)), user(tool_result(1), tool_result(2)),
+        assistant(tool_use(3), signed), user(tool_result(3), {"type": "tool_result", "tool_use_id": signed["id"]}),
+    ]  # fmt: skip
+    decoded = msgspec.json.decode(msgspec.json.encode(turns), type=list[Turn])
+
+    def signatures(model: str) -> list[Any]:
+        messages = msgspec.to_builtins(chat_messages(decoded, model))
+        calls = [call for message in messages for call in message.get("tool_calls", [])]
+        return [call.get("extra_content", {}).get("google", {}).get("thought_signature") for call in calls]
+
+    assert signatures("google/gemini-3-pro") == ["skip_thought_signature_validator", None, None, "c2ln"]
+    assert signatures("gemini-2.5-pro") == [None, None, None, "c2ln"]
+    assert signatures("gpt-5") == [None] * 4
