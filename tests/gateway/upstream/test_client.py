@@ -263,13 +263,13 @@ def test_strange_retry_after_does_no_harm(replica: ReplicaProcess, raw_provider:
         plain(b"", "302 Found", extra="location: http://127.0.0.1:1/\r\n"),
         plain(ANSWER, "999 Odd"),
         b"HTTP/1.1 204 No Content\r\n\r\n",
-        plain(gzip.compress(ANSWER), extra="content-encoding: gzip\r\n"),
+        plain(gzip.compress(ANSWER)[:-9], extra="content-encoding: gzip\r\n"),
         plain(b'{"error": {"message": "in disguise"}}'),
         plain(b'{"choices": null}'),
         plain(b'{"choices": ' + DEEP + b"}"),
         plain(b"[]"),
     ],
-    ids=["closed", "garbage", "bad length", "bad chunk", "long header", "101", "cut", "redirect", "999", "204", "gzip",
+    ids=["closed", "garbage", "bad length", "bad chunk", "long header", "101", "cut", "redirect", "999", "204", "cut gzip",
          "error in a 200", "null choices", "deep", "array"],
 )  # fmt: skip
 def test_invalid_answer_is_saved_by_the_fallback(

@@ -65,7 +65,7 @@ def test_call_names_its_model_in_the_address_and_its_version_in_the_body(
     assert "model" not in sent
     assert counts["last_headers"]["authorization"] == "Bearer provider-secret"
     assert "x-api-key" not in counts["last_headers"]
-    assert ("anthropic-beta" in counts["last_headers"]) is (path == "/v1/messages")
+    assert counts["last_headers"]["anthropic-beta"] == CLIENT["anthropic-beta"]
 
 
 def test_other_fields_of_a_message_keep_their_bytes(vertex: ReplicaProcess, provider: ProviderProcess) -> None:
