@@ -47,6 +47,8 @@ def _message(message: dict[str, Any]) -> dict[str, Any]:
     return {
         "content": _text(message.get("content")),
         "refusal": _text(message.get("refusal")),
+        "reasoning_content": _text(message.get("reasoning_content")),
+        "reasoning": _text(message.get("reasoning")),
         "tool_calls": [_call(call) for call in as_objects(message.get("tool_calls"))],
     }
 

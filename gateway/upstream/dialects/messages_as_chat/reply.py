@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.json.lenient import decoded
 from gateway.json.malformed import Malformed
+from gateway.upstream.dialects.chat_chunks import ChatUsage, CompletionDetails, PromptDetails
 from gateway.upstream.dialects.chat_imitators import as_chat_reply
 from gateway.upstream.dialects.tool_input import tool_input
 
@@ -22,24 +23,6 @@ END_TURN = "end_turn"
 _CUT_SHORT = {"max_tokens", "refusal"}  # reasons that end an answer anywhere, inside a call's arguments as well
 ENDED_IN_ERROR = "the provider ended its answer with the finish reason `error`"  # messages have no such reason
 TOKENS_MOST = 999_999_999  # bounds invalid counts, and so the sums made of them
-
-
-class PromptDetails(msgspec.Struct, frozen=True):
-    cached_tokens: float | None = None
-    cache_write_tokens: float | None = None
-
-
-class CompletionDetails(msgspec.Struct, frozen=True):
-    reasoning_tokens: float | None = None
-
-
-class ChatUsage(msgspec.Struct, frozen=True):
-    """Counts of tokens; OpenAI-compatible servers send floats and nulls."""
-
-    prompt_tokens: float | None = None
-    completion_tokens: float | None = None
-    prompt_tokens_details: PromptDetails | None = None
-    completion_tokens_details: CompletionDetails | None = None
 
 
 class _Function(msgspec.Struct, frozen=True):

@@ -1,25 +1,17 @@
-"""Orders the blocks of a streamed message: a message sends them one after the other, but a provider may interleave its
-calls.
+"""Orders the parts of a streamed answer: messages and responses send them one after the other, but a provider of chat
+completions may interleave its calls.
 
-The open block is sent piece by piece. Pieces of another block wait until the input of the call before it is complete or
-the stream has ended: no event of a chat stream marks the end of a call.
+The open part is sent piece by piece. Pieces of another one wait until the arguments of the call before it are complete
+or the stream has ended: no event of a chat stream marks the end of a call.
 """
 
 from collections import deque
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
 from gateway.json.malformed import Malformed
-from gateway.upstream.dialects.messages_as_chat.events import (
-    BlockDelta,
-    BlockStart,
-    BlockStop,
-    Event,
-    InputDelta,
-    TextDelta,
-)
-from gateway.upstream.dialects.messages_as_chat.reply import TextBlock, ToolUseBlock, tool_use_id
-from gateway.upstream.dialects.tool_input import is_object, is_whole, tool_input
+from gateway.upstream.dialects.tool_input import is_whole
 
 HELD_MOST = 4 * 1_048_576  # characters of the open call and all that waits for it: more than any model generates
 _BLOCK_COST = 256  # characters that an empty block counts as
@@ -28,7 +20,7 @@ _BLOCK_COST = 256  # characters that an empty block counts as
 class Block(msgspec.Struct):
     """A stretch of text or a call."""
 
-    key: str  # distinguishes it from other blocks
+    key: str  # distinguishes it from other blocks; of text, the field that it came in
     is_call: bool
     id: str | None = None  # of a call, as far as it has arrived
     name: str | None = None  # of a call, as far as it has arrived
@@ -40,22 +32,30 @@ class Block(msgspec.Struct):
             return True
         return bool(self.pieces) and self.pieces[-1].rstrip().endswith("}") and is_whole("".join(self.pieces))
 
-    def is_odd(self) -> bool:
-        """Returns whether the arguments are not an object, so that the input is made from all of them at the end."""
-        return self.is_call and bool(self.pieces) and not is_object(self.pieces[0])
+
+E = TypeVar("E")
 
 
-class Order:
-    """The blocks of one message. Methods return the events to send now, and raise Malformed for an invalid stream."""
+class Sink(Protocol[E]):
+    """Makes a dialect's events. Blocks arrive one after the other: each begins, grows piece by piece and ends."""
 
-    def __init__(self) -> None:
+    def begin(self, block: Block) -> list[E]: ...
+
+    def grow(self, block: Block, piece: str) -> list[E]: ...
+
+    def end(self, block: Block) -> list[E]: ...
+
+
+class Order(Generic[E]):
+    """The blocks of one answer. Methods return the events to send now, and raise Malformed for an invalid stream."""
+
+    def __init__(self, sink: Sink[E]) -> None:
+        self._sink = sink
         self._open: Block | None = None
         self._waiting: deque[Block] = deque()
-        self._begun = 0
         self._held = 0
-        self._use_ids: set[str] = set()
 
-    def add_text(self, key: str, text: str) -> list[Event]:
+    def add_text(self, key: str, text: str) -> list[E]:
         last = self._waiting[-1] if self._waiting else self._open
         if last is None or last.key != key:
             last = self.add(Block(key, is_call=False))
@@ -66,7 +66,7 @@ class Order:
         self._waiting.append(block)
         return block
 
-    def grow(self, block: Block, piece: str) -> list[Event]:
+    def grow(self, block: Block, piece: str) -> list[E]:
         """Adds a piece, which may be empty: a call begins when it has a name."""
         if block.is_call and not block.pieces and piece.isspace():
             piece = ""  # white space before the arguments
@@ -76,56 +76,40 @@ class Order:
         if piece and (block.is_call or not is_open):
             self._hold(len(piece))
             block.pieces.append(piece)
-        events: list[Event] = [self._delta(block, piece)] if piece and is_open and not block.is_odd() else []
+        events = self._sink.grow(block, piece) if piece and is_open else []
         return events + self._advance() if self._waiting else events
 
-    def end(self) -> list[Event]:
+    def end(self) -> list[E]:
         """Sends the waiting blocks as they are, at the end of the stream."""
-        events: list[Event] = []
+        events: list[E] = []
         while self._waiting:
             events += self._begin(self._waiting.popleft())
         return events + self._close()
 
-    def _advance(self) -> list[Event]:
-        events: list[Event] = []
+    def _advance(self) -> list[E]:
+        events: list[E] = []
         while self._waiting and (not self._waiting[0].is_call or self._waiting[0].name):
             if self._open is not None and not self._open.is_complete():
                 break
             events += self._begin(self._waiting.popleft())
         return events
 
-    def _begin(self, block: Block) -> list[Event]:
+    def _begin(self, block: Block) -> list[E]:
         events = self._close()
-        started = self._started(block)
         self._open = block
-        self._begun += 1
-        events.append(BlockStart(self._begun - 1, started))
-        if block.pieces and not block.is_odd():
-            events.append(self._delta(block, "".join(block.pieces)))
-        return events
+        events += self._sink.begin(block)
+        return events + self._sink.grow(block, "".join(block.pieces)) if block.pieces else events
 
-    def _started(self, block: Block) -> TextBlock | ToolUseBlock:
-        if not block.is_call:
-            return TextBlock("")
-        return ToolUseBlock(tool_use_id(block.id, self._use_ids), block.name or "", {})
-
-    def _delta(self, block: Block, piece: str) -> BlockDelta:
-        return BlockDelta(self._begun - 1, InputDelta(piece) if block.is_call else TextDelta(piece))
-
-    def _close(self) -> list[Event]:
+    def _close(self) -> list[E]:
         block, self._open = self._open, None
         if block is None:
             return []
         self._held -= sum(map(len, block.pieces)) + _BLOCK_COST
-        events = [self._delta(block, _input(block))] if block.is_odd() else []
+        events = self._sink.end(block)
         block.pieces, block.is_over = [], True
-        return [*events, BlockStop(self._begun - 1)]
+        return events
 
     def _hold(self, size: int) -> None:
         self._held += size
         if self._held > HELD_MOST:
             raise Malformed("too much of an answer with interleaved calls")
-
-
-def _input(block: Block) -> str:
-    return msgspec.json.encode(tool_input("".join(block.pieces))).decode()
