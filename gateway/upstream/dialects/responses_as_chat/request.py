@@ -91,12 +91,11 @@ def translated(body: bytes, model: str, vocabulary: Vocabulary = _COMMON) -> Tra
     source = parse(body)
     _refuse_unsupported(source)
     items = _items(source)
+    functions, choice = chosen(source.tool_choice, tools_in(source, items))
     turns = Turns(items)
     turns.begin_with(source.instructions)
     if not turns.messages:
         raise InvalidRequest("The input has no content.", param="input")
-    tools = tools_in(source, items)
-    functions, choice = chosen(source.tool_choice, tools)
     limit, user = source.max_output_tokens, source.safety_identifier or source.user
     chat = _ChatRequest(
         model=model,

@@ -52,13 +52,18 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_obfuscation: bool | None = None
 
 
+class ContextManagement(msgspec.Struct, frozen=True):
+    type: str
+    compact_threshold: int | None = None
+
+
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """Fields that are dropped."""
 
     access_programs: Object | None = None
     background_options: Object | None = None
     client_metadata: Object | None = None
-    context_management: list[Object] | None = None
+    context_management: list[ContextManagement] | None = None
     image: Object | None = None
     max_tool_calls: int | None = None
     metadata: dict[str, str] | None = None
@@ -81,7 +86,7 @@ class ResponseRequest(Tuning, frozen=True):
     top_p: float | None = None
     stream: bool | None = None
     tools: list[msgspec.Raw] | None = None
-    tool_choice: str | msgspec.Raw | None = None
+    tool_choice: msgspec.Raw = msgspec.Raw(b"null")
     parallel_tool_calls: bool | None = None
     text: TextConfig | None = None
     reasoning: Reasoning | None = None

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.upstream.dialects.responses_as_chat.schema import Kinds, Object, unsupported
+from gateway.upstream.dialects.responses_as_chat.schema import Kinds, Object, decoded, unsupported
 
 NAME_MOST = 64  # characters; OpenAI refuses longer names of functions
 _DIGEST = 12  # characters of the digest in a name that is too long
@@ -117,6 +117,7 @@ class _Allowed(msgspec.Struct, frozen=True, tag="allowed_tools"):
     tools: list[msgspec.Raw]
 
 
+_words = msgspec.json.Decoder(Literal["none", "auto", "required"] | None)
 _choices = Kinds({"function": _Chosen, "custom": _Chosen, "allowed_tools": _Allowed})
 _allowed = Kinds({"function": _Chosen, "custom": _Chosen, **dict.fromkeys(LEFT_OUT, _LeftOut)})
 
@@ -175,15 +176,14 @@ def _custom(name: str, tool: CustomTool) -> Function:
     return Function(name, parameters, description or None)
 
 
-def chosen(choice: str | msgspec.Raw | None, tools: Tools) -> tuple[list[ChatTool], str | ThisFunction | None]:
+def chosen(choice: msgspec.Raw, tools: Tools) -> tuple[list[ChatTool], str | ThisFunction | None]:
     """Translates the choice. Returns it with the functions that it allows. Raises InvalidRequest."""
     functions = tools.functions
-    if isinstance(choice, str) or choice is None:
-        if choice not in (None, "none", "auto", "required"):
-            raise unsupported("tool_choice", "Expected none, auto, required, or an object.")
-        if choice == "required" and not functions:
+    if not bytes(choice).startswith(b"{"):
+        word = decoded(_words, choice, "tool_choice")
+        if word == "required" and not functions:
             raise unsupported("tool_choice", "There is no tool to choose at this model's provider.")
-        return functions, choice if functions else None
+        return functions, word if functions else None
     read = _choices.decode(choice, "tool_choice")
     if isinstance(read, _Chosen):
         return functions, ThisFunction(_Name(_known(read, tools, "tool_choice")))
