@@ -95,6 +95,11 @@ class UpstreamClient:
     def serves(self, deployment_id: str, kind: Kind) -> bool:
         return (deployment_id, kind) in self._targets
 
+    def keeps_responses(self, deployment_id: str) -> bool:
+        """Returns whether the provider has the endpoint of responses itself, and so those below it."""
+        target = self._targets.get((deployment_id, Kind.RESPONSE))
+        return target is not None and target.adapter.wire is Kind.RESPONSE
+
     def send(
         self,
         deployment_id: str,

@@ -18,7 +18,6 @@ from gateway.upstream.exchange import Exchange
 from gateway.upstream.in_band import announced, has_words, is_response, no_reply
 from gateway.upstream.made_state import made_by_plain_message, made_by_plain_response
 from gateway.upstream.plain_as_stream import as_stream
-from gateway.upstream.providers.adapters import Adapter
 from gateway.upstream.targets import Target
 from gateway.upstream.upstream_errors import UpstreamError, error_of
 
@@ -71,7 +70,7 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
         if usage is not None:
             exchange.counts = token_counts(usage)
             exchange.cache_share = cache_share(usage, exchange.counts)
-        exchange.body = _translated(adapter, body)
+        exchange.body = _translated(sent, body)
         if adapter.wire is Kind.RESPONSE:
             exchange.made = made_by_plain_response(body)
         elif adapter.wire is Kind.MESSAGE and adapter.reply is None:
@@ -84,12 +83,13 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
     return exchange
 
 
-def _translated(adapter: Adapter, body: bytes) -> bytes:
+def _translated(sent: Sent, body: bytes) -> bytes:
     """Raises Malformed for an answer that breaks its dialect, Defect for a fault of the gateway."""
-    if adapter.reply is None:
+    reply = sent.target.adapter.reply
+    if reply is None:
         return body
     try:
-        return adapter.reply(body)
+        return reply(sent.call, body)
     except (Malformed, RecursionError):
         raise
     except Exception as defect:

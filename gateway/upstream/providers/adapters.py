@@ -13,9 +13,12 @@ from gateway.configuration.settings import DeploymentSettings
 from gateway.request.calls import Call, Kind
 from gateway.upstream.dialects.chat_as_messages import translation as chat_as_messages
 from gateway.upstream.dialects.messages_as_chat import translation as messages_as_chat
+from gateway.upstream.dialects.responses_as_chat import translation as responses_as_chat
+from gateway.upstream.dialects.responses_as_messages import translation as responses_as_messages
 from gateway.upstream.dialects.usage import without_usage
+from gateway.upstream.dialects.vocabulary import Vocabulary
 from gateway.upstream.providers import anthropic, azure, openai
-from gateway.upstream.sse import translated
+from gateway.upstream.sse import Numbered, translated
 
 Converter = Callable[[bytes], bytes]
 
@@ -27,7 +30,7 @@ class Adapter(msgspec.Struct, frozen=True):
     url: str
     headers: dict[str, str]
     request: Callable[[Call], bytes]  # raises InvalidRequest for a call that the dialect cannot express
-    reply: Callable[[bytes], bytes] | None = None  # translates a plain answer; raises Malformed
+    reply: Callable[[Call, bytes], bytes] | None = None  # translates a plain answer to the call; raises Malformed
     stream: Callable[[Call], Converter | None] = lambda _call: None  # makes a converter of whole events
     has_editions: bool = False  # the body is the client's own, so the headers that name its edition are sent along
 
@@ -38,19 +41,44 @@ def adapter(deployment: DeploymentSettings, kind: Kind) -> Adapter | None:
     if provider.type == "anthropic":
         return _anthropic(provider, kind)
     if kind is Kind.MESSAGE:
-        chat = _openai(provider, Kind.CHAT)
-        vocabulary = messages_as_chat.Vocabulary(
-            limit_field=(azure if provider.type == "azure" else openai).limit_field(provider),
-            has_stream_usage=provider.stream_usage,
-            has_sampling=provider.sampling is not False,
-        )
+        vocabulary = _vocabulary(provider)
         return msgspec.structs.replace(
-            chat,
+            _openai(provider, Kind.CHAT),
             request=lambda call: messages_as_chat.request(call.body, provider.model, vocabulary),
-            reply=messages_as_chat.reply,
+            reply=lambda _call, body: messages_as_chat.reply(body),
             stream=lambda _call: translated(messages_as_chat.Stream().feed),
         )
+    if kind is Kind.RESPONSE and _has_chat_only(deployment):
+        return _responses_as_chat(provider)
     return _openai(provider, kind) if kind in openai.KINDS else None
+
+
+def _has_chat_only(deployment: DeploymentSettings) -> bool:
+    """Returns whether the deployment has chat completions and no responses, by its configuration."""
+    return Kind.CHAT.label in deployment.endpoints and Kind.RESPONSE.label not in deployment.endpoints
+
+
+def _vocabulary(provider: ProviderSettings) -> Vocabulary:
+    return Vocabulary(
+        limit_field=(azure if provider.type == "azure" else openai).limit_field(provider),
+        has_stream_usage=provider.stream_usage,
+        has_sampling=provider.sampling is not False,
+    )
+
+
+def _responses_as_chat(provider: ProviderSettings) -> Adapter:
+    vocabulary = _vocabulary(provider)
+
+    def stream(call: Call) -> Converter:
+        translation = responses_as_chat.Stream(call.body)
+        return Numbered(translated(translation.feed), lambda: translation.sequence_number)
+
+    return msgspec.structs.replace(
+        _openai(provider, Kind.CHAT),
+        request=lambda call: responses_as_chat.request(call.body, provider.model, vocabulary),
+        reply=lambda call, body: responses_as_chat.reply(call.body, body),
+        stream=stream,
+    )
 
 
 def _openai(provider: ProviderSettings, kind: Kind) -> Adapter:
@@ -73,12 +101,27 @@ def _anthropic(provider: ProviderSettings, kind: Kind) -> Adapter | None:
     )
     if kind is Kind.MESSAGE:
         return msgspec.structs.replace(own, has_editions=True)
+    has_sampling = anthropic.has_sampling(provider)
+    if kind is Kind.RESPONSE:
+        return _responses_as_messages(own, provider.model, has_sampling)
     if kind is not Kind.CHAT:
         return None
-    has_sampling = anthropic.has_sampling(provider)
     return msgspec.structs.replace(
         own,
         request=lambda call: chat_as_messages.request(call.body, provider.model, has_sampling=has_sampling),
-        reply=chat_as_messages.reply,
+        reply=lambda _call, body: chat_as_messages.reply(body),
         stream=lambda call: translated(chat_as_messages.Stream(call.include_usage).feed),
+    )
+
+
+def _responses_as_messages(own: Adapter, model: str, has_sampling: bool) -> Adapter:
+    def stream(call: Call) -> Converter:
+        translation = responses_as_messages.Stream(call.body)
+        return Numbered(translation.convert, lambda: translation.sequence_number)
+
+    return msgspec.structs.replace(
+        own,
+        request=lambda call: responses_as_messages.request(call.body, model, has_sampling=has_sampling),
+        reply=lambda call, body: responses_as_messages.reply(call.body, body),
+        stream=stream,
     )

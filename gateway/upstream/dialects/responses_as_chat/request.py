@@ -5,7 +5,6 @@ docs/dialects-responses-as-chat.md lists the rules.
 
 import msgspec
 
-from gateway.configuration.provider import LimitField
 from gateway.errors import InvalidRequest
 from gateway.upstream.dialects.responses_as_chat.items import ITEMS, AdditionalTools, Message
 from gateway.upstream.dialects.responses_as_chat.schema import (
@@ -18,6 +17,7 @@ from gateway.upstream.dialects.responses_as_chat.schema import (
 )
 from gateway.upstream.dialects.responses_as_chat.tools import ChatTool, ThisFunction, Tools, chosen, tools_of
 from gateway.upstream.dialects.responses_as_chat.turns import ChatMessage, Placed, Turns
+from gateway.upstream.dialects.vocabulary import COMMON, Vocabulary
 
 _USER_MOST = 64  # characters; OpenAI refuses longer ids
 _LOGPROBS = "message.output_text.logprobs"
@@ -28,14 +28,6 @@ _STATE = {
     "background": "leave it out, or stream the answer",
     "moderation": "leave it out",
 }
-
-
-class Vocabulary(msgspec.Struct, frozen=True):
-    """The fields that a provider of chat completions accepts."""
-
-    limit_field: LimitField = "max_tokens"  # name of the token limit
-    has_stream_usage: bool = True  # a stream may request its usage
-    has_sampling: bool = True  # `temperature` and `top_p` may be set
 
 
 class _StreamOptions(msgspec.Struct, frozen=True):
@@ -77,16 +69,15 @@ class Translated(msgspec.Struct, frozen=True):
     places: list[str]
 
 
-_COMMON = Vocabulary()
 _encoder = msgspec.json.Encoder()
 
 
-def request(body: bytes, model: str, vocabulary: Vocabulary = _COMMON) -> bytes:
+def request(body: bytes, model: str, vocabulary: Vocabulary = COMMON) -> bytes:
     """Translates a request body. Raises InvalidRequest, which names the place."""
     return translated(body, model, vocabulary).body
 
 
-def translated(body: bytes, model: str, vocabulary: Vocabulary = _COMMON) -> Translated:
+def translated(body: bytes, model: str, vocabulary: Vocabulary = COMMON) -> Translated:
     """Returns and raises as `request`, with the places of the messages."""
     source = parse(body)
     _refuse_unsupported(source)
