@@ -119,7 +119,7 @@ class Answer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._interrupt.clear()
-        if error is not None:
+        if error is not None and not self.exchange.is_complete:  # some clients leave at the last event
             self._outcome = Outcome.CANCELLED
         exchange = self.exchange
         ending = Ending(

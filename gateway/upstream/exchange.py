@@ -103,6 +103,11 @@ class Exchange:
         return self.convert is not None
 
     @property
+    def is_complete(self) -> bool:
+        """Whether the last event of a stream that succeeded has been passed on. Its body may still be open."""
+        return self._progress is not None and self._progress.is_done and self._progress.error is None
+
+    @property
     def next_number(self) -> int:
         """The sequence number of an event after those that the client got, in the dialect of responses."""
         if isinstance(self.convert, Numbered):
