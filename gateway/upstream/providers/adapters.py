@@ -39,7 +39,7 @@ def adapter(deployment: DeploymentSettings, kind: Kind) -> Adapter | None:
     """Returns the adapter, None when the provider lacks this kind of endpoint."""
     provider = deployment.provider
     if provider.type == "anthropic":
-        return _anthropic(provider, kind)
+        return _anthropic(deployment, kind)
     if kind is Kind.MESSAGE:
         vocabulary = _vocabulary(provider)
         return msgspec.structs.replace(
@@ -92,7 +92,8 @@ def _openai(provider: ProviderSettings, kind: Kind) -> Adapter:
     )
 
 
-def _anthropic(provider: ProviderSettings, kind: Kind) -> Adapter | None:
+def _anthropic(deployment: DeploymentSettings, kind: Kind) -> Adapter | None:
+    provider = deployment.provider
     own = Adapter(
         wire=Kind.MESSAGE,
         url=anthropic.address(provider),
@@ -101,27 +102,30 @@ def _anthropic(provider: ProviderSettings, kind: Kind) -> Adapter | None:
     )
     if kind is Kind.MESSAGE:
         return msgspec.structs.replace(own, has_editions=True)
-    has_sampling = anthropic.has_sampling(provider)
+    model, has_sampling = provider.model, anthropic.has_sampling(provider)
+    most = deployment.max_output_tokens or anthropic.output_most(provider)
     if kind is Kind.RESPONSE:
-        return _responses_as_messages(own, provider.model, has_sampling)
+        return _responses_as_messages(own, model, has_sampling, most)
     if kind is not Kind.CHAT:
         return None
     return msgspec.structs.replace(
         own,
-        request=lambda call: chat_as_messages.request(call.body, provider.model, has_sampling=has_sampling),
+        request=lambda call: chat_as_messages.request(call.body, model, has_sampling=has_sampling, output_most=most),
         reply=lambda _call, body: chat_as_messages.reply(body),
         stream=lambda call: translated(chat_as_messages.Stream(call.include_usage).feed),
     )
 
 
-def _responses_as_messages(own: Adapter, model: str, has_sampling: bool) -> Adapter:
+def _responses_as_messages(own: Adapter, model: str, has_sampling: bool, most: int) -> Adapter:
     def stream(call: Call) -> Converter:
         translation = responses_as_messages.Stream(call.body)
         return Numbered(translation.convert, lambda: translation.sequence_number)
 
     return msgspec.structs.replace(
         own,
-        request=lambda call: responses_as_messages.request(call.body, model, has_sampling=has_sampling),
+        request=lambda call: responses_as_messages.request(
+            call.body, model, has_sampling=has_sampling, output_most=most
+        ),
         reply=lambda call, body: responses_as_messages.reply(call.body, body),
         stream=stream,
     )

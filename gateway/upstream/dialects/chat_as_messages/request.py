@@ -19,15 +19,15 @@ from gateway.upstream.dialects.chat_as_messages.schema import (
 from gateway.upstream.dialects.chat_as_messages.tools import tool_use
 from gateway.upstream.dialects.chat_as_messages.turns import conversation
 
-# The provider requires a limit, which a chat client may omit: the highest that the smallest models on sale accept.
+# The provider requires a limit, which a chat client may omit: the highest that every model accepts.
 MAX_TOKENS_UNLESS_GIVEN = 4096
 TEMPERATURE_MOST = 1.0  # of the provider; chat completions allow up to 2
 _USER_MOST = 256  # characters; the provider refuses longer ids
 
 
-def request(body: bytes, model: str, *, has_sampling: bool = True) -> bytes:
+def request(body: bytes, model: str, *, has_sampling: bool = True, output_most: int = MAX_TOKENS_UNLESS_GIVEN) -> bytes:
     """Translates a request body. ``has_sampling``: the model accepts `temperature` and `top_p`, though not both at
-    once. Raises InvalidRequest.
+    once; ``output_most``: the limit of tokens where the client sets none. Raises InvalidRequest.
     """
     chat = parse(body)
     _refuse_unsupported(chat)
@@ -38,7 +38,7 @@ def request(body: bytes, model: str, *, has_sampling: bool = True) -> bytes:
     return msgspec.json.encode(
         MessagesRequest(
             model=model,
-            max_tokens=chat.max_completion_tokens or chat.max_tokens or MAX_TOKENS_UNLESS_GIVEN,
+            max_tokens=chat.max_completion_tokens or chat.max_tokens or output_most,
             messages=talk.messages,
             system=_system(talk.system),
             temperature=None if temperature is None else min(temperature, TEMPERATURE_MOST),

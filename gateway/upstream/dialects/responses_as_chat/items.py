@@ -143,4 +143,7 @@ ITEMS = Kinds(
         **dict.fromkeys(LEFT_OUT, LeftOut),
     },
     default="message",
+    refused={
+        "item_reference": "This model's provider keeps no items: send them in full, as clients do with store: false.",
+    },
 )

@@ -149,11 +149,16 @@ _typed = msgspec.json.Decoder(_Typed)
 
 
 class Kinds:
-    """The kinds of a thing, by the type in it. ``default``: the type of a thing that names none."""
+    """The kinds of a thing, by the type in it. ``default``: the type of a thing that names none; ``refused``:
+    why others are refused.
+    """
 
-    def __init__(self, kinds: dict[str, Any], default: str | None = None) -> None:
+    def __init__(
+        self, kinds: dict[str, Any], default: str | None = None, refused: dict[str, str] | None = None
+    ) -> None:
         self._decoders = {name: msgspec.json.Decoder(kind) for name, kind in kinds.items()}
         self._default = default
+        self._refused = refused or {}
 
     def decode(self, raw: msgspec.Raw, place: str) -> Any:
         """Returns the thing. Raises InvalidRequest for one of an unknown kind, or with an invalid field."""
@@ -162,7 +167,7 @@ class Kinds:
         if decoder is None:
             shown = (kind or "")[:100]
             message = f"`{shown}` has no counterpart at this model's provider." if kind else "The type is missing."
-            raise unsupported(f"{place}.type", message)
+            raise unsupported(f"{place}.type", self._refused.get(kind or "", message))
         return decoded(decoder, raw, place)
 
 

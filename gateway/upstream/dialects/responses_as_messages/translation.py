@@ -6,6 +6,7 @@ from collections.abc import Callable
 from gateway.errors import InvalidRequest
 from gateway.json.malformed import Malformed
 from gateway.upstream.dialects.chat_as_messages import translation as chat_as_messages
+from gateway.upstream.dialects.chat_as_messages.request import MAX_TOKENS_UNLESS_GIVEN
 from gateway.upstream.dialects.responses_as_chat import translation as responses_as_chat
 from gateway.upstream.sse import translated
 
@@ -13,13 +14,13 @@ _MESSAGE = re.compile(r"messages\[(\d+)\]")
 _FIELDS = {"messages": "input", "response_format": "text.format", "max_tokens": "max_output_tokens"}
 
 
-def request(body: bytes, model: str, *, has_sampling: bool = True) -> bytes:
+def request(body: bytes, model: str, *, has_sampling: bool = True, output_most: int = MAX_TOKENS_UNLESS_GIVEN) -> bytes:
     """Translates a request body as the translations of both dialects do. Raises InvalidRequest, which names the place
     in the client's request.
     """
     chat = responses_as_chat.translated(body, model)
     try:
-        return chat_as_messages.request(chat.body, model, has_sampling=has_sampling)
+        return chat_as_messages.request(chat.body, model, has_sampling=has_sampling, output_most=output_most)
     except InvalidRequest as error:
         raise InvalidRequest(str(error), param=_place(error.param, chat.places), code=error.code) from error
 
