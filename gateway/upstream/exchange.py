@@ -145,7 +145,7 @@ class Exchange:
         ``outlet``: takes chunks in the callback that receives them, instead of the caller. An empty chunk is yielded
         when it has no room; it may be called again once the caller wants the next chunk.
         """
-        progress = self._progress = Progress(self.wire, self.choices)
+        progress = self._progress = Progress(self.wire, self.choices, is_translated=self.is_translated)
         held, convert = WholeEvents(), self.convert
         shortcut = None if outlet is None else Shortcut(progress, held, convert, outlet)
         chunk = self.body

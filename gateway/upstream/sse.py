@@ -125,3 +125,17 @@ def translated(feed: Callable[[str, bytes], bytes]) -> Callable[[bytes], bytes]:
         return b"".join(parts)
 
     return convert
+
+
+def chained(first: Callable[[bytes], bytes], second: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """Returns a converter by way of a dialect between two others. Malformed carries the results of both."""
+
+    def convert(data: bytes) -> bytes:
+        try:
+            between = first(data)
+        except Malformed as fault:
+            fault.before = second(fault.before)
+            raise
+        return second(between)
+
+    return convert

@@ -62,6 +62,7 @@ def gateway_cluster(
         deployment("chat-switch", first, "chat-switch", endpoints=["chat"]),
         deployment("chat-only", second, "chat-only", endpoints=["chat"]),
         deployment("raw-chat", raw, "raw-chat", endpoints=["chat"], tags=["chat"]),
+        deployment("raw-only-responses", raw, "raw-only-responses", endpoints=["responses"]),
         deployment("raw-responses", raw, "raw-responses", tags=["responses"]),
         deployment("silent", first, "silent", first_byte_timeout="200ms", idle_timeout="200ms"),
         deployment("raw-lively", raw, "raw-lively", idle_timeout="400ms"),

@@ -9,6 +9,7 @@ import re
 
 _MESSAGES_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # Anthropic refuses other ids
 _CHAT_ID_MOST = 40  # characters; OpenAI refuses longer ids
+_RESPONSES_ID_MOST = 64  # in its responses
 
 
 def for_messages(call_id: str) -> str:
@@ -17,6 +18,10 @@ def for_messages(call_id: str) -> str:
 
 def for_chat(call_id: str) -> str:
     return call_id if len(call_id) <= _CHAT_ID_MOST else f"call_{_digest(call_id)}"
+
+
+def for_responses(call_id: str) -> str:
+    return call_id if len(call_id) <= _RESPONSES_ID_MOST else f"call_{_digest(call_id)}"
 
 
 def _digest(call_id: str) -> str:

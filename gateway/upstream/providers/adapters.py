@@ -12,7 +12,9 @@ from gateway.configuration.provider import ProviderSettings
 from gateway.configuration.settings import DeploymentSettings
 from gateway.request.calls import Call, Kind
 from gateway.upstream.dialects.chat_as_messages import translation as chat_as_messages
+from gateway.upstream.dialects.chat_as_responses import translation as chat_as_responses
 from gateway.upstream.dialects.messages_as_chat import translation as messages_as_chat
+from gateway.upstream.dialects.messages_as_responses import translation as messages_as_responses
 from gateway.upstream.dialects.responses_as_chat import translation as responses_as_chat
 from gateway.upstream.dialects.responses_as_messages import translation as responses_as_messages
 from gateway.upstream.dialects.usage import without_usage
@@ -40,6 +42,8 @@ def adapter(deployment: DeploymentSettings, kind: Kind) -> Adapter | None:
     provider = deployment.provider
     if provider.type == "anthropic":
         return _anthropic(deployment, kind)
+    if _has_responses_only(deployment) and kind in (Kind.CHAT, Kind.MESSAGE):
+        return _chat_as_responses(provider, kind)
     if kind is Kind.MESSAGE:
         vocabulary = _vocabulary(provider)
         return msgspec.structs.replace(
@@ -56,6 +60,30 @@ def adapter(deployment: DeploymentSettings, kind: Kind) -> Adapter | None:
 def _has_chat_only(deployment: DeploymentSettings) -> bool:
     """Returns whether the deployment has chat completions and no responses, by its configuration."""
     return Kind.CHAT.label in deployment.endpoints and Kind.RESPONSE.label not in deployment.endpoints
+
+
+def _has_responses_only(deployment: DeploymentSettings) -> bool:
+    """Returns whether the deployment has responses and no chat completions, by its configuration."""
+    return Kind.RESPONSE.label in deployment.endpoints and Kind.CHAT.label not in deployment.endpoints
+
+
+def _chat_as_responses(provider: ProviderSettings, kind: Kind) -> Adapter:
+    """Returns the adapter for a client of chat completions, or of messages by way of them."""
+    model, has_sampling = provider.model, provider.sampling is not False
+    own = _openai(provider, Kind.RESPONSE)
+    if kind is Kind.MESSAGE:
+        return msgspec.structs.replace(
+            own,
+            request=lambda call: messages_as_responses.request(call.body, model, has_sampling=has_sampling),
+            reply=lambda _call, body: messages_as_responses.reply(body),
+            stream=lambda _call: messages_as_responses.stream(),
+        )
+    return msgspec.structs.replace(
+        own,
+        request=lambda call: chat_as_responses.request(call.body, model, has_sampling=has_sampling),
+        reply=lambda _call, body: chat_as_responses.reply(body),
+        stream=lambda call: translated(chat_as_responses.Stream(call.include_usage).feed),
+    )
 
 
 def _vocabulary(provider: ProviderSettings) -> Vocabulary:

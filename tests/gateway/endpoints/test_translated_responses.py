@@ -30,6 +30,28 @@ def message_event(fields: dict[str, Any]) -> bytes:
     return f"event: {fields['type']}\ndata: {json.dumps(fields)}\n\n".encode()
 
 
+PART = {"type": "output_text", "text": "hello", "annotations": []}
+RESPONSE = {
+    "id": "resp_1",
+    "object": "response",
+    "model": "codex",
+    "status": "completed",
+    "error": None,
+    "output": [{"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [PART]}],
+    "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
+}
+CREATED = {"type": "response.created", "sequence_number": 0, "response": {**RESPONSE, "output": [], "usage": None}}
+DELTA = {"type": "response.output_text.delta", "sequence_number": 1, "output_index": 0, "delta": "hello"}
+COMPLETED = {"type": "response.completed", "sequence_number": 2, "response": RESPONSE}
+FAULT = {"code": "server_error", "message": "it broke"}
+FAILED = {"type": "response.failed", "sequence_number": 2, "response": {**RESPONSE, "status": "failed", "error": FAULT}}
+
+
+def call(replica: ReplicaProcess, path: str, **fields: Any) -> Answer:
+    body = {"model": "raw-only-responses", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 50, **fields}
+    return replica.request("POST", path, json.dumps(body).encode(), {"content-type": "application/json"})
+
+
 def test_deployment_without_the_endpoint_gets_a_chat_completion(
     replica: ReplicaProcess, raw_provider: RawProvider
 ) -> None:
@@ -161,3 +183,45 @@ def test_only_providers_with_the_endpoint_are_candidates_for_a_stored_response(
     answer = replica.request("GET", "/v1/responses/resp_1", headers={"x-pllm-tags": tag})
 
     assert (answer.status, len(raw_provider.requests)) == (status, 1 if status == 200 else 0)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
+def test_deployment_with_responses_only_serves_clients_of_other_dialects(
+    replica: ReplicaProcess, raw_provider: RawProvider, path: str, is_stream: bool
+) -> None:
+    events = [message_event(each) for each in (CREATED, DELTA, COMPLETED)]
+    raw_provider.answer = stream(*events) if is_stream else plain(json.dumps(RESPONSE).encode())
+
+    answer = call(replica, path, stream=is_stream)
+
+    assert raw_provider.requests[-1][0].startswith(b"POST /v1/responses ")
+    assert json.loads(raw_provider.last_body)["input"] == [{"type": "message", "role": "user", "content": "hi"}]
+    assert (answer.status, answer.text.count("hello")) == (200, 1)
+    assert ("[DONE]" in answer.text or "message_stop" in answer.text) == is_stream
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_stream_of_responses_that_failed_ends_in_an_error_of_the_clients_dialect(
+    replica: ReplicaProcess, raw_provider: RawProvider, path: str
+) -> None:
+    raw_provider.answer = stream(*(message_event(each) for each in (CREATED, DELTA, FAILED)))
+
+    events = events_of(call(replica, path, stream=True))
+
+    assert any("hello" in json.dumps(each) for each in events)
+    assert events[-1]["error"]["message"] == "it broke"
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
+def test_response_that_failed_before_its_content_is_an_error_of_the_clients_dialect(
+    replica: ReplicaProcess, raw_provider: RawProvider, path: str, is_stream: bool
+) -> None:
+    failed = json.dumps({**RESPONSE, "status": "failed", "error": FAULT, "output": []}).encode()
+    raw_provider.answer = stream(message_event(CREATED), message_event(FAILED)) if is_stream else plain(failed)
+
+    answer = call(replica, path, stream=is_stream)
+
+    assert answer.status == 502
+    assert "it broke" in answer.json()["error"]["attempts"][-1]["reason"]

@@ -1,14 +1,12 @@
 """Translation for a client of responses whose provider is Anthropic Messages: by way of chat completions."""
 
 import re
-from collections.abc import Callable
 
 from gateway.errors import InvalidRequest
-from gateway.json.malformed import Malformed
 from gateway.upstream.dialects.chat_as_messages import translation as chat_as_messages
 from gateway.upstream.dialects.chat_as_messages.request import MAX_TOKENS_UNLESS_GIVEN
 from gateway.upstream.dialects.responses_as_chat import translation as responses_as_chat
-from gateway.upstream.sse import translated
+from gateway.upstream.sse import chained, translated
 
 _MESSAGE = re.compile(r"messages\[(\d+)\]")
 _FIELDS = {"messages": "input", "response_format": "text.format", "max_tokens": "max_output_tokens"}
@@ -46,19 +44,9 @@ class Stream:
 
     def __init__(self, request: bytes) -> None:
         self._responses = responses_as_chat.Stream(request)
-        self._there: Callable[[bytes], bytes] = translated(chat_as_messages.Stream().feed)
-        self._back: Callable[[bytes], bytes] = translated(self._responses.feed)
+        self.convert = chained(translated(chat_as_messages.Stream().feed), translated(self._responses.feed))
 
     @property
     def sequence_number(self) -> int:
         """The sequence number of the last event, -1 without one."""
         return self._responses.sequence_number
-
-    def convert(self, data: bytes) -> bytes:
-        """Translates whole events. Raises Malformed, which carries the translation of what came before it."""
-        try:
-            chunks = self._there(data)
-        except Malformed as fault:
-            fault.before = self._back(fault.before)
-            raise
-        return self._back(chunks)

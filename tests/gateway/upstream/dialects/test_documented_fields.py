@@ -18,6 +18,7 @@ from typing_extensions import is_typeddict
 from gateway.errors import InvalidRequest
 from gateway.request.calls import Kind, parse
 from gateway.upstream.dialects.chat_as_messages import translation as chat_as_messages
+from gateway.upstream.dialects.chat_as_responses import translation as chat_as_responses
 from gateway.upstream.dialects.messages_as_chat import translation as messages_as_chat
 from gateway.upstream.dialects.responses_as_chat import translation as responses_as_chat
 
@@ -70,6 +71,12 @@ SIDES = {
         "dialects-messages-as-chat.md",
         lambda body: messages_as_chat.request(parse(Kind.MESSAGE, body).body, "m"),
         {"model": "m", "messages": [USER], "max_tokens": 5},
+    ),
+    "chat at responses": Side(
+        CompletionCreateParamsStreaming,
+        "dialects-chat-as-responses.md",
+        lambda body: chat_as_responses.request(parse(Kind.CHAT, body).body, "m"),
+        {"model": "m", "messages": [USER]},
     ),
     "responses": Side(
         ResponseCreateParamsStreaming,
@@ -210,6 +217,11 @@ DROPPED: dict[str, dict[str, Any]] = {
         "service_tier": "auto", "speed": "fast", "context_management": {"edits": []}, "diagnostics": {},
         "user_profile_id": "u", "workspace_id": "w", "cache_control": {"type": "ephemeral"},
         "output_config": {"effort": "low"},
+    },
+    "chat at responses": {
+        "seed": 10**30, "frequency_penalty": -0.5, "presence_penalty": 1, "logit_bias": {"50256": -100},
+        "prediction": {"type": "content", "content": "a"}, "store": False, "prompt_cache_options": {},
+        "prompt_cache_retention": "24h", "stream_options": {"include_obfuscation": False},
     },
     "responses": {
         "access_programs": {}, "background_options": {}, "client_metadata": {"a": "b"}, "context_management": [],
