@@ -223,7 +223,7 @@ async def _read(response: Response, sent: Sent) -> Exchange:
     if exchange.outcome is Outcome.FAILURE:
         exchange.is_free = True  # no part of an answer has arrived
     if exchange.is_passed_on and sent.call.is_stream:
-        exchange.convert = sent.target.adapter.stream(sent.call)
+        exchange.convert = await off_loop_if(sent.is_large, sent.target.adapter.stream, sent.call)
     _read_headers(exchange, response)
     return exchange
 

@@ -20,6 +20,7 @@ from gateway.upstream.dialects.responses_as_chat.turns import ChatMessage, Place
 from gateway.upstream.dialects.vocabulary import COMMON, Vocabulary
 
 _USER_MOST = 64  # characters; OpenAI refuses longer ids
+_MORE_TOOLS = b"additional_tools"  # a type of input items
 _LOGPROBS = "message.output_text.logprobs"
 _STATE = {
     "previous_response_id": "send the whole conversation in input",
@@ -110,7 +111,7 @@ def translated(body: bytes, model: str, vocabulary: Vocabulary = COMMON) -> Tran
 def named_tools(body: bytes) -> Tools:
     """Returns the tools of a request that could be translated."""
     source = parse(body)
-    return tools_in(source, _items(source))
+    return tools_in(source, _items(source) if _MORE_TOOLS in body else [])
 
 
 def tools_in(source: ResponseRequest, items: list[Placed]) -> Tools:
