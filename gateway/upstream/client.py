@@ -278,7 +278,7 @@ async def _read_preamble(response: Response, sent: Sent) -> Exchange:
     if preamble.error is not None:
         return await off_loop_if(sent.is_large, in_band, preamble.error, sent, body, preamble.is_documented_end)
     exchange = Exchange(SUCCESS, body=body)
-    exchange.made = preamble.made
+    exchange.made = preamble.made if sent.target.adapter.reply is None else ()
     exchange.open(response)
     return exchange
 

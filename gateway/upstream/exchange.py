@@ -186,7 +186,7 @@ class Exchange:
         finally:
             self.counts = progress.tokens()
             self.cache_share = progress.cache_share(self.counts)
-            self.made = progress.made
+            self.made = () if self.is_translated else progress.made
 
     def _end(self, progress: Progress) -> None:
         """Judges the end. Raises StreamBroken unless the dialect documents it."""

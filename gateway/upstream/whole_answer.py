@@ -71,9 +71,11 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
             exchange.counts = token_counts(usage)
             exchange.cache_share = cache_share(usage, exchange.counts)
         exchange.body = _translated(sent, body)
+        if adapter.reply is not None:
+            return exchange  # the client cannot name what is in another dialect
         if adapter.wire is Kind.RESPONSE:
             exchange.made = made_by_plain_response(body)
-        elif adapter.wire is Kind.MESSAGE and adapter.reply is None:
+        elif adapter.wire is Kind.MESSAGE:
             exchange.made = made_by_plain_message(body)
     except (*NOT_DECODED, Malformed):
         error = error_of(body)

@@ -47,6 +47,10 @@ FAULT = {"code": "server_error", "message": "it broke"}
 FAILED = {"type": "response.failed", "sequence_number": 2, "response": {**RESPONSE, "status": "failed", "error": FAULT}}
 
 
+def owners(cluster: Cluster) -> Any:
+    return cluster.redis.hget(cluster.key("owners"), "count")
+
+
 def call(replica: ReplicaProcess, path: str, **fields: Any) -> Answer:
     body = {"model": "raw-only-responses", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 50, **fields}
     return replica.request("POST", path, json.dumps(body).encode(), {"content-type": "application/json"})
@@ -92,7 +96,7 @@ def test_request_that_a_chat_provider_cannot_express_goes_to_one_with_the_endpoi
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"previous_response_id": "resp_unknown"}, "previous_response_id"),
         ({"store": True}, "store"),
         ({"tools": [{"type": "mcp", "server_label": "a"}]}, "tools[0].type"),
         ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, None),
@@ -178,9 +182,9 @@ def test_fault_before_the_first_content_is_hidden_by_the_next_provider(
 def test_only_providers_with_the_endpoint_are_candidates_for_a_stored_response(
     replica: ReplicaProcess, raw_provider: RawProvider, tag: str, status: int
 ) -> None:
-    raw_provider.answer = plain(b'{"object": "response", "id": "resp_1", "output": []}')
+    raw_provider.answer = plain(b'{"object": "response", "id": "resp_read", "output": []}')
 
-    answer = replica.request("GET", "/v1/responses/resp_1", headers={"x-pllm-tags": tag})
+    answer = replica.request("GET", "/v1/responses/resp_read", headers={"x-pllm-tags": tag})
 
     assert (answer.status, len(raw_provider.requests)) == (status, 1 if status == 200 else 0)
 
@@ -188,10 +192,11 @@ def test_only_providers_with_the_endpoint_are_candidates_for_a_stored_response(
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
 @pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
 def test_deployment_with_responses_only_serves_clients_of_other_dialects(
-    replica: ReplicaProcess, raw_provider: RawProvider, path: str, is_stream: bool
+    cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, path: str, is_stream: bool
 ) -> None:
     events = [message_event(each) for each in (CREATED, DELTA, COMPLETED)]
     raw_provider.answer = stream(*events) if is_stream else plain(json.dumps(RESPONSE).encode())
+    before = owners(cluster)
 
     answer = call(replica, path, stream=is_stream)
 
@@ -199,6 +204,8 @@ def test_deployment_with_responses_only_serves_clients_of_other_dialects(
     assert json.loads(raw_provider.last_body)["input"] == [{"type": "message", "role": "user", "content": "hi"}]
     assert (answer.status, answer.text.count("hello")) == (200, 1)
     assert ("[DONE]" in answer.text or "message_stop" in answer.text) == is_stream
+    cluster.wait_until_idle()
+    assert owners(cluster) == before  # its client never sees the ids that the provider made
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])

@@ -40,7 +40,7 @@ def refused(**fields: Any) -> InvalidRequest:
     return caught.value
 
 
-def said(role: str, text: str) -> dict[str, Any]:
+def turn_of(role: str, text: str) -> dict[str, Any]:
     kind = "output_text" if role == "assistant" else "input_text"
     return {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}
 
@@ -67,7 +67,7 @@ def test_text_becomes_a_message_of_the_user() -> None:
 
 def test_instructions_and_the_first_system_messages_become_one() -> None:
     found = messages(
-        said("developer", "b"), {"role": "system", "content": "c"}, said("user", "hi"), said("developer", "later"),
+        turn_of("developer", "b"), {"role": "system", "content": "c"}, turn_of("user", "hi"), turn_of("developer", "later"),
         instructions="a",
     )  # fmt: skip
 
@@ -96,8 +96,8 @@ def test_images_and_files_become_parts() -> None:
 
 def test_calls_join_the_text_before_them_and_results_follow_directly() -> None:
     found = messages(
-        said("user", "hi"), said("assistant", "I look."), call("a"), call("b", arguments='{"x": 1}'),
-        output("b", "2"), output("a", "1"), said("assistant", "Done."), said("user", "Thanks."),
+        turn_of("user", "hi"), turn_of("assistant", "I look."), call("a"), call("b", arguments='{"x": 1}'),
+        output("b", "2"), output("a", "1"), turn_of("assistant", "Done."), turn_of("user", "Thanks."),
     )  # fmt: skip
 
     calls = [chat_call("a"), chat_call("b", arguments='{"x": 1}')]
@@ -112,7 +112,7 @@ def test_calls_join_the_text_before_them_and_results_follow_directly() -> None:
 
 
 def test_result_may_stand_behind_other_messages() -> None:
-    found = messages(call("a"), said("user", "And?"), output("a", "1"))
+    found = messages(call("a"), turn_of("user", "And?"), output("a", "1"))
 
     assert [message["role"] for message in found] == ["assistant", "tool", "user"]
 
@@ -126,7 +126,7 @@ def test_id_that_recurs_in_a_later_turn_has_the_result_that_follows_it() -> None
 def test_images_of_a_result_follow_in_a_message_of_the_user() -> None:
     shown = [{"type": "input_text", "text": "A cat."}, {"type": "input_image", "image_url": IMAGE}]
 
-    assert messages(call("a"), output("a", shown), said("assistant", "Nice."))[1:] == [
+    assert messages(call("a"), output("a", shown), turn_of("assistant", "Nice."))[1:] == [
         {"role": "tool", "content": "A cat.", "tool_call_id": "a"},
         {"role": "user", "content": [{"type": "image_url", "image_url": {"url": IMAGE}}]},
         {"role": "assistant", "content": "Nice."},
@@ -136,8 +136,8 @@ def test_images_of_a_result_follow_in_a_message_of_the_user() -> None:
 def test_items_of_tools_that_ran_at_another_provider_are_left_out() -> None:
     searched = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search"}}
 
-    assert messages(said("user", "hi"), searched, said("assistant", "So.")) == messages(
-        said("user", "hi"), said("assistant", "So.")
+    assert messages(turn_of("user", "hi"), searched, turn_of("assistant", "So.")) == messages(
+        turn_of("user", "hi"), turn_of("assistant", "So.")
     )
 
 
@@ -158,8 +158,8 @@ THOUGHT = {"type": "reasoning", "id": "rs_pllm_1", "summary": [{"type": "summary
 def test_readable_reasoning_of_this_turn_returns_with_its_call(thought: dict[str, Any], is_kept: bool) -> None:
     turn = [thought, call("a"), output("a", "1")]
 
-    assert messages(said("user", "hi"), *turn)[1].get("reasoning_content") == ("Hm." if is_kept else None)
-    assert all("reasoning_content" not in each for each in messages(*turn, said("user", "hi")))
+    assert messages(turn_of("user", "hi"), *turn)[1].get("reasoning_content") == ("Hm." if is_kept else None)
+    assert all("reasoning_content" not in each for each in messages(*turn, turn_of("user", "hi")))
 
 
 def test_custom_tools_become_functions_of_one_text() -> None:
@@ -281,7 +281,7 @@ def test_tuning_fields_are_translated() -> None:
         ({"include": ["message.output_text.logprobs"]}, "include"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
         ({"input": [{"type": "compaction", "encrypted_content": "g"}]}, "input[0].type"),
-        ({"input": [said("user", "a"), call("a")]}, "input[1].call_id"),
+        ({"input": [turn_of("user", "a"), call("a")]}, "input[1].call_id"),
         ({"input": [output("a", "1")]}, "input[0].call_id"),
         ({"input": [output("a", "1"), call("a")]}, "input[1].call_id"),
         ({"input": [call("a"), call("a"), output("a", "1"), output("a", "2")]}, "input[1].call_id"),
@@ -319,7 +319,13 @@ def test_invalid_field_is_named(fields: dict[str, Any], param: str) -> None:
 
 
 def test_every_message_has_the_place_that_it_comes_from() -> None:
-    items = [said("developer", "a"), said("user", "hi"), said("assistant", "I look."), call("a"), output("a", "1")]
+    items = [
+        turn_of("developer", "a"),
+        turn_of("user", "hi"),
+        turn_of("assistant", "I look."),
+        call("a"),
+        output("a", "1"),
+    ]
 
     found = translated(json.dumps({"model": "m", "input": items, "instructions": "b"}).encode(), "m")
 
@@ -327,7 +333,7 @@ def test_every_message_has_the_place_that_it_comes_from() -> None:
 
 
 VALID: list[Any] = [
-    {"model": "m", "input": [said("user", "a"), said("assistant", "b"), call("a"), output("a", "1"), THOUGHT],
+    {"model": "m", "input": [turn_of("user", "a"), turn_of("assistant", "b"), call("a"), output("a", "1"), THOUGHT],
      "tools": [LOOK, {"type": "custom", "name": "c"}], "tool_choice": {"type": "function", "name": "look"}},
     {"model": "m", "input": [{"role": "user", "content": [{"type": "input_image", "image_url": IMAGE}]}],
      "text": {"format": {"type": "json_schema", "name": "a", "schema": {}}}, "reasoning": {"effort": "low"}},
@@ -344,7 +350,7 @@ def test_any_body_is_translated_or_refused(body: bytes) -> None:
 
 ITEMS = st.lists(
     st.one_of(
-        st.builds(said, st.sampled_from(["user", "assistant", "developer"]), st.text(max_size=3)),
+        st.builds(turn_of, st.sampled_from(["user", "assistant", "developer"]), st.text(max_size=3)),
         st.builds(call, st.sampled_from(["a", "b"])),
         st.builds(output, st.sampled_from(["a", "b"]), st.text(max_size=3)),
         st.just(THOUGHT),

@@ -17,8 +17,8 @@ HEAD = {"id": "chatcmpl-1", "model": "gpt-4o"}
 
 
 def client(answer: Callable[[bytes, dict[str, Any]], httpx2.Response]) -> openai.OpenAI:
-    def exchange(asked: httpx2.Request) -> httpx2.Response:
-        return answer(asked.content, json.loads(request(asked.content, "gpt-4o")))
+    def exchange(sent: httpx2.Request) -> httpx2.Response:
+        return answer(sent.content, json.loads(request(sent.content, "gpt-4o")))
 
     transport = httpx2.MockTransport(exchange)
     return openai.OpenAI(api_key="k", max_retries=0, http_client=httpx2.Client(transport=transport))
