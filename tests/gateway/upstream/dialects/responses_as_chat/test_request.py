@@ -67,8 +67,8 @@ def test_text_becomes_a_message_of_the_user() -> None:
 
 def test_instructions_and_the_first_system_messages_become_one() -> None:
     found = messages(
-        turn_of("developer", "b"), {"role": "system", "content": "c"}, turn_of("user", "hi"), turn_of("developer", "later"),
-        instructions="a",
+        turn_of("developer", "b"), {"role": "system", "content": "c"}, turn_of("user", "hi"),
+        turn_of("developer", "later"), instructions="a",
     )  # fmt: skip
 
     assert found == [
