@@ -67,8 +67,8 @@ class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True, rename=yaml_
     idle_timeout_ms: Duration = 600_000
     """The longest silence between two bytes of a stream."""
     endpoints: tuple[Endpoint, ...] = ()
-    """The endpoints that the provider has. Empty means all of its type; missing ones are learned.
-    Since unreleased."""
+    """The endpoints that the provider has. Empty means all of its type; missing ones are learned. Where `chat`
+    or `responses` stands without the other, requests for the other are translated. Since unreleased."""
     rpm: Count | None = None
     """The most requests per minute, over all replicas. Unlimited by default."""
     tpm: Count | None = None

@@ -246,7 +246,7 @@ class Inference:
             last = b""
         except UpstreamFailed as error:
             line.error = error.code
-            last = error_event(self._kind, error, answer.sequence_number)
+            last = error_event(self._kind, error, answer.exchange.next_number)
             without_frames(error)
         except asyncio.CancelledError:
             if interrupt.take(Cause.SILENCE):
@@ -258,12 +258,12 @@ class Inference:
             line.error = late.code
             if not interrupt.is_waiting:
                 raise ClientGone from None  # it reads too slowly to get the error as well
-            last = error_event(self._kind, late, answer.sequence_number)
+            last = error_event(self._kind, late, answer.exchange.next_number)
         except Exception:
             _log.exception("defect while sending a stream")
             line.error = "internal_error"
             answer.defect()
-            last = error_event(self._kind, GatewayError("An internal error occurred."), answer.sequence_number)
+            last = error_event(self._kind, GatewayError("An internal error occurred."), answer.exchange.next_number)
         await send({"type": "http.response.body", "body": last})
 
     def _route_headers(self, answer: Answer, model: str, overhead_s: float) -> list[Header]:

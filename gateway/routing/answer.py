@@ -50,7 +50,6 @@ class Answer:
         self.attempts = 1
         self.has_tried_all = False  # of a refusal: no candidate is left that could answer otherwise
         self.tried: tuple[Tried, ...] = ()
-        self.sequence_number = 0
         self.upstream_s = 0.0
         self.decision_s = 0.0
         self.at_end: Callable[[], None] | None = None  # called when the last byte has been sent
@@ -87,7 +86,7 @@ class Answer:
                     yield chunk
                     interrupt.begin_waiting()
             except StreamBroken as broken:
-                self._outcome, self.sequence_number = self.exchange.outcome, broken.sequence_number
+                self._outcome = self.exchange.outcome
                 failure = UpstreamFailed("The answer broke off: the provider's stream ended too early.")
                 if broken.error is not None:
                     wire = self.exchange.wire
@@ -120,7 +119,7 @@ class Answer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._interrupt.clear()
-        if error is not None:
+        if error is not None and not self.exchange.is_complete:  # some clients leave at the last event
             self._outcome = Outcome.CANCELLED
         exchange = self.exchange
         ending = Ending(

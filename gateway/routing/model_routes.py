@@ -83,7 +83,8 @@ class Routes:
         key = ("", Kind.RESPONSE, allowed)
         route = self._by_list.get(key)
         if route is None:
-            candidates, pack = self._serving(self._catalog.of_key(allowed), Kind.RESPONSE), self._packer("")
+            of_key, pack = self._catalog.of_key(allowed), self._packer("")
+            candidates = tuple(c for c in of_key if self._upstream.speaks(c.deployment.id, Kind.RESPONSE))
             most = MAX_CANDIDATES
             parts = [leg[k : k + most] for leg in legs(candidates) for k in range(0, len(leg), most)]
             order = tuple(Leg(part, pack(part, part is not parts[-1])) for part in parts)

@@ -222,7 +222,7 @@ async def _read(response: Response, sent: Sent) -> Exchange:
     if exchange.outcome is Outcome.FAILURE:
         exchange.is_free = True  # no part of an answer has arrived
     if exchange.is_passed_on and sent.call.is_stream:
-        exchange.convert = sent.target.adapter.stream(sent.call)
+        exchange.convert = await off_loop_if(sent.is_large, sent.target.adapter.stream, sent.call)
     read_headers(exchange, response)
     return exchange
 
@@ -258,7 +258,7 @@ async def _read_preamble(response: Response, sent: Sent) -> Exchange:
     if preamble.error is not None:
         return await off_loop_if(sent.is_large, in_band, preamble.error, sent, body, preamble.is_documented_end)
     exchange = Exchange(SUCCESS, body=body)
-    exchange.made = preamble.made
+    exchange.made = preamble.made if sent.target.adapter.reply is None else ()
     exchange.open(response)
     return exchange
 

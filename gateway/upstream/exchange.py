@@ -22,7 +22,7 @@ from gateway.upstream.fault_words import fault_words
 from gateway.upstream.http.faults import HttpFault
 from gateway.upstream.providers.adapters import Converter
 from gateway.upstream.shortcut import Body, Outlet, Shortcut
-from gateway.upstream.sse import DONE, WholeEvents, parsed
+from gateway.upstream.sse import DONE, Numbered, WholeEvents, parsed
 from gateway.upstream.stream_progress import Progress
 from gateway.upstream.upstream_errors import UpstreamError
 from shared_state.records import NO_TOKENS, Outcome
@@ -41,11 +41,10 @@ class _TooLarge(Exception):
 class StreamBroken(Exception):
     """A committed stream was cut, or ended with the provider's ``error``."""
 
-    def __init__(self, error: UpstreamError | None, status: int = 502, sequence_number: int = 0) -> None:
+    def __init__(self, error: UpstreamError | None, status: int = 502) -> None:
         super().__init__("the stream broke")
         self.error = error
         self.status = status
-        self.sequence_number = sequence_number
 
 
 class Exchange:
@@ -77,6 +76,7 @@ class Exchange:
         self.is_large = False  # whether the request is large
         self.convert: Converter | None = None
         self._body: Body | None = None
+        self._progress: Progress | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -110,6 +110,18 @@ class Exchange:
         return self.convert is not None
 
     @property
+    def is_complete(self) -> bool:
+        """Whether the last event of a stream that succeeded has been passed on. Its body may still be open."""
+        return self._progress is not None and self._progress.is_done and self._progress.error is None
+
+    @property
+    def next_number(self) -> int:
+        """The sequence number of an event after those that the client got, in the dialect of responses."""
+        if isinstance(self.convert, Numbered):
+            return self.convert.last() + 1
+        return self._progress.sequence_number + 1 if self._progress else 0
+
+    @property
     def is_open(self) -> bool:
         """Whether a stream has more to read."""
         return self._body is not None
@@ -140,7 +152,8 @@ class Exchange:
         ``outlet``: takes chunks in the callback that receives them, instead of the caller. An empty chunk is yielded
         when it has no room; it may be called again once the caller wants the next chunk.
         """
-        progress, held, convert = Progress(self.wire, self.choices), WholeEvents(), self.convert
+        progress = self._progress = Progress(self.wire, self.choices, is_translated=self.is_translated)
+        held, convert = WholeEvents(), self.convert
         shortcut = None if outlet is None else Shortcut(progress, held, convert, outlet)
         chunk = self.body
         try:
@@ -168,19 +181,19 @@ class Exchange:
                 yield convert(rest) if convert else rest
         except FAULTS as fault:
             self.judgement, self.reason = judge_fault(fault), f"the stream broke: {fault_words(fault)}"
-            raise StreamBroken(None, sequence_number=progress.sequence_number + 1) from fault
+            raise StreamBroken(None) from fault
         except _TooLarge as fault:
             self.judgement, self.reason = OUR_LIMIT, "an event of the stream is larger than 16 MiB"
-            raise StreamBroken(None, sequence_number=progress.sequence_number + 1) from fault
+            raise StreamBroken(None) from fault
         except Malformed as fault:
             if fault.before:
                 yield fault.before
             self.judgement, self.reason = FAILURE, f"the stream is malformed: {fault}"[:200]
-            raise StreamBroken(None, sequence_number=progress.sequence_number + 1) from fault
+            raise StreamBroken(None) from fault
         finally:
             self.counts = progress.tokens()
             self.cache_share = progress.cache_share(self.counts)
-            self.made = progress.made
+            self.made = () if self.is_translated else progress.made
 
     def _end(self, progress: Progress) -> None:
         """Judges the end. Raises StreamBroken unless the dialect documents it."""
@@ -191,10 +204,10 @@ class Exchange:
             if self.outcome is Outcome.THROTTLED and not self.retry_after_ms:
                 self.retry_after_ms = try_again_ms(progress.error)
             if progress.has_error:
-                raise StreamBroken(progress.error, status, progress.sequence_number + 1)
+                raise StreamBroken(progress.error, status)
         elif not progress.is_done and not progress.has_finished:
             self.judgement, self.reason = FAILURE, "the stream ended before the answer was complete"
-            raise StreamBroken(None, sequence_number=progress.sequence_number + 1)
+            raise StreamBroken(None)
 
     async def _following(self, is_done: bool, shortcut: Shortcut | None) -> bytes:
         """Returns the next bytes, empty at the end. A complete stream lacks only the end of its body: that is worth a

@@ -98,6 +98,17 @@ def begins_like_events(data: bytes) -> bool:
     return any(line.startswith(field) or field.startswith(line) for field in _FIELDS)
 
 
+class Numbered:
+    """A converter to events that have numbers. ``last`` returns the number of the last event, -1 without one."""
+
+    def __init__(self, convert: Callable[[bytes], bytes], last: Callable[[], int]) -> None:
+        self._convert = convert
+        self.last = last
+
+    def __call__(self, data: bytes) -> bytes:
+        return self._convert(data)
+
+
 def translated(feed: Callable[[str, bytes], bytes]) -> Callable[[bytes], bytes]:
     """Returns a function that takes whole events, feeds them one by one and joins the results. Malformed carries the
     results of the events before it.
@@ -112,5 +123,19 @@ def translated(feed: Callable[[str, bytes], bytes]) -> Callable[[bytes], bytes]:
             fault.before = b"".join(parts)
             raise
         return b"".join(parts)
+
+    return convert
+
+
+def chained(first: Callable[[bytes], bytes], second: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """Returns a converter by way of a dialect between two others. Malformed carries the results of both."""
+
+    def convert(data: bytes) -> bytes:
+        try:
+            between = first(data)
+        except Malformed as fault:
+            fault.before = second(fault.before)
+            raise
+        return second(between)
 
     return convert

@@ -33,11 +33,14 @@ def _may_fail(data: bytes) -> bool:
 
 
 class Progress:
-    """The state of a stream so far. ``choices``: the number of answers requested."""
+    """The state of a stream so far. ``choices``: the number of answers requested; ``is_translated``: the client gets
+    another dialect, so no error in the stream itself.
+    """
 
-    def __init__(self, wire: Kind, choices: int = 1) -> None:
+    def __init__(self, wire: Kind, choices: int = 1, *, is_translated: bool = False) -> None:
         self._wire = wire
         self._choices = choices
+        self._is_translated = is_translated
         self._finished: set[int] = set()
         self._usage = StreamUsage(wire)
         self._last = b""
@@ -133,7 +136,8 @@ class Progress:
         if error is not None:
             self.error = error
             # The client reads the dialect's own end; any other error is rendered anew.
-            self.is_done = self._wire is Kind.RESPONSE and kind == "response.failed"
+            is_own_end = self._wire is Kind.RESPONSE and kind == "response.failed"
+            self.is_done = is_own_end and not self._is_translated
             self.has_error = not self.is_done
         elif isinstance(value, dict):
             self._see_end(kind, value)

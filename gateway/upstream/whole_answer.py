@@ -74,7 +74,7 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
         return Exchange(FAILURE, reason=no_reply(body, "the answer's body is not an object"))
     error = announced(adapter.wire, body)
     if error is not None:
-        is_end = is_response(body) if adapter.wire is Kind.RESPONSE else adapter.reply is None and has_words(body)
+        is_end = is_response(body) if adapter.wire is Kind.RESPONSE else has_words(body)
         return in_band(error, sent, body, is_documented_end=is_end)
     exchange = Exchange(SUCCESS, body=body)
     try:
@@ -83,9 +83,11 @@ def answered_whole(sent: Sent, body: bytes) -> Exchange:
             exchange.counts = token_counts(usage)
             exchange.cache_share = cache_share(usage, exchange.counts)
         exchange.body = _translated(sent, body)
+        if adapter.reply is not None:
+            return exchange  # the client cannot name what is in another dialect
         if adapter.wire is Kind.RESPONSE:
             exchange.made = made_by_plain_response(body)
-        elif adapter.wire is Kind.MESSAGE and adapter.reply is None:
+        elif adapter.wire is Kind.MESSAGE:
             exchange.made = made_by_plain_message(body)
     except (*NOT_DECODED, Malformed):
         error = error_of(body)
@@ -126,7 +128,7 @@ def in_band(error: UpstreamError, sent: Sent, body: bytes, is_documented_end: bo
     status, judgement = judge_in_band(error, sent.names)
     reason = reason_of(status, error, is_in_band=True)
     exchange = _refused(Exchange(judgement, status=status, body=body, reason=reason), error)
-    exchange.is_documented_end = is_documented_end
+    exchange.is_documented_end = is_documented_end and sent.target.adapter.reply is None  # else in another dialect
     return exchange
 
 

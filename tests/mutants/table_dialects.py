@@ -8,8 +8,10 @@ IDS, MARKS, SCHEMAS = f"{_TESTS}/test_call_ids.py", f"{_TESTS}/test_own_marks.py
 REQUEST = f"{_TESTS}/chat_as_messages/test_request.py"
 
 DIALECTS: Table = {
-    "gateway/upstream/dialects/messages_as_chat/stream.py": (
+    "gateway/upstream/dialects/chat_chunks.py": (
         Slip("return function.name != call.name or has_arguments", "return False", STREAM, "a second call is lost"),
+    ),
+    "gateway/upstream/dialects/messages_as_chat/stream.py": (
         Slip(
             "choice = first_choice(chunk.choices or ())",
             "choice = (chunk.choices or [None])[0]",

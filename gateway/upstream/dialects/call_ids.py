@@ -35,6 +35,9 @@ class Signature(msgspec.Struct, frozen=True):
     family: str
 
 
+_RESPONSES_ID_MOST = 64  # in its responses
+
+
 def for_messages(call_id: str) -> str:
     own = _unsigned(call_id)
     return own if _MESSAGES_ID.fullmatch(own) else f"toolu_{_digest(own)}"
@@ -87,6 +90,10 @@ def _decoded(text: str) -> str | None:
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
     except (binascii.Error, UnicodeDecodeError):
         return None
+
+
+def for_responses(call_id: str) -> str:
+    return call_id if len(call_id) <= _RESPONSES_ID_MOST else f"call_{_digest(call_id)}"
 
 
 def _digest(call_id: str) -> str:

@@ -51,6 +51,8 @@ def _message(message: dict[str, Any]) -> dict[str, Any]:
         "content": _text(message.get("content")),
         "thoughts": _thoughts(message.get("content")),
         "refusal": _text(message.get("refusal")),
+        "reasoning_content": _text(message.get("reasoning_content")),
+        "reasoning": _text(message.get("reasoning")),
         "tool_calls": [_call(call) for call in as_objects(message.get("tool_calls"))],
     }
 

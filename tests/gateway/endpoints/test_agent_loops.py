@@ -120,9 +120,49 @@ def message_results(calls: list[tuple[str, str, Any]]) -> list[Any]:
     return [{"role": "user", "content": content}]
 
 
+RESPONSE_TOOLS: Any = [{"type": "function", **each["function"], "strict": False} for each in FUNCTIONS]
+
+
+def reply_of_responses(response: Any) -> Reply:
+    """The reply; its ``message`` holds the output items, each of which goes back into the conversation."""
+    calls = [(i.call_id, i.name, json.loads(i.arguments)) for i in response.output if i.type == "function_call"]
+    tokens = (response.usage.input_tokens, response.usage.output_tokens)
+    items = [item.model_dump(exclude_unset=True) for item in response.output]
+    return Reply(response.output_text, calls, response.status, tokens, {"items": items})
+
+
+def call_responses(url: str, way: str) -> Send:
+    key: Any = {"base_url": f"{url}/v1", "api_key": "any", "max_retries": 0}
+
+    def fields(model: str, messages: list[Any]) -> Any:
+        items = [item for message in messages for item in message.get("items", [message])]
+        return {"model": model, "input": items, "tools": RESPONSE_TOOLS, "store": False}
+
+    def send(model: str, messages: list[Any]) -> Reply:
+        with openai.OpenAI(**key) as client:
+            if way == "plain":
+                return reply_of_responses(client.responses.create(**fields(model, messages)))
+            with client.responses.stream(**fields(model, messages)) as events:
+                return reply_of_responses(events.get_final_response())
+
+    async def send_async(model: str, messages: list[Any]) -> Reply:
+        async with openai.AsyncOpenAI(**key) as client:
+            if way == "plain, async":
+                return reply_of_responses(await client.responses.create(**fields(model, messages)))
+            async with client.responses.stream(**fields(model, messages)) as events:
+                return reply_of_responses(await events.get_final_response())
+
+    return (lambda *args: asyncio.run(send_async(*args))) if "async" in way else send
+
+
+def response_results(calls: list[tuple[str, str, Any]]) -> list[Any]:
+    return [{"type": "function_call_output", "call_id": id_, "output": f"{name}: sunny"} for id_, name, _ in calls]
+
+
 class Client(NamedTuple):
     """``own`` and ``other``: models of providers that speak its dialect, and the other one; ``switch`` begins at the
-    first provider, in its own dialect, and falls back to the second, in the other one.
+    first provider, in its own dialect, and falls back to the second, in the other one. For a client of responses both
+    are translations, to chat completions and to messages.
     """
 
     sender: Callable[[str, str], Send]
@@ -136,6 +176,9 @@ class Client(NamedTuple):
 CLIENTS = {
     "openai": Client(call_openai, chat_results, ("tool_calls", "stop"), "spare", "claude", "gpt-switch"),
     "anthropic": Client(call_anthropic, message_results, ("tool_use", "end_turn"), "claude", "spare", "claude-switch"),
+    "responses": Client(
+        call_responses, response_results, ("completed", "completed"), "chat-only", "claude", "chat-switch"
+    ),
 }
 WAYS = ["plain", "streamed", "plain, async", "streamed, async"]
 each_client = pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)

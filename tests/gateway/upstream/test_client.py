@@ -269,8 +269,8 @@ def test_strange_retry_after_does_no_harm(replica: ReplicaProcess, raw_provider:
         plain(b'{"choices": ' + DEEP + b"}"),
         plain(b"[]"),
     ],
-    ids=["closed", "garbage", "bad length", "bad chunk", "long header", "101", "cut", "redirect", "999", "204", "cut gzip",
-         "error in a 200", "null choices", "deep", "array"],
+    ids=["closed", "garbage", "bad length", "bad chunk", "long header", "101", "cut", "redirect", "999", "204",
+         "cut gzip", "error in a 200", "null choices", "deep", "array"],
 )  # fmt: skip
 def test_invalid_answer_is_saved_by_the_fallback(
     cluster: Cluster, replica: ReplicaProcess, raw_provider: RawProvider, answer: bytes

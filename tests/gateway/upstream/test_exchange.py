@@ -1,6 +1,7 @@
 """A stream from its first content to its end: what the client gets depends on its bytes, never on packets."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -55,6 +56,27 @@ STREAMS: dict[str, tuple[Kind, list[bytes], Outcome]] = {
 }
 CONVERTERS: dict[Kind, Callable[[], Any]] = {Kind.CHAT: messages_as_chat.Stream, Kind.MESSAGE: chat_as_messages.Stream}
 UNTOLD = (b'"id":"msg_', b'"created":')  # made up anew for each answer
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_stream_is_complete_once_the_event_that_ends_it_was_passed_on(name: str) -> None:
+    """Codex leaves as soon as it has read that event."""
+    wire, events, outcome = STREAMS[name]
+    exchange = Exchange(SUCCESS, body=events[0])
+    exchange.wire = wire
+    exchange.open(Packets(events[1:]))
+
+    async def read() -> list[tuple[bytes, bool]]:
+        chunks, seen = exchange.chunks(), []
+        with contextlib.suppress(StreamBroken):
+            async for chunk in chunks:
+                seen.append((chunk, exchange.is_complete))
+        return seen
+
+    seen = asyncio.run(read())
+    ends = {DONE, MESSAGE_STOP, COMPLETED}
+    assert [is_complete for chunk, is_complete in seen if chunk in events and chunk not in ends].count(True) == 0
+    assert exchange.is_complete == (outcome is Outcome.SUCCESS and bool(ends & set(events)))
 
 
 class Packets:

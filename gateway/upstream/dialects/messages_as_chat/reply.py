@@ -1,17 +1,25 @@
 """Translates a chat completion to an Anthropic message."""
 
 import uuid
-from collections.abc import Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 
 from gateway.json.lenient import decoded
 from gateway.json.malformed import Malformed
 from gateway.upstream.dialects import call_ids
+from gateway.upstream.dialects.chat_chunks import (
+    AnswerText,
+    ChatUsage,
+    CompletionDetails,
+    ExtraContent,
+    Numbered,
+    PromptDetails,
+    first_choice,
+)
 from gateway.upstream.dialects.chat_imitators import as_chat_reply
 from gateway.upstream.dialects.origin import UNKNOWN, Origin
-from gateway.upstream.dialects.thoughts import FIELDS, PARTS, Source
+from gateway.upstream.dialects.thoughts import Source
 from gateway.upstream.dialects.tool_input import tool_input
 
 # Any other reason, null included, is the end of a turn.
@@ -28,41 +36,9 @@ ENDED_IN_ERROR = "the provider ended its answer with the finish reason `error`" 
 TOKENS_MOST = 999_999_999  # bounds invalid counts, and so the sums made of them
 
 
-class PromptDetails(msgspec.Struct, frozen=True):
-    cached_tokens: float | None = None
-    cache_write_tokens: float | None = None
-
-
-class CompletionDetails(msgspec.Struct, frozen=True):
-    reasoning_tokens: float | None = None
-
-
-class ChatUsage(msgspec.Struct, frozen=True):
-    """Counts of tokens; OpenAI-compatible servers send floats and nulls."""
-
-    prompt_tokens: float | None = None
-    completion_tokens: float | None = None
-    prompt_tokens_details: PromptDetails | None = None
-    completion_tokens_details: CompletionDetails | None = None
-
-
 class _Function(msgspec.Struct, frozen=True):
     name: str | None = None
     arguments: str | None = None
-
-
-class _Google(msgspec.Struct, frozen=True):
-    thought_signature: str | None = None
-
-
-class ExtraContent(msgspec.Struct, frozen=True):
-    """What Gemini adds to a call."""
-
-    google: _Google | None = None
-
-    @property
-    def thought_signature(self) -> str:
-        return (self.google and self.google.thought_signature) or ""
 
 
 class _ToolCall(msgspec.Struct, frozen=True):
@@ -71,32 +47,8 @@ class _ToolCall(msgspec.Struct, frozen=True):
     extra_content: ExtraContent | None = None
 
 
-class AnswerText(msgspec.Struct, frozen=True, kw_only=True):
-    """The text and the reasoning of a message or of its delta."""
-
-    content: str | None = None
-    refusal: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    thoughts: str | None = None  # of the parts of the content, as `chat_imitators` finds them
-
-    def thought(self) -> tuple[str, str] | None:
-        """Returns the reasoning and the field that holds it. Some servers send the same in two fields."""
-        for field in FIELDS:
-            if text := getattr(self, field):
-                return field, text
-        return (PARTS, self.thoughts) if self.thoughts else None
-
-
 class _ChatMessage(AnswerText, frozen=True, kw_only=True):
     tool_calls: list[_ToolCall] | None = None
-
-
-class Numbered(msgspec.Struct, frozen=True, kw_only=True):
-    """A choice, with its number among several."""
-
-    index: int | None = None
-    finish_reason: str | None = None
 
 
 class _Choice(Numbered, frozen=True, kw_only=True):
@@ -157,8 +109,6 @@ class Message(msgspec.Struct, frozen=True, tag="message"):
     stop_details: StopDetails | msgspec.UnsetType = msgspec.UNSET
 
 
-C = TypeVar("C", bound=Numbered)
-
 _NO_FUNCTION = _Function()
 _reply = msgspec.json.Decoder(_ChatReply)
 _encoder = msgspec.json.Encoder()
@@ -188,11 +138,6 @@ def _message(answer: _ChatReply, origin: Origin) -> Message:
         usage=usage(answer.usage),
         stop_details=stop_details(message.refusal),
     )
-
-
-def first_choice(choices: Sequence[C]) -> C | None:
-    """Returns the choice that counts: the one of index 0, which some servers leave out."""
-    return next((choice for choice in choices if not choice.index), None)
 
 
 def _tool_use(call: _ToolCall, ids: "UseIds", *, is_cut: bool) -> ToolUseBlock:

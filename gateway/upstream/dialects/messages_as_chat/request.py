@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from gateway.configuration.provider import LimitField, Reasoning
 from gateway.errors import InvalidRequest
 from gateway.json.bounds import check_translatable
 from gateway.upstream.dialects import json_schemas, known_models, tool_names
@@ -17,6 +16,7 @@ from gateway.upstream.dialects.messages_as_chat import thinking as thoughts
 from gateway.upstream.dialects.messages_as_chat.blocks import Labelled, Object, TextBlock, Unsupported
 from gateway.upstream.dialects.messages_as_chat.system import system_text
 from gateway.upstream.dialects.messages_as_chat.turns import ChatMessage, Turn, chat_messages
+from gateway.upstream.dialects.vocabulary import COMMON, Vocabulary
 
 _STOPS_MOST = 4  # OpenAI refuses more
 _USER_MOST = 64  # characters; OpenAI refuses longer ids, which some clients send
@@ -166,21 +166,7 @@ _PLACE = re.compile(r" - at `\$\.?([^`]*)`\Z")
 _MISSING = re.compile(r"missing required field `(\w+)`")
 
 
-class Vocabulary(msgspec.Struct, frozen=True):
-    """The fields that a provider of chat completions accepts."""
-
-    limit_field: LimitField = "max_tokens"  # name of the token limit
-    has_stream_usage: bool = True  # a stream may request its usage
-    has_sampling: bool = True  # `temperature` and `top_p` may be set
-    max_output: int | None = None  # the most output tokens; None: as the model's name shows
-    reasoning: Reasoning = "none"
-    limits_effort_with_tools: bool = True  # as OpenAI does
-
-
-_COMMON = Vocabulary()
-
-
-def request(body: bytes, model: str, vocabulary: Vocabulary = _COMMON) -> bytes:
+def request(body: bytes, model: str, vocabulary: Vocabulary = COMMON) -> bytes:
     """Translates a request body. Raises InvalidRequest, which names the place."""
     return _encoder.encode(_translated(_decoded(body), model, vocabulary))
 

@@ -12,12 +12,15 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 import pytest
 from anthropic.types.message_create_params import MessageCreateParamsStreaming
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
+from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
 from typing_extensions import is_typeddict
 
 from gateway.errors import InvalidRequest
 from gateway.request.calls import Kind, parse
 from gateway.upstream.dialects.chat_as_messages import translation as chat_as_messages
+from gateway.upstream.dialects.chat_as_responses import translation as chat_as_responses
 from gateway.upstream.dialects.messages_as_chat import translation as messages_as_chat
+from gateway.upstream.dialects.responses_as_chat import translation as responses_as_chat
 
 DOCS = Path(__file__).resolve().parents[4] / "docs"
 USER = {"role": "user", "content": "hi"}
@@ -68,6 +71,18 @@ SIDES = {
         "dialects-messages-as-chat.md",
         lambda body: messages_as_chat.request(parse(Kind.MESSAGE, body).body, "m"),
         {"model": "m", "messages": [USER], "max_tokens": 5},
+    ),
+    "chat at responses": Side(
+        CompletionCreateParamsStreaming,
+        "dialects-chat-as-responses.md",
+        lambda body: chat_as_responses.request(parse(Kind.CHAT, body).body, "m"),
+        {"model": "m", "messages": [USER]},
+    ),
+    "responses": Side(
+        ResponseCreateParamsStreaming,
+        "dialects-responses-as-chat.md",
+        lambda body: responses_as_chat.request(parse(Kind.RESPONSE, body).body, "m"),
+        {"model": "m", "input": [USER]},
     ),
 }
 
@@ -155,6 +170,10 @@ def holding(path: str, thing: dict[str, Any]) -> list[dict[str, Any]]:
         ],
         "messages.content.content": [{"messages": [{"role": "user", "content": [result]}]}],
         "messages.tool_calls": [{"messages": [{"role": "assistant", "tool_calls": [thing]}]}],
+        "input": [{"input": [thing]}],
+        "input.content": [{"input": [{"role": role, "content": [thing]}]} for role in ("user", "assistant")],
+        "input.output": [{"input": [{"type": "function_call_output", "call_id": "a", "output": [thing]}]}],
+        "input.tools": [{"input": [{"type": "additional_tools", "role": "developer", "tools": [thing]}]}],
         "tools": [{"tools": [thing]}],
         "tool_choice": [{"tool_choice": thing}],
     }
@@ -198,6 +217,19 @@ DROPPED: dict[str, dict[str, Any]] = {
         "service_tier": "auto", "speed": "fast", "context_management": {"edits": []}, "diagnostics": {},
         "user_profile_id": "u", "workspace_id": "w", "cache_control": {"type": "ephemeral"},
         "output_config": {"effort": "low"},
+    },
+    "chat at responses": {
+        "seed": 10**30, "frequency_penalty": -0.5, "presence_penalty": 1, "logit_bias": {"50256": -100},
+        "prediction": {"type": "content", "content": "a"}, "store": False, "prompt_cache_options": {},
+        "prompt_cache_retention": "24h", "stream_options": {"include_obfuscation": False},
+    },
+    "responses": {
+        "access_programs": {}, "background_options": {}, "client_metadata": {"a": "b"}, "context_management": [],
+        "image": {}, "max_tool_calls": 3, "metadata": {"a": "b"}, "prompt_cache_key": "k", "prompt_cache_options": {},
+        "prompt_cache_retention": "24h", "service_tier": "flex", "stream_options": {"include_obfuscation": False},
+        "truncation": "auto", "background": False, "store": False, "parallel_tool_calls": True,
+        "include": ["reasoning.encrypted_content"], "text": {"verbosity": "low"},
+        "reasoning": {"summary": "auto"},
     },
 }  # fmt: skip
 

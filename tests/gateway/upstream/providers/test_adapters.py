@@ -85,6 +85,38 @@ def test_sampling_is_sent_to_models_that_accept_it(model: str, has_sampling: boo
     assert ("temperature" in asked(Kind.CHAT, CHAT, type="anthropic", model=model)) is has_sampling
 
 
+@pytest.mark.parametrize(
+    ("model", "most"),
+    [
+        ("claude-2.1", 4_096),
+        ("claude-3-haiku-20240307", 4_096),
+        ("claude-3-5-sonnet-20241022", 8_192),
+        ("anthropic.claude-3-5-haiku-v1:0", 8_192),
+        ("claude-3-7-sonnet-latest", 64_000),
+        ("claude-opus-4-20250514", 32_000),
+        ("claude-opus-4-1", 32_000),
+        ("claude-opus-4-1@20250805", 32_000),
+        ("claude-sonnet-4@20250514", 64_000),
+        ("claude-opus-4-5-20251101", 64_000),
+        ("claude-haiku-4-5", 64_000),
+        ("something-new", 4_096),
+    ],
+)
+@pytest.mark.parametrize(("kind", "body"), [(Kind.CHAT, CHAT), (Kind.RESPONSE, b'{"model": "m", "input": "hi"}')])
+def test_limit_that_a_client_leaves_out_is_the_most_that_the_model_writes(
+    kind: Kind, body: bytes, model: str, most: int
+) -> None:
+    assert asked(kind, body, type="anthropic", model=model)["max_tokens"] == most
+
+
+def test_limit_that_a_client_leaves_out_is_that_of_the_deployment() -> None:
+    settings = ProviderSettings(type="anthropic", model="claude-sonnet-4-5", api_key=Secret("k"))
+    found = adapter(DeploymentSettings(id="d", model_name="m", provider=settings, max_output_tokens=500), Kind.CHAT)
+
+    assert found is not None
+    assert json.loads(found.request(Call("m", False, CHAT, Kind.CHAT)))["max_tokens"] == 500
+
+
 @pytest.mark.parametrize("is_told", [True, False])
 @pytest.mark.parametrize(("kind", "type_"), [(Kind.CHAT, "anthropic"), (Kind.MESSAGE, "openai")])
 def test_setting_goes_before_the_models_name(kind: Kind, type_: str, is_told: bool) -> None:
