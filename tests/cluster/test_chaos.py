@@ -20,6 +20,7 @@ ERRORS = {
     "no_healthy_deployment",
     "server_is_overloaded",
     "rate_limit_exceeded",
+    "queue_full",  # a deployment is full, and the queue would take longer than the client's deadline allows
     "request_timeout",  # a large body and a client that gave it a millisecond
 }
 

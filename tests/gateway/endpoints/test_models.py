@@ -242,7 +242,7 @@ def test_one_model_is_shown_by_name(replica: ReplicaProcess, name: str) -> None:
     assert (answer.status, answer.json()["id"]) == (200, name)
 
 
-@pytest.mark.parametrize("name", ["gpt-5", "%ff%00", "", "gpt-4/x"])
+@pytest.mark.parametrize("name", ["gpt-5", "%ff%00", "gpt-4/x"])
 def test_unknown_model_is_not_found(replica: ReplicaProcess, name: str) -> None:
     answer = replica.get(f"/v1/models/{name}")
 

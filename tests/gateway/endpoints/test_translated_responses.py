@@ -118,9 +118,6 @@ def test_place_that_anthropic_cannot_express_is_one_of_the_clients_request(repli
     error = respond(replica, "claude", input=items, instructions="b").json()["error"]
     assert (error["param"], error["code"]) == ("input[1]", "unsupported_value")
 
-    error = respond(replica, "claude", text={"format": {"type": "json_object"}}).json()["error"]
-    assert (error["param"], error["code"]) == ("text.format", "unsupported_value")
-
 
 @pytest.mark.parametrize(
     ("model", "events"),

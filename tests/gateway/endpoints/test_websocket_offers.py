@@ -34,4 +34,4 @@ def test_connection_serves_the_request_after_the_refusal(replica: ReplicaProcess
 def test_get_without_a_websocket_remains_a_wrong_method(replica: ReplicaProcess, headers: dict[str, str]) -> None:
     answer = replica.get("/v1/responses", headers)
 
-    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    assert (answer.status, answer.headers["allow"]) == (405, "OPTIONS, POST")

@@ -40,7 +40,7 @@ def test_headers_of_answers(replica: ReplicaProcess) -> None:
 
     assert re.fullmatch(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", got.headers["date"])
     assert got.headers["content-type"].startswith("text/plain")
-    assert (refused.status, set(refused.headers["allow"].split(", "))) == (405, {"GET", "HEAD"})
+    assert (refused.status, set(refused.headers["allow"].split(", "))) == (405, {"GET", "HEAD", "OPTIONS"})
     assert (options.status, options.body) == (204, b"")
     assert set(options.headers["allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
     assert "content-length" not in options.headers

@@ -174,11 +174,13 @@ def test_start_line_names_https(gateway: Gateway) -> None:
     assert f"live page: https://127.0.0.1:{gateway.port}/admin" in gateway.said()
 
 
-def test_large_body_is_refused_as_on_http1(gateway: Gateway) -> None:
-    body = json.dumps(chat_body(user="x" * (32 * 2**20 + 1)))
+def test_large_body_is_refused_as_on_http1(idle: Gateway) -> None:
+    idle.document["server"]["max_body"] = "1MiB"
+    idle.start()
+    body = json.dumps(chat_body(user="x" * (2**20 + 1)))
     answers = []
     for http2 in (True, False):
-        with gateway.client(http2=http2) as client:
+        with idle.client(http2=http2) as client:
             answers.append(client.post(CHAT, content=body).status_code)
 
     assert answers == [413, 413]

@@ -141,7 +141,7 @@ def test_probes_need_no_key(guarded: ReplicaProcess, path: str) -> None:
     assert guarded.get(path).status == 200
 
 
-def test_nothing_of_the_client_reaches_a_provider(guarded: ReplicaProcess, guarded_cluster: Cluster) -> None:
+def test_only_listed_headers_of_the_client_reach_a_provider(guarded: ReplicaProcess, guarded_cluster: Cluster) -> None:
     headers = bearer("key-everything") | {
         "cookie": "session=1",
         "user-agent": "curl/8",
@@ -158,7 +158,8 @@ def test_nothing_of_the_client_reaches_a_provider(guarded: ReplicaProcess, guard
         "host": sent["host"],
         "content-length": sent["content-length"],
         "accept-encoding": "identity",
-        "user-agent": "pllm-gateway",
+        "user-agent": "pllm/0.1.0; curl/8",
+        "openai-organization": "org-client",
         "content-type": "application/json",
         "accept": "application/json, text/event-stream",
         "authorization": "Bearer provider-secret",
