@@ -99,9 +99,7 @@ class Inference:
             http.held_body.release()
             self._in_flight.end()
             http.trace.end(line.status, line.error or "")
-            if (
-                line.model and self.adds_usage
-            ):  # a name that no deployment has is the client's own, and there is no end of them
+            if line.model and self.adds_usage:  # other names are the client's own, and there is no end of them
                 is_error = line.error is not None and line.error != GONE
                 self._dispatcher.ended(line.tenant, line.fallback or line.model, is_error)
             self._log.write(line, http.started_s)
